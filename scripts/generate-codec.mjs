@@ -1,0 +1,20 @@
+// Writes src/onnx/schema.js and src/onnx/schema.d.ts from src/onnx/schema.proto. Run: npm run codec
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+
+const out = "src/onnx/schema.js";
+execFileSync(
+  "node_modules/.bin/pbjs",
+  [
+    ...["--target", "static-module", "--wrap", "esm", "--dependency", "protobufjs/minimal.js"],
+    ...["--no-verify", "--no-convert", "--no-delimited", "--no-typeurl", "--force-long"],
+    ...["--dts", "--out", out, "src/onnx/schema.proto"],
+  ],
+  { stdio: "inherit" },
+);
+// An ES module cannot hold `import x = require()`.
+const declarations = out.replace(/\.js$/, ".d.ts");
+writeFileSync(
+  declarations,
+  readFileSync(declarations, "utf8").replace('import Long = require("long");', 'import Long from "long";'),
+);

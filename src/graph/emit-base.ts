@@ -1,0 +1,139 @@
+import { SorthError } from "../errors.ts";
+import { DataType, type DataTypeName } from "../onnx/data-types.ts";
+import { elementCount, Tensor, type TensorData } from "../onnx/tensor.ts";
+import { type Attribute, int, tensor } from "./attribute.ts";
+import type { Graph } from "./graph.ts";
+import type { Node, Value } from "./node.ts";
+import { type Shape, shapeText } from "./shapes.ts";
+
+/** Options of an {@link EmitBase}. */
+export interface EmitOptions {
+  /** Put before the name of every node and value that is emitted. */
+  readonly prefix: string;
+  /** How constants are written: as initializers (default), or as Constant nodes (files of IR 3 and marked blocks). */
+  readonly constants?: "initializers" | "nodes";
+  /** Written on every emitted node. */
+  readonly metadata?: ReadonlyMap<string, string>;
+}
+
+/** A value whose type and static shape are known, as everything emitted is. */
+export type Typed = Value & { type: DataTypeName; shape: Shape };
+
+/** Asserts that a value's type and shape are known. @throws SorthError naming the value. */
+export function typed(value: Value): Typed {
+  if (!value.type || !value.shape) {
+    throw new SorthError(
+      `the type or shape of "${value.name}" is not known; fix the model's free dimensions (--dim NAME=N, --batch N)`,
+    );
+  }
+  return value as Typed;
+}
+
+/** Adds nodes to a graph and knows the type and shape of what it adds. Constants are shared. */
+export class EmitBase {
+  readonly graph: Graph;
+  readonly options: EmitOptions;
+  readonly #constants = new Map<string, Typed>();
+  readonly #memo = new Map<string, Typed>();
+
+  constructor(graph: Graph, options: EmitOptions) {
+    this.graph = graph;
+    this.options = options;
+  }
+
+  /** Version of the standard operator set in which nodes are written. */
+  get opset(): number {
+    return this.graph.opset;
+  }
+
+  /** Adds a node with one output. `shape` and `type` are those of the output (type: of the first input, if left out). */
+  op(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    shape: Shape,
+    extra: { type?: DataTypeName; attributes?: Record<string, Attribute>; domain?: string; name?: string } = {},
+  ): Typed {
+    const type = extra.type ?? inputs[0]?.type;
+    if (!type) throw new SorthError(`the type of the first input of ${opType} is not known`);
+    return this.multi(opType, inputs, [{ type, shape }], extra)[0] as Typed;
+  }
+
+  /** Adds a node with several outputs. */
+  multi(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    outputs: readonly { type: DataTypeName; shape: Shape }[],
+    extra: { attributes?: Record<string, Attribute>; domain?: string; name?: string } = {},
+  ): Typed[] {
+    const stem = `${this.options.prefix}${extra.name ?? opType}`;
+    const names = outputs.map(() => "");
+    const node: Node = this.graph.addNode({
+      opType,
+      ...(extra.domain ? { domain: extra.domain } : {}),
+      attributes: new Map(Object.entries(extra.attributes ?? {})),
+      inputs,
+      outputs: names.map((_, index) => this.#reserve(index === 0 ? stem : `${stem}.${index}`, names, index)),
+      ...(this.options.metadata ? { metadata: this.options.metadata } : {}),
+    });
+    node.name = node.outputs[0]?.name ?? stem;
+    return node.outputs.map((output, index) => {
+      const value = output as Typed;
+      value.type = outputs[index]?.type as DataTypeName;
+      value.shape = outputs[index]?.shape as Shape;
+      return value;
+    });
+  }
+
+  /** A constant, shared with every equal one. */
+  constant(type: DataTypeName, shape: Shape, data: TensorData): Typed {
+    if (data.length !== elementCount(shape)) {
+      throw new SorthError(`a constant of shape ${shapeText(shape)} was given ${data.length} elements`);
+    }
+    const key = `${type}${shapeText(shape)}${Array.from(data as ArrayLike<unknown>).join()}`;
+    const known = this.#constants.get(key);
+    if (known) return known;
+    const name = this.graph.freshName(`${this.options.prefix}const`);
+    const value =
+      this.options.constants === "nodes"
+        ? this.op("Constant", [], shape, {
+            type,
+            name: "const",
+            attributes: { value: tensor(Tensor.of("", type, shape, data)) },
+          })
+        : (this.graph.addInitializer(Tensor.of(name, type, shape, data)) as Typed);
+    this.#constants.set(key, value);
+    return value;
+  }
+
+  /** An int64 vector, as shapes, axes and pads are given. */
+  int64s(values: readonly number[]): Typed {
+    return this.constant("int64", [values.length], BigInt64Array.from(values, BigInt));
+  }
+
+  /** A float scalar of the given type (float, double; half types through a Cast). */
+  scalar(value: number, type: DataTypeName = "float"): Typed {
+    if (type === "float") return this.constant("float", [], Float32Array.of(value));
+    if (type === "double") return this.constant("double", [], Float64Array.of(value));
+    if (type === "int32") return this.constant("int32", [], Int32Array.of(value));
+    if (type === "int64") return this.constant("int64", [], BigInt64Array.of(BigInt(value)));
+    return this.once(`scalar ${type} ${value}`, () =>
+      this.op("Cast", [this.scalar(value)], [], { type, attributes: { to: int(DataType[type]) } }),
+    );
+  }
+
+  /** Emits something once and returns it again for the same key. */
+  once(key: string, build: () => Typed): Typed {
+    const known = this.#memo.get(key);
+    if (known) return known;
+    const value = build();
+    this.#memo.set(key, value);
+    return value;
+  }
+
+  #reserve(stem: string, names: string[], index: number): string {
+    let name = this.graph.freshName(stem);
+    while (names.includes(name)) name = this.graph.freshName(`${name}_`);
+    names[index] = name;
+    return name;
+  }
+}

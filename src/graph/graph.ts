@@ -1,0 +1,231 @@
+import { SorthError } from "../errors.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { Attribute } from "./attribute.ts";
+import { type DeclaredDim, Node, type Use, Value } from "./node.ts";
+
+/**
+ * A model's graph in memory: nodes, and values that know their producer and their uses.
+ * Names are unique; a graph is changed in place through its methods, which keep producers and uses right.
+ */
+export class Graph {
+  name: string;
+  /** Imported operator sets: domain (`""` is the standard one) to version. */
+  readonly opsets: Map<string, number>;
+  readonly inputs: Value[] = [];
+  readonly outputs: Value[] = [];
+  readonly metadata = new Map<string, string>();
+  #nodes: Node[] = [];
+  readonly #values = new Map<string, Value>();
+  #counter = 0;
+
+  constructor(name: string, opsets: ReadonlyMap<string, number>) {
+    this.name = name;
+    this.opsets = new Map(opsets);
+  }
+
+  /** The nodes, in the order in which they were added. */
+  get nodes(): readonly Node[] {
+    return this.#nodes;
+  }
+
+  /** Version of the standard operator set; 0 when the graph imports none. */
+  get opset(): number {
+    return this.opsets.get("") ?? 0;
+  }
+
+  /** All values of the graph, graph inputs and initializers first. */
+  get values(): IterableIterator<Value> {
+    return this.#values.values();
+  }
+
+  /** Values that hold constant data. */
+  get initializers(): Value[] {
+    return [...this.#values.values()].filter((value) => value.initializer);
+  }
+
+  /** The value of that name, if there is one. */
+  value(name: string): Value | undefined {
+    return this.#values.get(name);
+  }
+
+  /** The value of that name. @throws SorthError when the graph has none. */
+  valueNamed(name: string): Value {
+    const value = this.#values.get(name);
+    if (!value) throw new SorthError(`the graph has no value "${name}"`);
+    return value;
+  }
+
+  /** A name that no value or node of the graph bears, from a readable stem. */
+  freshName(stem: string): string {
+    if (!this.#values.has(stem)) return stem;
+    for (;;) {
+      const name = `${stem}_${++this.#counter}`;
+      if (!this.#values.has(name)) return name;
+    }
+  }
+
+  /** Adds a graph input. */
+  addInput(
+    name: string,
+    type: DataTypeName | undefined,
+    shape?: readonly number[],
+    declared?: readonly DeclaredDim[],
+  ): Value {
+    const value = this.#add(new Value(name, type, shape));
+    value.declared = declared ?? shape;
+    this.inputs.push(value);
+    return value;
+  }
+
+  /** Adds constant data; where the name is a graph input already (old files list both), it becomes its default. */
+  addInitializer(tensor: Tensor): Value {
+    const value = this.#values.get(tensor.name) ?? this.#add(new Value(tensor.name));
+    value.type = tensor.type;
+    value.shape = tensor.dims;
+    value.initializer = tensor;
+    return value;
+  }
+
+  /** Declares a value as a graph output. */
+  addOutput(value: Value): Value {
+    this.outputs.push(value);
+    return value;
+  }
+
+  /** Adds a node; its outputs become values of the graph. Order does not matter: {@link sorted} puts nodes in order. */
+  addNode(fields: {
+    opType: string;
+    domain?: string;
+    name?: string;
+    attributes?: ReadonlyMap<string, Attribute>;
+    inputs: readonly (Value | null)[];
+    outputs: readonly (string | null)[];
+    captures?: readonly Value[];
+    metadata?: ReadonlyMap<string, string>;
+  }): Node {
+    const outputs = fields.outputs.map((name) => (name === null || name === "" ? null : this.#output(name)));
+    const node = new Node({ ...fields, outputs });
+    for (const output of outputs) if (output) output.producer = node;
+    node.inputs.forEach((input, index) => {
+      input?.uses.add({ node, index });
+    });
+    for (const value of node.captures) value.uses.add({ node, index: -1 });
+    this.#nodes.push(node);
+    return node;
+  }
+
+  /** Removes nodes whose outputs nobody needs any more; their outputs leave the graph too. */
+  removeNodes(doomed: ReadonlySet<Node>): void {
+    for (const node of doomed) {
+      for (const value of [...node.inputs, ...node.captures]) {
+        for (const use of value?.uses ?? []) if (use.node === node) value?.uses.delete(use);
+      }
+      for (const output of node.outputs) {
+        if (output?.producer === node) this.#values.delete(output.name);
+      }
+    }
+    this.#nodes = this.#nodes.filter((node) => !doomed.has(node));
+  }
+
+  /** Removes initializers and, for `inputs: true`, graph inputs that nothing reads and no output shows. */
+  removeUnusedConstants(): void {
+    for (const value of this.initializers) {
+      if (value.uses.size === 0 && !this.inputs.includes(value) && !this.outputs.includes(value)) {
+        this.#values.delete(value.name);
+      }
+    }
+  }
+
+  /** Turns a graph input into a plain value (a parameter that is no longer fed, say). */
+  removeInput(value: Value): void {
+    const index = this.inputs.indexOf(value);
+    if (index >= 0) this.inputs.splice(index, 1);
+    if (!value.initializer && !value.producer && value.uses.size === 0) this.#values.delete(value.name);
+  }
+
+  /** Turns an initializer into a graph input of the same name, type and shape. */
+  initializerToInput(value: Value): void {
+    if (!value.initializer) throw new SorthError(`"${value.name}" is not an initializer`);
+    value.initializer = undefined;
+    value.declared = value.shape;
+    if (!this.inputs.includes(value)) this.inputs.push(value);
+  }
+
+  /** Lets every reader of `from` (and the graph outputs, for `outputs: true`) read `to` instead. */
+  replaceUses(from: Value, to: Value, options: { outputs?: boolean; except?: ReadonlySet<Node> } = {}): void {
+    for (const use of [...from.uses]) {
+      if (options.except?.has(use.node)) continue;
+      if (use.index < 0) throw new SorthError(`"${from.name}" is read inside a body of "${use.node.label}"`);
+      this.setInput(use, to);
+    }
+    if (options.outputs) {
+      this.outputs.forEach((output, index) => {
+        if (output === from) this.outputs[index] = to;
+      });
+    }
+  }
+
+  /** Lets one input of a node read another value. */
+  setInput(use: Use, to: Value): void {
+    const { node, index } = use;
+    const from = node.inputs[index];
+    for (const other of from?.uses ?? []) {
+      if (other.node === node && other.index === index) from?.uses.delete(other);
+    }
+    node.inputs[index] = to;
+    to.uses.add({ node, index });
+  }
+
+  /**
+   * The nodes in an order in which every node follows the producers of what it reads; else as they were added.
+   * @throws SorthError when the graph has a cycle.
+   */
+  sorted(): Node[] {
+    const order: Node[] = [];
+    const state = new Map<Node, "open" | "done">();
+    for (const root of this.#nodes) {
+      const stack: { node: Node; next: number }[] = state.has(root) ? [] : [{ node: root, next: 0 }];
+      while (stack.length > 0) {
+        const top = stack[stack.length - 1] as { node: Node; next: number };
+        const { node } = top;
+        state.set(node, state.get(node) ?? "open");
+        const reads = node.captures.length > 0 ? [...node.inputs, ...node.captures] : node.inputs;
+        if (top.next >= reads.length) {
+          state.set(node, "done");
+          order.push(node);
+          stack.pop();
+          continue;
+        }
+        const producer = reads[top.next++]?.producer;
+        if (!producer || state.get(producer) === "done") continue;
+        if (state.get(producer) === "open") {
+          throw new SorthError(`the graph has a cycle through node "${producer.label}"`);
+        }
+        stack.push({ node: producer, next: 0 });
+      }
+    }
+    return order;
+  }
+
+  #add(value: Value): Value {
+    if (this.#values.has(value.name)) throw new SorthError(`the name "${value.name}" is used twice in the graph`);
+    this.#values.set(value.name, value);
+    return value;
+  }
+
+  /** The value of a new node's output; a file's nodes may come before or after their readers. */
+  #output(name: string): Value {
+    const known = this.#values.get(name);
+    if (!known) return this.#add(new Value(name));
+    if (known.producer || known.initializer || this.inputs.includes(known)) {
+      throw new SorthError(`the name "${name}" is computed twice in the graph`);
+    }
+    return known;
+  }
+
+  /** The value of that name, created empty where a file's node reads what a later node computes. */
+  reference(name: string): Value {
+    return this.#values.get(name) ?? this.#add(new Value(name));
+  }
+}

@@ -1,0 +1,109 @@
+import type { DataTypeName } from "../onnx/data-types.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { Attribute } from "./attribute.ts";
+
+/** One place where a value is read: input `index` of `node`, or -1 where a body of the node (If, Loop, Scan) reads it. */
+export interface Use {
+  readonly node: Node;
+  readonly index: number;
+}
+
+/** A dimension as a file declares it: a number, a name such as `batch`, or unknown. */
+export type DeclaredDim = number | string | undefined;
+
+/** A named tensor of a graph: a graph input, an initializer, or an output of a node. */
+export class Value {
+  readonly name: string;
+  /** Element type, once declared or inferred. */
+  type: DataTypeName | undefined;
+  /** Static shape, once inferred; undefined means not known. */
+  shape: readonly number[] | undefined;
+  /** Shape as the file declares it (graph inputs and outputs). */
+  declared: readonly DeclaredDim[] | undefined;
+  /** The node that computes it; undefined for graph inputs and initializers. */
+  producer: Node | undefined;
+  /** The constant data of an initializer. */
+  initializer: Tensor | undefined;
+  /** Where it is read inside the graph; being a graph output is not a use. */
+  readonly uses = new Set<Use>();
+
+  constructor(name: string, type?: DataTypeName, shape?: readonly number[]) {
+    this.name = name;
+    this.type = type;
+    this.shape = shape;
+  }
+}
+
+/** One operation of a graph. Absent optional inputs and outputs are null. */
+export class Node {
+  readonly opType: string;
+  /** Operator domain; the standard one is the empty string. */
+  readonly domain: string;
+  name: string;
+  readonly attributes: Map<string, Attribute>;
+  readonly inputs: (Value | null)[];
+  readonly outputs: (Value | null)[];
+  /** Outer values that bodies in this node's attributes read by name. */
+  readonly captures: readonly Value[];
+  readonly metadata: ReadonlyMap<string, string>;
+
+  constructor(fields: {
+    opType: string;
+    domain?: string;
+    name?: string;
+    attributes?: ReadonlyMap<string, Attribute>;
+    inputs: readonly (Value | null)[];
+    outputs: readonly (Value | null)[];
+    captures?: readonly Value[];
+    metadata?: ReadonlyMap<string, string>;
+  }) {
+    this.opType = fields.opType;
+    this.domain = fields.domain === "ai.onnx" ? "" : (fields.domain ?? "");
+    this.name = fields.name ?? "";
+    this.attributes = new Map(fields.attributes ?? []);
+    this.inputs = [...fields.inputs];
+    this.outputs = [...fields.outputs];
+    this.captures = fields.captures ?? [];
+    this.metadata = fields.metadata ?? new Map();
+  }
+
+  /** `Conv`, or `com.microsoft.Gelu` outside the standard domain. */
+  get op(): string {
+    return this.domain ? `${this.domain}.${this.opType}` : this.opType;
+  }
+
+  /** How messages call this node: its name, or its first output where it has none. */
+  get label(): string {
+    return this.name || this.outputs.find((output) => output)?.name || this.opType;
+  }
+
+  /** The value of an integer attribute, or the operator's default. */
+  int(name: string, fallback: number): number {
+    const attribute = this.attributes.get(name);
+    return attribute?.kind === "int" ? attribute.value : fallback;
+  }
+
+  /** The value of a float attribute, or the operator's default. */
+  float(name: string, fallback: number): number {
+    const attribute = this.attributes.get(name);
+    return attribute?.kind === "float" ? attribute.value : fallback;
+  }
+
+  /** The value of a text attribute, or the operator's default. */
+  string(name: string, fallback: string): string {
+    const attribute = this.attributes.get(name);
+    return attribute?.kind === "string" ? attribute.value : fallback;
+  }
+
+  /** The integers of an attribute; undefined where the node leaves it out. */
+  ints(name: string): readonly number[] | undefined {
+    const attribute = this.attributes.get(name);
+    return attribute?.kind === "ints" ? attribute.value : undefined;
+  }
+
+  /** The tensor of an attribute; undefined where the node leaves it out. */
+  tensor(name: string): Tensor | undefined {
+    const attribute = this.attributes.get(name);
+    return attribute?.kind === "tensor" ? attribute.value : undefined;
+  }
+}

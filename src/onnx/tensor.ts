@@ -1,0 +1,247 @@
+import Long from "long";
+import { SorthError } from "../errors.ts";
+import { bitsPerElement, DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
+import { onnx } from "./schema.js";
+
+/**
+ * Elements of a tensor. float16 and bfloat16 are their bits in a Uint16Array; float8 and bool are bytes; 4-bit and
+ * 2-bit elements stay packed in bytes, first element in the low bits; complex numbers are pairs; strings are bytes.
+ */
+export type TensorData =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array
+  | readonly Uint8Array[];
+
+/** Finds the bytes of a tensor whose data lies in another file. */
+export type ExternalReader = (reference: { location: string; offset: number; length?: number }) => Uint8Array;
+
+type NumericArray = Exclude<TensorData, readonly Uint8Array[]>;
+type ArrayConstructor = {
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): NumericArray;
+  readonly BYTES_PER_ELEMENT: number;
+};
+
+const constructors: Partial<Record<DataTypeName, ArrayConstructor>> = {
+  float: Float32Array,
+  double: Float64Array,
+  int8: Int8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+  complex64: Float32Array,
+  complex128: Float64Array,
+};
+
+/** The number of elements of a shape; 1 for a scalar. */
+export function elementCount(dims: readonly number[]): number {
+  return dims.reduce((product, dim) => product * dim, 1);
+}
+
+/** The number of bytes of a tensor as raw data (packed types round up to a whole byte). */
+export function byteLengthOf(type: DataTypeName, dims: readonly number[]): number {
+  return Math.ceil((elementCount(dims) * bitsPerElement[type]) / 8);
+}
+
+/** Typed array over raw little-endian bytes: a view where alignment allows, else a copy. */
+function viewOf(type: DataTypeName, bytes: Uint8Array): NumericArray {
+  const constructor = constructors[type] ?? Uint8Array;
+  const size = constructor.BYTES_PER_ELEMENT;
+  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  return new constructor(aligned.buffer, aligned.byteOffset, Math.floor(bytes.byteLength / size));
+}
+
+/**
+ * A named, typed, shaped block of numbers (an initializer or a constant). Data is read when first asked for; raw data
+ * is a view into the file's bytes, never a copy, unless it is misaligned.
+ *
+ * @example
+ * const bias = Tensor.of("fc.bias", "float", [3], new Float32Array([1, 2, 3]));
+ * bias.dims; // [3]
+ */
+export class Tensor {
+  readonly name: string;
+  readonly type: DataTypeName;
+  readonly dims: readonly number[];
+  #read: () => TensorData;
+  #data: TensorData | undefined;
+
+  private constructor(name: string, type: DataTypeName, dims: readonly number[], read: () => TensorData) {
+    this.name = name;
+    this.type = type;
+    this.dims = dims;
+    this.#read = read;
+  }
+
+  /** A tensor of given elements; the array is kept, not copied. */
+  static of(name: string, type: DataTypeName, dims: readonly number[], data: TensorData): Tensor {
+    return new Tensor(name, type, dims, () => data);
+  }
+
+  /** A float32 tensor from plain numbers. */
+  static float(name: string, dims: readonly number[], values: ArrayLike<number>): Tensor {
+    return Tensor.of(name, "float", dims, Float32Array.from(values));
+  }
+
+  /** An int64 tensor from plain numbers. */
+  static int64(name: string, dims: readonly number[], values: readonly number[]): Tensor {
+    return Tensor.of(name, "int64", dims, BigInt64Array.from(values, BigInt));
+  }
+
+  /**
+   * The tensor of a message; its data is read on first use.
+   * @throws SorthError when its data type is unknown, its size does not fit its shape, or its file cannot be read.
+   */
+  static fromProto(proto: onnx.TensorProto.$Properties, external?: ExternalReader): Tensor {
+    const type = dataTypeName(proto.dataType ?? 0);
+    const dims = (proto.dims ?? []).map((dim) => Long.fromValue(dim).toNumber());
+    const name = proto.name ?? "";
+    return new Tensor(name, type, dims, () => readData(proto, name, type, dims, external));
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return elementCount(this.dims);
+  }
+
+  /** The elements; see {@link TensorData} for how each type is held. */
+  get data(): TensorData {
+    this.#data ??= this.#read();
+    return this.#data;
+  }
+
+  /** The elements as raw little-endian bytes: a view of {@link Tensor.data}. @throws SorthError for strings. */
+  get bytes(): Uint8Array {
+    const data = this.data;
+    if (Array.isArray(data)) throw new SorthError(`tensor "${this.name}" holds strings, which have no raw bytes`);
+    const numeric = data as NumericArray;
+    return new Uint8Array(numeric.buffer, numeric.byteOffset, numeric.byteLength);
+  }
+
+  /** The elements as plain numbers (64-bit integers rounded to doubles, half floats decoded). */
+  numbers(): number[] {
+    const data = this.data;
+    if (Array.isArray(data)) throw new SorthError(`tensor "${this.name}" holds strings, not numbers`);
+    if (this.type === "float16") return Array.from(data as Uint16Array, float16ToNumber);
+    if (this.type === "bfloat16") return Array.from(data as Uint16Array, bfloat16ToNumber);
+    return Array.from(data as ArrayLike<number | bigint>, Number);
+  }
+
+  /** The same data under another name. */
+  named(name: string): Tensor {
+    return new Tensor(name, this.type, this.dims, () => this.data);
+  }
+
+  /** As a message with raw data (a view of this tensor's memory). */
+  toProto(): onnx.TensorProto {
+    const proto = new onnx.TensorProto({
+      name: this.name,
+      dataType: DataType[this.type],
+      dims: this.dims.map((dim) => Long.fromNumber(dim)),
+    });
+    if (this.type === "string") proto.stringData = [...(this.data as readonly Uint8Array[])];
+    else proto.rawData = this.bytes;
+    return proto;
+  }
+}
+
+/** Where a message says its data lies, if it lies in another file. */
+export function externalReference(
+  proto: onnx.TensorProto.$Properties,
+): { location: string; offset: number; length?: number } | undefined {
+  if (proto.dataLocation !== onnx.TensorProto.DataLocation.EXTERNAL) return undefined;
+  const entries = new Map((proto.externalData ?? []).map(({ key, value }) => [key ?? "", value ?? ""]));
+  const length = entries.get("length");
+  return {
+    location: entries.get("location") ?? "",
+    offset: Number(entries.get("offset") ?? 0),
+    ...(length === undefined ? {} : { length: Number(length) }),
+  };
+}
+
+function readData(
+  proto: onnx.TensorProto.$Properties,
+  name: string,
+  type: DataTypeName,
+  dims: readonly number[],
+  external: ExternalReader | undefined,
+): TensorData {
+  if (type === "undefined") {
+    throw new SorthError(`tensor "${name}" has the unknown data type ${proto.dataType ?? 0}`);
+  }
+  if (type === "string") return proto.stringData ?? [];
+  const expected = byteLengthOf(type, dims);
+  const reference = externalReference(proto);
+  let data: NumericArray;
+  if (reference) {
+    if (!external) {
+      throw new SorthError(
+        `tensor "${name}" keeps its data in the file "${reference.location}"; read the model with readModel(path)`,
+      );
+    }
+    data = viewOf(type, external({ ...reference, length: reference.length ?? expected }));
+  } else if (proto.rawData?.length) {
+    data = viewOf(type, proto.rawData);
+  } else {
+    data = fromFields(proto, type);
+  }
+  if (data.byteLength !== expected) {
+    throw new SorthError(
+      `tensor "${name}" (${type}, shape [${dims.join(", ")}]) needs ${expected} bytes but holds ${data.byteLength}`,
+    );
+  }
+  return data;
+}
+
+/** Elements from the typed repeated fields, which pack small types into int32_data. */
+function fromFields(proto: onnx.TensorProto.$Properties, type: DataTypeName): NumericArray {
+  switch (type) {
+    case "float":
+    case "complex64":
+      return Float32Array.from(proto.floatData ?? []);
+    case "double":
+    case "complex128":
+      return Float64Array.from(proto.doubleData ?? []);
+    case "int64":
+      return BigInt64Array.from(proto.int64Data ?? [], (value) => BigInt(Long.fromValue(value).toString()));
+    case "uint64":
+      return BigUint64Array.from(proto.uint64Data ?? [], (value) => BigInt(Long.fromValue(value).toString()));
+    case "uint32":
+      return Uint32Array.from(proto.uint64Data ?? [], (value) => Long.fromValue(value).toNumber());
+    default: {
+      const values = proto.int32Data ?? [];
+      const constructor = (constructors[type] ?? Uint8Array) as unknown as { from(v: number[]): NumericArray };
+      return constructor.from(values);
+    }
+  }
+}
+
+/** Value of an IEEE half given as its 16 bits. */
+export function float16ToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+
+/** Value of a bfloat16 given as its 16 bits. */
+export function bfloat16ToNumber(bits: number): number {
+  scratch.setUint32(0, bits << 16);
+  return scratch.getFloat32(0);
+}
