@@ -1,11 +1,21 @@
 import { defineConfig } from "tsdown";
 
-export default defineConfig({
-  entry: { index: "src/index.ts", web: "src/web.ts", cli: "src/cli/main.ts" },
-  format: "esm",
-  dts: true,
-  platform: "neutral",
-  target: "es2022",
-  external: [/^node:/, /^onnxruntime-/],
-  clean: true,
-});
+const shared = { format: "esm", target: "es2022", clean: true, dts: true, hash: true } as const;
+
+export default defineConfig([
+  {
+    ...shared,
+    entry: { index: "src/index.ts", cli: "src/cli/main.ts" },
+    platform: "node",
+    fixedExtension: false,
+    outDir: "dist/node",
+  },
+  {
+    ...shared,
+    entry: { index: "src/web.ts" },
+    platform: "browser",
+    // For browsers with or without a bundler: everything but ONNX Runtime is inside.
+    deps: { neverBundle: [/^onnxruntime-/], alwaysBundle: [/^(?!onnxruntime-|node:)/], onlyBundle: false },
+    outDir: "dist/web",
+  },
+]);

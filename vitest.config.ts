@@ -7,5 +7,6 @@ export default defineConfig({
     hookTimeout: 120_000,
     // onnxruntime-node keeps native threads: processes end cleanly, worker threads do not always.
     pool: "forks",
+    reporters: ["default", "./scripts/test-summary.ts"],
   },
 });

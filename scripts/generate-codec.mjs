@@ -6,7 +6,16 @@ const out = "src/onnx/schema.js";
 execFileSync(
   "node_modules/.bin/pbjs",
   [
-    ...["--target", "static-module", "--wrap", "esm", "--dependency", "protobufjs/minimal.js"],
+    ...[
+      "--target",
+      "static-module",
+      "--root",
+      "sorth-onnx",
+      "--wrap",
+      "esm",
+      "--dependency",
+      "protobufjs/minimal.js",
+    ],
     ...["--no-verify", "--no-convert", "--no-delimited", "--no-typeurl", "--force-long"],
     ...["--dts", "--out", out, "src/onnx/schema.proto"],
   ],
