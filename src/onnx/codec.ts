@@ -2,9 +2,14 @@ import protobuf from "protobufjs/minimal.js";
 import { messageOf, SorthError } from "../errors.ts";
 import { onnx } from "./schema.js";
 
+/** A Buffer as the Uint8Array it is: its own `slice` does not copy, and its equality is not that of other arrays. */
+function plainBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /** A reader that keeps fields this schema does not know, so that they survive a rewrite. */
 function readerOf(bytes: Uint8Array): protobuf.Reader {
-  const reader = protobuf.Reader.create(bytes);
+  const reader = protobuf.Reader.create(plainBytes(bytes));
   reader.discardUnknown = false;
   return reader;
 }
@@ -27,5 +32,30 @@ export function decodeModelProto(bytes: Uint8Array): onnx.ModelProto {
 
 /** Encodes a model as ONNX bytes (at most 2 GB, the limit of protobuf). */
 export function encodeModelProto(proto: onnx.ModelProto): Uint8Array {
-  return onnx.ModelProto.encode(proto).finish();
+  return plainBytes(onnx.ModelProto.encode(proto).finish());
+}
+
+/** Encodes a node of a graph. */
+export function encodeNodeProto(proto: onnx.NodeProto.$Properties): Uint8Array {
+  return plainBytes(onnx.NodeProto.encode(proto).finish());
+}
+
+/** Decodes a node of a graph; unknown fields are kept. */
+export function decodeNodeProto(bytes: Uint8Array): onnx.NodeProto {
+  return onnx.NodeProto.decode(readerOf(bytes));
+}
+
+/** Encodes the name and type of a graph input or output. */
+export function encodeValueInfoProto(proto: onnx.ValueInfoProto.$Properties): Uint8Array {
+  return plainBytes(onnx.ValueInfoProto.encode(proto).finish());
+}
+
+/** Encodes an entry of metadata_props. */
+export function encodeMetadataEntry(key: string, value: string): Uint8Array {
+  return plainBytes(onnx.StringStringEntryProto.encode({ key, value }).finish());
+}
+
+/** Decodes an entry of metadata_props. */
+export function decodeMetadataEntry(bytes: Uint8Array): onnx.StringStringEntryProto {
+  return onnx.StringStringEntryProto.decode(readerOf(bytes));
 }

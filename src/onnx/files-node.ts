@@ -1,0 +1,180 @@
+import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
+import { type FileHandle, mkdir, open, realpath, stat } from "node:fs/promises";
+import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { messageOf, SorthError, UsageError } from "../errors.ts";
+import { checkedLocation, checkedRange, type ExternalRange } from "./external.ts";
+import { decodeModel, type Model } from "./model.ts";
+import type { ExternalReader } from "./tensor.ts";
+import { reasonOf, type WriteOptions, writeFileSafely } from "./write-file.ts";
+
+export { type WriteOptions, writeFileSafely } from "./write-file.ts";
+
+/** Protobuf's limit for one message, which readers of ONNX files (ONNX Runtime too) enforce. */
+const largestModel = 2 ** 31 - 1;
+const pieceSize = 64 * 1024 * 1024;
+
+/**
+ * Reads an ONNX file. Its messages are views of the file's bytes; tensors in other files are read when first used.
+ * @throws SorthError when the file cannot be read or is not an ONNX model.
+ *
+ * @example
+ * const model = await readModel("model.onnx");
+ */
+export async function readModel(path: string): Promise<Model> {
+  const bytes = await readWhole(path);
+  try {
+    return decodeModel(bytes, { path, external: externalReader(dirname(path)) });
+  } catch (error) {
+    throw new SorthError(`cannot read "${path}": ${messageOf(error)}`);
+  }
+}
+
+/**
+ * Writes a model as an ONNX file: piece by piece, under a temporary name that is renamed at the end. Data in other files
+ * is shared when the model stays in its folder, else copied under its name.
+ * @throws UsageError when the file exists and `force` is not set; SorthError when an external file of that name with
+ * other content is in the way, or the model is larger than protobuf allows.
+ */
+export async function writeModel(model: Model, path: string, options: WriteOptions = {}): Promise<void> {
+  if (model.size > largestModel) {
+    throw new SorthError(
+      `cannot write "${path}": the model has ${model.size} bytes and protobuf allows 2 GB; keep its weights as external data`,
+    );
+  }
+  if (!options.force && (await stat(path).catch(() => undefined))) {
+    throw new UsageError(`"${path}" exists already; give another name, or --force to replace it`);
+  }
+  await carryExternalData(model, path);
+  await writeFileSafely(path, model.chunks, options);
+}
+
+/** The bytes of a file. @throws SorthError when it is missing, a folder, unreadable or larger than protobuf allows. */
+async function readWhole(path: string): Promise<Uint8Array> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    const { size } = await handle.stat();
+    if (size > largestModel) {
+      throw new SorthError(
+        `cannot read "${path}": it has ${size} bytes and protobuf allows 2 GB; save it with external data`,
+      );
+    }
+    const bytes = new Uint8Array(size);
+    let offset = 0;
+    while (offset < size) {
+      const { bytesRead } = await handle.read(bytes, offset, Math.min(pieceSize, size - offset), offset);
+      if (bytesRead === 0) break;
+      offset += bytesRead;
+    }
+    return bytes.subarray(0, offset);
+  } catch (error) {
+    if (error instanceof SorthError) throw error;
+    throw new SorthError(`cannot read "${path}": ${reasonOf(error)}`);
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** Reads parts of files in a folder, and of no file outside of it. */
+export function externalReader(folder: string): ExternalReader {
+  return (range) => readRange(folder, range);
+}
+
+function readRange(folder: string, range: ExternalRange): Uint8Array {
+  const file = join(folder, checkedLocation(range.location));
+  let descriptor: number | undefined;
+  try {
+    checkInside(realpathSync(folder), realpathSync(file), range.location);
+    descriptor = openSync(file, "r");
+    const { offset, length } = checkedRange(range, fstatSync(descriptor).size);
+    const bytes = new Uint8Array(length);
+    let done = 0;
+    while (done < length) {
+      const read = readSync(descriptor, bytes, done, Math.min(pieceSize, length - done), offset + done);
+      if (read === 0) throw new SorthError(`external data file "${file}" became shorter while it was read`);
+      done += read;
+    }
+    return bytes;
+  } catch (error) {
+    if (error instanceof SorthError) throw error;
+    throw new SorthError(
+      `cannot read the external data file "${file}": ${reasonOf(error)}; put it beside the model, where it was exported`,
+    );
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+}
+
+/** @throws SorthError when a symbolic link leads out of the model's folder. */
+function checkInside(folder: string, file: string, location: string): void {
+  const path = relative(folder, file);
+  if (isAbsolute(path) || path.split(/[\\/]/)[0] === "..") {
+    throw new SorthError(
+      `the external data file "${location}" is a link out of the model's folder; refused for safety: put the file itself there`,
+    );
+  }
+}
+
+/** Copies a model's external files to the folder of `path`, unless it is the folder they are in. */
+async function carryExternalData(model: Model, path: string): Promise<void> {
+  if (model.externalLocations.size === 0) return;
+  if (model.path === undefined) {
+    throw new SorthError(
+      `cannot write "${path}": the model keeps data in other files, but was not read from a file itself; read it with readModel(path)`,
+    );
+  }
+  const [from, to] = [await folderOf(model.path), await folderOf(path)];
+  if (from === to) return;
+  for (const location of [...model.externalLocations].map(checkedLocation)) {
+    const source = join(from, location);
+    checkInside(from, await realpath(source).catch(() => missing(source)), location);
+    const target = join(to, location);
+    await mkdir(dirname(target), { recursive: true });
+    checkInside(to, await realpath(dirname(target)), location);
+    if (!(await stat(target).catch(() => undefined))) await writeFileSafely(target, piecesOf(source));
+    else if (!(await sameContent(source, target))) {
+      throw new SorthError(
+        `cannot write "${path}": its data file "${target}" exists with other content; write the model to another folder`,
+      );
+    }
+  }
+}
+
+function missing(file: string): never {
+  throw new SorthError(
+    `the external data file "${file}" is missing; put it beside the model, where it was exported`,
+  );
+}
+
+async function folderOf(path: string): Promise<string> {
+  const folder = dirname(resolve(path));
+  try {
+    return await realpath(folder);
+  } catch (error) {
+    throw new SorthError(`cannot use the folder "${folder}": ${reasonOf(error)}`);
+  }
+}
+
+async function* piecesOf(file: string): AsyncGenerator<Uint8Array> {
+  const handle = await open(file, "r");
+  try {
+    for (let offset = 0; ; ) {
+      const { bytesRead, buffer } = await handle.read(new Uint8Array(pieceSize), 0, pieceSize, offset);
+      if (bytesRead === 0) return;
+      offset += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+async function sameContent(a: string, b: string): Promise<boolean> {
+  if ((await stat(a)).size !== (await stat(b)).size) return false;
+  const other = piecesOf(b);
+  for await (const piece of piecesOf(a)) {
+    const { value } = await other.next();
+    if (!value || Buffer.compare(piece, value) !== 0) return false;
+  }
+  return true;
+}
