@@ -1,6 +1,6 @@
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { type Attribute, float, int, ints } from "./attribute.ts";
+import { type Attribute, float, int, ints, string } from "./attribute.ts";
 import { EmitBase, type Typed, typed } from "./emit-base.ts";
 import type { Value } from "./node.ts";
 import {
@@ -191,6 +191,19 @@ export class Emit extends EmitBase {
     return this.op("Gather", [x, indices], [...shape.slice(0, at), ...typed(indices).shape, ...shape.slice(at + 1)], {
       attributes: { axis: int(at) },
     });
+  }
+
+  /** `data` with `updates` added at `indices` (int64, […, r]: positions along the first r axes; repeats add up). */
+  scatterAdd(data: Value, indices: Value, updates: Value): Typed {
+    return this.op("ScatterND", [data, indices, updates], typed(data).shape, {
+      attributes: { reduction: string("add") },
+    });
+  }
+
+  /** The elements or slices of `data` at `indices` (int64, […, r]). */
+  gatherND(data: Value, indices: Value): Typed {
+    const { shape } = typed(indices);
+    return this.op("GatherND", [data, indices], [...shape.slice(0, -1), ...typed(data).shape.slice(dimAt(shape, -1))]);
   }
 
   // Reductions. Without axes, over all of them. Axes of length 1 that are kept cost nothing.

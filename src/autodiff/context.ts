@@ -1,0 +1,37 @@
+import { SorthError } from "../errors.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Node } from "../graph/node.ts";
+import type { RuleContext } from "./rule.ts";
+
+/** What the walk hands to a rule; `total` looks up the gradient that an output's readers contributed. */
+export function ruleContext(node: Node, total: (output: Typed) => Typed | undefined): RuleContext {
+  const at = (kind: "input" | "output", index: number): Typed => {
+    const value = (kind === "input" ? node.inputs : node.outputs)[index];
+    if (!value) throw new SorthError(`${kind} ${index} of ${node.op} node "${node.label}" is absent`);
+    return typed(value);
+  };
+  return {
+    node,
+    get inputs() {
+      return node.inputs.map((value) => value && typed(value));
+    },
+    get outputs() {
+      return node.outputs.map((value) => value && typed(value));
+    },
+    input: (index) => at("input", index),
+    output: (index) => at("output", index),
+    gradient: (index) => {
+      const output = node.outputs[index];
+      return output ? total(typed(output)) : undefined;
+    },
+    constant: (index) => {
+      const value = node.inputs[index];
+      if (!value) return undefined;
+      if (value.initializer) return value.initializer.numbers();
+      throw new SorthError(
+        `input ${index} ("${value.name}") of ${node.op} node "${node.label}" is computed from data; ` +
+          "its derivative needs it to be constant: fix the model's free dimensions (--dim NAME=N, --batch N)",
+      );
+    },
+  };
+}

@@ -1,0 +1,48 @@
+import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import type { Node } from "../graph/node.ts";
+import type { Rule, Sample } from "./rule.ts";
+
+type Local = (g: Emit, x: Typed, y: Typed, node: Node) => Typed;
+
+/** Rule of y = f(x), elementwise, from its local derivative f′(x): dx = dy · f′(x). */
+export function unary(derivative: Local, ...samples: Sample[]): Rule {
+  const [first = { inputs: [[2, 3]] }, ...rest] = samples;
+  return {
+    vjp: (context, dy, g) => [
+      () => g.mul(dy, derivative(g, context.input(0), context.output(0), context.node)),
+    ],
+    samples: [first, ...rest, { ...first, inputs: [[]], note: "scalar" }],
+  };
+}
+
+/** Like {@link unary}, for derivatives that take the gradient in (dx = f(dy, x, y)). */
+export function unaryFrom(
+  derivative: (g: Emit, dy: Typed, x: Typed, y: Typed, node: Node) => Typed,
+  ...samples: Sample[]
+): Rule {
+  const [first = { inputs: [[2, 3]] }, ...rest] = samples;
+  return {
+    vjp: (context, dy, g) => [() => derivative(g, dy, context.input(0), context.output(0), context.node)],
+    samples: [first, ...rest, { ...first, inputs: [[]], note: "scalar" }],
+  };
+}
+
+/** The shape pairs on which every broadcasting rule is tried. */
+export const broadcastSamples: [Sample, ...Sample[]] = [
+  {
+    inputs: [
+      [2, 3],
+      [2, 3],
+    ],
+  },
+  { inputs: [[2, 3], [3]], note: "row" },
+  {
+    inputs: [
+      [2, 1],
+      [4, 1, 3],
+    ],
+    note: "both ways",
+  },
+  { inputs: [[], [4]], note: "scalar" },
+];

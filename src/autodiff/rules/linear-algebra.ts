@@ -1,0 +1,133 @@
+import { float, int } from "../../graph/attribute.ts";
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { dimAt } from "../../graph/shapes.ts";
+import { elementCount } from "../../onnx/tensor.ts";
+import type { RuleTable } from "../rule.ts";
+
+/** x times a number; nothing for 1. */
+const scaled = (g: Emit, x: Typed, factor: number) => (factor === 1 ? x : g.mul(x, factor));
+
+/** All leading axes joined: […, m, n] → [rows, n]. */
+function asMatrix(g: Emit, x: Typed): Typed {
+  const columns = dimAt(x.shape, -1);
+  return g.reshape(x, [elementCount(x.shape.slice(0, -1)), columns]);
+}
+
+export const linearAlgebra = {
+  // y = a·b: da = dy·bᵀ, db = aᵀ·dy; vectors are matrices of one row or column
+  MatMul: {
+    vjp: (context, dy, g) => {
+      const [a, b] = [context.input(0), context.input(1)];
+      const left = a.shape.length === 1 ? g.reshape(a, [1, ...a.shape]) : a;
+      const right = b.shape.length === 1 ? g.reshape(b, [...b.shape, 1]) : b;
+      const rows = dimAt(left.shape, -2);
+      const columns = dimAt(right.shape, -1);
+      const lead = dy.shape.slice(
+        0,
+        dy.shape.length - (a.shape.length > 1 ? 1 : 0) - (b.shape.length > 1 ? 1 : 0),
+      );
+      const full = () => g.reshape(dy, [...lead, rows, columns]);
+      return [
+        () => {
+          const product = g.matMul(full(), g.transposeLast(right));
+          return a.shape.length === 1 ? g.sumTo(product, [1, ...a.shape]) : product;
+        },
+        () => {
+          // One weight for many leading rows: a single product of the joined rows, not a batch of products to be summed.
+          if (right.shape.length === 2 && left.shape.length > 2) {
+            return g.gemm(asMatrix(g, left), asMatrix(g, full()), { transA: true });
+          }
+          const product = g.matMul(g.transposeLast(left), full());
+          return b.shape.length === 1 ? g.reshape(g.sumTo(product, [...b.shape, 1]), b.shape) : product;
+        },
+      ].map((thunk, index) => () => {
+        const gradient = thunk();
+        const { shape } = index === 0 ? a : b;
+        return shape.length === 1 ? g.reshape(gradient, shape) : gradient;
+      });
+    },
+    samples: [
+      {
+        inputs: [
+          [2, 3],
+          [3, 4],
+        ],
+      },
+      {
+        inputs: [
+          [5, 2, 3],
+          [3, 4],
+        ],
+        note: "batch by matrix",
+      },
+      {
+        inputs: [
+          [2, 3],
+          [5, 3, 4],
+        ],
+        note: "matrix by batch",
+      },
+      {
+        inputs: [
+          [6, 1, 2, 3],
+          [5, 3, 4],
+        ],
+        note: "batches broadcast",
+      },
+      { inputs: [[3], [3, 4]], note: "vector by matrix" },
+      { inputs: [[2, 3], [3]], note: "matrix by vector" },
+      { inputs: [[3], [3]], note: "vector by vector" },
+      { inputs: [[5, 2, 3], [3]], note: "batch by vector" },
+      { inputs: [[3], [5, 3, 4]], note: "vector by batch" },
+    ],
+    linear: true,
+  },
+
+  // y = α·A′B′ + βC: with A′ = A or Aᵀ, the product of dy with the other operand, transposed through Gemm's flags
+  Gemm: {
+    vjp: (context, dy, g) => {
+      const [a, b] = [context.input(0), context.input(1)];
+      const { node } = context;
+      const [transA, transB] = [node.int("transA", 0) === 1, node.int("transB", 0) === 1];
+      const alpha = node.float("alpha", 1);
+      const beta = node.float("beta", 1);
+      return [
+        () =>
+          scaled(
+            g,
+            transA ? g.gemm(b, dy, { transA: transB, transB: true }) : g.gemm(dy, b, { transB: !transB }),
+            alpha,
+          ),
+        () =>
+          scaled(
+            g,
+            transB ? g.gemm(dy, a, { transA: true, transB: transA }) : g.gemm(a, dy, { transA: !transA }),
+            alpha,
+          ),
+        () => scaled(g, dy, beta),
+      ];
+    },
+    samples: [
+      { inputs: [[2, 3], [3, 4], [4]] },
+      { inputs: [[2, 3], [4, 3], [4]], attributes: { transB: int(1) } },
+      {
+        inputs: [
+          [3, 2],
+          [3, 4],
+          [2, 1],
+        ],
+        attributes: { transA: int(1) },
+      },
+      {
+        inputs: [
+          [3, 2],
+          [4, 3],
+        ],
+        attributes: { transA: int(1), transB: int(1), alpha: float(0.5) },
+      },
+      { inputs: [[2, 3], [3, 4], []], attributes: { alpha: float(2), beta: float(0.25) } },
+    ],
+    linear: true,
+  },
+} satisfies RuleTable;

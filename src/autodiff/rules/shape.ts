@@ -1,0 +1,289 @@
+import { SorthError } from "../../errors.ts";
+import { int, ints, string } from "../../graph/attribute.ts";
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
+import type { RuleContext, RuleTable } from "../rule.ts";
+
+const vector = (...values: number[]) => ({ shape: [values.length], constant: values });
+/** The gradient of anything that only renames axes: the same numbers in the input's shape. */
+const reshaping = (context: RuleContext, dy: Typed, g: Emit) => [
+  () => g.reshape(dy, context.input(0).shape),
+  null,
+];
+
+export const shape = {
+  Reshape: {
+    vjp: reshaping,
+    samples: [{ inputs: [[2, 3], vector(3, 2)] }, { inputs: [[2, 3, 4], vector(0, -1)] }],
+    linear: true,
+  },
+  Flatten: {
+    vjp: reshaping,
+    samples: [{ inputs: [[2, 3, 4]] }, { inputs: [[2, 3, 4]], attributes: { axis: int(0) } }],
+    linear: true,
+  },
+  Squeeze: {
+    vjp: reshaping,
+    samples: [{ inputs: [[2, 1, 3], vector(1)] }, { inputs: [[1, 2, 1]] }],
+    linear: true,
+  },
+  Unsqueeze: {
+    vjp: reshaping,
+    samples: [{ inputs: [[2, 3], vector(0, -1)] }],
+    linear: true,
+  },
+  // The inverse permutation.
+  Transpose: {
+    vjp: (context, dy, g) => {
+      const order = context.node.ints("perm") ?? allAxes(dy.shape.length).reverse();
+      return [
+        () =>
+          g.transpose(
+            dy,
+            allAxes(order.length).map((axis) => order.indexOf(axis)),
+          ),
+      ];
+    },
+    samples: [{ inputs: [[2, 3]] }, { inputs: [[2, 3, 4]], attributes: { perm: ints([2, 0, 1]) } }],
+    linear: true,
+  },
+  // The walk sums a gradient over broadcast axes.
+  Expand: {
+    vjp: (_, dy) => [() => dy, null],
+    samples: [{ inputs: [[3, 1], vector(2, 3, 4)] }, { inputs: [[], vector(2, 3)] }],
+    linear: true,
+  },
+  // Σ over the copies: [r₁·d₁, …] as [r₁, d₁, …]
+  Tile: {
+    vjp: (context, dy, g) => [
+      () => {
+        const { shape } = context.input(0);
+        const repeats = context.constant(1) ?? [];
+        const interleaved = shape.flatMap((dim, axis) => [repeats[axis] ?? 1, dim]);
+        return g.reduceSum(
+          g.reshape(dy, interleaved),
+          shape.map((_, axis) => 2 * axis),
+        );
+      },
+      null,
+    ],
+    samples: [{ inputs: [[2, 3], vector(2, 3)] }, { inputs: [[2, 3], vector(1, 2)] }],
+    linear: true,
+  },
+  // Each input gets its own part.
+  Concat: {
+    vjp: (context, dy, g) => {
+      const axis = normalizeAxis(context.node.int("axis", 0), dy.shape.length);
+      let start = 0;
+      return context.inputs.map((_, index) => {
+        const length = dimAt(context.input(index).shape, axis);
+        const from = start;
+        start += length;
+        return () => g.slice(dy, [{ axis, start: from, length }]);
+      });
+    },
+    samples: [
+      {
+        inputs: [
+          [2, 3],
+          [2, 1],
+          [2, 2],
+        ],
+        attributes: { axis: int(1) },
+      },
+      { inputs: [[2, 3]], attributes: { axis: int(-2) }, note: "one" },
+    ],
+    linear: true,
+  },
+  // The parts' gradients joined; an unread part contributes zeros.
+  Split: {
+    vjp: (context, _dy, g) => [
+      () => {
+        const axis = context.node.int("axis", 0);
+        const parts = context.outputs.flatMap((part, index) =>
+          part ? [context.gradient(index) ?? g.filled(0, part.shape, part.type)] : [],
+        );
+        return g.concat(parts, axis);
+      },
+      null,
+    ],
+    samples: [
+      { inputs: [[2, 6], vector(1, 2, 3)], attributes: { axis: int(1) }, outputs: 3 },
+      { inputs: [[4, 2]], attributes: { num_outputs: int(2) }, outputs: 2 },
+      { inputs: [[4, 2], vector(2, 2)], outputs: 2, opset: 13 },
+    ],
+    linear: true,
+  },
+  // Zeros around, and between the steps.
+  Slice: {
+    vjp: (context, dy, g) => [() => sliceGradient(context, dy, g), null, null, null, null],
+    samples: [
+      { inputs: [[5, 6], vector(1, 2), vector(4, 5)] },
+      { inputs: [[5, 6], vector(-3), vector(1000), vector(1)] },
+      { inputs: [[5, 7], vector(0, 6), vector(5, -100), vector(0, 1), vector(2, -2)], note: "steps" },
+      { inputs: [[8], vector(1), vector(8), vector(0), vector(3)], note: "step leaves a rest" },
+      { inputs: [[4], vector(-1), vector(-1000), vector(0), vector(-1)], note: "reversed" },
+    ],
+    linear: true,
+  },
+  // The border is cut off again.
+  Pad: {
+    vjp: (context, dy, g) => {
+      const { node } = context;
+      const mode = node.string("mode", "constant");
+      if (mode !== "constant") {
+        throw new SorthError(
+          `cannot differentiate Pad (node "${node.label}"): no rule for mode "${mode}" yet`,
+        );
+      }
+      const { shape } = context.input(0);
+      const rank = shape.length;
+      const axes = (context.constant(3) ?? allAxes(rank)).map((axis) => normalizeAxis(axis, rank));
+      const given = context.constant(1) ?? [];
+      const back = new Array<number>(2 * rank).fill(0);
+      axes.forEach((axis, index) => {
+        back[axis] = -(given[index] ?? 0);
+        back[axis + rank] = -(given[index + axes.length] ?? 0);
+      });
+      return [() => g.pad(dy, back), null, null, null];
+    },
+    samples: [
+      { inputs: [[2, 3], vector(0, 1, 2, 0)] },
+      { inputs: [[2, 3], vector(0, -1, 1, 0)], note: "cropped" },
+      {
+        inputs: [[2, 3], vector(1, 2), { shape: [], constant: [5], type: "float" }, vector(1)],
+        note: "axes",
+      },
+      { inputs: [[2, 3], vector(0, 1, 1, 0)], attributes: { mode: string("constant") } },
+    ],
+    linear: true,
+  },
+  // Rows are added where they were taken from.
+  Gather: {
+    vjp: (context, dy, g) => [
+      () => {
+        const x = context.input(0);
+        const axis = normalizeAxis(context.node.int("axis", 0), x.shape.length);
+        const indices = context.input(1);
+        const rank = indices.shape.length;
+        const moved = [
+          ...Array.from({ length: rank }, (_, i) => axis + i),
+          ...allAxes(dy.shape.length).filter((i) => i < axis || i >= axis + rank),
+        ];
+        const rest = x.shape.filter((_, i) => i !== axis);
+        const size = dimAt(x.shape, axis);
+        const zeros = g.filled(0, [size, ...rest], x.type);
+        const positive = g.where(g.less(indices, 0), g.add(indices, size), indices);
+        const position = g.cast(g.reshape(positive, [...indices.shape, 1]), "int64");
+        const sum = g.scatterAdd(zeros, position, g.transpose(dy, moved));
+        const order = [...allAxes(x.shape.length).slice(1)];
+        order.splice(axis, 0, 0);
+        return g.transpose(sum, order);
+      },
+      null,
+    ],
+    samples: [
+      { inputs: [[4, 3], { shape: [3], constant: [2, 0, 2] }] },
+      { inputs: [[2, 5, 3], { shape: [2, 2], constant: [1, -1, 0, 1] }], attributes: { axis: int(1) } },
+      { inputs: [[2, 5], { shape: [], constant: [3] }], attributes: { axis: int(1) }, note: "scalar index" },
+    ],
+    linear: true,
+  },
+  GatherND: {
+    vjp: (context, dy, g) => {
+      const { node } = context;
+      if (node.int("batch_dims", 0) !== 0) {
+        throw new SorthError(
+          `cannot differentiate GatherND (node "${node.label}"): no rule for batch_dims yet`,
+        );
+      }
+      const x = context.input(0);
+      return [() => g.scatterAdd(g.filled(0, x.shape, x.type), context.input(1), dy), null];
+    },
+    samples: [
+      { inputs: [[3, 4], { shape: [3, 1], constant: [2, 0, 2] }] },
+      { inputs: [[3, 4], { shape: [2, 2], constant: [0, 1, 2, 3] }] },
+    ],
+    linear: true,
+  },
+  // y = data with updates added (or put) at indices: updates get what is read there; overwritten data gets nothing
+  ScatterND: {
+    vjp: (context, dy, g) => {
+      const { node } = context;
+      const reduction = node.string("reduction", "none");
+      if (reduction !== "none" && reduction !== "add") {
+        throw new SorthError(
+          `cannot differentiate ScatterND (node "${node.label}"): no rule for reduction "${reduction}" yet`,
+        );
+      }
+      const [data, indices, updates] = [context.input(0), context.input(1), context.input(2)];
+      return [
+        () => {
+          if (reduction === "add") return dy;
+          const hit = g.scatterAdd(
+            g.filled(0, data.shape, data.type),
+            indices,
+            g.filled(1, updates.shape, data.type),
+          );
+          return g.where(g.greater(hit, 0), 0, dy);
+        },
+        null,
+        () => g.gatherND(dy, indices),
+      ];
+    },
+    samples: [
+      { inputs: [[4, 3], { shape: [2, 1], constant: [2, 0] }, [2, 3]] },
+      {
+        inputs: [[4, 3], { shape: [3, 1], constant: [2, 0, 2] }, [3, 3]],
+        attributes: { reduction: string("add") },
+      },
+    ],
+    linear: true,
+  },
+
+  Shape: { constant: "it makes integers" },
+  Size: { constant: "it makes integers" },
+  Range: { constant: "it makes positions" },
+  ConstantOfShape: { constant: "it makes constants" },
+  EyeLike: { constant: "it makes constants" },
+  OneHot: { constant: "it makes constants of class indices" },
+  NonZero: { constant: "it makes indices" },
+} satisfies RuleTable;
+
+function sliceGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
+  const x = context.input(0);
+  const rank = x.shape.length;
+  const [starts, ends] = [context.constant(1) ?? [], context.constant(2) ?? []];
+  const axes = (context.constant(3) ?? starts.map((_, i) => i)).map((axis) => normalizeAxis(axis, rank));
+  const steps = context.constant(4) ?? starts.map(() => 1);
+  let gradient = dy;
+  const pads = new Array<number>(2 * rank).fill(0);
+  axes.forEach((axis, i) => {
+    const dim = dimAt(x.shape, axis);
+    const step = steps[i] ?? 1;
+    const length = dimAt(dy.shape, axis);
+    if (length === 0 || (ends[i] ?? 0) === (starts[i] ?? 0)) return;
+    const raw = (starts[i] ?? 0) < 0 ? (starts[i] ?? 0) + dim : (starts[i] ?? 0);
+    const start = Math.min(Math.max(raw, 0), step < 0 ? dim - 1 : dim);
+    const first = step < 0 ? start + (length - 1) * step : start;
+    if (step < 0) gradient = g.slice(gradient, [{ axis, start: length - 1, length, step: -1 }]);
+    const stride = Math.abs(step);
+    if (stride > 1) gradient = spread(g, gradient, axis, stride);
+    const covered = (length - 1) * stride + 1;
+    pads[axis] = first;
+    pads[axis + rank] = dim - first - covered;
+  });
+  return g.pad(gradient, pads);
+}
+
+/** `stride − 1` zeros between the neighbours of an axis. */
+function spread(g: Emit, x: Typed, axis: number, stride: number): Typed {
+  const length = dimAt(x.shape, axis);
+  const split = [...x.shape.slice(0, axis + 1), 1, ...x.shape.slice(axis + 1)];
+  const pads = new Array<number>(2 * split.length).fill(0);
+  pads[axis + 1 + split.length] = stride - 1;
+  const joined = x.shape.map((dim, i) => (i === axis ? dim * stride : dim));
+  const wide = g.reshape(g.pad(g.reshape(x, split), pads), joined);
+  return g.slice(wide, [{ axis, start: 0, length: (length - 1) * stride + 1 }]);
+}

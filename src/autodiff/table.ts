@@ -1,0 +1,13 @@
+import type { RuleTable } from "./rule.ts";
+import { elementwise } from "./rules/elementwise.ts";
+import { linearAlgebra } from "./rules/linear-algebra.ts";
+import { reductions } from "./rules/reductions.ts";
+import { shape } from "./rules/shape.ts";
+
+/** Every operator this version knows: with a derivative, with a zero one, or refused with a reason. */
+export const rules: RuleTable = {
+  ...elementwise,
+  ...linearAlgebra,
+  ...reductions,
+  ...shape,
+};

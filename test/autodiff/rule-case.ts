@@ -1,0 +1,221 @@
+import type { Rule, Sample, SampleInput } from "../../src/autodiff/rule.ts";
+import { rules } from "../../src/autodiff/table.ts";
+import { backward } from "../../src/autodiff/walk.ts";
+import { type Attribute, int } from "../../src/graph/attribute.ts";
+import { Emit } from "../../src/graph/emit.ts";
+import type { Typed } from "../../src/graph/emit-base.ts";
+import { Graph } from "../../src/graph/graph.ts";
+import type { Value } from "../../src/graph/node.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
+import type { Shape } from "../../src/graph/shapes.ts";
+import { encodeModelProto } from "../../src/onnx/codec.ts";
+import { DataType, type DataTypeName } from "../../src/onnx/data-types.ts";
+import { elementCount, Tensor, type TensorData } from "../../src/onnx/tensor.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
+
+/** One sample of one rule, as models: the node alone, and the node with the gradients of a random projection. */
+export interface RuleCase {
+  readonly op: string;
+  readonly sample: Sample;
+  readonly type: "float" | "double";
+}
+
+export const titleOf = (op: string, sample: Sample): string => {
+  const shapes = sample.inputs.map((input) =>
+    input === null ? "–" : Array.isArray(input) ? `[${input}]` : `[${(input as { shape: Shape }).shape}]`,
+  );
+  const attributes = Object.entries(sample.attributes ?? {}).map(
+    ([name, a]) => `${name}=${JSON.stringify(a.value)}`,
+  );
+  return [op, shapes.join(" "), ...attributes, sample.note ?? ""].filter(Boolean).join(" ");
+};
+
+/** A small generator of numbers in [0, 1): Mulberry32. */
+export function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const isShape = (input: SampleInput): input is Shape => Array.isArray(input);
+
+const arrayOf = (type: DataTypeName, values: ArrayLike<number>): TensorData => {
+  if (type === "double") return Float64Array.from(values);
+  if (type === "int64") return BigInt64Array.from(Array.from(values), BigInt);
+  if (type === "int32") return Int32Array.from(values);
+  if (type === "bool") return Uint8Array.from(values);
+  return Float32Array.from(values);
+};
+
+/**
+ * Values for a random input: uniform, or distinct and shuffled with gaps of at least 0.1. Distinct values of the node's
+ * inputs number 0, 1, 2 lie between each other.
+ */
+function draw(
+  count: number,
+  range: readonly [number, number],
+  distinct: number | undefined,
+  next: () => number,
+): number[] {
+  const [low, high] = range;
+  if (distinct === undefined) return Array.from({ length: count }, () => low + (high - low) * next());
+  const gap = Math.max((high - low) / Math.max(count, 1), 0.1);
+  const values = Array.from({ length: count }, (_, i) => low + gap * (i + (distinct + 1) / 4));
+  for (let i = count - 1; i > 0; i--) {
+    const j = Math.floor(next() * (i + 1));
+    [values[i], values[j]] = [values[j] as number, values[i] as number];
+  }
+  return values;
+}
+
+interface Built {
+  graph: Graph;
+  wrt: Value[];
+  feeds: Map<string, Tensor>;
+}
+
+/** The node alone; its random inputs are graph inputs. */
+function buildNode({ op, sample, type }: RuleCase, next: () => number): Built {
+  const dot = op.lastIndexOf(".");
+  const [domain, opType] = dot < 0 ? ["", op] : [op.slice(0, dot), op.slice(dot + 1)];
+  const opsets = new Map([["", sample.opset ?? 18]]);
+  if (domain) opsets.set(domain, 1);
+  const graph = new Graph("case", opsets);
+  const feeds = new Map<string, Tensor>();
+  const wrt: Value[] = [];
+  const inputs = sample.inputs.map((input, index) => {
+    if (input === null) return null;
+    const name = `x${index}`;
+    if (!isShape(input) && "constant" in input) {
+      const own = input.type ?? "int64";
+      const element = own === "float" ? type : own;
+      return graph.addInitializer(Tensor.of(name, element, input.shape, arrayOf(element, input.constant)));
+    }
+    const shape = isShape(input) ? input : input.shape;
+    const range = (!isShape(input) && input.range) || sample.range || [-1, 1];
+    const values = draw(
+      elementCount(shape),
+      range,
+      !isShape(input) && input.distinct ? index : undefined,
+      next,
+    );
+    feeds.set(name, Tensor.of(name, type, shape, arrayOf(type, values)));
+    const value = graph.addInput(name, type, shape);
+    wrt.push(value);
+    return value;
+  });
+  const attributes: Record<string, Attribute> = { ...sample.attributes };
+  if (op === "Cast") attributes.to = int(DataType[type]);
+  const node = graph.addNode({
+    opType,
+    domain,
+    name: "node",
+    attributes: new Map(Object.entries(attributes)),
+    inputs,
+    outputs: Array.from({ length: sample.outputs ?? 1 }, (_, i) => `y${i}`),
+  });
+  for (const output of node.outputs) if (output) graph.addOutput(output);
+  return { graph, wrt, feeds };
+}
+
+const bytesOf = (graph: Graph) => encodeModelProto(graphToProto(graph, { irVersion: 9 }));
+const numbersOf = (tensor: Tensor | undefined) => (tensor?.data ?? []) as ArrayLike<number>;
+const dot = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+  Array.from(a).reduce((s, x, i) => s + x * (b[i] ?? 0), 0);
+
+/**
+ * Compares ⟨∇f, u⟩ from the gradient graph with a central difference of f = Σ v·y along one random direction u.
+ * @returns both figures and the size of what they are made of
+ */
+export async function directionCheck(testCase: RuleCase, rule: Rule, seed: number) {
+  const next = random(seed);
+  const { graph, wrt, feeds } = buildNode(testCase, next);
+  const forward = bytesOf(graph);
+  const y = await nodeProbe.run(forward, feeds);
+  const projections = new Map<Value, Tensor>();
+  for (const output of graph.outputs) {
+    const tensor = y.get(output.name) as Tensor;
+    output.type = tensor.type;
+    output.shape = tensor.dims;
+    if (tensor.type !== testCase.type) continue;
+    const values = Array.from({ length: tensor.size }, () => 2 * next() - 1);
+    projections.set(output, Tensor.of("", tensor.type, tensor.dims, arrayOf(tensor.type, values)));
+  }
+  const emit = new Emit(graph, { prefix: "d/" });
+  const seeds = [...projections].map(([value, v]) => ({
+    value,
+    gradient: () => emit.constant(v.type, v.dims, v.data) as Typed,
+  }));
+  const gradients = backward(graph, { wrt, seeds, rules, emit });
+  for (const output of [...graph.outputs]) graph.outputs.splice(graph.outputs.indexOf(output), 1);
+  // What the builder believes of shapes and types must be what ONNX Runtime finds.
+  const results = wrt.map((value) => {
+    const gradient = gradients.get(value);
+    return gradient && graph.addOutput(emit.identity(gradient));
+  });
+  const computed = results.some(Boolean)
+    ? await nodeProbe.run(bytesOf(graph), feeds)
+    : new Map<string, Tensor>();
+
+  const directions = wrt.map((value) =>
+    Array.from({ length: elementCount(value.shape ?? []) }, () => 2 * next() - 1),
+  );
+  const at = async (step: number) => {
+    const moved = new Map(
+      wrt.map((value, i) => {
+        const base = feeds.get(value.name) as Tensor;
+        const u = directions[i] as number[];
+        const values = Array.from(numbersOf(base), (x, j) => x + step * (u[j] as number));
+        return [value.name, Tensor.of(value.name, base.type, base.dims, arrayOf(base.type, values))];
+      }),
+    );
+    const outputs = await nodeProbe.run(forward, moved);
+    return [...projections].reduce(
+      (s, [output, v]) => s + dot(numbersOf(outputs.get(output.name)), numbersOf(v)),
+      0,
+    );
+  };
+  // A product of several random inputs is linear in each, not in all: those are moved one at a time by the small step.
+  const step = rule.linear && wrt.length === 1 ? 1 : testCase.type === "double" ? 1e-5 : 1e-2;
+  const numeric = ((await at(step)) - (await at(-step))) / (2 * step);
+  const parts = results.map((value, i) =>
+    dot(numbersOf(value && computed.get(value.name)), directions[i] as number[]),
+  );
+  const analytic = parts.reduce((a, b) => a + b, 0);
+  const norm = (values: ArrayLike<number>) => Math.sqrt(dot(values, values));
+  const scale = results.reduce(
+    (s, value, i) => s + norm(numbersOf(value && computed.get(value.name))) * norm(directions[i] as number[]),
+    Math.abs(numeric),
+  );
+  return {
+    analytic,
+    numeric,
+    scale: scale || 1,
+    operators: emit.graph.nodes.map((node) => node.op),
+    graph,
+    computed,
+    results,
+  };
+}
+
+/** Whether ONNX Runtime has float64 kernels for the case and its gradient. */
+export async function runsInDouble(op: string, sample: Sample, rule: Rule): Promise<boolean> {
+  if (sample.floatOnly) return false;
+  try {
+    await directionCheck({ op, sample, type: "double" }, rule, 1);
+    return true;
+  } catch (error) {
+    if (
+      /NOT_IMPLEMENTED|Could not find an implementation|Failed to find kernel|not a registered|INVALID_GRAPH|Type Error/i.test(
+        String(error),
+      )
+    ) {
+      return false;
+    }
+    throw error;
+  }
+}
