@@ -18,5 +18,9 @@ export interface Probe {
   /** Loads a model (graph optimization level "basic") and returns what its outputs are. @throws with ORT's message. */
   outputs(model: Uint8Array): Promise<readonly ProbedOutput[]>;
   /** Runs a model once on the CPU and returns its outputs by name. */
-  run(model: Uint8Array, feeds: ReadonlyMap<string, Tensor>, options?: { optimize?: boolean }): Promise<ReadonlyMap<string, Tensor>>;
+  run(
+    model: Uint8Array,
+    feeds: ReadonlyMap<string, Tensor>,
+    options?: { optimize?: boolean },
+  ): Promise<ReadonlyMap<string, Tensor>>;
 }

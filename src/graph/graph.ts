@@ -1,5 +1,6 @@
 import { SorthError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
+import type { onnx } from "../onnx/schema.js";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Attribute } from "./attribute.ts";
 import { type DeclaredDim, Node, type Use, Value } from "./node.ts";
@@ -15,6 +16,8 @@ export class Graph {
   readonly inputs: Value[] = [];
   readonly outputs: Value[] = [];
   readonly metadata = new Map<string, string>();
+  /** Model-local functions, which nodes may call like operators; carried as they are. */
+  readonly functions: onnx.FunctionProto.$Properties[] = [];
   #nodes: Node[] = [];
   readonly #values = new Map<string, Value>();
   #counter = 0;
@@ -209,7 +212,8 @@ export class Graph {
   }
 
   #add(value: Value): Value {
-    if (this.#values.has(value.name)) throw new SorthError(`the name "${value.name}" is used twice in the graph`);
+    if (this.#values.has(value.name))
+      throw new SorthError(`the name "${value.name}" is used twice in the graph`);
     this.#values.set(value.name, value);
     return value;
   }

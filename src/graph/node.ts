@@ -1,4 +1,5 @@
 import type { DataTypeName } from "../onnx/data-types.ts";
+import type { onnx } from "../onnx/schema.js";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Attribute } from "./attribute.ts";
 
@@ -18,6 +19,10 @@ export class Value {
   type: DataTypeName | undefined;
   /** Static shape, once inferred; undefined means not known. */
   shape: readonly number[] | undefined;
+  /** Whether {@link Value.shape} holds for every batch size, once inferred. */
+  shapeFixed = false;
+  /** Type of a value that is no tensor (a sequence, map or optional), as its message. */
+  otherType: onnx.TypeProto.$Properties | undefined;
   /** Shape as the file declares it (graph inputs and outputs). */
   declared: readonly DeclaredDim[] | undefined;
   /** The node that computes it; undefined for graph inputs and initializers. */

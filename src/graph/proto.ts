@@ -33,8 +33,9 @@ function bodiesOf(node: onnx.NodeProto.$Properties): onnx.GraphProto.$Properties
 /** Shape as a file declares it; undefined when it declares none. */
 function declaredShape(type: onnx.TypeProto.$Properties | null | undefined): DeclaredDim[] | undefined {
   return type?.tensorType?.shape?.dim?.map((dim) => {
-    if (dim.dimValue !== undefined && dim.dimValue !== null) return Long.fromValue(dim.dimValue).toNumber();
-    return dim.dimParam || undefined;
+    if (dim.dimValue === undefined || dim.dimValue === null) return dim.dimParam || undefined;
+    const length = Long.fromValue(dim.dimValue).toNumber();
+    return length < 0 ? undefined : length;
   });
 }
 
@@ -62,11 +63,14 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
     const elemType = input.type?.tensorType?.elemType;
     const type = elemType ? dataTypeName(elemType) : undefined;
     const fixed = declared?.every((dim) => typeof dim === "number") ? (declared as number[]) : undefined;
-    graph.addInput(input.name ?? "", type, fixed, declared);
+    const value = graph.addInput(input.name ?? "", type, fixed, declared);
+    if (input.type && !input.type.tensorType) value.otherType = input.type;
   }
   for (const tensor of proto.initializer ?? []) graph.addInitializer(Tensor.fromProto(tensor, external));
   for (const sparse of proto.sparseInitializer ?? []) {
-    throw new SorthError(`the sparse initializer "${sparse.values?.name}" is not supported; store it as a dense tensor`);
+    throw new SorthError(
+      `the sparse initializer "${sparse.values?.name}" is not supported; store it as a dense tensor`,
+    );
   }
   const named = (name: string) => (name === "" ? null : graph.reference(name));
   for (const node of proto.node ?? []) {
@@ -95,6 +99,7 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
       `nothing computes "${value.name}", which ${reader ? `node "${reader}" reads` : "is a graph output"}`,
     );
   }
+  graph.functions.push(...(model.functions ?? []));
   for (const { key, value } of model.metadataProps ?? []) graph.metadata.set(key ?? "", value ?? "");
   return graph;
 }
@@ -102,13 +107,18 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
 /** A value as a message: its name, and its type and shape as far as known. */
 export function valueInfo(value: Value): onnx.ValueInfoProto {
   const info = new onnx.ValueInfoProto({ name: value.name });
+  if (value.otherType) info.type = value.otherType;
   if (!value.type) return info;
   const tensorType: onnx.TypeProto.Tensor.$Properties = { elemType: DataType[value.type] };
   const dims = value.shape ?? value.declared;
   if (dims) {
     tensorType.shape = {
       dim: dims.map((dim) =>
-        typeof dim === "number" ? { dimValue: Long.fromNumber(dim) } : dim === undefined ? {} : { dimParam: dim },
+        typeof dim === "number"
+          ? { dimValue: Long.fromNumber(dim) }
+          : dim === undefined
+            ? {}
+            : { dimParam: dim },
       ),
     };
   }
@@ -138,11 +148,17 @@ export function nodeToProto(node: Node): onnx.NodeProto {
  * The graph as a model message, nodes in topological order; initializers are views, not copies.
  * @param irVersion - 10 loads in every ONNX Runtime of the last two years
  */
-export function graphToProto(graph: Graph, options: { irVersion?: number; producer?: string } = {}): onnx.ModelProto {
+export function graphToProto(
+  graph: Graph,
+  options: { irVersion?: number; producer?: string } = {},
+): onnx.ModelProto {
   return new onnx.ModelProto({
     irVersion: Long.fromNumber(options.irVersion ?? 10),
     producerName: options.producer ?? "sorth-onnx",
-    opsetImport: [...graph.opsets].map(([domain, version]) => ({ domain, version: Long.fromNumber(version) })),
+    opsetImport: [...graph.opsets].map(([domain, version]) => ({
+      domain,
+      version: Long.fromNumber(version),
+    })),
     graph: new onnx.GraphProto({
       name: graph.name || "graph",
       node: graph.sorted().map(nodeToProto),
@@ -150,6 +166,7 @@ export function graphToProto(graph: Graph, options: { irVersion?: number; produc
       input: graph.inputs.map(valueInfo),
       output: graph.outputs.map(valueInfo),
     }),
+    functions: [...graph.functions],
     metadataProps: [...graph.metadata].map(([key, value]) => ({ key, value })),
   });
 }

@@ -1,0 +1,117 @@
+import { SorthError, UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Value } from "../graph/node.ts";
+
+/** Numbers for a model's free dimensions. */
+export interface DimensionOptions {
+  /** Samples in a batch: the first dimension of an input where the file leaves it open. */
+  readonly batch?: number;
+  /** Other free dimensions by their name in the file; one without a name is called `input.axis` (`x.2`). */
+  readonly dims?: Readonly<Record<string, number>>;
+}
+
+/** Batch size with which a free batch is probed when none is given: divisible by 2, 3 and 4, and rare as a layer's size. */
+export const defaultBatch = 12;
+
+/** The inputs that have to be fed: those without a default in the file. */
+export function fedInputs(graph: Graph): Value[] {
+  return graph.inputs.filter((input) => !input.initializer);
+}
+
+/** Whether an input's first dimension is left open by the file and not given by name: then it is the batch. */
+function leadsWithBatch(input: Value, dims: Readonly<Record<string, number>>): boolean {
+  const first = input.declared?.[0];
+  if (!input.declared || input.declared.length === 0 || typeof first === "number") return false;
+  return dims[`${input.name}.0`] === undefined && (first === undefined || dims[first] === undefined);
+}
+
+/** Whether the batch size of a graph is free. */
+export function hasFreeBatch(graph: Graph, options: DimensionOptions = {}): boolean {
+  return fedInputs(graph).some((input) => leadsWithBatch(input, options.dims ?? {}));
+}
+
+/**
+ * Shapes of all fed tensor inputs with every free dimension replaced by a number.
+ * @throws SorthError naming the input and the option that fixes it; UsageError for a dimension the model does not have.
+ */
+export function resolveInputs(graph: Graph, options: DimensionOptions): Map<Value, readonly number[]> {
+  const dims = options.dims ?? {};
+  const inputs = fedInputs(graph);
+  checkOptions(inputs, options);
+  const batch = options.batch ?? defaultBatch;
+  const symbols = new Map(Object.entries(dims));
+  for (const input of inputs) {
+    const first = input.declared?.[0];
+    if (typeof first === "string" && !symbols.has(first)) symbols.set(first, batch);
+  }
+  const resolved = new Map<Value, readonly number[]>();
+  for (const input of inputs) {
+    if (!input.type) continue;
+    const shape = input.declared
+      ? input.declared.map((dim, axis) => {
+          const given = dims[`${input.name}.${axis}`];
+          if (given !== undefined) return given;
+          if (typeof dim === "number") return dim;
+          if (axis === 0 && leadsWithBatch(input, dims)) return batch;
+          const known = dim === undefined ? undefined : symbols.get(dim);
+          if (known !== undefined) return known;
+          const name = dim ?? `${input.name}.${axis}`;
+          throw new SorthError(
+            `axis ${axis} of input "${input.name}" has no fixed length: give it with --dim ${name}=N`,
+          );
+        })
+      : givenShape(input, dims);
+    if (shape) resolved.set(input, shape);
+  }
+  return resolved;
+}
+
+/** The shape of an input that declares none, from options `input.0`, `input.1`, …; nothing if nobody reads the input. */
+function givenShape(input: Value, dims: Readonly<Record<string, number>>): number[] | undefined {
+  const shape: number[] = [];
+  for (;;) {
+    const dim = dims[`${input.name}.${shape.length}`];
+    if (dim === undefined) break;
+    shape.push(dim);
+  }
+  if (shape.length > 0) return shape;
+  if (input.uses.size === 0) return undefined;
+  throw new SorthError(
+    `input "${input.name}" declares no shape: give every axis, with --dim ${input.name}.0=N --dim ${input.name}.1=N …`,
+  );
+}
+
+function checkOptions(inputs: readonly Value[], { batch, dims = {} }: DimensionOptions): void {
+  for (const [name, length] of [
+    ...Object.entries(dims),
+    ...(batch === undefined ? [] : [["batch", batch] as const]),
+  ]) {
+    if (!Number.isInteger(length) || length < 1) {
+      throw new UsageError(`the dimension "${name}" must be a whole number of at least 1, not ${length}`);
+    }
+  }
+  const known = new Set(
+    inputs.flatMap((input) => [
+      ...(input.declared ?? Array.from({ length: 16 })).map((_, axis) => `${input.name}.${axis}`),
+      ...(input.declared ?? []).filter((dim) => typeof dim === "string"),
+    ]),
+  );
+  for (const name of Object.keys(dims)) {
+    if (known.has(name)) continue;
+    const free = inputs.flatMap((input) => (input.declared ?? []).filter((dim) => typeof dim === "string"));
+    const hint =
+      free.length > 0
+        ? `free are: ${[...new Set(free)].join(", ")}`
+        : "the model has no named free dimension";
+    throw new UsageError(`no input has a dimension "${name}"; ${hint}`);
+  }
+  const fixed = inputs.flatMap((input) =>
+    typeof input.declared?.[0] === "number" ? [input.declared[0]] : [],
+  );
+  const free = inputs.some((input) => leadsWithBatch(input, dims));
+  if (batch !== undefined && !free && fixed.length > 0 && !fixed.includes(batch)) {
+    throw new SorthError(
+      `the model fixes its batch size at ${fixed[0]}: use --batch ${fixed[0]}, or export it with a free batch dimension`,
+    );
+  }
+}

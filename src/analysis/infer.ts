@@ -1,0 +1,159 @@
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { sameShape } from "../graph/shapes.ts";
+import { type DataTypeName, dataTypeName } from "../onnx/data-types.ts";
+import { type DimensionOptions, defaultBatch, hasFreeBatch, resolveInputs } from "./dimensions.ts";
+import type { Probe } from "./probe.ts";
+import { constantOf, isDescribed, probeModel } from "./probe-model.ts";
+
+/** With which sizes a graph's shapes were inferred. */
+export interface InferredShapes {
+  /** The batch size that stands in the shapes; undefined where the model fixes every dimension itself. */
+  readonly batch: number | undefined;
+  /** Values whose type or some dimension ONNX Runtime does not know before it runs. */
+  readonly unknown: readonly Value[];
+}
+
+type TypeAndShape = {
+  readonly type: DataTypeName | undefined;
+  readonly shape: readonly number[] | undefined;
+};
+
+/**
+ * Fills type and shape of every value of a graph by asking ONNX Runtime (DESIGN §5.1), and `shapeFixed` by asking again
+ * with twice the batch size. A first dimension of an input that the file leaves open is the batch; without
+ * `options.batch` it is probed as 12. Values inside bodies of If, Loop and Scan stay invisible.
+ * @throws SorthError for a dimension that is neither fixed nor given, and with ONNX Runtime's message when it refuses the model.
+ *
+ * @example
+ * await inferShapes(graph, nodeProbe, { batch: 64 });
+ * graph.valueNamed("logits").shape; // [64, 10]
+ */
+export async function inferShapes(
+  graph: Graph,
+  probe: Probe,
+  options: DimensionOptions = {},
+): Promise<InferredShapes> {
+  const inputs = resolveInputs(graph, options);
+  for (const [input, shape] of inputs) input.shape = shape;
+  const answers = await ask(graph, probe, inputs);
+  for (const [value, { type, shape }] of answers) {
+    value.type = type;
+    value.shape = shape;
+  }
+  const batch = hasFreeBatch(graph, options) ? (options.batch ?? defaultBatch) : undefined;
+  await markFixedShapes(graph, probe, options, batch);
+  return { batch, unknown: [...graph.values].filter((value) => !value.type || !value.shape) };
+}
+
+/** Sets `shapeFixed` on every value whose shape is the same at twice the batch size. */
+async function markFixedShapes(
+  graph: Graph,
+  probe: Probe,
+  options: DimensionOptions,
+  batch: number | undefined,
+): Promise<void> {
+  if (batch === undefined) {
+    for (const value of graph.values) value.shapeFixed = value.shape !== undefined;
+    return;
+  }
+  const inputs = resolveInputs(graph, { ...options, batch: 2 * batch });
+  let answers: ReadonlyMap<Value, TypeAndShape> | undefined;
+  try {
+    answers = await ask(graph, probe, inputs);
+  } catch {
+    // A model with a size baked in runs at one batch only. Nothing is known about others: nothing counts as fixed.
+  }
+  for (const value of graph.values) {
+    const other = value.producer
+      ? answers?.get(value)?.shape
+      : (inputs.get(value) ?? value.initializer?.dims);
+    value.shapeFixed = !!value.shape && !!other && sameShape(value.shape, other);
+  }
+}
+
+/** Type and shape of every value that a node computes. */
+async function ask(
+  graph: Graph,
+  probe: Probe,
+  inputs: ReadonlyMap<Value, readonly number[]>,
+): Promise<Map<Value, TypeAndShape>> {
+  const result = new Map<Value, TypeAndShape>();
+  const hidden = undescribedValues(graph);
+  const asked: Value[] = [];
+  for (const value of graph.values) {
+    const constant = value.producer && constantOf(value.producer);
+    if (constant) result.set(value, { type: constant.type, shape: constant.dims });
+    else if (value.producer && !hidden.has(value)) asked.push(value);
+  }
+  if (asked.length === 0 && hidden.size === 0) return result;
+  const castsOf = new Map([...hidden.keys()].map((value) => [value, graph.freshName(`${value.name}.float`)]));
+  const described = await probe.outputs(probeModel(graph, inputs, { values: asked, castsOf }));
+  const byName = new Map(described.map((output) => [output.name, output]));
+  const known = (name: string) => staticShape(byName.get(name)?.shape);
+  for (const value of asked)
+    result.set(value, { type: byName.get(value.name)?.type, shape: known(value.name) });
+  for (const [value, name] of castsOf) result.set(value, { type: hidden.get(value), shape: known(name) });
+
+  // An empty shape is a scalar or an unknown rank. The length of Shape(value) tells which.
+  const doubtful = [...result].flatMap(([value, { shape }]) => (shape?.length === 0 ? [value] : []));
+  if (doubtful.length === 0) return result;
+  const shapesOf = new Map(doubtful.map((value) => [value, graph.freshName(`${value.name}.shape`)]));
+  const ranks = await probe.outputs(probeModel(graph, inputs, { values: [], shapesOf }));
+  const rankOf = new Map(ranks.map((output) => [output.name, output.shape?.[0]]));
+  for (const [value, name] of shapesOf) {
+    if (rankOf.get(name) !== 0) result.set(value, { type: result.get(value)?.type, shape: undefined });
+  }
+  return result;
+}
+
+/** A shape without unknown dimensions, or undefined. */
+function staticShape(shape: readonly (number | string)[] | undefined): readonly number[] | undefined {
+  return shape?.every((dim) => typeof dim === "number") ? shape : undefined;
+}
+
+/** Operators whose output has a type of its own, whatever they read. */
+const retyping = new Set([
+  ...[
+    "Shape",
+    "Size",
+    "Equal",
+    "Less",
+    "LessOrEqual",
+    "Greater",
+    "GreaterOrEqual",
+    "IsNaN",
+    "IsInf",
+    "ArgMax",
+    "ArgMin",
+  ],
+  ...["NonZero", "DequantizeLinear"],
+]);
+
+/** Values of a type that no binding describes (bfloat16, float8), followed from where they arise, with their type. */
+function undescribedValues(graph: Graph): Map<Value, DataTypeName> {
+  const hidden = new Map<Value, DataTypeName>();
+  const typeOf = (value: Value | null | undefined) =>
+    value ? (hidden.get(value) ?? (value.producer ? undefined : value.type)) : undefined;
+  for (const node of graph.sorted()) {
+    const type = resultType(node, typeOf);
+    if (!type || isDescribed(type)) continue;
+    for (const output of node.outputs) if (output && !constantOf(node)) hidden.set(output, type);
+  }
+  return hidden;
+}
+
+function resultType(
+  node: Node,
+  typeOf: (value: Value | null | undefined) => DataTypeName | undefined,
+): DataTypeName | undefined {
+  if (node.opType === "Cast") return dataTypeName(node.int("to", 0));
+  if (node.opType === "CastLike") return typeOf(node.inputs[1]);
+  if (node.opType === "QuantizeLinear") {
+    return node.attributes.has("output_dtype")
+      ? dataTypeName(node.int("output_dtype", 0))
+      : typeOf(node.inputs[2]);
+  }
+  if (node.opType === "Constant") return constantOf(node)?.type;
+  return retyping.has(node.opType) ? undefined : typeOf(node.inputs[node.opType === "Where" ? 1 : 0]);
+}

@@ -1,0 +1,137 @@
+import Long from "long";
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { nodeToProto, valueInfo } from "../graph/proto.ts";
+import { encodeModelProto } from "../onnx/codec.ts";
+import { DataType, type DataTypeName } from "../onnx/data-types.ts";
+import { onnx } from "../onnx/schema.js";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
+
+/** Above this number of elements constant data becomes an input of the probe copy: its numbers decide no shape. */
+const largest = 1024;
+
+/** Types of which ONNX Runtime's JavaScript bindings cannot describe an input or output: they throw. */
+const undescribed = new Set<DataTypeName>([
+  "bfloat16",
+  "float8e4m3fn",
+  "float8e4m3fnuz",
+  "float8e5m2",
+  "float8e5m2fnuz",
+  "float8e8m0",
+  "float4e2m1",
+  "complex64",
+  "complex128",
+  "uint2",
+  "int2",
+]);
+
+/** Whether the bindings can describe a value of this type. */
+export const isDescribed = (type: DataTypeName): boolean => !undescribed.has(type);
+
+const isLarge = (tensor: Tensor): boolean => tensor.type !== "string" && elementCount(tensor.dims) > largest;
+
+/** A named tensor type as a message. */
+function tensorInfo(name: string, type: DataTypeName, shape: readonly number[]): onnx.ValueInfoProto {
+  return new onnx.ValueInfoProto({
+    name,
+    type: {
+      tensorType: {
+        elemType: DataType[type],
+        shape: { dim: shape.map((dim) => ({ dimValue: Long.fromNumber(dim) })) },
+      },
+    },
+  });
+}
+
+/** A node that converts to another type. */
+function castNode(from: string, to: string, type: DataTypeName): onnx.NodeProto {
+  return new onnx.NodeProto({
+    opType: "Cast",
+    input: [from],
+    output: [to],
+    attribute: [
+      { name: "to", type: onnx.AttributeProto.AttributeType.INT, i: Long.fromNumber(DataType[type]) },
+    ],
+  });
+}
+
+/** What a probe copy declares as outputs: values, or further nodes with one output each. */
+export interface ProbeOutputs {
+  /** Values declared by name only. */
+  readonly values: readonly Value[];
+  /** Values of which the shape is declared: the length of `Shape(value)` is its rank. Name of that output by value. */
+  readonly shapesOf?: ReadonlyMap<Value, string>;
+  /** Values of a type that no binding describes: their conversion to float is declared. Name of that output by value. */
+  readonly castsOf?: ReadonlyMap<Value, string>;
+}
+
+/**
+ * The copy of a graph that ONNX Runtime is asked about (DESIGN §5.1): large constant data turned into inputs, so that no
+ * weight is copied; dimensions of inputs as given; outputs declared by name only, so that nothing a file claims is believed.
+ */
+export function probeModel(
+  graph: Graph,
+  inputs: ReadonlyMap<Value, readonly number[]>,
+  outputs: ProbeOutputs,
+): Uint8Array {
+  const node: onnx.NodeProto.$Properties[] = [];
+  const input: onnx.ValueInfoProto[] = [];
+  const initializer: onnx.TensorProto.$Properties[] = [];
+  const feed = (name: string, type: DataTypeName, shape: readonly number[]) => {
+    if (isDescribed(type)) {
+      input.push(tensorInfo(name, type, shape));
+      return;
+    }
+    const stand = graph.freshName(`${name}.float`);
+    input.push(tensorInfo(stand, "float", shape));
+    node.push(castNode(stand, name, type));
+  };
+  for (const value of graph.inputs) {
+    if (value.initializer) continue;
+    const shape = inputs.get(value);
+    if (value.type && shape) feed(value.name, value.type, shape);
+    else input.push(valueInfo(value));
+  }
+  for (const { name, initializer: tensor } of graph.initializers) {
+    if (!tensor) continue;
+    if (isLarge(tensor)) feed(name, tensor.type, tensor.dims);
+    else initializer.push(tensor.named(name).toProto());
+  }
+  for (const original of graph.sorted()) {
+    const constant = constantOf(original);
+    const output = original.outputs[0];
+    if (constant && output && isLarge(constant)) feed(output.name, constant.type, constant.dims);
+    else node.push(nodeToProto(original));
+  }
+  for (const [value, name] of outputs.shapesOf ?? []) {
+    node.push(new onnx.NodeProto({ opType: "Shape", input: [value.name], output: [name] }));
+  }
+  for (const [value, name] of outputs.castsOf ?? []) node.push(castNode(value.name, name, "float"));
+  const names = [
+    ...outputs.values.map((value) => value.name),
+    ...(outputs.shapesOf?.values() ?? []),
+    ...(outputs.castsOf?.values() ?? []),
+  ];
+  return encodeModelProto(
+    new onnx.ModelProto({
+      irVersion: Long.fromNumber(10),
+      opsetImport: [...graph.opsets].map(([domain, version]) => ({
+        domain,
+        version: Long.fromNumber(version),
+      })),
+      functions: [...graph.functions],
+      graph: new onnx.GraphProto({
+        name: "probe",
+        node,
+        input,
+        initializer,
+        output: names.map((name) => new onnx.ValueInfoProto({ name })),
+      }),
+    }),
+  );
+}
+
+/** The tensor of a Constant node, whichever attribute holds it as a tensor. */
+export function constantOf(node: Node): Tensor | undefined {
+  return node.opType === "Constant" && node.domain === "" ? node.tensor("value") : undefined;
+}
