@@ -22,14 +22,23 @@ export interface PenaltyDefinition<O extends PenaltyOptions> {
   readonly source: string;
   /** Every option with its default. */
   readonly defaults: O;
+  /** What is wrong with options of the right names and types, or undefined. */
+  readonly problem?: (options: O) => string | undefined;
   /** True, or why this site gets no penalty. */
   readonly applies: (site: Site, options: O) => true | string;
-  /** Emits the penalty; `response` is the site's response in the graph that `g` writes. */
+  /**
+   * Emits the penalty; `response` is the site's response in the graph that `g` writes. Unless the site's rows are
+   * fixed, what computes the value holds no batch size.
+   */
   readonly build: (site: Site, response: Typed, g: Emit, options: O) => PenaltyGraph;
   /** A remark for the user (shown once per site), e.g. that the penalty cannot reach 0. */
   readonly warning?: (site: Site, options: O) => string | undefined;
   /** Float64 reference on plain arrays. `responses[row][unit]`. */
-  readonly reference: (responses: readonly (readonly number[])[], options: O, groups: number) => PenaltyReference;
+  readonly reference: (
+    responses: readonly (readonly number[])[],
+    options: O,
+    groups: number,
+  ) => PenaltyReference;
 }
 
 /** Value and gradient (`[row][unit]`) in float64. */

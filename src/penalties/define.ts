@@ -1,0 +1,56 @@
+import { UsageError } from "../errors.ts";
+import type { Penalty, PenaltyDefinition, PenaltyOptions } from "./penalty.ts";
+
+/** Makes a {@link Penalty} from some of its options; the others keep their defaults. */
+export interface PenaltyFactory<O extends PenaltyOptions> {
+  /** @throws UsageError for an option that the penalty does not have, or a value that it cannot take. */
+  (options?: Partial<O>): Penalty;
+  readonly definition: PenaltyDefinition<O>;
+}
+
+/**
+ * Turns a definition into a function that makes penalties of it.
+ *
+ * @example
+ * const som = definePenalty({ name: "som", defaults: { gamma: 10 }, …});
+ * await inject(model, { penalties: [som({ gamma: 5 })] });
+ */
+export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefinition<O>): PenaltyFactory<O> {
+  // Options of another penalty never reach this definition: they are checked against its defaults here.
+  const general = definition as unknown as PenaltyDefinition<PenaltyOptions>;
+  const factory = (options: Partial<O> = {}): Penalty => ({
+    definition: general,
+    options: checkedOptions(general, options),
+  });
+  return Object.assign(factory, { definition });
+}
+
+/** The options given, the defaults for the rest. */
+function checkedOptions(
+  definition: PenaltyDefinition<PenaltyOptions>,
+  given: Partial<PenaltyOptions>,
+): PenaltyOptions {
+  const { name: penalty, defaults } = definition;
+  const options: Record<string, number | string | boolean> = { ...defaults };
+  for (const [name, value] of Object.entries(given)) {
+    const fallback = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
+    if (fallback === undefined) {
+      throw new UsageError(
+        `the penalty ${penalty} has no option "${name}"; it has ${Object.keys(defaults).join(", ") || "none"}`,
+      );
+    }
+    if (value === undefined) continue;
+    if (typeof value !== typeof fallback) {
+      throw new UsageError(
+        `option ${name} of the penalty ${penalty} must be a ${typeof fallback}, not ${JSON.stringify(value)}`,
+      );
+    }
+    if (typeof value === "number" && !Number.isFinite(value)) {
+      throw new UsageError(`option ${name} of the penalty ${penalty} must be a finite number, not ${value}`);
+    }
+    options[name] = value;
+  }
+  const problem = definition.problem?.(options);
+  if (problem) throw new UsageError(`the penalty ${penalty}: ${problem}`);
+  return options;
+}
