@@ -1,6 +1,7 @@
 import type { RuleTable } from "./rule.ts";
 import { elementwise } from "./rules/elementwise.ts";
 import { linearAlgebra } from "./rules/linear-algebra.ts";
+import { losses } from "./rules/losses.ts";
 import { reductions } from "./rules/reductions.ts";
 import { shape } from "./rules/shape.ts";
 
@@ -8,6 +9,7 @@ import { shape } from "./rules/shape.ts";
 export const rules: RuleTable = {
   ...elementwise,
   ...linearAlgebra,
+  ...losses,
   ...reductions,
   ...shape,
 };

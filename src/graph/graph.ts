@@ -131,7 +131,7 @@ export class Graph {
     this.#nodes = this.#nodes.filter((node) => !doomed.has(node));
   }
 
-  /** Removes initializers and, for `inputs: true`, graph inputs that nothing reads and no output shows. */
+  /** Removes initializers that nothing reads and no output shows. */
   removeUnusedConstants(): void {
     for (const value of this.initializers) {
       if (value.uses.size === 0 && !this.inputs.includes(value) && !this.outputs.includes(value)) {
@@ -153,6 +153,38 @@ export class Graph {
     value.initializer = undefined;
     value.declared = value.shape;
     if (!this.inputs.includes(value)) this.inputs.push(value);
+  }
+
+  /** Turns a graph input into an initializer with these numbers: the inverse of {@link initializerToInput}. */
+  inputToInitializer(value: Value, tensor: Tensor): void {
+    const index = this.inputs.indexOf(value);
+    if (index >= 0) this.inputs.splice(index, 1);
+    value.initializer = tensor.name === value.name ? tensor : tensor.named(value.name);
+  }
+
+  /** Gives a value another name. @throws SorthError when the name is taken. */
+  rename(value: Value, name: string): void {
+    if (value.name === name) return;
+    if (this.#values.has(name)) throw new SorthError(`the name "${name}" is used twice in the graph`);
+    this.#values.delete(value.name);
+    value.name = name;
+    if (value.initializer) value.initializer = value.initializer.named(name);
+    this.#values.set(name, value);
+  }
+
+  /** Removes every node and constant on which no graph output depends. @returns how many nodes went */
+  prune(): number {
+    const live = new Set<Node>();
+    const open = this.outputs.flatMap((output) => (output.producer ? [output.producer] : []));
+    for (let node = open.pop(); node; node = open.pop()) {
+      if (live.has(node)) continue;
+      live.add(node);
+      for (const value of [...node.inputs, ...node.captures]) if (value?.producer) open.push(value.producer);
+    }
+    const dead = new Set(this.#nodes.filter((node) => !live.has(node)));
+    this.removeNodes(dead);
+    this.removeUnusedConstants();
+    return dead.size;
   }
 
   /** Lets every reader of `from` (and the graph outputs, for `outputs: true`) read `to` instead. */

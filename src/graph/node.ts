@@ -14,7 +14,8 @@ export type DeclaredDim = number | string | undefined;
 
 /** A named tensor of a graph: a graph input, an initializer, or an output of a node. */
 export class Value {
-  readonly name: string;
+  /** Unique in its graph; changed through {@link Graph.rename} alone. */
+  name: string;
   /** Element type, once declared or inferred. */
   type: DataTypeName | undefined;
   /** Static shape, once inferred; undefined means not known. */
