@@ -1,0 +1,129 @@
+import { SorthError } from "../errors.ts";
+import { type FieldRecord, fieldRecords, modelFields, varint, wireTypes } from "./wire.ts";
+
+/** Where the records of a model's file lie: those of the model, and those of its graph. */
+export interface ModelLayout {
+  readonly bytes: Uint8Array;
+  readonly model: readonly FieldRecord[];
+  /** The model's record that holds the graph. */
+  readonly graphField: FieldRecord;
+  readonly graph: readonly FieldRecord[];
+  /** How many bytes encode the graph's length; encoders may use more than it needs. */
+  readonly graphLengthWidth: number;
+}
+
+/**
+ * Finds the records of a model's file.
+ * @throws SorthError when the file is damaged, has no graph, or holds its graph in several parts.
+ */
+export function layoutOf(bytes: Uint8Array): ModelLayout {
+  const model = fieldRecords(bytes);
+  const graphs = model.filter(
+    ({ field, wireType }) => field === modelFields.graph && wireType === wireTypes.bytes,
+  );
+  const [graphField] = graphs;
+  if (!graphField) throw new SorthError("not an ONNX model: it has no graph");
+  if (graphs.length > 1) {
+    throw new SorthError(
+      `the file holds its graph in ${graphs.length} parts, which cannot be edited; load and save it once with another tool`,
+    );
+  }
+  return {
+    bytes,
+    model,
+    graphField,
+    graph: fieldRecords(bytes, graphField.payload, graphField.end),
+    graphLengthWidth: graphField.payload - tagEnd(bytes, graphField),
+  };
+}
+
+function tagEnd(bytes: Uint8Array, record: FieldRecord): number {
+  let offset = record.start;
+  while ((bytes[offset] ?? 0) >= 0x80) offset++;
+  return offset + 1;
+}
+
+/** What to change in a model's file. New records are whole: tag, length, payload (see `bytesField`). */
+export interface Edits {
+  /** Records of the model or of its graph, and what takes their place; null leaves them out. */
+  readonly replace?: ReadonlyMap<FieldRecord, Uint8Array | null>;
+  /** Records put at the end of the graph. */
+  readonly appendToGraph?: readonly Uint8Array[];
+  /** Records put at the end of the model. */
+  readonly appendToModel?: readonly Uint8Array[];
+  /** Bytes that encode the graph's length, where more than needed. Default: as many as the file has now. */
+  readonly graphLengthWidth?: number;
+}
+
+/**
+ * Changes records of a model's file. Everything else stays byte for byte as it was.
+ * @returns the new file in pieces: views of the old bytes, and new bytes between them
+ *
+ * @example
+ * const layout = layoutOf(model.bytes);
+ * const chunks = splice(layout, { appendToGraph: [bytesField(graphFields.node, encodeNodeProto(node))] });
+ */
+export function splice(layout: ModelLayout, edits: Edits): Uint8Array[] {
+  const { bytes, graphField } = layout;
+  const replace = edits.replace ?? new Map<FieldRecord, Uint8Array | null>();
+  if (replace.has(graphField)) throw new RangeError("the graph's own record is changed through its parts");
+  const graph = new Pieces(bytes);
+  graph.copy(layout.graph, replace);
+  graph.add(edits.appendToGraph ?? []);
+
+  const file = new Pieces(bytes);
+  const at = layout.model.indexOf(graphField);
+  file.copy(layout.model.slice(0, at), replace);
+  file.view(graphField.start, tagEnd(bytes, graphField));
+  file.add([varint(graph.length, edits.graphLengthWidth ?? layout.graphLengthWidth)]);
+  file.append(graph);
+  file.copy(layout.model.slice(at + 1), replace);
+  file.add(edits.appendToModel ?? []);
+  return file.chunks();
+}
+
+/** Pieces of a new file; neighbouring views of the old bytes become one. */
+class Pieces {
+  readonly #source: Uint8Array;
+  #pieces: (Uint8Array | { start: number; end: number })[] = [];
+  length = 0;
+
+  constructor(source: Uint8Array) {
+    this.#source = source;
+  }
+
+  view(start: number, end: number): void {
+    this.length += end - start;
+    const last = this.#pieces.at(-1);
+    if (last && !(last instanceof Uint8Array) && last.end === start) last.end = end;
+    else this.#pieces.push({ start, end });
+  }
+
+  add(pieces: readonly Uint8Array[]): void {
+    for (const piece of pieces) {
+      this.length += piece.length;
+      this.#pieces.push(piece);
+    }
+  }
+
+  copy(records: readonly FieldRecord[], replace: ReadonlyMap<FieldRecord, Uint8Array | null>): void {
+    for (const record of records) {
+      const replacement = replace.get(record);
+      if (replacement === undefined) this.view(record.start, record.end);
+      else if (replacement) this.add([replacement]);
+    }
+  }
+
+  append(other: Pieces): void {
+    for (const piece of other.#pieces) {
+      if (piece instanceof Uint8Array) this.add([piece]);
+      else this.view(piece.start, piece.end);
+    }
+  }
+
+  chunks(): Uint8Array[] {
+    return this.#pieces.map((piece) =>
+      piece instanceof Uint8Array ? piece : this.#source.subarray(piece.start, piece.end),
+    );
+  }
+}
