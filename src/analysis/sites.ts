@@ -1,0 +1,179 @@
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { dimAt } from "../graph/shapes.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import { hiddenSites } from "./hidden-sites.ts";
+import type { Site, SiteOp, SkippedSite } from "./site-types.ts";
+import { type Traced, traceParameter } from "./trace-parameter.ts";
+
+/** Operators that can be sites. */
+export const siteOps: ReadonlySet<string> = new Set<SiteOp>(["Gemm", "Conv", "ConvTranspose", "MatMul"]);
+
+/** Name prefix of the nodes and values of an injected block; its products are no layers. */
+const blockPrefix = "sorth/";
+
+/** What an operator says of its weight; the rest of a {@link Site} follows from its response. */
+interface Layer {
+  readonly weight: Traced;
+  readonly units: number;
+  readonly fanIn: number;
+  readonly groups: number;
+  readonly unitAxis: number;
+  readonly response: Value;
+  readonly bias: Value | undefined;
+}
+
+/**
+ * Finds the layers of an inferred graph (DESIGN §2): every Gemm, Conv, ConvTranspose and MatMul of which one operand is a
+ * parameter. Those without a penalty, and those inside bodies and functions, are returned with the reason.
+ *
+ * @example
+ * await inferShapes(graph, nodeProbe);
+ * findSites(graph).sites.map((site) => `${site.name}: ${site.units} units of ${site.fanIn}`);
+ */
+export function findSites(graph: Graph): { sites: Site[]; skipped: SkippedSite[] } {
+  const sites: Site[] = [];
+  const skipped: SkippedSite[] = [];
+  for (const node of graph.nodes) {
+    if (node.domain !== "" || !siteOps.has(node.opType) || node.name.startsWith(blockPrefix)) continue;
+    const op = node.opType as SiteOp;
+    const layer = layerOf(graph, node, op);
+    const reason = typeof layer === "string" ? layer : reasonToSkip(layer);
+    if (typeof layer === "string" || reason) {
+      skipped.push({ name: node.label, op, reason: reason ?? "" });
+      continue;
+    }
+    const { weight, response } = layer;
+    const rows = elementCount(response.shape ?? []) / layer.units;
+    sites.push({
+      ...{ name: node.label, op, node, response, weight: weight.parameter, bias: layer.bias },
+      ...{ units: layer.units, fanIn: layer.fanIn, groups: layer.groups, unitAxis: layer.unitAxis },
+      ...{ rows, rowsFixed: response.shapeFixed, quantized: weight.quantized },
+    });
+  }
+  skipped.push(...hiddenSites(graph, siteOps));
+  return { sites, skipped };
+}
+
+/** Why a layer gets no penalty. */
+function reasonToSkip({ units, groups, response }: Layer): string | undefined {
+  if (!response.shape)
+    return `the shape of its response "${response.name}" is not known before the model runs`;
+  if (!isFloat(response.type)) return `its outputs are ${response.type}, not floats`;
+  if (units < 2) return "one unit has no pairs";
+  if (units / groups < 2) return `depthwise: each of its ${units} units sees other channels`;
+  const rows = elementCount(response.shape) / units;
+  return rows < 2 ? "one row of responses: angles need at least two" : undefined;
+}
+
+function layerOf(graph: Graph, node: Node, op: SiteOp): Layer | string {
+  const [a, b] = node.inputs;
+  const output = node.outputs[0];
+  if (!a || !b || !output) return "an operand is missing";
+  if (op === "Conv" || op === "ConvTranspose") {
+    const weight = traceParameter(graph, b);
+    return weight
+      ? convolution(graph, node, op, weight, b, output)
+      : "its weight is computed, not a parameter";
+  }
+  const right = traceParameter(graph, b);
+  const left = traceParameter(graph, a);
+  if (!left && !right) return "no operand is a parameter";
+  if (left && right) return "both operands are parameters";
+  const weight = (right ?? left) as Traced;
+  const operand = right ? b : a;
+  return op === "Gemm"
+    ? gemm(graph, node, weight, operand, output, right !== undefined)
+    : matMul(graph, weight, operand, output, right !== undefined);
+}
+
+function gemm(
+  graph: Graph,
+  node: Node,
+  weight: Traced,
+  operand: Value,
+  response: Value,
+  right: boolean,
+): Layer | string {
+  if (operand.shape?.length !== 2) return `the shape of its weight "${operand.name}" is not known`;
+  const transposed = node.int(right ? "transB" : "transA", 0) !== 0;
+  // Units are the columns of the right operand, or the rows of the left one.
+  const axis = right === transposed ? 0 : 1;
+  const third = node.inputs[2];
+  return {
+    ...{ weight, response, groups: 1, unitAxis: right ? 1 : 0 },
+    units: dimAt(operand.shape, axis),
+    fanIn: dimAt(operand.shape, 1 - axis),
+    bias: third ? traceParameter(graph, third)?.parameter : undefined,
+  };
+}
+
+function matMul(graph: Graph, weight: Traced, operand: Value, output: Value, right: boolean): Layer | string {
+  const { shape } = operand;
+  if (!shape) return `the shape of its weight "${operand.name}" is not known`;
+  if (shape.length < 2) return "one unit has no pairs";
+  if (elementCount(shape.slice(0, -2)) !== 1)
+    return "its weight is a stack of matrices, one for each index of the batch";
+  if (!output.shape) return `the shape of its response "${output.name}" is not known before the model runs`;
+  // A vector as the other operand leaves no axis for rows.
+  const unitAxis = right ? output.shape.length - 1 : output.shape.length - 2;
+  if (unitAxis < 0 || (!right && dimAt(output.shape, unitAxis) !== dimAt(shape, -2))) {
+    return "one row of responses: angles need at least two";
+  }
+  const units = dimAt(shape, right ? -1 : -2);
+  const added = addedBias(graph, output, unitAxis, units);
+  return {
+    ...{ weight, units, groups: 1, unitAxis },
+    fanIn: dimAt(shape, right ? -2 : -1),
+    response: added?.response ?? output,
+    bias: added?.bias,
+  };
+}
+
+/** The Add of a bias that is the only reader of a product, if there is one: a parameter with one number a unit. */
+function addedBias(
+  graph: Graph,
+  product: Value,
+  unitAxis: number,
+  units: number,
+): { response: Value; bias: Value } | undefined {
+  const [use] = product.uses;
+  const add = use?.node;
+  if (!use || product.uses.size !== 1 || graph.outputs.includes(product)) return undefined;
+  if (add?.opType !== "Add" || add.domain !== "" || use.index < 0) return undefined;
+  const other = add.inputs[1 - use.index];
+  const response = add.outputs[0];
+  const rank = product.shape?.length ?? 0;
+  if (!other?.shape || !response || other.shape.length > rank) return undefined;
+  const lead = rank - other.shape.length;
+  const perUnit =
+    other.shape.every((dim, axis) => dim === (axis + lead === unitAxis ? units : 1)) && lead <= unitAxis;
+  const bias = perUnit ? traceParameter(graph, other) : undefined;
+  return bias && { response, bias: bias.parameter };
+}
+
+function convolution(
+  graph: Graph,
+  node: Node,
+  op: "Conv" | "ConvTranspose",
+  weight: Traced,
+  operand: Value,
+  response: Value,
+): Layer | string {
+  const { shape } = operand;
+  if (!shape) return `the shape of its weight "${operand.name}" is not known`;
+  if (shape.length < 3 || shape.length > 5)
+    return `a convolution over ${shape.length - 2} axes; supported are 1 to 3`;
+  const groups = node.int("group", 1);
+  const bias = node.inputs[2];
+  const kernel = elementCount(shape.slice(2));
+  // Conv: [units, channels/groups, …]. ConvTranspose: [channels, units/groups, …].
+  const conv = op === "Conv";
+  return {
+    ...{ weight, response, groups, unitAxis: 1 },
+    units: conv ? dimAt(shape, 0) : dimAt(shape, 1) * groups,
+    fanIn: (conv ? dimAt(shape, 1) : dimAt(shape, 0) / groups) * kernel,
+    bias: bias ? traceParameter(graph, bias)?.parameter : undefined,
+  };
+}
