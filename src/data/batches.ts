@@ -1,0 +1,100 @@
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import { SorthError, UsageError } from "../errors.ts";
+import { type Dataset, subset } from "./dataset.ts";
+
+/**
+ * 0 … count−1 in a random order: the same for the same seed and epoch on every machine. Each epoch draws from its own
+ * stretch of the generator (2⁶⁴ numbers apart), so that a run resumed at any epoch needs no history.
+ *
+ * @param seed - a 32-bit integer
+ * @param epoch - counted from 0
+ */
+export function shuffledIndices(seed: number, epoch: number, count: number): Uint32Array {
+  const random = xoroshiro128plus(seed);
+  for (let i = 0; i <= epoch; i++) random.jump();
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const j = uniformInt(random, 0, i);
+    const taken = order[j] as number;
+    order[j] = order[i] as number;
+    order[i] = taken;
+  }
+  return order;
+}
+
+/** Options of {@link trainingBatches}. */
+export interface TrainingBatchOptions {
+  /** Samples a step takes. */
+  readonly batch: number;
+  /** Seed of the order (a 32-bit integer). */
+  readonly seed: number;
+  /** Epoch, counted from 0: each has its own order. */
+  readonly epoch: number;
+  /** Steps of this epoch that were done before (default 0): a resumed run goes on here. */
+  readonly firstStep?: number;
+}
+
+/** Steps of one training epoch: the last, partial batch is dropped. @throws UsageError when there is none. */
+export function stepsPerEpoch(dataset: Dataset, batch: number): number {
+  const steps = Math.floor(dataset.size / batch);
+  if (steps === 0) {
+    throw new UsageError(
+      `${dataset.name}: a batch of ${batch} is larger than the ${dataset.size} training samples; choose a smaller --batch`,
+    );
+  }
+  return steps;
+}
+
+/**
+ * The batches of one epoch as indices into the dataset, each of exactly `batch` samples, in seeded random order.
+ *
+ * @example
+ * for (const indices of trainingBatches(train, { batch: 64, seed: 1, epoch: 0 })) train.fill(indices, x, y);
+ */
+export function* trainingBatches(dataset: Dataset, options: TrainingBatchOptions): Generator<Uint32Array> {
+  const { batch, seed, epoch, firstStep = 0 } = options;
+  const steps = stepsPerEpoch(dataset, batch);
+  const order = shuffledIndices(seed, epoch, dataset.size);
+  for (let step = firstStep; step < steps; step++) yield order.subarray(step * batch, (step + 1) * batch);
+}
+
+/** A batch for evaluation. */
+export interface EvaluationBatch {
+  /** Always `batch` long; behind the first `count` it repeats the last sample, as a fixed batch size needs. */
+  readonly indices: Uint32Array;
+  /** How many samples count. */
+  readonly count: number;
+}
+
+/** All samples of a dataset in order, each counted exactly once. */
+export function* evaluationBatches(dataset: Dataset, batch: number): Generator<EvaluationBatch> {
+  for (let start = 0; start < dataset.size; start += batch) {
+    const count = Math.min(batch, dataset.size - start);
+    yield { indices: Uint32Array.from({ length: batch }, (_, i) => start + Math.min(i, count - 1)), count };
+  }
+}
+
+/**
+ * Holds out a seeded random share of a dataset for validation; at least one sample on each side.
+ * @param fraction - of the samples, more than 0 and less than 1
+ * @throws UsageError for a fraction outside that range, SorthError for fewer than two samples.
+ */
+export function splitValidation(
+  dataset: Dataset,
+  fraction: number,
+  seed: number,
+): { train: Dataset; validation: Dataset } {
+  if (!(fraction > 0 && fraction < 1)) {
+    throw new UsageError(`the validation fraction is ${fraction}; it must lie between 0 and 1`);
+  }
+  if (dataset.size < 2) {
+    throw new SorthError(`${dataset.name}: ${dataset.size} samples cannot be split for validation`);
+  }
+  const held = Math.min(Math.max(Math.round(dataset.size * fraction), 1), dataset.size - 1);
+  const order = shuffledIndices(seed, 0, dataset.size);
+  return {
+    train: subset(dataset, order.slice(held).sort()),
+    validation: subset(dataset, order.slice(0, held).sort(), `${dataset.name} (validation)`),
+  };
+}

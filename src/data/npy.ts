@@ -1,0 +1,121 @@
+import { SorthError } from "../errors.ts";
+import { elementCount, float16ToNumber } from "../onnx/tensor.ts";
+import type { SourceArray } from "./array-dataset.ts";
+
+/** A NumPy array: elements in C order, last axis fastest. */
+export interface NpyArray {
+  readonly shape: readonly number[];
+  readonly data: SourceArray;
+}
+
+/** Element types of NumPy (kind and bytes) that are read; the other numbers are refused by name. */
+const arrayTypes = new Map<string, { new (buffer: ArrayBuffer): SourceArray; BYTES_PER_ELEMENT: number }>([
+  ["b1", Uint8Array],
+  ["u1", Uint8Array],
+  ["i1", Int8Array],
+  ["u2", Uint16Array],
+  ["i2", Int16Array],
+  ["u4", Uint32Array],
+  ["i4", Int32Array],
+  ["u8", BigUint64Array],
+  ["i8", BigInt64Array],
+  ["f2", Uint16Array],
+  ["f4", Float32Array],
+  ["f8", Float64Array],
+]);
+
+const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
+
+/**
+ * Reads a `.npy` file (versions 1 to 3): bool, integers of 8 to 64 bits, floats of 16 to 64 bits (float16 becomes
+ * float32), either byte order, C or Fortran order. Format: numpy.lib.format.
+ * @param where - the file or array, for messages
+ * @throws SorthError for other bytes, objects, strings and complex numbers, and when size and shape differ.
+ */
+export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
+  const { descr, fortran, shape, dataAt } = readHeader(bytes, where);
+  const { arrayType, swap, half } = elementType(descr, where);
+  const itemSize = arrayType.BYTES_PER_ELEMENT;
+  const expected = elementCount(shape) * itemSize;
+  const found = bytes.length - dataAt;
+  if (found !== expected) {
+    throw new SorthError(
+      `${where}: an array of shape [${shape.join(", ")}] and type ${descr} takes ${expected} bytes, but ${found} follow the header; the file is damaged`,
+    );
+  }
+  const copy = bytes.slice(dataAt);
+  if (swap) swapBytes(copy, itemSize);
+  let data = new arrayType(copy.buffer);
+  if (half) data = Float32Array.from(data as Uint16Array, float16ToNumber);
+  return { shape, data: fortran && shape.length > 1 ? toRowMajor(data, shape) : data };
+}
+
+interface Header {
+  readonly descr: string;
+  readonly fortran: boolean;
+  readonly shape: readonly number[];
+  readonly dataAt: number;
+}
+
+function readHeader(bytes: Uint8Array, where: string): Header {
+  if (!magic.every((byte, i) => bytes[i] === byte)) throw new SorthError(`${where}: not a NumPy .npy array`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const version = bytes[6] ?? 0;
+  if (version < 1 || version > 3)
+    throw new SorthError(`${where}: .npy version ${version} is not known (1 to 3 are)`);
+  const start = version === 1 ? 10 : 12;
+  if (bytes.length < start) throw new SorthError(`${where}: the .npy header is cut off`);
+  const dataAt = start + (version === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
+  if (dataAt > bytes.length) throw new SorthError(`${where}: the .npy header is cut off`);
+  const text = new TextDecoder().decode(bytes.subarray(start, dataAt)).trim();
+  if (/'descr':\s*\[/.test(text)) {
+    throw new SorthError(`${where}: a structured NumPy array; save x and y as plain arrays`);
+  }
+  const descr = /'descr':\s*'([^']*)'/.exec(text)?.[1];
+  const order = /'fortran_order':\s*(True|False)\b/.exec(text)?.[1];
+  const dims = /'shape':\s*\(([\d\s,]*)\)/.exec(text)?.[1];
+  if (!text.startsWith("{") || descr === undefined || order === undefined || dims === undefined) {
+    throw new SorthError(`${where}: the .npy header cannot be read: ${text.slice(0, 80)}`);
+  }
+  const shape = (dims.match(/\d+/g) ?? []).map(Number);
+  if (!Number.isSafeInteger(elementCount(shape))) {
+    throw new SorthError(`${where}: the .npy header declares the shape (${dims}), which cannot be right`);
+  }
+  return { descr, fortran: order === "True", shape, dataAt };
+}
+
+function elementType(descr: string, where: string) {
+  const [, byteOrder, code = ""] = /^([<>|=]?)(\w+)$/.exec(descr) ?? [];
+  const arrayType = arrayTypes.get(code);
+  if (!arrayType) {
+    const what = code.startsWith("O") ? "holds Python objects" : `has elements of type "${descr}"`;
+    throw new SorthError(
+      `${where}: the array ${what}; save numbers (bool, integers or floats up to 64 bits)`,
+    );
+  }
+  return { arrayType, swap: byteOrder === ">", half: code === "f2" };
+}
+
+function swapBytes(bytes: Uint8Array, itemSize: number): void {
+  for (let at = 0; at < bytes.length; at += itemSize) bytes.subarray(at, at + itemSize).reverse();
+}
+
+/** Elements stored first axis fastest, rewritten last axis fastest. */
+function toRowMajor(data: SourceArray, shape: readonly number[]): SourceArray {
+  const result = data.slice() as SourceArray;
+  const strides = shape.map((_, axis) => elementCount(shape.slice(0, axis)));
+  const index = shape.map(() => 0);
+  let from = 0;
+  for (let to = 0; to < data.length; to++) {
+    result[to] = data[from] as never;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      const [dim, stride] = [shape[axis] as number, strides[axis] as number];
+      from += stride;
+      index[axis] = (index[axis] as number) + 1;
+      if ((index[axis] as number) < dim) break;
+      index[axis] = 0;
+      from -= stride * dim;
+    }
+  }
+  return result;
+}
