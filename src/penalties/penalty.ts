@@ -9,8 +9,8 @@ export type PenaltyOptions = Readonly<Record<string, number | string | boolean>>
 export interface PenaltyGraph {
   /** Unweighted scalar, float32 (float64 for a float64 model). */
   readonly value: Typed;
-  /** ∂value/∂response, in the response's type and shape; built when called. */
-  readonly gradient?: () => Typed;
+  /** weight · ∂value/∂response (weight 1, if left out), in the response's type and shape; built when called. */
+  readonly gradient?: (weight?: Typed) => Typed;
 }
 
 /** A regularizer: one scalar per site. */

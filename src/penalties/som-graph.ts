@@ -10,10 +10,10 @@ interface Coefficients {
   readonly square: number;
 }
 
-/** The value of SOM, and a gradient of it times `factor`, built when called. */
+/** The value of SOM, and a gradient of it times `factor` and the scalar `weight`, built when called. */
 interface GramGraph {
   readonly value: Typed;
-  readonly gradient: (factor: number) => Typed;
+  readonly gradient: (factor: number, weight?: Typed) => Typed;
 }
 
 /** Factors of s² and ΣO² for `units` units in each of `groups` groups. */
@@ -26,7 +26,7 @@ export function coefficients(options: SomOptions, units: number, groups: number)
  * SOM from the Gram matrix of the units.
  *
  * @param gram - K = Σ TTᵀ over rows: [units, units], or [groups, units, units]
- * @returns the value, and D = factor · ∂value/∂K, symmetric, so that ∂value/∂T = 2·D·T
+ * @returns the value, and D = factor · weight · ∂value/∂K, symmetric, so that ∂value/∂T = 2·D·T
  */
 export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
   const type = gram.type;
@@ -43,12 +43,13 @@ export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
   return {
     value,
     // dK = S/(nnᵀ) − diag(rowsum(S∘O)/Kᵢᵢ) with S = 2·c.mean·s + 2·c.square·O off the diagonal
-    gradient: (factor) => {
+    gradient: (factor, weight) => {
       const common = g.mul(total, 2 * c.mean * factor);
       const slopes = g.mul(g.add(g.mul(cosines, 2 * c.square * factor), common), inversePairs);
       const rows = g.add(g.mul(rowSums, common), g.mul(rowSquares, 2 * c.square * factor));
       const diagonal = g.mul(rows, g.square(inverse));
-      return g.sub(slopes, g.mul(g.identityMatrix(units, type), diagonal));
+      const dK = g.sub(slopes, g.mul(g.identityMatrix(units, type), diagonal));
+      return weight ? g.mul(dK, weight) : dK;
     },
   };
 }
@@ -58,7 +59,7 @@ export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
  * ΣG² = ‖P‖², and the sum of G is ‖Σᵢzᵢ‖². Needs the number of rows.
  *
  * @param t - T as [rows, units], or [groups, rows, units]
- * @returns the value, and factor · ∂value/∂T in T's shape
+ * @returns the value, and factor · weight · ∂value/∂T in T's shape
  */
 export function somOfRows(g: Emit, t: Typed, c: Coefficients): GramGraph {
   const energy = g.reduceSum(g.square(t), [-2], true);
@@ -74,12 +75,12 @@ export function somOfRows(g: Emit, t: Typed, c: Coefficients): GramGraph {
   return {
     value: combine(g, total, squares, c),
     // With a = ∂R/∂s, c = ∂R/∂ΣO²: dzᵢ = wᵢ − hᵢzᵢ, w = 2a·Σⱼzⱼ + 4c·Pz, h = 2a + 4c·Gᵢᵢ; dT = (dZ − Z∘colsum(Z∘dZ))/n.
-    gradient: (factor) => {
+    gradient: (factor, weight) => {
       const twoA = g.mul(total, 4 * c.mean * factor);
       const w = g.add(g.matMul(g.mul(gram, 4 * c.square * factor), z), g.mul(resultant, twoA));
       const h = g.add(g.mul(own, 4 * c.square * factor), twoA);
       const along = g.add(g.reduceSum(g.mul(z, w), [-2], true), g.mul(h, g.sub(1, own)));
-      return g.mul(g.sub(w, g.mul(z, along)), inverse);
+      return g.mul(g.sub(w, g.mul(z, along)), weight ? g.mul(inverse, weight) : inverse);
     },
   };
 }

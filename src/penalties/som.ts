@@ -54,7 +54,10 @@ function buildSom(site: Site, response: Typed, g: Emit, options: SomOptions): Pe
   const y = response.type === "double" ? response : g.cast(response, "float");
   const smallerGram = site.rowsFixed && 2 * site.rows <= unitsPerGroup(site);
   const { value, gradient } = (smallerGram ? fewRows : manyRows)(site, y, g, options);
-  return { value, gradient: () => g.cast(gradient(), response.type) };
+  return {
+    value,
+    gradient: (weight) => g.cast(gradient(weight && g.cast(weight, y.type)), response.type),
+  };
 }
 
 /** The form with the k×k Gram matrix: any batch. */
@@ -66,8 +69,8 @@ function manyRows(site: Site, y: Typed, g: Emit, options: SomOptions): Required<
   const graph = somOfUnits(g, unitsLast ? gramOfColumns(g, t) : gramOfChannels(g, t, site), c);
   return {
     value: graph.value,
-    gradient: () => {
-      const dK = graph.gradient(2 * options.gamma);
+    gradient: (weight) => {
+      const dK = graph.gradient(2 * options.gamma, weight);
       const dY = throughTanh(g, t, unitsLast ? g.matMul(t, dK) : g.matMul(dK, t));
       if (unitsLast || (dY.shape.length === y.shape.length && groups === 1)) return dY;
       const code = y.shape.map((dim, axis) => (axis < unitAxis ? 0 : axis === unitAxis ? units : dim));
@@ -94,8 +97,8 @@ function fewRows(site: Site, y: Typed, g: Emit, options: SomOptions): Required<P
   const graph = somOfRows(g, t, c);
   return {
     value: graph.value,
-    gradient: () => {
-      const dY = g.reshape(throughTanh(g, t, graph.gradient(options.gamma)), moved.shape);
+    gradient: (weight) => {
+      const dY = g.reshape(throughTanh(g, t, graph.gradient(options.gamma, weight)), moved.shape);
       const back = axes.map((axis) => order.indexOf(axis));
       return g.reshape(g.transpose(dY, back), shape);
     },
