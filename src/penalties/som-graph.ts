@@ -77,7 +77,9 @@ export function somOfRows(g: Emit, t: Typed, c: Coefficients): GramGraph {
     // With a = ∂R/∂s, c = ∂R/∂ΣO²: dzᵢ = wᵢ − hᵢzᵢ, w = 2a·Σⱼzⱼ + 4c·Pz, h = 2a + 4c·Gᵢᵢ; dT = (dZ − Z∘colsum(Z∘dZ))/n.
     gradient: (factor, weight) => {
       const twoA = g.mul(total, 4 * c.mean * factor);
-      const w = g.add(g.matMul(g.mul(gram, 4 * c.square * factor), z), g.mul(resultant, twoA));
+      // A scalar factor right at a MatMul would be fused into it as a float32 attribute: wrong for float64.
+      const scaled = g.mul(t, g.mul(inverse, 4 * c.square * factor));
+      const w = g.add(g.matMul(gram, scaled), g.mul(resultant, twoA));
       const h = g.add(g.mul(own, 4 * c.square * factor), twoA);
       const along = g.add(g.reduceSum(g.mul(z, w), [-2], true), g.mul(h, g.sub(1, own)));
       return g.mul(g.sub(w, g.mul(z, along)), weight ? g.mul(inverse, weight) : inverse);
