@@ -1,0 +1,75 @@
+import type { InferenceSession } from "onnxruntime-common";
+import type { Probe, ProbedOutput } from "../analysis/probe.ts";
+import { messageOf, SorthError } from "../errors.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { dataTypeOf, fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
+
+/** How a build of ONNX Runtime opens a model. */
+export type OpenSession = (
+  model: Uint8Array,
+  options: InferenceSession.SessionOptions,
+) => Promise<InferenceSession>;
+
+/** ONNX Runtime's message in one line, without the source positions and stacks that some builds add. */
+export function ortMessage(error: unknown): string {
+  return messageOf(error)
+    .replace(/\/\S+\/(onnxruntime|onnx)\/\S+?:\d+\s+/g, "")
+    .replace(/\s+/g, " ")
+    .trim();
+}
+
+/**
+ * The {@link Probe} of a build of ONNX Runtime.
+ * @param executionProvider - its CPU: `cpu` in node, `wasm` on the web
+ */
+export function ortProbe(create: OpenSession, executionProvider: "cpu" | "wasm"): Probe {
+  const open = async (model: Uint8Array, options: InferenceSession.SessionOptions) => {
+    try {
+      // Only fatal messages of ONNX Runtime reach stderr; everything else is thrown.
+      return await create(model, {
+        executionProviders: [executionProvider],
+        logSeverityLevel: 4,
+        ...options,
+      });
+    } catch (error) {
+      throw new SorthError(`ONNX Runtime refuses the model: ${ortMessage(error)}`);
+    }
+  };
+  return {
+    async outputs(model) {
+      const session = await open(model, { graphOptimizationLevel: "basic", intraOpNumThreads: 1 });
+      try {
+        return session.outputMetadata.map(
+          (output): ProbedOutput =>
+            output.isTensor
+              ? { name: output.name, isTensor: true, type: dataTypeOf(output.type), shape: output.shape }
+              : { name: output.name, isTensor: false, type: undefined, shape: undefined },
+        );
+      } finally {
+        await session.release();
+      }
+    },
+
+    async run(model, feeds, options = {}) {
+      const session = await open(
+        model,
+        options.optimize === false ? { graphOptimizationLevel: "disabled" } : {},
+      );
+      try {
+        const results = await session.run(
+          Object.fromEntries([...feeds].map(([name, tensor]) => [name, toOrtTensor(tensor)])),
+        );
+        return new Map<string, Tensor>(
+          session.outputNames.flatMap((name) => {
+            const result = results[name];
+            return result ? [[name, fromOrtTensor(name, result)] as const] : [];
+          }),
+        );
+      } catch (error) {
+        throw new SorthError(`ONNX Runtime cannot run the model: ${ortMessage(error)}`);
+      } finally {
+        await session.release();
+      }
+    },
+  };
+}
