@@ -1,6 +1,6 @@
 """Writes test/fixtures/exports: small networks as PyTorch's two exporters write them, and their float64 gradients.
 
-Run: npm run oracles exports (see test/fixtures/README.md)
+Run: npm run python -- scripts/oracles/exports.py
 """
 
 import sys
@@ -37,9 +37,14 @@ VARIANTS: dict[str, tuple[str, str, bool, bool]] = {
 }
 
 
-def export(name: str, variant: str) -> onnx.ModelProto:
+# Both exporters store equal tensors once: in an untrained network scales and variances, biases and means are one.
+FRESH = (("resnet", "script-kept"), ("densenet", "dynamo"))
+
+
+def export(name: str, variant: str, fresh: bool = False) -> onnx.ModelProto:
     exporter, mode, dynamic, keeps = VARIANTS[variant]
-    net, path = build(name).train(mode == "train"), FOLDER / f"{name}.{variant}.onnx"
+    net = build(name, fresh).train(mode == "train")
+    path = FOLDER / f"{name}{'-fresh' if fresh else ''}.{variant}.onnx"
     x = torch.from_numpy(lcg.uniform(f"{name}.x", (BATCH, *net.input_shape)))
     common = {"input_names": ["x"], "output_names": ["logits"], "verbose": False}
     if exporter == "script":
@@ -136,8 +141,14 @@ def main() -> None:
                 "mode": mode, "batch": "dynamic" if dynamic else BATCH, "reference": f"{name}.{mode}",
                 "opset": model.opset_import[0].version, "parameters": parameters_of(model, values[mode]),
             })  # fmt: skip
+    shared = []
+    for name, variant in FRESH:
+        export(name, variant, fresh=True)
+        loss, gradients, _ = reference(name, build(name, fresh=True).train(), "")
+        references[f"{name}-fresh.train"] = {**references[f"{name}.train"], "loss": loss, "gradients": gradients}
+        shared.append({"file": f"{name}-fresh.{variant}.onnx", "reference": f"{name}-fresh.train"})
     made = {"script": "scripts/oracles/exports.py", "torch": torch.__version__, "onnx": onnx.__version__}
-    write_json(FOLDER / "index.json", {"made": made, "references": references, "models": models})
+    write_json(FOLDER / "index.json", {"made": made, "references": references, "models": models, "shared": shared})
     total = sum(path.stat().st_size for path in FOLDER.glob("*.onnx"))
     print(f"{len(models)} models, {total / 1000:.0f} kB", file=sys.stderr)
 

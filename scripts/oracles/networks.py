@@ -194,11 +194,14 @@ NETWORKS: dict[str, type[nn.Module]] = {
 }
 
 
-def build(name: str) -> nn.Module:
-    """The network with every parameter and statistic from the block `<network>.<parameter>` (see lcg.py)."""
+def build(name: str, fresh: bool = False) -> nn.Module:
+    """The network with every parameter and statistic from the block `<network>.<parameter>` (see lcg.py).
+
+    `fresh` leaves the vectors of normalization layers as PyTorch makes them, zeros and ones.
+    """
     net = NETWORKS[name]()
     for key, value in net.state_dict().items():
-        if value.dtype == torch.float32:
+        if value.dtype == torch.float32 and not (fresh and ("bn" in key or "norm" in key)):
             value.copy_(torch.from_numpy(initial(name, key, tuple(value.shape))))
     return net
 

@@ -1,0 +1,39 @@
+/**
+ * The Python that oracles and benchmarks compare with, never the product. Made once in .cache/python from
+ * scripts/requirements.txt; SORTH_PYTHON names an interpreter that has these packages already.
+ *
+ * Run a script with it: npm run python -- scripts/oracles/training.py
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folder = join(root, ".cache", "python");
+const wanted = join(root, "scripts", "requirements.txt");
+const installed = join(folder, "requirements.txt");
+
+/** Path of an interpreter that has the packages; makes the environment where it is missing or outdated. */
+export function pythonInterpreter(): string {
+  const own = process.env.SORTH_PYTHON;
+  if (own) return own;
+  const windows = process.platform === "win32";
+  const interpreter = join(folder, ...(windows ? ["Scripts", "python.exe"] : ["bin", "python"]));
+  if (existsSync(installed) && readFileSync(installed, "utf8") === readFileSync(wanted, "utf8"))
+    return interpreter;
+  console.error("Making .cache/python: some gigabytes, some minutes, once.");
+  rmSync(folder, { recursive: true, force: true });
+  execFileSync(windows ? "python" : "python3", ["-m", "venv", folder], { stdio: "inherit" });
+  execFileSync(interpreter, ["-m", "pip", "install", "--quiet", "-r", wanted], { stdio: "inherit" });
+  // Written last: an installation that broke off is made again.
+  copyFileSync(wanted, installed);
+  return interpreter;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const interpreter = pythonInterpreter();
+  const script = process.argv.slice(2);
+  if (script.length === 0) console.log(interpreter);
+  else process.exitCode = spawnSync(interpreter, script, { stdio: "inherit" }).status ?? 1;
+}
