@@ -1,4 +1,5 @@
 import type { RuleTable } from "./rule.ts";
+import { convolution } from "./rules/convolution.ts";
 import { elementwise } from "./rules/elementwise.ts";
 import { linearAlgebra } from "./rules/linear-algebra.ts";
 import { losses } from "./rules/losses.ts";
@@ -7,6 +8,7 @@ import { shape } from "./rules/shape.ts";
 
 /** Every operator this version knows: with a derivative, with a zero one, or refused with a reason. */
 export const rules: RuleTable = {
+  ...convolution,
   ...elementwise,
   ...linearAlgebra,
   ...losses,

@@ -1,0 +1,287 @@
+import { int, ints, string } from "../../graph/attribute.ts";
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { allAxes } from "../../graph/shapes.ts";
+import type { RuleContext, RuleTable } from "../rule.ts";
+import { kernelGradient, slideWindows, spreadWindows } from "./convolution-gradients.ts";
+import { transposedGeometry, windowGeometry } from "./window-geometry.ts";
+
+const spatial = (value: Typed) => value.shape.slice(2);
+
+/** Σ over the batch and space: [N, C, …] → [C]. */
+const biasGradient = (g: Emit, dy: Typed) =>
+  g.reduceSum(
+    dy,
+    allAxes(dy.shape.length).filter((axis) => axis !== 1),
+  );
+
+const operands = (context: RuleContext) => ({
+  x: context.input(0),
+  w: context.input(1),
+  y: context.output(0),
+  group: context.node.int("group", 1),
+});
+
+export const convolution = {
+  // dX spreads dY through the kernel; dW weighs the windows of X by dY; dB sums dY.
+  Conv: {
+    vjp: (context, dy, g) => {
+      const { x, w, y, group } = operands(context);
+      const geometry = windowGeometry(context.node, spatial(w), spatial(x), spatial(y));
+      return [
+        () => spreadWindows(g, dy, w, geometry, group),
+        () => kernelGradient(g, x, dy, geometry, group),
+        () => biasGradient(g, dy),
+      ];
+    },
+    linear: true,
+    samples: [
+      {
+        inputs: [[2, 3, 5, 4], [4, 3, 3, 3], [4]],
+        attributes: { pads: ints([1, 1, 1, 1]) },
+        note: "padded, bias",
+      },
+      {
+        inputs: [
+          [2, 3, 4, 4],
+          [5, 3, 1, 1],
+        ],
+        note: "1×1",
+      },
+      {
+        inputs: [
+          [2, 3, 5, 5],
+          [4, 3, 1, 1],
+        ],
+        attributes: { strides: ints([2, 2]) },
+        note: "1×1, stride 2",
+      },
+      {
+        inputs: [
+          [2, 3, 6, 7],
+          [2, 3, 3, 3],
+        ],
+        attributes: { strides: ints([2, 3]) },
+        note: "rows left over",
+      },
+      {
+        inputs: [
+          [1, 2, 6, 6],
+          [3, 2, 3, 2],
+        ],
+        attributes: { strides: ints([2, 1]), pads: ints([1, 0, 2, 1]), kernel_shape: ints([3, 2]) },
+        note: "asymmetric padding",
+      },
+      {
+        inputs: [
+          [1, 2, 7, 7],
+          [2, 2, 3, 3],
+        ],
+        attributes: { dilations: ints([2, 2]), pads: ints([2, 2, 2, 2]) },
+        note: "dilated",
+      },
+      {
+        inputs: [
+          [1, 2, 9, 8],
+          [2, 2, 3, 2],
+        ],
+        attributes: { dilations: ints([2, 3]), strides: ints([2, 2]), pads: ints([0, 1, 0, 1]) },
+        note: "dilated and strided",
+      },
+      {
+        inputs: [[2, 4, 4, 4], [6, 2, 3, 3], [6]],
+        attributes: { group: int(2), pads: ints([1, 1, 1, 1]) },
+        note: "grouped",
+      },
+      {
+        inputs: [
+          [2, 4, 3, 3],
+          [6, 2, 1, 1],
+        ],
+        attributes: { group: int(2) },
+        note: "grouped 1×1",
+      },
+      {
+        inputs: [
+          [1, 36, 3, 3],
+          [4, 18, 2, 2],
+        ],
+        attributes: { group: int(2) },
+        note: "grouped, many channels",
+      },
+      {
+        inputs: [
+          [1, 20, 4, 3],
+          [2, 20, 2, 2],
+        ],
+        note: "many channels",
+      },
+      {
+        inputs: [[2, 3, 5, 5], [3, 1, 3, 3], [3]],
+        attributes: { group: int(3), pads: ints([1, 1, 1, 1]) },
+        note: "depthwise",
+      },
+      {
+        inputs: [
+          [2, 3, 6, 6],
+          [3, 1, 3, 3],
+        ],
+        attributes: { group: int(3), pads: ints([1, 1, 1, 1]), strides: ints([2, 2]) },
+        note: "depthwise, stride 2",
+      },
+      {
+        inputs: [
+          [2, 2, 4, 4],
+          [6, 1, 2, 2],
+        ],
+        attributes: { group: int(2) },
+        note: "depthwise, multiplier 3",
+      },
+      {
+        inputs: [
+          [1, 2, 5, 6],
+          [2, 2, 3, 3],
+        ],
+        attributes: { auto_pad: string("SAME_UPPER"), strides: ints([2, 2]) },
+        note: "SAME_UPPER",
+      },
+      {
+        inputs: [
+          [1, 2, 5, 6],
+          [2, 2, 2, 4],
+        ],
+        attributes: { auto_pad: string("SAME_LOWER") },
+        note: "SAME_LOWER",
+      },
+      {
+        inputs: [
+          [1, 2, 5, 6],
+          [2, 2, 2, 3],
+        ],
+        attributes: { auto_pad: string("VALID"), strides: ints([2, 2]) },
+        note: "VALID",
+      },
+      {
+        inputs: [[2, 2, 7], [3, 2, 3], [3]],
+        attributes: { pads: ints([1, 2]), strides: ints([2]) },
+        note: "1-D",
+      },
+      {
+        inputs: [
+          [1, 2, 3, 4, 3],
+          [2, 2, 2, 3, 2],
+        ],
+        attributes: { pads: ints([1, 1, 0, 0, 1, 1]) },
+        note: "3-D",
+      },
+      {
+        inputs: [[1, 2, 4, 5, 4], [4, 1, 2, 2, 3], [4]],
+        attributes: {
+          strides: ints([2, 2, 1]),
+          group: int(2),
+          dilations: ints([1, 2, 1]),
+          pads: ints([0, 1, 0, 1, 0, 1]),
+        },
+        note: "3-D, strided, grouped",
+      },
+      {
+        inputs: [
+          [1, 1, 4, 4],
+          [1, 1, 3, 3],
+        ],
+        attributes: { pads: ints([3, 3, 3, 3]) },
+        note: "padded beyond the kernel",
+      },
+    ],
+  },
+
+  // The adjoint of Conv: dX is the convolution of dY; dW weighs the windows of dY by X.
+  ConvTranspose: {
+    vjp: (context, dy, g) => {
+      const { x, w, y, group } = operands(context);
+      const geometry = transposedGeometry(context.node, spatial(w), spatial(x), spatial(y));
+      return [
+        () => slideWindows(g, dy, w, geometry, group),
+        () => kernelGradient(g, dy, x, geometry, group),
+        () => biasGradient(g, dy),
+      ];
+    },
+    linear: true,
+    samples: [
+      { inputs: [[2, 3, 3, 4], [3, 2, 3, 3], [2]], note: "bias" },
+      {
+        inputs: [
+          [1, 2, 3, 3],
+          [2, 3, 3, 3],
+        ],
+        attributes: { strides: ints([2, 2]), pads: ints([1, 1, 1, 1]), output_padding: ints([1, 1]) },
+        note: "output padding",
+      },
+      {
+        inputs: [[1, 4, 3, 3], [4, 2, 2, 3], [4]],
+        attributes: { strides: ints([2, 1]), group: int(2), pads: ints([0, 1, 1, 0]) },
+        note: "grouped",
+      },
+      {
+        inputs: [
+          [1, 2, 3, 3],
+          [2, 2, 3, 3],
+        ],
+        attributes: { strides: ints([2, 2]), output_shape: ints([6, 5]) },
+        note: "output shape",
+      },
+      {
+        inputs: [
+          [1, 2, 3, 3],
+          [2, 2, 3, 3],
+        ],
+        attributes: { strides: ints([2, 2]), output_shape: ints([6, 6]), auto_pad: string("SAME_UPPER") },
+        note: "output shape, SAME_UPPER",
+      },
+      {
+        inputs: [
+          [1, 2, 3, 4],
+          [2, 2, 4, 3],
+        ],
+        attributes: { strides: ints([2, 2]), auto_pad: string("SAME_LOWER") },
+        note: "SAME_LOWER",
+      },
+      {
+        inputs: [
+          [1, 2, 3, 3],
+          [2, 2, 2, 2],
+        ],
+        attributes: { dilations: ints([3, 2]), strides: ints([2, 1]), output_padding: ints([1, 0]) },
+        note: "dilated",
+      },
+      {
+        inputs: [[2, 2, 4], [2, 3, 3], [3]],
+        attributes: { strides: ints([2]), pads: ints([1, 0]) },
+        note: "1-D",
+      },
+      {
+        inputs: [
+          [1, 2, 2, 3, 2],
+          [2, 2, 2, 2, 2],
+        ],
+        attributes: { strides: ints([2, 1, 1]), pads: ints([1, 0, 0, 0, 0, 1]) },
+        note: "3-D",
+      },
+      {
+        inputs: [
+          [1, 3, 3, 3],
+          [3, 1, 3, 3],
+        ],
+        attributes: { group: int(3), strides: ints([2, 2]) },
+        note: "depthwise",
+      },
+      {
+        inputs: [
+          [2, 3, 3, 3],
+          [3, 2, 1, 1],
+        ],
+        note: "1×1",
+      },
+    ],
+  },
+} satisfies RuleTable;
