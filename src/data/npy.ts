@@ -75,11 +75,13 @@ function readHeader(bytes: Uint8Array, where: string): Header {
   const order = /'fortran_order':\s*(True|False)\b/.exec(text)?.[1];
   const dims = /'shape':\s*\(([\d\s,]*)\)/.exec(text)?.[1];
   if (!text.startsWith("{") || descr === undefined || order === undefined || dims === undefined) {
-    throw new SorthError(`${where}: the .npy header cannot be read: ${text.slice(0, 80)}`);
+    throw new SorthError(`${where}: the .npy header cannot be read: ${JSON.stringify(text.slice(0, 80))}`);
   }
   const shape = (dims.match(/\d+/g) ?? []).map(Number);
   if (!Number.isSafeInteger(elementCount(shape))) {
-    throw new SorthError(`${where}: the .npy header declares the shape (${dims}), which cannot be right`);
+    throw new SorthError(
+      `${where}: the .npy header declares the shape (${shape.join(", ")}), which cannot be right`,
+    );
   }
   return { descr, fortran: order === "True", shape, dataAt };
 }
@@ -88,7 +90,9 @@ function elementType(descr: string, where: string) {
   const [, byteOrder, code = ""] = /^([<>|=]?)(\w+)$/.exec(descr) ?? [];
   const arrayType = arrayTypes.get(code);
   if (!arrayType) {
-    const what = code.startsWith("O") ? "holds Python objects" : `has elements of type "${descr}"`;
+    const what = code.startsWith("O")
+      ? "holds Python objects"
+      : `has elements of type ${JSON.stringify(descr)}`;
     throw new SorthError(
       `${where}: the array ${what}; save numbers (bool, integers or floats up to 64 bits)`,
     );

@@ -62,7 +62,7 @@ function datasetOf(
 ): Dataset {
   const [x, y] = [arrays.get(xName), arrays.get(yName)];
   if (!x || !y) {
-    const held = [...arrays.keys(), ...others].join(", ") || "nothing";
+    const held = JSON.stringify([...arrays.keys(), ...others]).slice(1, -1) || "nothing";
     throw new SorthError(
       `${name}: the archive has no array "${x ? yName : xName}" (it holds ${held}); save it with np.savez(file, x=…, y=…)`,
     );

@@ -1,0 +1,151 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { zipSync } from "fflate";
+import { afterAll, describe, expect, test } from "vitest";
+import { loadData, loadNpz } from "../../src/data/load-node.ts";
+import { parseNpz } from "../../src/data/npz.ts";
+import { SorthError, UsageError } from "../../src/errors.ts";
+import { npyBytes } from "./npy-bytes.ts";
+
+const fixture = (name: string) => new URL(`../fixtures/npz/${name}`, import.meta.url).pathname;
+const floats = (shape: number[], values: number[]) =>
+  npyBytes({ descr: "<f4", shape, data: Float32Array.from(values) });
+const int64s = (shape: number[], values: bigint[]) =>
+  npyBytes({ descr: "<i8", shape, data: BigInt64Array.from(values) });
+const archive = (arrays: Record<string, Uint8Array>) =>
+  zipSync(Object.fromEntries(Object.entries(arrays).map(([name, bytes]) => [`${name}.npy`, bytes])));
+
+describe("archives written by NumPy", () => {
+  test("labels, and a test split", async () => {
+    const { train, test: held } = await loadNpz(fixture("labels.npz"));
+    expect([train.size, train.x, train.y]).toEqual([
+      4,
+      { type: "float", shape: [2, 3] },
+      { type: "integer", shape: [], classes: 3 },
+    ]);
+    const [x, y] = [new Float32Array(12), new Int32Array(2)];
+    train.fill([1, 3], x, y);
+    expect([...x]).toEqual([6, 7, 8, 9, 10, 11, 18, 19, 20, 21, 22, 23]);
+    expect([...y]).toEqual([2, 0]);
+    held?.fill([0], x, y);
+    expect([held?.size, x[0], y[0]]).toEqual([2, 100, 1]);
+  });
+
+  test("float targets, compressed, big-endian, Fortran order, halves", async () => {
+    const { train, test: held } = await loadNpz(fixture("targets.npz"));
+    expect(held).toBeUndefined();
+    expect(train.y).toEqual({ type: "float", shape: [2] });
+    const [x, y] = [new Float64Array(6), new Float64Array(2)];
+    train.fill([2], x, y);
+    expect([...x]).toEqual([12, 13, 14, 15, 16, 17]);
+    expect([...y]).toEqual([3, 3.25]);
+  });
+
+  test("objects and texts are refused", async () => {
+    await expect(loadNpz(fixture("objects.npz"))).rejects.toThrow(
+      /objects.npz: x: the array holds Python objects/,
+    );
+    await expect(loadNpz(fixture("text.npz"))).rejects.toThrow(
+      /text.npz: y: the array has elements of type "<U3"/,
+    );
+  });
+});
+
+describe("parseNpz refuses", () => {
+  const x = floats([2, 2], [1, 2, 3, 4]);
+  test.each([
+    ["no y", { x, labels: x }, 'd.npz: the archive has no array "y" (it holds "x","labels")'],
+    ["nothing known", { images: x }, 'd.npz: the archive has no array "x" (it holds "images")'],
+    [
+      "different counts",
+      { x, y: int64s([3], [0n, 1n, 2n]) },
+      "d.npz: x has shape [2, 2] and y [3]; the first axis of both must count the samples",
+    ],
+    ["scalars", { x: floats([], [1]), y: floats([], [1]) }, "the first axis of both must count the samples"],
+    ["no samples", { x: floats([0, 2], []), y: int64s([0], []) }, "d.npz: there are no samples"],
+    [
+      "NaN",
+      { x: floats([2, 2], [1, 2, Number.NaN, 4]), y: int64s([2], [0n, 1n]) },
+      "d.npz: x holds NaN in sample 1 (element 0)",
+    ],
+    [
+      "an infinite target",
+      { x, y: floats([2], [0, Number.POSITIVE_INFINITY]) },
+      "d.npz: y holds Infinity in sample 1 (element 0)",
+    ],
+    ["a negative label", { x, y: int64s([2], [0n, -1n]) }, "d.npz: y holds the label -1 at element 1"],
+    [
+      "a huge label",
+      { x, y: int64s([2], [2n ** 40n, 0n]) },
+      "d.npz: y holds the label 1099511627776 at element 0",
+    ],
+    [
+      "half a test split",
+      { x, y: int64s([2], [0n, 1n]), x_test: x },
+      'd.npz (test): the archive has no array "y_test"',
+    ],
+    [
+      "a test split of another shape",
+      { x, y: int64s([2], [0n, 1n]), x_test: floats([1, 3], [1, 2, 3]), y_test: int64s([1], [0n]) },
+      "d.npz: samples of x have shape [2], but those of x_test [3]",
+    ],
+  ])("%s", (_, arrays: Record<string, Uint8Array>, message) => {
+    expect(() => parseNpz(archive(arrays), "d.npz")).toThrow(message);
+  });
+
+  test("bytes that are no archive, and every truncation of one", () => {
+    expect(() => parseNpz(new TextEncoder().encode("{}"), "d.npz")).toThrow("d.npz: not an .npz archive");
+    const bytes = archive({ x, y: int64s([2], [0n, 1n]) });
+    for (let length = 0; length < bytes.length; length += 7) {
+      expect(() => parseNpz(bytes.slice(0, length), "d.npz"), `${length} bytes`).toThrow(SorthError);
+    }
+  });
+
+  test("damaged archives, with one line and never anything else", () => {
+    const bytes = new Uint8Array(readFileSync(fixture("targets.npz")));
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 }),
+        (edits) => {
+          const damaged = bytes.slice();
+          for (const [at, byte] of edits) damaged[at] = byte;
+          try {
+            parseNpz(damaged, "d.npz");
+          } catch (error) {
+            expect(error).toBeInstanceOf(SorthError);
+            expect((error as SorthError).message).not.toContain("\n");
+          }
+        },
+      ),
+      { seed: 3, numRuns: 1000 },
+    );
+  });
+});
+
+describe("loadData", () => {
+  const folder = mkdtempSync(join(tmpdir(), "sorth-data-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test("reads an .npz file", async () => {
+    const path = join(folder, "d.npz");
+    writeFileSync(path, archive({ x: floats([2, 1], [1, 2]), y: int64s([2], [0n, 1n]) }));
+    expect((await loadData(path)).train.size).toBe(2);
+  });
+
+  test.each([
+    [folder, "folders of data are not supported yet: use .npz"],
+    [join(folder, "d.csv"), ".csv is not supported yet: use .npz"],
+    [join(folder, "d.csv:label"), ".csv is not supported yet: use .npz"],
+    ["imagenet", "imagenet: not known as data; give mnist or an .npz file"],
+  ])("%s is wrong usage", async (spec, message) => {
+    await expect(loadData(spec)).rejects.toThrow(UsageError);
+    await expect(loadData(spec)).rejects.toThrow(message);
+  });
+
+  test("a missing file is named", async () => {
+    const path = join(folder, "missing.npz");
+    await expect(loadData(path)).rejects.toThrow(`${path}: cannot be read (ENOENT`);
+  });
+});
