@@ -1,0 +1,43 @@
+import { type Command, Option } from "commander";
+import { inject, readModel, writeModel } from "../../index.ts";
+import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
+import { given } from "../options.ts";
+import { addPenaltyFlags, type PenaltyFlags, penaltiesOf, siteChoice } from "../penalty-flags.ts";
+import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
+
+interface Flags extends SharedFlags, PenaltyFlags, DimensionFlags {
+  readonly output: string;
+  readonly perSite?: true;
+  readonly loss?: string;
+  readonly objective?: "cross-entropy" | "mse" | "l1" | "bce";
+}
+
+/** `inject`: adds the penalty to a model. */
+export function define(command: Command, streams: CommandStreams): void {
+  command
+    .argument("<model>", "an ONNX model")
+    .requiredOption("-o, --output <file>", "where to write the model with the penalty");
+  addPenaltyFlags(command);
+  command
+    .option("--per-site", "one more output for each layer: sorth_penalty/<layer>")
+    .option("--loss <name>", "the model's output that is its loss: it becomes itself + weight · penalty")
+    .addOption(
+      new Option("--objective <name>", "a loss to add: input labels, output loss").choices([
+        ...["cross-entropy", "mse", "l1", "bce"],
+      ]),
+    );
+  addDimensionFlags(command, "batch size to infer shapes with, where the model leaves it open");
+  command.action(async (path: string, flags: Flags) => {
+    const terminal = new Terminal(streams, flags);
+    const { perSite, loss, objective } = flags;
+    const injected = await inject(await readModel(path), {
+      penalties: penaltiesOf(flags),
+      ...siteChoice(flags),
+      ...dimensionsOf(flags),
+      ...given({ perSite, loss, objective }),
+      onMessage: (message) => terminal.note(message),
+    });
+    await writeModel(injected, flags.output, terminal.write);
+    await terminal.wrote(path, flags.output);
+  });
+}

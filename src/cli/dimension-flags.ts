@@ -1,0 +1,27 @@
+import { type Command, InvalidArgumentError } from "commander";
+import type { DimensionOptions } from "../analysis/dimensions.ts";
+import { given, positiveInteger } from "./options.ts";
+
+/** Flags for models whose inputs leave dimensions open. */
+export interface DimensionFlags {
+  readonly batch?: number;
+  readonly dim?: Readonly<Record<string, number>>;
+}
+
+/** Declares the flags that fix a model's free dimensions. */
+export function addDimensionFlags(command: Command, batchMeaning: string): void {
+  command
+    .option("--batch <size>", batchMeaning, positiveInteger)
+    .option("--dim <name=size>", "size of another free dimension; may be given several times", dimension);
+}
+
+/** The library's options of these flags. */
+export function dimensionsOf({ batch, dim }: DimensionFlags): DimensionOptions {
+  return given({ batch, dims: dim });
+}
+
+function dimension(text: string, before: Readonly<Record<string, number>> = {}): Record<string, number> {
+  const [, name, size] = /^(.+)=([^=]+)$/.exec(text) ?? [];
+  if (name === undefined || size === undefined) throw new InvalidArgumentError("Write it as NAME=SIZE.");
+  return { ...before, [name]: positiveInteger(size) };
+}

@@ -1,0 +1,63 @@
+import { type Command, Option } from "commander";
+import { UsageError } from "../errors.ts";
+import type { Penalty } from "../penalties/penalty.ts";
+import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
+import { given, number, pattern, repeated } from "./options.ts";
+
+/** Flags of the commands that take penalties. */
+export interface PenaltyFlags {
+  readonly penalty?: readonly string[];
+  readonly weight?: number;
+  readonly lambda1?: number;
+  readonly lambda2?: number;
+  readonly gamma?: number;
+  readonly reduction?: string;
+  readonly include?: RegExp;
+  readonly exclude?: RegExp;
+}
+
+/** Declares the flags that choose penalties, their options and their layers. */
+export function addPenaltyFlags(command: Command): void {
+  command
+    .option(
+      "--penalty <name>",
+      `${penaltyNames.join(", ")} or none; may be given several times (default: som)`,
+      repeated(String),
+    )
+    .option("--weight <number>", "weight of the penalty in the loss (default: 1)", number)
+    .option("--lambda1 <number>", "som: weight of the squared mean of the cosines (default: 100)", number)
+    .option("--lambda2 <number>", "som: weight of the mean of the squared cosines (default: 1)", number)
+    .option("--gamma <number>", "som: steepness of tanh(γ·response) (default: 10)", number)
+    .addOption(
+      new Option("--reduction <how>", "som: over the pairs of units (default: mean)").choices([
+        "mean",
+        "sum",
+      ]),
+    )
+    .option("--include <pattern>", "only layers whose name matches this regular expression", pattern)
+    .option("--exclude <pattern>", "no layers whose name matches this regular expression", pattern);
+}
+
+/**
+ * The penalties that the flags ask for; `none` is no penalty.
+ * @throws UsageError for contradictions and for options that a penalty does not have.
+ */
+export function penaltiesOf(flags: PenaltyFlags): Penalty[] {
+  const names = flags.penalty ?? ["som"];
+  const { lambda1, lambda2, gamma, reduction } = flags;
+  const options = given({ lambda1, lambda2, gamma, reduction });
+  if (!names.includes("none")) return names.map((name) => penaltyNamed(name, options));
+  const others = [
+    ...names.filter((name) => name !== "none").map((name) => `--penalty ${name}`),
+    ...Object.keys({ ...options, ...siteChoice(flags) }).map((flag) => `--${flag}`),
+  ];
+  if (others.length > 0) {
+    throw new UsageError(`--penalty none means no penalty at all; leave out ${others.join(", ")}`);
+  }
+  return [];
+}
+
+/** Weight and layers, as far as flags give them. */
+export function siteChoice({ weight, include, exclude }: PenaltyFlags) {
+  return given({ weight, include, exclude });
+}

@@ -1,0 +1,96 @@
+import { Command, CommanderError } from "commander";
+import manifest from "../../package.json" with { type: "json" };
+import { messageOf, SorthError, UsageError } from "../errors.ts";
+import type { CommandStreams } from "./terminal.ts";
+
+/** A command's module: declares its arguments and flags, and what it does. */
+export interface CommandModule {
+  readonly define: (command: Command, streams: CommandStreams) => void;
+}
+
+/** The commands. Only the module of the one that is called is loaded. */
+const commands: Readonly<Record<string, { summary: string; load: () => Promise<CommandModule> }>> = {
+  inspect: {
+    summary: "show the layers a penalty can act on, what is skipped and why, and advice",
+    load: () => import("./commands/inspect.ts"),
+  },
+  inject: {
+    summary: "add an orthogonality penalty to a model, as one more output or in its loss",
+    load: () => import("./commands/inject.ts"),
+  },
+  strip: {
+    summary: "take the penalty out again: the original file, byte for byte",
+    load: () => import("./commands/strip.ts"),
+  },
+  verify: {
+    summary: "check an injected model against its original",
+    load: () => import("./commands/verify.ts"),
+  },
+  grad: {
+    summary: "write a model that computes the gradient of a loss",
+    load: () => import("./commands/grad.ts"),
+  },
+  train: {
+    summary: "train a model, with or without a penalty",
+    load: () => import("./commands/train.ts"),
+  },
+  angles: {
+    summary: "measure the angles between the units of each layer",
+    load: () => import("./commands/angles.ts"),
+  },
+};
+
+/**
+ * Runs the command line and returns its exit code: 0 done, 1 failed, 2 wrong usage.
+ * @param argv - arguments after the program's name
+ *
+ * @example
+ * await run(["inspect", "model.onnx", "--json"], { stdout: process.stdout, stderr: process.stderr });
+ */
+export async function run(argv: readonly string[], streams: CommandStreams): Promise<0 | 1 | 2> {
+  const program = new Command("sorth-onnx")
+    .description(
+      "Orthogonality regularization for ONNX models, and training of those models on ONNX Runtime.",
+    )
+    .version(manifest.version)
+    .showHelpAfterError("(--help shows what can be given)");
+  const called = argv.find((argument) => !argument.startsWith("-"));
+  for (const [name, { summary, load }] of Object.entries(commands)) {
+    const command = program.command(name).summary(summary).description(sentence(summary));
+    if (name !== called && called !== "help") continue;
+    (await load()).define(command, streams);
+    command
+      .option("--force", "replace files that exist")
+      .option("--quiet", "no progress and no remarks")
+      .option("--debug", "show where an error was thrown");
+  }
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => streams.stdout.write(text),
+      writeErr: (text) => streams.stderr.write(text),
+      outputError: (text, write) => write(`${text.trim().replace(/\s*\n\s*/g, " ")}\n`),
+    });
+  }
+  try {
+    if (argv.length === 0) throw new UsageError("no command given; sorth-onnx --help lists them");
+    await program.parseAsync(argv, { from: "user" });
+    return 0;
+  } catch (error) {
+    return report(error, argv.includes("--debug"), streams);
+  }
+}
+
+/** Says in one line what went wrong and returns the exit code. */
+function report(error: unknown, debug: boolean, { stderr }: CommandStreams): 0 | 1 | 2 {
+  // Commander has said what was wrong, or shown the help or the version that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const known = error instanceof SorthError;
+  const line = messageOf(error).replace(/\s*\n\s*/g, " ");
+  stderr.write(known ? `error: ${line}\n` : `unexpected error: ${line} (run with --debug to see where)\n`);
+  if (debug && error instanceof Error) stderr.write(`${error.stack}\n`);
+  return known ? error.exitCode : 1;
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}

@@ -1,0 +1,97 @@
+import { stat } from "node:fs/promises";
+import pc from "picocolors";
+
+/** Where a command writes. The process's own streams in use, buffers in tests. */
+export interface CommandStreams {
+  /** Results. */
+  readonly stdout: OutputStream;
+  /** Progress, remarks and errors. */
+  readonly stderr: OutputStream;
+  /** Called by a command that can stop early: the signal aborts at the first Ctrl-C; a second one quits at once. */
+  readonly onInterrupt?: () => AbortSignal;
+}
+
+/** What is needed of a stream. */
+export interface OutputStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+}
+
+/** Flags that every command takes. */
+export interface SharedFlags {
+  /** Replace files that exist. */
+  readonly force?: true;
+  /** Show where an error was thrown. */
+  readonly debug?: true;
+  /** Errors and results only. */
+  readonly quiet?: true;
+}
+
+/** How a command speaks to its user: results on stdout, everything else on stderr. */
+export class Terminal {
+  readonly #streams: CommandStreams;
+  readonly #flags: SharedFlags;
+
+  constructor(streams: CommandStreams, flags: SharedFlags) {
+    this.#streams = streams;
+    this.#flags = flags;
+  }
+
+  /** Where progress goes; undefined when it shall not be shown. */
+  get progress(): OutputStream | undefined {
+    return this.#flags.quiet ? undefined : this.#streams.stderr;
+  }
+
+  /** Options for writing files. */
+  get write(): { force: boolean } {
+    return { force: this.#flags.force === true };
+  }
+
+  /** A signal that aborts at Ctrl-C, for commands that can stop early. */
+  interrupted(): AbortSignal | undefined {
+    return this.#streams.onInterrupt?.();
+  }
+
+  /** One result, on stdout. */
+  print(text: string): void {
+    this.#streams.stdout.write(`${text}\n`);
+  }
+
+  /** A result for machines, on stdout. */
+  json(value: unknown): void {
+    this.print(JSON.stringify(value, undefined, 2));
+  }
+
+  /** A remark, on stderr; silent with --quiet. */
+  note(text: string): void {
+    this.progress?.write(`${text}\n`);
+  }
+
+  /** A warning, on stderr; silent with --quiet. */
+  warn(text: string): void {
+    this.note(`${pc.yellow("warning:")} ${text}`);
+  }
+
+  /** Says which file became which: `in.onnx (79 kB) → out.onnx (81 kB)`. */
+  async wrote(input: string, output: string): Promise<void> {
+    if (this.#flags.quiet) return;
+    this.print(`${input} (${await sizeOf(input)}) → ${output} (${await sizeOf(output)})`);
+  }
+}
+
+async function sizeOf(path: string): Promise<string> {
+  return formatBytes((await stat(path)).size);
+}
+
+/** A number of bytes for people: `512 B`, `79 kB`, `1.5 GB` (powers of 1000). */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB"] as const;
+  let value = bytes;
+  let unit: string = units[0];
+  for (const next of units.slice(1)) {
+    if (value < 999.5) break;
+    value /= 1000;
+    unit = next;
+  }
+  return `${value < 9.95 && unit !== "B" ? value.toFixed(1) : Math.round(value)} ${unit}`;
+}

@@ -1,0 +1,148 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { decodeModelProto, encodeModelProto } from "../../src/onnx/codec.ts";
+import { onnx } from "../../src/onnx/schema.js";
+import { uniform } from "../helpers/lcg.ts";
+import { npz } from "./npz.ts";
+import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
+
+let folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+const good = readFileSync("models/mlp.onnx");
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  writeFileSync(at("good.onnx"), good);
+  writeFileSync(
+    at("data.npz"),
+    npz(40, [1, 28, 28], (index) => index % 10),
+  );
+});
+afterEach(() => folder.remove());
+
+/** The sample MLP with its weights in a file that is not there. */
+function withMissingData(): Uint8Array {
+  const proto = decodeModelProto(good);
+  for (const tensor of proto.graph?.initializer ?? []) {
+    tensor.rawData = new Uint8Array();
+    tensor.dataLocation = onnx.TensorProto.DataLocation.EXTERNAL;
+    tensor.externalData = [{ key: "location", value: "weights.bin" }];
+  }
+  return encodeModelProto(proto);
+}
+
+/** What is wrong with a model file, and how to make such a file. */
+const models: Readonly<Record<string, (path: string) => void>> = {
+  "an empty file": (path) => writeFileSync(path, ""),
+  "a truncated file": (path) => writeFileSync(path, good.subarray(0, good.length / 2)),
+  "random bytes": (path) => writeFileSync(path, new Uint8Array(uniform("bad input", 5000, 1).buffer)),
+  "a folder": (path) => mkdirSync(path),
+  "a JSON file": (path) => writeFileSync(path, '{"model": [1, 2, 3]}'),
+  "a missing file": () => {},
+  "a model whose external data is missing": (path) => writeFileSync(path, withMissingData()),
+};
+
+/** Every command, reading the model at `bad`. */
+const commands: Readonly<Record<string, (bad: string) => string[]>> = {
+  inspect: (bad) => ["inspect", bad],
+  inject: (bad) => ["inject", bad, "-o", at("out.onnx")],
+  strip: (bad) => ["strip", bad, "-o", at("out.onnx")],
+  "verify (original)": (bad) => ["verify", bad, at("good.onnx")],
+  "verify (injected)": (bad) => ["verify", at("good.onnx"), bad],
+  grad: (bad) => ["grad", bad, "--objective", "cross-entropy", "--batch", "4", "-o", at("out.onnx")],
+  train: (bad) => ["train", bad, "--data", at("data.npz"), "--batch", "8", "-o", at("out.onnx")],
+  angles: (bad) => ["angles", bad],
+};
+
+/** Runs a command that must fail: exit 1 or 2, one line that names the culprit, nothing written. */
+async function fails(argv: readonly string[], names: RegExp): Promise<void> {
+  const before = snapshot(folder.path);
+  const { code, stdout, stderr } = await cli(...argv);
+  expect(stderr).toMatch(/^error: [^\n]+\n$/);
+  expect(stderr).toMatch(names);
+  expect([1, 2]).toContain(code);
+  expect(stdout).toBe("");
+  expect(snapshot(folder.path)).toEqual(before);
+}
+
+describe.each(Object.entries(commands))("%s", (command, argv) => {
+  it.each(Object.entries(models))("refuses %s", async (kind, make) => {
+    make(at("bad.onnx"));
+    // strip and inspect need no weights: what they say of such a model is that it has no penalty, or its layers.
+    if (kind.includes("external data")) {
+      if (command === "inspect") return expect((await cli(...argv(at("bad.onnx")))).code).toBe(0);
+      return fails(argv(at("bad.onnx")), command === "strip" ? /bad\.onnx|penalty/ : /weights\.bin/);
+    }
+    return fails(argv(at("bad.onnx")), /bad\.onnx/);
+  });
+});
+
+describe("output files", () => {
+  const writers = ["inject", "strip", "grad", "train"] as const;
+
+  it.each(writers)("%s replaces nothing without --force", async (command) => {
+    const input = at(command === "strip" ? "injected.onnx" : "good.onnx");
+    if (command === "strip") await cli("inject", at("good.onnx"), "-o", input);
+    writeFileSync(at("out.onnx"), "precious");
+    await fails(commands[command]?.(input) ?? [], /out\.onnx" exists already/);
+  });
+
+  it.each(writers)("%s says that the folder of its output is missing", async (command) => {
+    const input = at(command === "strip" ? "injected.onnx" : "good.onnx");
+    if (command === "strip") await cli("inject", at("good.onnx"), "-o", input);
+    const argv = (commands[command]?.(input) ?? []).map((argument) =>
+      argument === at("out.onnx") ? at("nowhere/out.onnx") : argument,
+    );
+    await fails(argv, /nowhere/);
+  });
+});
+
+describe("data", () => {
+  const readers: Readonly<Record<string, (data: string) => string[]>> = {
+    train: (data) => ["train", at("good.onnx"), "--data", data, "--batch", "8", "-o", at("out.onnx")],
+    angles: (data) => ["angles", at("good.onnx"), "--data", data],
+    verify: (data) => ["verify", at("good.onnx"), at("injected.onnx"), "--data", data],
+  };
+
+  describe.each(Object.entries(readers))("%s", (command, argv) => {
+    beforeEach(async () => {
+      if (command === "verify") await cli("inject", at("good.onnx"), "-o", at("injected.onnx"));
+    });
+
+    it.each([
+      ["a missing file", "data", /missing\.npz/, () => at("missing.npz")],
+      ["another format", "data", /good\.onnx/, () => at("good.onnx")],
+      ["an empty file", "data", /empty\.npz/, () => at("empty.npz")],
+      ["a truncated file", "data", /cut\.npz/, () => at("cut.npz")],
+      ["samples of another shape", "shape", /27|shape/, () => at("shape.npz")],
+    ] as const)("refuses %s", async (_, __, names, path) => {
+      const whole = npz(40, [1, 28, 28], (index) => index % 10);
+      writeFileSync(at("empty.npz"), "");
+      writeFileSync(at("cut.npz"), whole.subarray(0, whole.length / 2));
+      writeFileSync(
+        at("shape.npz"),
+        npz(40, [1, 27, 28], (index) => index % 10),
+      );
+      await fails(argv(path()), names);
+    });
+  });
+
+  it.each([
+    ["above the classes of the model", 10, /label/],
+    ["below zero", -1, /label/],
+  ] as const)("train refuses labels %s", async (_, wrong, names) => {
+    writeFileSync(
+      at("labels.npz"),
+      npz(40, [1, 28, 28], (index) => (index === 30 ? wrong : index % 10)),
+    );
+    await fails(readers.train?.(at("labels.npz")) ?? [], names);
+  });
+
+  it("train refuses a batch larger than the data", async () => {
+    await fails(
+      ["train", at("good.onnx"), "--data", at("data.npz"), "--batch", "64", "-o", at("out.onnx")],
+      /64/,
+    );
+  });
+});

@@ -1,0 +1,75 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { run } from "../../src/cli/program.ts";
+import { cli } from "./run-cli.ts";
+
+const commands = ["inspect", "inject", "strip", "verify", "grad", "train", "angles"];
+
+describe("sorth-onnx", () => {
+  it("lists its commands, and no others", async () => {
+    const { code, stdout, stderr } = await cli("--help");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const listed = [...stdout.matchAll(/^ {2}([a-z]+) .*\S {2,}\S/gm)].map(([, name]) => name);
+    expect(listed.filter((name) => name !== "help")).toEqual(commands);
+  });
+
+  it("prints its version", async () => {
+    const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
+    expect(await cli("--version")).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
+  });
+
+  it.each(commands)("%s --help describes its flags", async (command) => {
+    const { code, stdout } = await cli(command, "--help");
+    expect(code).toBe(0);
+    for (const flag of ["--force", "--quiet", "--debug"]) expect(stdout).toContain(flag);
+  });
+
+  it.each([
+    { argv: [], says: "no command given" },
+    { argv: ["inpsect"], says: "unknown command 'inpsect'" },
+    { argv: ["--nonsense"], says: "unknown option '--nonsense'" },
+    ...commands.map((command) => ({ argv: [command], says: "missing required argument" })),
+    ...commands.map((command) => ({
+      argv: [command, "a.onnx", "b.onnx", "--nonsense"],
+      says: "unknown option '--nonsense'",
+    })),
+    ...["inject", "strip", "grad", "train"].map((command) => ({
+      argv: [command, "models/mlp.onnx"],
+      says: "required option",
+    })),
+    { argv: ["inject", "a.onnx", "-o", "b.onnx", "--lambda1", "many"], says: "Give a number" },
+    { argv: ["inject", "a.onnx", "-o", "b.onnx", "--include", "("], says: "not a regular expression" },
+    { argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "sum"], says: 'no penalty "sum"' },
+    { argv: ["train", "a.onnx", "-o", "b.onnx", "--data", "mnist", "--epochs", "-1"], says: "whole number" },
+    { argv: ["train", "a.onnx", "-o", "b.onnx", "--data", "mnist", "--batch", "0"], says: "1 or more" },
+    { argv: ["grad", "a.onnx", "-o", "b.onnx", "--dim", "seq"], says: "NAME=SIZE" },
+  ])("$argv: exit 2 and one line", async ({ argv, says }) => {
+    const { code, stdout, stderr } = await cli(...argv);
+    expect(stderr).toContain(says);
+    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  });
+
+  it("says where an error was thrown only with --debug", async () => {
+    const plain = await cli("inspect", "nowhere.onnx");
+    const debug = await cli("inspect", "nowhere.onnx", "--debug");
+    expect(plain.stderr).not.toContain("at ");
+    expect(debug.stderr.startsWith(plain.stderr)).toBe(true);
+    expect(debug.stderr).toMatch(/^ +at .*\.ts:\d+/m);
+  });
+
+  it("reports an error nobody expected in one line too", async () => {
+    let stderr = "";
+    const broken = {
+      write: () => {
+        throw new TypeError("first\nsecond");
+      },
+    };
+    const code = await run(["inspect", "models/mlp.onnx"], {
+      stdout: broken,
+      stderr: { write: (text) => (stderr += text) },
+    });
+    expect(code).toBe(1);
+    expect(stderr).toBe("unexpected error: first second (run with --debug to see where)\n");
+  });
+});
