@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
-import type { Penalty } from "../penalties/penalty.ts";
+import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
 import { given, number, pattern, repeated } from "./options.ts";
 
@@ -39,25 +39,23 @@ export function addPenaltyFlags(command: Command): void {
 }
 
 /**
- * The penalties that the flags ask for; `none` is no penalty.
+ * The penalties that the flags ask for, each for the layers that they choose; `none` is no penalty.
  * @throws UsageError for contradictions and for options that a penalty does not have.
  */
-export function penaltiesOf(flags: PenaltyFlags): Penalty[] {
+export function penaltiesOf(flags: PenaltyFlags): PenaltyPlan[] {
   const names = flags.penalty ?? ["som"];
-  const { lambda1, lambda2, gamma, reduction } = flags;
+  const { lambda1, lambda2, gamma, reduction, weight, include, exclude } = flags;
   const options = given({ lambda1, lambda2, gamma, reduction });
-  if (!names.includes("none")) return names.map((name) => penaltyNamed(name, options));
+  const choice = given({ weight, include, exclude });
+  if (!names.includes("none")) {
+    return names.map((name) => ({ penalty: penaltyNamed(name, options), ...choice }));
+  }
   const others = [
     ...names.filter((name) => name !== "none").map((name) => `--penalty ${name}`),
-    ...Object.keys({ ...options, ...siteChoice(flags) }).map((flag) => `--${flag}`),
+    ...Object.keys({ ...options, ...choice }).map((flag) => `--${flag}`),
   ];
   if (others.length > 0) {
     throw new UsageError(`--penalty none means no penalty at all; leave out ${others.join(", ")}`);
   }
   return [];
-}
-
-/** Weight and layers, as far as flags give them. */
-export function siteChoice({ weight, include, exclude }: PenaltyFlags) {
-  return given({ weight, include, exclude });
 }

@@ -52,8 +52,7 @@ export async function run(argv: readonly string[], streams: CommandStreams): Pro
     .description(
       "Orthogonality regularization for ONNX models, and training of those models on ONNX Runtime.",
     )
-    .version(manifest.version)
-    .showHelpAfterError("(--help shows what can be given)");
+    .version(manifest.version);
   const called = argv.find((argument) => !argument.startsWith("-"));
   for (const [name, { summary, load }] of Object.entries(commands)) {
     const command = program.command(name).summary(summary).description(sentence(summary));
@@ -65,10 +64,11 @@ export async function run(argv: readonly string[], streams: CommandStreams): Pro
       .option("--debug", "show where an error was thrown");
   }
   for (const command of [program, ...program.commands]) {
+    const help = `see ${command === program ? "" : "sorth-onnx "}${command.name()} --help`;
     command.exitOverride().configureOutput({
       writeOut: (text) => streams.stdout.write(text),
       writeErr: (text) => streams.stderr.write(text),
-      outputError: (text, write) => write(`${text.trim().replace(/\s*\n\s*/g, " ")}\n`),
+      outputError: (text, write) => write(`${text.trim().replace(/\s*\n\s*/g, " ")} (${help})\n`),
     });
   }
   try {

@@ -36,7 +36,10 @@ const types: Readonly<Record<string, string>> = {
  * Serves `page` at `/` and the files below `root` on the loopback interface, with the headers that threads need.
  * @returns the address of the page, and what ends the server
  */
-export async function serve(root: string, page: string): Promise<{ url: string; close: () => Promise<void> }> {
+export async function serve(
+  root: string,
+  page: string,
+): Promise<{ url: string; close: () => Promise<void> }> {
   const server: Server = createServer((request, response) => {
     const path = normalize(new URL(request.url ?? "/", "http://localhost").pathname);
     const headers = {

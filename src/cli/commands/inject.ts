@@ -2,15 +2,18 @@ import { type Command, Option } from "commander";
 import { inject, readModel, writeModel } from "../../index.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
-import { addPenaltyFlags, type PenaltyFlags, penaltiesOf, siteChoice } from "../penalty-flags.ts";
+import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
 interface Flags extends SharedFlags, PenaltyFlags, DimensionFlags {
   readonly output: string;
   readonly perSite?: true;
   readonly loss?: string;
-  readonly objective?: "cross-entropy" | "mse" | "l1" | "bce";
+  readonly objective?: (typeof objectives)[number];
+  readonly prediction?: string;
 }
+
+const objectives = ["cross-entropy", "mse", "l1", "bce"] as const;
 
 /** `inject`: adds the penalty to a model. */
 export function define(command: Command, streams: CommandStreams): void {
@@ -22,19 +25,17 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--per-site", "one more output for each layer: sorth_penalty/<layer>")
     .option("--loss <name>", "the model's output that is its loss: it becomes itself + weight · penalty")
     .addOption(
-      new Option("--objective <name>", "a loss to add: input labels, output loss").choices([
-        ...["cross-entropy", "mse", "l1", "bce"],
-      ]),
-    );
+      new Option("--objective <name>", "a loss to add: input labels, output loss").choices(objectives),
+    )
+    .option("--prediction <name>", "the output that the objective compares with labels (default: the first)");
   addDimensionFlags(command, "batch size to infer shapes with, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
-    const { perSite, loss, objective } = flags;
+    const { perSite, loss, objective, prediction } = flags;
     const injected = await inject(await readModel(path), {
       penalties: penaltiesOf(flags),
-      ...siteChoice(flags),
       ...dimensionsOf(flags),
-      ...given({ perSite, loss, objective }),
+      ...given({ perSite, loss, objective, output: prediction }),
       onMessage: (message) => terminal.note(message),
     });
     await writeModel(injected, flags.output, terminal.write);

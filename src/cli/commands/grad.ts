@@ -1,0 +1,34 @@
+import type { Command } from "commander";
+import { differentiate, readModel, writeModel } from "../../index.ts";
+import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
+import { given, pattern } from "../options.ts";
+import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
+
+interface Flags extends SharedFlags, LossFlags {
+  readonly output: string;
+  readonly wrt?: RegExp;
+}
+
+/** `grad`: writes the gradient of a loss as a model. */
+export function define(command: Command, streams: CommandStreams): void {
+  command
+    .argument("<model>", "an ONNX model")
+    .requiredOption(
+      "-o, --output <file>",
+      "where to write the model that computes the loss and its gradients",
+    )
+    .option("--wrt <pattern>", "only gradients of parameters whose name matches", pattern);
+  addLossFlags(command);
+  command.action(async (path: string, flags: Flags) => {
+    const terminal = new Terminal(streams, flags);
+    const { model, loss, gradients, masks } = await differentiate(await readModel(path), {
+      ...lossOptionsOf(flags),
+      ...given({ wrt: flags.wrt }),
+      onMessage: (message) => terminal.note(message),
+    });
+    await writeModel(model, flags.output, terminal.write);
+    await terminal.wrote(path, flags.output);
+    terminal.note(`outputs: ${[loss, ...gradients.values()].join(", ")}`);
+    if (masks.size > 0) terminal.note(`Dropout masks to feed: ${[...masks.keys()].join(", ")}`);
+  });
+}

@@ -1,0 +1,71 @@
+import { existsSync, readFileSync } from "node:fs";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { encodeModel, inject, inspect, readModel, som } from "../../src/index.ts";
+import { chromiumFlags, findChromium, serve } from "./browser.ts";
+
+const executablePath = findChromium();
+const built = existsSync("dist/web/index.js");
+const missing = [
+  executablePath ? "" : "no Chromium is installed (apt-get install chromium, or CHROMIUM_PATH)",
+  built ? "" : "dist/web is not built (npm run build)",
+]
+  .filter(Boolean)
+  .join("; ");
+
+/** The built web entry as a page without a bundler loads it: only ONNX Runtime is mapped. */
+const page = `<!doctype html><title>sorth-onnx</title>
+<script type="importmap">
+{ "imports": {
+  "sorth-onnx/web": "/dist/web/index.js",
+  "onnxruntime-web/webgpu": "/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"
+} }
+</script>`;
+
+type Web = typeof import("../../src/web.ts");
+
+describe("sorth-onnx/web in Chromium", () => {
+  let server: Awaited<ReturnType<typeof serve>>;
+  let browser: Browser;
+  let tab: Page;
+
+  beforeAll(async () => {
+    if (missing || !executablePath) return;
+    server = await serve(process.cwd(), page);
+    browser = await chromium.launch({ executablePath, args: chromiumFlags });
+    tab = await browser.newPage();
+    tab.on("pageerror", (error) => console.error(error));
+    await tab.goto(server.url);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+
+  it("inspects a model as node does", async (context) => {
+    context.skip(missing !== "", missing);
+    const report = await tab.evaluate(async () => {
+      const web = (await import("sorth-onnx/web" as string)) as Web;
+      const bytes = new Uint8Array(await (await fetch("/models/mlp.onnx")).arrayBuffer());
+      return JSON.stringify(await web.inspect(await web.readModel(bytes)));
+    });
+    const expected = JSON.stringify(await inspect(await readModel("models/mlp.onnx")));
+    expect(JSON.parse(report)).toEqual(JSON.parse(expected));
+  });
+
+  it("injects the same bytes as node, and strips them again", async (context) => {
+    context.skip(missing !== "", missing);
+    const { injected, stripped } = await tab.evaluate(async () => {
+      const web = (await import("sorth-onnx/web" as string)) as Web;
+      const bytes = new Uint8Array(await (await fetch("/models/mlp.onnx")).arrayBuffer());
+      const model = await web.inject(await web.readModel(bytes), { penalties: [web.som()] });
+      return {
+        injected: [...web.encodeModel(model)],
+        stripped: [...web.encodeModel(web.strip(model))],
+      };
+    });
+    const model = await inject(await readModel("models/mlp.onnx"), { penalties: [som()] });
+    expect(Buffer.from(injected).equals(encodeModel(model))).toBe(true);
+    expect(Buffer.from(stripped).equals(readFileSync("models/mlp.onnx"))).toBe(true);
+  });
+});
