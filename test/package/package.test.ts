@@ -1,0 +1,89 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import onnxProto from "onnx-proto";
+import { describe, expect, it } from "vitest";
+import { onnx } from "../../src/onnx/schema.js";
+
+const manifest = JSON.parse(readFileSync("package.json", "utf8")) as {
+  version: string;
+  bin: Record<string, string>;
+  exports: Record<string, string | { types: string; default: string }>;
+  dependencies: Record<string, string>;
+};
+const built = existsSync("dist/web/index.js") && existsSync("dist/node/cli.js");
+const unbuilt = "dist/ is not built (npm run build)";
+
+/** What the JavaScript files of a folder import from elsewhere. */
+function importsOf(folder: string): Set<string> {
+  const files = readdirSync(folder).filter((name) => name.endsWith(".js"));
+  const text = files.map((name) => readFileSync(join(folder, name), "utf8")).join("\n");
+  const found = text.matchAll(
+    /^(?:import|export)\b[^"'\n]*["']([^"'\n]+)["'];?$|\bimport\(["']([^"'\n]+)["']\)/gm,
+  );
+  return new Set(
+    [...found].map(([, from, loaded]) => from ?? loaded ?? "").filter((name) => !name.startsWith(".")),
+  );
+}
+
+describe("the package", () => {
+  it("holds every file that it exports or runs, and no sources", (context) => {
+    context.skip(!built, unbuilt);
+    const listing = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const [{ files }] = JSON.parse(listing) as [{ files: { path: string }[] }];
+    const paths = files.map(({ path }) => `./${path}`);
+    const named = Object.values(manifest.exports).flatMap((entry) =>
+      typeof entry === "string" ? [entry] : [entry.types, entry.default],
+    );
+    expect(paths).toEqual(expect.arrayContaining([...named, ...Object.values(manifest.bin), "./LICENSE"]));
+    expect(paths.filter((path) => /^\.\/(src|test|scripts|bench|\.ci)\//.test(path))).toEqual([]);
+  });
+
+  it("needs only declared packages in node, and only ONNX Runtime in a browser", (context) => {
+    context.skip(!built, unbuilt);
+    const outside = [...importsOf("dist/node")].filter((name) => !name.startsWith("node:"));
+    const packages = outside.map((name) => name.split("/")[0] ?? "");
+    expect(Object.keys(manifest.dependencies)).toEqual(expect.arrayContaining(packages));
+    expect(packages).toContain("onnxruntime-node");
+    expect([...importsOf("dist/web")].sort()).toEqual(["onnxruntime-web/webgpu"]);
+  });
+
+  it("has a command that runs, and says its version", (context) => {
+    context.skip(!built, unbuilt);
+    const bin = manifest.bin["sorth-onnx"] ?? "";
+    expect(readFileSync(bin, "utf8")).toMatch(/^#!\/usr\/bin\/env node\n/);
+    const { status, stdout, stderr } = spawnSync(process.execPath, [bin, "--version"], { encoding: "utf8" });
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: `${manifest.version}\n`, stderr: "" });
+  });
+
+  it("stops without a complaint when nobody reads its output", (context) => {
+    context.skip(!built, unbuilt);
+    const command = `"${process.execPath}" ${manifest.bin["sorth-onnx"]} inspect models/cnn.onnx --json | head -c 1`;
+    const { stderr, stdout } = spawnSync("sh", ["-c", command], { encoding: "utf8" });
+    expect({ stdout, stderr }).toEqual({ stdout: "{", stderr: "" });
+  });
+});
+
+describe("onnx-proto, the second reader", () => {
+  it("shares our protobufjs, and not our messages", () => {
+    const resolve = createRequire(createRequire(import.meta.url).resolve("onnx-proto")).resolve;
+    expect(resolve("protobufjs/minimal")).toBe(createRequire(import.meta.url).resolve("protobufjs/minimal"));
+    expect(onnxProto.onnx.ModelProto).not.toBe(onnx.ModelProto);
+  });
+
+  it("reads what our codec writes", () => {
+    const bytes = readFileSync("models/cnn.onnx");
+    const theirs = onnxProto.onnx.ModelProto.decode(bytes);
+    const ours = onnx.ModelProto.decode(bytes);
+    expect(theirs.graph?.node?.map((node) => node.opType)).toEqual(
+      ours.graph?.node.map((node) => node.opType),
+    );
+    expect(theirs).toBeInstanceOf(onnxProto.onnx.ModelProto);
+    const again = onnxProto.onnx.ModelProto.decode(onnx.ModelProto.encode(ours).finish());
+    expect(again.toJSON()).toEqual(theirs.toJSON());
+  });
+});
