@@ -15,7 +15,11 @@ export default defineConfig([
     entry: { index: "src/web.ts" },
     platform: "browser",
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.
-    deps: { neverBundle: [/^onnxruntime-/], alwaysBundle: [/^(?!onnxruntime-|node:)/], onlyBundle: false },
+    deps: {
+      neverBundle: [/^onnxruntime-(web|node)/],
+      alwaysBundle: [/^(?!onnxruntime-(web|node)|node:)/],
+      onlyBundle: false,
+    },
     outDir: "dist/web",
   },
 ]);

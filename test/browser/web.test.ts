@@ -20,9 +20,13 @@ const page = `<!doctype html><title>sorth-onnx</title>
   "sorth-onnx/web": "/dist/web/index.js",
   "onnxruntime-web/webgpu": "/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"
 } }
+</script>
+<script type="module">
+  import * as sorth from "sorth-onnx/web";
+  globalThis.sorth = sorth;
 </script>`;
 
-type Web = typeof import("../../src/web.ts");
+declare const sorth: typeof import("../../src/web.ts");
 
 describe("sorth-onnx/web in Chromium", () => {
   let server: Awaited<ReturnType<typeof serve>>;
@@ -36,6 +40,7 @@ describe("sorth-onnx/web in Chromium", () => {
     tab = await browser.newPage();
     tab.on("pageerror", (error) => console.error(error));
     await tab.goto(server.url);
+    await tab.waitForFunction("globalThis.sorth");
   });
   afterAll(async () => {
     await browser?.close();
@@ -45,9 +50,8 @@ describe("sorth-onnx/web in Chromium", () => {
   it("inspects a model as node does", async (context) => {
     context.skip(missing !== "", missing);
     const report = await tab.evaluate(async () => {
-      const web = (await import("sorth-onnx/web" as string)) as Web;
       const bytes = new Uint8Array(await (await fetch("/models/mlp.onnx")).arrayBuffer());
-      return JSON.stringify(await web.inspect(await web.readModel(bytes)));
+      return JSON.stringify(await sorth.inspect(await sorth.readModel(bytes)));
     });
     const expected = JSON.stringify(await inspect(await readModel("models/mlp.onnx")));
     expect(JSON.parse(report)).toEqual(JSON.parse(expected));
@@ -56,12 +60,11 @@ describe("sorth-onnx/web in Chromium", () => {
   it("injects the same bytes as node, and strips them again", async (context) => {
     context.skip(missing !== "", missing);
     const { injected, stripped } = await tab.evaluate(async () => {
-      const web = (await import("sorth-onnx/web" as string)) as Web;
       const bytes = new Uint8Array(await (await fetch("/models/mlp.onnx")).arrayBuffer());
-      const model = await web.inject(await web.readModel(bytes), { penalties: [web.som()] });
+      const model = await sorth.inject(await sorth.readModel(bytes), { penalties: [sorth.som()] });
       return {
-        injected: [...web.encodeModel(model)],
-        stripped: [...web.encodeModel(web.strip(model))],
+        injected: [...sorth.encodeModel(model)],
+        stripped: [...sorth.encodeModel(sorth.strip(model))],
       };
     });
     const model = await inject(await readModel("models/mlp.onnx"), { penalties: [som()] });

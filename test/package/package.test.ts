@@ -80,7 +80,7 @@ describe("onnx-proto, the second reader", () => {
     const theirs = onnxProto.onnx.ModelProto.decode(bytes);
     const ours = onnx.ModelProto.decode(bytes);
     expect(theirs.graph?.node?.map((node) => node.opType)).toEqual(
-      ours.graph?.node.map((node) => node.opType),
+      ours.graph?.node?.map((node) => node.opType),
     );
     expect(theirs).toBeInstanceOf(onnxProto.onnx.ModelProto);
     const again = onnxProto.onnx.ModelProto.decode(onnx.ModelProto.encode(ours).finish());
