@@ -1,0 +1,38 @@
+import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** Writes `run.jsonl`: one event a line, as they come. The folder and the file are made with the first event. */
+export class RunLog {
+  readonly #path: string;
+  readonly #folder: string;
+  #started: boolean;
+  #lines: string[] = [];
+  #written = 0;
+
+  /** @param resumed - go on at the end of the file that is there; otherwise it is begun anew */
+  constructor(folder: string, resumed: boolean) {
+    this.#folder = folder;
+    this.#path = join(folder, "run.jsonl");
+    this.#started = resumed;
+  }
+
+  /** Adds an event; steps are gathered for up to a second, everything else is written at once. */
+  add(event: { readonly event: string }): void {
+    this.#lines.push(`${JSON.stringify(event)}\n`);
+    if (event.event !== "step" || Date.now() - this.#written > 1000) this.flush();
+  }
+
+  /** Writes what was gathered. */
+  flush(): void {
+    if (this.#lines.length === 0) return;
+    const text = this.#lines.join("");
+    if (this.#started) appendFileSync(this.#path, text);
+    else {
+      mkdirSync(this.#folder, { recursive: true });
+      writeFileSync(this.#path, text);
+      this.#started = true;
+    }
+    this.#lines = [];
+    this.#written = Date.now();
+  }
+}

@@ -1,0 +1,35 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { RunLog } from "../../src/cli/run-log.ts";
+import { temporaryFolder } from "./run-cli.ts";
+
+let folder = temporaryFolder();
+const run = () => join(folder.path, "run");
+const lines = () =>
+  readFileSync(join(run(), "run.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as unknown);
+
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+afterEach(() => folder.remove());
+
+it("makes its folder with the first event, and keeps the order of events", () => {
+  const log = new RunLog(run(), false);
+  expect(existsSync(run())).toBe(false);
+  const events = [1, 2, 3].map((step) => ({ event: "step", step }));
+  for (const event of events) log.add(event);
+  log.add({ event: "end" });
+  expect(lines()).toEqual([...events, { event: "end" }]);
+});
+
+it("goes on at the end when resumed, and begins anew otherwise", () => {
+  new RunLog(run(), false).add({ event: "epoch" });
+  new RunLog(run(), true).add({ event: "end" });
+  expect(lines()).toEqual([{ event: "epoch" }, { event: "end" }]);
+  new RunLog(run(), false).add({ event: "epoch" });
+  expect(lines()).toEqual([{ event: "epoch" }]);
+});
