@@ -10,11 +10,13 @@ import {
   windowSpan,
 } from "./window-geometry.ts";
 
-/**
- * Up to this many channels a group, a kernel's gradient gathers all windows into one matrix; above it one MatMul a
- * kernel position is faster (docs/decisions.md, convolution gradients).
+/*
+ * Each form below is the fastest of several on the CPU for its shapes: docs/decisions.md, "Convolution gradients";
+ * `bench/gradients/convolution.ts` measures them.
  */
-const gatherUpToChannels = 16;
+
+/** Up to this many channels a group, all kernel positions are gathered for one MatMul instead of one MatMul each. */
+const gatherUpToChannels = 4;
 
 /**
  * The elements at one kernel position of every window: `x` [N, C, input…] → [N, C, output…] per position, row-major.
@@ -48,36 +50,82 @@ export function kernelGradient(
   group: number,
 ): Typed {
   const { kernel, output } = geometry;
-  const [batch, givenChannels, readChannels] = [
-    dimAt(read.shape, 0),
-    dimAt(given.shape, 1),
-    dimAt(read.shape, 1),
-  ];
-  const [rows, columns] = [givenChannels / group, readChannels / group];
+  const givenChannels = dimAt(given.shape, 1);
+  const [rows, columns] = [givenChannels / group, dimAt(read.shape, 1) / group];
+  const positions = elementCount(kernel);
   const points = elementCount(output);
   const shape = [givenChannels, columns, ...kernel];
-  const lead = group === 1 ? [batch] : [batch, group];
-  const left = g.reshape(given, [...lead, rows, points]);
-  // Σₙ given · readᵀ: one matrix [rows, columns] a group. ONNX Runtime runs Transpose + MatMul as one kernel.
-  const product = (slice: Typed, width: number) =>
-    g.reduceSum(g.matMul(left, g.transposeLast(g.reshape(slice, [...lead, width, points]))), [0]);
+  if (columns === 1 && !isPointwise(geometry))
+    return g.reshape(byGroupedConvolution(g, read, given, geometry), shape);
+  if (columns <= gatherUpToChannels && positions > 1) {
+    return g.reshape(byGathering(g, read, given, geometry, group), shape);
+  }
+  // A batched MatMul leaves a matrix a sample to be summed; moving the batch into the summed axis moves the operands.
+  const folds = group === 1 && positions * rows * columns > points * (rows + columns);
+  const product = folds ? foldedProduct(g, given) : batchedProduct(g, given, group);
+  const slices = windowSlices(g, folds ? swapFirst(g, read) : read, geometry);
+  const parts = slices.map((slice) => g.reshape(product(slice), [givenChannels, columns, 1]));
+  return g.reshape(g.concat(parts, 2), shape);
+}
 
-  if (isPointwise(geometry)) return g.reshape(product(read, columns), shape);
-  const slices = windowSlices(g, read, geometry);
-  if (rows === 1 && columns === 1) {
-    const axes = allAxes(read.shape.length).filter((axis) => axis !== 1);
-    const sums = slices.map((slice) => g.reshape(g.reduceSum(g.mul(slice, given), axes), [givenChannels, 1]));
-    return g.reshape(g.concat(sums, 1), shape);
-  }
-  if (columns > gatherUpToChannels || slices.length === 1) {
-    const parts = slices.map((slice) => g.reshape(product(slice, columns), [givenChannels, columns, 1]));
-    return g.reshape(g.concat(parts, 2), shape);
-  }
-  // [N, group, positions, columns, output…] → one product with all positions.
-  const perGroup = slices.map((slice) => g.reshape(slice, [batch, group, 1, columns, ...output]));
-  const gathered = g.concat(group === 1 ? slices : perGroup, group === 1 ? 1 : 2);
-  const all = g.reshape(product(gathered, slices.length * columns), [givenChannels, slices.length, columns]);
-  return g.reshape(g.transposeLast(all), shape);
+/** Σₙ given · sliceᵀ over the points, group by group: slice [N, R, points…] → [group, G/group, R/group]. */
+function batchedProduct(g: Emit, given: Typed, group: number): (slice: Typed) => Typed {
+  const [batch, channels, ...output] = given.shape as [number, number, ...number[]];
+  const points = elementCount(output);
+  const matrices = (value: Typed) => {
+    const rows = dimAt(value.shape, 1) / group;
+    return g.reshape(value, group === 1 ? [batch, rows, points] : [batch, group, rows, points]);
+  };
+  const left = matrices(g.reshape(given, [batch, channels, points]));
+  // ONNX Runtime runs Transpose + MatMul as one kernel.
+  return (slice) => g.reduceSum(g.matMul(left, g.transposeLast(matrices(slice))), [0]);
+}
+
+/** The same with the batch in the summed axis: slice [R, N, points…] → [G, R]. */
+function foldedProduct(g: Emit, given: Typed): (slice: Typed) => Typed {
+  const flat = (value: Typed) =>
+    g.reshape(value, [dimAt(value.shape, 0), elementCount(value.shape.slice(1))]);
+  const left = flat(swapFirst(g, given));
+  return (slice) => g.gemm(left, flat(slice), { transB: true });
+}
+
+/** [N, C, …] → [C, N, …]. */
+const swapFirst = (g: Emit, x: Typed): Typed => g.transpose(x, [1, 0, ...allAxes(x.shape.length).slice(2)]);
+
+/** Few channels: all kernel positions side by side, one product → [G, R/group, positions]. */
+function byGathering(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry, group: number): Typed {
+  const [batch, channels] = read.shape as [number, number];
+  const columns = channels / group;
+  const perGroup = windowSlices(g, read, geometry).map((slice) =>
+    g.reshape(slice, [batch, group, columns, ...geometry.output]),
+  );
+  const gathered = g.concat(perGroup, 2);
+  const positions = perGroup.length;
+  const all = g.reshape(gathered, [batch, group * positions * columns, ...geometry.output]);
+  const product = batchedProduct(g, given, group)(all);
+  return g.transposeLast(g.reshape(product, [dimAt(given.shape, 1), positions, columns]));
+}
+
+/**
+ * One input channel a group (depthwise): a convolution with a group for each sample and channel, whose kernels are the
+ * given values; strides become dilations and the other way round. Summed over the batch → [G, 1, kernel…].
+ */
+function byGroupedConvolution(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry): Typed {
+  const { kernel, strides, dilations, begin, input, output } = geometry;
+  const [batch, channels] = read.shape as [number, number];
+  const planes = batch * channels;
+  const perSample = dimAt(given.shape, 1);
+  const correlated = g.conv(
+    g.reshape(read, [1, planes, ...input]),
+    g.reshape(given, [batch * perSample, 1, ...output]),
+    { strides: dilations, dilations: strides, group: planes, pads: [...begin, ...reachedEnd(geometry)] },
+  );
+  // Rows that no window reaches give positions beyond the kernel.
+  const inside = g.slice(
+    correlated,
+    kernel.map((length, axis) => ({ axis: axis + 2, start: 0, length })),
+  );
+  return g.reduceSum(g.reshape(inside, [batch, perSample, 1, ...kernel]), [0]);
 }
 
 /** The convolution of `read` [N, R, input…] with `weight` [G, R/group, kernel…] → [N, G, output…]: exactly its windows. */
@@ -104,7 +152,14 @@ export function spreadWindows(
   group: number,
 ): Typed {
   const { kernel, strides, dilations, begin, input } = geometry;
-  if (kernel.length > 2) return spreadByConvolution(g, values, weight, geometry, group);
+  const columns = dimAt(weight.shape, 1);
+  const depthwise = columns === 1 && group === dimAt(weight.shape, 0) && group > 1;
+  const dense = strides.every((stride) => stride === 1);
+  // Stride 1 and enough work: Conv runs faster than ConvTranspose. 3-D: WebGPU has no ConvTranspose.
+  const large = columns >= 8 && elementCount(geometry.output) >= 128;
+  if (kernel.length > 2 || (dense && (depthwise || large))) {
+    return spreadByConvolution(g, values, weight, geometry, group);
+  }
   // ConvTranspose cannot pad by less than 0: where windows end before the input does, output_padding adds the rest.
   const rest = input.map((dim, axis) => dim + dimAt(begin, axis) - windowSpan(geometry, axis));
   return g.convTranspose(values, weight, {
@@ -116,11 +171,8 @@ export function spreadWindows(
   });
 }
 
-/**
- * {@link spreadWindows} as a convolution of the zero-stuffed values with the flipped kernel: for backends without a
- * 3-D ConvTranspose (WebGPU), and for those whose Conv is faster.
- */
-export function spreadByConvolution(
+/** {@link spreadWindows} as a convolution of the values, zeros between them, with the flipped kernel. */
+function spreadByConvolution(
   g: Emit,
   values: Typed,
   weight: Typed,

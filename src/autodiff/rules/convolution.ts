@@ -111,10 +111,34 @@ export const convolution = {
       },
       {
         inputs: [
-          [1, 20, 4, 3],
-          [2, 20, 2, 2],
+          [2, 8, 12, 12],
+          [2, 8, 3, 3],
         ],
-        note: "many channels",
+        attributes: { pads: ints([1, 1, 1, 1]) },
+        note: "large image",
+      },
+      {
+        inputs: [
+          [2, 6, 3, 3],
+          [8, 6, 3, 3],
+        ],
+        attributes: { pads: ints([1, 1, 1, 1]) },
+        note: "small image",
+      },
+      {
+        inputs: [
+          [3, 9, 2, 2],
+          [8, 9, 1, 1],
+        ],
+        note: "small image, 1×1",
+      },
+      {
+        inputs: [
+          [2, 1, 6, 7],
+          [3, 1, 3, 2],
+        ],
+        attributes: { strides: ints([2, 1]), pads: ints([0, 1, 1, 0]) },
+        note: "one channel",
       },
       {
         inputs: [[2, 3, 5, 5], [3, 1, 3, 3], [3]],
