@@ -3,6 +3,7 @@ import { convolution } from "./rules/convolution.ts";
 import { elementwise } from "./rules/elementwise.ts";
 import { linearAlgebra } from "./rules/linear-algebra.ts";
 import { losses } from "./rules/losses.ts";
+import { pooling } from "./rules/pooling.ts";
 import { reductions } from "./rules/reductions.ts";
 import { shape } from "./rules/shape.ts";
 
@@ -12,6 +13,7 @@ export const rules: RuleTable = {
   ...elementwise,
   ...linearAlgebra,
   ...losses,
+  ...pooling,
   ...reductions,
   ...shape,
 };

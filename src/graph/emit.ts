@@ -33,6 +33,7 @@ export class Emit extends EmitBase {
   log = (x: Value): Typed => this.#unary("Log", x);
   sqrt = (x: Value): Typed => this.#unary("Sqrt", x);
   reciprocal = (x: Value): Typed => this.#unary("Reciprocal", x);
+  relu = (x: Value): Typed => this.#unary("Relu", x);
   tanh = (x: Value): Typed => this.#unary("Tanh", x);
   sigmoid = (x: Value): Typed => this.#unary("Sigmoid", x);
   softplus = (x: Value): Typed => this.#unary("Softplus", x);

@@ -1,0 +1,81 @@
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { dimAt } from "../../graph/shapes.ts";
+import { elementCount } from "../../onnx/tensor.ts";
+import { spreadWindows, windowSlices } from "./convolution-gradients.ts";
+import { isPartition, kernelPositions, type WindowGeometry } from "./window-geometry.ts";
+
+/** What padding holds: the least finite number, for not every backend takes −∞ as a constant. */
+const lowest: Partial<Record<string, number>> = { double: -1e308, float16: -65504 };
+
+/** Rows of up to this many elements a window row are handled by MatMul: a matrix of its square is stored. */
+const matrixUpTo = 128;
+
+/**
+ * Gradient of y = MaxPool(x): the first element of each window (row-major) that equals its maximum gets all of dy, as
+ * PyTorch does it. Indices are not asked of MaxPool: WebGPU has none, and on the CPU they cost more than this.
+ */
+export function maxPoolGradient(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeometry): Typed {
+  const { kernel, input } = geometry;
+  // Elements of one row of windows; they lie together in memory if the other axes are pooled by 1 or not at all.
+  const rowLength = dimAt(input, -1) * (kernel.length > 1 ? dimAt(kernel, -2) : 1);
+  const planar = kernel.slice(0, -2).every((size) => size === 1);
+  if (isPartition(geometry) && planar && rowLength <= matrixUpTo) return byMatrices(g, x, y, dy, geometry);
+  return bySlices(g, x, y, dy, geometry);
+}
+
+/**
+ * Windows that partition the input: with E = [x = y] over one row of windows, E·(I − earlier) is 1 exactly at the first
+ * maximum. Copying y and dy to all elements of their windows, and counting earlier maxima, are products with constant
+ * 0/1 matrices: exact, and faster than the broadcast over inner axes that they replace.
+ */
+function byMatrices(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeometry): Typed {
+  const { kernel, input, output } = geometry;
+  const [kernelWidth, width] = [dimAt(kernel, -1), dimAt(input, -1)];
+  const kernelHeight = kernel.length > 1 ? dimAt(kernel, -2) : 1;
+  const [windows, elements] = [dimAt(output, -1), kernelHeight * width];
+  const rows = elementCount(x.shape) / elements;
+  const windowOf = (element: number) => Math.floor((element % width) / kernelWidth);
+  const orderOf = (element: number) =>
+    Math.floor(element / width) * kernelWidth + ((element % width) % kernelWidth);
+
+  const copy = matrix(g, windows, elements, (window, element) => (windowOf(element) === window ? 1 : 0));
+  const first = matrix(g, elements, elements, (earlier, element) => {
+    if (earlier === element) return 1;
+    return windowOf(earlier) === windowOf(element) && orderOf(earlier) < orderOf(element) ? -1 : 0;
+  });
+  const copied = (value: Typed) => g.matMul(g.reshape(value, [rows, windows]), g.cast(copy, value.type));
+  const attains = g.indicator(g.equal(g.reshape(x, [rows, elements]), copied(y)), x.type);
+  const chosen = g.relu(g.matMul(attains, g.cast(first, x.type)));
+  return g.reshape(g.mul(chosen, copied(dy)), x.shape);
+}
+
+function matrix(
+  g: Emit,
+  rows: number,
+  columns: number,
+  entry: (row: number, column: number) => number,
+): Typed {
+  const data = Float32Array.from({ length: rows * columns }, (_, i) =>
+    entry(Math.floor(i / columns), i % columns),
+  );
+  return g.constant("float", [rows, columns], data);
+}
+
+/** Any windows: position by position, what is not taken yet; then each position's share goes back by one convolution. */
+function bySlices(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeometry): Typed {
+  const { kernel, input, output } = geometry;
+  const [batch, channels] = x.shape as [number, number];
+  const positions = kernelPositions(kernel);
+  let left = dy;
+  const shares = windowSlices(g, x, geometry, lowest[x.type] ?? -3.4028234e38).map((slice, position) => {
+    const share = g.mul(g.indicator(g.equal(slice, y), x.type), left);
+    if (position < positions.length - 1) left = g.sub(left, share);
+    return g.reshape(share, [batch * channels, 1, ...output]);
+  });
+  const onePosition = matrix(g, positions.length, positions.length, (share, position) =>
+    share === position ? 1 : 0,
+  );
+  const weight = g.reshape(g.cast(onePosition, x.type), [positions.length, 1, ...kernel]);
+  return g.reshape(spreadWindows(g, g.concat(shares, 1), weight, geometry, 1), [batch, channels, ...input]);
+}
