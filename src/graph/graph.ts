@@ -131,6 +131,20 @@ export class Graph {
     this.#nodes = this.#nodes.filter((node) => !doomed.has(node));
   }
 
+  /** Gives a node an optional output that it left out so far. */
+  addNodeOutput(node: Node, index: number, stem: string): Value {
+    const output = this.#output(this.freshName(stem));
+    output.producer = node;
+    while (node.outputs.length < index) node.outputs.push(null);
+    node.outputs[index] = output;
+    return output;
+  }
+
+  /** Takes the outputs from that index on off a node; nothing may read them. */
+  dropNodeOutputs(node: Node, from: number): void {
+    for (const output of node.outputs.splice(from)) if (output) this.#values.delete(output.name);
+  }
+
   /** Removes initializers that nothing reads and no output shows. */
   removeUnusedConstants(): void {
     for (const value of this.initializers) {

@@ -1,0 +1,154 @@
+import { float, int } from "../../graph/attribute.ts";
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import type { Node, Value } from "../../graph/node.ts";
+import { allAxes, dimAt } from "../../graph/shapes.ts";
+import { elementCount } from "../../onnx/tensor.ts";
+import type { RuleContext, RuleTable, Sample } from "../rule.ts";
+
+/** ONNX's default of the attribute `epsilon`. */
+const defaultEpsilon = 1e-5;
+
+/** All axes but that of the channels. */
+const acrossChannels = (x: Typed) => allAxes(x.shape.length).filter((axis) => axis !== 1);
+
+/** [C] → [C, 1, …], which broadcasts over x: [N, C, …]; in x's type. */
+function column(g: Emit, perChannel: Value, x: Typed): Typed {
+  const values = g.cast(perChannel, x.type);
+  return g.reshape(values, [elementCount(values.shape), ...x.shape.slice(2).map(() => 1)]);
+}
+
+/** Statistics of one batch: the mean and the biased variance per channel, and x less its mean. */
+export interface BatchStatistics {
+  /** [C] */
+  readonly mean: Typed;
+  /** [C], divided by the number of elements. */
+  readonly variance: Typed;
+  /** x − mean, of x's shape. */
+  readonly centred: Typed;
+}
+
+/**
+ * Batch statistics of x: [N, C, …]. The variance is the mean of squared differences: safe for any mean. Emitted once
+ * for the same x: the forward pass and the gradient share them.
+ */
+export function batchStatistics(g: Emit, x: Typed): BatchStatistics {
+  const axes = acrossChannels(x);
+  const mean = g.once(`batch mean of ${x.name}`, () => g.reduceMean(x, axes));
+  const centred = centredBy(g, x, mean);
+  const variance = g.once(`batch variance of ${x.name}`, () => g.reduceMean(g.square(centred), axes));
+  return { mean, variance, centred };
+}
+
+const centredBy = (g: Emit, x: Typed, mean: Value): Typed =>
+  g.once(`${x.name} less ${mean.name}`, () => g.sub(x, column(g, mean, x)));
+
+/** 1/√(variance + ε), [C]. */
+export const reciprocalDeviation = (g: Emit, variance: Value, node: Node): Typed => {
+  const epsilon = node.float("epsilon", defaultEpsilon);
+  return g.once(`1/deviation of ${variance.name} ${epsilon}`, () =>
+    g.reciprocal(g.sqrt(g.add(variance, epsilon))),
+  );
+};
+
+/** The training form written out: y = (x − mean)·scale/√(variance + ε) + bias, in portable operators. */
+export function normalizeBatch(g: Emit, node: Node, x: Typed, scale: Typed, bias: Typed): Typed {
+  const { centred, variance } = batchStatistics(g, x);
+  const factor = g.mul(scale, g.cast(reciprocalDeviation(g, variance, node), scale.type));
+  return g.add(g.mul(centred, column(g, factor, x)), column(g, bias, x));
+}
+
+/** Whether a node normalizes with the statistics of its batch. */
+export const isTrainingForm = (node: Node): boolean =>
+  node.op === "BatchNormalization" && node.int("training_mode", 0) === 1;
+
+function vjp(context: RuleContext, dy: Typed, g: Emit) {
+  const { node } = context;
+  const x = context.input(0);
+  const training = isTrainingForm(node);
+  const axes = acrossChannels(x);
+  const scale = () => g.cast(context.input(1), x.type);
+  const centred = () => (training ? batchStatistics(g, x).centred : centredBy(g, x, context.input(3)));
+  const variance = () => (training ? batchStatistics(g, x).variance : context.input(4));
+  const r = () => g.cast(reciprocalDeviation(g, variance(), node), x.type);
+  const sum = () => g.once(`sum over channels of ${dy.name}`, () => g.reduceSum(dy, axes));
+  const moment = () =>
+    g.once(`sum over channels of ${dy.name}·${centred().name}`, () =>
+      g.reduceSum(g.mul(dy, centred()), axes),
+    );
+  // As a parameter's own type, which may be wider than x's.
+  const as = (index: number, gradient: Typed) => g.cast(gradient, context.input(index).type);
+
+  const dx = (): Typed => {
+    const a = g.mul(scale(), r());
+    const direct = g.mul(dy, column(g, a, x));
+    if (!training) return direct;
+    // a·dy + b·(x − mean) + c with b = −a·r²·Σdy·(x − mean)/M, c = −a·Σdy/M: per channel, two passes over the data.
+    const count = elementCount(axes.map((axis) => dimAt(x.shape, axis)));
+    const b = g.mul(g.mul(g.mul(a, g.square(r())), moment()), -1 / count);
+    const c = g.mul(g.mul(a, sum()), -1 / count);
+    return g.add(g.add(direct, g.mul(centred(), column(g, b, x))), column(g, c, x));
+  };
+  return [
+    dx,
+    () => as(1, g.mul(r(), moment())),
+    () => as(2, sum()),
+    // The stored statistics: constants of the training form.
+    training ? null : () => as(3, g.neg(g.mul(g.mul(scale(), r()), sum()))),
+    training ? null : () => as(4, g.mul(g.mul(g.mul(scale(), g.mul(r(), g.square(r()))), moment()), -0.5)),
+  ];
+}
+
+const parameters = (channels: number): Sample["inputs"] => [
+  { shape: [channels], range: [0.5, 1.5] },
+  [channels],
+  [channels],
+  { shape: [channels], range: [0.5, 1.5] },
+];
+const constantStatistics = (channels: number): Sample["inputs"] => [
+  { shape: [channels], range: [0.5, 1.5] },
+  [channels],
+  { shape: [channels], constant: Array<number>(channels).fill(0.25), type: "float" },
+  { shape: [channels], constant: Array<number>(channels).fill(1.5), type: "float" },
+];
+/** With momentum 1 the running statistics, through which no gradient flows, do not move with x. */
+const trainingMode = { training_mode: int(1), momentum: float(1) };
+
+export const batchNormalization = {
+  // y = (x − mean)·scale·r + bias, r = 1/√(variance + ε); the training form's statistics depend on x.
+  BatchNormalization: {
+    vjp,
+    samples: [
+      { inputs: [[2, 3, 4, 2], ...parameters(3)], note: "inference" },
+      {
+        inputs: [[3, 2], ...parameters(2)],
+        attributes: { epsilon: float(0.1) },
+        note: "inference, no space",
+      },
+      {
+        inputs: [[2, 3, 4, 2], ...constantStatistics(3)],
+        attributes: trainingMode,
+        outputs: 3,
+        note: "training",
+      },
+      {
+        inputs: [[3, 2, 4], ...constantStatistics(2)],
+        attributes: { ...trainingMode, epsilon: float(0.1) },
+        outputs: 3,
+        note: "training, 1-D",
+      },
+      {
+        inputs: [[5, 2], ...constantStatistics(2)],
+        attributes: trainingMode,
+        outputs: 3,
+        note: "training, no space",
+      },
+      {
+        inputs: [{ shape: [2, 2, 3, 3], range: [9, 11] }, ...constantStatistics(2)],
+        attributes: trainingMode,
+        outputs: 3,
+        note: "training, mean beyond the deviation",
+      },
+    ],
+  },
+} satisfies RuleTable;
