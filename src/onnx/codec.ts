@@ -59,3 +59,13 @@ export function encodeMetadataEntry(key: string, value: string): Uint8Array {
 export function decodeMetadataEntry(bytes: Uint8Array): onnx.StringStringEntryProto {
   return onnx.StringStringEntryProto.decode(readerOf(bytes));
 }
+
+/** Decodes a tensor; raw data stays a view. */
+export function decodeTensorProto(bytes: Uint8Array): onnx.TensorProto {
+  return onnx.TensorProto.decode(readerOf(bytes));
+}
+
+/** Decodes the name and type of a graph input, output or inner value. */
+export function decodeValueInfoProto(bytes: Uint8Array): onnx.ValueInfoProto {
+  return onnx.ValueInfoProto.decode(readerOf(bytes));
+}

@@ -1,0 +1,95 @@
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import type { PenaltyPlan } from "../penalties/plan.ts";
+import { penaltyNamed } from "../penalties/table.ts";
+import { blockPrefix, type Mark, type MarkedPattern, markKey, originalPrefix, parseMark } from "./mark.ts";
+
+/** An injected block in a graph. */
+export interface Block {
+  readonly mark: Mark;
+  readonly nodes: ReadonlySet<Node>;
+  /** R, unweighted. */
+  readonly penalty: Value | undefined;
+  /** The output that holds loss + w·R, and the model's own loss in it. */
+  readonly loss: { readonly total: Value; readonly original: Value } | undefined;
+  /** The penalties it was made from. @throws UsageError, when read, for one that this package does not have. */
+  readonly penalties: readonly PenaltyPlan[];
+}
+
+/** Whether a node belongs to a block: by its name, or by what it computes where a tool dropped names. */
+export function isBlockNode(name: string, outputs: readonly string[]): boolean {
+  return (
+    name.startsWith(blockPrefix) ||
+    outputs.some((output) => output.startsWith(blockPrefix) && !output.startsWith(originalPrefix))
+  );
+}
+
+/** Names of the graph outputs that a block added. */
+export function addedOutputs(mark: Mark): Set<string> {
+  return new Set([mark.penalty, ...mark.perSite, ...(mark.objective ? [mark.objective.output] : [])]);
+}
+
+/**
+ * The injected block of a graph, if it has one.
+ * @throws SorthError when its mark is damaged.
+ *
+ * @example
+ * const block = blockOf(graph);
+ * if (block) removeBlock(graph, block); // the graph as it was before inject
+ */
+export function blockOf(graph: Graph): Block | undefined {
+  const text = graph.metadata.get(markKey);
+  if (text === undefined) return undefined;
+  const mark = parseMark(text);
+  const nodes = new Set(
+    graph.nodes.filter((node) =>
+      isBlockNode(
+        node.name,
+        node.outputs.map((output) => output?.name ?? ""),
+      ),
+    ),
+  );
+  const total = mark.loss && graph.value(mark.loss.name);
+  const original = mark.loss && graph.value(mark.loss.original);
+  return {
+    mark,
+    nodes,
+    penalty: graph.value(mark.penalty),
+    loss: total && original && { total, original },
+    get penalties() {
+      return plansOf(mark);
+    },
+  };
+}
+
+function plansOf(mark: Mark): PenaltyPlan[] {
+  const pattern = ({ source, flags }: MarkedPattern) => new RegExp(source, flags);
+  return mark.penalties.map(({ name, options, weight, include, exclude }) => ({
+    penalty: penaltyNamed(name, options),
+    weight,
+    ...(include && { include: pattern(include) }),
+    ...(exclude && { exclude: pattern(exclude) }),
+  }));
+}
+
+/** Takes a block out of a graph: its nodes, outputs, input and mark; the model's own loss gets its name back. */
+export function removeBlock(graph: Graph, block: Block): void {
+  const { mark, nodes, loss } = block;
+  const added = addedOutputs(mark);
+  const outputs = graph.outputs.flatMap((output) => {
+    if (added.has(output.name)) return [];
+    return loss && output === loss.total ? [loss.original] : [output];
+  });
+  graph.outputs.splice(0, graph.outputs.length, ...outputs);
+  const name = mark.loss?.name;
+  const { declared } = loss?.total ?? {};
+  graph.removeNodes(nodes);
+  if (loss && name !== undefined) {
+    graph.rename(loss.original, name);
+    loss.original.declared = declared;
+  }
+  const labels = mark.objective && graph.value(mark.objective.labels);
+  if (labels) graph.removeInput(labels);
+  graph.removeUnusedConstants();
+  graph.metadata.delete(markKey);
+}

@@ -1,0 +1,199 @@
+import type { Site, SkippedSite } from "../analysis/site-types.ts";
+import { SorthError, UsageError } from "../errors.ts";
+import { Emit } from "../graph/emit.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { shapeText } from "../graph/shapes.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import { chooses } from "../penalties/plan.ts";
+import { blockPrefix, type Mark, type MarkedPattern, originalPrefix, penaltyOutput } from "./mark.ts";
+import { emitObjective } from "./objective.ts";
+import { type CheckedPlan, checkedPlans, type InjectOptions, listed } from "./options.ts";
+
+/** What was added to a graph, and how its own loss changed. */
+export interface BuiltBlock {
+  /** In topological order. */
+  readonly nodes: readonly Node[];
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  /** Own nodes of the model that read or compute its loss, which has another name now. */
+  readonly renamed: ReadonlySet<Node>;
+  readonly mark: Omit<Mark, "file">;
+}
+
+/**
+ * Adds the block to an inferred graph.
+ * @throws SorthError when no layer takes a penalty, or the loss does not fit; UsageError for wrong options
+ */
+export function buildBlock(
+  graph: Graph,
+  found: { readonly sites: readonly Site[]; readonly skipped: readonly SkippedSite[] },
+  options: InjectOptions,
+): BuiltBlock {
+  const plans = checkedPlans(options);
+  const first = graph.nodes.length;
+  // Constants are nodes: initializers of old files must be inputs too, and these leave them alone.
+  const g = new Emit(graph, { prefix: blockPrefix, constants: "nodes" });
+  const sites = sitePenalties(g, plans, found, options.onMessage ?? (() => {}));
+  const type = sites.every(({ value }) => value.type === "double") ? "double" : "float";
+  const sum = sites.map(({ value }) => g.cast(value, type)).reduce((a, b) => g.add(a, b));
+  // The sum of one site is that site's own scalar, which bears another name.
+  const penalty = renamed(
+    graph,
+    sum.producer === sites[0]?.value.producer ? g.identity(sum) : sum,
+    penaltyOutput,
+  );
+  const perSite = options.perSite
+    ? sites.map(({ site, value }) => renamed(graph, value, `${penaltyOutput}/${site.name}`))
+    : [];
+  const w = plans[0]?.weight ?? 1;
+  const addPenalty = (loss: Typed): Typed =>
+    g.add(loss, g.cast(w === 1 ? penalty : g.mul(penalty, w), loss.type));
+
+  const loss = options.loss === undefined ? undefined : replaceLoss(graph, options.loss, addPenalty);
+  const objective = options.objective && emitObjective(g, options.objective, options.output);
+  const total = objective && renamed(graph, addPenalty(objective.value), "loss");
+
+  const outputs = [penalty, ...perSite, ...(total ? [total] : [])];
+  for (const output of outputs) graph.addOutput(output);
+  return {
+    nodes: needed(graph.nodes.slice(first), [...outputs, ...(loss ? [loss.total] : [])]),
+    inputs: objective ? [objective.labels] : [],
+    outputs,
+    renamed: loss?.nodes ?? new Set(),
+    mark: {
+      version: 1,
+      penalty: penalty.name,
+      penalties: plans.map(({ penalty: { definition, options: own }, weight, include, exclude }) => ({
+        name: definition.name,
+        options: own,
+        weight,
+        ...(include && { include: patternOf(include) }),
+        ...(exclude && { exclude: patternOf(exclude) }),
+      })),
+      sites: sites.map(({ site, penalties, value }) => ({ name: site.name, penalties, value: value.name })),
+      perSite: perSite.map(({ name }) => name),
+      ...(loss && { loss: { name: loss.total.name, original: loss.original.name } }),
+      ...(options.objective &&
+        objective &&
+        total && {
+          objective: {
+            name: options.objective,
+            prediction: objective.prediction.name,
+            labels: objective.labels.name,
+            output: total.name,
+          },
+        }),
+    },
+  };
+}
+
+const patternOf = ({ source, flags }: RegExp): MarkedPattern => ({ source, flags });
+
+/** Gives an emitted value a name of its own; one that is taken gets the block's prefix. */
+function renamed(graph: Graph, value: Typed, name: string): Typed {
+  graph.rename(value, graph.value(name) ? graph.freshName(`${blockPrefix}${name}`) : name);
+  return value;
+}
+
+interface SitePenalty {
+  readonly site: Site;
+  readonly penalties: readonly string[];
+  /** Scalar: its penalties, each times its weight relative to the first penalty's. */
+  readonly value: Typed;
+}
+
+function sitePenalties(
+  g: Emit,
+  plans: readonly CheckedPlan[],
+  { sites, skipped }: { readonly sites: readonly Site[]; readonly skipped: readonly SkippedSite[] },
+  tell: (message: string) => void,
+): SitePenalty[] {
+  const reasons: string[] = [];
+  const refuse = (name: string, reason: string) => {
+    reasons.push(`${name}: ${reason}`);
+    tell(`${name}: no penalty: ${reason}`);
+  };
+  for (const { name, reason } of skipped) refuse(name, reason);
+  const chosen = sites.filter((site) => plans.some((plan) => chooses(plan, site)));
+  if (chosen.length === 0 && sites.length > 0) {
+    const names = listed(sites.map(({ name }) => name));
+    throw new UsageError(`--include and --exclude leave no layer; the model has ${names}`);
+  }
+  const common = plans[0]?.weight || 1;
+  const result = chosen.flatMap((site): SitePenalty[] => {
+    const parts = plans.flatMap(({ penalty: { definition, options }, weight, ...plan }) => {
+      if (!chooses({ penalty: { definition, options }, ...plan }, site)) return [];
+      const applies = readableName(site) ?? definition.applies(site, options);
+      if (applies !== true) {
+        refuse(site.name, applies);
+        return [];
+      }
+      const warning = definition.warning?.(site, options);
+      if (warning) tell(`${site.name}: ${warning}`);
+      const { value } = definition.build(site, typed(site.response), g, options);
+      const relative = weight / common;
+      return [{ name: definition.name, value: relative === 1 ? value : g.mul(value, relative) }];
+    });
+    const [start, ...rest] = parts;
+    if (!start) return [];
+    const value = rest.reduce((sum, part) => g.add(sum, g.cast(part.value, sum.type)), start.value);
+    return [{ site, penalties: parts.map(({ name }) => name), value }];
+  });
+  if (result.length === 0) {
+    const why = reasons.length === 0 ? "it has none with a weight" : reasons.slice(0, 3).join("; ");
+    throw new SorthError(`no layer of the model can take a penalty (${why}); nothing was injected`);
+  }
+  return result;
+}
+
+/** Names that are not UTF-8 read as U+FFFD: a node that is written cannot spell them. */
+function readableName({ response }: Site): string | undefined {
+  return response.name.includes("\ufffd") ? "the name of its output is not valid UTF-8" : undefined;
+}
+
+/** Lets an output of the model become itself plus something, under its old name. */
+function replaceLoss(
+  graph: Graph,
+  name: string,
+  addTo: (loss: Typed) => Typed,
+): { total: Typed; original: Value; nodes: Set<Node> } {
+  const original = graph.outputs.find((output) => output.name === name);
+  if (!original) {
+    const names = listed(graph.outputs.map((output) => output.name));
+    throw new UsageError(`the model has no output "${name}" to use as its loss; it has ${names}`);
+  }
+  const { producer, type, shape } = original;
+  if (!producer) throw new SorthError(`the output "${name}" is no loss: no node computes it`);
+  if (!isFloat(type) || !shape || elementCount(shape) !== 1) {
+    const found = `${type ?? "of an unknown type"} ${shapeText(shape)}`;
+    throw new SorthError(`the output "${name}" is no loss: it is ${found}, not one float`);
+  }
+  const inBody = [...original.uses].find(({ index }) => index < 0);
+  if (inBody) {
+    throw new SorthError(
+      `the loss "${name}" is read inside a body of node "${inBody.node.label}"; export the model with an Identity before that output`,
+    );
+  }
+  const nodes = new Set([producer, ...[...original.uses].map(({ node }) => node)]);
+  const total = addTo(typed(original));
+  graph.rename(original, graph.freshName(`${originalPrefix}${name}`));
+  graph.rename(total, name);
+  graph.outputs.splice(graph.outputs.indexOf(original), 1, total);
+  return { total, original, nodes };
+}
+
+/** The nodes on which the values depend, in their order. */
+function needed(nodes: readonly Node[], values: readonly Value[]): Node[] {
+  const own = new Set(nodes);
+  const live = new Set<Node>();
+  const open = values.flatMap(({ producer }) => producer ?? []);
+  for (let node = open.pop(); node; node = open.pop()) {
+    if (!own.has(node) || live.has(node)) continue;
+    live.add(node);
+    for (const input of node.inputs) if (input?.producer) open.push(input.producer);
+  }
+  return nodes.filter((node) => live.has(node));
+}

@@ -1,0 +1,136 @@
+import { messageOf, SorthError } from "../errors.ts";
+import type { PenaltyOptions } from "../penalties/penalty.ts";
+
+/** Name prefix of every node and value of an injected block. */
+export const blockPrefix = "sorth/";
+/** Prefix of the name that a model's own loss bears while the block computes the loss of that name. */
+export const originalPrefix = "sorth/original/";
+/** Key of metadata_props under which a block's mark is kept. */
+export const markKey = "sorth";
+/** Output that holds the penalty. */
+export const penaltyOutput = "sorth_penalty";
+
+/** A penalty and the layers it was asked for, as a mark keeps them. */
+export interface MarkedPenalty {
+  readonly name: string;
+  readonly options: PenaltyOptions;
+  /** Its factor in the loss. The first one's is w; R counts the others relative to it. */
+  readonly weight: number;
+  readonly include?: MarkedPattern;
+  readonly exclude?: MarkedPattern;
+}
+
+/** A regular expression. */
+export interface MarkedPattern {
+  readonly source: string;
+  readonly flags: string;
+}
+
+/** A layer that has a penalty, as a mark keeps it. */
+export interface MarkedSite {
+  readonly name: string;
+  /** Names of the penalties that act on it. */
+  readonly penalties: readonly string[];
+  /** The value that holds its scalar. */
+  readonly value: string;
+}
+
+/** An added loss, as a mark keeps it. */
+export interface MarkedObjective {
+  readonly name: string;
+  /** The model's value that is compared with the labels. */
+  readonly prediction: string;
+  /** The added input. */
+  readonly labels: string;
+  /** The added output. */
+  readonly output: string;
+}
+
+/**
+ * What a file says of the block injected into it: metadata_props["sorth"], as JSON. Enough to build the same penalties
+ * again, to check them, and to take them out.
+ */
+export interface Mark {
+  readonly version: 1;
+  /** The output that holds R, unweighted. */
+  readonly penalty: string;
+  readonly penalties: readonly MarkedPenalty[];
+  readonly sites: readonly MarkedSite[];
+  /** Outputs that hold single sites' scalars. */
+  readonly perSite: readonly string[];
+  /** The model's own output that became itself + w·R; `original` is what its producer's output is called now. */
+  readonly loss?: { readonly name: string; readonly original: string };
+  readonly objective?: MarkedObjective;
+  /** What only byte-exact removal needs. */
+  readonly file: {
+    /** Bytes that encoded the graph's length. */
+    readonly graphLengthWidth: number;
+    /** Records of nodes that were replaced because they name the loss, in file order, base64. */
+    readonly replaced?: readonly string[];
+  };
+}
+
+/** A mark as it stands in the file. */
+export const markText = (mark: Mark): string => JSON.stringify(mark);
+
+/** Reads a mark. @throws SorthError when it is damaged or of a later version. */
+export function parseMark(text: string): Mark {
+  let mark: unknown;
+  try {
+    mark = JSON.parse(text);
+  } catch (error) {
+    throw damaged(messageOf(error));
+  }
+  if (!isRecord(mark)) throw damaged("it is not an object");
+  if (mark.version !== 1) {
+    throw damaged(`it has version ${JSON.stringify(mark.version)}, this program reads version 1`);
+  }
+  if (!isMark(mark)) throw damaged("a field is missing or of another type");
+  return mark;
+}
+
+const damaged = (reason: string): SorthError =>
+  new SorthError(
+    `metadata_props["${markKey}"] of the model is damaged (${reason}); inject into the original again`,
+  );
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isText = (value: unknown): value is string => typeof value === "string";
+
+const hasTexts = (value: unknown, ...keys: string[]): value is Record<string, unknown> =>
+  isRecord(value) && keys.every((key) => isText(value[key]));
+
+const isListOf = (value: unknown, check: (item: unknown) => boolean): boolean =>
+  Array.isArray(value) && value.every(check);
+
+const isOptional = (value: unknown, check: (item: unknown) => boolean): boolean =>
+  value === undefined || check(value);
+
+const isPattern = (value: unknown): boolean => hasTexts(value, "source", "flags");
+
+const isPenalty = (value: unknown): boolean =>
+  hasTexts(value, "name") &&
+  isRecord(value.options) &&
+  typeof value.weight === "number" &&
+  isOptional(value.include, isPattern) &&
+  isOptional(value.exclude, isPattern);
+
+const isSite = (value: unknown): boolean =>
+  hasTexts(value, "name", "value") && isListOf(value.penalties, isText);
+
+function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> & Mark {
+  const { file } = mark;
+  return (
+    isText(mark.penalty) &&
+    isListOf(mark.perSite, isText) &&
+    isListOf(mark.penalties, isPenalty) &&
+    isListOf(mark.sites, isSite) &&
+    isOptional(mark.loss, (loss) => hasTexts(loss, "name", "original")) &&
+    isOptional(mark.objective, (loss) => hasTexts(loss, "name", "prediction", "labels", "output")) &&
+    isRecord(file) &&
+    typeof file.graphLengthWidth === "number" &&
+    isOptional(file.replaced, (list) => isListOf(list, isText))
+  );
+}

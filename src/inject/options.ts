@@ -1,0 +1,64 @@
+import type { DimensionOptions } from "../analysis/dimensions.ts";
+import { UsageError } from "../errors.ts";
+import type { Penalty } from "../penalties/penalty.ts";
+import type { PenaltyPlan } from "../penalties/plan.ts";
+import type { ObjectiveName } from "./objective.ts";
+
+/** What to inject. */
+export interface InjectOptions extends DimensionOptions {
+  /**
+   * Penalties, each with the layers it acts on. R is their sum over layers; the first one's weight is the w of
+   * loss + w·R, and those of the others count relative to it, so that R of a single penalty is unweighted.
+   */
+  readonly penalties: readonly (Penalty | PenaltyPlan)[];
+  /** One more scalar output for each layer: `sorth_penalty/<layer>`. */
+  readonly perSite?: boolean;
+  /** An output of the model that is its loss: it becomes itself + w·R. */
+  readonly loss?: string;
+  /** A loss to add to a model that has none: input `labels`, output `loss` = objective + w·R. */
+  readonly objective?: ObjectiveName;
+  /** The output that the objective compares with the labels; default the first. */
+  readonly output?: string;
+  /** Receives remarks: layers without a penalty and why, penalties that cannot reach 0. */
+  readonly onMessage?: (message: string) => void;
+}
+
+/** A penalty with its factor in the loss, patterns without memory. */
+export type CheckedPlan = PenaltyPlan & { readonly weight: number };
+
+/** The penalties to inject. @throws UsageError for options that contradict each other or lie out of range. */
+export function checkedPlans(options: InjectOptions): CheckedPlan[] {
+  if (options.loss !== undefined && options.objective !== undefined) {
+    throw new UsageError("give either the model's own loss (--loss) or one to add (--objective), not both");
+  }
+  if (options.output !== undefined && options.objective === undefined) {
+    throw new UsageError(`the output "${options.output}" was given without an objective that reads it`);
+  }
+  if (options.penalties.length === 0) throw new UsageError("no penalty was given; add one, such as som()");
+  const names = new Set<string>();
+  return options.penalties.map((given) => {
+    const plan = "penalty" in given ? given : { penalty: given };
+    const { name } = plan.penalty.definition;
+    if (names.has(name)) throw new UsageError(`the penalty ${name} was given twice`);
+    names.add(name);
+    const weight = plan.weight ?? 1;
+    if (!Number.isFinite(weight) || weight < 0) {
+      throw new UsageError(`the weight of the penalty ${name} must be a number of at least 0, not ${weight}`);
+    }
+    return {
+      penalty: plan.penalty,
+      weight,
+      ...(plan.include && { include: withoutMemory(plan.include) }),
+      ...(plan.exclude && { exclude: withoutMemory(plan.exclude) }),
+    };
+  });
+}
+
+/** A global or sticky expression remembers where it stopped: two tests of one name would differ. */
+const withoutMemory = ({ source, flags }: RegExp): RegExp => new RegExp(source, flags.replace(/[gy]/g, ""));
+
+/** Names in a message: the first few. */
+export function listed(names: readonly string[], most = 8): string {
+  const quoted = names.slice(0, most).map((name) => `"${name}"`);
+  return names.length > most ? `${quoted.join(", ")} and ${names.length - most} more` : quoted.join(", ");
+}
