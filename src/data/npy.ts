@@ -1,5 +1,6 @@
 import { SorthError } from "../errors.ts";
-import { elementCount, float16ToNumber } from "../onnx/tensor.ts";
+import { float16ToNumber } from "../onnx/small-types.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import type { SourceArray } from "./array-dataset.ts";
 
 /** A NumPy array: elements in C order, last axis fastest. */

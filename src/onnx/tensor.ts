@@ -2,6 +2,7 @@ import Long from "long";
 import { SorthError } from "../errors.ts";
 import { bitsPerElement, DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
 import { onnx } from "./schema.js";
+import { decodedNumbers } from "./small-types.ts";
 
 /**
  * Elements of a tensor. float16 and bfloat16 are their bits in a Uint16Array; float8 and bool are bytes; 4-bit and
@@ -125,17 +126,22 @@ export class Tensor {
   /** The elements as raw little-endian bytes: a view of {@link Tensor.data}. @throws SorthError for strings. */
   get bytes(): Uint8Array {
     const data = this.data;
-    if (Array.isArray(data)) throw new SorthError(`tensor "${this.name}" holds strings, which have no raw bytes`);
+    if (Array.isArray(data))
+      throw new SorthError(`tensor "${this.name}" holds strings, which have no raw bytes`);
     const numeric = data as NumericArray;
     return new Uint8Array(numeric.buffer, numeric.byteOffset, numeric.byteLength);
   }
 
-  /** The elements as plain numbers (64-bit integers rounded to doubles, half floats decoded). */
+  /**
+   * The elements as plain numbers: 64-bit integers rounded to doubles, half floats and packed types decoded, complex
+   * numbers as pairs.
+   * @throws SorthError for strings
+   */
   numbers(): number[] {
     const data = this.data;
     if (Array.isArray(data)) throw new SorthError(`tensor "${this.name}" holds strings, not numbers`);
-    if (this.type === "float16") return Array.from(data as Uint16Array, float16ToNumber);
-    if (this.type === "bfloat16") return Array.from(data as Uint16Array, bfloat16ToNumber);
+    const decoded = decodedNumbers(this.type, data as ArrayLike<number>, this.size);
+    if (decoded) return decoded;
     return Array.from(data as ArrayLike<number | bigint>, Number);
   }
 
@@ -222,26 +228,10 @@ function fromFields(proto: onnx.TensorProto.$Properties, type: DataTypeName): Nu
       return Uint32Array.from(proto.uint64Data ?? [], (value) => Long.fromValue(value).toNumber());
     default: {
       const values = proto.int32Data ?? [];
-      const constructor = (constructors[type] ?? Uint8Array) as unknown as { from(v: number[]): NumericArray };
+      const constructor = (constructors[type] ?? Uint8Array) as unknown as {
+        from(v: number[]): NumericArray;
+      };
       return constructor.from(values);
     }
   }
-}
-
-/** Value of an IEEE half given as its 16 bits. */
-export function float16ToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-}
-
-const scratch = new DataView(new ArrayBuffer(4));
-
-/** Value of a bfloat16 given as its 16 bits. */
-export function bfloat16ToNumber(bits: number): number {
-  scratch.setUint32(0, bits << 16);
-  return scratch.getFloat32(0);
 }
