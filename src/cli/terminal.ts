@@ -31,10 +31,13 @@ export interface SharedFlags {
 export class Terminal {
   readonly #streams: CommandStreams;
   readonly #flags: SharedFlags;
+  /** Colours for stdout: none where it is not a terminal, or NO_COLOR is set. */
+  readonly colors: ReturnType<typeof pc.createColors>;
 
   constructor(streams: CommandStreams, flags: SharedFlags) {
     this.#streams = streams;
     this.#flags = flags;
+    this.colors = pc.createColors(pc.isColorSupported && streams.stdout.isTTY === true);
   }
 
   /** Where progress goes; undefined when it shall not be shown. */
@@ -65,11 +68,6 @@ export class Terminal {
   /** A remark, on stderr; silent with --quiet. */
   note(text: string): void {
     this.progress?.write(`${text}\n`);
-  }
-
-  /** A warning, on stderr; silent with --quiet. */
-  warn(text: string): void {
-    this.note(`${pc.yellow("warning:")} ${text}`);
   }
 
   /** Says which file became which: `in.onnx (79 kB) → out.onnx (81 kB)`. */
