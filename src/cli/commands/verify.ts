@@ -33,6 +33,9 @@ export function define(command: Command, streams: CommandStreams): void {
       ...given({ seed: flags.seed }),
       ...(samples && { feeds: sampleFeeds(injected, samples, flags.batch ?? defaultSamples) }),
     });
+    const { green, red, dim } = terminal.colors;
+    const marks = { passed: green("passed"), failed: red("FAILED"), noted: dim("noted ") };
+    if (flags.json) terminal.json({ passed, checks });
     else
       for (const { status, name, detail } of checks) terminal.print(`${marks[status]}  ${name}: ${detail}`);
     const failed = checks.filter(({ status }) => status === "failed").length;
