@@ -140,6 +140,13 @@ export class Graph {
     return output;
   }
 
+  /** Lets a node read one more value, at that index; inputs left out before it are absent. */
+  appendInput(node: Node, index: number, value: Value): void {
+    while (node.inputs.length < index) node.inputs.push(null);
+    node.inputs[index] = value;
+    value.uses.add({ node, index });
+  }
+
   /** Takes the outputs from that index on off a node; nothing may read them. */
   dropNodeOutputs(node: Node, from: number): void {
     for (const output of node.outputs.splice(from)) if (output) this.#values.delete(output.name);
@@ -176,11 +183,12 @@ export class Graph {
     value.initializer = tensor.name === value.name ? tensor : tensor.named(value.name);
   }
 
-  /** Gives a value another name. @throws SorthError when the name is taken. */
+  /** Gives a value another name; a node that is named after it follows. @throws SorthError when the name is taken. */
   rename(value: Value, name: string): void {
     if (value.name === name) return;
     if (this.#values.has(name)) throw new SorthError(`the name "${name}" is used twice in the graph`);
     this.#values.delete(value.name);
+    if (value.producer?.name === value.name) value.producer.name = name;
     value.name = name;
     if (value.initializer) value.initializer = value.initializer.named(name);
     this.#values.set(name, value);

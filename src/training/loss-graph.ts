@@ -1,0 +1,228 @@
+import { raiseOpset } from "../graph/adapters.ts";
+import { foldConstants } from "../analysis/constants.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import { findParameters } from "../analysis/parameters.ts";
+import type { Probe } from "../analysis/probe.ts";
+import type { Site, SkippedSite } from "../analysis/site-types.ts";
+import { findSites } from "../analysis/sites.ts";
+import { splitShared } from "../analysis/shared-initializers.ts";
+import type { Seed } from "../autodiff/walk.ts";
+import { SorthError, UsageError } from "../errors.ts";
+import { Emit } from "../graph/emit.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Value } from "../graph/node.ts";
+import { shapeText } from "../graph/shapes.ts";
+import { blockOf, removeBlock } from "../inject/block.ts";
+import type { Model } from "../onnx/model.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import { chooses, type PenaltyPlan } from "../penalties/plan.ts";
+import type { LossOptions } from "./options.ts";
+import { inputName } from "./ports.ts";
+
+/** A model's graph with its shapes known, brought to the opset and the form that gradients are written in. */
+export interface PreparedGraph {
+  readonly graph: Graph;
+  readonly emit: Emit;
+  /** The batch size that stands in its shapes; undefined where the model fixes all of them. */
+  readonly batch: number | undefined;
+  /** What is trained: initializers of the graph. */
+  readonly parameters: readonly Value[];
+  readonly sites: readonly Site[];
+  readonly skipped: readonly SkippedSite[];
+  /** Penalties to add: the options', or those of the model's injected block, which is gone from the graph. */
+  readonly penalties: readonly PenaltyPlan[];
+}
+
+/** The opset in which gradients are written. */
+const gradientOpset = 18;
+
+/**
+ * Reads a model into a graph that can be differentiated: an injected block is taken out and its options kept, the opset
+ * is raised, shared initializers are split, shapes are inferred, and what does not depend on data is folded.
+ * @throws SorthError when ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
+ */
+export async function prepareGraph(
+  model: Model,
+  options: LossOptions,
+  probe: Probe,
+  rewrite: (graph: Graph) => void = () => {},
+): Promise<PreparedGraph> {
+  const graph = graphOf(model);
+  const penalties = takeBlock(graph, options);
+  // The old form of Softmax can be told from the new one only where ranks are known.
+  if (graph.opset < 13) await inferShapes(graph, probe, options);
+  raiseOpset(graph, gradientOpset);
+  splitShared(graph, options);
+  rewrite(graph);
+  // Files of IR 3 list initializers among the inputs; nobody feeds them.
+  for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
+  const found = findParameters(graph, options);
+  const keep = new Set(found.parameters.map(({ value }) => value.name));
+  const { batch } = await inferShapes(graph, probe, options);
+  const { sites, skipped } = findSites(graph);
+  await foldConstants(graph, probe, { keep });
+  return {
+    graph,
+    emit: new Emit(graph, { prefix: "sorth/" }),
+    batch,
+    parameters: found.parameters.map(({ value }) => value),
+    // Everything is fixed now, the batch too: a penalty may use the smaller of its forms.
+    sites: sites.map((site) => ({ ...site, rowsFixed: true })),
+    skipped,
+    penalties,
+  };
+}
+
+/** Takes an injected block out of the graph; its penalties are the ones to train with. */
+function takeBlock(graph: Graph, options: LossOptions): readonly PenaltyPlan[] {
+  const block = blockOf(graph);
+  const chosen = options.penalties ?? [];
+  if (!block) return chosen;
+  if (chosen.length > 0) {
+    throw new UsageError(
+      "the model has penalties of its own (it was injected); leave --penalty out, or strip the model first",
+    );
+  }
+  removeBlock(graph, block);
+  return block.penalties;
+}
+
+/** A loss in a graph: its data part, its penalty, and where their gradients enter. */
+export interface LossGraph {
+  /** The loss of the data alone, a scalar. */
+  readonly dataLoss: Typed;
+  /** R, the sum of all sites' penalties, weighted among each other but not by the penalty weight; undefined without. */
+  readonly penalty: Typed | undefined;
+  /** dataLoss + weight · R. */
+  readonly total: Typed;
+  readonly seeds: readonly Seed[];
+  /** What the objective reads; undefined for a model that holds its loss in another form. */
+  readonly prediction: Typed | undefined;
+  /** The input that carries labels, where the objective added one. */
+  readonly labels: Value | undefined;
+  /** Names of the sites that have a penalty. */
+  readonly penalized: readonly string[];
+}
+
+/**
+ * Adds the loss of a prepared graph: the objective's or the model's own, and the penalties.
+ * @param penaltyWeight - scalar by which all penalties are multiplied; undefined for 1
+ */
+export function emitLoss(
+  prepared: PreparedGraph,
+  options: LossOptions,
+  penaltyWeight: (type: "float" | "double") => Typed | undefined,
+): LossGraph {
+  const { emit } = prepared;
+  const { dataLoss, prediction, labels, seeds } = options.objective
+    ? objectiveLoss(prepared, options)
+    : ownLoss(prepared, options);
+  const type = dataLoss.type === "double" ? "double" : "float";
+  const parts = penaltyParts(prepared, options);
+  if (parts.length === 0) {
+    return { dataLoss, penalty: undefined, total: dataLoss, seeds, prediction, labels, penalized: [] };
+  }
+  const weight = penaltyWeight(type);
+  const penalty = parts.map(({ value }) => emit.cast(value, type)).reduce((a, b) => emit.add(a, b));
+  return {
+    dataLoss,
+    penalty,
+    total: emit.add(dataLoss, weight ? emit.mul(penalty, weight) : penalty),
+    seeds: [...seeds, ...parts.map(({ site, gradient }) => ({ value: site.response, gradient: () => gradient(weight) }))],
+    prediction,
+    labels,
+    penalized: [...new Set(parts.map(({ site }) => site.name))],
+  };
+}
+
+type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels"> & { seeds: Seed[] };
+
+function objectiveLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss {
+  const { objective } = options;
+  if (!objective) throw new UsageError("no objective was given");
+  if (options.loss) throw new UsageError("give either an objective or the name of the model's own loss, not both");
+  const output = options.output
+    ? graph.outputs.find(({ name }) => name === options.output)
+    : graph.outputs[0];
+  if (!output) {
+    const names = graph.outputs.map(({ name }) => name).join(", ");
+    throw new UsageError(`the model has no output "${options.output}"; it has ${names}`);
+  }
+  const prediction = typed(output);
+  const { type, shape } = objective.labels;
+  const labelType = type === "float" ? prediction.type : type;
+  const name = inputName(graph, "labels");
+  const labels = graph.addInput(name, labelType, shape(prediction.shape));
+  const built = objective.build(emit, prediction, typed(labels));
+  return {
+    dataLoss: built.value,
+    prediction,
+    labels,
+    seeds: [{ value: prediction, gradient: built.gradient }],
+  };
+}
+
+function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss {
+  if (!options.loss) {
+    throw new UsageError("say what to minimize: an objective (--objective), or the model's own loss (--loss NAME)");
+  }
+  const value = graph.value(options.loss);
+  if (!value) {
+    const names = graph.outputs.map(({ name }) => name).join(", ");
+    throw new UsageError(`the model has no value "${options.loss}"; its outputs are ${names}`);
+  }
+  const loss = typed(value);
+  if (elementCount(loss.shape) !== 1) {
+    throw new SorthError(`the loss "${loss.name}" has the shape ${shapeText(loss.shape)}; a loss is one number`);
+  }
+  const scores = loss.producer?.op === "SoftmaxCrossEntropyLoss" ? loss.producer.inputs[0] : undefined;
+  return {
+    dataLoss: emit.reshape(loss, []),
+    prediction: scores ? typed(scores) : undefined,
+    labels: undefined,
+    seeds: [{ value: loss, gradient: () => emit.filled(1, loss.shape, loss.type) }],
+  };
+}
+
+interface PenaltyPart {
+  readonly site: Site;
+  readonly value: Typed;
+  readonly gradient: (weight: Typed | undefined) => Typed;
+}
+
+/** One scalar per site and penalty. Weights count relative to the first penalty's, which is the penalty weight. */
+function penaltyParts({ emit, sites, skipped, penalties }: PreparedGraph, options: LossOptions): PenaltyPart[] {
+  const tell = options.onMessage ?? (() => {});
+  const common = penalties[0]?.weight ?? 1;
+  const parts = penalties.flatMap((plan) => {
+    const { definition, options: own } = plan.penalty;
+    const relative = common === 0 ? 1 : (plan.weight ?? 1) / common;
+    return sites
+      .filter((site) => chooses(plan, site))
+      .flatMap((site): PenaltyPart[] => {
+        const applies = site.quantized ? "refused: quantized" : definition.applies(site, own);
+        if (applies !== true) {
+          tell(`${site.name}: no ${definition.name} penalty: ${applies}`);
+          return [];
+        }
+        const warning = definition.warning?.(site, own);
+        if (warning) tell(`${site.name}: ${warning}`);
+        const { value, gradient } = definition.build(site, typed(site.response), emit, own);
+        if (!gradient) throw new SorthError(`the penalty ${definition.name} has no gradient`);
+        const factor = (weight: Typed | undefined) =>
+          relative === 1 ? weight : emit.mul(weight ?? emit.scalar(1, value.type), relative);
+        return [
+          { site, value: relative === 1 ? value : emit.mul(value, relative), gradient: (w) => gradient(factor(w)) },
+        ];
+      });
+  });
+  if (penalties.length > 0) {
+    for (const { name, reason } of skipped) tell(`${name}: no penalty: ${reason}`);
+    if (parts.length === 0) {
+      throw new SorthError("no layer of the model can take the penalty; see sorth-onnx inspect for the reasons");
+    }
+  }
+  return parts;
+}

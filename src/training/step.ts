@@ -1,0 +1,189 @@
+import type { Probe } from "../analysis/probe.ts";
+import type { SkippedSite } from "../analysis/site-types.ts";
+import { rules } from "../autodiff/table.ts";
+import { backward } from "../autodiff/walk.ts";
+import { SorthError } from "../errors.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Value } from "../graph/node.ts";
+import { graphToProto } from "../graph/proto.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
+import { Model } from "../onnx/model.ts";
+import { elementCount, Tensor } from "../onnx/tensor.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
+import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "./batch-norm.ts";
+import { replaceDropout } from "./dropout.ts";
+import { emitLoss, prepareGraph } from "./loss-graph.ts";
+import type { LossOptions, TrainingFormOptions } from "./options.ts";
+import { inputName, nameOutput } from "./ports.ts";
+
+/** Options of {@link buildStep}. */
+export interface StepOptions extends LossOptions, TrainingFormOptions {
+  readonly optimizer: Optimizer;
+}
+
+/** A tensor that a step reads under one name and returns, changed, under another. */
+export interface StatePort {
+  readonly input: string;
+  readonly output: string;
+  readonly type: DataTypeName;
+  readonly shape: readonly number[];
+}
+
+/** A trained parameter and its optimizer state. */
+export interface ParameterPort extends StatePort {
+  /** Name of the parameter in the model. */
+  readonly name: string;
+  /** Optimizer slot (`m`, `v`) to its port; slots start as zeros. */
+  readonly slots: ReadonlyMap<string, StatePort>;
+}
+
+/** An input that is fed at every step. */
+export interface DataPort {
+  readonly name: string;
+  readonly type: DataTypeName;
+  readonly shape: readonly number[];
+}
+
+/** The names by which a step graph is run; also in its `metadata_props` under the key `sorth.step`. */
+export interface StepPorts {
+  /** The model's own inputs. */
+  readonly inputs: readonly DataPort[];
+  /** The labels of the objective; undefined for a model that holds its loss. */
+  readonly labels: DataPort | undefined;
+  readonly masks: readonly (DataPort & { readonly ratio: number })[];
+  readonly parameters: readonly ParameterPort[];
+  /** Running statistics of BatchNormalization, by the name they have in the model. */
+  readonly statistics: readonly (StatePort & { readonly name: string })[];
+  /** Scalar inputs, in the loss's type. `penaltyWeight` is undefined without a penalty. */
+  readonly scalars: {
+    readonly learningRate: string;
+    readonly step: string;
+    readonly penaltyWeight: string | undefined;
+    readonly type: "float" | "double";
+  };
+  readonly loss: string;
+  readonly penalty: string | undefined;
+}
+
+/** A training step as an ONNX model, and the state to start from. */
+export interface Step {
+  readonly model: Model;
+  readonly ports: StepPorts;
+  /** Initial numbers of every parameter and running statistic by its name in the model: views, not copies. */
+  readonly initial: ReadonlyMap<string, Tensor>;
+  /** Batch size of the graph; undefined where the model fixes all its dimensions and none is a batch. */
+  readonly batch: number | undefined;
+  /** Default of the penalty weight: that of the first penalty. */
+  readonly penaltyWeight: number;
+  /** Names of the layers with a penalty. */
+  readonly penalized: readonly string[];
+  readonly skipped: readonly SkippedSite[];
+}
+
+/**
+ * Writes one training step as a graph of standard operators: forward, loss, penalty, gradients, optimizer.
+ * Inputs: the model's, `labels`, each parameter p with its slots `p.m`, `p.v`, the scalars `learning_rate`, `step`
+ * (from 1) and, with a penalty, `penalty_weight`. Outputs: `loss` (total), `penalty` (unweighted), `p.next`,
+ * `p.m.next`, `p.v.next`. Frozen weights stay initializers. The batch is fixed.
+ *
+ * @throws SorthError when something between a parameter and the loss has no derivative, or a dimension is not known
+ * @example
+ * const step = await buildStep(model, { objective: crossEntropy(), optimizer: adamw(), penalties: [{ penalty: som() }], batch: 64 });
+ * step.ports.parameters.map(({ name }) => name); // ["fc1.weight", "fc1.bias", …]
+ */
+export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
+  const mode = options.batchNorm ?? "train";
+  const prepared = await prepareGraph(model, options, probe, (graph) => setBatchNormForm(graph, mode));
+  const { graph, emit } = prepared;
+  const inputs = graph.inputs.map(dataPort);
+  const masks = replaceDropout(graph, emit, "all");
+  const initial = new Map<string, Tensor>();
+  const demote = (value: Value) => {
+    initial.set(value.name, value.initializer as Tensor);
+    graph.initializerToInput(value);
+  };
+  for (const parameter of prepared.parameters) demote(parameter);
+
+  let weightInput: Value | undefined;
+  const loss = emitLoss(prepared, options, (type) => {
+    weightInput = graph.addInput(inputName(graph, "penalty_weight"), type, []);
+    return typed(weightInput);
+  });
+  const scalarType = loss.total.type === "double" ? "double" : "float";
+  const learningRate = typed(graph.addInput(inputName(graph, "learning_rate"), scalarType, []));
+  const step = typed(graph.addInput(inputName(graph, "step"), scalarType, []));
+  const gradients = backward(graph, { wrt: prepared.parameters, seeds: loss.seeds, rules, emit });
+
+  for (const parameter of prepared.parameters) {
+    if (gradients.has(parameter)) continue;
+    graph.inputToInitializer(parameter, initial.get(parameter.name) as Tensor);
+    initial.delete(parameter.name);
+    options.onMessage?.(`${parameter.name}: not trained, the loss does not depend on it`);
+  }
+  if (gradients.size === 0) {
+    throw new SorthError("the loss depends on no trainable parameter; see sorth-onnx inspect, --trainable and --freeze");
+  }
+  const running = batchNormStatistics(graph);
+  for (const { mean, variance } of running) {
+    demote(mean);
+    demote(variance);
+  }
+  const statistics = lowerBatchNorm(graph, emit, options.runningVariance ?? "onnx");
+
+  graph.outputs.length = 0;
+  const lossOutput = nameOutput(graph, emit, loss.total, "loss");
+  const penaltyOutput = loss.penalty && nameOutput(graph, emit, loss.penalty, "penalty");
+  const statePort = (input: Value, next: Typed): StatePort => {
+    const { shape, type } = typed(input);
+    return { input: input.name, output: nameOutput(graph, emit, next, `${input.name}.next`).name, type, shape };
+  };
+  const { optimizer } = options;
+  const parameters = prepared.parameters.flatMap((value): ParameterPort[] => {
+    const gradient = gradients.get(value);
+    if (!gradient) return [];
+    const parameter = typed(value);
+    const slots = optimizer.slots.map((slot) =>
+      typed(graph.addInput(inputName(graph, `${value.name}.${slot}`), parameter.type, parameter.shape)),
+    );
+    const next = optimizer.update(emit, { parameter, gradient, slots, learningRate, step });
+    const port = statePort(parameter, next.parameter);
+    const slotPorts = optimizer.slots.map(
+      (slot, i) => [slot, statePort(slots[i] as Typed, next.slots[i] as Typed)] as const,
+    );
+    return [{ name: value.name, ...port, slots: new Map(slotPorts) }];
+  });
+  const ports: StepPorts = {
+    inputs,
+    labels: loss.labels && dataPort(loss.labels),
+    masks: masks.map(({ input, ratio }) => ({ ...dataPort(input), ratio })),
+    parameters,
+    statistics: statistics.map(({ input, next }) => ({ name: input.name, ...statePort(input, next) })),
+    scalars: { learningRate: learningRate.name, step: step.name, penaltyWeight: weightInput?.name, type: scalarType },
+    loss: lossOutput.name,
+    penalty: penaltyOutput?.name,
+  };
+  graph.prune();
+  graph.metadata.clear();
+  graph.metadata.set("sorth.step", JSON.stringify(ports, (_, value) => (value instanceof Map ? Object.fromEntries(value) : value)));
+  return {
+    model: Model.fromProto(graphToProto(graph)),
+    ports,
+    initial,
+    batch: prepared.batch ?? fixedBatch(graph, inputs),
+    penaltyWeight: prepared.penalties[0]?.weight ?? 1,
+    penalized: loss.penalized,
+    skipped: prepared.skipped,
+  };
+}
+
+function dataPort(value: Value): DataPort {
+  const { name, type, shape } = typed(value);
+  return { name, type, shape };
+}
+
+/** The first dimension of the model's first input, which is the batch of a model that fixes it. */
+function fixedBatch(graph: Graph, inputs: readonly DataPort[]): number | undefined {
+  const [first] = inputs;
+  return first && elementCount(first.shape) > 0 && graph.inputs.length > 0 ? first.shape[0] : undefined;
+}
