@@ -54,6 +54,7 @@ export function buildBlock(
 
   const loss = options.loss === undefined ? undefined : replaceLoss(graph, options.loss, addPenalty);
   const objective = options.objective && emitObjective(g, options.objective, options.output);
+  if (objective?.warning) options.onMessage?.(objective.warning);
   const total = objective && renamed(graph, addPenalty(objective.value), "loss");
 
   const outputs = [penalty, ...perSite, ...(total ? [total] : [])];
@@ -92,9 +93,12 @@ export function buildBlock(
 
 const patternOf = ({ source, flags }: RegExp): MarkedPattern => ({ source, flags });
 
-/** Gives an emitted value a name of its own; one that is taken gets the block's prefix. */
+/** Gives an emitted value a name of its own; one that is taken gets the block's prefix. Its node stays marked. */
 function renamed(graph: Graph, value: Typed, name: string): Typed {
+  const { producer } = value;
+  const nodeName = producer?.name ?? "";
   graph.rename(value, graph.value(name) ? graph.freshName(`${blockPrefix}${name}`) : name);
+  if (producer) producer.name = nodeName;
   return value;
 }
 
@@ -180,7 +184,7 @@ function replaceLoss(
   const nodes = new Set([producer, ...[...original.uses].map(({ node }) => node)]);
   const total = addTo(typed(original));
   graph.rename(original, graph.freshName(`${originalPrefix}${name}`));
-  graph.rename(total, name);
+  renamed(graph, total, name);
   graph.outputs.splice(graph.outputs.indexOf(original), 1, total);
   return { total, original, nodes };
 }

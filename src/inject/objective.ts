@@ -19,6 +19,8 @@ export interface ObjectiveGraph {
   /** The added input; its declared dimensions are those of the prediction, free ones stay free. */
   readonly labels: Typed;
   readonly prediction: Typed;
+  /** A remark for the user. */
+  readonly warning: string | undefined;
 }
 
 /**
@@ -28,16 +30,15 @@ export interface ObjectiveGraph {
  * - `mse`, `l1`: mean of (p − y)² and of |p − y|, labels as the prediction
  * - `bce`: binary cross-entropy of logits, labels (0 to 1) as the prediction
  *
- * Where the model ends in a Softmax (cross-entropy) or Sigmoid (bce), what that reads is taken: the loss does it itself.
  * @throws UsageError when the model has no such output; SorthError when it does not fit the loss.
  */
 export function emitObjective(g: Emit, name: ObjectiveName, output: string | undefined): ObjectiveGraph {
   if (!objectiveNames.includes(name)) {
     throw new UsageError(`there is no objective "${name}"; there is ${objectiveNames.join(", ")}`);
   }
-  const shown = predictionOf(g, output);
-  const prediction = withoutActivation(shown, name);
-  const declared = shown.declared ?? shown.shape.map(() => undefined);
+  const prediction = predictionOf(g, output);
+  const warning = doubt(prediction, name);
+  const declared = prediction.declared ?? prediction.shape.map(() => undefined);
   const scores = prediction.type === "double" ? prediction : g.cast(prediction, "float");
   if (name === "cross-entropy") {
     if (prediction.shape.length < 2) {
@@ -45,11 +46,11 @@ export function emitObjective(g: Emit, name: ObjectiveName, output: string | und
         `cross-entropy needs class scores of shape [batch, classes], "${prediction.name}" has ${shapeText(prediction.shape)}`,
       );
     }
-    const labels = addLabels(g, "int64", dropClasses(shown.shape), dropClasses(declared));
-    return { prediction, labels, value: crossEntropy(g, scores, labels) };
+    const labels = addLabels(g, "int64", dropClasses(prediction.shape), dropClasses(declared));
+    return { prediction, labels, warning, value: crossEntropy(g, scores, labels) };
   }
-  const labels = addLabels(g, scores.type, shown.shape, declared);
-  return { prediction, labels, value: elementwise[name](g, scores, labels) };
+  const labels = addLabels(g, scores.type, prediction.shape, declared);
+  return { prediction, labels, warning, value: elementwise[name](g, scores, labels) };
 }
 
 const elementwise: Record<Exclude<ObjectiveName, "cross-entropy">, (g: Emit, p: Typed, y: Typed) => Typed> = {
@@ -103,16 +104,17 @@ function predictionOf({ graph }: Emit, output: string | undefined): Typed {
   return typed(value);
 }
 
-/** What a final Softmax or Sigmoid reads. */
-function withoutActivation(output: Typed, name: ObjectiveName): Typed {
-  const { producer, shape } = output;
-  const [input] = producer?.inputs ?? [];
-  if (!producer || !input || producer.domain !== "") return output;
-  const classAxis = shape.length === 2 || [1, 1 - shape.length].includes(producer.int("axis", -1));
-  const softmax = producer.opType === "Softmax" || producer.opType === "LogSoftmax";
-  if (name === "cross-entropy" && softmax && classAxis) return typed(input);
-  if (name === "bce" && producer.opType === "Sigmoid") return typed(input);
-  return output;
+/** Why the loss may not be what was meant: it does itself what the model's last operator does already. */
+function doubt({ name, producer }: Typed, objective: ObjectiveName): string | undefined {
+  const op = producer?.domain === "" ? producer.opType : "";
+  const twice: readonly string[] = {
+    "cross-entropy": ["Softmax", "LogSoftmax"],
+    bce: ["Sigmoid"],
+    mse: [],
+    l1: [],
+  }[objective];
+  if (!twice.includes(op)) return undefined;
+  return `"${name}" comes out of a ${op}, which ${objective} does itself: export the model without it, or name another output`;
 }
 
 function addLabels(

@@ -69,3 +69,8 @@ export function decodeTensorProto(bytes: Uint8Array): onnx.TensorProto {
 export function decodeValueInfoProto(bytes: Uint8Array): onnx.ValueInfoProto {
   return onnx.ValueInfoProto.decode(readerOf(bytes));
 }
+
+/** Encodes a tensor. */
+export function encodeTensorProto(proto: onnx.TensorProto.$Properties): Uint8Array {
+  return plainBytes(onnx.TensorProto.encode(proto).finish());
+}

@@ -58,10 +58,10 @@ export function byteLengthOf(type: DataTypeName, dims: readonly number[]): numbe
 
 /** Typed array over raw little-endian bytes: a view where alignment allows, else a copy. */
 function viewOf(type: DataTypeName, bytes: Uint8Array): NumericArray {
-  const constructor = constructors[type] ?? Uint8Array;
-  const size = constructor.BYTES_PER_ELEMENT;
+  const array = constructors[type] ?? Uint8Array;
+  const size = array.BYTES_PER_ELEMENT;
   const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
-  return new constructor(aligned.buffer, aligned.byteOffset, Math.floor(bytes.byteLength / size));
+  return new array(aligned.buffer, aligned.byteOffset, Math.floor(bytes.byteLength / size));
 }
 
 /**
@@ -228,10 +228,10 @@ function fromFields(proto: onnx.TensorProto.$Properties, type: DataTypeName): Nu
       return Uint32Array.from(proto.uint64Data ?? [], (value) => Long.fromValue(value).toNumber());
     default: {
       const values = proto.int32Data ?? [];
-      const constructor = (constructors[type] ?? Uint8Array) as unknown as {
+      const array = (constructors[type] ?? Uint8Array) as unknown as {
         from(v: number[]): NumericArray;
       };
-      return constructor.from(values);
+      return array.from(values);
     }
   }
 }

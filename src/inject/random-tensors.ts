@@ -1,0 +1,72 @@
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import { SorthError } from "../errors.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
+import { numberToFloat16 } from "../onnx/small-types.ts";
+import { elementCount, Tensor } from "../onnx/tensor.ts";
+
+/** Seeded random numbers: the same seed, the same numbers. */
+export class Random {
+  readonly #generator: ReturnType<typeof xoroshiro128plus>;
+
+  constructor(seed: number) {
+    this.#generator = xoroshiro128plus(seed);
+  }
+
+  /** Standard normal (Box–Muller). */
+  normal(): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - uniformFloat64(this.#generator)));
+    return radius * Math.cos(2 * Math.PI * uniformFloat64(this.#generator));
+  }
+
+  /** From 0 to `below` − 1. */
+  integer(below: number): number {
+    return uniformInt(this.#generator, 0, below - 1);
+  }
+
+  /** Standard normal floats; integers below `below`. @throws SorthError for types without numbers. */
+  tensor(name: string, type: DataTypeName, dims: readonly number[], below = 2): Tensor {
+    const isFloat = type === "float" || type === "double" || type === "float16";
+    const numbers = Array.from({ length: elementCount(dims) }, () =>
+      isFloat ? this.normal() : this.integer(below),
+    );
+    return tensorOf(name, type, dims, numbers);
+  }
+}
+
+/** A tensor of given numbers. @throws SorthError for a type that ONNX Runtime's binding does not take. */
+export function tensorOf(
+  name: string,
+  type: DataTypeName,
+  dims: readonly number[],
+  numbers: readonly number[],
+): Tensor {
+  switch (type) {
+    case "float":
+      return Tensor.of(name, type, dims, Float32Array.from(numbers));
+    case "double":
+      return Tensor.of(name, type, dims, Float64Array.from(numbers));
+    case "float16":
+      return Tensor.of(name, type, dims, Uint16Array.from(numbers, numberToFloat16));
+    case "int64":
+      return Tensor.of(name, type, dims, BigInt64Array.from(numbers, BigInt));
+    case "uint64":
+      return Tensor.of(name, type, dims, BigUint64Array.from(numbers, BigInt));
+    case "int32":
+      return Tensor.of(name, type, dims, Int32Array.from(numbers));
+    case "uint32":
+      return Tensor.of(name, type, dims, Uint32Array.from(numbers));
+    case "int16":
+      return Tensor.of(name, type, dims, Int16Array.from(numbers));
+    case "uint16":
+      return Tensor.of(name, type, dims, Uint16Array.from(numbers));
+    case "int8":
+      return Tensor.of(name, type, dims, Int8Array.from(numbers));
+    case "uint8":
+    case "bool":
+      return Tensor.of(name, type, dims, Uint8Array.from(numbers));
+    default:
+      throw new SorthError(`no numbers can be made for "${name}", which is ${type}; give its data`);
+  }
+}

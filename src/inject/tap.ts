@@ -1,0 +1,47 @@
+import type { Value } from "../graph/node.ts";
+import { valueInfo } from "../graph/proto.ts";
+import {
+  decodeNodeProto,
+  decodeTensorProto,
+  decodeValueInfoProto,
+  encodeValueInfoProto,
+} from "../onnx/codec.ts";
+import type { Model } from "../onnx/model.ts";
+import { layoutOf, splice } from "../onnx/splice.ts";
+import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
+
+/**
+ * A model's bytes with inner values as further outputs, and one parameter as an input in place of the file's numbers.
+ * @param values - names of values; those that are outputs already stay as they are
+ */
+export function tap(model: Model, values: readonly string[], parameter?: Value): Uint8Array {
+  const layout = layoutOf(model.bytes);
+  const replace = new Map<FieldRecord, null>();
+  const outputs = new Set<string>();
+  let declared = false;
+  for (const record of layout.graph) {
+    const payload = () => layout.bytes.subarray(record.payload, record.end);
+    if (record.field === graphFields.output) outputs.add(decodeValueInfoProto(payload()).name);
+    if (!parameter) continue;
+    if (record.field === graphFields.input)
+      declared ||= decodeValueInfoProto(payload()).name === parameter.name;
+    const defines =
+      (record.field === graphFields.initializer && decodeTensorProto(payload()).name === parameter.name) ||
+      (parameter.producer !== undefined &&
+        record.field === graphFields.node &&
+        decodeNodeProto(payload()).output.includes(parameter.name));
+    if (defines) replace.set(record, null);
+  }
+  const missing = [...new Set(values)].filter((name) => !outputs.has(name));
+  return concatBytes(
+    splice(layout, {
+      replace,
+      appendToGraph: [
+        ...missing.map((name) => bytesField(graphFields.output, encodeValueInfoProto({ name }))),
+        ...(parameter && !declared
+          ? [bytesField(graphFields.input, encodeValueInfoProto(valueInfo(parameter)))]
+          : []),
+      ],
+    }),
+  );
+}

@@ -1,0 +1,77 @@
+import { fedInputs, hasFreeBatch, resolveInputs } from "../analysis/dimensions.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { Block } from "./block.ts";
+import type { MarkedObjective } from "./mark.ts";
+import { Random } from "./random-tensors.ts";
+import type { VerifyOptions } from "./verify.ts";
+
+/** Batch size where the model leaves it open: small, so that the float64 reference stays quick. */
+const defaultBatch = 4;
+
+/** What a model is run on: the data given, random numbers for the rest; and the same at another batch size. */
+export interface VerifyData {
+  readonly feeds: ReadonlyMap<string, Tensor>;
+  /** Where the batch is free and no data was given. */
+  readonly other: { readonly feeds: ReadonlyMap<string, Tensor>; readonly batch: number } | undefined;
+}
+
+/** Infers the original's shapes at the batch it is run with, and makes the data. */
+export async function dataFor(
+  own: Graph,
+  block: Block,
+  options: VerifyOptions,
+  probe: Probe,
+): Promise<VerifyData> {
+  const given = options.feeds ?? new Map<string, Tensor>();
+  const names = new Set([...own.inputs.map(({ name }) => name), block.mark.objective?.labels]);
+  for (const name of given.keys()) {
+    if (!names.has(name))
+      throw new UsageError(`data was given for "${name}", which is no input of the model`);
+  }
+  const dims = { ...options.dims };
+  for (const { name, declared } of fedInputs(own)) {
+    given.get(name)?.dims.forEach((dim, axis) => {
+      if (axis > 0 && typeof declared?.[axis] !== "number") dims[`${name}.${axis}`] = dim;
+    });
+  }
+  const free = hasFreeBatch(own, { dims });
+  const first = fedInputs(own).find(({ name }) => given.has(name));
+  const batch = options.batch ?? given.get(first?.name ?? "")?.dims[0] ?? defaultBatch;
+  const make = async (size: number): Promise<Map<string, Tensor>> => {
+    const chosen = { dims, ...(free || options.batch !== undefined ? { batch: size } : {}) };
+    await inferShapes(own, probe, chosen);
+    const random = new Random(options.seed ?? 1);
+    const feeds = new Map(given);
+    for (const [{ name, type }, shape] of resolveInputs(own, chosen)) {
+      if (type && !feeds.has(name)) feeds.set(name, random.tensor(name, type, shape));
+    }
+    const labels = block.mark.objective && randomLabels(own, block.mark.objective, random);
+    if (labels && !feeds.has(labels.name)) feeds.set(labels.name, labels);
+    return feeds;
+  };
+  const other = free && given.size === 0 ? { feeds: await make(batch + 1), batch: batch + 1 } : undefined;
+  return { other, feeds: await make(batch) };
+}
+
+/** Labels for the block's objective: classes for the cross-entropy, else numbers of the prediction's shape. */
+function randomLabels(
+  own: Graph,
+  { name, prediction, labels }: MarkedObjective,
+  random: Random,
+): Tensor | undefined {
+  const value = own.value(prediction);
+  if (!value?.shape || !value.type) return undefined;
+  const [, classes = 1] = value.shape;
+  return name === "cross-entropy"
+    ? random.tensor(
+        labels,
+        "int64",
+        value.shape.filter((_, axis) => axis !== 1),
+        classes,
+      )
+    : random.tensor(labels, value.type === "double" ? "double" : "float", value.shape);
+}

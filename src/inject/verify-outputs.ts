@@ -1,0 +1,91 @@
+import type { Graph } from "../graph/graph.ts";
+import type { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { equalBytes } from "../onnx/wire.ts";
+import type { Block } from "./block.ts";
+import type { Mark } from "./mark.ts";
+import { listed } from "./options.ts";
+import { resultOf, scalarOf, shown, type VerifyRun } from "./verify-penalty.ts";
+import { check, note, type VerifyCheck, within } from "./verify-report.ts";
+
+/** The original's outputs against those of the injected model, and the loss where the penalty was added to it. */
+export async function checkOutputs(
+  original: Model,
+  own: Graph,
+  run: VerifyRun,
+  block: Block,
+): Promise<VerifyCheck[]> {
+  const { mark } = block;
+  const known = new Map([...run.feeds].filter(([name]) => name !== mark.objective?.labels));
+  const names = own.outputs.map(({ name }) => name);
+  const kept = names.filter((name) => name !== mark.loss?.name);
+  const plain = { optimize: false };
+  const exact = {
+    before: await run.probe.run(original.bytes, known, plain),
+    after: await run.probe.run(run.model.bytes, run.feeds, plain),
+  };
+  const differing = kept.filter(
+    (name) => !sameBits(resultOf(exact.before, name), resultOf(exact.after, name)),
+  );
+  const optimized = {
+    before: await run.probe.run(original.bytes, known),
+    after: await run.probe.run(run.model.bytes, run.feeds),
+  };
+  const difference = Math.max(
+    0,
+    ...kept.map((name) =>
+      relativeDifference(resultOf(optimized.after, name), resultOf(optimized.before, name)),
+    ),
+  );
+  const checks = [
+    check(
+      "outputs bit-identical",
+      differing.length === 0,
+      differing.length > 0
+        ? `different: ${listed(differing)}`
+        : `all ${kept.length}, without graph optimization`,
+    ),
+    note("outputs at the default level", `largest relative difference ${shown(difference)}`, difference),
+  ];
+  if (mark.loss) checks.push(checkLoss(exact.before, exact.after, mark, mark.loss.name));
+  return checks;
+}
+
+/** The loss is the original's plus w·R. */
+function checkLoss(before: Results, after: Results, mark: Mark, name: string): VerifyCheck {
+  const w = mark.penalties[0]?.weight ?? 1;
+  const expected = scalarOf(before, name) + w * scalarOf(after, mark.penalty);
+  const actual = scalarOf(after, name);
+  const half = resultOf(after, name).type === "float16" ? 1e-3 : 1e-6;
+  const error = Math.abs(actual - expected) / Math.max(Math.abs(expected), 1e-2);
+  return within(
+    "loss",
+    error,
+    half,
+    `${name} = ${shown(actual)}, the original's + ${w}·R = ${shown(expected)}`,
+  );
+}
+
+/** Whether two tensors are the same, bit for bit. */
+function sameBits(a: Tensor, b: Tensor): boolean {
+  if (a.type !== b.type || a.dims.join() !== b.dims.join()) return false;
+  if (a.type !== "string") return equalBytes(a.bytes, b.bytes);
+  const [texts, others] = [a.data as readonly Uint8Array[], b.data as readonly Uint8Array[]];
+  return texts.every((text, i) => equalBytes(text, others[i] ?? new Uint8Array()));
+}
+
+type Results = ReadonlyMap<string, Tensor>;
+
+/** max |aᵢ − bᵢ| / max |bᵢ|; 0 for outputs without numbers. */
+function relativeDifference(a: Tensor, b: Tensor): number {
+  if (a.type === "string") return 0;
+  const [x, y] = [a.numbers(), b.numbers()];
+  let [difference, largest] = [0, Number.MIN_VALUE];
+  y.forEach((value, i) => {
+    if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
+    if (x[i] !== value && !(Number.isNaN(value) && Number.isNaN(x[i]))) {
+      difference = Math.max(difference, Math.abs((x[i] ?? Number.NaN) - value));
+    }
+  });
+  return difference / largest;
+}

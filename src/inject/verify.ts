@@ -1,0 +1,118 @@
+import type { DimensionOptions } from "../analysis/dimensions.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { findSites } from "../analysis/sites.ts";
+import { messageOf, SorthError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { inlineExternal } from "../onnx/inline-external.ts";
+import type { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { Penalty } from "../penalties/penalty.ts";
+import { penaltyNamed } from "../penalties/table.ts";
+import { type Block, blockOf } from "./block.ts";
+import { dataFor } from "./verify-data.ts";
+import { checkOutputs } from "./verify-outputs.ts";
+import {
+  checkSlope,
+  checkValues,
+  type InjectedSite,
+  scalarOf,
+  shown,
+  type VerifyRun,
+} from "./verify-penalty.ts";
+import { check, note, type VerifyCheck, type VerifyReport } from "./verify-report.ts";
+import { checkStructure } from "./verify-structure.ts";
+
+export type { VerifyCheck, VerifyReport } from "./verify-report.ts";
+
+/** On what a pair of models is compared. */
+export interface VerifyOptions extends DimensionOptions {
+  /** Data for the inputs, by name. Others get seeded random numbers (integers 0 and 1). */
+  readonly feeds?: ReadonlyMap<string, Tensor>;
+  /** Seed of random data and directions; default 1. */
+  readonly seed?: number;
+  /** Penalties of the user's own that the model was injected with. */
+  readonly penalties?: readonly Penalty[];
+}
+
+/**
+ * Compares an injected model with its original: nothing else changed; outputs bit-identical without graph optimization
+ * (the difference at the default level is noted); each layer's penalty against the float64 reference; its change along a
+ * random direction of the layer's weight against the closed-form gradient; the loss; another batch size.
+ * Nothing is thrown for a check that fails: ask `passed`.
+ * @throws SorthError when the second model has no block, or a model cannot be run at all
+ *
+ * @example
+ * const report = await verify(model, await inject(model, { penalties: [som()] }, nodeProbe), {}, nodeProbe);
+ * assert(report.passed, report.checks.find((check) => check.status === "failed")?.detail);
+ */
+export async function verify(
+  original: Model,
+  injected: Model,
+  options: VerifyOptions,
+  probe: Probe,
+): Promise<VerifyReport> {
+  const graph = graphOf(injected);
+  const block = blockOf(graph);
+  if (!block)
+    throw new SorthError(
+      "no penalty was injected into the second model; give the original first, then the injected one",
+    );
+  const own = graphOf(original);
+  const data = await dataFor(own, block, options, probe);
+  const run: VerifyRun = {
+    model: inlineExternal(injected),
+    feeds: data.feeds,
+    probe,
+    seed: options.seed ?? 1,
+  };
+  const checks = [
+    ...checkStructure(original, injected, graph, block),
+    ...(await checkOutputs(inlineExternal(original), own, run, block)),
+  ];
+  const sites = injectedSites(own, block, options.penalties ?? []);
+  if (typeof sites === "string") checks.push(note("penalty", sites));
+  else {
+    checks.push(...(await checkValues(run, sites, block.mark.penalty)));
+    for (const site of sites) checks.push(await checkSlope(run, site));
+  }
+  if (data.other)
+    checks.push(await checkOtherBatch({ ...run, feeds: data.other.feeds }, block, data.other.batch));
+  return { passed: checks.every(({ status }) => status !== "failed"), checks };
+}
+
+/** The sites of the original that the mark lists, with their penalties; or why they cannot be checked. */
+function injectedSites(own: Graph, { mark }: Block, given: readonly Penalty[]): InjectedSite[] | string {
+  const byName = new Map(findSites(own).sites.map((site) => [site.name, site]));
+  const common = mark.penalties[0]?.weight || 1;
+  const found: InjectedSite[] = [];
+  for (const marked of mark.sites) {
+    const site = byName.get(marked.name);
+    if (!site) return `not checked: the original has no layer "${marked.name}" at these dimensions`;
+    const type = site.response.type ?? "undefined";
+    if (!["float", "double", "float16"].includes(type)) {
+      return `not checked: the responses of "${site.name}" are ${type}, which ONNX Runtime's binding cannot return`;
+    }
+    const penalties = mark.penalties
+      .filter(({ name }) => marked.penalties.includes(name))
+      .map(({ name, options, weight }) => ({
+        penalty: given.find(({ definition }) => definition.name === name) ?? penaltyNamed(name, options),
+        factor: weight / common,
+      }));
+    found.push({ site, marked, penalties });
+  }
+  return found;
+}
+
+/** The injected model runs at another batch size. */
+async function checkOtherBatch(run: VerifyRun, { mark }: Block, batch: number): Promise<VerifyCheck> {
+  try {
+    const value = scalarOf(
+      await run.probe.run(run.model.bytes, run.feeds, { optimize: false }),
+      mark.penalty,
+    );
+    return check("batch stays free", Number.isFinite(value), `R = ${shown(value)} at batch ${batch}`);
+  } catch (error) {
+    return check("batch stays free", false, messageOf(error));
+  }
+}
