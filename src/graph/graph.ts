@@ -147,6 +147,15 @@ export class Graph {
     value.uses.add({ node, index });
   }
 
+  /** Takes the inputs from that index on off a node. */
+  dropNodeInputs(node: Node, from: number): void {
+    node.inputs.splice(from).forEach((value, i) => {
+      for (const use of value?.uses ?? []) {
+        if (use.node === node && use.index === from + i) value?.uses.delete(use);
+      }
+    });
+  }
+
   /** Takes the outputs from that index on off a node; nothing may read them. */
   dropNodeOutputs(node: Node, from: number): void {
     for (const output of node.outputs.splice(from)) if (output) this.#values.delete(output.name);

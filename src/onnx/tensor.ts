@@ -57,7 +57,7 @@ export function byteLengthOf(type: DataTypeName, dims: readonly number[]): numbe
 }
 
 /** Typed array over raw little-endian bytes: a view where alignment allows, else a copy. */
-function viewOf(type: DataTypeName, bytes: Uint8Array): NumericArray {
+export function viewOf(type: DataTypeName, bytes: Uint8Array): NumericArray {
   const array = constructors[type] ?? Uint8Array;
   const size = array.BYTES_PER_ELEMENT;
   const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();

@@ -15,9 +15,9 @@ export interface DropoutMask {
  * shape; those that do nothing (inference form or ratio 0) by the identity.
  *
  * @param graph - shapes inferred and constants folded
- * @param run - "all": every Dropout drops, as in training; "as-is": only those in training mode
+ * @param run - "all": every Dropout drops, as in training; "as-is": only those in training mode; "none": as in inference
  */
-export function replaceDropout(graph: Graph, emit: Emit, run: "all" | "as-is"): DropoutMask[] {
+export function replaceDropout(graph: Graph, emit: Emit, run: "all" | "as-is" | "none"): DropoutMask[] {
   const masks: DropoutMask[] = [];
   for (const node of graph.nodes.filter(({ op }) => op === "Dropout")) {
     const [x, ratioInput, trainingInput] = node.inputs;
@@ -32,7 +32,8 @@ export function replaceDropout(graph: Graph, emit: Emit, run: "all" | "as-is"): 
       return number;
     };
     const ratio = constant(ratioInput, 0.5);
-    const drops = ratio > 0 && (run === "all" || constant(trainingInput, 0) !== 0);
+    const training = run === "all" || (run === "as-is" && constant(trainingInput, 0) !== 0);
+    const drops = ratio > 0 && training;
     if (ratio >= 1) throw new SorthError(`Dropout node "${node.label}" has the ratio ${ratio}; it must be below 1`);
     const { shape, type } = typed(x);
     if (drops) {

@@ -13,7 +13,9 @@ import type { Node } from "../graph/node.ts";
 export function poolBeforeRelu(graph: Graph): number {
   const pairs = graph.nodes.flatMap((pool): { relu: Node; pool: Node }[] => {
     const relu = pool.op === "MaxPool" ? pool.inputs[0]?.producer : undefined;
-    return relu?.op === "Relu" && isOnlyReader(graph, relu) && hasOneOutput(graph, pool) ? [{ relu, pool }] : [];
+    return relu?.op === "Relu" && isOnlyReader(graph, relu) && hasOneOutput(graph, pool)
+      ? [{ relu, pool }]
+      : [];
   });
   for (const { relu, pool } of pairs) {
     const [x, y] = [relu.inputs[0], pool.outputs[0]];

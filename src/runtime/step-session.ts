@@ -1,0 +1,43 @@
+import type { Tensor } from "../onnx/tensor.ts";
+import type { Step } from "../training/step.ts";
+
+/** What a step is given besides its state: data, labels, masks, scalars, by input name. */
+export type StepFeeds = ReadonlyMap<string, Tensor>;
+
+/** Figures of one step. */
+export interface StepResult {
+  /** Data loss plus weighted penalty. */
+  readonly loss: number;
+  /** Unweighted penalty; 0 without one. */
+  readonly penalty: number;
+}
+
+/** Runs a step graph and keeps its state between steps. Each entry (node, web) supplies one. */
+export interface StepSession {
+  /** One step. The state advances only when the loss is finite: a NaN leaves the last good state. */
+  run(feeds: StepFeeds): Promise<StepResult>;
+  /** The state by input name: parameters, slots, running statistics. Valid until the next run. */
+  state(): ReadonlyMap<string, Tensor>;
+  /** Replaces state by input name; what is not named stays. */
+  restore(state: ReadonlyMap<string, Tensor>): void;
+  release(): Promise<void>;
+}
+
+/** Runs an inference graph many times. */
+export interface ForwardSession {
+  run(feeds: ReadonlyMap<string, Tensor>): Promise<ReadonlyMap<string, Tensor>>;
+  release(): Promise<void>;
+}
+
+/** Opens sessions on one backend. */
+export interface Backend {
+  readonly name: string;
+  openStep(step: Step, options: SessionOptions): Promise<StepSession>;
+  openForward(model: Uint8Array, options: SessionOptions): Promise<ForwardSession>;
+}
+
+/** Options of a session. */
+export interface SessionOptions {
+  /** Threads within an operator; default: ONNX Runtime's own choice. The same bits need the same number. */
+  readonly threads?: number;
+}

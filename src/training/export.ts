@@ -1,0 +1,69 @@
+import { splitShared } from "../analysis/shared-initializers.ts";
+import { SorthError } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { graphToProto } from "../graph/proto.ts";
+import { blockOf } from "../inject/block.ts";
+import { strip } from "../inject/strip.ts";
+import { Model } from "../onnx/model.ts";
+import { onnx } from "../onnx/schema.js";
+import { layoutOf, splice } from "../onnx/splice.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { setBatchNormForm } from "./batch-norm.ts";
+import type { LossOptions } from "./options.ts";
+
+/**
+ * The model with new numbers in its parameters and running statistics: everything else stays byte for byte, an injected
+ * block is left out. Models in training form (BatchNormalization with training_mode, Dropout that drops) and models whose
+ * shared initializers were split are written anew instead, in inference form.
+ *
+ * @param weights - by the names that the step graph gives them, which are the model's but for split initializers
+ * @throws SorthError when a weight is not in the model
+ */
+export function withWeights(model: Model, weights: ReadonlyMap<string, Tensor>, options: LossOptions): Model {
+  const injected = model.proto.metadataProps?.some(({ key }) => key === "sorth") ?? false;
+  const original = injected ? strip(model) : model;
+  const names = new Set((original.proto.graph?.initializer ?? []).map(({ name }) => name ?? ""));
+  const split = [...weights.keys()].some((name) => !names.has(name));
+  return split || isTrainingForm(original)
+    ? rewritten(original, weights, options)
+    : replaced(original, weights);
+}
+
+/** Whether a model was exported for training. */
+function isTrainingForm(model: Model): boolean {
+  return (model.proto.graph?.node ?? []).some(
+    ({ opType, attribute, input }) =>
+      (opType === "BatchNormalization" && attribute?.some(({ name, i }) => name === "training_mode" && Number(i) === 1)) ||
+      (opType === "Dropout" && (input?.[2] ?? "") !== ""),
+  );
+}
+
+/** The same file with other records for the weights. */
+function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
+  const layout = layoutOf(model.bytes);
+  const records = new Map<FieldRecord, Uint8Array>();
+  for (const record of layout.graph) {
+    if (record.field !== graphFields.initializer) continue;
+    const { name, docString } = onnx.TensorProto.decode(layout.bytes.subarray(record.payload, record.end));
+    const tensor = weights.get(name);
+    if (!tensor) continue;
+    const proto = tensor.named(name).toProto();
+    if (docString) proto.docString = docString;
+    records.set(record, bytesField(graphFields.initializer, onnx.TensorProto.encode(proto).finish()));
+  }
+  return Model.spliced(splice(layout, { replace: records }), model);
+}
+
+/** The graph written anew, in inference form. */
+function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: LossOptions): Model {
+  const graph = graphOf(model);
+  if (blockOf(graph)) throw new SorthError("the injected block could not be removed");
+  splitShared(graph, options);
+  setBatchNormForm(graph, "frozen");
+  // Without its third input Dropout passes its input on.
+  for (const node of graph.nodes) if (node.op === "Dropout") graph.dropNodeInputs(node, 2);
+  for (const [name, tensor] of weights) graph.valueNamed(name).initializer = tensor.named(name);
+  graph.prune();
+  return Model.fromProto(graphToProto(graph, { irVersion: Number(model.proto.irVersion) }));
+}
