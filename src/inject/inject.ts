@@ -7,18 +7,14 @@ import { findSites } from "../analysis/sites.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import { Value } from "../graph/node.ts";
-import { nodeToProto, valueInfo } from "../graph/proto.ts";
-import { encodeMetadataEntry, encodeNodeProto, encodeValueInfoProto } from "../onnx/codec.ts";
+import type { Value } from "../graph/node.ts";
 import { Model } from "../onnx/model.ts";
-import { layoutOf, type ModelLayout, splice } from "../onnx/splice.ts";
-import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
-import { base64 } from "./base64.ts";
+import { layoutOf } from "../onnx/splice.ts";
 import { isBlockNode } from "./block.ts";
 import { type BuiltBlock, buildBlock } from "./build-block.ts";
-import { type Mark, markKey, markText, penaltyOutput } from "./mark.ts";
+import { markKey, penaltyOutput } from "./mark.ts";
 import { checkedPlans, type InjectOptions } from "./options.ts";
-import { renameInNode } from "./rename-record.ts";
+import { spliceBlock } from "./splice-block.ts";
 import { trainingNode } from "./training-artifact.ts";
 
 /** Opsets whose operators the block is written in, and the newest file version that ONNX Runtime loads. */
@@ -46,7 +42,7 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   const own = [...graph.nodes];
   const block = buildBlock(graph, findSites(graph), options);
   await checkBlock(graph, block, probe, options, batch);
-  return Model.spliced(splicedIn(layout, own, block), model);
+  return Model.spliced(spliceBlock(layout, own, block), model);
 }
 
 /** @throws SorthError for models that a block cannot be added to. */
@@ -120,46 +116,4 @@ async function checkBlock(
       `a penalty holds the batch size ${batch}, while the model's is free; fix it in the penalty`,
     );
   }
-}
-
-/** The model's file with the block's records in it. */
-function splicedIn(
-  layout: ModelLayout,
-  own: readonly (typeof Value.prototype.producer)[],
-  block: BuiltBlock,
-): Uint8Array[] {
-  const { bytes } = layout;
-  const records = layout.graph.filter(({ field }) => field === graphFields.node);
-  const replace = new Map<FieldRecord, Uint8Array>();
-  const replaced: string[] = [];
-  const { loss } = block.mark;
-  own.forEach((node, index) => {
-    const record = records[index];
-    if (!node || !record || !loss || !block.renamed.has(node)) return;
-    replaced.push(base64.encode(bytes.subarray(record.start, record.end)));
-    const payload = bytes.subarray(record.payload, record.end);
-    replace.set(record, bytesField(graphFields.node, renameInNode(payload, loss.name, loss.original)));
-  });
-  const mark: Mark = {
-    ...block.mark,
-    file: { graphLengthWidth: layout.graphLengthWidth, ...(replaced.length > 0 && { replaced }) },
-  };
-  return splice(layout, {
-    replace,
-    appendToGraph: [
-      ...block.nodes.map((node) => bytesField(graphFields.node, encodeNodeProto(nodeToProto(node)))),
-      ...block.inputs.map((input) => bytesField(graphFields.input, declaration(input))),
-      ...block.outputs.map((output) =>
-        bytesField(graphFields.output, encodeValueInfoProto(valueInfo(output))),
-      ),
-    ],
-    appendToModel: [bytesField(modelFields.metadataProps, encodeMetadataEntry(markKey, markText(mark)))],
-  });
-}
-
-/** An input as it is declared: free dimensions stay free, whatever size it was probed with. */
-function declaration(input: Value): Uint8Array {
-  const declared = new Value(input.name, input.type);
-  declared.declared = input.declared;
-  return encodeValueInfoProto(valueInfo(declared));
 }

