@@ -45,9 +45,9 @@ export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
 }
 
 function labelShape(prediction: Shape): Shape {
-  if (prediction.length < 2) {
+  if (prediction.length < 2 || dimAt(prediction, 1) < 2) {
     throw new SorthError(
-      `the cross-entropy needs logits of shape [rows, classes, …]; the prediction has shape ${shapeText(prediction)}`,
+      `the cross-entropy needs logits of shape [rows, classes, …] with two classes or more; the prediction has shape ${shapeText(prediction)}`,
     );
   }
   return prediction.filter((_, axis) => axis !== 1);

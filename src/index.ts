@@ -1,0 +1,66 @@
+import { inject as injectWith } from "./inject/inject.ts";
+import type { InjectOptions } from "./inject/options.ts";
+import type { Model } from "./onnx/model.ts";
+import { nodeRuntime } from "./runtime/node.ts";
+import { Trainer as TrainerCore } from "./runtime/trainer.ts";
+import type { TrainerOptions } from "./runtime/trainer-options.ts";
+import {
+  type DifferentiateOptions,
+  differentiate as differentiateWith,
+  type GradientModel,
+} from "./training/differentiate.ts";
+import { buildStep as buildStepWith, type Step, type StepOptions } from "./training/step.ts";
+
+export { arrayDataset } from "./data/array-dataset.ts";
+export type { Dataset, SplitData } from "./data/dataset.ts";
+export { loadData, loadNpz } from "./data/load-node.ts";
+export { loadMnist } from "./data/mnist-node.ts";
+export { SorthError, UsageError } from "./errors.ts";
+export type { InjectOptions } from "./inject/options.ts";
+export { strip } from "./inject/strip.ts";
+export { crossEntropy } from "./objectives/cross-entropy.ts";
+export { binaryCrossEntropy, l1, meanSquaredError } from "./objectives/elementwise.ts";
+export type { Objective } from "./objectives/objective.ts";
+export { readModel, writeModel } from "./onnx/files-node.ts";
+export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
+export { Tensor } from "./onnx/tensor.ts";
+export { adam } from "./optimizers/adam.ts";
+export { adamw } from "./optimizers/adamw.ts";
+export type { Optimizer } from "./optimizers/optimizer.ts";
+export { constant, cosine, parseSchedule, type Schedule, stepDecay, warmup } from "./optimizers/schedules.ts";
+export { sgd } from "./optimizers/sgd.ts";
+export { definePenalty } from "./penalties/define.ts";
+export type { Penalty } from "./penalties/penalty.ts";
+export type { PenaltyPlan } from "./penalties/plan.ts";
+export { som } from "./penalties/som.ts";
+export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
+export type { FitOptions } from "./runtime/trainer.ts";
+export type { TrainerOptions } from "./runtime/trainer-options.ts";
+export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
+export type { Step, StepOptions, StepPorts } from "./training/step.ts";
+
+/** {@link injectWith} on onnxruntime-node. */
+export function inject(model: Model, options: InjectOptions): Promise<Model> {
+  return injectWith(model, options, nodeRuntime.probe);
+}
+
+/** {@link differentiateWith} on onnxruntime-node. */
+export function differentiate(model: Model, options: DifferentiateOptions): Promise<GradientModel> {
+  return differentiateWith(model, options, nodeRuntime.probe);
+}
+
+/** {@link buildStepWith} on onnxruntime-node. */
+export function buildStep(model: Model, options: StepOptions): Promise<Step> {
+  return buildStepWith(model, options, nodeRuntime.probe);
+}
+
+/** {@link TrainerCore} on onnxruntime-node: `Trainer.create(model, options)`, `Trainer.resume(folder)`. */
+export type Trainer = TrainerCore;
+export const Trainer = {
+  /** Builds the step graph of a model and opens its session. */
+  create: (model: Model, options: TrainerOptions): Promise<TrainerCore> =>
+    TrainerCore.create(model, options, nodeRuntime),
+  /** Goes on from a checkpoint folder, bit for bit where the run stood. */
+  resume: (folder: string, overrides: Partial<TrainerOptions> = {}): Promise<TrainerCore> =>
+    TrainerCore.resume(folder, overrides, nodeRuntime),
+};

@@ -1,0 +1,26 @@
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { SorthError } from "../errors.ts";
+import { reasonOf, writeFileSafely } from "../onnx/write-file.ts";
+import { nodeProbe } from "./probe-node.ts";
+import { cpuBackend } from "./session-node.ts";
+import type { CheckpointFiles, TrainerRuntime } from "./trainer.ts";
+
+/** Checkpoints as files of a folder, which is made when first written to. */
+const files: CheckpointFiles = {
+  async write(folder, name, chunks) {
+    await mkdir(folder, { recursive: true });
+    await writeFileSafely(join(folder, name), chunks, { force: true });
+  },
+  async read(folder, name) {
+    const path = join(folder, name);
+    try {
+      return await readFile(path);
+    } catch (error) {
+      throw new SorthError(`${path} cannot be read: ${reasonOf(error)}; give the folder of a run that was saved`);
+    }
+  },
+};
+
+/** Training in node, on onnxruntime-node's CPU. */
+export const nodeRuntime: TrainerRuntime = { probe: nodeProbe, backend: cpuBackend, files };

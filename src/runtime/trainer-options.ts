@@ -1,0 +1,106 @@
+import { UsageError } from "../errors.ts";
+import { objectiveNamed } from "../objectives/table.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
+import { adamw } from "../optimizers/adamw.ts";
+import { parseSchedule, type Schedule } from "../optimizers/schedules.ts";
+import { optimizerNamed } from "../optimizers/table.ts";
+import type { PenaltyPlan } from "../penalties/plan.ts";
+import { penaltyNamed } from "../penalties/table.ts";
+import type { LossOptions, TrainingFormOptions } from "../training/options.ts";
+import type { SessionOptions } from "./step-session.ts";
+
+/** How a model is trained. */
+export interface TrainerOptions extends LossOptions, TrainingFormOptions, SessionOptions {
+  /** Default: AdamW with torch's defaults. */
+  readonly optimizer?: Optimizer;
+  /** Default 1e-3. */
+  readonly learningRate?: number;
+  /** Factor of the learning rate over the run, as text (`cosine:warmup=100`) or a function; default constant. */
+  readonly schedule?: string | Schedule;
+  /** Weight w of the penalty in loss + w·R; default: that of the first penalty. */
+  readonly penaltyWeight?: number;
+  /** Factor of the penalty weight over the run. */
+  readonly penaltySchedule?: string | Schedule;
+  /** Seed of the data's order and of dropout masks; default 0. */
+  readonly seed?: number;
+}
+
+/** A schedule given as text or as a function. */
+export function scheduleOf(schedule: string | Schedule | undefined): Schedule {
+  return typeof schedule === "function" ? schedule : parseSchedule(schedule ?? "constant");
+}
+
+/** What a checkpoint keeps of the options: everything that has a name. */
+interface StoredOptions {
+  readonly numbers: Record<string, unknown>;
+  readonly objective?: string;
+  readonly optimizer: { readonly name: string; readonly options: Readonly<Record<string, number | boolean>> };
+  readonly penalties: readonly {
+    readonly name: string;
+    readonly options: Readonly<Record<string, number | string | boolean>>;
+    readonly weight: number;
+    readonly include?: string;
+    readonly exclude?: string;
+  }[];
+  readonly patterns: Record<string, string>;
+}
+
+const plain = [
+  "batch",
+  "dims",
+  "loss",
+  "output",
+  "batchNorm",
+  "runningVariance",
+  "threads",
+  "learningRate",
+  "penaltyWeight",
+  "seed",
+  "schedule",
+  "penaltySchedule",
+] as const;
+const patterns = ["trainable", "freeze", "tie", "untie"] as const;
+
+/** The options as JSON text. Functions have no text: a run with one is resumed by giving it again. */
+export function optionsToText(options: TrainerOptions): string {
+  const stored: StoredOptions = {
+    numbers: Object.fromEntries(
+      plain.flatMap((key) => (options[key] === undefined || typeof options[key] === "function" ? [] : [[key, options[key]]])),
+    ),
+    ...(options.objective ? { objective: options.objective.name } : {}),
+    optimizer: { name: (options.optimizer ?? adamw()).name, options: (options.optimizer ?? adamw()).options },
+    penalties: (options.penalties ?? []).map(({ penalty, weight, include, exclude }) => ({
+      name: penalty.definition.name,
+      options: penalty.options,
+      weight: weight ?? 1,
+      ...(include ? { include: include.source } : {}),
+      ...(exclude ? { exclude: exclude.source } : {}),
+    })),
+    patterns: Object.fromEntries(patterns.flatMap((key) => (options[key] ? [[key, options[key].source]] : []))),
+  };
+  return JSON.stringify(stored);
+}
+
+/** The options of a checkpoint. @throws UsageError for an objective, optimizer or penalty that this package does not have. */
+export function optionsFromText(text: string): TrainerOptions {
+  let stored: StoredOptions;
+  try {
+    stored = JSON.parse(text) as StoredOptions;
+  } catch {
+    throw new UsageError("the checkpoint's options are damaged");
+  }
+  return {
+    ...stored.numbers,
+    ...(stored.objective === undefined ? {} : { objective: objectiveNamed(stored.objective) }),
+    optimizer: optimizerNamed(stored.optimizer.name, stored.optimizer.options),
+    penalties: stored.penalties.map(
+      ({ name, options, weight, include, exclude }): PenaltyPlan => ({
+        penalty: penaltyNamed(name, options),
+        weight,
+        ...(include === undefined ? {} : { include: new RegExp(include) }),
+        ...(exclude === undefined ? {} : { exclude: new RegExp(exclude) }),
+      }),
+    ),
+    ...Object.fromEntries(Object.entries(stored.patterns).map(([key, source]) => [key, new RegExp(source)])),
+  };
+}

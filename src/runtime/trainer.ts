@@ -1,0 +1,304 @@
+import type { Probe } from "../analysis/probe.ts";
+import { splitValidation, stepsPerEpoch, trainingBatches } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { SorthError, UsageError } from "../errors.ts";
+import { Model } from "../onnx/model.ts";
+import { Tensor } from "../onnx/tensor.ts";
+import { adamw } from "../optimizers/adamw.ts";
+import { decodeTensors, encodeTensors } from "../training/checkpoint.ts";
+import { buildEvaluation, type EvaluationGraph } from "../training/evaluation.ts";
+import { withWeights } from "../training/export.ts";
+import { buildStep, type Step } from "../training/step.ts";
+import { batchFeeds, dropoutMasks } from "./batch-feeds.ts";
+import { checkDataset, evaluate } from "./evaluator.ts";
+import type { EvaluationResult, TrainingEvent } from "./events.ts";
+import type { Backend, ForwardSession, StepSession } from "./step-session.ts";
+import { optionsFromText, optionsToText, scheduleOf, type TrainerOptions } from "./trainer-options.ts";
+
+/** Where checkpoints go; the node entry writes files. */
+export interface CheckpointFiles {
+  /** Writes a file of a folder whole or not at all, over an older one. */
+  write(folder: string, name: string, chunks: readonly Uint8Array[]): Promise<void>;
+  read(folder: string, name: string): Promise<Uint8Array>;
+}
+
+/** What an entry (node, web) supplies to a trainer. */
+export interface TrainerRuntime {
+  readonly probe: Probe;
+  readonly backend: Backend;
+  readonly files: CheckpointFiles;
+}
+
+/** Options of {@link Trainer.fit}. */
+export interface FitOptions {
+  /** Passes over the data; default 1. */
+  readonly epochs?: number;
+  /** Stops after this many steps in all. */
+  readonly maxSteps?: number;
+  /** Samples held out for validation: a share of the dataset (0 to 1), or a dataset of its own. */
+  readonly validation?: number | Dataset;
+  /** Folder for the checkpoints `last` (each epoch and at the end) and `best` (lowest validation loss). */
+  readonly checkpoint?: string;
+  /** Ends the run after the current step; the state stays. */
+  readonly signal?: AbortSignal;
+}
+
+/** How far a run is. */
+interface Position {
+  step: number;
+  /** Sums over the epoch that is under way. */
+  loss: number;
+  penalty: number;
+  counted: number;
+  bestLoss: number | null;
+}
+
+/**
+ * Trains a model on stock ONNX Runtime: one run of the step graph per batch.
+ * Same model, options, data, seed and thread count give the same bits.
+ *
+ * @example
+ * const trainer = await Trainer.create(model, { objective: crossEntropy(), penalties: [{ penalty: som() }], batch: 64 });
+ * for await (const event of trainer.fit(train, { epochs: 2, validation: 0.1 })) console.log(event);
+ * await writeModel(trainer.export(), "trained.onnx");
+ */
+export class Trainer {
+  readonly step: Step;
+  readonly #model: Model;
+  readonly #options: TrainerOptions;
+  readonly #runtime: TrainerRuntime;
+  readonly #session: StepSession;
+  #forward: { session: ForwardSession; graph: EvaluationGraph } | undefined;
+  #position: Position = { step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null };
+
+  private constructor(
+    model: Model,
+    options: TrainerOptions,
+    runtime: TrainerRuntime,
+    step: Step,
+    session: StepSession,
+  ) {
+    this.#model = model;
+    this.#options = options;
+    this.#runtime = runtime;
+    this.step = step;
+    this.#session = session;
+  }
+
+  /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
+  static async create(model: Model, options: TrainerOptions, runtime: TrainerRuntime): Promise<Trainer> {
+    const optimizer = options.optimizer ?? adamw();
+    const step = await buildStep(model, { ...options, optimizer }, runtime.probe);
+    return new Trainer(model, options, runtime, step, await runtime.backend.openStep(step, options));
+  }
+
+  /**
+   * Goes on from a checkpoint folder, bit for bit where the run stood.
+   * @param overrides - what the folder cannot hold (functions), or what is to be changed
+   */
+  static async resume(folder: string, overrides: Partial<TrainerOptions>, runtime: TrainerRuntime): Promise<Trainer> {
+    const bytes = await runtime.files.read(folder, "last.safetensors");
+    const { tensors, metadata } = decodeTensors(bytes, `${folder}/last.safetensors`);
+    const { options: text, position } = metadata;
+    if (text === undefined || position === undefined) {
+      throw new SorthError(`${folder}/last.safetensors holds no training run`);
+    }
+    const model = Model.fromBytes(await runtime.files.read(folder, "model.onnx"));
+    const trainer = await Trainer.create(model, { ...optionsFromText(text), ...overrides }, runtime);
+    trainer.#session.restore(tensors);
+    trainer.#position = JSON.parse(position) as Position;
+    return trainer;
+  }
+
+  /** Steps done so far. */
+  get steps(): number {
+    return this.#position.step;
+  }
+
+  /**
+   * Trains, one event after another. Ends with an `end` event, also when aborted.
+   * @throws SorthError when data do not fit the model, or the loss is no longer a number (the last good state is kept)
+   */
+  async *fit(dataset: Dataset, options: FitOptions = {}): AsyncGenerator<TrainingEvent, void, undefined> {
+    const { seed = 0 } = this.#options;
+    const { ports } = this.step;
+    const batch = ports.inputs[0]?.shape[0];
+    if (!batch) throw new SorthError("the model's first input has no batch dimension");
+    const { train, validation } = this.#split(dataset, options);
+    const evaluation = await this.#evaluation();
+    for (const data of [train, validation]) {
+      if (data) checkDataset(data, this.#options.objective, evaluation.graph.prediction?.shape);
+    }
+    const feeds = batchFeeds(ports, train);
+    const perEpoch = stepsPerEpoch(train, batch);
+    const planned = (options.epochs ?? 1) * perEpoch;
+    const totalSteps = Math.min(planned, options.maxSteps ?? planned);
+    const position = this.#position;
+    const first = position.step;
+    const began = performance.now();
+    let last: EvaluationResult | undefined;
+    const progress = () => {
+      const seconds = (performance.now() - began) / 1000;
+      const epoch = Math.max(1, Math.ceil(position.step / perEpoch));
+      return { step: position.step, epoch, seconds, samplesPerSecond: ((position.step - first) * batch) / seconds };
+    };
+    const mean = () => ({
+      loss: position.loss / Math.max(position.counted, 1),
+      penalty: position.penalty / Math.max(position.counted, 1),
+    });
+    const figures = (result: EvaluationResult | undefined) => ({
+      ...(result ? { validation: result } : {}),
+      ...(result?.accuracy === undefined ? {} : { accuracy: result.accuracy }),
+    });
+
+    while (position.step < totalSteps && !options.signal?.aborted) {
+      const epoch = Math.floor(position.step / perEpoch);
+      const firstStep = position.step % perEpoch;
+      if (firstStep === 0) Object.assign(position, { loss: 0, penalty: 0, counted: 0 });
+      for (const indices of trainingBatches(train, { batch, seed, epoch, firstStep })) {
+        feeds.dataset.fill(indices, feeds.x, feeds.y);
+        const result = await this.#runStep(feeds.tensors, totalSteps, options);
+        yield { event: "step", ...progress(), ...result, totalSteps };
+        if (position.step >= totalSteps || options.signal?.aborted) break;
+      }
+      if (position.step % perEpoch === 0) {
+        last = validation && (await this.evaluate(validation));
+        yield { event: "epoch", ...progress(), ...mean(), ...figures(last) };
+        const improved = last !== undefined && last.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
+        if (improved && last) position.bestLoss = last.loss;
+        if (options.checkpoint) {
+          await this.save(options.checkpoint, improved ? ["last", "best"] : ["last"]);
+          for (const kind of improved ? (["last", "best"] as const) : (["last"] as const)) {
+            yield { event: "checkpoint", ...progress(), ...mean(), kind };
+          }
+        }
+      }
+    }
+    if (options.checkpoint && position.step % perEpoch !== 0) await this.save(options.checkpoint);
+    const aborted = options.signal?.aborted === true;
+    const stopped = aborted ? "aborted" : position.step < planned ? "max-steps" : undefined;
+    yield { event: "end", ...progress(), ...mean(), ...figures(last), ...(stopped ? { stopped } : {}) };
+  }
+
+  /** Loss and accuracy over a whole dataset, in inference form, every sample counted once. */
+  async evaluate(dataset: Dataset, options: { readonly signal?: AbortSignal } = {}): Promise<EvaluationResult> {
+    const { session, graph } = await this.#evaluation();
+    const { objective } = this.#options;
+    checkDataset(dataset, objective, graph.prediction?.shape);
+    return evaluate(dataset, {
+      ...{ session, graph, objective, ports: this.step.ports },
+      ...{ state: this.#session.state(), signal: options.signal },
+    });
+  }
+
+  /** The model with the weights it has now, in inference form; an injected block is left out. */
+  export(): Model {
+    const { ports } = this.step;
+    const state = this.#session.state();
+    const weights = new Map<string, Tensor>();
+    for (const { name, input } of [...ports.parameters, ...ports.statistics]) {
+      const tensor = state.get(input);
+      if (tensor) weights.set(name, Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data));
+    }
+    return withWeights(this.#model, weights, this.#options);
+  }
+
+  /** Saves the run so that {@link Trainer.resume} goes on with it: `model.onnx`, `last.safetensors`. */
+  async save(folder: string, kinds: readonly ("last" | "best")[] = ["last"]): Promise<void> {
+    const { files } = this.#runtime;
+    await files.write(folder, "model.onnx", this.#model.chunks);
+    const chunks = encodeTensors(this.#session.state(), {
+      options: optionsToText(this.#options),
+      position: JSON.stringify(this.#position),
+    });
+    for (const kind of kinds) await files.write(folder, `${kind}.safetensors`, chunks);
+  }
+
+  /** Frees the sessions; the trainer cannot be used afterwards. */
+  async release(): Promise<void> {
+    await this.#session.release();
+    await this.#forward?.session.release();
+  }
+
+  #split(dataset: Dataset, { validation }: FitOptions): { train: Dataset; validation: Dataset | undefined } {
+    if (typeof validation !== "number") return { train: dataset, validation };
+    return validation === 0
+      ? { train: dataset, validation: undefined }
+      : splitValidation(dataset, validation, this.#options.seed ?? 0);
+  }
+
+  async #evaluation(): Promise<{ session: ForwardSession; graph: EvaluationGraph }> {
+    if (!this.#forward) {
+      const graph = await buildEvaluation(this.#model, this.#options, this.step.ports, this.#runtime.probe);
+      const session = await this.#runtime.backend.openForward(graph.model.bytes, this.#options);
+      this.#forward = { session, graph };
+    }
+    return this.#forward;
+  }
+
+  async #runStep(data: ReadonlyMap<string, Tensor>, totalSteps: number, options: FitOptions) {
+    const { ports, penaltyWeight } = this.step;
+    const { scalars, masks } = ports;
+    const position = this.#position;
+    const number = position.step + 1;
+    const weight =
+      (this.#options.penaltyWeight ?? penaltyWeight) * scheduleOf(this.#options.penaltySchedule)(number, totalSteps);
+    const rate = (this.#options.learningRate ?? 1e-3) * scheduleOf(this.#options.schedule)(number, totalSteps);
+    const scalar = (name: string, value: number) => {
+      const numbers = scalars.type === "double" ? Float64Array.of(value) : Float32Array.of(value);
+      return [name, Tensor.of(name, scalars.type, [], numbers)] as const;
+    };
+    const feeds = new Map([
+      ...data,
+      ...dropoutMasks(masks, this.#options.seed ?? 0, number),
+      scalar(scalars.learningRate, rate),
+      scalar(scalars.step, number),
+      ...(scalars.penaltyWeight === undefined ? [] : [scalar(scalars.penaltyWeight, weight)]),
+    ]);
+    const { loss, penalty } = await this.#session.run(feeds);
+    if (!Number.isFinite(loss)) await this.#stopAtNaN(number, loss, options);
+    position.step = number;
+    position.loss += loss;
+    position.penalty += penalty;
+    position.counted += 1;
+    return { loss, penalty, penaltyShare: loss === 0 ? 0 : (weight * penalty) / loss };
+  }
+
+  /** The loss of a step is no number: the state before it is kept if it is finite, else the last checkpoint's. */
+  async #stopAtNaN(step: number, loss: number, { checkpoint }: FitOptions): Promise<never> {
+    const finite = [...this.#session.state().values()].every(({ data }) => (data as Float32Array).every(Number.isFinite));
+    const advice = "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
+    if (finite) {
+      if (checkpoint) await this.save(checkpoint);
+      throw new SorthError(
+        `the loss became ${loss} at step ${step}; the state after step ${step - 1} is kept${checkpoint ? ` in ${checkpoint}` : ""}: ${advice}`,
+      );
+    }
+    const kept = checkpoint && this.#position.step > 0 ? `; ${checkpoint} holds the last good state` : "";
+    if (!kept) {
+      this.#session.restore(this.#initialState());
+      this.#position = { step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null };
+    }
+    throw new SorthError(
+      `the loss became ${loss} at step ${step}, since the parameters of step ${step - 1} were no numbers any more${kept || "; the initial state was restored"}: ${advice}`,
+    );
+  }
+
+  #initialState(): Map<string, Tensor> {
+    const { ports, initial } = this.step;
+    const zero = (port: { input: string; type: "float" | "double" | string; shape: readonly number[] }) => {
+      const size = port.shape.reduce((a, b) => a * b, 1);
+      const data = port.type === "double" ? new Float64Array(size) : new Float32Array(size);
+      return [port.input, Tensor.of(port.input, port.type as "float", port.shape, data)] as const;
+    };
+    const start = (port: { name: string; input: string }) => {
+      const tensor = initial.get(port.name);
+      if (!tensor) throw new UsageError(`"${port.name}" has no initial numbers`);
+      return [port.input, tensor] as const;
+    };
+    return new Map([
+      ...[...ports.parameters, ...ports.statistics].map(start),
+      ...ports.parameters.flatMap(({ slots }) => [...slots.values()].map(zero)),
+    ]);
+  }
+}
