@@ -32,7 +32,7 @@ export function setBatchNormForm(graph: Graph, mode: "train" | "frozen"): void {
   for (const node of graph.nodes) {
     if (node.op !== "BatchNormalization") continue;
     if (mode === "train") toTrainingForm(graph, node);
-    else toInferenceForm(graph, node);
+    else if (isTrainingForm(node)) toInferenceForm(graph, node);
   }
 }
 

@@ -3,6 +3,7 @@ import type { SkippedSite } from "../analysis/site-types.ts";
 import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
 import { SorthError } from "../errors.ts";
+import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
@@ -15,11 +16,14 @@ import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "./batch-n
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
+import { poolBeforeRelu } from "./pool-before-relu.ts";
 import { inputName, nameOutput } from "./ports.ts";
 
 /** Options of {@link buildStep}. */
 export interface StepOptions extends LossOptions, TrainingFormOptions {
   readonly optimizer: Optimizer;
+  /** Puts the finished graph into the forms that the backend which is to run it prefers (src/lowering). */
+  readonly lower?: (graph: Graph, emit: Emit) => void;
 }
 
 /** A tensor that a step reads under one name and returns, changed, under another. */
@@ -94,7 +98,10 @@ export interface Step {
  */
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
   const mode = options.batchNorm ?? "train";
-  const prepared = await prepareGraph(model, options, probe, (graph) => setBatchNormForm(graph, mode));
+  const prepared = await prepareGraph(model, options, probe, (graph) => {
+    setBatchNormForm(graph, mode);
+    poolBeforeRelu(graph);
+  });
   const { graph, emit } = prepared;
   const inputs = graph.inputs.map(dataPort);
   const masks = replaceDropout(graph, emit, "all");
@@ -163,6 +170,8 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     loss: lossOutput.name,
     penalty: penaltyOutput?.name,
   };
+  graph.prune();
+  options.lower?.(graph, emit);
   graph.prune();
   graph.metadata.clear();
   graph.metadata.set("sorth.step", JSON.stringify(ports, (_, value) => (value instanceof Map ? Object.fromEntries(value) : value)));
