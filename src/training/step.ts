@@ -10,7 +10,7 @@ import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
@@ -129,7 +129,9 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     options.onMessage?.(`${parameter.name}: not trained, the loss does not depend on it`);
   }
   if (gradients.size === 0) {
-    throw new SorthError("the loss depends on no trainable parameter; see sorth-onnx inspect, --trainable and --freeze");
+    throw new SorthError(
+      "the loss depends on no trainable parameter; see sorth-onnx inspect, --trainable and --freeze",
+    );
   }
   const running = batchNormStatistics(graph);
   for (const { mean, variance } of running) {
@@ -143,7 +145,12 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   const penaltyOutput = loss.penalty && nameOutput(graph, emit, loss.penalty, "penalty");
   const statePort = (input: Value, next: Typed): StatePort => {
     const { shape, type } = typed(input);
-    return { input: input.name, output: nameOutput(graph, emit, next, `${input.name}.next`).name, type, shape };
+    return {
+      input: input.name,
+      output: nameOutput(graph, emit, next, `${input.name}.next`).name,
+      type,
+      shape,
+    };
   };
   const { optimizer } = options;
   const parameters = prepared.parameters.flatMap((value): ParameterPort[] => {
@@ -166,7 +173,12 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     masks: masks.map(({ input, ratio }) => ({ ...dataPort(input), ratio })),
     parameters,
     statistics: statistics.map(({ input, next }) => ({ name: input.name, ...statePort(input, next) })),
-    scalars: { learningRate: learningRate.name, step: step.name, penaltyWeight: weightInput?.name, type: scalarType },
+    scalars: {
+      learningRate: learningRate.name,
+      step: step.name,
+      penaltyWeight: weightInput?.name,
+      type: scalarType,
+    },
     loss: lossOutput.name,
     penalty: penaltyOutput?.name,
   };
@@ -174,7 +186,10 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   options.lower?.(graph, emit);
   graph.prune();
   graph.metadata.clear();
-  graph.metadata.set("sorth.step", JSON.stringify(ports, (_, value) => (value instanceof Map ? Object.fromEntries(value) : value)));
+  graph.metadata.set(
+    "sorth.step",
+    JSON.stringify(ports, (_, value) => (value instanceof Map ? Object.fromEntries(value) : value)),
+  );
   return {
     model: Model.fromProto(graphToProto(graph)),
     ports,
