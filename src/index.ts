@@ -1,6 +1,17 @@
+import type { DimensionOptions } from "./analysis/dimensions.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
+import { type VerifyOptions, type VerifyReport, verify as verifyWith } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
+import type { Tensor } from "./onnx/tensor.ts";
+import {
+  type AngleReport,
+  type LayerResponseAngles,
+  type LayerWeightAngles,
+  type ResponseAngleOptions,
+  responseAngles as responseAnglesWith,
+  weightAngles as weightAnglesWith,
+} from "./report/angles.ts";
 import { nodeRuntime } from "./runtime/node.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -15,9 +26,11 @@ export { arrayDataset } from "./data/array-dataset.ts";
 export type { Dataset, SplitData } from "./data/dataset.ts";
 export { loadData, loadNpz } from "./data/load-node.ts";
 export { loadMnist } from "./data/mnist-node.ts";
+export { sampleFeeds } from "./data/sample-feeds.ts";
 export { SorthError, UsageError } from "./errors.ts";
 export type { InjectOptions } from "./inject/options.ts";
 export { strip } from "./inject/strip.ts";
+export type { VerifyCheck, VerifyOptions, VerifyReport } from "./inject/verify.ts";
 export { crossEntropy } from "./objectives/cross-entropy.ts";
 export { binaryCrossEntropy, l1, meanSquaredError } from "./objectives/elementwise.ts";
 export type { Objective } from "./objectives/objective.ts";
@@ -33,6 +46,12 @@ export { definePenalty } from "./penalties/define.ts";
 export type { Penalty } from "./penalties/penalty.ts";
 export type { PenaltyPlan } from "./penalties/plan.ts";
 export { som } from "./penalties/som.ts";
+export type {
+  AngleReport,
+  LayerResponseAngles,
+  LayerWeightAngles,
+  ResponseAngleOptions,
+} from "./report/angles.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { FitOptions } from "./runtime/trainer.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -42,6 +61,28 @@ export type { Step, StepOptions, StepPorts } from "./training/step.ts";
 /** {@link injectWith} on onnxruntime-node. */
 export function inject(model: Model, options: InjectOptions): Promise<Model> {
   return injectWith(model, options, nodeRuntime.probe);
+}
+
+/** {@link verifyWith} on onnxruntime-node. */
+export function verify(original: Model, injected: Model, options: VerifyOptions = {}): Promise<VerifyReport> {
+  return verifyWith(original, injected, options, nodeRuntime.probe);
+}
+
+/** {@link weightAnglesWith} on onnxruntime-node. */
+export function weightAngles(
+  model: Model,
+  options: DimensionOptions = {},
+): Promise<AngleReport<LayerWeightAngles>> {
+  return weightAnglesWith(model, options, nodeRuntime.probe);
+}
+
+/** {@link responseAnglesWith} on onnxruntime-node. */
+export function responseAngles(
+  model: Model,
+  data: Readonly<Record<string, Tensor>>,
+  options: ResponseAngleOptions = {},
+): Promise<AngleReport<LayerResponseAngles>> {
+  return responseAnglesWith(model, data, options, nodeRuntime.probe);
 }
 
 /** {@link differentiateWith} on onnxruntime-node. */
