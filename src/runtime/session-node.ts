@@ -1,4 +1,4 @@
-import { InferenceSession, type Tensor as OrtTensor } from "onnxruntime-node";
+import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { SorthError } from "../errors.ts";
 import { elementCount, Tensor, type TensorData } from "../onnx/tensor.ts";
 import type { StatePort, Step } from "../training/step.ts";
@@ -38,6 +38,15 @@ function zeros({ type, shape }: { type: string; shape: readonly number[] }): Ten
   throw new SorthError(`training needs float or double parameters, not ${type}; convert the model to float32`);
 }
 
+/**
+ * A tensor of onnxruntime-node's own class over our memory. onnxruntime-common's (see {@link toOrtTensor}) is another class
+ * in an ES module: as a preallocated output it would be passed over without a word.
+ */
+function shared(tensor: Tensor): OrtTensor {
+  const { type, data, dims } = toOrtTensor(tensor);
+  return new OrtTensor(type, data as Float32Array, dims);
+}
+
 /** One state tensor in two buffers: a step reads one and writes the other. */
 interface Pair {
   readonly port: StatePort;
@@ -59,7 +68,7 @@ class NodeStepSession implements StepSession {
       const make = () => Tensor.of(port.input, port.type, port.shape, zeros(port));
       const own: [Tensor, Tensor] = [make(), make()];
       if (start) copy(start, own[0]);
-      return { port, own, ort: [toOrtTensor(own[0]), toOrtTensor(own[1])] };
+      return { port, own, ort: [shared(own[0]), shared(own[1])] };
     };
     this.#pairs = [
       ...ports.parameters.flatMap((port) => [
@@ -70,7 +79,7 @@ class NodeStepSession implements StepSession {
     ];
     const scalar = (name: string) => {
       const data = ports.scalars.type === "double" ? new Float64Array(1) : new Float32Array(1);
-      return { name, data, ort: toOrtTensor(Tensor.of(name, ports.scalars.type, [], data)) };
+      return { name, data, ort: shared(Tensor.of(name, ports.scalars.type, [], data)) };
     };
     this.#loss = scalar(ports.loss);
     this.#penalty = ports.penalty === undefined ? undefined : scalar(ports.penalty);
