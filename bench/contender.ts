@@ -21,8 +21,11 @@ export interface ContenderOptions {
   readonly threads: number;
 }
 
-/** Optimizer of every contender: AdamW as PyTorch defines it. */
-export const training = { learningRate: 1e-3, weightDecay: 0.01, penaltyWeight: 1 } as const;
+/**
+ * Optimizer of every contender: AdamW as PyTorch defines it. The rate is low: a network that has learned its only batch
+ * by heart computes with denormal numbers, which is slow.
+ */
+export const training = { learningRate: 1e-5, weightDecay: 0.01, penaltyWeight: 1 } as const;
 
 /** The middle value, or the mean of the two middle ones. */
 export function median(values: readonly number[]): number {

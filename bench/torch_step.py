@@ -5,7 +5,7 @@ Reads one JSON command a line from stdin, answers with one JSON line on stdout:
         builds the network from folder/<network>.onnx and folder/<network>.x, .labels; → {"losses": [first steps]}
     {"do": "run", "id": …, "steps": n}  → {"milliseconds": [n numbers]}
     {"do": "about"}  → versions and threads
-The thread count is the first argument. AdamW, learning rate 1e-3, weight decay 0.01, SOM on every layer with weight 1.
+The thread count is the first argument. AdamW, learning rate 1e-5 (a network that has learned its only batch by heart is slow: denormal numbers), weight decay 0.01, SOM on every layer with weight 1.
 """
 
 import json
@@ -82,7 +82,7 @@ def create(folder: Path, network: str, penalty: bool, compile: bool) -> Callable
         return loss + sum(som(y) for y in responses) if penalty else loss
 
     compiled = torch.compile(objective) if compile else objective
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-5, weight_decay=0.01)
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)

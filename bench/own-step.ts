@@ -1,0 +1,70 @@
+import {
+  adamw,
+  crossEntropy,
+  type Dataset,
+  decodeModel,
+  som,
+  Trainer,
+  type TrainingEvent,
+} from "../src/index.ts";
+import { type Contender, type ContenderOptions, training } from "./contender.ts";
+import { type BenchmarkModel, classes } from "./models.ts";
+import { own } from "./step-report.ts";
+
+/** This library as its users run it: the Trainer, a step event for each step. */
+export async function ownContender({ model, regularized, threads }: ContenderOptions): Promise<Contender> {
+  const { learningRate, weightDecay, penaltyWeight } = training;
+  const trainer = await Trainer.create(decodeModel(model.onnx), {
+    objective: crossEntropy(),
+    optimizer: adamw({ weightDecay }),
+    penalties: regularized ? [{ penalty: som(), weight: penaltyWeight }] : [],
+    learningRate,
+    threads,
+  });
+  const dataset = repeated(model);
+  const events = trainer.fit(dataset, { epochs: 1 });
+  const next = async (): Promise<number> => {
+    const { value } = (await events.next()) as { value: TrainingEvent };
+    if (value?.event !== "step") throw new Error(`${model.name}: a step was expected, not ${value?.event}`);
+    return value.loss;
+  };
+  return {
+    runtime: own,
+    network: model.name,
+    regularized,
+    start: async (steps) => {
+      const losses = [];
+      for (let i = 0; i < steps; i++) losses.push(await next());
+      return losses;
+    },
+    run: async (steps) => {
+      const times = [];
+      for (let i = 0; i < steps; i++) {
+        const start = performance.now();
+        await next();
+        times.push(performance.now() - start);
+      }
+      return times;
+    },
+    close: () => trainer.release(),
+  };
+}
+
+/** The model's one batch, again and again, its rows in their order whatever rows are asked for. */
+function repeated({ name, x, labels }: BenchmarkModel): Dataset {
+  const numbers = x.data as Float32Array;
+  const size = numbers.length / labels.length;
+  return {
+    name,
+    size: labels.length * 10_000,
+    x: { type: "float", shape: x.dims.slice(1) },
+    y: { type: "integer", shape: [], classes },
+    fill: (indices, xs, ys) => {
+      for (let i = 0; i < indices.length; i++) {
+        const row = i % labels.length;
+        (xs as Float32Array).set(numbers.subarray(row * size, (row + 1) * size), i * size);
+        (ys as Int32Array)[i] = labels[row] ?? 0;
+      }
+    },
+  };
+}
