@@ -19,8 +19,10 @@ import {
 } from "./angle-statistics.ts";
 import { parameterValue } from "./parameter-value.ts";
 import { addResponseGrams } from "./response-gram.ts";
-import { sampleChunks } from "./sample-chunks.ts";
+import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { unitVectors, weightOperand } from "./unit-vectors.ts";
+
+export type { Feeds } from "./sample-chunks.ts";
 
 /** The angles between the units of one layer, in degrees. */
 export interface LayerAngles extends AngleStatistics {
@@ -104,12 +106,12 @@ export async function weightAngles(
  * @throws SorthError when an input is missing or does not fit, or ONNX Runtime refuses the model.
  *
  * @example
- * const x = Tensor.float("x", [256, 1, 28, 28], pixels);
- * const { layers } = await responseAngles(model, { x }, {}, nodeProbe);
+ * const { test } = await loadMnist();
+ * const { layers } = await responseAngles(model, sampleFeeds(model, test, 256), {}, nodeProbe);
  */
 export async function responseAngles(
   model: Model,
-  data: Readonly<Record<string, Tensor>>,
+  data: Feeds,
   options: ResponseAngleOptions,
   probe: Probe,
 ): Promise<AngleReport<LayerResponseAngles>> {

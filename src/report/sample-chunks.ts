@@ -5,6 +5,9 @@ import type { Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 
+/** Data for a model's inputs by name, samples on the first axis. */
+export type Feeds = Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tensor>;
+
 /** Data for a model's inputs, cut into runs that fit its batch. */
 export interface SampleChunks {
   /** Feeds of each run. */
@@ -19,24 +22,20 @@ export interface SampleChunks {
  * Cuts data for a model's inputs along their batch axis, the first one where the file leaves it open. A model that fixes
  * its batch gets runs of just that size, and samples behind the last whole run are left out.
  *
- * @param data - by input name, samples on the first axis
  * @param batch - samples in a run, where the model leaves that open
  * @throws SorthError when an input has no data, or data of another type or shape.
  */
-export function sampleChunks(
-  graph: Graph,
-  data: Readonly<Record<string, Tensor>>,
-  batch: number,
-): SampleChunks {
+export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleChunks {
+  const data: ReadonlyMap<string, Tensor> = feeds instanceof Map ? feeds : new Map(Object.entries(feeds));
   const inputs = fedInputs(graph);
-  const stranger = Object.keys(data).find((name) => !inputs.some((input) => input.name === name));
+  const stranger = [...data.keys()].find((name) => !inputs.some((input) => input.name === name));
   if (stranger !== undefined) {
     const names = inputs.map((input) => input.name).join(", ");
     throw new SorthError(`the model has no input "${stranger}" to feed; it has ${names}`);
   }
-  const feeds = inputs.map((input) => ({ input, tensor: feedOf(input, data) }));
-  const free = feeds.filter(({ input }) => input.declared?.length && typeof input.declared[0] !== "number");
-  const sampled = new Set(free.length > 0 ? free : feeds.filter(({ tensor }) => tensor.dims.length > 0));
+  const fed = inputs.map((input) => ({ input, tensor: feedOf(input, data) }));
+  const free = fed.filter(({ input }) => input.declared?.length && typeof input.declared[0] !== "number");
+  const sampled = new Set(free.length > 0 ? free : fed.filter(({ tensor }) => tensor.dims.length > 0));
   const [first] = sampled;
   const given = first?.tensor.dims[0] ?? 1;
   for (const { input, tensor } of sampled) {
@@ -56,7 +55,7 @@ export function sampleChunks(
     const end = Math.min(start + size, total);
     chunks.push(
       new Map(
-        feeds.map((feed) => [
+        fed.map((feed) => [
           feed.input.name,
           sampled.has(feed) ? rowsOf(feed.tensor, start, end) : feed.tensor,
         ]),
@@ -64,7 +63,7 @@ export function sampleChunks(
     );
   }
   const dims = Object.fromEntries(
-    feeds.flatMap(({ input, tensor }) =>
+    fed.flatMap(({ input, tensor }) =>
       tensor.dims.flatMap((dim, axis) => {
         const known = typeof input.declared?.[axis] === "number";
         return known || (axis === 0 && input.declared) ? [] : [[`${input.name}.${axis}`, dim] as const];
@@ -75,8 +74,8 @@ export function sampleChunks(
 }
 
 /** The data of one input. */
-function feedOf(input: Value, data: Readonly<Record<string, Tensor>>): Tensor {
-  const tensor = data[input.name];
+function feedOf(input: Value, data: ReadonlyMap<string, Tensor>): Tensor {
+  const tensor = data.get(input.name);
   if (!tensor) throw new SorthError(`input "${input.name}" of the model was given no data`);
   const { declared, type } = input;
   const fits =
