@@ -9,7 +9,7 @@ import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { elementCount } from "../../src/onnx/tensor.ts";
 
 /** One way to compute something: writes its operators and returns the outputs to compare and to time. */
-export type Variant = (g: Emit, inputs: readonly Typed[]) => readonly Typed[];
+export type Variant = (g: Emit, ...inputs: Typed[]) => readonly Typed[];
 
 /** Times of one variant, in milliseconds, and its largest difference from the first variant (relative to the maximum). */
 export interface Timing {
@@ -48,7 +48,7 @@ async function session(shapes: readonly Shape[], build: Variant): Promise<Infere
   );
   const g = new Emit(graph, { prefix: "bench/" });
   const inputs = shapes.map((shape, index) => graph.addInput(`input${index}`, "float", shape) as Typed);
-  for (const output of build(g, inputs)) graph.addOutput(output);
+  for (const output of build(g, ...inputs)) graph.addOutput(output);
   return InferenceSession.create(encodeModelProto(graphToProto(graph)), {
     intraOpNumThreads: threads,
     logSeverityLevel: 3,
