@@ -82,11 +82,11 @@ export function removeBlock(graph: Graph, block: Block): void {
   });
   graph.outputs.splice(0, graph.outputs.length, ...outputs);
   const name = mark.loss?.name;
-  const { declared } = loss?.total ?? {};
   graph.removeNodes(nodes);
   if (loss && name !== undefined) {
     graph.rename(loss.original, name);
-    loss.original.declared = declared;
+    loss.original.declared = loss.total.declared;
+    loss.original.type ??= loss.total.type;
   }
   const labels = mark.objective && graph.value(mark.objective.labels);
   if (labels) graph.removeInput(labels);

@@ -7,9 +7,12 @@ import { findSites } from "../analysis/sites.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import type { Value } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { nodeToProto } from "../graph/proto.ts";
+import { encodeNodeProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { layoutOf } from "../onnx/splice.ts";
+import { equalBytes } from "../onnx/wire.ts";
 import { isBlockNode } from "./block.ts";
 import { type BuiltBlock, buildBlock } from "./build-block.ts";
 import { markKey, penaltyOutput } from "./mark.ts";
@@ -40,8 +43,10 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   const layout = layoutOf(model.bytes);
   const { batch } = await inferShapes(graph, probe, options);
   const own = [...graph.nodes];
+  const shapes = resolveInputs(graph, options);
   const block = buildBlock(graph, findSites(graph), options);
-  await checkBlock(graph, block, probe, options, batch);
+  await checkLoads(graph, shapes, block, probe);
+  if (batch !== undefined) await checkFreeBatch(model, block, probe, options, batch);
   return Model.spliced(spliceBlock(layout, own, block), model);
 }
 
@@ -82,38 +87,48 @@ function checkInjectable(model: Model, graph: Graph): void {
   }
 }
 
-/**
- * Lets ONNX Runtime check the block, at the probed batch and, where the batch is free, at twice that.
- * @throws SorthError when the block does not load, or holds a batch size
- */
-async function checkBlock(
+/** Lets ONNX Runtime load the model with its block, at the probed batch. @throws SorthError when it refuses */
+async function checkLoads(
   graph: Graph,
-  { outputs, inputs }: BuiltBlock,
+  shapes: ReadonlyMap<Value, readonly number[]>,
+  { outputs }: BuiltBlock,
   probe: Probe,
-  options: InjectOptions,
-  batch: number | undefined,
 ): Promise<void> {
-  const added = new Set(inputs);
-  const load = async (size: number | undefined, values: readonly Value[]): Promise<void> => {
-    const shapes = resolveInputs(graph, { ...options, ...(size === undefined ? {} : { batch: size }) });
-    for (const input of added) shapes.delete(input);
-    await probe.outputs(probeModel(graph, shapes, { values }));
-  };
   try {
-    await load(batch, outputs);
+    await probe.outputs(probeModel(graph, shapes, { values: outputs }));
   } catch (error) {
     throw new SorthError(`the penalty does not fit the model: ${messageOf(error)}`);
   }
-  if (batch === undefined) return;
-  const before = graph.outputs.filter((output) => !outputs.includes(output));
-  const loads = async (values: readonly Value[]) =>
-    load(2 * batch, values).then(
-      () => true,
-      () => false,
-    );
-  if (!(await loads(outputs)) && (await loads(before))) {
-    throw new SorthError(
-      `a penalty holds the batch size ${batch}, while the model's is free; fix it in the penalty`,
-    );
-  }
 }
+
+/**
+ * Builds the block once more, at another batch: it must be the same.
+ * @throws SorthError when a penalty wrote the batch size into it
+ */
+async function checkFreeBatch(
+  model: Model,
+  block: BuiltBlock,
+  probe: Probe,
+  options: InjectOptions,
+  batch: number,
+): Promise<void> {
+  const graph = graphOf(model);
+  const { onMessage: _, ...silent } = options;
+  try {
+    await inferShapes(graph, probe, { ...silent, batch: 2 * batch });
+  } catch {
+    // The model itself runs at one batch only; so may its block.
+    return;
+  }
+  const other = buildBlock(graph, findSites(graph), silent);
+  const same =
+    other.nodes.length === block.nodes.length &&
+    other.nodes.every((node, i) => equalBytes(encoded(node), encoded(block.nodes[i])));
+  if (same) return;
+  throw new SorthError(
+    `a penalty wrote the batch size ${batch} into its nodes, while that of the model is free; let it use Reshape's codes (reshapeAs)`,
+  );
+}
+
+const encoded = (node: Node | undefined): Uint8Array =>
+  node ? encodeNodeProto(nodeToProto(node)) : new Uint8Array();

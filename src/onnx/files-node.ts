@@ -5,6 +5,7 @@ import { messageOf, SorthError, UsageError } from "../errors.ts";
 import { checkedLocation, checkedRange, type ExternalRange } from "./external.ts";
 import { decodeModel, type Model } from "./model.ts";
 import type { ExternalReader } from "./tensor.ts";
+import { equalBytes } from "./wire.ts";
 import { reasonOf, type WriteOptions, writeFileSafely } from "./write-file.ts";
 
 export { type WriteOptions, writeFileSafely } from "./write-file.ts";
@@ -172,9 +173,13 @@ async function* piecesOf(file: string): AsyncGenerator<Uint8Array> {
 async function sameContent(a: string, b: string): Promise<boolean> {
   if ((await stat(a)).size !== (await stat(b)).size) return false;
   const other = piecesOf(b);
-  for await (const piece of piecesOf(a)) {
-    const { value } = await other.next();
-    if (!value || Buffer.compare(piece, value) !== 0) return false;
+  try {
+    for await (const piece of piecesOf(a)) {
+      const { value } = await other.next();
+      if (!value || !equalBytes(piece, value)) return false;
+    }
+    return true;
+  } finally {
+    await other.return(undefined);
   }
-  return true;
 }

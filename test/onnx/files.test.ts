@@ -1,4 +1,6 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Long from "long";
@@ -69,6 +71,24 @@ describe("readModel", () => {
   it("refuses a folder and a missing file", async () => {
     await expect(readModel(folder)).rejects.toThrow(/it is a folder/);
     await expect(readModel(join(folder, "none.onnx"))).rejects.toThrow(/no such file/);
+  });
+});
+
+describe("models above protobuf's limit", () => {
+  it("are refused with what to do, before anything is written", async () => {
+    const path = join(folder, "large.onnx");
+    const handle = await open(path, "w");
+    await handle.truncate(2 ** 31);
+    await handle.close();
+    await expect(readModel(path)).rejects.toThrow(
+      /has 2147483648 bytes and protobuf allows 2 GB; save it with external/,
+    );
+    const half = new Uint8Array(2 ** 30);
+    const large = Model.spliced([half, half], adder());
+    await expect(writeModel(large, join(folder, "out.onnx"))).rejects.toThrow(
+      /keep its weights as external data/,
+    );
+    expect(await readdir(folder)).toEqual(["large.onnx"]);
   });
 });
 
@@ -167,6 +187,32 @@ describe("writeFileSafely", () => {
     const path = join(folder, "f.bin");
     await expect(writeFileSafely(path, failing())).rejects.toThrow(/cannot write .*no more/);
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it("leaves nothing behind when the process is interrupted", async () => {
+    const module = new URL("../../src/onnx/write-file.ts", import.meta.url).href;
+    const script = join(folder, "write.mts");
+    const target = join(folder, "out");
+    await mkdir(target);
+    await writeFile(
+      script,
+      `import { writeFileSafely } from ${JSON.stringify(module)};
+      async function* endless() {
+        for (;;) {
+          yield new Uint8Array(1000);
+          process.send?.("writing");
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+      }
+      await writeFileSafely(${JSON.stringify(join(target, "f.bin"))}, endless());`,
+    );
+    const child = fork(script, { execArgv: ["--import", "tsx"], stdio: "ignore" });
+    await once(child, "message");
+    expect(await readdir(target)).toEqual([expect.stringMatching(/^\.f\.bin\..*\.tmp$/)]);
+    child.kill("SIGINT");
+    const [, signal] = await once(child, "exit");
+    expect(signal).toBe("SIGINT");
+    expect(await readdir(target)).toEqual([]);
   });
 
   it("refuses a folder and a path in no folder", async () => {

@@ -1,0 +1,432 @@
+import { describe, expect, it } from "vitest";
+import { graphOf } from "../../src/graph/model-graph.ts";
+import { inject } from "../../src/inject/inject.ts";
+import { parseMark } from "../../src/inject/mark.ts";
+import type { InjectOptions } from "../../src/inject/options.ts";
+import { strip } from "../../src/inject/strip.ts";
+import { verify } from "../../src/inject/verify.ts";
+import { Model } from "../../src/onnx/model.ts";
+import { type ExternalReader, Tensor } from "../../src/onnx/tensor.ts";
+import { equalBytes } from "../../src/onnx/wire.ts";
+import { definePenalty } from "../../src/penalties/define.ts";
+import { som } from "../../src/penalties/som.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import { randomFloats } from "../helpers/numbers.ts";
+import { runModel } from "../helpers/run-model.ts";
+import { info, modelOf, network, parameter, samples } from "./models.ts";
+
+const withSom = (model: Model, options: Partial<InjectOptions> = {}): Promise<Model> =>
+  inject(model, { penalties: [som()], ...options }, nodeProbe);
+
+const names = (list: readonly { name?: string | null }[] | null | undefined): string[] =>
+  (list ?? []).map(({ name }) => name ?? "");
+
+/** The sum of all responses times a factor: a penalty whose numbers are easy to check. */
+const mean = definePenalty({
+  name: "mean",
+  summary: "mean response",
+  source: "test",
+  defaults: { factor: 1 },
+  applies: () => true,
+  build: (_site, response, g, { factor }) => ({ value: g.mul(g.reduceMean(response), factor) }),
+  reference: (rows, { factor }) => {
+    const count = rows.length * (rows[0]?.length ?? 0);
+    return {
+      value: (factor * rows.flat().reduce((a, b) => a + b, 0)) / count,
+      gradient: rows.map((row) => row.map(() => factor / count)),
+    };
+  },
+});
+
+describe("inject", () => {
+  it("adds a scalar output and a marked block, and leaves all else", async () => {
+    const model = network();
+    const injected = await withSom(model);
+    const { graph } = injected.proto;
+    expect(names(graph?.output)).toEqual(["y", "sorth_penalty"]);
+    expect(names(graph?.input)).toEqual(["x"]);
+    expect(names(graph?.initializer)).toEqual(["w1", "b1", "w2", "b2"]);
+    const added = graph?.node?.slice(3) ?? [];
+    expect(graph?.node?.slice(0, 3)).toEqual(model.proto.graph?.node);
+    expect(added.length).toBeGreaterThan(20);
+    expect(added.filter(({ name }) => !name?.startsWith("sorth/"))).toEqual([]);
+    const mark = parseMark(injected.proto.metadataProps.find(({ key }) => key === "sorth")?.value ?? "");
+    expect(mark.sites.map(({ name }) => name)).toEqual(["fc1", "fc2"]);
+    expect(mark.penalties).toMatchObject([{ name: "som", weight: 1, options: { lambda1: 100, gamma: 10 } }]);
+    expect(
+      (await verify(model, injected, {}, nodeProbe)).checks.filter(({ status }) => status === "failed"),
+    ).toEqual([]);
+  });
+
+  it("shares the bytes of the original", async () => {
+    const model = network();
+    const injected = await withSom(model);
+    const own = injected.chunks.filter(({ buffer }) => buffer === model.bytes.buffer);
+    expect(own.reduce((size, { length }) => size + length, 0)).toBeGreaterThan(model.size - 8);
+  });
+
+  it.each([
+    { opset: 11, irVersion: 3, initializersAreInputs: true },
+    { opset: 11, irVersion: 6 },
+    { opset: 12, irVersion: 7 },
+    { opset: 13, irVersion: 7 },
+    { opset: 18, irVersion: 8 },
+    { opset: 21, irVersion: 10 },
+    { opset: 26, irVersion: 13 },
+  ])("keeps opset $opset and IR $irVersion", async (options) => {
+    const model = network(options);
+    const injected = await withSom(model, { objective: "cross-entropy" });
+    expect(Number(injected.proto.irVersion)).toBe(options.irVersion);
+    expect(Number(injected.proto.opsetImport[0]?.version)).toBe(options.opset);
+    const report = await verify(model, injected, {}, nodeProbe);
+    expect(report.checks.filter(({ status }) => status === "failed")).toEqual([]);
+    expect(equalBytes(strip(Model.fromBytes(injected.bytes)).bytes, model.bytes)).toBe(true);
+  });
+
+  it.each(["double", "float16"] as const)("takes a %s model", async (type) => {
+    const model = network({ type, loss: "scalar" });
+    const injected = await withSom(model, { loss: "loss" });
+    const report = await verify(model, injected, {}, nodeProbe);
+    expect(report.checks.filter(({ status }) => status === "failed")).toEqual([]);
+    const penalty = graphOf(injected).outputs.find(({ name }) => name === "sorth_penalty");
+    expect(penalty?.type).toBe(type === "double" ? "double" : "float");
+  });
+
+  it("leaves a free batch free, at one and at many", async () => {
+    const injected = await withSom(network());
+    const [one, many] = [await penaltyAt(injected, 2), await penaltyAt(injected, 37)];
+    expect(one).toBeGreaterThan(0);
+    expect(many).toBeGreaterThan(0);
+    expect(many).toBeLessThan(one);
+  });
+
+  it("uses a fixed batch, and warns where it is small", async () => {
+    const messages: string[] = [];
+    await withSom(network({ batch: 3 }), { onMessage: (message) => messages.push(message) });
+    expect(messages).toEqual([
+      "fc1: 3 rows for 8 units: the penalty cannot reach 0",
+      "fc2: 3 rows for 5 units: the penalty cannot reach 0",
+    ]);
+  });
+
+  it("uses only operators that official training differentiates or stops at", async () => {
+    const known = new Set(
+      "Cast Tanh Sqrt MatMul ReduceMean ReduceSum Add Sub Mul Div Neg Reshape Transpose Gemm Where Reciprocal Identity SoftmaxCrossEntropyLoss Exp Log Abs Relu Constant Equal Greater".split(
+        " ",
+      ),
+    );
+    for (const objective of ["cross-entropy", "mse", "l1", "bce"] as const) {
+      const { graph } = (await withSom(network(), { objective, perSite: true })).proto;
+      const block = (graph?.node ?? []).filter(({ name }) => name?.startsWith("sorth/"));
+      expect(block.map(({ opType }) => opType ?? "").filter((op) => !known.has(op))).toEqual([]);
+    }
+  });
+
+  it("stores no constant as large as units × units", async () => {
+    for (const node of graphOf(await withSom(network())).nodes) {
+      if (node.opType === "Constant") expect(node.tensor("value")?.size).toBeLessThanOrEqual(8);
+    }
+  });
+});
+
+const penaltyAt = async (model: Model, batch: number): Promise<number> => {
+  const { sorth_penalty: penalty } = await runModel(model.bytes, { x: samples(batch) });
+  expect(penalty?.dims).toEqual([]);
+  return penalty?.numbers()[0] ?? Number.NaN;
+};
+
+describe("several penalties", () => {
+  it("count relative to the first one's weight, which is w", async () => {
+    const model = network({ loss: "scalar" });
+    const penalties = [
+      { penalty: mean({ factor: 1 }), weight: 0.5 },
+      { penalty: som(), weight: 2, include: /fc1/ },
+    ];
+    const injected = await inject(model, { penalties, loss: "loss", perSite: true }, nodeProbe);
+    const x = samples(16);
+    const plain = await runModel((await withSom(model, { perSite: true })).bytes, { x });
+    const averages = await runModel(
+      (await inject(model, { penalties: [mean()], perSite: true }, nodeProbe)).bytes,
+      { x },
+    );
+    const both = await runModel(injected.bytes, { x });
+    const value = (from: typeof both, name: string) => from[name]?.numbers()[0] ?? Number.NaN;
+    const fc1 = value(averages, "sorth_penalty/fc1") + 4 * value(plain, "sorth_penalty/fc1");
+    expect(value(both, "sorth_penalty/fc1")).toBeCloseTo(fc1, 5);
+    expect(value(both, "sorth_penalty")).toBeCloseTo(fc1 + value(averages, "sorth_penalty/fc2"), 5);
+    expect(value(both, "loss")).toBeCloseTo(value(plain, "loss") + 0.5 * value(both, "sorth_penalty"), 5);
+    const report = await verify(model, injected, { penalties: [mean()] }, nodeProbe);
+    expect(report.checks.filter(({ status }) => status === "failed")).toEqual([]);
+  });
+
+  it("refuse one that holds the batch size", async () => {
+    const baked = definePenalty({
+      ...mean.definition,
+      name: "baked",
+      build: (site, response, g) => ({ value: g.reduceMean(g.reshape(response, [site.units * site.rows])) }),
+    });
+    await expect(inject(network(), { penalties: [baked()] }, nodeProbe)).rejects.toThrow(
+      /wrote the batch size 12 into its nodes/,
+    );
+  });
+});
+
+describe("choice of layers", () => {
+  it("by name", async () => {
+    const injected = await withSom(network(), {
+      penalties: [{ penalty: som(), exclude: /2$/g }],
+      perSite: true,
+    });
+    expect(names(injected.proto.graph?.output)).toEqual(["y", "sorth_penalty", "sorth_penalty/fc1"]);
+  });
+
+  it("says which there are when none is left", async () => {
+    const none = withSom(network(), { penalties: [{ penalty: som(), include: /conv/ }] });
+    await expect(none).rejects.toThrow('--include and --exclude leave no layer; the model has "fc1", "fc2"');
+  });
+
+  it("refuses a model without layers, with the reasons", async () => {
+    const node = [{ opType: "MatMul", name: "product", input: ["x", "w"], output: ["y"] }];
+    const graph = {
+      ...{ name: "one unit", node, initializer: [parameter("w", [6, 1])] },
+      ...{ input: [info("x", "float", ["batch", 6])], output: [info("y", "float", ["batch", 1])] },
+    };
+    await expect(withSom(Model.fromBytes(modelOf(graph)))).rejects.toThrow(
+      /no layer of the model can take a penalty \(product: one unit has no pairs\)/,
+    );
+  });
+});
+
+describe("a model's own loss", () => {
+  it.each(["scalar", "vector"] as const)("gets the penalty under its name (%s)", async (loss) => {
+    const model = network({ loss });
+    const injected = await withSom(model, { penalties: [{ penalty: som(), weight: 0.25 }], loss: "loss" });
+    expect(names(injected.proto.graph?.output)).toEqual(["y", "loss", "sorth_penalty"]);
+    const x = samples(9);
+    const before = await runModel(model.bytes, { x });
+    const after = await runModel(injected.bytes, { x });
+    const penalty = after.sorth_penalty?.numbers()[0] ?? Number.NaN;
+    expect(after.loss?.dims).toEqual(before.loss?.dims);
+    expect(after.loss?.numbers()[0]).toBeCloseTo((before.loss?.numbers()[0] ?? 0) + 0.25 * penalty, 6);
+    expect(equalBytes(strip(Model.fromBytes(injected.bytes)).bytes, model.bytes)).toBe(true);
+  });
+
+  it("stays what other nodes read", async () => {
+    const model = network({ loss: "scalar", lossReader: true });
+    const injected = await withSom(model, { loss: "loss" });
+    const x = samples(9);
+    const before = await runModel(model.bytes, { x });
+    const after = await runModel(injected.bytes, { x });
+    expect(after.twice?.numbers()).toEqual(before.twice?.numbers());
+    expect(after.loss?.numbers()).not.toEqual(before.loss?.numbers());
+    expect((await verify(model, injected, {}, nodeProbe)).passed).toBe(true);
+    expect(equalBytes(strip(Model.fromBytes(injected.bytes)).bytes, model.bytes)).toBe(true);
+  });
+
+  it.each([
+    ["nothing", /has no output "nothing" to use as its loss; it has "y", "loss"/],
+    ["y", /no loss: it is float \[12, 5\], not one float/],
+  ])("is refused if it is %s", async (loss, reason) => {
+    await expect(withSom(network({ loss: "scalar" }), { loss })).rejects.toThrow(reason);
+  });
+
+  it("is refused inside a body", async () => {
+    const body = {
+      name: "body",
+      node: [{ opType: "Identity", input: ["loss"], output: ["inner"] }],
+      output: [info("inner", "float", [])],
+    };
+    const proto = network({ loss: "scalar" }).proto;
+    proto.graph?.input?.push(info("condition", "bool", []));
+    proto.graph?.output?.push(info("chosen", "float", []));
+    proto.graph?.node?.push({
+      opType: "If",
+      name: "choice",
+      input: ["condition"],
+      output: ["chosen"],
+      attribute: ["then_branch", "else_branch"].map((name) => ({ name, type: 5, g: body })),
+    });
+    await expect(withSom(Model.fromProto(proto), { loss: "loss" })).rejects.toThrow(
+      /the loss "loss" is read inside a body of node "choice"/,
+    );
+  });
+});
+
+describe("an objective", () => {
+  const x = samples(3);
+
+  it.each([11, 17])("cross-entropy at opset %i", async (opset) => {
+    const injected = await withSom(network({ opset }), { objective: "cross-entropy" });
+    const { graph } = injected.proto;
+    expect(names(graph?.input)).toEqual(["x", "labels"]);
+    expect(names(graph?.output)).toEqual(["y", "sorth_penalty", "loss"]);
+    expect(graph?.input?.[1]?.type?.tensorType?.shape?.dim?.[0]?.dimParam).toBe("batch");
+    const classes = [4, 0, 2];
+    const labels = graphOf(injected).valueNamed("labels");
+    expect(labels.type).toBe("int64");
+    const {
+      y,
+      loss,
+      sorth_penalty: penalty,
+    } = await runModel(injected.bytes, { x, labels: Tensor.int64("labels", [3], classes) });
+    const scores = y?.numbers() ?? [];
+    const expected =
+      classes.reduce((sum, label, row) => {
+        const own = scores.slice(5 * row, 5 * row + 5);
+        return sum + Math.log(own.reduce((total, s) => total + Math.exp(s), 0)) - (own[label] ?? 0);
+      }, 0) / 3;
+    expect(loss?.numbers()[0]).toBeCloseTo(expected + (penalty?.numbers()[0] ?? 0), 5);
+  });
+
+  it("declares log_prob, which official training asks for", async () => {
+    const { graph } = (await withSom(network(), { objective: "cross-entropy" })).proto;
+    const node = graph?.node?.find(({ opType }) => opType === "SoftmaxCrossEntropyLoss");
+    expect(node?.output).toHaveLength(2);
+  });
+
+  it.each([
+    ["mse", (p: number, y: number) => (p - y) ** 2],
+    ["l1", (p: number, y: number) => Math.abs(p - y)],
+    ["bce", (p: number, y: number) => Math.log(1 + Math.exp(p)) - y * p],
+  ] as const)("%s", async (objective, formula) => {
+    const injected = await withSom(network(), { objective, penalties: [{ penalty: som(), weight: 0 }] });
+    const target = Array.from({ length: 15 }, (_, i) => (i % 4) / 4);
+    const labels = Tensor.float("labels", [3, 5], target);
+    const { y, loss } = await runModel(injected.bytes, { x, labels });
+    const errors = (y?.numbers() ?? []).map((p, i) => formula(p, target[i] ?? 0));
+    expect(loss?.numbers()[0]).toBeCloseTo(errors.reduce((a, b) => a + b, 0) / 15, 5);
+  });
+
+  it.each([
+    ["Softmax", "cross-entropy"],
+    ["Sigmoid", "bce"],
+  ] as const)("warns of a %s before it", async (end, objective) => {
+    const messages: string[] = [];
+    await withSom(network({ end }), { objective, onMessage: (message) => messages.push(message) });
+    expect(messages.join()).toContain(`"y" comes out of a ${end}, which ${objective} does itself`);
+  });
+
+  it("refuses what does not fit", async () => {
+    const both = withSom(network({ loss: "scalar" }), { objective: "mse", loss: "loss" });
+    await expect(both).rejects.toMatchObject({ exitCode: 2, message: expect.stringContaining("not both") });
+    const missing = withSom(network(), { objective: "mse", output: "z" });
+    await expect(missing).rejects.toThrow('the model has no output "z"; it has "y"');
+  });
+});
+
+describe("inject refuses", () => {
+  it.each([
+    ["opset 10", network({ opset: 10 }), /has opset 10; supported are opsets 11 to 26/],
+    ["opset 27", network({ opset: 27 }), /has opset 27/],
+    ["IR 14", network({ irVersion: 14 }), /IR version 14; ONNX Runtime loads up to 13/],
+  ])("%s", async (_, model, reason) => {
+    await expect(withSom(model)).rejects.toThrow(reason);
+  });
+
+  it("a second time, with or without the mark", async () => {
+    const injected = await withSom(network());
+    await expect(withSom(injected)).rejects.toThrow(/injected already; strip it first/);
+    const { proto } = Model.fromBytes(injected.bytes);
+    proto.metadataProps = [];
+    await expect(withSom(Model.fromProto(proto))).rejects.toThrow(/injected already; strip it first/);
+  });
+
+  it("graphs of official training tools", async () => {
+    const { proto } = Model.fromBytes(network().bytes);
+    proto.graph?.node?.push({
+      opType: "ReluGrad",
+      domain: "com.microsoft",
+      name: "g",
+      input: ["y", "y"],
+      output: ["dy"],
+    });
+    proto.opsetImport.push({ domain: "com.microsoft", version: proto.opsetImport[0]?.version ?? null });
+    await expect(withSom(Model.fromProto(proto))).rejects.toThrow(
+      /ONNX Runtime's training tools \(node "g" is a ReluGrad\); inject into the forward model/,
+    );
+  });
+
+  it("penalties that make no sense", async () => {
+    const wrong = (penalties: InjectOptions["penalties"]) => inject(network(), { penalties }, nodeProbe);
+    await expect(wrong([])).rejects.toThrow(/no penalty was given/);
+    await expect(wrong([som(), som()])).rejects.toThrow(/som was given twice/);
+    await expect(wrong([{ penalty: som(), weight: -1 }])).rejects.toThrow(/at least 0, not -1/);
+  });
+});
+
+describe("names", () => {
+  it("that are taken get the prefix", async () => {
+    const { proto } = Model.fromBytes(network().bytes);
+    proto.graph?.node?.push({ opType: "Identity", input: ["y"], output: ["labels"] });
+    proto.graph?.output?.push(info("labels", "float", ["batch", 5]));
+    const model = Model.fromProto(proto);
+    const injected = await withSom(model, { objective: "cross-entropy" });
+    expect(names(injected.proto.graph?.input)).toEqual(["x", "sorth/labels"]);
+    expect(equalBytes(strip(Model.fromBytes(injected.bytes)).bytes, model.bytes)).toBe(true);
+  });
+
+  it("that are not UTF-8 stay, and a layer whose output has one is left out", async () => {
+    const text = new TextDecoder("latin1").decode(network({ loss: "scalar" }).bytes);
+    // "squares" becomes a name of 7 bytes that is no UTF-8, read and computed by nodes that are replaced.
+    const strange = text.replaceAll("squares", "squar\u00ff\u00fe").replace(/fc1/g, "f\u00ff1");
+    const bytes = Uint8Array.from(strange, (character) => character.charCodeAt(0));
+    const injected = await withSom(Model.fromBytes(bytes), { loss: "loss" });
+    expect(equalBytes(strip(Model.fromBytes(injected.bytes)).bytes, bytes)).toBe(true);
+    const after = await runModel(injected.bytes, { x: samples(4) });
+    const before = await runModel(bytes, { x: samples(4) });
+    expect(after.y?.numbers()).toEqual(before.y?.numbers());
+
+    const unreadable = Uint8Array.from(renameValue(text, "h", "\u00ff"), (character) =>
+      character.charCodeAt(0),
+    );
+    const messages: string[] = [];
+    const partial = await withSom(Model.fromBytes(unreadable), {
+      onMessage: (message) => messages.push(message),
+    });
+    expect(messages).toEqual(["fc1: no penalty: the name of its output is not valid UTF-8"]);
+    expect(equalBytes(strip(Model.fromBytes(partial.bytes)).bytes, unreadable)).toBe(true);
+  });
+});
+
+/** A model's bytes, as latin1 text, in which the value of that one-letter name has another. */
+const renameValue = (text: string, from: string, to: string): string =>
+  text.replaceAll(`\u0001${from}`, `\u0001${to}`);
+
+describe("external data", () => {
+  it("is neither read nor copied, where it is large", async () => {
+    const model = networkWithExternal();
+    const injected = await withSom(model);
+    expect([...injected.externalLocations]).toEqual(["weights.bin"]);
+    expect(injected.size).toBeLessThan(40_000);
+    expect(equalBytes(strip(injected).bytes, model.bytes)).toBe(true);
+  });
+
+  it("is read by verify", async () => {
+    const values = randomFloats("external", 64 * 32, -0.2, 0.2);
+    const model = networkWithExternal(() => new Uint8Array(values.buffer));
+    const report = await verify(model, await withSom(model), {}, nodeProbe);
+    expect(report.checks.filter(({ status }) => status === "failed")).toEqual([]);
+    expect(report.checks.map(({ name }) => name)).toContain("gradient of product");
+  });
+});
+
+/** x: [batch, 64] → MatMul with [64, 32] floats in weights.bin, which by default does not exist. */
+function networkWithExternal(external?: ExternalReader): Model {
+  const read: ExternalReader =
+    external ??
+    (() => {
+      throw new Error("the external file was read");
+    });
+  const weight = parameter("w", [64, 32]);
+  weight.rawData = new Uint8Array();
+  weight.dataLocation = 1;
+  weight.externalData = [{ key: "location", value: "weights.bin" }];
+  const bytes = modelOf({
+    name: "external",
+    node: [{ opType: "MatMul", name: "product", input: ["x", "w"], output: ["y"] }],
+    input: [info("x", "float", ["batch", 64])],
+    output: [info("y", "float", ["batch", 32])],
+    initializer: [weight],
+  });
+  return Model.fromBytes(bytes, { external: read });
+}
