@@ -1,0 +1,125 @@
+import type { EpochEvent, StepEvent, TrainingEvent } from "../runtime/events.ts";
+
+/** Where progress is written. */
+export interface ProgressStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  /** Width of the terminal in characters. */
+  readonly columns?: number;
+}
+
+const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+/** Four significant digits; a dash for what is not finite. */
+const short = (value: number): string => (Number.isFinite(value) ? `${+value.toPrecision(4)}` : "–");
+
+/** `1:05`, `2:03:00`. */
+export function clockText(seconds: number): string {
+  const whole = Math.max(Math.round(seconds), 0);
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const shown = parts[0] === 0 ? parts.slice(1) : parts;
+  return shown.map((part, i) => (i === 0 ? `${part}` : `${part}`.padStart(2, "0"))).join(":");
+}
+
+/**
+ * The state of a run in one line of at most `width` characters; what fits no more is left out, the last first.
+ * @param secondsLeft - until the run ends, where that can be told
+ *
+ * @example
+ * // epoch 1  step 320/1,874  loss 0.2134  penalty 12.3 %  4,210 samples/s  ETA 0:32
+ */
+export function stepText(event: StepEvent, secondsLeft: number | undefined, width: number): string {
+  const parts = [
+    `epoch ${event.epoch}`,
+    `step ${number.format(event.step)}/${number.format(event.totalSteps)}`,
+    `loss ${short(event.loss)}`,
+    ...(event.penaltyShare === 0 ? [] : [`penalty ${percent(event.penaltyShare)}`]),
+    `${number.format(event.samplesPerSecond)} samples/s`,
+    ...(secondsLeft === undefined ? [] : [`ETA ${clockText(secondsLeft)}`]),
+  ];
+  let text = "";
+  for (const part of parts) {
+    const longer = text === "" ? part : `${text}  ${part}`;
+    if (longer.length > width) break;
+    text = longer;
+  }
+  return text === "" ? (parts[0] ?? "").slice(0, Math.max(width, 0)) : text;
+}
+
+/** An epoch's figures in one line: `epoch 2  loss 0.0421  validation loss 0.0512  accuracy 98.6 %  0:31`. */
+export function epochText(event: EpochEvent): string {
+  const accuracy = event.validation?.accuracy ?? event.accuracy;
+  return [
+    `epoch ${event.epoch}`,
+    `loss ${short(event.loss)}`,
+    ...(event.penalty === 0 ? [] : [`penalty ${short(event.penalty)}`]),
+    ...(event.validation ? [`validation loss ${short(event.validation.loss)}`] : []),
+    ...(accuracy === undefined ? [] : [`accuracy ${(100 * accuracy).toFixed(2)} %`]),
+    `${number.format(event.samplesPerSecond)} samples/s`,
+    clockText(event.seconds),
+  ].join("  ");
+}
+
+/** Options of a {@link ProgressLine}. */
+export interface ProgressOptions {
+  /** Milliseconds between two updates of the line (default 100). */
+  readonly interval?: number;
+  /** The time in milliseconds; for tests. */
+  readonly now?: () => number;
+}
+
+/**
+ * Shows a run on a stream: on a terminal one line that is rewritten, and one line that stays for each epoch; elsewhere
+ * only the latter. Without a stream nothing is shown.
+ *
+ * @example
+ * const progress = new ProgressLine(process.stderr);
+ * for await (const event of trainer.fit(train, { epochs: 2 })) progress.show(event);
+ * progress.clear();
+ */
+export class ProgressLine {
+  readonly #stream: ProgressStream | undefined;
+  readonly #interval: number;
+  readonly #now: () => number;
+  #lastShown = Number.NEGATIVE_INFINITY;
+  #firstStep: number | undefined;
+  #open = false;
+
+  constructor(stream: ProgressStream | undefined, options: ProgressOptions = {}) {
+    this.#stream = stream;
+    this.#interval = options.interval ?? 100;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** Shows an event of {@link Trainer.fit}. */
+  show(event: TrainingEvent): void {
+    if (event.event === "step") this.#step(event);
+    else if (event.event === "epoch") {
+      this.clear();
+      this.#stream?.write(`${epochText(event)}\n`);
+    }
+  }
+
+  /** Takes the line that is being rewritten off the terminal: before anything else is written there, and at the end. */
+  clear(): void {
+    if (this.#open) this.#stream?.write("\r\x1b[K");
+    this.#open = false;
+    this.#lastShown = Number.NEGATIVE_INFINITY;
+  }
+
+  #step(event: StepEvent): void {
+    // A resumed run does not start at step 1: only the steps seen here took the time.
+    this.#firstStep ??= event.step;
+    const stream = this.#stream;
+    const now = this.#now();
+    if (!stream?.isTTY || now - this.#lastShown < this.#interval) return;
+    const done = event.step - this.#firstStep + 1;
+    const secondsLeft = ((event.totalSteps - event.step) * event.seconds) / done;
+    // A line as wide as the terminal would wrap on some.
+    const text = stepText(event, secondsLeft, (stream.columns || 80) - 1);
+    stream.write(`\r${text}\x1b[K`);
+    this.#lastShown = now;
+    this.#open = true;
+  }
+}
