@@ -12,6 +12,7 @@ import {
   responseAngles as responseAnglesWith,
   weightAngles as weightAnglesWith,
 } from "./report/angles.ts";
+import { type Inspection, type InspectOptions, inspect as inspectWith } from "./report/inspect.ts";
 import { nodeRuntime } from "./runtime/node.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -52,11 +53,17 @@ export type {
   LayerWeightAngles,
   ResponseAngleOptions,
 } from "./report/angles.ts";
+export type { Inspection, InspectOptions } from "./report/inspect.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { FitOptions } from "./runtime/trainer.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
 export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
 export type { Step, StepOptions, StepPorts } from "./training/step.ts";
+
+/** {@link inspectWith} on onnxruntime-node. */
+export function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {
+  return inspectWith(model, options, nodeRuntime.probe);
+}
 
 /** {@link injectWith} on onnxruntime-node. */
 export function inject(model: Model, options: InjectOptions): Promise<Model> {

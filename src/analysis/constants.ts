@@ -10,7 +10,14 @@ import { constantOf } from "./probe-model.ts";
 const largest = 65_536;
 
 /** Operators whose result differs from run to run. */
-const random = new Set(["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"]);
+const random = new Set([
+  "RandomNormal",
+  "RandomNormalLike",
+  "RandomUniform",
+  "RandomUniformLike",
+  "Bernoulli",
+  "Multinomial",
+]);
 
 /** Options of {@link foldConstants}. */
 export interface FoldOptions {
@@ -30,19 +37,25 @@ export interface FoldOptions {
 export async function foldConstants(graph: Graph, probe: Probe, options: FoldOptions = {}): Promise<void> {
   foldKnown(graph);
   const keep = options.keep ?? new Set();
-  const constant = (value: Value | null) => value === null || (value.initializer !== undefined && !keep.has(value.name));
+  const constant = (value: Value | null) =>
+    value === null || (value.initializer !== undefined && !keep.has(value.name));
   const foldable = new Set<Node>();
   for (const node of graph.sorted()) {
     const plain = node.captures.length === 0 && !random.has(node.opType) && !hasBody(node);
-    const inputs = node.inputs.every((input) => constant(input) || (input?.producer && foldable.has(input.producer)));
-    const small = node.outputs.every((output) => !output || (output.shape && elementCount(output.shape) <= largest));
+    const inputs = node.inputs.every(
+      (input) => constant(input) || (input?.producer && foldable.has(input.producer)),
+    );
+    const small = node.outputs.every(
+      (output) => !output || (output.shape && elementCount(output.shape) <= largest),
+    );
     if (plain && inputs && small) foldable.add(node);
   }
   const results = [...foldable].flatMap((node) =>
     node.outputs.filter(
       (output): output is Value =>
         output !== null &&
-        (graph.outputs.includes(output) || [...output.uses].some(({ node: reader }) => !foldable.has(reader))),
+        (graph.outputs.includes(output) ||
+          [...output.uses].some(({ node: reader }) => !foldable.has(reader))),
     ),
   );
   if (results.length > 0) {
@@ -55,7 +68,8 @@ export async function foldConstants(graph: Graph, probe: Probe, options: FoldOpt
   graph.prune();
 }
 
-const hasBody = (node: Node) => [...node.attributes.values()].some(({ kind }) => kind === "graph" || kind === "other");
+const hasBody = (node: Node) =>
+  [...node.attributes.values()].some(({ kind }) => kind === "graph" || kind === "other");
 
 /** What needs no computation: Constant nodes, and shapes that are known. */
 function foldKnown(graph: Graph): void {
@@ -70,7 +84,10 @@ function foldKnown(graph: Graph): void {
     const shape = node.inputs[0]?.shape;
     if (!shape) continue;
     if (node.opType === "Shape") {
-      const dims = shape.slice(node.int("start", 0), node.attributes.has("end") ? node.int("end", 0) : undefined);
+      const dims = shape.slice(
+        node.int("start", 0),
+        node.attributes.has("end") ? node.int("end", 0) : undefined,
+      );
       becomeInitializer(graph, output, Tensor.int64(output.name, [dims.length], dims));
     } else if (node.opType === "Size") {
       becomeInitializer(graph, output, Tensor.int64(output.name, [], [elementCount(shape)]));
@@ -93,7 +110,8 @@ function cutOut(graph: Graph, nodes: ReadonlySet<Node>, results: readonly Value[
   const copy = new Graph("constants", graph.opsets);
   for (const node of nodes) {
     for (const input of node.inputs) {
-      if (input?.initializer && !copy.value(input.name)) copy.addInitializer(input.initializer.named(input.name));
+      if (input?.initializer && !copy.value(input.name))
+        copy.addInitializer(input.initializer.named(input.name));
     }
   }
   for (const node of nodes) {

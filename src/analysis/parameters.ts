@@ -50,7 +50,8 @@ const passing = new Set(["Identity", "Transpose", "Reshape", "Cast", "Unsqueeze"
 const arithmetic = new Set(["Add", "Sub", "Mul", "Div"]);
 
 /** Names that exporters give to trained operands of plain arithmetic. */
-const trainedName = /(^|[._/:])(weight|bias|gamma|beta|kernel|scale|embeddings?|layer_?scale\w*|cls_token|pos_embed\w*)(:\d+)?$/i;
+const trainedName =
+  /(^|[._/:])(weight|bias|gamma|beta|kernel|scale|embeddings?|layer_?scale\w*|cls_token|pos_embed\w*)(:\d+)?$/i;
 
 /**
  * Which float initializers a model is trained by (DESIGN §5.9): by the role in which operators read them; operands of
@@ -82,14 +83,21 @@ function roleOf(value: Value): { role: Role | undefined; reason: string } {
     const where = `${node.op} "${node.label}"`;
     if (role) return { role, reason: `${role} of ${where}` };
     if (role === null) {
-      reason = node.opType === "BatchNormalization" && index > 2 ? `running statistic of ${where}` : `data of ${where}`;
+      reason =
+        node.opType === "BatchNormalization" && index > 2
+          ? `running statistic of ${where}`
+          : `data of ${where}`;
     } else if (arithmetic.has(node.opType) && node.domain === "") {
       const rank = value.initializer?.dims.length ?? 0;
       if (rank === 1 && node.opType === "Add" && followsWeight(node, index)) {
         return { role: "bias", reason: `bias added by ${where}` };
       }
-      if (rank > 0 && trainedName.test(value.name)) return { role: "operand", reason: `operand of ${where}, by its name` };
-      reason = rank === 0 ? `scalar operand of ${where}` : `constant operand of ${where}: its name is no parameter's`;
+      if (rank > 0 && trainedName.test(value.name))
+        return { role: "operand", reason: `operand of ${where}, by its name` };
+      reason =
+        rank === 0
+          ? `scalar operand of ${where}`
+          : `constant operand of ${where}: its name is no parameter's`;
     } else if (index < 0) {
       reason = `read inside a body of ${where}`;
     } else {
@@ -115,7 +123,8 @@ function followsWeight(add: Node, index: number): boolean {
     product?.op === "MatMul" &&
     product.inputs.some((input) => {
       let source = input;
-      while (source?.producer && passing.has(source.producer.opType)) source = source.producer.inputs[0] ?? null;
+      while (source?.producer && passing.has(source.producer.opType))
+        source = source.producer.inputs[0] ?? null;
       return source?.initializer !== undefined;
     })
   );

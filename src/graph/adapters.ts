@@ -106,7 +106,11 @@ const changes: Readonly<Record<string, readonly Change[]>> = {
         attributeToInput(graph, node, "pads", 1);
         const value = node.float("value", 0);
         node.attributes.delete("value");
-        graph.appendInput(node, 2, constant(graph, Tensor.float(graph.freshName(`${node.label}/value`), [], [value])));
+        graph.appendInput(
+          node,
+          2,
+          constant(graph, Tensor.float(graph.freshName(`${node.label}/value`), [], [value])),
+        );
         return undefined;
       },
     },
@@ -141,7 +145,9 @@ const changes: Readonly<Record<string, readonly Change[]>> = {
       },
     },
   ],
-  Gemm: [{ since: 7, adapt: () => "its form before opset 7 broadcasts otherwise; export with opset 11 or above" }],
+  Gemm: [
+    { since: 7, adapt: () => "its form before opset 7 broadcasts otherwise; export with opset 11 or above" },
+  ],
   Upsample: [{ since: 10, adapt: () => "it was replaced by Resize; export with opset 11 or above" }],
   Resize: [
     {
@@ -163,7 +169,9 @@ export function raiseOpset(graph: Graph, target: number): void {
   const from = graph.opset;
   if (from >= target || graph.nodes.every(({ domain }) => domain !== "")) return;
   if (from < oldest) {
-    throw new SorthError(`the model is written in opset ${from}; export it with opset 11 or above to differentiate it`);
+    throw new SorthError(
+      `the model is written in opset ${from}; export it with opset 11 or above to differentiate it`,
+    );
   }
   for (const node of [...graph.nodes]) {
     if (node.domain !== "") continue;
@@ -175,10 +183,11 @@ export function raiseOpset(graph: Graph, target: number): void {
     for (const { since, adapt } of changes[node.opType] ?? []) {
       const problem = from < since ? adapt(graph, node, from) : undefined;
       if (problem) {
-        throw new SorthError(`cannot raise ${node.op} node "${node.label}" from opset ${from} to ${target}: ${problem}`);
+        throw new SorthError(
+          `cannot raise ${node.op} node "${node.label}" from opset ${from} to ${target}: ${problem}`,
+        );
       }
     }
   }
   graph.opsets.set("", target);
 }
-

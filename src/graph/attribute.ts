@@ -1,7 +1,7 @@
 import Long from "long";
+import { onnx } from "../onnx/schema.js";
 import type { ExternalReader } from "../onnx/tensor.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import { onnx } from "../onnx/schema.js";
 
 const kinds = onnx.AttributeProto.AttributeType;
 const decoder = new TextDecoder();
@@ -49,7 +49,10 @@ function kindOf(proto: onnx.AttributeProto.$Properties): onnx.AttributeProto.Att
 }
 
 /** Reads an attribute message. */
-export function attributeFromProto(proto: onnx.AttributeProto.$Properties, external?: ExternalReader): Attribute {
+export function attributeFromProto(
+  proto: onnx.AttributeProto.$Properties,
+  external?: ExternalReader,
+): Attribute {
   if (proto.refAttrName) return { kind: "other", value: proto };
   switch (kindOf(proto)) {
     case kinds.FLOAT:
@@ -87,7 +90,11 @@ export function attributeToProto(name: string, attribute: Attribute): onnx.Attri
     case "floats":
       return new onnx.AttributeProto({ name, type: kinds.FLOATS, floats: [...attribute.value] });
     case "ints":
-      return new onnx.AttributeProto({ name, type: kinds.INTS, ints: attribute.value.map((v) => Long.fromNumber(v)) });
+      return new onnx.AttributeProto({
+        name,
+        type: kinds.INTS,
+        ints: attribute.value.map((v) => Long.fromNumber(v)),
+      });
     case "strings":
       return new onnx.AttributeProto({
         name,

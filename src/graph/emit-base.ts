@@ -51,7 +51,12 @@ export class EmitBase {
     opType: string,
     inputs: readonly (Value | null)[],
     shape: Shape,
-    extra: { type?: DataTypeName; attributes?: Record<string, Attribute>; domain?: string; name?: string } = {},
+    extra: {
+      type?: DataTypeName;
+      attributes?: Record<string, Attribute>;
+      domain?: string;
+      name?: string;
+    } = {},
   ): Typed {
     const type = extra.type ?? inputs[0]?.type;
     if (!type) throw new SorthError(`the type of the first input of ${opType} is not known`);

@@ -104,7 +104,12 @@ export class Emit extends EmitBase {
     const { shape } = typed(x);
     const order = perm ?? allAxes(shape.length).reverse();
     if (order.every((axis, index) => axis === index)) return x as Typed;
-    return this.op("Transpose", [x], order.map((axis) => dimAt(shape, axis)), { attributes: { perm: ints(order) } });
+    return this.op(
+      "Transpose",
+      [x],
+      order.map((axis) => dimAt(shape, axis)),
+      { attributes: { perm: ints(order) } },
+    );
   }
 
   /** The last two axes exchanged. */
@@ -152,12 +157,11 @@ export class Emit extends EmitBase {
   }
 
   /** A part of each named axis: from `start` (counted from the front) in `length` steps of `step` (1; may be negative). */
-  slice(
-    x: Value,
-    parts: readonly { axis: number; start: number; length: number; step?: number }[],
-  ): Typed {
+  slice(x: Value, parts: readonly { axis: number; start: number; length: number; step?: number }[]): Typed {
     const shape = [...typed(x).shape];
-    const whole = parts.every(({ axis, start, length, step }) => start === 0 && length === shape[axis] && (step ?? 1) === 1);
+    const whole = parts.every(
+      ({ axis, start, length, step }) => start === 0 && length === shape[axis] && (step ?? 1) === 1,
+    );
     if (whole) return x as Typed;
     const ends = parts.map(({ axis, start, length, step = 1 }) => {
       shape[axis] = length;
@@ -189,9 +193,14 @@ export class Emit extends EmitBase {
   gather(x: Value, indices: Value, axis = 0): Typed {
     const { shape } = typed(x);
     const at = normalizeAxis(axis, shape.length);
-    return this.op("Gather", [x, indices], [...shape.slice(0, at), ...typed(indices).shape, ...shape.slice(at + 1)], {
-      attributes: { axis: int(at) },
-    });
+    return this.op(
+      "Gather",
+      [x, indices],
+      [...shape.slice(0, at), ...typed(indices).shape, ...shape.slice(at + 1)],
+      {
+        attributes: { axis: int(at) },
+      },
+    );
   }
 
   /** `data` with `updates` added at `indices` (int64, […, r]: positions along the first r axes; repeats add up). */
@@ -204,15 +213,22 @@ export class Emit extends EmitBase {
   /** The elements or slices of `data` at `indices` (int64, […, r]). */
   gatherND(data: Value, indices: Value): Typed {
     const { shape } = typed(indices);
-    return this.op("GatherND", [data, indices], [...shape.slice(0, -1), ...typed(data).shape.slice(dimAt(shape, -1))]);
+    return this.op(
+      "GatherND",
+      [data, indices],
+      [...shape.slice(0, -1), ...typed(data).shape.slice(dimAt(shape, -1))],
+    );
   }
 
   // Reductions. Without axes, over all of them. Axes of length 1 that are kept cost nothing.
-  reduceSum = (x: Value, axes?: readonly number[], keepdims = false): Typed => this.#reduce("ReduceSum", x, axes, keepdims);
+  reduceSum = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
+    this.#reduce("ReduceSum", x, axes, keepdims);
   reduceMean = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceMean", x, axes, keepdims);
-  reduceMax = (x: Value, axes?: readonly number[], keepdims = false): Typed => this.#reduce("ReduceMax", x, axes, keepdims);
-  reduceMin = (x: Value, axes?: readonly number[], keepdims = false): Typed => this.#reduce("ReduceMin", x, axes, keepdims);
+  reduceMax = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
+    this.#reduce("ReduceMax", x, axes, keepdims);
+  reduceMin = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
+    this.#reduce("ReduceMin", x, axes, keepdims);
 
   /** Sums a gradient over the axes along which `shape` was broadcast, so that it fits `shape` again. */
   sumTo(x: Value, shape: Shape): Typed {
@@ -244,7 +260,13 @@ export class Emit extends EmitBase {
     const spatial = input.slice(2).map((dim, i) => {
       const [stride, dilation] = [options.strides[i] ?? 1, options.dilations[i] ?? 1];
       const padding = (options.pads[i] ?? 0) + (options.pads[i + input.length - 2] ?? 0);
-      return stride * (dim - 1) + (options.outputPadding[i] ?? 0) + dilation * (dimAt(kernel, i + 2) - 1) + 1 - padding;
+      return (
+        stride * (dim - 1) +
+        (options.outputPadding[i] ?? 0) +
+        dilation * (dimAt(kernel, i + 2) - 1) +
+        1 -
+        padding
+      );
     });
     return this.op("ConvTranspose", [x, w], [dimAt(input, 0), dimAt(kernel, 1) * options.group, ...spatial], {
       attributes: { ...convAttributes(kernel, options), output_padding: ints(options.outputPadding) },
@@ -260,7 +282,11 @@ export class Emit extends EmitBase {
 
   /** 0, 1, … n−1 as int32, of shape [n]. */
   iota(n: number): Typed {
-    return this.constant("int32", [n], Int32Array.from({ length: n }, (_, i) => i));
+    return this.constant(
+      "int32",
+      [n],
+      Int32Array.from({ length: n }, (_, i) => i),
+    );
   }
 
   /** 1 off the diagonal and 0 on it, [n, n], made from two iotas: never stored as an n×n constant. */
@@ -271,8 +297,16 @@ export class Emit extends EmitBase {
   /** The n×n identity, made from two iotas. */
   identityMatrix(n: number, type: DataTypeName = "float"): Typed {
     return this.once(`identity ${n} ${type}`, () => {
-      const row = this.constant("int32", [1, n], Int32Array.from({ length: n }, (_, i) => i));
-      const column = this.constant("int32", [n, 1], Int32Array.from({ length: n }, (_, i) => i));
+      const row = this.constant(
+        "int32",
+        [1, n],
+        Int32Array.from({ length: n }, (_, i) => i),
+      );
+      const column = this.constant(
+        "int32",
+        [n, 1],
+        Int32Array.from({ length: n }, (_, i) => i),
+      );
       return this.cast(this.equal(column, row), type);
     });
   }

@@ -7,12 +7,14 @@ export type Shape = readonly number[];
 export const shapeText = (shape: Shape | undefined): string => (shape ? `[${shape.join(", ")}]` : "[?]");
 
 /** Whether two shapes are the same. */
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((dim, i) => dim === b[i]);
+export const sameShape = (a: Shape, b: Shape): boolean =>
+  a.length === b.length && a.every((dim, i) => dim === b[i]);
 
 /** A non-negative axis from one that may count from the end. */
 export function normalizeAxis(axis: number, rank: number): number {
   const normalized = axis < 0 ? axis + rank : axis;
-  if (normalized < 0 || normalized >= Math.max(rank, 1)) throw new SorthError(`axis ${axis} is outside rank ${rank}`);
+  if (normalized < 0 || normalized >= Math.max(rank, 1))
+    throw new SorthError(`axis ${axis} is outside rank ${rank}`);
   return normalized;
 }
 
@@ -56,7 +58,11 @@ export function matMulShape(a: Shape, b: Shape): Shape {
     throw new SorthError(`MatMul of ${shapeText(a)} and ${shapeText(b)}: inner dimensions differ`);
   }
   const batch = broadcastShapes(left.slice(0, -2), right.slice(0, -2));
-  return [...batch, ...(a.length === 1 ? [] : [dimAt(left, -2)]), ...(b.length === 1 ? [] : [dimAt(right, -1)])];
+  return [
+    ...batch,
+    ...(a.length === 1 ? [] : [dimAt(left, -2)]),
+    ...(b.length === 1 ? [] : [dimAt(right, -1)]),
+  ];
 }
 
 /** Axes 0 … rank−1. */

@@ -12,6 +12,9 @@ import { trainingNode } from "../inject/training-artifact.ts";
 import type { Model } from "../onnx/model.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
 
+/** Options of {@link inspect}. */
+export interface InspectOptions extends DimensionOptions, ParameterOptions, ShareOptions {}
+
 /** A tensor of a model's interface. */
 export interface InspectedValue {
   readonly name: string;
@@ -73,11 +76,7 @@ export interface Inspection {
  * const { sites } = await inspect(model);
  * sites.map(({ name, units }) => `${name}: ${units} units`);
  */
-export async function inspect(
-  model: Model,
-  options: DimensionOptions & ParameterOptions & ShareOptions,
-  probe: Probe,
-): Promise<Inspection> {
+export async function inspect(model: Model, options: InspectOptions, probe: Probe): Promise<Inspection> {
   const graph = graphOf(model);
   const artifact = trainingNode(graph);
   const block = blockOf(graph);

@@ -1,5 +1,5 @@
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import { uniformFloat32 } from "pure-rand/distribution/uniformFloat32";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import type { BatchArray, Dataset } from "../data/dataset.ts";
 import { fitToInput } from "../data/fit.ts";
 import { SorthError } from "../errors.ts";
@@ -47,7 +47,8 @@ export function batchFeeds(ports: Pick<StepPorts, "inputs" | "labels">, dataset:
       `${dataset.name}: labels of one sample have shape [${dataset.y.shape}], but "${target.name}" takes [${target.shape.slice(1)}]`,
     );
   }
-  const tensor = (port: DataPort, array: BatchArray) => [port.name, Tensor.of(port.name, port.type, port.shape, array)] as const;
+  const tensor = (port: DataPort, array: BatchArray) =>
+    [port.name, Tensor.of(port.name, port.type, port.shape, array)] as const;
   return { dataset: fitted, x, y, tensors: new Map([tensor(first, x), tensor(target, y)]) };
 }
 

@@ -1,6 +1,6 @@
-import { checkLabels } from "../data/fit.ts";
 import { evaluationBatches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { checkLabels } from "../data/fit.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Objective } from "../objectives/objective.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -53,7 +53,7 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
         counted = true;
       }
     } else if (graph.loss !== undefined) {
-      loss += ((outputs.get(graph.loss)?.data as ArrayLike<number>)[0] ?? Number.NaN) * count;
+      loss += (outputs.get(graph.loss)?.numbers()[0] ?? Number.NaN) * count;
     }
   }
   const samples = dataset.size;
@@ -61,6 +61,10 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
 }
 
 /** Refuses labels that the objective cannot take. @throws SorthError */
-export function checkDataset(dataset: Dataset, objective: Objective | undefined, prediction: readonly number[] | undefined): void {
+export function checkDataset(
+  dataset: Dataset,
+  objective: Objective | undefined,
+  prediction: readonly number[] | undefined,
+): void {
   if (objective?.name === "cross-entropy" && prediction) checkLabels(dataset, prediction[1] ?? 1);
 }

@@ -17,7 +17,9 @@ const files: CheckpointFiles = {
     try {
       return await readFile(path);
     } catch (error) {
-      throw new SorthError(`${path} cannot be read: ${reasonOf(error)}; give the folder of a run that was saved`);
+      throw new SorthError(
+        `${path} cannot be read: ${reasonOf(error)}; give the folder of a run that was saved`,
+      );
     }
   },
 };

@@ -1,10 +1,19 @@
 import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { SorthError } from "../errors.ts";
+import { blockConvolutions, channelBlock } from "../lowering/blocked-convolution.ts";
 import { elementCount, Tensor, type TensorData } from "../onnx/tensor.ts";
 import type { StatePort, Step } from "../training/step.ts";
 import { ortMessage } from "./ort-probe.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
-import type { Backend, ForwardSession, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
+import { nodeProbe } from "./probe-node.ts";
+import type {
+  Backend,
+  ForwardSession,
+  SessionOptions,
+  StepFeeds,
+  StepResult,
+  StepSession,
+} from "./step-session.ts";
 
 async function open(model: Uint8Array, { threads }: SessionOptions): Promise<InferenceSession> {
   try {
@@ -35,7 +44,9 @@ function zeros({ type, shape }: { type: string; shape: readonly number[] }): Ten
   const count = elementCount(shape);
   if (type === "float") return new Float32Array(count);
   if (type === "double") return new Float64Array(count);
-  throw new SorthError(`training needs float or double parameters, not ${type}; convert the model to float32`);
+  throw new SorthError(
+    `training needs float or double parameters, not ${type}; convert the model to float32`,
+  );
 }
 
 /**
@@ -121,7 +132,9 @@ class NodeStepSession implements StepSession {
 /** Copies numbers; the types are the same. */
 function copy(from: Tensor, to: Tensor): void {
   if (from.type !== to.type || from.size !== to.size) {
-    throw new SorthError(`"${to.name}" is ${to.type}[${to.dims}], but ${from.type}[${from.dims}] was to be restored into it`);
+    throw new SorthError(
+      `"${to.name}" is ${to.type}[${to.dims}], but ${from.type}[${from.dims}] was to be restored into it`,
+    );
   }
   to.bytes.set(from.bytes);
 }
@@ -135,9 +148,13 @@ class NodeForwardSession implements ForwardSession {
 
   async run(feeds: ReadonlyMap<string, Tensor>): Promise<ReadonlyMap<string, Tensor>> {
     const known = new Set(this.#session.inputNames);
-    const inputs = [...feeds].filter(([name]) => known.has(name)).map(([name, t]) => [name, toOrtTensor(t)] as const);
+    const inputs = [...feeds]
+      .filter(([name]) => known.has(name))
+      .map(([name, t]) => [name, toOrtTensor(t)] as const);
     const results = await run(this.#session, Object.fromEntries(inputs));
-    return new Map(Object.entries(results).map(([name, value]) => [name, fromOrtTensor(name, value as OrtTensor)]));
+    return new Map(
+      Object.entries(results).map(([name, value]) => [name, fromOrtTensor(name, value as OrtTensor)]),
+    );
   }
 
   release(): Promise<void> {
@@ -151,6 +168,10 @@ class NodeForwardSession implements ForwardSession {
  */
 export const cpuBackend: Backend = {
   name: "cpu",
+  lowering: async () => {
+    const block = await channelBlock(nodeProbe);
+    return block ? (graph, emit) => blockConvolutions(graph, emit, block) : undefined;
+  },
   openStep: async (step, options) => new NodeStepSession(await open(step.model.bytes, options), step),
   openForward: async (model, options) => new NodeForwardSession(await open(model, options)),
 };

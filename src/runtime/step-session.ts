@@ -1,3 +1,5 @@
+import type { Emit } from "../graph/emit.ts";
+import type { Graph } from "../graph/graph.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Step } from "../training/step.ts";
 
@@ -29,9 +31,14 @@ export interface ForwardSession {
   release(): Promise<void>;
 }
 
+/** Rewrites a graph in place. */
+export type Lowering = (graph: Graph, emit: Emit) => void;
+
 /** Opens sessions on one backend. */
 export interface Backend {
   readonly name: string;
+  /** What rewrites a finished step graph into forms that run faster here (src/lowering); without it, nothing does. */
+  readonly lowering?: () => Promise<Lowering | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;
   openForward(model: Uint8Array, options: SessionOptions): Promise<ForwardSession>;
 }

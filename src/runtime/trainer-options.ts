@@ -1,7 +1,7 @@
 import { UsageError } from "../errors.ts";
 import { objectiveNamed } from "../objectives/table.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
 import { adamw } from "../optimizers/adamw.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
 import { parseSchedule, type Schedule } from "../optimizers/schedules.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
@@ -65,7 +65,9 @@ const patterns = ["trainable", "freeze", "tie", "untie"] as const;
 export function optionsToText(options: TrainerOptions): string {
   const stored: StoredOptions = {
     numbers: Object.fromEntries(
-      plain.flatMap((key) => (options[key] === undefined || typeof options[key] === "function" ? [] : [[key, options[key]]])),
+      plain.flatMap((key) =>
+        options[key] === undefined || typeof options[key] === "function" ? [] : [[key, options[key]]],
+      ),
     ),
     ...(options.objective ? { objective: options.objective.name } : {}),
     optimizer: { name: (options.optimizer ?? adamw()).name, options: (options.optimizer ?? adamw()).options },
@@ -76,7 +78,9 @@ export function optionsToText(options: TrainerOptions): string {
       ...(include ? { include: include.source } : {}),
       ...(exclude ? { exclude: exclude.source } : {}),
     })),
-    patterns: Object.fromEntries(patterns.flatMap((key) => (options[key] ? [[key, options[key].source]] : []))),
+    patterns: Object.fromEntries(
+      patterns.flatMap((key) => (options[key] ? [[key, options[key].source]] : [])),
+    ),
   };
   return JSON.stringify(stored);
 }

@@ -88,7 +88,12 @@ export class Trainer {
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
   static async create(model: Model, options: TrainerOptions, runtime: TrainerRuntime): Promise<Trainer> {
     const optimizer = options.optimizer ?? adamw();
-    const step = await buildStep(model, { ...options, optimizer }, runtime.probe);
+    const lower = await runtime.backend.lowering?.();
+    const step = await buildStep(
+      model,
+      { ...options, optimizer, ...(lower ? { lower } : {}) },
+      runtime.probe,
+    );
     return new Trainer(model, options, runtime, step, await runtime.backend.openStep(step, options));
   }
 
@@ -96,7 +101,11 @@ export class Trainer {
    * Goes on from a checkpoint folder, bit for bit where the run stood.
    * @param overrides - what the folder cannot hold (functions), or what is to be changed
    */
-  static async resume(folder: string, overrides: Partial<TrainerOptions>, runtime: TrainerRuntime): Promise<Trainer> {
+  static async resume(
+    folder: string,
+    overrides: Partial<TrainerOptions>,
+    runtime: TrainerRuntime,
+  ): Promise<Trainer> {
     const bytes = await runtime.files.read(folder, "last.safetensors");
     const { tensors, metadata } = decodeTensors(bytes, `${folder}/last.safetensors`);
     const { options: text, position } = metadata;
@@ -140,7 +149,12 @@ export class Trainer {
     const progress = () => {
       const seconds = (performance.now() - began) / 1000;
       const epoch = Math.max(1, Math.ceil(position.step / perEpoch));
-      return { step: position.step, epoch, seconds, samplesPerSecond: ((position.step - first) * batch) / seconds };
+      return {
+        step: position.step,
+        epoch,
+        seconds,
+        samplesPerSecond: ((position.step - first) * batch) / seconds,
+      };
     };
     const mean = () => ({
       loss: position.loss / Math.max(position.counted, 1),
@@ -181,7 +195,10 @@ export class Trainer {
   }
 
   /** Loss and accuracy over a whole dataset, in inference form, every sample counted once. */
-  async evaluate(dataset: Dataset, options: { readonly signal?: AbortSignal } = {}): Promise<EvaluationResult> {
+  async evaluate(
+    dataset: Dataset,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<EvaluationResult> {
     const { session, graph } = await this.#evaluation();
     const { objective } = this.#options;
     checkDataset(dataset, objective, graph.prediction?.shape);
@@ -198,7 +215,11 @@ export class Trainer {
     const weights = new Map<string, Tensor>();
     for (const { name, input } of [...ports.parameters, ...ports.statistics]) {
       const tensor = state.get(input);
-      if (tensor) weights.set(name, Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data));
+      if (tensor)
+        weights.set(
+          name,
+          Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data),
+        );
     }
     return withWeights(this.#model, weights, this.#options);
   }
@@ -242,8 +263,10 @@ export class Trainer {
     const position = this.#position;
     const number = position.step + 1;
     const weight =
-      (this.#options.penaltyWeight ?? penaltyWeight) * scheduleOf(this.#options.penaltySchedule)(number, totalSteps);
-    const rate = (this.#options.learningRate ?? 1e-3) * scheduleOf(this.#options.schedule)(number, totalSteps);
+      (this.#options.penaltyWeight ?? penaltyWeight) *
+      scheduleOf(this.#options.penaltySchedule)(number, totalSteps);
+    const rate =
+      (this.#options.learningRate ?? 1e-3) * scheduleOf(this.#options.schedule)(number, totalSteps);
     const scalar = (name: string, value: number) => {
       const numbers = scalars.type === "double" ? Float64Array.of(value) : Float32Array.of(value);
       return [name, Tensor.of(name, scalars.type, [], numbers)] as const;
@@ -266,8 +289,11 @@ export class Trainer {
 
   /** The loss of a step is no number: the state before it is kept if it is finite, else the last checkpoint's. */
   async #stopAtNaN(step: number, loss: number, { checkpoint }: FitOptions): Promise<never> {
-    const finite = [...this.#session.state().values()].every(({ data }) => (data as Float32Array).every(Number.isFinite));
-    const advice = "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
+    const finite = [...this.#session.state().values()].every(({ data }) =>
+      (data as Float32Array).every(Number.isFinite),
+    );
+    const advice =
+      "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
     if (finite) {
       if (checkpoint) await this.save(checkpoint);
       throw new SorthError(

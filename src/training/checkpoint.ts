@@ -19,7 +19,10 @@ const ownNames = new Map(Object.entries(formatNames).map(([own, theirs]) => [the
  *
  * @param metadata - texts kept in the header
  */
-export function encodeTensors(tensors: ReadonlyMap<string, Tensor>, metadata: Readonly<Record<string, string>>): Uint8Array[] {
+export function encodeTensors(
+  tensors: ReadonlyMap<string, Tensor>,
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array[] {
   let offset = 0;
   const header: Record<string, unknown> = { __metadata__: metadata };
   for (const [name, tensor] of tensors) {
@@ -45,7 +48,8 @@ export function decodeTensors(
   bytes: Uint8Array,
   where: string,
 ): { tensors: Map<string, Tensor>; metadata: Record<string, string> } {
-  const damaged = (what: string) => new SorthError(`${where} is not a checkpoint, or a damaged one (${what})`);
+  const damaged = (what: string) =>
+    new SorthError(`${where} is not a checkpoint, or a damaged one (${what})`);
   if (bytes.length < 8) throw damaged("it is too short");
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   if (length > bytes.length - 8) throw damaged("its header is cut off");
@@ -61,7 +65,8 @@ export function decodeTensors(
   for (const [name, { dtype, shape, data_offsets }] of Object.entries(entries)) {
     const type = ownNames.get(dtype);
     const [start, end] = data_offsets;
-    if (!type || end > data.length || end - start !== byteLengthOf(type, shape)) throw damaged(`tensor "${name}"`);
+    if (!type || end > data.length || end - start !== byteLengthOf(type, shape))
+      throw damaged(`tensor "${name}"`);
     tensors.set(name, Tensor.of(name, type, shape, viewOf(type, data.subarray(start, end))));
   }
   return { tensors, metadata: (metadata ?? {}) as Record<string, string> };

@@ -48,7 +48,9 @@ export async function differentiate(
   const wrt = prepared.parameters.filter(({ name }) => options.wrt?.test(name) ?? true);
   if (wrt.length === 0) {
     const names = prepared.parameters.map(({ name }) => name).join(", ");
-    throw new UsageError(`no parameter matches ${options.wrt ?? "anything"}; the parameters are ${names || "none"}`);
+    throw new UsageError(
+      `no parameter matches ${options.wrt ?? "anything"}; the parameters are ${names || "none"}`,
+    );
   }
   const weight = prepared.penalties[0]?.weight ?? 1;
   const loss = emitLoss(prepared, options, (type) => (weight === 1 ? undefined : emit.scalar(weight, type)));

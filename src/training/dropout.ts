@@ -34,7 +34,8 @@ export function replaceDropout(graph: Graph, emit: Emit, run: "all" | "as-is" | 
     const ratio = constant(ratioInput, 0.5);
     const training = run === "all" || (run === "as-is" && constant(trainingInput, 0) !== 0);
     const drops = ratio > 0 && training;
-    if (ratio >= 1) throw new SorthError(`Dropout node "${node.label}" has the ratio ${ratio}; it must be below 1`);
+    if (ratio >= 1)
+      throw new SorthError(`Dropout node "${node.label}" has the ratio ${ratio}; it must be below 1`);
     const { shape, type } = typed(x);
     if (drops) {
       const input = graph.addInput(graph.freshName(`${y.name}.mask`), type, shape);

@@ -34,7 +34,8 @@ export function withWeights(model: Model, weights: ReadonlyMap<string, Tensor>, 
 function isTrainingForm(model: Model): boolean {
   return (model.proto.graph?.node ?? []).some(
     ({ opType, attribute, input }) =>
-      (opType === "BatchNormalization" && attribute?.some(({ name, i }) => name === "training_mode" && Number(i) === 1)) ||
+      (opType === "BatchNormalization" &&
+        attribute?.some(({ name, i }) => name === "training_mode" && Number(i) === 1)) ||
       (opType === "Dropout" && (input?.[2] ?? "") !== ""),
   );
 }

@@ -1,13 +1,13 @@
-import { raiseOpset } from "../graph/adapters.ts";
 import { foldConstants } from "../analysis/constants.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { splitShared } from "../analysis/shared-initializers.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
-import { splitShared } from "../analysis/shared-initializers.ts";
 import type { Seed } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
+import { raiseOpset } from "../graph/adapters.ts";
 import { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -130,7 +130,10 @@ export function emitLoss(
     dataLoss,
     penalty,
     total: emit.add(dataLoss, weight ? emit.mul(penalty, weight) : penalty),
-    seeds: [...seeds, ...parts.map(({ site, gradient }) => ({ value: site.response, gradient: () => gradient(weight) }))],
+    seeds: [
+      ...seeds,
+      ...parts.map(({ site, gradient }) => ({ value: site.response, gradient: () => gradient(weight) })),
+    ],
     prediction,
     labels,
     penalized: [...new Set(parts.map(({ site }) => site.name))],
@@ -142,7 +145,8 @@ type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels"> & { seeds:
 function objectiveLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss {
   const { objective } = options;
   if (!objective) throw new UsageError("no objective was given");
-  if (options.loss) throw new UsageError("give either an objective or the name of the model's own loss, not both");
+  if (options.loss)
+    throw new UsageError("give either an objective or the name of the model's own loss, not both");
   const output = options.output
     ? graph.outputs.find(({ name }) => name === options.output)
     : graph.outputs[0];
@@ -166,7 +170,9 @@ function objectiveLoss({ graph, emit }: PreparedGraph, options: LossOptions): Da
 
 function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss {
   if (!options.loss) {
-    throw new UsageError("say what to minimize: an objective (--objective), or the model's own loss (--loss NAME)");
+    throw new UsageError(
+      "say what to minimize: an objective (--objective), or the model's own loss (--loss NAME)",
+    );
   }
   const value = graph.value(options.loss);
   if (!value) {
@@ -175,7 +181,9 @@ function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss
   }
   const loss = typed(value);
   if (elementCount(loss.shape) !== 1) {
-    throw new SorthError(`the loss "${loss.name}" has the shape ${shapeText(loss.shape)}; a loss is one number`);
+    throw new SorthError(
+      `the loss "${loss.name}" has the shape ${shapeText(loss.shape)}; a loss is one number`,
+    );
   }
   const scores = loss.producer?.op === "SoftmaxCrossEntropyLoss" ? loss.producer.inputs[0] : undefined;
   return {
@@ -193,7 +201,10 @@ interface PenaltyPart {
 }
 
 /** One scalar per site and penalty. Weights count relative to the first penalty's, which is the penalty weight. */
-function penaltyParts({ emit, sites, skipped, penalties }: PreparedGraph, options: LossOptions): PenaltyPart[] {
+function penaltyParts(
+  { emit, sites, skipped, penalties }: PreparedGraph,
+  options: LossOptions,
+): PenaltyPart[] {
   const tell = options.onMessage ?? (() => {});
   const common = penalties[0]?.weight ?? 1;
   const parts = penalties.flatMap((plan) => {
@@ -214,14 +225,20 @@ function penaltyParts({ emit, sites, skipped, penalties }: PreparedGraph, option
         const factor = (weight: Typed | undefined) =>
           relative === 1 ? weight : emit.mul(weight ?? emit.scalar(1, value.type), relative);
         return [
-          { site, value: relative === 1 ? value : emit.mul(value, relative), gradient: (w) => gradient(factor(w)) },
+          {
+            site,
+            value: relative === 1 ? value : emit.mul(value, relative),
+            gradient: (w) => gradient(factor(w)),
+          },
         ];
       });
   });
   if (penalties.length > 0) {
     for (const { name, reason } of skipped) tell(`${name}: no penalty: ${reason}`);
     if (parts.length === 0) {
-      throw new SorthError("no layer of the model can take the penalty; see sorth-onnx inspect for the reasons");
+      throw new SorthError(
+        "no layer of the model can take the penalty; see sorth-onnx inspect for the reasons",
+      );
     }
   }
   return parts;
