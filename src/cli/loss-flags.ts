@@ -2,30 +2,24 @@ import type { Command } from "commander";
 import { objectiveNamed, objectiveNames } from "../objectives/table.ts";
 import type { LossOptions } from "../training/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
-import { given, pattern } from "./options.ts";
+import { given } from "./options.ts";
+import { addParameterFlags, type ParameterFlags } from "./parameter-flags.ts";
 
 /** Flags of the commands that differentiate a loss. */
-export interface LossFlags extends DimensionFlags {
+export interface LossFlags extends DimensionFlags, ParameterFlags {
   readonly objective?: string;
   readonly loss?: string;
   readonly prediction?: string;
-  readonly trainable?: RegExp;
-  readonly freeze?: RegExp;
-  readonly tie?: RegExp;
-  readonly untie?: RegExp;
 }
 
 /** Declares the flags that say what the loss is and what counts as a parameter. */
-export function addLossFlags(command: Command): void {
+export function addLossFlags(command: Command, batchMeaning: string): void {
   command
     .option("--objective <name>", `what compares the prediction with labels: ${objectiveNames.join(", ")}`)
     .option("--loss <name>", "the model's own output that is its loss, in place of an objective")
-    .option("--prediction <name>", "the output that the objective reads (default: the first)")
-    .option("--trainable <pattern>", "parameters: only initializers whose name matches", pattern)
-    .option("--freeze <pattern>", "no parameters: initializers whose name matches", pattern)
-    .option("--tie <pattern>", "initializers read in several places that stay one parameter", pattern)
-    .option("--untie <pattern>", "initializers that become one parameter for each reader", pattern);
-  addDimensionFlags(command, "batch size, where the model leaves it open");
+    .option("--prediction <name>", "the output that the objective reads (default: the first)");
+  addParameterFlags(command);
+  addDimensionFlags(command, batchMeaning);
 }
 
 /** The library's options of these flags. */

@@ -22,6 +22,13 @@ export function positiveInteger(text: string): number {
   return value;
 }
 
+/** A share above 0 and below 1. */
+export function fraction(text: string): number {
+  const value = number(text);
+  if (value <= 0 || value >= 1) throw new InvalidArgumentError("Give a number above 0 and below 1.");
+  return value;
+}
+
 /** A regular expression. */
 export function pattern(text: string): RegExp {
   try {

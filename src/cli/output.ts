@@ -1,5 +1,5 @@
-import { stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { readdir, stat } from "node:fs/promises";
+import { dirname, join, parse } from "node:path";
 import { SorthError, UsageError } from "../errors.ts";
 
 /**
@@ -17,5 +17,26 @@ export async function checkOutput(path: string, { force }: { force: boolean }): 
   const folder = await stat(dirname(path)).catch(() => undefined);
   if (!folder?.isDirectory()) {
     throw new SorthError(`cannot write "${path}": there is no folder "${dirname(path)}"; make it first`);
+  }
+}
+
+/** Where a run keeps its checkpoints when nothing else is said: `trained.onnx` → `trained.run`, beside it. */
+export function runFolderOf(output: string): string {
+  const { dir, name } = parse(output);
+  return join(dir, `${name}.run`);
+}
+
+/** Refuses to mix a new run into an older one's folder. @throws UsageError unless `force` is set */
+export async function checkNoRun(folder: string, { force }: { force: boolean }): Promise<void> {
+  const existing = await stat(folder).catch(() => undefined);
+  if (existing && !existing.isDirectory()) {
+    throw new UsageError(
+      `cannot keep checkpoints in "${folder}": it is a file; give --checkpoint another name`,
+    );
+  }
+  if (existing && !force && (await readdir(folder)).length > 0) {
+    throw new UsageError(
+      `"${folder}" holds a run already; go on with --resume, give --checkpoint another folder, or --force to replace it`,
+    );
   }
 }

@@ -18,7 +18,7 @@ export function define(command: Command, streams: CommandStreams): void {
       "where to write the model that computes the loss and its gradients",
     )
     .option("--wrt <pattern>", "only gradients of parameters whose name matches", pattern);
-  addLossFlags(command);
+  addLossFlags(command, "batch size, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const { model, loss, gradients, masks } = await differentiate(await readModel(path), {

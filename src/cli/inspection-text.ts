@@ -1,0 +1,98 @@
+import type { InspectedSite, InspectedValue, Inspection } from "../report/inspect.ts";
+import { type Column, formatTable } from "../report/table.ts";
+
+type Paint = (heading: string) => string;
+
+const right = (heading: string): Column => ({ heading, align: "right" });
+const shapeText = (shape: readonly (number | string)[]): string => `[${shape.join(", ")}]`;
+const valueText = ({ name, type, shape }: InspectedValue): string => `${name} ${type} ${shapeText(shape)}`;
+const kinds: Readonly<Record<Inspection["kind"], string>> = {
+  model: "a model",
+  injected: "a model with an injected penalty",
+  "training-artifact": "an artifact of ONNX Runtime's training tools",
+};
+
+/**
+ * An inspection as text for people: the file, its layers, what is skipped and why, what would be trained, advice.
+ * @param path - the file's name, for the first line
+ * @param paint - changes how headings look
+ */
+export function inspectionText(path: string, report: Inspection, paint: Paint): string {
+  const { kind, opset, irVersion, producer, nodes, inputs, outputs } = report;
+  const facts = [
+    `opset ${opset}`,
+    `IR ${irVersion}`,
+    `${nodes} nodes`,
+    ...(producer ? [`by ${producer}`] : []),
+  ];
+  const sections = [
+    [
+      `${path}: ${kinds[kind]}, ${facts.join(", ")}`,
+      ...inputs.map((value) => `input   ${valueText(value)}`),
+      ...outputs.map((value) => `output  ${valueText(value)}`),
+    ].join("\n"),
+    siteTable(report, paint),
+    listOf(
+      "skipped",
+      report.skipped.map(({ name, op, reason }) => [name, op, reason]),
+      paint,
+    ),
+    listOf(
+      "trained",
+      report.parameters.map(({ name, shape, reason }) => [name, shapeText(shape), reason]),
+      paint,
+    ),
+    listOf(
+      "not trained",
+      report.constants.map(({ name, shape, reason }) => [name, shapeText(shape), reason]),
+      paint,
+    ),
+    listOf(
+      "shared",
+      report.shared.map(({ name, reason }) => [name, reason]),
+      paint,
+    ),
+    report.advice.map((line) => `advice: ${line}`).join("\n"),
+  ];
+  return sections.filter((section) => section !== "").join("\n\n");
+}
+
+function siteTable({ sites, probedBatch }: Inspection, paint: Paint): string {
+  if (sites.length === 0) return "";
+  const rows = probedBatch === undefined ? "rows" : `rows at batch ${probedBatch}`;
+  return formatTable(
+    [
+      ...[
+        { heading: "layer" },
+        { heading: "op" },
+        right("units"),
+        right("fan-in"),
+        right("groups"),
+        right(rows),
+      ],
+      ...[{ heading: "weight" }, { heading: "penalties" }],
+    ],
+    sites.map((site) => [
+      ...[site.name, site.op, `${site.units}`, `${site.fanIn}`, `${site.groups}`, `${site.rows}`],
+      ...[site.weight, penaltiesText(site)],
+    ]),
+    paint,
+  );
+}
+
+/** `som`, or `not som: one unit has no pairs`. */
+function penaltiesText({ penalties }: InspectedSite): string {
+  return Object.entries(penalties)
+    .map(([name, applies]) => (applies === true ? name : `not ${name}: ${applies}`))
+    .join("; ");
+}
+
+function listOf(title: string, rows: readonly (readonly string[])[], paint: Paint): string {
+  const [first] = rows;
+  if (!first) return "";
+  return formatTable(
+    first.map((_, index) => ({ heading: index === 0 ? title : "" })),
+    rows,
+    paint,
+  );
+}

@@ -1,0 +1,89 @@
+import { type Command, Option } from "commander";
+import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
+import { addOptimizerFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
+import { fraction, given, positiveInteger, wholeNumber } from "./options.ts";
+import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
+import type { SharedFlags } from "./terminal.ts";
+
+/** Flags of every run, a resumed one too. */
+export interface RunFlags extends SharedFlags {
+  readonly data: string;
+  readonly output: string;
+  readonly epochs: number;
+  readonly maxSteps?: number;
+  readonly validation?: number;
+  readonly checkpoint?: string;
+  readonly resume?: string;
+  readonly json?: true;
+  readonly backend: string;
+}
+
+/** Flags that say how a model is trained: a resumed run keeps those it was begun with. */
+export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags {
+  readonly batchNorm?: "train" | "frozen";
+  readonly runningVariance?: "onnx" | "torch";
+  readonly seed?: number;
+  readonly threads?: number;
+}
+
+/** Batch size of a model that leaves it open. */
+const defaultBatch = 64;
+
+/** Declares the flags of every run. */
+export function addRunFlags(command: Command): void {
+  command
+    .requiredOption("-o, --output <file>", "where to write the trained model")
+    .requiredOption("--data <source>", "mnist, or an .npz file with arrays x and y")
+    .option("--epochs <count>", "passes over the data", positiveInteger, 1)
+    .option("--max-steps <count>", "stop after so many steps", positiveInteger)
+    .option("--validation <fraction>", "share of the data that is held out for validation", fraction)
+    .option("--checkpoint <folder>", "for checkpoints and run.jsonl (default: <output>.run)")
+    .option("--resume <folder>", "go on with the run of a checkpoint folder, bit for bit")
+    .option("--backend <name>", "where to run", "cpu")
+    .option("--json", "the figures at the end for machines");
+}
+
+/** Declares the flags that say how to train, and returns their names. */
+export function addTrainingFlags(command: Command): string[] {
+  const before = command.options.length;
+  addLossFlags(command, `samples of a step, where the model leaves that open (default: ${defaultBatch})`);
+  addPenaltyFlags(command);
+  addOptimizerFlags(command);
+  command
+    .addOption(
+      new Option("--batch-norm <how>", "batch statistics, or the stored ones (default: train)").choices([
+        "train",
+        "frozen",
+      ]),
+    )
+    .addOption(
+      new Option("--running-variance <kind>", "biased as ONNX has it, or unbiased (default: onnx)").choices([
+        "onnx",
+        "torch",
+      ]),
+    )
+    .option("--seed <number>", "seed of the data's order and of Dropout (default: 0)", wholeNumber)
+    .option("--threads <count>", "threads of ONNX Runtime (default: its own choice)", positiveInteger);
+  return command.options.slice(before).map((option) => option.attributeName());
+}
+
+/**
+ * The library's options of these flags.
+ * @param injected - the model has a penalty of its own: none is added unless one is asked for
+ */
+export function trainerOptions(
+  flags: TrainingFlags,
+  model: { injected: boolean; freeBatch: boolean },
+): TrainerOptions {
+  const { lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads } = flags;
+  const ownPenalty = model.injected && flags.penalty === undefined;
+  const objective = flags.objective ?? (flags.loss === undefined ? "cross-entropy" : undefined);
+  return {
+    ...(model.freeBatch && { batch: defaultBatch }),
+    ...lossOptionsOf({ ...flags, ...given({ objective }) }),
+    ...(ownPenalty ? given({ penaltyWeight: flags.weight }) : { penalties: penaltiesOf(flags) }),
+    optimizer: optimizerOf(flags),
+    ...given({ learningRate: lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads }),
+  };
+}
