@@ -30,7 +30,12 @@ const classes = 3;
 function clouds(name: string, size: number): Dataset {
   const y = Int32Array.from(randomInts(`${name} y`, size, 0, classes));
   const x = randomFloats(`${name} x`, size * features);
-  for (let i = 0; i < size; i++) for (const j of [0, 1]) x[i * features + 3 * j + (y[i] ?? 0)] += 1.5;
+  for (let i = 0; i < size; i++) {
+    for (const j of [0, 1]) {
+      const at = i * features + 3 * j + (y[i] ?? 0);
+      x[at] = (x[at] ?? 0) + 1.5;
+    }
+  }
   return arrayDataset(x, y, [features], { name });
 }
 

@@ -1,0 +1,5 @@
+// Writes docs/ops.md from the table of derivatives. Run: npm run docs:ops
+import { writeFileSync } from "node:fs";
+import { opsTable } from "../src/autodiff/support.ts";
+
+writeFileSync(new URL("../docs/ops.md", import.meta.url), opsTable());
