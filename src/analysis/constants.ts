@@ -2,21 +2,18 @@ import { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
+import { isFloat } from "../onnx/data-types.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import type { Probe } from "./probe.ts";
-import { constantOf } from "./probe-model.ts";
+import { constantOf, isDescribed } from "./probe-model.ts";
 
-/** Constants above this number of elements stay computed: folding them would store what a node makes. */
+/** Float constants above this number of elements stay computed: folding them would store what a node makes. */
 const largest = 65_536;
 
 /** Operators whose result differs from run to run. */
 const random = new Set([
-  "RandomNormal",
-  "RandomNormalLike",
-  "RandomUniform",
-  "RandomUniformLike",
-  "Bernoulli",
-  "Multinomial",
+  ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
+  ...["Bernoulli", "Multinomial", "Dropout"],
 ]);
 
 /** Options of {@link foldConstants}. */
@@ -25,99 +22,114 @@ export interface FoldOptions {
   readonly keep?: ReadonlySet<string>;
 }
 
+/** Turns Constant nodes that hold a tensor into initializers of the same name: there they can be parameters. */
+export function liftConstants(graph: Graph): void {
+  const lifted = new Set<Node>();
+  for (const node of graph.nodes) {
+    const tensor = constantOf(node);
+    const output = node.outputs[0];
+    if (!tensor || !output) continue;
+    graph.setConstant(output, tensor);
+    lifted.add(node);
+  }
+  graph.removeNodes(lifted);
+}
+
 /**
- * Turns whatever depends on no data into initializers: Constant nodes, the Shape and Size of values whose shape is known,
- * and all that follows from them, computed by ONNX Runtime in one run. So the chains of Shape, Gather, Concat by which
- * exporters compute shapes vanish. For an inferred graph; nodes without readers go.
+ * Turns whatever depends on no data into initializers: Constant nodes, the Shape and Size of values whose shape is known
+ * (at the batch size it was inferred with), and all that follows from them, computed by ONNX Runtime in one run. So the
+ * chains of Shape, Gather, Concat by which exporters compute shapes vanish. Integers and flags of any size are stored,
+ * floats up to 65,536 elements. Random operators, nodes with bodies and operators outside the standard domain stay.
+ * For an inferred graph; nodes without readers go, values keep their identity.
  *
  * @example
  * await inferShapes(graph, nodeProbe, { batch: 64 });
  * await foldConstants(graph, nodeProbe, { keep: new Set(["fc1.weight"]) });
  */
 export async function foldConstants(graph: Graph, probe: Probe, options: FoldOptions = {}): Promise<void> {
-  foldKnown(graph);
-  const keep = options.keep ?? new Set();
-  const constant = (value: Value | null) =>
-    value === null || (value.initializer !== undefined && !keep.has(value.name));
-  const foldable = new Set<Node>();
-  for (const node of graph.sorted()) {
-    const plain = node.captures.length === 0 && !random.has(node.opType) && !hasBody(node);
-    const inputs = node.inputs.every(
-      (input) => constant(input) || (input?.producer && foldable.has(input.producer)),
-    );
-    const small = node.outputs.every(
-      (output) => !output || (output.shape && elementCount(output.shape) <= largest),
-    );
-    if (plain && inputs && small) foldable.add(node);
-  }
-  const results = [...foldable].flatMap((node) =>
-    node.outputs.filter(
-      (output): output is Value =>
-        output !== null &&
-        (graph.outputs.includes(output) ||
-          [...output.uses].some(({ node: reader }) => !foldable.has(reader))),
-    ),
-  );
+  liftConstants(graph);
+  foldShapes(graph);
+  const constants = constantValues(graph, options.keep ?? new Set());
+  const results = wantedConstants(graph, constants);
   if (results.length > 0) {
-    const computed = await probe.run(cutOut(graph, foldable, results), new Map());
+    // As the file has them: no optimization may change a number.
+    const computed = await probe.run(cutOut(graph, results), new Map(), { optimize: false });
     for (const value of results) {
       const tensor = computed.get(value.name);
-      if (tensor) becomeInitializer(graph, value, tensor);
+      if (tensor) graph.setConstant(value, tensor);
     }
   }
   graph.prune();
 }
 
-const hasBody = (node: Node) =>
-  [...node.attributes.values()].some(({ kind }) => kind === "graph" || kind === "other");
-
-/** What needs no computation: Constant nodes, and shapes that are known. */
-function foldKnown(graph: Graph): void {
+/** Shape and Size of values whose shape is known. */
+function foldShapes(graph: Graph): void {
   for (const node of graph.nodes) {
-    const [output] = node.outputs;
-    if (!output || node.domain !== "") continue;
-    const tensor = constantOf(node);
-    if (tensor) {
-      becomeInitializer(graph, output, tensor);
-      continue;
-    }
+    const output = node.outputs[0];
     const shape = node.inputs[0]?.shape;
-    if (!shape) continue;
-    if (node.opType === "Shape") {
-      const dims = shape.slice(
-        node.int("start", 0),
-        node.attributes.has("end") ? node.int("end", 0) : undefined,
-      );
-      becomeInitializer(graph, output, Tensor.int64(output.name, [dims.length], dims));
-    } else if (node.opType === "Size") {
-      becomeInitializer(graph, output, Tensor.int64(output.name, [], [elementCount(shape)]));
+    if (!output || !shape) continue;
+    if (node.op === "Shape") {
+      const end = node.attributes.has("end") ? node.int("end", 0) : undefined;
+      const dims = shape.slice(node.int("start", 0), end);
+      graph.setConstant(output, Tensor.int64(output.name, [dims.length], dims));
+    } else if (node.op === "Size") {
+      graph.setConstant(output, Tensor.int64(output.name, [], [elementCount(shape)]));
     }
   }
 }
 
-/** Puts a constant in the place of a computed value; the name stays. */
-function becomeInitializer(graph: Graph, value: Value, tensor: Tensor): void {
-  const { name } = value;
-  // A body reads the value by its name: it stays as it is.
-  if ([...value.uses].some(({ index }) => index < 0)) return;
-  graph.rename(value, graph.freshName(`${name}/folded`));
-  const constant = graph.addInitializer(tensor.named(name));
-  graph.replaceUses(value, constant, { outputs: true });
+/** Initializers but for those kept, and everything computed from them alone. */
+function constantValues(graph: Graph, keep: ReadonlySet<string>): Set<Value> {
+  const constants = new Set(graph.initializers.filter((value) => !keep.has(value.name)));
+  for (const node of graph.sorted()) {
+    const plain = node.domain === "" && !random.has(node.opType) && !hasBody(node);
+    if (!plain || !node.inputs.every((input) => !input || constants.has(input))) continue;
+    for (const output of node.outputs) if (output) constants.add(output);
+  }
+  return constants;
 }
 
-/** A model of the foldable nodes alone. */
-function cutOut(graph: Graph, nodes: ReadonlySet<Node>, results: readonly Value[]): Uint8Array {
+const hasBody = (node: Node): boolean =>
+  [...node.attributes.values()].some(({ kind }) => kind === "graph" || kind === "other");
+
+/** The computed constants that the rest of the graph reads; where one is too large to store, those it is made of. */
+function wantedConstants(graph: Graph, constants: ReadonlySet<Value>): Value[] {
+  const open: (Value | null)[] = [...graph.outputs];
+  for (const node of graph.nodes) {
+    const folded = node.outputs.some((output) => output && constants.has(output));
+    if (!folded) open.push(...node.inputs, ...node.captures);
+  }
+  const wanted = new Set<Value>();
+  const seen = new Set<Value>();
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (!value?.producer || !constants.has(value) || seen.has(value)) continue;
+    seen.add(value);
+    if (canStore(value)) wanted.add(value);
+    else open.push(...value.producer.inputs);
+  }
+  return [...wanted];
+}
+
+function canStore({ type, shape }: Value): boolean {
+  if (!type || !shape || type === "string" || !isDescribed(type)) return false;
+  return !isFloat(type) || elementCount(shape) <= largest;
+}
+
+/** A model that computes these values and nothing else. */
+function cutOut(graph: Graph, results: readonly Value[]): Uint8Array {
   const copy = new Graph("constants", graph.opsets);
-  for (const node of nodes) {
-    for (const input of node.inputs) {
-      if (input?.initializer && !copy.value(input.name))
-        copy.addInitializer(input.initializer.named(input.name));
-    }
+  const nodes = new Set<Node>();
+  const open: (Value | null)[] = [...results];
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (value?.initializer && !copy.value(value.name))
+      copy.addInitializer(value.initializer.named(value.name));
+    if (!value?.producer || nodes.has(value.producer)) continue;
+    nodes.add(value.producer);
+    open.push(...value.producer.inputs);
   }
   for (const node of nodes) {
     copy.addNode({
       opType: node.opType,
-      domain: node.domain,
       attributes: node.attributes,
       inputs: node.inputs.map((input) => input && copy.reference(input.name)),
       outputs: node.outputs.map((output) => output?.name ?? null),

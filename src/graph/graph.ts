@@ -83,7 +83,8 @@ export class Graph {
 
   /** Adds constant data; where the name is a graph input already (old files list both), it becomes its default. */
   addInitializer(tensor: Tensor): Value {
-    const value = this.#values.get(tensor.name) ?? this.#add(new Value(tensor.name));
+    const value = this.reference(tensor.name);
+    if (value.producer) throw new SorthError(`the name "${tensor.name}" is used twice in the graph`);
     value.type = tensor.type;
     value.shape = tensor.dims;
     value.initializer = tensor;
@@ -116,6 +117,16 @@ export class Graph {
     for (const value of node.captures) value.uses.add({ node, index: -1 });
     this.#nodes.push(node);
     return node;
+  }
+
+  /** Puts constant data in the place of what a node computes: the value, its name and its readers stay. */
+  setConstant(value: Value, tensor: Tensor): void {
+    const { producer } = value;
+    if (producer) producer.outputs[producer.outputs.indexOf(value)] = null;
+    value.producer = undefined;
+    value.initializer = tensor.name === value.name ? tensor : tensor.named(value.name);
+    value.type = tensor.type;
+    value.shape = tensor.dims;
   }
 
   /** Removes nodes whose outputs nobody needs any more; their outputs leave the graph too. */
