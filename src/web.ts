@@ -1,23 +1,102 @@
+import type { DimensionOptions } from "./analysis/dimensions.ts";
 import { inject as injectOn } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
+import { type VerifyOptions, type VerifyReport, verify as verifyOn } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
+import type { Tensor } from "./onnx/tensor.ts";
+import {
+  type AngleReport,
+  type LayerResponseAngles,
+  type LayerWeightAngles,
+  type ResponseAngleOptions,
+  responseAngles as responseAnglesOn,
+  weightAngles as weightAnglesOn,
+} from "./report/angles.ts";
+import { type Inspection, type InspectOptions, inspect as inspectOn } from "./report/inspect.ts";
 import { webProbe } from "./runtime/probe-web.ts";
+import {
+  type DifferentiateOptions,
+  differentiate as differentiateOn,
+  type GradientModel,
+} from "./training/differentiate.ts";
+import { buildStep as buildStepOn, type Step, type StepOptions } from "./training/step.ts";
 
+export type { DimensionOptions } from "./analysis/dimensions.ts";
+export { arrayDataset } from "./data/array-dataset.ts";
+export type { Dataset, SplitData } from "./data/dataset.ts";
+export { parseNpz } from "./data/npz.ts";
+export { sampleFeeds } from "./data/sample-feeds.ts";
 export { SorthError, UsageError } from "./errors.ts";
 export type { InjectOptions } from "./inject/options.ts";
 export { strip } from "./inject/strip.ts";
+export type { VerifyCheck, VerifyOptions, VerifyReport } from "./inject/verify.ts";
+export { crossEntropy } from "./objectives/cross-entropy.ts";
+export { binaryCrossEntropy, l1, meanSquaredError } from "./objectives/elementwise.ts";
+export type { Objective } from "./objectives/objective.ts";
 export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";
 export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
+export { Tensor } from "./onnx/tensor.ts";
+export { adam } from "./optimizers/adam.ts";
+export { adamw } from "./optimizers/adamw.ts";
+export type { Optimizer } from "./optimizers/optimizer.ts";
+export { sgd } from "./optimizers/sgd.ts";
 export { definePenalty } from "./penalties/define.ts";
+export type { Penalty } from "./penalties/penalty.ts";
 export type { PenaltyPlan } from "./penalties/plan.ts";
 export { som } from "./penalties/som.ts";
+export type {
+  AngleReport,
+  LayerResponseAngles,
+  LayerWeightAngles,
+  ResponseAngleOptions,
+} from "./report/angles.ts";
+export type { Inspection, InspectOptions } from "./report/inspect.ts";
+export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
+export type { Step, StepOptions, StepPorts } from "./training/step.ts";
+
+/** {@link inspectOn} on onnxruntime-web. */
+export function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {
+  return inspectOn(model, options, webProbe);
+}
 
 /**
- * Adds penalties to a model; see `inject` of the node entry. ONNX Runtime's WebAssembly build infers the shapes.
+ * {@link injectOn} on onnxruntime-web.
  *
  * @example
  * const model = await inject(await readModel(file), { penalties: [som()] });
  */
 export function inject(model: Model, options: InjectOptions): Promise<Model> {
   return injectOn(model, options, webProbe);
+}
+
+/** {@link verifyOn} on onnxruntime-web. */
+export function verify(original: Model, injected: Model, options: VerifyOptions = {}): Promise<VerifyReport> {
+  return verifyOn(original, injected, options, webProbe);
+}
+
+/** {@link weightAnglesOn} on onnxruntime-web. */
+export function weightAngles(
+  model: Model,
+  options: DimensionOptions = {},
+): Promise<AngleReport<LayerWeightAngles>> {
+  return weightAnglesOn(model, options, webProbe);
+}
+
+/** {@link responseAnglesOn} on onnxruntime-web. */
+export function responseAngles(
+  model: Model,
+  data: Readonly<Record<string, Tensor>>,
+  options: ResponseAngleOptions = {},
+): Promise<AngleReport<LayerResponseAngles>> {
+  return responseAnglesOn(model, data, options, webProbe);
+}
+
+/** {@link differentiateOn} on onnxruntime-web. */
+export function differentiate(model: Model, options: DifferentiateOptions): Promise<GradientModel> {
+  return differentiateOn(model, options, webProbe);
+}
+
+/** {@link buildStepOn} on onnxruntime-web. */
+export function buildStep(model: Model, options: StepOptions): Promise<Step> {
+  return buildStepOn(model, options, webProbe);
 }

@@ -5,6 +5,12 @@ import { cli } from "./run-cli.ts";
 
 const commands = ["inspect", "inject", "strip", "verify", "grad", "train", "angles"];
 
+/** Options that a command cannot do without. */
+const required = (command: string): string[] => [
+  ...(["inject", "strip", "grad", "train"].includes(command) ? ["-o", "b.onnx"] : []),
+  ...(command === "train" ? ["--data", "mnist"] : []),
+];
+
 describe("sorth-onnx", () => {
   it("lists its commands, and no others", async () => {
     const { code, stdout, stderr } = await cli("--help");
@@ -28,15 +34,21 @@ describe("sorth-onnx", () => {
     { argv: [], says: "no command given" },
     { argv: ["inpsect"], says: "unknown command 'inpsect'" },
     { argv: ["--nonsense"], says: "unknown option '--nonsense'" },
-    ...commands.map((command) => ({ argv: [command], says: "missing required argument" })),
     ...commands.map((command) => ({
-      argv: [command, "a.onnx", "b.onnx", "--nonsense"],
+      argv: [command, ...required(command)],
+      says: "missing required argument",
+    })),
+    ...commands.map((command) => ({
+      argv: [command, "a.onnx", "b.onnx", ...required(command), "--nonsense"],
       says: "unknown option '--nonsense'",
     })),
-    ...["inject", "strip", "grad", "train"].map((command) => ({
-      argv: [command, "models/mlp.onnx"],
-      says: "required option",
-    })),
+    ...commands
+      .filter((command) => required(command).length > 0)
+      .map((command) => ({
+        argv: [command, "models/mlp.onnx"],
+        says: "required option '-o, --output <file>'",
+      })),
+    { argv: ["train", "models/mlp.onnx", "-o", "b.onnx"], says: "required option '--data <source>'" },
     { argv: ["inject", "a.onnx", "-o", "b.onnx", "--lambda1", "many"], says: "Give a number" },
     { argv: ["inject", "a.onnx", "-o", "b.onnx", "--include", "("], says: "not a regular expression" },
     { argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "sum"], says: 'no penalty "sum"' },

@@ -33,9 +33,11 @@ export function define(command: Command, streams: CommandStreams): void {
     await checkOutput(flags.output, terminal.write);
     if (folder !== flags.resume) await checkNoRun(folder, terminal.write);
     const { train, test } = await loadData(flags.data);
+    // Said once the first step has shown that model and data fit: an error stands alone.
+    const remarks: string[] = [];
     const trainer = await (flags.resume
       ? resume(path, flags.resume)
-      : begin(path, flags, (message) => terminal.note(message)));
+      : begin(path, flags, (message) => remarks.push(message)));
 
     const progress = new ProgressLine(terminal.progress);
     const log = new RunLog(folder, folder === flags.resume);
@@ -47,6 +49,7 @@ export function define(command: Command, streams: CommandStreams): void {
     let end: TrainingEvent | undefined;
     try {
       for await (const event of trainer.fit(train, { epochs: flags.epochs, ...options })) {
+        for (const remark of remarks.splice(0)) terminal.note(remark);
         progress.show(event);
         log.add(event);
         if (event.event === "end") end = event;
