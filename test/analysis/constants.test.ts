@@ -4,6 +4,7 @@ import { inferShapes } from "../../src/analysis/infer.ts";
 import { checkGraph } from "../../src/graph/check.ts";
 import type { Graph } from "../../src/graph/graph.ts";
 import { printGraph } from "../../src/graph/print.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
@@ -136,14 +137,14 @@ describe("foldConstants", () => {
 
   test("operators outside the standard domain and model-local functions stay", async () => {
     const b = new GraphBuilder(18, { local: 1 });
-    const { opsetImport } = new onnx.ModelProto({ opsetImport: [{ domain: "" }] });
+    const { opsetImport } = graphToProto(b.graph);
     b.graph.functions.push({
       ...{ name: "Noise", domain: "local", input: ["a"], output: ["b"], opsetImport },
       node: [{ opType: "RandomNormalLike", input: ["a"], output: ["b"] }],
     });
     const noise = b.op("Noise", [b.weight("w", [4])], "noise", {}, "local");
     b.output(b.op("Add", [b.input("x", [5, 4]), noise], "y"));
-    await foldConstants(b.graph, nodeProbe);
+    await fold(b.graph);
     expect(b.graph.nodes.map((node) => node.op)).toEqual(["local.Noise", "Add"]);
   });
 
