@@ -1,6 +1,7 @@
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
 import { responseAngleTable, weightAngleTable } from "../../src/report/angle-table.ts";
+import type { LayerAngles } from "../../src/report/angles.ts";
 import { fixed, formatTable } from "../../src/report/table.ts";
 
 const columns = [{ heading: "layer" }, { heading: "units", align: "right" }, { heading: "why" }] as const;
@@ -48,10 +49,10 @@ describe("formatTable", () => {
 });
 
 describe("tables of angles", () => {
-  const layer = {
-    ...{ name: "fc1", op: "Gemm", units: 128, fanIn: 784, groups: 1, pairs: 8001, dead: 1 },
+  const layer: LayerAngles = {
+    ...{ name: "fc1", op: "Gemm" as const, units: 128, fanIn: 784, groups: 1, pairs: 8001, dead: 1 },
     ...{ mean: 89.987, spread: 2.051, min: 80.5, max: 99.123 },
-  } as const;
+  };
   const none = { ...layer, name: "fc2", dead: 128, pairs: 0, mean: Number.NaN, spread: Number.NaN };
 
   test("of weights", () => {
