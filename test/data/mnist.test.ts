@@ -70,8 +70,9 @@ describe("MNIST of a folder", () => {
     );
   });
 
-  test("every truncation of an IDX file is refused", () => {
+  test("every truncation of an IDX file is refused, and bytes too many", () => {
     const bytes = idx([2, 1, 2], [0, 255, 51, 102]);
+    expect(() => parseIdx(Uint8Array.of(...bytes, 0), "f")).toThrow("takes 4 bytes, but 5 follow the header");
     for (let length = 0; length < bytes.length; length++) {
       expect(() => parseIdx(bytes.slice(0, length), "f"), `${length} bytes`).toThrow(SorthError);
     }

@@ -98,9 +98,15 @@ describe("ProgressLine on a terminal", () => {
   });
 
   test("keeps within the terminal", () => {
-    const { line, written } = recorder(true, 40);
-    line.show(step());
-    expect(written[0]).toBe("\repoch 1  step 320/1,874  loss 0.2135\x1b[K");
+    const shown = (columns: number) => {
+      const { line, written } = recorder(true, columns);
+      line.show(step());
+      return written[0]?.slice(1, -3);
+    };
+    const loss = "epoch 1  step 320/1,874  loss 0.2135";
+    // A line as wide as the terminal would wrap on some.
+    expect(shown(loss.length)).toBe("epoch 1  step 320/1,874");
+    expect(shown(loss.length + 1)).toBe(loss);
   });
 
   test("the time left counts only steps of this run", () => {
