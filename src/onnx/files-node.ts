@@ -12,7 +12,8 @@ export { type WriteOptions, writeFileSafely } from "./write-file.ts";
 
 /** Protobuf's limit for one message, which readers of ONNX files (ONNX Runtime too) enforce. */
 const largestModel = 2 ** 31 - 1;
-const pieceSize = 64 * 1024 * 1024;
+/** Bytes read at once. */
+const pieceSize = 1024 * 1024;
 
 /**
  * Reads an ONNX file. Its messages are views of the file's bytes; tensors in other files are read when first used.
@@ -61,13 +62,12 @@ async function readWhole(path: string): Promise<Uint8Array> {
       );
     }
     const bytes = new Uint8Array(size);
-    let offset = 0;
-    while (offset < size) {
+    for (let offset = 0; offset < size; ) {
       const { bytesRead } = await handle.read(bytes, offset, Math.min(pieceSize, size - offset), offset);
-      if (bytesRead === 0) break;
+      if (bytesRead === 0) throw new SorthError(`"${path}" became shorter while it was read`);
       offset += bytesRead;
     }
-    return bytes.subarray(0, offset);
+    return bytes;
   } catch (error) {
     if (error instanceof SorthError) throw error;
     throw new SorthError(`cannot read "${path}": ${reasonOf(error)}`);
