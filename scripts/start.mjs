@@ -13,7 +13,7 @@ import {
   writeModel,
 } from "../dist/node/index.js";
 
-const epochs = 3;
+const epochs = 2;
 const settings = {
   objective: crossEntropy(),
   batch: 64,

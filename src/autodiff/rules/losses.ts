@@ -57,7 +57,10 @@ export const losses = {
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)] },
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)], outputs: 2, note: "log_prob" },
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2), classWeights], attributes: { ignore_index: int(2) } },
-      { inputs: [[2, 3, 2], classes([2, 2], 0, 2, 1, 1), classWeights], attributes: { reduction: string("none") } },
+      {
+        inputs: [[2, 3, 2], classes([2, 2], 0, 2, 1, 1), classWeights],
+        attributes: { reduction: string("none") },
+      },
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)], attributes: { reduction: string("sum") } },
     ],
   },
@@ -73,7 +76,10 @@ export const losses = {
     ],
     samples: [
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)] },
-      { inputs: [[2, 3, 2], classes([2, 2], 0, 2, 1, 1), classWeights], attributes: { ignore_index: int(1) } },
+      {
+        inputs: [[2, 3, 2], classes([2, 2], 0, 2, 1, 1), classWeights],
+        attributes: { ignore_index: int(1) },
+      },
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)], attributes: { reduction: string("none") } },
     ],
     linear: true,
@@ -91,9 +97,14 @@ export const losses = {
     },
     samples: [
       { inputs: [[2, 3]] },
-      { inputs: [[2, 3], { shape: [], constant: [0.3], type: "float" }, { shape: [], constant: [0], type: "bool" }] },
+      {
+        inputs: [
+          [2, 3],
+          { shape: [], constant: [0.3], type: "float" },
+          { shape: [], constant: [0], type: "bool" },
+        ],
+      },
     ],
     linear: true,
   },
 } satisfies RuleTable;
-
