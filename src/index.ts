@@ -54,6 +54,8 @@ export type {
   ResponseAngleOptions,
 } from "./report/angles.ts";
 export type { Inspection, InspectOptions } from "./report/inspect.ts";
+export { ProgressLine } from "./report/progress.ts";
+export { formatTable } from "./report/table.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { FitOptions } from "./runtime/trainer.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
