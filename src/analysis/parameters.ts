@@ -1,17 +1,19 @@
 import type { Graph } from "../graph/graph.ts";
-import type { Node, Value } from "../graph/node.ts";
+import type { Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import { normalizations, type Reading, type Role, readingsOf } from "./roles.ts";
 
 /** Something a model is trained by. */
 export interface Parameter {
   readonly value: Value;
   /** What it is to the operator that reads it. */
-  readonly role: "weight" | "bias" | "scale" | "slope" | "embedding" | "recurrent" | "operand";
+  readonly role: Role;
   /** Why it counts as a parameter, in words. */
   readonly reason: string;
 }
 
-/** A constant that is not trained. */
+/** A float constant that is not trained. */
 export interface ConstantValue {
   readonly value: Value;
   readonly reason: string;
@@ -25,37 +27,14 @@ export interface ParameterOptions {
   readonly freeze?: RegExp;
 }
 
-type Role = Parameter["role"];
-
-/** Roles of inputs by operator; null marks what is never trained. Position is the input's index. */
-const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = {
-  Gemm: ["weight", "weight", "bias"],
-  MatMul: ["weight", "weight"],
-  Conv: [null, "weight", "bias"],
-  ConvTranspose: [null, "weight", "bias"],
-  Gather: ["embedding"],
-  BatchNormalization: [null, "scale", "bias", null, null],
-  LayerNormalization: [null, "scale", "bias"],
-  GroupNormalization: [null, "scale", "bias"],
-  InstanceNormalization: [null, "scale", "bias"],
-  RMSNormalization: [null, "scale"],
-  PRelu: [null, "slope"],
-  LSTM: [null, "recurrent", "recurrent", "recurrent"],
-  GRU: [null, "recurrent", "recurrent", "recurrent"],
-  RNN: [null, "recurrent", "recurrent", "recurrent"],
-};
-
-/** Operators behind which a parameter is still that parameter. */
-const passing = new Set(["Identity", "Transpose", "Reshape", "Cast", "Unsqueeze", "Squeeze"]);
-const arithmetic = new Set(["Add", "Sub", "Mul", "Div"]);
-
-/** Names that exporters give to trained operands of plain arithmetic. */
-const trainedName =
-  /(^|[._/:])(weight|bias|gamma|beta|kernel|scale|embeddings?|layer_?scale\w*|cls_token|pos_embed\w*)(:\d+)?$/i;
-
 /**
- * Which float initializers a model is trained by (DESIGN §5.9): by the role in which operators read them; operands of
- * plain arithmetic only by name and rank. Running statistics, masks, scalars and exporters' constants are not.
+ * Which float initializers a model is trained by (DESIGN §5.9): by the role in which operators read them, and operands of
+ * plain arithmetic by name and rank, as exporters write them. Running statistics, masks, position grids, single numbers
+ * and exporters' own constants are not; in doubt a value is not trained. Names are those of files by PyTorch's two
+ * exporters and tf2onnx. Weights in Constant nodes count after {@link liftConstants}.
+ *
+ * @example
+ * findParameters(graph, { freeze: /^backbone\./ }).parameters.map(({ value, reason }) => `${value.name}: ${reason}`);
  */
 export function findParameters(
   graph: Graph,
@@ -65,67 +44,77 @@ export function findParameters(
   const constants: ConstantValue[] = [];
   for (const value of graph.initializers) {
     if (!isFloat(value.type)) continue;
-    const found = roleOf(value);
-    const named = options.trainable?.test(value.name);
+    const { role, reason } = judgeParameter(value);
     if (options.freeze?.test(value.name)) constants.push({ value, reason: "frozen by --freeze" });
-    else if (named) parameters.push({ value, role: found.role ?? "operand", reason: "named by --trainable" });
-    else if (!found.role) constants.push({ value, reason: found.reason });
+    else if (options.trainable?.test(value.name)) {
+      parameters.push({ value, role: role ?? "operand", reason: "named by --trainable" });
+    } else if (!role) constants.push({ value, reason });
     else if (options.trainable) constants.push({ value, reason: "not named by --trainable" });
-    else parameters.push({ value, role: found.role, reason: found.reason });
+    else parameters.push({ value, role, reason });
   }
   return { parameters, constants };
 }
 
-function roleOf(value: Value): { role: Role | undefined; reason: string } {
-  let reason = "nothing reads it as a parameter";
-  for (const { node, index } of readers(value)) {
-    const role = node.domain === "" ? rolesOf[node.opType]?.[index] : undefined;
-    const where = `${node.op} "${node.label}"`;
-    if (role) return { role, reason: `${role} of ${where}` };
-    if (role === null) {
-      reason =
-        node.opType === "BatchNormalization" && index > 2
-          ? `running statistic of ${where}`
-          : `data of ${where}`;
-    } else if (arithmetic.has(node.opType) && node.domain === "") {
-      const rank = value.initializer?.dims.length ?? 0;
-      if (rank === 1 && node.opType === "Add" && followsWeight(node, index)) {
-        return { role: "bias", reason: `bias added by ${where}` };
-      }
-      if (rank > 0 && trainedName.test(value.name))
-        return { role: "operand", reason: `operand of ${where}, by its name` };
-      reason =
-        rank === 0
-          ? `scalar operand of ${where}`
-          : `constant operand of ${where}: its name is no parameter's`;
-    } else if (index < 0) {
-      reason = `read inside a body of ${where}`;
-    } else {
-      reason = `input ${index} of ${where}`;
-    }
-  }
-  return { role: undefined, reason };
+/** As what a value is trained, or why it is not. */
+export interface Verdict {
+  readonly role: Role | undefined;
+  readonly reason: string;
 }
 
-/** Where a value is read, operators that only pass it on left out. */
-function* readers(value: Value): Generator<{ node: Node; index: number }> {
-  for (const { node, index } of value.uses) {
-    const [output] = node.outputs;
-    if (output && index === 0 && node.domain === "" && passing.has(node.opType)) yield* readers(output);
-    else yield { node, index };
-  }
+/** Whether a value is a parameter by what it looks like: the first reading that makes it one decides. */
+export function judgeParameter(value: Value): Verdict {
+  const verdicts = readingsOf(value).map((reading) => verdictOn(value, reading));
+  const nobody: Verdict = { role: undefined, reason: "nothing reads its numbers" };
+  return verdicts.find(({ role }) => role) ?? verdicts[0] ?? nobody;
 }
 
-/** Whether the other operand of an Add is the product of a MatMul with an initializer. */
-function followsWeight(add: Node, index: number): boolean {
-  const product = add.inputs[1 - index]?.producer;
-  return (
-    product?.op === "MatMul" &&
-    product.inputs.some((input) => {
-      let source = input;
-      while (source?.producer && passing.has(source.producer.opType))
-        source = source.producer.inputs[0] ?? null;
-      return source?.initializer !== undefined;
-    })
-  );
+function verdictOn(value: Value, { node, index, role }: Reading): Verdict {
+  const where = `${node.op} "${node.label}"`;
+  const constant = (reason: string): Verdict => ({ role: undefined, reason });
+  if (index < 0) return constant(`read inside a body of ${where}`);
+  if (role === "other") return constant(`input ${index} of ${where}`);
+  if (role === "running mean" || role === "running variance") return constant(`${role} of ${where}`);
+  const doubt = reasonToDoubt(value, role, normalizations.has(node.op));
+  if (doubt) return constant(`${role} of ${where}, but ${doubt}`);
+  return {
+    role,
+    reason: role === "operand" ? `operand of ${where}, named like a parameter` : `${role} of ${where}`,
+  };
+}
+
+/** Last part of a name: `bias` of `model/dense/bias/Read/ReadVariableOp:0`, `pos_embed` of `encoder.pos_embed`. */
+function lastPart(name: string): string {
+  const trimmed = name.replace(/:\d+$/, "").replace(/(\/Read)?\/ReadVariableOp(\/resource)?$/, "");
+  return trimmed.split(/[./]/).at(-1) ?? name;
+}
+
+/** How exporters name constants of their own: `val_3`, `/layer/Constant_2_output_0`, `onnx::Mul_12`, `const_fold_opt__7`. */
+const exporterConstant =
+  /^(val_\d+|onnx::\w+_\d+|_?tensor_constant\d*|const_fold_opt_+\d+|.*lifted_tensor\w*|(.*\/)?Constant(_\d+)?(_output_\d+)?|\w*_(cast|default)(_\d+)?)$/i;
+
+/** Values that are computed once and never trained, by the last part of their name. */
+const bufferName =
+  /^(\w*mask|(running|moving)_(mean|var|variance)|grid|\w*_grid|anchors?|strides?|coords?|\w*_table_coords|position_ids|(inv_)?freqs?\w*|\w*(cos|sin)(_cached?)?|(pixel_|image_)?(mean|std)|window|basis|dft\w*|pe|causal|tril|triu)$/i;
+
+/** Trained operands of plain arithmetic, by the last part of their name. */
+const parameterName =
+  /^(weight\w*|bias\w*|gamma\w*|beta\w*|alpha|kernel|scale|(\w+_)?layer_?scale\w*|logit_scale|lambda_?\d*|\w*embed(ding)?s?(_table)?|\w*_token|temperature|relative_position_bias_table)$/i;
+
+/** Why a value that an operator reads like a parameter is none. */
+function reasonToDoubt(value: Value, role: Role, normalization: boolean): string | undefined {
+  const { name } = value;
+  const dims = value.initializer?.dims ?? [];
+  const last = lastPart(name);
+  if (bufferName.test(last)) return "its name is that of a mask, grid or statistic";
+  // A literal in the source; folded weights bear other names.
+  if (/(^|\/)Constant(_\d+)?(_output_\d+)?$/.test(name)) return "it is an exporter's constant";
+  if (role === "embedding" && dims.length < 2) return "it is a list of numbers";
+  if (normalization && exporterConstant.test(name)) return "it is an exporter's constant";
+  if (role !== "operand") return undefined;
+  if (elementCount(dims) === 1) return "it is a single number";
+  if (exporterConstant.test(name)) return "it is an exporter's constant";
+  if (!parameterName.test(last)) return "its name is no parameter's";
+  // Masks hold −inf or a number so low that softmax makes it zero.
+  const masked = value.initializer?.numbers().some((number) => !(Math.abs(number) < 1e4));
+  return masked ? "it holds −inf or numbers as large: a mask" : undefined;
 }

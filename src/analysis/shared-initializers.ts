@@ -1,9 +1,15 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Use, Value } from "../graph/node.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { judgeParameter } from "./parameters.ts";
+import { normalizations, type Reading, readingsOf, weightBeside } from "./roles.ts";
 
-/** An initializer that several nodes read although they mean different things. */
+/** An initializer that several operators read. */
 export interface SharedInitializer {
   readonly value: Value;
+  /** Whether training gives each reader its own copy, or keeps one parameter for all. */
+  readonly kind: "split" | "tied";
   readonly reason: string;
 }
 
@@ -15,51 +21,104 @@ export interface ShareOptions {
   readonly untie?: RegExp;
 }
 
-const normalizations = new Set([
-  "BatchNormalization",
-  "LayerNormalization",
-  "GroupNormalization",
-  "InstanceNormalization",
-]);
-
 /**
- * Initializers that exporters merged because their numbers were equal (DESIGN §5.9): a vector read by several
- * normalizations, or as a scale here and a running variance there. Matrices read twice are tied on purpose.
+ * Float initializers that several operators read, and what training makes of them (DESIGN §5.9). Exporters store equal
+ * tensors once: in an untrained network the biases and running means, scales and running variances of all normalizations
+ * are one (dynamo: one initializer read twice; TorchScript: Identity makes the others). Those are split: a vector read in different roles, by
+ * several normalizations, as the bias of layers with different weights, or under several names. Matrices read twice are
+ * tied on purpose.
  */
 export function findShared(graph: Graph, options: ShareOptions = {}): SharedInitializer[] {
   return graph.initializers.flatMap((value) => {
-    const reason = splitReason(value, options);
-    return reason ? [{ value, reason }] : [];
+    const shared = isFloat(value.type) ? judge(value, options) : undefined;
+    return shared ? [{ value, ...shared }] : [];
   });
 }
 
-function splitReason(value: Value, { tie, untie }: ShareOptions): string | undefined {
-  const uses = [...value.uses];
-  if (uses.length < 2 || uses.some(({ index }) => index < 0) || tie?.test(value.name)) return undefined;
-  if (untie?.test(value.name)) return "named by --untie";
-  const reads = uses.filter(({ node }) => normalizations.has(node.op));
-  if (reads.length === 0) return undefined;
-  if (reads.length < uses.length) return "read by a normalization and by other operators";
-  if (new Set(reads.map(({ index }) => index)).size > 1) return "read in different roles of a normalization";
-  return "a vector read by several normalizations";
+function judge(value: Value, options: ShareOptions): Omit<SharedInitializer, "value"> | undefined {
+  const readings = readingsOf(value);
+  if (usesOf(value).length < 2 || readings.length < 2) return undefined;
+  const statistic = readings.some(({ role }) => role.startsWith("running"));
+  if (!statistic && !judgeParameter(value).role) return undefined;
+  if (options.tie?.test(value.name)) return { kind: "tied", reason: "named by --tie" };
+  if (readings.some(({ index }) => index < 0)) return { kind: "tied", reason: "read inside a body" };
+  if (options.untie?.test(value.name)) return { kind: "split", reason: "named by --untie" };
+  const dims = value.initializer?.dims ?? [];
+  const vector = dims.filter((dim) => dim !== 1).length <= 1;
+  if (!vector) return { kind: "tied", reason: `a matrix read by ${readings.length} operators` };
+  if (elementCount(dims) === 1) return { kind: "tied", reason: "a single number" };
+  if ([...value.uses].some(aliasMadeBy)) {
+    return { kind: "split", reason: `a vector that the exporter gave ${readings.length} names` };
+  }
+  return judgeVector(readings);
 }
 
+function judgeVector(readings: readonly Reading[]): Omit<SharedInitializer, "value"> {
+  const roles = new Set(readings.map(({ role }) => role));
+  if (roles.size > 1) return { kind: "split", reason: `read as ${[...roles].join(" and ")}` };
+  const [role] = roles;
+  const nodes = new Set(readings.map(({ node }) => node));
+  if ([...nodes].some((node) => normalizations.has(node.op))) {
+    return { kind: "split", reason: `${role} of ${nodes.size} normalizations` };
+  }
+  const weights = new Set(readings.map(({ node, index }) => weightBeside(node, index)));
+  if (role === "bias" && weights.size > 1) {
+    return { kind: "split", reason: `bias of ${nodes.size} layers with different weights` };
+  }
+  return { kind: "tied", reason: `${role} of ${nodes.size} operators` };
+}
+
+/** Where a value is read, Identity nodes looked through. */
+function usesOf(value: Value): Use[] {
+  return [...value.uses].flatMap((use) => {
+    const alias = aliasMadeBy(use);
+    return alias ? usesOf(alias) : [use];
+  });
+}
+
+/** The output of an Identity that reads a value. */
+const aliasMadeBy = ({ node }: Use): Value | undefined =>
+  node.op === "Identity" ? (node.outputs[0] ?? undefined) : undefined;
+
 /**
- * Gives each reader of a shared initializer its own. The first keeps the name; the others get `<name>/<n>`.
+ * Gives each reader of a split initializer its own copy. An Identity's output becomes an initializer, which restores the
+ * name that the exporter merged away; where several operators read one name the first keeps it and the others get
+ * `<name>/2`, `<name>/3` …: the same names for the same file every time.
  * @returns the names of the copies, by the name of the initializer they came from
+ *
+ * @example
+ * splitShared(graph, { tie: /embedding/ }).get("bn1.bias"); // ["bn1.bias/2"], bn1's running mean
  */
 export function splitShared(graph: Graph, options: ShareOptions = {}): Map<string, string[]> {
   const copies = new Map<string, string[]>();
-  for (const { value } of findShared(graph, options)) {
-    const tensor = value.initializer;
-    if (!tensor) continue;
-    const [, ...others]: Use[] = [...value.uses];
-    const names = others.map((use) => {
-      const copy = graph.addInitializer(tensor.named(graph.freshName(`${value.name}/split`)));
-      graph.setInput(use, copy);
-      return copy.name;
+  for (const { value, kind } of findShared(graph, options)) {
+    if (kind === "split" && value.initializer)
+      copies.set(value.name, split(graph, value, value.initializer, options));
+  }
+  return copies;
+}
+
+function split(graph: Graph, value: Value, tensor: Tensor, options: ShareOptions): string[] {
+  const aliases = [...value.uses].flatMap((use) => {
+    const alias = aliasMadeBy(use);
+    if (!alias) return [];
+    graph.setConstant(alias, tensor.named(alias.name));
+    graph.removeNodes(new Set([use.node]));
+    return [alias];
+  });
+  const copies = aliases.map(({ name }) => name);
+  if (judge(value, options)?.kind === "split") {
+    const [, ...others] = value.uses;
+    others.forEach((use, i) => {
+      let name = `${value.name}/${i + 2}`;
+      while (graph.value(name)) name += "'";
+      graph.setInput(use, graph.addInitializer(tensor.named(name)));
+      copies.push(name);
     });
-    copies.set(value.name, names);
+  }
+  // An alias may be read twice itself, and by further aliases.
+  for (const alias of aliases) {
+    if (judge(alias, options)?.kind === "split") copies.push(...split(graph, alias, tensor, options));
   }
   return copies;
 }

@@ -49,7 +49,7 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
     ),
     listOf(
       "shared",
-      report.shared.map(({ name, reason }) => [name, reason]),
+      report.shared.map(({ name, kind, reason }) => [name, kind, reason]),
       paint,
     ),
     report.advice.map((line) => `advice: ${line}`).join("\n"),

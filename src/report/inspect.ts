@@ -1,8 +1,9 @@
+import { liftConstants } from "../analysis/constants.ts";
 import { type DimensionOptions, fedInputs } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { findParameters, type ParameterOptions } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { findShared, type ShareOptions } from "../analysis/shared-initializers.ts";
+import { findShared, type ShareOptions, splitShared } from "../analysis/shared-initializers.ts";
 import { findSites } from "../analysis/sites.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -63,8 +64,12 @@ export interface Inspection {
     readonly shape: readonly number[];
     readonly reason: string;
   }[];
-  /** Initializers that training gives one copy to each reader. */
-  readonly shared: readonly { readonly name: string; readonly reason: string }[];
+  /** Initializers that several operators read: training gives each reader its own, or keeps one for all. */
+  readonly shared: readonly {
+    readonly name: string;
+    readonly kind: "split" | "tied";
+    readonly reason: string;
+  }[];
   readonly advice: readonly string[];
 }
 
@@ -80,6 +85,9 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const graph = graphOf(model);
   const artifact = trainingNode(graph);
   const block = blockOf(graph);
+  liftConstants(graph);
+  const shared = findShared(graph, options);
+  splitShared(graph, options);
   const found = findParameters(graph, options);
   const described = ({ value, reason }: { value: Value; reason: string }) => ({
     name: value.name,
@@ -110,7 +118,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     skipped,
     parameters: found.parameters.map(described),
     constants: found.constants.map(described),
-    shared: findShared(graph, options).map(({ value, reason }) => ({ name: value.name, reason })),
+    shared: shared.map(({ value, kind, reason }) => ({ name: value.name, kind, reason })),
     advice: artifact
       ? [
           `it is an artifact of ONNX Runtime's training tools (node "${artifact.label}"): give the forward model instead`,

@@ -1,3 +1,4 @@
+import { liftConstants } from "../analysis/constants.ts";
 import { splitShared } from "../analysis/shared-initializers.ts";
 import { SorthError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -60,6 +61,7 @@ function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
 function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: LossOptions): Model {
   const graph = graphOf(model);
   if (blockOf(graph)) throw new SorthError("the injected block could not be removed");
+  liftConstants(graph);
   splitShared(graph, options);
   setBatchNormForm(graph, "frozen");
   // Without its third input Dropout passes its input on.

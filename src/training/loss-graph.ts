@@ -1,4 +1,4 @@
-import { foldConstants } from "../analysis/constants.ts";
+import { foldConstants, liftConstants } from "../analysis/constants.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -54,6 +54,7 @@ export async function prepareGraph(
   // The old form of Softmax can be told from the new one only where ranks are known.
   if (graph.opset < 13) await inferShapes(graph, probe, options);
   raiseOpset(graph, gradientOpset);
+  liftConstants(graph);
   splitShared(graph, options);
   rewrite(graph);
   // Files of IR 3 list initializers among the inputs; nobody feeds them.

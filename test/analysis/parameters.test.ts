@@ -1,0 +1,206 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { liftConstants } from "../../src/analysis/constants.ts";
+import { findParameters } from "../../src/analysis/parameters.ts";
+import { splitShared } from "../../src/analysis/shared-initializers.ts";
+import type { Value } from "../../src/graph/node.ts";
+import { graphFromProto } from "../../src/graph/proto.ts";
+import { decodeModelProto } from "../../src/onnx/codec.ts";
+import { onnx } from "../../src/onnx/schema.js";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+
+/** What findParameters says of a value in a graph built around the input x. */
+function verdict(name: string, build: (b: GraphBuilder, x: Value) => Value): string {
+  const b = new GraphBuilder();
+  b.output(build(b, b.input("x", [2, 4])));
+  liftConstants(b.graph);
+  const { parameters, constants } = findParameters(b.graph);
+  const parameter = parameters.find(({ value }) => value.name === name);
+  if (parameter) return `${parameter.role}: ${parameter.reason}`;
+  return `not: ${constants.find(({ value }) => value.name === name)?.reason}`;
+}
+
+const add = (name: string, dims: readonly number[]) => (b: GraphBuilder, x: Value) =>
+  b.op("Add", [x, b.weight(name, dims)], "y");
+
+describe("by role", () => {
+  test.each<[string, (b: GraphBuilder, x: Value) => Value]>([
+    ['weight: weight of Gemm "y"', (b, x) => b.op("Gemm", [x, b.weight("w", [4, 3])], "y")],
+    ['weight: weight of MatMul "y"', (b, x) => b.op("MatMul", [b.weight("w", [3, 2]), x], "y")],
+    ['bias: bias of Gemm "y"', (b, x) => b.op("Gemm", [x, b.weight("v", [4, 3]), b.weight("w", [3])], "y")],
+    ['weight: weight of Conv "y"', (b, x) => b.op("Conv", [x, b.weight("w", [4, 3, 1])], "y")],
+    [
+      'embedding: embedding of Gather "y"',
+      (b) => b.op("Gather", [b.weight("w", [9, 3]), b.int64("i", [0])], "y"),
+    ],
+    ['slope: slope of PRelu "y"', (b, x) => b.op("PRelu", [x, b.weight("w", [1])], "y")],
+    [
+      'recurrent: recurrent of GRU "y"',
+      (b, x) => b.op("GRU", [x, b.weight("v", [1, 6, 4]), b.weight("w", [1, 6, 2])], "y"),
+    ],
+    [
+      'scale: scale of LayerNormalization "y"',
+      (b, x) => b.op("LayerNormalization", [x, b.weight("w", [4])], "y"),
+    ],
+    [
+      'not: data of Conv "y"'.replace("data", "input 0"),
+      (b) => b.op("Conv", [b.weight("w", [1, 3, 4]), b.weight("v", [2, 3, 1])], "y"),
+    ],
+    ['not: running mean of BatchNormalization "y"', (b, x) => normalized(b, x, 3)],
+    ['not: running variance of BatchNormalization "y"', (b, x) => normalized(b, x, 4)],
+    ['bias: bias of BatchNormalization "y"', (b, x) => normalized(b, x, 2)],
+    ['not: input 1 of Clip "y"', (b, x) => b.op("Clip", [x, b.weight("w", [])], "y")],
+    [
+      'bias: bias of Add "y"',
+      (b, x) => b.op("Add", [b.weight("w", [3]), b.op("MatMul", [x, b.weight("v", [4, 3])], "m")], "y"),
+    ],
+    [
+      'not: embedding of Gather "y", but it is a list of numbers',
+      (b) => b.op("Gather", [b.weight("w", [9]), b.int64("i", [0])], "y"),
+    ],
+    ["not: nothing reads its numbers", (b) => b.op("Shape", [b.weight("w", [9])], "y")],
+  ])("%s", (expected, build) => {
+    expect(verdict("w", build)).toBe(expected);
+  });
+
+  const normalized = (b: GraphBuilder, x: Value, index: number) => {
+    const names = ["x", "s", "b", "m", "v"].map((name, i) => (i === index ? "w" : name));
+    return b.op("BatchNormalization", [x, ...names.slice(1).map((name) => b.weight(name, [4]))], "y");
+  };
+
+  test("through operators that pass it on, and its shape read beside", () => {
+    expect(
+      verdict("w", (b, x) => {
+        const w = b.weight("w", [3, 4]);
+        b.output(b.op("Shape", [w], "shape"));
+        return b.op("MatMul", [x, b.op("Identity", [b.op("Transpose", [w], "t")], "i")], "y");
+      }),
+    ).toBe('weight: weight of MatMul "y"');
+  });
+
+  test("in a Constant node, unless it is a literal of the source", () => {
+    const literal = (name: string) => (b: GraphBuilder, x: Value) =>
+      b.op(
+        "MatMul",
+        [x, b.op("Constant", [], name, { value: Tensor.float("", [4, 2], new Array(8).fill(1)) })],
+        "y",
+      );
+    expect(verdict("linear_0.w_0", literal("linear_0.w_0"))).toMatch(/^weight/);
+    expect(verdict("/Constant_1_output_0", literal("/Constant_1_output_0"))).toMatch(/exporter's constant$/);
+  });
+
+  test("a normalization without trained scale has an exporter's ones", () => {
+    const plain = (b: GraphBuilder, x: Value) => b.op("LayerNormalization", [x, b.weight("val_3", [4])], "y");
+    expect(verdict("val_3", plain)).toMatch(/^not: .*exporter's constant$/);
+  });
+
+  test("integers are never parameters; what a body reads is not trained", () => {
+    const b = new GraphBuilder();
+    const w = b.weight("w", [4]);
+    b.graph.addNode({
+      opType: "If",
+      inputs: [b.input("flag", [], "bool")],
+      outputs: ["y"],
+      attributes: new Map([["then_branch", { kind: "graph", value: new onnx.GraphProto() }]]),
+      captures: [w, b.int64("i", [1])],
+    });
+    const { parameters, constants } = findParameters(b.graph);
+    expect(parameters).toEqual([]);
+    expect(constants.map(({ value, reason }) => `${value.name}: ${reason}`)).toEqual([
+      'w: read inside a body of If "y"',
+    ]);
+  });
+});
+
+describe("operands of plain arithmetic, by name and rank", () => {
+  test.each([
+    ...[
+      "encoder.pos_embed",
+      "cls_token",
+      "blocks.0.ls1.gamma",
+      "norm.weight",
+      "model/scale/ReadVariableOp:0",
+    ],
+    ...["features.1.layer_scale", "position_embeddings", "norm/beta/Read/ReadVariableOp:0", "affine.alpha"],
+  ])("%s is trained", (name) => {
+    expect(verdict(name, add(name, [1, 4]))).toBe('operand: operand of Add "y", named like a parameter');
+  });
+
+  test.each([
+    ["attn.mask", "its name is that of a mask, grid or statistic"],
+    ["head.anchors", "its name is that of a mask, grid or statistic"],
+    ["pos_encoder.pe", "its name is that of a mask, grid or statistic"],
+    ["bn.running_mean", "its name is that of a mask, grid or statistic"],
+    ["normalize.mean", "its name is that of a mask, grid or statistic"],
+    ["/attn/Constant_3_output_0", "it is an exporter's constant"],
+    ["onnx::Add_953", "it is an exporter's constant"],
+    ["val_12", "it is an exporter's constant"],
+    ["const_fold_opt__31", "it is an exporter's constant"],
+    ["lifted_tensor_0", "it is an exporter's constant"],
+    ["table", "its name is no parameter's"],
+  ])("%s is not: %s", (name, reason) => {
+    expect(verdict(name, add(name, [1, 4]))).toBe(`not: operand of Add "y", but ${reason}`);
+  });
+
+  test.each([[[]], [[1]], [[1, 1]]])("a single number of shape %j is not", (dims) => {
+    expect(verdict("scale", add("scale", dims))).toMatch(/but it is a single number$/);
+  });
+
+  test.each([[Number.NEGATIVE_INFINITY], [-3.4e38], [-1e4]])(
+    "a mask with %d is not, whatever its name",
+    (low) => {
+      const masked = (b: GraphBuilder, x: Value) =>
+        b.op("Add", [x, b.graph.addInitializer(Tensor.float("attn.bias", [1, 4], [0, low, 0, 0]))], "y");
+      expect(verdict("attn.bias", masked)).toMatch(/a mask$/);
+    },
+  );
+});
+
+describe("--trainable and --freeze", () => {
+  const graph = () => {
+    const b = new GraphBuilder();
+    const x = b.op("Add", [b.input("x", [2, 4]), b.weight("table", [4])], "a");
+    const h = b.op("Gemm", [x, b.weight("body.w", [4, 4])], "h");
+    b.output(b.op("Gemm", [h, b.weight("head.w", [4, 4]), b.weight("head.b", [4])], "y"));
+    return b.graph;
+  };
+  const names = (options: Parameters<typeof findParameters>[1]) =>
+    findParameters(graph(), options).parameters.map(({ value }) => value.name);
+
+  test("decide", () => {
+    expect(names({})).toEqual(["body.w", "head.w", "head.b"]);
+    expect(names({ freeze: /^head/ })).toEqual(["body.w"]);
+    expect(names({ trainable: /^head/ })).toEqual(["head.w", "head.b"]);
+    expect(names({ trainable: /^table|^head/, freeze: /b$/ })).toEqual(["table", "head.w"]);
+  });
+
+  test("are the reason given", () => {
+    const { parameters, constants } = findParameters(graph(), { trainable: /^table|^head/, freeze: /b$/ });
+    expect(
+      Object.fromEntries([...parameters, ...constants].map(({ value, reason }) => [value.name, reason])),
+    ).toEqual({
+      table: "named by --trainable",
+      "head.w": "named by --trainable",
+      "head.b": "frozen by --freeze",
+      "body.w": "not named by --trainable",
+    });
+  });
+});
+
+interface ExportedModel {
+  readonly file: string;
+  readonly parameters: readonly { readonly name: string }[];
+}
+const folder = "test/fixtures/exports";
+const index = JSON.parse(readFileSync(`${folder}/index.json`, "utf8")) as {
+  models: readonly ExportedModel[];
+};
+
+test.each(index.models)("$file: what PyTorch trains, no more and no less", ({ file, parameters }) => {
+  const graph = graphFromProto(decodeModelProto(readFileSync(`${folder}/${file}`)));
+  liftConstants(graph);
+  splitShared(graph);
+  const found = findParameters(graph).parameters.map(({ value }) => value.name);
+  expect(found.sort()).toEqual(parameters.map(({ name }) => name).sort());
+});
