@@ -3,7 +3,9 @@
 import { mkdir } from "node:fs/promises";
 import {
   crossEntropy,
+  formatTable,
   loadMnist,
+  ProgressLine,
   readModel,
   responseAngles,
   sampleFeeds,
@@ -13,6 +15,7 @@ import {
   writeModel,
 } from "../dist/node/index.js";
 
+const wantedAccuracy = 0.985;
 const epochs = 2;
 const settings = {
   objective: crossEntropy(),
@@ -23,62 +26,77 @@ const settings = {
 };
 const runs = [
   { name: "plain", file: "out/plain.onnx", options: {} },
-  { name: "SOM", file: "out/som.onnx", options: { penalties: [{ penalty: som() }], penaltyWeight: 0.1 } },
+  { name: "SOM", file: "out/som.onnx", options: { penalties: [{ penalty: som(), weight: 0.1 }] } },
 ];
 
 const model = await readModel("models/cnn.onnx");
 const { train, test } = await loadMnist();
 await mkdir("out", { recursive: true });
 const results = [];
-for (const { name, file, options } of runs) {
+for (const run of runs) {
+  process.stderr.write(
+    `training models/cnn.onnx on MNIST: ${run.name}, ${epochs} epochs of ${train.size} digits\n`,
+  );
+  results.push(await trainAndMeasure(run));
+}
+const [plain, regularized] = results;
+console.log(`\n${comparison()}\n\ntrained models: ${plain.file}, ${regularized.file}`);
+console.log("look closer: node dist/node/cli.js angles out/plain.onnx out/som.onnx --data mnist");
+
+const problems = [
+  ...results
+    .filter(({ accuracy }) => accuracy < wantedAccuracy)
+    .map(
+      ({ name, accuracy }) => `${name}: accuracy ${percent(accuracy)}, less than ${percent(wantedAccuracy)}`,
+    ),
+  ...["weights", "responses"]
+    .filter((kind) => meanSpread(regularized[kind]) >= meanSpread(plain[kind]))
+    .map((kind) => `SOM did not narrow the angles of the ${kind}`),
+];
+for (const problem of problems) console.error(`error: ${problem}`);
+process.exitCode = problems.length > 0 ? 1 : 0;
+
+/** Trains one variant, writes it, and measures it. */
+async function trainAndMeasure({ name, file, options }) {
   const trainer = await Trainer.create(model, { ...settings, ...options });
   const started = performance.now();
-  for await (const event of trainer.fit(train, { epochs })) {
-    if (event.event === "step" && process.stderr.isTTY) {
-      const share = `${Math.round(100 * event.penaltyShare)} % penalty`;
-      process.stderr.write(
-        `\r${name}: step ${event.step}/${event.totalSteps}, loss ${event.loss.toFixed(3)} (${share}), ${Math.round(event.samplesPerSecond)} samples/s   `,
-      );
-    } else if (event.event === "epoch") {
-      const line = `${name}: epoch ${event.epoch} of ${epochs}, mean loss ${event.loss.toFixed(4)}, ${Math.round(event.samplesPerSecond)} samples/s`;
-      process.stderr.write(`${process.stderr.isTTY ? "\r\x1b[K" : ""}${line}\n`);
-    }
-  }
+  const progress = new ProgressLine(process.stderr);
+  for await (const event of trainer.fit(train, { epochs })) progress.show(event);
+  progress.clear();
+  const seconds = (performance.now() - started) / 1000;
   const { accuracy } = await trainer.evaluate(test);
   const trained = trainer.export();
-  await writeModel(trained, file, { force: true });
   await trainer.release();
-  const weights = await weightAngles(trained);
-  const responses = await responseAngles(trained, sampleFeeds(trained, test, 512));
-  results.push({ name, file, accuracy, weights, responses, seconds: (performance.now() - started) / 1000 });
+  await writeModel(trained, file, { force: true });
+  const { layers: weights } = await weightAngles(trained);
+  const { layers: responses } = await responseAngles(trained, sampleFeeds(trained, test, 512));
+  return { name, file, accuracy, seconds, weights, responses };
 }
 
-const [plain, regularized] = results;
-const degrees = (layer) => `${layer.mean.toFixed(1)}° ± ${layer.spread.toFixed(1)}°`;
-const rows = [
-  ["", ...results.map(({ name }) => name)],
-  ["test accuracy", ...results.map(({ accuracy }) => `${(100 * accuracy).toFixed(2)} %`)],
-  ["training time", ...results.map(({ seconds }) => `${seconds.toFixed(0)} s`)],
-  ...plain.responses.layers.map((layer, i) => [
-    `response angles of ${layer.name}`,
-    ...results.map(({ responses }) => degrees(responses.layers[i])),
-  ]),
-  ...plain.weights.layers.map((layer, i) => [
-    `weight angles of ${layer.name}`,
-    ...results.map(({ weights }) => degrees(weights.layers[i])),
-  ]),
-];
-const mean = (layers) => layers.reduce((sum, { spread }) => sum + spread, 0) / layers.length;
-rows.push(
-  [
-    "mean spread of response angles",
-    ...results.map(({ responses }) => `${mean(responses.layers).toFixed(1)}°`),
-  ],
-  ["mean spread of weight angles", ...results.map(({ weights }) => `${mean(weights.layers).toFixed(1)}°`)],
-);
-const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-console.log();
-for (const row of rows)
-  console.log(row.map((cell, i) => (i ? cell.padStart(widths[i]) : cell.padEnd(widths[i]))).join("   "));
-console.log(`\ntrained models: ${plain.file}, ${regularized.file}`);
-console.log("look closer: npx sorth-onnx angles out/plain.onnx out/som.onnx --data mnist");
+/** Both variants side by side. */
+function comparison() {
+  const row = (title, cell) => [title, cell(plain), cell(regularized)];
+  const layerRows = (kind) =>
+    plain[kind].map(({ name }, index) =>
+      row(`${kind} of ${name}`, (result) => `${result[kind][index].spread.toFixed(1)}°`),
+    );
+  const mean = (kind) =>
+    row(`${kind}, mean of all layers`, (result) => `${meanSpread(result[kind]).toFixed(1)}°`);
+  return formatTable(
+    [{ heading: "" }, ...runs.map(({ name }) => ({ heading: name, align: "right" }))],
+    [
+      row("test accuracy", ({ accuracy }) => percent(accuracy)),
+      row("training time", ({ seconds }) => `${seconds.toFixed(0)} s`),
+      ["spread of angles (0°: orthogonal)", "", ""],
+      ...[...layerRows("weights"), mean("weights"), ...layerRows("responses"), mean("responses")],
+    ],
+  );
+}
+
+function meanSpread(layers) {
+  return layers.reduce((sum, { spread }) => sum + spread, 0) / layers.length;
+}
+
+function percent(share) {
+  return `${(100 * share).toFixed(2)} %`;
+}

@@ -3,7 +3,6 @@ import { inject as injectWith } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
 import { type VerifyOptions, type VerifyReport, verify as verifyWith } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
-import type { Tensor } from "./onnx/tensor.ts";
 import {
   type AngleReport,
   type LayerResponseAngles,
@@ -13,6 +12,7 @@ import {
   weightAngles as weightAnglesWith,
 } from "./report/angles.ts";
 import { type Inspection, type InspectOptions, inspect as inspectWith } from "./report/inspect.ts";
+import type { Feeds } from "./report/sample-chunks.ts";
 import { nodeRuntime } from "./runtime/node.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -88,7 +88,7 @@ export function weightAngles(
 /** {@link responseAnglesWith} on onnxruntime-node. */
 export function responseAngles(
   model: Model,
-  data: Readonly<Record<string, Tensor>>,
+  data: Feeds,
   options: ResponseAngleOptions = {},
 ): Promise<AngleReport<LayerResponseAngles>> {
   return responseAnglesWith(model, data, options, nodeRuntime.probe);

@@ -3,7 +3,6 @@ import { inject as injectOn } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
 import { type VerifyOptions, type VerifyReport, verify as verifyOn } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
-import type { Tensor } from "./onnx/tensor.ts";
 import {
   type AngleReport,
   type LayerResponseAngles,
@@ -13,6 +12,7 @@ import {
   weightAngles as weightAnglesOn,
 } from "./report/angles.ts";
 import { type Inspection, type InspectOptions, inspect as inspectOn } from "./report/inspect.ts";
+import type { Feeds } from "./report/sample-chunks.ts";
 import { webProbe } from "./runtime/probe-web.ts";
 import {
   type DifferentiateOptions,
@@ -85,7 +85,7 @@ export function weightAngles(
 /** {@link responseAnglesOn} on onnxruntime-web. */
 export function responseAngles(
   model: Model,
-  data: Readonly<Record<string, Tensor>>,
+  data: Feeds,
   options: ResponseAngleOptions = {},
 ): Promise<AngleReport<LayerResponseAngles>> {
   return responseAnglesOn(model, data, options, webProbe);

@@ -33,7 +33,7 @@ export function define(command: Command, streams: CommandStreams): void {
         continue;
       }
       const feeds = sampleFeeds(model, data.test ?? data.train, flags.samples);
-      const responses = await responseAngles(model, Object.fromEntries(feeds), {
+      const responses = await responseAngles(model, feeds, {
         ...given({ gamma: flags.gamma, batch: flags.batch }),
       });
       reports.push({ model: path, weights, responses });
