@@ -1,4 +1,5 @@
 import { foldConstants, liftConstants } from "../analysis/constants.ts";
+import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -61,6 +62,9 @@ export async function prepareGraph(
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
   const found = findParameters(graph, options);
   const keep = new Set(found.parameters.map(({ value }) => value.name));
+  if (options.batch === undefined && hasFreeBatch(graph, options)) {
+    throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
+  }
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
   await foldConstants(graph, probe, { keep });

@@ -1,0 +1,124 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
+import { npz } from "./npz.ts";
+import { cli, temporaryFolder } from "./run-cli.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+
+beforeAll(async () => {
+  writeFileSync(
+    at("data.npz"),
+    npz(40, [1, 28, 28], (index) => index % 10),
+  );
+  await cli("inject", "models/cnn.onnx", "-o", at("injected.onnx"));
+});
+afterAll(() => folder.remove());
+
+describe("inspect", () => {
+  it("shows layers, what is trained and what is not", async () => {
+    const { code, stdout, stderr } = await cli("inspect", "models/cnn.onnx", "--batch", "2");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^models\/cnn\.onnx: a model, opset 18/);
+    expect(stdout).toMatch(/^input {3}x float \[batch, 1, 28, 28\]$/m);
+    expect(stdout).toMatch(/^conv1 +Conv +16 +25 +1 +392 +conv1\.weight +som$/m);
+    expect(stdout).toMatch(/^bn1\.running_mean +\[16\] +running mean of BatchNormalization "bn1"$/m);
+  });
+
+  it("says of an injected model that it is one", async () => {
+    expect((await cli("inspect", at("injected.onnx"))).stdout).toContain("a model with an injected penalty");
+  });
+
+  it("follows --freeze", async () => {
+    const { stdout } = await cli("inspect", "models/cnn.onnx", "--freeze", "^bn", "--json");
+    const { parameters, sites } = JSON.parse(stdout) as { parameters: { name: string }[]; sites: unknown[] };
+    expect(parameters.map(({ name }) => name).filter((name) => name.startsWith("bn"))).toEqual([]);
+    expect(sites).toHaveLength(6);
+  });
+});
+
+describe("verify", () => {
+  it("passes on what inject wrote", async () => {
+    const { code, stdout, stderr } = await cli("verify", "models/cnn.onnx", at("injected.onnx"));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^passed {2}outputs bit-identical/m);
+    expect(stdout).not.toContain("FAILED");
+  });
+
+  it("takes data", async () => {
+    const argv = ["verify", "models/cnn.onnx", at("injected.onnx"), "--data", at("data.npz"), "--json"];
+    const { code, stdout } = await cli(...argv);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ passed: true });
+  });
+
+  it("fails, and says where, when a weight was changed", async () => {
+    const { proto } = decodeModel(readFileSync(at("injected.onnx")));
+    const weight = proto.graph?.initializer?.find(({ name }) => name === "conv2.weight");
+    if (weight) weight.rawData = new Uint8Array(weight.rawData?.length ?? 0);
+    writeFileSync(at("changed.onnx"), encodeModel(Model.fromProto(proto)));
+    const { code, stdout, stderr } = await cli("verify", "models/cnn.onnx", at("changed.onnx"));
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^FAILED {2}initializers unchanged: .*conv2\.weight/m);
+    expect(stderr).toMatch(/^error: \d+ of \d+ checks failed on .*changed\.onnx\n$/);
+  });
+});
+
+describe("angles", () => {
+  it("shows a table of each model", async () => {
+    const { code, stdout, stderr } = await cli("angles", "models/mlp.onnx", "models/cnn.onnx");
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^models\/mlp\.onnx: weight angles/m);
+    expect(stdout).toMatch(/^fc1 +Gemm +128 +784 +\d+\.\d\d +\d+\.\d\d/m);
+    expect(stdout).toMatch(/^conv5 +Conv +32 +288 /m);
+    expect(stdout).not.toContain("response");
+  });
+
+  it("adds response angles with data, the same numbers in --json", async () => {
+    const argv = ["angles", "models/mlp.onnx", "--data", at("data.npz"), "--samples", "32"];
+    const { stdout } = await cli(...argv);
+    const [report] = JSON.parse((await cli(...argv, "--json")).stdout) as {
+      responses: { layers: { name: string; rows: number; spread: number }[] };
+    }[];
+    const [layer] = report?.responses.layers ?? [];
+    expect(layer).toMatchObject({ name: "fc1", rows: 32 });
+    expect(stdout).toMatch(new RegExp(`^fc1 +Gemm +128 +32 .* ${layer?.spread.toFixed(2)} `, "m"));
+  });
+});
+
+describe("grad", () => {
+  it("writes the loss and the gradients that were asked for", async () => {
+    const argv = [
+      "grad",
+      "models/mlp.onnx",
+      "--objective",
+      "cross-entropy",
+      "--batch",
+      "4",
+      "-o",
+      at("grad.onnx"),
+    ];
+    const { code, stdout, stderr } = await cli(...argv, "--wrt", "fc2");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/mlp\.onnx \(438 kB\) → \S+grad\.onnx/);
+    expect(stderr).toContain("outputs: loss, fc2.weight_grad, fc2.bias_grad\n");
+    const graph = decodeModel(readFileSync(at("grad.onnx"))).proto.graph;
+    expect(graph?.output?.map(({ name }) => name)).toEqual(["loss", "fc2.weight_grad", "fc2.bias_grad"]);
+    expect(graph?.input?.map(({ name }) => name)).toEqual(["x", "labels"]);
+  });
+
+  it("says which option fixes a free batch", async () => {
+    const { code, stderr } = await cli(
+      "grad",
+      "models/mlp.onnx",
+      "--objective",
+      "mse",
+      "-o",
+      at("free.onnx"),
+    );
+    expect(code).toBeGreaterThan(0);
+    expect(stderr).toMatch(/^error: .*batch.*\n$/);
+  });
+});

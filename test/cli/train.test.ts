@@ -1,0 +1,182 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { run } from "../../src/cli/program.ts";
+import { decodeModel } from "../../src/onnx/model.ts";
+import { npz } from "./npz.ts";
+import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
+
+let folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+const model = "models/mlp.onnx";
+const train = (...argv: string[]) =>
+  cli(
+    "train",
+    ...(argv[0]?.endsWith(".onnx") ? [] : [model]),
+    "--data",
+    at("data.npz"),
+    "--batch",
+    "8",
+    ...argv,
+  );
+const events = (path: string) =>
+  readFileSync(path, "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { event: string; step: number; loss: number; penalty: number });
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  writeFileSync(
+    at("data.npz"),
+    npz(40, [1, 28, 28], (index) => index % 10),
+  );
+});
+afterEach(() => folder.remove());
+
+describe("train", () => {
+  it("writes the original graph with new weights, checkpoints and run.jsonl", async () => {
+    const { code, stdout, stderr } = await train(
+      "-o",
+      at("out.onnx"),
+      "--epochs",
+      "2",
+      "--validation",
+      "0.2",
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^models\/mlp\.onnx \(438 kB\) → \S+out\.onnx \(438 kB\)\n$/);
+    expect(stderr).toMatch(/epoch 2 {2}loss .* validation loss .* accuracy/);
+    const [before, after] = [model, at("out.onnx")].map(
+      (path) => decodeModel(readFileSync(path)).proto.graph,
+    );
+    expect(after?.node?.map(({ name, opType }) => [name, opType])).toEqual(
+      before?.node?.map(({ name, opType }) => [name, opType]),
+    );
+    const changed = after?.initializer?.filter(
+      ({ rawData }, index) =>
+        !Buffer.from(rawData ?? []).equals(before?.initializer?.[index]?.rawData ?? Buffer.of()),
+    );
+    expect(changed?.length).toBe(before?.initializer?.length);
+
+    expect(readdirSync(at("out.run")).sort()).toEqual([
+      ...["best.safetensors", "last.safetensors", "model.onnx", "run.jsonl"],
+    ]);
+    const log = events(at("out.run/run.jsonl"));
+    expect(log.filter(({ event }) => event === "step")).toHaveLength(8);
+    expect(log.filter(({ event }) => event === "epoch")).toHaveLength(2);
+    expect(log.at(-1)).toMatchObject({ event: "end", step: 8, epoch: 2 });
+    expect(log.every(({ loss, penalty }) => Number.isFinite(loss) && penalty > 0)).toBe(true);
+  });
+
+  it("adds no penalty with --penalty none, and lowers the loss of the data", async () => {
+    const flags = [
+      "--penalty",
+      "none",
+      "--epochs",
+      "30",
+      "--optimizer",
+      "sgd",
+      "--momentum",
+      "0.9",
+      "--lr",
+      "0.01",
+    ];
+    expect((await train("-o", at("out.onnx"), ...flags, "--quiet")).code).toBe(0);
+    const steps = events(at("out.run/run.jsonl")).filter(({ event }) => event === "step");
+    expect(steps.every(({ penalty }) => penalty === 0)).toBe(true);
+    expect(steps.at(-1)?.loss).toBeLessThan((steps[0]?.loss ?? 0) / 2);
+  });
+
+  it("goes on bit for bit with --resume", async () => {
+    const common = ["--epochs", "3", "--threads", "1"];
+    await train("-o", at("whole.onnx"), ...common);
+    await train("-o", at("part.onnx"), ...common, "--max-steps", "7");
+    const resumed = await cli(
+      ...["train", model, "--data", at("data.npz"), "--epochs", "3"],
+      ...["--resume", at("part.run"), "-o", at("resumed.onnx")],
+    );
+    expect(resumed).toMatchObject({ code: 0 });
+    const losses = (name: string) =>
+      events(at(`${name}.run/run.jsonl`)).flatMap(({ event, loss }) => (event === "step" ? [loss] : []));
+    expect(losses("whole")).toHaveLength(15);
+    expect(losses("part")).toEqual(losses("whole"));
+    expect(readFileSync(at("resumed.onnx")).equals(readFileSync(at("whole.onnx")))).toBe(true);
+  });
+
+  it("refuses options of training and another model with --resume", async () => {
+    await train("-o", at("part.onnx"), "--max-steps", "2");
+    const resume = ["--data", at("data.npz"), "--resume", at("part.run"), "-o", at("resumed.onnx")];
+    const before = snapshot(folder.path);
+    const options = await cli("train", model, ...resume, "--lr", "1", "--penalty", "som");
+    expect(options).toMatchObject({ code: 2, stdout: "" });
+    expect(options.stderr).toMatch(/leave out --penalty, --lr/);
+    const other = await cli("train", "models/cnn.onnx", ...resume);
+    expect(other).toMatchObject({ code: 2, stdout: "" });
+    expect(other.stderr).toMatch(/trains another model/);
+    expect(snapshot(folder.path)).toEqual(before);
+  });
+
+  it("does not mix a new run into an old one's folder", async () => {
+    await train("-o", at("out.onnx"), "--max-steps", "1");
+    const again = await train("-o", at("new.onnx"), "--checkpoint", at("out.run"));
+    expect(again).toMatchObject({ code: 2, stdout: "" });
+    expect(again.stderr).toMatch(/out\.run" holds a run already/);
+  });
+
+  it("honours the penalty of an injected model, and leaves it out of the result", async () => {
+    await cli("inject", model, "-o", at("injected.onnx"), "--gamma", "5");
+    const trained = await train(at("injected.onnx"), "-o", at("out.onnx"), "--max-steps", "3");
+    expect(trained).toMatchObject({ code: 0 });
+    expect(events(at("out.run/run.jsonl"))[0]?.penalty).toBeGreaterThan(0);
+    const names = decodeModel(readFileSync(at("out.onnx"))).proto.graph?.node?.map(({ name }) => name);
+    expect(names?.some((name) => name?.startsWith("sorth/"))).toBe(false);
+    const twice = await train(at("injected.onnx"), "-o", at("twice.onnx"), "--penalty", "som");
+    expect(twice).toMatchObject({ code: 2, stdout: "" });
+    expect(twice.stderr).toMatch(/penalties of its own/);
+  });
+
+  it("stops after the current step at Ctrl-C, and says how to go on", async () => {
+    const controller = new AbortController();
+    let stderr = "";
+    const argv = [
+      "train",
+      model,
+      "--data",
+      at("data.npz"),
+      "--batch",
+      "8",
+      "--epochs",
+      "1000",
+      "-o",
+      at("out.onnx"),
+    ];
+    const code = await run(argv, {
+      stdout: { write: () => true },
+      stderr: {
+        write: (text) => {
+          stderr += text;
+          if (text.startsWith("epoch 2")) controller.abort();
+        },
+      },
+      onInterrupt: () => controller.signal,
+    });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/error: stopped after step 1\d; go on with --resume \S+out\.run\n$/);
+    expect(existsSync(at("out.onnx"))).toBe(false);
+    expect(existsSync(at("out.run/last.safetensors"))).toBe(true);
+  });
+
+  it("prints figures for machines with --json", async () => {
+    const { stdout } = await train("-o", at("out.onnx"), "--max-steps", "2", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({
+      ...{ output: at("out.onnx"), checkpoint: at("out.run"), event: "end", step: 2, stopped: "max-steps" },
+    });
+  });
+
+  it("refuses other backends", async () => {
+    const { code, stderr } = await train("-o", at("out.onnx"), "--backend", "cuda");
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/backend "cuda" is not in this version/);
+  });
+});
