@@ -15,6 +15,7 @@ export interface RunFlags extends SharedFlags {
   readonly validation?: number;
   readonly checkpoint?: string;
   readonly resume?: string;
+  readonly keepPenalty?: true;
   readonly json?: true;
   readonly backend: string;
 }
@@ -41,6 +42,7 @@ export function addRunFlags(command: Command): void {
     .option("--checkpoint <folder>", "for checkpoints and run.jsonl (default: <output>.run)")
     .option("--resume <folder>", "go on with the run of a checkpoint folder, bit for bit")
     .option("--backend <name>", "where to run", "cpu")
+    .option("--keep-penalty", "leave an injected model's penalty in the trained model")
     .option("--json", "the figures at the end for machines");
 }
 

@@ -208,8 +208,8 @@ export class Trainer {
     });
   }
 
-  /** The model with the weights it has now, in inference form; an injected block is left out. */
-  export(): Model {
+  /** The model with the weights it has now, in inference form; an injected block is left out unless `keepPenalty` is set. */
+  export(options: { readonly keepPenalty?: boolean } = {}): Model {
     const { ports } = this.step;
     const state = this.#session.state();
     const weights = new Map<string, Tensor>();
@@ -221,7 +221,7 @@ export class Trainer {
           Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data),
         );
     }
-    return withWeights(this.#model, weights, this.#options);
+    return withWeights(this.#model, weights, { ...this.#options, ...options });
   }
 
   /** Saves the run so that {@link Trainer.resume} goes on with it: `model.onnx`, `last.safetensors`. */

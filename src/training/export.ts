@@ -15,15 +15,19 @@ import type { LossOptions } from "./options.ts";
 
 /**
  * The model with new numbers in its parameters and running statistics: everything else stays byte for byte, an injected
- * block is left out. Models in training form (BatchNormalization with training_mode, Dropout that drops) and models whose
+ * block is left out unless `keepPenalty` is set. Models in training form (BatchNormalization with training_mode, Dropout that drops) and models whose
  * shared initializers were split are written anew instead, in inference form.
  *
  * @param weights - by the names that the step graph gives them, which are the model's but for split initializers
  * @throws SorthError when a weight is not in the model
  */
-export function withWeights(model: Model, weights: ReadonlyMap<string, Tensor>, options: LossOptions): Model {
+export function withWeights(
+  model: Model,
+  weights: ReadonlyMap<string, Tensor>,
+  options: LossOptions & { readonly keepPenalty?: boolean },
+): Model {
   const injected = model.proto.metadataProps?.some(({ key }) => key === "sorth") ?? false;
-  const original = injected ? strip(model) : model;
+  const original = injected && !options.keepPenalty ? strip(model) : model;
   const names = new Set((original.proto.graph?.initializer ?? []).map(({ name }) => name ?? ""));
   const split = [...weights.keys()].some((name) => !names.has(name));
   return split || isTrainingForm(original)
@@ -60,7 +64,11 @@ function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
 /** The graph written anew, in inference form. */
 function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: LossOptions): Model {
   const graph = graphOf(model);
-  if (blockOf(graph)) throw new SorthError("the injected block could not be removed");
+  if (blockOf(graph)) {
+    throw new SorthError(
+      "a model in training form, or with split initializers, cannot keep its penalty: export without it and inject again",
+    );
+  }
   liftConstants(graph);
   splitShared(graph, options);
   setBatchNormForm(graph, "frozen");

@@ -13,6 +13,7 @@ import {
   readModel,
   sgd,
   som,
+  strip,
   Trainer,
   type TrainerOptions,
   type TrainingEvent,
@@ -264,6 +265,9 @@ describe("evaluation and export", () => {
     expect(figures(a)).toEqual(figures(b));
     expect(a[0]?.penalty).toBeGreaterThan(0);
     expect(equalBytes(own.export().bytes, given.export().bytes)).toBe(true);
+    const kept = own.export({ keepPenalty: true });
+    expect(kept.proto.graph?.output?.map(({ name }) => name)).toEqual(["logits", "sorth_penalty"]);
+    expect(equalBytes(strip(kept).bytes, own.export().bytes)).toBe(true);
     await expect(Trainer.create(injected, { ...options, penalties: [{ penalty: som() }] })).rejects.toThrow(
       /strip/,
     );

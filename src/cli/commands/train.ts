@@ -63,7 +63,7 @@ export function define(command: Command, streams: CommandStreams): void {
     if (signal?.aborted) {
       throw new SorthError(`stopped after step ${trainer.steps}; go on with --resume ${folder}`);
     }
-    await writeModel(trainer.export(), flags.output, terminal.write);
+    await writeModel(trainer.export(given({ keepPenalty: flags.keepPenalty })), flags.output, terminal.write);
     const figures = test && (await trainer.evaluate(test));
     await trainer.release();
     if (flags.json) {
