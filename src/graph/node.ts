@@ -42,7 +42,8 @@ export class Value {
 
 /** One operation of a graph. Absent optional inputs and outputs are null. */
 export class Node {
-  readonly opType: string;
+  /** Changes only where a newer operator set has another name for the same operator. */
+  opType: string;
   /** Operator domain; the standard one is the empty string. */
   readonly domain: string;
   name: string;
