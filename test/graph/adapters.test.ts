@@ -66,9 +66,9 @@ const cases: readonly Case[] = [
       build: (b: GraphBuilder, x: Value) => b.op(op, [x], "y"),
     },
     {
-      ...{ name: `${op} that flattens`, opset: 12, shape: [2, 3, 4] },
+      ...{ name: `${op} that flattens`, opset: 12, shape: [2, 3, 4, 2] },
       build: (b: GraphBuilder, x: Value) => {
-        const y = b.op(op, [x], "y", { axis: 1 });
+        const y = b.op(op, [x], "y", { axis: 2 });
         return [y, b.op("Neg", [y], "z")];
       },
       becomes: ["Flatten", op, "Shape", "Reshape", "Neg"],
