@@ -101,7 +101,7 @@ export function probeModel(
     const constant = constantOf(original);
     const output = original.outputs[0];
     if (constant && output && isLarge(constant)) feed(output.name, constant.type, constant.dims);
-    else node.push(nodeToProto(original));
+    else node.push(...standIns(graph, original));
   }
   for (const [value, name] of outputs.shapesOf ?? []) {
     node.push(new onnx.NodeProto({ opType: "Shape", input: [value.name], output: [name] }));
@@ -129,6 +129,25 @@ export function probeModel(
       }),
     }),
   );
+}
+
+/**
+ * The nodes that stand in for one in the probe copy: others where ONNX Runtime infers no shape for it. GreaterOrEqual and
+ * LessOrEqual of opsets 12 to 15 and MeanVarianceNormalization are functions whose shape it leaves unknown.
+ */
+function standIns(graph: Graph, node: Node): onnx.NodeProto[] {
+  const proto = nodeToProto(node);
+  const output = proto.output?.[0] ?? "";
+  if (node.op === "MeanVarianceNormalization") {
+    return [new onnx.NodeProto({ opType: "Identity", input: proto.input, output: [output] })];
+  }
+  const opposite = { GreaterOrEqual: "Less", LessOrEqual: "Greater" }[node.op];
+  if (!opposite) return [proto];
+  const inverse = graph.freshName(`${output}.inverse`);
+  return [
+    new onnx.NodeProto({ opType: opposite, input: proto.input, output: [inverse] }),
+    new onnx.NodeProto({ opType: "Not", input: [inverse], output: [output] }),
+  ];
 }
 
 /** The tensor of a Constant node, whichever attribute holds it as a tensor. */

@@ -321,9 +321,11 @@ export class Emit extends EmitBase {
   }
 
   #operands(a: Operand, b: Operand): [Typed, Typed] {
-    if (typeof a === "number") return [this.scalar(a, typed(b as Value).type), typed(b as Value)];
-    if (typeof b === "number") return [typed(a), this.scalar(b, typed(a).type)];
-    return [typed(a), typed(b)];
+    if (typeof a !== "number")
+      return [typed(a), typeof b === "number" ? this.scalar(b, typed(a).type) : typed(b)];
+    return typeof b === "number"
+      ? [this.scalar(a), this.scalar(b)]
+      : [this.scalar(a, typed(b).type), typed(b)];
   }
 
   #reduce(opType: string, x: Value, axes: readonly number[] | undefined, keepdims: boolean): Typed {

@@ -155,6 +155,20 @@ describe("traps of ONNX Runtime's answers", () => {
     expect(shapeOf(b, "y")).toEqual([5, 12]);
   });
 
+  test.each([
+    ["GreaterOrEqual", 13, "bool"],
+    ["LessOrEqual", 12, "bool"],
+    ["MeanVarianceNormalization", 18, "float"],
+  ])("%s of opset %i, a function whose shape ONNX Runtime leaves unknown", async (op, opset, type) => {
+    const b = new GraphBuilder(opset);
+    const inputs = op.endsWith("Equal")
+      ? [b.input("x", ["N", 1, 3, 1]), b.weight("w", [4])]
+      : [b.input("x", ["N", 1, 3, 4])];
+    b.output(b.op("Identity", [b.op(op, inputs, "made")], "y"));
+    await inferShapes(b.graph, nodeProbe, { batch: 2 });
+    expect(b.graph.valueNamed("y")).toMatchObject({ type, shape: [2, 1, 3, 4] });
+  });
+
   test("what the file claims of shapes is not believed", async () => {
     const b = new GraphBuilder();
     const y = b.op("Relu", [b.input("x", [3, 4])], "y");
