@@ -390,6 +390,37 @@ const shapes = {
       12,
     ),
   ],
+  gatherElements: [
+    one(
+      M,
+      (g, a) => g.gatherElements(a, g.constant("int64", [2, 2], BigInt64Array.of(2n, 0n, 1n, 1n)), -1),
+      (a) => pick(a, [2, 0, 4, 4]),
+    ),
+  ],
+  scatterElementsAdd: [
+    two(
+      [M, [2, 2]],
+      (g, a, b) =>
+        g.scatterElementsAdd(a, g.constant("int64", [2, 2], BigInt64Array.of(2n, 0n, 1n, 1n)), b, 1),
+      ([p = 0, q = 0, r = 0, s = 0, t = 0, u = 0], [v = 0, w = 0, x = 0, y = 0]) => [
+        ...[p + w, q, r + v],
+        ...[s, t + x + y, u],
+      ],
+      16,
+    ),
+  ],
+  cumSum: [
+    one(
+      [3],
+      (g, a) => g.cumSum(a, 0),
+      ([x = 0, y = 0, z = 0]) => [x, x + y, x + y + z],
+    ),
+    one(
+      [3],
+      (g, a) => g.cumSum(a, -1, { reverse: true, exclusive: true }),
+      ([, y = 0, z = 0]) => [y + z, z, 0],
+    ),
+  ],
 } satisfies Record<string, readonly Case[]>;
 
 const reductions = {

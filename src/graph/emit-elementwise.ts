@@ -1,0 +1,88 @@
+import { DataType, type DataTypeName } from "../onnx/data-types.ts";
+import { float, int } from "./attribute.ts";
+import { EmitBase, type Typed, typed } from "./emit-base.ts";
+import type { Value } from "./node.ts";
+import { broadcastShapes } from "./shapes.ts";
+
+/** What an operand of an elementwise operator may be: a value, or a number that becomes a scalar of the other's type. */
+export type Operand = Value | number;
+
+/** The elementwise operators of {@link Emit}. */
+export class EmitElementwise extends EmitBase {
+  // Elementwise, one operand.
+  neg = (x: Value): Typed => this.#unary("Neg", x);
+  exp = (x: Value): Typed => this.#unary("Exp", x);
+  log = (x: Value): Typed => this.#unary("Log", x);
+  sqrt = (x: Value): Typed => this.#unary("Sqrt", x);
+  reciprocal = (x: Value): Typed => this.#unary("Reciprocal", x);
+  relu = (x: Value): Typed => this.#unary("Relu", x);
+  tanh = (x: Value): Typed => this.#unary("Tanh", x);
+  sigmoid = (x: Value): Typed => this.#unary("Sigmoid", x);
+  softplus = (x: Value): Typed => this.#unary("Softplus", x);
+  abs = (x: Value): Typed => this.#unary("Abs", x);
+  erf = (x: Value): Typed => this.#unary("Erf", x);
+  sin = (x: Value): Typed => this.#unary("Sin", x);
+  cos = (x: Value): Typed => this.#unary("Cos", x);
+  floor = (x: Value): Typed => this.#unary("Floor", x);
+  identity = (x: Value): Typed => this.#unary("Identity", x);
+  not = (x: Value): Typed => this.#unary("Not", x);
+
+  // Elementwise, two operands that broadcast.
+  add = (a: Operand, b: Operand): Typed => this.#binary("Add", a, b);
+  sub = (a: Operand, b: Operand): Typed => this.#binary("Sub", a, b);
+  mul = (a: Operand, b: Operand): Typed => this.#binary("Mul", a, b);
+  div = (a: Operand, b: Operand): Typed => this.#binary("Div", a, b);
+  pow = (a: Operand, b: Operand): Typed => this.#binary("Pow", a, b);
+  max = (a: Operand, b: Operand): Typed => this.#binary("Max", a, b);
+  min = (a: Operand, b: Operand): Typed => this.#binary("Min", a, b);
+  equal = (a: Operand, b: Operand): Typed => this.#binary("Equal", a, b, "bool");
+  greater = (a: Operand, b: Operand): Typed => this.#binary("Greater", a, b, "bool");
+  less = (a: Operand, b: Operand): Typed => this.#binary("Less", a, b, "bool");
+  greaterOrEqual = (a: Operand, b: Operand): Typed => this.#binary("GreaterOrEqual", a, b, "bool");
+  lessOrEqual = (a: Operand, b: Operand): Typed => this.#binary("LessOrEqual", a, b, "bool");
+  and = (a: Value, b: Value): Typed => this.#binary("And", a, b, "bool");
+
+  /** `condition ? a : b`, all three broadcast. */
+  where(condition: Value, a: Operand, b: Operand): Typed {
+    const [x, y] = this.#operands(a, b);
+    const shape = broadcastShapes(typed(condition).shape, broadcastShapes(x.shape, y.shape));
+    return this.op("Where", [condition, x, y], shape, { type: x.type });
+  }
+
+  /** Another element type. */
+  cast(x: Value, type: DataTypeName): Typed {
+    const { shape } = typed(x);
+    if (x.type === type) return x as Typed;
+    return this.op("Cast", [x], shape, { type, attributes: { to: int(DataType[type]) } });
+  }
+
+  /** 1 where the condition holds and 0 elsewhere, as numbers of `type`. */
+  indicator = (condition: Value, type: DataTypeName): Typed => this.cast(condition, type);
+
+  /** x², one multiplication. */
+  square = (x: Value): Typed => this.mul(x, x);
+
+  /** LeakyRelu and the like: an operator with one float attribute. */
+  unaryWith(opType: string, x: Value, attributes: Record<string, number>): Typed {
+    return this.op(opType, [x], typed(x).shape, {
+      attributes: Object.fromEntries(Object.entries(attributes).map(([name, value]) => [name, float(value)])),
+    });
+  }
+
+  #unary(opType: string, x: Value): Typed {
+    return this.op(opType, [x], typed(x).shape);
+  }
+
+  #binary(opType: string, a: Operand, b: Operand, type?: DataTypeName): Typed {
+    const [x, y] = this.#operands(a, b);
+    return this.op(opType, [x, y], broadcastShapes(x.shape, y.shape), { type: type ?? x.type });
+  }
+
+  #operands(a: Operand, b: Operand): [Typed, Typed] {
+    if (typeof a !== "number")
+      return [typed(a), typeof b === "number" ? this.scalar(b, typed(a).type) : typed(b)];
+    return typeof b === "number"
+      ? [this.scalar(a), this.scalar(b)]
+      : [this.scalar(a, typed(b).type), typed(b)];
+  }
+}
