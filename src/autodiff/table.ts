@@ -1,16 +1,38 @@
 import type { RuleTable } from "./rule.ts";
+import { attention } from "./rules/attention.ts";
 import { batchNormalization } from "./rules/batch-normalization.ts";
 import { convolution } from "./rules/convolution.ts";
+import { einsum } from "./rules/einsum.ts";
 import { elementwise } from "./rules/elementwise.ts";
+import { indexing } from "./rules/indexing.ts";
 import { linearAlgebra } from "./rules/linear-algebra.ts";
 import { losses } from "./rules/losses.ts";
+import { microsoft } from "./rules/microsoft.ts";
 import { normalization } from "./rules/normalization.ts";
+import { padding } from "./rules/padding.ts";
 import { pooling } from "./rules/pooling.ts";
+import { rearrangement } from "./rules/rearrangement.ts";
+import { recurrent } from "./rules/recurrent.ts";
 import { reductions } from "./rules/reductions.ts";
+import { resize } from "./rules/resize.ts";
+import { sampling } from "./rules/sampling.ts";
+import { sets } from "./rules/sets.ts";
 import { shape } from "./rules/shape.ts";
+import { transforms } from "./rules/transforms.ts";
 
 /** Every operator this version knows: with a derivative, with a zero one, or refused with a reason. */
 export const rules: RuleTable = {
+  ...einsum,
+  ...indexing,
+  ...rearrangement,
+  ...padding,
+  ...resize,
+  ...sampling,
+  ...attention,
+  ...microsoft,
+  ...recurrent,
+  ...transforms,
+  ...sets,
   ...batchNormalization,
   ...convolution,
   ...elementwise,
