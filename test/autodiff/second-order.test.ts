@@ -1,0 +1,103 @@
+import { describe, expect, test } from "vitest";
+import type { Rule, Sample } from "../../src/autodiff/rule.ts";
+import { rules } from "../../src/autodiff/table.ts";
+import { backward } from "../../src/autodiff/walk.ts";
+import { Emit } from "../../src/graph/emit.ts";
+import type { Typed } from "../../src/graph/emit-base.ts";
+import type { Value } from "../../src/graph/node.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import {
+  arrayOf,
+  buildNode,
+  bytesOf,
+  dot,
+  movedFeeds,
+  numbersOf,
+  type RuleCase,
+  random,
+  randomLike,
+  runsInDouble,
+  titleOf,
+} from "./rule-case.ts";
+
+/**
+ * The gradient of the gradient. h(x, v) = ⟨∇ₓ⟨y(x), v⟩, u⟩ is differentiated with respect to x and v by the walk itself,
+ * which passes through every node that the rule emitted, and compared with central differences of h.
+ */
+async function secondDirectionCheck(testCase: RuleCase, seed: number) {
+  const next = random(seed);
+  const { graph, wrt, feeds } = buildNode(testCase, next);
+  const y = await nodeProbe.run(bytesOf(graph), feeds);
+  const seeds = graph.outputs.flatMap((output) => {
+    const tensor = y.get(output.name) as Tensor;
+    output.type = tensor.type;
+    output.shape = tensor.dims;
+    if (tensor.type !== testCase.type) return [];
+    const v = graph.addInput(graph.freshName("v"), tensor.type, tensor.dims) as Typed;
+    feeds.set(v.name, Tensor.of(v.name, v.type, v.shape, arrayOf(v.type, randomLike(v, next))));
+    return [{ value: output, gradient: () => v }];
+  });
+  const variables = [...wrt, ...graph.inputs.filter((input) => !wrt.includes(input))];
+  graph.outputs.length = 0;
+  const emit = new Emit(graph, { prefix: "d/" });
+  const first = backward(graph, { wrt, seeds, rules, emit });
+  const gradients = [...first.values()].map((gradient) => emit.identity(gradient));
+  if (gradients.length === 0) return undefined;
+  for (const gradient of gradients) graph.addOutput(gradient);
+  graph.prune();
+  const gradientModel = bytesOf(graph);
+  const projections = gradients.map((gradient) => randomLike(gradient, next));
+
+  graph.outputs.length = 0;
+  const second = backward(graph, {
+    wrt: variables,
+    seeds: gradients.map((value, i) => ({
+      value,
+      gradient: () => emit.constant(value.type, value.shape, arrayOf(value.type, projections[i] as number[])),
+    })),
+    rules,
+    emit: new Emit(graph, { prefix: "d2/" }),
+  });
+  const results = new Map<Value, Value>();
+  for (const [value, gradient] of second) results.set(value, graph.addOutput(emit.identity(gradient)));
+  graph.prune();
+  const computed = await nodeProbe.run(bytesOf(graph), feeds);
+
+  const directions = variables.map((value) => randomLike(value, next));
+  const at = async (step: number) => {
+    const outputs = await nodeProbe.run(gradientModel, movedFeeds(variables, feeds, directions, step));
+    return gradients.reduce(
+      (sum, { name }, i) => sum + dot(numbersOf(outputs.get(name)), projections[i] as number[]),
+      0,
+    );
+  };
+  const step = testCase.type === "double" ? 1e-5 : 1e-2;
+  const numeric = ((await at(step)) - (await at(-step))) / (2 * step);
+  const parts = variables.map((value, i) => {
+    const result = results.get(value);
+    return [numbersOf(result && computed.get(result.name)), directions[i] as number[]] as const;
+  });
+  const analytic = parts.reduce((sum, [gradient, u]) => sum + dot(gradient, u), 0);
+  const norm = (values: ArrayLike<number>) => Math.sqrt(dot(values, values));
+  const scale = parts.reduce((sum, [gradient, u]) => sum + norm(gradient) * norm(u), Math.abs(numeric));
+  return { analytic, numeric, scale: scale || 1 };
+}
+
+const differentiable = Object.entries(rules).filter((entry): entry is [string, Rule] => "vjp" in entry[1]);
+
+describe.each(differentiable)("%s", (op, rule) => {
+  test.each(rule.samples.map((sample: Sample) => [titleOf(op, sample), sample] as const))(
+    "%s",
+    async (_, sample) => {
+      const check = (type: "double" | "float") => secondDirectionCheck({ op, sample, type }, 11);
+      const double = await runsInDouble(sample, () => check("double"));
+      const result = await check(double ? "double" : "float");
+      if (!result) return;
+      expect(
+        Math.abs(result.analytic - result.numeric) / result.scale,
+        `${double ? "double" : "float"}: ⟨∇h, d⟩ = ${result.analytic}, finite difference ${result.numeric}`,
+      ).toBeLessThan(double ? 1e-7 : 2e-3);
+    },
+  );
+});
