@@ -1,6 +1,7 @@
 /**
- * Gets the models of the ONNX backend tests (some 1,800, 5 MB) into .cache/backend-models: they lie in the Python package
- * onnx, of which the wheel is downloaded with pip and unpacked; nothing is installed. Tests over them are skipped without.
+ * Gets the models of the ONNX backend tests (some 1,800, 5 MB) and their data (13 MB) into .cache/backend-models: they lie in
+ * the Python package onnx, of which the wheel is downloaded with pip and unpacked; nothing is installed. Tests over them are
+ * skipped without.
  *
  * Run: npx tsx scripts/backend-models.ts [--wheel onnx-….whl]
  */
@@ -16,6 +17,8 @@ const version = "1.20.1";
 const cache = fileURLToPath(new URL("../.cache", import.meta.url));
 const target = join(cache, "backend-models");
 const done = join(target, "version.txt");
+/** What `version.txt` says when everything is there. */
+const contents = `${version} with data`;
 
 /** Downloads the wheel; which platform it is for does not matter, only files of data are taken. */
 function download(): string {
@@ -51,23 +54,24 @@ function download(): string {
   return join(folder, wheel);
 }
 
-/** Writes the models of a wheel to the cache, each as <its test>.onnx. */
+/** Writes the models of a wheel to the cache, each as <its test>.onnx, and its data as <its test>/input_0.pb and so on. */
 function unpack(wheel: string): number {
-  const models = unzipSync(readFileSync(wheel), {
-    filter: ({ name }) => name.startsWith("onnx/backend/test/data/") && name.endsWith(".onnx"),
+  const files = unzipSync(readFileSync(wheel), {
+    filter: ({ name }) => name.startsWith("onnx/backend/test/data/") && /\.(onnx|pb)$/.test(name),
   });
   rmSync(target, { recursive: true, force: true });
-  for (const [name, bytes] of Object.entries(models)) {
-    const path = join(target, name.replace("onnx/backend/test/data/", "").replace(/\/model\.onnx$/, ".onnx"));
+  for (const [name, bytes] of Object.entries(files)) {
+    const short = name.replace("onnx/backend/test/data/", "").replace("/test_data_set_0/", "/");
+    const path = join(target, short.replace(/\/model\.onnx$/, ".onnx"));
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, bytes);
   }
-  writeFileSync(done, version);
-  return Object.keys(models).length;
+  writeFileSync(done, contents);
+  return Object.keys(files).filter((name) => name.endsWith(".onnx")).length;
 }
 
 const { values } = parseArgs({ options: { wheel: { type: "string" } } });
-if (values.wheel === undefined && existsSync(done) && readFileSync(done, "utf8") === version) {
+if (values.wheel === undefined && existsSync(done) && readFileSync(done, "utf8") === contents) {
   console.log(`${target} is there`);
 } else {
   const count = unpack(values.wheel ?? download());

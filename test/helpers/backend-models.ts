@@ -1,13 +1,23 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { onnx } from "../../src/onnx/schema.js";
+import { Tensor } from "../../src/onnx/tensor.ts";
 
 const folder = fileURLToPath(new URL("../../.cache/backend-models", import.meta.url));
+const command = "npx tsx scripts/backend-models.ts";
 
 /** Why tests over the backend models are skipped, or false. */
 export const backendModelsMissing: string | false = existsSync(join(folder, "version.txt"))
   ? false
-  : "the ONNX backend models are not in .cache: npx tsx scripts/backend-models.ts";
+  : `the ONNX backend models are not in .cache: ${command}`;
+
+/** Why tests over the backend models' data are skipped, or false: an older version of the script left the data out. */
+export const backendDataMissing: string | false =
+  backendModelsMissing ||
+  (readFileSync(join(folder, "version.txt"), "utf8").endsWith("with data")
+    ? false
+    : `the data of the ONNX backend models is not in .cache: ${command}`);
 
 /** Names of the ONNX backend tests' models; none before scripts/backend-models.ts has run. */
 export const backendModels: readonly string[] = backendModelsMissing
@@ -19,3 +29,19 @@ export const backendModels: readonly string[] = backendModelsMissing
 
 /** The bytes of a backend model. */
 export const backendModel = (name: string): Uint8Array => new Uint8Array(readFileSync(join(folder, name)));
+
+/**
+ * The data that a backend model's test feeds its inputs, in their order; undefined where it is no tensor (a sequence or
+ * an optional).
+ */
+export function backendInputs(name: string, model: onnx.ModelProto): (Tensor | undefined)[] {
+  const data = join(folder, name.replace(/\.onnx$/, ""));
+  const initialized = new Set((model.graph?.initializer ?? []).map((tensor) => tensor.name));
+  return (model.graph?.input ?? [])
+    .filter((input) => !initialized.has(input.name))
+    .map((input, index) => {
+      if (!input.type?.tensorType) return undefined;
+      const bytes = new Uint8Array(readFileSync(join(data, `input_${index}.pb`)));
+      return Tensor.fromProto(onnx.TensorProto.decode(bytes)).named(input.name ?? "");
+    });
+}
