@@ -105,6 +105,7 @@ function reasonToDoubt(value: Value, role: Role, normalization: boolean): string
   const { name } = value;
   const dims = value.initializer?.dims ?? [];
   const last = lastPart(name);
+  if (name.startsWith("sorth/")) return "it is a constant of a gradient graph";
   if (bufferName.test(last)) return "its name is that of a mask, grid or statistic";
   // A literal in the source; folded weights bear other names.
   if (/(^|\/)Constant(_\d+)?(_output_\d+)?$/.test(name)) return "it is an exporter's constant";

@@ -5,6 +5,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { ruleContext } from "./context.ts";
+import { rulesOf, withPath } from "./refusal.ts";
 import type { Rule, RuleTable, Thunk } from "./rule.ts";
 
 /** Where a gradient enters the graph: ∂total/∂value, in the value's shape. Several may enter at one value. */
@@ -32,9 +33,7 @@ export function backward(
   const path = order.filter((node) =>
     node.outputs.some((output) => output && active.has(output) && wanted.has(output)),
   );
-  const ruleOf = new Map(
-    path.map((node) => [node, requireRule(node, rules, { order, wrt, wanted, active })]),
-  );
+  const ruleOf = rulesOf(path, rules, { wrt, wanted, active });
 
   const contributions = new Map<Value, Typed[]>();
   const contribute = (value: Value, gradient: Typed) => {
@@ -58,10 +57,14 @@ export function backward(
     const [first] = node.outputs;
     const dy = gradients[0] ?? (first && emit.filled(0, typed(first).shape, typed(first).type));
     if (!dy) throw new SorthError(`${node.op} node "${node.label}" has no first output`);
-    (ruleOf.get(node) as Rule).vjp(context, dy, emit).forEach((thunk, index) => {
-      const input = node.inputs[index];
-      if (thunk && input && active.has(input)) contribute(input, emit.sumTo(thunk(), typed(input).shape));
-    });
+    try {
+      (ruleOf.get(node) as Rule).vjp(context, dy, emit).forEach((thunk, index) => {
+        const input = node.inputs[index];
+        if (thunk && input && active.has(input)) contribute(input, emit.sumTo(thunk(), typed(input).shape));
+      });
+    } catch (error) {
+      throw withPath(error, node, { wrt, wanted, active });
+    }
   }
   const result = new Map<Value, Typed>();
   for (const value of wrt) {
@@ -71,14 +74,20 @@ export function backward(
   return result;
 }
 
-/** Float values that depend on one of `wrt`. */
+/**
+ * Values that depend on one of `wrt` and can carry a gradient: floats, and whatever an operator without a derivative makes
+ * of them (else a path through quantized numbers would silently count as no path).
+ */
 function activeValues(order: readonly Node[], wrt: readonly Value[], rules: RuleTable): Set<Value> {
   const active = new Set<Value>(wrt);
   for (const node of order) {
     const entry = rules[node.op];
     if (entry && "constant" in entry) continue;
     if (![...node.inputs, ...node.captures].some((input) => input && active.has(input))) continue;
-    for (const output of node.outputs) if (output && isFloat(output.type)) active.add(output);
+    const differentiable = entry && "vjp" in entry;
+    for (const output of node.outputs) {
+      if (output && (!differentiable || isFloat(output.type))) active.add(output);
+    }
   }
   return active;
 }
@@ -95,58 +104,4 @@ function wantedValues(
     for (const input of [...node.inputs, ...node.captures]) if (input && active.has(input)) wanted.add(input);
   }
   return wanted;
-}
-
-function requireRule(
-  node: Node,
-  rules: RuleTable,
-  where: {
-    order: readonly Node[];
-    wrt: readonly Value[];
-    wanted: ReadonlySet<Value>;
-    active: ReadonlySet<Value>;
-  },
-): Rule {
-  const entry = rules[node.op];
-  if (entry && "vjp" in entry) return entry;
-  const reason = entry && "refused" in entry ? entry.refused : "no rule for it yet (see docs/ops.md)";
-  throw new SorthError(
-    `cannot differentiate ${node.op} (node "${node.label}"): ${reason}; it is needed on the path ${pathThrough(node, where)}`,
-  );
-}
-
-/** `conv1.weight → Conv "conv1" → … → NonZero "nz" → … → loss`, at most six stations. */
-function pathThrough(
-  node: Node,
-  { wrt, wanted, active }: { wrt: readonly Value[]; wanted: ReadonlySet<Value>; active: ReadonlySet<Value> },
-): string {
-  const sources = new Set(wrt);
-  const stations: string[] = [];
-  let current: Node | undefined = node;
-  const seen = new Set<Node>();
-  while (current && !seen.has(current)) {
-    seen.add(current);
-    stations.unshift(`${current.op} "${current.label}"`);
-    const inputs: Value[] = [...current.inputs, ...current.captures].filter(
-      (v): v is Value => !!v && active.has(v),
-    );
-    const source = inputs.find((input) => sources.has(input));
-    if (source) {
-      stations.unshift(source.name);
-      break;
-    }
-    current = inputs.find((input) => input.producer)?.producer;
-  }
-  const forward: string[] = [];
-  const next = (from: Node) =>
-    from.outputs
-      .flatMap((output) => (output && wanted.has(output) ? [...output.uses] : []))
-      .map((use) => use.node)
-      .find((reader) => !seen.has(reader) && reader.outputs.some((output) => output && wanted.has(output)));
-  for (let reader = next(node); reader; reader = next(reader)) {
-    seen.add(reader);
-    forward.push(`${reader.op} "${reader.label}"`);
-  }
-  const short = (list: string[]) => (list.length > 3 ? [...list.slice(0, 2), "…", ...list.slice(-1)] : list);
-  return [...short(stations), ...short(forward), "loss"].join(" → ");
 }

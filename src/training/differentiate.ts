@@ -3,10 +3,12 @@ import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
 import { UsageError } from "../errors.ts";
 import { typed } from "../graph/emit-base.ts";
+import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
+import { isFloat } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
 import { replaceDropout } from "./dropout.ts";
-import { emitLoss, prepareGraph } from "./loss-graph.ts";
+import { emitLoss, type PreparedGraph, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { nameOutput } from "./ports.ts";
 
@@ -14,6 +16,8 @@ import { nameOutput } from "./ports.ts";
 export interface DifferentiateOptions extends LossOptions {
   /** Only gradients of parameters whose name matches. */
   readonly wrt?: RegExp;
+  /** Also gradients of the model's float inputs whose name matches (for gradient penalties, saliency, adversarial examples). */
+  readonly wrtInputs?: RegExp;
 }
 
 /** A gradient graph and what it computes. */
@@ -22,7 +26,7 @@ export interface GradientModel {
   readonly model: Model;
   /** Name of the loss output. */
   readonly loss: string;
-  /** Parameter name to the name of its gradient output. */
+  /** Name of a parameter, or of an input asked for, to the name of its gradient output. */
   readonly gradients: ReadonlyMap<string, string>;
   /** Mask input name to the ratio of its Dropout. */
   readonly masks: ReadonlyMap<string, number>;
@@ -31,6 +35,7 @@ export interface GradientModel {
 /**
  * Writes the gradient of a model's loss as an ONNX graph of standard operators. Parameters stay initializers;
  * BatchNormalization and Dropout stay as the file has them. A parameter on which the loss does not depend gets zeros.
+ * What comes out can be differentiated again.
  *
  * @throws SorthError when an operator between a parameter and the loss has no derivative: which, where, and the path
  * @example
@@ -45,13 +50,7 @@ export async function differentiate(
   const prepared = await prepareGraph(model, options, probe);
   const { graph, emit } = prepared;
   const masks = replaceDropout(graph, emit, "as-is");
-  const wrt = prepared.parameters.filter(({ name }) => options.wrt?.test(name) ?? true);
-  if (wrt.length === 0) {
-    const names = prepared.parameters.map(({ name }) => name).join(", ");
-    throw new UsageError(
-      `no parameter matches ${options.wrt ?? "anything"}; the parameters are ${names || "none"}`,
-    );
-  }
+  const wrt = variablesOf(prepared, options);
   const weight = prepared.penalties[0]?.weight ?? 1;
   const loss = emitLoss(prepared, options, (type) => (weight === 1 ? undefined : emit.scalar(weight, type)));
   const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit });
@@ -72,4 +71,21 @@ export async function differentiate(
     gradients: names,
     masks: new Map(masks.map(({ input, ratio }) => [input.name, ratio])),
   };
+}
+
+/** What the loss is differentiated with respect to. */
+function variablesOf({ graph, parameters }: PreparedGraph, options: DifferentiateOptions): Value[] {
+  const floats = graph.inputs.filter(({ type }) => isFloat(type));
+  const inputs = floats.filter(({ name }) => options.wrtInputs?.test(name));
+  const list = (values: readonly Value[]) => values.map(({ name }) => name).join(", ") || "none";
+  if (options.wrtInputs && inputs.length === 0) {
+    throw new UsageError(`no input of floats matches ${options.wrtInputs}; those inputs are ${list(floats)}`);
+  }
+  const chosen = parameters.filter(({ name }) => options.wrt?.test(name) ?? true);
+  if (chosen.length === 0 && inputs.length === 0) {
+    throw new UsageError(
+      `no parameter matches ${options.wrt ?? "anything"}; the parameters are ${list(parameters)}`,
+    );
+  }
+  return [...chosen, ...inputs];
 }

@@ -139,3 +139,31 @@ describe("data", () => {
     );
   });
 });
+
+describe("an operator without a derivative", () => {
+  /** The sample model with its logits quantized to 8 bits and back. */
+  function quantized(): Uint8Array {
+    const proto = decodeModelProto(good);
+    const graph = proto.graph;
+    const logits = graph?.output?.[0]?.name ?? "";
+    const last = graph?.node?.find(({ output }) => output?.includes(logits));
+    if (!graph?.node || !last) throw new Error("the sample model has no nodes");
+    last.output = ["exact"];
+    const scale = onnx.TensorProto.create({ name: "scale", dataType: 1, floatData: [0.1] });
+    graph.initializer = [...(graph.initializer ?? []), scale];
+    const input = ["exact", "scale"];
+    graph.node.push(
+      onnx.NodeProto.create({ opType: "QuantizeLinear", name: "to_8_bits", input, output: ["eight"] }),
+      onnx.NodeProto.create({ opType: "DequantizeLinear", input: ["eight", "scale"], output: [logits] }),
+    );
+    return encodeModelProto(proto);
+  }
+
+  it.each(["grad", "train"] as const)("%s names it, its node and the path", async (command) => {
+    writeFileSync(at("quantized.onnx"), quantized());
+    await fails(
+      commands[command]?.(at("quantized.onnx")) ?? [],
+      /differentiate QuantizeLinear \(node "to_8_bits"\): .*; it is needed on the path .* → QuantizeLinear "to_8_bits" → DequantizeLinear .* → loss/,
+    );
+  });
+});

@@ -7,6 +7,7 @@ import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts"
 interface Flags extends SharedFlags, LossFlags {
   readonly output: string;
   readonly wrt?: RegExp;
+  readonly wrtInputs?: RegExp;
 }
 
 /** `grad`: writes the gradient of a loss as a model. */
@@ -17,13 +18,14 @@ export function define(command: Command, streams: CommandStreams): void {
       "-o, --output <file>",
       "where to write the model that computes the loss and its gradients",
     )
-    .option("--wrt <pattern>", "only gradients of parameters whose name matches", pattern);
+    .option("--wrt <pattern>", "only gradients of parameters whose name matches", pattern)
+    .option("--wrt-inputs <pattern>", "also gradients of the model's inputs whose name matches", pattern);
   addLossFlags(command, "batch size, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const { model, loss, gradients, masks } = await differentiate(await readModel(path), {
       ...lossOptionsOf(flags),
-      ...given({ wrt: flags.wrt }),
+      ...given({ wrt: flags.wrt, wrtInputs: flags.wrtInputs }),
       onMessage: (message) => terminal.note(message),
     });
     await writeModel(model, flags.output, terminal.write);
