@@ -3,6 +3,7 @@ import type { DataTypeName } from "../onnx/data-types.ts";
 import type { onnx } from "../onnx/schema.js";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Attribute } from "./attribute.ts";
+import { capturedNames, renameCaptures } from "./bodies.ts";
 import { type DeclaredDim, Node, type Use, Value } from "./node.ts";
 
 /**
@@ -101,6 +102,7 @@ export class Graph {
   addNode(fields: {
     opType: string;
     domain?: string;
+    overload?: string;
     name?: string;
     attributes?: ReadonlyMap<string, Attribute>;
     inputs: readonly (Value | null)[];
@@ -209,6 +211,8 @@ export class Graph {
     if (this.#values.has(name)) throw new SorthError(`the name "${name}" is used twice in the graph`);
     this.#values.delete(value.name);
     if (value.producer?.name === value.name) value.producer.name = name;
+    const names = new Map([[value.name, name]]);
+    for (const { node, index } of value.uses) if (index < 0) renameInBodies(node, names);
     value.name = name;
     if (value.initializer) value.initializer = value.initializer.named(name);
     this.#values.set(name, value);
@@ -233,14 +237,40 @@ export class Graph {
   replaceUses(from: Value, to: Value, options: { outputs?: boolean; except?: ReadonlySet<Node> } = {}): void {
     for (const use of [...from.uses]) {
       if (options.except?.has(use.node)) continue;
-      if (use.index < 0) throw new SorthError(`"${from.name}" is read inside a body of "${use.node.label}"`);
-      this.setInput(use, to);
+      if (use.index < 0) this.#setCapture(use.node, from, to);
+      else this.setInput(use, to);
     }
     if (options.outputs) {
       this.outputs.forEach((output, index) => {
         if (output === from) this.outputs[index] = to;
       });
     }
+  }
+
+  /** Gives a node other bodies, by attribute; what they capture are values of this graph. */
+  setBodies(node: Node, bodies: ReadonlyMap<string, onnx.GraphProto.$Properties>): void {
+    for (const [name, body] of bodies) node.attributes.set(name, { kind: "graph", value: body });
+    const names = new Set<string>();
+    for (const attribute of node.attributes.values()) {
+      if (attribute.kind === "graph") for (const name of capturedNames(attribute.value)) names.add(name);
+    }
+    this.#setCaptures(
+      node,
+      [...names].map((name) => this.valueNamed(name)),
+    );
+  }
+
+  #setCapture(node: Node, from: Value, to: Value): void {
+    renameInBodies(node, new Map([[from.name, to.name]]));
+    this.#setCaptures(node, [...new Set(node.captures.map((value) => (value === from ? to : value)))]);
+  }
+
+  #setCaptures(node: Node, captures: readonly Value[]): void {
+    for (const value of node.captures) {
+      for (const use of value.uses) if (use.node === node && use.index < 0) value.uses.delete(use);
+    }
+    node.captures = captures;
+    for (const value of captures) value.uses.add({ node, index: -1 });
   }
 
   /** Lets one input of a node read another value. */
@@ -305,5 +335,14 @@ export class Graph {
   /** The value of that name, created empty where a file's node reads what a later node computes. */
   reference(name: string): Value {
     return this.#values.get(name) ?? this.#add(new Value(name));
+  }
+}
+
+/** Lets the bodies of a node read other names from outside. */
+function renameInBodies(node: Node, names: ReadonlyMap<string, string>): void {
+  for (const [key, attribute] of node.attributes) {
+    if (attribute.kind === "graph") {
+      node.attributes.set(key, { kind: "graph", value: renameCaptures(attribute.value, names) });
+    }
   }
 }

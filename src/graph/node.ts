@@ -46,17 +46,22 @@ export class Node {
   opType: string;
   /** Operator domain; the standard one is the empty string. */
   readonly domain: string;
+  /** Which of several functions of the same name is called; empty for operators. */
+  readonly overload: string;
   name: string;
   readonly attributes: Map<string, Attribute>;
   readonly inputs: (Value | null)[];
   readonly outputs: (Value | null)[];
-  /** Outer values that bodies in this node's attributes read by name. */
-  readonly captures: readonly Value[];
+  /** Outer values that bodies in this node's attributes read by name; changed through the graph alone. */
+  captures: readonly Value[];
   readonly metadata: ReadonlyMap<string, string>;
+  /** Why no gradient can pass this very node, where preparing the graph found that out (a Loop that cannot be unrolled). */
+  obstacle: string | undefined;
 
   constructor(fields: {
     opType: string;
     domain?: string;
+    overload?: string;
     name?: string;
     attributes?: ReadonlyMap<string, Attribute>;
     inputs: readonly (Value | null)[];
@@ -66,6 +71,7 @@ export class Node {
   }) {
     this.opType = fields.opType;
     this.domain = fields.domain === "ai.onnx" ? "" : (fields.domain ?? "");
+    this.overload = fields.overload ?? "";
     this.name = fields.name ?? "";
     this.attributes = new Map(fields.attributes ?? []);
     this.inputs = [...fields.inputs];

@@ -4,34 +4,14 @@ import { DataType, dataTypeName } from "../onnx/data-types.ts";
 import { onnx } from "../onnx/schema.js";
 import { type ExternalReader, Tensor } from "../onnx/tensor.ts";
 import { attributeFromProto, attributeToProto } from "./attribute.ts";
+import { bodiesOf, capturedNames } from "./bodies.ts";
 import { Graph } from "./graph.ts";
 import type { DeclaredDim, Node, Value } from "./node.ts";
 
-/** Names that a body (of If, Loop, Scan) reads from outside of itself, bodies inside it included. */
-export function capturedNames(body: onnx.GraphProto.$Properties): Set<string> {
-  const own = new Set<string>();
-  for (const input of body.input ?? []) own.add(input.name ?? "");
-  for (const tensor of body.initializer ?? []) own.add(tensor.name ?? "");
-  for (const sparse of body.sparseInitializer ?? []) own.add(sparse.values?.name ?? "");
-  for (const node of body.node ?? []) for (const output of node.output ?? []) own.add(output);
-  const read = new Set<string>();
-  for (const node of body.node ?? []) {
-    for (const input of node.input ?? []) read.add(input);
-    for (const nested of bodiesOf(node)) for (const name of capturedNames(nested)) read.add(name);
-  }
-  for (const output of body.output ?? []) read.add(output.name ?? "");
-  return new Set([...read].filter((name) => name !== "" && !own.has(name)));
-}
-
-function bodiesOf(node: onnx.NodeProto.$Properties): onnx.GraphProto.$Properties[] {
-  return (node.attribute ?? []).flatMap((attribute) => [
-    ...(attribute.g ? [attribute.g] : []),
-    ...(attribute.graphs ?? []),
-  ]);
-}
-
 /** Shape as a file declares it; undefined when it declares none. */
-function declaredShape(type: onnx.TypeProto.$Properties | null | undefined): DeclaredDim[] | undefined {
+export function declaredShape(
+  type: onnx.TypeProto.$Properties | null | undefined,
+): DeclaredDim[] | undefined {
   return type?.tensorType?.shape?.dim?.map((dim) => {
     if (dim.dimValue === undefined || dim.dimValue === null) return dim.dimParam || undefined;
     const length = Long.fromValue(dim.dimValue).toNumber();
@@ -58,6 +38,21 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
   const proto = model.graph;
   if (!proto) throw new SorthError("the model has no graph");
   const graph = new Graph(proto.name ?? "", opsetsOf(model));
+  readGraph(graph, proto, external);
+  graph.functions.push(...(model.functions ?? []));
+  for (const { key, value } of model.metadataProps ?? []) graph.metadata.set(key ?? "", value ?? "");
+  return graph;
+}
+
+/**
+ * Reads a graph message into a graph that is empty, or holds what the message's nodes capture from outside.
+ * @throws SorthError when names clash, or a node reads a value that nothing defines.
+ */
+export function readGraph(
+  graph: Graph,
+  proto: onnx.GraphProto.$Properties,
+  external: ExternalReader | undefined,
+): void {
   for (const input of proto.input ?? []) {
     const declared = declaredShape(input.type);
     const elemType = input.type?.tensorType?.elemType;
@@ -78,6 +73,7 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
     graph.addNode({
       opType: node.opType ?? "",
       domain: node.domain ?? "",
+      overload: node.overload ?? "",
       name: node.name ?? "",
       attributes: new Map((node.attribute ?? []).map((a) => [a.name ?? "", attributeFromProto(a, external)])),
       inputs: (node.input ?? []).map(named),
@@ -99,9 +95,6 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
       `nothing computes "${value.name}", which ${reader ? `node "${reader}" reads` : "is a graph output"}`,
     );
   }
-  graph.functions.push(...(model.functions ?? []));
-  for (const { key, value } of model.metadataProps ?? []) graph.metadata.set(key ?? "", value ?? "");
-  return graph;
 }
 
 /** A value as a message: its name, and its type and shape as far as known. */
@@ -137,6 +130,7 @@ export function nodeToProto(node: Node): onnx.NodeProto {
     name: node.name,
     opType: node.opType,
     domain: node.domain,
+    ...(node.overload ? { overload: node.overload } : {}),
     input: names(node.inputs),
     output: names(node.outputs),
     attribute: [...node.attributes].map(([name, attribute]) => attributeToProto(name, attribute)),
