@@ -1,0 +1,144 @@
+import { SorthError } from "../../errors.ts";
+
+/** How Resize reads one axis: `from` elements become `to`. */
+export interface AxisResize {
+  readonly from: number;
+  readonly to: number;
+  /** Output elements an input element, as the node gives it: `to / from` only roughly. */
+  readonly scale: number;
+  /** Part of the axis that is resized, in fractions of its length (tf_crop_and_resize alone). */
+  readonly roi: readonly [start: number, end: number];
+}
+
+/** Attributes of Resize that say how an element of the output is made of those of the input. */
+export interface Interpolation {
+  readonly mode: string;
+  readonly coordinates: string;
+  readonly nearestMode: string;
+  readonly cubicCoefficient: number;
+  readonly excludeOutside: boolean;
+  readonly antialias: boolean;
+}
+
+/** One output element along an axis: the input elements it is made of (each at most once), and their weights. */
+export type Taps = readonly (readonly [element: number, weight: number])[];
+
+// ONNX Runtime works coordinates out in float32; where they are rounded to the nearest pixel, every bit counts.
+const float = Math.fround;
+
+const clamp = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
+
+/** Position in the input, in elements, of an element of the output. */
+function coordinate(index: number, axis: AxisResize, transformation: string): number {
+  const { from, to, roi } = axis;
+  const scale = float(axis.scale);
+  const halfPixel = float(float((index + 0.5) / scale) - 0.5);
+  switch (transformation) {
+    case "half_pixel":
+      return halfPixel;
+    case "pytorch_half_pixel":
+      return to > 1 ? halfPixel : 0;
+    case "half_pixel_symmetric": {
+      const adjustment = float(to / float(scale * from));
+      const offset = float((from / 2) * float(1 - adjustment));
+      return float(offset + (index + 0.5) / scale - 0.5);
+    }
+    case "asymmetric":
+      return float(index / scale);
+    case "align_corners":
+      return to === 1 ? 0 : float(float(index * (from - 1)) / (to - 1));
+    case "tf_crop_and_resize": {
+      const [start, end] = [float(roi[0]), float(roi[1])];
+      if (to === 1) return float(0.5 * float(start + end) * (from - 1));
+      const along = float(float(float(index * float(end - start)) * (from - 1)) / (to - 1));
+      return float(float(start * (from - 1)) + along);
+    }
+    default:
+      throw new SorthError(`coordinate_transformation_mode "${transformation}" is not known`);
+  }
+}
+
+/** The nearest element; halves away from zero, as C rounds. */
+function nearestElement(position: number, mode: string): number {
+  const rounded = Math.sign(position) * Math.round(Math.abs(position));
+  switch (mode) {
+    case "round_prefer_floor":
+      return position === Math.trunc(position) + 0.5 ? Math.floor(position) : rounded;
+    case "round_prefer_ceil":
+      return rounded;
+    case "floor":
+      return Math.floor(position);
+    case "ceil":
+      return Math.ceil(position);
+    default:
+      throw new SorthError(`nearest_mode "${mode}" is not known`);
+  }
+}
+
+/** Keys' cubic kernel; its support is [−2, 2]. */
+function cubic(distance: number, a: number): number {
+  const x = Math.abs(distance);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? ((x - 5) * x + 8) * a * x - 4 * a : 0;
+}
+
+const linear = (distance: number) => Math.max(0, 1 - Math.abs(distance));
+
+/** Weights of elements that may lie outside the axis: those count for its first or last element, or not at all. */
+function tapsOf(weights: readonly [number, number][], from: number, excludeOutside: boolean): Taps {
+  const inside = new Map<number, number>();
+  let total = 0;
+  for (const [element, weight] of weights) {
+    const at = clamp(element, 0, from - 1);
+    if (excludeOutside && at !== element) continue;
+    inside.set(at, (inside.get(at) ?? 0) + weight);
+    total += weight;
+  }
+  return [...inside].map(([element, weight]) => [element, total === 0 ? weight : weight / total]);
+}
+
+/** Elements `first` … `first + count − 1` with their weights. */
+const weighted = (first: number, count: number, weight: (element: number) => number): [number, number][] =>
+  Array.from({ length: count }, (_, i) => [first + i, weight(first + i)]);
+
+function tapsAt(position: number, { from, scale }: AxisResize, method: Interpolation): Taps {
+  const { mode, excludeOutside } = method;
+  if (mode === "nearest") return [[clamp(nearestElement(position, method.nearestMode), 0, from - 1), 1]];
+  const kernel = mode === "cubic" ? (x: number) => cubic(x, method.cubicCoefficient) : linear;
+  const radius = mode === "cubic" ? 2 : 1;
+  if (!method.antialias) {
+    const at = mode === "cubic" ? position : clamp(position, 0, from - 1);
+    const first = Math.floor(at) - radius + 1;
+    return tapsOf(
+      weighted(first, 2 * radius, (element) => kernel(at - element)),
+      from,
+      excludeOutside,
+    );
+  }
+  // Shrinking widens the kernel by the scale, so that every element of the input counts.
+  const stretch = Math.max(1, float(1 / float(scale)));
+  const [center, support] = [float(position + 0.5), float(radius * stretch)];
+  const first = Math.floor(float(float(center - support) + 0.5));
+  const end = Math.floor(float(float(center + support) + 0.5));
+  if (end <= 0 || first >= from) return [];
+  return tapsOf(
+    weighted(first, end - first, (element) => kernel((element - center + 0.5) / stretch)),
+    from,
+    excludeOutside,
+  );
+}
+
+/**
+ * What each output element of a resized axis is made of, as ONNX Runtime does it. Elements that
+ * `extrapolation_value` fills (tf_crop_and_resize beyond the input) are made of nothing.
+ */
+export function interpolationTaps(axis: AxisResize, method: Interpolation): Taps[] {
+  const { from, to, scale } = axis;
+  const unscaled = float(scale) === 1 || (method.antialias && from === to);
+  return Array.from({ length: to }, (_, index) => {
+    if (unscaled) return [[index, 1]];
+    const position = coordinate(index, axis, method.coordinates);
+    const beyond = position < 0 || position > from - 1;
+    return method.coordinates === "tf_crop_and_resize" && beyond ? [] : tapsAt(position, axis, method);
+  });
+}
