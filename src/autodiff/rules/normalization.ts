@@ -1,32 +1,17 @@
-import { float, int } from "../../graph/attribute.ts";
+import { float, int, ints } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
-import type { RuleTable } from "../rule.ts";
-
-/** x less its mean over `axes`, and 1/√(variance + ε): emitted once for the same x. */
-function standardize(g: Emit, x: Typed, axes: readonly number[], epsilon: number) {
-  const key = `${x.name} over ${axes} ${epsilon}`;
-  const centred = g.once(`centred ${key}`, () => g.sub(x, g.reduceMean(x, axes, true)));
-  const r = g.once(`1/deviation ${key}`, () =>
-    g.reciprocal(g.sqrt(g.add(g.reduceMean(g.square(centred), axes, true), epsilon))),
-  );
-  return { centred, r };
-}
-
-/** Gradient to x of x̂ = (x − mean)·r, given that of x̂: r·(dx̂ − mean dx̂ − (x − mean)·r²·mean(dx̂·(x − mean))). */
-function standardizedGradient(g: Emit, d: Typed, x: Typed, axes: readonly number[], epsilon: number): Typed {
-  const { centred, r } = standardize(g, x, axes, epsilon);
-  const slope = g.mul(g.square(r), g.reduceMean(g.mul(d, centred), axes, true));
-  return g.mul(g.sub(g.sub(d, g.reduceMean(d, axes, true)), g.mul(centred, slope)), r);
-}
-
-/** x̂ of x, for the gradient of a scale. */
-function standardized(g: Emit, x: Typed, axes: readonly number[], epsilon: number): Typed {
-  const { centred, r } = standardize(g, x, axes, epsilon);
-  return g.mul(centred, r);
-}
+import type { Rule, RuleContext, RuleTable, Sample } from "../rule.ts";
+import {
+  meanGradient,
+  type Normalized,
+  reciprocalGradient,
+  savedStatistic,
+  standardize,
+  standardizedGradient,
+} from "./standardize.ts";
 
 const channelAxes = (x: Typed) => allAxes(x.shape.length).filter((axis) => axis !== 1);
 const spatialAxes = (x: Typed) => allAxes(x.shape.length).slice(2);
@@ -35,32 +20,123 @@ const spatialAxes = (x: Typed) => allAxes(x.shape.length).slice(2);
 const column = (g: Emit, values: Typed, x: Typed) =>
   g.reshape(values, [dimAt(values.shape, 0), ...spatialAxes(x).map(() => 1)]);
 
-const normSamples = { range: [0.3, 2] as const };
+const epsilonOf = ({ node }: RuleContext) => node.float("epsilon", 1e-5);
+
+/** What a node normalizes whose axes are those from its attribute `axis` on. */
+function trailing(context: RuleContext): Normalized {
+  const x = context.input(0);
+  const start = normalizeAxis(context.node.int("axis", -1), x.shape.length);
+  return { x, axes: allAxes(x.shape.length).slice(start), epsilon: epsilonOf(context) };
+}
+
+/** y = x̂·scale + bias, each of x's shape or broadcast to it; what further outputs (Mean, InvStdDev) add comes as thunks. */
+function scaled(
+  context: RuleContext,
+  dy: Typed,
+  g: Emit,
+  normalized: () => Normalized,
+  more: readonly (() => Typed)[] = [],
+) {
+  const through = () => standardizedGradient(g, g.mul(dy, context.input(1)), normalized());
+  return [
+    () =>
+      [...(context.gradient(0) ? [through] : []), ...more]
+        .map((thunk) => thunk())
+        .reduce((a, b) => g.add(a, b)),
+    () => g.mul(dy, standardize(g, normalized()).unit),
+    () => dy,
+  ];
+}
+
+/** Root mean square normalization over the trailing axes: y = x·r·scale. */
+function rootMeanSquare(saved: boolean): Rule["vjp"] {
+  return (context, dy, g) => {
+    const plain = { ...trailing(context), centred: false };
+    const normalized = () =>
+      saved ? { ...plain, reciprocal: savedStatistic(g, context.node, 1, plain) } : plain;
+    const dR = context.gradient(1);
+    const more = dR ? [() => reciprocalGradient(g, dR, normalized())] : [];
+    return scaled(context, dy, g, normalized, more).slice(0, 2);
+  };
+}
+
+const layerSamples: [Sample, ...Sample[]] = [
+  { inputs: [[2, 3, 4], [4], [4]] },
+  {
+    inputs: [
+      [2, 3, 4],
+      [3, 4],
+    ],
+    attributes: { axis: int(1), epsilon: float(0.1) },
+    note: "no bias",
+  },
+  { inputs: [[5], [5], [5]], note: "1-D" },
+  {
+    inputs: [
+      [2, 1, 3, 2, 2],
+      [3, 2, 2],
+      [3, 2, 2],
+    ],
+    attributes: { axis: int(2) },
+    note: "5-D",
+  },
+  {
+    inputs: [
+      [3, 4],
+      [3, 4],
+      [3, 4],
+    ],
+    attributes: { axis: int(0) },
+    note: "all axes",
+  },
+  { inputs: [[2, 3, 4], [4], [4]], outputs: 2, note: "Mean" },
+  { inputs: [[2, 3, 4], [4], [4]], outputs: 3, attributes: { epsilon: float(0.1) }, note: "InvStdDev" },
+  { inputs: [{ shape: [2, 16], range: [99, 101] }, [16], [16]], note: "mean beyond the deviation" },
+  { inputs: [[0, 3, 4], [4], [4]], note: "empty batch" },
+];
+const rootMeanSquareSamples: [Sample, ...Sample[]] = [
+  { inputs: [[2, 3, 4], [4]], opset: 23 },
+  {
+    inputs: [
+      [2, 3, 4],
+      [3, 4],
+    ],
+    attributes: { axis: int(1), epsilon: float(0.1) },
+    opset: 23,
+  },
+  { inputs: [[5], [5]], opset: 23, note: "1-D" },
+  { inputs: [[2, 1, 2, 2, 3], [3]], attributes: { axis: int(-1) }, opset: 23, note: "5-D" },
+];
 
 export const normalization = {
   // x̂ over the axes from `axis` on; y = x̂·scale + bias
   LayerNormalization: {
     vjp: (context, dy, g) => {
-      const [x, scale] = [context.input(0), context.input(1)];
-      const start = normalizeAxis(context.node.int("axis", -1), x.shape.length);
-      const axes = allAxes(x.shape.length).slice(start);
-      const epsilon = context.node.float("epsilon", 1e-5);
-      return [
-        () => standardizedGradient(g, g.mul(dy, scale), x, axes, epsilon),
-        () => g.mul(dy, standardized(g, x, axes, epsilon)),
-        () => dy,
-      ];
+      const plain = trailing(context);
+      const { node } = context;
+      const normalized = () => ({
+        ...plain,
+        mean: savedStatistic(g, node, 1, plain),
+        reciprocal: savedStatistic(g, node, 2, plain),
+      });
+      const [dMean, dR] = [context.gradient(1), context.gradient(2)];
+      return scaled(context, dy, g, normalized, [
+        ...(dMean ? [() => meanGradient(g, dMean, plain)] : []),
+        ...(dR ? [() => reciprocalGradient(g, dR, normalized())] : []),
+      ]);
     },
+    samples: layerSamples,
+  },
+
+  RMSNormalization: { vjp: rootMeanSquare(false), samples: rootMeanSquareSamples },
+
+  // ONNX Runtime's own operator in the standard domain, older than RMSNormalization
+  SimplifiedLayerNormalization: {
+    vjp: rootMeanSquare(true),
     samples: [
-      { inputs: [[2, 3, 4], [4], [4]] },
-      {
-        inputs: [
-          [2, 3, 4],
-          [3, 4],
-        ],
-        attributes: { axis: int(1), epsilon: float(0.1) },
-        note: "no bias",
-      },
+      ...rootMeanSquareSamples,
+      { inputs: [[2, 3, 4], [4]], outputs: 2, note: "inv_std_var" },
+      { inputs: [[0, 3, 4], [4]], note: "empty batch" },
     ],
   },
 
@@ -68,17 +144,18 @@ export const normalization = {
   InstanceNormalization: {
     vjp: (context, dy, g) => {
       const [x, scale] = [context.input(0), context.input(1)];
-      const axes = spatialAxes(x);
-      const epsilon = context.node.float("epsilon", 1e-5);
+      const normalized = { x, axes: spatialAxes(x), epsilon: epsilonOf(context) };
       return [
-        () => standardizedGradient(g, g.mul(dy, column(g, scale, x)), x, axes, epsilon),
-        () => g.reduceSum(g.mul(dy, standardized(g, x, axes, epsilon)), channelAxes(x)),
+        () => standardizedGradient(g, g.mul(dy, column(g, scale, x)), normalized),
+        () => g.reduceSum(g.mul(dy, standardize(g, normalized).unit), channelAxes(x)),
         () => g.reduceSum(dy, channelAxes(x)),
       ];
     },
     samples: [
       { inputs: [[2, 3, 4, 2], [3], [3]] },
       { inputs: [[2, 3, 5], [3], [3]], attributes: { epsilon: float(0.1) }, note: "1-D" },
+      { inputs: [[2, 3, 2, 2, 2], [3], [3]], note: "3-D" },
+      { inputs: [[0, 3, 4], [3], [3]], note: "empty batch" },
     ],
   },
 
@@ -88,9 +165,9 @@ export const normalization = {
       const [x, scale] = [context.input(0), context.input(1)];
       const [batch, channels] = x.shape as [number, number];
       const groups = context.node.int("num_groups", 1);
-      const epsilon = context.node.float("epsilon", 1e-5);
       const grouped = [batch, groups, elementCount(x.shape.slice(1)) / groups];
       const inGroups = g.once(`${x.name} in ${groups} groups`, () => g.reshape(x, grouped));
+      const normalized = { x: inGroups, axes: [2], epsilon: epsilonOf(context) };
       const perGroup = dimAt(scale.shape, 0) !== channels;
       const spread = (values: Typed) =>
         perGroup
@@ -100,11 +177,11 @@ export const normalization = {
         perGroup ? g.reduceSum(g.reshape(values, [groups, channels / groups]), [1]) : values;
       return [
         () => {
-          const scaled = g.reshape(g.mul(dy, column(g, spread(scale), x)), grouped);
-          return g.reshape(standardizedGradient(g, scaled, inGroups, [2], epsilon), x.shape);
+          const scaledUp = g.reshape(g.mul(dy, column(g, spread(scale), x)), grouped);
+          return g.reshape(standardizedGradient(g, scaledUp, normalized), x.shape);
         },
         () => {
-          const unit = g.reshape(standardized(g, inGroups, [2], epsilon), x.shape);
+          const unit = g.reshape(standardize(g, normalized).unit, x.shape);
           return gather(g.reduceSum(g.mul(dy, unit), channelAxes(x)));
         },
         () => gather(g.reduceSum(dy, channelAxes(x))),
@@ -123,6 +200,32 @@ export const normalization = {
         attributes: { num_groups: int(2), epsilon: float(0.1) },
         note: "per group",
       },
+      { inputs: [[2, 4, 3], [1], [1]], attributes: { num_groups: int(1) }, note: "one group" },
+      { inputs: [[2, 4, 3, 2], [4], [4]], attributes: { num_groups: int(4) }, note: "a group a channel" },
+    ],
+  },
+
+  // y = (x − mean)/(s + 1e-9), s the deviation: dx = (d − mean d)/(s + 1e-9) − y·mean(d·y)/s; the second part 0 where s is
+  MeanVarianceNormalization: {
+    vjp: (context, dy, g) => [
+      () => {
+        const [x, y] = [context.input(0), context.output(0)];
+        const axes = (context.node.ints("axes") ?? [0, 2, 3]).map((axis) =>
+          normalizeAxis(axis, x.shape.length),
+        );
+        const centred = g.sub(x, g.reduceMean(x, axes, true));
+        const deviation = g.sqrt(g.reduceMean(g.square(centred), axes, true));
+        const zero = g.equal(deviation, 0);
+        const slope = g.div(g.reduceMean(g.mul(dy, y), axes, true), g.where(zero, 1, deviation));
+        const across = g.div(g.sub(dy, g.reduceMean(dy, axes, true)), g.add(deviation, 1e-9));
+        return g.sub(across, g.mul(y, g.where(zero, 0, slope)));
+      },
+    ],
+    samples: [
+      { inputs: [[2, 3, 2, 4]] },
+      { inputs: [[3, 5]], attributes: { axes: ints([1]) } },
+      { inputs: [[2, 3, 4]], attributes: { axes: ints([0, -1]) } },
+      { inputs: [[2, 3, 2, 2]], attributes: { axes: ints([0, 1, 2, 3]) }, note: "all axes" },
     ],
   },
 
@@ -135,8 +238,8 @@ export const normalization = {
         const square = context.node.int("p", 2) === 2;
         const size = g.reduceSum(square ? g.square(x) : g.abs(x), axes, true);
         const zero = g.equal(size, 0);
-        const norm = square ? g.sqrt(size) : size;
-        const inverse = g.where(zero, 0, g.reciprocal(g.where(zero, 1, norm)));
+        const positive = g.where(zero, 1, size);
+        const inverse = g.where(zero, 0, g.reciprocal(square ? g.sqrt(positive) : positive));
         const slope = square
           ? y
           : g.sub(g.indicator(g.greater(x, 0), x.type), g.indicator(g.less(x, 0), x.type));
@@ -144,8 +247,11 @@ export const normalization = {
       },
     ],
     samples: [
-      { inputs: [[2, 4]], ...normSamples },
-      { inputs: [[2, 3, 4]], attributes: { axis: int(1), p: int(1) }, ...normSamples, note: "p = 1" },
+      { inputs: [[2, 4]], range: [0.3, 2] },
+      { inputs: [[2, 3, 4]], attributes: { axis: int(1), p: int(1) }, range: [0.3, 2], note: "p = 1" },
+      { inputs: [[2, 3]], attributes: { axis: int(0), p: int(1) }, range: [-2, -0.3], note: "negative" },
+      { inputs: [[4]], range: [-2, -0.3], note: "1-D" },
+      { inputs: [[0, 4]], note: "empty batch" },
     ],
   },
 
@@ -174,6 +280,7 @@ export const normalization = {
         attributes: { size: int(5), alpha: float(2), beta: float(0.5) },
         note: "size 5",
       },
+      { inputs: [[1, 3, 2, 2]], attributes: { size: int(7), alpha: float(1) }, note: "wider than channels" },
     ],
   },
 } satisfies RuleTable;
