@@ -1,3 +1,4 @@
+import { graphOfBody } from "../graph/body-graph.ts";
 import type { Node, Use, Value } from "../graph/node.ts";
 
 /** What an initializer is to the operator that reads it. */
@@ -75,13 +76,24 @@ const products = new Set(["MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum"]);
 const formal = new Set(["Shape", "Size"]);
 
 /**
- * Where an initializer is read, and as what: operators that only pass it on are looked through. Reading its shape is no
- * reading.
+ * Where an initializer is read, and as what: operators that only pass it on are looked through, and so are the bodies of
+ * If, Loop and Scan. Reading its shape is no reading.
  */
 export function readingsOf(value: Value): Reading[] {
-  return [...value.uses].flatMap((use) =>
-    ends(use).map((end) => ({ use, ...end, role: roleOf(end, value) })),
-  );
+  return [...value.uses].flatMap((use) => {
+    if (use.index >= 0) return ends(use).map((end) => ({ use, ...end, role: roleOf(end, value) }));
+    const inside = bodiesReading(use.node, value).flatMap(readingsOf);
+    if (inside.length === 0) return [{ use, node: use.node, index: -1, role: "other" as const }];
+    return inside.map((reading) => ({ ...reading, use }));
+  });
+}
+
+/** A captured value as it appears in each body of a node. */
+function bodiesReading(node: Node, { name }: Value): Value[] {
+  return [...node.attributes].flatMap(([attribute, { kind }]) => {
+    const inner = kind === "graph" ? graphOfBody(node, attribute).value(name) : undefined;
+    return inner ? [inner] : [];
+  });
 }
 
 /** The operators at which a chain of passing ones ends. */

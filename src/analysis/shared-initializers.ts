@@ -41,7 +41,7 @@ function judge(value: Value, options: ShareOptions): Omit<SharedInitializer, "va
   const statistic = readings.some(({ role }) => role.startsWith("running"));
   if (!statistic && !judgeParameter(value).role) return undefined;
   if (options.tie?.test(value.name)) return { kind: "tied", reason: "named by --tie" };
-  if (readings.some(({ index }) => index < 0)) return { kind: "tied", reason: "read inside a body" };
+  if (readings.some(({ use }) => use.index < 0)) return { kind: "tied", reason: "read inside a body" };
   if (options.untie?.test(value.name)) return { kind: "split", reason: "named by --untie" };
   const dims = value.initializer?.dims ?? [];
   const vector = dims.filter((dim) => dim !== 1).length <= 1;

@@ -4,7 +4,11 @@ import type { Node } from "../graph/node.ts";
 import type { RuleContext } from "./rule.ts";
 
 /** What the walk hands to a rule; `total` looks up the gradient that an output's readers contributed. */
-export function ruleContext(node: Node, total: (output: Typed) => Typed | undefined): RuleContext {
+export function ruleContext(
+  node: Node,
+  total: (output: Typed) => Typed | undefined,
+  walk: Pick<RuleContext, "wants" | "rules">,
+): RuleContext {
   const at = (kind: "input" | "output", index: number): Typed => {
     const value = (kind === "input" ? node.inputs : node.outputs)[index];
     if (!value) throw new SorthError(`${kind} ${index} of ${node.op} node "${node.label}" is absent`);
@@ -12,6 +16,7 @@ export function ruleContext(node: Node, total: (output: Typed) => Typed | undefi
   };
   return {
     node,
+    ...walk,
     get inputs() {
       return node.inputs.map((value) => value && typed(value));
     },

@@ -20,13 +20,14 @@ export function rulesOf(path: readonly Node[], rules: RuleTable, reach: Reach): 
   const refused: Node[] = [];
   for (const node of path) {
     const entry = rules[node.op];
-    if (entry && "vjp" in entry) found.set(node, entry);
+    if (entry && "vjp" in entry && !node.obstacle) found.set(node, entry);
     else refused.push(node);
   }
   const [first, ...others] = refused;
   if (!first) return found;
   const entry = rules[first.op];
-  const reason = entry && "refused" in entry ? entry.refused : "no rule for it (see docs/ops.md)";
+  const known = entry && "refused" in entry ? entry.refused : "no rule for it (see docs/ops.md)";
+  const reason = first.obstacle ?? known;
   const also = [...new Set(others.map(({ op }) => op))].filter((op) => op !== first.op);
   const rest = also.length > 0 ? `; without a derivative are also ${also.join(", ")}` : "";
   throw new SorthError(

@@ -1,7 +1,7 @@
 import type { Attribute } from "../graph/attribute.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
-import type { Node } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
 import type { Shape } from "../graph/shapes.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 
@@ -36,6 +36,8 @@ export interface Sample {
   readonly opset?: number;
   /** Why this case is not held to float64 figures although ONNX Runtime has a kernel. */
   readonly floatOnly?: string;
+  /** The last so many inputs are none of the node's: its bodies read them, under the names `x<index>`. */
+  readonly captured?: number;
   /** Shown in the test's name. */
   readonly note?: string;
 }
@@ -54,6 +56,10 @@ export interface RuleContext {
   gradient(index: number): Typed | undefined;
   /** The numbers of a constant input (axes, shapes, pads …); undefined if absent. @throws SorthError if not constant. */
   constant(index: number): readonly number[] | undefined;
+  /** Whether anybody wants the gradient of a value: for operators that build several gradients at once. */
+  wants(value: Value): boolean;
+  /** The table of derivatives, for what lies inside the bodies of the node. */
+  readonly rules: RuleTable;
 }
 
 /** Builds the gradient of one input; called only if somebody wants it. */
@@ -61,7 +67,7 @@ export type Thunk = () => Typed;
 
 /**
  * The derivative of one operator.
- * `vjp` returns one thunk per input (null where no gradient exists). It never sums to shape and never asks whether a
+ * `vjp` returns one thunk per input (null where no gradient exists), then one per captured value of the node. It never sums to shape and never asks whether a
  * gradient is wanted. `dy` is the gradient of output 0 (zeros if only another output is read).
  */
 export interface Rule {

@@ -1,6 +1,7 @@
 import type { RuleTable } from "./rule.ts";
 import { attention } from "./rules/attention.ts";
 import { batchNormalization } from "./rules/batch-normalization.ts";
+import { controlFlow } from "./rules/control-flow.ts";
 import { convolution } from "./rules/convolution.ts";
 import { einsum } from "./rules/einsum.ts";
 import { elementwise } from "./rules/elementwise.ts";
@@ -34,6 +35,7 @@ export const rules: RuleTable = {
   ...transforms,
   ...sets,
   ...batchNormalization,
+  ...controlFlow,
   ...convolution,
   ...elementwise,
   ...linearAlgebra,

@@ -24,7 +24,14 @@ export interface Seed {
  */
 export function backward(
   graph: Graph,
-  options: { wrt: readonly Value[]; seeds: readonly Seed[]; rules: RuleTable; emit: Emit },
+  options: {
+    wrt: readonly Value[];
+    seeds: readonly Seed[];
+    rules: RuleTable;
+    emit: Emit;
+    /** Is told of every emitted node at the arrival of which gradient it was emitted. */
+    arrivals?: Map<Node, Typed>;
+  },
 ): Map<Value, Typed> {
   const { wrt, seeds, rules, emit } = options;
   const order = graph.sorted();
@@ -51,20 +58,23 @@ export function backward(
 
   for (const { value, gradient } of seeds) if (active.has(value)) contribute(value, gradient());
   for (const node of path.reverse()) {
-    const context = ruleContext(node, total);
+    const context = ruleContext(node, total, { rules, wants: (value) => active.has(value) });
     const gradients = node.outputs.map((output) => output && total(output));
     if (gradients.every((gradient) => !gradient)) continue;
-    const [first] = node.outputs;
+    const first = node.outputs.find((output) => output);
     const dy = gradients[0] ?? (first && emit.filled(0, typed(first).shape, typed(first).type));
-    if (!dy) throw new SorthError(`${node.op} node "${node.label}" has no first output`);
+    if (!dy) throw new SorthError(`${node.op} node "${node.label}" has no output`);
+    const reads = [...node.inputs, ...node.captures];
+    const before = graph.nodes.length;
     try {
       (ruleOf.get(node) as Rule).vjp(context, dy, emit).forEach((thunk, index) => {
-        const input = node.inputs[index];
+        const input = reads[index];
         if (thunk && input && active.has(input)) contribute(input, emit.sumTo(thunk(), typed(input).shape));
       });
     } catch (error) {
       throw withPath(error, node, { wrt, wanted, active });
     }
+    if (options.arrivals) for (const made of graph.nodes.slice(before)) options.arrivals.set(made, dy);
   }
   const result = new Map<Value, Typed>();
   for (const value of wrt) {

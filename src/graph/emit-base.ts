@@ -68,7 +68,13 @@ export class EmitBase {
     opType: string,
     inputs: readonly (Value | null)[],
     outputs: readonly { type: DataTypeName; shape: Shape }[],
-    extra: { attributes?: Record<string, Attribute>; domain?: string; name?: string } = {},
+    extra: {
+      attributes?: Record<string, Attribute>;
+      domain?: string;
+      name?: string;
+      /** What bodies among the attributes read from this graph. */
+      captures?: readonly Value[];
+    } = {},
   ): Typed[] {
     const stem = `${this.options.prefix}${extra.name ?? opType}`;
     const names = outputs.map(() => "");
@@ -77,6 +83,7 @@ export class EmitBase {
       ...(extra.domain ? { domain: extra.domain } : {}),
       attributes: new Map(Object.entries(extra.attributes ?? {})),
       inputs,
+      captures: extra.captures ?? [],
       outputs: names.map((_, index) => this.#reserve(index === 0 ? stem : `${stem}.${index}`, names, index)),
       ...(this.options.metadata ? { metadata: this.options.metadata } : {}),
     });

@@ -1,6 +1,5 @@
-import { liftConstants } from "../analysis/constants.ts";
-import { splitShared } from "../analysis/shared-initializers.ts";
 import { SorthError } from "../errors.ts";
+import { liftParameters } from "../expansion/expand-model.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { blockOf } from "../inject/block.ts";
@@ -69,8 +68,7 @@ function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: 
       "a model in training form, or with split initializers, cannot keep its penalty: export without it and inject again",
     );
   }
-  liftConstants(graph);
-  splitShared(graph, options);
+  liftParameters(graph, options, model.external);
   setBatchNormForm(graph, "frozen");
   // Without its third input Dropout passes its input on.
   for (const node of graph.nodes) if (node.op === "Dropout") graph.dropNodeInputs(node, 2);

@@ -1,14 +1,13 @@
-import { foldConstants, liftConstants } from "../analysis/constants.ts";
+import { foldConstants } from "../analysis/constants.ts";
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { splitShared } from "../analysis/shared-initializers.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import type { Seed } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
-import { raiseOpset } from "../graph/adapters.ts";
+import { expandModel, liftParameters } from "../expansion/expand-model.ts";
 import { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -40,8 +39,9 @@ export interface PreparedGraph {
 const gradientOpset = 18;
 
 /**
- * Reads a model into a graph that can be differentiated: an injected block is taken out and its options kept, the opset
- * is raised, shared initializers are split, shapes are inferred, and what does not depend on data is folded.
+ * Reads a model into a graph that can be differentiated: an injected block is taken out and its options kept, shared
+ * initializers are split, functions and bodies are written out, the opset is raised, shapes are inferred, and what does
+ * not depend on data is folded.
  * @throws SorthError when ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
  */
 export async function prepareGraph(
@@ -52,19 +52,20 @@ export async function prepareGraph(
 ): Promise<PreparedGraph> {
   const graph = graphOf(model);
   const penalties = takeBlock(graph, options);
-  // The old form of Softmax can be told from the new one only where ranks are known.
-  if (graph.opset < 13) await inferShapes(graph, probe, options);
-  raiseOpset(graph, gradientOpset);
-  liftConstants(graph);
-  splitShared(graph, options);
+  liftParameters(graph, options, model.external);
+  if (options.batch === undefined && hasFreeBatch(graph, options)) {
+    throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
+  }
+  await expandModel(graph, gradientOpset, probe, {
+    dimensions: options,
+    keep: new Set(findParameters(graph, options).parameters.map(({ value }) => value.name)),
+    external: model.external,
+  });
   rewrite(graph);
   // Files of IR 3 list initializers among the inputs; nobody feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
   const found = findParameters(graph, options);
   const keep = new Set(found.parameters.map(({ value }) => value.name));
-  if (options.batch === undefined && hasFreeBatch(graph, options)) {
-    throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
-  }
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
   await foldConstants(graph, probe, { keep });

@@ -25,7 +25,7 @@ export const titleOf = (op: string, sample: Sample): string => {
     input === null ? "–" : Array.isArray(input) ? `[${input}]` : `[${(input as { shape: Shape }).shape}]`,
   );
   const attributes = Object.entries(sample.attributes ?? {}).map(
-    ([name, a]) => `${name}=${JSON.stringify(a.value)}`,
+    ([name, a]) => (a.kind === "graph" ? name : `${name}=${JSON.stringify(a.value)}`),
   );
   return [op, shapes.join(" "), ...attributes, sample.note ?? ""].filter(Boolean).join(" ");
 };
@@ -110,12 +110,14 @@ export function buildNode({ op, sample, type }: RuleCase, next: () => number): B
   });
   const attributes: Record<string, Attribute> = { ...sample.attributes };
   if (op === "Cast") attributes.to = int(DataType[type]);
+  const read = inputs.length - (sample.captured ?? 0);
   const node = graph.addNode({
     opType,
     domain,
     name: "node",
     attributes: new Map(Object.entries(attributes)),
-    inputs,
+    inputs: inputs.slice(0, read),
+    captures: inputs.slice(read).filter((value) => value !== null),
     outputs: Array.from({ length: sample.outputs ?? 1 }, (_, i) => `y${i}`),
   });
   for (const output of node.outputs) if (output) graph.addOutput(output);
