@@ -55,6 +55,9 @@ export class Emit extends EmitIndexing {
   reduceMin = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceMin", x, axes, keepdims);
 
+  /** eˣ/Σ eˣ along the last axis. */
+  softmax = (x: Value): Typed => this.op("Softmax", [x], typed(x).shape, { attributes: { axis: int(-1) } });
+
   /** Sums a gradient over the axes along which `shape` was broadcast, so that it fits `shape` again. */
   sumTo(x: Value, shape: Shape): Typed {
     const from = typed(x).shape;

@@ -1,4 +1,9 @@
-import { batchStatistics, isTrainingForm, normalizeBatch } from "../autodiff/rules/batch-normalization.ts";
+import {
+  batchStatistics,
+  defaultMomentum,
+  isTrainingForm,
+  normalizeBatch,
+} from "../autodiff/rules/batch-normalization.ts";
 import { SorthError } from "../errors.ts";
 import { int } from "../graph/attribute.ts";
 import type { Emit } from "../graph/emit.ts";
@@ -7,9 +12,6 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
-
-/** ONNX's default of the attribute `momentum`: the weight of the old running value. */
-const defaultMomentum = 0.9;
 
 /** Inputs of a training-form node that hold running statistics. */
 export interface RunningStatistics {

@@ -459,6 +459,14 @@ const reductions = {
       (a) => [Math.min(...a)],
     ),
   ],
+  softmax: [
+    one(
+      [2, 2, 3],
+      (g, a) => g.softmax(a),
+      (a) =>
+        rows(a, 3).flatMap((row) => row.map((x) => Math.exp(x) / sum(row.map((other) => Math.exp(other))))),
+    ),
+  ],
   sumTo: [
     one(
       M,

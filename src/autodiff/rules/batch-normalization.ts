@@ -9,6 +9,9 @@ import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 /** ONNX's default of the attribute `epsilon`. */
 const defaultEpsilon = 1e-5;
 
+/** ONNX's default of the attribute `momentum`: the weight of the old running value. */
+export const defaultMomentum = 0.9;
+
 /** All axes but that of the channels. */
 const acrossChannels = (x: Typed) => allAxes(x.shape.length).filter((axis) => axis !== 1);
 
@@ -78,6 +81,15 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
     );
   // As a parameter's own type, which may be wider than x's.
   const as = (index: number, gradient: Typed) => g.cast(gradient, context.input(index).type);
+  // The next running statistics: m·stored + (1 − m)·the batch's.
+  const momentum = node.float("momentum", defaultMomentum);
+  const running = (output: number) => (training ? context.gradient(output) : undefined);
+  const plus = (value: Typed, added: Typed | undefined, factor: number) =>
+    added ? g.add(value, g.mul(g.cast(added, x.type), factor)) : value;
+  const stored = (output: number) => {
+    const gradient = running(output);
+    return gradient ? () => g.mul(gradient, momentum) : null;
+  };
 
   const dx = (): Typed => {
     const a = g.mul(scale(), r());
@@ -85,17 +97,20 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
     if (!training) return direct;
     // a·dy + b·(x − mean) + c with b = −a·r²·Σdy·(x − mean)/M, c = −a·Σdy/M: per channel, two passes over the data.
     const count = elementCount(axes.map((axis) => dimAt(x.shape, axis)));
-    const b = g.mul(g.mul(g.mul(a, g.square(r())), moment()), -1 / count);
-    const c = g.mul(g.mul(a, sum()), -1 / count);
+    const share = (1 - momentum) / count;
+    const b = plus(g.mul(g.mul(g.mul(a, g.square(r())), moment()), -1 / count), running(2), 2 * share);
+    const c = plus(g.mul(g.mul(a, sum()), -1 / count), running(1), share);
     return g.add(g.add(direct, g.mul(centred(), column(g, b, x))), column(g, c, x));
   };
   return [
     dx,
     () => as(1, g.mul(r(), moment())),
     () => as(2, sum()),
-    // The stored statistics: constants of the training form.
-    training ? null : () => as(3, g.neg(g.mul(g.mul(scale(), r()), sum()))),
-    training ? null : () => as(4, g.mul(g.mul(g.mul(scale(), g.mul(r(), g.square(r()))), moment()), -0.5)),
+    // The stored statistics: the training form reads them for the running ones alone.
+    training ? stored(1) : () => as(3, g.neg(g.mul(g.mul(scale(), r()), sum()))),
+    training
+      ? stored(2)
+      : () => as(4, g.mul(g.mul(g.mul(scale(), g.mul(r(), g.square(r()))), moment()), -0.5)),
   ];
 }
 
@@ -105,14 +120,7 @@ const parameters = (channels: number): Sample["inputs"] => [
   [channels],
   { shape: [channels], range: [0.5, 1.5] },
 ];
-const constantStatistics = (channels: number): Sample["inputs"] => [
-  { shape: [channels], range: [0.5, 1.5] },
-  [channels],
-  { shape: [channels], constant: Array<number>(channels).fill(0.25), type: "float" },
-  { shape: [channels], constant: Array<number>(channels).fill(1.5), type: "float" },
-];
-/** With momentum 1 the running statistics, through which no gradient flows, do not move with x. */
-const trainingMode = { training_mode: int(1), momentum: float(1) };
+const training = { training_mode: int(1) };
 
 export const batchNormalization = {
   // y = (x − mean)·scale·r + bias, r = 1/√(variance + ε); the training form's statistics depend on x.
@@ -126,29 +134,36 @@ export const batchNormalization = {
         note: "inference, no space",
       },
       {
-        inputs: [[2, 3, 4, 2], ...constantStatistics(3)],
-        attributes: trainingMode,
+        inputs: [[2, 3, 4, 2], ...parameters(3)],
+        attributes: training,
         outputs: 3,
         note: "training",
       },
       {
-        inputs: [[3, 2, 4], ...constantStatistics(2)],
-        attributes: { ...trainingMode, epsilon: float(0.1) },
+        inputs: [[3, 2, 4], ...parameters(2)],
+        attributes: { ...training, momentum: float(0.3), epsilon: float(0.1) },
         outputs: 3,
         note: "training, 1-D",
       },
       {
-        inputs: [[5, 2], ...constantStatistics(2)],
-        attributes: trainingMode,
+        inputs: [[5, 2], ...parameters(2)],
+        attributes: training,
         outputs: 3,
         note: "training, no space",
       },
       {
-        inputs: [{ shape: [2, 2, 3, 3], range: [9, 11] }, ...constantStatistics(2)],
-        attributes: trainingMode,
+        inputs: [{ shape: [2, 2, 3, 3], range: [9, 11] }, ...parameters(2)],
+        attributes: training,
         outputs: 3,
         note: "training, mean beyond the deviation",
       },
+      {
+        inputs: [[2, 3, 2, 2, 2], ...parameters(3)],
+        attributes: training,
+        outputs: 3,
+        note: "training, 3-D",
+      },
+      { inputs: [[0, 3, 2], ...parameters(3)], note: "inference, empty batch" },
     ],
   },
 } satisfies RuleTable;
