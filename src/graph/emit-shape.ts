@@ -1,4 +1,4 @@
-import { int, ints } from "./attribute.ts";
+import { type Attribute, int, ints } from "./attribute.ts";
 import { type Typed, typed } from "./emit-base.ts";
 import { EmitElementwise } from "./emit-elementwise.ts";
 import type { Value } from "./node.ts";
@@ -64,6 +64,31 @@ export class EmitShape extends EmitElementwise {
       ],
       shape,
     );
+  }
+
+  /**
+   * The parts of these lengths along an axis. Many parts are cut in several rounds: WebGPU lets a node read and write
+   * eight buffers.
+   */
+  split(x: Value, axis: number, lengths: readonly number[]): Typed[] {
+    if (lengths.length === 1) return [x as Typed];
+    const most = 7;
+    if (lengths.length > most) {
+      const groups = Array.from({ length: Math.ceil(lengths.length / most) }, (_, i) =>
+        lengths.slice(i * most, (i + 1) * most),
+      );
+      const sums = groups.map((group) => group.reduce((sum, length) => sum + length, 0));
+      return this.split(x, axis, sums).flatMap((part, i) => this.split(part, axis, groups[i] ?? []));
+    }
+    const { shape, type } = typed(x);
+    const at = normalizeAxis(axis, shape.length);
+    const outputs = lengths.map((length) => ({
+      type,
+      shape: shape.map((dim, i) => (i === at ? length : dim)),
+    }));
+    const attributes: Record<string, Attribute> = { axis: int(at) };
+    if (this.opset >= 13) return this.multi("Split", [x, this.int64s(lengths)], outputs, { attributes });
+    return this.multi("Split", [x], outputs, { attributes: { ...attributes, split: ints(lengths) } });
   }
 
   /** A constant border: `pads` as ONNX gives them, all beginnings, then all ends; negative crops. */

@@ -2,9 +2,11 @@ import type { Emit } from "../../src/graph/emit.ts";
 import type { Typed } from "../../src/graph/emit-base.ts";
 
 /** Every method that emits something: a method without a case does not type-check. */
-export type Method = {
-  [K in keyof Emit]: Emit[K] extends (...args: never[]) => Typed ? K : never;
-}[keyof Emit];
+export type Method =
+  | {
+      [K in keyof Emit]: Emit[K] extends (...args: never[]) => Typed ? K : never;
+    }[keyof Emit]
+  | "split";
 
 /** One call of a method. */
 export interface Case {
@@ -311,6 +313,20 @@ const shapes = {
     ),
     two([M, [2, 2]], (g, a, b) => g.concat([a, b], -1)),
     one(M, (g, a) => g.concat([a], 0), same),
+  ],
+  split: [
+    one(
+      M,
+      (g, a) => g.concat(g.split(a, -1, [1, 2]).reverse(), 1),
+      (a) => pick(a, [1, 2, 0, 4, 5, 3]),
+    ),
+    one(M, (g, a) => g.split(a, 0, [2])[0] as Typed, same),
+    // More parts than one node makes, twice over.
+    one(
+      [100],
+      (g, a) => g.concat(g.split(a, 0, [3, ...Array<number>(97).fill(1)]).reverse(), 0),
+      (a) => [...a.slice(3).reverse(), ...a.slice(0, 3)],
+    ),
   ],
   slice: [
     one(

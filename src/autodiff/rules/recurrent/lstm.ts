@@ -1,0 +1,236 @@
+import type { Emit } from "../../../graph/emit.ts";
+import type { Typed } from "../../../graph/emit-base.ts";
+import { dimAt } from "../../../graph/shapes.ts";
+import type { RuleContext, Thunk } from "../../rule.ts";
+import type { Activation } from "./activations.ts";
+import { Sequence } from "./sequence.ts";
+
+/** What the forward pass leaves to the backward one, all steps in one value: [D, T, N, …]. */
+interface Forward {
+  /** Cell states before and after each step. */
+  readonly previousCells: Typed;
+  readonly cells: Typed;
+  /** ∂h/∂c of a step: directly, and through the output gate's peephole. */
+  readonly cellOfHidden: Typed;
+  /** ∂/∂gate arguments i, o, f, c: of h for o, of c for the others, [D, T, N, 4·H]. */
+  readonly gates: Typed;
+  /** ∂c/∂c of the step before. */
+  readonly cellOfCell: Typed;
+}
+
+interface Peepholes {
+  readonly i: Typed;
+  readonly o: Typed;
+  readonly f: Typed;
+}
+
+/**
+ *     i = f(Wi·x + Ri·h′ + Pi∘c′ + bi)     f = f(Wf·x + Rf·h′ + Pf∘c′ + bf), or 1 − i with input_forget
+ *     c = f∘c′ + i∘g(Wc·x + Rc·h′ + bc)    o = f(Wo·x + Ro·h′ + Po∘c + bo)     h = o∘h(c)      (′: the step before)
+ *
+ * The node gives h, so the gates of all steps follow from two matrix products; the cell states take two small operators
+ * a step. What multiplies dh and dc in the backward pass is computed for all steps at once: a step is
+ *
+ *     dc += dh∘∂h/∂c     da = (dc, dh, dc, dc)∘∂gates     dh′ = da·R     dc′ = dc∘∂c/∂c′
+ */
+export function lstm(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[] {
+  const sequence = new Sequence(context, g);
+  const [w, r] = [context.input(1), context.input(2)];
+  const peepholes = context.inputs[7] ? peepholesOf(context.inputs[7], sequence, g) : undefined;
+  let computed: {
+    forward: Forward;
+    rows: Typed;
+    gates: Typed;
+    initial: () => Typed;
+    initialCell: () => Typed;
+  };
+  const pass = () => {
+    if (!computed) {
+      const forward = recompute(context, sequence, peepholes, g);
+      const { gates, ...initial } = backward(sequence, forward, r, g);
+      computed = { forward, gates, rows: sequence.rows(gates), ...initial };
+    }
+    return computed;
+  };
+  return [
+    () => sequence.inputGradient(g.matMul(pass().rows, w)),
+    () => sequence.weightGradient(pass().rows, sequence.x),
+    () => sequence.weightGradient(pass().rows, sequence.rows(sequence.previous)),
+    () => {
+      const sum = g.reduceSum(pass().rows, [1]);
+      return g.concat([sum, sum], 1);
+    },
+    null,
+    () => sequence.stateGradient(pass().initial()),
+    () => sequence.stateGradient(pass().initialCell()),
+    () => {
+      const { gates, forward } = pass();
+      const [i, o, f] = gateParts(gates, g) as [Typed, Typed, Typed];
+      const over = (gate: Typed, cells: Typed) => g.reduceSum(g.mul(gate, cells), [1, 2]);
+      const { previousCells, cells } = forward;
+      return g.concat([over(i, previousCells), over(o, cells), over(f, previousCells)], 1);
+    },
+  ];
+}
+
+const gateParts = (gates: Typed, g: Emit): Typed[] => {
+  const hidden = dimAt(gates.shape, 3) / 4;
+  return g.split(gates, 3, [hidden, hidden, hidden, hidden]);
+};
+
+function peepholesOf(p: Typed, sequence: Sequence, g: Emit): Peepholes {
+  const [i, o, f] = g.split(p, 1, [sequence.hidden, sequence.hidden, sequence.hidden]) as [
+    Typed,
+    Typed,
+    Typed,
+  ];
+  return { i: sequence.row(i), o: sequence.row(o), f: sequence.row(f) };
+}
+
+/** Gates and cell states again, and from them the factors of the backward pass. */
+function recompute(
+  context: RuleContext,
+  sequence: Sequence,
+  peepholes: Peepholes | undefined,
+  g: Emit,
+): Forward {
+  const coupled = sequence.node.int("input_forget", 0) !== 0;
+  const [sigma, gamma, eta] = sequence.activations(["Sigmoid", "Tanh", "Tanh"], 2) as [
+    Activation,
+    Activation,
+    Activation,
+  ];
+  const bias = sequence.bias();
+  const sums = g.add(
+    sequence.product(sequence.x, context.input(1), bias && g.add(bias.x, bias.h)),
+    sequence.product(sequence.rows(sequence.previous), context.input(2)),
+  );
+  const [ai, ao, af, ac] = gateParts(sums, g) as [Typed, Typed, Typed, Typed];
+  const peeped = (sum: Typed, peephole: Typed | undefined, cells: Typed) =>
+    peephole ? g.add(sum, g.mul(peephole, cells)) : sum;
+  const gatesOf = (i: Typed, f: Typed) => {
+    const input = sigma.value(g, i);
+    return { i, f, input, forget: coupled ? g.sub(1, input) : sigma.value(g, f) };
+  };
+
+  const candidate = gamma.value(g, ac);
+  const initial = sequence.initial(6);
+  const plain = peepholes ? undefined : gatesOf(ai, af);
+  const cells = plain
+    ? plainCells(sequence, g, plain.forget, g.mul(plain.input, candidate), initial)
+    : peepedCells({
+        sequence,
+        g,
+        sigma,
+        coupled,
+        peepholes: peepholes as Peepholes,
+        initial,
+        ai,
+        af,
+        candidate,
+      });
+  const previousCells = sequence.before(cells, initial);
+  const { i, f, input, forget } =
+    plain ?? gatesOf(peeped(ai, peepholes?.i, previousCells), peeped(af, peepholes?.f, previousCells));
+  const o = peeped(ao, peepholes?.o, cells);
+  const output = sigma.value(g, o);
+  const squashed = eta.value(g, cells);
+
+  const dInput = g.mul(coupled ? g.sub(candidate, previousCells) : candidate, sigma.slope(g, i, input));
+  const dForget = coupled
+    ? g.filled(0, input.shape, input.type)
+    : g.mul(previousCells, sigma.slope(g, f, forget));
+  const dOutput = g.mul(squashed, sigma.slope(g, o, output));
+  const dCandidate = g.mul(input, gamma.slope(g, ac, candidate));
+  const through = (direct: Typed, gate: Typed, peephole: Typed | undefined) =>
+    peephole ? g.add(direct, g.mul(gate, peephole)) : direct;
+  return {
+    previousCells,
+    cells,
+    cellOfHidden: sequence.masked(
+      through(g.mul(output, eta.slope(g, cells, squashed)), dOutput, peepholes?.o),
+    ),
+    gates: sequence.masked(g.concat([dInput, dOutput, dForget, dCandidate], 3)),
+    cellOfCell: sequence.kept(
+      through(through(forget, dInput, peepholes?.i), dForget, coupled ? undefined : peepholes?.f),
+    ),
+  };
+}
+
+/** c = f∘c′ + i∘g, whose gates are known for all steps. */
+function plainCells(
+  sequence: Sequence,
+  g: Emit,
+  forget: Typed,
+  added: Typed,
+  initial: Typed | undefined,
+): Typed {
+  const forgets = sequence.each(sequence.kept(forget));
+  let cell = initial;
+  const cells = sequence.each(sequence.masked(added)).map((part, step) => {
+    cell = cell ? g.add(g.mul(forgets[step] as Typed, cell), part) : part;
+    return cell;
+  });
+  return g.concat(cells, 1);
+}
+
+/** The same where the gates look at the cell state before. */
+function peepedCells(parts: {
+  sequence: Sequence;
+  g: Emit;
+  sigma: Activation;
+  coupled: boolean;
+  peepholes: Peepholes;
+  initial: Typed | undefined;
+  ai: Typed;
+  af: Typed;
+  candidate: Typed;
+}): Typed {
+  const { sequence, g, sigma, coupled, peepholes } = parts;
+  const [inputs, forgets] = [sequence.each(parts.ai), coupled ? undefined : sequence.each(parts.af)];
+  const missing = sequence.missing(parts.ai.type);
+  let cell = parts.initial;
+  const cells = sequence.each(parts.candidate).map((candidate, step) => {
+    const gate = (sum: Typed, peephole: Typed) =>
+      sigma.value(g, cell ? g.add(sum, g.mul(peephole, cell)) : sum);
+    const input = gate(inputs[step] as Typed, peepholes.i);
+    const forget = forgets ? gate(forgets[step] as Typed, peepholes.f) : g.sub(1, input);
+    const added = g.mul(input, candidate);
+    const next = cell ? g.add(g.mul(forget, cell), added) : added;
+    const lacks = missing?.[step];
+    const before = cell ?? g.filled(0, next.shape, next.type);
+    cell = lacks ? g.add(next, g.mul(lacks, g.sub(before, next))) : next;
+    return cell;
+  });
+  return g.concat(cells, 1);
+}
+
+/** Gradients of the gates' arguments [D, T, N, 4·H], and of both initial states. */
+function backward(
+  sequence: Sequence,
+  { cellOfHidden, gates, cellOfCell }: Forward,
+  r: Typed,
+  g: Emit,
+): { gates: Typed; initial: () => Typed; initialCell: () => Typed } {
+  const weight = g.unsqueeze(r, [1]);
+  const factors = [cellOfHidden, gates, cellOfCell].map((factor) => sequence.each(factor));
+  const missing = sequence.missing(r.type);
+  const found: Typed[] = [];
+  const last = sequence.finalGradient(2);
+  let initialCell = last && (() => last);
+  const initial = sequence.backwards((dh, step) => {
+    const [ofHidden, ofGates, ofCell] = factors.map((steps) => steps[step]) as [Typed, Typed, Typed];
+    const through = g.mul(dh, ofHidden);
+    const carried = initialCell?.();
+    const dc = carried ? g.add(carried, through) : through;
+    const da = g.mul(g.concat([dc, dh, dc, dc], 3), ofGates);
+    found.unshift(da);
+    initialCell = () => g.mul(dc, ofCell);
+    const lacks = missing?.[step];
+    return () => {
+      const before = g.matMul(da, weight);
+      return lacks ? g.add(before, g.mul(dh, lacks)) : before;
+    };
+  });
+  return { gates: g.concat(found, 1), initial, initialCell: initialCell as () => Typed };
+}
