@@ -45,6 +45,8 @@ function coordinate(index: number, axis: AxisResize, transformation: string): nu
     }
     case "asymmetric":
       return float(index / scale);
+    case "tf_half_pixel_for_nn":
+      return float((index + 0.5) / scale);
     case "align_corners":
       return to === 1 ? 0 : float(float(index * (from - 1)) / (to - 1));
     case "tf_crop_and_resize": {
@@ -58,14 +60,14 @@ function coordinate(index: number, axis: AxisResize, transformation: string): nu
   }
 }
 
-/** The nearest element; halves away from zero, as C rounds. */
+/** The nearest element. Halves are recognised with a tolerance, as ONNX Runtime 1.30 does it. */
 function nearestElement(position: number, mode: string): number {
-  const rounded = Math.sign(position) * Math.round(Math.abs(position));
+  const half = Math.abs(position - Math.floor(position) - 0.5) < 1e-6;
   switch (mode) {
     case "round_prefer_floor":
-      return position === Math.trunc(position) + 0.5 ? Math.floor(position) : rounded;
+      return half ? Math.floor(position) : Math.round(position);
     case "round_prefer_ceil":
-      return rounded;
+      return half ? Math.ceil(position) : Math.round(position);
     case "floor":
       return Math.floor(position);
     case "ceil":
