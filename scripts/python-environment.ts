@@ -1,6 +1,6 @@
 /**
  * The Python that oracles and benchmarks compare with, never the product. Made once in .cache/python from
- * scripts/requirements.txt; SORTH_PYTHON names an interpreter that has these packages already.
+ * scripts/requirements.txt (.cache/peers-python from scripts/peers/requirements.txt); SORTH_PYTHON names an interpreter that has these packages already.
  *
  * Run a script with it: npm run python -- scripts/oracles/training.py
  */
@@ -10,19 +10,25 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const folder = join(root, ".cache", "python");
-const wanted = join(root, "scripts", "requirements.txt");
-const installed = join(folder, "requirements.txt");
+
+/** Environments by the folder in .cache that they lie in, and the packages of each. */
+const environments = {
+  python: join(root, "scripts", "requirements.txt"),
+  "peers-python": join(root, "scripts", "peers", "requirements.txt"),
+};
 
 /** Path of an interpreter that has the packages; makes the environment where it is missing or outdated. */
-export function pythonInterpreter(): string {
+export function pythonInterpreter(environment: keyof typeof environments = "python"): string {
   const own = process.env.SORTH_PYTHON;
   if (own) return own;
+  const folder = join(root, ".cache", environment);
+  const wanted = environments[environment];
+  const installed = join(folder, "requirements.txt");
   const windows = process.platform === "win32";
   const interpreter = join(folder, ...(windows ? ["Scripts", "python.exe"] : ["bin", "python"]));
   if (existsSync(installed) && readFileSync(installed, "utf8") === readFileSync(wanted, "utf8"))
     return interpreter;
-  console.error("Making .cache/python: some gigabytes, some minutes, once.");
+  console.error(`Making .cache/${environment}: some gigabytes, some minutes, once.`);
   rmSync(folder, { recursive: true, force: true });
   execFileSync(windows ? "python" : "python3", ["-m", "venv", folder], { stdio: "inherit" });
   execFileSync(interpreter, ["-m", "pip", "install", "--quiet", "-r", wanted], { stdio: "inherit" });

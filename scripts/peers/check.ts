@@ -1,0 +1,235 @@
+import type { Probe } from "../../src/analysis/probe.ts";
+import { messageOf } from "../../src/errors.ts";
+import { meanSquaredError } from "../../src/objectives/elementwise.ts";
+import { readModel } from "../../src/onnx/files-node.ts";
+import { encodeModel, type Model } from "../../src/onnx/model.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import { differentiate, type GradientModel } from "../../src/training/differentiate.ts";
+import type { LossOptions } from "../../src/training/options.ts";
+import { type Comparison, compareGradients, type OwnGradient } from "./compare.ts";
+import { directionalError } from "./directional.ts";
+import { NumberIndex } from "./number-index.ts";
+import type { Reference } from "./reference.ts";
+import {
+  directionalLimit,
+  gradientLimit,
+  lossLimit,
+  type PeerResult,
+  type Status,
+  zeroLimit,
+} from "./result.ts";
+import { readSafeTensors } from "./safetensors.ts";
+
+type Figures = Omit<PeerResult, "name" | "family" | "exporter" | "mode">;
+
+/** A probe that keeps the time that ONNX Runtime takes. */
+function timedProbe(): Probe & { milliseconds: number } {
+  const timed = {
+    milliseconds: 0,
+    outputs: (model: Uint8Array) => measure(() => nodeProbe.outputs(model)),
+    run: (...all: Parameters<Probe["run"]>) => measure(() => nodeProbe.run(...all)),
+  };
+  async function measure<T>(work: () => Promise<T>): Promise<T> {
+    const start = performance.now();
+    try {
+      return await work();
+    } finally {
+      timed.milliseconds += performance.now() - start;
+    }
+  }
+  return timed;
+}
+
+/** A model differentiated, run, and what that took. */
+export interface Run {
+  readonly gradient: GradientModel;
+  readonly loss: number;
+  readonly own: readonly OwnGradient[];
+  readonly figures: Pick<PeerResult, "nodes" | "gradientNodes" | "milliseconds" | "probeMilliseconds">;
+}
+
+/** Differentiates a model and runs the gradient graph. */
+export async function runGradients(
+  model: Model,
+  options: LossOptions,
+  feeds: ReadonlyMap<string, Tensor>,
+): Promise<Run> {
+  const probe = timedProbe();
+  const start = performance.now();
+  const gradient = await differentiate(model, options, probe);
+  const milliseconds = performance.now() - start - probe.milliseconds;
+  const graph = gradient.model.proto.graph;
+  const inputs = new Set((graph?.input ?? []).map(({ name }) => name ?? ""));
+  const results = await nodeProbe.run(
+    encodeModel(gradient.model),
+    new Map([...feeds].filter(([name]) => inputs.has(name))),
+  );
+  const values = new Map(
+    (graph?.initializer ?? []).map((proto) => [proto.name ?? "", Tensor.fromProto(proto)]),
+  );
+  const own = [...gradient.gradients].flatMap(([name, output]) => {
+    const [value, found] = [values.get(name), results.get(output)];
+    return value && found ? [{ name, value, gradient: found }] : [];
+  });
+  return {
+    gradient,
+    loss: results.get(gradient.loss)?.numbers()[0] ?? Number.NaN,
+    own,
+    figures: {
+      nodes: model.proto.graph?.node?.length ?? 0,
+      gradientNodes: graph?.node?.length ?? 0,
+      milliseconds: Math.round(milliseconds),
+      probeMilliseconds: Math.round(probe.milliseconds),
+    },
+  };
+}
+
+/** Differentiates an export of a network and compares with PyTorch. */
+export async function checkExport(path: string, reference: Reference, mode: string): Promise<Figures> {
+  const model = await readModel(path);
+  const base = { nodes: model.proto.graph?.node?.length ?? 0 };
+  const refusal = await refusalOfRuntime(model, reference.feeds);
+  if (refusal) return { ...base, status: "no export", note: `ONNX Runtime: ${refusal}` };
+  try {
+    const first = await runGradients(model, { loss: "loss" }, reference.feeds);
+    const kind = modeOf(first.loss, reference, mode);
+    const comparison = compareGradients(first.own, reference, kind);
+    const named = comparison.missing.length > 0 ? namesOfMissing(first, reference, comparison.missing) : [];
+    if (named.length === 0)
+      return { ...first.figures, ...(await judge(first, reference, kind, mode, comparison)) };
+    // What the tool takes for constants and PyTorch trains is named to it: its gradient is right all the same.
+    const names = [...first.own.map(({ name }) => name), ...named].map((name) =>
+      name.replace(/[^\w]/g, "\\$&"),
+    );
+    const trainable = new RegExp(`^(${names.join("|")})$`);
+    const second = await runGradients(model, { loss: "loss", trainable }, reference.feeds);
+    const judged = await judge(second, reference, kind, mode, compareGradients(second.own, reference, kind));
+    const note = `${named.length} of its parameters only with --trainable: ${shortList(named)}`;
+    return { ...first.figures, ...judged, note: [judged.note, note].filter(Boolean).join("; ") };
+  } catch (error) {
+    return { ...base, status: "refused", note: messageOf(error) };
+  }
+}
+
+/** ONNX Runtime's message about the export as it is. */
+async function refusalOfRuntime(
+  model: Model,
+  feeds: ReadonlyMap<string, Tensor>,
+): Promise<string | undefined> {
+  const inputs = new Set((model.proto.graph?.input ?? []).map(({ name }) => name ?? ""));
+  try {
+    await nodeProbe.run(encodeModel(model), new Map([...feeds].filter(([name]) => inputs.has(name))));
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** Exports that were made in training mode may hold BatchNorm in inference form all the same: their loss tells. */
+function modeOf(loss: number, reference: Reference, mode: string): "eval" | "train" {
+  const distance = (kind: "eval" | "train") => Math.abs(loss - reference.about[kind].loss);
+  return mode === "train" && distance("train") <= distance("eval") ? "train" : "eval";
+}
+
+/** Float initializers outside `own` that hold numbers of parameters that are missing there. */
+function namesOfMissing({ gradient, own }: Run, reference: Reference, missing: readonly string[]): string[] {
+  const index = new NumberIndex(reference.values);
+  const known = new Set(own.map(({ name }) => name));
+  const wanted = new Set(missing);
+  return (gradient.model.proto.graph?.initializer ?? [])
+    .map((proto) => Tensor.fromProto(proto))
+    .filter(({ name, type, size }) => type === "float" && size > 0 && !known.has(name))
+    .filter((tensor) => index.locate(tensor)?.some((place) => place && wanted.has(place.name)))
+    .map(({ name }) => name);
+}
+
+async function judge(
+  { gradient, own, loss }: Run,
+  reference: Reference,
+  kind: "eval" | "train",
+  mode: string,
+  comparison: Comparison,
+): Promise<Omit<Figures, "nodes">> {
+  const { unmatched, missing, error, pytorchError, zeroError } = comparison;
+  const exact = reference.about[kind].loss;
+  const lossError = Math.abs(loss - exact) / Math.abs(exact);
+  const active = unmatched.filter(({ gradient: g }) =>
+    (g.data as Float32Array).some((number) => number !== 0),
+  );
+  const directional =
+    active.length > 0
+      ? await directionalError(
+          { model: gradient.model, loss: gradient.loss, feeds: feedsOf(gradient, reference) },
+          active,
+          nodeProbe,
+        )
+      : undefined;
+  const notes = [
+    missing.length > 0 && `no gradient for ${missing.length}: ${shortList(missing)}`,
+    unmatched.length > 0 && `folded by the exporter: ${shortList(unmatched.map(({ name }) => name))}`,
+  ].filter((note) => typeof note === "string");
+  let status: Status = "match";
+  if (error > gradientLimit) status = error < 3 * pytorchError ? "float32" : "differs";
+  if (!(lossError <= lossLimit) || zeroError > zeroLimit) status = "differs";
+  if (directional !== undefined && !(directional <= directionalLimit)) status = "differs";
+  return {
+    status,
+    ...(notes.length > 0 && { note: notes.join("; ") }),
+    ...(kind !== mode && { against: "eval" as const }),
+    parameters: comparison.parameters,
+    covered: comparison.covered,
+    lossError,
+    error,
+    worst: comparison.worst,
+    pytorchError,
+    ...(comparison.zeros > 0 && { zeroError }),
+    ...(directional !== undefined && { directional: active.length, directionalError: directional }),
+  };
+}
+
+function feedsOf(gradient: GradientModel, reference: Reference): ReadonlyMap<string, Tensor> {
+  const inputs = new Set((gradient.model.proto.graph?.input ?? []).map(({ name }) => name ?? ""));
+  return new Map([...reference.feeds].filter(([name]) => inputs.has(name)));
+}
+
+function shortList(names: readonly string[]): string {
+  return names.length > 3 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
+}
+
+/**
+ * Differentiates an export that holds no loss: mean squared distance of its first float output from random labels, and
+ * the derivative of that along a direction.
+ * @param data - a .safetensors file with `feed/<input>` and `labels`; its metadata names the output
+ */
+export async function checkWithoutReference(path: string, data: string): Promise<Figures> {
+  const model = await readModel(path);
+  const base = { nodes: model.proto.graph?.node?.length ?? 0 };
+  const { tensors, metadata } = readSafeTensors(data);
+  const feeds = new Map([...tensors].map(([name, tensor]) => [name.replace(/^feed\//, ""), tensor]));
+  const refusal = await refusalOfRuntime(model, feeds);
+  if (refusal) return { ...base, status: "no export", note: `ONNX Runtime: ${refusal}` };
+  try {
+    const output = metadata.output ?? "";
+    const batch = feeds.get("labels")?.dims[0] ?? 1;
+    const { gradient, own, figures } = await runGradients(
+      model,
+      { objective: meanSquaredError(), output, batch },
+      feeds,
+    );
+    const error = await directionalError(
+      { model: gradient.model, loss: gradient.loss, feeds },
+      own,
+      nodeProbe,
+    );
+    return {
+      ...figures,
+      status: error <= directionalLimit ? "match" : "differs",
+      parameters: own.length,
+      directional: own.length,
+      directionalError: error,
+    };
+  } catch (error) {
+    return { ...base, status: "refused", note: messageOf(error) };
+  }
+}

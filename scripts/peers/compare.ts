@@ -1,0 +1,160 @@
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import { NumberIndex } from "./number-index.ts";
+import type { Kind, Reference } from "./reference.ts";
+
+/** A gradient that the tool computed: of which initializer, and its value there. */
+export interface OwnGradient {
+  readonly name: string;
+  readonly value: Tensor;
+  readonly gradient: Tensor;
+}
+
+/** How gradients compare with PyTorch's. */
+export interface Comparison {
+  /** PyTorch's parameters on which the loss depends, and how many of them a gradient was found for. */
+  readonly parameters: number;
+  readonly covered: number;
+  /** Parameters without a gradient of the tool's. */
+  readonly missing: readonly string[];
+  /** Initializers that are no arrangement of PyTorch's numbers: folded or computed by the exporter. */
+  readonly unmatched: readonly OwnGradient[];
+  /** Worst of max|ours − float64| / max|float64| over parameters, and where. */
+  readonly error: number;
+  readonly worst: string;
+  /** The same figure of PyTorch's own float32 gradients, over the same parameters. */
+  readonly pytorchError: number;
+  /** Parameters whose gradient is zero in exact arithmetic, and the largest number found there, relative to the largest gradient of all. */
+  readonly zeros: number;
+  readonly zeroError: number;
+}
+
+/**
+ * Below this part of the largest gradient a float64 gradient is a rounding error of zero, as for a bias before a
+ * BatchNorm with batch statistics. There is nothing to divide by; what float32 makes of it is held against the largest gradient.
+ */
+const roundingOfZero = 1e-10;
+
+/** Sums the tool's gradients up to PyTorch's parameters and compares. */
+export function compareGradients(
+  own: readonly OwnGradient[],
+  reference: Reference,
+  kind: "eval" | "train",
+): Comparison {
+  const sums = new Map<string, Float64Array>();
+  const reached = new Map<string, Uint8Array>();
+  const foldedSums = new Map<string, Float64Array>();
+  const unmatched: OwnGradient[] = [];
+  let index: NumberIndex | undefined;
+
+  for (const entry of own) {
+    const name = entry.name.replace(/^net\./, "");
+    const gradient = entry.gradient.data as Float32Array;
+    const add = (target: string, element: number, number: number) => {
+      const size = reference.values.get(target)?.size ?? 0;
+      const sum = sums.get(target) ?? new Float64Array(size);
+      const marks = reached.get(target) ?? new Uint8Array(size);
+      sums.set(target, sum);
+      reached.set(target, marks);
+      sum[element] = (sum[element] as number) + number;
+      marks[element] = 1;
+    };
+    const same = reference.values.get(name);
+    if (same && equalNumbers(same, entry.value)) {
+      gradient.forEach((number, i) => add(name, i, number));
+      continue;
+    }
+    index ??= new NumberIndex(reference.values);
+    const places = index.locate(entry.value);
+    if (places) {
+      places.forEach((place, i) => place && add(place.name, place.element, gradient[i] as number));
+      continue;
+    }
+    const layer = kind === "eval" ? foldedLike(entry.value, reference) : undefined;
+    if (layer) foldedSums.set(layer.name, layer.arrange(gradient));
+    else unmatched.push(entry);
+  }
+
+  const wanted = Object.keys(reference.about[kind].parameters);
+  const takenOver = new Set([...foldedSums.keys()].flatMap((name) => reference.about.standsFor[name] ?? []));
+  // Exporters cut what is never read, such as positions behind the end of a sequence: its gradient is zero.
+  const complete = (name: string) => {
+    const exact = reference.gradient(kind, name);
+    return reached.get(name)?.every((mark, i) => mark === 1 || exact?.[i] === 0) ?? false;
+  };
+  const missing = wanted.filter((name) => !complete(name) && !takenOver.has(name));
+  const errors = new Errors(reference);
+  for (const name of wanted) if (complete(name)) errors.add(kind, name, sums.get(name) as Float64Array);
+  for (const [name, sum] of foldedSums) errors.add("folded", name, sum);
+  return {
+    parameters: wanted.length,
+    covered: wanted.length - missing.length,
+    missing,
+    unmatched,
+    ...errors.figures,
+  };
+}
+
+class Errors {
+  readonly figures = { error: 0, worst: "", pytorchError: 0, zeros: 0, zeroError: 0 };
+  readonly #reference: Reference;
+
+  constructor(reference: Reference) {
+    this.#reference = reference;
+  }
+
+  add(kind: Kind, name: string, found: Float64Array): void {
+    const { figures } = this;
+    const { scale, parameters } = this.#reference.about[kind];
+    const [size = 0, float32Error = 0] = parameters[name] ?? [];
+    const exact = this.#reference.gradient(kind, name);
+    let distance = 0;
+    found.forEach((number, i) => {
+      const off = Math.abs(number - (exact?.[i] ?? 0));
+      // A comparison with NaN is false: it has to be looked for.
+      distance = Number.isNaN(off) ? Number.POSITIVE_INFINITY : Math.max(distance, off);
+    });
+    if (size < roundingOfZero * scale) {
+      figures.zeros++;
+      figures.zeroError = Math.max(figures.zeroError, distance / scale);
+      return;
+    }
+    figures.pytorchError = Math.max(figures.pytorchError, float32Error / size);
+    if (distance / size > figures.error) {
+      figures.error = distance / size;
+      figures.worst = name;
+    }
+  }
+}
+
+function equalNumbers(a: Tensor, b: Tensor): boolean {
+  if (a.dims.join() !== b.dims.join()) return false;
+  const [x, y] = [a.data as Float32Array, b.data as Float32Array];
+  return x.every((number, i) => number === y[i]);
+}
+
+/** The layer whose folded weight or bias a value is, up to the rounding of another order of operations. */
+function foldedLike(
+  value: Tensor,
+  reference: Reference,
+): { name: string; arrange: (gradient: Float32Array) => Float64Array } | undefined {
+  const numbers = value.data as Float32Array;
+  const size = numbers.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0);
+  for (const [name, candidate] of reference.folded) {
+    if (candidate.size !== value.size) continue;
+    const wanted = candidate.data as Float32Array;
+    const [rows = 1, columns = 1] = candidate.dims;
+    const orders: ((i: number) => number)[] = [];
+    if (candidate.dims.join() === value.dims.join()) orders.push((i) => i);
+    if (value.dims.join() === [columns, rows].join())
+      orders.push((i) => (i % columns) * rows + Math.floor(i / columns));
+    for (const order of orders) {
+      if (wanted.every((number, i) => Math.abs(number - (numbers[order(i)] as number)) <= 1e-5 * size)) {
+        return {
+          name,
+          arrange: (gradient) => Float64Array.from(wanted, (_, i) => gradient[order(i)] as number),
+        };
+      }
+    }
+  }
+  return undefined;
+}

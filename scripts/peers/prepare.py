@@ -1,0 +1,148 @@
+"""Networks made ready for comparison: numbers that tell parameters apart, a loss, and what PyTorch says of it."""
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+RATES = ("p", "drop_prob", "dropout", "attn_dropout_p")
+
+
+class WithLoss(nn.Module):
+    """The mean squared distance of every float output from a target; targets are the inputs behind the network's own."""
+
+    def __init__(self, net: nn.Module, inputs: int) -> None:
+        super().__init__()
+        self.net, self.inputs = net, inputs
+
+    def forward(self, *values: Tensor) -> Tensor:
+        outputs = float_outputs(self.net(*values[: self.inputs]))
+        return sum(((y - t) ** 2).mean() for y, t in zip(outputs, values[self.inputs :], strict=True))
+
+
+def float_outputs(result) -> list[Tensor]:
+    if isinstance(result, Tensor):
+        return [result] if result.is_floating_point() else []
+    values = result.values() if isinstance(result, dict) else result if isinstance(result, (list, tuple)) else ()
+    return [output for value in values for output in float_outputs(value)]
+
+
+def without_dropout(net: nn.Module) -> nn.Module:
+    """Sets every rate of dropout and stochastic depth to 0, in place."""
+    for module in net.modules():
+        for name in RATES:
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return net
+
+
+@torch.no_grad()
+def scramble(net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Gives every parameter numbers of its own, and statistics that fit the data but are no statistics of this batch.
+
+    Untrained networks hold many equal tensors (scales of 1, biases of 0), which exporters store once, and zeros behind
+    which no gradient flows. Afterwards no two numbers of all parameters are equal, so that a parameter is recognised in
+    an export by its numbers, whatever its name and layout there.
+    """
+    for parameter in net.parameters():
+        if parameter.numel() == 1 or parameter.std() < 1e-3:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    norms = [module for module in net.modules() if isinstance(module, NORMALIZATIONS) and module.track_running_stats]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    net.train()(*inputs)
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
+        norm.running_mean.add_(0.05 * torch.randn_like(norm.running_mean))
+        norm.running_var.mul_(1 + 0.2 * torch.rand_like(norm.running_var)).add_(1e-3)
+    make_unique([parameter for parameter in net.parameters() if parameter.is_floating_point()])
+
+
+def make_unique(tensors: list[Tensor]) -> None:
+    """Moves numbers that occur twice a little, until none does."""
+    values = np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors])
+    random, step = np.random.default_rng(0), 1e-2 * values.std()
+    while True:
+        order = np.argsort(values, kind="stable")
+        twins = order[1:][values[order][1:] == values[order][:-1]]
+        if twins.size == 0:
+            break
+        values[twins] += (step * random.standard_normal(twins.size)).astype(np.float32)
+    start = 0
+    for tensor in tensors:
+        tensor.copy_(torch.from_numpy(values[start : start + tensor.numel()]).view_as(tensor))
+        start += tensor.numel()
+
+
+def gradients(loss: WithLoss, values: tuple[Tensor, ...], *, train: bool, double: bool) -> tuple[float, dict[str, Tensor]]:
+    """The loss and the gradient of every parameter that it depends on, by the network's names."""
+    loss = copy.deepcopy(loss).train(train)
+    if double:
+        loss = loss.double()
+        values = tuple(value.double() if value.is_floating_point() else value for value in values)
+    for parameter in loss.parameters():
+        parameter.requires_grad_(True)
+    result = loss(*values)
+    result.backward()
+    found = {name: p.grad for name, p in loss.net.named_parameters() if p.grad is not None}
+    return float(result), found
+
+
+def folded(loss: WithLoss, values: tuple[Tensor, ...]) -> tuple[WithLoss, dict[str, list[str]]]:
+    """The network with every BatchNorm folded into the layer before it, as exporters do in inference mode.
+
+    Also the parameters that each folded one stands for. A pair is a layer whose output is what a BatchNorm reads.
+    """
+    loss = copy.deepcopy(loss).eval()
+    names = {module: name for name, module in loss.net.named_modules()}
+    makers: dict[int, nn.Module] = {}
+    kept: list[Tensor] = []
+    pairs: list[tuple[nn.Module, nn.Module]] = []
+
+    def watch(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, NORMALIZATIONS):
+            layer = makers.get(id(arguments[0]))
+            if layer is not None:
+                pairs.append((layer, module))
+        else:
+            makers[id(output)] = module
+            kept.append(output)
+
+    watched = (*CONVOLUTIONS, nn.Linear, *NORMALIZATIONS)
+    hooks = [module.register_forward_hook(watch) for module in loss.net.modules() if isinstance(module, watched)]
+    with torch.no_grad():
+        loss(*values)
+    for hook in hooks:
+        hook.remove()
+
+    stands_for: dict[str, list[str]] = {}
+    for layer, norm in pairs:
+        if not norm.track_running_stats or sum(layer is other for other, _ in pairs) > 1:
+            continue
+        if isinstance(layer, nn.Linear):
+            merged = fuse_linear_bn_eval(layer, norm)
+        else:
+            merged = fuse_conv_bn_eval(layer, norm, transpose="Transpose" in type(layer).__name__)
+        replace_module(loss.net, names[layer], merged)
+        replace_module(loss.net, names[norm], nn.Identity())
+        sources = [f"{names[m]}.{p}" for m in (layer, norm) for p, _ in m.named_parameters()]
+        for parameter, _ in merged.named_parameters():
+            stands_for[f"{names[layer]}.{parameter}"] = sources
+    return loss, stands_for
+
+
+def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(net.get_submodule(parent), name, module)
+
+
+def parameters_of(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in net.named_parameters():
+        if parameter.is_floating_point():
+            yield name, parameter.detach()

@@ -1,0 +1,199 @@
+import { directionalLimit, gradientLimit, lossLimit, type PeerResult, type Status } from "./result.ts";
+
+/** What the figures were made with, for the head of the report. */
+export type Versions = Readonly<Record<string, string>>;
+
+const kinds = ["script.eval", "script.train", "dynamo.eval", "dynamo.train"] as const;
+
+/** docs/peers.md: every architecture with its exports, then each that is no match with its reason. */
+export function reportOf(results: readonly PeerResult[], versions: Versions): string {
+  const torch = results.filter(({ exporter }) => exporter === "script" || exporter === "dynamo");
+  const others = results.filter((result) => !torch.includes(result));
+  const made = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  return `${[
+    "# Gradients beside PyTorch's",
+    `Written by \`npm run peers\`; all figures are in [results.jsonl](../scripts/peers/results.jsonl). Made with ${made.join(", ")}.`,
+    method,
+    "## Outcome",
+    summary(torch, others),
+    "## Architectures of PyTorch",
+    legend,
+    ...families(torch),
+    "## Exports of other frameworks",
+    othersIntroduction,
+    othersTable(others),
+    "## Named with the reason",
+    ...reasons(results),
+  ].join("\n\n")}\n`;
+}
+
+const method = `Every network has random weights and small inputs (no dropout, no stochastic depth). Its loss, the mean squared distance
+of all outputs from random targets, is part of the export. PyTorch's gradients in float64 are the reference. The export
+is differentiated by \`differentiate\` and the gradient graph runs on onnxruntime-node (CPU, float32). A parameter's
+error is max |ours − float64| / max |float64|; the figures are the worst parameter's. PyTorch's own float32 gradients, measured
+by the same figure, tell what float32 can give: ReLUs and poolings near a tie turn whole gradients, batch statistics of a
+few samples amplify rounding.
+
+- Parameters are recognised by their numbers, which occur once in a network, so it does not matter how an exporter
+  renames, transposes, splits, joins or reorders them. A gradient of several initializers that hold one parameter is their sum.
+- In inference mode exporters fold BatchNorm into the layer before it. Then PyTorch's gradients are those of the network folded the
+  same way. What is folded in other ways is checked by a directional derivative (relative error up to ${directionalLimit}, which is what
+  differences of float32 losses can show).
+- The dynamo exporter writes BatchNorm in inference form whatever the mode; such a file is compared with PyTorch in
+  inference mode (marked †).
+- A gradient below 1e-10 of the network's largest is zero in exact arithmetic (a bias before a BatchNorm with batch
+  statistics). There is no size to divide by; what float32 makes of it must stay below 1e-4 of the largest gradient.`;
+
+const legend = `A figure is the worst parameter's error. \`f32\`: above ${gradientLimit}, and below three times PyTorch's own float32 error, which
+stands behind the stroke. Nodes, nodes of the gradient graph, and milliseconds of \`differentiate\` beyond ONNX Runtime's probe are the
+largest of the four exports; parameters are PyTorch's (those that got a gradient / all).`;
+
+const othersIntroduction = `There is no second source of gradients here: the figure is the relative distance of the directional derivative from
+central differences of the loss in float32, over all parameters at once.`;
+
+function summary(torch: readonly PeerResult[], others: readonly PeerResult[]): string {
+  const statuses: readonly Status[] = ["match", "float32", "differs", "refused", "no export"];
+  const line = (name: string, results: readonly PeerResult[]) => {
+    const names = new Set(results.map((result) => result.name)).size;
+    const counts = statuses.map((status) => results.filter((result) => result.status === status).length);
+    return `| ${[name, names, results.length, ...counts].join(" | ")} |`;
+  };
+  const group = (exporter: string, mode: string) =>
+    torch.filter((result) => result.exporter === exporter && result.mode === mode);
+  const families = new Set(torch.map(({ family }) => family));
+  return [
+    `${new Set(torch.map(({ name }) => name)).size} architectures of ${families.size} families. A match is within ${gradientLimit} for every parameter and ${lossLimit} for the loss.`,
+    "",
+    `| | architectures | exports | ${statuses.map(words).join(" | ")} |`,
+    `|---|${"---:|".repeat(statuses.length + 2)}`,
+    line("PyTorch, TorchScript exporter, eval", group("script", "eval")),
+    line("PyTorch, TorchScript exporter, train", group("script", "train")),
+    line("PyTorch, dynamo exporter, eval", group("dynamo", "eval")),
+    line("PyTorch, dynamo exporter, train", group("dynamo", "train")),
+    ...[...new Set(others.map(({ exporter }) => exporter))].map((exporter) =>
+      line(
+        exporter,
+        others.filter((result) => result.exporter === exporter),
+      ),
+    ),
+  ].join("\n");
+}
+
+function words(status: Status): string {
+  return status === "float32" ? "as far as PyTorch's float32" : status;
+}
+
+function families(results: readonly PeerResult[]): string[] {
+  return [...new Set(results.map(({ family }) => family))].sort().map((family) => {
+    const members = results.filter((result) => result.family === family);
+    const names = [...new Set(members.map(({ name }) => name))];
+    return [
+      `### ${family[0]?.toUpperCase()}${family.slice(1)}`,
+      "",
+      "| | script, eval | script, train | dynamo, eval | dynamo, train | parameters | nodes | gradient | ms |",
+      `|---|${"---:|".repeat(8)}`,
+      ...names.map((name) => {
+        const own = members.filter((result) => result.name === name);
+        const cells = kinds.map((kind) =>
+          cell(own.find(({ exporter, mode }) => `${exporter}.${mode}` === kind)),
+        );
+        const largest = (pick: (result: PeerResult) => number | undefined) =>
+          Math.max(...own.map((result) => pick(result) ?? -1));
+        const text = (number: number) => (number < 0 ? "–" : `${number}`);
+        const compared = own.filter(({ parameters }) => parameters !== undefined);
+        const covered = Math.min(...compared.map((result) => result.covered ?? 0));
+        const all = compared[0]?.parameters;
+        const figures = [
+          ({ nodes }: PeerResult) => nodes,
+          ({ gradientNodes }: PeerResult) => gradientNodes,
+          ({ milliseconds }: PeerResult) => milliseconds,
+        ];
+        return `| ${[name, ...cells, all === undefined ? "–" : `${covered}/${all}`, ...figures.map((pick) => text(largest(pick)))].join(" | ")} |`;
+      }),
+    ].join("\n");
+  });
+}
+
+function cell(result: PeerResult | undefined): string {
+  if (!result) return "";
+  const { status, error, pytorchError, against, mode } = result;
+  const mark = against && against !== mode ? "†" : "";
+  if (status === "match") return `${scientific(error)}${mark}`;
+  if (status === "float32") return `f32 ${scientific(error)} / ${scientific(pytorchError)}${mark}`;
+  return `**${status}**${mark}`;
+}
+
+function othersTable(results: readonly PeerResult[]): string {
+  return [
+    "| | exporter | outcome | parameters | directional error | nodes | gradient | ms |",
+    "|---|---|---|---:|---:|---:|---:|---:|",
+    ...results.map(
+      ({ name, exporter, status, parameters, directionalError, nodes, gradientNodes, milliseconds }) => {
+        const figures = [
+          parameters,
+          directionalError === undefined ? undefined : scientific(directionalError),
+          nodes,
+          gradientNodes,
+          milliseconds,
+        ];
+        return `| ${[name, exporter, status, ...figures.map((figure) => figure ?? "–")].join(" | ")} |`;
+      },
+    ),
+  ].join("\n");
+}
+
+/** Each status with its results, those of one architecture and reason on one line. */
+function reasons(results: readonly PeerResult[]): string[] {
+  const headings: readonly (readonly [Status, string])[] = [
+    ["differs", "Differs"],
+    ["refused", "Refused by the tool"],
+    ["float32", "As far as PyTorch's float32 is from float64"],
+    ["no export", "The exporter or ONNX Runtime fails"],
+    ["match", "Remarks on matches"],
+  ];
+  return headings.flatMap(([status, heading]) => {
+    const lines = new Map<string, string[]>();
+    for (const result of results) {
+      const text = result.status === status ? remark(result) : "";
+      if (!text) continue;
+      const key = `${result.name}\t${text}`;
+      lines.set(key, [
+        ...(lines.get(key) ?? []),
+        result.mode ? `${result.exporter}, ${result.mode}` : result.exporter,
+      ]);
+    }
+    if (lines.size === 0) return [];
+    const list = [...lines].map(([key, where]) => {
+      const [name, text = ""] = key.split("\t");
+      return `- **${name}** (${where.join("; ")}): ${text.replace(/[<>*_|]/g, "\\$&")}`;
+    });
+    return [[`### ${heading}`, "", ...list].join("\n")];
+  });
+}
+
+function remark({
+  status,
+  note,
+  error,
+  worst,
+  pytorchError,
+  lossError,
+  zeroError,
+  directional,
+  directionalError,
+}: PeerResult): string {
+  const figures: string[] = [];
+  if (status === "differs" || status === "float32") {
+    figures.push(
+      `worst at ${worst}: ${scientific(error)}, PyTorch's float32 ${scientific(pytorchError)}, loss ${scientific(lossError)}`,
+    );
+    if (zeroError !== undefined) figures.push(`zeros ${scientific(zeroError)}`);
+  }
+  if (note) figures.push(note);
+  if (directional) figures.push(`${directional} by directional derivative: ${scientific(directionalError)}`);
+  return figures.join("; ");
+}
+
+function scientific(number: number | undefined): string {
+  return number === undefined ? "–" : number === 0 ? "0" : number.toExponential(0).replace("+", "");
+}
