@@ -1,3 +1,255 @@
-import type { RuleTable } from "../rule.ts";
+import { SorthError } from "../../errors.ts";
+import { type Attribute, float, int } from "../../graph/attribute.ts";
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { dimAt } from "../../graph/shapes.ts";
+import { isFloat } from "../../onnx/data-types.ts";
+import type { RuleContext, RuleTable, Sample } from "../rule.ts";
+import {
+  type AttentionMask,
+  attentionGradients,
+  attentionMask,
+  causalCondition,
+  fromHeads,
+  lazy,
+  productsByHead,
+  toHeads,
+} from "./dot-product-attention.ts";
+import { rotaryEmbedding } from "./rotary-embedding.ts";
 
-export const attention = {} satisfies RuleTable;
+/** Scores of a query over past and new keys: [rows, keys], of which `past` come from the cache. */
+interface Extent {
+  readonly rows: number;
+  readonly keys: number;
+  readonly past: number;
+}
+
+function maskOf(context: RuleContext, g: Emit, { rows, keys, past }: Extent): AttentionMask | undefined {
+  const given = context.inputs[3];
+  if (given && ![1, keys].includes(dimAt(given.shape, -1))) {
+    throw new SorthError(
+      `cannot differentiate Attention (node "${context.node.label}"): its mask covers ${dimAt(given.shape, -1)} of ${keys} keys`,
+    );
+  }
+  const lengths = context.inputs[6];
+  const causal = context.node.int("is_causal", 0) === 1;
+  const allowed = given?.type === "bool" ? [given] : [];
+  const added = given && isFloat(given.type) ? given : undefined;
+  const { type } = context.input(0);
+  if (!lengths) {
+    return attentionMask(
+      g,
+      { added, allowed, causal: causal ? causalCondition(g, rows, keys, past) : undefined },
+      type,
+    );
+  }
+  // The cache is filled up to a length that differs by sample; the last query is at its end.
+  const filled = g.reshape(g.cast(lengths, "int32"), [dimAt(lengths.shape, 0), 1, 1, 1]);
+  const inside = g.less(g.iota(keys), filled);
+  const last = () => {
+    const own = g.constant(
+      "int32",
+      [rows, 1],
+      Int32Array.from({ length: rows }, (_, row) => row - rows),
+    );
+    return g.lessOrEqual(g.iota(keys), g.add(filled, own));
+  };
+  return attentionMask(g, { added, allowed: [...allowed, inside, ...(causal ? [last()] : [])] }, type);
+}
+
+const attributes = (values: Readonly<Record<string, number>>): Record<string, Attribute> =>
+  Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [
+      name,
+      name === "scale" || name === "softcap" ? float(value) : int(value),
+    ]),
+  );
+
+/** Queries, keys and values of 2 samples and 2 heads: 3 queries, 4 keys of 2 numbers, values of 3. */
+const fourAxes: Sample["inputs"] = [
+  [2, 2, 3, 2],
+  [2, 2, 4, 2],
+  [2, 2, 4, 3],
+];
+/** ONNX Runtime has no float64 kernel: it writes Attention out, in an older form. */
+const floatOnly =
+  "ONNX Runtime writes a float64 Attention out in an older form, without queries that see no key";
+const booleans = (shape: number[], values: number[]) => ({ shape, constant: values, type: "bool" as const });
+
+export const attention = {
+  // y = softmax(cap(scale·q·kᵀ) + mask)·v over past and new keys
+  Attention: {
+    vjp: (context, dy, g) => {
+      const { node } = context;
+      const [q, k, v, mask, pastKey] = [
+        context.input(0),
+        context.input(1),
+        context.input(2),
+        context.inputs[3],
+        context.inputs[4],
+      ];
+      const flat = q.shape.length === 3;
+      const heads = flat ? node.int("q_num_heads", 1) : dimAt(q.shape, 1);
+      const shared = flat ? node.int("kv_num_heads", 1) : dimAt(k.shape, 1);
+      const past = pastKey ? dimAt(pastKey.shape, 2) : 0;
+      const split = (x: Typed, count: number) => (flat ? toHeads(g, x, count) : x);
+      const joined = (x: Typed) => (flat ? fromHeads(g, x) : x);
+      /** Past and new keys or values; the node may put them out itself. */
+      const whole = (part: Typed, cache: Typed | null | undefined, output: number): Typed => {
+        const declared = context.outputs[output];
+        if (declared) return declared;
+        return cache ? g.concat([cache, split(part, shared)], 2) : split(part, shared);
+      };
+
+      const gradients = lazy(() => {
+        const query = split(q, heads);
+        const key = whole(k, pastKey, 1);
+        const extent = { rows: dimAt(query.shape, 2), keys: dimAt(key.shape, 2), past };
+        const scores = context.gradient(3);
+        return attentionGradients(
+          g,
+          {
+            query,
+            key,
+            value: whole(v, context.inputs[5], 2),
+            scale: node.float("scale", 1 / Math.sqrt(dimAt(query.shape, 3))),
+            softcap: node.float("softcap", 0),
+            mask: maskOf(context, g, extent),
+          },
+          {
+            output: split(dy, heads),
+            products: flat
+              ? productsByHead(g, context.output(0), dy, heads)
+              : g.reduceSum(g.mul(dy, context.output(0)), [3], true),
+            ...(scores
+              ? { scores: { stage: node.int("qk_matmul_output_mode", 0) as 0 | 1 | 2 | 3, gradient: scores } }
+              : {}),
+          },
+        );
+      });
+      const total = (own: "key" | "value") =>
+        lazy(() => {
+          const presented = context.gradient(own === "key" ? 1 : 2);
+          const gradient = gradients()[own]();
+          return presented ? g.add(gradient, presented) : gradient;
+        });
+      const [dKey, dValue] = [total("key"), total("value")];
+      const part = (gradient: Typed, start: number, length: number) =>
+        g.slice(gradient, [{ axis: 2, start, length }]);
+      const added = (gradient: Typed) => joined(part(gradient, past, dimAt(gradient.shape, 2) - past));
+      return [
+        () => joined(gradients().query()),
+        () => added(dKey()),
+        () => added(dValue()),
+        mask && isFloat(mask.type) ? () => gradients().mask() : null,
+        () => part(dKey(), 0, past),
+        () => part(dValue(), 0, past),
+        null,
+      ];
+    },
+    samples: [
+      { inputs: fourAxes, opset: 23 },
+      {
+        inputs: [
+          [2, 3, 4],
+          [2, 4, 4],
+          [2, 4, 6],
+        ],
+        attributes: attributes({ q_num_heads: 2, kv_num_heads: 2, scale: 0.3 }),
+        opset: 23,
+        note: "3-D",
+      },
+      {
+        inputs: [
+          [2, 4, 3, 2],
+          [2, 2, 3, 2],
+          [2, 2, 3, 2],
+        ],
+        attributes: attributes({ is_causal: 1 }),
+        opset: 23,
+        note: "grouped, causal",
+      },
+      {
+        inputs: [
+          [1, 3, 8],
+          [1, 4, 2],
+          [1, 4, 3],
+        ],
+        attributes: attributes({ q_num_heads: 4, kv_num_heads: 1, softcap: 0.5, scale: 2 }),
+        opset: 23,
+        note: "one head for all, softcap",
+      },
+      { inputs: [...fourAxes, [3, 4]], opset: 23, note: "float mask" },
+      {
+        inputs: [...fourAxes, [2, 1, 3, 4]],
+        attributes: attributes({ is_causal: 1 }),
+        opset: 23,
+        note: "causal with fewer queries than keys, float mask by sample",
+      },
+      {
+        inputs: [...fourAxes, booleans([3, 4], [1, 0, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0])],
+        opset: 23,
+        floatOnly,
+        note: "bool mask, a query without keys",
+      },
+      {
+        inputs: [
+          ...fourAxes,
+          {
+            shape: [3, 4],
+            constant: [0, -Infinity, 1, 0, -Infinity, -Infinity, -Infinity, -Infinity, 0, 0, 0, -1e9],
+            type: "float",
+          },
+        ],
+        attributes: attributes({ softcap: 0.7 }),
+        opset: 23,
+        floatOnly,
+        note: "infinite mask, a query without keys",
+      },
+      {
+        inputs: [...fourAxes, null, [2, 2, 2, 2], [2, 2, 2, 3]],
+        attributes: attributes({ is_causal: 1 }),
+        outputs: 3,
+        opset: 23,
+        note: "cache",
+      },
+      {
+        inputs: [
+          [2, 3, 4],
+          [2, 2, 2],
+          [2, 2, 3],
+          [2, 2, 3, 5],
+          [2, 1, 3, 2],
+          [2, 1, 3, 3],
+        ],
+        attributes: attributes({ q_num_heads: 2, kv_num_heads: 1 }),
+        outputs: 3,
+        opset: 24,
+        note: "3-D with cache and mask",
+      },
+      ...[0, 1, 2, 3].map(
+        (mode): Sample => ({
+          inputs: [...fourAxes, [3, 4]],
+          attributes: attributes({ qk_matmul_output_mode: mode, softcap: 1.5 }),
+          outputs: 4,
+          opset: 24,
+          note: "with scores",
+        }),
+      ),
+      {
+        inputs: [...fourAxes, null, null, null, { shape: [2], constant: [2, 4] }],
+        opset: 24,
+        note: "filled lengths",
+      },
+      {
+        inputs: [...fourAxes, null, null, null, { shape: [2], constant: [2, 4] }],
+        attributes: attributes({ is_causal: 1 }),
+        opset: 24,
+        floatOnly,
+        note: "filled lengths, causal: a query before the first key",
+      },
+    ],
+  },
+
+  RotaryEmbedding: rotaryEmbedding,
+} satisfies RuleTable;

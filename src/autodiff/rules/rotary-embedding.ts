@@ -1,0 +1,149 @@
+import { int } from "../../graph/attribute.ts";
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { dimAt } from "../../graph/shapes.ts";
+import type { Rule, RuleContext, Sample } from "../rule.ts";
+import { fromHeads, lazy, toHeads } from "./dot-product-attention.ts";
+
+/** Which input is which: ONNX's operator and that of com.microsoft order them differently. */
+export interface RotaryInputs {
+  readonly cosines: number;
+  readonly sines: number;
+  readonly positions: number;
+}
+
+/** A tensor of pairs, [B, H, L, D]: how they lie in the last axis. */
+interface Pairs {
+  readonly width: number;
+  readonly interleaved: boolean;
+}
+
+/** The first and the second numbers of all pairs, each [B, H, L, width/2]. */
+function pairsOf(g: Emit, x: Typed, { width, interleaved }: Pairs): readonly [Typed, Typed] {
+  const half = width / 2;
+  const part = (start: number, step: number) => g.slice(x, [{ axis: 3, start, length: half, step }]);
+  return interleaved ? [part(0, 2), part(1, 2)] : [part(0, 1), part(half, 1)];
+}
+
+/** The inverse of {@link pairsOf}; `rest` follows, as it was. */
+function fromPairs(g: Emit, first: Typed, second: Typed, pairs: Pairs, rest: readonly Typed[]): Typed {
+  const joined = pairs.interleaved
+    ? g.reshape(g.concat([g.unsqueeze(first, [4]), g.unsqueeze(second, [4])], 4), [
+        ...first.shape.slice(0, 3),
+        pairs.width,
+      ])
+    : g.concat([first, second], 3);
+  return g.concat([joined, ...rest], 3);
+}
+
+/**
+ * Rotation of pairs (a, b) by an angle given as cosine and sine: (a·c − b·s, a·s + b·c). The gradient is rotated back;
+ * dc = da·a + db·b and ds = db·a − da·b, summed over heads, and over the positions that share an angle.
+ */
+export function rotaryGradients(
+  context: RuleContext,
+  dy: Typed,
+  g: Emit,
+  inputs: RotaryInputs,
+  headsOf: (x: Typed) => number,
+) {
+  const { node } = context;
+  const x = context.input(0);
+  const flat = x.shape.length === 3;
+  const split = (value: Typed) => (flat ? toHeads(g, value, headsOf(value)) : value);
+  const [cosines, sines] = [context.input(inputs.cosines), context.input(inputs.sines)];
+  const positions = context.inputs[inputs.positions];
+  const pairs = {
+    width: 2 * dimAt(cosines.shape, -1),
+    interleaved: node.int("interleaved", 0) === 1,
+  };
+  /** [B, 1, L, width/2] */
+  const angles = (table: Typed) => g.unsqueeze(positions ? g.gather(table, positions) : table, [1]);
+  const [dFirst, dSecond] = [0, 1].map((i) => lazy(() => pairsOf(g, split(dy), pairs)[i] as Typed)) as [
+    () => Typed,
+    () => Typed,
+  ];
+  const toTable = (gradient: Typed, table: Typed) => {
+    const summed = g.reduceSum(gradient, [1]);
+    if (!positions) return summed;
+    return g.scatterAdd(
+      g.filled(0, table.shape, table.type),
+      g.unsqueeze(positions, [positions.shape.length]),
+      summed,
+    );
+  };
+  const gradients: (() => Typed)[] = [];
+  gradients[0] = () => {
+    const [c, s] = [angles(cosines), angles(sines)];
+    const d = split(dy);
+    const first = g.add(g.mul(dFirst(), c), g.mul(dSecond(), s));
+    const second = g.sub(g.mul(dSecond(), c), g.mul(dFirst(), s));
+    const start = pairs.width;
+    const length = dimAt(d.shape, 3) - start;
+    const rest = length > 0 ? [g.slice(d, [{ axis: 3, start, length }])] : [];
+    const rotated = fromPairs(g, first, second, pairs, rest);
+    return flat ? fromHeads(g, rotated) : rotated;
+  };
+  gradients[inputs.cosines] = () => {
+    const [a, b] = pairsOf(g, split(x), pairs);
+    return toTable(g.add(g.mul(dFirst(), a), g.mul(dSecond(), b)), cosines);
+  };
+  gradients[inputs.sines] = () => {
+    const [a, b] = pairsOf(g, split(x), pairs);
+    return toTable(g.sub(g.mul(dSecond(), a), g.mul(dFirst(), b)), sines);
+  };
+  return [0, 1, 2, 3].map((index) => gradients[index] ?? null);
+}
+
+const positions = { shape: [2, 3], constant: [0, 4, 2, 1, 1, 3] };
+const tables: Sample["inputs"] = [
+  [5, 2],
+  [5, 2],
+];
+const partial: Sample["inputs"] = [
+  [5, 1],
+  [5, 1],
+];
+
+/** ONNX's operator: (X, cosines, sines, positions). */
+export const rotaryEmbedding: Rule = {
+  vjp: (context, dy, g) =>
+    rotaryGradients(context, dy, g, { cosines: 1, sines: 2, positions: 3 }, () =>
+      context.node.int("num_heads", 1),
+    ),
+  samples: [
+    { inputs: [[2, 2, 3, 4], ...tables, positions], opset: 23 },
+    {
+      inputs: [[2, 2, 3, 4], ...tables, positions],
+      attributes: { interleaved: int(1) },
+      opset: 23,
+    },
+    {
+      inputs: [
+        [2, 2, 3, 4],
+        [2, 3, 2],
+        [2, 3, 2],
+      ],
+      opset: 23,
+      note: "angles by position",
+    },
+    {
+      inputs: [[2, 3, 8], ...tables, positions],
+      attributes: { num_heads: int(2) },
+      opset: 23,
+      note: "3-D",
+    },
+    {
+      inputs: [[2, 3, 8], ...partial, positions],
+      attributes: { num_heads: int(2), rotary_embedding_dim: int(2), interleaved: int(1) },
+      opset: 23,
+      note: "3-D, a part of each head",
+    },
+    {
+      inputs: [[2, 2, 3, 4], ...partial, positions],
+      attributes: { rotary_embedding_dim: int(2), num_heads: int(2) },
+      opset: 23,
+      note: "a part of each head",
+    },
+  ],
+};
