@@ -10,6 +10,7 @@ export interface LossFlags extends DimensionFlags, ParameterFlags {
   readonly objective?: string;
   readonly loss?: string;
   readonly prediction?: string;
+  readonly recompute?: boolean;
 }
 
 /** Declares the flags that say what the loss is and what counts as a parameter. */
@@ -17,17 +18,21 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
   command
     .option("--objective <name>", `what compares the prediction with labels: ${objectiveNames.join(", ")}`)
     .option("--loss <name>", "the model's own output that is its loss, in place of an objective")
-    .option("--prediction <name>", "the output that the objective reads (default: the first)");
+    .option("--prediction <name>", "the output that the objective reads (default: the first)")
+    .option(
+      "--recompute",
+      "keep fewer activations: cheap ones are computed again, the numbers stay the same",
+    );
   addParameterFlags(command);
   addDimensionFlags(command, batchMeaning);
 }
 
 /** The library's options of these flags. */
 export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" | "onMessage"> {
-  const { objective, loss, prediction, trainable, freeze, tie, untie } = flags;
+  const { objective, loss, prediction, trainable, freeze, tie, untie, recompute } = flags;
   return {
     ...dimensionsOf(flags),
-    ...given({ loss, output: prediction, trainable, freeze, tie, untie }),
+    ...given({ loss, output: prediction, trainable, freeze, tie, untie, recompute }),
     ...(objective !== undefined && { objective: objectiveNamed(objective) }),
   };
 }

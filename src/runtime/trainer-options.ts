@@ -52,6 +52,7 @@ const plain = [
   "output",
   "batchNorm",
   "runningVariance",
+  "recompute",
   "threads",
   "learningRate",
   "penaltyWeight",

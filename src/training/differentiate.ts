@@ -2,8 +2,8 @@ import type { Probe } from "../analysis/probe.ts";
 import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
 import { UsageError } from "../errors.ts";
-import { typed } from "../graph/emit-base.ts";
-import type { Value } from "../graph/node.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Node, Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
@@ -11,6 +11,7 @@ import { replaceDropout } from "./dropout.ts";
 import { emitLoss, type PreparedGraph, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { nameOutput } from "./ports.ts";
+import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 
 /** Options of {@link differentiate}. */
 export interface DifferentiateOptions extends LossOptions {
@@ -53,7 +54,8 @@ export async function differentiate(
   const wrt = variablesOf(prepared, options);
   const weight = prepared.penalties[0]?.weight ?? 1;
   const loss = emitLoss(prepared, options, (type) => (weight === 1 ? undefined : emit.scalar(weight, type)));
-  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit });
+  const arrivals = new Map<Node, Typed>();
+  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, arrivals });
 
   graph.outputs.length = 0;
   const total = nameOutput(graph, emit, loss.total, "loss");
@@ -65,6 +67,7 @@ export async function differentiate(
     names.set(parameter.name, output.name);
   }
   graph.prune();
+  if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
   return {
     model: Model.fromProto(graphToProto(graph)),
     loss: total.name,

@@ -23,6 +23,11 @@ export interface LossOptions {
   readonly tie?: RegExp;
   /** Shared initializers whose name matches become one parameter for each reader. */
   readonly untie?: RegExp;
+  /**
+   * Computes cheap activations (elementwise operators) again in the backward pass instead of keeping them: less memory, the
+   * same numbers, more time. Default false.
+   */
+  readonly recompute?: boolean;
   /** Told what the user should know: skipped layers, frozen parameters. */
   readonly onMessage?: (message: string) => void;
 }

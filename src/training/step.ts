@@ -6,7 +6,7 @@ import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Value } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
@@ -18,6 +18,7 @@ import { emitLoss, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { poolBeforeRelu } from "./pool-before-relu.ts";
 import { inputName, nameOutput } from "./ports.ts";
+import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 
 /** Options of {@link buildStep}. */
 export interface StepOptions extends LossOptions, TrainingFormOptions {
@@ -120,7 +121,8 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   const scalarType = loss.total.type === "double" ? "double" : "float";
   const learningRate = typed(graph.addInput(inputName(graph, "learning_rate"), scalarType, []));
   const step = typed(graph.addInput(inputName(graph, "step"), scalarType, []));
-  const gradients = backward(graph, { wrt: prepared.parameters, seeds: loss.seeds, rules, emit });
+  const arrivals = new Map<Node, Typed>();
+  const gradients = backward(graph, { wrt: prepared.parameters, seeds: loss.seeds, rules, emit, arrivals });
 
   for (const parameter of prepared.parameters) {
     if (gradients.has(parameter)) continue;
@@ -183,6 +185,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     penalty: penaltyOutput?.name,
   };
   graph.prune();
+  if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
   options.lower?.(graph, emit);
   graph.prune();
   graph.metadata.clear();
