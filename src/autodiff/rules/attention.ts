@@ -5,9 +5,9 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { isFloat } from "../../onnx/data-types.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
+import { cachedAttentionGradients, type Extent } from "./cached-attention.ts";
 import {
   type AttentionMask,
-  attentionGradients,
   attentionMask,
   causalCondition,
   fromHeads,
@@ -16,13 +16,6 @@ import {
   toHeads,
 } from "./dot-product-attention.ts";
 import { rotaryEmbedding } from "./rotary-embedding.ts";
-
-/** Scores of a query over past and new keys: [rows, keys], of which `past` come from the cache. */
-interface Extent {
-  readonly rows: number;
-  readonly keys: number;
-  readonly past: number;
-}
 
 function maskOf(context: RuleContext, g: Emit, { rows, keys, past }: Extent): AttentionMask | undefined {
   const given = context.inputs[3];
@@ -81,69 +74,47 @@ export const attention = {
   Attention: {
     vjp: (context, dy, g) => {
       const { node } = context;
-      const [q, k, v, mask, pastKey] = [
-        context.input(0),
-        context.input(1),
-        context.input(2),
-        context.inputs[3],
-        context.inputs[4],
-      ];
+      const [q, k, v, mask] = [context.input(0), context.input(1), context.input(2), context.inputs[3]];
       const flat = q.shape.length === 3;
       const heads = flat ? node.int("q_num_heads", 1) : dimAt(q.shape, 1);
       const shared = flat ? node.int("kv_num_heads", 1) : dimAt(k.shape, 1);
-      const past = pastKey ? dimAt(pastKey.shape, 2) : 0;
       const split = (x: Typed, count: number) => (flat ? toHeads(g, x, count) : x);
       const joined = (x: Typed) => (flat ? fromHeads(g, x) : x);
-      /** Past and new keys or values; the node may put them out itself. */
-      const whole = (part: Typed, cache: Typed | null | undefined, output: number): Typed => {
-        const declared = context.outputs[output];
-        if (declared) return declared;
-        return cache ? g.concat([cache, split(part, shared)], 2) : split(part, shared);
-      };
-
-      const gradients = lazy(() => {
-        const query = split(q, heads);
-        const key = whole(k, pastKey, 1);
-        const extent = { rows: dimAt(query.shape, 2), keys: dimAt(key.shape, 2), past };
-        const scores = context.gradient(3);
-        return attentionGradients(
+      const scores = context.gradient(3);
+      const stage = node.int("qk_matmul_output_mode", 0) as 0 | 1 | 2 | 3;
+      const gradients = lazy(() =>
+        cachedAttentionGradients(
           g,
           {
-            query,
-            key,
-            value: whole(v, context.inputs[5], 2),
-            scale: node.float("scale", 1 / Math.sqrt(dimAt(query.shape, 3))),
+            query: split(q, heads),
+            key: split(k, shared),
+            value: split(v, shared),
+            pastKey: context.inputs[4],
+            pastValue: context.inputs[5],
+            presentKey: context.outputs[1],
+            presentValue: context.outputs[2],
+            scale: node.attributes.has("scale") ? node.float("scale", 1) : undefined,
             softcap: node.float("softcap", 0),
-            mask: maskOf(context, g, extent),
+            mask: (extent) => maskOf(context, g, extent),
           },
           {
             output: split(dy, heads),
             products: flat
               ? productsByHead(g, context.output(0), dy, heads)
               : g.reduceSum(g.mul(dy, context.output(0)), [3], true),
-            ...(scores
-              ? { scores: { stage: node.int("qk_matmul_output_mode", 0) as 0 | 1 | 2 | 3, gradient: scores } }
-              : {}),
+            ...(scores ? { scores: { stage, gradient: scores } } : {}),
+            presentKey: context.gradient(1),
+            presentValue: context.gradient(2),
           },
-        );
-      });
-      const total = (own: "key" | "value") =>
-        lazy(() => {
-          const presented = context.gradient(own === "key" ? 1 : 2);
-          const gradient = gradients()[own]();
-          return presented ? g.add(gradient, presented) : gradient;
-        });
-      const [dKey, dValue] = [total("key"), total("value")];
-      const part = (gradient: Typed, start: number, length: number) =>
-        g.slice(gradient, [{ axis: 2, start, length }]);
-      const added = (gradient: Typed) => joined(part(gradient, past, dimAt(gradient.shape, 2) - past));
+        ),
+      );
       return [
         () => joined(gradients().query()),
-        () => added(dKey()),
-        () => added(dValue()),
+        () => joined(gradients().key()),
+        () => joined(gradients().value()),
         mask && isFloat(mask.type) ? () => gradients().mask() : null,
-        () => part(dKey(), 0, past),
-        () => part(dValue(), 0, past),
+        () => gradients().pastKey(),
+        () => gradients().pastValue(),
         null,
       ];
     },
