@@ -5,6 +5,12 @@ import type { Rule, Sample } from "./rule.ts";
 
 type Local = (g: Emit, x: Typed, y: Typed, node: Node) => Typed;
 
+/** Rank 0, and no elements at all. */
+const edges = (first: Sample): Sample[] => [
+  { ...first, inputs: [[]], note: "scalar" },
+  { ...first, inputs: [[0, 3]], note: "empty" },
+];
+
 /** Rule of y = f(x), elementwise, from its local derivative f′(x): dx = dy · f′(x). */
 export function unary(derivative: Local, ...samples: Sample[]): Rule {
   const [first = { inputs: [[2, 3]] }, ...rest] = samples;
@@ -12,7 +18,7 @@ export function unary(derivative: Local, ...samples: Sample[]): Rule {
     vjp: (context, dy, g) => [
       () => g.mul(dy, derivative(g, context.input(0), context.output(0), context.node)),
     ],
-    samples: [first, ...rest, { ...first, inputs: [[]], note: "scalar" }],
+    samples: [first, ...rest, ...edges(first)],
   };
 }
 
@@ -24,7 +30,7 @@ export function unaryFrom(
   const [first = { inputs: [[2, 3]] }, ...rest] = samples;
   return {
     vjp: (context, dy, g) => [() => derivative(g, dy, context.input(0), context.output(0), context.node)],
-    samples: [first, ...rest, { ...first, inputs: [[]], note: "scalar" }],
+    samples: [first, ...rest, ...edges(first)],
   };
 }
 
@@ -45,4 +51,11 @@ export const broadcastSamples: [Sample, ...Sample[]] = [
     note: "both ways",
   },
   { inputs: [[], [4]], note: "scalar" },
+  { inputs: [[0, 3], [3]], note: "empty" },
+];
+
+/** Away from 0, where |x| and its relatives have a kink. */
+export const bothSides: readonly [Sample, ...Sample[]] = [
+  { inputs: [[2, 3]], range: [0.1, 1] },
+  { inputs: [[2, 3]], range: [-1, -0.1] },
 ];

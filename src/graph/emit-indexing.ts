@@ -20,12 +20,16 @@ export class EmitIndexing extends EmitShape {
     );
   }
 
-  /** `data` with `updates` added at `indices` (int64, […, r]: positions along the first r axes; repeats add up). */
-  scatterAdd(data: Value, indices: Value, updates: Value): Typed {
+  /** `data` with `updates` put, or combined with what is there, at `indices` (int64, […, r]: positions along the first r axes). */
+  scatter(data: Value, indices: Value, updates: Value, reduction: ScatterReduction = "none"): Typed {
     return this.op("ScatterND", [data, indices, updates], typed(data).shape, {
-      attributes: { reduction: string("add") },
+      attributes: reduction === "none" ? {} : { reduction: string(reduction) },
     });
   }
+
+  /** `data` with `updates` added at `indices`; repeats add up. */
+  scatterAdd = (data: Value, indices: Value, updates: Value): Typed =>
+    this.scatter(data, indices, updates, "add");
 
   /** The elements or slices of `data` at `indices` (int64, […, r]). */
   gatherND(data: Value, indices: Value): Typed {
@@ -43,23 +47,62 @@ export class EmitIndexing extends EmitShape {
     return this.op("GatherElements", [x, indices], typed(indices).shape, { attributes: { axis: int(at) } });
   }
 
-  /** `data` with `updates` (of the indices' shape) added at `indices` along `axis`; repeats add up. */
-  scatterElementsAdd(data: Value, indices: Value, updates: Value, axis: number): Typed {
+  /** `data` with `updates` (of the indices' shape) put, or combined with what is there, at `indices` along `axis`. */
+  scatterElements(
+    data: Value,
+    indices: Value,
+    updates: Value,
+    axis: number,
+    reduction: ScatterReduction = "none",
+  ): Typed {
     const at = normalizeAxis(axis, typed(data).shape.length);
     return this.op("ScatterElements", [data, indices, updates], typed(data).shape, {
-      attributes: { axis: int(at), reduction: string("add") },
+      attributes: { axis: int(at), ...(reduction === "none" ? {} : { reduction: string(reduction) }) },
     });
   }
 
+  /** `data` with `updates` added at `indices` along `axis`; repeats add up. */
+  scatterElementsAdd = (data: Value, indices: Value, updates: Value, axis: number): Typed =>
+    this.scatterElements(data, indices, updates, axis, "add");
+
   /** Running sums along `axis`; `reverse` from the end, `exclusive` without the element itself. */
   cumSum(x: Value, axis: number, options: { reverse?: boolean; exclusive?: boolean } = {}): Typed {
+    return this.#running("CumSum", x, axis, options);
+  }
+
+  /** Running products along `axis`, as {@link EmitIndexing.cumSum}; from opset 26 on. */
+  cumProd(x: Value, axis: number, options: { reverse?: boolean; exclusive?: boolean } = {}): Typed {
+    return this.#running("CumProd", x, axis, options);
+  }
+
+  /** The triangle on and above the diagonal `k` (or on and below it) of the last two axes, zeros elsewhere. */
+  trilu(x: Value, k: number, upper: boolean): Typed {
+    const diagonal = k === 0 ? [] : [this.scalar(k, "int64")];
+    return this.op("Trilu", [x, ...diagonal], typed(x).shape, {
+      attributes: upper ? {} : { upper: int(0) },
+    });
+  }
+
+  /** The first `lengths[b]` elements along `timeAxis` in reverse, for each index b of `batchAxis` (axes 0 and 1). */
+  reverseSequence(x: Value, lengths: Value, axes: { batchAxis: number; timeAxis: number }): Typed {
+    return this.op("ReverseSequence", [x, lengths], typed(x).shape, {
+      attributes: { batch_axis: int(axes.batchAxis), time_axis: int(axes.timeAxis) },
+    });
+  }
+
+  #running(
+    opType: string,
+    x: Value,
+    axis: number,
+    { reverse = false, exclusive = false }: { reverse?: boolean; exclusive?: boolean },
+  ): Typed {
     const { shape } = typed(x);
-    const at = this.constant("int32", [], Int32Array.of(normalizeAxis(axis, shape.length)));
-    return this.op("CumSum", [x, at], shape, {
-      attributes: {
-        ...(options.reverse ? { reverse: int(1) } : {}),
-        ...(options.exclusive ? { exclusive: int(1) } : {}),
-      },
+    const at = this.scalar(normalizeAxis(axis, shape.length), "int32");
+    return this.op(opType, [x, at], shape, {
+      attributes: { ...(reverse ? { reverse: int(1) } : {}), ...(exclusive ? { exclusive: int(1) } : {}) },
     });
   }
 }
+
+/** What a scatter does with the element that is there. */
+export type ScatterReduction = "none" | "add" | "mul";

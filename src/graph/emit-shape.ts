@@ -9,7 +9,11 @@ export class EmitShape extends EmitElementwise {
   /** The same elements in another shape. */
   reshape(x: Value, shape: Shape): Typed {
     if (sameShape(typed(x).shape, shape)) return x as Typed;
-    return this.op("Reshape", [x, this.int64s(shape)], shape);
+    // A 0 copies a dimension unless told otherwise, which opset 14 is the first to allow.
+    const empty = shape.includes(0) && this.opset >= 14;
+    return this.op("Reshape", [x, this.int64s(shape)], shape, {
+      attributes: empty ? { allowzero: int(1) } : {},
+    });
   }
 
   /** The same elements, with dimensions given as Reshape's own codes (0 copies, −1 is left over): free of batch sizes. */

@@ -1,6 +1,6 @@
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { type Attribute, int, ints } from "./attribute.ts";
+import { type Attribute, int, ints, string } from "./attribute.ts";
 import { type Typed, typed } from "./emit-base.ts";
 import { EmitIndexing } from "./emit-indexing.ts";
 import type { Value } from "./node.ts";
@@ -41,6 +41,41 @@ export class Emit extends EmitIndexing {
       attributes: {
         ...(options.transA ? { transA: int(1) } : {}),
         ...(options.transB ? { transB: int(1) } : {}),
+      },
+    });
+  }
+
+  /** Einsum with one letter per axis and a written-out result: `ij,jk->ik`. */
+  einsum(equation: string, values: readonly Value[]): Typed {
+    const [left = "", right = ""] = equation.split("->");
+    const sizes = new Map<string, number>();
+    left.split(",").forEach((letters, i) => {
+      [...letters].forEach((letter, axis) => {
+        sizes.set(letter, dimAt(typed(values[i] as Value).shape, axis));
+      });
+    });
+    const shape = [...right].map((letter) => sizes.get(letter) ?? 0);
+    return this.op("Einsum", values, shape, { attributes: { equation: string(equation) } });
+  }
+
+  /** Determinants of x: […, n, n] → […]. */
+  det(x: Value): Typed {
+    return this.op("Det", [x], typed(x).shape.slice(0, -2));
+  }
+
+  /**
+   * Discrete Fourier transform along `axis` of x: […, n, …, 1 or 2], the last axis real and imaginary parts; `onesided`
+   * makes the first ⌊n/2⌋ + 1 terms alone, `inverse` divides by n.
+   */
+  dft(x: Value, axis: number, options: { inverse?: boolean; onesided?: boolean } = {}): Typed {
+    const shape = [...typed(x).shape.slice(0, -1), 2];
+    if (options.onesided) shape[axis] = Math.floor(dimAt(shape, axis) / 2) + 1;
+    const asInput = this.opset >= 20;
+    return this.op("DFT", asInput ? [x, null, this.scalar(axis, "int64")] : [x], shape, {
+      attributes: {
+        ...(asInput ? {} : { axis: int(axis) }),
+        ...(options.inverse ? { inverse: int(1) } : {}),
+        ...(options.onesided ? { onesided: int(1) } : {}),
       },
     });
   }

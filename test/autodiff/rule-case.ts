@@ -47,7 +47,8 @@ export const arrayOf = (type: DataTypeName, values: ArrayLike<number>): TensorDa
   if (type === "double") return Float64Array.from(values);
   if (type === "int64") return BigInt64Array.from(Array.from(values), BigInt);
   if (type === "int32") return Int32Array.from(values);
-  if (type === "bool") return Uint8Array.from(values);
+  if (type === "bool" || type === "uint8") return Uint8Array.from(values);
+  if (type === "int8") return Int8Array.from(values);
   return Float32Array.from(values);
 };
 

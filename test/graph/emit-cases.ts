@@ -237,6 +237,37 @@ const linear = {
       (g, a, b) => g.gemm(a, b, { transB: true }),
     ),
   ],
+  einsum: [
+    two([M, [3, 4]], (g, a, b) => g.einsum("ij,jk->ki", [a, b]), undefined, 12),
+    one(
+      [2, 2],
+      (g, a) => g.einsum("ii->i", [a]),
+      (a) => pick(a, [0, 3]),
+      12,
+    ),
+  ],
+  det: [
+    one(
+      [1, 2, 2],
+      (g, a) => g.det(a),
+      ([p = 0, q = 0, r = 0, s = 0]) => [p * s - q * r],
+    ),
+  ],
+  dft: [
+    one(
+      [1, 2, 1],
+      (g, a) => g.dft(a, 1),
+      ([x = 0, y = 0]) => [x + y, 0, x - y, 0],
+      17,
+    ),
+    one(
+      [1, 2, 2],
+      (g, a) => g.dft(a, 1, { inverse: true }),
+      ([p = 0, q = 0, r = 0, s = 0]) => [p + r, q + s, p - r, q - s].map((x) => x / 2),
+      17,
+    ),
+    one([2, 3, 5, 1], (g, a) => g.dft(a, 2, { onesided: true }), undefined, 17),
+  ],
   transpose: [
     one(
       M,
@@ -290,7 +321,10 @@ const linear = {
 } satisfies Record<string, readonly Case[]>;
 
 const shapes = {
-  reshape: [one(M, (g, a) => g.reshape(a, [3, 1, 2]), same)],
+  reshape: [
+    one(M, (g, a) => g.reshape(a, [3, 1, 2]), same),
+    one([3, 0], (g, a) => g.reshape(a, [0, 2, 1]), same, 14),
+  ],
   reshapeAs: [one([2, 3, 4], (g, a) => g.reshapeAs(a, [0, 6, -1], [2, 6, 2]), same)],
   expand: [
     one(
@@ -398,6 +432,19 @@ const shapes = {
       16,
     ),
   ],
+  scatter: [
+    two(
+      [[3], [1]],
+      (g, a, b) => g.scatter(a, g.constant(...at([2n])), b),
+      ([x = 0, y = 0], [z = 0]) => [x, y, z],
+    ),
+    two(
+      [[3], [2]],
+      (g, a, b) => g.scatter(a, g.constant(...at([2n], [2n])), b, "mul"),
+      ([x = 0, y = 0, z = 0], [u = 0, v = 0]) => [x, y, z * u * v],
+      16,
+    ),
+  ],
   gatherND: [
     one(
       [2, 3, 4],
@@ -423,6 +470,54 @@ const shapes = {
         ...[s, t + x + y, u],
       ],
       16,
+    ),
+  ],
+  scatterElements: [
+    two(
+      [M, [2, 1]],
+      (g, a, b) => g.scatterElements(a, g.constant("int32", [2, 1], Int32Array.of(2, 0)), b, 1),
+      ([p = 0, q = 0, , , t = 0, u = 0], [v = 0, w = 0]) => [p, q, v, w, t, u],
+    ),
+    two(
+      [M, [2, 1]],
+      (g, a, b) => g.scatterElements(a, g.constant("int32", [2, 1], Int32Array.of(2, 0)), b, -1, "mul"),
+      ([p = 0, q = 0, r = 0, s = 0, t = 0, u = 0], [v = 0, w = 0]) => [p, q, r * v, s * w, t, u],
+      16,
+    ),
+  ],
+  trilu: [
+    one(
+      M,
+      (g, a) => g.trilu(a, 0, true),
+      ([p = 0, q = 0, r = 0, , t = 0, u = 0]) => [p, q, r, 0, t, u],
+      14,
+    ),
+    one(
+      M,
+      (g, a) => g.trilu(a, -1, false),
+      ([, , , s = 0]) => [0, 0, 0, s, 0, 0],
+      14,
+    ),
+  ],
+  reverseSequence: [
+    one(
+      M,
+      (g, a) => g.reverseSequence(a, g.int64s([2, 3]), { batchAxis: 0, timeAxis: 1 }),
+      (a) => pick(a, [1, 0, 2, 5, 4, 3]),
+    ),
+  ],
+  cumProd: [
+    one(
+      [3],
+      (g, a) => g.cumProd(a, 0),
+      ([x = 0, y = 0, z = 0]) => [x, x * y, x * y * z],
+      26,
+    ),
+    one(
+      [3],
+      (g, a) => g.cumProd(a, -1, { reverse: true, exclusive: true }),
+      ([, y = 0, z = 0]) => [y * z, z, 1],
+      26,
     ),
   ],
   cumSum: [

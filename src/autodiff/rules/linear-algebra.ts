@@ -130,4 +130,42 @@ export const linearAlgebra = {
     ],
     linear: true,
   },
+
+  // Jacobi: the matrix of cofactors, each the determinant of what is left without a row and a column: right where the
+  // matrix is singular too.
+  Det: {
+    vjp: (context, dy, g) => [
+      () => {
+        const x = context.input(0);
+        const n = dimAt(x.shape, -1);
+        const last = dy.shape.length;
+        const gradient = g.reshape(dy, [...dy.shape, 1, 1]);
+        if (n === 1) return gradient;
+        const others = g.constant(
+          "int32",
+          [n, n - 1],
+          Int32Array.from({ length: n * (n - 1) }, (_, i) => {
+            const [left, k] = [Math.floor(i / (n - 1)), i % (n - 1)];
+            return k < left ? k : k + 1;
+          }),
+        );
+        const rows = g.gather(x, others, last);
+        const minors = g.gather(rows, others, last + 2);
+        const order = [...dy.shape.map((_, axis) => axis), last, last + 2, last + 1, last + 3];
+        const signs = Float32Array.from({ length: n * n }, (_, i) => (-1) ** (Math.floor(i / n) + (i % n)));
+        const cofactors = g.mul(
+          g.det(g.transpose(minors, order)),
+          g.cast(g.constant("float", [n, n], signs), x.type),
+        );
+        return g.mul(gradient, cofactors);
+      },
+    ],
+    samples: [
+      { inputs: [[3, 3]] },
+      { inputs: [[2, 2, 4, 4]], note: "batches" },
+      { inputs: [[2, 2]] },
+      { inputs: [[2, 1, 1]], note: "1 × 1" },
+      { inputs: [{ shape: [2, 2], range: [0.5, 0.5] }], note: "singular" },
+    ],
+  },
 } satisfies RuleTable;

@@ -135,9 +135,6 @@ export const reductions = {
     ],
     samples: softmaxSamples,
   },
-
-  ArgMax: { constant: "it makes indices" },
-  ArgMin: { constant: "it makes indices" },
 } satisfies RuleTable;
 
 /** dy·Π of the other elements, by running products from both ends: right at zeros too. */

@@ -1,5 +1,4 @@
-import { SorthError } from "../../errors.ts";
-import { int, ints, string } from "../../graph/attribute.ts";
+import { int, ints } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
@@ -59,8 +58,7 @@ export const shape = {
     vjp: (context, dy, g) => [
       () => {
         const { shape } = context.input(0);
-        const repeats = context.constant(1) ?? [];
-        const interleaved = shape.flatMap((dim, axis) => [repeats[axis] ?? 1, dim]);
+        const interleaved = shape.flatMap((dim, axis) => [dim && dimAt(dy.shape, axis) / dim, dim]);
         return g.reduceSum(
           g.reshape(dy, interleaved),
           shape.map((_, axis) => 2 * axis),
@@ -127,96 +125,6 @@ export const shape = {
     ],
     linear: true,
   },
-  // Rows are added where they were taken from.
-  Gather: {
-    vjp: (context, dy, g) => [
-      () => {
-        const x = context.input(0);
-        const axis = normalizeAxis(context.node.int("axis", 0), x.shape.length);
-        const indices = context.input(1);
-        const rank = indices.shape.length;
-        const moved = [
-          ...Array.from({ length: rank }, (_, i) => axis + i),
-          ...allAxes(dy.shape.length).filter((i) => i < axis || i >= axis + rank),
-        ];
-        const rest = x.shape.filter((_, i) => i !== axis);
-        const size = dimAt(x.shape, axis);
-        const zeros = g.filled(0, [size, ...rest], x.type);
-        const positive = g.where(g.less(indices, 0), g.add(indices, size), indices);
-        const position = g.cast(g.reshape(positive, [...indices.shape, 1]), "int64");
-        const sum = g.scatterAdd(zeros, position, g.transpose(dy, moved));
-        const order = [...allAxes(x.shape.length).slice(1)];
-        order.splice(axis, 0, 0);
-        return g.transpose(sum, order);
-      },
-      null,
-    ],
-    samples: [
-      { inputs: [[4, 3], { shape: [3], constant: [2, 0, 2] }] },
-      { inputs: [[2, 5, 3], { shape: [2, 2], constant: [1, -1, 0, 1] }], attributes: { axis: int(1) } },
-      { inputs: [[2, 5], { shape: [], constant: [3] }], attributes: { axis: int(1) }, note: "scalar index" },
-    ],
-    linear: true,
-  },
-  GatherND: {
-    vjp: (context, dy, g) => {
-      const { node } = context;
-      if (node.int("batch_dims", 0) !== 0) {
-        throw new SorthError(
-          `cannot differentiate GatherND (node "${node.label}"): no rule for batch_dims yet`,
-        );
-      }
-      const x = context.input(0);
-      return [() => g.scatterAdd(g.filled(0, x.shape, x.type), context.input(1), dy), null];
-    },
-    samples: [
-      { inputs: [[3, 4], { shape: [3, 1], constant: [2, 0, 2] }] },
-      { inputs: [[3, 4], { shape: [2, 2], constant: [0, 1, 2, 3] }] },
-    ],
-    linear: true,
-  },
-  // y = data with updates added (or put) at indices: updates get what is read there; overwritten data gets nothing
-  ScatterND: {
-    vjp: (context, dy, g) => {
-      const { node } = context;
-      const reduction = node.string("reduction", "none");
-      if (reduction !== "none" && reduction !== "add") {
-        throw new SorthError(
-          `cannot differentiate ScatterND (node "${node.label}"): no rule for reduction "${reduction}" yet`,
-        );
-      }
-      const [data, indices, updates] = [context.input(0), context.input(1), context.input(2)];
-      return [
-        () => {
-          if (reduction === "add") return dy;
-          const hit = g.scatterAdd(
-            g.filled(0, data.shape, data.type),
-            indices,
-            g.filled(1, updates.shape, data.type),
-          );
-          return g.where(g.greater(hit, 0), 0, dy);
-        },
-        null,
-        () => g.gatherND(dy, indices),
-      ];
-    },
-    samples: [
-      { inputs: [[4, 3], { shape: [2, 1], constant: [2, 0] }, [2, 3]] },
-      {
-        inputs: [[4, 3], { shape: [3, 1], constant: [2, 0, 2] }, [3, 3]],
-        attributes: { reduction: string("add") },
-      },
-    ],
-    linear: true,
-  },
-
-  Shape: { constant: "it makes integers" },
-  Size: { constant: "it makes integers" },
-  Range: { constant: "it makes positions" },
-  ConstantOfShape: { constant: "it makes constants" },
-  EyeLike: { constant: "it makes constants" },
-  OneHot: { constant: "it makes constants of class indices" },
-  NonZero: { constant: "it makes indices" },
 } satisfies RuleTable;
 
 function sliceGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
