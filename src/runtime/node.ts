@@ -1,6 +1,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SorthError } from "../errors.ts";
+import { readModel, writeModel } from "../onnx/files-node.ts";
 import { reasonOf, writeFileSafely } from "../onnx/write-file.ts";
 import { nodeProbe } from "./probe-node.ts";
 import { cpuBackend } from "./session-node.ts";
@@ -22,6 +23,11 @@ const files: CheckpointFiles = {
       );
     }
   },
+  async writeModel(folder, model) {
+    await mkdir(folder, { recursive: true });
+    await writeModel(model, join(folder, "model.onnx"), { force: true });
+  },
+  readModel: (folder) => readModel(join(folder, "model.onnx")),
 };
 
 /** Training in node, on onnxruntime-node's CPU. */

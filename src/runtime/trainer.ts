@@ -2,7 +2,7 @@ import type { Probe } from "../analysis/probe.ts";
 import { splitValidation, stepsPerEpoch, trainingBatches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { SorthError, UsageError } from "../errors.ts";
-import { Model } from "../onnx/model.ts";
+import type { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { decodeTensors, encodeTensors } from "../training/checkpoint.ts";
@@ -20,6 +20,9 @@ export interface CheckpointFiles {
   /** Writes a file of a folder whole or not at all, over an older one. */
   write(folder: string, name: string, chunks: readonly Uint8Array[]): Promise<void>;
   read(folder: string, name: string): Promise<Uint8Array>;
+  /** Writes a model as `model.onnx`, with the files in which it keeps data. */
+  writeModel(folder: string, model: Model): Promise<void>;
+  readModel(folder: string): Promise<Model>;
 }
 
 /** What an entry (node, web) supplies to a trainer. */
@@ -112,7 +115,7 @@ export class Trainer {
     if (text === undefined || position === undefined) {
       throw new SorthError(`${folder}/last.safetensors holds no training run`);
     }
-    const model = Model.fromBytes(await runtime.files.read(folder, "model.onnx"));
+    const model = await runtime.files.readModel(folder);
     const trainer = await Trainer.create(model, { ...optionsFromText(text), ...overrides }, runtime);
     trainer.#session.restore(tensors);
     trainer.#position = JSON.parse(position) as Position;
@@ -224,10 +227,10 @@ export class Trainer {
     return withWeights(this.#model, weights, { ...this.#options, ...options });
   }
 
-  /** Saves the run so that {@link Trainer.resume} goes on with it: `model.onnx`, `last.safetensors`. */
+  /** Saves the run so that {@link Trainer.resume} goes on with it: `model.onnx` (and its external data), `last.safetensors`. */
   async save(folder: string, kinds: readonly ("last" | "best")[] = ["last"]): Promise<void> {
     const { files } = this.#runtime;
-    await files.write(folder, "model.onnx", this.#model.chunks);
+    await files.writeModel(folder, this.#model);
     const chunks = encodeTensors(this.#session.state(), {
       options: optionsToText(this.#options),
       position: JSON.stringify(this.#position),

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -18,6 +18,8 @@ import {
   type TrainerOptions,
   type TrainingEvent,
 } from "../../src/index.ts";
+import { decodeModelProto, encodeModelProto } from "../../src/onnx/codec.ts";
+import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
@@ -143,6 +145,35 @@ describe("fit", () => {
     const after = await collect(second.fit(train, { epochs: 3 }));
     expect(figures([...before.slice(0, -1), ...after])).toEqual(figures(expected));
     expect(equalBytes(second.export().bytes, whole.export().bytes)).toBe(true);
+  });
+
+  test("a run of a model with external data is saved with them, and resumed", async () => {
+    const [source, where] = [join(folder, "external"), join(folder, "external-run")];
+    await mkdir(source, { recursive: true });
+    const proto = decodeModelProto(network().bytes);
+    const weights: Uint8Array[] = [];
+    for (const tensor of proto.graph?.initializer ?? []) {
+      const bytes = tensor.rawData as Uint8Array;
+      const offset = weights.reduce((sum, { length }) => sum + length, 0);
+      weights.push(bytes);
+      tensor.rawData = new Uint8Array();
+      tensor.dataLocation = onnx.TensorProto.DataLocation.EXTERNAL;
+      tensor.externalData = [
+        { key: "location", value: "weights.bin" },
+        { key: "offset", value: String(offset) },
+        { key: "length", value: String(bytes.length) },
+      ];
+    }
+    await writeFile(join(source, "weights.bin"), Buffer.concat(weights));
+    await writeFile(join(source, "model.onnx"), encodeModelProto(proto));
+    const first = await Trainer.create(await readModel(join(source, "model.onnx")), options);
+    await collect(first.fit(train, { epochs: 1 }));
+    await first.save(where);
+    await rm(source, { recursive: true });
+    const second = await Trainer.resume(where);
+    const next = (trainer: Trainer) => collect(trainer.fit(train, { epochs: 2 }));
+    expect(figures(await next(second))).toEqual(figures(await next(first)));
+    await second.save(where);
   });
 
   test("checkpoints are written each epoch, the best by validation loss", async () => {
