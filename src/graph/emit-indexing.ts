@@ -66,13 +66,16 @@ export class EmitIndexing extends EmitShape {
     this.scatterElements(data, indices, updates, axis, "add");
 
   /** Running sums along `axis`; `reverse` from the end, `exclusive` without the element itself. */
-  cumSum(x: Value, axis: number, options: { reverse?: boolean; exclusive?: boolean } = {}): Typed {
-    return this.#running("CumSum", x, axis, options);
-  }
-
-  /** Running products along `axis`, as {@link EmitIndexing.cumSum}; from opset 26 on. */
-  cumProd(x: Value, axis: number, options: { reverse?: boolean; exclusive?: boolean } = {}): Typed {
-    return this.#running("CumProd", x, axis, options);
+  cumSum(
+    x: Value,
+    axis: number,
+    { reverse = false, exclusive = false }: { reverse?: boolean; exclusive?: boolean } = {},
+  ): Typed {
+    const { shape } = typed(x);
+    const at = this.scalar(normalizeAxis(axis, shape.length), "int32");
+    return this.op("CumSum", [x, at], shape, {
+      attributes: { ...(reverse ? { reverse: int(1) } : {}), ...(exclusive ? { exclusive: int(1) } : {}) },
+    });
   }
 
   /** The triangle on and above the diagonal `k` (or on and below it) of the last two axes, zeros elsewhere. */
@@ -87,19 +90,6 @@ export class EmitIndexing extends EmitShape {
   reverseSequence(x: Value, lengths: Value, axes: { batchAxis: number; timeAxis: number }): Typed {
     return this.op("ReverseSequence", [x, lengths], typed(x).shape, {
       attributes: { batch_axis: int(axes.batchAxis), time_axis: int(axes.timeAxis) },
-    });
-  }
-
-  #running(
-    opType: string,
-    x: Value,
-    axis: number,
-    { reverse = false, exclusive = false }: { reverse?: boolean; exclusive?: boolean },
-  ): Typed {
-    const { shape } = typed(x);
-    const at = this.scalar(normalizeAxis(axis, shape.length), "int32");
-    return this.op(opType, [x, at], shape, {
-      attributes: { ...(reverse ? { reverse: int(1) } : {}), ...(exclusive ? { exclusive: int(1) } : {}) },
     });
   }
 }

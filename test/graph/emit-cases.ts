@@ -506,20 +506,6 @@ const shapes = {
       (a) => pick(a, [1, 0, 2, 5, 4, 3]),
     ),
   ],
-  cumProd: [
-    one(
-      [3],
-      (g, a) => g.cumProd(a, 0),
-      ([x = 0, y = 0, z = 0]) => [x, x * y, x * y * z],
-      26,
-    ),
-    one(
-      [3],
-      (g, a) => g.cumProd(a, -1, { reverse: true, exclusive: true }),
-      ([, y = 0, z = 0]) => [y * z, z, 1],
-      26,
-    ),
-  ],
   cumSum: [
     one(
       [3],

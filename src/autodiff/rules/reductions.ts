@@ -4,6 +4,7 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, normalizeAxis, reducedShape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { Rule, RuleContext, RuleTable, Sample } from "../rule.ts";
+import { productsBefore } from "../running-products.ts";
 
 /** The reduced axes of a node, whether they are an attribute or an input. */
 function axesOf(context: RuleContext): number[] {
@@ -24,8 +25,16 @@ const reduceSamples = (range?: readonly [number, number], distinct = false): [Sa
     { inputs: [data([2, 3])], attributes: { keepdims: int(0) }, note: "all axes" },
     { inputs: [data([2, 3])], attributes: { noop_with_empty_axes: int(1) }, note: "no axes" },
     { inputs: [data([2, 1, 3]), axesInput(1)], note: "axis of length 1" },
+    { inputs: [data([2, 3]), axesInput()], note: "empty list of axes" },
+    { inputs: [data([2, 3, 2]), axesInput(-3, 1)], attributes: { keepdims: int(0) }, note: "apart" },
+    { inputs: [data([])], note: "scalar" },
   ];
 };
+/** Sums over nothing, and of nothing: what has a value there. */
+const emptySamples: readonly Sample[] = [
+  { inputs: [[2, 0], axesInput(1)], note: "of nothing" },
+  { inputs: [[0, 3], axesInput(1)], attributes: { keepdims: int(0) }, note: "empty" },
+];
 /** ReduceSum took its axes as an input five opsets before the others; this is the older form. */
 const withAxesAttribute = (range?: readonly [number, number]): Sample => ({
   inputs: [{ shape: [2, 3, 4], ...(range ? { range } : {}) }],
@@ -80,10 +89,12 @@ const softmaxSamples: [Sample, ...Sample[]] = [
   { inputs: [[2, 3]] },
   { inputs: [[2, 3, 4]], attributes: { axis: int(1) } },
   { inputs: [[4]], attributes: { axis: int(0) } },
+  { inputs: [[2, 3, 4]], attributes: { axis: int(-3) }, note: "negative axis" },
+  { inputs: [[0, 3]], note: "empty" },
 ];
 
 export const reductions = {
-  ReduceSum: reduction((_, { dy }) => dy, [...reduceSamples()], true),
+  ReduceSum: reduction((_, { dy }) => dy, [...reduceSamples(), ...emptySamples], true),
   ReduceMean: reduction(
     (g, { dy, count }) => g.mul(dy, 1 / count),
     [...reduceSamples(), withAxesAttribute()],
@@ -92,7 +103,7 @@ export const reductions = {
   ReduceMax: extremum,
   ReduceMin: extremum,
   // d Σx² = 2x
-  ReduceSumSquare: reduction((g, { x, dy }) => g.mul(g.mul(dy, 2), x), reduceSamples()),
+  ReduceSumSquare: reduction((g, { x, dy }) => g.mul(g.mul(dy, 2), x), [...reduceSamples(), ...emptySamples]),
   // d √Σx² = x/y, 0 at the origin
   ReduceL2: reduction((g, { x, y, dy }) => {
     const zero = g.equal(y, 0);
@@ -114,6 +125,8 @@ export const reductions = {
     samples: [
       ...reduceSamples([0.5, 2]),
       { inputs: [{ shape: [3, 2], range: [0, 0] }, axesInput(1)], note: "zeros" },
+      { inputs: [{ shape: [13], range: [0.5, 1.5] }], note: "thirteen" },
+      { inputs: [[0, 3], axesInput(1)], note: "empty" },
     ],
   },
 
@@ -147,18 +160,7 @@ function productGradient(g: Emit, context: RuleContext, dy: Typed): Typed {
   const rows = elementCount(others.map((axis) => dimAt(x.shape, axis)));
   const count = elementCount(axes.map((axis) => dimAt(x.shape, axis)));
   const matrix = g.reshape(moved, [rows, count]);
-  const column = (index: number) => g.slice(matrix, [{ axis: 1, start: index, length: 1 }]);
-  const one = g.filled(1, [rows, 1], x.type);
-  const before: Typed[] = [one];
-  const after: Typed[] = [one];
-  for (let i = 1; i < count; i++) {
-    before.push(g.mul(before[i - 1] as Typed, column(i - 1)));
-    after.push(g.mul(after[i - 1] as Typed, column(count - i)));
-  }
-  const rest = g.concat(
-    before.map((product, i) => g.mul(product, after[count - 1 - i] as Typed)),
-    1,
-  );
+  const rest = g.mul(productsBefore(g, matrix, 1, "forward"), productsBefore(g, matrix, 1, "backward"));
   const gradient = g.mul(rest, g.reshape(dy, [rows, 1]));
   const inverse = allAxes(order.length).map((axis) => order.indexOf(axis));
   return g.transpose(g.reshape(gradient, moved.shape), inverse);

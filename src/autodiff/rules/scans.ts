@@ -1,8 +1,9 @@
 import { int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
+import { normalizeAxis } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable, Sample, SampleInput } from "../rule.ts";
+import { productsBefore, recurrence, shifted } from "../running-products.ts";
 
 const axisOf = (context: RuleContext) =>
   normalizeAxis(context.constant(1)?.[0] ?? 0, context.input(0).shape.length);
@@ -12,30 +13,19 @@ const flags = (context: RuleContext) => ({
 });
 
 /**
- * dxᵢ = Σⱼ dyⱼ · Π of the other factors of yⱼ. The n running products with factor i left out are taken as one, over
- * [n, …, n, …] elements: right at zeros too, at n times the memory.
+ * dxᵢ = Π of the factors before xᵢ · Σⱼ dyⱼ · Π of the factors between xᵢ and the end of yⱼ's product. The sum follows
+ * sᵢ = dyᵢ + xᵢ₊₁·sᵢ₊₁; where yⱼ leaves out xⱼ, it is the next element's sᵢ = dyᵢ + xᵢ·sᵢ₊₁.
  */
 function runningProductGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const x = context.input(0);
   const axis = axisOf(context);
   const { reverse, exclusive } = flags(context);
-  const n = dimAt(x.shape, axis);
-  const line = x.shape.map((dim, other) => (other === axis ? dim : 1));
-  const [left, position] = [
-    g.reshape(g.iota(n), [n, ...line.map(() => 1)]),
-    g.reshape(g.iota(n), [1, ...line]),
-  ];
-  const others = g.where(g.equal(left, position), 1, g.unsqueeze(x, [0]));
-  const products = g.cumProd(others, axis + 1, { reverse, exclusive });
-  const holds = reverse
-    ? g[exclusive ? "less" : "lessOrEqual"](position, left)
-    : g[exclusive ? "greater" : "greaterOrEqual"](position, left);
-  const terms = g.where(holds, g.mul(products, g.unsqueeze(dy, [0])), 0);
-  const sums = g.reduceSum(terms, [axis + 1], false);
-  // [n, others…] back to the axis's place.
-  const order = allAxes(x.shape.length).slice(1);
-  order.splice(axis, 0, 0);
-  return g.transpose(sums, order);
+  const [direction, back] = reverse ? (["backward", "forward"] as const) : (["forward", "backward"] as const);
+  const next = (values: Typed) => shifted(g, values, axis, { by: 1, direction: back, fill: 0 });
+  const sums = exclusive
+    ? next(recurrence(g, x, dy, axis, direction))
+    : recurrence(g, next(x), dy, axis, direction);
+  return g.mul(productsBefore(g, x, axis, direction), sums);
 }
 
 const along = (axis: number, type: "int32" | "int64" = "int64"): SampleInput => ({
@@ -68,6 +58,7 @@ export const scans = {
     samples: [
       ...samples(26, (...shape) => ({ shape, range: [0.5, 1.5] })),
       { inputs: [{ shape: [4], range: [0, 0] }, along(0)], opset: 26, note: "zeros" },
+      { inputs: [[1], along(0)], opset: 26, note: "one" },
     ],
   },
 } satisfies RuleTable;
