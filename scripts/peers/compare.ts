@@ -40,50 +40,26 @@ export function compareGradients(
   reference: Reference,
   kind: "eval" | "train",
 ): Comparison {
-  const sums = new Map<string, Float64Array>();
-  const reached = new Map<string, Uint8Array>();
+  const sums = new Sums(reference);
   const foldedSums = new Map<string, Float64Array>();
   const unmatched: OwnGradient[] = [];
-  let index: NumberIndex | undefined;
-
   for (const entry of own) {
-    const name = entry.name.replace(/^net\./, "");
-    const gradient = entry.gradient.data as Float32Array;
-    const add = (target: string, element: number, number: number) => {
-      const size = reference.values.get(target)?.size ?? 0;
-      const sum = sums.get(target) ?? new Float64Array(size);
-      const marks = reached.get(target) ?? new Uint8Array(size);
-      sums.set(target, sum);
-      reached.set(target, marks);
-      sum[element] = (sum[element] as number) + number;
-      marks[element] = 1;
-    };
-    const same = reference.values.get(name);
-    if (same && equalNumbers(same, entry.value)) {
-      gradient.forEach((number, i) => add(name, i, number));
-      continue;
-    }
-    index ??= new NumberIndex(reference.values);
-    const places = index.locate(entry.value);
-    if (places) {
-      places.forEach((place, i) => place && add(place.name, place.element, gradient[i] as number));
-      continue;
-    }
+    if (sums.add(entry)) continue;
     const layer = kind === "eval" ? foldedLike(entry.value, reference) : undefined;
-    if (layer) foldedSums.set(layer.name, layer.arrange(gradient));
+    if (layer) foldedSums.set(layer.name, layer.arrange(entry.gradient.data as Float32Array));
     else unmatched.push(entry);
   }
-
   const wanted = Object.keys(reference.about[kind].parameters);
   const takenOver = new Set([...foldedSums.keys()].flatMap((name) => reference.about.standsFor[name] ?? []));
   // Exporters cut what is never read, such as positions behind the end of a sequence: its gradient is zero.
   const complete = (name: string) => {
     const exact = reference.gradient(kind, name);
-    return reached.get(name)?.every((mark, i) => mark === 1 || exact?.[i] === 0) ?? false;
+    return sums.reached.get(name)?.every((mark, i) => mark === 1 || exact?.[i] === 0) ?? false;
   };
   const missing = wanted.filter((name) => !complete(name) && !takenOver.has(name));
   const errors = new Errors(reference);
-  for (const name of wanted) if (complete(name)) errors.add(kind, name, sums.get(name) as Float64Array);
+  for (const name of wanted)
+    if (complete(name)) errors.add(kind, name, sums.values.get(name) as Float64Array);
   for (const [name, sum] of foldedSums) errors.add("folded", name, sum);
   return {
     parameters: wanted.length,
@@ -92,6 +68,46 @@ export function compareGradients(
     unmatched,
     ...errors.figures,
   };
+}
+
+/** Gradients of PyTorch's parameters, summed from those of initializers. */
+class Sums {
+  readonly values = new Map<string, Float64Array>();
+  /** 1 for each element that some initializer holds. */
+  readonly reached = new Map<string, Uint8Array>();
+  readonly #reference: Reference;
+  #index: NumberIndex | undefined;
+
+  constructor(reference: Reference) {
+    this.#reference = reference;
+  }
+
+  /** Adds the gradient of an initializer; false where it holds other numbers than parameters'. */
+  add({ name, value, gradient }: OwnGradient): boolean {
+    const numbers = gradient.data as Float32Array;
+    const sameName = name.replace(/^net\./, "");
+    const same = this.#reference.values.get(sameName);
+    if (same && equalNumbers(same, value)) {
+      for (const [i, number] of numbers.entries()) this.#addTo(sameName, i, number);
+      return true;
+    }
+    this.#index ??= new NumberIndex(this.#reference.values);
+    const places = this.#index.locate(value);
+    for (const [i, place] of (places ?? []).entries()) {
+      if (place) this.#addTo(place.name, place.element, numbers[i] as number);
+    }
+    return places !== undefined;
+  }
+
+  #addTo(name: string, element: number, number: number): void {
+    const size = this.#reference.values.get(name)?.size ?? 0;
+    const sum = this.values.get(name) ?? new Float64Array(size);
+    const marks = this.reached.get(name) ?? new Uint8Array(size);
+    this.values.set(name, sum);
+    this.reached.set(name, marks);
+    sum[element] = (sum[element] as number) + number;
+    marks[element] = 1;
+  }
 }
 
 class Errors {

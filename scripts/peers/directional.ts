@@ -60,9 +60,11 @@ export async function directionalError(
       }),
     );
     graph.initializer = (graph.initializer ?? []).map((tensor) => replaced.get(tensor.name ?? "") ?? tensor);
-    const results = await probe.run(encodeModel(Model.fromProto(proto)), feeds);
+    const results = await probe.run(encodeModel(Model.fromProto(proto)), fed);
     return results.get(loss)?.numbers()[0] ?? Number.NaN;
   };
+  const inputs = new Set((model.proto.graph?.input ?? []).map(({ name }) => name ?? ""));
+  const fed = new Map([...feeds].filter(([name]) => inputs.has(name)));
   const base = Math.abs(await at(0));
   const step = Math.min((change * base) / Math.abs(predicted), move / length);
   const slopeAt = async (h: number) => ((await at(h)) - (await at(-h))) / (2 * h);

@@ -58,6 +58,8 @@ def write_reference(path: Path, loss: WithLoss, values: tuple[torch.Tensor, ...]
     for kind, net, train in (("eval", loss, False), ("train", loss, True), ("folded", merged, False)):
         exact, reference = gradients(net, values, train=train, double=True)
         single, own = gradients(net, values, train=train, double=False)
+        again, _ = gradients(net, values, train=train, double=True)
+        assert again == exact, f"two runs in {kind} mode give the losses {exact} and {again}: something is drawn at random"
         scale = max(float(g.abs().max()) for g in reference.values())
         about[kind] = {
             "loss": exact,
@@ -70,6 +72,7 @@ def write_reference(path: Path, loss: WithLoss, values: tuple[torch.Tensor, ...]
         }
         wanted = about["standsFor"] if kind == "folded" else reference
         tensors |= {f"{kind} gradient/{name}": reference[name].float() for name in wanted if name in reference}
+    assert abs(about["folded"]["loss"] / about["eval"]["loss"] - 1) < 1e-4, "folding changed the network"
     contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
     save_file(contiguous, path, {"about": json.dumps(about)})
 

@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-RATES = ("p", "drop_prob", "dropout", "attn_dropout_p")
+RATES = ("p", "drop_prob", "drop_rate", "dropout", "attn_dropout_p")
 
 
 class WithLoss(nn.Module):
@@ -130,11 +130,21 @@ def folded(loss: WithLoss, values: tuple[Tensor, ...]) -> tuple[WithLoss, dict[s
         else:
             merged = fuse_conv_bn_eval(layer, norm, transpose="Transpose" in type(layer).__name__)
         replace_module(loss.net, names[layer], merged)
-        replace_module(loss.net, names[norm], nn.Identity())
         sources = [f"{names[m]}.{p}" for m in (layer, norm) for p, _ in m.named_parameters()]
         for parameter, _ in merged.named_parameters():
             stands_for[f"{names[layer]}.{parameter}"] = sources
+        neutralize(norm)
     return loss, stands_for
+
+
+@torch.no_grad()
+def neutralize(norm: nn.Module) -> None:
+    """Makes a BatchNorm pass its input on. It stays in its place: some modules apply an activation as well."""
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1 - norm.eps)
+    if norm.affine:
+        norm.weight.fill_(1)
+        norm.bias.zero_()
 
 
 def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:

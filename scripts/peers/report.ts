@@ -45,14 +45,15 @@ few samples amplify rounding.
   statistics). There is no size to divide by; what float32 makes of it must stay below 1e-4 of the largest gradient.`;
 
 const legend = `A figure is the worst parameter's error. \`f32\`: above ${gradientLimit}, and below three times PyTorch's own float32 error, which
-stands behind the stroke. Nodes, nodes of the gradient graph, and milliseconds of \`differentiate\` beyond ONNX Runtime's probe are the
+stands behind the stroke. \`folded\`: the exporter computed with some parameters, the file holds the result; what it holds is right by
+directional derivative. Nodes, nodes of the gradient graph, and milliseconds of \`differentiate\` beyond ONNX Runtime's probe are the
 largest of the four exports; parameters are PyTorch's (those that got a gradient / all).`;
 
 const othersIntroduction = `There is no second source of gradients here: the figure is the relative distance of the directional derivative from
 central differences of the loss in float32, over all parameters at once.`;
 
 function summary(torch: readonly PeerResult[], others: readonly PeerResult[]): string {
-  const statuses: readonly Status[] = ["match", "float32", "differs", "refused", "no export"];
+  const statuses: readonly Status[] = ["match", "float32", "folded", "differs", "refused", "no export"];
   const line = (name: string, results: readonly PeerResult[]) => {
     const names = new Set(results.map((result) => result.name)).size;
     const counts = statuses.map((status) => results.filter((result) => result.status === status).length);
@@ -80,7 +81,8 @@ function summary(torch: readonly PeerResult[], others: readonly PeerResult[]): s
 }
 
 function words(status: Status): string {
-  return status === "float32" ? "as far as PyTorch's float32" : status;
+  if (status === "float32") return "as far as PyTorch's float32";
+  return status === "folded" ? "parameters folded away" : status;
 }
 
 function families(results: readonly PeerResult[]): string[] {
@@ -118,6 +120,7 @@ function cell(result: PeerResult | undefined): string {
   if (!result) return "";
   const { status, error, pytorchError, against, mode } = result;
   const mark = against && against !== mode ? "†" : "";
+  if (status === "folded") return `folded${mark}`;
   if (status === "match") return `${scientific(error)}${mark}`;
   if (status === "float32") return `f32 ${scientific(error)} / ${scientific(pytorchError)}${mark}`;
   return `**${status}**${mark}`;
@@ -148,6 +151,7 @@ function reasons(results: readonly PeerResult[]): string[] {
     ["differs", "Differs"],
     ["refused", "Refused by the tool"],
     ["float32", "As far as PyTorch's float32 is from float64"],
+    ["folded", "Parameters that the exporter computed with"],
     ["no export", "The exporter or ONNX Runtime fails"],
     ["match", "Remarks on matches"],
   ];

@@ -4,6 +4,8 @@ export type Status =
   | "match"
   /** Beyond the limit, and PyTorch's own float32 gradients are as far from float64. */
   | "float32"
+  /** The exporter computed with parameters when it exported; what the file still holds passes by directional derivative. */
+  | "folded"
   /** Beyond the limit. */
   | "differs"
   /** The tool says that it cannot, and why. */

@@ -33,7 +33,8 @@ class Encoded(Tokens):
 
 
 def tokens() -> Tensor:
-    return torch.randint(0, VOCABULARY, (2, LENGTH))
+    """The first numbers mark padding, ends and the like; PyTorch gives the embedding of padding no gradient."""
+    return torch.randint(3, VOCABULARY, (2, LENGTH))
 
 
 def hub_model(name: str, family: str, model: str, config: str, wrap=Tokens, inputs: int = 1, **options) -> None:

@@ -3,7 +3,9 @@
 import timm
 import torch
 from timm.layers import GatedMlp, GroupNorm1
-from timm.models.metaformer import Attention, MetaFormer, SepConv
+from timm.models.convmixer import ConvMixer
+from timm.models.focalnet import FocalNet
+from timm.models.metaformer import Attention, LayerNorm2dNoBias, LayerNormNoBias, MetaFormer, SepConv
 from timm.models.mlp_mixer import Affine, MlpMixer, ResBlock, SpatialGatingBlock
 from torch import nn
 
@@ -33,6 +35,16 @@ def mixer(name: str, **options) -> None:
 mixer("mlp-mixer")
 mixer("resmlp", block_layer=ResBlock, norm_layer=Affine, mlp_ratio=4)
 mixer("gmlp", block_layer=SpatialGatingBlock, mlp_layer=GatedMlp, mlp_ratio=4)
+@architecture("image classification (timm)")
+def convmixer():
+    return ConvMixer(48, 4, kernel_size=5, num_classes=CLASSES), (torch.randn(4, 3, 64, 64),)
+
+
+@architecture("image classification (timm)")
+def focalnet():
+    return FocalNet(num_classes=CLASSES, depths=(1, 1, 1, 1), embed_dim=16), (torch.randn(4, 3, 64, 64),)
+
+
 def metaformer(name: str, **options) -> None:
     @architecture("image classification (timm)", name)
     def build():
@@ -42,7 +54,8 @@ def metaformer(name: str, **options) -> None:
 
 mixer_norm = {"norm_layers": GroupNorm1, "layer_scale_init_values": 1e-5, "res_scale_init_values": None}
 metaformer("poolformer", downsample_norm=None, mlp_act=nn.GELU, mlp_bias=True, use_mlp_head=False, **mixer_norm)
-metaformer("caformer", token_mixers=[SepConv, SepConv, Attention, Attention])
+caformer_norms = [LayerNorm2dNoBias] * 2 + [LayerNormNoBias] * 2
+metaformer("caformer", token_mixers=[SepConv, SepConv, Attention, Attention], norm_layers=caformer_norms)
 
 small = {"img_size": 64, "embed_dim": 48, "depth": 3, "num_heads": 3}
 classifier("deit", "deit_tiny_patch16_224", **small)
@@ -57,22 +70,20 @@ classifier("pvt-v2", "pvt_v2_b0", depths=(1, 1, 1, 1))
 classifier("coatnet", "coatnet_nano_rw_224", img_size=64)
 classifier("mobilevit", "mobilevit_xxs")
 classifier("mobilenet-v4", "mobilenetv4_conv_small_050")
-classifier("efficientformer", "efficientformer_l1", depths=(1, 1, 1, 2), embed_dims=(16, 24, 32, 48), img_size=64)
-classifier("fastvit", "fastvit_t8", layers=(1, 1, 1, 1), embed_dims=(16, 24, 32, 48))
+classifier("efficientformer", "efficientformer_l1", size=224, batch=2, depths=(1, 1, 1, 2), embed_dims=(16, 24, 32, 48))
+classifier("fastvit", "fastvit_t8", layers=(1, 1, 1, 1))
 classifier("repvgg", "repvgg_a0")
 classifier("ghostnet", "ghostnet_050")
 classifier("hrnet", "hrnet_w18_small")
 classifier("levit", "levit_128s", size=224, batch=2)
-classifier("convmixer", "convmixer_768_32", dim=48, depth=4, kernel_size=5)
 classifier("edgenext", "edgenext_xx_small")
 classifier("nfnet", "nf_regnet_b0")
-classifier("halonet", "halonet26t", size=128, batch=2)
+classifier("halonet", "halonet26t", size=256, batch=2)
 classifier("botnet", "botnet26t_256", size=128, batch=2, img_size=128)
 classifier("lambdanet", "lambda_resnet26t", size=128, batch=2, img_size=128)
 classifier("resnest", "resnest14d")
 classifier("res2net", "res2net50_26w_4s", layers=(1, 1, 1, 1))
 classifier("sknet", "skresnet18")
-classifier("focalnet", "focalnet_tiny_srf", depths=(1, 1, 1, 1), embed_dim=16)
 classifier("inception-next", "inception_next_atto")
 classifier("sequencer", "sequencer2d_s", img_size=64, layers=(1, 1, 1, 1), embed_dims=(24, 48, 48, 48), hidden_sizes=(6, 12, 12, 12))
 classifier("rexnet", "rexnet_100", width_mult=0.5)
