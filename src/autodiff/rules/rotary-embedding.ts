@@ -9,7 +9,10 @@ import { fromHeads, lazy, toHeads } from "./dot-product-attention.ts";
 export interface RotaryInputs {
   readonly cosines: number;
   readonly sines: number;
-  readonly positions: number;
+  /** Rows of the tables, [B, L] or [1, L]; without them the tables hold a row a token. */
+  readonly positions: Typed | null | undefined;
+  /** How many heads the last axis of a tensor of three axes holds. */
+  readonly heads: number;
 }
 
 /** A tensor of pairs, [B, H, L, D]: how they lie in the last axis. */
@@ -40,19 +43,13 @@ function fromPairs(g: Emit, first: Typed, second: Typed, pairs: Pairs, rest: rea
  * Rotation of pairs (a, b) by an angle given as cosine and sine: (a·c − b·s, a·s + b·c). The gradient is rotated back;
  * dc = da·a + db·b and ds = db·a − da·b, summed over heads, and over the positions that share an angle.
  */
-export function rotaryGradients(
-  context: RuleContext,
-  dy: Typed,
-  g: Emit,
-  inputs: RotaryInputs,
-  headsOf: (x: Typed) => number,
-) {
+export function rotaryGradients(context: RuleContext, dy: Typed, g: Emit, inputs: RotaryInputs) {
   const { node } = context;
   const x = context.input(0);
   const flat = x.shape.length === 3;
-  const split = (value: Typed) => (flat ? toHeads(g, value, headsOf(value)) : value);
+  const split = (value: Typed) => (flat ? toHeads(g, value, inputs.heads) : value);
   const [cosines, sines] = [context.input(inputs.cosines), context.input(inputs.sines)];
-  const positions = context.inputs[inputs.positions];
+  const { positions } = inputs;
   const pairs = {
     width: 2 * dimAt(cosines.shape, -1),
     interleaved: node.int("interleaved", 0) === 1,
@@ -68,8 +65,8 @@ export function rotaryGradients(
     if (!positions) return summed;
     return g.scatterAdd(
       g.filled(0, table.shape, table.type),
-      g.unsqueeze(positions, [positions.shape.length]),
-      summed,
+      g.unsqueeze(g.cast(positions, "int64"), [2]),
+      g.sumTo(summed, [...positions.shape, dimAt(table.shape, 1)]),
     );
   };
   const gradients: (() => Typed)[] = [];
@@ -108,9 +105,12 @@ const partial: Sample["inputs"] = [
 /** ONNX's operator: (X, cosines, sines, positions). */
 export const rotaryEmbedding: Rule = {
   vjp: (context, dy, g) =>
-    rotaryGradients(context, dy, g, { cosines: 1, sines: 2, positions: 3 }, () =>
-      context.node.int("num_heads", 1),
-    ),
+    rotaryGradients(context, dy, g, {
+      cosines: 1,
+      sines: 2,
+      positions: context.inputs[3],
+      heads: context.node.int("num_heads", 1),
+    }),
   samples: [
     { inputs: [[2, 2, 3, 4], ...tables, positions], opset: 23 },
     {
