@@ -35,6 +35,15 @@ function weightsOfRows(context: RuleContext, g: Emit, hot: Typed): Typed {
   return g.mul(rows, g.indicator(kept, rows.type));
 }
 
+/** Class weights are settings, as in PyTorch: a gradient for them is refused, not left out. */
+const refusedWeights =
+  ({ node }: RuleContext) =>
+  () => {
+    throw new SorthError(
+      `cannot differentiate ${node.op} (node "${node.label}") with respect to its class weights: freeze them`,
+    );
+  };
+
 export const losses = {
   // −w_c·log softmax(x)_c by row: dx = w_c(softmax(x) − onehot)·dy; through log_prob: dx = dp − softmax(x)·Σdp
   SoftmaxCrossEntropyLoss: {
@@ -51,7 +60,7 @@ export const losses = {
         return g.add(dx, g.sub(logarithm, g.mul(softmax, g.reduceSum(logarithm, [1], true))));
       },
       null,
-      null,
+      refusedWeights(context),
     ],
     samples: [
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)] },
@@ -62,6 +71,28 @@ export const losses = {
         attributes: { reduction: string("none") },
       },
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)], attributes: { reduction: string("sum") } },
+      {
+        inputs: [[4, 3], classes([4], 0, 2, -1, 2)],
+        attributes: { ignore_index: int(-1) },
+        note: "label −1",
+      },
+      {
+        inputs: [[2, 3, 2, 2], classes([2, 2, 2], 0, 2, 1, 1, 2, 2, 0, 1), classWeights],
+        attributes: { ignore_index: int(1) },
+        outputs: 2,
+        note: "image, log_prob",
+      },
+      {
+        inputs: [[2, 3, 2], classes([2, 2], 0, -100, 1, 1)],
+        attributes: { ignore_index: int(-100), reduction: string("sum") },
+        note: "label −100",
+      },
+      {
+        inputs: [[3, 3], { ...classes([3], 0, 2, 1), type: "int32" }, classWeights],
+        attributes: { reduction: string("none") },
+        outputs: 2,
+        note: "int32 labels, log_prob",
+      },
     ],
   },
   // −w_c·x_c by row
@@ -72,7 +103,7 @@ export const losses = {
         return g.neg(g.mul(hot, rowGradient(context, g, dy, weightsOfRows(context, g, hot))));
       },
       null,
-      null,
+      refusedWeights(context),
     ],
     samples: [
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)] },
@@ -81,6 +112,12 @@ export const losses = {
         attributes: { ignore_index: int(1) },
       },
       { inputs: [[4, 3], classes([4], 0, 2, 1, 2)], attributes: { reduction: string("none") } },
+      { inputs: [[4, 3], classes([4], 0, 2, 1, 2), classWeights], attributes: { reduction: string("sum") } },
+      {
+        inputs: [[1, 3, 2, 2], classes([1, 2, 2], 0, -1, 1, 2), classWeights],
+        attributes: { ignore_index: int(-1) },
+        note: "image, label −1",
+      },
     ],
     linear: true,
   },

@@ -14,22 +14,47 @@ const reshaping = (context: RuleContext, dy: Typed, g: Emit) => [
 export const shape = {
   Reshape: {
     vjp: reshaping,
-    samples: [{ inputs: [[2, 3], vector(3, 2)] }, { inputs: [[2, 3, 4], vector(0, -1)] }],
+    samples: [
+      { inputs: [[2, 3], vector(3, 2)] },
+      { inputs: [[2, 3, 4], vector(0, -1)] },
+      { inputs: [[], vector(1, 1)], note: "scalar" },
+      { inputs: [[1, 1], vector()], note: "to a scalar" },
+      { inputs: [[0, 3], vector(3, 0)], attributes: { allowzero: int(1) }, note: "empty" },
+      { inputs: [[0, 3], vector(0, 1, 3)], note: "empty, copied" },
+    ],
     linear: true,
   },
   Flatten: {
     vjp: reshaping,
-    samples: [{ inputs: [[2, 3, 4]] }, { inputs: [[2, 3, 4]], attributes: { axis: int(0) } }],
+    samples: [
+      { inputs: [[2, 3, 4]] },
+      { inputs: [[2, 3, 4]], attributes: { axis: int(0) } },
+      { inputs: [[2, 3, 4]], attributes: { axis: int(-1) } },
+      { inputs: [[2, 3]], attributes: { axis: int(2) }, note: "a column" },
+      { inputs: [[]], attributes: { axis: int(0) }, note: "scalar" },
+      { inputs: [[2, 0, 3]], note: "empty" },
+    ],
     linear: true,
   },
   Squeeze: {
     vjp: reshaping,
-    samples: [{ inputs: [[2, 1, 3], vector(1)] }, { inputs: [[1, 2, 1]] }],
+    samples: [
+      { inputs: [[2, 1, 3], vector(1)] },
+      { inputs: [[1, 2, 1]] },
+      { inputs: [[1, 2, 1], vector(-1, 0)], note: "negative axis" },
+      { inputs: [[1, 1]], note: "to a scalar" },
+      { inputs: [[1, 0], vector(0)], note: "empty" },
+    ],
     linear: true,
   },
   Unsqueeze: {
     vjp: reshaping,
-    samples: [{ inputs: [[2, 3], vector(0, -1)] }],
+    samples: [
+      { inputs: [[2, 3], vector(0, -1)] },
+      { inputs: [[2, 3], vector(3, 1)], note: "unordered" },
+      { inputs: [[], vector(0)], note: "scalar" },
+      { inputs: [[0], vector(1)], note: "empty" },
+    ],
     linear: true,
   },
   // The inverse permutation.
@@ -44,13 +69,23 @@ export const shape = {
           ),
       ];
     },
-    samples: [{ inputs: [[2, 3]] }, { inputs: [[2, 3, 4]], attributes: { perm: ints([2, 0, 1]) } }],
+    samples: [
+      { inputs: [[2, 3]] },
+      { inputs: [[2, 3, 4]], attributes: { perm: ints([2, 0, 1]) } },
+      { inputs: [[]], note: "scalar" },
+      { inputs: [[0, 3]], note: "empty" },
+    ],
     linear: true,
   },
   // The walk sums a gradient over broadcast axes.
   Expand: {
     vjp: (_, dy) => [() => dy, null],
-    samples: [{ inputs: [[3, 1], vector(2, 3, 4)] }, { inputs: [[], vector(2, 3)] }],
+    samples: [
+      { inputs: [[3, 1], vector(2, 3, 4)] },
+      { inputs: [[], vector(2, 3)] },
+      { inputs: [[3, 4], vector(1, 1)], note: "ones" },
+      { inputs: [[1, 3], vector(0, 3)], note: "to nothing" },
+    ],
     linear: true,
   },
   // Σ over the copies: [r₁·d₁, …] as [r₁, d₁, …]
@@ -66,7 +101,13 @@ export const shape = {
       },
       null,
     ],
-    samples: [{ inputs: [[2, 3], vector(2, 3)] }, { inputs: [[2, 3], vector(1, 2)] }],
+    samples: [
+      { inputs: [[2, 3], vector(2, 3)] },
+      { inputs: [[2, 3], vector(1, 2)] },
+      { inputs: [[3], vector(4)], note: "vector" },
+      { inputs: [[2, 3], vector(0, 2)], note: "no copies" },
+      { inputs: [[0, 3], vector(2, 2)], note: "empty" },
+    ],
     linear: true,
   },
   // Each input gets its own part.
@@ -91,6 +132,14 @@ export const shape = {
         attributes: { axis: int(1) },
       },
       { inputs: [[2, 3]], attributes: { axis: int(-2) }, note: "one" },
+      {
+        inputs: [
+          [2, 0],
+          [2, 3],
+        ],
+        attributes: { axis: int(-1) },
+        note: "an empty part",
+      },
     ],
     linear: true,
   },
@@ -110,6 +159,8 @@ export const shape = {
       { inputs: [[2, 6], vector(1, 2, 3)], attributes: { axis: int(1) }, outputs: 3 },
       { inputs: [[4, 2]], attributes: { num_outputs: int(2) }, outputs: 2 },
       { inputs: [[4, 2], vector(2, 2)], outputs: 2, opset: 13 },
+      { inputs: [[2, 7]], attributes: { num_outputs: int(3), axis: int(-1) }, outputs: 3, note: "uneven" },
+      { inputs: [[2, 3], vector(0, 3)], attributes: { axis: int(1) }, outputs: 2, note: "an empty part" },
     ],
     linear: true,
   },
@@ -122,6 +173,8 @@ export const shape = {
       { inputs: [[5, 7], vector(0, 6), vector(5, -100), vector(0, 1), vector(2, -2)], note: "steps" },
       { inputs: [[8], vector(1), vector(8), vector(0), vector(3)], note: "step leaves a rest" },
       { inputs: [[4], vector(-1), vector(-1000), vector(0), vector(-1)], note: "reversed" },
+      { inputs: [[4, 3], vector(2), vector(2)], note: "nothing" },
+      { inputs: [[0, 3], vector(1), vector(2), vector(1)], note: "empty" },
     ],
     linear: true,
   },
@@ -130,7 +183,7 @@ export const shape = {
 function sliceGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const x = context.input(0);
   const rank = x.shape.length;
-  const [starts, ends] = [context.constant(1) ?? [], context.constant(2) ?? []];
+  const starts = context.constant(1) ?? [];
   const axes = (context.constant(3) ?? starts.map((_, i) => i)).map((axis) => normalizeAxis(axis, rank));
   const steps = context.constant(4) ?? starts.map(() => 1);
   let gradient = dy;
@@ -139,7 +192,10 @@ function sliceGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
     const dim = dimAt(x.shape, axis);
     const step = steps[i] ?? 1;
     const length = dimAt(dy.shape, axis);
-    if (length === 0 || (ends[i] ?? 0) === (starts[i] ?? 0)) return;
+    if (length === 0) {
+      pads[axis + rank] = dim;
+      return;
+    }
     const raw = (starts[i] ?? 0) < 0 ? (starts[i] ?? 0) + dim : (starts[i] ?? 0);
     const start = Math.min(Math.max(raw, 0), step < 0 ? dim - 1 : dim);
     const first = step < 0 ? start + (length - 1) * step : start;
