@@ -1,5 +1,7 @@
 import { SorthError } from "../errors.ts";
 import type { onnx } from "../onnx/schema.js";
+import { bodiesOf, capturedNames } from "./bodies.ts";
+import { bodyFromGraph, graphOfBody } from "./body-graph.ts";
 import type { Graph } from "./graph.ts";
 import type { Node } from "./node.ts";
 import { changes } from "./operator-changes.ts";
@@ -9,8 +11,8 @@ const oldest = 7;
 
 /**
  * Raises a graph's opset so that gradients may use the forms of `target` (at most 18); a newer graph stays as it is.
- * Nodes whose operator changed on the way are rewritten in place, names of outputs stay. Below opset 13 types and shapes
- * must have been inferred.
+ * Nodes whose operator changed on the way are rewritten in place, those in bodies (of If, Loop, Scan) too; names of
+ * outputs stay. With types and shapes inferred, what it writes is shorter below opset 13.
  * @throws SorthError naming the node that cannot be raised, and why
  *
  * @example
@@ -27,8 +29,7 @@ export function raiseOpset(graph: Graph, target: number): void {
     );
   }
   for (const node of standard) {
-    const change = changedInside(node, from, target);
-    if (change) throw refusal(node, from, target, `${change} inside its body changed its form`);
+    raiseBodies(graph, node, target);
     for (const { since, adapt } of changes[node.opType] ?? []) {
       if (from >= since || since > target) continue;
       const problem = adapt(graph, node);
@@ -44,20 +45,23 @@ function refusal(node: Node, from: number, target: number, problem: string): Sor
   );
 }
 
-/** An operator inside the bodies of a node that would have to be rewritten: bodies stay as they are. */
-function changedInside(node: Node, from: number, target: number): string | undefined {
-  const bodies = [...node.attributes.values()].flatMap((a) => (a.kind === "graph" ? [a.value] : []));
-  return bodies.map((body) => changedIn(body, from, target)).find((change) => change);
+/** Raises the bodies of a node that hold an operator whose form changed; others stay as the file has them. */
+function raiseBodies(graph: Graph, node: Node, target: number): void {
+  const raised = new Map<string, onnx.GraphProto>();
+  for (const [name, attribute] of node.attributes) {
+    if (attribute.kind !== "graph" || !changesIn(attribute.value, graph.opset, target)) continue;
+    const body = graphOfBody(node, name, { outer: graph });
+    raiseOpset(body, target);
+    raised.set(name, bodyFromGraph(body, capturedNames(attribute.value)));
+  }
+  if (raised.size > 0) graph.setBodies(node, raised);
 }
 
-function changedIn(body: onnx.GraphProto.$Properties, from: number, target: number): string | undefined {
-  for (const { opType, name, domain, attribute } of body.node ?? []) {
-    const changed = changes[opType ?? ""]?.some(({ since }) => from < since && since <= target);
-    if (changed && !domain) return `${opType} "${name}"`;
-    for (const { g } of attribute ?? []) {
-      const inner = g && changedIn(g, from, target);
-      if (inner) return inner;
-    }
-  }
-  return undefined;
+/** Whether a body, or one inside it, holds an operator whose form changed. */
+function changesIn(body: onnx.GraphProto.$Properties, from: number, target: number): boolean {
+  return (body.node ?? []).some(
+    (node) =>
+      (!node.domain && changes[node.opType ?? ""]?.some(({ since }) => from < since && since <= target)) ||
+      bodiesOf(node).some((inner) => changesIn(inner, from, target)),
+  );
 }

@@ -1,9 +1,8 @@
-import { DataType } from "../onnx/data-types.ts";
+import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { type Attribute, int, string } from "./attribute.ts";
 import type { Graph } from "./graph.ts";
 import type { Node, Value } from "./node.ts";
-import { normalizeAxis } from "./shapes.ts";
 
 /** Rewrites a node of an older form in place; returns why it cannot. */
 type Adapter = (graph: Graph, node: Node) => string | undefined;
@@ -14,8 +13,9 @@ interface Change {
   readonly adapt: Adapter;
 }
 
+/** Named after an output: those are unique, bodies and what is around them included. */
 const constantName = (graph: Graph, node: Node, stem: string): string =>
-  graph.freshName(`${node.label}/${stem}`);
+  graph.freshName(`${node.outputs.find((output) => output)?.name ?? node.label}/${stem}`);
 
 /** Lets a node read int64 constants. */
 function readIntegers(
@@ -32,22 +32,26 @@ function readIntegers(
 /** Lets a node read what was a float attribute, in the type of its first input. */
 function readNumber(graph: Graph, node: Node, index: number, stem: string, value: number): void {
   const name = constantName(graph, node, stem);
-  const type = node.inputs[0]?.type ?? "float";
-  if (type === "double") {
-    graph.appendInput(
-      node,
-      index,
-      graph.addInitializer(Tensor.of(name, "double", [], Float64Array.of(Math.fround(value)))),
-    );
+  const [first] = node.inputs;
+  if (first?.type === "double") {
+    const double = Tensor.of(name, "double", [], Float64Array.of(Math.fround(value)));
+    graph.appendInput(node, index, graph.addInitializer(double));
     return;
   }
   const number = graph.addInitializer(Tensor.float(name, [], [value]));
-  const half = type === "float16" || type === "bfloat16";
-  graph.appendInput(
-    node,
-    index,
-    half ? added(graph, "Cast", [number], `${name}.cast`, { to: int(DataType[type]) }) : number,
-  );
+  graph.appendInput(node, index, inTypeOf(graph, number, first));
+}
+
+/** A float in the type of another value. */
+function inTypeOf(graph: Graph, number: Value, like: Value | null | undefined): Value {
+  if (!like || like.type === "float") return number;
+  const half = like.type === "float16" || like.type === "bfloat16";
+  if (half)
+    return added(graph, "Cast", [number], `${number.name}.cast`, {
+      to: int(DataType[like.type as DataTypeName]),
+    });
+  // Inside bodies types are not always known.
+  return added(graph, "CastLike", [number, like], `${number.name}.cast`);
 }
 
 /** A further node with one output. */
@@ -94,16 +98,12 @@ const reductionAxes: readonly Change[] = [{ since: 18, adapt: attributeToInput("
 const coerced: Adapter = (graph, node) => {
   const [x] = node.inputs;
   const [y] = node.outputs;
-  const rank = x?.shape?.length;
-  if (!x || !y || rank === undefined) return "the rank of its input is not known";
-  const axis = normalizeAxis(node.int("axis", 1), rank);
+  if (!x || !y) return "it has no input or no output";
+  const axis = node.int("axis", 1);
   node.attributes.set("axis", int(-1));
-  if (axis === rank - 1) return undefined;
-  graph.setInput(
-    { node, index: 0 },
-    added(graph, "Flatten", [x], `${node.label}/matrix`, { axis: int(axis) }),
-  );
+  if (axis === -1 || axis + 1 === x.shape?.length) return undefined;
   const { name } = y;
+  graph.setInput({ node, index: 0 }, added(graph, "Flatten", [x], `${name}/rows`, { axis: int(axis) }));
   graph.rename(y, graph.freshName(`${name}/matrix`));
   const shape = added(graph, "Shape", [x], `${name}/shape`);
   graph.replaceUses(y, added(graph, "Reshape", [y, shape], name), {
@@ -152,10 +152,14 @@ const sliceToInputs: Adapter = (graph, node) => {
   return undefined;
 };
 
-/** Outputs 1 to 4 marked the training form; the last two, saved statistics, are gone since opset 14. */
-const batchNormalization: Adapter = (graph, node) => {
+const statisticsOfChannels: Adapter = (_graph, node) => {
   if (node.int("spatial", 1) !== 1) return "it keeps statistics of every element (spatial=0)";
   node.attributes.delete("spatial");
+  return undefined;
+};
+
+/** Outputs 1 to 4 marked the training form; the last two, saved statistics, are gone since opset 14. */
+const batchNormalization: Adapter = (graph, node) => {
   const saved = node.outputs.slice(3).filter((output) => output !== null);
   if (saved.some((output) => output.uses.size > 0 || graph.outputs.includes(output))) {
     return "its saved statistics are read";
@@ -207,17 +211,26 @@ const oldDefault =
     return undefined;
   };
 
-const refusedMode: Adapter = (_graph, node) =>
-  node.string("coordinate_transformation_mode", "") === "tf_half_pixel_for_nn"
-    ? "its coordinates (tf_half_pixel_for_nn) are gone since opset 13"
-    : undefined;
+/** Coordinates without the half pixel back: floor(z) is what half_pixel rounds z − ½ to, upwards at halves. */
+const halfPixelForNearest: Adapter = (_graph, node) => {
+  if (node.string("coordinate_transformation_mode", "") !== "tf_half_pixel_for_nn") return undefined;
+  if (node.string("mode", "nearest") !== "nearest" || node.string("nearest_mode", "") !== "floor") {
+    return "its coordinates (tf_half_pixel_for_nn) are gone since opset 13 and have no equal but for nearest_mode floor";
+  }
+  node.attributes.set("coordinate_transformation_mode", string("half_pixel"));
+  node.attributes.set("nearest_mode", string("round_prefer_ceil"));
+  return undefined;
+};
 
 /**
  * Operators whose form changed between opsets 7 and 18, so that a node of the older form is none of the newer one. All
  * others only took more types, more optional inputs, or attributes whose defaults mean what went before.
  */
 export const changes: Readonly<Record<string, readonly Change[]>> = {
-  BatchNormalization: [{ since: 14, adapt: batchNormalization }],
+  BatchNormalization: [
+    { since: 9, adapt: statisticsOfChannels },
+    { since: 14, adapt: batchNormalization },
+  ],
   Clip: [{ since: 11, adapt: numbersToInputs("min", "max") }],
   Dropout: [
     { since: 10, adapt: floatMask },
@@ -238,7 +251,7 @@ export const changes: Readonly<Record<string, readonly Change[]>> = {
   ReduceSumSquare: reductionAxes,
   Resize: [
     { since: 11, adapt: toResize },
-    { since: 13, adapt: refusedMode },
+    { since: 13, adapt: halfPixelForNearest },
   ],
   RoiAlign: [{ since: 16, adapt: oldDefault("coordinate_transformation_mode", "output_half_pixel") }],
   Scan: [{ since: 9, adapt: () => "its form before opset 9 has a batch axis" }],

@@ -1,4 +1,5 @@
 import { type Attribute, float, int, ints, string, tensor } from "../../src/graph/attribute.ts";
+import { capturedNames } from "../../src/graph/bodies.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import type { DeclaredDim, Value } from "../../src/graph/node.ts";
 import type { DataTypeName } from "../../src/onnx/data-types.ts";
@@ -54,13 +55,18 @@ export class GraphBuilder {
     attributes: Readonly<Record<string, AttributeValue>> = {},
     domain = "",
   ): (Value | null)[] {
+    const made = new Map(Object.entries(attributes).map(([name, value]) => [name, attributeOf(value)]));
+    const captured = [...made.values()].flatMap((a) =>
+      a.kind === "graph" ? [...capturedNames(a.value)] : [],
+    );
     return this.graph.addNode({
       opType,
       domain,
       name: outputs[0] ?? opType,
       inputs,
       outputs,
-      attributes: new Map(Object.entries(attributes).map(([name, value]) => [name, attributeOf(value)])),
+      attributes: made,
+      captures: [...new Set(captured)].map((name) => this.graph.valueNamed(name)),
     }).outputs;
   }
 
