@@ -1,11 +1,13 @@
 """Which operators of ONNX's standard domain changed their form between opsets 7 and 26: inputs, outputs and attributes,
 not the types they take. test/graph/operator-changes.test.ts holds the adapters against what this prints.
 
-Run: npm run python -- scripts/opset-changes.py > test/fixtures/opset-changes.json
+Run: npm run python -- scripts/opset-changes.py test/fixtures/opset-changes.json
 """
 
 import json
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import onnx
 from onnx.defs import OpSchema, get_all_schemas_with_history
@@ -65,7 +67,8 @@ def main() -> None:
         found = {version: list for version, list in found.items() if list}
         if found:
             result[name] = found
-    print("{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(found)}" for name, found in result.items()) + "\n}")
+    lines = (f"  {json.dumps(name)}: {json.dumps(found)}" for name, found in result.items())
+    Path(sys.argv[1]).write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":
