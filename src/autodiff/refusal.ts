@@ -23,12 +23,13 @@ export function rulesOf(path: readonly Node[], rules: RuleTable, reach: Reach): 
     if (entry && "vjp" in entry && !node.obstacle) found.set(node, entry);
     else refused.push(node);
   }
-  const [first, ...others] = refused;
+  // A node that stayed what it is for a reason of its own says more than those around it.
+  const first = refused.find(({ obstacle }) => obstacle) ?? refused[0];
   if (!first) return found;
   const entry = rules[first.op];
   const known = entry && "refused" in entry ? entry.refused : "no rule for it (see docs/ops.md)";
   const reason = first.obstacle ?? known;
-  const also = [...new Set(others.map(({ op }) => op))].filter((op) => op !== first.op);
+  const also = [...new Set(refused.map(({ op }) => op))].filter((op) => op !== first.op);
   const rest = also.length > 0 ? `; without a derivative are also ${also.join(", ")}` : "";
   throw new SorthError(
     `cannot differentiate ${first.op} (node "${first.label}"): ${reason}${onPath(first, reach)}${rest}`,

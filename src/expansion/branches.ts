@@ -7,15 +7,12 @@ import { bodyFromGraph, bodyOf, graphOfBody } from "../graph/body-graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node } from "../graph/node.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
-import { type ExpandOptions, expandBodies } from "./expand.ts";
+import { branchNames, type ExpandOptions, unknownCapture } from "./expand.ts";
 import { dropUnusedFunctions } from "./functions.ts";
-
-/** The two bodies of an If. */
-export const branchNames = ["then_branch", "else_branch"] as const;
 
 /**
  * Raises an expanded graph's opset, the branches of every If included: each is taken as a graph of its own with what it
- * captures as inputs, expanded, raised, its shapes inferred and written into it, where the derivative finds them.
+ * captures as inputs, raised, and its shapes are inferred and written into it, where the derivative finds them.
  * An If that cannot have a derivative keeps the reason as its `obstacle`.
  * @param graph - from expandBodies: where it holds an If, shapes are known
  * @throws SorthError naming the node that cannot be raised, and why
@@ -55,17 +52,10 @@ export async function raiseWithBranches(
 }
 
 async function prepare(branch: Graph, target: number, probe: Probe, options: ExpandOptions): Promise<void> {
-  const own: ExpandOptions = { ...options, dimensions: {} };
-  await expandBodies(branch, probe, own);
-  await inferShapes(branch, probe, {});
-  await raiseWithBranches(branch, target, probe, own);
+  if (branch.opset < 13 || branch.nodes.some(({ op }) => op === "If")) await inferShapes(branch, probe, {});
+  await raiseWithBranches(branch, target, probe, { ...options, dimensions: {} });
   await inferShapes(branch, probe, {});
   await foldConstants(branch, probe, { keep: options.keep });
-}
-
-function unknownCapture(node: Node): string | undefined {
-  const unknown = node.captures.find(({ type, shape }) => !type || !shape);
-  return unknown && `its branches read "${unknown.name}", whose shape is not known or which is no tensor`;
 }
 
 /** Why the results of two branches have no derivative in common. */

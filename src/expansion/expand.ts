@@ -2,7 +2,8 @@ import { foldConstants } from "../analysis/constants.ts";
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { bodyOf } from "../graph/body-graph.ts";
+import { capturedNames } from "../graph/bodies.ts";
+import { bodyFromGraph, bodyOf, graphOfBody } from "../graph/body-graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { ExternalReader } from "../onnx/tensor.ts";
@@ -19,6 +20,9 @@ export interface ExpandOptions {
   /** Reads tensors of bodies that lie in other files. */
   readonly external?: ExternalReader | undefined;
 }
+
+/** The two bodies of an If. */
+export const branchNames = ["then_branch", "else_branch"] as const;
 
 /** Operators that this module takes apart. */
 const expandable =
@@ -43,6 +47,7 @@ export async function expandBodies(graph: Graph, probe: Probe, options: ExpandOp
   const inliner = new Inliner(graph, options.external);
   inlineFunctions(inliner);
   if (!hasBodies(graph)) return;
+  const seen = new Set<Node>();
   const isConstant = (value: Value) => value.initializer !== undefined && !options.keep.has(value.name);
   for (let changed = true; changed; ) {
     changed = false;
@@ -64,8 +69,40 @@ export async function expandBodies(graph: Graph, probe: Probe, options: ExpandOp
       changed ||= node.obstacle === undefined;
     }
     changed = resolveSequences(inliner) || changed;
+    inliner.flush();
     inlineFunctions(inliner);
+    // What the branches hide may be what keeps the shapes behind them unknown.
+    if (!changed) changed = await expandBranches(graph, probe, options, seen);
   }
+}
+
+/** Expands the branches of Ifs that stay, once the shapes of what they read are known. @returns whether any changed */
+async function expandBranches(
+  graph: Graph,
+  probe: Probe,
+  options: ExpandOptions,
+  seen: Set<Node>,
+): Promise<boolean> {
+  let changed = false;
+  for (const node of graph.nodes) {
+    if (node.op !== "If" || seen.has(node) || unknownCapture(node)) continue;
+    seen.add(node);
+    for (const name of branchNames) {
+      const branch = graphOfBody(node, name, { outer: graph, external: options.external });
+      if (!hasBodies(branch) && branch.functions.length === 0) continue;
+      const captured = capturedNames(bodyOf(node, name));
+      await expandBodies(branch, probe, { ...options, dimensions: {} });
+      graph.setBodies(node, new Map([[name, bodyFromGraph(branch, captured)]]));
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+/** Why the branches of an If cannot be taken as graphs of their own. */
+export function unknownCapture(node: Node): string | undefined {
+  const unknown = node.captures.find(({ type, shape }) => !type || !shape);
+  return unknown && `its branches read "${unknown.name}", whose shape is not known or which is no tensor`;
 }
 
 /** Puts the branch that a constant condition chooses in the place of an If. */

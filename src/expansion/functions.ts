@@ -8,7 +8,7 @@ import { changes } from "../graph/operator-changes.ts";
 import { graphFromProto, nodeToProto, opsetsOf } from "../graph/proto.ts";
 import { onnx } from "../onnx/schema.js";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { Inlined, Inliner } from "./inliner.ts";
+import { type Inlined, type Inliner, largestExpansion } from "./inliner.ts";
 
 type FunctionProto = onnx.FunctionProto.$Properties;
 
@@ -32,10 +32,18 @@ export function inlineFunctions(inliner: Inliner): void {
   const { graph } = inliner;
   if (graph.functions.length === 0) return;
   const functions = new Map(graph.functions.map((f) => [keyOf(f.domain, f.name ?? "", f.overload), f]));
-  refuseRecursion(functions);
+  const sizeOf = sizesOf(functions);
   const called = (node: Node) => functions.get(keyOf(node.domain, node.opType, node.overload));
+  const size = graph.nodes.reduce(
+    (sum, { domain, opType, overload }) => sum + sizeOf(keyOf(domain, opType, overload)),
+    0,
+  );
+  if (size > largestExpansion) {
+    throw new SorthError(`the functions of the model become more than ${largestExpansion} nodes`);
+  }
   for (let calls = graph.nodes.filter(called); calls.length > 0; calls = graph.nodes.filter(called)) {
     for (const call of calls) inlineCall(inliner, call, called(call) as FunctionProto);
+    inliner.flush();
   }
   dropUnusedFunctions(graph);
 }
@@ -133,23 +141,30 @@ function inOpsetOf(
   }
 }
 
-/** @throws SorthError when a function calls itself, be it through others: the standard forbids it. */
-function refuseRecursion(functions: ReadonlyMap<string, FunctionProto>): void {
-  const state = new Map<string, "open" | "done">();
-  const callsOf = (nodes: readonly onnx.NodeProto.$Properties[]): string[] =>
-    nodes.flatMap((node) => [
-      keyOf(node.domain, node.opType ?? "", node.overload),
-      ...bodiesOf(node).flatMap((body) => callsOf(body.node ?? [])),
-    ]);
-  const visit = (key: string): void => {
+/**
+ * How many nodes a call becomes, by the function's key; 1 for operators.
+ * @throws SorthError when a function calls itself, be it through others: the standard forbids it
+ */
+function sizesOf(functions: ReadonlyMap<string, FunctionProto>): (key: string) => number {
+  const sizes = new Map<string, number | "open">();
+  const sizeOfNodes = (nodes: readonly onnx.NodeProto.$Properties[]): number =>
+    nodes.reduce((sum, node) => {
+      const bodies = bodiesOf(node).reduce((inner, body) => inner + sizeOfNodes(body.node ?? []), 0);
+      return sum + sizeOf(keyOf(node.domain, node.opType ?? "", node.overload)) + bodies;
+    }, 0);
+  const sizeOf = (key: string): number => {
     const definition = functions.get(key);
-    if (!definition || state.get(key) === "done") return;
-    if (state.get(key) === "open") {
+    if (!definition) return 1;
+    const known = sizes.get(key);
+    if (known === "open") {
       throw new SorthError(`the function ${definition.domain}.${definition.name} calls itself`);
     }
-    state.set(key, "open");
-    for (const inner of callsOf(definition.node ?? [])) visit(inner);
-    state.set(key, "done");
+    if (known !== undefined) return known;
+    sizes.set(key, "open");
+    const size = sizeOfNodes(definition.node ?? []);
+    sizes.set(key, size);
+    return size;
   };
-  for (const key of functions.keys()) visit(key);
+  for (const key of functions.keys()) sizeOf(key);
+  return sizeOf;
 }

@@ -23,11 +23,16 @@ export class Inliner {
   readonly #constants = new Map<onnx.TensorProto.$Properties, Value>();
   /** Values that bear a name made here, which a value of the model may still replace. */
   readonly #renameable = new Set<Value>();
+  /** Nodes that {@link replace} has put others in the place of, and the names to be taken over. */
+  readonly #replaced = new Set<Node>();
+  readonly #names = new Map<Value, string>();
+  readonly #nodeNames: Set<string>;
   #added = 0;
 
   constructor(graph: Graph, external?: ExternalReader) {
     this.graph = graph;
     this.external = external;
+    this.#nodeNames = new Set(graph.nodes.map(({ name }) => name));
   }
 
   /**
@@ -69,12 +74,12 @@ export class Inliner {
   }
 
   /**
-   * Puts values in the place of a node's outputs and takes the node away. Readers follow, bodies too; a value made by
-   * {@link inline} takes over the name, so that outputs of the graph and values an option names keep theirs.
+   * Puts values in the place of a node's outputs. Readers follow, bodies too. The node goes with the next {@link flush},
+   * when a value made here takes over the name, so that outputs of the graph and values an option names keep theirs.
    */
   replace(node: Node, results: readonly (Value | null)[]): void {
     const { graph } = this;
-    const renamed = new Map<Value, string>();
+    this.#replaced.add(node);
     node.outputs.forEach((output, index) => {
       let to = results[index];
       if (!output) return;
@@ -82,21 +87,23 @@ export class Inliner {
         if (output.uses.size === 0 && !graph.outputs.includes(output)) return;
         throw new SorthError(`nothing computes output ${index} of ${node.op} "${node.label}"`);
       }
-      const named = this.#renameable.has(to) && !renamed.has(to);
-      if (!named && graph.outputs.includes(output)) {
-        const alias = this.#reserve(`${output.name}/output`);
-        graph.addNode({ opType: "Identity", name: output.name, inputs: [to], outputs: [alias.name] });
-        to = alias;
+      if (!this.#renameable.has(to) && graph.outputs.includes(output)) {
+        to = this.op("Identity", [to], `${output.name}/output`);
       }
-      if (this.#renameable.has(to)) renamed.set(to, output.name);
+      if (this.#renameable.delete(to)) this.#names.set(to, output.name);
       to.declared ??= output.declared;
       graph.replaceUses(output, to, { outputs: true });
     });
-    graph.removeNodes(new Set([node]));
-    for (const [value, name] of renamed) {
-      graph.rename(value, name);
-      this.#renameable.delete(value);
+  }
+
+  /** Takes the replaced nodes away and gives their values' names to what stands in their place. */
+  flush(): void {
+    this.graph.removeNodes(this.#replaced);
+    for (const [value, name] of this.#names) {
+      if (this.graph.value(value.name) === value) this.graph.rename(value, name);
     }
+    this.#replaced.clear();
+    this.#names.clear();
   }
 
   /** Adds one node with one output whose name the model does not know. */
@@ -114,6 +121,13 @@ export class Inliner {
   /** Adds a constant. */
   constant(tensor: Tensor): Value {
     return this.graph.addInitializer(tensor.named(this.graph.freshName(tensor.name)));
+  }
+
+  #nodeName(stem: string): string {
+    let name = stem;
+    for (let i = 2; this.#nodeNames.has(name); i++) name = `${stem}_${i}`;
+    this.#nodeNames.add(name);
+    return name;
   }
 
   #reserve(stem: string): Value {
@@ -138,7 +152,7 @@ export class Inliner {
       opType: node.opType ?? "",
       domain: node.domain ?? "",
       overload: node.overload ?? "",
-      name: `${stem}/${node.name || node.opType}`,
+      name: this.#nodeName(`${stem}/${node.name || node.opType}`),
       attributes: new Map(attributes.map((a) => [a.name ?? "", attributeFromProto(a, this.external)])),
       inputs: (node.input ?? []).map(find),
       outputs: (node.output ?? []).map((name) => find(name)?.name ?? null),

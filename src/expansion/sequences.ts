@@ -19,6 +19,10 @@ export function resolveSequences(inliner: Inliner): boolean {
   for (const node of inliner.graph.sorted()) {
     if (node.domain !== "") continue;
     const made = madeBy(inliner, node, known);
+    if (made === "rewritten") {
+      changed = true;
+      continue;
+    }
     const [output] = node.outputs;
     if (made && output) known.set(output, made);
     const read = made ? undefined : readers[node.opType];
@@ -76,8 +80,11 @@ function optionalElement(input: Value | null | undefined): Value | "none" | unde
   return input.type ? input : undefined;
 }
 
-/** The elements of the sequence that a node makes, or undefined where they are not known or it makes none. */
-function madeBy(inliner: Inliner, node: Node, known: Known): readonly Value[] | undefined {
+/** What {@link madeBy} finds: elements, a node that was rewritten as SequenceConstruct, or nothing that is known. */
+type Made = readonly Value[] | "rewritten" | undefined;
+
+/** The elements of the sequence that a node makes. */
+function madeBy(inliner: Inliner, node: Node, known: Known): Made {
   const [first, second] = node.inputs;
   const elements = first ? known.get(first) : undefined;
   switch (node.opType) {
@@ -102,7 +109,7 @@ function madeBy(inliner: Inliner, node: Node, known: Known): readonly Value[] | 
       return elements && typeof position === "number" ? elements.toSpliced(position, 1) : undefined;
     }
     case "SplitToSequence":
-      return splitToSequence(inliner, node);
+      return splitToSequence(inliner, node, known);
     case "SequenceMap":
       return mapped(inliner, node, known);
     default:
@@ -128,20 +135,22 @@ function positionOf(node: Node, index: number, end: number): number | string {
   return position < 0 ? position + length : position;
 }
 
-function splitToSequence(inliner: Inliner, node: Node): readonly Value[] | undefined {
+function splitToSequence(inliner: Inliner, node: Node, known: Known): Made {
   const [value, lengths] = node.inputs;
   const axis = node.int("axis", 0);
   const size = value?.shape?.at(axis);
   if (!value || size === undefined || (lengths && !lengths.initializer)) return undefined;
-  if (!lengths) {
-    if (size === 0) return [];
-    if (node.int("keepdims", 1) === 0)
-      return replaced(inliner, node, unstack(inliner, value, axis, size, node.label));
-    return replaced(inliner, node, split(inliner, value, axis, size, node.label));
+  const parts = (pieces: number | readonly number[]) => split(inliner, value, axis, pieces, node.label);
+  if (lengths) {
+    const given = lengths.initializer?.numbers() ?? [];
+    const pieces = lengths.initializer?.dims.length === 0 ? evenPieces(size, given[0] ?? 1) : given;
+    return rewrite(inliner, node, known, [parts(pieces)]);
   }
-  const given = lengths.initializer?.numbers() ?? [];
-  const pieces = lengths.initializer?.dims.length === 0 ? evenPieces(size, given[0] ?? 1) : given;
-  return replaced(inliner, node, split(inliner, value, axis, pieces, node.label));
+  if (size === 0) return [];
+  const rows = node.int("keepdims", 1) === 0;
+  return rewrite(inliner, node, known, [
+    rows ? unstack(inliner, value, axis, size, node.label) : parts(size),
+  ]);
 }
 
 /** Pieces of one length; the last may be shorter. */
@@ -149,8 +158,8 @@ function evenPieces(size: number, length: number): number[] {
   return Array.from({ length: Math.ceil(size / length) }, (_, i) => Math.min(length, size - i * length));
 }
 
-/** The first sequence of a SequenceMap's results; its nodes are written out for every element. */
-function mapped(inliner: Inliner, node: Node, known: Known): readonly Value[] | undefined {
+/** The nodes of a SequenceMap, written out for every element. */
+function mapped(inliner: Inliner, node: Node, known: Known): Made {
   const [first] = node.inputs;
   const count = first && known.get(first)?.length;
   if (!count) return undefined;
@@ -166,20 +175,26 @@ function mapped(inliner: Inliner, node: Node, known: Known): readonly Value[] | 
     );
     return inliner.inline(body, `${node.label}/${i}`, bindings, results);
   });
-  const made = node.outputs.map((_, k) => rows.map((row) => row[k] as Value));
-  const outputs = made.map((elements, k) =>
-    inliner.op("SequenceConstruct", elements, `${node.label}/sequence/${k}`),
+  return rewrite(
+    inliner,
+    node,
+    known,
+    node.outputs.map((_, k) => rows.map((row) => row[k] as Value)),
   );
-  outputs.forEach((output, k) => {
-    known.set(output, made[k] as Value[]);
-  });
-  inliner.replace(node, outputs);
-  return undefined;
 }
 
-/** Puts a plain SequenceConstruct in the place of a node, so that it is taken apart only once. */
-function replaced(inliner: Inliner, node: Node, elements: readonly Value[]): undefined {
-  const sequence = inliner.op("SequenceConstruct", elements, `${node.label}/sequence`);
-  inliner.replace(node, [sequence]);
-  return undefined;
+/** Puts plain SequenceConstructs in the place of a node, so that it is taken apart only once. */
+function rewrite(
+  inliner: Inliner,
+  node: Node,
+  known: Known,
+  sequences: readonly (readonly Value[])[],
+): "rewritten" {
+  const made = sequences.map((elements, i) => {
+    const sequence = inliner.op("SequenceConstruct", elements, `${node.label}/sequence/${i}`);
+    known.set(sequence, elements);
+    return sequence;
+  });
+  inliner.replace(node, made);
+  return "rewritten";
 }

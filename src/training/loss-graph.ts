@@ -8,6 +8,7 @@ import { findSites } from "../analysis/sites.ts";
 import type { Seed } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { expandModel, liftParameters } from "../expansion/expand-model.ts";
+import { typedOrHidden } from "../expansion/obstacle.ts";
 import { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -160,7 +161,7 @@ function objectiveLoss({ graph, emit }: PreparedGraph, options: LossOptions): Da
     const names = graph.outputs.map(({ name }) => name).join(", ");
     throw new UsageError(`the model has no output "${options.output}"; it has ${names}`);
   }
-  const prediction = typed(output);
+  const prediction = typedOrHidden(output);
   const { type, shape } = objective.labels;
   const labelType = type === "float" ? prediction.type : type;
   const name = inputName(graph, "labels");
@@ -185,7 +186,7 @@ function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss
     const names = graph.outputs.map(({ name }) => name).join(", ");
     throw new UsageError(`the model has no value "${options.loss}"; its outputs are ${names}`);
   }
-  const loss = typed(value);
+  const loss = typedOrHidden(value);
   if (elementCount(loss.shape) !== 1) {
     throw new SorthError(
       `the loss "${loss.name}" has the shape ${shapeText(loss.shape)}; a loss is one number`,
