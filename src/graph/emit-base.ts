@@ -122,6 +122,14 @@ export class EmitBase {
     return this.constant("int64", [values.length], BigInt64Array.from(values, BigInt));
   }
 
+  /** Real numbers of the given type (float, double; half types through a Cast). */
+  numbers(values: readonly number[], shape: Shape, type: DataTypeName = "float"): Typed {
+    if (type === "double") return this.constant("double", shape, Float64Array.from(values));
+    const single = this.constant("float", shape, Float32Array.from(values));
+    if (type === "float") return single;
+    return this.op("Cast", [single], shape, { type, attributes: { to: int(DataType[type]) } });
+  }
+
   /** A float scalar of the given type (float, double; half types through a Cast). */
   scalar(value: number, type: DataTypeName = "float"): Typed {
     if (type === "float") return this.constant("float", [], Float32Array.of(value));

@@ -589,6 +589,9 @@ const constants = {
     { emit: (g) => g.identityMatrix(3, "double"), expected: () => [1, 0, 0, 0, 1, 0, 0, 0, 1] },
   ],
   constant: [{ emit: (g) => g.constant("float", [2], Float32Array.of(1, -2)), expected: () => [1, -2] }],
+  numbers: (["float", "double"] as const).map(
+    (type): Case => ({ emit: (g) => g.numbers([1, -2.5], [2, 1], type), expected: () => [1, -2.5] }),
+  ),
   int64s: [{ emit: (g) => g.int64s([3, -4]), expected: () => [3, -4] }],
   scalar: (["float", "double", "int32", "int64"] as const).map(
     (type): Case => ({ emit: (g) => g.scalar(3, type), expected: () => [3] }),

@@ -43,7 +43,7 @@ function piece(g: Emit, flat: Typed, taps: readonly Taps[], start: number, count
   const [outer, , ...inner] = flat.shape as [number, number, ...number[]];
   if (low < 0) return g.filled(0, [outer, count, ...inner], flat.type);
   const width = taps.findLastIndex(reached) + 1 - low;
-  const block = new Float32Array(count * width);
+  const block = new Array<number>(count * width).fill(0);
   const last = inner.length === 0;
   for (let o = 0; o < width; o++) {
     for (const [element, weight] of taps[low + o] as Taps) {
@@ -52,6 +52,6 @@ function piece(g: Emit, flat: Typed, taps: readonly Taps[], start: number, count
     }
   }
   const part = g.slice(flat, [{ axis: 1, start: low, length: width }]);
-  const matrix = g.cast(g.constant("float", last ? [width, count] : [count, width], block), flat.type);
+  const matrix = g.numbers(block, last ? [width, count] : [count, width], flat.type);
   return last ? g.matMul(part, matrix) : g.matMul(matrix, part);
 }
