@@ -45,7 +45,6 @@ export function gru(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[]
     }
     return computed;
   };
-  const sum = (gates: Typed) => g.reduceSum(gates, [1, 2]);
   return [
     () => sequence.inputGradient(g.matMul(sequence.rows(pass().x), w)),
     () => sequence.weightGradient(sequence.rows(pass().x), sequence.x),
@@ -59,7 +58,7 @@ export function gru(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[]
       const reset = sequence.rows(g.mul(resetGate, resettable));
       return g.concat([sequence.weightGradient(gates, states), sequence.weightGradient(candidate, reset)], 1);
     },
-    () => g.concat([sum(pass().x), sum(pass().h)], 1),
+    () => g.concat([sequence.total(pass().x), sequence.total(pass().h)], 1),
     null,
     () => sequence.stateGradient(pass().initial()),
   ];

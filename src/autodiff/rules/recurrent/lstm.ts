@@ -57,7 +57,7 @@ export function lstm(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[
     () => sequence.weightGradient(pass().rows, sequence.x),
     () => sequence.weightGradient(pass().rows, sequence.rows(sequence.previous)),
     () => {
-      const sum = g.reduceSum(pass().rows, [1]);
+      const sum = sequence.total(pass().gates);
       return g.concat([sum, sum], 1);
     },
     null,
@@ -66,7 +66,7 @@ export function lstm(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[
     () => {
       const { gates, forward } = pass();
       const [i, o, f] = gateParts(gates, g) as [Typed, Typed, Typed];
-      const over = (gate: Typed, cells: Typed) => g.reduceSum(g.mul(gate, cells), [1, 2]);
+      const over = (gate: Typed, cells: Typed) => sequence.total(g.mul(gate, cells));
       const { previousCells, cells } = forward;
       return g.concat([over(i, previousCells), over(o, cells), over(f, previousCells)], 1);
     },

@@ -8,11 +8,11 @@ import { Sequence } from "./sequence.ts";
 export function rnn(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[] {
   const sequence = new Sequence(context, g);
   const [w, r] = [context.input(1), context.input(2)];
-  let computed: { rows: Typed; initial: () => Typed } | undefined;
+  let computed: { gates: Typed; rows: Typed; initial: () => Typed } | undefined;
   const pass = () => {
     if (!computed) {
       const { gates, initial } = backward(sequence, slopes(context, sequence, g), r, g);
-      computed = { rows: sequence.rows(gates), initial };
+      computed = { gates, rows: sequence.rows(gates), initial };
     }
     return computed;
   };
@@ -21,7 +21,7 @@ export function rnn(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[]
     () => sequence.weightGradient(pass().rows, sequence.x),
     () => sequence.weightGradient(pass().rows, sequence.rows(sequence.previous)),
     () => {
-      const sum = g.reduceSum(pass().rows, [1]);
+      const sum = sequence.total(pass().gates);
       return g.concat([sum, sum], 1);
     },
     null,

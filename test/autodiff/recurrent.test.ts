@@ -1,0 +1,160 @@
+import { describe, expect, test } from "vitest";
+import { rules } from "../../src/autodiff/table.ts";
+import { backward } from "../../src/autodiff/walk.ts";
+import { type Attribute, int, string } from "../../src/graph/attribute.ts";
+import { Emit } from "../../src/graph/emit.ts";
+import type { Typed } from "../../src/graph/emit-base.ts";
+import { Graph } from "../../src/graph/graph.ts";
+import type { Node, Value } from "../../src/graph/node.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import { bytesOf, dot, movedFeeds, numbersOf, random, randomLike } from "./rule-case.ts";
+
+const [N, I, H] = [3, 2, 4];
+const kinds = { RNN: 1, GRU: 3, LSTM: 4 } as const;
+type Kind = keyof typeof kinds;
+
+interface Layer {
+  readonly kind: Kind;
+  readonly x: Value;
+  readonly directions: 1 | 2;
+  /** Names of the outputs; null leaves one out. */
+  readonly outputs: readonly (string | null)[];
+  readonly attributes?: Readonly<Record<string, Attribute>>;
+}
+
+/** A recurrent node whose weights are graph inputs. */
+function addLayer(graph: Graph, { kind, x, directions, outputs, attributes }: Layer): Node {
+  const gates = kinds[kind] * H;
+  const weight = (name: string, ...shape: number[]) =>
+    graph.addInput(graph.freshName(name), "float", [directions, ...shape]);
+  return graph.addNode({
+    opType: kind,
+    name: kind.toLowerCase(),
+    attributes: new Map<string, Attribute>(
+      Object.entries({
+        hidden_size: int(H),
+        ...(directions === 2 ? { direction: string("bidirectional") } : {}),
+        ...attributes,
+      }),
+    ),
+    inputs: [x, weight("W", gates, x.shape?.[2] as number), weight("R", gates, H), weight("B", 2 * gates)],
+    outputs,
+  });
+}
+
+const newGraph = () => new Graph("recurrent", new Map([["", 18]]));
+const ones = (emit: Emit, value: Value) => ({
+  value,
+  gradient: () => emit.filled(1, value.shape ?? [], "float"),
+});
+const emitFor = (graph: Graph) => new Emit(graph, { prefix: "d/" });
+
+describe("one output alone, the others left out", () => {
+  const cases: [Kind, number, 1 | 2][] = [
+    ["RNN", 1, 1],
+    ["GRU", 1, 2],
+    ["LSTM", 1, 1],
+    ["LSTM", 2, 2],
+  ];
+  test.each(cases)("%s, output %i, %i directions", async (kind, index, directions) => {
+    const next = random(5);
+    const graph = newGraph();
+    const x = graph.addInput("x", "float", [5, N, I]);
+    const outputs = Array.from({ length: index + 1 }, (_, i) => (i === index ? "state" : null));
+    const node = addLayer(graph, { kind, x, directions, outputs });
+    const state = graph.addOutput(node.outputs[index] as Value);
+    state.type = "float";
+    state.shape = [directions, N, H];
+    const forward = bytesOf(graph);
+    const wrt = [...graph.inputs];
+    const feeds = new Map(
+      wrt.map((value) => [value.name, Tensor.float(value.name, value.shape ?? [], randomLike(value, next))]),
+    );
+    const directionsOf = wrt.map((value) => randomLike(value, next));
+    const emit = emitFor(graph);
+    const gradients = backward(graph, { wrt, seeds: [ones(emit, state)], rules, emit });
+    const results = wrt.map((value) => graph.addOutput(emit.identity(gradients.get(value) as Typed)));
+    const computed = await nodeProbe.run(bytesOf(graph), feeds);
+    const analytic = results.reduce(
+      (sum, { name }, i) => sum + dot(numbersOf(computed.get(name)), directionsOf[i] as number[]),
+      0,
+    );
+    const at = async (step: number) => {
+      const moved = await nodeProbe.run(forward, movedFeeds(wrt, feeds, directionsOf, step));
+      return Array.from(numbersOf(moved.get("state"))).reduce((sum, value) => sum + value, 0);
+    };
+    const numeric = ((await at(1e-2)) - (await at(-1e-2))) / 2e-2;
+    expect(Math.abs(numeric)).toBeGreaterThan(0.05);
+    expect(Math.abs(analytic - numeric)).toBeLessThan(1e-3 * Math.abs(numeric));
+  });
+});
+
+describe("refusals name the node and say why", () => {
+  const refused: [string, Record<string, Attribute>, RegExp][] = [
+    ["layout 1", { layout: int(1) }, /LSTM.*"lstm".*layout 1 \(batch first\)/],
+    [
+      "an unknown activation",
+      { activations: { kind: "strings", value: ["Sigmoid", "Tanh", "Mish"] } },
+      /"lstm".*activation Mish is not one of Relu, Tanh,/,
+    ],
+    [
+      "activations for one direction of two",
+      { activations: { kind: "strings", value: ["Sigmoid", "Tanh", "Tanh"] } },
+      /"lstm" has 3 activations; 6 are needed/,
+    ],
+  ];
+  test.each(refused)("%s", (name, attributes, message) => {
+    const graph = newGraph();
+    const x = graph.addInput("x", "float", [5, N, I]);
+    const directions = name.endsWith("two") ? 2 : 1;
+    const node = addLayer(graph, { kind: "LSTM", x, directions, outputs: ["Y"], attributes });
+    const y = node.outputs[0] as Value;
+    y.type = "float";
+    y.shape = [5, directions, N, H];
+    const emit = emitFor(graph);
+    expect(() => backward(graph, { wrt: [x], seeds: [ones(emit, y)], rules, emit })).toThrow(message);
+  });
+});
+
+/** Two bidirectional layers as PyTorch exports them, with the gradients of everything but x; nothing is pruned. */
+function deepGradients(kind: Kind, steps: number) {
+  const graph = newGraph();
+  const emit = emitFor(graph);
+  let x = graph.addInput("x", "float", [steps, N, I]) as Typed;
+  for (const name of ["Y1", "Y2"]) {
+    const node = addLayer(graph, { kind, x, directions: 2, outputs: [name] });
+    const y = node.outputs[0] as Value;
+    y.type = "float";
+    y.shape = [steps, 2, N, H];
+    x = emit.reshape(emit.transpose(y, [0, 2, 1, 3]), [steps, N, 2 * H]);
+  }
+  graph.addOutput(x);
+  const forward = graph.nodes.length;
+  const wrt = graph.inputs.filter(({ name }) => name !== "x");
+  const seed = emit.filled(1, x.shape);
+  const gradients = backward(graph, { wrt, seeds: [{ value: x, gradient: () => seed }], rules, emit });
+  for (const value of wrt) graph.addOutput(gradients.get(value) as Value);
+  return { graph, nodes: graph.nodes.length - forward };
+}
+
+describe.each([
+  ["RNN", 3.4],
+  ["GRU", 13.2],
+  ["LSTM", 10.2],
+] as const)("gradients of two bidirectional layers of %s", (kind, nodes) => {
+  test("have no node whose value nobody reads", () => {
+    const { graph } = deepGradients(kind, 6);
+    const outputs = new Set(graph.outputs);
+    const unread = graph.nodes.filter((node) =>
+      node.outputs.every((output) => !output || (output.uses.size === 0 && !outputs.has(output))),
+    );
+    expect(unread.map(({ name }) => name)).toEqual([]);
+  });
+
+  test("grow by a few nodes a step and layer, both directions together", () => {
+    const grown = deepGradients(kind, 60).nodes - deepGradients(kind, 20).nodes;
+    // Parts of seven: the last level of splitting is not full.
+    expect(grown / (60 - 20) / 2).toBeCloseTo(nodes, 5);
+  });
+});
