@@ -42,6 +42,17 @@ const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = {
   LSTM: [null, ...Array<Role>(3).fill("recurrent"), null, null, null, "recurrent"],
   GRU: [null, ...Array<Role>(3).fill("recurrent")],
   RNN: [null, ...Array<Role>(3).fill("recurrent")],
+  "com.microsoft.Attention": [null, "weight", "bias"],
+  "com.microsoft.BiasGelu": [null, "bias"],
+  "com.microsoft.EmbedLayerNormalization": [null, null, ...Array<Role>(3).fill("embedding"), "scale", "bias"],
+  "com.microsoft.FastGelu": [null, "bias"],
+  "com.microsoft.FusedConv": [null, "weight", "bias"],
+  "com.microsoft.FusedGemm": ["weight", "weight", "bias"],
+  "com.microsoft.FusedMatMul": ["weight", "weight"],
+  "com.microsoft.MultiHeadAttention": [null, null, null, "bias"],
+  "com.microsoft.SkipLayerNormalization": [null, null, "scale", "bias", "bias"],
+  "com.microsoft.SkipSimplifiedLayerNormalization": [null, null, "scale", "bias"],
+  "com.microsoft.TransposeMatMul": ["weight", "weight"],
 };
 
 /** Operators that scale and shift what they normalize. */

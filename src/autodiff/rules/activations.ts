@@ -1,6 +1,7 @@
 import { float } from "../../graph/attribute.ts";
 import { bothSides, unary, unaryFrom } from "../makers.ts";
 import type { RuleTable, Sample } from "../rule.ts";
+import { geluGradient, sigmoidGeluGradient, tanhGeluGradient } from "./gelu.ts";
 
 const withAttribute = (name: string, value: number): Sample[] => [
   ...bothSides,
@@ -92,29 +93,14 @@ export const activations = {
     const t = g.tanh(g.softplus(x));
     return g.mul(dy, g.add(t, g.mul(g.mul(x, g.sigmoid(x)), g.sub(1, g.square(t)))));
   }),
-  // x·σ(αx): σ + αxσ(1 − σ)
-  Swish: unaryFrom(
-    (g, dy, x, y, node) => {
-      const alpha = node.float("alpha", 1);
-      const s = g.sigmoid(g.mul(x, alpha));
-      return g.mul(dy, g.add(s, g.mul(g.mul(y, alpha), g.sub(1, s))));
-    },
-    { inputs: [[2, 3]], opset: 24 },
-  ),
-  // exact: Φ(x) + xφ(x);  tanh: with u = √(2/π)(x + 0.044715x³), (1 + tanh u)/2 + x(1 − tanh² u)·u′/2
+  // x·σ(αx)
+  Swish: unaryFrom((g, dy, x, y, node) => sigmoidGeluGradient(g, dy, x, y, node.float("alpha", 1)), {
+    inputs: [[2, 3]],
+    opset: 24,
+  }),
   Gelu: unaryFrom(
-    (g, dy, x, _y, node) => {
-      if (node.string("approximate", "none") === "tanh") {
-        const k = Math.sqrt(2 / Math.PI);
-        const x2 = g.square(x);
-        const t = g.tanh(g.mul(g.mul(x, k), g.add(1, g.mul(x2, 0.044715))));
-        const du = g.add(k, g.mul(x2, 3 * 0.044715 * k));
-        return g.mul(g.mul(dy, 0.5), g.add(g.add(1, t), g.mul(g.mul(x, du), g.sub(1, g.square(t)))));
-      }
-      const cdf = g.mul(0.5, g.add(1, g.erf(g.mul(x, Math.SQRT1_2))));
-      const density = g.mul(1 / Math.sqrt(2 * Math.PI), g.exp(g.mul(g.square(x), -0.5)));
-      return g.mul(dy, g.add(cdf, g.mul(x, density)));
-    },
+    (g, dy, x, _y, node) =>
+      node.string("approximate", "none") === "tanh" ? tanhGeluGradient(g, dy, x) : geluGradient(g, dy, x),
     { inputs: [[2, 3]], opset: 20 },
     { inputs: [[2, 3]], opset: 20, attributes: { approximate: { kind: "string", value: "tanh" } } },
   ),
