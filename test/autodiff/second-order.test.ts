@@ -62,7 +62,7 @@ async function secondDirectionCheck(testCase: RuleCase, seed: number) {
   const results = new Map<Value, Value>();
   for (const [value, gradient] of second) results.set(value, graph.addOutput(emit.identity(gradient)));
   graph.prune();
-  const computed = await nodeProbe.run(bytesOf(graph), feeds);
+  const computed = results.size > 0 ? await nodeProbe.run(bytesOf(graph), feeds) : new Map<string, Tensor>();
 
   const directions = variables.map((value) => randomLike(value, next));
   const at = async (step: number) => {

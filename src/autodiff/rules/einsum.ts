@@ -61,10 +61,24 @@ function factorOf(g: Emit, letters: readonly string[], value: Typed, sizes: Equa
   };
 }
 
+/** Length of a letter's axes in the factors that have it. */
+function lengthOf(letter: string, factors: readonly Factor[]): number {
+  const factor = factors.find(({ letters }) => letters.includes(letter));
+  return factor?.value.shape[factor.letters.indexOf(letter)] ?? 1;
+}
+
 /** The product of the factors summed to `target`; every letter of the target is in a factor. */
 function contract(g: Emit, factors: readonly Factor[], target: readonly string[]): Typed {
   const scalars = factors.filter(({ letters }) => letters.length === 0).map(({ value }) => value);
   const [first, ...others] = factors.filter(({ letters }) => letters.length > 0);
+  // ONNX Runtime 1.30 crashes on some empty operands.
+  const empty = factors.find(({ value }) => value.shape.includes(0));
+  if (empty)
+    return g.filled(
+      0,
+      target.map((letter) => lengthOf(letter, factors)),
+      empty.value.type,
+    );
   const product = (values: readonly Typed[]) => values.reduce((a, b) => g.mul(a, b));
   if (!first) return product(scalars);
   const untouched = others.length === 0 && first.letters.join() === target.join();
@@ -85,8 +99,6 @@ function contract(g: Emit, factors: readonly Factor[], target: readonly string[]
  */
 function gradientOf(context: RuleContext, dy: Typed, g: Emit, index: number): Typed {
   const { node } = context;
-  if (context.inputs.length > 1 && dy.shape.includes(0))
-    return g.filled(0, context.input(index).shape, dy.type);
   const values = context.inputs.map((_, i) => context.input(i));
   const { operands, result, sizes } = parseEquation(
     node.string("equation", ""),
@@ -165,6 +177,8 @@ export const einsum = {
       equation(",i->i", [], [3]),
       equation("->", []),
       equation("ij->ji", [0, 3]),
+      equation("ij,jk->ik", [0, 3], [3, 4]),
+      equation("ij,jk->ik", [2, 0], [0, 4]),
     ],
   },
 } satisfies RuleTable;
