@@ -205,19 +205,22 @@ export const normalization = {
     ],
   },
 
-  // y = (x − mean)/(s + 1e-9), s the deviation: dx = (d − mean d)/(s + 1e-9) − y·mean(d·y)/s; the second part 0 where s is
+  // y = c/(s + 1e-9), c = x − mean, s the deviation: dx = (d − mean d)/(s + 1e-9) − y·mean(d·y)/s; the second part 0 at
+  // s = 0, where ONNX Runtime's kernel, which leaves 1e-9 out, puts out NaN for y
   MeanVarianceNormalization: {
     vjp: (context, dy, g) => [
       () => {
-        const [x, y] = [context.input(0), context.output(0)];
+        const x = context.input(0);
         const axes = (context.node.ints("axes") ?? [0, 2, 3]).map((axis) =>
           normalizeAxis(axis, x.shape.length),
         );
         const centred = g.sub(x, g.reduceMean(x, axes, true));
         const deviation = g.sqrt(g.reduceMean(g.square(centred), axes, true));
+        const inverse = g.reciprocal(g.add(deviation, 1e-9));
+        const y = g.mul(centred, inverse);
         const zero = g.equal(deviation, 0);
         const slope = g.div(g.reduceMean(g.mul(dy, y), axes, true), g.where(zero, 1, deviation));
-        const across = g.div(g.sub(dy, g.reduceMean(dy, axes, true)), g.add(deviation, 1e-9));
+        const across = g.mul(g.sub(dy, g.reduceMean(dy, axes, true)), inverse);
         return g.sub(across, g.mul(y, g.where(zero, 0, slope)));
       },
     ],
