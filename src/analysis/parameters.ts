@@ -98,7 +98,7 @@ const bufferName =
 
 /** Trained operands of plain arithmetic, by the last part of their name. */
 const parameterName =
-  /^(weight\w*|bias\w*|gamma\w*|beta\w*|alpha|kernel|scale|(\w+_)?layer_?scale\w*|logit_scale|lambda_?\d*|\w*embed(ding)?s?(_table)?|\w*_token|temperature|relative_position_bias_table)$/i;
+  /^(weight\w*|bias\w*|gamma\w*|beta\w*|alpha|kernel|scale|(\w+_)?layer_?scale\w*|ls_?\d*|logit_scale|lambda_?\d*|\w*embed(ding)?s?(_table)?|\w*_token|temperature|relative_position_bias_table)$/i;
 
 /** Why a value that an operator reads like a parameter is none. */
 function reasonToDoubt(value: Value, role: Role, normalization: boolean): string | undefined {
@@ -112,7 +112,9 @@ function reasonToDoubt(value: Value, role: Role, normalization: boolean): string
   if (role === "embedding" && dims.length < 2) return "it is a list of numbers";
   if (normalization && exporterConstant.test(name)) return "it is an exporter's constant";
   if (role !== "operand") return undefined;
-  if (elementCount(dims) === 1) return "it is a single number";
+  // A layer with one unit has a bias of one number.
+  const layerOfOne = dims.length === 1 && /[./]bias$/.test(name);
+  if (elementCount(dims) === 1 && !layerOfOne) return "it is a single number";
   if (exporterConstant.test(name)) return "it is an exporter's constant";
   if (!parameterName.test(last)) return "its name is no parameter's";
   // Masks hold −inf or a number so low that softmax makes it zero.

@@ -143,6 +143,11 @@ describe("operands of plain arithmetic, by name and rank", () => {
     expect(verdict(name, add(name, [1, 4]))).toBe(`not: operand of Add "y", but ${reason}`);
   });
 
+  test("the bias of a layer with one unit is, and so is a layer scale", () => {
+    expect(verdict("net.density.bias", add("net.density.bias", [1]))).toMatch(/^operand/);
+    expect(verdict("blocks.0.ls1", add("blocks.0.ls1", [4]))).toMatch(/^operand/);
+  });
+
   test.each([[[]], [[1]], [[1, 1]]])("a single number of shape %j is not", (dims) => {
     expect(verdict("scale", add("scale", dims))).toMatch(/but it is a single number$/);
   });
