@@ -55,6 +55,8 @@ export function kernelGradient(
   const positions = elementCount(kernel);
   const points = elementCount(output);
   const shape = [givenChannels, columns, ...kernel];
+  // No samples: a sum over nothing, and no convolution has 0 groups.
+  if (elementCount(given.shape) === 0) return g.expand(g.reduceSum(given), shape);
   if (columns === 1 && !isPointwise(geometry))
     return g.reshape(byGroupedConvolution(g, read, given, geometry), shape);
   if (columns <= gatherUpToChannels && positions > 1) {

@@ -216,6 +216,53 @@ export const convolution = {
         attributes: { pads: ints([3, 3, 3, 3]) },
         note: "padded beyond the kernel",
       },
+      {
+        inputs: [
+          [2, 2, 2, 3],
+          [3, 2, 5, 4],
+        ],
+        attributes: { pads: ints([2, 1, 1, 2]), strides: ints([1, 2]) },
+        note: "kernel larger than the input",
+      },
+      {
+        inputs: [
+          [2, 2, 3, 3],
+          [4, 2, 1, 1],
+        ],
+        attributes: { pads: ints([1, 0, 0, 2]) },
+        note: "1×1, padded",
+      },
+      {
+        inputs: [
+          [1, 2, 7, 6],
+          [2, 2, 3, 2],
+        ],
+        attributes: { auto_pad: string("SAME_LOWER"), strides: ints([3, 2]) },
+        note: "SAME_LOWER, strided",
+      },
+      {
+        inputs: [[0, 2, 4, 4], [3, 2, 3, 3], [3]],
+        attributes: { pads: ints([1, 1, 1, 1]) },
+        note: "no samples",
+      },
+      {
+        inputs: [[0, 4, 4, 4], [4, 1, 3, 3], [4]],
+        attributes: { group: int(4), strides: ints([2, 2]) },
+        note: "no samples, depthwise",
+      },
+      {
+        inputs: [[2, 4, 9], [4, 1, 3], [4]],
+        attributes: { group: int(4), dilations: ints([2]), pads: ints([4, 0]) },
+        note: "1-D, depthwise, causal",
+      },
+      {
+        inputs: [
+          [1, 3, 3, 4, 5],
+          [3, 1, 2, 3, 2],
+        ],
+        attributes: { group: int(3), strides: ints([1, 2, 2]), pads: ints([1, 1, 0, 0, 1, 1]) },
+        note: "3-D, depthwise",
+      },
     ],
   },
 
@@ -305,6 +352,59 @@ export const convolution = {
           [3, 2, 1, 1],
         ],
         note: "1×1",
+      },
+      {
+        inputs: [[1, 4, 3, 2], [4, 3, 3, 4], [6]],
+        attributes: {
+          ...{ group: int(2), strides: ints([3, 2]), pads: ints([0, 1, 2, 0]) },
+          ...{ output_padding: ints([2, 1]), dilations: ints([2, 1]) },
+        },
+        note: "asymmetric padding, output padding, grouped, dilated",
+      },
+      {
+        inputs: [
+          [1, 2, 3, 4],
+          [2, 2, 4, 3],
+        ],
+        attributes: { strides: ints([2, 3]), auto_pad: string("SAME_UPPER") },
+        note: "SAME_UPPER",
+      },
+      {
+        inputs: [
+          [1, 2, 3, 4],
+          [2, 2, 4, 3],
+        ],
+        attributes: { strides: ints([2, 3]), auto_pad: string("VALID") },
+        note: "VALID",
+      },
+      {
+        inputs: [
+          [1, 2, 3, 3],
+          [2, 1, 2, 2],
+        ],
+        attributes: { strides: ints([3, 3]), output_shape: ints([9, 8]), output_padding: ints([1, 0]) },
+        note: "output shape and output padding",
+      },
+      {
+        inputs: [
+          [1, 2, 1, 2],
+          [2, 2, 5, 4],
+        ],
+        attributes: { pads: ints([1, 2, 2, 1]) },
+        note: "kernel larger than the input",
+      },
+      {
+        inputs: [[0, 2, 3, 3], [2, 3, 2, 2], [3]],
+        attributes: { strides: ints([2, 2]) },
+        note: "no samples",
+      },
+      {
+        inputs: [[1, 2, 2, 2, 3], [2, 2, 3, 2, 2], [4]],
+        attributes: {
+          ...{ group: int(2), strides: ints([2, 2, 1]), pads: ints([1, 0, 0, 0, 1, 1]) },
+          ...{ output_padding: ints([1, 1, 0]), dilations: ints([1, 2, 1]) },
+        },
+        note: "3-D, grouped, output padding",
       },
     ],
   },

@@ -44,6 +44,16 @@ function averaged(g: Emit, dy: Typed, geometry: WindowGeometry, includePadding: 
   return g.mul(dy, g.cast(g.constant("float", geometry.output, shares), dy.type));
 }
 
+/** From the norms of windows: dx = Σ dy·y^(1−p) · x|x|^(p−2); `spread` gives each window's value to its elements. */
+function normGradient(context: RuleContext, dy: Typed, g: Emit, spread: (windows: Typed) => Typed): Typed {
+  const [x, y, p] = [context.input(0), context.output(0), context.node.int("p", 2)];
+  const sign = () => g.sub(g.indicator(g.greater(x, 0), x.type), g.indicator(g.less(x, 0), x.type));
+  if (p === 1) return g.mul(spread(dy), sign());
+  const zero = g.equal(y, 0);
+  const weighted = g.where(zero, 0, g.div(dy, g.pow(g.where(zero, 1, y), p - 1)));
+  return g.mul(spread(weighted), p === 2 ? x : g.mul(sign(), g.pow(g.abs(x), p - 1)));
+}
+
 const poolSamples = (extra: Sample["attributes"] = {}, distinct = false): [Sample, ...Sample[]] => {
   const sample = (shape: Shape, attributes: NonNullable<Sample["attributes"]>, note: string): Sample => ({
     inputs: [{ shape, distinct }],
@@ -81,6 +91,7 @@ const poolSamples = (extra: Sample["attributes"] = {}, distinct = false): [Sampl
       { kernel_shape: ints([2, 2]), strides: ints([3, 1]), auto_pad: string("VALID") },
       "VALID",
     ),
+    sample([0, 2, 4, 4], { kernel_shape: ints([2, 2]), strides: ints([2, 2]) }, "no samples"),
     sample([2, 2, 6], { kernel_shape: ints([2]), strides: ints([2]) }, "1-D partition"),
     sample([2, 2, 7], { kernel_shape: ints([3]), strides: ints([2]), pads: ints([1, 1]) }, "1-D"),
     sample([1, 2, 4, 2, 4], { kernel_shape: ints([2, 2, 2]), strides: ints([2, 2, 2]) }, "3-D partition"),
@@ -91,10 +102,28 @@ const poolSamples = (extra: Sample["attributes"] = {}, distinct = false): [Sampl
     ),
   ];
 };
+/** Windows that end beyond the input, and beyond its padding. */
+const ceilSamples = (extra: NonNullable<Sample["attributes"]>, opset: number): Sample[] =>
+  [
+    { shape: [1, 1, 6, 6], kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] },
+    { shape: [1, 1, 5, 8], kernel: [2, 3], strides: [2, 3], pads: [0, 0, 1, 1] },
+    { shape: [1, 2, 4, 4], kernel: [3, 3], strides: [3, 3], pads: [0, 0, 0, 0] },
+    { shape: [1, 1, 9], kernel: [4], strides: [3], pads: [1, 2] },
+    { shape: [1, 1, 4, 5, 3], kernel: [2, 3, 2], strides: [3, 2, 2], pads: [1, 1, 0, 0, 1, 1] },
+  ].map(({ shape, kernel, strides, pads }) => ({
+    inputs: [shape],
+    attributes: {
+      ...{ kernel_shape: ints(kernel), strides: ints(strides), pads: ints(pads), ceil_mode: int(1) },
+      ...extra,
+    },
+    opset,
+    note: `ceil_mode, opset ${opset}`,
+  }));
 const globalSamples = (distinct = false): [Sample, ...Sample[]] => [
   { inputs: [{ shape: [2, 3, 4, 2], distinct }] },
   { inputs: [{ shape: [2, 3, 5], distinct }], note: "1-D" },
   { inputs: [{ shape: [2, 3, 1, 1], distinct }], note: "one element" },
+  { inputs: [{ shape: [2, 2, 2, 3, 2], distinct }], note: "3-D" },
 ];
 
 export const pooling = {
@@ -121,6 +150,19 @@ export const pooling = {
         attributes: { kernel_shape: ints([2, 2]), strides: ints([2, 2]) },
         note: "long rows",
       },
+      ...ceilSamples({}, 22).map((sample) => ({
+        ...sample,
+        inputs: [{ shape: sample.inputs[0] as Shape, distinct: true }],
+      })),
+      {
+        inputs: [{ shape: [1, 1, 8, 7], distinct: true }],
+        attributes: {
+          ...{ kernel_shape: ints([3, 2]), dilations: ints([2, 3]), strides: ints([2, 2]) },
+          ...{ pads: ints([1, 1, 2, 1]), ceil_mode: int(1), storage_order: int(1) },
+        },
+        outputs: 2,
+        note: "dilated, ceil_mode, indices column by column",
+      },
     ],
   },
 
@@ -138,23 +180,47 @@ export const pooling = {
         ...sample,
         note: `${sample.note}, padding counts`,
       })),
+      ...[0, 1].flatMap((counted): Sample[] => [
+        ...ceilSamples({ count_include_pad: int(counted) }, 19),
+        ...ceilSamples({ count_include_pad: int(counted) }, 11),
+        {
+          inputs: [[1, 2, 7, 8]],
+          attributes: {
+            ...{ kernel_shape: ints([2, 3]), dilations: ints([2, 2]), strides: ints([2, 1]) },
+            ...{ pads: ints([1, 0, 1, 2]), count_include_pad: int(counted) },
+          },
+          opset: 19,
+          note: "dilated",
+        },
+        {
+          inputs: [[1, 1, 8, 7]],
+          attributes: {
+            ...{ kernel_shape: ints([3, 2]), dilations: ints([2, 3]), strides: ints([2, 2]) },
+            ...{ pads: ints([1, 1, 2, 1]), count_include_pad: int(counted), ceil_mode: int(1) },
+          },
+          opset: 22,
+          note: "dilated, ceil_mode",
+        },
+      ]),
     ],
   },
 
   // y = (Σ |x|ᵖ)^(1/p): dx = Σ dy·y^(1−p) · x|x|^(p−2), 0 where y is
   LpPool: {
     vjp: (context, dy, g) => [
-      () => {
-        const [x, y, p] = [context.input(0), context.output(0), context.node.int("p", 2)];
-        const spread = (values: Typed) => spreadSums(g, values, geometryOf(context));
-        const sign = () => g.sub(g.indicator(g.greater(x, 0), x.type), g.indicator(g.less(x, 0), x.type));
-        if (p === 1) return g.mul(spread(dy), sign());
-        const zero = g.equal(y, 0);
-        const weighted = g.where(zero, 0, g.div(dy, g.pow(g.where(zero, 1, y), p - 1)));
-        return g.mul(spread(weighted), p === 2 ? x : g.mul(sign(), g.pow(g.abs(x), p - 1)));
-      },
+      () => normGradient(context, dy, g, (values) => spreadSums(g, values, geometryOf(context))),
     ],
     samples: [
+      ...poolSamples({ p: int(2) }).map((sample) => ({ ...sample, opset: 18 })),
+      {
+        inputs: [[1, 2, 6, 7]],
+        attributes: {
+          ...{ kernel_shape: ints([2, 3]), dilations: ints([2, 2]), strides: ints([2, 1]) },
+          ...{ pads: ints([1, 0, 1, 2]), ceil_mode: int(1) },
+        },
+        opset: 22,
+        note: "dilated, ceil_mode",
+      },
       { inputs: [[1, 2, 4, 4]], attributes: { kernel_shape: ints([2, 2]), strides: ints([2, 2]) } },
       {
         inputs: [{ shape: [1, 2, 5, 5], range: [0.2, 1] }],
@@ -171,6 +237,22 @@ export const pooling = {
         attributes: { kernel_shape: ints([3]), p: int(1) },
         note: "p = 1",
       },
+    ],
+  },
+
+  // The same over all of a channel.
+  GlobalLpPool: {
+    vjp: (context, dy, g) => [
+      () => normGradient(context, dy, g, (values) => g.expand(values, context.input(0).shape)),
+    ],
+    samples: [
+      ...globalSamples(),
+      {
+        inputs: [{ shape: [1, 2, 2, 3, 2], range: [0.2, 1] }],
+        attributes: { p: int(3) },
+        note: "p = 3, 3-D",
+      },
+      { inputs: [{ shape: [2, 2, 4], range: [-1, -0.2] }], attributes: { p: int(1) }, note: "p = 1" },
     ],
   },
 
