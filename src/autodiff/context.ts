@@ -1,12 +1,12 @@
 import { SorthError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
-import type { Node } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
 import type { RuleContext } from "./rule.ts";
 
 /** What the walk hands to a rule; `total` looks up the gradient that an output's readers contributed. */
 export function ruleContext(
   node: Node,
-  total: (output: Typed) => Typed | undefined,
+  total: (output: Value) => Typed | undefined,
   walk: Pick<RuleContext, "wants" | "rules">,
 ): RuleContext {
   const at = (kind: "input" | "output", index: number): Typed => {
@@ -27,7 +27,7 @@ export function ruleContext(
     output: (index) => at("output", index),
     gradient: (index) => {
       const output = node.outputs[index];
-      return output ? total(typed(output)) : undefined;
+      return output ? total(output) : undefined;
     },
     constant: (index) => {
       const value = node.inputs[index];

@@ -24,8 +24,8 @@ export const titleOf = (op: string, sample: Sample): string => {
   const shapes = sample.inputs.map((input) =>
     input === null ? "–" : Array.isArray(input) ? `[${input}]` : `[${(input as { shape: Shape }).shape}]`,
   );
-  const attributes = Object.entries(sample.attributes ?? {}).map(
-    ([name, a]) => (a.kind === "graph" ? name : `${name}=${JSON.stringify(a.value)}`),
+  const attributes = Object.entries(sample.attributes ?? {}).map(([name, a]) =>
+    a.kind === "graph" ? name : `${name}=${JSON.stringify(a.value)}`,
   );
   return [op, shapes.join(" "), ...attributes, sample.note ?? ""].filter(Boolean).join(" ");
 };
@@ -149,12 +149,8 @@ export const movedFeeds = (
     }),
   );
 
-/**
- * Compares ⟨∇f, u⟩ from the gradient graph with a central difference of f = Σ v·y along one random direction u.
- * @returns both figures and the size of what they are made of
- */
-export async function directionCheck(testCase: RuleCase, rule: Rule, seed: number) {
-  const next = random(seed);
+/** The node of a case with the gradient of f = Σ v·y, where v is a random projection of every float output. */
+async function gradientCase(testCase: RuleCase, next: () => number) {
   const { graph, wrt, feeds } = buildNode(testCase, next);
   const forward = bytesOf(graph);
   const y = await nodeProbe.run(forward, feeds);
@@ -179,6 +175,23 @@ export async function directionCheck(testCase: RuleCase, rule: Rule, seed: numbe
     const gradient = gradients.get(value);
     return gradient && graph.addOutput(emit.identity(gradient));
   });
+  return { graph, wrt, feeds, forward, projections, results };
+}
+
+/** The operators of which the gradient of a sample is made, the node itself left out. */
+export async function gradientOperators(op: string, sample: Sample): Promise<Set<string>> {
+  const { graph } = await gradientCase({ op, sample, type: "float" }, random(1));
+  graph.prune();
+  return new Set(graph.nodes.filter(({ name }) => name !== "node").map((node) => node.op));
+}
+
+/**
+ * Compares ⟨∇f, u⟩ from the gradient graph with a central difference of f = Σ v·y along one random direction u.
+ * @returns both figures and the size of what they are made of
+ */
+export async function directionCheck(testCase: RuleCase, rule: Rule, seed: number) {
+  const next = random(seed);
+  const { graph, wrt, feeds, forward, projections, results } = await gradientCase(testCase, next);
   const computed = results.some(Boolean)
     ? await nodeProbe.run(bytesOf(graph), feeds)
     : new Map<string, Tensor>();
@@ -207,7 +220,7 @@ export async function directionCheck(testCase: RuleCase, rule: Rule, seed: numbe
     analytic,
     numeric,
     scale: scale || 1,
-    operators: emit.graph.nodes.map((node) => node.op),
+    operators: graph.nodes.map((node) => node.op),
     graph,
     computed,
     results,

@@ -207,17 +207,25 @@ export const arithmetic = {
       ];
     },
     samples: [
-      { inputs: [distinct(4, 5), number(-0.48), number(0.48)] },
+      { inputs: [distinct(4, 5), number(-0.425), number(0.475)] },
       {
-        inputs: [distinct(4, 5), { shape: [], range: [-0.47, -0.47] }, { shape: [], range: [0.47, 0.47] }],
+        inputs: [
+          distinct(4, 5),
+          { shape: [], range: [-0.425, -0.425] },
+          { shape: [], range: [0.475, 0.475] },
+        ],
         note: "bounds",
       },
       {
-        inputs: [distinct(4, 5), { shape: [], range: [0.6, 0.6] }, { shape: [], range: [-0.2, -0.2] }],
+        inputs: [
+          distinct(4, 5),
+          { shape: [], range: [0.575, 0.575] },
+          { shape: [], range: [-0.225, -0.225] },
+        ],
         note: "bounds cross",
       },
-      { inputs: [distinct(4), { shape: [], range: [0.07, 0.07] }], note: "lower bound" },
-      { inputs: [distinct(4), null, { shape: [], range: [0.07, 0.07] }], note: "upper bound" },
+      { inputs: [distinct(4), { shape: [], range: [0.275, 0.275] }], note: "lower bound" },
+      { inputs: [distinct(4), null, { shape: [], range: [0.275, 0.275] }], note: "upper bound" },
       { inputs: [[2, 3]], note: "no bounds" },
       { inputs: [{ shape: [], range: [0.2, 0.5] }, number(0)], note: "scalar" },
       { inputs: [[0, 3], number(0)], note: "empty" },

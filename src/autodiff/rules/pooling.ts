@@ -211,6 +211,7 @@ export const pooling = {
       () => normGradient(context, dy, g, (values) => spreadSums(g, values, geometryOf(context))),
     ],
     samples: [
+      { inputs: [[1, 2, 4, 4]], attributes: { kernel_shape: ints([2, 2]), strides: ints([2, 2]) } },
       ...poolSamples({ p: int(2) }).map((sample) => ({ ...sample, opset: 18 })),
       {
         inputs: [[1, 2, 6, 7]],
@@ -221,7 +222,6 @@ export const pooling = {
         opset: 22,
         note: "dilated, ceil_mode",
       },
-      { inputs: [[1, 2, 4, 4]], attributes: { kernel_shape: ints([2, 2]), strides: ints([2, 2]) } },
       {
         inputs: [{ shape: [1, 2, 5, 5], range: [0.2, 1] }],
         attributes: {
