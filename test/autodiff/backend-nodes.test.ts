@@ -65,6 +65,12 @@ describe.skipIf(backendDataMissing)(`gradients of ONNX's backend nodes ${backend
     expect([...withoutRule].sort()).toEqual([...met].sort());
   });
 
+  test("most of those with floats pass", () => {
+    if (outcomes.size < models.length) return;
+    const passed = [...outcomes.values()].filter(({ kind }) => kind.startsWith("passed"));
+    expect(passed.length).toBeGreaterThan(1000);
+  });
+
   afterAll(() => console.log(summary()));
 });
 

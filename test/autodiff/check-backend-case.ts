@@ -47,6 +47,8 @@ export interface Outcome {
 const controls: Readonly<Record<string, readonly number[]>> = {
   // They choose what is computed.
   Dropout: [1],
+  MelWeightMatrix: [3, 4],
+  OneHot: [0, 1],
   Resize: [1, 2],
   Upsample: [1],
   // Weights of classes, which no framework trains.

@@ -47,7 +47,7 @@ export const constants = {
   Constant: { constant: "it has no inputs" },
   ConstantOfShape: filled,
   EyeLike: filled,
-  Range: { constant: "its length depends on its inputs; it makes positions" },
+  Range: { refused: "how many numbers it makes would depend on what is differentiated" },
   BlackmanWindow: window,
   HammingWindow: window,
   HannWindow: window,
