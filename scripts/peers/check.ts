@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import type { Probe } from "../../src/analysis/probe.ts";
 import { messageOf } from "../../src/errors.ts";
 import { meanSquaredError } from "../../src/objectives/elementwise.ts";
@@ -9,10 +10,12 @@ import { differentiate, type GradientModel } from "../../src/training/differenti
 import type { LossOptions } from "../../src/training/options.ts";
 import { type Comparison, compareGradients, type OwnGradient } from "./compare.ts";
 import { directionalError } from "./directional.ts";
+import { gradientsInFloat64 } from "./float64.ts";
 import { NumberIndex } from "./number-index.ts";
 import type { Reference } from "./reference.ts";
 import {
   directionalLimit,
+  float64Limit,
   gradientLimit,
   lossLimit,
   type PeerResult,
@@ -95,7 +98,8 @@ export async function checkExport(path: string, reference: Reference, mode: stri
     const first = await runGradients(model, { loss: "loss" }, reference.feeds);
     const kind = modeOf(first.loss, reference, mode);
     const comparison = compareGradients(first.own, reference, kind);
-    const named = comparison.missing.length > 0 ? namesOfMissing(first, reference, comparison.missing) : [];
+    const complete = comparison.missing.length === 0 && comparison.error <= gradientLimit;
+    const named = complete ? [] : namesOfMissing(first, reference);
     if (named.length === 0)
       return { ...first.figures, ...(await judge(first, reference, kind, mode, comparison)) };
     // What the tool takes for constants and PyTorch trains is named to it: its gradient is right all the same.
@@ -132,15 +136,14 @@ function modeOf(loss: number, reference: Reference, mode: string): "eval" | "tra
   return mode === "train" && distance("train") <= distance("eval") ? "train" : "eval";
 }
 
-/** Float initializers outside `own` that hold numbers of parameters that are missing there. */
-function namesOfMissing({ gradient, own }: Run, reference: Reference, missing: readonly string[]): string[] {
+/** Float initializers outside `own` that hold numbers of parameters. */
+function namesOfMissing({ gradient, own }: Run, reference: Reference): string[] {
   const index = new NumberIndex(reference.values);
   const known = new Set(own.map(({ name }) => name));
-  const wanted = new Set(missing);
   return (gradient.model.proto.graph?.initializer ?? [])
     .map((proto) => Tensor.fromProto(proto))
     .filter(({ name, type, size }) => type === "float" && size > 0 && !known.has(name))
-    .filter((tensor) => index.locate(tensor)?.some((place) => place && wanted.has(place.name)))
+    .filter((tensor) => index.locate(tensor))
     .map(({ name }) => name);
 }
 
@@ -169,11 +172,12 @@ async function judge(
           nodeProbe,
         )
       : 0;
+  const float64Error = close || partly ? undefined : await errorInFloat64(gradient, own, reference, kind);
   let status: Status = "differs";
   if (right && directional <= directionalLimit) {
     if (close) status = "match";
     else if (partly) status = "folded";
-    else if (error < 3 * pytorchError) status = "float32";
+    else if (float64Error !== undefined && float64Error <= float64Limit) status = "float32";
   }
   const notes = [
     missing.length > 0 && `not in the file as parameters: ${shortList(missing)}`,
@@ -191,8 +195,19 @@ async function judge(
     worst: comparison.worst,
     pytorchError,
     ...(comparison.zeros > 0 && { zeroError }),
+    ...(float64Error !== undefined && { float64Error }),
     ...(moved.length > 0 && { directional: moved.length, directionalError: directional }),
   };
+}
+
+async function errorInFloat64(
+  gradient: GradientModel,
+  own: readonly OwnGradient[],
+  reference: Reference,
+  kind: "eval" | "train",
+): Promise<number> {
+  const exact = await gradientsInFloat64(gradient, own, reference.path, dirname(reference.path));
+  return compareGradients(exact, reference, kind).error;
 }
 
 function shortList(names: readonly string[]): string {

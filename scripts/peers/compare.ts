@@ -46,7 +46,7 @@ export function compareGradients(
   for (const entry of own) {
     if (sums.add(entry)) continue;
     const layer = kind === "eval" ? foldedLike(entry.value, reference) : undefined;
-    if (layer) foldedSums.set(layer.name, layer.arrange(entry.gradient.data as Float32Array));
+    if (layer) foldedSums.set(layer.name, layer.arrange(entry.gradient.data as Float64Array));
     else unmatched.push(entry);
   }
   const wanted = Object.keys(reference.about[kind].parameters);
@@ -84,7 +84,7 @@ class Sums {
 
   /** Adds the gradient of an initializer; false where it holds other numbers than parameters'. */
   add({ name, value, gradient }: OwnGradient): boolean {
-    const numbers = gradient.data as Float32Array;
+    const numbers = gradient.data as Float32Array | Float64Array;
     const sameName = name.replace(/^net\./, "");
     const same = this.#reference.values.get(sameName);
     if (same && equalNumbers(same, value)) {
@@ -152,7 +152,7 @@ function equalNumbers(a: Tensor, b: Tensor): boolean {
 function foldedLike(
   value: Tensor,
   reference: Reference,
-): { name: string; arrange: (gradient: Float32Array) => Float64Array } | undefined {
+): { name: string; arrange: (gradient: ArrayLike<number>) => Float64Array } | undefined {
   const numbers = value.data as Float32Array;
   const size = numbers.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0);
   for (const [name, candidate] of reference.folded) {

@@ -80,12 +80,15 @@ def make_unique(tensors: list[Tensor]) -> None:
         start += tensor.numel()
 
 
+def as_double(values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(value.double() if value.is_floating_point() else value for value in values)
+
+
 def gradients(loss: WithLoss, values: tuple[Tensor, ...], *, train: bool, double: bool) -> tuple[float, dict[str, Tensor]]:
     """The loss and the gradient of every parameter that it depends on, by the network's names."""
     loss = copy.deepcopy(loss).train(train)
     if double:
-        loss = loss.double()
-        values = tuple(value.double() if value.is_floating_point() else value for value in values)
+        loss, values = loss.double(), as_double(values)
     for parameter in loss.parameters():
         parameter.requires_grad_(True)
     result = loss(*values)
@@ -97,42 +100,60 @@ def gradients(loss: WithLoss, values: tuple[Tensor, ...], *, train: bool, double
 def folded(loss: WithLoss, values: tuple[Tensor, ...]) -> tuple[WithLoss, dict[str, list[str]]]:
     """The network with every BatchNorm folded into the layer before it, as exporters do in inference mode.
 
-    Also the parameters that each folded one stands for. A pair is a layer whose output is what a BatchNorm reads.
+    Also the parameters that each folded one stands for. Nothing is folded where others read the layer's output too.
     """
     loss = copy.deepcopy(loss).eval()
+    pairs = pairs_of(loss, values)
+    candidate, stands_for = with_folds(loss, pairs)
+    if unchanged(loss, candidate, values):
+        return candidate, stands_for
+    kept = [pair for pair in pairs if unchanged(loss, with_folds(loss, [pair])[0], values)]
+    return with_folds(loss, kept)
+
+
+@torch.no_grad()
+def unchanged(loss: WithLoss, other: WithLoss, values: tuple[Tensor, ...]) -> bool:
+    before, after = float(loss(*values)), float(other(*values))
+    return abs(after / before - 1) < 1e-5
+
+
+@torch.no_grad()
+def pairs_of(loss: WithLoss, values: tuple[Tensor, ...]) -> list[tuple[str, str]]:
+    """Names of layers and of the BatchNorms that read their output."""
     names = {module: name for name, module in loss.net.named_modules()}
     makers: dict[int, nn.Module] = {}
     kept: list[Tensor] = []
-    pairs: list[tuple[nn.Module, nn.Module]] = []
+    pairs: list[tuple[str, str]] = []
 
     def watch(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, NORMALIZATIONS):
-            layer = makers.get(id(arguments[0]))
-            if layer is not None:
-                pairs.append((layer, module))
-        else:
+        if not isinstance(module, NORMALIZATIONS):
             makers[id(output)] = module
             kept.append(output)
+        elif module.track_running_stats and id(arguments[0]) in makers:
+            pairs.append((names[makers[id(arguments[0])]], names[module]))
 
     watched = (*CONVOLUTIONS, nn.Linear, *NORMALIZATIONS)
-    hooks = [module.register_forward_hook(watch) for module in loss.net.modules() if isinstance(module, watched)]
-    with torch.no_grad():
-        loss(*values)
+    hooks = [module.register_forward_hook(watch) for module in names if isinstance(module, watched)]
+    loss(*values)
     for hook in hooks:
         hook.remove()
+    layers = [layer for layer, _ in pairs]
+    return [(layer, norm) for layer, norm in pairs if layers.count(layer) == 1]
 
+
+def with_folds(loss: WithLoss, pairs: list[tuple[str, str]]) -> tuple[WithLoss, dict[str, list[str]]]:
+    loss = copy.deepcopy(loss)
     stands_for: dict[str, list[str]] = {}
-    for layer, norm in pairs:
-        if not norm.track_running_stats or sum(layer is other for other, _ in pairs) > 1:
-            continue
+    for path, norm_path in pairs:
+        layer, norm = loss.net.get_submodule(path), loss.net.get_submodule(norm_path)
         if isinstance(layer, nn.Linear):
             merged = fuse_linear_bn_eval(layer, norm)
         else:
             merged = fuse_conv_bn_eval(layer, norm, transpose="Transpose" in type(layer).__name__)
-        replace_module(loss.net, names[layer], merged)
-        sources = [f"{names[m]}.{p}" for m in (layer, norm) for p, _ in m.named_parameters()]
-        for parameter, _ in merged.named_parameters():
-            stands_for[f"{names[layer]}.{parameter}"] = sources
+        sources = [f"{name}.{p}" for name, m in ((path, layer), (norm_path, norm)) for p, _ in m.named_parameters()]
+        stands_for |= {f"{path}.{parameter}": sources for parameter, _ in merged.named_parameters()}
+        parent, _, name = path.rpartition(".")
+        setattr(loss.net.get_submodule(parent), name, merged)
         neutralize(norm)
     return loss, stands_for
 
@@ -145,11 +166,6 @@ def neutralize(norm: nn.Module) -> None:
     if norm.affine:
         norm.weight.fill_(1)
         norm.bias.zero_()
-
-
-def replace_module(net: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(net.get_submodule(parent), name, module)
 
 
 def parameters_of(net: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -28,7 +28,10 @@ export class Reference {
   readonly folded = new Map<string, Tensor>();
   readonly #tensors: ReadonlyMap<string, Tensor>;
 
+  readonly path: string;
+
   constructor(path: string) {
+    this.path = path;
     const { tensors, metadata } = readSafeTensors(path);
     this.#tensors = tensors;
     this.about = JSON.parse(metadata.about ?? "{}") as About;

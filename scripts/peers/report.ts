@@ -44,10 +44,10 @@ few samples amplify rounding.
 - A gradient below 1e-10 of the network's largest is zero in exact arithmetic (a bias before a BatchNorm with batch
   statistics). There is no size to divide by; what float32 makes of it must stay below 1e-4 of the largest gradient.`;
 
-const legend = `A figure is the worst parameter's error. \`f32\`: above ${gradientLimit}, and below three times PyTorch's own float32 error, which
-stands behind the stroke. \`folded\`: the exporter computed with some parameters, the file holds the result; what it holds is right by
-directional derivative. Nodes, nodes of the gradient graph, and milliseconds of \`differentiate\` beyond ONNX Runtime's probe are the
-largest of the four exports; parameters are PyTorch's (those that got a gradient / all).`;
+const legend = `A figure is the worst parameter's error. \`f32\`: above ${gradientLimit} in float32; the same gradient graph, run in float64 by onnx's
+reference evaluator, agrees with PyTorch to the figure behind the stroke. \`folded\`: the exporter computed with some parameters, the file holds
+the result; what it holds is right by directional derivative. Nodes, nodes of the gradient graph, and milliseconds of \`differentiate\`
+beyond ONNX Runtime's probe are the largest of the four exports; parameters are PyTorch's (those that got a gradient / all).`;
 
 const othersIntroduction = `There is no second source of gradients here: the figure is the relative distance of the directional derivative from
 central differences of the loss in float32, over all parameters at once.`;
@@ -81,7 +81,7 @@ function summary(torch: readonly PeerResult[], others: readonly PeerResult[]): s
 }
 
 function words(status: Status): string {
-  if (status === "float32") return "as far as PyTorch's float32";
+  if (status === "float32") return "match in float64 alone";
   return status === "folded" ? "parameters folded away" : status;
 }
 
@@ -118,11 +118,11 @@ function families(results: readonly PeerResult[]): string[] {
 
 function cell(result: PeerResult | undefined): string {
   if (!result) return "";
-  const { status, error, pytorchError, against, mode } = result;
+  const { status, error, float64Error, against, mode } = result;
   const mark = against && against !== mode ? "†" : "";
   if (status === "folded") return `folded${mark}`;
   if (status === "match") return `${scientific(error)}${mark}`;
-  if (status === "float32") return `f32 ${scientific(error)} / ${scientific(pytorchError)}${mark}`;
+  if (status === "float32") return `f32 ${scientific(error)} / ${scientific(float64Error)}${mark}`;
   return `**${status}**${mark}`;
 }
 
@@ -150,7 +150,7 @@ function reasons(results: readonly PeerResult[]): string[] {
   const headings: readonly (readonly [Status, string])[] = [
     ["differs", "Differs"],
     ["refused", "Refused by the tool"],
-    ["float32", "As far as PyTorch's float32 is from float64"],
+    ["float32", "Beyond the limit in float32, right in float64"],
     ["folded", "Parameters that the exporter computed with"],
     ["no export", "The exporter or ONNX Runtime fails"],
     ["match", "Remarks on matches"],
@@ -183,6 +183,7 @@ function remark({
   pytorchError,
   lossError,
   zeroError,
+  float64Error,
   directional,
   directionalError,
 }: PeerResult): string {
@@ -191,6 +192,7 @@ function remark({
     figures.push(
       `worst at ${worst}: ${scientific(error)}, PyTorch's float32 ${scientific(pytorchError)}, loss ${scientific(lossError)}`,
     );
+    if (float64Error !== undefined) figures.push(`in float64 ${scientific(float64Error)}`);
     if (zeroError !== undefined) figures.push(`zeros ${scientific(zeroError)}`);
   }
   if (note) figures.push(note);

@@ -2,7 +2,7 @@
 export type Status =
   /** Every gradient within the limit. */
   | "match"
-  /** Beyond the limit, and PyTorch's own float32 gradients are as far from float64. */
+  /** Beyond the limit in float32; the same gradient graph run in float64 agrees. */
   | "float32"
   /** The exporter computed with parameters when it exported; what the file still holds passes by directional derivative. */
   | "folded"
@@ -37,6 +37,8 @@ export interface PeerResult {
   readonly worst?: string;
   readonly pytorchError?: number;
   readonly zeroError?: number;
+  /** The worst parameter's error of the gradient graph run in float64; where float32 is beyond the limit. */
+  readonly float64Error?: number;
   /** Initializers that were checked by directional derivative, and its relative error. */
   readonly directional?: number;
   readonly directionalError?: number;
@@ -44,6 +46,8 @@ export interface PeerResult {
 
 /** Largest relative distance of a parameter's gradient from float64's. */
 export const gradientLimit = 1e-3;
+/** The same where the gradient graph runs in float64; the reference is stored in float32. */
+export const float64Limit = 1e-6;
 /** Largest relative distance of a loss. */
 export const lossLimit = 1e-4;
 /** Largest relative distance of a derivative along a direction from differences of float32 losses. */

@@ -64,7 +64,8 @@ def vgg11_bn():
 @architecture("image classification")
 def alexnet():
     net = tv.alexnet(weights=None, dropout=0.0)
-    net.classifier = nn.Sequential(nn.Linear(256 * 36, 64), nn.ReLU(), nn.Linear(64, CLASSES))
+    net.avgpool = nn.AdaptiveAvgPool2d(1)
+    net.classifier = nn.Sequential(nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, CLASSES))
     return net, images(96)
 
 
