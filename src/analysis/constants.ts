@@ -50,16 +50,38 @@ export async function foldConstants(graph: Graph, probe: Probe, options: FoldOpt
   liftConstants(graph);
   foldShapes(graph);
   const constants = constantValues(graph, options.keep ?? new Set());
-  const results = wantedConstants(graph, constants);
-  if (results.length > 0) {
-    // As the file has them: no optimization may change a number.
-    const computed = await probe.run(cutOut(graph, results), new Map(), { optimize: false });
-    for (const value of results) {
-      const tensor = computed.get(value.name);
-      if (tensor) graph.setConstant(value, tensor);
-    }
-  }
+  await compute(graph, probe, wantedConstants(graph, constants));
   graph.prune();
+}
+
+/**
+ * Turns those of the given values that depend on no data into initializers, before shapes are inferred: conditions, which
+ * decide what there is to infer.
+ */
+export async function foldValues(
+  graph: Graph,
+  probe: Probe,
+  values: readonly Value[],
+  options: FoldOptions = {},
+): Promise<void> {
+  foldShapes(graph);
+  const constants = constantValues(graph, options.keep ?? new Set());
+  await compute(
+    graph,
+    probe,
+    values.filter((value) => value.producer && constants.has(value)),
+  );
+  graph.prune();
+}
+
+async function compute(graph: Graph, probe: Probe, results: readonly Value[]): Promise<void> {
+  if (results.length === 0) return;
+  // As the file has them: no optimization may change a number.
+  const computed = await probe.run(cutOut(graph, results), new Map(), { optimize: false });
+  for (const value of results) {
+    const tensor = computed.get(value.name);
+    if (tensor) graph.setConstant(value, tensor);
+  }
 }
 
 /** Shape and Size of values whose shape is known. */

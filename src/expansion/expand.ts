@@ -1,4 +1,4 @@
-import { foldConstants } from "../analysis/constants.ts";
+import { foldConstants, foldValues } from "../analysis/constants.ts";
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -50,22 +50,14 @@ export async function expandBodies(graph: Graph, probe: Probe, options: ExpandOp
   const seen = new Set<Node>();
   const isConstant = (value: Value) => value.initializer !== undefined && !options.keep.has(value.name);
   for (let changed = true; changed; ) {
-    changed = false;
+    await takeBranches(inliner, probe, options, isConstant);
     await inferShapes(graph, probe, options.dimensions);
     await foldConstants(graph, probe, { keep: options.keep });
+    changed = await takeBranches(inliner, probe, options, isConstant);
     for (const node of graph.sorted()) {
-      if (node.domain !== "" || !/^(If|Loop|Scan)$/.test(node.opType)) continue;
-      const [condition] = node.inputs;
-      if (node.opType === "If") {
-        if (!condition || !isConstant(condition)) continue;
-        takeBranch(inliner, node, condition);
-        changed = true;
-        continue;
-      }
-      node.obstacle =
-        node.opType === "Loop"
-          ? await unrollLoop(inliner, node, probe, isConstant)
-          : unrollScan(inliner, node);
+      if (node.op === "Loop") node.obstacle = await unrollLoop(inliner, node, probe, isConstant);
+      else if (node.op === "Scan") node.obstacle = unrollScan(inliner, node);
+      else continue;
       changed ||= node.obstacle === undefined;
     }
     changed = resolveSequences(inliner) || changed;
@@ -105,9 +97,30 @@ export function unknownCapture(node: Node): string | undefined {
   return unknown && `its branches read "${unknown.name}", whose shape is not known or which is no tensor`;
 }
 
-/** Puts the branch that a constant condition chooses in the place of an If. */
-function takeBranch(inliner: Inliner, node: Node, condition: Value): void {
-  const taken = condition.initializer?.numbers()[0] !== 0;
+/**
+ * Puts the branch that a constant condition chooses in the place of an If, as long as there are any.
+ * @returns whether any was
+ */
+async function takeBranches(
+  inliner: Inliner,
+  probe: Probe,
+  options: ExpandOptions,
+  isConstant: (value: Value) => boolean,
+): Promise<boolean> {
+  const { graph } = inliner;
+  for (let taken = false; ; taken = true) {
+    const conditionals = graph.nodes.filter(({ op }) => op === "If");
+    const conditions = conditionals.flatMap(({ inputs }) => inputs[0] ?? []);
+    await foldValues(graph, probe, conditions, { keep: options.keep });
+    const decided = conditionals.filter(({ inputs: [condition] }) => condition && isConstant(condition));
+    if (decided.length === 0) return taken;
+    for (const node of decided) takeBranch(inliner, node);
+    inliner.flush();
+  }
+}
+
+function takeBranch(inliner: Inliner, node: Node): void {
+  const taken = node.inputs[0]?.initializer?.numbers()[0] !== 0;
   const body = bodyOf(node, taken ? "then_branch" : "else_branch");
   const results = (body.output ?? []).map(({ name }) => name ?? "");
   inliner.replace(node, inliner.inline(body, node.label, new Map(), results));

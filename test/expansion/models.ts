@@ -54,6 +54,11 @@ export class BodyBuilder extends DoubleBuilder {
     this.captured.add(name);
     return this.graph.value(name) ?? this.graph.addInput(name, undefined);
   }
+
+  /** What a body inside this one reads is this one's own, or comes from outside. */
+  protected override capture(name: string): Value {
+    return this.graph.value(name) ?? this.outer(name);
+  }
 }
 
 /** A body as an attribute. Its inputs are declared with `input`, in order; it returns its outputs. */

@@ -66,8 +66,13 @@ export class GraphBuilder {
       inputs,
       outputs,
       attributes: made,
-      captures: [...new Set(captured)].map((name) => this.graph.valueNamed(name)),
+      captures: [...new Set(captured)].map((name) => this.capture(name)),
     }).outputs;
+  }
+
+  /** A value of this graph that a body of one of its nodes reads. */
+  protected capture(name: string): Value {
+    return this.graph.valueNamed(name);
   }
 
   /** Declares outputs. */
