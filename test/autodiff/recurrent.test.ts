@@ -6,8 +6,12 @@ import { Emit } from "../../src/graph/emit.ts";
 import type { Typed } from "../../src/graph/emit-base.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import type { Node, Value } from "../../src/graph/node.ts";
-import { Tensor } from "../../src/onnx/tensor.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
+import { crossEntropy } from "../../src/objectives/cross-entropy.ts";
+import { Model } from "../../src/onnx/model.ts";
+import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import { differentiate } from "../../src/training/differentiate.ts";
 import { bytesOf, dot, movedFeeds, numbersOf, random, randomLike } from "./rule-case.ts";
 
 const [N, I, H] = [3, 2, 4];
@@ -117,13 +121,56 @@ describe("refusals name the node and say why", () => {
   });
 });
 
+test("opsets 7 to 22 have the same gradients", async () => {
+  const gradientsIn = async (opset: number) => {
+    const next = random(8);
+    const graph = new Graph("opset", new Map([["", opset]]));
+    const x = graph.addInput("x", "float", [5, N, I]);
+    const weight = (name: string, ...shape: number[]) =>
+      graph.addInitializer(
+        Tensor.float(
+          name,
+          shape,
+          Array.from({ length: elementCount(shape) }, () => next() - 0.5),
+        ),
+      );
+    graph.addNode({
+      opType: "GRU",
+      attributes: new Map([["hidden_size", int(H)]]),
+      inputs: [x, weight("W", 1, 3 * H, I), weight("R", 1, 3 * H, H), weight("B", 1, 6 * H)],
+      outputs: [null, "state"],
+    });
+    const target = graph.addInitializer(
+      Tensor.of("rows", "int64", [2], BigInt64Array.of(BigInt(N), BigInt(H))),
+    );
+    graph.addNode({ opType: "Reshape", inputs: [graph.valueNamed("state"), target], outputs: ["logits"] });
+    graph.addOutput(graph.valueNamed("logits")).type = "float";
+    const model = Model.fromProto(graphToProto(graph, { irVersion: 8 }));
+    const gradient = await differentiate(model, { objective: crossEntropy() }, nodeProbe);
+    const feeds = [
+      Tensor.float("x", [5, N, I], randomLike(x, next)),
+      Tensor.of("labels", "int32", [N], Int32Array.of(0, 1, 2)),
+    ];
+    const results = await nodeProbe.run(
+      gradient.model.bytes,
+      new Map(feeds.map((tensor) => [tensor.name, tensor])),
+    );
+    return ["W", "R", "B"].map((name) => numbersAt(results, gradient.gradients.get(name)));
+  };
+  const numbersAt = (results: ReadonlyMap<string, Tensor>, name: string | undefined) =>
+    Array.from(numbersOf(results.get(name ?? "")));
+  const newest = await gradientsIn(22);
+  expect(Math.max(...newest.flat())).toBeGreaterThan(0.01);
+  for (const opset of [7, 11, 14, 18]) expect(await gradientsIn(opset), `opset ${opset}`).toEqual(newest);
+});
+
 /** Two bidirectional layers as PyTorch exports them, with the gradients of everything but x; nothing is pruned. */
-function deepGradients(kind: Kind, steps: number) {
+function deepGradients(kind: Kind, steps: number, attributes: Readonly<Record<string, Attribute>>) {
   const graph = newGraph();
   const emit = emitFor(graph);
   let x = graph.addInput("x", "float", [steps, N, I]) as Typed;
   for (const name of ["Y1", "Y2"]) {
-    const node = addLayer(graph, { kind, x, directions: 2, outputs: [name] });
+    const node = addLayer(graph, { kind, x, directions: 2, outputs: [name], attributes });
     const y = node.outputs[0] as Value;
     y.type = "float";
     y.shape = [steps, 2, N, H];
@@ -139,12 +186,13 @@ function deepGradients(kind: Kind, steps: number) {
 }
 
 describe.each([
-  ["RNN", 3.4],
-  ["GRU", 13.2],
-  ["LSTM", 10.2],
-] as const)("gradients of two bidirectional layers of %s", (kind, nodes) => {
+  ["RNN", "", 3.4, {}],
+  ["GRU", "", 13.2, {}],
+  ["GRU", ", linear_before_reset", 6.6, { linear_before_reset: int(1) }],
+  ["LSTM", "", 10.2, {}],
+] as const)("gradients of two bidirectional layers of %s%s", (kind, _, nodes, attributes) => {
   test("have no node whose value nobody reads", () => {
-    const { graph } = deepGradients(kind, 6);
+    const { graph } = deepGradients(kind, 6, attributes);
     const outputs = new Set(graph.outputs);
     const unread = graph.nodes.filter((node) =>
       node.outputs.every((output) => !output || (output.uses.size === 0 && !outputs.has(output))),
@@ -153,7 +201,7 @@ describe.each([
   });
 
   test("grow by a few nodes a step and layer, both directions together", () => {
-    const grown = deepGradients(kind, 60).nodes - deepGradients(kind, 20).nodes;
+    const grown = deepGradients(kind, 60, attributes).nodes - deepGradients(kind, 20, attributes).nodes;
     // Parts of seven: the last level of splitting is not full.
     expect(grown / (60 - 20) / 2).toBeCloseTo(nodes, 5);
   });

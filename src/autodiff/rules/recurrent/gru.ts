@@ -107,14 +107,14 @@ function linearBackward(sequence: Sequence, factors: Factors, r: Typed, g: Emit)
   );
   const kept = sequence.each(factors.kept);
   const states: Typed[] = [];
-  const arguments_: Typed[] = [];
+  const changes: Typed[] = [];
   const initial = sequence.backwards((dh, step) => {
     const da = g.mul(g.concat([dh, dh, dh], 3), gates[step] as Typed);
     states.unshift(dh);
-    arguments_.unshift(da);
+    changes.unshift(da);
     return () => g.add(g.matMul(da, weight), g.mul(dh, kept[step] as Typed));
   });
-  const h = g.concat(arguments_, 1);
+  const h = g.concat(changes, 1);
   const shared = g.slice(h, [{ axis: 3, start: 0, length: 2 * sequence.hidden }]);
   return { x: g.concat([shared, g.mul(g.concat(states, 1), factors.candidate)], 3), h, initial };
 }
