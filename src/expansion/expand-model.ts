@@ -1,12 +1,14 @@
 import { liftConstants } from "../analysis/constants.ts";
+import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
+import { findParameters, type ParameterOptions } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { type ShareOptions, splitShared } from "../analysis/shared-initializers.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { ExternalReader } from "../onnx/tensor.ts";
 import { liftBodyConstants } from "./body-constants.ts";
 import { raiseWithBranches } from "./branches.ts";
-import { type ExpandOptions, expandBodies } from "./expand.ts";
+import { type ExpandOptions, expandBodies, hasBodies } from "./expand.ts";
 import { inlineFunctions } from "./functions.ts";
 import { Inliner } from "./inliner.ts";
 
@@ -30,10 +32,14 @@ export async function expandModel(
   graph: Graph,
   target: number,
   probe: Probe,
-  options: ExpandOptions,
+  options: DimensionOptions & ParameterOptions,
+  external?: ExternalReader,
 ): Promise<void> {
-  await expandBodies(graph, probe, options);
+  const parameters = hasBodies(graph) ? findParameters(graph, options).parameters : [];
+  const keep = new Set(parameters.map(({ value }) => value.name));
+  const own: ExpandOptions = { dimensions: options, keep, external };
+  await expandBodies(graph, probe, own);
   // The old form of Softmax can be told from the new one only where ranks are known.
-  if (graph.opset < 13) await inferShapes(graph, probe, options.dimensions);
-  await raiseWithBranches(graph, target, probe, options);
+  if (graph.opset < 13) await inferShapes(graph, probe, options);
+  await raiseWithBranches(graph, target, probe, own);
 }

@@ -57,11 +57,7 @@ export async function prepareGraph(
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
     throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
   }
-  await expandModel(graph, gradientOpset, probe, {
-    dimensions: options,
-    keep: new Set(findParameters(graph, options).parameters.map(({ value }) => value.name)),
-    external: model.external,
-  });
+  await expandModel(graph, gradientOpset, probe, options, model.external);
   rewrite(graph);
   // Files of IR 3 list initializers among the inputs; nobody feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
