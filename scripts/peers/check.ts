@@ -136,13 +136,13 @@ function modeOf(loss: number, reference: Reference, mode: string): "eval" | "tra
   return mode === "train" && distance("train") <= distance("eval") ? "train" : "eval";
 }
 
-/** Float initializers outside `own` that hold numbers of parameters. */
+/** Float initializers outside `own` that hold numbers of parameters; one number may be the same by chance. */
 function namesOfMissing({ gradient, own }: Run, reference: Reference): string[] {
   const index = new NumberIndex(reference.values);
   const known = new Set(own.map(({ name }) => name));
   return (gradient.model.proto.graph?.initializer ?? [])
     .map((proto) => Tensor.fromProto(proto))
-    .filter(({ name, type, size }) => type === "float" && size > 0 && !known.has(name))
+    .filter(({ name, type, size }) => type === "float" && size > 1 && !known.has(name))
     .filter((tensor) => index.locate(tensor))
     .map(({ name }) => name);
 }

@@ -38,16 +38,19 @@ export class NumberIndex {
   }
 
   /**
-   * The place of each element of a tensor; undefined where one is nowhere. Zeros that are nowhere are padding: null.
+   * The place of each element of a tensor; undefined where one is nowhere. Zeros that are nowhere are padding: null. A
+   * tensor of zeros alone is no parameter.
    */
   locate(tensor: Tensor): (Place | null)[] | undefined {
     const places: (Place | null)[] = [];
+    let numbers = 0;
     for (const bits of bitsOf(tensor)) {
       const place = this.#find(bits);
       if (place === undefined && bits !== 0) return undefined;
+      if (bits !== 0) numbers++;
       places.push(place === undefined ? null : this.#describe(place));
     }
-    return places.some((place) => place) ? places : undefined;
+    return numbers > 0 ? places : undefined;
   }
 
   #find(bits: number): number | undefined {

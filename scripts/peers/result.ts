@@ -46,8 +46,8 @@ export interface PeerResult {
 
 /** Largest relative distance of a parameter's gradient from float64's. */
 export const gradientLimit = 1e-3;
-/** The same where the gradient graph runs in float64; the reference is stored in float32. */
-export const float64Limit = 1e-6;
+/** The same where the gradient graph runs in float64: its constants and the reference are stored in float32. */
+export const float64Limit = 1e-5;
 /** Largest relative distance of a loss. */
 export const lossLimit = 1e-4;
 /** Largest relative distance of a derivative along a direction from differences of float32 losses. */
