@@ -8,7 +8,6 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node } from "../graph/node.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
 import { branchNames, type ExpandOptions, unknownCapture } from "./expand.ts";
-import { dropUnusedFunctions } from "./functions.ts";
 
 /**
  * Raises an expanded graph's opset, the branches of every If included: each is taken as a graph of its own with what it
@@ -48,7 +47,6 @@ export async function raiseWithBranches(
     graph.setBodies(node, new Map(prepared));
     node.obstacle = differenceOf(node, branches);
   }
-  dropUnusedFunctions(graph);
 }
 
 async function prepare(branch: Graph, target: number, probe: Probe, options: ExpandOptions): Promise<void> {

@@ -1,23 +1,20 @@
 import { liftConstants } from "../analysis/constants.ts";
-import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
-import { findParameters, type ParameterOptions } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { type ShareOptions, splitShared } from "../analysis/shared-initializers.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { ExternalReader } from "../onnx/tensor.ts";
 import { liftBodyConstants } from "./body-constants.ts";
 import { raiseWithBranches } from "./branches.ts";
-import { type ExpandOptions, expandBodies, hasBodies } from "./expand.ts";
+import { type ExpandOptions, expandBodies } from "./expand.ts";
 import { inlineFunctions } from "./functions.ts";
-import { Inliner } from "./inliner.ts";
 
 /**
  * Brings every constant that could be trained to the graph's surface, as an initializer: out of functions, bodies and
  * Constant nodes; shared ones are split. Training and export do the same, so that names are the same in both.
  */
 export function liftParameters(graph: Graph, options: ShareOptions, external?: ExternalReader): void {
-  inlineFunctions(new Inliner(graph, external));
+  inlineFunctions(graph, external);
   liftBodyConstants(graph, external);
   liftConstants(graph);
   splitShared(graph, options);
@@ -32,14 +29,10 @@ export async function expandModel(
   graph: Graph,
   target: number,
   probe: Probe,
-  options: DimensionOptions & ParameterOptions,
-  external?: ExternalReader,
+  options: ExpandOptions,
 ): Promise<void> {
-  const parameters = hasBodies(graph) ? findParameters(graph, options).parameters : [];
-  const keep = new Set(parameters.map(({ value }) => value.name));
-  const own: ExpandOptions = { dimensions: options, keep, external };
-  await expandBodies(graph, probe, own);
+  await expandBodies(graph, probe, options);
   // The old form of Softmax can be told from the new one only where ranks are known.
-  if (graph.opset < 13) await inferShapes(graph, probe, options);
-  await raiseWithBranches(graph, target, probe, own);
+  if (graph.opset < 13) await inferShapes(graph, probe, options.dimensions);
+  await raiseWithBranches(graph, target, probe, options);
 }

@@ -7,7 +7,6 @@ import { bodyFromGraph, bodyOf, graphOfBody } from "../graph/body-graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { ExternalReader } from "../onnx/tensor.ts";
-import { inlineFunctions } from "./functions.ts";
 import { Inliner } from "./inliner.ts";
 import { resolveSequences } from "./sequences.ts";
 import { unrollLoop, unrollScan } from "./unroll.ts";
@@ -45,7 +44,6 @@ export const hasBodies = (graph: Graph): boolean =>
  */
 export async function expandBodies(graph: Graph, probe: Probe, options: ExpandOptions): Promise<void> {
   const inliner = new Inliner(graph, options.external);
-  inlineFunctions(inliner);
   if (!hasBodies(graph)) return;
   const seen = new Set<Node>();
   const isConstant = (value: Value) => value.initializer !== undefined && !options.keep.has(value.name);
@@ -62,7 +60,6 @@ export async function expandBodies(graph: Graph, probe: Probe, options: ExpandOp
     }
     changed = resolveSequences(inliner) || changed;
     inliner.flush();
-    inlineFunctions(inliner);
     // What the branches hide may be what keeps the shapes behind them unknown.
     if (!changed) changed = await expandBranches(graph, probe, options, seen);
   }
@@ -81,7 +78,7 @@ async function expandBranches(
     seen.add(node);
     for (const name of branchNames) {
       const branch = graphOfBody(node, name, { outer: graph, external: options.external });
-      if (!hasBodies(branch) && branch.functions.length === 0) continue;
+      if (!hasBodies(branch)) continue;
       const captured = capturedNames(bodyOf(node, name));
       await expandBodies(branch, probe, { ...options, dimensions: {} });
       graph.setBodies(node, new Map([[name, bodyFromGraph(branch, captured)]]));

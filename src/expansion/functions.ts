@@ -1,14 +1,15 @@
 import { SorthError } from "../errors.ts";
 import { raiseOpset } from "../graph/adapters.ts";
 import { type Attribute, attributeToProto } from "../graph/attribute.ts";
-import { bodiesOf, copyBody, copyNode } from "../graph/bodies.ts";
+import { bodiesOf, capturedNames, copyBody, copyNode } from "../graph/bodies.ts";
+import { bodyFromGraph, graphOfBody } from "../graph/body-graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { changes } from "../graph/operator-changes.ts";
 import { graphFromProto, nodeToProto, opsetsOf } from "../graph/proto.ts";
 import { onnx } from "../onnx/schema.js";
-import type { Tensor } from "../onnx/tensor.ts";
-import { type Inlined, type Inliner, largestExpansion } from "./inliner.ts";
+import type { ExternalReader, Tensor } from "../onnx/tensor.ts";
+import { type Inlined, Inliner, largestExpansion } from "./inliner.ts";
 
 type FunctionProto = onnx.FunctionProto.$Properties;
 
@@ -19,52 +20,97 @@ const keyOf = (
   overload: string | null | undefined,
 ): string => JSON.stringify([domainOf(domain), name, overload ?? ""]);
 
+/** The functions of a model by their key. */
+type Functions = ReadonlyMap<string, FunctionProto>;
+
 /**
- * Puts the nodes of the model's functions in the place of the calls, functions that functions call too. Calls inside
- * bodies (of If, Loop, Scan) stay until the body itself is inlined; functions that nobody calls any more go.
+ * Puts the nodes of the model's functions in the place of the calls: functions that functions call too, and calls inside
+ * bodies (of If, Loop, Scan). A function in an older opset is raised to the graph's, a newer one raises the graph.
+ * @param external - reads tensors of functions that lie in other files
  * @throws SorthError when a function calls itself, or is written in an opset that the model cannot be brought to
  *
  * @example
- * inlineFunctions(new Inliner(graph));
+ * inlineFunctions(graph);
  * graph.functions.length; // 0
  */
-export function inlineFunctions(inliner: Inliner): void {
-  const { graph } = inliner;
+export function inlineFunctions(graph: Graph, external?: ExternalReader): void {
   if (graph.functions.length === 0) return;
   const functions = new Map(graph.functions.map((f) => [keyOf(f.domain, f.name ?? "", f.overload), f]));
   const sizeOf = sizesOf(functions);
-  const called = (node: Node) => functions.get(keyOf(node.domain, node.opType, node.overload));
-  const size = graph.nodes.reduce(
-    (sum, { domain, opType, overload }) => sum + sizeOf(keyOf(domain, opType, overload)),
-    0,
-  );
+  for (const definition of calledIn(graph, functions)) {
+    const opsets = opsetsOf({ opsetImport: definition.opsetImport ?? [] });
+    for (const [domain, version] of opsets) if (!graph.opsets.has(domain)) graph.opsets.set(domain, version);
+    naming(definition, () => raiseOpset(graph, opsets.get("") ?? graph.opset));
+  }
+  inlineCalls(graph, functions, sizeOf, "", external);
+  graph.functions.length = 0;
+}
+
+/** @param prefix - put before names inside a body, which must not be those of a value outside of it */
+function inlineCalls(
+  graph: Graph,
+  functions: Functions,
+  sizeOf: (key: string) => number,
+  prefix: string,
+  external: ExternalReader | undefined,
+): void {
+  const keyOfNode = ({ domain, opType, overload }: Node) => keyOf(domain, opType, overload);
+  const size = graph.nodes.reduce((sum, node) => sum + sizeOf(keyOfNode(node)), 0);
   if (size > largestExpansion) {
     throw new SorthError(`the functions of the model become more than ${largestExpansion} nodes`);
   }
+  const inliner = new Inliner(graph, external);
+  const called = (node: Node) => functions.get(keyOfNode(node));
   for (let calls = graph.nodes.filter(called); calls.length > 0; calls = graph.nodes.filter(called)) {
-    for (const call of calls) inlineCall(inliner, call, called(call) as FunctionProto);
+    for (const call of calls) {
+      inlineCall(inliner, call, called(call) as FunctionProto, `${prefix}${call.label}`);
+    }
     inliner.flush();
   }
-  dropUnusedFunctions(graph);
+  for (const node of graph.nodes) {
+    for (const [name, attribute] of node.attributes) {
+      if (attribute.kind !== "graph") continue;
+      if (!keysIn(attribute.value.node ?? []).some((key) => functions.has(key))) continue;
+      const inner = graphOfBody(node, name, { outer: graph, external });
+      inlineCalls(inner, functions, sizeOf, `${prefix}${node.label}/${name}/`, external);
+      graph.setBodies(node, new Map([[name, bodyFromGraph(inner, capturedNames(attribute.value))]]));
+    }
+  }
 }
 
-/** Takes functions out of a graph in which no body calls any. */
-export function dropUnusedFunctions(graph: Graph): void {
-  const names = new Set(graph.functions.map(({ domain, name }) => keyOf(domain, name ?? "", "")));
-  const calls = (node: onnx.NodeProto.$Properties): boolean =>
-    names.has(keyOf(node.domain, node.opType ?? "", "")) ||
-    bodiesOf(node).some((body) => (body.node ?? []).some(calls));
-  const used = graph.nodes.some(
-    (node) =>
-      names.has(keyOf(node.domain, node.opType, "")) ||
-      [...node.attributes.values()].some(
-        (attribute) => attribute.kind === "graph" && (attribute.value.node ?? []).some(calls),
-      ),
-  );
-  if (!used) graph.functions.length = 0;
+/** Keys of what nodes and the bodies in them call. */
+const keysIn = (nodes: readonly onnx.NodeProto.$Properties[]): string[] =>
+  nodes.flatMap((node) => [
+    keyOf(node.domain, node.opType ?? "", node.overload),
+    ...bodiesOf(node).flatMap((body) => keysIn(body.node ?? [])),
+  ]);
+
+/** The functions that a graph calls, be it through others. */
+function calledIn(graph: Graph, functions: Functions): Set<FunctionProto> {
+  const found = new Set<FunctionProto>();
+  const open = keysIn(graph.nodes.map(nodeToProto));
+  for (let key = open.pop(); key !== undefined; key = open.pop()) {
+    const definition = functions.get(key);
+    if (!definition || found.has(definition)) continue;
+    found.add(definition);
+    open.push(...keysIn(definition.node ?? []));
+  }
+  return found;
 }
 
-function inlineCall(inliner: Inliner, call: Node, definition: FunctionProto): void {
+/** Lets an error say in which function it arose. */
+function naming<T>(definition: FunctionProto, build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    if (!(error instanceof SorthError)) throw error;
+    throw new SorthError(`the function ${definition.domain}.${definition.name}: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+function inlineCall(inliner: Inliner, call: Node, definition: FunctionProto, stem: string): void {
   const bindings = new Map<string, Value | null>(
     (definition.input ?? []).map((name, index) => [name, call.inputs[index] ?? null]),
   );
@@ -74,7 +120,7 @@ function inlineCall(inliner: Inliner, call: Node, definition: FunctionProto): vo
   ]);
   const bound = (definition.node ?? []).map((node) => bindAttributes(node, attributes, call));
   const body = inOpsetOf(inliner.graph, definition, bound);
-  inliner.replace(call, inliner.inline(body, call.label, bindings, definition.output ?? []));
+  inliner.replace(call, inliner.inline(body, stem, bindings, definition.output ?? []));
 }
 
 /** A node of a function with the call's attributes, or the function's defaults, where it refers to them. */
@@ -105,47 +151,39 @@ function bindAttributes(
   });
 }
 
-/** A function's nodes in the form of the graph's opset. Where the function's is newer the graph is raised to it. */
+/** A function's nodes in the form of the graph's opset, which is no older than the function's. */
 function inOpsetOf(
   graph: Graph,
   definition: FunctionProto,
   nodes: readonly onnx.NodeProto.$Properties[],
 ): Inlined {
-  const opsets = opsetsOf({ opsetImport: definition.opsetImport ?? [] });
-  for (const [domain, version] of opsets) if (!graph.opsets.has(domain)) graph.opsets.set(domain, version);
-  const own = opsets.get("") ?? graph.opset;
-  try {
-    if (own > graph.opset) raiseOpset(graph, own);
-    const differs = nodes.some(
-      ({ opType, domain }) =>
-        domainOf(domain) === "" &&
-        changes[opType ?? ""]?.some(({ since }) => own < since && since <= graph.opset),
-    );
-    if (!differs) return { node: nodes };
-    const raised = graphFromProto({
-      opsetImport: definition.opsetImport ?? [],
-      graph: {
-        node: [...nodes],
-        input: (definition.input ?? []).map((name) => ({ name })),
-        output: (definition.output ?? []).map((name) => ({ name })),
-      },
-    });
-    raiseOpset(raised, graph.opset);
-    return {
-      node: raised.sorted().map(nodeToProto),
-      initializer: raised.initializers.map((value) => (value.initializer as Tensor).toProto()),
-    };
-  } catch (error) {
-    if (!(error instanceof SorthError)) throw error;
-    throw new SorthError(`the function ${definition.domain}.${definition.name}: ${error.message}`);
-  }
+  const own = opsetsOf({ opsetImport: definition.opsetImport ?? [] }).get("") ?? graph.opset;
+  const differs = nodes.some(
+    ({ opType, domain }) =>
+      domainOf(domain) === "" &&
+      changes[opType ?? ""]?.some(({ since }) => own < since && since <= graph.opset),
+  );
+  if (!differs) return { node: nodes };
+  const raised = graphFromProto({
+    opsetImport: definition.opsetImport ?? [],
+    graph: {
+      node: [...nodes],
+      input: (definition.input ?? []).map((name) => ({ name })),
+      output: (definition.output ?? []).map((name) => ({ name })),
+    },
+  });
+  naming(definition, () => raiseOpset(raised, graph.opset));
+  return {
+    node: raised.sorted().map(nodeToProto),
+    initializer: raised.initializers.map((value) => (value.initializer as Tensor).toProto()),
+  };
 }
 
 /**
  * How many nodes a call becomes, by the function's key; 1 for operators.
  * @throws SorthError when a function calls itself, be it through others: the standard forbids it
  */
-function sizesOf(functions: ReadonlyMap<string, FunctionProto>): (key: string) => number {
+function sizesOf(functions: Functions): (key: string) => number {
   const sizes = new Map<string, number | "open">();
   const sizeOfNodes = (nodes: readonly onnx.NodeProto.$Properties[]): number =>
     nodes.reduce((sum, node) => {

@@ -140,7 +140,7 @@ function splitToSequence(inliner: Inliner, node: Node, known: Known): Made {
   const axis = node.int("axis", 0);
   const size = value?.shape?.at(axis);
   if (!value || size === undefined || (lengths && !lengths.initializer)) return undefined;
-  const parts = (pieces: number | readonly number[]) => split(inliner, value, axis, pieces, node.label);
+  const parts = (pieces: readonly number[]) => split(inliner, value, axis, pieces, node.label);
   if (lengths) {
     const given = lengths.initializer?.numbers() ?? [];
     const pieces = lengths.initializer?.dims.length === 0 ? evenPieces(size, given[0] ?? 1) : given;
@@ -149,7 +149,7 @@ function splitToSequence(inliner: Inliner, node: Node, known: Known): Made {
   if (size === 0) return [];
   const rows = node.int("keepdims", 1) === 0;
   return rewrite(inliner, node, known, [
-    rows ? unstack(inliner, value, axis, size, node.label) : parts(size),
+    rows ? unstack(inliner, value, axis, size, node.label) : parts(evenPieces(size, 1)),
   ]);
 }
 

@@ -69,7 +69,6 @@ async function runCondition(
 ): Promise<TripCount> {
   const { nodes, states } = sliceOfCondition(body);
   const small = new Graph("trips", graph.opsets);
-  small.functions.push(...graph.functions);
   const take = (value: Value): Value | undefined => {
     if (!value.initializer || !isConstant(value)) return undefined;
     return small.value(value.name) ?? small.addInitializer(value.initializer);

@@ -141,30 +141,41 @@ export function stack(inliner: Inliner, values: readonly Value[], axis: number, 
 
 /** The slices of a tensor along an axis, without that axis. */
 export function unstack(inliner: Inliner, value: Value, axis: number, count: number, name: string): Value[] {
-  return split(inliner, value, axis, count, name).map((part) =>
+  return split(inliner, value, axis, Array<number>(count).fill(1), name).map((part) =>
     moveAxis(inliner, "Squeeze", part, axis, part.name),
   );
 }
 
-/** A tensor cut into pieces along an axis: of equal length, or of these lengths. */
+/** More outputs at one Split than a shader on WebGPU may write. */
+const tooManyParts = 8;
+
+/** A tensor cut into pieces of these lengths along an axis, in rounds of at most seven parts. */
 export function split(
   inliner: Inliner,
   value: Value,
   axis: number,
-  pieces: number | readonly number[],
+  lengths: readonly number[],
   name: string,
 ): Value[] {
   const { graph } = inliner;
-  const count = typeof pieces === "number" ? pieces : pieces.length;
+  const share = lengths.length < tooManyParts ? 1 : Math.ceil(lengths.length / (tooManyParts - 1));
+  const groups = Array.from({ length: Math.ceil(lengths.length / share) }, (_, i) =>
+    lengths.slice(i * share, (i + 1) * share),
+  );
+  const sums = groups.map((group) => group.reduce((sum, length) => sum + length, 0));
   const attributes = new Map([["axis", int(axis)]]);
   const inputs: Value[] = [value];
-  if (typeof pieces !== "number") {
-    if (graph.opset < 13) attributes.set("split", ints(pieces));
-    else inputs.push(inliner.constant(Tensor.int64(`${name}/lengths`, [pieces.length], pieces)));
-  } else if (graph.opset >= 18) attributes.set("num_outputs", int(count));
-  const outputs = Array.from({ length: count }, (_, i) => graph.freshName(`${name}/part/${i}`));
-  const node = graph.addNode({ opType: "Split", name: `${name}/split`, inputs, outputs, attributes });
-  return node.outputs as Value[];
+  if (graph.opset < 13) attributes.set("split", ints(sums));
+  else inputs.push(inliner.constant(Tensor.int64(`${name}/lengths`, [sums.length], sums)));
+  const parts = graph.addNode({
+    opType: "Split",
+    name: graph.freshName(`${name}/split`),
+    inputs,
+    outputs: groups.map((_, i) => graph.freshName(`${name}/part/${i}`)),
+    attributes,
+  }).outputs as Value[];
+  if (share === 1) return parts;
+  return groups.flatMap((group, i) => split(inliner, parts[i] as Value, axis, group, `${name}/${i}`));
 }
 
 function moveAxis(

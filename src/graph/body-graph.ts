@@ -9,7 +9,7 @@ import { declaredShape, nodeToProto, readGraph, valueInfo } from "./proto.ts";
 
 /** Options of {@link graphOfBody}. */
 export interface BodyGraphOptions {
-  /** The graph around the body: its operator sets and functions count inside too. */
+  /** The graph around the body: its operator sets count inside too. */
   readonly outer?: Graph;
   /** Operator sets in which the body is written, where they are not those of the graph around it. */
   readonly opsets?: ReadonlyMap<string, number>;
@@ -26,7 +26,6 @@ export function graphOfBody(node: Node, attribute: string, options: BodyGraphOpt
   const body = bodyOf(node, attribute);
   const { outer } = options;
   const graph = new Graph(body.name ?? "", options.opsets ?? outer?.opsets ?? new Map());
-  graph.functions.push(...(outer?.functions ?? []));
   const captured = capturedNames(body);
   for (const value of node.captures) {
     if (!captured.has(value.name)) continue;

@@ -57,12 +57,13 @@ export async function prepareGraph(
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
     throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
   }
-  await expandModel(graph, gradientOpset, probe, options, model.external);
+  // Decided before bodies are written out: an unrolled initial state would look like a weight.
+  const found = findParameters(graph, options);
+  const keep = new Set(found.parameters.map(({ value }) => value.name));
+  await expandModel(graph, gradientOpset, probe, { dimensions: options, keep, external: model.external });
   rewrite(graph);
   // Files of IR 3 list initializers among the inputs; nobody feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
-  const found = findParameters(graph, options);
-  const keep = new Set(found.parameters.map(({ value }) => value.name));
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
   await foldConstants(graph, probe, { keep });

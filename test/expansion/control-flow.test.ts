@@ -358,4 +358,27 @@ describe("Scan", () => {
       "z",
     ]);
   });
+
+  test("a long one is cut in rounds: no Split has more than seven parts", async () => {
+    const b = new DoubleBuilder();
+    const steps = 60;
+    b.weight("W.weight", [3, 3]);
+    // No parameter, although it is an operand of the first product once that is written out.
+    const state = b.numbers("start", [2, 3], [0, 0, 0, 0, 0, 0]);
+    const [last, rows] = b.many("Scan", [state, b.input("x", [steps, 2, 3], "double")], ["last", "rows"], {
+      num_scan_inputs: 1,
+      body: body((s) => {
+        const [h, xt] = [s.input("h", [2, 3], "double"), s.input("x_t", [2, 3], "double")];
+        const product = s.op("MatMul", [h, s.outer("W.weight")], "product");
+        const next = s.op("Tanh", [s.op("Add", [product, xt], "sum")], "next");
+        return [next, s.op("Identity", [next], "row")];
+      }),
+    });
+    const model = b.loss(b.op("Add", [last ?? null, rows ?? null], "y"));
+    const feeds = { x: doubles("long x", [steps, 2, 3]) };
+    expect(await checkGradients(model, feeds, { wrtInputs: /^x$/ })).toEqual(["W.weight", "x"]);
+    const { model: gradient } = await differentiate(model, { loss: "loss" });
+    const parts = (gradient.proto.graph?.node ?? []).filter(({ opType }) => opType === "Split");
+    expect(Math.max(...parts.map(({ output }) => output?.length ?? 0))).toBe(7);
+  });
 });

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
 import { inlineFunctions } from "../../src/expansion/functions.ts";
-import { Inliner } from "../../src/expansion/inliner.ts";
 import { attributeToProto, int, ints } from "../../src/graph/attribute.ts";
 import { graphFromProto } from "../../src/graph/proto.ts";
 import { differentiate } from "../../src/index.ts";
@@ -13,6 +12,7 @@ import {
   DoubleBuilder,
   doubles,
   localFunction,
+  loopInputs,
   operatorsOf,
   runGraph,
   withFunctions,
@@ -62,7 +62,7 @@ const builder = (opset = 18) => {
 
 const inlined = (model: Model) => {
   const graph = graphFromProto(model.proto);
-  inlineFunctions(new Inliner(graph));
+  inlineFunctions(graph);
   return graph;
 };
 
@@ -179,6 +179,23 @@ describe("functions", () => {
     }
     const { model: gradient } = await differentiate(model, { loss: "loss" });
     expect(gradient.proto.functions).toEqual([]);
+
+    const c = builder();
+    c.weight("fc.weight", [3, 3]);
+    const h = c.op("Loop", [c.int64("n", 3), null, c.graph.valueNamed("x")], "h", {
+      body: body((l) => {
+        const [, going] = loopInputs(l);
+        const next = l.op(
+          "Block",
+          [l.input("state", undefined, "double"), l.outer("fc.weight")],
+          "next",
+          {},
+          "local",
+        );
+        return [l.op("Identity", [going], "still"), next];
+      }),
+    });
+    expect(await checkGradients(withFunctions(c.loss(h), block, linear), { x })).toEqual(["fc.weight"]);
   });
 
   test("a function of an older opset is raised, a newer one raises the model", async () => {
