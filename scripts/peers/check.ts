@@ -15,7 +15,6 @@ import { NumberIndex } from "./number-index.ts";
 import type { Reference } from "./reference.ts";
 import {
   directionalLimit,
-  float64Limit,
   gradientLimit,
   lossLimit,
   type PeerResult,
@@ -177,7 +176,7 @@ async function judge(
   if (right && directional <= directionalLimit) {
     if (close) status = "match";
     else if (partly) status = "folded";
-    else if (float64Error !== undefined && float64Error <= float64Limit) status = "float32";
+    else if (float64Error !== undefined && float64Error <= gradientLimit) status = "float32";
   }
   const notes = [
     missing.length > 0 && `not in the file as parameters: ${shortList(missing)}`,
@@ -205,9 +204,14 @@ async function errorInFloat64(
   own: readonly OwnGradient[],
   reference: Reference,
   kind: "eval" | "train",
-): Promise<number> {
-  const exact = await gradientsInFloat64(gradient, own, reference.path, dirname(reference.path));
-  return compareGradients(exact, reference, kind).error;
+): Promise<number | undefined> {
+  try {
+    const exact = await gradientsInFloat64(gradient, own, reference.path, dirname(reference.path));
+    return compareGradients(exact, reference, kind).error;
+  } catch (error) {
+    console.error(messageOf(error));
+    return undefined;
+  }
 }
 
 function shortList(names: readonly string[]): string {

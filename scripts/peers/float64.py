@@ -113,6 +113,10 @@ def convert(graph: onnx.GraphProto) -> None:
                 as_double(attribute.t)
             elif attribute.type == AttributeProto.GRAPH:
                 convert(attribute.g)
+            elif attribute.name in ("value_float", "value_floats"):
+                single = attribute.type == AttributeProto.FLOAT
+                numbers = np.array(attribute.f if single else list(attribute.floats), np.float64)
+                attribute.CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(numbers)))
             elif attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT:
                 attribute.i = TensorProto.DOUBLE
 

@@ -22,8 +22,8 @@ export async function gradientsInFloat64(
   reference: string,
   folder: string,
 ): Promise<OwnGradient[]> {
-  const model = join(folder, "float64.onnx");
-  const outputs = join(folder, "float64.safetensors");
+  const model = join(folder, `float64-${process.pid}.onnx`);
+  const outputs = join(folder, `float64-${process.pid}.safetensors`);
   try {
     await writeModel(gradient.model, model, { force: true });
     execFileSync(pythonInterpreter("peers-python"), [script, model, reference, outputs], {

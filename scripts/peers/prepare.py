@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 NORMALIZATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -146,16 +145,32 @@ def with_folds(loss: WithLoss, pairs: list[tuple[str, str]]) -> tuple[WithLoss, 
     stands_for: dict[str, list[str]] = {}
     for path, norm_path in pairs:
         layer, norm = loss.net.get_submodule(path), loss.net.get_submodule(norm_path)
-        if isinstance(layer, nn.Linear):
-            merged = fuse_linear_bn_eval(layer, norm)
-        else:
-            merged = fuse_conv_bn_eval(layer, norm, transpose="Transpose" in type(layer).__name__)
+        merged = fuse(layer, norm)
         sources = [f"{name}.{p}" for name, m in ((path, layer), (norm_path, norm)) for p, _ in m.named_parameters()]
         stands_for |= {f"{path}.{parameter}": sources for parameter, _ in merged.named_parameters()}
         parent, _, name = path.rpartition(".")
         setattr(loss.net.get_submodule(parent), name, merged)
         neutralize(norm)
     return loss, stands_for
+
+
+@torch.no_grad()
+def fuse(layer: nn.Module, norm: nn.Module) -> nn.Module:
+    """The layer with the BatchNorm behind it folded in, by the exporters' own order of operations: equal to the last bit."""
+    merged = copy.deepcopy(layer)
+    scale = (1 if norm.weight is None else norm.weight) / torch.sqrt(norm.running_var + norm.eps)
+    weight = layer.weight
+    if getattr(layer, "transposed", False):
+        # [inputs, outputs of a group, …], and the groups follow each other on the axis of inputs.
+        blocks = weight.view(layer.groups, weight.shape[0] // layer.groups, weight.shape[1], -1)
+        scaled = (blocks * scale.view(layer.groups, 1, -1, 1)).view_as(weight)
+    else:
+        scaled = weight * scale.view(-1, *[1] * (weight.ndim - 1))
+    merged.weight = nn.Parameter(scaled)
+    bias = 0 if layer.bias is None else layer.bias
+    shift = 0 if norm.bias is None else norm.bias
+    merged.bias = nn.Parameter((bias - norm.running_mean) * scale + shift)
+    return merged
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 export type Status =
   /** Every gradient within the limit. */
   | "match"
-  /** Beyond the limit in float32; the same gradient graph run in float64 agrees. */
+  /** Beyond the limit in float32; the same gradient graph run in float64 is within it. */
   | "float32"
   /** The exporter computed with parameters when it exported; what the file still holds passes by directional derivative. */
   | "folded"
@@ -46,8 +46,6 @@ export interface PeerResult {
 
 /** Largest relative distance of a parameter's gradient from float64's. */
 export const gradientLimit = 1e-3;
-/** The same where the gradient graph runs in float64: its constants and the reference are stored in float32. */
-export const float64Limit = 1e-5;
 /** Largest relative distance of a loss. */
 export const lossLimit = 1e-4;
 /** Largest relative distance of a derivative along a direction from differences of float32 losses. */
