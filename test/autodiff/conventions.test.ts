@@ -40,7 +40,8 @@ async function gradientsOf(op: string, { inputs, attributes, opset = 18, outputs
     if ("indices" in input) {
       return b.graph.addInitializer(Tensor.int64(name, input.shape ?? [input.indices.length], input.indices));
     }
-    const { shape, values } = "shape" in input ? input : { shape: [input.length], values: input };
+    const { shape, values } =
+      "values" in input && "shape" in input ? input : { shape: [input.length], values: input };
     feeds.set(name, Tensor.float(name, shape, values));
     return b.input(name, shape);
   });
