@@ -3,6 +3,7 @@ import { activations } from "./rules/activations.ts";
 import { arithmetic } from "./rules/arithmetic.ts";
 import { attention } from "./rules/attention.ts";
 import { batchNormalization } from "./rules/batch-normalization.ts";
+import { classical } from "./rules/classical.ts";
 import { constants } from "./rules/constants.ts";
 import { controlFlow } from "./rules/control-flow.ts";
 import { convolution } from "./rules/convolution.ts";
@@ -31,6 +32,7 @@ import { transforms } from "./rules/transforms.ts";
 export const rules: RuleTable = {
   ...activations,
   ...arithmetic,
+  ...classical,
   ...constants,
   ...quantization,
   ...scans,

@@ -26,6 +26,8 @@ export type Attribute =
 export const int = (value: number): Attribute => ({ kind: "int", value });
 /** A float attribute. */
 export const float = (value: number): Attribute => ({ kind: "float", value });
+/** A list of floats. */
+export const floats = (value: readonly number[]): Attribute => ({ kind: "floats", value });
 /** A list of integers. */
 export const ints = (value: readonly number[]): Attribute => ({ kind: "ints", value });
 /** A text attribute. */

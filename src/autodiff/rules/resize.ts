@@ -256,4 +256,5 @@ export const resize = {
       scaled([1, 1, 2, 3], [1, 1, 0.3, 2], mode("nearest"), "to nothing"),
     ],
   },
+  Upsample: { refused: "it is Resize since opset 10, to which older models are raised first" },
 } satisfies RuleTable;
