@@ -14,7 +14,7 @@ export interface LossModel {
 /** How far a step may change the loss, relative to it: above the rounding of float32, below its curvature. */
 const change = 4e-3;
 /** How far a step may move a parameter, relative to its length. */
-const move = 2e-2;
+const move = 0.1;
 
 /**
  * Relative distance of ⟨gradient, d⟩ from the derivative of the loss along d, by central differences at two step sizes,

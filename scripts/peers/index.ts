@@ -82,7 +82,9 @@ async function check({ name, family }: Exported, kind: string, problem: string |
   const data = join(folder, `${name}.safetensors`);
   return {
     ...identity,
-    ...(mode ? await checkExport(path, new Reference(data), mode) : await checkWithoutReference(path, data)),
+    ...(mode
+      ? await checkExport(path, new Reference(data), exporter, mode)
+      : await checkWithoutReference(path, data)),
   };
 }
 

@@ -200,6 +200,8 @@ function remark({
   return figures.join("; ");
 }
 
-function scientific(number: number | undefined): string {
+/** A figure with one digit; JSON writes NaN and infinity as null. */
+function scientific(number: number | null | undefined): string {
+  if (number === null) return "not finite";
   return number === undefined ? "–" : number === 0 ? "0" : number.toExponential(0).replace("+", "");
 }
