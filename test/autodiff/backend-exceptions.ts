@@ -1,10 +1,5 @@
 import type { Outcome } from "./check-backend-case.ts";
 
-/** Operators of the backend tests that have no entry in the table. An operator that gets one must leave this list. */
-export const withoutRule: readonly string[] = [
-  ...["ai.onnx.ml.ArrayFeatureExtractor", "ai.onnx.ml.Binarizer", "ai.onnx.ml.TreeEnsemble"],
-];
-
 /** Cases (by their name) whose gradient is not compared, and why. One that starts to work must leave this list. */
 export const known: readonly { cases: RegExp; kind: Outcome["kind"]; reason: string }[] = [
   // The sizes are constants here, and ONNX Runtime then finds that the test gives Range vectors of one element.
