@@ -84,6 +84,18 @@ export function backward(
   return result;
 }
 
+/** Types of quantized numbers, which are reshaped and pooled as they are. */
+const quantized: ReadonlySet<string> = new Set([
+  "int8",
+  "uint8",
+  "int16",
+  "uint16",
+  "int4",
+  "uint4",
+  "int2",
+  "uint2",
+]);
+
 /**
  * Values that depend on one of `wrt` and can carry a gradient: floats, and whatever an operator without a derivative makes
  * of them (else a path through quantized numbers would silently count as no path).
@@ -93,10 +105,12 @@ function activeValues(order: readonly Node[], wrt: readonly Value[], rules: Rule
   for (const node of order) {
     const entry = rules[node.op];
     if (entry && "constant" in entry) continue;
-    if (![...node.inputs, ...node.captures].some((input) => input && active.has(input))) continue;
+    const reached = [...node.inputs, ...node.captures].filter((input) => input && active.has(input));
+    if (reached.length === 0) continue;
     const differentiable = entry && "vjp" in entry;
+    const levels = reached.some((input) => input?.type && quantized.has(input.type));
     for (const output of node.outputs) {
-      if (output && (!differentiable || isFloat(output.type))) active.add(output);
+      if (output && (!differentiable || levels || isFloat(output.type))) active.add(output);
     }
   }
   return active;

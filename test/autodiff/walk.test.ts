@@ -58,6 +58,19 @@ describe("an operator without a derivative", () => {
     expect([...differentiate(table).keys()]).toEqual([x]);
   });
 
+  test("is met behind operators that only move its quantized numbers", () => {
+    const graph = new Graph("quantized", new Map([["", 18]]));
+    const g = new Emit(graph, { prefix: "" });
+    const x = graph.addInput("x", "float", [2, 3]) as Typed;
+    const levels = g.op("QuantizeLinear", [x, g.scalar(0.1)], [2, 3], { type: "uint8" });
+    const moved = g.op("Transpose", [levels], [3, 2]);
+    const y = g.op("DequantizeLinear", [moved, g.scalar(0.1)], [3, 2], { type: "float" });
+    const seeds = [{ value: y, gradient: () => g.filled(1, [3, 2]) }];
+    expect(() => backward(graph, { wrt: [x], seeds, rules, emit: g })).toThrow(
+      'cannot differentiate QuantizeLinear (node "QuantizeLinear"): it rounds to a few levels',
+    );
+  });
+
   test("may be an attribute that a rule refuses: the path is told too", () => {
     const refusing = {
       ...table,
