@@ -9,7 +9,7 @@ import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { differentiate, type GradientModel } from "../../src/training/differentiate.ts";
 import type { LossOptions } from "../../src/training/options.ts";
 import { type Comparison, compareGradients, type OwnGradient } from "./compare.ts";
-import { directionalError } from "./directional.ts";
+import { type DirectionalCheck, directionalError } from "./directional.ts";
 import { gradientsInFloat64 } from "./float64.ts";
 import { NumberIndex } from "./number-index.ts";
 import type { Reference } from "./reference.ts";
@@ -170,10 +170,10 @@ async function judge(
           moved,
           nodeProbe,
         )
-      : 0;
+      : undefined;
   const float64Error = close || partly ? undefined : await errorInFloat64(gradient, own, reference, kind);
   let status: Status = "differs";
-  if (right && directional <= directionalLimit) {
+  if (right && (directional === undefined || passes(directional))) {
     if (close) status = "match";
     else if (partly) status = "folded";
     else if (float64Error !== undefined && float64Error <= gradientLimit) status = "float32";
@@ -195,8 +195,12 @@ async function judge(
     pytorchError,
     ...(comparison.zeros > 0 && { zeroError }),
     ...(float64Error !== undefined && { float64Error }),
-    ...(moved.length > 0 && { directional: moved.length, directionalError: directional }),
+    ...(directional && { directional: moved.length, directionalError: directional.error }),
   };
+}
+
+function passes({ error, rounding }: DirectionalCheck): boolean {
+  return error <= Math.max(directionalLimit, rounding);
 }
 
 async function errorInFloat64(
@@ -238,17 +242,17 @@ export async function checkWithoutReference(path: string, data: string): Promise
       { objective: meanSquaredError(), output, batch },
       feeds,
     );
-    const error = await directionalError(
+    const directional = await directionalError(
       { model: gradient.model, loss: gradient.loss, feeds },
       own,
       nodeProbe,
     );
     return {
       ...figures,
-      status: error <= directionalLimit ? "match" : "differs",
+      status: passes(directional) ? "match" : "differs",
       parameters: own.length,
       directional: own.length,
-      directionalError: error,
+      directionalError: directional.error,
     };
   } catch (error) {
     return { ...base, status: "refused", note: messageOf(error) };

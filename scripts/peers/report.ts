@@ -37,8 +37,8 @@ few samples amplify rounding.
 - Parameters are recognised by their numbers, which occur once in a network, so it does not matter how an exporter
   renames, transposes, splits, joins or reorders them. A gradient of several initializers that hold one parameter is their sum.
 - In inference mode exporters fold BatchNorm into the layer before it. Then PyTorch's gradients are those of the network folded the
-  same way. What is folded in other ways is checked by a directional derivative (relative error up to ${directionalLimit}, which is what
-  differences of float32 losses can show).
+  same way and in the same order of operations. What is folded in other ways is checked by a directional derivative (relative error up to ${directionalLimit}, which is what
+  differences of float32 losses can show; more where a parameter hardly moves the loss and its rounding alone makes more).
 - The dynamo exporter writes BatchNorm in inference form whatever the mode; such a file is compared with PyTorch in
   inference mode (marked †).
 - A gradient below 1e-10 of the network's largest is zero in exact arithmetic (a bias before a BatchNorm with batch
