@@ -1,4 +1,3 @@
-import { dirname } from "node:path";
 import type { Probe } from "../../src/analysis/probe.ts";
 import { messageOf } from "../../src/errors.ts";
 import { meanSquaredError } from "../../src/objectives/elementwise.ts";
@@ -210,7 +209,7 @@ async function errorInFloat64(
   kind: "eval" | "train",
 ): Promise<number | undefined> {
   try {
-    const exact = await gradientsInFloat64(gradient, own, reference.path, dirname(reference.path));
+    const exact = await gradientsInFloat64(gradient, own, reference);
     return compareGradients(exact, reference, kind).error;
   } catch (error) {
     console.error(messageOf(error));

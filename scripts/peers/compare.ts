@@ -1,4 +1,5 @@
 import type { Tensor } from "../../src/onnx/tensor.ts";
+import { foldedLike } from "./folded-layer.ts";
 import { NumberIndex } from "./number-index.ts";
 import type { Kind, Reference } from "./reference.ts";
 
@@ -46,7 +47,7 @@ export function compareGradients(
   for (const entry of own) {
     if (sums.add(entry)) continue;
     const layer = kind === "eval" ? foldedLike(entry.value, reference) : undefined;
-    if (layer) foldedSums.set(layer.name, layer.arrange(entry.gradient.data as Float64Array));
+    if (layer) foldedSums.set(layer.name, layer.fromFile(entry.gradient.data as Float64Array));
     else unmatched.push(entry);
   }
   const wanted = Object.keys(reference.about[kind].parameters);
@@ -146,31 +147,4 @@ function equalNumbers(a: Tensor, b: Tensor): boolean {
   if (a.dims.join() !== b.dims.join()) return false;
   const [x, y] = [a.data as Float32Array, b.data as Float32Array];
   return x.every((number, i) => number === y[i]);
-}
-
-/** The layer whose folded weight or bias a value is, up to the rounding of another order of operations. */
-function foldedLike(
-  value: Tensor,
-  reference: Reference,
-): { name: string; arrange: (gradient: ArrayLike<number>) => Float64Array } | undefined {
-  const numbers = value.data as Float32Array;
-  const size = numbers.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0);
-  for (const [name, candidate] of reference.folded) {
-    if (candidate.size !== value.size) continue;
-    const wanted = candidate.data as Float32Array;
-    const [rows = 1, columns = 1] = candidate.dims;
-    const orders: ((i: number) => number)[] = [];
-    if (candidate.dims.join() === value.dims.join()) orders.push((i) => i);
-    if (value.dims.join() === [columns, rows].join())
-      orders.push((i) => (i % columns) * rows + Math.floor(i / columns));
-    for (const order of orders) {
-      if (wanted.every((number, i) => Math.abs(number - (numbers[order(i)] as number)) <= 1e-5 * size)) {
-        return {
-          name,
-          arrange: (gradient) => Float64Array.from(wanted, (_, i) => gradient[order(i)] as number),
-        };
-      }
-    }
-  }
-  return undefined;
 }

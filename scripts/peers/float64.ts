@@ -1,32 +1,33 @@
 import { execFileSync } from "node:child_process";
 import { rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeModel } from "../../src/onnx/files-node.ts";
+import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
 import type { GradientModel } from "../../src/training/differentiate.ts";
 import { pythonInterpreter } from "../python-environment.ts";
 import type { OwnGradient } from "./compare.ts";
+import { foldedLike } from "./folded-layer.ts";
+import type { Reference } from "./reference.ts";
 import { readSafeTensors } from "./safetensors.ts";
 
 const script = fileURLToPath(new URL("float64.py", import.meta.url));
 
 /**
  * The gradients that a gradient graph computes in float64, by onnx's reference evaluator: what the graph says, apart from how
- * float32 rounds it.
- * @param reference - the file of PyTorch's figures, which holds the inputs
- * @param folder - for files in passing
+ * float32 rounds it. Folded weights, which exporter and PyTorch may round apart in the last bit, are PyTorch's.
  */
 export async function gradientsInFloat64(
   gradient: GradientModel,
   own: readonly OwnGradient[],
-  reference: string,
-  folder: string,
+  reference: Reference,
 ): Promise<OwnGradient[]> {
+  const folder = dirname(reference.path);
   const model = join(folder, `float64-${process.pid}.onnx`);
   const outputs = join(folder, `float64-${process.pid}.safetensors`);
   try {
-    await writeModel(gradient.model, model, { force: true });
-    execFileSync(pythonInterpreter("peers-python"), [script, model, reference, outputs], {
+    await writeModel(withFolds(gradient.model, own, reference), model, { force: true });
+    execFileSync(pythonInterpreter("peers-python"), [script, model, reference.path, outputs], {
       stdio: ["ignore", "ignore", "pipe"],
     });
     const { tensors } = readSafeTensors(outputs);
@@ -38,4 +39,17 @@ export async function gradientsInFloat64(
     rmSync(model, { force: true });
     rmSync(outputs, { force: true });
   }
+}
+
+function withFolds(model: Model, own: readonly OwnGradient[], reference: Reference): Model {
+  const layers = own.flatMap(({ value }) => foldedLike(value, reference) ?? []);
+  if (layers.length === 0) return model;
+  const replaced = new Map(layers.map(({ value }) => [value.name, value.toProto()]));
+  const { proto } = decodeModel(encodeModel(model));
+  if (proto.graph) {
+    proto.graph.initializer = (proto.graph.initializer ?? []).map(
+      (tensor) => replaced.get(tensor.name ?? "") ?? tensor,
+    );
+  }
+  return Model.fromProto(proto);
 }
