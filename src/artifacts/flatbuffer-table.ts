@@ -1,0 +1,106 @@
+import { ByteBuffer } from "flatbuffers";
+
+/**
+ * A table of a flatbuffer, read by field numbers. Every offset is checked against the file before it is followed, which
+ * the flatbuffers package leaves to its caller.
+ */
+export class FlatbufferTable {
+  readonly #buffer: ByteBuffer;
+  readonly #position: number;
+  readonly #vtable: number;
+  readonly #vtableSize: number;
+
+  private constructor(buffer: ByteBuffer, position: number) {
+    this.#buffer = buffer;
+    this.#position = this.#checked(position, 4);
+    this.#vtable = this.#checked(position - buffer.readInt32(position), 4);
+    this.#vtableSize = buffer.readUint16(this.#vtable);
+    this.#checked(this.#vtable, this.#vtableSize);
+  }
+
+  /** The root table of a file. @throws RangeError when an offset leaves the file */
+  static rootOf(bytes: Uint8Array): FlatbufferTable {
+    if (bytes.length < 8) throw new RangeError("it is too short");
+    const buffer = new ByteBuffer(bytes);
+    return new FlatbufferTable(buffer, buffer.readUint32(0));
+  }
+
+  int32(field: number, fallback: number): number {
+    const at = this.#field(field, 4);
+    return at === undefined ? fallback : this.#buffer.readInt32(at);
+  }
+
+  int64(field: number, fallback: bigint): bigint {
+    const at = this.#field(field, 8);
+    return at === undefined ? fallback : this.#buffer.readInt64(at);
+  }
+
+  float32(field: number, fallback: number): number {
+    const at = this.#field(field, 4);
+    return at === undefined ? fallback : this.#buffer.readFloat32(at);
+  }
+
+  boolean(field: number): boolean {
+    const at = this.#field(field, 1);
+    return at !== undefined && this.#buffer.readUint8(at) !== 0;
+  }
+
+  /** @throws RangeError for text that is not UTF-8 */
+  text(field: number): string | undefined {
+    const bytes = this.bytes(field);
+    return bytes && utf8.decode(bytes);
+  }
+
+  /** A vector of bytes: a view. */
+  bytes(field: number): Uint8Array | undefined {
+    const vector = this.#vector(field, 1);
+    return vector && this.#buffer.bytes().subarray(vector.start, vector.start + vector.length);
+  }
+
+  int64s(field: number): bigint[] | undefined {
+    const vector = this.#vector(field, 8);
+    return (
+      vector && Array.from({ length: vector.length }, (_, i) => this.#buffer.readInt64(vector.start + 8 * i))
+    );
+  }
+
+  table(field: number): FlatbufferTable | undefined {
+    const at = this.#field(field, 4);
+    return at === undefined ? undefined : this.#tableAt(at);
+  }
+
+  /** A vector of tables; undefined where the file has none. */
+  tables(field: number): FlatbufferTable[] | undefined {
+    const vector = this.#vector(field, 4);
+    return vector && Array.from({ length: vector.length }, (_, i) => this.#tableAt(vector.start + 4 * i));
+  }
+
+  #tableAt(offset: number): FlatbufferTable {
+    return new FlatbufferTable(this.#buffer, offset + this.#buffer.readUint32(offset));
+  }
+
+  #field(field: number, size: number): number | undefined {
+    const entry = 4 + 2 * field;
+    if (entry + 2 > this.#vtableSize) return undefined;
+    const offset = this.#buffer.readUint16(this.#vtable + entry);
+    return offset === 0 ? undefined : this.#checked(this.#position + offset, size);
+  }
+
+  #vector(field: number, elementSize: number): { start: number; length: number } | undefined {
+    const at = this.#field(field, 4);
+    if (at === undefined) return undefined;
+    const start = this.#checked(at + this.#buffer.readUint32(at), 4);
+    const length = this.#buffer.readUint32(start);
+    this.#checked(start + 4, length * elementSize);
+    return { start: start + 4, length };
+  }
+
+  #checked(offset: number, size: number): number {
+    if (offset < 0 || offset + size > this.#buffer.capacity()) {
+      throw new RangeError(`an offset leads to byte ${offset + size} of ${this.#buffer.capacity()}`);
+    }
+    return offset;
+  }
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });

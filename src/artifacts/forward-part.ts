@@ -1,0 +1,168 @@
+import { SorthError } from "../errors.ts";
+import { int } from "../graph/attribute.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { Tensor } from "../onnx/tensor.ts";
+import type { TrainingModel } from "./training-model.ts";
+
+/**
+ * Cuts the graph of a training model down to what computes its loss, in operators that every build of ONNX Runtime runs:
+ * parameters and frozen weights become initializers, gradients and their sums go, the loss stays as the only output.
+ * Names of values stay. The graph is changed in place.
+ *
+ * @param weightOf - the numbers of a parameter or frozen weight
+ * @throws SorthError for an operator of the training build that has no standard form
+ *
+ * @example
+ * const training = trainingModelOf(graph);
+ * if (training) toForwardPart(training, ({ name }) => weights.get(name));
+ */
+export function toForwardPart(training: TrainingModel, weightOf: (value: Value) => Tensor): void {
+  const { graph, loss, parameters, frozen } = training;
+  graph.outputs.splice(0, graph.outputs.length, loss);
+  graph.prune();
+  for (const input of [...graph.inputs]) {
+    if (!training.inputs.includes(input) && input.uses.size === 0) graph.removeInput(input);
+  }
+  for (const value of [...parameters.map((parameter) => parameter.value), ...frozen]) {
+    if (graph.inputs.includes(value)) graph.inputToInitializer(value, weightOf(value));
+  }
+  for (const node of [...graph.nodes]) standardize(graph, node);
+  graph.prune();
+  const used = new Set(graph.nodes.map(({ domain }) => domain));
+  for (const domain of graph.opsets.keys()) {
+    if (domain !== "" && domain !== "ai.onnx" && !used.has(domain)) graph.opsets.delete(domain);
+  }
+}
+
+/** Zeros for a weight of which only the shape counts. @throws SorthError when the file does not declare it */
+export function zerosFor({ name, type, declared }: Value): Tensor {
+  const dims = (declared ?? []).filter((dim) => typeof dim === "number");
+  if (!declared || dims.length < declared.length || (type !== "float" && type !== "double")) {
+    throw new SorthError(`the parameter "${name}" has no fixed shape of float or double numbers in the file`);
+  }
+  const size = dims.reduce((product, dim) => product * dim, 1);
+  return Tensor.of(name, type, dims, type === "double" ? new Float64Array(size) : new Float32Array(size));
+}
+
+/** Operators that the training tools put into the forward part, and how each is written in standard ones. */
+const standardForms: Readonly<Record<string, (graph: Graph, node: Node) => void>> = {
+  BatchNormInternal: batchNormalization,
+  ConcatTraining: (graph, node) => replaceNode(graph, node, "Concat", { outputs: 1 }),
+  SplitTraining: (graph, node) => replaceNode(graph, node, "Split", {}),
+  BitmaskDropout: (graph, node) => replaceNode(graph, node, "Dropout", { outputs: 1 }),
+  QuickGelu: quickGelu,
+  SoftmaxCrossEntropyLossInternal: crossEntropy,
+};
+
+/** Operators of com.microsoft that only training builds have. */
+const trainingOnly =
+  /(Grad|Internal|Training)$|^(Bitmask|BiasSoftmaxDropout|BiasDropout|PythonOp|InPlaceAccumulator|ScaledSum|PadAndUnflatten)/;
+
+function standardize(graph: Graph, node: Node): void {
+  if (node.domain === "" && node.opType === "MaxPool") dropUnusedOutputs(graph, node);
+  if (node.domain !== "com.microsoft") return;
+  const form = standardForms[node.opType];
+  if (form) {
+    form(graph, node);
+    return;
+  }
+  if (trainingOnly.test(node.opType)) {
+    throw new SorthError(
+      `node "${node.label}" is a ${node.op}, which only the discontinued training builds of ONNX Runtime run, and this version has no standard form for it`,
+    );
+  }
+}
+
+/** Indices and masks that only the gradient read. */
+function dropUnusedOutputs(graph: Graph, node: Node): void {
+  let kept = node.outputs.length;
+  while (kept > 1 && (node.outputs[kept - 1]?.uses.size ?? 0) === 0) kept--;
+  graph.dropNodeOutputs(node, kept);
+}
+
+/** Outputs Y, running mean, running variance, then what only the gradient reads: the batch's mean and deviation. */
+function batchNormalization(graph: Graph, node: Node): void {
+  if (graph.opset < 14) {
+    throw new SorthError(
+      `node "${node.label}" normalizes by its batch, which operator set ${graph.opset} has no standard form for; make the artifacts from a model of opset 14 or above`,
+    );
+  }
+  const attributes = new Map([...node.attributes, ["training_mode", int(1)] as const]);
+  replaceNode(graph, node, "BatchNormalization", { outputs: 3, attributes });
+}
+
+/** QuickGelu(x) = x · sigmoid(α·x). */
+function quickGelu(graph: Graph, node: Node): void {
+  const [x] = node.inputs;
+  const [output] = node.outputs;
+  if (!x || !output) throw new SorthError(`node "${node.label}" lacks its input or output`);
+  const alpha = node.float("alpha", 1.702);
+  const name = (suffix: string) => graph.freshName(`${output.name}/${suffix}`);
+  const add = (opType: string, inputs: Value[], suffix: string) => {
+    const result = name(suffix);
+    graph.addNode({ opType, name: result, inputs, outputs: [result] });
+    return graph.valueNamed(result);
+  };
+  const numbers = x.type === "double" ? Float64Array.of(alpha) : Float32Array.of(alpha);
+  const type = x.type === "double" ? "double" : "float";
+  const scaled =
+    alpha === 1
+      ? x
+      : add("Mul", [x, graph.addInitializer(Tensor.of(name("alpha"), type, [], numbers))], "scaled");
+  const product = add("Mul", [x, add("Sigmoid", [scaled], "sigmoid")], "product");
+  graph.replaceUses(output, product, { outputs: true });
+  graph.removeNodes(new Set([node]));
+  graph.rename(product, output.name);
+}
+
+/** Its fourth input is the standard operator's attribute ignore_index. */
+function crossEntropy(graph: Graph, node: Node): void {
+  const ignored = node.inputs[3];
+  const attributes = new Map(node.attributes);
+  if (ignored) {
+    const constant = ignored.initializer ?? ignored.producer?.tensor("value");
+    if (!constant) {
+      throw new SorthError(`the ignored label of node "${node.label}" is computed, not a constant`);
+    }
+    attributes.set("ignore_index", int(constant.numbers()[0] ?? -1));
+  }
+  replaceNode(graph, node, "SoftmaxCrossEntropyLoss", { inputs: 3, attributes });
+}
+
+/** Puts a standard operator in the place of a node; the values it computes keep their names and readers. */
+function replaceNode(
+  graph: Graph,
+  node: Node,
+  opType: string,
+  change: {
+    readonly inputs?: number;
+    readonly outputs?: number;
+    readonly attributes?: Node["attributes"];
+  },
+): void {
+  const outputs = node.outputs.slice(0, change.outputs);
+  const inputs = node.inputs.slice(0, change.inputs);
+  while (inputs.length > 0 && !inputs.at(-1)) inputs.pop();
+  const dropped = node.outputs.slice(outputs.length).find((output) => output && output.uses.size > 0);
+  if (dropped) {
+    throw new SorthError(`the loss depends on "${dropped.name}", which only ${node.op} computes`);
+  }
+  const replacement = graph.addNode({
+    ...{ opType, name: node.name, inputs },
+    attributes: change.attributes ?? node.attributes,
+    outputs: outputs.map((output) => output && graph.freshName(`${output.name}/standard`)),
+  });
+  outputs.forEach((output, index) => {
+    const fresh = replacement.outputs[index];
+    if (output && fresh) graph.replaceUses(output, fresh, { outputs: true });
+  });
+  graph.removeNodes(new Set([node]));
+  outputs.forEach((output, index) => {
+    const fresh = replacement.outputs[index];
+    if (!output || !fresh) return;
+    fresh.declared = output.declared;
+    fresh.type = output.type;
+    graph.rename(fresh, output.name);
+  });
+}

@@ -1,0 +1,165 @@
+import { SorthError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+
+/** A parameter of a training model. */
+export interface TrainedParameter {
+  readonly value: Value;
+  /** ∂loss/∂value of one run. */
+  readonly gradient: Value;
+  /** The input in which gradients are summed over runs. */
+  readonly buffer: Value;
+}
+
+/**
+ * A training_model.onnx as ONNX Runtime's training API defines it: a graph of the loss and of its gradients, whose
+ * parameters and gradient sums are inputs. Made by the `onnxruntime.training.artifacts` of Python or by `buildArtifacts`.
+ */
+export interface TrainingModel {
+  readonly graph: Graph;
+  /** Output 0: one number. */
+  readonly loss: Value;
+  /** The nodes on which the loss depends, in file order. */
+  readonly forward: readonly Node[];
+  /** Trained parameters, in the order of the inputs. */
+  readonly parameters: readonly TrainedParameter[];
+  /** Inputs that a checkpoint holds too: weights that are not trained, running statistics of BatchNorm. */
+  readonly frozen: readonly Value[];
+  /** What is fed at each step: data, then labels. */
+  readonly inputs: readonly Value[];
+  /** The whole gradient of a value of the forward part; undefined where none is computed. */
+  gradientOf(value: Value): Value | undefined;
+}
+
+/** Operators of com.microsoft that only graphs made by ONNX Runtime's own training tools hold. */
+const trainingOps =
+  /(Grad|^InPlaceAccumulator(V2)?|^SGDOptimizer(V2)?|^AdamWOptimizer|^BatchNormInternal|^ConcatTraining)$/;
+
+const bufferSuffix = "_grad.accumulation.buffer";
+const resetInput = "lazy_reset_grad";
+
+/** A node by which a graph shows that it is for ONNX Runtime's training API; undefined for any other graph. */
+export function trainingNode(graph: Graph): Node | undefined {
+  return graph.nodes.find((node) => node.domain === "com.microsoft" && trainingOps.test(node.opType));
+}
+
+/** Which of the files of a training run a graph is; undefined for any other model. */
+export function artifactKind(graph: Graph): "training" | "eval" | "optimizer" | "unknown" | undefined {
+  const isOp = (pattern: RegExp) =>
+    graph.nodes.some(({ domain, opType }) => domain === "com.microsoft" && pattern.test(opType));
+  if (isOp(/^InPlaceAccumulator(V2)?$/) && graph.value(resetInput)) return "training";
+  if (isOp(/^(AdamWOptimizer|SGDOptimizer(V2)?)$/)) return "optimizer";
+  if (isOp(/^(BatchNormInternal|ConcatTraining)$/) && !isOp(/Grad$/)) return "eval";
+  return trainingNode(graph) ? "unknown" : undefined;
+}
+
+/**
+ * What a graph is as a training model; undefined for a graph that is none.
+ * @param frozenNames - names of the checkpoint's frozen parameters. Without them an input is taken for frozen when it
+ * stands behind the first trained parameter, or is read where operators read weights.
+ * @throws SorthError for a training model whose parts do not fit together
+ *
+ * @example
+ * const training = trainingModelOf(graphOf(model));
+ * training?.parameters.map(({ value }) => value.name); // ["fc1.weight", "fc1.bias", …]
+ */
+export function trainingModelOf(graph: Graph, frozenNames?: ReadonlySet<string>): TrainingModel | undefined {
+  if (artifactKind(graph) !== "training") return undefined;
+  const [loss] = graph.outputs;
+  if (!loss?.producer) throw broken("its first output, the loss, is not computed by a node");
+  const parameters = graph.inputs.flatMap((buffer) => parameterOf(graph, buffer) ?? []);
+  if (parameters.length === 0) throw broken(`no input is named like a gradient's sum (…${bufferSuffix})`);
+
+  const seed = graph.value(`${loss.name}_grad`) ?? graph.value(`${originalName(loss.name)}_grad`);
+  const downstream = seed ? reachedFrom(seed) : undefined;
+  const forward = ancestorsOf(graph, loss);
+  const special = new Set<Value>(parameters.flatMap(({ value, buffer }) => [value, buffer]));
+  const rest = graph.inputs.filter(
+    (input) => !input.initializer && !special.has(input) && input.name !== resetInput,
+  );
+  const firstParameter = graph.inputs.findIndex((input) => special.has(input));
+  const isFrozen = (input: Value) =>
+    frozenNames
+      ? frozenNames.has(input.name)
+      : graph.inputs.indexOf(input) > firstParameter || isReadAsWeight(input);
+  return {
+    ...{ graph, loss, forward, parameters },
+    frozen: rest.filter(isFrozen),
+    inputs: rest.filter((input) => !isFrozen(input)),
+    gradientOf: ({ name }) => {
+      const gradient = graph.value(`${name}_grad`);
+      if (!gradient?.producer || (downstream && !downstream.has(gradient))) return undefined;
+      return gradient;
+    },
+  };
+}
+
+const broken = (reason: string): SorthError =>
+  new SorthError(`the file looks like a training model of ONNX Runtime, but is incomplete: ${reason}`);
+
+/** An injected loss keeps its name, and so does its seed. */
+const originalName = (name: string): string => name.replace(/^sorth\/original\//, "");
+
+function parameterOf(graph: Graph, buffer: Value): TrainedParameter | undefined {
+  if (!buffer.name.endsWith(bufferSuffix)) return undefined;
+  const name = buffer.name.slice(0, -bufferSuffix.length);
+  const value = graph.value(name);
+  if (!value || !graph.inputs.includes(value)) {
+    throw broken(`the input "${buffer.name}" has no parameter "${name}" beside it`);
+  }
+  const accumulator = [...buffer.uses].find(({ node }) =>
+    /^InPlaceAccumulator(V2)?$/.test(node.opType),
+  )?.node;
+  const gradient = accumulator?.inputs[1];
+  if (!gradient) throw broken(`no accumulator adds a gradient to "${buffer.name}"`);
+  return { value, gradient, buffer };
+}
+
+/** The nodes on which a value depends, in file order. */
+function ancestorsOf(graph: Graph, value: Value): Node[] {
+  const found = new Set<Node>();
+  const open = value.producer ? [value.producer] : [];
+  for (let node = open.pop(); node; node = open.pop()) {
+    if (found.has(node)) continue;
+    found.add(node);
+    for (const input of [...node.inputs, ...node.captures]) if (input?.producer) open.push(input.producer);
+  }
+  return graph.nodes.filter((node) => found.has(node));
+}
+
+/** Every value that depends on one. */
+function reachedFrom(seed: Value): Set<Value> {
+  const reached = new Set<Value>([seed]);
+  const open = [seed];
+  for (let value = open.pop(); value; value = open.pop()) {
+    for (const { node } of value.uses) {
+      for (const output of node.outputs) {
+        if (!output || reached.has(output)) continue;
+        reached.add(output);
+        open.push(output);
+      }
+    }
+  }
+  return reached;
+}
+
+/** Positions at which operators read weights and statistics, not data. */
+const weightInputs: Readonly<Record<string, readonly number[]>> = {
+  Conv: [1, 2],
+  ConvTranspose: [1, 2],
+  Gemm: [1, 2],
+  MatMul: [1],
+  FusedMatMul: [1],
+  BatchNormalization: [1, 2, 3, 4],
+  BatchNormInternal: [1, 2, 3, 4],
+  LayerNormalization: [1, 2],
+  InstanceNormalization: [1, 2],
+  Gather: [0],
+  PRelu: [1],
+};
+
+function isReadAsWeight(input: Value): boolean {
+  const uses = [...input.uses];
+  const fixed = input.declared?.every((dim) => typeof dim === "number");
+  return !!fixed && uses.some(({ node, index }) => weightInputs[node.opType]?.includes(index));
+}
