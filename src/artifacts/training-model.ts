@@ -81,7 +81,7 @@ export function trainingModelOf(graph: Graph, frozenNames?: ReadonlySet<string>)
   const isFrozen = (input: Value) =>
     frozenNames
       ? frozenNames.has(input.name)
-      : graph.inputs.indexOf(input) > firstParameter || isReadAsWeight(input);
+      : graph.inputs.indexOf(input) > firstParameter || isReadAsWeight(input, forward);
   return {
     ...{ graph, loss, forward, parameters },
     frozen: rest.filter(isFrozen),
@@ -158,8 +158,10 @@ const weightInputs: Readonly<Record<string, readonly number[]>> = {
   PRelu: [1],
 };
 
-function isReadAsWeight(input: Value): boolean {
-  const uses = [...input.uses];
+/** Whether the forward part reads an input of fixed shape as operators read weights. */
+function isReadAsWeight(input: Value, forward: readonly Node[]): boolean {
+  const own = new Set(forward);
   const fixed = input.declared?.every((dim) => typeof dim === "number");
-  return !!fixed && uses.some(({ node, index }) => weightInputs[node.opType]?.includes(index));
+  const reads = [...input.uses].filter(({ node }) => own.has(node));
+  return !!fixed && reads.some(({ node, index }) => weightInputs[node.opType]?.includes(index));
 }

@@ -72,7 +72,7 @@ function plansOf(mark: Mark): PenaltyPlan[] {
   }));
 }
 
-/** Takes a block out of a graph: its nodes, outputs, input and mark; the model's own loss gets its name back. */
+/** Takes a block out of a graph: its nodes, outputs, input and mark; the model's own values get their names back. */
 export function removeBlock(graph: Graph, block: Block): void {
   const { mark, nodes, loss } = block;
   const added = addedOutputs(mark);
@@ -82,7 +82,14 @@ export function removeBlock(graph: Graph, block: Block): void {
   });
   graph.outputs.splice(0, graph.outputs.length, ...outputs);
   const name = mark.loss?.name;
+  const gradients = (mark.gradients ?? []).flatMap(({ name, original }) => {
+    const [total, own] = [graph.value(name), graph.value(original)];
+    if (!total || !own) return [];
+    graph.replaceUses(total, own, { except: nodes, outputs: true });
+    return [{ name, own }];
+  });
   graph.removeNodes(nodes);
+  for (const gradient of gradients) graph.rename(gradient.own, gradient.name);
   if (loss && name !== undefined) {
     graph.rename(loss.original, name);
     loss.original.declared = loss.total.declared;

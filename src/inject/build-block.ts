@@ -21,6 +21,14 @@ export interface BuiltBlock {
   /** Own nodes of the model that read or compute its loss, which has another name now. */
   readonly renamed: ReadonlySet<Node>;
   readonly mark: Omit<Mark, "file">;
+  /** w · ∂R/∂response of the responses that {@link BlockContext.differentiate} chose. */
+  readonly gradients: ReadonlyMap<Value, Typed>;
+}
+
+/** Where a block is put. */
+export interface BlockContext {
+  /** Of which responses the block computes the gradient of R too; default none. */
+  readonly differentiate?: (site: Site) => boolean;
 }
 
 /**
@@ -31,6 +39,7 @@ export function buildBlock(
   graph: Graph,
   found: { readonly sites: readonly Site[]; readonly skipped: readonly SkippedSite[] },
   options: InjectOptions,
+  { differentiate = () => false }: BlockContext = {},
 ): BuiltBlock {
   const plans = checkedPlans(options);
   const first = graph.nodes.length;
@@ -52,6 +61,11 @@ export function buildBlock(
   const addPenalty = (loss: Typed): Typed =>
     g.add(loss, g.cast(w === 1 ? penalty : g.mul(penalty, w), loss.type));
 
+  const gradients = new Map(
+    sites
+      .filter(({ site }) => differentiate(site))
+      .map(({ site, gradient }) => [site.response, gradient(w)] as const),
+  );
   const loss = options.loss === undefined ? undefined : replaceLoss(graph, options.loss, addPenalty);
   const objective = options.objective && emitObjective(g, options.objective, options.output);
   if (objective?.warning) options.onMessage?.(objective.warning);
@@ -60,7 +74,12 @@ export function buildBlock(
   const outputs = [penalty, ...perSite, ...(total ? [total] : [])];
   for (const output of outputs) graph.addOutput(output);
   return {
-    nodes: needed(graph.nodes.slice(first), [...outputs, ...(loss ? [loss.total] : [])]),
+    nodes: needed(graph.nodes.slice(first), [
+      ...outputs,
+      ...(loss ? [loss.total] : []),
+      ...gradients.values(),
+    ]),
+    gradients,
     inputs: objective ? [objective.labels] : [],
     outputs,
     renamed: loss?.nodes ?? new Set(),
@@ -107,6 +126,8 @@ interface SitePenalty {
   readonly penalties: readonly string[];
   /** Scalar: its penalties, each times its weight relative to the first penalty's. */
   readonly value: Typed;
+  /** weight · ∂value/∂response, emitted when called. */
+  readonly gradient: (weight: number) => Typed;
 }
 
 function sitePenalties(
@@ -137,14 +158,26 @@ function sitePenalties(
       }
       const warning = definition.warning?.(site, options);
       if (warning) tell(`${site.name}: ${warning}`);
-      const { value } = definition.build(site, typed(site.response), g, options);
+      const { value, gradient } = definition.build(site, typed(site.response), g, options);
       const relative = weight / common;
-      return [{ name: definition.name, value: relative === 1 ? value : g.mul(value, relative) }];
+      const slope = (factor: number) => {
+        if (!gradient) throw new SorthError(`the penalty ${definition.name} has no gradient`);
+        const times = relative * factor;
+        return gradient(times === 1 ? undefined : g.scalar(times, value.type));
+      };
+      return [
+        {
+          ...{ name: definition.name, gradient: slope },
+          value: relative === 1 ? value : g.mul(value, relative),
+        },
+      ];
     });
     const [start, ...rest] = parts;
     if (!start) return [];
     const value = rest.reduce((sum, part) => g.add(sum, g.cast(part.value, sum.type)), start.value);
-    return [{ site, penalties: parts.map(({ name }) => name), value }];
+    const gradient = (factor: number) =>
+      parts.map((part) => part.gradient(factor)).reduce((a, b) => g.add(a, b));
+    return [{ site, penalties: parts.map(({ name }) => name), value, gradient }];
   });
   if (result.length === 0) {
     const why = reasons.length === 0 ? "it has none with a weight" : reasons.slice(0, 3).join("; ");

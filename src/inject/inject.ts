@@ -2,23 +2,20 @@ import Long from "long";
 import { resolveInputs } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { probeModel } from "../analysis/probe-model.ts";
 import { findSites } from "../analysis/sites.ts";
-import { messageOf, SorthError } from "../errors.ts";
+import { artifactKind } from "../artifacts/training-model.ts";
+import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import type { Node, Value } from "../graph/node.ts";
-import { nodeToProto } from "../graph/proto.ts";
-import { encodeNodeProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { layoutOf } from "../onnx/splice.ts";
-import { equalBytes } from "../onnx/wire.ts";
 import { isBlockNode } from "./block.ts";
-import { type BuiltBlock, buildBlock } from "./build-block.ts";
+import { buildBlock } from "./build-block.ts";
+import { checkFreeBatch, checkLoads } from "./check-block.ts";
+import { injectIntoArtifact } from "./inject-artifact.ts";
 import { markKey, penaltyOutput } from "./mark.ts";
 import { checkedPlans, type InjectOptions } from "./options.ts";
 import { spliceBlock } from "./splice-block.ts";
-import { trainingNode } from "./training-artifact.ts";
 
 /** Opsets whose operators the block is written in, and the newest file version that ONNX Runtime loads. */
 const supported = { opset: { least: 11, most: 26 }, irVersion: 13 } as const;
@@ -27,6 +24,8 @@ const supported = { opset: { least: 11, most: 26 }, irVersion: 13 } as const;
  * Adds penalties to a model: scalar output `sorth_penalty`, and if asked for one scalar a layer, the penalty in the
  * model's own loss, or a loss. Everything the model had stays byte for byte as it was, except a loss that gets a new name.
  * The model keeps its opset, its batch stays free, and large weights are neither copied nor, if in other files, read.
+ * A training_model.onnx of ONNX Runtime's training API gets w·R in its loss and w·∂R/∂response in its gradients, so that
+ * ONNX Runtime's own training session trains with the penalty; the files beside it stay valid.
  *
  * @returns a model of views of the old bytes with the new records between them
  * @throws SorthError when the model cannot be injected, has been already, or no layer takes a penalty; UsageError for
@@ -39,19 +38,24 @@ const supported = { opset: { least: 11, most: 26 }, irVersion: 13 } as const;
 export async function inject(model: Model, options: InjectOptions, probe: Probe): Promise<Model> {
   checkedPlans(options);
   const graph = graphOf(model);
-  checkInjectable(model, graph);
+  checkNotInjected(graph);
+  if (artifactKind(graph)) return injectIntoArtifact(model, options, probe);
+  checkVersions(model, graph);
   const layout = layoutOf(model.bytes);
   const { batch } = await inferShapes(graph, probe, options);
   const own = [...graph.nodes];
   const shapes = resolveInputs(graph, options);
   const block = buildBlock(graph, findSites(graph), options);
   await checkLoads(graph, shapes, block, probe);
-  if (batch !== undefined) await checkFreeBatch(model, block, probe, options, batch);
+  const rebuild = (fresh: Graph, own: InjectOptions) => buildBlock(fresh, findSites(fresh), own);
+  if (batch !== undefined) {
+    await checkFreeBatch({ block, batch, graphOf: () => graphOf(model), rebuild }, options, probe);
+  }
   return Model.spliced(spliceBlock(layout, own, block), model);
 }
 
-/** @throws SorthError for models that a block cannot be added to. */
-function checkInjectable(model: Model, graph: Graph): void {
+/** @throws SorthError for a model that has a block already */
+function checkNotInjected(graph: Graph): void {
   const injected =
     graph.metadata.has(markKey) ||
     graph.value(penaltyOutput) !== undefined ||
@@ -66,12 +70,10 @@ function checkInjectable(model: Model, graph: Graph): void {
       "the model has a penalty injected already; strip it first (sorth-onnx strip), then inject anew",
     );
   }
-  const training = trainingNode(graph);
-  if (training) {
-    throw new SorthError(
-      `this is a graph of ONNX Runtime's training tools (node "${training.label}" is a ${training.opType}); inject into the forward model, then make the artifacts from that`,
-    );
-  }
+}
+
+/** @throws SorthError for a model whose versions the block is not written in */
+function checkVersions(model: Model, graph: Graph): void {
   const { least, most } = supported.opset;
   if (graph.opset < least || graph.opset > most) {
     const found = graph.opset === 0 ? "imports no standard operators" : `has opset ${graph.opset}`;
@@ -86,49 +88,3 @@ function checkInjectable(model: Model, graph: Graph): void {
     );
   }
 }
-
-/** Lets ONNX Runtime load the model with its block, at the probed batch. @throws SorthError when it refuses */
-async function checkLoads(
-  graph: Graph,
-  shapes: ReadonlyMap<Value, readonly number[]>,
-  { outputs }: BuiltBlock,
-  probe: Probe,
-): Promise<void> {
-  try {
-    await probe.outputs(probeModel(graph, shapes, { values: outputs }));
-  } catch (error) {
-    throw new SorthError(`the penalty does not fit the model: ${messageOf(error)}`);
-  }
-}
-
-/**
- * Builds the block once more, at another batch: it must be the same.
- * @throws SorthError when a penalty wrote the batch size into it
- */
-async function checkFreeBatch(
-  model: Model,
-  block: BuiltBlock,
-  probe: Probe,
-  options: InjectOptions,
-  batch: number,
-): Promise<void> {
-  const graph = graphOf(model);
-  const { onMessage: _, ...silent } = options;
-  try {
-    await inferShapes(graph, probe, { ...silent, batch: 2 * batch });
-  } catch {
-    // The model itself runs at one batch only; so may its block.
-    return;
-  }
-  const other = buildBlock(graph, findSites(graph), silent);
-  const same =
-    other.nodes.length === block.nodes.length &&
-    other.nodes.every((node, i) => equalBytes(encoded(node), encoded(block.nodes[i])));
-  if (same) return;
-  throw new SorthError(
-    `a penalty wrote the batch size ${batch} into its nodes, while that of the model is free; let it use Reshape's codes (reshapeAs)`,
-  );
-}
-
-const encoded = (node: Node | undefined): Uint8Array =>
-  node ? encodeNodeProto(nodeToProto(node)) : new Uint8Array();

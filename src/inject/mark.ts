@@ -46,6 +46,12 @@ export interface MarkedObjective {
   readonly output: string;
 }
 
+/** A value of the model that the block took the name of, and its own name since then. */
+export interface RenamedValue {
+  readonly name: string;
+  readonly original: string;
+}
+
 /**
  * What a file says of the block injected into it: metadata_props["sorth"], as JSON. Enough to build the same penalties
  * again, to check them, and to take them out.
@@ -59,8 +65,10 @@ export interface Mark {
   /** Outputs that hold single sites' scalars. */
   readonly perSite: readonly string[];
   /** The model's own output that became itself + w·R; `original` is what its producer's output is called now. */
-  readonly loss?: { readonly name: string; readonly original: string };
+  readonly loss?: RenamedValue;
   readonly objective?: MarkedObjective;
+  /** Gradients of a training model that became themselves + w·∂R/∂response; `original` as in {@link Mark.loss}. */
+  readonly gradients?: readonly RenamedValue[];
   /** What only byte-exact removal needs. */
   readonly file: {
     /** Bytes that encoded the graph's length. */
@@ -69,6 +77,12 @@ export interface Mark {
     readonly replaced?: readonly string[];
   };
 }
+
+/** The values of the model that go by another name while the block is in it. */
+export const renamedValues = ({ loss, gradients }: Pick<Mark, "loss" | "gradients">): RenamedValue[] => [
+  ...(loss ? [loss] : []),
+  ...(gradients ?? []),
+];
 
 /** A mark as it stands in the file. */
 export const markText = (mark: Mark): string => JSON.stringify(mark);
@@ -128,6 +142,7 @@ function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> 
     isListOf(mark.penalties, isPenalty) &&
     isListOf(mark.sites, isSite) &&
     isOptional(mark.loss, (loss) => hasTexts(loss, "name", "original")) &&
+    isOptional(mark.gradients, (list) => isListOf(list, (one) => hasTexts(one, "name", "original"))) &&
     isOptional(mark.objective, (loss) => hasTexts(loss, "name", "prediction", "labels", "output")) &&
     isRecord(file) &&
     typeof file.graphLengthWidth === "number" &&

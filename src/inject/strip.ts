@@ -17,7 +17,16 @@ import {
 } from "../onnx/wire.ts";
 import { base64 } from "./base64.ts";
 import { addedOutputs, isBlockNode } from "./block.ts";
-import { blockPrefix, type Mark, markKey, originalPrefix, parseMark, penaltyOutput } from "./mark.ts";
+import {
+  blockPrefix,
+  type Mark,
+  markKey,
+  originalPrefix,
+  parseMark,
+  penaltyOutput,
+  type RenamedValue,
+  renamedValues,
+} from "./mark.ts";
 import { renameInNode } from "./rename-record.ts";
 
 /**
@@ -38,7 +47,7 @@ export function strip(model: Model): Model {
     if (isAdded(layout, record, mark)) replace.set(record, null);
   }
   if (replace.size === 0) throw new SorthError("nothing to strip: no penalty was injected into this model");
-  restoreLoss(layout, mark, replace);
+  restoreNames(layout, mark, replace);
   const width = mark?.file.graphLengthWidth;
   return Model.spliced(
     splice(layout, { replace, ...(width !== undefined && { graphLengthWidth: width }) }),
@@ -84,26 +93,32 @@ function isAdded(layout: ModelLayout, record: FieldRecord, mark: Mark | undefine
   }
 }
 
-/** Gives the model's own loss its name back: by the kept records where they fit, else by renaming. */
-function restoreLoss(
+/** Gives the model's own values their names back: by the kept records where they fit, else by renaming. */
+function restoreNames(
   layout: ModelLayout,
   mark: Mark | undefined,
   replace: Map<FieldRecord, Uint8Array | null>,
 ): void {
   const kept = (mark?.file.replaced ?? []).map(base64.decode);
+  const known = mark ? renamedValues(mark) : [];
   for (const record of layout.graph) {
     if (record.field !== graphFields.node || replace.has(record)) continue;
     const message = payloadOf(layout, record);
-    const original = namedInNode(message);
-    if (original === undefined) continue;
-    const loss = mark?.loss ?? { name: original.slice(originalPrefix.length), original };
-    const before = kept.find((whole) =>
-      equalBytes(renameInNode(messageOf(whole), loss.name, loss.original), message),
+    const renames = renamedInNode(message).map(
+      (original): RenamedValue =>
+        known.find((one) => one.original === original) ?? {
+          ...{ name: original.slice(originalPrefix.length), original },
+        },
     );
-    replace.set(
-      record,
-      before ?? bytesField(graphFields.node, renameInNode(message, loss.original, loss.name)),
-    );
+    if (renames.length === 0) continue;
+    const rename = (from: Uint8Array, direction: "forth" | "back") =>
+      renames.reduce(
+        (bytes, { name, original }) =>
+          direction === "forth" ? renameInNode(bytes, name, original) : renameInNode(bytes, original, name),
+        from,
+      );
+    const before = kept.find((whole) => equalBytes(rename(messageOf(whole), "forth"), message));
+    replace.set(record, before ?? bytesField(graphFields.node, rename(message, "back")));
   }
 }
 
@@ -113,8 +128,8 @@ function messageOf(record: Uint8Array): Uint8Array {
   return field ? record.subarray(field.payload, field.end) : new Uint8Array();
 }
 
-/** The model's own loss under its other name, if a node reads or computes it. */
-function namedInNode(message: Uint8Array): string | undefined {
+/** The model's own values that a node reads or computes under another name. */
+function renamedInNode(message: Uint8Array): string[] {
   const { input, output } = decodeNodeProto(message);
-  return [...input, ...output].find((name) => name.startsWith(originalPrefix));
+  return [...new Set([...input, ...output].filter((name) => name.startsWith(originalPrefix)))];
 }

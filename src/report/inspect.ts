@@ -5,11 +5,11 @@ import { findParameters, type ParameterOptions } from "../analysis/parameters.ts
 import type { Probe } from "../analysis/probe.ts";
 import { findShared, type ShareOptions, splitShared } from "../analysis/shared-initializers.ts";
 import { findSites } from "../analysis/sites.ts";
+import { trainingNode } from "../artifacts/training-model.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { blockOf } from "../inject/block.ts";
-import { trainingNode } from "../inject/training-artifact.ts";
 import type { Model } from "../onnx/model.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
 

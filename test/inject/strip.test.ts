@@ -136,6 +136,7 @@ function blockByHand(bytes: Uint8Array): { chunks: Uint8Array[]; loss: boolean }
     inputs: [],
     outputs: [penalty],
     renamed: new Set(touched),
+    gradients: new Map(),
     mark: {
       ...{ version: 1, penalty: penalty.name, penalties: [], sites: [], perSite: [] },
       ...(loss && { loss: { name, original: `sorth/original/${name}` } }),

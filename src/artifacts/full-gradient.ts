@@ -1,0 +1,51 @@
+import type { Site } from "../analysis/site-types.ts";
+import { SorthError } from "../errors.ts";
+import type { Node, Value } from "../graph/node.ts";
+import type { TrainingModel } from "./training-model.ts";
+
+/**
+ * The whole gradient of a layer's response in a training model; undefined where none is computed, since nothing before
+ * the layer is trained. The name decides (`<response>_grad`, never one of the parts that are summed into it), and what
+ * the layer's own backward nodes read must not contradict it.
+ * @param site - a layer of the forward part; names are those of the training model
+ * @throws SorthError when name and structure contradict each other
+ */
+export function fullGradientOf(training: TrainingModel, site: Site): Value | undefined {
+  const { graph } = training;
+  const response = graph.valueNamed(site.response.name);
+  const named = training.gradientOf(response);
+  const node = response.producer;
+  if (!node || node.label !== site.name) return named;
+  const others = new Set(
+    training.forward.flatMap(({ outputs }) =>
+      outputs.flatMap((output) => (output && output !== response ? (training.gradientOf(output) ?? []) : [])),
+    ),
+  );
+  const read = gradientsReadBy(training, node).filter((value) => !others.has(value));
+  if (named && (read.length === 0 || read.includes(named))) return named;
+  if (!named && read.length === 0) return undefined;
+  const found = read.map(({ name }) => `"${name}"`).join(", ");
+  throw new SorthError(
+    `the gradient of layer "${site.name}" is ambiguous: by its name it would be "${response.name}_grad"${named ? "" : ", which nothing computes"}, but the layer's backward nodes read ${found}; exclude the layer (--exclude), or make the artifacts anew`,
+  );
+}
+
+/** What the backward nodes of a layer read as its response's gradient. */
+function gradientsReadBy({ forward }: TrainingModel, layer: Node): Value[] {
+  const own = new Set(forward);
+  const [x, weight] = layer.inputs;
+  const found = new Set<Value>();
+  for (const operand of [x, weight]) {
+    for (const { node, index } of operand?.uses ?? []) {
+      if (own.has(node)) continue;
+      if (node.op === "com.microsoft.ConvGrad" && node.inputs[1] === x && node.inputs[2] === weight) {
+        if (node.inputs[0]) found.add(node.inputs[0]);
+      }
+      const product = node.opType === "Gemm" || node.opType === "MatMul" || node.opType === "FusedMatMul";
+      const other = product && index < 2 ? node.inputs[1 - index] : undefined;
+      // What a tool derived from the gradient (a transposed copy) tells nothing.
+      if (layer.opType === "Gemm" && other?.name.endsWith("_grad")) found.add(other);
+    }
+  }
+  return [...found];
+}

@@ -1,0 +1,105 @@
+import Long from "long";
+import { resolveInputs } from "../analysis/dimensions.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import type { Probe } from "../analysis/probe.ts";
+import type { Site } from "../analysis/site-types.ts";
+import { findSites } from "../analysis/sites.ts";
+import { toForwardPart, zerosFor } from "../artifacts/forward-part.ts";
+import { fullGradientOf } from "../artifacts/full-gradient.ts";
+import { artifactKind, type TrainingModel, trainingModelOf } from "../artifacts/training-model.ts";
+import { SorthError, UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { Model } from "../onnx/model.ts";
+import { layoutOf } from "../onnx/splice.ts";
+import { buildBlock } from "./build-block.ts";
+import { checkFreeBatch, checkLoads } from "./check-block.ts";
+import type { InjectOptions } from "./options.ts";
+import { spliceArtifactBlock } from "./splice-artifact.ts";
+
+/** The newest versions that ONNX Runtime 1.19.2, the last with a training session, loads. */
+const newest = { opset: 21, irVersion: 10 } as const;
+
+/**
+ * Injects into a training_model.onnx: w·R joins its loss (output 0), w·∂R/∂response the gradient of each response, and R
+ * is a further output. eval_model, optimizer_model and checkpoint stay valid.
+ * @throws SorthError for a file that is another artifact, that its runtime would not load, or whose gradients cannot be
+ * told apart; UsageError for options that only forward models take
+ */
+export async function injectIntoArtifact(model: Model, options: InjectOptions, probe: Probe): Promise<Model> {
+  const artifact = graphOf(model);
+  const training = checkedTrainingModel(artifact);
+  checkVersions(model, artifact);
+  checkStatistics(artifact);
+  if (options.loss !== undefined || options.objective !== undefined) {
+    throw new UsageError(
+      `a training model holds its loss ("${training.loss.name}"), to which the penalty is added; leave --loss and --objective out`,
+    );
+  }
+  const forwardGraph = () => {
+    const graph = graphOf(model);
+    toForwardPart(checkedTrainingModel(graph), zerosFor);
+    return graph;
+  };
+  const differentiate = (site: Site) => fullGradientOf(training, site) !== undefined;
+  const rebuild = (graph: Graph, own: InjectOptions) =>
+    buildBlock(graph, findSites(graph), { ...own, loss: training.loss.name }, { differentiate });
+
+  const forward = forwardGraph();
+  const { batch } = await inferShapes(forward, probe, options);
+  const shapes = resolveInputs(forward, options);
+  const block = rebuild(forward, options);
+  await checkLoads(forward, shapes, block, probe);
+  if (batch !== undefined) {
+    await checkFreeBatch({ block, batch, graphOf: forwardGraph, rebuild }, options, probe);
+  }
+  for (const { name, value } of block.mark.sites) {
+    const response = findSites(forward).sites.find((site) => site.name === name)?.response;
+    if (response && value && !block.gradients.has(response)) {
+      options.onMessage?.(`${name}: its penalty joins the loss only: nothing before it is trained`);
+    }
+  }
+  return Model.spliced(spliceArtifactBlock(layoutOf(model.bytes), training, forward, block), model);
+}
+
+/** @throws SorthError for an artifact that is no training model */
+function checkedTrainingModel(graph: Graph): TrainingModel {
+  const training = trainingModelOf(graph);
+  if (training) return training;
+  const kind = artifactKind(graph);
+  const what = kind === "eval" || kind === "optimizer" ? `an ${kind} model` : "no training model";
+  throw new SorthError(
+    `this file of ONNX Runtime's training tools is ${what}; the penalty belongs into training_model.onnx, and the files beside it stay as they are`,
+  );
+}
+
+function checkVersions(model: Model, { opset }: Graph): void {
+  const irVersion = Long.fromValue(model.proto.irVersion ?? 0).toNumber();
+  const runtime = "ONNX Runtime 1.19.2, the last with a training session";
+  if (irVersion > newest.irVersion) {
+    throw new SorthError(
+      `the training model has IR version ${irVersion}; ${runtime}, loads up to ${newest.irVersion}`,
+    );
+  }
+  if (opset > newest.opset || opset < 13) {
+    throw new SorthError(
+      `the training model has opset ${opset}; ${runtime}, trains opsets 13 to ${newest.opset}`,
+    );
+  }
+}
+
+/** ONNX Runtime writes running statistics in place: statistics that are another value's numbers would overwrite them. */
+function checkStatistics(graph: Graph): void {
+  for (const node of graph.nodes) {
+    if (!/^BatchNorm(alization|Internal)$/.test(node.opType)) continue;
+    const [, scale, bias, mean, variance] = node.inputs;
+    const alias =
+      [mean, variance].find((value) => value?.producer ?? (value && [scale, bias].includes(value))) ??
+      (mean === variance ? mean : undefined);
+    if (!alias) continue;
+    const from = alias.producer ? `${alias.producer.op} of "${alias.producer.inputs[0]?.name}"` : "shared";
+    throw new SorthError(
+      `the running statistics of BatchNorm node "${node.label}" are not its own ("${alias.name}" is ${from}): ONNX Runtime updates them in place and would overwrite that value; export the model with separate statistics (keep_initializers_as_inputs=False, do_constant_folding=False) and make the artifacts anew`,
+    );
+  }
+}
