@@ -1,6 +1,8 @@
 /**
  * The Python that oracles and benchmarks compare with, never the product. Made once in .cache/python from
- * scripts/requirements.txt (.cache/peers-python from scripts/peers/requirements.txt); SORTH_PYTHON names an interpreter that has these packages already.
+ * scripts/requirements.txt (.cache/peers-python from scripts/peers/requirements.txt); SORTH_PYTHON names an interpreter that
+ * has these packages already. ONNX Runtime's last training release, in .cache/official-python, needs an older Python:
+ * SORTH_OFFICIAL_PYTHON names one that has it.
  *
  * Run a script with it: npm run python -- scripts/oracles/training.py
  */
@@ -13,22 +15,26 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** Environments by the folder in .cache that they lie in, and the packages of each. */
 const environments = {
-  python: join(root, "scripts", "requirements.txt"),
-  "peers-python": join(root, "scripts", "peers", "requirements.txt"),
+  python: { requirements: join(root, "scripts", "requirements.txt"), own: "SORTH_PYTHON" },
+  "peers-python": { requirements: join(root, "scripts", "peers", "requirements.txt"), own: "SORTH_PYTHON" },
+  "official-python": {
+    requirements: join(root, "scripts", "official", "requirements.txt"),
+    own: "SORTH_OFFICIAL_PYTHON",
+  },
 };
 
 /** Path of an interpreter that has the packages; makes the environment where it is missing or outdated. */
 export function pythonInterpreter(environment: keyof typeof environments = "python"): string {
-  const own = process.env.SORTH_PYTHON;
-  if (own) return own;
+  const { requirements: wanted, own } = environments[environment];
+  const interpreterAtHand = process.env[own];
+  if (interpreterAtHand) return interpreterAtHand;
   const folder = join(root, ".cache", environment);
-  const wanted = environments[environment];
   const installed = join(folder, "requirements.txt");
   const windows = process.platform === "win32";
   const interpreter = join(folder, ...(windows ? ["Scripts", "python.exe"] : ["bin", "python"]));
   if (existsSync(installed) && readFileSync(installed, "utf8") === readFileSync(wanted, "utf8"))
     return interpreter;
-  console.error(`Making .cache/${environment}: some gigabytes, some minutes, once.`);
+  console.error(`Making .cache/${environment}: up to some gigabytes, some minutes, once.`);
   rmSync(folder, { recursive: true, force: true });
   execFileSync(windows ? "python" : "python3", ["-m", "venv", folder], { stdio: "inherit" });
   execFileSync(interpreter, ["-m", "pip", "install", "--quiet", "-r", wanted], { stdio: "inherit" });

@@ -1,0 +1,186 @@
+import { describe, expect, it } from "vitest";
+import { decodeModel, encodeModel, inject, som, strip } from "../../src/index.ts";
+import type { InjectOptions } from "../../src/inject/options.ts";
+import { decodeModelProto, encodeModelProto } from "../../src/onnx/codec.ts";
+import { Model } from "../../src/onnx/model.ts";
+import { OfficialSession } from "../helpers/official-runtime.ts";
+import { largestDifference, officialBatch, officialFile, pytorch } from "./official-fixtures.ts";
+
+const penalties = [{ penalty: som(), weight: pytorch.weight }];
+
+const injected = (name: string, options: Partial<InjectOptions> = {}): Promise<Model> =>
+  inject(decodeModel(officialFile(`${name}/training_model.onnx`)), { penalties, ...options });
+
+/** The losses and penalties of 20 steps by ONNX Runtime's own session. */
+async function train(
+  name: string,
+  trainModel: Uint8Array,
+): Promise<{ losses: number[]; penalties: number[] }> {
+  const session = await OfficialSession.create({
+    checkpointState: officialFile(`${name}/checkpoint`),
+    trainModel,
+    optimizerModel: officialFile(`${name}/optimizer_model.onnx`),
+    ...(name === "mlp" && { evalModel: officialFile("mlp/eval_model.onnx") }),
+  });
+  const result = { losses: [] as number[], penalties: [] as number[] };
+  for (let index = 0; index < 20; index++) {
+    const outputs = await session.step(officialBatch(name, index));
+    result.losses.push(outputs[session.outputNames[0] ?? ""]?.numbers()[0] ?? Number.NaN);
+    const penalty = outputs.sorth_penalty?.numbers()[0];
+    if (penalty !== undefined) result.penalties.push(penalty);
+  }
+  await session.release();
+  return result;
+}
+
+describe("an injected training model in ONNX Runtime's own session", () => {
+  for (const [name, figures] of Object.entries(pytorch.networks)) {
+    it(`${name}: 20 steps with SOM give PyTorch's losses, and the session reports the penalty`, async () => {
+      const { losses, penalties: reported } = await train(name, encodeModel(await injected(name)));
+      expect(largestDifference(losses, figures.som.adamw)).toBeLessThan(1e-5);
+      expect(reported).toHaveLength(20);
+      const share = pytorch.weight * (reported[0] ?? 0);
+      expect(share).toBeGreaterThan(0.1);
+      expect(Math.abs((losses[0] ?? 0) - share - (figures.plain.adamw[0] ?? 0))).toBeLessThan(1e-5);
+    });
+
+    it(`${name}: without injection, and after strip, the plain losses`, async () => {
+      const before = officialFile(`${name}/training_model.onnx`);
+      const stripped = encodeModel(strip(await injected(name)));
+      expect(Buffer.compare(stripped, before)).toBe(0);
+      const { losses, penalties: reported } = await train(name, stripped);
+      expect(largestDifference(losses, figures.plain.adamw)).toBeLessThan(1e-5);
+      expect(reported).toEqual([]);
+    });
+  }
+
+  for (const [name, figures] of Object.entries(pytorch.cases)) {
+    it(`${name}: every gradient is PyTorch's, plain and with SOM`, async () => {
+      for (const form of ["plain", "som"] as const) {
+        const expected = figures[form];
+        const model =
+          form === "som" ? await injected(name) : decodeModel(officialFile(`${name}/training_model.onnx`));
+        const names = Object.keys(expected.gradients);
+        const session = await OfficialSession.create({
+          checkpointState: officialFile(`${name}/checkpoint`),
+          trainModel: showingGradients(model, names),
+        });
+        const outputs = await session.accumulate(officialBatch(name, 0));
+        await session.release();
+        const loss = outputs[session.outputNames[0] ?? ""]?.numbers() ?? [];
+        expect(largestDifference(loss, [expected.loss])).toBeLessThan(1e-5);
+        if (form === "som") {
+          expect(largestDifference(outputs.sorth_penalty?.numbers() ?? [], [expected.penalty])).toBeLessThan(
+            1e-4,
+          );
+        }
+        for (const [parameter, gradient] of Object.entries(expected.gradients)) {
+          const scale = Math.max(1, ...gradient.map(Math.abs));
+          const found = outputs[`shown/${parameter}`]?.numbers() ?? [];
+          expect(largestDifference(found, gradient) / scale, `${form} ${parameter}`).toBeLessThan(1e-5);
+        }
+      }
+    });
+  }
+});
+
+describe("injecting into a training model", () => {
+  it("says which layers have no gradient: their penalty joins the loss only", async () => {
+    const messages: string[] = [];
+    await injected("frozen-first", { onMessage: (message) => messages.push(message) });
+    expect(messages.filter((message) => message.includes("loss only"))).toEqual([
+      "/a/Gemm: its penalty joins the loss only: nothing before it is trained",
+    ]);
+  });
+
+  it("keeps the nodes in topological order", async () => {
+    for (const name of ["residual", "shared", "auxiliary"]) {
+      const { graph } = decodeModelProto(encodeModel(await injected(name)));
+      const known = new Set([
+        "",
+        ...(graph?.input ?? []).map((input) => input.name ?? ""),
+        ...(graph?.initializer ?? []).map((tensor) => tensor.name ?? ""),
+      ]);
+      for (const node of graph?.node ?? []) {
+        expect(
+          (node.input ?? []).filter((input) => !known.has(input)),
+          node.name ?? "",
+        ).toEqual([]);
+        for (const output of node.output ?? []) known.add(output);
+      }
+    }
+  });
+
+  it("reports single layers, and takes layers and options", async () => {
+    const model = await injected("mlp", { perSite: true });
+    const outputs = (model.proto.graph?.output ?? []).map(({ name }) => name);
+    expect(outputs.slice(-4)).toEqual([
+      "sorth_penalty",
+      "sorth_penalty//a/Gemm",
+      "sorth_penalty//b/Gemm",
+      "sorth_penalty//c/Gemm",
+    ]);
+  });
+
+  const refusals: Readonly<Record<string, [() => Promise<unknown>, RegExp]>> = {
+    "BatchNorm statistics that are another value's numbers": [
+      () => injected("aliased"),
+      /running statistics of BatchNorm node ".*" are not its own \("b1.running_var" is Identity of "b1.weight"\)/,
+    ],
+    "a second injection": [
+      async () => inject(await injected("mlp"), { penalties }),
+      /has a penalty injected already/,
+    ],
+    "a loss to choose": [() => injected("mlp", { loss: "logits" }), /holds its loss .* leave --loss/],
+    "an objective": [() => injected("mlp", { objective: "mse" }), /holds its loss .* leave --loss/],
+    "an optimizer model": [
+      () => inject(decodeModel(officialFile("mlp/optimizer_model.onnx")), { penalties }),
+      /is an optimizer model; the penalty belongs into training_model.onnx/,
+    ],
+    "IR 11": [() => inject(changed({ irVersion: 11 }), { penalties }), /IR version 11; .* loads up to 10/],
+    "opset 22": [() => inject(changed({ opset: 22 }), { penalties }), /opset 22; .* trains opsets 13 to 21/],
+    "a gradient whose name and place differ": [
+      () => inject(withOtherGradient(), { penalties }),
+      /gradient of layer ".*b\/Gemm" is ambiguous/,
+    ],
+  };
+  for (const [what, [call, message]] of Object.entries(refusals)) {
+    it(`refuses ${what}`, () => expect(call()).rejects.toThrow(message));
+  }
+});
+
+/** A training model whose session hands out the gradients of one run: outputs `shown/<parameter>`. */
+function showingGradients(model: Model, parameters: readonly string[]): Uint8Array {
+  const proto = decodeModelProto(encodeModel(model));
+  for (const parameter of parameters) {
+    const input = proto.graph?.input?.find(({ name }) => name === parameter);
+    const [from, to] = [`${parameter}_grad`, `shown/${parameter}`];
+    proto.graph?.node?.push({ opType: "Identity", name: to, input: [from], output: [to] } as never);
+    proto.graph?.output?.push({ ...input, name: to } as never);
+  }
+  return encodeModelProto(proto);
+}
+
+/** The MLP's training model with other versions. */
+function changed({ irVersion, opset }: { irVersion?: number; opset?: number }): Model {
+  const proto = decodeModelProto(officialFile("mlp/training_model.onnx"));
+  if (irVersion !== undefined) proto.irVersion = irVersion as never;
+  for (const one of proto.opsetImport ?? []) {
+    if (opset !== undefined && !one.domain) one.version = opset as never;
+  }
+  return Model.fromBytes(encodeModelProto(proto));
+}
+
+/** The MLP's training model in which the second layer's gradient bears another name. */
+function withOtherGradient(): Model {
+  const proto = decodeModelProto(officialFile("mlp/training_model.onnx"));
+  const rename = (names: string[] | null | undefined) =>
+    names?.forEach((name, i) => {
+      if (name === "/b/Gemm_output_0_grad") names[i] = "elsewhere_grad";
+    });
+  for (const node of proto.graph?.node ?? []) {
+    rename(node.input);
+    rename(node.output);
+  }
+  return Model.fromBytes(encodeModelProto(proto));
+}
