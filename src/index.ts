@@ -23,6 +23,14 @@ import {
 } from "./training/differentiate.ts";
 import { buildStep as buildStepWith, type Step, type StepOptions } from "./training/step.ts";
 
+export {
+  decodeCheckpoint,
+  encodeCheckpoint,
+  type OrtCheckpoint,
+  type OrtOptimizerState,
+} from "./artifacts/checkpoint.ts";
+export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";
+export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./artifacts/rescue.ts";
 export { arrayDataset } from "./data/array-dataset.ts";
 export type { Dataset, SplitData } from "./data/dataset.ts";
 export { loadData, loadNpz } from "./data/load-node.ts";
@@ -40,6 +48,7 @@ export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
 export { Tensor } from "./onnx/tensor.ts";
 export { adam } from "./optimizers/adam.ts";
 export { adamw } from "./optimizers/adamw.ts";
+export { adamwOrt } from "./optimizers/adamw-ort.ts";
 export type { Optimizer } from "./optimizers/optimizer.ts";
 export { constant, cosine, parseSchedule, type Schedule, stepDecay, warmup } from "./optimizers/schedules.ts";
 export { sgd } from "./optimizers/sgd.ts";
@@ -59,6 +68,7 @@ export { formatTable } from "./report/table.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { FitOptions } from "./runtime/trainer.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
+export type { TrainerState } from "./runtime/trainer-state.ts";
 export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
 export type { Step, StepOptions, StepPorts } from "./training/step.ts";
 

@@ -9,4 +9,9 @@ import type { Optimizer } from "./optimizer.ts";
  * await Trainer.create(model, { objective: crossEntropy(), optimizer: adam({ beta2: 0.99 }) });
  */
 export const adam = (options: Partial<AdamOptions> = {}): Optimizer =>
-  momentOptimizer("adam", "gradient", { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 }, options);
+  momentOptimizer(
+    "adam",
+    { weightDecay: "gradient", epsilon: "corrected" },
+    { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 },
+    options,
+  );

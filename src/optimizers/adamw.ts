@@ -12,7 +12,7 @@ import type { Optimizer } from "./optimizer.ts";
 export const adamw = (options: Partial<AdamOptions> = {}): Optimizer =>
   momentOptimizer(
     "adamw",
-    "parameter",
+    { weightDecay: "parameter", epsilon: "corrected" },
     { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 },
     options,
   );

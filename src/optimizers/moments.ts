@@ -15,11 +15,21 @@ export type AdamOptions = {
   readonly weightDecay: number;
 };
 
-/** Where λ acts: as the term λ·w of the gradient, or on the parameter itself, apart from m and v. */
-export type WeightDecayForm = "gradient" | "parameter";
+/**
+ * Where λ acts: as the term λ·w of the gradient, on the parameter before the update, or on what the update makes of it;
+ * the last two apart from m and v.
+ */
+export type WeightDecayForm = "gradient" | "parameter" | "result";
+
+/** How an optimizer of this family differs from torch.optim.Adam. */
+export interface MomentForm {
+  readonly weightDecay: WeightDecayForm;
+  /** Whether ε is added to the root of the corrected v, as torch does, or to that of v as it is. */
+  readonly epsilon: "corrected" | "plain";
+}
 
 /**
- * The optimizer that adam and adamw share, as in torch.optim (slots `m` and `v`, t counts from 1):
+ * The optimizer that adam, adamw and adamw-ort share, here as in torch.optim (slots `m` and `v`, t counts from 1):
  *
  *     m ← β1·m + (1−β1)·g      v ← β2·v + (1−β2)·g²
  *     w ← w − lr/(1−β1ᵗ) · m / (√v/√(1−β2ᵗ) + ε)
@@ -28,7 +38,7 @@ export type WeightDecayForm = "gradient" | "parameter";
  */
 export function momentOptimizer(
   name: string,
-  form: WeightDecayForm,
+  form: MomentForm,
   defaults: AdamOptions,
   given: Partial<AdamOptions>,
 ): Optimizer {
@@ -39,14 +49,14 @@ export function momentOptimizer(
     weightDecay: notNegative,
   });
   const { beta1, beta2, epsilon, weightDecay } = options;
-  const decaysGradient = form === "gradient" && weightDecay !== 0;
-  const decaysParameter = form === "parameter" && weightDecay !== 0;
+  const decays = (where: WeightDecayForm) => form.weightDecay === where && weightDecay !== 0;
+  const corrected = form.epsilon === "corrected";
   return {
     name,
     options,
     slots: ["m", "v"],
     update: (g, { parameter, gradient, slots, learningRate, step }) => {
-      const slope = decaysGradient ? g.add(gradient, g.mul(parameter, weightDecay)) : gradient;
+      const slope = decays("gradient") ? g.add(gradient, g.mul(parameter, weightDecay)) : gradient;
       const [m0, v0] = [slotAt(slots, 0), slotAt(slots, 1)];
       const m = g.add(m0, g.mul(g.sub(slope, m0), 1 - beta1));
       const v = g.add(g.mul(v0, beta2), g.mul(g.mul(slope, 1 - beta2), slope));
@@ -56,21 +66,25 @@ export function momentOptimizer(
       const rate = g.once(`adam rate ${scalars}`, () =>
         g.div(g.mul(learningRate, root), biasCorrection(g, beta1, step)),
       );
-      const floor = g.once(`adam floor ${scalars}`, () => g.mul(root, epsilon));
-      const kept = decaysParameter ? g.mul(parameter, remainder(g, learningRate, weightDecay)) : parameter;
-      const change = g.mul(g.div(m, g.add(g.sqrt(v), floor)), rate);
-      return { parameter: g.sub(kept, change), slots: [m, v] };
+      const floor = corrected ? g.once(`adam floor ${scalars}`, () => g.mul(root, epsilon)) : epsilon;
+      const decayed = (value: Typed) => g.mul(value, remainder(g, learningRate, weightDecay));
+      const kept = decays("parameter") ? decayed(parameter) : parameter;
+      const next = g.sub(kept, g.mul(g.div(m, g.add(g.sqrt(v), floor)), rate));
+      return { parameter: decays("result") ? decayed(next) : next, slots: [m, v] };
     },
     reference: ({ parameter, gradient, slots, learningRate, step }) => {
       const [m0, v0] = [slotAt(slots, 0), slotAt(slots, 1)];
       const [correction1, correction2] = [1 - beta1 ** step, 1 - beta2 ** step];
       const entries = parameter.map((w, i) => {
-        const g = (gradient[i] ?? Number.NaN) + (decaysGradient ? weightDecay * w : 0);
+        const g = (gradient[i] ?? Number.NaN) + (decays("gradient") ? weightDecay * w : 0);
         const m = beta1 * (m0[i] ?? Number.NaN) + (1 - beta1) * g;
         const v = beta2 * (v0[i] ?? Number.NaN) + (1 - beta2) * g * g;
-        const kept = decaysParameter ? w - learningRate * weightDecay * w : w;
-        const change = (learningRate / correction1) * (m / (Math.sqrt(v / correction2) + epsilon));
-        return { w: kept - change, m, v };
+        const decay = 1 - learningRate * weightDecay;
+        const root = corrected
+          ? Math.sqrt(v / correction2) + epsilon
+          : (Math.sqrt(v) + epsilon) / Math.sqrt(correction2);
+        const next = (decays("parameter") ? w * decay : w) - (learningRate / correction1) * (m / root);
+        return { w: decays("result") ? next * decay : next, m, v };
       });
       return {
         parameter: entries.map(({ w }) => w),

@@ -1,6 +1,7 @@
 import { UsageError } from "../errors.ts";
 import { adam } from "./adam.ts";
 import { adamw } from "./adamw.ts";
+import { adamwOrt } from "./adamw-ort.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { sgd } from "./sgd.ts";
 
@@ -8,7 +9,7 @@ import { sgd } from "./sgd.ts";
 type OptimizerMaker = (options: Record<string, number | boolean>) => Optimizer;
 
 const optimizers: ReadonlyMap<string, OptimizerMaker> = new Map(
-  Object.entries({ adamw, adam, sgd } as Record<string, OptimizerMaker>),
+  Object.entries({ adamw, adam, sgd, "adamw-ort": adamwOrt } as Record<string, OptimizerMaker>),
 );
 
 /** Names of the optimizers, as `--optimizer` takes them. */

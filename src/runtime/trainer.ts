@@ -14,6 +14,7 @@ import { checkDataset, evaluate } from "./evaluator.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import type { Backend, ForwardSession, StepSession } from "./step-session.ts";
 import { optionsFromText, optionsToText, scheduleOf, type TrainerOptions } from "./trainer-options.ts";
+import { sessionTensors, stateOf, type TrainerState } from "./trainer-state.ts";
 
 /** Where checkpoints go; the node entry writes files. */
 export interface CheckpointFiles {
@@ -49,6 +50,8 @@ export interface FitOptions {
 /** How far a run is. */
 interface Position {
   step: number;
+  /** Updates that were done before this run began, by another one whose state it took over. */
+  before?: number;
   /** Sums over the epoch that is under way. */
   loss: number;
   penalty: number;
@@ -197,6 +200,20 @@ export class Trainer {
     yield { event: "end", ...progress(), ...mean(), ...figures(last), ...(stopped ? { stopped } : {}) };
   }
 
+  /** Parameters, running statistics and optimizer state as they are now: copies. */
+  state(): TrainerState {
+    return stateOf(this.step.ports, this.#session.state(), (this.#position.before ?? 0) + this.steps);
+  }
+
+  /**
+   * Takes over the state of another run of the same parameters; what it does not name stays.
+   * @throws SorthError for a parameter, statistic or slot that this run does not have, or of another shape
+   */
+  takeOver(state: Partial<TrainerState>): void {
+    this.#session.restore(sessionTensors(this.step.ports, state));
+    if (state.updates !== undefined) this.#position.before = state.updates - this.#position.step;
+  }
+
   /** Loss and accuracy over a whole dataset, in inference form, every sample counted once. */
   async evaluate(
     dataset: Dataset,
@@ -213,18 +230,11 @@ export class Trainer {
 
   /** The model with the weights it has now, in inference form; an injected block is left out unless `keepPenalty` is set. */
   export(options: { readonly keepPenalty?: boolean } = {}): Model {
-    const { ports } = this.step;
-    const state = this.#session.state();
-    const weights = new Map<string, Tensor>();
-    for (const { name, input } of [...ports.parameters, ...ports.statistics]) {
-      const tensor = state.get(input);
-      if (tensor)
-        weights.set(
-          name,
-          Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data),
-        );
-    }
-    return withWeights(this.#model, weights, { ...this.#options, ...options });
+    const { parameters, statistics } = this.state();
+    return withWeights(this.#model, new Map([...parameters, ...statistics]), {
+      ...this.#options,
+      ...options,
+    });
   }
 
   /** Saves the run so that {@link Trainer.resume} goes on with it: `model.onnx` (and its external data), `last.safetensors`. */
@@ -278,7 +288,7 @@ export class Trainer {
       ...data,
       ...dropoutMasks(masks, this.#options.seed ?? 0, number),
       scalar(scalars.learningRate, rate),
-      scalar(scalars.step, number),
+      scalar(scalars.step, number + (position.before ?? 0)),
       ...(scalars.penaltyWeight === undefined ? [] : [scalar(scalars.penaltyWeight, weight)]),
     ]);
     const { loss, penalty } = await this.#session.run(feeds);

@@ -159,7 +159,7 @@ describe("options of an optimizer", () => {
   });
 
   test("go with the optimizer's name", () => {
-    expect(optimizerNames).toEqual(["adamw", "adam", "sgd"]);
+    expect(optimizerNames).toEqual(["adamw", "adam", "sgd", "adamw-ort"]);
     expect(optimizerNamed("sgd", { momentum: 0.9, nesterov: true }).options).toEqual(
       sgd({ momentum: 0.9, nesterov: true }).options,
     );
@@ -167,8 +167,8 @@ describe("options of an optimizer", () => {
   });
 
   for (const [name, options, message] of [
-    ["lion", {}, 'there is no optimizer "lion"; there are adamw, adam, sgd'],
-    ["constructor", {}, 'there is no optimizer "constructor"; there are adamw, adam, sgd'],
+    ["lion", {}, 'there is no optimizer "lion"; there are adamw, adam, sgd, adamw-ort'],
+    ["constructor", {}, 'there is no optimizer "constructor"; there are adamw, adam, sgd, adamw-ort'],
     [
       "adam",
       { beta: 1 },

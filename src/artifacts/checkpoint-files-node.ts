@@ -1,0 +1,33 @@
+import { readFile } from "node:fs/promises";
+import { SorthError } from "../errors.ts";
+import { reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
+import { decodeCheckpoint, encodeCheckpoint, type OrtCheckpoint } from "./checkpoint.ts";
+
+/**
+ * Reads a checkpoint file of ONNX Runtime's training API.
+ * @throws SorthError when it cannot be read or is damaged
+ *
+ * @example
+ * const { parameters } = await readCheckpoint("artifacts/checkpoint");
+ */
+export async function readCheckpoint(path: string): Promise<OrtCheckpoint> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (error) {
+    throw new SorthError(`cannot read the checkpoint "${path}": ${reasonOf(error)}`);
+  }
+  return decodeCheckpoint(bytes, `"${path}"`);
+}
+
+/**
+ * Writes a checkpoint file that ONNX Runtime's training API (1.19.2) loads, as a whole or not at all.
+ * @throws UsageError when the file exists and `force` is not set; SorthError when it cannot be written
+ */
+export async function writeCheckpoint(
+  path: string,
+  checkpoint: OrtCheckpoint,
+  options: WriteOptions = {},
+): Promise<void> {
+  await writeFileSafely(path, encodeCheckpoint(checkpoint), options);
+}

@@ -1,0 +1,187 @@
+import { SorthError, UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Value } from "../graph/node.ts";
+import { graphToProto } from "../graph/proto.ts";
+import { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { OrtCheckpoint } from "./checkpoint.ts";
+import { toForwardPart } from "./forward-part.ts";
+import { artifactKind, trainingModelOf } from "./training-model.ts";
+
+/** A training model that any build of ONNX Runtime can go on training, with the options that `Trainer.create` needs. */
+export interface RescuedModel {
+  /** The forward part in standard operators: parameters are initializers, the loss is the output. */
+  readonly model: Model;
+  /** To be given to `Trainer.create`: the loss, which weights are trained, and that shared weights stay shared. */
+  readonly options: { readonly loss: string; readonly trainable: RegExp; readonly tie: RegExp };
+  /** The state that the checkpoint's optimizer had, for `Trainer.takeOver`; slots as adamw-ort names them. */
+  readonly state: {
+    readonly slots: ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
+    readonly updates: number;
+  };
+  /** The learning rate in the checkpoint; undefined where it has no optimizer state. */
+  readonly learningRate: number | undefined;
+}
+
+/** Names of an optimizer's slots in checkpoints, and here. */
+const slotNames = { momentum0: "m", momentum1: "v" } as const;
+
+/**
+ * Makes a training model of ONNX Runtime's discontinued training API trainable on stock builds: the forward part stays, the
+ * backward part is left to {@link Trainer}. An injected penalty stays.
+ *
+ * @param training - a training_model.onnx
+ * @param checkpoint - the file `checkpoint` beside it, or a later one of its run
+ * @throws SorthError for another kind of file, a checkpoint of another model, or an operator without a standard form
+ *
+ * @example
+ * const { model, options, state } = rescueModel(await readModel("training_model.onnx"), await readCheckpoint("checkpoint"));
+ * const trainer = await Trainer.create(model, { ...options, optimizer: adamwOrt() });
+ * trainer.takeOver(state);
+ */
+export function rescueModel(training: Model, checkpoint: OrtCheckpoint): RescuedModel {
+  const graph = graphOf(training);
+  const kind = artifactKind(graph);
+  const parts = trainingModelOf(graph, new Set(checkpoint.frozen.map(({ name }) => name)));
+  if (!parts) {
+    const what = kind === undefined ? "no artifact of ONNX Runtime's training tools" : `its ${kind} model`;
+    throw new SorthError(`the file is ${what}; a run goes on from training_model.onnx`);
+  }
+  const tensors = new Map([...checkpoint.parameters, ...checkpoint.frozen].map((one) => [one.name, one]));
+  const parameters = parts.parameters.map(({ value }) => value);
+  checkFits(
+    parameters,
+    parts.frozen,
+    checkpoint.parameters.map(({ name }) => name),
+    tensors,
+  );
+  const weights = (value: Value): Tensor => tensors.get(value.name) as Tensor;
+  toForwardPart(parts, weights);
+  const irVersion = Number(training.proto.irVersion);
+  const trained = parameters.map(({ name }) => name).map(escaped);
+  const { optimizer } = checkpoint;
+  return {
+    model: Model.fromProto(graphToProto(graph, { irVersion })),
+    options: { loss: parts.loss.name, trainable: new RegExp(`^(?:${trained.join("|")})$`), tie: /./ },
+    state: {
+      slots: new Map(
+        [...(optimizer?.momentums ?? [])].map(([name, slots]) => [
+          name,
+          new Map(
+            Object.entries(slotNames).flatMap(([theirs, ours]) => {
+              const tensor = slots.get(theirs);
+              return tensor ? [[ours, tensor] as const] : [];
+            }),
+          ),
+        ]),
+      ),
+      updates: optimizer?.step ?? 0,
+    },
+    learningRate: optimizer?.learningRate,
+  };
+}
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+
+/** @throws SorthError when a checkpoint is not one of this model: what is missing, left over, or of another shape */
+function checkFits(
+  parameters: readonly Value[],
+  frozen: readonly Value[],
+  saved: readonly string[],
+  tensors: ReadonlyMap<string, Tensor>,
+): void {
+  const list = (names: readonly string[]) => names.map((name) => `"${name}"`).join(", ");
+  const expected = [...parameters, ...frozen];
+  const missing = expected.filter(({ name }) => !tensors.has(name)).map(({ name }) => name);
+  if (missing.length > 0) {
+    throw new SorthError(`the checkpoint is of another model: it has no ${list(missing)}`);
+  }
+  const names = new Set(parameters.map(({ name }) => name));
+  const extra = saved.filter((name) => !names.has(name));
+  if (extra.length > 0) {
+    throw new SorthError(`the checkpoint is of another model, which also trains ${list(extra)}`);
+  }
+  for (const { name, declared } of expected) {
+    const dims = tensors.get(name)?.dims ?? [];
+    if (!declared || (declared.length === dims.length && declared.every((dim, i) => dim === dims[i])))
+      continue;
+    throw new SorthError(
+      `the checkpoint is of another model: "${name}" is [${dims.join(", ")}] in it, and [${declared.join(", ")}] in the model`,
+    );
+  }
+}
+
+/** What {@link checkpointOf} takes over from a run. */
+interface RunState {
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly statistics: ReadonlyMap<string, Tensor>;
+  readonly slots: ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
+  readonly updates: number;
+}
+
+/**
+ * A run's state as a checkpoint that ONNX Runtime's training API goes on from: parameters, statistics and optimizer state
+ * are the run's, everything else (order, frozen weights, the user's entries) that of the checkpoint it began with.
+ * @param learningRate - written for the optimizer; default: the old checkpoint's, else 0.001
+ *
+ * @example
+ * await writeCheckpoint("checkpoint-20", checkpointOf(trainer.state(), before));
+ */
+export function checkpointOf(
+  state: RunState,
+  before: OrtCheckpoint,
+  learningRate = before.optimizer?.learningRate ?? 1e-3,
+): OrtCheckpoint {
+  const now = (tensor: Tensor) =>
+    state.parameters.get(tensor.name) ?? state.statistics.get(tensor.name) ?? tensor;
+  const momentums = new Map(
+    [...state.slots].map(([name, slots]) => [
+      name,
+      new Map(
+        Object.entries(slotNames).flatMap(([theirs, ours]) => {
+          const tensor = slots.get(ours);
+          return tensor ? [[theirs, tensor.named(theirs)] as const] : [];
+        }),
+      ),
+    ]),
+  );
+  return {
+    parameters: before.parameters.map(now),
+    frozen: before.frozen.map(now),
+    optimizer: { step: state.updates, learningRate, momentums },
+    properties: before.properties,
+  };
+}
+
+/**
+ * The inference model in a trained one that holds its loss: inputs that only the loss read (labels) and the loss go, the
+ * prediction is the output.
+ * @param trained - what `Trainer.export` gave
+ * @param prediction - name of the value that becomes the output; default: what the cross entropy reads
+ * @throws UsageError when no prediction was named and the loss does not tell
+ */
+export function rescuedInference(trained: Model, prediction?: string): Model {
+  const graph = graphOf(trained);
+  const value = prediction === undefined ? readByCrossEntropy(graph) : graph.value(prediction);
+  if (!value?.producer) {
+    const hint = graph.nodes
+      .slice(-6)
+      .flatMap(({ outputs }) => outputs.flatMap((output) => (output ? [`"${output.name}"`] : [])));
+    throw new UsageError(
+      prediction === undefined
+        ? `which value is the prediction cannot be told from this loss: name it (--prediction); the last values are ${hint.join(", ")}`
+        : `no node computes a value "${prediction}"; the last values are ${hint.join(", ")}`,
+    );
+  }
+  graph.outputs.splice(0, graph.outputs.length, value);
+  graph.prune();
+  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  return Model.fromProto(graphToProto(graph, { irVersion: Number(trained.proto.irVersion) }));
+}
+
+function readByCrossEntropy(graph: Graph): Value | undefined {
+  const losses = graph.nodes.filter(({ op }) => op === "SoftmaxCrossEntropyLoss");
+  const [only] = losses;
+  return losses.length === 1 ? (only?.inputs[0] ?? undefined) : undefined;
+}

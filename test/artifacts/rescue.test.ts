@@ -1,0 +1,183 @@
+import { afterAll, describe, expect, it } from "vitest";
+import {
+  adamwOrt,
+  arrayDataset,
+  checkpointOf,
+  decodeCheckpoint,
+  decodeModel,
+  encodeCheckpoint,
+  encodeModel,
+  inject,
+  type Optimizer,
+  rescuedInference,
+  rescueModel,
+  sgd,
+  som,
+  Trainer,
+} from "../../src/index.ts";
+import type { Model } from "../../src/onnx/model.ts";
+import { OfficialSession } from "../helpers/official-runtime.ts";
+import { runModel } from "../helpers/run-model.ts";
+import {
+  largestDifference,
+  officialBatch,
+  officialFile,
+  officialLosses,
+  pytorch,
+} from "./official-fixtures.ts";
+
+const trainers: Trainer[] = [];
+afterAll(async () => {
+  for (const trainer of trainers) await trainer.release();
+});
+
+const checkpoint = (path: string) => decodeCheckpoint(officialFile(path), path);
+const training = (name: string): Model => decodeModel(officialFile(`${name}/training_model.onnx`));
+
+async function rescued(
+  name: string,
+  {
+    file = `${name}/checkpoint`,
+    optimizer = adamwOrt() as Optimizer,
+    rate = 1e-3,
+    model = training(name),
+  } = {},
+): Promise<Trainer> {
+  const rescue = rescueModel(model, checkpoint(file));
+  const trainer = await Trainer.create(rescue.model, {
+    ...rescue.options,
+    ...{ optimizer, learningRate: rate, threads: 1 },
+    batch: pytorch.networks[name]?.shape[0] ?? 1,
+  });
+  trainers.push(trainer);
+  trainer.takeOver(rescue.state);
+  return trainer;
+}
+
+/** Steps first … 20, one batch each. */
+async function train(trainer: Trainer, name: string, first = 0): Promise<number[]> {
+  const losses: number[] = [];
+  for (let index = first; index < 20; index++) {
+    const { x, labels } = officialBatch(name, index);
+    const data = arrayDataset(x.data as Float32Array, Int32Array.from(labels.numbers()), x.dims.slice(1));
+    for await (const event of trainer.fit(data, { epochs: trainer.steps + 1 })) {
+      if (event.event === "step") losses.push(event.loss);
+    }
+  }
+  return losses;
+}
+
+describe.each(Object.keys(pytorch.networks))("%s, rescued", (name) => {
+  it("goes on with the losses of official Python, AdamW and SGD", async () => {
+    const adamw = await train(await rescued(name), name);
+    expect(largestDifference(adamw, officialLosses[name]?.adamw ?? [])).toBeLessThan(1e-5);
+    const descent = await train(await rescued(name, { optimizer: sgd(), rate: 0.05 }), name);
+    expect(largestDifference(descent, officialLosses[name]?.sgd ?? [])).toBeLessThan(1e-5);
+  });
+
+  it("goes on from an official checkpoint with its optimizer state", async () => {
+    const trainer = await rescued(name, { file: `${name}/checkpoint-10` });
+    const losses = await train(trainer, name, 10);
+    expect(largestDifference(losses, officialLosses[name]?.adamw.slice(10) ?? [])).toBeLessThan(1e-5);
+    expect(trainer.state().updates).toBe(20);
+  });
+
+  it("gives a checkpoint from which ONNX Runtime's own session goes on", async () => {
+    const before = checkpoint(`${name}/checkpoint`);
+    const trainer = await rescued(name);
+    for (let index = 0; index < 10; index++) {
+      const { x, labels } = officialBatch(name, index);
+      const data = arrayDataset(x.data as Float32Array, Int32Array.from(labels.numbers()), x.dims.slice(1));
+      for await (const _ of trainer.fit(data, { epochs: trainer.steps + 1 }));
+    }
+    const session = await OfficialSession.create({
+      checkpointState: encodeCheckpoint(checkpointOf(trainer.state(), before)),
+      trainModel: officialFile(`${name}/training_model.onnx`),
+      optimizerModel: officialFile(`${name}/optimizer_model.onnx`),
+      ...(name === "mlp" && { evalModel: officialFile("mlp/eval_model.onnx") }),
+    });
+    const losses: number[] = [];
+    for (let index = 10; index < 20; index++) {
+      const outputs = await session.step(officialBatch(name, index));
+      losses.push(outputs[session.outputNames[0] ?? ""]?.numbers()[0] ?? Number.NaN);
+    }
+    await session.release();
+    expect(largestDifference(losses, officialLosses[name]?.adamw.slice(10) ?? [])).toBeLessThan(1e-5);
+  });
+
+  it("keeps an injected penalty", async () => {
+    const model = await inject(training(name), { penalties: [{ penalty: som(), weight: pytorch.weight }] });
+    const losses = await train(await rescued(name, { model }), name);
+    expect(largestDifference(losses, pytorch.networks[name]?.som.adamw ?? [])).toBeLessThan(1e-5);
+  });
+
+  it("becomes an inference model", async () => {
+    const trainer = await rescued(name, { file: `${name}/checkpoint-10` });
+    const model = rescuedInference(trainer.export());
+    expect(model.proto.graph?.input?.map((input) => input.name)).toEqual(["x"]);
+    expect(model.proto.graph?.output?.map((output) => output.name)).toEqual(["logits"]);
+    const { x, labels } = officialBatch(name, 3);
+    const { logits } = await runModel(encodeModel(model), { x });
+    const data = arrayDataset(x.data as Float32Array, Int32Array.from(labels.numbers()), x.dims.slice(1));
+    const { loss } = await trainer.evaluate(data);
+    const [rows, classes] = [x.dims[0] ?? 0, 5];
+    const scores = logits?.numbers() ?? [];
+    const losses = labels.numbers().map((label, row) => {
+      const own = scores.slice(row * classes, (row + 1) * classes);
+      return Math.log(own.reduce((sum, score) => sum + Math.exp(score), 0)) - (own[label] ?? Number.NaN);
+    });
+    expect(losses).toHaveLength(rows);
+    expect(losses.reduce((a, b) => a + b) / rows).toBeCloseTo(loss, 5);
+  });
+});
+
+describe("rescue", () => {
+  it("changes running statistics and keeps the user's entries", async () => {
+    const before = checkpoint("cnn/checkpoint-10");
+    const trainer = await rescued("cnn", { file: "cnn/checkpoint-10" });
+    await train(trainer, "cnn", 18);
+    const after = checkpointOf(trainer.state(), before);
+    expect(after.properties).toEqual(
+      new Map<string, unknown>([
+        ["epoch", 3n],
+        ["best", 0.5],
+        ["note", "half way"],
+      ]),
+    );
+    expect(after.optimizer?.step).toBe(12);
+    expect(after.frozen.map(({ name }) => name)).toEqual(before.frozen.map(({ name }) => name));
+    for (const [i, tensor] of after.frozen.entries()) {
+      expect(tensor.numbers()).not.toEqual(before.frozen[i]?.numbers());
+    }
+  });
+
+  const refusals: Readonly<Record<string, [() => unknown, RegExp]>> = {
+    "a checkpoint of another model": [
+      () => rescueModel(training("cnn"), checkpoint("mlp/checkpoint")),
+      /of another model: it has no "c1.weight"/,
+    ],
+    "a checkpoint that trains more": [
+      () => rescueModel(training("gelu"), checkpoint("auxiliary/checkpoint")),
+      /another model, which also trains "d.weight", "d.bias"/,
+    ],
+    "a checkpoint with other shapes": [
+      () => rescueModel(training("gelu"), checkpoint("shared/checkpoint")),
+      /"a.weight" is \[8, 8\] in it, and \[7, 8\] in the model/,
+    ],
+    "an optimizer model": [
+      () => rescueModel(decodeModel(officialFile("mlp/optimizer_model.onnx")), checkpoint("mlp/checkpoint")),
+      /its optimizer model; a run goes on from training_model.onnx/,
+    ],
+    "a forward model": [
+      () => rescueModel(decodeModel(officialFile("mlp/forward.onnx")), checkpoint("mlp/checkpoint")),
+      /no artifact of ONNX Runtime's training tools/,
+    ],
+    "a prediction that does not exist": [
+      () => rescuedInference(rescueModel(training("mlp"), checkpoint("mlp/checkpoint")).model, "nothing"),
+      /no node computes a value "nothing"/,
+    ],
+  };
+  for (const [what, [call, message]] of Object.entries(refusals)) {
+    it(`refuses ${what}`, () => expect(call).toThrow(message));
+  }
+});
