@@ -17,6 +17,11 @@ import { nodeRuntime } from "./runtime/node.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import {
+  type ArtifactOptions,
+  type Artifacts,
+  buildArtifacts as buildArtifactsWith,
+} from "./training/artifacts.ts";
+import {
   type DifferentiateOptions,
   differentiate as differentiateWith,
   type GradientModel,
@@ -69,6 +74,7 @@ export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { FitOptions } from "./runtime/trainer.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
 export type { TrainerState } from "./runtime/trainer-state.ts";
+export type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
 export type { Step, StepOptions, StepPorts } from "./training/step.ts";
 
@@ -107,6 +113,11 @@ export function responseAngles(
 /** {@link differentiateWith} on onnxruntime-node. */
 export function differentiate(model: Model, options: DifferentiateOptions): Promise<GradientModel> {
   return differentiateWith(model, options, nodeRuntime.probe);
+}
+
+/** {@link buildArtifactsWith} on onnxruntime-node. */
+export function buildArtifacts(model: Model, options: ArtifactOptions): Promise<Artifacts> {
+  return buildArtifactsWith(model, options, nodeRuntime.probe);
 }
 
 /** {@link buildStepWith} on onnxruntime-node. */

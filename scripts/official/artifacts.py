@@ -97,8 +97,7 @@ def main(folder):
         target = folder / name
         frozen = json.loads((target / "frozen.json").read_text())
         make(onnx.load(target / "forward.onnx"), target, frozen, None)
-        for surplus in ("forward.onnx", "eval_model.onnx"):
-            (target / surplus).unlink(missing_ok=True)
+        (target / "eval_model.onnx").unlink(missing_ok=True)
     os.makedirs(folder / "aliased", exist_ok=True)
     make(alias(onnx.load(folder / "cnn" / "forward.onnx")), folder / "aliased", (), None)
     for surplus in ("eval_model.onnx", "checkpoint"):

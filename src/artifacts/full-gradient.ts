@@ -15,6 +15,7 @@ export function fullGradientOf(training: TrainingModel, site: Site): Value | und
   const response = graph.valueNamed(site.response.name);
   const named = training.gradientOf(response);
   const node = response.producer;
+  if (!named) checkUntrained(training, site, response);
   if (!node || node.label !== site.name) return named;
   const others = new Set(
     training.forward.flatMap(({ outputs }) =>
@@ -28,6 +29,20 @@ export function fullGradientOf(training: TrainingModel, site: Site): Value | und
   throw new SorthError(
     `the gradient of layer "${site.name}" is ambiguous: by its name it would be "${response.name}_grad"${named ? "" : ", which nothing computes"}, but the layer's backward nodes read ${found}; exclude the layer (--exclude), or make the artifacts anew`,
   );
+}
+
+/** @throws SorthError when something that is trained lies before a response whose gradient was not found */
+function checkUntrained({ parameters }: TrainingModel, site: Site, response: Value): void {
+  const trained = new Set(parameters.map(({ value }) => value));
+  const seen = new Set<Value>([response]);
+  for (const value of seen) {
+    if (trained.has(value)) {
+      throw new SorthError(
+        `no value "${response.name}_grad" holds the gradient of layer "${site.name}", before which "${value.name}" is trained; exclude the layer (--exclude), or make the artifacts anew`,
+      );
+    }
+    for (const input of value.producer?.inputs ?? []) if (input) seen.add(input);
+  }
 }
 
 /** What the backward nodes of a layer read as its response's gradient. */

@@ -31,6 +31,8 @@ export function backward(
     emit: Emit;
     /** Is told of every emitted node at the arrival of which gradient it was emitted. */
     arrivals?: Map<Node, Typed>;
+    /** Values whose gradient shall be a value of its own, shared with no other value's. */
+    separate?: ReadonlySet<Value>;
   },
 ): Map<Value, Typed> {
   const { wrt, seeds, rules, emit } = options;
@@ -48,10 +50,14 @@ export function backward(
     if (list) list.push(gradient);
     else contributions.set(value, [gradient]);
   };
+  const separated = new Set<Value>();
   const total = (value: Value): Typed | undefined => {
     const list = contributions.get(value);
     if (!list) return undefined;
-    const sum = list.reduce((a, b) => emit.add(a, b));
+    const shared = list.length === 1 && options.separate?.has(value) && !separated.has(value);
+    const joined = list.reduce((a, b) => emit.add(a, b));
+    const sum = shared ? emit.identity(joined) : joined;
+    separated.add(value);
     contributions.set(value, [sum]);
     return sum;
   };

@@ -30,6 +30,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "write a model that computes the gradient of a loss",
     load: () => import("./commands/grad.ts"),
   },
+  artifacts: {
+    summary: "write the files that ONNX Runtime's own training sessions train",
+    load: () => import("./commands/artifacts.ts"),
+  },
   train: {
     summary: "train a model, with or without a penalty",
     load: () => import("./commands/train.ts"),
