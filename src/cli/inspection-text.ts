@@ -12,13 +12,23 @@ const kinds: Readonly<Record<Inspection["kind"], string>> = {
   "training-artifact": "an artifact of ONNX Runtime's training tools",
 };
 
+const artifactKinds = {
+  training: "a training model",
+  eval: "an eval model",
+  optimizer: "an optimizer model",
+  unknown: "an artifact",
+} as const;
+
+const kindText = ({ kind, artifact }: Inspection): string =>
+  artifact ? `${artifactKinds[artifact.kind]} of ONNX Runtime's training tools` : kinds[kind];
+
 /**
  * An inspection as text for people: the file, its layers, what is skipped and why, what would be trained, advice.
  * @param path - the file's name, for the first line
  * @param paint - changes how headings look
  */
 export function inspectionText(path: string, report: Inspection, paint: Paint): string {
-  const { kind, opset, irVersion, producer, nodes, inputs, outputs } = report;
+  const { opset, irVersion, producer, nodes, inputs, outputs } = report;
   const facts = [
     `opset ${opset}`,
     `IR ${irVersion}`,
@@ -27,9 +37,10 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
   ];
   const sections = [
     [
-      `${path}: ${kinds[kind]}, ${facts.join(", ")}`,
+      `${path}: ${kindText(report)}, ${facts.join(", ")}`,
       ...inputs.map((value) => `input   ${valueText(value)}`),
       ...outputs.map((value) => `output  ${valueText(value)}`),
+      ...(report.artifact?.loss === undefined ? [] : [`loss    ${report.artifact.loss}`]),
     ].join("\n"),
     siteTable(report, paint),
     listOf(
@@ -40,6 +51,18 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
     listOf(
       "trained",
       report.parameters.map(({ name, shape, reason }) => [name, shapeText(shape), reason]),
+      paint,
+    ),
+    listOf(
+      "frozen",
+      (report.artifact?.frozen ?? []).map(({ name, shape }) => [name, shapeText(shape)]),
+      paint,
+    ),
+    listOf(
+      "no gradient",
+      Object.entries(report.artifact?.gradients ?? {}).flatMap(([name, gradient]) =>
+        gradient === true ? [] : [[name, gradient]],
+      ),
       paint,
     ),
     listOf(

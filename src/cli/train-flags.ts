@@ -15,6 +15,7 @@ export interface RunFlags extends SharedFlags {
   readonly validation?: number;
   readonly checkpoint?: string;
   readonly resume?: string;
+  readonly ortCheckpoint?: string;
   readonly keepPenalty?: true;
   readonly json?: true;
   readonly backend: string;
@@ -39,7 +40,14 @@ export function addRunFlags(command: Command): void {
     .option("--epochs <count>", "passes over the data", positiveInteger, 1)
     .option("--max-steps <count>", "stop after so many steps", positiveInteger)
     .option("--validation <fraction>", "share of the data that is held out for validation", fraction)
-    .option("--checkpoint <folder>", "for checkpoints and run.jsonl (default: <output>.run)")
+    .option(
+      "--checkpoint <path>",
+      "folder for checkpoints and run.jsonl (default: <output>.run); of a training_model.onnx, the checkpoint file to go on from (default: checkpoint, beside it)",
+    )
+    .option(
+      "--ort-checkpoint <file>",
+      "of a training_model.onnx: where to write a checkpoint that ONNX Runtime's own sessions go on from",
+    )
     .option("--resume <folder>", "go on with the run of a checkpoint folder, bit for bit")
     .option("--backend <name>", "where to run", "cpu")
     .option("--keep-penalty", "leave an injected model's penalty in the trained model")

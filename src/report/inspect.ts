@@ -4,8 +4,12 @@ import { inferShapes } from "../analysis/infer.ts";
 import { findParameters, type ParameterOptions } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { findShared, type ShareOptions, splitShared } from "../analysis/shared-initializers.ts";
+import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
-import { trainingNode } from "../artifacts/training-model.ts";
+import { toForwardPart, zerosFor } from "../artifacts/forward-part.ts";
+import { fullGradientOf } from "../artifacts/full-gradient.ts";
+import { artifactKind, type TrainingModel, trainingModelOf } from "../artifacts/training-model.ts";
+import { messageOf } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
@@ -40,6 +44,18 @@ export interface InspectedSite {
   readonly penalties: Readonly<Record<string, true | string>>;
 }
 
+/** What a file of ONNX Runtime's training tools is. */
+export interface InspectedArtifact {
+  /** Which file of a run: training_model, eval_model, optimizer_model, or one that cannot be told. */
+  readonly kind: "training" | "eval" | "optimizer" | "unknown";
+  /** Name of the loss (a training model's). */
+  readonly loss: string | undefined;
+  /** Inputs whose numbers a checkpoint holds and training leaves alone, but for running statistics. */
+  readonly frozen: readonly InspectedValue[];
+  /** Layers by name: true when the file computes the gradient of its response, else why not. */
+  readonly gradients: Readonly<Record<string, true | string>>;
+}
+
 /** What {@link inspect} finds in a model. */
 export interface Inspection {
   readonly opset: number;
@@ -47,6 +63,8 @@ export interface Inspection {
   readonly producer: string;
   /** What kind of file it is: a forward model, an injected one, or one of ONNX Runtime's training artifacts. */
   readonly kind: "model" | "injected" | "training-artifact";
+  /** More of an artifact; undefined for other models. Its layers and inputs are those of its forward part. */
+  readonly artifact?: InspectedArtifact;
   readonly nodes: number;
   readonly inputs: readonly InspectedValue[];
   readonly outputs: readonly InspectedValue[];
@@ -75,7 +93,8 @@ export interface Inspection {
 
 /**
  * Says what the tool sees in a model: its layers and the penalties that apply, what is skipped and why, what would be
- * trained, and advice. An artifact of ONNX Runtime's training tools is recognised, not analysed.
+ * trained, and advice. Of a training_model of ONNX Runtime's training tools it shows the forward part: what is fed, the
+ * loss, trained and frozen parameters, layers with and without a gradient; its other files are recognised only.
  *
  * @example
  * const { sites } = await inspect(model);
@@ -83,7 +102,9 @@ export interface Inspection {
  */
 export async function inspect(model: Model, options: InspectOptions, probe: Probe): Promise<Inspection> {
   const graph = graphOf(model);
-  const artifact = trainingNode(graph);
+  const kind = artifactKind(graph);
+  const training = trainingModelOf(graph);
+  if (training) return inspectTraining(model, training, options, probe);
   const block = blockOf(graph);
   liftConstants(graph);
   const shared = findShared(graph, options);
@@ -94,36 +115,91 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     shape: value.initializer?.dims ?? [],
     reason,
   });
-  const batch = artifact ? undefined : (await inferShapes(graph, probe, options)).batch;
-  const { sites, skipped } = artifact ? { sites: [], skipped: [] } : findSites(graph);
+  const batch = kind ? undefined : (await inferShapes(graph, probe, options)).batch;
+  const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph);
   return {
     opset: graph.opset,
     irVersion: Number(model.proto.irVersion),
     producer: [model.proto.producerName, model.proto.producerVersion].filter(Boolean).join(" "),
-    kind: artifact ? "training-artifact" : block ? "injected" : "model",
+    kind: kind ? "training-artifact" : block ? "injected" : "model",
+    ...(kind && { artifact: { kind, loss: undefined, frozen: [], gradients: {} } }),
     nodes: graph.nodes.length,
     inputs: fedInputs(graph).map(interfaceOf),
     outputs: graph.outputs.map(interfaceOf),
     probedBatch: batch,
-    sites: sites.map(({ name, op, units, fanIn, groups, rows, rowsFixed, weight, bias, ...site }) => ({
-      ...{ name, op, units, fanIn, groups, rows, rowsFixed, weight: weight.name, bias: bias?.name },
-      penalties: Object.fromEntries(
-        penaltyNames.map((penalty) => {
-          const { definition, options: own } = penaltyNamed(penalty);
-          const whole = { ...site, name, op, units, fanIn, groups, rows, rowsFixed, weight, bias };
-          return [penalty, definition.applies(whole, own)];
-        }),
-      ),
-    })),
+    sites: sites.map(inspectedSite),
     skipped,
     parameters: found.parameters.map(described),
     constants: found.constants.map(described),
     shared: shared.map(({ value, kind, reason }) => ({ name: value.name, kind, reason })),
-    advice: artifact
-      ? [
-          `it is an artifact of ONNX Runtime's training tools (node "${artifact.label}"): give the forward model instead`,
-        ]
+    advice: kind
+      ? ["the penalty belongs into training_model.onnx, beside this file"]
       : adviceFor(graph, found.parameters.length),
+  };
+}
+
+/** A training model: its forward part, and which gradients it computes. */
+async function inspectTraining(
+  model: Model,
+  training: TrainingModel,
+  options: InspectOptions,
+  probe: Probe,
+): Promise<Inspection> {
+  const graph = graphOf(model);
+  const parts = trainingModelOf(graph) ?? training;
+  const nodes = graph.nodes.length;
+  toForwardPart(parts, zerosFor);
+  const { batch } = await inferShapes(graph, probe, options);
+  const { sites, skipped } = findSites(graph);
+  const gradientOf = (site: Site): true | string => {
+    try {
+      return fullGradientOf(training, site) ? true : "nothing before it is trained";
+    } catch (error) {
+      return messageOf(error);
+    }
+  };
+  return {
+    opset: graph.opset,
+    irVersion: Number(model.proto.irVersion),
+    producer: [model.proto.producerName, model.proto.producerVersion].filter(Boolean).join(" "),
+    kind: "training-artifact",
+    artifact: {
+      ...{ kind: "training", loss: training.loss.name, frozen: training.frozen.map(interfaceOf) },
+      gradients: Object.fromEntries(sites.map((site) => [site.name, gradientOf(site)])),
+    },
+    nodes,
+    inputs: training.inputs.map(interfaceOf),
+    outputs: training.graph.outputs
+      .filter(({ name }) => !name.endsWith(".accumulation.out"))
+      .map(interfaceOf),
+    probedBatch: batch,
+    sites: sites.map(inspectedSite),
+    skipped,
+    parameters: training.parameters.map(({ value, gradient }) => ({
+      name: value.name,
+      shape: (value.declared ?? []).map(Number),
+      reason: `trained by "${gradient.name}"`,
+    })),
+    constants: [],
+    shared: [],
+    advice: blockOf(training.graph)
+      ? ["a penalty is injected; sorth-onnx strip takes it out again"]
+      : [
+          "sorth-onnx inject adds a penalty to its loss and gradients; sorth-onnx train goes on with the run on any build of ONNX Runtime",
+        ],
+  };
+}
+
+function inspectedSite(whole: Site): InspectedSite {
+  const { name, op, units, fanIn, groups, rows, rowsFixed, weight, bias } = whole;
+  return {
+    ...{ name, op, units, fanIn, groups, rows, rowsFixed, weight: weight.name, bias: bias?.name },
+    penalties: Object.fromEntries(
+      penaltyNames.map((penalty) => {
+        const { definition, options: own } = penaltyNamed(penalty);
+        return [penalty, definition.applies(whole, own)];
+      }),
+    ),
   };
 }
 

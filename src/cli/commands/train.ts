@@ -2,14 +2,26 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
+import { artifactKind } from "../../artifacts/training-model.ts";
 import { SorthError, UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
-import { loadData, readModel, Trainer, type TrainingEvent, writeModel } from "../../index.ts";
+import {
+  checkpointOf,
+  loadData,
+  type Model,
+  readModel,
+  rescuedInference,
+  Trainer,
+  type TrainingEvent,
+  writeCheckpoint,
+  writeModel,
+} from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
 import { ProgressLine } from "../../report/progress.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
 import { checkNoRun, checkOutput, runFolderOf } from "../output.ts";
+import { beginRescued, rescueRun } from "../rescue-run.ts";
 import { RunLog } from "../run-log.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import {
@@ -28,16 +40,29 @@ export function define(command: Command, streams: CommandStreams): void {
 
   command.action(async (path: string, flags: RunFlags & TrainingFlags) => {
     const terminal = new Terminal(streams, flags);
-    const folder = flags.checkpoint ?? flags.resume ?? runFolderOf(flags.output);
+    const model = await readModel(path);
+    const artifact = artifactKind(graphOf(model)) !== undefined;
+    // Of an artifact, --checkpoint names the state to begin with.
+    const ownFolder = artifact ? undefined : flags.checkpoint;
+    const folder = ownFolder ?? flags.resume ?? runFolderOf(flags.output);
     checkFlags(command, flags, trainingFlags);
     await checkOutput(flags.output, terminal.write);
+    if (flags.ortCheckpoint !== undefined) {
+      if (!artifact)
+        throw new UsageError("--ort-checkpoint belongs to runs that go on from training_model.onnx");
+      await checkOutput(flags.ortCheckpoint, terminal.write);
+    }
     if (folder !== flags.resume) await checkNoRun(folder, terminal.write);
     const { train, test } = await loadData(flags.data);
     // Said once the first step has shown that model and data fit: an error stands alone.
     const remarks: string[] = [];
+    const rescue = artifact ? await rescueRun(model, path, flags) : undefined;
+    const onMessage = (message: string) => remarks.push(message);
     const trainer = await (flags.resume
-      ? resume(path, flags.resume)
-      : begin(path, flags, (message) => remarks.push(message)));
+      ? resume(rescue?.rescued.model ?? model, path, flags.resume)
+      : rescue
+        ? beginRescued(rescue, flags, command, onMessage)
+        : begin(model, flags, onMessage));
 
     const progress = new ProgressLine(terminal.progress);
     const log = new RunLog(folder, folder === flags.resume);
@@ -63,7 +88,13 @@ export function define(command: Command, streams: CommandStreams): void {
     if (signal?.aborted) {
       throw new SorthError(`stopped after step ${trainer.steps}; go on with --resume ${folder}`);
     }
-    await writeModel(trainer.export(given({ keepPenalty: flags.keepPenalty })), flags.output, terminal.write);
+    const exported = trainer.export(given({ keepPenalty: flags.keepPenalty }));
+    const trained = rescue ? rescuedInference(exported, flags.prediction) : exported;
+    await writeModel(trained, flags.output, terminal.write);
+    if (rescue && flags.ortCheckpoint !== undefined) {
+      const after = checkpointOf(trainer.state(), rescue.checkpoint, flags.lr);
+      await writeCheckpoint(flags.ortCheckpoint, after, terminal.write);
+    }
     const figures = test && (await trainer.evaluate(test));
     await trainer.release();
     if (flags.json) {
@@ -72,6 +103,8 @@ export function define(command: Command, streams: CommandStreams): void {
     }
     await terminal.wrote(path, flags.output);
     terminal.note(`checkpoints and run.jsonl: ${folder}`);
+    if (flags.ortCheckpoint)
+      terminal.note(`checkpoint for ONNX Runtime's own sessions: ${flags.ortCheckpoint}`);
     if (figures) terminal.print(figuresText(figures));
   });
 }
@@ -96,11 +129,10 @@ function checkFlags(command: Command, flags: RunFlags, trainingFlags: readonly s
 }
 
 async function begin(
-  path: string,
+  model: Model,
   flags: TrainingFlags,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
-  const model = await readModel(path);
   const graph = graphOf(model);
   const facts = {
     injected: blockOf(graph) !== undefined,
@@ -110,8 +142,8 @@ async function begin(
 }
 
 /** @throws UsageError when the run trains another model. */
-async function resume(path: string, folder: string): Promise<Trainer> {
-  const [model, kept] = [await readModel(path), await readModel(join(folder, "model.onnx"))];
+async function resume(model: Model, path: string, folder: string): Promise<Trainer> {
+  const kept = await readModel(join(folder, "model.onnx"));
   if (Buffer.compare(model.bytes, kept.bytes) !== 0) {
     throw new UsageError(
       `the run in "${folder}" trains another model than "${path}"; give the one it was begun with`,
