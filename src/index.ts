@@ -26,6 +26,7 @@ import {
   differentiate as differentiateWith,
   type GradientModel,
 } from "./training/differentiate.ts";
+import { buildSplitStep as buildSplitStepWith, type SplitStep } from "./training/split-step.ts";
 import { buildStep as buildStepWith, type Step, type StepOptions } from "./training/step.ts";
 
 export {
@@ -76,6 +77,9 @@ export type { TrainerOptions } from "./runtime/trainer-options.ts";
 export type { TrainerState } from "./runtime/trainer-state.ts";
 export type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
+export { withWeights } from "./training/export.ts";
+export { initialState } from "./training/initial-state.ts";
+export type { SplitParameterPort, SplitStep } from "./training/split-step.ts";
 export type { Step, StepOptions, StepPorts } from "./training/step.ts";
 
 /** {@link inspectWith} on onnxruntime-node. */
@@ -123,6 +127,11 @@ export function buildArtifacts(model: Model, options: ArtifactOptions): Promise<
 /** {@link buildStepWith} on onnxruntime-node. */
 export function buildStep(model: Model, options: StepOptions): Promise<Step> {
   return buildStepWith(model, options, nodeRuntime.probe);
+}
+
+/** {@link buildSplitStepWith} on onnxruntime-node. */
+export function buildSplitStep(model: Model, options: StepOptions): Promise<SplitStep> {
+  return buildSplitStepWith(model, options, nodeRuntime.probe);
 }
 
 /** {@link TrainerCore} on onnxruntime-node: `Trainer.create(model, options)`, `Trainer.resume(folder)`. */

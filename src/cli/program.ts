@@ -30,6 +30,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "write a model that computes the gradient of a loss",
     load: () => import("./commands/grad.ts"),
   },
+  step: {
+    summary: "write a training step as a graph, for a loop of your own",
+    load: () => import("./commands/step.ts"),
+  },
   artifacts: {
     summary: "write the files that ONNX Runtime's own training sessions train",
     load: () => import("./commands/artifacts.ts"),

@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest";
 import { run } from "../../src/cli/program.ts";
 import { cli } from "./run-cli.ts";
 
-const commands = ["inspect", "inject", "strip", "verify", "grad", "train", "angles"];
+const commands = ["inspect", "inject", "strip", "verify", "grad", "step", "artifacts", "train", "angles"];
 
 /** Options that a command cannot do without. */
 const required = (command: string): string[] => [
-  ...(["inject", "strip", "grad", "train"].includes(command) ? ["-o", "b.onnx"] : []),
+  ...(["inject", "strip", "grad", "step", "artifacts", "train"].includes(command) ? ["-o", "b.onnx"] : []),
   ...(command === "train" ? ["--data", "mnist"] : []),
 ];
 

@@ -1,0 +1,58 @@
+import { join, parse } from "node:path";
+import type { Command } from "commander";
+import { hasFreeBatch } from "../../analysis/dimensions.ts";
+import { graphOf } from "../../graph/model-graph.ts";
+import { buildSplitStep, buildStep, initialState, type Model, readModel, writeModel } from "../../index.ts";
+import { blockOf } from "../../inject/block.ts";
+import { dimensionsOf } from "../dimension-flags.ts";
+import { checkOutput } from "../output.ts";
+import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
+import { addTrainingFlags, type TrainingFlags, trainerOptions } from "../train-flags.ts";
+
+interface Flags extends SharedFlags, TrainingFlags {
+  readonly output: string;
+  readonly split?: true;
+}
+
+/** `step`: writes a training step for a loop of one's own. */
+export function define(command: Command, streams: CommandStreams): void {
+  command
+    .argument("<model>", "an ONNX model")
+    .requiredOption(
+      "-o, --output <file>",
+      "where to write the step; <file>.initial.onnx beside it computes the state to begin with",
+    )
+    .option("--split", "two graphs, <file>.gradients.onnx and <file>.update.onnx, in place of one");
+  addTrainingFlags(command);
+  command.action(async (path: string, flags: Flags) => {
+    const terminal = new Terminal(streams, flags);
+    const model = await readModel(path);
+    const graph = graphOf(model);
+    const {
+      optimizer,
+      learningRate: _,
+      ...options
+    } = trainerOptions(flags, {
+      injected: blockOf(graph) !== undefined,
+      freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),
+    });
+    if (!optimizer) return;
+    const own = { ...options, optimizer, onMessage: (message: string) => terminal.note(message) };
+    const { dir, name } = parse(flags.output);
+    const beside = (kind: string) => join(dir, `${name}.${kind}.onnx`);
+    const files: [string, Model][] = [];
+    if (flags.split) {
+      const step = await buildSplitStep(model, own);
+      files.push([beside("gradients"), step.gradients], [beside("update"), step.update]);
+      files.push([beside("initial"), initialState({ ...step, model: step.update })]);
+    } else {
+      const step = await buildStep(model, own);
+      files.push([flags.output, step.model], [beside("initial"), initialState(step)]);
+    }
+    for (const [file] of files) await checkOutput(file, terminal.write);
+    for (const [file, written] of files) {
+      await writeModel(written, file, terminal.write);
+      await terminal.wrote(path, file);
+    }
+  });
+}

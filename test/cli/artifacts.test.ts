@@ -1,0 +1,237 @@
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { zipSync } from "fflate";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { encodeModel, readCheckpoint, readModel, Tensor } from "../../src/index.ts";
+import { officialBatch, officialPath, pytorch } from "../artifacts/official-fixtures.ts";
+import { npyBytes } from "../data/npy-bytes.ts";
+import { OfficialSession } from "../helpers/official-runtime.ts";
+import { runModel } from "../helpers/run-model.ts";
+import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
+
+let folder: ReturnType<typeof temporaryFolder>;
+const at = (name: string) => join(folder.path, name);
+
+/** A run of official artifacts, copied to a folder of the test. */
+function artifactsOf(name: string): string {
+  const target = at(name);
+  mkdirSync(target);
+  for (const file of readdirSync(officialPath(name))) {
+    copyFileSync(officialPath(`${name}/${file}`), join(target, file));
+  }
+  return target;
+}
+
+/** The first batches of a network as an .npz file. */
+function dataOf(name: string, count: number): string {
+  const batches = Array.from({ length: count }, (_, index) => officialBatch(name, index));
+  const shape = pytorch.networks[name]?.shape ?? [];
+  const rows = (shape[0] ?? 0) * count;
+  const x = Float32Array.from(batches.flatMap((batch) => batch.x.numbers()));
+  const y = BigInt64Array.from(
+    batches.flatMap((batch) => batch.labels.numbers()),
+    BigInt,
+  );
+  const path = at(`${name}.npz`);
+  const bytes = zipSync({
+    "x.npy": npyBytes({ descr: "<f4", shape: [rows, ...shape.slice(1)], data: x }),
+    "y.npy": npyBytes({ descr: "<i8", shape: [rows], data: y }),
+  });
+  writeFileSync(path, bytes);
+  return path;
+}
+
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+afterEach(() => folder.remove());
+
+describe("sorth-onnx on a training model", () => {
+  it("inspects, injects, and strips to the same bytes", async () => {
+    const run = artifactsOf("cnn");
+    const model = join(run, "training_model.onnx");
+    const inspected = await cli("inspect", model, "--json");
+    const report = JSON.parse(inspected.stdout);
+    expect(report.artifact).toMatchObject({
+      kind: "training",
+      gradients: { "/c1/Conv": true, "/f/Gemm": true },
+    });
+    expect(report.artifact.frozen).toHaveLength(4);
+    expect(report.inputs.map((input: { name: string }) => input.name)).toEqual(["x", "labels"]);
+    const text = await cli("inspect", model);
+    expect(text.stdout).toMatch(/a training model of ONNX Runtime's training tools/);
+    expect(text.stdout).toMatch(/c1.weight +\[6, 3, 3, 3\] +trained by "c1.weight_grad"/);
+
+    const injected = await cli("inject", model, "-o", at("injected.onnx"), "--weight", "0.05");
+    expect([injected.code, injected.stderr]).toEqual([0, expect.not.stringContaining("error")]);
+    expect((await cli("strip", at("injected.onnx"), "-o", at("stripped.onnx"))).code).toBe(0);
+    expect(readFileSync(at("stripped.onnx")).equals(readFileSync(model))).toBe(true);
+  });
+
+  it("says of the other files what they are", async () => {
+    const optimizer = officialPath("mlp/optimizer_model.onnx");
+    expect((await cli("inspect", optimizer)).stdout).toMatch(
+      /an optimizer model of ONNX Runtime's training tools/,
+    );
+    const refused = await cli("inject", optimizer, "-o", at("x.onnx"));
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringMatching(/is an optimizer model; the penalty/),
+    ]);
+    expect(readdirSync(folder.path)).toEqual([]);
+  });
+
+  it("goes on training it, and writes an inference model and a checkpoint", async () => {
+    const run = artifactsOf("cnn");
+    const before = snapshot(run);
+    const model = join(run, "training_model.onnx");
+    const common = ["--data", dataOf("cnn", 6), "--epochs", "2", "--penalty", "none", "--quiet"];
+    const files = ["-o", at("trained.onnx"), "--ort-checkpoint", at("checkpoint-next")];
+    const trained = await cli(
+      "train",
+      model,
+      "--checkpoint",
+      join(run, "checkpoint-10"),
+      ...common,
+      ...files,
+    );
+    expect([trained.code, trained.stderr]).toEqual([0, ""]);
+    expect(snapshot(run)).toEqual(before);
+
+    const checkpoint = await readCheckpoint(at("checkpoint-next"));
+    expect(checkpoint.optimizer?.step).toBe(10 + 12);
+    expect(checkpoint.properties.get("note")).toBe("half way");
+    const inference = await readModel(at("trained.onnx"));
+    const { x } = officialBatch("cnn", 0);
+    const { logits } = await runModel(encodeModel(inference), { x });
+    expect(logits?.dims).toEqual([8, 5]);
+
+    const session = await OfficialSession.create({
+      checkpointState: readFileSync(at("checkpoint-next")),
+      trainModel: readFileSync(model),
+      optimizerModel: readFileSync(join(run, "optimizer_model.onnx")),
+    });
+    const own = await session.parameters({ trainableOnly: true });
+    await session.release();
+    const written = checkpoint.parameters.flatMap((tensor) => tensor.numbers());
+    expect([...own].sort()).toEqual(written.sort());
+  });
+
+  it("takes the checkpoint beside it, and resumes its own run", async () => {
+    const run = artifactsOf("mlp");
+    const model = join(run, "training_model.onnx");
+    const common = ["--data", dataOf("mlp", 6), "--penalty", "none", "--quiet", "--batch", "16"];
+    const whole = await cli("train", model, "-o", at("whole.onnx"), "--epochs", "2", ...common);
+    expect([whole.code, whole.stderr]).toEqual([0, ""]);
+    const half = ["-o", at("half.onnx"), "--epochs", "1"];
+    expect((await cli("train", model, ...half, ...common)).code).toBe(0);
+    const rest = await cli(
+      ...["train", model, "-o", at("rest.onnx"), "--resume", at("half.run"), "--epochs", "2"],
+      ...["--data", at("mlp.npz"), "--quiet"],
+    );
+    expect([rest.code, rest.stderr]).toEqual([0, ""]);
+    expect(readFileSync(at("rest.onnx")).equals(readFileSync(at("whole.onnx")))).toBe(true);
+  });
+
+  it("refuses what does not fit, and writes nothing", async () => {
+    const run = artifactsOf("mlp");
+    const model = join(run, "training_model.onnx");
+    const data = dataOf("mlp", 1);
+    const before = snapshot(folder.path);
+    const wrong: readonly (readonly [readonly string[], RegExp])[] = [
+      [
+        ["train", model, "--checkpoint", officialPath("cnn/checkpoint")],
+        /of another model: it has no "a.weight"/,
+      ],
+      [["train", model, "--checkpoint", at("none")], /cannot read the checkpoint ".*none": no such file/],
+      [["train", model, "--checkpoint", model], /is not a checkpoint of ONNX Runtime's training API/],
+      [["train", model, "--loss", "logits"], /holds its loss .* leave --loss and --objective out/],
+      [
+        ["train", join(run, "optimizer_model.onnx")],
+        /its optimizer model; a run goes on from training_model.onnx/,
+      ],
+      [
+        ["train", join(run, "forward.onnx"), "--ort-checkpoint", at("c")],
+        /--ort-checkpoint belongs to runs that go on from training_model.onnx/,
+      ],
+    ];
+    for (const [argv, message] of wrong) {
+      const result = await cli(
+        ...argv,
+        "--data",
+        data,
+        "-o",
+        at("out.onnx"),
+        "--penalty",
+        "none",
+        "--batch",
+        "16",
+      );
+      expect([result.code > 0, result.stderr], argv.join(" ")).toEqual([
+        true,
+        expect.stringMatching(message),
+      ]);
+      expect(snapshot(folder.path)).toEqual(before);
+    }
+  });
+});
+
+describe("sorth-onnx artifacts", () => {
+  const forward = officialPath("cnn/forward.onnx");
+
+  it("writes a run that ONNX Runtime's own session trains", async () => {
+    const options = ["--batch", "8", "--weight", "0.05"];
+    const result = await cli("artifacts", forward, "-o", at("run"), ...options);
+    expect([result.code, result.stderr]).toEqual([0, expect.any(String)]);
+    expect(readdirSync(at("run")).sort()).toEqual([
+      "checkpoint",
+      "eval_model.onnx",
+      "optimizer_model.onnx",
+      "training_model.onnx",
+    ]);
+    const read = (name: string) => readFileSync(join(at("run"), name));
+    const session = await OfficialSession.create({
+      checkpointState: read("checkpoint"),
+      trainModel: read("training_model.onnx"),
+      evalModel: read("eval_model.onnx"),
+      optimizerModel: read("optimizer_model.onnx"),
+    });
+    const { loss } = await session.step(officialBatch("cnn", 0));
+    await session.release();
+    expect(loss?.numbers()[0]).toBeCloseTo(pytorch.networks.cnn?.som.adamw[0] ?? 0, 5);
+
+    const before = snapshot(folder.path);
+    const again = await cli("artifacts", forward, "-o", at("run"), ...options);
+    expect([again.code, again.stderr]).toEqual([2, expect.stringMatching(/exists already.*--force/)]);
+    expect(snapshot(folder.path)).toEqual(before);
+  });
+});
+
+describe("sorth-onnx step", () => {
+  it("writes a step and the state to begin with, in one graph or two", async () => {
+    const options = ["--batch", "8", "--penalty", "none"];
+    const model = officialPath("mlp/forward.onnx");
+    expect((await cli("step", model, "-o", at("step.onnx"), ...options)).code).toBe(0);
+    expect((await cli("step", model, "-o", at("step.onnx"), "--split", ...options)).code).toBe(2);
+    expect((await cli("step", model, "-o", at("split.onnx"), "--split", ...options)).code).toBe(0);
+    expect(readdirSync(folder.path).sort()).toEqual([
+      "split.gradients.onnx",
+      "split.initial.onnx",
+      "split.update.onnx",
+      "step.initial.onnx",
+      "step.onnx",
+    ]);
+    const state = await runModel(readFileSync(at("step.initial.onnx")), {});
+    const { x, labels } = officialBatch("mlp", 0);
+    const outputs = await runModel(readFileSync(at("step.onnx")), {
+      ...state,
+      x: Tensor.float("x", [8, 20], x.numbers().slice(0, 160)),
+      labels: Tensor.of("labels", "int32", [8], Int32Array.from(labels.numbers().slice(0, 8))),
+      learning_rate: Tensor.float("learning_rate", [], [1e-3]),
+      step: Tensor.float("step", [], [1]),
+    });
+    for (const name of Object.keys(state))
+      expect(outputs[`${name}.next`]?.dims, name).toEqual(state[name]?.dims);
+    expect(outputs.loss?.numbers()[0]).toBeGreaterThan(0);
+  });
+});
