@@ -85,7 +85,7 @@ def main(folder):
     for name in NETWORKS:
         target = folder / name
         losses[name] = {}
-        for optimizer, rate in (("SGD", 0.05), ("AdamW", 1e-3)):
+        for optimizer, rate in (("SGD", 0.01), ("AdamW", 1e-3)):
             make(onnx.load(target / "forward.onnx"), target, (), optimizer)
             half = target / "checkpoint-10" if optimizer == "AdamW" else None
             losses[name][optimizer.lower()] = train(

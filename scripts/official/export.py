@@ -62,7 +62,7 @@ class OfficialAdamW:
 def train(name, make, weight, optimizer):
     network = make().fill(name).double().train()
     parameters = [p for key, p in network.named_parameters() if key not in network.frozen]
-    update = torch.optim.SGD(parameters, lr=0.05) if optimizer == "sgd" else OfficialAdamW(parameters, 1e-3)
+    update = torch.optim.SGD(parameters, lr=0.01) if optimizer == "sgd" else OfficialAdamW(parameters, 1e-3)
     losses = []
     for index in range(STEPS):
         for p in parameters:

@@ -48,6 +48,7 @@ export function rescueModel(training: Model, checkpoint: OrtCheckpoint): Rescued
     const what = kind === undefined ? "no artifact of ONNX Runtime's training tools" : `its ${kind} model`;
     throw new SorthError(`the file is ${what}; a run goes on from training_model.onnx`);
   }
+  checkStatistics(graph);
   const tensors = new Map([...checkpoint.parameters, ...checkpoint.frozen].map((one) => [one.name, one]));
   const parameters = parts.parameters.map(({ value }) => value);
   checkFits(
@@ -83,6 +84,18 @@ export function rescueModel(training: Model, checkpoint: OrtCheckpoint): Rescued
 }
 
 const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+
+/** @throws SorthError for a file of `sorth-onnx artifacts` with BatchNorm, whose forward part no longer says so */
+function checkStatistics(graph: Graph): void {
+  const written = graph.nodes.find(
+    ({ opType, inputs }) =>
+      opType === "InPlaceAccumulatorV2" && !inputs[0]?.name.endsWith("_grad.accumulation.buffer"),
+  );
+  if (!written) return;
+  throw new SorthError(
+    `the training model was written by sorth-onnx artifacts and updates "${written.inputs[0]?.name}" in plain operators, so that no inference model can be made of it; train the forward model that it was made from`,
+  );
+}
 
 /** @throws SorthError when a checkpoint is not one of this model: what is missing, left over, or of another shape */
 function checkFits(

@@ -14,6 +14,7 @@ import {
   inject,
   type Model,
   meanSquaredError,
+  rescueModel,
   som,
   Tensor,
   Trainer,
@@ -151,6 +152,15 @@ describe("artifacts", () => {
       expect(largestDifference(found, expected), op).toBeLessThan(1e-5);
       expect(found[9], op).toBeLessThan(found[0] ?? 0);
     }
+  });
+
+  it("with BatchNorm are not rescued: their forward model is trained instead", async () => {
+    const { training, checkpoint } = await build("cnn");
+    expect(() => rescueModel(training, checkpoint)).toThrow(
+      /written by sorth-onnx artifacts and updates "b1.running_mean"/,
+    );
+    const mlp = await build("mlp");
+    expect(rescueModel(mlp.training, mlp.checkpoint).options.loss).toBe("loss");
   });
 
   it("draw Dropout anew at each step", async () => {

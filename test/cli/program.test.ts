@@ -46,7 +46,7 @@ describe("sorth-onnx", () => {
       .filter((command) => required(command).length > 0)
       .map((command) => ({
         argv: [command, "models/mlp.onnx"],
-        says: "required option '-o, --output <file>'",
+        says: "required option '-o, --output <",
       })),
     { argv: ["train", "models/mlp.onnx", "-o", "b.onnx"], says: "required option '--data <source>'" },
     { argv: ["inject", "a.onnx", "-o", "b.onnx", "--lambda1", "many"], says: "Give a number" },
