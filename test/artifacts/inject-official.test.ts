@@ -112,6 +112,16 @@ describe("injecting into a training model", () => {
     }
   });
 
+  it("does not depend on the names of nodes", async () => {
+    const proto = decodeModelProto(officialFile("residual/training_model.onnx"));
+    for (const node of proto.graph?.node ?? []) node.name = "";
+    const unnamed = Model.fromBytes(encodeModelProto(proto));
+    const model = await inject(unnamed, { penalties });
+    expect(Buffer.compare(encodeModel(strip(model)), unnamed.bytes)).toBe(0);
+    const { losses } = await train("residual", encodeModel(model));
+    expect(largestDifference(losses, pytorch.networks.residual?.som.adamw ?? [])).toBeLessThan(1e-5);
+  });
+
   it("reports single layers, and takes layers and options", async () => {
     const model = await injected("mlp", { perSite: true });
     const outputs = (model.proto.graph?.output ?? []).map(({ name }) => name);
