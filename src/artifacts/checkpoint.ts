@@ -40,6 +40,8 @@ const fields = {
 } as const;
 
 const identifier = "ODTC";
+/** Offsets are signed 32-bit numbers. */
+const largest = 2 ** 31 - 1;
 const version = 2;
 /** The only group that ONNX Runtime reads: state under another name is ignored in silence. */
 const groupName = "group0";
@@ -145,7 +147,7 @@ function readProperties(bag: FlatbufferTable): Map<string, bigint | number | str
 
 /**
  * Writes a checkpoint that ONNX Runtime 1.19.2 (Python and web) loads.
- * @throws SorthError for a name that occurs twice, or moments of no parameter
+ * @throws SorthError for a name that occurs twice, moments of no parameter, or more than 2 GB
  *
  * @example
  * await writeFile("checkpoint", encodeCheckpoint({ parameters, frozen: [], properties: new Map() }));
@@ -158,6 +160,11 @@ export function encodeCheckpoint(checkpoint: OrtCheckpoint): Uint8Array {
     (sum, tensor) => sum + tensor.bytes.length + 256,
     4096,
   );
+  if (size > largest) {
+    throw new SorthError(
+      `the checkpoint would have ${Math.round(size / 1e6)} MB, and its format ends at 2 GB; train fewer parameters (--freeze) or leave the optimizer state out`,
+    );
+  }
   // A builder that has to grow copies everything it holds.
   const b = new Builder(size);
   const bag = properties.size > 0 ? writeProperties(b, properties) : undefined;
@@ -193,6 +200,9 @@ function check({ parameters, frozen, optimizer }: OrtCheckpoint): void {
   for (const { name } of [...parameters, ...frozen]) {
     if (names.has(name)) throw new SorthError(`the checkpoint would hold "${name}" twice`);
     names.add(name);
+  }
+  if (optimizer && !(Number.isSafeInteger(optimizer.step) && optimizer.step >= 0)) {
+    throw new SorthError(`the optimizer's step is ${optimizer.step}; it must be a whole number, 0 or more`);
   }
   const trained = new Set(parameters.map(({ name }) => name));
   for (const name of optimizer?.momentums.keys() ?? []) {

@@ -1,17 +1,28 @@
 import { ByteBuffer } from "flatbuffers";
 
+/** What is left to be read of a file. */
+interface Budget {
+  bytes: number;
+}
+
+/** Times that the bytes of a file may be read on average: writers let equal names share their bytes. */
+const sharing = 4;
+
 /**
  * A table of a flatbuffer, read by field numbers. Every offset is checked against the file before it is followed, which
- * the flatbuffers package leaves to its caller.
+ * the flatbuffers package leaves to its caller; and so is how much is read in all, since a small file whose offsets all
+ * lead to the same place would unfold without end.
  */
 export class FlatbufferTable {
   readonly #buffer: ByteBuffer;
+  readonly #budget: Budget;
   readonly #position: number;
   readonly #vtable: number;
   readonly #vtableSize: number;
 
-  private constructor(buffer: ByteBuffer, position: number) {
+  private constructor(buffer: ByteBuffer, budget: Budget, position: number) {
     this.#buffer = buffer;
+    this.#budget = budget;
     this.#position = this.#checked(position, 4);
     this.#vtable = this.#checked(position - buffer.readInt32(position), 4);
     this.#vtableSize = buffer.readUint16(this.#vtable);
@@ -22,7 +33,7 @@ export class FlatbufferTable {
   static rootOf(bytes: Uint8Array): FlatbufferTable {
     if (bytes.length < 8) throw new RangeError("it is too short");
     const buffer = new ByteBuffer(bytes);
-    return new FlatbufferTable(buffer, buffer.readUint32(0));
+    return new FlatbufferTable(buffer, { bytes: sharing * bytes.length }, buffer.readUint32(0));
   }
 
   int32(field: number, fallback: number): number {
@@ -76,7 +87,7 @@ export class FlatbufferTable {
   }
 
   #tableAt(offset: number): FlatbufferTable {
-    return new FlatbufferTable(this.#buffer, offset + this.#buffer.readUint32(offset));
+    return new FlatbufferTable(this.#buffer, this.#budget, offset + this.#buffer.readUint32(offset));
   }
 
   #field(field: number, size: number): number | undefined {
@@ -92,6 +103,8 @@ export class FlatbufferTable {
     const start = this.#checked(at + this.#buffer.readUint32(at), 4);
     const length = this.#buffer.readUint32(start);
     this.#checked(start + 4, length * elementSize);
+    this.#budget.bytes -= 4 + length * elementSize;
+    if (this.#budget.bytes < 0) throw new RangeError("its parts lie over each other");
     return { start: start + 4, length };
   }
 

@@ -11,15 +11,20 @@ import type { TrainingModel } from "./training-model.ts";
  * Names of values stay. The graph is changed in place.
  *
  * @param weightOf - the numbers of a parameter or frozen weight
+ * @param keep - other values that shall be outputs as well; they must not depend on gradients
  * @throws SorthError for an operator of the training build that has no standard form
  *
  * @example
  * const training = trainingModelOf(graph);
  * if (training) toForwardPart(training, ({ name }) => weights.get(name));
  */
-export function toForwardPart(training: TrainingModel, weightOf: (value: Value) => Tensor): void {
+export function toForwardPart(
+  training: TrainingModel,
+  weightOf: (value: Value) => Tensor,
+  keep: readonly Value[] = [],
+): void {
   const { graph, loss, parameters, frozen } = training;
-  graph.outputs.splice(0, graph.outputs.length, loss);
+  graph.outputs.splice(0, graph.outputs.length, loss, ...keep);
   graph.prune();
   for (const input of [...graph.inputs]) {
     if (!training.inputs.includes(input) && input.uses.size === 0) graph.removeInput(input);

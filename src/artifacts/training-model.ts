@@ -53,6 +53,16 @@ export function artifactKind(graph: Graph): "training" | "eval" | "optimizer" | 
   return trainingNode(graph) ? "unknown" : undefined;
 }
 
+/** @throws SorthError for a file of a training run where a forward model is needed */
+export function checkNoArtifact(graph: Graph): void {
+  const kind = artifactKind(graph);
+  if (!kind) return;
+  const what = kind === "unknown" ? "an artifact" : `${kind === "training" ? "a" : "an"} ${kind} model`;
+  throw new SorthError(
+    `the file is ${what} of ONNX Runtime's training tools, which stock ONNX Runtime does not run; inspect, inject, strip, verify and train take training_model.onnx, everything else the forward model that it was made from`,
+  );
+}
+
 /**
  * What a graph is as a training model; undefined for a graph that is none.
  * @param frozenNames - names of the checkpoint's frozen parameters. Without them an input is taken for frozen when it

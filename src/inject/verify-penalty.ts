@@ -68,7 +68,7 @@ export function responseRows(site: Site, response: Tensor): number[][] {
 }
 
 /** The site's scalar and its gradient in float64, from the plain reference of each penalty. */
-function reference(
+export function reference(
   { site, penalties }: InjectedSite,
   rows: readonly (readonly number[])[],
 ): PenaltyReference {

@@ -1,26 +1,19 @@
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { findSites } from "../analysis/sites.ts";
+import { artifactKind } from "../artifacts/training-model.ts";
 import { messageOf, SorthError } from "../errors.ts";
-import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Penalty } from "../penalties/penalty.ts";
-import { penaltyNamed } from "../penalties/table.ts";
 import { type Block, blockOf } from "./block.ts";
+import { verifyArtifact } from "./verify-artifact.ts";
 import { dataFor } from "./verify-data.ts";
 import { checkOutputs } from "./verify-outputs.ts";
-import {
-  checkSlope,
-  checkValues,
-  type InjectedSite,
-  scalarOf,
-  shown,
-  type VerifyRun,
-} from "./verify-penalty.ts";
+import { checkSlope, checkValues, scalarOf, shown, type VerifyRun } from "./verify-penalty.ts";
 import { check, note, type VerifyCheck, type VerifyReport } from "./verify-report.ts";
+import { injectedSites } from "./verify-sites.ts";
 import { checkStructure } from "./verify-structure.ts";
 
 export type { VerifyCheck, VerifyReport } from "./verify-report.ts";
@@ -39,6 +32,8 @@ export interface VerifyOptions extends DimensionOptions {
  * Compares an injected model with its original: nothing else changed; outputs bit-identical without graph optimization
  * (the difference at the default level is noted); each layer's penalty against the float64 reference; its change along a
  * random direction of the layer's weight against the closed-form gradient; the loss; another batch size.
+ * Of training models of ONNX Runtime's training tools the forward part is run, with random weights, and each gradient that
+ * was added is compared with the reference.
  * Nothing is thrown for a check that fails: ask `passed`.
  * @throws SorthError when the second model has no block, or a model cannot be run at all
  *
@@ -54,10 +49,12 @@ export async function verify(
 ): Promise<VerifyReport> {
   const graph = graphOf(injected);
   const block = blockOf(graph);
-  if (!block)
+  if (!block) {
     throw new SorthError(
       "no penalty was injected into the second model; give the original first, then the injected one",
     );
+  }
+  if (artifactKind(graph)) return verifyArtifact(original, injected, block, options, probe);
   const own = graphOf(original);
   const data = await dataFor(own, block, options, probe);
   const run: VerifyRun = {
@@ -79,29 +76,6 @@ export async function verify(
   if (data.other)
     checks.push(await checkOtherBatch({ ...run, feeds: data.other.feeds }, block, data.other.batch));
   return { passed: checks.every(({ status }) => status !== "failed"), checks };
-}
-
-/** The sites of the original that the mark lists, with their penalties; or why they cannot be checked. */
-function injectedSites(own: Graph, { mark }: Block, given: readonly Penalty[]): InjectedSite[] | string {
-  const byName = new Map(findSites(own).sites.map((site) => [site.name, site]));
-  const common = mark.penalties[0]?.weight || 1;
-  const found: InjectedSite[] = [];
-  for (const marked of mark.sites) {
-    const site = byName.get(marked.name);
-    if (!site) return `not checked: the original has no layer "${marked.name}" at these dimensions`;
-    const type = site.response.type ?? "undefined";
-    if (!["float", "double", "float16"].includes(type)) {
-      return `not checked: the responses of "${site.name}" are ${type}, which ONNX Runtime's binding cannot return`;
-    }
-    const penalties = mark.penalties
-      .filter(({ name }) => marked.penalties.includes(name))
-      .map(({ name, options, weight }) => ({
-        penalty: given.find(({ definition }) => definition.name === name) ?? penaltyNamed(name, options),
-        factor: weight / common,
-      }));
-    found.push({ site, marked, penalties });
-  }
-  return found;
 }
 
 /** The injected model runs at another batch size. */

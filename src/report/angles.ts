@@ -3,6 +3,7 @@ import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site, SiteOp, SkippedSite } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -77,6 +78,7 @@ export async function weightAngles(
   probe: Probe,
 ): Promise<AngleReport<LayerWeightAngles>> {
   const graph = graphOf(model);
+  checkNoArtifact(graph);
   await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
   const layers: LayerWeightAngles[] = [];
@@ -119,6 +121,7 @@ export async function responseAngles(
   if (!(gamma > 0)) throw new UsageError(`gamma must be above 0, not ${gamma}`);
   if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`batch must be 1 or more, not ${batch}`);
   const graph = graphOf(model);
+  checkNoArtifact(graph);
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
   await inferShapes(graph, probe, dimensions);
   const { sites, skipped } = findSites(graph);

@@ -5,6 +5,7 @@ import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
 import type { Seed } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { expandModel, liftParameters } from "../expansion/expand-model.ts";
@@ -52,6 +53,7 @@ export async function prepareGraph(
   rewrite: (graph: Graph) => void = () => {},
 ): Promise<PreparedGraph> {
   const graph = graphOf(model);
+  checkNoArtifact(graph);
   const penalties = takeBlock(graph, options);
   liftParameters(graph, options, model.external);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {

@@ -1,5 +1,14 @@
 import { describe, expect, it } from "vitest";
-import { decodeModel, encodeModel, inject, som, strip } from "../../src/index.ts";
+import {
+  crossEntropy,
+  decodeModel,
+  differentiate,
+  encodeModel,
+  inject,
+  som,
+  strip,
+  verify,
+} from "../../src/index.ts";
 import type { InjectOptions } from "../../src/inject/options.ts";
 import { decodeModelProto, encodeModelProto } from "../../src/onnx/codec.ts";
 import { Model } from "../../src/onnx/model.ts";
@@ -133,6 +142,34 @@ describe("injecting into a training model", () => {
     ]);
   });
 
+  it("is verified on the forward part: penalties, loss and added gradients", async () => {
+    for (const name of ["mlp", "cnn", "residual", "frozen-first", "matmul-add"]) {
+      const original = decodeModel(officialFile(`${name}/training_model.onnx`));
+      const model = await injected(name);
+      const report = await verify(original, model);
+      expect(report.checks.filter(({ status }) => status === "failed")).toEqual([]);
+      const gradients = report.checks.filter(
+        ({ name: what, status }) => /^gradient/.test(what) && status === "passed",
+      );
+      expect(gradients.length).toBeGreaterThan(1);
+    }
+  });
+
+  it("fails verification when an added gradient was tampered with", async () => {
+    const original = decodeModel(officialFile("mlp/training_model.onnx"));
+    const proto = decodeModelProto(encodeModel(await injected("mlp")));
+    const sum = proto.graph?.node?.find(({ output }) => output?.[0] === "/b/Gemm_output_0_grad");
+    const other = proto.graph?.node?.find(({ output }) => output?.[0] === "/a/Gemm_output_0_grad");
+    expect([sum?.opType, other?.opType]).toEqual(["Add", "Add"]);
+    // The response itself in the place of the penalty's gradient.
+    if (sum?.input) sum.input[1] = "/b/Gemm_output_0";
+    const report = await verify(original, Model.fromBytes(encodeModelProto(proto)));
+    expect(report.passed).toBe(false);
+    const failed = report.checks.filter(({ status }) => status === "failed").map(({ name }) => name);
+    expect(failed).toContain("gradient of /b/Gemm");
+    expect(failed).not.toContain("gradient of /a/Gemm");
+  });
+
   const refusals: Readonly<Record<string, [() => Promise<unknown>, RegExp]>> = {
     "BatchNorm statistics that are another value's numbers": [
       () => injected("aliased"),
@@ -147,6 +184,14 @@ describe("injecting into a training model", () => {
     "an optimizer model": [
       () => inject(decodeModel(officialFile("mlp/optimizer_model.onnx")), { penalties }),
       /is an optimizer model; the penalty belongs into training_model.onnx/,
+    ],
+    "differentiating it": [
+      () =>
+        differentiate(decodeModel(officialFile("mlp/training_model.onnx")), {
+          objective: crossEntropy(),
+          batch: 4,
+        }),
+      /is a training model of ONNX Runtime's training tools, which stock ONNX Runtime does not run; inspect, inject/,
     ],
     "IR 11": [() => inject(changed({ irVersion: 11 }), { penalties }), /IR version 11; .* loads up to 10/],
     "opset 22": [() => inject(changed({ opset: 22 }), { penalties }), /opset 22; .* trains opsets 13 to 21/],
