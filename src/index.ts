@@ -36,6 +36,7 @@ export {
   type OrtOptimizerState,
 } from "./artifacts/checkpoint.ts";
 export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";
+export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
 export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./artifacts/rescue.ts";
 export { arrayDataset } from "./data/array-dataset.ts";
 export type { Dataset, SplitData } from "./data/dataset.ts";

@@ -15,13 +15,27 @@ import { type Inspection, type InspectOptions, inspect as inspectOn } from "./re
 import type { Feeds } from "./report/sample-chunks.ts";
 import { webProbe } from "./runtime/probe-web.ts";
 import {
+  type ArtifactOptions,
+  type Artifacts,
+  buildArtifacts as buildArtifactsOn,
+} from "./training/artifacts.ts";
+import {
   type DifferentiateOptions,
   differentiate as differentiateOn,
   type GradientModel,
 } from "./training/differentiate.ts";
+import { buildSplitStep as buildSplitStepOn, type SplitStep } from "./training/split-step.ts";
 import { buildStep as buildStepOn, type Step, type StepOptions } from "./training/step.ts";
 
 export type { DimensionOptions } from "./analysis/dimensions.ts";
+export {
+  decodeCheckpoint,
+  encodeCheckpoint,
+  type OrtCheckpoint,
+  type OrtOptimizerState,
+} from "./artifacts/checkpoint.ts";
+export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
+export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./artifacts/rescue.ts";
 export { arrayDataset } from "./data/array-dataset.ts";
 export type { Dataset, SplitData } from "./data/dataset.ts";
 export { parseNpz } from "./data/npz.ts";
@@ -38,6 +52,7 @@ export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
 export { Tensor } from "./onnx/tensor.ts";
 export { adam } from "./optimizers/adam.ts";
 export { adamw } from "./optimizers/adamw.ts";
+export { adamwOrt } from "./optimizers/adamw-ort.ts";
 export type { Optimizer } from "./optimizers/optimizer.ts";
 export { sgd } from "./optimizers/sgd.ts";
 export { definePenalty } from "./penalties/define.ts";
@@ -51,7 +66,11 @@ export type {
   ResponseAngleOptions,
 } from "./report/angles.ts";
 export type { Inspection, InspectOptions } from "./report/inspect.ts";
+export type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
+export { withWeights } from "./training/export.ts";
+export { initialState } from "./training/initial-state.ts";
+export type { SplitParameterPort, SplitStep } from "./training/split-step.ts";
 export type { Step, StepOptions, StepPorts } from "./training/step.ts";
 
 /** {@link inspectOn} on onnxruntime-web. */
@@ -99,4 +118,14 @@ export function differentiate(model: Model, options: DifferentiateOptions): Prom
 /** {@link buildStepOn} on onnxruntime-web. */
 export function buildStep(model: Model, options: StepOptions): Promise<Step> {
   return buildStepOn(model, options, webProbe);
+}
+
+/** {@link buildSplitStepOn} on onnxruntime-web. */
+export function buildSplitStep(model: Model, options: StepOptions): Promise<SplitStep> {
+  return buildSplitStepOn(model, options, webProbe);
+}
+
+/** {@link buildArtifactsOn} on onnxruntime-web. */
+export function buildArtifacts(model: Model, options: ArtifactOptions): Promise<Artifacts> {
+  return buildArtifactsOn(model, options, webProbe);
 }

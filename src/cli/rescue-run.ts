@@ -1,19 +1,21 @@
+import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { hasFreeBatch } from "../analysis/dimensions.ts";
+import { type NamedOptimizer, readOptimizerModel } from "../artifacts/read-optimizer-model.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import {
-  adamwOrt,
   type Model,
   type OrtCheckpoint,
   type RescuedModel,
   readCheckpoint,
+  readModel,
   rescueModel,
-  sgd,
   Trainer,
 } from "../index.ts";
 import { blockOf } from "../inject/block.ts";
+import { optimizerNamed } from "../optimizers/table.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { given } from "./options.ts";
 import { type RunFlags, type TrainingFlags, trainerOptions } from "./train-flags.ts";
@@ -22,20 +24,26 @@ import { type RunFlags, type TrainingFlags, trainerOptions } from "./train-flags
 export interface RescueRun {
   readonly rescued: RescuedModel;
   readonly checkpoint: OrtCheckpoint;
+  /** What the optimizer_model.onnx beside the training model computes, if there is one. */
+  readonly optimizer: NamedOptimizer | undefined;
 }
 
-/** Reads the checkpoint beside a training model, or the one that --checkpoint names. */
+/** Reads the checkpoint beside a training model, or the one that --checkpoint names, and the optimizer model. */
 export async function rescueRun(model: Model, path: string, flags: RunFlags): Promise<RescueRun> {
-  const checkpoint = await readCheckpoint(flags.checkpoint ?? join(dirname(path), "checkpoint"));
-  return { rescued: rescueModel(model, checkpoint), checkpoint };
+  const folder = dirname(path);
+  const checkpoint = await readCheckpoint(flags.checkpoint ?? join(folder, "checkpoint"));
+  const rescued = rescueModel(model, checkpoint);
+  const file = join(folder, "optimizer_model.onnx");
+  const there = await stat(file).catch(() => undefined);
+  return { rescued, checkpoint, optimizer: there && readOptimizerModel(await readModel(file)) };
 }
 
 /**
- * Begins a run where the artifacts' run stood. Without --optimizer it goes on with what the checkpoint's state belongs to:
- * ONNX Runtime's AdamW (also without state), or SGD; without --lr with the checkpoint's learning rate.
+ * Begins a run where the artifacts' run stood. Without --optimizer it goes on with what the optimizer model beside the file
+ * computes, else with ONNX Runtime's AdamW; without --lr with the checkpoint's learning rate.
  */
 export async function beginRescued(
-  { rescued, checkpoint }: RescueRun,
+  { rescued, optimizer }: RescueRun,
   flags: TrainingFlags,
   command: Command,
   onMessage: (message: string) => void,
@@ -51,16 +59,14 @@ export async function beginRescued(
     { injected: blockOf(graph) !== undefined, freeBatch: hasFreeBatch(graph, dimensionsOf(flags)) },
   );
   const chosen = command.getOptionValueSource("optimizer") === "cli";
-  const withState = [...rescued.state.slots.values()].some((slots) => slots.size > 0);
-  const descends = checkpoint.optimizer !== undefined && !withState;
-  const { weightDecay } = flags;
-  const own = descends ? sgd(given({ weightDecay })) : adamwOrt(given({ weightDecay }));
+  const { name, options: own } = optimizer ?? { name: "adamw-ort", options: {} };
+  const former = optimizerNamed(name, { ...own, ...given({ weightDecay: flags.weightDecay }) });
   const { output: _, ...rest } = options;
   const trainer = await Trainer.create(rescued.model, {
     ...rest,
     ...rescued.options,
     ...given({ freeze: flags.freeze }),
-    optimizer: chosen ? (options.optimizer ?? own) : own,
+    optimizer: chosen && options.optimizer ? options.optimizer : former,
     ...(flags.lr === undefined &&
       rescued.learningRate !== undefined && { learningRate: rescued.learningRate }),
     onMessage,

@@ -1,14 +1,17 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { optimizerModel } from "../../src/artifacts/optimizer-model.ts";
 import {
   adamwOrt,
   arrayDataset,
   checkpointOf,
   decodeCheckpoint,
   decodeModel,
+  differentiate,
   encodeCheckpoint,
   encodeModel,
   inject,
   type Optimizer,
+  readOptimizerModel,
   rescuedInference,
   rescueModel,
   sgd,
@@ -128,6 +131,45 @@ describe.each(Object.keys(pytorch.networks))("%s, rescued", (name) => {
     });
     expect(losses).toHaveLength(rows);
     expect(losses.reduce((a, b) => a + b) / rows).toBeCloseTo(loss, 5);
+  });
+});
+
+describe("the forward part of each case", () => {
+  for (const [name, figures] of Object.entries(pytorch.cases)) {
+    it(`${name}: its gradients are PyTorch's`, async () => {
+      const { model, options } = rescueModel(training(name), checkpoint(`${name}/checkpoint`));
+      expect(
+        model.proto.graph?.node?.filter(({ opType }) => /Grad|Training|Internal/.test(opType ?? "")),
+      ).toEqual([]);
+      const { loss, trainable, tie } = options;
+      const gradient = await differentiate(model, { loss, trainable, tie });
+      const outputs = await runModel(encodeModel(gradient.model), officialBatch(name, 0));
+      expect(outputs[gradient.loss]?.numbers()[0]).toBeCloseTo(figures.plain.loss, 5);
+      expect([...gradient.gradients.keys()].sort()).toEqual(Object.keys(figures.plain.gradients).sort());
+      for (const [parameter, output] of gradient.gradients) {
+        const expected = figures.plain.gradients[parameter] ?? [];
+        const scale = Math.max(1, ...expected.map(Math.abs));
+        expect(largestDifference(outputs[output]?.numbers() ?? [], expected) / scale, parameter).toBeLessThan(
+          1e-5,
+        );
+      }
+    });
+  }
+});
+
+describe("optimizer models", () => {
+  it("of both makers say which optimizer goes on", () => {
+    const moments = { beta1: 0.9, beta2: 0.999, epsilon: 1e-6, weightDecay: 0 };
+    const read = (path: string) => readOptimizerModel(decodeModel(officialFile(path)));
+    expect(read("mlp/optimizer_model.onnx")).toEqual({ name: "adamw-ort", options: moments });
+    expect(read("mlp/optimizer_model_sgd.onnx")).toEqual({ name: "sgd", options: {} });
+    expect(() => read("mlp/forward.onnx")).toThrow(/no optimizer model of ONNX Runtime's training tools/);
+    const own = optimizerModel("adamw", { weightDecay: 0.05, beta1: 0.8 });
+    expect(readOptimizerModel(own)).toEqual({
+      name: "adamw-ort",
+      options: { ...moments, weightDecay: 0.05, beta1: 0.8 },
+    });
+    expect(readOptimizerModel(optimizerModel("sgd")).name).toBe("sgd");
   });
 });
 
