@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { npz } from "../cli/npz.ts";
 import { cli } from "../cli/run-cli.ts";
 
 const readme = readFileSync("README.md", "utf8");
@@ -12,6 +13,13 @@ beforeAll(() => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
+  for (const name of ["training_model.onnx", "checkpoint"]) {
+    copyFileSync(join("test/fixtures/official/mlp", name), join(folder, name));
+  }
+  writeFileSync(
+    join(folder, "data.npz"),
+    npz(200, [20], (index) => index % 5),
+  );
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -21,12 +29,13 @@ describe("the README", () => {
   );
 
   it("shows every command", () => {
-    const names = ["inspect", "inject", "verify", "strip", "grad", "train", "angles"];
-    expect(commands.map(([name]) => name)).toEqual(names);
+    const names = ["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles"];
+    expect(new Set(commands.map(([name]) => name))).toEqual(new Set(names));
   });
 
   it.each(commands.map((argv) => [argv.join(" "), argv] as const))("sorth-onnx %s", async (_, argv) => {
-    const there = argv.map((word) => (word.endsWith(".onnx") ? join(folder, word) : word));
+    const isFile = (word: string) => /\.(onnx|npz)$|\/$|^checkpoint/.test(word);
+    const there = argv.map((word) => (isFile(word) ? join(folder, word) : word));
     const { code, stderr } = await cli(...there, ...(argv[0] === "train" ? ["--max-steps", "3"] : []));
     expect({ code, errors: stderr.match(/^.*error.*$/gm) ?? [] }).toEqual({ code: 0, errors: [] });
   });
