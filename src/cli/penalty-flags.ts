@@ -38,6 +38,14 @@ export function addPenaltyFlags(command: Command): void {
     .option("--exclude <pattern>", "no layers whose name matches this regular expression", pattern);
 }
 
+/** Whether any flag speaks of a penalty. */
+export function asksForPenalty(flags: PenaltyFlags): boolean {
+  const { penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude } = flags;
+  return (
+    Object.keys(given({ penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude })).length > 0
+  );
+}
+
 /**
  * The penalties that the flags ask for, each for the layers that they choose; `none` is no penalty.
  * @throws UsageError for contradictions and for options that a penalty does not have.

@@ -18,6 +18,7 @@ import { blockOf } from "../inject/block.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { given } from "./options.ts";
+import { asksForPenalty } from "./penalty-flags.ts";
 import { type RunFlags, type TrainingFlags, trainerOptions } from "./train-flags.ts";
 
 /** A run that goes on from artifacts of ONNX Runtime's training tools. */
@@ -56,7 +57,11 @@ export async function beginRescued(
   const graph = graphOf(rescued.model);
   const options = trainerOptions(
     { ...flags, loss: rescued.options.loss },
-    { injected: blockOf(graph) !== undefined, freeBatch: hasFreeBatch(graph, dimensionsOf(flags)) },
+    {
+      // Losses go on as they were: no penalty is added unless one is asked for.
+      injected: blockOf(graph) !== undefined || !asksForPenalty(flags),
+      freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),
+    },
   );
   const chosen = command.getOptionValueSource("optimizer") === "cli";
   const { name, options: own } = optimizer ?? { name: "adamw-ort", options: {} };

@@ -85,7 +85,7 @@ describe("sorth-onnx on a training model", () => {
     const run = artifactsOf("cnn");
     const before = snapshot(run);
     const model = join(run, "training_model.onnx");
-    const common = ["--data", dataOf("cnn", 6), "--epochs", "2", "--penalty", "none", "--quiet"];
+    const common = ["--data", dataOf("cnn", 6), "--epochs", "2", "--quiet"];
     const files = ["-o", at("trained.onnx"), "--ort-checkpoint", at("checkpoint-next")];
     const trained = await cli(
       "train",
@@ -97,6 +97,11 @@ describe("sorth-onnx on a training model", () => {
     );
     expect([trained.code, trained.stderr]).toEqual([0, ""]);
     expect(snapshot(run)).toEqual(before);
+    const log = readFileSync(at("trained.run/run.jsonl"), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(log.every(({ penalty }) => penalty === 0)).toBe(true);
 
     const checkpoint = await readCheckpoint(at("checkpoint-next"));
     expect(checkpoint.optimizer?.step).toBe(10 + 12);
@@ -115,6 +120,14 @@ describe("sorth-onnx on a training model", () => {
     await session.release();
     const written = checkpoint.parameters.flatMap((tensor) => tensor.numbers());
     expect([...own].sort()).toEqual(written.sort());
+  });
+
+  it("adds a penalty when asked", async () => {
+    const model = join(artifactsOf("cnn"), "training_model.onnx");
+    const options = ["--data", dataOf("cnn", 6), "--weight", "0.05", "--quiet"];
+    expect((await cli("train", model, "-o", at("trained.onnx"), ...options)).code).toBe(0);
+    const [first] = readFileSync(at("trained.run/run.jsonl"), "utf8").split("\n");
+    expect(JSON.parse(first ?? "").penalty).toBeGreaterThan(1);
   });
 
   it("takes the checkpoint beside it, and resumes its own run", async () => {
