@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Builder } from "flatbuffers";
 import { describe, expect, it } from "vitest";
 import { decodeCheckpoint, encodeCheckpoint, type OrtCheckpoint } from "../../src/artifacts/checkpoint.ts";
 import { readCheckpoint, SorthError, Tensor, writeCheckpoint } from "../../src/index.ts";
@@ -114,6 +115,10 @@ describe("a checkpoint", () => {
     expect(() => encodeCheckpoint({ ...base, frozen: [weight] })).toThrow(/would hold "w" twice/);
     const optimizer = { step: 1, learningRate: 1, momentums: new Map([["v", new Map()]]) };
     expect(() => encodeCheckpoint({ ...base, optimizer })).toThrow(/state of "v" belongs to no parameter/);
+    const halfway = { step: 0.5, learningRate: 1, momentums: new Map() };
+    expect(() => encodeCheckpoint({ ...base, optimizer: halfway })).toThrow(
+      /step is 0.5; it must be a whole/,
+    );
   });
 });
 
@@ -150,6 +155,33 @@ describe("damaged checkpoints", () => {
       if (survives(bytes) === "refused") refused++;
     }
     expect(refused).toBeGreaterThan(100);
+  });
+
+  it("whose offsets all lead to one place do not unfold", () => {
+    const count = 20_000;
+    const b = new Builder();
+    b.startVector(8, count, 8);
+    for (let i = 0; i < count; i++) b.addInt64(1n);
+    const dims = b.endVector();
+    const data = b.createByteVector(new Uint8Array(4));
+    b.startObject(7);
+    b.addFieldOffset(2, dims, 0);
+    b.addFieldInt32(3, 1, 0);
+    b.addFieldOffset(4, data, 0);
+    const tensor = b.endObject();
+    b.startVector(4, count, 4);
+    for (let i = 0; i < count; i++) b.addOffset(tensor);
+    const parameters = b.endVector();
+    b.startObject(4);
+    b.addFieldOffset(0, parameters, 0);
+    const module = b.endObject();
+    b.startObject(4);
+    b.addFieldInt32(0, 2, 0);
+    b.addFieldOffset(1, module, 0);
+    b.finish(b.endObject(), "ODTC");
+    expect(() => decodeCheckpoint(b.asUint8Array(), "file.ckpt")).toThrow(
+      /file\.ckpt is a damaged checkpoint \(its parts lie over each other\)/,
+    );
   });
 
   it("that are other files are refused", () => {
