@@ -158,6 +158,27 @@ describe("the forward part of each case", () => {
 });
 
 describe("optimizer models", () => {
+  it("with weight decay and other constants do what adamw-ort does", async () => {
+    const constants = { beta1: 0.8, beta2: 0.95, epsilon: 1e-3, weightDecay: 0.1 };
+    const session = await OfficialSession.create({
+      checkpointState: officialFile("mlp/checkpoint"),
+      trainModel: officialFile("mlp/training_model.onnx"),
+      evalModel: officialFile("mlp/eval_model.onnx"),
+      optimizerModel: encodeModel(optimizerModel("adamw", constants)),
+    });
+    for (let index = 0; index < 20; index++) await session.step(officialBatch("mlp", index));
+    const theirs = await session.parameters({ trainableOnly: true });
+    await session.release();
+    const trainer = await rescued("mlp", { optimizer: adamwOrt(constants) });
+    await train(trainer, "mlp");
+    const { parameters } = trainer.state();
+    const ours = checkpoint("mlp/checkpoint").parameters.flatMap(
+      ({ name }) => parameters.get(name)?.numbers() ?? [],
+    );
+    const ascending = (values: readonly number[]) => [...values].sort((a, b) => a - b);
+    expect(largestDifference(ascending([...theirs]), ascending(ours))).toBeLessThan(1e-6);
+  });
+
   it("of both makers say which optimizer goes on", () => {
     const moments = { beta1: 0.9, beta2: 0.999, epsilon: 1e-6, weightDecay: 0 };
     const read = (path: string) => readOptimizerModel(decodeModel(officialFile(path)));

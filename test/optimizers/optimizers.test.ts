@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { UsageError } from "../../src/errors.ts";
 import { adam } from "../../src/optimizers/adam.ts";
 import { adamw } from "../../src/optimizers/adamw.ts";
+import { adamwOrt } from "../../src/optimizers/adamw-ort.ts";
 import { sgd } from "../../src/optimizers/sgd.ts";
 import { optimizerNamed, optimizerNames } from "../../src/optimizers/table.ts";
 import { randomNormals, relativeError } from "../helpers/numbers.ts";
@@ -19,6 +20,8 @@ const optimizers = {
   "adam without averages": adam({ beta1: 0, beta2: 0 }),
   adamw: adamw(),
   "adamw, other betas": adamw({ beta1: 0.8, beta2: 0.95, epsilon: 1e-3, weightDecay: 0.2 }),
+  "adamw-ort": adamwOrt(),
+  "adamw-ort, weight decay": adamwOrt({ epsilon: 1e-3, weightDecay: 0.1 }),
 };
 
 const size = 24;
@@ -138,6 +141,8 @@ describe("size of the graph", () => {
       "adam without averages": 12,
       adamw: 13,
       "adamw, other betas": 13,
+      "adamw-ort": 12,
+      "adamw-ort, weight decay": 13,
     });
   });
 
