@@ -14,6 +14,9 @@ import {
 import { type Inspection, type InspectOptions, inspect as inspectOn } from "./report/inspect.ts";
 import type { Feeds } from "./report/sample-chunks.ts";
 import { webProbe } from "./runtime/probe-web.ts";
+import { Trainer as TrainerCore } from "./runtime/trainer.ts";
+import type { TrainerOptions } from "./runtime/trainer-options.ts";
+import { webRuntime } from "./runtime/web.ts";
 import {
   type ArtifactOptions,
   type Artifacts,
@@ -54,6 +57,7 @@ export { adam } from "./optimizers/adam.ts";
 export { adamw } from "./optimizers/adamw.ts";
 export { adamwOrt } from "./optimizers/adamw-ort.ts";
 export type { Optimizer } from "./optimizers/optimizer.ts";
+export { constant, cosine, parseSchedule, type Schedule, stepDecay, warmup } from "./optimizers/schedules.ts";
 export { sgd } from "./optimizers/sgd.ts";
 export { definePenalty } from "./penalties/define.ts";
 export type { Penalty } from "./penalties/penalty.ts";
@@ -66,6 +70,10 @@ export type {
   ResponseAngleOptions,
 } from "./report/angles.ts";
 export type { Inspection, InspectOptions } from "./report/inspect.ts";
+export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
+export type { FitOptions } from "./runtime/trainer.ts";
+export type { TrainerOptions } from "./runtime/trainer-options.ts";
+export type { TrainerState } from "./runtime/trainer-state.ts";
 export type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
 export { withWeights } from "./training/export.ts";
@@ -129,3 +137,20 @@ export function buildSplitStep(model: Model, options: StepOptions): Promise<Spli
 export function buildArtifacts(model: Model, options: ArtifactOptions): Promise<Artifacts> {
   return buildArtifactsOn(model, options, webProbe);
 }
+
+/**
+ * {@link TrainerCore} on onnxruntime-web's WebAssembly build; checkpoint folders lie in the origin private file system.
+ *
+ * @example
+ * const trainer = await Trainer.create(await readModel(file), { objective: crossEntropy(), batch: 32 });
+ * for await (const event of trainer.fit(data, { epochs: 3 })) console.log(event);
+ */
+export type Trainer = TrainerCore;
+export const Trainer = {
+  /** Builds the step graph of a model and opens its session. */
+  create: (model: Model, options: TrainerOptions): Promise<TrainerCore> =>
+    TrainerCore.create(model, options, webRuntime),
+  /** Goes on from a checkpoint folder, bit for bit where the run stood. */
+  resume: (folder: string, overrides: Partial<TrainerOptions> = {}): Promise<TrainerCore> =>
+    TrainerCore.resume(folder, overrides, webRuntime),
+};
