@@ -17,11 +17,11 @@ export interface PenaltyFlags {
 }
 
 /** Declares the flags that choose penalties, their options and their layers. */
-export function addPenaltyFlags(command: Command): void {
+export function addPenaltyFlags(command: Command, standard = "som"): void {
   command
     .option(
       "--penalty <name>",
-      `${penaltyNames.join(", ")} or none; may be given several times (default: som)`,
+      `${penaltyNames.join(", ")} or none; may be given several times (default: ${standard})`,
       repeated(String),
     )
     .option("--weight <number>", "weight of the penalty in the loss (default: 1)", number)

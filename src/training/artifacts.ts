@@ -231,6 +231,7 @@ async function evalModel(
   wideLabels(graph, emit, loss);
   graph.outputs.length = 0;
   nameOutput(graph, emit, loss.dataLoss, "loss");
+  giveUpPrefix(graph);
   const wanted = training.inputs.filter(
     ({ name }) => name !== resetInput && !name.endsWith("_grad.accumulation.buffer"),
   );

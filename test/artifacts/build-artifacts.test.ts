@@ -163,6 +163,33 @@ describe("artifacts", () => {
     expect(rescueModel(mlp.training, mlp.checkpoint).options.loss).toBe("loss");
   });
 
+  it("of a model with a value named labels load, the eval model too", async () => {
+    for (const objective of [meanSquaredError(), crossEntropy()]) {
+      const model = matrixModel("taken", (graph, x) => [
+        graph.addNode({ opType: "Relu", name: "r", inputs: [x], outputs: ["labels"] }),
+        graph.addNode({
+          opType: "ReduceSum",
+          name: "s",
+          inputs: [graph.valueNamed("labels"), graph.addInitializer(Tensor.int64("axes", [1], [1]))],
+          outputs: ["y"],
+          attributes: new Map([["keepdims", int(0)]]),
+        }),
+      ]);
+      const session = await open(await buildArtifacts(model, { objective }));
+      const x = Tensor.float("x", [4, 6, 5], uniform("taken.x", 120));
+      const own = session.inputNames.find((name) => name !== "x") ?? "";
+      expect(own).toBe("step/labels");
+      const target =
+        objective.name === "mse"
+          ? Tensor.float(own, [4, 5], uniform("taken.y", 20))
+          : Tensor.int64(own, [4], [0, 1, 2, 3]);
+      const feeds = { x, [own]: target };
+      const { loss } = await session.accumulate(feeds);
+      expect((await session.evaluate(feeds)).loss?.numbers()[0]).toBeCloseTo(loss?.numbers()[0] ?? 0, 5);
+      await session.release();
+    }
+  });
+
   it("draw Dropout anew at each step", async () => {
     const graph = matrixModel("dropout", (whole, x) => [
       whole.addNode({

@@ -220,6 +220,23 @@ describe("sorth-onnx artifacts", () => {
   });
 });
 
+describe("sorth-onnx artifacts, unasked", () => {
+  it("adds no penalty, and replaces a run as a whole", async () => {
+    const forward = officialPath("mlp/forward.onnx");
+    expect((await cli("artifacts", forward, "-o", at("run"), "--batch", "8", "--weight", "0.05")).code).toBe(
+      0,
+    );
+    const outputs = async () =>
+      ((await readModel(join(at("run"), "training_model.onnx"))).proto.graph?.output ?? []).map(
+        ({ name }) => name,
+      );
+    expect(await outputs()).toContain("sorth_penalty");
+    expect((await cli("artifacts", forward, "-o", at("run"), "--batch", "8", "--force")).code).toBe(0);
+    expect(await outputs()).not.toContain("sorth_penalty");
+    expect(readdirSync(at("run"))).toHaveLength(4);
+  });
+});
+
 describe("sorth-onnx step", () => {
   it("writes a step and the state to begin with, in one graph or two", async () => {
     const options = ["--batch", "8", "--penalty", "none"];

@@ -1,6 +1,8 @@
-import { mkdir, rm } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import { onExit } from "signal-exit";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
 import { type OfficialOptimizer, officialOptimizers } from "../../artifacts/optimizer-model.ts";
 import { graphOf } from "../../graph/model-graph.ts";
@@ -10,7 +12,7 @@ import { dimensionsOf } from "../dimension-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
 import { given, number } from "../options.ts";
 import { checkOutput } from "../output.ts";
-import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
+import { addPenaltyFlags, asksForPenalty, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
 interface Flags extends SharedFlags, LossFlags, PenaltyFlags {
@@ -44,7 +46,7 @@ export function define(command: Command, streams: CommandStreams): void {
       ]),
     );
   addLossFlags(command, `samples of a step, where the model leaves that open (default: ${defaultBatch})`);
-  addPenaltyFlags(command);
+  addPenaltyFlags(command, "none; som when another of these flags is given");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const model = await readModel(path);
@@ -54,37 +56,30 @@ export function define(command: Command, streams: CommandStreams): void {
     const artifacts = await buildArtifacts(model, {
       ...(hasFreeBatch(graph, dimensionsOf(flags)) && { batch: defaultBatch }),
       ...lossOptionsOf({ ...flags, ...given({ objective }) }),
-      ...(!injected && { penalties: penaltiesOf(flags) }),
+      // Like those of the official builder, artifacts have no penalty unless one is asked for.
+      ...(!injected && asksForPenalty(flags) && { penalties: penaltiesOf(flags) }),
       ...given({ optimizer: flags.optimizer, batchNorm: flags.batchNorm }),
       ...(flags.weightDecay !== undefined && { adamw: { weightDecay: flags.weightDecay } }),
       onMessage: (message) => terminal.note(message),
     });
-    await mkdir(flags.output, { recursive: true });
-    const file = (name: string) => join(flags.output, name);
-    const writers: readonly (readonly [string, () => Promise<void>])[] = [
-      [
-        "training_model.onnx",
-        () => writeModel(artifacts.training, file("training_model.onnx"), terminal.write),
-      ],
-      ["eval_model.onnx", () => writeModel(artifacts.eval, file("eval_model.onnx"), terminal.write)],
-      [
-        "optimizer_model.onnx",
-        () => writeModel(artifacts.optimizer, file("optimizer_model.onnx"), terminal.write),
-      ],
-      ["checkpoint", () => writeCheckpoint(file("checkpoint"), artifacts.checkpoint, terminal.write)],
-    ];
-    for (const [name] of writers) await checkOutput(file(name), terminal.write);
-    const written: string[] = [];
-    try {
-      for (const [name, write] of writers) {
-        await write();
-        written.push(name);
-      }
-    } catch (error) {
-      // Files that do not belong together are worse than none.
-      for (const name of written) await rm(file(name), { force: true });
-      throw error;
+    const names = ["training_model.onnx", "eval_model.onnx", "optimizer_model.onnx", "checkpoint"] as const;
+    if (await stat(flags.output).catch(() => undefined)) {
+      for (const name of names) await checkOutput(join(flags.output, name), terminal.write);
     }
-    for (const name of written) await terminal.wrote(path, file(name));
+    await mkdir(flags.output, { recursive: true });
+    // Files of two runs do not belong together: all are written before the first takes its place.
+    const staging = await mkdtemp(join(flags.output, ".artifacts-"));
+    const forget = onExit(() => rmSync(staging, { recursive: true, force: true }));
+    try {
+      await writeModel(artifacts.training, join(staging, "training_model.onnx"));
+      await writeModel(artifacts.eval, join(staging, "eval_model.onnx"));
+      await writeModel(artifacts.optimizer, join(staging, "optimizer_model.onnx"));
+      await writeCheckpoint(join(staging, "checkpoint"), artifacts.checkpoint);
+      for (const name of names) await rename(join(staging, name), join(flags.output, name));
+    } finally {
+      await rm(staging, { recursive: true, force: true });
+      forget();
+    }
+    for (const name of names) await terminal.wrote(path, join(flags.output, name));
   });
 }
