@@ -68,6 +68,21 @@ describe("sorth-onnx on a training model", () => {
     expect(readFileSync(at("stripped.onnx")).equals(readFileSync(model))).toBe(true);
   });
 
+  it("inspects a checkpoint", async () => {
+    const path = officialPath("cnn/checkpoint-10");
+    const text = (await cli("inspect", path)).stdout;
+    expect(text).toMatch(
+      /a checkpoint of ONNX Runtime's training API, optimizer state after 10 updates, learning rate 0.001\n/,
+    );
+    expect(text).toMatch(/c1.weight +float +\[6, 3, 3, 3\]/);
+    const report = JSON.parse((await cli("inspect", path, "--json")).stdout);
+    expect(report.properties).toEqual({ epoch: 3, best: 0.5, note: "half way" });
+    expect(report.optimizer.moments["c1.weight"]).toEqual(["momentum0", "momentum1"]);
+    writeFileSync(at("cut"), readFileSync(path).subarray(0, 500));
+    const cut = await cli("inspect", at("cut"));
+    expect([cut.code, cut.stderr]).toEqual([1, expect.stringMatching(/is a damaged checkpoint/)]);
+  });
+
   it("says of the other files what they are", async () => {
     const optimizer = officialPath("mlp/optimizer_model.onnx");
     expect((await cli("inspect", optimizer)).stdout).toMatch(

@@ -1,5 +1,8 @@
+import { open } from "node:fs/promises";
 import type { Command } from "commander";
-import { inspect, readModel } from "../../index.ts";
+import { isCheckpoint } from "../../artifacts/checkpoint.ts";
+import { inspect, readCheckpoint, readModel } from "../../index.ts";
+import { checkpointReport, checkpointText } from "../checkpoint-text.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { inspectionText } from "../inspection-text.ts";
 import { given } from "../options.ts";
@@ -12,11 +15,19 @@ interface Flags extends SharedFlags, DimensionFlags, ParameterFlags {
 
 /** `inspect`: says what the tool sees in a model. */
 export function define(command: Command, streams: CommandStreams): void {
-  command.argument("<model>", "an ONNX model").option("--json", "the whole report for machines");
+  command
+    .argument("<model>", "an ONNX model, or a checkpoint of ONNX Runtime's training API")
+    .option("--json", "the whole report for machines");
   addParameterFlags(command);
   addDimensionFlags(command, "batch size to count rows with, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    if (await beginsAsCheckpoint(path)) {
+      const checkpoint = await readCheckpoint(path);
+      if (flags.json) terminal.json(checkpointReport(checkpoint));
+      else terminal.print(checkpointText(path, checkpoint, terminal.colors.bold));
+      return;
+    }
     const { trainable, freeze, tie, untie } = flags;
     const report = await inspect(await readModel(path), {
       ...dimensionsOf(flags),
@@ -25,4 +36,18 @@ export function define(command: Command, streams: CommandStreams): void {
     if (flags.json) terminal.json(report);
     else terminal.print(inspectionText(path, report, terminal.colors.bold));
   });
+}
+
+/** Looks at the first bytes of a file; one that cannot be read is left to the reader of models, which says why. */
+async function beginsAsCheckpoint(path: string): Promise<boolean> {
+  const file = await open(path).catch(() => undefined);
+  if (!file) return false;
+  try {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(8), 0, 8, 0);
+    return isCheckpoint(buffer.subarray(0, bytesRead));
+  } catch {
+    return false;
+  } finally {
+    await file.close();
+  }
 }

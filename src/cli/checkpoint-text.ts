@@ -1,0 +1,61 @@
+import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { formatTable } from "../report/table.ts";
+
+/** What a checkpoint file of ONNX Runtime's training API holds, for machines. */
+export function checkpointReport({ parameters, frozen, optimizer, properties }: OrtCheckpoint): object {
+  const described = ({ name, type, dims }: Tensor) => ({ name, type, shape: dims });
+  return {
+    kind: "checkpoint",
+    parameters: parameters.map(described),
+    frozen: frozen.map(described),
+    ...(optimizer && {
+      optimizer: {
+        ...{ step: optimizer.step, learningRate: optimizer.learningRate },
+        moments: Object.fromEntries(
+          [...optimizer.momentums].map(([name, slots]) => [name, [...slots.keys()]]),
+        ),
+      },
+    }),
+    // JSON has no whole numbers beyond 2⁵³: those are texts.
+    properties: Object.fromEntries(
+      [...properties].map(([name, value]) => [name, typeof value === "bigint" ? plainInteger(value) : value]),
+    ),
+  };
+}
+
+/** The same for people. */
+export function checkpointText(
+  path: string,
+  checkpoint: OrtCheckpoint,
+  paint: (text: string) => string,
+): string {
+  const { parameters, frozen, optimizer, properties } = checkpoint;
+  const list = (title: string, rows: readonly (readonly string[])[]) =>
+    rows.length === 0
+      ? []
+      : [
+          formatTable(
+            [{ heading: title }, { heading: "" }, { heading: "" }].slice(0, rows[0]?.length),
+            rows,
+            paint,
+          ),
+        ];
+  const rowsOf = (tensors: readonly Tensor[]) =>
+    tensors.map(({ name, type, dims }) => [name, type, `[${dims.join(", ")}]`]);
+  const state = optimizer
+    ? `optimizer state after ${optimizer.step} updates, learning rate ${Number(optimizer.learningRate.toPrecision(7))}`
+    : "no optimizer state";
+  return [
+    `${path}: a checkpoint of ONNX Runtime's training API, ${state}`,
+    ...list("trained", rowsOf(parameters)),
+    ...list("frozen", rowsOf(frozen)),
+    ...list(
+      "entries",
+      [...properties].map(([name, value]) => [name, String(value)]),
+    ),
+  ].join("\n\n");
+}
+
+const plainInteger = (value: bigint): number | string =>
+  Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
