@@ -23,7 +23,7 @@ import type { LossOptions } from "./options.ts";
 export function withWeights(
   model: Model,
   weights: ReadonlyMap<string, Tensor>,
-  options: LossOptions & { readonly keepPenalty?: boolean },
+  options: LossOptions & { readonly keepPenalty?: boolean } = {},
 ): Model {
   const injected = model.proto.metadataProps?.some(({ key }) => key === "sorth") ?? false;
   const original = injected && !options.keepPenalty ? strip(model) : model;
