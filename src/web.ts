@@ -38,7 +38,6 @@ export {
   type OrtOptimizerState,
 } from "./artifacts/checkpoint.ts";
 export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
-export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./artifacts/rescue.ts";
 export { arrayDataset } from "./data/array-dataset.ts";
 export type { Dataset, SplitData } from "./data/dataset.ts";
 export { parseNpz } from "./data/npz.ts";
@@ -73,13 +72,14 @@ export type { Inspection, InspectOptions } from "./report/inspect.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { FitOptions } from "./runtime/trainer.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
-export type { TrainerState } from "./runtime/trainer-state.ts";
 export type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
 export { withWeights } from "./training/export.ts";
 export { initialState } from "./training/initial-state.ts";
+export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./training/rescue.ts";
 export type { SplitParameterPort, SplitStep } from "./training/split-step.ts";
 export type { Step, StepOptions, StepPorts } from "./training/step.ts";
+export type { TrainerState } from "./training/trainer-state.ts";
 
 /** {@link inspectOn} on onnxruntime-web. */
 export function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {

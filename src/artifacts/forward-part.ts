@@ -1,9 +1,11 @@
 import { SorthError } from "../errors.ts";
 import { int } from "../graph/attribute.ts";
 import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import type { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import type { TrainingModel } from "./training-model.ts";
+import { type TrainingModel, trainingModelOf } from "./training-model.ts";
 
 /**
  * Cuts the graph of a training model down to what computes its loss, in operators that every build of ONNX Runtime runs:
@@ -38,6 +40,27 @@ export function toForwardPart(
   for (const domain of graph.opsets.keys()) {
     if (domain !== "" && domain !== "ai.onnx" && !used.has(domain)) graph.opsets.delete(domain);
   }
+}
+
+/**
+ * The forward part of a training model's file as a graph of its own, see {@link toForwardPart}.
+ * @param keep - names of other values that shall be outputs as well
+ * @throws SorthError for a file that is no training model
+ */
+export function forwardGraphOf(
+  model: Model,
+  weightOf: (value: Value, training: TrainingModel) => Tensor,
+  keep: readonly string[] = [],
+): Graph {
+  const graph = graphOf(model);
+  const training = trainingModelOf(graph);
+  if (!training) throw new SorthError("the file is no training model of ONNX Runtime's training tools");
+  toForwardPart(
+    training,
+    (value) => weightOf(value, training),
+    keep.map((name) => graph.valueNamed(name)),
+  );
+  return graph;
 }
 
 /** Zeros for a weight of which only the shape counts. @throws SorthError when the file does not declare it */

@@ -1,6 +1,7 @@
 import type { Site } from "../analysis/site-types.ts";
 import { SorthError } from "../errors.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { ancestorsOf } from "../graph/reach.ts";
 import type { TrainingModel } from "./training-model.ts";
 
 /**
@@ -17,14 +18,15 @@ export function fullGradientOf(training: TrainingModel, site: Site): Value | und
   const node = response.producer;
   if (!named) checkUntrained(training, site, response);
   if (!node || node.label !== site.name) return named;
+  const all = gradientsReadBy(training, node);
+  if (all.length === 0 || (named && all.includes(named))) return named;
   const others = new Set(
     training.forward.flatMap(({ outputs }) =>
       outputs.flatMap((output) => (output && output !== response ? (training.gradientOf(output) ?? []) : [])),
     ),
   );
-  const read = gradientsReadBy(training, node).filter((value) => !others.has(value));
-  if (named && (read.length === 0 || read.includes(named))) return named;
-  if (!named && read.length === 0) return undefined;
+  const read = all.filter((value) => !others.has(value));
+  if (read.length === 0) return named;
   const found = read.map(({ name }) => `"${name}"`).join(", ");
   throw new SorthError(
     `the gradient of layer "${site.name}" is ambiguous: by its name it would be "${response.name}_grad"${named ? "" : ", which nothing computes"}, but the layer's backward nodes read ${found}; exclude the layer (--exclude), or make the artifacts anew`,
@@ -34,15 +36,12 @@ export function fullGradientOf(training: TrainingModel, site: Site): Value | und
 /** @throws SorthError when something that is trained lies before a response whose gradient was not found */
 function checkUntrained({ parameters }: TrainingModel, site: Site, response: Value): void {
   const trained = new Set(parameters.map(({ value }) => value));
-  const seen = new Set<Value>([response]);
-  for (const value of seen) {
-    if (trained.has(value)) {
-      throw new SorthError(
-        `no value "${response.name}_grad" holds the gradient of layer "${site.name}", before which "${value.name}" is trained; exclude the layer (--exclude), or make the artifacts anew`,
-      );
-    }
-    for (const input of value.producer?.inputs ?? []) if (input) seen.add(input);
-  }
+  const read = [...ancestorsOf([response])].flatMap(({ inputs, captures }) => [...inputs, ...captures]);
+  const found = read.find((value) => value && trained.has(value));
+  if (!found) return;
+  throw new SorthError(
+    `no value "${response.name}_grad" holds the gradient of layer "${site.name}", before which "${found.name}" is trained; exclude the layer (--exclude), or make the artifacts anew`,
+  );
 }
 
 /** What the backward nodes of a layer read as its response's gradient. */

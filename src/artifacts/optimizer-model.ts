@@ -1,4 +1,3 @@
-import Long from "long";
 import { float, int } from "../graph/attribute.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
@@ -71,7 +70,5 @@ export function optimizerModel(kind: OfficialOptimizer, options: OfficialAdamWOp
     updated.shape = [1];
     graph.addOutput(updated);
   }
-  const proto = graphToProto(graph, { irVersion: 8 });
-  for (const opset of proto.opsetImport) opset.version ??= Long.ONE;
-  return Model.fromProto(proto);
+  return Model.fromProto(graphToProto(graph, { irVersion: 8 }));
 }

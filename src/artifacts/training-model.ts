@@ -1,6 +1,8 @@
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { ancestorsOf, descendantsOf } from "../graph/reach.ts";
+import { bufferSuffix, resetInput } from "./format.ts";
 
 /** A parameter of a training model. */
 export interface TrainedParameter {
@@ -35,14 +37,6 @@ export interface TrainingModel {
 const trainingOps =
   /(Grad|^InPlaceAccumulator(V2)?|^SGDOptimizer(V2)?|^AdamWOptimizer|^BatchNormInternal|^ConcatTraining)$/;
 
-const bufferSuffix = "_grad.accumulation.buffer";
-const resetInput = "lazy_reset_grad";
-
-/** A node by which a graph shows that it is for ONNX Runtime's training API; undefined for any other graph. */
-export function trainingNode(graph: Graph): Node | undefined {
-  return graph.nodes.find((node) => node.domain === "com.microsoft" && trainingOps.test(node.opType));
-}
-
 /** Which of the files of a training run a graph is; undefined for any other model. */
 export function artifactKind(graph: Graph): "training" | "eval" | "optimizer" | "unknown" | undefined {
   const isOp = (pattern: RegExp) =>
@@ -50,7 +44,7 @@ export function artifactKind(graph: Graph): "training" | "eval" | "optimizer" | 
   if (isOp(/^InPlaceAccumulator(V2)?$/) && graph.value(resetInput)) return "training";
   if (isOp(/^(AdamWOptimizer|SGDOptimizer(V2)?)$/)) return "optimizer";
   if (isOp(/^(BatchNormInternal|ConcatTraining)$/) && !isOp(/Grad$/)) return "eval";
-  return trainingNode(graph) ? "unknown" : undefined;
+  return isOp(trainingOps) ? "unknown" : undefined;
 }
 
 /** @throws SorthError for a file of a training run where a forward model is needed */
@@ -80,9 +74,11 @@ export function trainingModelOf(graph: Graph, frozenNames?: ReadonlySet<string>)
   const parameters = graph.inputs.flatMap((buffer) => parameterOf(graph, buffer) ?? []);
   if (parameters.length === 0) throw broken(`no input is named like a gradient's sum (…${bufferSuffix})`);
 
-  const seed = graph.value(`${loss.name}_grad`) ?? graph.value(`${originalName(loss.name)}_grad`);
-  const downstream = seed ? reachedFrom(seed) : undefined;
-  const forward = ancestorsOf(graph, loss);
+  // Our own artifacts have no seed: there a gradient's name alone tells.
+  const seed = graph.value(`${loss.name}_grad`);
+  const downstream = seed && descendantsOf([seed]);
+  const behind = ancestorsOf([loss]);
+  const forward = graph.nodes.filter((node) => behind.has(node));
   const special = new Set<Value>(parameters.flatMap(({ value, buffer }) => [value, buffer]));
   const rest = graph.inputs.filter(
     (input) => !input.initializer && !special.has(input) && input.name !== resetInput,
@@ -91,7 +87,7 @@ export function trainingModelOf(graph: Graph, frozenNames?: ReadonlySet<string>)
   const isFrozen = (input: Value) =>
     frozenNames
       ? frozenNames.has(input.name)
-      : graph.inputs.indexOf(input) > firstParameter || isReadAsWeight(input, forward);
+      : graph.inputs.indexOf(input) > firstParameter || isReadAsWeight(input, behind);
   return {
     ...{ graph, loss, forward, parameters },
     frozen: rest.filter(isFrozen),
@@ -107,9 +103,6 @@ export function trainingModelOf(graph: Graph, frozenNames?: ReadonlySet<string>)
 const broken = (reason: string): SorthError =>
   new SorthError(`the file looks like a training model of ONNX Runtime, but is incomplete: ${reason}`);
 
-/** An injected loss keeps its name, and so does its seed. */
-const originalName = (name: string): string => name.replace(/^sorth\/original\//, "");
-
 function parameterOf(graph: Graph, buffer: Value): TrainedParameter | undefined {
   if (!buffer.name.endsWith(bufferSuffix)) return undefined;
   const name = buffer.name.slice(0, -bufferSuffix.length);
@@ -123,34 +116,6 @@ function parameterOf(graph: Graph, buffer: Value): TrainedParameter | undefined 
   const gradient = accumulator?.inputs[1];
   if (!gradient) throw broken(`no accumulator adds a gradient to "${buffer.name}"`);
   return { value, gradient, buffer };
-}
-
-/** The nodes on which a value depends, in file order. */
-function ancestorsOf(graph: Graph, value: Value): Node[] {
-  const found = new Set<Node>();
-  const open = value.producer ? [value.producer] : [];
-  for (let node = open.pop(); node; node = open.pop()) {
-    if (found.has(node)) continue;
-    found.add(node);
-    for (const input of [...node.inputs, ...node.captures]) if (input?.producer) open.push(input.producer);
-  }
-  return graph.nodes.filter((node) => found.has(node));
-}
-
-/** Every value that depends on one. */
-function reachedFrom(seed: Value): Set<Value> {
-  const reached = new Set<Value>([seed]);
-  const open = [seed];
-  for (let value = open.pop(); value; value = open.pop()) {
-    for (const { node } of value.uses) {
-      for (const output of node.outputs) {
-        if (!output || reached.has(output)) continue;
-        reached.add(output);
-        open.push(output);
-      }
-    }
-  }
-  return reached;
 }
 
 /** Positions at which operators read weights and statistics, not data. */
@@ -169,9 +134,8 @@ const weightInputs: Readonly<Record<string, readonly number[]>> = {
 };
 
 /** Whether the forward part reads an input of fixed shape as operators read weights. */
-function isReadAsWeight(input: Value, forward: readonly Node[]): boolean {
-  const own = new Set(forward);
+function isReadAsWeight(input: Value, forward: ReadonlySet<Node>): boolean {
   const fixed = input.declared?.every((dim) => typeof dim === "number");
-  const reads = [...input.uses].filter(({ node }) => own.has(node));
+  const reads = [...input.uses].filter(({ node }) => forward.has(node));
   return !!fixed && reads.some(({ node, index }) => weightInputs[node.opType]?.includes(index));
 }

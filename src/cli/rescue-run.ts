@@ -54,6 +54,11 @@ export async function beginRescued(
       `a training model holds its loss ("${rescued.options.loss}"); leave --loss and --objective out`,
     );
   }
+  if (flags.trainable ?? flags.tie ?? flags.untie) {
+    throw new UsageError(
+      "a training model says which weights are trained and shared; leave --trainable, --tie and --untie out (--freeze leaves some untrained)",
+    );
+  }
   const graph = graphOf(rescued.model);
   const options = trainerOptions(
     { ...flags, loss: rescued.options.loss },
@@ -76,11 +81,14 @@ export async function beginRescued(
       rescued.learningRate !== undefined && { learningRate: rescued.learningRate }),
     onMessage,
   });
-  const slots = new Set(trainer.step.ports.parameters.flatMap((port) => [...port.slots.keys()]));
-  const fits = [...rescued.state.slots.values()].every(
-    (state) => state.size === slots.size && [...state.keys()].every((slot) => slots.has(slot)),
-  );
-  if (!fits) onMessage("the optimizer begins anew: the checkpoint holds the state of another one");
-  trainer.takeOver(fits ? rescued.state : {});
+  const ports = new Map(trainer.step.ports.parameters.map((port) => [port.name, port.slots]));
+  // What --freeze leaves untrained has no slots here.
+  const state = [...rescued.state.slots].filter(([parameter]) => ports.has(parameter));
+  const fits = state.every(([parameter, slots]) => {
+    const own = ports.get(parameter);
+    return slots.size === own?.size && [...slots.keys()].every((slot) => own.has(slot));
+  });
+  if (fits) trainer.takeOver({ slots: new Map(state), updates: rescued.state.updates });
+  else onMessage("the optimizer begins anew: the checkpoint holds the state of another one");
   return trainer;
 }

@@ -30,7 +30,7 @@ export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags {
 }
 
 /** Batch size of a model that leaves it open. */
-const defaultBatch = 64;
+export const defaultBatch = 64;
 
 /** Declares the flags of every run. */
 export function addRunFlags(command: Command): void {

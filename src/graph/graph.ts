@@ -5,6 +5,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { Attribute } from "./attribute.ts";
 import { capturedNames, renameCaptures } from "./bodies.ts";
 import { type DeclaredDim, Node, type Use, Value } from "./node.ts";
+import { ancestorsOf } from "./reach.ts";
 
 /**
  * A model's graph in memory: nodes, and values that know their producer and their uses.
@@ -220,13 +221,7 @@ export class Graph {
 
   /** Removes every node and constant on which no graph output depends. @returns how many nodes went */
   prune(): number {
-    const live = new Set<Node>();
-    const open = this.outputs.flatMap((output) => (output.producer ? [output.producer] : []));
-    for (let node = open.pop(); node; node = open.pop()) {
-      if (live.has(node)) continue;
-      live.add(node);
-      for (const value of [...node.inputs, ...node.captures]) if (value?.producer) open.push(value.producer);
-    }
+    const live = ancestorsOf(this.outputs);
     const dead = new Set(this.#nodes.filter((node) => !live.has(node)));
     this.removeNodes(dead);
     this.removeUnusedConstants();

@@ -4,7 +4,8 @@ import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
-import { toForwardPart, zerosFor } from "../artifacts/forward-part.ts";
+import { loadable } from "../artifacts/format.ts";
+import { forwardGraphOf, zerosFor } from "../artifacts/forward-part.ts";
 import { fullGradientOf } from "../artifacts/full-gradient.ts";
 import { artifactKind, type TrainingModel, trainingModelOf } from "../artifacts/training-model.ts";
 import { SorthError, UsageError } from "../errors.ts";
@@ -16,9 +17,6 @@ import { buildBlock } from "./build-block.ts";
 import { checkFreeBatch, checkLoads } from "./check-block.ts";
 import type { InjectOptions } from "./options.ts";
 import { spliceArtifactBlock } from "./splice-artifact.ts";
-
-/** The newest versions that ONNX Runtime 1.19.2, the last with a training session, loads. */
-const newest = { opset: 21, irVersion: 10 } as const;
 
 /**
  * Injects into a training_model.onnx: w·R joins its loss (output 0), w·∂R/∂response the gradient of each response, and R
@@ -36,14 +34,17 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
       `a training model holds its loss ("${training.loss.name}"), to which the penalty is added; leave --loss and --objective out`,
     );
   }
-  const forwardGraph = () => {
-    const graph = graphOf(model);
-    toForwardPart(checkedTrainingModel(graph), zerosFor);
-    return graph;
+  const forwardGraph = () => forwardGraphOf(model, zerosFor);
+  const rebuild = (graph: Graph, own: InjectOptions) => {
+    const differentiate = (site: Site) => {
+      const gradient = fullGradientOf(training, site);
+      if (!gradient) {
+        own.onMessage?.(`${site.name}: its penalty joins the loss only: nothing before it is trained`);
+      }
+      return gradient !== undefined;
+    };
+    return buildBlock(graph, findSites(graph), { ...own, loss: training.loss.name }, { differentiate });
   };
-  const differentiate = (site: Site) => fullGradientOf(training, site) !== undefined;
-  const rebuild = (graph: Graph, own: InjectOptions) =>
-    buildBlock(graph, findSites(graph), { ...own, loss: training.loss.name }, { differentiate });
 
   const forward = forwardGraph();
   const { batch } = await inferShapes(forward, probe, options);
@@ -52,12 +53,6 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
   await checkLoads(forward, shapes, block, probe);
   if (batch !== undefined) {
     await checkFreeBatch({ block, batch, graphOf: forwardGraph, rebuild }, options, probe);
-  }
-  for (const { name, value } of block.mark.sites) {
-    const response = findSites(forward).sites.find((site) => site.name === name)?.response;
-    if (response && value && !block.gradients.has(response)) {
-      options.onMessage?.(`${name}: its penalty joins the loss only: nothing before it is trained`);
-    }
   }
   return Model.spliced(spliceArtifactBlock(layoutOf(model.bytes), training, forward, block), model);
 }
@@ -76,14 +71,15 @@ function checkedTrainingModel(graph: Graph): TrainingModel {
 function checkVersions(model: Model, { opset }: Graph): void {
   const irVersion = Long.fromValue(model.proto.irVersion ?? 0).toNumber();
   const runtime = "ONNX Runtime 1.19.2, the last with a training session";
-  if (irVersion > newest.irVersion) {
+  if (irVersion > loadable.irVersion) {
     throw new SorthError(
-      `the training model has IR version ${irVersion}; ${runtime}, loads up to ${newest.irVersion}`,
+      `the training model has IR version ${irVersion}; ${runtime}, loads up to ${loadable.irVersion}`,
     );
   }
-  if (opset > newest.opset || opset < 13) {
+  const { least, most } = loadable.opset;
+  if (opset > most || opset < least) {
     throw new SorthError(
-      `the training model has opset ${opset}; ${runtime}, trains opsets 13 to ${newest.opset}`,
+      `the training model has opset ${opset}; ${runtime}, trains opsets ${least} to ${most}`,
     );
   }
 }

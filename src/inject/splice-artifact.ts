@@ -2,22 +2,13 @@ import type { TrainingModel } from "../artifacts/training-model.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
-import { nodeToProto, valueInfo } from "../graph/proto.ts";
-import { encodeMetadataEntry, encodeNodeProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
-import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { base64 } from "./base64.ts";
 import type { BuiltBlock } from "./build-block.ts";
-import {
-  blockPrefix,
-  type Mark,
-  markKey,
-  markText,
-  originalPrefix,
-  type RenamedValue,
-  renamedValues,
-} from "./mark.ts";
+import { blockPrefix, type Mark, originalPrefix, type RenamedValue, renamedValues } from "./mark.ts";
 import { renameInNode } from "./rename-record.ts";
+import { markRecord, nodeRecord, outputRecord } from "./splice-block.ts";
 
 /**
  * A training model's file with a block's records in it, nodes in topological order: what computes a layer's penalty and
@@ -76,18 +67,10 @@ export function spliceArtifactBlock(
   const written = { ...mark, file: { graphLengthWidth: layout.graphLengthWidth, replaced } };
   return splice(layout, {
     replace,
-    appendToGraph: [
-      ...placed.last.map(nodeRecord),
-      ...block.outputs.map((output) =>
-        bytesField(graphFields.output, encodeValueInfoProto(valueInfo(output))),
-      ),
-    ],
-    appendToModel: [bytesField(modelFields.metadataProps, encodeMetadataEntry(markKey, markText(written)))],
+    appendToGraph: [...placed.last.map(nodeRecord), ...block.outputs.map(outputRecord)],
+    appendToModel: [markRecord(written)],
   });
 }
-
-const nodeRecord = (node: Node): Uint8Array =>
-  bytesField(graphFields.node, encodeNodeProto(nodeToProto(node)));
 
 /** The loss is renamed wherever a node names it; a gradient where it is computed, so that its readers get the sum. */
 function isRenamedIn(node: Node, name: string, everywhere: boolean): boolean {

@@ -33,15 +33,25 @@ export function spliceBlock(layout: ModelLayout, own: readonly Node[], block: Bu
   return splice(layout, {
     replace,
     appendToGraph: [
-      ...block.nodes.map((node) => bytesField(graphFields.node, encodeNodeProto(nodeToProto(node)))),
+      ...block.nodes.map(nodeRecord),
       ...block.inputs.map((input) => bytesField(graphFields.input, declaration(input))),
-      ...block.outputs.map((output) =>
-        bytesField(graphFields.output, encodeValueInfoProto(valueInfo(output))),
-      ),
+      ...block.outputs.map(outputRecord),
     ],
-    appendToModel: [bytesField(modelFields.metadataProps, encodeMetadataEntry(markKey, markText(mark)))],
+    appendToModel: [markRecord(mark)],
   });
 }
+
+/** A node as a record of a graph. */
+export const nodeRecord = (node: Node): Uint8Array =>
+  bytesField(graphFields.node, encodeNodeProto(nodeToProto(node)));
+
+/** The declaration of an output as a record of a graph. */
+export const outputRecord = (output: Value): Uint8Array =>
+  bytesField(graphFields.output, encodeValueInfoProto(valueInfo(output)));
+
+/** A mark as a record of a model. */
+export const markRecord = (mark: Mark): Uint8Array =>
+  bytesField(modelFields.metadataProps, encodeMetadataEntry(markKey, markText(mark)));
 
 /** An input as it is declared: free dimensions stay free, whatever size it was probed with. */
 function declaration(input: Value): Uint8Array {

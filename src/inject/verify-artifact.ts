@@ -1,7 +1,6 @@
 import type { Probe } from "../analysis/probe.ts";
-import { toForwardPart } from "../artifacts/forward-part.ts";
-import { trainingModelOf } from "../artifacts/training-model.ts";
-import { SorthError } from "../errors.ts";
+import { forwardGraphOf } from "../artifacts/forward-part.ts";
+import type { TrainingModel } from "../artifacts/training-model.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
@@ -73,19 +72,12 @@ export async function verifyArtifact(
   return { passed: checks.every(({ status }) => status !== "failed"), checks };
 }
 
-/** The forward part with seeded random weights: the same for the same names. */
+/** The forward part with seeded random weights: the same for both files. */
 function forwardGraph(model: Model, seed: number, keep: readonly string[] = []): Graph {
-  const graph = graphOf(model);
-  const training = trainingModelOf(graph);
-  if (!training) throw new SorthError("the original is no training model; give the file that was injected");
-  const frozen = new Set(training.frozen);
   const random = new Random(seed);
-  toForwardPart(
-    training,
-    (value) => randomWeight(random, value, frozen.has(value)),
-    keep.map((name) => graph.valueNamed(name)),
-  );
-  return graph;
+  const weight = (value: Value, { frozen }: TrainingModel) =>
+    randomWeight(random, value, frozen.includes(value));
+  return forwardGraphOf(model, weight, keep);
 }
 
 /** Small numbers, so that responses do not saturate; positive ones where a variance may be. */

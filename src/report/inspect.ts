@@ -6,7 +6,8 @@ import type { Probe } from "../analysis/probe.ts";
 import { findShared, type ShareOptions, splitShared } from "../analysis/shared-initializers.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
-import { toForwardPart, zerosFor } from "../artifacts/forward-part.ts";
+import { doneSuffix } from "../artifacts/format.ts";
+import { forwardGraphOf, zerosFor } from "../artifacts/forward-part.ts";
 import { fullGradientOf } from "../artifacts/full-gradient.ts";
 import { artifactKind, type TrainingModel, trainingModelOf } from "../artifacts/training-model.ts";
 import { messageOf } from "../errors.ts";
@@ -118,12 +119,9 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const batch = kind ? undefined : (await inferShapes(graph, probe, options)).batch;
   const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph);
   return {
-    opset: graph.opset,
-    irVersion: Number(model.proto.irVersion),
-    producer: [model.proto.producerName, model.proto.producerVersion].filter(Boolean).join(" "),
+    ...fileFacts(model, graph),
     kind: kind ? "training-artifact" : block ? "injected" : "model",
     ...(kind && { artifact: { kind, loss: undefined, frozen: [], gradients: {} } }),
-    nodes: graph.nodes.length,
     inputs: fedInputs(graph).map(interfaceOf),
     outputs: graph.outputs.map(interfaceOf),
     probedBatch: batch,
@@ -138,6 +136,14 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   };
 }
 
+/** What the file's header says, and how many nodes it has. */
+const fileFacts = ({ proto }: Model, { opset, nodes }: Graph) => ({
+  opset,
+  irVersion: Number(proto.irVersion),
+  producer: [proto.producerName, proto.producerVersion].filter(Boolean).join(" "),
+  nodes: nodes.length,
+});
+
 /** A training model: its forward part, and which gradients it computes. */
 async function inspectTraining(
   model: Model,
@@ -145,10 +151,7 @@ async function inspectTraining(
   options: InspectOptions,
   probe: Probe,
 ): Promise<Inspection> {
-  const graph = graphOf(model);
-  const parts = trainingModelOf(graph) ?? training;
-  const nodes = graph.nodes.length;
-  toForwardPart(parts, zerosFor);
+  const graph = forwardGraphOf(model, zerosFor);
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
   const gradientOf = (site: Site): true | string => {
@@ -159,19 +162,14 @@ async function inspectTraining(
     }
   };
   return {
-    opset: graph.opset,
-    irVersion: Number(model.proto.irVersion),
-    producer: [model.proto.producerName, model.proto.producerVersion].filter(Boolean).join(" "),
+    ...fileFacts(model, training.graph),
     kind: "training-artifact",
     artifact: {
       ...{ kind: "training", loss: training.loss.name, frozen: training.frozen.map(interfaceOf) },
       gradients: Object.fromEntries(sites.map((site) => [site.name, gradientOf(site)])),
     },
-    nodes,
     inputs: training.inputs.map(interfaceOf),
-    outputs: training.graph.outputs
-      .filter(({ name }) => !name.endsWith(".accumulation.out"))
-      .map(interfaceOf),
+    outputs: training.graph.outputs.filter(({ name }) => !name.endsWith(doneSuffix)).map(interfaceOf),
     probedBatch: batch,
     sites: sites.map(inspectedSite),
     skipped,

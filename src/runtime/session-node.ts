@@ -1,51 +1,20 @@
 import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
-import { SorthError } from "../errors.ts";
 import { blockConvolutions, channelBlock } from "../lowering/blocked-convolution.ts";
-import { elementCount, Tensor, type TensorData } from "../onnx/tensor.ts";
+import { Tensor } from "../onnx/tensor.ts";
+import { zeros } from "../training/initial-state.ts";
 import type { StatePort, Step } from "../training/step.ts";
-import { ortMessage } from "./ort-probe.ts";
-import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
+import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
+import { toOrtTensor } from "./ort-tensor.ts";
 import { nodeProbe } from "./probe-node.ts";
-import type {
-  Backend,
-  ForwardSession,
-  SessionOptions,
-  StepFeeds,
-  StepResult,
-  StepSession,
-} from "./step-session.ts";
+import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 async function open(model: Uint8Array, { threads }: SessionOptions): Promise<InferenceSession> {
-  try {
-    return await InferenceSession.create(model, {
+  return opened(
+    InferenceSession.create(model, {
       executionProviders: ["cpu"],
       logSeverityLevel: 4,
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
-    });
-  } catch (error) {
-    throw new SorthError(`ONNX Runtime refuses the graph: ${ortMessage(error)}`);
-  }
-}
-
-async function run(
-  session: InferenceSession,
-  feeds: Record<string, OrtTensor>,
-  fetches?: Record<string, OrtTensor>,
-): Promise<InferenceSession.OnnxValueMapType> {
-  try {
-    return await (fetches ? session.run(feeds, fetches) : session.run(feeds));
-  } catch (error) {
-    throw new SorthError(`ONNX Runtime cannot run the graph: ${ortMessage(error)}`);
-  }
-}
-
-/** Fresh zeros for a tensor of a step: parameters and their state are float or double. */
-function zeros({ type, shape }: { type: string; shape: readonly number[] }): TensorData {
-  const count = elementCount(shape);
-  if (type === "float") return new Float32Array(count);
-  if (type === "double") return new Float64Array(count);
-  throw new SorthError(
-    `training needs float or double parameters, not ${type}; convert the model to float32`,
+    }),
   );
 }
 
@@ -76,7 +45,7 @@ class NodeStepSession implements StepSession {
     this.#session = session;
     const { ports, initial } = step;
     const pair = (port: StatePort, start: Tensor | undefined): Pair => {
-      const make = () => Tensor.of(port.input, port.type, port.shape, zeros(port));
+      const make = () => zeros(port);
       const own: [Tensor, Tensor] = [make(), make()];
       if (start) copy(start, own[0]);
       return { port, own, ort: [shared(own[0]), shared(own[1])] };
@@ -106,7 +75,7 @@ class NodeStepSession implements StepSession {
       inputs[port.input] = ort[this.#current];
       outputs[port.output] = ort[next];
     }
-    await run(this.#session, inputs, outputs);
+    await runSession(this.#session, inputs, outputs);
     const loss = this.#loss.data[0] ?? Number.NaN;
     const penalty = this.#penalty?.data[0] ?? 0;
     if (Number.isFinite(loss)) this.#current = next;
@@ -131,35 +100,8 @@ class NodeStepSession implements StepSession {
 
 /** Copies numbers; the types are the same. */
 function copy(from: Tensor, to: Tensor): void {
-  if (from.type !== to.type || from.size !== to.size) {
-    throw new SorthError(
-      `"${to.name}" is ${to.type}[${to.dims}], but ${from.type}[${from.dims}] was to be restored into it`,
-    );
-  }
+  checkReplaces(from, to);
   to.bytes.set(from.bytes);
-}
-
-class NodeForwardSession implements ForwardSession {
-  readonly #session: InferenceSession;
-
-  constructor(session: InferenceSession) {
-    this.#session = session;
-  }
-
-  async run(feeds: ReadonlyMap<string, Tensor>): Promise<ReadonlyMap<string, Tensor>> {
-    const known = new Set(this.#session.inputNames);
-    const inputs = [...feeds]
-      .filter(([name]) => known.has(name))
-      .map(([name, t]) => [name, toOrtTensor(t)] as const);
-    const results = await run(this.#session, Object.fromEntries(inputs));
-    return new Map(
-      Object.entries(results).map(([name, value]) => [name, fromOrtTensor(name, value as OrtTensor)]),
-    );
-  }
-
-  release(): Promise<void> {
-    return this.#session.release();
-  }
 }
 
 /**
@@ -173,5 +115,5 @@ export const cpuBackend: Backend = {
     return block ? (graph, emit) => blockConvolutions(graph, emit, block) : undefined;
   },
   openStep: async (step, options) => new NodeStepSession(await open(step.model.bytes, options), step),
-  openForward: async (model, options) => new NodeForwardSession(await open(model, options)),
+  openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };

@@ -1,20 +1,21 @@
 import type { Probe } from "../analysis/probe.ts";
 import { splitValidation, stepsPerEpoch, trainingBatches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { SorthError, UsageError } from "../errors.ts";
+import { SorthError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { decodeTensors, encodeTensors } from "../training/checkpoint.ts";
 import { buildEvaluation, type EvaluationGraph } from "../training/evaluation.ts";
 import { withWeights } from "../training/export.ts";
+import { initialTensors } from "../training/initial-state.ts";
 import { buildStep, type Step } from "../training/step.ts";
+import { sessionTensors, stateOf, type TrainerState } from "../training/trainer-state.ts";
 import { batchFeeds, dropoutMasks } from "./batch-feeds.ts";
 import { checkDataset, evaluate } from "./evaluator.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import type { Backend, ForwardSession, StepSession } from "./step-session.ts";
 import { optionsFromText, optionsToText, scheduleOf, type TrainerOptions } from "./trainer-options.ts";
-import { sessionTensors, stateOf, type TrainerState } from "./trainer-state.ts";
 
 /** Where checkpoints go; the node entry writes files. */
 export interface CheckpointFiles {
@@ -75,6 +76,7 @@ export class Trainer {
   readonly #runtime: TrainerRuntime;
   readonly #session: StepSession;
   #forward: { session: ForwardSession; graph: EvaluationGraph } | undefined;
+  #takenOver: Partial<TrainerState> = {};
   #position: Position = { step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null };
 
   private constructor(
@@ -211,6 +213,7 @@ export class Trainer {
    */
   takeOver(state: Partial<TrainerState>): void {
     this.#session.restore(sessionTensors(this.step.ports, state));
+    this.#takenOver = { ...this.#takenOver, ...state };
     if (state.updates !== undefined) this.#position.before = state.updates - this.#position.step;
   }
 
@@ -315,29 +318,12 @@ export class Trainer {
     }
     const kept = checkpoint && this.#position.step > 0 ? `; ${checkpoint} holds the last good state` : "";
     if (!kept) {
-      this.#session.restore(this.#initialState());
+      this.#session.restore(initialTensors(this.step));
       this.#position = { step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null };
+      this.takeOver(this.#takenOver);
     }
     throw new SorthError(
       `the loss became ${loss} at step ${step}, since the parameters of step ${step - 1} were no numbers any more${kept || "; the initial state was restored"}: ${advice}`,
     );
-  }
-
-  #initialState(): Map<string, Tensor> {
-    const { ports, initial } = this.step;
-    const zero = (port: { input: string; type: "float" | "double" | string; shape: readonly number[] }) => {
-      const size = port.shape.reduce((a, b) => a * b, 1);
-      const data = port.type === "double" ? new Float64Array(size) : new Float32Array(size);
-      return [port.input, Tensor.of(port.input, port.type as "float", port.shape, data)] as const;
-    };
-    const start = (port: { name: string; input: string }) => {
-      const tensor = initial.get(port.name);
-      if (!tensor) throw new UsageError(`"${port.name}" has no initial numbers`);
-      return [port.input, tensor] as const;
-    };
-    return new Map([
-      ...[...ports.parameters, ...ports.statistics].map(start),
-      ...ports.parameters.flatMap(({ slots }) => [...slots.values()].map(zero)),
-    ]);
   }
 }

@@ -1,5 +1,6 @@
 import type { Probe } from "../analysis/probe.ts";
 import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
+import { bufferSuffix, doneSuffix, loadable, resetInput } from "../artifacts/format.ts";
 import {
   type OfficialAdamWOptions,
   type OfficialOptimizer,
@@ -14,6 +15,7 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
+import { descendantsOf } from "../graph/reach.ts";
 import { blockPrefix, penaltyOutput } from "../inject/mark.ts";
 import { DataType } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
@@ -40,10 +42,8 @@ export interface Artifacts {
   readonly checkpoint: OrtCheckpoint;
 }
 
-/** The newest operator set that ONNX Runtime 1.19.2 knows. */
-const newestOpset = 21;
+/** Of the files: loads in every release that has a training session. */
 const irVersion = 8;
-const resetInput = "lazy_reset_grad";
 
 /**
  * Writes what the sessions of ONNX Runtime's training API (1.19.2, Python and web) train: training_model, eval_model,
@@ -84,7 +84,7 @@ async function trainingGraph(
   const weight = prepared.penalties[0]?.weight ?? 1;
   const loss = emitLoss(prepared, options, (type) => (weight === 1 ? undefined : emit.scalar(weight, type)));
   const responses = prepared.sites.map(({ response }) => response);
-  const trainable = reachedFrom(prepared.parameters);
+  const trainable = descendantsOf(prepared.parameters);
   const wrt = [...prepared.parameters, ...responses.filter((response) => trainable.has(response))];
   // A penalty that is injected later is added to a response's gradient, and to nothing else.
   const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, separate: new Set(responses) });
@@ -100,7 +100,9 @@ async function trainingGraph(
   const running = batchNormStatistics(graph).flatMap(({ mean, variance }) => [mean, variance]);
   const tensorsOf = (values: readonly Value[]) => values.map(({ initializer }) => initializer as Tensor);
   const checkpoint: OrtCheckpoint = {
-    ...{ parameters: tensorsOf(trained), frozen: tensorsOf(running), properties: new Map() },
+    parameters: tensorsOf(trained),
+    frozen: tensorsOf(running),
+    properties: new Map(),
   };
   wideLabels(graph, emit, loss);
   for (const value of [...trained, ...running]) graph.initializerToInput(value);
@@ -116,7 +118,7 @@ async function trainingGraph(
   const sums = trained.map((parameter) => {
     const { name, shape } = typed(parameter);
     const gradient = named(graph, emit, gradients.get(parameter) as Typed, `${name}_grad`);
-    const buffer = graph.addInput(`${name}_grad.accumulation.buffer`, "float", shape);
+    const buffer = graph.addInput(`${name}${bufferSuffix}`, "float", shape);
     return { name, buffer, gradient };
   });
   const reset = graph.addInput(resetInput, "bool", [1]);
@@ -146,9 +148,9 @@ function giveUpPrefix(graph: Graph): void {
 }
 
 function checkKinds({ graph, parameters }: PreparedGraph): void {
-  if (graph.opset > newestOpset) {
+  if (graph.opset > loadable.opset.most) {
     throw new SorthError(
-      `the model has opset ${graph.opset}; ONNX Runtime 1.19.2, the last with a training session, knows opsets up to ${newestOpset}: export it again with an older one`,
+      `the model has opset ${graph.opset}; ONNX Runtime 1.19.2, the last with a training session, knows opsets up to ${loadable.opset.most}: export it again with an older one`,
     );
   }
   const other = parameters.find(({ type }) => type !== "float");
@@ -180,15 +182,6 @@ function wideLabels(graph: Graph, emit: Emit, { labels }: LossGraph): void {
   graph.removeInput(labels);
 }
 
-/** Every value that depends on one of these. */
-function reachedFrom(values: readonly Value[]): Set<Value> {
-  const reached = new Set(values);
-  for (const value of reached) {
-    for (const { node } of value.uses) for (const output of node.outputs) if (output) reached.add(output);
-  }
-  return reached;
-}
-
 /** A value of that name: itself, or a copy where it has a name that counts already. */
 function named(graph: Graph, emit: Emit, value: Typed, name: string): Typed {
   const holder = graph.value(name);
@@ -207,7 +200,7 @@ function accumulate(graph: Graph, name: string, buffer: Value, gradient: Value, 
     domain: "com.microsoft",
     name: graph.freshName(`sorth/accumulate/${name}`),
     inputs: [buffer, gradient, reset],
-    outputs: [`${name}_grad.accumulation.out`],
+    outputs: [`${name}${doneSuffix}`],
   });
   const done = node.outputs[0];
   if (!done) return;
@@ -232,9 +225,7 @@ async function evalModel(
   graph.outputs.length = 0;
   nameOutput(graph, emit, loss.dataLoss, "loss");
   giveUpPrefix(graph);
-  const wanted = training.inputs.filter(
-    ({ name }) => name !== resetInput && !name.endsWith("_grad.accumulation.buffer"),
-  );
+  const wanted = training.inputs.filter(({ name }) => name !== resetInput && !name.endsWith(bufferSuffix));
   for (const { name } of wanted) {
     const value = graph.value(name);
     if (value?.initializer) graph.initializerToInput(value);

@@ -1,3 +1,4 @@
+import { SorthError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
@@ -13,29 +14,51 @@ import type { StatePort, Step } from "./step.ts";
  * await writeModel(step.model, "step.onnx");
  * await writeModel(initialState(step), "step.initial.onnx");
  */
-export function initialState({ ports, initial, model }: Pick<Step, "ports" | "initial" | "model">): Model {
-  const opset = Number(model.proto.opsetImport.find(({ domain }) => !domain)?.version ?? 18);
+export function initialState(step: Pick<Step, "ports" | "initial" | "model">): Model {
+  const opset = Number(step.model.proto.opsetImport.find(({ domain }) => !domain)?.version ?? 18);
   const graph = new Graph("initial_state", new Map([["", opset]]));
-  const show = ({ input, type, shape }: StatePort, tensor: Tensor) => {
-    const value = graph.addInitializer(tensor.named(`initial/${input}`));
-    const output = graph.addNode({ opType: "Identity", name: input, inputs: [value], outputs: [input] })
-      .outputs[0];
-    if (!output) return;
-    output.type = type;
-    output.shape = shape;
+  for (const [name, tensor] of initialTensors(step)) {
+    const value = graph.addInitializer(tensor.named(`initial/${name}`));
+    const output = graph.addNode({ opType: "Identity", name, inputs: [value], outputs: [name] }).outputs[0];
+    if (!output) continue;
+    output.type = tensor.type;
+    output.shape = tensor.dims;
     graph.addOutput(output);
-  };
-  for (const port of ports.parameters) {
-    show(port, startOf(port, initial.get(port.name)));
-    for (const slot of port.slots.values()) show(slot, startOf(slot, undefined));
   }
-  for (const port of ports.statistics) show(port, startOf(port, initial.get(port.name)));
   return Model.fromProto(graphToProto(graph));
 }
 
-/** The tensor itself, or zeros. */
-function startOf({ input, type, shape }: StatePort, tensor: Tensor | undefined): Tensor {
-  if (tensor) return tensor;
-  const size = elementCount(shape);
-  return Tensor.of(input, type, shape, type === "double" ? new Float64Array(size) : new Float32Array(size));
+/**
+ * The same by the names of the step's inputs. Parameters and statistics are those of the model, not copies.
+ * @throws SorthError when one has no numbers, or a type that is not trained
+ */
+export function initialTensors({ ports, initial }: Pick<Step, "ports" | "initial">): Map<string, Tensor> {
+  const start = (port: StatePort & { readonly name: string }) => {
+    const tensor = initial.get(port.name);
+    if (!tensor) throw new SorthError(`"${port.name}" has no initial numbers`);
+    checkTrained(port);
+    return [port.input, tensor.named(port.input)] as const;
+  };
+  return new Map([
+    ...ports.parameters.flatMap((port) => [
+      start(port),
+      ...[...port.slots.values()].map((slot) => [slot.input, zeros(slot)] as const),
+    ]),
+    ...ports.statistics.map(start),
+  ]);
+}
+
+/** Fresh zeros for a state of a step. @throws SorthError for a type that is not trained */
+export function zeros(port: StatePort): Tensor {
+  checkTrained(port);
+  const { input, type, shape } = port;
+  const count = elementCount(shape);
+  return Tensor.of(input, type, shape, type === "double" ? new Float64Array(count) : new Float32Array(count));
+}
+
+function checkTrained({ type }: StatePort): void {
+  if (type === "float" || type === "double") return;
+  throw new SorthError(
+    `training needs float or double parameters, not ${type}; convert the model to float32`,
+  );
 }

@@ -14,6 +14,7 @@ import { given, number } from "../options.ts";
 import { checkOutput } from "../output.ts";
 import { addPenaltyFlags, asksForPenalty, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
+import { defaultBatch } from "../train-flags.ts";
 
 interface Flags extends SharedFlags, LossFlags, PenaltyFlags {
   readonly output: string;
@@ -21,9 +22,6 @@ interface Flags extends SharedFlags, LossFlags, PenaltyFlags {
   readonly weightDecay?: number;
   readonly batchNorm?: "train" | "frozen";
 }
-
-/** Batch size of a model that leaves it open. */
-const defaultBatch = 64;
 
 /** `artifacts`: writes what the sessions of ONNX Runtime's training API train. */
 export function define(command: Command, streams: CommandStreams): void {

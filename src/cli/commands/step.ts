@@ -5,6 +5,7 @@ import { graphOf } from "../../graph/model-graph.ts";
 import { buildSplitStep, buildStep, initialState, type Model, readModel, writeModel } from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
+import { optimizerOf } from "../optimizer-flags.ts";
 import { checkOutput } from "../output.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 import { addTrainingFlags, type TrainingFlags, trainerOptions } from "../train-flags.ts";
@@ -36,8 +37,11 @@ export function define(command: Command, streams: CommandStreams): void {
       injected: blockOf(graph) !== undefined,
       freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),
     });
-    if (!optimizer) return;
-    const own = { ...options, optimizer, onMessage: (message: string) => terminal.note(message) };
+    const own = {
+      ...options,
+      optimizer: optimizerOf(flags),
+      onMessage: (message: string) => terminal.note(message),
+    };
     const { dir, name } = parse(flags.output);
     const beside = (kind: string) => join(dir, `${name}.${kind}.onnx`);
     const files: [string, Model][] = [];

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
 import { artifactKind } from "../../artifacts/training-model.ts";
 import { SorthError, UsageError } from "../../errors.ts";
+import type { Graph } from "../../graph/graph.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import {
   checkpointOf,
@@ -40,13 +41,14 @@ export function define(command: Command, streams: CommandStreams): void {
 
   command.action(async (path: string, flags: RunFlags & TrainingFlags) => {
     const terminal = new Terminal(streams, flags);
+    checkFlags(command, flags, trainingFlags);
+    await checkOutput(flags.output, terminal.write);
     const model = await readModel(path);
-    const artifact = artifactKind(graphOf(model)) !== undefined;
+    const graph = graphOf(model);
+    const artifact = artifactKind(graph) !== undefined;
     // Of an artifact, --checkpoint names the state to begin with.
     const ownFolder = artifact ? undefined : flags.checkpoint;
     const folder = ownFolder ?? flags.resume ?? runFolderOf(flags.output);
-    checkFlags(command, flags, trainingFlags);
-    await checkOutput(flags.output, terminal.write);
     if (flags.ortCheckpoint !== undefined) {
       if (!artifact)
         throw new UsageError("--ort-checkpoint belongs to runs that go on from training_model.onnx");
@@ -62,7 +64,7 @@ export function define(command: Command, streams: CommandStreams): void {
       ? resume(rescue?.rescued.model ?? model, path, flags.resume)
       : rescue
         ? beginRescued(rescue, flags, command, onMessage)
-        : begin(model, flags, onMessage));
+        : begin(model, graph, flags, onMessage));
 
     const progress = new ProgressLine(terminal.progress);
     const log = new RunLog(folder, folder === flags.resume);
@@ -130,10 +132,10 @@ function checkFlags(command: Command, flags: RunFlags, trainingFlags: readonly s
 
 async function begin(
   model: Model,
+  graph: Graph,
   flags: TrainingFlags,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
-  const graph = graphOf(model);
   const facts = {
     injected: blockOf(graph) !== undefined,
     freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),

@@ -1,3 +1,7 @@
+import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
+import { bufferSuffix } from "../artifacts/format.ts";
+import { toForwardPart } from "../artifacts/forward-part.ts";
+import { artifactKind, trainingModelOf } from "../artifacts/training-model.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -5,9 +9,7 @@ import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { OrtCheckpoint } from "./checkpoint.ts";
-import { toForwardPart } from "./forward-part.ts";
-import { artifactKind, trainingModelOf } from "./training-model.ts";
+import type { TrainerState } from "./trainer-state.ts";
 
 /** A training model that any build of ONNX Runtime can go on training, with the options that `Trainer.create` needs. */
 export interface RescuedModel {
@@ -16,16 +18,32 @@ export interface RescuedModel {
   /** To be given to `Trainer.create`: the loss, which weights are trained, and that shared weights stay shared. */
   readonly options: { readonly loss: string; readonly trainable: RegExp; readonly tie: RegExp };
   /** The state that the checkpoint's optimizer had, for `Trainer.takeOver`; slots as adamw-ort names them. */
-  readonly state: {
-    readonly slots: ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
-    readonly updates: number;
-  };
+  readonly state: Pick<TrainerState, "slots" | "updates">;
   /** The learning rate in the checkpoint; undefined where it has no optimizer state. */
   readonly learningRate: number | undefined;
 }
 
-/** Names of an optimizer's slots in checkpoints, and here. */
-const slotNames = { momentum0: "m", momentum1: "v" } as const;
+/** Names of an optimizer's slots: in checkpoints, and here. */
+const slotNames = [
+  ["momentum0", "m"],
+  ["momentum1", "v"],
+] as const;
+
+type Slots = ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
+
+/** Each parameter's slots under other names; those without another name are left out. */
+const renamed = (slots: Slots, names: readonly (readonly [string, string])[]): Slots =>
+  new Map(
+    [...slots].map(([parameter, own]) => [
+      parameter,
+      new Map(
+        names.flatMap(([from, to]) => {
+          const tensor = own.get(from);
+          return tensor ? [[to, tensor.named(to)] as const] : [];
+        }),
+      ),
+    ]),
+  );
 
 /**
  * Makes a training model of ONNX Runtime's discontinued training API trainable on stock builds: the forward part stays, the
@@ -66,17 +84,7 @@ export function rescueModel(training: Model, checkpoint: OrtCheckpoint): Rescued
     model: Model.fromProto(graphToProto(graph, { irVersion })),
     options: { loss: parts.loss.name, trainable: new RegExp(`^(?:${trained.join("|")})$`), tie: /./ },
     state: {
-      slots: new Map(
-        [...(optimizer?.momentums ?? [])].map(([name, slots]) => [
-          name,
-          new Map(
-            Object.entries(slotNames).flatMap(([theirs, ours]) => {
-              const tensor = slots.get(theirs);
-              return tensor ? [[ours, tensor] as const] : [];
-            }),
-          ),
-        ]),
-      ),
+      slots: renamed(optimizer?.momentums ?? new Map(), slotNames),
       updates: optimizer?.step ?? 0,
     },
     learningRate: optimizer?.learningRate,
@@ -88,8 +96,7 @@ const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/]/g, "
 /** @throws SorthError for a file of `sorth-onnx artifacts` with BatchNorm, whose forward part no longer says so */
 function checkStatistics(graph: Graph): void {
   const written = graph.nodes.find(
-    ({ opType, inputs }) =>
-      opType === "InPlaceAccumulatorV2" && !inputs[0]?.name.endsWith("_grad.accumulation.buffer"),
+    ({ opType, inputs }) => opType === "InPlaceAccumulatorV2" && !inputs[0]?.name.endsWith(bufferSuffix),
   );
   if (!written) return;
   throw new SorthError(
@@ -125,14 +132,6 @@ function checkFits(
   }
 }
 
-/** What {@link checkpointOf} takes over from a run. */
-interface RunState {
-  readonly parameters: ReadonlyMap<string, Tensor>;
-  readonly statistics: ReadonlyMap<string, Tensor>;
-  readonly slots: ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
-  readonly updates: number;
-}
-
 /**
  * A run's state as a checkpoint that ONNX Runtime's training API goes on from: parameters, statistics and optimizer state
  * are the run's, everything else (order, frozen weights, the user's entries) that of the checkpoint it began with.
@@ -142,23 +141,15 @@ interface RunState {
  * await writeCheckpoint("checkpoint-20", checkpointOf(trainer.state(), before));
  */
 export function checkpointOf(
-  state: RunState,
+  state: TrainerState,
   before: OrtCheckpoint,
   learningRate = before.optimizer?.learningRate ?? 1e-3,
 ): OrtCheckpoint {
   const now = (tensor: Tensor) =>
     state.parameters.get(tensor.name) ?? state.statistics.get(tensor.name) ?? tensor;
-  const momentums = new Map(
-    [...state.slots].map(([name, slots]) => [
-      name,
-      new Map(
-        Object.entries(slotNames).flatMap(([theirs, ours]) => {
-          const tensor = slots.get(ours);
-          return tensor ? [[theirs, tensor.named(theirs)] as const] : [];
-        }),
-      ),
-    ]),
-  );
+  const theirNames = slotNames.map(([theirs, ours]) => [ours, theirs] as const);
+  // Parameters that this run froze keep the moments that they had.
+  const momentums = new Map([...(before.optimizer?.momentums ?? []), ...renamed(state.slots, theirNames)]);
   return {
     parameters: before.parameters.map(now),
     frozen: before.frozen.map(now),

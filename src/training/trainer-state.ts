@@ -1,6 +1,6 @@
 import { SorthError } from "../errors.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import type { StepPorts } from "../training/step.ts";
+import type { StepPorts } from "./step.ts";
 
 /** What a run has learned so far, by the names of the model. */
 export interface TrainerState {

@@ -1,0 +1,23 @@
+import type { Node, Value } from "./node.ts";
+
+/** Every node on which one of the values depends, through inputs and what bodies read. */
+export function ancestorsOf(values: Iterable<Value>): Set<Node> {
+  const found = new Set<Node>();
+  const open = [...values].flatMap(({ producer }) => producer ?? []);
+  for (let node = open.pop(); node; node = open.pop()) {
+    if (found.has(node)) continue;
+    found.add(node);
+    for (const value of [...node.inputs, ...node.captures]) if (value?.producer) open.push(value.producer);
+  }
+  return found;
+}
+
+/** The values, and every value that depends on one of them. */
+export function descendantsOf(values: Iterable<Value>): Set<Value> {
+  const reached = new Set(values);
+  // A set's iterator comes to what is added meanwhile.
+  for (const value of reached) {
+    for (const { node } of value.uses) for (const output of node.outputs) if (output) reached.add(output);
+  }
+  return reached;
+}

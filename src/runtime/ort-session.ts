@@ -1,0 +1,60 @@
+import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
+import { SorthError } from "../errors.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { ortMessage } from "./ort-probe.ts";
+import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
+import type { ForwardSession } from "./step-session.ts";
+
+/** Opens a session. @throws SorthError with ONNX Runtime's message in one line */
+export async function opened(session: Promise<InferenceSession>): Promise<InferenceSession> {
+  try {
+    return await session;
+  } catch (error) {
+    throw new SorthError(`ONNX Runtime refuses the graph: ${ortMessage(error)}`);
+  }
+}
+
+/** Runs a session. @throws SorthError with ONNX Runtime's message in one line */
+export async function runSession(
+  session: InferenceSession,
+  feeds: Record<string, OrtTensor>,
+  fetches?: Record<string, OrtTensor>,
+): Promise<InferenceSession.OnnxValueMapType> {
+  try {
+    return await (fetches ? session.run(feeds, fetches) : session.run(feeds));
+  } catch (error) {
+    throw new SorthError(`ONNX Runtime cannot run the graph: ${ortMessage(error)}`);
+  }
+}
+
+/** @throws SorthError when a tensor cannot take the place of another */
+export function checkReplaces(from: Tensor, to: Tensor): void {
+  if (from.type === to.type && from.size === to.size) return;
+  throw new SorthError(
+    `"${to.name}" is ${to.type}[${to.dims}], but ${from.type}[${from.dims}] was to be restored into it`,
+  );
+}
+
+/** A {@link ForwardSession} on any build of ONNX Runtime. */
+export class OrtForwardSession implements ForwardSession {
+  readonly #session: InferenceSession;
+
+  constructor(session: InferenceSession) {
+    this.#session = session;
+  }
+
+  async run(feeds: ReadonlyMap<string, Tensor>): Promise<ReadonlyMap<string, Tensor>> {
+    const known = new Set(this.#session.inputNames);
+    const inputs = [...feeds]
+      .filter(([name]) => known.has(name))
+      .map(([name, tensor]) => [name, toOrtTensor(tensor)] as const);
+    const results = await runSession(this.#session, Object.fromEntries(inputs));
+    return new Map(
+      Object.entries(results).map(([name, value]) => [name, fromOrtTensor(name, value as OrtTensor)]),
+    );
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+}
