@@ -19,7 +19,7 @@ import { optimizerNamed } from "../optimizers/table.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { given } from "./options.ts";
 import { asksForPenalty } from "./penalty-flags.ts";
-import { type RunFlags, type TrainingFlags, trainerOptions } from "./train-flags.ts";
+import { placementOf, type RunFlags, type TrainingFlags, trainerOptions } from "./train-flags.ts";
 
 /** A run that goes on from artifacts of ONNX Runtime's training tools. */
 export interface RescueRun {
@@ -75,6 +75,7 @@ export async function beginRescued(
   const trainer = await Trainer.create(rescued.model, {
     ...rest,
     ...rescued.options,
+    ...placementOf(flags),
     ...given({ freeze: flags.freeze }),
     optimizer: chosen && options.optimizer ? options.optimizer : former,
     ...(flags.lr === undefined &&

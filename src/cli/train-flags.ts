@@ -19,6 +19,7 @@ export interface RunFlags extends SharedFlags {
   readonly keepPenalty?: true;
   readonly json?: true;
   readonly backend: string;
+  readonly allowFallback?: true;
 }
 
 /** Flags that say how a model is trained: a resumed run keeps those it was begun with. */
@@ -49,10 +50,17 @@ export function addRunFlags(command: Command): void {
       "of a training_model.onnx: where to write a checkpoint that ONNX Runtime's own sessions go on from",
     )
     .option("--resume <folder>", "go on with the run of a checkpoint folder, bit for bit")
-    .option("--backend <name>", "where to run", "cpu")
+    .addOption(new Option("--backend <name>", "where to train").choices(["cpu", "webgpu"]).default("cpu"))
+    .option("--allow-fallback", "run on the CPU what a GPU cannot run, and say what that is")
     .option("--keep-penalty", "leave an injected model's penalty in the trained model")
     .option("--json", "the figures at the end for machines");
 }
+
+/** Where a run is done. */
+export const placementOf = ({ backend, allowFallback }: RunFlags) => ({
+  backend,
+  ...given({ allowFallback }),
+});
 
 /** Declares the flags that say how to train, and returns their names. */
 export function addTrainingFlags(command: Command): string[] {

@@ -3,12 +3,11 @@ import type { Dataset } from "../data/dataset.ts";
 import { checkLabels } from "../data/fit.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Objective } from "../objectives/objective.ts";
-import type { Tensor } from "../onnx/tensor.ts";
 import type { EvaluationGraph } from "../training/evaluation.ts";
 import type { StepPorts } from "../training/step.ts";
 import { batchFeeds } from "./batch-feeds.ts";
 import type { EvaluationResult } from "./events.ts";
-import type { ForwardSession } from "./step-session.ts";
+import type { Fed, ForwardSession } from "./step-session.ts";
 
 /** What an evaluation runs. */
 export interface Evaluated {
@@ -17,7 +16,7 @@ export interface Evaluated {
   readonly ports: StepPorts;
   readonly objective: Objective | undefined;
   /** Parameters and statistics by input name. */
-  readonly state: ReadonlyMap<string, Tensor>;
+  readonly state: ReadonlyMap<string, Fed>;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -42,7 +41,7 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
   for (const { indices, count } of evaluationBatches(dataset, batch)) {
     signal?.throwIfAborted();
     feeds.dataset.fill(indices, feeds.x, feeds.y);
-    const outputs = await session.run(new Map([...state, ...feeds.tensors]));
+    const outputs = await session.run(new Map<string, Fed>([...state, ...feeds.tensors]));
     if (objective && graph.prediction) {
       const predictions = outputs.get(graph.prediction.name)?.data as ArrayLike<number>;
       const labels = feeds.y instanceof BigInt64Array ? Array.from(feeds.y, Number) : feeds.y;

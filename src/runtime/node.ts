@@ -4,7 +4,7 @@ import { SorthError } from "../errors.ts";
 import { readModel, writeModel } from "../onnx/files-node.ts";
 import { reasonOf, writeFileSafely } from "../onnx/write-file.ts";
 import { nodeProbe } from "./probe-node.ts";
-import { cpuBackend } from "./session-node.ts";
+import { cpuBackend, webgpuBackend } from "./session-node.ts";
 import type { CheckpointFiles, TrainerRuntime } from "./trainer.ts";
 
 /** Checkpoints as files of a folder, which is made when first written to. */
@@ -30,5 +30,5 @@ const files: CheckpointFiles = {
   readModel: (folder) => readModel(join(folder, "model.onnx")),
 };
 
-/** Training in node, on onnxruntime-node's CPU. */
-export const nodeRuntime: TrainerRuntime = { probe: nodeProbe, backend: cpuBackend, files };
+/** Training in node, on onnxruntime-node. */
+export const nodeRuntime: TrainerRuntime = { probe: nodeProbe, backends: [cpuBackend, webgpuBackend], files };

@@ -1,9 +1,9 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
 import { SorthError } from "../errors.ts";
-import type { Tensor } from "../onnx/tensor.ts";
+import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { ortMessage } from "./ort-probe.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
-import type { ForwardSession } from "./step-session.ts";
+import type { Fed, ForwardSession } from "./step-session.ts";
 
 /** Opens a session. @throws SorthError with ONNX Runtime's message in one line */
 export async function opened(session: Promise<InferenceSession>): Promise<InferenceSession> {
@@ -28,8 +28,8 @@ export async function runSession(
 }
 
 /** @throws SorthError when a tensor cannot take the place of another */
-export function checkReplaces(from: Tensor, to: Tensor): void {
-  if (from.type === to.type && from.size === to.size) return;
+export function checkReplaces(from: Tensor, to: Pick<Tensor, "name" | "type" | "dims">): void {
+  if (from.type === to.type && from.size === elementCount(to.dims)) return;
   throw new SorthError(
     `"${to.name}" is ${to.type}[${to.dims}], but ${from.type}[${from.dims}] was to be restored into it`,
   );
@@ -43,11 +43,11 @@ export class OrtForwardSession implements ForwardSession {
     this.#session = session;
   }
 
-  async run(feeds: ReadonlyMap<string, Tensor>): Promise<ReadonlyMap<string, Tensor>> {
+  async run(feeds: ReadonlyMap<string, Fed>): Promise<ReadonlyMap<string, Tensor>> {
     const known = new Set(this.#session.inputNames);
     const inputs = [...feeds]
       .filter(([name]) => known.has(name))
-      .map(([name, tensor]) => [name, toOrtTensor(tensor)] as const);
+      .map(([name, tensor]) => [name, tensor instanceof Tensor ? toOrtTensor(tensor) : tensor] as const);
     const results = await runSession(this.#session, Object.fromEntries(inputs));
     return new Map(
       Object.entries(results).map(([name, value]) => [name, fromOrtTensor(name, value as OrtTensor)]),

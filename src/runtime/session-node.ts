@@ -3,6 +3,7 @@ import { blockConvolutions, channelBlock } from "../lowering/blocked-convolution
 import { Tensor } from "../onnx/tensor.ts";
 import { zeros } from "../training/initial-state.ts";
 import type { StatePort, Step } from "../training/step.ts";
+import { deviceBackend } from "./device-session.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
 import { nodeProbe } from "./probe-node.ts";
@@ -86,6 +87,14 @@ class NodeStepSession implements StepSession {
     return new Map(this.#pairs.map(({ port, own }) => [port.input, own[this.#current]]));
   }
 
+  readState(): Promise<ReadonlyMap<string, Tensor>> {
+    return Promise.resolve(this.state());
+  }
+
+  held(): ReadonlyMap<string, Tensor> {
+    return this.state();
+  }
+
   restore(state: ReadonlyMap<string, Tensor>): void {
     for (const { port, own } of this.#pairs) {
       const tensor = state.get(port.input);
@@ -117,3 +126,10 @@ export const cpuBackend: Backend = {
   openStep: async (step, options) => new NodeStepSession(await open(step.model.bytes, options), step),
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };
+
+/** Native WebGPU of onnxruntime-node. */
+export const webgpuBackend: Backend = deviceBackend("webgpu", {
+  create: (model, options) => InferenceSession.create(model, options),
+  executionProvider: "webgpu",
+  probe: nodeProbe,
+});

@@ -3,8 +3,10 @@ import { SorthError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
 import type { Step, StepPorts } from "../training/step.ts";
+import { deviceBackend } from "./device-session.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
+import { webProbe } from "./probe-web.ts";
 import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 /** Threads belong to the page (`env.wasm.numThreads`), not to a session: an option given here is refused. */
@@ -52,6 +54,14 @@ class WasmStepSession implements StepSession {
     return this.#state;
   }
 
+  readState(): Promise<ReadonlyMap<string, Tensor>> {
+    return Promise.resolve(this.state());
+  }
+
+  held(): ReadonlyMap<string, Tensor> {
+    return this.state();
+  }
+
   restore(state: ReadonlyMap<string, Tensor>): void {
     for (const [name, own] of this.#state) {
       const tensor = state.get(name);
@@ -72,3 +82,23 @@ export const wasmBackend: Backend = {
   openStep: async (step, options) => new WasmStepSession(await open(step.model.bytes, options), step),
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };
+
+/** WebGPU of the browser, in a page or a worker. */
+export const webgpuBackend: Backend = deviceBackend("webgpu", {
+  create: (model, options) => InferenceSession.create(model, options),
+  executionProvider: "webgpu",
+  probe: webProbe,
+  checkDevice: async () => {
+    const { gpu } = navigator as Navigator & { gpu?: { requestAdapter(): Promise<object | null> } };
+    if (!gpu) {
+      throw new SorthError(
+        "this browser has no WebGPU, or gives it to pages of https and localhost only; train on wasm instead",
+      );
+    }
+    if (!(await gpu.requestAdapter())) {
+      throw new SorthError(
+        "the browser gives no WebGPU adapter: its GPU is not supported or blocked (see its page about the GPU); train on wasm instead",
+      );
+    }
+  },
+});

@@ -1,3 +1,4 @@
+import type { Tensor as OrtTensor } from "onnxruntime-common";
 import type { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -18,16 +19,26 @@ export interface StepResult {
 export interface StepSession {
   /** One step. The state advances only when the loss is finite: a NaN leaves the last good state. */
   run(feeds: StepFeeds): Promise<StepResult>;
-  /** The state by input name: parameters, slots, running statistics. Valid until the next run. */
-  state(): ReadonlyMap<string, Tensor>;
+  /**
+   * The state by input name: parameters, slots, running statistics. Valid until the next run.
+   * Undefined while a device holds newer numbers than the host: {@link readState} fetches them.
+   */
+  state(): ReadonlyMap<string, Tensor> | undefined;
+  /** The same, fetched from the device where that is needed. */
+  readState(): Promise<ReadonlyMap<string, Tensor>>;
+  /** The state where it lies, as forward sessions of the same backend are fed with it. Valid until the next run. */
+  held(): ReadonlyMap<string, Fed>;
   /** Replaces state by input name; what is not named stays. */
   restore(state: ReadonlyMap<string, Tensor>): void;
   release(): Promise<void>;
 }
 
+/** A tensor of ours, or one of ONNX Runtime's that may lie on a device. */
+export type Fed = Tensor | OrtTensor;
+
 /** Runs an inference graph many times. */
 export interface ForwardSession {
-  run(feeds: ReadonlyMap<string, Tensor>): Promise<ReadonlyMap<string, Tensor>>;
+  run(feeds: ReadonlyMap<string, Fed>): Promise<ReadonlyMap<string, Tensor>>;
   release(): Promise<void>;
 }
 
@@ -47,4 +58,10 @@ export interface Backend {
 export interface SessionOptions {
   /** Threads within an operator; default: ONNX Runtime's own choice. The same bits need the same number. */
   readonly threads?: number;
+  /**
+   * Lets a GPU backend run on the CPU what its device cannot run, and tells which nodes those are (`onMessage`); without it
+   * such a graph is refused. Every step then copies between device and host.
+   */
+  readonly allowFallback?: boolean;
+  readonly onMessage?: (message: string) => void;
 }

@@ -7,10 +7,12 @@ import { optimizerNamed } from "../optimizers/table.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyNamed } from "../penalties/table.ts";
 import type { LossOptions, TrainingFormOptions } from "../training/options.ts";
-import type { SessionOptions } from "./step-session.ts";
+import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */
 export interface TrainerOptions extends LossOptions, TrainingFormOptions, SessionOptions {
+  /** Where to train: `cpu` (default) or `webgpu` in node, `wasm` (default) or `webgpu` in a browser. Not kept in checkpoints. */
+  readonly backend?: string;
   /** Default: AdamW with torch's defaults. */
   readonly optimizer?: Optimizer;
   /** Default 1e-3. */
@@ -23,6 +25,14 @@ export interface TrainerOptions extends LossOptions, TrainingFormOptions, Sessio
   readonly penaltySchedule?: string | Schedule;
   /** Seed of the data's order and of dropout masks; default 0. */
   readonly seed?: number;
+}
+
+/** @throws UsageError for a name that is none of them */
+export function backendNamed(name: string | undefined, backends: readonly [Backend, ...Backend[]]): Backend {
+  const found = name === undefined ? backends[0] : backends.find((backend) => backend.name === name);
+  if (found) return found;
+  const names = backends.map((backend) => backend.name).join(", ");
+  throw new UsageError(`there is no backend "${name}" here; give one of ${names}`);
 }
 
 /** A schedule given as text or as a function. */

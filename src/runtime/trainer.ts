@@ -15,7 +15,13 @@ import { batchFeeds, dropoutMasks } from "./batch-feeds.ts";
 import { checkDataset, evaluate } from "./evaluator.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import type { Backend, ForwardSession, StepSession } from "./step-session.ts";
-import { optionsFromText, optionsToText, scheduleOf, type TrainerOptions } from "./trainer-options.ts";
+import {
+  backendNamed,
+  optionsFromText,
+  optionsToText,
+  scheduleOf,
+  type TrainerOptions,
+} from "./trainer-options.ts";
 
 /** Where checkpoints go; the node entry writes files. */
 export interface CheckpointFiles {
@@ -30,7 +36,8 @@ export interface CheckpointFiles {
 /** What an entry (node, web) supplies to a trainer. */
 export interface TrainerRuntime {
   readonly probe: Probe;
-  readonly backend: Backend;
+  /** The first one is used where none is named. */
+  readonly backends: readonly [Backend, ...Backend[]];
   readonly files: CheckpointFiles;
 }
 
@@ -74,6 +81,7 @@ export class Trainer {
   readonly #model: Model;
   readonly #options: TrainerOptions;
   readonly #runtime: TrainerRuntime;
+  readonly #backend: Backend;
   readonly #session: StepSession;
   #forward: { session: ForwardSession; graph: EvaluationGraph } | undefined;
   #takenOver: Partial<TrainerState> = {};
@@ -83,12 +91,14 @@ export class Trainer {
     model: Model,
     options: TrainerOptions,
     runtime: TrainerRuntime,
+    backend: Backend,
     step: Step,
     session: StepSession,
   ) {
     this.#model = model;
     this.#options = options;
     this.#runtime = runtime;
+    this.#backend = backend;
     this.step = step;
     this.#session = session;
   }
@@ -96,13 +106,14 @@ export class Trainer {
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
   static async create(model: Model, options: TrainerOptions, runtime: TrainerRuntime): Promise<Trainer> {
     const optimizer = options.optimizer ?? adamw();
-    const lower = await runtime.backend.lowering?.();
+    const backend = backendNamed(options.backend, runtime.backends);
+    const lower = await backend.lowering?.();
     const step = await buildStep(
       model,
       { ...options, optimizer, ...(lower ? { lower } : {}) },
       runtime.probe,
     );
-    return new Trainer(model, options, runtime, step, await runtime.backend.openStep(step, options));
+    return new Trainer(model, options, runtime, backend, step, await backend.openStep(step, options));
   }
 
   /**
@@ -127,6 +138,11 @@ export class Trainer {
     return trainer;
   }
 
+  /** Where it trains: `cpu`, `wasm`, `webgpu` … */
+  get backend(): string {
+    return this.#backend.name;
+  }
+
   /** Steps done so far. */
   get steps(): number {
     return this.#position.step;
@@ -137,6 +153,17 @@ export class Trainer {
    * @throws SorthError when data do not fit the model, or the loss is no longer a number (the last good state is kept)
    */
   async *fit(dataset: Dataset, options: FitOptions = {}): AsyncGenerator<TrainingEvent, void, undefined> {
+    let failed = true;
+    try {
+      yield* this.#train(dataset, options);
+      failed = false;
+    } finally {
+      // Also when the caller leaves the loop: `state` and `export` then have the numbers at hand. A lost device has told already.
+      await (failed ? this.#session.readState().catch(() => {}) : this.#session.readState());
+    }
+  }
+
+  async *#train(dataset: Dataset, options: FitOptions): AsyncGenerator<TrainingEvent, void, undefined> {
     const { seed = 0 } = this.#options;
     const { ports } = this.step;
     const batch = ports.inputs[0]?.shape[0];
@@ -185,6 +212,7 @@ export class Trainer {
       }
       if (position.step % perEpoch === 0) {
         last = validation && (await this.evaluate(validation));
+        await this.#session.readState();
         yield { event: "epoch", ...progress(), ...mean(), ...figures(last) };
         const improved = last !== undefined && last.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
         if (improved && last) position.bestLoss = last.loss;
@@ -202,9 +230,24 @@ export class Trainer {
     yield { event: "end", ...progress(), ...mean(), ...figures(last), ...(stopped ? { stopped } : {}) };
   }
 
-  /** Parameters, running statistics and optimizer state as they are now: copies. */
+  /**
+   * Parameters, running statistics and optimizer state as they are now: copies.
+   * @throws SorthError between the steps of an epoch on a GPU, which then holds newer numbers: await {@link readState}
+   */
   state(): TrainerState {
-    return stateOf(this.step.ports, this.#session.state(), (this.#position.before ?? 0) + this.steps);
+    const state = this.#session.state();
+    if (!state) {
+      throw new SorthError(
+        `the state of step ${this.steps} is still on ${this.backend}: await trainer.readState() first, or ask after an epoch`,
+      );
+    }
+    return stateOf(this.step.ports, state, (this.#position.before ?? 0) + this.steps);
+  }
+
+  /** {@link state}, fetched from the device where that is needed. */
+  async readState(): Promise<TrainerState> {
+    await this.#session.readState();
+    return this.state();
   }
 
   /**
@@ -227,11 +270,14 @@ export class Trainer {
     checkDataset(dataset, objective, graph.prediction?.shape);
     return evaluate(dataset, {
       ...{ session, graph, objective, ports: this.step.ports },
-      ...{ state: this.#session.state(), signal: options.signal },
+      ...{ state: this.#session.held(), signal: options.signal },
     });
   }
 
-  /** The model with the weights it has now, in inference form; an injected block is left out unless `keepPenalty` is set. */
+  /**
+   * The model with the weights it has now, in inference form; an injected block is left out unless `keepPenalty` is set.
+   * @throws SorthError as {@link state} does
+   */
   export(options: { readonly keepPenalty?: boolean } = {}): Model {
     const { parameters, statistics } = this.state();
     return withWeights(this.#model, new Map([...parameters, ...statistics]), {
@@ -244,7 +290,7 @@ export class Trainer {
   async save(folder: string, kinds: readonly ("last" | "best")[] = ["last"]): Promise<void> {
     const { files } = this.#runtime;
     await files.writeModel(folder, this.#model);
-    const chunks = encodeTensors(this.#session.state(), {
+    const chunks = encodeTensors(await this.#session.readState(), {
       options: optionsToText(this.#options),
       position: JSON.stringify(this.#position),
     });
@@ -253,8 +299,8 @@ export class Trainer {
 
   /** Frees the sessions; the trainer cannot be used afterwards. */
   async release(): Promise<void> {
-    await this.#session.release();
     await this.#forward?.session.release();
+    await this.#session.release();
   }
 
   #split(dataset: Dataset, { validation }: FitOptions): { train: Dataset; validation: Dataset | undefined } {
@@ -267,7 +313,7 @@ export class Trainer {
   async #evaluation(): Promise<{ session: ForwardSession; graph: EvaluationGraph }> {
     if (!this.#forward) {
       const graph = await buildEvaluation(this.#model, this.#options, this.step.ports, this.#runtime.probe);
-      const session = await this.#runtime.backend.openForward(graph.model.bytes, this.#options);
+      const session = await this.#backend.openForward(graph.model.bytes, this.#options);
       this.#forward = { session, graph };
     }
     return this.#forward;
@@ -305,7 +351,7 @@ export class Trainer {
 
   /** The loss of a step is no number: the state before it is kept if it is finite, else the last checkpoint's. */
   async #stopAtNaN(step: number, loss: number, { checkpoint }: FitOptions): Promise<never> {
-    const finite = [...this.#session.state().values()].every(({ data }) =>
+    const finite = [...(await this.#session.readState()).values()].every(({ data }) =>
       (data as Float32Array).every(Number.isFinite),
     );
     const advice =

@@ -2,7 +2,7 @@ import { messageOf, SorthError } from "../errors.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import { decodeModel } from "../onnx/model.ts";
 import { webProbe } from "./probe-web.ts";
-import { wasmBackend } from "./session-web.ts";
+import { wasmBackend, webgpuBackend } from "./session-web.ts";
 import type { CheckpointFiles, TrainerRuntime } from "./trainer.ts";
 
 /** A file of a folder in the page's own storage (the origin private file system). */
@@ -46,5 +46,5 @@ const files: CheckpointFiles = {
   readModel: async (folder) => decodeModel(await read(folder, "model.onnx")),
 };
 
-/** Training in a browser, on WebAssembly. */
-export const webRuntime: TrainerRuntime = { probe: webProbe, backend: wasmBackend, files };
+/** Training in a browser. */
+export const webRuntime: TrainerRuntime = { probe: webProbe, backends: [wasmBackend, webgpuBackend], files };

@@ -56,7 +56,7 @@ export class StepRunner {
   /** Numbers of a parameter or running statistic, by its name in the model. */
   state(name: string): readonly number[] {
     const port = [...this.step.ports.parameters, ...this.step.ports.statistics].find((p) => p.name === name);
-    const tensor = port && this.#session.state().get(port.input);
+    const tensor = port && this.#session.state()?.get(port.input);
     if (!tensor) throw new RangeError(`the step has no state "${name}"`);
     return tensor.numbers();
   }

@@ -61,7 +61,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const rescue = artifact ? await rescueRun(model, path, flags) : undefined;
     const onMessage = (message: string) => remarks.push(message);
     const trainer = await (flags.resume
-      ? resume(rescue?.rescued.model ?? model, path, flags.resume)
+      ? resume(rescue?.rescued.model ?? model, path, flags.resume, { ...placementOf(flags), onMessage })
       : rescue
         ? beginRescued(rescue, flags, command, onMessage)
         : begin(model, graph, flags, onMessage));
@@ -113,11 +113,6 @@ export function define(command: Command, streams: CommandStreams): void {
 
 /** @throws UsageError for flags that this version, or a resumed run, does not take. */
 function checkFlags(command: Command, flags: RunFlags, trainingFlags: readonly string[]): void {
-  if (flags.backend !== "cpu") {
-    throw new UsageError(
-      `the backend "${flags.backend}" is not in this version; leave --backend out, or give cpu`,
-    );
-  }
   if (!flags.resume) return;
   const given = command.options.filter(
     (option) =>
@@ -133,25 +128,30 @@ function checkFlags(command: Command, flags: RunFlags, trainingFlags: readonly s
 async function begin(
   model: Model,
   graph: Graph,
-  flags: TrainingFlags,
+  flags: RunFlags & TrainingFlags,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
   const facts = {
     injected: blockOf(graph) !== undefined,
     freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),
   };
-  return Trainer.create(model, { ...trainerOptions(flags, facts), onMessage });
+  return Trainer.create(model, { ...trainerOptions(flags, facts), ...placementOf(flags), onMessage });
 }
 
 /** @throws UsageError when the run trains another model. */
-async function resume(model: Model, path: string, folder: string): Promise<Trainer> {
+async function resume(
+  model: Model,
+  path: string,
+  folder: string,
+  options: Partial<TrainerOptions>,
+): Promise<Trainer> {
   const kept = await readModel(join(folder, "model.onnx"));
   if (Buffer.compare(model.bytes, kept.bytes) !== 0) {
     throw new UsageError(
       `the run in "${folder}" trains another model than "${path}"; give the one it was begun with`,
     );
   }
-  return Trainer.resume(folder);
+  return Trainer.resume(folder, options);
 }
 
 function figuresText({

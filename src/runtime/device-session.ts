@@ -1,0 +1,155 @@
+import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
+import { SorthError } from "../errors.ts";
+import { Graph } from "../graph/graph.ts";
+import { graphToProto } from "../graph/proto.ts";
+import { encodeModelProto } from "../onnx/codec.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { initialTensors } from "../training/initial-state.ts";
+import type { StatePort, Step } from "../training/step.ts";
+import { checkReplaces, OrtForwardSession, runSession } from "./ort-session.ts";
+import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
+import { type OpenOnDevice, openOnDevice } from "./placement.ts";
+import type { Backend, Fed, StepFeeds, StepResult, StepSession } from "./step-session.ts";
+
+/** Suffix of what the read-back graph returns. */
+const onHost = "/host";
+
+/**
+ * Keeps parameters and optimizer state in the memory of a GPU: what a step returns is fed to the next one without leaving
+ * the device. Only data, scalars and the loss cross over. A second session copies the state to the host when it is asked
+ * for: `getData()` of a device tensor aborts the process in onnxruntime-node 1.30.
+ */
+class DeviceStepSession implements StepSession {
+  readonly #session: InferenceSession;
+  readonly #reader: InferenceSession;
+  readonly #loss: string;
+  readonly #penalty: string | undefined;
+  readonly #ports: readonly StatePort[];
+  /** By input name: on the device, or on the host until the next step takes it over. */
+  #state: Map<string, OrtTensor>;
+  /** The state's numbers, as long as no step was done since they were read. */
+  #host: ReadonlyMap<string, Tensor> | undefined;
+
+  constructor(session: InferenceSession, reader: InferenceSession, step: Step) {
+    this.#session = session;
+    this.#reader = reader;
+    this.#loss = step.ports.loss;
+    this.#penalty = step.ports.penalty;
+    this.#ports = statePorts(step);
+    this.#host = initialTensors(step);
+    this.#state = new Map([...this.#host].map(([name, tensor]) => [name, toOrtTensor(tensor)]));
+  }
+
+  async run(feeds: StepFeeds): Promise<StepResult> {
+    const inputs = Object.fromEntries(this.#state);
+    for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(tensor);
+    const results = (await runSession(this.#session, inputs)) as Record<string, OrtTensor>;
+    const scalar = (name: string) => Number((results[name]?.data as Float32Array | undefined)?.[0]);
+    const loss = scalar(this.#loss);
+    const penalty = this.#penalty === undefined ? 0 : scalar(this.#penalty);
+    const next = new Map(this.#ports.map(({ input, output }) => [input, results[output] as OrtTensor]));
+    if (Number.isFinite(loss)) {
+      const old = this.#state;
+      this.#state = next;
+      this.#host = undefined;
+      disposeAll(old.values());
+    } else {
+      disposeAll(next.values());
+    }
+    return { loss, penalty };
+  }
+
+  state(): ReadonlyMap<string, Tensor> | undefined {
+    return this.#host;
+  }
+
+  async readState(): Promise<ReadonlyMap<string, Tensor>> {
+    if (this.#host) return this.#host;
+    const results = await runSession(this.#reader, Object.fromEntries(this.#state));
+    this.#host = new Map(
+      this.#ports.map(({ input }) => {
+        const tensor = results[input + onHost];
+        if (!tensor) throw new SorthError(`the device returned no "${input}"`);
+        return [input, fromOrtTensor(input, tensor as OrtTensor)];
+      }),
+    );
+    return this.#host;
+  }
+
+  held(): ReadonlyMap<string, Fed> {
+    return this.#state;
+  }
+
+  restore(state: ReadonlyMap<string, Tensor>): void {
+    const shapes = new Map(this.#ports.map((port) => [port.input, port]));
+    const host = this.#host && new Map(this.#host);
+    for (const [name, tensor] of state) {
+      const port = shapes.get(name);
+      const old = this.#state.get(name);
+      if (!port || !old) continue;
+      checkReplaces(tensor, { name, type: port.type, dims: port.shape });
+      const own = tensor.named(name);
+      host?.set(name, own);
+      this.#state.set(name, toOrtTensor(own));
+      disposeAll([old]);
+    }
+    this.#host = host;
+  }
+
+  async release(): Promise<void> {
+    // Before its session, else the process crashes.
+    disposeAll(this.#state.values());
+    this.#state.clear();
+    await this.#session.release();
+    await this.#reader.release();
+  }
+}
+
+const statePorts = ({ ports }: Step): StatePort[] => [
+  ...ports.parameters.flatMap((port) => [port, ...port.slots.values()]),
+  ...ports.statistics,
+];
+
+/** Frees what lies on a device. Host tensors share their numbers with others and stay. */
+function disposeAll(tensors: Iterable<OrtTensor>): void {
+  for (const tensor of tensors) if (tensor.location === "gpu-buffer") tensor.dispose();
+}
+
+/** A graph that passes a step's state on. */
+function readBackGraph(step: Step): Uint8Array {
+  const graph = new Graph("read_back", new Map([["", 18]]));
+  for (const { input, type, shape } of statePorts(step)) {
+    const value = graph.addInput(input, type, shape);
+    const name = input + onHost;
+    const [copy] = graph.addNode({ opType: "Identity", name, inputs: [value], outputs: [name] }).outputs;
+    if (!copy) continue;
+    copy.type = type;
+    copy.shape = shape;
+    graph.addOutput(copy);
+  }
+  return encodeModelProto(graphToProto(graph, { irVersion: 9 }));
+}
+
+/** A backend that keeps state on a GPU, on any build of ONNX Runtime that has such a device. */
+export function deviceBackend(name: string, open: OpenOnDevice): Backend {
+  return {
+    name,
+    async openStep(step, options) {
+      const locations = Object.fromEntries(
+        statePorts(step).map(({ output }) => [output, "gpu-buffer"] as const),
+      );
+      const { loss, penalty } = step.ports;
+      const session = await openOnDevice(step.model.bytes, open, {
+        ...options,
+        device: name,
+        session: {
+          preferredOutputLocation: { ...locations, [loss]: "cpu", ...(penalty && { [penalty]: "cpu" }) },
+        },
+      });
+      const reader = await openOnDevice(readBackGraph(step), open, { ...options, device: name });
+      return new DeviceStepSession(session, reader, step);
+    },
+    openForward: async (model, options) =>
+      new OrtForwardSession(await openOnDevice(model, open, { ...options, device: name })),
+  };
+}

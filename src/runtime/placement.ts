@@ -1,0 +1,138 @@
+import type { InferenceSession } from "onnxruntime-common";
+import { inferShapes } from "../analysis/infer.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { SorthError } from "../errors.ts";
+import { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { graphToProto } from "../graph/proto.ts";
+import { encodeModelProto } from "../onnx/codec.ts";
+import { decodeModel } from "../onnx/model.ts";
+import { type OpenSession, ortMessage } from "./ort-probe.ts";
+import type { SessionOptions } from "./step-session.ts";
+
+/** How a device is reached. */
+export interface OpenOnDevice {
+  readonly create: OpenSession;
+  readonly executionProvider: string;
+  /** Infers shapes, on the CPU. */
+  readonly probe: Probe;
+  /** @throws SorthError where there is no such device, with what to do */
+  readonly checkDevice?: () => Promise<void>;
+}
+
+/** ONNX Runtime's answer to a graph of which some nodes would run on the CPU although that was forbidden. */
+const fallbackForbidden = /fallback to CPU EP has been explicitly disabled/i;
+
+/** How many nodes a message names. */
+const mostNamed = 6;
+
+/**
+ * Opens a graph on a device, whole: ONNX Runtime alone would run what the device lacks on the CPU without a word.
+ * @throws SorthError that names the nodes the device does not run, unless `allowFallback` is set: then `onMessage` hears them
+ */
+export async function openOnDevice(
+  model: Uint8Array,
+  on: OpenOnDevice,
+  options: SessionOptions & {
+    readonly device: string;
+    readonly session?: InferenceSession.SessionOptions;
+  },
+): Promise<InferenceSession> {
+  const { device, session, allowFallback, onMessage } = options;
+  await on.checkDevice?.();
+  try {
+    return await openWhole(model, on, session);
+  } catch (error) {
+    if (!fallbackForbidden.test(ortMessage(error))) {
+      throw new SorthError(`ONNX Runtime cannot open the graph on ${device}: ${ortMessage(error)}`);
+    }
+  }
+  const nodes = await nodesOffDevice(model, on);
+  const named = nodes.slice(0, mostNamed).map(({ op, label }) => `${op} "${label}"`);
+  const more = nodes.length > mostNamed ? ` and ${nodes.length - mostNamed} more` : "";
+  const list = named.length > 0 ? `${nodes.length} nodes: ${named.join(", ")}${more}` : "every node";
+  if (!allowFallback) {
+    throw new SorthError(
+      `${device} does not run ${list}; --allow-fallback (allowFallback: true) runs them on the CPU, which costs copies at every step`,
+    );
+  }
+  onMessage?.(`not on ${device} but on the CPU: ${list}`);
+  return on.create(model, { ...base(on), ...session });
+}
+
+const base = ({ executionProvider }: OpenOnDevice): InferenceSession.SessionOptions => ({
+  executionProviders: [executionProvider],
+  logSeverityLevel: 4,
+});
+
+function openWhole(
+  model: Uint8Array,
+  on: OpenOnDevice,
+  session: InferenceSession.SessionOptions = {},
+): Promise<InferenceSession> {
+  return on.create(model, {
+    ...base(on),
+    ...session,
+    extra: { session: { disable_cpu_ep_fallback: "1" } },
+  });
+}
+
+/**
+ * The nodes that a device does not run: each kind of node (operator, attributes, shapes) is opened alone, with fallback
+ * forbidden. Nodes of constants are left out, ONNX Runtime folds them.
+ */
+export async function nodesOffDevice(model: Uint8Array, on: OpenOnDevice): Promise<Node[]> {
+  const graph = graphOf(decodeModel(model));
+  await inferShapes(graph, on.probe);
+  const runs = new Map<string, boolean>();
+  const found: Node[] = [];
+  for (const node of graph.nodes) {
+    const alone = nodeAlone(graph, node);
+    if (!alone) continue;
+    const kind = new TextDecoder("latin1").decode(alone);
+    if (!runs.has(kind)) runs.set(kind, await opens(alone, on));
+    if (!runs.get(kind)) found.push(node);
+  }
+  return found;
+}
+
+/** A model of one node, its inputs fed but for constants; undefined for a node of constants or of unknown types. */
+function nodeAlone({ opsets }: Graph, node: Node): Uint8Array | undefined {
+  const graph = new Graph("node", new Map(opsets));
+  let fed = false;
+  let known = true;
+  const input = (value: Value, name: string): Value => {
+    const constant =
+      value.initializer ?? (value.producer?.op === "Constant" && value.producer.tensor("value"));
+    if (constant) return graph.addInitializer(constant.named(name));
+    fed = true;
+    known &&= value.type !== undefined && value.shape !== undefined;
+    return graph.addInput(name, value.type ?? "float", value.shape ?? []);
+  };
+  const inputs = node.inputs.map((value, i) => value && input(value, `in${i}`));
+  for (const value of node.captures) if (!graph.value(value.name)) input(value, value.name);
+  if (!fed || !known) return undefined;
+  const { opType, domain, attributes } = node;
+  const alone = graph.addNode({
+    ...{ opType, domain, attributes, inputs, name: "node" },
+    outputs: node.outputs.map((value, i) => value && `out${i}`),
+  });
+  node.outputs.forEach((value, i) => {
+    const output = alone.outputs[i];
+    if (!value || !output) return;
+    output.type = value.type;
+    output.shape = value.shape;
+    graph.addOutput(output);
+  });
+  return encodeModelProto(graphToProto(graph, { irVersion: 9 }));
+}
+
+async function opens(model: Uint8Array, on: OpenOnDevice): Promise<boolean> {
+  try {
+    await (await openWhole(model, on)).release();
+    return true;
+  } catch {
+    return false;
+  }
+}

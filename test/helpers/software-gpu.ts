@@ -1,0 +1,31 @@
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+
+/** Where Debian and others put Chromium's software GPU (SwiftShader). */
+const places = [
+  "/usr/lib/chromium",
+  "/usr/lib64/chromium-browser",
+  "/opt/google/chrome",
+  "/snap/chromium/current/usr/lib/chromium-browser",
+];
+const loaders = [
+  "/usr/lib/x86_64-linux-gnu/libvulkan.so.1",
+  "/usr/lib64/libvulkan.so.1",
+  "/usr/lib/libvulkan.so.1",
+];
+
+/**
+ * Makes a GPU visible to onnxruntime-node's WebGPU: a real one where VK_DRIVER_FILES or SORTH_GPU says so, else
+ * Chromium's software GPU. To be called before the first WebGPU session of the process.
+ * @returns why there is none, or ""
+ */
+export function useGpu(): string {
+  if (process.platform !== "linux" || process.env.SORTH_GPU || process.env.VK_DRIVER_FILES) return "";
+  if (!loaders.some((path) => existsSync(path)))
+    return "no Vulkan loader is installed (apt-get install libvulkan1)";
+  const driver = places.map((folder) => `${folder}/vk_swiftshader_icd.json`).find((path) => existsSync(path));
+  if (!driver) return "no software GPU is installed (apt-get install chromium)";
+  process.env.VK_DRIVER_FILES = driver;
+  process.env.XDG_RUNTIME_DIR ??= tmpdir();
+  return "";
+}

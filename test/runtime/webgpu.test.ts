@@ -1,0 +1,167 @@
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  adam,
+  adamw,
+  arrayDataset,
+  binaryCrossEntropy,
+  crossEntropy,
+  type Dataset,
+  decodeModel,
+  l1,
+  meanSquaredError,
+  type Objective,
+  type Optimizer,
+  readModel,
+  sgd,
+  som,
+  Trainer,
+  type TrainerOptions,
+} from "../../src/index.ts";
+import { labels, uniform } from "../helpers/lcg.ts";
+import { useGpu } from "../helpers/software-gpu.ts";
+
+const missing = useGpu();
+const trainers: Trainer[] = [];
+afterEach(async () => {
+  for (const trainer of trainers.splice(0)) await trainer.release();
+});
+
+const samples = 32;
+const shapes: Readonly<Record<string, readonly number[]>> = {
+  mlp: [1, 28, 28],
+  cnn: [1, 28, 28],
+  pointnet: [3, 64],
+};
+
+function data(name: string, kind: "class" | "values" = "class"): Dataset {
+  const shape = shapes[name] ?? [];
+  const x = uniform(`webgpu.${name}`, samples * shape.reduce((a, b) => a * b, 1));
+  if (kind === "class") return arrayDataset(x, Int32Array.from(labels(`webgpu.${name}`, samples, 10)), shape);
+  const y = uniform(`webgpu.${name}.y`, samples * 10).map((value) => (value > 0 ? 1 : 0));
+  return arrayDataset(x, y, shape, { labelShape: [10] });
+}
+
+async function losses(name: string, options: TrainerOptions, dataset: Dataset, steps: number) {
+  const trainer = await Trainer.create(await readModel(`models/${name}.onnx`), { batch: 8, ...options });
+  trainers.push(trainer);
+  const found: number[] = [];
+  for await (const event of trainer.fit(dataset, { epochs: steps, maxSteps: steps })) {
+    if (event.event === "step") found.push(event.loss);
+  }
+  return { found, trainer };
+}
+
+/** The largest relative difference of two runs. */
+const difference = (a: readonly number[], b: readonly number[]) =>
+  a.length === b.length
+    ? Math.max(...a.map((value, i) => Math.abs(value - (b[i] ?? Number.NaN)) / Math.abs(value)))
+    : Number.NaN;
+
+describe("native WebGPU", () => {
+  for (const name of ["mlp", "cnn", "pointnet"]) {
+    for (const weight of [0, 0.1]) {
+      it(`trains ${name} ${weight ? "with SOM" : "plain"} as the CPU does, all on the device`, async (context) => {
+        context.skip(missing !== "", missing);
+        const penalties = weight ? [{ penalty: som(), weight }] : [];
+        const options = { objective: crossEntropy(), optimizer: adamw(), penalties };
+        const cpu = await losses(name, options, data(name), 20);
+        const gpu = await losses(name, { ...options, backend: "webgpu" }, data(name), 20);
+        expect(gpu.trainer.backend).toBe("webgpu");
+        expect(difference(cpu.found, gpu.found)).toBeLessThan(1e-4);
+        const [expected, found] = [
+          await cpu.trainer.evaluate(data(name)),
+          await gpu.trainer.evaluate(data(name)),
+        ];
+        expect(Math.abs(found.loss - expected.loss) / expected.loss).toBeLessThan(1e-3);
+      });
+    }
+  }
+
+  const objectives: readonly [Objective, "class" | "values"][] = [
+    [crossEntropy(), "class"],
+    [meanSquaredError(), "values"],
+    [l1(), "values"],
+    [binaryCrossEntropy(), "values"],
+  ];
+  const optimizers: readonly Optimizer[] = [
+    sgd(),
+    sgd({ momentum: 0.9, nesterov: true, weightDecay: 0.01 }),
+    adam({ weightDecay: 0.01 }),
+    adamw(),
+  ];
+  for (const [objective, kind] of objectives) {
+    for (const optimizer of optimizers) {
+      const title = `${objective.name}, ${optimizer.name} ${JSON.stringify(optimizer.options)}`;
+      it(`${title} runs on the device`, async (context) => {
+        context.skip(missing !== "", missing);
+        const options = { objective, optimizer, penalties: [{ penalty: som(), weight: 0.01 }] };
+        const cpu = await losses("mlp", options, data("mlp", kind), 5);
+        const gpu = await losses("mlp", { ...options, backend: "webgpu" }, data("mlp", kind), 5);
+        expect(difference(cpu.found, gpu.found)).toBeLessThan(1e-4);
+      });
+    }
+  }
+
+  it("keeps the state on the device within an epoch, and has it at hand after one", async (context) => {
+    context.skip(missing !== "", missing);
+    const trainer = await Trainer.create(await readModel("models/mlp.onnx"), {
+      ...{ objective: crossEntropy(), batch: 8, backend: "webgpu" },
+    });
+    trainers.push(trainer);
+    const before = trainer.state().parameters.get("fc1.weight")?.numbers();
+    let checked = 0;
+    for await (const event of trainer.fit(data("mlp"), { epochs: 2 })) {
+      if (event.event === "step" && event.step === 2) {
+        expect(() => trainer.export()).toThrow(/still on webgpu: await trainer.readState/);
+        const { parameters, updates } = await trainer.readState();
+        expect(updates).toBe(2);
+        expect(parameters.get("fc1.weight")?.numbers()).not.toEqual(before);
+        checked++;
+      }
+      if (event.event === "epoch") {
+        expect(trainer.state().updates).toBe(trainer.steps);
+        checked++;
+      }
+      if (event.event === "step" && event.step === 6) break;
+    }
+    expect(checked).toBe(2);
+    expect(trainer.state().updates).toBe(6);
+    expect(decodeModel(trainer.export().bytes).proto.graph?.name).toBeTruthy();
+  });
+
+  it("takes over a state, and goes on as the CPU does", async (context) => {
+    context.skip(missing !== "", missing);
+    const options = { objective: crossEntropy(), batch: 8 };
+    const { trainer: first } = await losses("mlp", options, data("mlp"), 4);
+    const goOn = async (backend: string) => {
+      const trainer = await Trainer.create(await readModel("models/mlp.onnx"), { ...options, backend });
+      trainers.push(trainer);
+      trainer.takeOver(first.state());
+      const found: number[] = [];
+      for await (const event of trainer.fit(data("mlp"), { epochs: 1 })) {
+        if (event.event === "step") found.push(event.loss);
+      }
+      return found;
+    };
+    expect(difference(await goOn("cpu"), await goOn("webgpu"))).toBeLessThan(1e-4);
+  });
+
+  it("keeps the last good state when the loss is no number", async (context) => {
+    context.skip(missing !== "", missing);
+    const { trainer } = await losses("mlp", { objective: crossEntropy(), backend: "webgpu" }, data("mlp"), 4);
+    const good = trainer.state().parameters.get("fc1.weight")?.numbers();
+    const bad = arrayDataset(new Float32Array(8 * 784).fill(Number.NaN), new Int32Array(8), [1, 28, 28]);
+    const run = async () => {
+      for await (const _ of trainer.fit(bad, { epochs: 9 }));
+    };
+    await expect(run()).rejects.toThrow(/the loss became NaN at step 5; the state after step 4 is kept/);
+    expect(trainer.state().parameters.get("fc1.weight")?.numbers()).toEqual(good);
+  });
+
+  it("refuses a name that is no backend", async () => {
+    const options = { objective: crossEntropy(), backend: "tpu" };
+    await expect(Trainer.create(await readModel("models/mlp.onnx"), options)).rejects.toThrow(
+      /there is no backend "tpu" here; give one of cpu, webgpu/,
+    );
+  });
+});
