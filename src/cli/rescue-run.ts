@@ -45,7 +45,7 @@ export async function rescueRun(model: Model, path: string, flags: RunFlags): Pr
  */
 export async function beginRescued(
   { rescued, optimizer }: RescueRun,
-  flags: TrainingFlags,
+  flags: RunFlags & TrainingFlags,
   command: Command,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {

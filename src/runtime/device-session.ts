@@ -2,6 +2,7 @@ import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
 import { SorthError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
+import { forWebGpu } from "../lowering/webgpu.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
@@ -130,10 +131,12 @@ function readBackGraph(step: Step): Uint8Array {
   return encodeModelProto(graphToProto(graph, { irVersion: 9 }));
 }
 
-/** A backend that keeps state on a GPU, on any build of ONNX Runtime that has such a device. */
-export function deviceBackend(name: string, open: OpenOnDevice): Backend {
+/** WebGPU with the state on the device, on any build of ONNX Runtime that has it. */
+export function webGpuBackendOn(open: OpenOnDevice): Backend {
+  const name = "webgpu";
   return {
     name,
+    lowering: async () => forWebGpu,
     async openStep(step, options) {
       const locations = Object.fromEntries(
         statePorts(step).map(({ output }) => [output, "gpu-buffer"] as const),

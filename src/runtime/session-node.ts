@@ -3,7 +3,7 @@ import { blockConvolutions, channelBlock } from "../lowering/blocked-convolution
 import { Tensor } from "../onnx/tensor.ts";
 import { zeros } from "../training/initial-state.ts";
 import type { StatePort, Step } from "../training/step.ts";
-import { deviceBackend } from "./device-session.ts";
+import { webGpuBackendOn } from "./device-session.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
 import { nodeProbe } from "./probe-node.ts";
@@ -128,7 +128,7 @@ export const cpuBackend: Backend = {
 };
 
 /** Native WebGPU of onnxruntime-node. */
-export const webgpuBackend: Backend = deviceBackend("webgpu", {
+export const webgpuBackend: Backend = webGpuBackendOn({
   create: (model, options) => InferenceSession.create(model, options),
   executionProvider: "webgpu",
   probe: nodeProbe,

@@ -3,7 +3,7 @@ import { SorthError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
 import type { Step, StepPorts } from "../training/step.ts";
-import { deviceBackend } from "./device-session.ts";
+import { webGpuBackendOn } from "./device-session.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { webProbe } from "./probe-web.ts";
@@ -84,7 +84,7 @@ export const wasmBackend: Backend = {
 };
 
 /** WebGPU of the browser, in a page or a worker. */
-export const webgpuBackend: Backend = deviceBackend("webgpu", {
+export const webgpuBackend: Backend = webGpuBackendOn({
   create: (model, options) => InferenceSession.create(model, options),
   executionProvider: "webgpu",
   probe: webProbe,

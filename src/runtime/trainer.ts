@@ -312,7 +312,13 @@ export class Trainer {
 
   async #evaluation(): Promise<{ session: ForwardSession; graph: EvaluationGraph }> {
     if (!this.#forward) {
-      const graph = await buildEvaluation(this.#model, this.#options, this.step.ports, this.#runtime.probe);
+      const graph = await buildEvaluation(
+        this.#model,
+        this.#options,
+        this.step.ports,
+        this.#runtime.probe,
+        await this.#backend.lowering?.(),
+      );
       const session = await this.#backend.openForward(graph.model.bytes, this.#options);
       this.#forward = { session, graph };
     }

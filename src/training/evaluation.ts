@@ -1,6 +1,8 @@
 import type { Probe } from "../analysis/probe.ts";
 import { SorthError } from "../errors.ts";
+import type { Emit } from "../graph/emit.ts";
 import { typed } from "../graph/emit-base.ts";
+import type { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import { setBatchNormForm } from "./batch-norm.ts";
@@ -28,6 +30,7 @@ export async function buildEvaluation(
   options: LossOptions,
   ports: StepPorts,
   probe: Probe,
+  lower?: (graph: Graph, emit: Emit) => void,
 ): Promise<EvaluationGraph> {
   const { objective: _, ...quiet } = options;
   const own = { ...quiet, onMessage: () => {} };
@@ -51,6 +54,7 @@ export async function buildEvaluation(
   if (dataLoss) loss = nameOutput(graph, emit, dataLoss, "loss").name;
   if (prediction && !graph.outputs.includes(prediction)) graph.addOutput(prediction);
   graph.prune();
+  lower?.(graph, emit);
   return {
     model: Model.fromProto(graphToProto(graph)),
     prediction: prediction && { name: prediction.name, shape: typed(prediction).shape },

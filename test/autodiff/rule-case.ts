@@ -150,7 +150,7 @@ export const movedFeeds = (
   );
 
 /** The node of a case with the gradient of f = Σ v·y, where v is a random projection of every float output. */
-async function gradientCase(testCase: RuleCase, next: () => number) {
+export async function gradientCase(testCase: RuleCase, next: () => number) {
   const { graph, wrt, feeds } = buildNode(testCase, next);
   const forward = bytesOf(graph);
   const y = await nodeProbe.run(forward, feeds);

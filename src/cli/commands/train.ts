@@ -28,6 +28,7 @@ import { type CommandStreams, Terminal } from "../terminal.ts";
 import {
   addRunFlags,
   addTrainingFlags,
+  placementOf,
   type RunFlags,
   type TrainingFlags,
   trainerOptions,
@@ -143,7 +144,7 @@ async function resume(
   model: Model,
   path: string,
   folder: string,
-  options: Partial<TrainerOptions>,
+  options: Parameters<typeof Trainer.resume>[1],
 ): Promise<Trainer> {
   const kept = await readModel(join(folder, "model.onnx"));
   if (Buffer.compare(model.bytes, kept.bytes) !== 0) {

@@ -1,0 +1,84 @@
+import type { Rule } from "../../src/autodiff/rule.ts";
+import { rules } from "../../src/autodiff/table.ts";
+import { Emit } from "../../src/graph/emit.ts";
+import { forWebGpu } from "../../src/lowering/webgpu.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import { bytesOf, gradientCase, random, titleOf } from "../autodiff/rule-case.ts";
+
+/** Every sample of every rule: the operators and what they are called in tests. */
+export const deviceCases = Object.entries(rules).flatMap(([op, rule]) =>
+  "vjp" in rule ? (rule as Rule).samples.map((sample) => ({ op, sample, title: titleOf(op, sample) })) : [],
+);
+
+/** A node and its gradients as a model in the form for WebGPU; refused ones carry the reason. */
+export interface DeviceModel {
+  readonly bytes: Uint8Array;
+  readonly feeds: ReadonlyMap<string, Tensor>;
+  readonly ops: ReadonlySet<string>;
+  readonly refused: string | undefined;
+}
+
+/** @param lower - whether it is put into the form for WebGPU */
+export async function deviceModel(
+  { op, sample }: (typeof deviceCases)[number],
+  options: { readonly lower: boolean },
+): Promise<DeviceModel> {
+  const { graph, feeds, results } = await gradientCase({ op, sample, type: "float" }, random(7));
+  const node = graph.nodes.find(({ name }) => name === "node");
+  for (const output of node?.outputs ?? []) {
+    if (output?.type && !results.includes(output) && !graph.outputs.includes(output)) graph.addOutput(output);
+  }
+  graph.prune();
+  let refused: string | undefined;
+  if (options.lower) {
+    try {
+      forWebGpu(graph, new Emit(graph, { prefix: "gpu/" }));
+    } catch (error) {
+      refused = String(error);
+    }
+    graph.prune();
+  }
+  const used = new Set(graph.inputs.map(({ name }) => name));
+  return {
+    bytes: bytesOf(graph),
+    feeds: new Map([...feeds].filter(([name]) => used.has(name))),
+    ops: new Set(graph.nodes.map((own) => own.op)),
+    refused,
+  };
+}
+
+/** The largest difference of two lists, as a share of the largest number expected. */
+export function shareOff(expected: readonly number[], found: readonly number[]): number {
+  if (expected.length !== found.length) return Number.POSITIVE_INFINITY;
+  const scale = Math.max(1e-3, ...expected.filter(Number.isFinite).map(Math.abs));
+  return expected.reduce((worst, value, i) => {
+    const other = found[i] ?? Number.NaN;
+    const off = Object.is(value, other) || value === other ? 0 : Math.abs(value - other) / scale;
+    return Number.isNaN(off) ? Number.POSITIVE_INFINITY : Math.max(worst, off);
+  }, 0);
+}
+
+/** Cases that WebGPU does not run, with ONNX Runtime's message: an error a user sees, not a wrong number. */
+export const webGpuRefuses: readonly (readonly [title: RegExp, message: RegExp])[] = [
+  [/^Resize .* antialias=1/, /antialias/],
+  [/^Resize (\[5\]|\[1,2,2,2,2,1\])/, /tens/],
+  [/^com\.microsoft\.Skip\w+LayerNormalization /, /Unsupported OrtValue type/],
+  [/^com\.microsoft\.MultiHeadAttention .*(lengths|padding|pad)/, /key_padding_mask/],
+  [/^(GRU|LSTM) .*activations=/, /webgpu\/rnn/],
+  [/^BatchNormalization .*training_mode=1/, /trainingMode/],
+  [/^Conv .*3-D/, /Conv3D does not support grouped/],
+  [/^ConvTranspose \[1,2,2/, /Only Conv2d or Conv1d/],
+  [/^MaxPool .*with indices/, /Indices/],
+  [/^MaxPool .*storage_order=1/, /column major/],
+  [
+    /^(Conv|ConvTranspose|InstanceNormalization|MaxPool|AveragePool|LpPool|Softmax) \[0,/,
+    /NormalizeDispatchG/,
+  ],
+  [/^Einsum .*\.\.\./, /raw_hash_map/],
+];
+
+/** Cases whose numbers may differ: why, and by how much. */
+export const webGpuDiffers: readonly (readonly [title: RegExp, atMost: number, reason: string])[] = [
+  [/^TopK .*sorted=0/, Number.POSITIVE_INFINITY, "the order is free"],
+  [/^LayerNormalization .*mean beyond the deviation/, 5e-3, "its variance is E x² − (E x)²"],
+];
