@@ -6,7 +6,11 @@
 /** Why an operator does not run on a device. */
 export type OffDevice = Readonly<Record<string, string>>;
 
-const onCpu = "computed on the CPU";
+/** The whole operator is. */
+export const onCpu = "computed on the CPU";
+
+const inMl = (op: string) => `ai.onnx.ml.${op}`;
+const inMicrosoft = (op: string) => `com.microsoft.${op}`;
 
 /** WebGPU: silently moved to the CPU, or an error when it runs. */
 export const offWebGpu: OffDevice = {
@@ -16,12 +20,28 @@ export const offWebGpu: OffDevice = {
       ...["LogSoftmax", "SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss", "OneHot", "Dropout"],
       ...["Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
       ...["Col2Im", "ConstantOfShape", "EyeLike", "GroupNormalization", "Loop", "Scan", "MaxUnpool"],
-      ...["SpaceToDepth", "com.microsoft.FusedMatMul"],
+      ...["SpaceToDepth", "Celu", "Shrink", "Not", "CumProd", "TensorScatter", "Compress", "ReverseSequence"],
+      ...["CenterCropPad", "AffineGrid", "RoiAlign", "DeformConv", "Attention", "RNN", "STFT", "Det"],
+      ...["MeanVarianceNormalization", "LRN", "LpPool", "GlobalLpPool"],
+      ...["Scaler", "Imputer", "Normalizer", "LinearRegressor", "LinearClassifier", "SVMRegressor"].map(inMl),
+      ...["FeatureVectorizer", "ArrayFeatureExtractor"].map(inMl),
+      ...["FusedMatMul", "TransposeMatMul", "FusedGemm", "EmbedLayerNormalization", "Attention"].map(
+        inMicrosoft,
+      ),
+      ...["Inverse", "CDist", "ExpandDims", "GatherND", "GridSample", "Pad", "Trilu"].map(inMicrosoft),
+      ...["UnfoldTensor"].map(inMicrosoft),
     ].map((op) => [op, onCpu]),
   ),
   BatchNormalization: "training form fails (train writes it out)",
   ConvTranspose: "3-D fails",
-  MaxPool: "with Indices fails",
+  MaxPool: "with Indices, or by columns, fails",
+  Conv: "grouped 3-D fails",
+  GRU: "other activations fail, opset 22 is computed on the CPU",
+  GridSample: "most forms are computed on the CPU",
+  LSTM: "other activations fail, opset 22 is computed on the CPU",
+  Pad: "with axes is computed on the CPU",
+  Pow: "with int64 exponents is computed on the CPU",
+  Resize: "antialias fails",
 };
 
 /** CUDA: no kernel, so the CPU computes it. */

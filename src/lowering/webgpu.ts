@@ -64,7 +64,7 @@ function ownDeviation(graph: Graph, g: Emit, node: Node): void {
   const axes = Array.from({ length: rank - start }, (_, i) => start + i);
   const square = g.reduceMean(g.mul(x, x), axes);
   const root = g.sqrt(g.add(square, g.scalar(node.float("epsilon", 1e-5), x.type)));
-  graph.replaceUses(deviation, g.reciprocal(root), { outputs: true });
+  graph.replaceUses(deviation, g.reshape(g.reciprocal(root), typed(deviation).shape), { outputs: true });
   graph.dropNodeOutputs(node, 1);
 }
 

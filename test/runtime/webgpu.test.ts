@@ -153,7 +153,10 @@ describe("native WebGPU", () => {
     const whole = data("mlp");
     const bad: Dataset = {
       ...whole,
-      fill: (indices, x, y) => (whole.fill(indices, x, y), x.fill(Number.NaN as never)),
+      fill(indices, x, y) {
+        whole.fill(indices, x, y);
+        (x as Float32Array).fill(Number.NaN);
+      },
     };
     const run = async () => {
       for await (const _ of trainer.fit(bad, { epochs: 9 }));
