@@ -1,0 +1,59 @@
+import { existsSync } from "node:fs";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll } from "vitest";
+import { chromiumFlags, findChromium, serve } from "./browser.ts";
+
+/** The built web entry as a page without a bundler loads it: only ONNX Runtime is mapped. */
+const page = `<!doctype html><title>sorth-onnx</title>
+<script type="importmap">
+{ "imports": {
+  "sorth-onnx/web": "/dist/web/index.js",
+  "onnxruntime-web/webgpu": "/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"
+} }
+</script>
+<script type="module">
+  import * as sorth from "sorth-onnx/web";
+  globalThis.sorth = sorth;
+</script>`;
+
+/** A page of a describe block. */
+export interface Tab {
+  /** Why there is none, or "". */
+  readonly missing: string;
+  /** The page, with `globalThis.sorth`: everything that sorth-onnx/web exports. */
+  readonly page: Page;
+}
+
+/** Opens the built web entry in Chromium before the tests of a describe block, and closes it after them. */
+export function useTab(): Tab {
+  const executablePath = findChromium();
+  const missing = [
+    executablePath ? "" : "no Chromium is installed (apt-get install chromium, or CHROMIUM_PATH)",
+    existsSync("dist/web/index.js") ? "" : "dist/web is not built (npm run build)",
+  ]
+    .filter(Boolean)
+    .join("; ");
+  let server: Awaited<ReturnType<typeof serve>> | undefined;
+  let browser: Browser | undefined;
+  let tab: Page | undefined;
+  beforeAll(async () => {
+    if (missing || !executablePath) return;
+    server = await serve(process.cwd(), page);
+    browser = await chromium.launch({ executablePath, args: chromiumFlags });
+    tab = await browser.newPage();
+    tab.on("pageerror", (error) => console.error(error));
+    await tab.goto(server.url);
+    await tab.waitForFunction("globalThis.sorth");
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+  return {
+    missing,
+    get page() {
+      if (!tab) throw new Error(missing || "the page is not open yet");
+      return tab;
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { describe, expect, it } from "vitest";
+import { adamw, crossEntropy, readModel, som, Trainer } from "../../src/index.ts";
+import { asDataset, sampleData } from "../helpers/sample-data.ts";
+import { useTab } from "./tab.ts";
+
+declare const sorth: typeof import("../../src/web.ts");
+
+const samples = 64;
+const epochs = 5;
+
+async function onCpu(name: "mlp" | "cnn" | "pointnet", weight: number, learningRate: number) {
+  const trainer = await Trainer.create(await readModel(`models/${name}.onnx`), {
+    ...{ objective: crossEntropy(), optimizer: adamw(), batch: 16, learningRate },
+    penalties: weight === 0 ? [] : [{ penalty: som(), weight }],
+  });
+  const data = asDataset(await sampleData(name, samples));
+  const losses: number[] = [];
+  for await (const event of trainer.fit(data, { epochs })) {
+    if (event.event === "step") losses.push(event.loss);
+  }
+  const { loss } = await trainer.evaluate(data);
+  await trainer.release();
+  return { losses, loss };
+}
+
+describe("training in Chromium", () => {
+  const tab = useTab();
+  for (const backend of ["wasm", "webgpu"]) {
+    for (const name of ["mlp", "cnn", "pointnet"] as const) {
+      it(`${backend} trains ${name} as node's CPU does, plain and with SOM, and resumes`, async (context) => {
+        context.skip(tab.missing !== "", tab.missing);
+        const data = await sampleData(name, samples);
+        const learningRate = name === "pointnet" ? 1e-4 : 1e-3;
+        for (const weight of [0, 0.1]) {
+          const found = await tab.page.evaluate(
+            async ({ name, backend, data, weight, learningRate, epochs }) => {
+              const { Trainer, som, crossEntropy, adamw, arrayDataset, readModel } = sorth;
+              const file = await fetch(`/models/${name}.onnx`);
+              const model = await readModel(new Uint8Array(await file.arrayBuffer()));
+              const dataset = arrayDataset(Float32Array.from(data.x), Int32Array.from(data.y), data.shape);
+              const penalties = weight === 0 ? [] : [{ penalty: som(), weight }];
+              const checkpoint = `runs/${backend}/${name}/${weight}`;
+              const options = {
+                objective: crossEntropy(),
+                optimizer: adamw(),
+                penalties,
+                batch: 16,
+                learningRate,
+              };
+              const losses: number[] = [];
+              const first = await Trainer.create(model, { ...options, backend });
+              for await (const event of first.fit(dataset, { epochs: 3, checkpoint })) {
+                if (event.event === "step") losses.push(event.loss);
+              }
+              await first.release();
+              const second = await Trainer.resume(checkpoint, { backend });
+              for await (const event of second.fit(dataset, { epochs })) {
+                if (event.event === "step") losses.push(event.loss);
+              }
+              const evaluation = await second.evaluate(dataset);
+              await second.release();
+              return { losses, loss: evaluation.loss, backend: second.backend };
+            },
+            { name, backend, data, weight, learningRate, epochs },
+          );
+          const expected = await onCpu(name, weight, learningRate);
+          expect(found.backend).toBe(backend);
+          expect(found.losses).toHaveLength(20);
+          for (const [step, loss] of expected.losses.entries()) {
+            const difference = Math.abs((found.losses[step] ?? Number.NaN) - loss) / Math.abs(loss);
+            expect(difference, `step ${step + 1}, weight ${weight}`).toBeLessThan(1e-4);
+          }
+          expect(Math.abs(found.loss - expected.loss) / expected.loss).toBeLessThan(1e-3);
+        }
+      }, 300_000);
+    }
+  }
+});
