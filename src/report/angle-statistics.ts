@@ -7,6 +7,8 @@ export interface AngleStatistics {
   readonly spread: number;
   readonly min: number;
   readonly max: number;
+  /** Pairs in bins of {@link binWidth} degrees from 0° to 180°; 180° itself is in the last one. */
+  readonly histogram: readonly number[];
   /** Units without a direction (all zeros), which take part in no pair. */
   readonly dead: number;
 }
@@ -23,6 +25,10 @@ export interface UnitMatrix {
 
 const degrees = 180 / Math.PI;
 
+/** Width of a bin of {@link AngleStatistics.histogram}, in degrees. */
+export const binWidth = 2;
+const bins = 180 / binWidth;
+
 /** Collects angles; the variance is kept around 90°, near which they lie. */
 class AngleCollector {
   #pairs = 0;
@@ -30,6 +36,7 @@ class AngleCollector {
   #squares = 0;
   #min = Number.POSITIVE_INFINITY;
   #max = Number.NEGATIVE_INFINITY;
+  readonly #histogram = new Array<number>(bins).fill(0);
 
   add(angle: number): void {
     const offset = angle - 90;
@@ -38,13 +45,16 @@ class AngleCollector {
     this.#squares += offset * offset;
     if (angle < this.#min) this.#min = angle;
     if (angle > this.#max) this.#max = angle;
+    const bin = Math.min(Math.floor(angle / binWidth), bins - 1);
+    this.#histogram[bin] = (this.#histogram[bin] ?? 0) + 1;
   }
 
   statistics(dead: number): AngleStatistics {
     const pairs = this.#pairs;
+    const histogram = this.#histogram;
     if (pairs === 0) {
       const none = Number.NaN;
-      return { pairs, mean: none, spread: none, min: none, max: none, dead };
+      return { pairs, mean: none, spread: none, min: none, max: none, histogram, dead };
     }
     const offset = this.#sum / pairs;
     const variance = Math.max(this.#squares / pairs - offset * offset, 0);
@@ -54,6 +64,7 @@ class AngleCollector {
       spread: Math.sqrt(variance),
       min: this.#min,
       max: this.#max,
+      histogram,
       dead,
     };
   }

@@ -29,6 +29,18 @@ function bruteForce({ units, fanIn, groups, data }: UnitMatrix): number[] {
 }
 
 describe("angleStatistics", () => {
+  test("the histogram counts every pair in its bin of two degrees", () => {
+    const random = matrix(Array.from({ length: 12 }, (_, i) => [...randomNormals(`histogram ${i}`, 5)]));
+    const expected = new Array<number>(90).fill(0);
+    for (const angle of bruteForce(random)) {
+      const bin = Math.min(89, Math.floor(angle / 2));
+      expected[bin] = (expected[bin] ?? 0) + 1;
+    }
+    expect(angleStatistics(random).histogram).toEqual(expected);
+    const opposite = angleStatistics(matrix([[1], [-1], [1]])).histogram;
+    expect([opposite[0], opposite[89]]).toEqual([1, 2]);
+  });
+
   test("an identity is orthogonal", () => {
     const identity = Array.from({ length: 9 }, (_, i) => Array.from({ length: 9 }, (_, j) => +(i === j)));
     const { mean, spread, min, max, pairs, dead } = angleStatistics(matrix(identity));

@@ -51,7 +51,7 @@ describe("formatTable", () => {
 describe("tables of angles", () => {
   const layer: LayerAngles = {
     ...{ name: "fc1", op: "Gemm" as const, units: 128, fanIn: 784, groups: 1, pairs: 8001, dead: 1 },
-    ...{ mean: 89.987, spread: 2.051, min: 80.5, max: 99.123 },
+    ...{ mean: 89.987, spread: 2.051, min: 80.5, max: 99.123, histogram: [] },
   };
   const none = { ...layer, name: "fc2", dead: 128, pairs: 0, mean: Number.NaN, spread: Number.NaN };
 
