@@ -70,7 +70,7 @@ async function measure(recompute: boolean): Promise<Run> {
   let loss = 0;
   for (let i = 1; i <= steps; i++) {
     const start = performance.now();
-    const result = await session.run(
+    const [result] = await session.run(
       new Map([
         ["x", Tensor.float("x", [batch, width], x)],
         [labels?.name ?? "", Tensor.of("labels", "int32", [batch], classes)],
@@ -79,7 +79,7 @@ async function measure(recompute: boolean): Promise<Run> {
       ]),
     );
     times.push(performance.now() - start);
-    loss = result.loss;
+    loss = result?.loss ?? Number.NaN;
   }
   const peak = process.resourceUsage().maxRSS / 1024;
   return { milliseconds: median(times.slice(1)), peak, loss, message };

@@ -79,6 +79,7 @@ export { initialState } from "./training/initial-state.ts";
 export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./training/rescue.ts";
 export type { SplitParameterPort, SplitStep } from "./training/split-step.ts";
 export type { Step, StepOptions, StepPorts } from "./training/step.ts";
+export { stepLoop } from "./training/step-loop.ts";
 export type { TrainerState } from "./training/trainer-state.ts";
 
 /** {@link inspectOn} on onnxruntime-web. */

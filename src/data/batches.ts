@@ -23,18 +23,6 @@ export function shuffledIndices(seed: number, epoch: number, count: number): Uin
   return order;
 }
 
-/** Options of {@link trainingBatches}. */
-export interface TrainingBatchOptions {
-  /** Samples a step takes. */
-  readonly batch: number;
-  /** Seed of the order (a 32-bit integer). */
-  readonly seed: number;
-  /** Epoch, counted from 0: each has its own order. */
-  readonly epoch: number;
-  /** Steps of this epoch that were done before (default 0): a resumed run goes on here. */
-  readonly firstStep?: number;
-}
-
 /** Steps of one training epoch: the last, partial batch is dropped. @throws UsageError when there is none. */
 export function stepsPerEpoch(dataset: Dataset, batch: number): number {
   const steps = Math.floor(dataset.size / batch);
@@ -44,19 +32,6 @@ export function stepsPerEpoch(dataset: Dataset, batch: number): number {
     );
   }
   return steps;
-}
-
-/**
- * The batches of one epoch as indices into the dataset, each of exactly `batch` samples, in seeded random order.
- *
- * @example
- * for (const indices of trainingBatches(train, { batch: 64, seed: 1, epoch: 0 })) train.fill(indices, x, y);
- */
-export function* trainingBatches(dataset: Dataset, options: TrainingBatchOptions): Generator<Uint32Array> {
-  const { batch, seed, epoch, firstStep = 0 } = options;
-  const steps = stepsPerEpoch(dataset, batch);
-  const order = shuffledIndices(seed, epoch, dataset.size);
-  for (let step = firstStep; step < steps; step++) yield order.subarray(step * batch, (step + 1) * batch);
 }
 
 /** A batch for evaluation. */

@@ -6,10 +6,12 @@ import { forWebGpu } from "../lowering/webgpu.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
-import type { StatePort, Step } from "../training/step.ts";
+import type { Step } from "../training/step.ts";
+import { type StepPorts, statePorts } from "../training/step-ports.ts";
 import { checkReplaces, OrtForwardSession, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { type OpenOnDevice, openOnDevice } from "./placement.ts";
+import { allFinite, stepResults } from "./step-results.ts";
 import type { Backend, Fed, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 /** Suffix of what the read-back graph returns. */
@@ -23,9 +25,7 @@ const onHost = "/host";
 class DeviceStepSession implements StepSession {
   readonly #session: InferenceSession;
   readonly #reader: InferenceSession;
-  readonly #loss: string;
-  readonly #penalty: string | undefined;
-  readonly #ports: readonly StatePort[];
+  readonly #ports: StepPorts;
   /** By input name: on the device, or on the host until the next step takes it over. */
   #state: Map<string, OrtTensor>;
   /** The state's numbers, as long as no step was done since they were read. */
@@ -34,22 +34,20 @@ class DeviceStepSession implements StepSession {
   constructor(session: InferenceSession, reader: InferenceSession, step: Step) {
     this.#session = session;
     this.#reader = reader;
-    this.#loss = step.ports.loss;
-    this.#penalty = step.ports.penalty;
-    this.#ports = statePorts(step);
+    this.#ports = step.ports;
     this.#host = initialTensors(step);
     this.#state = new Map([...this.#host].map(([name, tensor]) => [name, toOrtTensor(tensor)]));
   }
 
-  async run(feeds: StepFeeds): Promise<StepResult> {
+  async run(feeds: StepFeeds): Promise<StepResult[]> {
     const inputs = Object.fromEntries(this.#state);
     for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(tensor);
-    const results = (await runSession(this.#session, inputs)) as Record<string, OrtTensor>;
-    const scalar = (name: string) => Number((results[name]?.data as Float32Array | undefined)?.[0]);
-    const loss = scalar(this.#loss);
-    const penalty = this.#penalty === undefined ? 0 : scalar(this.#penalty);
-    const next = new Map(this.#ports.map(({ input, output }) => [input, results[output] as OrtTensor]));
-    if (Number.isFinite(loss)) {
+    const outputs = await runSession(this.#session, inputs);
+    const results = stepResults(this.#ports, outputs);
+    const next = new Map(
+      statePorts(this.#ports).map(({ input, output }) => [input, outputs[output] as OrtTensor]),
+    );
+    if (allFinite(results)) {
       const old = this.#state;
       this.#state = next;
       this.#host = undefined;
@@ -57,7 +55,11 @@ class DeviceStepSession implements StepSession {
     } else {
       disposeAll(next.values());
     }
-    return { loss, penalty };
+    return results;
+  }
+
+  undo(): void {
+    throw new SorthError("a run on this device is one step, and is not taken back");
   }
 
   state(): ReadonlyMap<string, Tensor> | undefined {
@@ -68,10 +70,10 @@ class DeviceStepSession implements StepSession {
     if (this.#host) return this.#host;
     const results = await runSession(this.#reader, Object.fromEntries(this.#state));
     this.#host = new Map(
-      this.#ports.map(({ input }) => {
+      statePorts(this.#ports).map(({ input }) => {
         const tensor = results[input + onHost];
         if (!tensor) throw new SorthError(`the device returned no "${input}"`);
-        return [input, fromOrtTensor(input, tensor as OrtTensor)];
+        return [input, fromOrtTensor(input, tensor)];
       }),
     );
     return this.#host;
@@ -82,7 +84,7 @@ class DeviceStepSession implements StepSession {
   }
 
   restore(state: ReadonlyMap<string, Tensor>): void {
-    const shapes = new Map(this.#ports.map((port) => [port.input, port]));
+    const shapes = new Map(statePorts(this.#ports).map((port) => [port.input, port]));
     const host = this.#host && new Map(this.#host);
     for (const [name, tensor] of state) {
       const port = shapes.get(name);
@@ -106,11 +108,6 @@ class DeviceStepSession implements StepSession {
   }
 }
 
-const statePorts = ({ ports }: Step): StatePort[] => [
-  ...ports.parameters.flatMap((port) => [port, ...port.slots.values()]),
-  ...ports.statistics,
-];
-
 /** Frees what lies on a device. Host tensors share their numbers with others and stay. */
 function disposeAll(tensors: Iterable<OrtTensor>): void {
   for (const tensor of tensors) if (tensor.location === "gpu-buffer") tensor.dispose();
@@ -119,7 +116,7 @@ function disposeAll(tensors: Iterable<OrtTensor>): void {
 /** A graph that passes a step's state on. */
 function readBackGraph(step: Step): Uint8Array {
   const graph = new Graph("read_back", new Map([["", 18]]));
-  for (const { input, type, shape } of statePorts(step)) {
+  for (const { input, type, shape } of statePorts(step.ports)) {
     const value = graph.addInput(input, type, shape);
     const name = input + onHost;
     const [copy] = graph.addNode({ opType: "Identity", name, inputs: [value], outputs: [name] }).outputs;
@@ -136,10 +133,12 @@ export function webGpuBackendOn(open: OpenOnDevice): Backend {
   const name = "webgpu";
   return {
     name,
+    // ONNX Runtime runs Loop on the CPU here.
+    loops: false,
     lowering: async () => forWebGpu,
     async openStep(step, options) {
       const locations = Object.fromEntries(
-        statePorts(step).map(({ output }) => [output, "gpu-buffer"] as const),
+        statePorts(step.ports).map(({ output }) => [output, "gpu-buffer"] as const),
       );
       const { loss, penalty } = step.ports;
       const session = await openOnDevice(step.model.bytes, open, {

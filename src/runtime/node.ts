@@ -5,7 +5,7 @@ import { readModel, writeModel } from "../onnx/files-node.ts";
 import { reasonOf, writeFileSafely } from "../onnx/write-file.ts";
 import { nodeProbe } from "./probe-node.ts";
 import { cpuBackend, webgpuBackend } from "./session-node.ts";
-import type { CheckpointFiles, TrainerRuntime } from "./trainer.ts";
+import type { CheckpointFiles, TrainerRuntime } from "./trainer-runtime.ts";
 
 /** Checkpoints as files of a folder, which is made when first written to. */
 const files: CheckpointFiles = {

@@ -14,14 +14,17 @@ export async function opened(session: Promise<InferenceSession>): Promise<Infere
   }
 }
 
-/** Runs a session. @throws SorthError with ONNX Runtime's message in one line */
+/**
+ * Runs a session.
+ * @param fetches - outputs to compute, with memory of ours to write them to, or null for ONNX Runtime's own
+ * @throws SorthError with ONNX Runtime's message in one line */
 export async function runSession(
   session: InferenceSession,
   feeds: Record<string, OrtTensor>,
-  fetches?: Record<string, OrtTensor>,
-): Promise<InferenceSession.OnnxValueMapType> {
+  fetches?: Record<string, OrtTensor | null>,
+): Promise<Record<string, OrtTensor>> {
   try {
-    return await (fetches ? session.run(feeds, fetches) : session.run(feeds));
+    return (await (fetches ? session.run(feeds, fetches) : session.run(feeds))) as Record<string, OrtTensor>;
   } catch (error) {
     throw new SorthError(`ONNX Runtime cannot run the graph: ${ortMessage(error)}`);
   }

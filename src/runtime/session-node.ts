@@ -1,12 +1,14 @@
 import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { blockConvolutions, channelBlock } from "../lowering/blocked-convolution.ts";
-import { Tensor } from "../onnx/tensor.ts";
+import type { Tensor } from "../onnx/tensor.ts";
 import { zeros } from "../training/initial-state.ts";
-import type { StatePort, Step } from "../training/step.ts";
+import type { Step } from "../training/step.ts";
+import type { StatePort, StepPorts } from "../training/step-ports.ts";
 import { webGpuBackendOn } from "./device-session.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
 import { nodeProbe } from "./probe-node.ts";
+import { allFinite, stepResults } from "./step-results.ts";
 import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 async function open(model: Uint8Array, { threads }: SessionOptions): Promise<InferenceSession> {
@@ -38,13 +40,13 @@ interface Pair {
 class NodeStepSession implements StepSession {
   readonly #session: InferenceSession;
   readonly #pairs: Pair[];
-  readonly #loss: { name: string; data: Float32Array | Float64Array; ort: OrtTensor };
-  readonly #penalty: { name: string; data: Float32Array | Float64Array; ort: OrtTensor } | undefined;
+  readonly #ports: StepPorts;
   #current: 0 | 1 = 0;
 
   constructor(session: InferenceSession, step: Step) {
     this.#session = session;
     const { ports, initial } = step;
+    this.#ports = ports;
     const pair = (port: StatePort, start: Tensor | undefined): Pair => {
       const make = () => zeros(port);
       const own: [Tensor, Tensor] = [make(), make()];
@@ -58,29 +60,27 @@ class NodeStepSession implements StepSession {
       ]),
       ...ports.statistics.map((port) => pair(port, initial.get(port.name))),
     ];
-    const scalar = (name: string) => {
-      const data = ports.scalars.type === "double" ? new Float64Array(1) : new Float32Array(1);
-      return { name, data, ort: shared(Tensor.of(name, ports.scalars.type, [], data)) };
-    };
-    this.#loss = scalar(ports.loss);
-    this.#penalty = ports.penalty === undefined ? undefined : scalar(ports.penalty);
   }
 
-  async run(feeds: StepFeeds): Promise<StepResult> {
+  async run(feeds: StepFeeds): Promise<StepResult[]> {
     const next = this.#current === 0 ? 1 : 0;
+    const { loss, penalty } = this.#ports;
     const inputs: Record<string, OrtTensor> = {};
-    const outputs: Record<string, OrtTensor> = { [this.#loss.name]: this.#loss.ort };
-    if (this.#penalty) outputs[this.#penalty.name] = this.#penalty.ort;
+    // As many numbers as there are steps: ONNX Runtime makes these tensors itself.
+    const outputs: Record<string, OrtTensor | null> = { [loss]: null };
+    if (penalty !== undefined) outputs[penalty] = null;
     for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(tensor);
     for (const { port, ort } of this.#pairs) {
       inputs[port.input] = ort[this.#current];
       outputs[port.output] = ort[next];
     }
-    await runSession(this.#session, inputs, outputs);
-    const loss = this.#loss.data[0] ?? Number.NaN;
-    const penalty = this.#penalty?.data[0] ?? 0;
-    if (Number.isFinite(loss)) this.#current = next;
-    return { loss, penalty };
+    const results = stepResults(this.#ports, await runSession(this.#session, inputs, outputs));
+    if (allFinite(results)) this.#current = next;
+    return results;
+  }
+
+  undo(): void {
+    this.#current = this.#current === 0 ? 1 : 0;
   }
 
   state(): ReadonlyMap<string, Tensor> {
@@ -119,6 +119,7 @@ function copy(from: Tensor, to: Tensor): void {
  */
 export const cpuBackend: Backend = {
   name: "cpu",
+  loops: true,
   lowering: async () => {
     const block = await channelBlock(nodeProbe);
     return block ? (graph, emit) => blockConvolutions(graph, emit, block) : undefined;

@@ -2,11 +2,13 @@ import { InferenceSession } from "onnxruntime-web/webgpu";
 import { SorthError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
-import type { Step, StepPorts } from "../training/step.ts";
+import type { Step } from "../training/step.ts";
+import { type StepPorts, statePorts } from "../training/step-ports.ts";
 import { webGpuBackendOn } from "./device-session.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { webProbe } from "./probe-web.ts";
+import { allFinite, stepResults } from "./step-results.ts";
 import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 /** Threads belong to the page (`env.wasm.numThreads`), not to a session: an option given here is refused. */
@@ -24,7 +26,9 @@ class WasmStepSession implements StepSession {
   readonly #session: InferenceSession;
   readonly #ports: StepPorts;
   /** By input name. Tensors are replaced, never written to: the first ones are views of the model. */
-  #state: Map<string, Tensor>;
+  #state: ReadonlyMap<string, Tensor>;
+  /** Before the last run, in Loop form. */
+  #before: ReadonlyMap<string, Tensor> | undefined;
 
   constructor(session: InferenceSession, step: Step) {
     this.#session = session;
@@ -32,22 +36,25 @@ class WasmStepSession implements StepSession {
     this.#state = initialTensors(step);
   }
 
-  async run(feeds: StepFeeds): Promise<StepResult> {
+  async run(feeds: StepFeeds): Promise<StepResult[]> {
     const inputs = [...feeds, ...this.#state].map(([name, tensor]) => [name, toOrtTensor(tensor)] as const);
-    const results = await runSession(this.#session, Object.fromEntries(inputs));
-    const result = (name: string): Tensor => {
-      const tensor = results[name];
-      if (!tensor) throw new SorthError(`the step returned no "${name}"`);
-      return fromOrtTensor(name, tensor);
-    };
-    const { loss: lossName, penalty: penaltyName, parameters, statistics } = this.#ports;
-    const loss = result(lossName).numbers()[0] ?? Number.NaN;
-    const penalty = penaltyName === undefined ? 0 : (result(penaltyName).numbers()[0] ?? Number.NaN);
-    if (Number.isFinite(loss)) {
-      const ports = [...parameters.flatMap((port) => [port, ...port.slots.values()]), ...statistics];
-      this.#state = new Map(ports.map(({ input, output }) => [input, result(output).named(input)]));
+    const outputs = await runSession(this.#session, Object.fromEntries(inputs));
+    const results = stepResults(this.#ports, outputs);
+    if (allFinite(results)) {
+      if (this.#ports.count !== undefined) this.#before = this.#state;
+      this.#state = new Map(
+        statePorts(this.#ports).map(({ input, output }) => {
+          const tensor = outputs[output];
+          if (!tensor) throw new SorthError(`the step returned no "${output}"`);
+          return [input, fromOrtTensor(input, tensor)];
+        }),
+      );
     }
-    return { loss, penalty };
+    return results;
+  }
+
+  undo(): void {
+    this.#state = this.#before ?? this.#state;
   }
 
   state(): ReadonlyMap<string, Tensor> {
@@ -63,12 +70,14 @@ class WasmStepSession implements StepSession {
   }
 
   restore(state: ReadonlyMap<string, Tensor>): void {
+    const next = new Map(this.#state);
     for (const [name, own] of this.#state) {
       const tensor = state.get(name);
       if (!tensor) continue;
       checkReplaces(tensor, own);
-      this.#state.set(name, tensor.named(name));
+      next.set(name, tensor.named(name));
     }
+    this.#state = next;
   }
 
   release(): Promise<void> {
@@ -79,6 +88,7 @@ class WasmStepSession implements StepSession {
 /** Training on the WebAssembly build of onnxruntime-web. */
 export const wasmBackend: Backend = {
   name: "wasm",
+  loops: true,
   openStep: async (step, options) => new WasmStepSession(await open(step.model.bytes, options), step),
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };

@@ -4,7 +4,10 @@ import type { Graph } from "../graph/graph.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Step } from "../training/step.ts";
 
-/** What a step is given besides its state: data, labels, masks, scalars, by input name. */
+/**
+ * What a run is given besides the state: data, labels, masks, scalars, by input name; in Loop form with a leading axis over
+ * its steps, and their number.
+ */
 export type StepFeeds = ReadonlyMap<string, Tensor>;
 
 /** Figures of one step. */
@@ -17,8 +20,13 @@ export interface StepResult {
 
 /** Runs a step graph and keeps its state between steps. Each entry (node, web) supplies one. */
 export interface StepSession {
-  /** One step. The state advances only when the loss is finite: a NaN leaves the last good state. */
-  run(feeds: StepFeeds): Promise<StepResult>;
+  /**
+   * One step, or in Loop form as many as the feeds say. The state advances only when the loss of every one is finite: a NaN
+   * leaves the state before the run.
+   */
+  run(feeds: StepFeeds): Promise<readonly StepResult[]>;
+  /** Goes back to the state before the last run, which has advanced; once, and only where Loop runs. */
+  undo(): void;
   /**
    * The state by input name: parameters, slots, running statistics. Valid until the next run.
    * Undefined while a device holds newer numbers than the host: {@link readState} fetches them.
@@ -48,6 +56,8 @@ export type Lowering = (graph: Graph, emit: Emit) => void;
 /** Opens sessions on one backend. */
 export interface Backend {
   readonly name: string;
+  /** Whether it runs the Loop form of a step on its device, several steps in one run. */
+  readonly loops: boolean;
   /** What rewrites a finished step graph into forms that run faster here (src/lowering); without it, nothing does. */
   readonly lowering?: () => Promise<Lowering | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;

@@ -1,19 +1,20 @@
-import type { Probe } from "../analysis/probe.ts";
-import { splitValidation, stepsPerEpoch, trainingBatches } from "../data/batches.ts";
+import { shuffledIndices, splitValidation, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { SorthError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
-import { Tensor } from "../onnx/tensor.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { decodeTensors, encodeTensors } from "../training/checkpoint.ts";
 import { buildEvaluation, type EvaluationGraph } from "../training/evaluation.ts";
 import { withWeights } from "../training/export.ts";
 import { initialTensors } from "../training/initial-state.ts";
 import { buildStep, type Step } from "../training/step.ts";
+import { stepLoop } from "../training/step-loop.ts";
 import { sessionTensors, stateOf, type TrainerState } from "../training/trainer-state.ts";
-import { batchFeeds, dropoutMasks } from "./batch-feeds.ts";
 import { checkDataset, evaluate } from "./evaluator.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
+import { RunLength } from "./run-length.ts";
+import { advance, meanOf, type Position, startPosition } from "./run-position.ts";
+import { StepFeeder, type StepScalars } from "./step-feeds.ts";
 import type { Backend, ForwardSession, StepSession } from "./step-session.ts";
 import {
   backendNamed,
@@ -22,24 +23,8 @@ import {
   scheduleOf,
   type TrainerOptions,
 } from "./trainer-options.ts";
-
-/** Where checkpoints go; the node entry writes files. */
-export interface CheckpointFiles {
-  /** Writes a file of a folder whole or not at all, over an older one. */
-  write(folder: string, name: string, chunks: readonly Uint8Array[]): Promise<void>;
-  read(folder: string, name: string): Promise<Uint8Array>;
-  /** Writes a model as `model.onnx`, with the files in which it keeps data. */
-  writeModel(folder: string, model: Model): Promise<void>;
-  readModel(folder: string): Promise<Model>;
-}
-
-/** What an entry (node, web) supplies to a trainer. */
-export interface TrainerRuntime {
-  readonly probe: Probe;
-  /** The first one is used where none is named. */
-  readonly backends: readonly [Backend, ...Backend[]];
-  readonly files: CheckpointFiles;
-}
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+import { TrainingSession } from "./training-session.ts";
 
 /** Options of {@link Trainer.fit}. */
 export interface FitOptions {
@@ -53,18 +38,6 @@ export interface FitOptions {
   readonly checkpoint?: string;
   /** Ends the run after the current step; the state stays. */
   readonly signal?: AbortSignal;
-}
-
-/** How far a run is. */
-interface Position {
-  step: number;
-  /** Updates that were done before this run began, by another one whose state it took over. */
-  before?: number;
-  /** Sums over the epoch that is under way. */
-  loss: number;
-  penalty: number;
-  counted: number;
-  bestLoss: number | null;
 }
 
 /**
@@ -82,10 +55,11 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #runtime: TrainerRuntime;
   readonly #backend: Backend;
-  readonly #session: StepSession;
+  readonly #session: TrainingSession;
+  readonly #length: RunLength;
   #forward: { session: ForwardSession; graph: EvaluationGraph } | undefined;
   #takenOver: Partial<TrainerState> = {};
-  #position: Position = { step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null };
+  #position: Position = startPosition();
 
   private constructor(
     model: Model,
@@ -94,13 +68,15 @@ export class Trainer {
     backend: Backend,
     step: Step,
     session: StepSession,
+    length: RunLength,
   ) {
     this.#model = model;
     this.#options = options;
     this.#runtime = runtime;
     this.#backend = backend;
     this.step = step;
-    this.#session = session;
+    this.#session = new TrainingSession(session, () => length.interrupted());
+    this.#length = length;
   }
 
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
@@ -108,12 +84,15 @@ export class Trainer {
     const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
     const lower = await backend.lowering?.();
-    const step = await buildStep(
+    const single = await buildStep(
       model,
       { ...options, optimizer, ...(lower ? { lower } : {}) },
       runtime.probe,
     );
-    return new Trainer(model, options, runtime, backend, step, await backend.openStep(step, options));
+    const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);
+    const step = length.most > 1 ? stepLoop(single) : single;
+    const session = await backend.openStep(step, options);
+    return new Trainer(model, options, runtime, backend, step, session, length);
   }
 
   /**
@@ -173,7 +152,7 @@ export class Trainer {
     for (const data of [train, validation]) {
       if (data) checkDataset(data, this.#options.objective, evaluation.graph.prediction?.shape);
     }
-    const feeds = batchFeeds(ports, train);
+    const feeder = new StepFeeder(ports, train, seed, this.#length.most);
     const perEpoch = stepsPerEpoch(train, batch);
     const planned = (options.epochs ?? 1) * perEpoch;
     const totalSteps = Math.min(planned, options.maxSteps ?? planned);
@@ -181,20 +160,13 @@ export class Trainer {
     const first = position.step;
     const began = performance.now();
     let last: EvaluationResult | undefined;
-    const progress = () => {
+    // Of a run of several steps, all are done when the first is told.
+    const progress = (done = position.step) => {
       const seconds = (performance.now() - began) / 1000;
       const epoch = Math.max(1, Math.ceil(position.step / perEpoch));
-      return {
-        step: position.step,
-        epoch,
-        seconds,
-        samplesPerSecond: ((position.step - first) * batch) / seconds,
-      };
+      return { step: position.step, epoch, seconds, samplesPerSecond: ((done - first) * batch) / seconds };
     };
-    const mean = () => ({
-      loss: position.loss / Math.max(position.counted, 1),
-      penalty: position.penalty / Math.max(position.counted, 1),
-    });
+    const sofar = () => ({ ...progress(), ...meanOf(position) });
     const figures = (result: EvaluationResult | undefined) => ({
       ...(result ? { validation: result } : {}),
       ...(result?.accuracy === undefined ? {} : { accuracy: result.accuracy }),
@@ -204,22 +176,38 @@ export class Trainer {
       const epoch = Math.floor(position.step / perEpoch);
       const firstStep = position.step % perEpoch;
       if (firstStep === 0) Object.assign(position, { loss: 0, penalty: 0, counted: 0 });
-      for (const indices of trainingBatches(train, { batch, seed, epoch, firstStep })) {
-        feeds.dataset.fill(indices, feeds.x, feeds.y);
-        const result = await this.#runStep(feeds.tensors, totalSteps, options);
-        yield { event: "step", ...progress(), ...result, totalSteps };
-        if (position.step >= totalSteps || options.signal?.aborted) break;
+      const order = shuffledIndices(seed, epoch, train.size);
+      const end = Math.min(totalSteps, (epoch + 1) * perEpoch);
+      while (position.step < end && !options.signal?.aborted) {
+        const done = Math.min(end, position.step + this.#length.next);
+        const from = (position.step % perEpoch) * batch;
+        feeder.fill(order.subarray(from, from + (done - position.step) * batch));
+        const steps = this.#nextSteps(done - position.step, totalSteps);
+        const started = performance.now();
+        const results = await this.#session.run(feeder, steps);
+        this.#length.took(performance.now() - started, steps.length);
+        for (const [i, result] of results.entries()) {
+          if (!Number.isFinite(result.loss)) await this.#stopAtNaN(result.loss, options);
+          advance(position, result);
+          this.#session.tell();
+          const share = ((steps[i]?.penaltyWeight ?? 0) * result.penalty) / result.loss;
+          const penaltyShare = result.loss === 0 ? 0 : share;
+          yield { event: "step", ...progress(done), ...result, penaltyShare, totalSteps };
+          // Whoever asked for the state meanwhile has taken the steps behind this one back.
+          if (options.signal?.aborted || (i + 1 < results.length && this.#session.settled)) break;
+        }
+        await this.#session.settle();
       }
       if (position.step % perEpoch === 0) {
         last = validation && (await this.evaluate(validation));
         await this.#session.readState();
-        yield { event: "epoch", ...progress(), ...mean(), ...figures(last) };
+        yield { event: "epoch", ...sofar(), ...figures(last) };
         const improved = last !== undefined && last.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
         if (improved && last) position.bestLoss = last.loss;
         if (options.checkpoint) {
           await this.save(options.checkpoint, improved ? ["last", "best"] : ["last"]);
           for (const kind of improved ? (["last", "best"] as const) : (["last"] as const)) {
-            yield { event: "checkpoint", ...progress(), ...mean(), kind };
+            yield { event: "checkpoint", ...sofar(), kind };
           }
         }
       }
@@ -227,24 +215,24 @@ export class Trainer {
     if (options.checkpoint && position.step % perEpoch !== 0) await this.save(options.checkpoint);
     const aborted = options.signal?.aborted === true;
     const stopped = aborted ? "aborted" : position.step < planned ? "max-steps" : undefined;
-    yield { event: "end", ...progress(), ...mean(), ...figures(last), ...(stopped ? { stopped } : {}) };
+    yield { event: "end", ...sofar(), ...figures(last), ...(stopped ? { stopped } : {}) };
   }
 
   /**
    * Parameters, running statistics and optimizer state as they are now: copies.
-   * @throws SorthError between the steps of an epoch on a GPU, which then holds newer numbers: await {@link readState}
+   * @throws SorthError between the steps of an epoch, when a session may hold newer numbers: await {@link readState} first
    */
   state(): TrainerState {
     const state = this.#session.state();
     if (!state) {
       throw new SorthError(
-        `the state of step ${this.steps} is still on ${this.backend}: await trainer.readState() first, or ask after an epoch`,
+        `the state of step ${this.steps} is not at hand: await trainer.readState() first, or ask after an epoch`,
       );
     }
     return stateOf(this.step.ports, state, (this.#position.before ?? 0) + this.steps);
   }
 
-  /** {@link state}, fetched from the device where that is needed. */
+  /** {@link state} at any time: fetched from a device, steps of a longer run taken back, where that is needed. */
   async readState(): Promise<TrainerState> {
     await this.#session.readState();
     return this.state();
@@ -270,7 +258,7 @@ export class Trainer {
     checkDataset(dataset, objective, graph.prediction?.shape);
     return evaluate(dataset, {
       ...{ session, graph, objective, ports: this.step.ports },
-      ...{ state: this.#session.held(), signal: options.signal },
+      ...{ state: await this.#session.held(), signal: options.signal },
     });
   }
 
@@ -325,38 +313,23 @@ export class Trainer {
     return this.#forward;
   }
 
-  async #runStep(data: ReadonlyMap<string, Tensor>, totalSteps: number, options: FitOptions) {
-    const { ports, penaltyWeight } = this.step;
-    const { scalars, masks } = ports;
-    const position = this.#position;
-    const number = position.step + 1;
-    const weight =
-      (this.#options.penaltyWeight ?? penaltyWeight) *
-      scheduleOf(this.#options.penaltySchedule)(number, totalSteps);
-    const rate =
-      (this.#options.learningRate ?? 1e-3) * scheduleOf(this.#options.schedule)(number, totalSteps);
-    const scalar = (name: string, value: number) => {
-      const numbers = scalars.type === "double" ? Float64Array.of(value) : Float32Array.of(value);
-      return [name, Tensor.of(name, scalars.type, [], numbers)] as const;
-    };
-    const feeds = new Map([
-      ...data,
-      ...dropoutMasks(masks, this.#options.seed ?? 0, number),
-      scalar(scalars.learningRate, rate),
-      scalar(scalars.step, number + (position.before ?? 0)),
-      ...(scalars.penaltyWeight === undefined ? [] : [scalar(scalars.penaltyWeight, weight)]),
-    ]);
-    const { loss, penalty } = await this.#session.run(feeds);
-    if (!Number.isFinite(loss)) await this.#stopAtNaN(number, loss, options);
-    position.step = number;
-    position.loss += loss;
-    position.penalty += penalty;
-    position.counted += 1;
-    return { loss, penalty, penaltyShare: loss === 0 ? 0 : (weight * penalty) / loss };
+  #nextSteps(count: number, totalSteps: number): StepScalars[] {
+    const { penaltyWeight, penaltySchedule, learningRate, schedule } = this.#options;
+    return Array.from({ length: count }, (_, i) => {
+      const number = this.#position.step + i + 1;
+      return {
+        number,
+        update: number + (this.#position.before ?? 0),
+        learningRate: (learningRate ?? 1e-3) * scheduleOf(schedule)(number, totalSteps),
+        penaltyWeight:
+          (penaltyWeight ?? this.step.penaltyWeight) * scheduleOf(penaltySchedule)(number, totalSteps),
+      };
+    });
   }
 
   /** The loss of a step is no number: the state before it is kept if it is finite, else the last checkpoint's. */
-  async #stopAtNaN(step: number, loss: number, { checkpoint }: FitOptions): Promise<never> {
+  async #stopAtNaN(loss: number, { checkpoint }: FitOptions): Promise<never> {
+    const step = this.steps + 1;
     const finite = [...(await this.#session.readState()).values()].every(({ data }) =>
       (data as Float32Array).every(Number.isFinite),
     );
@@ -371,7 +344,7 @@ export class Trainer {
     const kept = checkpoint && this.#position.step > 0 ? `; ${checkpoint} holds the last good state` : "";
     if (!kept) {
       this.#session.restore(initialTensors(this.step));
-      this.#position = { step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null };
+      this.#position = startPosition();
       this.takeOver(this.#takenOver);
     }
     throw new SorthError(

@@ -3,7 +3,7 @@ import { inlineExternal } from "../onnx/inline-external.ts";
 import { decodeModel } from "../onnx/model.ts";
 import { webProbe } from "./probe-web.ts";
 import { wasmBackend, webgpuBackend } from "./session-web.ts";
-import type { CheckpointFiles, TrainerRuntime } from "./trainer.ts";
+import type { CheckpointFiles, TrainerRuntime } from "./trainer-runtime.ts";
 
 /** A file of a folder in the page's own storage (the origin private file system). */
 async function handleOf(folder: string, name: string, create: boolean): Promise<FileSystemFileHandle> {

@@ -8,7 +8,6 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
-import type { DataTypeName } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
@@ -19,56 +18,22 @@ import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { poolBeforeRelu } from "./pool-before-relu.ts";
 import { inputName, nameOutput } from "./ports.ts";
 import { recomputeActivations, tellRecomputed } from "./recompute.ts";
+import {
+  type DataPort,
+  type ParameterPort,
+  portsKey,
+  portsToText,
+  type StatePort,
+  type StepPorts,
+} from "./step-ports.ts";
+
+export type { DataPort, ParameterPort, StatePort, StepPorts } from "./step-ports.ts";
 
 /** Options of {@link buildStep}. */
 export interface StepOptions extends LossOptions, TrainingFormOptions {
   readonly optimizer: Optimizer;
   /** Puts the finished graph into the forms that the backend which is to run it prefers (src/lowering). */
   readonly lower?: (graph: Graph, emit: Emit) => void;
-}
-
-/** A tensor that a step reads under one name and returns, changed, under another. */
-export interface StatePort {
-  readonly input: string;
-  readonly output: string;
-  readonly type: DataTypeName;
-  readonly shape: readonly number[];
-}
-
-/** A trained parameter and its optimizer state. */
-export interface ParameterPort extends StatePort {
-  /** Name of the parameter in the model. */
-  readonly name: string;
-  /** Optimizer slot (`m`, `v`) to its port; slots start as zeros. */
-  readonly slots: ReadonlyMap<string, StatePort>;
-}
-
-/** An input that is fed at every step. */
-export interface DataPort {
-  readonly name: string;
-  readonly type: DataTypeName;
-  readonly shape: readonly number[];
-}
-
-/** The names by which a step graph is run; also in its `metadata_props` under the key `sorth.step`. */
-export interface StepPorts {
-  /** The model's own inputs. */
-  readonly inputs: readonly DataPort[];
-  /** The labels of the objective; undefined for a model that holds its loss. */
-  readonly labels: DataPort | undefined;
-  readonly masks: readonly (DataPort & { readonly ratio: number })[];
-  readonly parameters: readonly ParameterPort[];
-  /** Running statistics of BatchNormalization, by the name they have in the model. */
-  readonly statistics: readonly (StatePort & { readonly name: string })[];
-  /** Scalar inputs, in the loss's type. `penaltyWeight` is undefined without a penalty. */
-  readonly scalars: {
-    readonly learningRate: string;
-    readonly step: string;
-    readonly penaltyWeight: string | undefined;
-    readonly type: "float" | "double";
-  };
-  readonly loss: string;
-  readonly penalty: string | undefined;
 }
 
 /** A training step as an ONNX model, and the state to start from. */
@@ -189,10 +154,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   options.lower?.(graph, emit);
   graph.prune();
   graph.metadata.clear();
-  graph.metadata.set(
-    "sorth.step",
-    JSON.stringify(ports, (_, value) => (value instanceof Map ? Object.fromEntries(value) : value)),
-  );
+  graph.metadata.set(portsKey, portsToText(ports));
   return {
     model: Model.fromProto(graphToProto(graph)),
     ports,

@@ -54,6 +54,11 @@ describe("sorth-onnx", () => {
     { argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "sum"], says: 'no penalty "sum"' },
     { argv: ["train", "a.onnx", "-o", "b.onnx", "--data", "mnist", "--epochs", "-1"], says: "whole number" },
     { argv: ["train", "a.onnx", "-o", "b.onnx", "--data", "mnist", "--batch", "0"], says: "1 or more" },
+    { argv: ["step", "a.onnx", "-o", "b.onnx", "--split", "--loop"], says: "either --split or --loop" },
+    {
+      argv: ["train", "a.onnx", "-o", "b.onnx", "--data", "mnist", "--steps-per-run", "0"],
+      says: "1 or more",
+    },
     { argv: ["grad", "a.onnx", "-o", "b.onnx", "--dim", "seq"], says: "NAME=SIZE" },
   ])("$argv: exit 2 and one line", async ({ argv, says }) => {
     const { code, stdout, stderr } = await cli(...argv);

@@ -104,6 +104,16 @@ describe("train", () => {
     expect(readFileSync(at("resumed.onnx")).equals(readFileSync(at("whole.onnx")))).toBe(true);
   });
 
+  it("gives the same bits with any number of steps a run", async () => {
+    const models = [];
+    for (const count of ["1", "3", "auto"]) {
+      const flags = ["-o", at(`${count}.onnx`), "--epochs", "2", "--threads", "1", "--steps-per-run", count];
+      expect(await train(...flags)).toMatchObject({ code: 0 });
+      models.push(readFileSync(at(`${count}.onnx`)));
+    }
+    for (const bytes of models) expect(bytes.equals(models[0] ?? Buffer.of())).toBe(true);
+  });
+
   it("refuses options of training and another model with --resume", async () => {
     await train("-o", at("part.onnx"), "--max-steps", "2");
     const resume = ["--data", at("data.npz"), "--resume", at("part.run"), "-o", at("resumed.onnx")];

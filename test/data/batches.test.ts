@@ -5,7 +5,6 @@ import {
   shuffledIndices,
   splitValidation,
   stepsPerEpoch,
-  trainingBatches,
 } from "../../src/data/batches.ts";
 import type { Dataset } from "../../src/data/dataset.ts";
 
@@ -70,28 +69,6 @@ describe("shuffledIndices", () => {
   });
 });
 
-describe("trainingBatches", () => {
-  const options = { batch: 4, seed: 1, epoch: 0 };
-
-  test("drops the last, partial batch and repeats no sample", () => {
-    const batches = [...trainingBatches(numbered(11), options)];
-    expect(batches.map((batch) => batch.length)).toEqual([4, 4]);
-    expect(new Set(batches.flatMap((batch) => [...batch])).size).toBe(8);
-  });
-
-  test("goes on at any step of an epoch as if it had not stopped", () => {
-    const whole = [...trainingBatches(numbered(40), { ...options, epoch: 2 })];
-    const rest = [...trainingBatches(numbered(40), { ...options, epoch: 2, firstStep: 6 })];
-    expect(rest).toEqual(whole.slice(6));
-  });
-
-  test("refuses a batch larger than the data", () => {
-    expect(() => stepsPerEpoch(numbered(3), 4)).toThrow(
-      "d: a batch of 4 is larger than the 3 training samples; choose a smaller --batch",
-    );
-  });
-});
-
 describe("evaluationBatches", () => {
   test("counts every sample once and fills the last batch up", () => {
     const batches = [...evaluationBatches(numbered(6), 4)];
@@ -123,4 +100,11 @@ describe("splitValidation", () => {
   test.each([0, 1, -0.5, Number.NaN])("refuses the fraction %d", (fraction) => {
     expect(() => splitValidation(numbered(9), fraction, 0)).toThrow("it must lie between 0 and 1");
   });
+});
+
+test("steps of an epoch are whole batches; a batch larger than the data is refused", () => {
+  expect(stepsPerEpoch(numbered(11), 4)).toBe(2);
+  expect(() => stepsPerEpoch(numbered(3), 4)).toThrow(
+    "d: a batch of 4 is larger than the 3 training samples; choose a smaller --batch",
+  );
 });

@@ -50,7 +50,9 @@ export class StepRunner {
       floats(scalars.step, [], [++this.#count]),
       ...(scalars.penaltyWeight ? [floats(scalars.penaltyWeight, [], [options.penaltyWeight ?? 1])] : []),
     ]);
-    return this.#session.run(feeds);
+    const [result] = await this.#session.run(feeds);
+    if (!result) throw new RangeError("the session returned no step");
+    return result;
   }
 
   /** Numbers of a parameter or running statistic, by its name in the model. */

@@ -1,8 +1,17 @@
 import { join, parse } from "node:path";
 import type { Command } from "commander";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
+import { UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
-import { buildSplitStep, buildStep, initialState, type Model, readModel, writeModel } from "../../index.ts";
+import {
+  buildSplitStep,
+  buildStep,
+  initialState,
+  type Model,
+  readModel,
+  stepLoop,
+  writeModel,
+} from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { optimizerOf } from "../optimizer-flags.ts";
@@ -13,6 +22,7 @@ import { addTrainingFlags, type TrainingFlags, trainerOptions } from "../train-f
 interface Flags extends SharedFlags, TrainingFlags {
   readonly output: string;
   readonly split?: true;
+  readonly loop?: true;
 }
 
 /** `step`: writes a training step for a loop of one's own. */
@@ -23,10 +33,15 @@ export function define(command: Command, streams: CommandStreams): void {
       "-o, --output <file>",
       "where to write the step; <file>.initial.onnx beside it computes the state to begin with",
     )
-    .option("--split", "two graphs, <file>.gradients.onnx and <file>.update.onnx, in place of one");
+    .option("--split", "two graphs, <file>.gradients.onnx and <file>.update.onnx, in place of one")
+    .option(
+      "--loop",
+      "as many steps in one run as the input `steps` says, for loops that copy the state at every run",
+    );
   addTrainingFlags(command);
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    if (flags.split && flags.loop) throw new UsageError("give either --split or --loop, not both");
     const model = await readModel(path);
     const graph = graphOf(model);
     const {
@@ -51,7 +66,8 @@ export function define(command: Command, streams: CommandStreams): void {
       files.push([beside("initial"), initialState({ ...step, model: step.update })]);
     } else {
       const step = await buildStep(model, own);
-      files.push([flags.output, step.model], [beside("initial"), initialState(step)]);
+      const written = flags.loop ? stepLoop(step) : step;
+      files.push([flags.output, written.model], [beside("initial"), initialState(step)]);
     }
     for (const [file] of files) await checkOutput(file, terminal.write);
     for (const [file, written] of files) {

@@ -1,0 +1,103 @@
+import { uniformFloat32 } from "pure-rand/distribution/uniformFloat32";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import type { Dataset } from "../data/dataset.ts";
+import { elementCount, Tensor } from "../onnx/tensor.ts";
+import type { StepPorts } from "../training/step-ports.ts";
+import { type BatchFeeds, batchFeeds } from "./batch-feeds.ts";
+import type { StepFeeds } from "./step-session.ts";
+
+/** What a step is fed besides its batch. */
+export interface StepScalars {
+  /** Number of the step in this run, from 1: seeds the masks. */
+  readonly number: number;
+  /** Number of the update for the optimizer's bias correction, from 1; more than `number` in a run taken over. */
+  readonly update: number;
+  readonly learningRate: number;
+  readonly penaltyWeight: number;
+}
+
+/** Writes what runs of a step are fed: one step, or several for a step in Loop form. */
+export class StepFeeder {
+  readonly #ports: StepPorts;
+  readonly #batches: BatchFeeds;
+  readonly #seed: number;
+
+  /**
+   * @param perRun - most steps of a run
+   * @throws SorthError when samples do not fit the model
+   */
+  constructor(ports: StepPorts, dataset: Dataset, seed: number, perRun: number) {
+    this.#ports = ports;
+    this.#batches = batchFeeds(ports, dataset, perRun);
+    this.#seed = seed;
+  }
+
+  /** Fills in the samples of the next run, batch after batch. */
+  fill(indices: Uint32Array): void {
+    const { dataset, x, y } = this.#batches;
+    dataset.fill(indices, x, y);
+  }
+
+  /** The feeds of a run over the first batches that were filled in, one for each of `steps`. */
+  feeds(steps: readonly StepScalars[]): StepFeeds {
+    const { scalars, count } = this.#ports;
+    const scalar = (name: string, values: readonly number[]) => {
+      const numbers = scalars.type === "double" ? Float64Array.from(values) : Float32Array.from(values);
+      return [
+        name,
+        Tensor.of(name, scalars.type, count === undefined ? [] : [steps.length], numbers),
+      ] as const;
+    };
+    const each = (value: (step: StepScalars) => number) => steps.map(value);
+    return new Map([
+      ...(count === undefined ? this.#batches.tensors : this.#batches.stacked(steps.length)),
+      ...this.#masks(each(({ number }) => number)),
+      scalar(
+        scalars.learningRate,
+        each(({ learningRate }) => learningRate),
+      ),
+      scalar(
+        scalars.step,
+        each(({ update }) => update),
+      ),
+      ...(scalars.penaltyWeight === undefined
+        ? []
+        : [
+            scalar(
+              scalars.penaltyWeight,
+              each(({ penaltyWeight }) => penaltyWeight),
+            ),
+          ]),
+      ...(count === undefined
+        ? []
+        : [[count, Tensor.of(count, "int64", [], BigInt64Array.of(BigInt(steps.length)))] as const]),
+    ]);
+  }
+
+  /** Dropout masks of steps: the same for the same seed and step. */
+  #masks(numbers: readonly number[]): Map<string, Tensor> {
+    const { masks, count } = this.#ports;
+    const arrays = masks.map(({ type, shape }) => {
+      const length = numbers.length * elementCount(shape);
+      return type === "double" ? new Float64Array(length) : new Float32Array(length);
+    });
+    for (const [step, number] of numbers.entries()) {
+      const random = xoroshiro128plus(
+        Math.imul(this.#seed ^ 0x5f356495, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b),
+      );
+      for (const [i, { shape, ratio }] of masks.entries()) {
+        const size = elementCount(shape);
+        const array = arrays[i] as Float32Array;
+        for (let at = step * size; at < (step + 1) * size; at++) {
+          array[at] = uniformFloat32(random) < ratio ? 0 : 1;
+        }
+      }
+    }
+    return new Map(
+      masks.map(({ name, type, shape }, i) => {
+        const dims = count === undefined ? shape : [numbers.length, ...shape];
+        return [name, Tensor.of(name, type, dims, arrays[i] as Float32Array)];
+      }),
+    );
+  }
+}

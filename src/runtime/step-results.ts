@@ -1,0 +1,25 @@
+import type { Tensor as OrtTensor } from "onnxruntime-common";
+import { SorthError } from "../errors.ts";
+import type { StepPorts } from "../training/step-ports.ts";
+import type { StepResult } from "./step-session.ts";
+
+/**
+ * Loss and penalty of each step of a run, from what ONNX Runtime returned.
+ * @throws SorthError when an output is missing
+ */
+export function stepResults(
+  { loss, penalty }: Pick<StepPorts, "loss" | "penalty">,
+  results: Readonly<Record<string, OrtTensor | undefined>>,
+): StepResult[] {
+  const numbers = (name: string): Float32Array => {
+    const tensor = results[name];
+    if (!tensor) throw new SorthError(`the step returned no "${name}"`);
+    return tensor.data as Float32Array;
+  };
+  const penalties = penalty === undefined ? undefined : numbers(penalty);
+  return Array.from(numbers(loss), (value, i) => ({ loss: value, penalty: penalties?.[i] ?? 0 }));
+}
+
+/** Whether every loss of a run is a number. */
+export const allFinite = (results: readonly StepResult[]): boolean =>
+  results.every(({ loss }) => Number.isFinite(loss));
