@@ -51,7 +51,9 @@ export function addRunFlags(command: Command): void {
       "of a training_model.onnx: where to write a checkpoint that ONNX Runtime's own sessions go on from",
     )
     .option("--resume <folder>", "go on with the run of a checkpoint folder, bit for bit")
-    .addOption(new Option("--backend <name>", "where to train").choices(["cpu", "webgpu"]).default("cpu"))
+    .addOption(
+      new Option("--backend <name>", "where to train").choices(["cpu", "cuda", "webgpu"]).default("cpu"),
+    )
     .option("--allow-fallback", "run on the CPU what a GPU cannot run, and say what that is")
     .option(
       "--steps-per-run <count>",

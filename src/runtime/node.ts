@@ -3,9 +3,11 @@ import { join } from "node:path";
 import { SorthError } from "../errors.ts";
 import { readModel, writeModel } from "../onnx/files-node.ts";
 import { reasonOf, writeFileSafely } from "../onnx/write-file.ts";
+import { cpuBackend } from "./cpu-node.ts";
+import { cudaBackend } from "./cuda-node.ts";
 import { nodeProbe } from "./probe-node.ts";
-import { cpuBackend, webgpuBackend } from "./session-node.ts";
 import type { CheckpointFiles, TrainerRuntime } from "./trainer-runtime.ts";
+import { webgpuBackend } from "./webgpu-node.ts";
 
 /** Checkpoints as files of a folder, which is made when first written to. */
 const files: CheckpointFiles = {
@@ -31,4 +33,8 @@ const files: CheckpointFiles = {
 };
 
 /** Training in node, on onnxruntime-node. */
-export const nodeRuntime: TrainerRuntime = { probe: nodeProbe, backends: [cpuBackend, webgpuBackend], files };
+export const nodeRuntime: TrainerRuntime = {
+  probe: nodeProbe,
+  backends: [cpuBackend, cudaBackend, webgpuBackend],
+  files,
+};

@@ -44,6 +44,7 @@ export async function openOnDevice(
   try {
     return await openWhole(model, on, session);
   } catch (error) {
+    if (error instanceof SorthError) throw error;
     if (!fallbackForbidden.test(ortMessage(error))) {
       throw new SorthError(`ONNX Runtime cannot open the graph on ${device}: ${ortMessage(error)}`);
     }

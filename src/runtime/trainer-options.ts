@@ -11,7 +11,7 @@ import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */
 export interface TrainerOptions extends LossOptions, TrainingFormOptions, SessionOptions {
-  /** Where to train: `cpu` (default) or `webgpu` in node, `wasm` (default) or `webgpu` in a browser. Not kept in checkpoints. */
+  /** Where to train: `cpu` (default), `cuda` or `webgpu` in node, `wasm` (default) or `webgpu` in a browser. Not kept in checkpoints. */
   readonly backend?: string;
   /**
    * Steps done in one run of ONNX Runtime, as a Loop: up to twice as fast for small networks. `auto` (default): as many as take about

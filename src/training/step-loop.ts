@@ -75,7 +75,7 @@ export function stepLoop(step: Step): Step {
   });
   const ports: StepPorts = { ...step.ports, count };
   outer.metadata.set(portsKey, portsToText(ports));
-  return { ...step, model: Model.fromProto(graphToProto(outer)), ports };
+  return { ...step, model: Model.fromProto(graphToProto(outer)), body: step.model, ports };
 }
 
 /** Lets the readers of an input read its row of this iteration instead. @returns what the body captures */

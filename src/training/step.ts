@@ -39,6 +39,8 @@ export interface StepOptions extends LossOptions, TrainingFormOptions {
 /** A training step as an ONNX model, and the state to start from. */
 export interface Step {
   readonly model: Model;
+  /** In Loop form ({@link stepLoop}): the graph of one step, which is the loop's body. */
+  readonly body?: Model;
   readonly ports: StepPorts;
   /** Initial numbers of every parameter and running statistic by its name in the model: views, not copies. */
   readonly initial: ReadonlyMap<string, Tensor>;

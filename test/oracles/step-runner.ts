@@ -1,6 +1,6 @@
 import { Tensor } from "../../src/onnx/tensor.ts";
 import type { Optimizer } from "../../src/optimizers/optimizer.ts";
-import { cpuBackend } from "../../src/runtime/session-node.ts";
+import { cpuBackend } from "../../src/runtime/cpu-node.ts";
 import type { StepResult, StepSession } from "../../src/runtime/step-session.ts";
 import type { Step } from "../../src/training/step.ts";
 

@@ -1,25 +1,12 @@
-import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
-import { blockConvolutions, channelBlock } from "../lowering/blocked-convolution.ts";
+import { type InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import type { Tensor } from "../onnx/tensor.ts";
 import { zeros } from "../training/initial-state.ts";
 import type { Step } from "../training/step.ts";
 import type { StatePort, StepPorts } from "../training/step-ports.ts";
-import { webGpuBackendOn } from "./device-session.ts";
-import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
+import { checkReplaces, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
-import { nodeProbe } from "./probe-node.ts";
 import { allFinite, stepResults } from "./step-results.ts";
-import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
-
-async function open(model: Uint8Array, { threads }: SessionOptions): Promise<InferenceSession> {
-  return opened(
-    InferenceSession.create(model, {
-      executionProviders: ["cpu"],
-      logSeverityLevel: 4,
-      ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
-    }),
-  );
-}
+import type { StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 /**
  * A tensor of onnxruntime-node's own class over our memory. onnxruntime-common's (see {@link toOrtTensor}) is another class
@@ -37,7 +24,11 @@ interface Pair {
   readonly ort: [OrtTensor, OrtTensor];
 }
 
-class NodeStepSession implements StepSession {
+/**
+ * Keeps the state of onnxruntime-node in the host's memory, in two buffers that are swapped through preallocated outputs:
+ * nothing is allocated and no parameter is copied between steps by us.
+ */
+export class HostStepSession implements StepSession {
   readonly #session: InferenceSession;
   readonly #pairs: Pair[];
   readonly #ports: StepPorts;
@@ -112,25 +103,3 @@ function copy(from: Tensor, to: Tensor): void {
   checkReplaces(from, to);
   to.bytes.set(from.bytes);
 }
-
-/**
- * onnxruntime-node on the CPU. State lives in two buffers that are swapped through preallocated outputs: nothing is
- * allocated and no parameter is copied between steps by us.
- */
-export const cpuBackend: Backend = {
-  name: "cpu",
-  loops: true,
-  lowering: async () => {
-    const block = await channelBlock(nodeProbe);
-    return block ? (graph, emit) => blockConvolutions(graph, emit, block) : undefined;
-  },
-  openStep: async (step, options) => new NodeStepSession(await open(step.model.bytes, options), step),
-  openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
-};
-
-/** Native WebGPU of onnxruntime-node. */
-export const webgpuBackend: Backend = webGpuBackendOn({
-  create: (model, options) => InferenceSession.create(model, options),
-  executionProvider: "webgpu",
-  probe: nodeProbe,
-});

@@ -1,0 +1,66 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { InferenceSession } from "onnxruntime-node";
+import { SorthError } from "../errors.ts";
+import { HostStepSession } from "./host-step-session.ts";
+import { OrtForwardSession } from "./ort-session.ts";
+import { type OpenOnDevice, openOnDevice } from "./placement.ts";
+import { nodeProbe } from "./probe-node.ts";
+import type { Backend } from "./step-session.ts";
+
+const name = "cuda";
+
+/** Where onnxruntime-node keeps what its install script downloads, for the platform that has CUDA. */
+function libraryFolder(): string {
+  const main = createRequire(import.meta.url).resolve("onnxruntime-node");
+  return join(dirname(main), "..", "bin", "napi-v6", process.platform, process.arch);
+}
+
+const cuda: OpenOnDevice = {
+  executionProvider: name,
+  probe: nodeProbe,
+  async checkDevice() {
+    if (process.platform !== "linux" || process.arch !== "x64") {
+      throw new SorthError(
+        `onnxruntime-node has CUDA on Linux x64 only, this is ${process.platform} ${process.arch}; try --backend webgpu`,
+      );
+    }
+    // Asked for first: ONNX Runtime writes to stderr when it does not find them.
+    if (!existsSync(join(libraryFolder(), "libonnxruntime_providers_cuda.so"))) {
+      throw new SorthError(
+        "the CUDA libraries of onnxruntime-node are not installed; run: node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12",
+      );
+    }
+  },
+  async create(model, options) {
+    try {
+      return await InferenceSession.create(model, options);
+    } catch (error) {
+      if (!/failed to load shared library/i.test(String(error))) throw error;
+      throw new SorthError(
+        "ONNX Runtime's CUDA libraries do not load: they need CUDA 12 and cuDNN 9 where the system looks for libraries (LD_LIBRARY_PATH); the missing one is named above",
+      );
+    }
+  },
+};
+
+/**
+ * CUDA of onnxruntime-node. Its binding keeps no tensor on the device between runs: the state crosses over at every run, and
+ * the Loop form makes a run many steps.
+ */
+export const cudaBackend: Backend = {
+  name,
+  loops: true,
+  async openStep(step, options) {
+    const on = { ...options, device: name };
+    if (!step.body) return new HostStepSession(await openOnDevice(step.model.bytes, cuda, on), step);
+    // ONNX Runtime looks at the nodes around a body only: the single step shows that all of them are on the device.
+    const single = await openOnDevice(step.body.bytes, cuda, on);
+    await single.release();
+    const { onMessage: _, ...told } = on;
+    return new HostStepSession(await openOnDevice(step.model.bytes, cuda, told), step);
+  },
+  openForward: async (model, options) =>
+    new OrtForwardSession(await openOnDevice(model, cuda, { ...options, device: name })),
+};
