@@ -1,11 +1,27 @@
+import { createRequire } from "node:module";
 import { defineConfig } from "tsdown";
+import { withoutSamples } from "./scripts/without-samples.ts";
 
-const shared = { format: "esm", target: "es2022", clean: true, dts: true, hash: true } as const;
+const shared = {
+  format: "esm",
+  target: "es2022",
+  clean: true,
+  dts: true,
+  hash: true,
+} as const;
+
+/** ONNX Runtime's build for browsers has a copy of its common part inside. */
+const ortCommonOfBuild = {
+  name: "ort-common-of-build",
+  resolveId: (id: string) =>
+    id === "onnxruntime-common" ? { id: "onnxruntime-web/webgpu", external: true } : undefined,
+};
 
 export default defineConfig([
   {
     ...shared,
     entry: { index: "src/index.ts", cli: "src/cli/main.ts" },
+    plugins: [withoutSamples()],
     platform: "node",
     fixedExtension: false,
     outDir: "dist/node",
@@ -14,6 +30,10 @@ export default defineConfig([
     ...shared,
     entry: { index: "src/web.ts" },
     platform: "browser",
+    minify: true,
+    // protobufjs requires the CommonJS form of long: one of the two is enough.
+    alias: { long: createRequire(import.meta.url).resolve("long") },
+    plugins: [withoutSamples(), ortCommonOfBuild],
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.
     deps: {
       neverBundle: [/^onnxruntime-(web|node)/],

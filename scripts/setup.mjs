@@ -7,9 +7,13 @@ import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const built = ["dist/node/index.js", "dist/node/cli.js", "dist/web/index.js"].map((file) => join(root, file));
-const sources = ["src", "package-lock.json", "tsdown.config.ts", "tsconfig.json"].map((file) =>
-  join(root, file),
-);
+const sources = [
+  "src",
+  "package-lock.json",
+  "tsdown.config.ts",
+  "tsconfig.json",
+  "scripts/without-samples.ts",
+].map((file) => join(root, file));
 
 if (Number(process.versions.node.split(".")[0]) < 20) {
   fail(`sorth-onnx needs Node 20 or newer; this is ${process.version}`);

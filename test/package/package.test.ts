@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import onnxProto from "onnx-proto";
 import { describe, expect, it } from "vitest";
 import { onnx } from "../../src/onnx/schema.js";
@@ -20,7 +21,7 @@ function importsOf(folder: string): Set<string> {
   const files = readdirSync(folder).filter((name) => name.endsWith(".js"));
   const text = files.map((name) => readFileSync(join(folder, name), "utf8")).join("\n");
   const found = text.matchAll(
-    /^(?:import|export)\b[^"'\n]*["']([^"'\n]+)["'];?$|\bimport\(["']([^"'\n]+)["']\)/gm,
+    /(?:^|;)(?:import|export)\b[^"';\n]*["']([^"'\n]+)["']|\bimport\(["']([^"'\n]+)["']\)/gm,
   );
   return new Set(
     [...found].map(([, from, loaded]) => from ?? loaded ?? "").filter((name) => !name.startsWith(".")),
@@ -50,6 +51,13 @@ describe("the package", () => {
     expect(Object.keys(manifest.dependencies)).toEqual(expect.arrayContaining(packages));
     expect(packages).toContain("onnxruntime-node");
     expect([...importsOf("dist/web")].sort()).toEqual(["onnxruntime-web/webgpu"]);
+  });
+
+  it("is under 150 kB for a browser, ONNX Runtime aside, and evaluates no text as code", (context) => {
+    context.skip(!built, unbuilt);
+    const code = readFileSync("dist/web/index.js");
+    expect(gzipSync(code).length).toBeLessThan(150_000);
+    expect(code.toString()).not.toMatch(/\beval\(|\bnew Function\(/);
   });
 
   it("has a command that runs, and says its version", (context) => {
