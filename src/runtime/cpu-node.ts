@@ -1,5 +1,5 @@
 import { InferenceSession } from "onnxruntime-node";
-import { blockConvolutions, channelBlock } from "../lowering/blocked-convolution.ts";
+import { loopsOn, loweringFor } from "../lowering/table.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { OrtForwardSession, opened } from "./ort-session.ts";
 import { nodeProbe } from "./probe-node.ts";
@@ -18,11 +18,8 @@ async function open(model: Uint8Array, { threads }: SessionOptions): Promise<Inf
 /** onnxruntime-node on the CPU. */
 export const cpuBackend: Backend = {
   name: "cpu",
-  loops: true,
-  lowering: async () => {
-    const block = await channelBlock(nodeProbe);
-    return block ? (graph, emit) => blockConvolutions(graph, emit, block) : undefined;
-  },
+  loops: loopsOn("cpu"),
+  lowering: () => loweringFor("cpu", nodeProbe),
   openStep: async (step, options) => new HostStepSession(await open(step.model.bytes, options), step),
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };

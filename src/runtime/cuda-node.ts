@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { InferenceSession } from "onnxruntime-node";
 import { SorthError } from "../errors.ts";
+import { loopsOn, loweringFor } from "../lowering/table.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { OrtForwardSession } from "./ort-session.ts";
 import { type OpenOnDevice, openOnDevice } from "./placement.ts";
@@ -51,7 +52,8 @@ const cuda: OpenOnDevice = {
  */
 export const cudaBackend: Backend = {
   name,
-  loops: true,
+  loops: loopsOn(name),
+  lowering: () => loweringFor(name, nodeProbe),
   async openStep(step, options) {
     const on = { ...options, device: name };
     if (!step.body) return new HostStepSession(await openOnDevice(step.model.bytes, cuda, on), step);

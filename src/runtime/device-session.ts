@@ -2,7 +2,7 @@ import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
 import { SorthError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
-import { forWebGpu } from "../lowering/webgpu.ts";
+import { loopsOn, loweringFor } from "../lowering/table.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
@@ -133,9 +133,8 @@ export function webGpuBackendOn(open: OpenOnDevice): Backend {
   const name = "webgpu";
   return {
     name,
-    // ONNX Runtime runs Loop on the CPU here.
-    loops: false,
-    lowering: async () => forWebGpu,
+    loops: loopsOn(name),
+    lowering: () => loweringFor(name, open.probe),
     async openStep(step, options) {
       const locations = Object.fromEntries(
         statePorts(step.ports).map(({ output }) => [output, "gpu-buffer"] as const),

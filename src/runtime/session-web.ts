@@ -1,5 +1,6 @@
 import { InferenceSession } from "onnxruntime-web/webgpu";
 import { SorthError } from "../errors.ts";
+import { loopsOn, loweringFor } from "../lowering/table.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
 import type { Step } from "../training/step.ts";
@@ -88,7 +89,8 @@ class WasmStepSession implements StepSession {
 /** Training on the WebAssembly build of onnxruntime-web. */
 export const wasmBackend: Backend = {
   name: "wasm",
-  loops: true,
+  loops: loopsOn("wasm"),
+  lowering: () => loweringFor("wasm", webProbe),
   openStep: async (step, options) => new WasmStepSession(await open(step.model.bytes, options), step),
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };

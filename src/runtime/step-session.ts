@@ -1,6 +1,5 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common";
-import type { Emit } from "../graph/emit.ts";
-import type { Graph } from "../graph/graph.ts";
+import type { BackendName, Lowering } from "../lowering/table.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Step } from "../training/step.ts";
 
@@ -50,16 +49,13 @@ export interface ForwardSession {
   release(): Promise<void>;
 }
 
-/** Rewrites a graph in place. */
-export type Lowering = (graph: Graph, emit: Emit) => void;
-
 /** Opens sessions on one backend. */
 export interface Backend {
-  readonly name: string;
+  readonly name: BackendName;
   /** Whether it runs the Loop form of a step on its device, several steps in one run. */
   readonly loops: boolean;
-  /** What rewrites a finished step graph into forms that run faster here (src/lowering); without it, nothing does. */
-  readonly lowering?: () => Promise<Lowering | undefined>;
+  /** The forms that graphs get here (src/lowering/table.ts). */
+  lowering(): Promise<Lowering | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;
   openForward(model: Uint8Array, options: SessionOptions): Promise<ForwardSession>;
 }

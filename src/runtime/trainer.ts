@@ -83,7 +83,7 @@ export class Trainer {
   static async create(model: Model, options: TrainerOptions, runtime: TrainerRuntime): Promise<Trainer> {
     const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
-    const lower = await backend.lowering?.();
+    const lower = await backend.lowering();
     const single = await buildStep(
       model,
       { ...options, optimizer, ...(lower ? { lower } : {}) },
@@ -305,7 +305,7 @@ export class Trainer {
         this.#options,
         this.step.ports,
         this.#runtime.probe,
-        await this.#backend.lowering?.(),
+        await this.#backend.lowering(),
       );
       const session = await this.#backend.openForward(graph.model.bytes, this.#options);
       this.#forward = { session, graph };

@@ -12,15 +12,16 @@ const page = `<!doctype html><title>sorth-onnx</title>
 } }
 </script>
 <script type="module">
+  import * as ort from "onnxruntime-web/webgpu";
   import * as sorth from "sorth-onnx/web";
-  globalThis.sorth = sorth;
+  Object.assign(globalThis, { ort, sorth });
 </script>`;
 
 /** A page of a describe block. */
 export interface Tab {
   /** Why there is none, or "". */
   readonly missing: string;
-  /** The page, with `globalThis.sorth`: everything that sorth-onnx/web exports. */
+  /** The page, with `globalThis.sorth`, everything that sorth-onnx/web exports, and `globalThis.ort`, ONNX Runtime. */
   readonly page: Page;
 }
 

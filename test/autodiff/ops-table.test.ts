@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { opsTable } from "../../src/autodiff/support.ts";
+import { opsTable } from "../../scripts/ops-table.ts";
 import { gradientOperatorsOfAll } from "./gradient-operators.ts";
 
 test("docs/ops.md is what the table says (npm run docs:ops)", async () => {

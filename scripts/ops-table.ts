@@ -1,6 +1,6 @@
-import { type OffDevice, offCuda, offWebGpu } from "./backends.ts";
-import type { RuleEntry } from "./rule.ts";
-import { rules } from "./table.ts";
+import type { RuleEntry } from "../src/autodiff/rule.ts";
+import { rules } from "../src/autodiff/table.ts";
+import { type OffDevice, offCuda, offWebGpu } from "../src/lowering/off-device.ts";
 
 const stateOf = (entry: RuleEntry): string => {
   if ("vjp" in entry) return "rule";
@@ -41,7 +41,7 @@ export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): s
     "## With a derivative",
     "",
     "Cases: how many the tests compare with finite differences, once for the gradient and once for the gradient's gradient.",
-    "Every rule runs on the CPU and in wasm, where it is tested. The last columns say what is known not to run on a GPU itself",
+    "Every rule runs on the CPU and, ai.onnx.ml aside, in browsers on wasm, where it is tested. The last columns say what is known not to run on a GPU itself",
     "(WebGPU: measured on ONNX Runtime 1.30; CUDA: read from its source); they are empty where nothing is known against it.",
     "",
     "| operator | cases | in opset | WebGPU | CUDA |",

@@ -1,6 +1,6 @@
 /**
- * Where operators do not run on the device, as far as it was measured (WebGPU, native build of ONNX Runtime 1.30) or read
- * from ONNX Runtime's source (CUDA, 1.27). The CPU and wasm builds run the same operators.
+ * Where operators do not run on the device, as far as it was measured (WebGPU and browsers, ONNX Runtime 1.30) or read from
+ * ONNX Runtime's source (CUDA, 1.27). Everything else runs everywhere.
  */
 
 /** Why an operator does not run on a device. */
@@ -8,6 +8,12 @@ export type OffDevice = Readonly<Record<string, string>>;
 
 /** The whole operator is. */
 export const onCpu = "computed on the CPU";
+
+/** Operators of ai.onnx.ml that have a derivative here. */
+const classical = [
+  ...["Scaler", "Imputer", "Normalizer", "LinearRegressor", "LinearClassifier", "SVMRegressor"],
+  ...["FeatureVectorizer", "ArrayFeatureExtractor"],
+];
 
 const inMl = (op: string) => `ai.onnx.ml.${op}`;
 const inMicrosoft = (op: string) => `com.microsoft.${op}`;
@@ -23,8 +29,7 @@ export const offWebGpu: OffDevice = {
       ...["SpaceToDepth", "Celu", "Shrink", "Not", "CumProd", "TensorScatter", "Compress", "ReverseSequence"],
       ...["CenterCropPad", "AffineGrid", "RoiAlign", "DeformConv", "Attention", "RNN", "STFT", "Det"],
       ...["MeanVarianceNormalization", "LRN", "LpPool", "GlobalLpPool"],
-      ...["Scaler", "Imputer", "Normalizer", "LinearRegressor", "LinearClassifier", "SVMRegressor"].map(inMl),
-      ...["FeatureVectorizer", "ArrayFeatureExtractor"].map(inMl),
+      ...classical.map(inMl),
       ...["FusedMatMul", "TransposeMatMul", "FusedGemm", "EmbedLayerNormalization", "Attention"].map(
         inMicrosoft,
       ),
@@ -43,6 +48,11 @@ export const offWebGpu: OffDevice = {
   Pow: "with int64 exponents is computed on the CPU",
   Resize: "antialias fails",
 };
+
+/** wasm: ONNX Runtime's build for browsers has no operators of ai.onnx.ml, on WebGPU neither. */
+export const offWasm: OffDevice = Object.fromEntries(
+  classical.map((op) => [inMl(op), "not in the build for browsers"]),
+);
 
 /** CUDA: no kernel, so the CPU computes it. */
 export const offCuda: OffDevice = {

@@ -1,0 +1,70 @@
+import { type BackendName, forms, offDevice } from "../src/lowering/table.ts";
+
+/** What the table in the code does not say of a backend: where it runs, where its state lies. */
+const backends: Readonly<Record<BackendName, readonly [where: string, state: string, checked: string]>> = {
+  cpu: [
+    "node, onnxruntime-node",
+    "host, two buffers swapped through preallocated outputs",
+    "the whole test suite",
+  ],
+  cuda: [
+    "node on Linux x64, CUDA 12 and cuDNN 9",
+    "host; copied to the device and back once a run of several steps",
+    "its graphs on the CPU; on a GPU by `npm run gpu-check`",
+  ],
+  wasm: [
+    "browsers, onnxruntime-web; threads where the page is cross-origin isolated",
+    "host, copied once a run of several steps",
+    "Chromium",
+  ],
+  webgpu: [
+    "node, onnxruntime-node; browsers, onnxruntime-web",
+    "device, from the first step on; read back after an epoch or when asked for",
+    "node and Chromium, on a software GPU; on a GPU by `npm run gpu-check`",
+  ],
+};
+
+/** The lowering table in Markdown: what `docs/backends.md` holds. */
+export function backendsTable(): string {
+  const byReason = (backend: BackendName) => {
+    const reasons = new Map<string, string[]>();
+    for (const [op, reason] of Object.entries(offDevice[backend])) {
+      reasons.set(reason, [...(reasons.get(reason) ?? []), op]);
+    }
+    return [...reasons].map(([reason, ops]) => `- ${reason}: ${ops.sort().join(", ")}`);
+  };
+  return [
+    "# Backends",
+    "",
+    "Generated from src/lowering/table.ts (`npm run docs:backends`); a test holds it against the code.",
+    "",
+    "| backend | runs in | state | checked on |",
+    "|---|---|---|---|",
+    ...Object.entries(backends).map(([name, cells]) => `| ${name} | ${cells.join(" | ")} |`),
+    "",
+    "A graph runs whole on its device, or is refused: the error names the nodes that the device does not run. With `--allow-fallback`",
+    "(`allowFallback: true`) they run on the CPU, and a warning names them.",
+    "",
+    "## Which form of an operator a backend gets",
+    "",
+    "Gradients are written in operators that every backend runs on its device. These forms replace some of them:",
+    "",
+    "| form | on | change | why |",
+    "|---|---|---|---|",
+    ...forms.map(
+      ({ name, backends, change, why }) => `| ${name} | ${backends.join(", ")} | ${change} | ${why} |`,
+    ),
+    "",
+    "## What does not run on a device",
+    "",
+    "Everything else runs everywhere: every rule's sample cases run on cpu, wasm, webgpu in node and webgpu in Chromium, and are",
+    "compared (test/lowering). [ops.md](ops.md) has this by operator, gradients included.",
+    "",
+    ...(["webgpu", "cuda", "wasm"] as const).flatMap((backend) => [
+      `### ${backend}`,
+      "",
+      ...byReason(backend),
+      "",
+    ]),
+  ].join("\n");
+}
