@@ -18,22 +18,24 @@ function libraryFolder(): string {
   return join(dirname(main), "..", "bin", "napi-v6", process.platform, process.arch);
 }
 
+/** @throws SorthError where CUDA cannot be had, with what to do */
+async function checkDevice(): Promise<void> {
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    throw new SorthError(
+      `onnxruntime-node has CUDA on Linux x64 only, this is ${process.platform} ${process.arch}; try --backend webgpu`,
+    );
+  }
+  // Asked for first: ONNX Runtime writes to stderr when it does not find them.
+  if (!existsSync(join(libraryFolder(), "libonnxruntime_providers_cuda.so"))) {
+    throw new SorthError(
+      "the CUDA libraries of onnxruntime-node are not installed; run: node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12",
+    );
+  }
+}
+
 const cuda: OpenOnDevice = {
   executionProvider: name,
   probe: nodeProbe,
-  async checkDevice() {
-    if (process.platform !== "linux" || process.arch !== "x64") {
-      throw new SorthError(
-        `onnxruntime-node has CUDA on Linux x64 only, this is ${process.platform} ${process.arch}; try --backend webgpu`,
-      );
-    }
-    // Asked for first: ONNX Runtime writes to stderr when it does not find them.
-    if (!existsSync(join(libraryFolder(), "libonnxruntime_providers_cuda.so"))) {
-      throw new SorthError(
-        "the CUDA libraries of onnxruntime-node are not installed; run: node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12",
-      );
-    }
-  },
   async create(model, options) {
     try {
       return await InferenceSession.create(model, options);
@@ -53,6 +55,7 @@ const cuda: OpenOnDevice = {
 export const cudaBackend: Backend = {
   name,
   loops: loopsOn(name),
+  checkDevice,
   lowering: () => loweringFor(name, nodeProbe),
   async openStep(step, options) {
     const on = { ...options, device: name };

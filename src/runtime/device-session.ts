@@ -129,11 +129,12 @@ function readBackGraph(step: Step): Uint8Array {
 }
 
 /** WebGPU with the state on the device, on any build of ONNX Runtime that has it. */
-export function webGpuBackendOn(open: OpenOnDevice): Backend {
+export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<void>): Backend {
   const name = "webgpu";
   return {
     name,
     loops: loopsOn(name),
+    checkDevice,
     lowering: () => loweringFor(name, open.probe),
     async openStep(step, options) {
       const locations = Object.fromEntries(

@@ -32,6 +32,7 @@ export function ortProbe(create: OpenSession, executionProvider: "cpu" | "wasm")
         ...options,
       });
     } catch (error) {
+      if (error instanceof SorthError) throw error;
       throw new SorthError(`ONNX Runtime refuses the model: ${ortMessage(error)}`);
     }
   };

@@ -10,6 +10,7 @@ export async function opened(session: Promise<InferenceSession>): Promise<Infere
   try {
     return await session;
   } catch (error) {
+    if (error instanceof SorthError) throw error;
     throw new SorthError(`ONNX Runtime refuses the graph: ${ortMessage(error)}`);
   }
 }
@@ -26,6 +27,7 @@ export async function runSession(
   try {
     return (await (fetches ? session.run(feeds, fetches) : session.run(feeds))) as Record<string, OrtTensor>;
   } catch (error) {
+    if (error instanceof SorthError) throw error;
     throw new SorthError(`ONNX Runtime cannot run the graph: ${ortMessage(error)}`);
   }
 }

@@ -17,8 +17,6 @@ export interface OpenOnDevice {
   readonly executionProvider: string;
   /** Infers shapes, on the CPU. */
   readonly probe: Probe;
-  /** @throws SorthError where there is no such device, with what to do */
-  readonly checkDevice?: () => Promise<void>;
 }
 
 /** ONNX Runtime's answer to a graph of which some nodes would run on the CPU although that was forbidden. */
@@ -40,7 +38,6 @@ export async function openOnDevice(
   },
 ): Promise<InferenceSession> {
   const { device, session, allowFallback, onMessage } = options;
-  await on.checkDevice?.();
   try {
     return await openWhole(model, on, session);
   } catch (error) {

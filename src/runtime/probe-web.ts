@@ -1,6 +1,6 @@
-import { InferenceSession } from "onnxruntime-web/webgpu";
 import type { Probe } from "../analysis/probe.ts";
+import { create } from "./gpu-device-web.ts";
 import { ortProbe } from "./ort-probe.ts";
 
-/** The {@link Probe} of the web entry: onnxruntime-web's WebAssembly build. */
-export const webProbe: Probe = ortProbe((model, options) => InferenceSession.create(model, options), "wasm");
+/** The {@link Probe} of the browser entry: onnxruntime-web on WebAssembly. */
+export const webProbe: Probe = ortProbe(create, "wasm");

@@ -1,4 +1,4 @@
-import { InferenceSession } from "onnxruntime-web/webgpu";
+import type { InferenceSession } from "onnxruntime-web/webgpu";
 import { SorthError } from "../errors.ts";
 import { loopsOn, loweringFor } from "../lowering/table.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -6,6 +6,7 @@ import { initialTensors } from "../training/initial-state.ts";
 import type { Step } from "../training/step.ts";
 import { type StepPorts, statePorts } from "../training/step-ports.ts";
 import { webGpuBackendOn } from "./device-session.ts";
+import { checkDevice, create, createOnDevice } from "./gpu-device-web.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { webProbe } from "./probe-web.ts";
@@ -19,7 +20,7 @@ async function open(model: Uint8Array, { threads }: SessionOptions): Promise<Inf
       "threads of WebAssembly are set for the whole page, before the first session: env.wasm.numThreads of onnxruntime-web",
     );
   }
-  return opened(InferenceSession.create(model, { executionProviders: ["wasm"], logSeverityLevel: 4 }));
+  return opened(create(model, { executionProviders: ["wasm"], logSeverityLevel: 4 }));
 }
 
 /** Keeps the state in the page's memory: what a step returns is what the next one reads. */
@@ -96,21 +97,7 @@ export const wasmBackend: Backend = {
 };
 
 /** WebGPU of the browser, in a page or a worker. */
-export const webgpuBackend: Backend = webGpuBackendOn({
-  create: (model, options) => InferenceSession.create(model, options),
-  executionProvider: "webgpu",
-  probe: webProbe,
-  checkDevice: async () => {
-    const { gpu } = navigator as Navigator & { gpu?: { requestAdapter(): Promise<object | null> } };
-    if (!gpu) {
-      throw new SorthError(
-        "this browser has no WebGPU, or gives it to pages of https and localhost only; train on wasm instead",
-      );
-    }
-    if (!(await gpu.requestAdapter())) {
-      throw new SorthError(
-        "the browser gives no WebGPU adapter: its GPU is not supported or blocked (see its page about the GPU); train on wasm instead",
-      );
-    }
-  },
-});
+export const webgpuBackend: Backend = webGpuBackendOn(
+  { create: createOnDevice, executionProvider: "webgpu", probe: webProbe },
+  checkDevice,
+);

@@ -54,6 +54,8 @@ export interface Backend {
   readonly name: BackendName;
   /** Whether it runs the Loop form of a step on its device, several steps in one run. */
   readonly loops: boolean;
+  /** @throws SorthError where the device is missing, with what to do */
+  readonly checkDevice?: (() => Promise<void>) | undefined;
   /** The forms that graphs get here (src/lowering/table.ts). */
   lowering(): Promise<Lowering | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;

@@ -83,6 +83,7 @@ export class Trainer {
   static async create(model: Model, options: TrainerOptions, runtime: TrainerRuntime): Promise<Trainer> {
     const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
+    await backend.checkDevice?.();
     const lower = await backend.lowering();
     const single = await buildStep(
       model,

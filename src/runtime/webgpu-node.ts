@@ -1,11 +1,26 @@
 import { InferenceSession } from "onnxruntime-node";
+import { SorthError } from "../errors.ts";
 import { webGpuBackendOn } from "./device-session.ts";
+import { ortMessage } from "./ort-probe.ts";
 import { nodeProbe } from "./probe-node.ts";
 import type { Backend } from "./step-session.ts";
 
+/** ONNX Runtime's words where there is no GPU, or no driver for it. */
+const noAdapter = /Failed to get a WebGPU adapter: ([^;]*)/;
+
 /** Native WebGPU of onnxruntime-node. */
 export const webgpuBackend: Backend = webGpuBackendOn({
-  create: (model, options) => InferenceSession.create(model, options),
+  async create(model, options) {
+    try {
+      return await InferenceSession.create(model, options);
+    } catch (error) {
+      const [, reason] = noAdapter.exec(ortMessage(error)) ?? [];
+      if (reason === undefined) throw error;
+      throw new SorthError(
+        `onnxruntime-node finds no GPU for WebGPU (${reason.trim()}); on Linux it needs a Vulkan driver and its loader (libvulkan1); train on the CPU instead`,
+      );
+    }
+  },
   executionProvider: "webgpu",
   probe: nodeProbe,
 });

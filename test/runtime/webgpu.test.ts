@@ -1,8 +1,10 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { subset } from "../../src/data/dataset.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
 import {
   adam,
   adamw,
+  adamwOrt,
   arrayDataset,
   binaryCrossEntropy,
   crossEntropy,
@@ -10,6 +12,7 @@ import {
   decodeModel,
   l1,
   loadMnist,
+  Model,
   meanSquaredError,
   type Objective,
   type Optimizer,
@@ -19,6 +22,7 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../../src/index.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
 import { useGpu } from "../helpers/software-gpu.ts";
 
@@ -113,6 +117,48 @@ describe("native WebGPU", () => {
       });
     }
   }
+
+  // Opened with fallback to the CPU forbidden: every node is on the device. The optimizer is the same for every model.
+  for (const name of ["mlp", "cnn", "pointnet"]) {
+    for (const [objective] of objectives) {
+      it(`${name} with ${objective.name} is whole on the device, with every optimizer`, async (context) => {
+        context.skip(missing !== "", missing);
+        for (const optimizer of name === "mlp" ? [...optimizers, adamwOrt()] : [adamw()]) {
+          const trainer = await Trainer.create(await readModel(`models/${name}.onnx`), {
+            ...{ objective, optimizer, batch: 16, backend: "webgpu", penalties: [{ penalty: som() }] },
+          });
+          await trainer.release();
+        }
+      });
+    }
+  }
+
+  it("names what the device does not run, or runs it on the CPU and says so", async (context) => {
+    context.skip(missing !== "", missing);
+    const b = new GraphBuilder(18);
+    const x = b.input("x", ["batch", 8]);
+    const h = b.op("Gemm", [x, b.weight("w1", [8, 16]), b.weight("b1", [16])], "fc1");
+    b.graph.addOutput(b.op("Gemm", [b.op("Selu", [h], "act"), b.weight("w2", [16, 3])], "logits"));
+    const model = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+    const options = { objective: crossEntropy(), batch: 8, backend: "webgpu" };
+    await expect(Trainer.create(model, options)).rejects.toThrow(
+      /webgpu does not run \d+ nodes?: Selu "act".*--allow-fallback/,
+    );
+    const messages: string[] = [];
+    const trainer = await Trainer.create(model, {
+      ...{ ...options, allowFallback: true, onMessage: (text: string) => messages.push(text) },
+    });
+    trainers.push(trainer);
+    const clouds = arrayDataset(uniform("selu", 64 * 8), Int32Array.from(labels("selu", 64, 3)), [8]);
+    const found: number[] = [];
+    for await (const event of trainer.fit(clouds)) if (event.event === "step") found.push(event.loss);
+    expect(messages.join("\n")).toMatch(/not on webgpu but on the CPU: \d+ nodes?: Selu "act"/);
+    const cpu = await Trainer.create(model, { ...options, backend: "cpu" });
+    trainers.push(cpu);
+    const expected: number[] = [];
+    for await (const event of cpu.fit(clouds)) if (event.event === "step") expected.push(event.loss);
+    expect(difference(expected, found)).toBeLessThan(1e-4);
+  });
 
   it("keeps the state on the device within an epoch, and has it at hand after one", async (context) => {
     context.skip(missing !== "", missing);

@@ -1,0 +1,81 @@
+import { env, InferenceSession } from "onnxruntime-web/webgpu";
+import { SorthError } from "../errors.ts";
+
+/** What is used here of the WebGPU API, which TypeScript's own library does not declare. */
+interface GpuDevice {
+  readonly lost: Promise<{ readonly reason: string; readonly message: string }>;
+}
+
+/** ONNX Runtime has one device for the whole page; undefined until its first session. */
+let watched: { readonly lost: Promise<never>; isLost: boolean } | undefined;
+
+/**
+ * Opens a session.
+ * @throws SorthError after the device was lost: ONNX Runtime still waits for it then, whatever the session is to run on
+ */
+export async function create(
+  model: Uint8Array,
+  options: InferenceSession.SessionOptions,
+): Promise<InferenceSession> {
+  if (watched?.isLost) throw lostError("");
+  return InferenceSession.create(model, options);
+}
+
+/**
+ * Opens a session whose runs end when the device is lost (a driver reset, a GPU taken away): ONNX Runtime's own would wait
+ * for ever.
+ */
+export async function createOnDevice(
+  model: Uint8Array,
+  options: InferenceSession.SessionOptions,
+): Promise<InferenceSession> {
+  const session = await create(model, options);
+  watched ??= watch((await env.webgpu.device) as unknown as GpuDevice);
+  const device = watched;
+  return new Proxy(session, {
+    get(target, key) {
+      if (key === "run") {
+        return (...args: Parameters<InferenceSession["run"]>) =>
+          Promise.race([target.run(...args), device.lost]);
+      }
+      // What a lost device holds is freed with it.
+      if (key === "release") return async () => (device.isLost ? undefined : target.release());
+      const value: unknown = Reflect.get(target, key, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+function watch(device: GpuDevice): NonNullable<typeof watched> {
+  const state = {
+    isLost: false,
+    lost: device.lost.then(({ message }): never => {
+      state.isLost = true;
+      throw lostError(message);
+    }),
+  };
+  // Heard by the runs that wait for it.
+  state.lost.catch(() => {});
+  return state;
+}
+
+const lostError = (message: string) =>
+  new SorthError(
+    `the GPU device was lost${message ? ` (${message.replace(/\s+/g, " ").trim()})` : ""}, and with it what was trained since the last checkpoint; reload the page and go on from there, or train on wasm`,
+  );
+
+/** @throws SorthError where the browser gives no WebGPU, with what to do */
+export async function checkDevice(): Promise<void> {
+  if (watched?.isLost) throw lostError("");
+  const { gpu } = navigator as Navigator & { gpu?: { requestAdapter(): Promise<object | null> } };
+  if (!gpu) {
+    throw new SorthError(
+      "this browser has no WebGPU, or gives it to pages of https and localhost only; train on wasm instead",
+    );
+  }
+  if (!(await gpu.requestAdapter())) {
+    throw new SorthError(
+      "the browser gives no WebGPU adapter: its GPU is not supported or blocked (see its page about the GPU); train on wasm instead",
+    );
+  }
+}

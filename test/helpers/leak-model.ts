@@ -1,0 +1,16 @@
+import { graphToProto } from "../../src/graph/proto.ts";
+import { Model } from "../../src/index.ts";
+import { GraphBuilder } from "./build-graph.ts";
+
+/** Features of {@link leakModel}: parameters and momentum take 0.2 MiB, which would be 200 MiB if 1,000 steps kept theirs. */
+export const leakWidth = 160;
+
+/** A network that is small for a software GPU, with enough state to see whether it is let go. */
+export function leakModel(): Model {
+  const b = new GraphBuilder(18);
+  const x = b.input("x", ["batch", leakWidth]);
+  const weight = b.weight("w1", [leakWidth, leakWidth]);
+  const h = b.op("Relu", [b.op("Gemm", [x, weight, b.weight("b1", [leakWidth])], "fc1")], "a");
+  b.graph.addOutput(b.op("Gemm", [h, b.weight("w2", [leakWidth, 10]), b.weight("b2", [10])], "logits"));
+  return Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+}
