@@ -9,8 +9,8 @@ export interface Contender {
   readonly regularized: boolean;
   /** Makes the first steps from the model's initial weights and returns their losses. */
   start(steps: number): Promise<readonly number[]>;
-  /** Makes further steps on the same batch; milliseconds of each. */
-  run(steps: number): Promise<readonly number[]>;
+  /** Makes further steps on the same batch; mean milliseconds of a step. */
+  run(steps: number): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -2,15 +2,14 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem, type } from "node:os";
 import { median } from "./contender.ts";
 
-/** Times of one contender over all rounds, in milliseconds a step. */
+/** Times of one contender, in milliseconds a step: a round's is the mean of its steps. */
 export interface StepTiming {
   readonly runtime: string;
   readonly network: string;
   readonly regularized: boolean;
-  readonly steps: number;
   readonly median: number;
   readonly minimum: number;
-  /** Medians of the rounds: how steady the machine was. */
+  /** The rounds: how steady the machine was. */
   readonly rounds: readonly number[];
 }
 
@@ -45,19 +44,17 @@ export function machineDescription(): string {
   return `${all[0]?.model.trim() ?? "unknown processor"}, ${all.length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${type()} ${release()}`;
 }
 
-/** Reduces the times of each round. The first step of a block, which finds cold caches, is left out by the caller. */
+/** Reduces the times of the rounds. */
 export function timingOf(
   contender: Pick<StepTiming, "runtime" | "network" | "regularized">,
-  rounds: readonly (readonly number[])[],
+  rounds: readonly number[],
 ): StepTiming {
-  const all = rounds.flat();
   const { runtime, network, regularized } = contender;
   return {
     ...{ runtime, network, regularized },
-    steps: all.length,
-    median: round(median(all)),
-    minimum: round(Math.min(...all)),
-    rounds: rounds.map((times) => round(median(times))),
+    median: round(median(rounds)),
+    minimum: round(Math.min(...rounds)),
+    rounds: rounds.map((time) => round(time)),
   };
 }
 

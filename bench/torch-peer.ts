@@ -15,15 +15,16 @@ export class TorchPeer {
   readonly #process: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
 
-  constructor(threads: number) {
+  /** @param device - where PyTorch trains: `cpu`, `cuda` */
+  constructor(threads: number, device = "cpu") {
     const environment = { ...process.env, OMP_NUM_THREADS: String(threads) };
-    this.#process = spawn(pythonInterpreter(), [script, String(threads)], { env: environment });
+    this.#process = spawn(pythonInterpreter(), [script, String(threads), device], { env: environment });
     this.#process.stderr.pipe(process.stderr);
     this.#answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
 
-  /** Version of PyTorch and its number of threads. */
-  async about(): Promise<{ torch: string; threads: number }> {
+  /** Version of PyTorch, its number of threads and its device. */
+  async about(): Promise<{ torch: string; threads: number; device: string }> {
     return await this.#ask({ do: "about" });
   }
 
@@ -45,7 +46,7 @@ export class TorchPeer {
         return answer.losses;
       },
       run: async (steps) =>
-        (await this.#ask<{ milliseconds: number[] }>({ do: "run", id, steps })).milliseconds,
+        (await this.#ask<{ milliseconds: number }>({ do: "run", id, steps })).milliseconds,
       close: async () => {},
     };
   }

@@ -3,9 +3,10 @@
 Reads one JSON command a line from stdin, answers with one JSON line on stdout:
     {"do": "create", "id": …, "folder": …, "network": "mlp"|"cnn", "penalty": true|false, "compile": true|false, "warmUp": n}
         builds the network from folder/<network>.onnx and folder/<network>.x, .labels; → {"losses": [first steps]}
-    {"do": "run", "id": …, "steps": n}  → {"milliseconds": [n numbers]}
+    {"do": "run", "id": …, "steps": n}  → {"milliseconds": mean of a step}
     {"do": "about"}  → versions and threads
-The thread count is the first argument. AdamW, learning rate 1e-5 (a network that has learned its only batch by heart is slow: denormal numbers), weight decay 0.01, SOM on every layer with weight 1.
+Arguments: thread count, and a device ("cpu" if left out, "cuda").
+ AdamW, learning rate 1e-5 (a network that has learned its only batch by heart is slow: denormal numbers), weight decay 0.01, SOM on every layer with weight 1.
 """
 
 import json
@@ -29,7 +30,7 @@ def som(y: Tensor, lambda1: float = 100.0, lambda2: float = 1.0, gamma: float = 
     t = torch.tanh(gamma * y)
     unit = t / torch.sqrt((t * t).sum(0, keepdim=True) + 1e-6)
     cosines = unit.T @ unit
-    off = cosines * (1 - torch.eye(cosines.shape[0]))
+    off = cosines * (1 - torch.eye(cosines.shape[0], device=y.device))
     pairs = off.shape[0] * (off.shape[0] - 1)
     return lambda1 * (off.sum() / pairs) ** 2 + lambda2 * (off * off).sum() / pairs
 
@@ -65,16 +66,17 @@ class Cnn(nn.Module):
         return [*responses, self.fc(x.mean((2, 3)))]
 
 
-def create(folder: Path, network: str, penalty: bool, compile: bool) -> Callable[[], float]:
+def create(folder: Path, network: str, penalty: bool, compile: bool, device: str) -> Callable[[], float]:
     """A function that makes one step and returns its loss."""
     net = (Mlp if network == "mlp" else Cnn)().train()
     stored = {t.name: numpy_helper.to_array(t).copy() for t in onnx.load(folder / f"{network}.onnx").graph.initializer}
     for key, value in net.state_dict().items():
         if key in stored:
             value.copy_(torch.from_numpy(stored[key]))
-    labels = torch.from_numpy(np.fromfile(folder / f"{network}.labels", np.int32)).long()
+    net = net.to(device)
+    labels = torch.from_numpy(np.fromfile(folder / f"{network}.labels", np.int32)).long().to(device)
     shape = (len(labels), 784) if network == "mlp" else (len(labels), 3, 32, 32)
-    x = torch.from_numpy(np.fromfile(folder / f"{network}.x", np.float32)).reshape(shape)
+    x = torch.from_numpy(np.fromfile(folder / f"{network}.x", np.float32)).reshape(shape).to(device)
 
     def objective(x: Tensor, labels: Tensor) -> Tensor:
         responses = net(x)
@@ -94,27 +96,31 @@ def create(folder: Path, network: str, penalty: bool, compile: bool) -> Callable
     return step
 
 
-def timed(step: Callable[[], float]) -> float:
+def timed(step: Callable[[], float], steps: int) -> float:
     start = time.perf_counter()
-    step()
-    return (time.perf_counter() - start) * 1e3
+    for _ in range(steps):
+        step()
+    return (time.perf_counter() - start) * 1e3 / steps
 
 
 def main() -> None:
     torch.set_num_threads(int(sys.argv[1]))
+    device = sys.argv[2] if len(sys.argv) > 2 else "cpu"
     steps: dict[str, Callable[[], float]] = {}
     for line in sys.stdin:
         command = json.loads(line)
         match command["do"]:
             case "create":
-                step = create(Path(command["folder"]), command["network"], command["penalty"], command["compile"])
+                folder = Path(command["folder"])
+                step = create(folder, command["network"], command["penalty"], command["compile"], device)
                 steps[command["id"]] = step
                 answer = {"losses": [step() for _ in range(command["warmUp"])]}
             case "run":
                 step = steps[command["id"]]
-                answer = {"milliseconds": [timed(step) for _ in range(command["steps"])]}
+                answer = {"milliseconds": timed(step, command["steps"])}
             case _:
-                answer = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+                name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+                answer = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": name}
         print(json.dumps(answer), flush=True)
 
 

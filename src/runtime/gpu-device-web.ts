@@ -6,8 +6,15 @@ interface GpuDevice {
   readonly lost: Promise<{ readonly reason: string; readonly message: string }>;
 }
 
-/** ONNX Runtime has one device for the whole page; undefined until its first session. */
-let watched: { readonly lost: Promise<never>; isLost: boolean } | undefined;
+/** The device of the page's sessions. ONNX Runtime makes one with the first session, and destroys it with the last. */
+interface WatchedDevice {
+  readonly device: GpuDevice;
+  /** Never fulfilled; rejected when the device goes while sessions use it. */
+  readonly lost: Promise<never>;
+  isLost: boolean;
+  sessions: number;
+}
+let watched: WatchedDevice | undefined;
 
 /**
  * Opens a session.
@@ -30,28 +37,38 @@ export async function createOnDevice(
   options: InferenceSession.SessionOptions,
 ): Promise<InferenceSession> {
   const session = await create(model, options);
-  watched ??= watch((await env.webgpu.device) as unknown as GpuDevice);
-  const device = watched;
+  const device = (await env.webgpu.device) as unknown as GpuDevice;
+  if (watched?.device !== device) watched = watch(device);
+  const own = watched;
+  own.sessions += 1;
   return new Proxy(session, {
     get(target, key) {
       if (key === "run") {
         return (...args: Parameters<InferenceSession["run"]>) =>
-          Promise.race([target.run(...args), device.lost]);
+          Promise.race([target.run(...args), own.lost]);
       }
-      // What a lost device holds is freed with it.
-      if (key === "release") return async () => (device.isLost ? undefined : target.release());
+      if (key === "release") {
+        return async () => {
+          own.sessions -= 1;
+          // What a lost device holds is freed with it.
+          if (!own.isLost) await target.release();
+        };
+      }
       const value: unknown = Reflect.get(target, key, target);
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
 }
 
-function watch(device: GpuDevice): NonNullable<typeof watched> {
-  const state = {
-    isLost: false,
-    lost: device.lost.then(({ message }): never => {
-      state.isLost = true;
-      throw lostError(message);
+function watch(device: GpuDevice): WatchedDevice {
+  const state: WatchedDevice = {
+    ...{ device, isLost: false, sessions: 0 },
+    lost: new Promise((_, reject) => {
+      void device.lost.then(({ message }) => {
+        if (state.sessions === 0) return;
+        state.isLost = true;
+        reject(lostError(message));
+      });
     }),
   };
   // Heard by the runs that wait for it.

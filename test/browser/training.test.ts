@@ -27,13 +27,16 @@ describe("training in Chromium", () => {
   const tab = useTab();
   for (const backend of ["wasm", "webgpu"]) {
     for (const name of ["mlp", "cnn", "pointnet"] as const) {
-      it(`${backend} trains ${name} as node's CPU does, plain and with SOM, and resumes`, async (context) => {
+      // Compiling the shaders of a session anew is most of the time on a software GPU: one model shows resuming.
+      const resumes = name === "mlp";
+      const title = `${backend} trains ${name} as node's CPU does, plain and with SOM${resumes ? ", and resumes" : ""}`;
+      it(title, async (context) => {
         context.skip(tab.missing !== "", tab.missing);
         const data = await sampleData(name, samples);
         const learningRate = name === "pointnet" ? 1e-4 : 1e-3;
         for (const weight of [0, 0.1]) {
           const found = await tab.page.evaluate(
-            async ({ name, backend, data, weight, learningRate, epochs }) => {
+            async ({ name, backend, data, weight, learningRate, epochs, resumes }) => {
               const { Trainer, som, crossEntropy, adamw, arrayDataset, readModel } = sorth;
               const file = await fetch(`/models/${name}.onnx`);
               const model = await readModel(new Uint8Array(await file.arrayBuffer()));
@@ -48,20 +51,22 @@ describe("training in Chromium", () => {
                 learningRate,
               };
               const losses: number[] = [];
-              const first = await Trainer.create(model, { ...options, backend });
-              for await (const event of first.fit(dataset, { epochs: 3, checkpoint })) {
+              let trainer = await Trainer.create(model, { ...options, backend });
+              if (resumes) {
+                for await (const event of trainer.fit(dataset, { epochs: 3, checkpoint })) {
+                  if (event.event === "step") losses.push(event.loss);
+                }
+                await trainer.release();
+                trainer = await Trainer.resume(checkpoint, { backend });
+              }
+              for await (const event of trainer.fit(dataset, { epochs })) {
                 if (event.event === "step") losses.push(event.loss);
               }
-              await first.release();
-              const second = await Trainer.resume(checkpoint, { backend });
-              for await (const event of second.fit(dataset, { epochs })) {
-                if (event.event === "step") losses.push(event.loss);
-              }
-              const evaluation = await second.evaluate(dataset);
-              await second.release();
-              return { losses, loss: evaluation.loss, backend: second.backend };
+              const evaluation = await trainer.evaluate(dataset);
+              await trainer.release();
+              return { losses, loss: evaluation.loss, backend: trainer.backend };
             },
-            { name, backend, data, weight, learningRate, epochs },
+            { name, backend, data, weight, learningRate, epochs, resumes },
           );
           const expected = await onCpu(name, weight, learningRate);
           expect(found.backend).toBe(backend);

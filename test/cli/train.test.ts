@@ -187,6 +187,6 @@ describe("train", () => {
   it("refuses other backends", async () => {
     const { code, stderr } = await train("-o", at("out.onnx"), "--backend", "opencl");
     expect(code).toBe(2);
-    expect(stderr).toMatch(/argument 'opencl' is invalid\. Allowed choices are cpu, webgpu/);
+    expect(stderr).toMatch(/argument 'opencl' is invalid\. Allowed choices are cpu, cuda, webgpu/);
   });
 });

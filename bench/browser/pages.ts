@@ -1,0 +1,150 @@
+/** What a page that trains offers: begun once, then steps on command. */
+export interface BrowserContender {
+  /** Name in the report. */
+  readonly runtime: string;
+  readonly threads: number;
+  readonly regularized: boolean;
+  /** Body of the page. It sets `globalThis.start(job)` and `globalThis.step(): Promise<number>`, which returns the loss. */
+  readonly page: string;
+}
+
+/** What a page is given. Numbers travel as base64. */
+export interface Job {
+  /** Model, or artifacts, by file name. */
+  readonly files: Readonly<Record<string, string>>;
+  readonly x: string;
+  readonly labels: string;
+  readonly batch: number;
+  readonly features: number;
+  readonly learningRate: number;
+  readonly penaltyWeight: number;
+}
+
+const helpers = `
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const floats = (text) => new Float32Array(bytes(text).buffer);
+  const integers = (text) => new Int32Array(bytes(text).buffer);`;
+
+/** This library: the Trainer on WebAssembly, from the built web entry. */
+const own = (threads: number, regularized: boolean) => `
+<script type="importmap">
+{ "imports": {
+  "sorth-onnx/web": "/dist/web/index.js",
+  "onnxruntime-web/webgpu": "/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"
+} }
+</script>
+<script type="module">
+  import { env } from "onnxruntime-web/webgpu";
+  import { adamw, crossEntropy, readModel, som, Trainer } from "sorth-onnx/web";
+  env.wasm.numThreads = ${threads};
+  ${helpers}
+  globalThis.start = async (job) => {
+    const x = floats(job.x), labels = integers(job.labels);
+    const trainer = await Trainer.create(await readModel(bytes(job.files.model)), {
+      objective: crossEntropy(),
+      optimizer: adamw({ weightDecay: 0 }),
+      learningRate: job.learningRate,
+      penalties: ${regularized} ? [{ penalty: som(), weight: job.penaltyWeight }] : [],
+    });
+    // The one batch again and again, its rows in their order whatever rows are asked for.
+    const data = {
+      name: "batch", size: labels.length * 100000,
+      x: { type: "float", shape: [job.features] }, y: { type: "integer", shape: [], classes: 10 },
+      fill: (rows, xs, ys) => {
+        for (let i = 0; i < rows.length; i += labels.length) { xs.set(x, i * job.features); ys.set(labels, i); }
+      },
+    };
+    const events = trainer.fit(data);
+    globalThis.step = async () => (await events.next()).value.loss;
+  };
+</script>`;
+
+/** ONNX Runtime's own training session, the last release, on official artifacts; with SOM injected by this library. */
+const official = `
+<script type="module">
+  import * as ort from "/node_modules/ort-web-training/dist/ort.training.wasm.min.mjs";
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
+  ${helpers}
+  globalThis.start = async (job) => {
+    const session = await ort.TrainingSession.create({
+      checkpointState: bytes(job.files.checkpoint),
+      trainModel: bytes(job.files.training),
+      optimizerModel: bytes(job.files.optimizer),
+    });
+    const x = new ort.Tensor("float32", floats(job.x), [job.batch, job.features]);
+    const labels = new ort.Tensor("int64", BigInt64Array.from(integers(job.labels), BigInt), [job.batch]);
+    globalThis.step = async () => {
+      const outputs = await session.runTrainStep({ x, labels });
+      await session.runOptimizerStep();
+      await session.lazyResetGrad();
+      return outputs[session.trainingOutputNames[0]].data[0];
+    };
+  };
+</script>`;
+
+/** TensorFlow.js on its WebAssembly backend: the layers and SOM as one writes them there. */
+const tensorflow = (threads: number, regularized: boolean) => `
+<script src="/.cache/tensorflow/node_modules/@tensorflow/tfjs/dist/tf.min.js"></script>
+<script src="/.cache/tensorflow/node_modules/@tensorflow/tfjs-backend-wasm/dist/tf-backend-wasm.min.js"></script>
+<script type="module">
+  ${helpers}
+  const { tf } = globalThis;
+  globalThis.start = async (job) => {
+    tf.wasm.setWasmPaths("/.cache/tensorflow/node_modules/@tensorflow/tfjs-backend-wasm/dist/");
+    tf.wasm.setThreadsCount(${threads});
+    await tf.setBackend("wasm");
+    await tf.ready();
+    tf.disposeVariables();
+    const variables = JSON.parse(job.files.weights).map(({ dims, data }) =>
+      tf.variable(tf.tensor(floats(data), dims)));
+    const x = tf.tensor2d(floats(job.x), [job.batch, job.features]);
+    const classes = integers(job.labels);
+    const labels = tf.tensor2d(Float32Array.from({ length: job.batch * 10 }, (_, i) =>
+      classes[Math.floor(i / 10)] === i % 10 ? 1 : 0), [job.batch, 10]);
+    const masks = new Map();
+    const offDiagonal = (k) => {
+      if (!masks.has(k)) masks.set(k, tf.keep(tf.tensor2d(Float32Array.from({ length: k * k }, (_, i) =>
+        i % (k + 1) === 0 ? 0 : 1), [k, k])));
+      return masks.get(k);
+    };
+    const { add, div, exp, log, matMul, mean, mul, neg, relu, square, sub, sum, tanh } = tf;
+    const penaltyOf = (y) => {
+      const t = tanh(mul(y, 10));
+      const unit = div(t, tf.sqrt(add(sum(square(t), 0, true), 1e-6)));
+      const k = y.shape[1], pairs = k * (k - 1);
+      const off = mul(matMul(unit, unit, true), offDiagonal(k));
+      return add(mul(square(div(sum(off), pairs)), 100), div(sum(square(off)), pairs));
+    };
+    const lossOf = () => {
+      let h = x, penalty = tf.scalar(0);
+      for (let i = 0; i < variables.length; i += 2) {
+        h = add(matMul(i === 0 ? h : relu(h), variables[i], false, true), variables[i + 1]);
+        if (${regularized}) penalty = add(penalty, penaltyOf(h));
+      }
+      const logits = sub(h, log(sum(exp(h), 1, true)));
+      const loss = neg(mean(sum(mul(logits, labels), 1)));
+      return ${regularized} ? add(loss, mul(penalty, job.penaltyWeight)) : loss;
+    };
+    const optimizer = tf.train.adam(job.learningRate, 0.9, 0.999, 1e-8);
+    globalThis.step = async () => {
+      const loss = optimizer.minimize(lossOf, true, variables);
+      const value = (await loss.data())[0];
+      loss.dispose();
+      return value;
+    };
+  };
+</script>`;
+
+/** All contenders, ours first. */
+export const contenders: readonly BrowserContender[] = [false, true].flatMap((regularized) => [
+  ...[1, 2].map((threads) => ({
+    ...{ runtime: "sorth-onnx", threads, regularized },
+    page: own(threads, regularized),
+  })),
+  { runtime: "onnxruntime-web 1.19.2 training", threads: 1, regularized, page: official },
+  ...[1, 2].map((threads) => ({
+    ...{ runtime: "TensorFlow.js", threads, regularized },
+    page: tensorflow(threads, regularized),
+  })),
+]);

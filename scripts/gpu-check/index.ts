@@ -1,0 +1,46 @@
+/**
+ * Checks training on a machine with a GPU, and writes a report: CUDA and WebGPU in node against the CPU, and their speed
+ * beside PyTorch there. Run: npm run gpu-check [-- --output FILE] [--no-torch] [--backend cuda|webgpu]
+ *
+ * CUDA needs onnxruntime-node's CUDA libraries, CUDA 12 and cuDNN 9; WebGPU a driver (Vulkan on Linux). What is not there is
+ * said in the report. NVIDIA's tensor cores round float32 products to TF32 unless NVIDIA_TF32_OVERRIDE=0 is set, which this
+ * script does for its comparisons.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { parseArgs } from "node:util";
+import { machineDescription } from "../../bench/step-report.ts";
+import { compareWithCpu } from "./losses.ts";
+import { timeSteps } from "./speed.ts";
+
+// Before CUDA is loaded.
+process.env.NVIDIA_TF32_OVERRIDE ??= "0";
+
+const { values: flags } = parseArgs({
+  options: {
+    output: { type: "string", default: "out/gpu-check.md" },
+    backend: { type: "string", multiple: true, default: ["cuda", "webgpu"] },
+    torch: { type: "boolean", default: true },
+  },
+  allowNegative: true,
+});
+
+const sections = [];
+let failed = 0;
+for (const backend of flags.backend) {
+  const losses = await compareWithCpu(backend);
+  failed += losses.failed;
+  sections.push(`## ${backend}`, losses.text);
+  if (losses.available) sections.push(await timeSteps(backend, flags.torch));
+}
+const report = [
+  "# Training on a GPU",
+  `${new Date().toISOString()}, ${machineDescription()}, node ${process.version}`,
+  ...sections,
+  "",
+].join("\n\n");
+mkdirSync(dirname(flags.output), { recursive: true });
+writeFileSync(flags.output, report);
+console.log(report);
+console.error(`written: ${flags.output}`);
+process.exitCode = failed > 0 ? 1 : 0;

@@ -1,0 +1,68 @@
+import { messageOf } from "../../src/errors.ts";
+import { adamw, crossEntropy, readModel, som, Trainer, type TrainerOptions } from "../../src/index.ts";
+import { asDataset, sampleData } from "../../test/helpers/sample-data.ts";
+import { markdownTable } from "./markdown.ts";
+
+/** Largest relative difference of a loss from the CPU's that is no error (issue 6). */
+const tolerance = 1e-4;
+const steps = 20;
+
+/** Whether a backend trains as the CPU does. */
+export interface Comparison {
+  readonly available: boolean;
+  readonly failed: number;
+  /** Markdown. */
+  readonly text: string;
+}
+
+async function run(name: "mlp" | "cnn" | "pointnet", options: TrainerOptions) {
+  const trainer = await Trainer.create(await readModel(`models/${name}.onnx`), options);
+  const losses: number[] = [];
+  try {
+    const data = asDataset(await sampleData(name, 64));
+    for await (const event of trainer.fit(data, { epochs: steps, maxSteps: steps })) {
+      if (event.event === "step") losses.push(event.loss);
+    }
+  } finally {
+    await trainer.release();
+  }
+  return losses;
+}
+
+/** Trains every sample model for 20 steps, plain and with SOM, on the CPU and on the backend, and compares the losses. */
+export async function compareWithCpu(backend: string): Promise<Comparison> {
+  const rows: string[][] = [];
+  let failed = 0;
+  for (const name of ["mlp", "cnn", "pointnet"] as const) {
+    for (const weight of [0, 0.1]) {
+      const options: TrainerOptions = {
+        ...{ objective: crossEntropy(), optimizer: adamw(), batch: 16 },
+        // PointNet on noise: Adam turns rounding errors into steps at a higher rate, on the CPU alone as well.
+        learningRate: name === "pointnet" ? 1e-4 : 1e-3,
+        penalties: weight === 0 ? [] : [{ penalty: som(), weight }],
+      };
+      const title = [name, weight === 0 ? "plain" : "SOM"];
+      const expected = await run(name, options);
+      // A run of one step, and of as many as the backend takes.
+      const lengths = backend === "webgpu" ? ([1] as const) : ([1, "auto"] as const);
+      for (const stepsPerRun of lengths) {
+        try {
+          const found = await run(name, { ...options, backend, stepsPerRun });
+          const worst = Math.max(...expected.map((loss, i) => Math.abs((found[i] ?? Number.NaN) / loss - 1)));
+          const ok = worst < tolerance;
+          if (!ok) failed += 1;
+          rows.push([...title, String(stepsPerRun), worst.toExponential(1), ok ? "agrees" : "DIFFERS"]);
+        } catch (error) {
+          if (rows.length === 0) {
+            return { available: false, failed: 0, text: `Not run: ${messageOf(error)}` };
+          }
+          failed += 1;
+          rows.push([...title, String(stepsPerRun), "–", `FAILED: ${messageOf(error)}`]);
+        }
+      }
+    }
+  }
+  const headings = ["model", "loss", "steps a run", "largest relative difference", `limit ${tolerance}`];
+  const text = `Losses of ${steps} steps against the CPU, every node on the device:\n\n${markdownTable(headings, rows)}`;
+  return { available: true, failed, text };
+}
