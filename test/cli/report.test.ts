@@ -1,9 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
 import { npz } from "./npz.ts";
-import { cli, temporaryFolder } from "./run-cli.ts";
+import { cli, cliOn, temporaryFolder } from "./run-cli.ts";
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder.path, name);
@@ -67,24 +68,68 @@ describe("verify", () => {
 });
 
 describe("angles", () => {
-  it("shows a table of each model", async () => {
-    const { code, stdout, stderr } = await cli("angles", "models/mlp.onnx", "models/cnn.onnx");
+  it("shows the layers of one model", async () => {
+    const { code, stdout, stderr } = await cli("angles", "models/mlp.onnx");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toMatch(/^models\/mlp\.onnx: weight angles/m);
+    expect(stdout).toMatch(/^weight angles of models\/mlp\.onnx/);
     expect(stdout).toMatch(/^fc1 +Gemm +128 +784 +\d+\.\d\d +\d+\.\d\d/m);
-    expect(stdout).toMatch(/^conv5 +Conv +32 +288 /m);
     expect(stdout).not.toContain("response");
+    expect(stdout).not.toContain("conv");
   });
 
-  it("adds response angles with data, the same numbers in --json", async () => {
+  it("shows several models, the same layer side by side", async () => {
+    const { stdout } = await cli("angles", "models/mlp.onnx", "models/cnn.onnx");
+    expect(stdout).toMatch(/^logits +Gemm +mlp\.onnx +10 .*\nlogits +Gemm +cnn\.onnx +10 /m);
+    expect(stdout).toMatch(/^conv5 +Conv +cnn\.onnx +32 +288 /m);
+  });
+
+  it("adds response angles with data, the same numbers in --json and --csv", async () => {
     const argv = ["angles", "models/mlp.onnx", "--data", at("data.npz"), "--samples", "32"];
     const { stdout } = await cli(...argv);
     const [report] = JSON.parse((await cli(...argv, "--json")).stdout) as {
-      responses: { layers: { name: string; rows: number; spread: number }[] };
+      responses: { layers: { name: string; rows: number; spread: number; standardError: number }[] };
     }[];
     const [layer] = report?.responses.layers ?? [];
     expect(layer).toMatchObject({ name: "fc1", rows: 32 });
     expect(stdout).toMatch(new RegExp(`^fc1 +Gemm +128 +32 .* ${layer?.spread.toFixed(2)} `, "m"));
+    const [header = "", line = ""] = (await cli(...argv, "--csv")).stdout.split("\r\n");
+    const column = header.split(",").indexOf("responses.standardError");
+    expect(Number(line.split(",")[column])).toBe(layer?.standardError);
+  });
+
+  it("gives --json or --csv, not both", async () => {
+    const { code, stderr } = await cli("angles", "models/mlp.onnx", "--json", "--csv");
+    expect({ code, stderr }).toEqual({ code: 2, stderr: "error: give --json or --csv, not both\n" });
+  });
+
+  it.each([40, 60, 80, 120])(
+    "keeps within a terminal of %i characters, and says what it left out",
+    async (columns) => {
+      const argv = ["angles", "models/cnn.onnx", "--data", at("data.npz"), "--samples", "8"];
+      const { stdout, stderr } = await cliOn({ isTTY: true, columns }, ...argv);
+      const tables = stdout.split("\n").filter((line) => /^(layer|conv\d|logits) {2}/.test(line));
+      expect(tables).toHaveLength(14);
+      for (const line of tables) expect(line.length).toBeLessThanOrEqual(columns);
+      expect(stderr).toMatch(/^left out for want of width: .*cond/m);
+      expect((await cliOn({ isTTY: true, columns }, ...argv, "--quiet")).stderr).toBe("");
+    },
+  );
+
+  it("has colours on a terminal, unless NO_COLOR is set, and none in a pipe", () => {
+    const headings = (isTTY: boolean, environment: Record<string, string>) => {
+      const script = `import { run } from "./src/cli/program.ts";
+        const stdout = { isTTY: ${isTTY}, columns: 80, write: (text) => process.stdout.write(text) };
+        await run(["angles", "models/mlp.onnx", "--quiet"], { stdout, stderr: process.stderr });`;
+      const { NO_COLOR: _, FORCE_COLOR: __, ...others } = process.env;
+      return execFileSync(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], {
+        encoding: "utf8",
+        env: { ...others, ...environment },
+      });
+    };
+    const code = "\u001b[";
+    expect(headings(true, { FORCE_COLOR: "1" })).toContain(code);
+    expect(headings(true, { NO_COLOR: "1" })).not.toContain(code);
+    expect(headings(false, { FORCE_COLOR: "1" })).not.toContain(code);
   });
 });
 

@@ -1,6 +1,14 @@
 import type { Command } from "commander";
+import { UsageError } from "../../errors.ts";
 import { loadData, readModel, responseAngles, sampleFeeds, weightAngles } from "../../index.ts";
-import { responseAngleTable, weightAngleTable } from "../../report/angle-table.ts";
+import { angleCsv, type ModelAngles } from "../../report/angle-csv.ts";
+import {
+  type AngleTable,
+  angleRemarks,
+  responseAngleTable,
+  weightAngleTable,
+} from "../../report/angle-table.ts";
+import { shortNames } from "../../report/side-by-side.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, number, positiveInteger } from "../options.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
@@ -9,45 +17,78 @@ interface Flags extends SharedFlags, DimensionFlags {
   readonly data?: string;
   readonly samples: number;
   readonly gamma?: number;
+  readonly full?: true;
   readonly json?: true;
+  readonly csv?: true;
 }
 
 /** `angles`: measures the angles between the units of each layer. */
 export function define(command: Command, streams: CommandStreams): void {
   command
-    .argument("<models...>", "one or more ONNX models")
+    .argument("<models...>", "one or more ONNX models; layers of the same name are shown side by side")
     .option("--data <source>", "measure response angles too, on this data: mnist or an .npz file")
     .option("--samples <count>", "samples to measure them on", positiveInteger, 512)
     .option("--gamma <number>", "steepness of tanh(γ·response) (default: 10)", number)
-    .option("--json", "all figures for machines");
+    .option("--full", "all pairs of units and all spectra, also where that takes long")
+    .option("--json", "all figures for machines")
+    .option("--csv", "one line a layer and model, for spreadsheets");
   addDimensionFlags(command, "batch size to run with, where the model leaves it open");
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
-    const data = flags.data === undefined ? undefined : await loadData(flags.data);
-    const reports = [];
-    for (const path of paths) {
-      const model = await readModel(path);
-      const weights = await weightAngles(model, dimensionsOf(flags));
-      if (!data) {
-        reports.push({ model: path, weights });
-        continue;
-      }
-      const feeds = sampleFeeds(model, data.test ?? data.train, flags.samples);
-      const responses = await responseAngles(model, feeds, {
-        ...given({ gamma: flags.gamma, batch: flags.batch }),
-      });
-      reports.push({ model: path, weights, responses });
-    }
-    if (flags.json) {
-      terminal.json(reports);
-      return;
-    }
-    const { bold } = terminal.colors;
-    for (const { model, weights, responses } of reports) {
-      terminal.print(`${model}: weight angles (90° is orthogonal)\n${weightAngleTable(weights, bold)}\n`);
-      for (const { name, reason } of weights.skipped) terminal.print(`skipped ${name}: ${reason}`);
-      if (!responses) continue;
-      terminal.print(`${model}: response angles on ${flags.data}\n${responseAngleTable(responses, bold)}\n`);
-    }
+    if (flags.json && flags.csv) throw new UsageError("give --json or --csv, not both");
+    const models = await measure(paths, flags);
+    if (flags.json) terminal.json(models);
+    else if (flags.csv) streams.stdout.write(angleCsv(models));
+    else printTables(models, flags, terminal);
   });
+}
+
+async function measure(paths: readonly string[], flags: Flags): Promise<ModelAngles[]> {
+  const data = flags.data === undefined ? undefined : await loadData(flags.data);
+  const found: ModelAngles[] = [];
+  for (const path of paths) {
+    const model = await readModel(path);
+    const weights = await weightAngles(model, { ...dimensionsOf(flags), ...given({ full: flags.full }) });
+    const responses =
+      data &&
+      (await responseAngles(model, sampleFeeds(model, data.test ?? data.train, flags.samples), {
+        ...given({ gamma: flags.gamma, batch: flags.batch, full: flags.full }),
+      }));
+    found.push({ model: path, weights, ...(responses && { responses }) });
+  }
+  return found;
+}
+
+function printTables(models: readonly ModelAngles[], { data }: Flags, terminal: Terminal): void {
+  const names = shortNames(models.map(({ model }) => model));
+  const options = { width: terminal.width, paint: terminal.colors.bold };
+  const print = (title: string, { text, leftOut }: AngleTable, remarks: readonly string[]) => {
+    terminal.print(`${title}\n${text}`);
+    for (const remark of remarks) terminal.print(remark);
+    if (leftOut.length > 0) {
+      terminal.note(`left out for want of width: ${leftOut.join(", ")} (--csv and --json have everything)`);
+    }
+  };
+  print(
+    `weight angles of ${models.map(({ model }) => model).join(", ")} (90° is orthogonal)`,
+    weightAngleTable(
+      models.map(({ weights }, index) => ({ model: names[index] ?? "", report: weights })),
+      options,
+    ),
+    models.flatMap(({ weights }, index) => labelled(angleRemarks(weights), names, index)),
+  );
+  const responses = models.flatMap(({ responses }, index) =>
+    responses ? [{ model: names[index] ?? "", report: responses, index }] : [],
+  );
+  if (responses.length === 0) return;
+  print(
+    `\nresponse angles on ${data}`,
+    responseAngleTable(responses, options),
+    responses.flatMap(({ report, index }) => labelled(angleRemarks(report), names, index)),
+  );
+}
+
+/** Remarks, with the model's name where there are several. */
+function labelled(remarks: readonly string[], names: readonly string[], index: number): string[] {
+  return remarks.map((remark) => (names.length > 1 ? `${names[index]}: ${remark}` : remark));
 }
