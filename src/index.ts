@@ -71,6 +71,7 @@ export type {
 } from "./report/angle-report.ts";
 export type { ConvolutionSpectrum } from "./report/convolution-spectrum.ts";
 export type { CosineMap } from "./report/cosine-map.ts";
+export type { Distribution } from "./report/distribution.ts";
 export type { Inspection, InspectOptions } from "./report/inspect.ts";
 export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./report/pair-statistics.ts";
 export { ProgressLine } from "./report/progress.ts";

@@ -37,6 +37,8 @@ export interface LayerWeightAngles extends LayerAngles {
   readonly spectrum?: Spectrum | NotComputed;
   /** Of a Conv or ConvTranspose as a map of whole images; left out with `spectra: false`. */
   readonly convolution?: ConvolutionSpectrum | NotComputed;
+  /** [units, fanIn]: the weight vectors, with `vectors: true`. */
+  readonly vectors?: Float32Array | Float64Array;
 }
 
 /** Response angles of one layer. The cosine in place of which ϑ stands is the correlation of squashed responses. */
@@ -54,6 +56,8 @@ export interface LayerResponseAngles extends LayerAngles {
   readonly saturation: number;
   /** Mean of 1 − tanh²(γY), the factor by which SOM's gradient reaches the responses: 0 where all are saturated. */
   readonly gradientFactor: number;
+  /** [groups, units/groups, units/groups]: ϑ of every two units (of those sampled), 0 for dead ones, with `cosines: true`. */
+  readonly cosines?: Float32Array;
 }
 
 /** Angles of a model's layers, in the order of its nodes. */
@@ -67,6 +71,8 @@ export interface AngleReport<Layer extends LayerAngles> {
 export interface AngleOptions {
   /** Forms pairs of all units and works out every spectrum, whatever it takes (default false: see docs/angles.md). */
   readonly full?: boolean;
+  /** Also the angles in at most so many bins that suit them, for a histogram (default: none). */
+  readonly bins?: number;
   /** Also the cosines as a picture of at most so many cells on a side (default: none). */
   readonly mapSize?: number;
 }
@@ -77,4 +83,6 @@ export interface ResponseAngleOptions extends AngleOptions {
   readonly gamma?: number;
   /** Samples run at once, where the model leaves its batch open (default 64). */
   readonly batch?: number;
+  /** Give the matrices of cosines ϑ too (default false). */
+  readonly cosines?: boolean;
 }

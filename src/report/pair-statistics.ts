@@ -1,4 +1,5 @@
 import { type CosineMap, CosineMapBuilder } from "./cosine-map.ts";
+import { type Distribution, distributionOf } from "./distribution.ts";
 
 /** Pairs of units: how many, and the first {@link listedPairs} of them. */
 export interface UnitPairs {
@@ -48,7 +49,9 @@ export interface AngleStatistics {
   readonly antiparallel: UnitPairs;
   /** How many units the pairs were formed of, where it was not all of them: an evenly drawn, seeded sample. */
   readonly sampledUnits?: number;
-  /** The cosines as a picture, if it was asked for. */
+  /** The angles in bins that suit them, if asked for. */
+  readonly distribution?: Distribution;
+  /** The cosines as a picture, if asked for. */
   readonly cosineMap?: CosineMap;
 }
 
@@ -79,9 +82,11 @@ export interface PairOptions {
   /** Degrees of a cosine. */
   readonly angleOf: (cosine: number) => number;
   /** Index in the layer of the n-th unit; left out where all units take part. */
-  readonly indices?: Uint32Array;
-  /** Cells on a side of the map of cosines; left out for none. */
-  readonly mapSize?: number;
+  readonly indices?: Uint32Array | undefined;
+  /** Bins of {@link AngleStatistics.distribution} at most; undefined for none. */
+  readonly bins?: number | undefined;
+  /** Cells on a side of the map of cosines at most; undefined for none. */
+  readonly mapSize?: number | undefined;
 }
 
 /** Collects the pairs of a layer block by block; sums are kept around 90°, near which angles lie. */
@@ -163,7 +168,7 @@ export class PairCollector {
     const offset = per(this.#offsets);
     const cosine = per(this.#cosines);
     const spread = (squares: number, mean: number) => Math.sqrt(Math.max(per(squares) - mean * mean, 0));
-    const { indices } = this.#options;
+    const { indices, bins } = this.#options;
     return {
       pairs,
       mean: 90 + offset,
@@ -180,6 +185,8 @@ export class PairCollector {
       duplicates: { count: this.#duplicateCount, first: this.#duplicates },
       antiparallel: { count: this.#antiparallelCount, first: this.#antiparallel },
       ...(indices && { sampledUnits: indices.length }),
+      ...(bins &&
+        pairs > 0 && { distribution: distributionOf(this.#fine, fineness, [this.#min, this.#max], bins) }),
       ...(this.#map && { cosineMap: this.#map.build() }),
     };
   }

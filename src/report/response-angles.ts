@@ -13,7 +13,7 @@ import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { epsilon } from "../penalties/som-options.ts";
 import { welchBound } from "./angle-references.ts";
 import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./angle-report.ts";
-import { type AngleStatistics, PairCollector } from "./pair-statistics.ts";
+import { type AngleStatistics, PairCollector, type PairOptions } from "./pair-statistics.ts";
 import { addResponseSums } from "./response-gram.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { sampledIndices, unitSample } from "./unit-sample.ts";
@@ -55,8 +55,8 @@ export async function responseAngles(
     const rows = dimensions.batch === undefined ? site.rows * chunks.length : site.rows;
     const taken = { units: places ? places.length * groups : units, groups };
     const { statistics, meanSquare } = responseStatistics(gram, taken, {
-      ...(places && { indices: sampledIndices(places, units, groups) }),
-      ...(options.mapSize !== undefined && { mapSize: options.mapSize }),
+      indices: places && sampledIndices(places, units, groups),
+      ...{ bins: options.bins, mapSize: options.mapSize },
     });
     const standardError = 90 * Math.sqrt((1 - meanSquare) / rows);
     layers.push({
@@ -67,6 +67,7 @@ export async function responseAngles(
       spreadWithoutError: Math.sqrt(Math.max(statistics.spread ** 2 - standardError ** 2, 0)),
       saturation: saturated / (units * rows),
       gradientFactor: 1 - traceOf(gram, taken) / (taken.units * rows),
+      ...(options.cosines && { cosines: responseCosines(gram, taken) }),
     });
   }
   return { layers, skipped };
@@ -127,13 +128,10 @@ async function sumsOf(
 export function responseStatistics(
   gram: Float64Array,
   { units, groups }: { readonly units: number; readonly groups: number },
-  options: { readonly indices?: Uint32Array; readonly mapSize?: number } = {},
+  options: Pick<PairOptions, "indices" | "bins" | "mapSize"> = {},
 ): { statistics: AngleStatistics; meanSquare: number } {
   const size = units / groups;
-  const norms = Float64Array.from({ length: units }, (_, unit) => {
-    const own = gram[unit * size + (unit % size)] as number;
-    return own > epsilon ? Math.sqrt(own + epsilon) : 0;
-  });
+  const norms = responseNorms(gram, { units, groups });
   const collector = new PairCollector({ norms, angleOf: (cosine) => 90 * (1 - cosine), ...options });
   for (let group = 0; group < groups; group++) {
     const first = group * size;
@@ -143,6 +141,30 @@ export function responseStatistics(
   const dead = [...norms.keys()].filter((unit) => norms[unit] === 0);
   const statistics = collector.statistics(dead.map((unit) => options.indices?.[unit] ?? unit));
   return { statistics, meanSquare: collector.squares.cosines / statistics.pairs };
+}
+
+/** √(Kᵢᵢ + ε) of each unit; 0 for dead ones. */
+function responseNorms(
+  gram: Float64Array,
+  { units, groups }: { units: number; groups: number },
+): Float64Array {
+  const size = units / groups;
+  return Float64Array.from({ length: units }, (_, unit) => {
+    const own = gram[unit * size + (unit % size)] as number;
+    return own > epsilon ? Math.sqrt(own + epsilon) : 0;
+  });
+}
+
+/** ϑᵢⱼ of every two units of each group; 0 beside a dead unit. */
+function responseCosines(gram: Float64Array, taken: { units: number; groups: number }): Float32Array {
+  const size = taken.units / taken.groups;
+  const norms = responseNorms(gram, taken);
+  return Float32Array.from(gram, (product, at) => {
+    const i = Math.floor(at / size);
+    const j = Math.floor(i / size) * size + (at % size);
+    const scale = (norms[i] as number) * (norms[j] as number);
+    return scale > 0 ? Math.min(Math.max(product / scale, -1), 1) : 0;
+  });
 }
 
 function traceOf(gram: Float64Array, { units, groups }: { units: number; groups: number }): number {

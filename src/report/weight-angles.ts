@@ -21,6 +21,8 @@ import { type UnitMatrix, unitVectors, weightOperand } from "./unit-vectors.ts";
 export interface WeightAngleOptions extends DimensionOptions, AngleOptions {
   /** Singular values too (default true); without them a small network takes milliseconds. */
   readonly spectra?: boolean;
+  /** Give the weight vectors too (default false). */
+  readonly vectors?: boolean;
 }
 
 /**
@@ -86,6 +88,7 @@ async function layerAngles(
     ...(convolves && {
       convolution: convolutionSpectrum(convolutionOf(site, weight.numbers(), weight.dims), full),
     }),
+    ...(options.vectors && { vectors: matrix.data }),
   };
 }
 
@@ -112,8 +115,7 @@ export async function unitAngles(
   const collector = new PairCollector({
     norms: indices ? Float64Array.from(indices, (unit) => norms[unit] as number) : norms,
     angleOf: degreesOf,
-    ...(indices && { indices }),
-    ...(options.mapSize !== undefined && { mapSize: options.mapSize }),
+    ...{ indices, bins: options.bins, mapSize: options.mapSize },
   });
   const part = indices ? sampledMatrix(matrix, indices) : matrix;
   for await (const block of gramBlocks(part, probe)) collector.add(block);

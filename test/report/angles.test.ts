@@ -139,6 +139,12 @@ describe("weightAngles, further figures", () => {
     expect(orthogonality.normalized).toBeCloseTo(orthogonality.normalizedBound, 6);
   });
 
+  test("the weight vectors, if asked for", async () => {
+    const model = gemmOf([[1, 2], [3, 4], [5, 6]]); // biome-ignore format: columns
+    expect([...((await first(model, { vectors: true })).vectors ?? [])]).toEqual([1, 2, 3, 4, 5, 6]);
+    expect((await first(model)).vectors).toBeUndefined();
+  });
+
   test("spectra can be left out", async () => {
     const layer = await first(gemmOf([[1, 0], [1, 1]]), { spectra: false }); // biome-ignore format: columns
     expect([layer.spectrum, layer.convolution, "spectrum" in layer]).toEqual([undefined, undefined, false]);
@@ -318,6 +324,32 @@ describe("responseAngles", () => {
       expect(mean).toBeCloseTo(meanOf(expected[i] ?? []), 3);
       expect(spread).toBeCloseTo(spreadOf(expected[i] ?? []), 3);
     });
+  });
+
+  test("the matrices of cosines, group by group, 0 beside a dead unit", async () => {
+    const b = new GraphBuilder();
+    const kernel = randomFloats("cosines", 6 * 2);
+    kernel.fill(0, 2, 4);
+    const w = b.graph.addInitializer(Tensor.of("w", "float", [6, 2, 1], kernel));
+    const y = b.op("Conv", [b.input("x", ["batch", 4, 3]), w], "y", { group: 2 });
+    const model = modelOf(b.output(y));
+    const x = Tensor.of("x", "float", [5, 4, 3], randomFloats("x", 60));
+    const { layers } = await responseAngles(model, { x }, { cosines: true }, nodeProbe);
+    const rows = await responses(model, "y", x, 1);
+    const t = Array.from({ length: 6 }, (_, unit) => rows.map((row) => Math.tanh(10 * (row[unit] ?? 0))));
+    const dot = (a: number[], c: number[]) => a.reduce((sum, value, i) => sum + value * (c[i] ?? 0), 0);
+    const cosines = layers[0]?.cosines ?? [];
+    expect(cosines.length).toBe(18);
+    for (let group = 0; group < 2; group++) {
+      for (let i = 0; i < 3; i++) {
+        for (let j = 0; j < 3; j++) {
+          const [p = [], q = []] = [t[group * 3 + i], t[group * 3 + j]];
+          const scale = Math.sqrt(dot(p, p) * dot(q, q));
+          expect(cosines[(group * 3 + i) * 3 + j]).toBeCloseTo(scale > 0 ? dot(p, q) / scale : 0, 5);
+        }
+      }
+    }
+    expect(layers[0]?.deadUnits).toEqual([1]);
   });
 
   test("a model of fixed batch is run in whole batches, and the rest is left out", async () => {

@@ -183,6 +183,31 @@ describe("the map of cosines", () => {
   });
 });
 
+describe("the distribution", () => {
+  test("counts every pair in the narrowest bins that there are enough of", async () => {
+    for (const [units, fanIn, bins] of [
+      [12, 5, 40],
+      [40, 2000, 60],
+      [3, 2, 10],
+    ] as const) {
+      // biome-ignore format: cases
+      const rows = matrix(Array.from({ length: units }, (_, i) => [...randomNormals(`bins ${i}`, fanIn)]));
+      const { distribution, pairs } = (await unitAngles(rows, { bins }, nodeProbe)).statistics;
+      if (!distribution) throw new Error("no distribution");
+      const { start, width, counts } = distribution;
+      expect(counts.length).toBeLessThanOrEqual(bins);
+      expect(counts.reduce((sum, count) => sum + count, 0)).toBe(pairs);
+      const expected = new Array<number>(counts.length).fill(0);
+      for (const angle of bruteForce(rows)) {
+        const bin = Math.floor((angle - start) / width);
+        expected[bin] = (expected[bin] ?? 0) + 1;
+      }
+      // Fine bins are 0.001° wide: an angle that close to an edge may be counted beside it.
+      expect(counts.filter((count, bin) => Math.abs(count - (expected[bin] ?? 0)) > 1)).toEqual([]);
+    }
+  });
+});
+
 describe("blocks", () => {
   test("pairs come from every block, whatever its shape", () => {
     const norms = Float64Array.of(1, 1, 1, 1, 1);
