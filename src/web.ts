@@ -1,3 +1,4 @@
+import type { Dataset } from "./data/dataset.ts";
 import { inject as injectOn } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
 import { type VerifyOptions, type VerifyReport, verify as verifyOn } from "./inject/verify.ts";
@@ -9,9 +10,11 @@ import type {
   ResponseAngleOptions,
 } from "./report/angle-report.ts";
 import { type Inspection, type InspectOptions, inspect as inspectOn } from "./report/inspect.ts";
+import { type ObservationEvent, type ObserveOptions, observe as observeOn } from "./report/observe.ts";
 import { responseAngles as responseAnglesOn } from "./report/response-angles.ts";
 import type { Feeds } from "./report/sample-chunks.ts";
 import { type WeightAngleOptions, weightAngles as weightAnglesOn } from "./report/weight-angles.ts";
+import type { TrainingEvent } from "./runtime/events.ts";
 import { webProbe } from "./runtime/probe-web.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -73,7 +76,15 @@ export type { ConvolutionSpectrum } from "./report/convolution-spectrum.ts";
 export type { CosineMap } from "./report/cosine-map.ts";
 export type { Distribution } from "./report/distribution.ts";
 export type { Inspection, InspectOptions } from "./report/inspect.ts";
+export type {
+  AnglesEvent,
+  GradientsEvent,
+  ObservationEvent,
+  ObservedAngles,
+  ObserveOptions,
+} from "./report/observe.ts";
 export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./report/pair-statistics.ts";
+export { parseRunRecord, type RunRecord, runRecord } from "./report/run-record.ts";
 export type { NotComputed, SpectralFigures, Spectrum } from "./report/spectrum.ts";
 export type { WeightAngleOptions } from "./report/weight-angles.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
@@ -124,6 +135,16 @@ export function responseAngles(
   options: ResponseAngleOptions = {},
 ): Promise<AngleReport<LayerResponseAngles>> {
   return responseAnglesOn(model, data, options, webProbe);
+}
+
+/** {@link observeOn} on onnxruntime-web. */
+export function observe(
+  trainer: TrainerCore,
+  dataset: Dataset,
+  run: AsyncIterable<TrainingEvent>,
+  options: ObserveOptions = {},
+): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
+  return observeOn(trainer, dataset, run, options, webProbe);
 }
 
 /** {@link differentiateOn} on onnxruntime-web. */

@@ -71,7 +71,7 @@ export interface AngleReport<Layer extends LayerAngles> {
 export interface AngleOptions {
   /** Forms pairs of all units and works out every spectrum, whatever it takes (default false: see docs/angles.md). */
   readonly full?: boolean;
-  /** Also the angles in at most so many bins that suit them, for a histogram (default: none). */
+  /** Also the angles in at most so many bins that suit them, fewer for few pairs, for a histogram (default: none). */
   readonly bins?: number;
   /** Also the cosines as a picture of at most so many cells on a side (default: none). */
   readonly mapSize?: number;

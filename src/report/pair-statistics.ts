@@ -83,7 +83,7 @@ export interface PairOptions {
   readonly angleOf: (cosine: number) => number;
   /** Index in the layer of the n-th unit; left out where all units take part. */
   readonly indices?: Uint32Array | undefined;
-  /** Bins of {@link AngleStatistics.distribution} at most; undefined for none. */
+  /** Bins of {@link AngleStatistics.distribution} at most, about 2√pairs where these are fewer; undefined for none. */
   readonly bins?: number | undefined;
   /** Cells on a side of the map of cosines at most; undefined for none. */
   readonly mapSize?: number | undefined;
@@ -185,10 +185,15 @@ export class PairCollector {
       duplicates: { count: this.#duplicateCount, first: this.#duplicates },
       antiparallel: { count: this.#antiparallelCount, first: this.#antiparallel },
       ...(indices && { sampledUnits: indices.length }),
-      ...(bins &&
-        pairs > 0 && { distribution: distributionOf(this.#fine, fineness, [this.#min, this.#max], bins) }),
+      ...(bins && pairs > 0 && { distribution: this.#distribution(bins) }),
       ...(this.#map && { cosineMap: this.#map.build() }),
     };
+  }
+
+  /** Few pairs would stand apart in many bins. */
+  #distribution(bins: number): Distribution {
+    const enough = Math.max(Math.ceil(2 * Math.sqrt(this.#pairs)), 8);
+    return distributionOf(this.#fine, fineness, [this.#min, this.#max], Math.min(bins, enough));
   }
 
   #histogram(): number[] {
