@@ -133,6 +133,41 @@ describe("angles", () => {
   });
 });
 
+describe("angles --html", () => {
+  const argv = ["angles", "models/mlp.onnx", "--data", at("data.npz"), "--samples", "8"];
+
+  it("writes a page, and prints the same as without", async () => {
+    const page = at("report.html");
+    const plain = await cli(...argv, "--json");
+    const { code, stdout, stderr } = await cli(...argv, "--json", "--html", page);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: `page: ${page}\n` });
+    expect(stdout).toBe(plain.stdout);
+    const html = readFileSync(page, "utf8");
+    expect(html).toContain("<title>Angles between the units of mlp.onnx</title>");
+    expect(html).toContain("(up to 8 samples, γ = 10)");
+    expect(html).not.toContain("While they were trained");
+  });
+
+  it("does not replace a page without --force, and says so before it measures", async () => {
+    const page = at("there.html");
+    writeFileSync(page, "mine");
+    expect(await cli(...argv, "--html", page)).toMatchObject({
+      ...{ code: 2, stdout: "" },
+      stderr: `error: "${page}" exists already; give another name, or --force to replace it\n`,
+    });
+    expect(readFileSync(page, "utf8")).toBe("mine");
+    expect((await cli(...argv, "--html", page, "--force")).code).toBe(0);
+    expect((await cli(...argv, "--html", join(folder.path, "no", "page.html"))).code).toBe(1);
+  });
+
+  it("shows the training of a model whose run lies beside it", async () => {
+    const trained = ["-o", at("trained.onnx"), "--data", at("data.npz"), "--batch", "8"];
+    expect((await cli("train", "models/mlp.onnx", ...trained)).code).toBe(0);
+    expect((await cli("angles", at("trained.onnx"), "--html", at("trained.html"))).code).toBe(0);
+    expect(readFileSync(at("trained.html"), "utf8")).toContain("While they were trained");
+  });
+});
+
 describe("grad", () => {
   it("writes the loss and the gradients that were asked for", async () => {
     const argv = [

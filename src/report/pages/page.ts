@@ -25,7 +25,7 @@ export async function pageText(
       h.make("meta", { name: "viewport", content: "width=device-width, initial-scale=1" }),
       h.make("meta", { name: "color-scheme", content: "light dark" }),
       h.make("meta", { name: "generator", content: `sorth-onnx ${manifest.version}` }),
-      h.make("title", {}, title),
+      h.make("title", {}, plainTitle(title)),
       h.make("style", {}, style),
     ),
     h.make(
@@ -37,6 +37,9 @@ export async function pageText(
   );
   return `<!doctype html>\n${root.outerHTML}\n`;
 }
+
+/** A title's text is not escaped by every document that can be written: without angle brackets it need not be. */
+const plainTitle = (title: string): string => title.replaceAll("<", "‹").replaceAll(">", "›");
 
 async function sha256(text: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));

@@ -72,7 +72,7 @@ function remarks({ steps, end, resumed, unreadable }: RunRecord): string[] {
     ...resumed.map((step) => `Resumed after step ${step}; the time counts from there.`),
     ...(unreadable > 0
       ? [
-          `${unreadable} ${unreadable === 1 ? "line" : "lines"} of the record could not be read and are left out.`,
+          `${unreadable === 1 ? "1 line" : `${unreadable} lines`} of the record could not be read and ${unreadable === 1 ? "is" : "are"} left out.`,
         ]
       : []),
   ];

@@ -20,21 +20,21 @@ export const style = `:root{${day}}
 @media (prefers-color-scheme:dark){:root{${night}}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
-body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;overflow-wrap:anywhere;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main,footer{max-width:1120px;margin:0 auto;padding:1rem}
-h1,h2,h3{line-height:1.25;overflow-wrap:anywhere;margin:1.6em 0 .5em}
+h1,h2,h3{line-height:1.25;margin:1.6em 0 .5em}
 h1{margin-top:.5em;font-size:1.7rem}h2{font-size:1.3rem;border-top:1px solid var(--line);padding-top:1em}h3{font-size:1.05rem}
-p,li{max-width:72ch;overflow-wrap:anywhere}
+p,li{max-width:72ch}
 a{color:var(--link)}
 .facts,.words,footer{color:var(--soft)}
 nav ul{list-style:none;padding:0;margin:0;display:flex;flex-wrap:wrap;gap:.25rem 1rem}
-nav a{display:inline-block;padding:.2rem 0;overflow-wrap:anywhere}
+nav a{display:inline-block;padding:.2rem 0}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr));gap:1rem;margin:1rem 0;align-items:start;grid-auto-flow:dense}
 figure{margin:0;padding:.75rem;background:var(--paper);border:1px solid var(--line);border-radius:8px;min-width:0}
-figcaption{display:flex;flex-wrap:wrap;gap:.1rem 1rem;align-items:baseline;margin-bottom:.4rem;overflow-wrap:anywhere}
+figcaption{display:flex;flex-wrap:wrap;gap:.1rem 1rem;align-items:baseline;margin-bottom:.4rem}
 @media (min-width:740px){figure.wide{grid-column:span 2}}
 .words{margin:.4rem 0 0;font-size:.875rem}
-.legend{display:flex;flex-wrap:wrap;gap:.1rem .9rem;font-size:.875rem;overflow-wrap:anywhere}
+.legend{display:flex;flex-wrap:wrap;gap:.1rem .9rem;font-size:.875rem}
 .legend>span{display:inline-flex;align-items:center;gap:.35rem;min-width:0}
 .swatch{flex:none;width:.85rem;height:.85rem;border-radius:3px;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .swatch.dashed{border-radius:0;height:0;border-top:2px dashed var(--ink)}
@@ -60,9 +60,9 @@ tbody th{font-weight:500}
 td.text{white-space:normal;min-width:14ch}
 dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:.75rem;margin:1rem 0}
 dl div{background:var(--paper);border:1px solid var(--line);border-radius:8px;padding:.5rem .75rem;min-width:0}
-dt{color:var(--soft);font-size:.875rem}dd{margin:0;font-size:1.15rem;overflow-wrap:anywhere}
+dt{color:var(--soft);font-size:.875rem}dd{margin:0;font-size:1.15rem}
 details{margin:1rem 0}summary{cursor:pointer;padding:.3rem 0}
-code{font-size:.9em;overflow-wrap:anywhere}
+code{font-size:.9em}
 @page{margin:12mm}
 @media print{
 :root{${day}}

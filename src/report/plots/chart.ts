@@ -31,6 +31,8 @@ export function chart(document: Document, { label, ...options }: ChartOptions): 
     style: {},
   }) as SVGSVGElement;
   for (const style of [...drawn.querySelectorAll("style")]) style.remove();
+  // The picture is one thing with one name; groups inside it have no role that a name could belong to.
+  for (const group of [...drawn.querySelectorAll("[aria-label]")]) group.removeAttribute("aria-label");
   drawn.removeAttribute("style");
   drawn.setAttribute("class", "chart");
   drawn.setAttribute("font-size", "11");
