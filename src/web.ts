@@ -84,7 +84,6 @@ export type {
   ObserveOptions,
 } from "./report/observe.ts";
 export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./report/pair-statistics.ts";
-export { parseRunRecord, type RunRecord, runRecord } from "./report/run-record.ts";
 export type { NotComputed, SpectralFigures, Spectrum } from "./report/spectrum.ts";
 export type { WeightAngleOptions } from "./report/weight-angles.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
