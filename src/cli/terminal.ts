@@ -78,6 +78,12 @@ export class Terminal {
     this.progress?.write(`${text}\n`);
   }
 
+  /** What is being done, in a line of stderr that is rewritten; without a text it is taken away. On terminals only. */
+  status(text?: string): void {
+    const stream = this.progress;
+    if (stream?.isTTY) stream.write(`\r${(text ?? "").slice(0, (stream.columns || 80) - 1)}\x1b[K`);
+  }
+
   /** Says which file became which: `in.onnx (79 kB) → out.onnx (81 kB)`. */
   async wrote(input: string, output: string): Promise<void> {
     if (this.#flags.quiet) return;

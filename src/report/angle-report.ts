@@ -75,6 +75,8 @@ export interface AngleOptions {
   readonly bins?: number;
   /** Also the cosines as a picture of at most so many cells on a side (default: none). */
   readonly mapSize?: number;
+  /** Told the name of each layer before it is measured. */
+  readonly onLayer?: (name: string) => void;
 }
 
 /** Options of {@link responseAngles}. */

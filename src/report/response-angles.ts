@@ -48,6 +48,7 @@ export async function responseAngles(
   const layers: LayerResponseAngles[] = [];
   for (const { site, gram, saturated, places } of measured) {
     const { name, op, units, fanIn, groups } = site;
+    options.onLayer?.(name);
     if (!gram.every(Number.isFinite)) {
       skipped.push({ name, op, reason: "its responses hold NaN" });
       continue;

@@ -49,6 +49,7 @@ export async function weightAngles(
   const layers: LayerWeightAngles[] = [];
   for (const site of sites) {
     const { name, op } = site;
+    options.onLayer?.(name);
     const { operand, right } = weightOperand(graph, site);
     const weight = await parameterValue(graph, operand, probe);
     if (!weight) {

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { run } from "../../src/cli/program.ts";
 import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
 import { npz } from "./npz.ts";
 import { cli, cliOn, temporaryFolder } from "./run-cli.ts";
@@ -114,6 +115,16 @@ describe("angles", () => {
       expect((await cliOn({ isTTY: true, columns }, ...argv, "--quiet")).stderr).toBe("");
     },
   );
+
+  it("tells on a terminal which layer it is at, and wipes that away", async () => {
+    let written = "";
+    const stderr = { isTTY: true, columns: 30, write: (text: string) => (written += text) };
+    const code = await run(["angles", "models/cnn.onnx"], { stdout: { write: () => true }, stderr });
+    expect(code).toBe(0);
+    expect(written).toBe(
+      `${["conv1", "conv2", "conv3", "conv4", "conv5", "logits"].map((name) => `\rmodels/cnn.onnx: ${name}\x1b[K`).join("")}\r\x1b[K`,
+    );
+  });
 
   it("has colours on a terminal, unless NO_COLOR is set, and none in a pipe", () => {
     const headings = (isTTY: boolean, environment: Record<string, string>) => {

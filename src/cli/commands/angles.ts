@@ -52,7 +52,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const terminal = new Terminal(streams, flags);
     if (flags.json && flags.csv) throw new UsageError("give --json or --csv, not both");
     if (flags.html !== undefined) await checkOutput(flags.html, terminal.write);
-    const models = await measure(paths, flags);
+    const models = await measure(paths, flags, terminal).finally(() => terminal.status());
     if (flags.html !== undefined) await writePage(flags.html, models, flags, terminal);
     if (flags.json) terminal.json(models.map(withoutPictures));
     else if (flags.csv) streams.stdout.write(angleCsv(models));
@@ -60,12 +60,16 @@ export function define(command: Command, streams: CommandStreams): void {
   });
 }
 
-async function measure(paths: readonly string[], flags: Flags): Promise<ModelAngles[]> {
+async function measure(paths: readonly string[], flags: Flags, terminal: Terminal): Promise<ModelAngles[]> {
   const data = flags.data === undefined ? undefined : await loadData(flags.data);
   const found: ModelAngles[] = [];
   for (const path of paths) {
     const model = await readModel(path);
-    const common = { ...given({ full: flags.full }), ...(flags.html !== undefined && pictures) };
+    const common = {
+      ...given({ full: flags.full }),
+      ...(flags.html !== undefined && pictures),
+      onLayer: (layer: string) => terminal.status(`${path}: ${layer}`),
+    };
     const weights = await weightAngles(model, { ...dimensionsOf(flags), ...common });
     const samples = data && drawn(data.test ?? data.train, flags.samples);
     const responses =
