@@ -4,6 +4,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { StepFeeder } from "../runtime/step-feeds.ts";
 import type { Trainer } from "../runtime/trainer.ts";
+import { scheduleOf, type TrainerOptions } from "../runtime/trainer-options.ts";
 import { gradientOnly } from "../training/gradient-only.ts";
 import { buildStep, type Step } from "../training/step.ts";
 import { sessionTensors, type TrainerState } from "../training/trainer-state.ts";
@@ -30,14 +31,14 @@ export interface GradientNorms {
 export class GradientMeter {
   readonly #step: Step;
   readonly #feeder: StepFeeder;
+  readonly #options: TrainerOptions;
   readonly #probe: Probe;
-  readonly #weight: number;
 
-  private constructor(step: Step, feeder: StepFeeder, probe: Probe, weight: number) {
+  private constructor(step: Step, feeder: StepFeeder, options: TrainerOptions, probe: Probe) {
     this.#step = step;
     this.#feeder = feeder;
+    this.#options = options;
     this.#probe = probe;
-    this.#weight = weight;
   }
 
   /**
@@ -49,20 +50,27 @@ export class GradientMeter {
     dataset: Dataset,
     probe: Probe,
   ): Promise<GradientMeter | undefined> {
-    const weight = options.penaltyWeight ?? trained.penaltyWeight;
-    if (trained.ports.penalty === undefined || weight === 0) return undefined;
+    if (trained.ports.penalty === undefined) return undefined;
     const step = await buildStep(model, { ...options, optimizer: gradientOnly, onMessage: () => {} }, probe);
     const { seed = 0 } = options;
     const feeder = new StepFeeder(step.ports, dataset, seed, 1);
     feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, step.ports.inputs[0]?.shape[0]));
-    return new GradientMeter(step, feeder, probe, weight);
+    return new GradientMeter(step, feeder, options, probe);
   }
 
-  /** The norms at a state of the run, the penalty with its whole weight (a schedule's factor of 1). */
-  async measure({ parameters, statistics }: TrainerState): Promise<GradientNorms> {
-    const { ports } = this.#step;
+  /**
+   * The norms at a state of the run, the penalty with the weight that it has at that step.
+   * @param at - the number of the step, from 1, and how many there will be
+   */
+  async measure(
+    { parameters, statistics }: TrainerState,
+    at: { readonly step: number; readonly totalSteps: number },
+  ): Promise<GradientNorms> {
+    const { ports, penaltyWeight } = this.#step;
     const state = sessionTensors(ports, { parameters, statistics });
-    const both = await this.#gradients(state, this.#weight);
+    const schedule = scheduleOf(this.#options.penaltySchedule);
+    const weight = (this.#options.penaltyWeight ?? penaltyWeight) * schedule(at.step, at.totalSteps);
+    const both = await this.#gradients(state, weight);
     const alone = await this.#gradients(state, 0);
     const sums = ports.parameters.map(({ name, output }) => ({
       name,

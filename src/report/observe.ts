@@ -5,7 +5,7 @@ import { sampleFeeds } from "../data/sample-feeds.ts";
 import { messageOf } from "../errors.ts";
 import type { TrainingEvent } from "../runtime/events.ts";
 import type { Trainer } from "../runtime/trainer.ts";
-import { scheduleOf } from "../runtime/trainer-options.ts";
+import type { TrainerState } from "../training/trainer-state.ts";
 import type { LayerAngles } from "./angle-report.ts";
 import { GradientMeter, type GradientNorms } from "./gradient-norms.ts";
 import { responseAngles } from "./response-angles.ts";
@@ -76,21 +76,31 @@ export async function* observe(
 ): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
   const observer = new Observer(trainer, dataset, options, probe);
   // How the penalty's weight changes over the run depends on its length, which the first step tells.
-  const waiting = trainer.steps === 0 ? await observer.measure(0, 0) : [];
+  let beginning = trainer.steps === 0 ? await observer.look(0, 0) : undefined;
   let measured = trainer.steps;
   let totalSteps = 1;
   for await (const event of run) {
     if (event.event === "step") totalSteps = event.totalSteps;
+    if (beginning) yield* observer.measured(beginning, totalSteps);
+    beginning = undefined;
+    if (event.event === "epoch") yield event;
     const ended = event.event === "end" && event.stopped !== "aborted" && event.step > measured;
     if (ended || event.event === "epoch") {
-      waiting.push(...(await observer.measure(event.step, event.epoch)));
       measured = event.step;
+      yield* observer.measured(await observer.look(event.step, event.epoch), totalSteps);
     }
     // The record ends with the end.
-    if (event.event === "epoch") yield event;
-    for (const found of waiting.splice(0)) yield observer.scheduled(found, totalSteps);
     if (event.event !== "epoch") yield event;
   }
+}
+
+/** What a run looks like at one of its steps. */
+interface Look {
+  readonly step: number;
+  readonly epoch: number;
+  readonly layers: AnglesEvent["layers"];
+  /** Undefined where no gradients are to be measured. */
+  readonly state: TrainerState | undefined;
 }
 
 class Observer {
@@ -108,24 +118,27 @@ class Observer {
     this.#probe = probe;
   }
 
-  async measure(step: number, epoch: number): Promise<ObservationEvent[]> {
-    const layers = await this.#angles();
-    const norms = await this.#gradients();
-    return [
-      ...(layers.length > 0 ? [{ event: "angles", step, epoch, layers } as const] : []),
-      ...(norms ? [{ event: "gradients", step, epoch, ...norms } as const] : []),
-    ];
+  /** Measures the angles and keeps the parameters, before the run goes on. */
+  async look(step: number, epoch: number): Promise<Look> {
+    const { gradients = true } = this.#options;
+    const wanted = gradients && this.#trainer.step.ports.penalty !== undefined;
+    const state = wanted ? await this.#attempt("gradient norms", () => this.#trainer.readState()) : undefined;
+    return { step, epoch, layers: await this.#angles(), state };
   }
 
-  /** The penalty's gradient with the weight that it has at that step. */
-  scheduled(event: ObservationEvent, totalSteps: number): ObservationEvent {
-    if (event.event !== "gradients") return event;
-    const factor = scheduleOf(this.#trainer.options.penaltySchedule)(Math.max(event.step, 1), totalSteps);
-    return {
-      ...event,
-      total: { ...event.total, penalty: factor * event.total.penalty },
-      parameters: event.parameters.map((norms) => ({ ...norms, penalty: factor * norms.penalty })),
-    };
+  /** The events of what was seen. */
+  async *measured(
+    { step, epoch, layers, state }: Look,
+    totalSteps: number,
+  ): AsyncGenerator<ObservationEvent> {
+    if (layers.length > 0) yield { event: "angles", step, epoch, layers };
+    const norms =
+      state &&
+      (await this.#attempt("gradient norms", async () => {
+        this.#meter ??= GradientMeter.create(this.#trainer, this.#dataset, this.#probe);
+        return (await this.#meter)?.measure(state, { step: Math.max(step, 1), totalSteps });
+      }));
+    if (norms) yield { event: "gradients", step, epoch, ...norms };
   }
 
   async #angles(): Promise<AnglesEvent["layers"]> {
@@ -160,16 +173,6 @@ class Observer {
     return [...new Set(layers.map(({ name }) => name))].map((name) => {
       const [weight, response] = [find(ofWeights?.layers, name), find(ofResponses?.layers, name)];
       return { name, ...(weight && { weights: weight }), ...(response && { responses: response }) };
-    });
-  }
-
-  async #gradients(): Promise<GradientNorms | undefined> {
-    const { gradients = true } = this.#options;
-    if (!gradients) return undefined;
-    return this.#attempt("gradient norms", async () => {
-      this.#meter ??= GradientMeter.create(this.#trainer, this.#dataset, this.#probe);
-      const meter = await this.#meter;
-      return meter?.measure(await this.#trainer.readState());
     });
   }
 

@@ -174,10 +174,9 @@ function dropFrom(list: { readonly step: number }[], step: number): void {
 function stepOf(event: Fields): Omit<StepPoint, "step" | "epoch"> {
   const loss = numberOf(event.loss);
   const penaltyShare = numberOf(event.penaltyShare);
-  // What each penalty adds to R, all of them the same times the weight in the loss.
+  // What each penalty adds to the loss, its weight and schedule included.
   const penalties = Object.entries(objectOf(event.penalties));
-  const sum = penalties.reduce((total, [, value]) => total + numberOf(value), 0);
-  const share = (value: unknown) => (sum === 0 ? 0 : (penaltyShare * numberOf(value)) / sum);
+  const share = (value: unknown) => (loss === 0 ? 0 : numberOf(value) / loss);
   return {
     ...{ loss, penaltyShare, dataLoss: loss * (1 - penaltyShare) },
     shares: new Map(penalties.map(([name, value]) => [name, share(value)] as const)),

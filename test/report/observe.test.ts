@@ -159,7 +159,7 @@ describe("observe", () => {
     const [whole] = await measured();
     const [tenth] = await measured(() => 0.1);
     expect(tenth?.loss).toBe(whole?.loss);
-    expect((tenth?.penalty ?? 0) / (whole?.penalty ?? 1)).toBeCloseTo(0.1, 10);
+    expect((tenth?.penalty ?? 0) / (whole?.penalty ?? 1)).toBeCloseTo(0.1, 5);
   });
 
   test("a run without a penalty has no gradients to compare", async () => {

@@ -161,7 +161,7 @@ describe("runReportPage", () => {
 
   test("several penalties are told apart", async () => {
     const events = longRun().map((event) =>
-      event.event === "step" ? { ...event, penalties: { som: 2, "so.2": 1 } } : event,
+      event.event === "step" ? { ...event, penalties: { som: 0.02, "so.2": 0.01 } } : event,
     );
     const document = checkSelfContained(await runReportPage(events));
     expect(texts(document, "#penalty figure:first-of-type .legend > span")).toEqual(["som", "so.2"]);

@@ -28,8 +28,8 @@ describe("runRecord", () => {
     expect(steps[1]?.dataLoss).toBe(2);
   });
 
-  test("several penalties share the penalty's share by what they add", () => {
-    const [first] = runRecord([step(1, { penalties: { som: 3, so: 1 } })]).steps;
+  test("several penalties have the shares of what they add to the loss", () => {
+    const [first] = runRecord([step(1, { penalties: { som: 0.375, so: 0.125 } })]).steps;
     expect([...(first?.shares ?? [])]).toEqual([
       ["som", 0.1875],
       ["so", 0.0625],
