@@ -42,15 +42,10 @@ export class GradientMeter {
   }
 
   /**
+   * @param trainer - a run with a penalty
    * @param dataset - its first batch in the order of the run's seed is the one that is measured on
-   * @returns undefined for a run without a penalty
    */
-  static async create(
-    { model, options, step: trained }: Trainer,
-    dataset: Dataset,
-    probe: Probe,
-  ): Promise<GradientMeter | undefined> {
-    if (trained.ports.penalty === undefined) return undefined;
+  static async create({ model, options }: Trainer, dataset: Dataset, probe: Probe): Promise<GradientMeter> {
     const step = await buildStep(model, { ...options, optimizer: gradientOnly, onMessage: () => {} }, probe);
     const { seed = 0 } = options;
     const feeder = new StepFeeder(step.ports, dataset, seed, 1);

@@ -61,8 +61,8 @@ export interface ObserveOptions {
 
 /**
  * Hands on the events of a run and measures, before the first step, after each epoch and at the end, what a report of it
- * shows: angles between units and the gradients of loss and penalty. The run itself is the same, bit for bit. A measurement that fails is
- * said and given up; the run goes on.
+ * shows: angles between units and the gradients of loss and penalty. The run itself is the same, bit for bit. A measurement
+ * that fails is said and given up; the run goes on.
  *
  * @example
  * for await (const event of observe(trainer, train, trainer.fit(train, { epochs: 3 }), {}, nodeProbe)) events.push(event);
@@ -109,7 +109,7 @@ class Observer {
   readonly #options: ObserveOptions;
   readonly #probe: Probe;
   readonly #failed = new Set<string>();
-  #meter: Promise<GradientMeter | undefined> | undefined;
+  #meter: Promise<GradientMeter> | undefined;
 
   constructor(trainer: Trainer, dataset: Dataset, options: ObserveOptions, probe: Probe) {
     this.#trainer = trainer;
@@ -136,7 +136,7 @@ class Observer {
       state &&
       (await this.#attempt("gradient norms", async () => {
         this.#meter ??= GradientMeter.create(this.#trainer, this.#dataset, this.#probe);
-        return (await this.#meter)?.measure(state, { step: Math.max(step, 1), totalSteps });
+        return (await this.#meter).measure(state, { step: Math.max(step, 1), totalSteps });
       }));
     if (norms) yield { event: "gradients", step, epoch, ...norms };
   }
