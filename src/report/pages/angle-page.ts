@@ -174,7 +174,15 @@ function trends(h: Elements, models: readonly PageModel[], names: readonly strin
     run && run.angles.length > 0 ? [{ name: names[index] ?? "", color: index, record: run }] : [],
   );
   if (runs.length === 0) return [];
-  return [h.section("training", 2, "While they were trained", angleTrends(h, runs))];
+  const trained = runs.map(({ name }) => name).join(" and ");
+  return [
+    h.section(
+      "training",
+      2,
+      `While ${trained} ${runs.length > 1 ? "were" : "was"} trained`,
+      angleTrends(h, runs),
+    ),
+  ];
 }
 
 function explanation(h: Elements): Element {

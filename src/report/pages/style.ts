@@ -63,6 +63,7 @@ dl div{background:var(--paper);border:1px solid var(--line);border-radius:8px;pa
 dt{color:var(--soft);font-size:.875rem}dd{margin:0;font-size:1.15rem}
 details{margin:1rem 0}summary{cursor:pointer;padding:.3rem 0}
 code{font-size:.9em}
+@media (max-width:480px){th,td{padding:.35rem .4rem}}
 @page{margin:12mm}
 @media print{
 :root{${day}}
