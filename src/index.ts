@@ -1,18 +1,23 @@
-import type { DimensionOptions } from "./analysis/dimensions.ts";
+import type { Dataset } from "./data/dataset.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
 import { type VerifyOptions, type VerifyReport, verify as verifyWith } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
-import {
-  type AngleReport,
-  type LayerResponseAngles,
-  type LayerWeightAngles,
-  type ResponseAngleOptions,
-  responseAngles as responseAnglesWith,
-  weightAngles as weightAnglesWith,
-} from "./report/angles.ts";
+import type {
+  AngleReport,
+  LayerResponseAngles,
+  LayerWeightAngles,
+  ResponseAngleOptions,
+} from "./report/angle-report.ts";
 import { type Inspection, type InspectOptions, inspect as inspectWith } from "./report/inspect.ts";
+import { type ObservationEvent, type ObserveOptions, observe as observeWith } from "./report/observe.ts";
+import type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
+import type { RunPageOptions } from "./report/pages/run-page.ts";
+import { responseAngles as responseAnglesWith } from "./report/response-angles.ts";
+import { type RunRecord, runRecord } from "./report/run-record.ts";
 import type { Feeds } from "./report/sample-chunks.ts";
+import { type WeightAngleOptions, weightAngles as weightAnglesWith } from "./report/weight-angles.ts";
+import type { TrainingEvent } from "./runtime/events.ts";
 import { nodeRuntime } from "./runtime/node.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -64,13 +69,32 @@ export type { PenaltyPlan } from "./penalties/plan.ts";
 export { som } from "./penalties/som.ts";
 export type {
   AngleReport,
+  LayerAngles,
   LayerResponseAngles,
   LayerWeightAngles,
+  Orthogonality,
   ResponseAngleOptions,
-} from "./report/angles.ts";
+} from "./report/angle-report.ts";
+export type { ConvolutionSpectrum } from "./report/convolution-spectrum.ts";
+export type { CosineMap } from "./report/cosine-map.ts";
+export type { Distribution } from "./report/distribution.ts";
 export type { Inspection, InspectOptions } from "./report/inspect.ts";
+export type {
+  AnglesEvent,
+  GradientsEvent,
+  ObservationEvent,
+  ObservedAngles,
+  ObserveOptions,
+} from "./report/observe.ts";
+export type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
+export type { RunPageOptions } from "./report/pages/run-page.ts";
+export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./report/pair-statistics.ts";
+export { pictures } from "./report/pictures.ts";
 export { ProgressLine } from "./report/progress.ts";
+export { parseRunRecord, type RunRecord, runRecord } from "./report/run-record.ts";
+export type { NotComputed, SpectralFigures, Spectrum } from "./report/spectrum.ts";
 export { formatTable } from "./report/table.ts";
+export type { WeightAngleOptions } from "./report/weight-angles.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { FitOptions } from "./runtime/trainer.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -102,7 +126,7 @@ export function verify(original: Model, injected: Model, options: VerifyOptions 
 /** {@link weightAnglesWith} on onnxruntime-node. */
 export function weightAngles(
   model: Model,
-  options: DimensionOptions = {},
+  options: WeightAngleOptions = {},
 ): Promise<AngleReport<LayerWeightAngles>> {
   return weightAnglesWith(model, options, nodeRuntime.probe);
 }
@@ -114,6 +138,54 @@ export function responseAngles(
   options: ResponseAngleOptions = {},
 ): Promise<AngleReport<LayerResponseAngles>> {
   return responseAnglesWith(model, data, options, nodeRuntime.probe);
+}
+
+/** {@link observeWith} on onnxruntime-node. */
+export function observe(
+  trainer: TrainerCore,
+  dataset: Dataset,
+  run: AsyncIterable<TrainingEvent>,
+  options: ObserveOptions = {},
+): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
+  return observeWith(trainer, dataset, run, options, nodeRuntime.probe);
+}
+
+/**
+ * Angles of one or several models as a page: one self-contained HTML text with histograms, heat maps, spectra and tables,
+ * that needs no script and no network. What it draws is in the angles if they were measured with {@link pictures}.
+ *
+ * @example
+ * const weights = await weightAngles(model, pictures);
+ * await writeFile("report.html", await angleReportPage([{ model: "model.onnx", weights }]));
+ */
+export async function angleReportPage(
+  models: readonly PageModel[],
+  options: AnglePageOptions = {},
+): Promise<string> {
+  const [{ anglePage }, { blankDocument }] = await Promise.all([
+    import("./report/pages/angle-page.ts"),
+    import("./report/pages/blank-document.ts"),
+  ]);
+  return anglePage(blankDocument(), models, options);
+}
+
+/**
+ * The report of a training run as a page, like {@link angleReportPage}: curves, the penalty's share and gradients, angles.
+ * @param run - the events of {@link observe} (or of {@link Trainer.fit} alone), or a record that was read
+ *
+ * @example
+ * const run = parseRunRecord(await readFile("trained.run/run.jsonl", "utf8"));
+ * await writeFile("report.html", await runReportPage(run, { title: "MNIST with SOM" }));
+ */
+export async function runReportPage(
+  run: RunRecord | Iterable<unknown>,
+  options: RunPageOptions = {},
+): Promise<string> {
+  const [{ runPage }, { blankDocument }] = await Promise.all([
+    import("./report/pages/run-page.ts"),
+    import("./report/pages/blank-document.ts"),
+  ]);
+  return runPage(blankDocument(), "steps" in run ? run : runRecord(run), options);
 }
 
 /** {@link differentiateWith} on onnxruntime-node. */

@@ -1,18 +1,20 @@
-import type { DimensionOptions } from "./analysis/dimensions.ts";
+import type { Dataset } from "./data/dataset.ts";
 import { inject as injectOn } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
 import { type VerifyOptions, type VerifyReport, verify as verifyOn } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
-import {
-  type AngleReport,
-  type LayerResponseAngles,
-  type LayerWeightAngles,
-  type ResponseAngleOptions,
-  responseAngles as responseAnglesOn,
-  weightAngles as weightAnglesOn,
-} from "./report/angles.ts";
+import type {
+  AngleReport,
+  LayerResponseAngles,
+  LayerWeightAngles,
+  ResponseAngleOptions,
+} from "./report/angle-report.ts";
 import { type Inspection, type InspectOptions, inspect as inspectOn } from "./report/inspect.ts";
+import { type ObservationEvent, type ObserveOptions, observe as observeOn } from "./report/observe.ts";
+import { responseAngles as responseAnglesOn } from "./report/response-angles.ts";
 import type { Feeds } from "./report/sample-chunks.ts";
+import { type WeightAngleOptions, weightAngles as weightAnglesOn } from "./report/weight-angles.ts";
+import type { TrainingEvent } from "./runtime/events.ts";
 import { webProbe } from "./runtime/probe-web.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -64,11 +66,26 @@ export type { PenaltyPlan } from "./penalties/plan.ts";
 export { som } from "./penalties/som.ts";
 export type {
   AngleReport,
+  LayerAngles,
   LayerResponseAngles,
   LayerWeightAngles,
+  Orthogonality,
   ResponseAngleOptions,
-} from "./report/angles.ts";
+} from "./report/angle-report.ts";
+export type { ConvolutionSpectrum } from "./report/convolution-spectrum.ts";
+export type { CosineMap } from "./report/cosine-map.ts";
+export type { Distribution } from "./report/distribution.ts";
 export type { Inspection, InspectOptions } from "./report/inspect.ts";
+export type {
+  AnglesEvent,
+  GradientsEvent,
+  ObservationEvent,
+  ObservedAngles,
+  ObserveOptions,
+} from "./report/observe.ts";
+export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./report/pair-statistics.ts";
+export type { NotComputed, SpectralFigures, Spectrum } from "./report/spectrum.ts";
+export type { WeightAngleOptions } from "./report/weight-angles.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { FitOptions } from "./runtime/trainer.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -105,7 +122,7 @@ export function verify(original: Model, injected: Model, options: VerifyOptions 
 /** {@link weightAnglesOn} on onnxruntime-web. */
 export function weightAngles(
   model: Model,
-  options: DimensionOptions = {},
+  options: WeightAngleOptions = {},
 ): Promise<AngleReport<LayerWeightAngles>> {
   return weightAnglesOn(model, options, webProbe);
 }
@@ -117,6 +134,16 @@ export function responseAngles(
   options: ResponseAngleOptions = {},
 ): Promise<AngleReport<LayerResponseAngles>> {
   return responseAnglesOn(model, data, options, webProbe);
+}
+
+/** {@link observeOn} on onnxruntime-web. */
+export function observe(
+  trainer: TrainerCore,
+  dataset: Dataset,
+  run: AsyncIterable<TrainingEvent>,
+  options: ObserveOptions = {},
+): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
+  return observeOn(trainer, dataset, run, options, webProbe);
 }
 
 /** {@link differentiateOn} on onnxruntime-web. */

@@ -27,19 +27,23 @@ interface Layer {
 /**
  * Finds the layers of an inferred graph (DESIGN §2): every Gemm, Conv, ConvTranspose and MatMul of which one operand is a
  * parameter. Those without a penalty, and those inside bodies and functions, are returned with the reason.
+ * @param leastRows - rows of responses that a layer must have (default 2, fewer say nothing of angles between responses)
  *
  * @example
  * await inferShapes(graph, nodeProbe);
  * findSites(graph).sites.map((site) => `${site.name}: ${site.units} units of ${site.fanIn}`);
  */
-export function findSites(graph: Graph): { sites: Site[]; skipped: SkippedSite[] } {
+export function findSites(
+  graph: Graph,
+  { leastRows = 2 }: { readonly leastRows?: number } = {},
+): { sites: Site[]; skipped: SkippedSite[] } {
   const sites: Site[] = [];
   const skipped: SkippedSite[] = [];
   for (const node of graph.nodes) {
     if (node.domain !== "" || !siteOps.has(node.opType) || node.name.startsWith(blockPrefix)) continue;
     const op = node.opType as SiteOp;
     const layer = layerOf(graph, node, op);
-    const reason = typeof layer === "string" ? layer : reasonToSkip(layer);
+    const reason = typeof layer === "string" ? layer : reasonToSkip(layer, leastRows);
     if (typeof layer === "string" || reason) {
       skipped.push({ name: node.label, op, reason: reason ?? "" });
       continue;
@@ -57,14 +61,14 @@ export function findSites(graph: Graph): { sites: Site[]; skipped: SkippedSite[]
 }
 
 /** Why a layer gets no penalty. */
-function reasonToSkip({ units, groups, response }: Layer): string | undefined {
+function reasonToSkip({ units, groups, response }: Layer, leastRows: number): string | undefined {
   if (!response.shape)
     return `the shape of its response "${response.name}" is not known before the model runs`;
   if (!isFloat(response.type)) return `its outputs are ${response.type}, not floats`;
   if (units < 2) return "one unit has no pairs";
   if (units / groups < 2) return `depthwise: each of its ${units} units sees other channels`;
   const rows = elementCount(response.shape) / units;
-  return rows < 2 ? "one row of responses: angles need at least two" : undefined;
+  return rows < leastRows ? "one row of responses: angles need at least two" : undefined;
 }
 
 function layerOf(graph: Graph, node: Node, op: SiteOp): Layer | string {

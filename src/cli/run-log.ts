@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Writes `run.jsonl`: one event a line, as they come. The folder and the file are made with the first event. */
@@ -14,6 +14,10 @@ export class RunLog {
     this.#folder = folder;
     this.#path = join(folder, "run.jsonl");
     this.#started = resumed;
+    // A run that was killed may have left half a line: what comes now starts on its own.
+    if (resumed && existsSync(this.#path) && !/(^|\n)$/.test(readFileSync(this.#path, "utf8").slice(-1))) {
+      this.#lines.push("\n");
+    }
   }
 
   /** Adds an event; steps are gathered for up to a second, everything else is written at once. */

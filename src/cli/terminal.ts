@@ -15,6 +15,8 @@ export interface CommandStreams {
 export interface OutputStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
+  /** Width of the terminal in characters. */
+  readonly columns?: number;
 }
 
 /** Flags that every command takes. */
@@ -38,6 +40,12 @@ export class Terminal {
     this.#streams = streams;
     this.#flags = flags;
     this.colors = pc.createColors(pc.isColorSupported && streams.stdout.isTTY === true);
+  }
+
+  /** Characters that a line of results may have: any number where stdout is no terminal. */
+  get width(): number {
+    const { isTTY, columns } = this.#streams.stdout;
+    return isTTY ? columns || 80 : Number.POSITIVE_INFINITY;
   }
 
   /** Where progress goes; undefined when it shall not be shown. */
@@ -68,6 +76,12 @@ export class Terminal {
   /** A remark, on stderr; silent with --quiet. */
   note(text: string): void {
     this.progress?.write(`${text}\n`);
+  }
+
+  /** What is being done, in a line of stderr that is rewritten; without a text it is taken away. On terminals only. */
+  status(text?: string): void {
+    const stream = this.progress;
+    if (stream?.isTTY) stream.write(`\r${(text ?? "").slice(0, (stream.columns || 80) - 1)}\x1b[K`);
   }
 
   /** Says which file became which: `in.onnx (79 kB) → out.onnx (81 kB)`. */

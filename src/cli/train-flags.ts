@@ -18,6 +18,7 @@ export interface RunFlags extends SharedFlags {
   readonly ortCheckpoint?: string;
   readonly keepPenalty?: true;
   readonly json?: true;
+  readonly report: boolean;
   readonly backend: string;
   readonly allowFallback?: true;
   readonly stepsPerRun?: number | "auto";
@@ -44,7 +45,7 @@ export function addRunFlags(command: Command): void {
     .option("--validation <fraction>", "share of the data that is held out for validation", fraction)
     .option(
       "--checkpoint <path>",
-      "folder for checkpoints and run.jsonl (default: <output>.run); of a training_model.onnx, the checkpoint file to go on from (default: checkpoint, beside it)",
+      "folder for checkpoints, run.jsonl and report.html (default: <output>.run); of a training_model.onnx, the checkpoint file to go on from (default: checkpoint, beside it)",
     )
     .option(
       "--ort-checkpoint <file>",
@@ -61,6 +62,7 @@ export function addRunFlags(command: Command): void {
       (text: string) => (text === "auto" ? text : positiveInteger(text)),
     )
     .option("--keep-penalty", "leave an injected model's penalty in the trained model")
+    .option("--no-report", "no report.html, and no angles and gradients measured for it")
     .option("--json", "the figures at the end for machines");
 }
 

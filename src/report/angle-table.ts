@@ -1,45 +1,108 @@
-import type { AngleReport, LayerAngles, LayerResponseAngles, LayerWeightAngles } from "./angles.ts";
-import { type Column, fixed, formatTable } from "./table.ts";
+import { type Figure, figureText, responseFigures, weightFigures } from "./angle-figures.ts";
+import type { AngleReport, LayerAngles, LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
+import { layersSideBySide, type NamedReport } from "./side-by-side.ts";
+import { type Column, fitTable } from "./table.ts";
 
-const right = (heading: string): Column => ({ heading, align: "right" });
+/** How a table is shown. */
+export interface AngleTableOptions {
+  /** Characters that a line may have (default: any number). */
+  readonly width?: number;
+  /** Changes how headings look. */
+  readonly paint?: (heading: string) => string;
+}
 
-const layerColumns: readonly Column[] = [{ heading: "layer" }, { heading: "op" }, right("units")];
-const angleColumns: readonly Column[] = ["mean°", "spread°", "min°", "max°"].map(right);
+/** A table, and the headings of the columns for which it was too narrow. */
+export interface AngleTable {
+  readonly text: string;
+  readonly leftOut: readonly string[];
+}
 
-const layerCells = ({ name, op, units, dead }: LayerAngles): string[] => [
-  name,
-  op,
-  dead > 0 ? `${units} (${dead} dead)` : `${units}`,
-];
-
-const angleCells = ({ mean, spread, min, max }: LayerAngles): string[] =>
-  [mean, spread, min, max].map((angle) => fixed(angle, 2));
-
-/** Weight angles as a table: one line a layer, the spread beside that of random weights. */
+/**
+ * Weight angles as a table: one line a layer and model, those of the same layer side by side. What does not fit is left
+ * out column by column.
+ */
 export function weightAngleTable(
-  { layers }: AngleReport<LayerWeightAngles>,
-  paint?: (heading: string) => string,
-): string {
-  return formatTable(
-    [...layerColumns, right("fan-in"), ...angleColumns, right("random°")],
-    layers.map((layer) => [
-      ...layerCells(layer),
-      `${layer.fanIn}`,
-      ...angleCells(layer),
-      fixed(layer.random, 2),
-    ]),
-    paint,
-  );
+  reports: readonly NamedReport<AngleReport<LayerWeightAngles>>[],
+  options: AngleTableOptions = {},
+): AngleTable {
+  return angleTable(reports, weightFigures, options);
 }
 
-/** Response angles as a table: one line a layer. */
+/** Response angles as a table, as {@link weightAngleTable}. */
 export function responseAngleTable(
-  { layers }: AngleReport<LayerResponseAngles>,
-  paint?: (heading: string) => string,
-): string {
-  return formatTable(
-    [...layerColumns, right("rows"), ...angleColumns],
-    layers.map((layer) => [...layerCells(layer), `${layer.rows}`, ...angleCells(layer)]),
-    paint,
-  );
+  reports: readonly NamedReport<AngleReport<LayerResponseAngles>>[],
+  options: AngleTableOptions = {},
+): AngleTable {
+  return angleTable(reports, responseFigures, options);
 }
+
+function angleTable<Layer extends LayerAngles>(
+  reports: readonly NamedReport<AngleReport<Layer>>[],
+  figures: readonly Figure<Layer>[],
+  { width = Number.POSITIVE_INFINITY, paint }: AngleTableOptions,
+): AngleTable {
+  const several = reports.length > 1;
+  const entries = layersSideBySide(reports);
+  const shown = figures.filter(
+    ({ rank, value }) => rank !== undefined && entries.some(({ layer }) => !Number.isNaN(value(layer))),
+  );
+  const columns: Column[] = [
+    { heading: "layer", shrinks: true },
+    { heading: "op", rank: 6 },
+    ...(several ? [{ heading: "model", shrinks: true }] : []),
+    ...shown.map(({ heading, rank }): Column => ({ heading, align: "right", ...(rank && { rank }) })),
+  ];
+  const rows = entries.map(({ model, layer }) => [
+    layer.name,
+    layer.op,
+    ...(several ? [model] : []),
+    ...shown.map(({ value, form }) => figureText(value(layer), form)),
+  ]);
+  return fitTable(columns, rows, width, paint);
+}
+
+/** What a table has no room for: which units are dead or alike, what was sampled, left out or not worked out. */
+export function angleRemarks({ layers, skipped }: AngleReport<LayerAngles | LayerWeightAngles>): string[] {
+  return [
+    ...layers.flatMap(layerRemarks),
+    ...skipped.map(({ name, reason }) => `${name}: skipped, ${reason}`),
+  ];
+}
+
+/** How many units a remark names. */
+const namedUnits = 10;
+
+function layerRemarks(layer: LayerAngles | LayerWeightAngles): string[] {
+  const { name, dead, deadUnits, duplicates, antiparallel, sampledUnits, units } = layer;
+  const pairs = ({ count, first }: LayerAngles["duplicates"], what: string) => {
+    if (count === 0) return [];
+    const named = first.slice(0, namedUnits).map(([i, j]) => `${i}–${j}`);
+    return [`${count} ${count === 1 ? "pair" : "pairs"} of units ${what} (${listed(named, count)})`];
+  };
+  const weight = "orthogonality" in layer ? layer : undefined;
+  const parts = [
+    ...(dead > 0
+      ? [`${dead} dead ${dead === 1 ? "unit" : "units"} (${listed(deadUnits.slice(0, namedUnits), dead)})`]
+      : []),
+    ...pairs(duplicates, "alike"),
+    ...pairs(antiparallel, "opposite"),
+    ...(sampledUnits === undefined
+      ? []
+      : [`pairs of ${sampledUnits} of its ${units} units, drawn evenly; --full takes all`]),
+    ...[weight?.spectrum, weight?.convolution].flatMap((part) =>
+      part && "notComputed" in part ? [part.notComputed] : [],
+    ),
+    ...gridRemark(weight),
+  ];
+  return parts.map((part) => `${name}: ${part}`);
+}
+
+function gridRemark(layer: LayerWeightAngles | undefined): string[] {
+  const found = layer?.convolution;
+  if (!found || "notComputed" in found || `${found.grid}` === `${found.inputSize}`) return [];
+  const [grid, size] = [found.grid.join("×"), found.inputSize.join("×")];
+  return [`convolution worked out for an image of ${grid} instead of ${size}; --full takes the whole one`];
+}
+
+const listed = (items: readonly (string | number)[], count: number): string =>
+  `${items.join(", ")}${count > items.length ? ", …" : ""}`;

@@ -4,21 +4,45 @@ import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import { allAxes } from "../graph/shapes.ts";
 
+/** Responses beyond this magnitude, after tanh, count as saturated. */
+export const saturated = 0.99;
+
+/** What is summed over the rows of a site. */
+export interface ResponseSums {
+  readonly site: Site;
+  readonly places: Uint32Array | undefined;
+  /** K = Σ TTᵀ over rows: [groups, taken units of a group, the same]. */
+  readonly gram: Typed;
+  /** Number of responses with |T| > {@link saturated}, an integer. */
+  readonly saturated: Typed;
+}
+
 /**
- * Adds to an inferred graph, for each site, the Gram matrix K = Σ TTᵀ over rows of its tanh-squashed responses
- * T = tanh(γY): [groups, units/groups, units/groups]. No shape written holds the batch.
- * @returns the Gram matrices, in the order of the sites
+ * Adds to an inferred graph, for each site, sums over the rows of its tanh-squashed responses T = tanh(γY). No shape written
+ * holds the batch.
+ * @param chosen - sites, and the places within each group of the units whose Gram matrix is wanted (undefined: of all)
  */
-export function addResponseGrams(graph: Graph, sites: readonly Site[], gamma: number): Typed[] {
+export function addResponseSums(
+  graph: Graph,
+  chosen: readonly { site: Site; places: Uint32Array | undefined }[],
+  gamma: number,
+): ResponseSums[] {
   const g = new Emit(graph, { prefix: "angles/" });
-  return sites.map((site) => {
+  return chosen.map(({ site, places }) => {
     const { units, groups, unitAxis, rows } = site;
     const y = site.response.type === "double" ? (site.response as Typed) : g.cast(site.response, "float");
     const t = g.tanh(g.mul(y, gamma));
     const otherAxes = allAxes(t.shape.length).filter((axis) => axis !== unitAxis);
     const byUnit = g.transpose(t, [unitAxis, ...otherAxes]);
     const size = units / groups;
-    const matrix = g.reshapeAs(byUnit, [groups, size, -1], [groups, size, rows]);
-    return g.matMul(matrix, g.transposeLast(matrix));
+    const whole = g.reshapeAs(byUnit, [groups, size, -1], [groups, size, rows]);
+    const matrix = places
+      ? g.gather(whole, g.constant("int64", [places.length], BigInt64Array.from(places, BigInt)), 1)
+      : whole;
+    return {
+      ...{ site, places },
+      gram: g.matMul(matrix, g.transposeLast(matrix)),
+      saturated: g.reduceSum(g.cast(g.greater(g.abs(t), saturated), "int32")),
+    };
   });
 }

@@ -5,6 +5,10 @@ export interface Column {
   readonly heading: string;
   /** Numbers stand right (default left). */
   readonly align?: "left" | "right";
+  /** Where a table is too wide, columns of the highest rank are left out first; one without a rank stays. */
+  readonly rank?: number;
+  /** Where even that is too wide, its cells are cut. */
+  readonly shrinks?: boolean;
 }
 
 /** No lines at all; two spaces part the columns. */
@@ -34,8 +38,6 @@ export function formatTable(
     style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
     colAligns: columns.map(({ align }) => align ?? "left"),
   });
-  // Line breaks would tear a row apart.
-  const oneLine = (cell: string) => cell.replace(/\s*[\r\n]+\s*/g, " ");
   table.push(columns.map(({ heading }) => paint(heading)));
   for (const row of rows) table.push(columns.map((_, index) => oneLine(row[index] ?? "")));
   return table
@@ -43,6 +45,60 @@ export function formatTable(
     .split("\n")
     .map((line) => line.trimEnd())
     .join("\n");
+}
+
+/** Line breaks would tear a row apart. */
+const oneLine = (cell: string): string => cell.replace(/\s*[\r\n]+\s*/g, " ");
+
+const separator = "  ";
+/** Characters that are left of a cell that is cut. */
+const leastWidth = 6;
+
+/**
+ * A table of at most `width` characters a line: columns are left out by their rank, then the cells of those that shrink are
+ * cut in the middle, `encoder.lay…ight`. Cells have no colours of their own.
+ */
+export function fitTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number,
+  paint?: (heading: string) => string,
+): { text: string; leftOut: readonly string[] } {
+  const widths = columns.map(({ heading }, index) =>
+    Math.max(heading.length, ...rows.map((row) => oneLine(row[index] ?? "").length)),
+  );
+  let kept = columns.map((_, index) => index);
+  const total = () =>
+    kept.reduce((sum, index) => sum + (widths[index] ?? 0) + separator.length, -separator.length);
+  while (total() > width) {
+    const highest = Math.max(...kept.map((index) => columns[index]?.rank ?? -1));
+    const last = kept.findLast((index) => columns[index]?.rank === highest);
+    if (last === undefined) break;
+    kept = kept.filter((index) => index !== last);
+  }
+  const shrinking = kept.filter((index) => columns[index]?.shrinks);
+  for (let excess = total() - width; excess > 0; excess = total() - width) {
+    const widest = shrinking.reduce(
+      (a, b) => ((widths[b] ?? 0) > (widths[a] ?? 0) ? b : a),
+      shrinking[0] ?? 0,
+    );
+    if (shrinking.length === 0 || (widths[widest] ?? 0) <= leastWidth) break;
+    widths[widest] = (widths[widest] ?? 0) - 1;
+  }
+  const text = formatTable(
+    kept.map((index) => columns[index] as Column),
+    rows.map((row) => kept.map((index) => cut(oneLine(row[index] ?? ""), widths[index] ?? 0))),
+    paint,
+  );
+  const leftOut = columns.filter((_, index) => !kept.includes(index)).map(({ heading }) => heading);
+  return { text, leftOut };
+}
+
+/** A text of at most `width` characters; what is too much is taken out of its middle. */
+function cut(text: string, width: number): string {
+  if (text.length <= width) return text;
+  const end = Math.floor((width - 1) / 2);
+  return `${text.slice(0, width - 1 - end)}…${text.slice(text.length - end)}`;
 }
 
 /** A number with fixed digits for a cell; a dash where there is none. */

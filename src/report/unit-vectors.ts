@@ -4,7 +4,16 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
-import type { UnitMatrix } from "./angle-statistics.ts";
+
+/** Units as rows of one matrix: unit i is `data[i·fanIn … (i+1)·fanIn − 1]`. */
+export interface UnitMatrix {
+  /** k: number of units, neighbours of one group side by side. */
+  readonly units: number;
+  /** d: numbers in one unit's vector. */
+  readonly fanIn: number;
+  readonly groups: number;
+  readonly data: Float32Array | Float64Array;
+}
 
 /** The operand of a site's node that is its weight, as the node reads it, and its place among the inputs. */
 export function weightOperand(graph: Graph, site: Site): { operand: Value; right: boolean } {

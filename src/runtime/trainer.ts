@@ -123,6 +123,16 @@ export class Trainer {
     return this.#backend.name;
   }
 
+  /** The model that is trained, with the weights it began with. */
+  get model(): Model {
+    return this.#model;
+  }
+
+  /** How it is trained. */
+  get options(): TrainerOptions {
+    return this.#options;
+  }
+
   /** Steps done so far. */
   get steps(): number {
     return this.#position.step;

@@ -11,11 +11,20 @@ export interface CliResult {
 }
 
 /** Runs the command line in this process. */
-export async function cli(...argv: string[]): Promise<CliResult> {
+export function cli(...argv: string[]): Promise<CliResult> {
+  return cliOn({}, ...argv);
+}
+
+/** Runs the command line with stdout as a terminal, or as whatever is said of it. */
+export async function cliOn(
+  terminal: { readonly isTTY?: boolean; readonly columns?: number },
+  ...argv: string[]
+): Promise<CliResult> {
   let stdout = "";
   let stderr = "";
   const code = await run(argv, {
     stdout: {
+      ...terminal,
       write: (text) => {
         stdout += text;
       },

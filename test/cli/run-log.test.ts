@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { RunLog } from "../../src/cli/run-log.ts";
@@ -32,4 +32,13 @@ it("goes on at the end when resumed, and begins anew otherwise", () => {
   expect(lines()).toEqual([{ event: "epoch" }, { event: "end" }]);
   new RunLog(run(), false).add({ event: "epoch" });
   expect(lines()).toEqual([{ event: "epoch" }]);
+});
+
+it("goes on in a line of its own where a killed run left half of one", () => {
+  new RunLog(run(), false).add({ event: "epoch" });
+  appendFileSync(join(run(), "run.jsonl"), '{"event":"st');
+  new RunLog(run(), true).add({ event: "end" });
+  expect(readFileSync(join(run(), "run.jsonl"), "utf8")).toBe(
+    '{"event":"epoch"}\n{"event":"st\n{"event":"end"}\n',
+  );
 });

@@ -60,13 +60,14 @@ describe("train", () => {
     expect(changed?.length).toBe(before?.initializer?.length);
 
     expect(readdirSync(at("out.run")).sort()).toEqual([
-      ...["best.safetensors", "last.safetensors", "model.onnx", "run.jsonl"],
+      ...["best.safetensors", "last.safetensors", "model.onnx", "report.html", "run.jsonl"],
     ]);
     const log = events(at("out.run/run.jsonl"));
     expect(log.filter(({ event }) => event === "step")).toHaveLength(8);
     expect(log.filter(({ event }) => event === "epoch")).toHaveLength(2);
     expect(log.at(-1)).toMatchObject({ event: "end", step: 8, epoch: 2 });
-    expect(log.every(({ loss, penalty }) => Number.isFinite(loss) && penalty > 0)).toBe(true);
+    const figures = log.filter(({ event }) => event !== "angles" && event !== "gradients");
+    expect(figures.every(({ loss, penalty }) => Number.isFinite(loss) && penalty > 0)).toBe(true);
   });
 
   it("adds no penalty with --penalty none, and lowers the loss of the data", async () => {
@@ -138,7 +139,8 @@ describe("train", () => {
     await cli("inject", model, "-o", at("injected.onnx"), "--gamma", "5");
     const trained = await train(at("injected.onnx"), "-o", at("out.onnx"), "--max-steps", "3");
     expect(trained).toMatchObject({ code: 0 });
-    expect(events(at("out.run/run.jsonl"))[0]?.penalty).toBeGreaterThan(0);
+    const [first] = events(at("out.run/run.jsonl")).filter(({ event }) => event === "step");
+    expect(first?.penalty).toBeGreaterThan(0);
     const names = decodeModel(readFileSync(at("out.onnx"))).proto.graph?.node?.map(({ name }) => name);
     expect(names?.some((name) => name?.startsWith("sorth/"))).toBe(false);
     const twice = await train(at("injected.onnx"), "-o", at("twice.onnx"), "--penalty", "som");
@@ -175,6 +177,66 @@ describe("train", () => {
     expect(stderr).toMatch(/error: stopped after step 1\d; go on with --resume \S+out\.run\n$/);
     expect(existsSync(at("out.onnx"))).toBe(false);
     expect(existsSync(at("out.run/last.safetensors"))).toBe(true);
+    expect(readFileSync(at("out.run/report.html"), "utf8")).toContain("The run was interrupted after step 1");
+  });
+
+  it("writes a report of the run, that of a resumed run from its beginning", async () => {
+    const report = () => readFileSync(at("out.run/report.html"), "utf8");
+    await train(
+      "-o",
+      at("out.onnx"),
+      "--epochs",
+      "2",
+      "--max-steps",
+      "7",
+      "--validation",
+      "0.2",
+      "--gamma",
+      "5",
+    );
+    expect(report()).toContain(`<title>Training run ${at("out.run")}</title>`);
+    for (const text of [
+      "Training loss",
+      "Accuracy",
+      "Share in the loss",
+      "Gradients: penalty against loss",
+    ]) {
+      expect(report()).toContain(text);
+    }
+    expect(report()).toContain("7 of 7");
+    expect(report()).toContain("som (weight 1, lambda1 100, lambda2 1, gamma 5, reduction mean)");
+    expect(report()).toContain("stopped after step 7, as was asked for");
+    const resumed = await cli(
+      ...["train", model, "--data", at("data.npz"), "--epochs", "2", "--validation", "0.2"],
+      ...["--resume", at("out.run"), "-o", at("more.onnx")],
+    );
+    expect(resumed).toMatchObject({ code: 0 });
+    expect(report()).toContain("8 of 8");
+    expect(report()).toContain("Resumed after step 7");
+    const kinds = events(at("out.run/run.jsonl")).map(({ event, step }) => `${event} ${step}`);
+    expect(kinds.filter((kind) => /angles|gradients/.test(kind))).toEqual(
+      [0, 4, 7, 8].flatMap((step) => [`angles ${step}`, `gradients ${step}`]),
+    );
+  });
+
+  it("measures and writes nothing for a report with --no-report, and trains to the same bits", async () => {
+    const common = ["--max-steps", "5", "--threads", "1"];
+    await train("-o", at("with.onnx"), ...common);
+    const { stderr } = await train("-o", at("without.onnx"), ...common, "--no-report");
+    expect(stderr).toContain(`checkpoints, run.jsonl: ${at("without.run")}\n`);
+    expect(existsSync(at("without.run/report.html"))).toBe(false);
+    const kinds = new Set(events(at("without.run/run.jsonl")).map(({ event }) => event));
+    expect([...kinds].sort()).toEqual(["checkpoint", "end", "epoch", "step"]);
+    expect(readFileSync(at("without.onnx")).equals(readFileSync(at("with.onnx")))).toBe(true);
+  });
+
+  it("reports a run that broke off, and its error is the one that counts", async () => {
+    const flags = ["--optimizer", "sgd", "--lr", "1e30", "--epochs", "3", "--penalty", "none"];
+    const { code, stderr } = await train("-o", at("out.onnx"), ...flags);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/error: the loss became (NaN|Infinity) at step \d/);
+    expect(existsSync(at("out.onnx"))).toBe(false);
+    expect(readFileSync(at("out.run/report.html"), "utf8")).toContain("The record breaks off after step");
   });
 
   it("prints figures for machines with --json", async () => {

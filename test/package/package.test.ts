@@ -47,7 +47,7 @@ describe("the package", () => {
   it("needs only declared packages in node, and only ONNX Runtime in a browser", (context) => {
     context.skip(!built, unbuilt);
     const outside = [...importsOf("dist/node")].filter((name) => !name.startsWith("node:"));
-    const packages = outside.map((name) => name.split("/")[0] ?? "");
+    const packages = outside.map((name) => /^(?:@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? "");
     expect(Object.keys(manifest.dependencies)).toEqual(expect.arrayContaining(packages));
     expect(packages).toContain("onnxruntime-node");
     expect([...importsOf("dist/web")].sort()).toEqual(["onnxruntime-web/webgpu"]);

@@ -1,53 +1,148 @@
 import type { Command } from "commander";
-import { loadData, readModel, responseAngles, sampleFeeds, weightAngles } from "../../index.ts";
-import { responseAngleTable, weightAngleTable } from "../../report/angle-table.ts";
+import { UsageError } from "../../errors.ts";
+import {
+  angleReportPage,
+  loadData,
+  pictures,
+  readModel,
+  responseAngles,
+  sampleFeeds,
+  weightAngles,
+} from "../../index.ts";
+import { writeFileSafely } from "../../onnx/write-file.ts";
+import { angleCsv, type ModelAngles } from "../../report/angle-csv.ts";
+import type { AngleReport, LayerAngles } from "../../report/angle-report.ts";
+import {
+  type AngleTable,
+  angleRemarks,
+  responseAngleTable,
+  weightAngleTable,
+} from "../../report/angle-table.ts";
+import { drawn } from "../../report/observe.ts";
+import { shortNames } from "../../report/side-by-side.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, number, positiveInteger } from "../options.ts";
+import { checkOutput } from "../output.ts";
+import { recordBeside } from "../run-report.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
 interface Flags extends SharedFlags, DimensionFlags {
   readonly data?: string;
   readonly samples: number;
   readonly gamma?: number;
+  readonly full?: true;
+  readonly html?: string;
   readonly json?: true;
+  readonly csv?: true;
 }
 
 /** `angles`: measures the angles between the units of each layer. */
 export function define(command: Command, streams: CommandStreams): void {
   command
-    .argument("<models...>", "one or more ONNX models")
+    .argument("<models...>", "one or more ONNX models; layers of the same name are shown side by side")
     .option("--data <source>", "measure response angles too, on this data: mnist or an .npz file")
-    .option("--samples <count>", "samples to measure them on", positiveInteger, 512)
+    .option("--samples <count>", "samples to measure them on, drawn with a fixed seed", positiveInteger, 512)
     .option("--gamma <number>", "steepness of tanh(γ·response) (default: 10)", number)
-    .option("--json", "all figures for machines");
+    .option("--full", "all pairs of units and all spectra, also where that takes long")
+    .option("--html <file>", "also write a page with histograms, heat maps and spectra")
+    .option("--json", "all figures for machines")
+    .option("--csv", "one line a layer and model, for spreadsheets");
   addDimensionFlags(command, "batch size to run with, where the model leaves it open");
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
-    const data = flags.data === undefined ? undefined : await loadData(flags.data);
-    const reports = [];
-    for (const path of paths) {
-      const model = await readModel(path);
-      const weights = await weightAngles(model, dimensionsOf(flags));
-      if (!data) {
-        reports.push({ model: path, weights });
-        continue;
-      }
-      const feeds = sampleFeeds(model, data.test ?? data.train, flags.samples);
-      const responses = await responseAngles(model, feeds, {
-        ...given({ gamma: flags.gamma, batch: flags.batch }),
-      });
-      reports.push({ model: path, weights, responses });
-    }
-    if (flags.json) {
-      terminal.json(reports);
-      return;
-    }
-    const { bold } = terminal.colors;
-    for (const { model, weights, responses } of reports) {
-      terminal.print(`${model}: weight angles (90° is orthogonal)\n${weightAngleTable(weights, bold)}\n`);
-      for (const { name, reason } of weights.skipped) terminal.print(`skipped ${name}: ${reason}`);
-      if (!responses) continue;
-      terminal.print(`${model}: response angles on ${flags.data}\n${responseAngleTable(responses, bold)}\n`);
-    }
+    if (flags.json && flags.csv) throw new UsageError("give --json or --csv, not both");
+    if (flags.html !== undefined) await checkOutput(flags.html, terminal.write);
+    const models = await measure(paths, flags, terminal).finally(() => terminal.status());
+    if (flags.html !== undefined) await writePage(flags.html, models, flags, terminal);
+    if (flags.json) terminal.json(models.map(withoutPictures));
+    else if (flags.csv) streams.stdout.write(angleCsv(models));
+    else printTables(models, flags, terminal);
   });
+}
+
+async function measure(paths: readonly string[], flags: Flags, terminal: Terminal): Promise<ModelAngles[]> {
+  const data = flags.data === undefined ? undefined : await loadData(flags.data);
+  const found: ModelAngles[] = [];
+  for (const path of paths) {
+    const model = await readModel(path);
+    const common = {
+      ...given({ full: flags.full }),
+      ...(flags.html !== undefined && pictures),
+      onLayer: (layer: string) => terminal.status(`${path}: ${layer}`),
+    };
+    const weights = await weightAngles(model, { ...dimensionsOf(flags), ...common });
+    const samples = data && drawn(data.test ?? data.train, flags.samples);
+    const responses =
+      samples &&
+      (await responseAngles(model, sampleFeeds(model, samples, flags.samples), {
+        ...given({ gamma: flags.gamma, batch: flags.batch }),
+        ...common,
+      }));
+    found.push({ model: path, weights, ...(responses && { responses }) });
+  }
+  return found;
+}
+
+/** The figures alone, the same with and without --html. */
+function withoutPictures({ model, weights, responses }: ModelAngles): ModelAngles {
+  const figures = <Layer extends LayerAngles>({ layers, skipped }: AngleReport<Layer>) => ({
+    layers: layers.map(({ distribution: _, cosineMap: __, ...layer }) => layer as Layer),
+    skipped,
+  });
+  return { model, weights: figures(weights), ...(responses && { responses: figures(responses) }) };
+}
+
+/** Writes the page, with the record of the run that trained a model where that lies beside it. */
+async function writePage(
+  path: string,
+  models: readonly ModelAngles[],
+  { data, samples, gamma = 10 }: Flags,
+  terminal: Terminal,
+): Promise<void> {
+  const withRuns = await Promise.all(
+    models.map(async (model) => {
+      const run = await recordBeside(model.model);
+      return { ...model, ...(run && { run }) };
+    }),
+  );
+  const page = await angleReportPage(
+    withRuns,
+    data === undefined ? {} : { data: `${data} (up to ${samples} samples, γ = ${gamma})` },
+  );
+  await writeFileSafely(path, page, terminal.write);
+  terminal.note(`page: ${path}`);
+}
+
+function printTables(models: readonly ModelAngles[], { data }: Flags, terminal: Terminal): void {
+  const names = shortNames(models.map(({ model }) => model));
+  const options = { width: terminal.width, paint: terminal.colors.bold };
+  const print = (title: string, { text, leftOut }: AngleTable, remarks: readonly string[]) => {
+    terminal.print(`${title}\n${text}`);
+    for (const remark of remarks) terminal.print(remark);
+    if (leftOut.length > 0) {
+      terminal.note(`left out for want of width: ${leftOut.join(", ")} (--csv and --json have everything)`);
+    }
+  };
+  print(
+    `weight angles of ${models.map(({ model }) => model).join(", ")} (90° is orthogonal)`,
+    weightAngleTable(
+      models.map(({ weights }, index) => ({ model: names[index] ?? "", report: weights })),
+      options,
+    ),
+    models.flatMap(({ weights }, index) => labelled(angleRemarks(weights), names, index)),
+  );
+  const responses = models.flatMap(({ responses }, index) =>
+    responses ? [{ model: names[index] ?? "", report: responses, index }] : [],
+  );
+  if (responses.length === 0) return;
+  print(
+    `\nresponse angles on ${data}`,
+    responseAngleTable(responses, options),
+    responses.flatMap(({ report, index }) => labelled(angleRemarks(report), names, index)),
+  );
+}
+
+/** Remarks, with the model's name where there are several. */
+function labelled(remarks: readonly string[], names: readonly string[], index: number): string[] {
+  return remarks.map((remark) => (names.length > 1 ? `${names[index]}: ${remark}` : remark));
 }

@@ -3,13 +3,14 @@ import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
 import { artifactKind } from "../../artifacts/training-model.ts";
-import { SorthError, UsageError } from "../../errors.ts";
+import { messageOf, SorthError, UsageError } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import {
   checkpointOf,
   loadData,
   type Model,
+  observe,
   readModel,
   rescuedInference,
   Trainer,
@@ -24,6 +25,7 @@ import { given } from "../options.ts";
 import { checkNoRun, checkOutput, runFolderOf } from "../output.ts";
 import { beginRescued, rescueRun } from "../rescue-run.ts";
 import { RunLog } from "../run-log.ts";
+import { runFacts, writeRunReport } from "../run-report.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import {
   addRunFlags,
@@ -74,21 +76,32 @@ export function define(command: Command, streams: CommandStreams): void {
       checkpoint: folder,
       ...given({ signal, maxSteps: flags.maxSteps, validation: flags.validation }),
     };
+    const events = trainer.fit(train, { epochs: flags.epochs, ...options });
+    const report = () => writeRunReport(folder, runFacts(trainer, path, flags.data));
     let end: TrainingEvent | undefined;
     try {
-      for await (const event of trainer.fit(train, { epochs: flags.epochs, ...options })) {
+      for await (const event of flags.report
+        ? observe(trainer, train, events, { ...given({ gamma: flags.gamma }), onMessage })
+        : events) {
         for (const remark of remarks.splice(0)) terminal.note(remark);
-        progress.show(event);
+        if (event.event !== "angles" && event.event !== "gradients") progress.show(event);
         log.add(event);
         if (event.event === "end") end = event;
         // Steps block the event loop: Ctrl-C is heard between them.
         await setImmediate();
       }
+    } catch (error) {
+      log.flush();
+      // The run's own error is the one that counts.
+      if (flags.report && trainer.steps > 0)
+        await report().catch((reason) => terminal.note(messageOf(reason)));
+      throw error;
     } finally {
       progress.clear();
       log.flush();
     }
     if (signal?.aborted) {
+      if (flags.report) await report().catch((reason) => terminal.note(messageOf(reason)));
       throw new SorthError(`stopped after step ${trainer.steps}; go on with --resume ${folder}`);
     }
     const exported = trainer.export(given({ keepPenalty: flags.keepPenalty }));
@@ -100,12 +113,13 @@ export function define(command: Command, streams: CommandStreams): void {
     }
     const figures = test && (await trainer.evaluate(test));
     await trainer.release();
+    if (flags.report) await report();
     if (flags.json) {
       terminal.json({ output: flags.output, checkpoint: folder, ...end, ...(figures && { test: figures }) });
       return;
     }
     await terminal.wrote(path, flags.output);
-    terminal.note(`checkpoints and run.jsonl: ${folder}`);
+    terminal.note(`checkpoints, run.jsonl${flags.report ? " and report.html" : ""}: ${folder}`);
     if (flags.ortCheckpoint)
       terminal.note(`checkpoint for ONNX Runtime's own sessions: ${flags.ortCheckpoint}`);
     if (figures) terminal.print(figuresText(figures));

@@ -1,0 +1,43 @@
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { parseRunRecord, type RunRecord, runReportPage, type Trainer } from "../index.ts";
+import { writeFileSafely } from "../onnx/write-file.ts";
+import { runFolderOf } from "./output.ts";
+
+/** The file in a checkpoint folder that holds a run's events. */
+const recordName = "run.jsonl";
+
+/** Writes `report.html` into a run's folder, from everything that its `run.jsonl` holds. */
+export async function writeRunReport(folder: string, facts: readonly string[]): Promise<void> {
+  const record = parseRunRecord(await readFile(join(folder, recordName), "utf8"));
+  const page = await runReportPage(record, { title: `Training run ${folder}`, facts });
+  await writeFileSafely(join(folder, "report.html"), page, { force: true });
+}
+
+/** What a run's report says of it: model, data, optimizer, penalties. */
+export function runFacts(trainer: Trainer, model: string, data: string): string[] {
+  const { options, step, backend } = trainer;
+  const penalties = (options.penalties ?? []).map(({ penalty, weight = 1 }) => {
+    const own = Object.entries(penalty.options).map(([name, value]) => `${name} ${value}`);
+    return `${penalty.definition.name} (${[`weight ${weight}`, ...own].join(", ")})`;
+  });
+  const batch = step.ports.inputs[0]?.shape[0];
+  const optimizer = options.optimizer?.name ?? "adamw";
+  return [
+    `${model} on ${data}, batches of ${batch}, ${optimizer}, learning rate ${options.learningRate ?? 1e-3}, seed ${options.seed ?? 0}, on ${backend}.`,
+    penalties.length > 0
+      ? `Penalty: ${penalties.join("; ")}.`
+      : step.ports.penalty === undefined
+        ? "No penalty."
+        : `Penalty: that of the model, weight ${options.penaltyWeight ?? step.penaltyWeight}.`,
+  ];
+}
+
+/** The record of the run that trained a model, if it lies where `train` puts it: beside the model, or with it. */
+export async function recordBeside(model: string): Promise<RunRecord | undefined> {
+  for (const folder of [runFolderOf(model), dirname(model)]) {
+    const text = await readFile(join(folder, recordName), "utf8").catch(() => undefined);
+    if (text !== undefined) return parseRunRecord(text);
+  }
+  return undefined;
+}

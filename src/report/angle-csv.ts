@@ -1,0 +1,51 @@
+import { type Figure, responseFigures, weightFigures } from "./angle-figures.ts";
+import type { AngleReport, LayerAngles, LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
+
+/** What is known of one model. */
+export interface ModelAngles {
+  readonly model: string;
+  readonly weights: AngleReport<LayerWeightAngles>;
+  readonly responses?: AngleReport<LayerResponseAngles>;
+}
+
+/**
+ * Weight and response angles as comma-separated values (RFC 4180): a line of names, then one line a model and layer. A
+ * column is named after the figure's place in the JSON. What does not exist is empty; a layer without angles says why in
+ * the column `skipped`.
+ */
+export function angleCsv(models: readonly ModelAngles[]): string {
+  const withResponses = models.some(({ responses }) => responses !== undefined);
+  const header = [
+    ...["model", "layer", "op", "groups", "skipped"],
+    ...weightFigures.map(({ key }) => `weights.${key}`),
+    ...(withResponses ? responseFigures.map(({ key }) => `responses.${key}`) : []),
+  ];
+  const lines = models.flatMap(({ model, weights, responses }) => {
+    const reports = [weights, ...(responses ? [responses] : [])];
+    const names = new Set(
+      reports.flatMap(({ layers, skipped }) => [...layers, ...skipped]).map(({ name }) => name),
+    );
+    return [...names].map((name) => {
+      const weight = weights.layers.find((layer) => layer.name === name);
+      const response = responses?.layers.find((layer) => layer.name === name);
+      const layer: LayerAngles | undefined = weight ?? response;
+      const reasons = reports.flatMap(({ skipped }) => skipped.filter((site) => site.name === name));
+      return [
+        ...[model, name, layer?.op ?? reasons[0]?.op ?? "", layer ? `${layer.groups}` : ""],
+        [...new Set(reasons.map(({ reason }) => reason))].join("; "),
+        ...cells(weightFigures, weight),
+        ...(withResponses ? cells(responseFigures, response) : []),
+      ];
+    });
+  });
+  return `${[header, ...lines].map((line) => line.map(quoted).join(",")).join("\r\n")}\r\n`;
+}
+
+function cells<Layer>(figures: readonly Figure<Layer>[], layer: Layer | undefined): string[] {
+  return figures.map(({ value }) => {
+    const number = layer === undefined ? Number.NaN : value(layer);
+    return Number.isNaN(number) ? "" : `${number}`;
+  });
+}
+
+const quoted = (cell: string): string => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);

@@ -1,0 +1,90 @@
+import type { SiteOp, SkippedSite } from "../analysis/site-types.ts";
+import type { ConvolutionSpectrum } from "./convolution-spectrum.ts";
+import type { AngleStatistics } from "./pair-statistics.ts";
+import type { NotComputed, Spectrum } from "./spectrum.ts";
+
+/** The angles between the units of one layer, in degrees, and their cosines. */
+export interface LayerAngles extends AngleStatistics {
+  readonly name: string;
+  readonly op: SiteOp;
+  /** k: number of units. */
+  readonly units: number;
+  /** d: numbers in one unit's weight vector. */
+  readonly fanIn: number;
+  readonly groups: number;
+  /** The coherence that k vectors of so many dimensions cannot go below (a group's k; d, or the rows of responses). */
+  readonly welchBound: number;
+}
+
+/** How far the units W (as columns) are from orthonormal ones, in the Frobenius norm; the diagonal counts too. */
+export interface Orthogonality {
+  /** ‖WᵀW − I‖. */
+  readonly deviation: number;
+  /** The same with every unit scaled to length 1, so that angles alone count. NaN where units were sampled. */
+  readonly normalized: number;
+  /** What `normalized` cannot go below: √(k(k − d)/d) for more units than dimensions, else 0. */
+  readonly normalizedBound: number;
+}
+
+/** Weight angles of one layer, and what else its weight says of orthogonality. */
+export interface LayerWeightAngles extends LayerAngles {
+  /** Spread of the angles between random directions of this fan-in, in degrees; orthogonal units have 0. */
+  readonly random: number;
+  /** Spread of their cosines: 1/√d. */
+  readonly randomCosine: number;
+  readonly orthogonality: Orthogonality;
+  /** Of the flattened weight; left out with `spectra: false`. */
+  readonly spectrum?: Spectrum | NotComputed;
+  /** Of a Conv or ConvTranspose as a map of whole images; left out with `spectra: false`. */
+  readonly convolution?: ConvolutionSpectrum | NotComputed;
+  /** [units, fanIn]: the weight vectors, with `vectors: true`. */
+  readonly vectors?: Float32Array | Float64Array;
+}
+
+/** Response angles of one layer. The cosine in place of which ϑ stands is the correlation of squashed responses. */
+export interface LayerResponseAngles extends LayerAngles {
+  /** b: rows (samples × positions) over which responses were compared. */
+  readonly rows: number;
+  /**
+   * Standard error of one angle, in degrees, as the root mean square over the pairs of 90°·√((1 − ϑ²)/b): exact for
+   * responses ±1 in independent rows (DESIGN §3), too small where rows are neighbouring positions of one image.
+   */
+  readonly standardError: number;
+  /** What is left of the spread without that error: √(spread² − standardError²), or 0. */
+  readonly spreadWithoutError: number;
+  /** Share of the responses with |tanh(γY)| > 0.99. */
+  readonly saturation: number;
+  /** Mean of 1 − tanh²(γY), the factor by which SOM's gradient reaches the responses: 0 where all are saturated. */
+  readonly gradientFactor: number;
+  /** [groups, units/groups, units/groups]: ϑ of every two units (of those sampled), 0 for dead ones, with `cosines: true`. */
+  readonly cosines?: Float32Array;
+}
+
+/** Angles of a model's layers, in the order of its nodes. */
+export interface AngleReport<Layer extends LayerAngles> {
+  readonly layers: readonly Layer[];
+  /** Layers without angles, and why. */
+  readonly skipped: readonly SkippedSite[];
+}
+
+/** What is measured besides the angles. */
+export interface AngleOptions {
+  /** Forms pairs of all units and works out every spectrum, whatever it takes (default false: see docs/angles.md). */
+  readonly full?: boolean;
+  /** Also the angles in at most so many bins that suit them, fewer for few pairs, for a histogram (default: none). */
+  readonly bins?: number;
+  /** Also the cosines as a picture of at most so many cells on a side (default: none). */
+  readonly mapSize?: number;
+  /** Told the name of each layer before it is measured. */
+  readonly onLayer?: (name: string) => void;
+}
+
+/** Options of {@link responseAngles}. */
+export interface ResponseAngleOptions extends AngleOptions {
+  /** Steepness of tanh(γY), as in the penalty (default 10). */
+  readonly gamma?: number;
+  /** Samples run at once, where the model leaves its batch open (default 64). */
+  readonly batch?: number;
+  /** Give the matrices of cosines ϑ too (default false). */
+  readonly cosines?: boolean;
+}

@@ -1,0 +1,45 @@
+import * as Plot from "@observablehq/plot";
+
+/** Width of a chart in pixels: that of a phone, so that its text stays readable there. */
+export const chartWidth = 340;
+const chartHeight = 210;
+
+/** Options of a chart: those of Observable Plot, and what it shows, for those who do not see it. */
+export interface ChartOptions extends Plot.PlotOptions {
+  readonly label: string;
+}
+
+/** Colour of the n-th series, a variable of the page's style sheet: it differs by day and by night. */
+export const seriesColor = (index: number): string => `var(--series-${(index % 6) + 1})`;
+
+/**
+ * Draws a chart by Observable Plot. It carries no style of its own, so that a page with a strict content security policy
+ * can show it: `plots/style.ts` has what it needs.
+ * @param document - a browser's, or any other that can make SVG elements
+ */
+export function chart(document: Document, { label, ...options }: ChartOptions): SVGSVGElement {
+  const drawn = Plot.plot({
+    ...{
+      document,
+      width: chartWidth,
+      height: chartHeight,
+      marginLeft: 46,
+      marginBottom: 34,
+      marginRight: 12,
+    },
+    ...options,
+    style: {},
+  }) as SVGSVGElement;
+  for (const style of [...drawn.querySelectorAll("style")]) style.remove();
+  // The picture is one thing with one name; groups inside it have no role that a name could belong to.
+  for (const group of [...drawn.querySelectorAll("[aria-label]")]) group.removeAttribute("aria-label");
+  drawn.removeAttribute("style");
+  drawn.setAttribute("class", "chart");
+  drawn.setAttribute("font-size", "11");
+  drawn.setAttribute("role", "img");
+  drawn.setAttribute("aria-label", label);
+  return drawn;
+}
+
+/** Degrees on an axis: `90°`. */
+export const degreeTicks = (angle: number): string => `${+angle.toFixed(2)}°`;

@@ -1,0 +1,35 @@
+import type { AngleReport, LayerAngles } from "./angle-report.ts";
+
+/** A report and the name of the model that it is of. */
+export interface NamedReport<Report> {
+  readonly model: string;
+  readonly report: Report;
+}
+
+/** Layers of several models, those of the same name next to each other, in the order in which the names come up. */
+export function layersSideBySide<Layer extends LayerAngles>(
+  reports: readonly NamedReport<AngleReport<Layer>>[],
+): { readonly model: string; readonly layer: Layer }[] {
+  const found = reports.flatMap(({ model, report }) => report.layers.map((layer) => ({ model, layer })));
+  const names = new Set(found.map(({ layer }) => layer.name));
+  return [...names].flatMap((name) => found.filter(({ layer }) => layer.name === name));
+}
+
+/**
+ * Paths cut to what tells them apart: the file's name, with as many folders as it takes.
+ *
+ * @example
+ * shortNames(["out/plain.onnx", "out/som.onnx"]); // ["plain.onnx", "som.onnx"]
+ * shortNames(["a/model.onnx", "b/model.onnx"]); // ["a/model.onnx", "b/model.onnx"]
+ */
+export function shortNames(paths: readonly string[]): string[] {
+  const parts = paths.map((path) => path.split(/[\\/]/).filter((part) => part !== ""));
+  const ending = (path: readonly string[], length: number) => path.slice(-length).join("/");
+  return parts.map((path, index) => {
+    for (let length = 1; length < path.length; length++) {
+      const name = ending(path, length);
+      if (parts.every((other, i) => i === index || ending(other, length) !== name)) return name;
+    }
+    return paths[index] ?? "";
+  });
+}

@@ -1,0 +1,106 @@
+import type { Probe } from "../analysis/probe.ts";
+import { smallerGram } from "./gram.ts";
+import { symmetricEigenvalues } from "./symmetric-eigenvalues.ts";
+import type { UnitMatrix } from "./unit-vectors.ts";
+
+/** A figure that was not worked out, and why. */
+export interface NotComputed {
+  readonly notComputed: string;
+}
+
+/** Whether a figure is there. */
+export function isComputed<T extends object>(figure: T | NotComputed): figure is T {
+  return !("notComputed" in figure);
+}
+
+/** Figures of the singular values σ₁ ≥ σ₂ ≥ … of a matrix. What does not exist is NaN, and null in JSON. */
+export interface SpectralFigures {
+  /** How many singular values there are: the shorter side of the matrix, counted over all groups. */
+  readonly count: number;
+  /** σ₁, the spectral norm. */
+  readonly largest: number;
+  readonly smallest: number;
+  /** σ₁ over the smallest; Infinity for a matrix that lacks rank. */
+  readonly condition: number;
+  /** Singular values above the resolution of the method, √(n·2⁻⁵²)·σ₁ ≈ 1e-7·σ₁ (n: the longer side); others are 0. */
+  readonly rank: number;
+  /** ‖W‖²_F / σ₁² (Rudelson & Vershynin 2007). */
+  readonly stableRank: number;
+  /** exp of the entropy of σᵢ/Σσ (Roy & Vetterli 2007): from 1 to `count`, which orthogonal units of equal length reach. */
+  readonly effectiveRank: number;
+}
+
+/** The singular values of a layer's units as one matrix. */
+export interface Spectrum extends SpectralFigures {
+  /** Descending. */
+  readonly singularValues: readonly number[];
+}
+
+/** Floating-point operations of a second, about: 1 to 2.5e9 were measured. */
+const operationsPerSecond = 1.5e9;
+
+/** Operations that a spectrum of one layer may take unless all of it is asked for: 1 to 2 seconds. */
+export const operationBudget = 2e9;
+
+/** Operations of {@link symmetricEigenvalues} for an n×n matrix. */
+export const eigenvalueOperations = (n: number): number => (4 / 3) * n ** 3;
+
+/**
+ * Singular values of the matrix whose rows are a layer's units (a block for each group): square roots of the eigenvalues of
+ * the smaller Gram matrix in float64. That resolves them to about 1e-7·σ₁, as float32 weights do.
+ * @param full - whatever it takes
+ */
+export async function spectrumOf(
+  matrix: UnitMatrix,
+  probe: Probe,
+  full: boolean,
+): Promise<Spectrum | NotComputed> {
+  const { units, groups, fanIn } = matrix;
+  const side = Math.min(units / groups, fanIn);
+  const operations = groups * eigenvalueOperations(side);
+  if (!full && operations > operationBudget) {
+    return { notComputed: tooLong(`singular values of ${units} units of ${fanIn}`, operations) };
+  }
+  const { data } = await smallerGram(matrix, probe);
+  const squares: number[] = [];
+  for (let group = 0; group < groups; group++) {
+    const gram = data.slice(group * side * side, (group + 1) * side * side);
+    for (const square of symmetricEigenvalues(gram, side)) squares.push(square);
+  }
+  const values = singularValues(squares, Math.max(units / groups, fanIn));
+  return { ...spectralFigures(values), singularValues: [...values] };
+}
+
+/** What is said of figures that take longer than {@link operationBudget}. */
+export const tooLong = (what: string, operations: number): string =>
+  `${what} take about ${Math.ceil(operations / operationsPerSecond)} s: ask for them with --full (full: true)`;
+
+/**
+ * Square roots of eigenvalues, descending; those below the resolution n·2⁻⁵² of the largest eigenvalue are 0.
+ * @param n - the longer side of the matrix
+ */
+export function singularValues(eigenvalues: readonly number[], n: number): Float64Array {
+  const values = Float64Array.from(eigenvalues).sort().reverse();
+  const least = (values[0] ?? 0) * n * Number.EPSILON;
+  return values.map((value) => (value > least ? Math.sqrt(value) : 0));
+}
+
+/** @param values - singular values, descending */
+export function spectralFigures(values: Float64Array): SpectralFigures {
+  const largest = values[0] ?? Number.NaN;
+  const smallest = values.at(-1) ?? Number.NaN;
+  const sum = values.reduce((total, value) => total + value, 0);
+  const squares = values.reduce((total, value) => total + value * value, 0);
+  let entropy = 0;
+  for (const value of values) if (value > 0) entropy -= (value / sum) * Math.log(value / sum);
+  const none = !(largest > 0);
+  return {
+    count: values.length,
+    largest,
+    smallest,
+    condition: none ? Number.NaN : largest / smallest,
+    rank: values.filter((value) => value > 0).length,
+    stableRank: none ? Number.NaN : squares / largest ** 2,
+    effectiveRank: none ? Number.NaN : Math.exp(entropy),
+  };
+}

@@ -1,0 +1,146 @@
+import { SorthError } from "../errors.ts";
+
+/**
+ * Eigenvalues of a real symmetric matrix, ascending, by Householder tridiagonalization and the implicit QL method with
+ * Wilkinson's shift (Golub & Van Loan, "Matrix Computations", 4th ed., §8.3). Errors are about n·2⁻⁵² of the largest.
+ * No vectors are formed: n = 1024 takes 0.6 s, 4.3 s with the values-only SVD of the library ml-matrix (docs/decisions.md).
+ *
+ * @param matrix - [n, n], row by row; only the upper triangle is read, and it is overwritten
+ *
+ * @example
+ * symmetricEigenvalues(Float64Array.of(2, 1, 1, 2), 2); // Float64Array [1, 3]
+ */
+export function symmetricEigenvalues(matrix: Float64Array, n: number): Float64Array {
+  // Squares of what is scaled to 1 neither overflow nor vanish.
+  let largest = 0;
+  for (const element of matrix) largest = Math.max(largest, Math.abs(element));
+  if (largest === 0) return new Float64Array(n);
+  for (let i = 0; i < matrix.length; i++) matrix[i] = (matrix[i] as number) / largest;
+  const { diagonal, beside } = tridiagonalize(matrix, n);
+  diagonalize(diagonal, beside);
+  return diagonal.sort().map((value) => value * largest);
+}
+
+interface Tridiagonal {
+  readonly diagonal: Float64Array;
+  /** `beside[i]` couples i and i + 1. */
+  readonly beside: Float64Array;
+}
+
+/** Reflects column after column onto its first two elements: A ← A − v·wᵀ − w·vᵀ. */
+function tridiagonalize(a: Float64Array, n: number): Tridiagonal {
+  const diagonal = new Float64Array(n);
+  const beside = new Float64Array(n);
+  const w = new Float64Array(n);
+  for (let k = 0; k < n; k++) {
+    diagonal[k] = a[k * n + k] as number;
+    if (k + 2 >= n) {
+      if (k + 1 < n) beside[k] = a[k * n + k + 1] as number;
+      continue;
+    }
+    // v is what stands right of the diagonal, changed in its first element.
+    const v = a.subarray(k * n, (k + 1) * n);
+    let squares = 0;
+    for (let j = k + 1; j < n; j++) squares += (v[j] as number) ** 2;
+    const first = v[k + 1] as number;
+    const length = first > 0 ? -Math.sqrt(squares) : Math.sqrt(squares);
+    beside[k] = length;
+    const half = squares - length * first;
+    if (half === 0) continue;
+    v[k + 1] = first - length;
+    reflect(a, n, k + 1, v, w, half);
+  }
+  return { diagonal, beside };
+}
+
+/** The trailing matrix from `start` on, reflected at v with vᵀv = 2·half. */
+function reflect(
+  a: Float64Array,
+  n: number,
+  start: number,
+  v: Float64Array,
+  w: Float64Array,
+  half: number,
+): void {
+  w.fill(0, start);
+  // w = A·v from the upper triangle alone.
+  for (let i = start; i < n; i++) {
+    const row = i * n;
+    const factor = v[i] as number;
+    let sum = (a[row + i] as number) * factor;
+    for (let j = i + 1; j < n; j++) {
+      const element = a[row + j] as number;
+      sum += element * (v[j] as number);
+      w[j] = (w[j] as number) + element * factor;
+    }
+    w[i] = (w[i] as number) + sum;
+  }
+  let along = 0;
+  for (let j = start; j < n; j++) {
+    const element = (w[j] as number) / half;
+    w[j] = element;
+    along += element * (v[j] as number);
+  }
+  along /= 2 * half;
+  for (let j = start; j < n; j++) w[j] = (w[j] as number) - along * (v[j] as number);
+  for (let i = start; i < n; i++) {
+    const row = i * n;
+    const [vi, wi] = [v[i] as number, w[i] as number];
+    for (let j = i; j < n; j++) {
+      a[row + j] = (a[row + j] as number) - vi * (w[j] as number) - wi * (v[j] as number);
+    }
+  }
+}
+
+/** Sweeps of a symmetric tridiagonal matrix in more than which none was ever needed. */
+const mostSweeps = 60;
+
+/** Implicit QL: `diagonal` becomes the eigenvalues. */
+function diagonalize(diagonal: Float64Array, beside: Float64Array): void {
+  const n = diagonal.length;
+  for (let first = 0; first < n; first++) {
+    for (let sweep = 0; ; sweep++) {
+      let last = first;
+      while (last < n - 1 && !isNegligible(diagonal, beside, last)) last++;
+      if (last === first) break;
+      if (sweep === mostSweeps) throw new SorthError("eigenvalues did not converge: the matrix holds NaN");
+      sweepOnce(diagonal, beside, first, last);
+    }
+  }
+}
+
+function isNegligible(diagonal: Float64Array, beside: Float64Array, i: number): boolean {
+  const scale = Math.abs(diagonal[i] as number) + Math.abs(diagonal[i + 1] as number);
+  return Math.abs(beside[i] as number) <= Number.EPSILON * scale;
+}
+
+/** One sweep of rotations that chases the bulge from `last` up to `first`. */
+function sweepOnce(diagonal: Float64Array, beside: Float64Array, first: number, last: number): void {
+  const at = (array: Float64Array, i: number) => array[i] as number;
+  const ratio = (at(diagonal, first + 1) - at(diagonal, first)) / (2 * at(beside, first));
+  const root = Math.sqrt(ratio * ratio + 1);
+  let g = at(diagonal, last) - at(diagonal, first) + at(beside, first) / (ratio + (ratio < 0 ? -root : root));
+  let [sine, cosine, shift] = [1, 1, 0];
+  for (let i = last - 1; i >= first; i--) {
+    const f = sine * at(beside, i);
+    const b = cosine * at(beside, i);
+    const r = Math.sqrt(f * f + g * g);
+    beside[i + 1] = r;
+    if (r === 0) {
+      // The matrix falls apart here: what is left is done in a sweep of its own.
+      diagonal[i + 1] = at(diagonal, i + 1) - shift;
+      beside[last] = 0;
+      return;
+    }
+    sine = f / r;
+    cosine = g / r;
+    const d = at(diagonal, i + 1) - shift;
+    const t = (at(diagonal, i) - d) * sine + 2 * cosine * b;
+    shift = sine * t;
+    diagonal[i + 1] = d + shift;
+    g = cosine * t - b;
+  }
+  diagonal[first] = at(diagonal, first) - shift;
+  beside[first] = g;
+  beside[last] = 0;
+}
