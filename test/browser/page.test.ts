@@ -1,0 +1,94 @@
+import { readFileSync } from "node:fs";
+import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
+import type { Page } from "playwright-core";
+import { describe, expect, it } from "vitest";
+import { loadMnist, readModel, strip } from "../../src/index.ts";
+import { download, figure, fill, usePageBrowser, waitForStatus } from "./page-tab.ts";
+
+const testSamples = 200;
+
+/** Drops a file on the page, as a file manager does. */
+async function drop(page: Page, name: string, bytes: Uint8Array): Promise<void> {
+  await page.evaluate(
+    ({ name, base64 }) => {
+      const transfer = new DataTransfer();
+      const content = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+      transfer.items.add(new File([content], name));
+      for (const type of ["dragover", "drop"]) {
+        document.body.dispatchEvent(
+          new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true }),
+        );
+      }
+    },
+    { name, base64: Buffer.from(bytes).toString("base64") },
+  );
+}
+
+/** Share of the first test digits that a model file classifies right, by ONNX Runtime in node. */
+async function accuracyInNode(path: string): Promise<number> {
+  const { test } = await loadMnist();
+  const [x, y] = [new Float32Array(testSamples * 784), new Int32Array(testSamples)];
+  test?.fill(Array.from(y.keys()), x, y);
+  const session = await InferenceSession.create(path);
+  const outputs = await session.run({ x: new OrtTensor("float32", x, [testSamples, 1, 28, 28]) });
+  const scores = outputs[session.outputNames[0] ?? ""]?.data as Float32Array;
+  await session.release();
+  const right = [...y].filter((label, row) => {
+    const own = [...scores.subarray(10 * row, 10 * row + 10)];
+    return own.indexOf(Math.max(...own)) === label;
+  });
+  return right.length / testSamples;
+}
+
+const number = (text: string): number => Number.parseFloat(text.replace(/,/g, ""));
+
+describe("the page", () => {
+  const browser = usePageBrowser();
+
+  for (const backend of ["wasm", "webgpu"] as const) {
+    it(`trains a dropped model on ${backend}, and what is downloaded is as good in node`, async (context) => {
+      context.skip(browser.missing !== "", browser.missing);
+      const { page, faults } = await browser.open();
+      await waitForStatus(page, /Ready to train/);
+      await drop(page, "dropped.onnx", readFileSync("models/mlp.onnx"));
+      await page.locator("#model-summary", { hasText: "dropped.onnx" }).waitFor();
+      await fill(page, { "train-samples": 320, "test-samples": testSamples });
+      await fill(page, { epochs: 2, batch: 32, "learning-rate": 0.001, weight: 1 });
+      await page.locator("#backend").selectOption(backend);
+      await waitForStatus(page, /Ready to train/);
+      await page.getByRole("button", { name: "Train", exact: true }).click();
+      await waitForStatus(page, /^Finished\. Epoch 2 of 2, step 20 of 20/, 100_000);
+      expect(await page.locator("#status").innerText()).toContain(
+        backend === "wasm" ? "WebAssembly" : "WebGPU",
+      );
+
+      // SOM's response angles went towards 90°, and are nearer than those of the plain run.
+      const chart = page.locator("figure.chart", { hasText: "Response angles" });
+      await chart.locator("summary").click();
+      const first = await chart.locator("tbody tr").first().locator("td").allInnerTexts();
+      const [before, beforeSom] = first.map(number);
+      expect(beforeSom).toBe(before);
+      const [plain, som] = [
+        number(await figure(page, "response", "plain")),
+        number(await figure(page, "response", "som")),
+      ];
+      expect(som).toBeLessThan(Math.min(before ?? 0, plain) - 2);
+
+      for (const run of ["plain", "som"] as const) {
+        const shown = number(await figure(page, "accuracy", run)) / 100;
+        const file = await download(page, run);
+        expect(file.name).toBe(`dropped-${run}-step-20.onnx`);
+        const found = await accuracyInNode(file.path);
+        // WebAssembly and the CPU round alike here; a GPU may tip one digit.
+        expect(Math.abs(found - shown)).toBeLessThanOrEqual(
+          backend === "wasm" ? 1e-9 : 1 / testSamples + 1e-9,
+        );
+        expect(found).toBeGreaterThan(0.2);
+      }
+      const injected = await readModel((await download(page, "injected")).path);
+      expect(Buffer.from(strip(injected).bytes).equals(readFileSync("models/mlp.onnx"))).toBe(true);
+      expect(faults).toEqual([]);
+      await page.context().close();
+    }, 120_000);
+  }
+});
