@@ -4,6 +4,7 @@ import { bytes as size } from "./format.ts";
 import { History } from "./history.ts";
 import {
   type ChosenFile,
+  type DataSource,
   type DataSummary,
   type Measurement,
   type ModelSource,
@@ -51,6 +52,10 @@ export class App {
     () => this.#worker.send({ type: "discard" }),
   );
   #phase: Phase = "idle";
+  /** What the worker said of the phase. */
+  #reason = "";
+  /** Numbers of what was opened last: reports of earlier files are of no interest. */
+  #opening = { last: 0, model: 0, data: 0 };
   #history = new History();
   #progress: Progress | undefined;
   #source: ModelSource | undefined;
@@ -79,7 +84,7 @@ export class App {
     this.#summary = undefined;
     this.#samples = undefined;
     this.#messages.alert("");
-    this.#worker.send({ type: "open-model", source });
+    this.#sendModel(source);
     this.#clearRun();
     this.#openData();
   }
@@ -89,10 +94,22 @@ export class App {
     const { source } = this.#data;
     if (source && this.#source) {
       this.#data.wait();
-      this.#worker.send({ type: "open-data", source });
+      this.#sendData(source);
     }
     // A run that has ended goes with its data.
     this.#setPhase("idle", "");
+  }
+
+  #sendModel(source: ModelSource): void {
+    const id = ++this.#opening.last;
+    this.#opening.model = id;
+    this.#worker.send({ type: "open-model", id, source });
+  }
+
+  #sendData(source: DataSource): void {
+    const id = ++this.#opening.last;
+    this.#opening.data = id;
+    this.#worker.send({ type: "open-data", id, source });
   }
 
   #dropped(files: readonly ChosenFile[]): void {
@@ -128,7 +145,9 @@ export class App {
   #restore(): void {
     this.#clearRun();
     this.#messages.clear();
-    this.#worker.send({ type: "restore", ...(this.#lost && { backend: "wasm" }) });
+    const id = ++this.#opening.last;
+    Object.assign(this.#opening, { model: id, data: id });
+    this.#worker.send({ type: "restore", id, ...(this.#lost && { backend: "wasm" }) });
     this.#setPhase("starting", "");
   }
 
@@ -143,17 +162,23 @@ export class App {
   } = {
     ready: ({ threads, webgpu }) => this.#ready(threads, webgpu),
     saved: ({ run }) => (run ? this.#banner.show(run) : this.#banner.hide()),
-    model: ({ summary }) => this.#showModel(summary),
-    "model-refused": ({ message }) => {
+    model: ({ id, summary }) => {
+      if (id === this.#opening.model) this.#showModel(summary);
+    },
+    "model-refused": ({ id, message }) => {
+      if (id !== this.#opening.model) return;
       this.#model.refuse(message);
+      this.#data.waitForModel();
       this.#setPhase("idle", "");
     },
-    data: ({ summary }) => {
+    data: ({ id, summary }) => {
+      if (id !== this.#opening.data) return;
       this.#samples = summary;
       this.#data.show(summary);
-      this.#setPhase(this.#phase, "");
+      this.#refresh();
     },
-    "data-refused": ({ message }) => {
+    "data-refused": ({ id, message }) => {
+      if (id !== this.#opening.data) return;
       this.#data.refuse(message);
       this.#setPhase("idle", "");
     },
@@ -201,7 +226,7 @@ export class App {
     if (this.#phase === "starting") this.#model.showKept(summary.name);
     this.#settings.fit(summary);
     this.#pictures.offer(summary.layers);
-    this.#setPhase(this.#phase, "");
+    this.#refresh();
   }
 
   #measured(measurement: Measurement): void {
@@ -230,14 +255,20 @@ export class App {
     this.#showRun();
   }
 
+  /** Shows what can be done now, after a model or data came or went. */
+  #refresh(): void {
+    this.#setPhase(this.#phase, this.#reason);
+  }
+
   #setPhase(phase: Phase, message: string): void {
     const changed = phase !== this.#phase;
     this.#phase = phase;
+    this.#reason = message;
     const ready = this.#summary !== undefined && this.#samples !== undefined;
     this.#controls.show(phase, ready);
     const trained = phase === "running" || phase === "paused" || phase === "finished";
     this.#figures.enable({ injected: this.#summary !== undefined, trained });
-    const text = phaseText(phase, message, ready, progressText(this.#progress, this.#history));
+    const text = phaseText(phase, ready, progressText(this.#progress, this.#history));
     this.#controls.status(text);
     if (phase === "failed") this.#messages.alert(message);
     if (changed) this.#messages.speak(text, true);
@@ -246,20 +277,14 @@ export class App {
   /** The worker cannot go on: another one takes its place, and what it had kept is offered. */
   #restart(message: string, lost: boolean): void {
     this.#lost = lost;
-    this.#messages.alert(
-      lost
-        ? `${message}. What the browser kept of the run can go on with WebAssembly (above); or load the page again for the GPU.`
-        : `${message}. Training was started anew; what the browser kept of the run is offered above.`,
-    );
     this.#worker.start();
     if (lost) this.#settings.takeWasm();
     const source = this.#source;
-    if (source) this.#worker.send({ type: "open-model", source });
-    if (this.#data.source) this.#worker.send({ type: "open-data", source: this.#data.source });
-    this.#setPhase("failed", this.#alertText());
-  }
-
-  #alertText(): string {
-    return byId("alert", HTMLElement).textContent ?? "";
+    if (source) this.#sendModel(source);
+    if (source && this.#data.source) this.#sendData(this.#data.source);
+    const advice = lost
+      ? "What the browser kept of the run can go on with WebAssembly (above); for the GPU, load the page again."
+      : "Training begins anew; what the browser kept of the run is offered above.";
+    this.#setPhase("failed", `${message}. ${advice}`);
   }
 }

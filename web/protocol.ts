@@ -179,12 +179,12 @@ export interface SavedRun {
 
 export type Phase = "idle" | "starting" | "running" | "paused" | "finished" | "failed";
 
-/** From the page to the worker. */
+/** From the page to the worker. What is opened bears a number, and so does what is told of it: the last one counts. */
 export type Request =
   /** The first message: where the page lies. */
   | { readonly type: "begin"; readonly base: string }
-  | { readonly type: "open-model"; readonly source: ModelSource }
-  | { readonly type: "open-data"; readonly source: DataSource }
+  | { readonly type: "open-model"; readonly id: number; readonly source: ModelSource }
+  | { readonly type: "open-data"; readonly id: number; readonly source: DataSource }
   | { readonly type: "start"; readonly settings: Settings }
   | { readonly type: "pause" | "resume" | "reset" }
   /** The page is hidden and may be closed: save. */
@@ -192,17 +192,17 @@ export type Request =
   | { readonly type: "select-layer"; readonly layer: string }
   | { readonly type: "download"; readonly what: "injected" | RunName; readonly settings: Settings }
   /** Goes on with the kept run; `backend` where it shall not be the one it was begun on. */
-  | { readonly type: "restore"; readonly backend?: BackendName }
+  | { readonly type: "restore"; readonly id: number; readonly backend?: BackendName }
   | { readonly type: "discard" };
 
 /** From the worker to the page. */
 export type Report =
   | { readonly type: "ready"; readonly threads: number; readonly webgpu: string | undefined }
   | { readonly type: "saved"; readonly run: SavedRun | undefined }
-  | { readonly type: "model"; readonly summary: ModelSummary }
-  | { readonly type: "model-refused"; readonly message: string }
-  | { readonly type: "data"; readonly summary: DataSummary }
-  | { readonly type: "data-refused"; readonly message: string }
+  | { readonly type: "model"; readonly id: number; readonly summary: ModelSummary }
+  | { readonly type: "model-refused"; readonly id: number; readonly message: string }
+  | { readonly type: "data"; readonly id: number; readonly summary: DataSummary }
+  | { readonly type: "data-refused"; readonly id: number; readonly message: string }
   | { readonly type: "phase"; readonly phase: Phase; readonly message: string }
   /** A kept run: its settings and curves, and where its data come from if they need not be chosen again. */
   | {

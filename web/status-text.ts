@@ -24,7 +24,7 @@ export function progressText(progress: Progress | undefined, history: History): 
 const backendNames: Readonly<Record<string, string>> = { wasm: "WebAssembly", webgpu: "WebGPU" };
 
 /** What the status line says. */
-export function phaseText(phase: Phase, message: string, ready: boolean, progress: string): string {
+export function phaseText(phase: Phase, ready: boolean, progress: string): string {
   switch (phase) {
     case "idle":
       return ready ? "Ready to train." : "Choose a model, and data that fit it.";
@@ -37,6 +37,6 @@ export function phaseText(phase: Phase, message: string, ready: boolean, progres
     case "finished":
       return `Finished. ${progress}`;
     case "failed":
-      return `Stopped. ${message}`;
+      return "Stopped.";
   }
 }

@@ -20,6 +20,8 @@ export default defineConfig((): UserConfig => {
   const assetFileNames = ({ names }: { readonly names: readonly string[] }): string =>
     names[0]?.endsWith(".mjs") ? "assets/[name]-[hash].js" : "assets/[name]-[hash][extname]";
   const output = { assetFileNames };
+  // How long plugins take says more of a busy machine than of the build.
+  const checks = { pluginTimings: false };
   return {
     root: import.meta.dirname,
     base: "./",
@@ -35,8 +37,8 @@ export default defineConfig((): UserConfig => {
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       chunkSizeWarningLimit: 1000,
-      rolldownOptions: { output },
+      rolldownOptions: { output, checks },
     },
-    worker: { format: "es", rolldownOptions: { output } },
+    worker: { format: "es", rolldownOptions: { output, checks } },
   };
 });

@@ -48,8 +48,12 @@ export async function servePage({ folder, mnist, port }: ServedPage): Promise<Pa
       refuse(405, "only GET and HEAD");
       return;
     }
-    const notFound = () => refuse(404, "there is no such file");
-    if (digits && request.url === indexPath) sendIndex(response);
+    const notFound = () => {
+      // A package without digits has no index of them either.
+      if (request.url === indexPath) sendIndex(response, null);
+      else refuse(404, "there is no such file");
+    };
+    if (digits && request.url === indexPath) sendIndex(response, { suffix: "" });
     else if (digits && request.url?.startsWith(mnistPath)) {
       digits(at(request, request.url.slice(mnistPath.length - 1)), response, notFound);
     } else page(request, response, notFound);
@@ -74,14 +78,17 @@ function at(request: IncomingMessage, url: string): IncomingMessage {
   return request;
 }
 
-function sendIndex(response: ServerResponse): void {
+/** Says whether MNIST is there, and how its files' names end. */
+function sendIndex(response: ServerResponse, mnist: { suffix: string } | null): void {
   response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-store" });
-  response.end(JSON.stringify({ mnist: { suffix: "" } }));
+  response.end(JSON.stringify({ mnist }));
 }
 
 function cannotListen(error: NodeJS.ErrnoException, port: number): SorthError {
   if (error.code === "EADDRINUSE") {
-    return new SorthError(`port ${port} of 127.0.0.1 is taken; give another one (--port N, 0 for any free one)`);
+    return new SorthError(
+      `port ${port} of 127.0.0.1 is taken; give another one (--port N, 0 for any free one)`,
+    );
   }
   if (error.code === "EACCES") {
     return new SorthError(`port ${port} is not allowed here; give one above 1023 (--port N)`);

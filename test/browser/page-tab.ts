@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
+import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll } from "vitest";
 import { type PageServer, servePage } from "../../src/cli/page-server.ts";
 import { mnistFolder } from "../../src/data/mnist-node.ts";
+import type { Dataset } from "../../src/index.ts";
 import { chromiumFlags, findChromium } from "./browser.ts";
 
 /** The page in a tab, and what it must not do. */
@@ -23,7 +25,11 @@ export interface PageBrowser {
     readonly url?: string;
     readonly colorScheme?: "light" | "dark";
     readonly width?: number;
+    /** Done before the page is loaded. */
+    readonly prepare?: (page: Page) => Promise<unknown>;
   }): Promise<PageTab>;
+  /** Ends the browser's GPU process: every page loses its device. */
+  crashGpu(): Promise<void>;
 }
 
 /** Starts a browser and a server before the tests of a describe block, and ends them after. */
@@ -52,7 +58,7 @@ export function usePageBrowser(flags: readonly string[] = chromiumFlags): PageBr
     get url() {
       return server?.url ?? "";
     },
-    async open({ context, url = server?.url ?? "", colorScheme = "light", width = 1280 } = {}) {
+    async open({ context, url = server?.url ?? "", colorScheme = "light", width = 1280, prepare } = {}) {
       if (!browser) throw new Error(missing || "the browser is not open yet");
       const viewport = { width, height: 900 };
       const own = context ?? (await browser.newContext({ colorScheme, viewport }));
@@ -66,8 +72,13 @@ export function usePageBrowser(flags: readonly string[] = chromiumFlags): PageBr
       page.on("request", (request) => {
         if (new URL(request.url()).origin !== new URL(url).origin) faults.push(`request: ${request.url()}`);
       });
+      await prepare?.(page);
       await page.goto(url);
       return { page, faults };
+    },
+    async crashGpu() {
+      const session = await browser?.newBrowserCDPSession();
+      await session?.send("Browser.crashGpuProcess");
     },
   };
 }
@@ -98,4 +109,25 @@ export async function download(
     page.locator(`[data-download="${what}"]`).click(),
   ]);
   return { name: event.suggestedFilename(), path: await event.path() };
+}
+
+/** A figure as a number: "94.5 %" is 94.5. */
+export const number = (text: string): number => Number.parseFloat(text.replace(/,/g, ""));
+
+/** Share of a dataset's samples that a model file classifies right, by ONNX Runtime in node. */
+export async function accuracyInNode(path: string, data: Dataset, samples = data.size): Promise<number> {
+  const perSample = data.x.shape.reduce((a, b) => a * b, 1);
+  const [x, y] = [new Float32Array(samples * perSample), new Int32Array(samples)];
+  data.fill(Array.from(y.keys()), x, y);
+  const session = await InferenceSession.create(path);
+  const input = session.inputNames[0] ?? "";
+  const outputs = await session.run({ [input]: new OrtTensor("float32", x, [samples, ...data.x.shape]) });
+  const scores = outputs[session.outputNames[0] ?? ""]?.data as Float32Array;
+  await session.release();
+  const classes = scores.length / samples;
+  const right = [...y].filter((label, row) => {
+    const own = [...scores.subarray(classes * row, classes * (row + 1))];
+    return own.indexOf(Math.max(...own)) === label;
+  });
+  return right.length / samples;
 }

@@ -1,9 +1,8 @@
 import { readFileSync } from "node:fs";
-import { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
-import { loadMnist, readModel, strip } from "../../src/index.ts";
-import { download, figure, fill, usePageBrowser, waitForStatus } from "./page-tab.ts";
+import { type Dataset, loadMnist, readModel, strip } from "../../src/index.ts";
+import { accuracyInNode, download, figure, fill, number, usePageBrowser, waitForStatus } from "./page-tab.ts";
 
 const testSamples = 200;
 
@@ -23,24 +22,6 @@ async function drop(page: Page, name: string, bytes: Uint8Array): Promise<void> 
     { name, base64: Buffer.from(bytes).toString("base64") },
   );
 }
-
-/** Share of the first test digits that a model file classifies right, by ONNX Runtime in node. */
-async function accuracyInNode(path: string): Promise<number> {
-  const { test } = await loadMnist();
-  const [x, y] = [new Float32Array(testSamples * 784), new Int32Array(testSamples)];
-  test?.fill(Array.from(y.keys()), x, y);
-  const session = await InferenceSession.create(path);
-  const outputs = await session.run({ x: new OrtTensor("float32", x, [testSamples, 1, 28, 28]) });
-  const scores = outputs[session.outputNames[0] ?? ""]?.data as Float32Array;
-  await session.release();
-  const right = [...y].filter((label, row) => {
-    const own = [...scores.subarray(10 * row, 10 * row + 10)];
-    return own.indexOf(Math.max(...own)) === label;
-  });
-  return right.length / testSamples;
-}
-
-const number = (text: string): number => Number.parseFloat(text.replace(/,/g, ""));
 
 describe("the page", () => {
   const browser = usePageBrowser();
@@ -74,11 +55,12 @@ describe("the page", () => {
       ];
       expect(som).toBeLessThan(Math.min(before ?? 0, plain) - 2);
 
+      const digits = (await loadMnist()).test as Dataset;
       for (const run of ["plain", "som"] as const) {
         const shown = number(await figure(page, "accuracy", run)) / 100;
         const file = await download(page, run);
         expect(file.name).toBe(`dropped-${run}-step-20.onnx`);
-        const found = await accuracyInNode(file.path);
+        const found = await accuracyInNode(file.path, digits, testSamples);
         // WebAssembly and the CPU round alike here; a GPU may tip one digit.
         expect(Math.abs(found - shown)).toBeLessThanOrEqual(
           backend === "wasm" ? 1e-9 : 1 / testSamples + 1e-9,

@@ -14,7 +14,7 @@ export class Messages {
   constructor() {
     this.#list.setAttribute("tabindex", "0");
     this.#list.setAttribute("aria-labelledby", "messages-title");
-    this.#section.append(this.#spoken);
+    byId("run", HTMLElement).append(this.#spoken);
     this.#section.hidden = true;
   }
 

@@ -88,6 +88,11 @@ export class DataPanel {
     this.#summary.replaceChildren("Reading …");
   }
 
+  /** Says that data are read once there is a model for them. */
+  waitForModel(): void {
+    this.#summary.replaceChildren("Waits for a model that can be trained.");
+  }
+
   #showOwn(): void {
     this.#check("own");
     this.#source = undefined;

@@ -1,6 +1,7 @@
 import { encodeModel, inject, type Model, SorthError, som } from "../../src/web.ts";
 import { History } from "../history.ts";
 import type { Report, Request, Settings } from "../protocol.ts";
+import { inferenceForm } from "./exported-accuracy.ts";
 import { describe } from "./keeper.ts";
 import { forget, type KeptRun, keptRun, placeIsTaken } from "./kept-run.ts";
 import { messageOf } from "./message-of.ts";
@@ -69,20 +70,20 @@ export class Desk {
     this.#tell({ type: "saved", run: kept?.saved });
   }
 
-  async #openModel({ source }: RequestOf<"open-model">): Promise<void> {
+  async #openModel({ id, source }: RequestOf<"open-model">): Promise<void> {
     await this.#end();
     this.#opened = undefined;
     try {
       const opened = await openModel(source);
       const summary = await summarizeModel(opened);
       this.#opened = opened;
-      this.#tell({ type: "model", summary });
+      this.#tell({ type: "model", id, summary });
     } catch (error) {
-      this.#tell({ type: "model-refused", message: messageOf(error) });
+      this.#tell({ type: "model-refused", id, message: messageOf(error) });
     }
   }
 
-  async #openData({ source }: RequestOf<"open-data">): Promise<void> {
+  async #openData({ id, source }: RequestOf<"open-data">): Promise<void> {
     const opened = this.#opened;
     if (!opened) return;
     await this.#end();
@@ -91,9 +92,9 @@ export class Desk {
       const data = await openData(source, opened, this.#base, (message) => this.#notice(message));
       this.#checkAwaited(data);
       this.#data = data;
-      this.#tell({ type: "data", summary: data.summary });
+      this.#tell({ type: "data", id, summary: data.summary });
     } catch (error) {
-      this.#tell({ type: "data-refused", message: messageOf(error) });
+      this.#tell({ type: "data-refused", id, message: messageOf(error) });
       return;
     }
     const kept = this.#waiting;
@@ -140,16 +141,16 @@ export class Desk {
     await training?.stop();
   }
 
-  async #restore({ backend }: RequestOf<"restore">): Promise<void> {
+  async #restore({ id, backend }: RequestOf<"restore">): Promise<void> {
     const kept = await keptRun();
     if (!kept) throw new SorthError("the browser does not have the run any more");
     const settings = backend ? { ...kept.settings, backend } : kept.settings;
-    await this.#openModel({ type: "open-model", source: kept.model });
+    await this.#openModel({ type: "open-model", id, source: kept.model });
     if (!this.#opened) return;
     const data = "mnist" in kept.data ? kept.data.mnist : undefined;
     this.#tell({ type: "restored", settings, history: kept.history, data });
     this.#waiting = { ...kept, settings };
-    if (data) await this.#openData({ type: "open-data", source: data });
+    if (data) await this.#openData({ type: "open-data", id, source: data });
     else if ("own" in kept.data) this.#notice(`to go on, choose the data again: ${kept.data.own}`);
   }
 
@@ -164,7 +165,10 @@ export class Desk {
     }
     await this.#training?.withTrainer(what, async (trainer) => {
       await trainer.readState();
-      this.#send(`${opened.name}-${what}-step-${trainer.steps}.onnx`, trainer.export());
+      const trained = trainer.export();
+      // Of a training run's artifacts, a model that anyone's ONNX Runtime can use.
+      const model = (opened.rescue && inferenceForm(trained)) ?? trained;
+      this.#send(`${opened.name}-${what}-step-${trainer.steps}.onnx`, model);
     });
   }
 

@@ -48,7 +48,8 @@ export async function exportedAccuracy(
   }
 }
 
-function inferenceForm(trained: Model): Model | undefined {
+/** A trained model that holds its loss, without it; undefined where the loss does not tell which value is the prediction. */
+export function inferenceForm(trained: Model): Model | undefined {
   try {
     return rescuedInference(trained);
   } catch (error) {
