@@ -1,8 +1,19 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, describe, expect, it } from "vitest";
-import { inject, loadNpz, readModel, som, splitValidation, writeModel } from "../../src/index.ts";
+import {
+  type Dataset,
+  decodeModel,
+  inject,
+  loadMnist,
+  loadNpz,
+  readModel,
+  som,
+  splitValidation,
+  writeModel,
+} from "../../src/index.ts";
+import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { officialPath } from "../artifacts/official-fixtures.ts";
 import { npz } from "../cli/npz.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
@@ -86,6 +97,30 @@ describe("files in the page", () => {
     expect(trained.proto.graph?.output?.map(({ name }) => name)).toEqual(["logits"]);
     const again = await readModel((await download(page, "injected")).path);
     expect(Buffer.from(again.bytes).equals((await readModel(at("injected.onnx"))).bytes)).toBe(true);
+    expect(faults).toEqual([]);
+    await page.context().close();
+  }, 60_000);
+
+  it("takes the files of a model's external data with it, and says which are missing", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    const { proto } = decodeModel(new Uint8Array(readFileSync("models/mlp.onnx")));
+    const weight = proto.graph?.initializer?.find(({ name }) => name === "fc1.weight");
+    writeFileSync(at("weights.bin"), weight?.rawData ?? new Uint8Array());
+    Object.assign(weight ?? {}, {
+      ...{ rawData: new Uint8Array(), dataLocation: 1 },
+      externalData: [{ key: "location", value: "weights.bin" }],
+    });
+    writeFileSync(at("external.onnx"), encodeModelProto(proto));
+    const { page, faults } = await browser.open();
+    await choose(page, at("external.onnx"));
+    await summary(page, "external.onnx keeps numbers in weights.bin: choose these files together with it");
+    await choose(page, at("external.onnx"), at("weights.bin"));
+    await summary(page, "109,386 numbers in 6 tensors");
+    await fill(page, { "train-samples": 128, "test-samples": 64, batch: 32 });
+    await trainShortly(page);
+    const trained = await download(page, "plain");
+    const found = await accuracyInNode(trained.path, (await loadMnist()).test as Dataset, 64);
+    expect(number(await figure(page, "accuracy", "plain"))).toBe(Math.round(100 * found));
     expect(faults).toEqual([]);
     await page.context().close();
   }, 60_000);

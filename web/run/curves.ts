@@ -26,7 +26,7 @@ export class Curves {
       format: degrees,
       tick: (angle) => `${angle}°`,
     },
-    note: "Root mean square over pairs of units, mean over layers; 0° is orthogonal.",
+    note: "Root mean square over pairs, mean over layers.",
   });
 
   constructor() {

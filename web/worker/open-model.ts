@@ -113,7 +113,14 @@ async function sorted(
   }
   const read: ReadFile[] = [];
   for (const file of files.filter(isModel)) {
-    const model = await named(file, readModel(file.content, beside(file, external)));
+    const data = beside(file, external);
+    const model = await named(file, readModel(file.content, data));
+    const missing = [...model.externalLocations].filter((location) => !data.has(location));
+    if (missing.length > 0) {
+      throw new SorthError(
+        `${file.path} keeps numbers in ${missing.join(", ")}: choose these files together with it (all at once)`,
+      );
+    }
     read.push({ file, model, inspection: await named(file, inspect(model)) });
   }
   const ofKind = (kind: string | undefined) =>

@@ -61,7 +61,12 @@ export class RunPair {
       return trainer;
     };
     const plain = await create("plain");
-    return { plain, som: await create("som") };
+    try {
+      return { plain, som: await create("som") };
+    } catch (error) {
+      await plain.release();
+      throw error;
+    }
   }
 
   get progress(): Progress {

@@ -196,5 +196,10 @@ export class Training {
 
 async function resumeTrainers(backend: BackendName): Promise<PerRun<Trainer>> {
   const plain = await Trainer.resume(`${runFolder}/plain`, { backend });
-  return { plain, som: await Trainer.resume(`${runFolder}/som`, { backend }) };
+  try {
+    return { plain, som: await Trainer.resume(`${runFolder}/som`, { backend }) };
+  } catch (error) {
+    await plain.release();
+    throw error;
+  }
 }
