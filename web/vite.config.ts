@@ -1,4 +1,5 @@
 import { defineConfig, type Plugin, type UserConfig } from "vite";
+import { withoutSamples } from "../scripts/without-samples.ts";
 import { contentSecurityPolicy } from "../src/cli/page-headers.ts";
 import { mnistFiles } from "./mnist-files.ts";
 
@@ -39,6 +40,10 @@ export default defineConfig((): UserConfig => {
       chunkSizeWarningLimit: 1000,
       rolldownOptions: { output, checks },
     },
-    worker: { format: "es", rolldownOptions: { output, checks } },
+    worker: {
+      format: "es",
+      plugins: () => [withoutSamples() as Plugin],
+      rolldownOptions: { output, checks },
+    },
   };
 });

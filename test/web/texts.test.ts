@@ -3,6 +3,7 @@ import { bytes, count, degrees, loss, percent, plural, speed } from "../../web/f
 import { History } from "../../web/history.ts";
 import { numberAt, positionOf, type SliderOptions } from "../../web/setup/slider.ts";
 import { phaseText, progressText } from "../../web/status-text.ts";
+import { Speed } from "../../web/worker/speed.ts";
 import { Turns } from "../../web/worker/turns.ts";
 
 describe("numbers as text", () => {
@@ -74,6 +75,19 @@ describe("the status line", () => {
     expect(phaseText("idle", false, "")).toBe("Choose a model, and data that fit it.");
     expect(phaseText("idle", true, "")).toBe("Ready to train.");
     expect(phaseText("running", true, "")).toBe("Running …");
+  });
+});
+
+describe("Speed", () => {
+  it("is a mean over whole seconds of work, whatever a single step takes", () => {
+    const speed = new Speed();
+    expect(speed.stepsPerSecond).toBe(0);
+    speed.add(100);
+    expect(speed.stepsPerSecond).toBe(10);
+    // 32 steps in one go of 400 ms, again and again: 80 a second.
+    for (let step = 0; step < 320; step++) speed.add(step % 32 === 0 ? 400 : 0);
+    expect(speed.stepsPerSecond).toBeGreaterThan(50);
+    expect(speed.stepsPerSecond).toBeLessThan(81);
   });
 });
 

@@ -4,14 +4,14 @@ import { type PerRun, type Progress, type RunName, runNames, type Settings } fro
 import { messageOf } from "./message-of.ts";
 import type { OpenedModel } from "./open-model.ts";
 import { runOptions } from "./run-options.ts";
+import { Speed } from "./speed.ts";
 
 /** One of the two runs. */
 interface Run {
   readonly name: RunName;
   readonly trainer: Trainer;
   readonly events: AsyncGenerator<TrainingEvent, void, undefined>;
-  /** Milliseconds of a step: a mean in which the last steps count most. */
-  stepTime: number | undefined;
+  readonly speed: Speed;
   done: boolean;
 }
 
@@ -21,9 +21,6 @@ export interface PairListener {
   /** A run cannot go on. */
   stopped(run: RunName, message: string): void;
 }
-
-/** Weight of the last step in the mean of step times. */
-const newest = 0.1;
 
 /**
  * Two runs that advance together: the one that is behind does the next step. Each has its own trainer, and both draw the
@@ -40,7 +37,7 @@ export class RunPair {
       name,
       trainer: trainers[name],
       events: trainers[name].fit(train, { epochs }),
-      stepTime: undefined,
+      speed: new Speed(),
       done: false,
     }));
     const batch = trainers.plain.step.ports.inputs[0]?.shape[0] ?? 1;
@@ -70,14 +67,13 @@ export class RunPair {
   }
 
   get progress(): Progress {
-    const rate = ({ stepTime }: Run) => (stepTime ? 1000 / stepTime : 0);
     const each = (figure: (run: Run) => number) =>
       Object.fromEntries(this.#runs.map((run) => [run.name, figure(run)])) as Record<RunName, number>;
     return {
       steps: each(({ trainer }) => trainer.steps),
       totalSteps: this.#totalSteps,
       epochs: this.#epochs,
-      stepsPerSecond: each(rate),
+      stepsPerSecond: each(({ speed }) => speed.stepsPerSecond),
       backend: this.#runs[0]?.trainer.backend ?? "",
     };
   }
@@ -106,8 +102,7 @@ export class RunPair {
       const { value, done } = await run.events.next();
       if (done) run.done = true;
       else if (value.event === "step") {
-        const took = performance.now() - began;
-        run.stepTime = run.stepTime === undefined ? took : run.stepTime + newest * (took - run.stepTime);
+        run.speed.add(performance.now() - began);
         const { step, loss, penalty } = value;
         listener.step(run.name, { step, loss, penalty });
       }
