@@ -182,7 +182,11 @@ export class App {
       this.#data.refuse(message);
       this.#setPhase("idle", "");
     },
-    phase: ({ phase, message }) => this.#setPhase(phase, message),
+    phase: ({ phase, message }) => {
+      // The last step of a run that was reset was still told.
+      if (phase === "idle") this.#clearRun();
+      this.#setPhase(phase, message);
+    },
     restored: ({ settings, history, data }) => {
       this.#settings.show(settings);
       this.#data.showKept(data);

@@ -5,7 +5,6 @@ import { figure, fill, usePageBrowser, waitForStatus } from "./page-tab.ts";
 
 /** Rules of WCAG 2.2 A and AA, and good practice, that the page breaks. */
 async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
   const found = await page.evaluate(async () => {
     const { violations } = await (globalThis as unknown as { axe: typeof axe }).axe.run();
     return violations.map(
@@ -69,7 +68,7 @@ describe("access to the page", () => {
     expect(file.suggestedFilename()).toMatch(/^mlp-som-step-\d+\.onnx$/);
     await tabTo(page, "figure.chart summary");
     await page.keyboard.press("Enter");
-    expect(await page.locator("figure.chart table").first().innerText()).toContain("step");
+    await page.locator("figure.chart table", { hasText: "step" }).first().waitFor();
     await tabTo(page, "#layer");
     await page.keyboard.press("ArrowDown");
     await page
@@ -84,34 +83,39 @@ describe("access to the page", () => {
     await page.context().close();
   }, 90_000);
 
-  for (const [colorScheme, width] of [
-    ["light", 1280],
-    ["dark", 360],
-  ] as const) {
-    it(`axe finds nothing, ${colorScheme}, ${width} pixels wide`, async (context) => {
-      context.skip(browser.missing !== "", browser.missing);
-      const { page, faults } = await browser.open({ colorScheme, width });
-      await waitForStatus(page, /Ready to train/);
-      expect(await violations(page)).toEqual([]);
-      await fill(page, { "train-samples": 256, "test-samples": 64, batch: 32, epochs: 300 });
-      await waitForStatus(page, /Ready to train/);
-      await page.locator("#train").click();
-      await waitForStatus(page, /step [1-9]/);
-      await page.locator("#pause").click();
-      await waitForStatus(page, /^Paused/);
-      for (const summary of await page.locator("figure.chart summary").all()) await summary.click();
-      expect(await violations(page)).toEqual([]);
-      const { scrollWidth, clientWidth } = await page.evaluate(() => document.documentElement);
-      expect(scrollWidth).toBe(clientWidth);
-      await page.locator("#reset").click();
-      await waitForStatus(page, /Ready to train/);
-      // An error, and an alert.
-      await page.locator("#model-files").setInputFiles("package.json");
-      await page.locator("#model-summary .error").waitFor();
-      expect(await violations(page)).toEqual([]);
-      expect(await figure(page, "step", "som")).toBe("–");
-      expect(faults).toEqual([]);
-      await page.context().close();
-    }, 90_000);
-  }
+  it("axe finds nothing: light and dark, wide and as narrow as a phone, before, in and after a run", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    const { page, faults } = await browser.open();
+    const look = async (state: string) => {
+      for (const [colorScheme, width] of [
+        ["light", 1280],
+        ["dark", 360],
+      ] as const) {
+        await page.emulateMedia({ colorScheme });
+        await page.setViewportSize({ width, height: 900 });
+        expect(await violations(page), `${state}, ${colorScheme}`).toEqual([]);
+        const { scrollWidth, clientWidth } = await page.evaluate(() => document.documentElement);
+        expect(scrollWidth, `${state}, ${width} pixels`).toBe(clientWidth);
+      }
+    };
+    await page.evaluate(axe.source);
+    await waitForStatus(page, /Ready to train/);
+    await fill(page, { "train-samples": 256, "test-samples": 64, batch: 32, epochs: 300 });
+    await waitForStatus(page, /Ready to train/);
+    await look("before");
+    await page.locator("#train").click();
+    await waitForStatus(page, /step [1-9]/);
+    await page.locator("#pause").click();
+    await waitForStatus(page, /^Paused/);
+    for (const summary of await page.locator("figure.chart summary").all()) await summary.click();
+    await look("paused");
+    await page.locator("#reset").click();
+    await waitForStatus(page, /Ready to train/);
+    expect(await figure(page, "step", "som")).toBe("–");
+    await page.locator("#model-files").setInputFiles("package.json");
+    await page.locator("#model-summary .error").waitFor();
+    await look("refused");
+    expect(faults).toEqual([]);
+    await page.context().close();
+  }, 90_000);
 });

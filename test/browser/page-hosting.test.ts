@@ -36,17 +36,20 @@ async function plainHost(below: string): Promise<{ url: string; close: () => Pro
 }
 
 describe("the page on a static host", () => {
-  // Without the flag Chromium has no WebGPU adapter in a container.
-  const browser = usePageBrowser(chromiumFlags.filter((flag) => flag !== "--enable-unsafe-webgpu"));
+  // Without the flag Chromium has no WebGPU adapter in a container. The name stands for a host without https.
+  const browser = usePageBrowser([
+    ...chromiumFlags.filter((flag) => flag !== "--enable-unsafe-webgpu"),
+    "--host-resolver-rules=MAP plain-host.test 127.0.0.1",
+  ]);
   let host: Awaited<ReturnType<typeof plainHost>>;
   beforeAll(async () => {
     host = await plainHost("/some/path/");
   });
   afterAll(() => host.close());
 
-  it("works below a path, without headers, on one thread, and says so", async (context) => {
+  it("works below a path, without headers and https, on one thread, and says so", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
-    const { page, faults } = await browser.open({ url: host.url });
+    const { page, faults } = await browser.open({ url: host.url.replace("127.0.0.1", "plain-host.test") });
     await waitForStatus(page, /Ready to train/);
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
     expect(await page.locator("#environment").innerText()).toBe(
@@ -54,13 +57,16 @@ describe("the page on a static host", () => {
     );
     const note = await page.locator("#backend-note").innerText();
     expect(note).toContain("WebAssembly runs on one thread. This server sends no COOP and COEP headers");
-    expect(note).toContain("No WebGPU: the browser gives no WebGPU adapter");
+    expect(note).toContain("No WebGPU: browsers give WebGPU to pages of https and localhost only");
     expect(await page.locator('#backend option[value="webgpu"]').isDisabled()).toBe(true);
     await fill(page, { "train-samples": 128, "test-samples": 64, batch: 32, epochs: 1 });
     await waitForStatus(page, /Ready to train/);
     await page.locator("#train").click();
     await waitForStatus(page, /^Finished/);
     expect(await figure(page, "step", "som")).toBe("4 of 4");
+    expect(await page.locator("#messages").innerText()).toContain(
+      "this run will be lost when its tab is closed",
+    );
     // The policy stands in the page itself: code in attributes does not run.
     const ran = await page.evaluate(() => {
       const probe = document.createElement("button");

@@ -1,7 +1,13 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import { npz } from "../cli/npz.ts";
+import { temporaryFolder } from "../cli/run-cli.ts";
 import { download, figure, fill, usePageBrowser, waitForStatus } from "./page-tab.ts";
+
+const folder = temporaryFolder();
+afterAll(() => folder.remove());
 
 /** Few digits, small batches: an epoch of 8 steps. */
 async function small(page: Page, epochs: number): Promise<void> {
@@ -12,6 +18,17 @@ async function small(page: Page, epochs: number): Promise<void> {
 
 const press = (page: Page, name: string) => page.getByRole("button", { name, exact: true }).click();
 const steps = async (page: Page) => Number.parseInt(await figure(page, "step", "som"), 10);
+
+/** Begins a run and pauses it as soon as it has done a step: a short run would be over before anyone looks. */
+async function trainSomeSteps(page: Page): Promise<void> {
+  await press(page, "Train");
+  for (;;) {
+    await press(page, "Pause");
+    await waitForStatus(page, /^Paused/);
+    if ((await steps(page)) > 0) return;
+    await press(page, "Resume");
+  }
+}
 
 describe("a run in the page", () => {
   const browser = usePageBrowser();
@@ -58,7 +75,7 @@ describe("a run in the page", () => {
   it("goes on bit for bit after its tab was closed", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
     const whole = await browser.open();
-    await small(whole.page, 6);
+    await small(whole.page, 10);
     await press(whole.page, "Train");
     await waitForStatus(whole.page, /^Finished/);
     const expected = readFileSync((await download(whole.page, "som")).path);
@@ -67,19 +84,16 @@ describe("a run in the page", () => {
 
     const first = await browser.open();
     const tabs = first.page.context();
-    await small(first.page, 6);
-    await press(first.page, "Train");
-    await waitForStatus(first.page, /step [1-9]/);
-    await press(first.page, "Pause");
-    await waitForStatus(first.page, /^Paused/);
-    expect(await steps(first.page)).toBeLessThan(48);
+    await small(first.page, 10);
+    await trainSomeSteps(first.page);
+    expect(await steps(first.page)).toBeLessThan(80);
     await first.page.close();
 
     const second = await browser.open({ context: tabs });
     const banner = second.page.locator("#kept");
-    await banner.getByText(/mlp on MNIST, stopped at step \d+ of 48/).waitFor();
+    await banner.getByText(/mlp on MNIST, stopped at step \d+ of 80/).waitFor();
     await banner.getByRole("button", { name: "Go on" }).click();
-    await waitForStatus(second.page, /^Finished\. Epoch 6 of 6, step 48 of 48/);
+    await waitForStatus(second.page, /^Finished\. Epoch 10 of 10, step 80 of 80/);
     expect(await figure(second.page, "accuracy", "som")).toBe(accuracy);
     expect(readFileSync((await download(second.page, "som")).path).equals(expected)).toBe(true);
     // The curves go on too: the table of the first chart begins at step 0.
@@ -99,6 +113,45 @@ describe("a run in the page", () => {
     );
     await tabs.close();
   }, 120_000);
+
+  it("asks for the data again where they are the user's own, and takes no others", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    for (const [name, count] of [
+      ["mine.npz", 80],
+      ["others.npz", 90],
+    ] as const) {
+      writeFileSync(
+        join(folder.path, name),
+        npz(count, [1, 28, 28], (index) => index % 10),
+      );
+    }
+    const choose = async (page: Page, name: string) => {
+      await page.locator('input[name="data"][value="own"]').check();
+      await page.locator("#data-file").setInputFiles(join(folder.path, name));
+    };
+    const first = await browser.open();
+    await waitForStatus(first.page, /Ready to train/);
+    await choose(first.page, "mine.npz");
+    await fill(first.page, { epochs: 40, batch: 32 });
+    await waitForStatus(first.page, /Ready to train/);
+    await trainSomeSteps(first.page);
+    await first.page.close();
+
+    const { page, faults } = await browser.open({ context: first.page.context() });
+    await page
+      .locator("#kept", { hasText: "mlp on mine.npz" })
+      .getByRole("button", { name: "Go on" })
+      .click();
+    await page
+      .locator("#messages", { hasText: "to go on, choose the data again: mine.npz: 64 + 16 samples" })
+      .waitFor();
+    await choose(page, "others.npz");
+    await page.locator("#data-summary", { hasText: "the run was begun with other data" }).waitFor();
+    await choose(page, "mine.npz");
+    await waitForStatus(page, /^Finished\. Epoch 40 of 40, step 80 of 80/);
+    expect([...first.faults, ...faults]).toEqual([]);
+    await page.context().close();
+  }, 90_000);
 
   it("stops a run whose loss is no number any more, and goes on with the other", async (context) => {
     context.skip(browser.missing !== "", browser.missing);

@@ -27,7 +27,7 @@ describe("the page", () => {
   const browser = usePageBrowser();
 
   for (const backend of ["wasm", "webgpu"] as const) {
-    it(`trains a dropped model on ${backend}, and what is downloaded is as good in node`, async (context) => {
+    it(`trains a dropped model on ${backend}, and what is downloaded is as good in node${backend === "webgpu" ? "; a lost GPU is said" : ""}`, async (context) => {
       context.skip(browser.missing !== "", browser.missing);
       const { page, faults } = await browser.open();
       await waitForStatus(page, /Ready to train/);
@@ -46,6 +46,7 @@ describe("the page", () => {
       // SOM's response angles went towards 90°, and are nearer than those of the plain run.
       const chart = page.locator("figure.chart", { hasText: "Response angles" });
       await chart.locator("summary").click();
+      await chart.locator("tbody td").first().waitFor();
       const first = await chart.locator("tbody tr").first().locator("td").allInnerTexts();
       const [before, beforeSom] = first.map(number);
       expect(beforeSom).toBe(before);
@@ -70,6 +71,22 @@ describe("the page", () => {
       const injected = await readModel((await download(page, "injected")).path);
       expect(Buffer.from(strip(injected).bytes).equals(readFileSync("models/mlp.onnx"))).toBe(true);
       expect(faults).toEqual([]);
+
+      if (backend === "webgpu") {
+        const shown = await figure(page, "accuracy", "som");
+        await browser.crashGpu();
+        await page.locator("#alert", { hasText: /the GPU was lost.*can go on with WebAssembly/ }).waitFor();
+        await page
+          .locator("#kept", { hasText: "A run is kept in this browser: dropped on MNIST, ended" })
+          .waitFor();
+        await page.locator("#kept").getByRole("button", { name: "Show" }).click();
+        await waitForStatus(page, /^Finished\. Epoch 2 of 2, step 20 of 20, on WebAssembly/);
+        const now = await figure(page, "accuracy", "som");
+        expect(Math.abs(number(now) - number(shown))).toBeLessThanOrEqual(100 / testSamples);
+        expect(await page.locator("#alert").innerText()).toBe("");
+        // What Chromium itself says of the crash is no fault of the page.
+        expect(faults.filter((fault) => !/GPU|device/i.test(fault))).toEqual([]);
+      }
       await page.context().close();
     }, 120_000);
   }

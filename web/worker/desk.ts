@@ -41,6 +41,7 @@ export class Desk {
       case "begin":
         return this.#begin(request);
       case "open-model":
+        this.#waiting = undefined;
         return this.#openModel(request);
       case "open-data":
         return this.#openData(request);

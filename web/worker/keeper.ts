@@ -1,6 +1,6 @@
 import type { History } from "../history.ts";
 import type { Settings } from "../protocol.ts";
-import { keepIndex, keepModel, runFolder, takePlace } from "./kept-run.ts";
+import { keepIndex, keepModel, keepsNothing, runFolder, takePlace } from "./kept-run.ts";
 import { messageOf } from "./message-of.ts";
 import type { OpenedData } from "./open-data.ts";
 import type { OpenedModel } from "./open-model.ts";
@@ -33,6 +33,11 @@ export class Keeper {
     { fresh }: { readonly fresh: boolean },
     tell: (message: string) => void,
   ): Promise<Keeper> {
+    const missing = keepsNothing();
+    if (missing) {
+      tell(`this run will be lost when its tab is closed: ${missing}`);
+      return new Keeper(false, tell);
+    }
     try {
       place ??= takePlace();
       if (!(await place)) {

@@ -85,6 +85,13 @@ export async function forget(): Promise<void> {
   }
 }
 
+/** Why the browser keeps no run; undefined where it does. */
+export function keepsNothing(): string | undefined {
+  const { storage, locks } = navigator as Partial<Pick<Navigator, "storage" | "locks">>;
+  if (!globalThis.isSecureContext) return "browsers let pages of https and localhost only keep files";
+  return storage && "getDirectory" in storage && locks ? undefined : "this browser has no storage for it";
+}
+
 const lockName = "sorth-onnx run";
 
 /**
@@ -103,6 +110,7 @@ export function takePlace(): Promise<boolean> {
 
 /** Whether another tab trains the run that is kept. */
 export async function placeIsTaken(): Promise<boolean> {
+  if (keepsNothing()) return false;
   const { held = [] } = await navigator.locks.query();
   return held.some(({ name }) => name === lockName);
 }
