@@ -73,6 +73,12 @@ describe("the page", () => {
       expect(faults).toEqual([]);
 
       if (backend === "webgpu") {
+        // With the last session ONNX Runtime destroys its device: that one is not lost, and the next run has another.
+        await fill(page, { "train-samples": 64, epochs: 1 });
+        await waitForStatus(page, /Ready to train/);
+        await page.getByRole("button", { name: "Train", exact: true }).click();
+        await waitForStatus(page, /^Finished\. Epoch 1 of 1, step 2 of 2, on WebGPU/);
+        expect(await page.locator("#alert").innerText()).toBe("");
         const shown = await figure(page, "accuracy", "som");
         await browser.crashGpu();
         await page.locator("#alert", { hasText: /the GPU was lost.*can go on with WebAssembly/ }).waitFor();
@@ -80,7 +86,7 @@ describe("the page", () => {
           .locator("#kept", { hasText: "A run is kept in this browser: dropped on MNIST, ended" })
           .waitFor();
         await page.locator("#kept").getByRole("button", { name: "Show" }).click();
-        await waitForStatus(page, /^Finished\. Epoch 2 of 2, step 20 of 20, on WebAssembly/);
+        await waitForStatus(page, /^Finished\. Epoch 1 of 1, step 2 of 2, on WebAssembly/);
         const now = await figure(page, "accuracy", "som");
         expect(Math.abs(number(now) - number(shown))).toBeLessThanOrEqual(100 / testSamples);
         expect(await page.locator("#alert").innerText()).toBe("");

@@ -44,7 +44,7 @@ export async function measure(run: RunName, trainer: Trainer, measured: Measured
   const figures = await testFigures(trainer, model, measured);
   const batch = trainer.step.ports.inputs[0]?.shape[0] ?? settings.batch;
   const feeds = sampleFeeds(model, test, Math.max(responseSamples, batch));
-  const weights = (await weightAngles(model, { vectors: true })).layers;
+  const weights = (await weightAngles(model, { vectors: true, spectra: false })).layers;
   const responses = (await responseAngles(model, feeds, { gamma: settings.som.gamma, cosines: true })).layers;
   const layers = layersOf(weights, responses);
   return {
@@ -110,7 +110,8 @@ function meanDistance(figures: readonly (AngleFigures | undefined)[]): number | 
 function cosinesOf(layer: LayerResponseAngles | undefined): CosineMatrix | undefined {
   if (!layer?.cosines) return undefined;
   const { name, units, groups, cosines } = layer;
-  const own = units / groups;
+  // Of a large layer the library takes a sample of units.
+  const own = Math.sqrt(cosines.length / groups);
   const size = Math.min(own, most);
   const values = new Float32Array(size * size);
   for (let row = 0; row < size; row++) {

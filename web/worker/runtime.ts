@@ -42,7 +42,7 @@ interface LostDevice {
 export async function onDeviceLost(tell: (message: string) => void): Promise<void> {
   const device = (await env.webgpu.device) as { readonly lost: Promise<LostDevice> } | undefined;
   void device?.lost.then(({ reason, message }) => {
-    // "destroyed" is what ending a session's device says.
-    tell(message || reason);
+    // ONNX Runtime itself destroys its device with the last session on it.
+    if (reason !== "destroyed") tell(message || reason);
   });
 }
