@@ -36,7 +36,7 @@ describe("access to the page", () => {
 
   it("everything is done with the keyboard", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
     await waitForStatus(page, /Ready to train/);
     const type = async (selector: string, text: string) => {
       await tabTo(page, selector);
@@ -80,12 +80,11 @@ describe("access to the page", () => {
     await waitForStatus(page, /Ready to train/);
     expect(await focused(page)).toBe("train");
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 90_000);
 
   it("axe finds nothing: light and dark, wide and as narrow as a phone, before, in and after a run", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
     const look = async (state: string) => {
       for (const [colorScheme, width] of [
         ["light", 1280],
@@ -116,6 +115,5 @@ describe("access to the page", () => {
     await page.locator("#model-summary .error").waitFor();
     await look("refused");
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 90_000);
 });

@@ -40,7 +40,7 @@ describe("files in the page", () => {
 
   it("says of what cannot be trained why, and takes the next file", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
     writeFileSync(
       at("broken.onnx"),
       Uint8Array.from({ length: 500 }, (_, i) => (i * 7) % 251),
@@ -77,14 +77,14 @@ describe("files in the page", () => {
     await data.getByText("cut.npz: not an .npz archive, or a damaged one").waitFor();
     expect(await page.locator("#status").innerText()).toMatch(/^Choose/);
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 60_000);
 
   it("uses the penalty of an injected model", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
     const penalties = [{ penalty: som({ gamma: 4, lambda1: 30 }), weight: 0.25 }];
     await writeModel(await inject(await readModel("models/mlp.onnx"), { penalties }), at("injected.onnx"));
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
+    await page.locator('input[name="data"][value="mnist"]').check();
     await choose(page, at("injected.onnx"));
     await summary(page, "a model with an injected penalty");
     expect(await page.locator("#gamma").inputValue()).toBe("4");
@@ -98,7 +98,6 @@ describe("files in the page", () => {
     const again = await readModel((await download(page, "injected")).path);
     expect(Buffer.from(again.bytes).equals((await readModel(at("injected.onnx"))).bytes)).toBe(true);
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 60_000);
 
   it("takes the files of a model's external data with it, and says which are missing", async (context) => {
@@ -111,7 +110,8 @@ describe("files in the page", () => {
       externalData: [{ key: "location", value: "weights.bin" }],
     });
     writeFileSync(at("external.onnx"), encodeModelProto(proto));
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
+    await page.locator('input[name="data"][value="mnist"]').check();
     await choose(page, at("external.onnx"));
     await summary(page, "external.onnx keeps numbers in weights.bin: choose these files together with it");
     await choose(page, at("external.onnx"), at("weights.bin"));
@@ -122,7 +122,6 @@ describe("files in the page", () => {
     const found = await accuracyInNode(trained.path, (await loadMnist()).test as Dataset, 64);
     expect(number(await figure(page, "accuracy", "plain"))).toBe(Math.round(100 * found));
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 60_000);
 
   it("goes on with a run of ONNX Runtime's training API", async (context) => {
@@ -131,7 +130,7 @@ describe("files in the page", () => {
       at("points.npz"),
       npz(80, [20], (index) => index % 5),
     );
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
     const files = ["training_model.onnx", "checkpoint", "optimizer_model.onnx"];
     await choose(page, ...files.map((name) => officialPath(`mlp/${name}`)));
     await summary(page, "a training run of ONNX Runtime, with its checkpoint");
@@ -151,12 +150,12 @@ describe("files in the page", () => {
       expect(number(await figure(page, "accuracy", run))).toBe(Math.round(100 * found));
     }
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 60_000);
 
   it("reads images in folders", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
+    await page.locator('input[name="model"][value="mlp"]').check();
     // Bars in three positions, one class each, drawn by the browser itself.
     const images = await page.evaluate(async () => {
       const canvas = new OffscreenCanvas(32, 20);
@@ -193,6 +192,5 @@ describe("files in the page", () => {
     // Where a bar stands is easy to learn: pictures and labels belong together.
     expect(Number.parseFloat(await figure(page, "accuracy", "plain"))).toBe(100);
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 60_000);
 });

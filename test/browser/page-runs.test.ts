@@ -11,9 +11,8 @@ afterAll(() => folder.remove());
 
 /** Few digits, small batches: an epoch of 8 steps. */
 async function small(page: Page, epochs: number): Promise<void> {
-  await waitForStatus(page, /Ready to train/);
   await fill(page, { "train-samples": 256, "test-samples": 64, epochs, batch: 32 });
-  await waitForStatus(page, /Ready to train/);
+  await waitForStatus(page, /^(Ready to train|Finished)/);
 }
 
 const press = (page: Page, name: string) => page.getByRole("button", { name, exact: true }).click();
@@ -35,7 +34,7 @@ describe("a run in the page", () => {
 
   it("pauses, goes on, is reset, and leaves the page quick", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
     await small(page, 500);
     await press(page, "Train");
     await waitForStatus(page, /step [1-9]/);
@@ -69,18 +68,16 @@ describe("a run in the page", () => {
     await press(page, "Train");
     await waitForStatus(page, /^Finished\. Epoch 1 of 1, step 8 of 8/);
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 90_000);
 
   it("goes on bit for bit after its tab was closed", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
-    const whole = await browser.open();
+    const whole = await browser.shared();
     await small(whole.page, 10);
     await press(whole.page, "Train");
     await waitForStatus(whole.page, /^Finished/);
     const expected = readFileSync((await download(whole.page, "som")).path);
     const accuracy = await figure(whole.page, "accuracy", "som");
-    await whole.page.context().close();
 
     const first = await browser.open();
     const tabs = first.page.context();
@@ -155,7 +152,7 @@ describe("a run in the page", () => {
 
   it("stops a run whose loss is no number any more, and goes on with the other", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
-    const { page, faults } = await browser.open();
+    const { page, faults } = await browser.shared();
     await small(page, 2);
     await fill(page, { "learning-rate": "1e20", weight: 0 });
     await page.locator("#optimizer").selectOption("sgd");
@@ -171,6 +168,5 @@ describe("a run in the page", () => {
     expect(await page.locator("#alert").innerText()).toMatch(/^The run with SOM stopped: the loss became/);
     expect(await figure(page, "step", "plain")).toBe("16 of 16");
     expect(faults).toEqual([]);
-    await page.context().close();
   }, 90_000);
 });

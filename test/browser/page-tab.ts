@@ -28,6 +28,8 @@ export interface PageBrowser {
     /** Done before the page is loaded. */
     readonly prepare?: (page: Page) => Promise<unknown>;
   }): Promise<PageTab>;
+  /** One tab that all tests of the block use, one after the other. */
+  shared(): Promise<PageTab>;
   /** Ends the browser's GPU process: every page loses its device. */
   crashGpu(): Promise<void>;
 }
@@ -44,6 +46,7 @@ export function usePageBrowser(flags: readonly string[] = chromiumFlags): PageBr
     .join("; ");
   let server: PageServer | undefined;
   let browser: Browser | undefined;
+  let tab: Promise<PageTab> | undefined;
   beforeAll(async () => {
     if (missing || !executablePath) return;
     server = await servePage({ folder: "dist/page", mnist: mnistFolder(), port: 0 });
@@ -75,6 +78,10 @@ export function usePageBrowser(flags: readonly string[] = chromiumFlags): PageBr
       await prepare?.(page);
       await page.goto(url);
       return { page, faults };
+    },
+    shared() {
+      tab ??= this.open();
+      return tab;
     },
     async crashGpu() {
       const session = await browser?.newBrowserCDPSession();
