@@ -74,7 +74,7 @@ for (let round = 0; round < Number(flags.rounds); round++) {
         inside += (performance.now() - start) / 1000;
       }
     };
-  const probe: Probe = { outputs: timed(nodeProbe.outputs), run: timed(nodeProbe.run) };
+  const probe: Probe = { ...nodeProbe, outputs: timed(nodeProbe.outputs), run: timed(nodeProbe.run) };
   const start = performance.now();
   const gradient = await differentiate(model, { objective: meanSquaredError() }, probe);
   const total = (performance.now() - start) / 1000;

@@ -6,9 +6,12 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const built = ["dist/node/index.js", "dist/node/cli.js", "dist/web/index.js"].map((file) => join(root, file));
+const built = ["dist/node/index.js", "dist/node/cli.js", "dist/web/index.js", "dist/page/index.html"].map(
+  (file) => join(root, file),
+);
 const sources = [
   "src",
+  "web",
   "package-lock.json",
   "tsdown.config.ts",
   "tsconfig.json",
@@ -23,7 +26,10 @@ if (!installed()) {
   // block, and nothing else needs one.
   npm("installing packages (once)", "ci", "--ignore-scripts", "--no-audit", "--no-fund");
 }
-if (!upToDate()) npm("building dist/", "run", "build", "--", "--log-level", "warn");
+if (!upToDate()) {
+  npm("building dist/", "run", "build", "--", "--log-level", "warn");
+  npm("building the page", "run", "page", "--", "--logLevel", "warn");
+}
 
 /** Whether every package that the lock file asks for is there in that version (optional ones aside). */
 function installed() {

@@ -37,14 +37,18 @@ import { buildStep as buildStepWith, type Step, type StepOptions } from "./train
 export {
   decodeCheckpoint,
   encodeCheckpoint,
+  isCheckpoint,
   type OrtCheckpoint,
   type OrtOptimizerState,
 } from "./artifacts/checkpoint.ts";
 export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";
 export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
 export { arrayDataset } from "./data/array-dataset.ts";
-export type { Dataset, SplitData } from "./data/dataset.ts";
+export { splitValidation } from "./data/batches.ts";
+export { type Dataset, type SplitData, subset } from "./data/dataset.ts";
+export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
 export { loadData, loadNpz } from "./data/load-node.ts";
+export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
 export { loadMnist } from "./data/mnist-node.ts";
 export { sampleFeeds } from "./data/sample-feeds.ts";
 export { SorthError, UsageError } from "./errors.ts";

@@ -36,12 +36,17 @@ export type { DimensionOptions } from "./analysis/dimensions.ts";
 export {
   decodeCheckpoint,
   encodeCheckpoint,
+  isCheckpoint,
   type OrtCheckpoint,
   type OrtOptimizerState,
 } from "./artifacts/checkpoint.ts";
 export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
 export { arrayDataset } from "./data/array-dataset.ts";
-export type { Dataset, SplitData } from "./data/dataset.ts";
+export { splitValidation } from "./data/batches.ts";
+export { type Dataset, type SplitData, subset } from "./data/dataset.ts";
+export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
+export { type ImageFile, type ImageOptions, type LoadedImages, loadImages } from "./data/images-web.ts";
+export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
 export { parseNpz } from "./data/npz.ts";
 export { sampleFeeds } from "./data/sample-feeds.ts";
 export { SorthError, UsageError } from "./errors.ts";

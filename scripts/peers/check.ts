@@ -27,6 +27,7 @@ type Figures = Omit<PeerResult, "name" | "family" | "exporter" | "mode">;
 /** A probe that keeps the time that ONNX Runtime takes. */
 function timedProbe(): Probe & { milliseconds: number } {
   const timed = {
+    ...nodeProbe,
     milliseconds: 0,
     outputs: (model: Uint8Array) => measure(() => nodeProbe.outputs(model)),
     run: (...all: Parameters<Probe["run"]>) => measure(() => nodeProbe.run(...all)),

@@ -15,6 +15,8 @@ export interface ProbedOutput {
  * ONNX Runtime as the analysis needs it. The node and the web entry each supply one; the core never imports a runtime.
  */
 export interface Probe {
+  /** Whether it has kernels for float64. onnxruntime-web/webgpu has none on WebAssembly, not even a Cast to double. */
+  readonly float64: boolean;
   /** Loads a model (graph optimization level "basic") and returns what its outputs are. @throws with ORT's message. */
   outputs(model: Uint8Array): Promise<readonly ProbedOutput[]>;
   /** Runs a model once on the CPU and returns its outputs by name. */

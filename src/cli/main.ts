@@ -5,7 +5,7 @@ import { run } from "./program.ts";
 function onInterrupt(): AbortSignal {
   const controller = new AbortController();
   process.once("SIGINT", () => {
-    process.stderr.write("\nstopping after this step; Ctrl-C again quits at once\n");
+    process.stderr.write("\nstopping; Ctrl-C again quits at once\n");
     controller.abort();
     process.once("SIGINT", () => process.exit(130));
   });

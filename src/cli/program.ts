@@ -46,6 +46,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "measure the angles between the units of each layer",
     load: () => import("./commands/angles.ts"),
   },
+  demo: {
+    summary: "serve a page in which a model is trained, plain and with SOM, and watched",
+    load: () => import("./commands/demo.ts"),
+  },
 };
 
 /**

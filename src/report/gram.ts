@@ -5,6 +5,7 @@ import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import type { GramBlock } from "./pair-statistics.ts";
+import { plainProducts } from "./plain-products.ts";
 import type { UnitMatrix } from "./unit-vectors.ts";
 
 /** Products of one run of ONNX Runtime at most, so that they fit a processor's memory: 8 MB. */
@@ -67,6 +68,7 @@ function rowsOf({ units, groups, fanIn, data }: UnitMatrix, first: number, count
 
 /** x·yᵀ of each group: [groups, m, d] and [groups, n, d] → [groups, m, n]; without y, xᵀ·x: [groups, d, d]. */
 async function productsOf(x: Tensor, y: Tensor | undefined, probe: Probe): Promise<Float64Array> {
+  if (!probe.float64) return plainProducts(x, y);
   const graph = new Graph("gram", new Map([["", 18]]));
   const g = new Emit(graph, { prefix: "" });
   const feeds = new Map([["x", x]]);

@@ -15,6 +15,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { blockOf } from "../inject/block.ts";
+import type { Mark } from "../inject/mark.ts";
 import type { Model } from "../onnx/model.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
 
@@ -57,6 +58,20 @@ export interface InspectedArtifact {
   readonly gradients: Readonly<Record<string, true | string>>;
 }
 
+/** The penalty that was injected into a model. */
+export interface InspectedBlock {
+  /** By name, with their options; the first one's weight is the w of loss + w·R. */
+  readonly penalties: readonly {
+    readonly name: string;
+    readonly options: Readonly<Record<string, number | string | boolean>>;
+    readonly weight: number;
+  }[];
+  /** The model's own output that became loss + w·R. */
+  readonly loss: string | undefined;
+  /** The loss that was added with it. */
+  readonly objective: string | undefined;
+}
+
 /** What {@link inspect} finds in a model. */
 export interface Inspection {
   readonly opset: number;
@@ -66,6 +81,8 @@ export interface Inspection {
   readonly kind: "model" | "injected" | "training-artifact";
   /** More of an artifact; undefined for other models. Its layers and inputs are those of its forward part. */
   readonly artifact?: InspectedArtifact;
+  /** The penalty in it, if one was injected. */
+  readonly block?: InspectedBlock;
   readonly nodes: number;
   readonly inputs: readonly InspectedValue[];
   readonly outputs: readonly InspectedValue[];
@@ -122,6 +139,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     ...fileFacts(model, graph),
     kind: kind ? "training-artifact" : block ? "injected" : "model",
     ...(kind && { artifact: { kind, loss: undefined, frozen: [], gradients: {} } }),
+    ...(block && { block: inspectedBlock(block.mark) }),
     inputs: fedInputs(graph).map(interfaceOf),
     outputs: graph.outputs.map(interfaceOf),
     probedBatch: batch,
@@ -161,9 +179,11 @@ async function inspectTraining(
       return messageOf(error);
     }
   };
+  const block = blockOf(training.graph);
   return {
     ...fileFacts(model, training.graph),
     kind: "training-artifact",
+    ...(block && { block: inspectedBlock(block.mark) }),
     artifact: {
       ...{ kind: "training", loss: training.loss.name, frozen: training.frozen.map(interfaceOf) },
       gradients: Object.fromEntries(sites.map((site) => [site.name, gradientOf(site)])),
@@ -180,13 +200,19 @@ async function inspectTraining(
     })),
     constants: [],
     shared: [],
-    advice: blockOf(training.graph)
+    advice: block
       ? ["a penalty is injected; sorth-onnx strip takes it out again"]
       : [
           "sorth-onnx inject adds a penalty to its loss and gradients; sorth-onnx train goes on with the run on any build of ONNX Runtime",
         ],
   };
 }
+
+const inspectedBlock = ({ penalties, loss, objective }: Mark): InspectedBlock => ({
+  penalties: penalties.map(({ name, options, weight }) => ({ name, options, weight })),
+  loss: loss?.name,
+  objective: objective?.name,
+});
 
 function inspectedSite(whole: Site): InspectedSite {
   const { name, op, units, fanIn, groups, rows, rowsFixed, weight, bias } = whole;

@@ -9,7 +9,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 
 /**
  * The numbers of a value that follows from a graph's constants alone: a weight behind Transpose, Reshape, Cast or
- * DequantizeLinear is computed by ONNX Runtime, as float64.
+ * DequantizeLinear is computed by ONNX Runtime, as float64 where it has that.
  * @returns undefined where the value depends on a graph input.
  */
 export async function parameterValue(graph: Graph, value: Value, probe: Probe): Promise<Tensor | undefined> {
@@ -28,10 +28,10 @@ export async function parameterValue(graph: Graph, value: Value, probe: Probe): 
       captures: node.captures.map((captured) => part.reference(captured.name)),
     });
   }
-  const name = part.freshName("double");
+  const name = part.freshName("numbers");
   const cast = part.addNode({
     opType: "Cast",
-    attributes: new Map([["to", int(DataType.double)]]),
+    attributes: new Map([["to", int(probe.float64 ? DataType.double : DataType.float)]]),
     inputs: [part.valueNamed(value.name)],
     outputs: [name],
   });

@@ -37,6 +37,8 @@ export function ortProbe(create: OpenSession, executionProvider: "cpu" | "wasm")
     }
   };
   return {
+    float64: executionProvider === "cpu",
+
     async outputs(model) {
       const session = await open(model, { graphOptimizationLevel: "basic", intraOpNumThreads: 1 });
       try {

@@ -3,7 +3,20 @@ import { describe, expect, it } from "vitest";
 import { run } from "../../src/cli/program.ts";
 import { cli } from "./run-cli.ts";
 
-const commands = ["inspect", "inject", "strip", "verify", "grad", "step", "artifacts", "train", "angles"];
+const commands = [
+  "inspect",
+  "inject",
+  "strip",
+  "verify",
+  "grad",
+  "step",
+  "artifacts",
+  "train",
+  "angles",
+  "demo",
+];
+/** Commands that read a model. */
+const onModels = commands.filter((command) => command !== "demo");
 
 /** Options that a command cannot do without. */
 const required = (command: string): string[] => [
@@ -34,11 +47,13 @@ describe("sorth-onnx", () => {
     { argv: [], says: "no command given" },
     { argv: ["inpsect"], says: "unknown command 'inpsect'" },
     { argv: ["--nonsense"], says: "unknown option '--nonsense'" },
-    ...commands.map((command) => ({
+    ...onModels.map((command) => ({
       argv: [command, ...required(command)],
       says: "missing required argument",
     })),
-    ...commands.map((command) => ({
+    { argv: ["demo", "a.onnx"], says: "too many arguments" },
+    { argv: ["demo", "--nonsense"], says: "unknown option '--nonsense'" },
+    ...onModels.map((command) => ({
       argv: [command, "a.onnx", "b.onnx", ...required(command), "--nonsense"],
       says: "unknown option '--nonsense'",
     })),

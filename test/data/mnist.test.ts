@@ -59,7 +59,7 @@ describe("MNIST of a folder", () => {
     await expect(loadMnist({ folder })).rejects.toThrow(/t10k-labels.idx1-ubyte.gz: cannot be decompressed/);
     write("train-labels-idx1-ubyte", idx([3], [1, 2, 3]));
     await expect(loadMnist({ folder })).rejects.toThrow(
-      "train images have shape [2, 1, 2] and labels [3]; [n, height, width] and [n] are needed",
+      "train-images-idx3-ubyte.gz: images have shape [2, 1, 2] and labels [3]; [n, height, width] and [n] are needed",
     );
     rmSync(join(folder, "train-labels-idx1-ubyte"));
     await expect(loadMnist({ folder })).rejects.toThrow(

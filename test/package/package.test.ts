@@ -13,8 +13,9 @@ const manifest = JSON.parse(readFileSync("package.json", "utf8")) as {
   exports: Record<string, string | { types: string; default: string }>;
   dependencies: Record<string, string>;
 };
-const built = existsSync("dist/web/index.js") && existsSync("dist/node/cli.js");
-const unbuilt = "dist/ is not built (npm run build)";
+const files = ["dist/web/index.js", "dist/node/cli.js", "dist/page/index.html"];
+const built = files.every((file) => existsSync(file));
+const unbuilt = "dist/ is not built (npm run build, npm run page)";
 
 /** What the JavaScript files of a folder import from elsewhere. */
 function importsOf(folder: string): Set<string> {
@@ -41,6 +42,10 @@ describe("the package", () => {
       typeof entry === "string" ? [entry] : [entry.types, entry.default],
     );
     expect(paths).toEqual(expect.arrayContaining([...named, ...Object.values(manifest.bin), "./LICENSE"]));
+    // The page with ONNX Runtime, and without MNIST.
+    expect(paths).toContain("./dist/page/index.html");
+    expect(paths.filter((path) => path.endsWith(".wasm"))).toHaveLength(1);
+    expect(paths.filter((path) => /ubyte|page\/data/.test(path))).toEqual([]);
     expect(paths.filter((path) => /^\.\/(src|test|scripts|bench|\.ci)\//.test(path))).toEqual([]);
   });
 

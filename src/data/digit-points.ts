@@ -1,0 +1,116 @@
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
+import { SorthError, UsageError } from "../errors.ts";
+import { shapeText } from "../graph/shapes.ts";
+import type { Dataset } from "./dataset.ts";
+
+/** Options of {@link digitPoints}. */
+export interface DigitPointOptions {
+  /** Points of a sample; default 128. */
+  readonly points?: number;
+  /** A 32-bit integer; default 0. A sample's points are the same in every epoch and do not depend on other samples. */
+  readonly seed?: number;
+}
+
+/**
+ * Grey images as point sets: each point is drawn with a probability proportional to the ink of its pixel (how far it is
+ * above the image's darkest one) and lies at random within that pixel.
+ *
+ * x of a sample is [3, points]: x to the right and y upwards in −1 … 1 (the longer side of the image), and z in 0 … 1, the
+ * pixel's ink as a share of the strongest. Labels stay.
+ *
+ * @param images - samples of shape [1, height, width] or [height, width]
+ * @throws SorthError for samples of another shape
+ *
+ * @example
+ * const { train } = await loadMnist();
+ * digitPoints(train, { points: 128 }).x.shape; // [3, 128]
+ */
+export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPointOptions = {}): Dataset {
+  const [height, width] = imageSize(images);
+  if (!Number.isInteger(points) || points < 1) {
+    throw new UsageError(`points must be a whole number of at least 1, not ${points}`);
+  }
+  const size = 3 * points;
+  return {
+    name: `${images.name} as points`,
+    size: images.size,
+    x: { type: "float", shape: [3, points] },
+    y: images.y,
+    fill(indices, x, y) {
+      if (x.length < indices.length * size) {
+        throw new SorthError(
+          `${images.name}: ${indices.length} samples need ${indices.length * size} elements, the array holds ${x.length}`,
+        );
+      }
+      if (x instanceof BigInt64Array || x instanceof Int32Array) {
+        throw new SorthError(`${images.name}: points are fractions, which an array of integers cannot hold`);
+      }
+      const pixels = new Float32Array(indices.length * height * width);
+      images.fill(indices, pixels, y);
+      for (let row = 0; row < indices.length; row++) {
+        const image = pixels.subarray(row * height * width, (row + 1) * height * width);
+        drawPoints(
+          image,
+          width,
+          randomOf(seed, indices[row] as number),
+          x.subarray(row * size, (row + 1) * size),
+        );
+      }
+    },
+  };
+}
+
+/** Height and width of grey images. */
+function imageSize({ name, x: { shape } }: Dataset): [number, number] {
+  const [height, width, ...others] = shape.length === 3 && shape[0] === 1 ? shape.slice(1) : shape;
+  if (height !== undefined && width !== undefined && others.length === 0) return [height, width];
+  throw new SorthError(
+    `${name}: samples of shape ${shapeText(shape)} are no grey images; points need [1, height, width]`,
+  );
+}
+
+/** A generator of its own for each sample. */
+const randomOf = (seed: number, index: number): RandomGenerator =>
+  xoroshiro128plus(Math.imul(seed ^ 0x2f0b4c47, 0x9e3779b1) ^ Math.imul(index + 1, 0x85ebca6b));
+
+/** Draws the points of one image into `target`, [3, points]. */
+function drawPoints(
+  image: Float32Array,
+  width: number,
+  random: RandomGenerator,
+  target: Float32Array | Float64Array,
+): void {
+  const points = target.length / 3;
+  const height = image.length / width;
+  const least = image.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const most = image.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  // Sums of the ink up to each pixel; an image of one colour is covered evenly.
+  const flat = most === least;
+  let sum = 0;
+  const sums = Float64Array.from(image, (value) => {
+    sum += flat ? 1 : value - least;
+    return sum;
+  });
+  const half = Math.max(width, height) / 2;
+  for (let point = 0; point < points; point++) {
+    const pixel = firstAbove(sums, uniformFloat64(random) * sum);
+    const column = (pixel % width) + uniformFloat64(random);
+    const row = Math.floor(pixel / width) + uniformFloat64(random);
+    target[point] = (column - width / 2) / half;
+    target[points + point] = (height / 2 - row) / half;
+    target[2 * points + point] = flat ? 0 : ((image[pixel] as number) - least) / (most - least);
+  }
+}
+
+/** The first index whose sum lies above a number. */
+function firstAbove(sums: Float64Array, value: number): number {
+  let [low, high] = [0, sums.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((sums[middle] as number) > value) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

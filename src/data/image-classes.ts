@@ -1,0 +1,55 @@
+import { SorthError } from "../errors.ts";
+
+/** An image of a folder of images, as its path says. */
+export interface LabelledPath {
+  readonly path: string;
+  /** Position of its class in {@link ImageClasses.classes}. */
+  readonly label: number;
+}
+
+/** The classes and the split that paths of images say. */
+export interface ImageClasses {
+  /** Names of the folders that hold images, sorted; the position is the label. */
+  readonly classes: readonly string[];
+  readonly train: readonly LabelledPath[];
+  /** Images below a folder called `test`, `val` or `validation`. */
+  readonly test: readonly LabelledPath[];
+}
+
+const testFolders = new Set(["test", "val", "validation"]);
+const imageNames = /\.(png|jpe?g|webp|gif|bmp|avif)$/i;
+
+/**
+ * Sorts images by the folder that holds them, which names their class: `digits/train/seven/0001.png` is of class `seven`.
+ * Files that are no images, and hidden ones, are left out.
+ * @param name - of the folder, for messages
+ * @throws SorthError when there is no image, an image lies in no folder, or there is only one class
+ *
+ * @example
+ * imageClasses(["pets/cat/1.png", "pets/dog/1.png"], "pets").classes; // ["cat", "dog"]
+ */
+export function imageClasses(paths: readonly string[], name: string): ImageClasses {
+  const images = paths
+    .map((path) => ({ path, parts: path.split("/").filter(Boolean) }))
+    .filter(({ path, parts }) => imageNames.test(path) && !parts.some((part) => part.startsWith(".")))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
+  if (images.length === 0) {
+    throw new SorthError(
+      `${name}: there is no image in it (png, jpg, webp, gif, bmp, avif); put the images of each class in a folder of their own`,
+    );
+  }
+  const classOf = (parts: readonly string[]): string | undefined => parts.at(-2);
+  const classes = [...new Set(images.map(({ parts }) => classOf(parts) ?? ""))].sort();
+  if (classes.length < 2 || classes.includes("")) {
+    throw new SorthError(
+      `${name}: the images are not sorted into classes; put those of each class in a folder that bears its name`,
+    );
+  }
+  const labelled = images.map(({ path, parts }) => ({
+    ...{ path, label: classes.indexOf(classOf(parts) ?? "") },
+    held: parts.slice(0, -2).some((part) => testFolders.has(part.toLowerCase())),
+  }));
+  const part = (held: boolean) =>
+    labelled.filter((image) => image.held === held).map(({ path, label }) => ({ path, label }));
+  return { classes, train: part(false), test: part(true) };
+}

@@ -1,0 +1,120 @@
+import { messageOf, SorthError } from "../errors.ts";
+import { shapeText } from "../graph/shapes.ts";
+import { arrayDataset } from "./array-dataset.ts";
+import type { Dataset, SplitData } from "./dataset.ts";
+import { imageClasses, type LabelledPath } from "./image-classes.ts";
+
+/** A file of a folder that was chosen or dropped. */
+export interface ImageFile {
+  /** From the chosen folder on: `pets/cat/1.png`. */
+  readonly path: string;
+  readonly content: Blob;
+}
+
+/** Options of {@link loadImages}. */
+export interface ImageOptions {
+  /** Shape of one sample, [channels, height, width]: 1 channel for grey, 3 for red, green and blue. */
+  readonly shape: readonly number[];
+  /** Where the images come from, for messages; default: the folder that all paths begin with. */
+  readonly name?: string;
+  /** Told after each image how many of them are read. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Images as data, and what their folders said. */
+export interface LoadedImages extends SplitData {
+  /** Names of the classes by label. */
+  readonly classes: readonly string[];
+  /** Images that the browser could not decode. */
+  readonly broken: readonly string[];
+}
+
+/**
+ * Images in folders, one folder a class, as a dataset; a folder `test`, `val` or `validation` above them holds the test
+ * samples. The browser decodes them (in a worker too) and stretches them to the height and width wanted; pixels are divided by
+ * 255, colours become grey by their luma (0.299 R + 0.587 G + 0.114 B), transparent pixels black.
+ * @throws SorthError when there are no images, they are not in folders, none can be decoded, or the shape is of no image
+ *
+ * @example
+ * const files = [...input.files].map((content) => ({ path: content.webkitRelativePath, content }));
+ * const { train, test, classes } = await loadImages(files, { shape: [1, 28, 28] });
+ */
+export async function loadImages(files: readonly ImageFile[], options: ImageOptions): Promise<LoadedImages> {
+  const [channels, height, width, ...others] = options.shape;
+  if ((channels !== 1 && channels !== 3) || !height || !width || others.length > 0) {
+    throw new SorthError(
+      `images cannot become samples of shape ${shapeText(options.shape)}: [1, height, width] or [3, height, width] is needed`,
+    );
+  }
+  const name = options.name ?? (files[0]?.path.split("/")[0] || "the folder");
+  const contents = new Map(files.map(({ path, content }) => [path, content]));
+  const sorted = imageClasses([...contents.keys()], name);
+  const total = sorted.train.length + sorted.test.length;
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  if (!context) throw new SorthError("this browser gives no canvas to read images with");
+  const broken: string[] = [];
+  let done = 0;
+
+  const read = async (images: readonly LabelledPath[], label: string): Promise<Dataset | undefined> => {
+    const x = new Float32Array(images.length * channels * height * width);
+    const y: number[] = [];
+    for (const image of images) {
+      const pixels = await pixelsOf(contents.get(image.path), context).catch(() => undefined);
+      options.onProgress?.(++done, total);
+      if (!pixels) {
+        broken.push(image.path);
+        continue;
+      }
+      writeChannels(pixels, channels, x.subarray(y.length * channels * height * width));
+      y.push(image.label);
+    }
+    if (y.length === 0) return undefined;
+    const used = x.subarray(0, y.length * channels * height * width);
+    return arrayDataset(used, Int32Array.from(y), [channels, height, width], { name: label });
+  };
+  const train = await read(sorted.train, name);
+  const test = await read(sorted.test, `${name} (test)`);
+  if (!train) {
+    const why =
+      broken.length > 0 ? `none of ${broken.length} images can be decoded` : "all images are test samples";
+    throw new SorthError(`${name}: ${why}`);
+  }
+  return { train, test, classes: sorted.classes, broken };
+}
+
+/** Pixels of an image, stretched to the canvas: red, green, blue and opacity, 0 … 255. */
+async function pixelsOf(
+  file: Blob | undefined,
+  context: OffscreenCanvasRenderingContext2D,
+): Promise<Uint8ClampedArray> {
+  if (!file) throw new SorthError("the file is gone");
+  const { width, height } = context.canvas;
+  const bitmap = await createImageBitmap(file);
+  try {
+    context.fillStyle = "black";
+    context.fillRect(0, 0, width, height);
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, 0, 0, width, height);
+    return context.getImageData(0, 0, width, height).data;
+  } catch (error) {
+    throw new SorthError(messageOf(error));
+  } finally {
+    bitmap.close();
+  }
+}
+
+/** Writes pixels as channels, one after the other, in 0 … 1. */
+export function writeChannels(pixels: Uint8ClampedArray, channels: number, target: Float32Array): void {
+  const count = pixels.length / 4;
+  for (let i = 0; i < count; i++) {
+    const [red, green, blue] = [pixels[4 * i] ?? 0, pixels[4 * i + 1] ?? 0, pixels[4 * i + 2] ?? 0];
+    if (channels === 1) {
+      target[i] = (0.299 * red + 0.587 * green + 0.114 * blue) / 255;
+    } else {
+      target[i] = red / 255;
+      target[count + i] = green / 255;
+      target[2 * count + i] = blue / 255;
+    }
+  }
+}

@@ -1,0 +1,196 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Page } from "playwright-core";
+import { afterAll, describe, expect, it } from "vitest";
+import {
+  type Dataset,
+  decodeModel,
+  inject,
+  loadMnist,
+  loadNpz,
+  readModel,
+  som,
+  splitValidation,
+  writeModel,
+} from "../../src/index.ts";
+import { encodeModelProto } from "../../src/onnx/codec.ts";
+import { officialPath } from "../artifacts/official-fixtures.ts";
+import { npz } from "../cli/npz.ts";
+import { temporaryFolder } from "../cli/run-cli.ts";
+import { accuracyInNode, download, figure, fill, number, usePageBrowser, waitForStatus } from "./page-tab.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+afterAll(() => folder.remove());
+
+const press = (page: Page, name: string) => page.getByRole("button", { name, exact: true }).click();
+const choose = (page: Page, ...paths: string[]) => page.locator("#model-files").setInputFiles(paths);
+const summary = (page: Page, text: string | RegExp) =>
+  page.locator("#model-summary", { hasText: text }).waitFor({ timeout: 30_000 });
+
+async function trainShortly(page: Page): Promise<void> {
+  await fill(page, { epochs: 1 });
+  await waitForStatus(page, /Ready to train/);
+  await press(page, "Train");
+  await waitForStatus(page, /^Finished/);
+}
+
+describe("files in the page", () => {
+  const browser = usePageBrowser();
+
+  it("says of what cannot be trained why, and takes the next file", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    const { page, faults } = await browser.shared();
+    writeFileSync(
+      at("broken.onnx"),
+      Uint8Array.from({ length: 500 }, (_, i) => (i * 7) % 251),
+    );
+    writeFileSync(at("notes.txt"), "no model");
+    await choose(page, at("broken.onnx"));
+    await summary(page, /This cannot be trained: broken.onnx: .*not an ONNX model/);
+    expect(await page.locator("#train").isDisabled()).toBe(true);
+    await choose(page, at("notes.txt"));
+    await summary(page, "no ONNX model was chosen (notes.txt)");
+    await choose(page, "models/mlp.onnx", "models/cnn.onnx");
+    await summary(page, "choose one model at a time");
+    await choose(page, officialPath("mlp/training_model.onnx"));
+    await summary(page, "choose the file checkpoint of its run together with it");
+    await choose(page, officialPath("mlp/optimizer_model.onnx"));
+    await summary(page, "goes on from training_model.onnx and checkpoint");
+    await choose(page, "models/cnn.onnx");
+    await summary(page, "19,386 numbers in 17 tensors");
+    await waitForStatus(page, /Ready to train/);
+
+    // Data that do not fit, and a broken archive.
+    await page.locator('input[name="data"][value="own"]').check();
+    writeFileSync(
+      at("other.npz"),
+      npz(12, [20], (index) => index % 3),
+    );
+    await page.locator("#data-file").setInputFiles(at("other.npz"));
+    const data = page.locator("#data-summary");
+    await data
+      .getByText(/other\.npz: samples of x have shape \[20\], but input "x" of the model takes/)
+      .waitFor();
+    writeFileSync(at("cut.npz"), Uint8Array.of(80, 75, 3, 4, 9));
+    await page.locator("#data-file").setInputFiles(at("cut.npz"));
+    await data.getByText("cut.npz: not an .npz archive, or a damaged one").waitFor();
+    expect(await page.locator("#status").innerText()).toMatch(/^Choose/);
+    expect(faults).toEqual([]);
+  }, 60_000);
+
+  it("uses the penalty of an injected model", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    const penalties = [{ penalty: som({ gamma: 4, lambda1: 30 }), weight: 0.25 }];
+    await writeModel(await inject(await readModel("models/mlp.onnx"), { penalties }), at("injected.onnx"));
+    const { page, faults } = await browser.shared();
+    await page.locator('input[name="data"][value="mnist"]').check();
+    await choose(page, at("injected.onnx"));
+    await summary(page, "a model with an injected penalty");
+    expect(await page.locator("#gamma").inputValue()).toBe("4");
+    expect(await page.locator("#lambda1").isDisabled()).toBe(true);
+    expect(await page.locator("#weight").inputValue()).toBe("0.25");
+    await fill(page, { "train-samples": 128, "test-samples": 64, batch: 32 });
+    await trainShortly(page);
+    expect(await figure(page, "step", "som")).toBe("4 of 4");
+    const trained = await readModel((await download(page, "som")).path);
+    expect(trained.proto.graph?.output?.map(({ name }) => name)).toEqual(["logits"]);
+    const again = await readModel((await download(page, "injected")).path);
+    expect(Buffer.from(again.bytes).equals((await readModel(at("injected.onnx"))).bytes)).toBe(true);
+    expect(faults).toEqual([]);
+  }, 60_000);
+
+  it("takes the files of a model's external data with it, and says which are missing", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    const { proto } = decodeModel(new Uint8Array(readFileSync("models/mlp.onnx")));
+    const weight = proto.graph?.initializer?.find(({ name }) => name === "fc1.weight");
+    writeFileSync(at("weights.bin"), weight?.rawData ?? new Uint8Array());
+    Object.assign(weight ?? {}, {
+      ...{ rawData: new Uint8Array(), dataLocation: 1 },
+      externalData: [{ key: "location", value: "weights.bin" }],
+    });
+    writeFileSync(at("external.onnx"), encodeModelProto(proto));
+    const { page, faults } = await browser.shared();
+    await page.locator('input[name="data"][value="mnist"]').check();
+    await choose(page, at("external.onnx"));
+    await summary(page, "external.onnx keeps numbers in weights.bin: choose these files together with it");
+    await choose(page, at("external.onnx"), at("weights.bin"));
+    await summary(page, "109,386 numbers in 6 tensors");
+    await fill(page, { "train-samples": 128, "test-samples": 64, batch: 32 });
+    await trainShortly(page);
+    const trained = await download(page, "plain");
+    const found = await accuracyInNode(trained.path, (await loadMnist()).test as Dataset, 64);
+    expect(number(await figure(page, "accuracy", "plain"))).toBe(Math.round(100 * found));
+    expect(faults).toEqual([]);
+  }, 60_000);
+
+  it("goes on with a run of ONNX Runtime's training API", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    writeFileSync(
+      at("points.npz"),
+      npz(80, [20], (index) => index % 5),
+    );
+    const { page, faults } = await browser.shared();
+    const files = ["training_model.onnx", "checkpoint", "optimizer_model.onnx"];
+    await choose(page, ...files.map((name) => officialPath(`mlp/${name}`)));
+    await summary(page, "a training run of ONNX Runtime, with its checkpoint");
+    expect(await page.locator("#optimizer").inputValue()).toBe("adamw-ort");
+    await page.locator('input[name="data"][value="own"]').check();
+    await page.locator("#data-file").setInputFiles(at("points.npz"));
+    await page
+      .locator("#data-summary", { hasText: "64 training and 16 test samples of shape [20]" })
+      .waitFor();
+    await fill(page, { batch: 16 });
+    await trainShortly(page);
+    expect(await figure(page, "testLoss", "som")).toMatch(/^\d/);
+    // The page holds out a fifth of the samples, always the same ones.
+    const { validation } = splitValidation((await loadNpz(at("points.npz"))).train, 0.2, 0);
+    for (const run of ["plain", "som"] as const) {
+      const found = await accuracyInNode((await download(page, run)).path, validation);
+      expect(number(await figure(page, "accuracy", run))).toBe(Math.round(100 * found));
+    }
+    expect(faults).toEqual([]);
+  }, 60_000);
+
+  it("reads images in folders", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    const { page, faults } = await browser.shared();
+    await page.locator('input[name="model"][value="mlp"]').check();
+    // Bars in three positions, one class each, drawn by the browser itself.
+    const images = await page.evaluate(async () => {
+      const canvas = new OffscreenCanvas(32, 20);
+      const pen = canvas.getContext("2d");
+      const files: { name: string; bytes: number[] }[] = [];
+      for (const [label, name] of ["left", "middle", "right"].entries()) {
+        for (let i = 0; i < 12; i++) {
+          if (!pen) continue;
+          pen.fillStyle = "black";
+          pen.fillRect(0, 0, 32, 20);
+          pen.fillStyle = `hsl(${30 * i} 90% 70%)`;
+          pen.fillRect(2 + 10 * label + (i % 3), 0, 7, 20);
+          const blob = await canvas.convertToBlob({ type: "image/png" });
+          files.push({ name: `${name}/${i}.png`, bytes: [...new Uint8Array(await blob.arrayBuffer())] });
+        }
+      }
+      return files;
+    });
+    for (const { name, bytes } of images) {
+      mkdirSync(join(at("bars"), name, ".."), { recursive: true });
+      writeFileSync(join(at("bars"), name), Uint8Array.from(bytes));
+    }
+    writeFileSync(join(at("bars"), "left/broken.png"), "no picture");
+    await page.locator('input[name="data"][value="own"]').check();
+    await page.locator("#data-folder").setInputFiles(at("bars"));
+    const data = page.locator("#data-summary");
+    await data.getByText(/^bars: 29 training and 7 test samples of shape \[1, 28, 28\], 3 classes/).waitFor();
+    expect(await data.innerText()).toContain("classes: 0 left, 1 middle, 2 right");
+    expect(await data.innerText()).toContain("1 images (bars/left/broken.png …)");
+    await fill(page, { batch: 8, epochs: 12, weight: 0.01 });
+    await waitForStatus(page, /Ready to train/);
+    await press(page, "Train");
+    await waitForStatus(page, /^Finished/);
+    // Where a bar stands is easy to learn: pictures and labels belong together.
+    expect(Number.parseFloat(await figure(page, "accuracy", "plain"))).toBe(100);
+    expect(faults).toEqual([]);
+  }, 60_000);
+});

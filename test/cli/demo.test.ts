@@ -1,0 +1,159 @@
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { createServer, request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type PageServer, servePage } from "../../src/cli/page-server.ts";
+import { run } from "../../src/cli/program.ts";
+import { cli, temporaryFolder } from "./run-cli.ts";
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
+
+const unbuilt = !existsSync("dist/page/index.html");
+
+/** A request as it is given: fetch would tidy up paths. */
+function ask(server: PageServer, path: string, method = "GET"): Promise<Answer> {
+  const { port } = new URL(server.url);
+  return new Promise((resolve, reject) => {
+    request({ host: "127.0.0.1", port, path, method }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("end", () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          body: Buffer.concat(chunks).toString(),
+        }),
+      );
+    })
+      .on("error", reject)
+      .end();
+  });
+}
+
+describe("the page's server", () => {
+  const folder = temporaryFolder();
+  const at = (name: string) => join(folder.path, name);
+  let withDigits: PageServer;
+  let without: PageServer;
+
+  beforeAll(async () => {
+    mkdirSync(at("page/assets"), { recursive: true });
+    mkdirSync(at("digits"));
+    mkdirSync(at("page-secret"));
+    writeFileSync(at("page/index.html"), "<p>page</p>");
+    writeFileSync(at("page/assets/a.wasm"), "wasm");
+    writeFileSync(at("page/assets/a.js"), "js");
+    writeFileSync(at("digits/train-labels-idx1-ubyte"), "labels");
+    writeFileSync(at("secret.txt"), "secret");
+    writeFileSync(at("page-secret/index.html"), "secret");
+    withDigits = await servePage({ folder: at("page"), mnist: at("digits"), port: 0 });
+    without = await servePage({ folder: at("page"), mnist: undefined, port: 0 });
+  });
+  afterAll(async () => {
+    await withDigits.close();
+    await without.close();
+    folder.remove();
+  });
+
+  it("serves files with their types, and with the headers that threads and the security policy need", async () => {
+    const page = await ask(without, "/");
+    expect([page.status, page.body]).toEqual([200, "<p>page</p>"]);
+    expect(page.headers).toMatchObject({
+      "content-type": "text/html;charset=utf-8",
+      "cross-origin-opener-policy": "same-origin",
+      "cross-origin-embedder-policy": "require-corp",
+      "x-content-type-options": "nosniff",
+    });
+    const policy = String(page.headers["content-security-policy"]);
+    expect(policy).toMatch(/default-src 'none'; script-src 'self' 'wasm-unsafe-eval';/);
+    expect(policy).not.toMatch(/unsafe-(inline|hashes)|'unsafe-eval'|blob:|data:|https?:|\*/);
+    expect((await ask(without, "/assets/a.wasm")).headers["content-type"]).toBe("application/wasm");
+    expect((await ask(without, "/assets/a.js?v=1")).headers["content-type"]).toMatch(/javascript/);
+    const missing = await ask(without, "/nothing.js");
+    expect([missing.status, missing.headers["cross-origin-opener-policy"]]).toEqual([404, "same-origin"]);
+  });
+
+  it("serves MNIST where it is installed, and says whether it is", async () => {
+    expect((await ask(withDigits, "/data/index.json")).body).toBe('{"mnist":{"suffix":""}}');
+    expect((await ask(withDigits, "/data/mnist/train-labels-idx1-ubyte")).body).toBe("labels");
+    expect((await ask(without, "/data/index.json")).body).toBe('{"mnist":null}');
+    expect((await ask(without, "/data/mnist/train-labels-idx1-ubyte")).status).toBe(404);
+  });
+
+  it.each([
+    "/../secret.txt",
+    "/%2e%2e/secret.txt",
+    "/..%2fsecret.txt",
+    "/assets/../../secret.txt",
+    "/../page-secret/index.html",
+    "//secret.txt",
+    "/data/mnist/../../secret.txt",
+    "/data/mnist/%2e%2e/secret.txt",
+    "/data/mnist/..%2fsecret.txt",
+    "/%00",
+    "/%ff",
+    "/..\\secret.txt",
+  ])("%s leads nowhere", async (path) => {
+    for (const server of [withDigits, without]) {
+      const { status, body } = await ask(server, path);
+      expect(status).toBe(404);
+      expect(body).not.toContain("secret\n");
+      expect(body).not.toBe("secret");
+    }
+  });
+
+  it("takes GET and HEAD only", async () => {
+    expect((await ask(without, "/", "HEAD")).status).toBe(200);
+    const post = await ask(without, "/", "POST");
+    expect([post.status, post.headers.allow]).toEqual([405, "GET, HEAD"]);
+  });
+
+  it("listens on the loopback interface alone", () => {
+    expect(new URL(without.url).hostname).toBe("127.0.0.1");
+  });
+});
+
+describe("sorth-onnx demo", () => {
+  let taken: Server;
+  beforeAll(async () => {
+    taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+  });
+  afterAll(() => new Promise((resolve) => taken.close(resolve)));
+
+  it("says its address, and ends at Ctrl-C", async (context) => {
+    context.skip(unbuilt, "dist/page is not built (npm run page)");
+    const interrupt = new AbortController();
+    let code: Promise<number> | undefined;
+    const said = new Promise<string>((resolve) => {
+      const stdout = { write: (text: string) => resolve(text.trim()) };
+      const stderr = { write: () => {} };
+      code = run(["demo", "--port", "0"], { stdout, stderr, onInterrupt: () => interrupt.signal });
+    });
+    const url = await said;
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
+    const response = await fetch(url);
+    expect([response.status, await response.text()]).toEqual([200, expect.stringContaining("sorth-onnx")]);
+    interrupt.abort();
+    expect(await code).toBe(0);
+    await expect(fetch(url)).rejects.toThrow();
+  });
+
+  it("says in one line when the port is taken, or is none", async (context) => {
+    context.skip(unbuilt, "dist/page is not built (npm run page)");
+    const { port } = taken.address() as AddressInfo;
+    expect(await cli("demo", "--port", String(port))).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: `error: port ${port} of 127.0.0.1 is taken; give another one (--port N, 0 for any free one)\n`,
+    });
+    const { code, stderr } = await cli("demo", "--port", "70000");
+    expect([code, stderr.trim().split("\n").length]).toEqual([2, 1]);
+    expect(stderr).toContain("Give a port, 0 to 65535");
+  });
+});

@@ -1,0 +1,52 @@
+import { describe, expect, test } from "vitest";
+import { imageClasses } from "../../src/data/image-classes.ts";
+import { writeChannels } from "../../src/data/images-web.ts";
+
+describe("imageClasses", () => {
+  test("the folder of an image is its class; test, val and validation above it hold it out", () => {
+    const paths = [
+      "pets/train/dog/2.PNG",
+      "pets/train/dog/1.jpeg",
+      "pets/train/cat/1.webp",
+      "pets/Validation/dog/9.png",
+      "pets/test/cat/8.png",
+      "pets/train/cat/.hidden.png",
+      "pets/.git/cat/x.png",
+      "pets/train/cat/notes.txt",
+    ];
+    const { classes, train, test: held } = imageClasses(paths, "pets");
+    expect(classes).toEqual(["cat", "dog"]);
+    expect(train).toEqual([
+      { path: "pets/train/cat/1.webp", label: 0 },
+      { path: "pets/train/dog/1.jpeg", label: 1 },
+      { path: "pets/train/dog/2.PNG", label: 1 },
+    ]);
+    expect(held.map(({ path }) => path)).toEqual(["pets/Validation/dog/9.png", "pets/test/cat/8.png"]);
+  });
+
+  test("a class may be called test", () => {
+    const { classes, test: held } = imageClasses(["a/test/1.png", "a/other/1.png"], "a");
+    expect([classes, held]).toEqual([["other", "test"], []]);
+  });
+
+  test.each([
+    [[], "there is no image in it"],
+    [["a/b.txt"], "there is no image in it"],
+    [["1.png", "2.png"], "not sorted into classes"],
+    [["a/1.png", "a/2.png"], "not sorted into classes"],
+  ])("%j is refused", (paths, says) => {
+    expect(() => imageClasses(paths, "a")).toThrow(
+      `a: ${says.startsWith("not") ? `the images are ${says}` : says}`,
+    );
+  });
+});
+
+test("pixels become channels in 0 … 1, or their luma", () => {
+  const pixels = Uint8ClampedArray.of(255, 0, 0, 255, 0, 255, 51, 0);
+  const colours = new Float32Array(6);
+  writeChannels(pixels, 3, colours);
+  expect([...colours]).toEqual([1, 0, 0, 1, 0, 0.2].map(Math.fround));
+  const grey = new Float32Array(2);
+  writeChannels(pixels, 1, grey);
+  expect([...grey]).toEqual([0.299, 0.587 + 0.114 * 0.2].map(Math.fround));
+});

@@ -1,0 +1,294 @@
+import { TrainingWorker } from "./client.ts";
+import { byId } from "./dom.ts";
+import { bytes as size } from "./format.ts";
+import { History } from "./history.ts";
+import {
+  type ChosenFile,
+  type DataSource,
+  type DataSummary,
+  type Measurement,
+  type ModelSource,
+  type ModelSummary,
+  type Phase,
+  type Progress,
+  type Report,
+  type RunName,
+  runNames,
+  type Settings,
+} from "./protocol.ts";
+import { Controls } from "./run/controls.ts";
+import { Curves } from "./run/curves.ts";
+import { FiguresTable } from "./run/figures-table.ts";
+import { KeptBanner } from "./run/kept-banner.ts";
+import { LayersTable } from "./run/layers-table.ts";
+import { Messages } from "./run/messages.ts";
+import { Pictures } from "./run/pictures.ts";
+import { saveFile } from "./save-file.ts";
+import { DataPanel } from "./setup/data-panel.ts";
+import { takeDrops } from "./setup/drop.ts";
+import { ModelPanel } from "./setup/model-panel.ts";
+import { SettingsPanel } from "./setup/settings-panel.ts";
+import { phaseText, progressText } from "./status-text.ts";
+
+/** The page: sends what the user asks for to the worker, and shows what it reports. */
+export class App {
+  readonly #worker = new TrainingWorker((report) => this.#take(report));
+  readonly #messages = new Messages();
+  readonly #model = new ModelPanel((source) => this.#openModel(source));
+  readonly #data = new DataPanel(() => this.#openData());
+  readonly #settings = new SettingsPanel();
+  readonly #controls = new Controls({
+    train: () => this.#train(),
+    pause: () => this.#worker.send({ type: "pause" }),
+    resume: () => this.#worker.send({ type: "resume" }),
+    reset: () => this.#reset(),
+  });
+  readonly #figures = new FiguresTable((what) => this.#download(what));
+  readonly #curves = new Curves();
+  readonly #layers = new LayersTable();
+  readonly #pictures = new Pictures((layer) => this.#worker.send({ type: "select-layer", layer }));
+  readonly #banner = new KeptBanner(
+    () => this.#restore(),
+    () => this.#worker.send({ type: "discard" }),
+  );
+  #phase: Phase = "idle";
+  /** What the worker said of the phase. */
+  #reason = "";
+  /** Numbers of what was opened last: reports of earlier files are of no interest. */
+  #opening = { last: 0, model: 0, data: 0 };
+  #history = new History();
+  #progress: Progress | undefined;
+  #source: ModelSource | undefined;
+  #summary: ModelSummary | undefined;
+  #samples: DataSummary | undefined;
+  /** Settings of the run that is shown. */
+  #running: Settings | undefined;
+  /** The GPU was lost: the kept run goes on without it. */
+  #lost = false;
+
+  /** Starts the worker, and opens the first sample. */
+  start(): void {
+    takeDrops((files) => this.#dropped(files));
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#worker.send({ type: "save" });
+    });
+    this.#worker.start();
+    this.#data.takeMnist();
+    this.#model.takeSample("mlp");
+    this.#setPhase("idle", "");
+    this.#showRun();
+  }
+
+  #openModel(source: ModelSource): void {
+    this.#source = source;
+    this.#summary = undefined;
+    this.#samples = undefined;
+    this.#messages.alert("");
+    this.#sendModel(source);
+    this.#clearRun();
+    this.#openData();
+  }
+
+  #openData(): void {
+    this.#samples = undefined;
+    const { source } = this.#data;
+    if (source && this.#source) {
+      this.#data.wait();
+      this.#sendData(source);
+    }
+    // A run that has ended goes with its data.
+    this.#setPhase("idle", "");
+  }
+
+  #sendModel(source: ModelSource): void {
+    const id = ++this.#opening.last;
+    this.#opening.model = id;
+    this.#worker.send({ type: "open-model", id, source });
+  }
+
+  #sendData(source: DataSource): void {
+    const id = ++this.#opening.last;
+    this.#opening.data = id;
+    this.#worker.send({ type: "open-data", id, source });
+  }
+
+  #dropped(files: readonly ChosenFile[]): void {
+    if (this.#phase === "running" || this.#phase === "paused" || this.#phase === "starting") {
+      this.#messages.alert("Reset the run before you drop other files.");
+      return;
+    }
+    const ending = (pattern: RegExp) => files.filter(({ path }) => pattern.test(path));
+    const [archive] = ending(/\.npz$/i);
+    const images = ending(/\.(png|jpe?g|webp|gif|bmp|avif)$/i);
+    if (archive) this.#data.takeOwn({ kind: "npz", file: archive });
+    else if (images.length > 0) this.#data.takeImages(files);
+    const others = files.filter((file) => file !== archive && !images.includes(file));
+    if (ending(/\.onnx$/i).length > 0 || (!archive && images.length === 0)) this.#model.takeFiles(others);
+  }
+
+  #train(): void {
+    const settings = this.#settings.read();
+    if (!settings) return;
+    this.#clearRun();
+    this.#messages.clear();
+    this.#banner.hide();
+    this.#running = settings;
+    this.#worker.send({ type: "start", settings });
+    this.#setPhase("starting", "");
+  }
+
+  #reset(): void {
+    this.#worker.send({ type: "reset" });
+    this.#clearRun();
+  }
+
+  #restore(): void {
+    this.#clearRun();
+    this.#messages.clear();
+    const id = ++this.#opening.last;
+    Object.assign(this.#opening, { model: id, data: id });
+    this.#worker.send({ type: "restore", id, ...(this.#lost && { backend: "wasm" }) });
+    this.#setPhase("starting", "");
+  }
+
+  #download(what: "injected" | RunName): void {
+    const settings = this.#settings.read();
+    if (settings) this.#worker.send({ type: "download", what, settings });
+  }
+
+  /** What each report changes. */
+  readonly #reactions: {
+    readonly [Type in Report["type"]]: (report: Extract<Report, { type: Type }>) => void;
+  } = {
+    ready: ({ threads, webgpu }) => this.#ready(threads, webgpu),
+    saved: ({ run }) => (run ? this.#banner.show(run) : this.#banner.hide()),
+    model: ({ id, summary }) => {
+      if (id === this.#opening.model) this.#showModel(summary);
+    },
+    "model-refused": ({ id, message }) => {
+      if (id !== this.#opening.model) return;
+      this.#model.refuse(message);
+      this.#data.waitForModel();
+      this.#setPhase("idle", "");
+    },
+    data: ({ id, summary }) => {
+      if (id !== this.#opening.data) return;
+      this.#samples = summary;
+      this.#data.show(summary);
+      this.#refresh();
+    },
+    "data-refused": ({ id, message }) => {
+      if (id !== this.#opening.data) return;
+      this.#data.refuse(message);
+      this.#setPhase("idle", "");
+    },
+    phase: ({ phase, message }) => {
+      // The last step of a run that was reset was still told.
+      if (phase === "idle") this.#clearRun();
+      this.#setPhase(phase, message);
+    },
+    restored: ({ settings, history, data }) => {
+      this.#settings.show(settings);
+      this.#data.showKept(data);
+      this.#running = settings;
+      this.#history = new History(history);
+      if (!data) this.#setPhase("idle", "");
+      this.#showRun();
+    },
+    steps: ({ points, progress }) => {
+      for (const run of runNames) this.#history.addSteps(run, points[run]);
+      this.#progress = progress;
+      this.#showRun();
+    },
+    measured: ({ measurement }) => this.#measured(measurement),
+    "run-stopped": ({ run, message }) =>
+      this.#messages.alert(`The run ${run === "som" ? "with SOM" : "without penalty"} stopped: ${message}`),
+    notice: ({ message, failed }) => (failed ? this.#messages.alert(message) : this.#messages.note(message)),
+    file: ({ name, bytes }) => {
+      saveFile(name, bytes);
+      this.#messages.note(`${name}, ${size(bytes.length)}: downloaded`);
+    },
+    broken: ({ message, lost }) => this.#restart(message, lost),
+  };
+
+  #take<Type extends Report["type"]>(report: Extract<Report, { type: Type }>): void {
+    const react = this.#reactions[report.type as Type] as (report: Extract<Report, { type: Type }>) => void;
+    react(report);
+  }
+
+  #ready(threads: number, missing: string | undefined): void {
+    this.#settings.showBackends(threads, missing);
+    const isolated = globalThis.crossOriginIsolated ? "" : " (no COOP and COEP headers)";
+    const wasm = `WebAssembly: ${threads === 1 ? "1 thread" : `${threads} threads`}${isolated}`;
+    byId("environment", HTMLElement).textContent =
+      `${wasm} · WebGPU: ${missing === undefined ? "available" : "none"}`;
+  }
+
+  #showModel(summary: ModelSummary): void {
+    this.#summary = summary;
+    this.#model.show(summary);
+    if (this.#phase === "starting") this.#model.showKept(summary.name);
+    this.#settings.fit(summary);
+    this.#pictures.offer(summary.layers);
+    this.#refresh();
+  }
+
+  #measured(measurement: Measurement): void {
+    const { run, test } = measurement;
+    this.#history.addTest(run, test);
+    this.#layers.show(measurement);
+    this.#pictures.show(measurement);
+    this.#showRun();
+    this.#messages.speak(progressText(this.#progress, this.#history), false);
+  }
+
+  /** Shows the figures of the run. */
+  #showRun(): void {
+    const weight = this.#running?.weight ?? 0;
+    this.#figures.show(this.#history, this.#progress, weight, this.#samples?.test ?? 1000);
+    this.#curves.show(this.#history, weight);
+    this.#controls.progress(this.#progress);
+    if (this.#phase === "running") this.#controls.status(progressText(this.#progress, this.#history));
+  }
+
+  #clearRun(): void {
+    this.#history = new History();
+    this.#progress = undefined;
+    this.#layers.clear();
+    this.#pictures.clear();
+    this.#showRun();
+  }
+
+  /** Shows what can be done now, after a model or data came or went. */
+  #refresh(): void {
+    this.#setPhase(this.#phase, this.#reason);
+  }
+
+  #setPhase(phase: Phase, message: string): void {
+    const changed = phase !== this.#phase;
+    this.#phase = phase;
+    this.#reason = message;
+    const ready = this.#summary !== undefined && this.#samples !== undefined;
+    this.#controls.show(phase, ready);
+    const trained = phase === "running" || phase === "paused" || phase === "finished";
+    this.#figures.enable({ injected: this.#summary !== undefined, trained });
+    const text = phaseText(phase, ready, progressText(this.#progress, this.#history));
+    this.#controls.status(text);
+    if (phase === "failed") this.#messages.alert(message);
+    if (changed) this.#messages.speak(text, true);
+  }
+
+  /** The worker cannot go on: another one takes its place, and what it had kept is offered. */
+  #restart(message: string, lost: boolean): void {
+    this.#lost = lost;
+    this.#worker.start();
+    if (lost) this.#settings.takeWasm();
+    const source = this.#source;
+    if (source) this.#sendModel(source);
+    if (source && this.#data.source) this.#sendData(this.#data.source);
+    const advice = lost
+      ? "What the browser kept of the run can go on with WebAssembly (above); for the GPU, load the page again."
+      : "Training begins anew; what the browser kept of the run is offered above.";
+    this.#setPhase("failed", `${message}. ${advice}`);
+  }
+}

@@ -1,0 +1,56 @@
+import { byId, setText } from "../dom.ts";
+import { count } from "../format.ts";
+import type { Phase, Progress } from "../protocol.ts";
+
+export interface ControlActions {
+  readonly train: () => void;
+  readonly pause: () => void;
+  readonly resume: () => void;
+  readonly reset: () => void;
+}
+
+/** The buttons of a run, and how far it is. */
+export class Controls {
+  readonly #train = byId("train", HTMLButtonElement);
+  readonly #pause = byId("pause", HTMLButtonElement);
+  readonly #reset = byId("reset", HTMLButtonElement);
+  readonly #status = byId("status", HTMLElement);
+  readonly #progress = byId("progress", HTMLProgressElement);
+  #phase: Phase = "idle";
+
+  constructor({ train, pause, resume, reset }: ControlActions) {
+    this.#train.addEventListener("click", train);
+    this.#pause.addEventListener("click", () => (this.#phase === "paused" ? resume() : pause()));
+    this.#reset.addEventListener("click", reset);
+  }
+
+  /** @param ready - whether a model and data are there */
+  show(phase: Phase, ready: boolean): void {
+    this.#phase = phase;
+    const under = phase === "running" || phase === "paused";
+    const buttons = [this.#train, this.#pause, this.#reset];
+    const run = byId("run", HTMLElement);
+    const focused = [...buttons, run].some((element) => element === document.activeElement);
+    this.#train.disabled = !ready || phase === "starting" || under;
+    this.#pause.disabled = !under;
+    this.#reset.disabled = !under && phase !== "finished" && phase !== "failed";
+    setText(this.#pause, phase === "paused" ? "Resume" : "Pause");
+    // A button that is disabled loses the focus: it goes to what can be pressed next, so that a keyboard finds it.
+    const active = buttons.some((button) => button === document.activeElement && !button.disabled);
+    if (focused && !active) ([this.#pause, this.#train].find((button) => !button.disabled) ?? run).focus();
+    for (const id of ["model", "data", "penalty", "training"]) {
+      byId(`${id}-controls`, HTMLFieldSetElement).disabled = phase === "starting" || under;
+    }
+  }
+
+  status(text: string): void {
+    setText(this.#status, text);
+  }
+
+  progress(progress: Progress | undefined): void {
+    const done = progress ? Math.min(progress.steps.plain, progress.steps.som) : 0;
+    this.#progress.max = progress?.totalSteps || 1;
+    this.#progress.value = done;
+    this.#progress.textContent = progress ? `${count(done)} of ${count(progress.totalSteps)} steps` : "";
+  }
+}

@@ -1,0 +1,113 @@
+import { byId, el } from "../dom.ts";
+import { count } from "../format.ts";
+import type { ChosenFile, DataSource, DataSummary } from "../protocol.ts";
+import { chosenFiles } from "./chosen-files.ts";
+
+/** Choosing data. */
+export class DataPanel {
+  readonly #radios = [...document.querySelectorAll<HTMLInputElement>('input[name="data"]')];
+  readonly #train = byId("train-samples", HTMLInputElement);
+  readonly #test = byId("test-samples", HTMLInputElement);
+  readonly #file = byId("data-file", HTMLInputElement);
+  readonly #folder = byId("data-folder", HTMLInputElement);
+  readonly #summary = byId("data-summary", HTMLElement);
+  readonly #choose: (source: DataSource) => void;
+  #source: DataSource | undefined;
+
+  constructor(choose: (source: DataSource) => void) {
+    this.#choose = choose;
+    for (const radio of this.#radios) {
+      radio.addEventListener("change", () => {
+        if (radio.value === "mnist") this.takeMnist();
+        else this.#showOwn();
+      });
+    }
+    for (const input of [this.#train, this.#test]) {
+      input.addEventListener("change", () => {
+        if (input.checkValidity()) this.takeMnist();
+        else input.reportValidity();
+      });
+    }
+    this.#file.addEventListener("change", () => {
+      const [file] = chosenFiles(this.#file);
+      if (file) this.takeOwn({ kind: "npz", file });
+    });
+    this.#folder.addEventListener("change", () => this.takeImages(chosenFiles(this.#folder)));
+  }
+
+  /** What is chosen; undefined where a choice is still to be made. */
+  get source(): DataSource | undefined {
+    return this.#source;
+  }
+
+  takeMnist(): void {
+    this.#check("mnist");
+    const [train, test] = [this.#train.valueAsNumber, this.#test.valueAsNumber];
+    this.#take({ kind: "mnist", train, test });
+  }
+
+  takeImages(files: readonly ChosenFile[]): void {
+    this.takeOwn({ kind: "images", files });
+  }
+
+  takeOwn(source: DataSource): void {
+    this.#check("own");
+    this.#take(source);
+  }
+
+  /** Shows which data a kept run was begun with. */
+  showKept(source: DataSource | undefined): void {
+    if (source?.kind !== "mnist") {
+      this.#showOwn();
+      return;
+    }
+    this.#check("mnist");
+    this.#source = source;
+    this.#train.valueAsNumber = source.train;
+    this.#test.valueAsNumber = source.test;
+  }
+
+  show({ name, train, test, sample, classes, remarks }: DataSummary): void {
+    const kinds = classes === undefined ? "targets are numbers" : `${classes} classes`;
+    this.#summary.replaceChildren(
+      el(
+        "p",
+        {},
+        `${name}: ${count(train)} training and ${count(test)} test samples of shape ${sample}, ${kinds}`,
+      ),
+      ...remarks.map((remark) => el("p", { class: "note" }, remark)),
+    );
+  }
+
+  refuse(message: string): void {
+    this.#summary.replaceChildren(el("p", { class: "error" }, message));
+  }
+
+  /** Says that the data are being read. */
+  wait(): void {
+    this.#summary.replaceChildren("Reading …");
+  }
+
+  /** Says that data are read once there is a model for them. */
+  waitForModel(): void {
+    this.#summary.replaceChildren("Waits for a model that can be trained.");
+  }
+
+  #showOwn(): void {
+    this.#check("own");
+    this.#source = undefined;
+    this.#summary.replaceChildren("Choose a file or a folder.");
+  }
+
+  #take(source: DataSource): void {
+    this.#source = source;
+    this.wait();
+    this.#choose(source);
+  }
+
+  #check(value: "mnist" | "own"): void {
+    for (const radio of this.#radios) radio.checked = radio.value === value;
+    byId("mnist-controls", HTMLElement).hidden = value !== "mnist";
+    byId("own-data-controls", HTMLElement).hidden = value !== "own";
+  }
+}

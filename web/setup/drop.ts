@@ -1,0 +1,55 @@
+import { byId } from "../dom.ts";
+import type { ChosenFile } from "../protocol.ts";
+
+/** Takes files and folders that are dropped anywhere on the page. */
+export function takeDrops(take: (files: ChosenFile[]) => void): void {
+  const overlay = byId("drop", HTMLElement);
+  const holdsFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
+  addEventListener("dragover", (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    overlay.hidden = false;
+  });
+  addEventListener("dragleave", (event) => {
+    // Only when the pointer leaves the window.
+    if (event.relatedTarget === null) overlay.hidden = true;
+  });
+  addEventListener("drop", (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    overlay.hidden = true;
+    // Entries can be asked for while the event is handled only.
+    const items = [...(event.dataTransfer?.items ?? [])];
+    const entries = items.flatMap((item) => item.webkitGetAsEntry() ?? []);
+    const loose = [...(event.dataTransfer?.files ?? [])].map((file) => ({ path: file.name, content: file }));
+    void (entries.length > 0 ? filesOf(entries) : Promise.resolve(loose)).then(take);
+  });
+}
+
+async function filesOf(entries: readonly FileSystemEntry[]): Promise<ChosenFile[]> {
+  const files: ChosenFile[] = [];
+  for (const entry of entries) {
+    if (entry.isFile) {
+      const content = await new Promise<File>((resolve, reject) => {
+        (entry as FileSystemFileEntry).file(resolve, reject);
+      });
+      files.push({ path: entry.fullPath.replace(/^\//, ""), content });
+    } else if (entry.isDirectory) {
+      files.push(...(await filesOf(await children(entry as FileSystemDirectoryEntry))));
+    }
+  }
+  return files;
+}
+
+/** What a folder holds; browsers give it in parts. */
+async function children(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
+  const reader = folder.createReader();
+  const all: FileSystemEntry[] = [];
+  for (;;) {
+    const part = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    );
+    if (part.length === 0) return all;
+    all.push(...part);
+  }
+}

@@ -1,0 +1,144 @@
+import { byId, el, setText } from "../dom.ts";
+import {
+  type BackendName,
+  backends,
+  type ModelSummary,
+  type OptimizerName,
+  optimizers,
+  type Settings,
+} from "../protocol.ts";
+import { Slider } from "./slider.ts";
+
+/** The controls of the penalty and of training. */
+export class SettingsPanel {
+  readonly #form = byId("setup", HTMLFormElement);
+  readonly #weight = new Slider({
+    ...{ id: "weight", label: "Weight w", hint: "loss + w·R", value: 0.1, powers: [-3, 1], allowZero: true },
+  });
+  readonly #gamma = new Slider({
+    ...{
+      id: "gamma",
+      label: "γ",
+      hint: "steepness of tanh(γ·y)",
+      value: 10,
+      powers: [-1, 2],
+      allowZero: false,
+    },
+  });
+  readonly #lambda1 = new Slider({
+    ...{ id: "lambda1", label: "λ1", hint: "of the squared mean cosine", value: 100, powers: [-1, 3] },
+    allowZero: true,
+  });
+  readonly #lambda2 = new Slider({
+    ...{
+      id: "lambda2",
+      label: "λ2",
+      hint: "of the mean squared cosine",
+      value: 1,
+      powers: [-2, 2],
+      allowZero: true,
+    },
+  });
+  readonly #reduction = el(
+    "select",
+    { id: "reduction" },
+    el("option", { value: "mean" }, "mean over pairs"),
+    el("option", { value: "sum" }, "sum, as printed in the paper"),
+  );
+  readonly #epochs = byId("epochs", HTMLInputElement);
+  readonly #batch = byId("batch", HTMLInputElement);
+  readonly #learningRate = byId("learning-rate", HTMLInputElement);
+  readonly #seed = byId("seed", HTMLInputElement);
+  readonly #optimizer = byId("optimizer", HTMLSelectElement);
+  readonly #loss = byId("loss", HTMLSelectElement);
+  readonly #backend = byId("backend", HTMLSelectElement);
+  readonly #backendNote = byId("backend-note", HTMLElement);
+  readonly #penaltyNote = byId("penalty-note", HTMLElement);
+
+  constructor() {
+    byId("penalty-controls", HTMLFieldSetElement).append(
+      ...[this.#weight, this.#gamma, this.#lambda1, this.#lambda2].map(({ element }) => element),
+      el("label", { class: "field", for: "reduction" }, "Reduction"),
+      this.#reduction,
+    );
+  }
+
+  /** The settings as they stand; undefined where one is no valid number, which the browser then points at. */
+  read(): Settings | undefined {
+    if (!this.#form.reportValidity()) return undefined;
+    return {
+      som: {
+        lambda1: this.#lambda1.value,
+        lambda2: this.#lambda2.value,
+        gamma: this.#gamma.value,
+        reduction: this.#reduction.value === "sum" ? "sum" : "mean",
+      },
+      weight: this.#weight.value,
+      epochs: this.#epochs.valueAsNumber,
+      batch: this.#batch.valueAsNumber,
+      learningRate: this.#learningRate.valueAsNumber,
+      seed: this.#seed.valueAsNumber,
+      optimizer: this.#optimizer.value as OptimizerName,
+      loss: this.#loss.value,
+      backend: this.#backend.value as BackendName,
+    };
+  }
+
+  /** Shows the settings of a run. */
+  show({ som, weight, epochs, batch, learningRate, seed, optimizer, loss, backend }: Settings): void {
+    this.#showSom(som);
+    this.#weight.value = weight;
+    this.#epochs.valueAsNumber = epochs;
+    this.#batch.valueAsNumber = batch;
+    this.#learningRate.valueAsNumber = learningRate;
+    this.#seed.valueAsNumber = seed;
+    if (optimizers.includes(optimizer)) this.#optimizer.value = optimizer;
+    this.#loss.value = loss;
+    if (backends.includes(backend)) this.#backend.value = backend;
+  }
+
+  /** Offers the losses of a model, and locks what its file decides. */
+  fit({ losses, fixed, kind }: ModelSummary): void {
+    this.#loss.replaceChildren(...losses.map((loss) => el("option", { value: loss }, loss)));
+    this.#loss.disabled = losses.length === 1;
+    this.#batch.disabled = fixed.batch !== undefined;
+    if (fixed.batch !== undefined) this.#batch.valueAsNumber = fixed.batch;
+    if (fixed.som) this.#showSom(fixed.som);
+    if (fixed.weight !== undefined) this.#weight.value = fixed.weight;
+    const locked = fixed.som !== undefined;
+    for (const slider of [this.#gamma, this.#lambda1, this.#lambda2]) slider.disabled = locked;
+    this.#reduction.disabled = locked;
+    this.#penaltyNote.hidden = !locked;
+    setText(this.#penaltyNote, locked ? "The penalty in the file is used; its weight can be changed." : "");
+    if (fixed.optimizer) this.#optimizer.value = fixed.optimizer;
+    else if (this.#optimizer.value === "adamw-ort" && kind === "model") this.#optimizer.value = "adamw";
+    if (fixed.learningRate !== undefined) {
+      this.#learningRate.valueAsNumber = Number(fixed.learningRate.toPrecision(6));
+    }
+  }
+
+  /** Says what trains here. @param missing - why there is no WebGPU */
+  showBackends(threads: number, missing: string | undefined): void {
+    const option = this.#backend.querySelector<HTMLOptionElement>('option[value="webgpu"]');
+    if (option) option.disabled = missing !== undefined;
+    if (missing !== undefined) this.#backend.value = "wasm";
+    const alone = globalThis.crossOriginIsolated
+      ? ""
+      : " This server sends no COOP and COEP headers, without which browsers allow one thread only.";
+    const gpu = missing === undefined ? "" : ` No WebGPU: ${missing}.`;
+    const wasm = `WebAssembly runs on ${threads === 1 ? "one thread" : `${threads} threads`}.`;
+    setText(this.#backendNote, `${wasm}${alone}${gpu}`);
+  }
+
+  /** Chooses WebAssembly, after the GPU was lost. */
+  takeWasm(): void {
+    this.#backend.value = "wasm";
+  }
+
+  #showSom({ lambda1, lambda2, gamma, reduction }: Settings["som"]): void {
+    this.#lambda1.value = lambda1;
+    this.#lambda2.value = lambda2;
+    this.#gamma.value = gamma;
+    this.#reduction.value = reduction;
+  }
+}

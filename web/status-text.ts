@@ -1,0 +1,42 @@
+import { runStyles } from "./charts/theme.ts";
+import { count, degrees, percent } from "./format.ts";
+import type { History } from "./history.ts";
+import { type Phase, type Progress, runNames } from "./protocol.ts";
+
+/** Where a run is: "Epoch 2 of 5, step 120 of 460 on wasm: plain 94.1 %, SOM 95.0 % right; …". */
+export function progressText(progress: Progress | undefined, history: History): string {
+  if (!progress) return "";
+  const { steps, totalSteps, epochs, backend } = progress;
+  const step = Math.min(steps.plain, steps.som);
+  const perEpoch = Math.max(1, totalSteps / epochs);
+  const epoch = Math.min(epochs, Math.floor(step / perEpoch) + 1);
+  const place = `Epoch ${count(epoch)} of ${count(epochs)}, step ${count(step)} of ${count(totalSteps)}, on ${backendNames[backend] ?? backend}`;
+  const figures = runNames.flatMap((run) => {
+    const test = history.tests(run).at(-1);
+    if (!test) return [];
+    const right = test.accuracy === undefined ? "" : `${percent(test.accuracy)} right`;
+    const angle = test.responseDistance === undefined ? "" : `${degrees(test.responseDistance)} from 90°`;
+    return [`${runStyles[run].label} ${[right, angle].filter(Boolean).join(", ")}`];
+  });
+  return [place, ...figures].join("; ");
+}
+
+const backendNames: Readonly<Record<string, string>> = { wasm: "WebAssembly", webgpu: "WebGPU" };
+
+/** What the status line says. */
+export function phaseText(phase: Phase, ready: boolean, progress: string): string {
+  switch (phase) {
+    case "idle":
+      return ready ? "Ready to train." : "Choose a model, and data that fit it.";
+    case "starting":
+      return "Building the training step …";
+    case "running":
+      return progress || "Running …";
+    case "paused":
+      return `Paused. ${progress}`;
+    case "finished":
+      return `Finished. ${progress}`;
+    case "failed":
+      return "Stopped.";
+  }
+}

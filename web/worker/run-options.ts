@@ -1,0 +1,66 @@
+import {
+  adam,
+  adamw,
+  adamwOrt,
+  binaryCrossEntropy,
+  crossEntropy,
+  l1,
+  meanSquaredError,
+  type Objective,
+  type Optimizer,
+  sgd,
+  som,
+  type TrainerOptions,
+} from "../../src/web.ts";
+import type { OptimizerName, RunName, Settings } from "../protocol.ts";
+import type { OpenedModel } from "./open-model.ts";
+
+const objectives: Readonly<Record<string, () => Objective>> = {
+  "cross-entropy": crossEntropy,
+  mse: meanSquaredError,
+  l1,
+  bce: binaryCrossEntropy,
+};
+
+/** How the page calls a loss of the model's own. */
+const own = "output ";
+
+const optimizers: Readonly<Record<OptimizerName, (options: Readonly<Record<string, number>>) => Optimizer>> =
+  { adamw, adam, sgd, "adamw-ort": adamwOrt };
+
+/** Losses that a model can be trained with; the usual one first. */
+export function lossesOf({ inspection, rescue }: OpenedModel): string[] {
+  if (rescue) return [`${own}${rescue.options.loss}`];
+  const { inputs, outputs } = inspection;
+  const scalar = (shape: readonly (number | string)[]) => shape.every((dim) => dim === 1);
+  const losses = outputs
+    .filter(({ type, shape }) => /^(float|double|float16|bfloat16)$/.test(type) && scalar(shape))
+    .map(({ name }) => `${own}${name}`);
+  const { shape = [] } = outputs[0] ?? {};
+  const names = Object.keys(objectives);
+  const usual = shape.length === 2 ? names : ["mse", ...names.filter((name) => name !== "mse")];
+  return inputs.length > 1 && losses.length > 0 ? losses : usual;
+}
+
+/** The batch size that a model's file fixes. */
+export function fixedBatch({ inspection }: OpenedModel): number | undefined {
+  const batch = inspection.inputs[0]?.shape[0];
+  return typeof batch === "number" ? batch : undefined;
+}
+
+/** The library's options of one run. */
+export function runOptions(run: RunName, opened: OpenedModel, settings: Settings): TrainerOptions {
+  const { loss, learningRate, seed, backend, weight } = settings;
+  const { rescue, block } = opened;
+  const former = rescue && rescue.optimizer.name === settings.optimizer ? rescue.optimizer.options : {};
+  const objective = objectives[loss];
+  const penalized = run === "som";
+  return {
+    ...{ learningRate, seed, backend, optimizer: optimizers[settings.optimizer](former) },
+    ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
+    ...(objective ? { objective: objective() } : { loss: loss.slice(own.length) }),
+    ...rescue?.options,
+    ...(penalized &&
+      (block ? { penaltyWeight: weight } : { penalties: [{ penalty: som(settings.som), weight }] })),
+  };
+}

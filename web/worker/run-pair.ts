@@ -1,0 +1,139 @@
+import { type Dataset, Trainer, type TrainingEvent } from "../../src/web.ts";
+import type { StepPoint } from "../history.ts";
+import { type PerRun, type Progress, type RunName, runNames, type Settings } from "../protocol.ts";
+import { messageOf } from "./message-of.ts";
+import type { OpenedModel } from "./open-model.ts";
+import { runOptions } from "./run-options.ts";
+import { Speed } from "./speed.ts";
+
+/** One of the two runs. */
+interface Run {
+  readonly name: RunName;
+  readonly trainer: Trainer;
+  readonly events: AsyncGenerator<TrainingEvent, void, undefined>;
+  readonly speed: Speed;
+  done: boolean;
+}
+
+/** Where a pair tells what happens. */
+export interface PairListener {
+  step(run: RunName, point: StepPoint): void;
+  /** A run cannot go on. */
+  stopped(run: RunName, message: string): void;
+}
+
+/**
+ * Two runs that advance together: the one that is behind does the next step. Each has its own trainer, and both draw the
+ * same batches in the same order.
+ */
+export class RunPair {
+  readonly #runs: readonly Run[];
+  readonly #epochs: number;
+  #totalSteps = 0;
+
+  constructor(trainers: PerRun<Trainer>, train: Dataset, { epochs }: Settings) {
+    this.#epochs = epochs;
+    this.#runs = runNames.map((name) => ({
+      name,
+      trainer: trainers[name],
+      events: trainers[name].fit(train, { epochs }),
+      speed: new Speed(),
+      done: false,
+    }));
+    const batch = trainers.plain.step.ports.inputs[0]?.shape[0] ?? 1;
+    this.#totalSteps = epochs * Math.floor(train.size / batch);
+  }
+
+  /** Trainers of both runs, at their first step. @throws SorthError as `Trainer.create` does */
+  static async trainers(opened: OpenedModel, settings: Settings, tell: (text: string) => void) {
+    const create = async (name: RunName): Promise<Trainer> => {
+      const onMessage = (message: string) => {
+        if (name === "som") tell(message);
+      };
+      const trainer = await Trainer.create(opened.models[name], {
+        ...runOptions(name, opened, settings),
+        onMessage,
+      });
+      takeOver(trainer, opened, tell);
+      return trainer;
+    };
+    const plain = await create("plain");
+    try {
+      return { plain, som: await create("som") };
+    } catch (error) {
+      await plain.release();
+      throw error;
+    }
+  }
+
+  get progress(): Progress {
+    const each = (figure: (run: Run) => number) =>
+      Object.fromEntries(this.#runs.map((run) => [run.name, figure(run)])) as Record<RunName, number>;
+    return {
+      steps: each(({ trainer }) => trainer.steps),
+      totalSteps: this.#totalSteps,
+      epochs: this.#epochs,
+      stepsPerSecond: each(({ speed }) => speed.stepsPerSecond),
+      backend: this.#runs[0]?.trainer.backend ?? "",
+    };
+  }
+
+  /** Whether the runs that go on have done the same number of steps: a moment to measure, to save and to pause. */
+  get level(): boolean {
+    const going = this.#runs.filter(({ done }) => !done);
+    return new Set(going.map(({ trainer }) => trainer.steps)).size <= 1;
+  }
+
+  /** Whether both runs have ended. */
+  get done(): boolean {
+    return this.#runs.every(({ done }) => done);
+  }
+
+  trainer(name: RunName): Trainer {
+    return (this.#runs.find((run) => run.name === name) as Run).trainer;
+  }
+
+  /** Does one step of the run that is behind. */
+  async advance(listener: PairListener): Promise<void> {
+    const open = this.#runs.filter(({ done }) => !done);
+    const run = open.reduce((a, b) => (b.trainer.steps < a.trainer.steps ? b : a));
+    const began = performance.now();
+    try {
+      const { value, done } = await run.events.next();
+      if (done) run.done = true;
+      else if (value.event === "step") {
+        run.speed.add(performance.now() - began);
+        const { step, loss, penalty } = value;
+        listener.step(run.name, { step, loss, penalty });
+      }
+    } catch (error) {
+      run.done = true;
+      listener.stopped(run.name, messageOf(error));
+    }
+  }
+
+  /** Ends both runs where they are; their state stays readable until {@link release}. */
+  async stop(): Promise<void> {
+    for (const { events } of this.#runs) await events.return(undefined).catch(() => {});
+  }
+
+  async release(): Promise<void> {
+    await this.stop();
+    for (const { trainer } of this.#runs) await trainer.release().catch(() => {});
+  }
+}
+
+/** Goes on where a rescued run stood, if its optimizer is the one that this run has. */
+function takeOver(trainer: Trainer, { rescue }: OpenedModel, tell: (text: string) => void): void {
+  if (!rescue) return;
+  const { slots = new Map(), updates = 0 } = rescue.state;
+  const ports = new Map(trainer.step.ports.parameters.map((port) => [port.name, port.slots]));
+  const fits = [...slots].every(([name, own]) => {
+    const wanted = ports.get(name);
+    return (
+      wanted !== undefined && own.size === wanted.size && [...own.keys()].every((slot) => wanted.has(slot))
+    );
+  });
+  if (fits) trainer.takeOver({ slots, updates });
+  else tell("the optimizer begins anew: the checkpoint holds the state of another one");
+}

@@ -1,0 +1,205 @@
+import { Trainer } from "../../src/web.ts";
+import type { StepPoint } from "../history.ts";
+import { type BackendName, type PerRun, type Report, type RunName, runNames } from "../protocol.ts";
+import { Keeper, type RunParts } from "./keeper.ts";
+import { runFolder } from "./kept-run.ts";
+import { measure } from "./measure.ts";
+import { messageOf } from "./message-of.ts";
+import { RunPair } from "./run-pair.ts";
+import { missingGpu, onDeviceLost } from "./runtime.ts";
+import { nextTask, Turns } from "./turns.ts";
+
+type Tell = (report: Report) => void;
+
+/** Milliseconds between reports of steps. */
+const reportEvery = 100;
+/** Measuring takes at most a third of the time, and is done twice a second at most. */
+const measureEvery = { least: 500, share: 2 };
+
+/** Both runs under way: trains, measures, keeps, and says so. */
+export class Training {
+  readonly #pair: RunPair;
+  readonly #parts: RunParts;
+  readonly #keeper: Keeper;
+  readonly #tell: Tell;
+  /** A trainer does one thing at a time. */
+  readonly #turns = new Turns();
+  #layer: string | undefined;
+  #paused = false;
+  #stopped = false;
+  #wake: () => void = () => {};
+  #points: Record<RunName, StepPoint[]> = { plain: [], som: [] };
+  #reported = 0;
+  #measuredAt = 0;
+  #measuredIn = 0;
+  readonly #measuredStep: Partial<Record<RunName, number>> = {};
+  readonly #failures: string[] = [];
+
+  private constructor(pair: RunPair, parts: RunParts, keeper: Keeper, tell: Tell) {
+    this.#pair = pair;
+    this.#parts = parts;
+    this.#keeper = keeper;
+    this.#tell = tell;
+    this.#layer = parts.opened.inspection.sites[0]?.name;
+  }
+
+  /**
+   * Makes the trainers. Where WebGPU cannot be used this is said, and WebAssembly is taken.
+   * @param resumed - goes on with the run that is kept
+   */
+  static async begin(parts: RunParts, resumed: boolean, tell: Tell): Promise<Training> {
+    const { settings, opened, data, history } = parts;
+    const notice = (message: string) => tell({ type: "notice", message });
+    const remarks = new Set<string>();
+    const remark = (message: string) => {
+      if (!remarks.has(message)) notice(message);
+      remarks.add(message);
+    };
+    const make = (backend: BackendName): Promise<PerRun<Trainer>> =>
+      resumed ? resumeTrainers(backend) : RunPair.trainers(opened, { ...settings, backend }, remark);
+    let trainers: PerRun<Trainer>;
+    if (settings.backend === "webgpu") {
+      try {
+        const missing = await missingGpu();
+        if (missing) throw new Error(missing);
+        trainers = await make("webgpu");
+        await onDeviceLost((message) =>
+          tell({ type: "broken", lost: true, message: `the GPU was lost (${message})` }),
+        );
+      } catch (error) {
+        notice(`WebGPU cannot be used, WebAssembly is: ${messageOf(error)}`);
+        trainers = await make("wasm");
+      }
+    } else trainers = await make("wasm");
+    for (const name of runNames) history.truncate(name, trainers[name].steps);
+    const pair = new RunPair(trainers, data.train, settings);
+    return new Training(pair, parts, await Keeper.begin(parts, { fresh: !resumed }, notice), tell);
+  }
+
+  get layer(): string | undefined {
+    return this.#layer;
+  }
+
+  /** Trains to the end, or until {@link stop}. */
+  async run(): Promise<void> {
+    this.#phase("running");
+    await this.#turn(() => this.#measureAll());
+    while (!this.#pair.done && !this.#stopped) {
+      await nextTask();
+      if (this.#paused && this.#pair.level) await this.#sleep();
+      else await this.#turn(() => this.#step());
+    }
+    if (this.#stopped) return;
+    await this.#turn(() => this.#settle());
+    const { plain, som } = this.#pair.progress.steps;
+    if (this.#failures.length === runNames.length) this.#phase("failed", this.#failures.join("; "));
+    else this.#phase("finished", `${Math.max(plain, som)} steps`);
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#wake();
+  }
+
+  /** Keeps the run now. */
+  save(): Promise<void> {
+    return this.#turn(() => this.#keeper.keep(this.#pair, this.#parts));
+  }
+
+  /** Chooses the layer whose cosines are shown. */
+  async showLayer(layer: string): Promise<void> {
+    this.#layer = layer;
+    if (this.#paused || this.#pair.done) await this.#turn(() => this.#measureAll());
+  }
+
+  /** One run's trainer, for as long as `use` takes. */
+  withTrainer<T>(run: RunName, use: (trainer: Trainer) => Promise<T>): Promise<T> {
+    return this.#turn(() => use(this.#pair.trainer(run)));
+  }
+
+  /** Ends both runs and frees their sessions. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#wake();
+    await this.#turn(() => this.#pair.release());
+  }
+
+  #turn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#turns.take(work);
+  }
+
+  #phase(phase: "running" | "paused" | "finished" | "failed", message = ""): void {
+    this.#tell({ type: "phase", phase, message });
+  }
+
+  async #step(): Promise<void> {
+    if (this.#stopped) return;
+    await this.#pair.advance({
+      step: (run, point) => this.#points[run].push(point),
+      stopped: (run, message) => {
+        this.#failures.push(`${run}: ${message}`);
+        this.#tell({ type: "run-stopped", run, message });
+      },
+    });
+    if (performance.now() - this.#reported > reportEvery) this.#report();
+    if (!this.#pair.level) return;
+    const pause = Math.max(measureEvery.least, measureEvery.share * this.#measuredIn);
+    if (performance.now() - this.#measuredAt > pause) await this.#measureAll();
+    if (this.#keeper.isDue) await this.#keeper.keep(this.#pair, this.#parts);
+  }
+
+  async #sleep(): Promise<void> {
+    await this.#turn(() => this.#settle());
+    if (!this.#paused || this.#stopped) return;
+    this.#phase("paused", `${this.#pair.progress.steps.plain} steps`);
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    if (!this.#stopped) this.#phase("running");
+  }
+
+  /** Brings what the page shows to where the runs stand, and keeps them. */
+  async #settle(): Promise<void> {
+    this.#report();
+    const { steps } = this.#pair.progress;
+    if (runNames.some((name) => this.#measuredStep[name] !== steps[name])) await this.#measureAll();
+    await this.#keeper.keep(this.#pair, this.#parts);
+  }
+
+  #report(): void {
+    const { history } = this.#parts;
+    const points = this.#points;
+    this.#points = { plain: [], som: [] };
+    for (const name of runNames) history.addSteps(name, points[name]);
+    this.#tell({ type: "steps", points, progress: this.#pair.progress });
+    this.#reported = performance.now();
+  }
+
+  async #measureAll(): Promise<void> {
+    const { opened, settings, data, history } = this.#parts;
+    const began = performance.now();
+    for (const name of runNames) {
+      const measured = { opened, settings, test: data.test, layer: this.#layer };
+      const measurement = await measure(name, this.#pair.trainer(name), measured);
+      history.addTest(name, measurement.test);
+      this.#measuredStep[name] = measurement.test.step;
+      this.#tell({ type: "measured", measurement });
+    }
+    this.#measuredAt = performance.now();
+    this.#measuredIn = this.#measuredAt - began;
+  }
+}
+
+async function resumeTrainers(backend: BackendName): Promise<PerRun<Trainer>> {
+  const plain = await Trainer.resume(`${runFolder}/plain`, { backend });
+  try {
+    return { plain, som: await Trainer.resume(`${runFolder}/som`, { backend }) };
+  } catch (error) {
+    await plain.release();
+    throw error;
+  }
+}
