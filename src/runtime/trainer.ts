@@ -133,6 +133,14 @@ export class Trainer {
     return this.#options;
   }
 
+  /**
+   * Whether the state is that of the last event without doing steps again: not between the steps of one run
+   * ({@link TrainerOptions.stepsPerRun}). Who measures often does it then.
+   */
+  get settled(): boolean {
+    return this.#session.settled;
+  }
+
   /** Steps done so far. */
   get steps(): number {
     return this.#position.step;

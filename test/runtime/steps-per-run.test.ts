@@ -137,6 +137,8 @@ describe("several steps in one run", () => {
         expect(await watched.readState()).toEqual(states[event.step - 1]);
       }
       if (event.step === 9) await watched.evaluate(train);
+      if (event.step === 4) expect(watched.settled).toBe(false);
+      if (event.step === 12) expect(watched.settled).toBe(true);
     }
     expect(watched.state()).toEqual(states.at(-1));
     const left = await Trainer.create(network(), { ...options, stepsPerRun: 6 });

@@ -84,6 +84,11 @@ export class RunPair {
     return new Set(going.map(({ trainer }) => trainer.steps)).size <= 1;
   }
 
+  /** Whether measuring now makes neither run do steps again. */
+  get settled(): boolean {
+    return this.#runs.every(({ trainer }) => trainer.settled);
+  }
+
   /** Whether both runs have ended. */
   get done(): boolean {
     return this.#runs.every(({ done }) => done);

@@ -146,7 +146,7 @@ export class Training {
       },
     });
     if (performance.now() - this.#reported > reportEvery) this.#report();
-    if (!this.#pair.level) return;
+    if (!this.#pair.level || !this.#pair.settled) return;
     const pause = Math.max(measureEvery.least, measureEvery.share * this.#measuredIn);
     if (performance.now() - this.#measuredAt > pause) await this.#measureAll();
     if (this.#keeper.isDue) await this.#keeper.keep(this.#pair, this.#parts);
