@@ -67,10 +67,28 @@ export { adamwOrt } from "./optimizers/adamw-ort.ts";
 export type { Optimizer } from "./optimizers/optimizer.ts";
 export { constant, cosine, parseSchedule, type Schedule, stepDecay, warmup } from "./optimizers/schedules.ts";
 export { sgd } from "./optimizers/sgd.ts";
-export { definePenalty } from "./penalties/define.ts";
-export type { Penalty } from "./penalties/penalty.ts";
+export { definePenalty, type PenaltyFactory } from "./penalties/define.ts";
+export type { Draw } from "./penalties/draws.ts";
+export type { PenaltyLayer } from "./penalties/layer.ts";
+export type { Penalty, PenaltyDefinition, PenaltyGraph, PenaltyOptions, Slope } from "./penalties/penalty.ts";
+export type { PenaltyReference, PlainLayer } from "./penalties/plain-layer.ts";
 export type { PenaltyPlan } from "./penalties/plan.ts";
+export { barlow } from "./penalties/responses/barlow.ts";
+export { decov } from "./penalties/responses/decov.ts";
+export { vicreg } from "./penalties/responses/vicreg.ts";
 export { som } from "./penalties/som.ts";
+export { penaltyNamed, penaltyNames } from "./penalties/table.ts";
+export { biggan } from "./penalties/weights/biggan.ts";
+export { dso } from "./penalties/weights/dso.ts";
+export { keras } from "./penalties/weights/keras.ts";
+export { lorth } from "./penalties/weights/lorth.ts";
+export { mc } from "./penalties/weights/mc.ts";
+export { mhe } from "./penalties/weights/mhe.ts";
+export { mma } from "./penalties/weights/mma.ts";
+export { ocnn } from "./penalties/weights/ocnn.ts";
+export { so } from "./penalties/weights/so.ts";
+export { spectralSo } from "./penalties/weights/spectral-so.ts";
+export { srip } from "./penalties/weights/srip.ts";
 export type {
   AngleReport,
   LayerAngles,

@@ -13,6 +13,8 @@ export interface Site {
   readonly response: Value;
   /** The parameter itself, traced through Transpose, Identity, Reshape, Cast, DequantizeLinear. */
   readonly weight: Value;
+  /** Which input of the node is the weight, as the node reads it. */
+  readonly weightInput: 0 | 1;
   readonly bias: Value | undefined;
   /** k: columns of a Gemm, output channels of a convolution. */
   readonly units: number;

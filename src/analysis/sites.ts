@@ -16,6 +16,7 @@ const blockPrefix = "sorth/";
 /** What an operator says of its weight; the rest of a {@link Site} follows from its response. */
 interface Layer {
   readonly weight: Traced;
+  readonly weightInput: 0 | 1;
   readonly units: number;
   readonly fanIn: number;
   readonly groups: number;
@@ -27,7 +28,7 @@ interface Layer {
 /**
  * Finds the layers of an inferred graph (DESIGN §2): every Gemm, Conv, ConvTranspose and MatMul of which one operand is a
  * parameter. Those without a penalty, and those inside bodies and functions, are returned with the reason.
- * @param leastRows - rows of responses that a layer must have (default 2, fewer say nothing of angles between responses)
+ * @param leastRows - rows of responses that a layer must have (default 1; angles between responses take 2)
  *
  * @example
  * await inferShapes(graph, nodeProbe);
@@ -35,7 +36,7 @@ interface Layer {
  */
 export function findSites(
   graph: Graph,
-  { leastRows = 2 }: { readonly leastRows?: number } = {},
+  { leastRows = 1 }: { readonly leastRows?: number } = {},
 ): { sites: Site[]; skipped: SkippedSite[] } {
   const sites: Site[] = [];
   const skipped: SkippedSite[] = [];
@@ -52,6 +53,7 @@ export function findSites(
     const rows = elementCount(response.shape ?? []) / layer.units;
     sites.push({
       ...{ name: node.label, op, node, response, weight: weight.parameter, bias: layer.bias },
+      weightInput: layer.weightInput,
       ...{ units: layer.units, fanIn: layer.fanIn, groups: layer.groups, unitAxis: layer.unitAxis },
       ...{ rows, rowsFixed: response.shapeFixed, quantized: weight.quantized },
     });
@@ -106,7 +108,7 @@ function gemm(
   const axis = right === transposed ? 0 : 1;
   const third = node.inputs[2];
   return {
-    ...{ weight, response, groups: 1, unitAxis: right ? 1 : 0 },
+    ...{ weight, weightInput: right ? 1 : 0, response, groups: 1, unitAxis: right ? 1 : 0 },
     units: dimAt(operand.shape, axis),
     fanIn: dimAt(operand.shape, 1 - axis),
     bias: third ? traceParameter(graph, third)?.parameter : undefined,
@@ -128,7 +130,7 @@ function matMul(graph: Graph, weight: Traced, operand: Value, output: Value, rig
   const units = dimAt(shape, right ? -1 : -2);
   const added = addedBias(graph, output, unitAxis, units);
   return {
-    ...{ weight, units, groups: 1, unitAxis },
+    ...{ weight, weightInput: right ? 1 : 0, units, groups: 1, unitAxis },
     fanIn: dimAt(shape, right ? -2 : -1),
     response: added?.response ?? output,
     bias: added?.bias,
@@ -175,7 +177,7 @@ function convolution(
   // Conv: [units, channels/groups, …]. ConvTranspose: [channels, units/groups, …].
   const conv = op === "Conv";
   return {
-    ...{ weight, response, groups, unitAxis: 1 },
+    ...{ weight, weightInput: 1, response, groups, unitAxis: 1 },
     units: conv ? dimAt(shape, 0) : dimAt(shape, 1) * groups,
     fanIn: (conv ? dimAt(shape, 1) : dimAt(shape, 0) / groups) * kernel,
     bias: bias ? traceParameter(graph, bias)?.parameter : undefined,

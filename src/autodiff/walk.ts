@@ -33,10 +33,12 @@ export function backward(
     arrivals?: Map<Node, Typed>;
     /** Values whose gradient shall be a value of its own, shared with no other value's. */
     separate?: ReadonlySet<Value>;
+    /** Only these nodes are walked: what other nodes compute counts as constant. */
+    nodes?: ReadonlySet<Node>;
   },
 ): Map<Value, Typed> {
-  const { wrt, seeds, rules, emit } = options;
-  const order = graph.sorted();
+  const { wrt, seeds, rules, emit, nodes } = options;
+  const order = graph.sorted().filter((node) => nodes?.has(node) ?? true);
   const active = activeValues(order, wrt, rules);
   const wanted = wantedValues(order, active, seeds);
   const path = order.filter((node) =>

@@ -103,11 +103,16 @@ function siteTable({ sites, probedBatch }: Inspection, paint: Paint): string {
   );
 }
 
-/** `som`, or `not som: one unit has no pairs`. */
+/** `all`, or `all but ocnn (it is a Gemm; ocnn takes Conv)`: names with the same reason together. */
 function penaltiesText({ penalties }: InspectedSite): string {
-  return Object.entries(penalties)
-    .map(([name, applies]) => (applies === true ? name : `not ${name}: ${applies}`))
-    .join("; ");
+  const byReason = new Map<string, string[]>();
+  for (const [name, applies] of Object.entries(penalties)) {
+    if (applies === true) continue;
+    byReason.set(applies, [...(byReason.get(applies) ?? []), name]);
+  }
+  if (byReason.size === 0) return "all";
+  const excepted = [...byReason].map(([reason, names]) => `${names.join(", ")} (${reason})`);
+  return `all but ${excepted.join(", ")}`;
 }
 
 function listOf(title: string, rows: readonly (readonly string[])[], paint: Paint): string {

@@ -104,17 +104,19 @@ export class EmitBase {
     const key = `${type}${shapeText(shape)}${Array.from(data as ArrayLike<unknown>).join()}`;
     const known = this.#constants.get(key);
     if (known) return known;
-    const name = this.graph.freshName(`${this.options.prefix}const`);
-    const value =
-      this.options.constants === "nodes"
-        ? this.op("Constant", [], shape, {
-            type,
-            name: "const",
-            attributes: { value: tensor(Tensor.of("", type, shape, data)) },
-          })
-        : (this.graph.addInitializer(Tensor.of(name, type, shape, data)) as Typed);
+    const value = this.tensorConstant(Tensor.of("", type, shape, data));
     this.#constants.set(key, value);
     return value;
+  }
+
+  /** A constant of its own, of any size. */
+  tensorConstant(value: Tensor): Typed {
+    if (this.options.constants === "nodes") {
+      const attributes = { value: tensor(value.named("")) };
+      return this.op("Constant", [], value.dims, { type: value.type, name: "const", attributes });
+    }
+    const name = this.graph.freshName(`${this.options.prefix}const`);
+    return this.graph.addInitializer(value.named(name)) as Typed;
   }
 
   /** An int64 vector, as shapes, axes and pads are given. */

@@ -1,5 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import type { Penalty } from "../penalties/penalty.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyNamed } from "../penalties/table.ts";
 import { blockPrefix, type Mark, type MarkedPattern, markKey, originalPrefix, parseMark } from "./mark.ts";
@@ -62,13 +63,19 @@ export function blockOf(graph: Graph): Block | undefined {
   };
 }
 
-function plansOf(mark: Mark): PenaltyPlan[] {
+/**
+ * The plans that a block was made from.
+ * @param own - penalties that this package does not have
+ * @throws UsageError for one that neither has
+ */
+export function plansOf(mark: Mark, own: readonly Penalty[] = []): PenaltyPlan[] {
   const pattern = ({ source, flags }: MarkedPattern) => new RegExp(source, flags);
-  return mark.penalties.map(({ name, options, weight, include, exclude }) => ({
-    penalty: penaltyNamed(name, options),
+  return mark.penalties.map(({ name, options, weight, include, exclude, schedule }) => ({
+    penalty: own.find(({ definition }) => definition.name === name) ?? penaltyNamed(name, options),
     weight,
     ...(include && { include: pattern(include) }),
     ...(exclude && { exclude: pattern(exclude) }),
+    ...(schedule !== undefined && { schedule }),
   }));
 }
 

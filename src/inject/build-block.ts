@@ -7,10 +7,19 @@ import type { Node, Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { chooses } from "../penalties/plan.ts";
-import { blockPrefix, type Mark, type MarkedPattern, originalPrefix, penaltyOutput } from "./mark.ts";
+import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
+import { chooses, type ResolvedPlan } from "../penalties/plan.ts";
+import { gradientsOf } from "./block-gradients.ts";
+import {
+  blockPrefix,
+  type Mark,
+  type MarkedPattern,
+  type MarkedPenalty,
+  originalPrefix,
+  penaltyOutput,
+} from "./mark.ts";
 import { emitObjective } from "./objective.ts";
-import { type CheckedPlan, checkedPlans, type InjectOptions, listed } from "./options.ts";
+import { checkedPlans, type InjectOptions, listed } from "./options.ts";
 
 /** What was added to a graph, and how its own loss changed. */
 export interface BuiltBlock {
@@ -21,14 +30,19 @@ export interface BuiltBlock {
   /** Own nodes of the model that read or compute its loss, which has another name now. */
   readonly renamed: ReadonlySet<Node>;
   readonly mark: Omit<Mark, "file">;
-  /** w · ∂R/∂response of the responses that {@link BlockContext.differentiate} chose. */
+  /** w · ∂R/∂value of the responses and parameters that {@link BlockContext.gradientOf} chose. */
   readonly gradients: ReadonlyMap<Value, Typed>;
 }
 
 /** Where a block is put. */
 export interface BlockContext {
-  /** Of which responses the block computes the gradient of R too; default none. */
-  readonly differentiate?: (site: Site) => boolean;
+  /**
+   * Of which responses and parameters the block computes the gradient of R too; default none. It is asked of every response
+   * on which a penalty acts, and every parameter that one reads; through responses no gradient goes on to parameters.
+   */
+  readonly gradientOf?: (value: Value, site: Site) => boolean;
+  /** Random numbers; default constants. */
+  readonly draw?: (g: Emit) => BuildOptions["draw"];
 }
 
 /**
@@ -39,13 +53,15 @@ export function buildBlock(
   graph: Graph,
   found: { readonly sites: readonly Site[]; readonly skipped: readonly SkippedSite[] },
   options: InjectOptions,
-  { differentiate = () => false }: BlockContext = {},
+  { gradientOf, draw }: BlockContext = {},
 ): BuiltBlock {
-  const plans = checkedPlans(options);
+  const { plans, weight: w } = checkedPlans(options);
+  const tell = options.onMessage ?? (() => {});
   const first = graph.nodes.length;
   // Constants are nodes: initializers of old files must be inputs too, and these leave them alone.
   const g = new Emit(graph, { prefix: blockPrefix, constants: "nodes" });
-  const sites = sitePenalties(g, plans, found, options.onMessage ?? (() => {}));
+  const parts = penaltyParts(g, plans, found, tell, draw?.(g));
+  const sites = scalarsOfSites(g, parts);
   const type = sites.every(({ value }) => value.type === "double") ? "double" : "float";
   const sum = sites.map(({ value }) => g.cast(value, type)).reduce((a, b) => g.add(a, b));
   // The sum of one site is that site's own scalar, which bears another name.
@@ -57,15 +73,11 @@ export function buildBlock(
   const perSite = options.perSite
     ? sites.map(({ site, value }) => renamed(graph, value, `${penaltyOutput}/${site.name}`))
     : [];
-  const w = plans[0]?.weight ?? 1;
   const addPenalty = (loss: Typed): Typed =>
     g.add(loss, g.cast(w === 1 ? penalty : g.mul(penalty, w), loss.type));
 
-  const gradients = new Map(
-    sites
-      .filter(({ site }) => differentiate(site))
-      .map(({ site, gradient }) => [site.response, gradient(w)] as const),
-  );
+  const block = new Set(graph.nodes.slice(first));
+  const gradients = gradientOf ? gradientsOf(g, parts, { block, weight: w, gradientOf }) : new Map();
   const loss = options.loss === undefined ? undefined : replaceLoss(graph, options.loss, addPenalty);
   const objective = options.objective && emitObjective(g, options.objective, options.output);
   if (objective?.warning) options.onMessage?.(objective.warning);
@@ -86,14 +98,10 @@ export function buildBlock(
     mark: {
       version: 1,
       penalty: penalty.name,
-      penalties: plans.map(({ penalty: { definition, options: own }, weight, include, exclude }) => ({
-        name: definition.name,
-        options: own,
-        weight,
-        ...(include && { include: patternOf(include) }),
-        ...(exclude && { exclude: patternOf(exclude) }),
+      penalties: plans.map(markedPlan),
+      sites: sites.map(({ site, labels, value }) => ({
+        ...{ name: site.name, penalties: labels, value: value.name },
       })),
-      sites: sites.map(({ site, penalties, value }) => ({ name: site.name, penalties, value: value.name })),
       perSite: perSite.map(({ name }) => name),
       ...(loss && { loss: { name: loss.total.name, original: loss.original.name } }),
       ...(options.objective &&
@@ -110,7 +118,15 @@ export function buildBlock(
   };
 }
 
-const patternOf = ({ source, flags }: RegExp): MarkedPattern => ({ source, flags });
+function markedPlan({ penalty, weight, include, exclude, schedule }: ResolvedPlan): MarkedPenalty {
+  const pattern = ({ source, flags }: RegExp): MarkedPattern => ({ source, flags });
+  return {
+    ...{ name: penalty.definition.name, options: penalty.options, weight },
+    ...(include && { include: pattern(include) }),
+    ...(exclude && { exclude: pattern(exclude) }),
+    ...(typeof schedule === "string" && { schedule }),
+  };
+}
 
 /** Gives an emitted value a name of its own; one that is taken gets the block's prefix. Its node stays marked. */
 function renamed(graph: Graph, value: Typed, name: string): Typed {
@@ -121,73 +137,53 @@ function renamed(graph: Graph, value: Typed, name: string): Typed {
   return value;
 }
 
-interface SitePenalty {
+/** The scalar of one site: its penalties, each times its factor in R. */
+interface SiteScalar {
   readonly site: Site;
-  readonly penalties: readonly string[];
-  /** Scalar: its penalties, each times its weight relative to the first penalty's. */
+  readonly labels: readonly string[];
   readonly value: Typed;
-  /** weight · ∂value/∂response, emitted when called. */
-  readonly gradient: (weight: number) => Typed;
 }
 
-function sitePenalties(
+/** Every penalty of every layer. @throws SorthError when no layer takes one; UsageError when no layer is chosen */
+function penaltyParts(
   g: Emit,
-  plans: readonly CheckedPlan[],
+  plans: readonly ResolvedPlan[],
   { sites, skipped }: { readonly sites: readonly Site[]; readonly skipped: readonly SkippedSite[] },
   tell: (message: string) => void,
-): SitePenalty[] {
+  draw: BuildOptions["draw"],
+): PenaltyPart[] {
   const reasons: string[] = [];
-  const refuse = (name: string, reason: string) => {
-    reasons.push(`${name}: ${reason}`);
-    tell(`${name}: no penalty: ${reason}`);
+  const note = (message: string) => {
+    reasons.push(message);
+    tell(message);
   };
-  for (const { name, reason } of skipped) refuse(name, reason);
-  const chosen = sites.filter((site) => plans.some((plan) => chooses(plan, site)));
-  if (chosen.length === 0 && sites.length > 0) {
+  for (const { name, reason } of skipped) note(`${name}: no penalty: ${reason}`);
+  if (sites.length > 0 && !sites.some((site) => plans.some((plan) => chooses(plan, site)))) {
     const names = listed(sites.map(({ name }) => name));
     throw new UsageError(`--include and --exclude leave no layer; the model has ${names}`);
   }
-  const common = plans[0]?.weight || 1;
-  const result = chosen.flatMap((site): SitePenalty[] => {
-    const parts = plans.flatMap(({ penalty: { definition, options }, weight, ...plan }) => {
-      if (!chooses({ penalty: { definition, options }, ...plan }, site)) return [];
-      const applies = readableName(site) ?? definition.applies(site, options);
-      if (applies !== true) {
-        refuse(site.name, applies);
-        return [];
-      }
-      const warning = definition.warning?.(site, options);
-      if (warning) tell(`${site.name}: ${warning}`);
-      const { value, gradient } = definition.build(site, typed(site.response), g, options);
-      const relative = weight / common;
-      const slope = (factor: number) => {
-        if (!gradient) throw new SorthError(`the penalty ${definition.name} has no gradient`);
-        const times = relative * factor;
-        return gradient(times === 1 ? undefined : g.scalar(times, value.type));
-      };
-      return [
-        {
-          ...{ name: definition.name, gradient: slope },
-          value: relative === 1 ? value : g.mul(value, relative),
-        },
-      ];
-    });
-    const [start, ...rest] = parts;
-    if (!start) return [];
-    const value = rest.reduce((sum, part) => g.add(sum, g.cast(part.value, sum.type)), start.value);
-    const gradient = (factor: number) =>
-      parts.map((part) => part.gradient(factor)).reduce((a, b) => g.add(a, b));
-    return [{ site, penalties: parts.map(({ name }) => name), value, gradient }];
+  const parts = buildPenalties(g, plans, sites, {
+    refuse: unreadableName,
+    tell: note,
+    ...(draw && { draw }),
   });
-  if (result.length === 0) {
-    const why = reasons.length === 0 ? "it has none with a weight" : reasons.slice(0, 3).join("; ");
-    throw new SorthError(`no layer of the model can take a penalty (${why}); nothing was injected`);
-  }
-  return result;
+  if (parts.length > 0) return parts;
+  const why = reasons.length === 0 ? "it has none with a weight" : reasons.slice(0, 3).join("; ");
+  throw new SorthError(`no layer of the model can take a penalty (${why}); nothing was injected`);
+}
+
+function scalarsOfSites(g: Emit, parts: readonly PenaltyPart[]): SiteScalar[] {
+  return [...new Set(parts.map(({ site }) => site))].map((site) => {
+    const own = parts.filter((part) => part.site === site);
+    const value = own
+      .map((part) => (part.plan.factor === 1 ? part.value : g.mul(part.value, part.plan.factor)))
+      .reduce((sum, one) => g.add(sum, g.cast(one, sum.type)));
+    return { site, labels: own.map(({ plan }) => plan.label), value };
+  });
 }
 
 /** Names that are not UTF-8 read as U+FFFD: a node that is written cannot spell them. */
-function readableName({ response }: Site): string | undefined {
+function unreadableName({ response }: Site): string | undefined {
   return response.name.includes("\ufffd") ? "the name of its output is not valid UTF-8" : undefined;
 }
 

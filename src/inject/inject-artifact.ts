@@ -11,18 +11,21 @@ import { artifactKind, type TrainingModel, trainingModelOf } from "../artifacts/
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import type { Value } from "../graph/node.ts";
 import { Model } from "../onnx/model.ts";
 import { layoutOf } from "../onnx/splice.ts";
+import { fixedDraws } from "../penalties/build.ts";
 import { buildBlock } from "./build-block.ts";
 import { checkFreeBatch, checkLoads } from "./check-block.ts";
 import type { InjectOptions } from "./options.ts";
 import { spliceArtifactBlock } from "./splice-artifact.ts";
 
 /**
- * Injects into a training_model.onnx: w·R joins its loss (output 0), w·∂R/∂response the gradient of each response, and R
- * is a further output. eval_model, optimizer_model and checkpoint stay valid.
+ * Injects into a training_model.onnx: w·R joins its loss (output 0), w·∂R/∂response the gradient of each response,
+ * w·∂R/∂parameter that of each parameter that a penalty reads itself, and R is a further output. eval_model,
+ * optimizer_model and checkpoint stay valid.
  * @throws SorthError for a file that is another artifact, that its runtime would not load, or whose gradients cannot be
- * told apart; UsageError for options that only forward models take
+ * told apart; UsageError for options that only forward models take, and penalties that draw random numbers while training
  */
 export async function injectIntoArtifact(model: Model, options: InjectOptions, probe: Probe): Promise<Model> {
   const artifact = graphOf(model);
@@ -36,14 +39,22 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
   }
   const forwardGraph = () => forwardGraphOf(model, zerosFor);
   const rebuild = (graph: Graph, own: InjectOptions) => {
-    const differentiate = (site: Site) => {
-      const gradient = fullGradientOf(training, site);
-      if (!gradient) {
-        own.onMessage?.(`${site.name}: its penalty joins the loss only: nothing before it is trained`);
+    const gradientOf = (value: Value, site: Site) => {
+      if (value === site.response) {
+        const gradient = fullGradientOf(training, site);
+        if (!gradient) {
+          own.onMessage?.(`${site.name}: its penalty joins the loss only: nothing before it is trained`);
+        }
+        return gradient !== undefined;
       }
-      return gradient !== undefined;
+      const trained = training.parameters.some((parameter) => parameter.value.name === value.name);
+      if (!trained) {
+        own.onMessage?.(`${site.name}: its penalty joins the loss only: "${value.name}" is not trained`);
+      }
+      return trained;
     };
-    return buildBlock(graph, findSites(graph), { ...own, loss: training.loss.name }, { differentiate });
+    const options = { ...own, loss: training.loss.name };
+    return buildBlock(graph, findSites(graph), options, { gradientOf, draw: fixedDraws });
   };
 
   const forward = forwardGraph();

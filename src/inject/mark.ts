@@ -1,5 +1,6 @@
 import { messageOf, SorthError } from "../errors.ts";
 import type { PenaltyOptions } from "../penalties/penalty.ts";
+import { commonWeight } from "../penalties/plan.ts";
 
 /** Name prefix of every node and value of an injected block. */
 export const blockPrefix = "sorth/";
@@ -14,10 +15,12 @@ export const penaltyOutput = "sorth_penalty";
 export interface MarkedPenalty {
   readonly name: string;
   readonly options: PenaltyOptions;
-  /** Its factor in the loss. The first one's is w; R counts the others relative to it. */
+  /** Its factor in the loss. The first one above 0 is w; R counts the others relative to it. */
   readonly weight: number;
   readonly include?: MarkedPattern;
   readonly exclude?: MarkedPattern;
+  /** Factor of its weight over a run of training; the block itself leaves it out. */
+  readonly schedule?: string;
 }
 
 /** A regular expression. */
@@ -29,7 +32,7 @@ export interface MarkedPattern {
 /** A layer that has a penalty, as a mark keeps it. */
 export interface MarkedSite {
   readonly name: string;
-  /** Names of the penalties that act on it. */
+  /** Labels of the penalties that act on it: their names; of the second with the same name `name.2`, and so on. */
   readonly penalties: readonly string[];
   /** The value that holds its scalar. */
   readonly value: string;
@@ -67,7 +70,7 @@ export interface Mark {
   /** The model's own output that became itself + w·R; `original` is what its producer's output is called now. */
   readonly loss?: RenamedValue;
   readonly objective?: MarkedObjective;
-  /** Gradients of a training model that became themselves + w·∂R/∂response; `original` as in {@link Mark.loss}. */
+  /** Gradients of a training model that became themselves + w·∂R/∂response or ∂R/∂parameter; `original` as in {@link Mark.loss}. */
   readonly gradients?: readonly RenamedValue[];
   /** What only byte-exact removal needs. */
   readonly file: {
@@ -83,6 +86,10 @@ export const renamedValues = ({ loss, gradients }: Pick<Mark, "loss" | "gradient
   ...(loss ? [loss] : []),
   ...(gradients ?? []),
 ];
+
+/** w of loss + w·R: the first weight above 0. */
+export const wOf = ({ penalties }: Pick<Mark, "penalties">): number =>
+  commonWeight(penalties.map(({ weight }) => weight));
 
 /** A mark as it stands in the file. */
 export const markText = (mark: Mark): string => JSON.stringify(mark);
@@ -129,7 +136,8 @@ const isPenalty = (value: unknown): boolean =>
   isRecord(value.options) &&
   typeof value.weight === "number" &&
   isOptional(value.include, isPattern) &&
-  isOptional(value.exclude, isPattern);
+  isOptional(value.exclude, isPattern) &&
+  isOptional(value.schedule, isText);
 
 const isSite = (value: unknown): boolean =>
   hasTexts(value, "name", "value") && isListOf(value.penalties, isText);

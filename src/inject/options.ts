@@ -1,14 +1,15 @@
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { UsageError } from "../errors.ts";
 import type { Penalty } from "../penalties/penalty.ts";
-import type { PenaltyPlan } from "../penalties/plan.ts";
+import { type PenaltyPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import type { ObjectiveName } from "./objective.ts";
 
 /** What to inject. */
 export interface InjectOptions extends DimensionOptions {
   /**
-   * Penalties, each with the layers it acts on. R is their sum over layers; the first one's weight is the w of
-   * loss + w·R, and those of the others count relative to it, so that R of a single penalty is unweighted.
+   * Penalties, each with the layers it acts on. R is their sum over layers; the first weight above 0 is the w of
+   * loss + w·R, and those of the others count relative to it, so that R of a single penalty is unweighted. Schedules are
+   * kept for train; the block itself has the weights they are multiplied with.
    */
   readonly penalties: readonly (Penalty | PenaltyPlan)[];
   /** One more scalar output for each layer: `sorth_penalty/<layer>`. */
@@ -23,11 +24,8 @@ export interface InjectOptions extends DimensionOptions {
   readonly onMessage?: (message: string) => void;
 }
 
-/** A penalty with its factor in the loss, patterns without memory. */
-export type CheckedPlan = PenaltyPlan & { readonly weight: number };
-
 /** The penalties to inject. @throws UsageError for options that contradict each other or lie out of range. */
-export function checkedPlans(options: InjectOptions): CheckedPlan[] {
+export function checkedPlans(options: InjectOptions): ResolvedPlans {
   if (options.loss !== undefined && options.objective !== undefined) {
     throw new UsageError("give either the model's own loss (--loss) or one to add (--objective), not both");
   }
@@ -35,27 +33,15 @@ export function checkedPlans(options: InjectOptions): CheckedPlan[] {
     throw new UsageError(`the output "${options.output}" was given without an objective that reads it`);
   }
   if (options.penalties.length === 0) throw new UsageError("no penalty was given; add one, such as som()");
-  const names = new Set<string>();
-  return options.penalties.map((given) => {
-    const plan = "penalty" in given ? given : { penalty: given };
-    const { name } = plan.penalty.definition;
-    if (names.has(name)) throw new UsageError(`the penalty ${name} was given twice`);
-    names.add(name);
-    const weight = plan.weight ?? 1;
-    if (!Number.isFinite(weight) || weight < 0) {
-      throw new UsageError(`the weight of the penalty ${name} must be a number of at least 0, not ${weight}`);
-    }
-    return {
-      penalty: plan.penalty,
-      weight,
-      ...(plan.include && { include: withoutMemory(plan.include) }),
-      ...(plan.exclude && { exclude: withoutMemory(plan.exclude) }),
-    };
-  });
+  const resolved = resolvePlans(options.penalties);
+  const timed = resolved.plans.find(({ schedule }) => typeof schedule === "function");
+  if (timed) {
+    throw new UsageError(
+      `the schedule of the penalty ${timed.label} is a function, which a model cannot keep; give it as text`,
+    );
+  }
+  return resolved;
 }
-
-/** A global or sticky expression remembers where it stopped: two tests of one name would differ. */
-const withoutMemory = ({ source, flags }: RegExp): RegExp => new RegExp(source, flags.replace(/[gy]/g, ""));
 
 /** Names in a message: the first few. */
 export function listed(names: readonly string[], most = 8): string {

@@ -2,6 +2,7 @@ import type { TrainingModel } from "../artifacts/training-model.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { ancestorsOf } from "../graph/reach.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { base64 } from "./base64.ts";
@@ -11,8 +12,8 @@ import { renameInNode } from "./rename-record.ts";
 import { markRecord, nodeRecord, outputRecord } from "./splice-block.ts";
 
 /**
- * A training model's file with a block's records in it, nodes in topological order: what computes a layer's penalty and
- * its gradient stands right behind the node that computed the layer's gradient so far; the sums stand at the end.
+ * A training model's file with a block's records in it, nodes in topological order: what computes the penalty's part of a
+ * gradient stands right behind the node that computed the gradient so far; the rest stands at the end.
  * The sum takes over the gradient's name, so that no reader changes.
  * @param forward - the graph that the block was built in: the forward part of `training`
  */
@@ -25,23 +26,32 @@ export function spliceArtifactBlock(
   const { bytes } = layout;
   const { graph } = training;
   const records = layout.graph.filter(({ field }) => field === graphFields.node);
-  const placed = placeNodes(block);
+  const position = new Map(graph.nodes.map((node, index) => [node, index]));
+  const sums = [...block.gradients]
+    .map(([value, slope]) => {
+      const gradient = gradientOf(training, value);
+      const at = gradient.producer && position.get(gradient.producer);
+      if (at === undefined) throw new SorthError(`the gradient of "${value.name}" is lost`);
+      return { slope, gradient, at };
+    })
+    .sort((a, b) => a.at - b.at);
+  checkOrder(graph, block);
+
   const gradients: RenamedValue[] = [];
-  const behind = new Map<Node, Node[]>();
-  for (const [response, slope] of block.gradients) {
-    const gradient = training.gradientOf(graph.valueNamed(response.name));
-    const producer = gradient?.producer;
-    if (!gradient || !producer) throw new SorthError(`the gradient of "${response.name}" is lost`);
+  const behind = new Map<number, Node[]>();
+  const left = new Set(block.nodes);
+  for (const { slope, gradient, at } of sums) {
     const renamed = { name: gradient.name, original: `${originalPrefix}${gradient.name}` };
     gradients.push(renamed);
     const sum = forward.addNode({
       ...{ opType: "Add", name: `${blockPrefix}${gradient.name}`, outputs: [gradient.name] },
       inputs: [forward.reference(renamed.original), slope],
     });
-    const nodes = [...(placed.ofResponse.get(response) ?? []), sum];
-    behind.set(producer, [...(behind.get(producer) ?? []), ...nodes]);
+    const needed = ancestorsOf([slope]);
+    const own = block.nodes.filter((node) => left.has(node) && needed.has(node));
+    for (const node of own) left.delete(node);
+    behind.set(at, [...(behind.get(at) ?? []), ...own, sum]);
   }
-  checkOrder(graph, block);
 
   const mark: Omit<Mark, "file"> = { ...block.mark, ...(gradients.length > 0 && { gradients }) };
   const renames = renamedValues(mark);
@@ -58,51 +68,33 @@ export function spliceArtifactBlock(
       payload,
     );
     if (own.length > 0) replaced.push(base64.encode(whole));
-    const before = index === 0 ? placed.constant : [];
-    const after = behind.get(node) ?? [];
-    if (own.length === 0 && before.length === 0 && after.length === 0) return;
+    const after = behind.get(index) ?? [];
+    if (own.length === 0 && after.length === 0) return;
     const kept = own.length > 0 ? bytesField(graphFields.node, renamed) : whole;
-    replace.set(record, concatBytes([...before.map(nodeRecord), kept, ...after.map(nodeRecord)]));
+    replace.set(record, concatBytes([kept, ...after.map(nodeRecord)]));
   });
   const written = { ...mark, file: { graphLengthWidth: layout.graphLengthWidth, replaced } };
+  const last = block.nodes.filter((node) => left.has(node));
   return splice(layout, {
     replace,
-    appendToGraph: [...placed.last.map(nodeRecord), ...block.outputs.map(outputRecord)],
+    appendToGraph: [...last.map(nodeRecord), ...block.outputs.map(outputRecord)],
     appendToModel: [markRecord(written)],
   });
+}
+
+/** The gradient of a response, or of a parameter, in a training model. */
+function gradientOf(training: TrainingModel, { name }: Value): Value {
+  const value = training.graph.valueNamed(name);
+  const parameter = training.parameters.find((one) => one.value === value);
+  const gradient = parameter?.gradient ?? training.gradientOf(value);
+  if (!gradient) throw new SorthError(`the gradient of "${name}" is lost`);
+  return gradient;
 }
 
 /** The loss is renamed wherever a node names it; a gradient where it is computed, so that its readers get the sum. */
 function isRenamedIn(node: Node, name: string, everywhere: boolean): boolean {
   const named = (value: Value | null) => value?.name === name;
   return node.outputs.some(named) || (everywhere && node.inputs.some(named));
-}
-
-/** The block's nodes by what they depend on: nothing, one response with a gradient, or more. */
-function placeNodes({ nodes, gradients }: BuiltBlock): {
-  constant: Node[];
-  ofResponse: Map<Value, Node[]>;
-  last: Node[];
-} {
-  const own = new Set(nodes);
-  const dependsOn = new Map<Node, Value | "nothing" | "more">();
-  const result = { constant: [] as Node[], ofResponse: new Map<Value, Node[]>(), last: [] as Node[] };
-  for (const node of nodes) {
-    const reads = new Set<Value | "more">();
-    for (const input of node.inputs) {
-      if (!input) continue;
-      const producer = input.producer;
-      const from = producer && own.has(producer) ? dependsOn.get(producer) : input;
-      if (from && from !== "nothing") reads.add(from === "more" || gradients.has(from) ? from : "more");
-    }
-    const [one] = reads;
-    const place = reads.size === 0 ? "nothing" : reads.size === 1 && one ? one : "more";
-    dependsOn.set(node, place);
-    if (place === "nothing") result.constant.push(node);
-    else if (place === "more") result.last.push(node);
-    else result.ofResponse.set(place, [...(result.ofResponse.get(place) ?? []), node]);
-  }
-  return result;
 }
 
 /** @throws SorthError when a layer's gradient stands before the layer: the file's nodes are in no order */

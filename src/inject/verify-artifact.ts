@@ -6,27 +6,27 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
+import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { equalBytes } from "../onnx/wire.ts";
+import { addedTo, weightOf } from "../penalties/layer.ts";
+import { subjectOf } from "../penalties/penalty.ts";
+import {
+  gathered,
+  type Matrix,
+  type PenaltyReference,
+  responsePlaces,
+  weightPlaces,
+} from "../penalties/plain-layer.ts";
 import type { Block } from "./block.ts";
-import type { RenamedValue } from "./mark.ts";
-import { Random, tensorOf } from "./random-tensors.ts";
+import { type RenamedValue, wOf } from "./mark.ts";
 import { strip } from "./strip.ts";
 import { tap } from "./tap.ts";
 import type { VerifyOptions } from "./verify.ts";
 import { dataFor } from "./verify-data.ts";
-import {
-  checkValues,
-  type InjectedSite,
-  reference,
-  responseRows,
-  resultOf,
-  scalarOf,
-  shown,
-  type VerifyRun,
-} from "./verify-penalty.ts";
+import { checkValues, reference, resultOf, scalarOf, shown, type VerifyRun } from "./verify-penalty.ts";
 import { check, note, type VerifyCheck, type VerifyReport, within } from "./verify-report.ts";
-import { injectedSites } from "./verify-sites.ts";
+import { type InjectedSite, injectedSites, layerNames, plainLayerOf } from "./verify-sites.ts";
 
 /** Relative errors of float32 against float64. */
 const limits = { loss: 1e-6, gradient: 1e-4 } as const;
@@ -98,29 +98,40 @@ function slopeOf(graph: Graph, { name, original }: RenamedValue): Value | undefi
   return sum?.op === "Add" && own?.name === original ? (slope ?? undefined) : undefined;
 }
 
+/** What was added to one gradient of a training model, and what it has to be. */
+interface AddedGradient {
+  readonly name: string;
+  readonly slope: string | undefined;
+  readonly site: InjectedSite;
+  /** Places in the slope, and the reference's gradient there. */
+  readonly expected: (
+    gradient: PenaltyReference["gradient"],
+    dims: readonly number[],
+  ) => { places: readonly (readonly number[])[]; slopes: Matrix } | undefined;
+}
+
 async function checkGradients(
   run: VerifyRun,
   sites: readonly InjectedSite[],
   { mark }: Block,
   slopes: ReadonlyMap<string, Value | undefined>,
 ): Promise<VerifyCheck[]> {
-  const weight = mark.penalties[0]?.weight ?? 1;
-  const checked = sites.map((injected) => ({
-    injected,
-    slope: slopes.get(`${injected.site.response.name}_grad`)?.name,
-  }));
-  const names = checked.flatMap(({ injected, slope }) => (slope ? [injected.site.response.name, slope] : []));
+  const weight = wOf(mark);
+  const checked = sites.flatMap((injected) => addedGradients(injected, slopes));
+  const names = checked.flatMap(({ site: { site }, slope }) => (slope ? [...layerNames(site), slope] : []));
   const results = await run.probe.run(tap(run.model, names), run.feeds, { optimize: false });
-  return checked.map(({ injected, slope }): VerifyCheck => {
-    const { site } = injected;
-    const name = `gradient of ${site.name}`;
+  return checked.map(({ name, slope, site: injected, expected }): VerifyCheck => {
     if (slope === undefined) return note(name, "none: nothing before the layer is trained");
-    const expected = reference(injected, responseRows(site, resultOf(results, site.response.name))).gradient;
-    const found = responseRows(site, resultOf(results, slope));
-    const largest = weight * Math.max(...expected.flat().map(Math.abs));
+    const found = resultOf(results, slope);
+    const result = reference(injected, plainLayerOf(injected.site, results, run.feeds));
+    if (typeof result === "string") return note(name, `not checked: ${result}`);
+    const wanted = expected(result.gradient, found.dims);
+    if (!wanted) return note(name, "not checked: the weight is laid out otherwise than its layer reads it");
+    const actual = gathered(wanted.places, found.numbers());
+    const largest = weight * Math.max(...wanted.slopes.flat().map(Math.abs));
     const error = Math.max(
-      ...expected.flatMap((row, r) =>
-        row.map((g, unit) => Math.abs(weight * g - (found[r]?.[unit] ?? Number.NaN))),
+      ...wanted.slopes.flatMap((row, i) =>
+        row.map((g, j) => Math.abs(weight * g - (actual[i]?.[j] ?? Number.NaN))),
       ),
     );
     const detail = `differs by ${shown(error)} of ${shown(largest)} from the float64 reference`;
@@ -128,12 +139,50 @@ async function checkGradients(
   });
 }
 
+/** The gradients that a site's penalties were added to: of its response, of its weight. */
+function addedGradients(
+  injected: InjectedSite,
+  slopes: ReadonlyMap<string, Value | undefined>,
+): AddedGradient[] {
+  const { site, penalties } = injected;
+  const subjects = new Set(penalties.map(({ penalty }) => subjectOf(penalty)));
+  const slopeOf = ({ name }: Value) => slopes.get(`${name}_grad`)?.name;
+  const ofResponse: AddedGradient = {
+    ...{ name: `gradient of ${site.name}`, slope: slopeOf(site.response), site: injected },
+    expected: ({ responses }, dims) => responses && { places: responsePlaces(dims, site), slopes: responses },
+  };
+  const ofWeight: AddedGradient = {
+    ...{ name: `gradient of the weight of ${site.name}`, slope: slopeOf(site.weight), site: injected },
+    expected: ({ weights }, dims) =>
+      weightOf(site) === site.weight && weights
+        ? { places: weightPlaces(dims, site), slopes: weights }
+        : undefined,
+  };
+  const added = addedTo(site);
+  const ofBias: AddedGradient = {
+    ...{
+      name: `gradient of the bias of ${site.name}`,
+      slope: site.bias && slopeOf(site.bias),
+      site: injected,
+    },
+    expected: ({ bias }) =>
+      added && added.value === site.bias && bias
+        ? { places: [bias.map((_, unit) => unit)], slopes: [bias.map((slope) => slope * added.factor)] }
+        : undefined,
+  };
+  return [
+    ...(subjects.has("responses") ? [ofResponse] : []),
+    ...(subjects.has("weights") ? [ofWeight] : []),
+    ...(ofBias.slope === undefined ? [] : [ofBias]),
+  ];
+}
+
 async function checkLoss(run: VerifyRun, { mark }: Block): Promise<VerifyCheck> {
   if (!mark.loss) return note("loss", "the block changes no loss");
   const names = [mark.loss.name, mark.loss.original, mark.penalty];
   const results = await run.probe.run(tap(run.model, names), run.feeds, { optimize: false });
   const [total, data, penalty] = names.map((name) => scalarOf(results, name)) as [number, number, number];
-  const expected = data + (mark.penalties[0]?.weight ?? 1) * penalty;
+  const expected = data + wOf(mark) * penalty;
   const error = Math.abs(total - expected) / Math.max(1, Math.abs(expected));
   return within("loss", error, limits.loss, `${shown(total)}, loss + w·R = ${shown(expected)}`);
 }

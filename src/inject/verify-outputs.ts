@@ -3,7 +3,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { equalBytes } from "../onnx/wire.ts";
 import type { Block } from "./block.ts";
-import type { Mark } from "./mark.ts";
+import { type Mark, wOf } from "./mark.ts";
 import { listed } from "./options.ts";
 import { resultOf, scalarOf, shown, type VerifyRun } from "./verify-penalty.ts";
 import { check, note, type VerifyCheck, within } from "./verify-report.ts";
@@ -53,7 +53,7 @@ export async function checkOutputs(
 
 /** The loss is the original's plus w·R. */
 function checkLoss(before: Results, after: Results, mark: Mark, name: string): VerifyCheck {
-  const w = mark.penalties[0]?.weight ?? 1;
+  const w = wOf(mark);
   const expected = scalarOf(before, name) + w * scalarOf(after, mark.penalty);
   const actual = scalarOf(after, name);
   const half = resultOf(after, name).type === "float16" ? 1e-3 : 1e-6;

@@ -1,24 +1,29 @@
 import { UsageError } from "../errors.ts";
-import type { Penalty, PenaltyDefinition, PenaltyOptions } from "./penalty.ts";
+import type { Penalty, PenaltyDefinition, PenaltyOptions, Settings } from "./penalty.ts";
 
 /** Makes a {@link Penalty} from some of its options; the others keep their defaults. */
 export interface PenaltyFactory<O extends PenaltyOptions> {
   /** @throws UsageError for an option that the penalty does not have, or a value that it cannot take. */
-  (options?: Partial<O>): Penalty;
+  (options?: Partial<Settings<O>>): Penalty;
   readonly definition: PenaltyDefinition<O>;
 }
 
 /**
  * Turns a definition into a function that makes penalties of it.
  *
+ * @throws UsageError for a name that could not be told from options on a command line
  * @example
- * const som = definePenalty({ name: "som", defaults: { gamma: 10 }, …});
+ * const som = definePenalty({ name: "som", on: "responses", defaults: { gamma: 10 }, …});
  * await inject(model, { penalties: [som({ gamma: 5 })] });
  */
 export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefinition<O>): PenaltyFactory<O> {
+  const { name } = definition;
+  if (!/^[a-z][a-z0-9-]*$/i.test(name)) {
+    throw new UsageError(`the penalty's name "${name}" must be letters, digits and hyphens`);
+  }
   // Options of another penalty never reach this definition: they are checked against its defaults here.
   const general = definition as unknown as PenaltyDefinition<PenaltyOptions>;
-  const factory = (options: Partial<O> = {}): Penalty => ({
+  const factory = (options: Partial<Settings<O>> = {}): Penalty => ({
     definition: general,
     options: checkedOptions(general, options),
   });
@@ -47,6 +52,12 @@ function checkedOptions(
     }
     if (typeof value === "number" && !Number.isFinite(value)) {
       throw new UsageError(`option ${name} of the penalty ${penalty} must be a finite number, not ${value}`);
+    }
+    const choices = definition.choices?.[name];
+    if (choices && !choices.includes(value)) {
+      throw new UsageError(
+        `option ${name} of the penalty ${penalty} must be ${choices.join(" or ")}, not ${value}`,
+      );
     }
     options[name] = value;
   }

@@ -1,16 +1,74 @@
 import type { Site } from "../analysis/site-types.ts";
+import { UsageError } from "../errors.ts";
+import { parseSchedule, type Schedule } from "../optimizers/schedules.ts";
 import type { Penalty } from "./penalty.ts";
 
-/** A penalty and the layers it acts on. */
+/** A penalty, the layers it acts on, and how much it counts. */
 export interface PenaltyPlan {
   readonly penalty: Penalty;
-  /** Factor of this penalty in the loss; default 1. */
+  /** Factor of this penalty in the loss; default what its community uses, mostly 1. */
   readonly weight?: number;
   /** Only layers whose name matches; default all. */
   readonly include?: RegExp;
   /** Not layers whose name matches. */
   readonly exclude?: RegExp;
+  /** Factor of its weight over a run of training, as text (`cosine:warmup=100`) or a function; default constant. */
+  readonly schedule?: string | Schedule;
 }
+
+/** A plan with everything decided. */
+export interface ResolvedPlan extends PenaltyPlan {
+  /** The penalty's name; of the second plan with the same penalty `name.2`, and so on. */
+  readonly label: string;
+  readonly weight: number;
+  /** Its weight relative to that of all plans together. */
+  readonly factor: number;
+}
+
+/** Plans that make up one penalty: R = Σ factor · R of each, and the loss becomes loss + weight · R. */
+export interface ResolvedPlans {
+  /** The weight of the first plan that has one above 0. */
+  readonly weight: number;
+  readonly plans: readonly ResolvedPlan[];
+}
+
+/**
+ * Decides what plans leave open.
+ * @throws UsageError for a weight that is no number of at least 0, or a schedule that cannot be read
+ */
+export function resolvePlans(given: readonly (Penalty | PenaltyPlan)[]): ResolvedPlans {
+  const counts = new Map<string, number>();
+  const plans = given.map((one) => {
+    const plan: PenaltyPlan = "penalty" in one ? one : { penalty: one };
+    const { name, weight: usual = 1 } = plan.penalty.definition;
+    const count = (counts.get(name) ?? 0) + 1;
+    counts.set(name, count);
+    const label = count === 1 ? name : `${name}.${count}`;
+    const weight = plan.weight ?? usual;
+    if (!Number.isFinite(weight) || weight < 0) {
+      throw new UsageError(`the weight of the penalty ${name} must be a number of at least 0, not ${weight}`);
+    }
+    if (typeof plan.schedule === "string") parseSchedule(plan.schedule);
+    return {
+      ...plan,
+      ...{ label, weight },
+      ...(plan.include && { include: withoutMemory(plan.include) }),
+      ...(plan.exclude && { exclude: withoutMemory(plan.exclude) }),
+    };
+  });
+  const weight = commonWeight(plans.map((plan) => plan.weight));
+  return {
+    weight,
+    plans: plans.map((plan) => ({ ...plan, factor: weight === 0 ? 1 : plan.weight / weight })),
+  };
+}
+
+/** The weight of R, of which those of its parts are multiples: the first one above 0. */
+export const commonWeight = (weights: readonly number[]): number =>
+  weights.find((weight) => weight > 0) ?? weights[0] ?? 1;
+
+/** A global or sticky expression remembers where it stopped: two tests of one name would differ. */
+const withoutMemory = ({ source, flags }: RegExp): RegExp => new RegExp(source, flags.replace(/[gy]/g, ""));
 
 /** Whether a plan names a layer. */
 export function chooses(plan: PenaltyPlan, site: Site): boolean {

@@ -11,6 +11,25 @@ export type SomOptions = {
    * (9.5e6 for a 784-512-256-10 network) and break training.
    */
   readonly reduction: "mean" | "sum";
+  /**
+   * Over which rows units are compared: "batch", their responses; "random", what they make of random directions, which
+   * training draws anew each epoch. The gradient then goes to the weight alone.
+   */
+  readonly rows: "batch" | "random";
+  /** How many random directions; 256. */
+  readonly directions: number;
+  /** At most so many positions of each sample, a seeded choice that all samples share; 0 (default) for all. */
+  readonly maxRows: number;
+  /** Whether each unit's mean over the rows is subtracted from its responses; false. */
+  readonly center: boolean;
+  /** "rms": each unit's responses are divided by their root mean square, which counts as constant in the gradient. */
+  readonly scale: "none" | "rms";
+  /** "remove": the layer's bias is subtracted from its responses. */
+  readonly bias: "keep" | "remove";
+  /** What stands for the angle between two units: their "responses", or the exact angle of their "weights". */
+  readonly angles: "responses" | "weights";
+  /** Seed of the directions and of the choice of positions; 0. */
+  readonly seed: number;
 };
 
 /**
@@ -19,3 +38,45 @@ export type SomOptions = {
  * get the gradient S·T/(n·√ε), some thousand times that of its neighbours.
  */
 export const epsilon = 1e-6;
+
+/** How weight vectors are normalised for their exact angles: units whose weights are all 0 have no angles. */
+export const weightNormalization = { added: 0, least: 1e-30 } as const;
+
+/** Added to the mean square of a unit's responses before its root is taken. */
+export const rmsEpsilon = 1e-12;
+
+/** Defaults of {@link SomOptions}. */
+export const somDefaults: SomOptions = {
+  ...{ lambda1: 100, lambda2: 1, gamma: 10, reduction: "mean" },
+  ...{ rows: "batch", directions: 256, maxRows: 0, center: false, scale: "none", bias: "keep" },
+  ...{ angles: "responses", seed: 0 },
+};
+
+/** What is wrong with options, or undefined: values out of range, and forms that make no sense together. */
+export function somProblem(options: SomOptions): string | undefined {
+  const { lambda1, lambda2, gamma, directions, maxRows, seed } = options;
+  if (lambda1 < 0 || lambda2 < 0) return "lambda1 and lambda2 must not be negative";
+  if (gamma <= 0) return `gamma must be above 0, not ${gamma}`;
+  if (!Number.isInteger(directions) || directions < 2)
+    return `directions must be a whole number of 2 or more, not ${directions}`;
+  if (!Number.isInteger(maxRows) || maxRows < 0)
+    return `maxRows must be a whole number, 0 for all rows, not ${maxRows}`;
+  if (!Number.isInteger(seed) || seed < 0) return `seed must be a whole number of 0 or more, not ${seed}`;
+  const given = (names: readonly (keyof SomOptions)[]) =>
+    names.filter((name) => options[name] !== somDefaults[name]);
+  const clash = (form: string, names: readonly (keyof SomOptions)[], why: string) => {
+    const wrong = given(names);
+    return wrong.length > 0 ? `${form} ${why}; leave ${wrong.join(", ")} out` : undefined;
+  };
+  const ofResponses = ["maxRows", "center", "bias"] as const;
+  if (options.angles === "weights") {
+    const others = ["gamma", "rows", "directions", "scale", "seed", ...ofResponses] as const;
+    return clash("angles=weights", others, "reads no responses");
+  }
+  if (options.rows === "random") {
+    return clash("rows=random", ofResponses, "reads no responses, and its directions have no mean");
+  }
+  if (options.center && options.bias === "remove") return "center removes the bias already; leave bias out";
+  if (maxRows === 0) return clash("rows=batch", ["directions", "seed"], "draws no directions");
+  return clash("rows=batch", ["directions"], "draws no directions");
+}

@@ -1,77 +1,144 @@
-import type { PenaltyReference } from "./penalty.ts";
-import { epsilon, type SomOptions } from "./som-options.ts";
+import { leastSquaredSine } from "./arcsine.ts";
+import { chosenPositions, drawn } from "./draws.ts";
+import type { Matrix, PenaltyReference, PlainLayer } from "./plain-layer.ts";
+import { byGroups, dot, normalized, sum, throughNorm, transposed } from "./plain-math.ts";
+import { epsilon, rmsEpsilon, type SomOptions, weightNormalization } from "./som-options.ts";
 
 /**
  * SOM and its gradient in float64, straight from the formula: every pair of units is compared by the cosine of their
  * normalised responses, and the gradient goes back through the normalisation. The graphs never normalise T; this does,
  * so that the two share no shortcut.
- *
- * @param responses - `[row][unit]`
- * @param groups - units are compared only within `units / groups` neighbours; the result is the mean over groups
  */
-export function somReference(
-  responses: readonly (readonly number[])[],
-  options: SomOptions,
-  groups: number,
-): PenaltyReference {
-  const units = responses[0]?.length ?? 0;
-  const size = units / groups;
-  const gradient = responses.map((row) => row.map(() => 0));
-  let value = 0;
-  for (let first = 0; first < units; first += size) {
-    const columns = Array.from({ length: size }, (_, unit) => responses.map((row) => row[first + unit] ?? 0));
-    const group = somOfGroup(columns, options);
-    value += group.value / groups;
-    group.gradient.forEach((column, unit) => {
-      column.forEach((slope, row) => {
-        (gradient[row] as number[])[first + unit] = slope / groups;
-      });
-    });
+export function somReference(layer: PlainLayer, options: SomOptions): PenaltyReference {
+  if (options.angles === "weights") {
+    const { value, gradient } = byGroups(layer.weights, layer.groups, (rows) => ofAngles(rows, options));
+    return { value, gradient: { weights: gradient } };
   }
-  return { value, gradient };
+  return options.rows === "random" ? ofDirections(layer, options) : ofBatch(layer, options);
+}
+
+/** Responses to random directions x: y = ⟨w, x⟩, dw = Σ dy·x. */
+function ofDirections({ weights, groups }: PlainLayer, options: SomOptions): PenaltyReference {
+  const { directions, seed } = options;
+  const fanIn = weights[0]?.length ?? 0;
+  const flat = drawn({ distribution: "sphere", shape: [directions, fanIn], seed, anew: "epoch" });
+  const x = Array.from({ length: directions }, (_, i) =>
+    Array.from(flat.subarray(i * fanIn, (i + 1) * fanIn)),
+  );
+  const responses = weights.map((unit) => x.map((direction) => dot(unit, direction)));
+  const { value, gradient } = byGroups(responses, groups, (rows) => ofResponses(rows, options));
+  return {
+    value,
+    gradient: {
+      weights: gradient.map((slopes) =>
+        Array.from({ length: fanIn }, (_, i) =>
+          slopes.reduce((total, slope, row) => total + slope * (x[row]?.[i] ?? 0), 0),
+        ),
+      ),
+    },
+  };
+}
+
+/** The layer's own responses, prepared as the options say. */
+function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
+  const { responses, positions, groups } = layer;
+  const { maxRows, center, scale } = options;
+  const chosen = new Set(chosenPositions(positions, maxRows === 0 ? positions : maxRows, options.seed));
+  const used = responses.flatMap((_, row) => (chosen.has(row % positions) ? [row] : []));
+  const bias = options.bias === "remove" ? layer.bias : undefined;
+  const prepared = transposed(used.map((row) => responses[row] ?? [])).map((unit, i) => {
+    const plain = unit.map((y) => y - (bias?.[i] ?? 0));
+    const mean = center ? sum(plain) / plain.length : 0;
+    const centered = plain.map((y) => y - mean);
+    const rms = scale === "rms" ? Math.sqrt(dot(centered, centered) / centered.length + rmsEpsilon) : 1;
+    return { rows: centered.map((y) => y / rms), rms };
+  });
+  const { value, gradient } = byGroups(
+    prepared.map(({ rows }) => rows),
+    groups,
+    (rows) => ofResponses(rows, options),
+  );
+  const slopes = gradient.map((unit, i) => {
+    const unscaled = unit.map((slope) => slope / (prepared[i]?.rms ?? 1));
+    const mean = center ? sum(unscaled) / unscaled.length : 0;
+    return unscaled.map((slope) => slope - mean);
+  });
+  const place = new Map(used.map((row, i) => [row, i]));
+  return {
+    value,
+    gradient: {
+      responses: responses.map((row, r) => {
+        const at = place.get(r);
+        return row.map((_, unit) => (at === undefined ? 0 : (slopes[unit]?.[at] ?? Number.NaN)));
+      }),
+      ...(bias && { bias: slopes.map((unit) => -sum(unit)) }),
+    },
+    ...(scale === "rms" && { inexact: "the root mean square counts as constant" }),
+  };
 }
 
 /** The term of one group; responses and gradient as `[unit][row]`. */
-function somOfGroup(
-  responses: readonly (readonly number[])[],
+function ofResponses(
+  responses: Matrix,
   { lambda1, lambda2, gamma, reduction }: SomOptions,
 ): { value: number; gradient: number[][] } {
   const activations = responses.map((unit) => unit.map((y) => Math.tanh(gamma * y)));
-  const energies = activations.map((unit) => dot(unit, unit));
-  const inverseNorms = energies.map((energy) => (energy > epsilon ? 1 / Math.sqrt(energy + epsilon) : 0));
-  const directions = activations.map((unit, i) => unit.map((t) => t * (inverseNorms[i] ?? 0)));
-
-  const cosines = directions.map((a, i) => directions.map((b, j) => (i === j ? 0 : dot(a, b))));
-  const pairs = reduction === "mean" ? directions.length * (directions.length - 1) : 1;
-  const mean = sum(cosines.map(sum)) / pairs;
-  const value = lambda1 * mean ** 2 + (lambda2 * sum(cosines.map((row) => dot(row, row)))) / pairs;
-
-  const gradient = activations.map((unit, i) => {
-    const inverseNorm = inverseNorms[i] ?? 0;
-    const direction = directions[i] ?? [];
-    // ∂R/∂zᵢ: every cosine occurs twice, as ϑᵢⱼ and as ϑⱼᵢ.
-    const toDirection = unit.map(() => 0);
-    directions.forEach((other, j) => {
-      if (j === i) return;
-      const slope = (2 * (2 * lambda1 * mean + 2 * lambda2 * (cosines[i]?.[j] ?? 0))) / pairs;
-      other.forEach((z, row) => {
-        toDirection[row] = (toDirection[row] ?? 0) + slope * z;
-      });
-    });
-    // z = t/√(|t|² + ε): ∂R/∂t = (∂R/∂z − z (z·∂R/∂z))/√(|t|² + ε), then through the tanh.
-    const along = dot(direction, toDirection);
-    return unit.map(
-      (t, row) =>
-        gamma * (1 - t * t) * ((toDirection[row] ?? 0) - (direction[row] ?? 0) * along) * inverseNorm,
-    );
-  });
+  const { value, slopes, directions, norms } = ofCosines(
+    activations,
+    { added: epsilon, least: epsilon },
+    (cosine) => ({ angle: cosine, slope: 1 }),
+    { lambda1, lambda2, reduction },
+  );
+  const gradient = activations.map((unit, i) =>
+    throughNorm(slopes[i] ?? [], directions[i] ?? [], norms[i] ?? 0).map(
+      (slope, row) => gamma * (1 - (unit[row] ?? 0) ** 2) * slope,
+    ),
+  );
   return { value, gradient };
 }
 
-function dot(a: readonly number[], b: readonly number[]): number {
-  let total = 0;
-  for (let i = 0; i < a.length; i++) total += (a[i] ?? 0) * (b[i] ?? 0);
-  return total;
+/** The same of the exact angles between weights. */
+function ofAngles(weights: Matrix, options: SomOptions): { value: number; gradient: number[][] } {
+  const { value, slopes, directions, norms } = ofCosines(
+    weights,
+    weightNormalization,
+    (cosine) => {
+      const sine = Math.sqrt(Math.max(1 - cosine ** 2, leastSquaredSine));
+      return { angle: (2 / Math.PI) * Math.atan2(cosine, sine), slope: 2 / Math.PI / sine };
+    },
+    options,
+  );
+  return {
+    value,
+    gradient: weights.map((_, i) => throughNorm(slopes[i] ?? [], directions[i] ?? [], norms[i] ?? 0)),
+  };
 }
 
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+/** λ1·(mean ϑ)² + λ2·mean ϑ² over pairs of vectors, and its gradient with respect to their directions. */
+function ofCosines(
+  vectors: Matrix,
+  normalization: { added: number; least: number },
+  theta: (cosine: number) => { angle: number; slope: number },
+  { lambda1, lambda2, reduction }: Pick<SomOptions, "lambda1" | "lambda2" | "reduction">,
+): { value: number; slopes: number[][]; directions: number[][]; norms: number[] } {
+  const { directions, norms } = normalized(vectors, normalization);
+  const angles = directions.map((a, i) =>
+    directions.map((b, j) => (i === j ? { angle: 0, slope: 0 } : theta(dot(a, b)))),
+  );
+  const pairs = reduction === "mean" ? vectors.length * (vectors.length - 1) : 1;
+  const mean = sum(angles.flat().map(({ angle }) => angle)) / pairs;
+  const squares = sum(angles.flat().map(({ angle }) => angle ** 2)) / pairs;
+  const slopes = directions.map((direction, i) => {
+    // Every pair occurs twice, as ϑᵢⱼ and as ϑⱼᵢ.
+    const toDirection = direction.map(() => 0);
+    directions.forEach((other, j) => {
+      const { angle, slope } = angles[i]?.[j] ?? { angle: 0, slope: 0 };
+      const factor = (2 * slope * (2 * lambda1 * mean + 2 * lambda2 * angle)) / pairs;
+      other.forEach((z, row) => {
+        toDirection[row] = (toDirection[row] ?? 0) + factor * z;
+      });
+    });
+    return toDirection;
+  });
+  return { value: lambda1 * mean ** 2 + lambda2 * squares, slopes, directions, norms };
+}

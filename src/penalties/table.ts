@@ -1,12 +1,36 @@
 import { UsageError } from "../errors.ts";
-import type { Penalty, PenaltyOptions } from "./penalty.ts";
+import type { PenaltyFactory } from "./define.ts";
+import type { Penalty, PenaltyDefinition, PenaltyOptions } from "./penalty.ts";
+import { barlow } from "./responses/barlow.ts";
+import { decov } from "./responses/decov.ts";
+import { vicreg } from "./responses/vicreg.ts";
 import { som } from "./som.ts";
+import { biggan } from "./weights/biggan.ts";
+import { dso } from "./weights/dso.ts";
+import { keras } from "./weights/keras.ts";
+import { lorth } from "./weights/lorth.ts";
+import { mc } from "./weights/mc.ts";
+import { mhe } from "./weights/mhe.ts";
+import { mma } from "./weights/mma.ts";
+import { ocnn } from "./weights/ocnn.ts";
+import { so } from "./weights/so.ts";
+import { spectralSo } from "./weights/spectral-so.ts";
+import { srip } from "./weights/srip.ts";
 
 /** Every penalty that has a name on the command line. */
-const factories = [som] as const;
+const factories = [
+  som,
+  ...[so, spectralSo, dso, biggan, mc, srip, ocnn, keras, mhe, mma, lorth],
+  ...[decov, barlow, vicreg],
+].map((factory) => factory as unknown as PenaltyFactory<PenaltyOptions>);
+
+/** Definitions of the penalties of this package. */
+export const penaltyDefinitions: readonly PenaltyDefinition<PenaltyOptions>[] = factories.map(
+  ({ definition }) => definition,
+);
 
 /** Names of the penalties of this package. */
-export const penaltyNames: readonly string[] = factories.map(({ definition }) => definition.name);
+export const penaltyNames: readonly string[] = penaltyDefinitions.map(({ name }) => name);
 
 /**
  * The penalty of that name. Numbers and switches may be given as text, as a command line or a file's metadata has them.

@@ -17,6 +17,7 @@ import type { Value } from "../graph/node.ts";
 import { blockOf } from "../inject/block.ts";
 import type { Mark } from "../inject/mark.ts";
 import type { Model } from "../onnx/model.ts";
+import { appliesTo } from "../penalties/applies.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
 
 /** Options of {@link inspect}. */
@@ -219,10 +220,7 @@ function inspectedSite(whole: Site): InspectedSite {
   return {
     ...{ name, op, units, fanIn, groups, rows, rowsFixed, weight: weight.name, bias: bias?.name },
     penalties: Object.fromEntries(
-      penaltyNames.map((penalty) => {
-        const { definition, options: own } = penaltyNamed(penalty);
-        return [penalty, definition.applies(whole, own)];
-      }),
+      penaltyNames.map((penalty) => [penalty, appliesTo(penaltyNamed(penalty), whole)]),
     ),
   };
 }

@@ -43,7 +43,7 @@ export async function responseAngles(
   checkNoArtifact(graph);
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
   await inferShapes(graph, probe, dimensions);
-  const { sites, skipped } = findSites(graph);
+  const { sites, skipped } = findSites(graph, { leastRows: 2 });
   const measured = await sumsOf(graph, sites, { gamma, full: options.full ?? false }, chunks, probe);
   const layers: LayerResponseAngles[] = [];
   for (const { site, gram, saturated, places } of measured) {

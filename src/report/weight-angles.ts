@@ -45,7 +45,7 @@ export async function weightAngles(
   checkNoArtifact(graph);
   await inferShapes(graph, probe, { ...(batch !== undefined && { batch }), ...(dims && { dims }) });
   // A weight has its angles whatever number of rows its responses have.
-  const { sites, skipped } = findSites(graph, { leastRows: 1 });
+  const { sites, skipped } = findSites(graph);
   const layers: LayerWeightAngles[] = [];
   for (const site of sites) {
     const { name, op } = site;

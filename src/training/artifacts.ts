@@ -20,10 +20,12 @@ import { blockPrefix, penaltyOutput } from "../inject/mark.ts";
 import { DataType } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
+import { fixedDraws } from "../penalties/build.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, type LossGraph, type PreparedGraph, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
+import { constantWeight, withoutPenalties } from "./penalty-graph.ts";
 import { nameOutput } from "./ports.ts";
 
 /** Options of {@link buildArtifacts}. */
@@ -81,8 +83,7 @@ async function trainingGraph(
   const { graph, emit } = prepared;
   checkKinds(prepared);
   for (const { input, ratio } of replaceDropout(graph, emit, "all")) drawMask(graph, emit, input, ratio);
-  const weight = prepared.penalties[0]?.weight ?? 1;
-  const loss = emitLoss(prepared, options, (type) => (weight === 1 ? undefined : emit.scalar(weight, type)));
+  const loss = emitLoss(prepared, options, { ...constantWeight(prepared), draw: fixedDraws(emit) });
   const responses = prepared.sites.map(({ response }) => response);
   const trainable = descendantsOf(prepared.parameters);
   const wrt = [...prepared.parameters, ...responses.filter((response) => trainable.has(response))];
@@ -220,7 +221,7 @@ async function evalModel(
   const prepared = await prepareGraph(model, quiet, probe, (whole) => setBatchNormForm(whole, "frozen"));
   const { graph, emit } = prepared;
   replaceDropout(graph, emit, "none");
-  const loss = emitLoss({ ...prepared, penalties: [] }, quiet, () => undefined);
+  const loss = emitLoss(withoutPenalties(prepared), quiet);
   wideLabels(graph, emit, loss);
   graph.outputs.length = 0;
   nameOutput(graph, emit, loss.dataLoss, "loss");

@@ -10,6 +10,7 @@ import { Model } from "../onnx/model.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, type PreparedGraph, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
+import { constantWeight } from "./penalty-graph.ts";
 import { nameOutput } from "./ports.ts";
 import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 
@@ -52,8 +53,7 @@ export async function differentiate(
   const { graph, emit } = prepared;
   const masks = replaceDropout(graph, emit, "as-is");
   const wrt = variablesOf(prepared, options);
-  const weight = prepared.penalties[0]?.weight ?? 1;
-  const loss = emitLoss(prepared, options, (type) => (weight === 1 ? undefined : emit.scalar(weight, type)));
+  const loss = emitLoss(prepared, options, constantWeight(prepared));
   const arrivals = new Map<Node, Typed>();
   const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, arrivals });
 

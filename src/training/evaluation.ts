@@ -9,6 +9,7 @@ import { setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
+import { withoutPenalties } from "./penalty-graph.ts";
 import { nameOutput } from "./ports.ts";
 import type { StepPorts } from "./step.ts";
 
@@ -45,7 +46,7 @@ export async function buildEvaluation(
   let loss: string | undefined;
   const outputs = [];
   if (!options.objective) {
-    const built = emitLoss({ ...prepared, penalties: [] }, own, () => undefined);
+    const built = emitLoss(withoutPenalties(prepared), own);
     prediction = built.prediction;
     outputs.push(built.dataLoss);
   } else if (!prediction) throw new SorthError("the model has no output");

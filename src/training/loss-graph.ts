@@ -19,8 +19,9 @@ import { shapeText } from "../graph/shapes.ts";
 import { blockOf, removeBlock } from "../inject/block.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { chooses, type PenaltyPlan } from "../penalties/plan.ts";
+import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
+import { emitPenalties, type PenaltyInputs, type PlanPenalty } from "./penalty-graph.ts";
 import { inputName } from "./ports.ts";
 
 /** A model's graph with its shapes known, brought to the opset and the form that gradients are written in. */
@@ -34,7 +35,7 @@ export interface PreparedGraph {
   readonly sites: readonly Site[];
   readonly skipped: readonly SkippedSite[];
   /** Penalties to add: the options', or those of the model's injected block, which is gone from the graph. */
-  readonly penalties: readonly PenaltyPlan[];
+  readonly penalties: ResolvedPlans;
 }
 
 /** The opset in which gradients are written. */
@@ -82,17 +83,17 @@ export async function prepareGraph(
 }
 
 /** Takes an injected block out of the graph; its penalties are the ones to train with. */
-function takeBlock(graph: Graph, options: LossOptions): readonly PenaltyPlan[] {
+function takeBlock(graph: Graph, options: LossOptions): ResolvedPlans {
   const block = blockOf(graph);
   const chosen = options.penalties ?? [];
-  if (!block) return chosen;
+  if (!block) return resolvePlans(chosen);
   if (chosen.length > 0) {
     throw new UsageError(
       "the model has penalties of its own (it was injected); leave --penalty out, or strip the model first",
     );
   }
   removeBlock(graph, block);
-  return block.penalties;
+  return resolvePlans(block.penalties);
 }
 
 /** A loss in a graph: its data part, its penalty, and where their gradients enter. */
@@ -101,6 +102,8 @@ export interface LossGraph {
   readonly dataLoss: Typed;
   /** R, the sum of all sites' penalties, weighted among each other but not by the penalty weight; undefined without. */
   readonly penalty: Typed | undefined;
+  /** What each plan adds to R: `penalty = Σ factor · schedule · value`. */
+  readonly parts: readonly PlanPenalty[];
   /** dataLoss + weight · R. */
   readonly total: Typed;
   readonly seeds: readonly Seed[];
@@ -112,38 +115,19 @@ export interface LossGraph {
   readonly penalized: readonly string[];
 }
 
-/**
- * Adds the loss of a prepared graph: the objective's or the model's own, and the penalties.
- * @param penaltyWeight - scalar by which all penalties are multiplied; undefined for 1
- */
+/** Adds the loss of a prepared graph: the objective's or the model's own, and the penalties. */
 export function emitLoss(
   prepared: PreparedGraph,
   options: LossOptions,
-  penaltyWeight: (type: "float" | "double") => Typed | undefined,
+  inputs: PenaltyInputs = {},
 ): LossGraph {
   const { emit } = prepared;
-  const { dataLoss, prediction, labels, seeds } = options.objective
-    ? objectiveLoss(prepared, options)
-    : ownLoss(prepared, options);
-  const type = dataLoss.type === "double" ? "double" : "float";
-  const parts = penaltyParts(prepared, options);
-  if (parts.length === 0) {
-    return { dataLoss, penalty: undefined, total: dataLoss, seeds, prediction, labels, penalized: [] };
-  }
-  const weight = penaltyWeight(type);
-  const penalty = parts.map(({ value }) => emit.cast(value, type)).reduce((a, b) => emit.add(a, b));
-  return {
-    dataLoss,
-    penalty,
-    total: emit.add(dataLoss, weight ? emit.mul(penalty, weight) : penalty),
-    seeds: [
-      ...seeds,
-      ...parts.map(({ site, gradient }) => ({ value: site.response, gradient: () => gradient(weight) })),
-    ],
-    prediction,
-    labels,
-    penalized: [...new Set(parts.map(({ site }) => site.name))],
-  };
+  const { seeds, ...own } = options.objective ? objectiveLoss(prepared, options) : ownLoss(prepared, options);
+  const { dataLoss } = own;
+  const added = emitPenalties(prepared, options, dataLoss.type === "double" ? "double" : "float", inputs);
+  if (!added) return { ...own, seeds, total: dataLoss, penalty: undefined, parts: [], penalized: [] };
+  const { weighted, seeds: more, ...rest } = added;
+  return { ...own, ...rest, total: emit.add(dataLoss, weighted), seeds: [...seeds, ...more] };
 }
 
 type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels"> & { seeds: Seed[] };
@@ -198,54 +182,4 @@ function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss
     labels: undefined,
     seeds: [{ value: loss, gradient: () => emit.filled(1, loss.shape, loss.type) }],
   };
-}
-
-interface PenaltyPart {
-  readonly site: Site;
-  readonly value: Typed;
-  readonly gradient: (weight: Typed | undefined) => Typed;
-}
-
-/** One scalar per site and penalty. Weights count relative to the first penalty's, which is the penalty weight. */
-function penaltyParts(
-  { emit, sites, skipped, penalties }: PreparedGraph,
-  options: LossOptions,
-): PenaltyPart[] {
-  const tell = options.onMessage ?? (() => {});
-  const common = penalties[0]?.weight ?? 1;
-  const parts = penalties.flatMap((plan) => {
-    const { definition, options: own } = plan.penalty;
-    const relative = common === 0 ? 1 : (plan.weight ?? 1) / common;
-    return sites
-      .filter((site) => chooses(plan, site))
-      .flatMap((site): PenaltyPart[] => {
-        const applies = site.quantized ? "refused: quantized" : definition.applies(site, own);
-        if (applies !== true) {
-          tell(`${site.name}: no ${definition.name} penalty: ${applies}`);
-          return [];
-        }
-        const warning = definition.warning?.(site, own);
-        if (warning) tell(`${site.name}: ${warning}`);
-        const { value, gradient } = definition.build(site, typed(site.response), emit, own);
-        if (!gradient) throw new SorthError(`the penalty ${definition.name} has no gradient`);
-        const factor = (weight: Typed | undefined) =>
-          relative === 1 ? weight : emit.mul(weight ?? emit.scalar(1, value.type), relative);
-        return [
-          {
-            site,
-            value: relative === 1 ? value : emit.mul(value, relative),
-            gradient: (w) => gradient(factor(w)),
-          },
-        ];
-      });
-  });
-  if (penalties.length > 0) {
-    for (const { name, reason } of skipped) tell(`${name}: no penalty: ${reason}`);
-    if (parts.length === 0) {
-      throw new SorthError(
-        "no layer of the model can take the penalty; see sorth-onnx inspect for the reasons",
-      );
-    }
-  }
-  return parts;
 }

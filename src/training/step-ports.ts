@@ -1,4 +1,5 @@
 import type { DataTypeName } from "../onnx/data-types.ts";
+import type { Draw } from "../penalties/draws.ts";
 
 /** Key of a step graph's metadata_props under which its ports are written. */
 export const portsKey = "sorth.step";
@@ -26,6 +27,27 @@ export interface DataPort {
   readonly shape: readonly number[];
 }
 
+/** One of the penalties that make up R = Σ factor · schedule · value. */
+export interface PenaltyPort {
+  /** The penalty's name; of the second with the same penalty `name.2`, and so on. */
+  readonly name: string;
+  /** Output: its value, the sum over its layers, without any weight. */
+  readonly output: string;
+  /** Its weight relative to `penalty_weight`. */
+  readonly factor: number;
+  /** Scalar input that its schedule goes into, 1 where it has no effect; undefined where it has none of its own. */
+  readonly schedule: string | undefined;
+}
+
+/** An input of random numbers, drawn anew each epoch or each step. */
+export interface DrawPort extends DataPort {
+  /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1. */
+  readonly distribution: Draw["distribution"];
+  readonly anew: Exclude<Draw["anew"], "never">;
+  /** Tells draws apart that would else be the same. */
+  readonly seed: number;
+}
+
 /** The names by which a step graph is run; also in its `metadata_props` under the key `sorth.step`. */
 export interface StepPorts {
   /** The model's own inputs. */
@@ -33,6 +55,7 @@ export interface StepPorts {
   /** The labels of the objective; undefined for a model that holds its loss. */
   readonly labels: DataPort | undefined;
   readonly masks: readonly (DataPort & { readonly ratio: number })[];
+  readonly draws: readonly DrawPort[];
   readonly parameters: readonly ParameterPort[];
   /** Running statistics of BatchNormalization, by the name they have in the model. */
   readonly statistics: readonly (StatePort & { readonly name: string })[];
@@ -44,10 +67,14 @@ export interface StepPorts {
     readonly type: "float" | "double";
   };
   readonly loss: string;
+  /** R, all penalties together without the penalty weight; undefined without a penalty. */
   readonly penalty: string | undefined;
+  /** What R is made of. */
+  readonly penalties: readonly PenaltyPort[];
   /**
-   * Loop form only ({@link stepLoop}): the input that says how many steps a run does. Inputs, labels, masks and scalars then
-   * have a leading axis over the steps, which the shapes here leave out, and so have the outputs loss and penalty.
+   * Loop form only ({@link stepLoop}): the input that says how many steps a run does. Inputs, labels, masks, scalars and
+   * draws of a step then have a leading axis over the steps, which the shapes here leave out, and so have the outputs
+   * loss, penalty and those of single penalties. Draws of an epoch stay as they are.
    */
   readonly count?: string;
 }

@@ -11,6 +11,9 @@ import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
+import type { Schedule } from "../optimizers/schedules.ts";
+import { constantDraws } from "../penalties/build.ts";
+import type { Draw } from "../penalties/draws.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
@@ -20,14 +23,23 @@ import { inputName, nameOutput } from "./ports.ts";
 import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 import {
   type DataPort,
+  type DrawPort,
   type ParameterPort,
+  type PenaltyPort,
   portsKey,
   portsToText,
   type StatePort,
   type StepPorts,
 } from "./step-ports.ts";
 
-export type { DataPort, ParameterPort, StatePort, StepPorts } from "./step-ports.ts";
+export type {
+  DataPort,
+  DrawPort,
+  ParameterPort,
+  PenaltyPort,
+  StatePort,
+  StepPorts,
+} from "./step-ports.ts";
 
 /** Options of {@link buildStep}. */
 export interface StepOptions extends LossOptions, TrainingFormOptions {
@@ -46,8 +58,10 @@ export interface Step {
   readonly initial: ReadonlyMap<string, Tensor>;
   /** Batch size of the graph; undefined where the model fixes all its dimensions and none is a batch. */
   readonly batch: number | undefined;
-  /** Default of the penalty weight: that of the first penalty. */
+  /** Default of the penalty weight: that of the first penalty that has one above 0. */
   readonly penaltyWeight: number;
+  /** Schedules of single penalties, by the names of {@link StepPorts.penalties}. */
+  readonly penaltySchedules: ReadonlyMap<string, string | Schedule>;
   /** Names of the layers with a penalty. */
   readonly penalized: readonly string[];
   readonly skipped: readonly SkippedSite[];
@@ -80,14 +94,21 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   };
   for (const parameter of prepared.parameters) demote(parameter);
 
+  const scalarInput = (name: string, type: "float" | "double") =>
+    typed(graph.addInput(inputName(graph, name), type, []));
   let weightInput: Value | undefined;
-  const loss = emitLoss(prepared, options, (type) => {
-    weightInput = graph.addInput(inputName(graph, "penalty_weight"), type, []);
-    return typed(weightInput);
+  const draws = drawInputs(graph, emit);
+  const loss = emitLoss(prepared, options, {
+    weight: (type) => {
+      weightInput = scalarInput("penalty_weight", type);
+      return typed(weightInput);
+    },
+    schedule: ({ label }, type) => scalarInput(`penalty_weight.${label}`, type),
+    draw: draws.draw,
   });
   const scalarType = loss.total.type === "double" ? "double" : "float";
-  const learningRate = typed(graph.addInput(inputName(graph, "learning_rate"), scalarType, []));
-  const step = typed(graph.addInput(inputName(graph, "step"), scalarType, []));
+  const learningRate = scalarInput("learning_rate", scalarType);
+  const step = scalarInput("step", scalarType);
   const arrivals = new Map<Node, Typed>();
   const gradients = backward(graph, { wrt: prepared.parameters, seeds: loss.seeds, rules, emit, arrivals });
 
@@ -112,6 +133,12 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   graph.outputs.length = 0;
   const lossOutput = nameOutput(graph, emit, loss.total, "loss");
   const penaltyOutput = loss.penalty && nameOutput(graph, emit, loss.penalty, "penalty");
+  const penalties = loss.parts.map(({ plan, value, schedule }): PenaltyPort => {
+    const alone = loss.parts.length === 1 && plan.factor === 1 && !schedule && penaltyOutput;
+    const output = alone || nameOutput(graph, emit, value, `penalty.${plan.label}`);
+    const { label: name, factor } = plan;
+    return { name, output: output.name, factor, schedule: schedule?.name };
+  });
   const statePort = (input: Value, next: Typed): StatePort => {
     const { shape, type } = typed(input);
     return {
@@ -140,6 +167,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     inputs,
     labels: loss.labels && dataPort(loss.labels),
     masks: masks.map(({ input, ratio }) => ({ ...dataPort(input), ratio })),
+    draws: draws.ports,
     parameters,
     statistics: statistics.map(({ input, next }) => ({ name: input.name, ...statePort(input, next) })),
     scalars: {
@@ -150,6 +178,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     },
     loss: lossOutput.name,
     penalty: penaltyOutput?.name,
+    penalties,
   };
   graph.prune();
   if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
@@ -162,10 +191,31 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     ports,
     initial,
     batch: prepared.batch ?? fixedBatch(graph, inputs),
-    penaltyWeight: prepared.penalties[0]?.weight ?? 1,
+    penaltyWeight: prepared.penalties.weight,
+    penaltySchedules: new Map(
+      loss.parts.flatMap(({ plan: { label, schedule } }) => (schedule ? [[label, schedule] as const] : [])),
+    ),
     penalized: loss.penalized,
     skipped: prepared.skipped,
   };
+}
+
+/** Inputs for random numbers; those that are never drawn anew are constants. Equal ones are one input. */
+function drawInputs(graph: Graph, emit: Emit): { draw: (draw: Draw) => Typed; ports: DrawPort[] } {
+  const ports: DrawPort[] = [];
+  const constant = constantDraws(emit);
+  const input = ({ distribution, shape, seed, anew }: Draw): Typed => {
+    if (anew === "never") throw new RangeError("a draw that is never made anew is a constant");
+    const name = inputName(graph, `random.${distribution}.${shape.join("x")}`);
+    const value = graph.addInput(name, "float", shape);
+    ports.push({ ...dataPort(value), distribution, anew, seed });
+    return typed(value);
+  };
+  const draw = (wanted: Draw): Typed =>
+    wanted.anew === "never"
+      ? constant(wanted)
+      : emit.once(`drawn ${JSON.stringify(wanted)}`, () => input(wanted));
+  return { draw, ports };
 }
 
 function dataPort(value: Value): DataPort {

@@ -227,20 +227,17 @@ describe("rows", () => {
   });
 });
 
+test("a single row is no reason to skip a layer: its weights have angles", async () => {
+  const gemm = await sitesOf([1, 4], (b, x) => b.op("Gemm", [x, b.weight("w", [4, 3])], "y"));
+  expect(gemm.sites).toMatchObject([{ rows: 1, rowsFixed: true, units: 3 }]);
+  const vector = await sitesOf([4], (b, x) => b.op("MatMul", [x, b.weight("w", [4, 3])], "y"));
+  expect(vector.sites).toMatchObject([{ rows: 1, rowsFixed: true, units: 3 }]);
+});
+
 describe("skipped with a reason", () => {
   test.each<[string, (number | string)[], Build]>([
     ["one unit has no pairs", ["N", 4], (b, x) => b.op("Gemm", [x, b.weight("w", [4, 1])], "y")],
     ["one unit has no pairs", ["N", 4], (b, x) => b.op("MatMul", [x, b.weight("w", [4])], "y")],
-    [
-      "one row of responses: angles need at least two",
-      [1, 4],
-      (b, x) => b.op("Gemm", [x, b.weight("w", [4, 3])], "y"),
-    ],
-    [
-      "one row of responses: angles need at least two",
-      [4],
-      (b, x) => b.op("MatMul", [x, b.weight("w", [4, 3])], "y"),
-    ],
     [
       "one row of responses: angles need at least two",
       [4],

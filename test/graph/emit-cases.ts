@@ -1,5 +1,6 @@
 import type { Emit } from "../../src/graph/emit.ts";
 import type { Typed } from "../../src/graph/emit-base.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
 
 /** Every method that emits something: a method without a case does not type-check. */
 export type Method =
@@ -589,6 +590,12 @@ const constants = {
     { emit: (g) => g.identityMatrix(3, "double"), expected: () => [1, 0, 0, 0, 1, 0, 0, 0, 1] },
   ],
   constant: [{ emit: (g) => g.constant("float", [2], Float32Array.of(1, -2)), expected: () => [1, -2] }],
+  tensorConstant: [
+    {
+      emit: (g) => g.tensorConstant(Tensor.float("t", [2], Float32Array.of(1, -2))),
+      expected: () => [1, -2],
+    },
+  ],
   numbers: (["float", "double"] as const).map(
     (type): Case => ({ emit: (g) => g.numbers([1, -2.5], [2, 1], type), expected: () => [1, -2.5] }),
   ),

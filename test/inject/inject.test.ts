@@ -27,13 +27,13 @@ const mean = definePenalty({
   summary: "mean response",
   source: "test",
   defaults: { factor: 1 },
-  applies: () => true,
-  build: (_site, response, g, { factor }) => ({ value: g.mul(g.reduceMean(response), factor) }),
-  reference: (rows, { factor }) => {
+  on: "responses",
+  build: ({ g, response }, { factor }) => g.mul(g.reduceMean(response), factor),
+  reference: ({ responses: rows }, { factor }) => {
     const count = rows.length * (rows[0]?.length ?? 0);
     return {
       value: (factor * rows.flat().reduce((a, b) => a + b, 0)) / count,
-      gradient: rows.map((row) => row.map(() => factor / count)),
+      gradient: { responses: rows.map((row) => row.map(() => factor / count)) },
     };
   },
 });
@@ -163,7 +163,7 @@ describe("several penalties", () => {
     const baked = definePenalty({
       ...mean.definition,
       name: "baked",
-      build: (site, response, g) => ({ value: g.reduceMean(g.reshape(response, [site.units * site.rows])) }),
+      build: ({ site, response, g }) => g.reduceMean(g.reshape(response, [site.units * site.rows])),
     });
     await expect(inject(network(), { penalties: [baked()] }, nodeProbe)).rejects.toThrow(
       /wrote the batch size 12 into its nodes/,
@@ -192,7 +192,7 @@ describe("choice of layers", () => {
       ...{ input: [info("x", "float", ["batch", 6])], output: [info("y", "float", ["batch", 1])] },
     };
     await expect(withSom(Model.fromBytes(modelOf(graph)))).rejects.toThrow(
-      /no layer of the model can take a penalty \(product: one unit has no pairs\)/,
+      /no layer of the model can take a penalty \(product: no penalty: one unit has no pairs\)/,
     );
   });
 });
@@ -349,7 +349,7 @@ describe("inject refuses", () => {
   it("penalties that make no sense", async () => {
     const wrong = (penalties: InjectOptions["penalties"]) => inject(network(), { penalties }, nodeProbe);
     await expect(wrong([])).rejects.toThrow(/no penalty was given/);
-    await expect(wrong([som(), som()])).rejects.toThrow(/som was given twice/);
+    await expect(wrong([som(), som()])).rejects.toThrow(/layer "fc1" would get the penalty som twice/);
     await expect(wrong([{ penalty: som(), weight: -1 }])).rejects.toThrow(/at least 0, not -1/);
   });
 });
@@ -383,7 +383,7 @@ describe("names", () => {
     const partial = await withSom(Model.fromBytes(unreadable), {
       onMessage: (message) => messages.push(message),
     });
-    expect(messages).toEqual(["fc1: no penalty: the name of its output is not valid UTF-8"]);
+    expect(messages).toEqual(["fc1: no som penalty: the name of its output is not valid UTF-8"]);
     expect(equalBytes(strip(Model.fromBytes(partial.bytes)).bytes, unreadable)).toBe(true);
   });
 });

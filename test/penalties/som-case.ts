@@ -1,70 +1,34 @@
-import type { Site } from "../../src/analysis/site-types.ts";
-import { Emit } from "../../src/graph/emit.ts";
-import type { EmitOptions, Typed } from "../../src/graph/emit-base.ts";
-import { Graph } from "../../src/graph/graph.ts";
-import type { DeclaredDim } from "../../src/graph/node.ts";
-import type { DataTypeName } from "../../src/onnx/data-types.ts";
+import type { Graph } from "../../src/graph/graph.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { som } from "../../src/penalties/som.ts";
 import type { SomOptions } from "../../src/penalties/som-options.ts";
 import { runModel } from "../helpers/run-model.ts";
+import { type LayerCase, penaltyGraph, referenceOf } from "./layer-case.ts";
 
 /** A layer's response, and how SOM is to be built for it. */
-export interface SomCase {
+export interface SomCase extends Omit<LayerCase, "response" | "weight" | "bias" | "op"> {
   readonly shape: readonly number[];
-  readonly unitAxis: number;
-  readonly groups?: number;
-  /** Default true. */
-  readonly rowsFixed?: boolean;
-  readonly type?: DataTypeName;
-  readonly opset?: number;
   readonly options?: Partial<SomOptions>;
-  readonly constants?: EmitOptions["constants"];
   /** Whether the gradient is an output too; default true. */
   readonly gradient?: boolean;
-  /** Dimensions that the file declares; default the shape. */
-  readonly declared?: readonly DeclaredDim[];
 }
+
+/** The layer of a case. */
+export const layerCase = ({ shape, ...c }: Pick<SomCase, "shape" | "unitAxis">): LayerCase => ({
+  ...c,
+  response: shape,
+});
 
 /** The graph of one response and its penalty: input `y`, outputs `value` and `gradient`. */
-export function somGraph(c: SomCase): { graph: Graph; site: Site } {
-  const graph = new Graph("som", new Map([["", c.opset ?? 18]]));
-  const y = graph.addInput("y", c.type ?? "float", c.shape, c.declared);
-  const site = siteOf(y as Typed, c);
-  const g = new Emit(graph, { prefix: "sorth/", constants: c.constants ?? "initializers" });
-  const penalty = som.definition.build(site, y as Typed, g, { ...som.definition.defaults, ...c.options });
-  graph.addOutput(penalty.value);
-  if (c.gradient ?? true) graph.addOutput(penalty.gradient?.() as Typed);
-  return { graph, site };
-}
-
-/** A site around a response, as the analysis would describe it. */
-export function siteOf(
-  response: Typed,
-  c: Pick<SomCase, "shape" | "unitAxis" | "groups" | "rowsFixed">,
-): Site {
-  const units = c.shape[c.unitAxis] ?? 0;
-  const node = new Graph("layer", new Map()).addNode({ opType: "Conv", inputs: [], outputs: ["y"] });
-  return {
-    name: "layer",
-    op: "Conv",
-    node,
-    response,
-    weight: response,
-    bias: undefined,
-    units,
-    fanIn: 1,
-    groups: c.groups ?? 1,
-    unitAxis: c.unitAxis,
-    rows: c.shape.reduce((product, dim) => product * dim, 1) / units,
-    rowsFixed: c.rowsFixed ?? true,
-    quantized: false,
-  };
+export function somGraph(c: SomCase): Graph {
+  const { graph } = penaltyGraph(som(c.options), layerCase(c), { gradients: c.gradient ?? true });
+  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  return graph;
 }
 
 /** Runs the case's graph: the value, and the gradient in the response's order. */
 export async function runSom(c: SomCase, data: Tensor): Promise<{ value: number; gradient: number[] }> {
-  const outputs = Object.values(await runModel(somGraph(c).graph, { y: data }));
+  const outputs = Object.values(await runModel(somGraph(c), { y: data }));
   return { value: outputs[0]?.numbers()[0] ?? Number.NaN, gradient: outputs[1]?.numbers() ?? [] };
 }
 
@@ -73,27 +37,11 @@ export function referenceSom(
   c: Pick<SomCase, "unitAxis" | "groups" | "options">,
   shape: readonly number[],
   data: ArrayLike<number>,
-): { value: number; gradient: number[] } {
-  const place = placesOf(shape, c.unitAxis);
-  const responses = place.map((row) => row.map((index) => data[index] as number));
-  const options = { ...som.definition.defaults, ...c.options };
-  const { value, gradient } = som.definition.reference(responses, options, c.groups ?? 1);
-  const flat = Array.from({ length: data.length }, () => 0);
-  place.forEach((row, r) => {
-    row.forEach((index, unit) => {
-      flat[index] = gradient[r]?.[unit] ?? Number.NaN;
-    });
-  });
-  return { value, gradient: flat };
-}
-
-/** Where `[row][unit]` lies in a tensor whose unit axis is given. */
-function placesOf(shape: readonly number[], unitAxis: number): number[][] {
-  const units = shape[unitAxis] ?? 0;
-  const inner = shape.slice(unitAxis + 1).reduce((product, dim) => product * dim, 1);
-  const outer = shape.slice(0, unitAxis).reduce((product, dim) => product * dim, 1);
-  return Array.from({ length: outer * inner }, (_, row) => {
-    const [o, i] = [Math.floor(row / inner), row % inner];
-    return Array.from({ length: units }, (_, unit) => (o * units + unit) * inner + i);
-  });
+): { value: number; gradient: readonly number[] } {
+  const units = shape[c.unitAxis] ?? 0;
+  const { unitAxis, groups = 1 } = c;
+  const of = { response: shape, unitAxis, groups, weight: [units, 1] };
+  const weight = new Float64Array(units);
+  const { value, response } = referenceOf(som(c.options), of, { response: data, weight });
+  return { value, gradient: response };
 }

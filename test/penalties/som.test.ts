@@ -1,9 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import { appliesTo } from "../../src/penalties/applies.ts";
 import { som } from "../../src/penalties/som.ts";
+import type { SomOptions } from "../../src/penalties/som-options.ts";
 import { maxDifference, randomNormals, relativeError } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
-import { referenceSom, runSom, type SomCase, siteOf, somGraph } from "./som-case.ts";
+import { siteOf } from "./layer-case.ts";
+import { layerCase, referenceSom, runSom, type SomCase, somGraph } from "./som-case.ts";
 
 const size = (shape: readonly number[]): number => shape.reduce((product, dim) => product * dim, 1);
 
@@ -30,6 +33,10 @@ const layouts: Record<string, SomCase> = {
   "Conv, 2 groups, fewer positions than units": { shape: [9, 8, 1, 2], unitAxis: 1, groups: 2 },
   "Conv, 2 groups, few rows": { shape: [2, 16, 1, 2], unitAxis: 1, groups: 2 },
 };
+
+/** The reference on responses `[row][unit]`. */
+const of = (rows: readonly (readonly number[])[], options: Partial<SomOptions> = {}) =>
+  referenceSom({ unitAxis: 1, options }, [rows.length, rows[0]?.length ?? 0], rows.flat());
 
 describe("the reference", () => {
   const shape = [7, 6];
@@ -64,8 +71,7 @@ describe("the reference", () => {
       [3, -3],
     ];
     const options = { lambda1: 100, lambda2: 1, gamma: 10 };
-    const value = (reduction: "mean" | "sum") =>
-      som.definition.reference(rows, { ...options, reduction }, 1).value;
+    const value = (reduction: "mean" | "sum") => of(rows, { ...options, reduction }).value;
     expect(value("sum") / (100 * (2 * 0.5) ** 2 + 2 * 0.25)).toBeCloseTo(1, 5);
     expect(value("mean") / (100 * 0.5 ** 2 + 0.25)).toBeCloseTo(1, 5);
   });
@@ -77,9 +83,9 @@ describe("the reference", () => {
       [-3, 3],
       [-3, -3],
     ];
-    const { value, gradient } = som.definition.reference(rows, som.definition.defaults, 1);
+    const { value, gradient } = of(rows);
     expect(value).toBe(0);
-    expect(gradient.flat().every((slope) => Math.abs(slope) === 0)).toBe(true);
+    expect(gradient.every((slope) => Math.abs(slope) === 0)).toBe(true);
   });
 });
 
@@ -129,9 +135,7 @@ describe("the graph agrees with the reference", () => {
     expect(Math.abs(rows.value / units.value - 1)).toBeLessThan(1e-12);
     expect(relativeError(rows.gradient, units.gradient)).toBeLessThan(1e-12);
     const largest = (fixed: boolean): number =>
-      Math.max(
-        ...[...somGraph({ ...c, rowsFixed: fixed }).graph.values].map(({ shape }) => size(shape ?? [])),
-      );
+      Math.max(...[...somGraph({ ...c, rowsFixed: fixed }).values].map(({ shape }) => size(shape ?? [])));
     expect([largest(true), largest(false)]).toEqual([6 * 40, 40 * 40]);
   });
 });
@@ -147,12 +151,12 @@ describe("half floats", () => {
     // Rounding of the gradient itself to 11 bits, and to steps of 2⁻²⁴ where it is subnormal.
     const largest = Math.max(...expected.gradient.map(Math.abs));
     expect(maxDifference(actual.gradient, expected.gradient)).toBeLessThan(largest * 2 ** -11 + 2 ** -25);
-    const { graph } = somGraph(c);
+    const graph = somGraph(c);
     expect(graph.outputs.map(({ type }) => type)).toEqual(["float", "float16"]);
   });
 
   test("bfloat16: the types of value and gradient", () => {
-    const { graph } = somGraph({ shape: [4, 6], unitAxis: 1, type: "bfloat16" });
+    const graph = somGraph({ shape: [4, 6], unitAxis: 1, type: "bfloat16" });
     expect(graph.outputs.map(({ type }) => type)).toEqual(["float", "bfloat16"]);
     const arithmetic = graph.nodes.filter(({ opType }) => opType !== "Cast");
     expect(arithmetic.every(({ inputs }) => inputs.every((input) => input?.type !== "bfloat16"))).toBe(true);
@@ -212,7 +216,7 @@ describe("the injected form holds no batch size", () => {
   ] as const) {
     test(name, async () => {
       const declared = shape.map((dim, axis) => (free.some((other) => other === axis) ? `d${axis}` : dim));
-      const { graph } = somGraph({ shape, unitAxis, groups, rowsFixed: false, declared });
+      const graph = somGraph({ shape, unitAxis, groups, rowsFixed: false, declared });
       // As a file would store it: no shape but the declared one.
       for (const value of [...graph.inputs, ...graph.outputs]) value.shape = undefined;
       for (const factor of [1, 3, 4]) {
@@ -244,7 +248,7 @@ describe("the injected form holds no batch size", () => {
     differentiable.push("Reciprocal", "Sqrt", "Cast");
     const stopping = ["Constant", "Equal", "Greater"];
     for (const c of Object.values(layouts)) {
-      const { graph } = somGraph({ ...c, rowsFixed: false, constants: "nodes", gradient: false });
+      const graph = somGraph({ ...c, rowsFixed: false, constants: "nodes", gradient: false });
       const used = [...new Set(graph.nodes.map(({ opType }) => opType))];
       expect(used.filter((op) => !differentiable.includes(op) && !stopping.includes(op))).toEqual([]);
     }
@@ -252,14 +256,9 @@ describe("the injected form holds no batch size", () => {
 });
 
 describe("which sites get it", () => {
-  const site = (shape: readonly number[], extra: Partial<SomCase> & { type?: "float" | "int32" } = {}) => {
-    const { graph } = somGraph({ shape: [4, 4], unitAxis: 1, type: "float" });
-    const response = graph.inputs[0] as Parameters<typeof siteOf>[0];
-    response.type = extra.type ?? "float";
-    return siteOf(response, { shape, unitAxis: 1, ...extra });
-  };
-  const applies = (...of: Parameters<typeof site>) =>
-    som.definition.applies(site(...of), som.definition.defaults);
+  const site = (shape: readonly number[], extra: Partial<SomCase> = {}) =>
+    siteOf(layerCase({ shape, unitAxis: 1, ...extra })).site;
+  const applies = (...of: Parameters<typeof site>) => appliesTo(som(), site(...of));
 
   test("reasons", () => {
     expect(applies([8, 4])).toBe(true);
@@ -285,7 +284,7 @@ describe("which sites get it", () => {
       Array.from(responses([4, 16]).slice(row * 16, row * 16 + 16)),
     );
     const options = { lambda1: 0, lambda2: 1, gamma: 10, reduction: "sum" as const };
-    expect(som.definition.reference(rows, options, 1).value).toBeGreaterThan(16 ** 2 / 4 - 16 - 1e-3);
+    expect(of(rows, options).value).toBeGreaterThan(16 ** 2 / 4 - 16 - 1e-3);
   });
 });
 

@@ -2,9 +2,9 @@ import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import { SorthError } from "../errors.ts";
-import type { DataTypeName } from "../onnx/data-types.ts";
-import { numberToFloat16 } from "../onnx/small-types.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
+import type { DataTypeName } from "./data-types.ts";
+import { numberToFloat16 } from "./small-types.ts";
+import { elementCount, Tensor } from "./tensor.ts";
 
 /** Seeded random numbers: the same seed, the same numbers. */
 export class Random {
@@ -18,6 +18,11 @@ export class Random {
   normal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - uniformFloat64(this.#generator)));
     return radius * Math.cos(2 * Math.PI * uniformFloat64(this.#generator));
+  }
+
+  /** From 0 to 1. */
+  uniform(): number {
+    return uniformFloat64(this.#generator);
   }
 
   /** From 0 to `below` − 1. */

@@ -1,0 +1,76 @@
+import type { Site } from "../analysis/site-types.ts";
+import { rules } from "../autodiff/table.ts";
+import { backward, type Seed } from "../autodiff/walk.ts";
+import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import type { Node, Value } from "../graph/node.ts";
+import type { PenaltyPart } from "../penalties/build.ts";
+import { addedTo, weightOf } from "../penalties/layer.ts";
+
+/** Of what gradients are wanted, and what the block so far is. */
+export interface GradientOptions {
+  /** The nodes of the penalties' values. */
+  readonly block: ReadonlySet<Node>;
+  /** w of w·R. */
+  readonly weight: number;
+  /** Whether the gradient of a response or a parameter is wanted. */
+  readonly gradientOf: (value: Value, site: Site) => boolean;
+}
+
+/**
+ * The gradient of w·R with respect to what its penalties read: each response as if nothing came before it, and each
+ * parameter as if no response depended on it. The model's own backward part carries both further.
+ */
+export function gradientsOf(
+  g: Emit,
+  parts: readonly PenaltyPart[],
+  { block, weight, gradientOf }: GradientOptions,
+): Map<Value, Typed> {
+  const responses = new Set<Value>();
+  // Weights and biases as the layers read them, to the parameters behind them.
+  const parameters = new Map<Value, Value>();
+  for (const part of parts) {
+    const { site } = part;
+    for (const { operand, parameter } of operandsOf(site)) {
+      if (!reads(part, operand, block) || !gradientOf(parameter, site)) continue;
+      if (operand === site.response) responses.add(operand);
+      else parameters.set(operand, parameter);
+    }
+  }
+  const direct = backward(g.graph, {
+    wrt: [...responses, ...parameters.keys()],
+    seeds: parts.flatMap((part) => seedsOf(g, part, weight)),
+    ...{ rules, emit: g, nodes: block },
+  });
+  const ofOperands = [...direct].filter(([operand]) => parameters.has(operand));
+  const ofParameters = backward(g.graph, {
+    wrt: [...new Set(parameters.values())],
+    seeds: ofOperands.map(([value, gradient]) => ({ value, gradient: () => gradient })),
+    ...{ rules, emit: g },
+  });
+  return new Map([...[...direct].filter(([value]) => responses.has(value)), ...ofParameters]);
+}
+
+/** What a penalty may read of a layer, and whose gradient that becomes. */
+function operandsOf(site: Site): { operand: Value; parameter: Value }[] {
+  const weight = weightOf(site);
+  const added = addedTo(site)?.value;
+  return [
+    { operand: site.response, parameter: site.response },
+    ...(weight ? [{ operand: weight, parameter: site.weight }] : []),
+    ...(added && site.bias ? [{ operand: added, parameter: site.bias }] : []),
+  ];
+}
+
+const reads = ({ slopes }: PenaltyPart, value: Value, block: ReadonlySet<Node>): boolean =>
+  slopes ? slopes.some(({ of }) => of === value) : [...value.uses].some(({ node }) => block.has(node));
+
+function seedsOf(g: Emit, { plan, value, slopes }: PenaltyPart, weight: number): Seed[] {
+  const factor = plan.factor * weight;
+  const scalar = () => g.scalar(factor, value.type);
+  if (!slopes) return [{ value, gradient: scalar }];
+  return slopes.map(({ of, gradient }) => ({
+    value: of,
+    gradient: () => gradient(factor === 1 ? undefined : scalar()),
+  }));
+}

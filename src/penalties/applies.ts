@@ -1,0 +1,22 @@
+import type { Site } from "../analysis/site-types.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import { type Penalty, subjectOf } from "./penalty.ts";
+
+/** Whether a penalty takes a layer: true, or why not. */
+export function appliesTo(penalty: Penalty, site: Site): true | string {
+  const { definition, options } = penalty;
+  const { name, ops } = definition;
+  if (site.units < 2) return "one unit has no pairs";
+  if (site.units / site.groups < 2) return "depthwise: each unit sees another channel";
+  if (ops && !ops.includes(site.op)) return `it is a ${site.op}; ${name} takes ${ops.join(", ")}`;
+  if (subjectOf(penalty) === "responses") {
+    const { type } = site.response;
+    if (!isFloat(type)) return `its response is ${type ?? "of an unknown type"}, not a float`;
+    if (site.rowsFixed && site.rows < 2) return "one row has no angles; use a larger batch";
+  } else {
+    const weight = site.node.inputs[site.weightInput];
+    if (!isFloat(weight?.type)) return `its weight is ${weight?.type ?? "of an unknown type"}, not a float`;
+    if (!weight?.shape) return `the shape of its weight "${weight?.name}" is not known`;
+  }
+  return definition.applies?.(site, options) ?? true;
+}

@@ -1,0 +1,55 @@
+import { Random } from "../onnx/random-tensors.ts";
+
+/** Random numbers that a penalty needs: a matrix of float32 numbers. */
+export interface Draw {
+  /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1. */
+  readonly distribution: "sphere" | "uniform";
+  /** [rows, numbers in a row]. */
+  readonly shape: readonly [number, number];
+  /** The same seed gives the same numbers. */
+  readonly seed: number;
+  /** When training draws them anew. A graph that nobody draws for (an injected model) holds them as a constant. */
+  readonly anew: "never" | "epoch" | "step";
+}
+
+/**
+ * The numbers of a draw, row by row.
+ * @param round - another one gives other numbers: an epoch or a step
+ */
+export function drawn({ distribution, shape, seed }: Draw, round = 0): Float32Array {
+  const [rows, columns] = shape;
+  const random = new Random(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(round, 0x85ebca6b));
+  const numbers = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) {
+    const own = Array.from({ length: columns }, () =>
+      distribution === "sphere" ? random.normal() : random.uniform(),
+    );
+    const norm = distribution === "sphere" ? Math.hypot(...own) : 1;
+    own.forEach((number, i) => {
+      numbers[row * columns + i] = number / norm;
+    });
+  }
+  return numbers;
+}
+
+/**
+ * Which of `count` positions a subset of at most `most` holds, ascending: one from each of `most` stretches of equal
+ * length, at a random place in it. A fixed stride would always meet the same columns of an image.
+ *
+ *     position i = ⌊(i + uᵢ)·count/most⌋, uᵢ uniform from 0 to 1
+ */
+export function chosenPositions(count: number, most: number, seed: number): number[] {
+  if (count <= most) return Array.from({ length: count }, (_, i) => i);
+  return placesInStretch(most, seed).map((place, i) =>
+    Math.floor(((i * stretch + place) * count) / (most * stretch)),
+  );
+}
+
+/** Places into which a stretch is divided. */
+export const stretch = 2 ** 16;
+
+/** The random place of each stretch, 0 to {@link stretch} − 1. */
+export function placesInStretch(most: number, seed: number): number[] {
+  const random = new Random(Math.imul(seed + 1, 0x27d4eb2f));
+  return Array.from({ length: most }, () => random.integer(stretch));
+}

@@ -1,0 +1,70 @@
+import type { Site } from "../analysis/site-types.ts";
+import { SorthError } from "../errors.ts";
+import type { Emit } from "../graph/emit.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Value } from "../graph/node.ts";
+import type { Draw } from "./draws.ts";
+import { ResponseMatrix } from "./response-matrix.ts";
+import { UnitMatrix } from "./unit-matrix.ts";
+
+/** What a penalty is built from: a layer in a graph, and what writes operators into that graph. */
+export class PenaltyLayer {
+  readonly site: Site;
+  /** Writes operators, one method each. */
+  readonly g: Emit;
+  /** Random numbers [rows, numbers] in the type of the penalty: a constant, or an input that training feeds. */
+  readonly draw: (draw: Draw) => Typed;
+
+  constructor(site: Site, g: Emit, draw: (draw: Draw) => Typed) {
+    this.site = site;
+    this.g = g;
+    this.draw = draw;
+  }
+
+  /** Y, in the layer's own layout: units lie on `site.unitAxis`. Bias included, before normalization and activation. */
+  get response(): Typed {
+    return typed(this.site.response);
+  }
+
+  /** W as the layer's operator reads it: behind Transpose, Reshape or Cast where the model has those. */
+  get weight(): Typed {
+    const weight = weightOf(this.site);
+    if (!weight) throw new SorthError(`the weight of layer "${this.site.name}" is missing`);
+    return typed(weight);
+  }
+
+  /** What is added to the product, as the operator reads it: the response is product + factor · value. */
+  get added(): { readonly value: Typed; readonly factor: number } | undefined {
+    const added = addedTo(this.site);
+    return added && { value: typed(added.value), factor: added.factor };
+  }
+
+  /** W with one row a unit: [units, fanIn], or [groups, units/groups, fanIn]; float32 or float64. */
+  unitVectors(): Typed {
+    return new UnitMatrix(this.site, this.weight, this.g).rows();
+  }
+
+  /** Y with one row a unit: [units, rows], or [groups, units/groups, rows]; float32 or float64; any batch. */
+  unitResponses(): Typed {
+    return new ResponseMatrix(this.site, numeric(this.g, this.response), this.g).byUnit();
+  }
+}
+
+/** A value as float32, or as float64 if it is that. */
+export const numeric = (g: Emit, value: Value): Typed =>
+  value.type === "double" ? (value as Typed) : g.cast(value, "float");
+
+/** The weight of a layer as its operator reads it. */
+export const weightOf = ({ node, weightInput }: Site): Value | undefined =>
+  node.inputs[weightInput] ?? undefined;
+
+/** What is added to a layer's product, as the operator (or the Add behind it) reads it, and how many times. */
+export function addedTo({ node, op, response }: Site): { value: Value; factor: number } | undefined {
+  const { producer } = response;
+  if (producer && producer !== node) {
+    const other = producer.inputs.find((input) => input && input !== node.outputs[0]);
+    return other ? { value: other, factor: 1 } : undefined;
+  }
+  const third = op === "MatMul" ? undefined : node.inputs[2];
+  return third ? { value: third, factor: node.float("beta", 1) } : undefined;
+}

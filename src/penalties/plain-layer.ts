@@ -1,0 +1,110 @@
+import type { Site } from "../analysis/site-types.ts";
+import { dimAt } from "../graph/shapes.ts";
+import { elementCount } from "../onnx/tensor.ts";
+
+/** Rows of numbers. */
+export type Matrix = readonly (readonly number[])[];
+
+/** Kernel and geometry of a convolution, spatial axes only. */
+export interface PlainConvolution {
+  /** Input channels that a unit sees. */
+  readonly channels: number;
+  readonly kernel: readonly number[];
+  readonly strides: readonly number[];
+  readonly dilations: readonly number[];
+}
+
+/** A layer as plain float64 arrays: what references of penalties work on. */
+export interface PlainLayer {
+  /** Units are compared within `units / groups` neighbours only; a penalty is the mean over groups. */
+  readonly groups: number;
+  /** Y: `[row][unit]`, the positions of a sample one after the other. */
+  readonly responses: Matrix;
+  /** W: `[unit][number]`; of a convolution channel by channel, each kernel row by row. */
+  readonly weights: Matrix;
+  /** What is added to each unit's product; undefined where nothing is, or not one number a unit. */
+  readonly bias: readonly number[] | undefined;
+  /** Rows of one sample, from which a subset of rows is chosen. */
+  readonly positions: number;
+  /** Undefined where the layer is no Conv. */
+  readonly convolution: PlainConvolution | undefined;
+}
+
+/** Value and gradient of a penalty in float64; a gradient that is left out is zero. */
+export interface PenaltyReference {
+  readonly value: number;
+  readonly gradient: {
+    /** `[row][unit]`. */
+    readonly responses?: Matrix;
+    /** `[unit][number]`. */
+    readonly weights?: Matrix;
+    /** `[unit]`. */
+    readonly bias?: readonly number[];
+  };
+  /** Why the gradient is not that of the value, where a penalty defines it so. */
+  readonly inexact?: string;
+}
+
+/** The rows of one sample: spatial positions of a convolution, steps of a sequence; 1 for [batch, units]. */
+export function positionsOf(shape: readonly number[], { unitAxis }: Pick<Site, "unitAxis">): number {
+  const behind = shape.slice(unitAxis + 1);
+  return elementCount(behind.length > 0 ? behind : shape.slice(1, unitAxis));
+}
+
+/** Where `[row][unit]` lies in a response of that shape. */
+export function responsePlaces(
+  shape: readonly number[],
+  { unitAxis, units }: Pick<Site, "unitAxis" | "units">,
+): number[][] {
+  const inner = elementCount(shape.slice(unitAxis + 1));
+  const outer = elementCount(shape.slice(0, unitAxis));
+  return Array.from({ length: outer * inner }, (_, row) => {
+    const [before, after] = [Math.floor(row / inner), row % inner];
+    return Array.from({ length: units }, (_, unit) => (before * units + unit) * inner + after);
+  });
+}
+
+/**
+ * Where `[unit][number]` lies in a weight as the site's node reads it:
+ *
+ * - Gemm, MatMul with the weight on the right: columns of op(B) [d, k]; on the left: rows of op(A) [k, d]
+ * - Conv: unit m is W[m, …] of [k, channels/groups, …kernel]
+ * - ConvTranspose: unit m is W[its group's channels, m, …] of [channels, k/groups, …kernel]
+ */
+export function weightPlaces(shape: readonly number[], site: Site): number[][] {
+  const { op, units, fanIn, groups } = site;
+  const place = (at: (unit: number, i: number) => number): number[][] =>
+    Array.from({ length: units }, (_, unit) => Array.from({ length: fanIn }, (_, i) => at(unit, i)));
+  if (op === "ConvTranspose") {
+    const kernel = elementCount(shape.slice(2));
+    const perGroup = units / groups;
+    const channels = dimAt(shape, 0) / groups;
+    return place((unit, i) => {
+      const channel = Math.floor(unit / perGroup) * channels + Math.floor(i / kernel);
+      return (channel * perGroup + (unit % perGroup)) * kernel + (i % kernel);
+    });
+  }
+  return unitsFirst(site) ? place((unit, i) => unit * fanIn + i) : place((unit, i) => i * units + unit);
+}
+
+/** Whether each unit is a row of a Gemm's, MatMul's or Conv's weight, not a column. */
+export function unitsFirst({ op, node, weightInput }: Site): boolean {
+  if (op === "Conv") return true;
+  const transposed = op === "Gemm" && node.int(weightInput === 1 ? "transB" : "transA", 0) !== 0;
+  return (weightInput === 1) === transposed;
+}
+
+/** The numbers at these places. */
+export const gathered = (places: readonly (readonly number[])[], data: ArrayLike<number>): number[][] =>
+  places.map((row) => row.map((place) => data[place] ?? Number.NaN));
+
+/** Kernel and geometry of a site that is a Conv. @param shape - of its weight */
+export function convolutionOf({ op, node }: Site, shape: readonly number[]): PlainConvolution | undefined {
+  if (op !== "Conv") return undefined;
+  const kernel = shape.slice(2);
+  const ones = kernel.map(() => 1);
+  return {
+    ...{ channels: dimAt(shape, 1), kernel },
+    ...{ strides: node.ints("strides") ?? ones, dilations: node.ints("dilations") ?? ones },
+  };
+}

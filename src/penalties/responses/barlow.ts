@@ -1,0 +1,48 @@
+import { cosinesOf } from "../cosines.ts";
+import { definePenalty } from "../define.ts";
+import { fromCosines } from "../plain-math.ts";
+import { meanOfGroupSums } from "../weight-penalty.ts";
+import { overRows, penaltyOfCovariances, plainCovariances } from "./covariance.ts";
+
+/** BatchNorm's, added to each unit's variance. */
+const epsilon = 1e-5;
+
+/**
+ * The off-diagonal term of Barlow Twins, of one view: correlations of a layer's units.
+ *
+ *     R = Σ over i≠j of C²ᵢⱼ, C = (1/b)·Σ ẑẑᵀ over the rows, ẑ = (y − ȳ)/√(var y + 1e-5)
+ *
+ * Source: Zbontar et al. 2021 (arXiv 2103.03230), eq. (1) and (2), its weight 0.0051 in the code (facebookresearch/barlowtwins).
+ */
+export const barlow = definePenalty({
+  name: "barlow",
+  summary: "uncorrelated responses: the off-diagonal term of Barlow Twins",
+  formula: "Σ C²ᵢⱼ, i≠j, C the correlations of the responses",
+  source:
+    "Zbontar et al. 2021 (arXiv 2103.03230), eq. (1), of one view; weight 0.0051 and ε = 1e-5 as in its code",
+  defaults: {},
+  on: "responses",
+  weight: 0.0051,
+  build: (layer) => {
+    const { groups, units: all } = layer.site;
+    const units = all / groups;
+    return penaltyOfCovariances(layer, (g, products, rows) => {
+      const cosines = cosinesOf(g, overRows(g, products, rows), { added: epsilon, least: -1 });
+      const apart = g.mul(cosines.value, g.offDiagonal(units, products.type));
+      return {
+        value: meanOfGroupSums(g, g.square(apart), groups),
+        pull: () => overRows(g, cosines.pull(g.mul(apart, 4 / groups)), rows),
+      };
+    });
+  },
+  reference: ({ responses, groups }) => {
+    const rows = responses.length;
+    const { value, gradient } = plainCovariances(responses, groups, (units) =>
+      // ε is added to variances, the squared norms divided by the number of rows.
+      fromCosines(units, { added: epsilon * rows, least: -1 }, (cosine, i, j) =>
+        i === j ? { value: 0, slope: 0 } : { value: cosine ** 2, slope: 2 * cosine },
+      ),
+    );
+    return { value, gradient: { responses: gradient } };
+  },
+});

@@ -1,0 +1,78 @@
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { numeric, type PenaltyLayer } from "../layer.ts";
+import type { PenaltyGraph } from "../penalty.ts";
+import type { Matrix } from "../plain-layer.ts";
+import { byGroups, gramOf, product, sum, transposed } from "../plain-math.ts";
+import { ResponseMatrix } from "../response-matrix.ts";
+import { scaled, scaledBy } from "../scaled.ts";
+
+/** A function of the covariances of a layer's units. */
+export interface OfCovariances {
+  readonly value: Typed;
+  /** P with ∂value/∂Z = P·Z, Z the centred responses, one unit a row: symmetric; built when called. */
+  readonly pull: () => Typed;
+}
+
+/**
+ * A penalty on the products of a layer's centred responses, [units, units] or [groups, units/groups, units/groups], and
+ * the number of rows. A gradient of centred responses that is their product with a matrix has no mean: it is that of the
+ * responses themselves.
+ */
+export function penaltyOfCovariances(
+  { site, response, g }: PenaltyLayer,
+  of: (g: Emit, products: Typed, rows: Typed | number) => OfCovariances,
+): PenaltyGraph {
+  const matrix = new ResponseMatrix(site, numeric(g, response), g);
+  const centred = g.sub(matrix.value, g.reduceMean(matrix.value, matrix.rowAxes, true));
+  const { value, pull } = of(g, matrix.gram(centred), matrix.rows(site.rowsFixed));
+  return {
+    value,
+    slopes: [
+      {
+        of: response,
+        gradient: (factor) => {
+          const weighted = factor ? scaledBy(g, pull(), factor) : pull();
+          return g.cast(matrix.back(matrix.times(weighted, centred)), response.type);
+        },
+      },
+    ],
+  };
+}
+
+/** x over the number of rows, less so many. */
+export function overRows(g: Emit, x: Typed, rows: Typed | number, less = 0): Typed {
+  if (typeof rows === "number") return scaled(g, x, 1 / (rows - less));
+  return g.div(x, less === 0 ? rows : g.sub(rows, less));
+}
+
+/** Σ f(products of centred units) over all pairs, the mean over groups, and its gradient `[row][unit]`, in float64. */
+export function plainCovariances(
+  responses: Matrix,
+  groups: number,
+  of: (vectors: Matrix) => { value: number; gradient: Matrix },
+): { value: number; gradient: number[][] } {
+  const { value, gradient } = byGroups(transposed(responses), groups, (units) => {
+    const centred = units.map((unit) => {
+      const mean = sum(unit) / unit.length;
+      return unit.map((y) => y - mean);
+    });
+    const result = of(centred);
+    return {
+      value: result.value,
+      gradient: result.gradient.map((slopes) => {
+        const mean = sum(slopes) / slopes.length;
+        return slopes.map((slope) => slope - mean);
+      }),
+    };
+  });
+  return { value, gradient: transposed(gradient) };
+}
+
+/** factor · Σ over i≠j of ⟨vᵢ, vⱼ⟩², and its gradient. */
+export function offDiagonalSquares(vectors: Matrix, factor: number): { value: number; gradient: number[][] } {
+  const products = gramOf(vectors).map((row, i) => row.map((entry, j) => (i === j ? 0 : entry)));
+  const value = factor * sum(products.flat().map((entry) => entry ** 2));
+  const slopes = products.map((row) => row.map((entry) => 4 * factor * entry));
+  return { value, gradient: product(slopes, vectors) };
+}

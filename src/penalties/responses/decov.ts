@@ -1,0 +1,39 @@
+import { definePenalty } from "../define.ts";
+import { scaled } from "../scaled.ts";
+import { meanOfGroupSums } from "../weight-penalty.ts";
+import { offDiagonalSquares, overRows, penaltyOfCovariances, plainCovariances } from "./covariance.ts";
+
+/**
+ * DeCov: covariances of a layer's units.
+ *
+ *     R = ½(‖C‖²_F − ‖diag C‖²), C = (1/b)·Σ (y − ȳ)(y − ȳ)ᵀ over the rows
+ *
+ * The paper takes it of activations; here, like every penalty, of the responses before normalization and activation.
+ * Source: Cogswell et al. 2016 (arXiv 1511.06068), eq. (2). Its weight is a hyperparameter there, of no usual size.
+ */
+export const decov = definePenalty({
+  name: "decov",
+  summary: "uncorrelated responses: small covariances",
+  formula: "½(‖C‖² − ‖diag C‖²), C the covariances of the responses over b rows, divided by b",
+  source:
+    "Cogswell et al. 2016 (arXiv 1511.06068), eq. (2), of responses in place of activations; no usual weight",
+  defaults: {},
+  on: "responses",
+  build: (layer) => {
+    const { groups, units } = layer.site;
+    return penaltyOfCovariances(layer, (g, products, rows) => {
+      const apart = overRows(g, g.mul(products, g.offDiagonal(units / groups, products.type)), rows);
+      return {
+        value: g.mul(meanOfGroupSums(g, g.square(apart), groups), 0.5),
+        pull: () => overRows(g, scaled(g, apart, 2 / groups), rows),
+      };
+    });
+  },
+  reference: ({ responses, groups }) => {
+    const rows = responses.length;
+    const { value, gradient } = plainCovariances(responses, groups, (units) =>
+      offDiagonalSquares(units, 0.5 / rows ** 2),
+    );
+    return { value, gradient: { responses: gradient } };
+  },
+});

@@ -1,0 +1,39 @@
+import { definePenalty } from "../define.ts";
+import { scaled } from "../scaled.ts";
+import { meanOfGroupSums } from "../weight-penalty.ts";
+import { offDiagonalSquares, overRows, penaltyOfCovariances, plainCovariances } from "./covariance.ts";
+
+/**
+ * The covariance term of VICReg, of one view.
+ *
+ *     R = (1/k)·Σ over i≠j of C²ᵢⱼ, C = (1/(b − 1))·Σ (y − ȳ)(y − ȳ)ᵀ over the rows
+ *
+ * Source: Bardes, Ponce, LeCun 2022 (arXiv 2105.04906), eq. (3) and (4); coefficient 1 in its code (facebookresearch/vicreg).
+ */
+export const vicreg = definePenalty({
+  name: "vicreg",
+  summary: "uncorrelated responses: VICReg's covariance term",
+  formula: "(1/k)·Σ C²ᵢⱼ, i≠j, C the covariances of the responses over b rows, divided by b − 1",
+  source: "Bardes, Ponce, LeCun 2022 (arXiv 2105.04906), eq. (4), of one view; weight 1 as in its code",
+  defaults: {},
+  on: "responses",
+  weight: 1,
+  build: (layer) => {
+    const { groups, units: all } = layer.site;
+    const units = all / groups;
+    return penaltyOfCovariances(layer, (g, products, rows) => {
+      const apart = overRows(g, g.mul(products, g.offDiagonal(units, products.type)), rows, 1);
+      return {
+        value: g.mul(meanOfGroupSums(g, g.square(apart), groups), 1 / units),
+        pull: () => overRows(g, scaled(g, apart, 4 / units / groups), rows, 1),
+      };
+    });
+  },
+  reference: ({ responses, groups }) => {
+    const free = responses.length - 1;
+    const { value, gradient } = plainCovariances(responses, groups, (units) =>
+      offDiagonalSquares(units, 1 / units.length / free ** 2),
+    );
+    return { value, gradient: { responses: gradient } };
+  },
+});

@@ -1,0 +1,212 @@
+import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import { chosenPositions, placesInStretch, stretch } from "./draws.ts";
+import { numeric, type PenaltyLayer } from "./layer.ts";
+import type { Slope } from "./penalty.ts";
+import { positionsOf } from "./plain-layer.ts";
+import type { ResponseLayout } from "./response-matrix.ts";
+import { rmsEpsilon, type SomOptions } from "./som-options.ts";
+import { UnitMatrix } from "./unit-matrix.ts";
+
+/** Rows over which units are compared, and how a gradient of them goes back to what they were made of. */
+export interface SomRows {
+  readonly y: Typed;
+  readonly layout: ResponseLayout;
+  /** Number of rows, for the batch size at hand. */
+  readonly rows: number;
+  readonly rowsFixed: boolean;
+  /** @param gradient - times the weight it is given, in y's type and shape */
+  readonly slopes: (gradient: (weight?: Typed) => Typed) => readonly Slope[];
+}
+
+/** Responses on which one step of preparing them was done; `pull` takes a gradient of them back. */
+interface Step {
+  readonly y: Typed;
+  readonly pull: (gradient: Typed) => Typed;
+}
+
+/** Y of random directions: [units, directions], the products of the units with each direction. */
+export function randomRows(layer: PenaltyLayer, { directions, seed }: SomOptions): SomRows {
+  const { site, g, weight } = layer;
+  const units = new UnitMatrix(site, weight, g);
+  const rows = units.rows();
+  const shape = [directions, site.fanIn] as const;
+  const x = g.cast(layer.draw({ distribution: "sphere", shape, seed, anew: "epoch" }), rows.type);
+  const y =
+    site.groups === 1
+      ? g.gemm(rows, x, { transB: true })
+      : g.reshape(g.matMul(rows, g.transpose(x)), [site.units, directions]);
+  return {
+    y,
+    layout: { units: site.units, groups: site.groups, unitAxis: 0 },
+    ...{ rows: directions, rowsFixed: true },
+    slopes: (gradient) => [
+      {
+        of: weight,
+        gradient: (factor) => {
+          const dY = g.reshape(gradient(factor), [...rows.shape.slice(0, -1), directions]);
+          return units.fromRows(g.matMul(dY, x));
+        },
+      },
+    ],
+  };
+}
+
+/** The layer's own responses: all or some of their rows, without bias or mean, scaled, as the options say. */
+export function batchRows(layer: PenaltyLayer, options: SomOptions): SomRows {
+  const { site, g, response } = layer;
+  const added = options.bias === "remove" ? layer.added : undefined;
+  const whole = numeric(g, response);
+  const plain = added ? g.sub(whole, biasOf(layer, whole)) : whole;
+  const { step: subset, layout, rows } = someRows(layer, plain, options);
+  const centered = options.center ? withoutMean(g, subset.y, layout) : unchanged(subset.y);
+  const scaled = options.scale === "rms" ? overRms(g, centered.y, layout) : unchanged(centered.y);
+  const back = (gradient: Typed): Typed =>
+    g.cast(subset.pull(centered.pull(scaled.pull(gradient))), response.type);
+  return {
+    ...{ y: scaled.y, layout, rows, rowsFixed: site.rowsFixed },
+    slopes: (gradient) => [
+      { of: response, gradient: (weight) => back(gradient(weight)) },
+      // What the bias adds to the response is taken off again: its gradient too.
+      ...(added
+        ? [
+            {
+              of: added.value,
+              gradient: (weight: Typed | undefined) => {
+                const dY = g.cast(back(gradient(weight)), whole.type);
+                const sum = sumToBias(layer, g.mul(dY, -added.factor));
+                return g.cast(sum, added.value.type);
+              },
+            },
+          ]
+        : []),
+    ],
+  };
+}
+
+const unchanged = (y: Typed): Step => ({ y, pull: (gradient) => gradient });
+
+/** What is added to the product, of a shape that broadcasts to the response's. */
+function biasOf({ site, g, added }: PenaltyLayer, y: Typed): Typed {
+  if (!added) return y;
+  const value = numeric(g, added.value);
+  const isConvolution = site.op === "Conv" || site.op === "ConvTranspose";
+  const placed = isConvolution ? g.reshape(value, [1, site.units, ...y.shape.slice(2).map(() => 1)]) : value;
+  const bias = g.cast(placed, y.type);
+  return added.factor === 1 ? bias : g.mul(bias, added.factor);
+}
+
+/** Sums a gradient of the response to the shape of what is added; holds no batch size. */
+function sumToBias({ site, g, added, response }: PenaltyLayer, gradient: Typed): Typed {
+  const shape = added?.value.shape ?? [];
+  const rank = response.shape.length;
+  const isConvolution = site.op === "Conv" || site.op === "ConvTranspose";
+  const placed = isConvolution ? [1, site.units, ...response.shape.slice(2).map(() => 1)] : shape;
+  const lead = rank - placed.length;
+  const axes = response.shape.flatMap((_, axis) => (axis < lead || placed[axis - lead] === 1 ? [axis] : []));
+  return g.reshape(g.reduceSum(gradient, axes, true), shape);
+}
+
+/** The chosen positions of every sample. */
+function someRows(
+  { site, g }: PenaltyLayer,
+  y: Typed,
+  { maxRows, seed }: SomOptions,
+): { step: Step; layout: ResponseLayout; rows: number } {
+  const { unitAxis, units, groups, rows } = site;
+  const layout = { units, groups, unitAxis };
+  const count = positionsOf(y.shape, site);
+  if (maxRows === 0 || count === 1 || (site.rowsFixed && count <= maxRows)) {
+    return { step: unchanged(y), layout, rows };
+  }
+  const unitsLast = unitAxis === y.shape.length - 1;
+  // Positions merged into one axis: [N, L, k], or [N…, k, L].
+  const axis = unitsLast ? 1 : unitAxis + 1;
+  const merged = unitsLast ? [y.shape[0] ?? 1, count, units] : [...y.shape.slice(0, axis), count];
+  const code = unitsLast ? [0, -1, units] : [...merged.slice(0, unitAxis).map(() => 0), units, -1];
+  const back = y.shape.map((dim, i) => (i < Math.min(axis, unitAxis) ? 0 : i === axis ? -1 : dim));
+  const fixedRank = y.shape.length === merged.length;
+  const flat = fixedRank ? y : g.reshapeAs(y, code, merged);
+  const most = Math.min(count, maxRows);
+  const { indices, inverse } = site.rowsFixed
+    ? constantChoice(g, count, maxRows, seed)
+    : runtimeChoice(g, { flat, axis, count, maxRows, seed });
+  const chosen = g.gather(flat, indices, axis);
+  const pull = (gradient: Typed): Typed => {
+    // Positions that were not chosen read a column of zeros behind the others.
+    const pads = merged.map(() => 0);
+    const padded = g.pad(gradient, [...pads, ...pads.map((_, i) => (i === axis ? 1 : 0))]);
+    const whole = g.gather(padded, inverse(), axis);
+    return fixedRank ? whole : g.reshapeAs(whole, back, y.shape);
+  };
+  const position = unitsLast ? { ...layout, unitAxis: 2 } : layout;
+  return { step: { y: chosen, pull }, layout: position, rows: (rows / count) * most };
+}
+
+interface Choice {
+  /** Positions that are read. */
+  readonly indices: Typed;
+  /** For each position its place among those read, or their number where it is not read; built when called. */
+  readonly inverse: () => Typed;
+}
+
+function constantChoice(g: Emit, count: number, maxRows: number, seed: number): Choice {
+  const chosen = chosenPositions(count, maxRows, seed);
+  const place = new Map(chosen.map((position, i) => [position, i]));
+  return {
+    indices: g.int64s(chosen),
+    inverse: () => g.int64s(Array.from({ length: count }, (_, i) => place.get(i) ?? chosen.length)),
+  };
+}
+
+/** The same choice where the number of positions is known only when the model runs. */
+function runtimeChoice(
+  g: Emit,
+  of: { flat: Typed; axis: number; count: number; maxRows: number; seed: number },
+): Choice {
+  const { flat, axis, count, maxRows, seed } = of;
+  const most = Math.min(count, maxRows);
+  const int64 = { type: "int64" } as const;
+  const shape = g.op("Shape", [flat], [flat.shape.length], int64);
+  const length = g.gather(shape, g.scalar(axis, "int64"));
+  const limit = g.scalar(maxRows, "int64");
+  const all = g.less(limit, length);
+  const used = g.where(all, limit, length);
+  const range = (end: Typed, size: number) =>
+    g.op("Range", [g.scalar(0, "int64"), end, g.scalar(1, "int64")], [size], int64);
+  // Where all are read, each stretch is one position long, and any place in it is that position.
+  const ends = g.reshape(used, [1]);
+  const places = g.op(
+    "Slice",
+    [g.int64s(placesInStretch(maxRows, seed)), g.int64s([0]), ends],
+    [most],
+    int64,
+  );
+  const scaled = g.add(g.mul(range(used, most), stretch), places);
+  const indices = g.div(g.mul(scaled, length), g.mul(used, stretch));
+  return {
+    indices,
+    inverse: () => {
+      const none = g.op("Expand", [used, g.reshape(length, [1])], [count], int64);
+      return g.op("ScatterElements", [none, indices, range(used, most)], [count], int64);
+    },
+  };
+}
+
+/** Axes of rows in a response. */
+const rowAxes = (y: Typed, { unitAxis }: ResponseLayout): number[] =>
+  y.shape.flatMap((_, axis) => (axis === unitAxis ? [] : [axis]));
+
+/** y − mean over rows: the gradient loses its mean too. */
+function withoutMean(g: Emit, y: Typed, layout: ResponseLayout): Step {
+  const axes = rowAxes(y, layout);
+  const centered = (x: Typed): Typed => g.sub(x, g.reduceMean(x, axes, true));
+  return { y: centered(y), pull: centered };
+}
+
+/** y/√(mean y² + ε), the root constant in the gradient. */
+function overRms(g: Emit, y: Typed, layout: ResponseLayout): Step {
+  const square = g.reduceMean(g.square(y), rowAxes(y, layout), true);
+  const inverse = g.reciprocal(g.sqrt(g.add(square, rmsEpsilon)));
+  return { y: g.mul(y, inverse), pull: (gradient) => g.mul(gradient, inverse) };
+}

@@ -1,0 +1,37 @@
+import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import type { PenaltyLayer } from "./layer.ts";
+import type { PenaltyGraph } from "./penalty.ts";
+import { scaledBy } from "./scaled.ts";
+import { type GramSide, UnitMatrix } from "./unit-matrix.ts";
+
+/** A function of the products of a layer's vectors. */
+export interface OfGram {
+  readonly value: Typed;
+  /** P with ∂value/∂V = P·V, V one vector a row: symmetric, twice ∂value/∂gram; built when called. */
+  readonly pull: () => Typed;
+}
+
+/**
+ * A penalty on the products of a layer's weight vectors, its gradient in closed form: one product where the reverse walk
+ * would write two, and no transposed copies.
+ */
+export function penaltyOfGram(
+  { site, weight, g }: PenaltyLayer,
+  side: GramSide,
+  of: (g: Emit, gram: Typed) => OfGram,
+): PenaltyGraph {
+  const matrix = new UnitMatrix(site, weight, g);
+  const { value, pull } = of(g, matrix.gram(side));
+  const weighted = (factor?: Typed): Typed => (factor ? scaledBy(g, pull(), factor) : pull());
+  return {
+    value,
+    slopes: [{ of: weight, gradient: (factor) => matrix.fromPull(weighted(factor), side) }],
+  };
+}
+
+/** Σ x over everything, divided by the number of groups: the mean over groups of their sums. */
+export const meanOfGroupSums = (g: Emit, x: Typed, groups: number): Typed => {
+  const sum = g.reduceSum(x);
+  return groups === 1 ? sum : g.mul(sum, 1 / groups);
+};

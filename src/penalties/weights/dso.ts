@@ -1,0 +1,49 @@
+import { definePenalty } from "../define.ts";
+import { byGroups, fromGram, mapped, transposed } from "../plain-math.ts";
+import { scaled } from "../scaled.ts";
+import { penaltyOfGram } from "../weight-penalty.ts";
+import { excessOfIdentity, smallerSide } from "./excess.ts";
+
+/**
+ * Double soft orthogonality: rows and columns of the weight matrix.
+ *
+ *     R = ‖WᵀW − I‖² + ‖WWᵀ − I‖² = 2·SO + d − k
+ *
+ * The two terms differ by the constant d − k, so that its gradient is twice that of SO whatever the shape.
+ * Source: Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (4); λ = 0.1 there.
+ */
+export const dso = definePenalty({
+  name: "dso",
+  summary: "weight matrix orthogonal on both sides; its gradient is twice that of so",
+  formula: "‖WᵀW − I‖² + ‖WWᵀ − I‖²",
+  source: "Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (4); λ from 0.1 on, sect. 4.1",
+  defaults: {},
+  on: "weights",
+  weight: 0.1,
+  build: (layer) => {
+    const { units, fanIn, groups, side } = smallerSide(layer.site);
+    return penaltyOfGram(layer, side, (g, gram) => {
+      const { squares, pull } = excessOfIdentity(g, gram, groups);
+      return {
+        value: g.add(g.mul(squares, 2), Math.abs(units - fanIn)),
+        pull: () => scaled(g, pull(), 2),
+      };
+    });
+  },
+  reference: ({ weights, groups }) => {
+    const square = (product: number, i: number, j: number) => {
+      const excess = product - (i === j ? 1 : 0);
+      return { value: excess ** 2, slope: 2 * excess };
+    };
+    const { value, gradient } = byGroups(weights, groups, (rows) => {
+      const ofUnits = fromGram(rows, square);
+      const ofInputs = fromGram(transposed(rows), square);
+      const back = transposed(ofInputs.gradient);
+      return {
+        value: ofUnits.value + ofInputs.value,
+        gradient: mapped(ofUnits.gradient, (slope, i, j) => slope + (back[i]?.[j] ?? 0)),
+      };
+    });
+    return { value, gradient: { weights: gradient } };
+  },
+});

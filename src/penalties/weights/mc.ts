@@ -1,0 +1,58 @@
+import { definePenalty } from "../define.ts";
+import { byGroups, gramOf, mapped, product, total } from "../plain-math.ts";
+import { scaled } from "../scaled.ts";
+import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
+
+/**
+ * Mutual coherence: the entry of WWᵀ that is furthest from the identity's.
+ *
+ *     R = ‖WWᵀ − I‖∞ = max |⟨wᵢ, wⱼ⟩ − δᵢⱼ|
+ *
+ * Where several entries are largest (ij and ji always are) the gradient is their mean.
+ * Source: Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (6); λ = 0.1 there.
+ */
+export const mc = definePenalty({
+  name: "mc",
+  summary: "the worst pair of weight vectors",
+  formula: "max |WWᵀ − I|",
+  source: "Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (6); λ from 0.1 on, sect. 4.1",
+  defaults: {},
+  on: "weights",
+  weight: 0.1,
+  build: (layer) => {
+    const { groups } = layer.site;
+    return penaltyOfGram(layer, "units", (g, gram) => {
+      const excess = g.sub(gram, g.identityMatrix(gram.shape.at(-1) ?? 0, gram.type));
+      const size = g.abs(excess);
+      const inGroup = [-2, -1];
+      // The largest entries are picked by a mask: official training has no gradient of ReduceMax.
+      const largest = g.indicator(g.equal(size, g.reduceMax(size, inGroup, true)), gram.type);
+      const share = g.div(largest, g.reduceSum(largest, inGroup, true));
+      return {
+        value: meanOfGroupSums(g, g.mul(share, size), groups),
+        pull: () => {
+          const positive = g.indicator(g.greater(excess, 0), gram.type);
+          const sign = g.sub(g.mul(positive, 2), 1);
+          return scaled(g, g.mul(share, sign), 2 / groups);
+        },
+      };
+    });
+  },
+  reference: ({ weights, groups }) => {
+    const { value, gradient } = byGroups(weights, groups, (rows) => {
+      const excess = mapped(gramOf(rows), (entry, i, j) => entry - (i === j ? 1 : 0));
+      const largest = Math.max(...excess.flat().map(Math.abs));
+      const isLargest = mapped(excess, (entry) => (Math.abs(entry) === largest ? 1 : 0));
+      const count = total(isLargest);
+      const slope = mapped(excess, (entry, i, j) => ((isLargest[i]?.[j] ?? 0) * Math.sign(entry)) / count);
+      return {
+        value: largest,
+        gradient: product(
+          mapped(slope, (s) => 2 * s),
+          rows,
+        ),
+      };
+    });
+    return { value, gradient: { weights: gradient } };
+  },
+});

@@ -1,0 +1,48 @@
+import { definePenalty } from "../define.ts";
+import { mapped } from "../plain-math.ts";
+import { meanOfGroupSums } from "../weight-penalty.ts";
+import { plainSelfConvolution, selfConvolution } from "./self-convolution.ts";
+
+/** Options of OCNN. */
+export type OcnnOptions = {
+  /** "squared" Frobenius norm as in the paper (default), or the "frobenius" norm itself as in its code. */
+  readonly norm: "squared" | "frobenius";
+};
+
+/** Keeps the slope of a root finite where a kernel is orthogonal already. */
+const least = 1e-20;
+
+/**
+ * Orthogonal convolution: the kernels of a layer at all shifts at which they overlap, not only on top of each other.
+ *
+ *     R = ‖Conv(K, K, padding P, stride S) − I₀‖²_F, P = ⌊(k − 1)/S⌋·S
+ *
+ * Source: Wang, Chen, Chakraborty, Yu 2020 (arXiv 1911.12207), eq. (10). Its code (samaonline/Orthogonal-Convolutional-Neural-
+ * Networks) takes the norm without square, weight 0.1 by default, and pads by 1: with 3×3 kernels it leaves out the shifts by 2
+ * at stride 1, and at stride 2 compares the identity with the kernels shifted by one.
+ */
+export const ocnn = definePenalty<OcnnOptions>({
+  name: "ocnn",
+  summary: "orthogonal as a convolution: kernels at all shifts at which they overlap",
+  formula: "‖Conv(K, K, padding P, stride S) − I₀‖², P = ⌊(k − 1)/S⌋·S",
+  source:
+    "Wang, Chen, Chakraborty, Yu 2020 (arXiv 1911.12207), eq. (10), weight 0.1; its code takes the norm without square (norm=frobenius) and pads by 1, which at stride 2 shifts the identity",
+  defaults: { norm: "squared" },
+  choices: { norm: ["squared", "frobenius"] },
+  about: { norm: "squared as in the paper, or frobenius, its root, as in the published code" },
+  on: "weights",
+  weight: 0.1,
+  ops: ["Conv"],
+  build: (layer, { norm }) => {
+    const { g, site } = layer;
+    const sum = meanOfGroupSums(g, g.square(selfConvolution(layer)), site.groups);
+    return norm === "squared" ? sum : g.sqrt(g.max(sum, least));
+  },
+  reference: ({ weights, groups, convolution }, { norm }) => {
+    if (!convolution) throw new RangeError("ocnn takes convolutions");
+    const { value, gradient } = plainSelfConvolution(weights, groups, convolution);
+    if (norm === "squared") return { value, gradient: { weights: gradient } };
+    const root = Math.sqrt(Math.max(value, least));
+    return { value: root, gradient: { weights: mapped(gradient, (slope) => slope / (2 * root)) } };
+  },
+});

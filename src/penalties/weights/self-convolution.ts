@@ -1,0 +1,118 @@
+import type { Site } from "../../analysis/site-types.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { elementCount } from "../../onnx/tensor.ts";
+import { numeric, type PenaltyLayer } from "../layer.ts";
+import { convolutionOf, type Matrix, type PlainConvolution } from "../plain-layer.ts";
+import { byGroups } from "../plain-math.ts";
+
+/** How far a kernel is shifted over itself, an axis: P = ⌊(k − 1)/S⌋·S in steps of S. */
+export interface Shifts {
+  /** S: the strides in which the layer moves it, counted in taps of a dilated kernel. */
+  readonly strides: readonly number[];
+  readonly pads: readonly number[];
+  /** Number of shifts, an odd number; the middle one is none. */
+  readonly counts: readonly number[];
+}
+
+/** The shifts at which a kernel meets itself when a convolution slides it over an image. */
+export function shiftsOf({ kernel, strides, dilations }: PlainConvolution): Shifts {
+  // A kernel of dilation D meets itself at multiples of D only: at every S/gcd(S, D)-th tap.
+  const own = strides.map((stride, axis) => stride / gcd(stride, dilations[axis] ?? 1));
+  const pads = kernel.map((size, axis) => {
+    const stride = own[axis] ?? 1;
+    return Math.floor((size - 1) / stride) * stride;
+  });
+  return { strides: own, pads, counts: pads.map((pad, axis) => (2 * pad) / (own[axis] ?? 1) + 1) };
+}
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
+/** The geometry of a site that is a Conv. */
+export function geometryOf(site: Site, weight: Typed): PlainConvolution {
+  const geometry = convolutionOf(site, weight.shape);
+  if (!geometry) throw new RangeError(`layer "${site.name}" is no Conv`);
+  return geometry;
+}
+
+/**
+ * Conv(K, K) − I₀: the products of all pairs of a layer's kernels at all shifts, less 1 where a kernel meets itself unshifted.
+ * [units/groups, groups, units/groups, …shifts]
+ */
+export function selfConvolution({ site, weight, g }: PenaltyLayer): Typed {
+  const geometry = geometryOf(site, weight);
+  const { strides, pads, counts } = shiftsOf(geometry);
+  const { groups } = site;
+  const units = site.units / groups;
+  const { channels, kernel } = geometry;
+  const k = numeric(g, weight);
+  const options = {
+    ...{ strides, group: groups, pads: [...pads, ...pads], dilations: kernel.map(() => 1) },
+  };
+  // A sample holds one kernel of every group, so that each group's kernels meet their own.
+  const split = [groups, units, channels, ...kernel];
+  const turned = g.transpose(g.reshape(k, split), [1, 0, ...split.slice(2).map((_, i) => i + 2)]);
+  const samples = groups === 1 ? k : g.reshape(turned, [units, groups * channels, ...kernel]);
+  const products = g.reshape(g.conv(samples, k, options), [units, groups, units, ...counts]);
+  const middle = Math.floor(elementCount(counts) / 2);
+  const unshifted = g.numbers(
+    Array.from({ length: elementCount(counts) }, (_, i) => (i === middle ? 1 : 0)),
+    [1, 1, 1, ...counts],
+    k.type,
+  );
+  const identity = g.reshape(g.identityMatrix(units, k.type), [units, 1, units, ...counts.map(() => 1)]);
+  return g.sub(products, g.mul(identity, unshifted));
+}
+
+/**
+ * Σ (Conv(K, K) − I₀)², the mean over groups, and its gradient, in float64, shift by shift.
+ * @param weights - `[unit][channel and tap]`
+ */
+export function plainSelfConvolution(
+  weights: Matrix,
+  groups: number,
+  geometry: PlainConvolution,
+): { value: number; gradient: number[][] } {
+  const { channels, kernel } = geometry;
+  const { strides, pads, counts } = shiftsOf(geometry);
+  const taps = places(kernel);
+  const size = elementCount(kernel);
+  return byGroups(weights, groups, (kernels) => {
+    const gradient = kernels.map((unit) => unit.map(() => 0));
+    let value = 0;
+    for (const shift of places(counts)) {
+      const offset = shift.map((step, axis) => step * (strides[axis] ?? 1) - (pads[axis] ?? 0));
+      // Pairs of taps that lie on each other.
+      const meeting = taps.flatMap((tap, to) => {
+        const from = tap.map((at, axis) => at + (offset[axis] ?? 0));
+        const inside = from.every((at, axis) => at >= 0 && at < (kernel[axis] ?? 0));
+        return inside ? [{ from: indexOf(from, kernel), to }] : [];
+      });
+      const pairs = Array.from({ length: channels }, (_, c) => c * size).flatMap((start) =>
+        meeting.map(({ from, to }) => ({ from: start + from, to: start + to })),
+      );
+      const still = offset.every((step) => step === 0);
+      kernels.forEach((a, i) => {
+        kernels.forEach((b, j) => {
+          const product = pairs.reduce((sum, { from, to }) => sum + (a[from] ?? 0) * (b[to] ?? 0), 0);
+          const excess = product - (still && i === j ? 1 : 0);
+          value += excess ** 2;
+          for (const { from, to } of pairs) {
+            (gradient[i] as number[])[from] = (gradient[i]?.[from] ?? 0) + 2 * excess * (b[to] ?? 0);
+            (gradient[j] as number[])[to] = (gradient[j]?.[to] ?? 0) + 2 * excess * (a[from] ?? 0);
+          }
+        });
+      });
+    }
+    return { value, gradient };
+  });
+}
+
+/** Every index of an array of that shape, in order. */
+const places = (shape: readonly number[]): number[][] =>
+  shape.reduce<number[][]>(
+    (before, size) => before.flatMap((place) => Array.from({ length: size }, (_, i) => [...place, i])),
+    [[]],
+  );
+
+const indexOf = (place: readonly number[], shape: readonly number[]): number =>
+  place.reduce((index, at, axis) => index * (shape[axis] ?? 1) + at, 0);

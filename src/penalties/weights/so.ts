@@ -1,0 +1,39 @@
+import { definePenalty } from "../define.ts";
+import { byGroups, fromGram } from "../plain-math.ts";
+import { penaltyOfGram } from "../weight-penalty.ts";
+import { excessOfIdentity, smallerSide } from "./excess.ts";
+
+/**
+ * Soft orthogonality: the products of a layer's weight vectors against the identity.
+ *
+ *     R = ‖WWᵀ − I‖²
+ *
+ * with one row of W a unit. The products [k, k] or, where a unit has fewer inputs than the layer units, [d, d] are formed:
+ * ‖WWᵀ − I‖² = ‖WᵀW − I‖² + k − d.
+ * Source: Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (2), which writes WᵀW for W with one column a unit; λ = 0.1 there.
+ */
+export const so = definePenalty({
+  name: "so",
+  summary: "weight vectors of length 1 at right angles",
+  formula: "‖WWᵀ − I‖²",
+  source: "Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (2); λ from 0.1 on, sect. 4.1",
+  defaults: {},
+  on: "weights",
+  weight: 0.1,
+  build: (layer) => {
+    const { units, fanIn, groups, side } = smallerSide(layer.site);
+    return penaltyOfGram(layer, side, (g, gram) => {
+      const { squares, pull } = excessOfIdentity(g, gram, groups);
+      return { value: fanIn < units ? g.add(squares, units - fanIn) : squares, pull };
+    });
+  },
+  reference: ({ weights, groups }) => {
+    const { value, gradient } = byGroups(weights, groups, (rows) =>
+      fromGram(rows, (product, i, j) => {
+        const excess = product - (i === j ? 1 : 0);
+        return { value: excess ** 2, slope: 2 * excess };
+      }),
+    );
+    return { value, gradient: { weights: gradient } };
+  },
+});

@@ -1,0 +1,134 @@
+import type { Seed } from "../autodiff/walk.ts";
+import { SorthError } from "../errors.ts";
+import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
+import type { ResolvedPlan } from "../penalties/plan.ts";
+import type { PreparedGraph } from "./loss-graph.ts";
+import type { LossOptions } from "./options.ts";
+
+/** The sum of one plan's penalties over its layers. */
+export interface PlanPenalty {
+  readonly plan: ResolvedPlan;
+  readonly value: Typed;
+  /** The scalar that its schedule goes into; undefined where it has no place of its own. */
+  readonly schedule: Typed | undefined;
+}
+
+/** What a graph that penalties are added to supplies them with. */
+export interface PenaltyInputs {
+  /** The scalar by which all penalties are multiplied; undefined for 1. */
+  readonly weight?: (type: "float" | "double") => Typed | undefined;
+  /** A scalar for the schedule of one plan among several. */
+  readonly schedule?: (plan: ResolvedPlan, type: "float" | "double") => Typed;
+  /** Random numbers; default constants. */
+  readonly draw?: BuildOptions["draw"];
+}
+
+/** The penalties of a graph. */
+export interface PenaltyTerm {
+  /** R: `Σ factor · schedule · value` of the parts. */
+  readonly penalty: Typed;
+  readonly parts: readonly PlanPenalty[];
+  /** weight · R. */
+  readonly weighted: Typed;
+  /** Where the gradient of weight · R enters. */
+  readonly seeds: readonly Seed[];
+  /** Names of the sites that have a penalty. */
+  readonly penalized: readonly string[];
+}
+
+/** Adds the penalties of a prepared graph, scalars of that type; nothing where none are to be added. */
+export function emitPenalties(
+  prepared: PreparedGraph,
+  options: LossOptions,
+  type: "float" | "double",
+  inputs: PenaltyInputs,
+): PenaltyTerm | undefined {
+  const { emit } = prepared;
+  const { plans } = prepared.penalties;
+  if (plans.length === 0) return undefined;
+  const built = penaltyParts(prepared, options, inputs.draw);
+  const weight = inputs.weight?.(type);
+  const parts = plans.flatMap((plan): PlanPenalty[] => {
+    const own = built.filter((part) => part.plan === plan).map(({ value }) => emit.cast(value, type));
+    if (own.length === 0) return [];
+    const hasPlace = plans.length > 1 && plan.schedule !== undefined;
+    const schedule = hasPlace ? inputs.schedule?.(plan, type) : undefined;
+    return [{ plan, schedule, value: own.reduce((a, b) => emit.add(a, b)) }];
+  });
+  const penalty = parts
+    .map(({ plan, value, schedule }) => {
+      const relative = plan.factor === 1 ? value : emit.mul(value, plan.factor);
+      return schedule ? emit.mul(relative, schedule) : relative;
+    })
+    .reduce((a, b) => emit.add(a, b));
+  const weights = new Map(parts.map((part) => [part.plan, weightOf(emit, part, weight, type)] as const));
+  return {
+    ...{ penalty, parts },
+    weighted: weight ? emit.mul(penalty, weight) : penalty,
+    seeds: built.flatMap((part) => seedsOf(emit, part, weights.get(part.plan))),
+    penalized: [...new Set(built.map(({ site }) => site.name))],
+  };
+}
+
+/** What a plan's penalties are multiplied by in the loss, emitted when called; undefined for 1. */
+function weightOf(
+  emit: Emit,
+  { plan, schedule }: PlanPenalty,
+  weight: Typed | undefined,
+  type: "float" | "double",
+): () => Typed | undefined {
+  return () => {
+    if (plan.factor === 1 && !schedule) return weight;
+    return emit.once(`weight of ${plan.label}`, () => {
+      const all = weight ? emit.mul(weight, plan.factor) : emit.scalar(plan.factor, type);
+      return schedule ? emit.mul(all, schedule) : all;
+    });
+  };
+}
+
+/** Where a penalty's gradients enter: in closed form at what it reads, else at its value. */
+function seedsOf(
+  emit: Emit,
+  { value, slopes }: PenaltyPart,
+  weight: (() => Typed | undefined) | undefined,
+): Seed[] {
+  if (slopes) {
+    return slopes.map(({ of, gradient }) => ({ value: of, gradient: () => gradient(weight?.()) }));
+  }
+  const gradient = () => emit.cast(weight?.() ?? emit.scalar(1, value.type), value.type);
+  return [{ value, gradient }];
+}
+
+/** One scalar per site and plan. */
+function penaltyParts(
+  { emit, sites, skipped, penalties: { plans } }: PreparedGraph,
+  options: LossOptions,
+  draw: PenaltyInputs["draw"],
+): PenaltyPart[] {
+  const tell = options.onMessage ?? (() => {});
+  const parts = buildPenalties(emit, plans, sites, {
+    tell,
+    refuse: ({ quantized }) => (quantized ? "refused: quantized" : undefined),
+    ...(draw && { draw }),
+  });
+  for (const { name, reason } of skipped) tell(`${name}: no penalty: ${reason}`);
+  if (parts.length === 0) {
+    throw new SorthError(
+      "no layer of the model can take the penalty; see sorth-onnx inspect for the reasons",
+    );
+  }
+  return parts;
+}
+
+/** The weight of all penalties as a constant, for graphs that nobody feeds one. */
+export function constantWeight({ emit, penalties: { weight } }: PreparedGraph): PenaltyInputs {
+  return { weight: (type) => (weight === 1 ? undefined : emit.scalar(weight, type)) };
+}
+
+/** The same graph without penalties to add. */
+export const withoutPenalties = (prepared: PreparedGraph): PreparedGraph => ({
+  ...prepared,
+  penalties: { weight: 1, plans: [] },
+});

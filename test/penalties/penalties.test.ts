@@ -1,0 +1,75 @@
+import { describe, expect, test } from "vitest";
+import { appliesTo } from "../../src/penalties/applies.ts";
+import { relativeError } from "../helpers/numbers.ts";
+import { dataFor, layers, penalties } from "./cases.ts";
+import {
+  type LayerCase,
+  type LayerData,
+  type LayerResult,
+  referenceOf,
+  runPenalty,
+  siteOf,
+} from "./layer-case.ts";
+
+/** The largest relative error of value and gradients; a gradient that is 0 has to be 0. */
+function errorOf(actual: LayerResult, expected: LayerResult): number {
+  const value = Math.abs(actual.value - expected.value) / Math.max(Math.abs(expected.value), 1e-3);
+  const gradients = (["response", "weight", "bias"] as const).map((of) =>
+    expected[of].every((slope) => slope === 0)
+      ? Math.max(0, ...actual[of].map(Math.abs))
+      : relativeError(actual[of], expected[of]),
+  );
+  return Math.max(value, ...gradients);
+}
+
+const cases = Object.entries(penalties).flatMap(([text, penalty]) =>
+  Object.entries<LayerCase>(layers)
+    .filter(([, layer]) => appliesTo(penalty, siteOf(layer).site) === true)
+    .map(([name, layer]) => ({ text, penalty, name, layer, data: dataFor(name, layer) })),
+);
+
+describe.each(cases)("$text, $name", ({ penalty, layer, data }) => {
+  const expected = referenceOf(penalty, layer, data);
+
+  test("float64 is the reference", async () => {
+    const actual = await runPenalty(penalty, { ...layer, type: "double" }, data).catch(
+      (error: unknown) => error,
+    );
+    // ONNX Runtime has no float64 convolution.
+    if (String(actual).includes("Conv")) return;
+    expect(errorOf(actual as LayerResult, expected)).toBeLessThan(1e-11);
+  });
+
+  test("float32, in opsets 11 and 18, with constants of both kinds", async () => {
+    const old = { opset: 11, constants: "nodes" } as const;
+    expect(errorOf(await runPenalty(penalty, layer, data), expected)).toBeLessThan(1e-5);
+    expect(errorOf(await runPenalty(penalty, { ...layer, ...old }, data), expected)).toBeLessThan(1e-5);
+  });
+
+  test("the reference has the gradient of its value", () => {
+    const { definition, options } = penalty;
+    const inexact = definition.reference && /rms|spectral/.test(`${definition.name} ${options.scale}`);
+    if (inexact) return;
+    for (const of of ["response", "weight"] as const) {
+      expect(relativeError(differences(penalty, layer, data, of), expected[of])).toBeLessThan(1e-6);
+    }
+  });
+});
+
+/** Central differences of the reference's value, fourth order. */
+function differences(
+  penalty: (typeof cases)[number]["penalty"],
+  layer: LayerCase,
+  data: LayerData,
+  of: "response" | "weight",
+): number[] {
+  const step = 1e-5;
+  return Array.from(data[of], (_, index) => {
+    const at = (offset: number): number => {
+      const moved = Float64Array.from(data[of]);
+      moved[index] = (moved[index] ?? 0) + offset * step;
+      return referenceOf(penalty, layer, { ...data, [of]: moved }).value;
+    };
+    return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
+  });
+}
