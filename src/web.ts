@@ -63,7 +63,15 @@ export { adam } from "./optimizers/adam.ts";
 export { adamw } from "./optimizers/adamw.ts";
 export { adamwOrt } from "./optimizers/adamw-ort.ts";
 export type { Optimizer } from "./optimizers/optimizer.ts";
-export { constant, cosine, parseSchedule, type Schedule, stepDecay, warmup } from "./optimizers/schedules.ts";
+export {
+  constant,
+  cosine,
+  parseSchedule,
+  type Schedule,
+  sripSchedule,
+  stepDecay,
+  warmup,
+} from "./optimizers/schedules.ts";
 export { sgd } from "./optimizers/sgd.ts";
 export { definePenalty, type PenaltyFactory } from "./penalties/define.ts";
 export type { Draw } from "./penalties/draws.ts";

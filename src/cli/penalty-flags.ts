@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
+import { parsePlan } from "../penalties/text.ts";
 import { given, number, pattern, repeated } from "./options.ts";
 
 /** Flags of the commands that take penalties. */
@@ -20,11 +21,16 @@ export interface PenaltyFlags {
 export function addPenaltyFlags(command: Command, standard = "som"): void {
   command
     .option(
-      "--penalty <name>",
-      `${penaltyNames.join(", ")} or none; may be given several times (default: ${standard})`,
+      "--penalty <name[:key=value,...]>",
+      `${penaltyNames.join(", ")} or none, with its own options (docs/penalties.md) and weight, include, exclude, ` +
+        `schedule: "so:weight=0.01,include=^conv"; may be given several times (default: ${standard})`,
       repeated(String),
     )
-    .option("--weight <number>", "weight of the penalty in the loss (default: 1)", number)
+    .option(
+      "--weight <number>",
+      "weight of penalties that give none themselves (default: each penalty's own, 1 for som)",
+      number,
+    )
     .option("--lambda1 <number>", "som: weight of the squared mean of the cosines (default: 100)", number)
     .option("--lambda2 <number>", "som: weight of the mean of the squared cosines (default: 1)", number)
     .option("--gamma <number>", "som: steepness of tanh(γ·response) (default: 10)", number)
@@ -51,19 +57,29 @@ export function asksForPenalty(flags: PenaltyFlags): boolean {
  * @throws UsageError for contradictions and for options that a penalty does not have.
  */
 export function penaltiesOf(flags: PenaltyFlags): PenaltyPlan[] {
-  const names = flags.penalty ?? ["som"];
+  const texts = flags.penalty ?? ["som"];
   const { lambda1, lambda2, gamma, reduction, weight, include, exclude } = flags;
   const options = given({ lambda1, lambda2, gamma, reduction });
   const choice = given({ weight, include, exclude });
-  if (!names.includes("none")) {
-    return names.map((name) => ({ penalty: penaltyNamed(name, options), ...choice }));
-  }
-  const others = [
-    ...names.filter((name) => name !== "none").map((name) => `--penalty ${name}`),
-    ...Object.keys({ ...options, ...choice }).map((flag) => `--${flag}`),
-  ];
-  if (others.length > 0) {
+  if (texts.includes("none")) {
+    const others = [
+      ...texts.filter((text) => text !== "none").map((text) => `--penalty ${text}`),
+      ...Object.keys({ ...options, ...choice }).map((flag) => `--${flag}`),
+    ];
+    if (others.length === 0) return [];
     throw new UsageError(`--penalty none means no penalty at all; leave out ${others.join(", ")}`);
   }
-  return [];
+  const plans = texts.map(parsePlan);
+  if (Object.keys(options).length === 0) return plans.map((plan) => ({ ...choice, ...plan }));
+  // The flags of som alone: they do not override what its own text says, and without som they are a mistake.
+  const taking = plans.filter(({ penalty }) => penalty.definition.name === "som");
+  if (taking.length === 0) penaltyNamed(plans[0]?.penalty.definition.name ?? "", options);
+  return plans.map((plan) => {
+    if (!taking.includes(plan)) return { ...choice, ...plan };
+    const { definition, options: own } = plan.penalty;
+    const said = Object.entries(own).filter(([key, value]) => value !== definition.defaults[key]);
+    const clash = said.map(([key]) => key).find((key) => Object.hasOwn(options, key));
+    if (clash) throw new UsageError(`--penalty som says ${clash} already; leave out --${clash}`);
+    return { ...choice, ...plan, penalty: penaltyNamed("som", { ...own, ...options }) };
+  });
 }

@@ -67,6 +67,22 @@ export function stepDecay({ every, factor }: StepDecayOptions): Schedule {
   return (step) => factor ** Math.floor((step - 1) / every);
 }
 
+/** Up to which of 200 epochs the published schedule of SRIP has a factor. */
+const sripFactors = [
+  [20, 1],
+  [50, 1e-3],
+  [70, 1e-4],
+  [120, 1e-6],
+] as const;
+
+/**
+ * The published schedule of SRIP: 1 for 20 of 200 epochs, 1e-3 up to epoch 50, 1e-4 up to 70, 1e-6 up to 120, then 0; of a
+ * run of any length the same shares.
+ * Source: the code of Bansal, Chen, Wang 2018 (VITA-Group/Orthogonality-in-CNNs).
+ */
+export const sripSchedule = (): Schedule => (step, totalSteps) =>
+  sripFactors.find(([epochs]) => 200 * step <= epochs * totalSteps)?.[1] ?? 0;
+
 /** Schedules by name: the options that each takes, whether it needs them, and what makes it of them. */
 const schedules: Readonly<
   Record<
@@ -86,6 +102,7 @@ const schedules: Readonly<
     required: true,
     make: ({ every = 1, factor = 1 }) => stepDecay({ every, factor }),
   },
+  srip: { options: [], required: false, make: sripSchedule },
 };
 
 /** Names of the schedules, as {@link parseSchedule} takes them. */

@@ -1,6 +1,9 @@
 import { UsageError } from "../errors.ts";
 import type { Penalty, PenaltyDefinition, PenaltyOptions, Settings } from "./penalty.ts";
 
+/** What can be said of every penalty beside its own options: see PenaltyPlan. */
+export const planKeys = ["weight", "include", "exclude", "schedule"] as const;
+
 /** Makes a {@link Penalty} from some of its options; the others keep their defaults. */
 export interface PenaltyFactory<O extends PenaltyOptions> {
   /** @throws UsageError for an option that the penalty does not have, or a value that it cannot take. */
@@ -11,7 +14,7 @@ export interface PenaltyFactory<O extends PenaltyOptions> {
 /**
  * Turns a definition into a function that makes penalties of it.
  *
- * @throws UsageError for a name that could not be told from options on a command line
+ * @throws UsageError for a name or an option that a command line could not tell from others
  * @example
  * const som = definePenalty({ name: "som", on: "responses", defaults: { gamma: 10 }, …});
  * await inject(model, { penalties: [som({ gamma: 5 })] });
@@ -20,6 +23,12 @@ export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefin
   const { name } = definition;
   if (!/^[a-z][a-z0-9-]*$/i.test(name)) {
     throw new UsageError(`the penalty's name "${name}" must be letters, digits and hyphens`);
+  }
+  const reserved = planKeys.filter((key) => Object.hasOwn(definition.defaults, key));
+  if (reserved.length > 0) {
+    throw new UsageError(
+      `the penalty ${name} cannot have an option "${reserved[0]}": every penalty has that besides its own`,
+    );
   }
   // Options of another penalty never reach this definition: they are checked against its defaults here.
   const general = definition as unknown as PenaltyDefinition<PenaltyOptions>;

@@ -5,6 +5,7 @@ import {
   cosine,
   parseSchedule,
   type Schedule,
+  sripSchedule,
   stepDecay,
   warmup,
 } from "../../src/optimizers/schedules.ts";
@@ -44,6 +45,27 @@ describe("schedules", () => {
   });
 });
 
+test("the schedule of SRIP, in 200 epochs and in shorter runs", () => {
+  const changes = (total: number) => {
+    const all = factors(sripSchedule(), total);
+    return all.flatMap((factor, i) => (factor === all[i - 1] ? [] : [[i + 1, factor]]));
+  };
+  expect(changes(200)).toEqual([
+    [1, 1],
+    [21, 1e-3],
+    [51, 1e-4],
+    [71, 1e-6],
+    [121, 0],
+  ]);
+  expect(changes(20)).toEqual([
+    [1, 1],
+    [3, 1e-3],
+    [6, 1e-4],
+    [8, 1e-6],
+    [13, 0],
+  ]);
+});
+
 describe("a schedule as text", () => {
   for (const [text, schedule] of [
     ["constant", constant()],
@@ -52,13 +74,14 @@ describe("a schedule as text", () => {
     ["cosine:warmup=2,floor=0.1", cosine({ warmup: 2, floor: 0.1 })],
     ["cosine:floor=1e-1", cosine({ floor: 0.1 })],
     ["step:every=2,factor=0.1", stepDecay({ every: 2, factor: 0.1 })],
+    ["srip", sripSchedule()],
   ] as const) {
     test(text, () => expect(factors(parseSchedule(text), 8)).toEqual(factors(schedule, 8)));
   }
 
   for (const [text, message] of [
-    ["linear", 'there is no schedule "linear"; there are constant, warmup, cosine, step'],
-    ["toString", 'there is no schedule "toString"; there are constant, warmup, cosine, step'],
+    ["linear", 'there is no schedule "linear"; there are constant, warmup, cosine, step, srip'],
+    ["toString", 'there is no schedule "toString"; there are constant, warmup, cosine, step, srip'],
     ["constant:steps=1", 'the schedule constant has no option "steps" (in "constant:steps=1"); it has none'],
     ["cosine:", 'the schedule cosine has no option "" (in "cosine:"); it has warmup, floor'],
     ["cosine:floor", "option floor of the schedule cosine must be a number, not nothing"],
