@@ -18,14 +18,16 @@ export interface Draw {
  */
 export function drawn({ distribution, shape, seed }: Draw, round = 0): Float32Array {
   const [rows, columns] = shape;
-  const random = new Random(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(round, 0x85ebca6b));
+  // The shape too: two layers shall not see the same numbers, laid out otherwise.
+  const own = Math.imul(rows, 0x27d4eb2f) ^ Math.imul(columns, 0x165667b1);
+  const random = new Random(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(round, 0x85ebca6b) ^ own);
   const numbers = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
-    const own = Array.from({ length: columns }, () =>
+    const line = Array.from({ length: columns }, () =>
       distribution === "sphere" ? random.normal() : random.uniform(),
     );
-    const norm = distribution === "sphere" ? Math.hypot(...own) : 1;
-    own.forEach((number, i) => {
+    const norm = distribution === "sphere" ? Math.hypot(...line) : 1;
+    line.forEach((number, i) => {
       numbers[row * columns + i] = number / norm;
     });
   }

@@ -7,7 +7,7 @@ import { encodeModelProto } from "../onnx/codec.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
 import type { Step } from "../training/step.ts";
-import { type StepPorts, statePorts } from "../training/step-ports.ts";
+import { figureOutputs, type StepPorts, statePorts } from "../training/step-ports.ts";
 import { checkReplaces, OrtForwardSession, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { type OpenOnDevice, openOnDevice } from "./placement.ts";
@@ -140,12 +140,12 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
       const locations = Object.fromEntries(
         statePorts(step.ports).map(({ output }) => [output, "gpu-buffer"] as const),
       );
-      const { loss, penalty } = step.ports;
+      const figures = figureOutputs(step.ports).map((name) => [name, "cpu"] as const);
       const session = await openOnDevice(step.model.bytes, open, {
         ...options,
         device: name,
         session: {
-          preferredOutputLocation: { ...locations, [loss]: "cpu", ...(penalty && { [penalty]: "cpu" }) },
+          preferredOutputLocation: { ...locations, ...Object.fromEntries(figures) },
         },
       });
       const reader = await openOnDevice(readBackGraph(step), open, { ...options, device: name });

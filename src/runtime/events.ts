@@ -17,6 +17,11 @@ interface Progress {
   readonly loss: number;
   /** Unweighted penalty: of the step, or the mean over the epoch. */
   readonly penalty: number;
+  /**
+   * What each penalty adds to the loss, its weight and schedule included: of the step, or the mean over the epoch. By name;
+   * of the second plan with the same penalty `name.2`, and so on.
+   */
+  readonly penalties: Readonly<Record<string, number>>;
   /** Since the run (or its resumption) began. */
   readonly seconds: number;
   readonly samplesPerSecond: number;

@@ -2,7 +2,7 @@ import { type InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import type { Tensor } from "../onnx/tensor.ts";
 import { zeros } from "../training/initial-state.ts";
 import type { Step } from "../training/step.ts";
-import type { StatePort, StepPorts } from "../training/step-ports.ts";
+import { figureOutputs, type StatePort, type StepPorts } from "../training/step-ports.ts";
 import { checkReplaces, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
 import { allFinite, stepResults } from "./step-results.ts";
@@ -55,11 +55,11 @@ export class HostStepSession implements StepSession {
 
   async run(feeds: StepFeeds): Promise<StepResult[]> {
     const next = this.#current === 0 ? 1 : 0;
-    const { loss, penalty } = this.#ports;
     const inputs: Record<string, OrtTensor> = {};
     // As many numbers as there are steps: ONNX Runtime makes these tensors itself.
-    const outputs: Record<string, OrtTensor | null> = { [loss]: null };
-    if (penalty !== undefined) outputs[penalty] = null;
+    const outputs: Record<string, OrtTensor | null> = Object.fromEntries(
+      figureOutputs(this.#ports).map((name) => [name, null]),
+    );
     for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(tensor);
     for (const { port, ort } of this.#pairs) {
       inputs[port.input] = ort[this.#current];

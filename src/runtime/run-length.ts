@@ -72,8 +72,8 @@ export class RunLength {
 
 const clamp = (value: number, least: number, most: number) => Math.min(Math.max(value, least), most);
 
-const bytesOfStep = ({ inputs, labels, masks }: StepPorts): number =>
-  [...inputs, ...(labels ? [labels] : []), ...masks].reduce(
-    (sum, { type, shape }) => sum + (elementCount(shape) * bitsPerElement[type]) / 8,
-    1,
-  );
+const bytesOfStep = ({ inputs, labels, masks, draws }: StepPorts): number =>
+  [
+    ...[...inputs, ...(labels ? [labels] : []), ...masks],
+    ...draws.filter(({ anew }) => anew === "step"),
+  ].reduce((sum, { type, shape }) => sum + (elementCount(shape) * bitsPerElement[type]) / 8, 1);

@@ -8,6 +8,8 @@ export interface Position {
   /** Sums over the epoch that is under way. */
   loss: number;
   penalty: number;
+  /** What single penalties added to the loss, by name. */
+  penalties?: Record<string, number>;
   counted: number;
   bestLoss: number | null;
 }
@@ -15,16 +17,34 @@ export interface Position {
 /** Where every run begins. */
 export const startPosition = (): Position => ({ step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null });
 
-/** Counts a step that was done. */
-export function advance(position: Position, { loss, penalty }: StepResult): void {
+/** Where an epoch begins. */
+export const startEpoch = { loss: 0, penalty: 0, penalties: {}, counted: 0 } as const;
+
+/**
+ * Counts a step that was done.
+ * @param penalties - what each penalty added to its loss, by name
+ */
+export function advance(
+  position: Position,
+  { loss, penalty }: Pick<StepResult, "loss" | "penalty">,
+  penalties: Readonly<Record<string, number>>,
+): void {
   position.step += 1;
   position.loss += loss;
   position.penalty += penalty;
+  const sums = position.penalties ?? {};
+  position.penalties = Object.fromEntries(
+    Object.entries(penalties).map(([name, added]) => [name, (sums[name] ?? 0) + added]),
+  );
   position.counted += 1;
 }
 
-/** Mean loss and penalty of the epoch that is under way. */
-export const meanOf = ({ loss, penalty, counted }: Position) => ({
-  loss: loss / Math.max(counted, 1),
-  penalty: penalty / Math.max(counted, 1),
-});
+/** Mean loss and penalties of the epoch that is under way. */
+export function meanOf({ loss, penalty, penalties = {}, counted }: Position) {
+  const steps = Math.max(counted, 1);
+  return {
+    loss: loss / steps,
+    penalty: penalty / steps,
+    penalties: Object.fromEntries(Object.entries(penalties).map(([name, sum]) => [name, sum / steps])),
+  };
+}

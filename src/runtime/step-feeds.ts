@@ -2,25 +2,19 @@ import { uniformFloat32 } from "pure-rand/distribution/uniformFloat32";
 import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import type { Dataset } from "../data/dataset.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
-import type { StepPorts } from "../training/step-ports.ts";
+import { drawn } from "../penalties/draws.ts";
+import type { DrawPort, StepPorts } from "../training/step-ports.ts";
 import { type BatchFeeds, batchFeeds } from "./batch-feeds.ts";
+import type { StepScalars } from "./step-scalars.ts";
 import type { StepFeeds } from "./step-session.ts";
-
-/** What a step is fed besides its batch. */
-export interface StepScalars {
-  /** Number of the step in this run, from 1: seeds the masks. */
-  readonly number: number;
-  /** Number of the update for the optimizer's bias correction, from 1; more than `number` in a run taken over. */
-  readonly update: number;
-  readonly learningRate: number;
-  readonly penaltyWeight: number;
-}
 
 /** Writes what runs of a step are fed: one step, or several for a step in Loop form. */
 export class StepFeeder {
   readonly #ports: StepPorts;
   readonly #batches: BatchFeeds;
   readonly #seed: number;
+  /** What was drawn for an epoch, by input name. */
+  readonly #drawn = new Map<string, { readonly epoch: number; readonly tensor: Tensor }>();
 
   /**
    * @param perRun - most steps of a run
@@ -52,6 +46,7 @@ export class StepFeeder {
     return new Map([
       ...(count === undefined ? this.#batches.tensors : this.#batches.stacked(steps.length)),
       ...this.#masks(each(({ number }) => number)),
+      ...this.#draws(steps),
       scalar(
         scalars.learningRate,
         each(({ learningRate }) => learningRate),
@@ -68,10 +63,46 @@ export class StepFeeder {
               each(({ penaltyWeight }) => penaltyWeight),
             ),
           ]),
+      ...this.#ports.penalties.flatMap(({ name, schedule }) =>
+        schedule === undefined
+          ? []
+          : [
+              scalar(
+                schedule,
+                each(({ schedules }) => schedules.get(name) ?? 1),
+              ),
+            ],
+      ),
       ...(count === undefined
         ? []
         : [[count, Tensor.of(count, "int64", [], BigInt64Array.of(BigInt(steps.length)))] as const]),
     ]);
+  }
+
+  /** Random numbers of penalties: the same for the same seed and step, or epoch. */
+  #draws(steps: readonly StepScalars[]): Map<string, Tensor> {
+    const { draws, count } = this.#ports;
+    return new Map(
+      draws.map((port) => {
+        const { name, type, shape } = port;
+        const of = { ...port, seed: (this.#seed ^ 0x2545f491) + port.seed };
+        if (port.anew === "epoch") return [name, this.#drawnOf(of, steps[0]?.epoch ?? 0)] as const;
+        const each = elementCount(shape);
+        const numbers = new Float32Array(steps.length * each);
+        for (const [i, { number }] of steps.entries()) numbers.set(drawn(of, number), i * each);
+        const dims = count === undefined ? shape : [steps.length, ...shape];
+        return [name, Tensor.of(name, type, dims, numbers)] as const;
+      }),
+    );
+  }
+
+  #drawnOf(port: DrawPort, epoch: number): Tensor {
+    const { name, type, shape } = port;
+    const known = this.#drawn.get(name);
+    if (known?.epoch === epoch) return known.tensor;
+    const tensor = Tensor.of(name, type, shape, drawn(port, epoch));
+    this.#drawn.set(name, { epoch, tensor });
+    return tensor;
   }
 
   /** Dropout masks of steps: the same for the same seed and step. */

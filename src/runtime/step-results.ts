@@ -4,11 +4,11 @@ import type { StepPorts } from "../training/step-ports.ts";
 import type { StepResult } from "./step-session.ts";
 
 /**
- * Loss and penalty of each step of a run, from what ONNX Runtime returned.
+ * Loss and penalties of each step of a run, from what ONNX Runtime returned.
  * @throws SorthError when an output is missing
  */
 export function stepResults(
-  { loss, penalty }: Pick<StepPorts, "loss" | "penalty">,
+  { loss, penalty, penalties }: Pick<StepPorts, "loss" | "penalty" | "penalties">,
   results: Readonly<Record<string, OrtTensor | undefined>>,
 ): StepResult[] {
   const numbers = (name: string): Float32Array => {
@@ -16,8 +16,12 @@ export function stepResults(
     if (!tensor) throw new SorthError(`the step returned no "${name}"`);
     return tensor.data as Float32Array;
   };
-  const penalties = penalty === undefined ? undefined : numbers(penalty);
-  return Array.from(numbers(loss), (value, i) => ({ loss: value, penalty: penalties?.[i] ?? 0 }));
+  const all = penalty === undefined ? undefined : numbers(penalty);
+  const parts = penalties.map(({ output }) => numbers(output));
+  return Array.from(numbers(loss), (value, i) => ({
+    ...{ loss: value, penalty: all?.[i] ?? 0 },
+    penalties: parts.map((part) => part[i] ?? 0),
+  }));
 }
 
 /** Whether every loss of a run is a number. */

@@ -15,6 +15,8 @@ export interface StepResult {
   readonly loss: number;
   /** Unweighted penalty; 0 without one. */
   readonly penalty: number;
+  /** What it is made of: the value of each of the ports' penalties, without any weight. */
+  readonly penalties: readonly number[];
 }
 
 /** Runs a step graph and keeps its state between steps. Each entry (node, web) supplies one. */

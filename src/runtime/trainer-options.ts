@@ -24,11 +24,11 @@ export interface TrainerOptions extends LossOptions, TrainingFormOptions, Sessio
   readonly learningRate?: number;
   /** Factor of the learning rate over the run, as text (`cosine:warmup=100`) or a function; default constant. */
   readonly schedule?: string | Schedule;
-  /** Weight w of the penalty in loss + w·R; default: that of the first penalty. */
+  /** Weight w of the penalty in loss + w·R; default: that of the first penalty that has one above 0. */
   readonly penaltyWeight?: number;
-  /** Factor of the penalty weight over the run. */
+  /** Factor of the penalty weight over the run, for all penalties; single ones have schedules in their plans. */
   readonly penaltySchedule?: string | Schedule;
-  /** Seed of the data's order and of dropout masks; default 0. */
+  /** Seed of the data's order, of dropout masks and of what penalties draw while training; default 0. */
   readonly seed?: number;
 }
 
@@ -53,9 +53,10 @@ interface StoredOptions {
   readonly penalties: readonly {
     readonly name: string;
     readonly options: Readonly<Record<string, number | string | boolean>>;
-    readonly weight: number;
+    readonly weight?: number;
     readonly include?: string;
     readonly exclude?: string;
+    readonly schedule?: string;
   }[];
   readonly patterns: Record<string, string>;
 }
@@ -87,12 +88,13 @@ export function optionsToText(options: TrainerOptions): string {
     ),
     ...(options.objective ? { objective: options.objective.name } : {}),
     optimizer: { name: (options.optimizer ?? adamw()).name, options: (options.optimizer ?? adamw()).options },
-    penalties: (options.penalties ?? []).map(({ penalty, weight, include, exclude }) => ({
+    penalties: (options.penalties ?? []).map(({ penalty, weight, include, exclude, schedule }) => ({
       name: penalty.definition.name,
       options: penalty.options,
-      weight: weight ?? 1,
+      ...(weight === undefined ? {} : { weight }),
       ...(include ? { include: include.source } : {}),
       ...(exclude ? { exclude: exclude.source } : {}),
+      ...(typeof schedule === "string" ? { schedule } : {}),
     })),
     patterns: Object.fromEntries(
       patterns.flatMap((key) => (options[key] ? [[key, options[key].source]] : [])),
@@ -101,8 +103,12 @@ export function optionsToText(options: TrainerOptions): string {
   return JSON.stringify(stored);
 }
 
-/** The options of a checkpoint. @throws UsageError for an objective, optimizer or penalty that this package does not have. */
-export function optionsFromText(text: string): TrainerOptions {
+/**
+ * The options of a checkpoint.
+ * @param overrides - what the text cannot hold, or what is to be changed
+ * @throws UsageError for an objective, optimizer or penalty that this package does not have, and that is not overridden
+ */
+export function optionsFromText(text: string, overrides: Partial<TrainerOptions> = {}): TrainerOptions {
   let stored: StoredOptions;
   try {
     stored = JSON.parse(text) as StoredOptions;
@@ -113,14 +119,25 @@ export function optionsFromText(text: string): TrainerOptions {
     ...stored.numbers,
     ...(stored.objective === undefined ? {} : { objective: objectiveNamed(stored.objective) }),
     optimizer: optimizerNamed(stored.optimizer.name, stored.optimizer.options),
-    penalties: stored.penalties.map(
-      ({ name, options, weight, include, exclude }): PenaltyPlan => ({
-        penalty: penaltyNamed(name, options),
-        weight,
-        ...(include === undefined ? {} : { include: new RegExp(include) }),
-        ...(exclude === undefined ? {} : { exclude: new RegExp(exclude) }),
-      }),
-    ),
+    ...(overrides.penalties ? {} : { penalties: stored.penalties.map(storedPlan) }),
     ...Object.fromEntries(Object.entries(stored.patterns).map(([key, source]) => [key, new RegExp(source)])),
+    ...overrides,
+  };
+}
+
+function storedPlan({
+  name,
+  options,
+  weight,
+  include,
+  exclude,
+  schedule,
+}: StoredOptions["penalties"][number]): PenaltyPlan {
+  return {
+    penalty: penaltyNamed(name, options),
+    ...(weight === undefined ? {} : { weight }),
+    ...(include === undefined ? {} : { include: new RegExp(include) }),
+    ...(exclude === undefined ? {} : { exclude: new RegExp(exclude) }),
+    ...(schedule === undefined ? {} : { schedule }),
   };
 }

@@ -13,16 +13,11 @@ import { sessionTensors, stateOf, type TrainerState } from "../training/trainer-
 import { checkDataset, evaluate } from "./evaluator.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import { RunLength } from "./run-length.ts";
-import { advance, meanOf, type Position, startPosition } from "./run-position.ts";
-import { StepFeeder, type StepScalars } from "./step-feeds.ts";
+import { advance, meanOf, type Position, startEpoch, startPosition } from "./run-position.ts";
+import { StepFeeder } from "./step-feeds.ts";
+import { addedPenalties, scalarsOfSteps } from "./step-scalars.ts";
 import type { Backend, ForwardSession, StepSession } from "./step-session.ts";
-import {
-  backendNamed,
-  optionsFromText,
-  optionsToText,
-  scheduleOf,
-  type TrainerOptions,
-} from "./trainer-options.ts";
+import { backendNamed, optionsFromText, optionsToText, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
 
@@ -112,7 +107,7 @@ export class Trainer {
       throw new SorthError(`${folder}/last.safetensors holds no training run`);
     }
     const model = await runtime.files.readModel(folder);
-    const trainer = await Trainer.create(model, { ...optionsFromText(text), ...overrides }, runtime);
+    const trainer = await Trainer.create(model, optionsFromText(text, overrides), runtime);
     trainer.#session.restore(tensors);
     trainer.#position = JSON.parse(position) as Position;
     return trainer;
@@ -194,24 +189,25 @@ export class Trainer {
     while (position.step < totalSteps && !options.signal?.aborted) {
       const epoch = Math.floor(position.step / perEpoch);
       const firstStep = position.step % perEpoch;
-      if (firstStep === 0) Object.assign(position, { loss: 0, penalty: 0, counted: 0 });
+      if (firstStep === 0) Object.assign(position, startEpoch);
       const order = shuffledIndices(seed, epoch, train.size);
       const end = Math.min(totalSteps, (epoch + 1) * perEpoch);
       while (position.step < end && !options.signal?.aborted) {
         const done = Math.min(end, position.step + this.#length.next);
         const from = (position.step % perEpoch) * batch;
         feeder.fill(order.subarray(from, from + (done - position.step) * batch));
-        const steps = this.#nextSteps(done - position.step, totalSteps);
+        const steps = scalarsOfSteps(this.step, this.#options, { position, done, epoch, totalSteps });
         const started = performance.now();
         const results = await this.#session.run(feeder, steps);
         this.#length.took(performance.now() - started, steps.length);
         for (const [i, result] of results.entries()) {
-          if (!Number.isFinite(result.loss)) await this.#stopAtNaN(result.loss, options);
-          advance(position, result);
+          const { loss, penalty } = result;
+          if (!Number.isFinite(loss)) await this.#stopAtNaN(loss, options);
+          const penalties = addedPenalties(ports, steps[i], result);
+          advance(position, result, penalties);
           this.#session.tell();
-          const share = ((steps[i]?.penaltyWeight ?? 0) * result.penalty) / result.loss;
-          const penaltyShare = result.loss === 0 ? 0 : share;
-          yield { event: "step", ...progress(done), ...result, penaltyShare, totalSteps };
+          const penaltyShare = loss === 0 ? 0 : ((steps[i]?.penaltyWeight ?? 0) * penalty) / loss;
+          yield { event: "step", ...progress(done), loss, penalty, penalties, penaltyShare, totalSteps };
           // Whoever asked for the state meanwhile has taken the steps behind this one back.
           if (options.signal?.aborted || (i + 1 < results.length && this.#session.settled)) break;
         }
@@ -330,20 +326,6 @@ export class Trainer {
       this.#forward = { session, graph };
     }
     return this.#forward;
-  }
-
-  #nextSteps(count: number, totalSteps: number): StepScalars[] {
-    const { penaltyWeight, penaltySchedule, learningRate, schedule } = this.#options;
-    return Array.from({ length: count }, (_, i) => {
-      const number = this.#position.step + i + 1;
-      return {
-        number,
-        update: number + (this.#position.before ?? 0),
-        learningRate: (learningRate ?? 1e-3) * scheduleOf(schedule)(number, totalSteps),
-        penaltyWeight:
-          (penaltyWeight ?? this.step.penaltyWeight) * scheduleOf(penaltySchedule)(number, totalSteps),
-      };
-    });
   }
 
   /** The loss of a step is no number: the state before it is kept if it is finite, else the last checkpoint's. */

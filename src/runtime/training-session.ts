@@ -1,7 +1,8 @@
 import { SorthError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { StepFeeder, StepScalars } from "./step-feeds.ts";
+import type { StepFeeder } from "./step-feeds.ts";
 import { allFinite } from "./step-results.ts";
+import type { StepScalars } from "./step-scalars.ts";
 import type { Fed, StepResult, StepSession } from "./step-session.ts";
 
 /** A run whose steps are being told one after the other. */

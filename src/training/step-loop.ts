@@ -6,7 +6,7 @@ import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import { inputName } from "./ports.ts";
 import type { Step } from "./step.ts";
-import { portsKey, portsToText, type StepPorts, statePorts } from "./step-ports.ts";
+import { figureOutputs, portsKey, portsToText, type StepPorts, statePorts } from "./step-ports.ts";
 
 /** Name of the free axis over the steps of a run. */
 const stepsAxis = "steps";
@@ -15,8 +15,8 @@ const inner = "sorth/loop/";
 
 /**
  * A step as the body of an ONNX Loop: one run does as many steps as its input `steps` (int64, a scalar) says, with the same
- * numbers as so many runs of the step. Data, labels, masks and scalars get a leading axis over the steps
- * (`learning_rate`: [steps]), and so do the outputs `loss` and `penalty`; the state is read and returned once a run. For
+ * numbers as so many runs of the step. Data, labels, masks, scalars and what is drawn at each step get a leading axis over the
+ * steps (`learning_rate`: [steps]), and so do the outputs `loss` and `penalty`; the state is read and returned once a run. For
  * backends that copy the state in and out at every run: CUDA in node (DESIGN §5.8), WebAssembly.
  *
  * @returns the step in Loop form; the shapes of its ports are still those of one step
@@ -29,15 +29,17 @@ export function stepLoop(step: Step): Step {
   const state = statePorts(step.ports);
   const stateInputs = state.map(({ input }) => body.valueNamed(input));
   const stateOutputs = state.map(({ output }) => body.valueNamed(output));
-  const { loss, penalty } = step.ports;
-  const figures = [loss, ...(penalty === undefined ? [] : [penalty])].map((name) => body.valueNamed(name));
+  const figures = figureOutputs(step.ports).map((name) => body.valueNamed(name));
+  const ofEpoch = new Set(step.ports.draws.flatMap(({ name, anew }) => (anew === "epoch" ? [name] : [])));
   const fed = body.inputs.filter((input) => !stateInputs.includes(input));
 
   const outer = new Graph("steps", body.opsets);
   const count = inputName(body, "steps");
   const outerCount = outer.addInput(count, "int64", []);
   const outerFed = fed.map((input) =>
-    outer.addInput(input.name, input.type, undefined, [stepsAxis, ...(input.shape ?? [])]),
+    ofEpoch.has(input.name)
+      ? outer.addInput(input.name, input.type, input.shape)
+      : outer.addInput(input.name, input.type, undefined, [stepsAxis, ...(input.shape ?? [])]),
   );
   const outerState = stateInputs.map((input) => outer.addInput(input.name, input.type, input.shape));
   const outputsOf = (values: readonly Value[]) => values.map(({ name }) => name);
@@ -46,7 +48,12 @@ export function stepLoop(step: Step): Step {
   for (const value of [...body.values]) body.rename(value, inner + value.name);
   const iteration = body.addInput(`${inner}iteration`, "int64", []);
   const condition = body.addInput(`${inner}condition`, "bool", []);
-  const captured = fed.map((input, i) => gatherStep(body, input, outerFed[i] as Value, iteration));
+  const captured = fed.map((input, i) => {
+    const from = outerFed[i] as Value;
+    return ofEpoch.has(from.name)
+      ? captureWhole(body, input, from)
+      : gatherStep(body, input, from, iteration);
+  });
   body.inputs.splice(0, body.inputs.length, iteration, condition, ...stateInputs, ...captured);
   const goOn = added(body, "Identity", [condition], `${inner}go_on`, condition);
   body.outputs.splice(0, body.outputs.length, goOn, ...stateOutputs, ...figures);
@@ -85,6 +92,14 @@ function gatherStep(body: Graph, input: Value, outer: Value, iteration: Value): 
   body.replaceUses(input, row, { outputs: true });
   body.removeInput(input);
   return stacked;
+}
+
+/** Lets the readers of an input read the same of every iteration. @returns what the body captures */
+function captureWhole(body: Graph, input: Value, outer: Value): Value {
+  const whole = body.addInput(outer.name, input.type, input.shape);
+  body.replaceUses(input, whole, { outputs: true });
+  body.removeInput(input);
+  return whole;
 }
 
 /** Adds a node whose output is like another value. */

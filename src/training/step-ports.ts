@@ -41,6 +41,8 @@ export interface PenaltyPort {
 
 /** An input of random numbers, drawn anew each epoch or each step. */
 export interface DrawPort extends DataPort {
+  /** [rows, numbers in a row]. */
+  readonly shape: Draw["shape"];
   /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1. */
   readonly distribution: Draw["distribution"];
   readonly anew: Exclude<Draw["anew"], "never">;
@@ -83,6 +85,11 @@ export interface StepPorts {
 export const statePorts = ({ parameters, statistics }: StepPorts): StatePort[] => [
   ...parameters.flatMap((port) => [port, ...port.slots.values()]),
   ...statistics,
+];
+
+/** Outputs that are figures of a step, not state: the loss, R, and each penalty that R is made of. */
+export const figureOutputs = ({ loss, penalty, penalties }: StepPorts): string[] => [
+  ...new Set([loss, ...(penalty === undefined ? [] : [penalty]), ...penalties.map(({ output }) => output)]),
 ];
 
 /** The ports as JSON. */

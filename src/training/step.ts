@@ -208,7 +208,7 @@ function drawInputs(graph: Graph, emit: Emit): { draw: (draw: Draw) => Typed; po
     if (anew === "never") throw new RangeError("a draw that is never made anew is a constant");
     const name = inputName(graph, `random.${distribution}.${shape.join("x")}`);
     const value = graph.addInput(name, "float", shape);
-    ports.push({ ...dataPort(value), distribution, anew, seed });
+    ports.push({ ...dataPort(value), shape, distribution, anew, seed });
     return typed(value);
   };
   const draw = (wanted: Draw): Typed =>

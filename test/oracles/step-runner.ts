@@ -1,5 +1,6 @@
 import { Tensor } from "../../src/onnx/tensor.ts";
 import type { Optimizer } from "../../src/optimizers/optimizer.ts";
+import { drawn } from "../../src/penalties/draws.ts";
 import { cpuBackend } from "../../src/runtime/cpu-node.ts";
 import type { StepResult, StepSession } from "../../src/runtime/step-session.ts";
 import type { Step } from "../../src/training/step.ts";
@@ -34,7 +35,7 @@ export class StepRunner {
     labels: readonly number[],
     options: { learningRate: number; penaltyWeight?: number },
   ): Promise<StepResult> {
-    const { inputs, labels: labelPort, scalars } = this.step.ports;
+    const { inputs, labels: labelPort, scalars, draws, penalties } = this.step.ports;
     const [input] = inputs;
     if (!input || !labelPort) throw new RangeError("the step has no input or no labels");
     const floats = (name: string, shape: readonly number[], numbers: ArrayLike<number>): [string, Tensor] => [
@@ -49,6 +50,9 @@ export class StepRunner {
       floats(scalars.learningRate, [], [options.learningRate]),
       floats(scalars.step, [], [++this.#count]),
       ...(scalars.penaltyWeight ? [floats(scalars.penaltyWeight, [], [options.penaltyWeight ?? 1])] : []),
+      ...penalties.flatMap(({ schedule }) => (schedule === undefined ? [] : [floats(schedule, [], [1])])),
+      // As an injected model has them: the first round.
+      ...draws.map((port) => [port.name, Tensor.float(port.name, port.shape, drawn(port))] as const),
     ]);
     const [result] = await this.#session.run(feeds);
     if (!result) throw new RangeError("the session returned no step");

@@ -1,0 +1,62 @@
+import type { Step } from "../training/step.ts";
+import type { StepPorts } from "../training/step-ports.ts";
+import type { Position } from "./run-position.ts";
+import type { StepResult } from "./step-session.ts";
+import { scheduleOf, type TrainerOptions } from "./trainer-options.ts";
+
+/** What a step is fed besides its batch. */
+export interface StepScalars {
+  /** Number of the step in this run, from 1: seeds the masks. */
+  readonly number: number;
+  /** Number of the update for the optimizer's bias correction, from 1; more than `number` in a run taken over. */
+  readonly update: number;
+  /** Epoch of the step, from 0: seeds what is drawn once an epoch. */
+  readonly epoch: number;
+  readonly learningRate: number;
+  readonly penaltyWeight: number;
+  /** Factors of single penalties, by the names of the ports' penalties; 1 for others. */
+  readonly schedules: ReadonlyMap<string, number>;
+}
+
+/** What the next steps of a run are fed, up to the one numbered `done`. */
+export function scalarsOfSteps(
+  { ports, penaltyWeight, penaltySchedules }: Pick<Step, "ports" | "penaltyWeight" | "penaltySchedules">,
+  options: TrainerOptions,
+  of: {
+    readonly position: Pick<Position, "step" | "before">;
+    readonly done: number;
+    readonly epoch: number;
+    readonly totalSteps: number;
+  },
+): StepScalars[] {
+  const { position, done, epoch, totalSteps } = of;
+  // The schedule of a penalty that is alone has no input of its own: it goes into the weight of all.
+  const alone = ports.penalties.find(({ schedule }) => schedule === undefined)?.name ?? "";
+  return Array.from({ length: done - position.step }, (_, i) => {
+    const number = position.step + i + 1;
+    const factor = (schedule: TrainerOptions["schedule"]) => scheduleOf(schedule)(number, totalSteps);
+    return {
+      ...{ number, epoch, update: number + (position.before ?? 0) },
+      learningRate: (options.learningRate ?? 1e-3) * factor(options.schedule),
+      penaltyWeight:
+        (options.penaltyWeight ?? penaltyWeight) *
+        factor(options.penaltySchedule) *
+        factor(penaltySchedules.get(alone)),
+      schedules: new Map([...penaltySchedules].map(([name, schedule]) => [name, factor(schedule)])),
+    };
+  });
+}
+
+/** What each penalty adds to the loss of a step, its weight and schedule included, by name. */
+export function addedPenalties(
+  { penalties }: Pick<StepPorts, "penalties">,
+  scalars: Pick<StepScalars, "penaltyWeight" | "schedules"> | undefined,
+  result: Pick<StepResult, "penalties">,
+): Record<string, number> {
+  return Object.fromEntries(
+    penalties.map(({ name, factor, schedule }, i) => {
+      const own = schedule === undefined ? 1 : (scalars?.schedules.get(name) ?? 1);
+      return [name, (scalars?.penaltyWeight ?? 0) * factor * own * (result.penalties[i] ?? 0)];
+    }),
+  );
+}
