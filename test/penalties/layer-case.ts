@@ -8,8 +8,9 @@ import { Graph } from "../../src/graph/graph.ts";
 import { type DeclaredDim, Node } from "../../src/graph/node.ts";
 import type { DataTypeName } from "../../src/onnx/data-types.ts";
 import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
-import { buildPenalties, constantDraws } from "../../src/penalties/build.ts";
-import { addedTo, PenaltyLayer } from "../../src/penalties/layer.ts";
+import { buildPenalties } from "../../src/penalties/build.ts";
+import { type Draw, drawn } from "../../src/penalties/draws.ts";
+import { addedTo } from "../../src/penalties/layer.ts";
 import type { Penalty } from "../../src/penalties/penalty.ts";
 import {
   convolutionOf,
@@ -102,16 +103,28 @@ export function siteOf(c: LayerCase): { graph: Graph; site: Site } {
   };
 }
 
+/** How a case's graph is made. */
+export interface GraphOptions {
+  /** Whether gradients are outputs too; default true. */
+  readonly gradients?: boolean;
+  /** Whether closed forms are used; default true. Otherwise the value's nodes are differentiated. */
+  readonly closed?: boolean;
+  /** Numbers in the place of a penalty's random ones. */
+  readonly draw?: (draw: Draw) => Float32Array;
+}
+
 /** The graph of a penalty: inputs y, w, b; outputs its value and, if asked for, its gradients. */
 export function penaltyGraph(
   penalty: Penalty,
   c: LayerCase,
-  options: { readonly gradients?: boolean; readonly closed?: boolean } = {},
+  options: GraphOptions = {},
 ): { graph: Graph; outputs: Readonly<Record<"value" | "y" | "w" | "b", string | undefined>>; site: Site } {
   const { graph, site } = siteOf(c);
   const g = new Emit(graph, { prefix: "sorth/", constants: c.constants ?? "initializers" });
   const { plans } = resolvePlans([penalty]);
-  const [part] = buildPenalties(g, plans, [site], { tell: () => {} });
+  const numbers = options.draw ?? drawn;
+  const draw = (wanted: Draw) => g.tensorConstant(Tensor.of("", "float", wanted.shape, numbers(wanted)));
+  const [part] = buildPenalties(g, plans, [site], { tell: () => {}, draw });
   if (!part) throw new Error("the penalty does not take the layer");
   graph.addOutput(part.value);
   const inputs = [...graph.inputs];
@@ -135,7 +148,7 @@ export async function runPenalty(
   penalty: Penalty,
   c: LayerCase,
   data: LayerData,
-  options: { readonly closed?: boolean } = {},
+  options: GraphOptions = {},
 ): Promise<LayerResult> {
   const { graph, outputs, site } = penaltyGraph(penalty, c, options);
   const feeds: Record<string, Tensor> = {};
@@ -205,11 +218,4 @@ export function referenceOf(penalty: Penalty, c: LayerCase, data: LayerData): La
     weight: flat(weights, weightPlaces(site.weight.shape ?? [], site), data.weight.length),
     bias: bias?.map((slope) => slope * factor) ?? Array.from(data.bias ?? [], () => 0),
   };
-}
-
-/** A penalty's layer in a fresh graph, to call a definition's parts directly. */
-export function layerOf(c: LayerCase): PenaltyLayer {
-  const { graph, site } = siteOf(c);
-  const g = new Emit(graph, { prefix: "sorth/" });
-  return new PenaltyLayer(site, g, constantDraws(g));
 }

@@ -6,7 +6,7 @@ import { convolutionOf, type PlainConvolution } from "../plain-layer.ts";
 import { byGroups, fromGram, transposed } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 import { excessOfIdentity, smallerSide } from "./excess.ts";
-import { plainSelfConvolution, selfConvolution, shiftsOf } from "./self-convolution.ts";
+import { plainSelfConvolution, selfConvolutionSquares, shiftsOf } from "./self-convolution.ts";
 
 /**
  * L_orth: OCNN's term less what it cannot fall below where the layer has more outputs than inputs.
@@ -38,17 +38,16 @@ export const lorth = definePenalty({
         return { value: squares, pull };
       });
     }
-    const squares = meanOfGroupSums(g, g.square(selfConvolution(layer)), site.groups);
+    const squares = meanOfGroupSums(g, selfConvolutionSquares(layer), site.groups);
     const floor = leastValue(site.units / site.groups, geometry);
     return floor === 0 ? squares : g.sub(squares, floor);
   },
   reference: ({ weights, groups, convolution }) => {
-    if (convolution) {
-      const { value, gradient } = plainSelfConvolution(weights, groups, convolution);
-      const floor = leastValue(weights.length / groups, convolution);
-      return { value: value - floor, gradient: { weights: gradient } };
-    }
     const { value, gradient } = byGroups(weights, groups, (rows) => {
+      if (convolution) {
+        const { value: squares, gradient: slopes } = plainSelfConvolution(rows, convolution);
+        return { value: squares - leastValue(rows.length, convolution), gradient: slopes };
+      }
       const fewInputs = (rows[0]?.length ?? 0) < rows.length;
       const result = fromGram(fewInputs ? transposed(rows) : rows, (product, i, j) => {
         const excess = product - (i === j ? 1 : 0);

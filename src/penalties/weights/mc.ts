@@ -33,7 +33,9 @@ export const mc = definePenalty({
         pull: () => {
           const positive = g.indicator(g.greater(excess, 0), gram.type);
           const sign = g.sub(g.mul(positive, 2), 1);
-          return scaled(g, g.mul(share, sign), 2 / groups);
+          // The products of a pair, ij and ji, may differ by rounding: only one is largest then.
+          const slope = scaled(g, g.mul(share, sign), 1 / groups);
+          return g.add(slope, g.transposeLast(slope));
         },
       };
     });

@@ -1,7 +1,7 @@
 import { definePenalty } from "../define.ts";
-import { mapped } from "../plain-math.ts";
+import { byGroups, mapped } from "../plain-math.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
-import { plainSelfConvolution, selfConvolution } from "./self-convolution.ts";
+import { plainSelfConvolution, selfConvolutionSquares } from "./self-convolution.ts";
 
 /** Options of OCNN. */
 export type OcnnOptions = {
@@ -35,14 +35,17 @@ export const ocnn = definePenalty<OcnnOptions>({
   ops: ["Conv"],
   build: (layer, { norm }) => {
     const { g, site } = layer;
-    const sum = meanOfGroupSums(g, g.square(selfConvolution(layer)), site.groups);
-    return norm === "squared" ? sum : g.sqrt(g.max(sum, least));
+    const squares = selfConvolutionSquares(layer);
+    return meanOfGroupSums(g, norm === "squared" ? squares : g.sqrt(g.max(squares, least)), site.groups);
   },
   reference: ({ weights, groups, convolution }, { norm }) => {
     if (!convolution) throw new RangeError("ocnn takes convolutions");
-    const { value, gradient } = plainSelfConvolution(weights, groups, convolution);
-    if (norm === "squared") return { value, gradient: { weights: gradient } };
-    const root = Math.sqrt(Math.max(value, least));
-    return { value: root, gradient: { weights: mapped(gradient, (slope) => slope / (2 * root)) } };
+    const { value, gradient } = byGroups(weights, groups, (kernels) => {
+      const squared = plainSelfConvolution(kernels, convolution);
+      if (norm === "squared") return squared;
+      const root = Math.sqrt(Math.max(squared.value, least));
+      return { value: root, gradient: mapped(squared.gradient, (slope) => slope / (2 * root)) };
+    });
+    return { value, gradient: { weights: gradient } };
   },
 });

@@ -3,7 +3,6 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { numeric, type PenaltyLayer } from "../layer.ts";
 import { convolutionOf, type Matrix, type PlainConvolution } from "../plain-layer.ts";
-import { byGroups } from "../plain-math.ts";
 
 /** How far a kernel is shifted over itself, an axis: P = ⌊(k − 1)/S⌋·S in steps of S. */
 export interface Shifts {
@@ -34,11 +33,18 @@ export function geometryOf(site: Site, weight: Typed): PlainConvolution {
   return geometry;
 }
 
+/** Σ (Conv(K, K) − I₀)² of each group: [groups]. */
+export function selfConvolutionSquares(layer: PenaltyLayer): Typed {
+  const excess = selfConvolution(layer);
+  const axes = excess.shape.flatMap((_, axis) => (axis === 1 ? [] : [axis]));
+  return layer.g.reduceSum(layer.g.square(excess), axes);
+}
+
 /**
  * Conv(K, K) − I₀: the products of all pairs of a layer's kernels at all shifts, less 1 where a kernel meets itself unshifted.
  * [units/groups, groups, units/groups, …shifts]
  */
-export function selfConvolution({ site, weight, g }: PenaltyLayer): Typed {
+function selfConvolution({ site, weight, g }: PenaltyLayer): Typed {
   const geometry = geometryOf(site, weight);
   const { strides, pads, counts } = shiftsOf(geometry);
   const { groups } = site;
@@ -64,47 +70,44 @@ export function selfConvolution({ site, weight, g }: PenaltyLayer): Typed {
 }
 
 /**
- * Σ (Conv(K, K) − I₀)², the mean over groups, and its gradient, in float64, shift by shift.
- * @param weights - `[unit][channel and tap]`
+ * Σ (Conv(K, K) − I₀)² of the kernels of one group, and its gradient, in float64, shift by shift.
+ * @param kernels - `[unit][channel and tap]`
  */
 export function plainSelfConvolution(
-  weights: Matrix,
-  groups: number,
+  kernels: Matrix,
   geometry: PlainConvolution,
 ): { value: number; gradient: number[][] } {
   const { channels, kernel } = geometry;
   const { strides, pads, counts } = shiftsOf(geometry);
   const taps = places(kernel);
   const size = elementCount(kernel);
-  return byGroups(weights, groups, (kernels) => {
-    const gradient = kernels.map((unit) => unit.map(() => 0));
-    let value = 0;
-    for (const shift of places(counts)) {
-      const offset = shift.map((step, axis) => step * (strides[axis] ?? 1) - (pads[axis] ?? 0));
-      // Pairs of taps that lie on each other.
-      const meeting = taps.flatMap((tap, to) => {
-        const from = tap.map((at, axis) => at + (offset[axis] ?? 0));
-        const inside = from.every((at, axis) => at >= 0 && at < (kernel[axis] ?? 0));
-        return inside ? [{ from: indexOf(from, kernel), to }] : [];
+  const gradient = kernels.map((unit) => unit.map(() => 0));
+  let value = 0;
+  for (const shift of places(counts)) {
+    const offset = shift.map((step, axis) => step * (strides[axis] ?? 1) - (pads[axis] ?? 0));
+    // Pairs of taps that lie on each other.
+    const meeting = taps.flatMap((tap, to) => {
+      const from = tap.map((at, axis) => at + (offset[axis] ?? 0));
+      const inside = from.every((at, axis) => at >= 0 && at < (kernel[axis] ?? 0));
+      return inside ? [{ from: indexOf(from, kernel), to }] : [];
+    });
+    const pairs = Array.from({ length: channels }, (_, c) => c * size).flatMap((start) =>
+      meeting.map(({ from, to }) => ({ from: start + from, to: start + to })),
+    );
+    const still = offset.every((step) => step === 0);
+    kernels.forEach((a, i) => {
+      kernels.forEach((b, j) => {
+        const product = pairs.reduce((sum, { from, to }) => sum + (a[from] ?? 0) * (b[to] ?? 0), 0);
+        const excess = product - (still && i === j ? 1 : 0);
+        value += excess ** 2;
+        for (const { from, to } of pairs) {
+          (gradient[i] as number[])[from] = (gradient[i]?.[from] ?? 0) + 2 * excess * (b[to] ?? 0);
+          (gradient[j] as number[])[to] = (gradient[j]?.[to] ?? 0) + 2 * excess * (a[from] ?? 0);
+        }
       });
-      const pairs = Array.from({ length: channels }, (_, c) => c * size).flatMap((start) =>
-        meeting.map(({ from, to }) => ({ from: start + from, to: start + to })),
-      );
-      const still = offset.every((step) => step === 0);
-      kernels.forEach((a, i) => {
-        kernels.forEach((b, j) => {
-          const product = pairs.reduce((sum, { from, to }) => sum + (a[from] ?? 0) * (b[to] ?? 0), 0);
-          const excess = product - (still && i === j ? 1 : 0);
-          value += excess ** 2;
-          for (const { from, to } of pairs) {
-            (gradient[i] as number[])[from] = (gradient[i]?.[from] ?? 0) + 2 * excess * (b[to] ?? 0);
-            (gradient[j] as number[])[to] = (gradient[j]?.[to] ?? 0) + 2 * excess * (a[from] ?? 0);
-          }
-        });
-      });
-    }
-    return { value, gradient };
-  });
+    });
+  }
+  return { value, gradient };
 }
 
 /** Every index of an array of that shape, in order. */
