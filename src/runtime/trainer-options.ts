@@ -59,6 +59,8 @@ interface StoredOptions {
     readonly schedule?: string;
   }[];
   readonly patterns: Record<string, string>;
+  /** Options that were functions: a run goes on with them only when they are given again. */
+  readonly functions?: readonly ("schedule" | "penaltySchedule" | "penalties")[];
 }
 
 const plain = [
@@ -80,6 +82,7 @@ const patterns = ["trainable", "freeze", "tie", "untie"] as const;
 
 /** The options as JSON text. Functions have no text: a run with one is resumed by giving it again. */
 export function optionsToText(options: TrainerOptions): string {
+  const timed = (options.penalties ?? []).some(({ schedule }) => typeof schedule === "function");
   const stored: StoredOptions = {
     numbers: Object.fromEntries(
       plain.flatMap((key) =>
@@ -99,6 +102,10 @@ export function optionsToText(options: TrainerOptions): string {
     patterns: Object.fromEntries(
       patterns.flatMap((key) => (options[key] ? [[key, options[key].source]] : [])),
     ),
+    functions: [
+      ...(["schedule", "penaltySchedule"] as const).filter((key) => typeof options[key] === "function"),
+      ...(timed ? (["penalties"] as const) : []),
+    ],
   };
   return JSON.stringify(stored);
 }
@@ -106,7 +113,7 @@ export function optionsToText(options: TrainerOptions): string {
 /**
  * The options of a checkpoint.
  * @param overrides - what the text cannot hold, or what is to be changed
- * @throws UsageError for an objective, optimizer or penalty that this package does not have, and that is not overridden
+ * @throws UsageError for an objective, optimizer, penalty or schedule that the text only names, and that is not overridden
  */
 export function optionsFromText(text: string, overrides: Partial<TrainerOptions> = {}): TrainerOptions {
   let stored: StoredOptions;
@@ -115,6 +122,11 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
   } catch {
     throw new UsageError("the checkpoint's options are damaged");
   }
+  const missing = stored.functions?.find((key) => overrides[key] === undefined);
+  if (missing === "penalties") {
+    throw new UsageError("the run's penalties have a schedule that is a function; give the penalties again");
+  }
+  if (missing) throw new UsageError(`the run's ${missing} is a function; give it again`);
   return {
     ...stored.numbers,
     ...(stored.objective === undefined ? {} : { objective: objectiveNamed(stored.objective) }),
