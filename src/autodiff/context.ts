@@ -32,7 +32,10 @@ export function ruleContext(
     constant: (index) => {
       const value = node.inputs[index];
       if (!value) return undefined;
-      if (value.initializer) return value.initializer.numbers();
+      // A block's constants are nodes.
+      const constant =
+        value.initializer ?? (value.producer?.op === "Constant" ? value.producer.tensor("value") : undefined);
+      if (constant) return constant.numbers();
       throw new SorthError(
         `input ${index} ("${value.name}") of ${node.op} node "${node.label}" is computed from data; ` +
           "its derivative needs it to be constant: fix the model's free dimensions (--dim NAME=N, --batch N)",

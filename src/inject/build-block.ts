@@ -65,25 +65,25 @@ export function buildBlock(
   const type = sites.every(({ value }) => value.type === "double") ? "double" : "float";
   const sum = sites.map(({ value }) => g.cast(value, type)).reduce((a, b) => g.add(a, b));
   // The sum of one site is that site's own scalar, which bears another name.
-  const penalty = renamed(
-    graph,
-    sum.producer === sites[0]?.value.producer ? g.identity(sum) : sum,
-    penaltyOutput,
-  );
-  const perSite = options.perSite
-    ? sites.map(({ site, value }) => renamed(graph, value, `${penaltyOutput}/${site.name}`))
-    : [];
+  const total = sum.producer === sites[0]?.value.producer ? g.identity(sum) : sum;
   const addPenalty = (loss: Typed): Typed =>
-    g.add(loss, g.cast(w === 1 ? penalty : g.mul(penalty, w), loss.type));
+    g.add(loss, g.cast(w === 1 ? total : g.mul(total, w), loss.type));
 
   const block = new Set(graph.nodes.slice(first));
   const gradients = gradientOf ? gradientsOf(g, parts, { block, weight: w, gradientOf }) : new Map();
   const loss = options.loss === undefined ? undefined : replaceLoss(graph, options.loss, addPenalty);
   const objective = options.objective && emitObjective(g, options.objective, options.output);
   if (objective?.warning) options.onMessage?.(objective.warning);
-  const total = objective && renamed(graph, addPenalty(objective.value), "loss");
+  const objectiveSum = objective && addPenalty(objective.value);
 
-  const outputs = [penalty, ...perSite, ...(total ? [total] : [])];
+  // Names are given last: one that becomes free would be taken by a node of the block that comes later.
+  const penalty = renamed(graph, total, penaltyOutput);
+  const perSite = options.perSite
+    ? sites.map(({ site, value }) => renamed(graph, value, `${penaltyOutput}/${site.name}`))
+    : [];
+  const objectiveLoss = objectiveSum && renamed(graph, objectiveSum, "loss");
+
+  const outputs = [penalty, ...perSite, ...(objectiveLoss ? [objectiveLoss] : [])];
   for (const output of outputs) graph.addOutput(output);
   return {
     nodes: needed(graph.nodes.slice(first), [
@@ -106,12 +106,12 @@ export function buildBlock(
       ...(loss && { loss: { name: loss.total.name, original: loss.original.name } }),
       ...(options.objective &&
         objective &&
-        total && {
+        objectiveLoss && {
           objective: {
             name: options.objective,
             prediction: objective.prediction.name,
             labels: objective.labels.name,
-            output: total.name,
+            output: objectiveLoss.name,
           },
         }),
     },

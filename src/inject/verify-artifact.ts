@@ -12,7 +12,6 @@ import { equalBytes } from "../onnx/wire.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 import { subjectOf } from "../penalties/penalty.ts";
 import {
-  gathered,
   type Matrix,
   type PenaltyReference,
   responsePlaces,
@@ -98,9 +97,10 @@ function slopeOf(graph: Graph, { name, original }: RenamedValue): Value | undefi
   return sum?.op === "Add" && own?.name === original ? (slope ?? undefined) : undefined;
 }
 
-/** What was added to one gradient of a training model, and what it has to be. */
+/** What was added to a gradient of a training model for one layer, and what it has to be. */
 interface AddedGradient {
-  readonly name: string;
+  /** Whose gradient, in words. */
+  readonly of: string;
   readonly slope: string | undefined;
   readonly site: InjectedSite;
   /** Places in the slope, and the reference's gradient there. */
@@ -117,29 +117,58 @@ async function checkGradients(
   slopes: ReadonlyMap<string, Value | undefined>,
 ): Promise<VerifyCheck[]> {
   const weight = wOf(mark);
-  const checked = sites.flatMap((injected) => addedGradients(injected, slopes));
-  const names = checked.flatMap(({ site: { site }, slope }) => (slope ? [...layerNames(site), slope] : []));
+  const added = sites.flatMap((injected) => addedGradients(injected, slopes));
+  const names = added.flatMap(({ site: { site }, slope }) => (slope ? [...layerNames(site), slope] : []));
   const results = await run.probe.run(tap(run.model, names), run.feeds, { optimize: false });
-  return checked.map(({ name, slope, site: injected, expected }): VerifyCheck => {
-    if (slope === undefined) return note(name, "none: nothing before the layer is trained");
+  const checks = added
+    .filter(({ slope }) => slope === undefined)
+    .map(({ of }) => note(`gradient of ${of}`, "none: nothing before the layer is trained"));
+  // A parameter that several layers read gets the sum of their gradients.
+  for (const slope of new Set(added.flatMap(({ slope }) => slope ?? []))) {
+    const parts = added.filter((part) => part.slope === slope);
+    const name = `gradient of ${parts.map(({ of }) => of).join(" and ")}`;
     const found = resultOf(results, slope);
-    const result = reference(injected, plainLayerOf(injected.site, results, run.feeds));
-    if (typeof result === "string") return note(name, `not checked: ${result}`);
-    const wanted = expected(result.gradient, found.dims);
-    if (!wanted) return note(name, "not checked: the weight is laid out otherwise than its layer reads it");
-    const actual = gathered(wanted.places, found.numbers());
-    const largest = weight * Math.max(...wanted.slopes.flat().map(Math.abs));
-    const error = Math.max(
-      ...wanted.slopes.flatMap((row, i) =>
-        row.map((g, j) => Math.abs(weight * g - (actual[i]?.[j] ?? Number.NaN))),
-      ),
+    const expected = sumOf(parts, found.dims, (site) =>
+      reference(site, plainLayerOf(site.site, results, run.feeds)),
     );
+    if (typeof expected === "string") {
+      checks.push(note(name, `not checked: ${expected}`));
+      continue;
+    }
+    const actual = found.numbers();
+    let [largest, error] = [0, 0];
+    for (const [place, g] of expected) {
+      largest = Math.max(largest, Math.abs(weight * g));
+      error = Math.max(error, Math.abs(weight * g - (actual[place] ?? Number.NaN)));
+    }
     const detail = `differs by ${shown(error)} of ${shown(largest)} from the float64 reference`;
-    return within(name, error / Math.max(largest, 1e-6), limits.gradient, detail);
-  });
+    checks.push(within(name, error / Math.max(largest, 1e-6), limits.gradient, detail));
+  }
+  return checks;
 }
 
-/** The gradients that a site's penalties were added to: of its response, of its weight. */
+/** The reference's gradient by its places in a tensor, over all layers that add to it; or why there is none. */
+function sumOf(
+  parts: readonly AddedGradient[],
+  dims: readonly number[],
+  referenceOf: (site: InjectedSite) => PenaltyReference | string,
+): Map<number, number> | string {
+  const sum = new Map<number, number>();
+  for (const { site, expected } of parts) {
+    const result = referenceOf(site);
+    if (typeof result === "string") return result;
+    const wanted = expected(result.gradient, dims);
+    if (!wanted) return "the weight is laid out otherwise than its layer reads it";
+    wanted.places.forEach((row, i) => {
+      row.forEach((place, j) => {
+        sum.set(place, (sum.get(place) ?? 0) + (wanted.slopes[i]?.[j] ?? Number.NaN));
+      });
+    });
+  }
+  return sum;
+}
+
+/** The gradients that a site's penalties were added to: of its response, of its weight, of its bias. */
 function addedGradients(
   injected: InjectedSite,
   slopes: ReadonlyMap<string, Value | undefined>,
@@ -148,11 +177,11 @@ function addedGradients(
   const subjects = new Set(penalties.map(({ penalty }) => subjectOf(penalty)));
   const slopeOf = ({ name }: Value) => slopes.get(`${name}_grad`)?.name;
   const ofResponse: AddedGradient = {
-    ...{ name: `gradient of ${site.name}`, slope: slopeOf(site.response), site: injected },
+    ...{ of: site.name, slope: slopeOf(site.response), site: injected },
     expected: ({ responses }, dims) => responses && { places: responsePlaces(dims, site), slopes: responses },
   };
   const ofWeight: AddedGradient = {
-    ...{ name: `gradient of the weight of ${site.name}`, slope: slopeOf(site.weight), site: injected },
+    ...{ of: `the weight of ${site.name}`, slope: slopeOf(site.weight), site: injected },
     expected: ({ weights }, dims) =>
       weightOf(site) === site.weight && weights
         ? { places: weightPlaces(dims, site), slopes: weights }
@@ -160,11 +189,7 @@ function addedGradients(
   };
   const added = addedTo(site);
   const ofBias: AddedGradient = {
-    ...{
-      name: `gradient of the bias of ${site.name}`,
-      slope: site.bias && slopeOf(site.bias),
-      site: injected,
-    },
+    ...{ of: `the bias of ${site.name}`, slope: site.bias && slopeOf(site.bias), site: injected },
     expected: ({ bias }) =>
       added && added.value === site.bias && bias
         ? { places: [bias.map((_, unit) => unit)], slopes: [bias.map((slope) => slope * added.factor)] }

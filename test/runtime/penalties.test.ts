@@ -8,13 +8,13 @@ import {
   crossEntropy,
   definePenalty,
   type PenaltyPlan,
-  type StepEvent,
   sgd,
   so,
   som,
   srip,
   Trainer,
   type TrainerOptions,
+  type TrainingEvent,
 } from "../../src/index.ts";
 
 import { equalBytes } from "../../src/onnx/wire.ts";
@@ -22,6 +22,8 @@ import { parsePlan } from "../../src/penalties/text.ts";
 import { StepFeeder } from "../../src/runtime/step-feeds.ts";
 import { scalarsOfSteps } from "../../src/runtime/step-scalars.ts";
 import { smallBatch, smallNetwork, trainedPenalties } from "../penalties/small-network.ts";
+
+type StepEvent = Extract<TrainingEvent, { readonly event: "step" }>;
 
 const [batch, size] = [10, 50];
 const perEpoch = size / batch;

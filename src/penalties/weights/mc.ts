@@ -43,7 +43,7 @@ export const mc = definePenalty({
   reference: ({ weights, groups }) => {
     const { value, gradient } = byGroups(weights, groups, (rows) => {
       const excess = mapped(gramOf(rows), (entry, i, j) => entry - (i === j ? 1 : 0));
-      const largest = Math.max(...excess.flat().map(Math.abs));
+      const largest = excess.flat().reduce((most, entry) => Math.max(most, Math.abs(entry)), 0);
       const isLargest = mapped(excess, (entry) => (Math.abs(entry) === largest ? 1 : 0));
       const count = total(isLargest);
       const slope = mapped(excess, (entry, i, j) => ((isLargest[i]?.[j] ?? 0) * Math.sign(entry)) / count);

@@ -58,7 +58,7 @@ export const mma = definePenalty({
       let angles = 0;
       directions.forEach((own, i) => {
         const cosines = directions.map((other, j) => (i === j ? Number.NEGATIVE_INFINITY : dot(own, other)));
-        const largest = Math.max(...cosines);
+        const largest = cosines.reduce((a, b) => Math.max(a, b), -1);
         const nearest = cosines.flatMap((cosine, j) => (cosine === largest ? [j] : []));
         const clamped = Math.min(Math.max(largest, -most), most);
         angles += Math.acos(clamped);
