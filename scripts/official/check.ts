@@ -25,6 +25,7 @@ import {
   writeCheckpoint,
   writeModel,
 } from "../../src/index.ts";
+import { parsePlan } from "../../src/penalties/text.ts";
 import {
   officialBatch,
   officialLosses,
@@ -32,6 +33,7 @@ import {
   pytorch,
 } from "../../test/artifacts/official-fixtures.ts";
 import { labels, uniform } from "../../test/helpers/lcg.ts";
+import { trainedPenalties } from "../../test/penalties/small-network.ts";
 import { pythonInterpreter } from "../python-environment.ts";
 
 type OptimizerName = "adamw" | "sgd";
@@ -157,6 +159,32 @@ for (const name of ["mlp", "cnn"]) {
   tasks.push({
     ...{ network, shape, classes: 10, folder: target.folder, optimizer: "adamw", losses, example: "block" },
     what: "injected sample model, builder with a block (example 08), beside our Trainer",
+  });
+}
+
+// Every other penalty that a session trains with, differentiated by the official builder, beside our own Trainer.
+for (const text of trainedPenalties.filter((text) => !/^som$|rows=random|^srip/.test(text))) {
+  const network = "cnn";
+  const shape = pytorch.networks[network]?.shape ?? [];
+  const forward = await readModel(officialPath(`${network}/forward.onnx`));
+  const target = folderOf("penalty", String(tasks.length));
+  const own = [{ ...parsePlan(text), weight: pytorch.weight }];
+  await writeModel(await inject(forward, { penalties: own }), target.at("injected.onnx"));
+  const trainer = await Trainer.create(forward, {
+    ...{ objective: crossEntropy(), penalties: own, optimizer: adamwOrt(), batch: shape[0] ?? 1 },
+  });
+  const losses: number[] = [];
+  for (let index = 0; index < 20; index++) {
+    const { x, labels: y } = officialBatch(network, index);
+    const data = arrayDataset(x.data as Float32Array, Int32Array.from(y.numbers()), shape.slice(1));
+    for await (const event of trainer.fit(data, { epochs: index + 1 })) {
+      if (event.event === "step") losses.push(event.loss);
+    }
+  }
+  await trainer.release();
+  tasks.push({
+    ...{ network, shape, classes: 5, folder: target.folder, optimizer: "adamw", losses, example: "block" },
+    what: `injected penalty ${text}, builder with a block (example 08), beside our Trainer`,
   });
 }
 

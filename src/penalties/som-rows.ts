@@ -204,9 +204,12 @@ function withoutMean(g: Emit, y: Typed, layout: ResponseLayout): Step {
   return { y: centered(y), pull: centered };
 }
 
-/** y/√(mean y² + ε), the root constant in the gradient. */
+/**
+ * y/√(mean y² + ε), the root constant in the gradient: written as a power with a computed exponent, through which ONNX
+ * Runtime's training tools take no derivative either.
+ */
 function overRms(g: Emit, y: Typed, layout: ResponseLayout): Step {
   const square = g.reduceMean(g.square(y), rowAxes(y, layout), true);
-  const inverse = g.reciprocal(g.sqrt(g.add(square, rmsEpsilon)));
+  const inverse = g.pow(Math.E, g.mul(g.log(g.add(square, rmsEpsilon)), -0.5));
   return { y: g.mul(y, inverse), pull: (gradient) => g.mul(gradient, inverse) };
 }

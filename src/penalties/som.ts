@@ -75,7 +75,9 @@ function warningOf(site: Site, options: SomOptions): string | undefined {
     );
   }
   if (scale === "rms") {
-    remarks.push("scale=rms counts as constant here; other programs differentiate through it");
+    remarks.push(
+      "scale=rms counts as constant here and in ONNX Runtime's training tools; other programs differentiate through it",
+    );
   }
   if (site.rowsFixed && rows < units)
     remarks.push(`${rows} rows for ${units} units: the penalty cannot reach 0`);

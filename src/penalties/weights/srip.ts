@@ -1,9 +1,5 @@
 import { definePenalty } from "../define.ts";
-import { drawn } from "../draws.ts";
-import { byGroups, dot, gramOf, mapped, product, transposed } from "../plain-math.ts";
-import { UnitMatrix } from "../unit-matrix.ts";
-import { meanOfGroupSums } from "../weight-penalty.ts";
-import { smallerSide } from "./excess.ts";
+import { type PowerIteration, plainPowerIteration, powerIteration } from "./power-iteration.ts";
 
 /** Options of SRIP. */
 export type SripOptions = {
@@ -11,8 +7,10 @@ export type SripOptions = {
   readonly seed: number;
 };
 
-/** Keeps the division finite where W is orthogonal already. */
-const leastSquare = 1e-20;
+const iterationOf = ({ seed }: SripOptions): PowerIteration => ({
+  iterations: 1,
+  start: { distribution: "uniform", seed, anew: "step" },
+});
 
 /**
  * Spectral restricted isometry property: one step of a power iteration from a random vector b, drawn anew at each step.
@@ -37,37 +35,6 @@ export const srip = definePenalty<SripOptions>({
   weight: 1e-2,
   problem: ({ seed }) =>
     Number.isInteger(seed) && seed >= 0 ? undefined : `seed must be a whole number of 0 or more, not ${seed}`,
-  build: ({ site, weight, g, draw }, { seed }) => {
-    const { units, fanIn, groups, side } = smallerSide(site);
-    const size = Math.min(units, fanIn);
-    const gram = new UnitMatrix(site, weight, g).gram(side);
-    const excess = g.sub(gram, g.identityMatrix(size, gram.type));
-    const start = draw({ distribution: "uniform", shape: [1, size], seed, anew: "step" });
-    const moved = g.matMul(excess, g.reshape(g.cast(start, gram.type), [size, 1]));
-    const length = g.sqrt(g.max(g.reduceSum(g.square(moved), [-2], true), leastSquare));
-    return meanOfGroupSums(g, g.square(g.matMul(excess, g.div(moved, length))), groups);
-  },
-  reference: ({ weights, groups }, { seed }) => {
-    const { value, gradient } = byGroups(weights, groups, (rows) => {
-      const fewInputs = (rows[0]?.length ?? 0) < rows.length;
-      const vectors = fewInputs ? transposed(rows) : rows;
-      const size = vectors.length;
-      const excess = mapped(gramOf(vectors), (entry, i, j) => entry - (i === j ? 1 : 0));
-      const b = Array.from(drawn({ distribution: "uniform", shape: [1, size], seed, anew: "step" }));
-      const times = (x: readonly number[]) => excess.map((row) => dot(row, x));
-      const moved = times(b);
-      const length = Math.sqrt(Math.max(dot(moved, moved), leastSquare));
-      const v = moved.map((y) => y / length);
-      const result = times(v);
-      // R = rᵀr, r = A·v: dA = 2·r·vᵀ, dv = 2·A·r; v = m/|m|: dm = (dv − v(v·dv))/|m|; m = A·b: dA = dm·bᵀ.
-      const toV = times(result).map((y) => 2 * y);
-      const along = dot(v, toV);
-      const toMoved = toV.map((y, i) => (y - (v[i] ?? 0) * along) / length);
-      const toExcess = result.map((r, i) => v.map((x, j) => 2 * r * x + (toMoved[i] ?? 0) * (b[j] ?? 0)));
-      const pull = toExcess.map((row, i) => row.map((slope, j) => slope + (toExcess[j]?.[i] ?? 0)));
-      const toVectors = product(pull, vectors);
-      return { value: dot(result, result), gradient: fewInputs ? transposed(toVectors) : toVectors };
-    });
-    return { value, gradient: { weights: gradient } };
-  },
+  build: (layer, options) => powerIteration(layer, iterationOf(options)),
+  reference: (layer, options) => plainPowerIteration(layer, iterationOf(options)),
 });

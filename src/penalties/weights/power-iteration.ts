@@ -1,0 +1,78 @@
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import type { Draw } from "../draws.ts";
+import { drawn } from "../draws.ts";
+import type { PenaltyLayer } from "../layer.ts";
+import type { PenaltyReference, PlainLayer } from "../plain-layer.ts";
+import { byGroups, dot, gramOf, mapped, product, transposed } from "../plain-math.ts";
+import { UnitMatrix } from "../unit-matrix.ts";
+import { meanOfGroupSums } from "../weight-penalty.ts";
+import { smallerSide } from "./excess.ts";
+
+/** Keeps the division finite where W is orthogonal already. */
+const leastSquare = 1e-20;
+
+/** Where a power iteration starts, and how far it goes. */
+export interface PowerIteration {
+  readonly iterations: number;
+  readonly start: Pick<Draw, "distribution" | "seed" | "anew">;
+}
+
+/**
+ * ‖A·v‖² of what a power iteration makes of a vector, v ← A·v/‖A·v‖ at each step: towards the largest squared eigenvalue of
+ * A = WWᵀ − I, or WᵀW − I where that is smaller (the eigenvalues other than −1 are the same). The mean over groups.
+ */
+export function powerIteration(
+  { site, weight, g, draw }: PenaltyLayer,
+  { iterations, start }: PowerIteration,
+): Typed {
+  const { units, fanIn, groups, side } = smallerSide(site);
+  const size = Math.min(units, fanIn);
+  const gram = new UnitMatrix(site, weight, g).gram(side);
+  const excess = g.sub(gram, g.identityMatrix(size, gram.type));
+  const first = draw({ ...start, shape: [1, size] });
+  let v = g.reshape(g.cast(first, gram.type), [size, 1]);
+  for (let i = 0; i < iterations; i++) v = ofLength1(g, g.matMul(excess, v));
+  return meanOfGroupSums(g, g.square(g.matMul(excess, v)), groups);
+}
+
+function ofLength1(g: Emit, x: Typed): Typed {
+  return g.div(x, g.sqrt(g.max(g.reduceSum(g.square(x), [-2], true), leastSquare)));
+}
+
+/** The same in float64, and its gradient, back through every step. */
+export function plainPowerIteration(
+  { weights, groups }: PlainLayer,
+  { iterations, start }: PowerIteration,
+): PenaltyReference {
+  const { value, gradient } = byGroups(weights, groups, (rows) => {
+    const fewInputs = (rows[0]?.length ?? 0) < rows.length;
+    const vectors = fewInputs ? transposed(rows) : rows;
+    const excess = mapped(gramOf(vectors), (entry, i, j) => entry - (i === j ? 1 : 0));
+    const times = (x: readonly number[]) => excess.map((row) => dot(row, x));
+    // The vector before each step, and its length after it.
+    const path: { readonly v: number[]; readonly length: number }[] = [];
+    let v = Array.from(drawn({ ...start, shape: [1, vectors.length] }));
+    for (let i = 0; i < iterations; i++) {
+      const moved = times(v);
+      const length = Math.sqrt(Math.max(dot(moved, moved), leastSquare));
+      path.push({ v, length });
+      v = moved.map((y) => y / length);
+    }
+    const result = times(v);
+    // R = rᵀr, r = A·v: dA = 2·r·vᵀ, dv = 2·A·r; v = m/|m|: dm = (dv − v(v·dv))/|m|; m = A·b: dA = dm·bᵀ, db = A·dm.
+    let toExcess = result.map((r) => v.map((x) => 2 * r * x));
+    let toV = times(result).map((y) => 2 * y);
+    for (const { v: before, length } of path.reverse()) {
+      const along = dot(v, toV);
+      const toMoved = toV.map((y, i) => (y - (v[i] ?? 0) * along) / length);
+      toExcess = mapped(toExcess, (entry, i, j) => entry + (toMoved[i] ?? 0) * (before[j] ?? 0));
+      toV = times(toMoved);
+      v = before;
+    }
+    const pull = mapped(toExcess, (entry, i, j) => entry + (toExcess[j]?.[i] ?? 0));
+    const toVectors = product(pull, vectors);
+    return { value: dot(result, result), gradient: fewInputs ? transposed(toVectors) : toVectors };
+  });
+  return { value, gradient: { weights: gradient } };
+}
