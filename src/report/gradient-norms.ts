@@ -3,8 +3,9 @@ import { shuffledIndices } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { StepFeeder } from "../runtime/step-feeds.ts";
+import { type StepScalars, scalarsOfSteps } from "../runtime/step-scalars.ts";
 import type { Trainer } from "../runtime/trainer.ts";
-import { scheduleOf, type TrainerOptions } from "../runtime/trainer-options.ts";
+import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { gradientOnly } from "../training/gradient-only.ts";
 import { buildStep, type Step } from "../training/step.ts";
 import { sessionTensors, type TrainerState } from "../training/trainer-state.ts";
@@ -61,12 +62,15 @@ export class GradientMeter {
     { parameters, statistics }: TrainerState,
     at: { readonly step: number; readonly totalSteps: number },
   ): Promise<GradientNorms> {
-    const { ports, penaltyWeight } = this.#step;
+    const { ports } = this.#step;
     const state = sessionTensors(ports, { parameters, statistics });
-    const schedule = scheduleOf(this.#options.penaltySchedule);
-    const weight = (this.#options.penaltyWeight ?? penaltyWeight) * schedule(at.step, at.totalSteps);
-    const both = await this.#gradients(state, weight);
-    const alone = await this.#gradients(state, 0);
+    const [scalars] = scalarsOfSteps(this.#step, this.#options, {
+      ...{ position: { step: at.step - 1 }, done: at.step, epoch: 0, totalSteps: at.totalSteps },
+    }) as [StepScalars];
+    // The same masks and random numbers each time.
+    const own = { ...scalars, number: 1, update: 1, learningRate: 0 };
+    const both = await this.#gradients(state, own);
+    const alone = await this.#gradients(state, { ...own, penaltyWeight: 0 });
     const sums = ports.parameters.map(({ name, output }) => ({
       name,
       ...productsOf(alone.get(output), both.get(output)),
@@ -81,11 +85,7 @@ export class GradientMeter {
     };
   }
 
-  #gradients(
-    state: ReadonlyMap<string, Tensor>,
-    penaltyWeight: number,
-  ): Promise<ReadonlyMap<string, Tensor>> {
-    const scalars = { number: 1, update: 1, learningRate: 0, penaltyWeight };
+  #gradients(state: ReadonlyMap<string, Tensor>, scalars: StepScalars): Promise<ReadonlyMap<string, Tensor>> {
     return this.#probe.run(this.#step.model.bytes, new Map([...state, ...this.#feeder.feeds([scalars])]));
   }
 }
