@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { defineConfig } from "tsdown";
-import { withoutSamples } from "./scripts/without-samples.ts";
+import { withoutPenaltyTexts, withoutSamples } from "./scripts/without-properties.ts";
 
 const shared = {
   format: "esm",
@@ -33,7 +33,7 @@ export default defineConfig([
     minify: true,
     // protobufjs requires the CommonJS form of long: one of the two is enough.
     alias: { long: createRequire(import.meta.url).resolve("long") },
-    plugins: [withoutSamples(), ortCommonOfBuild],
+    plugins: [withoutSamples(), withoutPenaltyTexts(), ortCommonOfBuild],
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.
     deps: {
       neverBundle: [/^onnxruntime-(web|node)/],

@@ -59,6 +59,14 @@ describe("examples in node", () => {
       argv: [at("artifacts")],
       check: () => expect(readdirSync(at("artifacts"))).toHaveLength(4),
     },
+    "12-own-penalty": {
+      argv: [],
+      check: (stdout) => {
+        expect(stdout).toMatch(
+          /epoch 3 \{ som: [\d.]+, 'unit-length': [\d.]+ \}\ninjected and verified: true\n/,
+        );
+      },
+    },
   };
   for (const [name, { argv, check }] of Object.entries(scripts)) {
     it(name, async (context) => {
@@ -108,5 +116,5 @@ it("every example says how it is run, and is run here or by scripts/official", (
     expect(list).toContain(`(${name})`);
     expect(tests).toContain(name);
   }
-  expect(names).toHaveLength(11);
+  expect(names).toHaveLength(12);
 });

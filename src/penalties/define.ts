@@ -74,3 +74,10 @@ function checkedOptions(
   if (problem) throw new UsageError(`the penalty ${penalty}: ${problem}`);
   return options;
 }
+
+/** Says that an option is no whole number, or too small; undefined where it is fine. */
+export function notWhole(option: Readonly<Record<string, number>>, least: number): string | undefined {
+  const [[name, value]] = Object.entries(option) as [[string, number]];
+  if (Number.isInteger(value) && value >= least) return undefined;
+  return `${name} must be a whole number of ${least} or more, not ${value}`;
+}

@@ -40,14 +40,11 @@ export class PenaltyLayer {
   }
 
   /** W with one row a unit: [units, fanIn], or [groups, units/groups, fanIn]; float32 or float64. */
-  unitVectors(): Typed {
-    return new UnitMatrix(this.site, this.weight, this.g).rows();
-  }
+  readonly unitVectors = (): Typed => new UnitMatrix(this.site, this.weight, this.g).rows();
 
   /** Y with one row a unit: [units, rows], or [groups, units/groups, rows]; float32 or float64; any batch. */
-  unitResponses(): Typed {
-    return new ResponseMatrix(this.site, numeric(this.g, this.response), this.g).byUnit();
-  }
+  readonly unitResponses = (): Typed =>
+    new ResponseMatrix(this.site, numeric(this.g, this.response), this.g).byUnit();
 }
 
 /** A value as float32, or as float64 if it is that. */

@@ -1,4 +1,4 @@
-import type { Matrix } from "./plain-layer.ts";
+import type { Matrix, PenaltyReference, PlainLayer } from "./plain-layer.ts";
 
 /** Arithmetic of references: plain arrays, float64, nothing clever. */
 
@@ -45,6 +45,32 @@ export function byGroups(
     gradient: parts.flatMap(({ gradient }) => mapped(gradient, (slope) => slope / groups)),
   };
 }
+
+/** A penalty on weights: the mean over groups of what `of` makes of each group's vectors, one row a unit. */
+export function ofWeights(
+  { weights, groups }: Pick<PlainLayer, "weights" | "groups">,
+  of: (vectors: Matrix) => { value: number; gradient: Matrix },
+): PenaltyReference {
+  const { value, gradient } = byGroups(weights, groups, of);
+  return { value, gradient: { weights: gradient } };
+}
+
+/** The same of W or of Wᵀ, whichever has fewer rows. */
+export function onSmallerSide(
+  rows: Matrix,
+  of: (vectors: Matrix) => { value: number; gradient: Matrix },
+): { value: number; gradient: Matrix } {
+  if ((rows[0]?.length ?? 0) >= rows.length) return of(rows);
+  const { value, gradient } = of(transposed(rows));
+  return { value, gradient: transposed(gradient) };
+}
+
+/** ‖VVᵀ − I‖². */
+export const excessSquares = (vectors: Matrix): { value: number; gradient: number[][] } =>
+  fromGram(vectors, (entry, i, j) => {
+    const excess = entry - (i === j ? 1 : 0);
+    return { value: excess ** 2, slope: 2 * excess };
+  });
 
 /** v/√(|v|² + added), 0 where |v|² is not above `least`; and those roots (0 there). */
 export function normalized(

@@ -1,3 +1,5 @@
+import { notWhole } from "./define.ts";
+
 /** Options of SOM. The defaults are those of the source, with means in place of sums. */
 export type SomOptions = {
   /** Weight of the squared mean (or sum) of the cosines; 100. */
@@ -57,11 +59,8 @@ export function somProblem(options: SomOptions): string | undefined {
   const { lambda1, lambda2, gamma, directions, maxRows, seed } = options;
   if (lambda1 < 0 || lambda2 < 0) return "lambda1 and lambda2 must not be negative";
   if (gamma <= 0) return `gamma must be above 0, not ${gamma}`;
-  if (!Number.isInteger(directions) || directions < 2)
-    return `directions must be a whole number of 2 or more, not ${directions}`;
-  if (!Number.isInteger(maxRows) || maxRows < 0)
-    return `maxRows must be a whole number, 0 for all rows, not ${maxRows}`;
-  if (!Number.isInteger(seed) || seed < 0) return `seed must be a whole number of 0 or more, not ${seed}`;
+  const broken = notWhole({ directions }, 2) ?? notWhole({ maxRows }, 0) ?? notWhole({ seed }, 0);
+  if (broken) return broken;
   const given = (names: readonly (keyof SomOptions)[]) =>
     names.filter((name) => options[name] !== somDefaults[name]);
   const clash = (form: string, names: readonly (keyof SomOptions)[], why: string) => {

@@ -1,7 +1,7 @@
 import { leastSquaredSine } from "./arcsine.ts";
 import { chosenPositions, drawn } from "./draws.ts";
 import type { Matrix, PenaltyReference, PlainLayer } from "./plain-layer.ts";
-import { byGroups, dot, normalized, sum, throughNorm, transposed } from "./plain-math.ts";
+import { byGroups, dot, normalized, ofWeights, sum, throughNorm, transposed } from "./plain-math.ts";
 import { epsilon, rmsEpsilon, type SomOptions, weightNormalization } from "./som-options.ts";
 
 /**
@@ -10,10 +10,7 @@ import { epsilon, rmsEpsilon, type SomOptions, weightNormalization } from "./som
  * so that the two share no shortcut.
  */
 export function somReference(layer: PlainLayer, options: SomOptions): PenaltyReference {
-  if (options.angles === "weights") {
-    const { value, gradient } = byGroups(layer.weights, layer.groups, (rows) => ofAngles(rows, options));
-    return { value, gradient: { weights: gradient } };
-  }
+  if (options.angles === "weights") return ofWeights(layer, (rows) => ofAngles(rows, options));
   return options.rows === "random" ? ofDirections(layer, options) : ofBatch(layer, options);
 }
 

@@ -297,7 +297,7 @@ describe("a penalty as text", () => {
     ["som:angles=weights,gamma=3,center=true", /angles=weights reads no responses; leave gamma, center out/],
     ["som:center=true,bias=remove", /center removes the bias already; leave bias out/],
     ["som:directions=3", /rows=batch draws no directions; leave directions out/],
-    ["som:maxRows=1.5", /maxRows must be a whole number, 0 for all rows, not 1.5/],
+    ["som:maxRows=1.5", /maxRows must be a whole number of 0 or more, not 1.5/],
   ] as const) {
     test(`${text} is refused`, () => expect(() => parsePlan(text)).toThrow(message));
   }

@@ -49,8 +49,10 @@ function reduction(
     g: Emit,
     parts: { x: Typed; y: Typed; dy: Typed; count: number; axes: readonly number[] },
   ) => Typed,
-  samples: readonly [Sample, ...Sample[]],
-  linear = false,
+  {
+    samples,
+    linear = false,
+  }: { readonly samples: readonly [Sample, ...Sample[]]; readonly linear?: boolean },
 ): Rule {
   return {
     vjp: (context, dy, g) => [
@@ -82,7 +84,7 @@ const extremum = reduction(
     const attains = g.indicator(g.equal(x, y), x.type);
     return g.mul(attains, g.div(dy, g.reduceSum(attains, axes, true)));
   },
-  reduceSamples(undefined, true),
+  { samples: reduceSamples(undefined, true) },
 );
 
 const softmaxSamples: [Sample, ...Sample[]] = [
@@ -94,31 +96,37 @@ const softmaxSamples: [Sample, ...Sample[]] = [
 ];
 
 export const reductions = {
-  ReduceSum: reduction((_, { dy }) => dy, [...reduceSamples(), ...emptySamples], true),
-  ReduceMean: reduction(
-    (g, { dy, count }) => g.mul(dy, 1 / count),
-    [...reduceSamples(), withAxesAttribute()],
-    true,
-  ),
+  ReduceSum: reduction((_, { dy }) => dy, { samples: [...reduceSamples(), ...emptySamples], linear: true }),
+  ReduceMean: reduction((g, { dy, count }) => g.mul(dy, 1 / count), {
+    samples: [...reduceSamples(), withAxesAttribute()],
+    linear: true,
+  }),
   ReduceMax: extremum,
   ReduceMin: extremum,
   // d Σx² = 2x
-  ReduceSumSquare: reduction((g, { x, dy }) => g.mul(g.mul(dy, 2), x), [...reduceSamples(), ...emptySamples]),
+  ReduceSumSquare: reduction((g, { x, dy }) => g.mul(g.mul(dy, 2), x), {
+    samples: [...reduceSamples(), ...emptySamples],
+  }),
   // d √Σx² = x/y, 0 at the origin
-  ReduceL2: reduction((g, { x, y, dy }) => {
-    const zero = g.equal(y, 0);
-    return g.mul(x, g.where(zero, 0, g.div(dy, g.where(zero, 1, y))));
-  }, reduceSamples()),
+  ReduceL2: reduction(
+    (g, { x, y, dy }) => {
+      const zero = g.equal(y, 0);
+      return g.mul(x, g.where(zero, 0, g.div(dy, g.where(zero, 1, y))));
+    },
+    { samples: reduceSamples() },
+  ),
   // d Σ|x| = sign x
   ReduceL1: reduction(
     (g, { x, dy }) =>
       g.mul(dy, g.sub(g.indicator(g.greater(x, 0), x.type), g.indicator(g.less(x, 0), x.type))),
-    reduceSamples([0.1, 1]),
+    { samples: reduceSamples([0.1, 1]) },
   ),
   // d log Σx = 1/Σx = e^(−y)
-  ReduceLogSum: reduction((g, { y, dy }) => g.mul(dy, g.exp(g.neg(y))), reduceSamples([0.2, 2])),
+  ReduceLogSum: reduction((g, { y, dy }) => g.mul(dy, g.exp(g.neg(y))), { samples: reduceSamples([0.2, 2]) }),
   // d log Σeˣ = e^(x−y)
-  ReduceLogSumExp: reduction((g, { x, y, dy }) => g.mul(dy, g.exp(g.sub(x, y))), reduceSamples()),
+  ReduceLogSumExp: reduction((g, { x, y, dy }) => g.mul(dy, g.exp(g.sub(x, y))), {
+    samples: reduceSamples(),
+  }),
   // d Πx = the product of the other elements
   ReduceProd: {
     vjp: (context, dy, g) => [() => productGradient(g, context, dy), null],

@@ -1,5 +1,5 @@
 import { definePenalty } from "../define.ts";
-import { byGroups, fromGram } from "../plain-math.ts";
+import { fromGram, ofWeights } from "../plain-math.ts";
 import { scaled } from "../scaled.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
@@ -30,12 +30,10 @@ export const biggan = definePenalty({
       };
     });
   },
-  reference: ({ weights, groups }) => {
-    const { value, gradient } = byGroups(weights, groups, (rows) =>
+  reference: (layer) =>
+    ofWeights(layer, (rows) =>
       fromGram(rows, (product, i, j) =>
         i === j ? { value: 0, slope: 0 } : { value: product ** 2, slope: 2 * product },
       ),
-    );
-    return { value, gradient: { weights: gradient } };
-  },
+    ),
 });

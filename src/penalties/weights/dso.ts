@@ -1,5 +1,5 @@
 import { definePenalty } from "../define.ts";
-import { byGroups, fromGram, mapped, transposed } from "../plain-math.ts";
+import { excessSquares, mapped, ofWeights, transposed } from "../plain-math.ts";
 import { scaled } from "../scaled.ts";
 import { penaltyOfGram } from "../weight-penalty.ts";
 import { excessOfIdentity, smallerSide } from "./excess.ts";
@@ -30,20 +30,14 @@ export const dso = definePenalty({
       };
     });
   },
-  reference: ({ weights, groups }) => {
-    const square = (product: number, i: number, j: number) => {
-      const excess = product - (i === j ? 1 : 0);
-      return { value: excess ** 2, slope: 2 * excess };
-    };
-    const { value, gradient } = byGroups(weights, groups, (rows) => {
-      const ofUnits = fromGram(rows, square);
-      const ofInputs = fromGram(transposed(rows), square);
+  reference: (layer) =>
+    ofWeights(layer, (rows) => {
+      const ofUnits = excessSquares(rows);
+      const ofInputs = excessSquares(transposed(rows));
       const back = transposed(ofInputs.gradient);
       return {
         value: ofUnits.value + ofInputs.value,
         gradient: mapped(ofUnits.gradient, (slope, i, j) => slope + (back[i]?.[j] ?? 0)),
       };
-    });
-    return { value, gradient: { weights: gradient } };
-  },
+    }),
 });

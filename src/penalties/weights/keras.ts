@@ -1,6 +1,6 @@
 import { cosinesOf } from "../cosines.ts";
 import { definePenalty } from "../define.ts";
-import { byGroups, fromCosines, transposed } from "../plain-math.ts";
+import { fromCosines, ofWeights, transposed } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
 /** Options of the penalty keras. */
@@ -52,9 +52,9 @@ export const keras = definePenalty<KerasOptions>({
       };
     });
   },
-  reference: ({ weights, groups }, { mode }) => {
+  reference: (layer, { mode }) => {
     const turn = (rows: readonly (readonly number[])[]) => (mode === "rows" ? transposed(rows) : rows);
-    const { value, gradient } = byGroups(weights, groups, (rows) => {
+    return ofWeights(layer, (rows) => {
       const vectors = turn(rows);
       const pairs = vectors.length * (vectors.length - 1);
       const result = fromCosines(vectors, normalization, (cosine, i, j) =>
@@ -64,6 +64,5 @@ export const keras = definePenalty<KerasOptions>({
       );
       return { value: result.value, gradient: turn(result.gradient) };
     });
-    return { value, gradient: { weights: gradient } };
   },
 });

@@ -3,7 +3,7 @@ import { elementCount } from "../../onnx/tensor.ts";
 import { definePenalty } from "../define.ts";
 import { weightOf } from "../layer.ts";
 import { convolutionOf, type PlainConvolution } from "../plain-layer.ts";
-import { byGroups, fromGram, transposed } from "../plain-math.ts";
+import { excessSquares, ofWeights, onSmallerSide } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 import { excessOfIdentity, smallerSide } from "./excess.ts";
 import { plainSelfConvolution, selfConvolutionSquares, shiftsOf } from "./self-convolution.ts";
@@ -42,21 +42,13 @@ export const lorth = definePenalty({
     const floor = leastValue(site.units / site.groups, geometry);
     return floor === 0 ? squares : g.sub(squares, floor);
   },
-  reference: ({ weights, groups, convolution }) => {
-    const { value, gradient } = byGroups(weights, groups, (rows) => {
-      if (convolution) {
-        const { value: squares, gradient: slopes } = plainSelfConvolution(rows, convolution);
-        return { value: squares - leastValue(rows.length, convolution), gradient: slopes };
-      }
-      const fewInputs = (rows[0]?.length ?? 0) < rows.length;
-      const result = fromGram(fewInputs ? transposed(rows) : rows, (product, i, j) => {
-        const excess = product - (i === j ? 1 : 0);
-        return { value: excess ** 2, slope: 2 * excess };
-      });
-      return { ...result, gradient: fewInputs ? transposed(result.gradient) : result.gradient };
-    });
-    return { value, gradient: { weights: gradient } };
-  },
+  reference: (layer) =>
+    ofWeights(layer, (rows) => {
+      const { convolution } = layer;
+      if (!convolution) return onSmallerSide(rows, excessSquares);
+      const { value, gradient } = plainSelfConvolution(rows, convolution);
+      return { value: value - leastValue(rows.length, convolution), gradient };
+    }),
 });
 
 /** max(0, M − C·Sⁿ). */

@@ -1,5 +1,5 @@
 import { definePenalty } from "../define.ts";
-import { byGroups, gramOf, mapped, product, total } from "../plain-math.ts";
+import { gramOf, mapped, ofWeights, product, total } from "../plain-math.ts";
 import { scaled } from "../scaled.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
@@ -40,8 +40,8 @@ export const mc = definePenalty({
       };
     });
   },
-  reference: ({ weights, groups }) => {
-    const { value, gradient } = byGroups(weights, groups, (rows) => {
+  reference: (layer) =>
+    ofWeights(layer, (rows) => {
       const excess = mapped(gramOf(rows), (entry, i, j) => entry - (i === j ? 1 : 0));
       const largest = excess.flat().reduce((most, entry) => Math.max(most, Math.abs(entry)), 0);
       const isLargest = mapped(excess, (entry) => (Math.abs(entry) === largest ? 1 : 0));
@@ -54,7 +54,5 @@ export const mc = definePenalty({
           rows,
         ),
       };
-    });
-    return { value, gradient: { weights: gradient } };
-  },
+    }),
 });

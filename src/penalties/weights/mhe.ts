@@ -2,7 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { cosinesOf } from "../cosines.ts";
 import { definePenalty } from "../define.ts";
-import { byGroups, fromCosines } from "../plain-math.ts";
+import { fromCosines, ofWeights } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
 /** Options of minimum hyperspherical energy. */
@@ -60,12 +60,12 @@ export const mhe = definePenalty<MheOptions>({
       };
     });
   },
-  reference: ({ weights, groups }, { s, half }) => {
+  reference: (layer, { s, half }) => {
     const term = (z: number) => {
       if (s === 0) return { value: -Math.log(z), slope: -1 / z };
       return { value: z ** (-s / 2), slope: (-s / 2) * z ** (-s / 2 - 1) };
     };
-    const { value, gradient } = byGroups(weights, groups, (rows) => {
+    return ofWeights(layer, (rows) => {
       const { length } = rows;
       const count = half ? length * (2 * length - 1) : length * (length - 1);
       return fromCosines(rows, normalization, (cosine, i, j) => {
@@ -74,7 +74,6 @@ export const mhe = definePenalty<MheOptions>({
         return { value: (near.value + far.value) / count, slope: (2 * far.slope - 2 * near.slope) / count };
       });
     });
-    return { value, gradient: { weights: gradient } };
   },
 });
 

@@ -1,7 +1,7 @@
 import { arcsine, arcsineSlope } from "../arcsine.ts";
 import { cosinesOf } from "../cosines.ts";
 import { definePenalty } from "../define.ts";
-import { byGroups, dot, normalized, throughNorm } from "../plain-math.ts";
+import { dot, normalized, ofWeights, throughNorm } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
 /** The published code clamps cosines to ±0.99999: closer vectors have the angle of that, and no gradient. */
@@ -51,8 +51,8 @@ export const mma = definePenalty({
       };
     });
   },
-  reference: ({ weights, groups }) => {
-    const { value, gradient } = byGroups(weights, groups, (rows) => {
+  reference: (layer) =>
+    ofWeights(layer, (rows) => {
       const { directions, norms } = normalized(rows, normalization);
       const toDirections = directions.map((direction) => direction.map(() => 0));
       let angles = 0;
@@ -76,7 +76,5 @@ export const mma = definePenalty({
         value: -angles / rows.length,
         gradient: toDirections.map((slope, i) => throughNorm(slope, directions[i] ?? [], norms[i] ?? 0)),
       };
-    });
-    return { value, gradient: { weights: gradient } };
-  },
+    }),
 });

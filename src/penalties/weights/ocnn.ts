@@ -1,5 +1,5 @@
 import { definePenalty } from "../define.ts";
-import { byGroups, mapped } from "../plain-math.ts";
+import { mapped, ofWeights } from "../plain-math.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 import { plainSelfConvolution, selfConvolutionSquares } from "./self-convolution.ts";
 
@@ -38,14 +38,14 @@ export const ocnn = definePenalty<OcnnOptions>({
     const squares = selfConvolutionSquares(layer);
     return meanOfGroupSums(g, norm === "squared" ? squares : g.sqrt(g.max(squares, least)), site.groups);
   },
-  reference: ({ weights, groups, convolution }, { norm }) => {
+  reference: (layer, { norm }) => {
+    const { convolution } = layer;
     if (!convolution) throw new RangeError("ocnn takes convolutions");
-    const { value, gradient } = byGroups(weights, groups, (kernels) => {
+    return ofWeights(layer, (kernels) => {
       const squared = plainSelfConvolution(kernels, convolution);
       if (norm === "squared") return squared;
       const root = Math.sqrt(Math.max(squared.value, least));
       return { value: root, gradient: mapped(squared.gradient, (slope) => slope / (2 * root)) };
     });
-    return { value, gradient: { weights: gradient } };
   },
 });

@@ -1,10 +1,9 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import type { Draw } from "../draws.ts";
-import { drawn } from "../draws.ts";
+import { type Draw, drawn } from "../draws.ts";
 import type { PenaltyLayer } from "../layer.ts";
-import type { PenaltyReference, PlainLayer } from "../plain-layer.ts";
-import { byGroups, dot, gramOf, mapped, product, transposed } from "../plain-math.ts";
+import type { Matrix, PenaltyReference, PlainLayer } from "../plain-layer.ts";
+import { dot, gramOf, mapped, ofWeights, onSmallerSide, product } from "../plain-math.ts";
 import { UnitMatrix } from "../unit-matrix.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 import { smallerSide } from "./excess.ts";
@@ -42,12 +41,10 @@ function ofLength1(g: Emit, x: Typed): Typed {
 
 /** The same in float64, and its gradient, back through every step. */
 export function plainPowerIteration(
-  { weights, groups }: PlainLayer,
+  layer: PlainLayer,
   { iterations, start }: PowerIteration,
 ): PenaltyReference {
-  const { value, gradient } = byGroups(weights, groups, (rows) => {
-    const fewInputs = (rows[0]?.length ?? 0) < rows.length;
-    const vectors = fewInputs ? transposed(rows) : rows;
+  const ofVectors = (vectors: Matrix) => {
     const excess = mapped(gramOf(vectors), (entry, i, j) => entry - (i === j ? 1 : 0));
     const times = (x: readonly number[]) => excess.map((row) => dot(row, x));
     // The vector before each step, and its length after it.
@@ -71,8 +68,7 @@ export function plainPowerIteration(
       v = before;
     }
     const pull = mapped(toExcess, (entry, i, j) => entry + (toExcess[j]?.[i] ?? 0));
-    const toVectors = product(pull, vectors);
-    return { value: dot(result, result), gradient: fewInputs ? transposed(toVectors) : toVectors };
-  });
-  return { value, gradient: { weights: gradient } };
+    return { value: dot(result, result), gradient: product(pull, vectors) };
+  };
+  return ofWeights(layer, (rows) => onSmallerSide(rows, ofVectors));
 }

@@ -1,5 +1,5 @@
 import { definePenalty } from "../define.ts";
-import { byGroups, fromGram } from "../plain-math.ts";
+import { excessSquares, ofWeights } from "../plain-math.ts";
 import { penaltyOfGram } from "../weight-penalty.ts";
 import { excessOfIdentity, smallerSide } from "./excess.ts";
 
@@ -27,13 +27,5 @@ export const so = definePenalty({
       return { value: fanIn < units ? g.add(squares, units - fanIn) : squares, pull };
     });
   },
-  reference: ({ weights, groups }) => {
-    const { value, gradient } = byGroups(weights, groups, (rows) =>
-      fromGram(rows, (product, i, j) => {
-        const excess = product - (i === j ? 1 : 0);
-        return { value: excess ** 2, slope: 2 * excess };
-      }),
-    );
-    return { value, gradient: { weights: gradient } };
-  },
+  reference: (layer) => ofWeights(layer, excessSquares),
 });

@@ -1,4 +1,4 @@
-import { definePenalty } from "../define.ts";
+import { definePenalty, notWhole } from "../define.ts";
 import { type PowerIteration, plainPowerIteration, powerIteration } from "./power-iteration.ts";
 
 /** Options of spectral-so. */
@@ -31,13 +31,7 @@ export const spectralSo = definePenalty<SpectralSoOptions>({
   about: { iterations: "steps of the power iteration", seed: "of the vector that it starts from" },
   on: "weights",
   weight: 0.1,
-  problem: ({ iterations, seed }) => {
-    if (!Number.isInteger(iterations) || iterations < 1)
-      return `iterations must be a whole number of 1 or more, not ${iterations}`;
-    return Number.isInteger(seed) && seed >= 0
-      ? undefined
-      : `seed must be a whole number of 0 or more, not ${seed}`;
-  },
+  problem: ({ iterations, seed }) => notWhole({ iterations }, 1) ?? notWhole({ seed }, 0),
   build: (layer, options) => powerIteration(layer, iterationOf(options)),
   reference: (layer, options) => plainPowerIteration(layer, iterationOf(options)),
 });

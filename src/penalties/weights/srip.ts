@@ -1,4 +1,4 @@
-import { definePenalty } from "../define.ts";
+import { definePenalty, notWhole } from "../define.ts";
 import { type PowerIteration, plainPowerIteration, powerIteration } from "./power-iteration.ts";
 
 /** Options of SRIP. */
@@ -33,8 +33,7 @@ export const srip = definePenalty<SripOptions>({
   about: { seed: "of b where nobody draws it anew (an injected model)" },
   on: "weights",
   weight: 1e-2,
-  problem: ({ seed }) =>
-    Number.isInteger(seed) && seed >= 0 ? undefined : `seed must be a whole number of 0 or more, not ${seed}`,
+  problem: ({ seed }) => notWhole({ seed }, 0),
   build: (layer, options) => powerIteration(layer, iterationOf(options)),
   reference: (layer, options) => plainPowerIteration(layer, iterationOf(options)),
 });
