@@ -28,7 +28,7 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
     )
     .option(
       "--weight <number>",
-      "weight of penalties that give none themselves (default: each penalty's own, 1 for som)",
+      "weight of penalties that give none themselves (default: each penalty's own, 1 where it has none)",
       number,
     )
     .option("--lambda1 <number>", "som: weight of the squared mean of the cosines (default: 100)", number)

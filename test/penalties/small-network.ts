@@ -15,6 +15,15 @@ export const trainedPenalties: readonly string[] = [
   ...["decov", "barlow", "vicreg"],
 ];
 
+const forms = trainedPenalties.filter((text) => text.startsWith("som"));
+const others = trainedPenalties.filter((text) => !text.startsWith("som"));
+
+/** The same in groups of several at once, a form of SOM and some others: a software GPU takes seconds to compile the shaders of a graph. */
+export const penaltyGroups: readonly (readonly string[])[] = forms.map((form, i) => [
+  form,
+  ...others.filter((_, j) => j % forms.length === i),
+]);
+
 /**
  * Every kind of layer, small: x [batch, 2, 6, 6] → Conv c1 (4 units, bias) → Relu → Conv c2 (6 units, 2 groups, stride 2) →
  * Relu → Flatten → MatMul m (8 units) + bias → Relu → Gemm fc (5 units, bias) → logits.

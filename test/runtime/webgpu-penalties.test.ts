@@ -2,16 +2,11 @@ import { expect, test } from "vitest";
 import { arrayDataset, crossEntropy, sgd, Trainer } from "../../src/index.ts";
 import { parsePlan } from "../../src/penalties/text.ts";
 import { useGpu } from "../helpers/software-gpu.ts";
-import { smallBatch, smallNetwork, trainedPenalties } from "../penalties/small-network.ts";
+import { penaltyGroups, smallBatch, smallNetwork } from "../penalties/small-network.ts";
 
 const missing = useGpu();
 const samples = smallBatch(0, 24);
 const train = arrayDataset(samples.x, Int32Array.from(samples.y), [2, 6, 6]);
-
-/** A form of SOM, and some of the others: a software GPU takes seconds to compile the shaders of a graph. */
-const forms = trainedPenalties.filter((text) => text.startsWith("som"));
-const others = trainedPenalties.filter((text) => !text.startsWith("som"));
-const groups = forms.map((form, i) => [form, ...others.filter((_, j) => j % forms.length === i)]);
 
 async function run(texts: readonly string[], backend: string) {
   const trainer = await Trainer.create(smallNetwork(), {
@@ -26,7 +21,7 @@ async function run(texts: readonly string[], backend: string) {
   return figures;
 }
 
-test.for(groups.map((texts) => ({ texts, title: texts.join(" ") })))(
+test.for(penaltyGroups.map((texts) => ({ texts, title: texts.join(" ") })))(
   "$title train on native WebGPU as on the CPU",
   async ({ texts }, context) => {
     context.skip(missing !== "", missing);

@@ -1,0 +1,65 @@
+import { describe, expect, it } from "vitest";
+import { arrayDataset, crossEntropy, encodeModel, sgd, Trainer } from "../../src/index.ts";
+import { parsePlan } from "../../src/penalties/text.ts";
+import { penaltyGroups, smallBatch, smallNetwork } from "../penalties/small-network.ts";
+import { useTab } from "./tab.ts";
+
+declare const sorth: typeof import("../../src/web.ts");
+
+const [batch, weight] = [8, 0.01];
+const { x, y } = smallBatch(0, 3 * batch);
+const model = smallNetwork();
+
+async function onCpu(texts: readonly string[]) {
+  const trainer = await Trainer.create(model, {
+    ...{ objective: crossEntropy(), optimizer: sgd(), batch, learningRate: 0.01, threads: 1 },
+    penalties: texts.map((text) => ({ ...parsePlan(text), weight })),
+  });
+  const figures: Readonly<Record<string, number>>[] = [];
+  const data = arrayDataset(x, Int32Array.from(y), [2, 6, 6]);
+  for await (const { event, loss, penalties } of trainer.fit(data)) {
+    if (event === "step") figures.push({ loss, ...penalties });
+  }
+  await trainer.release();
+  return figures;
+}
+
+describe.each(["wasm", "webgpu"])("penalties in Chromium on %s", (backend) => {
+  const tab = useTab();
+  for (const texts of penaltyGroups) {
+    it(`${texts.join(" ")} train as on node's CPU`, async (context) => {
+      context.skip(tab.missing !== "", tab.missing);
+      const penalties = texts.map((text) => {
+        const { definition, options } = parsePlan(text).penalty;
+        return { name: definition.name, options };
+      });
+      const found = await tab.page.evaluate(
+        async ({ file, x, y, penalties, backend, batch, weight }) => {
+          const { Trainer, crossEntropy, sgd, arrayDataset, penaltyNamed, decodeModel } = sorth;
+          const trainer = await Trainer.create(decodeModel(Uint8Array.from(file)), {
+            ...{ objective: crossEntropy(), optimizer: sgd(), batch, learningRate: 0.01, backend },
+            penalties: penalties.map(({ name, options }) => ({
+              penalty: penaltyNamed(name, options),
+              weight,
+            })),
+          });
+          const data = arrayDataset(Float32Array.from(x), Int32Array.from(y), [2, 6, 6]);
+          const figures: Record<string, number>[] = [];
+          for await (const { event, loss, penalties } of trainer.fit(data)) {
+            if (event === "step") figures.push({ loss, ...penalties });
+          }
+          await trainer.release();
+          return figures;
+        },
+        { file: [...encodeModel(model)], x: [...x], y, penalties, backend, batch, weight },
+      );
+      expect(found).toHaveLength(3);
+      for (const [step, figures] of (await onCpu(texts)).entries()) {
+        for (const [name, value] of Object.entries(figures)) {
+          const difference = Math.abs(value - (found[step]?.[name] ?? Number.NaN)) / Math.abs(value);
+          expect(difference, `${name} in step ${step + 1}`).toBeLessThan(1e-4);
+        }
+      }
+    }, 120_000);
+  }
+});
