@@ -47,7 +47,8 @@ function looksAt({ on, defaults }: Definition, forms: readonly (readonly [string
   const other = forms
     .map(([text]) => text)
     .filter((text) => subjectOf(parsePlan(text).penalty) !== on(defaults));
-  return `${on(defaults)}; with ${other.map(optionOf).join(" or ")} ${on(defaults) === "weights" ? "responses" : "weights"}`;
+  const otherwise = on(defaults) === "weights" ? "responses" : "weights";
+  return `${on(defaults)}; ${otherwise} with ${other.map(optionOf).join(" or ")}`;
 }
 
 /** What the steps of a network with a penalty say of it. */

@@ -2,6 +2,8 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseRunRecord, type RunRecord, runReportPage, type Trainer } from "../index.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
+import { resolvePlans } from "../penalties/plan.ts";
+import { penaltyText } from "../penalties/text.ts";
 import { runFolderOf } from "./output.ts";
 
 /** The file in a checkpoint folder that holds a run's events. */
@@ -17,9 +19,13 @@ export async function writeRunReport(folder: string, facts: readonly string[]): 
 /** What a run's report says of it: model, data, optimizer, penalties. */
 export function runFacts(trainer: Trainer, model: string, data: string): string[] {
   const { options, step, backend } = trainer;
-  const penalties = (options.penalties ?? []).map(({ penalty, weight = 1 }) => {
-    const own = Object.entries(penalty.options).map(([name, value]) => `${name} ${value}`);
-    return `${penalty.definition.name} (${[`weight ${weight}`, ...own].join(", ")})`;
+  const penalties = resolvePlans(options.penalties ?? []).plans.map((plan) => {
+    const { include, exclude, schedule } = plan;
+    const said = [
+      ...[`weight ${plan.weight}`, include && `layers ${include.source}`, exclude && `not ${exclude.source}`],
+      schedule && (typeof schedule === "string" ? schedule : "a schedule of its own"),
+    ];
+    return `${penaltyText(plan.penalty)} (${said.filter(Boolean).join(", ")})`;
   });
   const batch = step.ports.inputs[0]?.shape[0];
   const optimizer = options.optimizer?.name ?? "adamw";

@@ -8,7 +8,7 @@ import { shapeText } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
-import { chooses, type ResolvedPlan } from "../penalties/plan.ts";
+import { chooses, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import { gradientsOf } from "./block-gradients.ts";
 import {
   blockPrefix,
@@ -57,6 +57,7 @@ export function buildBlock(
 ): BuiltBlock {
   const { plans, weight: w } = checkedPlans(options);
   const tell = options.onMessage ?? (() => {});
+  if (options.loss !== undefined || options.objective !== undefined) tellSchedules(plans, tell);
   const first = graph.nodes.length;
   // Constants are nodes: initializers of old files must be inputs too, and these leave them alone.
   const g = new Emit(graph, { prefix: blockPrefix, constants: "nodes" });

@@ -62,11 +62,11 @@ export function reference({ penalties }: InjectedSite, layer: PlainLayer): Penal
   const responses = combined(({ gradient }) => gradient.responses);
   const weights = combined(({ gradient }) => gradient.weights);
   const bias = combined(({ gradient }) => gradient.bias && [gradient.bias])?.[0];
-  const inexact = parts.find(({ result }) => result.inexact)?.result.inexact;
+  const notIntegrated = parts.find(({ result }) => result.notIntegrated)?.result.notIntegrated;
   return {
     value: parts.reduce((sum, { factor, result }) => sum + factor * result.value, 0),
     gradient: { ...(responses && { responses }), ...(weights && { weights }), ...(bias && { bias }) },
-    ...(inexact && { inexact }),
+    ...(notIntegrated && { notIntegrated }),
   };
 }
 
@@ -162,7 +162,7 @@ function integral(injected: InjectedSite, low: PlainLayer, high: PlainLayer): nu
   });
   const first = reference(injected, low);
   if (typeof first === "string") return first;
-  if (first.inexact) return first.inexact;
+  if (first.notIntegrated) return first.notIntegrated;
   const slopeAt = (t: number): number => {
     const { gradient } = reference(injected, at(t)) as PenaltyReference;
     return along(gradient.responses, responses) + along(gradient.weights, weights);

@@ -39,7 +39,7 @@ export function buildPenalties(
   g: Emit,
   plans: readonly ResolvedPlan[],
   sites: readonly Site[],
-  { refuse, draw = constantDraws(g), tell }: BuildOptions,
+  { refuse, tell, draw = constantDraws(g, tell) }: BuildOptions,
 ): PenaltyPart[] {
   const holders = new Map<string, Map<Value, string>>();
   return sites.flatMap((site) => {
@@ -86,12 +86,23 @@ export function buildPenalties(
 const sameName = (a: ResolvedPlan, b: ResolvedPlan): boolean =>
   a.penalty.definition.name === b.penalty.definition.name;
 
-/** Draws as constants of the graph, equal ones shared. */
-export function constantDraws(g: Emit): (draw: Draw) => Typed {
-  return (draw) =>
-    g.once(`draw ${JSON.stringify(draw)}`, () =>
+/** Draws as constants of the graph, equal ones shared. What training would draw anew is said. */
+export function constantDraws(
+  g: Emit,
+  tell: (message: string) => void = () => {},
+): (draw: Draw, plan: ResolvedPlan) => Typed {
+  const told = new Set<string>();
+  return (draw, { label }) => {
+    if (draw.anew !== "never" && !told.has(label)) {
+      told.add(label);
+      tell(
+        `penalty ${label}: its random numbers are constants here; train draws them anew each ${draw.anew}`,
+      );
+    }
+    return g.once(`draw ${JSON.stringify(draw)}`, () =>
       g.tensorConstant(Tensor.of("", "float", draw.shape, drawn(draw))),
     );
+  };
 }
 
 /**
@@ -100,8 +111,9 @@ export function constantDraws(g: Emit): (draw: Draw) => Typed {
  */
 export function fixedDraws(g: Emit): (draw: Draw, plan: ResolvedPlan) => Typed {
   const constant = constantDraws(g);
-  return (draw, { penalty: { definition, options } }) => {
-    if (draw.anew === "never") return constant(draw);
+  return (draw, plan) => {
+    if (draw.anew === "never") return constant(draw, plan);
+    const { definition, options } = plan.penalty;
     const form = options.rows === "random" ? `${definition.name} with rows=random` : definition.name;
     throw new UsageError(
       `the penalty ${form} draws random numbers anew each ${draw.anew}, which ONNX Runtime's training sessions do not: train with sorth-onnx, or leave it out`,

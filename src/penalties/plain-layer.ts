@@ -41,8 +41,8 @@ export interface PenaltyReference {
     /** `[unit]`. */
     readonly bias?: readonly number[];
   };
-  /** Why the gradient is not that of the value, where a penalty defines it so. */
-  readonly inexact?: string;
+  /** Why the value's change along a path is not to be compared with the integral of the gradient. */
+  readonly notIntegrated?: string;
 }
 
 /** The rows of one sample: spatial positions of a convolution, steps of a sequence; 1 for [batch, units]. */

@@ -67,6 +67,14 @@ export function resolvePlans(given: readonly (Penalty | PenaltyPlan)[]): Resolve
 export const commonWeight = (weights: readonly number[]): number =>
   weights.find((weight) => weight > 0) ?? weights[0] ?? 1;
 
+/** Says whose schedule a graph does not follow, because it holds its weights. */
+export function tellSchedules(plans: readonly ResolvedPlan[], tell: (message: string) => void): void {
+  for (const { label, schedule } of plans) {
+    if (schedule === undefined) continue;
+    tell(`penalty ${label}: its weight stays the same here; train and step graphs follow its schedule`);
+  }
+}
+
 /** A global or sticky expression remembers where it stopped: two tests of one name would differ. */
 const withoutMemory = ({ source, flags }: RegExp): RegExp => new RegExp(source, flags.replace(/[gy]/g, ""));
 

@@ -70,7 +70,7 @@ function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
       }),
       ...(bias && { bias: slopes.map((unit) => -sum(unit)) }),
     },
-    ...(scale === "rms" && { inexact: "the root mean square counts as constant" }),
+    ...(scale === "rms" && { notIntegrated: "the root mean square counts as constant" }),
   };
 }
 

@@ -83,11 +83,11 @@ async function trainingGraph(
   const { graph, emit } = prepared;
   checkKinds(prepared);
   for (const { input, ratio } of replaceDropout(graph, emit, "all")) drawMask(graph, emit, input, ratio);
-  const loss = emitLoss(prepared, options, { ...constantWeight(prepared), draw: fixedDraws(emit) });
+  const loss = emitLoss(prepared, options, { ...constantWeight(prepared, options), draw: fixedDraws(emit) });
   const responses = prepared.sites.map(({ response }) => response);
   const trainable = descendantsOf(prepared.parameters);
   const wrt = [...prepared.parameters, ...responses.filter((response) => trainable.has(response))];
-  // A penalty that is injected later is added to a response's gradient, and to nothing else.
+  // A penalty that is injected later is added to the gradients of responses and parameters, and to nothing else.
   const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, separate: new Set(responses) });
   const trained = prepared.parameters.filter((parameter) => gradients.has(parameter));
   for (const { name } of prepared.parameters) {

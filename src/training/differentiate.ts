@@ -53,7 +53,7 @@ export async function differentiate(
   const { graph, emit } = prepared;
   const masks = replaceDropout(graph, emit, "as-is");
   const wrt = variablesOf(prepared, options);
-  const loss = emitLoss(prepared, options, constantWeight(prepared));
+  const loss = emitLoss(prepared, options, constantWeight(prepared, options));
   const arrivals = new Map<Node, Typed>();
   const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, arrivals });
 

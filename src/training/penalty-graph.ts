@@ -3,7 +3,7 @@ import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
-import type { ResolvedPlan } from "../penalties/plan.ts";
+import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import type { PreparedGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 
@@ -123,7 +123,11 @@ function penaltyParts(
 }
 
 /** The weight of all penalties as a constant, for graphs that nobody feeds one. */
-export function constantWeight({ emit, penalties: { weight } }: PreparedGraph): PenaltyInputs {
+export function constantWeight(
+  { emit, penalties: { weight, plans } }: PreparedGraph,
+  { onMessage }: LossOptions,
+): PenaltyInputs {
+  if (onMessage) tellSchedules(plans, onMessage);
   return { weight: (type) => (weight === 1 ? undefined : emit.scalar(weight, type)) };
 }
 

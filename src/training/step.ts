@@ -14,6 +14,7 @@ import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Schedule } from "../optimizers/schedules.ts";
 import { constantDraws } from "../penalties/build.ts";
 import type { Draw } from "../penalties/draws.ts";
+import type { ResolvedPlan } from "../penalties/plan.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
@@ -201,7 +202,10 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
 }
 
 /** Inputs for random numbers; those that are never drawn anew are constants. Equal ones are one input. */
-function drawInputs(graph: Graph, emit: Emit): { draw: (draw: Draw) => Typed; ports: DrawPort[] } {
+function drawInputs(
+  graph: Graph,
+  emit: Emit,
+): { draw: (draw: Draw, plan: ResolvedPlan) => Typed; ports: DrawPort[] } {
   const ports: DrawPort[] = [];
   const constant = constantDraws(emit);
   const input = ({ distribution, shape, seed, anew }: Draw): Typed => {
@@ -211,9 +215,9 @@ function drawInputs(graph: Graph, emit: Emit): { draw: (draw: Draw) => Typed; po
     ports.push({ ...dataPort(value), shape, distribution, anew, seed });
     return typed(value);
   };
-  const draw = (wanted: Draw): Typed =>
+  const draw = (wanted: Draw, plan: ResolvedPlan): Typed =>
     wanted.anew === "never"
-      ? constant(wanted)
+      ? constant(wanted, plan)
       : emit.once(`drawn ${JSON.stringify(wanted)}`, () => input(wanted));
   return { draw, ports };
 }

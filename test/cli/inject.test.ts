@@ -39,6 +39,28 @@ describe("inject and strip", () => {
     });
   });
 
+  it("take several penalties, the flags for those that say nothing themselves", async () => {
+    const flags = [
+      "--penalty",
+      "so:weight=0.01,schedule=cosine",
+      "--penalty",
+      "keras:mode=columns",
+      "--weight",
+      "2",
+    ];
+    expect(await cli("inject", at("in.onnx"), "-o", at("out.onnx"), ...flags)).toMatchObject({ code: 0 });
+    expect(JSON.parse(graphAt(at("out.onnx")).metadata.get("sorth") ?? "")).toMatchObject({
+      penalties: [
+        { name: "so", options: {}, weight: 0.01, schedule: "cosine" },
+        { name: "keras", options: { mode: "columns" }, weight: 2 },
+      ],
+    });
+    const verified = await cli("verify", at("in.onnx"), at("out.onnx"));
+    expect(verified).toMatchObject({ code: 0 });
+    expect(await cli("strip", at("out.onnx"), "-o", at("back.onnx"))).toMatchObject({ code: 0 });
+    expect(readFileSync(at("back.onnx")).equals(readFileSync("models/mlp.onnx"))).toBe(true);
+  });
+
   it("add a loss with --objective", async () => {
     const flags = ["--objective", "cross-entropy", "--weight", "0.5"];
     expect(await cli("inject", at("in.onnx"), "-o", at("out.onnx"), ...flags)).toMatchObject({ code: 0 });

@@ -67,6 +67,32 @@ describe("sorth-onnx", () => {
     { argv: ["inject", "a.onnx", "-o", "b.onnx", "--lambda1", "many"], says: "Give a number" },
     { argv: ["inject", "a.onnx", "-o", "b.onnx", "--include", "("], says: "not a regular expression" },
     { argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "sum"], says: 'no penalty "sum"' },
+    ...[
+      ["so:gamma=1", 'the penalty so has no option "gamma"'],
+      ["mhe:power=2", 'the penalty mhe has no option "power"; it has s, half'],
+      ["mhe:s=3", "the penalty mhe: s must be 0, 1 or 2, not 3"],
+      ["keras:mode", '"mode" in "keras:mode" is no option: write key=value'],
+      ["so:schedule=linear", 'there is no schedule "linear"'],
+    ].map(([penalty = "", says = ""]) => ({
+      argv: ["train", "models/mlp.onnx", "-o", "b.onnx", "--data", "mnist", "--penalty", penalty],
+      says,
+    })),
+    {
+      argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "so", "--gamma", "3"],
+      says: 'the penalty so has no option "gamma"',
+    },
+    {
+      argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "som:gamma=5", "--gamma", "3"],
+      says: "--penalty som says gamma already; leave out --gamma",
+    },
+    {
+      argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "none", "--penalty", "so"],
+      says: "--penalty none means no penalty at all; leave out --penalty so",
+    },
+    {
+      argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "so", "--penalty", "so"],
+      says: 'layer "fc1" would get the penalty so twice',
+    },
     { argv: ["train", "a.onnx", "-o", "b.onnx", "--data", "mnist", "--epochs", "-1"], says: "whole number" },
     { argv: ["train", "a.onnx", "-o", "b.onnx", "--data", "mnist", "--batch", "0"], says: "1 or more" },
     { argv: ["step", "a.onnx", "-o", "b.onnx", "--split", "--loop"], says: "either --split or --loop" },

@@ -148,6 +148,30 @@ describe("train", () => {
     expect(twice.stderr).toMatch(/penalties of its own/);
   });
 
+  it("trains with several penalties, each with its weight, layers and schedule, and goes on with them", async () => {
+    const penalties = ["som:gamma=5,weight=0.1,include=fc1|fc2", "so:weight=0.01,schedule=cosine", "srip"];
+    const flags = penalties.flatMap((text) => ["--penalty", text]);
+    const first = await train("-o", at("out.onnx"), ...flags, "--max-steps", "3");
+    expect(first).toMatchObject({ code: 0 });
+    const again = ["--data", at("data.npz"), "--resume", at("out.run"), "-o", at("out.onnx"), "--force"];
+    expect(await cli("train", model, ...again, "--epochs", "1")).toMatchObject({ code: 0 });
+    const steps = readFileSync(at("out.run/run.jsonl"), "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+      .filter(({ event }) => event === "step") as { penalties: object; penaltyShare: number; loss: number }[];
+    expect(steps).toHaveLength(5);
+    for (const { penalties, penaltyShare, loss } of steps) {
+      expect(Object.keys(penalties)).toEqual(["som", "so", "srip"]);
+      const sum = Object.values(penalties).reduce((a, b) => a + b, 0);
+      expect(sum).toBeCloseTo(penaltyShare * loss, 4);
+    }
+    const page = readFileSync(at("out.run/report.html"), "utf8");
+    const facts = "som:gamma=5 (weight 0.1, layers fc1|fc2); so (weight 0.01, cosine); srip (weight 0.01).";
+    expect(page.includes(facts)).toBe(true);
+    expect(/Share of each penalty in the loss: ([^"]*)/.exec(page)?.[1]).toMatch(/^som .*so .*srip /);
+  });
+
   it("stops after the current step at Ctrl-C, and says how to go on", async () => {
     const controller = new AbortController();
     let stderr = "";
@@ -204,7 +228,7 @@ describe("train", () => {
       expect(report()).toContain(text);
     }
     expect(report()).toContain("7 of 7");
-    expect(report()).toContain("som (weight 1, lambda1 100, lambda2 1, gamma 5, reduction mean)");
+    expect(report()).toContain("Penalty: som:gamma=5 (weight 1).");
     expect(report()).toContain("stopped after step 7, as was asked for");
     const resumed = await cli(
       ...["train", model, "--data", at("data.npz"), "--epochs", "2", "--validation", "0.2"],

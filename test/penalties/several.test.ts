@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
+  buildArtifacts,
   buildSplitStep,
   buildStep,
   crossEntropy,
@@ -13,6 +14,7 @@ import {
   sgd,
   so,
   som,
+  srip,
   strip,
   verify,
 } from "../../src/index.ts";
@@ -129,6 +131,36 @@ describe("several penalties at once", () => {
     await expect(buildStep(model, { ...options, penalties: timed })).resolves.toBeDefined();
     const wrong = [{ penalty: so(), schedule: "linear" }];
     await expect(inject(model, { penalties: wrong })).rejects.toThrow(/there is no schedule "linear"/);
+  });
+});
+
+describe("what a graph cannot do for a penalty is said", () => {
+  const penalties: readonly PenaltyPlan[] = [{ penalty: srip(), schedule: "srip" }];
+  const held = "penalty srip: its weight stays the same here; train and step graphs follow its schedule";
+  const constant = "penalty srip: its random numbers are constants here; train draws them anew each step";
+  async function told(act: (onMessage: (message: string) => void) => Promise<unknown>): Promise<string[]> {
+    const messages: string[] = [];
+    await act((message) => messages.push(message));
+    return messages.filter((message) => message.startsWith("penalty"));
+  }
+
+  test("where a loss or a gradient holds its weight", async () => {
+    const objective = "cross-entropy";
+    expect(await told((onMessage) => inject(model, { penalties, objective, onMessage }))).toEqual([
+      held,
+      constant,
+    ]);
+    const own = { objective: crossEntropy(), batch, penalties };
+    expect(await told((onMessage) => differentiate(model, { ...own, onMessage }))).toEqual([held, constant]);
+    const artifacts = { ...own, penalties: [{ penalty: so(), schedule: "cosine" }] };
+    expect(await told((onMessage) => buildArtifacts(model, { ...artifacts, onMessage }))).toEqual([
+      held.replace("srip", "so"),
+    ]);
+  });
+
+  test("and not where training follows it", async () => {
+    expect(await told((onMessage) => inject(model, { penalties, onMessage }))).toEqual([constant]);
+    expect(await told((onMessage) => buildStep(model, { ...options, penalties, onMessage }))).toEqual([]);
   });
 });
 

@@ -54,15 +54,16 @@ export const keras = definePenalty<KerasOptions>({
   },
   reference: (layer, { mode }) => {
     const turn = (rows: readonly (readonly number[])[]) => (mode === "rows" ? transposed(rows) : rows);
-    return ofWeights(layer, (rows) => {
+    const result = ofWeights(layer, (rows) => {
       const vectors = turn(rows);
       const pairs = vectors.length * (vectors.length - 1);
-      const result = fromCosines(vectors, normalization, (cosine, i, j) =>
+      const { value, gradient } = fromCosines(vectors, normalization, (cosine, i, j) =>
         i === j
           ? { value: 0, slope: 0 }
           : { value: Math.abs(cosine) / pairs, slope: Math.sign(cosine) / pairs },
       );
-      return { value: result.value, gradient: turn(result.gradient) };
+      return { value, gradient: turn(gradient) };
     });
+    return { ...result, notIntegrated: "its gradient jumps wherever a cosine changes its sign" };
   },
 });

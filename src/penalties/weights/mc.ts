@@ -40,8 +40,8 @@ export const mc = definePenalty({
       };
     });
   },
-  reference: (layer) =>
-    ofWeights(layer, (rows) => {
+  reference: (layer) => ({
+    ...ofWeights(layer, (rows) => {
       const excess = mapped(gramOf(rows), (entry, i, j) => entry - (i === j ? 1 : 0));
       const largest = excess.flat().reduce((most, entry) => Math.max(most, Math.abs(entry)), 0);
       const isLargest = mapped(excess, (entry) => (Math.abs(entry) === largest ? 1 : 0));
@@ -55,4 +55,6 @@ export const mc = definePenalty({
         ),
       };
     }),
+    notIntegrated: "its gradient jumps wherever another pair becomes the worst",
+  }),
 });

@@ -51,8 +51,8 @@ export const mma = definePenalty({
       };
     });
   },
-  reference: (layer) =>
-    ofWeights(layer, (rows) => {
+  reference: (layer) => ({
+    ...ofWeights(layer, (rows) => {
       const { directions, norms } = normalized(rows, normalization);
       const toDirections = directions.map((direction) => direction.map(() => 0));
       let angles = 0;
@@ -77,4 +77,6 @@ export const mma = definePenalty({
         gradient: toDirections.map((slope, i) => throughNorm(slope, directions[i] ?? [], norms[i] ?? 0)),
       };
     }),
+    notIntegrated: "its gradient jumps wherever another neighbour becomes the nearest",
+  }),
 });
