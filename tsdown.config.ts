@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { defineConfig } from "tsdown";
-import { withoutPenaltyTexts, withoutSamples } from "./scripts/without-properties.ts";
+import { withoutPenaltyTexts, withoutSamples } from "./scripts/without-samples.ts";
 
 const shared = {
   format: "esm",

@@ -1,9 +1,7 @@
 import type { Site } from "../analysis/site-types.ts";
-import { traceParameter } from "../analysis/trace-parameter.ts";
-import type { Graph } from "../graph/graph.ts";
-import type { Value } from "../graph/node.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { unitsFirst } from "../penalties/plain-layer.ts";
 
 /** Units as rows of one matrix: unit i is `data[i·fanIn … (i+1)·fanIn − 1]`. */
 export interface UnitMatrix {
@@ -13,12 +11,6 @@ export interface UnitMatrix {
   readonly fanIn: number;
   readonly groups: number;
   readonly data: Float32Array | Float64Array;
-}
-
-/** The operand of a site's node that is its weight, as the node reads it, and its place among the inputs. */
-export function weightOperand(graph: Graph, site: Site): { operand: Value; right: boolean } {
-  const [left, right] = site.node.inputs as [Value, Value];
-  return traceParameter(graph, right) ? { operand: right, right: true } : { operand: left, right: false };
 }
 
 /** Where the numbers of one unit lie: `outer` runs of `inner` numbers each, `stride` apart, from `start(unit)` on. */
@@ -37,12 +29,11 @@ interface Layout {
  * - ConvTranspose: unit m is W[its group's channels, m, …] of [channels, k/groups, …kernel]
  *
  * @param operand - the weight (any float type)
- * @param right - whether it is the node's second input
  */
-export function unitVectors(site: Site, operand: Tensor, right: boolean): UnitMatrix {
+export function unitVectors(site: Site, operand: Tensor): UnitMatrix {
   const { units, fanIn, groups } = site;
   const data = floatsOf(operand);
-  const layout = layoutOf(site, operand.dims, right);
+  const layout = layoutOf(site, operand.dims);
   if (!layout) return { units, fanIn, groups, data };
   const { outer, inner, stride, start } = layout;
   const rows = new Float64Array(units * fanIn);
@@ -57,9 +48,8 @@ export function unitVectors(site: Site, operand: Tensor, right: boolean): UnitMa
 }
 
 /** How units lie in an operand; nothing where each is a row already. */
-function layoutOf(site: Site, dims: readonly number[], right: boolean): Layout | undefined {
-  const { op, node, units, fanIn, groups } = site;
-  if (op === "Conv") return undefined;
+function layoutOf(site: Site, dims: readonly number[]): Layout | undefined {
+  const { op, units, fanIn, groups } = site;
   if (op === "ConvTranspose") {
     const perGroup = units / groups;
     const kernel = elementCount(dims.slice(2));
@@ -69,8 +59,7 @@ function layoutOf(site: Site, dims: readonly number[], right: boolean): Layout |
       start: (unit) => (Math.floor(unit / perGroup) * channels * perGroup + (unit % perGroup)) * kernel,
     };
   }
-  const transposed = op === "Gemm" && node.int(right ? "transB" : "transA", 0) !== 0;
-  if (right === transposed) return undefined;
+  if (unitsFirst(site)) return undefined;
   return { outer: fanIn, inner: 1, stride: units, start: (unit) => unit };
 }
 

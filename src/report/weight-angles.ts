@@ -7,6 +7,7 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import { weightOf } from "../penalties/layer.ts";
 import { randomSpread, welchBound } from "./angle-references.ts";
 import type { AngleOptions, AngleReport, LayerWeightAngles, Orthogonality } from "./angle-report.ts";
 import { convolutionOf, convolutionSpectrum } from "./convolution-spectrum.ts";
@@ -15,7 +16,7 @@ import { type AngleStatistics, PairCollector } from "./pair-statistics.ts";
 import { parameterValue } from "./parameter-value.ts";
 import { isComputed, type NotComputed, type Spectrum, spectrumOf } from "./spectrum.ts";
 import { sampledIndices, sampledMatrix, unitSample } from "./unit-sample.ts";
-import { type UnitMatrix, unitVectors, weightOperand } from "./unit-vectors.ts";
+import { type UnitMatrix, unitVectors } from "./unit-vectors.ts";
 
 /** Options of {@link weightAngles}. */
 export interface WeightAngleOptions extends DimensionOptions, AngleOptions {
@@ -50,13 +51,13 @@ export async function weightAngles(
   for (const site of sites) {
     const { name, op } = site;
     options.onLayer?.(name);
-    const { operand, right } = weightOperand(graph, site);
-    const weight = await parameterValue(graph, operand, probe);
+    const operand = weightOf(site);
+    const weight = operand && (await parameterValue(graph, operand, probe));
     if (!weight) {
       skipped.push({ name, op, reason: "its weight is an input of the model" });
       continue;
     }
-    const matrix = unitVectors(site, weight, right);
+    const matrix = unitVectors(site, weight);
     if (!matrix.data.every(Number.isFinite)) {
       skipped.push({ name, op, reason: "its weight holds NaN or Infinity" });
       continue;

@@ -3,7 +3,8 @@ import { inferShapes } from "../../src/analysis/infer.ts";
 import { findSites } from "../../src/analysis/sites.ts";
 import type { Graph } from "../../src/graph/graph.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
-import { unitVectors, weightOperand } from "../../src/report/unit-vectors.ts";
+import { weightOf } from "../../src/penalties/layer.ts";
+import { unitVectors } from "../../src/report/unit-vectors.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { runModel } from "../helpers/run-model.ts";
@@ -59,9 +60,8 @@ describe("unitVectors", () => {
     await inferShapes(graph, nodeProbe);
     const [site] = findSites(graph).sites;
     if (!site) throw new Error("no site was found");
-    const { operand, right } = weightOperand(graph, site);
-    expect([operand.name, right]).toEqual(["w", !layer.left]);
-    const { units, fanIn, data } = unitVectors(site, numbered, right);
+    expect(weightOf(site)?.name).toBe("w");
+    const { units, fanIn, data } = unitVectors(site, numbered);
     expect(data.length).toBe(size);
 
     // Which unit's response is not 0 when only one element of the weight is 1 and the input is all ones?
@@ -91,7 +91,7 @@ describe("unitVectors", () => {
     const graph = b.output(b.op("Gemm", [b.input("x", [2, 2], "float16"), weight], "y", { transB: 1 }));
     await inferShapes(graph, nodeProbe);
     const [site] = findSites(graph).sites;
-    expect(site && [...unitVectors(site, Tensor.of("w", "float16", [2, 2], bits), true).data]).toEqual([
+    expect(site && [...unitVectors(site, Tensor.of("w", "float16", [2, 2], bits)).data]).toEqual([
       1, 2, -2, 0.5,
     ]);
   });
