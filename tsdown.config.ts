@@ -17,6 +17,12 @@ const ortCommonOfBuild = {
     id === "onnxruntime-common" ? { id: "onnxruntime-web/webgpu", external: true } : undefined,
 };
 
+/** protobufjs's remote calls, which nothing here makes. */
+const protobufWithoutCalls = {
+  name: "protobuf-without-calls",
+  load: (id: string) => (/protobufjs\/src\/rpc\.js$/.test(id) ? "module.exports = {};" : null),
+};
+
 export default defineConfig([
   {
     ...shared,
@@ -33,7 +39,7 @@ export default defineConfig([
     minify: true,
     // protobufjs requires the CommonJS form of long: one of the two is enough.
     alias: { long: createRequire(import.meta.url).resolve("long") },
-    plugins: [withoutSamples(), withoutPenaltyTexts(), ortCommonOfBuild],
+    plugins: [withoutSamples(), withoutPenaltyTexts(), ortCommonOfBuild, protobufWithoutCalls],
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.
     deps: {
       neverBundle: [/^onnxruntime-(web|node)/],

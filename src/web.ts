@@ -1,7 +1,7 @@
 import type { Dataset } from "./data/dataset.ts";
 import { inject as injectOn } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
-import { type VerifyOptions, type VerifyReport, verify as verifyOn } from "./inject/verify.ts";
+import type { VerifyOptions, VerifyReport } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
 import type {
   AngleReport,
@@ -145,8 +145,13 @@ export function inject(model: Model, options: InjectOptions): Promise<Model> {
   return injectOn(model, options, webProbe);
 }
 
-/** {@link verifyOn} on onnxruntime-web. */
-export function verify(original: Model, injected: Model, options: VerifyOptions = {}): Promise<VerifyReport> {
+/** Verifies an injected model on onnxruntime-web. Its code is loaded when it is called: a page that trains needs none of it. */
+export async function verify(
+  original: Model,
+  injected: Model,
+  options: VerifyOptions = {},
+): Promise<VerifyReport> {
+  const { verify: verifyOn } = await import("./inject/verify.ts");
   return verifyOn(original, injected, options, webProbe);
 }
 

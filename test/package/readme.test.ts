@@ -34,7 +34,7 @@ describe("the README", () => {
   });
 
   it.each(commands.map((argv) => [argv.join(" "), argv] as const))("sorth-onnx %s", async (_, argv) => {
-    const isFile = (word: string) => /\.(onnx|npz)$|\/$|^checkpoint/.test(word);
+    const isFile = (word: string) => /\.(onnx|npz|html)$|\/$|^checkpoint/.test(word);
     const there = argv.map((word) => (isFile(word) ? join(folder, word) : word));
     const { code, stderr } = await cli(...there, ...(argv[0] === "train" ? ["--max-steps", "3"] : []));
     expect({ code, errors: stderr.match(/^.*error.*$/gm) ?? [] }).toEqual({ code: 0, errors: [] });
