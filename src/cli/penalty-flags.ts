@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
-import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
+import { penaltyNamed } from "../penalties/table.ts";
 import { parsePlan } from "../penalties/text.ts";
 import { given, number, pattern, repeated } from "./options.ts";
+import { addPenaltyHelp } from "./penalty-help.ts";
 
 /** Flags of the commands that take penalties. */
 export interface PenaltyFlags {
@@ -22,8 +23,8 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
   command
     .option(
       "--penalty <name[:key=value,...]>",
-      `${penaltyNames.join(", ")} or none, with its own options (docs/penalties.md) and weight, include, exclude, ` +
-        `schedule: "so:weight=0.01,include=^conv"; may be given several times (default: ${standard})`,
+      `one of those below or none, with its options and weight, include, exclude, schedule: ` +
+        `"so:weight=0.01,include=^conv"; may be given several times (default: ${standard})`,
       repeated(String),
     )
     .option(
@@ -42,6 +43,7 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
     )
     .option("--include <pattern>", "only layers whose name matches this regular expression", pattern)
     .option("--exclude <pattern>", "no layers whose name matches this regular expression", pattern);
+  addPenaltyHelp(command);
 }
 
 /** Whether any flag speaks of a penalty. */

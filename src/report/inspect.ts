@@ -66,6 +66,8 @@ export interface InspectedBlock {
     readonly name: string;
     readonly options: Readonly<Record<string, number | string | boolean>>;
     readonly weight: number;
+    /** How training changes its weight over a run. */
+    readonly schedule?: string;
   }[];
   /** The model's own output that became loss + w·R. */
   readonly loss: string | undefined;
@@ -210,7 +212,10 @@ async function inspectTraining(
 }
 
 const inspectedBlock = ({ penalties, loss, objective }: Mark): InspectedBlock => ({
-  penalties: penalties.map(({ name, options, weight }) => ({ name, options, weight })),
+  penalties: penalties.map(({ name, options, weight, schedule }) => ({
+    ...{ name, options, weight },
+    ...(schedule !== undefined && { schedule }),
+  })),
   loss: loss?.name,
   objective: objective?.name,
 });

@@ -63,3 +63,24 @@ describe.each(["wasm", "webgpu"])("penalties in Chromium on %s", (backend) => {
     }, 120_000);
   }
 });
+
+describe("an injected model in Chromium", () => {
+  const tab = useTab();
+  it("is verified, by code that is loaded for it, and stripped to the same bytes", async (context) => {
+    context.skip(tab.missing !== "", tab.missing);
+    const found = await tab.page.evaluate(
+      async ({ file }) => {
+        const { decodeModel, encodeModel, inject, strip, verify, penaltyNamed } = sorth;
+        const model = decodeModel(Uint8Array.from(file));
+        const penalties = ["so", "mhe", "vicreg"].map((name) => penaltyNamed(name));
+        const injected = await inject(model, { penalties });
+        const { checks } = await verify(model, injected);
+        return { checks, stripped: [...encodeModel(strip(injected))] };
+      },
+      { file: [...encodeModel(model)] },
+    );
+    expect(found.checks.filter(({ status }) => status === "failed")).toEqual([]);
+    expect(found.checks.find(({ name }) => name === "gradient of fc")?.status).toBe("passed");
+    expect(found.stripped).toEqual([...encodeModel(model)]);
+  });
+});

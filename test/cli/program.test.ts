@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { run } from "../../src/cli/program.ts";
+import { penaltyNames } from "../../src/index.ts";
 import { cli } from "./run-cli.ts";
 
 const commands = [
@@ -106,6 +107,17 @@ describe("sorth-onnx", () => {
     expect(stderr).toContain(says);
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  });
+
+  it("lists every penalty with its options in the help of commands that take them", async () => {
+    for (const command of ["inject", "train", "step", "artifacts"]) {
+      const { code, stdout } = await cli(command, "--help");
+      expect(code).toBe(0);
+      const list = stdout.slice(stdout.indexOf("\nPenalties, with the defaults"));
+      for (const name of penaltyNames) expect(list).toMatch(new RegExp(`^  ${name} `, "m"));
+      expect(list).toMatch(/weight=1,\s+s=0,\s+half=false/);
+      expect(Math.max(...list.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(80);
+    }
   });
 
   it("says where an error was thrown only with --debug", async () => {

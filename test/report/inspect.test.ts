@@ -6,7 +6,7 @@ test("inspect says which penalty was injected, into a model and into a training 
   const penalties = [{ penalty: som({ gamma: 5 }), weight: 0.2 }];
   const model = await readModel("models/mlp.onnx");
   expect((await inspect(model)).block).toBeUndefined();
-  const options = { gamma: 5, lambda1: 100, lambda2: 1, reduction: "mean" };
+  const { options } = som({ gamma: 5 });
   const expected = { penalties: [{ name: "som", options, weight: 0.2 }] };
   const withObjective = await inspect(await inject(model, { penalties, objective: "cross-entropy" }));
   expect(withObjective.block).toEqual({ ...expected, loss: undefined, objective: "cross-entropy" });
