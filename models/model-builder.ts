@@ -46,8 +46,11 @@ export class ModelBuilder {
     });
   }
 
-  /** Convolution without a bias, padded so that stride 1 keeps the size (odd kernels); as many spatial axes as the input. */
-  conv(name: string, x: Typed, channels: number, kernel: number, stride = 1): Typed {
+  /**
+   * Convolution, padded so that stride 1 keeps the size (odd kernels); as many spatial axes as the input. Without a bias
+   * unless asked for: BatchNormalization after it would take that away.
+   */
+  conv(name: string, x: Typed, channels: number, kernel: number, { stride = 1, bias = false } = {}): Typed {
     const inputs = dimAt(x.shape, 1);
     const axes = x.shape.slice(2);
     const weight = this.#uniform(
@@ -55,15 +58,21 @@ export class ModelBuilder {
       [channels, inputs, ...axes.map(() => kernel)],
       inputs * kernel ** axes.length,
     );
+    const biases = bias ? [this.#uniform(`${name}.bias`, [channels], inputs * kernel ** axes.length)] : [];
     const half = Math.floor(kernel / 2);
-    return this.#g.op("Conv", [x, weight], [1, channels, ...axes.map((dim) => Math.ceil(dim / stride))], {
-      name,
-      attributes: {
-        kernel_shape: ints(axes.map(() => kernel)),
-        strides: ints(axes.map(() => stride)),
-        pads: ints([...axes, ...axes].map(() => half)),
+    return this.#g.op(
+      "Conv",
+      [x, weight, ...biases],
+      [1, channels, ...axes.map((dim) => Math.ceil(dim / stride))],
+      {
+        name,
+        attributes: {
+          kernel_shape: ints(axes.map(() => kernel)),
+          strides: ints(axes.map(() => stride)),
+          pads: ints([...axes, ...axes].map(() => half)),
+        },
       },
-    });
+    );
   }
 
   /** BatchNormalization in inference form, with running statistics of 0 and 1. */

@@ -1,0 +1,56 @@
+import type { Experiment, Size } from "./experiment.ts";
+import { variantTable } from "./markdown.ts";
+import { gainFigure } from "./plots.ts";
+import type { Stage } from "./training-run.ts";
+import { compare, type Variant, type VariantResult } from "./variants.ts";
+
+const som = ["som:weight=0.1"];
+const learningRate = 3e-3;
+
+/** SOM from the start, and SOM on a network that was trained without: the source says the former only. */
+export const fineTuning: Experiment<Record<string, VariantResult[]>> = {
+  name: "fine-tuning",
+  async run(pool, size) {
+    const results = await Promise.all(
+      Object.entries(settings(size)).map(async ([name, variants]) => [
+        name,
+        await compare(pool, variants, size, ({ name }) => name.replace("SOM", "plain")),
+      ]),
+    );
+    return Object.fromEntries(results);
+  },
+  tables: (results) =>
+    Object.entries(results)
+      .map(([setting, variants]) => variantTable(variants, setting))
+      .join("\n\n"),
+  figures: (results) =>
+    Object.entries(results).map(([setting, variants], i) =>
+      gainFigure(`fine-tuning-${i + 1}`, variants, `Gain of SOM in accuracy, ${setting}`),
+    ),
+};
+
+/** In each setting a variant named SOM… is compared with the one that says plain there. */
+function settings({ samples, epochs }: Size): Record<string, Variant[]> {
+  const fashion: Stage = { data: "fashion", samples, epochs, learningRate };
+  const few: Stage = { data: "mnist", samples: Math.min(samples, 1000), epochs, learningRate };
+  const slower = { learningRate: learningRate / 3 };
+  const variant = (name: string, stages: readonly Stage[]): Variant => ({ name, network: "cnn", stages });
+  const pair = (name: string, stages: (penalties: readonly string[]) => readonly Stage[]): Variant[] => [
+    variant(`plain ${name}`, stages([])),
+    variant(`SOM ${name}`, stages(som)),
+  ];
+  return {
+    "the same task (clothes)": [
+      ...pair("from scratch", (penalties) => [{ ...fashion, epochs: 2 * epochs, penalties }]),
+      ...pair("on a network trained plain", (penalties) => [fashion, { ...fashion, ...slower, penalties }]),
+    ],
+    "another task (clothes, then 1,000 digits)": [
+      ...pair("from scratch", (penalties) => [{ ...few, penalties }]),
+      ...pair("on a network trained plain", (penalties) => [fashion, { ...few, ...slower, penalties }]),
+      ...pair("on a network trained with SOM", (penalties) => [
+        { ...fashion, penalties: som },
+        { ...few, ...slower, penalties },
+      ]),
+    ],
+  };
+}

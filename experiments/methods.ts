@@ -1,0 +1,25 @@
+import { penaltyNamed, penaltyNames } from "../src/index.ts";
+import type { Stage } from "./training-run.ts";
+
+/** A way to regularize, with one weight to choose. */
+export interface Method {
+  readonly name: string;
+  /** The weight that its source uses; 1 where that names none. */
+  readonly usual: number;
+  /** The penalty as on the command line, without weight; undefined for AdamW's weight decay. */
+  readonly penalty?: string;
+}
+
+/** All penalties, SOM's other forms, and what everybody uses instead. */
+export const methods: readonly Method[] = [
+  ...penaltyNames.map((name) => ({ name, penalty: name, usual: penaltyNamed(name).definition.weight ?? 1 })),
+  { name: "som, random rows", penalty: "som:rows=random", usual: 1 },
+  { name: "som, exact weight angles", penalty: "som:angles=weights", usual: 1 },
+  { name: "weight decay", usual: 0.1 },
+];
+
+/** What a stage of training needs to know of a method. */
+export function methodStage({ penalty }: Method, weight: number): Pick<Stage, "penalties" | "weightDecay"> {
+  if (penalty === undefined) return { weightDecay: weight };
+  return { penalties: [`${penalty}${penalty.includes(":") ? "," : ":"}weight=${weight}`] };
+}

@@ -1,0 +1,46 @@
+import type { Experiment } from "./experiment.ts";
+import { variantTable } from "./markdown.ts";
+import { gainFigure } from "./plots.ts";
+import { compare, type Variant, type VariantResult } from "./variants.ts";
+
+/** What units are compared by: the source takes the batch in place of random directions. */
+const forms = [
+  ["plain", undefined],
+  ["batch, all positions (default)", ""],
+  ...[1, 4, 16].map((rows) => [`batch, ${rows} positions of each sample`, `,maxRows=${rows}`] as const),
+  ...[64, 256, 1024].map(
+    (directions) => [`${directions} random directions`, `,rows=random,directions=${directions}`] as const,
+  ),
+  ["exact angles of the weights", ",angles=weights"],
+  ["batch, centred", ",center=true"],
+  ["batch, scaled to rms 1", ",scale=rms"],
+  ["batch, bias removed", ",bias=remove"],
+] as const;
+
+const weight = 0.1;
+
+/** The batch against random directions, subsets of rows, and SOM's other forms, at one weight. */
+export const rows: Experiment<VariantResult[]> = {
+  name: "rows",
+  run: (pool, size) =>
+    compare(
+      pool,
+      forms.map(
+        ([name, options]): Variant => ({
+          ...{ name, network: "cnn" },
+          stages: [
+            {
+              ...{ data: "fashion", samples: size.samples, epochs: size.epochs, learningRate: 3e-3 },
+              penalties: options === undefined ? [] : [`som:weight=${weight}${options}`],
+            },
+          ],
+        }),
+      ),
+      size,
+      () => "plain",
+    ),
+  tables: (results) => variantTable(results, "rows"),
+  figures: (results) => [
+    gainFigure("rows", results, "Gain in accuracy over plain by what units are compared by"),
+  ],
+};
