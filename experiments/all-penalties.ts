@@ -27,7 +27,7 @@ export const allPenalties: Experiment<Record<string, DataResult>> = {
     const results = await Promise.all(
       (["mnist", "fashion"] as const).map(async (data) => {
         const variant = (method: Method, weight: number): Variant => ({
-          ...{ name: method.name, network: "cnn" },
+          ...{ name: method.name, network: "cnn-bn" },
           stages: [
             {
               ...{ data, samples: size.samples, epochs: size.epochs, learningRate: 3e-3 },

@@ -18,7 +18,7 @@ export interface Size {
 
 export const fullSize: Size = {
   ...{ seeds: [1, 2, 3, 4, 5], tuningSeeds: [101, 102] },
-  ...{ samples: 5000, epochs: 8, validation: 5000, test: 10_000 },
+  ...{ samples: 2000, epochs: 12, validation: 3000, test: 10_000 },
   ...{ rows: 16_384, trials: 20 },
 };
 

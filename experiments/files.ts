@@ -53,7 +53,7 @@ export function writeStepCost(cost: StepCost): void {
 export function drawStepCost(): void {
   const cost = readResults({ name: "step-cost" }) as StepCost & { machine: string };
   const { batch, threads, machine } = cost;
-  const about = `Sample CNN without BatchNorm, batch ${batch}, ${threads} thread, ${machine}; usual weights.`;
+  const about = `CNN with BatchNorm, batch ${batch}, ${threads} thread, ${machine}; usual weights.`;
   replaceSection(readme, "step-cost", `\n${about}\n\n${stepCostTable(cost)}\n`);
 }
 

@@ -34,7 +34,7 @@ function settings({ samples, epochs }: Size): Record<string, Variant[]> {
   const fashion: Stage = { data: "fashion", samples, epochs, learningRate };
   const few: Stage = { data: "mnist", samples: Math.min(samples, 1000), epochs, learningRate };
   const slower = { learningRate: learningRate / 3 };
-  const variant = (name: string, stages: readonly Stage[]): Variant => ({ name, network: "cnn", stages });
+  const variant = (name: string, stages: readonly Stage[]): Variant => ({ name, network: "cnn-bn", stages });
   const pair = (name: string, stages: (penalties: readonly string[]) => readonly Stage[]): Variant[] => [
     variant(`plain ${name}`, stages([])),
     variant(`SOM ${name}`, stages(som)),

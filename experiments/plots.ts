@@ -17,7 +17,7 @@ export function gainFigure(name: string, results: readonly VariantResult[], labe
   );
   return figure(name, label, {
     ...{ height: 60 + 22 * points.length, marginLeft: 210 },
-    x: { label: "percentage points", grid: true },
+    x: { label: "percentage points", grid: true, nice: true },
     y: { label: null, domain: points.map((point) => point.name) },
     marks: [
       Plot.ruleX([0], { stroke: "#1b1f24" }),
@@ -34,7 +34,7 @@ export interface Line {
   readonly dashed?: boolean;
 }
 
-/** Curves, their names in the upper right corner. */
+/** Curves, their names in the lower left corner. */
 export function lineFigure(
   name: string,
   label: string,
@@ -50,9 +50,14 @@ export function lineFigure(
     x: { grid: true, ...x },
     y: { grid: true, ...y },
     marks: lines.flatMap(({ name, points, dashed }, i) => [
-      Plot.lineY(points, { stroke: color(i), strokeWidth: 1.8, ...(dashed && { strokeDasharray: "5 4" }) }),
+      Plot.line(points, { stroke: color(i), strokeWidth: 1.8, ...(dashed && { strokeDasharray: "5 4" }) }),
       Plot.dot(points, { fill: color(i), r: 2.5 }),
-      Plot.text([name], { frameAnchor: "top-right", dx: -8, dy: 8 + 16 * i, fill: color(i) }),
+      Plot.text([name], {
+        frameAnchor: "bottom-left",
+        dx: 10,
+        dy: -8 - 16 * (lines.length - 1 - i),
+        fill: color(i),
+      }),
     ]),
   });
 }

@@ -13,7 +13,7 @@ export interface StepCost {
   readonly milliseconds: Readonly<Record<string, number>>;
 }
 
-const batch = 64;
+const batch = 32;
 const stepsOfRound = 32;
 const threads = 1;
 
@@ -25,7 +25,7 @@ export async function stepCost(rounds: number): Promise<StepCost> {
     validation: 64,
     test: 64,
   });
-  const model = network("cnn", 1);
+  const model = network("cnn-bn", 1);
   const contenders = await Promise.all(
     [{ name: "plain", usual: 0 }, ...methods.filter(({ penalty }) => penalty)].map(async (method) => {
       const { penalties = [] } = methodStage(method, method.usual);
@@ -61,7 +61,7 @@ export async function stepCost(rounds: number): Promise<StepCost> {
   const milliseconds = Object.fromEntries(
     contenders.map(({ name, times }) => [name, Number(median(times).toFixed(3))]),
   );
-  return { network: "cnn", batch, threads, milliseconds };
+  return { network: "cnn-bn", batch, threads, milliseconds };
 }
 
 /** Times as multiples of a plain step. */

@@ -61,7 +61,7 @@ export interface Outcome {
 
 /** Samples by which response angles are measured. */
 const angleSamples = 256;
-const batch = 64;
+const batch = 32;
 
 /** Trains and measures, on one thread of the CPU. */
 export async function train(run: TrainingRun): Promise<Outcome> {
