@@ -5,7 +5,11 @@ import { compare, type Variant, type VariantResult } from "./variants.ts";
 
 const rates = [1e-3, 3e-3, 1e-2];
 const dataSets = ["mnist", "fashion"] as const;
-const weight = 0.1;
+const methods = [
+  { method: undefined, penalties: [] },
+  { method: "SOM", penalties: ["som:weight=0.1"] },
+  { method: "SOM not of logits", penalties: ["som:weight=0.1,exclude=logits"] },
+];
 
 /** With and without BatchNormalization, with and without SOM: can one stand in for the other? */
 export const batchNorm: Experiment<Record<string, VariantResult[]>> = {
@@ -15,16 +19,16 @@ export const batchNorm: Experiment<Record<string, VariantResult[]>> = {
       dataSets.map(async (data) => {
         const variants = rates.flatMap((learningRate) =>
           (["cnn", "cnn-bn"] as const).flatMap((network) =>
-            [[], [`som:weight=${weight}`]].map(
-              (penalties): Variant => ({
-                name: nameOf(network === "cnn-bn", penalties.length > 0, learningRate),
+            methods.map(
+              ({ method, penalties }): Variant => ({
+                name: nameOf(network === "cnn-bn", method, learningRate),
                 network,
                 stages: [{ data, samples: size.samples, epochs: size.epochs, learningRate, penalties }],
               }),
             ),
           ),
         );
-        const baseline = ({ stages }: Variant) => nameOf(false, false, stages[0]?.learningRate ?? 0);
+        const baseline = ({ stages }: Variant) => nameOf(false, undefined, stages[0]?.learningRate ?? 0);
         return [data, await compare(pool, variants, size, baseline)] as const;
       }),
     );
@@ -40,5 +44,5 @@ export const batchNorm: Experiment<Record<string, VariantResult[]>> = {
     ),
 };
 
-const nameOf = (batchNorm: boolean, som: boolean, rate: number): string =>
-  `${[...(batchNorm ? ["BatchNorm"] : []), ...(som ? ["SOM"] : [])].join(" + ") || "neither"}, rate ${rate}`;
+const nameOf = (batchNorm: boolean, method: string | undefined, rate: number): string =>
+  `${[...(batchNorm ? ["BatchNorm"] : []), ...(method ? [method] : [])].join(" + ") || "neither"}, rate ${rate}`;

@@ -5,6 +5,11 @@ import type { Stage } from "./training-run.ts";
 import { compare, type Variant, type VariantResult } from "./variants.ts";
 
 const som = ["som:weight=0.1"];
+const methods = [
+  { method: "plain", penalties: [] },
+  { method: "SOM", penalties: som },
+  { method: "SOM not of logits", penalties: ["som:weight=0.1,exclude=logits"] },
+];
 const learningRate = 3e-3;
 
 /** SOM from the start, and SOM on a network that was trained without: the source says the former only. */
@@ -14,7 +19,9 @@ export const fineTuning: Experiment<Record<string, VariantResult[]>> = {
     const results = await Promise.all(
       Object.entries(settings(size)).map(async ([name, variants]) => [
         name,
-        await compare(pool, variants, size, ({ name }) => name.replace("SOM", "plain")),
+        await compare(pool, variants, size, (variant) =>
+          variant.name.replace(/^SOM( not of logits)?/, "plain"),
+        ),
       ]),
     );
     return Object.fromEntries(results);
@@ -34,20 +41,20 @@ function settings({ samples, epochs }: Size): Record<string, Variant[]> {
   const fashion: Stage = { data: "fashion", samples, epochs, learningRate };
   const few: Stage = { data: "mnist", samples: Math.min(samples, 1000), epochs, learningRate };
   const slower = { learningRate: learningRate / 3 };
-  const variant = (name: string, stages: readonly Stage[]): Variant => ({ name, network: "cnn-bn", stages });
-  const pair = (name: string, stages: (penalties: readonly string[]) => readonly Stage[]): Variant[] => [
-    variant(`plain ${name}`, stages([])),
-    variant(`SOM ${name}`, stages(som)),
-  ];
+  const each = (setting: string, stages: (penalties: readonly string[]) => readonly Stage[]): Variant[] =>
+    methods.map(({ method, penalties }) => ({
+      ...{ name: `${method} ${setting}`, network: "cnn-bn" },
+      stages: stages(penalties),
+    }));
   return {
     "the same task (clothes)": [
-      ...pair("from scratch", (penalties) => [{ ...fashion, epochs: 2 * epochs, penalties }]),
-      ...pair("on a network trained plain", (penalties) => [fashion, { ...fashion, ...slower, penalties }]),
+      ...each("from scratch", (penalties) => [{ ...fashion, epochs: 2 * epochs, penalties }]),
+      ...each("on a network trained plain", (penalties) => [fashion, { ...fashion, ...slower, penalties }]),
     ],
     "another task (clothes, then 1,000 digits)": [
-      ...pair("from scratch", (penalties) => [{ ...few, penalties }]),
-      ...pair("on a network trained plain", (penalties) => [fashion, { ...few, ...slower, penalties }]),
-      ...pair("on a network trained with SOM", (penalties) => [
+      ...each("from scratch", (penalties) => [{ ...few, penalties }]),
+      ...each("on a network trained plain", (penalties) => [fashion, { ...few, ...slower, penalties }]),
+      ...each("on a network trained with SOM", (penalties) => [
         { ...fashion, penalties: som },
         { ...few, ...slower, penalties },
       ]),

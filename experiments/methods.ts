@@ -13,6 +13,7 @@ export interface Method {
 /** All penalties, SOM's other forms, and what everybody uses instead. */
 export const methods: readonly Method[] = [
   ...penaltyNames.map((name) => ({ name, penalty: name, usual: penaltyNamed(name).definition.weight ?? 1 })),
+  { name: "som, not of logits", penalty: "som:exclude=logits", usual: 1 },
   { name: "som, random rows", penalty: "som:rows=random", usual: 1 },
   { name: "som, exact weight angles", penalty: "som:angles=weights", usual: 1 },
   { name: "weight decay", usual: 0.1 },

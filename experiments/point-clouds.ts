@@ -7,6 +7,10 @@ const networks = ["pointnet", "pointnet-bn"] as const;
 const methods = [
   { name: "plain", penalties: [] },
   ...[0.01, 0.1, 1].map((weight) => ({ name: `SOM, weight ${weight}`, penalties: [`som:weight=${weight}`] })),
+  ...[0.1, 1].map((weight) => ({
+    name: `SOM not of logits, weight ${weight}`,
+    penalties: [`som:weight=${weight},exclude=logits`],
+  })),
   { name: "so, weight 0.01", penalties: ["so:weight=0.01"] },
 ];
 /** All epochs, and a quarter of them: who converges faster wins there. */

@@ -29,6 +29,11 @@ export const reduction: Experiment<Record<string, VariantResult[]>> = {
         const variants = [
           variant("plain", []),
           ...meanWeights.map((weight) => variant(`mean, weight ${weight}`, [`som:weight=${weight}`])),
+          ...meanWeights
+            .slice(0, 2)
+            .map((weight) =>
+              variant(`mean, not of logits, weight ${weight}`, [`som:weight=${weight},exclude=logits`]),
+            ),
           ...sumWeights.map((weight) =>
             variant(`sum, weight ${weight}`, [`som:reduction=sum,weight=${weight}`]),
           ),

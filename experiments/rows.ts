@@ -7,6 +7,7 @@ import { compare, type Variant, type VariantResult } from "./variants.ts";
 const forms = [
   ["plain", undefined],
   ["batch, all positions (default)", ""],
+  ["batch, not of logits", ",exclude=logits"],
   ...[1, 4, 16].map((rows) => [`batch, ${rows} positions of each sample`, `,maxRows=${rows}`] as const),
   ...[64, 256, 1024].map(
     (directions) => [`${directions} random directions`, `,rows=random,directions=${directions}`] as const,

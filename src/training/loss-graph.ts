@@ -123,8 +123,9 @@ export function emitLoss(
 ): LossGraph {
   const { emit } = prepared;
   const { seeds, ...own } = options.objective ? objectiveLoss(prepared, options) : ownLoss(prepared, options);
-  const { dataLoss } = own;
-  const added = emitPenalties(prepared, options, dataLoss.type === "double" ? "double" : "float", inputs);
+  const { dataLoss, prediction } = own;
+  const type = dataLoss.type === "double" ? "double" : "float";
+  const added = emitPenalties(prepared, options, type, inputs, prediction);
   if (!added) return { ...own, seeds, total: dataLoss, penalty: undefined, parts: [], penalized: [] };
   const { weighted, seeds: more, ...rest } = added;
   return { ...own, ...rest, total: emit.add(dataLoss, weighted), seeds: [...seeds, ...more] };

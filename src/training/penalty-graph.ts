@@ -3,6 +3,7 @@ import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
+import { subjectOf } from "../penalties/penalty.ts";
 import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import type { PreparedGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
@@ -38,17 +39,22 @@ export interface PenaltyTerm {
   readonly penalized: readonly string[];
 }
 
-/** Adds the penalties of a prepared graph, scalars of that type; nothing where none are to be added. */
+/**
+ * Adds the penalties of a prepared graph, scalars of that type; nothing where none are to be added.
+ * @param prediction - what the objective reads: a penalty on it is remarked on
+ */
 export function emitPenalties(
   prepared: PreparedGraph,
   options: LossOptions,
   type: "float" | "double",
   inputs: PenaltyInputs,
+  prediction?: Typed,
 ): PenaltyTerm | undefined {
   const { emit } = prepared;
   const { plans } = prepared.penalties;
   if (plans.length === 0) return undefined;
   const built = penaltyParts(prepared, options, inputs.draw);
+  tellOfOutput(built, prediction, options);
   const weight = inputs.weight?.(type);
   const parts = plans.flatMap((plan): PlanPenalty[] => {
     const own = built.filter((part) => part.plan === plan).map(({ value }) => emit.cast(value, type));
@@ -120,6 +126,20 @@ function penaltyParts(
     );
   }
   return parts;
+}
+
+/** Responses of the last layer are what the loss shapes already: pushing them apart works against it. */
+function tellOfOutput(
+  parts: readonly PenaltyPart[],
+  prediction: Typed | undefined,
+  { onMessage = () => {} }: LossOptions,
+): void {
+  for (const { site, plan } of parts) {
+    if (site.response !== prediction || subjectOf(plan.penalty) !== "responses") continue;
+    onMessage(
+      `${site.name}: ${plan.label} acts on the model's output too, against the loss; consider to exclude this layer (docs/regularizers.md)`,
+    );
+  }
 }
 
 /** The weight of all penalties as a constant, for graphs that nobody feeds one. */
