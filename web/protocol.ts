@@ -51,6 +51,8 @@ export interface Settings {
   readonly som: SomSettings;
   /** w of loss + w·R. */
   readonly weight: number;
+  /** Whether SOM acts on the layers too whose responses are the model's outputs. */
+  readonly onOutputs: boolean;
   readonly epochs: number;
   readonly batch: number;
   readonly learningRate: number;

@@ -41,6 +41,8 @@ export interface InspectedSite {
   /** Rows of the response, at the probed batch size unless `rowsFixed`. */
   readonly rows: number;
   readonly rowsFixed: boolean;
+  /** Whether the response is an output of the model: a penalty on it works against the loss. */
+  readonly isOutput: boolean;
   readonly weight: string;
   readonly bias: string | undefined;
   /** Penalties by name: true, or why it does not apply. */
@@ -146,7 +148,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     inputs: fedInputs(graph).map(interfaceOf),
     outputs: graph.outputs.map(interfaceOf),
     probedBatch: batch,
-    sites: sites.map(inspectedSite),
+    sites: sites.map((site) => inspectedSite(site, graph)),
     skipped,
     parameters: found.parameters.map(described),
     constants: found.constants.map(described),
@@ -194,7 +196,7 @@ async function inspectTraining(
     inputs: training.inputs.map(interfaceOf),
     outputs: training.graph.outputs.filter(({ name }) => !name.endsWith(doneSuffix)).map(interfaceOf),
     probedBatch: batch,
-    sites: sites.map(inspectedSite),
+    sites: sites.map((site) => inspectedSite(site, graph)),
     skipped,
     parameters: training.parameters.map(({ value, gradient }) => ({
       name: value.name,
@@ -220,10 +222,11 @@ const inspectedBlock = ({ penalties, loss, objective }: Mark): InspectedBlock =>
   objective: objective?.name,
 });
 
-function inspectedSite(whole: Site): InspectedSite {
-  const { name, op, units, fanIn, groups, rows, rowsFixed, weight, bias } = whole;
+function inspectedSite(whole: Site, { outputs }: Graph): InspectedSite {
+  const { name, op, units, fanIn, groups, rows, rowsFixed, weight, bias, response } = whole;
   return {
     ...{ name, op, units, fanIn, groups, rows, rowsFixed, weight: weight.name, bias: bias?.name },
+    isOutput: outputs.includes(response),
     penalties: Object.fromEntries(
       penaltyNames.map((penalty) => [penalty, appliesTo(penaltyNamed(penalty), whole)]),
     ),

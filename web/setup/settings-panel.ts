@@ -45,6 +45,12 @@ export class SettingsPanel {
     el("option", { value: "mean" }, "mean over pairs"),
     el("option", { value: "sum" }, "sum, as printed in the paper"),
   );
+  readonly #onOutputs = el(
+    "select",
+    { id: "on-outputs" },
+    el("option", { value: "no" }, "left out"),
+    el("option", { value: "yes" }, "penalised too"),
+  );
   readonly #epochs = byId("epochs", HTMLInputElement);
   readonly #batch = byId("batch", HTMLInputElement);
   readonly #learningRate = byId("learning-rate", HTMLInputElement);
@@ -60,6 +66,8 @@ export class SettingsPanel {
       ...[this.#weight, this.#gamma, this.#lambda1, this.#lambda2].map(({ element }) => element),
       el("label", { class: "field", for: "reduction" }, "Reduction"),
       this.#reduction,
+      el("label", { class: "field", for: "on-outputs" }, "Output layer"),
+      this.#onOutputs,
     );
   }
 
@@ -74,6 +82,7 @@ export class SettingsPanel {
         reduction: this.#reduction.value === "sum" ? "sum" : "mean",
       },
       weight: this.#weight.value,
+      onOutputs: this.#onOutputs.value === "yes",
       epochs: this.#epochs.valueAsNumber,
       batch: this.#batch.valueAsNumber,
       learningRate: this.#learningRate.valueAsNumber,
@@ -85,9 +94,11 @@ export class SettingsPanel {
   }
 
   /** Shows the settings of a run. */
-  show({ som, weight, epochs, batch, learningRate, seed, optimizer, loss, backend }: Settings): void {
+  show(settings: Settings): void {
+    const { som, weight, onOutputs, epochs, batch, learningRate, seed, optimizer, loss, backend } = settings;
     this.#showSom(som);
     this.#weight.value = weight;
+    this.#onOutputs.value = onOutputs ? "yes" : "no";
     this.#epochs.valueAsNumber = epochs;
     this.#batch.valueAsNumber = batch;
     this.#learningRate.valueAsNumber = learningRate;
@@ -108,6 +119,7 @@ export class SettingsPanel {
     const locked = fixed.som !== undefined;
     for (const slider of [this.#gamma, this.#lambda1, this.#lambda2]) slider.disabled = locked;
     this.#reduction.disabled = locked;
+    this.#onOutputs.disabled = locked;
     this.#penaltyNote.hidden = !locked;
     setText(this.#penaltyNote, locked ? "The penalty in the file is used; its weight can be changed." : "");
     if (fixed.optimizer) this.#optimizer.value = fixed.optimizer;

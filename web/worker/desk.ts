@@ -1,4 +1,4 @@
-import { encodeModel, inject, type Model, SorthError, som } from "../../src/web.ts";
+import { encodeModel, inject, type Model, SorthError } from "../../src/web.ts";
 import { History } from "../history.ts";
 import type { Report, Request, Settings } from "../protocol.ts";
 import { inferenceForm } from "./exported-accuracy.ts";
@@ -7,6 +7,7 @@ import { forget, type KeptRun, keptRun, placeIsTaken } from "./kept-run.ts";
 import { messageOf } from "./message-of.ts";
 import { type OpenedData, openData } from "./open-data.ts";
 import { type OpenedModel, openModel } from "./open-model.ts";
+import { penaltyPlan } from "./run-options.ts";
 import { missingGpu, threads } from "./runtime.ts";
 import { summarizeModel } from "./summarize-model.ts";
 import { Training } from "./training.ts";
@@ -159,7 +160,7 @@ export class Desk {
     const opened = this.#opened;
     if (!opened) return;
     if (what === "injected") {
-      const penalties = [{ penalty: som(settings.som), weight: settings.weight }];
+      const penalties = [penaltyPlan(opened, settings)];
       const model = opened.injected ?? (await inject(opened.original, { penalties }));
       this.#send(`${opened.name}-injected.onnx`, model);
       return;

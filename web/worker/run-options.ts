@@ -8,6 +8,7 @@ import {
   meanSquaredError,
   type Objective,
   type Optimizer,
+  type PenaltyPlan,
   sgd,
   som,
   type TrainerOptions,
@@ -60,7 +61,21 @@ export function runOptions(run: RunName, opened: OpenedModel, settings: Settings
     ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
     ...(objective ? { objective: objective() } : { loss: loss.slice(own.length) }),
     ...rescue?.options,
-    ...(penalized &&
-      (block ? { penaltyWeight: weight } : { penalties: [{ penalty: som(settings.som), weight }] })),
+    ...(penalized && (block ? { penaltyWeight: weight } : { penalties: [penaltyPlan(opened, settings)] })),
+  };
+}
+
+/** SOM as the settings ask for it. The only layer of a model takes it in any case. */
+export function penaltyPlan(
+  { inspection: { sites } }: Pick<OpenedModel, "inspection">,
+  settings: Pick<Settings, "som" | "weight" | "onOutputs">,
+): PenaltyPlan {
+  const { weight, onOutputs } = settings;
+  const outputs = onOutputs ? [] : sites.filter(({ isOutput }) => isOutput);
+  const names = outputs.map(({ name }) => name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
+  const leavesNone = outputs.length === sites.length;
+  return {
+    ...{ penalty: som(settings.som), weight },
+    ...(names.length > 0 && !leavesNone && { exclude: new RegExp(`^(?:${names.join("|")})$`) }),
   };
 }

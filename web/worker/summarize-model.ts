@@ -7,6 +7,7 @@ import { fixedBatch, lossesOf, runOptions } from "./run-options.ts";
 export const standardSettings: Omit<Settings, "loss"> = {
   som: { lambda1: 100, lambda2: 1, gamma: 10, reduction: "mean" },
   weight: 0.1,
+  onOutputs: false,
   epochs: 5,
   batch: 64,
   learningRate: 1e-3,
