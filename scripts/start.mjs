@@ -26,7 +26,11 @@ const settings = {
 };
 const runs = [
   { name: "plain", file: "out/plain.onnx", options: {} },
-  { name: "SOM", file: "out/som.onnx", options: { penalties: [{ penalty: som(), weight: 0.1 }] } },
+  {
+    name: "SOM",
+    file: "out/som.onnx",
+    options: { penalties: [{ penalty: som(), weight: 0.1, exclude: /^logits$/ }] },
+  },
 ];
 
 const model = await readModel("models/cnn.onnx");

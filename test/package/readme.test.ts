@@ -25,7 +25,10 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("the README", () => {
   const commands = [...readme.matchAll(/^ {4}sorth-onnx (.+)$/gm)].map(([, line]) =>
-    (line ?? "").replace(/#.*$|"/g, "").trim().split(/ +/),
+    (line ?? "")
+      .replace(/#.*$|"/g, "")
+      .trim()
+      .split(/ +/),
   );
 
   it("shows every command", () => {
