@@ -16,7 +16,7 @@ export function gainFigure(name: string, results: readonly VariantResult[], labe
       : [],
   );
   return figure(name, label, {
-    ...{ height: 60 + 22 * points.length, marginLeft: 290 },
+    ...{ height: 70 + 22 * points.length, marginLeft: 320, marginBottom: 40 },
     x: { label: "percentage points", grid: true, nice: true },
     y: { label: null, domain: points.map((point) => point.name) },
     marks: [
