@@ -23,6 +23,7 @@ interface DataResult {
 /** All penalties on two sets of images, each with the same number of tries for its weight. */
 export const allPenalties: Experiment<Record<string, DataResult>> = {
   name: "all-penalties",
+  needsFashion: true,
   async run(pool, size) {
     const results = await Promise.all(
       (["mnist", "fashion"] as const).map(async (data) => {

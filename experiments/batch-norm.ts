@@ -14,6 +14,7 @@ const methods = [
 /** With and without BatchNormalization, with and without SOM: can one stand in for the other? */
 export const batchNorm: Experiment<Record<string, VariantResult[]>> = {
   name: "batch-norm",
+  needsFashion: true,
   async run(pool, size) {
     const results = await Promise.all(
       dataSets.map(async (data) => {

@@ -41,6 +41,8 @@ export interface Figure {
 export interface Experiment<Result> {
   /** Of its results' file and its section in README.md. */
   readonly name: string;
+  /** Whether it trains on Fashion-MNIST, which is fetched first. */
+  readonly needsFashion: boolean;
   /** Seeds and size decide every number; nothing that depends on time or the machine's load belongs here. */
   run(pool: Pool, size: Size): Promise<Result>;
   /** Markdown. */
@@ -51,6 +53,7 @@ export interface Experiment<Result> {
 /** For lists of experiments with different results. */
 export interface AnyExperiment {
   readonly name: string;
+  readonly needsFashion: boolean;
   run(pool: Pool, size: Size): Promise<unknown>;
   tables(result: unknown): string;
   figures(result: unknown): readonly Figure[];

@@ -15,6 +15,7 @@ const learningRate = 3e-3;
 /** SOM from the start, and SOM on a network that was trained without: the source says the former only. */
 export const fineTuning: Experiment<Record<string, VariantResult[]>> = {
   name: "fine-tuning",
+  needsFashion: true,
   async run(pool, size) {
     const results = await Promise.all(
       Object.entries(settings(size)).map(async ([name, variants]) => [

@@ -36,7 +36,7 @@ if (flags.draw) {
   for (const experiment of chosen) drawResults(experiment);
   if (wanted("step-cost")) drawStepCost();
 } else {
-  fetchFashion();
+  if (chosen.some(({ needsFashion }) => needsFashion)) fetchFashion();
   await run();
 }
 

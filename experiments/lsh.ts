@@ -38,6 +38,7 @@ const angles = Array.from({ length: 35 }, (_, i) => (5 * (i + 1) * Math.PI) / 18
 /** Locality-sensitive hashing: do signs, and tanh in their place, give 1 − 2θ/π? */
 export const lsh: Experiment<LshResult> = {
   name: "lsh",
+  needsFashion: false,
   run: async (_, size) => ({ rows: gaussianRows(size), inputs: await realInputs(size) }),
   tables: ({ rows, inputs }) =>
     [

@@ -26,6 +26,7 @@ interface Setting {
 /** The main setting of the paper: a PointNet, here on digits as 128 points each. */
 export const pointClouds: Experiment<Setting[]> = {
   name: "point-clouds",
+  needsFashion: false,
   run: (pool, size) =>
     Promise.all(
       networks.flatMap((network) =>

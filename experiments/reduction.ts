@@ -14,6 +14,7 @@ const optimizers = [
 /** Does training break with the sum over pairs that the source prints, and what do means change? */
 export const reduction: Experiment<Record<string, VariantResult[]>> = {
   name: "reduction",
+  needsFashion: false,
   async run(pool, size) {
     const results = await Promise.all(
       optimizers.map(async ({ optimizer, learningRate }) => {

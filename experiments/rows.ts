@@ -23,6 +23,7 @@ const weight = 0.1;
 /** The batch against random directions, subsets of rows, and SOM's other forms, at one weight. */
 export const rows: Experiment<VariantResult[]> = {
   name: "rows",
+  needsFashion: true,
   run: (pool, size) =>
     compare(
       pool,
