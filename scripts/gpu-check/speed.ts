@@ -5,11 +5,15 @@ import { TorchPeer } from "../../bench/torch-peer.ts";
 import { messageOf } from "../../src/errors.ts";
 import { markdownTable } from "./markdown.ts";
 
-const rounds = 7;
-const steps = 48;
+/** How long is timed. */
+export interface Timing {
+  readonly rounds: number;
+  /** Of a round. */
+  readonly steps: number;
+}
 
 /** Steps a second of two networks on a backend, beside PyTorch eager and torch.compile on CUDA: Markdown. */
-export async function timeSteps(backend: string, torch: boolean): Promise<string> {
+export async function timeSteps(backend: string, torch: boolean, { rounds, steps }: Timing): Promise<string> {
   const remarks: string[] = [];
   const peer = torch ? await torchOnCuda(remarks) : undefined;
   const rows: string[][] = [];
@@ -28,7 +32,7 @@ export async function timeSteps(backend: string, torch: boolean): Promise<string
       for (const contender of contenders) await contender.close();
       const middle = contenders.map((one) => median(times.get(one) ?? []));
       const rate = (i: number) =>
-        middle[i] === undefined ? "–" : `${(1000 / middle[i]).toFixed(0)} steps/s`;
+        middle[i] === undefined ? "–" : `${(1000 / middle[i]).toPrecision(3)} steps/s`;
       rows.push([model.title, regularized ? "SOM" : "plain", rate(0), rate(1), rate(2)]);
     }
   }
