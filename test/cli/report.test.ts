@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/program.ts";
 import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
@@ -108,7 +109,9 @@ describe("angles", () => {
     async (columns) => {
       const argv = ["angles", "models/cnn.onnx", "--data", at("data.npz"), "--samples", "8"];
       const { stdout, stderr } = await cliOn({ isTTY: true, columns }, ...argv);
-      const tables = stdout.split("\n").filter((line) => /^(layer|conv\d|logits) {2}/.test(line));
+      // Colours are or are not there as the surroundings of the test say (CI, FORCE_COLOR, NO_COLOR); they take no width.
+      const lines = stripVTControlCharacters(stdout).split("\n");
+      const tables = lines.filter((line) => /^(layer|conv\d|logits) {2}/.test(line));
       expect(tables).toHaveLength(14);
       for (const line of tables) expect(line.length).toBeLessThanOrEqual(columns);
       expect(stderr).toMatch(/^left out for want of width: .*cond/m);
