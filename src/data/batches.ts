@@ -28,7 +28,7 @@ export function stepsPerEpoch(dataset: Dataset, batch: number): number {
   const steps = Math.floor(dataset.size / batch);
   if (steps === 0) {
     throw new UsageError(
-      `${dataset.name}: a batch of ${batch} is larger than the ${dataset.size} training samples; choose a smaller --batch`,
+      `${dataset.name}: a batch of ${batch} is larger than the ${dataset.size} training samples; choose a smaller batch`,
     );
   }
   return steps;

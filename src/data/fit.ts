@@ -66,7 +66,7 @@ export function checkLabels(dataset: Dataset, classes: number): void {
   const { y } = dataset;
   if (y.classes === undefined) {
     throw new SorthError(
-      `${dataset.name}: y holds floats, but cross-entropy needs class labels; save y as integers or use --objective mse`,
+      `${dataset.name}: y holds floats, but cross-entropy needs class labels; save y as integers or use the objective mse`,
     );
   }
   if (y.classes > classes) {

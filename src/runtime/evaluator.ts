@@ -2,7 +2,6 @@ import { evaluationBatches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { checkLabels } from "../data/fit.ts";
 import { SorthError, UsageError } from "../errors.ts";
-import type { Objective } from "../objectives/objective.ts";
 import type { EvaluationGraph } from "../training/evaluation.ts";
 import type { StepPorts } from "../training/step.ts";
 import { batchFeeds } from "./batch-feeds.ts";
@@ -14,7 +13,6 @@ export interface Evaluated {
   readonly session: ForwardSession;
   readonly graph: EvaluationGraph;
   readonly ports: StepPorts;
-  readonly objective: Objective | undefined;
   /** Parameters and statistics by input name. */
   readonly state: ReadonlyMap<string, Fed>;
   readonly signal: AbortSignal | undefined;
@@ -22,48 +20,60 @@ export interface Evaluated {
 
 /**
  * Loss and accuracy over every sample of a dataset, each counted once: the last batch is filled up for the graph's fixed
- * batch size, and only its real rows count.
- * @throws SorthError when data do not fit; UsageError when a model that holds its loss cannot count a partial batch
+ * batch size, and only its real rows count. A model whose own loss is a number for the whole batch is evaluated on whole
+ * batches: samples left over are not counted.
+ * @throws SorthError when data do not fit; UsageError where they do not fill one batch of such a model
  */
 export async function evaluate(dataset: Dataset, run: Evaluated): Promise<EvaluationResult> {
-  const { session, graph, ports, objective, state, signal } = run;
+  const { session, graph, ports, state, signal } = run;
+  const { objective, prediction } = graph;
   const feeds = batchFeeds(ports, dataset);
-  const batch = ports.inputs[0]?.shape[0];
-  if (!batch) throw new SorthError("the model's first input has no batch dimension");
-  if (!objective && dataset.size % batch !== 0) {
+  const batch = batchOf(ports);
+  const samples = countedSamples(dataset, run);
+  if (samples === 0) {
     throw new UsageError(
-      `the model holds its loss for whole batches of ${batch}: give ${dataset.name} a multiple of that many samples for evaluation (it has ${dataset.size})`,
+      `the model holds its loss for whole batches of ${batch}: give ${dataset.name} at least that many samples for evaluation (it has ${dataset.size})`,
     );
   }
   let loss = 0;
-  let correct = 0;
-  let counted = false;
+  let correct: number | undefined;
   for (const { indices, count } of evaluationBatches(dataset, batch)) {
+    if (graph.loss !== undefined && count < batch) break;
     signal?.throwIfAborted();
     feeds.dataset.fill(indices, feeds.x, feeds.y);
     const outputs = await session.run(new Map<string, Fed>([...state, ...feeds.tensors]));
-    if (objective && graph.prediction) {
-      const predictions = outputs.get(graph.prediction.name)?.data as ArrayLike<number>;
+    if (objective && prediction) {
+      const predictions = outputs.get(prediction.name)?.data as ArrayLike<number>;
       const labels = feeds.y instanceof BigInt64Array ? Array.from(feeds.y, Number) : feeds.y;
-      const figures = objective.evaluate(predictions, labels, count, graph.prediction.shape);
-      loss += figures.loss;
-      if (figures.correct !== undefined) {
-        correct += figures.correct;
-        counted = true;
-      }
-    } else if (graph.loss !== undefined) {
-      loss += (outputs.get(graph.loss)?.numbers()[0] ?? Number.NaN) * count;
+      const figures = objective.evaluate(predictions, labels, count, prediction.shape);
+      if (graph.loss === undefined) loss += figures.loss;
+      if (figures.correct !== undefined) correct = (correct ?? 0) + figures.correct;
     }
+    if (graph.loss !== undefined) loss += (outputs.get(graph.loss)?.numbers()[0] ?? Number.NaN) * count;
   }
-  const samples = dataset.size;
-  return { loss: loss / samples, ...(counted ? { accuracy: correct / samples } : {}), samples };
+  return { loss: loss / samples, ...(correct === undefined ? {} : { accuracy: correct / samples }), samples };
+}
+
+type Counted = Pick<Evaluated, "graph" | "ports">;
+
+/** All samples, or those in whole batches where the model's loss is one number for each batch. */
+const countedSamples = (dataset: Dataset, { graph, ports }: Counted): number =>
+  graph.loss === undefined ? dataset.size : dataset.size - (dataset.size % batchOf(ports));
+
+/** What a user should know of the samples that an evaluation does not count; undefined where it counts all. */
+export function remarkOnRest(dataset: Dataset, counted: Counted): string | undefined {
+  const left = dataset.size - countedSamples(dataset, counted);
+  if (left === 0) return undefined;
+  return `the model's own loss is one number for each batch of ${batchOf(counted.ports)}: ${left} of the ${dataset.size} samples of ${dataset.name} fill none and are not evaluated`;
+}
+
+function batchOf({ inputs }: StepPorts): number {
+  const batch = inputs[0]?.shape[0];
+  if (!batch) throw new SorthError("the model's first input has no batch dimension");
+  return batch;
 }
 
 /** Refuses labels that the objective cannot take. @throws SorthError */
-export function checkDataset(
-  dataset: Dataset,
-  objective: Objective | undefined,
-  prediction: readonly number[] | undefined,
-): void {
-  if (objective?.name === "cross-entropy" && prediction) checkLabels(dataset, prediction[1] ?? 1);
+export function checkDataset(dataset: Dataset, { objective, prediction }: EvaluationGraph): void {
+  if (objective?.name === "cross-entropy" && prediction) checkLabels(dataset, prediction.shape[1] ?? 1);
 }

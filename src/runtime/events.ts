@@ -4,6 +4,7 @@ export interface EvaluationResult {
   readonly loss: number;
   /** Share of samples classified right; absent where nothing is classified. */
   readonly accuracy?: number;
+  /** Samples that were counted: all, or those in whole batches where a model's own loss is one number for each batch. */
   readonly samples: number;
 }
 

@@ -10,7 +10,7 @@ import { initialTensors } from "../training/initial-state.ts";
 import { buildStep, type Step } from "../training/step.ts";
 import { stepLoop } from "../training/step-loop.ts";
 import { sessionTensors, stateOf, type TrainerState } from "../training/trainer-state.ts";
-import { checkDataset, evaluate } from "./evaluator.ts";
+import { checkDataset, evaluate, remarkOnRest } from "./evaluator.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch, startPosition } from "./run-position.ts";
@@ -54,6 +54,8 @@ export class Trainer {
   readonly #length: RunLength;
   #forward: { session: ForwardSession; graph: EvaluationGraph } | undefined;
   #takenOver: Partial<TrainerState> = {};
+  /** What was said of evaluations: the same is said once. */
+  readonly #remarks = new Set<string>();
   #position: Position = startPosition();
 
   private constructor(
@@ -164,7 +166,7 @@ export class Trainer {
     const { train, validation } = this.#split(dataset, options);
     const evaluation = await this.#evaluation();
     for (const data of [train, validation]) {
-      if (data) checkDataset(data, this.#options.objective, evaluation.graph.prediction?.shape);
+      if (data) checkDataset(data, evaluation.graph);
     }
     const feeder = new StepFeeder(ports, train, seed, this.#length.most);
     const perEpoch = stepsPerEpoch(train, batch);
@@ -263,18 +265,23 @@ export class Trainer {
     if (state.updates !== undefined) this.#position.before = state.updates - this.#position.step;
   }
 
-  /** Loss and accuracy over a whole dataset, in inference form, every sample counted once. */
+  /**
+   * Loss and accuracy over a whole dataset, in inference form, every sample counted once. A model that holds its loss has
+   * an accuracy, and every sample counted, where that loss is a cross-entropy; of another, samples that fill no batch are
+   * left out, and `onMessage` hears of it.
+   */
   async evaluate(
     dataset: Dataset,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<EvaluationResult> {
     const { session, graph } = await this.#evaluation();
-    const { objective } = this.#options;
-    checkDataset(dataset, objective, graph.prediction?.shape);
-    return evaluate(dataset, {
-      ...{ session, graph, objective, ports: this.step.ports },
-      ...{ state: await this.#session.held(), signal: options.signal },
-    });
+    const { ports } = this.step;
+    checkDataset(dataset, graph);
+    const remark = remarkOnRest(dataset, { graph, ports });
+    if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
+    if (remark !== undefined) this.#remarks.add(remark);
+    const state = await this.#session.held();
+    return evaluate(dataset, { session, graph, ports, state, signal: options.signal });
   }
 
   /**

@@ -1,9 +1,11 @@
 import type { Probe } from "../analysis/probe.ts";
 import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
-import { typed } from "../graph/emit-base.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
+import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
+import type { Objective } from "../objectives/objective.ts";
 import { Model } from "../onnx/model.ts";
 import { setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
@@ -16,9 +18,11 @@ import type { StepPorts } from "./step.ts";
 /** A model's inference form with its parameters as inputs. */
 export interface EvaluationGraph {
   readonly model: Model;
-  /** Output that the objective reads, and its shape; undefined for a model that holds its loss in another form. */
+  /** Counts figures on {@link prediction}; undefined for a model that holds its loss in a form that is not recognized. */
+  readonly objective: Objective | undefined;
+  /** Output that the objective reads, and its shape. */
   readonly prediction: { readonly name: string; readonly shape: readonly number[] } | undefined;
-  /** Loss of the whole batch; undefined with an objective, whose loss is counted on the predictions. */
+  /** Output that is the loss of the whole batch; undefined where the objective counts it sample by sample. */
   readonly loss: string | undefined;
 }
 
@@ -33,31 +37,34 @@ export async function buildEvaluation(
   probe: Probe,
   lower?: (graph: Graph, emit: Emit) => void,
 ): Promise<EvaluationGraph> {
-  const { objective: _, ...quiet } = options;
-  const own = { ...quiet, onMessage: () => {} };
-  const prepared = await prepareGraph(model, own, probe, (graph) => setBatchNormForm(graph, "frozen"));
+  const { objective: _, ...others } = options;
+  const quietly = { ...others, onMessage: () => {} };
+  const prepared = await prepareGraph(model, quietly, probe, (graph) => setBatchNormForm(graph, "frozen"));
   const { graph, emit } = prepared;
   replaceDropout(graph, emit, "none");
   for (const { input } of [...ports.parameters, ...ports.statistics]) {
     const value = graph.value(input);
     if (value?.initializer) graph.initializerToInput(value);
   }
-  let prediction = options.output ? graph.valueNamed(options.output) : graph.outputs[0];
-  let loss: string | undefined;
-  const outputs = [];
-  if (!options.objective) {
-    const built = emitLoss(withoutPenalties(prepared), own);
-    prediction = built.prediction;
-    outputs.push(built.dataLoss);
-  } else if (!prediction) throw new SorthError("the model has no output");
+  let { objective } = options;
+  let prediction: Value | undefined;
+  let batchLoss: Typed | undefined;
+  if (objective) {
+    prediction = options.output ? graph.valueNamed(options.output) : graph.outputs[0];
+    if (!prediction) throw new SorthError("the model has no output");
+  } else {
+    const { own, dataLoss } = emitLoss(withoutPenalties(prepared), quietly);
+    ({ objective, prediction } = own ?? {});
+    if (!own?.isLoss) batchLoss = dataLoss;
+  }
   graph.outputs.length = 0;
-  const [dataLoss] = outputs;
-  if (dataLoss) loss = nameOutput(graph, emit, dataLoss, "loss").name;
+  const loss = batchLoss && nameOutput(graph, emit, batchLoss, "loss").name;
   if (prediction && !graph.outputs.includes(prediction)) graph.addOutput(prediction);
   graph.prune();
   lower?.(graph, emit);
   return {
     model: Model.fromProto(graphToProto(graph)),
+    objective,
     prediction: prediction && { name: prediction.name, shape: typed(prediction).shape },
     loss,
   };

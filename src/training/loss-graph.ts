@@ -21,6 +21,7 @@ import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
+import { type OwnObjective, ownObjective } from "./own-objective.ts";
 import { emitPenalties, type PenaltyInputs, type PlanPenalty } from "./penalty-graph.ts";
 import { inputName } from "./ports.ts";
 
@@ -107,8 +108,10 @@ export interface LossGraph {
   /** dataLoss + weight · R. */
   readonly total: Typed;
   readonly seeds: readonly Seed[];
-  /** What the objective reads; undefined for a model that holds its loss in another form. */
+  /** What the objective reads; undefined for a model that holds its loss and does not tell. */
   readonly prediction: Typed | undefined;
+  /** The objective in a model's own loss, where it is recognized. */
+  readonly own: OwnObjective | undefined;
   /** The input that carries labels, where the objective added one. */
   readonly labels: Value | undefined;
   /** Names of the sites that have a penalty. */
@@ -122,16 +125,18 @@ export function emitLoss(
   inputs: PenaltyInputs = {},
 ): LossGraph {
   const { emit } = prepared;
-  const { seeds, ...own } = options.objective ? objectiveLoss(prepared, options) : ownLoss(prepared, options);
-  const { dataLoss, prediction } = own;
+  const { seeds, ...data } = options.objective
+    ? objectiveLoss(prepared, options)
+    : ownLoss(prepared, options);
+  const { dataLoss, prediction } = data;
   const type = dataLoss.type === "double" ? "double" : "float";
   const added = emitPenalties(prepared, options, type, inputs, prediction);
-  if (!added) return { ...own, seeds, total: dataLoss, penalty: undefined, parts: [], penalized: [] };
+  if (!added) return { ...data, seeds, total: dataLoss, penalty: undefined, parts: [], penalized: [] };
   const { weighted, seeds: more, ...rest } = added;
-  return { ...own, ...rest, total: emit.add(dataLoss, weighted), seeds: [...seeds, ...more] };
+  return { ...data, ...rest, total: emit.add(dataLoss, weighted), seeds: [...seeds, ...more] };
 }
 
-type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels"> & { seeds: Seed[] };
+type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels" | "own"> & { seeds: Seed[] };
 
 function objectiveLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss {
   const { objective } = options;
@@ -155,6 +160,7 @@ function objectiveLoss({ graph, emit }: PreparedGraph, options: LossOptions): Da
     dataLoss: built.value,
     prediction,
     labels,
+    own: undefined,
     seeds: [{ value: prediction, gradient: built.gradient }],
   };
 }
@@ -176,11 +182,12 @@ function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss
       `the loss "${loss.name}" has the shape ${shapeText(loss.shape)}; a loss is one number`,
     );
   }
-  const scores = loss.producer?.op === "SoftmaxCrossEntropyLoss" ? loss.producer.inputs[0] : undefined;
+  const own = ownObjective(loss);
   return {
     dataLoss: emit.reshape(loss, []),
-    prediction: scores ? typed(scores) : undefined,
+    prediction: own?.prediction,
     labels: undefined,
+    own,
     seeds: [{ value: loss, gradient: () => emit.filled(1, loss.shape, loss.type) }],
   };
 }

@@ -22,22 +22,27 @@ function artifactsOf(name: string): string {
   return target;
 }
 
-/** The first batches of a network as an .npz file. */
+/** The first batches of a network as an .npz file, and a batch and a half to test on. */
 function dataOf(name: string, count: number): string {
-  const batches = Array.from({ length: count }, (_, index) => officialBatch(name, index));
   const shape = pytorch.networks[name]?.shape ?? [];
-  const rows = (shape[0] ?? 0) * count;
-  const x = Float32Array.from(batches.flatMap((batch) => batch.x.numbers()));
-  const y = BigInt64Array.from(
-    batches.flatMap((batch) => batch.labels.numbers()),
-    BigInt,
-  );
+  const rows = shape[0] ?? 0;
+  const arrays = (suffix: string, from: number, samples: number) => {
+    const batches = Array.from({ length: Math.ceil(samples / rows) }, (_, i) =>
+      officialBatch(name, from + i),
+    );
+    const x = Float32Array.from(batches.flatMap((batch) => batch.x.numbers()));
+    const y = batches.flatMap((batch) => batch.labels.numbers()).slice(0, samples);
+    const perSample = x.length / (batches.length * rows);
+    return {
+      [`x${suffix}.npy`]: npyBytes({
+        ...{ descr: "<f4", shape: [samples, ...shape.slice(1)] },
+        data: x.subarray(0, samples * perSample),
+      }),
+      [`y${suffix}.npy`]: npyBytes({ descr: "<i8", shape: [samples], data: BigInt64Array.from(y, BigInt) }),
+    };
+  };
   const path = at(`${name}.npz`);
-  const bytes = zipSync({
-    "x.npy": npyBytes({ descr: "<f4", shape: [rows, ...shape.slice(1)], data: x }),
-    "y.npy": npyBytes({ descr: "<i8", shape: [rows], data: y }),
-  });
-  writeFileSync(path, bytes);
+  writeFileSync(path, zipSync({ ...arrays("", 0, rows * count), ...arrays("_test", count, rows * 1.5) }));
   return path;
 }
 
@@ -136,6 +141,23 @@ describe("sorth-onnx on a training model", () => {
     await session.release();
     const written = checkpoint.parameters.flatMap((tensor) => tensor.numbers());
     expect([...own].sort()).toEqual(written.sort());
+  });
+
+  it("counts loss and accuracy over every test sample, as the model that it writes has them", async () => {
+    const model = join(artifactsOf("cnn"), "training_model.onnx");
+    const argv = ["--data", dataOf("cnn", 6), "-o", at("trained.onnx"), "--quiet", "--json"];
+    const { code, stdout } = await cli("train", model, ...argv);
+    expect(code).toBe(0);
+    let correct = 0;
+    for (const [index, rows] of [6, 7].map((batch, i) => [batch, [8, 4][i] ?? 0] as const)) {
+      const { x, labels } = officialBatch("cnn", index);
+      const { logits } = await runModel(readFileSync(at("trained.onnx")), { x });
+      for (let row = 0; row < rows; row++) {
+        const scores = logits?.numbers().slice(row * 5, row * 5 + 5) ?? [];
+        if (scores.indexOf(Math.max(...scores)) === labels.numbers()[row]) correct++;
+      }
+    }
+    expect(JSON.parse(stdout).test).toMatchObject({ accuracy: correct / 12, samples: 12 });
   });
 
   it("adds a penalty when asked", async () => {

@@ -105,6 +105,6 @@ describe("splitValidation", () => {
 test("steps of an epoch are whole batches; a batch larger than the data is refused", () => {
   expect(stepsPerEpoch(numbered(11), 4)).toBe(2);
   expect(() => stepsPerEpoch(numbered(3), 4)).toThrow(
-    "d: a batch of 4 is larger than the 3 training samples; choose a smaller --batch",
+    "d: a batch of 4 is larger than the 3 training samples; choose a smaller batch",
   );
 });

@@ -304,35 +304,6 @@ describe("evaluation and export", () => {
     );
   });
 
-  test("a model that holds its loss trains as one with the objective", async () => {
-    const b = new GraphBuilder(18);
-    const x = b.input("x", ["batch", features]);
-    const y = b.input("y", ["batch"], "int64");
-    const scores = b.op("Gemm", [x, b.weight("w", [features, classes]), b.weight("b", [classes])], "scores");
-    b.graph.addOutput(b.op("SoftmaxCrossEntropyLoss", [scores, y], "loss"));
-    const holds = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
-    const c = new GraphBuilder(18);
-    c.graph.addOutput(
-      c.op(
-        "Gemm",
-        [c.input("x", ["batch", features]), c.weight("w", [features, classes]), c.weight("b", [classes])],
-        "scores",
-      ),
-    );
-    const { objective: _, ...rest } = options;
-    const own = await Trainer.create(holds, { ...rest, loss: "loss" });
-    const other = await Trainer.create(Model.fromProto(graphToProto(c.graph, { irVersion: 8 })), options);
-    const [p, q] = [await collect(own.fit(train)), await collect(other.fit(train))];
-    p.forEach((event, i) => {
-      expect(event.loss).toBeCloseTo(q[i]?.loss ?? Number.NaN, 5);
-    });
-    await expect(own.evaluate(held)).rejects.toThrow(/multiple/);
-    expect((await own.evaluate(clouds("even", 64))).loss).toBeCloseTo(
-      (await other.evaluate(clouds("even", 64))).loss,
-      5,
-    );
-  });
-
   test("the sample models train", async () => {
     for (const [name, shape] of [
       ["mlp", [1, 28, 28]],

@@ -1,7 +1,7 @@
 import { encodeModel, inject, type Model, SorthError } from "../../src/web.ts";
 import { History } from "../history.ts";
 import type { Report, Request, Settings } from "../protocol.ts";
-import { inferenceForm } from "./exported-accuracy.ts";
+import { inferenceForm } from "./inference-form.ts";
 import { describe } from "./keeper.ts";
 import { forget, type KeptRun, keptRun, placeIsTaken } from "./kept-run.ts";
 import { messageOf } from "./message-of.ts";

@@ -2,10 +2,8 @@ import {
   type Dataset,
   type LayerResponseAngles,
   type LayerWeightAngles,
-  type Model,
   responseAngles,
   sampleFeeds,
-  subset,
   type Trainer,
   weightAngles,
 } from "../../src/web.ts";
@@ -19,7 +17,6 @@ import type {
   RunName,
   Settings,
 } from "../protocol.ts";
-import { exportedAccuracy } from "./exported-accuracy.ts";
 import type { OpenedModel } from "./open-model.ts";
 
 /** What a measurement needs besides the trainer. */
@@ -41,7 +38,7 @@ export async function measure(run: RunName, trainer: Trainer, measured: Measured
   const { opened, settings, test, layer } = measured;
   await trainer.readState();
   const model = trainer.export();
-  const figures = await testFigures(trainer, model, measured);
+  const { loss, accuracy } = await trainer.evaluate(test);
   const batch = trainer.step.ports.inputs[0]?.shape[0] ?? settings.batch;
   const feeds = sampleFeeds(model, test, Math.max(responseSamples, batch));
   const weights = (await weightAngles(model, { vectors: true, spectra: false })).layers;
@@ -51,7 +48,7 @@ export async function measure(run: RunName, trainer: Trainer, measured: Measured
     run,
     test: {
       step: trainer.steps,
-      ...figures,
+      ...{ loss, accuracy },
       weightDistance: meanDistance(layers.map(({ weight }) => weight)),
       responseDistance: meanDistance(layers.map(({ response }) => response)),
     },
@@ -59,24 +56,6 @@ export async function measure(run: RunName, trainer: Trainer, measured: Measured
     cosines: cosinesOf(responses.find(({ name }) => name === layer)),
     filters: filtersOf(weights[0], trainer, opened),
   };
-}
-
-/** Loss and accuracy on the test samples. */
-async function testFigures(
-  trainer: Trainer,
-  model: Model,
-  { settings, test }: Measured,
-): Promise<{ loss: number | undefined; accuracy: number | undefined }> {
-  if (!settings.loss.startsWith("output ")) {
-    const { loss, accuracy } = await trainer.evaluate(test);
-    return { loss, accuracy };
-  }
-  // A loss of the model's own counts whole batches only.
-  const batch = trainer.step.ports.inputs[0]?.shape[0] ?? 1;
-  const whole = Math.floor(test.size / batch) * batch;
-  const indices = Uint32Array.from({ length: whole }, (_, index) => index);
-  const loss = whole > 0 ? (await trainer.evaluate(subset(test, indices))).loss : undefined;
-  return { loss, accuracy: await exportedAccuracy(model, test, batch) };
 }
 
 function layersOf(

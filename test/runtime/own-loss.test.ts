@@ -1,0 +1,167 @@
+import { afterAll, describe, expect, it, test } from "vitest";
+import type { Value } from "../../src/graph/node.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
+import {
+  arrayDataset,
+  crossEntropy,
+  type Dataset,
+  Model,
+  Trainer,
+  type TrainerOptions,
+} from "../../src/index.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+import { randomFloats, randomInts } from "../helpers/numbers.ts";
+
+const features = 8;
+const classes = 3;
+const batch = 16;
+const options = { batch, learningRate: 1e-2, threads: 1, seed: 3 } satisfies TrainerOptions;
+
+interface Samples {
+  readonly x: Float32Array;
+  readonly y: Int32Array;
+  readonly data: Dataset;
+}
+
+function samples(name: string, size: number): Samples {
+  const x = randomFloats(name, size * features);
+  const y = Int32Array.from(randomInts(`${name} y`, size, 0, classes));
+  return { x, y, data: arrayDataset(x, y, [features], { name }) };
+}
+
+const train = samples("train", 64);
+/** Fills four batches, and 13 samples are left. */
+const held = samples("held", 77);
+
+const trainers: Trainer[] = [];
+afterAll(async () => {
+  for (const trainer of trainers) await trainer.release();
+});
+
+/** One layer, and what `lossOf` makes of its scores and the labels; without it the scores alone. */
+async function trained(
+  lossOf?: (b: GraphBuilder, scores: Value, labels: Value, weight: Value) => Value,
+  more: TrainerOptions = {},
+): Promise<Trainer> {
+  const b = new GraphBuilder(18);
+  const x = b.input("x", ["batch", features]);
+  const weight = b.weight("w", [features, classes]);
+  const y = lossOf && b.input("y", ["batch"], "int64");
+  const scores = b.op("Gemm", [x, weight, b.weight("b", [classes])], "scores");
+  b.graph.addOutput(y ? lossOf(b, scores, y, weight) : scores);
+  const model = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+  const trainer = await Trainer.create(model, { ...options, ...(lossOf && { loss: "loss" }), ...more });
+  trainers.push(trainer);
+  for await (const _ of trainer.fit(train.data, { epochs: 1 }));
+  return trainer;
+}
+
+/** Cross-entropy and accuracy over the first samples of `held`, in plain float64; each row weighted by its class. */
+function reference(trainer: Trainer, count: number, classWeights = [1, 1, 1]) {
+  const { parameters } = trainer.state();
+  const [w, b] = ["w", "b"].map((name) => parameters.get(name)?.numbers() ?? []);
+  let [loss, correct] = [0, 0];
+  // The mean of batches' means, each weighted by its labels.
+  for (let first = 0; first < count; first += batch) {
+    let [sum, weights] = [0, 0];
+    const rows = Math.min(batch, count - first);
+    for (let row = first; row < first + rows; row++) {
+      const scores = Array.from({ length: classes }, (_, c) => {
+        let score = b?.[c] ?? 0;
+        for (let i = 0; i < features; i++)
+          score += (held.x[row * features + i] ?? 0) * (w?.[i * classes + c] ?? 0);
+        return score;
+      });
+      const label = held.y[row] ?? 0;
+      const partition = scores.reduce((total, score) => total + Math.exp(score), 0);
+      sum += (classWeights[label] ?? 0) * (Math.log(partition) - (scores[label] ?? 0));
+      weights += classWeights[label] ?? 0;
+      if (scores.indexOf(Math.max(...scores)) === label) correct++;
+    }
+    loss += (sum / weights) * rows;
+  }
+  return { loss: loss / count, accuracy: correct / count, samples: count };
+}
+
+function expectFigures(
+  found: Awaited<ReturnType<Trainer["evaluate"]>>,
+  expected: ReturnType<typeof reference>,
+): void {
+  expect(found).toEqual({ ...expected, loss: expect.closeTo(expected.loss, 6) });
+}
+
+const crossEntropyNode = (b: GraphBuilder, inputs: Value[], attributes = {}, name = "loss") =>
+  b.op("SoftmaxCrossEntropyLoss", inputs, name, attributes);
+
+test("a model that holds a cross-entropy trains and is evaluated as one with the objective", async () => {
+  const own = await trained((b, scores, y) => crossEntropyNode(b, [scores, y]));
+  const other = await trained(undefined, { objective: crossEntropy() });
+  const [a, b] = [own.state().parameters, other.state().parameters];
+  for (const [name, tensor] of a) {
+    const expected = b.get(name)?.numbers() ?? [];
+    tensor.numbers().forEach((value, i) => {
+      expect(value).toBeCloseTo(expected[i] ?? Number.NaN, 5);
+    });
+  }
+  expectFigures(await own.evaluate(held.data), reference(own, 77));
+  expectFigures(await other.evaluate(held.data), reference(other, 77));
+});
+
+describe("a loss that is one number for each batch", () => {
+  it("counts whole batches and says so once, with the accuracy of the cross-entropy in it", async () => {
+    const told: string[] = [];
+    const onMessage = (text: string) => told.push(text);
+    const weights = [1, 2, 0.5];
+    const own = await trained(
+      (b, scores, y) =>
+        crossEntropyNode(b, [scores, y, b.graph.addInitializer(Tensor.float("c", [classes], weights))]),
+      { onMessage, freeze: /^c$/ },
+    );
+    expectFigures(await own.evaluate(held.data), reference(own, 64, weights));
+    await own.evaluate(held.data);
+    expect(told.filter((text) => text.includes("not evaluated"))).toEqual([
+      "the model's own loss is one number for each batch of 16: 13 of the 77 samples of held fill none and are not evaluated",
+    ]);
+  });
+
+  it("may have more in it than a cross-entropy", async () => {
+    const own = await trained((b, scores, y, w) => {
+      const decay = b.op("ReduceSumSquare", [w], "decay", { keepdims: 0 });
+      return b.op("Add", [crossEntropyNode(b, [scores, y], {}, "fit"), decay], "loss");
+    });
+    const { loss, ...figures } = reference(own, 64);
+    const decay =
+      own
+        .state()
+        .parameters.get("w")
+        ?.numbers()
+        .reduce((sum, value) => sum + value * value, 0) ?? 0;
+    expectFigures(await own.evaluate(held.data), { ...figures, loss: loss + decay });
+  });
+
+  it("has no accuracy where the cross-entropy ignores labels, or there is none", async () => {
+    const ignoring = await trained((b, scores, y) =>
+      crossEntropyNode(b, [scores, y], { ignore_index: -100 }),
+    );
+    const { loss } = reference(ignoring, 64);
+    expect(await ignoring.evaluate(held.data)).toEqual({ loss: expect.closeTo(loss, 6), samples: 64 });
+    const other = await trained((b, scores, y) => {
+      const hot = b.op(
+        "OneHot",
+        [y, b.int64("depth", classes), b.graph.addInitializer(Tensor.float("values", [2], [0, 1]))],
+        "hot",
+        { axis: 1 },
+      );
+      return b.op("ReduceSumSquare", [b.op("Sub", [scores, hot], "error")], "loss", { keepdims: 0 });
+    });
+    expect(Object.keys(await other.evaluate(held.data))).toEqual(["loss", "samples"]);
+  });
+
+  it("is refused for fewer samples than a batch", async () => {
+    const own = await trained((b, scores, y) => crossEntropyNode(b, [scores, y], { reduction: "sum" }));
+    await expect(own.evaluate(samples("few", 15).data)).rejects.toThrow(
+      /whole batches of 16: give few at least that many samples for evaluation \(it has 15\)/,
+    );
+  });
+});
