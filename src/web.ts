@@ -10,20 +10,15 @@ import type {
   ResponseAngleOptions,
 } from "./report/angle-report.ts";
 import { type Inspection, type InspectOptions, inspect as inspectOn } from "./report/inspect.ts";
-import { type ObservationEvent, type ObserveOptions, observe as observeOn } from "./report/observe.ts";
-import { responseAngles as responseAnglesOn } from "./report/response-angles.ts";
+import type { ObservationEvent, ObserveOptions } from "./report/observe.ts";
 import type { Feeds } from "./report/sample-chunks.ts";
-import { type WeightAngleOptions, weightAngles as weightAnglesOn } from "./report/weight-angles.ts";
+import type { WeightAngleOptions } from "./report/weight-angles.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
 import { webProbe } from "./runtime/probe-web.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import { webRuntime } from "./runtime/web.ts";
-import {
-  type ArtifactOptions,
-  type Artifacts,
-  buildArtifacts as buildArtifactsOn,
-} from "./training/artifacts.ts";
+import type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
 import {
   type DifferentiateOptions,
   differentiate as differentiateOn,
@@ -32,103 +27,9 @@ import {
 import { buildSplitStep as buildSplitStepOn, type SplitStep } from "./training/split-step.ts";
 import { buildStep as buildStepOn, type Step, type StepOptions } from "./training/step.ts";
 
-export type { DimensionOptions } from "./analysis/dimensions.ts";
-export {
-  decodeCheckpoint,
-  encodeCheckpoint,
-  isCheckpoint,
-  type OrtCheckpoint,
-  type OrtOptimizerState,
-} from "./artifacts/checkpoint.ts";
-export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
-export { arrayDataset } from "./data/array-dataset.ts";
-export { splitValidation } from "./data/batches.ts";
-export { type Dataset, type SplitData, subset } from "./data/dataset.ts";
-export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
+export * from "./common.ts";
 export { type ImageFile, type ImageOptions, type LoadedImages, loadImages } from "./data/images-web.ts";
-export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
-export { parseNpz } from "./data/npz.ts";
-export { sampleFeeds } from "./data/sample-feeds.ts";
-export { SorthError, UsageError } from "./errors.ts";
-export type { InjectOptions } from "./inject/options.ts";
-export { strip } from "./inject/strip.ts";
-export type { VerifyCheck, VerifyOptions, VerifyReport } from "./inject/verify.ts";
-export { crossEntropy } from "./objectives/cross-entropy.ts";
-export { binaryCrossEntropy, l1, meanSquaredError } from "./objectives/elementwise.ts";
-export type { Objective } from "./objectives/objective.ts";
 export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";
-export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
-export { Tensor } from "./onnx/tensor.ts";
-export { adam } from "./optimizers/adam.ts";
-export { adamw } from "./optimizers/adamw.ts";
-export { adamwOrt } from "./optimizers/adamw-ort.ts";
-export type { Optimizer } from "./optimizers/optimizer.ts";
-export {
-  constant,
-  cosine,
-  parseSchedule,
-  type Schedule,
-  sripSchedule,
-  stepDecay,
-  warmup,
-} from "./optimizers/schedules.ts";
-export { sgd } from "./optimizers/sgd.ts";
-export { definePenalty, type PenaltyFactory } from "./penalties/define.ts";
-export type { Draw } from "./penalties/draws.ts";
-export type { PenaltyLayer } from "./penalties/layer.ts";
-export type { Penalty, PenaltyDefinition, PenaltyGraph, PenaltyOptions, Slope } from "./penalties/penalty.ts";
-export type { PenaltyReference, PlainLayer } from "./penalties/plain-layer.ts";
-export type { PenaltyPlan } from "./penalties/plan.ts";
-export { barlow } from "./penalties/responses/barlow.ts";
-export { decov } from "./penalties/responses/decov.ts";
-export { vicreg } from "./penalties/responses/vicreg.ts";
-export { som } from "./penalties/som.ts";
-export { penaltyNamed, penaltyNames } from "./penalties/table.ts";
-export { biggan } from "./penalties/weights/biggan.ts";
-export { dso } from "./penalties/weights/dso.ts";
-export { keras } from "./penalties/weights/keras.ts";
-export { lorth } from "./penalties/weights/lorth.ts";
-export { mc } from "./penalties/weights/mc.ts";
-export { mhe } from "./penalties/weights/mhe.ts";
-export { mma } from "./penalties/weights/mma.ts";
-export { ocnn } from "./penalties/weights/ocnn.ts";
-export { so } from "./penalties/weights/so.ts";
-export { spectralSo } from "./penalties/weights/spectral-so.ts";
-export { srip } from "./penalties/weights/srip.ts";
-export type {
-  AngleReport,
-  LayerAngles,
-  LayerResponseAngles,
-  LayerWeightAngles,
-  Orthogonality,
-  ResponseAngleOptions,
-} from "./report/angle-report.ts";
-export type { ConvolutionSpectrum } from "./report/convolution-spectrum.ts";
-export type { CosineMap } from "./report/cosine-map.ts";
-export type { Distribution } from "./report/distribution.ts";
-export type { Inspection, InspectOptions } from "./report/inspect.ts";
-export type {
-  AnglesEvent,
-  GradientsEvent,
-  ObservationEvent,
-  ObservedAngles,
-  ObserveOptions,
-} from "./report/observe.ts";
-export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./report/pair-statistics.ts";
-export type { NotComputed, SpectralFigures, Spectrum } from "./report/spectrum.ts";
-export type { WeightAngleOptions } from "./report/weight-angles.ts";
-export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
-export type { FitOptions } from "./runtime/trainer.ts";
-export type { TrainerOptions } from "./runtime/trainer-options.ts";
-export type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
-export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
-export { withWeights } from "./training/export.ts";
-export { initialState } from "./training/initial-state.ts";
-export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./training/rescue.ts";
-export type { SplitParameterPort, SplitStep } from "./training/split-step.ts";
-export type { Step, StepOptions, StepPorts } from "./training/step.ts";
-export { stepLoop } from "./training/step-loop.ts";
-export type { TrainerState } from "./training/trainer-state.ts";
 
 /** {@link inspectOn} on onnxruntime-web. */
 export function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {
@@ -155,31 +56,34 @@ export async function verify(
   return verifyOn(original, injected, options, webProbe);
 }
 
-/** {@link weightAnglesOn} on onnxruntime-web. */
-export function weightAngles(
+/** Weight angles, measured with onnxruntime-web. Its code is loaded when it is called. */
+export async function weightAngles(
   model: Model,
   options: WeightAngleOptions = {},
 ): Promise<AngleReport<LayerWeightAngles>> {
+  const { weightAngles: weightAnglesOn } = await import("./report/weight-angles.ts");
   return weightAnglesOn(model, options, webProbe);
 }
 
-/** {@link responseAnglesOn} on onnxruntime-web. */
-export function responseAngles(
+/** Response angles, measured with onnxruntime-web. Its code is loaded when it is called. */
+export async function responseAngles(
   model: Model,
   data: Feeds,
   options: ResponseAngleOptions = {},
 ): Promise<AngleReport<LayerResponseAngles>> {
+  const { responseAngles: responseAnglesOn } = await import("./report/response-angles.ts");
   return responseAnglesOn(model, data, options, webProbe);
 }
 
-/** {@link observeOn} on onnxruntime-web. */
-export function observe(
+/** Watches a run, measured with onnxruntime-web. Its code is loaded when it is called. */
+export async function* observe(
   trainer: TrainerCore,
   dataset: Dataset,
   run: AsyncIterable<TrainingEvent>,
   options: ObserveOptions = {},
 ): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
-  return observeOn(trainer, dataset, run, options, webProbe);
+  const { observe: observeOn } = await import("./report/observe.ts");
+  yield* observeOn(trainer, dataset, run, options, webProbe);
 }
 
 /** {@link differentiateOn} on onnxruntime-web. */
@@ -197,8 +101,9 @@ export function buildSplitStep(model: Model, options: StepOptions): Promise<Spli
   return buildSplitStepOn(model, options, webProbe);
 }
 
-/** {@link buildArtifactsOn} on onnxruntime-web. */
-export function buildArtifacts(model: Model, options: ArtifactOptions): Promise<Artifacts> {
+/** Builds artifacts of ONNX Runtime's training API with onnxruntime-web. Its code is loaded when it is called. */
+export async function buildArtifacts(model: Model, options: ArtifactOptions): Promise<Artifacts> {
+  const { buildArtifacts: buildArtifactsOn } = await import("./training/artifacts.ts");
   return buildArtifactsOn(model, options, webProbe);
 }
 
