@@ -10,7 +10,7 @@ export interface StepPoint {
 /** Figures of a run on the test samples, and of its layers, after a step. */
 export interface TestPoint {
   readonly step: number;
-  readonly loss: number;
+  readonly loss: number | undefined;
   readonly accuracy: number | undefined;
   /** Distance of the angles from 90°, mean over the layers; see {@link distanceFromRight}. */
   readonly weightDistance: number | undefined;

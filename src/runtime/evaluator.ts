@@ -2,6 +2,7 @@ import { evaluationBatches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { checkLabels } from "../data/fit.ts";
 import { SorthError, UsageError } from "../errors.ts";
+import type { Objective } from "../objectives/objective.ts";
 import type { EvaluationGraph } from "../training/evaluation.ts";
 import type { StepPorts } from "../training/step.ts";
 import { batchFeeds } from "./batch-feeds.ts";
@@ -73,7 +74,16 @@ function batchOf({ inputs }: StepPorts): number {
   return batch;
 }
 
-/** Refuses labels that the objective cannot take. @throws SorthError */
-export function checkDataset(dataset: Dataset, { objective, prediction }: EvaluationGraph): void {
+/**
+ * Refuses labels that the objective cannot take. A model that holds its loss may take floats as classes.
+ * @param given - the objective that was asked for; undefined for a model that holds its loss
+ * @throws SorthError
+ */
+export function checkDataset(
+  dataset: Dataset,
+  { objective, prediction }: EvaluationGraph,
+  given: Objective | undefined,
+): void {
+  if (!given && dataset.y.classes === undefined) return;
   if (objective?.name === "cross-entropy" && prediction) checkLabels(dataset, prediction.shape[1] ?? 1);
 }

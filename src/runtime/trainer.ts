@@ -166,7 +166,7 @@ export class Trainer {
     const { train, validation } = this.#split(dataset, options);
     const evaluation = await this.#evaluation();
     for (const data of [train, validation]) {
-      if (data) checkDataset(data, evaluation.graph);
+      if (data) checkDataset(data, evaluation.graph, this.#options.objective);
     }
     const feeder = new StepFeeder(ports, train, seed, this.#length.most);
     const perEpoch = stepsPerEpoch(train, batch);
@@ -276,7 +276,7 @@ export class Trainer {
   ): Promise<EvaluationResult> {
     const { session, graph } = await this.#evaluation();
     const { ports } = this.step;
-    checkDataset(dataset, graph);
+    checkDataset(dataset, graph, this.#options.objective);
     const remark = remarkOnRest(dataset, { graph, ports });
     if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
     if (remark !== undefined) this.#remarks.add(remark);

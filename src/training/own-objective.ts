@@ -16,11 +16,12 @@ export interface OwnObjective {
 /**
  * The cross-entropy in a model's own loss, where it has exactly one and the class labels come straight from an input.
  * @param loss - a scalar of a graph whose shapes are known
- * @returns undefined for other losses, and where some labels are ignored
+ * @returns undefined for other losses, and where a class is ignored
  */
 export function ownObjective(loss: Value): OwnObjective | undefined {
   const [node, ...others] = [...ancestorsOf([loss])].filter(({ op }) => op === "SoftmaxCrossEntropyLoss");
-  if (!node || others.length > 0 || node.attributes.has("ignore_index")) return undefined;
+  // PyTorch's exporter writes ignore_index −100, which is no class.
+  if (!node || others.length > 0 || node.int("ignore_index", -1) >= 0) return undefined;
   const [scores, labels, weights] = node.inputs;
   if (!scores || !labels || !isFed(labels)) return undefined;
   const isMean = node.string("reduction", "mean") === "mean" && !weights;

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, describe, expect, it } from "vitest";
+import { graphToProto } from "../../src/graph/proto.ts";
 import {
   type Dataset,
   decodeModel,
@@ -17,6 +18,7 @@ import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { officialPath } from "../artifacts/official-fixtures.ts";
 import { npz } from "../cli/npz.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
 import { accuracyInNode, download, figure, fill, number, usePageBrowser, waitForStatus } from "./page-tab.ts";
 
 const folder = temporaryFolder();
@@ -149,6 +151,33 @@ describe("files in the page", () => {
       const found = await accuracyInNode((await download(page, run)).path, validation);
       expect(number(await figure(page, "accuracy", run))).toBe(Math.round(100 * found));
     }
+    expect(faults).toEqual([]);
+  }, 60_000);
+
+  it("trains a model whose own loss needs more samples than there are to test on", async (context) => {
+    context.skip(browser.missing !== "", browser.missing);
+    writeFileSync(
+      at("few.npz"),
+      npz(80, [4], (index) => index % 3),
+    );
+    const b = new GraphBuilder(18);
+    const [x, y] = [b.input("x", ["batch", 4]), b.input("y", ["batch"])];
+    const score = b.op("Gemm", [x, b.weight("w", [4, 2]), b.weight("b", [2])], "fc");
+    const sum = b.op("ReduceSum", [score, b.int64("axes", [1])], "sum", { keepdims: 0 });
+    b.graph.addOutput(b.op("ReduceSumSquare", [b.op("Sub", [sum, y], "error")], "loss", { keepdims: 0 }));
+    writeFileSync(at("squares.onnx"), encodeModelProto(graphToProto(b.graph, { irVersion: 8 })));
+    const { page, faults } = await browser.open();
+    await waitForStatus(page, /Ready to train/);
+    await page.locator('input[name="data"][value="own"]').check();
+    await page.locator("#data-file").setInputFiles(at("few.npz"));
+    await choose(page, at("squares.onnx"));
+    await fill(page, { batch: 32 });
+    await trainShortly(page);
+    expect(await figure(page, "trainingLoss", "som")).toMatch(/^\d/);
+    expect([await figure(page, "testLoss", "som"), await figure(page, "accuracy", "som")]).toEqual([
+      "–",
+      "–",
+    ]);
     expect(faults).toEqual([]);
   }, 60_000);
 

@@ -94,19 +94,23 @@ function expectFigures(
 const crossEntropyNode = (b: GraphBuilder, inputs: Value[], attributes = {}, name = "loss") =>
   b.op("SoftmaxCrossEntropyLoss", inputs, name, attributes);
 
-test("a model that holds a cross-entropy trains and is evaluated as one with the objective", async () => {
-  const own = await trained((b, scores, y) => crossEntropyNode(b, [scores, y]));
-  const other = await trained(undefined, { objective: crossEntropy() });
-  const [a, b] = [own.state().parameters, other.state().parameters];
-  for (const [name, tensor] of a) {
-    const expected = b.get(name)?.numbers() ?? [];
-    tensor.numbers().forEach((value, i) => {
-      expect(value).toBeCloseTo(expected[i] ?? Number.NaN, 5);
-    });
-  }
-  expectFigures(await own.evaluate(held.data), reference(own, 77));
-  expectFigures(await other.evaluate(held.data), reference(other, 77));
-});
+// −100 is what PyTorch's exporter writes: no label is ignored.
+test.each([{}, { ignore_index: -100 }])(
+  "a model that holds a cross-entropy %o trains and is evaluated as one with the objective",
+  async (attributes) => {
+    const own = await trained((b, scores, y) => crossEntropyNode(b, [scores, y], attributes));
+    const other = await trained(undefined, { objective: crossEntropy() });
+    const [a, b] = [own.state().parameters, other.state().parameters];
+    for (const [name, tensor] of a) {
+      const expected = b.get(name)?.numbers() ?? [];
+      tensor.numbers().forEach((value, i) => {
+        expect(value).toBeCloseTo(expected[i] ?? Number.NaN, 5);
+      });
+    }
+    expectFigures(await own.evaluate(held.data), reference(own, 77));
+    expectFigures(await other.evaluate(held.data), reference(other, 77));
+  },
+);
 
 describe("a loss that is one number for each batch", () => {
   it("counts whole batches and says so once, with the accuracy of the cross-entropy in it", async () => {
@@ -140,12 +144,17 @@ describe("a loss that is one number for each batch", () => {
     expectFigures(await own.evaluate(held.data), { ...figures, loss: loss + decay });
   });
 
-  it("has no accuracy where the cross-entropy ignores labels, or there is none", async () => {
+  it("has no accuracy where the cross-entropy ignores a class, its rows are not samples, or there is none", async () => {
     const ignoring = await trained((b, scores, y) =>
-      crossEntropyNode(b, [scores, y], { ignore_index: -100 }),
+      crossEntropyNode(b, [scores, y], { ignore_index: classes }),
     );
     const { loss } = reference(ignoring, 64);
     expect(await ignoring.evaluate(held.data)).toEqual({ loss: expect.closeTo(loss, 6), samples: 64 });
+    const flat = await trained((b, scores, y) => {
+      const twice = b.op("Concat", [scores, scores], "twice", { axis: 0 });
+      return crossEntropyNode(b, [twice, b.op("Concat", [y, y], "labels", { axis: 0 })]);
+    });
+    expect(Object.keys(await flat.evaluate(held.data))).toEqual(["loss", "samples"]);
     const other = await trained((b, scores, y) => {
       const hot = b.op(
         "OneHot",
@@ -156,6 +165,21 @@ describe("a loss that is one number for each batch", () => {
       return b.op("ReduceSumSquare", [b.op("Sub", [scores, hot], "error")], "loss", { keepdims: 0 });
     });
     expect(Object.keys(await other.evaluate(held.data))).toEqual(["loss", "samples"]);
+  });
+
+  it("takes classes that are floats where the model does, and refuses classes that it has not", async () => {
+    const own = await trained((b, scores, y) => crossEntropyNode(b, [scores, y]));
+    const floats = arrayDataset(held.x, Float32Array.from(held.y), [features], { name: "floats" });
+    expectFigures(await own.evaluate(floats), reference(own, 77));
+    const more = arrayDataset(
+      held.x,
+      held.y.map((label) => label + 1),
+      [features],
+      { name: "more" },
+    );
+    await expect(own.evaluate(more)).rejects.toThrow(
+      /more: y holds the label 3, but the model has 3 classes/,
+    );
   });
 
   it("is refused for fewer samples than a batch", async () => {

@@ -1,10 +1,12 @@
 import {
   type Dataset,
+  type EvaluationResult,
   type LayerResponseAngles,
   type LayerWeightAngles,
   responseAngles,
   sampleFeeds,
   type Trainer,
+  UsageError,
   weightAngles,
 } from "../../src/web.ts";
 import { distanceFromRight } from "../history.ts";
@@ -38,7 +40,7 @@ export async function measure(run: RunName, trainer: Trainer, measured: Measured
   const { opened, settings, test, layer } = measured;
   await trainer.readState();
   const model = trainer.export();
-  const { loss, accuracy } = await trainer.evaluate(test);
+  const { loss, accuracy } = (await testFigures(trainer, test)) ?? {};
   const batch = trainer.step.ports.inputs[0]?.shape[0] ?? settings.batch;
   const feeds = sampleFeeds(model, test, Math.max(responseSamples, batch));
   const weights = (await weightAngles(model, { vectors: true, spectra: false })).layers;
@@ -56,6 +58,16 @@ export async function measure(run: RunName, trainer: Trainer, measured: Measured
     cosines: cosinesOf(responses.find(({ name }) => name === layer)),
     filters: filtersOf(weights[0], trainer, opened),
   };
+}
+
+/** Loss and accuracy on the test samples; undefined where the model's own loss needs a whole batch and they fill none. */
+async function testFigures(trainer: Trainer, test: Dataset): Promise<EvaluationResult | undefined> {
+  try {
+    return await trainer.evaluate(test);
+  } catch (error) {
+    if (error instanceof UsageError) return undefined;
+    throw error;
+  }
 }
 
 function layersOf(
