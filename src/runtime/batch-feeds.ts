@@ -52,6 +52,12 @@ export function batchFeeds(
       `${dataset.name}: labels of one sample have shape [${dataset.y.shape}], but "${target.name}" takes [${target.shape.slice(1)}]`,
     );
   }
+  const batch = first.shape[0] ?? 1;
+  if (y.length !== batches * batch * perSample) {
+    throw new SorthError(
+      `"${target.name}" takes labels of shape [${target.shape}], but a batch of ${batch} samples of ${dataset.name} has [${[batch, ...dataset.y.shape]}]`,
+    );
+  }
   const own = [
     [first, x],
     [target, y],

@@ -54,10 +54,8 @@ export async function buildEvaluation(
     if (!prediction) throw new SorthError("the model has no output");
   } else {
     const { own, dataLoss } = emitLoss(withoutPenalties(prepared), quietly);
-    // Rows that are not samples (words of sentences, laid out flat) cannot be told apart from those that fill a batch.
-    const bySample = own?.prediction.shape[0] === ports.inputs[0]?.shape[0] ? own : undefined;
-    ({ objective, prediction } = bySample ?? {});
-    if (!bySample?.isLoss) batchLoss = dataLoss;
+    ({ objective, prediction } = own ?? {});
+    if (!own?.isLoss) batchLoss = dataLoss;
   }
   graph.outputs.length = 0;
   const loss = batchLoss && nameOutput(graph, emit, batchLoss, "loss").name;
