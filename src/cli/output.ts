@@ -1,6 +1,39 @@
 import { readdir, stat } from "node:fs/promises";
-import { dirname, join, parse } from "node:path";
+import { basename, dirname, join, parse } from "node:path";
+import type { Command } from "commander";
 import { SorthError, UsageError } from "../errors.ts";
+
+/** The flag that says where a command writes. */
+export interface OutputFlags {
+  readonly output?: string;
+}
+
+/**
+ * Declares `-o, --output <file>` with its default.
+ * @param kind - of the file that is written, as its default name has it: `model.<kind>.onnx`
+ */
+export function addOutputFlag(command: Command, kind: string, meaning: string): void {
+  command.option("-o, --output <file>", `${meaning} (default: model.${kind}.onnx beside model.onnx)`);
+}
+
+/** Where a command writes when `-o` does not say: beside its input, `model.onnx` → `model.<kind>.onnx`. */
+export function outputBeside(input: string, kind: string): string {
+  return join(dirname(input), `${basename(input).replace(/\.onnx$/i, "")}.${kind}.onnx`);
+}
+
+/**
+ * The file that a command is to write, which can be written: that of `-o`, or its default.
+ * @throws UsageError, SorthError as {@link checkOutput} does
+ */
+export async function chosenOutput(
+  { output }: OutputFlags,
+  standard: string,
+  write: { force: boolean },
+): Promise<string> {
+  const path = output ?? standard;
+  await checkOutput(path, write);
+  return path;
+}
 
 /**
  * Refuses an output that could not be written at the end, before long work begins.
@@ -12,7 +45,7 @@ export async function checkOutput(path: string, { force }: { force: boolean }): 
     throw new UsageError(`cannot write "${path}": it is a folder; give a file name`);
   }
   if (existing && !force) {
-    throw new UsageError(`"${path}" exists already; give another name, or --force to replace it`);
+    throw new UsageError(`"${path}" exists already; give another name with -o, or --force to replace it`);
   }
   const folder = await stat(dirname(path)).catch(() => undefined);
   if (!folder?.isDirectory()) {

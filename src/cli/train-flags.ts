@@ -3,13 +3,13 @@ import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
 import { addOptimizerFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
 import { fraction, given, positiveInteger, wholeNumber } from "./options.ts";
+import { addOutputFlag, type OutputFlags } from "./output.ts";
 import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
 import type { SharedFlags } from "./terminal.ts";
 
 /** Flags of every run, a resumed one too. */
-export interface RunFlags extends SharedFlags {
+export interface RunFlags extends SharedFlags, OutputFlags {
   readonly data: string;
-  readonly output: string;
   readonly epochs: number;
   readonly maxSteps?: number;
   readonly validation?: number;
@@ -37,8 +37,8 @@ export const defaultBatch = 64;
 
 /** Declares the flags of every run. */
 export function addRunFlags(command: Command): void {
+  addOutputFlag(command, "trained", "where to write the trained model");
   command
-    .requiredOption("-o, --output <file>", "where to write the trained model")
     .requiredOption("--data <source>", "mnist, or an .npz file with arrays x and y")
     .option("--epochs <count>", "passes over the data", positiveInteger, 1)
     .option("--max-steps <count>", "stop after so many steps", positiveInteger)

@@ -1,35 +1,38 @@
 import { rmSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { onExit } from "signal-exit";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
 import { type OfficialOptimizer, officialOptimizers } from "../../artifacts/optimizer-model.ts";
+import { UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import { buildArtifacts, readModel, writeCheckpoint, writeModel } from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
 import { given, number } from "../options.ts";
-import { checkOutput } from "../output.ts";
+import { checkOutput, type OutputFlags } from "../output.ts";
 import { addPenaltyFlags, asksForPenalty, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 import { defaultBatch } from "../train-flags.ts";
 
-interface Flags extends SharedFlags, LossFlags, PenaltyFlags {
-  readonly output: string;
+interface Flags extends SharedFlags, OutputFlags, LossFlags, PenaltyFlags {
   readonly optimizer: OfficialOptimizer;
   readonly weightDecay?: number;
   readonly batchNorm?: "train" | "frozen";
 }
 
+/** What is written into the folder. */
+const fileNames = ["training_model.onnx", "eval_model.onnx", "optimizer_model.onnx", "checkpoint"] as const;
+
 /** `artifacts`: writes what the sessions of ONNX Runtime's training API train. */
 export function define(command: Command, streams: CommandStreams): void {
   command
     .argument("<model>", "an ONNX model")
-    .requiredOption(
+    .option(
       "-o, --output <folder>",
-      "where to write training_model.onnx, eval_model.onnx, optimizer_model.onnx and checkpoint",
+      "where to write training_model.onnx, eval_model.onnx, optimizer_model.onnx and checkpoint (default: model.artifacts beside model.onnx)",
     )
     .addOption(
       new Option("--optimizer <name>", "what the optimizer model computes")
@@ -47,6 +50,11 @@ export function define(command: Command, streams: CommandStreams): void {
   addPenaltyFlags(command, "none; som when another of these flags is given");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    const folder = flags.output ?? join(dirname(path), `${basename(path).replace(/\.onnx$/i, "")}.artifacts`);
+    const existing = await stat(folder).catch(() => undefined);
+    if (existing?.isFile())
+      throw new UsageError(`cannot write into "${folder}": it is a file; give -o a folder`);
+    for (const name of existing ? fileNames : []) await checkOutput(join(folder, name), terminal.write);
     const model = await readModel(path);
     const graph = graphOf(model);
     const objective = flags.objective ?? (flags.loss === undefined ? "cross-entropy" : undefined);
@@ -60,24 +68,20 @@ export function define(command: Command, streams: CommandStreams): void {
       ...(flags.weightDecay !== undefined && { adamw: { weightDecay: flags.weightDecay } }),
       onMessage: (message) => terminal.note(message),
     });
-    const names = ["training_model.onnx", "eval_model.onnx", "optimizer_model.onnx", "checkpoint"] as const;
-    if (await stat(flags.output).catch(() => undefined)) {
-      for (const name of names) await checkOutput(join(flags.output, name), terminal.write);
-    }
-    await mkdir(flags.output, { recursive: true });
+    await mkdir(folder, { recursive: true });
     // Files of two runs do not belong together: all are written before the first takes its place.
-    const staging = await mkdtemp(join(flags.output, ".artifacts-"));
+    const staging = await mkdtemp(join(folder, ".artifacts-"));
     const forget = onExit(() => rmSync(staging, { recursive: true, force: true }));
     try {
       await writeModel(artifacts.training, join(staging, "training_model.onnx"));
       await writeModel(artifacts.eval, join(staging, "eval_model.onnx"));
       await writeModel(artifacts.optimizer, join(staging, "optimizer_model.onnx"));
       await writeCheckpoint(join(staging, "checkpoint"), artifacts.checkpoint);
-      for (const name of names) await rename(join(staging, name), join(flags.output, name));
+      for (const name of fileNames) await rename(join(staging, name), join(folder, name));
     } finally {
       await rm(staging, { recursive: true, force: true });
       forget();
     }
-    for (const name of names) await terminal.wrote(path, join(flags.output, name));
+    for (const name of fileNames) await terminal.wrote(path, join(folder, name));
   });
 }

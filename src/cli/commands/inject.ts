@@ -2,11 +2,11 @@ import { type Command, Option } from "commander";
 import { inject, readModel, writeModel } from "../../index.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
+import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
 import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
-interface Flags extends SharedFlags, PenaltyFlags, DimensionFlags {
-  readonly output: string;
+interface Flags extends SharedFlags, OutputFlags, PenaltyFlags, DimensionFlags {
   readonly perSite?: true;
   readonly loss?: string;
   readonly objective?: (typeof objectives)[number];
@@ -17,9 +17,8 @@ const objectives = ["cross-entropy", "mse", "l1", "bce"] as const;
 
 /** `inject`: adds the penalty to a model. */
 export function define(command: Command, streams: CommandStreams): void {
-  command
-    .argument("<model>", "an ONNX model")
-    .requiredOption("-o, --output <file>", "where to write the model with the penalty");
+  command.argument("<model>", "an ONNX model");
+  addOutputFlag(command, "sorth", "where to write the model with the penalty");
   addPenaltyFlags(command);
   command
     .option("--per-site", "one more output for each layer: sorth_penalty/<layer>")
@@ -31,6 +30,7 @@ export function define(command: Command, streams: CommandStreams): void {
   addDimensionFlags(command, "batch size to infer shapes with, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    const output = await chosenOutput(flags, outputBeside(path, "sorth"), terminal.write);
     const { perSite, loss, objective, prediction } = flags;
     const injected = await inject(await readModel(path), {
       penalties: penaltiesOf(flags),
@@ -38,7 +38,7 @@ export function define(command: Command, streams: CommandStreams): void {
       ...given({ perSite, loss, objective, output: prediction }),
       onMessage: (message) => terminal.note(message),
     });
-    await writeModel(injected, flags.output, terminal.write);
-    await terminal.wrote(path, flags.output);
+    await writeModel(injected, output, terminal.write);
+    await terminal.wrote(path, output);
   });
 }

@@ -15,24 +15,24 @@ import {
 import { blockOf } from "../../inject/block.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { optimizerOf } from "../optimizer-flags.ts";
-import { checkOutput } from "../output.ts";
+import { addOutputFlag, checkOutput, type OutputFlags, outputBeside } from "../output.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 import { addTrainingFlags, type TrainingFlags, trainerOptions } from "../train-flags.ts";
 
-interface Flags extends SharedFlags, TrainingFlags {
-  readonly output: string;
+interface Flags extends SharedFlags, OutputFlags, TrainingFlags {
   readonly split?: true;
   readonly loop?: true;
 }
 
 /** `step`: writes a training step for a loop of one's own. */
 export function define(command: Command, streams: CommandStreams): void {
+  command.argument("<model>", "an ONNX model");
+  addOutputFlag(
+    command,
+    "step",
+    "where to write the step; <file>.initial.onnx beside it computes the state to begin with",
+  );
   command
-    .argument("<model>", "an ONNX model")
-    .requiredOption(
-      "-o, --output <file>",
-      "where to write the step; <file>.initial.onnx beside it computes the state to begin with",
-    )
     .option("--split", "two graphs, <file>.gradients.onnx and <file>.update.onnx, in place of one")
     .option(
       "--loop",
@@ -42,6 +42,14 @@ export function define(command: Command, streams: CommandStreams): void {
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     if (flags.split && flags.loop) throw new UsageError("give either --split or --loop, not both");
+    const output = flags.output ?? outputBeside(path, "step");
+    const { dir, name } = parse(output);
+    const beside = (kind: string) => join(dir, `${name}.${kind}.onnx`);
+    const initialFile = beside("initial");
+    const splitFiles = [beside("gradients"), beside("update")] as const;
+    for (const file of [...(flags.split ? splitFiles : [output]), initialFile]) {
+      await checkOutput(file, terminal.write);
+    }
     const model = await readModel(path);
     const graph = graphOf(model);
     const {
@@ -57,19 +65,16 @@ export function define(command: Command, streams: CommandStreams): void {
       optimizer: optimizerOf(flags),
       onMessage: (message: string) => terminal.note(message),
     };
-    const { dir, name } = parse(flags.output);
-    const beside = (kind: string) => join(dir, `${name}.${kind}.onnx`);
     const files: [string, Model][] = [];
     if (flags.split) {
       const step = await buildSplitStep(model, own);
-      files.push([beside("gradients"), step.gradients], [beside("update"), step.update]);
-      files.push([beside("initial"), initialState({ ...step, model: step.update })]);
+      files.push([splitFiles[0], step.gradients], [splitFiles[1], step.update]);
+      files.push([initialFile, initialState({ ...step, model: step.update })]);
     } else {
       const step = await buildStep(model, own);
       const written = flags.loop ? stepLoop(step) : step;
-      files.push([flags.output, written.model], [beside("initial"), initialState(step)]);
+      files.push([output, written.model], [initialFile, initialState(step)]);
     }
-    for (const [file] of files) await checkOutput(file, terminal.write);
     for (const [file, written] of files) {
       await writeModel(written, file, terminal.write);
       await terminal.wrote(path, file);

@@ -22,7 +22,7 @@ import { blockOf } from "../../inject/block.ts";
 import { ProgressLine } from "../../report/progress.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
-import { checkNoRun, checkOutput, runFolderOf } from "../output.ts";
+import { checkNoRun, checkOutput, chosenOutput, outputBeside, runFolderOf } from "../output.ts";
 import { beginRescued, rescueRun } from "../rescue-run.ts";
 import { RunLog } from "../run-log.ts";
 import { runFacts, writeRunReport } from "../run-report.ts";
@@ -45,13 +45,13 @@ export function define(command: Command, streams: CommandStreams): void {
   command.action(async (path: string, flags: RunFlags & TrainingFlags) => {
     const terminal = new Terminal(streams, flags);
     checkFlags(command, flags, trainingFlags);
-    await checkOutput(flags.output, terminal.write);
+    const output = await chosenOutput(flags, outputBeside(path, "trained"), terminal.write);
     const model = await readModel(path);
     const graph = graphOf(model);
     const artifact = artifactKind(graph) !== undefined;
     // Of an artifact, --checkpoint names the state to begin with.
     const ownFolder = artifact ? undefined : flags.checkpoint;
-    const folder = ownFolder ?? flags.resume ?? runFolderOf(flags.output);
+    const folder = ownFolder ?? flags.resume ?? runFolderOf(output);
     if (flags.ortCheckpoint !== undefined) {
       if (!artifact)
         throw new UsageError("--ort-checkpoint belongs to runs that go on from training_model.onnx");
@@ -106,7 +106,7 @@ export function define(command: Command, streams: CommandStreams): void {
     }
     const exported = trainer.export(given({ keepPenalty: flags.keepPenalty }));
     const trained = rescue ? rescuedInference(exported, flags.prediction) : exported;
-    await writeModel(trained, flags.output, terminal.write);
+    await writeModel(trained, output, terminal.write);
     if (rescue && flags.ortCheckpoint !== undefined) {
       const after = checkpointOf(trainer.state(), rescue.checkpoint, flags.lr);
       await writeCheckpoint(flags.ortCheckpoint, after, terminal.write);
@@ -115,10 +115,10 @@ export function define(command: Command, streams: CommandStreams): void {
     await trainer.release();
     if (flags.report) await report();
     if (flags.json) {
-      terminal.json({ output: flags.output, checkpoint: folder, ...end, ...(figures && { test: figures }) });
+      terminal.json({ output, checkpoint: folder, ...end, ...(figures && { test: figures }) });
       return;
     }
-    await terminal.wrote(path, flags.output);
+    await terminal.wrote(path, output);
     terminal.note(`checkpoints, run.jsonl${flags.report ? " and report.html" : ""}: ${folder}`);
     if (flags.ortCheckpoint)
       terminal.note(`checkpoint for ONNX Runtime's own sessions: ${flags.ortCheckpoint}`);

@@ -1,6 +1,8 @@
 import type { Command } from "commander";
-import { SorthError } from "../../errors.ts";
-import { loadData, readModel, sampleFeeds, verify } from "../../index.ts";
+import { SorthError, UsageError } from "../../errors.ts";
+import { graphOf } from "../../graph/model-graph.ts";
+import { loadData, type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
+import { blockOf } from "../../inject/block.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, wholeNumber } from "../options.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
@@ -17,16 +19,24 @@ const defaultSamples = 4;
 /** `verify`: checks an injected model against its original. */
 export function define(command: Command, streams: CommandStreams): void {
   command
-    .argument("<original>", "the model before inject")
-    .argument("<injected>", "the model after inject")
+    .usage("[options] [original] <injected>")
+    .argument("<models...>", "the model before inject, if it is at hand, and the model after inject")
     .option("--data <source>", "samples to compare on: mnist or an .npz file (default: random numbers)")
     .option("--seed <number>", "seed of random numbers and directions (default: 1)", wholeNumber)
     .option("--json", "the whole report for machines");
   addDimensionFlags(command, `samples to compare on (default: ${defaultSamples})`);
-  command.action(async (originalPath: string, injectedPath: string, flags: Flags) => {
+  command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
-    const original = await readModel(originalPath);
+    const injectedPath = paths.at(-1) ?? "";
+    if (paths.length > 2) {
+      throw new UsageError(
+        `verify compares two models: the original and the injected one, not ${paths.length}`,
+      );
+    }
     const injected = await readModel(injectedPath);
+    const original =
+      paths.length === 2 ? await readModel(paths[0] ?? "") : originalIn(injected, injectedPath);
+    if (paths.length === 1) terminal.note(`checked against the original that "${injectedPath}" gives back`);
     const samples = flags.data === undefined ? undefined : (await loadData(flags.data)).train;
     const { passed, checks } = await verify(original, injected, {
       ...dimensionsOf(flags),
@@ -41,4 +51,14 @@ export function define(command: Command, streams: CommandStreams): void {
     const failed = checks.filter(({ status }) => status === "failed").length;
     if (!passed) throw new SorthError(`${failed} of ${checks.length} checks failed on ${injectedPath}`);
   });
+}
+
+/** The model that an injected one was, out of its own file. @throws UsageError when nothing was injected into it */
+function originalIn(injected: Model, path: string): Model {
+  if (!blockOf(graphOf(injected))) {
+    throw new UsageError(
+      `no penalty was injected into "${path}"; give verify the file that inject has written, or the original and that file`,
+    );
+  }
+  return strip(injected);
 }
