@@ -35,16 +35,19 @@ export function drawn({ distribution, shape, seed }: Draw, round = 0): Float32Ar
 }
 
 /**
- * Which of `count` positions a subset of at most `most` holds, ascending: one from each of `most` stretches of equal
- * length, at a random place in it. A fixed stride would always meet the same columns of an image.
+ * Which of `count` positions a subset of at most `most` holds, ascending, each of them once: one from each of `most`
+ * stretches of equal length (to a position), at a random place in it. A fixed stride would always meet the same columns of
+ * an image.
  *
- *     position i = ⌊(i + uᵢ)·count/most⌋, uᵢ uniform from 0 to 1
+ *     stretch i begins at bᵢ = ⌊i·count/most⌋; its position is bᵢ + ⌊uᵢ·(bᵢ₊₁ − bᵢ)⌋, uᵢ uniform from 0 to 1
  */
 export function chosenPositions(count: number, most: number, seed: number): number[] {
   if (count <= most) return Array.from({ length: count }, (_, i) => i);
-  return placesInStretch(most, seed).map((place, i) =>
-    Math.floor(((i * stretch + place) * count) / (most * stretch)),
-  );
+  return placesInStretch(most, seed).map((place, i) => {
+    const start = Math.floor((i * count) / most);
+    const length = Math.floor(((i + 1) * count) / most) - start;
+    return start + Math.floor((place * length) / stretch);
+  });
 }
 
 /** Places into which a stretch is divided. */

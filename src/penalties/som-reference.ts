@@ -40,8 +40,10 @@ function ofDirections({ weights, groups }: PlainLayer, options: SomOptions): Pen
 function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
   const { responses, positions, groups } = layer;
   const { maxRows, center, scale } = options;
-  const chosen = new Set(chosenPositions(positions, maxRows === 0 ? positions : maxRows, options.seed));
-  const used = responses.flatMap((_, row) => (chosen.has(row % positions) ? [row] : []));
+  // Row by row as the graph reads them: a position that were chosen twice would count twice here too.
+  const chosen = chosenPositions(positions, maxRows === 0 ? positions : maxRows, options.seed);
+  const samples = Array.from({ length: responses.length / positions }, (_, sample) => sample * positions);
+  const used = samples.flatMap((first) => chosen.map((position) => first + position));
   const bias = options.bias === "remove" ? layer.bias : undefined;
   const prepared = transposed(used.map((row) => responses[row] ?? [])).map((unit, i) => {
     const plain = unit.map((y) => y - (bias?.[i] ?? 0));
@@ -60,14 +62,17 @@ function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
     const mean = center ? sum(unscaled) / unscaled.length : 0;
     return unscaled.map((slope) => slope - mean);
   });
-  const place = new Map(used.map((row, i) => [row, i]));
+  const toResponses = responses.map((row) => row.map(() => 0));
+  used.forEach((row, at) => {
+    const slope = toResponses[row] as number[];
+    slopes.forEach((unit, i) => {
+      slope[i] = (slope[i] ?? 0) + (unit[at] ?? Number.NaN);
+    });
+  });
   return {
     value,
     gradient: {
-      responses: responses.map((row, r) => {
-        const at = place.get(r);
-        return row.map((_, unit) => (at === undefined ? 0 : (slopes[unit]?.[at] ?? Number.NaN)));
-      }),
+      responses: toResponses,
       ...(bias && { bias: slopes.map((unit) => -sum(unit)) }),
     },
     ...(scale === "rms" && { notIntegrated: "the root mean square counts as constant" }),

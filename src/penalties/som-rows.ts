@@ -182,13 +182,16 @@ function runtimeChoice(
     [most],
     int64,
   );
-  const scaled = g.add(g.mul(range(used, most), stretch), places);
-  const indices = g.div(g.mul(scaled, length), g.mul(used, stretch));
+  const stretches = range(used, most);
+  const bound = (i: Typed) => g.div(g.mul(i, length), used);
+  const start = bound(stretches);
+  const stretchLength = g.sub(bound(g.add(stretches, 1)), start);
+  const indices = g.add(start, g.div(g.mul(places, stretchLength), stretch));
   return {
     indices,
     inverse: () => {
       const none = g.op("Expand", [used, g.reshape(length, [1])], [count], int64);
-      return g.op("ScatterElements", [none, indices, range(used, most)], [count], int64);
+      return g.op("ScatterElements", [none, indices, stretches], [count], int64);
     },
   };
 }

@@ -1,0 +1,48 @@
+import { describe, expect, test } from "vitest";
+import { chosenPositions } from "../../src/penalties/draws.ts";
+import { som } from "../../src/penalties/som.ts";
+import { relativeError } from "../helpers/numbers.ts";
+import { dataFor } from "./cases.ts";
+import { type LayerCase, referenceOf, runPenalty } from "./layer-case.ts";
+
+describe("the positions that maxRows chooses", () => {
+  test("are as many as asked for, each taken once, at any number of positions", () => {
+    for (let count = 1; count <= 100; count++) {
+      for (let most = 1; most <= count; most++) {
+        for (const seed of [0, 1, 7]) {
+          const chosen = chosenPositions(count, most, seed);
+          expect(new Set(chosen).size, `${most} of ${count}`).toBe(most);
+          expect(chosen).toEqual([...chosen].sort((a, b) => a - b));
+          expect(Math.min(...chosen)).toBeGreaterThanOrEqual(0);
+          expect(Math.max(...chosen)).toBeLessThan(count);
+        }
+      }
+    }
+  });
+
+  test("lie in stretches of equal length, to a position", () => {
+    chosenPositions(196, 30, 3).forEach((position, i) => {
+      expect(position).toBeGreaterThanOrEqual(Math.floor((i * 196) / 30));
+      expect(position).toBeLessThan(Math.floor(((i + 1) * 196) / 30));
+    });
+  });
+});
+
+describe("som of a subset that does not divide the positions", () => {
+  const layers: Readonly<Record<string, LayerCase>> = {
+    Conv: { op: "Conv", response: [3, 5, 7, 3], unitAxis: 1, weight: [5, 2, 1, 1] },
+    "MatMul [N, L, k]": { op: "MatMul", response: [3, 17, 5], unitAxis: 2, weight: [2, 5] },
+  };
+  for (const [name, layer] of Object.entries(layers)) {
+    test.each([5, 8, 11, 13, 16])(`${name}: maxRows=%i`, async (maxRows) => {
+      const penalty = som({ maxRows, gamma: 4, lambda1: 3 });
+      const data = dataFor(name, layer);
+      const expected = referenceOf(penalty, layer, data);
+      for (const rowsFixed of [true, false]) {
+        const actual = await runPenalty(penalty, { ...layer, rowsFixed }, data);
+        expect(Math.abs(actual.value / expected.value - 1)).toBeLessThan(1e-6);
+        expect(relativeError(actual.response, expected.response)).toBeLessThan(1e-5);
+      }
+    });
+  }
+});
