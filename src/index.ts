@@ -1,7 +1,6 @@
 import type { Dataset } from "./data/dataset.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
-import { type VerifyOptions, type VerifyReport, verify as verifyWith } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
 import type {
   AngleReport,
@@ -33,6 +32,7 @@ import {
 } from "./training/differentiate.ts";
 import { buildSplitStep as buildSplitStepWith, type SplitStep } from "./training/split-step.ts";
 import { buildStep as buildStepWith, type Step, type StepOptions } from "./training/step.ts";
+import { type VerifyOptions, type VerifyReport, verify as verifyWith } from "./verify/verify.ts";
 
 export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";
 export * from "./common.ts";

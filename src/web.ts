@@ -1,7 +1,6 @@
 import type { Dataset } from "./data/dataset.ts";
 import { inject as injectOn } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
-import type { VerifyOptions, VerifyReport } from "./inject/verify.ts";
 import type { Model } from "./onnx/model.ts";
 import type {
   AngleReport,
@@ -26,6 +25,7 @@ import {
 } from "./training/differentiate.ts";
 import { buildSplitStep as buildSplitStepOn, type SplitStep } from "./training/split-step.ts";
 import { buildStep as buildStepOn, type Step, type StepOptions } from "./training/step.ts";
+import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
 
 export * from "./common.ts";
 export { type ImageFile, type ImageOptions, type LoadedImages, loadImages } from "./data/images-web.ts";
@@ -52,7 +52,7 @@ export async function verify(
   injected: Model,
   options: VerifyOptions = {},
 ): Promise<VerifyReport> {
-  const { verify: verifyOn } = await import("./inject/verify.ts");
+  const { verify: verifyOn } = await import("./verify/verify.ts");
   return verifyOn(original, injected, options, webProbe);
 }
 

@@ -4,7 +4,7 @@ import { inject } from "../../src/inject/inject.ts";
 import { parseMark } from "../../src/inject/mark.ts";
 import type { InjectOptions } from "../../src/inject/options.ts";
 import { strip } from "../../src/inject/strip.ts";
-import { verify } from "../../src/inject/verify.ts";
+import { verify } from "../../src/verify/verify.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { type ExternalReader, Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";

@@ -5,6 +5,10 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
+import type { Block } from "../inject/block.ts";
+import { type RenamedValue, wOf } from "../inject/mark.ts";
+import { strip } from "../inject/strip.ts";
+import { tap } from "../inject/tap.ts";
 import { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -17,15 +21,11 @@ import {
   responsePlaces,
   weightPlaces,
 } from "../penalties/plain-layer.ts";
-import type { Block } from "./block.ts";
-import { type RenamedValue, wOf } from "./mark.ts";
-import { strip } from "./strip.ts";
-import { tap } from "./tap.ts";
+import { dataFor } from "./data.ts";
+import { checkValues, reference, resultOf, scalarOf, shown, type VerifyRun } from "./penalty.ts";
+import { check, note, type VerifyCheck, type VerifyReport, within } from "./report.ts";
+import { type InjectedSite, injectedSites, layerNames, plainLayerOf } from "./sites.ts";
 import type { VerifyOptions } from "./verify.ts";
-import { dataFor } from "./verify-data.ts";
-import { checkValues, reference, resultOf, scalarOf, shown, type VerifyRun } from "./verify-penalty.ts";
-import { check, note, type VerifyCheck, type VerifyReport, within } from "./verify-report.ts";
-import { type InjectedSite, injectedSites, layerNames, plainLayerOf } from "./verify-sites.ts";
 
 /** Relative errors of float32 against float64. */
 const limits = { loss: 1e-6, gradient: 1e-4 } as const;

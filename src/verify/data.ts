@@ -3,10 +3,10 @@ import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import type { Block } from "../inject/block.ts";
+import type { MarkedObjective } from "../inject/mark.ts";
 import { Random } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { Block } from "./block.ts";
-import type { MarkedObjective } from "./mark.ts";
 import type { VerifyOptions } from "./verify.ts";
 
 /** Batch size where the model leaves it open: small, so that the float64 reference stays quick. */

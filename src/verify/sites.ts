@@ -5,6 +5,8 @@ import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { sameShape } from "../graph/shapes.ts";
+import { type Block, plansOf } from "../inject/block.ts";
+import type { MarkedSite } from "../inject/mark.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 import type { Penalty } from "../penalties/penalty.ts";
@@ -17,8 +19,6 @@ import {
   weightPlaces,
 } from "../penalties/plain-layer.ts";
 import { resolvePlans } from "../penalties/plan.ts";
-import { type Block, plansOf } from "./block.ts";
-import type { MarkedSite } from "./mark.ts";
 
 /** A site of an injected model, the value that holds its scalar, and what makes it up. */
 export interface InjectedSite {

@@ -2,13 +2,13 @@ import { describe, expect, it } from "vitest";
 import { graphOf } from "../../src/graph/model-graph.ts";
 import { inject } from "../../src/inject/inject.ts";
 import type { InjectOptions } from "../../src/inject/options.ts";
-import { type VerifyReport, verify } from "../../src/inject/verify.ts";
 import { Model } from "../../src/onnx/model.ts";
 import type { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { som } from "../../src/penalties/som.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
-import { network, samples } from "./models.ts";
+import { type VerifyReport, verify } from "../../src/verify/verify.ts";
+import { network, samples } from "../inject/models.ts";
 
 const original = network({ loss: "scalar" });
 

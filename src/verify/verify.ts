@@ -3,20 +3,20 @@ import type { Probe } from "../analysis/probe.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { type Block, blockOf } from "../inject/block.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Penalty } from "../penalties/penalty.ts";
-import { type Block, blockOf } from "./block.ts";
-import { verifyArtifact } from "./verify-artifact.ts";
-import { dataFor } from "./verify-data.ts";
-import { checkOutputs } from "./verify-outputs.ts";
-import { checkSlope, checkValues, scalarOf, shown, type VerifyRun } from "./verify-penalty.ts";
-import { check, note, type VerifyCheck, type VerifyReport } from "./verify-report.ts";
-import { injectedSites } from "./verify-sites.ts";
-import { checkStructure } from "./verify-structure.ts";
+import { verifyArtifact } from "./artifact.ts";
+import { dataFor } from "./data.ts";
+import { checkOutputs } from "./outputs.ts";
+import { checkSlope, checkValues, scalarOf, shown, type VerifyRun } from "./penalty.ts";
+import { check, note, type VerifyCheck, type VerifyReport } from "./report.ts";
+import { injectedSites } from "./sites.ts";
+import { checkStructure } from "./structure.ts";
 
-export type { VerifyCheck, VerifyReport } from "./verify-report.ts";
+export type { VerifyCheck, VerifyReport } from "./report.ts";
 
 /** On what a pair of models is compared. */
 export interface VerifyOptions extends DimensionOptions {

@@ -2,14 +2,14 @@ import type { Probe } from "../analysis/probe.ts";
 import { constantOf } from "../analysis/probe-model.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { SorthError } from "../errors.ts";
+import { tap } from "../inject/tap.ts";
 import type { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Matrix, PenaltyReference, PlainLayer } from "../penalties/plain-layer.ts";
 import { dot } from "../penalties/plain-math.ts";
-import { tap } from "./tap.ts";
-import { note, type VerifyCheck, within } from "./verify-report.ts";
-import { type InjectedSite, layerNames, plainLayerOf } from "./verify-sites.ts";
+import { note, type VerifyCheck, within } from "./report.ts";
+import { type InjectedSite, layerNames, plainLayerOf } from "./sites.ts";
 
 /** An injected model, ready to run on bytes, and what it is run on. */
 export interface VerifyRun {

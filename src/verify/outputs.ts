@@ -1,12 +1,12 @@
 import type { Graph } from "../graph/graph.ts";
+import type { Block } from "../inject/block.ts";
+import { type Mark, wOf } from "../inject/mark.ts";
+import { listed } from "../inject/options.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { equalBytes } from "../onnx/wire.ts";
-import type { Block } from "./block.ts";
-import { type Mark, wOf } from "./mark.ts";
-import { listed } from "./options.ts";
-import { resultOf, scalarOf, shown, type VerifyRun } from "./verify-penalty.ts";
-import { check, note, type VerifyCheck, within } from "./verify-report.ts";
+import { resultOf, scalarOf, shown, type VerifyRun } from "./penalty.ts";
+import { check, note, type VerifyCheck, within } from "./report.ts";
 
 /** The original's outputs against those of the injected model, and the loss where the penalty was added to it. */
 export async function checkOutputs(

@@ -1,12 +1,12 @@
 import type { Graph } from "../graph/graph.ts";
+import { addedOutputs, type Block } from "../inject/block.ts";
+import { listed } from "../inject/options.ts";
+import { strip } from "../inject/strip.ts";
 import { encodeNodeProto, encodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import type { Model } from "../onnx/model.ts";
 import type { onnx } from "../onnx/schema.js";
 import { equalBytes } from "../onnx/wire.ts";
-import { addedOutputs, type Block } from "./block.ts";
-import { listed } from "./options.ts";
-import { strip } from "./strip.ts";
-import { check, note, type VerifyCheck } from "./verify-report.ts";
+import { check, note, type VerifyCheck } from "./report.ts";
 
 /** Is everything that the original had still there, and is all of the block used? */
 export function checkStructure(original: Model, injected: Model, graph: Graph, block: Block): VerifyCheck[] {
