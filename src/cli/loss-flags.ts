@@ -18,7 +18,10 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
   command
     .option("--objective <name>", `what compares the prediction with labels: ${objectiveNames.join(", ")}`)
     .option("--loss <name>", "the model's own output that is its loss, in place of an objective")
-    .option("--prediction <name>", "the output that the objective reads (default: the first)")
+    .option(
+      "--prediction <name>",
+      "the value that the objective reads, an output or an inner value (default: the first output of floats)",
+    )
     .option(
       "--recompute",
       "keep fewer activations: cheap ones are computed again, the numbers stay the same",

@@ -74,7 +74,7 @@ export function buildBlock(
   const gradients = gradientOf ? gradientsOf(g, parts, { block, weight: w, gradientOf }) : new Map();
   const loss = options.loss === undefined ? undefined : replaceLoss(graph, options.loss, addPenalty);
   const objective = options.objective && emitObjective(g, options.objective, options.output);
-  if (objective?.warning) options.onMessage?.(objective.warning);
+  if (objective?.remark) tell(objective.remark);
   const objectiveSum = objective && addPenalty(objective.value);
 
   // Names are given last: one that becomes free would be taken by a node of the block that comes later.

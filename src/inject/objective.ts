@@ -4,8 +4,8 @@ import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { DeclaredDim } from "../graph/node.ts";
 import { type Shape, shapeText } from "../graph/shapes.ts";
+import { choosePrediction } from "../objectives/prediction.ts";
 import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
-import { listed } from "./options.ts";
 
 /** Losses that inject can add, by their name on the command line. */
 export const objectiveNames = ["cross-entropy", "mse", "l1", "bce"] as const;
@@ -20,7 +20,7 @@ export interface ObjectiveGraph {
   readonly labels: Typed;
   readonly prediction: Typed;
   /** A remark for the user. */
-  readonly warning: string | undefined;
+  readonly remark: string | undefined;
 }
 
 /**
@@ -30,14 +30,20 @@ export interface ObjectiveGraph {
  * - `mse`, `l1`: mean of (p − y)² and of |p − y|, labels as the prediction
  * - `bce`: binary cross-entropy of logits, labels (0 to 1) as the prediction
  *
- * @throws UsageError when the model has no such output; SorthError when it does not fit the loss.
+ * Where the model ends in the Softmax or Sigmoid that the loss applies itself, the loss reads what comes before it.
+ *
+ * @param output - the value to compare with labels, an output or an inner value; default: the first output of floats
+ * @throws UsageError when the model has no such value; SorthError when it does not fit the loss.
  */
 export function emitObjective(g: Emit, name: ObjectiveName, output: string | undefined): ObjectiveGraph {
   if (!objectiveNames.includes(name)) {
     throw new UsageError(`there is no objective "${name}"; there is ${objectiveNames.join(", ")}`);
   }
-  const prediction = predictionOf(g, output);
-  const warning = doubt(prediction, name);
+  const { value, remark } = choosePrediction(g.graph, name, output);
+  if (!isFloat(value.type)) {
+    throw new SorthError(`"${value.name}" is ${value.type ?? "of an unknown type"}; a loss needs floats`);
+  }
+  const prediction = typed(value);
   const declared = prediction.declared ?? prediction.shape.map(() => undefined);
   const scores = prediction.type === "double" ? prediction : g.cast(prediction, "float");
   if (name === "cross-entropy") {
@@ -47,10 +53,10 @@ export function emitObjective(g: Emit, name: ObjectiveName, output: string | und
       );
     }
     const labels = addLabels(g, "int64", dropClasses(prediction.shape), dropClasses(declared));
-    return { prediction, labels, warning, value: crossEntropy(g, scores, labels) };
+    return { prediction, labels, remark, value: crossEntropy(g, scores, labels) };
   }
   const labels = addLabels(g, scores.type, prediction.shape, declared);
-  return { prediction, labels, warning, value: elementwise[name](g, scores, labels) };
+  return { prediction, labels, remark, value: elementwise[name](g, scores, labels) };
 }
 
 const elementwise: Record<Exclude<ObjectiveName, "cross-entropy">, (g: Emit, p: Typed, y: Typed) => Typed> = {
@@ -88,33 +94,6 @@ function crossEntropy(g: Emit, scores: Typed, labels: Typed): Typed {
     attributes: { axis: int(1) },
   });
   return g.neg(g.reduceMean(gathered));
-}
-
-function predictionOf({ graph }: Emit, output: string | undefined): Typed {
-  const value = output === undefined ? graph.outputs[0] : graph.outputs.find(({ name }) => name === output);
-  if (!value) {
-    const names = graph.outputs.map(({ name }) => name);
-    throw new UsageError(`the model has no output "${output ?? ""}"; it has ${listed(names)}`);
-  }
-  if (!isFloat(value.type)) {
-    throw new SorthError(
-      `the output "${value.name}" is ${value.type ?? "of an unknown type"}; a loss needs floats`,
-    );
-  }
-  return typed(value);
-}
-
-/** Why the loss may not be what was meant: it does itself what the model's last operator does already. */
-function doubt({ name, producer }: Typed, objective: ObjectiveName): string | undefined {
-  const op = producer?.domain === "" ? producer.opType : "";
-  const twice: readonly string[] = {
-    "cross-entropy": ["Softmax", "LogSoftmax"],
-    bce: ["Sigmoid"],
-    mse: [],
-    l1: [],
-  }[objective];
-  if (!twice.includes(op)) return undefined;
-  return `"${name}" comes out of a ${op}, which ${objective} does itself: export the model without it, or name another output`;
 }
 
 function addLabels(

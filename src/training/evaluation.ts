@@ -1,11 +1,11 @@
 import type { Probe } from "../analysis/probe.ts";
-import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import type { Objective } from "../objectives/objective.ts";
+import { choosePrediction } from "../objectives/prediction.ts";
 import { Model } from "../onnx/model.ts";
 import { setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
@@ -50,8 +50,7 @@ export async function buildEvaluation(
   let prediction: Value | undefined;
   let batchLoss: Typed | undefined;
   if (objective) {
-    prediction = options.output ? graph.valueNamed(options.output) : graph.outputs[0];
-    if (!prediction) throw new SorthError("the model has no output");
+    prediction = choosePrediction(graph, objective.name, options.output).value;
   } else {
     const { own, dataLoss } = emitLoss(withoutPenalties(prepared), quietly);
     ({ objective, prediction } = own ?? {});

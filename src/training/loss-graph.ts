@@ -17,6 +17,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { blockOf, removeBlock } from "../inject/block.ts";
+import { choosePrediction, remarkOnOwnScores } from "../objectives/prediction.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
@@ -143,14 +144,9 @@ function objectiveLoss({ graph, emit }: PreparedGraph, options: LossOptions): Da
   if (!objective) throw new UsageError("no objective was given");
   if (options.loss)
     throw new UsageError("give either an objective or the name of the model's own loss, not both");
-  const output = options.output
-    ? graph.outputs.find(({ name }) => name === options.output)
-    : graph.outputs[0];
-  if (!output) {
-    const names = graph.outputs.map(({ name }) => name).join(", ");
-    throw new UsageError(`the model has no output "${options.output}"; it has ${names}`);
-  }
-  const prediction = typedOrHidden(output);
+  const { value, remark } = choosePrediction(graph, objective.name, options.output);
+  if (remark) options.onMessage?.(remark);
+  const prediction = typedOrHidden(value);
   const { type, shape } = objective.labels;
   const labelType = type === "float" ? prediction.type : type;
   const name = inputName(graph, "labels");
@@ -183,6 +179,8 @@ function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss
     );
   }
   const own = ownObjective(loss);
+  const remark = own && remarkOnOwnScores(own.prediction);
+  if (remark) options.onMessage?.(remark);
   return {
     dataLoss: emit.reshape(loss, []),
     prediction: own?.prediction,

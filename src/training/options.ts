@@ -11,7 +11,7 @@ export interface LossOptions {
   readonly objective?: Objective;
   /** Name of the value that is the loss, for a model that holds it. */
   readonly loss?: string;
-  /** The output that `objective` reads; default: the first. */
+  /** The value that `objective` reads, an output or an inner value; default: the first output of floats. */
   readonly output?: string;
   /** Regularizers; a model with an injected block brings its own and takes no others. */
   readonly penalties?: readonly PenaltyPlan[];

@@ -26,7 +26,10 @@ export function define(command: Command, streams: CommandStreams): void {
     .addOption(
       new Option("--objective <name>", "a loss to add: input labels, output loss").choices(objectives),
     )
-    .option("--prediction <name>", "the output that the objective compares with labels (default: the first)");
+    .option(
+      "--prediction <name>",
+      "the value that the objective compares with labels, an output or an inner value (default: the first output of floats)",
+    );
   addDimensionFlags(command, "batch size to infer shapes with, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);

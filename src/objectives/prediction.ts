@@ -1,0 +1,123 @@
+import { SorthError, UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { isFloat } from "../onnx/data-types.ts";
+
+/** What a loss compares with labels. */
+export interface Prediction {
+  readonly value: Value;
+  /** What the user should know where this is not the value that was asked for. */
+  readonly remark: string | undefined;
+}
+
+/** Operators that a loss applies itself, by the loss's name: in front of one, the value before the operator is meant. */
+const appliedByLoss: Readonly<Record<string, readonly string[]>> = {
+  "cross-entropy": ["Softmax", "LogSoftmax"],
+  bce: ["Sigmoid"],
+};
+
+/**
+ * The value that a loss reads: the one of that name (an output or an inner value), else the first output of floats. Where a
+ * model ends in the Softmax or Sigmoid that the loss applies itself, this is the value in front of it: applied twice, it
+ * would flatten every gradient.
+ *
+ * @param objective - name of the loss
+ * @param name - the value asked for; undefined for the model's own choice
+ * @param classAxis - the axis that the loss takes for the classes
+ * @throws UsageError when there is no such value or the choice is not clear; SorthError when no output holds floats.
+ */
+export function choosePrediction(
+  graph: Graph,
+  objective: string,
+  name: string | undefined,
+  classAxis = 1,
+): Prediction {
+  const { value, remark } =
+    name === undefined ? firstScores(graph) : { value: named(graph, name), remark: undefined };
+  const last = withoutCopies(value).producer;
+  if (last?.domain !== "" || !appliedByLoss[objective]?.includes(last.opType)) return { value, remark };
+  const logits = last.inputs[0];
+  if (!logits) return { value, remark };
+  const axis = last.opType === "Sigmoid" ? undefined : softmaxAxis(last, graph.opset, value.shape?.length);
+  if (axis !== undefined && axis !== classAxis) {
+    const other = `"${value.name}" comes out of a ${last.opType} over axis ${axis}, but the ${objective} takes axis ${classAxis} for the classes: the loss applies a second one`;
+    return { value, remark: joined(remark, other) };
+  }
+  const found = `"${value.name}" comes out of a ${last.opType}, which the ${objective} applies itself: the loss reads "${logits.name}" in front of it`;
+  return { value: logits, remark: joined(remark, found) };
+}
+
+/** What the user should know of a model whose own loss applies a Softmax to one; undefined where it does not. */
+export function remarkOnOwnScores(scores: Value): string | undefined {
+  const last = withoutCopies(scores).producer;
+  return last?.op === "Softmax"
+    ? `the model's own loss applies a Softmax to "${scores.name}", which comes out of a Softmax: export the model with the loss over the logits`
+    : undefined;
+}
+
+const joined = (first: string | undefined, second: string): string =>
+  first === undefined ? second : `${first}; ${second}`;
+
+function named(graph: Graph, name: string): Value {
+  const value = graph.value(name);
+  if (!value?.producer) {
+    const outputs = graph.outputs.map((output) => output.name).join(", ");
+    throw new UsageError(
+      `the model computes no value "${name}"; its outputs are ${outputs} (inner values can be named too)`,
+    );
+  }
+  if (value.type !== undefined && !isFloat(value.type)) {
+    throw new SorthError(`"${name}" is ${value.type}; a loss needs floats: ${advice(graph)}`);
+  }
+  return value;
+}
+
+/** The first output, or the only one of floats where the first one holds labels, as classifiers of scikit-learn have it. */
+function firstScores(graph: Graph): Prediction {
+  const [first] = graph.outputs;
+  if (!first) throw new SorthError("the model has no output");
+  if (isFloat(first.type) || (first.type === undefined && !first.otherType)) {
+    return { value: first, remark: undefined };
+  }
+  const scores = scoresOf(graph);
+  const [value, ...others] = scores;
+  const kind = `the first output "${first.name}" is ${first.type ?? "no tensor"}`;
+  if (!value || others.length > 0) {
+    throw new UsageError(`${kind}, and a loss needs floats: ${advice(graph)}`);
+  }
+  return { value, remark: `${kind}: the loss reads "${value.name}"` };
+}
+
+const advice = (graph: Graph): string => {
+  const names = scoresOf(graph).map(({ name }) => name);
+  return names.length === 0
+    ? "name a value of floats inside the model with --prediction NAME"
+    : `name the scores with --prediction (${names.join(" or ")})`;
+};
+
+/** Outputs of floats, and the floats that a ZipMap packs into an output. */
+function scoresOf(graph: Graph): Value[] {
+  return graph.outputs.flatMap((output) => {
+    if (isFloat(output.type)) return [output];
+    const packed = output.producer?.opType === "ZipMap" ? output.producer.inputs[0] : undefined;
+    return packed ? [packed] : [];
+  });
+}
+
+/** The value of which another is a copy, in the same type or another. */
+function withoutCopies(value: Value): Value {
+  const { producer } = value;
+  const source = producer?.inputs[0];
+  if (!producer || !source || producer.domain !== "") return value;
+  const copies = producer.opType === "Identity" || (producer.opType === "Cast" && isFloat(source.type));
+  return copies ? withoutCopies(source) : value;
+}
+
+/** The one axis that a Softmax normalizes; −1 where it normalizes several together; undefined where that is not known. */
+function softmaxAxis(node: Node, opset: number, rank: number | undefined): number | undefined {
+  if (rank === undefined) return undefined;
+  const axis = node.int("axis", opset < 13 ? 1 : -1);
+  const from = axis < 0 ? axis + rank : axis;
+  // Before opset 13 all axes from this one on are normalized together.
+  return opset < 13 && from !== rank - 1 ? -1 : from;
+}
