@@ -2,9 +2,16 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import type { SerializedError } from "@vitest/utils";
 import type { Reporter, TestCase, TestModule } from "vitest/node";
 
-/** Prints every skipped test with its reason, then one line alone: `N passed, N failed, N skipped`. */
+/** How many of the slowest test files are named with their time. */
+const slowest = 12;
+
+/**
+ * Prints the slowest test files with their time, every skipped test with its reason, then one line alone:
+ * `N passed, N failed, N skipped`.
+ */
 export default class TestSummary implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly SerializedError[]): void {
+    printSlowest(modules);
     const tests = modules.flatMap((module) => [...module.children.allTests()]);
     const withState = (state: string) => tests.filter((test) => test.result().state === state);
     const skipped = withState("skipped");
@@ -19,6 +26,20 @@ export default class TestSummary implements Reporter {
     mkdirSync("out", { recursive: true });
     writeFileSync("out/test-summary.txt", `${line}\n`);
     console.log(line);
+  }
+}
+
+/** Names the files that take longest, so that a slow test is seen when it is added. */
+function printSlowest(modules: readonly TestModule[]): void {
+  const timed = modules.map((module) => {
+    const { duration, setupDuration, collectDuration } = module.diagnostic();
+    return { name: module.relativeModuleId, seconds: (duration + setupDuration + collectDuration) / 1000 };
+  });
+  timed.sort((a, b) => b.seconds - a.seconds);
+  const total = timed.reduce((sum, { seconds }) => sum + seconds, 0);
+  console.log(`${timed.length} test files, ${total.toFixed(0)} s one after another; the slowest:`);
+  for (const { name, seconds } of timed.slice(0, slowest)) {
+    console.log(`${seconds.toFixed(1).padStart(7)} s  ${name}`);
   }
 }
 
