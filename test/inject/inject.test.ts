@@ -300,17 +300,17 @@ describe("an objective", () => {
   it.each([
     ["Softmax", "cross-entropy"],
     ["Sigmoid", "bce"],
-  ] as const)("warns of a %s before it", async (end, objective) => {
+  ] as const)("reads what comes before a %s", async (end, objective) => {
     const messages: string[] = [];
     await withSom(network({ end }), { objective, onMessage: (message) => messages.push(message) });
-    expect(messages.join()).toContain(`"y" comes out of a ${end}, which ${objective} does itself`);
+    expect(messages.join()).toContain(`"y" comes out of a ${end}, which the ${objective} applies itself`);
   });
 
   it("refuses what does not fit", async () => {
     const both = withSom(network({ loss: "scalar" }), { objective: "mse", loss: "loss" });
     await expect(both).rejects.toMatchObject({ exitCode: 2, message: expect.stringContaining("not both") });
     const missing = withSom(network(), { objective: "mse", output: "z" });
-    await expect(missing).rejects.toThrow('the model has no output "z"; it has "y"');
+    await expect(missing).rejects.toThrow('the model computes no value "z"; its outputs are y');
   });
 });
 
