@@ -2,6 +2,8 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { namesOfValue } from "./known-names.ts";
+import { checkMatches, matchesAny } from "./name-patterns.ts";
 import { normalizations, type Reading, type Role, readingsOf } from "./roles.ts";
 
 /** Something a model is trained by. */
@@ -23,6 +25,8 @@ export interface ConstantValue {
 export interface ParameterOptions {
   /** Only what matches is trained; a float constant that matches becomes a parameter whatever its role. */
   readonly trainable?: RegExp;
+  /** What matches is trained too, whatever its role. */
+  readonly alsoTrain?: RegExp;
   /** What matches is not trained. */
   readonly freeze?: RegExp;
 }
@@ -42,16 +46,22 @@ export function findParameters(
 ): { parameters: Parameter[]; constants: ConstantValue[] } {
   const parameters: Parameter[] = [];
   const constants: ConstantValue[] = [];
-  for (const value of graph.initializers) {
-    if (!isFloat(value.type)) continue;
+  const { trainable, alsoTrain, freeze } = options;
+  const floats = graph.initializers.filter(({ type }) => isFloat(type));
+  const known = trainable || alsoTrain || freeze ? floats.map(namesOfValue) : [];
+  if (trainable) checkMatches("--trainable", trainable, "parameter", known);
+  if (alsoTrain) checkMatches("--trainable", alsoTrain, "parameter", known);
+  if (freeze) checkMatches("--freeze", freeze, "parameter", known);
+  floats.forEach((value, i) => {
     const { role, reason } = judgeParameter(value);
-    if (options.freeze?.test(value.name)) constants.push({ value, reason: "frozen by --freeze" });
-    else if (options.trainable?.test(value.name)) {
+    const names = known[i] ?? [];
+    if (freeze && matchesAny(freeze, names)) constants.push({ value, reason: "frozen by --freeze" });
+    else if ([trainable, alsoTrain].some((pattern) => pattern && matchesAny(pattern, names))) {
       parameters.push({ value, role: role ?? "operand", reason: "named by --trainable" });
     } else if (!role) constants.push({ value, reason });
-    else if (options.trainable) constants.push({ value, reason: "not named by --trainable" });
+    else if (trainable) constants.push({ value, reason: "not named by --trainable" });
     else parameters.push({ value, role, reason });
-  }
+  });
   return { parameters, constants };
 }
 

@@ -2,6 +2,8 @@ import type { Graph } from "../graph/graph.ts";
 import type { Use, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { namesOfValue } from "./known-names.ts";
+import { checkMatches, matchesAny } from "./name-patterns.ts";
 import { judgeParameter } from "./parameters.ts";
 import { normalizations, type Reading, readingsOf, weightBeside } from "./roles.ts";
 
@@ -29,8 +31,13 @@ export interface ShareOptions {
  * tied on purpose.
  */
 export function findShared(graph: Graph, options: ShareOptions = {}): SharedInitializer[] {
-  return graph.initializers.flatMap((value) => {
-    const shared = isFloat(value.type) ? judge(value, options) : undefined;
+  const floats = graph.initializers.filter(({ type }) => isFloat(type));
+  const { tie, untie } = options;
+  const known = tie || untie ? floats.map(namesOfValue) : [];
+  if (tie) checkMatches("--tie", tie, "parameter", known);
+  if (untie) checkMatches("--untie", untie, "parameter", known);
+  return floats.flatMap((value) => {
+    const shared = judge(value, options);
     return shared ? [{ value, ...shared }] : [];
   });
 }
@@ -40,9 +47,11 @@ function judge(value: Value, options: ShareOptions): Omit<SharedInitializer, "va
   if (usesOf(value).length < 2 || readings.length < 2) return undefined;
   const statistic = readings.some(({ role }) => role.startsWith("running"));
   if (!statistic && !judgeParameter(value).role) return undefined;
-  if (options.tie?.test(value.name)) return { kind: "tied", reason: "named by --tie" };
+  if (options.tie && matchesAny(options.tie, namesOfValue(value)))
+    return { kind: "tied", reason: "named by --tie" };
   if (readings.some(({ use }) => use.index < 0)) return { kind: "tied", reason: "read inside a body" };
-  if (options.untie?.test(value.name)) return { kind: "split", reason: "named by --untie" };
+  if (options.untie && matchesAny(options.untie, namesOfValue(value)))
+    return { kind: "split", reason: "named by --untie" };
   const dims = value.initializer?.dims ?? [];
   const vector = dims.filter((dim) => dim !== 1).length <= 1;
   if (!vector) return { kind: "tied", reason: `a matrix read by ${readings.length} operators` };

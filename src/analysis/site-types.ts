@@ -5,8 +5,10 @@ export type SiteOp = "Gemm" | "Conv" | "ConvTranspose" | "MatMul";
 
 /** A layer on which a penalty can act (DESIGN §2). */
 export interface Site {
-  /** Name of the operator's node, or of its output where it has none: what --include and --exclude match. */
+  /** Name of the operator's node, or of its output where it has none. */
   readonly name: string;
+  /** What --include and --exclude match: its name, its module's in the source, the names of its weight and bias. */
+  readonly names: readonly string[];
   readonly op: SiteOp;
   readonly node: Node;
   /** The response: the node's output, or that of the Add of its bias. Bias included, before BatchNorm and activation. */

@@ -4,6 +4,7 @@ import { dimAt } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { hiddenSites } from "./hidden-sites.ts";
+import { namesOfLayer } from "./known-names.ts";
 import type { Site, SiteOp, SkippedSite } from "./site-types.ts";
 import { type Traced, traceParameter } from "./trace-parameter.ts";
 
@@ -52,7 +53,15 @@ export function findSites(
     const { weight, response } = layer;
     const rows = elementCount(response.shape ?? []) / layer.units;
     sites.push({
-      ...{ name: node.label, op, node, response, weight: weight.parameter, bias: layer.bias },
+      ...{
+        name: node.label,
+        names: namesOfLayer(node, weight.parameter, layer.bias),
+        op,
+        node,
+        response,
+        weight: weight.parameter,
+        bias: layer.bias,
+      },
       weightInput: layer.weightInput,
       ...{ units: layer.units, fanIn: layer.fanIn, groups: layer.groups, unitAxis: layer.unitAxis },
       ...{ rows, rowsFixed: response.shapeFixed, quantized: weight.quantized },

@@ -3,7 +3,7 @@ import { objectiveNamed, objectiveNames } from "../objectives/table.ts";
 import type { LossOptions } from "../training/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
 import { given } from "./options.ts";
-import { addParameterFlags, type ParameterFlags } from "./parameter-flags.ts";
+import { addParameterFlags, type ParameterFlags, parametersOf } from "./parameter-flags.ts";
 
 /** Flags of the commands that differentiate a loss. */
 export interface LossFlags extends DimensionFlags, ParameterFlags {
@@ -32,10 +32,11 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
 
 /** The library's options of these flags. */
 export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" | "onMessage"> {
-  const { objective, loss, prediction, trainable, freeze, tie, untie, recompute } = flags;
+  const { objective, loss, prediction, recompute } = flags;
   return {
     ...dimensionsOf(flags),
-    ...given({ loss, output: prediction, trainable, freeze, tie, untie, recompute }),
+    ...parametersOf(flags),
+    ...given({ loss, output: prediction, recompute }),
     ...(objective !== undefined && { objective: objectiveNamed(objective) }),
   };
 }

@@ -38,6 +38,13 @@ export function pattern(text: string): RegExp {
   }
 }
 
+/** A pattern that matches what either of two matches. */
+export const either = (a: RegExp | undefined, b: RegExp): RegExp =>
+  a ? new RegExp(`(?:${a.source})|(?:${b.source})`) : b;
+
+/** A regular expression of an option that may be given several times: each adds what it matches. */
+export const patterns = (text: string, before: RegExp | undefined): RegExp => either(before, pattern(text));
+
 /** Collects an option that may be given several times. */
 export function repeated<T>(
   parse: (text: string) => T,

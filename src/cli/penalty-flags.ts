@@ -3,7 +3,7 @@ import { UsageError } from "../errors.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyNamed } from "../penalties/table.ts";
 import { parsePlan } from "../penalties/text.ts";
-import { given, number, pattern, repeated } from "./options.ts";
+import { given, number, patterns, repeated } from "./options.ts";
 import { addPenaltyHelp } from "./penalty-help.ts";
 
 /** Flags of the commands that take penalties. */
@@ -41,8 +41,8 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
         "sum",
       ]),
     )
-    .option("--include <pattern>", "only layers whose name matches this regular expression", pattern)
-    .option("--exclude <pattern>", "no layers whose name matches this regular expression", pattern);
+    .option("--include <pattern>", "only layers whose name matches this regular expression", patterns)
+    .option("--exclude <pattern>", "no layers whose name matches this regular expression", patterns);
   addPenaltyHelp(command);
 }
 

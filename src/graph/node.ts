@@ -12,6 +12,8 @@ export interface Use {
 /** A dimension as a file declares it: a number, a name such as `batch`, or unknown. */
 export type DeclaredDim = number | string | undefined;
 
+const noMetadata: ReadonlyMap<string, string> = new Map();
+
 /** A named tensor of a graph: a graph input, an initializer, or an output of a node. */
 export class Value {
   /** Unique in its graph; changed through {@link Graph.rename} alone. */
@@ -32,6 +34,8 @@ export class Value {
   initializer: Tensor | undefined;
   /** Where it is read inside the graph; being a graph output is not a use. */
   readonly uses = new Set<Use>();
+  /** What the exporter noted at it (`metadata_props` of its value info). */
+  metadata: ReadonlyMap<string, string> = noMetadata;
 
   constructor(name: string, type?: DataTypeName, shape?: readonly number[]) {
     this.name = name;

@@ -88,6 +88,11 @@ export function readGraph(
     const elemType = output.type?.tensorType?.elemType;
     if (elemType) value.type = dataTypeName(elemType);
   }
+  for (const { name, metadataProps } of proto.valueInfo ?? []) {
+    const value = metadataProps?.length ? graph.value(name ?? "") : undefined;
+    if (value)
+      value.metadata = new Map(metadataProps?.map(({ key, value: text }) => [key ?? "", text ?? ""]));
+  }
   for (const value of graph.values) {
     if (value.producer || value.initializer || graph.inputs.includes(value)) continue;
     const reader = [...value.uses][0]?.node.label;

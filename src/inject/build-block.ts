@@ -8,7 +8,7 @@ import { shapeText } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
-import { chooses, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
+import { checkChoices, chooses, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import { gradientsOf } from "./block-gradients.ts";
 import {
   blockPrefix,
@@ -159,6 +159,7 @@ function penaltyParts(
     tell(message);
   };
   for (const { name, reason } of skipped) note(`${name}: no penalty: ${reason}`);
+  checkChoices(plans, sites, skipped);
   if (sites.length > 0 && !sites.some((site) => plans.some((plan) => chooses(plan, site)))) {
     const names = listed(sites.map(({ name }) => name));
     throw new UsageError(`--include and --exclude leave no layer; the model has ${names}`);

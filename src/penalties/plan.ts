@@ -1,4 +1,5 @@
-import type { Site } from "../analysis/site-types.ts";
+import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
+import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { UsageError } from "../errors.ts";
 import { parseSchedule, type Schedule } from "../optimizers/schedules.ts";
 import type { Penalty } from "./penalty.ts";
@@ -52,8 +53,6 @@ export function resolvePlans(given: readonly (Penalty | PenaltyPlan)[]): Resolve
     return {
       ...plan,
       ...{ label, weight },
-      ...(plan.include && { include: withoutMemory(plan.include) }),
-      ...(plan.exclude && { exclude: withoutMemory(plan.exclude) }),
     };
   });
   const weight = commonWeight(plans.map((plan) => plan.weight));
@@ -75,10 +74,23 @@ export function tellSchedules(plans: readonly ResolvedPlan[], tell: (message: st
   }
 }
 
-/** A global or sticky expression remembers where it stopped: two tests of one name would differ. */
-const withoutMemory = ({ source, flags }: RegExp): RegExp => new RegExp(source, flags.replace(/[gy]/g, ""));
-
 /** Whether a plan names a layer. */
-export function chooses(plan: PenaltyPlan, site: Site): boolean {
-  return (plan.include?.test(site.name) ?? true) && !(plan.exclude?.test(site.name) ?? false);
+export function chooses({ include, exclude }: PenaltyPlan, { names }: Site): boolean {
+  return (!include || matchesAny(include, names)) && !(exclude && matchesAny(exclude, names));
+}
+
+/**
+ * Refuses plans of which a pattern matches no layer, one without a penalty included.
+ * @throws UsageError that names the layers that come nearest
+ */
+export function checkChoices(
+  plans: readonly PenaltyPlan[],
+  sites: readonly Site[],
+  skipped: readonly SkippedSite[],
+): void {
+  const known = [...sites.map(({ names }) => names), ...skipped.map(({ name }) => [name])];
+  for (const { include, exclude } of plans) {
+    if (include) checkMatches("--include", include, "layer", known);
+    if (exclude) checkMatches("--exclude", exclude, "layer", known);
+  }
 }

@@ -78,7 +78,7 @@ const plain = [
   "schedule",
   "penaltySchedule",
 ] as const;
-const patterns = ["trainable", "freeze", "tie", "untie"] as const;
+const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
 
 /** The options as JSON text. Functions have no text: a run with one is resumed by giving it again. */
 export function optionsToText(options: TrainerOptions): string {

@@ -1,3 +1,5 @@
+import { namesOfValue } from "../analysis/known-names.ts";
+import { matchesAny } from "../analysis/name-patterns.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
@@ -84,7 +86,8 @@ function variablesOf({ graph, parameters }: PreparedGraph, options: Differentiat
   if (options.wrtInputs && inputs.length === 0) {
     throw new UsageError(`no input of floats matches ${options.wrtInputs}; those inputs are ${list(floats)}`);
   }
-  const chosen = parameters.filter(({ name }) => options.wrt?.test(name) ?? true);
+  const { wrt } = options;
+  const chosen = parameters.filter((value) => !wrt || matchesAny(wrt, namesOfValue(value)));
   if (chosen.length === 0 && inputs.length === 0) {
     throw new UsageError(
       `no parameter matches ${options.wrt ?? "anything"}; the parameters are ${list(parameters)}`,

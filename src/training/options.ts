@@ -17,6 +17,8 @@ export interface LossOptions {
   readonly penalties?: readonly PenaltyPlan[];
   /** Only parameters whose name matches are trained (and whatever else it names becomes one). */
   readonly trainable?: RegExp;
+  /** What matches is trained beside what is trained anyway, whatever it is. */
+  readonly alsoTrain?: RegExp;
   /** Parameters whose name matches stay as they are. */
   readonly freeze?: RegExp;
   /** Shared initializers whose name matches stay one parameter. */

@@ -4,7 +4,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
 import { subjectOf } from "../penalties/penalty.ts";
-import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
+import { checkChoices, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import type { PreparedGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 
@@ -114,6 +114,8 @@ function penaltyParts(
   draw: PenaltyInputs["draw"],
 ): PenaltyPart[] {
   const tell = options.onMessage ?? (() => {});
+  // A block's own patterns were checked when it was injected.
+  if (options.penalties?.length) checkChoices(plans, sites, skipped);
   const parts = buildPenalties(emit, plans, sites, {
     tell,
     refuse: ({ quantized }) => (quantized ? "refused: quantized" : undefined),

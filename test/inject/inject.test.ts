@@ -182,7 +182,7 @@ describe("choice of layers", () => {
 
   it("says which there are when none is left", async () => {
     const none = withSom(network(), { penalties: [{ penalty: som(), include: /conv/ }] });
-    await expect(none).rejects.toThrow('--include and --exclude leave no layer; the model has "fc1", "fc2"');
+    await expect(none).rejects.toThrow("--include conv matches no layer; near it: fc1, fc2 (");
   });
 
   it("refuses a model without layers, with the reasons", async () => {

@@ -93,7 +93,7 @@ export function siteOf(c: LayerCase): { graph: Graph; site: Site } {
   return {
     graph,
     site: {
-      ...{ name: "layer", op, node, response, weight, weightInput, bias, units, groups },
+      ...{ name: "layer", names: ["layer"], op, node, response, weight, weightInput, bias, units, groups },
       fanIn: elementCount(weightShape) / units,
       unitAxis: c.unitAxis,
       rows: elementCount(c.response) / units,

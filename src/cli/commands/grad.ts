@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { differentiate, readModel, writeModel } from "../../index.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
-import { given, pattern } from "../options.ts";
+import { given, patterns } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
@@ -15,8 +15,8 @@ export function define(command: Command, streams: CommandStreams): void {
   command.argument("<model>", "an ONNX model");
   addOutputFlag(command, "grad", "where to write the model that computes the loss and its gradients");
   command
-    .option("--wrt <pattern>", "only gradients of parameters whose name matches", pattern)
-    .option("--wrt-inputs <pattern>", "also gradients of the model's inputs whose name matches", pattern);
+    .option("--wrt <pattern>", "only gradients of parameters whose name matches", patterns)
+    .option("--wrt-inputs <pattern>", "also gradients of the model's inputs whose name matches", patterns);
   addLossFlags(command, "batch size, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);

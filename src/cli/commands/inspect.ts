@@ -5,8 +5,7 @@ import { inspect, readCheckpoint, readModel } from "../../index.ts";
 import { checkpointReport, checkpointText } from "../checkpoint-text.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { inspectionText } from "../inspection-text.ts";
-import { given } from "../options.ts";
-import { addParameterFlags, type ParameterFlags } from "../parameter-flags.ts";
+import { addParameterFlags, type ParameterFlags, parametersOf } from "../parameter-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
 interface Flags extends SharedFlags, DimensionFlags, ParameterFlags {
@@ -28,10 +27,9 @@ export function define(command: Command, streams: CommandStreams): void {
       else terminal.print(checkpointText(path, checkpoint, terminal.colors.bold));
       return;
     }
-    const { trainable, freeze, tie, untie } = flags;
     const report = await inspect(await readModel(path), {
       ...dimensionsOf(flags),
-      ...given({ trainable, freeze, tie, untie }),
+      ...parametersOf(flags),
     });
     if (flags.json) terminal.json(report);
     else terminal.print(inspectionText(path, report, terminal.colors.bold));

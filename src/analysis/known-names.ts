@@ -1,0 +1,89 @@
+import type { Node, Value } from "../graph/node.ts";
+import { type Role, readingsOf } from "./roles.ts";
+
+/** Of a note that an exporter left in a file, at most so much is read. */
+const longest = 4096;
+
+/** What PyTorch's exporter notes at a node: the modules around it, outermost first, and the operator. */
+const scopesKey = "pkg.torch.onnx.name_scopes";
+
+/** What PyTorch's exporter notes at a constant that it computed: the values that it was computed from. */
+const foldedKey = "pkg.onnxscript.optimizer.folded_from";
+
+/** How PyTorch calls what has that role in a module. */
+const attributeOf: Partial<Record<Role, string>> = {
+  weight: "weight",
+  scale: "weight",
+  embedding: "weight",
+  slope: "weight",
+  bias: "bias",
+};
+
+/** The texts of a Python list of texts. */
+const textsIn = (list: string): string[] =>
+  [...list.slice(0, longest).matchAll(/'([^'\\\n]*)'/g)].map(([, text = ""]) => text);
+
+/**
+ * The module to which a node belongs, as the source calls it: from what the dynamo exporter notes at it, or from the path in
+ * its name, as TorchScript (`/layer1/layer1.0/conv1/Conv` is `layer1.0.conv1`) and tf2onnx (`model/dense/MatMul`) write it.
+ */
+export function moduleOf(node: Node): string | undefined {
+  const noted = node.metadata.get(scopesKey);
+  if (noted !== undefined) return textsIn(noted).slice(1, -1).at(-1) || undefined;
+  const path = node.name.slice(0, longest).split("/").slice(0, -1);
+  const fromRoot = path[0] === "";
+  const parts: string[] = [];
+  for (const part of fromRoot ? path.slice(1) : path) {
+    // Modules in a list bear the list's name and their own.
+    if (part.startsWith(`${parts.at(-1)}.`)) parts.pop();
+    parts.push(part);
+  }
+  return parts.join(fromRoot ? "." : "/") || undefined;
+}
+
+/** Every name by which a user may call a layer: its own, its module's, and in a Keras model that without the model's name. */
+export function namesOfNode(node: Node): string[] {
+  const module = moduleOf(node);
+  const inModel = module?.includes("/") ? [module.slice(module.indexOf("/") + 1)] : [];
+  return [node.label, ...(module === undefined ? [] : [module]), ...inModel];
+}
+
+/** The parameters that PyTorch's exporter computed a constant from (by a transposition, say), by their names in the source. */
+export const foldedFrom = (value: Value): string[] =>
+  textsIn(value.metadata.get(foldedKey) ?? "").filter((name) => name !== "" && !/^val_\d+$/.test(name));
+
+/** Every name by which a user may call a parameter: its own, those of the source, and those of the layers that read it. */
+export function namesOfValue(value: Value): string[] {
+  const names = new Set([value.name, ...foldedFrom(value)]);
+  for (const { node, index, role } of readingsOf(value)) {
+    const attribute = attributeOf[role];
+    const product = role === "bias" && node.op === "Add" ? node.inputs[1 - index]?.producer : undefined;
+    for (const reader of product ? [node, product] : [node]) {
+      for (const name of namesOfNode(reader)) {
+        names.add(name);
+        if (attribute && name !== reader.label) names.add(`${name}.${attribute}`);
+      }
+    }
+  }
+  return [...names];
+}
+
+/** Every name by which a user may call a layer that can take a penalty: those of its node, its weight and its bias. */
+export function namesOfLayer(node: Node, weight: Value, bias: Value | undefined): string[] {
+  const own = namesOfNode(node);
+  const module = own.slice(1).flatMap((name) => [`${name}.weight`, ...(bias ? [`${name}.bias`] : [])]);
+  const values = [weight, ...(bias ? [bias] : [])].flatMap((value) => [value.name, ...foldedFrom(value)]);
+  return [...new Set([...own, ...module, ...values])];
+}
+
+/** What the source calls a value whose own name is the exporter's (`val_13`, `onnx::MatMul_40`), where that can be told. */
+export function sourceNameOf(value: Value): string | undefined {
+  const [first] = foldedFrom(value);
+  if (first !== undefined) return first;
+  if (!/^(val_\d+|onnx::\w+|const_fold_opt_*\d+)$/.test(value.name)) return undefined;
+  for (const { node, role } of readingsOf(value)) {
+    const [module, attribute] = [moduleOf(node), attributeOf[role]];
+    if (module !== undefined && attribute !== undefined) return `${module}.${attribute}`;
+  }
+  return undefined;
+}
