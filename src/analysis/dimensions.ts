@@ -30,6 +30,37 @@ export function hasFreeBatch(graph: Graph, options: DimensionOptions = {}): bool
   return fedInputs(graph).some((input) => leadsWithBatch(input, options.dims ?? {}));
 }
 
+/** What {@link freeDimensions} calls the batch. */
+const batchName = "batch";
+
+/**
+ * What has a length at hand that the file leaves free: `batch`, and names of `options.dims`. A number that takes the place
+ * of one in the file is no free dimension.
+ */
+export function freeDimensions(graph: Graph, options: DimensionOptions): string[] {
+  const given = Object.keys(options.dims ?? {}).filter((name) =>
+    fedInputs(graph).some(({ name: input, declared, uses }) =>
+      declared
+        ? declared.some(
+            (dim, axis) => typeof dim !== "number" && (dim === name || name === `${input}.${axis}`),
+          )
+        : uses.size > 0 && name.startsWith(`${input}.`),
+    ),
+  );
+  return [...(hasFreeBatch(graph, options) ? [batchName] : []), ...given];
+}
+
+/** The same sizes, those of the named {@link freeDimensions} twice as long. */
+export function doubled({ batch, dims = {} }: DimensionOptions, names: readonly string[]): DimensionOptions {
+  const size = batch ?? defaultBatch;
+  return {
+    batch: names.includes(batchName) ? 2 * size : size,
+    dims: Object.fromEntries(
+      Object.entries(dims).map(([name, length]) => [name, names.includes(name) ? 2 * length : length]),
+    ),
+  };
+}
+
 /**
  * Shapes of all fed tensor inputs with every free dimension replaced by a number.
  * @throws SorthError naming the input and the option that fixes it; UsageError for a dimension the model does not have.

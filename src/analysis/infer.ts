@@ -1,8 +1,14 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
-import { sameShape } from "../graph/shapes.ts";
 import { type DataTypeName, dataTypeName } from "../onnx/data-types.ts";
-import { type DimensionOptions, defaultBatch, hasFreeBatch, resolveInputs } from "./dimensions.ts";
+import {
+  type DimensionOptions,
+  defaultBatch,
+  doubled,
+  freeDimensions,
+  hasFreeBatch,
+  resolveInputs,
+} from "./dimensions.ts";
 import type { Probe } from "./probe.ts";
 import { constantOf, isDescribed, probeModel } from "./probe-model.ts";
 
@@ -12,6 +18,8 @@ export interface InferredShapes {
   readonly batch: number | undefined;
   /** Values whose type or some dimension ONNX Runtime does not know before it runs. */
   readonly unknown: readonly Value[];
+  /** Other sizes of what the file leaves free, at which shapes were inferred again. */
+  readonly others: readonly DimensionOptions[];
 }
 
 type TypeAndShape = {
@@ -20,8 +28,8 @@ type TypeAndShape = {
 };
 
 /**
- * Fills type and shape of every value of a graph by asking ONNX Runtime (DESIGN §5.1), and `shapeFixed` by asking again
- * with twice the batch size. A first dimension of an input that the file leaves open is the batch; without
+ * Fills type and shape of every value of a graph by asking ONNX Runtime (DESIGN §5.1), and `freeAxes` by asking again with
+ * twice the length of every dimension that the file leaves free. A first dimension of an input that the file leaves open is the batch; without
  * `options.batch` it is probed as 12. Values inside bodies of If, Loop and Scan stay invisible.
  * @throws SorthError for a dimension that is neither fixed nor given, and with ONNX Runtime's message when it refuses the model.
  *
@@ -42,34 +50,53 @@ export async function inferShapes(
     value.shape = shape;
   }
   const batch = hasFreeBatch(graph, options) ? (options.batch ?? defaultBatch) : undefined;
-  await markFixedShapes(graph, probe, options, batch);
-  return { batch, unknown: [...graph.values].filter((value) => !value.type || !value.shape) };
+  const others = await markFreeAxes(graph, probe, { ...options, ...(batch !== undefined && { batch }) });
+  return { batch, others, unknown: [...graph.values].filter((value) => !value.type || !value.shape) };
 }
 
-/** Sets `shapeFixed` on every value whose shape is the same at twice the batch size. */
-async function markFixedShapes(
+/**
+ * Sets `freeAxes` of every value: from shapes at twice the length of all free dimensions or, where no model of these sizes
+ * loads, of one after the other. A dimension whose length cannot be changed leaves every axis in doubt.
+ * @param options - with the batch that the shapes were inferred at, where it is free
+ * @returns the sizes that were tried with success
+ */
+async function markFreeAxes(
   graph: Graph,
   probe: Probe,
   options: DimensionOptions,
-  batch: number | undefined,
-): Promise<void> {
-  if (batch === undefined) {
-    for (const value of graph.values) value.shapeFixed = value.shape !== undefined;
-    return;
+): Promise<DimensionOptions[]> {
+  const attempt = async (names: readonly string[]) => {
+    const sizes = doubled(options, names);
+    try {
+      const inputs = resolveInputs(graph, sizes);
+      return [{ sizes, inputs, answers: await ask(graph, probe, inputs) }];
+    } catch {
+      return [];
+    }
+  };
+  const names = freeDimensions(graph, options);
+  const together = names.length > 0 ? await attempt(names) : [];
+  const tried = [...together];
+  if (together.length === 0 && names.length > 1) {
+    for (const name of names) tried.push(...(await attempt([name])));
   }
-  const inputs = resolveInputs(graph, { ...options, batch: 2 * batch });
-  let answers: ReadonlyMap<Value, TypeAndShape> | undefined;
-  try {
-    answers = await ask(graph, probe, inputs);
-  } catch {
-    // A model with a size baked in runs at one batch only. Nothing is known about others: nothing counts as fixed.
-  }
+  const inDoubt = together.length === 0 && tried.length < names.length;
   for (const value of graph.values) {
-    const other = value.producer
-      ? answers?.get(value)?.shape
-      : (inputs.get(value) ?? value.initializer?.dims);
-    value.shapeFixed = !!value.shape && !!other && sameShape(value.shape, other);
+    const { shape } = value;
+    value.freeAxes = shape?.flatMap((dim, axis) => {
+      const free = tried.some(({ inputs, answers }) => {
+        const other = value.producer
+          ? answers.get(value)?.shape
+          : (inputs.get(value) ?? value.initializer?.dims);
+        return other?.length !== shape.length || other[axis] !== dim;
+      });
+      const constant = !value.producer && value.initializer !== undefined;
+      return free || (inDoubt && !constant) ? [axis] : [];
+    });
+    // A scalar at these sizes may have another rank at others.
+    if (shape?.length === 0 && inDoubt && value.producer) value.freeAxes = undefined;
   }
+  return tried.map(({ sizes }) => sizes);
 }
 
 /** Type and shape of every value that a node computes. */

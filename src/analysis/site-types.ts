@@ -28,8 +28,10 @@ export interface Site {
   readonly unitAxis: number;
   /** b: number of rows of the response (batch × positions), for the probed batch size. */
   readonly rows: number;
-  /** Whether `rows` is fixed by the model, not by the batch it is probed with. */
+  /** Whether `rows` is fixed by the model, not by the sizes of free dimensions that it is probed with. */
   readonly rowsFixed: boolean;
+  /** Axes of the response whose lengths the model leaves free; empty where `rowsFixed`. */
+  readonly freeAxes: readonly number[];
   /** Whether the weight is behind DequantizeLinear: such a site can be injected, not trained. */
   readonly quantized: boolean;
 }

@@ -64,7 +64,12 @@ export function findSites(
       },
       weightInput: layer.weightInput,
       ...{ units: layer.units, fanIn: layer.fanIn, groups: layer.groups, unitAxis: layer.unitAxis },
-      ...{ rows, rowsFixed: response.shapeFixed, quantized: weight.quantized },
+      ...{
+        rows,
+        rowsFixed: response.shapeFixed,
+        freeAxes: response.freeAxes ?? [...(response.shape ?? []).keys()],
+        quantized: weight.quantized,
+      },
     });
   }
   skipped.push(...hiddenSites(graph, siteOps));

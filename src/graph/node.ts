@@ -22,8 +22,11 @@ export class Value {
   type: DataTypeName | undefined;
   /** Static shape, once inferred; undefined means not known. */
   shape: readonly number[] | undefined;
-  /** Whether {@link Value.shape} holds for every batch size, once inferred. */
-  shapeFixed = false;
+  /**
+   * Axes of {@link Value.shape} whose length is another at other lengths of the model's free dimensions, once inferred;
+   * every axis where that could not be found out.
+   */
+  freeAxes: readonly number[] | undefined;
   /** Type of a value that is no tensor (a sequence, map or optional), as its message. */
   otherType: onnx.TypeProto.$Properties | undefined;
   /** Shape as the file declares it (graph inputs and outputs). */
@@ -41,6 +44,11 @@ export class Value {
     this.name = name;
     this.type = type;
     this.shape = shape;
+  }
+
+  /** Whether {@link Value.shape} holds whatever length the model's free dimensions have, once inferred. */
+  get shapeFixed(): boolean {
+    return this.shape !== undefined && this.freeAxes?.length === 0;
   }
 }
 

@@ -1,3 +1,4 @@
+import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { probeModel } from "../analysis/probe-model.ts";
@@ -9,6 +10,23 @@ import { encodeNodeProto } from "../onnx/codec.ts";
 import { equalBytes } from "../onnx/wire.ts";
 import type { BuiltBlock } from "./build-block.ts";
 import type { InjectOptions } from "./options.ts";
+
+/**
+ * Infers shapes at sizes that a block can be built at: a free dimension of length 1 would look like one that is always 1,
+ * and a window longer than its input leaves no response.
+ */
+export async function inferForBlock(
+  graph: Graph,
+  probe: Probe,
+  options: DimensionOptions,
+): Promise<{ readonly others: readonly DimensionOptions[]; readonly sizes: DimensionOptions }> {
+  const { others } = await inferShapes(graph, probe, options);
+  const [sizes] = others;
+  const one = options.batch === 1 || Object.values(options.dims ?? {}).includes(1);
+  const empty = [...graph.values].some(({ producer, shape }) => producer && shape?.includes(0));
+  if (!(one || empty) || !sizes) return { others, sizes: options };
+  return { others: (await inferShapes(graph, probe, sizes)).others, sizes };
+}
 
 /** Lets ONNX Runtime load the model with its block, at the probed batch. @throws SorthError when it refuses */
 export async function checkLoads(
@@ -27,38 +45,42 @@ export async function checkLoads(
 /** A block, and how the same one is built again. */
 export interface RebuildableBlock {
   readonly block: BuiltBlock;
-  /** The batch size that it was built at. */
-  readonly batch: number;
+  /** Other sizes of the model's free dimensions, at which its shapes are known. */
+  readonly others: readonly DimensionOptions[];
   /** The model's graph anew. */
   readonly graphOf: () => Graph;
   readonly rebuild: (graph: Graph, options: InjectOptions) => BuiltBlock;
 }
 
 /**
- * Builds the block once more, at another batch: it must be the same.
- * @throws SorthError when a penalty wrote the batch size into it
+ * Builds the block again, at other sizes of what the file leaves free: it must be the same.
+ * @throws SorthError when a penalty wrote such a size into it
  */
-export async function checkFreeBatch(
-  { block, batch, graphOf, rebuild }: RebuildableBlock,
+export async function checkFreeSizes(
+  { block, others, graphOf, rebuild }: RebuildableBlock,
   options: InjectOptions,
   probe: Probe,
 ): Promise<void> {
-  const graph = graphOf();
   const { onMessage: _, ...silent } = options;
-  try {
-    await inferShapes(graph, probe, { ...silent, batch: 2 * batch });
-  } catch {
-    // The model itself runs at one batch only; so may its block.
-    return;
+  for (const sizes of others) {
+    const graph = graphOf();
+    await inferShapes(graph, probe, { ...silent, ...sizes });
+    const different = firstDifference(block, rebuild(graph, { ...silent, ...sizes }));
+    if (different === undefined) continue;
+    throw new SorthError(
+      `a penalty wrote a length into its nodes ("${different}") that the model leaves free: leave that layer or penalty out, or export the model with fixed lengths; a penalty of your own uses Reshape's codes (reshapeAs)`,
+    );
   }
-  const other = rebuild(graph, silent);
-  const same =
-    other.nodes.length === block.nodes.length &&
-    other.nodes.every((node, i) => equalBytes(encoded(node), encoded(block.nodes[i])));
-  if (same) return;
-  throw new SorthError(
-    `a penalty wrote the batch size ${batch} into its nodes, while that of the model is free; let it use Reshape's codes (reshapeAs)`,
-  );
+}
+
+/** The first node in which two blocks differ. */
+function firstDifference(block: BuiltBlock, other: BuiltBlock): string | undefined {
+  const count = Math.max(block.nodes.length, other.nodes.length);
+  for (let i = 0; i < count; i++) {
+    const [node, again] = [block.nodes[i], other.nodes[i]];
+    if (!equalBytes(encoded(node), encoded(again))) return (node ?? again)?.label ?? "";
+  }
+  return undefined;
 }
 
 const encoded = (node: Node | undefined): Uint8Array =>

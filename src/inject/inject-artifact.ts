@@ -1,6 +1,5 @@
 import Long from "long";
 import { resolveInputs } from "../analysis/dimensions.ts";
-import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -16,7 +15,7 @@ import { Model } from "../onnx/model.ts";
 import { layoutOf } from "../onnx/splice.ts";
 import { fixedDraws } from "../penalties/build.ts";
 import { buildBlock } from "./build-block.ts";
-import { checkFreeBatch, checkLoads } from "./check-block.ts";
+import { checkFreeSizes, checkLoads, inferForBlock } from "./check-block.ts";
 import type { InjectOptions } from "./options.ts";
 import { spliceArtifactBlock } from "./splice-artifact.ts";
 
@@ -58,13 +57,10 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
   };
 
   const forward = forwardGraph();
-  const { batch } = await inferShapes(forward, probe, options);
-  const shapes = resolveInputs(forward, options);
+  const { others, sizes } = await inferForBlock(forward, probe, options);
   const block = rebuild(forward, options);
-  await checkLoads(forward, shapes, block, probe);
-  if (batch !== undefined) {
-    await checkFreeBatch({ block, batch, graphOf: forwardGraph, rebuild }, options, probe);
-  }
+  await checkLoads(forward, resolveInputs(forward, sizes), block, probe);
+  await checkFreeSizes({ block, others, graphOf: forwardGraph, rebuild }, options, probe);
   return Model.spliced(spliceArtifactBlock(layoutOf(model.bytes), training, forward, block), model);
 }
 

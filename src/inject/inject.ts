@@ -1,17 +1,16 @@
 import Long from "long";
 import { resolveInputs } from "../analysis/dimensions.ts";
-import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { findSites } from "../analysis/sites.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
-import { SorthError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Model } from "../onnx/model.ts";
 import { layoutOf } from "../onnx/splice.ts";
 import { isBlockNode } from "./block.ts";
 import { buildBlock } from "./build-block.ts";
-import { checkFreeBatch, checkLoads } from "./check-block.ts";
+import { checkFreeSizes, checkLoads, inferForBlock } from "./check-block.ts";
 import { injectIntoArtifact } from "./inject-artifact.ts";
 import { markKey, penaltyOutput } from "./mark.ts";
 import { checkedPlans, type InjectOptions } from "./options.ts";
@@ -41,16 +40,14 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   checkNotInjected(graph);
   if (artifactKind(graph)) return injectIntoArtifact(model, options, probe);
   checkVersions(model, graph);
+  checkDimensions(graph, options);
   const layout = layoutOf(model.bytes);
-  const { batch } = await inferShapes(graph, probe, options);
+  const { others, sizes } = await inferForBlock(graph, probe, options);
   const own = [...graph.nodes];
-  const shapes = resolveInputs(graph, options);
   const block = buildBlock(graph, findSites(graph), options);
-  await checkLoads(graph, shapes, block, probe);
+  await checkLoads(graph, resolveInputs(graph, sizes), block, probe);
   const rebuild = (fresh: Graph, own: InjectOptions) => buildBlock(fresh, findSites(fresh), own);
-  if (batch !== undefined) {
-    await checkFreeBatch({ block, batch, graphOf: () => graphOf(model), rebuild }, options, probe);
-  }
+  await checkFreeSizes({ block, others, graphOf: () => graphOf(model), rebuild }, options, probe);
   return Model.spliced(spliceBlock(layout, own, block), model);
 }
 
@@ -69,6 +66,19 @@ function checkNotInjected(graph: Graph): void {
     throw new SorthError(
       "the model has a penalty injected already; strip it first (sorth-onnx strip), then inject anew",
     );
+  }
+}
+
+/** @throws UsageError for a length in place of one that the file fixes: the block would not fit the file. */
+function checkDimensions(graph: Graph, { dims = {} }: InjectOptions): void {
+  for (const { name, declared } of graph.inputs) {
+    declared?.forEach((dim, axis) => {
+      const given = dims[`${name}.${axis}`];
+      if (typeof dim !== "number" || given === undefined || given === dim) return;
+      throw new UsageError(
+        `axis ${axis} of input "${name}" has the length ${dim}, which the file fixes: leave --dim ${name}.${axis} out`,
+      );
+    });
   }
 }
 

@@ -4,11 +4,11 @@ import type { Typed } from "../graph/emit-base.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
 /** How units lie in a response. */
-export type ResponseLayout = Pick<Site, "units" | "groups" | "unitAxis">;
+export type ResponseLayout = Pick<Site, "units" | "groups" | "unitAxis"> & Partial<Pick<Site, "freeAxes">>;
 
 /**
  * A response in the layout in which it is multiplied: units last […, k], or positions merged behind them [N…, k, L],
- * [N…, groups, k/groups, L]. Holds no batch size.
+ * [N…, groups, k/groups, L]. Holds no length of a free axis.
  */
 export class ResponseMatrix {
   readonly value: Typed;
@@ -55,11 +55,9 @@ export class ResponseMatrix {
   /** Takes what lies as {@link value} back to the response's own layout. */
   back(t: Typed): Typed {
     const { shape } = this.#response;
-    const { unitAxis, units, groups } = this.#layout;
+    const { groups } = this.#layout;
     if (this.#unitsLast || (t.shape.length === shape.length && groups === 1)) return t;
-    const code = shape.map((dim, axis) => (axis < unitAxis ? 0 : axis === unitAxis ? units : dim));
-    code[unitAxis + 1] = -1;
-    return this.#g.reshapeAs(t, code, shape);
+    return reshapeToResponse(this.#g, t, this.#response, this.#layout);
   }
 
   /** One row a unit: [k, rows], or [groups, k/groups, rows]. */
@@ -93,11 +91,13 @@ export class ResponseMatrix {
   /** Of T: [N…, k, L] or [N…, groups, k/groups, L]. */
   #gramOfUnits(t: Typed): Typed {
     const g = this.#g;
-    const { groups, unitAxis } = this.#layout;
-    const samples = elementCount(t.shape.slice(0, unitAxis));
+    const { groups, unitAxis, freeAxes = [] } = this.#layout;
     const [units, positions] = t.shape.slice(-2) as [number, number];
+    const samples = elementCount(t.shape.slice(0, unitAxis));
+    // The form must not depend on lengths that the file leaves free: they count as large.
+    const manyPositions = positions >= units || freeAxes.some((axis) => axis > unitAxis);
     // One product per sample writes N·k² numbers, gathering all rows of a unit first N·k·L.
-    if (samples > 1 && positions >= units) {
+    if (samples > 1 && manyPositions) {
       const lead = Array.from({ length: unitAxis }, (_, axis) => axis);
       return g.reduceSum(g.matMul(t, g.transposeLast(t)), lead);
     }
@@ -116,4 +116,25 @@ export class ResponseMatrix {
     const rows = [...channels, samples * positions];
     return this.#g.reshapeAs(this.#g.transpose(t, order), [...channels, -1], rows);
   }
+}
+
+/** Takes what has the response's elements in their order back to its shape, whatever lengths its free axes have. */
+export function reshapeToResponse(
+  g: Emit,
+  t: Typed,
+  response: Typed,
+  { units, unitAxis, freeAxes = [] }: ResponseLayout,
+): Typed {
+  const { shape } = response;
+  // One length may be left to Reshape, and those in front of it stay where they are.
+  const open = unitAxis === shape.length - 1 ? 1 : unitAxis + 1;
+  if (freeAxes.some((axis) => axis > open)) {
+    const lengths = g.op("Shape", [response], [shape.length], { type: "int64" });
+    return g.op("Reshape", [t, lengths], shape);
+  }
+  const code = shape.map((dim, axis) =>
+    axis < Math.min(open, unitAxis) ? 0 : axis === unitAxis ? units : dim,
+  );
+  code[open] = -1;
+  return g.reshapeAs(t, code, shape);
 }

@@ -4,7 +4,7 @@ import { chosenPositions, placesInStretch, stretch } from "./draws.ts";
 import { numeric, type PenaltyLayer } from "./layer.ts";
 import type { Slope } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
-import type { ResponseLayout } from "./response-matrix.ts";
+import { type ResponseLayout, reshapeToResponse } from "./response-matrix.ts";
 import { rmsEpsilon, type SomOptions } from "./som-options.ts";
 import { UnitMatrix } from "./unit-matrix.ts";
 
@@ -113,10 +113,11 @@ function someRows(
   y: Typed,
   { maxRows, seed }: SomOptions,
 ): { step: Step; layout: ResponseLayout; rows: number } {
-  const { unitAxis, units, groups, rows } = site;
-  const layout = { units, groups, unitAxis };
+  const { unitAxis, units, groups, rows, freeAxes } = site;
+  const layout = { units, groups, unitAxis, freeAxes };
   const count = positionsOf(y.shape, site);
-  if (maxRows === 0 || count === 1 || (site.rowsFixed && count <= maxRows)) {
+  const one = count === 1 && freeAxes.every((axis) => axis === 0);
+  if (maxRows === 0 || one || (site.rowsFixed && count <= maxRows)) {
     return { step: unchanged(y), layout, rows };
   }
   const unitsLast = unitAxis === y.shape.length - 1;
@@ -124,7 +125,6 @@ function someRows(
   const axis = unitsLast ? 1 : unitAxis + 1;
   const merged = unitsLast ? [y.shape[0] ?? 1, count, units] : [...y.shape.slice(0, axis), count];
   const code = unitsLast ? [0, -1, units] : [...merged.slice(0, unitAxis).map(() => 0), units, -1];
-  const back = y.shape.map((dim, i) => (i < Math.min(axis, unitAxis) ? 0 : i === axis ? -1 : dim));
   const fixedRank = y.shape.length === merged.length;
   const flat = fixedRank ? y : g.reshapeAs(y, code, merged);
   const most = Math.min(count, maxRows);
@@ -137,7 +137,7 @@ function someRows(
     const pads = merged.map(() => 0);
     const padded = g.pad(gradient, [...pads, ...pads.map((_, i) => (i === axis ? 1 : 0))]);
     const whole = g.gather(padded, inverse(), axis);
-    return fixedRank ? whole : g.reshapeAs(whole, back, y.shape);
+    return fixedRank ? whole : reshapeToResponse(g, whole, y, layout);
   };
   const position = unitsLast ? { ...layout, unitAxis: 2 } : layout;
   return { step: { y: chosen, pull }, layout: position, rows: (rows / count) * most };

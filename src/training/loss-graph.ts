@@ -78,7 +78,7 @@ export async function prepareGraph(
     batch,
     parameters: found.parameters.map(({ value }) => value),
     // Everything is fixed now, the batch too: a penalty may use the smaller of its forms.
-    sites: sites.map((site) => ({ ...site, rowsFixed: true })),
+    sites: sites.map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
     skipped,
     penalties,
   };

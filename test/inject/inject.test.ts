@@ -166,7 +166,7 @@ describe("several penalties", () => {
       build: ({ site, response, g }) => g.reduceMean(g.reshape(response, [site.units * site.rows])),
     });
     await expect(inject(network(), { penalties: [baked()] }, nodeProbe)).rejects.toThrow(
-      /wrote the batch size 12 into its nodes/,
+      /wrote a length into its nodes/,
     );
   });
 });

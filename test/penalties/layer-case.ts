@@ -98,6 +98,7 @@ export function siteOf(c: LayerCase): { graph: Graph; site: Site } {
       unitAxis: c.unitAxis,
       rows: elementCount(c.response) / units,
       rowsFixed: c.rowsFixed ?? true,
+      freeAxes: c.rowsFixed === false ? [0] : [],
       quantized: false,
     },
   };
