@@ -58,8 +58,9 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
 
   const forward = forwardGraph();
   const { others, sizes } = await inferForBlock(forward, probe, options);
+  const shapes = resolveInputs(forward, sizes);
   const block = rebuild(forward, options);
-  await checkLoads(forward, resolveInputs(forward, sizes), block, probe);
+  await checkLoads(forward, shapes, block, probe);
   await checkFreeSizes({ block, others, graphOf: forwardGraph, rebuild }, options, probe);
   return Model.spliced(spliceArtifactBlock(layoutOf(model.bytes), training, forward, block), model);
 }

@@ -44,8 +44,9 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   const layout = layoutOf(model.bytes);
   const { others, sizes } = await inferForBlock(graph, probe, options);
   const own = [...graph.nodes];
+  const shapes = resolveInputs(graph, sizes);
   const block = buildBlock(graph, findSites(graph), options);
-  await checkLoads(graph, resolveInputs(graph, sizes), block, probe);
+  await checkLoads(graph, shapes, block, probe);
   const rebuild = (fresh: Graph, own: InjectOptions) => buildBlock(fresh, findSites(fresh), own);
   await checkFreeSizes({ block, others, graphOf: () => graphOf(model), rebuild }, options, probe);
   return Model.spliced(spliceBlock(layout, own, block), model);
