@@ -1,6 +1,7 @@
 import type { Probe } from "../analysis/probe.ts";
 import { create } from "./gpu-device-web.ts";
 import { ortProbe } from "./ort-probe.ts";
+import { withoutDropout } from "./web-model.ts";
 
-/** The {@link Probe} of the browser entry: onnxruntime-web on WebAssembly. */
-export const webProbe: Probe = ortProbe(create, "wasm");
+/** The {@link Probe} of the browser entry: onnxruntime-web on WebAssembly. It opens what onnxruntime-node opens. */
+export const webProbe: Probe = ortProbe((model, options) => create(withoutDropout(model), options), "wasm");
