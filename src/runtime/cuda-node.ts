@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { InferenceSession } from "onnxruntime-node";
 import { SorthError } from "../errors.ts";
 import { loopsOn, loweringFor } from "../lowering/table.ts";
 import { HostStepSession } from "./host-step-session.ts";
+import { ortNode } from "./ort-node.ts";
 import { OrtForwardSession } from "./ort-session.ts";
 import { type OpenOnDevice, openOnDevice } from "./placement.ts";
 import { nodeProbe } from "./probe-node.ts";
@@ -25,6 +25,7 @@ async function checkDevice(): Promise<void> {
       `onnxruntime-node has CUDA on Linux x64 only, this is ${process.platform} ${process.arch}; try --backend webgpu`,
     );
   }
+  await ortNode();
   // Asked for first: ONNX Runtime writes to stderr when it does not find them.
   if (!existsSync(join(libraryFolder(), "libonnxruntime_providers_cuda.so"))) {
     throw new SorthError(
@@ -37,8 +38,9 @@ const cuda: OpenOnDevice = {
   executionProvider: name,
   probe: nodeProbe,
   async create(model, options) {
+    const ort = await ortNode();
     try {
-      return await InferenceSession.create(model, options);
+      return await ort.InferenceSession.create(model, options);
     } catch (error) {
       if (!/failed to load shared library/i.test(String(error))) throw error;
       throw new SorthError(
@@ -59,12 +61,13 @@ export const cudaBackend: Backend = {
   lowering: () => loweringFor(name, nodeProbe),
   async openStep(step, options) {
     const on = { ...options, device: name };
-    if (!step.body) return new HostStepSession(await openOnDevice(step.model.bytes, cuda, on), step);
+    const { Tensor } = await ortNode();
+    if (!step.body) return new HostStepSession(await openOnDevice(step.model.bytes, cuda, on), step, Tensor);
     // ONNX Runtime looks at the nodes around a body only: the single step shows that all of them are on the device.
     const single = await openOnDevice(step.body.bytes, cuda, on);
     await single.release();
     const { onMessage: _, ...told } = on;
-    return new HostStepSession(await openOnDevice(step.model.bytes, cuda, told), step);
+    return new HostStepSession(await openOnDevice(step.model.bytes, cuda, told), step, Tensor);
   },
   openForward: async (model, options) =>
     new OrtForwardSession(await openOnDevice(model, cuda, { ...options, device: name })),

@@ -1,4 +1,4 @@
-import { type InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
+import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from "onnxruntime-common";
 import type { Tensor } from "../onnx/tensor.ts";
 import { zeros } from "../training/initial-state.ts";
 import type { Step } from "../training/step.ts";
@@ -7,15 +7,6 @@ import { checkReplaces, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
 import { allFinite, stepResults } from "./step-results.ts";
 import type { StepFeeds, StepResult, StepSession } from "./step-session.ts";
-
-/**
- * A tensor of onnxruntime-node's own class over our memory. onnxruntime-common's (see {@link toOrtTensor}) is another class
- * in an ES module: as a preallocated output it would be passed over without a word.
- */
-function shared(tensor: Tensor): OrtTensor {
-  const { type, data, dims } = toOrtTensor(tensor);
-  return new OrtTensor(type, data as Float32Array, dims);
-}
 
 /** One state tensor in two buffers: a step reads one and writes the other. */
 interface Pair {
@@ -34,10 +25,18 @@ export class HostStepSession implements StepSession {
   readonly #ports: StepPorts;
   #current: 0 | 1 = 0;
 
-  constructor(session: InferenceSession, step: Step) {
+  /**
+   * @param OwnTensor - onnxruntime-node's own class. onnxruntime-common's (see {@link toOrtTensor}) is another class in an ES
+   * module: as a preallocated output it would be passed over without a word.
+   */
+  constructor(session: InferenceSession, step: Step, OwnTensor: TensorConstructor) {
     this.#session = session;
     const { ports, initial } = step;
     this.#ports = ports;
+    const shared = (tensor: Tensor): OrtTensor => {
+      const { type, data, dims } = toOrtTensor(tensor);
+      return new OwnTensor(type, data as Float32Array, dims);
+    };
     const pair = (port: StatePort, start: Tensor | undefined): Pair => {
       const make = () => zeros(port);
       const own: [Tensor, Tensor] = [make(), make()];

@@ -1,6 +1,9 @@
-import { InferenceSession } from "onnxruntime-node";
 import type { Probe } from "../analysis/probe.ts";
+import { ortNode } from "./ort-node.ts";
 import { ortProbe } from "./ort-probe.ts";
 
 /** The {@link Probe} of the node entry: onnxruntime-node on the CPU. */
-export const nodeProbe: Probe = ortProbe((model, options) => InferenceSession.create(model, options), "cpu");
+export const nodeProbe: Probe = ortProbe(
+  async (model, options) => (await ortNode()).InferenceSession.create(model, options),
+  "cpu",
+);

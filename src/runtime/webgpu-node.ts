@@ -1,6 +1,6 @@
-import { InferenceSession } from "onnxruntime-node";
 import { SorthError } from "../errors.ts";
 import { webGpuBackendOn } from "./device-session.ts";
+import { ortNode } from "./ort-node.ts";
 import { ortMessage } from "./ort-probe.ts";
 import { nodeProbe } from "./probe-node.ts";
 import type { Backend } from "./step-session.ts";
@@ -11,8 +11,9 @@ const noAdapter = /Failed to get a WebGPU adapter: ([^;]*)/;
 /** Native WebGPU of onnxruntime-node. */
 export const webgpuBackend: Backend = webGpuBackendOn({
   async create(model, options) {
+    const ort = await ortNode();
     try {
-      return await InferenceSession.create(model, options);
+      return await ort.InferenceSession.create(model, options);
     } catch (error) {
       const [, reason] = noAdapter.exec(ortMessage(error)) ?? [];
       if (reason === undefined) throw error;

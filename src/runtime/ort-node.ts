@@ -1,0 +1,27 @@
+import { messageOf, SorthError } from "../errors.ts";
+
+type OrtNode = typeof import("onnxruntime-node");
+
+/**
+ * onnxruntime-node, loaded when a session is first asked for: it is an optional peer, and what needs no session runs
+ * without it.
+ * @throws SorthError where it is not installed or its libraries do not load, with what to do
+ */
+export async function ortNode(): Promise<OrtNode> {
+  try {
+    return await import("onnxruntime-node");
+  } catch (error) {
+    throw new SorthError(loadFault(error));
+  }
+}
+
+/** Why onnxruntime-node cannot be loaded, and what to do. */
+export function loadFault(error: unknown): string {
+  const message = messageOf(error).replace(/\s+/g, " ").trim();
+  const { code } = (error ?? {}) as { code?: unknown };
+  const missing = /MODULE_NOT_FOUND$/.test(String(code)) && /onnxruntime-node/.test(message.split(" imported from ")[0] ?? "");
+  if (missing && !/\.node\b/.test(message)) {
+    return "onnxruntime-node is not installed, which computes in node; run: npm install --ignore-scripts onnxruntime-node";
+  }
+  return `onnxruntime-node is installed and cannot be loaded (${message}); it has libraries for Linux with glibc, macOS and Windows: on one of them, install it again with npm install --ignore-scripts onnxruntime-node`;
+}
