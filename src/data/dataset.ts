@@ -43,6 +43,8 @@ export interface SplitData {
   readonly train: Dataset;
   /** Undefined where the source has no test samples. */
   readonly test: Dataset | undefined;
+  /** What is to be known of them: that they are a part of a larger set, say. */
+  readonly remark?: string;
 }
 
 /** The samples at `indices` of a dataset, in that order, as a dataset of its own. Nothing is copied. */

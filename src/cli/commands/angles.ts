@@ -2,7 +2,6 @@ import type { Command } from "commander";
 import { UsageError } from "../../errors.ts";
 import {
   angleReportPage,
-  loadData,
   pictures,
   readModel,
   responseAngles,
@@ -23,6 +22,7 @@ import { shortNames } from "../../report/side-by-side.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, number, positiveInteger } from "../options.ts";
 import { checkOutput } from "../output.ts";
+import { readData } from "../read-data.ts";
 import { recordBeside } from "../run-report.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
@@ -61,7 +61,7 @@ export function define(command: Command, streams: CommandStreams): void {
 }
 
 async function measure(paths: readonly string[], flags: Flags, terminal: Terminal): Promise<ModelAngles[]> {
-  const data = flags.data === undefined ? undefined : await loadData(flags.data);
+  const data = flags.data === undefined ? undefined : await readData(flags.data, terminal);
   const found: ModelAngles[] = [];
   for (const path of paths) {
     const model = await readModel(path);

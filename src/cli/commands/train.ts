@@ -8,7 +8,6 @@ import type { Graph } from "../../graph/graph.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import {
   checkpointOf,
-  loadData,
   type Model,
   observe,
   readModel,
@@ -23,6 +22,7 @@ import { ProgressLine } from "../../report/progress.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
 import { checkNoRun, checkOutput, chosenOutput, outputBeside, runFolderOf } from "../output.ts";
+import { readData } from "../read-data.ts";
 import { beginRescued, rescueRun } from "../rescue-run.ts";
 import { RunLog } from "../run-log.ts";
 import { runFacts, writeRunReport } from "../run-report.ts";
@@ -58,7 +58,7 @@ export function define(command: Command, streams: CommandStreams): void {
       await checkOutput(flags.ortCheckpoint, terminal.write);
     }
     if (folder !== flags.resume) await checkNoRun(folder, terminal.write);
-    const { train, test } = await loadData(flags.data);
+    const { train, test } = await readData(flags.data, terminal);
     // Said once the first step has shown that model and data fit: an error stands alone.
     const remarks: string[] = [];
     const rescue = artifact ? await rescueRun(model, path, flags) : undefined;

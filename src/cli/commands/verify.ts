@@ -1,10 +1,11 @@
 import type { Command } from "commander";
 import { SorthError, UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
-import { loadData, type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
+import { type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, wholeNumber } from "../options.ts";
+import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
 interface Flags extends SharedFlags, DimensionFlags {
@@ -37,7 +38,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const original =
       paths.length === 2 ? await readModel(paths[0] ?? "") : originalIn(injected, injectedPath);
     if (paths.length === 1) terminal.note(`checked against the original that "${injectedPath}" gives back`);
-    const samples = flags.data === undefined ? undefined : (await loadData(flags.data)).train;
+    const samples = flags.data === undefined ? undefined : (await readData(flags.data, terminal)).train;
     const { passed, checks } = await verify(original, injected, {
       ...dimensionsOf(flags),
       ...given({ seed: flags.seed }),
