@@ -1,3 +1,4 @@
+import { isHalf } from "../onnx/data-types.ts";
 import { int, string } from "./attribute.ts";
 import { type Typed, typed } from "./emit-base.ts";
 import { EmitShape } from "./emit-shape.ts";
@@ -22,9 +23,12 @@ export class EmitIndexing extends EmitShape {
 
   /** `data` with `updates` put, or combined with what is there, at `indices` (int64, […, r]: positions along the first r axes). */
   scatter(data: Value, indices: Value, updates: Value, reduction: ScatterReduction = "none"): Typed {
-    return this.op("ScatterND", [data, indices, updates], typed(data).shape, {
-      attributes: reduction === "none" ? {} : { reduction: string(reduction) },
-    });
+    if (reduction === "none") return this.op("ScatterND", [data, indices, updates], typed(data).shape);
+    return this.#inFloat32(data, updates, (into, values) =>
+      this.op("ScatterND", [into, indices, values], into.shape, {
+        attributes: { reduction: string(reduction) },
+      }),
+    );
   }
 
   /** `data` with `updates` added at `indices`; repeats add up. */
@@ -55,10 +59,23 @@ export class EmitIndexing extends EmitShape {
     axis: number,
     reduction: ScatterReduction = "none",
   ): Typed {
-    const at = normalizeAxis(axis, typed(data).shape.length);
-    return this.op("ScatterElements", [data, indices, updates], typed(data).shape, {
-      attributes: { axis: int(at), ...(reduction === "none" ? {} : { reduction: string(reduction) }) },
-    });
+    const { shape } = typed(data);
+    const attributes = { axis: int(normalizeAxis(axis, shape.length)) };
+    if (reduction === "none") {
+      return this.op("ScatterElements", [data, indices, updates], shape, { attributes });
+    }
+    return this.#inFloat32(data, updates, (into, values) =>
+      this.op("ScatterElements", [into, indices, values], shape, {
+        attributes: { ...attributes, reduction: string(reduction) },
+      }),
+    );
+  }
+
+  /** ONNX Runtime's CPU combines no half numbers in a scatter: those go there and back as float32. */
+  #inFloat32(data: Value, updates: Value, scatter: (data: Typed, updates: Typed) => Typed): Typed {
+    const { type } = typed(data);
+    if (!isHalf(type)) return scatter(typed(data), typed(updates));
+    return this.cast(scatter(this.cast(data, "float"), this.cast(updates, "float")), type);
   }
 
   /** `data` with `updates` added at `indices` along `axis`; repeats add up. */
@@ -95,4 +112,4 @@ export class EmitIndexing extends EmitShape {
 }
 
 /** What a scatter does with the element that is there. */
-export type ScatterReduction = "none" | "add" | "mul";
+export type ScatterReduction = "none" | "add" | "mul" | "max" | "min";

@@ -72,7 +72,10 @@ export const bitsPerElement: Record<DataTypeName, number> = {
   int2: 2,
 };
 
+/** Whether a type holds real numbers in 16 bits. */
+export const isHalf = (type: DataTypeName | undefined): boolean => type === "float16" || type === "bfloat16";
+
 /** Whether gradients can flow through values of this type (float, double, float16, bfloat16). */
 export function isFloat(type: DataTypeName | undefined): boolean {
-  return type === "float" || type === "double" || type === "float16" || type === "bfloat16";
+  return type === "float" || type === "double" || isHalf(type);
 }

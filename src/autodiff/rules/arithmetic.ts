@@ -2,7 +2,8 @@ import { int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { broadcastShapes } from "../../graph/shapes.ts";
-import { isFloat } from "../../onnx/data-types.ts";
+import { isFloat, isHalf } from "../../onnx/data-types.ts";
+import { comparable } from "../comparable.ts";
 import { broadcastSamples } from "../makers.ts";
 import type { Rule, RuleContext, RuleTable, SampleInput } from "../rule.ts";
 
@@ -47,20 +48,25 @@ function truncatedQuotient(g: Emit, a: Typed, b: Typed): Typed {
 function extremum(side: "greater" | "less"): Rule {
   return {
     vjp: (context, dy, g) => {
-      const y = context.output(0);
-      const attains = (index: number) => g.indicator(g.equal(context.input(index), y), dy.type);
-      if (context.inputs.length === 1) return [() => dy];
-      if (context.inputs.length === 2) {
+      const { inputs } = context;
+      if (inputs.length === 1) return [() => dy];
+      if (inputs.length === 2) {
         // 1 where this operand wins, ½ at a tie
         const share = (own: number, other: number) => {
           const [x, rival] = [context.input(own), context.input(other)];
-          const wins = side === "greater" ? g.greater(x, rival) : g.less(x, rival);
-          return g.mul(g.mul(dy, 0.5), g.add(g.indicator(wins, dy.type), attains(own)));
+          const [above, below] = [g.greater(x, rival), g.less(x, rival)];
+          const [wins, loses] = side === "greater" ? [above, below] : [below, above];
+          const lead = g.sub(g.indicator(wins, dy.type), g.indicator(loses, dy.type));
+          return g.mul(g.mul(dy, 0.5), g.add(lead, 1));
         };
         return [() => share(0, 1), () => share(1, 0)];
       }
-      const count = () => context.inputs.map((_, index) => attains(index)).reduce((a, b) => g.add(a, b));
-      return context.inputs.map((_, index) => () => g.mul(dy, g.div(attains(index), count())));
+      const operands = inputs.map((_, index) => comparable(g, context.input(index)));
+      const select = side === "greater" ? g.max : g.min;
+      const y = isHalf(dy.type) ? operands.reduce((a, b) => select(a, b)) : context.output(0);
+      const attains = (index: number) => g.indicator(g.equal(operands[index] as Typed, y), dy.type);
+      const count = () => inputs.map((_, index) => attains(index)).reduce((a, b) => g.add(a, b));
+      return inputs.map((_, index) => () => g.mul(dy, g.div(attains(index), count())));
     },
     samples: [
       { inputs: [distinct(2, 3), distinct(2, 3)] },

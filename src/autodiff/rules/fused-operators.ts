@@ -4,6 +4,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { Node } from "../../graph/node.ts";
 import { allAxes, dimAt } from "../../graph/shapes.ts";
+import { isHalf } from "../../onnx/data-types.ts";
 import type { Rule, RuleTable, Sample } from "../rule.ts";
 import { convolution } from "./convolution.ts";
 import { geluGradient, sigmoidGeluGradient, tanhGeluGradient } from "./gelu.ts";
@@ -22,8 +23,14 @@ const fromResult: Readonly<Record<string, (g: Emit, dy: Typed, y: Typed, paramet
     LeakyRelu: (g, dy, y, [alpha = 0.01]) => g.where(g.greater(y, 0), dy, g.mul(dy, alpha)),
     Tanh: (g, dy, y) => g.sub(dy, g.mul(dy, g.square(y))),
     Sigmoid: (g, dy, y) => g.mul(g.mul(dy, y), g.sub(1, y)),
-    Clip: (g, dy, y, [low = -Infinity, high = Infinity]) =>
-      g.mul(dy, g.indicator(g.and(g.greater(y, low), g.less(y, high)), dy.type)),
+    Clip: (g, dy, y, [low = -Infinity, high = Infinity]) => {
+      // A half result that was clipped may be its bound, or the half number beside it.
+      const margin = isHalf(y.type) ? 2 ** -10 : 0;
+      const inwards = (bound: number, sign: 1 | -1) =>
+        Number.isFinite(bound) ? bound + sign * Math.abs(bound) * margin : bound;
+      const [above, below] = [inwards(low, 1), inwards(high, -1)];
+      return g.mul(dy, g.indicator(g.and(g.greater(y, above), g.less(y, below)), dy.type));
+    },
     HardSigmoid: (g, dy, y, [alpha = 0.2]) =>
       g.mul(g.mul(dy, alpha), g.indicator(g.and(g.greater(y, 0), g.less(y, 1)), dy.type)),
     Elu: (g, dy, y, [alpha = 1]) => g.where(g.greater(y, 0), dy, g.mul(dy, g.add(y, alpha))),

@@ -6,7 +6,7 @@ import { spreadWindows, windowSlices } from "./convolution-gradients.ts";
 import { isPartition, kernelPositions, type WindowGeometry } from "./window-geometry.ts";
 
 /** What padding holds: the least finite number, for not every backend takes −∞ as a constant. */
-const lowest: Partial<Record<string, number>> = { double: -1e308, float16: -65504 };
+const lowest = (type: string) => (type === "double" ? -1e308 : -3.4028234e38);
 
 /** Rows of up to this many elements a window row are handled by MatMul: a matrix of its square is stored. */
 const matrixUpTo = 128;
@@ -14,6 +14,7 @@ const matrixUpTo = 128;
 /**
  * Gradient of y = MaxPool(x): the first element of each window (row-major) that equals its maximum gets all of dy, as
  * PyTorch does it. Indices are not asked of MaxPool: WebGPU has none, and on the CPU they cost more than this.
+ * `x` and `y` are {@link comparable}; the gradient has dy's type.
  */
 export function maxPoolGradient(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeometry): Typed {
   const { kernel, input } = geometry;
@@ -45,8 +46,8 @@ function byMatrices(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeom
     return windowOf(earlier) === windowOf(element) && orderOf(earlier) < orderOf(element) ? -1 : 0;
   });
   const copied = (value: Typed) => g.matMul(g.reshape(value, [rows, windows]), g.cast(copy, value.type));
-  const attains = g.indicator(g.equal(g.reshape(x, [rows, elements]), copied(y)), x.type);
-  const chosen = g.relu(g.matMul(attains, g.cast(first, x.type)));
+  const attains = g.indicator(g.equal(g.reshape(x, [rows, elements]), copied(y)), dy.type);
+  const chosen = g.relu(g.matMul(attains, g.cast(first, dy.type)));
   return g.reshape(g.mul(chosen, copied(dy)), x.shape);
 }
 
@@ -68,14 +69,14 @@ function bySlices(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeomet
   const [batch, channels] = x.shape as [number, number];
   const positions = kernelPositions(kernel);
   let left = dy;
-  const shares = windowSlices(g, x, geometry, lowest[x.type] ?? -3.4028234e38).map((slice, position) => {
-    const share = g.mul(g.indicator(g.equal(slice, y), x.type), left);
+  const shares = windowSlices(g, x, geometry, lowest(x.type)).map((slice, position) => {
+    const share = g.mul(g.indicator(g.equal(slice, y), dy.type), left);
     if (position < positions.length - 1) left = g.sub(left, share);
     return g.reshape(share, [batch * channels, 1, ...output]);
   });
   const onePosition = matrix(g, positions.length, positions.length, (share, position) =>
     share === position ? 1 : 0,
   );
-  const weight = g.reshape(g.cast(onePosition, x.type), [positions.length, 1, ...kernel]);
+  const weight = g.reshape(g.cast(onePosition, dy.type), [positions.length, 1, ...kernel]);
   return g.reshape(spreadWindows(g, g.concat(shares, 1), weight, geometry, 1), [batch, channels, ...input]);
 }

@@ -1,8 +1,9 @@
-import { int, ints, string } from "../../graph/attribute.ts";
+import { type Attribute, int, ints, string } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { comparable } from "../comparable.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 import { spreadWindows } from "./convolution-gradients.ts";
 import { maxPoolGradient } from "./max-pool.ts";
@@ -13,6 +14,10 @@ function geometryOf(context: RuleContext): WindowGeometry {
   const [x, y] = [context.input(0), context.output(0)];
   return windowGeometry(node, node.ints("kernel_shape") ?? [], x.shape.slice(2), y.shape.slice(2));
 }
+
+/** The attributes by which a MaxPool says what its windows are, for another one without indices. */
+const poolingOf = ({ node }: RuleContext): Record<string, Attribute> =>
+  Object.fromEntries([...node.attributes].filter(([name]) => name !== "storage_order"));
 
 /** The adjoint of summing each window of each channel: values [N, C, output…] → [N, C, input…]. */
 function spreadSums(g: Emit, values: Typed, geometry: WindowGeometry): Typed {
@@ -130,7 +135,13 @@ export const pooling = {
   // All of dy goes to the first element of its window, row by row, that attains the maximum (as in PyTorch).
   MaxPool: {
     vjp: (context, dy, g) => [
-      () => maxPoolGradient(g, context.input(0), context.output(0), dy, geometryOf(context)),
+      () => {
+        const [x, y] = [context.input(0), context.output(0)];
+        const numbers = comparable(g, x);
+        const largest =
+          numbers === x ? y : g.op("MaxPool", [numbers], y.shape, { attributes: poolingOf(context) });
+        return maxPoolGradient(g, numbers, largest, dy, geometryOf(context));
+      },
     ],
     samples: [
       ...poolSamples({}, true),
@@ -275,13 +286,15 @@ export const pooling = {
         const [x, y] = [context.input(0), context.output(0)];
         const [batch, channels] = x.shape as [number, number];
         const points = elementCount(x.shape.slice(2));
-        const flat = g.reshape(x, [batch, channels, points]);
+        const numbers = comparable(g, x);
+        const flat = g.reshape(numbers, [batch, channels, points]);
+        const largest = numbers === x ? g.reshape(y, [batch, channels, 1]) : g.reduceMax(flat, [2], true);
         const index = g.constant(
           "float",
           [points],
           Float32Array.from({ length: points }, (_, i) => i),
         );
-        const attains = g.equal(flat, g.reshape(y, [batch, channels, 1]));
+        const attains = g.equal(flat, largest);
         const first = g.reduceMin(g.where(attains, index, points), [2], true);
         const chosen = g.indicator(g.equal(index, first), x.type);
         return g.reshape(g.mul(chosen, g.reshape(dy, [batch, channels, 1])), x.shape);

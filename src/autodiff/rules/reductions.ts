@@ -3,6 +3,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, normalizeAxis, reducedShape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { comparable } from "../comparable.ts";
 import type { Rule, RuleContext, RuleTable, Sample } from "../rule.ts";
 import { productsBefore } from "../running-products.ts";
 
@@ -79,13 +80,16 @@ function reduction(
 }
 
 /** Every element that attains the extremum gets an equal share, as PyTorch's amax and amin do. */
-const extremum = reduction(
-  (g, { x, y, dy, axes }) => {
-    const attains = g.indicator(g.equal(x, y), x.type);
-    return g.mul(attains, g.div(dy, g.reduceSum(attains, axes, true)));
-  },
-  { samples: reduceSamples(undefined, true) },
-);
+const extremum = (side: "reduceMax" | "reduceMin") =>
+  reduction(
+    (g, { x, y, dy, axes }) => {
+      const numbers = comparable(g, x);
+      const attained = numbers === x ? y : g[side](numbers, axes, true);
+      const attains = g.indicator(g.equal(numbers, attained), x.type);
+      return g.mul(attains, g.div(dy, g.reduceSum(attains, axes, true)));
+    },
+    { samples: reduceSamples(undefined, true) },
+  );
 
 const softmaxSamples: [Sample, ...Sample[]] = [
   { inputs: [[2, 3]] },
@@ -101,8 +105,8 @@ export const reductions = {
     samples: [...reduceSamples(), withAxesAttribute()],
     linear: true,
   }),
-  ReduceMax: extremum,
-  ReduceMin: extremum,
+  ReduceMax: extremum("reduceMax"),
+  ReduceMin: extremum("reduceMin"),
   // d Σx² = 2x
   ReduceSumSquare: reduction((g, { x, dy }) => g.mul(g.mul(dy, 2), x), {
     samples: [...reduceSamples(), ...emptySamples],

@@ -4,6 +4,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { ScatterReduction } from "../../graph/emit-indexing.ts";
 import { dimAt, normalizeAxis } from "../../graph/shapes.ts";
+import { comparable } from "../comparable.ts";
 import type { Rule, RuleContext, RuleTable, Sample, SampleInput, Thunk } from "../rule.ts";
 
 /** How one of the scatter operators reaches the elements at its indices. */
@@ -42,8 +43,12 @@ function scatterGradients(context: RuleContext, dy: Typed, g: Emit, access: Acce
       ];
     case "max":
     case "min": {
-      const kept = () => g.indicator(g.equal(data, y), data.type);
-      const taken = () => g.indicator(g.equal(updates, access.read(y)), data.type);
+      const [old, added] = [comparable(g, data), comparable(g, updates)];
+      const attained = g.once(`selected ${y.name}`, () =>
+        old === data ? y : access.write(old, added, reduction),
+      );
+      const kept = () => g.indicator(g.equal(old, attained), data.type);
+      const taken = () => g.indicator(g.equal(added, access.read(attained)), data.type);
       const share = () => g.div(dy, access.write(kept(), taken(), "add"));
       // An element that nothing reaches is kept: its share is dy.
       return [() => g.mul(share(), kept()), () => g.mul(access.read(share()), taken())];
