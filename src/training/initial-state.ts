@@ -30,13 +30,12 @@ export function initialState(step: Pick<Step, "ports" | "initial" | "model">): M
 
 /**
  * The same by the names of the step's inputs. Parameters and statistics are those of the model, not copies.
- * @throws SorthError when one has no numbers, or a type that is not trained
+ * @throws SorthError when one has no numbers
  */
 export function initialTensors({ ports, initial }: Pick<Step, "ports" | "initial">): Map<string, Tensor> {
   const start = (port: StatePort & { readonly name: string }) => {
     const tensor = initial.get(port.name);
     if (!tensor) throw new SorthError(`"${port.name}" has no initial numbers`);
-    checkTrained(port);
     return [port.input, tensor.named(port.input)] as const;
   };
   return new Map([
@@ -48,17 +47,8 @@ export function initialTensors({ ports, initial }: Pick<Step, "ports" | "initial
   ]);
 }
 
-/** Fresh zeros for a state of a step. @throws SorthError for a type that is not trained */
-export function zeros(port: StatePort): Tensor {
-  checkTrained(port);
-  const { input, type, shape } = port;
+/** Fresh zeros for a state of a step. */
+export function zeros({ input, type, shape }: StatePort): Tensor {
   const count = elementCount(shape);
   return Tensor.of(input, type, shape, type === "double" ? new Float64Array(count) : new Float32Array(count));
-}
-
-function checkTrained({ type }: StatePort): void {
-  if (type === "float" || type === "double") return;
-  throw new SorthError(
-    `training needs float or double parameters, not ${type}; convert the model to float32`,
-  );
 }

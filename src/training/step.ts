@@ -86,6 +86,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     poolBeforeRelu(graph);
   });
   const { graph, emit } = prepared;
+  checkTrainable(prepared.parameters);
   const inputs = graph.inputs.map(dataPort);
   const masks = replaceDropout(graph, emit, "all");
   const initial = new Map<string, Tensor>();
@@ -125,6 +126,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     );
   }
   const running = batchNormStatistics(graph);
+  checkTrainable(running.flatMap(({ mean, variance }) => [mean, variance]));
   for (const { mean, variance } of running) {
     demote(mean);
     demote(variance);
@@ -199,6 +201,17 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     penalized: loss.penalized,
     skipped: prepared.skipped,
   };
+}
+
+/** @throws SorthError naming the parameters of a type in which updates would be lost to rounding */
+function checkTrainable(parameters: readonly Value[]): void {
+  const other = parameters.filter(({ type }) => type !== "float" && type !== "double");
+  const [first, second] = other;
+  if (!first) return;
+  const names = second ? `"${first.name}" and ${other.length - 1} more` : `"${first.name}"`;
+  throw new SorthError(
+    `training needs float or double parameters, not ${first.type} (${names}): convert the model to float32, or freeze them (--freeze)`,
+  );
 }
 
 /** Inputs for random numbers; those that are never drawn anew are constants. Equal ones are one input. */
