@@ -134,7 +134,12 @@ export function emitLoss(
   const added = emitPenalties(prepared, options, type, inputs, prediction);
   if (!added) return { ...data, seeds, total: dataLoss, penalty: undefined, parts: [], penalized: [] };
   const { weighted, seeds: more, ...rest } = added;
-  return { ...data, ...rest, total: emit.add(emit.cast(dataLoss, type), weighted), seeds: [...seeds, ...more] };
+  return {
+    ...data,
+    ...rest,
+    total: emit.add(emit.cast(dataLoss, type), weighted),
+    seeds: [...seeds, ...more],
+  };
 }
 
 type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels" | "own"> & { seeds: Seed[] };
