@@ -12,6 +12,8 @@ export interface EmitOptions {
   readonly prefix: string;
   /** How constants are written: as initializers (default), or as Constant nodes (files of IR 3 and marked blocks). */
   readonly constants?: "initializers" | "nodes";
+  /** Whether the shapes are those of one run only, and others (a batch of another size) are to be computed too; false. */
+  readonly openShapes?: boolean;
   /** Written on every emitted node. */
   readonly metadata?: ReadonlyMap<string, string>;
 }

@@ -4,6 +4,7 @@ import { type Attribute, int, ints, string } from "./attribute.ts";
 import { type Typed, typed } from "./emit-base.ts";
 import { EmitIndexing } from "./emit-indexing.ts";
 import type { Value } from "./node.ts";
+import { reductionStages, type Stage } from "./reduction-stages.ts";
 import {
   allAxes,
   broadcastAxes,
@@ -80,7 +81,8 @@ export class Emit extends EmitIndexing {
     });
   }
 
-  // Reductions. Without axes, over all of them. Axes of length 1 that are kept cost nothing.
+  // Reductions. Without axes, over all of them. Axes of length 1 that are kept cost nothing. Sums and means of many numbers are
+  // taken in stages, in which float32 loses nothing (see reductionStages).
   reduceSum = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceSum", x, axes, keepdims);
   reduceMean = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
@@ -89,6 +91,13 @@ export class Emit extends EmitIndexing {
     this.#reduce("ReduceMax", x, axes, keepdims);
   reduceMin = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceMin", x, axes, keepdims);
+
+  /** The mean of all elements, whatever the length of an axis is when the graph runs: no length stands in the graph. */
+  meanOfAll = (x: Value): Typed => {
+    const { shape } = typed(x);
+    if (shape.length === 0) return x as Typed;
+    return this.#reduceInStages("ReduceMean", x, reductionStages(shape, allAxes(shape.length), false), false);
+  };
 
   /** eˣ/Σ eˣ along the last axis. */
   softmax = (x: Value): Typed => this.op("Softmax", [x], typed(x).shape, { attributes: { axis: int(-1) } });
@@ -176,14 +185,37 @@ export class Emit extends EmitIndexing {
 
   #reduce(opType: string, x: Value, axes: readonly number[] | undefined, keepdims: boolean): Typed {
     const { shape } = typed(x);
+    const open = this.options.openShapes === true;
     const over = (axes ?? allAxes(shape.length)).map((axis) => normalizeAxis(axis, shape.length));
     const result = reducedShape(shape, over, keepdims);
     // A reduction over axes of length 1 (or over none) only changes the shape.
-    if (elementCount(over.map((axis) => dimAt(shape, axis))) === 1) return this.reshape(x, result);
+    const trivial = elementCount(over.map((axis) => dimAt(shape, axis))) === 1;
+    if (trivial && (!open || over.length === 0)) return this.reshape(x, result);
+    if (opType === "ReduceMax" || opType === "ReduceMin")
+      return this.#reduceAtOnce(opType, x, over, keepdims);
+    return this.#reduceInStages(opType, x, reductionStages(shape, over, !open), keepdims);
+  }
+
+  #reduceInStages(opType: string, x: Value, stages: readonly Stage[], keepdims: boolean): Typed {
+    let value = typed(x);
+    for (const { axes, pieces } of stages) {
+      const [axis = 0] = axes;
+      for (const piece of pieces) {
+        const { shape } = value;
+        const cut = [...shape.slice(0, axis), dimAt(shape, axis) / piece, piece, ...shape.slice(axis + 1)];
+        value = this.#reduceAtOnce(opType, this.reshape(value, cut), [axis + 1], false);
+      }
+      value = this.#reduceAtOnce(opType, value, axes, keepdims);
+    }
+    return value;
+  }
+
+  #reduceAtOnce(opType: string, x: Value, axes: readonly number[], keepdims: boolean): Typed {
+    const result = reducedShape(typed(x).shape, axes, keepdims);
     const attributes: Record<string, Attribute> = { keepdims: int(keepdims ? 1 : 0) };
     const axesAreInput = this.opset >= (opType === "ReduceSum" ? 13 : 18);
-    if (axesAreInput) return this.op(opType, [x, this.int64s(over)], result, { attributes });
-    return this.op(opType, [x], result, { attributes: { axes: ints(over), ...attributes } });
+    if (axesAreInput) return this.op(opType, [x, this.int64s(axes)], result, { attributes });
+    return this.op(opType, [x], result, { attributes: { axes: ints(axes), ...attributes } });
   }
 }
 

@@ -60,7 +60,7 @@ export function buildBlock(
   if (options.loss !== undefined || options.objective !== undefined) tellSchedules(plans, tell);
   const first = graph.nodes.length;
   // Constants are nodes: initializers of old files must be inputs too, and these leave them alone.
-  const g = new Emit(graph, { prefix: blockPrefix, constants: "nodes" });
+  const g = new Emit(graph, { prefix: blockPrefix, constants: "nodes", openShapes: true });
   const parts = penaltyParts(g, plans, found, tell, draw?.(g));
   const sites = scalarsOfSites(g, parts);
   const type = sites.every(({ value }) => value.type === "double") ? "double" : "float";

@@ -3,7 +3,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { dimAt, type Shape, shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { computable, meanOfAll, type Objective, type ObjectiveGraph } from "./objective.ts";
+import { computable, type Objective, type ObjectiveGraph } from "./objective.ts";
 
 /** Options of {@link crossEntropy}. */
 export interface CrossEntropyOptions {
@@ -78,7 +78,7 @@ function buildCrossEntropy(g: Emit, prediction: Typed, labels: Typed, smoothing:
   // The target sums to 1, so log Σ exp(x) − Σ target·x is the same for x shifted by its maximum.
   const losses = g.sub(g.log(partition), g.reduceSum(g.mul(shifted, target), [1], true));
   return {
-    value: meanOfAll(g, losses),
+    value: g.meanOfAll(losses),
     // (softmax − target)/rows
     gradient: () => {
       const softmax = g.mul(exponentials, g.reciprocal(g.mul(partition, rows)));

@@ -2,7 +2,7 @@ import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { computable, meanOfAll, type Objective } from "./objective.ts";
+import { computable, type Objective } from "./objective.ts";
 
 /** A loss that is a mean over elements, each compared with a label of its own. */
 interface ElementwiseLoss {
@@ -71,7 +71,7 @@ function elementwise(kind: ElementwiseLoss): Objective {
       const x = computable(g, prediction);
       const target = g.cast(labels, x.type);
       return {
-        value: meanOfAll(g, kind.loss(g, x, target)),
+        value: g.meanOfAll(kind.loss(g, x, target)),
         gradient: () => g.cast(kind.slope(g, x, target, 1 / elementCount(x.shape)), prediction.type),
       };
     },

@@ -1,5 +1,4 @@
 import { SorthError } from "../errors.ts";
-import { int } from "../graph/attribute.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Shape } from "../graph/shapes.ts";
@@ -50,10 +49,6 @@ export interface Objective {
    */
   readonly checkLabels: (labels: ArrayLike<number>, shape: Shape) => void;
 }
-
-/** The mean of all elements, whatever the batch is when the graph runs. */
-export const meanOfAll = (g: Emit, x: Typed): Typed =>
-  g.op("ReduceMean", [x], [], { attributes: { keepdims: int(0) } });
 
 /** The prediction in the type in which losses are computed: float64 stays, half types become float32. */
 export function computable(g: Emit, prediction: Typed): Typed {

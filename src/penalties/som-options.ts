@@ -44,8 +44,15 @@ export const epsilon = 1e-6;
 /** How weight vectors are normalised for their exact angles: units whose weights are all 0 have no angles. */
 export const weightNormalization = { added: 0, least: 1e-30 } as const;
 
-/** Added to the mean square of a unit's responses before its root is taken. */
-export const rmsEpsilon = 1e-12;
+/**
+ * How far a unit's responses have to differ from their mean: centred responses whose mean square is not above so much of the
+ * mean square before are the rounding errors of float32 (a unit with zero weights and a bias), and count as 0. The same share
+ * is added to the mean square whose root responses are divided by, so that this root is never made of rounding errors either.
+ */
+export const leastVariation = 1e-12;
+
+/** Added to that mean square besides: a unit whose responses are 0 stays at 0. */
+export const leastMeanSquare = 1e-30;
 
 /** Defaults of {@link SomOptions}. */
 export const somDefaults: SomOptions = {

@@ -1,8 +1,14 @@
-import { leastSquaredSine } from "./arcsine.ts";
+import { mostCosine } from "./arcsine.ts";
 import { chosenPositions, drawn } from "./draws.ts";
 import type { Matrix, PenaltyReference, PlainLayer } from "./plain-layer.ts";
 import { byGroups, dot, normalized, ofWeights, sum, throughNorm, transposed } from "./plain-math.ts";
-import { epsilon, rmsEpsilon, type SomOptions, weightNormalization } from "./som-options.ts";
+import {
+  epsilon,
+  leastMeanSquare,
+  leastVariation,
+  type SomOptions,
+  weightNormalization,
+} from "./som-options.ts";
 
 /**
  * SOM and its gradient in float64, straight from the formula: every pair of units is compared by the cosine of their
@@ -48,9 +54,13 @@ function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
   const prepared = transposed(used.map((row) => responses[row] ?? [])).map((unit, i) => {
     const plain = unit.map((y) => y - (bias?.[i] ?? 0));
     const mean = center ? sum(plain) / plain.length : 0;
-    const centered = plain.map((y) => y - mean);
-    const rms = scale === "rms" ? Math.sqrt(dot(centered, centered) / centered.length + rmsEpsilon) : 1;
-    return { rows: centered.map((y) => y / rms), rms };
+    const meanSquare = (numbers: readonly number[]) => dot(numbers, numbers) / numbers.length;
+    const rest = plain.map((y) => y - mean);
+    const varies = !center || meanSquare(rest) > leastVariation * meanSquare(plain);
+    const centered = varies ? rest : rest.map(() => 0);
+    const least = leastVariation * meanSquare(plain) + leastMeanSquare;
+    const rms = scale === "rms" ? Math.sqrt(meanSquare(centered) + least) : 1;
+    return { rows: centered.map((y) => y / rms), rms, varies };
   });
   const { value, gradient } = byGroups(
     prepared.map(({ rows }) => rows),
@@ -58,7 +68,8 @@ function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
     (rows) => ofResponses(rows, options),
   );
   const slopes = gradient.map((unit, i) => {
-    const unscaled = unit.map((slope) => slope / (prepared[i]?.rms ?? 1));
+    const { rms = 1, varies = true } = prepared[i] ?? {};
+    const unscaled = unit.map((slope) => (varies ? slope / rms : 0));
     const mean = center ? sum(unscaled) / unscaled.length : 0;
     return unscaled.map((slope) => slope - mean);
   });
@@ -105,8 +116,10 @@ function ofAngles(weights: Matrix, options: SomOptions): { value: number; gradie
     weights,
     weightNormalization,
     (cosine) => {
-      const sine = Math.sqrt(Math.max(1 - cosine ** 2, leastSquaredSine));
-      return { angle: (2 / Math.PI) * Math.atan2(cosine, sine), slope: 2 / Math.PI / sine };
+      // Vectors closer to one line than float32 can tell have the angle at which it can, and no slope.
+      const within = Math.max(-mostCosine, Math.min(cosine, mostCosine));
+      const slope = Math.abs(cosine) < mostCosine ? 2 / Math.PI / Math.sqrt(1 - cosine ** 2) : 0;
+      return { angle: (2 / Math.PI) * Math.asin(within), slope };
     },
     options,
   );

@@ -5,7 +5,7 @@ import { numeric, type PenaltyLayer } from "./layer.ts";
 import type { Slope } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
 import { type ResponseLayout, reshapeToResponse } from "./response-matrix.ts";
-import { rmsEpsilon, type SomOptions } from "./som-options.ts";
+import { leastMeanSquare, leastVariation, type SomOptions } from "./som-options.ts";
 import { UnitMatrix } from "./unit-matrix.ts";
 
 /** Rows over which units are compared, and how a gradient of them goes back to what they were made of. */
@@ -59,8 +59,11 @@ export function batchRows(layer: PenaltyLayer, options: SomOptions): SomRows {
   const whole = numeric(g, response);
   const plain = added ? g.sub(whole, biasOf(layer, whole)) : whole;
   const { step: subset, layout, rows } = someRows(layer, plain, options);
-  const centered = options.center ? withoutMean(g, subset.y, layout) : unchanged(subset.y);
-  const scaled = options.scale === "rms" ? overRms(g, centered.y, layout) : unchanged(centered.y);
+  const wanted = options.center || options.scale === "rms";
+  const before = wanted ? meanSquareOf(g, subset.y, layout) : undefined;
+  const centered = options.center && before ? withoutMean(g, subset.y, layout, before) : unchanged(subset.y);
+  const scaled =
+    options.scale === "rms" && before ? overRms(g, centered.y, layout, before) : unchanged(centered.y);
   const back = (gradient: Typed): Typed =>
     g.cast(subset.pull(centered.pull(scaled.pull(gradient))), response.type);
   return {
@@ -200,19 +203,30 @@ function runtimeChoice(
 const rowAxes = (y: Typed, { unitAxis }: ResponseLayout): number[] =>
   y.shape.flatMap((_, axis) => (axis === unitAxis ? [] : [axis]));
 
-/** y − mean over rows: the gradient loses its mean too. */
-function withoutMean(g: Emit, y: Typed, layout: ResponseLayout): Step {
+/** The mean square of each unit's responses: one number a unit, of y's rank. */
+const meanSquareOf = (g: Emit, y: Typed, layout: ResponseLayout): Typed =>
+  g.reduceMean(g.square(y), rowAxes(y, layout), true);
+
+/**
+ * y − mean over rows: the gradient loses its mean too. A unit of which only rounding errors are left gets zeros.
+ * @param before - mean squares of y
+ */
+function withoutMean(g: Emit, y: Typed, layout: ResponseLayout, before: Typed): Step {
   const axes = rowAxes(y, layout);
   const centered = (x: Typed): Typed => g.sub(x, g.reduceMean(x, axes, true));
-  return { y: centered(y), pull: centered };
+  const rest = centered(y);
+  const varies = g.greater(meanSquareOf(g, rest, layout), g.mul(before, leastVariation));
+  const alive = g.indicator(varies, y.type);
+  return { y: g.mul(rest, alive), pull: (gradient) => centered(g.mul(gradient, alive)) };
 }
 
 /**
- * y/√(mean y² + ε), the root constant in the gradient: written as a power with a computed exponent, through which ONNX
- * Runtime's training tools take no derivative either.
+ * y/√(mean y² + ε), ε relative to the mean square before centring, the root constant in the gradient: written as a power
+ * with a computed exponent, through which ONNX Runtime's training tools take no derivative either.
  */
-function overRms(g: Emit, y: Typed, layout: ResponseLayout): Step {
-  const square = g.reduceMean(g.square(y), rowAxes(y, layout), true);
-  const inverse = g.pow(Math.E, g.mul(g.log(g.add(square, rmsEpsilon)), -0.5));
+function overRms(g: Emit, y: Typed, layout: ResponseLayout, before: Typed): Step {
+  const least = g.add(g.mul(before, leastVariation), leastMeanSquare);
+  const square = g.add(meanSquareOf(g, y, layout), least);
+  const inverse = g.pow(Math.E, g.mul(g.log(square), -0.5));
   return { y: g.mul(y, inverse), pull: (gradient) => g.mul(gradient, inverse) };
 }

@@ -55,6 +55,9 @@ export interface AngleStatistics {
   readonly cosineMap?: CosineMap;
 }
 
+/** The percentiles of {@link AnglePercentiles}. */
+const percents = [1, 5, 25, 50, 75, 95, 99] as const;
+
 /** Width of a bin of {@link AngleStatistics.histogram}, in degrees. */
 export const binWidth = 2;
 /** Up to this angle, in degrees, two units count as having the same direction. */
@@ -208,19 +211,27 @@ export class PairCollector {
 
   #percentiles(): AnglePercentiles {
     const last = this.#pairs - 1;
-    let bin = -1;
-    let below = 0;
-    // The angle of that rank, counted from 0; ranks are asked for in ascending order.
-    const ranked = (rank: number): number => {
-      while (below <= rank) below += this.#fine[++bin] as number;
-      return Math.min(Math.max((bin + 0.5) / fineness, this.#min), this.#max);
-    };
+    const placeOf = (percent: number): number => (last * percent) / 100;
+    const neighbours = percents.map(placeOf).flatMap((place) => [Math.floor(place), Math.ceil(place)]);
+    const angles = this.#anglesOfRanks(last < 0 ? [] : neighbours);
     const at = (percent: number): number => {
-      if (last < 0) return Number.NaN;
-      const rank = (last * percent) / 100;
-      const low = ranked(Math.floor(rank));
-      return low + (ranked(Math.ceil(rank)) - low) * (rank - Math.floor(rank));
+      const place = placeOf(percent);
+      const low = angles.get(Math.floor(place)) ?? Number.NaN;
+      const high = angles.get(Math.ceil(place)) ?? Number.NaN;
+      return low + (high - low) * (place - Math.floor(place));
     };
     return { 1: at(1), 5: at(5), 25: at(25), 50: at(50), 75: at(75), 95: at(95), 99: at(99) };
+  }
+
+  /** The angles of these ranks, counted from 0, in one walk over the bins: with few pairs ranks of two percentiles overlap. */
+  #anglesOfRanks(ranks: readonly number[]): Map<number, number> {
+    const angles = new Map<number, number>();
+    let bin = -1;
+    let below = 0;
+    for (const rank of [...ranks].sort((a, b) => a - b)) {
+      while (below <= rank) below += this.#fine[++bin] as number;
+      angles.set(rank, Math.min(Math.max((bin + 0.5) / fineness, this.#min), this.#max));
+    }
+    return angles;
   }
 }

@@ -27,7 +27,7 @@ export function addResponseSums(
   chosen: readonly { site: Site; places: Uint32Array | undefined }[],
   gamma: number,
 ): ResponseSums[] {
-  const g = new Emit(graph, { prefix: "angles/" });
+  const g = new Emit(graph, { prefix: "angles/", openShapes: true });
   return chosen.map(({ site, places }) => {
     const { units, groups, unitAxis, rows } = site;
     const y = site.response.type === "double" ? (site.response as Typed) : g.cast(site.response, "float");

@@ -543,6 +543,14 @@ const reductions = {
       (a) => rows(a, 3).map((row) => sum(row) / 3),
     ),
   ],
+  meanOfAll: [
+    one(
+      [2, 3, 4],
+      (g, a) => g.meanOfAll(a),
+      (a) => [sum(a) / 24],
+    ),
+    one([], (g, a) => g.meanOfAll(a), same),
+  ],
   reduceMax: [
     one(
       M,

@@ -46,3 +46,37 @@ describe("som of a subset that does not divide the positions", () => {
     });
   }
 });
+
+describe("centred responses of a unit with zero weights and a bias", () => {
+  for (const options of [{ center: true, scale: "rms" }, { center: true }] as const) {
+    test.each([0, 0.1, 0.7, 3, 100, 1e4])(
+      `${JSON.stringify(options)}: have no gradient, bias %d`,
+      async (bias) => {
+        const layer: LayerCase = { op: "Conv", response: [5, 3, 30, 31], unitAxis: 1, weight: [3, 2, 1, 1] };
+        const data = dataFor(`bias ${bias}`, layer);
+        const response = Float32Array.from(data.response, (y, i) =>
+          Math.floor(i / 930) % 3 === 1 ? bias : y,
+        );
+        const penalty = som({ ...options, gamma: 2 });
+        const expected = referenceOf(penalty, layer, { ...data, response });
+        const actual = await runPenalty(penalty, layer, { ...data, response });
+        expect(Math.abs(actual.value - expected.value)).toBeLessThan(1e-5 * Math.max(expected.value, 1e-2));
+        expect(relativeError(actual.response, expected.response)).toBeLessThan(1e-4);
+        // In exact arithmetic the unit's centred responses are 0, and it counts as dead.
+        const own = (gradient: readonly number[]) => gradient.filter((_, i) => Math.floor(i / 930) % 3 === 1);
+        expect(own(expected.response).every((slope) => slope === 0)).toBe(true);
+        expect(Math.max(...own(actual.response).map(Math.abs))).toBeLessThan(1e-12);
+      },
+    );
+  }
+
+  test("a unit that varies a little around a large mean keeps its gradient", async () => {
+    const layer: LayerCase = { response: [64, 4], unitAxis: 1, weight: [4, 2] };
+    const data = dataFor("around a mean", layer);
+    const response = Float32Array.from(data.response, (y, i) => (i % 4 === 1 ? 1 + 0.05 * y : y));
+    const penalty = som({ center: true, scale: "rms", gamma: 2 });
+    const expected = referenceOf(penalty, layer, { ...data, response });
+    const actual = await runPenalty(penalty, layer, { ...data, response });
+    expect(relativeError(actual.response, expected.response)).toBeLessThan(1e-4);
+  });
+});

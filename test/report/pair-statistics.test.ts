@@ -43,6 +43,27 @@ describe("unitAngles", () => {
     expect([opposite[0], opposite[89]]).toEqual([1, 2]);
   });
 
+  test.each([2, 3, 4, 5, 6, 7, 8, 15])(
+    "percentiles of %i units are those of the sorted angles",
+    async (units) => {
+      const random = matrix(
+        Array.from({ length: units }, (_, i) => [...randomNormals(`percentiles ${units} ${i}`, 5)]),
+      );
+      const sorted = bruteForce(random).sort((a, b) => a - b);
+      for (const [percent, found] of Object.entries((await statisticsOf(random)).percentiles)) {
+        const place = ((sorted.length - 1) * Number(percent)) / 100;
+        const [low, high] = [Math.floor(place), Math.ceil(place)].map((rank) => sorted[rank] ?? 0) as [
+          number,
+          number,
+        ];
+        // Bins of 0.001°.
+        expect(Math.abs(found - (low + (high - low) * (place - Math.floor(place)))), percent).toBeLessThan(
+          1e-3,
+        );
+      }
+    },
+  );
+
   test("an identity is orthogonal", async () => {
     const identity = Array.from({ length: 9 }, (_, i) => Array.from({ length: 9 }, (_, j) => +(i === j)));
     const { mean, spread, min, max, pairs, dead } = await statisticsOf(matrix(identity));

@@ -1,5 +1,6 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
+import { leastSquaredDistance } from "../arcsine.ts";
 import { cosinesOf } from "../cosines.ts";
 import { definePenalty } from "../define.ts";
 import { fromCosines, ofWeights } from "../plain-math.ts";
@@ -24,14 +25,15 @@ const normalization = { added: 1e-4, least: -1 } as const;
  * with ‖ŵᵢ − ŵⱼ‖² = 2 − 2cᵢⱼ; in the half-space form over the 2k vectors ±wᵢ.
  * Source: Liu et al. 2018 (arXiv 1805.09298), eq. (1) to (4), as its published code computes it (wy1iu/MHE): the mean over
  * pairs, 1e-4 added to squared norms, weight 1 for hidden layers and 10 for the last. For s = 0 that code is twice the
- * paper's log(1/z).
+ * paper's log(1/z). Vectors whose squared distance float32 cannot tell from 0 ({@link leastSquaredDistance}) have the energy
+ * of that distance and no slope; the code's gradient there is made of rounding errors.
  */
 export const mhe = definePenalty<MheOptions>({
   name: "mhe",
   summary: "directions of weight vectors repel each other (minimum hyperspherical energy)",
   formula: "mean f(2 − 2cᵢⱼ), i≠j; f(z) = −log z, z^−½ or z^−1 for s = 0, 1, 2",
   source:
-    "Liu et al. 2018 (arXiv 1805.09298), as in its code (wy1iu/MHE), which for s = 0 is twice the paper's; weight 1, 10 for the last layer",
+    "Liu et al. 2018 (arXiv 1805.09298), as in its code (wy1iu/MHE), which for s = 0 is twice the paper's; weight 1, 10 for the last layer. Squared distances below 1e-4 count as 1e-4",
   defaults: { s: 0, half: false },
   about: { s: "power of the distance: 0 (logarithm), 1 or 2", half: "negatives repel too (half-space)" },
   on: "weights",
@@ -61,9 +63,11 @@ export const mhe = definePenalty<MheOptions>({
     });
   },
   reference: (layer, { s, half }) => {
-    const term = (z: number) => {
-      if (s === 0) return { value: -Math.log(z), slope: -1 / z };
-      return { value: z ** (-s / 2), slope: (-s / 2) * z ** (-s / 2 - 1) };
+    const term = (distance: number) => {
+      const z = Math.max(distance, leastSquaredDistance);
+      const apart = distance > leastSquaredDistance ? 1 : 0;
+      if (s === 0) return { value: -Math.log(z), slope: -apart / z };
+      return { value: z ** (-s / 2), slope: apart * (-s / 2) * z ** (-s / 2 - 1) };
     };
     return ofWeights(layer, (rows) => {
       const { length } = rows;
@@ -77,15 +81,17 @@ export const mhe = definePenalty<MheOptions>({
   },
 });
 
-/** f(z). */
-function energy(g: Emit, z: Typed, s: number): Typed {
+/** f(z), z no smaller than what float32 resolves. */
+function energy(g: Emit, distance: Typed, s: number): Typed {
+  const z = g.max(distance, leastSquaredDistance);
   if (s === 0) return g.neg(g.log(z));
   return g.reciprocal(s === 1 ? g.sqrt(z) : z);
 }
 
-/** f′(z) = −1/z, −½ z^(−3/2), −z⁻². */
-function energySlope(g: Emit, z: Typed, s: number): Typed {
-  const inverse = g.reciprocal(z);
+/** f′(z) = −1/z, −½ z^(−3/2), −z⁻², 0 below what float32 resolves. */
+function energySlope(g: Emit, distance: Typed, s: number): Typed {
+  const apart = g.indicator(g.greater(distance, leastSquaredDistance), distance.type);
+  const inverse = g.mul(g.reciprocal(g.max(distance, leastSquaredDistance)), apart);
   if (s === 0) return g.neg(inverse);
   return s === 1 ? g.mul(g.mul(inverse, g.sqrt(inverse)), -0.5) : g.neg(g.square(inverse));
 }

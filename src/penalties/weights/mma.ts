@@ -38,14 +38,12 @@ export const mma = definePenalty({
       const nearest = g.indicator(g.equal(apart, g.reduceMax(apart, [-1], true)), type);
       const share = g.div(nearest, g.reduceSum(nearest, [-1], true));
       const cosine = g.reduceSum(g.mul(share, cosines.value), [-1], true);
-      const clamped = g.max(g.min(cosine, most), -most);
-      const angle = g.sub(Math.PI / 2, arcsine(g, clamped));
+      const angle = g.sub(Math.PI / 2, arcsine(g, cosine, most));
       return {
         value: g.mul(meanOfGroupSums(g, angle, groups), -1 / units),
         // −d arccos c = dc/√(1 − c²), 0 where clamped; row i's neighbour feels row i.
         pull: () => {
-          const inside = g.indicator(g.less(g.abs(cosine), most), type);
-          const slope = g.mul(g.mul(g.mul(arcsineSlope(g, clamped), inside), share), 1 / units / groups);
+          const slope = g.mul(g.mul(arcsineSlope(g, cosine, most), share), 1 / units / groups);
           return cosines.pull(g.add(slope, g.transposeLast(slope)));
         },
       };

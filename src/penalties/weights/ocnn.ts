@@ -9,8 +9,11 @@ export type OcnnOptions = {
   readonly norm: "squared" | "frobenius";
 };
 
-/** Keeps the slope of a root finite where a kernel is orthogonal already. */
-const least = 1e-20;
+/**
+ * The least ‖…‖² a unit that differs from 0: products of float32 numbers of length 1 are off by some 1e-7 each. A kernel that
+ * is orthogonal to that has the root of it and no slope: the slope of a root is finite there, but made of rounding errors.
+ */
+const leastSquare = 1e-11;
 
 /**
  * Orthogonal convolution: the kernels of a layer at all shifts at which they overlap, not only on top of each other.
@@ -36,6 +39,7 @@ export const ocnn = definePenalty<OcnnOptions>({
   build: (layer, { norm }) => {
     const { g, site } = layer;
     const squares = selfConvolutionSquares(layer);
+    const least = leastSquare * (site.units / site.groups);
     return meanOfGroupSums(g, norm === "squared" ? squares : g.sqrt(g.max(squares, least)), site.groups);
   },
   reference: (layer, { norm }) => {
@@ -44,8 +48,10 @@ export const ocnn = definePenalty<OcnnOptions>({
     return ofWeights(layer, (kernels) => {
       const squared = plainSelfConvolution(kernels, convolution);
       if (norm === "squared") return squared;
+      const least = leastSquare * kernels.length;
       const root = Math.sqrt(Math.max(squared.value, least));
-      return { value: root, gradient: mapped(squared.gradient, (slope) => slope / (2 * root)) };
+      const factor = squared.value > least ? 1 / (2 * root) : 0;
+      return { value: root, gradient: mapped(squared.gradient, (slope) => slope * factor) };
     });
   },
 });
