@@ -117,7 +117,7 @@ function gemm(
   right: boolean,
 ): Layer | string {
   if (operand.shape?.length !== 2) return `the shape of its weight "${operand.name}" is not known`;
-  const transposed = node.int(right ? "transB" : "transA", 0) !== 0;
+  const transposed = node.flag(right ? "transB" : "transA");
   // Units are the columns of the right operand, or the rows of the left one.
   const axis = right === transposed ? 0 : 1;
   const third = node.inputs[2];

@@ -105,8 +105,8 @@ const quantized: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Values that depend on one of `wrt` and can carry a gradient: floats, and whatever an operator without a derivative makes
- * of them (else a path through quantized numbers would silently count as no path).
+ * Values that depend on one of `wrt` and can carry a gradient: floats, what may be floats, and whatever an operator without
+ * a derivative makes of them (else a path through quantized numbers would silently count as no path).
  */
 function activeValues(order: readonly Node[], wrt: readonly Value[], rules: RuleTable): Set<Value> {
   const active = new Set<Value>(wrt);
@@ -118,7 +118,7 @@ function activeValues(order: readonly Node[], wrt: readonly Value[], rules: Rule
     const differentiable = entry && "vjp" in entry;
     const levels = reached.some((input) => input?.type && quantized.has(input.type));
     for (const output of node.outputs) {
-      if (output && (!differentiable || levels || isFloat(output.type))) active.add(output);
+      if (output && (!differentiable || levels || !output.type || isFloat(output.type))) active.add(output);
     }
   }
   return active;

@@ -23,9 +23,10 @@ export type Typed = Value & { type: DataTypeName; shape: Shape };
 
 /** Asserts that a value's type and shape are known. @throws SorthError naming the value. */
 export function typed(value: Value): Typed {
-  if (!value.type || !value.shape) {
+  if (!value.type) throw new SorthError(`the type of "${value.name}" is not known: ONNX Runtime infers none`);
+  if (!value.shape) {
     throw new SorthError(
-      `the type or shape of "${value.name}" is not known; fix the model's free dimensions (--dim NAME=N, --batch N)`,
+      `the shape of "${value.name}" is not known; fix the model's free dimensions (--dim NAME=N, --batch N)`,
     );
   }
   return value as Typed;

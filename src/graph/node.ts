@@ -1,3 +1,4 @@
+import { SorthError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import type { onnx } from "../onnx/schema.js";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -51,6 +52,11 @@ export class Value {
     return this.shape !== undefined && this.freeAxes?.length === 0;
   }
 }
+
+/** Boolean attributes that ONNX Runtime compares with 1; it takes any number but 0 for true elsewhere (test/graph/flags.test.ts). */
+const trueForOneAlone = new Set(["interleaved", "is_causal", "noop_with_empty_axes", "unidirectional"]);
+/** Boolean attributes that ONNX Runtime takes half for true and half for false where they are neither 0 nor 1. */
+const unclear = new Set(["training_mode"]);
 
 /** One operation of a graph. Absent optional inputs and outputs are null. */
 export class Node {
@@ -106,6 +112,18 @@ export class Node {
   int(name: string, fallback: number): number {
     const attribute = this.attributes.get(name);
     return attribute?.kind === "int" ? attribute.value : fallback;
+  }
+
+  /**
+   * Whether a boolean attribute is set, as ONNX Runtime reads it: most are true for every number but 0, some for 1 alone.
+   * @throws SorthError where the runtime's own answer is not one of the two
+   */
+  flag(name: string, fallback = false): boolean {
+    const value = this.int(name, fallback ? 1 : 0);
+    if (value !== 0 && value !== 1 && unclear.has(name)) {
+      throw new SorthError(`${this.op} node "${this.label}": ${name} is ${value}; it must be 0 or 1`);
+    }
+    return trueForOneAlone.has(name) ? value === 1 : value !== 0;
   }
 
   /** The value of a float attribute, or the operator's default. */

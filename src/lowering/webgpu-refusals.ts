@@ -26,7 +26,7 @@ const constantOf = (value: Value | null | undefined): readonly number[] | undefi
 const reducesNothing = (node: Node): string | undefined => {
   const axes = node.inputs[1];
   const none = !axes || constantOf(axes)?.length === 0;
-  return node.int("noop_with_empty_axes", 0) === 1 && none ? "without axes it returns its input" : undefined;
+  return node.flag("noop_with_empty_axes") && none ? "without axes it returns its input" : undefined;
 };
 
 const wrongForms: Readonly<Record<string, (node: Node) => string | undefined>> = {

@@ -90,7 +90,7 @@ export function weightPlaces(shape: readonly number[], site: Site): number[][] {
 /** Whether each unit is a row of a Gemm's, MatMul's or Conv's weight, not a column. */
 export function unitsFirst({ op, node, weightInput }: Site): boolean {
   if (op === "Conv") return true;
-  const transposed = op === "Gemm" && node.int(weightInput === 1 ? "transB" : "transA", 0) !== 0;
+  const transposed = op === "Gemm" && node.flag(weightInput === 1 ? "transB" : "transA");
   return (weightInput === 1) === transposed;
 }
 

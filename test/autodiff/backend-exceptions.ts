@@ -5,7 +5,7 @@ export const known: readonly { cases: RegExp; kind: Outcome["kind"]; reason: str
   // The sizes are constants here, and ONNX Runtime then finds that the test gives Range vectors of one element.
   { cases: /^affine_grid_.*_expanded$/, kind: "failed", reason: "Input to 'Range' op should be scalars" },
   // ONNX Runtime does not infer how many elements a constant condition keeps.
-  { cases: /^compress_/, kind: "refused", reason: "the type or shape of is not known" },
+  { cases: /^compress_/, kind: "refused", reason: "the shape of is not known" },
   // ONNX Runtime does not infer the shape that MaxUnpool's third input gives.
   { cases: /^maxunpool_export_with_output_shape$/, kind: "failed", reason: "is not known" },
   // The number of steps is computed from the inputs that are differentiated.

@@ -33,6 +33,14 @@ const thrownBy = (work: () => unknown): unknown => {
   return undefined;
 };
 
+test("a value of unknown type on the way is refused: it never counts as no path", () => {
+  const { graph, differentiate } = chain("Relu", "Exp");
+  graph.valueNamed("layer/Relu").type = undefined;
+  expect(String(thrownBy(() => differentiate()))).toContain(
+    'the type of "layer/Relu" is not known: ONNX Runtime infers none; it is needed on the path x → Relu',
+  );
+});
+
 describe("an operator without a derivative", () => {
   const table: RuleTable = {
     Relu: rules.Relu as RuleTable[string],

@@ -25,7 +25,7 @@ function maskOf(context: RuleContext, g: Emit, { rows, keys, past }: Extent): At
     );
   }
   const lengths = context.inputs[6];
-  const causal = context.node.int("is_causal", 0) === 1;
+  const causal = context.node.flag("is_causal");
   const allowed = given?.type === "bool" ? [given] : [];
   const added = given && isFloat(given.type) ? given : undefined;
   const { type } = context.input(0);

@@ -63,7 +63,7 @@ export function normalizeBatch(g: Emit, node: Node, x: Typed, scale: Typed, bias
 
 /** Whether a node normalizes with the statistics of its batch. */
 export const isTrainingForm = (node: Node): boolean =>
-  node.op === "BatchNormalization" && node.int("training_mode", 0) === 1;
+  node.op === "BatchNormalization" && node.flag("training_mode");
 
 function vjp(context: RuleContext, dy: Typed, g: Emit) {
   const { node } = context;

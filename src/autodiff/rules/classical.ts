@@ -55,7 +55,7 @@ function linearGradient(context: RuleContext, g: Emit, dy: Typed, y: Typed, clas
 /** Σᵢ cᵢ·k(x, sᵢ) over support vectors, or k(x, c) without any. */
 function kernelGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const { node } = context;
-  if (node.int("one_class", 0) === 1) refuse(context, "one_class, whose result is a sign");
+  if (node.flag("one_class")) refuse(context, "one_class, whose result is a sign");
   if (node.string("post_transform", "NONE") !== "NONE") refuse(context, "a post_transform");
   const rows = asRows(g, context);
   const columns = dimAt(rows.shape, 1);

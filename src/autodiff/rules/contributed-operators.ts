@@ -21,7 +21,7 @@ export const contributedOperators = {
     vjp: (context, dy, g) => {
       const { node } = context;
       const [x, given, cosines] = [context.input(0), context.input(1), context.input(2)];
-      if (node.int("is_packed_batching", 0) === 1) {
+      if (node.flag("is_packed_batching")) {
         throw new SorthError(
           `cannot differentiate ${node.op} (node "${node.label}"): samples of different lengths in one row`,
         );

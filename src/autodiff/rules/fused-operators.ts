@@ -108,8 +108,8 @@ function product(): Rule {
 function order(node: Node, rank: number, operand: "A" | "B"): number[] {
   const axes = allAxes(rank);
   if (rank < 2) return axes;
-  if (node.int(`transBatch${operand}`, 0) === 1) axes.splice(rank - 2, 0, axes.shift() as number);
-  if (node.int(`trans${operand}`, 0) === 1) axes.push(axes.splice(rank - 2, 1)[0] as number);
+  if (node.flag(`transBatch${operand}`)) axes.splice(rank - 2, 0, axes.shift() as number);
+  if (node.flag(`trans${operand}`)) axes.push(axes.splice(rank - 2, 1)[0] as number);
   return axes;
 }
 

@@ -89,7 +89,7 @@ export const linearAlgebra = {
     vjp: (context, dy, g) => {
       const [a, b] = [context.input(0), context.input(1)];
       const { node } = context;
-      const [transA, transB] = [node.int("transA", 0) === 1, node.int("transB", 0) === 1];
+      const [transA, transB] = [node.flag("transA"), node.flag("transB")];
       const alpha = node.float("alpha", 1);
       const beta = node.float("beta", 1);
       return [

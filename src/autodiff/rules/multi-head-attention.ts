@@ -53,7 +53,7 @@ function maskOf(
     added.push(g.mul(g.sub(1, there), node.float("mask_filter_value", -10000)));
   }
   const total = added.length > 0 ? added.reduce((a, b) => g.add(a, b)) : undefined;
-  if (node.int("unidirectional", 0) === 0) return total && { bias: total, emptyRows: false };
+  if (!node.flag("unidirectional")) return total && { bias: total, emptyRows: false };
   if (keys !== past + rows) throw refuse(node, "unidirectional with queries and keys of different lengths");
   const causal = causalCondition(g, rows, keys, past);
   const scores = total ?? g.scalar(0, type);

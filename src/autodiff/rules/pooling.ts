@@ -181,7 +181,7 @@ export const pooling = {
   AveragePool: {
     vjp: (context, dy, g) => {
       const geometry = geometryOf(context);
-      const includePadding = context.node.int("count_include_pad", 0) === 1;
+      const includePadding = context.node.flag("count_include_pad");
       return [() => spreadSums(g, averaged(g, dy, geometry, includePadding), geometry)];
     },
     linear: true,

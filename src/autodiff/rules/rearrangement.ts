@@ -48,7 +48,7 @@ export const rearrangement = {
   // A triangle's gradient is the same triangle.
   Trilu: {
     vjp: (context, dy, g) => [
-      () => g.trilu(dy, context.constant(1)?.[0] ?? 0, context.node.int("upper", 1) === 1),
+      () => g.trilu(dy, context.constant(1)?.[0] ?? 0, context.node.flag("upper", true)),
       null,
     ],
     samples: [

@@ -13,7 +13,7 @@ function axesOf(context: RuleContext): number[] {
   const rank = context.input(0).shape.length;
   const given = node.ints("axes") ?? context.constant(1) ?? [];
   if (given.length > 0) return given.map((axis) => normalizeAxis(axis, rank));
-  return node.int("noop_with_empty_axes", 0) === 1 ? [] : allAxes(rank);
+  return node.flag("noop_with_empty_axes") ? [] : allAxes(rank);
 }
 
 const axesInput = (...axes: number[]) => ({ shape: [axes.length], constant: axes });

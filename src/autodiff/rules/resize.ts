@@ -14,8 +14,8 @@ function interpolationOf({ node }: RuleContext): Interpolation {
     coordinates: node.string("coordinate_transformation_mode", "half_pixel"),
     nearestMode: node.string("nearest_mode", "round_prefer_floor"),
     cubicCoefficient: node.float("cubic_coeff_a", -0.75),
-    excludeOutside: node.int("exclude_outside", 0) === 1,
-    antialias: node.int("antialias", 0) === 1,
+    excludeOutside: node.flag("exclude_outside"),
+    antialias: node.flag("antialias"),
   };
 }
 

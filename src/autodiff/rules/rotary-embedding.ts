@@ -52,7 +52,7 @@ export function rotaryGradients(context: RuleContext, dy: Typed, g: Emit, inputs
   const { positions } = inputs;
   const pairs = {
     width: 2 * dimAt(cosines.shape, -1),
-    interleaved: node.int("interleaved", 0) === 1,
+    interleaved: node.flag("interleaved"),
   };
   /** [B, 1, L, width/2] */
   const angles = (table: Typed) => g.unsqueeze(positions ? g.gather(table, positions) : table, [1]);

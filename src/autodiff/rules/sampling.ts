@@ -28,7 +28,7 @@ function gridSampling(context: RuleContext, g: Emit) {
       `GridSample node "${node.label}": mode "${mode}", padding_mode "${beyond}" is not known`,
     );
   }
-  const cornersAligned = node.int("align_corners", 0) === 1;
+  const cornersAligned = node.flag("align_corners");
   const spatial = x.shape.slice(2);
   const batch = dimAt(x.shape, 0);
   const points = elementCount(grid.shape.slice(1, -1));
@@ -183,7 +183,7 @@ export const sampling = {
         const theta = context.input(0);
         const spatial = dy.shape.slice(1, -1);
         const points = elementCount(spatial);
-        const base = affineBase(spatial, context.node.int("align_corners", 0) === 1);
+        const base = affineBase(spatial, context.node.flag("align_corners"));
         const rank = spatial.length;
         const matrix = g.numbers(base, [points, rank + 1], theta.type);
         const rows = g.reshape(dy, [dimAt(dy.shape, 0), points, rank]);

@@ -8,8 +8,8 @@ import { productsBefore, recurrence, shifted } from "../running-products.ts";
 const axisOf = (context: RuleContext) =>
   normalizeAxis(context.constant(1)?.[0] ?? 0, context.input(0).shape.length);
 const flags = (context: RuleContext) => ({
-  reverse: context.node.int("reverse", 0) === 1,
-  exclusive: context.node.int("exclusive", 0) === 1,
+  reverse: context.node.flag("reverse"),
+  exclusive: context.node.flag("exclusive"),
 });
 
 /**

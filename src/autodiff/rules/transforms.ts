@@ -25,7 +25,7 @@ function dftGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const x = context.input(0);
   const rank = x.shape.length;
   const axis = normalizeAxis(g.opset >= 20 ? (context.constant(2)?.[0] ?? -2) : node.int("axis", 1), rank);
-  const [inverse, onesided] = [node.int("inverse", 0) === 1, node.int("onesided", 0) === 1];
+  const [inverse, onesided] = [node.flag("inverse"), node.flag("onesided")];
   const length = dimAt(dy.shape, axis);
   if (inverse && onesided) {
     // A real signal from half a spectrum: each frequency with a mirror image counts twice.

@@ -34,7 +34,7 @@ interface Gradients {
  */
 export function gru(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[] {
   const sequence = new Sequence(context, g);
-  const linear = sequence.node.int("linear_before_reset", 0) !== 0;
+  const linear = sequence.node.flag("linear_before_reset");
   const [w, r] = [context.input(1), context.input(2)];
   let computed: (Gradients & { factors: Factors }) | undefined;
   const pass = () => {

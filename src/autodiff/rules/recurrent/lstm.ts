@@ -94,7 +94,7 @@ function recompute(
   peepholes: Peepholes | undefined,
   g: Emit,
 ): Forward {
-  const coupled = sequence.node.int("input_forget", 0) !== 0;
+  const coupled = sequence.node.flag("input_forget");
   const [sigma, gamma, eta] = sequence.activations(["Sigmoid", "Tanh", "Tanh"], 2) as [
     Activation,
     Activation,
