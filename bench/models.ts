@@ -1,5 +1,4 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import { float, int, ints } from "../src/graph/attribute.ts";
 import { Emit } from "../src/graph/emit.ts";
 import type { Typed } from "../src/graph/emit-base.ts";
@@ -8,6 +7,7 @@ import { graphToProto } from "../src/graph/proto.ts";
 import { dimAt, type Shape } from "../src/graph/shapes.ts";
 import { encodeModelProto } from "../src/onnx/codec.ts";
 import { elementCount, Tensor } from "../src/onnx/tensor.ts";
+import { randomStream } from "../src/random.ts";
 
 /** Number of classes of both networks. */
 export const classes = 10;
@@ -50,7 +50,7 @@ class Builder {
   readonly x: Typed;
   readonly #name: string;
   readonly #g: Emit;
-  readonly #random = xoroshiro128plus(7);
+  readonly #random = randomStream("bench", 7);
 
   constructor(name: string, shape: Shape) {
     this.#name = name;

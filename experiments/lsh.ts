@@ -95,7 +95,7 @@ export const lsh: Experiment<LshResult> = {
 function gaussianRows({ rows: most, trials }: Size): RowsResult[] {
   const counts = Array.from({ length: 20 }, (_, i) => 16 * 4 ** i).filter((count) => count <= most);
   const forms = [Math.sign, ...gammas.map((gamma) => (y: number) => Math.tanh(gamma * y))];
-  const random = new Random(1);
+  const random = new Random("lsh", 1);
   // [count][form]: squared errors
   const squares = counts.map(() => forms.map(() => [] as number[]));
   for (const angle of angles) {

@@ -1,6 +1,7 @@
 import { ModelBuilder } from "../models/model-builder.ts";
 import { decodeModel, type Model } from "../src/index.ts";
 import { encodeModelProto } from "../src/onnx/codec.ts";
+import { randomStream } from "../src/random.ts";
 
 /** Networks that the experiments train, small enough for two cores: seed → untrained network. */
 const builders = {
@@ -26,7 +27,11 @@ export const network = (name: NetworkName, seed: number): Model =>
   decodeModel(encodeModelProto(builders[name](seed).toProto()));
 
 function perceptron(seed: number, hidden: readonly number[]): ModelBuilder {
-  const m = new ModelBuilder("mlp", { input: "x", sample: [1, 28, 28], seed });
+  const m = new ModelBuilder("mlp", {
+    input: "x",
+    sample: [1, 28, 28],
+    random: randomStream("weights", seed),
+  });
   const top = hidden.reduce(
     (x, units, i) => m.relu(`relu${i + 1}`, m.linear(`fc${i + 1}`, x, units)),
     m.flatten("flatten", m.input),
@@ -35,7 +40,11 @@ function perceptron(seed: number, hidden: readonly number[]): ModelBuilder {
 }
 
 function convolutions(seed: number, batchNorm: boolean): ModelBuilder {
-  const m = new ModelBuilder("cnn", { input: "x", sample: [1, 28, 28], seed });
+  const m = new ModelBuilder("cnn", {
+    input: "x",
+    sample: [1, 28, 28],
+    random: randomStream("weights", seed),
+  });
   const layers = [
     { channels: 16, kernel: 5, stride: 2 },
     { channels: 32, kernel: 3, stride: 2 },
@@ -49,7 +58,11 @@ function convolutions(seed: number, batchNorm: boolean): ModelBuilder {
 }
 
 function points(seed: number, batchNorm: boolean): ModelBuilder {
-  const m = new ModelBuilder("pointnet", { input: "points", sample: [3, 128], seed });
+  const m = new ModelBuilder("pointnet", {
+    input: "points",
+    sample: [3, 128],
+    random: randomStream("weights", seed),
+  });
   const top = [32, 64, 128].reduce((x, channels, i) => {
     const y = m.conv(`conv${i + 1}`, x, channels, 1, { bias: !batchNorm });
     return m.relu(`relu${i + 1}`, batchNorm ? m.batchNorm(`bn${i + 1}`, y) : y);

@@ -1,3 +1,4 @@
+import { firstGenerator } from "./first-generator.ts";
 import { ModelBuilder } from "./model-builder.ts";
 
 /**
@@ -5,7 +6,7 @@ import { ModelBuilder } from "./model-builder.ts";
  * The stem halves the picture at once, which keeps a training step cheap.
  */
 export function cnn(): ModelBuilder {
-  const m = new ModelBuilder("cnn", { input: "x", sample: [1, 28, 28], seed: 2 });
+  const m = new ModelBuilder("cnn", { input: "x", sample: [1, 28, 28], random: firstGenerator(2) });
   // 28×28×1 → 14×14×16
   const stem = m.relu("relu1", m.batchNorm("bn1", m.conv("conv1", m.input, 16, 5, { stride: 2 })));
   // Residual block, 14×14×16

@@ -1,5 +1,4 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { float, int, ints } from "../src/graph/attribute.ts";
 import { Emit } from "../src/graph/emit.ts";
@@ -24,9 +23,9 @@ export class ModelBuilder {
   readonly #random: RandomGenerator;
   readonly #input: Typed;
 
-  constructor(name: string, options: { input: string; sample: readonly number[]; seed: number }) {
+  constructor(name: string, options: { input: string; sample: readonly number[]; random: RandomGenerator }) {
     this.#g = new Emit(new Graph(name, new Map([["", opset]])), { prefix: "" });
-    this.#random = xoroshiro128plus(options.seed);
+    this.#random = options.random;
     this.#input = this.#g.graph.addInput(options.input, "float", [1, ...options.sample]) as Typed;
   }
 

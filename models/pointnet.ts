@@ -1,3 +1,4 @@
+import { firstGenerator } from "./first-generator.ts";
 import { ModelBuilder } from "./model-builder.ts";
 
 /**
@@ -5,7 +6,7 @@ import { ModelBuilder } from "./model-builder.ts";
  * (1×1 convolutions), and the maximum over the points makes the answer independent of their order.
  */
 export function pointnet(): ModelBuilder {
-  const m = new ModelBuilder("pointnet", { input: "points", sample: [3, 128], seed: 3 });
+  const m = new ModelBuilder("pointnet", { input: "points", sample: [3, 128], random: firstGenerator(3) });
   const layer1 = m.relu("relu1", m.batchNorm("bn1", m.conv("conv1", m.input, 32, 1)));
   const layer2 = m.relu("relu2", m.batchNorm("bn2", m.conv("conv2", layer1, 64, 1)));
   const layer3 = m.relu("relu3", m.batchNorm("bn3", m.conv("conv3", layer2, 128, 1)));

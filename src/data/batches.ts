@@ -1,18 +1,21 @@
 import { uniformInt } from "pure-rand/distribution/uniformInt";
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { SorthError, UsageError } from "../errors.ts";
+import { randomStream } from "../random.ts";
 import { type Dataset, subset } from "./dataset.ts";
 
 /**
- * 0 … count−1 in a random order: the same for the same seed and epoch on every machine. Each epoch draws from its own
- * stretch of the generator (2⁶⁴ numbers apart), so that a run resumed at any epoch needs no history.
+ * 0 … count−1 in a random order: the same for the same seed and epoch on every machine. Each epoch draws from a stream of its
+ * own, so that a run resumed at any epoch needs no history.
  *
- * @param seed - a 32-bit integer
+ * @param seed - a whole number
  * @param epoch - counted from 0
  */
-export function shuffledIndices(seed: number, epoch: number, count: number): Uint32Array {
-  const random = xoroshiro128plus(seed);
-  for (let i = 0; i <= epoch; i++) random.jump();
+export const shuffledIndices = (seed: number, epoch: number, count: number): Uint32Array =>
+  shuffled(randomStream("order", seed, epoch), count);
+
+/** 0 … count−1 in a random order. */
+function shuffled(random: RandomGenerator, count: number): Uint32Array {
   const order = Uint32Array.from({ length: count }, (_, i) => i);
   for (let i = count - 1; i > 0; i--) {
     const j = uniformInt(random, 0, i);
@@ -67,7 +70,7 @@ export function splitValidation(
     throw new SorthError(`${dataset.name}: ${dataset.size} samples cannot be split for validation`);
   }
   const held = Math.min(Math.max(Math.round(dataset.size * fraction), 1), dataset.size - 1);
-  const order = shuffledIndices(seed, 0, dataset.size);
+  const order = shuffled(randomStream("validation", seed), dataset.size);
   return {
     train: subset(dataset, order.slice(held).sort()),
     validation: subset(dataset, order.slice(0, held).sort(), `${dataset.name} (validation)`),

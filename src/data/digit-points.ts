@@ -1,15 +1,15 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { SorthError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
+import { randomStream } from "../random.ts";
 import type { Dataset } from "./dataset.ts";
 
 /** Options of {@link digitPoints}. */
 export interface DigitPointOptions {
   /** Points of a sample; default 128. */
   readonly points?: number;
-  /** A 32-bit integer; default 0. A sample's points are the same in every epoch and do not depend on other samples. */
+  /** A whole number; default 0. A sample's points are the same in every epoch and do not depend on other samples. */
   readonly seed?: number;
 }
 
@@ -54,7 +54,7 @@ export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPo
         drawPoints(
           image,
           width,
-          randomOf(seed, indices[row] as number),
+          randomStream("points", seed, indices[row] as number),
           x.subarray(row * size, (row + 1) * size),
         );
       }
@@ -70,10 +70,6 @@ function imageSize({ name, x: { shape } }: Dataset): [number, number] {
     `${name}: samples of shape ${shapeText(shape)} are no grey images; points need [1, height, width]`,
   );
 }
-
-/** A generator of its own for each sample. */
-const randomOf = (seed: number, index: number): RandomGenerator =>
-  xoroshiro128plus(Math.imul(seed ^ 0x2f0b4c47, 0x9e3779b1) ^ Math.imul(index + 1, 0x85ebca6b));
 
 /** Draws the points of one image into `target`, [3, points]. */
 function drawPoints(

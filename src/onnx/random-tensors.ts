@@ -1,17 +1,18 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
+import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { SorthError } from "../errors.ts";
+import { randomStream } from "../random.ts";
 import type { DataTypeName } from "./data-types.ts";
 import { numberToFloat16 } from "./small-types.ts";
 import { elementCount, Tensor } from "./tensor.ts";
 
-/** Seeded random numbers: the same seed, the same numbers. */
+/** Seeded random numbers: the same purpose and keys, the same numbers (see {@link randomStream}). */
 export class Random {
-  readonly #generator: ReturnType<typeof xoroshiro128plus>;
+  readonly #generator: RandomGenerator;
 
-  constructor(seed: number) {
-    this.#generator = xoroshiro128plus(seed);
+  constructor(purpose: string, ...keys: readonly number[]) {
+    this.#generator = randomStream(purpose, ...keys);
   }
 
   /** Standard normal (Box–Muller). */

@@ -14,13 +14,16 @@ export interface Draw {
 
 /**
  * The numbers of a draw, row by row.
- * @param round - another one gives other numbers: an epoch or a step
+ * @param of - others give other numbers: a run's seed, and its epoch or step; left out where the numbers are constants
  */
-export function drawn({ distribution, shape, seed }: Draw, round = 0): Float32Array {
+export function drawn(
+  { distribution, shape, seed }: Draw,
+  of?: { readonly run: number; readonly round: number },
+): Float32Array {
   const [rows, columns] = shape;
   // The shape too: two layers shall not see the same numbers, laid out otherwise.
-  const own = Math.imul(rows, 0x27d4eb2f) ^ Math.imul(columns, 0x165667b1);
-  const random = new Random(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(round, 0x85ebca6b) ^ own);
+  const keys = [seed, rows, columns, ...(of ? [of.run, of.round] : [])];
+  const random = new Random(`penalty, ${distribution}`, ...keys);
   const numbers = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
     const line = Array.from({ length: columns }, () =>
@@ -55,6 +58,6 @@ export const stretch = 2 ** 16;
 
 /** The random place of each stretch, 0 to {@link stretch} − 1. */
 export function placesInStretch(most: number, seed: number): number[] {
-  const random = new Random(Math.imul(seed + 1, 0x27d4eb2f));
+  const random = new Random("positions", seed);
   return Array.from({ length: most }, () => random.integer(stretch));
 }

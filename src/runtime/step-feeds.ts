@@ -1,8 +1,8 @@
 import { uniformFloat32 } from "pure-rand/distribution/uniformFloat32";
-import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import type { Dataset } from "../data/dataset.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { drawn } from "../penalties/draws.ts";
+import { randomStream } from "../random.ts";
 import type { DrawPort, StepPorts } from "../training/step-ports.ts";
 import { type BatchFeeds, batchFeeds } from "./batch-feeds.ts";
 import type { StepScalars } from "./step-scalars.ts";
@@ -85,11 +85,12 @@ export class StepFeeder {
     return new Map(
       draws.map((port) => {
         const { name, type, shape } = port;
-        const of = { ...port, seed: (this.#seed ^ 0x2545f491) + port.seed };
-        if (port.anew === "epoch") return [name, this.#drawnOf(of, steps[0]?.epoch ?? 0)] as const;
+        if (port.anew === "epoch") return [name, this.#drawnOf(port, steps[0]?.epoch ?? 0)] as const;
         const each = elementCount(shape);
         const numbers = new Float32Array(steps.length * each);
-        for (const [i, { number }] of steps.entries()) numbers.set(drawn(of, number), i * each);
+        for (const [i, { number }] of steps.entries()) {
+          numbers.set(drawn(port, { run: this.#seed, round: number }), i * each);
+        }
         const dims = count === undefined ? shape : [steps.length, ...shape];
         return [name, Tensor.of(name, type, dims, numbers)] as const;
       }),
@@ -100,7 +101,7 @@ export class StepFeeder {
     const { name, type, shape } = port;
     const known = this.#drawn.get(name);
     if (known?.epoch === epoch) return known.tensor;
-    const tensor = Tensor.of(name, type, shape, drawn(port, epoch));
+    const tensor = Tensor.of(name, type, shape, drawn(port, { run: this.#seed, round: epoch }));
     this.#drawn.set(name, { epoch, tensor });
     return tensor;
   }
@@ -113,9 +114,7 @@ export class StepFeeder {
       return type === "double" ? new Float64Array(length) : new Float32Array(length);
     });
     for (const [step, number] of numbers.entries()) {
-      const random = xoroshiro128plus(
-        Math.imul(this.#seed ^ 0x5f356495, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b),
-      );
+      const random = randomStream("dropout", this.#seed, number);
       for (const [i, { shape, ratio }] of masks.entries()) {
         const size = elementCount(shape);
         const array = arrays[i] as Float32Array;

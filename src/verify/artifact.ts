@@ -73,7 +73,7 @@ export async function verifyArtifact(
 
 /** The forward part with seeded random weights: the same for both files. */
 function forwardGraph(model: Model, seed: number, keep: readonly string[] = []): Graph {
-  const random = new Random(seed);
+  const random = new Random("weights of verify", seed);
   const weight = (value: Value, { frozen }: TrainingModel) =>
     randomWeight(random, value, frozen.includes(value));
   return forwardGraphOf(model, weight, keep);

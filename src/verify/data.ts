@@ -44,7 +44,7 @@ export async function dataFor(
   const make = async (size: number): Promise<Map<string, Tensor>> => {
     const chosen = { dims, ...(free || options.batch !== undefined ? { batch: size } : {}) };
     await inferShapes(own, probe, chosen);
-    const random = new Random(options.seed ?? 1);
+    const random = new Random("inputs of verify", options.seed ?? 1);
     const feeds = new Map(given);
     for (const [{ name, type }, shape] of resolveInputs(own, chosen)) {
       if (type && !feeds.has(name)) feeds.set(name, random.tensor(name, type, shape));

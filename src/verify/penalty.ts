@@ -120,7 +120,7 @@ export async function checkSlope(run: VerifyRun, injected: InjectedSite): Promis
   }
   const bytes = tap(run.model, [...layerNames(site), marked.value], site.weight);
   const numbers = start.numbers();
-  const random = new Random(run.seed);
+  const random = new Random("direction of verify", run.seed);
   const scale = Math.sqrt(numbers.reduce((sum, w) => sum + w * w, 0) / numbers.length) || 1;
   const direction = numbers.map(() => scale * random.normal());
   const at = async (shift: number) => {

@@ -196,8 +196,8 @@ describe("a penalty of one's own", () => {
 test("every penalty lowers itself", async () => {
   // Over few directions, what is left is noise, new each epoch.
   for (const text of trainedPenalties.map((text) => text.replace("directions=16", "directions=512"))) {
-    const { steps } = await run({ penalties: [{ ...parsePlan(text), weight: 10 }] }, 6);
-    const [first = 0, last = 0] = [0, 5].map((epoch) =>
+    const { steps } = await run({ penalties: [{ ...parsePlan(text), weight: 10 }] }, 9);
+    const [first = 0, last = 0] = [0, 8].map((epoch) =>
       steps.slice(epoch * perEpoch, (epoch + 1) * perEpoch).reduce((sum, { penalty }) => sum + penalty, 0),
     );
     expect(last, text).toBeLessThan(0.9 * first);

@@ -1,0 +1,51 @@
+import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
+import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
+
+/**
+ * A stream of random numbers: the same for the same purpose and keys on every machine, and independent of every other.
+ *
+ * The only place where generators are seeded. A generator that is given small numbers as its state, or numbers that differ in
+ * few bits, begins with numbers that hardly differ (correlation 0.96 over the first five of neighbouring seeds); here all bits
+ * of the state depend on all bits of purpose and keys.
+ *
+ * @param purpose - what the numbers are for: two purposes never share a stream
+ * @param keys - whole numbers, such as seed, epoch, step and index of a sample; the order counts
+ *
+ * @example
+ * const random = randomStream("order", seed, epoch);
+ * uniformInt(random, 0, 9);
+ */
+export function randomStream(purpose: string, ...keys: readonly number[]): RandomGenerator {
+  const state: State = [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344];
+  for (let i = 0; i < purpose.length; i++) absorb(state, purpose.charCodeAt(i));
+  for (const key of keys) {
+    absorb(state, key | 0);
+    absorb(state, Math.floor(key / 2 ** 32) | 0);
+  }
+  // Keys of another number, as another purpose's text, end elsewhere.
+  absorb(state, purpose.length);
+  absorb(state, keys.length);
+  return xoroshiro128plusFromState(state);
+}
+
+type State = [number, number, number, number];
+
+/** Odd constants of MurmurHash3, one a lane, so that no two lanes see the same word. */
+const factors = [0x239b961b, 0xab0e9789, 0x38b34ae5, 0xa1e38b93] as const;
+
+/** Mixes a 32-bit word into the four lanes, and every lane into every other. */
+function absorb(state: State, word: number): void {
+  for (const [lane, factor] of factors.entries()) {
+    state[lane] = avalanche((state[lane] as number) ^ Math.imul(word + lane + 1, factor));
+  }
+  const sum = (state[0] + state[1] + state[2] + state[3]) | 0;
+  for (const lane of factors.keys()) state[lane] = avalanche((state[lane] as number) + sum);
+}
+
+/** The finalizer of MurmurHash3: each bit of its input changes each bit of the result in half of all cases. */
+function avalanche(word: number): number {
+  let h = word | 0;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}
