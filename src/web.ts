@@ -27,6 +27,14 @@ import { buildSplitStep as buildSplitStepOn, type SplitStep } from "./training/s
 import { buildStep as buildStepOn, type Step, type StepOptions } from "./training/step.ts";
 import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
 
+/**
+ * Settings of the ONNX Runtime that this library computes with, before the first session. `env` of another entry of
+ * onnxruntime-web ("onnxruntime-web" itself, say) is that of another build: it has no effect here, and doubles the page.
+ *
+ * @example
+ * env.wasm.numThreads = crossOriginIsolated ? 4 : 1;
+ */
+export { env } from "onnxruntime-web/webgpu";
 export * from "./common.ts";
 export { type ImageFile, type ImageOptions, type LoadedImages, loadImages } from "./data/images-web.ts";
 export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";

@@ -1,5 +1,6 @@
 import { env, InferenceSession } from "onnxruntime-web/webgpu";
 import { SorthError } from "../errors.ts";
+import { startWithin } from "./start-web.ts";
 
 /** What is used here of the WebGPU API, which TypeScript's own library does not declare. */
 interface GpuDevice {
@@ -18,14 +19,15 @@ let watched: WatchedDevice | undefined;
 
 /**
  * Opens a session.
- * @throws SorthError after the device was lost: ONNX Runtime still waits for it then, whatever the session is to run on
+ * @throws SorthError after the device was lost: ONNX Runtime still waits for it then, whatever the session is to run on; and
+ * when ONNX Runtime does not start in this page
  */
 export async function create(
   model: Uint8Array,
   options: InferenceSession.SessionOptions,
 ): Promise<InferenceSession> {
   if (watched?.isLost) throw lostError("");
-  return InferenceSession.create(model, options);
+  return startWithin(InferenceSession.create(model, options));
 }
 
 /**

@@ -1,0 +1,48 @@
+import { env } from "onnxruntime-web/webgpu";
+import { messageOf, SorthError } from "../errors.ts";
+
+/** Seconds that ONNX Runtime may take to start once its WebAssembly has arrived, and in all. */
+const limits = { started: 60, inAll: 600 };
+
+let started = false;
+
+/**
+ * Waits for the first session of a page, with which ONNX Runtime starts. Its threads load the script that started it again;
+ * where a bundler put ONNX Runtime's loader into the page's own script they never answer, and ONNX Runtime waits for ever.
+ * @throws SorthError with what to do, when it does not start
+ */
+export async function startWithin<T>(first: Promise<T>): Promise<T> {
+  if (started) return first;
+  const threads = globalThis.crossOriginIsolated && env.wasm.numThreads !== 1;
+  let timer: ReturnType<typeof setInterval> | undefined;
+  const waited = new Promise<never>((_, reject) => {
+    if (!threads) return;
+    let [seconds, sinceArrival] = [0, 0];
+    timer = setInterval(() => {
+      seconds += 1;
+      if (hasBinary()) sinceArrival += 1;
+      if (sinceArrival > limits.started || seconds > limits.inAll) reject(new SorthError(advice));
+    }, 1000);
+  });
+  try {
+    const session = await Promise.race([first, waited]);
+    started = true;
+    return session;
+  } catch (error) {
+    if (/initializing failed due to timeout/.test(messageOf(error))) throw new SorthError(advice);
+    // What a file is refused for has nothing to do with the start.
+    throw error;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+const advice =
+  "ONNX Runtime does not start in this page: the threads of WebAssembly do not answer. Let its loader be a file of its own " +
+  "(env.wasm.wasmPaths = { mjs, wasm } before the first session: docs/web.md), or train on one thread " +
+  "(env.wasm.numThreads = 1); then load the page again";
+
+/** Whether ONNX Runtime's WebAssembly was given, or has arrived. */
+const hasBinary = (): boolean =>
+  env.wasm.wasmBinary !== undefined ||
+  performance.getEntriesByType("resource").some(({ name }) => /\.wasm(\?|$)/.test(name));
