@@ -82,7 +82,8 @@ export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./report/pair
 export type { NotComputed, SpectralFigures, Spectrum } from "./report/spectrum.ts";
 export type { WeightAngleOptions } from "./report/weight-angles.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
-export type { FitOptions } from "./runtime/trainer.ts";
+export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
+export type { FitOptions } from "./runtime/fit-plan.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
 export type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";

@@ -17,6 +17,10 @@ import { type RunRecord, runRecord } from "./report/run-record.ts";
 import type { Feeds } from "./report/sample-chunks.ts";
 import { type WeightAngleOptions, weightAngles as weightAnglesWith } from "./report/weight-angles.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
+import {
+  type ExportCheckpointOptions,
+  exportCheckpoint as exportCheckpointWith,
+} from "./runtime/export-checkpoint.ts";
 import { nodeRuntime } from "./runtime/node.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -144,6 +148,11 @@ export function buildStep(model: Model, options: StepOptions): Promise<Step> {
 /** {@link buildSplitStepWith} on onnxruntime-node. */
 export function buildSplitStep(model: Model, options: StepOptions): Promise<SplitStep> {
   return buildSplitStepWith(model, options, nodeRuntime.probe);
+}
+
+/** {@link exportCheckpointWith} out of a folder of files. */
+export function exportCheckpoint(folder: string, options: ExportCheckpointOptions = {}): Promise<Model> {
+  return exportCheckpointWith(folder, options, nodeRuntime);
 }
 
 /** {@link TrainerCore} on onnxruntime-node: `Trainer.create(model, options)`, `Trainer.resume(folder)`. */

@@ -13,6 +13,7 @@ import type { ObservationEvent, ObserveOptions } from "./report/observe.ts";
 import type { Feeds } from "./report/sample-chunks.ts";
 import type { WeightAngleOptions } from "./report/weight-angles.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
+import type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 import { webProbe } from "./runtime/probe-web.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -113,6 +114,15 @@ export function buildSplitStep(model: Model, options: StepOptions): Promise<Spli
 export async function buildArtifacts(model: Model, options: ArtifactOptions): Promise<Artifacts> {
   const { buildArtifacts: buildArtifactsOn } = await import("./training/artifacts.ts");
   return buildArtifactsOn(model, options, webProbe);
+}
+
+/** The trained model out of a run's checkpoint folder in the origin private file system. Its code is loaded when it is called. */
+export async function exportCheckpoint(
+  folder: string,
+  options: ExportCheckpointOptions = {},
+): Promise<Model> {
+  const { exportCheckpoint: exportOn } = await import("./runtime/export-checkpoint.ts");
+  return exportOn(folder, options, webRuntime);
 }
 
 /**

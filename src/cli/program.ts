@@ -5,7 +5,8 @@ import type { CommandStreams } from "./terminal.ts";
 
 /** A command's module: declares its arguments and flags, and what it does. */
 export interface CommandModule {
-  readonly define: (command: Command, streams: CommandStreams) => void;
+  /** @param typed - what was typed after the command's name */
+  readonly define: (command: Command, streams: CommandStreams, typed: readonly string[]) => void;
 }
 
 /** The commands. Only the module of the one that is called is loaded. */
@@ -42,6 +43,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: "train a model, with or without a penalty",
     load: () => import("./commands/train.ts"),
   },
+  export: {
+    summary: "take the trained model out of a run's checkpoint folder",
+    load: () => import("./commands/export.ts"),
+  },
   angles: {
     summary: "measure the angles between the units of each layer",
     load: () => import("./commands/angles.ts"),
@@ -69,7 +74,7 @@ export async function run(argv: readonly string[], streams: CommandStreams): Pro
   for (const [name, { summary, load }] of Object.entries(commands)) {
     const command = program.command(name).summary(summary).description(sentence(summary));
     if (name !== called && called !== "help") continue;
-    (await load()).define(command, streams);
+    (await load()).define(command, streams, argv.slice(argv.indexOf(name) + 1));
     command
       .option("--force", "replace files that exist")
       .option("--quiet", "no progress and no remarks")

@@ -20,10 +20,15 @@ export class RunLog {
     }
   }
 
-  /** Adds an event; steps are gathered for up to a second, everything else is written at once. */
-  add(event: { readonly event: string }): void {
+  /**
+   * Adds an event; steps are gathered for up to a second, everything else is written at once.
+   * @returns "begun" when the folder and the file were made for it
+   */
+  add(event: { readonly event: string }): "begun" | undefined {
+    const started = this.#started;
     this.#lines.push(`${JSON.stringify(event)}\n`);
     if (event.event !== "step" || Date.now() - this.#written > 1000) this.flush();
+    return started === this.#started ? undefined : "begun";
   }
 
   /** Writes what was gathered. */

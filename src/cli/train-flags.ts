@@ -9,10 +9,12 @@ import type { SharedFlags } from "./terminal.ts";
 
 /** Flags of every run, a resumed one too. */
 export interface RunFlags extends SharedFlags, OutputFlags {
-  readonly data: string;
+  readonly data?: string;
   readonly epochs: number;
   readonly maxSteps?: number;
   readonly validation?: number;
+  readonly from: "best" | "last";
+  readonly otherData?: true;
   readonly checkpoint?: string;
   readonly resume?: string;
   readonly ortCheckpoint?: string;
@@ -39,10 +41,18 @@ export const defaultBatch = 64;
 export function addRunFlags(command: Command): void {
   addOutputFlag(command, "trained", "where to write the trained model");
   command
-    .requiredOption("--data <source>", "mnist, or an .npz file with arrays x and y")
+    .option("--data <source>", "mnist, or an .npz file with arrays x and y")
     .option("--epochs <count>", "passes over the data", positiveInteger, 1)
     .option("--max-steps <count>", "stop after so many steps", positiveInteger)
     .option("--validation <fraction>", "share of the data that is held out for validation", fraction)
+    .addOption(
+      new Option(
+        "--from <checkpoint>",
+        "weights of the trained model: after the last step, or where the validation loss was lowest",
+      )
+        .choices(["best", "last"])
+        .default("last"),
+    )
     .option(
       "--checkpoint <path>",
       "folder for checkpoints, run.jsonl and report.html (default: <output>.run); of a training_model.onnx, the checkpoint file to go on from (default: checkpoint, beside it)",
@@ -51,7 +61,11 @@ export function addRunFlags(command: Command): void {
       "--ort-checkpoint <file>",
       "of a training_model.onnx: where to write a checkpoint that ONNX Runtime's own sessions go on from",
     )
-    .option("--resume <folder>", "go on with the run of a checkpoint folder, bit for bit")
+    .option(
+      "--resume <folder>",
+      "go on with the run of a checkpoint folder, bit for bit; it needs no other option",
+    )
+    .option("--other-data", "let a resumed run go on with other data than it was begun with")
     .addOption(
       new Option("--backend <name>", "where to train").choices(["cpu", "cuda", "webgpu"]).default("cpu"),
     )

@@ -1,7 +1,9 @@
-import { SorthError, UsageError } from "../errors.ts";
+import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { dimAt, type Shape, shapeText } from "../graph/shapes.ts";
+import { madeHere } from "../made-here.ts";
+import { checkNumber, share } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { computable, type Objective, type ObjectiveGraph } from "./objective.ts";
 
@@ -22,11 +24,10 @@ export interface CrossEntropyOptions {
  */
 export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
   const smoothing = options.labelSmoothing ?? 0;
-  if (!(smoothing >= 0 && smoothing <= 1)) {
-    throw new UsageError(`labelSmoothing of the cross-entropy must be from 0 to 1, not ${smoothing}`);
-  }
-  return {
+  checkNumber("labelSmoothing of the cross-entropy", smoothing, share);
+  return madeHere({
     name: "cross-entropy",
+    options: { labelSmoothing: smoothing },
     labels: { type: "int32", shape: labelShape },
     build: (g, prediction, labels) => buildCrossEntropy(g, prediction, labels, smoothing),
     evaluate: (predictions, labels, rows, shape) => evaluate(predictions, labels, rows, shape, smoothing),
@@ -41,7 +42,7 @@ export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
         }
       }
     },
-  };
+  });
 }
 
 function labelShape(prediction: Shape): Shape {

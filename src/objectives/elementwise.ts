@@ -1,6 +1,7 @@
 import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import { madeHere } from "../made-here.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { computable, type Objective } from "./objective.ts";
 
@@ -64,8 +65,9 @@ const difference = (g: Emit, x: Typed, target: Typed): Typed =>
 
 function elementwise(kind: ElementwiseLoss): Objective {
   const allowed = kind.labels?.allowed ?? Number.isFinite;
-  return {
+  return madeHere({
     name: kind.name,
+    options: {},
     labels: { type: "float", shape: (prediction) => prediction },
     build: (g, prediction, labels) => {
       const x = computable(g, prediction);
@@ -95,5 +97,5 @@ function elementwise(kind: ElementwiseLoss): Objective {
         }
       }
     },
-  };
+  });
 }

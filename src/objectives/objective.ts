@@ -20,10 +20,15 @@ export interface Evaluation {
   readonly correct?: number;
 }
 
+/** Options of an objective by name. */
+export type ObjectiveOptions = Readonly<Record<string, number | string | boolean>>;
+
 /** A loss that compares a model's prediction with labels. Axis 0 of both counts rows. */
 export interface Objective {
   /** As `--objective` spells it. */
   readonly name: string;
+  /** Every option, defaults included; a checkpoint keeps them. */
+  readonly options?: ObjectiveOptions;
   readonly labels: {
     /** Element type of the labels in a graph. */
     readonly type: "int32" | "float";

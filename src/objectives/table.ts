@@ -1,18 +1,37 @@
 import { UsageError } from "../errors.ts";
 import { crossEntropy } from "./cross-entropy.ts";
 import { binaryCrossEntropy, l1, meanSquaredError } from "./elementwise.ts";
-import type { Objective } from "./objective.ts";
+import type { Objective, ObjectiveOptions } from "./objective.ts";
 
-const objectives: ReadonlyMap<string, () => Objective> = new Map(
-  [crossEntropy, meanSquaredError, l1, binaryCrossEntropy].map((make) => [make().name, () => make()]),
+// Each objective checks the values of its options itself.
+type ObjectiveMaker = (options?: ObjectiveOptions) => Objective;
+
+const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(
+  ([crossEntropy, meanSquaredError, l1, binaryCrossEntropy] as ObjectiveMaker[]).map((make) => [
+    make().name,
+    make,
+  ]),
 );
 
 /** Names of the objectives, as `--objective` takes them. */
 export const objectiveNames: readonly string[] = [...objectives.keys()];
 
-/** The objective of that name, with its default options. @throws UsageError when there is none. */
-export function objectiveNamed(name: string): Objective {
+/**
+ * The objective of that name; options that are not given keep their defaults.
+ * @throws UsageError when there is none, or for an option that it does not have or cannot take
+ *
+ * @example
+ * objectiveNamed("cross-entropy", { labelSmoothing: 0.1 });
+ */
+export function objectiveNamed(name: string, options: ObjectiveOptions = {}): Objective {
   const make = objectives.get(name);
   if (!make) throw new UsageError(`there is no objective "${name}"; there are ${objectiveNames.join(", ")}`);
-  return make();
+  const known = Object.keys(make().options ?? {});
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown !== undefined) {
+    throw new UsageError(
+      `the objective ${name} has no option "${unknown}"; it has ${known.join(", ") || "none"}`,
+    );
+  }
+  return make(options);
 }

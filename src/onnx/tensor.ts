@@ -60,7 +60,8 @@ export function byteLengthOf(type: DataTypeName, dims: readonly number[]): numbe
 export function viewOf(type: DataTypeName, bytes: Uint8Array): NumericArray {
   const array = constructors[type] ?? Uint8Array;
   const size = array.BYTES_PER_ELEMENT;
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // Not slice(): that of a Buffer is no copy.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   return new array(aligned.buffer, aligned.byteOffset, Math.floor(bytes.byteLength / size));
 }
 

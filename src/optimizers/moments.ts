@@ -1,7 +1,9 @@
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import { madeHere } from "../made-here.ts";
+import { decayRate, notNegative, positive } from "../numbers.ts";
 import { type Optimizer, slotAt } from "./optimizer.ts";
-import { decayRate, notNegative, optimizerOptions, positive } from "./options.ts";
+import { optimizerOptions } from "./options.ts";
 
 /** Options of {@link adam} and {@link adamw}. */
 export type AdamOptions = {
@@ -51,7 +53,7 @@ export function momentOptimizer(
   const { beta1, beta2, epsilon, weightDecay } = options;
   const decays = (where: WeightDecayForm) => form.weightDecay === where && weightDecay !== 0;
   const corrected = form.epsilon === "corrected";
-  return {
+  return madeHere({
     name,
     options,
     slots: ["m", "v"],
@@ -91,7 +93,7 @@ export function momentOptimizer(
         slots: [entries.map(({ m }) => m), entries.map(({ v }) => v)],
       };
     },
-  };
+  });
 }
 
 /**

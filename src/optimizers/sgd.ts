@@ -1,8 +1,10 @@
 import { UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import { madeHere } from "../made-here.ts";
+import { decayRate, notNegative, share } from "../numbers.ts";
 import { type Optimizer, slotAt } from "./optimizer.ts";
-import { fraction, notNegative, optimizerOptions } from "./options.ts";
+import { optimizerOptions } from "./options.ts";
 
 /** Options of {@link sgd}. */
 export type SgdOptions = {
@@ -31,23 +33,23 @@ const defaults: SgdOptions = { momentum: 0, dampening: 0, nesterov: false, weigh
  */
 export function sgd(given: Partial<SgdOptions> = {}): Optimizer {
   const options = optimizerOptions("sgd", defaults, given, {
-    momentum: notNegative,
-    dampening: fraction,
+    momentum: decayRate,
+    dampening: share,
     weightDecay: notNegative,
   });
   const { momentum, dampening, nesterov, weightDecay } = options;
   if (nesterov && (momentum === 0 || dampening !== 0)) {
     throw new UsageError("the optimizer sgd: nesterov needs a momentum above 0 and no dampening");
   }
-  return {
+  return madeHere({
     name: "sgd",
     options,
     slots: momentum === 0 ? [] : ["m"],
     update: (g, { parameter, gradient, slots, learningRate, step }) => {
       const slope = weightDecay === 0 ? gradient : g.add(gradient, g.mul(parameter, weightDecay));
       if (momentum === 0) return { parameter: g.sub(parameter, g.mul(slope, learningRate)), slots: [] };
-      const share = dampening === 0 ? slope : g.mul(slope, gradientShare(g, step, dampening));
-      const m = g.add(g.mul(slotAt(slots, 0), momentum), share);
+      const kept = dampening === 0 ? slope : g.mul(slope, gradientShare(g, step, dampening));
+      const m = g.add(g.mul(slotAt(slots, 0), momentum), kept);
       const direction = nesterov ? g.add(slope, g.mul(m, momentum)) : m;
       return { parameter: g.sub(parameter, g.mul(direction, learningRate)), slots: [m] };
     },
@@ -63,7 +65,7 @@ export function sgd(given: Partial<SgdOptions> = {}): Optimizer {
       const direction = nesterov ? slope.map((value, i) => value + momentum * (m[i] ?? Number.NaN)) : m;
       return { parameter: move(direction), slots: [m] };
     },
-  };
+  });
 }
 
 /** 1 at the first step, where m starts as zeros and becomes g, then 1 − dampening. */

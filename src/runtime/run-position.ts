@@ -1,3 +1,5 @@
+import { SorthError } from "../errors.ts";
+import { anyNumber, countFromZero } from "../numbers.ts";
 import type { StepResult } from "./step-session.ts";
 
 /** How far a run is; what a checkpoint keeps of it, as JSON. */
@@ -16,6 +18,26 @@ export interface Position {
 
 /** Where every run begins. */
 export const startPosition = (): Position => ({ step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null });
+
+/** Reads a position. @throws SorthError where it is damaged: a step that is no whole number, figures that are no numbers */
+export function positionFromText(text: string, where: string): Position {
+  let position: Position;
+  try {
+    position = JSON.parse(text) as Position;
+  } catch {
+    position = { ...startPosition(), step: -1 };
+  }
+  const { step, before, loss, penalty, penalties, counted, bestLoss } = position ?? {};
+  const numbers = [loss, penalty, bestLoss ?? 0, ...Object.values(penalties ?? {})];
+  const holds =
+    [step, counted].every(countFromZero.holds) &&
+    (before === undefined || Number.isSafeInteger(before)) &&
+    counted <= step &&
+    numbers.every(anyNumber.holds);
+  if (!holds)
+    throw new SorthError(`${where} is damaged: where the run stands cannot be read (${text.slice(0, 80)})`);
+  return position;
+}
 
 /** Where an epoch begins. */
 export const startEpoch = { loss: 0, penalty: 0, penalties: {}, counted: 0 } as const;

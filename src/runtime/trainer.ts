@@ -1,39 +1,35 @@
-import { shuffledIndices, splitValidation, stepsPerEpoch } from "../data/batches.ts";
+import { shuffledIndices, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { SorthError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
-import { decodeTensors, encodeTensors } from "../training/checkpoint.ts";
-import { buildEvaluation, type EvaluationGraph } from "../training/evaluation.ts";
+import { encodeTensors } from "../training/checkpoint.ts";
 import { withWeights } from "../training/export.ts";
 import { initialTensors } from "../training/initial-state.ts";
 import { buildStep, type Step } from "../training/step.ts";
 import { stepLoop } from "../training/step-loop.ts";
-import { sessionTensors, stateOf, type TrainerState } from "../training/trainer-state.ts";
-import { checkDataset, evaluate, remarkOnRest } from "./evaluator.ts";
+import { checkWholeState, sessionTensors, stateOf, type TrainerState } from "../training/trainer-state.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
+import {
+  type ChosenFit,
+  chosenFit,
+  type FitOptions,
+  type FitPlan,
+  planOf,
+  splitOf,
+  stepsOf,
+} from "./fit-plan.ts";
+import { OwnEvaluation } from "./own-evaluation.ts";
 import { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch, startPosition } from "./run-position.ts";
 import { StepFeeder } from "./step-feeds.ts";
 import { addedPenalties, scalarsOfSteps } from "./step-scalars.ts";
-import type { Backend, ForwardSession, StepSession } from "./step-session.ts";
-import { backendNamed, optionsFromText, optionsToText, type TrainerOptions } from "./trainer-options.ts";
+import type { Backend, StepSession } from "./step-session.ts";
+import { optionsToText } from "./stored-options.ts";
+import { type CheckpointKind, readRun, resumedOptions, type StoredRun } from "./stored-run.ts";
+import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
-
-/** Options of {@link Trainer.fit}. */
-export interface FitOptions {
-  /** Passes over the data; default 1. */
-  readonly epochs?: number;
-  /** Stops after this many steps in all. */
-  readonly maxSteps?: number;
-  /** Samples held out for validation: a share of the dataset (0 to 1), or a dataset of its own. */
-  readonly validation?: number | Dataset;
-  /** Folder for the checkpoints `last` (each epoch and at the end) and `best` (lowest validation loss). */
-  readonly checkpoint?: string;
-  /** Ends the run after the current step; the state stays. */
-  readonly signal?: AbortSignal;
-}
 
 /**
  * Trains a model on stock ONNX Runtime: one run of the step graph per batch.
@@ -52,10 +48,16 @@ export class Trainer {
   readonly #backend: Backend;
   readonly #session: TrainingSession;
   readonly #length: RunLength;
-  #forward: { session: ForwardSession; graph: EvaluationGraph } | undefined;
+  readonly #evaluation: OwnEvaluation;
   #takenOver: Partial<TrainerState> = {};
-  /** What was said of evaluations: the same is said once. */
-  readonly #remarks = new Set<string>();
+  /** Where it goes back to when nothing else is left: a checkpoint that was read. */
+  #start: Pick<StoredRun, "tensors" | "position"> | undefined;
+  /** How the run that it resumes was fitted. */
+  #stored: FitPlan | undefined;
+  /** How it is fitted; `plan` is made when it is first kept. */
+  #fitted: { readonly dataset: Dataset; readonly chosen: ChosenFit; plan?: FitPlan } | undefined;
+  /** The folder that holds a state of this fit. */
+  #savedTo: string | undefined;
   #position: Position = startPosition();
 
   private constructor(
@@ -74,10 +76,16 @@ export class Trainer {
     this.step = step;
     this.#session = new TrainingSession(session, () => length.interrupted());
     this.#length = length;
+    this.#evaluation = new OwnEvaluation(model, options, {
+      ports: step.ports,
+      probe: runtime.probe,
+      backend,
+    });
   }
 
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
   static async create(model: Model, options: TrainerOptions, runtime: TrainerRuntime): Promise<Trainer> {
+    checkTrainerNumbers(options);
     const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
     await backend.checkDevice?.();
@@ -94,25 +102,48 @@ export class Trainer {
   }
 
   /**
-   * Goes on from a checkpoint folder, bit for bit where the run stood.
-   * @param overrides - what the folder cannot hold (functions), or what is to be changed
+   * Goes on from a checkpoint folder, bit for bit where the run stood. {@link fit} then needs no options: epochs,
+   * validation and the rest are those that the run was begun with.
+   * @param overrides - what the folder cannot hold (functions, an optimizer or loss of your own), or what is to be changed
+   * @throws UsageError for what has to be given again; SorthError for a folder that holds no whole run
    */
   static async resume(
     folder: string,
     overrides: Partial<TrainerOptions>,
     runtime: TrainerRuntime,
   ): Promise<Trainer> {
-    const bytes = await runtime.files.read(folder, "last.safetensors");
-    const { tensors, metadata } = decodeTensors(bytes, `${folder}/last.safetensors`);
-    const { options: text, position } = metadata;
-    if (text === undefined || position === undefined) {
-      throw new SorthError(`${folder}/last.safetensors holds no training run`);
-    }
+    const checkpoint = await readRun(folder, "last", runtime);
     const model = await runtime.files.readModel(folder);
-    const trainer = await Trainer.create(model, optionsFromText(text, overrides), runtime);
-    trainer.#session.restore(tensors);
-    trainer.#position = JSON.parse(position) as Position;
+    const options = resumedOptions(checkpoint.options, overrides, runtime);
+    const trainer = await Trainer.create(model, options, runtime);
+    try {
+      trainer.#goTo(checkpoint);
+    } catch (error) {
+      await trainer.release();
+      throw error;
+    }
+    trainer.#stored = checkpoint.fit;
     return trainer;
+  }
+
+  /**
+   * Goes to a checkpoint of this run: parameters, optimizer state and position are what they were when it was saved.
+   * @throws SorthError where the folder has none, or that of another run
+   *
+   * @example
+   * await trainer.load("run", "best");
+   * await writeModel(trainer.export(), "best.onnx");
+   */
+  async load(folder: string, kind: CheckpointKind = "last"): Promise<void> {
+    await this.#session.readState();
+    this.#goTo(await readRun(folder, kind, this.#runtime));
+  }
+
+  #goTo({ where, tensors, position }: StoredRun): void {
+    checkWholeState(this.step.ports, tensors, where);
+    this.#session.restore(tensors);
+    this.#position = { ...position };
+    this.#start = { tensors, position };
   }
 
   /** Where it trains: `cpu`, `wasm`, `webgpu` … */
@@ -161,17 +192,15 @@ export class Trainer {
   async *#train(dataset: Dataset, options: FitOptions): AsyncGenerator<TrainingEvent, void, undefined> {
     const { seed = 0 } = this.#options;
     const { ports } = this.step;
-    const batch = ports.inputs[0]?.shape[0];
-    if (!batch) throw new SorthError("the model's first input has no batch dimension");
-    const { train, validation } = this.#split(dataset, options);
-    const evaluation = await this.#evaluation();
-    for (const data of [train, validation]) {
-      if (data) checkDataset(data, evaluation.graph, this.#options.objective);
-    }
+    const batch = this.#batch;
+    const chosen = chosenFit(dataset, options, this.#stored);
+    this.#fitted = { dataset, chosen };
+    this.#savedTo = undefined;
+    const { train, validation } = splitOf(dataset, chosen, seed);
+    for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
     const feeder = new StepFeeder(ports, train, seed, this.#length.most);
     const perEpoch = stepsPerEpoch(train, batch);
-    const planned = (options.epochs ?? 1) * perEpoch;
-    const totalSteps = Math.min(planned, options.maxSteps ?? planned);
+    const { planned, totalSteps } = stepsOf(chosen, perEpoch);
     const position = this.#position;
     const first = position.step;
     const began = performance.now();
@@ -274,14 +303,7 @@ export class Trainer {
     dataset: Dataset,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<EvaluationResult> {
-    const { session, graph } = await this.#evaluation();
-    const { ports } = this.step;
-    checkDataset(dataset, graph, this.#options.objective);
-    const remark = remarkOnRest(dataset, { graph, ports });
-    if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
-    if (remark !== undefined) this.#remarks.add(remark);
-    const state = await this.#session.held();
-    return evaluate(dataset, { session, graph, ports, state, signal: options.signal });
+    return this.#evaluation.run(dataset, () => this.#session.held(), options.signal);
   }
 
   /**
@@ -296,43 +318,52 @@ export class Trainer {
     });
   }
 
+  /**
+   * Steps that {@link fit} would still do on a dataset; 0 where the run is done.
+   * @throws UsageError as {@link fit} does
+   */
+  stepsLeft(dataset: Dataset, options: FitOptions = {}): number {
+    const chosen = chosenFit(dataset, options, this.#stored);
+    const { train } = splitOf(dataset, chosen, this.#options.seed ?? 0);
+    const { totalSteps } = stepsOf(chosen, stepsPerEpoch(train, this.#batch));
+    return Math.max(0, totalSteps - this.#position.step);
+  }
+
   /** Saves the run so that {@link Trainer.resume} goes on with it: `model.onnx` (and its external data), `last.safetensors`. */
-  async save(folder: string, kinds: readonly ("last" | "best")[] = ["last"]): Promise<void> {
+  async save(folder: string, kinds: readonly CheckpointKind[] = ["last"]): Promise<void> {
     const { files } = this.#runtime;
     await files.writeModel(folder, this.#model);
+    const plan = this.#plan();
+    const { parameters, statistics } = this.step.ports;
     const chunks = encodeTensors(await this.#session.readState(), {
-      options: optionsToText(this.#options),
+      options: optionsToText({ ...this.#options, backend: this.backend }),
       position: JSON.stringify(this.#position),
+      ...(plan && { fit: JSON.stringify(plan) }),
+      weights: JSON.stringify([...parameters, ...statistics].map(({ input }) => input)),
     });
     for (const kind of kinds) await files.write(folder, `${kind}.safetensors`, chunks);
+    this.#savedTo = folder;
   }
 
   /** Frees the sessions; the trainer cannot be used afterwards. */
   async release(): Promise<void> {
-    await this.#forward?.session.release();
+    await this.#evaluation.release();
     await this.#session.release();
   }
 
-  #split(dataset: Dataset, { validation }: FitOptions): { train: Dataset; validation: Dataset | undefined } {
-    if (typeof validation !== "number") return { train: dataset, validation };
-    return validation === 0
-      ? { train: dataset, validation: undefined }
-      : splitValidation(dataset, validation, this.#options.seed ?? 0);
+  /** How it is fitted, or was, where it is resumed and no fit has begun. */
+  #plan(): FitPlan | undefined {
+    const fitted = this.#fitted;
+    if (!fitted) return this.#stored;
+    fitted.plan ??= planOf(fitted.dataset, fitted.chosen);
+    return fitted.plan;
   }
 
-  async #evaluation(): Promise<{ session: ForwardSession; graph: EvaluationGraph }> {
-    if (!this.#forward) {
-      const graph = await buildEvaluation(
-        this.#model,
-        this.#options,
-        this.step.ports,
-        this.#runtime.probe,
-        await this.#backend.lowering(),
-      );
-      const session = await this.#backend.openForward(graph.model.bytes, this.#options);
-      this.#forward = { session, graph };
-    }
-    return this.#forward;
+  /** @throws SorthError for a model without a batch */
+  get #batch(): number {
+    const batch = this.step.ports.inputs[0]?.shape[0];
+    if (!batch) throw new SorthError("the model's first input has no batch dimension");
+    return batch;
   }
 
   /** The loss of a step is no number: the state before it is kept if it is finite, else the last checkpoint's. */
@@ -349,14 +380,20 @@ export class Trainer {
         `the loss became ${loss} at step ${step}; the state after step ${step - 1} is kept${checkpoint ? ` in ${checkpoint}` : ""}: ${advice}`,
       );
     }
-    const kept = checkpoint && this.#position.step > 0 ? `; ${checkpoint} holds the last good state` : "";
-    if (!kept) {
+    const kept =
+      checkpoint !== undefined && this.#savedTo === checkpoint
+        ? `; ${checkpoint} holds the last good state`
+        : "";
+    if (!kept && this.#start) {
+      this.#session.restore(this.#start.tensors);
+      this.#position = { ...this.#start.position };
+    } else if (!kept) {
       this.#session.restore(initialTensors(this.step));
       this.#position = startPosition();
       this.takeOver(this.#takenOver);
     }
     throw new SorthError(
-      `the loss became ${loss} at step ${step}, since the parameters of step ${step - 1} were no numbers any more${kept || "; the initial state was restored"}: ${advice}`,
+      `the loss became ${loss} at step ${step}, since the parameters of step ${step - 1} were no numbers any more${kept || `; the state ${this.#start ? `of step ${this.steps}` : "at the beginning"} was restored`}: ${advice}`,
     );
   }
 }

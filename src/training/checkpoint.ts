@@ -11,6 +11,8 @@ const formatNames: Partial<Record<DataTypeName, string>> = {
   int32: "I32",
   int64: "I64",
 };
+/** Where the format keeps texts. */
+const metadataKey = "__metadata__";
 const ownNames = new Map(Object.entries(formatNames).map(([own, theirs]) => [theirs, own as DataTypeName]));
 
 /**
@@ -24,16 +26,22 @@ export function encodeTensors(
   metadata: Readonly<Record<string, string>>,
 ): Uint8Array[] {
   let offset = 0;
-  const header: Record<string, unknown> = { __metadata__: metadata };
+  const entries: [string, unknown][] = [];
   for (const [name, tensor] of tensors) {
     const dtype = formatNames[tensor.type];
+    if (name === metadataKey)
+      throw new SorthError(`a checkpoint cannot hold a tensor named "${name}": rename it`);
     if (!dtype) throw new SorthError(`"${name}" is ${tensor.type}, which a checkpoint cannot hold`);
     const end = offset + byteLengthOf(tensor.type, tensor.dims);
-    header[name] = { dtype, shape: tensor.dims, data_offsets: [offset, end] };
+    entries.push([name, { dtype, shape: tensor.dims, data_offsets: [offset, end] }]);
     offset = end;
   }
-  const text = JSON.stringify(header);
-  const json = new TextEncoder().encode(text.padEnd(Math.ceil(text.length / 8) * 8));
+  const text = new TextEncoder().encode(
+    JSON.stringify(Object.fromEntries([[metadataKey, metadata], ...entries])),
+  );
+  // Readers want the numbers at a multiple of 8 bytes; a letter may take several.
+  const json = new Uint8Array(Math.ceil(text.length / 8) * 8).fill(0x20);
+  json.set(text);
   const length = new Uint8Array(8);
   new DataView(length.buffer).setBigUint64(0, BigInt(json.length), true);
   return [length, json, ...[...tensors.values()].map(({ bytes }) => bytes)];
@@ -53,21 +61,42 @@ export function decodeTensors(
   if (bytes.length < 8) throw damaged("it is too short");
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   if (length > bytes.length - 8) throw damaged("its header is cut off");
-  let header: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  let header: unknown;
   try {
     header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
   } catch (error) {
     throw damaged(messageOf(error));
   }
-  const { __metadata__: metadata, ...entries } = header as typeof header & { __metadata__?: unknown };
+  if (typeof header !== "object" || header === null) throw damaged("its header is no object");
   const data = bytes.subarray(8 + length);
   const tensors = new Map<string, Tensor>();
-  for (const [name, { dtype, shape, data_offsets }] of Object.entries(entries)) {
-    const type = ownNames.get(dtype);
-    const [start, end] = data_offsets;
-    if (!type || end > data.length || end - start !== byteLengthOf(type, shape))
-      throw damaged(`tensor "${name}"`);
+  let metadata: Record<string, string> = {};
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === metadataKey) {
+      metadata = textsIn(entry) ?? damagedPart(damaged, name);
+      continue;
+    }
+    const { dtype, shape, data_offsets } = (entry ?? {}) as Record<string, unknown>;
+    const type = ownNames.get(`${dtype}`);
+    if (!type || !areCounts(shape) || !areCounts(data_offsets)) throw damaged(`tensor "${name}"`);
+    const [start = 0, end = 0] = data_offsets;
+    if (end > data.length || end - start !== byteLengthOf(type, shape)) throw damaged(`tensor "${name}"`);
     tensors.set(name, Tensor.of(name, type, shape, viewOf(type, data.subarray(start, end))));
   }
-  return { tensors, metadata: (metadata ?? {}) as Record<string, string> };
+  return { tensors, metadata };
+}
+
+const damagedPart = (damaged: (what: string) => Error, name: string): never => {
+  throw damaged(`its entry ${name}`);
+};
+
+const areCounts = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.every((one) => Number.isSafeInteger(one) && one >= 0);
+
+/** A table of texts, or undefined for anything else. */
+function textsIn(value: unknown): Record<string, string> | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  return Object.values(value).every((text) => typeof text === "string")
+    ? (value as Record<string, string>)
+    : undefined;
 }

@@ -1,6 +1,7 @@
 import { SorthError } from "../errors.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import type { StepPorts } from "./step.ts";
+import { statePorts } from "./step-ports.ts";
 
 /** What a run has learned so far, by the names of the model. */
 export interface TrainerState {
@@ -37,6 +38,26 @@ export function stateOf(
     ),
     updates,
   };
+}
+
+/**
+ * Refuses tensors that are not the whole state of a step, and nothing else.
+ * @param where - they come from, for the message
+ * @throws SorthError for a tensor that is missing, left over, or of another type or shape
+ */
+export function checkWholeState(ports: StepPorts, tensors: ReadonlyMap<string, Tensor>, where: string): void {
+  const expected = statePorts(ports);
+  const other = (what: string) =>
+    new SorthError(`${where} is of another run, or damaged: ${what}; give the folder as it was saved`);
+  for (const { input, type, shape } of expected) {
+    const tensor = tensors.get(input);
+    if (!tensor) throw other(`it has no "${input}"`);
+    if (tensor.type === type && tensor.dims.join() === shape.join()) continue;
+    throw other(`"${input}" is ${tensor.type}[${tensor.dims}] in it, and ${type}[${shape}] in the model`);
+  }
+  const names = new Set(expected.map(({ input }) => input));
+  const extra = [...tensors.keys()].find((name) => !names.has(name));
+  if (extra !== undefined) throw other(`it has a "${extra}" that the run does not train`);
 }
 
 /** The same state under the names of the session's inputs. @throws SorthError for what the session does not have */

@@ -13,11 +13,12 @@ const commands = [
   "step",
   "artifacts",
   "train",
+  "export",
   "angles",
   "demo",
 ];
 /** Commands that read a model. */
-const onModels = commands.filter((command) => command !== "demo");
+const onModels = commands.filter((command) => command !== "demo" && command !== "export");
 
 /** Options that a command cannot do without. */
 const required = (command: string): string[] => (command === "train" ? ["--data", "mnist"] : []);

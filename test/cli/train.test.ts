@@ -60,7 +60,7 @@ describe("train", () => {
     expect(changed?.length).toBe(before?.initializer?.length);
 
     expect(readdirSync(at("out.run")).sort()).toEqual([
-      ...["best.safetensors", "last.safetensors", "model.onnx", "report.html", "run.jsonl"],
+      ...["best.safetensors", "last.safetensors", "model.onnx", "report.html", "run.json", "run.jsonl"],
     ]);
     const log = events(at("out.run/run.jsonl"));
     expect(log.filter(({ event }) => event === "step")).toHaveLength(8);
@@ -198,7 +198,9 @@ describe("train", () => {
       onInterrupt: () => controller.signal,
     });
     expect(code).toBe(1);
-    expect(stderr).toMatch(/error: stopped after step 1\d; go on with --resume \S+out\.run\n$/);
+    expect(stderr).toMatch(
+      /error: stopped after step 1\d; to go on: sorth-onnx train --resume \S+out\.run\n$/,
+    );
     expect(existsSync(at("out.onnx"))).toBe(false);
     expect(existsSync(at("out.run/last.safetensors"))).toBe(true);
     expect(readFileSync(at("out.run/report.html"), "utf8")).toContain("The run was interrupted after step 1");

@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
@@ -26,6 +27,7 @@ import { readData } from "../read-data.ts";
 import { beginRescued, rescueRun } from "../rescue-run.ts";
 import { RunLog } from "../run-log.ts";
 import { runFacts, writeRunReport } from "../run-report.ts";
+import { type RunSettings, readRunSettings, resumedCall, writeRunSettings } from "../run-settings.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import {
   addRunFlags,
@@ -36,21 +38,29 @@ import {
   trainerOptions,
 } from "../train-flags.ts";
 
-/** `train`: trains a model. */
-export function define(command: Command, streams: CommandStreams): void {
-  command.argument("<model>", "an ONNX model; with --resume, the one that the run was begun with");
-  addRunFlags(command);
-  const trainingFlags = addTrainingFlags(command);
+type Flags = RunFlags & TrainingFlags;
 
-  command.action(async (path: string, flags: RunFlags & TrainingFlags) => {
-    const terminal = new Terminal(streams, flags);
-    checkFlags(command, flags, trainingFlags);
+/** Declares the argument and the flags, and returns the names of those that say how to train. */
+function declare(command: Command): string[] {
+  command.argument("[model]", "an ONNX model; a resumed run has its own");
+  addRunFlags(command);
+  return addTrainingFlags(command);
+}
+
+/** `train`: trains a model. */
+export function define(command: Command, streams: CommandStreams, typed: readonly string[]): void {
+  const trainingFlags = declare(command);
+
+  command.action(async (givenPath: string | undefined, givenFlags: Flags) => {
+    const terminal = new Terminal(streams, givenFlags);
+    const begun = await callOf(command, givenPath, givenFlags, trainingFlags);
+    const { path, flags, data } = begun;
     const output = await chosenOutput(flags, outputBeside(path, "trained"), terminal.write);
     const model = await readModel(path);
     const graph = graphOf(model);
     const artifact = artifactKind(graph) !== undefined;
     // Of an artifact, --checkpoint names the state to begin with.
-    const ownFolder = artifact ? undefined : flags.checkpoint;
+    const ownFolder = artifact ? undefined : givenFlags.checkpoint;
     const folder = ownFolder ?? flags.resume ?? runFolderOf(output);
     if (flags.ortCheckpoint !== undefined) {
       if (!artifact)
@@ -58,26 +68,28 @@ export function define(command: Command, streams: CommandStreams): void {
       await checkOutput(flags.ortCheckpoint, terminal.write);
     }
     if (folder !== flags.resume) await checkNoRun(folder, terminal.write);
-    const { train, test } = await readData(flags.data, terminal);
+    await checkBest(flags, folder);
+    const { train, test } = await readData(data, terminal);
     // Said once the first step has shown that model and data fit: an error stands alone.
     const remarks: string[] = [];
     const rescue = artifact ? await rescueRun(model, path, flags) : undefined;
     const onMessage = (message: string) => remarks.push(message);
     const trainer = await (flags.resume
-      ? resume(rescue?.rescued.model ?? model, path, flags.resume, { ...placementOf(flags), onMessage })
+      ? resume(rescue?.rescued.model ?? model, path, flags.resume, { ...begun.placement, onMessage })
       : rescue
         ? beginRescued(rescue, flags, command, onMessage)
         : begin(model, graph, flags, onMessage));
 
+    const settings = flags.resume
+      ? begun.settings
+      : ({ version: 1, folder: process.cwd(), arguments: typed, artifact } as const);
     const progress = new ProgressLine(terminal.progress);
     const log = new RunLog(folder, folder === flags.resume);
     const signal = terminal.interrupted();
-    const options = {
-      checkpoint: folder,
-      ...given({ signal, maxSteps: flags.maxSteps, validation: flags.validation }),
-    };
-    const events = trainer.fit(train, { epochs: flags.epochs, ...options });
-    const report = () => writeRunReport(folder, runFacts(trainer, path, flags.data));
+    const options = { checkpoint: folder, ...given({ signal }), ...begun.fit };
+    if (flags.resume && trainer.stepsLeft(train, options) === 0) throw nothingLeft(trainer, flags.resume);
+    const events = trainer.fit(train, options);
+    const report = () => writeRunReport(folder, runFacts(trainer, begun.model, data));
     let end: TrainingEvent | undefined;
     try {
       for await (const event of flags.report
@@ -85,7 +97,7 @@ export function define(command: Command, streams: CommandStreams): void {
         : events) {
         for (const remark of remarks.splice(0)) terminal.note(remark);
         if (event.event !== "angles" && event.event !== "gradients") progress.show(event);
-        log.add(event);
+        if (log.add(event) === "begun" && settings) await writeRunSettings(folder, settings);
         if (event.event === "end") end = event;
         // Steps block the event loop: Ctrl-C is heard between them.
         await setImmediate();
@@ -102,8 +114,12 @@ export function define(command: Command, streams: CommandStreams): void {
     }
     if (signal?.aborted) {
       if (flags.report) await report().catch((reason) => terminal.note(messageOf(reason)));
-      throw new SorthError(`stopped after step ${trainer.steps}; go on with --resume ${folder}`);
+      const again = folder === flags.resume ? typed : ["--resume", folder];
+      throw new SorthError(
+        `stopped after step ${trainer.steps}; to go on: sorth-onnx train ${again.map(quoted).join(" ")}`,
+      );
     }
+    if (flags.from === "best") await trainer.load(folder, "best");
     const exported = trainer.export(given({ keepPenalty: flags.keepPenalty }));
     const trained = rescue ? rescuedInference(exported, flags.prediction) : exported;
     await writeModel(trained, output, terminal.write);
@@ -115,10 +131,16 @@ export function define(command: Command, streams: CommandStreams): void {
     await trainer.release();
     if (flags.report) await report();
     if (flags.json) {
-      terminal.json({ output, checkpoint: folder, ...end, ...(figures && { test: figures }) });
+      terminal.json({
+        ...{ output, checkpoint: folder, ...end, from: flags.from, exportedStep: trainer.steps },
+        ...(figures && { test: figures }),
+      });
       return;
     }
     await terminal.wrote(path, output);
+    if (flags.from === "best") {
+      terminal.note(`weights of step ${trainer.steps}, where the validation loss was lowest`);
+    }
     terminal.note(`checkpoints, run.jsonl${flags.report ? " and report.html" : ""}: ${folder}`);
     if (flags.ortCheckpoint)
       terminal.note(`checkpoint for ONNX Runtime's own sessions: ${flags.ortCheckpoint}`);
@@ -126,24 +148,101 @@ export function define(command: Command, streams: CommandStreams): void {
   });
 }
 
-/** @throws UsageError for flags that this version, or a resumed run, does not take. */
-function checkFlags(command: Command, flags: RunFlags, trainingFlags: readonly string[]): void {
-  if (!flags.resume) return;
-  const given = command.options.filter(
-    (option) =>
-      trainingFlags.includes(option.attributeName()) &&
-      command.getOptionValueSource(option.attributeName()) === "cli",
+/** What a call of `train` comes to, with what a resumed run was begun with. */
+interface Call {
+  /** The file to read the model from. */
+  readonly path: string;
+  /** The model's own file, where the run began. */
+  readonly model: string;
+  readonly flags: Flags;
+  /** Of a resumed run. */
+  readonly settings?: RunSettings;
+  readonly data: string;
+  /** Where to train; of a resumed run only what is given now. */
+  readonly placement: Partial<ReturnType<typeof placementOf>>;
+  /** How to fit; of a resumed run only what is given now. */
+  readonly fit: {
+    readonly epochs?: number;
+    readonly maxSteps?: number;
+    readonly validation?: number;
+    readonly otherData?: boolean;
+  };
+}
+
+/** @throws UsageError for flags that are missing, or that a resumed run does not take */
+async function callOf(
+  command: Command,
+  path: string | undefined,
+  flags: Flags,
+  trainingFlags: readonly string[],
+): Promise<Call> {
+  const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
+  const { epochs, maxSteps, validation, otherData } = flags;
+  if (flags.resume === undefined) {
+    if (otherData) throw new UsageError("--other-data belongs to --resume");
+    if (path === undefined)
+      throw new UsageError("missing required argument 'model' (see sorth-onnx train --help)");
+    if (flags.data === undefined) {
+      throw new UsageError(
+        "required option '--data <source>' not specified: mnist, or an .npz file with arrays x and y",
+      );
+    }
+    const fit = { epochs, ...given({ maxSteps, validation }) };
+    return { path, model: path, flags, data: flags.data, placement: placementOf(flags), fit };
+  }
+  const refused = command.options.filter(
+    (option) => trainingFlags.includes(option.attributeName()) && isGiven(option.attributeName()),
   );
-  if (given.length > 0) {
-    const names = given.map(({ long }) => long).join(", ");
+  if (refused.length > 0) {
+    const names = refused.map(({ long }) => long).join(", ");
     throw new UsageError(`a resumed run goes on with the options it was begun with; leave out ${names}`);
   }
+  const settings = await readRunSettings(flags.resume);
+  const before = settings && resumedCall<Flags>(settings, command, declare);
+  const merged = before?.flags ?? flags;
+  const model = path ?? (settings?.artifact ? before?.model : join(flags.resume, "model.onnx"));
+  if (!settings && (path === undefined || !isGiven("data") || !isGiven("epochs"))) {
+    throw new UsageError(
+      `"${flags.resume}" has no run.json that says how the run was begun (it is of an older version, or of the library): give the model, --data and --epochs again`,
+    );
+  }
+  // Without -o the trained model goes where the run that was stopped would have written it.
+  const output = merged.output ?? outputBeside(before?.model ?? model ?? "", "trained");
+  return {
+    path: model ?? "",
+    model: path ?? before?.model ?? "",
+    ...(settings && { settings }),
+    flags: { ...merged, output },
+    data: merged.data ?? "",
+    placement: Object.fromEntries(Object.entries(placementOf(flags)).filter(([name]) => isGiven(name))),
+    fit: given({ epochs: isGiven("epochs") ? epochs : undefined, maxSteps, validation, otherData }),
+  };
+}
+
+/** @throws UsageError when --from best asks for a checkpoint that the run will not have */
+async function checkBest({ from, validation, resume }: Flags, folder: string): Promise<void> {
+  if (from !== "best" || validation !== undefined) return;
+  const there = resume !== undefined && (await stat(join(folder, "best.safetensors")).catch(() => undefined));
+  if (there) return;
+  throw new UsageError(
+    "--from best needs samples held out to tell the best by: give --validation, as in --validation 0.1",
+  );
+}
+
+/** A word of a command line as a shell reads it. */
+const quoted = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+
+function nothingLeft(trainer: Trainer, folder: string): UsageError {
+  return new UsageError(
+    `the run in "${folder}" has done all its ${trainer.steps} steps: give --epochs or --max-steps to train further, or take its model with sorth-onnx export --checkpoint ${folder}`,
+  );
 }
 
 async function begin(
   model: Model,
   graph: Graph,
-  flags: RunFlags & TrainingFlags,
+  flags: Flags,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
   const facts = {

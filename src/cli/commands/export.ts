@@ -1,0 +1,58 @@
+import { type Command, Option } from "commander";
+import { UsageError } from "../../errors.ts";
+import { exportCheckpoint, rescuedInference, writeModel } from "../../index.ts";
+import { given } from "../options.ts";
+import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
+import { readRunSettings } from "../run-settings.ts";
+import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
+
+interface Flags extends SharedFlags, OutputFlags {
+  readonly checkpoint?: string;
+  readonly from: "best" | "last";
+  readonly keepPenalty?: true;
+  readonly prediction?: string;
+}
+
+/** `export`: writes the trained model of a checkpoint. */
+export function define(command: Command, streams: CommandStreams): void {
+  command
+    .argument("[folder]", "a folder that train has written: model.trained.run")
+    .option("--checkpoint <folder>", "the same folder, as a flag")
+    .addOption(
+      new Option("--from <checkpoint>", "after the last step, or where the validation loss was lowest")
+        .choices(["best", "last"])
+        .default("last"),
+    )
+    .option("--keep-penalty", "leave an injected model's penalty in the trained model")
+    .option(
+      "--prediction <name>",
+      "of a run of a training_model.onnx: the value that becomes the output (default: what the cross-entropy reads)",
+    );
+  addOutputFlag(command, "trained.last", "where to write the model");
+  command.action(async (argument: string | undefined, flags: Flags) => {
+    const terminal = new Terminal(streams, flags);
+    const folder = argument ?? flags.checkpoint;
+    if (folder === undefined)
+      throw new UsageError("missing the run's folder: sorth-onnx export model.trained.run");
+    if (argument !== undefined && flags.checkpoint !== undefined) {
+      throw new UsageError("give the run's folder once: as an argument, or with --checkpoint");
+    }
+    // model.trained.run → model.trained.best.onnx
+    const standard = outputBeside(folder.replace(/[\\/]+$/, "").replace(/\.run$/, ""), flags.from);
+    const output = await chosenOutput(flags, standard, terminal.write);
+    const settings = await readRunSettings(folder);
+    if (flags.prediction !== undefined && !settings?.artifact) {
+      throw new UsageError("--prediction belongs to runs of a training_model.onnx");
+    }
+    const model = await exportCheckpoint(folder, {
+      from: flags.from,
+      ...given({ keepPenalty: flags.keepPenalty }),
+    });
+    await writeModel(
+      settings?.artifact ? rescuedInference(model, flags.prediction) : model,
+      output,
+      terminal.write,
+    );
+    await terminal.wrote(`${folder}/${flags.from}.safetensors`, output);
+  });
+}

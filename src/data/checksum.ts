@@ -1,0 +1,79 @@
+import { elementCount } from "../onnx/tensor.ts";
+import type { Dataset } from "./dataset.ts";
+
+/** What tells one dataset from another, small enough to be kept with a run. */
+export interface DataIdentity {
+  readonly name: string;
+  readonly samples: number;
+  /** Of every number in the samples, in order, and of their shapes; the name does not count. */
+  readonly checksum: string;
+}
+
+/** Elements that are read at once. */
+const chunkElements = 2 ** 18;
+
+const known = new WeakMap<Dataset, DataIdentity>();
+
+/** Reads all samples of a dataset, once. */
+export function identityOf(dataset: Dataset): DataIdentity {
+  const identity = known.get(dataset) ?? read(dataset);
+  known.set(dataset, identity);
+  return identity;
+}
+
+function read(dataset: Dataset): DataIdentity {
+  const { name, size, x, y } = dataset;
+  const [perX, perY] = [elementCount(x.shape), elementCount(y.shape)];
+  const rows = Math.max(1, Math.min(size, Math.floor(chunkElements / Math.max(1, perX + perY))));
+  const [inputs, targets] = [new Float64Array(rows * perX), new Float64Array(rows * perY)];
+  const hash = new Murmur();
+  hash.add(Float64Array.of(size, ...x.shape, -1, ...y.shape, -1, x.type.length, y.type.length));
+  for (let start = 0; start < size; start += rows) {
+    const count = Math.min(rows, size - start);
+    dataset.fill(
+      Uint32Array.from({ length: count }, (_, i) => start + i),
+      inputs,
+      targets,
+    );
+    hash.add(inputs.subarray(0, count * perX));
+    hash.add(targets.subarray(0, count * perY));
+  }
+  return { name, samples: size, checksum: hash.text };
+}
+
+/** Two MurmurHash3 of 32 bits side by side: over the low and over the high halves of doubles. */
+class Murmur {
+  #low = 0x9747b28c;
+  #high = 0x85ebca6b;
+
+  add(numbers: Float64Array): void {
+    const words = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length * 2);
+    let [low, high] = [this.#low, this.#high];
+    for (let i = 0; i < words.length; i += 2) {
+      low = mixed(low, words[i] as number);
+      high = mixed(high, words[i + 1] as number);
+    }
+    this.#low = low;
+    this.#high = high;
+  }
+
+  get text(): string {
+    return [this.#low ^ this.#high, this.#high]
+      .map((hash) => (finished(hash) >>> 0).toString(16).padStart(8, "0"))
+      .join("");
+  }
+}
+
+function mixed(hash: number, word: number): number {
+  let k = Math.imul(word, 0xcc9e2d51);
+  k = (k << 15) | (k >>> 17);
+  const h = hash ^ Math.imul(k, 0x1b873593);
+  return (Math.imul((h << 13) | (h >>> 19), 5) + 0xe6546b64) | 0;
+}
+
+function finished(hash: number): number {
+  let h = hash;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return h ^ (h >>> 16);
+}

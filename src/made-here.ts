@@ -1,0 +1,10 @@
+const made = new WeakSet<object>();
+
+/** Marks a value as one that this package can make again from its name and options, as a checkpoint keeps them. */
+export function madeHere<T extends object>(value: T): T {
+  made.add(value);
+  return value;
+}
+
+/** Whether a value is such a one; a copy of it with other functions is not. */
+export const isMadeHere = (value: object): boolean => made.has(value);

@@ -1,0 +1,44 @@
+import { UsageError } from "./errors.ts";
+
+/** The numbers that an option takes: said as the end of "must be …". */
+export interface NumberRange {
+  readonly words: string;
+  readonly holds: (value: number) => boolean;
+}
+
+const finite = (words: string, holds: (value: number) => boolean): NumberRange => ({
+  words,
+  holds: (value) => Number.isFinite(value) && holds(value),
+});
+const whole = (words: string, holds: (value: number) => boolean): NumberRange => ({
+  words,
+  holds: (value) => Number.isSafeInteger(value) && holds(value),
+});
+
+/** Any number but NaN and Infinity. */
+export const anyNumber = finite("a finite number", () => true);
+export const notNegative = finite("a number of 0 or more", (value) => value >= 0);
+export const positive = finite("a number above 0", (value) => value > 0);
+/** Both ends included. */
+export const share = finite("a number from 0 to 1", (value) => value >= 0 && value <= 1);
+/** Both ends left out: a part of something that leaves a rest. */
+export const properShare = finite("a number above 0 and below 1", (value) => value > 0 && value < 1);
+/** The share of the past that an average or a direction keeps. */
+export const decayRate = finite("a number of at least 0 and below 1", (value) => value >= 0 && value < 1);
+export const countFromZero = whole("a whole number of 0 or more", (value) => value >= 0);
+export const count = whole("a whole number of 1 or more", (value) => value >= 1);
+/** What a random generator takes: two seeds that are equal in 32 bits would give the same numbers. */
+export const seedNumber = whole(
+  "a whole number from 0 to 4294967295",
+  (value) => value >= 0 && value <= 0xffffffff,
+);
+
+/**
+ * Refuses a number that an option cannot take; one that was not given is fine.
+ * @param name - of the option, as the caller wrote it
+ * @throws UsageError
+ */
+export function checkNumber(name: string, value: number | undefined, range: NumberRange): void {
+  if (value === undefined || range.holds(value)) return;
+  throw new UsageError(`${name} must be ${range.words}, not ${String(value)}`);
+}

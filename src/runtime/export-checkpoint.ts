@@ -1,0 +1,48 @@
+import { UsageError } from "../errors.ts";
+import type { Model } from "../onnx/model.ts";
+import { optimizerNames } from "../optimizers/table.ts";
+import { withWeights } from "../training/export.ts";
+import { exportOptionsFromText } from "./stored-options.ts";
+import { type CheckpointKind, readRun, type StoredRun } from "./stored-run.ts";
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+
+/** Options of {@link exportCheckpoint}. */
+export interface ExportCheckpointOptions {
+  /** The last checkpoint (default), or the one with the lowest validation loss. */
+  readonly from?: CheckpointKind;
+  /** Leaves the penalty of an injected model in it. */
+  readonly keepPenalty?: boolean;
+}
+
+/**
+ * The trained model out of a run's checkpoint folder, without training or opening a session.
+ * @param folder - that `Trainer.fit` wrote checkpoints to
+ * @throws SorthError for a folder without such a checkpoint, or a damaged one
+ *
+ * @example
+ * await writeModel(await exportCheckpoint("trained.run", { from: "best" }), "best.onnx");
+ */
+export async function exportCheckpoint(
+  folder: string,
+  { from = "last", keepPenalty = false }: ExportCheckpointOptions,
+  { files }: Pick<TrainerRuntime, "files">,
+): Promise<Model> {
+  const run = await readRun(folder, from, { files });
+  const model = await files.readModel(folder);
+  const options = exportOptionsFromText(run.options);
+  const weights = weightNames(run, options.optimizer.name);
+  const tensors = [...run.tensors].filter(([name]) => weights.has(name));
+  return withWeights(model, new Map(tensors), { ...options.patterns, keepPenalty });
+}
+
+/** The tensors that are the model's. Checkpoints of older versions do not say: all that are no state of an optimizer. */
+function weightNames({ weights, tensors, where }: StoredRun, optimizer: string): ReadonlySet<string> {
+  if (weights) return new Set(weights);
+  if (!optimizerNames.includes(optimizer)) {
+    throw new UsageError(
+      `${where} is of an older version and does not say which of its tensors are state of the optimizer "${optimizer}": resume the run with Trainer.resume(folder, { optimizer }) and export it`,
+    );
+  }
+  const isSlot = (name: string) => /\.[mv]$/.test(name) && tensors.has(name.slice(0, -2));
+  return new Set([...tensors.keys()].filter((name) => !isSlot(name)));
+}

@@ -1,0 +1,136 @@
+import { splitValidation } from "../data/batches.ts";
+import { type DataIdentity, identityOf } from "../data/checksum.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { SorthError, UsageError } from "../errors.ts";
+import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
+
+/** Options of {@link Trainer.fit}. What a resumed run is not given, it goes on with as it was begun. */
+export interface FitOptions {
+  /** Passes over the data; default 1. */
+  readonly epochs?: number;
+  /** Stops after this many steps in all. */
+  readonly maxSteps?: number;
+  /** Samples held out for validation: a share of the dataset (0 to 1), or a dataset of its own. */
+  readonly validation?: number | Dataset;
+  /** Folder for the checkpoints `last` (each epoch and at the end) and `best` (lowest validation loss). */
+  readonly checkpoint?: string;
+  /** Lets a resumed run go on with other data, or another share of it for validation, than it was begun with. */
+  readonly otherData?: boolean;
+  /** Ends the run after the current step; the state stays. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a checkpoint keeps of how a run was fitted, as JSON. */
+export interface FitPlan {
+  readonly epochs: number;
+  readonly maxSteps?: number;
+  readonly data: DataIdentity;
+  /** The share that is held out, or the dataset of its own. */
+  readonly validation?: number | DataIdentity;
+}
+
+/** How a run is fitted, with the defaults of the run that it resumes. */
+export type ChosenFit = Pick<FitOptions, "maxSteps" | "validation"> & { readonly epochs: number };
+
+/**
+ * Decides what options leave open.
+ * @param stored - of the checkpoint that is resumed
+ * @throws UsageError for numbers out of range, and for data that are not those of the resumed run
+ */
+export function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | undefined): ChosenFit {
+  checkNumber("the number of epochs", options.epochs, count);
+  checkNumber("the number of steps", options.maxSteps, count);
+  if (typeof options.validation === "number" && options.validation !== 0) {
+    checkNumber("the share of the data for validation", options.validation, properShare);
+  }
+  if (stored && !options.otherData) checkSameData(dataset, options.validation, stored);
+  // Other epochs are another end than the one that maxSteps gave.
+  const maxSteps = options.maxSteps ?? (options.epochs === undefined ? stored?.maxSteps : undefined);
+  const validation =
+    options.validation ?? (typeof stored?.validation === "number" ? stored.validation : undefined);
+  return {
+    epochs: options.epochs ?? stored?.epochs ?? 1,
+    ...(maxSteps !== undefined && { maxSteps }),
+    ...(validation !== undefined && { validation }),
+  };
+}
+
+/** The samples that are trained on, and those that are held out. */
+export function splitOf(
+  dataset: Dataset,
+  { validation }: ChosenFit,
+  seed: number,
+): { readonly train: Dataset; readonly validation: Dataset | undefined } {
+  if (typeof validation !== "number") return { train: dataset, validation };
+  return validation === 0
+    ? { train: dataset, validation: undefined }
+    : splitValidation(dataset, validation, seed);
+}
+
+/** Steps of all epochs, and those after which it ends. */
+export function stepsOf({ epochs, maxSteps }: ChosenFit, perEpoch: number) {
+  const planned = epochs * perEpoch;
+  return { planned, totalSteps: Math.min(planned, maxSteps ?? planned) };
+}
+
+/** What is kept of a fit. All samples are read for it. */
+export function planOf(dataset: Dataset, { epochs, maxSteps, validation }: ChosenFit): FitPlan {
+  return {
+    epochs,
+    ...(maxSteps !== undefined && { maxSteps }),
+    data: identityOf(dataset),
+    ...(validation !== undefined && {
+      validation: typeof validation === "number" ? validation : identityOf(validation),
+    }),
+  };
+}
+
+function checkSameData(dataset: Dataset, validation: FitOptions["validation"], stored: FitPlan): void {
+  checkIdentity(dataset, stored.data, "trained");
+  const before = stored.validation ?? 0;
+  if (typeof before === "number") {
+    if (validation === undefined || validation === before) return;
+    const now = typeof validation === "number" ? `${validation}` : `"${validation.name}"`;
+    throw new UsageError(
+      `the run was begun with ${before === 0 ? "no samples" : `a share of ${before} of the samples`} held out for validation, not with ${now}: leave validation out to go on as it was, or set otherData (--other-data)`,
+    );
+  }
+  if (validation === undefined || typeof validation === "number") {
+    throw new UsageError(
+      `the run was validated on data of its own, "${before.name}" (${before.samples} samples): give it again as validation, or set otherData (--other-data)`,
+    );
+  }
+  checkIdentity(validation, before, "validated");
+}
+
+function checkIdentity(dataset: Dataset, before: DataIdentity, verb: string): void {
+  const now = identityOf(dataset);
+  if (now.checksum === before.checksum && now.samples === before.samples) return;
+  throw new UsageError(
+    `the run was ${verb} on other data: "${before.name}" with ${before.samples} samples (checksum ${before.checksum}), and "${now.name}" has ${now.samples} (${now.checksum}); give the same data, or set otherData (--other-data) to go on with these`,
+  );
+}
+
+/** Reads a plan. @throws SorthError where it is damaged */
+export function planFromText(text: string, where: string): FitPlan {
+  const damaged = () => new SorthError(`${where} is damaged: it does not say how the run was fitted`);
+  let plan: FitPlan;
+  try {
+    plan = JSON.parse(text) as FitPlan;
+  } catch {
+    throw damaged();
+  }
+  const isIdentity = (value: unknown): boolean => {
+    const { checksum, samples } = (value ?? {}) as Partial<DataIdentity>;
+    return typeof checksum === "string" && count.holds(samples ?? 0);
+  };
+  const { epochs, maxSteps = 1, data, validation = 0 } = plan ?? {};
+  const holds =
+    [epochs, maxSteps].every(count.holds) &&
+    isIdentity(data) &&
+    (typeof validation === "number"
+      ? notNegative.holds(validation) && validation < 1
+      : isIdentity(validation));
+  if (!holds) throw damaged();
+  return plan;
+}

@@ -1,0 +1,71 @@
+import type { Dataset } from "../data/dataset.ts";
+import type { Model } from "../onnx/model.ts";
+import { buildEvaluation, type EvaluationGraph } from "../training/evaluation.ts";
+import type { StepPorts } from "../training/step.ts";
+import { checkDataset, evaluate, remarkOnRest } from "./evaluator.ts";
+import type { EvaluationResult } from "./events.ts";
+import type { Backend, Fed, ForwardSession } from "./step-session.ts";
+import type { TrainerOptions } from "./trainer-options.ts";
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+
+/** What a trainer evaluates its model with: the graph is built and its session opened when first needed. */
+export class OwnEvaluation {
+  readonly #model: Model;
+  readonly #options: TrainerOptions;
+  readonly #ports: StepPorts;
+  readonly #probe: TrainerRuntime["probe"];
+  readonly #backend: Backend;
+  #opened: { session: ForwardSession; graph: EvaluationGraph } | undefined;
+  /** What was said of evaluations: the same is said once. */
+  readonly #remarks = new Set<string>();
+
+  constructor(
+    model: Model,
+    options: TrainerOptions,
+    of: { readonly ports: StepPorts; readonly probe: TrainerRuntime["probe"]; readonly backend: Backend },
+  ) {
+    this.#model = model;
+    this.#options = options;
+    this.#ports = of.ports;
+    this.#probe = of.probe;
+    this.#backend = of.backend;
+  }
+
+  /** @throws SorthError for labels that the loss cannot take */
+  async check(dataset: Dataset): Promise<void> {
+    const { graph } = await this.#open();
+    checkDataset(dataset, graph, this.#options.objective);
+  }
+
+  /**
+   * Loss and accuracy over a whole dataset.
+   * @param held - the state as it lies in the training session, asked for when all is checked
+   */
+  async run(
+    dataset: Dataset,
+    held: () => Promise<ReadonlyMap<string, Fed>>,
+    signal: AbortSignal | undefined,
+  ): Promise<EvaluationResult> {
+    const { session, graph } = await this.#open();
+    const ports = this.#ports;
+    checkDataset(dataset, graph, this.#options.objective);
+    const remark = remarkOnRest(dataset, { graph, ports });
+    if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
+    if (remark !== undefined) this.#remarks.add(remark);
+    return evaluate(dataset, { session, graph, ports, state: await held(), signal });
+  }
+
+  async release(): Promise<void> {
+    await this.#opened?.session.release();
+  }
+
+  async #open(): Promise<{ session: ForwardSession; graph: EvaluationGraph }> {
+    if (!this.#opened) {
+      const lower = await this.#backend.lowering();
+      const graph = await buildEvaluation(this.#model, this.#options, this.#ports, this.#probe, lower);
+      const session = await this.#backend.openForward(graph.model.bytes, this.#options);
+      this.#opened = { session, graph };
+    }
+    return this.#opened;
+  }
+}

@@ -1,0 +1,216 @@
+import { SorthError, UsageError } from "../errors.ts";
+import { isMadeHere } from "../made-here.ts";
+import type { Objective, ObjectiveOptions } from "../objectives/objective.ts";
+import { objectiveNamed } from "../objectives/table.ts";
+import { adamw } from "../optimizers/adamw.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
+import { optimizerNamed } from "../optimizers/table.ts";
+import type { PenaltyOptions } from "../penalties/penalty.ts";
+import type { PenaltyPlan } from "../penalties/plan.ts";
+import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
+import type { TrainerOptions } from "./trainer-options.ts";
+
+/** Version of what {@link optionsToText} writes. 1 had no `version`, objectives without options and patterns without flags. */
+const version = 2;
+
+/** Options that JSON can hold as they are, functions among them left out. */
+const plain = [
+  ...(["batch", "dims", "loss", "output", "batchNorm", "runningVariance", "recompute"] as const),
+  ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
+  ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule"] as const),
+] as const;
+const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
+
+type None<T extends never> = T;
+/** Options that are neither stored nor left out on purpose: there is none, so that a new one does not type-check until it is. */
+export type Forgotten = None<
+  Exclude<
+    keyof TrainerOptions,
+    (typeof plain | typeof patterns)[number] | "objective" | "optimizer" | "penalties" | "onMessage"
+  >
+>;
+
+/** A regular expression; version 1 kept its source alone. */
+type StoredPattern = string | { readonly source: string; readonly flags: string };
+
+interface StoredPlan {
+  readonly name: string;
+  readonly options: PenaltyOptions;
+  readonly weight?: number;
+  readonly include?: StoredPattern;
+  readonly exclude?: StoredPattern;
+  readonly schedule?: string;
+  /** The schedule was a function. */
+  readonly timed?: true;
+  /** The penalty is the user's own. */
+  readonly own?: true;
+}
+
+/** What a checkpoint keeps of the options: everything that has a name. */
+interface StoredOptions {
+  readonly version?: number;
+  readonly numbers: Readonly<Record<string, unknown>>;
+  readonly objective?: string | { readonly name: string; readonly options: ObjectiveOptions };
+  readonly optimizer: { readonly name: string; readonly options: Optimizer["options"] };
+  readonly penalties: readonly StoredPlan[];
+  readonly patterns: Readonly<Record<string, StoredPattern>>;
+  /** Options that only the caller can give again: functions, and objectives and optimizers of the user's own. */
+  readonly functions?: readonly string[];
+}
+
+/** The options as JSON text. What is the user's own has no text: a run with it is resumed by giving it again. */
+export function optionsToText(options: TrainerOptions): string {
+  const { objective, optimizer = adamw(), penalties = [] } = options;
+  const stored: StoredOptions = {
+    version,
+    numbers: Object.fromEntries(
+      plain.flatMap((key) =>
+        options[key] === undefined || typeof options[key] === "function" ? [] : [[key, options[key]]],
+      ),
+    ),
+    ...(objective && { objective: { name: objective.name, options: objective.options ?? {} } }),
+    optimizer: { name: optimizer.name, options: optimizer.options },
+    penalties: penalties.map(planToStore),
+    patterns: Object.fromEntries(
+      patterns.flatMap((key) => (options[key] ? [[key, patternToStore(options[key])]] : [])),
+    ),
+    functions: [
+      ...(["schedule", "penaltySchedule"] as const).filter((key) => typeof options[key] === "function"),
+      ...(objective && !isMadeHere(objective) ? ["objective"] : []),
+      ...(isMadeHere(optimizer) ? [] : ["optimizer"]),
+    ],
+  };
+  return JSON.stringify(stored);
+}
+
+const patternToStore = ({ source, flags }: RegExp): StoredPattern => ({ source, flags });
+
+function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPlan): StoredPlan {
+  return {
+    name: penalty.definition.name,
+    options: penalty.options,
+    // Defaults may change from one version to the next; a run keeps its own.
+    weight: weight ?? penalty.definition.weight ?? 1,
+    ...(include && { include: patternToStore(include) }),
+    ...(exclude && { exclude: patternToStore(exclude) }),
+    ...(typeof schedule === "string" && { schedule }),
+    ...(typeof schedule === "function" && { timed: true as const }),
+    ...(!penaltyDefinitions.includes(penalty.definition) && { own: true as const }),
+  };
+}
+
+/**
+ * The options of a checkpoint.
+ * @param overrides - what the text cannot hold, or what is to be changed
+ * @throws UsageError for an objective, optimizer, penalty or schedule that only the caller can give, and that is not
+ * overridden; SorthError for a text that cannot be read
+ */
+export function optionsFromText(text: string, overrides: Partial<TrainerOptions> = {}): TrainerOptions {
+  const stored = parsed(text);
+  checkGivenAgain(stored, overrides);
+  const { objective, optimizer, penalties } = stored;
+  return {
+    ...stored.numbers,
+    ...(objective !== undefined &&
+      !overrides.objective && { objective: objectiveFrom(objective, overrides) }),
+    ...(!overrides.optimizer && { optimizer: optimizerNamed(optimizer.name, optimizer.options) }),
+    ...(!overrides.penalties && { penalties: penalties.map((plan) => planFrom(plan, stored.version ?? 1)) }),
+    ...Object.fromEntries(Object.entries(stored.patterns).map(([key, kept]) => [key, patternFrom(kept)])),
+    ...overrides,
+  };
+}
+
+/** What an export needs of a checkpoint's options: no penalty, loss or optimizer has to be given again for it. */
+export function exportOptionsFromText(text: string): {
+  readonly optimizer: { readonly name: string };
+  readonly patterns: Pick<TrainerOptions, (typeof patterns)[number]>;
+} {
+  const { optimizer, patterns: kept } = parsed(text);
+  return {
+    optimizer,
+    patterns: Object.fromEntries(Object.entries(kept).map(([key, stored]) => [key, patternFrom(stored)])),
+  };
+}
+
+function parsed(text: string): StoredOptions {
+  let stored: Partial<StoredOptions> | null;
+  try {
+    stored = JSON.parse(text) as Partial<StoredOptions> | null;
+  } catch {
+    stored = null;
+  }
+  const { numbers, optimizer, penalties, patterns: kept } = stored ?? {};
+  if (!stored || !numbers || !optimizer?.name || !Array.isArray(penalties) || !kept) {
+    throw new SorthError("the checkpoint's options are damaged");
+  }
+  if ((stored.version ?? 1) > version) {
+    throw new SorthError(
+      "the checkpoint was written by a newer version of sorth-onnx; resume with that version",
+    );
+  }
+  return stored as StoredOptions;
+}
+
+/** @throws UsageError naming what the run had that only the caller can give again */
+function checkGivenAgain(
+  { functions = [], penalties, ...stored }: StoredOptions,
+  overrides: Partial<TrainerOptions>,
+): void {
+  const missing = functions.find((key) => overrides[key as keyof TrainerOptions] === undefined);
+  const { objective, optimizer } = stored;
+  if (missing === "optimizer" || missing === "objective") {
+    const kept = missing === "optimizer" ? optimizer : objective;
+    const name = typeof kept === "string" ? kept : kept?.name;
+    throw new UsageError(
+      `the run's ${missing} "${name}" is your own: give it again, Trainer.resume(folder, { ${missing} })`,
+    );
+  }
+  // Version 1 named "penalties" here where one of them had a schedule of its own.
+  if (missing !== undefined && missing !== "penalties") {
+    throw new UsageError(
+      `the run's ${missing} is a function: give it again, Trainer.resume(folder, { ${missing} })`,
+    );
+  }
+  if (overrides.penalties) return;
+  const own = penalties.find((plan) => plan.own);
+  if (own) {
+    throw new UsageError(
+      `the run's penalty "${own.name}" is your own: give all penalties again, Trainer.resume(folder, { penalties })`,
+    );
+  }
+  if (missing === "penalties" || penalties.some(({ timed }) => timed)) {
+    throw new UsageError(
+      "the run's penalties have a schedule that is a function: give all penalties again, Trainer.resume(folder, { penalties })",
+    );
+  }
+}
+
+function objectiveFrom(
+  kept: NonNullable<StoredOptions["objective"]>,
+  { onMessage }: Partial<TrainerOptions>,
+): Objective {
+  if (typeof kept !== "string") return objectiveNamed(kept.name, kept.options);
+  const objective = objectiveNamed(kept);
+  if (Object.keys(objective.options ?? {}).length > 0) {
+    onMessage?.(
+      `the checkpoint is of an older version, which kept no options of the objective ${kept}: it goes on with their defaults`,
+    );
+  }
+  return objective;
+}
+
+const patternFrom = (kept: StoredPattern): RegExp =>
+  typeof kept === "string" ? new RegExp(kept) : new RegExp(kept.source, kept.flags);
+
+function planFrom(plan: StoredPlan, storedVersion: number): PenaltyPlan {
+  const { name, options, include, exclude, schedule } = plan;
+  // Version 1 left out weights that were the default, which was 1 for som.
+  const weight = plan.weight ?? (storedVersion === 1 && name === "som" ? 1 : undefined);
+  return {
+    penalty: penaltyNamed(name, options),
+    ...(weight !== undefined && { weight }),
+    ...(include !== undefined && { include: patternFrom(include) }),
+    ...(exclude !== undefined && { exclude: patternFrom(exclude) }),
+    ...(schedule !== undefined && { schedule }),
+  };
+}

@@ -1,0 +1,67 @@
+import { SorthError } from "../errors.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { decodeTensors } from "../training/checkpoint.ts";
+import { type FitPlan, planFromText } from "./fit-plan.ts";
+import { type Position, positionFromText } from "./run-position.ts";
+import { optionsFromText } from "./stored-options.ts";
+import type { TrainerOptions } from "./trainer-options.ts";
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+
+/** The checkpoints of a run: after the last epoch (or where it was stopped), and at its lowest validation loss. */
+export type CheckpointKind = "last" | "best";
+
+/** What a checkpoint holds. */
+export interface StoredRun {
+  /** The file, for messages. */
+  readonly where: string;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly position: Position;
+  /** The trainer's options as text. */
+  readonly options: string;
+  /** How the run was fitted; undefined in checkpoints of older versions, and before the first fit. */
+  readonly fit: FitPlan | undefined;
+  /** Names of the tensors that are the model's own: parameters and statistics; undefined in checkpoints of older versions. */
+  readonly weights: readonly string[] | undefined;
+}
+
+/** Reads a checkpoint of a folder. @throws SorthError when it is missing or damaged */
+export async function readRun(
+  folder: string,
+  kind: CheckpointKind,
+  { files }: Pick<TrainerRuntime, "files">,
+): Promise<StoredRun> {
+  const name = `${kind}.safetensors`;
+  const where = `${folder}/${name}`;
+  const { tensors, metadata } = decodeTensors(await files.read(folder, name), where);
+  const { options, position, fit, weights } = metadata;
+  if (options === undefined || position === undefined) throw new SorthError(`${where} holds no training run`);
+  return {
+    ...{ where, tensors, options },
+    position: positionFromText(position, where),
+    fit: fit === undefined ? undefined : planFromText(fit, where),
+    weights: weights === undefined ? undefined : (JSON.parse(weights) as string[]),
+  };
+}
+
+/**
+ * The options to resume a run with. It goes on where it was begun; where that backend is not to be had (a run of node in a
+ * browser), on the first one that is, and `onMessage` hears of it.
+ */
+export function resumedOptions(
+  text: string,
+  { backend: chosen, ...overrides }: Partial<TrainerOptions>,
+  { backends }: Pick<TrainerRuntime, "backends">,
+): TrainerOptions {
+  const stored = optionsFromText(text, overrides);
+  const { backend: before, stepsPerRun, ...options } = stored;
+  const available = backends.find(({ name }) => name === before)?.name;
+  const backend = chosen ?? available ?? backends[0].name;
+  if (backend === before) return stored;
+  if (before !== undefined) {
+    options.onMessage?.(
+      `the run was begun on ${before} and goes on on ${backend}: from here on its numbers differ in their last digits`,
+    );
+  }
+  // How many steps a run of ONNX Runtime does is a matter of the backend.
+  return { ...options, ...(overrides.stepsPerRun !== undefined && { stepsPerRun }), backend };
+}

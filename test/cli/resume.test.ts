@@ -1,0 +1,178 @@
+import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { run } from "../../src/cli/program.ts";
+import { npz } from "./npz.ts";
+import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
+
+let folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+const label = (index: number) => index % 10;
+
+beforeEach(() => {
+  folder = temporaryFolder();
+  copyFileSync("models/mlp.onnx", at("model.onnx"));
+  writeFileSync(at("data.npz"), npz(40, [1, 28, 28], label));
+});
+afterEach(() => folder.remove());
+
+/** Runs a command and stops it, as Ctrl-C does, when a text is first told. */
+async function interrupted(when: string, ...argv: string[]): Promise<string> {
+  const controller = new AbortController();
+  let stderr = "";
+  const code = await run(argv, {
+    stdout: { write: () => true },
+    stderr: {
+      write: (text) => {
+        stderr += text;
+        if (text.includes(when)) controller.abort();
+      },
+    },
+    onInterrupt: () => controller.signal,
+  });
+  expect(code).toBe(1);
+  return stderr;
+}
+
+const losses = (name: string) =>
+  readFileSync(at(`${name}.run/run.jsonl`), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { event: string; loss: number })
+    .flatMap(({ event, loss }) => (event === "step" ? [loss] : []));
+
+/** Flags away from their defaults, those of the run and of the training. */
+const flags = () => [
+  ...["--data", at("data.npz"), "--epochs", "3", "--validation", "0.2", "--batch", "4", "--threads", "1"],
+  ...["--optimizer", "sgd", "--momentum", "0.9", "--lr", "0.002", "--schedule", "cosine:warmup=4"],
+  ...[
+    "--penalty",
+    "so:weight=0.01,include=fc1",
+    "--freeze",
+    "fc3.bias",
+    "--seed",
+    "5",
+    "--batch-norm",
+    "frozen",
+  ],
+  ...["--steps-per-run", "2", "--no-report", "--from", "best"],
+];
+
+describe("train --resume", () => {
+  it("goes on as the message says, and ends as the run that was not stopped", async () => {
+    const whole = await cli("train", at("model.onnx"), ...flags(), "-o", at("whole.onnx"));
+    expect(whole).toMatchObject({ code: 0 });
+    expect(whole.stderr).toMatch(/weights of step \d+, where the validation loss was lowest/);
+    const said = await interrupted("epoch 2", "train", at("model.onnx"), ...flags(), "-o", at("part.onnx"));
+    const [, advice = ""] = /to go on: sorth-onnx (.*)\n$/.exec(said) ?? [];
+    expect(advice).toBe(`train --resume ${at("part.run")}`);
+    // The run has its own copy of the model; the data lie where they lay.
+    rmSync(at("model.onnx"));
+    const resumed = await cli(...advice.split(" "));
+    expect(resumed).toMatchObject({ code: 0 });
+    expect(losses("part")).toEqual(losses("whole"));
+    expect(losses("part")).toHaveLength(24);
+    expect(readFileSync(at("part.onnx")).equals(readFileSync(at("whole.onnx")))).toBe(true);
+
+    const again = await cli("train", "--resume", at("part.run"), "--force");
+    expect(again).toMatchObject({ code: 2, stdout: "" });
+    expect(again.stderr).toMatch(
+      /has done all its 24 steps: give --epochs or --max-steps .* sorth-onnx export/,
+    );
+    const more = await cli("train", "--resume", at("part.run"), "--epochs", "4", "--force", "--json");
+    expect(JSON.parse(more.stdout)).toMatchObject({ step: 32, epoch: 4, from: "best" });
+  });
+
+  it("refuses other data unless told, and replaces no model", async () => {
+    const start = ["train", at("model.onnx"), "--data", at("data.npz"), "--batch", "8", "--no-report"];
+    await cli(...start, "--epochs", "2", "--max-steps", "3");
+    writeFileSync(at("others.npz"), npz(48, [1, 28, 28], label));
+    const resume = ["train", "--resume", at("model.trained.run"), "--epochs", "2"];
+    const before = snapshot(folder.path);
+    const there = await cli(...resume);
+    expect(there).toMatchObject({ code: 2, stdout: "" });
+    expect(there.stderr).toMatch(/model\.trained\.onnx" exists already/);
+    const others = await cli(...resume, "--data", at("others.npz"), "--force");
+    expect(others).toMatchObject({ code: 2, stdout: "" });
+    expect(others.stderr).toMatch(/40 samples .* has 48 .*--other-data/);
+    expect(snapshot(folder.path)).toEqual(before);
+    const told = await cli(...resume, "--data", at("others.npz"), "--force", "--other-data");
+    expect(told).toMatchObject({ code: 0 });
+  });
+
+  it("asks for model, data and epochs of a run that does not say how it was begun", async () => {
+    await cli(
+      "train",
+      at("model.onnx"),
+      "--data",
+      at("data.npz"),
+      "--batch",
+      "8",
+      "--max-steps",
+      "3",
+      "--no-report",
+    );
+    rmSync(at("model.trained.run/run.json"));
+    const resume = ["train", "--resume", at("model.trained.run"), "-o", at("o.onnx")];
+    const { code, stderr } = await cli(...resume, "--data", at("data.npz"));
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/no run\.json .*: give the model, --data and --epochs again/);
+    const all = ["--data", at("data.npz"), "--epochs", "1"];
+    expect(await cli("train", at("model.onnx"), ...resume.slice(1), ...all)).toMatchObject({ code: 0 });
+    expect(losses("model.trained")).toHaveLength(5);
+  });
+
+  it("finds its files from another folder", async () => {
+    mkdirSync(at("sub"));
+    renameSync(at("data.npz"), at("sub/data.npz"));
+    const home = process.cwd();
+    process.chdir(folder.path);
+    try {
+      const argv = [
+        "train",
+        "model.onnx",
+        "--data",
+        "sub/data.npz",
+        "--batch",
+        "8",
+        "--epochs",
+        "2",
+        "--no-report",
+      ];
+      await interrupted("epoch 1", ...argv);
+      process.chdir(at("sub"));
+      expect(await cli("train", "--resume", "../model.trained.run")).toMatchObject({ code: 0 });
+    } finally {
+      process.chdir(home);
+    }
+    expect(readFileSync(at("model.trained.onnx")).length).toBeGreaterThan(1000);
+  });
+});
+
+describe("export", () => {
+  it("writes the model of a checkpoint", async () => {
+    await cli("train", at("model.onnx"), ...flags());
+    const best = await cli("export", "--checkpoint", at("model.trained.run"), "--from", "best");
+    expect(best).toMatchObject({ code: 0, stderr: "" });
+    expect(best.stdout).toContain(`→ ${at("model.trained.best.onnx")} (`);
+    expect(readFileSync(at("model.trained.best.onnx")).equals(readFileSync(at("model.trained.onnx")))).toBe(
+      true,
+    );
+    expect(await cli("export", at("model.trained.run"), "-o", at("last.onnx"))).toMatchObject({ code: 0 });
+    expect(readFileSync(at("last.onnx")).equals(readFileSync(at("model.trained.onnx")))).toBe(false);
+  });
+
+  it.each([
+    [["export"], /missing the run's folder/],
+    [["export", "nowhere"], /nowhere.last\.safetensors cannot be read/],
+    [["export", "models", "--checkpoint", "models"], /once/],
+    [
+      ["train", "models/mlp.onnx", "--data", "mnist", "--from", "best", "-o", "x.onnx"],
+      /--from best needs .*--validation/,
+    ],
+  ])("refuses %j", async (argv, says) => {
+    const { code, stdout, stderr } = await cli(...argv);
+    expect([code > 0, stdout]).toEqual([true, ""]);
+    expect(stderr).toMatch(says);
+  });
+});
