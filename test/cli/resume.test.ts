@@ -49,7 +49,7 @@ const flags = () => [
     "--penalty",
     "so:weight=0.01,include=fc1",
     "--freeze",
-    "fc3.bias",
+    "fc2.bias",
     "--seed",
     "5",
     "--batch-norm",

@@ -95,7 +95,7 @@ const everything: TrainerOptions = {
   trainable: /(weight|BIAS)/i,
   freeze: /^FC3\.BIAS/i,
   untie: /SHARED/i,
-  tie: /nothing/i,
+  tie: /BN\.BIAS/i,
   batchNorm: "frozen",
   recompute: true,
   seed: 7,
