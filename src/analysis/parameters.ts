@@ -2,6 +2,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { isBlockName } from "./block-nodes.ts";
 import { namesOfValue } from "./known-names.ts";
 import { checkMatches, matchesAny } from "./name-patterns.ts";
 import { normalizations, type Reading, type Role, readingsOf } from "./roles.ts";
@@ -115,7 +116,8 @@ function reasonToDoubt(value: Value, role: Role, normalization: boolean): string
   const { name } = value;
   const dims = value.initializer?.dims ?? [];
   const last = lastPart(name);
-  if (name.startsWith("sorth/")) return "it is a constant of a gradient graph";
+  if (isBlockName(name) && [...value.uses].every(({ node }) => isBlockName(node.name)))
+    return "it is a constant of a gradient graph";
   if (bufferName.test(last)) return "its name is that of a mask, grid or statistic";
   // A literal in the source; folded weights bear other names.
   if (/(^|\/)Constant(_\d+)?(_output_\d+)?$/.test(name)) return "it is an exporter's constant";

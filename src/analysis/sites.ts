@@ -1,8 +1,10 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { ancestorsOf } from "../graph/reach.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { injectedNodes, originalPrefix } from "./block-nodes.ts";
 import { hiddenSites } from "./hidden-sites.ts";
 import { namesOfLayer } from "./known-names.ts";
 import type { Site, SiteOp, SkippedSite } from "./site-types.ts";
@@ -10,9 +12,6 @@ import { type Traced, traceParameter } from "./trace-parameter.ts";
 
 /** Operators that can be sites. */
 export const siteOps: ReadonlySet<string> = new Set<SiteOp>(["Gemm", "Conv", "ConvTranspose", "MatMul"]);
-
-/** Name prefix of the nodes and values of an injected block; its products are no layers. */
-const blockPrefix = "sorth/";
 
 /** What an operator says of its weight; the rest of a {@link Site} follows from its response. */
 interface Layer {
@@ -41,11 +40,14 @@ export function findSites(
 ): { sites: Site[]; skipped: SkippedSite[] } {
   const sites: Site[] = [];
   const skipped: SkippedSite[] = [];
+  const block = injectedNodes(graph);
+  const live = leadingToOutputs(graph, block);
   for (const node of graph.nodes) {
-    if (node.domain !== "" || !siteOps.has(node.opType) || node.name.startsWith(blockPrefix)) continue;
+    if (node.domain !== "" || !siteOps.has(node.opType) || block.has(node)) continue;
     const op = node.opType as SiteOp;
     const layer = layerOf(graph, node, op);
-    const reason = typeof layer === "string" ? layer : reasonToSkip(layer, leastRows);
+    const reason =
+      typeof layer === "string" ? layer : live.has(node) ? reasonToSkip(layer, leastRows) : behindNoOutput;
     if (typeof layer === "string" || reason) {
       skipped.push({ name: node.label, op, reason: reason ?? "" });
       continue;
@@ -74,6 +76,19 @@ export function findSites(
   }
   skipped.push(...hiddenSites(graph, siteOps));
   return { sites, skipped };
+}
+
+const behindNoOutput = "no output of the model depends on it";
+
+/** The nodes on which the model's own outputs depend; all of a graph without outputs. */
+function leadingToOutputs(graph: Graph, block: ReadonlySet<Node>): ReadonlySet<Node> {
+  if (graph.outputs.length === 0) return new Set(graph.nodes);
+  const own = graph.outputs.flatMap((output) => {
+    if (!output.producer || !block.has(output.producer)) return [output];
+    // loss + w·R: the loss itself has another name now.
+    return graph.value(`${originalPrefix}${output.name}`) ?? [];
+  });
+  return ancestorsOf(own);
 }
 
 /** Why a layer gets no penalty. */

@@ -1,9 +1,10 @@
+import { injectedNodes, markKey } from "../analysis/block-nodes.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Penalty } from "../penalties/penalty.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyNamed } from "../penalties/table.ts";
-import { blockPrefix, type Mark, type MarkedPattern, markKey, originalPrefix, parseMark } from "./mark.ts";
+import { damaged, type Mark, type MarkedPattern, parseMark } from "./mark.ts";
 
 /** An injected block in a graph. */
 export interface Block {
@@ -17,17 +18,30 @@ export interface Block {
   readonly penalties: readonly PenaltyPlan[];
 }
 
-/** Whether a node belongs to a block: by its name, or by what it computes where a tool dropped names. */
-export function isBlockNode(name: string, outputs: readonly string[]): boolean {
-  return (
-    name.startsWith(blockPrefix) ||
-    outputs.some((output) => output.startsWith(blockPrefix) && !output.startsWith(originalPrefix))
-  );
-}
-
 /** Names of the graph outputs that a block added. */
 export function addedOutputs(mark: Mark): Set<string> {
   return new Set([mark.penalty, ...mark.perSite, ...(mark.objective ? [mark.objective.output] : [])]);
+}
+
+/** A model as far as a mark speaks of it. */
+export interface MarkedModel {
+  readonly outputs: readonly string[];
+  /** Whether a node of the block computes that value. */
+  readonly isComputed: (name: string) => boolean;
+  /** Whether a node outside of the block reads that value. */
+  readonly isReadElsewhere: (name: string) => boolean;
+}
+
+/** @throws SorthError for a mark that calls a part of the model its own: removing the block would take it away. */
+export function checkFits(mark: Mark, { outputs, isComputed, isReadElsewhere }: MarkedModel): void {
+  const own = [...addedOutputs(mark), ...(mark.loss ? [mark.loss.name] : [])].find(
+    (name) => outputs.includes(name) && !isComputed(name),
+  );
+  if (own !== undefined) throw damaged(`it names the output "${own}", which no node of the block computes`);
+  const labels = mark.objective?.labels;
+  if (labels !== undefined && isReadElsewhere(labels)) {
+    throw damaged(`it names the input "${labels}", which the model itself reads`);
+  }
 }
 
 /**
@@ -42,14 +56,12 @@ export function blockOf(graph: Graph): Block | undefined {
   const text = graph.metadata.get(markKey);
   if (text === undefined) return undefined;
   const mark = parseMark(text);
-  const nodes = new Set(
-    graph.nodes.filter((node) =>
-      isBlockNode(
-        node.name,
-        node.outputs.map((output) => output?.name ?? ""),
-      ),
-    ),
-  );
+  const nodes = injectedNodes(graph);
+  checkFits(mark, {
+    outputs: graph.outputs.map(({ name }) => name),
+    isComputed: (name) => !!graph.value(name)?.producer && nodes.has(graph.value(name)?.producer as Node),
+    isReadElsewhere: (name) => [...(graph.value(name)?.uses ?? [])].some(({ node }) => !nodes.has(node)),
+  });
   const total = mark.loss && graph.value(mark.loss.name);
   const original = mark.loss && graph.value(mark.loss.original);
   return {

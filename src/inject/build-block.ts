@@ -1,3 +1,4 @@
+import { blockPrefix, originalPrefix, ownNames, penaltyOutput } from "../analysis/block-nodes.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
@@ -10,14 +11,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
 import { checkChoices, chooses, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import { gradientsOf } from "./block-gradients.ts";
-import {
-  blockPrefix,
-  type Mark,
-  type MarkedPattern,
-  type MarkedPenalty,
-  originalPrefix,
-  penaltyOutput,
-} from "./mark.ts";
+import type { Mark, MarkedPattern, MarkedPenalty } from "./mark.ts";
 import { emitObjective } from "./objective.ts";
 import { checkedPlans, type InjectOptions, listed } from "./options.ts";
 
@@ -41,6 +35,8 @@ export interface BlockContext {
    * on which a penalty acts, and every parameter that one reads; through responses no gradient goes on to parameters.
    */
   readonly gradientOf?: (value: Value, site: Site) => boolean;
+  /** The model's own names that look like the block's; default those of the graph. */
+  readonly kept?: readonly string[];
   /** Random numbers; default constants. */
   readonly draw?: (g: Emit) => BuildOptions["draw"];
 }
@@ -53,12 +49,13 @@ export function buildBlock(
   graph: Graph,
   found: { readonly sites: readonly Site[]; readonly skipped: readonly SkippedSite[] },
   options: InjectOptions,
-  { gradientOf, draw }: BlockContext = {},
+  { gradientOf, draw, kept: names }: BlockContext = {},
 ): BuiltBlock {
   const { plans, weight: w } = checkedPlans(options);
   const tell = options.onMessage ?? (() => {});
   if (options.loss !== undefined || options.objective !== undefined) tellSchedules(plans, tell);
   const first = graph.nodes.length;
+  const kept = names ?? ownNames(graph);
   // Constants are nodes: initializers of old files must be inputs too, and these leave them alone.
   const g = new Emit(graph, { prefix: blockPrefix, constants: "nodes", openShapes: true });
   const parts = penaltyParts(g, plans, found, tell, draw?.(g));
@@ -104,6 +101,7 @@ export function buildBlock(
         ...{ name: site.name, penalties: labels, value: value.name },
       })),
       perSite: perSite.map(({ name }) => name),
+      ...(kept.length > 0 && { kept }),
       ...(loss && { loss: { name: loss.total.name, original: loss.original.name } }),
       ...(options.objective &&
         objective &&

@@ -1,4 +1,5 @@
 import Long from "long";
+import { ownNames } from "../analysis/block-nodes.ts";
 import { resolveInputs } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site } from "../analysis/site-types.ts";
@@ -36,6 +37,7 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
       `a training model holds its loss ("${training.loss.name}"), to which the penalty is added; leave --loss and --objective out`,
     );
   }
+  const kept = ownNames(artifact);
   const forwardGraph = () => forwardGraphOf(model, zerosFor);
   const rebuild = (graph: Graph, own: InjectOptions) => {
     const gradientOf = (value: Value, site: Site) => {
@@ -53,7 +55,7 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
       return trained;
     };
     const options = { ...own, loss: training.loss.name };
-    return buildBlock(graph, findSites(graph), options, { gradientOf, draw: fixedDraws });
+    return buildBlock(graph, findSites(graph), options, { gradientOf, draw: fixedDraws, kept });
   };
 
   const forward = forwardGraph();

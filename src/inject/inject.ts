@@ -1,4 +1,5 @@
 import Long from "long";
+import { gradientOutput, isInjected } from "../analysis/block-nodes.ts";
 import { resolveInputs } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -8,11 +9,9 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Model } from "../onnx/model.ts";
 import { layoutOf } from "../onnx/splice.ts";
-import { isBlockNode } from "./block.ts";
 import { buildBlock } from "./build-block.ts";
 import { checkFreeSizes, checkLoads, inferForBlock } from "./check-block.ts";
 import { injectIntoArtifact } from "./inject-artifact.ts";
-import { markKey, penaltyOutput } from "./mark.ts";
 import { checkedPlans, type InjectOptions } from "./options.ts";
 import { spliceBlock } from "./splice-block.ts";
 
@@ -52,18 +51,15 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   return Model.spliced(spliceBlock(layout, own, block), model);
 }
 
-/** @throws SorthError for a model that has a block already */
+/** @throws SorthError for a model that has a block already, or is no model but its gradients */
 function checkNotInjected(graph: Graph): void {
-  const injected =
-    graph.metadata.has(markKey) ||
-    graph.value(penaltyOutput) !== undefined ||
-    graph.nodes.some(({ name, outputs }) =>
-      isBlockNode(
-        name,
-        outputs.map((output) => output?.name ?? ""),
-      ),
+  const gradient = gradientOutput(graph);
+  if (gradient !== undefined) {
+    throw new SorthError(
+      `the file computes gradients ("${gradient}"): inject into the model that they were made from`,
     );
-  if (injected) {
+  }
+  if (isInjected(graph)) {
     throw new SorthError(
       "the model has a penalty injected already; strip it first (sorth-onnx strip), then inject anew",
     );

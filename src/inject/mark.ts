@@ -1,15 +1,8 @@
+import { markKey, originalPrefix } from "../analysis/block-nodes.ts";
 import { messageOf, SorthError } from "../errors.ts";
+import { crc32 } from "../onnx/crc32.ts";
 import type { PenaltyOptions } from "../penalties/penalty.ts";
 import { commonWeight } from "../penalties/plan.ts";
-
-/** Name prefix of every node and value of an injected block. */
-export const blockPrefix = "sorth/";
-/** Prefix of the name that a model's own loss bears while the block computes the loss of that name. */
-export const originalPrefix = "sorth/original/";
-/** Key of metadata_props under which a block's mark is kept. */
-export const markKey = "sorth";
-/** Output that holds the penalty. */
-export const penaltyOutput = "sorth_penalty";
 
 /** A penalty and the layers it was asked for, as a mark keeps them. */
 export interface MarkedPenalty {
@@ -72,6 +65,8 @@ export interface Mark {
   readonly objective?: MarkedObjective;
   /** Gradients of a training model that became themselves + w·∂R/∂response or ∂R/∂parameter; `original` as in {@link Mark.loss}. */
   readonly gradients?: readonly RenamedValue[];
+  /** The model's own values that are named like the block's, or computed by nodes named so: strip leaves them alone. */
+  readonly kept?: readonly string[];
   /** What only byte-exact removal needs. */
   readonly file: {
     /** Bytes that encoded the graph's length. */
@@ -91,8 +86,9 @@ export const renamedValues = ({ loss, gradients }: Pick<Mark, "loss" | "gradient
 export const wOf = ({ penalties }: Pick<Mark, "penalties">): number =>
   commonWeight(penalties.map(({ weight }) => weight));
 
-/** A mark as it stands in the file. */
-export const markText = (mark: Mark): string => JSON.stringify(mark);
+/** A mark as it stands in the file: with a checksum, so that damage shows before anything is restored by it. */
+export const markText = (mark: Mark): string =>
+  JSON.stringify({ ...mark, checksum: crc32(new TextEncoder().encode(JSON.stringify(mark))) });
 
 /** Reads a mark. @throws SorthError when it is damaged or of a later version. */
 export function parseMark(text: string): Mark {
@@ -106,11 +102,19 @@ export function parseMark(text: string): Mark {
   if (mark.version !== 1) {
     throw damaged(`it has version ${JSON.stringify(mark.version)}, this program reads version 1`);
   }
-  if (!isMark(mark)) throw damaged("a field is missing or of another type");
-  return mark;
+  const { checksum, ...rest } = mark;
+  if (
+    checksum !== undefined &&
+    JSON.stringify({ ...rest, checksum: crc32(new TextEncoder().encode(JSON.stringify(rest))) }) !== text
+  ) {
+    throw damaged("its checksum does not fit");
+  }
+  if (!isMark(rest)) throw damaged("a field is missing or of another type");
+  return rest;
 }
 
-const damaged = (reason: string): SorthError =>
+/** The error for a mark that strip must not follow. */
+export const damaged = (reason: string): SorthError =>
   new SorthError(
     `metadata_props["${markKey}"] of the model is damaged (${reason}); inject into the original again`,
   );
@@ -142,6 +146,9 @@ const isPenalty = (value: unknown): boolean =>
 const isSite = (value: unknown): boolean =>
   hasTexts(value, "name", "value") && isListOf(value.penalties, isText);
 
+const isRenamed = (value: unknown): boolean =>
+  hasTexts(value, "name", "original") && String(value.original).startsWith(originalPrefix);
+
 function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> & Mark {
   const { file } = mark;
   return (
@@ -149,11 +156,15 @@ function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> 
     isListOf(mark.perSite, isText) &&
     isListOf(mark.penalties, isPenalty) &&
     isListOf(mark.sites, isSite) &&
-    isOptional(mark.loss, (loss) => hasTexts(loss, "name", "original")) &&
-    isOptional(mark.gradients, (list) => isListOf(list, (one) => hasTexts(one, "name", "original"))) &&
+    isOptional(mark.loss, isRenamed) &&
+    isOptional(mark.gradients, (list) => isListOf(list, isRenamed)) &&
+    isOptional(mark.kept, (list) => isListOf(list, isText)) &&
     isOptional(mark.objective, (loss) => hasTexts(loss, "name", "prediction", "labels", "output")) &&
     isRecord(file) &&
-    typeof file.graphLengthWidth === "number" &&
+    // No encoder writes a length in more bytes than a varint may have.
+    Number.isInteger(file.graphLengthWidth) &&
+    Number(file.graphLengthWidth) >= 1 &&
+    Number(file.graphLengthWidth) <= 10 &&
     isOptional(file.replaced, (list) => isListOf(list, isText))
   );
 }

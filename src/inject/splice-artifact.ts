@@ -1,3 +1,4 @@
+import { blockPrefix, originalPrefix } from "../analysis/block-nodes.ts";
 import type { TrainingModel } from "../artifacts/training-model.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -7,7 +8,7 @@ import { type ModelLayout, splice } from "../onnx/splice.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { base64 } from "./base64.ts";
 import type { BuiltBlock } from "./build-block.ts";
-import { blockPrefix, type Mark, originalPrefix, type RenamedValue, renamedValues } from "./mark.ts";
+import { type Mark, type RenamedValue, renamedValues } from "./mark.ts";
 import { renameInNode } from "./rename-record.ts";
 import { markRecord, nodeRecord, outputRecord } from "./splice-block.ts";
 

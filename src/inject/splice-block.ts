@@ -1,3 +1,4 @@
+import { markKey } from "../analysis/block-nodes.ts";
 import { type Node, Value } from "../graph/node.ts";
 import { nodeToProto, valueInfo } from "../graph/proto.ts";
 import { encodeMetadataEntry, encodeNodeProto, encodeValueInfoProto } from "../onnx/codec.ts";
@@ -5,7 +6,7 @@ import { type ModelLayout, splice } from "../onnx/splice.ts";
 import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
 import { base64 } from "./base64.ts";
 import type { BuiltBlock } from "./build-block.ts";
-import { type Mark, markKey, markText } from "./mark.ts";
+import { type Mark, markText } from "./mark.ts";
 import { renameInNode } from "./rename-record.ts";
 
 /**

@@ -1,4 +1,15 @@
+import {
+  blockNodes,
+  isBlockName,
+  isPenaltyOutput,
+  markKey,
+  type NamedNode,
+  originalPrefix,
+  penaltyOutput,
+  takenOver,
+} from "../analysis/block-nodes.ts";
 import { SorthError } from "../errors.ts";
+import { namesRead } from "../graph/bodies.ts";
 import {
   decodeMetadataEntry,
   decodeNodeProto,
@@ -16,23 +27,15 @@ import {
   modelFields,
 } from "../onnx/wire.ts";
 import { base64 } from "./base64.ts";
-import { addedOutputs, isBlockNode } from "./block.ts";
-import {
-  blockPrefix,
-  type Mark,
-  markKey,
-  originalPrefix,
-  parseMark,
-  penaltyOutput,
-  type RenamedValue,
-  renamedValues,
-} from "./mark.ts";
+import { addedOutputs, checkFits } from "./block.ts";
+import { damaged, type Mark, parseMark, type RenamedValue, renamedValues } from "./mark.ts";
 import { renameInNode } from "./rename-record.ts";
 
 /**
  * Takes an injected block out again. The bytes are those of the model before inject, whatever encoder wrote it; if a tool
  * rewrote the file or changed weights since, only the block goes.
- * @throws SorthError when the model has no block
+ * What the model itself has under names like the block's stays.
+ * @throws SorthError when the model has no block, or its mark does not fit it
  *
  * @example
  * await writeModel(strip(await readModel("cnn-som.onnx")), "cnn.onnx");
@@ -41,11 +44,10 @@ export function strip(model: Model): Model {
   const layout = layoutOf(model.bytes);
   const marks = layout.model.filter((record) => isMark(layout, record));
   const [last] = marks.slice(-1);
+  if (marks.length > 1) throw damaged("there are several");
   const mark = last && parseMark(decodeMetadataEntry(payloadOf(layout, last)).value ?? "");
   const replace = new Map<FieldRecord, Uint8Array | null>(marks.map((record) => [record, null]));
-  for (const record of layout.graph) {
-    if (isAdded(layout, record, mark)) replace.set(record, null);
-  }
+  for (const record of addedRecords(layout, mark)) replace.set(record, null);
   if (replace.size === 0) throw new SorthError("nothing to strip: no penalty was injected into this model");
   restoreNames(layout, mark, replace);
   const width = mark?.file.graphLengthWidth;
@@ -65,32 +67,60 @@ function isMark(layout: ModelLayout, record: FieldRecord): boolean {
   );
 }
 
-/** Whether a record of the graph belongs to the block, or was derived from it by a tool (initializers, value infos). */
-function isAdded(layout: ModelLayout, record: FieldRecord, mark: Mark | undefined): boolean {
-  const payload = () => payloadOf(layout, record);
-  const ofBlock = (name: string) => name.startsWith(blockPrefix);
-  switch (record.field) {
-    case graphFields.node: {
-      const { name, output } = decodeNodeProto(payload());
-      return isBlockNode(name, output);
-    }
-    case graphFields.initializer:
-      return ofBlock(decodeTensorProto(payload()).name);
-    case graphFields.valueInfo: {
-      const { name } = decodeValueInfoProto(payload());
-      return ofBlock(name) || (mark ? addedOutputs(mark) : new Set([penaltyOutput])).has(name);
-    }
-    case graphFields.output: {
-      const { name } = decodeValueInfoProto(payload());
-      return ofBlock(name) || (mark ? addedOutputs(mark) : new Set([penaltyOutput])).has(name);
-    }
-    case graphFields.input: {
-      const { name } = decodeValueInfoProto(payload());
-      return ofBlock(name) || name === mark?.objective?.labels;
-    }
-    default:
-      return false;
+/** A node of a file. */
+interface NodeRecord extends NamedNode {
+  readonly record: FieldRecord;
+}
+
+/** The records of the graph that belong to the block, or were derived from it by a tool (initializers, value infos). */
+function addedRecords(layout: ModelLayout, mark: Mark | undefined): FieldRecord[] {
+  const named = (field: number, nameOf: (message: Uint8Array) => string) =>
+    layout.graph.flatMap((record) =>
+      record.field === field ? [{ record, name: nameOf(payloadOf(layout, record)) }] : [],
+    );
+  const infoName = (message: Uint8Array) => decodeValueInfoProto(message).name;
+  const initializers = named(graphFields.initializer, (message) => decodeTensorProto(message).name);
+  const inputs = named(graphFields.input, infoName);
+  const outputs = named(graphFields.output, infoName);
+  const infos = named(graphFields.valueInfo, infoName);
+  const nodes = layout.graph.flatMap((record): NodeRecord[] => {
+    if (record.field !== graphFields.node) return [];
+    const node = decodeNodeProto(payloadOf(layout, record));
+    return [{ record, name: node.name, inputs: namesRead(node), outputs: node.output }];
+  });
+
+  const kept = new Set(mark?.kept ?? []);
+  const added = mark ? addedOutputs(mark) : new Set([penaltyOutput]);
+  const renamed = mark ? renamedValues(mark).map(({ name }) => name) : [];
+  const values = nodes.flatMap((node) => [...node.inputs, ...node.outputs]);
+  const block = blockNodes(nodes, {
+    outputs: outputs.map(({ name }) => name),
+    computed: new Set([...added, ...renamed, ...takenOver(values)]),
+    kept,
+  });
+  const computed = new Set([...block].flatMap((node) => node.outputs));
+  const readElsewhere = new Set(nodes.flatMap((node) => (block.has(node) ? [] : node.inputs)));
+  if (mark) {
+    checkFits(mark, {
+      outputs: outputs.map(({ name }) => name),
+      isComputed: (name) => computed.has(name),
+      isReadElsewhere: (name) => readElsewhere.has(name),
+    });
   }
+  // Without a mark, only the output tells a block from a model whose names look like one.
+  if (!mark && !outputs.some(({ name }) => isPenaltyOutput(name) && computed.has(name))) return [];
+  // What no node of the block computes, but bears its name: constants that a tool made of its nodes.
+  const isOnlyOfBlock = (name: string) => isBlockName(name) && !kept.has(name) && !readElsewhere.has(name);
+  const isAddedOutput = (name: string) => added.has(name) && computed.has(name);
+  return [
+    ...[...block].map(({ record }) => record),
+    ...initializers.flatMap(({ name, record }) => (isOnlyOfBlock(name) ? [record] : [])),
+    ...infos.flatMap(({ name, record }) => (isOnlyOfBlock(name) || isAddedOutput(name) ? [record] : [])),
+    ...outputs.flatMap(({ name, record }) => (isOnlyOfBlock(name) || isAddedOutput(name) ? [record] : [])),
+    ...inputs.flatMap(({ name, record }) =>
+      isOnlyOfBlock(name) || name === mark?.objective?.labels ? [record] : [],
+    ),
+  ];
 }
 
 /** Gives the model's own values their names back: by the kept records where they fit, else by renaming. */
@@ -122,10 +152,12 @@ function restoreNames(
   }
 }
 
-/** The message in a whole record. */
+/** The message in a whole record of a node; nothing else may come with it. */
 function messageOf(record: Uint8Array): Uint8Array {
-  const [field] = fieldRecords(record);
-  return field ? record.subarray(field.payload, field.end) : new Uint8Array();
+  const [field, ...others] = fieldRecords(record);
+  if (!field || others.length > 0 || field.field !== graphFields.node)
+    throw damaged("a kept record is no node");
+  return record.subarray(field.payload, field.end);
 }
 
 /** The model's own values that a node reads or computes under another name. */

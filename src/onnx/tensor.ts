@@ -103,13 +103,14 @@ export class Tensor {
   }
 
   /**
-   * The tensor of a message; its data is read on first use.
+   * The tensor of a message; its data is read on first use. That its size fits is checked at once, where the file tells it.
    * @throws SorthError when its data type is unknown, its size does not fit its shape, or its file cannot be read.
    */
   static fromProto(proto: onnx.TensorProto.$Properties, external?: ExternalReader): Tensor {
     const type = dataTypeName(proto.dataType ?? 0);
     const dims = (proto.dims ?? []).map((dim) => Long.fromValue(dim).toNumber());
     const name = proto.name ?? "";
+    checkStoredSize(proto, name, type, dims);
     return new Tensor(name, type, dims, () => readData(proto, name, type, dims, external));
   }
 
@@ -178,6 +179,29 @@ export function externalReference(
   };
 }
 
+/** @throws SorthError when raw data, or the length given for external data, does not fit the shape */
+function checkStoredSize(
+  proto: onnx.TensorProto.$Properties,
+  name: string,
+  type: DataTypeName,
+  dims: readonly number[],
+): void {
+  if (type === "undefined" || type === "string") return;
+  if (dims.some((dim) => dim < 0)) {
+    throw new SorthError(`tensor "${name}" has a negative dimension: shape [${dims.join(", ")}]`);
+  }
+  const external = externalReference(proto);
+  const stored = external ? external.length : proto.rawData?.length || undefined;
+  if (stored === undefined) return;
+  const expected = byteLengthOf(type, dims);
+  if (stored !== expected) throw wrongSize(name, type, dims, stored);
+}
+
+const wrongSize = (name: string, type: DataTypeName, dims: readonly number[], stored: number): SorthError =>
+  new SorthError(
+    `tensor "${name}" (${type}, shape [${dims.join(", ")}]) needs ${byteLengthOf(type, dims)} bytes but holds ${stored}`,
+  );
+
 function readData(
   proto: onnx.TensorProto.$Properties,
   name: string,
@@ -204,11 +228,7 @@ function readData(
   } else {
     data = fromFields(proto, type);
   }
-  if (data.byteLength !== expected) {
-    throw new SorthError(
-      `tensor "${name}" (${type}, shape [${dims.join(", ")}]) needs ${expected} bytes but holds ${data.byteLength}`,
-    );
-  }
+  if (data.byteLength !== expected) throw wrongSize(name, type, dims, data.byteLength);
   return data;
 }
 

@@ -1,3 +1,4 @@
+import { blockPrefix, penaltyOutput } from "../analysis/block-nodes.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
 import { bufferSuffix, doneSuffix, loadable, resetInput } from "../artifacts/format.ts";
@@ -16,7 +17,6 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { descendantsOf } from "../graph/reach.ts";
-import { blockPrefix, penaltyOutput } from "../inject/mark.ts";
 import { DataType } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";

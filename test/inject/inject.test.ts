@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { findSites } from "../../src/analysis/sites.ts";
 import { graphOf } from "../../src/graph/model-graph.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
 import { inject } from "../../src/inject/inject.ts";
 import { parseMark } from "../../src/inject/mark.ts";
 import type { InjectOptions } from "../../src/inject/options.ts";
 import { strip } from "../../src/inject/strip.ts";
+import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { type ExternalReader, Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
@@ -11,6 +14,7 @@ import { definePenalty } from "../../src/penalties/define.ts";
 import { som } from "../../src/penalties/som.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { verify } from "../../src/verify/verify.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
 import { info, modelOf, network, parameter, samples } from "./models.ts";
@@ -351,6 +355,20 @@ describe("inject refuses", () => {
     await expect(wrong([])).rejects.toThrow(/no penalty was given/);
     await expect(wrong([som(), som()])).rejects.toThrow(/layer "fc1" would get the penalty som twice/);
     await expect(wrong([{ penalty: som(), weight: -1 }])).rejects.toThrow(/at least 0, not -1/);
+  });
+});
+
+describe("layers behind no output", () => {
+  it("are left out", async () => {
+    const b = new GraphBuilder(18);
+    const x = b.input("x", ["N", 4]);
+    const y = b.op("MatMul", [x, b.weight("w", [4, 4])], "y");
+    b.op("MatMul", [x, b.weight("v", [4, 4])], "z");
+    const model = Model.fromBytes(encodeModelProto(graphToProto(b.output(y))));
+    const messages: string[] = [];
+    const injected = await withSom(model, { onMessage: (message) => messages.push(message) });
+    expect(messages).toEqual(["z: no penalty: no output of the model depends on it"]);
+    expect(findSites(graphOf(injected)).skipped.at(-1)?.name).toBe("z");
   });
 });
 

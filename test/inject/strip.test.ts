@@ -6,20 +6,24 @@ import { Emit } from "../../src/graph/emit.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { graphOf } from "../../src/graph/model-graph.ts";
 import type { Node } from "../../src/graph/node.ts";
-import { nodeToProto, valueInfo } from "../../src/graph/proto.ts";
+import { graphToProto, nodeToProto, valueInfo } from "../../src/graph/proto.ts";
+import { base64 } from "../../src/inject/base64.ts";
 import { blockOf, removeBlock } from "../../src/inject/block.ts";
 import type { BuiltBlock } from "../../src/inject/build-block.ts";
 import { inject } from "../../src/inject/inject.ts";
+import type { Mark } from "../../src/inject/mark.ts";
 import type { InjectOptions } from "../../src/inject/options.ts";
 import { spliceBlock } from "../../src/inject/splice-block.ts";
 import { strip } from "../../src/inject/strip.ts";
 import { decodeModelProto, encodeModelProto } from "../../src/onnx/codec.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { layoutOf } from "../../src/onnx/splice.ts";
-import { concatBytes, equalBytes } from "../../src/onnx/wire.ts";
+import { bytesField, concatBytes, equalBytes } from "../../src/onnx/wire.ts";
 import { som } from "../../src/penalties/som.ts";
+import { inspect } from "../../src/report/inspect.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { backendModel, backendModels, backendModelsMissing } from "../helpers/backend-models.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
 import { type Encoding, reencode } from "../helpers/reencode.ts";
 import { runModel } from "../helpers/run-model.ts";
 import { network, samples } from "./models.ts";
@@ -188,6 +192,79 @@ describe("strip", () => {
       proto.metadataProps = [{ key: "sorth", value }];
       expect(() => strip(Model.fromProto(proto))).toThrow(reason);
     }
+  });
+});
+
+describe("what the model itself has under names like the block's", () => {
+  /** x → MatMul sorth/fc by sorth/w → sorth/h → Relu → y; an output sorth_penalty of its own. */
+  function own(): Model {
+    const b = new GraphBuilder(17);
+    const h = b.op("MatMul", [b.input("x", ["N", 4]), b.weight("sorth/w", [4, 6])], "sorth/h");
+    const y = b.op("Relu", [h], "y");
+    const dead = b.op("Neg", [h], "sorth/dead");
+    const penalty = b.op("ReduceMean", [h], "sorth_penalty", { keepdims: 0 });
+    for (const node of b.graph.nodes) if (node.op !== "ReduceMean") node.name = `sorth/${node.name}`;
+    return Model.fromBytes(encodeModelProto(graphToProto(b.output(y, penalty, dead))));
+  }
+
+  it("is no penalty, and survives inject and strip, with the mark and without", async () => {
+    const model = own();
+    expect((await inspect(model, {}, nodeProbe)).kind).toBe("model");
+    expect(() => strip(model)).toThrow("nothing to strip");
+    const injected = await withSom(model);
+    expect((await inspect(injected, {}, nodeProbe)).sites.map(({ name }) => name)).toEqual(["sorth/sorth/h"]);
+    expect(equalBytes(strip(Model.fromBytes(injected.bytes)).bytes, model.bytes)).toBe(true);
+    const { proto } = Model.fromBytes(injected.bytes);
+    proto.metadataProps = [];
+    const { graph } = strip(Model.fromProto(proto)).proto;
+    expect(graph?.initializer?.map(({ name }) => name)).toEqual(["sorth/w"]);
+    const kept = graph?.node?.map(({ output }) => output?.[0]);
+    expect(kept).toEqual(expect.arrayContaining(["sorth/h", "y", "sorth_penalty"]));
+  });
+});
+
+describe("a mark that does not fit is refused", () => {
+  type Change = (mark: Record<string, unknown> & Mark) => unknown;
+  const hidden = concatBytes([bytesField(1, new Uint8Array()), bytesField(5, Uint8Array.of(8, 1))]);
+  it.each<[string, Change, RegExp]>([
+    [
+      "a length of 10⁹ bytes",
+      (m) => ({ ...m, file: { graphLengthWidth: 1e9 } }),
+      /a field is missing or of another/,
+    ],
+    ["another checksum", (m) => ({ ...m, checksum: 1 }), /its checksum does not fit/],
+    [
+      "an output of the model",
+      (m) => ({ ...m, perSite: ["y"] }),
+      /names the output "y", which no node of the block/,
+    ],
+    [
+      "an input of the model",
+      (m) => ({ ...m, objective: { name: "mse", prediction: "y", labels: "x", output: "sorth_penalty" } }),
+      /names the input "x", which the model itself reads/,
+    ],
+    [
+      "a kept record with another behind it",
+      (m) => ({ ...m, file: { ...m.file, replaced: [base64.encode(hidden)] } }),
+      /a kept record is no node/,
+    ],
+    [
+      "a loss with a name of any kind",
+      (m) => ({ ...m, loss: { name: "loss", original: "y" } }),
+      /a field is missing/,
+    ],
+  ])("%s", async (_, change, reason) => {
+    const { proto } = Model.fromBytes((await withSom(network({ loss: "scalar" }), { loss: "loss" })).bytes);
+    const { checksum: _checksum, ...mark } = JSON.parse(proto.metadataProps?.[0]?.value ?? "{}");
+    proto.metadataProps = [{ key: "sorth", value: JSON.stringify(change(mark)) }];
+    const damaged = Model.fromProto(proto);
+    expect(() => strip(damaged)).toThrow(reason);
+  });
+
+  it("or one of two", async () => {
+    const { proto } = Model.fromBytes((await withSom(network())).bytes);
+    proto.metadataProps = [...(proto.metadataProps ?? []), ...(proto.metadataProps ?? [])];
+    expect(() => strip(Model.fromProto(proto))).toThrow("there are several");
   });
 });
 
