@@ -20,6 +20,8 @@ export interface PlainLayer {
   readonly groups: number;
   /** Y: `[row][unit]`, the positions of a sample one after the other. */
   readonly responses: Matrix;
+  /** The same with one unit a row, `[unit][row]`, where the caller has it: {@link unitsOf} gives it always. */
+  readonly byUnit?: Matrix;
   /** W: `[unit][number]`; of a convolution channel by channel, each kernel row by row. */
   readonly weights: Matrix;
   /** What is added to each unit's product; undefined where nothing is, or not one number a unit. */
@@ -41,9 +43,17 @@ export interface PenaltyReference {
     /** `[unit]`. */
     readonly bias?: readonly number[];
   };
-  /** Why the value's change along a path is not to be compared with the integral of the gradient. */
-  readonly notIntegrated?: string;
+  /**
+   * Where the gradient counts something as constant: the value at another layer, with that kept as it is at this one.
+   * Of this function the gradient is the derivative.
+   */
+  readonly held?: (layer: PlainLayer) => number;
 }
+
+/** Y with one unit a row: `[unit][row]`. */
+export const unitsOf = ({ byUnit, responses }: Pick<PlainLayer, "byUnit" | "responses">): Matrix =>
+  byUnit ??
+  Array.from({ length: responses[0]?.length ?? 0 }, (_, unit) => responses.map((row) => row[unit] ?? 0));
 
 /** The rows of one sample: spatial positions of a convolution, steps of a sequence; 1 for [batch, units]. */
 export function positionsOf(shape: readonly number[], { unitAxis }: Pick<Site, "unitAxis">): number {
@@ -51,40 +61,66 @@ export function positionsOf(shape: readonly number[], { unitAxis }: Pick<Site, "
   return elementCount(behind.length > 0 ? behind : shape.slice(1, unitAxis));
 }
 
-/** Where `[row][unit]` lies in a response of that shape. */
-export function responsePlaces(
+/** Where the numbers of units lie in a tensor. */
+export interface UnitPlaces {
+  readonly units: number;
+  /** Numbers of one unit. */
+  readonly length: number;
+  /** The place of a unit's number. */
+  readonly at: (unit: number, index: number) => number;
+}
+
+/** A response's numbers, row by row: the positions of a sample one after the other. */
+export function placesOfResponse(
   shape: readonly number[],
   { unitAxis, units }: Pick<Site, "unitAxis" | "units">,
-): number[][] {
+): UnitPlaces {
   const inner = elementCount(shape.slice(unitAxis + 1));
   const outer = elementCount(shape.slice(0, unitAxis));
-  return Array.from({ length: outer * inner }, (_, row) => {
-    const [before, after] = [Math.floor(row / inner), row % inner];
-    return Array.from({ length: units }, (_, unit) => (before * units + unit) * inner + after);
-  });
+  const step = units * inner;
+  return {
+    ...{ units, length: outer * inner },
+    at: (unit, row) => Math.floor(row / inner) * step + unit * inner + (row % inner),
+  };
 }
 
 /**
- * Where `[unit][number]` lies in a weight as the site's node reads it:
+ * A weight's numbers as the site's node reads it:
  *
  * - Gemm, MatMul with the weight on the right: columns of op(B) [d, k]; on the left: rows of op(A) [k, d]
  * - Conv: unit m is W[m, …] of [k, channels/groups, …kernel]
  * - ConvTranspose: unit m is W[its group's channels, m, …] of [channels, k/groups, …kernel]
  */
-export function weightPlaces(shape: readonly number[], site: Site): number[][] {
+export function placesOfWeight(shape: readonly number[], site: Site): UnitPlaces {
   const { op, units, fanIn, groups } = site;
-  const place = (at: (unit: number, i: number) => number): number[][] =>
-    Array.from({ length: units }, (_, unit) => Array.from({ length: fanIn }, (_, i) => at(unit, i)));
   if (op === "ConvTranspose") {
     const kernel = elementCount(shape.slice(2));
     const perGroup = units / groups;
     const channels = dimAt(shape, 0) / groups;
-    return place((unit, i) => {
-      const channel = Math.floor(unit / perGroup) * channels + Math.floor(i / kernel);
-      return (channel * perGroup + (unit % perGroup)) * kernel + (i % kernel);
-    });
+    return {
+      ...{ units, length: fanIn },
+      at: (unit, i) => {
+        const channel = Math.floor(unit / perGroup) * channels + Math.floor(i / kernel);
+        return (channel * perGroup + (unit % perGroup)) * kernel + (i % kernel);
+      },
+    };
   }
-  return unitsFirst(site) ? place((unit, i) => unit * fanIn + i) : place((unit, i) => i * units + unit);
+  return {
+    ...{ units, length: fanIn },
+    at: unitsFirst(site) ? (unit, i) => unit * fanIn + i : (unit, i) => i * units + unit,
+  };
+}
+
+/** Where `[row][unit]` lies in a response of that shape. */
+export function responsePlaces(shape: readonly number[], site: Pick<Site, "unitAxis" | "units">): number[][] {
+  const { units, length, at } = placesOfResponse(shape, site);
+  return Array.from({ length }, (_, row) => Array.from({ length: units }, (_, unit) => at(unit, row)));
+}
+
+/** Where `[unit][number]` lies in a weight, as {@link placesOfWeight} says. */
+export function weightPlaces(shape: readonly number[], site: Site): number[][] {
+  const { units, length, at } = placesOfWeight(shape, site);
+  return Array.from({ length: units }, (_, unit) => Array.from({ length }, (_, i) => at(unit, i)));
 }
 
 /** Whether each unit is a row of a Gemm's, MatMul's or Conv's weight, not a column. */

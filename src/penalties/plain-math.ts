@@ -1,6 +1,28 @@
+import { eachCrossProduct, eachProduct, weightedSums } from "./block-products.ts";
 import type { Matrix, PenaltyReference, PlainLayer } from "./plain-layer.ts";
 
-/** Arithmetic of references: plain arrays, float64, nothing clever. */
+/** Arithmetic of references: plain arrays, float64; products of many vectors block by block, no matrix of all pairs. */
+
+/** A value, and its gradient one row a vector. */
+export interface ValueAndGradient {
+  readonly value: number;
+  readonly gradient: Matrix;
+}
+
+/** A value whose gradient is computed when it is first asked for. */
+export function withGradient<G>(
+  value: number,
+  gradient: () => G,
+): { readonly value: number; readonly gradient: G } {
+  let known: G | undefined;
+  return {
+    value,
+    get gradient() {
+      known ??= gradient();
+      return known;
+    },
+  };
+}
 
 export function dot(a: readonly number[], b: readonly number[]): number {
   let total = 0;
@@ -15,12 +37,23 @@ export const transposed = (matrix: Matrix): number[][] =>
   Array.from({ length: matrix[0]?.length ?? 0 }, (_, column) => matrix.map((row) => row[column] ?? 0));
 
 /** The products of all pairs of rows. */
-export const gramOf = (rows: Matrix): number[][] => rows.map((a) => rows.map((b) => dot(a, b)));
+export function gramOf(rows: Matrix): number[][] {
+  const gram = rows.map(() => new Array<number>(rows.length).fill(0));
+  eachProduct(rows, (product, i, j) => {
+    (gram[i] as number[])[j] = product;
+    (gram[j] as number[])[i] = product;
+  });
+  return gram;
+}
 
 /** [m][k] times [k][n]. */
 export function product(a: Matrix, b: Matrix): number[][] {
   const columns = transposed(b);
-  return a.map((row) => columns.map((column) => dot(row, column)));
+  const result = a.map(() => new Array<number>(columns.length).fill(0));
+  eachCrossProduct(a, columns, (entry, i, j) => {
+    (result[i] as number[])[j] = entry;
+  });
+  return result;
 }
 
 /** Every entry through a function of it and its place. */
@@ -36,37 +69,33 @@ export const total = (matrix: Matrix): number => sum(matrix.map(sum));
 export function byGroups(
   vectors: Matrix,
   groups: number,
-  of: (vectors: Matrix) => { value: number; gradient: Matrix },
-): { value: number; gradient: number[][] } {
+  of: (vectors: Matrix) => ValueAndGradient,
+): ValueAndGradient {
   const size = vectors.length / groups;
   const parts = Array.from({ length: groups }, (_, i) => of(vectors.slice(i * size, (i + 1) * size)));
-  return {
-    value: sum(parts.map(({ value }) => value)) / groups,
-    gradient: parts.flatMap(({ gradient }) => mapped(gradient, (slope) => slope / groups)),
-  };
+  return withGradient(sum(parts.map(({ value }) => value)) / groups, () =>
+    parts.flatMap(({ gradient }) => mapped(gradient, (slope) => slope / groups)),
+  );
 }
 
 /** A penalty on weights: the mean over groups of what `of` makes of each group's vectors, one row a unit. */
 export function ofWeights(
   { weights, groups }: Pick<PlainLayer, "weights" | "groups">,
-  of: (vectors: Matrix) => { value: number; gradient: Matrix },
+  of: (vectors: Matrix) => ValueAndGradient,
 ): PenaltyReference {
-  const { value, gradient } = byGroups(weights, groups, of);
-  return { value, gradient: { weights: gradient } };
+  const whole = byGroups(weights, groups, of);
+  return withGradient(whole.value, () => ({ weights: whole.gradient }));
 }
 
 /** The same of W or of Wᵀ, whichever has fewer rows. */
-export function onSmallerSide(
-  rows: Matrix,
-  of: (vectors: Matrix) => { value: number; gradient: Matrix },
-): { value: number; gradient: Matrix } {
+export function onSmallerSide(rows: Matrix, of: (vectors: Matrix) => ValueAndGradient): ValueAndGradient {
   if ((rows[0]?.length ?? 0) >= rows.length) return of(rows);
-  const { value, gradient } = of(transposed(rows));
-  return { value, gradient: transposed(gradient) };
+  const turned = of(transposed(rows));
+  return withGradient(turned.value, () => transposed(turned.gradient));
 }
 
 /** ‖VVᵀ − I‖². */
-export const excessSquares = (vectors: Matrix): { value: number; gradient: number[][] } =>
+export const excessSquares = (vectors: Matrix): ValueAndGradient =>
   fromGram(vectors, (entry, i, j) => {
     const excess = entry - (i === j ? 1 : 0);
     return { value: excess ** 2, slope: 2 * excess };
@@ -95,30 +124,66 @@ export function throughNorm(slope: readonly number[], direction: readonly number
 }
 
 /**
- * Σ f(⟨vᵢ, vⱼ⟩) over all pairs, i = j too, and its gradient 2·S·V for a symmetric S = f′.
+ * Σ f(⟨vᵢ, vⱼ⟩) over all pairs, i = j too, and its gradient 2·S·V, for a symmetric f (and S = f′).
  */
 export function fromGram(
   vectors: Matrix,
   of: (product: number, i: number, j: number) => { value: number; slope: number },
-): { value: number; gradient: number[][] } {
-  const terms = gramOf(vectors).map((row, i) => row.map((entry, j) => of(entry, i, j)));
-  const slopes = terms.map((row) => row.map(({ slope }) => 2 * slope));
-  return { value: sum(terms.flat().map(({ value }) => value)), gradient: product(slopes, vectors) };
+): ValueAndGradient {
+  let value = 0;
+  eachProduct(vectors, (entry, i, j) => {
+    value += (i === j ? 1 : 2) * of(entry, i, j).value;
+  });
+  return withGradient(value, () => weightedSums(vectors, (entry, i, j) => 2 * of(entry, i, j).slope));
 }
 
 /**
  * Σ f(cᵢⱼ) over all pairs, i = j too, of the cosines cᵢⱼ = ⟨zᵢ, zⱼ⟩ of normalised vectors, and its gradient for a symmetric
- * f′: back through each vector's own norm.
+ * f: back through each vector's own norm.
  */
 export function fromCosines(
   vectors: Matrix,
   normalization: { added: number; least: number },
   of: (cosine: number, i: number, j: number) => { value: number; slope: number },
-): { value: number; gradient: number[][] } {
+): ValueAndGradient {
   const { directions, norms } = normalized(vectors, normalization);
-  const { value, gradient } = fromGram(directions, of);
+  const cosines = fromGram(directions, of);
+  return withGradient(cosines.value, () =>
+    cosines.gradient.map((slope, i) => throughNorm(slope, directions[i] ?? [], norms[i] ?? 0)),
+  );
+}
+
+/** Sums of ⟨vᵢ, vⱼ⟩ and of its square over all i ≠ j, and the gradient of a·sum + c·squares. */
+export interface PairSums {
+  readonly sum: number;
+  readonly squares: number;
+  readonly gradient: (a: number, c: number) => Matrix;
+}
+
+/** {@link PairSums}: pair by pair, or where vectors are shorter than they are many from ‖VVᵀ‖² = ‖VᵀV‖². */
+export function pairSums(vectors: Matrix): PairSums {
+  const all =
+    vectors[0]?.map((_, row) => vectors.reduce((total, vector) => total + (vector[row] ?? 0), 0)) ?? [];
+  const lengths = vectors.map((vector) => dot(vector, vector));
+  const short = all.length < vectors.length;
+  let squares = 0;
+  eachProduct(short ? transposed(vectors) : vectors, (entry, i, j) => {
+    if (short || i !== j) squares += (i === j ? 1 : 2) * entry ** 2;
+  });
+  if (short) squares -= sum(lengths.map((length) => length ** 2));
   return {
-    value,
-    gradient: gradient.map((slope, i) => throughNorm(slope, directions[i] ?? [], norms[i] ?? 0)),
+    sum: dot(all, all) - sum(lengths),
+    squares: Math.max(squares, 0),
+    gradient: (a, c) => {
+      // Σ over j ≠ i of ⟨zᵢ, zⱼ⟩·zⱼ
+      const toSquares = short
+        ? transposed(weightedSums(transposed(vectors), (entry) => entry)).map((slope, i) =>
+            slope.map((s, row) => s - (lengths[i] ?? 0) * (vectors[i]?.[row] ?? 0)),
+          )
+        : weightedSums(vectors, (entry, i, j) => (i === j ? 0 : entry));
+      return toSquares.map((slope, i) =>
+        slope.map((s, row) => 4 * c * s + 2 * a * ((all[row] ?? 0) - (vectors[i]?.[row] ?? 0))),
+      );
+    },
   };
 }

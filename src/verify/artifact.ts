@@ -21,10 +21,20 @@ import {
   responsePlaces,
   weightPlaces,
 } from "../penalties/plain-layer.ts";
+import { sharesOf } from "./budget.ts";
 import { dataFor } from "./data.ts";
-import { checkValues, reference, resultOf, scalarOf, shown, type VerifyRun } from "./penalty.ts";
+import { reference } from "./reference.ts";
 import { check, note, type VerifyCheck, type VerifyReport, within } from "./report.ts";
-import { type InjectedSite, injectedSites, layerNames, plainLayerOf } from "./sites.ts";
+import { resultOf, scalarOf, shown, type VerifyRun } from "./run.ts";
+import {
+  type InjectedSite,
+  injectedSites,
+  layerNames,
+  layerNumbers,
+  layerTensors,
+  plainLayer,
+} from "./sites.ts";
+import { checkValues } from "./values.ts";
 import type { VerifyOptions } from "./verify.ts";
 
 /** Relative errors of float32 against float64. */
@@ -44,13 +54,14 @@ export async function verifyArtifact(
 ): Promise<VerifyReport> {
   const seed = options.seed ?? 1;
   const own = forwardGraph(original, seed);
-  const { feeds } = await dataFor(own, block, options, probe);
+  const { feeds, samples } = await dataFor(own, block, options, probe);
   const gradients = block.mark.gradients ?? [];
   const graph = graphOf(injected);
   const slopes = new Map(gradients.map((gradient) => [gradient.name, slopeOf(graph, gradient)]));
   const kept = [...slopes.values()].flatMap((slope) => (slope ? [slope.name] : []));
-  const model = Model.fromProto(graphToProto(forwardGraph(injected, seed, kept)));
-  const run: VerifyRun = { model, feeds, probe, seed };
+  const forward = forwardGraph(injected, seed, kept);
+  const model = Model.fromProto(graphToProto(forward));
+  const run: VerifyRun = { model, graph: forward, feeds, probe, seed };
   const checks: VerifyCheck[] = [
     check(
       "strip restores the file",
@@ -64,7 +75,8 @@ export async function verifyArtifact(
   const sites = injectedSites(own, block, options.penalties ?? []);
   if (typeof sites === "string") checks.push(note("penalty", sites));
   else {
-    checks.push(...(await checkValues(run, sites, block.mark.penalty)));
+    const shares = sharesOf(sites, options.budget, samples);
+    checks.push(...(await checkValues(run, shares, block.mark.penalty)));
     checks.push(...(await checkGradients(run, sites, block, slopes)));
   }
   checks.push(await checkLoss(run, block));
@@ -118,7 +130,7 @@ async function checkGradients(
 ): Promise<VerifyCheck[]> {
   const weight = wOf(mark);
   const added = sites.flatMap((injected) => addedGradients(injected, slopes));
-  const names = added.flatMap(({ site: { site }, slope }) => (slope ? [...layerNames(site), slope] : []));
+  const names = added.flatMap(({ site, slope }) => (slope ? [...layerNames(site), slope] : []));
   const results = await run.probe.run(tap(run.model, names), run.feeds, { optimize: false });
   const checks = added
     .filter(({ slope }) => slope === undefined)
@@ -128,9 +140,7 @@ async function checkGradients(
     const parts = added.filter((part) => part.slope === slope);
     const name = `gradient of ${parts.map(({ of }) => of).join(" and ")}`;
     const found = resultOf(results, slope);
-    const expected = sumOf(parts, found.dims, (site) =>
-      reference(site, plainLayerOf(site.site, results, run.feeds)),
-    );
+    const expected = sumOf(parts, found.dims, (site) => referenceIn(site, results, run));
     if (typeof expected === "string") {
       checks.push(note(name, `not checked: ${expected}`));
       continue;
@@ -145,6 +155,15 @@ async function checkGradients(
     checks.push(within(name, error / Math.max(largest, 1e-6), limits.gradient, detail));
   }
   return checks;
+}
+
+function referenceIn(
+  site: InjectedSite,
+  results: ReadonlyMap<string, Tensor>,
+  run: VerifyRun,
+): PenaltyReference | string {
+  const tensors = layerTensors(site, results, run.feeds);
+  return reference(site, plainLayer(site, tensors, layerNumbers(site, tensors)));
 }
 
 /** The reference's gradient by its places in a tensor, over all layers that add to it; or why there is none. */

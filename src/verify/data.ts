@@ -1,6 +1,7 @@
 import { fedInputs, hasFreeBatch, resolveInputs } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { findSites } from "../analysis/sites.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Block } from "../inject/block.ts";
@@ -11,10 +12,16 @@ import type { VerifyOptions } from "./verify.ts";
 
 /** Batch size where the model leaves it open: small, so that the float64 reference stays quick. */
 const defaultBatch = 4;
+/** The same where responses are large. */
+const smallBatch = 2;
+/** Numbers of all responses of {@link defaultBatch} samples above which {@link smallBatch} is enough. */
+const manyNumbers = 2 ** 23;
 
 /** What a model is run on: the data given, random numbers for the rest; and the same at another batch size. */
 export interface VerifyData {
   readonly feeds: ReadonlyMap<string, Tensor>;
+  /** Samples in a batch, as far as the model says. */
+  readonly samples: number;
   /** Where the batch is free and no data was given. */
   readonly other: { readonly feeds: ReadonlyMap<string, Tensor>; readonly batch: number } | undefined;
 }
@@ -40,7 +47,7 @@ export async function dataFor(
   }
   const free = hasFreeBatch(own, { dims });
   const first = fedInputs(own).find(({ name }) => given.has(name));
-  const batch = options.batch ?? given.get(first?.name ?? "")?.dims[0] ?? defaultBatch;
+  const chosenBatch = options.batch ?? given.get(first?.name ?? "")?.dims[0];
   const make = async (size: number): Promise<Map<string, Tensor>> => {
     const chosen = { dims, ...(free || options.batch !== undefined ? { batch: size } : {}) };
     await inferShapes(own, probe, chosen);
@@ -53,8 +60,17 @@ export async function dataFor(
     if (labels && !feeds.has(labels.name)) feeds.set(labels.name, labels);
     return feeds;
   };
+  const batch = chosenBatch ?? (free ? await enough(own, probe, dims) : defaultBatch);
   const other = free && given.size === 0 ? { feeds: await make(batch + 1), batch: batch + 1 } : undefined;
-  return { other, feeds: await make(batch) };
+  const feeds = await make(batch);
+  return { other, feeds, samples: free || options.batch !== undefined ? batch : 1 };
+}
+
+/** A batch for which responses are not too large. */
+async function enough(own: Graph, probe: Probe, dims: Readonly<Record<string, number>>): Promise<number> {
+  await inferShapes(own, probe, { dims, batch: defaultBatch });
+  const numbers = findSites(own).sites.reduce((sum, { units, rows }) => sum + units * rows, 0);
+  return numbers > manyNumbers ? smallBatch : defaultBatch;
 }
 
 /** Labels for the block's objective: classes for the cross-entropy, else numbers of the prediction's shape. */

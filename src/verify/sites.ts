@@ -9,16 +9,18 @@ import { type Block, plansOf } from "../inject/block.ts";
 import type { MarkedSite } from "../inject/mark.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
-import type { Penalty } from "../penalties/penalty.ts";
+import { type Penalty, subjectOf } from "../penalties/penalty.ts";
 import {
   convolutionOf,
-  gathered,
+  type Matrix,
   type PlainLayer,
+  placesOfResponse,
+  placesOfWeight,
   positionsOf,
-  responsePlaces,
-  weightPlaces,
 } from "../penalties/plain-layer.ts";
+import { transposed } from "../penalties/plain-math.ts";
 import { resolvePlans } from "../penalties/plan.ts";
+import { byUnit, numbersOf } from "./units.ts";
 
 /** A site of an injected model, the value that holds its scalar, and what makes it up. */
 export interface InjectedSite {
@@ -26,6 +28,8 @@ export interface InjectedSite {
   readonly marked: MarkedSite;
   /** Penalties with their factors in the scalar. */
   readonly penalties: readonly { readonly penalty: Penalty; readonly factor: number }[];
+  /** Why its numbers cannot be looked at, where they cannot. */
+  readonly hidden?: string;
 }
 
 /** Types of values that ONNX Runtime's binding can return. */
@@ -43,39 +47,62 @@ export function injectedSites(
   for (const marked of mark.sites) {
     const site = byName.get(marked.name);
     if (!site) return `not checked: the original has no layer "${marked.name}" at these dimensions`;
-    const hidden = [site.response, ...computedOperands(site)].find(({ type }) => !returned.has(type ?? ""));
-    if (hidden) {
-      const what = hidden === site.response ? "the responses" : "the weights";
-      return `not checked: ${what} of "${site.name}" are ${hidden.type}, which ONNX Runtime's binding cannot return`;
-    }
-    const own = plans.filter(({ label }) => marked.penalties.includes(label));
-    found.push({ site, marked, penalties: own.map(({ penalty, factor }) => ({ penalty, factor })) });
+    const chosen = plans.filter(({ label }) => marked.penalties.includes(label));
+    const penalties = chosen.map(({ penalty, factor }) => ({ penalty, factor }));
+    const of = { site, marked, penalties };
+    const hidden = neededValues(of).find(({ type }) => !returned.has(type ?? ""));
+    const what = hidden === site.response ? "the responses" : "the weights";
+    found.push({
+      ...of,
+      ...(hidden && {
+        hidden: `${what} of "${site.name}" are ${hidden.type}, which ONNX Runtime's binding cannot return`,
+      }),
+    });
   }
   return found;
 }
 
-const operandsOf = (site: Site): Value[] =>
-  [weightOf(site), addedTo(site)?.value].flatMap((value) => value ?? []);
+/** Whether one of a site's penalties looks at its responses. */
+export const readsResponses = ({ penalties }: Pick<InjectedSite, "penalties">): boolean =>
+  penalties.some(({ penalty }) => subjectOf(penalty) === "responses");
 
-/** Weight and bias of a site as its operator reads them, where a node computes them. */
-const computedOperands = (site: Site): Value[] =>
-  operandsOf(site).filter(({ producer }) => producer && !constantOf(producer));
+const readsWeights = ({ penalties }: Pick<InjectedSite, "penalties">): boolean =>
+  penalties.some(({ penalty }) => subjectOf(penalty) === "weights");
 
-/** Names of what a run has to return, so that {@link plainLayerOf} has all of a site's numbers. */
-export const layerNames = (site: Site): string[] =>
-  [site.response, ...computedOperands(site)].map(({ name }) => name);
+/** What has to be known of a site: what its penalties look at, weight and bias only where a node computes them. */
+function neededValues(injected: Pick<InjectedSite, "site" | "penalties">): Value[] {
+  const { site } = injected;
+  const operands = [
+    readsWeights(injected) ? weightOf(site) : undefined,
+    readsResponses(injected) ? addedTo(site)?.value : undefined,
+  ].flatMap((value) => value ?? []);
+  const computed = operands.filter(({ producer }) => producer && !constantOf(producer));
+  return [...(readsResponses(injected) ? [site.response] : []), ...computed];
+}
+
+/** Names of what a run has to return, so that {@link layerTensors} has all of a site's numbers. */
+export const layerNames = (injected: InjectedSite): string[] =>
+  injected.hidden ? [] : neededValues(injected).map(({ name }) => name);
+
+/** The numbers of a site in one run, as far as its penalties look at them. */
+export interface LayerTensors {
+  readonly response: Tensor | undefined;
+  readonly weight: Tensor | undefined;
+  /** As the operator reads it; with the response. */
+  readonly bias: Tensor | undefined;
+}
 
 /**
  * A site in the numbers of one run.
  * @param results - what the run returned
  * @param feeds - what it was given
  */
-export function plainLayerOf(
-  site: Site,
+export function layerTensors(
+  injected: InjectedSite,
   results: ReadonlyMap<string, Tensor>,
   feeds: ReadonlyMap<string, Tensor>,
-): PlainLayer {
-  const { groups, units } = site;
+): LayerTensors {
+  const { site } = injected;
   const tensorOf = (value: Value): Tensor => {
     const tensor =
       feeds.get(value.name) ??
@@ -85,23 +112,46 @@ export function plainLayerOf(
     if (!tensor) throw new SorthError(`the numbers of "${value.name}" are not known`);
     return tensor;
   };
-  const response = tensorOf(site.response);
-  const weight = weightOf(site);
-  const tensor = weight && tensorOf(weight);
-  const added = addedTo(site);
-  const bias = added && tensorOf(added.value);
-  const perUnit =
-    bias &&
-    sameShape(
-      bias.dims.filter((dim) => dim !== 1),
-      [units],
-    );
+  const weight = readsWeights(injected) ? weightOf(site) : undefined;
+  const added = readsResponses(injected) ? addedTo(site) : undefined;
   return {
-    groups,
-    responses: gathered(responsePlaces(response.dims, site), response.numbers()),
-    weights: tensor ? gathered(weightPlaces(tensor.dims, site), tensor.numbers()) : [],
-    bias: perUnit ? bias.numbers().map((number) => number * added.factor) : undefined,
-    positions: positionsOf(response.dims, site),
-    convolution: tensor && convolutionOf(site, tensor.dims),
+    response: readsResponses(injected) ? tensorOf(site.response) : undefined,
+    weight: weight && tensorOf(weight),
+    bias: added && tensorOf(added.value),
+  };
+}
+
+/** The numbers of a site, one unit a row: what penalties look at. */
+export interface LayerNumbers {
+  /** `[unit][row]`; empty where no penalty looks at responses. */
+  readonly responses: Matrix;
+  /** `[unit][number]`; empty where no penalty looks at weights. */
+  readonly weights: Matrix;
+  /** Each unit's, as added to its product; undefined where there is not one number a unit. */
+  readonly bias: readonly number[] | undefined;
+}
+
+/** A site's tensors, one unit a row. */
+export function layerNumbers({ site }: InjectedSite, tensors: LayerTensors): LayerNumbers {
+  const { response, weight, bias } = tensors;
+  const dims = bias?.dims.filter((dim) => dim !== 1) ?? [];
+  const factor = addedTo(site)?.factor ?? 1;
+  return {
+    responses: response ? byUnit(placesOfResponse(response.dims, site), numbersOf(response)) : [],
+    weights: weight ? byUnit(placesOfWeight(weight.dims, site), numbersOf(weight)) : [],
+    bias: bias && sameShape(dims, [site.units]) ? bias.numbers().map((b) => b * factor) : undefined,
+  };
+}
+
+/** A site as references take it. */
+export function plainLayer({ site }: InjectedSite, tensors: LayerTensors, numbers: LayerNumbers): PlainLayer {
+  const shape = tensors.response?.dims ?? site.response.shape ?? [];
+  return {
+    ...{ groups: site.groups, byUnit: numbers.responses, weights: numbers.weights, bias: numbers.bias },
+    get responses() {
+      return transposed(numbers.responses);
+    },
+    positions: positionsOf(shape, site),
+    convolution: convolutionOf(site, weightOf(site)?.shape ?? []),
   };
 }

@@ -46,9 +46,7 @@ describe.each(trainedPenalties)("%s", (text) => {
     const passed = checks.filter(({ status }) => status === "passed").map(({ name }) => name);
     expect(passed).toContain("penalty");
     expect(passed).toContain("batch stays free");
-    // A gradient that jumps, or that takes something as constant, cannot be integrated along.
-    if (!/rms|mma|mc|keras/.test(text))
-      expect(passed.some((name) => name.startsWith("gradient of"))).toBe(true);
+    expect(passed.some((name) => name.startsWith("gradient of"))).toBe(true);
   });
 
   test("trains from the block as with the option, to the bit", async () => {

@@ -1,6 +1,6 @@
 import { cosinesOf } from "../cosines.ts";
 import { definePenalty } from "../define.ts";
-import { fromCosines } from "../plain-math.ts";
+import { normalized, pairSums, throughNorm, withGradient } from "../plain-math.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 import { overRows, penaltyOfCovariances, plainCovariances } from "./covariance.ts";
 
@@ -35,14 +35,16 @@ export const barlow = definePenalty({
       };
     });
   },
-  reference: ({ responses, groups }) => {
-    const rows = responses.length;
-    const { value, gradient } = plainCovariances(responses, groups, (units) =>
+  reference: (layer) =>
+    plainCovariances(layer, (units) => {
       // ε is added to variances, the squared norms divided by the number of rows.
-      fromCosines(units, { added: epsilon * rows, least: -1 }, (cosine, i, j) =>
-        i === j ? { value: 0, slope: 0 } : { value: cosine ** 2, slope: 2 * cosine },
-      ),
-    );
-    return { value, gradient: { responses: gradient } };
-  },
+      const { directions, norms } = normalized(units, {
+        added: epsilon * (units[0]?.length ?? 0),
+        least: -1,
+      });
+      const { squares, gradient } = pairSums(directions);
+      return withGradient(squares, () =>
+        gradient(0, 1).map((slope, i) => throughNorm(slope, directions[i] ?? [], norms[i] ?? 0)),
+      );
+    }),
 });

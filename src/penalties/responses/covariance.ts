@@ -2,8 +2,8 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { numeric, type PenaltyLayer } from "../layer.ts";
 import type { PenaltyGraph } from "../penalty.ts";
-import type { Matrix } from "../plain-layer.ts";
-import { byGroups, gramOf, product, sum, transposed } from "../plain-math.ts";
+import { type Matrix, type PenaltyReference, type PlainLayer, unitsOf } from "../plain-layer.ts";
+import { byGroups, pairSums, sum, transposed, type ValueAndGradient, withGradient } from "../plain-math.ts";
 import { ResponseMatrix } from "../response-matrix.ts";
 import { scaled, scaledBy } from "../scaled.ts";
 
@@ -46,33 +46,25 @@ export function overRows(g: Emit, x: Typed, rows: Typed | number, less = 0): Typ
   return g.div(x, less === 0 ? rows : g.sub(rows, less));
 }
 
-/** Σ f(products of centred units) over all pairs, the mean over groups, and its gradient `[row][unit]`, in float64. */
+/** What `of` makes of centred units, the mean over groups, and its gradient `[row][unit]`, in float64. */
 export function plainCovariances(
-  responses: Matrix,
-  groups: number,
-  of: (vectors: Matrix) => { value: number; gradient: Matrix },
-): { value: number; gradient: number[][] } {
-  const { value, gradient } = byGroups(transposed(responses), groups, (units) => {
-    const centred = units.map((unit) => {
-      const mean = sum(unit) / unit.length;
-      return unit.map((y) => y - mean);
-    });
-    const result = of(centred);
-    return {
-      value: result.value,
-      gradient: result.gradient.map((slopes) => {
-        const mean = sum(slopes) / slopes.length;
-        return slopes.map((slope) => slope - mean);
-      }),
-    };
+  layer: PlainLayer,
+  of: (vectors: Matrix) => ValueAndGradient,
+): PenaltyReference {
+  const whole = byGroups(unitsOf(layer), layer.groups, (units) => {
+    const result = of(units.map(withoutMean));
+    return withGradient(result.value, () => result.gradient.map(withoutMean));
   });
-  return { value, gradient: transposed(gradient) };
+  return withGradient(whole.value, () => ({ responses: transposed(whole.gradient) }));
+}
+
+function withoutMean(numbers: readonly number[]): number[] {
+  const mean = sum(numbers) / numbers.length;
+  return numbers.map((number) => number - mean);
 }
 
 /** factor · Σ over i≠j of ⟨vᵢ, vⱼ⟩², and its gradient. */
-export function offDiagonalSquares(vectors: Matrix, factor: number): { value: number; gradient: number[][] } {
-  const products = gramOf(vectors).map((row, i) => row.map((entry, j) => (i === j ? 0 : entry)));
-  const value = factor * sum(products.flat().map((entry) => entry ** 2));
-  const slopes = products.map((row) => row.map((entry) => 4 * factor * entry));
-  return { value, gradient: product(slopes, vectors) };
+export function offDiagonalSquares(vectors: Matrix, factor: number): ValueAndGradient {
+  const { squares, gradient } = pairSums(vectors);
+  return withGradient(factor * squares, () => gradient(0, factor));
 }

@@ -29,11 +29,6 @@ export const decov = definePenalty({
       };
     });
   },
-  reference: ({ responses, groups }) => {
-    const rows = responses.length;
-    const { value, gradient } = plainCovariances(responses, groups, (units) =>
-      offDiagonalSquares(units, 0.5 / rows ** 2),
-    );
-    return { value, gradient: { responses: gradient } };
-  },
+  reference: (layer) =>
+    plainCovariances(layer, (units) => offDiagonalSquares(units, 0.5 / (units[0]?.length ?? 0) ** 2)),
 });

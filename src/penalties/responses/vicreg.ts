@@ -29,11 +29,8 @@ export const vicreg = definePenalty({
       };
     });
   },
-  reference: ({ responses, groups }) => {
-    const free = responses.length - 1;
-    const { value, gradient } = plainCovariances(responses, groups, (units) =>
-      offDiagonalSquares(units, 1 / units.length / free ** 2),
-    );
-    return { value, gradient: { responses: gradient } };
-  },
+  reference: (layer) =>
+    plainCovariances(layer, (units) =>
+      offDiagonalSquares(units, 1 / units.length / ((units[0]?.length ?? 0) - 1) ** 2),
+    ),
 });

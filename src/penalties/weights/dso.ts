@@ -1,5 +1,5 @@
 import { definePenalty } from "../define.ts";
-import { excessSquares, mapped, ofWeights, transposed } from "../plain-math.ts";
+import { excessSquares, mapped, ofWeights, transposed, withGradient } from "../plain-math.ts";
 import { scaled } from "../scaled.ts";
 import { penaltyOfGram } from "../weight-penalty.ts";
 import { excessOfIdentity, smallerSide } from "./excess.ts";
@@ -34,10 +34,9 @@ export const dso = definePenalty({
     ofWeights(layer, (rows) => {
       const ofUnits = excessSquares(rows);
       const ofInputs = excessSquares(transposed(rows));
-      const back = transposed(ofInputs.gradient);
-      return {
-        value: ofUnits.value + ofInputs.value,
-        gradient: mapped(ofUnits.gradient, (slope, i, j) => slope + (back[i]?.[j] ?? 0)),
-      };
+      return withGradient(ofUnits.value + ofInputs.value, () => {
+        const back = transposed(ofInputs.gradient);
+        return mapped(ofUnits.gradient, (slope, i, j) => slope + (back[i]?.[j] ?? 0));
+      });
     }),
 });

@@ -1,6 +1,7 @@
 import { cosinesOf } from "../cosines.ts";
 import { definePenalty } from "../define.ts";
-import { fromCosines, ofWeights, transposed } from "../plain-math.ts";
+import type { Matrix } from "../plain-layer.ts";
+import { fromCosines, ofWeights, transposed, withGradient } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
 /** Options of the penalty keras. */
@@ -53,17 +54,18 @@ export const keras = definePenalty<KerasOptions>({
     });
   },
   reference: (layer, { mode }) => {
-    const turn = (rows: readonly (readonly number[])[]) => (mode === "rows" ? transposed(rows) : rows);
-    const result = ofWeights(layer, (rows) => {
-      const vectors = turn(rows);
+    const ofVectors = (vectors: Matrix) => {
       const pairs = vectors.length * (vectors.length - 1);
-      const { value, gradient } = fromCosines(vectors, normalization, (cosine, i, j) =>
+      return fromCosines(vectors, normalization, (cosine, i, j) =>
         i === j
           ? { value: 0, slope: 0 }
           : { value: Math.abs(cosine) / pairs, slope: Math.sign(cosine) / pairs },
       );
-      return { value, gradient: turn(gradient) };
+    };
+    return ofWeights(layer, (rows) => {
+      if (mode === "columns") return ofVectors(rows);
+      const turned = ofVectors(transposed(rows));
+      return withGradient(turned.value, () => transposed(turned.gradient));
     });
-    return { ...result, notIntegrated: "its gradient jumps wherever a cosine changes its sign" };
   },
 });

@@ -3,7 +3,7 @@ import { elementCount } from "../../onnx/tensor.ts";
 import { definePenalty } from "../define.ts";
 import { weightOf } from "../layer.ts";
 import { convolutionOf, type PlainConvolution } from "../plain-layer.ts";
-import { excessSquares, ofWeights, onSmallerSide } from "../plain-math.ts";
+import { excessSquares, ofWeights, onSmallerSide, withGradient } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 import { excessOfIdentity, smallerSide } from "./excess.ts";
 import { plainSelfConvolution, selfConvolutionSquares, shiftsOf } from "./self-convolution.ts";
@@ -46,8 +46,8 @@ export const lorth = definePenalty({
     ofWeights(layer, (rows) => {
       const { convolution } = layer;
       if (!convolution) return onSmallerSide(rows, excessSquares);
-      const { value, gradient } = plainSelfConvolution(rows, convolution);
-      return { value: value - leastValue(rows.length, convolution), gradient };
+      const whole = plainSelfConvolution(rows, convolution);
+      return withGradient(whole.value - leastValue(rows.length, convolution), () => whole.gradient);
     }),
 });
 

@@ -1,5 +1,6 @@
+import { eachProduct, weightedSums } from "../block-products.ts";
 import { definePenalty } from "../define.ts";
-import { gramOf, mapped, ofWeights, product, total } from "../plain-math.ts";
+import { ofWeights, withGradient } from "../plain-math.ts";
 import { scaled } from "../scaled.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
@@ -40,21 +41,21 @@ export const mc = definePenalty({
       };
     });
   },
-  reference: (layer) => ({
-    ...ofWeights(layer, (rows) => {
-      const excess = mapped(gramOf(rows), (entry, i, j) => entry - (i === j ? 1 : 0));
-      const largest = excess.flat().reduce((most, entry) => Math.max(most, Math.abs(entry)), 0);
-      const isLargest = mapped(excess, (entry) => (Math.abs(entry) === largest ? 1 : 0));
-      const count = total(isLargest);
-      const slope = mapped(excess, (entry, i, j) => ((isLargest[i]?.[j] ?? 0) * Math.sign(entry)) / count);
-      return {
-        value: largest,
-        gradient: product(
-          mapped(slope, (s) => 2 * s),
-          rows,
-        ),
-      };
+  reference: (layer) =>
+    ofWeights(layer, (rows) => {
+      const excess = (product: number, i: number, j: number) => product - (i === j ? 1 : 0);
+      let [largest, count] = [0, 0];
+      eachProduct(rows, (product, i, j) => {
+        const size = Math.abs(excess(product, i, j));
+        if (size > largest) count = 0;
+        largest = Math.max(largest, size);
+        if (size === largest) count += i === j ? 1 : 2;
+      });
+      return withGradient(largest, () =>
+        weightedSums(rows, (product, i, j) => {
+          const entry = excess(product, i, j);
+          return Math.abs(entry) === largest ? (2 * Math.sign(entry)) / count : 0;
+        }),
+      );
     }),
-    notIntegrated: "its gradient jumps wherever another pair becomes the worst",
-  }),
 });

@@ -1,7 +1,8 @@
 import { arcsine, arcsineSlope } from "../arcsine.ts";
+import { eachProduct } from "../block-products.ts";
 import { cosinesOf } from "../cosines.ts";
 import { definePenalty } from "../define.ts";
-import { dot, normalized, ofWeights, throughNorm } from "../plain-math.ts";
+import { normalized, ofWeights, sum, throughNorm, withGradient } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
 /** The published code clamps cosines to ±0.99999: closer vectors have the angle of that, and no gradient. */
@@ -49,32 +50,42 @@ export const mma = definePenalty({
       };
     });
   },
-  reference: (layer) => ({
-    ...ofWeights(layer, (rows) => {
+  reference: (layer) =>
+    ofWeights(layer, (rows) => {
       const { directions, norms } = normalized(rows, normalization);
-      const toDirections = directions.map((direction) => direction.map(() => 0));
-      let angles = 0;
-      directions.forEach((own, i) => {
-        const cosines = directions.map((other, j) => (i === j ? Number.NEGATIVE_INFINITY : dot(own, other)));
-        const largest = cosines.reduce((a, b) => Math.max(a, b), -1);
-        const nearest = cosines.flatMap((cosine, j) => (cosine === largest ? [j] : []));
-        const clamped = Math.min(Math.max(largest, -most), most);
-        angles += Math.acos(clamped);
-        if (Math.abs(largest) >= most) return;
-        const slope = 1 / Math.sqrt(1 - clamped ** 2) / nearest.length / rows.length;
-        for (const j of nearest) {
-          const other = directions[j] ?? [];
-          for (let c = 0; c < own.length; c++) {
-            (toDirections[i] as number[])[c] = (toDirections[i]?.[c] ?? 0) + slope * (other[c] ?? 0);
-            (toDirections[j] as number[])[c] = (toDirections[j]?.[c] ?? 0) + slope * (own[c] ?? 0);
-          }
-        }
-      });
-      return {
-        value: -angles / rows.length,
-        gradient: toDirections.map((slope, i) => throughNorm(slope, directions[i] ?? [], norms[i] ?? 0)),
+      const largest = directions.map(() => -1);
+      const nearest = directions.map((): number[] => []);
+      const meet = (i: number, j: number, cosine: number) => {
+        const own = nearest[i] as number[];
+        if (cosine > (largest[i] as number)) own.length = 0;
+        if (cosine >= (largest[i] as number)) own.push(j);
+        largest[i] = Math.max(largest[i] as number, cosine);
       };
+      eachProduct(directions, (cosine, i, j) => {
+        if (i === j) return;
+        meet(i, j, cosine);
+        meet(j, i, cosine);
+      });
+      const clamped = largest.map((cosine) => Math.min(Math.max(cosine, -most), most));
+      const value = -sum(clamped.map(Math.acos)) / rows.length;
+      return withGradient(value, () => {
+        const toDirections = directions.map((direction) => direction.map(() => 0));
+        const add = (i: number, slope: number, j: number) => {
+          const target = toDirections[i] as number[];
+          directions[j]?.forEach((z, c) => {
+            target[c] = (target[c] ?? 0) + slope * z;
+          });
+        };
+        clamped.forEach((cosine, i) => {
+          if (Math.abs(cosine) >= most) return;
+          const own = nearest[i] as number[];
+          const slope = 1 / Math.sqrt(1 - cosine ** 2) / own.length / rows.length;
+          for (const j of own) {
+            add(i, slope, j);
+            add(j, slope, i);
+          }
+        });
+        return toDirections.map((slope, i) => throughNorm(slope, directions[i] ?? [], norms[i] ?? 0));
+      });
     }),
-    notIntegrated: "its gradient jumps wherever another neighbour becomes the nearest",
-  }),
 });

@@ -1,5 +1,5 @@
 import { definePenalty } from "../define.ts";
-import { mapped, ofWeights } from "../plain-math.ts";
+import { mapped, ofWeights, withGradient } from "../plain-math.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 import { plainSelfConvolution, selfConvolutionSquares } from "./self-convolution.ts";
 
@@ -51,7 +51,7 @@ export const ocnn = definePenalty<OcnnOptions>({
       const least = leastSquare * kernels.length;
       const root = Math.sqrt(Math.max(squared.value, least));
       const factor = squared.value > least ? 1 / (2 * root) : 0;
-      return { value: root, gradient: mapped(squared.gradient, (slope) => slope * factor) };
+      return withGradient(root, () => mapped(squared.gradient, (slope) => slope * factor));
     });
   },
 });

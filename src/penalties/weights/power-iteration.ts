@@ -3,7 +3,7 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { type Draw, drawn } from "../draws.ts";
 import type { PenaltyLayer } from "../layer.ts";
 import type { Matrix, PenaltyReference, PlainLayer } from "../plain-layer.ts";
-import { dot, gramOf, mapped, ofWeights, onSmallerSide, product } from "../plain-math.ts";
+import { dot, gramOf, mapped, ofWeights, onSmallerSide, product, withGradient } from "../plain-math.ts";
 import { UnitMatrix } from "../unit-matrix.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 import { smallerSide } from "./excess.ts";
@@ -57,18 +57,33 @@ export function plainPowerIteration(
       v = moved.map((y) => y / length);
     }
     const result = times(v);
-    // R = rᵀr, r = A·v: dA = 2·r·vᵀ, dv = 2·A·r; v = m/|m|: dm = (dv − v(v·dv))/|m|; m = A·b: dA = dm·bᵀ, db = A·dm.
-    let toExcess = result.map((r) => v.map((x) => 2 * r * x));
-    let toV = times(result).map((y) => 2 * y);
-    for (const { v: before, length } of path.reverse()) {
-      const along = dot(v, toV);
-      const toMoved = toV.map((y, i) => (y - (v[i] ?? 0) * along) / length);
-      toExcess = mapped(toExcess, (entry, i, j) => entry + (toMoved[i] ?? 0) * (before[j] ?? 0));
-      toV = times(toMoved);
-      v = before;
-    }
-    const pull = mapped(toExcess, (entry, i, j) => entry + (toExcess[j]?.[i] ?? 0));
-    return { value: dot(result, result), gradient: product(pull, vectors) };
+    return withGradient(dot(result, result), () =>
+      backThroughSteps({ vectors, excess, path, last: v, result }),
+    );
   };
   return ofWeights(layer, (rows) => onSmallerSide(rows, ofVectors));
+}
+
+/** R = rᵀr, r = A·v: dA = 2·r·vᵀ, dv = 2·A·r; v = m/|m|: dm = (dv − v(v·dv))/|m|; m = A·b: dA = dm·bᵀ, db = A·dm. */
+function backThroughSteps(of: {
+  readonly vectors: Matrix;
+  readonly excess: Matrix;
+  /** The vector before each step, and its length after it. */
+  readonly path: readonly { readonly v: readonly number[]; readonly length: number }[];
+  readonly last: readonly number[];
+  readonly result: readonly number[];
+}): number[][] {
+  const times = (x: readonly number[]) => of.excess.map((row) => dot(row, x));
+  let v = of.last;
+  let toExcess = of.result.map((r) => v.map((x) => 2 * r * x));
+  let toV = times(of.result).map((y) => 2 * y);
+  for (const { v: before, length } of [...of.path].reverse()) {
+    const along = dot(v, toV);
+    const toMoved = toV.map((y, i) => (y - (v[i] ?? 0) * along) / length);
+    toExcess = mapped(toExcess, (entry, i, j) => entry + (toMoved[i] ?? 0) * (before[j] ?? 0));
+    toV = times(toMoved);
+    v = before;
+  }
+  const pull = mapped(toExcess, (entry, i, j) => entry + (toExcess[j]?.[i] ?? 0));
+  return product(pull, of.vectors);
 }

@@ -1,8 +1,10 @@
 import type { Site } from "../../analysis/site-types.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { eachCrossProduct } from "../block-products.ts";
 import { numeric, type PenaltyLayer } from "../layer.ts";
 import { convolutionOf, type Matrix, type PlainConvolution } from "../plain-layer.ts";
+import { product, transposed, type ValueAndGradient, withGradient } from "../plain-math.ts";
 
 /** How far a kernel is shifted over itself, an axis: P = ⌊(k − 1)/S⌋·S in steps of S. */
 export interface Shifts {
@@ -70,44 +72,66 @@ function selfConvolution({ site, weight, g }: PenaltyLayer): Typed {
 }
 
 /**
- * Σ (Conv(K, K) − I₀)² of the kernels of one group, and its gradient, in float64, shift by shift.
+ * Σ (Conv(K, K) − I₀)² of the kernels of one group, and its gradient, in float64, shift by shift. A shift and its opposite
+ * give the same products with the two kernels exchanged: one of them is computed and counts twice.
  * @param kernels - `[unit][channel and tap]`
  */
-export function plainSelfConvolution(
-  kernels: Matrix,
-  geometry: PlainConvolution,
-): { value: number; gradient: number[][] } {
+export function plainSelfConvolution(kernels: Matrix, geometry: PlainConvolution): ValueAndGradient {
+  const shifts = halfOfShifts(geometry).map(({ from, to, times }) => {
+    const at = (places: readonly number[]) => kernels.map((unit) => places.map((place) => unit[place] ?? 0));
+    return { from, to, times, a: at(from), b: at(to), still: times === 1 };
+  });
+  let value = 0;
+  for (const { a, b, times, still } of shifts) {
+    eachCrossProduct(a, b, (product, i, j) => {
+      value += times * (product - (still && i === j ? 1 : 0)) ** 2;
+    });
+  }
+  return withGradient(value, () => {
+    const gradient = kernels.map((unit) => unit.map(() => 0));
+    const add = (places: readonly number[], slopes: Matrix, factor: number) => {
+      slopes.forEach((row, unit) => {
+        const target = gradient[unit] as number[];
+        places.forEach((place, n) => {
+          target[place] = (target[place] ?? 0) + factor * (row[n] ?? 0);
+        });
+      });
+    };
+    for (const { from, to, times, a, b, still } of shifts) {
+      const excess = product(a, transposed(b)).map((row, i) =>
+        row.map((entry, j) => entry - (still && i === j ? 1 : 0)),
+      );
+      add(from, product(excess, b), 2 * times);
+      add(to, product(transposed(excess), a), 2 * times);
+    }
+    return gradient;
+  });
+}
+
+/** The shifts up to the middle one, with the places of a unit's numbers that lie on each other, and how often each counts. */
+function halfOfShifts(geometry: PlainConvolution): { from: number[]; to: number[]; times: number }[] {
   const { channels, kernel } = geometry;
   const { strides, pads, counts } = shiftsOf(geometry);
   const taps = places(kernel);
   const size = elementCount(kernel);
-  const gradient = kernels.map((unit) => unit.map(() => 0));
-  let value = 0;
-  for (const shift of places(counts)) {
-    const offset = shift.map((step, axis) => step * (strides[axis] ?? 1) - (pads[axis] ?? 0));
-    // Pairs of taps that lie on each other.
-    const meeting = taps.flatMap((tap, to) => {
-      const from = tap.map((at, axis) => at + (offset[axis] ?? 0));
-      const inside = from.every((at, axis) => at >= 0 && at < (kernel[axis] ?? 0));
-      return inside ? [{ from: indexOf(from, kernel), to }] : [];
-    });
-    const pairs = Array.from({ length: channels }, (_, c) => c * size).flatMap((start) =>
-      meeting.map(({ from, to }) => ({ from: start + from, to: start + to })),
-    );
-    const still = offset.every((step) => step === 0);
-    kernels.forEach((a, i) => {
-      kernels.forEach((b, j) => {
-        const product = pairs.reduce((sum, { from, to }) => sum + (a[from] ?? 0) * (b[to] ?? 0), 0);
-        const excess = product - (still && i === j ? 1 : 0);
-        value += excess ** 2;
-        for (const { from, to } of pairs) {
-          (gradient[i] as number[])[from] = (gradient[i]?.[from] ?? 0) + 2 * excess * (b[to] ?? 0);
-          (gradient[j] as number[])[to] = (gradient[j]?.[to] ?? 0) + 2 * excess * (a[from] ?? 0);
-        }
+  const middle = Math.floor(elementCount(counts) / 2);
+  return places(counts)
+    .slice(0, middle + 1)
+    .map((shift, index) => {
+      const offset = shift.map((step, axis) => step * (strides[axis] ?? 1) - (pads[axis] ?? 0));
+      // Pairs of taps that lie on each other.
+      const meeting = taps.flatMap((tap, to) => {
+        const from = tap.map((at, axis) => at + (offset[axis] ?? 0));
+        const inside = from.every((at, axis) => at >= 0 && at < (kernel[axis] ?? 0));
+        return inside ? [{ from: indexOf(from, kernel), to }] : [];
       });
+      const starts = Array.from({ length: channels }, (_, channel) => channel * size);
+      return {
+        from: starts.flatMap((start) => meeting.map(({ from }) => start + from)),
+        to: starts.flatMap((start) => meeting.map(({ to }) => start + to)),
+        times: index === middle ? 1 : 2,
+      };
     });
-  }
-  return { value, gradient };
 }
 
 /** Every index of an array of that shape, in order. */

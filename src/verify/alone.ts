@@ -1,0 +1,84 @@
+import Long from "long";
+import type { Site } from "../analysis/site-types.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { nodeToProto, valueInfo } from "../graph/proto.ts";
+import { encodeModelProto } from "../onnx/codec.ts";
+import { DataType } from "../onnx/data-types.ts";
+import type { Model } from "../onnx/model.ts";
+import { onnx } from "../onnx/schema.js";
+import type { Tensor } from "../onnx/tensor.ts";
+import { addedTo, weightOf } from "../penalties/layer.ts";
+import type { LayerTensors } from "./sites.ts";
+
+/** The part of an injected model that computes one site's scalar from the site's own numbers. */
+export interface BlockAlone {
+  readonly bytes: Uint8Array;
+  /** Values that are fed: response, weight, bias, as far as the block reads them; and the model's inputs, if it does. */
+  readonly inputs: ReadonlySet<string>;
+}
+
+/**
+ * Cuts out what computes a value, up to the response, the weight and the bias of its site. What the block computes from
+ * anything else stays as it is: a block that reads a copy of the responses does not move with them.
+ */
+export function blockAlone(
+  { graph, model }: { readonly graph: Graph; readonly model: Model },
+  site: Site,
+  output: string,
+  tensors: LayerTensors,
+): BlockAlone {
+  const fed = new Map<string, Tensor>();
+  const feed = (value: Value | undefined, tensor: Tensor | undefined) => {
+    if (value && tensor) fed.set(value.name, tensor);
+  };
+  feed(site.response, tensors.response);
+  feed(weightOf(site), tensors.weight);
+  feed(addedTo(site)?.value, tensors.bias);
+  const nodes = new Set<Node>();
+  const inputs = new Map<string, Value>();
+  const constants = new Map<string, Tensor>();
+  const open = [graph.valueNamed(output)];
+  for (let value = open.pop(); value; value = open.pop()) {
+    const { name, producer, initializer } = value;
+    if (fed.has(name)) inputs.set(name, value);
+    else if (producer) {
+      if (nodes.has(producer)) continue;
+      nodes.add(producer);
+      for (const input of [...producer.inputs, ...producer.captures]) if (input) open.push(input);
+    } else if (initializer) constants.set(name, initializer);
+    else inputs.set(name, value);
+  }
+  const bytes = encodeModelProto(
+    new onnx.ModelProto({
+      irVersion: Long.fromNumber(Math.max(Number(model.proto.irVersion ?? 4), 4)),
+      opsetImport: [...graph.opsets].map(([domain, version]) => ({
+        domain,
+        version: Long.fromNumber(version),
+      })),
+      functions: [...graph.functions],
+      graph: new onnx.GraphProto({
+        name: "penalty",
+        node: graph
+          .sorted()
+          .filter((node) => nodes.has(node))
+          .map(nodeToProto),
+        input: [...inputs].map(([name, value]) => {
+          const tensor = fed.get(name);
+          return tensor ? inputInfo(name, tensor) : valueInfo(value);
+        }),
+        initializer: [...constants].map(([name, tensor]) => tensor.named(name).toProto()),
+        output: [new onnx.ValueInfoProto({ name: output })],
+      }),
+    }),
+  );
+  return { bytes, inputs: new Set(inputs.keys()) };
+}
+
+/** An input of the tensor's type, of any length on every axis. */
+function inputInfo(name: string, { type, dims }: Tensor): onnx.ValueInfoProto {
+  return new onnx.ValueInfoProto({
+    name,
+    type: { tensorType: { elemType: DataType[type], shape: { dim: dims.map(() => ({})) } } },
+  });
+}

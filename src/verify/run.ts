@@ -1,0 +1,31 @@
+import type { Probe } from "../analysis/probe.ts";
+import { SorthError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+
+/** An injected model, ready to run on bytes, and what it is run on. */
+export interface VerifyRun {
+  readonly model: Model;
+  /** The graph of that model. */
+  readonly graph: Graph;
+  readonly feeds: ReadonlyMap<string, Tensor>;
+  readonly probe: Probe;
+  readonly seed: number;
+}
+
+export type Results = ReadonlyMap<string, Tensor>;
+
+/** An output of a run. @throws SorthError when the run did not give it. */
+export function resultOf(results: Results, name: string): Tensor {
+  const result = results.get(name);
+  if (!result) throw new SorthError(`ONNX Runtime returned no "${name}"`);
+  return result;
+}
+
+/** The one number of an output. */
+export const scalarOf = (results: Results, name: string): number =>
+  resultOf(results, name).numbers()[0] ?? Number.NaN;
+
+/** A number in a report. */
+export const shown = (value: number): string => value.toPrecision(6);

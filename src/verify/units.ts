@@ -1,0 +1,26 @@
+import type { Tensor } from "../onnx/tensor.ts";
+import type { Matrix, UnitPlaces } from "../penalties/plain-layer.ts";
+
+/** A tensor's numbers, one unit a row. */
+export function byUnit({ units, length, at }: UnitPlaces, numbers: ArrayLike<number>): number[][] {
+  return Array.from({ length: units }, (_, unit) => {
+    const row = new Array<number>(length);
+    for (let i = 0; i < length; i++) row[i] = numbers[at(unit, i)] as number;
+    return row;
+  });
+}
+
+/** Numbers of units in the places of a tensor. */
+export function inPlaces({ length, at }: UnitPlaces, matrix: Matrix): number[] {
+  const numbers = new Array<number>(matrix.length * length).fill(0);
+  matrix.forEach((row, unit) => {
+    for (let i = 0; i < length; i++) numbers[at(unit, i)] = row[i] as number;
+  });
+  return numbers;
+}
+
+/** A tensor's numbers in float64; float32 and float64 are not copied. */
+export function numbersOf(tensor: Tensor): ArrayLike<number> {
+  const { data } = tensor;
+  return data instanceof Float32Array || data instanceof Float64Array ? data : tensor.numbers();
+}
