@@ -9,10 +9,10 @@ export interface Lengths {
 
 /** Samples of a batch where the file leaves that free. */
 const batch = 4;
-/** Height and width of images, and the length of anything else. */
-const [image, length] = [64, 16];
+/** Height and width of images, samples of a sound, and the length of anything else. */
+const [image, sound, length] = [64, 16_000, 16];
 
-/** What a person would choose: four samples, images of 64 × 64, sequences of 16, an empty past of a cache. */
+/** What a person would choose: four samples, images of 64 × 64, a second of sound, sequences of 16, an empty past of a cache. */
 export function lengthsFor(graph: Graph): Lengths {
   const dims: Record<string, number> = {};
   let freeBatch = false;
@@ -20,10 +20,16 @@ export function lengthsFor(graph: Graph): Lengths {
     for (const [axis, size] of (declared ?? []).entries()) {
       if (typeof size === "number") continue;
       if (axis === 0) freeBatch = true;
-      else if (size) dims[size] = /past/.test(size) ? 0 : declared?.length === 4 && axis > 1 ? image : length;
+      else if (size) dims[size] = sizeOf(size, declared?.length === 4 && axis > 1);
     }
   }
   return { batch: freeBatch ? batch : undefined, dims };
+}
+
+function sizeOf(name: string, ofImage: boolean): number {
+  if (/past/.test(name)) return 0;
+  if (ofImage) return image;
+  return /samples|audio|wav/.test(name) ? sound : length;
 }
 
 /** The flags of a command that knows `--batch` and `--dim`. */

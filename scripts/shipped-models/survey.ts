@@ -85,7 +85,8 @@ function outcomeOf(
 ): Outcome {
   const cost = { seconds, peakMegabytes };
   if (losses) {
-    const [first = 0, last = 0] = [losses[0], losses.at(-1)];
+    // JSON has no NaN: null stands for it.
+    const [first, last] = [losses[0] ?? Number.NaN, losses.at(-1) ?? Number.NaN];
     const text = `loss ${first.toPrecision(4)} → ${last.toPrecision(4)}`;
     return { kind: last < first ? "ok" : "failed", ...cost, text };
   }

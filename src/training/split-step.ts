@@ -7,6 +7,7 @@ import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { nameOutput } from "./ports.ts";
+import { scalarsByType } from "./scalars-by-type.ts";
 import { buildStep, type ParameterPort, type Step, type StepOptions } from "./step.ts";
 
 /** A parameter of a split step. */
@@ -51,13 +52,14 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
   const emit = new Emit(update, { prefix: "sorth/" });
   const rate = typed(update.addInput(learningRate, type, []));
   const count = typed(update.addInput(number, type, []));
+  const scalars = scalarsByType(emit, { learningRate: rate, step: count });
   const parameters = step.ports.parameters.map((port): SplitParameterPort => {
     const gradient = gradients.get(port.input) as string;
     const input = (name: string) => typed(update.addInput(name, port.type, port.shape));
     const [value, slope] = [input(port.input), input(gradient)];
     const slots = options.optimizer.slots.map((slot) => input(`${port.input}.${slot}`));
     const next = options.optimizer.update(emit, {
-      ...{ parameter: value, gradient: slope, slots, learningRate: rate, step: count },
+      ...{ parameter: value, gradient: slope, slots, ...scalars(port.type) },
     });
     const { shape, type: kind } = port;
     const state = (from: string, to: typeof next.parameter) => ({

@@ -42,6 +42,8 @@ export type {
   StepPorts,
 } from "./step-ports.ts";
 
+import { scalarsByType } from "./scalars-by-type.ts";
+
 /** Options of {@link buildStep}. */
 export interface StepOptions extends LossOptions, TrainingFormOptions {
   readonly optimizer: Optimizer;
@@ -152,6 +154,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     };
   };
   const { optimizer } = options;
+  const scalars = scalarsByType(emit, { learningRate, step });
   const parameters = prepared.parameters.flatMap((value): ParameterPort[] => {
     const gradient = gradients.get(value);
     if (!gradient) return [];
@@ -159,7 +162,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     const slots = optimizer.slots.map((slot) =>
       typed(graph.addInput(inputName(graph, `${value.name}.${slot}`), parameter.type, parameter.shape)),
     );
-    const next = optimizer.update(emit, { parameter, gradient, slots, learningRate, step });
+    const next = optimizer.update(emit, { parameter, gradient, slots, ...scalars(parameter.type) });
     const port = statePort(parameter, next.parameter);
     const slotPorts = optimizer.slots.map(
       (slot, i) => [slot, statePort(slots[i] as Typed, next.slots[i] as Typed)] as const,
