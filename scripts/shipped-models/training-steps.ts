@@ -21,7 +21,7 @@ export async function trainingSteps(path: string, { batch, dims }: Lengths): Pro
     ...(batch !== undefined && { batch }),
   });
   const session = await cpuBackend.openStep(step, {});
-  const random = new Random(1);
+  const random = new Random("shipped models", 1);
   const { inputs, labels, masks, scalars } = step.ports;
   const scalar = (name: string, value: number) =>
     scalars.type === "double"
