@@ -1,6 +1,7 @@
 import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { formatTable } from "../report/table.ts";
+import { visible } from "../report/visible.ts";
 
 /** What a checkpoint file of ONNX Runtime's training API holds, for machines. */
 export function checkpointReport({ parameters, frozen, optimizer, properties }: OrtCheckpoint): object {
@@ -37,7 +38,7 @@ export function checkpointText(
       : [
           formatTable(
             [{ heading: title }, { heading: "" }, { heading: "" }].slice(0, rows[0]?.length),
-            rows,
+            rows.map((row) => row.map(visible)),
             paint,
           ),
         ];
@@ -47,7 +48,7 @@ export function checkpointText(
     ? `optimizer state after ${optimizer.step} updates, learning rate ${Number(optimizer.learningRate.toPrecision(7))}`
     : "no optimizer state";
   return [
-    `${path}: a checkpoint of ONNX Runtime's training API, ${state}`,
+    `${visible(path)}: a checkpoint of ONNX Runtime's training API, ${state}`,
     ...list("trained", rowsOf(parameters)),
     ...list("frozen", rowsOf(frozen)),
     ...list(

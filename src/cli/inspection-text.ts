@@ -1,11 +1,13 @@
 import type { InspectedSite, InspectedValue, Inspection } from "../report/inspect.ts";
 import { type Column, formatTable } from "../report/table.ts";
+import { visible } from "../report/visible.ts";
 
 type Paint = (heading: string) => string;
 
 const right = (heading: string): Column => ({ heading, align: "right" });
 const shapeText = (shape: readonly (number | string)[]): string => `[${shape.join(", ")}]`;
-const valueText = ({ name, type, shape }: InspectedValue): string => `${name} ${type} ${shapeText(shape)}`;
+const valueText = ({ name, type, shape }: InspectedValue): string =>
+  visible(`${name} ${type} ${shapeText(shape)}`);
 const kinds: Readonly<Record<Inspection["kind"], string>> = {
   model: "a model",
   injected: "a model with an injected penalty",
@@ -37,10 +39,10 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
   ];
   const sections = [
     [
-      `${path}: ${kindText(report)}, ${facts.join(", ")}`,
+      visible(`${path}: ${kindText(report)}, ${facts.join(", ")}`),
       ...inputs.map((value) => `input   ${valueText(value)}`),
       ...outputs.map((value) => `output  ${valueText(value)}`),
-      ...(report.artifact?.loss === undefined ? [] : [`loss    ${report.artifact.loss}`]),
+      ...(report.artifact?.loss === undefined ? [] : [visible(`loss    ${report.artifact.loss}`)]),
     ].join("\n"),
     siteTable(report, paint),
     listOf(
@@ -75,7 +77,7 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
       report.shared.map(({ name, kind, reason }) => [name, kind, reason]),
       paint,
     ),
-    report.advice.map((line) => `advice: ${line}`).join("\n"),
+    report.advice.map((line) => visible(`advice: ${line}`)).join("\n"),
   ];
   return sections.filter((section) => section !== "").join("\n\n");
 }
@@ -95,10 +97,12 @@ function siteTable({ sites, probedBatch }: Inspection, paint: Paint): string {
       ],
       ...[{ heading: "weight" }, { heading: "penalties" }],
     ],
-    sites.map((site) => [
-      ...[site.name, site.op, `${site.units}`, `${site.fanIn}`, `${site.groups}`, `${site.rows}`],
-      ...[site.weight, penaltiesText(site)],
-    ]),
+    sites.map((site) =>
+      [
+        ...[site.name, site.op, `${site.units}`, `${site.fanIn}`, `${site.groups}`, `${site.rows}`],
+        ...[site.weight, penaltiesText(site)],
+      ].map(visible),
+    ),
     paint,
   );
 }
@@ -120,7 +124,7 @@ function listOf(title: string, rows: readonly (readonly string[])[], paint: Pain
   if (!first) return "";
   return formatTable(
     first.map((_, index) => ({ heading: index === 0 ? title : "" })),
-    rows,
+    rows.map((row) => row.map(visible)),
     paint,
   );
 }

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { messageOf, SorthError, UsageError } from "../errors.ts";
+import { visible, visibleLines } from "../report/visible.ts";
 import type { CommandStreams } from "./terminal.ts";
 
 /** A command's module: declares its arguments and flags, and what it does. */
@@ -85,7 +86,7 @@ export async function run(argv: readonly string[], streams: CommandStreams): Pro
     command.exitOverride().configureOutput({
       writeOut: (text) => streams.stdout.write(text),
       writeErr: (text) => streams.stderr.write(text),
-      outputError: (text, write) => write(`${text.trim().replace(/\s*\n\s*/g, " ")} (${help})\n`),
+      outputError: (text, write) => write(`${visible(text.trim().replace(/\s*\n\s*/g, " "))} (${help})\n`),
     });
   }
   try {
@@ -102,9 +103,9 @@ function report(error: unknown, debug: boolean, { stderr }: CommandStreams): 0 |
   // Commander has said what was wrong, or shown the help or the version that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const known = error instanceof SorthError;
-  const line = messageOf(error).replace(/\s*\n\s*/g, " ");
+  const line = visible(messageOf(error).replace(/\s*\n\s*/g, " "));
   stderr.write(known ? `error: ${line}\n` : `unexpected error: ${line} (run with --debug to see where)\n`);
-  if (debug && error instanceof Error) stderr.write(`${error.stack}\n`);
+  if (debug && error instanceof Error) stderr.write(`${visibleLines(`${error.stack}`)}\n`);
   return known ? error.exitCode : 1;
 }
 

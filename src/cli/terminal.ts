@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import pc from "picocolors";
+import { visible, visibleLines } from "../report/visible.ts";
 
 /** Where a command writes. The process's own streams in use, buffers in tests. */
 export interface CommandStreams {
@@ -65,7 +66,7 @@ export class Terminal {
 
   /** One result, on stdout. */
   print(text: string): void {
-    this.#streams.stdout.write(`${text}\n`);
+    this.#streams.stdout.write(`${visibleLines(text, this.colors.isColorSupported)}\n`);
   }
 
   /** A result for machines, on stdout. */
@@ -75,13 +76,13 @@ export class Terminal {
 
   /** A remark, on stderr; silent with --quiet. */
   note(text: string): void {
-    this.progress?.write(`${text}\n`);
+    this.progress?.write(`${visible(text)}\n`);
   }
 
   /** What is being done, in a line of stderr that is rewritten; without a text it is taken away. On terminals only. */
   status(text?: string): void {
     const stream = this.progress;
-    if (stream?.isTTY) stream.write(`\r${(text ?? "").slice(0, (stream.columns || 80) - 1)}\x1b[K`);
+    if (stream?.isTTY) stream.write(`\r${visible(text ?? "").slice(0, (stream.columns || 80) - 1)}\x1b[K`);
   }
 
   /** Says which file became which: `in.onnx (79 kB) → out.onnx (81 kB)`. */

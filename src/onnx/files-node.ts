@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
 import { type FileHandle, mkdir, open, realpath, stat } from "node:fs/promises";
-import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { messageOf, SorthError, UsageError } from "../errors.ts";
 import { checkedLocation, checkedRange, type ExternalRange } from "./external.ts";
 import { decodeModel, type Model } from "./model.ts";
@@ -46,8 +46,30 @@ export async function writeModel(model: Model, path: string, options: WriteOptio
   if (!options.force && (await stat(path).catch(() => undefined))) {
     throw new UsageError(`"${path}" exists already; give another name, or --force to replace it`);
   }
+  await checkIsNoData(path, model);
   await carryExternalData(model, path);
   await writeFileSafely(path, model.chunks, options);
+}
+
+/** @throws UsageError when a file that is to be written holds data of a model */
+export async function checkIsNoData(path: string, model: Model): Promise<void> {
+  const to = dirname(resolve(path));
+  const folders = [to, ...(model.path === undefined ? [] : [dirname(resolve(model.path))])];
+  const target = await realPlace(resolve(path));
+  for (const location of [...model.externalLocations].map(checkedLocation)) {
+    const places = await Promise.all(folders.map((folder) => realPlace(join(folder, location))));
+    if (!places.includes(target)) continue;
+    throw new UsageError(
+      `cannot write "${path}": the model keeps its data in a file of that name ("${location}"); give another name`,
+    );
+  }
+}
+
+/** Where a path leads, through links, whether or not the file is there. */
+async function realPlace(path: string): Promise<string> {
+  return realpath(path).catch(async () =>
+    join(await realpath(dirname(path)).catch(() => dirname(path)), basename(path)),
+  );
 }
 
 /** The bytes of a file. @throws SorthError when it is missing, a folder, unreadable or larger than protobuf allows. */

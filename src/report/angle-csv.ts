@@ -1,5 +1,6 @@
 import { type Figure, responseFigures, weightFigures } from "./angle-figures.ts";
 import type { AngleReport, LayerAngles, LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
+import { visible } from "./visible.ts";
 
 /** What is known of one model. */
 export interface ModelAngles {
@@ -11,7 +12,8 @@ export interface ModelAngles {
 /**
  * Weight and response angles as comma-separated values (RFC 4180): a line of names, then one line a model and layer. A
  * column is named after the figure's place in the JSON. What does not exist is empty; a layer without angles says why in
- * the column `skipped`.
+ * the column `skipped`. Control characters in names are written as JSON writes them; a name that a spreadsheet would take
+ * for a formula begins with an apostrophe.
  */
 export function angleCsv(models: readonly ModelAngles[]): string {
   const withResponses = models.some(({ responses }) => responses !== undefined);
@@ -48,4 +50,11 @@ function cells<Layer>(figures: readonly Figure<Layer>[], layer: Layer | undefine
   });
 }
 
-const quoted = (cell: string): string => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+/** A spreadsheet reads a text that begins so as a formula; numbers are none. */
+const formula = /^[=+\-@＝＋－＠]/;
+
+function quoted(cell: string): string {
+  const shown = visible(cell);
+  const text = formula.test(shown) && !Number.isFinite(Number(shown)) ? `'${shown}` : shown;
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -1,3 +1,5 @@
+import { countFromZero } from "../numbers.ts";
+
 /** Figures of a step. What a record does not say is NaN. */
 export interface StepPoint {
   readonly step: number;
@@ -129,7 +131,7 @@ class RecordBuilder {
   #unreadable = 0;
 
   add(event: unknown): void {
-    if (!isObject(event) || typeof event.event !== "string" || !Number.isInteger(event.step)) {
+    if (!isObject(event) || typeof event.event !== "string" || !countFromZero.holds(numberOf(event.step))) {
       this.#unreadable++;
       return;
     }
@@ -168,7 +170,7 @@ class RecordBuilder {
 
 /** Takes the points of a step and of later ones off the end of a list. */
 function dropFrom(list: { readonly step: number }[], step: number): void {
-  while ((list.at(-1)?.step ?? -1) >= step) list.pop();
+  while (list.length > 0 && (list.at(-1)?.step ?? -1) >= step) list.pop();
 }
 
 function stepOf(event: Fields): Omit<StepPoint, "step" | "epoch"> {

@@ -1,4 +1,5 @@
 import CliTable3 from "cli-table3";
+import { visible, visibleLines } from "./visible.ts";
 
 /** A column of a {@link formatTable}. */
 export interface Column {
@@ -47,8 +48,8 @@ export function formatTable(
     .join("\n");
 }
 
-/** Line breaks would tear a row apart. */
-const oneLine = (cell: string): string => cell.replace(/\s*[\r\n]+\s*/g, " ");
+/** Line breaks would tear a row apart, and control characters a terminal; colours stay. */
+const oneLine = (cell: string): string => visibleLines(cell.replace(/\s*[\r\n]+\s*/g, " "), true);
 
 const separator = "  ";
 /** Characters that are left of a cell that is cut. */
@@ -56,7 +57,7 @@ const leastWidth = 6;
 
 /**
  * A table of at most `width` characters a line: columns are left out by their rank, then the cells of those that shrink are
- * cut in the middle, `encoder.lay…ight`. Cells have no colours of their own.
+ * cut in the middle, `encoder.lay…ight`. Cells have no colours of their own: control characters are escaped.
  */
 export function fitTable(
   columns: readonly Column[],
@@ -64,8 +65,11 @@ export function fitTable(
   width: number,
   paint?: (heading: string) => string,
 ): { text: string; leftOut: readonly string[] } {
+  const cells = rows.map((row) =>
+    columns.map((_, index) => visible((row[index] ?? "").replace(/\s*[\r\n]+\s*/g, " "))),
+  );
   const widths = columns.map(({ heading }, index) =>
-    Math.max(heading.length, ...rows.map((row) => oneLine(row[index] ?? "").length)),
+    Math.max(heading.length, ...cells.map((row) => row[index]?.length ?? 0)),
   );
   let kept = columns.map((_, index) => index);
   const total = () =>
@@ -87,7 +91,7 @@ export function fitTable(
   }
   const text = formatTable(
     kept.map((index) => columns[index] as Column),
-    rows.map((row) => kept.map((index) => cut(oneLine(row[index] ?? ""), widths[index] ?? 0))),
+    cells.map((row) => kept.map((index) => cut(row[index] ?? "", widths[index] ?? 0))),
     paint,
   );
   const leftOut = columns.filter((_, index) => !kept.includes(index)).map(({ heading }) => heading);

@@ -107,6 +107,14 @@ describe("parseRunRecord", () => {
     expect(steps[0]?.loss).toBeNaN();
   });
 
+  test("leaves out steps that no run can have", () => {
+    const step = (number: number) =>
+      JSON.stringify({ event: "step", epoch: 1, step: number, loss: 1, seconds: 1 });
+    const record = parseRunRecord([5, -1, 1e300, 6].map(step).join("\n"));
+    expect(record.steps.map((point) => point.step)).toEqual([5, 6]);
+    expect(record.unreadable).toBe(2);
+  });
+
   test("nothing at all", () => {
     expect(parseRunRecord("")).toMatchObject({ steps: [], epochs: [], unreadable: 0, end: undefined });
   });

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { differentiate, readModel, writeModel } from "../../index.ts";
+import { checkIsNoData } from "../../onnx/files-node.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
 import { given, patterns } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
@@ -21,7 +22,9 @@ export function define(command: Command, streams: CommandStreams): void {
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const output = await chosenOutput(flags, outputBeside(path, "grad"), terminal.write);
-    const { model, loss, gradients, masks } = await differentiate(await readModel(path), {
+    const original = await readModel(path);
+    await checkIsNoData(output, original);
+    const { model, loss, gradients, masks } = await differentiate(original, {
       ...lossOptionsOf(flags),
       ...given({ wrt: flags.wrt, wrtInputs: flags.wrtInputs }),
       onMessage: (message) => terminal.note(message),

@@ -13,6 +13,7 @@ import {
   writeModel,
 } from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
+import { checkIsNoData } from "../../onnx/files-node.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { optimizerOf } from "../optimizer-flags.ts";
 import { addOutputFlag, checkOutput, type OutputFlags, outputBeside } from "../output.ts";
@@ -51,6 +52,7 @@ export function define(command: Command, streams: CommandStreams): void {
       await checkOutput(file, terminal.write);
     }
     const model = await readModel(path);
+    await checkIsNoData(output, model);
     const graph = graphOf(model);
     const {
       optimizer,

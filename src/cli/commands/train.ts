@@ -19,6 +19,7 @@ import {
   writeModel,
 } from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
+import { checkIsNoData } from "../../onnx/files-node.ts";
 import { ProgressLine } from "../../report/progress.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
@@ -57,6 +58,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const { path, flags, data } = begun;
     const output = await chosenOutput(flags, outputBeside(path, "trained"), terminal.write);
     const model = await readModel(path);
+    await checkIsNoData(output, model);
     const graph = graphOf(model);
     const artifact = artifactKind(graph) !== undefined;
     // Of an artifact, --checkpoint names the state to begin with.

@@ -3,6 +3,7 @@ import { SorthError, UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import { type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
+import { visible } from "../../report/visible.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, wholeNumber } from "../options.ts";
 import { readData } from "../read-data.ts";
@@ -48,7 +49,8 @@ export function define(command: Command, streams: CommandStreams): void {
     const marks = { passed: green("passed"), failed: red("FAILED"), noted: dim("noted ") };
     if (flags.json) terminal.json({ passed, checks });
     else
-      for (const { status, name, detail } of checks) terminal.print(`${marks[status]}  ${name}: ${detail}`);
+      for (const { status, name, detail } of checks)
+        terminal.print(`${marks[status]}  ${visible(name)}: ${visible(detail)}`);
     const failed = checks.filter(({ status }) => status === "failed").length;
     if (!passed) throw new SorthError(`${failed} of ${checks.length} checks failed on ${injectedPath}`);
   });
