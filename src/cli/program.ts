@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { messageOf, SorthError, UsageError } from "../errors.ts";
 import { visible, visibleLines } from "../report/visible.ts";
+import { examplesText } from "./examples.ts";
 import type { CommandStreams } from "./terminal.ts";
 
 /** A command's module: declares its arguments and flags, and what it does. */
@@ -59,6 +60,38 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
 };
 
 /**
+ * The command line with the commands that `wanted` names defined in full; the others are known by name and summary only.
+ * @param argv - arguments after the program's name
+ */
+async function programWith(
+  wanted: (name: string) => boolean,
+  streams: CommandStreams,
+  argv: readonly string[],
+): Promise<Command> {
+  const program = new Command("sorth-onnx")
+    .description(
+      "Orthogonality regularization for ONNX models, and training of those models on ONNX Runtime.",
+    )
+    .version(manifest.version);
+  for (const [name, { summary, load }] of Object.entries(commands)) {
+    const command = program.command(name).summary(summary).description(sentence(summary));
+    if (!wanted(name)) continue;
+    (await load()).define(command, streams, argv.slice(argv.indexOf(name) + 1));
+    command
+      .option("--force", "replace files that exist")
+      .option("--quiet", "no progress and no remarks")
+      .option("--debug", "show where an error was thrown")
+      .addHelpText("after", examplesText(name));
+  }
+  return program;
+}
+
+/** Every command with its arguments and flags, for a reference of the command line. */
+export function wholeProgram(streams: CommandStreams): Promise<Command> {
+  return programWith(() => true, streams, []);
+}
+
+/**
  * Runs the command line and returns its exit code: 0 done, 1 failed, 2 wrong usage.
  * @param argv - arguments after the program's name
  *
@@ -66,21 +99,8 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
  * await run(["inspect", "model.onnx", "--json"], { stdout: process.stdout, stderr: process.stderr });
  */
 export async function run(argv: readonly string[], streams: CommandStreams): Promise<0 | 1 | 2> {
-  const program = new Command("sorth-onnx")
-    .description(
-      "Orthogonality regularization for ONNX models, and training of those models on ONNX Runtime.",
-    )
-    .version(manifest.version);
   const called = argv.find((argument) => !argument.startsWith("-"));
-  for (const [name, { summary, load }] of Object.entries(commands)) {
-    const command = program.command(name).summary(summary).description(sentence(summary));
-    if (name !== called && called !== "help") continue;
-    (await load()).define(command, streams, argv.slice(argv.indexOf(name) + 1));
-    command
-      .option("--force", "replace files that exist")
-      .option("--quiet", "no progress and no remarks")
-      .option("--debug", "show where an error was thrown");
-  }
+  const program = await programWith((name) => name === called || called === "help", streams, argv);
   for (const command of [program, ...program.commands]) {
     const help = `see ${command === program ? "" : "sorth-onnx "}${command.name()} --help`;
     command.exitOverride().configureOutput({

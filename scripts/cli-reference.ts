@@ -1,0 +1,97 @@
+import type { Argument, Command, Option } from "commander";
+import { commandExamples } from "../src/cli/examples.ts";
+import { wholeProgram } from "../src/cli/program.ts";
+import { penaltyDefinitions } from "../src/penalties/table.ts";
+
+const heading = `# The command line
+
+Every command, its arguments and its flags, written from the program itself by \`npm run docs:cli\`.
+
+Results go to stdout, progress and remarks to stderr. Exit code 0: done, 1: failed, 2: wrong usage. An error is one line that says what is wrong,
+where, and what to do.
+
+**Patterns** (\`--include\`, \`--exclude\`, \`--trainable\`, \`--freeze\`, \`--tie\`, \`--untie\`, \`--wrt\`) are regular expressions. One that matches nothing is an error
+with the nearest names.
+
+**Schedules** (\`--schedule\`, \`--penalty-schedule\`, \`schedule=\` of a penalty) count steps, not epochs: \`cosine:warmup=100,floor=0.1\` rises over the first 100 steps
+and falls to a tenth at the last.
+`;
+
+/** Flags that every command has. */
+const shared: ReadonlySet<string> = new Set(["--force", "--quiet", "--debug"]);
+
+/** The reference of the command line, as Markdown. */
+export async function cliReference(): Promise<string> {
+  const nowhere = { write: () => undefined };
+  const { commands } = await wholeProgram({ stdout: nowhere, stderr: nowhere });
+  const sections = commands.map(sectionOf);
+  const common = (commands[0]?.options ?? []).filter(({ long }) => shared.has(long ?? ""));
+  return [
+    heading,
+    "Every command knows these:",
+    "",
+    ...table(common.map(flagRow)),
+    "",
+    ...sections.flat(),
+    ...penaltyOptions(),
+  ].join("\n");
+}
+
+function sectionOf(command: Command): string[] {
+  const own = command.options.filter(({ long }) => !shared.has(long ?? ""));
+  const examples = (commandExamples[command.name()] ?? []).map(
+    ({ line, does }) => `    ${line.padEnd(60)} # ${does}`,
+  );
+  return [
+    `## ${command.name()}`,
+    "",
+    `${command.description()} \`${command.name()} ${command.usage()}\``,
+    "",
+    ...examples,
+    "",
+    ...table([...command.registeredArguments.map(argumentRow), ...own.map(flagRow)]),
+    "",
+  ];
+}
+
+/** The options that `--penalty name:option=value` takes. */
+function penaltyOptions(): string[] {
+  const rows = penaltyDefinitions.map(({ name, weight = 1, defaults }) => [
+    `\`${name}\``,
+    [`weight=${weight}`, ...Object.entries(defaults).map(([option, value]) => `${option}=${value}`)]
+      .map((text) => `\`${text}\``)
+      .join(", "),
+  ]);
+  return [
+    "## Options of penalties",
+    "",
+    "Written behind the name: `--penalty som:gamma=5,include=fc1,weight=0.1`. Each also takes `include`, `exclude` and `schedule`. Formulas and sources: [penalties.md](penalties.md).",
+    "",
+    ...table(rows, ["penalty", "options and defaults"]),
+    "",
+  ];
+}
+
+const argumentRow = (argument: Argument) => [
+  `\`${argument.required ? "<" : "["}${argument.name()}${argument.variadic ? "..." : ""}${argument.required ? ">" : "]"}\``,
+  inCell(argument.description),
+];
+
+function flagRow({ flags, description, defaultValue, argChoices }: Option): string[] {
+  const choices = argChoices ? ` One of ${argChoices.map((choice) => `\`${choice}\``).join(", ")}.` : "";
+  const standard =
+    typeof defaultValue === "string" || typeof defaultValue === "number"
+      ? ` Default: \`${defaultValue}\`.`
+      : "";
+  return [`\`${flags}\``, inCell(`${description}.${choices}${standard}`)];
+}
+
+function table(
+  rows: readonly (readonly string[])[],
+  header = ["argument or flag", "what it does"],
+): string[] {
+  return [header, header.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`);
+}
+
+/** A pipe would end the cell, and a word in angle brackets would be taken for HTML. */
+const inCell = (text: string) => text.replace(/\|/g, "\\|").replace(/</g, "&lt;").replace(/>/g, "&gt;");
