@@ -11,6 +11,7 @@ import {
 } from "./dimensions.ts";
 import type { Probe } from "./probe.ts";
 import { constantOf, isDescribed, probeModel } from "./probe-model.ts";
+import { canRun, runNode, type TypeAndShape } from "./run-node.ts";
 
 /** With which sizes a graph's shapes were inferred. */
 export interface InferredShapes {
@@ -21,11 +22,6 @@ export interface InferredShapes {
   /** Other sizes of what the file leaves free, at which shapes were inferred again. */
   readonly others: readonly DimensionOptions[];
 }
-
-type TypeAndShape = {
-  readonly type: DataTypeName | undefined;
-  readonly shape: readonly number[] | undefined;
-};
 
 /**
  * Fills type and shape of every value of a graph by asking ONNX Runtime (DESIGN §5.1), and `freeAxes` by asking again with
@@ -99,23 +95,60 @@ async function markFreeAxes(
   return tried.map(({ sizes }) => sizes);
 }
 
-/** Type and shape of every value that a node computes. */
+/**
+ * Type and shape of every value that a node computes. Where ONNX Runtime knows a shape in its kernel alone (of a Scaler in
+ * front of a network), the operator is run, and its outputs are given to the probe copy.
+ */
 async function ask(
   graph: Graph,
   probe: Probe,
   inputs: ReadonlyMap<Value, readonly number[]>,
+): Promise<Map<Value, TypeAndShape>> {
+  const given = new Map<Value, TypeAndShape>();
+  const tried = new Set<Node>();
+  for (;;) {
+    const answers = await askOnce(graph, probe, inputs, given);
+    const known = (value: Value): TypeAndShape =>
+      answers.get(value) ?? {
+        type: value.type,
+        shape: value.initializer?.dims ?? inputs.get(value),
+      };
+    const isKnown = (value: Value | null) => !value || known(value).shape !== undefined;
+    const next = graph.nodes.filter(
+      (node) =>
+        !tried.has(node) && canRun(graph, node) && !node.outputs.every(isKnown) && node.inputs.every(isKnown),
+    );
+    let learned = false;
+    for (const node of next) {
+      tried.add(node);
+      const results = await runNode(graph, node, known, probe);
+      for (const [value, result] of results ?? []) given.set(value, result);
+      learned ||= results !== undefined;
+    }
+    if (!learned) return answers;
+  }
+}
+
+/** The same as far as ONNX Runtime infers it. @param given - outputs of operators that it does not infer */
+async function askOnce(
+  graph: Graph,
+  probe: Probe,
+  inputs: ReadonlyMap<Value, readonly number[]>,
+  given: ReadonlyMap<Value, TypeAndShape>,
 ): Promise<Map<Value, TypeAndShape>> {
   const result = new Map<Value, TypeAndShape>();
   const hidden = undescribedValues(graph);
   const asked: Value[] = [];
   for (const value of graph.values) {
     const constant = value.producer && constantOf(value.producer);
+    const found = given.get(value);
     if (constant) result.set(value, { type: constant.type, shape: constant.dims });
+    else if (found) result.set(value, found);
     else if (value.producer && !hidden.has(value)) asked.push(value);
   }
   if (asked.length === 0 && hidden.size === 0) return result;
   const castsOf = new Map([...hidden.keys()].map((value) => [value, graph.freshName(`${value.name}.float`)]));
-  const described = await probe.outputs(probeModel(graph, inputs, { values: asked, castsOf }));
+  const described = await probe.outputs(probeModel(graph, inputs, { values: asked, castsOf }, given));
   const byName = new Map(described.map((output) => [output.name, output]));
   const known = (name: string) => staticShape(byName.get(name)?.shape);
   for (const value of asked)
@@ -123,10 +156,12 @@ async function ask(
   for (const [value, name] of castsOf) result.set(value, { type: hidden.get(value), shape: known(name) });
 
   // An empty shape is a scalar or an unknown rank. The length of Shape(value) tells which.
-  const doubtful = [...result].flatMap(([value, { shape }]) => (shape?.length === 0 ? [value] : []));
+  const doubtful = [...result].flatMap(([value, { shape }]) =>
+    shape?.length === 0 && !given.has(value) ? [value] : [],
+  );
   if (doubtful.length === 0) return result;
   const shapesOf = new Map(doubtful.map((value) => [value, graph.freshName(`${value.name}.shape`)]));
-  const ranks = await probe.outputs(probeModel(graph, inputs, { values: [], shapesOf }));
+  const ranks = await probe.outputs(probeModel(graph, inputs, { values: [], shapesOf }, given));
   const rankOf = new Map(ranks.map((output) => [output.name, output.shape?.[0]]));
   for (const [value, name] of shapesOf) {
     if (rankOf.get(name) !== 0) result.set(value, { type: result.get(value)?.type, shape: undefined });

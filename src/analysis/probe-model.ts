@@ -68,11 +68,16 @@ export interface ProbeOutputs {
 /**
  * The copy of a graph that ONNX Runtime is asked about (DESIGN §5.1): large constant data turned into inputs, so that no
  * weight is copied; dimensions of inputs as given; outputs declared by name only, so that nothing a file claims is believed.
+ * @param given - outputs of nodes that are left out of the copy, where they are inputs
  */
 export function probeModel(
   graph: Graph,
   inputs: ReadonlyMap<Value, readonly number[]>,
   outputs: ProbeOutputs,
+  given: ReadonlyMap<
+    Value,
+    { readonly type: DataTypeName | undefined; readonly shape: readonly number[] | undefined }
+  > = new Map(),
 ): Uint8Array {
   const node: onnx.NodeProto.$Properties[] = [];
   const input: onnx.ValueInfoProto[] = [];
@@ -100,6 +105,13 @@ export function probeModel(
   for (const original of graph.sorted()) {
     const constant = constantOf(original);
     const output = original.outputs[0];
+    if (original.outputs.some((value) => value && given.has(value))) {
+      for (const value of original.outputs) {
+        const known = value && given.get(value);
+        if (value && known?.type && known.shape) feed(value.name, known.type, known.shape);
+      }
+      continue;
+    }
     if (constant && output && isLarge(constant)) feed(output.name, constant.type, constant.dims);
     else node.push(...standIns(graph, original));
   }
