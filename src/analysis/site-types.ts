@@ -39,6 +39,7 @@ export interface Site {
 /** A layer without a penalty, and why. */
 export interface SkippedSite {
   readonly name: string;
-  readonly op: SiteOp;
+  /** Its operator: `LSTM`, `com.microsoft.FusedConv`. */
+  readonly op: string;
   readonly reason: string;
 }

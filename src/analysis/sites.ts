@@ -7,8 +7,9 @@ import { elementCount } from "../onnx/tensor.ts";
 import { injectedNodes, originalPrefix } from "./block-nodes.ts";
 import { hiddenSites } from "./hidden-sites.ts";
 import { namesOfLayer } from "./known-names.ts";
+import { otherLayerOps, reasonOfOtherLayer } from "./other-layers.ts";
 import type { Site, SiteOp, SkippedSite } from "./site-types.ts";
-import { type Traced, traceParameter } from "./trace-parameter.ts";
+import { dependingOnData, type Traced, traceComputed, traceParameter } from "./trace-parameter.ts";
 
 /** Operators that can be sites. */
 export const siteOps: ReadonlySet<string> = new Set<SiteOp>(["Gemm", "Conv", "ConvTranspose", "MatMul"]);
@@ -42,10 +43,16 @@ export function findSites(
   const skipped: SkippedSite[] = [];
   const block = injectedNodes(graph);
   const live = leadingToOutputs(graph, block);
+  const data = dependingOnData(graph);
   for (const node of graph.nodes) {
-    if (node.domain !== "" || !siteOps.has(node.opType) || block.has(node)) continue;
+    if (block.has(node)) continue;
+    if (node.domain !== "" || !siteOps.has(node.opType)) {
+      const reason = reasonOfOtherLayer(graph, node);
+      if (reason) skipped.push({ name: node.label, op: node.op, reason });
+      continue;
+    }
     const op = node.opType as SiteOp;
-    const layer = layerOf(graph, node, op);
+    const layer = layerOf(graph, node, op, (operand) => traced(graph, operand, data));
     const reason =
       typeof layer === "string" ? layer : live.has(node) ? reasonToSkip(layer, leastRows) : behindNoOutput;
     if (typeof layer === "string" || reason) {
@@ -74,7 +81,7 @@ export function findSites(
       },
     });
   }
-  skipped.push(...hiddenSites(graph, siteOps));
+  skipped.push(...hiddenSites(graph, new Set([...siteOps, ...otherLayerOps])));
   return { sites, skipped };
 }
 
@@ -91,6 +98,10 @@ function leadingToOutputs(graph: Graph, block: ReadonlySet<Node>): ReadonlySet<N
   return ancestorsOf(own);
 }
 
+/** The parameter behind an operand: itself, laid out otherwise, or what the operand is computed from without any data. */
+const traced = (graph: Graph, operand: Value, data: ReadonlySet<Value>): Traced | undefined =>
+  traceParameter(graph, operand) ?? (data.has(operand) ? undefined : traceComputed(operand));
+
 /** Why a layer gets no penalty. */
 function reasonToSkip({ units, groups, response }: Layer, leastRows: number): string | undefined {
   if (!response.shape)
@@ -102,18 +113,23 @@ function reasonToSkip({ units, groups, response }: Layer, leastRows: number): st
   return rows < leastRows ? "one row of responses: angles need at least two" : undefined;
 }
 
-function layerOf(graph: Graph, node: Node, op: SiteOp): Layer | string {
+function layerOf(
+  graph: Graph,
+  node: Node,
+  op: SiteOp,
+  trace: (operand: Value) => Traced | undefined,
+): Layer | string {
   const [a, b] = node.inputs;
   const output = node.outputs[0];
   if (!a || !b || !output) return "an operand is missing";
   if (op === "Conv" || op === "ConvTranspose") {
-    const weight = traceParameter(graph, b);
+    const weight = trace(b);
     return weight
       ? convolution(graph, node, op, weight, b, output)
-      : "its weight is computed, not a parameter";
+      : "its weight is computed, and no parameter of its size is what it is computed from";
   }
-  const right = traceParameter(graph, b);
-  const left = traceParameter(graph, a);
+  const right = trace(b);
+  const left = trace(a);
   if (!left && !right) return "no operand is a parameter";
   if (left && right) return "both operands are parameters";
   const weight = (right ?? left) as Traced;

@@ -1,5 +1,8 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
+import { descendantsOf } from "../graph/reach.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import { fedInputs } from "./dimensions.ts";
 import { constantOf } from "./probe-model.ts";
 
@@ -32,6 +35,48 @@ export function traceParameter(graph: Graph, operand: Value): Traced | undefined
   }
   if (value.initializer) return { parameter: value, quantized };
   return isParameterInput(graph, value) ? { parameter: value, quantized } : undefined;
+}
+
+/** Operators through which a computed weight (of weight_norm, spectral_norm, LoRA, integers times a scale) is followed. */
+const computing = new Set([
+  ...["Mul", "Div", "Add", "Sub", "Squeeze", "Unsqueeze", "Flatten", "LpNormalization"],
+  ...["Transpose", "Identity", "Reshape", "Cast", "DequantizeLinear"],
+]);
+
+/**
+ * The parameter from which a weight is computed without any data: one with as many numbers, reached through arithmetic and
+ * reshaping. What else takes part (a norm, a scale) is left aside.
+ * @param operand - one that depends on no data
+ */
+export function traceComputed(operand: Value): Traced | undefined {
+  const size = operand.shape && elementCount(operand.shape);
+  if (size === undefined || size < 2) return undefined;
+  const seen = new Set<Value>();
+  const open = [operand];
+  for (let value = open.shift(); value; value = open.shift()) {
+    if (seen.has(value)) continue;
+    seen.add(value);
+    const tensor = value.initializer ?? (value.producer && constantOf(value.producer));
+    if (tensor) {
+      if (tensor.size === size) return { parameter: value, quantized: !isFloat(tensor.type) };
+      continue;
+    }
+    if (value.producer?.domain !== "" || !computing.has(value.producer.opType)) continue;
+    for (const input of value.producer.inputs) {
+      if (input && (!input.shape || elementCount(input.shape) === size)) open.push(input);
+    }
+  }
+  return undefined;
+}
+
+/** Values that differ from run to run: what follows from data, and random numbers. */
+export function dependingOnData(graph: Graph): ReadonlySet<Value> {
+  const sources = fedInputs(graph).filter((input) => !isParameterInput(graph, input));
+  const random = graph.nodes.filter(({ op }) => /^(Random|Bernoulli|Multinomial)/.test(op));
+  return descendantsOf([
+    ...sources,
+    ...random.flatMap(({ outputs }) => outputs.flatMap((output) => output ?? [])),
+  ]);
 }
 
 /**

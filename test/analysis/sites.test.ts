@@ -234,6 +234,35 @@ test("a single row is no reason to skip a layer: its weights have angles", async
   expect(vector.sites).toMatchObject([{ rows: 1, rowsFixed: true, units: 3 }]);
 });
 
+describe("computed weights", () => {
+  test("of weight_norm: the response is that of a layer, the weight the parameter of its size", async () => {
+    const { sites } = await sitesOf(["N", 4], (b, x) => {
+      const [g, v] = [b.weight("g", [3, 1]), b.weight("v", [3, 4])];
+      const norm = b.op("ReduceL2", [v, b.int64("axes", [1])], "norm");
+      const w = b.op("Mul", [v, b.op("Div", [g, norm], "factor")], "w");
+      return b.op("Gemm", [x, w], "y", { transB: 1 });
+    });
+    expect(sites.map(summary)).toMatchObject([{ units: 3, fanIn: 4, weight: "v" }]);
+    expect(sites[0]?.quantized).toBe(false);
+  });
+
+  test("of integers times a scale: quantized", async () => {
+    const { sites } = await sitesOf(["N", 4], (b, x) => {
+      const bytes = b.graph.addInitializer(Tensor.of("w8", "int8", [4, 3], new Int8Array(12)));
+      const w = b.op("Mul", [b.op("Cast", [bytes], "wide", { to: 1 }), b.weight("scale", [1, 3])], "w");
+      return b.op("MatMul", [x, w], "y");
+    });
+    expect(sites).toMatchObject([{ units: 3, fanIn: 4, quantized: true, weight: { name: "w8" } }]);
+  });
+
+  test("of data: no layer", async () => {
+    const { skipped } = await sitesOf([3, 3], (b, x) =>
+      b.op("MatMul", [x, b.op("Mul", [x, b.weight("w", [3, 3])], "gated")], "y"),
+    );
+    expect(skipped).toEqual([{ name: "y", op: "MatMul", reason: "no operand is a parameter" }]);
+  });
+});
+
 describe("skipped with a reason", () => {
   test.each<[string, (number | string)[], Build]>([
     ["one unit has no pairs", ["N", 4], (b, x) => b.op("Gemm", [x, b.weight("w", [4, 1])], "y")],
@@ -263,7 +292,7 @@ describe("skipped with a reason", () => {
       (b) => b.op("MatMul", [b.weight("v", [3, 4]), b.weight("w", [4, 5])], "y"),
     ],
     [
-      "its weight is computed, not a parameter",
+      "its weight is computed, and no parameter of its size is what it is computed from",
       ["N", 4, 9],
       (b, x) => b.op("Conv", [x, b.op("Exp", [b.weight("w", [4, 4, 3])], "e")], "y"),
     ],
@@ -283,6 +312,69 @@ describe("skipped with a reason", () => {
     expect(skipped).toMatchObject([{ name: "y", reason }]);
   });
 
+  test.each<[string, RegExp, (number | string)[], Build]>([
+    [
+      "LSTM",
+      /recurrent.*write the cell as Linear layers/,
+      [7, 2, 4],
+      (b, x) =>
+        b.op("LSTM", [x, b.weight("w", [1, 20, 4]), b.weight("r", [1, 20, 5])], "y", { hidden_size: 5 }),
+    ],
+    [
+      "GRU",
+      /recurrent/,
+      [7, 2, 4],
+      (b, x) =>
+        b.op("GRU", [x, b.weight("w", [1, 15, 4]), b.weight("r", [1, 15, 5])], "y", { hidden_size: 5 }),
+    ],
+    [
+      "RNN",
+      /recurrent/,
+      [7, 2, 4],
+      (b, x) => b.op("RNN", [x, b.weight("w", [1, 5, 4]), b.weight("r", [1, 5, 5])], "y", { hidden_size: 5 }),
+    ],
+    [
+      "Einsum",
+      /write it as MatMul/,
+      ["N", 4],
+      (b, x) => b.op("Einsum", [x, b.weight("w", [4, 3])], "y", { equation: "nc,ck->nk" }),
+    ],
+    [
+      "com.microsoft.FusedConv",
+      /fused with Relu .*"basic"/,
+      ["N", 4, 5, 5],
+      (b, x) =>
+        b.op("FusedConv", [x, b.weight("w", [6, 4, 3, 3])], "y", { activation: "Relu" }, "com.microsoft"),
+    ],
+    [
+      "com.microsoft.FusedGemm",
+      /fused with Tanh/,
+      ["N", 4],
+      (b, x) =>
+        b.op(
+          "FusedGemm",
+          [x, b.weight("w", [4, 3]), b.weight("bias", [3])],
+          "y",
+          { activation: "Tanh" },
+          "com.microsoft",
+        ),
+    ],
+    [
+      "ai.onnx.ml.LinearRegressor",
+      /attributes of the operator/,
+      ["N", 2],
+      (b, x) =>
+        b.op("LinearRegressor", [x], "y", { coefficients: [0.5, 1.5, 2.5, 3.5], targets: 2 }, "ai.onnx.ml"),
+    ],
+  ])("%s is named, with what helps", async (op, reason, input, build) => {
+    const b = new GraphBuilder(18, { "com.microsoft": 1, "ai.onnx.ml": 3 });
+    b.output(build(b, b.input("x", input)));
+    await inferShapes(b.graph, nodeProbe);
+    const { sites, skipped } = findSites(b.graph);
+    expect(sites).toEqual([]);
+    expect(skipped).toEqual([{ name: "y", op, reason: expect.stringMatching(reason) }]);
+  });
+
   test("integer products and the products of an injected block are no layers", async () => {
     const { sites, skipped } = await sitesOf(["N", 4], (b, x) => {
       const w = b.graph.addInitializer(Tensor.of("w", "uint8", [4, 3], new Uint8Array(12)));
@@ -290,7 +382,10 @@ describe("skipped with a reason", () => {
       b.output(b.op("MatMulInteger", [bytes, w], "y"));
       return b.op("MatMul", [x, b.weight("v", [4, 4])], "sorth/gram");
     });
-    expect({ sites, skipped }).toEqual({ sites: [], skipped: [] });
+    expect(sites).toEqual([]);
+    expect(skipped).toMatchObject([
+      { name: "y", op: "MatMulInteger", reason: expect.stringMatching(/before it is quantized/) },
+    ]);
   });
 
   test("the shape of the response is not known", async () => {

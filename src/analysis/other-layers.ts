@@ -1,0 +1,71 @@
+import type { Graph } from "../graph/graph.ts";
+import type { Node } from "../graph/node.ts";
+import { traceParameter } from "./trace-parameter.ts";
+
+const recurrent =
+  "recurrent: its gates are computed inside of it, so that no penalty can read their responses; write the cell as Linear layers and export it again";
+const quantized =
+  "quantized: its weight holds integers, which no gradient reaches; inject into the model before it is quantized";
+const fusedActivation = (node: Node): string => {
+  const activation = node.string("activation", "");
+  return `fused${activation ? ` with ${activation}` : ""} by ONNX Runtime's optimizer, so that its response before the activation is not in the file; inject into the model before it is optimized, or save it with the optimization level "basic"`;
+};
+const attention =
+  "attention with the projections inside: no penalty can read their responses; inject into the model before it is optimized";
+const attributes =
+  "its weights are attributes of the operator, which no training reaches; write it as Gemm (or a Linear layer) to train it";
+
+/** Operators that hold weights of layers but are none for penalties, and why; what a reader can do stands with it. */
+const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
+  ...{ LSTM: recurrent, GRU: recurrent, RNN: recurrent },
+  ...{ MatMulInteger: quantized, ConvInteger: quantized, QLinearMatMul: quantized, QLinearConv: quantized },
+  DeformConv: "a deformable convolution: penalties take plain ones",
+  "com.microsoft.FusedConv": fusedActivation,
+  "com.microsoft.FusedGemm": fusedActivation,
+  "com.microsoft.NhwcFusedConv": fusedActivation,
+  "com.microsoft.FusedMatMul":
+    'fused with a Transpose by ONNX Runtime\'s optimizer; inject into the model before it is optimized, or save it with the optimization level "basic"',
+  "com.microsoft.FusedMatMulActivation": fusedActivation,
+  "com.microsoft.GemmFastGelu": fusedActivation,
+  "com.microsoft.nhwc.Conv": fusedActivation,
+  ...Object.fromEntries(
+    [
+      ...["QGemm", "QLinearConv", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"],
+      ...[
+        "DynamicQuantizeLSTM",
+        "MatMulNBits",
+        "MatMulBnb4",
+        "MatMulFpQ4",
+        "GemmFloat8",
+        "QMoE",
+        "QAttention",
+      ],
+      ...["QOrderedMatMul", "QOrderedAttention"],
+    ].map((name) => [`com.microsoft.${name}`, quantized]),
+  ),
+  ...Object.fromEntries(
+    ["Attention", "DecoderAttention", "LongformerAttention", "PackedAttention"].map((name) => [
+      `com.microsoft.${name}`,
+      attention,
+    ]),
+  ),
+  "com.microsoft.AttnLSTM": recurrent,
+  "com.microsoft.MoE": "a mixture of experts with their weights inside: no penalty can read their responses",
+  ...{ "ai.onnx.ml.LinearClassifier": attributes, "ai.onnx.ml.LinearRegressor": attributes },
+  ...{ "ai.onnx.ml.SVMClassifier": attributes, "ai.onnx.ml.SVMRegressor": attributes },
+};
+
+/** Operators that hold weights but are no layers for penalties. */
+export const otherLayerOps: ReadonlySet<string> = new Set([...Object.keys(reasons), "Einsum"]);
+
+/** Why an operator that holds weights takes no penalty; undefined for operators that hold none. */
+export function reasonOfOtherLayer(graph: Graph, node: Node): string | undefined {
+  if (node.op === "Einsum") {
+    const weighted = node.inputs.some((input) => input && traceParameter(graph, input));
+    return weighted
+      ? "an Einsum: which axes are units is not told; write it as MatMul or a Linear layer"
+      : undefined;
+  }
+  const reason = Object.hasOwn(reasons, node.op) ? reasons[node.op] : undefined;
+  return typeof reason === "function" ? reason(node) : reason;
+}
