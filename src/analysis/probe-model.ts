@@ -143,6 +143,11 @@ export function probeModel(
   );
 }
 
+const opposites: ReadonlyMap<string, string> = new Map([
+  ["GreaterOrEqual", "Less"],
+  ["LessOrEqual", "Greater"],
+]);
+
 /**
  * The nodes that stand in for one in the probe copy: others where ONNX Runtime infers no shape for it. GreaterOrEqual and
  * LessOrEqual of opsets 12 to 15 and MeanVarianceNormalization are functions whose shape it leaves unknown.
@@ -153,7 +158,7 @@ function standIns(graph: Graph, node: Node): onnx.NodeProto[] {
   if (node.op === "MeanVarianceNormalization") {
     return [new onnx.NodeProto({ opType: "Identity", input: proto.input, output: [output] })];
   }
-  const opposite = { GreaterOrEqual: "Less", LessOrEqual: "Greater" }[node.op];
+  const opposite = opposites.get(node.op);
   if (!opposite) return [proto];
   const inverse = graph.freshName(`${output}.inverse`);
   return [

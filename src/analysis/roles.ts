@@ -1,5 +1,6 @@
 import { graphOfBody } from "../graph/body-graph.ts";
 import type { Node, Use, Value } from "../graph/node.ts";
+import { tableOf } from "../lookup.ts";
 
 /** What an initializer is to the operator that reads it. */
 export type Role =
@@ -25,7 +26,7 @@ export interface Reading {
 }
 
 /** Roles of inputs by operator and position; null is an input that is never a parameter. */
-const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = {
+const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = tableOf({
   Gemm: ["weight", "weight", "bias"],
   MatMul: ["weight", "weight"],
   Einsum: ["weight", "weight", "weight"],
@@ -53,7 +54,7 @@ const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = {
   "com.microsoft.SkipLayerNormalization": [null, null, "scale", "bias", "bias"],
   "com.microsoft.SkipSimplifiedLayerNormalization": [null, null, "scale", "bias"],
   "com.microsoft.TransposeMatMul": ["weight", "weight"],
-};
+});
 
 /** Operators that scale and shift what they normalize. */
 export const normalizations: ReadonlySet<string> = new Set([

@@ -3,6 +3,7 @@ import { int } from "../graph/attribute.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { tableOf } from "../lookup.ts";
 import type { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { type TrainingModel, trainingModelOf } from "./training-model.ts";
@@ -74,14 +75,14 @@ export function zerosFor({ name, type, declared }: Value): Tensor {
 }
 
 /** Operators that the training tools put into the forward part, and how each is written in standard ones. */
-const standardForms: Readonly<Record<string, (graph: Graph, node: Node) => void>> = {
+const standardForms: Readonly<Record<string, (graph: Graph, node: Node) => void>> = tableOf({
   BatchNormInternal: batchNormalization,
   ConcatTraining: (graph, node) => replaceNode(graph, node, "Concat", { outputs: 1 }),
   SplitTraining: (graph, node) => replaceNode(graph, node, "Split", {}),
   BitmaskDropout: (graph, node) => replaceNode(graph, node, "Dropout", { outputs: 1 }),
   QuickGelu: quickGelu,
   SoftmaxCrossEntropyLossInternal: crossEntropy,
-};
+});
 
 /** Operators of com.microsoft that only training builds have. */
 const trainingOnly =

@@ -2,6 +2,7 @@ import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { ancestorsOf, descendantsOf } from "../graph/reach.ts";
+import { tableOf } from "../lookup.ts";
 import { bufferSuffix, resetInput } from "./format.ts";
 
 /** A parameter of a training model. */
@@ -119,7 +120,7 @@ function parameterOf(graph: Graph, buffer: Value): TrainedParameter | undefined 
 }
 
 /** Positions at which operators read weights and statistics, not data. */
-const weightInputs: Readonly<Record<string, readonly number[]>> = {
+const weightInputs: Readonly<Record<string, readonly number[]>> = tableOf({
   Conv: [1, 2],
   ConvTranspose: [1, 2],
   Gemm: [1, 2],
@@ -131,7 +132,7 @@ const weightInputs: Readonly<Record<string, readonly number[]>> = {
   InstanceNormalization: [1, 2],
   Gather: [0],
   PRelu: [1],
-};
+});
 
 /** Whether the forward part reads an input of fixed shape as operators read weights. */
 function isReadAsWeight(input: Value, forward: ReadonlySet<Node>): boolean {

@@ -1,3 +1,4 @@
+import { tableOf } from "../lookup.ts";
 import type { RuleTable } from "./rule.ts";
 import { activations } from "./rules/activations.ts";
 import { arithmetic } from "./rules/arithmetic.ts";
@@ -29,7 +30,7 @@ import { shape } from "./rules/shape.ts";
 import { transforms } from "./rules/transforms.ts";
 
 /** Every operator this version knows: with a derivative, with a zero one, or refused with a reason. */
-export const rules: RuleTable = {
+export const rules: RuleTable = tableOf({
   ...activations,
   ...arithmetic,
   ...classical,
@@ -58,4 +59,4 @@ export const rules: RuleTable = {
   ...pooling,
   ...reductions,
   ...shape,
-};
+});

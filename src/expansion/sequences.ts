@@ -1,6 +1,7 @@
 import { int } from "../graph/attribute.ts";
 import { bodyOf } from "../graph/body-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { tableOf } from "../lookup.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import type { Inliner } from "./inliner.ts";
 import { split, stack, unstack } from "./unroll.ts";
@@ -38,38 +39,41 @@ export function resolveSequences(inliner: Inliner): boolean {
 }
 
 /** Operators on sequences and optionals whose result is a tensor. */
-const readers: Readonly<Record<string, (inliner: Inliner, node: Node, known: Known) => Value | string>> = {
-  SequenceAt(_inliner, node, known) {
-    const elements = elementsOf(node, known);
-    if (typeof elements === "string") return elements;
-    const position = positionOf(node, 1, elements.length);
-    return typeof position === "string" ? position : (elements[position] ?? `it has no element ${position}`);
-  },
-  SequenceLength(inliner, node, known) {
-    const elements = elementsOf(node, known);
-    if (typeof elements === "string") return elements;
-    return inliner.constant(Tensor.int64(`${node.label}/length`, [], [elements.length]));
-  },
-  ConcatFromSequence(inliner, node, known) {
-    const elements = elementsOf(node, known);
-    if (typeof elements === "string") return elements;
-    if (elements.length === 0) return "its sequence is empty";
-    const axis = node.int("axis", 0);
-    if (node.int("new_axis", 0) === 1) return stack(inliner, elements, axis, node.label);
-    return inliner.op("Concat", elements, `${node.label}/joined`, new Map([["axis", int(axis)]]));
-  },
-  OptionalGetElement(_inliner, node) {
-    const element = optionalElement(node.inputs[0]);
-    return typeof element === "object" ? element : "whether its optional holds a value is not known";
-  },
-  OptionalHasElement(inliner, node) {
-    const element = optionalElement(node.inputs[0]);
-    if (element === undefined) return "whether its optional holds a value is not known";
-    return inliner.constant(
-      Tensor.of(`${node.label}/has`, "bool", [], Uint8Array.of(element === "none" ? 0 : 1)),
-    );
-  },
-};
+const readers: Readonly<Record<string, (inliner: Inliner, node: Node, known: Known) => Value | string>> =
+  tableOf({
+    SequenceAt(_inliner, node, known) {
+      const elements = elementsOf(node, known);
+      if (typeof elements === "string") return elements;
+      const position = positionOf(node, 1, elements.length);
+      return typeof position === "string"
+        ? position
+        : (elements[position] ?? `it has no element ${position}`);
+    },
+    SequenceLength(inliner, node, known) {
+      const elements = elementsOf(node, known);
+      if (typeof elements === "string") return elements;
+      return inliner.constant(Tensor.int64(`${node.label}/length`, [], [elements.length]));
+    },
+    ConcatFromSequence(inliner, node, known) {
+      const elements = elementsOf(node, known);
+      if (typeof elements === "string") return elements;
+      if (elements.length === 0) return "its sequence is empty";
+      const axis = node.int("axis", 0);
+      if (node.int("new_axis", 0) === 1) return stack(inliner, elements, axis, node.label);
+      return inliner.op("Concat", elements, `${node.label}/joined`, new Map([["axis", int(axis)]]));
+    },
+    OptionalGetElement(_inliner, node) {
+      const element = optionalElement(node.inputs[0]);
+      return typeof element === "object" ? element : "whether its optional holds a value is not known";
+    },
+    OptionalHasElement(inliner, node) {
+      const element = optionalElement(node.inputs[0]);
+      if (element === undefined) return "whether its optional holds a value is not known";
+      return inliner.constant(
+        Tensor.of(`${node.label}/has`, "bool", [], Uint8Array.of(element === "none" ? 0 : 1)),
+      );
+    },
+  });
 
 /** The value in an optional, "none" for an empty one, undefined where that is not known. */
 function optionalElement(input: Value | null | undefined): Value | "none" | undefined {

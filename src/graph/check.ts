@@ -3,13 +3,14 @@ import type { Graph } from "./graph.ts";
 import type { Node, Value } from "./node.ts";
 
 /**
- * Checks that a graph is sound: every name has one meaning, every read is defined, producers and uses agree, there is no
+ * Checks that a graph is sound: every name has one meaning, no two nodes share one, every read is defined, producers and uses agree, there is no
  * cycle, outputs exist, and every operator's domain is imported.
  * @throws SorthError that lists every fault with the node or value where it is.
  */
 export function checkGraph(graph: Graph): void {
   const faults = [
     ...valueFaults(graph),
+    ...nameFaults(graph),
     ...graph.nodes.flatMap((node) => nodeFaults(graph, node)),
     ...orderFaults(graph),
   ];
@@ -51,6 +52,16 @@ function valueFaults(graph: Graph): string[] {
     if (!isDefined(graph, output)) faults.push(`nothing computes output "${output.name}"`);
   }
   return faults;
+}
+
+function nameFaults(graph: Graph): string[] {
+  const seen = new Set<string>();
+  const twice = new Set<string>();
+  for (const { name } of graph.nodes) {
+    if (name !== "" && seen.has(name)) twice.add(name);
+    seen.add(name);
+  }
+  return [...twice].map((name) => `two nodes are named "${name}"`);
 }
 
 function nodeFaults(graph: Graph, node: Node): string[] {

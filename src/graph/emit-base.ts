@@ -90,7 +90,7 @@ export class EmitBase {
       outputs: names.map((_, index) => this.#reserve(index === 0 ? stem : `${stem}.${index}`, names, index)),
       ...(this.options.metadata ? { metadata: this.options.metadata } : {}),
     });
-    node.name = node.outputs[0]?.name ?? stem;
+    this.graph.nameNode(node, node.outputs[0]?.name ?? stem);
     return node.outputs.map((output, index) => {
       const value = output as Typed;
       value.type = outputs[index]?.type as DataTypeName;

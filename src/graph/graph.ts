@@ -22,6 +22,8 @@ export class Graph {
   readonly functions: onnx.FunctionProto.$Properties[] = [];
   #nodes: Node[] = [];
   readonly #values = new Map<string, Value>();
+  /** How many nodes bear each name: ONNX Runtime refuses a graph in which two do. */
+  readonly #nodeNames = new Map<string, number>();
   #counter = 0;
 
   constructor(name: string, opsets: ReadonlyMap<string, number>) {
@@ -63,11 +65,27 @@ export class Graph {
 
   /** A name that no value or node of the graph bears, from a readable stem. */
   freshName(stem: string): string {
-    if (!this.#values.has(stem)) return stem;
+    const taken = (name: string) => this.#values.has(name) || this.#nodeNames.has(name);
+    if (!taken(stem)) return stem;
     for (;;) {
       const name = `${stem}_${++this.#counter}`;
-      if (!this.#values.has(name)) return name;
+      if (!taken(name)) return name;
     }
+  }
+
+  /** Gives a node a name, or a readable other one where another node bears it. */
+  nameNode(node: Node, wanted: string): void {
+    if (node.name === wanted) return;
+    this.#countName(node.name, -1);
+    node.name = this.#nodeNames.has(wanted) ? this.freshName(`${wanted}/node`) : wanted;
+    this.#countName(node.name, 1);
+  }
+
+  #countName(name: string, change: 1 | -1): void {
+    if (name === "") return;
+    const count = (this.#nodeNames.get(name) ?? 0) + change;
+    if (count > 0) this.#nodeNames.set(name, count);
+    else this.#nodeNames.delete(name);
   }
 
   /** Adds a graph input. */
@@ -119,6 +137,7 @@ export class Graph {
     });
     for (const value of node.captures) value.uses.add({ node, index: -1 });
     this.#nodes.push(node);
+    this.#countName(node.name, 1);
     return node;
   }
 
@@ -135,6 +154,7 @@ export class Graph {
   /** Removes nodes whose outputs nobody needs any more; their outputs leave the graph too. */
   removeNodes(doomed: ReadonlySet<Node>): void {
     for (const node of doomed) {
+      this.#countName(node.name, -1);
       for (const value of [...node.inputs, ...node.captures]) {
         for (const use of value?.uses ?? []) if (use.node === node) value?.uses.delete(use);
       }
@@ -211,7 +231,7 @@ export class Graph {
     if (value.name === name) return;
     if (this.#values.has(name)) throw new SorthError(`the name "${name}" is used twice in the graph`);
     this.#values.delete(value.name);
-    if (value.producer?.name === value.name) value.producer.name = name;
+    if (value.producer?.name === value.name) this.nameNode(value.producer, name);
     const names = new Map([[value.name, name]]);
     for (const { node, index } of value.uses) if (index < 0) renameInBodies(node, names);
     value.name = name;

@@ -1,3 +1,4 @@
+import { tableOf } from "../lookup.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { type Attribute, int, string } from "./attribute.ts";
@@ -226,7 +227,7 @@ const halfPixelForNearest: Adapter = (_graph, node) => {
  * Operators whose form changed between opsets 7 and 18, so that a node of the older form is none of the newer one. All
  * others only took more types, more optional inputs, or attributes whose defaults mean what went before.
  */
-export const changes: Readonly<Record<string, readonly Change[]>> = {
+export const changes: Readonly<Record<string, readonly Change[]>> = tableOf({
   BatchNormalization: [
     { since: 9, adapt: statisticsOfChannels },
     { since: 14, adapt: batchNormalization },
@@ -269,4 +270,4 @@ export const changes: Readonly<Record<string, readonly Change[]>> = {
     { since: 9, adapt: scalesToInput },
     { since: 10, adapt: toResize },
   ],
-};
+});

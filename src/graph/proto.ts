@@ -61,7 +61,12 @@ export function readGraph(
     const value = graph.addInput(input.name ?? "", type, fixed, declared);
     if (input.type && !input.type.tensorType) value.otherType = input.type;
   }
-  for (const tensor of proto.initializer ?? []) graph.addInitializer(Tensor.fromProto(tensor, external));
+  for (const tensor of proto.initializer ?? []) {
+    if (graph.value(tensor.name ?? "")?.initializer) {
+      throw new SorthError(`the file holds two initializers named "${tensor.name}": remove one of them`);
+    }
+    graph.addInitializer(Tensor.fromProto(tensor, external));
+  }
   for (const sparse of proto.sparseInitializer ?? []) {
     throw new SorthError(
       `the sparse initializer "${sparse.values?.name}" is not supported; store it as a dense tensor`,

@@ -132,7 +132,7 @@ function renamed(graph: Graph, value: Typed, name: string): Typed {
   const { producer } = value;
   const nodeName = producer?.name ?? "";
   graph.rename(value, graph.value(name) ? graph.freshName(`${blockPrefix}${name}`) : name);
-  if (producer) producer.name = nodeName;
+  if (producer) graph.nameNode(producer, nodeName);
   return value;
 }
 

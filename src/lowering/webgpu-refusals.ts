@@ -2,6 +2,7 @@ import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { dimAt } from "../graph/shapes.ts";
+import { tableOf } from "../lookup.ts";
 
 /**
  * Refuses what WebGPU computes wrongly without saying so and what has no other form there. Measured on ONNX Runtime 1.30
@@ -29,7 +30,7 @@ const reducesNothing = (node: Node): string | undefined => {
   return node.flag("noop_with_empty_axes") && none ? "without axes it returns its input" : undefined;
 };
 
-const wrongForms: Readonly<Record<string, (node: Node) => string | undefined>> = {
+const wrongForms: Readonly<Record<string, (node: Node) => string | undefined>> = tableOf({
   ReduceL2: reducesNothing,
   ReduceLogSum: reducesNothing,
   ReduceSumSquare: reducesNothing,
@@ -69,4 +70,4 @@ const wrongForms: Readonly<Record<string, (node: Node) => string | undefined>> =
     return x.length === 4 && x[1] !== y[1] ? "the channel axis is resized" : undefined;
   },
   "com.microsoft.FusedConv": (node) => (node.inputs[3] ? "an added input ends the process" : undefined),
-};
+});

@@ -11,6 +11,7 @@ import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
 import { SorthError } from "../errors.ts";
 import { float, int, ints } from "../graph/attribute.ts";
+import { checkGraph } from "../graph/check.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -136,13 +137,15 @@ async function trainingGraph(
   giveUpPrefix(graph);
   graph.metadata.clear();
   graph.opsets.set("com.microsoft", 1);
+  checkGraph(graph);
   return { graph, checkpoint };
 }
 
 /** Names with the prefix of injected blocks are left to them: a penalty can be injected later. */
 function giveUpPrefix(graph: Graph): void {
   const other = (name: string) => `step/${name.slice(blockPrefix.length)}`;
-  for (const node of graph.nodes) if (node.name.startsWith(blockPrefix)) node.name = other(node.name);
+  for (const node of graph.nodes)
+    if (node.name.startsWith(blockPrefix)) graph.nameNode(node, other(node.name));
   for (const value of [...graph.values]) {
     if (value.name.startsWith(blockPrefix)) graph.rename(value, graph.freshName(other(value.name)));
   }

@@ -9,6 +9,7 @@ import type { Node, Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
+import { checkWritten } from "./check-written.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, type PreparedGraph, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
@@ -70,6 +71,7 @@ export async function differentiate(
   }
   graph.prune();
   if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
+  await checkWritten(graph, probe);
   return {
     model: Model.fromProto(graphToProto(graph)),
     loss: total.name,

@@ -3,6 +3,7 @@ import type { SkippedSite } from "../analysis/site-types.ts";
 import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
 import { SorthError } from "../errors.ts";
+import { checkGraph } from "../graph/check.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -16,6 +17,7 @@ import { constantDraws } from "../penalties/build.ts";
 import type { Draw } from "../penalties/draws.ts";
 import type { ResolvedPlan } from "../penalties/plan.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "./batch-norm.ts";
+import { checkWritten } from "./check-written.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
@@ -190,6 +192,9 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
   options.lower?.(graph, emit);
   graph.prune();
+  // A trainer, which asks for a backend's forms, opens the graph at once.
+  if (options.lower) checkGraph(graph);
+  else await checkWritten(graph, probe);
   graph.metadata.clear();
   graph.metadata.set(portsKey, portsToText(ports));
   return {

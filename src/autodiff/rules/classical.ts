@@ -3,6 +3,7 @@ import { type Attribute, float, floats, int, ints, string } from "../../graph/at
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { tableOf } from "../../lookup.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 
@@ -174,7 +175,7 @@ export const classical = {
         const along = () => sum(g.mul(d, y));
         const norm = context.node.string("norm", "MAX");
         const signs = () => g.sub(g.indicator(g.greater(x, 0), x.type), g.indicator(g.less(x, 0), x.type));
-        const local = {
+        const local = tableOf({
           MAX: () => {
             const largest = g.reduceMax(x, [1], true);
             const attains = g.indicator(g.equal(x, largest), x.type);
@@ -182,7 +183,7 @@ export const classical = {
           },
           L1: () => [sum(g.abs(x)), g.mul(signs(), along())] as const,
           L2: () => [g.sqrt(sum(g.square(x))), g.mul(y, along())] as const,
-        }[norm];
+        } as Readonly<Record<string, () => readonly [Typed, Typed]>>)[norm];
         if (!local) return refuse(context, `norm ${norm}`);
         const [divisor, change] = local();
         // A row whose divisor is 0 stays as it is.

@@ -4,6 +4,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { Node } from "../../graph/node.ts";
 import { allAxes, dimAt } from "../../graph/shapes.ts";
+import { tableOf } from "../../lookup.ts";
 import { isHalf } from "../../onnx/data-types.ts";
 import type { Rule, RuleTable, Sample } from "../rule.ts";
 import { convolution } from "./convolution.ts";
@@ -18,7 +19,7 @@ type Parameters = readonly number[];
  * operator. All of them are monotonic where they are not constant.
  */
 const fromResult: Readonly<Record<string, (g: Emit, dy: Typed, y: Typed, parameters: Parameters) => Typed>> =
-  {
+  tableOf({
     Relu: (g, dy, y) => g.mul(dy, g.indicator(g.greater(y, 0), dy.type)),
     LeakyRelu: (g, dy, y, [alpha = 0.01]) => g.where(g.greater(y, 0), dy, g.mul(dy, alpha)),
     Tanh: (g, dy, y) => g.sub(dy, g.mul(dy, g.square(y))),
@@ -41,7 +42,7 @@ const fromResult: Readonly<Record<string, (g: Emit, dy: Typed, y: Typed, paramet
     // 1/(1 + |x|) = 1 − |y|
     Softsign: (g, dy, y) => g.mul(dy, g.square(g.sub(1, g.abs(y)))),
     ThresholdedRelu: (g, dy, y) => g.mul(dy, g.indicator(g.not(g.equal(y, 0)), dy.type)),
-  };
+  });
 
 /** Gradient before the activation of a fused operator. */
 function beforeActivation(g: Emit, node: Node, dy: Typed, y: Typed, parameters: Parameters): Typed {

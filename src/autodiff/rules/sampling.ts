@@ -4,6 +4,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { Node } from "../../graph/node.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
+import { tableOf } from "../../lookup.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { RuleContext, RuleTable, Sample, SampleInput } from "../rule.ts";
 import { windowSlices } from "./convolution-gradients.ts";
@@ -12,10 +13,10 @@ import { lazy, PointSampling, type Sampling } from "./point-sampling.ts";
 import { roiAlignGradient } from "./roi-align.ts";
 import { windowGeometry } from "./window-geometry.ts";
 
-const kernelOf: Readonly<Record<string, Sampling["kernel"]>> = {
+const kernelOf: Readonly<Record<string, Sampling["kernel"]>> = tableOf({
   ...{ bilinear: "linear", linear: "linear", nearest: "nearest" },
   ...{ bicubic: "cubic", cubic: "cubic" },
-};
+});
 
 /** A GridSample node as points in elements of the image; grid components are x, y (, z): the last axis first. */
 function gridSampling(context: RuleContext, g: Emit) {
