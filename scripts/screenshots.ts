@@ -14,11 +14,11 @@ const wide = { width: 1280, height: 1240 };
 const views = [
   { name: "light", colorScheme: "light", viewport: wide, model: "mlp", samples: 6000 },
   { name: "dark", colorScheme: "dark", viewport: wide, model: "cnn", samples: 1000 },
-  { name: "phone", colorScheme: "light", viewport: { width: 360, height: 780 }, model: "cnn", samples: 600 },
+  { name: "phone", colorScheme: "light", viewport: { width: 390, height: 780 }, model: "cnn", samples: 600 },
   {
     name: "phone-dark",
     colorScheme: "dark",
-    viewport: { width: 360, height: 780 },
+    viewport: { width: 390, height: 780 },
     model: "pointnet",
     samples: 600,
   },

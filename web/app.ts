@@ -56,9 +56,15 @@ export class App {
   #reason = "";
   /** Numbers of what was opened last: reports of earlier files are of no interest. */
   #opening = { last: 0, model: 0, data: 0 };
+  /** What the worker reads now. */
+  #reading = { model: false, data: false };
+  /** Training was asked for while something was read: it begins when that is there. */
+  #wanted = false;
   #history = new History();
   #progress: Progress | undefined;
+  /** Where the model that is loaded comes from, and the one that was asked for last. */
   #source: ModelSource | undefined;
+  #asked: ModelSource | undefined;
   #summary: ModelSummary | undefined;
   #samples: DataSummary | undefined;
   /** Settings of the run that is shown. */
@@ -79,20 +85,28 @@ export class App {
     this.#showRun();
   }
 
+  /** Whether a run can begin. */
+  get #canTrain(): boolean {
+    return this.#summary !== undefined && this.#samples !== undefined && !this.#isReading;
+  }
+
+  get #isReading(): boolean {
+    return this.#reading.model || this.#reading.data;
+  }
+
+  /** Asks for a model. What is loaded stays until the worker has opened it. */
   #openModel(source: ModelSource): void {
-    this.#source = source;
-    this.#summary = undefined;
-    this.#samples = undefined;
+    this.#asked = source;
     this.#messages.alert("");
     this.#sendModel(source);
-    this.#clearRun();
-    this.#openData();
+    this.#refresh();
   }
 
   #openData(): void {
     this.#samples = undefined;
     const { source } = this.#data;
-    if (source && this.#source) {
+    this.#reading.data = false;
+    if (source && this.#summary) {
       this.#data.wait();
       this.#sendData(source);
     }
@@ -103,12 +117,14 @@ export class App {
   #sendModel(source: ModelSource): void {
     const id = ++this.#opening.last;
     this.#opening.model = id;
+    this.#reading.model = true;
     this.#worker.send({ type: "open-model", id, source });
   }
 
   #sendData(source: DataSource): void {
     const id = ++this.#opening.last;
     this.#opening.data = id;
+    this.#reading.data = true;
     this.#worker.send({ type: "open-data", id, source });
   }
 
@@ -128,7 +144,9 @@ export class App {
 
   #train(): void {
     const settings = this.#settings.read();
-    if (!settings) return;
+    this.#wanted = settings !== undefined && !this.#canTrain && this.#isReading;
+    if (this.#wanted) this.#refresh();
+    if (!settings || !this.#canTrain) return;
     this.#clearRun();
     this.#messages.clear();
     this.#banner.hide();
@@ -147,6 +165,8 @@ export class App {
     this.#messages.clear();
     const id = ++this.#opening.last;
     Object.assign(this.#opening, { model: id, data: id });
+    this.#reading = { model: false, data: false };
+    this.#wanted = false;
     this.#worker.send({ type: "restore", id, ...(this.#lost && { backend: "wasm" }) });
     this.#setPhase("starting", "");
   }
@@ -163,22 +183,29 @@ export class App {
     ready: ({ threads, webgpu }) => this.#ready(threads, webgpu),
     saved: ({ run }) => (run ? this.#banner.show(run) : this.#banner.hide()),
     model: ({ id, summary }) => {
-      if (id === this.#opening.model) this.#showModel(summary);
+      if (id === this.#opening.model) this.#takeModel(summary);
     },
     "model-refused": ({ id, message }) => {
       if (id !== this.#opening.model) return;
+      this.#reading.model = false;
+      this.#wanted = false;
       this.#model.refuse(message);
-      this.#data.waitForModel();
-      this.#setPhase("idle", "");
+      if (!this.#summary) this.#data.waitForModel();
+      if (this.#phase === "starting") this.#setPhase("idle", "");
+      else this.#refresh();
     },
     data: ({ id, summary }) => {
       if (id !== this.#opening.data) return;
+      this.#reading.data = false;
       this.#samples = summary;
       this.#data.show(summary);
       this.#refresh();
+      if (this.#wanted && this.#canTrain) this.#train();
     },
     "data-refused": ({ id, message }) => {
       if (id !== this.#opening.data) return;
+      this.#reading.data = false;
+      this.#wanted = false;
       this.#data.refuse(message);
       this.#setPhase("idle", "");
     },
@@ -224,13 +251,21 @@ export class App {
       `${wasm} · WebGPU: ${missing === undefined ? "available" : "none"}`;
   }
 
-  #showModel(summary: ModelSummary): void {
+  /** The worker has opened a model: a kept run's, or the one that was asked for, which is read data for. */
+  #takeModel(summary: ModelSummary): void {
+    this.#reading.model = false;
     this.#summary = summary;
     this.#model.show(summary);
-    if (this.#phase === "starting") this.#model.showKept(summary.name);
     this.#settings.fit(summary);
     this.#pictures.offer(summary.layers);
-    this.#refresh();
+    if (this.#phase === "starting") {
+      this.#model.showKept(summary.name);
+      this.#refresh();
+      return;
+    }
+    this.#source = this.#asked;
+    this.#clearRun();
+    this.#openData();
   }
 
   #measured(measurement: Measurement): void {
@@ -268,11 +303,11 @@ export class App {
     const changed = phase !== this.#phase;
     this.#phase = phase;
     this.#reason = message;
-    const ready = this.#summary !== undefined && this.#samples !== undefined;
-    this.#controls.show(phase, ready);
+    this.#controls.show(phase, this.#canTrain || this.#isReading);
     const trained = phase === "running" || phase === "paused" || phase === "finished";
     this.#figures.enable({ injected: this.#summary !== undefined, trained });
-    const text = phaseText(phase, ready, progressText(this.#progress, this.#history));
+    const read = { ready: this.#canTrain, reading: this.#isReading, wanted: this.#wanted };
+    const text = phaseText(phase, read, progressText(this.#progress, this.#history));
     this.#controls.status(text);
     if (phase === "failed") this.#messages.alert(message);
     if (changed) this.#messages.speak(text, true);
@@ -283,7 +318,10 @@ export class App {
     this.#lost = lost;
     this.#worker.start();
     if (lost) this.#settings.takeWasm();
+    this.#wanted = false;
+    this.#reading = { model: false, data: false };
     const source = this.#source;
+    this.#asked = source;
     if (source) this.#sendModel(source);
     if (source && this.#data.source) this.#sendData(this.#data.source);
     const advice = lost

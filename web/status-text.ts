@@ -23,11 +23,20 @@ export function progressText(progress: Progress | undefined, history: History): 
 
 const backendNames: Readonly<Record<string, string>> = { wasm: "WebAssembly", webgpu: "WebGPU" };
 
+/** Whether model and data are there, are being read, and whether training shall begin then. */
+export interface WhatIsRead {
+  readonly ready: boolean;
+  readonly reading: boolean;
+  readonly wanted: boolean;
+}
+
 /** What the status line says. */
-export function phaseText(phase: Phase, ready: boolean, progress: string): string {
+export function phaseText(phase: Phase, read: WhatIsRead, progress: string): string {
   switch (phase) {
     case "idle":
-      return ready ? "Ready to train." : "Choose a model, and data that fit it.";
+      if (read.wanted) return "Training begins when everything is read …";
+      if (read.reading) return "Reading …";
+      return read.ready ? "Ready to train." : "Choose a model, and data that fit it.";
     case "starting":
       return "Building the training step …";
     case "running":

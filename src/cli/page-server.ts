@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import sirv from "sirv";
 import { messageOf, SorthError } from "../errors.ts";
 import { pageHeaders } from "./page-headers.ts";
+import { sendFile } from "./serve-files.ts";
 
 /** What {@link servePage} serves. */
 export interface ServedPage {
@@ -25,6 +25,9 @@ export interface PageServer {
 const mnistPath = "/data/mnist/";
 const indexPath = "/data/index.json";
 
+/** Names by which a browser of this computer reaches the server. */
+const ownNames = ["127.0.0.1", "localhost"];
+
 /**
  * Serves the built page on the loopback interface, with the headers that threads of WebAssembly need.
  * @throws SorthError when the port is taken or not allowed
@@ -35,47 +38,48 @@ const indexPath = "/data/index.json";
  * await server.close();
  */
 export async function servePage({ folder, mnist, port }: ServedPage): Promise<PageServer> {
-  // "dev" looks at the disk at every request: a page that is built again meanwhile is served as it is.
-  const page = sirv(folder, { dev: true, etag: true });
-  const digits = mnist === undefined ? undefined : sirv(mnist, { dev: true, etag: true });
+  let served = port;
   const server = createServer((request, response) => {
+    void answer(request, response).catch(() => response.destroy());
+  });
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     for (const [name, value] of Object.entries(pageHeaders)) response.setHeader(name, value);
     const refuse = (status: number, text: string) => {
       response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8" }).end(`${text}\n`);
     };
+    // A page of another site that has its name point here would send its own name.
+    if (!ownNames.some((name) => request.headers.host === `${name}:${served}`)) {
+      return refuse(403, "this server answers to 127.0.0.1 and localhost only");
+    }
     if (request.method !== "GET" && request.method !== "HEAD") {
       response.setHeader("Allow", "GET, HEAD");
-      refuse(405, "only GET and HEAD");
-      return;
+      return refuse(405, "only GET and HEAD");
     }
-    const notFound = () => {
-      // A package without digits has no index of them either.
-      if (request.url === indexPath) sendIndex(response, null);
-      else refuse(404, "there is no such file");
-    };
-    if (digits && request.url === indexPath) sendIndex(response, { suffix: "" });
-    else if (digits && request.url?.startsWith(mnistPath)) {
-      digits(at(request, request.url.slice(mnistPath.length - 1)), response, notFound);
-    } else page(request, response, notFound);
-  });
+    const url = request.url ?? "/";
+    if (mnist !== undefined && url === indexPath) return sendIndex(response, { suffix: "" });
+    const digits = mnist !== undefined && url.startsWith(mnistPath);
+    const outcome = digits
+      ? await sendFile(mnist, url.slice(mnistPath.length - 1), request, response)
+      : await sendFile(folder, url, request, response);
+    if (outcome === "unreadable") refuse(500, "the file cannot be read");
+    if (outcome !== "missing") return;
+    // A page without digits has no index of them either.
+    if (url === indexPath) sendIndex(response, null);
+    else refuse(404, "there is no such file");
+  };
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, port)));
     server.listen(port, "127.0.0.1", resolve);
   });
+  served = (server.address() as AddressInfo).port;
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    url: `http://127.0.0.1:${served}/`,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
-}
-
-/** The same request for another path. */
-function at(request: IncomingMessage, url: string): IncomingMessage {
-  request.url = url;
-  return request;
 }
 
 /** Says whether MNIST is there, and how its files' names end. */

@@ -32,20 +32,23 @@ const types: Readonly<Record<string, string>> = {
   ".wasm": "application/wasm",
 };
 
+/** Headers that threads of WebAssembly need. */
+export const isolated = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
+
 /**
- * Serves `page` at `/` and the files below `root` on the loopback interface, with the headers that threads need.
+ * Serves `page` at `/` and the files below `root` on the loopback interface, with the headers that threads need unless others are given.
  * @returns the address of the page, and what ends the server
  */
 export async function serve(
   root: string,
   page: string,
+  headers: Readonly<Record<string, string>> = isolated,
 ): Promise<{ url: string; close: () => Promise<void> }> {
   const server: Server = createServer((request, response) => {
     const path = normalize(new URL(request.url ?? "/", "http://localhost").pathname);
-    const headers = {
-      "Cross-Origin-Opener-Policy": "same-origin",
-      "Cross-Origin-Embedder-Policy": "require-corp",
-    };
     if (path === "/") {
       response.writeHead(200, { ...headers, "Content-Type": "text/html" }).end(page);
       return;

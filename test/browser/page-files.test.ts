@@ -40,7 +40,7 @@ async function trainShortly(page: Page): Promise<void> {
 describe("files in the page", () => {
   const browser = usePageBrowser();
 
-  it("says of what cannot be trained why, and takes the next file", async (context) => {
+  it("says of what cannot be trained why, keeps what is loaded, and takes the next file", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
     const { page, faults } = await browser.shared();
     writeFileSync(
@@ -48,9 +48,12 @@ describe("files in the page", () => {
       Uint8Array.from({ length: 500 }, (_, i) => (i * 7) % 251),
     );
     writeFileSync(at("notes.txt"), "no model");
+    await waitForStatus(page, /Ready to train/);
     await choose(page, at("broken.onnx"));
-    await summary(page, /This cannot be trained: broken.onnx: .*not an ONNX model/);
-    expect(await page.locator("#train").isDisabled()).toBe(true);
+    await summary(page, /This cannot be trained: broken.onnx: .*not an ONNX model.*mlp is still loaded/s);
+    await waitForStatus(page, /Ready to train/);
+    expect(await page.locator('input[name="model"][value="mlp"]').isChecked()).toBe(true);
+    expect(await page.locator("#data-summary").innerText()).toContain("training and");
     await choose(page, at("notes.txt"));
     await summary(page, "no ONNX model was chosen (notes.txt)");
     await choose(page, "models/mlp.onnx", "models/cnn.onnx");
@@ -59,6 +62,23 @@ describe("files in the page", () => {
     await summary(page, "choose the file checkpoint of its run together with it");
     await choose(page, officialPath("mlp/optimizer_model.onnx"));
     await summary(page, "goes on from training_model.onnx and checkpoint");
+    await choose(page, "models/cnn.onnx");
+    await summary(page, "19,386 numbers in 17 tensors");
+    await summary(page, "6 layers: conv1, conv2");
+    // Lists of many layers are folded: nine of eight units, nine of one.
+    const b = new GraphBuilder();
+    let value = b.input("x", ["batch", 8]);
+    for (let index = 0; index < 18; index++) {
+      const dims = index % 2 === 0 ? [8, 1] : [1, 8];
+      value = b.op("MatMul", [value, b.weight(`fc${index}.weight`, dims)], `fc${index}`);
+    }
+    b.graph.addOutput(value);
+    writeFileSync(at("deep.onnx"), encodeModelProto(graphToProto(b.graph)));
+    await choose(page, at("deep.onnx"));
+    await summary(page, "deep.onnx");
+    const lists = page.locator("#model-summary details");
+    expect(await lists.locator("summary").allInnerTexts()).toEqual(["9 layers", "9 layers"]);
+    expect(await lists.nth(1).locator("li").first().textContent()).toMatch(/^fc0: .*unit/);
     await choose(page, "models/cnn.onnx");
     await summary(page, "19,386 numbers in 17 tensors");
     await waitForStatus(page, /Ready to train/);

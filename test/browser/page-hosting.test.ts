@@ -59,8 +59,10 @@ describe("the page on a static host", () => {
     expect(note).toContain("WebAssembly runs on one thread. This server sends no COOP and COEP headers");
     expect(note).toContain("No WebGPU: browsers give WebGPU to pages of https and localhost only");
     expect(await page.locator('#backend option[value="webgpu"]').isDisabled()).toBe(true);
-    await fill(page, { "train-samples": 128, "test-samples": 64, batch: 32, epochs: 1 });
+    await fill(page, { "test-samples": 64, batch: 32, epochs: 1 });
     await waitForStatus(page, /Ready to train/);
+    // The press takes the focus from the field, so that other data are read: it counts all the same.
+    await page.locator("#train-samples").fill("128");
     await page.locator("#train").click();
     await waitForStatus(page, /^Finished/);
     expect(await figure(page, "step", "som")).toBe("4 of 4");

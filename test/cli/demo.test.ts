@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -16,10 +16,15 @@ interface Answer {
 const unbuilt = !existsSync("dist/page/index.html");
 
 /** A request as it is given: fetch would tidy up paths. */
-function ask(server: PageServer, path: string, method = "GET"): Promise<Answer> {
+function ask(
+  server: PageServer,
+  path: string,
+  method = "GET",
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
   const { port } = new URL(server.url);
   return new Promise((resolve, reject) => {
-    request({ host: "127.0.0.1", port, path, method }, (response) => {
+    request({ host: "127.0.0.1", port, path, method, headers }, (response) => {
       const chunks: Buffer[] = [];
       response.on("data", (chunk: Buffer) => chunks.push(chunk));
       response.on("end", () =>
@@ -33,6 +38,18 @@ function ask(server: PageServer, path: string, method = "GET"): Promise<Answer> 
       .on("error", reject)
       .end();
   });
+}
+
+/** How often this process has a file open; 0 where the system does not say. */
+function openFiles(path: string): number {
+  if (!existsSync("/proc/self/fd")) return 0;
+  return readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === path;
+    } catch {
+      return false;
+    }
+  }).length;
 }
 
 describe("the page's server", () => {
@@ -111,6 +128,57 @@ describe("the page's server", () => {
     expect((await ask(without, "/", "HEAD")).status).toBe(200);
     const post = await ask(without, "/", "POST");
     expect([post.status, post.headers.allow]).toEqual([405, "GET, HEAD"]);
+  });
+
+  it.each(["bytes=5-1", "bytes=0-1", "bytes=99-", "bytes=-0", "x"])(
+    "sends the whole file for the range %s",
+    async (range) => {
+      const { status, body } = await ask(without, "/", "GET", { Range: range });
+      expect([status, body]).toEqual([200, "<p>page</p>"]);
+    },
+  );
+
+  it("says that a file did not change", async () => {
+    const { headers } = await ask(without, "/");
+    const again = await ask(without, "/", "GET", { "If-None-Match": String(headers.etag) });
+    expect([again.status, again.body]).toEqual([304, ""]);
+  });
+
+  it("answers to its own names only", async () => {
+    const { port } = new URL(without.url);
+    expect((await ask(without, "/", "GET", { Host: `localhost:${port}` })).status).toBe(200);
+    for (const Host of [
+      "evil.example",
+      `evil.example:${port}`,
+      "127.0.0.1",
+      `127.0.0.1.evil.example:${port}`,
+    ]) {
+      const { status, body } = await ask(without, "/", "GET", { Host });
+      expect([status, body]).toEqual([403, "this server answers to 127.0.0.1 and localhost only\n"]);
+    }
+  });
+
+  it("goes on, with no file open, after clients that go away and what cannot be read", async () => {
+    const large = at("page/large.bin");
+    writeFileSync(large, new Uint8Array(20_000_000));
+    mkdirSync(at("page/folder.js"));
+    symlinkSync(at("page/loop"), at("page/loop"));
+    expect((await ask(without, "/folder.js")).status).toBe(404);
+    expect((await ask(without, "/loop")).status).toBe(500);
+    const { port } = new URL(without.url);
+    for (let index = 0; index < 20; index++) {
+      await new Promise<void>((resolve) => {
+        const aborted = request({ host: "127.0.0.1", port, path: "/large.bin" }, (response) => {
+          response.once("data", () => aborted.destroy());
+          response.once("error", () => {});
+          response.once("close", () => resolve());
+        });
+        aborted.once("error", () => {});
+        aborted.end();
+      });
+    }
+    await expect.poll(() => openFiles(large), { timeout: 5000 }).toBe(0);
+    expect((await ask(without, "/")).status).toBe(200);
   });
 
   it("listens on the loopback interface alone", () => {

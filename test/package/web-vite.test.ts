@@ -1,12 +1,9 @@
 import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type Browser, chromium } from "playwright-core";
-import sirv from "sirv";
 import * as vite from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { chromiumFlags, findChromium } from "../browser/browser.ts";
+import { chromiumFlags, findChromium, isolated, serve } from "../browser/browser.ts";
 import { installedProject, type Project, unbuilt } from "./installed.ts";
 
 const executablePath = findChromium();
@@ -18,13 +15,13 @@ const missing = [
   .join("; ");
 
 const isolation = {
-  isolated: { "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp" },
+  isolated,
   "not isolated": {
     "Cross-Origin-Opener-Policy": "unsafe-none",
     "Cross-Origin-Embedder-Policy": "unsafe-none",
   },
 };
-type Headers = (typeof isolation)[keyof typeof isolation];
+type Headers = Readonly<Record<string, string>>;
 
 let project: Project;
 let browser: Browser;
@@ -55,18 +52,8 @@ async function devServer(headers: Headers) {
   return { url: server.resolvedUrls?.local[0] ?? "", close: () => server.close() };
 }
 
-async function staticServer(folder: string, headers: Headers) {
-  const files = sirv(folder);
-  const server: Server = createServer((request, response) => {
-    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-    files(request, response);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-    close: () => new Promise<void>((resolve) => server.close(() => resolve())),
-  };
-}
+const staticServer = (folder: string, headers: Headers) =>
+  serve(folder, readFileSync(join(folder, "index.html"), "utf8"), headers);
 
 /** What the page writes, until a line that ends it. */
 async function written(url: string): Promise<string[]> {

@@ -51,6 +51,7 @@ describe("a slider", () => {
 });
 
 describe("the status line", () => {
+  const read = { ready: true, reading: false, wanted: false };
   const progress = {
     ...{ steps: { plain: 120, som: 119 }, totalSteps: 460, epochs: 5, stepsPerSecond: { plain: 1, som: 1 } },
     backend: "wasm",
@@ -67,14 +68,18 @@ describe("the status line", () => {
     expect(text).toBe(
       "Epoch 2 of 5, step 119 of 460, on WebAssembly; plain 94.0 % right, 41.2° from 90°; SOM 95.1 % right, 20.0° from 90°",
     );
-    expect(phaseText("paused", true, text)).toBe(`Paused. ${text}`);
+    expect(phaseText("paused", read, text)).toBe(`Paused. ${text}`);
   });
 
   it("says what to do before one", () => {
     expect(progressText(undefined, new History())).toBe("");
-    expect(phaseText("idle", false, "")).toBe("Choose a model, and data that fit it.");
-    expect(phaseText("idle", true, "")).toBe("Ready to train.");
-    expect(phaseText("running", true, "")).toBe("Running …");
+    expect(phaseText("idle", { ...read, ready: false }, "")).toBe("Choose a model, and data that fit it.");
+    expect(phaseText("idle", { ...read, ready: false, reading: true }, "")).toBe("Reading …");
+    expect(phaseText("idle", { ready: false, reading: true, wanted: true }, "")).toBe(
+      "Training begins when everything is read …",
+    );
+    expect(phaseText("idle", read, "")).toBe("Ready to train.");
+    expect(phaseText("running", read, "")).toBe("Running …");
   });
 });
 

@@ -24,14 +24,14 @@ export class Controls {
     this.#reset.addEventListener("click", reset);
   }
 
-  /** @param ready - whether a model and data are there */
-  show(phase: Phase, ready: boolean): void {
+  /** @param startable - whether a model and data are there, or are being read: a press is kept until they are */
+  show(phase: Phase, startable: boolean): void {
     this.#phase = phase;
     const under = phase === "running" || phase === "paused";
     const buttons = [this.#train, this.#pause, this.#reset];
     const run = byId("run", HTMLElement);
     const focused = [...buttons, run].some((element) => element === document.activeElement);
-    this.#train.disabled = !ready || phase === "starting" || under;
+    this.#train.disabled = !startable || phase === "starting" || under;
     this.#pause.disabled = !under;
     this.#reset.disabled = !under && phase !== "finished" && phase !== "failed";
     setText(this.#pause, phase === "paused" ? "Resume" : "Pause");

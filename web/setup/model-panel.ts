@@ -9,6 +9,8 @@ export class ModelPanel {
   readonly #files = byId("model-files", HTMLInputElement);
   readonly #summary = byId("model-summary", HTMLElement);
   readonly #choose: (source: ModelSource) => void;
+  /** The model that is loaded: its name, the choice that led to it, what is shown of it. */
+  #loaded: { name: string; choice: string; shown: readonly Node[] } | undefined;
 
   constructor(choose: (source: ModelSource) => void) {
     this.#choose = choose;
@@ -17,7 +19,7 @@ export class ModelPanel {
         const name = sampleNames.find((sample) => sample === radio.value);
         if (name) this.#take({ kind: "sample", name });
         else if (this.#files.files?.length) this.#take({ kind: "files", files: chosenFiles(this.#files) });
-        else this.#summary.replaceChildren("Choose a file.");
+        else this.#summary.replaceChildren("Choose a file.", ...this.#kept());
       });
     }
     this.#files.addEventListener("change", () => {
@@ -46,27 +48,45 @@ export class ModelPanel {
     const { name, kind, opset, producer, input, layers, parameters, remarks } = summary;
     const penalized = layers.filter(({ penalty }) => penalty === true);
     const skipped = layers.filter(({ penalty }) => penalty !== true);
-    const facts: [string, string][] = [
+    const facts: [string, string | Node][] = [
       ["File", `${name}.onnx, ${bytes(summary.bytes)}, opset ${opset}${producer ? `, ${producer}` : ""}`],
       ["Kind", kinds[kind]],
       ["Input", input],
       ["Trained", `${count(parameters.numbers)} numbers in ${plural(parameters.tensors, "tensor")}`],
-      ["SOM on", `${plural(penalized.length, "layer")}: ${penalized.map((layer) => layer.name).join(", ")}`],
-      ...skipped.map(({ name: layer, penalty }): [string, string] => ["Skipped", `${layer}: ${penalty}`]),
+      ["SOM on", layerList(penalized.map((layer) => layer.name))],
     ];
-    this.#summary.replaceChildren(
+    if (skipped.length > 0) {
+      facts.push(["Skipped", layerList(skipped.map(({ name: layer, penalty }) => `${layer}: ${penalty}`))]);
+    }
+    const shown = [
       el("dl", {}, ...facts.map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, text)))),
       ...remarks.map((remark) => el("p", { class: "note" }, remark)),
-    );
+    ];
+    const choice = this.#radios.find((radio) => radio.checked)?.value ?? "own";
+    this.#loaded = { name, choice, shown };
+    this.#summary.replaceChildren(...shown);
   }
 
   /** Shows which model a kept run trains. */
   showKept(name: string): void {
-    this.#check(sampleNames.find((sample) => sample === name) ?? "own");
+    const choice = sampleNames.find((sample) => sample === name) ?? "own";
+    this.#check(choice);
+    if (this.#loaded) this.#loaded = { ...this.#loaded, choice };
   }
 
+  /** Says why a model was refused; the one that is loaded stays. */
   refuse(message: string): void {
-    this.#summary.replaceChildren(el("p", { class: "error" }, `This cannot be trained: ${message}`));
+    const error = el("p", { class: "error" }, `This cannot be trained: ${message}`);
+    this.#summary.replaceChildren(error, ...this.#kept());
+    if (!this.#loaded) return;
+    this.#check(this.#loaded.choice);
+    // So that the same name can be chosen again, once the file is mended.
+    if (this.#loaded.choice !== "own") this.#files.value = "";
+  }
+
+  #kept(): readonly Node[] {
+    if (!this.#loaded) return [];
+    return [el("p", {}, `${this.#loaded.name} is still loaded.`), ...this.#loaded.shown];
   }
 
   #take(source: ModelSource): void {
@@ -77,4 +97,15 @@ export class ModelPanel {
   #check(value: string): void {
     for (const radio of this.#radios) radio.checked = radio.value === value;
   }
+}
+
+/** Layers that are named before the rest is folded away. */
+const named = 8;
+
+/** "3 layers: fc1, fc2, logits"; long lists can be unfolded. */
+function layerList(layers: readonly string[]): string | Node {
+  const total = plural(layers.length, "layer");
+  if (layers.length <= named) return layers.length === 0 ? total : `${total}: ${layers.join(", ")}`;
+  const items = layers.map((layer) => el("li", {}, layer));
+  return el("details", {}, el("summary", {}, total), el("ul", {}, ...items));
 }

@@ -42,8 +42,8 @@ export class Desk {
       case "begin":
         return this.#begin(request);
       case "open-model":
-        this.#waiting = undefined;
-        return this.#openModel(request);
+        await this.#openModel(request);
+        return;
       case "open-data":
         return this.#openData(request);
       case "start":
@@ -72,16 +72,20 @@ export class Desk {
     this.#tell({ type: "saved", run: kept?.saved });
   }
 
-  async #openModel({ id, source }: RequestOf<"open-model">): Promise<void> {
-    await this.#end();
-    this.#opened = undefined;
+  /** Opens a model. One that is refused leaves everything as it was. Returns whether it was opened. */
+  async #openModel({ id, source }: RequestOf<"open-model">): Promise<boolean> {
     try {
       const opened = await openModel(source);
       const summary = await summarizeModel(opened);
+      await this.#end();
       this.#opened = opened;
+      this.#data = undefined;
+      this.#waiting = undefined;
       this.#tell({ type: "model", id, summary });
+      return true;
     } catch (error) {
       this.#tell({ type: "model-refused", id, message: messageOf(error) });
+      return false;
     }
   }
 
@@ -147,8 +151,7 @@ export class Desk {
     const kept = await keptRun();
     if (!kept) throw new SorthError("the browser does not have the run any more");
     const settings = backend ? { ...kept.settings, backend } : kept.settings;
-    await this.#openModel({ type: "open-model", id, source: kept.model });
-    if (!this.#opened) return;
+    if (!(await this.#openModel({ type: "open-model", id, source: kept.model }))) return;
     const data = "mnist" in kept.data ? kept.data.mnist : undefined;
     this.#tell({ type: "restored", settings, history: kept.history, data });
     this.#waiting = { ...kept, settings };

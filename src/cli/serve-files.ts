@@ -1,0 +1,77 @@
+import { open, stat } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { extname, join, resolve, sep } from "node:path";
+import { pipeline } from "node:stream/promises";
+
+const types: Readonly<Record<string, string>> = {
+  ".css": "text/css;charset=utf-8",
+  ".html": "text/html;charset=utf-8",
+  ".js": "text/javascript;charset=utf-8",
+  ".json": "application/json",
+  ".png": "image/png",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
+
+/** What became of a request: the file was sent, there is none, or it cannot be read. */
+export type Outcome = "sent" | "missing" | "unreadable";
+
+/**
+ * Sends a file of a folder, whole: a request for a part of it is answered with all of it. The disk is looked at at every
+ * request. A client that goes away in between is no fault, and leaves no file open.
+ * @param path - of the address, with its query; `/` at its end stands for `index.html`
+ */
+export async function sendFile(
+  folder: string,
+  path: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<Outcome> {
+  const file = fileAt(folder, path);
+  if (file === undefined) return "missing";
+  let handle: Awaited<ReturnType<typeof open>>;
+  let info: Awaited<ReturnType<typeof stat>>;
+  try {
+    info = await stat(file);
+    if (!info.isFile()) return "missing";
+    handle = await open(file);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === "ENOENT" || code === "ENOTDIR" || code === "ENAMETOOLONG" ? "missing" : "unreadable";
+  }
+  try {
+    const tag = `W/"${info.size.toString(36)}-${Math.floor(info.mtimeMs).toString(36)}"`;
+    response.setHeader("ETag", tag);
+    response.setHeader("Cache-Control", "no-cache");
+    if (request.headers["if-none-match"] === tag) {
+      response.writeHead(304).end();
+      return "sent";
+    }
+    response.setHeader("Content-Type", types[extname(file)] ?? "application/octet-stream");
+    response.setHeader("Content-Length", info.size);
+    if (request.method === "HEAD") response.writeHead(200).end();
+    // A file that shrinks or breaks on the way ends the connection: its length was promised.
+    else
+      await pipeline(
+        handle.createReadStream({ autoClose: false, end: Math.max(0, info.size - 1) }),
+        response,
+      ).catch(() => response.destroy());
+    return "sent";
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The path on disk, if it lies in the folder. */
+function fileAt(folder: string, address: string): string | undefined {
+  let path: string;
+  try {
+    path = decodeURIComponent(address.replace(/[?#].*$/s, ""));
+  } catch {
+    return undefined;
+  }
+  if (!path.startsWith("/") || /[\0\\]/.test(path)) return undefined;
+  const root = resolve(folder);
+  const file = join(root, path.endsWith("/") ? `${path}index.html` : path);
+  return file.startsWith(root + sep) ? file : undefined;
+}
