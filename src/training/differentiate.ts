@@ -19,7 +19,7 @@ import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 
 /** Options of {@link differentiate}. */
 export interface DifferentiateOptions extends LossOptions {
-  /** Only gradients of parameters whose name matches. */
+  /** Only gradients of parameters whose name matches; where none does, of other initializers of floats. */
   readonly wrt?: RegExp;
   /** Also gradients of the model's float inputs whose name matches (for gradient penalties, saliency, adversarial examples). */
   readonly wrtInputs?: RegExp;
@@ -52,7 +52,8 @@ export async function differentiate(
   options: DifferentiateOptions,
   probe: Probe,
 ): Promise<GradientModel> {
-  const prepared = await prepareGraph(model, options, probe);
+  const named = (names: readonly string[]) => !!options.wrt && matchesAny(options.wrt, names);
+  const prepared = await prepareGraph(model, options, probe, undefined, named);
   const { graph, emit } = prepared;
   const masks = replaceDropout(graph, emit, "as-is");
   const wrt = variablesOf(prepared, options);
@@ -81,7 +82,10 @@ export async function differentiate(
 }
 
 /** What the loss is differentiated with respect to. */
-function variablesOf({ graph, parameters }: PreparedGraph, options: DifferentiateOptions): Value[] {
+function variablesOf(
+  { graph, parameters, constants }: PreparedGraph,
+  options: DifferentiateOptions,
+): Value[] {
   const floats = graph.inputs.filter(({ type }) => isFloat(type));
   const inputs = floats.filter(({ name }) => options.wrtInputs?.test(name));
   const list = (values: readonly Value[]) => values.map(({ name }) => name).join(", ") || "none";
@@ -89,10 +93,25 @@ function variablesOf({ graph, parameters }: PreparedGraph, options: Differentiat
     throw new UsageError(`no input of floats matches ${options.wrtInputs}; those inputs are ${list(floats)}`);
   }
   const { wrt } = options;
-  const chosen = parameters.filter((value) => !wrt || matchesAny(wrt, namesOfValue(value)));
-  if (chosen.length === 0 && inputs.length === 0) {
+  if (!wrt) {
+    if (parameters.length + inputs.length > 0) return [...parameters, ...inputs];
     throw new UsageError(
-      `no parameter matches ${options.wrt ?? "anything"}; the parameters are ${list(parameters)}`,
+      `no initializer looks like a parameter; others are ${list(constants)}: name those that are variables (--wrt)`,
+    );
+  }
+  const matching = (values: readonly Value[]) =>
+    values.filter((value) => matchesAny(wrt, namesOfValue(value)));
+  const [chosen, others] = [matching(parameters), matching(constants)];
+  if (chosen.length + others.length + inputs.length === 0) {
+    throw new UsageError(
+      `no parameter matches ${wrt}; the parameters are ${list(parameters)}, other initializers ${list(constants)}`,
+    );
+  }
+  if (chosen.length === 0) return [...others, ...inputs];
+  // A wide pattern is about parameters; constants would be noise among them.
+  if (others.length > 0) {
+    options.onMessage?.(
+      `${wrt} also matches ${list(others)}, not taken for parameters: name them alone, or add them (--trainable +PATTERN)`,
     );
   }
   return [...chosen, ...inputs];

@@ -1,6 +1,7 @@
 import { foldConstants } from "../analysis/constants.ts";
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
+import { namesOfValue } from "../analysis/known-names.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
@@ -34,6 +35,8 @@ export interface PreparedGraph {
   readonly batch: number | undefined;
   /** What is trained: initializers of the graph. */
   readonly parameters: readonly Value[];
+  /** Other initializers of floats: constants by every rule, which only their name can ask for. */
+  readonly constants: readonly Value[];
   readonly sites: readonly Site[];
   readonly skipped: readonly SkippedSite[];
   /** Penalties to add: the options', or those of the model's injected block, which is gone from the graph. */
@@ -47,6 +50,7 @@ const gradientOpset = 18;
  * Reads a model into a graph that can be differentiated: an injected block is taken out and its options kept, shared
  * initializers are split, functions and bodies are written out, the opset is raised, shapes are inferred, and what does
  * not depend on data is folded.
+ * @param keeps - tells by its names which constant stays one of its own, so that it can have a gradient
  * @throws SorthError when ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
  */
 export async function prepareGraph(
@@ -54,6 +58,7 @@ export async function prepareGraph(
   options: LossOptions,
   probe: Probe,
   rewrite: (graph: Graph) => void = () => {},
+  keeps: (names: readonly string[]) => boolean = () => false,
 ): Promise<PreparedGraph> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
@@ -64,7 +69,8 @@ export async function prepareGraph(
   }
   // Decided before bodies are written out: an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
-  const keep = new Set(found.parameters.map(({ value }) => value.name));
+  const asked = found.constants.filter(({ value }) => keeps(namesOfValue(value))).map(({ value }) => value);
+  const keep = new Set([...found.parameters.map(({ value }) => value), ...asked].map(({ name }) => name));
   await expandModel(graph, gradientOpset, probe, { dimensions: options, keep, external: model.external });
   rewrite(graph);
   // Files of IR 3 list initializers among the inputs; nobody feeds them.
@@ -77,6 +83,7 @@ export async function prepareGraph(
     emit: new Emit(graph, { prefix: "sorth/" }),
     batch,
     parameters: found.parameters.map(({ value }) => value),
+    constants: found.constants.map(({ value }) => value),
     // Everything is fixed now, the batch too: a penalty may use the smaller of its forms.
     sites: sites.map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
     skipped,

@@ -16,7 +16,11 @@ export function define(command: Command, streams: CommandStreams): void {
   command.argument("<model>", "an ONNX model");
   addOutputFlag(command, "grad", "where to write the model that computes the loss and its gradients");
   command
-    .option("--wrt <pattern>", "only gradients of parameters whose name matches", patterns)
+    .option(
+      "--wrt <pattern>",
+      "only gradients of parameters (or other initializers) whose name matches",
+      patterns,
+    )
     .option("--wrt-inputs <pattern>", "also gradients of the model's inputs whose name matches", patterns);
   addLossFlags(command, "batch size, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
