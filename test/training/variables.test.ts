@@ -14,7 +14,9 @@ const delta = randomFloats("delta", columns);
 function modelOf({ weight = false } = {}): Model {
   const b = new GraphBuilder(17);
   const coords = b.input("coords", [rows, columns]);
-  const moved = weight ? b.op("MatMul", [coords, b.weight("weight", [columns, columns])], "m") : coords;
+  const moved = weight
+    ? b.op("Relu", [b.op("MatMul", [coords, b.weight("weight", [columns, columns])], "m")], "r")
+    : coords;
   const shift = b.graph.addInitializer(Tensor.float("delta", [columns], delta));
   const d = b.op("Sub", [b.op("Add", [moved, shift], "c"), b.input("ref", [rows, columns])], "d");
   b.output(b.op("ReduceSum", [b.op("Mul", [d, d], "q")], "loss", { keepdims: 0 }));
