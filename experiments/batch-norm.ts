@@ -7,8 +7,8 @@ const rates = [1e-3, 3e-3, 1e-2];
 const dataSets = ["mnist", "fashion"] as const;
 const methods = [
   { method: undefined, penalties: [] },
-  { method: "SOM", penalties: ["som:weight=0.1"] },
-  { method: "SOM not of logits", penalties: ["som:weight=0.1,exclude=logits"] },
+  { method: "SOM", penalties: ["som:lambda1=100,weight=0.1"] },
+  { method: "SOM not of logits", penalties: ["som:lambda1=100,weight=0.1,exclude=logits"] },
 ];
 
 /** With and without BatchNormalization, with and without SOM: can one stand in for the other? */

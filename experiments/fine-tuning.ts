@@ -4,11 +4,11 @@ import { gainFigure } from "./plots.ts";
 import type { Stage } from "./training-run.ts";
 import { compare, type Variant, type VariantResult } from "./variants.ts";
 
-const som = ["som:weight=0.1"];
+const som = ["som:lambda1=100,weight=0.1"];
 const methods = [
   { method: "plain", penalties: [] },
   { method: "SOM", penalties: som },
-  { method: "SOM not of logits", penalties: ["som:weight=0.1,exclude=logits"] },
+  { method: "SOM not of logits", penalties: ["som:lambda1=100,weight=0.1,exclude=logits"] },
 ];
 const learningRate = 3e-3;
 

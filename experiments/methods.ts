@@ -12,10 +12,14 @@ export interface Method {
 
 /** All penalties, SOM's other forms, and what everybody uses instead. */
 export const methods: readonly Method[] = [
-  ...penaltyNames.map((name) => ({ name, penalty: name, usual: penaltyNamed(name).definition.weight ?? 1 })),
-  { name: "som, not of logits", penalty: "som:exclude=logits", usual: 1 },
-  { name: "som, random rows", penalty: "som:rows=random", usual: 1 },
-  { name: "som, exact weight angles", penalty: "som:angles=weights", usual: 1 },
+  // SOM with the source's λ1 and λ2 here, whatever this package's defaults are.
+  { name: "som", penalty: "som:lambda1=100,lambda2=1", usual: 1 },
+  ...penaltyNames
+    .filter((name) => name !== "som")
+    .map((name) => ({ name, penalty: name, usual: penaltyNamed(name).definition.weight ?? 1 })),
+  { name: "som, not of logits", penalty: "som:lambda1=100,lambda2=1,exclude=logits", usual: 1 },
+  { name: "som, random rows", penalty: "som:lambda1=100,lambda2=1,rows=random", usual: 1 },
+  { name: "som, exact weight angles", penalty: "som:lambda1=100,lambda2=1,angles=weights", usual: 1 },
   { name: "weight decay", usual: 0.1 },
 ];
 

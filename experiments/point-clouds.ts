@@ -6,10 +6,17 @@ import { compare, type Variant, type VariantResult } from "./variants.ts";
 const networks = ["pointnet", "pointnet-bn"] as const;
 const methods = [
   { name: "plain", penalties: [] },
-  ...[0.01, 0.1, 1].map((weight) => ({ name: `SOM, weight ${weight}`, penalties: [`som:weight=${weight}`] })),
+  ...[0.01, 0.1, 1].map((weight) => ({
+    name: `SOM, weight ${weight}`,
+    penalties: [`som:lambda1=100,weight=${weight}`],
+  })),
+  ...[0.1, 0.3].map((weight) => ({
+    name: `SOM, λ1 = 0, weight ${weight}`,
+    penalties: [`som:lambda1=0,weight=${weight}`],
+  })),
   ...[0.1, 1].map((weight) => ({
     name: `SOM not of logits, weight ${weight}`,
-    penalties: [`som:weight=${weight},exclude=logits`],
+    penalties: [`som:lambda1=100,weight=${weight},exclude=logits`],
   })),
   { name: "so, weight 0.01", penalties: ["so:weight=0.01"] },
 ];

@@ -29,14 +29,21 @@ export const reduction: Experiment<Record<string, VariantResult[]>> = {
         });
         const variants = [
           variant("plain", []),
-          ...meanWeights.map((weight) => variant(`mean, weight ${weight}`, [`som:weight=${weight}`])),
+          ...meanWeights.map((weight) =>
+            variant(`mean, weight ${weight}`, [`som:lambda1=100,weight=${weight}`]),
+          ),
+          ...[1, 0.3, 0.1].map((weight) =>
+            variant(`mean, λ1 = 0, weight ${weight}`, [`som:lambda1=0,weight=${weight}`]),
+          ),
           ...meanWeights
             .slice(0, 2)
             .map((weight) =>
-              variant(`mean, not of logits, weight ${weight}`, [`som:weight=${weight},exclude=logits`]),
+              variant(`mean, not of logits, weight ${weight}`, [
+                `som:lambda1=100,weight=${weight},exclude=logits`,
+              ]),
             ),
           ...sumWeights.map((weight) =>
-            variant(`sum, weight ${weight}`, [`som:reduction=sum,weight=${weight}`]),
+            variant(`sum, weight ${weight}`, [`som:lambda1=100,reduction=sum,weight=${weight}`]),
           ),
         ];
         return [optimizer, await compare(pool, variants, size, () => "plain")] as const;

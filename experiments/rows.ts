@@ -6,7 +6,8 @@ import { compare, type Variant, type VariantResult } from "./variants.ts";
 /** What units are compared by: the source takes the batch in place of random directions. */
 const forms = [
   ["plain", undefined],
-  ["batch, all positions (default)", ""],
+  ["batch, all positions", ""],
+  ["batch, λ1 = 0", ",lambda1=0"],
   ["batch, not of logits", ",exclude=logits"],
   ...[1, 4, 16].map((rows) => [`batch, ${rows} positions of each sample`, `,maxRows=${rows}`] as const),
   ...[64, 256, 1024].map(
@@ -33,7 +34,10 @@ export const rows: Experiment<VariantResult[]> = {
           stages: [
             {
               ...{ data: "fashion", samples: size.samples, epochs: size.epochs, learningRate: 3e-3 },
-              penalties: options === undefined ? [] : [`som:weight=${weight}${options}`],
+              penalties:
+                options === undefined
+                  ? []
+                  : [`som:weight=${weight}${options.includes("lambda1") ? "" : ",lambda1=100"}${options}`],
             },
           ],
         }),
