@@ -36,7 +36,10 @@ const tasks = {
     await handle.close();
   },
   inject: async (from: string, to: string) => {
-    await writeModel(await inject(await readModel(from), { penalties: [som()] }, nodeProbe), to);
+    await writeModel(
+      await inject(await readModel(from), { penalties: [som({ lambda1: 100 })] }, nodeProbe),
+      to,
+    );
   },
 } satisfies Record<string, (from: string, to: string) => Promise<void>>;
 

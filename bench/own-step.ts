@@ -20,7 +20,7 @@ export async function ownContender(
   const trainer = await Trainer.create(decodeModel(model.onnx), {
     objective: crossEntropy(),
     optimizer: adamw({ weightDecay }),
-    penalties: regularized ? [{ penalty: som(), weight: penaltyWeight }] : [],
+    penalties: regularized ? [{ penalty: som({ lambda1: 100 }), weight: penaltyWeight }] : [],
     learningRate,
     backend,
     ...(backend === "cpu" ? { threads } : {}),

@@ -28,12 +28,13 @@ In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include:
 |---|---|---|
 | weight | the penalty's own, below; 1 where it has none | its factor in the loss |
 | include, exclude | all layers | regular expressions on the layers' names |
+| preset | none | options and weight under one name, where a penalty has such: \`som:preset=source\` |
 | schedule | constant | of its weight over a run that \`train\` does: cosine, warmup, step, srip; a value with commas stands in quotes: \`schedule='cosine:warmup=100,floor=0.1'\` |
 
 \`sorth-onnx train --help\` lists them too. The same penalty may be given again for other layers. A penalty of your own: [examples/12-own-penalty](../examples/12-own-penalty).
 `;
 
-const behind = `Weight: what its source uses, 1 where that has none. Backends: where a step with the penalty runs whole. The CPU, wasm in Chromium, WebGPU in node and in Chromium are tested
+const behind = `Weight: what its source uses, 1 where that has none; of som what experiments show safe on every layer. Backends: where a step with the penalty runs whole. The CPU, wasm in Chromium, WebGPU in node and in Chromium are tested
 for each (test/penalties, test/runtime, test/browser); CUDA is read from the table of what it lacks ([backends.md](backends.md)). training_model.onnx: whether ONNX
 Runtime's training API trains it, from an injected training_model.onnx or our artifacts; what draws random numbers at each epoch or step is refused there. Injected into a
 model, such numbers are constants. The official Python builder differentiates every injected penalty too ([official.md](official.md)).
@@ -127,7 +128,7 @@ export async function penaltiesTable(): Promise<string> {
 const optionOf = (text: string): string => /:([^,]*)/.exec(text)?.[1] ?? text;
 
 function section(
-  { name, formula, source, defaults, about, choices }: Definition,
+  { name, formula, source, defaults, about, choices, presets = {} }: Definition,
   forms: readonly (readonly [string, Measured])[],
 ): string[] {
   const drawing = forms.find(([, form]) => form.anew);
@@ -153,5 +154,9 @@ function section(
           }),
           "",
         ]),
+    ...Object.entries(presets).flatMap(([preset, values]) => {
+      const said = Object.entries(values).map(([option, value]) => `${option}=${value}`);
+      return [`\`${name}:preset=${preset}\` stands for \`${said.join(",")}\`.`, ""];
+    }),
   ];
 }

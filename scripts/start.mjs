@@ -29,7 +29,7 @@ const runs = [
   {
     name: "SOM",
     file: "out/som.onnx",
-    options: { penalties: [{ penalty: som(), weight: 0.1, exclude: /^logits$/ }] },
+    options: { penalties: [{ penalty: som() }] },
   },
 ];
 

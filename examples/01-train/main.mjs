@@ -15,7 +15,7 @@ const data = arrayDataset(pixels, labels, [1, 28, 28]);
 
 const trainer = await Trainer.create(await readModel(join(here, "../../models/mlp.onnx")), {
   objective: crossEntropy(),
-  penalties: [{ penalty: som(), weight: 0.1 }],
+  penalties: [{ penalty: som() }],
   batch: 32,
 });
 for await (const event of trainer.fit(data, { epochs: 3 })) {

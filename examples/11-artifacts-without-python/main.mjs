@@ -7,7 +7,7 @@ const folder = process.argv[2];
 const model = await readModel(fileURLToPath(new URL("../../models/cnn.onnx", import.meta.url)));
 const artifacts = await buildArtifacts(model, {
   objective: crossEntropy(),
-  penalties: [{ penalty: som(), weight: 0.1 }],
+  penalties: [{ penalty: som() }],
   batch: 32,
 });
 await mkdir(folder, { recursive: true });

@@ -39,7 +39,7 @@ export async function compareWithCpu(backend: string): Promise<Comparison> {
         ...{ objective: crossEntropy(), optimizer: adamw(), batch: 16 },
         // PointNet on noise: Adam turns rounding errors into steps at a higher rate, on the CPU alone as well.
         learningRate: name === "pointnet" ? 1e-4 : 1e-3,
-        penalties: weight === 0 ? [] : [{ penalty: som(), weight }],
+        penalties: weight === 0 ? [] : [{ penalty: som({ lambda1: 100 }), weight }],
       };
       const title = [name, weight === 0 ? "plain" : "SOM"];
       const expected = await run(name, options);

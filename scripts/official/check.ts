@@ -59,7 +59,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const examples = fileURLToPath(new URL("../../examples", import.meta.url));
 const report = fileURLToPath(new URL("../../docs/official.md", import.meta.url));
 const work = mkdtempSync(join(tmpdir(), "sorth-official-"));
-const penalties = [{ penalty: som(), weight: pytorch.weight }];
+const penalties = [{ penalty: som({ lambda1: 100 }), weight: pytorch.weight }];
 const tasks: Task[] = [];
 
 function folderOf(...parts: string[]): { folder: string; at: (file: string) => string } {

@@ -1,3 +1,8 @@
+import { SorthError } from "../errors.ts";
+import type { PenaltyDefinition, PenaltyOptions } from "../penalties/penalty.ts";
+import { som } from "../penalties/som.ts";
+import { penaltyDefinitions } from "../penalties/table.ts";
+import { planText } from "../penalties/text.ts";
 import type { InspectedSite, InspectedValue, Inspection } from "../report/inspect.ts";
 import { type Column, formatTable } from "../report/table.ts";
 import { visible } from "../report/visible.ts";
@@ -45,6 +50,7 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
       ...(report.artifact?.loss === undefined ? [] : [visible(`loss    ${report.artifact.loss}`)]),
     ].join("\n"),
     siteTable(report, paint),
+    penaltyLines(report),
     listOf(
       "skipped",
       report.skipped.map(({ name, op, reason }) => [name, op, reason]),
@@ -81,6 +87,30 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
   ];
   return sections.filter((section) => section !== "").join("\n\n");
 }
+
+/** Which penalties the model holds, with their options and weights; or which one it gets where none is named. */
+function penaltyLines({ block, sites }: Inspection): string {
+  if (block) {
+    return block.penalties
+      .map(({ name, options, weight }) => {
+        const known = penaltyDefinitions.find((definition) => definition.name === name);
+        const penalty = { definition: known ?? ownDefinition(name, options), options };
+        return `penalty  ${planText({ penalty, weight })}`;
+      })
+      .join("\n");
+  }
+  if (sites.length === 0) return "";
+  const source = planText(som.preset("source"));
+  return `penalty  ${planText({ penalty: som() })} where none is named; som:preset=source is ${source}`;
+}
+
+/** Of a penalty that this package does not have every option is shown. */
+const ownDefinition = (name: string, options: PenaltyOptions): PenaltyDefinition<PenaltyOptions> => ({
+  ...{ name, defaults: {}, on: "responses" as const, said: Object.keys(options) },
+  build: () => {
+    throw new SorthError(`the penalty ${name} is only shown here`);
+  },
+});
 
 function siteTable({ sites, probedBatch }: Inspection, paint: Paint): string {
   if (sites.length === 0) return "";

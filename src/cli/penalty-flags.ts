@@ -29,10 +29,14 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
     )
     .option(
       "--weight <number>",
-      "weight of penalties that give none themselves (default: each penalty's own, 1 where it has none)",
+      "weight of penalties that give none themselves (default: each penalty's own, 0.1 for som, 1 where it has none)",
       number,
     )
-    .option("--lambda1 <number>", "som: weight of the squared mean of the cosines (default: 100)", number)
+    .option(
+      "--lambda1 <number>",
+      "som: weight of the squared mean of the cosines (default: 0; in the source 100: --penalty som:preset=source)",
+      number,
+    )
     .option("--lambda2 <number>", "som: weight of the mean of the squared cosines (default: 1)", number)
     .option("--gamma <number>", "som: steepness of tanh(γ·response) (default: 10)", number)
     .addOption(

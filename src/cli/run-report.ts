@@ -2,8 +2,8 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseRunRecord, type RunRecord, runReportPage, type Trainer } from "../index.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
-import { resolvePlans } from "../penalties/plan.ts";
-import { penaltyText } from "../penalties/text.ts";
+import { type PenaltyPlan, resolvePlans } from "../penalties/plan.ts";
+import { penaltyText, planText } from "../penalties/text.ts";
 import { runFolderOf } from "./output.ts";
 
 /** The file in a checkpoint folder that holds a run's events. */
@@ -14,6 +14,13 @@ export async function writeRunReport(folder: string, facts: readonly string[]): 
   const record = parseRunRecord(await readFile(join(folder, recordName), "utf8"));
   const page = await runReportPage(record, { title: `Training run ${folder}`, facts });
   await writeFileSafely(join(folder, "report.html"), page, { force: true });
+}
+
+/** The penalties that a run trains with, in full: those of its options, or of the model itself. */
+export function penaltyNote({ options, step }: Trainer, ofModel: readonly PenaltyPlan[]): string | undefined {
+  const plans = options.penalties?.length ? options.penalties : ofModel;
+  if (plans.length === 0 || step.ports.penalty === undefined) return undefined;
+  return `penalty ${plans.map(planText).join(" and ")} on ${step.penalized.join(", ")}`;
 }
 
 /** What a run's report says of it: model, data, optimizer, penalties. */

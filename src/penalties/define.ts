@@ -1,14 +1,24 @@
 import { UsageError } from "../errors.ts";
 import type { Penalty, PenaltyDefinition, PenaltyOptions, Settings } from "./penalty.ts";
+import type { PenaltyPlan } from "./plan.ts";
 
 /** What can be said of every penalty beside its own options: see PenaltyPlan. */
 export const planKeys = ["weight", "include", "exclude", "schedule"] as const;
+
+/** How a preset is asked for in a text. */
+export const presetKey = "preset";
 
 /** Makes a {@link Penalty} from some of its options; the others keep their defaults. */
 export interface PenaltyFactory<O extends PenaltyOptions> {
   /** @throws UsageError for an option that the penalty does not have, or a value that it cannot take. */
   (options?: Partial<Settings<O>>): Penalty;
   readonly definition: PenaltyDefinition<O>;
+  /**
+   * The penalty with the options and the weight of one of its presets.
+   * @param options - others than those of the preset
+   * @throws UsageError for a preset that the penalty does not have
+   */
+  readonly preset: (name: string, options?: Partial<Settings<O>>) => PenaltyPlan;
 }
 
 /**
@@ -24,7 +34,7 @@ export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefin
   if (!/^[a-z][a-z0-9-]*$/i.test(name)) {
     throw new UsageError(`the penalty's name "${name}" must be letters, digits and hyphens`);
   }
-  const reserved = planKeys.filter((key) => Object.hasOwn(definition.defaults, key));
+  const reserved = [...planKeys, presetKey].filter((key) => Object.hasOwn(definition.defaults, key));
   if (reserved.length > 0) {
     throw new UsageError(
       `the penalty ${name} cannot have an option "${reserved[0]}": every penalty has that besides its own`,
@@ -36,7 +46,27 @@ export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefin
     definition: general,
     options: checkedOptions(general, options),
   });
-  return Object.assign(factory, { definition });
+  const preset = (wanted: string, options: Partial<Settings<O>> = {}): PenaltyPlan => {
+    const { weight, ...chosen } = presetOf(general, wanted);
+    return {
+      penalty: factory({ ...chosen, ...options } as Partial<Settings<O>>),
+      ...(weight !== undefined && { weight }),
+    };
+  };
+  return Object.assign(factory, { definition, preset });
+}
+
+/** The options and the weight of a preset. @throws UsageError when the penalty has none of that name. */
+function presetOf(
+  { name, presets = {} }: PenaltyDefinition<PenaltyOptions>,
+  wanted: string,
+): Partial<PenaltyOptions> & { readonly weight?: number } {
+  const preset = Object.hasOwn(presets, wanted) ? presets[wanted] : undefined;
+  if (preset) return preset;
+  const known = Object.keys(presets).join(", ");
+  throw new UsageError(
+    `the penalty ${name} has no preset "${wanted}"; ${known ? `it has ${known}` : "it has none"}`,
+  );
 }
 
 /** The options given, the defaults for the rest. */

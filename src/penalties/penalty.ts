@@ -58,6 +58,10 @@ export interface PenaltyDefinition<O extends PenaltyOptions> {
   readonly choices?: { readonly [K in keyof NoInfer<O>]?: readonly O[K][] };
   /** Its factor in the loss where none is given (default 1): what its community uses. */
   readonly weight?: number;
+  /** Sets of options under one name, `preset=NAME` on the command line; with a weight of their own where they need one. */
+  readonly presets?: Readonly<Record<string, Partial<Settings<NoInfer<O>>> & { readonly weight?: number }>>;
+  /** Options that are said wherever the penalty is named to people, also where they are the defaults. */
+  readonly said?: readonly (keyof NoInfer<O> & string)[];
   /** What is wrong with options of the right names and types, or undefined. */
   readonly problem?: (options: Settings<O>) => string | undefined;
   readonly on: PenaltySubject | ((options: Settings<O>) => PenaltySubject);
@@ -70,6 +74,8 @@ export interface PenaltyDefinition<O extends PenaltyOptions> {
    * value holds no batch size.
    */
   readonly build: (layer: PenaltyLayer, options: Settings<O>) => Typed | PenaltyGraph;
+  /** Whether it does no harm on the layer that the loss reads: a penalty on responses that does not say so is remarked on there. */
+  readonly sparesLoss?: (options: Settings<O>) => boolean;
   /** A remark for the user (shown once per site), e.g. that the penalty cannot reach 0. */
   readonly warning?: (site: Site, options: Settings<O>) => string | undefined;
   /** Float64 reference on plain arrays: verify and tests compare with it. */

@@ -1,8 +1,11 @@
 import { notWhole } from "./define.ts";
 
-/** Options of SOM. The defaults are those of the source, with means in place of sums. */
+/**
+ * Options of SOM. The defaults are what experiments show safe on every layer, the last one included; the source's own values
+ * are {@link somSource}.
+ */
 export type SomOptions = {
-  /** Weight of the squared mean (or sum) of the cosines; 100. */
+  /** Weight of the squared mean (or sum) of the cosines; 0. */
   readonly lambda1: number;
   /** Weight of the mean (or sum) of the squared cosines; 1. */
   readonly lambda2: number;
@@ -56,10 +59,16 @@ export const leastMeanSquare = 1e-30;
 
 /** Defaults of {@link SomOptions}. */
 export const somDefaults: SomOptions = {
-  ...{ lambda1: 100, lambda2: 1, gamma: 10, reduction: "mean" },
+  ...{ lambda1: 0, lambda2: 1, gamma: 10, reduction: "mean" },
   ...{ rows: "batch", directions: 256, maxRows: 0, center: false, scale: "none", bias: "keep" },
   ...{ angles: "responses", seed: 0 },
 };
+
+/** SOM's weight in the loss where none is given. */
+export const somWeight = 0.1;
+
+/** The values of the source (arXiv 2001.01275 as derived in kexue.fm/archives/7169), with means in place of its sums. */
+export const somSource = { lambda1: 100, lambda2: 1, gamma: 10, weight: 1 } as const;
 
 /** What is wrong with options, or undefined: values out of range, and forms that make no sense together. */
 export function somProblem(options: SomOptions): string | undefined {

@@ -6,7 +6,7 @@ import type { PenaltyGraph } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
 import { ResponseMatrix } from "./response-matrix.ts";
 import { coefficients, somOfRows, somOfUnits } from "./som-graph.ts";
-import { type SomOptions, somDefaults, somProblem } from "./som-options.ts";
+import { type SomOptions, somDefaults, somProblem, somSource, somWeight } from "./som-options.ts";
 import { somReference } from "./som-reference.ts";
 import { batchRows, randomRows, type SomRows } from "./som-rows.ts";
 import { somOfWeights } from "./som-weights.ts";
@@ -17,7 +17,8 @@ import { somOfWeights } from "./som-weights.ts";
  *     R = λ1·(mean of ϑᵢⱼ, i≠j)² + λ2·(mean of ϑᵢⱼ², i≠j)
  *
  * or the same with sums. A unit without any response adds 0 to the value and gets the gradient 0.
- * Source: arXiv 2001.01275, as derived in kexue.fm/archives/7169.
+ * Source: arXiv 2001.01275, as derived in kexue.fm/archives/7169. Its λ1 = 100, weight 1 cost accuracy on every network tried
+ * (docs/decisions.md); they are `som.preset("source")`, on the command line `som:preset=source`.
  *
  * @example
  * await inject(model, { penalties: [som({ lambda1: 50 })] });
@@ -27,8 +28,11 @@ export const som = definePenalty<SomOptions>({
   summary: "pushes the responses of a layer's units apart",
   formula: "λ1·(mean ϑᵢⱼ)² + λ2·mean ϑᵢⱼ², i≠j; ϑᵢⱼ the cosine of tanh(γyᵢ) and tanh(γyⱼ) over the rows",
   source:
-    "Zhang, Ma, Wu, Wang 2020 (arXiv 2001.01275), as derived in kexue.fm/archives/7169; no published code. Means in place of the source's sums",
+    "Zhang, Ma, Wu, Wang 2020 (arXiv 2001.01275), as derived in kexue.fm/archives/7169; no published code. Means in place of the source's sums, λ1 = 0 and weight 0.1 in place of its 100 and 1: preset=source",
   defaults: somDefaults,
+  weight: somWeight,
+  presets: { source: somSource },
+  said: ["lambda1", "lambda2", "gamma"],
   choices: {
     ...{ reduction: ["mean", "sum"], rows: ["batch", "random"], scale: ["none", "rms"] },
     ...{ bias: ["keep", "remove"], angles: ["responses", "weights"] },
@@ -49,6 +53,8 @@ export const som = definePenalty<SomOptions>({
   },
   problem: somProblem,
   on: ({ rows, angles }) => (rows === "random" || angles === "weights" ? "weights" : "responses"),
+  // The mean cosine of classes that exclude each other is below 0: only λ1 holds it at 0.
+  sparesLoss: ({ lambda1 }) => lambda1 === 0,
   warning: warningOf,
   build: (layer, options) => {
     if (options.angles === "weights") return somOfWeights(layer, options);

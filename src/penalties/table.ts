@@ -1,6 +1,7 @@
 import { UsageError } from "../errors.ts";
 import type { PenaltyFactory } from "./define.ts";
 import type { Penalty, PenaltyDefinition, PenaltyOptions } from "./penalty.ts";
+import type { PenaltyPlan } from "./plan.ts";
 import { barlow } from "./responses/barlow.ts";
 import { decov } from "./responses/decov.ts";
 import { vicreg } from "./responses/vicreg.ts";
@@ -40,14 +41,34 @@ export const penaltyNames: readonly string[] = penaltyDefinitions.map(({ name })
  * penaltyNamed("som", { gamma: "5", reduction: "sum" });
  */
 export function penaltyNamed(name: string, options: PenaltyOptions = {}): Penalty {
+  const factory = factoryNamed(name);
+  return factory(parsedOptions(factory, options));
+}
+
+/**
+ * The penalty of that name with the options and the weight of one of its presets, and others as {@link penaltyNamed} takes them.
+ * @throws UsageError for a preset that the penalty does not have, besides
+ */
+export function presetNamed(name: string, preset: string, options: PenaltyOptions = {}): PenaltyPlan {
+  const factory = factoryNamed(name);
+  return factory.preset(preset, parsedOptions(factory, options));
+}
+
+function factoryNamed(name: string): PenaltyFactory<PenaltyOptions> {
   const factory = factories.find(({ definition }) => definition.name === name);
   if (!factory) throw new UsageError(`there is no penalty "${name}"; there is ${penaltyNames.join(", ")}`);
-  const defaults: PenaltyOptions = factory.definition.defaults;
-  const parsed = Object.entries(options).map(
-    ([key, value]) => [key, fromText(value, typeof defaults[key])] as const,
-  );
-  return factory(Object.fromEntries(parsed));
+  return factory;
 }
+
+const parsedOptions = (
+  { definition }: PenaltyFactory<PenaltyOptions>,
+  options: PenaltyOptions,
+): PenaltyOptions =>
+  Object.fromEntries(
+    Object.entries(options).map(
+      ([key, value]) => [key, fromText(value, typeof definition.defaults[key])] as const,
+    ),
+  );
 
 /** A text as the type of its option; what does not read as one stays a text, which the option then refuses. */
 function fromText(value: number | string | boolean, type: string): number | string | boolean {

@@ -1,17 +1,18 @@
 import { UsageError } from "../errors.ts";
 import { parseSchedule } from "../optimizers/schedules.ts";
-import { planKeys } from "./define.ts";
+import { planKeys, presetKey } from "./define.ts";
 import type { Penalty } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";
-import { penaltyNamed } from "./table.ts";
+import { penaltyNamed, presetNamed } from "./table.ts";
 
 /**
  * Reads a penalty from text: a name and, after a colon, its options and `weight`, `include`, `exclude`, `schedule`. A value
- * with commas stands in quotes.
+ * with commas stands in quotes. `preset=NAME` takes the options and the weight of a preset, where the text says nothing else.
  * @throws UsageError that names the penalty, for an unknown name or option, or a value that cannot be taken
  *
  * @example
  * parsePlan("so");
+ * parsePlan("som:preset=source,weight=0.1");
  * parsePlan("som:rows=random,directions=512,weight=0.1,include=^conv");
  * parsePlan("srip:schedule='cosine:warmup=100,floor=0.1'");
  */
@@ -28,12 +29,14 @@ export function parsePlan(text: string): PenaltyPlan {
     if (given.has(key)) throw new UsageError(`"${text}" gives ${key} twice; give it once`);
     given.set(key, unquoted(part.slice(equals + 1)));
   }
-  const own = [...given].filter(([key]) => !planKeys.some((reserved) => reserved === key));
-  const penalty = penaltyNamed(name, Object.fromEntries(own));
+  const reserved: readonly string[] = [...planKeys, presetKey];
+  const own = Object.fromEntries([...given].filter(([key]) => !reserved.includes(key)));
+  const preset = given.get(presetKey);
+  const plan = preset === undefined ? { penalty: penaltyNamed(name, own) } : presetNamed(name, preset, own);
   const [weight, include, exclude, schedule] = planKeys.map((key) => given.get(key));
   if (schedule !== undefined) parseSchedule(schedule);
   return {
-    penalty,
+    ...plan,
     ...(weight !== undefined && { weight: weightIn(weight, name) }),
     ...(include !== undefined && { include: patternIn(include, name) }),
     ...(exclude !== undefined && { exclude: patternIn(exclude, name) }),
@@ -41,12 +44,31 @@ export function parsePlan(text: string): PenaltyPlan {
   };
 }
 
-/** A penalty as {@link parsePlan} reads it: its name, and the options that are not its defaults. */
-export function penaltyText({ definition: { name, defaults }, options }: Penalty): string {
-  const changed = Object.entries(options).filter(([key, value]) => value !== defaults[key]);
+/**
+ * A penalty as {@link parsePlan} reads it: its name, the options that are not its defaults, and those that are always said
+ * (of SOM λ1, λ2 and γ).
+ */
+export function penaltyText({ definition: { name, defaults, said = [] }, options }: Penalty): string {
+  const always: readonly string[] = said;
+  const changed = Object.entries(options).filter(
+    ([key, value]) => value !== defaults[key] || always.includes(key),
+  );
   return changed.length === 0
     ? name
     : `${name}:${changed.map(([key, value]) => `${key}=${value}`).join(",")}`;
+}
+
+/** A penalty with its weight, and the layers and the schedule that it was given, as {@link parsePlan} reads it. */
+export function planText(plan: PenaltyPlan): string {
+  const { penalty, include, exclude, schedule, weight = penalty.definition.weight ?? 1 } = plan;
+  const parts = [
+    `weight=${weight}`,
+    ...(include ? [`include='${include.source}'`] : []),
+    ...(exclude ? [`exclude='${exclude.source}'`] : []),
+    ...(typeof schedule === "string" ? [`schedule='${schedule}'`] : []),
+  ];
+  const text = penaltyText(penalty);
+  return `${text}${text.includes(":") ? "," : ":"}${parts.join(",")}`;
 }
 
 /** Splits at commas outside quotes. */

@@ -138,6 +138,8 @@ function tellOfOutput(
 ): void {
   for (const { site, plan } of parts) {
     if (site.response !== prediction || subjectOf(plan.penalty) !== "responses") continue;
+    const { definition, options } = plan.penalty;
+    if (definition.sparesLoss?.(options)) continue;
     onMessage(
       `${site.name}: ${plan.label} acts on the model's output too, against the loss; consider to exclude this layer (docs/regularizers.md)`,
     );

@@ -26,7 +26,7 @@ import { largestDifference, officialBatch, officialFile, pytorch } from "./offic
 import { showingGradients } from "./showing-gradients.ts";
 
 const forward = (name: string): Model => decodeModel(officialFile(`${name}/forward.onnx`));
-const penalties = [{ penalty: som(), weight: pytorch.weight }];
+const penalties = [{ penalty: som({ lambda1: 100 }), weight: pytorch.weight }];
 const batchOf = (name: string): number => (pytorch.networks[name] ?? pytorch.cases[name])?.shape[0] ?? 1;
 const build = (name: string, options: ArtifactOptions = {}) =>
   buildArtifacts(forward(name), { objective: crossEntropy(), batch: batchOf(name), ...options });

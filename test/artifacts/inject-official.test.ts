@@ -16,7 +16,7 @@ import { OfficialSession } from "../helpers/official-runtime.ts";
 import { largestDifference, officialBatch, officialFile, pytorch } from "./official-fixtures.ts";
 import { showingGradients } from "./showing-gradients.ts";
 
-const penalties = [{ penalty: som(), weight: pytorch.weight }];
+const penalties = [{ penalty: som({ lambda1: 100 }), weight: pytorch.weight }];
 
 const injected = (name: string, options: Partial<InjectOptions> = {}): Promise<Model> =>
   inject(decodeModel(officialFile(`${name}/training_model.onnx`)), { penalties, ...options });

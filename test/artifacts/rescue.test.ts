@@ -109,7 +109,9 @@ describe.each(Object.keys(pytorch.networks))("%s, rescued", (name) => {
   });
 
   it("keeps an injected penalty", async () => {
-    const model = await inject(training(name), { penalties: [{ penalty: som(), weight: pytorch.weight }] });
+    const model = await inject(training(name), {
+      penalties: [{ penalty: som({ lambda1: 100 }), weight: pytorch.weight }],
+    });
     const losses = await train(await rescued(name, { model }), name);
     expect(largestDifference(losses, pytorch.networks[name]?.som.adamw ?? [])).toBeLessThan(1e-5);
   });

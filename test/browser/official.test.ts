@@ -52,7 +52,7 @@ describe("ONNX Runtime's own training session in Chromium", () => {
     it(`trains the injected ${name} as PyTorch does, and the plain one`, async (context) => {
       context.skip(missing !== "", missing);
       const plain = officialFile(`${name}/training_model.onnx`);
-      const penalties = [{ penalty: som(), weight: pytorch.weight }];
+      const penalties = [{ penalty: som({ lambda1: 100 }), weight: pytorch.weight }];
       const injected = encodeModel(await inject(decodeModel(plain), { penalties }));
       const batches = Array.from({ length: 20 }, (_, index): Batch => {
         const { x, labels } = officialBatch(name, index);

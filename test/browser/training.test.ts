@@ -11,7 +11,7 @@ const epochs = 5;
 async function onCpu(name: "mlp" | "cnn" | "pointnet", weight: number, learningRate: number) {
   const trainer = await Trainer.create(await readModel(`models/${name}.onnx`), {
     ...{ objective: crossEntropy(), optimizer: adamw(), batch: 16, learningRate },
-    penalties: weight === 0 ? [] : [{ penalty: som(), weight }],
+    penalties: weight === 0 ? [] : [{ penalty: som({ lambda1: 100 }), weight }],
   });
   const data = asDataset(await sampleData(name, samples));
   const losses: number[] = [];
@@ -41,7 +41,7 @@ describe("training in Chromium", () => {
               const file = await fetch(`/models/${name}.onnx`);
               const model = await readModel(new Uint8Array(await file.arrayBuffer()));
               const dataset = arrayDataset(Float32Array.from(data.x), Int32Array.from(data.y), data.shape);
-              const penalties = weight === 0 ? [] : [{ penalty: som(), weight }];
+              const penalties = weight === 0 ? [] : [{ penalty: som({ lambda1: 100 }), weight }];
               const checkpoint = `runs/${backend}/${name}/${weight}`;
               const options = {
                 objective: crossEntropy(),

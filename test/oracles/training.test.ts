@@ -36,7 +36,8 @@ async function runnerOf(
   options: Partial<StepOptions> & Pick<StepOptions, "optimizer">,
   file = run.network as string,
 ): Promise<StepRunner> {
-  const penalties = run.penalty === "som" ? { penalties: [{ penalty: som() }] } : {};
+  const penalties =
+    run.penalty === "som" ? { penalties: [{ penalty: som({ lambda1: 100 }), weight: 1 }] } : {};
   const model = modelFixture(`training/${file}.onnx`);
   return StepRunner.create(
     await buildStep(model, { objective: crossEntropy(), ...penalties, ...options }, nodeProbe),

@@ -6,7 +6,7 @@ import { penaltyNamed, penaltyNames } from "../../src/penalties/table.ts";
 
 describe("options of a penalty", () => {
   test("default where left out", () => {
-    expect(som().options).toMatchObject({ lambda1: 100, lambda2: 1, gamma: 10, reduction: "mean" });
+    expect(som().options).toMatchObject({ lambda1: 0, lambda2: 1, gamma: 10, reduction: "mean" });
     expect(som().options).toEqual(som.definition.defaults);
     const { gamma, reduction, ...rest } = som({ gamma: 5, reduction: "sum" }).options;
     expect([gamma, reduction]).toEqual([5, "sum"]);

@@ -5,6 +5,7 @@ import {
   buildStep,
   crossEntropy,
   decodeModel,
+  decov,
   inject,
   type PenaltyPlan,
   so,
@@ -27,14 +28,20 @@ describe("a penalty on responses of the layer that the loss reads", () => {
     "logits: som acts on the model's output too, against the loss; consider to exclude this layer (docs/regularizers.md)";
 
   it("is remarked on, injected or chosen", async () => {
-    expect(await remarks([{ penalty: som() }])).toEqual([remark]);
-    const injected = await inject(model, { penalties: [som()] });
+    const penalty = som({ lambda1: 100 });
+    expect(await remarks([{ penalty }])).toEqual([remark]);
+    const injected = await inject(model, { penalties: [penalty] });
     expect(await remarks([], injected)).toEqual([remark]);
+    expect(await remarks([{ penalty: decov() }])).toEqual([remark.replace("som", "decov")]);
+  });
+
+  it("is nothing to remark on where it does no harm there: som by its defaults", async () => {
+    expect(await remarks([{ penalty: som() }])).toEqual([]);
   });
 
   it("is nothing to remark on where it acts on other layers, or on weights", async () => {
-    expect(await remarks([{ penalty: som(), exclude: /^logits$/ }])).toEqual([]);
+    expect(await remarks([{ penalty: som({ lambda1: 100 }), exclude: /^logits$/ }])).toEqual([]);
     expect(await remarks([{ penalty: so() }])).toEqual([]);
-    expect(await remarks([{ penalty: som({ angles: "weights" }) }])).toEqual([]);
+    expect(await remarks([{ penalty: som({ lambda1: 100, angles: "weights" }) }])).toEqual([]);
   });
 });

@@ -297,7 +297,7 @@ describe("a penalty of one's own", () => {
 describe("a penalty as text", () => {
   test("is a name, options, and what every penalty has", () => {
     expect(penaltyText(parsePlan("som:rows=random,directions=64").penalty)).toBe(
-      "som:rows=random,directions=64",
+      "som:lambda1=0,lambda2=1,gamma=10,rows=random,directions=64",
     );
     expect(penaltyText(parsePlan("so").penalty)).toBe("so");
     const { weight, include, exclude, schedule, penalty } = parsePlan(

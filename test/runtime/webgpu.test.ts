@@ -77,7 +77,7 @@ describe("native WebGPU", () => {
     for (const weight of [0, 0.1]) {
       it(`trains ${name} ${weight ? "with SOM" : "plain"} as the CPU does, all on the device`, async (context) => {
         context.skip(missing !== "", missing);
-        const penalties = weight ? [{ penalty: som(), weight }] : [];
+        const penalties = weight ? [{ penalty: som({ lambda1: 100 }), weight }] : [];
         const learningRate = name === "pointnet" ? 1e-4 : 1e-3;
         const options = { objective: crossEntropy(), optimizer: adamw(), penalties, learningRate };
         const cpu = await losses(name, options, data(name), 20);
@@ -110,7 +110,11 @@ describe("native WebGPU", () => {
       const title = `${objective.name}, ${optimizer.name} ${JSON.stringify(optimizer.options)}`;
       it(`${title} runs on the device`, async (context) => {
         context.skip(missing !== "", missing);
-        const options = { objective, optimizer, penalties: [{ penalty: som(), weight: 0.01 }] };
+        const options = {
+          objective,
+          optimizer,
+          penalties: [{ penalty: som({ lambda1: 100 }), weight: 0.01 }],
+        };
         const cpu = await losses("mlp", options, data("mlp", kind), 5);
         const gpu = await losses("mlp", { ...options, backend: "webgpu" }, data("mlp", kind), 5);
         expect(difference(cpu.found, gpu.found)).toBeLessThan(1e-4);

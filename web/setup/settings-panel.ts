@@ -26,7 +26,13 @@ export class SettingsPanel {
     },
   });
   readonly #lambda1 = new Slider({
-    ...{ id: "lambda1", label: "λ1", hint: "of the squared mean cosine", value: 100, powers: [-1, 3] },
+    ...{
+      id: "lambda1",
+      label: "λ1",
+      hint: "of the squared mean cosine; 100 in the paper",
+      value: 0,
+      powers: [-1, 3],
+    },
     allowZero: true,
   });
   readonly #lambda2 = new Slider({
@@ -48,8 +54,8 @@ export class SettingsPanel {
   readonly #onOutputs = el(
     "select",
     { id: "on-outputs" },
-    el("option", { value: "no" }, "left out"),
     el("option", { value: "yes" }, "penalised too"),
+    el("option", { value: "no" }, "left out"),
   );
   readonly #epochs = byId("epochs", HTMLInputElement);
   readonly #batch = byId("batch", HTMLInputElement);

@@ -5,9 +5,9 @@ import { fixedBatch, lossesOf, runOptions } from "./run-options.ts";
 
 /** The settings that a run has when nobody changes them; the page's controls begin with them. */
 export const standardSettings: Omit<Settings, "loss"> = {
-  som: { lambda1: 100, lambda2: 1, gamma: 10, reduction: "mean" },
+  som: { lambda1: 0, lambda2: 1, gamma: 10, reduction: "mean" },
   weight: 0.1,
-  onOutputs: false,
+  onOutputs: true,
   epochs: 5,
   batch: 64,
   learningRate: 1e-3,

@@ -27,7 +27,7 @@ import { checkNoRun, checkOutput, chosenOutput, outputBeside, runFolderOf } from
 import { readData } from "../read-data.ts";
 import { beginRescued, rescueRun } from "../rescue-run.ts";
 import { RunLog } from "../run-log.ts";
-import { runFacts, writeRunReport } from "../run-report.ts";
+import { penaltyNote, runFacts, writeRunReport } from "../run-report.ts";
 import { type RunSettings, readRunSettings, resumedCall, writeRunSettings } from "../run-settings.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import {
@@ -82,6 +82,8 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
         ? beginRescued(rescue, flags, command, onMessage)
         : begin(model, graph, flags, onMessage));
 
+    const trainsWith = penaltyNote(trainer, artifact ? [] : (blockOf(graph)?.penalties ?? []));
+    if (trainsWith) remarks.unshift(trainsWith);
     const settings = flags.resume
       ? begun.settings
       : ({ version: 1, folder: process.cwd(), arguments: typed, artifact } as const);

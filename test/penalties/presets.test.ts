@@ -1,0 +1,46 @@
+import { describe, expect, test } from "vitest";
+import { penaltiesOf } from "../../src/cli/penalty-flags.ts";
+import { definePenalty } from "../../src/penalties/define.ts";
+import { resolvePlans } from "../../src/penalties/plan.ts";
+import { som } from "../../src/penalties/som.ts";
+import { parsePlan, planText } from "../../src/penalties/text.ts";
+import { so } from "../../src/penalties/weights/so.ts";
+
+const figuresOf = (text: string) => {
+  const { plans } = resolvePlans([parsePlan(text)]);
+  const { lambda1, lambda2, gamma } = plans[0]?.penalty.options ?? {};
+  return { lambda1, lambda2, gamma, weight: plans[0]?.weight };
+};
+
+describe("som", () => {
+  test("has the defaults that do no harm on any layer", () => {
+    expect(figuresOf("som")).toEqual({ lambda1: 0, lambda2: 1, gamma: 10, weight: 0.1 });
+  });
+
+  test("has the source's values one word away, and others beside them", () => {
+    const source = { lambda1: 100, lambda2: 1, gamma: 10, weight: 1 };
+    expect(figuresOf("som:preset=source")).toEqual(source);
+    expect(figuresOf("som:weight=0.5,preset=source,gamma=3")).toEqual({ ...source, gamma: 3, weight: 0.5 });
+    expect(som.preset("source")).toEqual(parsePlan("som:preset=source"));
+    expect(som.preset("source", { gamma: 3 }).penalty.options.gamma).toBe(3);
+    // What a run is asked for besides does not change the preset.
+    expect(penaltiesOf({ penalty: ["som:preset=source"], weight: 0.2 })).toEqual([som.preset("source")]);
+    expect(() => penaltiesOf({ penalty: ["som:preset=source"], lambda1: 2 })).toThrow(/says lambda1 already/);
+  });
+
+  test("says its λ1, λ2, γ and weight, in words that can be read again", () => {
+    expect(planText({ penalty: som() })).toBe("som:lambda1=0,lambda2=1,gamma=10,weight=0.1");
+    const text =
+      "som:lambda1=100,lambda2=1,gamma=10,scale=rms,weight=1,include='^c',exclude='2$',schedule='cosine'";
+    expect(planText(parsePlan(text))).toBe(text);
+    expect(planText({ penalty: so(), weight: 2 })).toBe("so:weight=2");
+  });
+});
+
+test("a preset that is not there is refused, and what there is said", () => {
+  expect(() => parsePlan("som:preset=paper")).toThrow('the penalty som has no preset "paper"; it has source');
+  expect(() => parsePlan("so:preset=source")).toThrow('the penalty so has no preset "source"; it has none');
+  expect(() =>
+    definePenalty({ name: "x", on: "weights", defaults: { preset: 1 }, build: ({ weight }) => weight }),
+  ).toThrow(/cannot have an option "preset"/);
+});
