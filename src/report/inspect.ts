@@ -19,6 +19,7 @@ import type { Mark } from "../inject/mark.ts";
 import type { Model } from "../onnx/model.ts";
 import { appliesTo } from "../penalties/applies.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
+import { exportAdvice, type Producer } from "./export-advice.ts";
 
 /** Options of {@link inspect}. */
 export interface InspectOptions extends DimensionOptions, ParameterOptions, ShareOptions {}
@@ -155,7 +156,10 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     shared: shared.map(({ value, kind, reason }) => ({ name: value.name, kind, reason })),
     advice: kind
       ? ["the penalty belongs into training_model.onnx, beside this file"]
-      : adviceFor(graph, found.parameters.length),
+      : adviceFor(graph, found.parameters.length, {
+          name: model.proto.producerName,
+          version: model.proto.producerVersion,
+        }),
   };
 }
 
@@ -238,18 +242,13 @@ function interfaceOf({ name, type, declared, shape }: Value): InspectedValue {
 }
 
 /** What a user who means to train should know of the file. */
-function adviceFor(graph: Graph, parameters: number): string[] {
+function adviceFor(graph: Graph, parameters: number, producer: Producer): string[] {
   const has = (op: string) => graph.nodes.some((node) => node.op === op);
   const advice: string[] = [];
   if (parameters === 0)
     advice.push("nothing in it is trainable: it holds no float initializer that a layer reads");
-  const deep = graph.nodes.filter(({ op }) => op === "Conv" || op === "Gemm" || op === "MatMul").length > 1;
-  if (deep && !has("BatchNormalization") && !has("Dropout")) {
-    advice.push(
-      "no BatchNorm, no Dropout: probably exported for inference; to keep them, export in training mode " +
-        "(torch.onnx.export(…, training=TrainingMode.TRAINING, do_constant_folding=False))",
-    );
-  }
+  const missing = exportAdvice(graph, producer);
+  if (missing) advice.push(missing);
   if (has("QuantizeLinear") || has("DequantizeLinear")) {
     advice.push("it is quantized: penalties can be injected, but its quantized layers cannot be trained");
   }

@@ -1,0 +1,57 @@
+import type { Graph } from "../graph/graph.ts";
+
+/** Who wrote a file, as its header says. */
+export interface Producer {
+  /** `pytorch`, `tf2onnx`, … */
+  readonly name: string;
+  readonly version: string;
+}
+
+/**
+ * Says whether a model was exported for inference – its BatchNorm folded into convolutions, its Dropout dropped – and how
+ * the same exporter keeps them. Recipes were tried by scripts/export-recipes.py; docs/exporting.md has the table.
+ * @returns undefined where nothing seems to be missing, or where the model has too few layers to tell
+ *
+ * @example
+ * exportAdvice(graph, { name: "pytorch", version: "2.15.0" });
+ * // "BatchNorm was folded into the convolutions; to keep it: model.train(), then torch.onnx.export(…, optimize=False) (docs/exporting.md)"
+ */
+export function exportAdvice(graph: Graph, producer: Producer): string | undefined {
+  const has = (op: string) => graph.nodes.some((node) => node.op === op);
+  if (has("BatchNormalization")) return undefined;
+  const convolutions = graph.nodes.filter(({ op }) => op === "Conv");
+  const recipe = recipeOf(graph, producer);
+  if (graph.nodes.some(foldedByExporter)) {
+    return `BatchNorm was folded into the convolutions, which are trained without it; ${recipe}`;
+  }
+  // A convolution in front of BatchNorm has no bias as a rule; folding gives it one.
+  if (convolutions.length > 1 && convolutions.every(({ inputs }) => inputs[2])) {
+    const dropout = has("Dropout") ? "" : ", no Dropout";
+    return `no BatchNorm${dropout}, and every convolution has a bias: if the network has BatchNorm, it was folded at export; ${recipe}`;
+  }
+  const layers = graph.nodes.filter(({ op }) => op === "Conv" || op === "Gemm" || op === "MatMul");
+  if (layers.length < 2 || has("Dropout")) return undefined;
+  return `no BatchNorm, no Dropout: if the network has them, it was exported for inference; ${recipe}`;
+}
+
+/** PyTorch's exporter notes at a node which rewrites it came from. */
+const foldedByExporter = ({ metadata }: { readonly metadata: ReadonlyMap<string, string> }) =>
+  /FuseBatchNorm/.test(metadata.get("pkg.onnxscript.rewriter.rule_name") ?? "");
+
+/** How the exporter that wrote the file keeps BatchNorm and Dropout. */
+function recipeOf(graph: Graph, { name, version }: Producer): string {
+  if (/^pytorch$/i.test(name)) return `to keep them: ${torchRecipe(graph, version)} (docs/exporting.md)`;
+  if (/tf2onnx|keras/i.test(name)) {
+    return "Keras's export and tf2onnx fold it always (docs/exporting.md)";
+  }
+  return "to keep them, export in training mode (docs/exporting.md)";
+}
+
+function torchRecipe(graph: Graph, version: string): string {
+  const dynamo = graph.nodes.some(({ metadata }) => [...metadata.keys()].some((key) => /^pkg\./.test(key)));
+  if (dynamo) return "model.train(), then torch.onnx.export(…, optimize=False)";
+  // The option came with 2.5; older versions know the TorchScript exporter alone.
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const script = major > 2 || (major === 2 && minor >= 5) ? "dynamo=False, " : "";
+  return `torch.onnx.export(…, ${script}training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False)`;
+}
