@@ -8,13 +8,14 @@ export {
   type OrtOptimizerState,
 } from "./artifacts/checkpoint.ts";
 export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
-export { arrayDataset } from "./data/array-dataset.ts";
+export { arrayDataset, type NamedArrays, namedDataset, type SampleArray } from "./data/array-dataset.ts";
 export { splitValidation } from "./data/batches.ts";
-export { type Dataset, type SplitData, subset } from "./data/dataset.ts";
+export { type Column, type Dataset, type SplitData, subset } from "./data/dataset.ts";
 export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
 export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
+export type { Normalization } from "./data/normalize.ts";
 export { parseNpz } from "./data/npz.ts";
-export { sampleFeeds } from "./data/sample-feeds.ts";
+export { type SampleFeedOptions, sampleFeeds } from "./data/sample-feeds.ts";
 export { SorthError, UsageError } from "./errors.ts";
 export type { InjectOptions } from "./inject/options.ts";
 export { strip } from "./inject/strip.ts";

@@ -4,7 +4,7 @@ import type { Value } from "../graph/node.ts";
 
 /** Numbers for a model's free dimensions. */
 export interface DimensionOptions {
-  /** Samples in a batch: the first dimension of an input where the file leaves it open. */
+  /** Samples in a batch: the dimension of an input that counts them, where the file leaves it open ({@link declaredBatchAxis}). */
   readonly batch?: number;
   /** Other free dimensions by their name in the file; one without a name is called `input.axis` (`x.2`). */
   readonly dims?: Readonly<Record<string, number>>;
@@ -18,11 +18,43 @@ export function fedInputs(graph: Graph): Value[] {
   return graph.inputs.filter((input) => !input.initializer);
 }
 
-/** Whether an input's first dimension is left open by the file and not given by name: then it is the batch. */
+/**
+ * Which axis of an input counts the samples, as far as its file tells: the one that bears a name of batches (`[7, "batch", 4]`
+ * of a recurrent network), else the first.
+ */
+export function declaredBatchAxis({ declared = [] }: Pick<Value, "declared">): number {
+  const axisOf = (pattern: RegExp) =>
+    declared.findIndex((dim) => typeof dim === "string" && pattern.test(dim));
+  const named = axisOf(/batch/i);
+  if (named >= 0) return named;
+  return typeof declared[0] === "number" ? Math.max(axisOf(/^(n|bs|samples|num_?samples)$/i), 0) : 0;
+}
+
+/**
+ * Which axis of an input counts the samples, where the length of a batch is known: the declared one or, in a file that names
+ * none, the only one of that length.
+ * @param shape - of the input, all lengths known
+ * @param rows - samples that the model's prediction has; undefined where that is not known
+ */
+export function batchAxisOf(
+  input: Pick<Value, "declared">,
+  shape: readonly number[],
+  rows: number | undefined,
+): number {
+  const axis = declaredBatchAxis(input);
+  if (axis > 0 || typeof input.declared?.[0] !== "number" || rows === undefined || shape[0] === rows) {
+    return axis;
+  }
+  const [found, ...others] = shape.flatMap((dim, at) => (dim === rows ? [at] : []));
+  return found !== undefined && others.length === 0 ? found : axis;
+}
+
+/** Whether the dimension of an input's batch is left open by the file and not given by name. */
 function leadsWithBatch(input: Value, dims: Readonly<Record<string, number>>): boolean {
-  const first = input.declared?.[0];
-  if (!input.declared || input.declared.length === 0 || typeof first === "number") return false;
-  return dims[`${input.name}.0`] === undefined && (first === undefined || dims[first] === undefined);
+  const axis = declaredBatchAxis(input);
+  const dim = input.declared?.[axis];
+  if (!input.declared || input.declared.length === 0 || typeof dim === "number") return false;
+  return dims[`${input.name}.${axis}`] === undefined && (dim === undefined || dims[dim] === undefined);
 }
 
 /** Whether the batch size of a graph is free. */
@@ -72,8 +104,8 @@ export function resolveInputs(graph: Graph, options: DimensionOptions): Map<Valu
   const batch = options.batch ?? defaultBatch;
   const symbols = new Map(Object.entries(dims));
   for (const input of inputs) {
-    const first = input.declared?.[0];
-    if (typeof first === "string" && !symbols.has(first)) symbols.set(first, batch);
+    const dim = input.declared?.[declaredBatchAxis(input)];
+    if (typeof dim === "string" && !symbols.has(dim)) symbols.set(dim, batch);
   }
   const resolved = new Map<Value, readonly number[]>();
   for (const input of inputs) {
@@ -83,7 +115,7 @@ export function resolveInputs(graph: Graph, options: DimensionOptions): Map<Valu
           const given = dims[`${input.name}.${axis}`];
           if (given !== undefined) return given;
           if (typeof dim === "number") return dim;
-          if (axis === 0 && leadsWithBatch(input, dims)) return batch;
+          if (axis === declaredBatchAxis(input) && leadsWithBatch(input, dims)) return batch;
           const known = dim === undefined ? undefined : symbols.get(dim);
           if (known !== undefined) return known;
           const name = dim ?? `${input.name}.${axis}`;
@@ -137,7 +169,9 @@ function checkOptions(inputs: readonly Value[], { batch, dims = {} }: DimensionO
     throw new UsageError(`no input has a dimension "${name}"; ${hint}`);
   }
   const fixed = inputs.flatMap((input) =>
-    typeof input.declared?.[0] === "number" ? [input.declared[0]] : [],
+    typeof input.declared?.[declaredBatchAxis(input)] === "number"
+      ? [input.declared[declaredBatchAxis(input)]]
+      : [],
   );
   const free = inputs.some((input) => leadsWithBatch(input, dims));
   if (batch !== undefined && !free && fixed.length > 0 && !fixed.includes(batch)) {

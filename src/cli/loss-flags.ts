@@ -1,8 +1,11 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { UsageError } from "../errors.ts";
+import { crossEntropy } from "../objectives/cross-entropy.ts";
+import type { Objective } from "../objectives/objective.ts";
 import { objectiveNamed, objectiveNames } from "../objectives/table.ts";
 import type { LossOptions } from "../training/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
-import { given } from "./options.ts";
+import { given, number } from "./options.ts";
 import { addParameterFlags, type ParameterFlags, parametersOf } from "./parameter-flags.ts";
 
 /** Flags of the commands that differentiate a loss. */
@@ -10,6 +13,9 @@ export interface LossFlags extends DimensionFlags, ParameterFlags {
   readonly objective?: string;
   readonly loss?: string;
   readonly prediction?: string;
+  readonly ignoreIndex?: number;
+  readonly labels?: "classes" | "probabilities";
+  readonly classAxis?: 1 | -1;
   readonly recompute?: boolean;
 }
 
@@ -23,6 +29,22 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
       "the value that the objective reads, an output or an inner value (default: the first output of floats)",
     )
     .option(
+      "--ignore-index <label>",
+      "of a cross-entropy: the label that is no class and does not count (-100, 255)",
+      integer,
+    )
+    .addOption(
+      new Option(
+        "--labels <kind>",
+        "of a cross-entropy: class indices, or a share for each class (default: as the data have them, else classes)",
+      ).choices(["classes", "probabilities"]),
+    )
+    .option(
+      "--class-axis <axis>",
+      "of a cross-entropy: the axis of the prediction that counts classes, 1 or last (default: 1, or the one that fits the labels)",
+      classAxis,
+    )
+    .option(
       "--recompute",
       "keep fewer activations: cheap ones are computed again, the numbers stay the same",
     );
@@ -33,10 +55,38 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
 /** The library's options of these flags. */
 export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" | "onMessage"> {
   const { objective, loss, prediction, recompute } = flags;
+  const ofLabels = flags.ignoreIndex ?? flags.labels ?? flags.classAxis;
+  if (loss !== undefined && ofLabels !== undefined) {
+    throw new UsageError(
+      "--ignore-index, --labels and --class-axis belong to --objective cross-entropy: a model that holds its loss says how it reads labels",
+    );
+  }
   return {
     ...dimensionsOf(flags),
     ...parametersOf(flags),
     ...given({ loss, output: prediction, recompute }),
-    ...(objective !== undefined && { objective: objectiveNamed(objective) }),
+    ...(objective !== undefined && { objective: objectiveOf(objective, flags) }),
   };
+}
+
+/** @throws UsageError for a flag of the cross-entropy beside another objective */
+function objectiveOf(name: string, { ignoreIndex, labels, classAxis }: LossFlags): Objective {
+  const own = given({ ignoreIndex, labels, classAxis });
+  const [flag] = Object.keys(own);
+  if (flag === undefined) return objectiveNamed(name);
+  if (name === "cross-entropy") return crossEntropy(own);
+  const spelled = flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new UsageError(`--${spelled} belongs to the objective cross-entropy, not to ${name}`);
+}
+
+function integer(text: string): number {
+  const value = number(text);
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError("Give a whole number.");
+  return value;
+}
+
+function classAxis(text: string): 1 | -1 {
+  if (text === "1") return 1;
+  if (text === "last" || text === "-1") return -1;
+  throw new InvalidArgumentError("Give 1 or last.");
 }

@@ -4,6 +4,6 @@ import type { Terminal } from "./terminal.ts";
 /** Reads the data that `--data` names, and says what is to be known of them. */
 export async function readData(spec: string, terminal: Terminal): Promise<SplitData> {
   const data = await loadData(spec);
-  if (data.remark !== undefined) terminal.note(data.remark);
+  for (const remark of data.remarks ?? []) terminal.note(remark);
   return data;
 }

@@ -76,7 +76,7 @@ export async function beginRescued(
     ...rest,
     ...rescued.options,
     ...placementOf(flags),
-    ...given({ freeze: flags.freeze }),
+    ...given({ freeze: flags.freeze, normalize: flags.normalize }),
     optimizer: chosen && options.optimizer ? options.optimizer : former,
     ...(flags.lr === undefined &&
       rescued.learningRate !== undefined && { learningRate: rescued.learningRate }),

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import type { DataFlags } from "./data-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
 import { addOptimizerFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
 import { fraction, given, positiveInteger, wholeNumber } from "./options.ts";
@@ -8,7 +9,7 @@ import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "./penalty-flags
 import type { SharedFlags } from "./terminal.ts";
 
 /** Flags of every run, a resumed one too. */
-export interface RunFlags extends SharedFlags, OutputFlags {
+export interface RunFlags extends SharedFlags, OutputFlags, DataFlags {
   readonly data?: string;
   readonly epochs: number;
   readonly maxSteps?: number;
@@ -41,10 +42,17 @@ export const defaultBatch = 64;
 export function addRunFlags(command: Command): void {
   addOutputFlag(command, "trained", "where to write the trained model");
   command
-    .option("--data <source>", "mnist, or an .npz file with arrays x and y")
+    .option(
+      "--data <source>",
+      "mnist, or an .npz file: arrays named as the model's inputs (x for one), and labels y",
+    )
     .option("--epochs <count>", "passes over the data", positiveInteger, 1)
     .option("--max-steps <count>", "stop after so many steps", positiveInteger)
-    .option("--validation <fraction>", "share of the data that is held out for validation", fraction)
+    .option(
+      "--validation <fraction>",
+      "share of the data that is held out for validation (default: the part that the data bring along, if any)",
+      fraction,
+    )
     .addOption(
       new Option(
         "--from <checkpoint>",

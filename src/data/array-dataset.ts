@@ -1,7 +1,7 @@
 import { SorthError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import type { BatchArray, Dataset, SampleType, TargetType } from "./dataset.ts";
+import { type BatchArray, type Column, type Dataset, datasetOfColumns, type NumberRange } from "./dataset.ts";
 
 /** Arrays that a dataset can be made of. */
 export type SourceArray =
@@ -17,9 +17,6 @@ export type SourceArray =
   | Float32Array
   | Float64Array;
 
-/** Source arrays whose elements are plain numbers. */
-type NumberArray = Exclude<SourceArray, BigInt64Array | BigUint64Array>;
-
 /** Options of {@link arrayDataset}. */
 export interface ArrayDatasetOptions {
   /** Where the data comes from, for messages (default "the data"). */
@@ -30,13 +27,30 @@ export interface ArrayDatasetOptions {
   readonly targetShape?: readonly number[];
 }
 
+/** An array of samples: its elements, and the shape of one sample. */
+export interface SampleArray {
+  readonly data: SourceArray;
+  /** Default []: one element a sample. */
+  readonly shape?: readonly number[];
+}
+
+/** Arrays of {@link namedDataset}. */
+export interface NamedArrays {
+  /** Where the data comes from, for messages (default "the data"). */
+  readonly name?: string;
+  /** What the model is fed, by the names of its inputs. */
+  readonly inputs: Readonly<Record<string, SampleArray>>;
+  /** Class labels (integers) or targets (floats). */
+  readonly labels?: SampleArray;
+}
+
 /**
  * A dataset over arrays in memory, which are kept, not copied (64-bit integers are converted once).
  *
  * @param x - [samples, …shape]
- * @param y - integers are class labels (0, 1, …), floats are targets
+ * @param y - integers are class labels (0, 1, …) or targets, floats are targets
  * @param shape - shape of one sample of x
- * @throws SorthError when the counts of x and y differ, for NaN or Infinity, and for labels that are negative or huge.
+ * @throws SorthError when the counts of x and y differ, and for NaN or Infinity.
  *
  * @example
  * const data = arrayDataset(new Float32Array(300), new Int32Array(100), [3]); // 100 samples of 3 numbers
@@ -48,7 +62,7 @@ export function arrayDataset(
   options: ArrayDatasetOptions = {},
 ): Dataset {
   const name = options.name ?? "the data";
-  const size = sampleCount(name, x.length, shape);
+  const size = sampleCount(name, "x", x.length, shape);
   const perTarget = y.length / size;
   const targetShape = options.targetShape ?? (perTarget === 1 ? [] : [perTarget]);
   if (perTarget !== elementCount(targetShape) || !Number.isInteger(perTarget)) {
@@ -57,67 +71,118 @@ export function arrayDataset(
       `${name}: x has ${size} samples, but y has ${y.length} elements; give one y${each} for every x`,
     );
   }
-  const [inputs, targets] = [asNumbers(x), asNumbers(y)];
-  refuseNonFinite(name, "x", inputs, elementCount(shape));
-  refuseNonFinite(name, "y", targets, elementCount(targetShape));
   const table = options.normalize ? byteTable(x, options.normalize) : undefined;
-  const sample: SampleType = { type: isFloatArray(x) || table ? "float" : "integer", shape };
-  const target: TargetType = isFloatArray(y)
-    ? { type: "float", shape: targetShape }
-    : { type: "integer", shape: targetShape, classes: classCount(name, targets) };
+  return datasetOfColumns(
+    ...([name, size] as const),
+    [arrayColumn(name, "x", size, { data: x, shape }, table)],
+    labelled(arrayColumn(name, "y", size, { data: y, shape: targetShape })),
+  );
+}
+
+/**
+ * A dataset for a model with several inputs, over arrays in memory.
+ * @throws SorthError when the arrays hold different counts of samples, and for NaN or Infinity.
+ *
+ * @example
+ * // 100 samples: three numbers and a time each, of two classes
+ * const data = namedDataset({
+ *   inputs: { x: { data: new Float32Array(300), shape: [3] }, t: { data: new Float32Array(100) } },
+ *   labels: { data: new Int32Array(100) },
+ * });
+ */
+export function namedDataset({ name = "the data", inputs, labels }: NamedArrays): Dataset {
+  const arrays = Object.entries(inputs);
+  const [first] = arrays;
+  if (!first) throw new SorthError(`${name}: there is no array of data`);
+  const size = sampleCount(name, first[0], first[1].data.length, first[1].shape ?? []);
+  return datasetOfColumns(
+    ...([name, size] as const),
+    arrays.map(([key, array]) => arrayColumn(name, key, size, array)),
+    labels && labelled(arrayColumn(name, "labels", size, labels)),
+  );
+}
+
+/**
+ * One array of a dataset.
+ * @param name - of the dataset, for messages
+ * @param key - of the array
+ * @param table - what becomes of each byte
+ * @throws SorthError when it does not hold a row for each sample, and for NaN or Infinity
+ */
+export function arrayColumn(
+  name: string,
+  key: string,
+  size: number,
+  { data, shape = [] }: SampleArray,
+  table?: Float32Array,
+): Column {
+  const width = elementCount(shape);
+  if (data.length !== size * width) {
+    throw new SorthError(
+      `${name}: ${key} has ${data.length} elements, but ${size} samples of shape ${shapeText(shape)} take ${size * width}`,
+    );
+  }
+  refuseNonFinite(name, key, data, width);
+  const values = exactNumbers(data);
+  const float = isFloatArray(data) || table !== undefined;
+  let found: NumberRange | undefined;
+  const range = () => {
+    found ??= rangeOf(table ?? values);
+    return found;
+  };
   return {
-    name,
-    size,
-    x: sample,
-    y: target,
-    fill(indices, xTarget, yTarget) {
-      copyRows(name, inputs, size, elementCount(shape), indices, xTarget, table);
-      copyRows(name, targets, size, elementCount(targetShape), indices, yTarget);
+    ...{ name: key, type: float ? "float" : "integer", shape },
+    bytes: !table && (data instanceof Uint8Array || data instanceof Uint8ClampedArray),
+    range,
+    fill(indices, target) {
+      copyRows(name, values, size, width, indices, target, table);
     },
   };
 }
 
-function sampleCount(name: string, length: number, shape: readonly number[]): number {
+/** A column as labels: integers count classes. */
+export const labelled = (column: Column): Column =>
+  column.type === "integer" ? { ...column, classes: Math.max(column.range().most + 1, 0) } : column;
+
+function sampleCount(name: string, key: string, length: number, shape: readonly number[]): number {
   const size = length / elementCount(shape);
   if (Number.isInteger(size) && size > 0) return size;
   if (length === 0) throw new SorthError(`${name}: there are no samples`);
   throw new SorthError(
-    `${name}: ${length} elements of x are no whole number of samples of shape ${shapeText(shape)}`,
+    `${name}: ${length} elements of ${key} are no whole number of samples of shape ${shapeText(shape)}`,
   );
 }
 
 const isFloatArray = (array: SourceArray): boolean =>
   array instanceof Float32Array || array instanceof Float64Array;
 
-/** 64-bit integers as doubles; other arrays as they are. */
-function asNumbers(array: SourceArray): NumberArray {
-  if (array instanceof BigInt64Array || array instanceof BigUint64Array)
-    return Float64Array.from(array, Number);
-  return array;
+/** 64-bit integers as doubles where these hold them exactly; other arrays as they are. */
+function exactNumbers(array: SourceArray): SourceArray {
+  if (!(array instanceof BigInt64Array || array instanceof BigUint64Array)) return array;
+  for (const value of array) {
+    if (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER) return array;
+  }
+  return Float64Array.from(array as BigInt64Array, Number);
 }
 
-function refuseNonFinite(name: string, part: string, values: NumberArray, perSample: number): void {
+function rangeOf(values: SourceArray): NumberRange {
+  let [least, most, whole] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, true];
+  for (let i = 0; i < values.length; i++) {
+    const value = Number(values[i]);
+    if (value < least) least = value;
+    if (value > most) most = value;
+    if (whole && !Number.isInteger(value)) whole = false;
+  }
+  return { least, most, whole };
+}
+
+function refuseNonFinite(name: string, key: string, values: SourceArray, perSample: number): void {
   if (!isFloatArray(values)) return;
-  const at = values.findIndex((value) => !Number.isFinite(value));
+  const at = (values as Float32Array).findIndex((value) => !Number.isFinite(value));
   if (at < 0) return;
   throw new SorthError(
-    `${name}: ${part} holds ${values[at]} in sample ${Math.floor(at / perSample)} (element ${at % perSample}); remove or replace such values`,
+    `${name}: ${key} holds ${values[at]} in sample ${Math.floor(at / perSample)} (element ${at % perSample}); remove or replace such values`,
   );
-}
-
-/** The largest label plus one. */
-function classCount(name: string, labels: NumberArray): number {
-  let largest = 0;
-  for (let i = 0; i < labels.length; i++) {
-    const label = labels[i] as number;
-    if (label < 0 || label > 0x7fffffff) {
-      throw new SorthError(
-        `${name}: y holds the label ${label} at element ${i}; labels count classes from 0`,
-      );
-    }
-    if (label > largest) largest = label;
-  }
-  return largest + 1;
 }
 
 /** (v/255 − mean)/std for every byte v. */
@@ -129,7 +194,7 @@ function byteTable(x: SourceArray, { mean, std }: { mean: number; std: number })
 
 function copyRows(
   name: string,
-  source: NumberArray,
+  source: SourceArray,
   size: number,
   width: number,
   indices: ArrayLike<number>,
@@ -149,17 +214,22 @@ function copyRows(
   }
 }
 
+const isBig = (array: SourceArray | BatchArray): array is BigInt64Array | BigUint64Array =>
+  array instanceof BigInt64Array || array instanceof BigUint64Array;
+
 /** One row, each element copied once, looked up or converted on the way. */
 function copyRow(
-  source: NumberArray,
+  source: SourceArray,
   from: number,
   width: number,
   target: BatchArray,
   to: number,
   table: Float32Array | undefined,
 ): void {
-  if (target instanceof BigInt64Array) {
-    for (let i = 0; i < width; i++) target[to + i] = BigInt(source[from + i] as number);
+  if (isBig(target)) {
+    for (let i = 0; i < width; i++) target[to + i] = BigInt(source[from + i] as number | bigint);
+  } else if (isBig(source)) {
+    for (let i = 0; i < width; i++) target[to + i] = Number(source[from + i]);
   } else if (table) {
     for (let i = 0; i < width; i++) target[to + i] = table[source[from + i] as number] as number;
   } else {

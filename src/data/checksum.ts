@@ -1,5 +1,5 @@
 import { elementCount } from "../onnx/tensor.ts";
-import type { Dataset } from "./dataset.ts";
+import { type Dataset, eachRows, mainColumn } from "./dataset.ts";
 
 /** What tells one dataset from another, small enough to be kept with a run. */
 export interface DataIdentity {
@@ -37,6 +37,13 @@ function read(dataset: Dataset): DataIdentity {
     );
     hash.add(inputs.subarray(0, count * perX));
     hash.add(targets.subarray(0, count * perY));
+  }
+  // Arrays beside x and y, of models with several inputs.
+  const main = mainColumn(dataset.inputs?.values() ?? []);
+  for (const column of dataset.inputs?.values() ?? []) {
+    if (column === main) continue;
+    hash.add(Float64Array.of(...column.shape, -1, column.type.length));
+    eachRows(column, size, (values) => hash.add(values));
   }
   return { name, samples: size, checksum: hash.text };
 }

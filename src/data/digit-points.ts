@@ -3,13 +3,13 @@ import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { SorthError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { randomStream } from "../random.ts";
-import type { Dataset } from "./dataset.ts";
+import type { BatchArray, Column, Dataset } from "./dataset.ts";
 
 /** Options of {@link digitPoints}. */
 export interface DigitPointOptions {
   /** Points of a sample; default 128. */
   readonly points?: number;
-  /** A whole number; default 0. A sample's points are the same in every epoch and do not depend on other samples. */
+  /** A 32-bit integer; default 0. A sample's points are the same in every epoch and do not depend on other samples. */
   readonly seed?: number;
 }
 
@@ -33,32 +33,41 @@ export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPo
     throw new UsageError(`points must be a whole number of at least 1, not ${points}`);
   }
   const size = 3 * points;
+  const fillPoints = (
+    indices: ArrayLike<number>,
+    target: BatchArray,
+    fill: (pixels: Float32Array) => void,
+  ): void => {
+    if (target.length < indices.length * size) {
+      throw new SorthError(
+        `${images.name}: ${indices.length} samples need ${indices.length * size} elements, the array holds ${target.length}`,
+      );
+    }
+    if (!(target instanceof Float32Array || target instanceof Float64Array)) {
+      throw new SorthError(`${images.name}: points are fractions, which an array of integers cannot hold`);
+    }
+    const pixels = new Float32Array(indices.length * height * width);
+    fill(pixels);
+    for (let row = 0; row < indices.length; row++) {
+      const image = pixels.subarray(row * height * width, (row + 1) * height * width);
+      const random = randomStream("points", seed, indices[row] as number);
+      drawPoints(image, width, random, target.subarray(row * size, (row + 1) * size));
+    }
+  };
+  const { labels } = images;
+  const [pixels] = images.inputs?.values() ?? [];
+  const x: Column | undefined = pixels && {
+    ...{ name: "x", type: "float", shape: [3, points] },
+    range: () => ({ least: -1, most: 1, whole: false }),
+    fill: (indices, target) => fillPoints(indices, target, (values) => pixels.fill(indices, values)),
+  };
   return {
     name: `${images.name} as points`,
     size: images.size,
     x: { type: "float", shape: [3, points] },
     y: images.y,
-    fill(indices, x, y) {
-      if (x.length < indices.length * size) {
-        throw new SorthError(
-          `${images.name}: ${indices.length} samples need ${indices.length * size} elements, the array holds ${x.length}`,
-        );
-      }
-      if (x instanceof BigInt64Array || x instanceof Int32Array) {
-        throw new SorthError(`${images.name}: points are fractions, which an array of integers cannot hold`);
-      }
-      const pixels = new Float32Array(indices.length * height * width);
-      images.fill(indices, pixels, y);
-      for (let row = 0; row < indices.length; row++) {
-        const image = pixels.subarray(row * height * width, (row + 1) * height * width);
-        drawPoints(
-          image,
-          width,
-          randomStream("points", seed, indices[row] as number),
-          x.subarray(row * size, (row + 1) * size),
-        );
-      }
-    },
+    ...(x && labels && { inputs: new Map([["x", x]]), labels }),
+    fill: (indices, target, y) => fillPoints(indices, target, (values) => images.fill(indices, values, y)),
   };
 }
 

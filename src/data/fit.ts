@@ -3,75 +3,144 @@ import type { DeclaredDim } from "../graph/node.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
 import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import type { Dataset } from "./dataset.ts";
+import type { NumberRange, SampleType } from "./dataset.ts";
 
 /** A model's input as far as data must fit it. */
 export interface InputType {
   readonly name: string;
   readonly type?: DataTypeName | undefined;
-  /** With the batch as its first axis; names and undefined are free. */
+  /** With the batch axis; names and undefined are free. */
   readonly shape: readonly DeclaredDim[];
+  /** Which axis counts the samples; default 0. */
+  readonly batchAxis?: number;
+}
+
+/** How samples of an array become samples of an input. */
+export interface Fit {
+  /** Shape of one sample as the input takes it, without the batch axis. */
+  readonly shape: readonly number[];
+  /** Axes of a sample in the order in which the input takes them; undefined where the elements stay in their order. */
+  readonly order?: readonly number[];
+  /** What the user should know. */
+  readonly remark?: string;
 }
 
 const withoutOnes = (shape: readonly number[]): number[] => shape.filter((dim) => dim !== 1);
 
 /**
- * The dataset with samples in the shape that a model's input declares. The elements stay in their order: axes of length
- * 1 may come or go, and samples may be flattened to one axis; nothing else is reshaped.
- * @throws SorthError naming both shapes, and when an integer input would be given fractions.
+ * How samples of a shape fit a model's input. The elements stay in their order: axes of length 1 may come or go, and samples
+ * may be flattened to one axis. Pictures with their channels last become pictures with channels first, and the other way
+ * round. Nothing else is reshaped.
+ * @param where - the data and the array, for messages
+ * @throws SorthError naming both shapes and what to do
  *
  * @example
- * fitToInput(mnist, { name: "x", shape: ["batch", 784] }).x.shape; // [784]
+ * fitShape("mnist: x", [1, 28, 28], { name: "x", shape: ["batch", 784] }).shape; // [784]
  */
-export function fitToInput(dataset: Dataset, input: InputType): Dataset {
-  if (input.type && !isFloat(input.type) && dataset.x.type === "float") {
-    throw new SorthError(
-      `${dataset.name}: input "${input.name}" of the model takes ${input.type}, but x holds floats; save x as integers`,
-    );
-  }
-  const wanted = input.shape.slice(1);
-  const { shape } = dataset.x;
-  if (
-    wanted.length === shape.length &&
-    wanted.every((dim, axis) => typeof dim !== "number" || dim === shape[axis])
-  ) {
-    return dataset;
-  }
+export function fitShape(where: string, shape: readonly number[], input: InputType): Fit {
+  const { batchAxis = 0 } = input;
+  const wanted = input.shape.filter((_, axis) => axis !== batchAxis);
+  if (input.shape.length > 0 && matches(shape, wanted)) return { shape };
   const fixed = wanted.filter((dim) => typeof dim === "number");
-  const reshapes =
+  const flattens =
     input.shape.length > 0 &&
     fixed.length === wanted.length &&
     elementCount(fixed) === elementCount(shape) &&
     (fixed.length === 1 || sameShape(withoutOnes(fixed), withoutOnes(shape)));
-  if (!reshapes) {
-    const declared = `[${input.shape.map((dim) => dim ?? "?").join(", ")}]`;
-    throw new SorthError(
-      `${dataset.name}: samples of x have shape ${shapeText(shape)}, but input "${input.name}" of the model takes ${declared} (batch first); reshape x or choose other data`,
-    );
+  if (flattens) return { shape: fixed };
+  const axes = shape.map((_, axis) => axis);
+  const last = axes.at(-1) ?? 0;
+  const orders = { first: [last, ...axes.slice(0, -1)], last: [...axes.slice(1), 0] };
+  for (const [place, order] of Object.entries(orders)) {
+    const moved = order.map((axis) => shape[axis] as number);
+    const channels = place === "first" ? moved[0] : moved.at(-1);
+    if (shape.length < 3 || !matches(moved, wanted) || (channels ?? 0) > mostChannels) continue;
+    const [from, to] = place === "first" ? ["last", "first"] : ["first", "last"];
+    const remark = `${where}: samples of shape ${shapeText(shape)} hold their channels ${from}, input "${input.name}" takes them ${to}: transposed to ${shapeText(moved)}`;
+    return { shape: moved, order, remark };
   }
-  return {
-    name: dataset.name,
-    size: dataset.size,
-    x: { type: dataset.x.type, shape: fixed },
-    y: dataset.y,
-    fill: (indices, x, y) => dataset.fill(indices, x, y),
-  };
+  const declared = `[${input.shape.map((dim) => dim ?? "?").join(", ")}]`;
+  throw new SorthError(
+    `${where}: samples have shape ${shapeText(shape)}, but input "${input.name}" of the model takes ${declared} (samples on axis ${batchAxis}): ${adviceFor(shape, wanted)}`,
+  );
 }
 
+/** Most channels of a picture that is turned without being asked. */
+const mostChannels = 4;
+
+const matches = (shape: readonly number[], wanted: readonly DeclaredDim[]): boolean =>
+  wanted.length === shape.length &&
+  wanted.every((dim, axis) => typeof dim !== "number" || dim === shape[axis]);
+
+function adviceFor(shape: readonly number[], wanted: readonly DeclaredDim[]): string {
+  const order = permutationTo(shape, wanted);
+  if (order) {
+    const axes = [0, ...order.map((axis) => axis + 1)].join(", ");
+    return `transpose the array, np.transpose(x, (${axes})); a reshape would scramble it`;
+  }
+  return "save samples of that shape, or choose other data";
+}
+
+/** The axes of a shape in an order that makes it another one. */
+function permutationTo(
+  shape: readonly number[],
+  wanted: readonly DeclaredDim[],
+): readonly number[] | undefined {
+  if (shape.length !== wanted.length || shape.length > 5) return undefined;
+  const search = (order: readonly number[]): readonly number[] | undefined => {
+    const dim = wanted[order.length];
+    if (order.length === shape.length) return order;
+    for (const axis of shape.keys()) {
+      if (order.includes(axis) || (typeof dim === "number" && shape[axis] !== dim)) continue;
+      const found = search([...order, axis]);
+      if (found) return found;
+    }
+    return undefined;
+  };
+  return search([]);
+}
+
+/** The numbers that a type holds exactly or, of floats, without becoming infinite. */
+const limits: Partial<Record<DataTypeName, readonly [number, number]>> = {
+  float: [-3.4028235e38, 3.4028235e38],
+  double: [-Number.MAX_VALUE, Number.MAX_VALUE],
+  float16: [-65504, 65504],
+  int8: [-(2 ** 7), 2 ** 7 - 1],
+  uint8: [0, 2 ** 8 - 1],
+  int16: [-(2 ** 15), 2 ** 15 - 1],
+  uint16: [0, 2 ** 16 - 1],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [0, 2 ** 32 - 1],
+  int64: [-(2 ** 63), 2 ** 63],
+  uint64: [0, 2 ** 64],
+  bool: [0, 1],
+};
+
 /**
- * Checks that labels exist for a classifier and fit its number of classes.
- * @throws SorthError when y holds floats, or a label is too large.
+ * Checks that the numbers of an array fit the type of the input that they go into.
+ * @param range - undefined where it is not known
+ * @throws SorthError naming the number and both types
  */
-export function checkLabels(dataset: Dataset, classes: number): void {
-  const { y } = dataset;
-  if (y.classes === undefined) {
+export function checkNumbers(
+  where: string,
+  { type }: SampleType,
+  range: NumberRange | undefined,
+  input: InputType,
+): void {
+  const limit = input.type && limits[input.type];
+  if (!limit) {
     throw new SorthError(
-      `${dataset.name}: y holds floats, but cross-entropy needs class labels; save y as integers or use the objective mse`,
+      `input "${input.name}" of the model takes ${input.type ?? "something unknown"}, which data cannot be turned into`,
     );
   }
-  if (y.classes > classes) {
-    throw new SorthError(
-      `${dataset.name}: y holds the label ${y.classes - 1}, but the model has ${classes} classes (0 … ${classes - 1})`,
-    );
+  const takes = `${where}: input "${input.name}" of the model takes ${input.type}`;
+  if (!isFloat(input.type) && type === "float" && !range?.whole) {
+    throw new SorthError(`${takes}, but the array holds floats; save it as integers`);
   }
+  if (!range) return;
+  const [least, most] = limit;
+  const outside = range.least < least ? range.least : range.most > most ? range.most : undefined;
+  if (outside === undefined) return;
+  const allowed = input.type === "bool" ? "0 and 1" : `${least} to ${most}`;
+  throw new SorthError(`${takes} (${allowed}), but the array holds ${outside}`);
 }

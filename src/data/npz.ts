@@ -1,77 +1,201 @@
 import { unzipSync } from "fflate";
 import { messageOf, SorthError } from "../errors.ts";
-import { arrayDataset } from "./array-dataset.ts";
-import type { Dataset, SplitData } from "./dataset.ts";
+import { shapeText } from "../graph/shapes.ts";
+import { arrayColumn, labelled } from "./array-dataset.ts";
+import { type Dataset, datasetOfColumns, type SplitData } from "./dataset.ts";
+import { isLabelName } from "./match.ts";
 import { type NpyArray, parseNpy } from "./npy.ts";
 
-const wanted = ["x", "y", "x_test", "y_test"];
+/** The parts that data come in, and what their arrays' names begin or end with (`x_train`, `train_images`). */
+const parts = {
+  train: ["train", "training"],
+  validation: ["val", "valid", "validation", "dev"],
+  test: ["test", "testing"],
+} as const;
+type Part = keyof typeof parts;
+
+/** An array of an archive: its part, and its name without that. */
+interface Entry {
+  readonly file: string;
+  readonly part: Part;
+  readonly name: string;
+  readonly bytes: Uint8Array;
+}
 
 /**
- * The data of an `.npz` archive with the arrays x and y, and x_test and y_test where there is a test split. The first
- * axis counts samples. Integer y are class labels, float y are targets; x is taken as it is, bytes too.
+ * The data of an `.npz` archive. Arrays are named as the model's inputs, or `x` for a model with one; labels are called `y`,
+ * `labels` or `targets`. Parts for validation and test bear `val` or `test` in front or behind (`x_test`, `test_images`), as
+ * Keras (`x_train`, `y_train`, `x_test`, `y_test`) and MedMNIST (`train_images`, `train_labels`, `val_images`, …) write them.
+ * The first axis counts samples; where the labels count other ones, the only axis of that length does. Integer labels are
+ * classes or whole numbers, float labels are targets; pixels stay bytes.
+ *
  * @param name - where the bytes come from, for messages
- * @throws SorthError when the archive cannot be read, an array is missing, or x and y do not fit each other.
+ * @throws SorthError when the archive cannot be read, holds no array of data, or its arrays do not fit each other.
  *
  * @example
  * // Python: np.savez_compressed("data.npz", x=images.astype("float32"), y=labels)
  * const { train } = parseNpz(bytes, "data.npz");
  */
 export function parseNpz(bytes: Uint8Array, name: string): SplitData {
-  const { arrays, others } = readArchive(bytes, name);
-  const train = datasetOf(arrays, "x", "y", name, others);
-  const hasTest = arrays.has("x_test") || arrays.has("y_test");
-  const test = hasTest ? datasetOf(arrays, "x_test", "y_test", `${name} (test)`, others) : undefined;
-  if (test && test.x.shape.join() !== train.x.shape.join()) {
+  const entries = readArchive(bytes, name);
+  const remarks: string[] = [];
+  const partOf = (part: Part, label: string): Dataset | undefined => {
+    const own = entries.filter((entry) => entry.part === part);
+    return own.length > 0 ? datasetOf(own, label, remarks) : undefined;
+  };
+  const train = partOf("train", name);
+  if (!train) {
+    const held = entries.map(({ file }) => file).join(", ") || "nothing";
     throw new SorthError(
-      `${name}: samples of x have shape [${train.x.shape.join(", ")}], but those of x_test [${test.x.shape.join(", ")}]`,
+      `${name}: the archive has no arrays to train with (it holds ${held}); save them with np.savez(file, x=…, y=…)`,
     );
   }
-  return { train, test };
+  const validation = partOf("validation", `${name} (validation)`);
+  const test = partOf("test", `${name} (test)`);
+  for (const other of [validation, test]) if (other) checkSame(train, other);
+  return { train, ...(validation && { validation }), test, ...(remarks.length > 0 && { remarks }) };
 }
 
-function readArchive(bytes: Uint8Array, name: string): { arrays: Map<string, NpyArray>; others: string[] } {
-  const others: string[] = [];
+/** The arrays of an archive, sorted into parts. */
+function readArchive(bytes: Uint8Array, name: string): Entry[] {
   let files: Record<string, Uint8Array>;
   try {
-    files = unzipSync(bytes, {
-      filter: (file) => {
-        const array = file.name.replace(/\.npy$/, "");
-        if (wanted.includes(array)) return true;
-        others.push(array);
-        return false;
-      },
-    });
+    files = unzipSync(bytes);
   } catch (error) {
     throw new SorthError(`${name}: not an .npz archive, or a damaged one (${messageOf(error)})`);
   }
-  const arrays = new Map(
-    Object.entries(files).map(([file, content]) => {
-      const array = file.replace(/\.npy$/, "");
-      return [array, parseNpy(content, `${name}: ${array}`)];
-    }),
+  const found = Object.entries(files).map(([path, content]) => {
+    const file = path.replace(/\.npy$/, "");
+    return { file, bytes: content, ...partAndName(file) };
+  });
+  // "is_test" is a test part only beside an "is" to train with; so is any other name.
+  const trained = new Set(found.filter(({ part }) => part === "train").map((entry) => nameKey(entry.name)));
+  const sorted = found.map((entry): Entry => {
+    const alone = entry.part !== "train" && !trained.has(nameKey(entry.name));
+    return alone ? { ...entry, part: "train", name: entry.file } : entry;
+  });
+  // Arrays of a part and the same without one: "x" and "x_train".
+  const plain = new Set(
+    sorted
+      .filter(({ part, file }) => part === "train" && partAndName(file).name === file)
+      .map((entry) => entry.file),
   );
-  return { arrays, others };
+  return sorted.map((entry) =>
+    entry.part === "train" && entry.name !== entry.file && plain.has(entry.name)
+      ? { ...entry, name: entry.file }
+      : entry,
+  );
 }
 
-function datasetOf(
+const nameKey = (name: string): string => (isLabelName(name) ? "labels" : name.toLowerCase());
+
+function partAndName(file: string): { part: Part; name: string } {
+  for (const part of Object.keys(parts) as Part[]) {
+    for (const word of parts[part]) {
+      const name = new RegExp(`^${word}[_-](.+)$|^(.+)[_-]${word}$`, "i").exec(file);
+      if (name) return { part, name: name[1] ?? name[2] ?? file };
+    }
+  }
+  return { part: "train", name: file };
+}
+
+function datasetOf(entries: readonly Entry[], name: string, remarks: string[]): Dataset {
+  const arrays = new Map<string, NpyArray>();
+  const broken = new Map<string, string>();
+  for (const { file, name: key, bytes } of entries) {
+    try {
+      arrays.set(key, parseNpy(bytes, `${name}: ${file}`));
+    } catch (error) {
+      // Names of classes and the like lie beside the data; x and y must be numbers.
+      if (!(error instanceof SorthError)) throw error;
+      broken.set(key, error.message);
+    }
+  }
+  const labelKey = ["y", "labels", "label"].find((key) => arrays.has(key) || broken.has(key));
+  const key = labelKey ?? [...arrays.keys()].find(isLabelName);
+  const failed =
+    [...broken].find(([array]) => array === key || array.toLowerCase() === "x") ?? [...broken][0];
+  const data = [...arrays.keys()].filter((array) => array !== key);
+  if (failed && (failed[0] === key || failed[0].toLowerCase() === "x" || data.length === 0)) {
+    throw new SorthError(failed[1]);
+  }
+  for (const message of broken.values()) remarks.push(`left out: ${message}`);
+  const labels = key === undefined ? undefined : arrays.get(key);
+  const size = sampleCount(arrays, labels, data, name);
+  const columns = data.flatMap((array) => {
+    const found = arrays.get(array) as NpyArray;
+    const moved = samplesFirst(found, size);
+    if (!moved) {
+      if (data.length === 1 || array.toLowerCase() === "x") {
+        const other = labels ? ` and ${key} ${shapeText(labels.shape)}` : "";
+        throw new SorthError(
+          `${name}: ${array} has shape ${shapeText(found.shape)}${other}; an axis of both must count the samples`,
+        );
+      }
+      remarks.push(
+        `${name}: ${array} ${shapeText(found.shape)} has no row for each of ${size} samples: left out`,
+      );
+      return [];
+    }
+    if (moved !== found) {
+      const axis = found.shape.indexOf(size);
+      remarks.push(
+        `${name}: ${array} ${shapeText(found.shape)} counts its samples on axis ${axis}, as ${key} does`,
+      );
+    }
+    return [arrayColumn(name, array, size, { data: moved.data, shape: moved.shape.slice(1) })];
+  });
+  const target =
+    labels && key !== undefined
+      ? labelled(arrayColumn(name, key, size, { data: labels.data, shape: labels.shape.slice(1) }))
+      : undefined;
+  return datasetOfColumns(name, size, columns, target);
+}
+
+/** How many samples there are: rows of the labels, else of the first array. */
+function sampleCount(
   arrays: ReadonlyMap<string, NpyArray>,
-  xName: string,
-  yName: string,
+  labels: NpyArray | undefined,
+  data: readonly string[],
   name: string,
-  others: readonly string[],
-): Dataset {
-  const [x, y] = [arrays.get(xName), arrays.get(yName)];
-  if (!x || !y) {
-    const held = JSON.stringify([...arrays.keys(), ...others]).slice(1, -1) || "nothing";
-    throw new SorthError(
-      `${name}: the archive has no array "${x ? yName : xName}" (it holds ${held}); save it with np.savez(file, x=…, y=…)`,
-    );
+): number {
+  const size = (labels ?? arrays.get(data[0] ?? ""))?.shape[0];
+  if (size === 0) throw new SorthError(`${name}: there are no samples`);
+  if (size !== undefined) return size;
+  const held = [...arrays].map(([key, { shape }]) => `${key} ${shapeText(shape)}`).join(", ") || "nothing";
+  throw new SorthError(
+    `${name}: the first axis of the labels, or of the data, must count the samples; the archive holds ${held}`,
+  );
+}
+
+/** An array with its samples on the first axis: as it is, or its only axis of that length moved there. */
+function samplesFirst(array: NpyArray, size: number): NpyArray | undefined {
+  const { shape, data } = array;
+  if (shape[0] === size) return array;
+  const [axis, ...others] = shape.flatMap((dim, at) => (dim === size ? [at] : []));
+  if (axis === undefined || others.length > 0) return undefined;
+  const outer = shape.slice(0, axis).reduce((product, dim) => product * dim, 1);
+  const inner = shape.slice(axis + 1).reduce((product, dim) => product * dim, 1);
+  const moved = data.slice() as typeof data;
+  for (let row = 0; row < size; row++) {
+    for (let o = 0; o < outer; o++) {
+      const from = (o * size + row) * inner;
+      moved.set(data.subarray(from, from + inner) as never, (row * outer + o) * inner);
+    }
   }
-  const [count, yCount] = [x.shape[0], y.shape[0]];
-  if (count === undefined || count !== yCount) {
-    throw new SorthError(
-      `${name}: ${xName} has shape [${x.shape.join(", ")}] and ${yName} [${y.shape.join(", ")}]; the first axis of both must count the samples`,
-    );
+  return { shape: [size, ...shape.toSpliced(axis, 1)], data: moved };
+}
+
+function checkSame(train: Dataset, other: Dataset): void {
+  for (const [key, { shape }] of train.inputs ?? []) {
+    const found = other.inputs?.get(key);
+    if (found && found.shape.join() !== shape.join()) {
+      throw new SorthError(
+        `${train.name}: samples of ${key} have shape ${shapeText(shape)}, but those of ${other.name} ${shapeText(found.shape)}`,
+      );
+    }
   }
-  return arrayDataset(x.data, y.data, x.shape.slice(1), { name, targetShape: y.shape.slice(1) });
+  if (train.labels && !other.labels) {
+    throw new SorthError(`${other.name}: there are no labels, though there are some to train with`);
+  }
 }

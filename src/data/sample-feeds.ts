@@ -1,62 +1,122 @@
-import { fedInputs } from "../analysis/dimensions.ts";
+import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
+import { inputsOfLayers } from "../analysis/label-inputs.ts";
+import { findParameters } from "../analysis/parameters.ts";
 import { SorthError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
-import type { DataTypeName } from "../onnx/data-types.ts";
+import { blockOf } from "../inject/block.ts";
 import type { Model } from "../onnx/model.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
-import type { BatchArray, Dataset } from "./dataset.ts";
-import { fitToInput } from "./fit.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { Column, Dataset } from "./dataset.ts";
+import type { FeedPort } from "./feed-array.ts";
+import { DataFeeds } from "./feeds.ts";
+import { fitShape } from "./fit.ts";
+import { isLabelName, matchInputs } from "./match.ts";
+import { chooseNormalization, type Normalization } from "./normalize.ts";
 
-const arrays = {
-  float: Float32Array,
-  double: Float64Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-} satisfies Partial<Record<DataTypeName, new (size: number) => BatchArray>>;
+/** Options of {@link sampleFeeds}. */
+export interface SampleFeedOptions {
+  /** What becomes of pixels; default: decided by the data and the model, and said. */
+  readonly normalize?: Normalization | undefined;
+  /** Told what the user should know: pixels that were scaled, arrays that were turned. */
+  readonly onMessage?: ((message: string) => void) | undefined;
+}
 
 /**
- * The first samples of a dataset as tensors for a model's inputs: x for the first input, y for the second where there is
- * one, both in the type that the model declares.
+ * The first samples of a dataset as tensors for a model's inputs, in the types that the model declares: each array goes into
+ * the input of its name, x into the only input of data. Labels go into inputs of labels alone, where a model has them.
  *
  * @param count - samples; fewer where the dataset has fewer
- * @returns by input name, samples on the first axis
- * @throws SorthError when the samples do not fit the model, or it has other inputs.
+ * @returns by input name, samples on the axis that the model counts them on
+ * @throws SorthError when the samples do not fit the model, or an input has no array.
  *
  * @example
  * const { test } = await loadMnist();
  * const feeds = sampleFeeds(model, test, 256); // Map { "x" => float [256, 1, 28, 28] }
  */
-export function sampleFeeds(model: Model, dataset: Dataset, count: number): Map<string, Tensor> {
-  const [input, labels, ...others] = fedInputs(graphOf(model));
-  if (!input) throw new SorthError("the model has no input to feed data to");
-  if (others.length > 0) {
-    const names = others.map(({ name }) => `"${name}"`).join(", ");
-    throw new SorthError(
-      `the model has inputs besides its data and labels, which no data is known for: ${names}`,
+export function sampleFeeds(
+  model: Model,
+  dataset: Dataset,
+  count: number,
+  options: SampleFeedOptions = {},
+): Map<string, Tensor> {
+  const graph = graphOf(model);
+  const inputs = fedInputs(graph);
+  if (inputs.length === 0) throw new SorthError("the model has no input to feed data to");
+  const labels = labelInputs(graph);
+  const data = inputs.filter((input) => !labels.includes(input));
+  const names = (values: readonly Value[]) => values.map(({ name }) => name);
+  const { columns } = matchInputs(dataset, { data: names(data), labels: names(labels) });
+  const size = Math.min(count, dataset.size);
+  const { x, y, name } = dataset;
+  const columnOf = (input: Value) => {
+    const column = columns.get(input.name) ?? "x";
+    return typeof column === "string" ? { ...(column === "x" ? x : y), name: column } : column;
+  };
+  const shapeOf = (input: Value): FeedPort => {
+    const { type = "undefined", declared } = input;
+    const batchAxis = batchAxisOf(input, fixedShape(input) ?? [], rowsOf(graph));
+    const { shape, name: key } = columnOf(input);
+    const labelled = labels.includes(input);
+    const fitted =
+      labelled || !declared
+        ? shape
+        : fitShape(`${name}: ${key}`, shape, { name: input.name, shape: declared, batchAxis }).shape;
+    return { name: input.name, type, shape: fitted.toSpliced(batchAxis, 0, size), batchAxis };
+  };
+  const ports = { data: data.map(shapeOf), labels: labels.map(shapeOf) };
+  const fed = ports.data.flatMap((port) => {
+    const column = columns.get(port.name);
+    return typeof column === "object" ? [[port, column] as [FeedPort, Column]] : [];
+  });
+  const chosen =
+    options.normalize ??
+    told(
+      chooseNormalization(name, fed, () => graph),
+      options,
     );
-  }
-  const fitted = fitToInput(dataset, { name: input.name, type: input.type, shape: input.declared ?? [] });
-  const size = Math.min(count, fitted.size);
-  const x = arrayFor(input, size * elementCount(fitted.x.shape));
-  const y = labels
-    ? arrayFor(labels, size * elementCount(fitted.y.shape))
-    : new Float64Array(size * elementCount(fitted.y.shape));
-  fitted.fill(
-    Array.from({ length: size }, (_, index) => index),
-    x,
-    y,
-  );
-  const feeds = new Map([[input.name, Tensor.of(input.name, typeOf(input), [size, ...fitted.x.shape], x)]]);
-  if (labels) feeds.set(labels.name, Tensor.of(labels.name, typeOf(labels), [size, ...fitted.y.shape], y));
-  return feeds;
+  const feeds = new DataFeeds(ports, dataset, { normalize: chosen, onMessage: options.onMessage });
+  feeds.fill(Array.from({ length: size }, (_, index) => index));
+  return feeds.tensors();
 }
 
-function typeOf({ name, type }: Value): keyof typeof arrays {
-  if (type && type in arrays) return type as keyof typeof arrays;
-  throw new SorthError(
-    `input "${name}" of the model takes ${type ?? "something unknown"}, which data cannot be turned into`,
+function told(
+  { normalize, remarks }: ReturnType<typeof chooseNormalization>,
+  { onMessage }: SampleFeedOptions,
+): Normalization | undefined {
+  for (const remark of remarks) onMessage?.(remark);
+  return normalize;
+}
+
+/** Inputs that labels may go into: those of an injected or a named loss; what a layer reads is data, whatever its name. */
+function labelInputs(graph: Graph): Value[] {
+  const injected = blockOf(graph)?.mark.objective?.labels;
+  const inputs = fedInputs(graph);
+  if (inputs.length < 2) return [];
+  const { parameters } = findParameters(graph, {});
+  const data = inputsOfLayers(
+    graph,
+    parameters.map(({ value }) => value),
+  );
+  const readByLoss = ({ uses }: Value) =>
+    [...uses].some(
+      ({ node, index }) =>
+        index === 1 && ["SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"].includes(node.opType),
+    );
+  return inputs.filter(
+    (input) =>
+      input.name === injected || (!data.includes(input) && (isLabelName(input.name) || readByLoss(input))),
   );
 }
 
-const arrayFor = (input: Value, size: number): BatchArray => new arrays[typeOf(input)](size);
+/** The shape of an input that declares every length. */
+function fixedShape({ declared }: Value): readonly number[] | undefined {
+  return declared?.every((dim) => typeof dim === "number") ? declared : undefined;
+}
+
+/** The rows of a model's first output, where its file fixes them. */
+function rowsOf({ outputs: [first] }: Graph): number | undefined {
+  const rows = first?.declared?.[0];
+  return typeof rows === "number" ? rows : undefined;
+}

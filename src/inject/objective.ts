@@ -39,7 +39,7 @@ export function emitObjective(g: Emit, name: ObjectiveName, output: string | und
   if (!objectiveNames.includes(name)) {
     throw new UsageError(`there is no objective "${name}"; there is ${objectiveNames.join(", ")}`);
   }
-  const { value, remark } = choosePrediction(g.graph, name, output);
+  const { value, remark } = choosePrediction(g.graph, { name }, output);
   if (!isFloat(value.type)) {
     throw new SorthError(`"${value.name}" is ${value.type ?? "of an unknown type"}; a loss needs floats`);
   }

@@ -12,12 +12,14 @@ export interface ObjectiveGraph {
   readonly gradient: () => Typed;
 }
 
-/** Figures of some rows that were predicted. Divided by the number of rows they are the loss and the accuracy. */
+/** Figures of some rows that were predicted. Divided by the number of counted rows they are the loss and the accuracy. */
 export interface Evaluation {
   /** Sum of the rows' losses. */
   readonly loss: number;
   /** Rows that were classified right (of a row with several labels, its share); absent where nothing is classified. */
   readonly correct?: number;
+  /** Rows that have a part in the loss (of a row with several labels, its share); default all. */
+  readonly counted?: number;
 }
 
 /** Options of an objective by name. */
@@ -29,6 +31,8 @@ export interface Objective {
   readonly name: string;
   /** Every option, defaults included; a checkpoint keeps them. */
   readonly options?: ObjectiveOptions;
+  /** The axis of predictions of a shape that counts classes, where one does. */
+  readonly classAxis?: (prediction: Shape) => number;
   readonly labels: {
     /** Element type of the labels in a graph. */
     readonly type: "int32" | "float";

@@ -2,6 +2,7 @@ import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
+import type { Objective } from "./objective.ts";
 
 /** What a loss compares with labels. */
 export interface Prediction {
@@ -21,16 +22,14 @@ const appliedByLoss: Readonly<Record<string, readonly string[]>> = {
  * model ends in the Softmax or Sigmoid that the loss applies itself, this is the value in front of it: applied twice, it
  * would flatten every gradient.
  *
- * @param objective - name of the loss
+ * @param objective - the loss: its name, and the axis that it takes for the classes
  * @param name - the value asked for; undefined for the model's own choice
- * @param classAxis - the axis that the loss takes for the classes
  * @throws UsageError when there is no such value or the choice is not clear; SorthError when no output holds floats.
  */
 export function choosePrediction(
   graph: Graph,
-  objective: string,
+  { name: objective, classAxis = () => 1 }: Pick<Objective, "name" | "classAxis">,
   name: string | undefined,
-  classAxis = 1,
 ): Prediction {
   const { value, remark } =
     name === undefined ? firstScores(graph) : { value: named(graph, name), remark: undefined };
@@ -39,8 +38,9 @@ export function choosePrediction(
   const logits = last.inputs[0];
   if (!logits) return { value, remark };
   const axis = last.opType === "Sigmoid" ? undefined : softmaxAxis(last, graph.opset, value.shape?.length);
-  if (axis !== undefined && axis !== classAxis) {
-    const other = `"${value.name}" comes out of a ${last.opType} over axis ${axis}, but the ${objective} takes axis ${classAxis} for the classes: the loss applies a second one`;
+  const taken = value.shape ? classAxis(value.shape) : 1;
+  if (axis !== undefined && axis !== taken) {
+    const other = `"${value.name}" comes out of a ${last.opType} over axis ${axis}, but the ${objective} takes axis ${taken} for the classes: the loss applies a second one`;
     return { value, remark: joined(remark, other) };
   }
   const found = `"${value.name}" comes out of a ${last.opType}, which the ${objective} applies itself: the loss reads "${logits.name}" in front of it`;

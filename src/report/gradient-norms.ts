@@ -8,6 +8,7 @@ import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { gradientOnly } from "../training/gradient-only.ts";
 import { buildStep, type Step } from "../training/step.ts";
+import { batchOf } from "../training/step-ports.ts";
 import { sessionTensors, type TrainerState } from "../training/trainer-state.ts";
 
 /** Norms of a parameter's two gradients. */
@@ -48,9 +49,9 @@ export class GradientMeter {
    */
   static async create({ model, options }: Trainer, dataset: Dataset, probe: Probe): Promise<GradientMeter> {
     const step = await buildStep(model, { ...options, optimizer: gradientOnly, onMessage: () => {} }, probe);
-    const { seed = 0 } = options;
-    const feeder = new StepFeeder(step.ports, dataset, seed, 1);
-    feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, step.ports.inputs[0]?.shape[0]));
+    const { seed = 0, normalize } = options;
+    const feeder = new StepFeeder(step.ports, dataset, seed, { normalize });
+    feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, batchOf(step.ports)));
     return new GradientMeter(step, feeder, options, probe);
   }
 

@@ -149,7 +149,7 @@ class Observer {
       return this.#trainer.export();
     });
     if (!model) return [];
-    const { batch, dims } = this.#trainer.options;
+    const { batch, dims, normalize = "none" } = this.#trainer.options;
     const sizes = { ...(batch !== undefined && { batch }), ...(dims && { dims }) };
     const ofWeights = weights
       ? await this.#attempt("weight angles", () =>
@@ -161,7 +161,7 @@ class Observer {
         ? await this.#attempt("response angles", () =>
             responseAngles(
               model,
-              sampleFeeds(model, drawn(this.#dataset, samples), samples),
+              sampleFeeds(model, drawn(this.#dataset, samples), samples, { normalize }),
               gamma === undefined ? {} : { gamma },
               this.#probe,
             ),

@@ -1,7 +1,7 @@
-import { type DimensionOptions, fedInputs } from "../analysis/dimensions.ts";
+import { batchAxisOf, type DimensionOptions, fedInputs } from "../analysis/dimensions.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Value } from "../graph/node.ts";
+import type { DeclaredDim, Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 
@@ -33,18 +33,21 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
     const names = inputs.map((input) => input.name).join(", ");
     throw new SorthError(`the model has no input "${stranger}" to feed; it has ${names}`);
   }
-  const fed = inputs.map((input) => ({ input, tensor: feedOf(input, data) }));
-  const free = fed.filter(({ input }) => input.declared?.length && typeof input.declared[0] !== "number");
+  const rows = graph.outputs[0]?.declared?.[0];
+  const fed = inputs.map((input) => fedWith(input, data, rows));
+  const free = fed.filter(
+    ({ input, axis }) => input.declared?.length && typeof input.declared[axis] !== "number",
+  );
   const sampled = new Set(free.length > 0 ? free : fed.filter(({ tensor }) => tensor.dims.length > 0));
   const [first] = sampled;
-  const given = first?.tensor.dims[0] ?? 1;
-  for (const { input, tensor } of sampled) {
-    if (tensor.dims[0] === given) continue;
+  const given = first?.tensor.dims[first.axis] ?? 1;
+  for (const { input, tensor, axis } of sampled) {
+    if (tensor.dims[axis] === given) continue;
     throw new SorthError(
-      `input "${input.name}" was given ${tensor.dims[0]} samples, but "${first?.input.name}" ${given}`,
+      `input "${input.name}" was given ${tensor.dims[axis]} samples, but "${first?.input.name}" ${given}`,
     );
   }
-  const fixed = first?.input.declared?.[0];
+  const fixed = first?.input.declared?.[first.axis];
   const size = typeof fixed === "number" ? fixed : Math.min(batch, given);
   const total = typeof fixed === "number" ? given - (given % size) : given;
   if (total === 0) {
@@ -57,46 +60,63 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
       new Map(
         fed.map((feed) => [
           feed.input.name,
-          sampled.has(feed) ? rowsOf(feed.tensor, start, end) : feed.tensor,
+          sampled.has(feed) ? rowsOf(feed.tensor, start, end, feed.axis) : feed.tensor,
         ]),
       ),
     );
   }
   const dims = Object.fromEntries(
-    fed.flatMap(({ input, tensor }) =>
+    fed.flatMap(({ input, tensor, axis: batchAxis }) =>
       tensor.dims.flatMap((dim, axis) => {
         const known = typeof input.declared?.[axis] === "number";
-        return known || (axis === 0 && input.declared) ? [] : [[`${input.name}.${axis}`, dim] as const];
+        const counts = axis === batchAxis && input.declared;
+        return known || counts ? [] : [[`${input.name}.${axis}`, dim] as const];
       }),
     ),
   );
   return { chunks, total, dimensions: { dims, ...(free.length > 0 && { batch: total }) } };
 }
 
+/** What one input is fed with. */
+interface Fed {
+  readonly input: Value;
+  readonly tensor: Tensor;
+  /** Which axis counts the samples. */
+  readonly axis: number;
+}
+
 /** The data of one input. */
-function feedOf(input: Value, data: ReadonlyMap<string, Tensor>): Tensor {
+function fedWith(input: Value, data: ReadonlyMap<string, Tensor>, rows: DeclaredDim): Fed {
   const tensor = data.get(input.name);
   if (!tensor) throw new SorthError(`input "${input.name}" of the model was given no data`);
   const { declared, type } = input;
+  const lengths = declared?.map((dim) => (typeof dim === "number" ? dim : 0)) ?? [];
+  const axis = batchAxisOf(input, lengths, typeof rows === "number" ? rows : undefined);
   const fits =
     !declared ||
     (declared.length === tensor.dims.length &&
-      declared.every((dim, axis) => axis === 0 || typeof dim !== "number" || dim === tensor.dims[axis]));
+      declared.every((dim, at) => at === axis || typeof dim !== "number" || dim === tensor.dims[at]));
   if (!fits || tensor.type !== type) {
     const wanted = declared ? `[${declared.map((dim) => dim ?? "?").join(", ")}]` : "any shape";
     throw new SorthError(
       `input "${input.name}" of the model takes ${type} ${wanted}, but was given ${tensor.type} ${shapeText(tensor.dims)}`,
     );
   }
-  return tensor;
+  return { input, tensor, axis };
 }
 
-/** Rows start … end − 1 of a tensor, a view. */
-function rowsOf(tensor: Tensor, start: number, end: number): Tensor {
+/** Samples start … end − 1 of a tensor; a view where they are on the first axis. */
+function rowsOf(tensor: Tensor, start: number, end: number, axis: number): Tensor {
   const { name, type, dims, data } = tensor;
-  const width = elementCount(dims.slice(1));
-  const rows = Array.isArray(data)
-    ? data.slice(start * width, end * width)
-    : (data as Float32Array).subarray(start * width, end * width);
-  return Tensor.of(name, type, [end - start, ...dims.slice(1)], rows);
+  const width = elementCount(dims.slice(axis + 1));
+  const [count, outer] = [dims[axis] ?? 1, elementCount(dims.slice(0, axis))];
+  const part = (o: number) => [(o * count + start) * width, (o * count + end) * width] as const;
+  const numbers = data as Float32Array;
+  if (outer === 1) {
+    const rows = Array.isArray(data) ? data.slice(...part(0)) : numbers.subarray(...part(0));
+    return Tensor.of(name, type, dims.with(axis, end - start), rows);
+  }
+  const rows = numbers.slice(0, outer * (end - start) * width);
+  for (let o = 0; o < outer; o++) rows.set(numbers.subarray(...part(o)), o * (end - start) * width);
+  return Tensor.of(name, type, dims.with(axis, end - start), rows);
 }

@@ -1,10 +1,11 @@
 import { evaluationBatches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { checkLabels } from "../data/fit.ts";
-import { SorthError, UsageError } from "../errors.ts";
+import { checkLabels } from "../data/labels.ts";
+import type { Normalization } from "../data/normalize.ts";
+import { UsageError } from "../errors.ts";
 import type { Objective } from "../objectives/objective.ts";
 import type { EvaluationGraph } from "../training/evaluation.ts";
-import type { StepPorts } from "../training/step.ts";
+import { batchOf, type StepPorts } from "../training/step-ports.ts";
 import { batchFeeds } from "./batch-feeds.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Fed, ForwardSession } from "./step-session.ts";
@@ -17,6 +18,8 @@ export interface Evaluated {
   /** Parameters and statistics by input name. */
   readonly state: ReadonlyMap<string, Fed>;
   readonly signal: AbortSignal | undefined;
+  /** What becomes of pixels. */
+  readonly normalize: Normalization | undefined;
 }
 
 /**
@@ -28,31 +31,43 @@ export interface Evaluated {
 export async function evaluate(dataset: Dataset, run: Evaluated): Promise<EvaluationResult> {
   const { session, graph, ports, state, signal } = run;
   const { objective, prediction } = graph;
-  const feeds = batchFeeds(ports, dataset);
-  const batch = batchOf(ports);
+  const feeds = batchFeeds(ports, dataset, { normalize: run.normalize });
+  const { batch } = feeds;
   const samples = countedSamples(dataset, run);
   if (samples === 0) {
     throw new UsageError(
       `the model holds its loss for whole batches of ${batch}: give ${dataset.name} at least that many samples for evaluation (it has ${dataset.size})`,
     );
   }
-  let loss = 0;
+  let [loss, counted] = [0, 0];
   let correct: number | undefined;
   for (const { indices, count } of evaluationBatches(dataset, batch)) {
     if (graph.loss !== undefined && count < batch) break;
     signal?.throwIfAborted();
-    feeds.dataset.fill(indices, feeds.x, feeds.y);
-    const outputs = await session.run(new Map<string, Fed>([...state, ...feeds.tensors]));
+    feeds.fill(indices);
+    const outputs = await session.run(new Map<string, Fed>([...state, ...feeds.tensors()]));
     if (objective && prediction) {
       const predictions = outputs.get(prediction.name)?.data as ArrayLike<number>;
-      const labels = feeds.y instanceof BigInt64Array ? Array.from(feeds.y, Number) : feeds.y;
-      const figures = objective.evaluate(predictions, labels, count, prediction.shape);
+      // A prediction may have several rows for each sample, one for each of its places.
+      const rows = (prediction.shape[0] ?? batch) / batch;
+      const figures = objective.evaluate(
+        predictions,
+        feeds.labelsOf(graph.labels),
+        count * rows,
+        prediction.shape,
+      );
       if (graph.loss === undefined) loss += figures.loss;
+      counted += figures.counted ?? count * rows;
       if (figures.correct !== undefined) correct = (correct ?? 0) + figures.correct;
     }
     if (graph.loss !== undefined) loss += (outputs.get(graph.loss)?.numbers()[0] ?? Number.NaN) * count;
   }
-  return { loss: loss / samples, ...(correct === undefined ? {} : { accuracy: correct / samples }), samples };
+  const share = (sum: number, of: number) => (of === 0 ? 0 : sum / of);
+  return {
+    loss: share(loss, graph.loss === undefined ? counted : samples),
+    ...(correct === undefined ? {} : { accuracy: share(correct, counted) }),
+    samples,
+  };
 }
 
 type Counted = Pick<Evaluated, "graph" | "ports">;
@@ -68,12 +83,6 @@ export function remarkOnRest(dataset: Dataset, counted: Counted): string | undef
   return `the model's own loss is one number for each batch of ${batchOf(counted.ports)}: ${left} of the ${dataset.size} samples of ${dataset.name} fill none and are not evaluated`;
 }
 
-function batchOf({ inputs }: StepPorts): number {
-  const batch = inputs[0]?.shape[0];
-  if (!batch) throw new SorthError("the model's first input has no batch dimension");
-  return batch;
-}
-
 /**
  * Refuses labels that the objective cannot take. A model that holds its loss may take floats as classes.
  * @param given - the objective that was asked for; undefined for a model that holds its loss
@@ -81,9 +90,9 @@ function batchOf({ inputs }: StepPorts): number {
  */
 export function checkDataset(
   dataset: Dataset,
-  { objective, prediction }: EvaluationGraph,
+  { graph: { objective, prediction }, ports }: Counted,
   given: Objective | undefined,
 ): void {
-  if (!given && dataset.y.classes === undefined) return;
-  if (objective?.name === "cross-entropy" && prediction) checkLabels(dataset, prediction.shape[1] ?? 1);
+  if (!objective || !prediction || (!given && dataset.y.type !== "integer")) return;
+  checkLabels(dataset, { objective, prediction: prediction.shape, batch: batchOf(ports) });
 }

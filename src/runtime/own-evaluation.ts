@@ -1,4 +1,5 @@
 import type { Dataset } from "../data/dataset.ts";
+import type { Normalization } from "../data/normalize.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation, type EvaluationGraph } from "../training/evaluation.ts";
 import type { StepPorts } from "../training/step.ts";
@@ -8,6 +9,13 @@ import type { Backend, Fed, ForwardSession } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
+/** How data are evaluated. */
+export interface EvaluationSettings {
+  readonly signal?: AbortSignal | undefined;
+  /** What becomes of pixels. */
+  readonly normalize?: Normalization | undefined;
+}
+
 /** What a trainer evaluates its model with: the graph is built and its session opened when first needed. */
 export class OwnEvaluation {
   readonly #model: Model;
@@ -16,6 +24,8 @@ export class OwnEvaluation {
   readonly #probe: TrainerRuntime["probe"];
   readonly #backend: Backend;
   #opened: { session: ForwardSession; graph: EvaluationGraph } | undefined;
+  /** Data whose labels were looked at. */
+  readonly #checked = new WeakSet<Dataset>();
   /** What was said of evaluations: the same is said once. */
   readonly #remarks = new Set<string>();
 
@@ -34,7 +44,9 @@ export class OwnEvaluation {
   /** @throws SorthError for labels that the loss cannot take */
   async check(dataset: Dataset): Promise<void> {
     const { graph } = await this.#open();
-    checkDataset(dataset, graph, this.#options.objective);
+    if (this.#checked.has(dataset)) return;
+    checkDataset(dataset, { graph, ports: this.#ports }, this.#options.objective);
+    this.#checked.add(dataset);
   }
 
   /**
@@ -44,15 +56,15 @@ export class OwnEvaluation {
   async run(
     dataset: Dataset,
     held: () => Promise<ReadonlyMap<string, Fed>>,
-    signal: AbortSignal | undefined,
+    { signal, normalize }: EvaluationSettings,
   ): Promise<EvaluationResult> {
     const { session, graph } = await this.#open();
     const ports = this.#ports;
-    checkDataset(dataset, graph, this.#options.objective);
+    await this.check(dataset);
     const remark = remarkOnRest(dataset, { graph, ports });
     if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
     if (remark !== undefined) this.#remarks.add(remark);
-    return evaluate(dataset, { session, graph, ports, state: await held(), signal });
+    return evaluate(dataset, { session, graph, ports, state: await held(), signal, normalize });
   }
 
   async release(): Promise<void> {

@@ -1,35 +1,35 @@
 import { uniformFloat32 } from "pure-rand/distribution/uniformFloat32";
 import type { Dataset } from "../data/dataset.ts";
+import type { DataFeeds, FeedOptions } from "../data/feeds.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { drawn } from "../penalties/draws.ts";
 import { randomStream } from "../random.ts";
 import type { DrawPort, StepPorts } from "../training/step-ports.ts";
-import { type BatchFeeds, batchFeeds } from "./batch-feeds.ts";
+import { batchFeeds } from "./batch-feeds.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import type { StepFeeds } from "./step-session.ts";
 
 /** Writes what runs of a step are fed: one step, or several for a step in Loop form. */
 export class StepFeeder {
   readonly #ports: StepPorts;
-  readonly #batches: BatchFeeds;
+  readonly #batches: DataFeeds;
   readonly #seed: number;
   /** What was drawn for an epoch, by input name. */
   readonly #drawn = new Map<string, { readonly epoch: number; readonly tensor: Tensor }>();
 
   /**
-   * @param perRun - most steps of a run
+   * @param options - `batches`: most steps of a run
    * @throws SorthError when samples do not fit the model
    */
-  constructor(ports: StepPorts, dataset: Dataset, seed: number, perRun: number) {
+  constructor(ports: StepPorts, dataset: Dataset, seed: number, options: FeedOptions) {
     this.#ports = ports;
-    this.#batches = batchFeeds(ports, dataset, perRun);
+    this.#batches = batchFeeds(ports, dataset, options);
     this.#seed = seed;
   }
 
   /** Fills in the samples of the next run, batch after batch. */
   fill(indices: Uint32Array): void {
-    const { dataset, x, y } = this.#batches;
-    dataset.fill(indices, x, y);
+    this.#batches.fill(indices);
   }
 
   /** The feeds of a run over the first batches that were filled in, one for each of `steps`. */
@@ -44,7 +44,7 @@ export class StepFeeder {
     };
     const each = (value: (step: StepScalars) => number) => steps.map(value);
     return new Map([
-      ...(count === undefined ? this.#batches.tensors : this.#batches.stacked(steps.length)),
+      ...this.#batches.tensors(count === undefined ? undefined : steps.length),
       ...this.#masks(each(({ number }) => number)),
       ...this.#draws(steps),
       scalar(

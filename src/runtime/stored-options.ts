@@ -17,7 +17,7 @@ const version = 2;
 const plain = [
   ...(["batch", "dims", "loss", "output", "batchNorm", "runningVariance", "recompute"] as const),
   ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
-  ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule"] as const),
+  ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
 ] as const;
 const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
 

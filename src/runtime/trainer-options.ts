@@ -1,3 +1,4 @@
+import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, seedNumber } from "../numbers.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
@@ -24,6 +25,11 @@ export interface TrainerOptions extends LossOptions, TrainingFormOptions, Sessio
   readonly penaltyWeight?: number;
   /** Factor of the penalty weight over the run, for all penalties; single ones have schedules in their plans. */
   readonly penaltySchedule?: string | Schedule;
+  /**
+   * What becomes of pixels: `0..1` divides them by 255, `none` takes them as they are. Default: decided, and said, by the
+   * first data of the run; the run keeps the decision.
+   */
+  readonly normalize?: Normalization;
   /** Seed of the data's order, of dropout masks and of what penalties draw while training; default 0. */
   readonly seed?: number;
 }

@@ -1,6 +1,9 @@
 import { shuffledIndices, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { fedColumns } from "../data/feeds.ts";
+import { chooseNormalization } from "../data/normalize.ts";
 import { SorthError } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { encodeTensors } from "../training/checkpoint.ts";
@@ -8,7 +11,9 @@ import { withWeights } from "../training/export.ts";
 import { initialTensors } from "../training/initial-state.ts";
 import { buildStep, type Step } from "../training/step.ts";
 import { stepLoop } from "../training/step-loop.ts";
+import { batchOf } from "../training/step-ports.ts";
 import { checkWholeState, sessionTensors, stateOf, type TrainerState } from "../training/trainer-state.ts";
+import { fedPorts } from "./batch-feeds.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import {
   type ChosenFit,
@@ -43,7 +48,9 @@ import { TrainingSession } from "./training-session.ts";
 export class Trainer {
   readonly step: Step;
   readonly #model: Model;
-  readonly #options: TrainerOptions;
+  #options: TrainerOptions;
+  /** Whether data have decided what becomes of pixels. */
+  #looked = false;
   readonly #runtime: TrainerRuntime;
   readonly #backend: Backend;
   readonly #session: TrainingSession;
@@ -192,13 +199,15 @@ export class Trainer {
   async *#train(dataset: Dataset, options: FitOptions): AsyncGenerator<TrainingEvent, void, undefined> {
     const { seed = 0 } = this.#options;
     const { ports } = this.step;
-    const batch = this.#batch;
+    const batch = batchOf(ports);
     const chosen = chosenFit(dataset, options, this.#stored);
     this.#fitted = { dataset, chosen };
     this.#savedTo = undefined;
     const { train, validation } = splitOf(dataset, chosen, seed);
+    this.#chooseNormalization(train);
     for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
-    const feeder = new StepFeeder(ports, train, seed, this.#length.most);
+    const { normalize, onMessage } = this.#options;
+    const feeder = new StepFeeder(ports, train, seed, { batches: this.#length.most, normalize, onMessage });
     const perEpoch = stepsPerEpoch(train, batch);
     const { planned, totalSteps } = stepsOf(chosen, perEpoch);
     const position = this.#position;
@@ -303,7 +312,9 @@ export class Trainer {
     dataset: Dataset,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<EvaluationResult> {
-    return this.#evaluation.run(dataset, () => this.#session.held(), options.signal);
+    this.#chooseNormalization(dataset);
+    const { normalize } = this.#options;
+    return this.#evaluation.run(dataset, () => this.#session.held(), { ...options, normalize });
   }
 
   /**
@@ -325,7 +336,7 @@ export class Trainer {
   stepsLeft(dataset: Dataset, options: FitOptions = {}): number {
     const chosen = chosenFit(dataset, options, this.#stored);
     const { train } = splitOf(dataset, chosen, this.#options.seed ?? 0);
-    const { totalSteps } = stepsOf(chosen, stepsPerEpoch(train, this.#batch));
+    const { totalSteps } = stepsOf(chosen, stepsPerEpoch(train, batchOf(this.step.ports)));
     return Math.max(0, totalSteps - this.#position.step);
   }
 
@@ -359,11 +370,14 @@ export class Trainer {
     return fitted.plan;
   }
 
-  /** @throws SorthError for a model without a batch */
-  get #batch(): number {
-    const batch = this.step.ports.inputs[0]?.shape[0];
-    if (!batch) throw new SorthError("the model's first input has no batch dimension");
-    return batch;
+  /** The first data of a run decide what becomes of pixels. */
+  #chooseNormalization(dataset: Dataset): void {
+    if (this.#options.normalize !== undefined || this.#looked) return;
+    this.#looked = true;
+    const fed = fedColumns(fedPorts(this.step.ports), dataset);
+    const { normalize, remarks } = chooseNormalization(dataset.name, fed, () => graphOf(this.#model));
+    for (const remark of remarks) this.#options.onMessage?.(remark);
+    if (normalize !== undefined) this.#options = { ...this.#options, normalize };
   }
 
   /** The loss of a step is no number: the state before it is kept if it is finite, else the last checkpoint's. */

@@ -22,6 +22,8 @@ export interface EvaluationGraph {
   readonly objective: Objective | undefined;
   /** Output that the objective reads, and its shape. */
   readonly prediction: { readonly name: string; readonly shape: readonly number[] } | undefined;
+  /** Input of the labels that the objective of a model's own loss reads. */
+  readonly labels: string | undefined;
   /** Output that is the loss of the whole batch; undefined where the objective counts it sample by sample. */
   readonly loss: string | undefined;
 }
@@ -48,12 +50,13 @@ export async function buildEvaluation(
   }
   let { objective } = options;
   let prediction: Value | undefined;
+  let labels: Value | undefined;
   let batchLoss: Typed | undefined;
   if (objective) {
-    prediction = choosePrediction(graph, objective.name, options.output).value;
+    prediction = choosePrediction(graph, objective, options.output).value;
   } else {
     const { own, dataLoss } = emitLoss(withoutPenalties(prepared), quietly);
-    ({ objective, prediction } = own ?? {});
+    ({ objective, prediction, labels } = own ?? {});
     if (!own?.isLoss) batchLoss = dataLoss;
   }
   graph.outputs.length = 0;
@@ -65,6 +68,7 @@ export async function buildEvaluation(
     model: Model.fromProto(graphToProto(graph)),
     objective,
     prediction: prediction && { name: prediction.name, shape: typed(prediction).shape },
+    labels: labels?.name,
     loss,
   };
 }

@@ -156,7 +156,7 @@ function objectiveLoss({ graph, emit }: PreparedGraph, options: LossOptions): Da
   if (!objective) throw new UsageError("no objective was given");
   if (options.loss)
     throw new UsageError("give either an objective or the name of the model's own loss, not both");
-  const { value, remark } = choosePrediction(graph, objective.name, options.output);
+  const { value, remark } = choosePrediction(graph, objective, options.output);
   if (remark) options.onMessage?.(remark);
   const prediction = typedOrHidden(value);
   const { type, shape } = objective.labels;

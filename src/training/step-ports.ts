@@ -1,3 +1,4 @@
+import { SorthError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import type { Draw } from "../penalties/draws.ts";
 
@@ -25,6 +26,8 @@ export interface DataPort {
   readonly name: string;
   readonly type: DataTypeName;
   readonly shape: readonly number[];
+  /** Which axis counts the samples; left out where it is the first. */
+  readonly batchAxis?: number;
 }
 
 /** One of the penalties that make up R = Σ factor · schedule · value. */
@@ -56,6 +59,8 @@ export interface StepPorts {
   readonly inputs: readonly DataPort[];
   /** The labels of the objective; undefined for a model that holds its loss. */
   readonly labels: DataPort | undefined;
+  /** Names of those inputs that take labels, of a model that holds its loss. */
+  readonly targets?: readonly string[];
   readonly masks: readonly (DataPort & { readonly ratio: number })[];
   readonly draws: readonly DrawPort[];
   readonly parameters: readonly ParameterPort[];
@@ -91,6 +96,17 @@ export const statePorts = ({ parameters, statistics }: StepPorts): StatePort[] =
 export const figureOutputs = ({ loss, penalty, penalties }: StepPorts): string[] => [
   ...new Set([loss, ...(penalty === undefined ? [] : [penalty]), ...penalties.map(({ output }) => output)]),
 ];
+
+/** The axis of an input that counts the samples. */
+export const batchAxisOfPort = ({ batchAxis = 0 }: DataPort): number => batchAxis;
+
+/** Samples of a step. @throws SorthError where the model's inputs have no axis of samples */
+export function batchOf({ inputs, targets = [] }: Pick<StepPorts, "inputs" | "targets">): number {
+  const first = inputs.find(({ name }) => !targets.includes(name));
+  const batch = first?.shape[batchAxisOfPort(first)];
+  if (!batch) throw new SorthError("the model's first input has no batch dimension");
+  return batch;
+}
 
 /** The ports as JSON. */
 export const portsToText = (ports: StepPorts): string =>

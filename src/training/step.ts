@@ -1,3 +1,5 @@
+import { batchAxisOf } from "../analysis/dimensions.ts";
+import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { SkippedSite } from "../analysis/site-types.ts";
 import { rules } from "../autodiff/table.ts";
@@ -25,6 +27,7 @@ import { poolBeforeRelu } from "./pool-before-relu.ts";
 import { inputName, nameOutput } from "./ports.ts";
 import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 import {
+  batchAxisOfPort,
   type DataPort,
   type DrawPort,
   type ParameterPort,
@@ -91,7 +94,8 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   });
   const { graph, emit } = prepared;
   checkTrainable(prepared.parameters);
-  const inputs = graph.inputs.map(dataPort);
+  const own = [...graph.inputs];
+  const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, prepared.parameters);
   const masks = replaceDropout(graph, emit, "all");
   const initial = new Map<string, Tensor>();
   const demote = (value: Value) => {
@@ -171,13 +175,23 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     );
     return [{ name: value.name, ...port, slots: new Map(slotPorts) }];
   });
+  const statisticsPorts = statistics.map(({ input, next }) => ({
+    name: input.name,
+    ...statePort(input, next),
+  }));
+  graph.prune();
+  for (const input of own) if (input.uses.size === 0) graph.removeInput(input);
+  const read = own.filter((input) => graph.inputs.includes(input));
+  const rows = (loss.labels ?? loss.prediction)?.shape?.[0];
+  const inputs = read.map((input) => inputPort(input, rows));
   const ports: StepPorts = {
     inputs,
     labels: loss.labels && dataPort(loss.labels),
+    ...(targets.length > 0 && { targets: targets.map(({ name }) => name) }),
     masks: masks.map(({ input, ratio }) => ({ ...dataPort(input), ratio })),
     draws: draws.ports,
     parameters,
-    statistics: statistics.map(({ input, next }) => ({ name: input.name, ...statePort(input, next) })),
+    statistics: statisticsPorts,
     scalars: {
       learningRate: learningRate.name,
       step: step.name,
@@ -248,8 +262,16 @@ function dataPort(value: Value): DataPort {
   return { name, type, shape };
 }
 
-/** The first dimension of the model's first input, which is the batch of a model that fixes it. */
+/** An input of the model, with the axis that counts the samples where that is not the first. */
+function inputPort(value: Value, rows: number | undefined): DataPort {
+  const port = dataPort(value);
+  const batchAxis = batchAxisOf(value, port.shape, rows);
+  return { ...port, ...(batchAxis > 0 && { batchAxis }) };
+}
+
+/** The batch of a model that fixes it. */
 function fixedBatch(graph: Graph, inputs: readonly DataPort[]): number | undefined {
   const [first] = inputs;
-  return first && elementCount(first.shape) > 0 && graph.inputs.length > 0 ? first.shape[0] : undefined;
+  if (!first || elementCount(first.shape) === 0 || graph.inputs.length === 0) return undefined;
+  return first.shape[batchAxisOfPort(first)];
 }

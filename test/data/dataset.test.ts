@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { arrayDataset } from "../../src/data/array-dataset.ts";
 import { subset } from "../../src/data/dataset.ts";
-import { checkLabels, fitToInput } from "../../src/data/fit.ts";
+import { checkNumbers, fitShape } from "../../src/data/fit.ts";
+import { checkLabels } from "../../src/data/labels.ts";
+import { crossEntropy } from "../../src/objectives/cross-entropy.ts";
 
 const x = Float32Array.from({ length: 12 }, (_, i) => i / 2);
 const data = arrayDataset(x, Int32Array.of(0, 1, 2, 1), [3], { name: "d" });
@@ -52,7 +54,6 @@ describe("arrayDataset", () => {
       "x has 4 samples, but y has 4 elements; give one y of shape [2] for every x",
     ],
     [() => arrayDataset(new Float32Array(), new Int32Array(), [3]), "the data: there are no samples"],
-    [() => arrayDataset(x, Int32Array.of(0, 0, -3, 0), [3]), "y holds the label -3 at element 2"],
     [
       () => arrayDataset(x, Int32Array.of(0, 0, 0, 0), [3], { normalize: { mean: 0, std: 1 } }),
       "must be a Uint8Array",
@@ -85,9 +86,7 @@ describe("subset", () => {
   });
 });
 
-describe("fitToInput", () => {
-  const images = arrayDataset(new Uint8Array(12), Uint8Array.of(0, 1), [1, 2, 3], { name: "images" });
-
+describe("fitShape", () => {
   test.each([
     [
       ["batch", 1, 2, 3],
@@ -107,34 +106,93 @@ describe("fitToInput", () => {
       [2, 3, 1],
     ],
   ])("an input %j takes images [1, 2, 3]", (shape, expected) => {
-    expect(fitToInput(images, { name: "x", shape }).x.shape).toEqual(expected);
+    expect(fitShape("d: x", [1, 2, 3], { name: "x", shape })).toEqual({ shape: expected });
   });
 
   test.each([[["batch", 7]], [["batch", 3, 2]], [["batch", 6, "n"]], [["batch"]], [[]]])(
     "an input %j does not",
     (shape: (number | string)[]) => {
-      expect(() => fitToInput(images, { name: "x", shape })).toThrow(
-        `images: samples of x have shape [1, 2, 3], but input "x" of the model takes [${shape.join(", ")}]`,
+      expect(() => fitShape("images: x", [1, 2, 3], { name: "x", shape })).toThrow(
+        `images: x: samples have shape [1, 2, 3], but input "x" of the model takes [${shape.join(", ")}]`,
       );
     },
   );
 
-  test("an integer input takes no fractions", () => {
-    const input = { name: "ids", type: "int64", shape: ["batch", 3] } as const;
-    expect(() => fitToInput(data, input)).toThrow(
-      'd: input "ids" of the model takes int64, but x holds floats',
-    );
-    expect(fitToInput(images, { ...input, shape: ["batch", 6] }).size).toBe(2);
+  test.each([
+    [[32, 32, 3], ["N", 3, 32, 32], [3, 32, 32], [2, 0, 1], "hold their channels last"],
+    [[8, 6, 4], ["N", 4, "h", "w"], [4, 8, 6], [2, 0, 1], "hold their channels last"],
+    [[3, 32, 32], ["N", 32, 32, 3], [32, 32, 3], [1, 2, 0], "hold their channels first"],
+    [[9, 8, 7, 1], ["N", 1, 9, "h", "w"], [1, 9, 8, 7], undefined, undefined],
+    [[9, 8, 7, 2], ["N", 2, 9, "h", "w"], [2, 9, 8, 7], [3, 0, 1, 2], "hold their channels last"],
+  ])("pictures %j are turned for an input %j", (shape, input, expected, order, remark) => {
+    const found = fitShape("d: x", shape, { name: "x", shape: input });
+    expect(found.shape).toEqual(expected);
+    // Axes of length 1 move without a change of the elements' order.
+    if (order) expect(found.order).toEqual(order);
+    if (remark) expect(found.remark).toContain(remark);
+  });
+
+  test.each([
+    [[7, 4], ["N", 4, 7], "transpose the array, np.transpose(x, (0, 2, 1)); a reshape would scramble it"],
+    [[48, 32, 3], ["N", 3, 32, 48], "np.transpose(x, (0, 3, 2, 1))"],
+    [[7, 4], ["N", 4, 5], "save samples of that shape"],
+  ])("samples %j for %j: what to do", (shape, input, advice) => {
+    expect(() => fitShape("d: x", shape, { name: "x", shape: input })).toThrow(advice);
+  });
+});
+
+describe("checkNumbers", () => {
+  const range = (least: number, most: number, whole = true) => ({ least, most, whole });
+  test.each([
+    [
+      "float",
+      "int64",
+      range(0, 1, false),
+      'd: input "ids" of the model takes int64, but the array holds floats',
+    ],
+    ["integer", "uint8", range(0, 256), "takes uint8 (0 to 255), but the array holds 256"],
+    ["integer", "int8", range(-129, 0), "takes int8 (-128 to 127), but the array holds -129"],
+    ["integer", "bool", range(0, 2), "takes bool (0 and 1), but the array holds 2"],
+    ["float", "float16", range(0, 7e4, false), "but the array holds 70000"],
+    ["float", "float", range(0, 1e39, false), "but the array holds 1e+39"],
+    ["integer", "int32", range(0, 2 ** 31), "but the array holds 2147483648"],
+    ["integer", "string", range(0, 1), "takes string, which data cannot be turned into"],
+  ] as const)("%s numbers into %s", (type, wanted, numbers, message) => {
+    expect(() =>
+      checkNumbers("d", { type, shape: [] }, numbers, { name: "ids", type: wanted, shape: [] }),
+    ).toThrow(message);
+  });
+
+  test("whole floats and numbers of unknown range pass", () => {
+    const input = { name: "ids", type: "int64", shape: [] } as const;
+    expect(() => checkNumbers("d", { type: "float", shape: [] }, range(0, 9), input)).not.toThrow();
+    expect(() => checkNumbers("d", { type: "integer", shape: [] }, undefined, input)).not.toThrow();
   });
 });
 
 describe("checkLabels", () => {
+  const reader = (classes: number, ignoreIndex: number | "none" = "none") => ({
+    ...{ objective: crossEntropy({ ignoreIndex }), prediction: [4, classes], batch: 4 },
+  });
+  const labelled = (y: Int32Array) => arrayDataset(x, y, [3], { name: "d" });
+
   test("accepts labels below the number of classes", () => {
-    expect(() => checkLabels(data, 3)).not.toThrow();
-    expect(() => checkLabels(data, 2)).toThrow("d: y holds the label 2, but the model has 2 classes (0 … 1)");
+    expect(() => checkLabels(data, reader(3))).not.toThrow();
+    expect(() => checkLabels(data, reader(2))).toThrow(
+      "d: y holds the label 2, but the model has 2 classes (0 … 1); a label that marks what does not count is left out with --ignore-index 2",
+    );
+  });
+
+  test.each([-100, 255])("takes %d for what it is told it is", (label) => {
+    const marked = labelled(Int32Array.of(0, label, 2, 1));
+    expect(() => checkLabels(marked, reader(3))).toThrow(`--ignore-index ${label}`);
+    expect(() => checkLabels(marked, reader(3, label))).not.toThrow();
+    expect(() => checkLabels(marked, reader(2, label))).toThrow("holds the label 2");
   });
 
   test("refuses targets", () => {
-    expect(() => checkLabels(arrayDataset(x, x, [1]), 3)).toThrow("cross-entropy needs class labels");
+    expect(() => checkLabels(arrayDataset(x, x.slice(0, 4), [3]), reader(3))).toThrow(
+      "cross-entropy needs class labels",
+    );
   });
 });

@@ -43,6 +43,7 @@ afterAll(async () => {
 async function trained(
   lossOf?: (b: GraphBuilder, scores: Value, labels: Value, weight: Value) => Value,
   more: TrainerOptions = {},
+  data = train.data,
 ): Promise<Trainer> {
   const b = new GraphBuilder(18);
   const x = b.input("x", ["batch", features]);
@@ -53,19 +54,19 @@ async function trained(
   const model = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
   const trainer = await Trainer.create(model, { ...options, ...(lossOf && { loss: "loss" }), ...more });
   trainers.push(trainer);
-  for await (const _ of trainer.fit(train.data, { epochs: 1 }));
+  for await (const _ of trainer.fit(data, { epochs: 1 }));
   return trainer;
 }
 
 /** Cross-entropy and accuracy over the first samples of `held`, in plain float64; each row weighted by its class. */
-function reference(trainer: Trainer, count: number, classWeights = [1, 1, 1]) {
+function reference(trainer: Trainer, count: number, classWeights = [1, 1, 1], size = batch) {
   const { parameters } = trainer.state();
   const [w, b] = ["w", "b"].map((name) => parameters.get(name)?.numbers() ?? []);
-  let [loss, correct] = [0, 0];
+  let [loss, correct, counted] = [0, 0, 0];
   // The mean of batches' means, each weighted by its labels.
-  for (let first = 0; first < count; first += batch) {
+  for (let first = 0; first < count; first += size) {
     let [sum, weights] = [0, 0];
-    const rows = Math.min(batch, count - first);
+    const rows = Math.min(size, count - first);
     for (let row = first; row < first + rows; row++) {
       const scores = Array.from({ length: classes }, (_, c) => {
         let score = b?.[c] ?? 0;
@@ -77,11 +78,13 @@ function reference(trainer: Trainer, count: number, classWeights = [1, 1, 1]) {
       const partition = scores.reduce((total, score) => total + Math.exp(score), 0);
       sum += (classWeights[label] ?? 0) * (Math.log(partition) - (scores[label] ?? 0));
       weights += classWeights[label] ?? 0;
+      if (classWeights[label] === 0) continue;
+      counted++;
       if (scores.indexOf(Math.max(...scores)) === label) correct++;
     }
     loss += (sum / weights) * rows;
   }
-  return { loss: loss / count, accuracy: correct / count, samples: count };
+  return { loss: loss / count, accuracy: correct / counted, samples: count };
 }
 
 function expectFigures(
@@ -144,12 +147,30 @@ describe("a loss that is one number for each batch", () => {
     expectFigures(await own.evaluate(held.data), { ...figures, loss: loss + decay });
   });
 
-  it("has no accuracy where the cross-entropy ignores a class, or there is none", async () => {
-    const ignoring = await trained((b, scores, y) =>
-      crossEntropyNode(b, [scores, y], { ignore_index: classes }),
+  it("counts the samples whose class the cross-entropy does not ignore", async () => {
+    const ignoring = await trained((b, scores, y) => crossEntropyNode(b, [scores, y], { ignore_index: 1 }));
+    expectFigures(await ignoring.evaluate(held.data), reference(ignoring, 77, [1, 0, 1], 77));
+    const marked = (label: number) =>
+      arrayDataset(
+        train.x,
+        train.y.map((y) => (y === 1 ? label : y)),
+        [features],
+        { name: "marked" },
+      );
+    await expect(ignoring.fit(marked(-100), { epochs: 2 }).next()).rejects.toThrow(
+      "y holds the label -100, but the model has 3 classes",
     );
-    const { loss } = reference(ignoring, 64);
-    expect(await ignoring.evaluate(held.data)).toEqual({ loss: expect.closeTo(loss, 6), samples: 64 });
+    // PyTorch's −100: the same loss and gradient as with the rows' class ignored.
+    const torch = await trained(
+      (b, scores, y) => crossEntropyNode(b, [scores, y], { ignore_index: -100 }),
+      {},
+      marked(-100),
+    );
+    const [a, b] = [ignoring, torch].map((trainer) => trainer.state().parameters.get("w")?.numbers() ?? []);
+    expect(a).toEqual(b);
+  });
+
+  it("has no accuracy where there is no cross-entropy", async () => {
     const other = await trained((b, scores, y) => {
       const hot = b.op(
         "OneHot",
@@ -188,7 +209,7 @@ describe("a loss that is one number for each batch", () => {
     const trainer = await Trainer.create(model, { ...options, loss: "loss" });
     trainers.push(trainer);
     await expect(trainer.fit(train.data, { epochs: 1 }).next()).rejects.toThrow(
-      '"y" takes labels of shape [32], but a batch of 16 samples of train has [16]',
+      'train: y: labels of one sample have shape [], but "y" takes [2]',
     );
   });
 

@@ -92,7 +92,7 @@ describe("penalties that draw random numbers", () => {
   test("draw directions of length 1 once an epoch, vectors once a step", async () => {
     const trainer = await Trainer.create(model, { ...options, penalties: drawing });
     const { step } = trainer;
-    const feeder = new StepFeeder(step.ports, train, 3, 1);
+    const feeder = new StepFeeder(step.ports, train, 3, {});
     feeder.fill(Uint32Array.from({ length: batch }, (_, i) => i));
     const feedsOf = (number: number) => {
       const at = { position: { step: number - 1 }, done: number, epoch: Math.floor((number - 1) / perEpoch) };

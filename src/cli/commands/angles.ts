@@ -19,6 +19,7 @@ import {
 } from "../../report/angle-table.ts";
 import { drawn } from "../../report/observe.ts";
 import { shortNames } from "../../report/side-by-side.ts";
+import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, number, positiveInteger } from "../options.ts";
 import { checkOutput } from "../output.ts";
@@ -26,7 +27,7 @@ import { readData } from "../read-data.ts";
 import { recordBeside } from "../run-report.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
-interface Flags extends SharedFlags, DimensionFlags {
+interface Flags extends SharedFlags, DimensionFlags, DataFlags {
   readonly data?: string;
   readonly samples: number;
   readonly gamma?: number;
@@ -47,6 +48,7 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--html <file>", "also write a page with histograms, heat maps and spectra")
     .option("--json", "all figures for machines")
     .option("--csv", "one line a layer and model, for spreadsheets");
+  addDataFlags(command);
   addDimensionFlags(command, "batch size to run with, where the model leaves it open");
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
@@ -72,9 +74,11 @@ async function measure(paths: readonly string[], flags: Flags, terminal: Termina
     };
     const weights = await weightAngles(model, { ...dimensionsOf(flags), ...common });
     const samples = data && drawn(data.test ?? data.train, flags.samples);
+    const onMessage = (message: string) => terminal.note(paths.length > 1 ? `${path}: ${message}` : message);
+    const options = { normalize: flags.normalize, onMessage };
     const responses =
       samples &&
-      (await responseAngles(model, sampleFeeds(model, samples, flags.samples), {
+      (await responseAngles(model, sampleFeeds(model, samples, flags.samples, options), {
         ...given({ gamma: flags.gamma, batch: flags.batch }),
         ...common,
       }));

@@ -4,6 +4,8 @@ import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
 import { artifactKind } from "../../artifacts/training-model.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import { objectiveFor } from "../../data/labels.ts";
 import { messageOf, SorthError, UsageError } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { graphOf } from "../../graph/model-graph.ts";
@@ -21,6 +23,7 @@ import {
 import { blockOf } from "../../inject/block.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
 import { ProgressLine } from "../../report/progress.ts";
+import { addDataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
 import { checkNoRun, checkOutput, chosenOutput, outputBeside, runFolderOf } from "../output.ts";
@@ -45,7 +48,8 @@ type Flags = RunFlags & TrainingFlags;
 function declare(command: Command): string[] {
   command.argument("[model]", "an ONNX model; a resumed run has its own");
   addRunFlags(command);
-  return addTrainingFlags(command);
+  addDataFlags(command);
+  return [...addTrainingFlags(command), "normalize"];
 }
 
 /** `train`: trains a model. */
@@ -70,8 +74,8 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       await checkOutput(flags.ortCheckpoint, terminal.write);
     }
     if (folder !== flags.resume) await checkNoRun(folder, terminal.write);
-    await checkBest(flags, folder);
-    const { train, test } = await readData(data, terminal);
+    const { train, validation, test } = await readData(data, terminal);
+    await checkBest(flags, folder, validation !== undefined);
     // Said once the first step has shown that model and data fit: an error stands alone.
     const remarks: string[] = [];
     const rescue = artifact ? await rescueRun(model, path, flags) : undefined;
@@ -80,7 +84,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       ? resume(rescue?.rescued.model ?? model, path, flags.resume, { ...begun.placement, onMessage })
       : rescue
         ? beginRescued(rescue, flags, command, onMessage)
-        : begin(model, graph, flags, onMessage));
+        : begin(model, graph, flags, train, onMessage));
 
     const trainsWith = penaltyNote(trainer, artifact ? [] : (blockOf(graph)?.penalties ?? []));
     if (trainsWith) remarks.unshift(trainsWith);
@@ -90,7 +94,9 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const progress = new ProgressLine(terminal.progress);
     const log = new RunLog(folder, folder === flags.resume);
     const signal = terminal.interrupted();
-    const options = { checkpoint: folder, ...given({ signal }), ...begun.fit };
+    // The part that the data bring along, unless a share of the samples is held out.
+    const own = flags.validation === undefined ? given({ validation }) : {};
+    const options = { checkpoint: folder, ...given({ signal }), ...own, ...begun.fit };
     if (flags.resume && trainer.stepsLeft(train, options) === 0) throw nothingLeft(trainer, flags.resume);
     const events = trainer.fit(train, options);
     const report = () => writeRunReport(folder, runFacts(trainer, begun.model, data));
@@ -224,8 +230,8 @@ async function callOf(
 }
 
 /** @throws UsageError when --from best asks for a checkpoint that the run will not have */
-async function checkBest({ from, validation, resume }: Flags, folder: string): Promise<void> {
-  if (from !== "best" || validation !== undefined) return;
+async function checkBest({ from, validation, resume }: Flags, folder: string, held: boolean): Promise<void> {
+  if (from !== "best" || validation !== undefined || held) return;
   const there = resume !== undefined && (await stat(join(folder, "best.safetensors")).catch(() => undefined));
   if (there) return;
   throw new UsageError(
@@ -247,13 +253,26 @@ async function begin(
   model: Model,
   graph: Graph,
   flags: Flags,
+  data: Dataset,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
   const facts = {
     injected: blockOf(graph) !== undefined,
     freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),
   };
-  return Trainer.create(model, { ...trainerOptions(flags, facts), ...placementOf(flags), onMessage });
+  const options = trainerOptions(flags, facts);
+  const asked = flags.labels ?? flags.classAxis;
+  const { objective, remark } =
+    options.objective && asked === undefined
+      ? objectiveFor(options.objective, data)
+      : { objective: options.objective, remark: undefined };
+  if (remark !== undefined) onMessage(remark);
+  return Trainer.create(model, {
+    ...options,
+    ...given({ objective, normalize: flags.normalize }),
+    ...placementOf(flags),
+    onMessage,
+  });
 }
 
 /** @throws UsageError when the run trains another model. */

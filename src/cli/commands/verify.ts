@@ -4,12 +4,13 @@ import { graphOf } from "../../graph/model-graph.ts";
 import { type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
 import { visible } from "../../report/visible.ts";
+import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, wholeNumber } from "../options.ts";
 import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
-interface Flags extends SharedFlags, DimensionFlags {
+interface Flags extends SharedFlags, DimensionFlags, DataFlags {
   readonly data?: string;
   readonly seed?: number;
   readonly json?: true;
@@ -26,6 +27,7 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--data <source>", "samples to compare on: mnist or an .npz file (default: random numbers)")
     .option("--seed <number>", "seed of random numbers and directions (default: 1)", wholeNumber)
     .option("--json", "the whole report for machines");
+  addDataFlags(command);
   addDimensionFlags(command, `samples to compare on (default: ${defaultSamples})`);
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
@@ -43,7 +45,11 @@ export function define(command: Command, streams: CommandStreams): void {
     const { passed, checks } = await verify(original, injected, {
       ...dimensionsOf(flags),
       ...given({ seed: flags.seed }),
-      ...(samples && { feeds: sampleFeeds(injected, samples, flags.batch ?? defaultSamples) }),
+      ...(samples && {
+        feeds: sampleFeeds(injected, samples, flags.batch ?? defaultSamples, {
+          ...{ normalize: flags.normalize, onMessage: (message) => terminal.note(message) },
+        }),
+      }),
     });
     const { green, red, dim } = terminal.colors;
     const marks = { passed: green("passed"), failed: red("FAILED"), noted: dim("noted ") };

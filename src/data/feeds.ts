@@ -1,0 +1,159 @@
+import { SorthError } from "../errors.ts";
+import { shapeText } from "../graph/shapes.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { type BatchArray, type Column, type Dataset, mainColumn } from "./dataset.ts";
+import { FeedArray, type FeedPort, oneHotAxis } from "./feed-array.ts";
+import { checkNumbers, fitShape } from "./fit.ts";
+import { matchInputs } from "./match.ts";
+import { divisorOf, type Normalization } from "./normalize.ts";
+
+/** The inputs of a graph that data go into, every length known. */
+export interface FedPorts {
+  readonly data: readonly FeedPort[];
+  readonly labels: readonly FeedPort[];
+}
+
+/** How data are fed. */
+export interface FeedOptions {
+  /** How many batches there is room for; default 1. */
+  readonly batches?: number;
+  /** What becomes of pixels; default: they are taken as they are. */
+  readonly normalize?: Normalization | undefined;
+  /** Told what the user should know: arrays that were turned, arrays that nothing takes. */
+  readonly onMessage?: ((message: string) => void) | undefined;
+}
+
+/** The arrays of data that go into the inputs of a graph. */
+export function fedColumns(ports: FedPorts, dataset: Dataset): [FeedPort, Column][] {
+  const { columns } = matchInputs(dataset, namesOf(ports));
+  return ports.data.flatMap((port) => {
+    const column = columns.get(port.name);
+    return column === undefined || typeof column === "string" ? [] : [[port, column] as [FeedPort, Column]];
+  });
+}
+
+const namesOf = ({ data, labels }: FedPorts) => ({
+  data: data.map(({ name }) => name),
+  labels: labels.map(({ name }) => name),
+});
+
+/** A dataset that is fed to a graph, batch after batch. */
+export class DataFeeds {
+  /** Samples of a batch. */
+  readonly batch: number;
+  readonly #dataset: Dataset;
+  readonly #feeds: readonly { readonly array: FeedArray; readonly column: Column | "x" | "y" }[];
+
+  /** @throws SorthError when an input has no array, or samples do not fit it */
+  constructor(ports: FedPorts, dataset: Dataset, options: FeedOptions = {}) {
+    const { batches = 1, onMessage = () => {} } = options;
+    this.#dataset = dataset;
+    const { columns, unused } = matchInputs(dataset, namesOf(ports));
+    const [first] = ports.data;
+    this.batch = first?.shape[first.batchAxis] ?? 1;
+    const columnOf = (port: FeedPort) => columns.get(port.name) ?? "x";
+    this.#feeds = [
+      ...ports.data.map((port) => {
+        if (port.shape[port.batchAxis] !== this.batch) throw new SorthError(this.#batchText(port, first));
+        return { column: columnOf(port), array: this.#dataArray(port, columnOf(port), options) };
+      }),
+      ...ports.labels.map((port) => ({
+        column: columnOf(port),
+        array: this.#labelArray(port, columnOf(port), batches),
+      })),
+    ];
+    const left = unused.filter((name) => ports.labels.length > 0 || name !== dataset.labels?.name);
+    if (left.length > 0)
+      onMessage(`${dataset.name}: arrays that the model does not take: ${left.join(", ")}`);
+  }
+
+  /** Reads samples, batch after batch. */
+  fill(indices: ArrayLike<number>): void {
+    const dataset = this.#dataset;
+    const { inputs, labels } = dataset;
+    const main = inputs && mainColumn(inputs.values());
+    const rowsOf = (one: Column | "x" | "y" | undefined) =>
+      this.#feeds.find(({ column }) => column === one)?.array.rows;
+    const x = rowsOf("x") ?? (main && rowsOf(main));
+    const y = rowsOf("y") ?? (labels && rowsOf(labels));
+    const together = [x, y].filter(Boolean).length;
+    // A dataset of x and y alone is read as a whole: whoever wraps it replaces its fill.
+    if (together === this.#feeds.length) {
+      const scratch = (shape: readonly number[]): BatchArray =>
+        new Float64Array(indices.length * elementCount(shape));
+      dataset.fill(indices, x ?? scratch(dataset.x.shape), y ?? scratch(dataset.y.shape));
+    } else {
+      for (const { array, column } of this.#feeds) {
+        if (typeof column !== "string") column.fill(indices, array.rows);
+      }
+    }
+    for (const { array } of this.#feeds) array.arrange(indices.length);
+  }
+
+  /**
+   * The labels of the samples that were read last, as numbers.
+   * @param input - of a model with labels of several kinds; default: the last input of labels
+   */
+  labelsOf(input?: string): ArrayLike<number> {
+    const feeds = this.#feeds.filter(({ array: { port } }) => input === undefined || port.name === input);
+    const data = feeds.at(-1)?.array.data ?? [];
+    return data instanceof BigInt64Array || data instanceof BigUint64Array
+      ? Array.from(data as BigInt64Array, Number)
+      : data;
+  }
+
+  /** Data and labels by input name: of one batch or, with an axis over them in front, of the first batches. */
+  tensors(batches?: number): Map<string, Tensor> {
+    return new Map(this.#feeds.map(({ array }) => [array.port.name, array.tensor(batches)]));
+  }
+
+  #dataArray(port: FeedPort, column: Column | "x" | "y", options: FeedOptions): FeedArray {
+    const { name, x } = this.#dataset;
+    const { batches = 1, normalize, onMessage } = options;
+    const type = typeof column === "string" ? x : column;
+    const where = `${name}: ${typeof column === "string" ? column : column.name}`;
+    const fit = fitShape(where, type.shape, port);
+    if (fit.remark) onMessage?.(fit.remark);
+    const divisor = typeof column === "string" ? 1 : divisorOf(name, normalize, port, column);
+    checkNumbers(where, type, typeof column === "string" ? undefined : column.range(), port);
+    const read = { read: type.shape, ...(fit.order && { order: fit.order }) };
+    // Axes of length 1 come and go without a change of the elements' order.
+    const fits = fit.order ? read : { read: fit.shape };
+    return new FeedArray(port, { fit: fits, divisor }, batches);
+  }
+
+  #labelArray(port: FeedPort, column: Column | "x" | "y", batches: number): FeedArray {
+    const { name, y } = this.#dataset;
+    const type = typeof column === "string" ? y : column;
+    const where = `${name}: ${typeof column === "string" ? column : column.name}`;
+    const rows = port.shape[0] ?? 1;
+    const perRow = port.shape.slice(1);
+    // Rows that stand for the places of a sample: [batch · places].
+    const places = rows / this.batch;
+    const taken = places > 1 && Number.isInteger(places) ? [places, ...perRow] : perRow;
+    const classIndex = port.type === "int32" || port.type === "int64";
+    const count = elementCount(taken);
+    if (count !== elementCount(type.shape) && !classIndex) {
+      throw new SorthError(
+        `${where}: labels of one sample have shape ${shapeText(type.shape)}, but "${port.name}" takes ${shapeText(taken)}`,
+      );
+    }
+    const axis = classIndex ? oneHotAxis(where, type.shape, taken, port.name) : undefined;
+    if (elementCount(port.shape) !== this.batch * count) {
+      throw new SorthError(
+        `"${port.name}" takes labels of shape ${shapeText(port.shape)}, but a batch of ${this.batch} samples of ${name} has ${shapeText([this.batch, ...type.shape])}`,
+      );
+    }
+    if (axis === undefined) {
+      checkNumbers(where, type, typeof column === "string" ? undefined : column.range(), port);
+    }
+    const change = { fit: { read: type.shape }, ...(axis !== undefined && { classAxis: axis }) };
+    return new FeedArray({ ...port, batchAxis: 0 }, change, batches);
+  }
+
+  #batchText(port: FeedPort, first: FeedPort | undefined): string {
+    const text = ({ name, shape, batchAxis }: FeedPort) =>
+      `"${name}" ${shapeText(shape)} (axis ${batchAxis})`;
+    return `the model's inputs hold different numbers of samples: ${first ? text(first) : ""} and ${text(port)}; fix their lengths with --dim`;
+  }
+}

@@ -1,0 +1,83 @@
+import { SorthError } from "../errors.ts";
+import { shapeText } from "../graph/shapes.ts";
+import type { Column, Dataset } from "./dataset.ts";
+
+/** Names that arrays and inputs of labels bear. */
+const labelNames = new Set([
+  ...["y", "label", "labels", "target", "targets", "y_true", "ground_truth", "classes"],
+]);
+
+/** Whether labels are called so. */
+export const isLabelName = (name: string): boolean => labelNames.has(name.toLowerCase());
+
+/** The inputs of a model that data go into. */
+export interface FedNames {
+  /** What the model computes its prediction from. */
+  readonly data: readonly string[];
+  /** Inputs of labels, where the model has its own; the labels of an objective are one too. */
+  readonly labels: readonly string[];
+}
+
+/** Which array goes into which input. */
+export interface Match {
+  /** By the input's name; undefined for x or y of a dataset that has no arrays by name. */
+  readonly columns: ReadonlyMap<string, Column | "x" | "y">;
+  /** Arrays that no input takes. */
+  readonly unused: readonly string[];
+}
+
+/**
+ * Which array of a dataset goes into which input of a model: the one of the same name. A model with one input of data takes
+ * the array `x`, or the only one; one with one input of labels takes the labels. Labels are never fed as data, unless the
+ * input bears their name.
+ * @throws SorthError naming the input that no array belongs to, and the arrays there are
+ */
+export function matchInputs(dataset: Dataset, { data, labels }: FedNames): Match {
+  const columns = new Map<string, Column | "x" | "y">();
+  const taken = new Set<Column>();
+  const take = (input: string, column: Column) => {
+    columns.set(input, column);
+    taken.add(column);
+  };
+  const all = [...(dataset.inputs?.values() ?? []), ...(dataset.labels ? [dataset.labels] : [])];
+  for (const input of [...data, ...labels]) {
+    const column = all.find(({ name }) => name === input);
+    if (column) take(input, column);
+  }
+  const open = (inputs: readonly string[]) => inputs.filter((name) => !columns.has(name));
+
+  if (data.length === 1) {
+    for (const input of open(data)) {
+      if (!dataset.inputs) columns.set(input, "x");
+      const free = [...(dataset.inputs?.values() ?? [])].filter((column) => !taken.has(column));
+      const column =
+        free.find(({ name }) => name.toLowerCase() === "x") ?? (free.length === 1 ? free[0] : undefined);
+      if (column) take(input, column);
+    }
+  }
+  const waiting = open(labels);
+  const target = waiting.length === 1 ? waiting[0] : waiting.find(isLabelName);
+  if (target !== undefined) {
+    const free = dataset.labels && !taken.has(dataset.labels) ? dataset.labels : undefined;
+    if (free) take(target, free);
+    else if (!dataset.inputs && !dataset.labels && dataset.y.type !== "none") columns.set(target, "y");
+  }
+  const missing = open([...data, ...labels]);
+  if (missing.length > 0) throw new SorthError(missingText(dataset, missing, labels));
+  return { columns, unused: all.filter((column) => !taken.has(column)).map(({ name }) => name) };
+}
+
+function missingText(dataset: Dataset, missing: readonly string[], labels: readonly string[]): string {
+  const [first = ""] = missing;
+  const held = dataset.inputs
+    ? [...dataset.inputs.values(), ...(dataset.labels ? [dataset.labels] : [])]
+    : [{ ...dataset.x, name: "x" }, ...(dataset.y.type === "none" ? [] : [{ ...dataset.y, name: "y" }])];
+  const arrays = held.map(({ name, shape }) => `${name} ${shapeText(shape)}`).join(", ");
+  const which = missing.map((name) => `"${name}"`).join(", ");
+  const kind = labels.includes(first) ? "labels" : "data";
+  const several = missing.length > 1 ? "inputs" : "input";
+  const example = missing
+    .map((name) => `${/^[a-z_]\w*$/i.test(name) ? name : `**{"${name}": …}`}=…`)
+    .join(", ");
+  return `${dataset.name}: no array belongs to the ${several} ${which} of the model (${kind}); samples hold ${arrays}: save each array under the name of its input, np.savez(file, ${example})`;
+}

@@ -1,0 +1,117 @@
+import { constantOf } from "../analysis/probe-model.ts";
+import { SorthError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import type { Column } from "./dataset.ts";
+import type { InputType } from "./fit.ts";
+
+/** What becomes of pixels: `0..1` divides them by 255, `none` takes them as they are. */
+export type Normalization = "0..1" | "none";
+
+/** Names of the normalizations there are. */
+export const normalizations: readonly Normalization[] = ["0..1", "none"];
+
+/** Pixels are divided by this. */
+export const pixelScale = 255;
+
+/** What was decided for a dataset, and why. */
+export interface NormalizationChoice {
+  /** Undefined where nothing had to be decided. */
+  readonly normalize: Normalization | undefined;
+  readonly remarks: readonly string[];
+}
+
+/**
+ * Decides what becomes of the pixels of a dataset: bytes that reach beyond 127 are pixels from 0 to 255. An input of floats
+ * is fed 0 … 1 unless the model itself divides, or subtracts a mean of that size; other numbers stay as they are.
+ * @param fed - inputs, and the arrays that go into them
+ */
+export function chooseNormalization(
+  where: string,
+  fed: readonly (readonly [InputType, Column])[],
+  graphOf: () => Graph,
+): NormalizationChoice {
+  const found = fed.flatMap(([input, column]): NormalizationChoice[] => {
+    if (!isFloat(input.type) || column.type === "none") return [];
+    if (!column.bytes && column.shape.length < 2) return [];
+    const { least, most, whole } = column.range();
+    if (!whole || least < 0 || most <= 127 || most > pixelScale) return [];
+    const scaled = scalingOf(graphOf(), input.name);
+    const what = `${where}: ${column.name} holds pixels 0 … 255`;
+    if (scaled) {
+      const remark = `${what}, which the model scales itself (${scaled.op} "${scaled.label}"): taken as they are`;
+      return [{ normalize: "none", remarks: column.bytes ? [remark] : [] }];
+    }
+    if (!column.bytes) {
+      const remark = `${what} as ${column.type === "float" ? "floats" : "integers"}, taken as they are: --normalize 0..1 divides them by 255`;
+      return [{ normalize: undefined, remarks: [remark] }];
+    }
+    return [
+      { normalize: "0..1", remarks: [`${what}: divided by 255 (--normalize none takes them as they are)`] },
+    ];
+  });
+  return {
+    normalize: found.find(({ normalize }) => normalize !== undefined)?.normalize,
+    remarks: found.flatMap(({ remarks }) => remarks),
+  };
+}
+
+/**
+ * What the elements of an array are divided by on their way into an input.
+ * @throws SorthError where the array holds no pixels, though they were asked for
+ */
+export function divisorOf(
+  where: string,
+  normalize: Normalization | undefined,
+  input: InputType,
+  column: Column,
+): number {
+  if (normalize !== "0..1" || !isFloat(input.type)) return 1;
+  const { least, most } = column.range();
+  if (column.bytes) return pixelScale;
+  if (least >= 0 && most > 1 && most <= pixelScale) return pixelScale;
+  throw new SorthError(
+    `${where}: --normalize 0..1 divides pixels by 255, but ${column.name} holds numbers from ${least} to ${most}; leave it out`,
+  );
+}
+
+/** Operators that hand pixels on as they are. */
+const passing = new Set([
+  ...[
+    "Cast",
+    "Identity",
+    "Transpose",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Slice",
+    "Resize",
+    "Pad",
+  ],
+]);
+
+/** The node in which a model brings pixels of an input to another scale, if its first operators do. */
+function scalingOf(graph: Graph, input: string): Node | undefined {
+  const open = [graph.value(input)];
+  for (const value of open) {
+    for (const { node, index } of value?.uses ?? []) {
+      if (node.domain !== "") continue;
+      if (passing.has(node.opType) && index === 0) open.push(node.outputs[0] ?? undefined);
+      const others = node.inputs.filter((_, i) => i !== index);
+      const largest = Math.max(...others.flatMap((other) => numbersOf(other).map(Math.abs)));
+      const divides = node.opType === "Div" && index === 0 && largest >= 50;
+      const multiplies = node.opType === "Mul" && largest <= 0.02 && largest > 0;
+      const shifts = (node.opType === "Sub" || node.opType === "Add") && largest >= 50;
+      if (Number.isFinite(largest) && (divides || multiplies || shifts)) return node;
+    }
+  }
+  return undefined;
+}
+
+/** The numbers of a small constant; none for other values. */
+function numbersOf(value: Value | null): number[] {
+  const tensor = value?.initializer ?? (value?.producer && constantOf(value.producer));
+  return tensor && tensor.size <= 4096 ? tensor.numbers() : [];
+}
