@@ -155,14 +155,16 @@ function buildCrossEntropy(g: Emit, prediction: Typed, labels: Typed, settings: 
     ? g.indicator(g.equal(g.reshape(g.iota(classes), flat ? [1, classes] : [1, classes, 1]), given), x.type)
     : g.cast(arranged(labels), x.type);
   const target = smoothing === 0 ? hit : g.add(g.mul(hit, 1 - smoothing), smoothing / classes);
-  // The target sums to 1, so log Σ exp(x) − Σ target·x is the same for x shifted by its maximum.
-  const losses = g.sub(g.log(partition), g.reduceSum(g.mul(shifted, target), [1], true));
+  // Σ target·(log Σ exp(x) − x) is the same for x shifted by its maximum. Targets sum to 1, shares but for their rounding.
+  const whole = shares ? g.reduceSum(target, [1], true) : undefined;
+  const scaled = (value: Typed): Typed => (whole ? g.mul(value, whole) : value);
+  const losses = g.sub(scaled(g.log(partition)), g.reduceSum(g.mul(shifted, target), [1], true));
   const counts = given && ignoreIndex !== "none" ? countedRows(g, given, ignoreIndex, x.type) : undefined;
   return {
     value: counts ? g.div(g.meanOfAll(g.mul(losses, counts.rows)), counts.share) : g.meanOfAll(losses),
     // (softmax − target)/rows; of the rows that count, where some do not
     gradient: () => {
-      const softmax = g.mul(exponentials, g.reciprocal(g.mul(partition, rows)));
+      const softmax = scaled(g.mul(exponentials, g.reciprocal(g.mul(partition, rows))));
       const all = g.sub(softmax, g.mul(target, 1 / rows));
       const slope = counts ? g.mul(all, g.div(counts.rows, counts.share)) : all;
       return g.reshape(g.cast(slope, type), shape);
@@ -202,16 +204,19 @@ function evaluate(
     if (!shares && label === ignoreIndex) continue;
     const found = best(classes, logit);
     const highest = logit(found);
-    let [partition, total, aim] = [0, 0, 0];
+    let [partition, total, aim, whole] = [0, 0, 0, shares ? 0 : 1];
     for (let c = 0; c < classes; c++) {
       const shifted = logit(c) - highest;
       partition += Math.exp(shifted);
       total += shifted;
-      if (shares) aim += (labels[at(c)] ?? 0) * shifted;
+      if (!shares) continue;
+      aim += (labels[at(c)] ?? 0) * shifted;
+      whole += labels[at(c)] ?? 0;
     }
     if (!shares) aim = logit(label) - highest;
     const smoothed = (1 - smoothing) * aim + (smoothing * total) / classes;
-    loss += (Math.log(partition) - smoothed) / positions;
+    const sum = (1 - smoothing) * whole + smoothing;
+    loss += (sum * Math.log(partition) - smoothed) / positions;
     counted += 1 / positions;
     if (found === label) correct += 1 / positions;
   }

@@ -44,6 +44,17 @@ async function run(
   return { value: outputs[0]?.numbers()[0] ?? Number.NaN, gradient: outputs[1]?.numbers() ?? [] };
 }
 
+/** Mean over the rows that count. */
+function meanLoss(
+  objective: Objective,
+  prediction: ArrayLike<number>,
+  labels: readonly number[],
+  shape: readonly number[],
+): number {
+  const { loss, counted = shape[0] ?? 0 } = objective.evaluate(prediction, labels, shape[0] ?? 0, shape);
+  return loss / counted;
+}
+
 /** ∂(mean loss)/∂prediction by differences of evaluate() in float64, fourth order. */
 function numericGradient(
   objective: Objective,
@@ -51,12 +62,11 @@ function numericGradient(
   prediction: readonly number[],
   labels: readonly number[],
 ): number[] {
-  const rows = shape[0] ?? 0;
   const step = 1e-3;
   return prediction.map((_, index) => {
     const at = (offset: number): number => {
       const moved = prediction.map((value, i) => (i === index ? value + offset * step : value));
-      return objective.evaluate(moved, labels, rows, shape).loss / rows;
+      return meanLoss(objective, moved, labels, shape);
     };
     return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
   });
@@ -73,7 +83,57 @@ const classes = (shape: readonly number[]): number[] =>
 const targets = (shape: readonly number[]): number[] =>
   Array.from(randomFloats(`targets ${shape.join("x")}`, size(shape), 0, 1));
 
+/** Shares of classes on an axis, which sum to 1. */
+function shares(shape: readonly number[], axis: number): number[] {
+  const all = targets(shape);
+  const [count, inner] = [shape[axis] ?? 1, size(shape.slice(axis + 1))];
+  return all.map((share, at) => {
+    const first = Math.floor(at / (count * inner)) * count * inner + (at % inner);
+    const sum = Array.from({ length: count }, (_, c) => all[first + c * inner] ?? 0).reduce(
+      (a, b) => a + b,
+      0,
+    );
+    return Math.fround(share / sum);
+  });
+}
+
+/** Every third label is one that does not count. */
+const marked = (labels: readonly number[], label: number) => labels.map((y, i) => (i % 3 === 0 ? label : y));
+
 const cases: Record<string, Case> = {
+  "cross-entropy, 255 ignored": {
+    objective: crossEntropy({ ignoreIndex: 255 }),
+    ...{ shape: [5, 4], labels: marked(classes([5, 4]), 255) },
+  },
+  "cross-entropy [N, C, H, W], −100 ignored, smoothed": {
+    objective: crossEntropy({ ignoreIndex: -100, labelSmoothing: 0.2 }),
+    ...{ shape: [2, 3, 2, 3], labels: marked(classes([2, 3, 2, 3]), -100) },
+  },
+  "cross-entropy, a class ignored": {
+    objective: crossEntropy({ ignoreIndex: 0 }),
+    ...{ shape: [6, 3], labels: [0, 1, 2, 0, 1, 2] },
+  },
+  "cross-entropy [N, T, C], classes last": {
+    objective: crossEntropy({ classAxis: -1 }),
+    ...{ shape: [3, 2, 4], labels: randomInts("tokens", 6, 0, 4) },
+  },
+  "cross-entropy [N, T, C], classes found by the labels, −100 ignored": {
+    objective: crossEntropy({ labelPlaces: 5, ignoreIndex: -100 }),
+    ...{ shape: [3, 5, 4], labels: marked(randomInts("more tokens", 15, 0, 4), -100) },
+  },
+  "cross-entropy of shares": {
+    objective: crossEntropy({ labels: "probabilities" }),
+    ...{ shape: [5, 4], labels: shares([5, 4], 1) },
+  },
+  "cross-entropy of shares [N, C, L], smoothed": {
+    objective: crossEntropy({ labels: "probabilities", labelSmoothing: 0.1 }),
+    ...{ shape: [3, 4, 2], labels: shares([3, 4, 2], 1) },
+  },
+  "cross-entropy of shares [N, T, C]": {
+    objective: crossEntropy({ labels: "probabilities", classAxis: -1 }),
+    ...{ shape: [3, 2, 4], labels: shares([3, 2, 4], 2) },
+  },
+
   "cross-entropy [N, C]": { objective: crossEntropy(), shape: [5, 4], labels: classes([5, 4]) },
   "cross-entropy [N, C, L]": { objective: crossEntropy(), shape: [3, 4, 2], labels: classes([3, 4, 2]) },
   "cross-entropy [N, C, H, W]": {
@@ -108,10 +168,9 @@ describe("the graph of a loss against evaluate() and its differences", () => {
     ] as const) {
       test(`${name}, ${type}`, async () => {
         const { value, gradient } = await run(objective, shape, type, prediction, labels);
-        const rows = shape[0] ?? 0;
-        expect(
-          relativeError([value], [objective.evaluate(prediction, labels, rows, shape).loss / rows]),
-        ).toBeLessThan(tolerance);
+        expect(relativeError([value], [meanLoss(objective, prediction, labels, shape)])).toBeLessThan(
+          tolerance,
+        );
         const expected = numericGradient(objective, shape, prediction, labels);
         expect(relativeError(gradient, expected)).toBeLessThan(Math.max(tolerance, 1e-10));
       });
@@ -137,8 +196,7 @@ describe("the value holds for another batch than the one it was built with", () 
         x: Tensor.float("x", shape, prediction),
         y: Tensor.of("y", objective.labels.type, objective.labels.shape(shape), wanted),
       });
-      const rows = shape[0] ?? 0;
-      const expected = objective.evaluate(prediction, labels, rows, shape).loss / rows;
+      const expected = meanLoss(objective, prediction, labels, shape);
       expect(relativeError(Object.values(outputs)[0]?.numbers() ?? [], [expected])).toBeLessThan(1e-6);
     });
   }
@@ -150,10 +208,19 @@ describe("figures known without the code", () => {
     const partition = Math.log(1 + Math.E + Math.E ** 2);
     expect(crossEntropy().evaluate([0, 1, 2], [2], 1, [1, 3])).toEqual({
       loss: expect.closeTo(partition - 2, 12),
-      correct: 1,
+      ...{ correct: 1, counted: 1 },
     });
     const smoothed = crossEntropy({ labelSmoothing: 0.3 }).evaluate([0, 1, 2], [1], 1, [1, 3]);
-    expect(smoothed).toEqual({ loss: expect.closeTo(partition - (0.7 * 1 + 0.1 * 3), 12), correct: 0 });
+    expect(smoothed).toEqual({
+      loss: expect.closeTo(partition - (0.7 * 1 + 0.1 * 3), 12),
+      correct: 0,
+      counted: 1,
+    });
+    // −(0.25·0 + 0.75·2); and of two rows the one that counts
+    const halves = crossEntropy({ labels: "probabilities" }).evaluate([0, 1, 2], [0.25, 0, 0.75], 1, [1, 3]);
+    expect(halves.loss).toBeCloseTo(partition - 1.5, 12);
+    const one = crossEntropy({ ignoreIndex: -100 }).evaluate([0, 1, 2, 5, 5, 5], [2, -100], 2, [2, 3]);
+    expect(one).toEqual({ loss: expect.closeTo(partition - 2, 12), correct: 1, counted: 1 });
   });
 
   test("of elements", () => {
@@ -169,6 +236,12 @@ describe("figures known without the code", () => {
     const { gradient } = await run(l1(), [4], "float", [1, 2, 3, 4], [1, 1, 4, 4]);
     expect(gradient.map((value) => value + 0)).toEqual([0, 0.25, -0.25, 0]);
   });
+});
+
+test("a batch in which no label counts has the loss 0 and no gradient", async () => {
+  const objective = crossEntropy({ ignoreIndex: 255 });
+  const { value, gradient } = await run(objective, [2, 3], "float", [1, 2, 3, 4, 5, 6], [255, 255]);
+  expect([value, ...gradient.map(Math.abs)]).toEqual([0, 0, 0, 0, 0, 0, 0]);
 });
 
 describe("logits that overflow exp()", () => {
