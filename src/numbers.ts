@@ -15,8 +15,8 @@ const whole = (words: string, holds: (value: number) => boolean): NumberRange =>
   holds: (value) => Number.isSafeInteger(value) && holds(value),
 });
 
-/** Any number but NaN and Infinity. */
-export const anyNumber = finite("a finite number", () => true);
+/** Any but NaN and Infinity. */
+export const anyNumber = finite("a number", () => true);
 export const notNegative = finite("a number of 0 or more", (value) => value >= 0);
 export const positive = finite("a number above 0", (value) => value > 0);
 /** Both ends included. */

@@ -1,33 +1,26 @@
 import { InvalidArgumentError } from "commander";
+import { anyNumber, count, countFromZero, type NumberRange, properShare } from "../numbers.ts";
 
-/** A finite number. */
-export function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("Give a number.");
-  return value;
-}
+/** Reads a number of a range: the ranges are those that the library checks. */
+export const numberIn =
+  (range: NumberRange) =>
+  (text: string): number => {
+    const value = text.trim() === "" ? Number.NaN : Number(text);
+    if (!range.holds(value)) throw new InvalidArgumentError(`Give ${range.words}.`);
+    return value;
+  };
+
+/** A number. */
+export const number = numberIn(anyNumber);
 
 /** A whole number of 0 or more. */
-export function wholeNumber(text: string): number {
-  const value = number(text);
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new InvalidArgumentError("Give a whole number, 0 or more.");
-  return value;
-}
+export const wholeNumber = numberIn(countFromZero);
 
 /** A whole number of 1 or more. */
-export function positiveInteger(text: string): number {
-  const value = wholeNumber(text);
-  if (value === 0) throw new InvalidArgumentError("Give a whole number, 1 or more.");
-  return value;
-}
+export const positiveInteger = numberIn(count);
 
 /** A share above 0 and below 1. */
-export function fraction(text: string): number {
-  const value = number(text);
-  if (value <= 0 || value >= 1) throw new InvalidArgumentError("Give a number above 0 and below 1.");
-  return value;
-}
+export const fraction = numberIn(properShare);
 
 /** A regular expression. */
 export function pattern(text: string): RegExp {

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
+import { notNegative, positive } from "../numbers.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyNamed } from "../penalties/table.ts";
 import { parsePlan } from "../penalties/text.ts";
-import { given, number, patterns, repeated } from "./options.ts";
+import { given, numberIn, patterns, repeated } from "./options.ts";
 import { addPenaltyHelp } from "./penalty-help.ts";
 
 /** Flags of the commands that take penalties. */
@@ -30,15 +31,19 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
     .option(
       "--weight <number>",
       "weight of penalties that give none themselves (default: each penalty's own, 0.1 for som, 1 where it has none)",
-      number,
+      numberIn(notNegative),
     )
     .option(
       "--lambda1 <number>",
       "som: weight of the squared mean of the cosines (default: 0; in the source 100: --penalty som:preset=source)",
-      number,
+      numberIn(notNegative),
     )
-    .option("--lambda2 <number>", "som: weight of the mean of the squared cosines (default: 1)", number)
-    .option("--gamma <number>", "som: steepness of tanh(γ·response) (default: 10)", number)
+    .option(
+      "--lambda2 <number>",
+      "som: weight of the mean of the squared cosines (default: 1)",
+      numberIn(notNegative),
+    )
+    .option("--gamma <number>", "som: steepness of tanh(γ·response) (default: 10)", numberIn(positive))
     .addOption(
       new Option("--reduction <how>", "som: over the pairs of units (default: mean)").choices([
         "mean",
@@ -55,6 +60,24 @@ export function asksForPenalty(flags: PenaltyFlags): boolean {
   const { penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude } = flags;
   return (
     Object.keys(given({ penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude })).length > 0
+  );
+}
+
+/**
+ * Refuses flags that choose penalties for a model that has its own.
+ * @param taken - the flags that apply to it all the same
+ * @throws UsageError
+ */
+export function checkBesideOwnPenalty(
+  flags: PenaltyFlags,
+  taken: readonly (keyof PenaltyFlags)[] = [],
+): void {
+  const { penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude } = flags;
+  const found = given({ penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude });
+  const refused = Object.keys(found).filter((name) => !taken.some((one) => one === name));
+  if (refused.length === 0) return;
+  throw new UsageError(
+    `the model has a penalty of its own (it was injected), with its options: leave out ${refused.map((name) => `--${name}`).join(", ")}, or strip the model first`,
   );
 }
 
@@ -76,6 +99,10 @@ export function penaltiesOf(flags: PenaltyFlags): PenaltyPlan[] {
     throw new UsageError(`--penalty none means no penalty at all; leave out ${others.join(", ")}`);
   }
   const plans = texts.map(parsePlan);
+  for (const key of ["weight", "include", "exclude"] as const) {
+    if (choice[key] === undefined || plans.some((plan) => plan[key] === undefined)) continue;
+    throw new UsageError(`every --penalty gives its own ${key}; leave out --${key}`);
+  }
   if (Object.keys(options).length === 0) return plans.map((plan) => ({ ...choice, ...plan }));
   // The flags of som alone: they do not override what its own text says, and without som they are a mistake.
   const taking = plans.filter(({ penalty }) => penalty.definition.name === "som");

@@ -1,11 +1,13 @@
 import { type Command, Option } from "commander";
+import { UsageError } from "../errors.ts";
+import { seedNumber } from "../numbers.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import type { DataFlags } from "./data-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
-import { addOptimizerFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
-import { fraction, given, positiveInteger, wholeNumber } from "./options.ts";
+import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
+import { fraction, given, numberIn, positiveInteger } from "./options.ts";
 import { addOutputFlag, type OutputFlags } from "./output.ts";
-import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
+import { addPenaltyFlags, checkBesideOwnPenalty, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
 import type { SharedFlags } from "./terminal.ts";
 
 /** Flags of every run, a resumed one too. */
@@ -97,9 +99,19 @@ export const placementOf = ({ backend, allowFallback, stepsPerRun }: RunFlags) =
 /** Declares the flags that say how to train, and returns their names. */
 export function addTrainingFlags(command: Command): string[] {
   const before = command.options.length;
+  addStepFlags(command);
+  addRateFlags(command);
+  command
+    .option("--seed <number>", "seed of the data's order and of Dropout (default: 0)", numberIn(seedNumber))
+    .option("--threads <count>", "threads of ONNX Runtime (default: its own choice)", positiveInteger);
+  return command.options.slice(before).map((option) => option.attributeName());
+}
+
+/** Declares those of them that a step graph holds. */
+export function addStepFlags(command: Command): void {
   addLossFlags(command, `samples of a step, where the model leaves that open (default: ${defaultBatch})`);
   addPenaltyFlags(command);
-  addOptimizerFlags(command);
+  addUpdateFlags(command);
   command
     .addOption(
       new Option("--batch-norm <how>", "batch statistics, or the stored ones (default: train)").choices([
@@ -112,10 +124,7 @@ export function addTrainingFlags(command: Command): string[] {
         "onnx",
         "torch",
       ]),
-    )
-    .option("--seed <number>", "seed of the data's order and of Dropout (default: 0)", wholeNumber)
-    .option("--threads <count>", "threads of ONNX Runtime (default: its own choice)", positiveInteger);
-  return command.options.slice(before).map((option) => option.attributeName());
+    );
 }
 
 /**
@@ -128,11 +137,16 @@ export function trainerOptions(
 ): TrainerOptions {
   const { lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads } = flags;
   const ownPenalty = model.injected && flags.penalty === undefined;
+  if (ownPenalty) checkBesideOwnPenalty(flags, ["weight"]);
+  const penalties = ownPenalty ? undefined : penaltiesOf(flags);
+  if (penaltySchedule !== undefined && penalties?.length === 0) {
+    throw new UsageError("there is no penalty whose weight --penalty-schedule could change; leave it out");
+  }
   const objective = flags.objective ?? (flags.loss === undefined ? "cross-entropy" : undefined);
   return {
     ...(model.freeBatch && { batch: defaultBatch }),
     ...lossOptionsOf({ ...flags, ...given({ objective }) }),
-    ...(ownPenalty ? given({ penaltyWeight: flags.weight }) : { penalties: penaltiesOf(flags) }),
+    ...(penalties ? { penalties } : given({ penaltyWeight: flags.weight })),
     optimizer: optimizerOf(flags),
     ...given({ learningRate: lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads }),
   };

@@ -9,13 +9,13 @@ import {
 } from "../artifacts/optimizer-model.ts";
 import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
-import { SorthError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import { float, int, ints } from "../graph/attribute.ts";
 import { checkGraph } from "../graph/check.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Value } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { descendantsOf } from "../graph/reach.ts";
 import { DataType } from "../onnx/data-types.ts";
@@ -28,6 +28,7 @@ import { emitLoss, type LossGraph, type PreparedGraph, prepareGraph } from "./lo
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { constantWeight, withoutPenalties } from "./penalty-graph.ts";
 import { nameOutput } from "./ports.ts";
+import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 
 /** Options of {@link buildArtifacts}. */
 export interface ArtifactOptions extends LossOptions, TrainingFormOptions {
@@ -64,6 +65,12 @@ export async function buildArtifacts(
   options: ArtifactOptions,
   probe: Probe,
 ): Promise<Artifacts> {
+  const { optimizer, adamw } = options;
+  if (optimizer === "sgd" && adamw && Object.keys(adamw).length > 0) {
+    throw new UsageError(
+      `the optimizer sgd of the artifacts has no options: leave out ${Object.keys(adamw).join(", ")} (--weight-decay)`,
+    );
+  }
   const { graph, checkpoint } = await trainingGraph(model, options, probe);
   return {
     training: Model.fromProto(graphToProto(graph, { irVersion })),
@@ -89,7 +96,9 @@ async function trainingGraph(
   const trainable = descendantsOf(prepared.parameters);
   const wrt = [...prepared.parameters, ...responses.filter((response) => trainable.has(response))];
   // A penalty that is injected later is added to the gradients of responses and parameters, and to nothing else.
-  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, separate: new Set(responses) });
+  const arrivals = new Map<Node, Typed>();
+  const separate = new Set(responses);
+  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, separate, arrivals });
   const trained = prepared.parameters.filter((parameter) => gradients.has(parameter));
   for (const { name } of prepared.parameters) {
     if (!trained.some((parameter) => parameter.name === name)) {
@@ -134,6 +143,10 @@ async function trainingGraph(
   }
   if (loss.penalty) nameOutput(graph, emit, loss.penalty, penaltyOutput);
   graph.prune();
+  if (options.recompute) {
+    tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
+    graph.prune();
+  }
   giveUpPrefix(graph);
   graph.metadata.clear();
   graph.opsets.set("com.microsoft", 1);

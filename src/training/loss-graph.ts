@@ -179,6 +179,11 @@ function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss
       "say what to minimize: an objective (--objective), or the model's own loss (--loss NAME)",
     );
   }
+  if (options.output !== undefined) {
+    throw new UsageError(
+      `"${options.output}" was given as the prediction (--prediction), which an objective reads: a model that holds its loss ("${options.loss}") has its own`,
+    );
+  }
   const value = graph.value(options.loss);
   if (!value) {
     const names = graph.outputs.map(({ name }) => name).join(", ");

@@ -4,7 +4,7 @@ import type { Probe } from "../analysis/probe.ts";
 import type { SkippedSite } from "../analysis/site-types.ts";
 import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
-import { SorthError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import { checkGraph } from "../graph/check.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
@@ -88,6 +88,11 @@ export interface Step {
  */
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
   const mode = options.batchNorm ?? "train";
+  if (mode === "frozen" && options.runningVariance !== undefined) {
+    throw new UsageError(
+      "frozen BatchNormalization (--batch-norm frozen) has no running variance: leave runningVariance (--running-variance) out",
+    );
+  }
   const prepared = await prepareGraph(model, options, probe, (graph) => {
     setBatchNormForm(graph, mode);
     poolBeforeRelu(graph);

@@ -8,6 +8,7 @@ import {
   sampleFeeds,
   weightAngles,
 } from "../../index.ts";
+import { positive } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { angleCsv, type ModelAngles } from "../../report/angle-csv.ts";
 import type { AngleReport, LayerAngles } from "../../report/angle-report.ts";
@@ -21,7 +22,7 @@ import { drawn } from "../../report/observe.ts";
 import { shortNames } from "../../report/side-by-side.ts";
 import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
-import { given, number, positiveInteger } from "../options.ts";
+import { given, numberIn, positiveInteger } from "../options.ts";
 import { checkOutput } from "../output.ts";
 import { readData } from "../read-data.ts";
 import { recordBeside } from "../run-report.ts";
@@ -37,13 +38,21 @@ interface Flags extends SharedFlags, DimensionFlags, DataFlags {
   readonly csv?: true;
 }
 
+/** Samples that responses are measured on. */
+const defaultSamples = 512;
+
 /** `angles`: measures the angles between the units of each layer. */
 export function define(command: Command, streams: CommandStreams): void {
   command
     .argument("<models...>", "one or more ONNX models; layers of the same name are shown side by side")
     .option("--data <source>", "measure response angles too, on this data: mnist or an .npz file")
-    .option("--samples <count>", "samples to measure them on, drawn with a fixed seed", positiveInteger, 512)
-    .option("--gamma <number>", "steepness of tanh(γ·response) (default: 10)", number)
+    .option(
+      "--samples <count>",
+      "samples to measure them on, drawn with a fixed seed",
+      positiveInteger,
+      defaultSamples,
+    )
+    .option("--gamma <number>", "steepness of tanh(γ·response) (default: 10)", numberIn(positive))
     .option("--full", "all pairs of units and all spectra, also where that takes long")
     .option("--html <file>", "also write a page with histograms, heat maps and spectra")
     .option("--json", "all figures for machines")
@@ -52,6 +61,12 @@ export function define(command: Command, streams: CommandStreams): void {
   addDimensionFlags(command, "batch size to run with, where the model leaves it open");
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    const ofResponses = ["samples", "gamma"].filter((name) => command.getOptionValueSource(name) === "cli");
+    if (flags.data === undefined && ofResponses.length > 0) {
+      throw new UsageError(
+        `--${ofResponses.join(" and --")} say how responses are measured: give --data too`,
+      );
+    }
     if (flags.json && flags.csv) throw new UsageError("give --json or --csv, not both");
     if (flags.html !== undefined) await checkOutput(flags.html, terminal.write);
     const models = await measure(paths, flags, terminal).finally(() => terminal.status());

@@ -9,11 +9,18 @@ import { UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import { buildArtifacts, readModel, writeCheckpoint, writeModel } from "../../index.ts";
 import { blockOf } from "../../inject/block.ts";
+import { notNegative } from "../../numbers.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
-import { given, number } from "../options.ts";
+import { given, numberIn } from "../options.ts";
 import { checkOutput, type OutputFlags } from "../output.ts";
-import { addPenaltyFlags, asksForPenalty, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
+import {
+  addPenaltyFlags,
+  asksForPenalty,
+  checkBesideOwnPenalty,
+  type PenaltyFlags,
+  penaltiesOf,
+} from "../penalty-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 import { defaultBatch } from "../train-flags.ts";
 
@@ -39,7 +46,7 @@ export function define(command: Command, streams: CommandStreams): void {
         .choices(officialOptimizers)
         .default("adamw"),
     )
-    .option("--weight-decay <number>", "weight decay of adamw (default: 0)", number)
+    .option("--weight-decay <number>", "weight decay of adamw (default: 0)", numberIn(notNegative))
     .addOption(
       new Option("--batch-norm <how>", "batch statistics, or the stored ones (default: train)").choices([
         "train",
@@ -59,6 +66,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const graph = graphOf(model);
     const objective = flags.objective ?? (flags.loss === undefined ? "cross-entropy" : undefined);
     const injected = blockOf(graph) !== undefined && flags.penalty === undefined;
+    if (injected) checkBesideOwnPenalty(flags);
     const artifacts = await buildArtifacts(model, {
       ...(hasFreeBatch(graph, dimensionsOf(flags)) && { batch: defaultBatch }),
       ...lossOptionsOf({ ...flags, ...given({ objective }) }),

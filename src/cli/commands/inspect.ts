@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import type { Command } from "commander";
 import { isCheckpoint } from "../../artifacts/checkpoint.ts";
+import { UsageError } from "../../errors.ts";
 import { inspect, readCheckpoint, readModel } from "../../index.ts";
 import { checkpointReport, checkpointText } from "../checkpoint-text.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
@@ -23,6 +24,16 @@ export function define(command: Command, streams: CommandStreams): void {
     const terminal = new Terminal(streams, flags);
     if (await beginsAsCheckpoint(path)) {
       const checkpoint = await readCheckpoint(path);
+      const given = command.options.filter(
+        (option) =>
+          option.attributeName() in flags &&
+          !["json", "quiet", "debug", "force"].includes(option.attributeName()),
+      );
+      if (given.length > 0) {
+        throw new UsageError(
+          `"${path}" is a checkpoint, of which nothing is chosen: leave out ${given.map(({ long }) => long).join(", ")}`,
+        );
+      }
       if (flags.json) terminal.json(checkpointReport(checkpoint));
       else terminal.print(checkpointText(path, checkpoint, terminal.colors.bold));
       return;

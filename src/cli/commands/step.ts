@@ -18,7 +18,7 @@ import { dimensionsOf } from "../dimension-flags.ts";
 import { optimizerOf } from "../optimizer-flags.ts";
 import { addOutputFlag, checkOutput, type OutputFlags, outputBeside } from "../output.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
-import { addTrainingFlags, type TrainingFlags, trainerOptions } from "../train-flags.ts";
+import { addStepFlags, type TrainingFlags, trainerOptions } from "../train-flags.ts";
 
 interface Flags extends SharedFlags, OutputFlags, TrainingFlags {
   readonly split?: true;
@@ -39,7 +39,7 @@ export function define(command: Command, streams: CommandStreams): void {
       "--loop",
       "as many steps in one run as the input `steps` says, for loops that copy the state at every run",
     );
-  addTrainingFlags(command);
+  addStepFlags(command);
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     if (flags.split && flags.loop) throw new UsageError("give either --split or --loop, not both");

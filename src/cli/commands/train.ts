@@ -74,6 +74,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       await checkOutput(flags.ortCheckpoint, terminal.write);
     }
     if (folder !== flags.resume) await checkNoRun(folder, terminal.write);
+    checkEffects(flags, graph);
     const { train, validation, test } = await readData(data, terminal);
     await checkBest(flags, folder, validation !== undefined);
     // Said once the first step has shown that model and data fit: an error stands alone.
@@ -227,6 +228,18 @@ async function callOf(
     placement: Object.fromEntries(Object.entries(placementOf(flags)).filter(([name]) => isGiven(name))),
     fit: given({ epochs: isGiven("epochs") ? epochs : undefined, maxSteps, validation, otherData }),
   };
+}
+
+/** @throws UsageError for flags that would have no effect */
+function checkEffects({ keepPenalty, allowFallback, backend }: Flags, graph: Graph): void {
+  if (keepPenalty && !blockOf(graph)) {
+    throw new UsageError("--keep-penalty belongs to a model with an injected penalty: this one has none");
+  }
+  if (allowFallback && backend === "cpu") {
+    throw new UsageError(
+      "--allow-fallback belongs to --backend cuda and webgpu: on the CPU everything runs there",
+    );
+  }
 }
 
 /** @throws UsageError when --from best asks for a checkpoint that the run will not have */

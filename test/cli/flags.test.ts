@@ -1,0 +1,114 @@
+import { copyFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { npz } from "./npz.ts";
+import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+
+beforeAll(async () => {
+  copyFileSync("models/mlp.onnx", at("m.onnx"));
+  copyFileSync("test/fixtures/official/mlp/checkpoint", at("checkpoint"));
+  writeFileSync(
+    at("d.npz"),
+    npz(16, [1, 28, 28], (index) => index % 10),
+  );
+  await cli("inject", at("m.onnx"));
+});
+afterAll(() => folder.remove());
+
+const train = (...flags: string[]) => ["train", "m.onnx", "--data", "d.npz", "--batch", "8", ...flags];
+
+/** Each call, and what its refusal says: no flag is taken without an effect. */
+const refused: readonly (readonly [readonly string[], RegExp])[] = [
+  // Numbers out of range.
+  [train("--lr", "-1"), /'--lr <number>' argument '-1' is invalid. Give a number of 0 or more/],
+  [train("--lr", "NaN"), /--lr .* Give a number of 0 or more/],
+  [train("--lr", "1e999"), /--lr/],
+  [train("--weight", "-0.5"), /--weight .* Give a number of 0 or more/],
+  [train("--optimizer", "sgd", "--momentum", "1.5"), /--momentum .* at least 0 and below 1/],
+  [train("--weight-decay", "-1"), /--weight-decay .* 0 or more/],
+  [train("--gamma", "0"), /--gamma .* above 0/],
+  [train("--lambda2", "-1"), /--lambda2 .* 0 or more/],
+  [train("--epochs", "0"), /--epochs .* whole number of 1 or more/],
+  [train("--epochs", "1.5"), /--epochs/],
+  [train("--max-steps", "-3"), /--max-steps/],
+  [train("--seed", "4294967296"), /--seed .* from 0 to 4294967295/],
+  [train("--seed", "0.5"), /--seed/],
+  [train("--validation", "1"), /--validation .* above 0 and below 1/],
+  [train("--threads", "0"), /--threads/],
+  [train("--penalty", "so:weight=-1"), /weight of the penalty so/],
+  [["artifacts", "m.onnx", "--batch", "8", "--weight-decay", "-1"], /--weight-decay/],
+  [["angles", "m.onnx", "--data", "d.npz", "--gamma", "-1"], /--gamma/],
+  // Contradictions.
+  [
+    train("--objective", "mse", "--loss", "logits"),
+    /objective or the name of the model's own loss, not both/,
+  ],
+  [["inject", "m.onnx", "--objective", "mse", "--loss", "logits", "--force"], /not both/],
+  [["grad", "m.onnx", "--batch", "2", "--objective", "mse", "--loss", "logits"], /not both/],
+  [train("--penalty", "none", "--weight", "1"), /--penalty none means no penalty at all; leave out --weight/],
+  [train("--penalty", "none", "--penalty-schedule", "cosine"), /no penalty whose weight --penalty-schedule/],
+  [
+    train("--penalty", "so:weight=1", "--weight", "2"),
+    /every --penalty gives its own weight; leave out --weight/,
+  ],
+  [train("--nesterov"), /no option "nesterov"/],
+  [train("--optimizer", "sgd", "--nesterov"), /nesterov needs a momentum/],
+  [train("--batch-norm", "frozen", "--running-variance", "torch"), /frozen .*leave runningVariance/],
+  // Flags without an effect.
+  [train("--keep-penalty"), /--keep-penalty belongs to a model with an injected penalty/],
+  [train("--allow-fallback"), /--allow-fallback belongs to --backend cuda and webgpu/],
+  [train("--other-data"), /--other-data belongs to --resume/],
+  [train("--ort-checkpoint", "c"), /--ort-checkpoint belongs to runs/],
+  [train("--from", "best"), /--from best needs/],
+  [train("--loss", "logits", "--prediction", "logits"), /prediction .* which an objective reads/],
+  [
+    ["grad", "m.onnx", "--batch", "2", "--loss", "logits", "--prediction", "logits"],
+    /which an objective reads/,
+  ],
+  [["inject", "m.onnx", "--prediction", "logits", "--force"], /without an objective/],
+  [
+    ["train", "m.sorth.onnx", "--data", "d.npz", "--batch", "8", "--include", "fc1", "--gamma", "3"],
+    /penalty of its own .* leave out --gamma, --include/,
+  ],
+  [
+    ["step", "m.sorth.onnx", "--batch", "8", "--reduction", "sum"],
+    /penalty of its own .* leave out --reduction/,
+  ],
+  [
+    ["artifacts", "m.sorth.onnx", "--batch", "8", "--weight", "2"],
+    /penalty of its own .* leave out --weight/,
+  ],
+  [
+    ["artifacts", "m.onnx", "--batch", "8", "--optimizer", "sgd", "--weight-decay", "0.1"],
+    /sgd of the artifacts has no options: leave out weightDecay/,
+  ],
+  ...["--lr", "--schedule", "--penalty-schedule", "--seed", "--threads"].map(
+    (flag) =>
+      [["step", "m.onnx", "--batch", "8", flag, "1"], new RegExp(`unknown option '${flag}'`)] as const,
+  ),
+  [["angles", "m.onnx", "--samples", "9"], /--samples say how responses are measured: give --data too/],
+  [["angles", "m.onnx", "--gamma", "9"], /--gamma say/],
+  [["angles", "m.onnx", "--json", "--csv"], /--json or --csv, not both/],
+  [
+    ["inspect", "checkpoint", "--batch", "3", "--freeze", "a"],
+    /of which nothing is chosen: leave out --freeze, --batch/,
+  ],
+  [["step", "m.onnx", "--batch", "8", "--split", "--loop"], /either --split or --loop/],
+];
+
+describe("flags", () => {
+  it.each(refused)("%j is refused", async (argv, says) => {
+    const before = snapshot(folder.path);
+    const files = ["m.onnx", "m.sorth.onnx", "d.npz", "checkpoint"];
+    const { code, stdout, stderr } = await cli(
+      ...argv.map((word) => (files.includes(word) ? at(word) : word)),
+    );
+    expect(stderr).toMatch(says);
+    expect(stderr.trimEnd()).not.toContain("\n");
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(snapshot(folder.path)).toEqual(before);
+  });
+});
