@@ -27,7 +27,8 @@ export function rulesOf(path: readonly Node[], rules: RuleTable, reach: Reach): 
   const first = refused.find(({ obstacle }) => obstacle) ?? refused[0];
   if (!first) return found;
   const entry = rules[first.op];
-  const known = entry && "refused" in entry ? entry.refused : "no rule for it (see docs/ops.md)";
+  const known =
+    entry && "refused" in entry ? entry.refused : "no rule for it (see docs/ops.md of sorth-onnx)";
   const reason = first.obstacle ?? known;
   const also = [...new Set(refused.map(({ op }) => op))].filter((op) => op !== first.op);
   const rest = also.length > 0 ? `; without a derivative are also ${also.join(", ")}` : "";

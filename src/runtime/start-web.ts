@@ -39,7 +39,7 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
 
 const advice =
   "ONNX Runtime does not start in this page: the threads of WebAssembly do not answer. Let its loader be a file of its own " +
-  "(env.wasm.wasmPaths = { mjs, wasm } before the first session: docs/web.md), or train on one thread " +
+  "(env.wasm.wasmPaths = { mjs, wasm } before the first session: docs/web.md of sorth-onnx), or train on one thread " +
   "(env.wasm.numThreads = 1); then load the page again";
 
 /** Whether ONNX Runtime's WebAssembly was given, or has arrived. */

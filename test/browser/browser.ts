@@ -4,13 +4,16 @@ import type { AddressInfo } from "node:net";
 import { delimiter, extname, join, normalize } from "node:path";
 
 /** A Chromium that is installed: CHROMIUM_PATH, or one on the PATH. */
-export function findChromium(): string | undefined {
-  const names = ["chromium", "chromium-browser", "google-chrome"];
+export const findChromium = (): string | undefined =>
+  findProgram(process.env.CHROMIUM_PATH, ["chromium", "chromium-browser", "google-chrome"]);
+
+/** A Firefox that is installed: FIREFOX_PATH, or one on the PATH. */
+export const findFirefox = (): string | undefined =>
+  findProgram(process.env.FIREFOX_PATH, ["firefox-esr", "firefox"]);
+
+function findProgram(given: string | undefined, names: readonly string[]): string | undefined {
   const folders = (process.env.PATH ?? "").split(delimiter);
-  const candidates = [
-    process.env.CHROMIUM_PATH ?? "",
-    ...names.flatMap((name) => folders.map((folder) => join(folder, name))),
-  ];
+  const candidates = [given ?? "", ...names.flatMap((name) => folders.map((folder) => join(folder, name)))];
   return candidates.find((path) => path !== "" && existsSync(path));
 }
 

@@ -57,6 +57,20 @@ describe("the package", () => {
     expect(aside.filter((path) => !/\.(md|svg|jsonl)$/.test(path))).toEqual([]);
   });
 
+  it("holds every document that its messages name", () => {
+    const packed = new Set(packedFiles());
+    const sources = ["src", "web"].flatMap((folder) =>
+      readdirSync(folder, { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)),
+    );
+    const texts = sources
+      .filter((name) => /\.(ts|html)$/.test(name))
+      .map((name) => readFileSync(name, "utf8"));
+    const named = texts.flatMap((text) => [...text.matchAll(/\b(docs|examples)\/[\w-]+(\.md|\/[\w.-]+)/g)]);
+    const files = [...new Set(named.map(([file]) => file))];
+    expect(files).toContain("docs/web.md");
+    expect(files.filter((file) => !packed.has(file))).toEqual([]);
+  });
+
   it("needs only declared packages in node, and only ONNX Runtime in a browser", (context) => {
     context.skip(unbuilt !== "", unbuilt);
     const outside = [...importsOf("dist/node")].filter((name) => !name.startsWith("node:"));
