@@ -8,6 +8,8 @@ export interface DimensionOptions {
   readonly batch?: number;
   /** Other free dimensions by their name in the file; one without a name is called `input.axis` (`x.2`). */
   readonly dims?: Readonly<Record<string, number>>;
+  /** Leave lengths that nobody gave open: shapes that depend on them stay unknown (default: they are asked for). */
+  readonly open?: boolean;
 }
 
 /** Batch size with which a free batch is probed when none is given: divisible by 2, 3 and 4, and rare as a layer's size. */
@@ -83,9 +85,13 @@ export function freeDimensions(graph: Graph, options: DimensionOptions): string[
 }
 
 /** The same sizes, those of the named {@link freeDimensions} twice as long. */
-export function doubled({ batch, dims = {} }: DimensionOptions, names: readonly string[]): DimensionOptions {
+export function doubled(
+  { batch, dims = {}, open }: DimensionOptions,
+  names: readonly string[],
+): DimensionOptions {
   const size = batch ?? defaultBatch;
   return {
+    ...(open !== undefined && { open }),
     batch: names.includes(batchName) ? 2 * size : size,
     dims: Object.fromEntries(
       Object.entries(dims).map(([name, length]) => [name, names.includes(name) ? 2 * length : length]),
@@ -108,29 +114,88 @@ export function resolveInputs(graph: Graph, options: DimensionOptions): Map<Valu
     if (typeof dim === "string" && !symbols.has(dim)) symbols.set(dim, batch);
   }
   const resolved = new Map<Value, readonly number[]>();
+  const missing: MissingLength[] = [];
   for (const input of inputs) {
     if (!input.type) continue;
-    const shape = input.declared
-      ? input.declared.map((dim, axis) => {
-          const given = dims[`${input.name}.${axis}`];
-          if (given !== undefined) return given;
-          if (typeof dim === "number") return dim;
-          if (axis === declaredBatchAxis(input) && leadsWithBatch(input, dims)) return batch;
-          const known = dim === undefined ? undefined : symbols.get(dim);
-          if (known !== undefined) return known;
-          const name = dim ?? `${input.name}.${axis}`;
-          throw new SorthError(
-            `axis ${axis} of input "${input.name}" has no fixed length: give it with --dim ${name}=N`,
-          );
-        })
-      : givenShape(input, dims);
-    if (shape) resolved.set(input, shape);
+    if (!input.declared) {
+      const shape = givenShape(input, dims, options.open ?? false);
+      if (shape) resolved.set(input, shape);
+      continue;
+    }
+    if (input.declared[0] === 0) {
+      throw new SorthError(
+        `input "${input.name}" has the length 0 on its first axis, so that no sample fits: export the model with a free batch, or one of 1 or more`,
+      );
+    }
+    const before = missing.length;
+    const shape = input.declared.map((dim, axis) => {
+      const given = dims[`${input.name}.${axis}`];
+      if (given !== undefined) return given;
+      if (typeof dim === "number") return dim;
+      if (axis === declaredBatchAxis(input) && leadsWithBatch(input, dims)) return batch;
+      const known = dim === undefined ? undefined : symbols.get(dim);
+      if (known !== undefined) return known;
+      missing.push({ input, axis, name: dim ?? `${input.name}.${axis}` });
+      return 0;
+    });
+    if (missing.length === before) resolved.set(input, shape);
   }
+  if (missing.length > 0 && !options.open) throw lengthsNeeded(missing);
   return resolved;
 }
 
+/** A length that neither the file nor the caller gives. */
+interface MissingLength {
+  readonly input: Value;
+  readonly axis: number;
+  readonly name: string;
+}
+
+/** Names of the free dimensions, but for the batch, that have no length yet: what `--dim` takes. */
+export function missingDimensions(graph: Graph, options: DimensionOptions = {}): string[] {
+  const { dims = {} } = options;
+  const leading = fedInputs(graph).flatMap((input) => input.declared?.[declaredBatchAxis(input)] ?? []);
+  const names = fedInputs(graph).flatMap((input) =>
+    (input.declared ?? []).flatMap((dim, axis) => {
+      const name = dim ?? `${input.name}.${axis}`;
+      if (typeof name === "number" || dims[name] !== undefined || dims[`${input.name}.${axis}`] !== undefined)
+        return [];
+      return axis === declaredBatchAxis(input) || leading.includes(name) ? [] : [name];
+    }),
+  );
+  return [...new Set(names)];
+}
+
+/** Flags that give these dimensions a length, for a command line to copy: lengths that such models often have. */
+export function exampleFlags(names: readonly string[]): string {
+  const length = (name: string) => {
+    if (/total/i.test(name)) return 32;
+    return /height|width|image|^[hw]$/i.test(name) ? 224 : 16;
+  };
+  return names
+    .map((name) => `--dim ${/[^\w.-]/.test(name) ? `'${name}=${length(name)}'` : `${name}=${length(name)}`}`)
+    .join(" ");
+}
+
+function lengthsNeeded(missing: readonly MissingLength[]): SorthError {
+  const names = [...new Set(missing.map(({ name }) => name))];
+  const [first] = missing;
+  if (first && names.length === 1) {
+    return new SorthError(
+      `axis ${first.axis} of input "${first.input.name}" has no fixed length: give it with --dim ${first.name}=N`,
+    );
+  }
+  return new SorthError(
+    `${names.length} lengths of inputs are left open by the file: give them, for instance with ${exampleFlags(names)}`,
+  );
+}
+
 /** The shape of an input that declares none, from options `input.0`, `input.1`, …; nothing if nobody reads the input. */
-function givenShape(input: Value, dims: Readonly<Record<string, number>>): number[] | undefined {
+function givenShape(
+  input: Value,
+  dims: Readonly<Record<string, number>>,
+  open: boolean,
+): number[] | undefined {
   const shape: number[] = [];
   for (;;) {
     const dim = dims[`${input.name}.${shape.length}`];
@@ -138,7 +203,7 @@ function givenShape(input: Value, dims: Readonly<Record<string, number>>): numbe
     shape.push(dim);
   }
   if (shape.length > 0) return shape;
-  if (input.uses.size === 0) return undefined;
+  if (input.uses.size === 0 || open) return undefined;
   throw new SorthError(
     `input "${input.name}" declares no shape: give every axis, with --dim ${input.name}.0=N --dim ${input.name}.1=N …`,
   );

@@ -30,6 +30,7 @@ interface Layer {
  * Finds the layers of an inferred graph (DESIGN §2): every Gemm, Conv, ConvTranspose and MatMul of which one operand is a
  * parameter. Those without a penalty, and those inside bodies and functions, are returned with the reason.
  * @param leastRows - rows of responses that a layer must have (default 1; angles between responses take 2)
+ * @param openResponses - whether layers count whose response has no known shape: their rows are NaN (for what looks at weights alone)
  *
  * @example
  * await inferShapes(graph, nodeProbe);
@@ -37,7 +38,10 @@ interface Layer {
  */
 export function findSites(
   graph: Graph,
-  { leastRows = 1 }: { readonly leastRows?: number } = {},
+  {
+    leastRows = 1,
+    openResponses = false,
+  }: { readonly leastRows?: number; readonly openResponses?: boolean } = {},
 ): { sites: Site[]; skipped: SkippedSite[] } {
   const sites: Site[] = [];
   const skipped: SkippedSite[] = [];
@@ -54,13 +58,17 @@ export function findSites(
     const op = node.opType as SiteOp;
     const layer = layerOf(graph, node, op, (operand) => traced(graph, operand, data));
     const reason =
-      typeof layer === "string" ? layer : live.has(node) ? reasonToSkip(layer, leastRows) : behindNoOutput;
+      typeof layer === "string"
+        ? layer
+        : live.has(node)
+          ? reasonToSkip(layer, leastRows, openResponses)
+          : behindNoOutput;
     if (typeof layer === "string" || reason) {
       skipped.push({ name: node.label, op, reason: reason ?? "" });
       continue;
     }
     const { weight, response } = layer;
-    const rows = elementCount(response.shape ?? []) / layer.units;
+    const rows = response.shape ? elementCount(response.shape) / layer.units : Number.NaN;
     sites.push({
       ...{
         name: node.label,
@@ -103,12 +111,17 @@ const traced = (graph: Graph, operand: Value, data: ReadonlySet<Value>): Traced 
   traceParameter(graph, operand) ?? (data.has(operand) ? undefined : traceComputed(operand));
 
 /** Why a layer gets no penalty. */
-function reasonToSkip({ units, groups, response }: Layer, leastRows: number): string | undefined {
-  if (!response.shape)
+function reasonToSkip(
+  { units, groups, response }: Layer,
+  leastRows: number,
+  open: boolean,
+): string | undefined {
+  if (!response.shape && !open)
     return `the shape of its response "${response.name}" is not known before the model runs`;
   if (!isFloat(response.type)) return `its outputs are ${response.type}, not floats`;
   if (units < 2) return "one unit has no pairs";
   if (units / groups < 2) return `depthwise: each of its ${units} units sees other channels`;
+  if (!response.shape) return undefined;
   const rows = elementCount(response.shape) / units;
   return rows < leastRows ? "one row of responses: angles need at least two" : undefined;
 }
@@ -166,7 +179,21 @@ function matMul(graph: Graph, weight: Traced, operand: Value, output: Value, rig
   if (shape.length < 2) return "one unit has no pairs";
   if (elementCount(shape.slice(0, -2)) !== 1)
     return "its weight is a stack of matrices, one for each index of the batch";
-  if (!output.shape) return `the shape of its response "${output.name}" is not known before the model runs`;
+  if (!output.shape) {
+    const unknown = {
+      weight,
+      units: dimAt(shape, right ? -1 : -2),
+      fanIn: dimAt(shape, right ? -2 : -1),
+      groups: 1,
+    };
+    return {
+      ...unknown,
+      weightInput: right ? 1 : 0,
+      unitAxis: right ? -1 : -2,
+      response: output,
+      bias: undefined,
+    };
+  }
   // A vector as the other operand leaves no axis for rows.
   const unitAxis = right ? output.shape.length - 1 : output.shape.length - 2;
   if (unitAxis < 0 || (!right && dimAt(output.shape, unitAxis) !== dimAt(shape, -2))) {

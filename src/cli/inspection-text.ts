@@ -129,7 +129,14 @@ function siteTable({ sites, probedBatch }: Inspection, paint: Paint): string {
     ],
     sites.map((site) =>
       [
-        ...[site.name, site.op, `${site.units}`, `${site.fanIn}`, `${site.groups}`, `${site.rows}`],
+        ...[
+          site.name,
+          site.op,
+          `${site.units}`,
+          `${site.fanIn}`,
+          `${site.groups}`,
+          site.rows === undefined ? "?" : `${site.rows}`,
+        ],
         ...[site.weight, penaltiesText(site)],
       ].map(visible),
     ),

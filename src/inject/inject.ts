@@ -9,6 +9,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Model } from "../onnx/model.ts";
 import { layoutOf } from "../onnx/splice.ts";
+import { subjectOf } from "../penalties/penalty.ts";
 import { buildBlock } from "./build-block.ts";
 import { checkFreeSizes, checkLoads, inferForBlock } from "./check-block.ts";
 import { injectIntoArtifact } from "./inject-artifact.ts";
@@ -41,12 +42,20 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   checkVersions(model, graph);
   checkDimensions(graph, options);
   const layout = layoutOf(model.bytes);
-  const { others, sizes } = await inferForBlock(graph, probe, options);
+  // Penalties on weights alone need no lengths of data.
+  const ofWeights =
+    options.objective === undefined &&
+    checkedPlans(options).plans.every(({ penalty }) => subjectOf(penalty) === "weights");
+  const { others, sizes } = await inferForBlock(graph, probe, {
+    ...options,
+    ...(ofWeights && { open: true }),
+  });
   const own = [...graph.nodes];
   const shapes = resolveInputs(graph, sizes);
-  const block = buildBlock(graph, findSites(graph), options);
+  const block = buildBlock(graph, findSites(graph, { openResponses: ofWeights }), options);
   await checkLoads(graph, shapes, block, probe);
-  const rebuild = (fresh: Graph, own: InjectOptions) => buildBlock(fresh, findSites(fresh), own);
+  const rebuild = (fresh: Graph, own: InjectOptions) =>
+    buildBlock(fresh, findSites(fresh, { openResponses: ofWeights }), own);
   await checkFreeSizes({ block, others, graphOf: () => graphOf(model), rebuild }, options, probe);
   return Model.spliced(spliceBlock(layout, own, block), model);
 }

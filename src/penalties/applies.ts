@@ -12,7 +12,9 @@ export function appliesTo(penalty: Penalty, site: Site): true | string {
   if (subjectOf(penalty) === "responses") {
     const { type } = site.response;
     if (!isFloat(type)) return `its response is ${type ?? "of an unknown type"}, not a float`;
-    if (site.rowsFixed && site.rows < 2) return "one row has no angles; use a larger batch";
+    if (!site.response.shape) return `the shape of its response "${site.response.name}" is not known`;
+    if (site.rowsFixed && site.rows < 2)
+      return "one row has no angles: use a larger batch or, where the file fixes it at 1, a penalty on weights (so, som:rows=random, som:angles=weights)";
   } else {
     const weight = site.node.inputs[site.weightInput];
     if (!isFloat(weight?.type)) return `its weight is ${weight?.type ?? "of an unknown type"}, not a float`;

@@ -1,5 +1,5 @@
 import { liftConstants } from "../analysis/constants.ts";
-import { type DimensionOptions, fedInputs } from "../analysis/dimensions.ts";
+import { type DimensionOptions, exampleFlags, fedInputs, missingDimensions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { findParameters, type ParameterOptions } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -11,11 +11,14 @@ import { forwardGraphOf, zerosFor } from "../artifacts/forward-part.ts";
 import { fullGradientOf } from "../artifacts/full-gradient.ts";
 import { artifactKind, type TrainingModel, trainingModelOf } from "../artifacts/training-model.ts";
 import { messageOf } from "../errors.ts";
+import { liftBodyConstants } from "../expansion/body-constants.ts";
+import { inlineFunctions } from "../expansion/functions.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import type { Value } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
 import { blockOf } from "../inject/block.ts";
 import type { Mark } from "../inject/mark.ts";
+import { listed } from "../inject/options.ts";
 import type { Model } from "../onnx/model.ts";
 import { appliesTo } from "../penalties/applies.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
@@ -39,8 +42,8 @@ export interface InspectedSite {
   readonly units: number;
   readonly fanIn: number;
   readonly groups: number;
-  /** Rows of the response, at the probed batch size unless `rowsFixed`. */
-  readonly rows: number;
+  /** Rows of the response, at the probed batch size unless `rowsFixed`; undefined where open lengths decide them. */
+  readonly rows: number | undefined;
   readonly rowsFixed: boolean;
   /** Whether the response is an output of the model: a penalty on it works against the loss. */
   readonly isOutput: boolean;
@@ -130,6 +133,10 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const training = trainingModelOf(graph);
   if (training) return inspectTraining(model, training, options, probe);
   const block = blockOf(graph);
+  const own = new Set(graph.nodes);
+  // As train does, so that both speak of the same parameters and layers.
+  inlineFunctions(graph, model.external);
+  liftBodyConstants(graph, model.external);
   liftConstants(graph);
   const shared = findShared(graph, options);
   splitShared(graph, options);
@@ -139,10 +146,12 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     shape: value.initializer?.dims ?? [],
     reason,
   });
-  const batch = kind ? undefined : (await inferShapes(graph, probe, options)).batch;
-  const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph);
+  const missing = kind ? [] : missingDimensions(graph, options);
+  const batch = kind ? undefined : (await inferShapes(graph, probe, { ...options, open: true })).batch;
+  const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph, { openResponses: true });
   return {
     ...fileFacts(model, graph),
+    nodes: own.size,
     kind: kind ? "training-artifact" : block ? "injected" : "model",
     ...(kind && { artifact: { kind, loss: undefined, frozen: [], gradients: {} } }),
     ...(block && { block: inspectedBlock(block.mark) }),
@@ -156,11 +165,32 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     shared: shared.map(({ value, kind, reason }) => ({ name: value.name, kind, reason })),
     advice: kind
       ? ["the penalty belongs into training_model.onnx, beside this file"]
-      : adviceFor(graph, found.parameters.length, {
-          name: model.proto.producerName,
-          version: model.proto.producerVersion,
-        }),
+      : [
+          ...adviceFor(graph, found.parameters.length, {
+            name: model.proto.producerName,
+            version: model.proto.producerVersion,
+          }),
+          ...adviceOnLengths(missing, sites),
+          ...adviceOnFunctions(sites, own),
+        ],
   };
+}
+
+/** How to learn rows and penalties on responses, where lengths are open. */
+function adviceOnLengths(missing: readonly string[], sites: readonly Site[]): string[] {
+  if (missing.length === 0 || sites.every(({ response }) => response.shape)) return [];
+  return [
+    `lengths of its inputs are open (${missing.join(", ")}): rows and penalties on responses are known with, for instance, ${exampleFlags(missing)}; penalties on weights need none`,
+  ];
+}
+
+/** Which layers no injected block can read. */
+function adviceOnFunctions(sites: readonly Site[], own: ReadonlySet<Node>): string[] {
+  const names = sites.flatMap(({ name, node }) => (own.has(node) ? [] : [name]));
+  if (names.length === 0) return [];
+  return [
+    `${listed(names)} ${names.length === 1 ? "lies" : "lie"} in functions of the model: train, step and grad penalise such layers, inject cannot reach their responses (export without functions for it)`,
+  ];
 }
 
 /** What the file's header says, and how many nodes it has. */
@@ -229,7 +259,8 @@ const inspectedBlock = ({ penalties, loss, objective }: Mark): InspectedBlock =>
 function inspectedSite(whole: Site, { outputs }: Graph): InspectedSite {
   const { name, op, units, fanIn, groups, rows, rowsFixed, weight, bias, response } = whole;
   return {
-    ...{ name, op, units, fanIn, groups, rows, rowsFixed, weight: weight.name, bias: bias?.name },
+    ...{ name, op, units, fanIn, groups, rowsFixed, weight: weight.name, bias: bias?.name },
+    rows: Number.isNaN(rows) ? undefined : rows,
     isOutput: outputs.includes(response),
     penalties: Object.fromEntries(
       penaltyNames.map((penalty) => [penalty, appliesTo(penaltyNamed(penalty), whole)]),

@@ -4,6 +4,7 @@ import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { UsageError } from "../errors.ts";
+import { inlineFunctions } from "../expansion/functions.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { graphToProto } from "../graph/proto.ts";
@@ -41,6 +42,7 @@ export async function responseAngles(
   if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`batch must be 1 or more, not ${batch}`);
   const graph = graphOf(model);
   checkNoArtifact(graph);
+  inlineFunctions(graph, model.external);
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
   await inferShapes(graph, probe, dimensions);
   const { sites, skipped } = findSites(graph, { leastRows: 2 });

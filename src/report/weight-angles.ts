@@ -4,6 +4,7 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { inlineFunctions } from "../expansion/functions.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -44,9 +45,15 @@ export async function weightAngles(
   const { batch, dims } = options;
   const graph = graphOf(model);
   checkNoArtifact(graph);
-  await inferShapes(graph, probe, { ...(batch !== undefined && { batch }), ...(dims && { dims }) });
+  inlineFunctions(graph, model.external);
+  // A weight has its angles whatever lengths the data has.
+  await inferShapes(graph, probe, {
+    ...(batch !== undefined && { batch }),
+    ...(dims && { dims }),
+    open: true,
+  });
   // A weight has its angles whatever number of rows its responses have.
-  const { sites, skipped } = findSites(graph);
+  const { sites, skipped } = findSites(graph, { openResponses: true });
   const layers: LayerWeightAngles[] = [];
   for (const site of sites) {
     const { name, op } = site;
@@ -88,7 +95,9 @@ async function layerAngles(
     orthogonality,
     ...(spectrum && { spectrum }),
     ...(convolves && {
-      convolution: convolutionSpectrum(convolutionOf(site, weight.numbers(), weight.dims), full),
+      convolution: site.node.inputs[0]?.shape
+        ? convolutionSpectrum(convolutionOf(site, weight.numbers(), weight.dims), full)
+        : { notComputed: "the size of its input is open: give it with --dim" },
     }),
     ...(options.vectors && { vectors: matrix.data }),
   };

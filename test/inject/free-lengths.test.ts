@@ -6,6 +6,8 @@ import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { parsePlan } from "../../src/penalties/text.ts";
+import { inspect } from "../../src/report/inspect.ts";
+import { weightAngles } from "../../src/report/weight-angles.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomNormals } from "../helpers/numbers.ts";
@@ -75,6 +77,35 @@ describe("a block injected at given lengths holds at every other, where the file
       x: Tensor.float("x", [30, 4], randomNormals("frames", 120)),
     });
     expect(penalty?.numbers()[0]).toBeGreaterThan(0);
+  });
+
+  it("penalties on weights, inspection and weight angles need no lengths", async () => {
+    const model = layers("seq", "height", "width");
+    const { sites, advice } = await inspect(model, {}, nodeProbe);
+    expect(sites.map(({ name, rows, units }) => [name, rows, units])).toEqual([
+      ["tokens", undefined, 20],
+      ["conv", undefined, 16],
+      ["grouped", undefined, 16],
+      ["left", undefined, 12],
+    ]);
+    expect(sites[0]?.penalties).toMatchObject({ so: true, som: expect.stringContaining("is not known") });
+    expect(advice.join()).toContain("--dim seq=16 --dim height=224 --dim width=224");
+    expect((await weightAngles(model, {}, nodeProbe)).layers).toHaveLength(4);
+    const injected = await inject(model, { penalties: [parsePlan("so")] }, nodeProbe);
+    const { sorth_penalty: penalty } = await runModel(injected.bytes, feeds(3, 5, 7));
+    expect(penalty?.numbers()[0]).toBeGreaterThan(0);
+    await expect(inject(model, { penalties: [parsePlan("som")] }, nodeProbe)).rejects.toThrow(
+      "3 lengths of inputs are left open by the file: give them, for instance with --dim seq=16 --dim height=224 --dim width=224",
+    );
+  });
+
+  it("a batch fixed at 0 is refused", async () => {
+    const b = new GraphBuilder(17);
+    b.output(b.op("MatMul", [b.input("x", [0, 4]), b.weight("w", [4, 6])], "y"));
+    const model = Model.fromBytes(encodeModelProto(graphToProto(b.graph)));
+    await expect(inject(model, { penalties: [parsePlan("som")] }, nodeProbe)).rejects.toThrow(
+      'input "x" has the length 0 on its first axis, so that no sample fits',
+    );
   });
 
   it("a length in place of one that the file fixes is refused", async () => {
