@@ -167,7 +167,8 @@ describe("train", () => {
       expect(sum).toBeCloseTo(penaltyShare * loss, 4);
     }
     const page = readFileSync(at("out.run/report.html"), "utf8");
-    const facts = "som:gamma=5 (weight 0.1, layers fc1|fc2); so (weight 0.01, cosine); srip (weight 0.01).";
+    const facts =
+      "som:lambda1=0,lambda2=1,gamma=5 (weight 0.1, layers fc1|fc2); so (weight 0.01, cosine); srip (weight 0.01).";
     expect(page.includes(facts)).toBe(true);
     expect(/Share of each penalty in the loss: ([^"]*)/.exec(page)?.[1]).toMatch(/^som .*so .*srip /);
   });
