@@ -11,7 +11,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
 import { checkChoices, chooses, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import { gradientsOf } from "./block-gradients.ts";
-import type { Mark, MarkedPattern, MarkedPenalty } from "./mark.ts";
+import { isSeeded, type Mark, type MarkedPattern, type MarkedPenalty, randomVersion } from "./mark.ts";
 import { emitObjective } from "./objective.ts";
 import { checkedPlans, type InjectOptions, listed } from "./options.ts";
 
@@ -95,6 +95,7 @@ export function buildBlock(
     renamed: loss?.nodes ?? new Set(),
     mark: {
       version: 1,
+      ...(plans.some(({ penalty }) => isSeeded(penalty)) && { random: randomVersion }),
       penalty: penalty.name,
       penalties: plans.map(markedPlan),
       sites: sites.map(({ site, labels, value }) => ({

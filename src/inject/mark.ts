@@ -1,7 +1,7 @@
 import { markKey, originalPrefix } from "../analysis/block-nodes.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import { crc32 } from "../onnx/crc32.ts";
-import type { PenaltyOptions } from "../penalties/penalty.ts";
+import type { Penalty, PenaltyOptions } from "../penalties/penalty.ts";
 import { commonWeight } from "../penalties/plan.ts";
 
 /** A penalty and the layers it was asked for, as a mark keeps them. */
@@ -67,6 +67,8 @@ export interface Mark {
   readonly gradients?: readonly RenamedValue[];
   /** The model's own values that are named like the block's, or computed by nodes named so: strip leaves them alone. */
   readonly kept?: readonly string[];
+  /** How the random numbers in it were drawn: 2 is src/random.ts. Left out where there are none, and by earlier versions. */
+  readonly random?: number;
   /** What only byte-exact removal needs. */
   readonly file: {
     /** Bytes that encoded the graph's length. */
@@ -85,6 +87,12 @@ export const renamedValues = ({ loss, gradients }: Pick<Mark, "loss" | "gradient
 /** w of loss + w·R: the first weight above 0. */
 export const wOf = ({ penalties }: Pick<Mark, "penalties">): number =>
   commonWeight(penalties.map(({ weight }) => weight));
+
+/** The way in which this version draws random numbers. */
+export const randomVersion = 2;
+
+/** Whether a penalty depends on random numbers. */
+export const isSeeded = ({ definition, options }: Penalty): boolean => definition.seeded?.(options) ?? false;
 
 /** A mark as it stands in the file: with a checksum, so that damage shows before anything is restored by it. */
 export const markText = (mark: Mark): string =>
@@ -156,6 +164,7 @@ function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> 
     isListOf(mark.perSite, isText) &&
     isListOf(mark.penalties, isPenalty) &&
     isListOf(mark.sites, isSite) &&
+    isOptional(mark.random, (random) => typeof random === "number") &&
     isOptional(mark.loss, isRenamed) &&
     isOptional(mark.gradients, (list) => isListOf(list, isRenamed)) &&
     isOptional(mark.kept, (list) => isListOf(list, isText)) &&

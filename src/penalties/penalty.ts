@@ -74,6 +74,8 @@ export interface PenaltyDefinition<O extends PenaltyOptions> {
    * value holds no batch size.
    */
   readonly build: (layer: PenaltyLayer, options: Settings<O>) => Typed | PenaltyGraph;
+  /** Whether it depends on random numbers; default no. */
+  readonly seeded?: (options: Settings<O>) => boolean;
   /** Whether it does no harm on the layer that the loss reads: a penalty on responses that does not say so is remarked on there. */
   readonly sparesLoss?: (options: Settings<O>) => boolean;
   /** A remark for the user (shown once per site), e.g. that the penalty cannot reach 0. */

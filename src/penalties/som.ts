@@ -53,6 +53,7 @@ export const som = definePenalty<SomOptions>({
   },
   problem: somProblem,
   on: ({ rows, angles }) => (rows === "random" || angles === "weights" ? "weights" : "responses"),
+  seeded: ({ rows, maxRows }) => rows === "random" || maxRows > 0,
   // The mean cosine of classes that exclude each other is below 0: only λ1 holds it at 0.
   sparesLoss: ({ lambda1 }) => lambda1 === 0,
   warning: warningOf,

@@ -13,7 +13,7 @@ const base = 1e-5;
  * The same where a model of half floats runs: ONNX Runtime's CPU computes them in float32 and hands the block the number
  * before it is rounded, while the reference can only see the rounded one.
  */
-export const halfBase = 1e-3;
+const halfBase = 1e-3;
 
 /** How often the rounding of the numbers that go in, measured once, may occur on the way. */
 const roundings = 8;
@@ -57,7 +57,7 @@ export function toleranceOf(
     }),
   );
   return {
-    relative: base + 4 * roundoff * Math.sqrt(terms),
+    relative: (injected.site.response.type === "float16" ? halfBase : base) + 4 * roundoff * Math.sqrt(terms),
     rounding: typeof other === "string" ? 0 : roundings * Math.abs(other.value - value),
   };
 }

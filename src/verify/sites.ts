@@ -6,7 +6,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { sameShape } from "../graph/shapes.ts";
 import { type Block, plansOf } from "../inject/block.ts";
-import type { MarkedSite } from "../inject/mark.ts";
+import { isSeeded, type MarkedSite, randomVersion } from "../inject/mark.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 import { type Penalty, subjectOf } from "../penalties/penalty.ts";
@@ -51,9 +51,13 @@ export function injectedSites(
     const penalties = chosen.map(({ penalty, factor }) => ({ penalty, factor }));
     const of = { site, marked, penalties };
     const hidden = neededValues(of).find(({ type }) => !returned.has(type ?? ""));
+    const drawnBefore = mark.random !== randomVersion && penalties.some(({ penalty }) => isSeeded(penalty));
     const what = hidden === site.response ? "the responses" : "the weights";
     found.push({
       ...of,
+      ...(drawnBefore && {
+        hidden: `the random numbers of "${site.name}" are those of an earlier version; inject again to have them checked`,
+      }),
       ...(hidden && {
         hidden: `${what} of "${site.name}" are ${hidden.type}, which ONNX Runtime's binding cannot return`,
       }),

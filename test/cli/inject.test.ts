@@ -35,7 +35,7 @@ describe("inject and strip", () => {
     const graph = graphAt(at("out.onnx"));
     expect(graph.outputs.map(({ name }) => name)).toEqual(["logits", "sorth_penalty", "sorth_penalty/fc1"]);
     expect(JSON.parse(graph.metadata.get("sorth") ?? "")).toMatchObject({
-      penalties: [{ name: "som", options: { gamma: 5, lambda1: 100, reduction: "mean" } }],
+      penalties: [{ name: "som", weight: 0.1, options: { gamma: 5, lambda1: 0, reduction: "mean" } }],
     });
   });
 

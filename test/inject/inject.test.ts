@@ -56,7 +56,7 @@ describe("inject", () => {
     expect(added.filter(({ name }) => !name?.startsWith("sorth/"))).toEqual([]);
     const mark = parseMark(injected.proto.metadataProps.find(({ key }) => key === "sorth")?.value ?? "");
     expect(mark.sites.map(({ name }) => name)).toEqual(["fc1", "fc2"]);
-    expect(mark.penalties).toMatchObject([{ name: "som", weight: 1, options: { lambda1: 100, gamma: 10 } }]);
+    expect(mark.penalties).toMatchObject([{ name: "som", weight: 0.1, options: { lambda1: 0, gamma: 10 } }]);
     expect(
       (await verify(model, injected, {}, nodeProbe)).checks.filter(({ status }) => status === "failed"),
     ).toEqual([]);
@@ -279,7 +279,7 @@ describe("an objective", () => {
         const own = scores.slice(5 * row, 5 * row + 5);
         return sum + Math.log(own.reduce((total, s) => total + Math.exp(s), 0)) - (own[label] ?? 0);
       }, 0) / 3;
-    expect(loss?.numbers()[0]).toBeCloseTo(expected + (penalty?.numbers()[0] ?? 0), 5);
+    expect(loss?.numbers()[0]).toBeCloseTo(expected + 0.1 * (penalty?.numbers()[0] ?? 0), 5);
   });
 
   it("declares log_prob, which official training asks for", async () => {

@@ -1,5 +1,21 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { penaltiesOf } from "../../src/cli/penalty-flags.ts";
+import { graphOf } from "../../src/graph/model-graph.ts";
+import {
+  buildStep,
+  crossEntropy,
+  decodeModel,
+  inject,
+  type Model,
+  type Penalty,
+  sgd,
+  spectralSo,
+  verify,
+} from "../../src/index.ts";
+import { blockOf } from "../../src/inject/block.ts";
+import { type Mark, markText, parseMark } from "../../src/inject/mark.ts";
+import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { definePenalty } from "../../src/penalties/define.ts";
 import { resolvePlans } from "../../src/penalties/plan.ts";
 import { som } from "../../src/penalties/som.ts";
@@ -23,8 +39,9 @@ describe("som", () => {
     expect(figuresOf("som:weight=0.5,preset=source,gamma=3")).toEqual({ ...source, gamma: 3, weight: 0.5 });
     expect(som.preset("source")).toEqual(parsePlan("som:preset=source"));
     expect(som.preset("source", { gamma: 3 }).penalty.options.gamma).toBe(3);
-    // What a run is asked for besides does not change the preset.
-    expect(penaltiesOf({ penalty: ["som:preset=source"], weight: 0.2 })).toEqual([som.preset("source")]);
+    expect(penaltiesOf({ penalty: ["som:preset=source"] })).toEqual([som.preset("source")]);
+    // A preset brings its weight: another one stands in the same text.
+    expect(() => penaltiesOf({ penalty: ["som:preset=source"], weight: 0.2 })).toThrow(/its own weight/);
     expect(() => penaltiesOf({ penalty: ["som:preset=source"], lambda1: 2 })).toThrow(/says lambda1 already/);
   });
 
@@ -43,4 +60,41 @@ test("a preset that is not there is refused, and what there is said", () => {
   expect(() =>
     definePenalty({ name: "x", on: "weights", defaults: { preset: 1 }, build: ({ weight }) => weight }),
   ).toThrow(/cannot have an option "preset"/);
+});
+
+describe("files of earlier versions", () => {
+  const bytes = new Uint8Array(readFileSync("models/mlp.onnx"));
+
+  /** The file as it would be, had another version written its mark. */
+  async function withMark(penalties: readonly Penalty[], change: (mark: Mark) => Mark): Promise<Model> {
+    const injected = await inject(decodeModel(bytes), { penalties });
+    const { proto } = decodeModel(injected.bytes);
+    const entry = proto.metadataProps?.find(({ key }) => key === "sorth");
+    if (entry) entry.value = markText(change(parseMark(entry.value ?? "")));
+    return decodeModel(encodeModelProto(proto));
+  }
+
+  test("keep the λ1 and the weight that were the defaults then: they hold them in full", async () => {
+    const old = await withMark([som({ lambda1: 100 })], (mark) => ({
+      ...mark,
+      penalties: mark.penalties.map((penalty) => ({ ...penalty, weight: 1 })),
+    }));
+    const { penalties } = blockOf(graphOf(old)) ?? {};
+    expect(penalties?.map(({ penalty, weight }) => [penalty.options.lambda1, weight])).toEqual([[100, 1]]);
+    const step = await buildStep(old, { objective: crossEntropy(), optimizer: sgd(), batch: 8 });
+    expect(step.penaltyWeight).toBe(1);
+  });
+
+  test("with random numbers that cannot be drawn again are not called wrong", async () => {
+    const penalties = [spectralSo()];
+    const old = await withMark(penalties, ({ random, ...mark }) => {
+      expect(random).toBe(2);
+      return mark;
+    });
+    const { checks, passed } = await verify(decodeModel(bytes), old);
+    expect(passed).toBe(true);
+    expect(checks.find(({ name }) => name === "penalty of fc1")?.detail).toMatch(
+      /random numbers of "fc1" are those of an earlier version/,
+    );
+  });
 });

@@ -30,6 +30,7 @@ export const spectralSo = definePenalty<SpectralSoOptions>({
   defaults: { iterations: 10, seed: 0 },
   about: { iterations: "steps of the power iteration", seed: "of the vector that it starts from" },
   on: "weights",
+  seeded: () => true,
   weight: 0.1,
   problem: ({ iterations, seed }) => notWhole({ iterations }, 1) ?? notWhole({ seed }, 0),
   build: (layer, options) => powerIteration(layer, iterationOf(options)),

@@ -32,6 +32,7 @@ export const srip = definePenalty<SripOptions>({
   defaults: { seed: 0 },
   about: { seed: "of b where nobody draws it anew (an injected model)" },
   on: "weights",
+  seeded: () => true,
   weight: 1e-2,
   problem: ({ seed }) => notWhole({ seed }, 0),
   build: (layer, options) => powerIteration(layer, iterationOf(options)),
