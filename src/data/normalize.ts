@@ -110,8 +110,13 @@ function scalingOf(graph: Graph, input: string): Node | undefined {
   return undefined;
 }
 
-/** The numbers of a small constant; none for other values. */
-function numbersOf(value: Value | null): number[] {
-  const tensor = value?.initializer ?? (value?.producer && constantOf(value.producer));
-  return tensor && tensor.size <= 4096 ? tensor.numbers() : [];
+/** The numbers of a small constant, also cast or reshaped; none for other values. */
+function numbersOf(value: Value | null | undefined): number[] {
+  const { producer } = value ?? {};
+  const single = producer?.attributes.get("value_float") ?? producer?.attributes.get("value_floats");
+  if (producer?.opType === "Constant" && single?.kind === "float") return [single.value];
+  if (producer?.opType === "Constant" && single?.kind === "floats") return [...single.value];
+  const tensor = value?.initializer ?? (producer && constantOf(producer));
+  if (tensor) return tensor.size <= 4096 ? tensor.numbers() : [];
+  return producer && passing.has(producer.opType) ? numbersOf(producer.inputs[0]) : [];
 }
