@@ -86,6 +86,8 @@ function preparedUnits(layer: PlainLayer, options: SomOptions, given?: readonly 
   const used = samples.flatMap((first) => chosen.map((position) => first + position));
   const bias = options.bias === "remove" ? layer.bias : undefined;
   const scales: number[] = [];
+  const asTheyAre = used.length === all[0]?.length && !bias && !center && scale === "none";
+  if (asTheyAre) return { used, units: all, scales, bias };
   const meanSquare = (numbers: readonly number[]) => dot(numbers, numbers) / numbers.length;
   const units = all.map((unit, i) => {
     const plain = used.map((row) => (unit[row] ?? 0) - (bias?.[i] ?? 0));

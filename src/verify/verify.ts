@@ -11,6 +11,7 @@ import type { Penalty } from "../penalties/penalty.ts";
 import { verifyArtifact } from "./artifact.ts";
 import { samplesForGradient, sharesOf, tooLarge } from "./budget.ts";
 import { dataFor } from "./data.ts";
+import { withoutDraws } from "./draws.ts";
 import { checkOutputs } from "./outputs.ts";
 import { check, note, type VerifyCheck, type VerifyReport } from "./report.ts";
 import { scalarOf, shown, type VerifyRun } from "./run.ts";
@@ -65,15 +66,16 @@ export async function verify(
   if (artifactKind(graph)) return verifyArtifact(original, injected, block, options, probe);
   const own = graphOf(original);
   const data = await dataFor(own, block, options, probe);
+  const before = withoutDraws(inlineExternal(original));
+  const after = withoutDraws(inlineExternal(injected));
   const run: VerifyRun = {
-    model: inlineExternal(injected),
-    ...{ graph, feeds: data.feeds },
-    probe,
-    seed: options.seed ?? 1,
+    ...{ model: after.model, graph, feeds: data.feeds },
+    ...{ probe, seed: options.seed ?? 1 },
   };
   const checks = [
     ...checkStructure(original, injected, graph, block),
-    ...(await checkOutputs(inlineExternal(original), own, run, block)),
+    ...(before.change ? [note("draws", `compared with ${before.change}`)] : []),
+    ...(await checkOutputs(before.model, own, run, block)),
   ];
   const sites = injectedSites(own, block, options.penalties ?? []);
   if (typeof sites === "string") checks.push(note("penalty", sites));

@@ -1,0 +1,60 @@
+import { bodiesOf } from "../graph/bodies.ts";
+import { listed } from "../inject/options.ts";
+import { decodeModelProto } from "../onnx/codec.ts";
+import { Model } from "../onnx/model.ts";
+import { onnx } from "../onnx/schema.js";
+
+/** Operators that draw random numbers, and take a seed. */
+const drawing: ReadonlySet<string> = new Set([
+  ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
+  ...["Multinomial", "Bernoulli"],
+]);
+
+/** A model that gives the same numbers in every run, and what had to be changed for that, in words. */
+export interface WithoutDraws {
+  readonly model: Model;
+  readonly change: string | undefined;
+}
+
+/** The model with Dropout in inference form and seeds for all that draws: two runs of a model that draws cannot be compared. */
+export function withoutDraws(model: Model): WithoutDraws {
+  const drawn = nodesOf(model.proto).filter((node) => isDropout(node) || isUnseeded(node));
+  if (drawn.length === 0) return { model, change: undefined };
+  // A message of its own: the model's is never changed.
+  const proto = decodeModelProto(model.bytes);
+  for (const node of nodesOf(proto)) {
+    if (isDropout(node)) node.input = (node.input ?? []).slice(0, 2);
+    else if (isUnseeded(node)) {
+      const { FLOAT } = onnx.AttributeProto.AttributeType;
+      node.attribute = [...(node.attribute ?? []), { name: "seed", type: FLOAT, f: 1 }];
+    }
+  }
+  const dropouts = drawn.filter(isDropout).length;
+  const others = [...new Set(drawn.filter((node) => !isDropout(node)).map(({ opType }) => opType ?? ""))];
+  const changes = [
+    ...(dropouts > 0
+      ? [
+          `the draws of ${dropouts} Dropout ${dropouts === 1 ? "node" : "nodes"} in training form switched off`,
+        ]
+      : []),
+    ...(others.length > 0 ? [`one seed for ${listed(others)}`] : []),
+  ];
+  return { model: Model.fromProto(proto), change: changes.join(", ") };
+}
+
+/** A Dropout that can be told to draw. */
+const isDropout = ({ opType, domain, input }: onnx.NodeProto.$Properties): boolean =>
+  opType === "Dropout" && !domain && !!input?.[2];
+
+const isUnseeded = ({ opType, domain, attribute }: onnx.NodeProto.$Properties): boolean =>
+  !domain && drawing.has(opType ?? "") && !attribute?.some(({ name }) => name === "seed");
+
+/** All nodes of a model: of its graph, its functions, and bodies in them. */
+function nodesOf(proto: onnx.ModelProto.$Properties): onnx.NodeProto.$Properties[] {
+  const withBodies = (nodes: readonly onnx.NodeProto.$Properties[]): onnx.NodeProto.$Properties[] =>
+    nodes.flatMap((node) => [node, ...bodiesOf(node).flatMap((body) => withBodies(body.node ?? []))]);
+  return [
+    ...withBodies(proto.graph?.node ?? []),
+    ...(proto.functions ?? []).flatMap(({ node }) => withBodies(node ?? [])),
+  ];
+}
