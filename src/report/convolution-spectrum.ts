@@ -4,7 +4,6 @@ import { elementCount } from "../onnx/tensor.ts";
 import {
   eigenvalueOperations,
   type NotComputed,
-  operationBudget,
   type SpectralFigures,
   singularValues,
   spectralFigures,
@@ -63,11 +62,11 @@ export function convolutionOf(site: Site, kernel: ArrayLike<number>, dims: reado
  * and aliases for each axis). Kernels are real, so that a frequency and its negative share their singular values.
  *
  * Networks mostly pad with zeros, which is another map at the borders of the image.
- * @param full - for the whole input, whatever it takes
+ * @param budget - operations that it may take: a smaller input is looked at where the whole one takes more; Infinity for all
  */
 export function convolutionSpectrum(
   convolution: Convolution,
-  full: boolean,
+  budget: number,
 ): ConvolutionSpectrum | NotComputed {
   const { inputSize, strides, groups } = convolution;
   const uneven = inputSize.findIndex((size, axis) => size % dimAt(strides, axis) !== 0);
@@ -76,7 +75,7 @@ export function convolutionSpectrum(
       notComputed: `the stride ${strides[uneven]} does not divide the ${inputSize[uneven]} positions of its input: with circular padding no such convolution is invariant to shifts`,
     };
   }
-  const grid = full ? inputSize : affordableGrid(convolution);
+  const grid = affordableGrid(convolution, budget);
   if (!grid) {
     const operations = operationsOn(convolution, inputSize);
     return { notComputed: tooLong("the singular values of this convolution", operations) };
@@ -111,10 +110,10 @@ function operationsOn(convolution: Convolution, grid: readonly number[]): number
 }
 
 /** The largest grid that can be afforded, halved again and again; no smaller than the kernel. Undefined for none. */
-function affordableGrid(convolution: Convolution): readonly number[] | undefined {
+function affordableGrid(convolution: Convolution, budget: number): readonly number[] | undefined {
   const { inputSize, strides, window, dilations } = convolution;
   let grid = inputSize;
-  while (operationsOn(convolution, grid) > operationBudget) {
+  while (operationsOn(convolution, grid) > budget) {
     const smaller = grid.map((size, axis) => {
       const stride = dimAt(strides, axis);
       const reach = (dimAt(window, axis) - 1) * dimAt(dilations, axis) + 1;

@@ -1,4 +1,6 @@
 import type { Probe } from "../analysis/probe.ts";
+import type { Site } from "../analysis/site-types.ts";
+import { messageOf } from "../errors.ts";
 import { smallerGram } from "./gram.ts";
 import { symmetricEigenvalues } from "./symmetric-eigenvalues.ts";
 import type { UnitMatrix } from "./unit-vectors.ts";
@@ -40,7 +42,36 @@ export interface Spectrum extends SpectralFigures {
 const operationsPerSecond = 1.5e9;
 
 /** Operations that a spectrum of one layer may take unless all of it is asked for: 1 to 2 seconds. */
-export const operationBudget = 2e9;
+const mostOfLayer = 2e9;
+
+/** Operations that the spectra of all layers of a report may take together, of each kind: 5 to 10 seconds. */
+const mostOfReport = 1e10;
+
+/** Operations that spectra may take: each may take so many. */
+export interface SpectrumBudget {
+  readonly matrix: number;
+  readonly convolution: number;
+}
+
+/**
+ * Shares the operations of a report out: matrices by their size, the smaller ones first; convolutions, of which a smaller
+ * input can be looked at, alike.
+ * @param full - whatever it takes
+ */
+export function spectrumBudget(sites: readonly Site[], full: boolean): SpectrumBudget {
+  if (full) return { matrix: Number.POSITIVE_INFINITY, convolution: Number.POSITIVE_INFINITY };
+  let [matrix, sum] = [0, 0];
+  for (const operations of sites.map(operationsOf).sort((a, b) => a - b)) {
+    sum += operations;
+    if (operations > mostOfLayer || sum > mostOfReport) break;
+    matrix = operations;
+  }
+  const convolutions = sites.filter(({ op }) => op === "Conv" || op === "ConvTranspose").length;
+  return { matrix, convolution: Math.min(mostOfLayer, mostOfReport / Math.max(convolutions, 1)) };
+}
+
+const operationsOf = ({ units, groups, fanIn }: Pick<Site, "units" | "groups" | "fanIn">): number =>
+  groups * eigenvalueOperations(Math.min(units / groups, fanIn));
 
 /** Operations of {@link symmetricEigenvalues} for an n×n matrix. */
 export const eigenvalueOperations = (n: number): number => (4 / 3) * n ** 3;
@@ -48,30 +79,34 @@ export const eigenvalueOperations = (n: number): number => (4 / 3) * n ** 3;
 /**
  * Singular values of the matrix whose rows are a layer's units (a block for each group): square roots of the eigenvalues of
  * the smaller Gram matrix in float64. That resolves them to about 1e-7·σ₁, as float32 weights do.
- * @param full - whatever it takes
+ * @param budget - operations that it may take
  */
 export async function spectrumOf(
   matrix: UnitMatrix,
   probe: Probe,
-  full: boolean,
+  budget: number,
 ): Promise<Spectrum | NotComputed> {
   const { units, groups, fanIn } = matrix;
   const side = Math.min(units / groups, fanIn);
-  const operations = groups * eigenvalueOperations(side);
-  if (!full && operations > operationBudget) {
+  const operations = operationsOf(matrix);
+  if (operations > budget) {
     return { notComputed: tooLong(`singular values of ${units} units of ${fanIn}`, operations) };
   }
-  const { data } = await smallerGram(matrix, probe);
   const squares: number[] = [];
-  for (let group = 0; group < groups; group++) {
-    const gram = data.slice(group * side * side, (group + 1) * side * side);
-    for (const square of symmetricEigenvalues(gram, side)) squares.push(square);
+  try {
+    const { data } = await smallerGram(matrix, probe);
+    for (let group = 0; group < groups; group++) {
+      const gram = data.slice(group * side * side, (group + 1) * side * side);
+      for (const square of symmetricEigenvalues(gram, side)) squares.push(square);
+    }
+  } catch (error) {
+    return { notComputed: messageOf(error) };
   }
   const values = singularValues(squares, Math.max(units / groups, fanIn));
   return { ...spectralFigures(values), singularValues: [...values] };
 }
 
-/** What is said of figures that take longer than {@link operationBudget}. */
+/** What is said of figures that take longer than they may. */
 export const tooLong = (what: string, operations: number): string =>
   `${what} take about ${Math.ceil(operations / operationsPerSecond)} s: ask for them with --full (full: true)`;
 

@@ -95,23 +95,27 @@ function reflect(
 /** Sweeps of a symmetric tridiagonal matrix in more than which none was ever needed. */
 const mostSweeps = 60;
 
-/** Implicit QL: `diagonal` becomes the eigenvalues. */
+/**
+ * Implicit QL: `diagonal` becomes the eigenvalues. What couples two numbers is neglected where it lies below the rounding of
+ * the whole matrix, not only of those two: in a matrix of low rank both are rounding errors themselves, and so is what lies
+ * between them however many sweeps follow.
+ */
 function diagonalize(diagonal: Float64Array, beside: Float64Array): void {
   const n = diagonal.length;
+  let largest = 0;
+  for (let i = 0; i < n; i++) {
+    largest = Math.max(largest, Math.abs(diagonal[i] as number) + Math.abs(beside[i] as number));
+  }
+  const negligible = Number.EPSILON * largest;
   for (let first = 0; first < n; first++) {
     for (let sweep = 0; ; sweep++) {
       let last = first;
-      while (last < n - 1 && !isNegligible(diagonal, beside, last)) last++;
+      while (last < n - 1 && Math.abs(beside[last] as number) > negligible) last++;
       if (last === first) break;
-      if (sweep === mostSweeps) throw new SorthError("eigenvalues did not converge: the matrix holds NaN");
+      if (sweep === mostSweeps) throw new SorthError("eigenvalues did not converge");
       sweepOnce(diagonal, beside, first, last);
     }
   }
-}
-
-function isNegligible(diagonal: Float64Array, beside: Float64Array, i: number): boolean {
-  const scale = Math.abs(diagonal[i] as number) + Math.abs(diagonal[i + 1] as number);
-  return Math.abs(beside[i] as number) <= Number.EPSILON * scale;
 }
 
 /** One sweep of rotations that chases the bulge from `last` up to `first`. */

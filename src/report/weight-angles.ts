@@ -4,6 +4,7 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { messageOf } from "../errors.ts";
 import { inlineFunctions } from "../expansion/functions.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
@@ -15,7 +16,14 @@ import { convolutionOf, convolutionSpectrum } from "./convolution-spectrum.ts";
 import { gramBlocks } from "./gram.ts";
 import { type AngleStatistics, PairCollector } from "./pair-statistics.ts";
 import { parameterValue } from "./parameter-value.ts";
-import { isComputed, type NotComputed, type Spectrum, spectrumOf } from "./spectrum.ts";
+import {
+  isComputed,
+  type NotComputed,
+  type Spectrum,
+  type SpectrumBudget,
+  spectrumBudget,
+  spectrumOf,
+} from "./spectrum.ts";
 import { sampledIndices, sampledMatrix, unitSample } from "./unit-sample.ts";
 import { type UnitMatrix, unitVectors } from "./unit-vectors.ts";
 
@@ -54,6 +62,7 @@ export async function weightAngles(
   });
   // A weight has its angles whatever number of rows its responses have.
   const { sites, skipped } = findSites(graph, { openResponses: true });
+  const budget = spectrumBudget(sites, options.full ?? false);
   const layers: LayerWeightAngles[] = [];
   for (const site of sites) {
     const { name, op } = site;
@@ -69,21 +78,25 @@ export async function weightAngles(
       skipped.push({ name, op, reason: "its weight holds NaN or Infinity" });
       continue;
     }
-    layers.push(await layerAngles(site, weight, matrix, options, probe));
+    try {
+      layers.push(await layerAngles(site, { weight, matrix, budget }, options, probe));
+    } catch (error) {
+      // One layer that cannot be measured never loses the others.
+      skipped.push({ name, op, reason: messageOf(error) });
+    }
   }
   return { layers, skipped };
 }
 
 async function layerAngles(
   site: Site,
-  weight: Tensor,
-  matrix: UnitMatrix,
+  { weight, matrix, budget }: { weight: Tensor; matrix: UnitMatrix; budget: SpectrumBudget },
   options: WeightAngleOptions,
   probe: Probe,
 ): Promise<LayerWeightAngles> {
   const { name, op, units, fanIn, groups } = site;
-  const { full = false, spectra = true } = options;
-  const spectrum = spectra ? await spectrumOf(matrix, probe, full) : undefined;
+  const { spectra = true } = options;
+  const spectrum = spectra ? await spectrumOf(matrix, probe, budget.matrix) : undefined;
   const { statistics, orthogonality } = await unitAngles(matrix, { ...options, spectrum }, probe);
   const convolves = spectra && (op === "Conv" || op === "ConvTranspose");
   return {
@@ -96,7 +109,7 @@ async function layerAngles(
     ...(spectrum && { spectrum }),
     ...(convolves && {
       convolution: site.node.inputs[0]?.shape
-        ? convolutionSpectrum(convolutionOf(site, weight.numbers(), weight.dims), full)
+        ? convolutionSpectrum(convolutionOf(site, weight.numbers(), weight.dims), budget.convolution)
         : { notComputed: "the size of its input is open: give it with --dim" },
     }),
     ...(options.vectors && { vectors: matrix.data }),

@@ -42,6 +42,26 @@ describe("symmetricEigenvalues", () => {
     expect(maxDifference(symmetricEigenvalues(Float64Array.from(elements), n), expected)).toBeLessThan(1e-14);
   });
 
+  test.each([
+    [128, 64],
+    [200, 100],
+    [300, 3],
+  ])("%i numbers a side of rank %i, whose other eigenvalues are rounding errors", (n, rank) => {
+    const vectors = Float64Array.from(randomNormals(`rank ${rank} of ${n}`, n * rank));
+    const row = (i: number) => vectors.subarray(i * rank, (i + 1) * rank);
+    const product = (a: Float64Array, b: Float64Array) =>
+      a.reduce((sum, x, c) => sum + x * (b[c] as number), 0);
+    const gram = matrix(n, (i, j) => product(row(i), row(j)));
+    const column = (c: number) => Float64Array.from({ length: n }, (_, i) => vectors[i * rank + c] as number);
+    const small = matrix(rank, () => 0).map((_, at) =>
+      product(column(Math.floor(at / rank)), column(at % rank)),
+    );
+    const found = symmetricEigenvalues(gram, n);
+    const expected = [...new Array<number>(n - rank).fill(0), ...symmetricEigenvalues(small, rank)];
+    const largest = expected.at(-1) ?? 0;
+    expect(maxDifference(found, expected) / largest).toBeLessThan(1e-14);
+  });
+
   test.each([5, 50, 200])("a path of %i points: 2 − 2·cos(πk/n)", (n) => {
     const laplacian = matrix(n, (i, j) => {
       if (i !== j) return Math.abs(i - j) === 1 ? -1 : 0;
