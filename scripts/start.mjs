@@ -53,9 +53,10 @@ const problems = [
     .map(
       ({ name, accuracy }) => `${name}: accuracy ${percent(accuracy)}, less than ${percent(wantedAccuracy)}`,
     ),
-  ...["weights", "responses"]
-    .filter((kind) => meanSpread(regularized[kind]) >= meanSpread(plain[kind]))
-    .map((kind) => `SOM did not narrow the angles of the ${kind}`),
+  // SOM acts on responses; what becomes of the angles between weights is shown, and not promised.
+  ...(meanSpread(regularized.responses) >= meanSpread(plain.responses)
+    ? ["SOM did not narrow the angles of the responses"]
+    : []),
 ];
 for (const problem of problems) console.error(`error: ${problem}`);
 process.exitCode = problems.length > 0 ? 1 : 0;
