@@ -30,6 +30,7 @@ export function liftConstants(graph: Graph): void {
     const output = node.outputs[0];
     if (!tensor || !output) continue;
     graph.setConstant(output, tensor);
+    output.fromNode = true;
     lifted.add(node);
   }
   graph.removeNodes(lifted);

@@ -1,14 +1,10 @@
 import type { Node, Value } from "../graph/node.ts";
-import { type Role, readingsOf } from "./roles.ts";
-
-/** Of a note that an exporter left in a file, at most so much is read. */
-const longest = 4096;
+import { foldedFrom, isAnonymous, longestNote, textsIn } from "./exporter-names.ts";
+import type { Readings } from "./readings.ts";
+import type { Role } from "./roles.ts";
 
 /** What PyTorch's exporter notes at a node: the modules around it, outermost first, and the operator. */
 const scopesKey = "pkg.torch.onnx.name_scopes";
-
-/** What PyTorch's exporter notes at a constant that it computed: the values that it was computed from. */
-const foldedKey = "pkg.onnxscript.optimizer.folded_from";
 
 /** How PyTorch calls what has that role in a module. */
 const attributeOf: Partial<Record<Role, string>> = {
@@ -19,10 +15,6 @@ const attributeOf: Partial<Record<Role, string>> = {
   bias: "bias",
 };
 
-/** The texts of a Python list of texts. */
-const textsIn = (list: string): string[] =>
-  [...list.slice(0, longest).matchAll(/'([^'\\\n]*)'/g)].map(([, text = ""]) => text);
-
 /**
  * The module to which a node belongs, as the source calls it: from what the dynamo exporter notes at it, or from the path in
  * its name, as TorchScript (`/layer1/layer1.0/conv1/Conv` is `layer1.0.conv1`) and tf2onnx (`model/dense/MatMul`) write it.
@@ -30,7 +22,7 @@ const textsIn = (list: string): string[] =>
 export function moduleOf(node: Node): string | undefined {
   const noted = node.metadata.get(scopesKey);
   if (noted !== undefined) return textsIn(noted).slice(1, -1).at(-1) || undefined;
-  const path = node.name.slice(0, longest).split("/").slice(0, -1);
+  const path = node.name.slice(0, longestNote).split("/").slice(0, -1);
   const fromRoot = path[0] === "";
   const parts: string[] = [];
   for (const part of fromRoot ? path.slice(1) : path) {
@@ -48,14 +40,10 @@ export function namesOfNode(node: Node): string[] {
   return [node.label, ...(module === undefined ? [] : [module]), ...inModel];
 }
 
-/** The parameters that PyTorch's exporter computed a constant from (by a transposition, say), by their names in the source. */
-export const foldedFrom = (value: Value): string[] =>
-  textsIn(value.metadata.get(foldedKey) ?? "").filter((name) => name !== "" && !/^val_\d+$/.test(name));
-
 /** Every name by which a user may call a parameter: its own, those of the source, and those of the layers that read it. */
-export function namesOfValue(value: Value): string[] {
+export function namesOfValue(value: Value, readings: Readings): string[] {
   const names = new Set([value.name, ...foldedFrom(value)]);
-  for (const { node, index, role } of readingsOf(value)) {
+  for (const { node, index, role } of readings.of(value)) {
     const attribute = attributeOf[role];
     const product = role === "bias" && node.op === "Add" ? node.inputs[1 - index]?.producer : undefined;
     for (const reader of product ? [node, product] : [node]) {
@@ -77,11 +65,11 @@ export function namesOfLayer(node: Node, weight: Value, bias: Value | undefined)
 }
 
 /** What the source calls a value whose own name is the exporter's (`val_13`, `onnx::MatMul_40`), where that can be told. */
-export function sourceNameOf(value: Value): string | undefined {
+export function sourceNameOf(value: Value, readings: Readings): string | undefined {
   const [first] = foldedFrom(value);
   if (first !== undefined) return first;
-  if (!/^(val_\d+|onnx::\w+|const_fold_opt_*\d+)$/.test(value.name)) return undefined;
-  for (const { node, role } of readingsOf(value)) {
+  if (!isAnonymous(value)) return undefined;
+  for (const { node, role } of readings.of(value)) {
     const [module, attribute] = [moduleOf(node), attributeOf[role]];
     if (module !== undefined && attribute !== undefined) return `${module}.${attribute}`;
   }

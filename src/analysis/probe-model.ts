@@ -5,7 +5,7 @@ import { nodeToProto, valueInfo } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { onnx } from "../onnx/schema.js";
-import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { elementCount, Tensor } from "../onnx/tensor.ts";
 
 /** Above this number of elements constant data becomes an input of the probe copy: its numbers decide no shape. */
 const largest = 1024;
@@ -167,7 +167,16 @@ function standIns(graph: Graph, node: Node): onnx.NodeProto[] {
   ];
 }
 
-/** The tensor of a Constant node, whichever attribute holds it as a tensor. */
+/** The tensor of a Constant node, whichever attribute holds it; undefined for sparse tensors and texts. */
 export function constantOf(node: Node): Tensor | undefined {
-  return node.opType === "Constant" && node.domain === "" ? node.tensor("value") : undefined;
+  if (node.opType !== "Constant" || node.domain !== "") return undefined;
+  for (const [name, attribute] of node.attributes) {
+    const { kind, value } = attribute;
+    if (name === "value" && kind === "tensor") return value;
+    if (name === "value_float" && kind === "float") return Tensor.float("", [], [value]);
+    if (name === "value_floats" && kind === "floats") return Tensor.float("", [value.length], value);
+    if (name === "value_int" && kind === "int") return Tensor.int64("", [], [value]);
+    if (name === "value_ints" && kind === "ints") return Tensor.int64("", [value.length], value);
+  }
+  return undefined;
 }

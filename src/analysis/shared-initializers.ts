@@ -2,10 +2,11 @@ import type { Graph } from "../graph/graph.ts";
 import type { Use, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
-import { namesOfValue } from "./known-names.ts";
+import { moduleOf, namesOfValue } from "./known-names.ts";
 import { checkMatches, matchesAny } from "./name-patterns.ts";
 import { judgeParameter } from "./parameters.ts";
-import { normalizations, type Reading, readingsOf, weightBeside } from "./roles.ts";
+import { type Reading, Readings, weightBeside } from "./readings.ts";
+import { normalizations } from "./roles.ts";
 
 /** An initializer that several operators read. */
 export interface SharedInitializer {
@@ -33,33 +34,39 @@ export interface ShareOptions {
 export function findShared(graph: Graph, options: ShareOptions = {}): SharedInitializer[] {
   const floats = graph.initializers.filter(({ type }) => isFloat(type));
   const { tie, untie } = options;
-  const known = tie || untie ? floats.map(namesOfValue) : [];
+  const readings = new Readings(graph);
+  const known = tie || untie ? floats.map((value) => namesOfValue(value, readings)) : [];
   if (tie) checkMatches("--tie", tie, "parameter", known);
   if (untie) checkMatches("--untie", untie, "parameter", known);
   return floats.flatMap((value) => {
-    const shared = judge(value, options);
+    const shared = judge(value, readings, options);
     return shared ? [{ value, ...shared }] : [];
   });
 }
 
-function judge(value: Value, options: ShareOptions): Omit<SharedInitializer, "value"> | undefined {
-  const readings = readingsOf(value);
-  if (usesOf(value).length < 2 || readings.length < 2) return undefined;
-  const statistic = readings.some(({ role }) => role.startsWith("running"));
-  if (!statistic && !judgeParameter(value).role) return undefined;
-  if (options.tie && matchesAny(options.tie, namesOfValue(value)))
+function judge(
+  value: Value,
+  readings: Readings,
+  options: ShareOptions = {},
+): Omit<SharedInitializer, "value"> | undefined {
+  const places = readings.of(value);
+  const ends = new Set(places.map(({ node, index }) => `${index} ${node.label}`));
+  if (usesOf(value).length < 2 || ends.size < 2) return undefined;
+  const statistic = places.some(({ role }) => role.startsWith("running"));
+  if (!statistic && !judgeParameter(value, readings).role) return undefined;
+  if (options.tie && matchesAny(options.tie, namesOfValue(value, readings)))
     return { kind: "tied", reason: "named by --tie" };
-  if (readings.some(({ use }) => use.index < 0)) return { kind: "tied", reason: "read inside a body" };
-  if (options.untie && matchesAny(options.untie, namesOfValue(value)))
+  if (places.some(({ use }) => use.index < 0)) return { kind: "tied", reason: "read inside a body" };
+  if (options.untie && matchesAny(options.untie, namesOfValue(value, readings)))
     return { kind: "split", reason: "named by --untie" };
   const dims = value.initializer?.dims ?? [];
   const vector = dims.filter((dim) => dim !== 1).length <= 1;
-  if (!vector) return { kind: "tied", reason: `a matrix read by ${readings.length} operators` };
+  if (!vector) return { kind: "tied", reason: `a matrix read by ${places.length} operators` };
   if (elementCount(dims) === 1) return { kind: "tied", reason: "a single number" };
   if ([...value.uses].some(aliasMadeBy)) {
-    return { kind: "split", reason: `a vector that the exporter gave ${readings.length} names` };
+    return { kind: "split", reason: `a vector that the exporter gave ${places.length} names` };
   }
-  return judgeVector(readings);
+  return judgeVector(places);
 }
 
 function judgeVector(readings: readonly Reading[]): Omit<SharedInitializer, "value"> {
@@ -73,6 +80,10 @@ function judgeVector(readings: readonly Reading[]): Omit<SharedInitializer, "val
   const weights = new Set(readings.map(({ node, index }) => weightBeside(node, index)));
   if (role === "bias" && weights.size > 1) {
     return { kind: "split", reason: `bias of ${nodes.size} layers with different weights` };
+  }
+  const modules = new Set([...nodes].map(moduleOf));
+  if (modules.size > 1 && !modules.has(undefined)) {
+    return { kind: "split", reason: `${role} in ${modules.size} modules` };
   }
   return { kind: "tied", reason: `${role} of ${nodes.size} operators` };
 }
@@ -116,7 +127,7 @@ function split(graph: Graph, value: Value, tensor: Tensor, options: ShareOptions
     return [alias];
   });
   const copies = aliases.map(({ name }) => name);
-  if (judge(value, options)?.kind === "split") {
+  if (judge(value, new Readings(graph), options)?.kind === "split") {
     const [, ...others] = value.uses;
     others.forEach((use, i) => {
       let name = `${value.name}/${i + 2}`;
@@ -127,7 +138,8 @@ function split(graph: Graph, value: Value, tensor: Tensor, options: ShareOptions
   }
   // An alias may be read twice itself, and by further aliases.
   for (const alias of aliases) {
-    if (judge(alias, options)?.kind === "split") copies.push(...split(graph, alias, tensor, options));
+    if (judge(alias, new Readings(graph), options)?.kind === "split")
+      copies.push(...split(graph, alias, tensor, options));
   }
   return copies;
 }

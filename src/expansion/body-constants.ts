@@ -6,6 +6,9 @@ import { type ExternalReader, elementCount, Tensor } from "../onnx/tensor.ts";
 
 type Body = onnx.GraphProto.$Properties;
 
+/** Moves a tensor of a body out; returns its name there. */
+type Lift = (proto: onnx.TensorProto.$Properties, name: string, label: string, fromNode: boolean) => string;
+
 /**
  * Moves the initializers of bodies, and float tensors in their Constant nodes, out into the graph, where they can be
  * parameters: bodies then capture them. Each keeps its name, with the node's before it where another value bears it.
@@ -23,11 +26,11 @@ export function liftBodyConstants(graph: Graph, external?: ExternalReader): void
     for (const { value } of graphAttributes(node.attributes)) for (const name of namesIn(value)) count(name);
   }
   const lifted = new Map<onnx.TensorProto.$Properties, string>();
-  const lift = (proto: onnx.TensorProto.$Properties, name: string, label: string): string => {
+  const lift: Lift = (proto, name, label, fromNode) => {
     const known = lifted.get(proto);
     if (known !== undefined) return known;
     const fresh = graph.freshName(uses.get(name) === 1 ? name : `${label}/${name}`);
-    graph.addInitializer(Tensor.fromProto(proto, external).named(fresh));
+    graph.addInitializer(Tensor.fromProto(proto, external).named(fresh)).fromNode = fromNode;
     lifted.set(proto, fresh);
     return fresh;
   };
@@ -51,11 +54,7 @@ const namesIn = (body: Body): string[] => [
 ];
 
 /** A body that captures what it held as constants. */
-function emptiedBody(
-  body: Body,
-  label: string,
-  lift: (proto: onnx.TensorProto.$Properties, name: string, label: string) => string,
-): Body {
+function emptiedBody(body: Body, label: string, lift: Lift): Body {
   const inside = (node: onnx.NodeProto.$Properties) =>
     bodiesOf(node).length === 0
       ? node
@@ -72,14 +71,14 @@ function emptiedBody(
   const initializer = (body.initializer ?? []).filter((tensor) => {
     const name = tensor.name ?? "";
     if (!free(name)) return true;
-    names.set(name, lift(tensor, name, label));
+    names.set(name, lift(tensor, name, label, false));
     return false;
   });
   const node = (body.node ?? []).filter((candidate) => {
     const constant = weightIn(candidate);
     const [name = ""] = candidate.output ?? [];
     if (!constant || !free(name)) return true;
-    names.set(name, lift(constant, name, label));
+    names.set(name, lift(constant, name, label, true));
     return false;
   });
   const changed = copyBody(body, { initializer, node: node.map(inside) });
@@ -90,6 +89,8 @@ function emptiedBody(
 /** The tensor of a Constant node that could be a parameter: floats, more than one. */
 function weightIn({ opType, domain, attribute }: onnx.NodeProto.$Properties) {
   if (opType !== "Constant" || domain) return undefined;
+  const floats = attribute?.find(({ name }) => name === "value_floats")?.floats;
+  if (floats && floats.length > 1) return Tensor.float("", [floats.length], floats).toProto();
   const tensor = attribute?.find(({ name }) => name === "value")?.t;
   if (!tensor) return undefined;
   const { type, dims } = Tensor.fromProto(tensor);

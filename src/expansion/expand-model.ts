@@ -1,4 +1,5 @@
 import { liftConstants } from "../analysis/constants.ts";
+import { type Copy, tieCopies } from "../analysis/copies.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { type ShareOptions, splitShared } from "../analysis/shared-initializers.ts";
@@ -11,13 +12,16 @@ import { inlineFunctions } from "./functions.ts";
 
 /**
  * Brings every constant that could be trained to the graph's surface, as an initializer: out of functions, bodies and
- * Constant nodes; shared ones are split. Training and export do the same, so that names are the same in both.
+ * Constant nodes; shared ones are split, copies tied. Training and export do the same, so that names are the same in both.
+ * @returns the copies, which are computed now
  */
-export function liftParameters(graph: Graph, options: ShareOptions, external?: ExternalReader): void {
+export function liftParameters(graph: Graph, options: ShareOptions, external?: ExternalReader): Copy[] {
   inlineFunctions(graph, external);
   liftBodyConstants(graph, external);
   liftConstants(graph);
+  const copies = tieCopies(graph, options);
   splitShared(graph, options);
+  return copies;
 }
 
 /**

@@ -38,6 +38,8 @@ export class Value {
   initializer: Tensor | undefined;
   /** Where it is read inside the graph; being a graph output is not a use. */
   readonly uses = new Set<Use>();
+  /** Whether the constant data lay in a Constant node. */
+  fromNode = false;
   /** What the exporter noted at it (`metadata_props` of its value info). */
   metadata: ReadonlyMap<string, string> = noMetadata;
 

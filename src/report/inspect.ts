@@ -1,4 +1,5 @@
 import { liftConstants } from "../analysis/constants.ts";
+import { tieCopies } from "../analysis/copies.ts";
 import { type DimensionOptions, exampleFlags, fedInputs, missingDimensions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { findParameters, type ParameterOptions } from "../analysis/parameters.ts";
@@ -138,6 +139,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   inlineFunctions(graph, model.external);
   liftBodyConstants(graph, model.external);
   liftConstants(graph);
+  const copies = tieCopies(graph, options);
   const shared = findShared(graph, options);
   splitShared(graph, options);
   const found = findParameters(graph, options);
@@ -162,7 +164,13 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     skipped,
     parameters: found.parameters.map(described),
     constants: found.constants.map(described),
-    shared: shared.map(({ value, kind, reason }) => ({ name: value.name, kind, reason })),
+    shared: [
+      ...shared.map(({ value, kind, reason }) => ({ name: value.name, kind, reason })),
+      ...copies.map(({ name, of, made }) => ({
+        ...{ name, kind: "tied" as const },
+        reason: made ? `"${of}", repeated by the exporter` : `a copy of "${of}" in another layout`,
+      })),
+    ],
     advice: kind
       ? ["the penalty belongs into training_model.onnx, beside this file"]
       : [

@@ -1,6 +1,7 @@
 import { namesOfValue } from "../analysis/known-names.ts";
 import { matchesAny } from "../analysis/name-patterns.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { Readings } from "../analysis/readings.ts";
 import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
 import { UsageError } from "../errors.ts";
@@ -99,8 +100,9 @@ function variablesOf(
       `no initializer looks like a parameter; others are ${list(constants)}: name those that are variables (--wrt)`,
     );
   }
+  const readings = new Readings(graph);
   const matching = (values: readonly Value[]) =>
-    values.filter((value) => matchesAny(wrt, namesOfValue(value)));
+    values.filter((value) => matchesAny(wrt, namesOfValue(value, readings)));
   const [chosen, others] = [matching(parameters), matching(constants)];
   if (chosen.length + others.length + inputs.length === 0) {
     throw new UsageError(

@@ -1,3 +1,4 @@
+import { copied } from "../analysis/copies.ts";
 import { SorthError } from "../errors.ts";
 import { liftParameters } from "../expansion/expand-model.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -28,10 +29,25 @@ export function withWeights(
   const injected = model.proto.metadataProps?.some(({ key }) => key === "sorth") ?? false;
   const original = injected && !options.keepPenalty ? strip(model) : model;
   const names = new Set((original.proto.graph?.initializer ?? []).map(({ name }) => name ?? ""));
-  const split = [...weights.keys()].some((name) => !names.has(name));
-  return split || isTrainingForm(original)
-    ? rewritten(original, weights, options)
-    : replaced(original, weights);
+  const all = withCopies(original, weights, options);
+  const split = [...all.keys()].some((name) => !names.has(name));
+  return split || isTrainingForm(original) ? rewritten(original, weights, options) : replaced(original, all);
+}
+
+/** The weights as the file holds them: copies of a parameter follow it, and what it holds repeated alone is repeated. */
+function withCopies(
+  model: Model,
+  weights: ReadonlyMap<string, Tensor>,
+  options: LossOptions,
+): ReadonlyMap<string, Tensor> {
+  const all = new Map(weights);
+  for (const copy of liftParameters(graphOf(model), options, model.external)) {
+    const parameter = weights.get(copy.of);
+    if (!parameter) continue;
+    all.set(copy.name, copied(copy, parameter));
+    if (copy.made) all.delete(copy.of);
+  }
+  return all;
 }
 
 /** Whether a model was exported for training. */

@@ -4,6 +4,7 @@ import { inferShapes } from "../analysis/infer.ts";
 import { namesOfValue } from "../analysis/known-names.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { Readings } from "../analysis/readings.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -69,7 +70,10 @@ export async function prepareGraph(
   }
   // Decided before bodies are written out: an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
-  const asked = found.constants.filter(({ value }) => keeps(namesOfValue(value))).map(({ value }) => value);
+  const readings = new Readings(graph);
+  const asked = found.constants
+    .map(({ value }) => value)
+    .filter((value) => keeps(namesOfValue(value, readings)));
   const keep = new Set([...found.parameters.map(({ value }) => value), ...asked].map(({ name }) => name));
   await expandModel(graph, gradientOpset, probe, { dimensions: options, keep, external: model.external });
   rewrite(graph);

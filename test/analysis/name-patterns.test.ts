@@ -3,8 +3,9 @@ import { inferShapes } from "../../src/analysis/infer.ts";
 import { sourceNameOf } from "../../src/analysis/known-names.ts";
 import { checkMatches } from "../../src/analysis/name-patterns.ts";
 import { findParameters, type ParameterOptions } from "../../src/analysis/parameters.ts";
+import { Readings } from "../../src/analysis/readings.ts";
 import { findSites } from "../../src/analysis/sites.ts";
-import type { Graph } from "../../src/graph/graph.ts";
+import { Graph } from "../../src/graph/graph.ts";
 import type { Value } from "../../src/graph/node.ts";
 import { checkChoices, chooses, type PenaltyPlan } from "../../src/penalties/plan.ts";
 import { som } from "../../src/penalties/som.ts";
@@ -91,7 +92,8 @@ describe.each(Object.entries(networks))("names of the source in an export by %s"
 });
 
 test("what the source calls a constant that has only the exporter's name", () => {
-  const names = (graph: Graph | undefined) => graph?.initializers.map(sourceNameOf);
+  const names = (graph = new Graph("", new Map())) =>
+    graph.initializers.map((value) => sourceNameOf(value, new Readings(graph)));
   expect(names(networks.dynamo)).toEqual(["blocks.0.fc.weight", undefined, "logits.weight", undefined]);
   expect(names(networks.TorchScript)).toEqual(["blocks.0.fc.weight", undefined, "logits.weight", undefined]);
   expect(names(networks.tf2onnx)).toEqual([

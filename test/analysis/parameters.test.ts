@@ -91,7 +91,9 @@ describe("by role", () => {
   });
 
   test("a normalization without trained scale has an exporter's ones", () => {
-    const plain = (b: GraphBuilder, x: Value) => b.op("LayerNormalization", [x, b.weight("val_3", [4])], "y");
+    const ones = Tensor.float("val_3", [4], [1, 1, 1, 1]);
+    const plain = (b: GraphBuilder, x: Value) =>
+      b.op("LayerNormalization", [x, b.graph.addInitializer(ones)], "y");
     expect(verdict("val_3", plain)).toMatch(/^not: .*exporter's constant$/);
   });
 
@@ -134,11 +136,10 @@ describe("operands of plain arithmetic, by name and rank", () => {
     ["bn.running_mean", "its name is that of a mask, grid or statistic"],
     ["normalize.mean", "its name is that of a mask, grid or statistic"],
     ["/attn/Constant_3_output_0", "it is an exporter's constant"],
-    ["onnx::Add_953", "it is an exporter's constant"],
-    ["val_12", "it is an exporter's constant"],
-    ["const_fold_opt__31", "it is an exporter's constant"],
+    ["onnx::Add_953", "it scales or shifts an input of the model"],
+    ["val_12", "it scales or shifts an input of the model"],
+    ["const_fold_opt__31", "it scales or shifts an input of the model"],
     ["lifted_tensor_0", "it is an exporter's constant"],
-    ["table", "its name is no parameter's"],
   ])("%s is not: %s", (name, reason) => {
     expect(verdict(name, add(name, [1, 4]))).toBe(`not: operand of Add "y", but ${reason}`);
   });
@@ -146,6 +147,10 @@ describe("operands of plain arithmetic, by name and rank", () => {
   test("the bias of a layer with one unit is, and so is a layer scale", () => {
     expect(verdict("net.density.bias", add("net.density.bias", [1]))).toMatch(/^operand/);
     expect(verdict("blocks.0.ls1", add("blocks.0.ls1", [4]))).toMatch(/^operand/);
+  });
+
+  test("one of any other name is, by its place alone", () => {
+    expect(verdict("theta", add("theta", [1, 4]))).toBe('operand: operand of Add "y", by its place alone');
   });
 
   test.each([[[]], [[1]], [[1, 1]]])("a single number of shape %j is not", (dims) => {
@@ -174,8 +179,8 @@ describe("--trainable and --freeze", () => {
     findParameters(graph(), options).parameters.map(({ value }) => value.name);
 
   test("decide", () => {
-    expect(names({})).toEqual(["body.w", "head.w", "head.b"]);
-    expect(names({ freeze: /^head/ })).toEqual(["body.w"]);
+    expect(names({})).toEqual(["table", "body.w", "head.w", "head.b"]);
+    expect(names({ freeze: /^head|table/ })).toEqual(["body.w"]);
     expect(names({ trainable: /^head/ })).toEqual(["head.w", "head.b"]);
     expect(names({ trainable: /^table|^head/, freeze: /b$/ })).toEqual(["table", "head.w"]);
   });

@@ -1,0 +1,54 @@
+import type { Value } from "../graph/node.ts";
+
+/** Of a note that an exporter left in a file, at most so much is read. */
+export const longestNote = 4096;
+
+/** What PyTorch's exporter notes at a constant that it computed: the values that it was computed from. */
+const foldedKey = "pkg.onnxscript.optimizer.folded_from";
+
+/** What PyTorch's exporter notes at what it took from the module: PARAMETER, BUFFER, CONSTANT_TENSOR. */
+const kindKey = "pkg.torch.export.graph_signature.InputSpec.kind";
+
+/** The texts of a Python list of texts. */
+export const textsIn = (list: string): string[] =>
+  [...list.slice(0, longestNote).matchAll(/'([^'\\\n]*)'/g)].map(([, text = ""]) => text);
+
+/** Values that PyTorch's exporter names after the operator that computes them, and then folded. */
+const operatorName =
+  /^(_?unsafe_view|view|expand|unsqueeze|squeeze|slice|select|repeat|tile|permute|transpose|reshape|div|mul|add|sub|neg|exp|cat|stack|clone|contiguous|_to_copy|linear|matmul|mm|addmm|rsqrt|sqrt|pow|index|getitem|dot|mv|alias|detach|flip|roll|\w*norm)(_\d+)?$/;
+
+/** Literals of the source: numbers that stand in the code. */
+const literal =
+  /(^|\/)Constant(_\d+)?(_output_\d+)?$|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
+
+/** How exporters name constants of their own: `val_3`, `onnx::Mul_12`, `const_fold_opt__7`; and all of TensorFlow's but variables. */
+const anonymous =
+  /^(val_\d+|onnx::\w+_\d+|_?tensor_constant\d*|const_fold_opt_+\d+|.*lifted_tensor\w*|\w*_(cast|default)(_\d+)?|[A-Z]\w*__\d+)$|^(?!.*ReadVariableOp).*:\d+$/i;
+
+/** What the exporter says a value was in the source. */
+export function notedKind(value: Value): "parameter" | "buffer" | undefined {
+  const kind = value.metadata.get(kindKey);
+  return kind === "PARAMETER" ? "parameter" : kind === "BUFFER" ? "buffer" : undefined;
+}
+
+/** What an exporter computed a constant from (by a transposition, say), by names of the source. */
+export function foldedFrom(value: Value): string[] {
+  const noted = value.metadata.get(foldedKey);
+  if (noted === undefined) return [];
+  const ofExporter = [anonymous, operatorName, literal];
+  return textsIn(noted).filter((name) => name !== "" && !ofExporter.some((pattern) => pattern.test(name)));
+}
+
+/** Whether a constant is a literal of the source, or computed of literals alone. */
+export const isLiteral = (value: Value): boolean =>
+  literal.test(value.name) || (value.metadata.has(foldedKey) && foldedFrom(value).length === 0);
+
+/** Whether a value has only the name that the exporter gave it. */
+export const isAnonymous = (value: Value): boolean =>
+  anonymous.test(value.name) || operatorName.test(value.name) || value.metadata.has(foldedKey);
+
+/** Last part of a name: `bias` of `model/dense/bias/Read/ReadVariableOp:0`, `pos_embed` of `encoder.pos_embed`. */
+export function lastPart(name: string): string {
+  const trimmed = name.replace(/:\d+$/, "").replace(/(\/Read)?\/ReadVariableOp(\/resource)?$/, "");
+  return trimmed.split(/[./]/).at(-1) ?? name;
+}

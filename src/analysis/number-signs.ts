@@ -1,0 +1,76 @@
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
+
+/** Of a large tensor so many numbers are looked at. */
+const most = 4096;
+
+/**
+ * What the numbers of a constant say of it, where they are none that training would leave or begin with: masks, grids,
+ * progressions, tables of sines. Nothing where they may as well be trained.
+ */
+export function signOfConstant(tensor: Tensor): string | undefined {
+  const { dims } = tensor;
+  const all = numbersOf(tensor);
+  const part = Array.from({ length: Math.min(all.length, most) }, (_, i) => all[i] ?? 0);
+  // Masks hold −inf or a number so low that softmax makes it zero.
+  if (some(all, (number) => !(Math.abs(number) < 1e4))) return "it holds −inf or numbers as large: a mask";
+  if (all.length < 2 || isFilled(tensor)) return undefined;
+  const distinct = new Set(part);
+  if (distinct.size === 2 && distinct.has(0) && part.length > 2)
+    return "it holds two numbers, one of them 0: a mask";
+  if (part.length > 2 && part.every(Number.isInteger))
+    return "it holds whole numbers: a grid, a mask or a table";
+  if (isProgression(all, dims)) return "its numbers are evenly spaced";
+  if (isTableOfSines(all, dims)) return "it is a table of sines";
+  return undefined;
+}
+
+/** Whether all numbers are the same. */
+export function isFilled(tensor: Tensor): boolean {
+  const all = numbersOf(tensor);
+  return !some(all, (number) => number !== all[0]);
+}
+
+/** The numbers, without a copy where they are stored as such. */
+export const numbersOf = (tensor: Tensor): ArrayLike<number> =>
+  tensor.data instanceof Float32Array || tensor.data instanceof Float64Array ? tensor.data : tensor.numbers();
+
+function some(numbers: ArrayLike<number>, test: (number: number, index: number) => boolean): boolean {
+  for (let i = 0; i < numbers.length; i++) if (test(numbers[i] ?? 0, i)) return true;
+  return false;
+}
+
+const near = (a: number, b: number, scale: number): boolean => Math.abs(a - b) <= 1e-4 * Math.abs(scale);
+
+/** Numbers with the same difference or ratio, along one axis and the same along the others. */
+function isProgression(numbers: ArrayLike<number>, dims: readonly number[]): boolean {
+  return dims.some((length, axis) => {
+    if (length < 4) return false;
+    const step = elementCount(dims.slice(axis + 1));
+    const line = Array.from({ length }, (_, i) => numbers[i * step] ?? Number.NaN);
+    const constant = !some(numbers, (number, i) => number !== line[Math.floor(i / step) % length]);
+    return constant && (isEven(line) || (line.every((number) => number > 0) && isEven(line.map(Math.log))));
+  });
+}
+
+function isEven(line: readonly number[]): boolean {
+  const [first = 0, second = 0] = line;
+  const difference = second - first;
+  const span = (line.at(-1) ?? 0) - first;
+  return difference !== 0 && line.every((number, i) => near(number, first + i * difference, span));
+}
+
+/** Pairs of a sine and a cosine in every row: the squares of each row sum to half of its length. */
+function isTableOfSines(numbers: ArrayLike<number>, dims: readonly number[]): boolean {
+  const width = dims.at(-1) ?? 0;
+  if (width < 2 || width % 2 !== 0 || numbers.length < 3 * width) return false;
+  let rows = 0;
+  for (let start = 0; start < Math.min(numbers.length, most * width); start += width) {
+    let square = 0;
+    for (let i = start; i < start + width; i++) square += (numbers[i] ?? 0) ** 2;
+    // A row for a token that has no position is empty.
+    if (square === 0) continue;
+    if (!near(square, width / 2, width)) return false;
+    rows++;
+  }
+  return rows > 1;
+}

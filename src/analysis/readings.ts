@@ -1,0 +1,219 @@
+import { bodyOf, graphOfBody } from "../graph/body-graph.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Node, Use, Value } from "../graph/node.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import { formal, normalizations, passing, plain, products, type Role, roleByOperator } from "./roles.ts";
+
+/** One place where an initializer is read. */
+export interface Reading {
+  /** Where it enters the chain of operators that only pass it on: what a copy of it would replace. */
+  readonly use: Use;
+  /** The operator at the end of that chain: the first one that also reads data, or that says what it takes it for. */
+  readonly node: Node;
+  readonly index: number;
+  readonly role: Role;
+  /** Whether operators of constants alone lie in between, which compute something else of it (a weight of its parts). */
+  readonly computed: boolean;
+}
+
+interface End {
+  readonly node: Node;
+  readonly index: number;
+  readonly computed: boolean;
+  /** A role that an operator on the way gave it. */
+  readonly role?: Role;
+}
+
+/** Operators whose results differ from run to run though they read no data. */
+const random = /^(Random|Bernoulli|Multinomial)/;
+
+/** What a normalization divides by, where it is written in single operators. */
+const norms = new Set(["Sqrt", "Reciprocal", "ReduceL2", "LpNormalization", "MeanVarianceNormalization"]);
+
+/** Operators that may lie between a layer or a normalization and its scale and shift. */
+const linear = new Set(["Add", "Sub", "Mul", "Div"]);
+
+/** How far back a normalization written in single operators is looked for. */
+const nearby = 6;
+
+/**
+ * Where the initializers of a graph are read, and as what. Operators that only pass a value on are looked through, and so
+ * are those that compute with constants alone: the parts of a weight are read by the layer. Bodies of If, Loop and Scan
+ * are looked into, also through a value that a Loop carries from trip to trip unchanged.
+ *
+ * @example
+ * const readings = new Readings(graph);
+ * readings.of(graph.valueNamed("fc.weight")).map(({ node, role }) => `${role} of ${node.op}`); // ["weight of Gemm"]
+ */
+export class Readings {
+  readonly #graph: Graph;
+  readonly #data = new Set<Value>();
+  readonly #known = new Map<Value, readonly Reading[]>();
+
+  /** @param constants - inputs of a body that are constants outside of it */
+  constructor(graph: Graph, constants: ReadonlySet<Value> = new Set()) {
+    this.#graph = graph;
+    const open = graph.inputs.filter((input) => !input.initializer && !constants.has(input));
+    for (const node of graph.nodes) {
+      if (random.test(node.opType)) open.push(...node.outputs.flatMap((output) => output ?? []));
+    }
+    for (let value = open.pop(); value; value = open.pop()) {
+      if (this.#data.has(value)) continue;
+      this.#data.add(value);
+      // The form of data is a constant as far as its numbers count, but it is known late: it stays data.
+      for (const { node } of value.uses) open.push(...node.outputs.flatMap((output) => output ?? []));
+    }
+  }
+
+  /** Whether the graph has an initializer of that name. */
+  has(name: string): boolean {
+    return this.#graph.value(name)?.initializer !== undefined;
+  }
+
+  /** Whether no input of the graph has a part in a value. */
+  isConstant(value: Value): boolean {
+    return !this.#data.has(value);
+  }
+
+  /** Where a value is read; reading its shape is no reading. */
+  of(value: Value): readonly Reading[] {
+    const known = this.#known.get(value) ?? this.#find(value, value.initializer?.dims ?? value.shape ?? []);
+    this.#known.set(value, known);
+    return known;
+  }
+
+  #find(value: Value, dims: readonly number[]): Reading[] {
+    return [...value.uses].flatMap((use): Reading[] => {
+      const inside = this.#inBodies(use, value, dims);
+      if (inside) return inside;
+      if (use.index < 0) return [{ use, node: use.node, index: -1, role: "other", computed: false }];
+      return this.#ends(use, dims, false, new Set()).map((end) => ({
+        ...{ use, node: end.node, index: end.index, computed: end.computed },
+        role: end.role ?? this.#roleOf(end, dims),
+      }));
+    });
+  }
+
+  /** Where the bodies of a node read a value: one that they capture, or one that a Loop carries unchanged. */
+  #inBodies(use: Use, value: Value, dims: readonly number[]): Reading[] | undefined {
+    const { node, index } = use;
+    const carried = index >= 0 && (node.op === "Loop" || node.op === "Scan");
+    if (index >= 0 && !carried) return undefined;
+    const found = [...node.attributes].flatMap(([attribute, { kind }]) => {
+      if (kind !== "graph") return [];
+      const body = graphOfBody(node, attribute);
+      const inner = carried ? carriedValue(node, body, index) : body.value(value.name);
+      if (!inner) return [];
+      return new Readings(body, new Set([inner])).#find(inner, dims).map((reading) => ({ ...reading, use }));
+    });
+    return found.length > 0 ? found : undefined;
+  }
+
+  /** The operators at which a chain ends. */
+  #ends({ node, index }: Use, dims: readonly number[], computed: boolean, seen: Set<Node>): End[] {
+    if (formal.has(node.op) || index < 0) return index < 0 ? [{ node, index, computed }] : [];
+    const passes = passing.has(node.op) && index === 0;
+    const [first] = node.outputs;
+    const alone = first !== null && first !== undefined && this.isConstant(first);
+    if (!passes && !alone) return [{ node, index, computed }];
+    if (!passes && alone) {
+      // The vectors by which spectral_norm estimates a norm, and what such an operator calls its parameters.
+      if (node.op === "MatMul" && dims.length === 1 && !computed) {
+        return [{ node, index, computed, role: "running vector" }];
+      }
+      const role = roleByOperator(node.op, index);
+      // Statistics of a weight, by which it is normalized, are none of data.
+      const statistic = computed && role?.startsWith("running");
+      if (role && role !== "other" && index > 0 && !statistic) return [{ node, index, computed, role }];
+    }
+    if (seen.has(node)) return [];
+    seen.add(node);
+    const role = roleByOperator(node.op, index);
+    const table: { role?: Role } = role === "embedding" ? { role } : {};
+    const outputs = passes ? node.outputs.slice(0, 1) : node.outputs;
+    const ends = outputs.flatMap((output) =>
+      [...(output?.uses ?? [])].flatMap((use) => this.#ends(use, dims, computed || !passes, seen)),
+    );
+    // Nothing but an output of the graph comes behind it.
+    if (ends.length === 0 && !passes && isShown(node)) return [{ node, index, computed }];
+    return ends.map((end) => ({ ...end, ...table }));
+  }
+
+  #roleOf({ node, index, computed }: End, dims: readonly number[]): Role {
+    const role = roleByOperator(node.op, index);
+    if (role) return role;
+    if (index < 0 || !plain.has(node.op)) return "other";
+    if (!computed && node.op === "Add" && this.#isBias(node, index, dims)) return "bias";
+    if (vector(dims) && elementCount(dims) > 1 && this.#follows(node, index))
+      return node.op === "Mul" ? "scale" : "bias";
+    return "operand";
+  }
+
+  /** Whether an Add's operand is one number for each unit of the product with a parameter that it is added to. */
+  #isBias(add: Node, index: number, dims: readonly number[]): boolean {
+    const product = productBefore(add.inputs[1 - index]);
+    const weight = product?.inputs.find((operand) => operand && this.isConstant(operand));
+    if (!weight) return false;
+    const sizes = sourceOf(weight)?.initializer?.dims ?? [];
+    const count = elementCount(dims);
+    // One number is the bias of one unit; more than a vector is that of units on several axes.
+    if (count === 1 || !vector(dims)) return sizes.length > 0 && sizes.includes(count);
+    return true;
+  }
+
+  /** Whether an operand scales or shifts what a layer gives or what was normalized, by one operator or by several. */
+  #follows({ op, inputs }: Node, index: number): boolean {
+    if (op !== "Mul" && op !== "Add" && op !== "Sub") return false;
+    let level = [inputs[1 - index]];
+    for (let depth = 0; depth < nearby && level.length > 0; depth++) {
+      const next: (Value | null | undefined)[] = [];
+      for (const value of level) {
+        const node = value?.producer;
+        if (!node) continue;
+        if (normalizations.has(node.op) || norms.has(node.op)) return true;
+        if (products.has(node.op)) {
+          if (node.inputs.some((operand) => operand && this.isConstant(operand))) return true;
+        } else if (passing.has(node.op)) next.push(node.inputs[0]);
+        else if (linear.has(node.op)) next.push(...node.inputs);
+      }
+      level = next;
+    }
+    return false;
+  }
+}
+
+/** At most one axis with more than one number. */
+export const vector = (dims: readonly number[]): boolean => dims.filter((dim) => dim !== 1).length <= 1;
+
+const isShown = ({ outputs }: Node): boolean => outputs.some((output) => output && output.uses.size === 0);
+
+/** An input of a body that holds the same value at every trip. */
+function carriedValue(node: Node, body: Graph, index: number): Value | undefined {
+  // Before its own inputs the body's graph lists what it captures.
+  const inner = body.value(bodyOf(node, "body").input?.[index]?.name ?? "");
+  // A Loop's body gives its condition first and takes trip and condition; a Scan's takes and gives states alone.
+  let result: Value | null | undefined = body.outputs[node.op === "Loop" ? index - 1 : index];
+  if (node.op === "Scan" && index >= node.inputs.length - node.int("num_scan_inputs", 0)) return undefined;
+  while (result?.producer?.op === "Identity") [result] = result.producer.inputs;
+  return inner && result === inner ? inner : undefined;
+}
+
+/** The product whose result a value is, laid out otherwise. */
+function productBefore(value: Value | null | undefined): Node | undefined {
+  let node = value?.producer;
+  while (node && passing.has(node.op)) node = node.inputs[0]?.producer;
+  return node && products.has(node.op) ? node : undefined;
+}
+
+/** The value at the start of a chain of operators that only pass it on. */
+function sourceOf(operand: Value | null | undefined): Value | undefined {
+  let value = operand ?? undefined;
+  while (value?.producer && passing.has(value.producer.op)) value = value.producer.inputs[0] ?? undefined;
+  return value;
+}
+
+/** The weight of the layer to which a bias belongs: of the reader itself, or of the product to which an Add adds it. */
+export function weightBeside(reader: Node, index: number): Value | undefined {
+  const product = reader.op === "Add" ? productBefore(reader.inputs[1 - index]) : reader;
+  return product?.inputs.map(sourceOf).find((value) => value?.initializer);
+}
