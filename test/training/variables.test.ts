@@ -10,14 +10,14 @@ import { runModel } from "../helpers/run-model.ts";
 const [rows, columns] = [5, 3];
 const delta = randomFloats("delta", columns);
 
-/** Σ (coords + delta − ref)²: no rule calls `delta` a parameter. With a weight, coords are multiplied by it. */
+/** Σ (coords + delta − ref)²: `grid` is the name of a constant. With a weight, coords are multiplied by it. */
 function modelOf({ weight = false } = {}): Model {
   const b = new GraphBuilder(17);
   const coords = b.input("coords", [rows, columns]);
   const moved = weight
     ? b.op("Relu", [b.op("MatMul", [coords, b.weight("weight", [columns, columns])], "m")], "r")
     : coords;
-  const shift = b.graph.addInitializer(Tensor.float("delta", [columns], delta));
+  const shift = b.graph.addInitializer(Tensor.float("grid", [columns], delta));
   const d = b.op("Sub", [b.op("Add", [moved, shift], "c"), b.input("ref", [rows, columns])], "d");
   b.output(b.op("ReduceSum", [b.op("Mul", [d, d], "q")], "loss", { keepdims: 0 }));
   return Model.fromProto(graphToProto(b.graph, { irVersion: 9 }));
@@ -27,7 +27,7 @@ const gradients = async (model: Model, options: DifferentiateOptions) =>
   differentiate(model, { loss: "loss", ...options });
 
 test("an initializer asked for by name has its gradient, parameter or not", async () => {
-  const { model } = await gradients(modelOf(), { wrt: /^delta$/ });
+  const { model } = await gradients(modelOf(), { wrt: /^grid$/ });
   const [coords, ref] = [randomFloats("coords", rows * columns), randomFloats("ref", rows * columns)];
   const results = await runModel(model.bytes, {
     coords: Tensor.float("coords", [rows, columns], coords),
@@ -39,15 +39,15 @@ test("an initializer asked for by name has its gradient, parameter or not", asyn
       sum += 2 * ((coords[i] as number) + shift - (ref[i] as number));
     return sum;
   });
-  results.delta_grad?.numbers().forEach((value, i) => {
+  results.grid_grad?.numbers().forEach((value, i) => {
     expect(value).toBeCloseTo(expected[i] as number, 4);
   });
-  expect(results.delta_grad?.dims).toEqual([columns]);
+  expect(results.grid_grad?.dims).toEqual([columns]);
 });
 
 test("without a parameter, the message names what can be asked for", async () => {
   await expect(gradients(modelOf(), {})).rejects.toThrow(
-    "no initializer looks like a parameter; others are delta: name those that are variables (--wrt)",
+    "no initializer looks like a parameter; others are grid: name those that are variables (--wrt)",
   );
 });
 
@@ -58,5 +58,5 @@ test("a wide pattern takes parameters, and says what else it matches", async () 
     onMessage: (message) => said.push(message),
   });
   expect([...names.keys()]).toEqual(["weight"]);
-  expect(said.join()).toContain("also matches delta, not taken for parameters");
+  expect(said.join()).toContain("also matches grid, not taken for parameters");
 });
