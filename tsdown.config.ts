@@ -40,6 +40,8 @@ export default defineConfig([
     // protobufjs requires the CommonJS form of long: one of the two is enough.
     alias: { long: createRequire(import.meta.url).resolve("long") },
     plugins: [withoutSamples(), withoutPenaltyTexts(), ortCommonOfBuild, protobufWithoutCalls],
+    // What a page that trains loads, in one file: small files compress worse.
+    outputOptions: { codeSplitting: { groups: [{ name: "core", tags: ["$initial"] }] } },
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.
     deps: {
       neverBundle: [/^onnxruntime-(web|node)/],

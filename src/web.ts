@@ -1,5 +1,4 @@
 import type { Dataset } from "./data/dataset.ts";
-import { inject as injectOn } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
 import type { Model } from "./onnx/model.ts";
 import type {
@@ -8,7 +7,7 @@ import type {
   LayerWeightAngles,
   ResponseAngleOptions,
 } from "./report/angle-report.ts";
-import { type Inspection, type InspectOptions, inspect as inspectOn } from "./report/inspect.ts";
+import type { Inspection, InspectOptions } from "./report/inspect.ts";
 import type { ObservationEvent, ObserveOptions } from "./report/observe.ts";
 import type { Feeds } from "./report/sample-chunks.ts";
 import type { WeightAngleOptions } from "./report/weight-angles.ts";
@@ -19,12 +18,8 @@ import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import { webRuntime } from "./runtime/web.ts";
 import type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
-import {
-  type DifferentiateOptions,
-  differentiate as differentiateOn,
-  type GradientModel,
-} from "./training/differentiate.ts";
-import { buildSplitStep as buildSplitStepOn, type SplitStep } from "./training/split-step.ts";
+import type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
+import type { SplitStep } from "./training/split-step.ts";
 import { buildStep as buildStepOn, type Step, type StepOptions } from "./training/step.ts";
 import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
 
@@ -40,18 +35,20 @@ export * from "./common.ts";
 export { type ImageFile, type ImageOptions, type LoadedImages, loadImages } from "./data/images-web.ts";
 export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";
 
-/** {@link inspectOn} on onnxruntime-web. */
-export function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {
+/** Lists layers, parameters and remarks of a model, on onnxruntime-web. Its code is loaded when it is called. */
+export async function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {
+  const { inspect: inspectOn } = await import("./report/inspect.ts");
   return inspectOn(model, options, webProbe);
 }
 
 /**
- * {@link injectOn} on onnxruntime-web.
+ * Adds penalties to a model, on onnxruntime-web. Its code is loaded when it is called.
  *
  * @example
  * const model = await inject(await readModel(file), { penalties: [som()] });
  */
-export function inject(model: Model, options: InjectOptions): Promise<Model> {
+export async function inject(model: Model, options: InjectOptions): Promise<Model> {
+  const { inject: injectOn } = await import("./inject/inject.ts");
   return injectOn(model, options, webProbe);
 }
 
@@ -95,8 +92,9 @@ export async function* observe(
   yield* observeOn(trainer, dataset, run, options, webProbe);
 }
 
-/** {@link differentiateOn} on onnxruntime-web. */
-export function differentiate(model: Model, options: DifferentiateOptions): Promise<GradientModel> {
+/** Builds the gradient graph of a model, on onnxruntime-web. Its code is loaded when it is called. */
+export async function differentiate(model: Model, options: DifferentiateOptions): Promise<GradientModel> {
+  const { differentiate: differentiateOn } = await import("./training/differentiate.ts");
   return differentiateOn(model, options, webProbe);
 }
 
@@ -105,8 +103,9 @@ export function buildStep(model: Model, options: StepOptions): Promise<Step> {
   return buildStepOn(model, options, webProbe);
 }
 
-/** {@link buildSplitStepOn} on onnxruntime-web. */
-export function buildSplitStep(model: Model, options: StepOptions): Promise<SplitStep> {
+/** Builds a training step in two graphs, on onnxruntime-web. Its code is loaded when it is called. */
+export async function buildSplitStep(model: Model, options: StepOptions): Promise<SplitStep> {
+  const { buildSplitStep: buildSplitStepOn } = await import("./training/split-step.ts");
   return buildSplitStepOn(model, options, webProbe);
 }
 
