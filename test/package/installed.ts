@@ -12,8 +12,15 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
+let packed: string[] | undefined;
+
 /** Paths of what `npm pack` packs, `/` between folders. */
-export function packedFiles(): string[] {
+export function packedFiles(): readonly string[] {
+  packed ??= listPacked();
+  return packed;
+}
+
+function listPacked(): string[] {
   const listing = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],
