@@ -6,7 +6,7 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { parseArgs } from "node:util";
+import { scriptArguments } from "../scripts/arguments.ts";
 import type { Probe } from "../src/analysis/probe.ts";
 import { Emit } from "../src/graph/emit.ts";
 import type { Typed } from "../src/graph/emit-base.ts";
@@ -51,7 +51,7 @@ function tallModel(nodes: number): Model {
   return Model.fromProto(graphToProto(graph, { irVersion: 9 }));
 }
 
-const { values: flags } = parseArgs({
+const { values: flags } = scriptArguments(import.meta.url, {
   options: {
     nodes: { type: "string", default: "4600" },
     rounds: { type: "string", default: "5" },

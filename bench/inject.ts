@@ -11,7 +11,7 @@ import { copyFile, mkdir, mkdtemp, open, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { scriptArguments } from "../scripts/arguments.ts";
 import { int } from "../src/graph/attribute.ts";
 import { Emit } from "../src/graph/emit.ts";
 import { Graph } from "../src/graph/graph.ts";
@@ -94,7 +94,7 @@ async function perform(task: TaskName, from: string, to: string): Promise<Run> {
 
 const round = (value: number): number => Number(value.toFixed(3));
 
-const { values, positionals } = parseArgs({
+const { values, positionals } = scriptArguments(import.meta.url, {
   allowPositionals: true,
   options: {
     size: { type: "string", default: "1024" },

@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { scriptArguments } from "../scripts/arguments.ts";
 import { Emit } from "../src/graph/emit.ts";
 import type { Typed } from "../src/graph/emit-base.ts";
 import { Graph } from "../src/graph/graph.ts";
@@ -86,7 +86,7 @@ async function measure(recompute: boolean): Promise<Run> {
 }
 
 async function main(): Promise<void> {
-  const { values: flags } = parseArgs({
+  const { values: flags } = scriptArguments(import.meta.url, {
     options: { rounds: { type: "string", default: "3" }, output: { type: "string" } },
   });
   const runs: Record<string, Run[]> = { kept: [], recomputed: [] };

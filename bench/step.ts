@@ -7,7 +7,7 @@
  * npm run bench -- --network mlp --no-torch --rounds 5 --steps 10 --threads 2
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
+import { scriptArguments } from "../scripts/arguments.ts";
 import type { Contender, ContenderOptions } from "./contender.ts";
 import { type BenchmarkModel, cnn, mlp } from "./models.ts";
 import { ownContender } from "./own-step.ts";
@@ -22,7 +22,7 @@ import {
 } from "./step-report.ts";
 import { TorchPeer } from "./torch-peer.ts";
 
-const { values: flags } = parseArgs({
+const { values: flags } = scriptArguments(import.meta.url, {
   options: {
     network: { type: "string" },
     rounds: { type: "string", default: "12" },

@@ -7,7 +7,7 @@
  * npm run experiments -- --quick             tiny sizes, writes nothing: shows that everything runs
  * npm run experiments -- --draw              figures and tables anew from the results that are there
  */
-import { parseArgs } from "node:util";
+import { scriptArguments } from "../scripts/arguments.ts";
 import { fetchFashion } from "./data-sets.ts";
 import { fullSize, quickSize } from "./experiment.ts";
 import { experiments } from "./experiments.ts";
@@ -15,7 +15,7 @@ import { differences, drawResults, drawStepCost, readResults, writeResults, writ
 import { Pool } from "./pool.ts";
 import { stepCost } from "./step-cost.ts";
 
-const { values: flags, positionals: names } = parseArgs({
+const { values: flags, positionals: names } = scriptArguments(import.meta.url, {
   allowPositionals: true,
   options: {
     check: { type: "boolean", default: false },

@@ -9,8 +9,8 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { unzipSync } from "fflate";
+import { scriptArguments } from "./arguments.ts";
 
 /** The last version whose wheel holds the models of all operators. */
 const version = "1.20.1";
@@ -70,7 +70,7 @@ function unpack(wheel: string): number {
   return Object.keys(files).filter((name) => name.endsWith(".onnx")).length;
 }
 
-const { values } = parseArgs({ options: { wheel: { type: "string" } } });
+const { values } = scriptArguments(import.meta.url, { options: { wheel: { type: "string" } } });
 if (values.wheel === undefined && existsSync(done) && readFileSync(done, "utf8") === contents) {
   console.log(`${target} is there`);
 } else {

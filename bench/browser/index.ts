@@ -11,8 +11,8 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { chromium, type Page } from "playwright-core";
+import { scriptArguments } from "../../scripts/arguments.ts";
 import { pythonInterpreter } from "../../scripts/python-environment.ts";
 import { decodeModel, encodeModel, inject, som } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
@@ -22,7 +22,9 @@ import { mlp } from "../models.ts";
 import { machineDescription, replaceSection } from "../step-report.ts";
 import { type BrowserContender, contenders, type Job } from "./pages.ts";
 
-const { values: flags } = parseArgs({ options: { rounds: { type: "string", default: "9" } } });
+const { values: flags } = scriptArguments(import.meta.url, {
+  options: { rounds: { type: "string", default: "9" } },
+});
 const rounds = Number(flags.rounds);
 /** Steps before the timed ones of a round: this library's runs grow to their full length. */
 const [warmUp, timed] = [40, 40];

@@ -4,15 +4,16 @@ const files = process.argv.slice(2);
 const [gradients, update, initial] = await Promise.all(files.map((file) => InferenceSession.create(file)));
 let state = await initial.run({});
 const scalar = (value) => new Tensor("float32", Float32Array.of(value), []);
-const x = gradients.inputMetadata.find(({ name }) => name === "x").shape;
+const own = new Set([...Object.keys(state), "labels", "penalty_weight"]);
+const { name: data, shape: x } = gradients.inputMetadata.find(({ name }) => !own.has(name));
 const pick = (names, ...from) =>
   Object.fromEntries(names.map((name) => [name, Object.assign({}, ...from)[name]]));
 
 /** Gradients of one worker's share of the batch. */
 async function work(worker) {
   const pixels = Float32Array.from({ length: x.reduce((a, b) => a * b) }, (_, i) => Math.sin(i + worker));
-  const data = {
-    x: new Tensor("float32", pixels, x),
+  const share = {
+    [data]: new Tensor("float32", pixels, x),
     labels: new Tensor(
       "int32",
       Int32Array.from({ length: x[0] }, (_, i) => (i + worker) % 2),
@@ -20,7 +21,7 @@ async function work(worker) {
     ),
     penalty_weight: scalar(0.1),
   };
-  return gradients.run(pick(gradients.inputNames, state, data));
+  return gradients.run(pick(gradients.inputNames, state, share));
 }
 
 for (let number = 1; number <= 10; number++) {

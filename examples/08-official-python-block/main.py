@@ -1,3 +1,4 @@
+import os
 import sys
 
 import onnx
@@ -19,6 +20,7 @@ class PenalizedCrossEntropy(onnxblock.Block):
         return self.plus(self.cross_entropy(logits), self.times(penalty, self.weight.name))
 
 
+os.makedirs(sys.argv[2], exist_ok=True)
 floats = [tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
 artifacts.generate_artifacts(
     model,

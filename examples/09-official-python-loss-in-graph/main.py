@@ -1,9 +1,11 @@
+import os
 import sys
 
 import onnx
 from onnxruntime.training import artifacts
 
 model = onnx.load(sys.argv[1])
+os.makedirs(sys.argv[2], exist_ok=True)
 floats = [tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
 artifacts.generate_artifacts(
     model,

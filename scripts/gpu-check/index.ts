@@ -8,15 +8,15 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { parseArgs } from "node:util";
 import { machineDescription } from "../../bench/step-report.ts";
+import { scriptArguments } from "../arguments.ts";
 import { compareWithCpu } from "./losses.ts";
 import { timeSteps } from "./speed.ts";
 
 // Before CUDA is loaded.
 process.env.NVIDIA_TF32_OVERRIDE ??= "0";
 
-const { values: flags } = parseArgs({
+const { values: flags } = scriptArguments(import.meta.url, {
   options: {
     output: { type: "string", default: "out/gpu-check.md" },
     backend: { type: "string", multiple: true, default: ["cuda", "webgpu"] },

