@@ -168,7 +168,8 @@ for (const text of trainedPenalties.filter((text) => !/^som$|rows=random|^srip/.
   const shape = pytorch.networks[network]?.shape ?? [];
   const forward = await readModel(officialPath(`${network}/forward.onnx`));
   const target = folderOf("penalty", String(tasks.length));
-  const own = [{ ...parsePlan(text), weight: pytorch.weight }];
+  // SOM's forms with the source's λ1, as the plain one above.
+  const own = [{ ...parsePlan(text.replace(/^som:/, "som:lambda1=100,")), weight: pytorch.weight }];
   await writeModel(await inject(forward, { penalties: own }), target.at("injected.onnx"));
   const trainer = await Trainer.create(forward, {
     ...{ objective: crossEntropy(), penalties: own, optimizer: adamwOrt(), batch: shape[0] ?? 1 },
