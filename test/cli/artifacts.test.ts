@@ -162,7 +162,7 @@ describe("sorth-onnx on a training model", () => {
 
   it("adds a penalty when asked", async () => {
     const model = join(artifactsOf("cnn"), "training_model.onnx");
-    const options = ["--data", dataOf("cnn", 6), "--weight", "0.05", "--quiet"];
+    const options = ["--data", dataOf("cnn", 6), "--weight", "0.05", "--lambda1", "100", "--quiet"];
     expect((await cli("train", model, "-o", at("trained.onnx"), ...options)).code).toBe(0);
     const log = readFileSync(at("trained.run/run.jsonl"), "utf8").split("\n");
     const first = log.find((line) => line.includes('"event":"step"'));
@@ -232,7 +232,7 @@ describe("sorth-onnx artifacts", () => {
   const forward = officialPath("cnn/forward.onnx");
 
   it("writes a run that ONNX Runtime's own session trains", async () => {
-    const options = ["--batch", "8", "--weight", "0.05"];
+    const options = ["--batch", "8", "--weight", "0.05", "--lambda1", "100"];
     const result = await cli("artifacts", forward, "-o", at("run"), ...options);
     expect([result.code, result.stderr]).toEqual([0, expect.any(String)]);
     expect(readdirSync(at("run")).sort()).toEqual([

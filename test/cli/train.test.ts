@@ -231,7 +231,7 @@ describe("train", () => {
       expect(report()).toContain(text);
     }
     expect(report()).toContain("7 of 7");
-    expect(report()).toContain("Penalty: som:gamma=5 (weight 1).");
+    expect(report()).toContain("Penalty: som:lambda1=0,lambda2=1,gamma=5 (weight 0.1).");
     expect(report()).toContain("stopped after step 7, as was asked for");
     const resumed = await cli(
       ...["train", model, "--data", at("data.npz"), "--epochs", "2", "--validation", "0.2"],
