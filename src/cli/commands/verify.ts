@@ -6,13 +6,14 @@ import { blockOf } from "../../inject/block.ts";
 import { visible } from "../../report/visible.ts";
 import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
-import { given, wholeNumber } from "../options.ts";
+import { given, number, wholeNumber } from "../options.ts";
 import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
 interface Flags extends SharedFlags, DimensionFlags, DataFlags {
   readonly data?: string;
   readonly seed?: number;
+  readonly budget?: number;
   readonly json?: true;
 }
 
@@ -26,6 +27,11 @@ export function define(command: Command, streams: CommandStreams): void {
     .argument("<models...>", "the model before inject, if it is at hand, and the model after inject")
     .option("--data <source>", "samples to compare on: mnist or an .npz file (default: random numbers)")
     .option("--seed <number>", "seed of random numbers and directions (default: 1)", wholeNumber)
+    .option(
+      "--budget <number>",
+      "thousand millions of multiplications for float64 references; larger layers are left out, 0 checks all (default: 20)",
+      number,
+    )
     .option("--json", "the whole report for machines");
   addDataFlags(command);
   addDimensionFlags(command, `samples to compare on (default: ${defaultSamples})`);
@@ -44,7 +50,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const samples = flags.data === undefined ? undefined : (await readData(flags.data, terminal)).train;
     const { passed, checks } = await verify(original, injected, {
       ...dimensionsOf(flags),
-      ...given({ seed: flags.seed }),
+      ...given({ seed: flags.seed, budget: flags.budget }),
       ...(samples && {
         feeds: sampleFeeds(injected, samples, flags.batch ?? defaultSamples, {
           ...{ normalize: flags.normalize, onMessage: (message) => terminal.note(message) },
