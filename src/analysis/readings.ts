@@ -109,8 +109,19 @@ export class Readings {
     return found.length > 0 ? found : undefined;
   }
 
-  /** The operators at which a chain ends. */
-  #ends({ node, index }: Use, dims: readonly number[], computed: boolean, seen: Set<Node>): End[] {
+  /** The operators at which a chain ends. One without forks is followed in place: it may be of any length. */
+  #ends(start: Use, dims: readonly number[], before: boolean, seen: Set<Node>): End[] {
+    let [use, computed] = [start, before];
+    for (;;) {
+      const next = this.#step(use, dims, computed, seen);
+      if (Array.isArray(next)) return next;
+      computed ||= !passing.has(use.node.op) || use.index !== 0;
+      use = next;
+    }
+  }
+
+  /** The only operator that comes next in a chain, or where the chain ends. */
+  #step({ node, index }: Use, dims: readonly number[], computed: boolean, seen: Set<Node>): Use | End[] {
     if (formal.has(node.op) || index < 0) return index < 0 ? [{ node, index, computed }] : [];
     const passes = passing.has(node.op) && index === 0;
     const [first] = node.outputs;
@@ -131,9 +142,10 @@ export class Readings {
     const role = roleByOperator(node.op, index);
     const table: { role?: Role } = role === "embedding" ? { role } : {};
     const outputs = passes ? node.outputs.slice(0, 1) : node.outputs;
-    const ends = outputs.flatMap((output) =>
-      [...(output?.uses ?? [])].flatMap((use) => this.#ends(use, dims, computed || !passes, seen)),
-    );
+    const readers = outputs.flatMap((output) => [...(output?.uses ?? [])]);
+    const [only, another] = readers;
+    if (only && !another && !table.role && !isShown(node)) return only;
+    const ends = readers.flatMap((use) => this.#ends(use, dims, computed || !passes, seen));
     // Nothing but an output of the graph comes behind it.
     if (ends.length === 0 && !passes && isShown(node)) return [{ node, index, computed }];
     return ends.map((end) => ({ ...end, ...table }));

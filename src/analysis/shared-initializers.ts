@@ -88,12 +88,16 @@ function judgeVector(readings: readonly Reading[]): Omit<SharedInitializer, "val
   return { kind: "tied", reason: `${role} of ${nodes.size} operators` };
 }
 
-/** Where a value is read, Identity nodes looked through. */
+/** Where a value is read, Identity nodes looked through; chains of them may be of any length. */
 function usesOf(value: Value): Use[] {
-  return [...value.uses].flatMap((use) => {
+  const found: Use[] = [];
+  const open = [...value.uses].reverse();
+  for (let use = open.pop(); use; use = open.pop()) {
     const alias = aliasMadeBy(use);
-    return alias ? usesOf(alias) : [use];
-  });
+    if (alias) open.push(...[...alias.uses].reverse());
+    else found.push(use);
+  }
+  return found;
 }
 
 /** The output of an Identity that reads a value. */

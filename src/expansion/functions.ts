@@ -3,25 +3,20 @@ import { raiseOpset } from "../graph/adapters.ts";
 import { type Attribute, attributeToProto } from "../graph/attribute.ts";
 import { bodiesOf, capturedNames, copyBody, copyNode } from "../graph/bodies.ts";
 import { bodyFromGraph, graphOfBody } from "../graph/body-graph.ts";
+import {
+  domainOf,
+  type FunctionProto,
+  type Functions,
+  functionsByKey,
+  keyOf,
+} from "../graph/function-size.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { changes } from "../graph/operator-changes.ts";
 import { graphFromProto, nodeToProto, opsetsOf } from "../graph/proto.ts";
 import { onnx } from "../onnx/schema.js";
 import type { ExternalReader, Tensor } from "../onnx/tensor.ts";
-import { type Inlined, Inliner, largestExpansion } from "./inliner.ts";
-
-type FunctionProto = onnx.FunctionProto.$Properties;
-
-const domainOf = (domain: string | null | undefined) => (domain === "ai.onnx" ? "" : (domain ?? ""));
-const keyOf = (
-  domain: string | null | undefined,
-  name: string,
-  overload: string | null | undefined,
-): string => JSON.stringify([domainOf(domain), name, overload ?? ""]);
-
-/** The functions of a model by their key. */
-type Functions = ReadonlyMap<string, FunctionProto>;
+import { type Inlined, Inliner } from "./inliner.ts";
 
 /**
  * Puts the nodes of the model's functions in the place of the calls: functions that functions call too, and calls inside
@@ -35,14 +30,13 @@ type Functions = ReadonlyMap<string, FunctionProto>;
  */
 export function inlineFunctions(graph: Graph, external?: ExternalReader): void {
   if (graph.functions.length === 0) return;
-  const functions = new Map(graph.functions.map((f) => [keyOf(f.domain, f.name ?? "", f.overload), f]));
-  const sizeOf = sizesOf(functions);
+  const functions = functionsByKey(graph.functions);
   for (const definition of calledIn(graph, functions)) {
     const opsets = opsetsOf({ opsetImport: definition.opsetImport ?? [] });
     for (const [domain, version] of opsets) if (!graph.opsets.has(domain)) graph.opsets.set(domain, version);
     naming(definition, () => raiseOpset(graph, opsets.get("") ?? graph.opset));
   }
-  inlineCalls(graph, functions, sizeOf, "", external);
+  inlineCalls(graph, functions, "", external);
   graph.functions.length = 0;
 }
 
@@ -50,15 +44,10 @@ export function inlineFunctions(graph: Graph, external?: ExternalReader): void {
 function inlineCalls(
   graph: Graph,
   functions: Functions,
-  sizeOf: (key: string) => number,
   prefix: string,
   external: ExternalReader | undefined,
 ): void {
   const keyOfNode = ({ domain, opType, overload }: Node) => keyOf(domain, opType, overload);
-  const size = graph.nodes.reduce((sum, node) => sum + sizeOf(keyOfNode(node)), 0);
-  if (size > largestExpansion) {
-    throw new SorthError(`the functions of the model become more than ${largestExpansion} nodes`);
-  }
   const inliner = new Inliner(graph, external);
   const called = (node: Node) => functions.get(keyOfNode(node));
   for (let calls = graph.nodes.filter(called); calls.length > 0; calls = graph.nodes.filter(called)) {
@@ -72,7 +61,7 @@ function inlineCalls(
       if (attribute.kind !== "graph") continue;
       if (!keysIn(attribute.value.node ?? []).some((key) => functions.has(key))) continue;
       const inner = graphOfBody(node, name, { outer: graph, external });
-      inlineCalls(inner, functions, sizeOf, `${prefix}${node.label}/${name}/`, external);
+      inlineCalls(inner, functions, `${prefix}${node.label}/${name}/`, external);
       graph.setBodies(node, new Map([[name, bodyFromGraph(inner, capturedNames(attribute.value))]]));
     }
   }
@@ -177,32 +166,4 @@ function inOpsetOf(
     node: raised.sorted().map(nodeToProto),
     initializer: raised.initializers.map((value) => (value.initializer as Tensor).toProto()),
   };
-}
-
-/**
- * How many nodes a call becomes, by the function's key; 1 for operators.
- * @throws SorthError when a function calls itself, be it through others: the standard forbids it
- */
-function sizesOf(functions: Functions): (key: string) => number {
-  const sizes = new Map<string, number | "open">();
-  const sizeOfNodes = (nodes: readonly onnx.NodeProto.$Properties[]): number =>
-    nodes.reduce((sum, node) => {
-      const bodies = bodiesOf(node).reduce((inner, body) => inner + sizeOfNodes(body.node ?? []), 0);
-      return sum + sizeOf(keyOf(node.domain, node.opType ?? "", node.overload)) + bodies;
-    }, 0);
-  const sizeOf = (key: string): number => {
-    const definition = functions.get(key);
-    if (!definition) return 1;
-    const known = sizes.get(key);
-    if (known === "open") {
-      throw new SorthError(`the function ${definition.domain}.${definition.name} calls itself`);
-    }
-    if (known !== undefined) return known;
-    sizes.set(key, "open");
-    const size = sizeOfNodes(definition.node ?? []);
-    sizes.set(key, size);
-    return size;
-  };
-  for (const key of functions.keys()) sizeOf(key);
-  return sizeOf;
 }

@@ -5,6 +5,7 @@ import { onnx } from "../onnx/schema.js";
 import { type ExternalReader, Tensor } from "../onnx/tensor.ts";
 import { attributeFromProto, attributeToProto } from "./attribute.ts";
 import { bodiesOf, capturedNames } from "./bodies.ts";
+import { checkFunctionSize } from "./function-size.ts";
 import { Graph } from "./graph.ts";
 import type { DeclaredDim, Node, Value } from "./node.ts";
 
@@ -37,6 +38,7 @@ export function opsetsOf(model: onnx.ModelProto.$Properties): Map<string, number
 export function graphFromProto(model: onnx.ModelProto.$Properties, external?: ExternalReader): Graph {
   const proto = model.graph;
   if (!proto) throw new SorthError("the model has no graph");
+  checkFunctionSize(model.functions ?? [], proto.node ?? []);
   const graph = new Graph(proto.name ?? "", opsetsOf(model));
   readGraph(graph, proto, external);
   graph.functions.push(...(model.functions ?? []));

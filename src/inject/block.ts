@@ -2,9 +2,10 @@ import { injectedNodes, markKey } from "../analysis/block-nodes.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Penalty } from "../penalties/penalty.ts";
-import type { PenaltyPlan } from "../penalties/plan.ts";
+import { type PenaltyPlan, resolvePlans } from "../penalties/plan.ts";
 import { penaltyNamed } from "../penalties/table.ts";
-import { damaged, type Mark, type MarkedPattern, parseMark } from "./mark.ts";
+import { mayBacktrack, patternOfNames } from "./bounded-pattern.ts";
+import { damaged, type Mark, type MarkedPattern, type MarkedPenalty, parseMark } from "./mark.ts";
 
 /** An injected block in a graph. */
 export interface Block {
@@ -81,14 +82,31 @@ export function blockOf(graph: Graph): Block | undefined {
  * @throws UsageError for one that neither has
  */
 export function plansOf(mark: Mark, own: readonly Penalty[] = []): PenaltyPlan[] {
-  const pattern = ({ source, flags }: MarkedPattern) => new RegExp(source, flags);
-  return mark.penalties.map(({ name, options, weight, include, exclude, schedule }) => ({
+  const plans = mark.penalties.map(({ name, options, weight, schedule }) => ({
     penalty: own.find(({ definition }) => definition.name === name) ?? penaltyNamed(name, options),
     weight,
-    ...(include && { include: pattern(include) }),
-    ...(exclude && { exclude: pattern(exclude) }),
     ...(schedule !== undefined && { schedule }),
   }));
+  const labels = resolvePlans(plans).plans.map(({ label }) => label);
+  return plans.map((plan, i) => ({ ...plan, ...layersOf(mark, mark.penalties[i], labels[i]) }));
+}
+
+/**
+ * The layers that a plan of a block chooses: by its patterns, or, where one of them may take for ever (a file can hold any),
+ * by the layers that the mark lists.
+ */
+function layersOf(
+  mark: Mark,
+  { include, exclude }: Partial<MarkedPenalty> = {},
+  label = "",
+): Pick<PenaltyPlan, "include" | "exclude"> {
+  const given = [include, exclude].filter((pattern) => pattern !== undefined);
+  if (given.some(({ source }) => mayBacktrack(source))) {
+    const sites = mark.sites.filter(({ penalties }) => penalties.includes(label));
+    return { include: patternOfNames(sites.map(({ name }) => name)) };
+  }
+  const pattern = ({ source, flags }: MarkedPattern) => new RegExp(source, flags);
+  return { ...(include && { include: pattern(include) }), ...(exclude && { exclude: pattern(exclude) }) };
 }
 
 /** Takes a block out of a graph: its nodes, outputs, input and mark; the model's own values get their names back. */

@@ -1,0 +1,33 @@
+/**
+ * Whether a regular expression may take time that grows steeply with the text: repetition inside repetition, alternatives
+ * that are repeated, back references, or many repetitions one after the other. May call a harmless one so.
+ */
+export function mayBacktrack(source: string): boolean {
+  if (source.length > 1000 || /\\[1-9k]/.test(source)) return true;
+  // Escapes and classes are single characters here.
+  const plain = source.replace(/\\./g, "e").replace(/\[[^\]]*\]/g, "c");
+  const repeats = plain.match(/[*+]|\{\d+,?\d*\}/g) ?? [];
+  if (repeats.length > 3) return true;
+  // A group that is repeated and holds a repetition or an alternative, groups inside it included.
+  const open: { branching: boolean }[] = [];
+  for (let i = 0; i < plain.length; i++) {
+    const [at, next = ""] = [plain[i], plain[i + 1]];
+    if (at === "(") open.push({ branching: false });
+    else if (at === ")") {
+      const group = open.pop();
+      if (group?.branching && /[*+{]/.test(next)) return true;
+      const outer = open.at(-1);
+      if (outer && group?.branching) outer.branching = true;
+    } else if (at && /[*+{|]/.test(at)) {
+      const group = open.at(-1);
+      if (group) group.branching = true;
+    }
+  }
+  return false;
+}
+
+/** A regular expression that matches these names and no others. */
+export const patternOfNames = (names: readonly string[]): RegExp =>
+  names.length === 0
+    ? /^(?!)/
+    : new RegExp(`^(?:${names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|")})$`);
