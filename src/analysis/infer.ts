@@ -10,7 +10,7 @@ import {
   resolveInputs,
 } from "./dimensions.ts";
 import type { Probe } from "./probe.ts";
-import { constantOf, isDescribed, probeModel } from "./probe-model.ts";
+import { constantOf, isDescribed, probeOutputs } from "./probe-model.ts";
 import { canRun, runNode, type TypeAndShape } from "./run-node.ts";
 
 /** With which sizes a graph's shapes were inferred. */
@@ -148,7 +148,7 @@ async function askOnce(
   }
   if (asked.length === 0 && hidden.size === 0) return result;
   const castsOf = new Map([...hidden.keys()].map((value) => [value, graph.freshName(`${value.name}.float`)]));
-  const described = await probe.outputs(probeModel(graph, inputs, { values: asked, castsOf }, given));
+  const described = await probeOutputs(graph, probe, inputs, { values: asked, castsOf }, given);
   const byName = new Map(described.map((output) => [output.name, output]));
   const known = (name: string) => staticShape(byName.get(name)?.shape);
   for (const value of asked)
@@ -161,7 +161,7 @@ async function askOnce(
   );
   if (doubtful.length === 0) return result;
   const shapesOf = new Map(doubtful.map((value) => [value, graph.freshName(`${value.name}.shape`)]));
-  const ranks = await probe.outputs(probeModel(graph, inputs, { values: [], shapesOf }, given));
+  const ranks = await probeOutputs(graph, probe, inputs, { values: [], shapesOf }, given);
   const rankOf = new Map(ranks.map((output) => [output.name, output.shape?.[0]]));
   for (const [value, name] of shapesOf) {
     if (rankOf.get(name) !== 0) result.set(value, { type: result.get(value)?.type, shape: undefined });

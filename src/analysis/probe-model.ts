@@ -1,4 +1,5 @@
 import Long from "long";
+import { copyBody, copyNode, mapBodies } from "../graph/bodies.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { nodeToProto, valueInfo } from "../graph/proto.ts";
@@ -6,6 +7,7 @@ import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { onnx } from "../onnx/schema.js";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
+import type { Probe, ProbedOutput } from "./probe.ts";
 
 /** Above this number of elements constant data becomes an input of the probe copy: its numbers decide no shape. */
 const largest = 1024;
@@ -68,6 +70,7 @@ export interface ProbeOutputs {
 /**
  * The copy of a graph that ONNX Runtime is asked about (DESIGN §5.1): large constant data turned into inputs, so that no
  * weight is copied; dimensions of inputs as given; outputs declared by name only, so that nothing a file claims is believed.
+ * @param branch - the branch that stands in for both of every If
  * @param given - outputs of nodes that are left out of the copy, where they are inputs
  */
 export function probeModel(
@@ -78,6 +81,7 @@ export function probeModel(
     Value,
     { readonly type: DataTypeName | undefined; readonly shape: readonly number[] | undefined }
   > = new Map(),
+  branch?: BranchName,
 ): Uint8Array {
   const node: onnx.NodeProto.$Properties[] = [];
   const input: onnx.ValueInfoProto[] = [];
@@ -113,7 +117,7 @@ export function probeModel(
       continue;
     }
     if (constant && output && isLarge(constant)) feed(output.name, constant.type, constant.dims);
-    else node.push(...standIns(graph, original));
+    else node.push(...standIns(graph, original).map((proto) => (branch ? withBranch(proto, branch) : proto)));
   }
   for (const [value, name] of outputs.shapesOf ?? []) {
     node.push(new onnx.NodeProto({ opType: "Shape", input: [value.name], output: [name] }));
@@ -147,6 +151,48 @@ const opposites: ReadonlyMap<string, string> = new Map([
   ["GreaterOrEqual", "Less"],
   ["LessOrEqual", "Greater"],
 ]);
+
+/** A branch of an If. */
+type BranchName = "then_branch" | "else_branch";
+
+/** An If (and those inside of bodies) in which both branches are the same one. */
+function withBranch(node: onnx.NodeProto.$Properties, branch: BranchName): onnx.NodeProto {
+  const chosen = node.attribute?.find(({ name }) => name === branch)?.g;
+  const attribute = mapBodies(node, (body) => {
+    const taken = node.opType === "If" && chosen ? chosen : body;
+    return copyBody(taken, { node: (taken.node ?? []).map((inner) => withBranch(inner, branch)) });
+  });
+  return copyNode(node, { attribute });
+}
+
+/**
+ * Asks ONNX Runtime for outputs of a probe copy. At sizes that fit one branch of an If alone it refuses the copy, though it
+ * runs the model as long as the other branch is not taken: then the branch that fits stands in for both.
+ * @throws with ONNX Runtime's message when it refuses the model whichever branch is taken
+ */
+export async function probeOutputs(
+  graph: Graph,
+  probe: Probe,
+  ...[inputs, outputs, given]: [
+    Parameters<typeof probeModel>[1],
+    ProbeOutputs,
+    Parameters<typeof probeModel>[3]?,
+  ]
+): Promise<readonly ProbedOutput[]> {
+  try {
+    return await probe.outputs(probeModel(graph, inputs, outputs, given));
+  } catch (error) {
+    if (!graph.nodes.some(({ op }) => op === "If")) throw error;
+    for (const branch of ["then_branch", "else_branch"] as const) {
+      try {
+        return await probe.outputs(probeModel(graph, inputs, outputs, given, branch));
+      } catch {
+        // The other one, or the error of the model as it is.
+      }
+    }
+    throw error;
+  }
+}
 
 /**
  * The nodes that stand in for one in the probe copy: others where ONNX Runtime infers no shape for it. GreaterOrEqual and

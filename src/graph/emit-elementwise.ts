@@ -1,8 +1,8 @@
-import { DataType, type DataTypeName } from "../onnx/data-types.ts";
+import { DataType, type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import { float, int } from "./attribute.ts";
 import { EmitBase, type Typed, typed } from "./emit-base.ts";
 import type { Value } from "./node.ts";
-import { broadcastShapes } from "./shapes.ts";
+import { broadcastShapes, sameShape } from "./shapes.ts";
 
 /** What an operand of an elementwise operator may be: a value, or a number that becomes a scalar of the other's type. */
 export type Operand = Value | number;
@@ -33,9 +33,14 @@ export class EmitElementwise extends EmitBase {
   mul = (a: Operand, b: Operand): Typed => this.#binary("Mul", a, b);
   div = (a: Operand, b: Operand): Typed => this.#binary("Div", a, b);
   pow = (a: Operand, b: Operand): Typed => this.#binary("Pow", a, b);
-  max = (a: Operand, b: Operand): Typed => this.#binary("Max", a, b);
-  min = (a: Operand, b: Operand): Typed => this.#binary("Min", a, b);
-  equal = (a: Operand, b: Operand): Typed => this.#binary("Equal", a, b, "bool");
+  max = (a: Operand, b: Operand): Typed => this.#binary("Max", ...this.#sameShape(a, b));
+  min = (a: Operand, b: Operand): Typed => this.#binary("Min", ...this.#sameShape(a, b));
+  equal = (a: Operand, b: Operand): Typed => {
+    // Floats can be compared for equality since opset 11.
+    if (this.opset >= 11 || !isFloat(this.#operands(a, b)[0].type))
+      return this.#binary("Equal", a, b, "bool");
+    return this.not(this.#binary("Or", this.greater(a, b), this.less(a, b), "bool"));
+  };
   greater = (a: Operand, b: Operand): Typed => this.#binary("Greater", a, b, "bool");
   less = (a: Operand, b: Operand): Typed => this.#binary("Less", a, b, "bool");
   greaterOrEqual = (a: Operand, b: Operand): Typed => this.#binary("GreaterOrEqual", a, b, "bool");
@@ -46,6 +51,11 @@ export class EmitElementwise extends EmitBase {
   where(condition: Value, a: Operand, b: Operand): Typed {
     const [x, y] = this.#operands(a, b);
     const shape = broadcastShapes(typed(condition).shape, broadcastShapes(x.shape, y.shape));
+    if (this.opset < 9) {
+      // There is no Where yet: products with 0 and 1, of finite numbers.
+      const chosen = this.indicator(condition, x.type);
+      return this.add(this.mul(chosen, x), this.mul(this.sub(1, chosen), y));
+    }
     return this.op("Where", [condition, x, y], shape, { type: x.type });
   }
 
@@ -76,6 +86,13 @@ export class EmitElementwise extends EmitBase {
   #binary(opType: string, a: Operand, b: Operand, type?: DataTypeName): Typed {
     const [x, y] = this.#operands(a, b);
     return this.op(opType, [x, y], broadcastShapes(x.shape, y.shape), { type: type ?? x.type });
+  }
+
+  /** Operands of Max and Min, which broadcast since opset 8. */
+  #sameShape(a: Operand, b: Operand): [Typed, Typed] {
+    const [x, y] = this.#operands(a, b);
+    if (this.opset >= 8 || sameShape(x.shape, y.shape)) return [x, y];
+    return [this.add(x, this.mul(y, 0)), this.add(y, this.mul(x, 0))];
   }
 
   #operands(a: Operand, b: Operand): [Typed, Typed] {

@@ -38,7 +38,9 @@ export class Emit extends EmitIndexing {
   gemm(a: Value, b: Value, options: { transA?: boolean; transB?: boolean } = {}): Typed {
     const rows = dimAt(typed(a).shape, options.transA ? 1 : 0);
     const columns = dimAt(typed(b).shape, options.transB ? 0 : 1);
-    return this.op("Gemm", [a, b], [rows, columns], {
+    // The third operand is optional since opset 11.
+    const added = this.opset < 11 ? [this.scalar(0, typed(a).type)] : [];
+    return this.op("Gemm", [a, b, ...added], [rows, columns], {
       attributes: {
         ...(options.transA ? { transA: int(1) } : {}),
         ...(options.transB ? { transB: int(1) } : {}),

@@ -1,7 +1,7 @@
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { probeModel } from "../analysis/probe-model.ts";
+import { probeOutputs } from "../analysis/probe-model.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
@@ -36,7 +36,7 @@ export async function checkLoads(
   probe: Probe,
 ): Promise<void> {
   try {
-    await probe.outputs(probeModel(graph, shapes, { values: [...outputs, ...gradients.values()] }));
+    await probeOutputs(graph, probe, shapes, { values: [...outputs, ...gradients.values()] });
   } catch (error) {
     throw new SorthError(`the penalty does not fit the model: ${messageOf(error)}`);
   }

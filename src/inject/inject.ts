@@ -17,7 +17,7 @@ import { checkedPlans, type InjectOptions } from "./options.ts";
 import { spliceBlock } from "./splice-block.ts";
 
 /** Opsets whose operators the block is written in, and the newest file version that ONNX Runtime loads. */
-const supported = { opset: { least: 11, most: 26 }, irVersion: 13 } as const;
+const supported = { opset: { least: 7, most: 26 }, irVersion: 13 } as const;
 
 /**
  * Adds penalties to a model: scalar output `sorth_penalty`, and if asked for one scalar a layer, the penalty in the

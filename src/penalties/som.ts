@@ -86,6 +86,14 @@ function warningOf(site: Site, options: SomOptions): string | undefined {
       "scale=rms counts as constant here and in ONNX Runtime's training tools; other programs differentiate through it",
     );
   }
+  const smallerGram = site.rowsFixed && 2 * rows <= units;
+  // Cosines, their squares, the mask and what gradients add: about five matrices at once.
+  const gigabytes = (5 * 4 * units ** 2 * site.groups) / 1e9;
+  if (!smallerGram && gigabytes >= 0.5) {
+    remarks.push(
+      `the cosines of ${units} units with each other take about ${gigabytes.toPrecision(2)} GB in each run: leave the layer out (--exclude), or export the model with a batch of at most ${Math.floor(units / 2 / Math.max(positions, 1)) || 1}, for which a smaller form is written`,
+    );
+  }
   if (site.rowsFixed && rows < units)
     remarks.push(`${rows} rows for ${units} units: the penalty cannot reach 0`);
   return remarks.length > 0 ? remarks.join("; ") : undefined;

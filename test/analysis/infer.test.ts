@@ -288,3 +288,43 @@ test.each(["mlp", "cnn", "pointnet"])("every value of the sample model %s is kno
   expect(unknown).toEqual([]);
   expect(graph.outputs.map((output) => output.shape)).toEqual([[4, 10]]);
 });
+
+describe("an If whose other branch does not fit the sizes asked for", () => {
+  test("is no reason to refuse the model: the branch that fits tells the shapes", async () => {
+    const b = new GraphBuilder(17);
+    const x = b.input("x", ["N", "len"]);
+    const branch = (width: number) => {
+      const name = (part: string) => `${part}${width}`;
+      const inner = new GraphBuilder(17);
+      inner.weight(name("w"), [4, 1, width]);
+      inner.int64(name("axis"), [1]);
+      inner.int64(name("last"), [2]);
+      const { graph } = graphToProto(inner.graph);
+      return new onnx.GraphProto({
+        ...graph,
+        node: [
+          { opType: "Unsqueeze", input: ["x", name("axis")], output: [name("u")] },
+          { opType: "Conv", input: [name("u"), name("w")], output: [name("c")] },
+          { opType: "Squeeze", input: [name("c"), name("last")], output: [name("o")] },
+        ],
+        output: [{ name: name("o") }],
+      });
+    };
+    b.graph.addNode({
+      opType: "If",
+      inputs: [b.input("flag", [], "bool")],
+      outputs: ["y"],
+      attributes: new Map([
+        ["then_branch", { kind: "graph", value: branch(16) }],
+        ["else_branch", { kind: "graph", value: branch(8) }],
+      ]),
+      captures: [x],
+    });
+    b.output(b.graph.valueNamed("y"));
+    await inferShapes(b.graph, nodeProbe, { dims: { len: 8 } });
+    expect(b.graph.valueNamed("y").shape).toEqual([12, 4]);
+    await expect(inferShapes(b.graph, nodeProbe, { dims: { len: 7 } })).rejects.toThrow(
+      /ONNX Runtime refuses/,
+    );
+  });
+});

@@ -277,6 +277,10 @@ describe("which sites get it", () => {
       som.definition.warning?.(site(...of), som.definition.defaults);
     expect(warning([64, 512])).toBe("64 rows for 512 units: the penalty cannot reach 0");
     expect(warning([64, 64])).toBeUndefined();
+    expect(warning([64, 16000], { rowsFixed: false })).toMatch(
+      /16000 units with each other take about 5.1 GB in each run: .* batch of at most 8000/,
+    );
+    expect(warning([64, 16000])).not.toMatch(/GB/);
     expect(warning([64, 512], { rowsFixed: false })).toBeUndefined();
     expect(warning([2, 64, 2, 2], { groups: 4 })).toBe("8 rows for 16 units: the penalty cannot reach 0");
   });
