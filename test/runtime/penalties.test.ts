@@ -164,7 +164,9 @@ test("a schedule that is a function is given again when a run is resumed", async
   await trainer.save(where);
   await trainer.release();
   await expect(Trainer.resume(where)).rejects.toThrow("the run's schedule is a function: give it again");
-  await expect(Trainer.resume(where, { schedule: "cosine" })).rejects.toThrow(/the run's penalties have a schedule that is a function/);
+  await expect(Trainer.resume(where, { schedule: "cosine" })).rejects.toThrow(
+    /the run's penalties have a schedule that is a function/,
+  );
   await (await Trainer.resume(where, { schedule: "cosine", penalties })).release();
 });
 
@@ -186,7 +188,9 @@ describe("a penalty of one's own", () => {
     expect(values.at(-1)).toBeLessThan(0.95 * (values[0] ?? 0));
     await trainer.save(join(folder, "own"));
     await trainer.release();
-    await expect(Trainer.resume(join(folder, "own"))).rejects.toThrow(/the run's penalty "decay" is your own/);
+    await expect(Trainer.resume(join(folder, "own"))).rejects.toThrow(
+      /the run's penalty "decay" is your own/,
+    );
     const again = await Trainer.resume(join(folder, "own"), { penalties });
     expect(again.steps).toBe(2 * perEpoch);
     await again.release();
