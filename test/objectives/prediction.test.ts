@@ -110,7 +110,7 @@ describe.each(cases)("%s", (_, objective, end, remark, output) => {
 
   test("inject adds the same loss", async () => {
     const injected = await inject(ended, {
-      penalties: [{ penalty: som() }],
+      penalties: [{ penalty: som(), weight: 1 }],
       objective: objective.name as "bce" | "cross-entropy",
       ...(output !== undefined && { output }),
     });
