@@ -13,9 +13,17 @@ export function hiddenSites(graph: Graph, ops: ReadonlySet<string>): SkippedSite
     );
     const inside = (called?.node ?? []).filter((inner) => isLayer(inner, ops));
     return [
-      ...bodies.map((inner) => skip(inner, `it lies in a body of the ${node.opType} "${node.label}"`)),
+      ...bodies.map((inner) =>
+        skip(
+          inner,
+          `it lies in a body of the ${node.opType} "${node.label}", where no injected block can read its response: train penalises it where that can be written out`,
+        ),
+      ),
       ...inside.map((inner) =>
-        skip(inner, `it lies in the model's function ${node.op}, called by "${node.label}"`),
+        skip(
+          inner,
+          `it lies in the model's function ${node.op}, called by "${node.label}", where no injected block can read its response: train penalises it, or export without functions`,
+        ),
       ),
     ];
   });

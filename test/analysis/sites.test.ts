@@ -445,8 +445,12 @@ describe("skipped with a reason", () => {
     });
     b.output(b.op("Dense", [x, b.weight("v", [4, 5])], "z", {}, "local"), b.graph.valueNamed("y"));
     expect(findSites(b.graph).skipped).toEqual([
-      { name: "inner", op: "MatMul", reason: 'it lies in a body of the If "choice"' },
-      { name: "dense", op: "Gemm", reason: 'it lies in the model\'s function local.Dense, called by "z"' },
+      {
+        name: "inner",
+        op: "MatMul",
+        reason: expect.stringContaining('it lies in a body of the If "choice"'),
+      },
+      { name: "dense", op: "Gemm", reason: expect.stringContaining('function local.Dense, called by "z"') },
     ]);
   });
 });
