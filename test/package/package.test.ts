@@ -54,7 +54,7 @@ describe("the package", () => {
     expect(paths).toEqual(expect.arrayContaining(["./README.md", "./docs/page.png", "./examples/README.md"]));
     // Of other folders only what documents lead to.
     const aside = paths.filter((path) => /^\.\/(src|test|scripts|bench|experiments|web|\.ci)\//.test(path));
-    expect(aside.filter((path) => !/\.(md|svg|jsonl)$/.test(path))).toEqual([]);
+    expect(aside.filter((path) => !/\.(md|svg|jsonl|py)$/.test(path))).toEqual([]);
   });
 
   it("holds every document that its messages name", () => {
