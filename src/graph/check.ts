@@ -8,10 +8,11 @@ import type { Node, Value } from "./node.ts";
  * @throws SorthError that lists every fault with the node or value where it is.
  */
 export function checkGraph(graph: Graph): void {
+  const readers = readersOf(graph);
   const faults = [
     ...valueFaults(graph),
     ...nameFaults(graph),
-    ...graph.nodes.flatMap((node) => nodeFaults(graph, node)),
+    ...graph.nodes.flatMap((node) => nodeFaults(graph, node, readers)),
     ...orderFaults(graph),
   ];
   if (faults.length === 0) return;
@@ -64,7 +65,21 @@ function nameFaults(graph: Graph): string[] {
   return [...twice].map((name) => `two nodes are named "${name}"`);
 }
 
-function nodeFaults(graph: Graph, node: Node): string[] {
+/** At which inputs each node is listed as a reader of each value: a constant may have thousands. */
+const readersOf = (graph: Graph): ReadonlyMap<Value, ReadonlyMap<Node, ReadonlySet<number>>> =>
+  new Map(
+    [...graph.values].map((value) => {
+      const places = new Map<Node, Set<number>>();
+      for (const { node, index } of value.uses) {
+        const known = places.get(node);
+        if (known) known.add(index);
+        else places.set(node, new Set([index]));
+      }
+      return [value, places] as const;
+    }),
+  );
+
+function nodeFaults(graph: Graph, node: Node, readers: ReturnType<typeof readersOf>): string[] {
   const faults: string[] = [];
   const at = `node "${node.label}" (${node.op})`;
   const isFunction = graph.functions.some(
@@ -79,7 +94,7 @@ function nodeFaults(graph: Graph, node: Node): string[] {
     if (graph.value(value.name) !== value)
       faults.push(`${at} reads "${value.name}", which is not a value of the graph`);
     else if (!isDefined(graph, value)) faults.push(`${at} reads "${value.name}", which nothing computes`);
-    if (![...value.uses].some((use) => use.node === node && use.index === index)) {
+    if (!readers.get(value)?.get(node)?.has(index)) {
       faults.push(`${at} reads "${value.name}", which does not list it as a reader`);
     }
   }
