@@ -159,11 +159,13 @@ function operandVerdict(
   const sign = signOfConstant(initializer);
   if (sign) return no(sign);
   // Modules of PyTorch hold single numbers as parameters or buffers; elsewhere most of them are literals.
-  if (single) return isOfModule(value, node) ? yes() : no("it is a single number", true);
+  if (single) return isOfModule(value, node) ? yes() : no("it is a single number", known);
   if (!anonymous)
     return known || !value.fromNode ? yes() : no("it is a number of the source without a name", true);
   if (role === "initial state") return isFilled(initializer) ? no("it is filled with one number") : yes();
-  if (readsInput(node, value)) return no("it scales or shifts an input of the model");
+  // Keras calls them after their layer, which tf2onnx keeps in the path.
+  const normalizing = /(layer|batch|group|rms|instance)_norm/i.test(value.name);
+  if (!normalizing && readsInput(node, value)) return no("it scales or shifts an input of the model", true);
   return isFilled(initializer) ? no("it is filled with one number and has no name", true) : yes();
 }
 

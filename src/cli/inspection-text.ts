@@ -13,6 +13,8 @@ const right = (heading: string): Column => ({ heading, align: "right" });
 const shapeText = (shape: readonly (number | string)[]): string => `[${shape.join(", ")}]`;
 const valueText = ({ name, type, shape }: InspectedValue): string =>
   visible(`${name} ${type} ${shapeText(shape)}`);
+const nameText = ({ name, source }: { readonly name: string; readonly source?: string }): string =>
+  source === undefined ? name : `${name} (${source})`;
 const kinds: Readonly<Record<Inspection["kind"], string>> = {
   model: "a model",
   injected: "a model with an injected penalty",
@@ -58,7 +60,7 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
     ),
     listOf(
       "trained",
-      report.parameters.map(({ name, shape, reason }) => [name, shapeText(shape), reason]),
+      report.parameters.map((one) => [nameText(one), shapeText(one.shape), one.reason]),
       paint,
     ),
     listOf(
@@ -75,7 +77,7 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
     ),
     listOf(
       "not trained",
-      report.constants.map(({ name, shape, reason }) => [name, shapeText(shape), reason]),
+      report.constants.map((one) => [nameText(one), shapeText(one.shape), one.reason]),
       paint,
     ),
     listOf(

@@ -2,7 +2,12 @@ import { liftConstants } from "../analysis/constants.ts";
 import { tieCopies } from "../analysis/copies.ts";
 import { type DimensionOptions, exampleFlags, fedInputs, missingDimensions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
-import { findParameters, type ParameterOptions } from "../analysis/parameters.ts";
+import {
+  type ConstantValue,
+  findParameters,
+  type Parameter,
+  type ParameterOptions,
+} from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { findShared, type ShareOptions, splitShared } from "../analysis/shared-initializers.ts";
 import type { Site } from "../analysis/site-types.ts";
@@ -102,11 +107,14 @@ export interface Inspection {
   readonly skipped: readonly { readonly name: string; readonly op: string; readonly reason: string }[];
   readonly parameters: readonly {
     readonly name: string;
+    /** What the source calls it, where the file has another name for it. */
+    readonly source?: string;
     readonly shape: readonly number[];
     readonly reason: string;
   }[];
   readonly constants: readonly {
     readonly name: string;
+    readonly source?: string;
     readonly shape: readonly number[];
     readonly reason: string;
   }[];
@@ -143,8 +151,9 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const shared = findShared(graph, options);
   splitShared(graph, options);
   const found = findParameters(graph, options);
-  const described = ({ value, reason }: { value: Value; reason: string }) => ({
+  const described = ({ value, reason, source }: Parameter | ConstantValue) => ({
     name: value.name,
+    ...(source !== undefined && source !== value.name && { source }),
     shape: value.initializer?.dims ?? [],
     reason,
   });

@@ -27,6 +27,7 @@ import type { LossOptions } from "./options.ts";
 import { type OwnObjective, ownObjective } from "./own-objective.ts";
 import { emitPenalties, type PenaltyInputs, type PlanPenalty } from "./penalty-graph.ts";
 import { inputName } from "./ports.ts";
+import { tellParameters } from "./tell-parameters.ts";
 
 /** A model's graph with its shapes known, brought to the opset and the form that gradients are written in. */
 export interface PreparedGraph {
@@ -70,6 +71,7 @@ export async function prepareGraph(
   }
   // Decided before bodies are written out: an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
+  tellParameters(found, options);
   const readings = new Readings(graph);
   const asked = found.constants
     .map(({ value }) => value)

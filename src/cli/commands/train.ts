@@ -23,6 +23,7 @@ import {
 import { blockOf } from "../../inject/block.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
 import { ProgressLine } from "../../report/progress.ts";
+import { listed } from "../../training/tell-parameters.ts";
 import { addDataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
@@ -88,7 +89,11 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
         : begin(model, graph, flags, train, onMessage));
 
     const trainsWith = penaltyNote(trainer, artifact ? [] : (blockOf(graph)?.penalties ?? []));
-    if (trainsWith) remarks.unshift(trainsWith);
+    const learned = trainer.step.ports.parameters;
+    remarks.unshift(
+      ...(trainsWith ? [trainsWith] : []),
+      `trained: ${learned.length} parameters: ${listed(learned)}`,
+    );
     const settings = flags.resume
       ? begun.settings
       : ({ version: 1, folder: process.cwd(), arguments: typed, artifact } as const);

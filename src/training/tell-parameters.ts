@@ -1,0 +1,45 @@
+import type { ConstantValue, Parameter } from "../analysis/parameters.ts";
+import type { LossOptions } from "./options.ts";
+
+/** So many names are listed; inspect lists them all. */
+const most = 8;
+
+/** Names as a list, the source's where the file has another: `val_13 (blocks.0.fc.weight)`. */
+export function listed(
+  values: readonly { readonly name: string; readonly source?: string | undefined }[],
+): string {
+  const names = values
+    .slice(0, most)
+    .map(({ name, source }) => (source === undefined || source === name ? name : `${name} (${source})`));
+  const more = values.length - names.length;
+  return `${names.join(", ")}${more > 0 ? ` and ${more} more (sorth-onnx inspect lists them all)` : ""}`;
+}
+
+/** Says what the options leave untrained, and what the file does not tell: taken for a parameter, or not, by its place alone. */
+export function tellParameters(
+  {
+    parameters,
+    constants,
+  }: { readonly parameters: readonly Parameter[]; readonly constants: readonly ConstantValue[] },
+  { onMessage, freeze, trainable }: LossOptions,
+): void {
+  if (!onMessage) return;
+  const named = ({ value, source }: Parameter | ConstantValue) => ({ name: value.name, source });
+  const frozen = constants.filter(({ reason }) => /by --freeze$|by --trainable$/.test(reason));
+  if ((freeze || trainable) && frozen.length > 0) onMessage(`frozen: ${listed(frozen.map(named))}`);
+  const guessed = parameters.filter(({ doubt }) => doubt);
+  if (guessed.length > 0) {
+    onMessage(
+      `trained by their place alone: ${listed(guessed.map(named))}; --freeze leaves out what is no parameter`,
+    );
+  }
+  const left = constants.filter(({ doubt }) => doubt);
+  const [first] = left;
+  if (first) {
+    onMessage(
+      `not trained, though they may be parameters: ${listed(left.map(named))}; --trainable "+^${escaped(first.value.name)}$" trains one`,
+    );
+  }
+}
+
+const escaped = (name: string): string => name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
