@@ -32,12 +32,23 @@ describe("the README", () => {
   );
 
   it("shows every command", () => {
-    const names = ["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles"];
+    const names = [
+      "inspect",
+      "inject",
+      "verify",
+      "strip",
+      "grad",
+      "train",
+      "step",
+      "artifacts",
+      "angles",
+      "export",
+    ];
     expect(new Set(commands.map(([name]) => name))).toEqual(new Set(names));
   });
 
   it.each(commands.map((argv) => [argv.join(" "), argv] as const))("sorth-onnx %s", async (_, argv) => {
-    const isFile = (word: string) => /\.(onnx|npz|html)$|\/$|^checkpoint/.test(word);
+    const isFile = (word: string) => /\.(onnx|npz|html|run)$|\/$|^checkpoint/.test(word);
     const there = argv.map((word) => (isFile(word) ? join(folder, word) : word));
     const { code, stderr } = await cli(...there, ...(argv[0] === "train" ? ["--max-steps", "3"] : []));
     expect({ code, errors: stderr.match(/^.*error.*$/gm) ?? [] }).toEqual({ code: 0, errors: [] });
