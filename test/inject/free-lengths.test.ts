@@ -103,9 +103,11 @@ describe("a block injected at given lengths holds at every other, where the file
     const b = new GraphBuilder(17);
     b.output(b.op("MatMul", [b.input("x", [0, 4]), b.weight("w", [4, 6])], "y"));
     const model = Model.fromBytes(encodeModelProto(graphToProto(b.graph)));
-    await expect(inject(model, { penalties: [parsePlan("som")] }, nodeProbe)).rejects.toThrow(
-      'input "x" has the length 0 on its first axis, so that no sample fits',
-    );
+    for (const batch of [{}, { batch: 4 }]) {
+      await expect(inject(model, { penalties: [parsePlan("som")], ...batch }, nodeProbe)).rejects.toThrow(
+        'input "x" has the length 0 on its first axis, so that no sample fits',
+      );
+    }
   });
 
   it("a length in place of one that the file fixes is refused", async () => {
