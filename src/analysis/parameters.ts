@@ -198,6 +198,7 @@ function refusal(
     const sign = value.initializer && signOfConstant(value.initializer);
     return sign === undefined ? undefined : sure(sign);
   }
+  if (role === "weight" && dims.length === 0) return sure("it is a single number, spread to a matrix");
   const anonymous = isAnonymous(value) && foldedFrom(value).length === 0;
   if (!anonymous || !value.initializer) return undefined;
   if (dims.length === 0 && role !== "operand") return sure("it is an exporter's constant");

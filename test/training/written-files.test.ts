@@ -57,6 +57,21 @@ describe.each(Object.entries(writers))("%s writes a file that ONNX Runtime opens
   });
 });
 
+test("a length that depends on data is named as the reason", async () => {
+  const b = new GraphBuilder(18);
+  const rows = b.op("MatMul", [b.input("x", [4, 3]), b.weight("w", [3, 2])], "rows");
+  const found = b.op(
+    "Squeeze",
+    [b.op("NonZero", [b.input("m", [4], "bool")], "found"), b.int64("axes", [0])],
+    "at",
+  );
+  b.output(b.op("Gather", [rows, found], "y"));
+  const model = Model.fromProto(graphToProto(b.graph, { irVersion: 9 }));
+  await expect(differentiate(model, { objective })).rejects.toThrow(
+    'the shape of "y" is not known: how many elements NonZero (node "found") finds depends on the data',
+  );
+});
+
 describe.each(Object.entries(writers))("%s refuses a file that is broken, and names what is", (_, write) => {
   const changed = (change: (graph: onnx.GraphProto.$Properties) => void): Model => {
     const { proto } = modelWith({});
