@@ -192,6 +192,8 @@ function refusal(
   }
   // A literal in the source; folded weights bear other names.
   if (isLiteral(value)) return sure("it is an exporter's constant");
+  // Expanded to the form of a matrix it is a state at the beginning, or a filling.
+  if (dims.length === 0 && role === "weight" && !computed) return sure("it is a single number");
   if (role === "embedding") {
     if (dims.length < 2 || elementCount(dims) < 2)
       return { reason: "it is a list of numbers", doubt: dims[0] !== 1 };

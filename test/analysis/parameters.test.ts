@@ -79,6 +79,15 @@ describe("by role", () => {
     ).toBe('weight: weight of MatMul "y"');
   });
 
+  test("a single number that is expanded to a matrix is no weight", () => {
+    const state = (b: GraphBuilder, x: Value) => {
+      const zero = b.graph.addInitializer(Tensor.float("w", [], [0]));
+      const expanded = b.op("Expand", [zero, b.int64("shape", [4, 3])], "e");
+      return b.op("MatMul", [x, expanded], "y");
+    };
+    expect(verdict("w", state)).toMatch(/^not: .*it is a single number$/);
+  });
+
   test("in a Constant node, unless it is a literal of the source", () => {
     const literal = (name: string) => (b: GraphBuilder, x: Value) =>
       b.op(
