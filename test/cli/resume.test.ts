@@ -162,6 +162,17 @@ describe("export", () => {
     expect(readFileSync(at("last.onnx")).equals(readFileSync(at("model.trained.onnx")))).toBe(false);
   });
 
+  it("never takes the best weights of a run that was replaced", async () => {
+    await cli("train", at("model.onnx"), ...flags());
+    const short = ["--data", at("data.npz"), "--batch", "8", "--max-steps", "2", "--no-report"];
+    expect(await cli("train", at("model.onnx"), ...short, "--force")).toMatchObject({ code: 0 });
+    const { code, stderr } = await cli("export", at("model.trained.run"), "--from", "best");
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/best\.safetensors cannot be read: no such file/),
+    ]);
+  });
+
   it.each([
     [["export"], /missing the run's folder/],
     [["export", "nowhere"], /nowhere.last\.safetensors cannot be read/],

@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
@@ -113,7 +113,11 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
         : events) {
         for (const remark of remarks.splice(0)) terminal.note(remark);
         if (event.event !== "angles" && event.event !== "gradients") progress.show(event);
-        if (log.add(event) === "begun" && settings) await writeRunSettings(folder, settings);
+        if (log.add(event) === "begun") {
+          // With --force the folder may hold another run, whose best weights are not this one's.
+          for (const kind of ["best", "last"]) await rm(join(folder, `${kind}.safetensors`), { force: true });
+          if (settings) await writeRunSettings(folder, settings);
+        }
         if (event.event === "end") end = event;
         // Steps block the event loop: Ctrl-C is heard between them.
         await setImmediate();
