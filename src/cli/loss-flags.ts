@@ -46,7 +46,7 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
     )
     .option(
       "--recompute",
-      "keep fewer activations: cheap ones are computed again, the numbers stay the same",
+      "keep fewer activations: cheap ones are computed again; numbers differ by rounding at most",
     );
   addParameterFlags(command);
   addDimensionFlags(command, batchMeaning);
