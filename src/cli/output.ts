@@ -37,15 +37,18 @@ export async function chosenOutput(
 
 /**
  * Refuses an output that could not be written at the end, before long work begins.
+ * @param flag - the flag that names the file
  * @throws UsageError when the file exists and `force` is not set, or is a folder; SorthError when its folder is missing.
  */
-export async function checkOutput(path: string, { force }: { force: boolean }): Promise<void> {
+export async function checkOutput(path: string, { force }: { force: boolean }, flag = "-o"): Promise<void> {
   const existing = await stat(path).catch(() => undefined);
   if (existing?.isDirectory()) {
     throw new UsageError(`cannot write "${path}": it is a folder; give a file name`);
   }
   if (existing && !force) {
-    throw new UsageError(`"${path}" exists already; give another name with -o, or --force to replace it`);
+    throw new UsageError(
+      `"${path}" exists already; give another name with ${flag}, or --force to replace it`,
+    );
   }
   const folder = await stat(dirname(path)).catch(() => undefined);
   if (!folder?.isDirectory()) {

@@ -68,7 +68,7 @@ export function define(command: Command, streams: CommandStreams): void {
       );
     }
     if (flags.json && flags.csv) throw new UsageError("give --json or --csv, not both");
-    if (flags.html !== undefined) await checkOutput(flags.html, terminal.write);
+    if (flags.html !== undefined) await checkOutput(flags.html, terminal.write, "--html");
     const models = await measure(paths, flags, terminal).finally(() => terminal.status());
     if (flags.html !== undefined) await writePage(flags.html, models, flags, terminal);
     if (flags.json) terminal.json(models.map(withoutPictures));

@@ -72,7 +72,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     if (flags.ortCheckpoint !== undefined) {
       if (!artifact)
         throw new UsageError("--ort-checkpoint belongs to runs that go on from training_model.onnx");
-      await checkOutput(flags.ortCheckpoint, terminal.write);
+      await checkOutput(flags.ortCheckpoint, terminal.write, "--ort-checkpoint");
     }
     if (folder !== flags.resume) await checkNoRun(folder, terminal.write);
     checkEffects(flags, graph);
