@@ -179,17 +179,29 @@ describe("options of an optimizer", () => {
       { beta: 1 },
       'the optimizer adam has no option "beta"; it has beta1, beta2, epsilon, weightDecay',
     ],
-    ["adam", { beta1: 1 }, "option beta1 of the optimizer adam must be at least 0 and below 1, not 1"],
-    ["adam", { beta2: -0.1 }, "option beta2 of the optimizer adam must be at least 0 and below 1, not -0.1"],
-    ["adamw", { epsilon: 0 }, "option epsilon of the optimizer adamw must be above 0, not 0"],
+    [
+      "adam",
+      { beta1: 1 },
+      "option beta1 of the optimizer adam must be a number of at least 0 and below 1, not 1",
+    ],
+    [
+      "adam",
+      { beta2: -0.1 },
+      "option beta2 of the optimizer adam must be a number of at least 0 and below 1, not -0.1",
+    ],
+    ["adamw", { epsilon: 0 }, "option epsilon of the optimizer adamw must be a number above 0, not 0"],
     [
       "adamw",
       { weightDecay: Number.NaN },
-      "option weightDecay of the optimizer adamw must be a finite number, not NaN",
+      "option weightDecay of the optimizer adamw must be a number of 0 or more, not NaN",
     ],
-    ["adamw", { weightDecay: -1 }, "option weightDecay of the optimizer adamw must be 0 or more, not -1"],
+    [
+      "adamw",
+      { weightDecay: -1 },
+      "option weightDecay of the optimizer adamw must be a number of 0 or more, not -1",
+    ],
     ["sgd", { momentum: true }, "option momentum of the optimizer sgd must be a number, not true"],
-    ["sgd", { dampening: 2 }, "option dampening of the optimizer sgd must be from 0 to 1, not 2"],
+    ["sgd", { dampening: 2 }, "option dampening of the optimizer sgd must be a number from 0 to 1, not 2"],
     ["sgd", { nesterov: true }, "the optimizer sgd: nesterov needs a momentum above 0 and no dampening"],
   ] as const) {
     test(`refused: ${message}`, () => {
