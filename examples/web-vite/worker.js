@@ -18,7 +18,7 @@ try {
   const response = await fetch(`${import.meta.env.BASE_URL}model.onnx`);
   const trainer = await Trainer.create(await readModel(await response.arrayBuffer()), {
     objective: crossEntropy(),
-    penalties: [{ penalty: som(), weight: 0.1 }],
+    penalties: [{ penalty: som() }],
     batch: 32,
     backend: "wasm", // or "webgpu"
   });

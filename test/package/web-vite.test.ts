@@ -89,7 +89,13 @@ describe("examples/web-vite, as installed, in Chromium", () => {
       .replaceAll("postMessage(", 'document.querySelector("#log").append("\\n", ');
     writeFileSync(join(root, "main.js"), script);
     copyFileSync(join(project.path, "index.html"), join(root, "index.html"));
-    await vite.build({ root, logLevel: "error", publicDir: join(project.path, "public") });
+    // All in one script: where the library is a file apart, its threads load that one, and start.
+    await vite.build({
+      root,
+      logLevel: "error",
+      publicDir: join(project.path, "public"),
+      build: { rolldownOptions: { output: { codeSplitting: false } } },
+    });
     const server = await staticServer(join(root, "dist"), isolation.isolated);
     const page = await browser.newPage();
     await page.clock.install();
