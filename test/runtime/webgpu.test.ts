@@ -78,7 +78,8 @@ describe("native WebGPU", () => {
       it(`trains ${name} ${weight ? "with SOM" : "plain"} as the CPU does, all on the device`, async (context) => {
         context.skip(missing !== "", missing);
         const penalties = weight ? [{ penalty: som({ lambda1: 100 }), weight }] : [];
-        const learningRate = name === "pointnet" ? 1e-4 : 1e-3;
+        // Biases in front of BatchNorm have no slope but rounding, which AdamW turns into whole steps of the learning rate.
+        const learningRate = name === "mlp" ? 1e-3 : 1e-4;
         const options = { objective: crossEntropy(), optimizer: adamw(), penalties, learningRate };
         const cpu = await losses(name, options, data(name), 20);
         const gpu = await losses(name, { ...options, backend: "webgpu" }, data(name), 20);
