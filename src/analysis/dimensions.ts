@@ -100,6 +100,27 @@ export function doubled(
 }
 
 /**
+ * Refuses a model whose batch the file fixes at 0: a penalty or a step of it would be over no samples. Inputs of one axis may be
+ * empty, as the second input of CastLike is.
+ * @throws SorthError naming the input
+ */
+export function checkSamples(graph: Graph): void {
+  checkSamplesOf(fedInputs(graph));
+}
+
+function checkSamplesOf(inputs: readonly Value[]): void {
+  const empty = inputs.find(
+    (input) => (input.declared?.length ?? 0) > 1 && input.declared?.[declaredBatchAxis(input)] === 0,
+  );
+  if (empty) throw noSamples(empty);
+}
+
+const noSamples = ({ name }: Value): SorthError =>
+  new SorthError(
+    `input "${name}" has the length 0 on its first axis, so that no sample fits: export the model with a free batch, or one of 1 or more`,
+  );
+
+/**
  * Shapes of all fed tensor inputs with every free dimension replaced by a number.
  * @throws SorthError naming the input and the option that fixes it; UsageError for a dimension the model does not have.
  */
@@ -121,11 +142,6 @@ export function resolveInputs(graph: Graph, options: DimensionOptions): Map<Valu
       const shape = givenShape(input, dims, options.open ?? false);
       if (shape) resolved.set(input, shape);
       continue;
-    }
-    if (input.declared[0] === 0) {
-      throw new SorthError(
-        `input "${input.name}" has the length 0 on its first axis, so that no sample fits: export the model with a free batch, or one of 1 or more`,
-      );
     }
     const before = missing.length;
     const shape = input.declared.map((dim, axis) => {
@@ -239,7 +255,8 @@ function checkOptions(inputs: readonly Value[], { batch, dims = {} }: DimensionO
       : [],
   );
   const free = inputs.some((input) => leadsWithBatch(input, dims));
-  if (batch !== undefined && !free && fixed.length > 0 && !fixed.includes(batch) && !fixed.includes(0)) {
+  if (batch !== undefined && !free && fixed.length > 0 && !fixed.includes(batch)) {
+    if (fixed.includes(0)) checkSamplesOf(inputs);
     throw new SorthError(
       `the model fixes its batch size at ${fixed[0]}: use --batch ${fixed[0]}, or export it with a free batch dimension`,
     );

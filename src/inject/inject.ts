@@ -1,6 +1,6 @@
 import Long from "long";
 import { gradientOutput, isInjected } from "../analysis/block-nodes.ts";
-import { resolveInputs } from "../analysis/dimensions.ts";
+import { checkSamples, resolveInputs } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { findSites } from "../analysis/sites.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
@@ -41,6 +41,7 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   if (artifactKind(graph)) return injectIntoArtifact(model, options, probe);
   checkVersions(model, graph);
   checkDimensions(graph, options);
+  checkSamples(graph);
   const layout = layoutOf(model.bytes);
   // Penalties on weights alone need no lengths of data.
   const ofWeights =

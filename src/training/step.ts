@@ -1,4 +1,4 @@
-import { batchAxisOf } from "../analysis/dimensions.ts";
+import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { SkippedSite } from "../analysis/site-types.ts";
@@ -98,6 +98,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     poolBeforeRelu(graph);
   });
   const { graph, emit } = prepared;
+  checkSamples(graph);
   checkTrainable(prepared.parameters);
   const own = [...graph.inputs];
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, prepared.parameters);

@@ -33,7 +33,8 @@ describe("training in Chromium", () => {
       it(title, async (context) => {
         context.skip(tab.missing !== "", tab.missing);
         const data = await sampleData(name, samples);
-        const learningRate = name === "pointnet" ? 1e-4 : 1e-3;
+        // Biases in front of BatchNorm have no slope but rounding, which AdamW turns into whole steps of the learning rate.
+        const learningRate = name === "mlp" ? 1e-3 : 1e-4;
         for (const weight of [0, 0.1]) {
           const found = await tab.page.evaluate(
             async ({ name, backend, data, weight, learningRate, epochs, resumes }) => {
