@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -8,6 +9,8 @@ export default defineConfig({
     hookTimeout: 120_000,
     // onnxruntime-node keeps native threads: processes end cleanly, worker threads do not always.
     pool: "forks",
+    // Vitest keeps one core for itself, which on a machine of two leaves one: the suite would take twice as long.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ["default", "./scripts/test-summary.ts"],
   },
 });
