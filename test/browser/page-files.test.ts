@@ -91,7 +91,9 @@ describe("files in the page", () => {
     );
     await page.locator("#data-file").setInputFiles(at("other.npz"));
     const data = page.locator("#data-summary");
-    await data.getByText(/other\.npz: x: samples have shape \[20\], but input "x" of the model takes/).waitFor();
+    await data
+      .getByText(/other\.npz: x: samples have shape \[20\], but input "x" of the model takes/)
+      .waitFor();
     writeFileSync(at("cut.npz"), Uint8Array.of(80, 75, 3, 4, 9));
     await page.locator("#data-file").setInputFiles(at("cut.npz"));
     await data.getByText("cut.npz: not an .npz archive, or a damaged one").waitFor();
