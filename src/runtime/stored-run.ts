@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { messageOf, SorthError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors } from "../training/checkpoint.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
@@ -32,7 +32,13 @@ export async function readRun(
 ): Promise<StoredRun> {
   const name = `${kind}.safetensors`;
   const where = `${folder}/${name}`;
-  const { tensors, metadata } = decodeTensors(await files.read(folder, name), where);
+  const bytes = await files.read(folder, name).catch((error: unknown) => {
+    if (kind === "last") throw error;
+    throw new SorthError(
+      `${messageOf(error)}; a best checkpoint is kept when an epoch ends with a lower loss on held-out samples (--validation): take the last one (--from last)`,
+    );
+  });
+  const { tensors, metadata } = decodeTensors(bytes, where);
   const { options, position, fit, weights } = metadata;
   if (options === undefined || position === undefined) throw new SorthError(`${where} holds no training run`);
   return {

@@ -219,6 +219,11 @@ describe("what a checkpoint holds", () => {
     expect(equalBytes(trainer.export().bytes, best)).toBe(true);
   });
 
+  test("a run without held-out samples has no best: what to take is said", async () => {
+    const { where } = await stopped(network(), plain, { epochs: 1 }, 3, "without best");
+    await expect(exportCheckpoint(where, { from: "best" })).rejects.toThrow(/--validation.*--from last/);
+  });
+
   // safetensors counts bytes: letters of other scripts are longer than one.
   test.each(["é", "重み", "Ω→𝒲", "1"])("a weight named %s", async (name) => {
     const { where } = await stopped(network([name, `${name}.m`]), plain, { epochs: 1 }, 3, `named ${name}`);
