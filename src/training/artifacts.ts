@@ -24,10 +24,11 @@ import { Tensor } from "../onnx/tensor.ts";
 import { fixedDraws } from "../penalties/build.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
-import { emitLoss, type LossGraph, type PreparedGraph, prepareGraph } from "./loss-graph.ts";
+import { emitLoss, type LossGraph, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { constantWeight, withoutPenalties } from "./penalty-graph.ts";
 import { nameOutput } from "./ports.ts";
+import type { PreparedGraph } from "./prepared-graph.ts";
 import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 
 /** Options of {@link buildArtifacts}. */

@@ -12,10 +12,11 @@ import { isFloat } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
 import { checkWritten } from "./check-written.ts";
 import { replaceDropout } from "./dropout.ts";
-import { emitLoss, type PreparedGraph, prepareGraph } from "./loss-graph.ts";
+import { emitLoss, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
 import { nameOutput } from "./ports.ts";
+import type { PreparedGraph } from "./prepared-graph.ts";
 import { recomputeActivations, tellRecomputed } from "./recompute.ts";
 
 /** Options of {@link differentiate}. */

@@ -5,7 +5,6 @@ import { namesOfValue } from "../analysis/known-names.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { Readings } from "../analysis/readings.ts";
-import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import type { Seed } from "../autodiff/walk.ts";
@@ -27,23 +26,8 @@ import type { LossOptions } from "./options.ts";
 import { type OwnObjective, ownObjective } from "./own-objective.ts";
 import { emitPenalties, type PenaltyInputs, type PlanPenalty } from "./penalty-graph.ts";
 import { inputName } from "./ports.ts";
+import type { PreparedGraph } from "./prepared-graph.ts";
 import { tellParameters } from "./tell-parameters.ts";
-
-/** A model's graph with its shapes known, brought to the opset and the form that gradients are written in. */
-export interface PreparedGraph {
-  readonly graph: Graph;
-  readonly emit: Emit;
-  /** The batch size that stands in its shapes; undefined where the model fixes all of them. */
-  readonly batch: number | undefined;
-  /** What is trained: initializers of the graph. */
-  readonly parameters: readonly Value[];
-  /** Other initializers of floats: constants by every rule, which only their name can ask for. */
-  readonly constants: readonly Value[];
-  readonly sites: readonly Site[];
-  readonly skipped: readonly SkippedSite[];
-  /** Penalties to add: the options', or those of the model's injected block, which is gone from the graph. */
-  readonly penalties: ResolvedPlans;
-}
 
 /** The opset in which gradients are written. */
 const gradientOpset = 18;

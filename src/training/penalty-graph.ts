@@ -5,8 +5,8 @@ import type { Typed } from "../graph/emit-base.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
 import { subjectOf } from "../penalties/penalty.ts";
 import { checkChoices, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
-import type { PreparedGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
+import type { PreparedGraph } from "./prepared-graph.ts";
 
 /** The sum of one plan's penalties over its layers. */
 export interface PlanPenalty {

@@ -23,6 +23,7 @@ import {
 } from "../penalties/plain-layer.ts";
 import { sharesOf } from "./budget.ts";
 import { dataFor } from "./data.ts";
+import type { VerifyOptions } from "./options.ts";
 import { reference } from "./reference.ts";
 import { check, note, type VerifyCheck, type VerifyReport, within } from "./report.ts";
 import { resultOf, scalarOf, shown, type VerifyRun } from "./run.ts";
@@ -35,7 +36,6 @@ import {
   plainLayer,
 } from "./sites.ts";
 import { checkValues } from "./values.ts";
-import type { VerifyOptions } from "./verify.ts";
 
 /** Relative errors of float32 against float64. */
 const limits = { loss: 1e-6, gradient: 1e-4 } as const;

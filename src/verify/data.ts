@@ -8,7 +8,7 @@ import type { Block } from "../inject/block.ts";
 import type { MarkedObjective } from "../inject/mark.ts";
 import { Random } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { VerifyOptions } from "./verify.ts";
+import type { VerifyOptions } from "./options.ts";
 
 /** Batch size where the model leaves it open: small, so that the float64 reference stays quick. */
 const defaultBatch = 4;

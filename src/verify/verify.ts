@@ -1,4 +1,3 @@
-import type { DimensionOptions } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
 import { messageOf, SorthError } from "../errors.ts";
@@ -6,12 +5,11 @@ import { graphOf } from "../graph/model-graph.ts";
 import { type Block, blockOf } from "../inject/block.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
-import type { Tensor } from "../onnx/tensor.ts";
-import type { Penalty } from "../penalties/penalty.ts";
 import { verifyArtifact } from "./artifact.ts";
 import { samplesForGradient, sharesOf, tooLarge } from "./budget.ts";
 import { dataFor } from "./data.ts";
 import { withoutDraws } from "./draws.ts";
+import type { VerifyOptions } from "./options.ts";
 import { checkOutputs } from "./outputs.ts";
 import { check, note, type VerifyCheck, type VerifyReport } from "./report.ts";
 import { scalarOf, shown, type VerifyRun } from "./run.ts";
@@ -20,22 +18,8 @@ import { checkSlope } from "./slopes.ts";
 import { checkStructure } from "./structure.ts";
 import { checkValues } from "./values.ts";
 
+export type { VerifyOptions } from "./options.ts";
 export type { VerifyCheck, VerifyReport } from "./report.ts";
-
-/** On what a pair of models is compared. */
-export interface VerifyOptions extends DimensionOptions {
-  /** Data for the inputs, by name. Others get seeded random numbers (integers 0 and 1). */
-  readonly feeds?: ReadonlyMap<string, Tensor>;
-  /** Seed of random data and directions; default 1. */
-  readonly seed?: number;
-  /**
-   * Thousand millions of multiplications that float64 references may take; 0 for no bound. Default 20, some 20 seconds on one
-   * core: the values of the smaller layers come first, and the report says which layers were left out for their size.
-   */
-  readonly budget?: number;
-  /** Penalties of the user's own that the model was injected with. */
-  readonly penalties?: readonly Penalty[];
-}
 
 /**
  * Compares an injected model with its original: nothing else changed; outputs bit-identical without graph optimization

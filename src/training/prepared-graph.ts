@@ -1,0 +1,21 @@
+import type { Site, SkippedSite } from "../analysis/site-types.ts";
+import type { Emit } from "../graph/emit.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Value } from "../graph/node.ts";
+import type { ResolvedPlans } from "../penalties/plan.ts";
+
+/** A model's graph with its shapes known, brought to the opset and the form that gradients are written in. */
+export interface PreparedGraph {
+  readonly graph: Graph;
+  readonly emit: Emit;
+  /** The batch size that stands in its shapes; undefined where the model fixes all of them. */
+  readonly batch: number | undefined;
+  /** What is trained: initializers of the graph. */
+  readonly parameters: readonly Value[];
+  /** Other initializers of floats: constants by every rule, which only their name can ask for. */
+  readonly constants: readonly Value[];
+  readonly sites: readonly Site[];
+  readonly skipped: readonly SkippedSite[];
+  /** Penalties to add: the options', or those of the model's injected block, which is gone from the graph. */
+  readonly penalties: ResolvedPlans;
+}

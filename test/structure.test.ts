@@ -1,0 +1,67 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, it } from "vitest";
+
+/** Folders of src from the bottom up, as docs/README.md lists them. */
+const layers: readonly (readonly string[])[] = [
+  ["onnx"],
+  ["graph"],
+  ["analysis"],
+  ["artifacts"],
+  ["expansion"],
+  ["autodiff"],
+  ["objectives", "optimizers"],
+  ["penalties"],
+  ["inject"],
+  ["verify"],
+  ["training"],
+  ["lowering"],
+  ["data"],
+  ["runtime"],
+  ["report"],
+  ["cli"],
+];
+const heightOf = new Map(layers.flatMap((names, height) => names.map((name) => [name, height] as const)));
+
+const files = readdirSync("src", { recursive: true, encoding: "utf8" })
+  .map((file) => join("src", file))
+  .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
+
+/** The files of src that a file imports, types too. */
+const importsOf = new Map(
+  files.map((file) => {
+    const paths = [...readFileSync(file, "utf8").matchAll(/(?:from |import\()"(\.[^"]+\.ts)"/g)];
+    return [file, paths.map(([, path]) => join(dirname(file), path ?? ""))] as const;
+  }),
+);
+
+it("a module imports only from its own folder and those below", () => {
+  const heightAt = (file: string) => heightOf.get(file.split(/[\\/]/)[1] ?? "");
+  const upward = files.flatMap((file) => {
+    const own = heightAt(file);
+    if (own === undefined) return [];
+    const above = (importsOf.get(file) ?? []).filter((path) => (heightAt(path) ?? own) > own);
+    return above.map((path) => `${file} imports ${path}`);
+  });
+  expect(upward).toEqual([]);
+});
+
+it("knows every folder of src", () => {
+  const folders = readdirSync("src", { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() ? [entry.name] : [],
+  );
+  expect(folders.filter((name) => !heightOf.has(name))).toEqual([]);
+});
+
+it("no import leads back to its own file", () => {
+  const done = new Set<string>();
+  const circles: string[] = [];
+  const visit = (file: string, path: readonly string[]): void => {
+    if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(" → "));
+    if (path.includes(file) || done.has(file)) return;
+    for (const next of importsOf.get(file) ?? []) visit(next, [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) visit(file, []);
+  expect(circles).toEqual([]);
+});
