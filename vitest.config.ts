@@ -5,7 +5,8 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     setupFiles: ["test/without-colours.ts"],
-    testTimeout: 60_000,
+    // Tests on a software GPU take their time where something else runs beside them.
+    testTimeout: 180_000,
     hookTimeout: 120_000,
     // onnxruntime-node keeps native threads: processes end cleanly, worker threads do not always.
     pool: "forks",

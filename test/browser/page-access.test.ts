@@ -80,7 +80,7 @@ describe("access to the page", () => {
     await waitForStatus(page, /Ready to train/);
     expect(await focused(page)).toBe("train");
     expect(faults).toEqual([]);
-  }, 90_000);
+  });
 
   it("axe finds nothing: light and dark, wide and as narrow as a phone, before, in and after a run", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -115,5 +115,5 @@ describe("access to the page", () => {
     await page.locator("#model-summary .error").waitFor();
     await look("refused");
     expect(faults).toEqual([]);
-  }, 90_000);
+  });
 });

@@ -99,7 +99,7 @@ describe("files in the page", () => {
     await data.getByText("cut.npz: not an .npz archive, or a damaged one").waitFor();
     expect(await page.locator("#status").innerText()).toMatch(/^Choose/);
     expect(faults).toEqual([]);
-  }, 60_000);
+  });
 
   it("uses the penalty of an injected model", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -120,7 +120,7 @@ describe("files in the page", () => {
     const again = await readModel((await download(page, "injected")).path);
     expect(Buffer.from(again.bytes).equals((await readModel(at("injected.onnx"))).bytes)).toBe(true);
     expect(faults).toEqual([]);
-  }, 60_000);
+  });
 
   it("takes the files of a model's external data with it, and says which are missing", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -144,7 +144,7 @@ describe("files in the page", () => {
     const found = await accuracyInNode(trained.path, (await loadMnist()).test as Dataset, 64);
     expect(number(await figure(page, "accuracy", "plain"))).toBe(Math.round(100 * found));
     expect(faults).toEqual([]);
-  }, 60_000);
+  });
 
   it("goes on with a run of ONNX Runtime's training API", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -172,7 +172,7 @@ describe("files in the page", () => {
       expect(number(await figure(page, "accuracy", run))).toBe(Math.round(100 * found));
     }
     expect(faults).toEqual([]);
-  }, 60_000);
+  });
 
   it("trains a model whose own loss needs more samples than there are to test on", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -199,7 +199,7 @@ describe("files in the page", () => {
       "–",
     ]);
     expect(faults).toEqual([]);
-  }, 60_000);
+  });
 
   it("reads images in folders", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -241,5 +241,5 @@ describe("files in the page", () => {
     // Where a bar stands is easy to learn: pictures and labels belong together.
     expect(Number.parseFloat(await figure(page, "accuracy", "plain"))).toBe(100);
     expect(faults).toEqual([]);
-  }, 60_000);
+  });
 });

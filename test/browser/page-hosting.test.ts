@@ -81,7 +81,7 @@ describe("the page on a static host", () => {
     expect(faults.filter((fault) => !fault.includes("Content Security Policy"))).toEqual([]);
     expect(faults).toHaveLength(1);
     await page.context().close();
-  }, 60_000);
+  });
 
   it("trains on WebAssembly, and says so, when the adapter is refused at last", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -100,7 +100,7 @@ describe("the page on a static host", () => {
     );
     expect(faults).toEqual([]);
     await page.context().close();
-  }, 60_000);
+  });
 
   it("says how to get MNIST where it is not", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -111,5 +111,5 @@ describe("the page on a static host", () => {
     await waitForStatus(page, /Choose a model, and data that fit it/);
     expect(faults).toEqual([]);
     await page.context().close();
-  }, 60_000);
+  });
 });

@@ -85,7 +85,7 @@ describe("a run in the page", () => {
     await press(page, "Train");
     await waitForStatus(page, /^Finished\. Epoch 1 of 1, step 8 of 8/);
     expect(faults).toEqual([]);
-  }, 90_000);
+  });
 
   it("goes on bit for bit after its tab was closed", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -126,7 +126,7 @@ describe("a run in the page", () => {
       "another tab of this page keeps its run",
     );
     await tabs.close();
-  }, 120_000);
+  });
 
   it("asks for the data again where they are the user's own, and takes no others", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -165,7 +165,7 @@ describe("a run in the page", () => {
     await waitForStatus(page, /^Finished\. Epoch 40 of 40, step 80 of 80/);
     expect([...first.faults, ...faults]).toEqual([]);
     await page.context().close();
-  }, 90_000);
+  });
 
   it("stops a run whose loss is no number any more, and goes on with the other", async (context) => {
     context.skip(browser.missing !== "", browser.missing);
@@ -185,5 +185,5 @@ describe("a run in the page", () => {
     expect(await page.locator("#alert").innerText()).toMatch(/^The run with SOM stopped: the loss became/);
     expect(await figure(page, "step", "plain")).toBe("16 of 16");
     expect(faults).toEqual([]);
-  }, 90_000);
+  });
 });

@@ -94,6 +94,6 @@ describe("the page", () => {
         expect(faults.filter((fault) => !/GPU|device/i.test(fault))).toEqual([]);
       }
       await page.context().close();
-    }, 120_000);
+    });
   }
 });
