@@ -1,4 +1,5 @@
 import type { DataTypeName } from "../onnx/data-types.ts";
+import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 
 /** What ONNX Runtime says of one declared output of a model. */
@@ -19,9 +20,9 @@ export interface Probe {
   readonly float64: boolean;
   /** Loads a model (graph optimization level "basic") and returns what its outputs are. @throws with ORT's message. */
   outputs(model: Uint8Array): Promise<readonly ProbedOutput[]>;
-  /** Runs a model once on the CPU and returns its outputs by name. */
+  /** Runs a model once on the CPU and returns its outputs by name. A {@link Model} may keep data in other files. */
   run(
-    model: Uint8Array,
+    model: Uint8Array | Model,
     feeds: ReadonlyMap<string, Tensor>,
     options?: { optimize?: boolean },
   ): Promise<ReadonlyMap<string, Tensor>>;

@@ -55,8 +55,13 @@ export function bodyOf(node: Node, attribute: string): onnx.GraphProto.$Properti
 /**
  * The inverse of {@link graphOfBody}: a body that captures these names. Types and shapes that are known are written down,
  * so that a derivative of the node finds them.
+ * @param keepExternal - large initializers that lie in other files stay there: the body refers to them
  */
-export function bodyFromGraph(graph: Graph, captured: ReadonlySet<string>): onnx.GraphProto {
+export function bodyFromGraph(
+  graph: Graph,
+  captured: ReadonlySet<string>,
+  keepExternal = false,
+): onnx.GraphProto {
   const own = (value: Value) => !captured.has(value.name);
   const inner = [...graph.values].filter(
     (value) => value.producer && value.type && value.shape && !graph.outputs.includes(value),
@@ -64,7 +69,9 @@ export function bodyFromGraph(graph: Graph, captured: ReadonlySet<string>): onnx
   return new onnx.GraphProto({
     name: graph.name || "body",
     node: graph.sorted().map(nodeToProto),
-    initializer: graph.initializers.filter(own).map((value) => (value.initializer as Tensor).toProto()),
+    initializer: graph.initializers
+      .filter(own)
+      .map((value) => (value.initializer as Tensor).toProto(keepExternal)),
     input: graph.inputs.filter(own).map(valueInfo),
     output: graph.outputs.map(valueInfo),
     valueInfo: inner.map(valueInfo),

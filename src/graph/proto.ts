@@ -150,14 +150,19 @@ export function nodeToProto(node: Node): onnx.NodeProto {
   });
 }
 
+/** Options of {@link graphToProto}. */
+export interface ProtoOptions {
+  readonly irVersion?: number;
+  readonly producer?: string;
+  readonly keepExternal?: boolean;
+}
+
 /**
  * The graph as a model message, nodes in topological order; initializers are views, not copies.
  * @param irVersion - 10 loads in every ONNX Runtime of the last two years
+ * @param keepExternal - large initializers that lie in other files stay there: the message refers to them
  */
-export function graphToProto(
-  graph: Graph,
-  options: { irVersion?: number; producer?: string } = {},
-): onnx.ModelProto {
+export function graphToProto(graph: Graph, options: ProtoOptions = {}): onnx.ModelProto {
   return new onnx.ModelProto({
     irVersion: Long.fromNumber(options.irVersion ?? 10),
     producerName: options.producer ?? "sorth-onnx",
@@ -168,7 +173,9 @@ export function graphToProto(
     graph: new onnx.GraphProto({
       name: graph.name || "graph",
       node: graph.sorted().map(nodeToProto),
-      initializer: graph.initializers.map((value) => (value.initializer as Tensor).toProto()),
+      initializer: graph.initializers.map((value) =>
+        (value.initializer as Tensor).toProto(options.keepExternal),
+      ),
       input: graph.inputs.map(valueInfo),
       output: graph.outputs.map(valueInfo),
     }),

@@ -1,6 +1,6 @@
 import { SorthError } from "../errors.ts";
 import type { onnx } from "./schema.js";
-import { externalReference } from "./tensor.ts";
+import { type ExternalReference, externalReference } from "./tensor.ts";
 
 /** Every tensor of a model: initializers and attributes, in bodies, functions and training graphs too. */
 export function* tensorsOf(model: onnx.ModelProto.$Properties): Generator<onnx.TensorProto.$Properties> {
@@ -47,11 +47,7 @@ export function externalLocations(model: onnx.ModelProto.$Properties): Set<strin
 }
 
 /** A part of an external file: what {@link ExternalReader} is asked for. */
-export interface ExternalRange {
-  readonly location: string;
-  readonly offset: number;
-  readonly length?: number;
-}
+export type ExternalRange = ExternalReference;
 
 /**
  * The name of an external file with `/` between its parts, free of `.` and empty parts.

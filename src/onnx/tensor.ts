@@ -21,8 +21,21 @@ export type TensorData =
   | BigUint64Array
   | readonly Uint8Array[];
 
+/** Where in which file the data of a tensor lies. */
+export interface ExternalReference {
+  readonly location: string;
+  readonly offset: number;
+  readonly length?: number;
+}
+
 /** Finds the bytes of a tensor whose data lies in another file. */
-export type ExternalReader = (reference: { location: string; offset: number; length?: number }) => Uint8Array;
+export type ExternalReader = (reference: ExternalReference) => Uint8Array;
+
+/** Bytes from which on data in another file is worth staying there. */
+const largeBytes = 64 * 1024;
+
+/** Data of messages, as long as a tensor holds them: several graphs of one model share what was read from a file. */
+const alreadyRead = new WeakMap<onnx.TensorProto.$Properties, WeakRef<TensorData>>();
 
 type NumericArray = Exclude<TensorData, readonly Uint8Array[]>;
 type ArrayConstructor = {
@@ -77,13 +90,22 @@ export class Tensor {
   readonly name: string;
   readonly type: DataTypeName;
   readonly dims: readonly number[];
+  /** Where its data lies, if it was read from another file than the model's. */
+  readonly external?: ExternalReference;
   #read: () => TensorData;
   #data: TensorData | undefined;
 
-  private constructor(name: string, type: DataTypeName, dims: readonly number[], read: () => TensorData) {
+  private constructor(
+    name: string,
+    type: DataTypeName,
+    dims: readonly number[],
+    read: () => TensorData,
+    external?: ExternalReference,
+  ) {
     this.name = name;
     this.type = type;
     this.dims = dims;
+    if (external) this.external = external;
     this.#read = read;
   }
 
@@ -111,7 +133,12 @@ export class Tensor {
     const dims = (proto.dims ?? []).map((dim) => Long.fromValue(dim).toNumber());
     const name = proto.name ?? "";
     checkStoredSize(proto, name, type, dims);
-    return new Tensor(name, type, dims, () => readData(proto, name, type, dims, external));
+    const read = () => {
+      const data = alreadyRead.get(proto)?.deref() ?? readData(proto, name, type, dims, external);
+      alreadyRead.set(proto, new WeakRef(data));
+      return data;
+    };
+    return new Tensor(name, type, dims, read, externalReference(proto));
   }
 
   /** Number of elements. */
@@ -149,26 +176,34 @@ export class Tensor {
 
   /** The same data under another name. */
   named(name: string): Tensor {
-    return new Tensor(name, this.type, this.dims, () => this.data);
+    return new Tensor(name, this.type, this.dims, () => this.data, this.external);
   }
 
-  /** As a message with raw data (a view of this tensor's memory). */
-  toProto(): onnx.TensorProto {
+  /**
+   * As a message with raw data (a view of this tensor's memory).
+   * @param keepExternal - large data that lies in another file stays there, unread: the message refers to it
+   */
+  toProto(keepExternal = false): onnx.TensorProto {
     const proto = new onnx.TensorProto({
       name: this.name,
       dataType: DataType[this.type],
       dims: this.dims.map((dim) => Long.fromNumber(dim)),
     });
-    if (this.type === "string") proto.stringData = [...(this.data as readonly Uint8Array[])];
+    if (keepExternal && this.external && byteLengthOf(this.type, this.dims) >= largeBytes) {
+      const { location, offset, length = byteLengthOf(this.type, this.dims) } = this.external;
+      proto.dataLocation = onnx.TensorProto.DataLocation.EXTERNAL;
+      proto.externalData = Object.entries({ location, offset, length }).map(([key, value]) => ({
+        key,
+        value: `${value}`,
+      }));
+    } else if (this.type === "string") proto.stringData = [...(this.data as readonly Uint8Array[])];
     else proto.rawData = this.bytes;
     return proto;
   }
 }
 
 /** Where a message says its data lies, if it lies in another file. */
-export function externalReference(
-  proto: onnx.TensorProto.$Properties,
-): { location: string; offset: number; length?: number } | undefined {
+export function externalReference(proto: onnx.TensorProto.$Properties): ExternalReference | undefined {
   if (proto.dataLocation !== onnx.TensorProto.DataLocation.EXTERNAL) return undefined;
   const entries = new Map((proto.externalData ?? []).map(({ key, value }) => [key ?? "", value ?? ""]));
   const length = entries.get("length");

@@ -87,7 +87,7 @@ export class GradientMeter {
   }
 
   #gradients(state: ReadonlyMap<string, Tensor>, scalars: StepScalars): Promise<ReadonlyMap<string, Tensor>> {
-    return this.#probe.run(this.#step.model.bytes, new Map([...state, ...this.#feeder.feeds([scalars])]));
+    return this.#probe.run(this.#step.model, new Map([...state, ...this.#feeder.feeds([scalars])]));
   }
 }
 

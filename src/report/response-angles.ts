@@ -6,9 +6,7 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { UsageError } from "../errors.ts";
 import { inlineFunctions } from "../expansion/functions.ts";
 import type { Graph } from "../graph/graph.ts";
-import { graphOf } from "../graph/model-graph.ts";
-import { graphToProto } from "../graph/proto.ts";
-import { encodeModelProto } from "../onnx/codec.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { epsilon } from "../penalties/som-options.ts";
@@ -46,7 +44,7 @@ export async function responseAngles(
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
   await inferShapes(graph, probe, dimensions);
   const { sites, skipped } = findSites(graph, { leastRows: 2 });
-  const measured = await sumsOf(graph, sites, { gamma, full: options.full ?? false }, chunks, probe);
+  const measured = await sumsOf(model, graph, sites, { gamma, full: options.full ?? false }, chunks, probe);
   const layers: LayerResponseAngles[] = [];
   for (const { site, gram, saturated, places } of measured) {
     const { name, op, units, fanIn, groups } = site;
@@ -87,6 +85,7 @@ interface SiteSums {
 
 /** The sites' Gram matrices of tanh-squashed responses, summed over all chunks in float64. */
 async function sumsOf(
+  model: Model,
   graph: Graph,
   sites: readonly Site[],
   { gamma, full }: { gamma: number; full: boolean },
@@ -102,7 +101,7 @@ async function sumsOf(
   graph.outputs.splice(0, Infinity, ...values.flatMap(({ gram, saturated }) => [gram, saturated]));
   // Chunks differ in size: the batch stays open in the file.
   for (const input of graph.inputs) input.shape = undefined;
-  const bytes = encodeModelProto(graphToProto(graph));
+  const summing = modelOf(graph, model);
   const sums = values.map(
     ({ site, places, gram }): SiteSums => ({
       ...{ site, places, saturated: 0 },
@@ -110,7 +109,7 @@ async function sumsOf(
     }),
   );
   for (const chunk of chunks) {
-    const results = await probe.run(bytes, chunk);
+    const results = await probe.run(summing, chunk);
     values.forEach(({ gram, saturated }, index) => {
       const part = results.get(gram.name)?.data as Float32Array | Float64Array;
       const sum = sums[index] as SiteSums;

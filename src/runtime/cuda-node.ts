@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { SorthError } from "../errors.ts";
 import { loopsOn, loweringFor } from "../lowering/table.ts";
+import { inlineExternal } from "../onnx/inline-external.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { ortNode } from "./ort-node.ts";
 import { OrtForwardSession } from "./ort-session.ts";
@@ -62,13 +63,24 @@ export const cudaBackend: Backend = {
   async openStep(step, options) {
     const on = { ...options, device: name };
     const { Tensor } = await ortNode();
-    if (!step.body) return new HostStepSession(await openOnDevice(step.model.bytes, cuda, on), step, Tensor);
+    if (!step.body)
+      return new HostStepSession(
+        await openOnDevice(inlineExternal(step.model).bytes, cuda, on),
+        step,
+        Tensor,
+      );
     // ONNX Runtime looks at the nodes around a body only: the single step shows that all of them are on the device.
-    const single = await openOnDevice(step.body.bytes, cuda, on);
+    const single = await openOnDevice(inlineExternal(step.body).bytes, cuda, on);
     await single.release();
     const { onMessage: _, ...told } = on;
-    return new HostStepSession(await openOnDevice(step.model.bytes, cuda, told), step, Tensor);
+    return new HostStepSession(
+      await openOnDevice(inlineExternal(step.model).bytes, cuda, told),
+      step,
+      Tensor,
+    );
   },
   openForward: async (model, options) =>
-    new OrtForwardSession(await openOnDevice(model, cuda, { ...options, device: name })),
+    new OrtForwardSession(
+      await openOnDevice(inlineExternal(model).bytes, cuda, { ...options, device: name }),
+    ),
 };

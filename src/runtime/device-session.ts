@@ -4,6 +4,7 @@ import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { loopsOn, loweringFor } from "../lowering/table.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
+import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../training/initial-state.ts";
 import type { Step } from "../training/step.ts";
@@ -141,7 +142,7 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
         statePorts(step.ports).map(({ output }) => [output, "gpu-buffer"] as const),
       );
       const figures = figureOutputs(step.ports).map((name) => [name, "cpu"] as const);
-      const session = await openOnDevice(step.model.bytes, open, {
+      const session = await openOnDevice(inlineExternal(step.model).bytes, open, {
         ...options,
         device: name,
         session: {
@@ -152,6 +153,8 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
       return new DeviceStepSession(session, reader, step);
     },
     openForward: async (model, options) =>
-      new OrtForwardSession(await openOnDevice(model, open, { ...options, device: name })),
+      new OrtForwardSession(
+        await openOnDevice(inlineExternal(model).bytes, open, { ...options, device: name }),
+      ),
   };
 }

@@ -1,6 +1,8 @@
 import type { InferenceSession } from "onnxruntime-common";
 import type { Probe, ProbedOutput } from "../analysis/probe.ts";
 import { messageOf, SorthError } from "../errors.ts";
+import { inlineExternal } from "../onnx/inline-external.ts";
+import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { dataTypeOf, fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 
@@ -21,8 +23,17 @@ export function ortMessage(error: unknown): string {
 /**
  * The {@link Probe} of a build of ONNX Runtime.
  * @param executionProvider - its CPU: `cpu` in node, `wasm` on the web
+ * @param dataFolder - tells a session where a model's external data lie; without it they are part of the bytes
  */
-export function ortProbe(create: OpenSession, executionProvider: "cpu" | "wasm"): Probe {
+export function ortProbe(
+  create: OpenSession,
+  executionProvider: "cpu" | "wasm",
+  dataFolder?: (model: Model) => InferenceSession.SessionOptions,
+): Probe {
+  const bytesOf = (model: Uint8Array | Model): Uint8Array => {
+    if (model instanceof Uint8Array) return model;
+    return (dataFolder && model.path !== undefined ? model : inlineExternal(model)).bytes;
+  };
   const open = async (model: Uint8Array, options: InferenceSession.SessionOptions) => {
     try {
       // Only fatal messages of ONNX Runtime reach stderr; everything else is thrown.
@@ -54,10 +65,10 @@ export function ortProbe(create: OpenSession, executionProvider: "cpu" | "wasm")
     },
 
     async run(model, feeds, options = {}) {
-      const session = await open(
-        model,
-        options.optimize === false ? { graphOptimizationLevel: "disabled" } : {},
-      );
+      const session = await open(bytesOf(model), {
+        ...(options.optimize === false && { graphOptimizationLevel: "disabled" }),
+        ...(model instanceof Uint8Array ? {} : dataFolder?.(model)),
+      });
       try {
         const results = await session.run(
           Object.fromEntries([...feeds].map(([name, tensor]) => [name, toOrtTensor(tensor)])),

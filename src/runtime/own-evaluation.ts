@@ -75,7 +75,7 @@ export class OwnEvaluation {
     if (!this.#opened) {
       const lower = await this.#backend.lowering();
       const graph = await buildEvaluation(this.#model, this.#options, this.#ports, this.#probe, lower);
-      const session = await this.#backend.openForward(graph.model.bytes, this.#options);
+      const session = await this.#backend.openForward(graph.model, this.#options);
       this.#opened = { session, graph };
     }
     return this.#opened;

@@ -93,7 +93,7 @@ export const wasmBackend: Backend = {
   loops: loopsOn("wasm"),
   lowering: () => loweringFor("wasm", webProbe),
   openStep: async (step, options) => new WasmStepSession(await open(step.model.bytes, options), step),
-  openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
+  openForward: async (model, options) => new OrtForwardSession(await open(model.bytes, options)),
 };
 
 /** WebGPU of the browser, in a page or a worker. */

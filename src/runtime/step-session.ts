@@ -1,5 +1,6 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common";
 import type { BackendName, Lowering } from "../lowering/table.ts";
+import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Step } from "../training/step.ts";
 
@@ -61,7 +62,7 @@ export interface Backend {
   /** The forms that graphs get here (src/lowering/table.ts). */
   lowering(): Promise<Lowering | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;
-  openForward(model: Uint8Array, options: SessionOptions): Promise<ForwardSession>;
+  openForward(model: Model, options: SessionOptions): Promise<ForwardSession>;
 }
 
 /** Options of a session. */

@@ -6,10 +6,10 @@ import { rules } from "../autodiff/table.ts";
 import { backward } from "../autodiff/walk.ts";
 import { UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
+import { modelOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
-import { graphToProto } from "../graph/proto.ts";
 import { isFloat } from "../onnx/data-types.ts";
-import { Model } from "../onnx/model.ts";
+import type { Model } from "../onnx/model.ts";
 import { checkWritten } from "./check-written.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
@@ -76,7 +76,7 @@ export async function differentiate(
   if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
   await checkWritten(graph, probe);
   return {
-    model: Model.fromProto(graphToProto(graph)),
+    model: modelOf(graph, model),
     loss: total.name,
     gradients: names,
     masks: new Map(masks.map(({ input, ratio }) => [input.name, ratio])),

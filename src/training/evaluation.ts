@@ -2,11 +2,11 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
+import { modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
-import { graphToProto } from "../graph/proto.ts";
 import type { Objective } from "../objectives/objective.ts";
 import { choosePrediction } from "../objectives/prediction.ts";
-import { Model } from "../onnx/model.ts";
+import type { Model } from "../onnx/model.ts";
 import { setBatchNormForm } from "./batch-norm.ts";
 import { replaceDropout } from "./dropout.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
@@ -65,7 +65,7 @@ export async function buildEvaluation(
   graph.prune();
   lower?.(graph, emit);
   return {
-    model: Model.fromProto(graphToProto(graph)),
+    model: modelOf(graph, model),
     objective,
     prediction: prediction && { name: prediction.name, shape: typed(prediction).shape },
     labels: labels?.name,

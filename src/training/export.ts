@@ -1,8 +1,7 @@
 import { copied } from "../analysis/copies.ts";
 import { SorthError } from "../errors.ts";
 import { liftParameters } from "../expansion/expand-model.ts";
-import { graphOf } from "../graph/model-graph.ts";
-import { graphToProto } from "../graph/proto.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
 import { blockOf } from "../inject/block.ts";
 import { strip } from "../inject/strip.ts";
 import { Model } from "../onnx/model.ts";
@@ -90,5 +89,5 @@ function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: 
   for (const node of graph.nodes) if (node.op === "Dropout") graph.dropNodeInputs(node, 2);
   for (const [name, tensor] of weights) graph.valueNamed(name).initializer = tensor.named(name);
   graph.prune();
-  return Model.fromProto(graphToProto(graph, { irVersion: Number(model.proto.irVersion) }));
+  return modelOf(graph, model, { irVersion: Number(model.proto.irVersion) });
 }

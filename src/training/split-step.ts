@@ -2,7 +2,7 @@ import type { Probe } from "../analysis/probe.ts";
 import { Emit } from "../graph/emit.ts";
 import { typed } from "../graph/emit-base.ts";
 import { Graph } from "../graph/graph.ts";
-import { graphOf } from "../graph/model-graph.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
@@ -79,7 +79,7 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
   update.prune();
   return {
     ...step,
-    gradients: Model.fromProto(graphToProto(graph)),
+    gradients: modelOf(graph, step.model),
     update: Model.fromProto(graphToProto(update)),
     ports: { ...step.ports, parameters },
   };

@@ -1,9 +1,7 @@
 import { bodyFromGraph } from "../graph/body-graph.ts";
 import { Graph } from "../graph/graph.ts";
-import { graphOf } from "../graph/model-graph.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
-import { graphToProto } from "../graph/proto.ts";
-import { Model } from "../onnx/model.ts";
 import { inputName } from "./ports.ts";
 import type { Step } from "./step.ts";
 import { figureOutputs, portsKey, portsToText, type StepPorts, statePorts } from "./step-ports.ts";
@@ -68,7 +66,14 @@ export function stepLoop(step: Step): Step {
     attributes: new Map([
       [
         "body",
-        { kind: "graph", value: bodyFromGraph(body, new Set(captured.map(({ name }) => name))) } as const,
+        {
+          kind: "graph",
+          value: bodyFromGraph(
+            body,
+            new Set(captured.map(({ name }) => name)),
+            step.model.path !== undefined,
+          ),
+        } as const,
       ],
     ]),
   });
@@ -82,7 +87,7 @@ export function stepLoop(step: Step): Step {
   });
   const ports: StepPorts = { ...step.ports, count };
   outer.metadata.set(portsKey, portsToText(ports));
-  return { ...step, model: Model.fromProto(graphToProto(outer)), body: step.model, ports };
+  return { ...step, model: modelOf(outer, step.model), body: step.model, ports };
 }
 
 /** Lets the readers of an input read its row of this iteration instead. @returns what the body captures */

@@ -9,9 +9,9 @@ import { checkGraph } from "../graph/check.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
+import { modelOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
-import { graphToProto } from "../graph/proto.ts";
-import { Model } from "../onnx/model.ts";
+import type { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Schedule } from "../optimizers/schedules.ts";
@@ -218,7 +218,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   graph.metadata.clear();
   graph.metadata.set(portsKey, portsToText(ports));
   return {
-    model: Model.fromProto(graphToProto(graph)),
+    model: modelOf(graph, model),
     ports,
     initial,
     batch: prepared.batch ?? fixedBatch(graph, inputs),

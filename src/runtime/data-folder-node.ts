@@ -1,0 +1,11 @@
+import { dirname, resolve } from "node:path";
+import type { InferenceSession } from "onnxruntime-common";
+import type { Model } from "../onnx/model.ts";
+
+/** Where ONNX Runtime finds the files in which a model keeps data: it maps them itself, and nothing is copied. */
+export function dataFolder({ path, externalLocations }: Model): InferenceSession.SessionOptions {
+  if (path === undefined || externalLocations.size === 0) return {};
+  return {
+    extra: { session: { model_external_initializers_file_folder_path: dirname(resolve(path)) } },
+  };
+}
