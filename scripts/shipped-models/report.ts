@@ -14,7 +14,7 @@ export interface Surveyed {
 
 const heading = `# Models that packages ship
 
-What the commands say of ONNX files that people have: the newest versions of packages of two registries, up to three files of each, without any
+What the commands say of ONNX files that people have: the newest versions of packages of two registries, the largest file of each that no other has, without any
 change by hand. Free dimensions are given as a person would: 4 samples, images of 64 × 64, a second of sound, sequences of 16. Written by
 \`npm run shipped-models\`, which downloads the packages, unpacks them and runs every command in a process of its own; none of their code is run
 and nothing of them is committed.

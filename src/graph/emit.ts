@@ -84,9 +84,10 @@ export class Emit extends EmitIndexing {
   }
 
   // Reductions. Without axes, over all of them. Axes of length 1 that are kept cost nothing. Sums and means of many numbers are
-  // taken in stages, in which float32 loses nothing (see reductionStages).
-  reduceSum = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
-    this.#reduce("ReduceSum", x, axes, keepdims);
+  // taken in stages, in which float32 loses nothing (see reductionStages). `fixed`: x has the same shape whatever is fed, so
+  // that a long axis may be cut also where the graph's lengths are open.
+  reduceSum = (x: Value, axes?: readonly number[], keepdims = false, fixed = false): Typed =>
+    this.#reduce("ReduceSum", x, axes, keepdims, fixed);
   reduceMean = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceMean", x, axes, keepdims);
   reduceMax = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
@@ -185,7 +186,13 @@ export class Emit extends EmitIndexing {
     });
   }
 
-  #reduce(opType: string, x: Value, axes: readonly number[] | undefined, keepdims: boolean): Typed {
+  #reduce(
+    opType: string,
+    x: Value,
+    axes: readonly number[] | undefined,
+    keepdims: boolean,
+    fixed = false,
+  ): Typed {
     const { shape } = typed(x);
     const open = this.options.openShapes === true;
     const over = (axes ?? allAxes(shape.length)).map((axis) => normalizeAxis(axis, shape.length));
@@ -195,7 +202,7 @@ export class Emit extends EmitIndexing {
     if (trivial && (!open || over.length === 0)) return this.reshape(x, result);
     if (opType === "ReduceMax" || opType === "ReduceMin")
       return this.#reduceAtOnce(opType, x, over, keepdims);
-    return this.#reduceInStages(opType, x, reductionStages(shape, over, !open), keepdims);
+    return this.#reduceInStages(opType, x, reductionStages(shape, over, !open || fixed), keepdims);
   }
 
   #reduceInStages(opType: string, x: Value, stages: readonly Stage[], keepdims: boolean): Typed {

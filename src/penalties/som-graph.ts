@@ -36,10 +36,11 @@ export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
   const inverse = inverseNorm(g, energy);
   const inversePairs = g.mul(g.mul(inverse, g.transposeLast(inverse)), g.offDiagonal(units, type));
   const cosines = g.mul(gram, inversePairs);
-  const rowSums = g.reduceSum(cosines, [-1], true);
-  const rowSquares = g.reduceSum(g.square(cosines), [-1], true);
-  const total = g.reduceSum(rowSums, [-2], true);
-  const value = combine(g, total, g.reduceSum(rowSquares, [-2], true), c);
+  // Units against units: no length of the data.
+  const rowSums = g.reduceSum(cosines, [-1], true, true);
+  const rowSquares = g.reduceSum(g.square(cosines), [-1], true, true);
+  const total = g.reduceSum(rowSums, [-2], true, true);
+  const value = combine(g, total, g.reduceSum(rowSquares, [-2], true, true), c);
   return {
     value,
     // dK = S/(nnᵀ) − diag(rowsum(S∘O)/Kᵢᵢ) with S = 2·c.mean·s + 2·c.square·O off the diagonal

@@ -32,6 +32,6 @@ export function penaltyOfGram(
 
 /** Σ x over everything, divided by the number of groups: the mean over groups of their sums. */
 export const meanOfGroupSums = (g: Emit, x: Typed, groups: number): Typed => {
-  const sum = g.reduceSum(x);
+  const sum = g.reduceSum(x, undefined, false, true);
   return groups === 1 ? sum : g.mul(sum, 1 / groups);
 };

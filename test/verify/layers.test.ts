@@ -237,3 +237,23 @@ test("layers beyond the budget are named, the smaller ones are checked", async (
   expect(named(all, "gradient of large")?.status).toBe("passed");
   await expect(checked(model, "so", { budget: -1 })).rejects.toThrow(/budget must be a number of at least 0/);
 });
+
+test("thousands of units that answer alike: their cosines are rounded the same way, sum after sum", async () => {
+  const [inputs, units] = [16, 6_000];
+  const w = Tensor.float(
+    "w",
+    [inputs, units],
+    randomNormals("w", inputs * units).map((x) => 0.02 + 0.002 * x),
+  ).toProto();
+  const node = [{ opType: "MatMul", name: "dense", input: ["x", "w"], output: ["y"] }];
+  const x = Tensor.float(
+    "x",
+    [32, inputs],
+    randomNormals("x", 32 * inputs).map((value) => 1 + 0.8 * value),
+  );
+  const checks = await checked(modelFrom([inputs], node, [w]), "som", {
+    batch: 32,
+    feeds: new Map([["x", x]]),
+  });
+  expect(failed(checks)).toEqual([]);
+}, 120_000);
