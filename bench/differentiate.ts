@@ -12,11 +12,11 @@ import { Emit } from "../src/graph/emit.ts";
 import type { Typed } from "../src/graph/emit-base.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { graphToProto } from "../src/graph/proto.ts";
-import { meanSquaredError } from "../src/objectives/elementwise.ts";
+import { meanSquaredError } from "../src/losses/elementwise.ts";
 import { Model } from "../src/onnx/model.ts";
 import { Tensor } from "../src/onnx/tensor.ts";
+import { differentiate } from "../src/programs/differentiate.ts";
 import { nodeProbe } from "../src/runtime/probe-node.ts";
-import { differentiate } from "../src/training/differentiate.ts";
 import { median } from "./contender.ts";
 import { machineDescription } from "./step-report.ts";
 

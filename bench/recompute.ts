@@ -14,13 +14,13 @@ import { Emit } from "../src/graph/emit.ts";
 import type { Typed } from "../src/graph/emit-base.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { graphToProto } from "../src/graph/proto.ts";
-import { crossEntropy } from "../src/objectives/cross-entropy.ts";
+import { crossEntropy } from "../src/losses/cross-entropy.ts";
 import { Model } from "../src/onnx/model.ts";
 import { Tensor } from "../src/onnx/tensor.ts";
 import { sgd } from "../src/optimizers/sgd.ts";
+import { buildStep } from "../src/programs/step.ts";
 import { cpuBackend } from "../src/runtime/cpu-node.ts";
 import { nodeProbe } from "../src/runtime/probe-node.ts";
-import { buildStep } from "../src/training/step.ts";
 import { median } from "./contender.ts";
 import { machineDescription } from "./step-report.ts";
 

@@ -1,4 +1,4 @@
-import { type BackendName, forms, offDevice } from "../src/lowering/table.ts";
+import { type BackendName, forms, offDevice } from "../src/passes/backends/table.ts";
 
 /** What the table in the code does not say of a backend: where it runs, where its state lies. */
 const backends: Readonly<Record<BackendName, readonly [where: string, state: string, checked: string]>> = {
@@ -36,7 +36,7 @@ export function backendsTable(): string {
   return [
     "# Backends",
     "",
-    "Generated from src/lowering/table.ts (`npm run docs:backends`); a test holds it against the code.",
+    "Generated from src/passes/backends/table.ts (`npm run docs:backends`); a test holds it against the code.",
     "",
     "| backend | runs in | state | checked on |",
     "|---|---|---|---|",

@@ -1,6 +1,6 @@
 import type { RuleEntry } from "../src/autodiff/rule.ts";
 import { rules } from "../src/autodiff/table.ts";
-import { type OffDevice, offCuda, offWebGpu } from "../src/lowering/off-device.ts";
+import { type OffDevice, offCuda, offWebGpu } from "../src/passes/backends/off-device.ts";
 
 const stateOf = (entry: RuleEntry): string => {
   if ("vjp" in entry) return "rule";

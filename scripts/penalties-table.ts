@@ -1,6 +1,6 @@
 import { buildStep, crossEntropy, type Model, type PenaltyPlan, sgd } from "../src/index.ts";
-import { onCpu } from "../src/lowering/off-device.ts";
-import { type BackendName, offDevice } from "../src/lowering/table.ts";
+import { onCpu } from "../src/passes/backends/off-device.ts";
+import { type BackendName, offDevice } from "../src/passes/backends/table.ts";
 import { type PenaltyDefinition, type PenaltyOptions, subjectOf } from "../src/penalties/penalty.ts";
 import { penaltyDefinitions } from "../src/penalties/table.ts";
 import { parsePlan } from "../src/penalties/text.ts";

@@ -8,6 +8,7 @@ export {
   type OrtOptimizerState,
 } from "./artifacts/checkpoint.ts";
 export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
+export { strip } from "./block/strip.ts";
 export { arrayDataset, type NamedArrays, namedDataset, type SampleArray } from "./data/array-dataset.ts";
 export { splitValidation } from "./data/batches.ts";
 export { type Column, type Dataset, type SplitData, subset } from "./data/dataset.ts";
@@ -18,25 +19,37 @@ export { parseNpz } from "./data/npz.ts";
 export { type SampleFeedOptions, sampleFeeds } from "./data/sample-feeds.ts";
 export { SorthError, UsageError } from "./errors.ts";
 export type { InjectOptions } from "./inject/options.ts";
-export { strip } from "./inject/strip.ts";
-export { crossEntropy } from "./objectives/cross-entropy.ts";
-export { binaryCrossEntropy, l1, meanSquaredError } from "./objectives/elementwise.ts";
-export type { Objective } from "./objectives/objective.ts";
+export { crossEntropy } from "./losses/cross-entropy.ts";
+export { binaryCrossEntropy, l1, meanSquaredError } from "./losses/elementwise.ts";
+export type { Objective } from "./losses/objective.ts";
+export type {
+  AngleReport,
+  LayerAngles,
+  LayerResponseAngles,
+  LayerWeightAngles,
+  Orthogonality,
+  ResponseAngleOptions,
+} from "./measure/angle-report.ts";
+export type { ConvolutionSpectrum } from "./measure/convolution-spectrum.ts";
+export type { CosineMap } from "./measure/cosine-map.ts";
+export type { Distribution } from "./measure/distribution.ts";
+export type { Inspection, InspectOptions } from "./measure/inspect.ts";
+export type {
+  AnglesEvent,
+  GradientsEvent,
+  ObservationEvent,
+  ObservedAngles,
+  ObserveOptions,
+} from "./measure/observe.ts";
+export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./measure/pair-statistics.ts";
+export type { NotComputed, SpectralFigures, Spectrum } from "./measure/spectrum.ts";
+export type { WeightAngleOptions } from "./measure/weight-angles.ts";
 export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
 export { Tensor } from "./onnx/tensor.ts";
 export { adam } from "./optimizers/adam.ts";
 export { adamw } from "./optimizers/adamw.ts";
 export { adamwOrt } from "./optimizers/adamw-ort.ts";
 export type { Optimizer } from "./optimizers/optimizer.ts";
-export {
-  constant,
-  cosine,
-  parseSchedule,
-  type Schedule,
-  sripSchedule,
-  stepDecay,
-  warmup,
-} from "./optimizers/schedules.ts";
 export { sgd } from "./optimizers/sgd.ts";
 export { definePenalty, type PenaltyFactory } from "./penalties/define.ts";
 export type { Draw } from "./penalties/draws.ts";
@@ -60,39 +73,26 @@ export { ocnn } from "./penalties/weights/ocnn.ts";
 export { so } from "./penalties/weights/so.ts";
 export { spectralSo } from "./penalties/weights/spectral-so.ts";
 export { srip } from "./penalties/weights/srip.ts";
-export type {
-  AngleReport,
-  LayerAngles,
-  LayerResponseAngles,
-  LayerWeightAngles,
-  Orthogonality,
-  ResponseAngleOptions,
-} from "./report/angle-report.ts";
-export type { ConvolutionSpectrum } from "./report/convolution-spectrum.ts";
-export type { CosineMap } from "./report/cosine-map.ts";
-export type { Distribution } from "./report/distribution.ts";
-export type { Inspection, InspectOptions } from "./report/inspect.ts";
-export type {
-  AnglesEvent,
-  GradientsEvent,
-  ObservationEvent,
-  ObservedAngles,
-  ObserveOptions,
-} from "./report/observe.ts";
-export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./report/pair-statistics.ts";
-export type { NotComputed, SpectralFigures, Spectrum } from "./report/spectrum.ts";
-export type { WeightAngleOptions } from "./report/weight-angles.ts";
+export type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
+export type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
+export { withWeights } from "./programs/export.ts";
+export { initialState } from "./programs/initial-state.ts";
+export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./programs/rescue.ts";
+export type { SplitParameterPort, SplitStep } from "./programs/split-step.ts";
+export type { Step, StepOptions, StepPorts } from "./programs/step.ts";
+export { stepLoop } from "./programs/step-loop.ts";
+export type { TrainerState } from "./programs/trainer-state.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 export type { FitOptions } from "./runtime/fit-plan.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
-export type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
-export type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
-export { withWeights } from "./training/export.ts";
-export { initialState } from "./training/initial-state.ts";
-export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./training/rescue.ts";
-export type { SplitParameterPort, SplitStep } from "./training/split-step.ts";
-export type { Step, StepOptions, StepPorts } from "./training/step.ts";
-export { stepLoop } from "./training/step-loop.ts";
-export type { TrainerState } from "./training/trainer-state.ts";
+export {
+  constant,
+  cosine,
+  parseSchedule,
+  type Schedule,
+  sripSchedule,
+  stepDecay,
+  warmup,
+} from "./schedules/schedules.ts";
 export type { VerifyCheck, VerifyOptions, VerifyReport } from "./verify/verify.ts";

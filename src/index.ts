@@ -1,21 +1,33 @@
 import type { Dataset } from "./data/dataset.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { InjectOptions } from "./inject/options.ts";
-import type { Model } from "./onnx/model.ts";
 import type {
   AngleReport,
   LayerResponseAngles,
   LayerWeightAngles,
   ResponseAngleOptions,
-} from "./report/angle-report.ts";
-import { type Inspection, type InspectOptions, inspect as inspectWith } from "./report/inspect.ts";
-import { type ObservationEvent, type ObserveOptions, observe as observeWith } from "./report/observe.ts";
+} from "./measure/angle-report.ts";
+import { type Inspection, type InspectOptions, inspect as inspectWith } from "./measure/inspect.ts";
+import { type ObservationEvent, type ObserveOptions, observe as observeWith } from "./measure/observe.ts";
+import { responseAngles as responseAnglesWith } from "./measure/response-angles.ts";
+import type { Feeds } from "./measure/sample-chunks.ts";
+import { type WeightAngleOptions, weightAngles as weightAnglesWith } from "./measure/weight-angles.ts";
+import type { Model } from "./onnx/model.ts";
+import {
+  type ArtifactOptions,
+  type Artifacts,
+  buildArtifacts as buildArtifactsWith,
+} from "./programs/artifacts.ts";
+import {
+  type DifferentiateOptions,
+  differentiate as differentiateWith,
+  type GradientModel,
+} from "./programs/differentiate.ts";
+import { buildSplitStep as buildSplitStepWith, type SplitStep } from "./programs/split-step.ts";
+import { buildStep as buildStepWith, type Step, type StepOptions } from "./programs/step.ts";
 import type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
 import type { RunPageOptions } from "./report/pages/run-page.ts";
-import { responseAngles as responseAnglesWith } from "./report/response-angles.ts";
 import { type RunRecord, runRecord } from "./report/run-record.ts";
-import type { Feeds } from "./report/sample-chunks.ts";
-import { type WeightAngleOptions, weightAngles as weightAnglesWith } from "./report/weight-angles.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
 import {
   type ExportCheckpointOptions,
@@ -24,18 +36,6 @@ import {
 import { nodeRuntime } from "./runtime/node.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
-import {
-  type ArtifactOptions,
-  type Artifacts,
-  buildArtifacts as buildArtifactsWith,
-} from "./training/artifacts.ts";
-import {
-  type DifferentiateOptions,
-  differentiate as differentiateWith,
-  type GradientModel,
-} from "./training/differentiate.ts";
-import { buildSplitStep as buildSplitStepWith, type SplitStep } from "./training/split-step.ts";
-import { buildStep as buildStepWith, type Step, type StepOptions } from "./training/step.ts";
 import { type VerifyOptions, type VerifyReport, verify as verifyWith } from "./verify/verify.ts";
 
 export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";

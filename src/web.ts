@@ -1,26 +1,26 @@
 import type { Dataset } from "./data/dataset.ts";
 import type { InjectOptions } from "./inject/options.ts";
-import type { Model } from "./onnx/model.ts";
 import type {
   AngleReport,
   LayerResponseAngles,
   LayerWeightAngles,
   ResponseAngleOptions,
-} from "./report/angle-report.ts";
-import type { Inspection, InspectOptions } from "./report/inspect.ts";
-import type { ObservationEvent, ObserveOptions } from "./report/observe.ts";
-import type { Feeds } from "./report/sample-chunks.ts";
-import type { WeightAngleOptions } from "./report/weight-angles.ts";
+} from "./measure/angle-report.ts";
+import type { Inspection, InspectOptions } from "./measure/inspect.ts";
+import type { ObservationEvent, ObserveOptions } from "./measure/observe.ts";
+import type { Feeds } from "./measure/sample-chunks.ts";
+import type { WeightAngleOptions } from "./measure/weight-angles.ts";
+import type { Model } from "./onnx/model.ts";
+import type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
+import type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
+import type { SplitStep } from "./programs/split-step.ts";
+import { buildStep as buildStepOn, type Step, type StepOptions } from "./programs/step.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
 import type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 import { webProbe } from "./runtime/probe-web.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import { webRuntime } from "./runtime/web.ts";
-import type { ArtifactOptions, Artifacts } from "./training/artifacts.ts";
-import type { DifferentiateOptions, GradientModel } from "./training/differentiate.ts";
-import type { SplitStep } from "./training/split-step.ts";
-import { buildStep as buildStepOn, type Step, type StepOptions } from "./training/step.ts";
 import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
 
 /**
@@ -37,7 +37,7 @@ export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";
 
 /** Lists layers, parameters and remarks of a model, on onnxruntime-web. Its code is loaded when it is called. */
 export async function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {
-  const { inspect: inspectOn } = await import("./report/inspect.ts");
+  const { inspect: inspectOn } = await import("./measure/inspect.ts");
   return inspectOn(model, options, webProbe);
 }
 
@@ -67,7 +67,7 @@ export async function weightAngles(
   model: Model,
   options: WeightAngleOptions = {},
 ): Promise<AngleReport<LayerWeightAngles>> {
-  const { weightAngles: weightAnglesOn } = await import("./report/weight-angles.ts");
+  const { weightAngles: weightAnglesOn } = await import("./measure/weight-angles.ts");
   return weightAnglesOn(model, options, webProbe);
 }
 
@@ -77,7 +77,7 @@ export async function responseAngles(
   data: Feeds,
   options: ResponseAngleOptions = {},
 ): Promise<AngleReport<LayerResponseAngles>> {
-  const { responseAngles: responseAnglesOn } = await import("./report/response-angles.ts");
+  const { responseAngles: responseAnglesOn } = await import("./measure/response-angles.ts");
   return responseAnglesOn(model, data, options, webProbe);
 }
 
@@ -88,13 +88,13 @@ export async function* observe(
   run: AsyncIterable<TrainingEvent>,
   options: ObserveOptions = {},
 ): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
-  const { observe: observeOn } = await import("./report/observe.ts");
+  const { observe: observeOn } = await import("./measure/observe.ts");
   yield* observeOn(trainer, dataset, run, options, webProbe);
 }
 
 /** Builds the gradient graph of a model, on onnxruntime-web. Its code is loaded when it is called. */
 export async function differentiate(model: Model, options: DifferentiateOptions): Promise<GradientModel> {
-  const { differentiate: differentiateOn } = await import("./training/differentiate.ts");
+  const { differentiate: differentiateOn } = await import("./programs/differentiate.ts");
   return differentiateOn(model, options, webProbe);
 }
 
@@ -105,13 +105,13 @@ export function buildStep(model: Model, options: StepOptions): Promise<Step> {
 
 /** Builds a training step in two graphs, on onnxruntime-web. Its code is loaded when it is called. */
 export async function buildSplitStep(model: Model, options: StepOptions): Promise<SplitStep> {
-  const { buildSplitStep: buildSplitStepOn } = await import("./training/split-step.ts");
+  const { buildSplitStep: buildSplitStepOn } = await import("./programs/split-step.ts");
   return buildSplitStepOn(model, options, webProbe);
 }
 
 /** Builds artifacts of ONNX Runtime's training API with onnxruntime-web. Its code is loaded when it is called. */
 export async function buildArtifacts(model: Model, options: ArtifactOptions): Promise<Artifacts> {
-  const { buildArtifacts: buildArtifactsOn } = await import("./training/artifacts.ts");
+  const { buildArtifacts: buildArtifactsOn } = await import("./programs/artifacts.ts");
   return buildArtifactsOn(model, options, webProbe);
 }
 

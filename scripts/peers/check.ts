@@ -1,12 +1,12 @@
 import type { Probe } from "../../src/analysis/probe.ts";
 import { messageOf } from "../../src/errors.ts";
-import { meanSquaredError } from "../../src/objectives/elementwise.ts";
+import { meanSquaredError } from "../../src/losses/elementwise.ts";
 import { readModel } from "../../src/onnx/files-node.ts";
 import { encodeModel, type Model } from "../../src/onnx/model.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import { differentiate, type GradientModel } from "../../src/programs/differentiate.ts";
+import type { LossOptions } from "../../src/programs/options.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
-import { differentiate, type GradientModel } from "../../src/training/differentiate.ts";
-import type { LossOptions } from "../../src/training/options.ts";
 import { type Comparison, compareGradients, type OwnGradient } from "./compare.ts";
 import { type DirectionalCheck, directionalError } from "./directional.ts";
 import { gradientsInFloat64 } from "./float64.ts";

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeModel } from "../../src/onnx/files-node.ts";
 import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
-import type { GradientModel } from "../../src/training/differentiate.ts";
+import type { GradientModel } from "../../src/programs/differentiate.ts";
 import { pythonInterpreter } from "../python-environment.ts";
 import type { OwnGradient } from "./compare.ts";
 import { foldedLike } from "./folded-layer.ts";

@@ -1,9 +1,9 @@
 import { SorthError } from "../errors.ts";
+import type { InspectedSite, InspectedValue, Inspection } from "../measure/inspect.ts";
 import type { PenaltyDefinition, PenaltyOptions } from "../penalties/penalty.ts";
 import { som } from "../penalties/som.ts";
 import { penaltyDefinitions } from "../penalties/table.ts";
 import { planText } from "../penalties/text.ts";
-import type { InspectedSite, InspectedValue, Inspection } from "../report/inspect.ts";
 import { type Column, formatTable } from "../report/table.ts";
 import { visible } from "../report/visible.ts";
 

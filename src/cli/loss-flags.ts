@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../errors.ts";
-import { crossEntropy } from "../objectives/cross-entropy.ts";
-import type { Objective } from "../objectives/objective.ts";
-import { objectiveNamed, objectiveNames } from "../objectives/table.ts";
-import type { LossOptions } from "../training/options.ts";
+import { crossEntropy } from "../losses/cross-entropy.ts";
+import type { Objective } from "../losses/objective.ts";
+import { objectiveNamed, objectiveNames } from "../losses/table.ts";
+import type { LossOptions } from "../programs/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
 import { given, number } from "./options.ts";
 import { addParameterFlags, type ParameterFlags, parametersOf } from "./parameter-flags.ts";

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { decayRate, notNegative } from "../numbers.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
-import { parseSchedule, scheduleNames } from "../optimizers/schedules.ts";
 import { optimizerNamed, optimizerNames } from "../optimizers/table.ts";
+import { parseSchedule, scheduleNames } from "../schedules/schedules.ts";
 import { given, numberIn } from "./options.ts";
 
 /** Flags that choose how parameters are updated. */

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { type NamedOptimizer, readOptimizerModel } from "../artifacts/read-optimizer-model.ts";
+import { blockOf } from "../block/block.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import {
@@ -14,7 +15,6 @@ import {
   rescueModel,
   Trainer,
 } from "../index.ts";
-import { blockOf } from "../inject/block.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { given } from "./options.ts";

@@ -1,6 +1,6 @@
 import { messageOf, SorthError } from "../errors.ts";
-import { type CrossEntropyOptions, crossEntropy } from "../objectives/cross-entropy.ts";
-import type { Objective } from "../objectives/objective.ts";
+import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
+import type { Objective } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type Column, type Dataset, eachRows, type TargetType } from "./dataset.ts";
 

@@ -1,11 +1,11 @@
 import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
 import { inputsOfLayers } from "../analysis/label-inputs.ts";
 import { findParameters } from "../analysis/parameters.ts";
+import { blockOf } from "../block/block.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
-import { blockOf } from "../inject/block.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Column, Dataset } from "./dataset.ts";

@@ -1,5 +1,6 @@
 import { blockPrefix, originalPrefix, ownNames, penaltyOutput } from "../analysis/block-nodes.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
+import { isSeeded, type Mark, type MarkedPattern, type MarkedPenalty, randomVersion } from "../block/mark.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
@@ -11,7 +12,6 @@ import { elementCount } from "../onnx/tensor.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
 import { checkChoices, chooses, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import { gradientsOf } from "./block-gradients.ts";
-import { isSeeded, type Mark, type MarkedPattern, type MarkedPenalty, randomVersion } from "./mark.ts";
 import { emitObjective } from "./objective.ts";
 import { checkedPlans, type InjectOptions, listed } from "./options.ts";
 

@@ -4,7 +4,7 @@ import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { DeclaredDim } from "../graph/node.ts";
 import { type Shape, shapeText } from "../graph/shapes.ts";
-import { choosePrediction } from "../objectives/prediction.ts";
+import { choosePrediction } from "../losses/prediction.ts";
 import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 
 /** Losses that inject can add, by their name on the command line. */

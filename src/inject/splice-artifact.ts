@@ -1,15 +1,15 @@
 import { blockPrefix, originalPrefix } from "../analysis/block-nodes.ts";
 import type { TrainingModel } from "../artifacts/training-model.ts";
+import { base64 } from "../block/base64.ts";
+import { type Mark, type RenamedValue, renamedValues } from "../block/mark.ts";
+import { renameInNode } from "../block/rename-record.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { ancestorsOf } from "../graph/reach.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
-import { base64 } from "./base64.ts";
 import type { BuiltBlock } from "./build-block.ts";
-import { type Mark, type RenamedValue, renamedValues } from "./mark.ts";
-import { renameInNode } from "./rename-record.ts";
 import { markRecord, nodeRecord, outputRecord } from "./splice-block.ts";
 
 /**

@@ -1,13 +1,13 @@
 import { markKey } from "../analysis/block-nodes.ts";
+import { base64 } from "../block/base64.ts";
+import { type Mark, markText } from "../block/mark.ts";
+import { renameInNode } from "../block/rename-record.ts";
 import { type Node, Value } from "../graph/node.ts";
 import { nodeToProto, valueInfo } from "../graph/proto.ts";
 import { encodeMetadataEntry, encodeNodeProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
 import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
-import { base64 } from "./base64.ts";
 import type { BuiltBlock } from "./build-block.ts";
-import { type Mark, markText } from "./mark.ts";
-import { renameInNode } from "./rename-record.ts";
 
 /**
  * A model's file with a block's records in it: nodes, inputs and outputs at the end of the graph, the mark at the end of

@@ -1,7 +1,7 @@
 import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { UsageError } from "../errors.ts";
-import { parseSchedule, type Schedule } from "../optimizers/schedules.ts";
+import { parseSchedule, type Schedule } from "../schedules/schedules.ts";
 import type { Penalty } from "./penalty.ts";
 
 /** A penalty, the layers it acts on, and how much it counts. */

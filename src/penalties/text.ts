@@ -1,5 +1,5 @@
 import { UsageError } from "../errors.ts";
-import { parseSchedule } from "../optimizers/schedules.ts";
+import { parseSchedule } from "../schedules/schedules.ts";
 import { planKeys, presetKey } from "./define.ts";
 import type { Penalty } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";

@@ -1,5 +1,10 @@
+import type {
+  AngleReport,
+  LayerAngles,
+  LayerResponseAngles,
+  LayerWeightAngles,
+} from "../measure/angle-report.ts";
 import { type Figure, responseFigures, weightFigures } from "./angle-figures.ts";
-import type { AngleReport, LayerAngles, LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
 import { visible } from "./visible.ts";
 
 /** What is known of one model. */

@@ -1,5 +1,5 @@
-import type { LayerAngles, LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
-import { isComputed, type NotComputed, type SpectralFigures } from "./spectrum.ts";
+import type { LayerAngles, LayerResponseAngles, LayerWeightAngles } from "../measure/angle-report.ts";
+import { isComputed, type NotComputed, type SpectralFigures } from "../measure/spectrum.ts";
 
 /** How a number is shown. */
 export type FigureForm = "count" | "angle" | "cosine" | "percent" | "number";

@@ -1,5 +1,10 @@
+import type {
+  AngleReport,
+  LayerAngles,
+  LayerResponseAngles,
+  LayerWeightAngles,
+} from "../measure/angle-report.ts";
 import { type Figure, figureText, responseFigures, weightFigures } from "./angle-figures.ts";
-import type { AngleReport, LayerAngles, LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
 import { layersSideBySide, type NamedReport } from "./side-by-side.ts";
 import { type Column, fitTable } from "./table.ts";
 

@@ -1,4 +1,4 @@
-import type { AngleReport, LayerAngles } from "./angle-report.ts";
+import type { AngleReport, LayerAngles } from "../measure/angle-report.ts";
 
 /** A report and the name of the model that it is of. */
 export interface NamedReport<Report> {

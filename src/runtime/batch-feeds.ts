@@ -2,7 +2,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { FeedPort } from "../data/feed-array.ts";
 import { DataFeeds, type FedPorts, type FeedOptions } from "../data/feeds.ts";
 import { SorthError } from "../errors.ts";
-import { batchAxisOfPort, type DataPort, type StepPorts } from "../training/step-ports.ts";
+import { batchAxisOfPort, type DataPort, type StepPorts } from "../programs/step-ports.ts";
 
 /** The ports of a graph that data and labels are fed to. */
 export type DataPorts = Pick<StepPorts, "inputs" | "labels" | "targets">;

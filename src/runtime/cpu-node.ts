@@ -1,6 +1,6 @@
 import type { InferenceSession } from "onnxruntime-common";
-import { loopsOn, loweringFor } from "../lowering/table.ts";
 import type { Model } from "../onnx/model.ts";
+import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { dataFolder } from "./data-folder-node.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { ortNode } from "./ort-node.ts";

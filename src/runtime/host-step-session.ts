@@ -1,8 +1,8 @@
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from "onnxruntime-common";
 import type { Tensor } from "../onnx/tensor.ts";
-import { zeros } from "../training/initial-state.ts";
-import type { Step } from "../training/step.ts";
-import { figureOutputs, type StatePort, type StepPorts } from "../training/step-ports.ts";
+import { zeros } from "../programs/initial-state.ts";
+import type { Step } from "../programs/step.ts";
+import { figureOutputs, type StatePort, type StepPorts } from "../programs/step-ports.ts";
 import { checkReplaces, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
 import { allFinite, stepResults } from "./step-results.ts";

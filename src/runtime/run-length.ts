@@ -1,7 +1,7 @@
 import { UsageError } from "../errors.ts";
 import { bitsPerElement } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import type { StepPorts } from "../training/step-ports.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
 import type { Backend } from "./step-session.ts";
 
 /** Most steps of a run whose length is chosen here. */

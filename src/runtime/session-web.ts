@@ -1,10 +1,10 @@
 import type { InferenceSession } from "onnxruntime-web/webgpu";
 import { SorthError } from "../errors.ts";
-import { loopsOn, loweringFor } from "../lowering/table.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { initialTensors } from "../training/initial-state.ts";
-import type { Step } from "../training/step.ts";
-import { type StepPorts, statePorts } from "../training/step-ports.ts";
+import { loopsOn, loweringFor } from "../passes/backends/table.ts";
+import { initialTensors } from "../programs/initial-state.ts";
+import type { Step } from "../programs/step.ts";
+import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { webGpuBackendOn } from "./device-session.ts";
 import { checkDevice, create, createOnDevice } from "./gpu-device-web.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";

@@ -1,6 +1,6 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common";
 import { SorthError } from "../errors.ts";
-import type { StepPorts } from "../training/step-ports.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
 import type { StepResult } from "./step-session.ts";
 
 /**

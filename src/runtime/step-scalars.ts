@@ -1,5 +1,5 @@
-import type { Step } from "../training/step.ts";
-import type { StepPorts } from "../training/step-ports.ts";
+import type { Step } from "../programs/step.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
 import type { Position } from "./run-position.ts";
 import type { StepResult } from "./step-session.ts";
 import { scheduleOf, type TrainerOptions } from "./trainer-options.ts";

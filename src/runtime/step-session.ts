@@ -1,8 +1,8 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common";
-import type { BackendName, Lowering } from "../lowering/table.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { Step } from "../training/step.ts";
+import type { BackendName, Lowering } from "../passes/backends/table.ts";
+import type { Step } from "../programs/step.ts";
 
 /**
  * What a run is given besides the state: data, labels, masks, scalars, by input name; in Loop form with a leading axis over
@@ -59,7 +59,7 @@ export interface Backend {
   readonly loops: boolean;
   /** @throws SorthError where the device is missing, with what to do */
   readonly checkDevice?: (() => Promise<void>) | undefined;
-  /** The forms that graphs get here (src/lowering/table.ts). */
+  /** The forms that graphs get here (src/passes/backends/table.ts). */
   lowering(): Promise<Lowering | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;
   openForward(model: Model, options: SessionOptions): Promise<ForwardSession>;

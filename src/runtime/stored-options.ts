@@ -1,7 +1,7 @@
 import { SorthError, UsageError } from "../errors.ts";
+import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
+import { objectiveNamed } from "../losses/table.ts";
 import { isMadeHere } from "../made-here.ts";
-import type { Objective, ObjectiveOptions } from "../objectives/objective.ts";
-import { objectiveNamed } from "../objectives/table.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizerNamed } from "../optimizers/table.ts";

@@ -1,6 +1,6 @@
 import { messageOf, SorthError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { decodeTensors } from "../training/checkpoint.ts";
+import { decodeTensors } from "../programs/checkpoint.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
 import { type Position, positionFromText } from "./run-position.ts";
 import { optionsFromText } from "./stored-options.ts";

@@ -2,8 +2,8 @@ import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, seedNumber } from "../numbers.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
-import { parseSchedule, type Schedule } from "../optimizers/schedules.ts";
-import type { LossOptions, TrainingFormOptions } from "../training/options.ts";
+import type { LossOptions, TrainingFormOptions } from "../programs/options.ts";
+import { parseSchedule, type Schedule } from "../schedules/schedules.ts";
 import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */

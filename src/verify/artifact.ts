@@ -1,13 +1,13 @@
 import type { Probe } from "../analysis/probe.ts";
 import { forwardGraphOf } from "../artifacts/forward-part.ts";
 import type { TrainingModel } from "../artifacts/training-model.ts";
+import type { Block } from "../block/block.ts";
+import { type RenamedValue, wOf } from "../block/mark.ts";
+import { strip } from "../block/strip.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
-import type { Block } from "../inject/block.ts";
-import { type RenamedValue, wOf } from "../inject/mark.ts";
-import { strip } from "../inject/strip.ts";
 import { tap } from "../inject/tap.ts";
 import { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";

@@ -2,10 +2,10 @@ import { fedInputs, hasFreeBatch, resolveInputs } from "../analysis/dimensions.t
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { findSites } from "../analysis/sites.ts";
+import type { Block } from "../block/block.ts";
+import type { MarkedObjective } from "../block/mark.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Block } from "../inject/block.ts";
-import type { MarkedObjective } from "../inject/mark.ts";
 import { Random } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { VerifyOptions } from "./options.ts";

@@ -1,6 +1,6 @@
+import type { Block } from "../block/block.ts";
+import { type Mark, wOf } from "../block/mark.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Block } from "../inject/block.ts";
-import { type Mark, wOf } from "../inject/mark.ts";
 import { listed } from "../inject/options.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";

@@ -1,12 +1,12 @@
 import { constantOf } from "../analysis/probe-model.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
+import { type Block, plansOf } from "../block/block.ts";
+import { isSeeded, type MarkedSite, randomVersion } from "../block/mark.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { sameShape } from "../graph/shapes.ts";
-import { type Block, plansOf } from "../inject/block.ts";
-import { isSeeded, type MarkedSite, randomVersion } from "../inject/mark.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 import { type Penalty, subjectOf } from "../penalties/penalty.ts";

@@ -1,7 +1,7 @@
+import { addedOutputs, type Block } from "../block/block.ts";
+import { strip } from "../block/strip.ts";
 import type { Graph } from "../graph/graph.ts";
-import { addedOutputs, type Block } from "../inject/block.ts";
 import { listed } from "../inject/options.ts";
-import { strip } from "../inject/strip.ts";
 import { encodeNodeProto, encodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import type { Model } from "../onnx/model.ts";
 import type { onnx } from "../onnx/schema.js";

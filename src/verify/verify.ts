@@ -1,8 +1,8 @@
 import type { Probe } from "../analysis/probe.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
+import { type Block, blockOf } from "../block/block.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import { type Block, blockOf } from "../inject/block.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import { verifyArtifact } from "./artifact.ts";

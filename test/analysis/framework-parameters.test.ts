@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs";
 import { unzipSync } from "fflate";
 import { expect, test } from "vitest";
 import { findParameters } from "../../src/analysis/parameters.ts";
-import { liftParameters } from "../../src/expansion/expand-model.ts";
 import { graphFromProto } from "../../src/graph/proto.ts";
 import { decodeModelProto } from "../../src/onnx/codec.ts";
+import { liftParameters } from "../../src/passes/expansion/expand-model.ts";
 
 interface Exported {
   readonly file: string;

@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { liftConstants } from "../../src/analysis/constants.ts";
 import { findParameters } from "../../src/analysis/parameters.ts";
-import { splitShared } from "../../src/analysis/shared-initializers.ts";
 import type { Value } from "../../src/graph/node.ts";
 import { graphFromProto } from "../../src/graph/proto.ts";
 import { decodeModelProto } from "../../src/onnx/codec.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import { liftConstants } from "../../src/passes/cleanup/fold-constants.ts";
+import { splitShared } from "../../src/passes/cleanup/split-shared.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 
 /** What findParameters says of a value in a graph built around the input x. */

@@ -3,8 +3,8 @@ import { DataType, dataTypeName, isFloat } from "../../src/onnx/data-types.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
+import { differentiate } from "../../src/programs/differentiate.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
-import { differentiate } from "../../src/training/differentiate.ts";
 
 /** The type in which a case is computed: all its floating-point numbers become this one. */
 export type Real = "float" | "double";

@@ -7,11 +7,11 @@ import type { Typed } from "../../src/graph/emit-base.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import type { Node, Value } from "../../src/graph/node.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
-import { crossEntropy } from "../../src/objectives/cross-entropy.ts";
+import { crossEntropy } from "../../src/losses/cross-entropy.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
+import { differentiate } from "../../src/programs/differentiate.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
-import { differentiate } from "../../src/training/differentiate.ts";
 import { bytesOf, dot, movedFeeds, numbersOf, random, randomLike } from "./rule-case.ts";
 
 const [N, I, H] = [3, 2, 4];

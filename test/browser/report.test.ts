@@ -13,7 +13,7 @@ import {
   weightAngles,
 } from "../../src/index.ts";
 import { randomNormals } from "../helpers/numbers.ts";
-import { convolution, responseLayer, weightLayer } from "../report/layers.ts";
+import { convolution, responseLayer, weightLayer } from "../measure/layers.ts";
 import { longRun } from "../report/runs.ts";
 import { chromiumFlags, findChromium, serve } from "./browser.ts";
 

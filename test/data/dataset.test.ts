@@ -3,7 +3,7 @@ import { arrayDataset } from "../../src/data/array-dataset.ts";
 import { subset } from "../../src/data/dataset.ts";
 import { checkNumbers, fitShape } from "../../src/data/fit.ts";
 import { checkLabels } from "../../src/data/labels.ts";
-import { crossEntropy } from "../../src/objectives/cross-entropy.ts";
+import { crossEntropy } from "../../src/losses/cross-entropy.ts";
 
 const x = Float32Array.from({ length: 12 }, (_, i) => i / 2);
 const data = arrayDataset(x, Int32Array.of(0, 1, 2, 1), [3], { name: "d" });

@@ -6,7 +6,7 @@ import { DataFeeds, type FedPorts, type FeedOptions } from "../../src/data/feeds
 import { objectiveFor } from "../../src/data/labels.ts";
 import { sampleFeeds } from "../../src/data/sample-feeds.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
-import { crossEntropy } from "../../src/objectives/cross-entropy.ts";
+import { crossEntropy } from "../../src/losses/cross-entropy.ts";
 import type { DataTypeName } from "../../src/onnx/data-types.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { numberToFloat16 } from "../../src/onnx/small-types.ts";

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { findSites } from "../../src/analysis/sites.ts";
+import { parseMark } from "../../src/block/mark.ts";
+import { strip } from "../../src/block/strip.ts";
 import { graphOf } from "../../src/graph/model-graph.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import { inject } from "../../src/inject/inject.ts";
-import { parseMark } from "../../src/inject/mark.ts";
 import type { InjectOptions } from "../../src/inject/options.ts";
-import { strip } from "../../src/inject/strip.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { type ExternalReader, Tensor } from "../../src/onnx/tensor.ts";

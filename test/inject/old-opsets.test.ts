@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { strip } from "../../src/block/strip.ts";
 import { inject } from "../../src/inject/inject.ts";
-import { strip } from "../../src/inject/strip.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
 import { parsePlan } from "../../src/penalties/text.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";

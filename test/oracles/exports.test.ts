@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { sameShape } from "../../src/graph/shapes.ts";
-import { crossEntropy } from "../../src/objectives/cross-entropy.ts";
+import { crossEntropy } from "../../src/losses/cross-entropy.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import { differentiate } from "../../src/programs/differentiate.ts";
+import { buildStep } from "../../src/programs/step.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
-import { differentiate } from "../../src/training/differentiate.ts";
-import { buildStep } from "../../src/training/step.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
 import { runModel } from "../helpers/run-model.ts";
 import {

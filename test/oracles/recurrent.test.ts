@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { crossEntropy } from "../../src/objectives/cross-entropy.ts";
+import { crossEntropy } from "../../src/losses/cross-entropy.ts";
 import { decodeModel } from "../../src/onnx/model.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { adam } from "../../src/optimizers/adam.ts";
+import { differentiate } from "../../src/programs/differentiate.ts";
+import { withWeights } from "../../src/programs/export.ts";
+import { buildStep } from "../../src/programs/step.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
-import { differentiate } from "../../src/training/differentiate.ts";
-import { withWeights } from "../../src/training/export.ts";
-import { buildStep } from "../../src/training/step.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
 import { fixture, gradientScale, modelFixture, type Summary, summaryError } from "./references.ts";
 import { StepRunner } from "./step-runner.ts";

@@ -1,9 +1,9 @@
 import { Tensor } from "../../src/onnx/tensor.ts";
 import type { Optimizer } from "../../src/optimizers/optimizer.ts";
 import { drawn } from "../../src/penalties/draws.ts";
+import type { Step } from "../../src/programs/step.ts";
 import { cpuBackend } from "../../src/runtime/cpu-node.ts";
 import type { StepResult, StepSession } from "../../src/runtime/step-session.ts";
-import type { Step } from "../../src/training/step.ts";
 
 /** Puts the gradient in the parameter's place: a step with it shows the gradients. */
 export const gradientItself: Optimizer = {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { crossEntropy } from "../../src/objectives/cross-entropy.ts";
+import { crossEntropy } from "../../src/losses/cross-entropy.ts";
 import { som } from "../../src/penalties/som.ts";
+import { buildStep, type StepOptions } from "../../src/programs/step.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
-import { buildStep, type StepOptions } from "../../src/training/step.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
 import { maxDifference } from "../helpers/numbers.ts";
 import { optimizerOf, type TorchOptimizer } from "./optimizer-of.ts";

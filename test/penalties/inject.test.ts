@@ -10,7 +10,7 @@ import {
   verify,
 } from "../../src/index.ts";
 import { parsePlan } from "../../src/penalties/text.ts";
-import type { Step } from "../../src/training/step.ts";
+import type { Step } from "../../src/programs/step.ts";
 import { StepRunner } from "../oracles/step-runner.ts";
 import { smallBatch, smallNetwork, trainedPenalties } from "./small-network.ts";
 

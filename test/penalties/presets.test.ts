@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { blockOf } from "../../src/block/block.ts";
+import { type Mark, markText, parseMark } from "../../src/block/mark.ts";
 import { penaltiesOf } from "../../src/cli/penalty-flags.ts";
 import { graphOf } from "../../src/graph/model-graph.ts";
 import {
@@ -13,8 +15,6 @@ import {
   spectralSo,
   verify,
 } from "../../src/index.ts";
-import { blockOf } from "../../src/inject/block.ts";
-import { type Mark, markText, parseMark } from "../../src/inject/mark.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { definePenalty } from "../../src/penalties/define.ts";
 import { resolvePlans } from "../../src/penalties/plan.ts";

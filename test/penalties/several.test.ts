@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { parseMark } from "../../src/block/mark.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
   buildArtifacts,
@@ -18,7 +19,6 @@ import {
   strip,
   verify,
 } from "../../src/index.ts";
-import { parseMark } from "../../src/inject/mark.ts";
 import { resolvePlans } from "../../src/penalties/plan.ts";
 import { parsePlan, penaltyText } from "../../src/penalties/text.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";

@@ -13,8 +13,8 @@ import {
   som,
   stepLoop,
 } from "../../src/index.ts";
+import { buildEvaluation } from "../../src/programs/evaluation.ts";
 import { nodeProbe as probe } from "../../src/runtime/probe-node.ts";
-import { buildEvaluation } from "../../src/training/evaluation.ts";
 
 const samples = ["mlp", "cnn", "pointnet"] as const;
 const loss = { objective: crossEntropy(), penalties: [{ penalty: som() }], batch: 8 };

@@ -15,7 +15,7 @@ import { thinned } from "../../src/report/pages/thin.ts";
 import { angleHistogram, normalDensity } from "../../src/report/plots/angle-histogram.ts";
 import { cosineHeatMap, heatScale } from "../../src/report/plots/cosine-heat-map.ts";
 import { wholeTicks } from "../../src/report/plots/curves.ts";
-import { convolution, responseLayer, weightLayer } from "./layers.ts";
+import { convolution, responseLayer, weightLayer } from "../measure/layers.ts";
 import { longRun } from "./runs.ts";
 
 const documentOf = (html: string): Document => parseHTML(html).document as unknown as Document;

@@ -4,7 +4,7 @@ import { angleCsv } from "../../src/report/angle-csv.ts";
 import { angleRemarks, responseAngleTable, weightAngleTable } from "../../src/report/angle-table.ts";
 import { shortNames } from "../../src/report/side-by-side.ts";
 import { fitTable, fixed, formatTable } from "../../src/report/table.ts";
-import { convolution, responseLayer, weightLayer } from "./layers.ts";
+import { convolution, responseLayer, weightLayer } from "../measure/layers.ts";
 
 const columns = [{ heading: "layer" }, { heading: "units", align: "right" }, { heading: "why" }] as const;
 

@@ -22,7 +22,7 @@ import {
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
-import { decodeTensors, encodeTensors } from "../../src/training/checkpoint.ts";
+import { decodeTensors, encodeTensors } from "../../src/programs/checkpoint.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
 

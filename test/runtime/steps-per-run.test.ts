@@ -17,8 +17,8 @@ import {
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
+import { stepLoop } from "../../src/programs/step-loop.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
-import { stepLoop } from "../../src/training/step-loop.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
 import { asDataset, sampleData } from "../helpers/sample-data.ts";

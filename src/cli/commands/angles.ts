@@ -8,17 +8,17 @@ import {
   sampleFeeds,
   weightAngles,
 } from "../../index.ts";
+import type { AngleReport, LayerAngles } from "../../measure/angle-report.ts";
+import { drawn } from "../../measure/observe.ts";
 import { positive } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { angleCsv, type ModelAngles } from "../../report/angle-csv.ts";
-import type { AngleReport, LayerAngles } from "../../report/angle-report.ts";
 import {
   type AngleTable,
   angleRemarks,
   responseAngleTable,
   weightAngleTable,
 } from "../../report/angle-table.ts";
-import { drawn } from "../../report/observe.ts";
 import { shortNames } from "../../report/side-by-side.ts";
 import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";

@@ -1,6 +1,7 @@
 import { join, parse } from "node:path";
 import type { Command } from "commander";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
+import { blockOf } from "../../block/block.ts";
 import { UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import {
@@ -12,7 +13,6 @@ import {
   stepLoop,
   writeModel,
 } from "../../index.ts";
-import { blockOf } from "../../inject/block.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { optimizerOf } from "../optimizer-flags.ts";

@@ -4,6 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
 import { hasFreeBatch } from "../../analysis/dimensions.ts";
 import { artifactKind } from "../../artifacts/training-model.ts";
+import { blockOf } from "../../block/block.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { objectiveFor } from "../../data/labels.ts";
 import { messageOf, SorthError, UsageError } from "../../errors.ts";
@@ -20,10 +21,9 @@ import {
   writeCheckpoint,
   writeModel,
 } from "../../index.ts";
-import { blockOf } from "../../inject/block.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
+import { listed } from "../../programs/tell-parameters.ts";
 import { ProgressLine } from "../../report/progress.ts";
-import { listed } from "../../training/tell-parameters.ts";
 import { addDataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
+import { blockOf } from "../../block/block.ts";
 import { SorthError, UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import { type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
-import { blockOf } from "../../inject/block.ts";
 import { visible } from "../../report/visible.ts";
 import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";

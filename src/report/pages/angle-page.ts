@@ -1,6 +1,6 @@
+import type { LayerAngles } from "../../measure/angle-report.ts";
 import type { ModelAngles } from "../angle-csv.ts";
 import { type Figure, figureText, responseFigures, weightFigures } from "../angle-figures.ts";
-import type { LayerAngles } from "../angle-report.ts";
 import { angleRemarks } from "../angle-table.ts";
 import { spreadOverview } from "../plots/spread-overview.ts";
 import type { RunRecord } from "../run-record.ts";

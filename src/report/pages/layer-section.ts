@@ -1,9 +1,9 @@
+import type { LayerAngles, LayerResponseAngles, LayerWeightAngles } from "../../measure/angle-report.ts";
+import { isComputed } from "../../measure/spectrum.ts";
 import { type Figure, figureText, responseFigures, weightFigures } from "../angle-figures.ts";
-import type { LayerAngles, LayerResponseAngles, LayerWeightAngles } from "../angle-report.ts";
 import { type AngleDensity, angleHistogram, normalDensity, randomDensity } from "../plots/angle-histogram.ts";
 import { cosineHeatMap, heatLegend, heatScale } from "../plots/cosine-heat-map.ts";
 import { spectrumPlot } from "../plots/spectrum-plot.ts";
-import { isComputed } from "../spectrum.ts";
 import type { Elements } from "./elements.ts";
 
 /** A layer as one of the models has it. */

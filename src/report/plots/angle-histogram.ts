@@ -1,5 +1,5 @@
 import * as Plot from "@observablehq/plot";
-import type { Distribution } from "../distribution.ts";
+import type { Distribution } from "../../measure/distribution.ts";
 import { chart, degreeTicks, seriesColor } from "./chart.ts";
 
 /** The angles of one model's layer. */

@@ -1,4 +1,4 @@
-import type { CosineMap } from "../cosine-map.ts";
+import type { CosineMap } from "../../measure/cosine-map.ts";
 
 /** Shades on each side of 0. */
 export const shades = 10;

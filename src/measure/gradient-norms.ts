@@ -1,0 +1,112 @@
+import type { Probe } from "../analysis/probe.ts";
+import { shuffledIndices } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { gradientOnly } from "../programs/gradient-only.ts";
+import { buildStep, type Step } from "../programs/step.ts";
+import { batchOf } from "../programs/step-ports.ts";
+import { sessionTensors, type TrainerState } from "../programs/trainer-state.ts";
+import { StepFeeder } from "../runtime/step-feeds.ts";
+import { type StepScalars, scalarsOfSteps } from "../runtime/step-scalars.ts";
+import type { Trainer } from "../runtime/trainer.ts";
+import type { TrainerOptions } from "../runtime/trainer-options.ts";
+
+/** Norms of a parameter's two gradients. */
+export interface GradientNorm {
+  /** ‖∇L‖, of the loss without penalty. */
+  readonly loss: number;
+  /** ‖w∇R‖, of the weighted penalty. */
+  readonly penalty: number;
+}
+
+/** Norms of the gradients of loss and penalty. */
+export interface GradientNorms {
+  /** Over all parameters together, and the cosine between the two gradients. */
+  readonly total: GradientNorm & { readonly cosine: number };
+  readonly parameters: readonly (GradientNorm & { readonly name: string })[];
+}
+
+/**
+ * Measures the gradients of loss and penalty apart, on one and the same batch: by a step graph whose update is the gradient
+ * itself, run with and without the penalty's weight. w∇R is the difference, so that a ratio below 1e-6 is rounding.
+ */
+export class GradientMeter {
+  readonly #step: Step;
+  readonly #feeder: StepFeeder;
+  readonly #options: TrainerOptions;
+  readonly #probe: Probe;
+
+  private constructor(step: Step, feeder: StepFeeder, options: TrainerOptions, probe: Probe) {
+    this.#step = step;
+    this.#feeder = feeder;
+    this.#options = options;
+    this.#probe = probe;
+  }
+
+  /**
+   * @param trainer - a run with a penalty
+   * @param dataset - its first batch in the order of the run's seed is the one that is measured on
+   */
+  static async create({ model, options }: Trainer, dataset: Dataset, probe: Probe): Promise<GradientMeter> {
+    const step = await buildStep(model, { ...options, optimizer: gradientOnly, onMessage: () => {} }, probe);
+    const { seed = 0, normalize } = options;
+    const feeder = new StepFeeder(step.ports, dataset, seed, { normalize });
+    feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, batchOf(step.ports)));
+    return new GradientMeter(step, feeder, options, probe);
+  }
+
+  /**
+   * The norms at a state of the run, the penalty with the weight that it has at that step.
+   * @param at - the number of the step, from 1, and how many there will be
+   */
+  async measure(
+    { parameters, statistics }: TrainerState,
+    at: { readonly step: number; readonly totalSteps: number },
+  ): Promise<GradientNorms> {
+    const { ports } = this.#step;
+    const state = sessionTensors(ports, { parameters, statistics });
+    const [scalars] = scalarsOfSteps(this.#step, this.#options, {
+      ...{ position: { step: at.step - 1 }, done: at.step, epoch: 0, totalSteps: at.totalSteps },
+    }) as [StepScalars];
+    // The same masks and random numbers each time.
+    const own = { ...scalars, number: 1, update: 1, learningRate: 0 };
+    const both = await this.#gradients(state, own);
+    const alone = await this.#gradients(state, { ...own, penaltyWeight: 0 });
+    const sums = ports.parameters.map(({ name, output }) => ({
+      name,
+      ...productsOf(alone.get(output), both.get(output)),
+    }));
+    const sum = (of: (sums: Products) => number) => sums.reduce((total, one) => total + of(one), 0);
+    const [loss, penalty] = [Math.sqrt(sum(({ losses }) => losses)), Math.sqrt(sum((one) => one.penalties))];
+    return {
+      total: { loss, penalty, cosine: sum(({ products }) => products) / (loss * penalty) },
+      parameters: sums.map(({ name, losses, penalties }) => ({
+        ...{ name, loss: Math.sqrt(losses), penalty: Math.sqrt(penalties) },
+      })),
+    };
+  }
+
+  #gradients(state: ReadonlyMap<string, Tensor>, scalars: StepScalars): Promise<ReadonlyMap<string, Tensor>> {
+    return this.#probe.run(this.#step.model, new Map([...state, ...this.#feeder.feeds([scalars])]));
+  }
+}
+
+interface Products {
+  readonly losses: number;
+  readonly penalties: number;
+  readonly products: number;
+}
+
+/** Squared norms of ∇L and w∇R, and their product, from ∇L and ∇L + w∇R. */
+function productsOf(alone: Tensor | undefined, both: Tensor | undefined): Products {
+  const [first, second] = [alone?.data, both?.data] as [Float32Array, Float32Array];
+  let [losses, penalties, products] = [0, 0, 0];
+  for (let i = 0; i < first.length; i++) {
+    const loss = first[i] as number;
+    const penalty = (second[i] as number) - loss;
+    losses += loss * loss;
+    penalties += penalty * penalty;
+    products += loss * penalty;
+  }
+  return { losses, penalties, products };
+}

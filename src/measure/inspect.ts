@@ -1,0 +1,304 @@
+import { type DimensionOptions, exampleFlags, fedInputs, missingDimensions } from "../analysis/dimensions.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import {
+  type ConstantValue,
+  findParameters,
+  type Parameter,
+  type ParameterOptions,
+} from "../analysis/parameters.ts";
+import type { Probe } from "../analysis/probe.ts";
+import type { Site } from "../analysis/site-types.ts";
+import { findSites } from "../analysis/sites.ts";
+import { doneSuffix } from "../artifacts/format.ts";
+import { forwardGraphOf, zerosFor } from "../artifacts/forward-part.ts";
+import { fullGradientOf } from "../artifacts/full-gradient.ts";
+import { artifactKind, type TrainingModel, trainingModelOf } from "../artifacts/training-model.ts";
+import { blockOf } from "../block/block.ts";
+import type { Mark } from "../block/mark.ts";
+import { messageOf } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { listed } from "../inject/options.ts";
+import type { Model } from "../onnx/model.ts";
+import { liftConstants } from "../passes/cleanup/fold-constants.ts";
+import { findShared, type ShareOptions, splitShared } from "../passes/cleanup/split-shared.ts";
+import { tieCopies } from "../passes/cleanup/tie-copies.ts";
+import { liftBodyConstants } from "../passes/expansion/body-constants.ts";
+import { inlineFunctions } from "../passes/expansion/functions.ts";
+import { appliesTo } from "../penalties/applies.ts";
+import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
+import { exportAdvice, type Producer } from "./export-advice.ts";
+
+/** Options of {@link inspect}. */
+export interface InspectOptions extends DimensionOptions, ParameterOptions, ShareOptions {}
+
+/** A tensor of a model's interface. */
+export interface InspectedValue {
+  readonly name: string;
+  readonly type: string;
+  /** As the file declares it: numbers, names of free dimensions, `?`. */
+  readonly shape: readonly (number | string)[];
+}
+
+/** A layer a penalty can act on. */
+export interface InspectedSite {
+  readonly name: string;
+  readonly op: string;
+  readonly units: number;
+  readonly fanIn: number;
+  readonly groups: number;
+  /** Rows of the response, at the probed batch size unless `rowsFixed`; undefined where open lengths decide them. */
+  readonly rows: number | undefined;
+  readonly rowsFixed: boolean;
+  /** Whether the response is an output of the model: a penalty on it works against the loss. */
+  readonly isOutput: boolean;
+  readonly weight: string;
+  readonly bias: string | undefined;
+  /** Penalties by name: true, or why it does not apply. */
+  readonly penalties: Readonly<Record<string, true | string>>;
+}
+
+/** What a file of ONNX Runtime's training tools is. */
+export interface InspectedArtifact {
+  /** Which file of a run: training_model, eval_model, optimizer_model, or one that cannot be told. */
+  readonly kind: "training" | "eval" | "optimizer" | "unknown";
+  /** Name of the loss (a training model's). */
+  readonly loss: string | undefined;
+  /** Inputs whose numbers a checkpoint holds and training leaves alone, but for running statistics. */
+  readonly frozen: readonly InspectedValue[];
+  /** Layers by name: true when the file computes the gradient of its response, else why not. */
+  readonly gradients: Readonly<Record<string, true | string>>;
+}
+
+/** The penalty that was injected into a model. */
+export interface InspectedBlock {
+  /** By name, with their options; the first one's weight is the w of loss + w·R. */
+  readonly penalties: readonly {
+    readonly name: string;
+    readonly options: Readonly<Record<string, number | string | boolean>>;
+    readonly weight: number;
+    /** How training changes its weight over a run. */
+    readonly schedule?: string;
+  }[];
+  /** The model's own output that became loss + w·R. */
+  readonly loss: string | undefined;
+  /** The loss that was added with it. */
+  readonly objective: string | undefined;
+}
+
+/** What {@link inspect} finds in a model. */
+export interface Inspection {
+  readonly opset: number;
+  readonly irVersion: number;
+  readonly producer: string;
+  /** What kind of file it is: a forward model, an injected one, or one of ONNX Runtime's training artifacts. */
+  readonly kind: "model" | "injected" | "training-artifact";
+  /** More of an artifact; undefined for other models. Its layers and inputs are those of its forward part. */
+  readonly artifact?: InspectedArtifact;
+  /** The penalty in it, if one was injected. */
+  readonly block?: InspectedBlock;
+  readonly nodes: number;
+  readonly inputs: readonly InspectedValue[];
+  readonly outputs: readonly InspectedValue[];
+  /** Batch size that rows were counted with, where the file leaves it open. */
+  readonly probedBatch: number | undefined;
+  readonly sites: readonly InspectedSite[];
+  readonly skipped: readonly { readonly name: string; readonly op: string; readonly reason: string }[];
+  readonly parameters: readonly {
+    readonly name: string;
+    /** What the source calls it, where the file has another name for it. */
+    readonly source?: string;
+    readonly shape: readonly number[];
+    readonly reason: string;
+  }[];
+  readonly constants: readonly {
+    readonly name: string;
+    readonly source?: string;
+    readonly shape: readonly number[];
+    readonly reason: string;
+  }[];
+  /** Initializers that several operators read: training gives each reader its own, or keeps one for all. */
+  readonly shared: readonly {
+    readonly name: string;
+    readonly kind: "split" | "tied";
+    readonly reason: string;
+  }[];
+  readonly advice: readonly string[];
+}
+
+/**
+ * Says what the tool sees in a model: its layers and the penalties that apply, what is skipped and why, what would be
+ * trained, and advice. Of a training_model of ONNX Runtime's training tools it shows the forward part: what is fed, the
+ * loss, trained and frozen parameters, layers with and without a gradient; its other files are recognised only.
+ *
+ * @example
+ * const { sites } = await inspect(model);
+ * sites.map(({ name, units }) => `${name}: ${units} units`);
+ */
+export async function inspect(model: Model, options: InspectOptions, probe: Probe): Promise<Inspection> {
+  const graph = graphOf(model);
+  const kind = artifactKind(graph);
+  const training = trainingModelOf(graph);
+  if (training) return inspectTraining(model, training, options, probe);
+  const block = blockOf(graph);
+  const own = new Set(graph.nodes);
+  // As train does, so that both speak of the same parameters and layers.
+  inlineFunctions(graph, model.external);
+  liftBodyConstants(graph, model.external);
+  liftConstants(graph);
+  const copies = tieCopies(graph, options);
+  const shared = findShared(graph, options);
+  splitShared(graph, options);
+  const found = findParameters(graph, options);
+  const described = ({ value, reason, source }: Parameter | ConstantValue) => ({
+    name: value.name,
+    ...(source !== undefined && source !== value.name && { source }),
+    shape: value.initializer?.dims ?? [],
+    reason,
+  });
+  const missing = kind ? [] : missingDimensions(graph, options);
+  const batch = kind ? undefined : (await inferShapes(graph, probe, { ...options, open: true })).batch;
+  const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph, { openResponses: true });
+  return {
+    ...fileFacts(model, graph),
+    nodes: own.size,
+    kind: kind ? "training-artifact" : block ? "injected" : "model",
+    ...(kind && { artifact: { kind, loss: undefined, frozen: [], gradients: {} } }),
+    ...(block && { block: inspectedBlock(block.mark) }),
+    inputs: fedInputs(graph).map(interfaceOf),
+    outputs: graph.outputs.map(interfaceOf),
+    probedBatch: batch,
+    sites: sites.map((site) => inspectedSite(site, graph)),
+    skipped,
+    parameters: found.parameters.map(described),
+    constants: found.constants.map(described),
+    shared: [
+      ...shared.map(({ value, kind, reason }) => ({ name: value.name, kind, reason })),
+      ...copies.map(({ name, of, made }) => ({
+        ...{ name, kind: "tied" as const },
+        reason: made ? `"${of}", repeated by the exporter` : `a copy of "${of}" in another layout`,
+      })),
+    ],
+    advice: kind
+      ? ["the penalty belongs into training_model.onnx, beside this file"]
+      : [
+          ...adviceFor(graph, found.parameters.length, {
+            name: model.proto.producerName,
+            version: model.proto.producerVersion,
+          }),
+          ...adviceOnLengths(missing, sites),
+          ...adviceOnFunctions(sites, own),
+        ],
+  };
+}
+
+/** How to learn rows and penalties on responses, where lengths are open. */
+function adviceOnLengths(missing: readonly string[], sites: readonly Site[]): string[] {
+  if (missing.length === 0 || sites.every(({ response }) => response.shape)) return [];
+  return [
+    `lengths of its inputs are open (${missing.join(", ")}): rows and penalties on responses are known with, for instance, ${exampleFlags(missing)}; penalties on weights need none`,
+  ];
+}
+
+/** Which layers no injected block can read. */
+function adviceOnFunctions(sites: readonly Site[], own: ReadonlySet<Node>): string[] {
+  const names = sites.flatMap(({ name, node }) => (own.has(node) ? [] : [name]));
+  if (names.length === 0) return [];
+  return [
+    `${listed(names)} ${names.length === 1 ? "lies" : "lie"} in functions of the model: train, step and grad penalise such layers, inject cannot reach their responses (export without functions for it)`,
+  ];
+}
+
+/** What the file's header says, and how many nodes it has. */
+const fileFacts = ({ proto }: Model, { opset, nodes }: Graph) => ({
+  opset,
+  irVersion: Number(proto.irVersion),
+  producer: [proto.producerName, proto.producerVersion].filter(Boolean).join(" "),
+  nodes: nodes.length,
+});
+
+/** A training model: its forward part, and which gradients it computes. */
+async function inspectTraining(
+  model: Model,
+  training: TrainingModel,
+  options: InspectOptions,
+  probe: Probe,
+): Promise<Inspection> {
+  const graph = forwardGraphOf(model, zerosFor);
+  const { batch } = await inferShapes(graph, probe, options);
+  const { sites, skipped } = findSites(graph);
+  const gradientOf = (site: Site): true | string => {
+    try {
+      return fullGradientOf(training, site) ? true : "nothing before it is trained";
+    } catch (error) {
+      return messageOf(error);
+    }
+  };
+  const block = blockOf(training.graph);
+  return {
+    ...fileFacts(model, training.graph),
+    kind: "training-artifact",
+    ...(block && { block: inspectedBlock(block.mark) }),
+    artifact: {
+      ...{ kind: "training", loss: training.loss.name, frozen: training.frozen.map(interfaceOf) },
+      gradients: Object.fromEntries(sites.map((site) => [site.name, gradientOf(site)])),
+    },
+    inputs: training.inputs.map(interfaceOf),
+    outputs: training.graph.outputs.filter(({ name }) => !name.endsWith(doneSuffix)).map(interfaceOf),
+    probedBatch: batch,
+    sites: sites.map((site) => inspectedSite(site, graph)),
+    skipped,
+    parameters: training.parameters.map(({ value, gradient }) => ({
+      name: value.name,
+      shape: (value.declared ?? []).map(Number),
+      reason: `trained by "${gradient.name}"`,
+    })),
+    constants: [],
+    shared: [],
+    advice: block
+      ? ["a penalty is injected; sorth-onnx strip takes it out again"]
+      : [
+          "sorth-onnx inject adds a penalty to its loss and gradients; sorth-onnx train goes on with the run on any build of ONNX Runtime",
+        ],
+  };
+}
+
+const inspectedBlock = ({ penalties, loss, objective }: Mark): InspectedBlock => ({
+  penalties: penalties.map(({ name, options, weight, schedule }) => ({
+    ...{ name, options, weight },
+    ...(schedule !== undefined && { schedule }),
+  })),
+  loss: loss?.name,
+  objective: objective?.name,
+});
+
+function inspectedSite(whole: Site, { outputs }: Graph): InspectedSite {
+  const { name, op, units, fanIn, groups, rows, rowsFixed, weight, bias, response } = whole;
+  return {
+    ...{ name, op, units, fanIn, groups, rowsFixed, weight: weight.name, bias: bias?.name },
+    rows: Number.isNaN(rows) ? undefined : rows,
+    isOutput: outputs.includes(response),
+    penalties: Object.fromEntries(
+      penaltyNames.map((penalty) => [penalty, appliesTo(penaltyNamed(penalty), whole)]),
+    ),
+  };
+}
+
+function interfaceOf({ name, type, declared, shape }: Value): InspectedValue {
+  return { name, type: type ?? "?", shape: (declared ?? shape ?? []).map((dim) => dim ?? "?") };
+}
+
+/** What a user who means to train should know of the file. */
+function adviceFor(graph: Graph, parameters: number, producer: Producer): string[] {
+  const has = (op: string) => graph.nodes.some((node) => node.op === op);
+  const advice: string[] = [];
+  if (parameters === 0)
+    advice.push("nothing in it is trainable: it holds no float initializer that a layer reads");
+  const missing = exportAdvice(graph, producer);
+  if (missing) advice.push(missing);
+  if (has("QuantizeLinear") || has("DequantizeLinear")) {
+    advice.push("it is quantized: penalties can be injected, but its quantized layers cannot be trained");
+  }
+  return advice;
+}

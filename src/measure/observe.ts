@@ -1,0 +1,203 @@
+import type { Probe } from "../analysis/probe.ts";
+import { shuffledIndices } from "../data/batches.ts";
+import { type Dataset, subset } from "../data/dataset.ts";
+import { sampleFeeds } from "../data/sample-feeds.ts";
+import { messageOf } from "../errors.ts";
+import type { TrainerState } from "../programs/trainer-state.ts";
+import type { TrainingEvent } from "../runtime/events.ts";
+import type { Trainer } from "../runtime/trainer.ts";
+import type { LayerAngles } from "./angle-report.ts";
+import { GradientMeter, type GradientNorms } from "./gradient-norms.ts";
+import { responseAngles } from "./response-angles.ts";
+import { weightAngles } from "./weight-angles.ts";
+
+/** The angles of one layer, in degrees, as a run's record keeps them. */
+export interface ObservedAngles {
+  readonly mean: number;
+  readonly spread: number;
+  readonly min: number;
+  readonly max: number;
+  /** Mean of |cos|, and the largest. */
+  readonly meanAbsoluteCosine: number;
+  readonly coherence: number;
+}
+
+/** The angles of each layer: before the first step (epoch 0), after each epoch, at the end. */
+export interface AnglesEvent {
+  readonly event: "angles";
+  readonly step: number;
+  readonly epoch: number;
+  readonly layers: readonly {
+    readonly name: string;
+    readonly weights?: ObservedAngles;
+    /** On the same samples each time. */
+    readonly responses?: ObservedAngles;
+  }[];
+}
+
+/** Norms of the gradients of loss and weighted penalty on one and the same batch, when angles are measured. */
+export interface GradientsEvent extends GradientNorms {
+  readonly event: "gradients";
+  readonly step: number;
+  readonly epoch: number;
+}
+
+/** What {@link observe} adds to a run's events. */
+export type ObservationEvent = AnglesEvent | GradientsEvent;
+
+/** Options of {@link observe}. */
+export interface ObserveOptions {
+  /** Measure weight angles (default true). */
+  readonly weights?: boolean;
+  /** Samples to measure response angles on, drawn with a fixed seed (default 256; 0 for none). */
+  readonly samples?: number;
+  /** Steepness of tanh(γY) for them (default 10). */
+  readonly gamma?: number;
+  /** Measure the gradients of loss and penalty apart, where there is a penalty (default true). */
+  readonly gradients?: boolean;
+  /** Told what could not be measured, and why. */
+  readonly onMessage?: (message: string) => void;
+}
+
+/**
+ * Hands on the events of a run and measures, before the first step, after each epoch and at the end, what a report of it
+ * shows: angles between units and the gradients of loss and penalty. The run itself is the same, bit for bit. A measurement
+ * that fails is said and given up; the run goes on.
+ *
+ * @example
+ * for await (const event of observe(trainer, train, trainer.fit(train, { epochs: 3 }), {}, nodeProbe)) events.push(event);
+ */
+export async function* observe(
+  trainer: Trainer,
+  dataset: Dataset,
+  run: AsyncIterable<TrainingEvent>,
+  options: ObserveOptions,
+  probe: Probe,
+): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
+  const observer = new Observer(trainer, dataset, options, probe);
+  // How the penalty's weight changes over the run depends on its length, which the first step tells.
+  let beginning = trainer.steps === 0 ? await observer.look(0, 0) : undefined;
+  let measured = trainer.steps;
+  let totalSteps = 1;
+  for await (const event of run) {
+    if (event.event === "step") totalSteps = event.totalSteps;
+    if (beginning) yield* observer.measured(beginning, totalSteps);
+    beginning = undefined;
+    if (event.event === "epoch") yield event;
+    const ended = event.event === "end" && event.stopped !== "aborted" && event.step > measured;
+    if (ended || event.event === "epoch") {
+      measured = event.step;
+      yield* observer.measured(await observer.look(event.step, event.epoch), totalSteps);
+    }
+    // The record ends with the end.
+    if (event.event !== "epoch") yield event;
+  }
+}
+
+/** What a run looks like at one of its steps. */
+interface Look {
+  readonly step: number;
+  readonly epoch: number;
+  readonly layers: AnglesEvent["layers"];
+  /** Undefined where no gradients are to be measured. */
+  readonly state: TrainerState | undefined;
+}
+
+class Observer {
+  readonly #trainer: Trainer;
+  readonly #dataset: Dataset;
+  readonly #options: ObserveOptions;
+  readonly #probe: Probe;
+  readonly #failed = new Set<string>();
+  #meter: Promise<GradientMeter> | undefined;
+
+  constructor(trainer: Trainer, dataset: Dataset, options: ObserveOptions, probe: Probe) {
+    this.#trainer = trainer;
+    this.#dataset = dataset;
+    this.#options = options;
+    this.#probe = probe;
+  }
+
+  /** Measures the angles and keeps the parameters, before the run goes on. */
+  async look(step: number, epoch: number): Promise<Look> {
+    const { gradients = true } = this.#options;
+    const wanted = gradients && this.#trainer.step.ports.penalty !== undefined;
+    const state = wanted ? await this.#attempt("gradient norms", () => this.#trainer.readState()) : undefined;
+    return { step, epoch, layers: await this.#angles(), state };
+  }
+
+  /** The events of what was seen. */
+  async *measured(
+    { step, epoch, layers, state }: Look,
+    totalSteps: number,
+  ): AsyncGenerator<ObservationEvent> {
+    if (layers.length > 0) yield { event: "angles", step, epoch, layers };
+    const norms =
+      state &&
+      (await this.#attempt("gradient norms", async () => {
+        this.#meter ??= GradientMeter.create(this.#trainer, this.#dataset, this.#probe);
+        return (await this.#meter).measure(state, { step: Math.max(step, 1), totalSteps });
+      }));
+    if (norms) yield { event: "gradients", step, epoch, ...norms };
+  }
+
+  async #angles(): Promise<AnglesEvent["layers"]> {
+    const { weights = true, samples = 256, gamma } = this.#options;
+    if (!weights && samples === 0) return [];
+    const model = await this.#attempt("angles", async () => {
+      await this.#trainer.readState();
+      return this.#trainer.export();
+    });
+    if (!model) return [];
+    const { batch, dims, normalize = "none" } = this.#trainer.options;
+    const sizes = { ...(batch !== undefined && { batch }), ...(dims && { dims }) };
+    const ofWeights = weights
+      ? await this.#attempt("weight angles", () =>
+          weightAngles(model, { ...sizes, spectra: false }, this.#probe),
+        )
+      : undefined;
+    const ofResponses =
+      samples > 0
+        ? await this.#attempt("response angles", () =>
+            responseAngles(
+              model,
+              sampleFeeds(model, drawn(this.#dataset, samples), samples, { normalize }),
+              gamma === undefined ? {} : { gamma },
+              this.#probe,
+            ),
+          )
+        : undefined;
+    const layers = [...(ofWeights?.layers ?? []), ...(ofResponses?.layers ?? [])];
+    const find = (found: readonly LayerAngles[] | undefined, name: string) =>
+      observed(found?.find((layer) => layer.name === name));
+    return [...new Set(layers.map(({ name }) => name))].map((name) => {
+      const [weight, response] = [find(ofWeights?.layers, name), find(ofResponses?.layers, name)];
+      return { name, ...(weight && { weights: weight }), ...(response && { responses: response }) };
+    });
+  }
+
+  /** What a measurement gives; undefined where it fails, which is said once, and not tried again. */
+  async #attempt<T>(what: string, measurement: () => Promise<T>): Promise<T | undefined> {
+    if (this.#failed.has(what)) return undefined;
+    try {
+      return await measurement();
+    } catch (error) {
+      this.#failed.add(what);
+      this.#options.onMessage?.(`${what} are not in the report: ${messageOf(error)}`);
+      return undefined;
+    }
+  }
+}
+
+/** So many samples of a dataset, the same ones for each call: files are often sorted by class. */
+export function drawn(dataset: Dataset, count: number): Dataset {
+  return count >= dataset.size
+    ? dataset
+    : subset(dataset, shuffledIndices(0, 0, dataset.size).subarray(0, count));
+}
+
+function observed(layer: LayerAngles | undefined): ObservedAngles | undefined {
+  if (!layer || layer.pairs === 0) return undefined;
+  const { mean, spread, min, max, meanAbsoluteCosine, coherence } = layer;
+  return { mean, spread, min, max, meanAbsoluteCosine, coherence };
+}

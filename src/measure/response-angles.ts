@@ -1,0 +1,177 @@
+import { inferShapes } from "../analysis/infer.ts";
+import type { Probe } from "../analysis/probe.ts";
+import type { Site } from "../analysis/site-types.ts";
+import { findSites } from "../analysis/sites.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
+import type { Model } from "../onnx/model.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { inlineFunctions } from "../passes/expansion/functions.ts";
+import { epsilon } from "../penalties/som-options.ts";
+import { welchBound } from "./angle-references.ts";
+import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./angle-report.ts";
+import { type AngleStatistics, PairCollector, type PairOptions } from "./pair-statistics.ts";
+import { addResponseSums } from "./response-gram.ts";
+import { type Feeds, sampleChunks } from "./sample-chunks.ts";
+import { sampledIndices, unitSample } from "./unit-sample.ts";
+
+/**
+ * Angles between the responses of each layer's units on given data: (π/2)(1 − ϑ) with ϑ the correlation of the
+ * tanh-squashed responses (DESIGN §3), over all samples. These are not the weight angles (DESIGN §3, exact LSH).
+ *
+ * @param data - by name, every input of the model, samples on the first axis. They are run in chunks; where the model
+ *   fixes its batch, samples behind the last whole batch are left out
+ * @throws SorthError when an input is missing or does not fit, or ONNX Runtime refuses the model.
+ *
+ * @example
+ * const { test } = await loadMnist();
+ * const { layers } = await responseAngles(model, sampleFeeds(model, test, 256), {}, nodeProbe);
+ */
+export async function responseAngles(
+  model: Model,
+  data: Feeds,
+  options: ResponseAngleOptions,
+  probe: Probe,
+): Promise<AngleReport<LayerResponseAngles>> {
+  const { gamma = 10, batch = 64 } = options;
+  if (!(gamma > 0)) throw new UsageError(`gamma must be above 0, not ${gamma}`);
+  if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`batch must be 1 or more, not ${batch}`);
+  const graph = graphOf(model);
+  checkNoArtifact(graph);
+  inlineFunctions(graph, model.external);
+  const { chunks, dimensions } = sampleChunks(graph, data, batch);
+  await inferShapes(graph, probe, dimensions);
+  const { sites, skipped } = findSites(graph, { leastRows: 2 });
+  const measured = await sumsOf(model, graph, sites, { gamma, full: options.full ?? false }, chunks, probe);
+  const layers: LayerResponseAngles[] = [];
+  for (const { site, gram, saturated, places } of measured) {
+    const { name, op, units, fanIn, groups } = site;
+    options.onLayer?.(name);
+    if (!gram.every(Number.isFinite)) {
+      skipped.push({ name, op, reason: "its responses hold NaN" });
+      continue;
+    }
+    const rows = dimensions.batch === undefined ? site.rows * chunks.length : site.rows;
+    const taken = { units: places ? places.length * groups : units, groups };
+    const { statistics, meanSquare } = responseStatistics(gram, taken, {
+      indices: places && sampledIndices(places, units, groups),
+      ...{ bins: options.bins, mapSize: options.mapSize },
+    });
+    const standardError = 90 * Math.sqrt((1 - meanSquare) / rows);
+    layers.push({
+      ...{ name, op, units, fanIn, groups, rows },
+      ...statistics,
+      welchBound: welchBound(units / groups, rows),
+      standardError,
+      spreadWithoutError: Math.sqrt(Math.max(statistics.spread ** 2 - standardError ** 2, 0)),
+      saturation: saturated / (units * rows),
+      gradientFactor: 1 - traceOf(gram, taken) / (taken.units * rows),
+      ...(options.cosines && { cosines: responseCosines(gram, taken) }),
+    });
+  }
+  return { layers, skipped };
+}
+
+interface SiteSums {
+  readonly site: Site;
+  /** Places within a group of the units taken; undefined for all. */
+  readonly places: Uint32Array | undefined;
+  /** [groups, taken, taken] */
+  readonly gram: Float64Array;
+  saturated: number;
+}
+
+/** The sites' Gram matrices of tanh-squashed responses, summed over all chunks in float64. */
+async function sumsOf(
+  model: Model,
+  graph: Graph,
+  sites: readonly Site[],
+  { gamma, full }: { gamma: number; full: boolean },
+  chunks: readonly ReadonlyMap<string, Tensor>[],
+  probe: Probe,
+): Promise<SiteSums[]> {
+  if (sites.length === 0) return [];
+  const values = addResponseSums(
+    graph,
+    sites.map((site) => ({ site, places: unitSample(site.units, site.groups, full) })),
+    gamma,
+  );
+  graph.outputs.splice(0, Infinity, ...values.flatMap(({ gram, saturated }) => [gram, saturated]));
+  // Chunks differ in size: the batch stays open in the file.
+  for (const input of graph.inputs) input.shape = undefined;
+  const summing = modelOf(graph, model);
+  const sums = values.map(
+    ({ site, places, gram }): SiteSums => ({
+      ...{ site, places, saturated: 0 },
+      gram: new Float64Array(elementCount(gram.shape)),
+    }),
+  );
+  for (const chunk of chunks) {
+    const results = await probe.run(summing, chunk);
+    values.forEach(({ gram, saturated }, index) => {
+      const part = results.get(gram.name)?.data as Float32Array | Float64Array;
+      const sum = sums[index] as SiteSums;
+      for (let i = 0; i < sum.gram.length; i++) sum.gram[i] = (sum.gram[i] as number) + (part[i] as number);
+      sum.saturated += results.get(saturated.name)?.numbers()[0] ?? Number.NaN;
+    });
+  }
+  return sums;
+}
+
+/**
+ * Response angles (π/2)(1 − ϑ) from the Gram matrices K of tanh-squashed responses, where ϑᵢⱼ = Kᵢⱼ/√(KᵢᵢKⱼⱼ) (DESIGN §3):
+ * 0° for responses that always agree in sign, 180° for opposite ones, 90° for uncorrelated ones. A unit with Kᵢᵢ ≤ ε is dead.
+ *
+ * @param gram - [groups, units/groups, units/groups]
+ * @returns with them the mean of ϑ²
+ */
+export function responseStatistics(
+  gram: Float64Array,
+  { units, groups }: { readonly units: number; readonly groups: number },
+  options: Pick<PairOptions, "indices" | "bins" | "mapSize"> = {},
+): { statistics: AngleStatistics; meanSquare: number } {
+  const size = units / groups;
+  const norms = responseNorms(gram, { units, groups });
+  const collector = new PairCollector({ norms, angleOf: (cosine) => 90 * (1 - cosine), ...options });
+  for (let group = 0; group < groups; group++) {
+    const first = group * size;
+    const products = gram.subarray(first * size, (first + size) * size);
+    collector.add({ row: first, column: first, rows: size, columns: size, products });
+  }
+  const dead = [...norms.keys()].filter((unit) => norms[unit] === 0);
+  const statistics = collector.statistics(dead.map((unit) => options.indices?.[unit] ?? unit));
+  return { statistics, meanSquare: collector.squares.cosines / statistics.pairs };
+}
+
+/** √(Kᵢᵢ + ε) of each unit; 0 for dead ones. */
+function responseNorms(
+  gram: Float64Array,
+  { units, groups }: { units: number; groups: number },
+): Float64Array {
+  const size = units / groups;
+  return Float64Array.from({ length: units }, (_, unit) => {
+    const own = gram[unit * size + (unit % size)] as number;
+    return own > epsilon ? Math.sqrt(own + epsilon) : 0;
+  });
+}
+
+/** ϑᵢⱼ of every two units of each group; 0 beside a dead unit. */
+function responseCosines(gram: Float64Array, taken: { units: number; groups: number }): Float32Array {
+  const size = taken.units / taken.groups;
+  const norms = responseNorms(gram, taken);
+  return Float32Array.from(gram, (product, at) => {
+    const i = Math.floor(at / size);
+    const j = Math.floor(i / size) * size + (at % size);
+    const scale = (norms[i] as number) * (norms[j] as number);
+    return scale > 0 ? Math.min(Math.max(product / scale, -1), 1) : 0;
+  });
+}
+
+function traceOf(gram: Float64Array, { units, groups }: { units: number; groups: number }): number {
+  const size = units / groups;
+  let trace = 0;
+  for (let unit = 0; unit < units; unit++) trace += gram[unit * size + (unit % size)] as number;
+  return trace;
+}

@@ -1,0 +1,183 @@
+import type { DimensionOptions } from "../analysis/dimensions.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import type { Probe } from "../analysis/probe.ts";
+import type { Site } from "../analysis/site-types.ts";
+import { findSites } from "../analysis/sites.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { messageOf } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { inlineFunctions } from "../passes/expansion/functions.ts";
+import { weightOf } from "../penalties/layer.ts";
+import { randomSpread, welchBound } from "./angle-references.ts";
+import type { AngleOptions, AngleReport, LayerWeightAngles, Orthogonality } from "./angle-report.ts";
+import { convolutionOf, convolutionSpectrum } from "./convolution-spectrum.ts";
+import { gramBlocks } from "./gram.ts";
+import { type AngleStatistics, PairCollector } from "./pair-statistics.ts";
+import { parameterValue } from "./parameter-value.ts";
+import {
+  isComputed,
+  type NotComputed,
+  type Spectrum,
+  type SpectrumBudget,
+  spectrumBudget,
+  spectrumOf,
+} from "./spectrum.ts";
+import { sampledIndices, sampledMatrix, unitSample } from "./unit-sample.ts";
+import { type UnitMatrix, unitVectors } from "./unit-vectors.ts";
+
+/** Options of {@link weightAngles}. */
+export interface WeightAngleOptions extends DimensionOptions, AngleOptions {
+  /** Singular values too (default true); without them a small network takes milliseconds. */
+  readonly spectra?: boolean;
+  /** Give the weight vectors too (default false). */
+  readonly vectors?: boolean;
+}
+
+/**
+ * Angles between the weight vectors of each layer's units, 90° for orthogonal ones, and figures of the weight as a matrix
+ * and as a convolution (docs/angles.md explains each). Biases take no part.
+ * @throws SorthError when ONNX Runtime refuses the model, or a dimension is neither fixed nor given.
+ *
+ * @example
+ * for (const { name, mean, spread } of (await weightAngles(model, {}, nodeProbe)).layers) {
+ *   console.log(`${name}: ${mean.toFixed(1)}° ± ${spread.toFixed(1)}°`);
+ * }
+ */
+export async function weightAngles(
+  model: Model,
+  options: WeightAngleOptions,
+  probe: Probe,
+): Promise<AngleReport<LayerWeightAngles>> {
+  const { batch, dims } = options;
+  const graph = graphOf(model);
+  checkNoArtifact(graph);
+  inlineFunctions(graph, model.external);
+  // A weight has its angles whatever lengths the data has.
+  await inferShapes(graph, probe, {
+    ...(batch !== undefined && { batch }),
+    ...(dims && { dims }),
+    open: true,
+  });
+  // A weight has its angles whatever number of rows its responses have.
+  const { sites, skipped } = findSites(graph, { openResponses: true });
+  const budget = spectrumBudget(sites, options.full ?? false);
+  const layers: LayerWeightAngles[] = [];
+  for (const site of sites) {
+    const { name, op } = site;
+    options.onLayer?.(name);
+    const operand = weightOf(site);
+    const weight = operand && (await parameterValue(graph, operand, probe));
+    if (!weight) {
+      skipped.push({ name, op, reason: "its weight is an input of the model" });
+      continue;
+    }
+    const matrix = unitVectors(site, weight);
+    if (!matrix.data.every(Number.isFinite)) {
+      skipped.push({ name, op, reason: "its weight holds NaN or Infinity" });
+      continue;
+    }
+    try {
+      layers.push(await layerAngles(site, { weight, matrix, budget }, options, probe));
+    } catch (error) {
+      // One layer that cannot be measured never loses the others.
+      skipped.push({ name, op, reason: messageOf(error) });
+    }
+  }
+  return { layers, skipped };
+}
+
+async function layerAngles(
+  site: Site,
+  { weight, matrix, budget }: { weight: Tensor; matrix: UnitMatrix; budget: SpectrumBudget },
+  options: WeightAngleOptions,
+  probe: Probe,
+): Promise<LayerWeightAngles> {
+  const { name, op, units, fanIn, groups } = site;
+  const { spectra = true } = options;
+  const spectrum = spectra ? await spectrumOf(matrix, probe, budget.matrix) : undefined;
+  const { statistics, orthogonality } = await unitAngles(matrix, { ...options, spectrum }, probe);
+  const convolves = spectra && (op === "Conv" || op === "ConvTranspose");
+  return {
+    ...{ name, op, units, fanIn, groups },
+    ...statistics,
+    welchBound: welchBound(units / groups, fanIn),
+    random: randomSpread(fanIn),
+    randomCosine: 1 / Math.sqrt(fanIn),
+    orthogonality,
+    ...(spectrum && { spectrum }),
+    ...(convolves && {
+      convolution: site.node.inputs[0]?.shape
+        ? convolutionSpectrum(convolutionOf(site, weight.numbers(), weight.dims), budget.convolution)
+        : { notComputed: "the size of its input is open: give it with --dim" },
+    }),
+    ...(options.vectors && { vectors: matrix.data }),
+  };
+}
+
+const degreesOf = (cosine: number): number => (Math.acos(cosine) * 180) / Math.PI;
+
+/**
+ * The angles between the rows of a matrix, within its groups.
+ * @param spectrum - its singular values, from which the deviation from orthonormal units follows where pairs are sampled
+ *
+ * @example
+ * // Rows (1, 0), (0, 1), (1, 1)
+ * const matrix = { units: 3, fanIn: 2, groups: 1, data: Float64Array.of(1, 0, 0, 1, 1, 1) };
+ * (await unitAngles(matrix, {}, nodeProbe)).statistics.mean; // 60
+ */
+export async function unitAngles(
+  matrix: UnitMatrix,
+  options: AngleOptions & { readonly spectrum?: Spectrum | NotComputed | undefined },
+  probe: Probe,
+): Promise<{ statistics: AngleStatistics; orthogonality: Orthogonality }> {
+  const { units, fanIn, groups, data } = matrix;
+  const norms = Float64Array.from({ length: units }, (_, unit) => norm(data, unit * fanIn, fanIn));
+  const places = unitSample(units, groups, options.full);
+  const indices = places && sampledIndices(places, units, groups);
+  const collector = new PairCollector({
+    norms: indices ? Float64Array.from(indices, (unit) => norms[unit] as number) : norms,
+    angleOf: degreesOf,
+    ...{ indices, bins: options.bins, mapSize: options.mapSize },
+  });
+  const part = indices ? sampledMatrix(matrix, indices) : matrix;
+  for await (const block of gramBlocks(part, probe)) collector.add(block);
+  const dead = [...norms.keys()].filter((unit) => norms[unit] === 0);
+  return {
+    statistics: collector.statistics(dead),
+    orthogonality: {
+      ...(indices
+        ? { deviation: deviationOf(options.spectrum, units), normalized: Number.NaN }
+        : deviations(collector, norms, dead.length)),
+      normalizedBound: Math.sqrt(Math.max((units * (units / groups - fanIn)) / fanIn, 0)),
+    },
+  };
+}
+
+/** ‖WᵀW − I‖ and its normalized form from all products of different units and the units' lengths. */
+function deviations(
+  { squares }: PairCollector,
+  norms: Float64Array,
+  dead: number,
+): { deviation: number; normalized: number } {
+  const diagonal = norms.reduce((sum, length) => sum + (length * length - 1) ** 2, 0);
+  return {
+    deviation: Math.sqrt(2 * squares.products + diagonal),
+    normalized: Math.sqrt(2 * squares.cosines + dead),
+  };
+}
+
+/** ‖WᵀW − I‖² = Σ(σ² − 1)², with a 0 for each unit beyond the number of singular values. */
+function deviationOf(spectrum: Spectrum | NotComputed | undefined, units: number): number {
+  if (!spectrum || !isComputed(spectrum)) return Number.NaN;
+  const { singularValues, count } = spectrum;
+  return Math.sqrt(singularValues.reduce((sum, value) => sum + (value * value - 1) ** 2, units - count));
+}
+
+/** Length of a vector inside an array. */
+function norm(data: Float32Array | Float64Array, start: number, length: number): number {
+  let sum = 0;
+  for (let i = start; i < start + length; i++) sum += (data[i] as number) ** 2;
+  return Math.sqrt(sum);
+}

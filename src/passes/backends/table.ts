@@ -1,0 +1,93 @@
+import type { Probe } from "../../analysis/probe.ts";
+import type { Emit } from "../../graph/emit.ts";
+import type { Graph } from "../../graph/graph.ts";
+import { blockConvolutions, channelBlock } from "./blocked-convolution.ts";
+import { type OffDevice, offCuda, offWasm, offWebGpu } from "./off-device.ts";
+import { deviationApart, fillChannels } from "./webgpu.ts";
+import { refuseMiscomputed } from "./webgpu-refusals.ts";
+
+/** Where graphs run: `cpu`, `cuda`, `webgpu` in node, `wasm` and `webgpu` in a browser. */
+export type BackendName = "cpu" | "cuda" | "wasm" | "webgpu";
+
+/** Rewrites a finished graph in place. */
+export type Lowering = (graph: Graph, emit: Emit) => void;
+
+/** A form that some backends get in the place of the portable one, which gradients are written in. */
+export interface Form {
+  readonly name: string;
+  readonly backends: readonly BackendName[];
+  /** What it replaces, and by what. */
+  readonly change: string;
+  /** The measurement or the fault behind it. */
+  readonly why: string;
+  /** Finds out whether this machine takes the form; undefined: no. Left out where the Trainer applies it. */
+  readonly prepare?: (probe: Probe) => Promise<Lowering | undefined>;
+}
+
+const always = (lowering: Lowering) => async () => lowering;
+
+/** Every form, in the order in which they are applied. docs/backends.md is made of this. */
+export const forms: readonly Form[] = [
+  {
+    name: "blocked convolutions",
+    backends: ["cpu"],
+    change: "Conv whose weight is computed or fed → the same in ONNX Runtime's own layout of channel blocks",
+    why: "1.1 to 2 times faster; ONNX Runtime does it for constant weights only",
+    prepare: async (probe) => {
+      const block = await channelBlock(probe);
+      return block ? (graph, emit) => void blockConvolutions(graph, emit, block) : undefined;
+    },
+  },
+  {
+    name: "refusal of wrong results",
+    backends: ["webgpu"],
+    change:
+      "Einsum that broadcasts, Pad by wrapping and cropping, some Resize, reductions without axes → an error",
+    why: "WebGPU computes them wrongly without saying so, or ends the process",
+    prepare: always(refuseMiscomputed),
+  },
+  {
+    name: "channels in fours",
+    backends: ["webgpu"],
+    change: "Conv of 6, 9, 18 … channels with outputs in fours → the same with channels of zeros added",
+    why: "WebGPU's kernel is wrong by the result's own size (microsoft/onnxruntime issue 29651)",
+    prepare: always(fillChannels),
+  },
+  {
+    name: "deviation apart",
+    backends: ["webgpu"],
+    change: "second output of SimplifiedLayerNormalization → computed from its input",
+    why: "WebGPU writes other numbers there",
+    prepare: always(deviationApart),
+  },
+  {
+    name: "steps in a Loop",
+    backends: ["cpu", "cuda", "wasm"],
+    change: "one step a run → several, as the body of a Loop (stepLoop)",
+    why: "the state is copied in and out once a run: half the time for small networks on the CPU and in wasm. WebGPU runs Loop on the CPU",
+  },
+];
+
+/** What is known not to run on a backend's device. */
+export const offDevice: Readonly<Record<BackendName, OffDevice>> = {
+  cpu: {},
+  wasm: offWasm,
+  cuda: offCuda,
+  webgpu: offWebGpu,
+};
+
+/** Whether a backend runs several steps of a run on its device. */
+export const loopsOn = (backend: BackendName): boolean =>
+  forms.some(({ name, backends }) => name === "steps in a Loop" && backends.includes(backend));
+
+/** All forms of a backend as one rewriting; undefined where it has none. */
+export async function loweringFor(backend: BackendName, probe: Probe): Promise<Lowering | undefined> {
+  const prepared = await Promise.all(
+    forms.flatMap(({ backends, prepare }) => (prepare && backends.includes(backend) ? [prepare(probe)] : [])),
+  );
+  const lowerings = prepared.filter((lowering) => lowering !== undefined);
+  if (lowerings.length === 0) return undefined;
+  return (graph, emit) => {
+    for (const lower of lowerings) lower(graph, emit);
+  };
+}

@@ -1,0 +1,168 @@
+import { SorthError } from "../../errors.ts";
+import { attributeFromProto } from "../../graph/attribute.ts";
+import { bodiesOf, capturedNames, mapBodies, renameCaptures } from "../../graph/bodies.ts";
+import type { Graph } from "../../graph/graph.ts";
+import type { Node, Value } from "../../graph/node.ts";
+import type { onnx } from "../../onnx/schema.js";
+import { type ExternalReader, Tensor } from "../../onnx/tensor.ts";
+
+/** How many nodes bodies and functions may become in a graph: an unrolled Loop of 1,000 trips and 200 nodes. */
+export const largestExpansion = 200_000;
+
+/** What a body or a function brings into the graph that calls it. */
+export interface Inlined {
+  readonly node?: readonly onnx.NodeProto.$Properties[] | null;
+  readonly initializer?: readonly onnx.TensorProto.$Properties[] | null;
+}
+
+/** Puts the nodes of bodies and functions into a graph, under fresh names. */
+export class Inliner {
+  readonly graph: Graph;
+  readonly external: ExternalReader | undefined;
+  /** Constants by the message that holds them: a body that is inlined many times brings its constants once. */
+  readonly #constants = new Map<onnx.TensorProto.$Properties, Value>();
+  /** Values that bear a name made here, which a value of the model may still replace. */
+  readonly #renameable = new Set<Value>();
+  /** Nodes that {@link replace} has put others in the place of, and the names to be taken over. */
+  readonly #replaced = new Set<Node>();
+  readonly #names = new Map<Value, string>();
+  readonly #nodeNames: Set<string>;
+  #added = 0;
+
+  constructor(graph: Graph, external?: ExternalReader) {
+    this.graph = graph;
+    this.external = external;
+    this.#nodeNames = new Set(graph.nodes.map(({ name }) => name));
+  }
+
+  /**
+   * Adds the nodes of a body. Names that neither it nor `bindings` defines are values of the graph.
+   * @param stem - put before every name
+   * @param bindings - values of the body's inputs by name; null is an absent one
+   * @returns the values of `results`, names inside the body
+   * @throws SorthError when the graph grows past {@link largestExpansion} nodes
+   */
+  inline(
+    body: Inlined,
+    stem: string,
+    bindings: ReadonlyMap<string, Value | null>,
+    results: readonly string[],
+  ): (Value | null)[] {
+    const { graph } = this;
+    const nodes = body.node ?? [];
+    this.#added += nodes.length;
+    if (this.#added > largestExpansion) {
+      throw new SorthError(
+        `the bodies and functions of the model become more than ${largestExpansion} nodes (at "${stem}")`,
+      );
+    }
+    const scope = new Map<string, Value | null>(bindings);
+    for (const tensor of body.initializer ?? []) scope.set(tensor.name ?? "", this.#constant(tensor, stem));
+    for (const node of nodes) {
+      const constant = constantIn(node);
+      const [output] = node.output ?? [];
+      if (constant && output) scope.set(output, this.#constant(constant, stem, output));
+      else for (const name of node.output ?? []) if (name) scope.set(name, this.#reserve(`${stem}/${name}`));
+    }
+    const find = (name: string): Value | null => {
+      if (name === "") return null;
+      const value = scope.get(name);
+      return value === undefined ? graph.valueNamed(name) : value;
+    };
+    for (const node of nodes) if (!constantIn(node)) this.#addNode(node, stem, find);
+    return results.map(find);
+  }
+
+  /**
+   * Puts values in the place of a node's outputs. Readers follow, bodies too. The node goes with the next {@link flush},
+   * when a value made here takes over the name, so that outputs of the graph and values an option names keep theirs.
+   */
+  replace(node: Node, results: readonly (Value | null)[]): void {
+    const { graph } = this;
+    this.#replaced.add(node);
+    node.outputs.forEach((output, index) => {
+      let to = results[index];
+      if (!output) return;
+      if (!to) {
+        if (output.uses.size === 0 && !graph.outputs.includes(output)) return;
+        throw new SorthError(`nothing computes output ${index} of ${node.op} "${node.label}"`);
+      }
+      if (!this.#renameable.has(to) && graph.outputs.includes(output)) {
+        to = this.op("Identity", [to], `${output.name}/output`);
+      }
+      if (this.#renameable.delete(to)) this.#names.set(to, output.name);
+      to.declared ??= output.declared;
+      graph.replaceUses(output, to, { outputs: true });
+    });
+  }
+
+  /** Takes the replaced nodes away and gives their values' names to what stands in their place. */
+  flush(): void {
+    this.graph.removeNodes(this.#replaced);
+    for (const [value, name] of this.#names) {
+      if (this.graph.value(value.name) === value) this.graph.rename(value, name);
+    }
+    this.#replaced.clear();
+    this.#names.clear();
+  }
+
+  /** Adds one node with one output whose name the model does not know. */
+  op(
+    opType: string,
+    inputs: readonly (Value | null)[],
+    stem: string,
+    attributes: Node["attributes"] = new Map(),
+  ): Value {
+    const output = this.#reserve(stem);
+    this.graph.addNode({ opType, name: output.name, inputs, outputs: [output.name], attributes });
+    return output;
+  }
+
+  /** Adds a constant. */
+  constant(tensor: Tensor): Value {
+    return this.graph.addInitializer(tensor.named(this.graph.freshName(tensor.name)));
+  }
+
+  #nodeName(stem: string): string {
+    let name = stem;
+    for (let i = 2; this.#nodeNames.has(name); i++) name = `${stem}_${i}`;
+    this.#nodeNames.add(name);
+    return name;
+  }
+
+  #reserve(stem: string): Value {
+    const value = this.graph.reference(this.graph.freshName(stem));
+    this.#renameable.add(value);
+    return value;
+  }
+
+  #constant(proto: onnx.TensorProto.$Properties, stem: string, name = proto.name ?? ""): Value {
+    const known = this.#constants.get(proto);
+    if (known && this.graph.value(known.name) === known) return known;
+    const value = this.constant(Tensor.fromProto(proto, this.external).named(`${stem}/${name}`));
+    this.#constants.set(proto, value);
+    return value;
+  }
+
+  #addNode(node: onnx.NodeProto.$Properties, stem: string, find: (name: string) => Value | null): void {
+    const captures = new Set(bodiesOf(node).flatMap((body) => [...capturedNames(body)]));
+    const names = new Map([...captures].map((name) => [name, find(name)?.name ?? ""]));
+    const attributes = mapBodies(node, (body) => renameCaptures(body, names));
+    this.graph.addNode({
+      opType: node.opType ?? "",
+      domain: node.domain ?? "",
+      overload: node.overload ?? "",
+      name: this.#nodeName(`${stem}/${node.name || node.opType}`),
+      attributes: new Map(attributes.map((a) => [a.name ?? "", attributeFromProto(a, this.external)])),
+      inputs: (node.input ?? []).map(find),
+      outputs: (node.output ?? []).map((name) => find(name)?.name ?? null),
+      captures: [...new Set(names.values())].flatMap((name) => this.graph.value(name) ?? []),
+    });
+  }
+}
+
+/** The tensor of a Constant node, where it is one. */
+function constantIn({ opType, domain, attribute }: onnx.NodeProto.$Properties) {
+  if (opType !== "Constant" || (domain ?? "") !== "") return undefined;
+  return attribute?.find(({ name }) => name === "value")?.t ?? undefined;
+}

@@ -1,0 +1,191 @@
+import type { Probe } from "../../analysis/probe.ts";
+import { int, ints } from "../../graph/attribute.ts";
+import { bodyOf } from "../../graph/body-graph.ts";
+import type { Node, Value } from "../../graph/node.ts";
+import { Tensor } from "../../onnx/tensor.ts";
+import { type Inliner, largestExpansion } from "./inliner.ts";
+import { tripCountOf } from "./trip-count.ts";
+
+/** Why a node stays as it is; undefined when it was expanded. */
+export type Obstacle = string | undefined;
+
+/**
+ * Writes out every trip of a Loop: states go from one to the next, stacked outputs are concatenated.
+ * @param isConstant - whether a value is the same whatever the data and the parameters are
+ * @returns why it stays a Loop, undefined if it is gone
+ */
+export async function unrollLoop(
+  inliner: Inliner,
+  node: Node,
+  probe: Probe,
+  isConstant: (value: Value) => boolean,
+): Promise<Obstacle> {
+  const body = bodyOf(node, "body");
+  const size = Math.max(body.node?.length ?? 0, 1);
+  const trips = await tripCountOf(
+    inliner.graph,
+    node,
+    probe,
+    isConstant,
+    Math.floor(largestExpansion / size),
+  );
+  if (typeof trips !== "number") return trips.reason;
+  const tooLarge = sizeObstacle(trips, size);
+  if (tooLarge) return tooLarge;
+  const states = node.inputs.slice(2);
+  const stackedOutputs = node.outputs.slice(states.length);
+  if (trips === 0 && stackedOutputs.some((output) => output && isRead(inliner, output))) {
+    return "it runs zero times and its stacked output is read";
+  }
+  const [iteration, condition, ...stateInputs] = (body.input ?? []).map(({ name }) => name ?? "");
+  const results = (body.output ?? []).map(({ name }) => name ?? "").slice(1);
+  const rankOf = (index: number) => body.input?.[index]?.type?.tensorType?.shape?.dim?.length ?? 0;
+  const { label } = node;
+  const always = inliner.constant(
+    Tensor.of(`${label}/condition`, "bool", Array(rankOf(1)).fill(1), Uint8Array.of(1)),
+  );
+  let current: (Value | null)[] = states;
+  const stacks: Value[][] = stackedOutputs.map(() => []);
+  for (let trip = 0; trip < trips; trip++) {
+    const index = inliner.constant(Tensor.int64(`${label}/${trip}/trip`, Array(rankOf(0)).fill(1), [trip]));
+    const bindings = new Map<string, Value | null>([
+      [iteration ?? "", index],
+      [condition ?? "", always],
+      ...stateInputs.map((name, i) => [name, current[i] ?? null] as const),
+    ]);
+    const values = inliner.inline(body, `${label}/${trip}`, bindings, results);
+    current = values.slice(0, states.length);
+    stacks.forEach((stack, i) => {
+      stack.push(values[states.length + i] as Value);
+    });
+  }
+  const stacked = stackedOutputs.map((output, i) =>
+    output && trips > 0 ? stack(inliner, stacks[i] as Value[], 0, output.name) : null,
+  );
+  finish(inliner, node, [...current, ...stacked]);
+  return undefined;
+}
+
+/**
+ * Writes out every step of a Scan: its inputs are cut along their axes, in the direction asked for.
+ * @returns why it stays a Scan, undefined if it is gone
+ */
+export function unrollScan(inliner: Inliner, node: Node): Obstacle {
+  const { graph } = inliner;
+  if (graph.opset < 9) return "its form before opset 9 has a batch axis";
+  const body = bodyOf(node, "body");
+  const scanned = node.int("num_scan_inputs", 1);
+  const stateCount = node.inputs.length - scanned;
+  const sequences = node.inputs.slice(stateCount);
+  const stackedOutputs = node.outputs.slice(stateCount);
+  const list = (name: string, length: number) => node.ints(name) ?? Array<number>(length).fill(0);
+  const inputAxes = list("scan_input_axes", scanned);
+  const inputDirections = list("scan_input_directions", scanned);
+  const outputAxes = list("scan_output_axes", stackedOutputs.length);
+  const outputDirections = list("scan_output_directions", stackedOutputs.length);
+  const steps = sequences[0]?.shape?.at(inputAxes[0] ?? 0);
+  if (steps === undefined) return `the length of "${sequences[0]?.name}", which it runs over, is not known`;
+  if (steps === 0) return "it runs zero times";
+  const tooLarge = sizeObstacle(steps, body.node?.length ?? 0);
+  if (tooLarge) return tooLarge;
+  const inputs = (body.input ?? []).map(({ name }) => name ?? "");
+  const results = (body.output ?? []).map(({ name }) => name ?? "");
+  const parts = sequences.map((sequence, i) => {
+    const pieces = unstack(
+      inliner,
+      sequence as Value,
+      inputAxes[i] ?? 0,
+      steps,
+      `${node.label}/${inputs[i + stateCount]}`,
+    );
+    return inputDirections[i] === 1 ? pieces.reverse() : pieces;
+  });
+  let current: (Value | null)[] = node.inputs.slice(0, stateCount);
+  const stacks: Value[][] = stackedOutputs.map(() => []);
+  for (let step = 0; step < steps; step++) {
+    const given = [...current, ...parts.map((pieces) => pieces[step] as Value)];
+    const bindings = new Map(inputs.map((name, i) => [name, given[i] ?? null]));
+    const values = inliner.inline(body, `${node.label}/${step}`, bindings, results);
+    current = values.slice(0, stateCount);
+    stacks.forEach((pieces, i) => {
+      pieces.push(values[stateCount + i] as Value);
+    });
+  }
+  const stacked = stackedOutputs.map((output, i) => {
+    const pieces = stacks[i] as Value[];
+    if (outputDirections[i] === 1) pieces.reverse();
+    return output && stack(inliner, pieces, outputAxes[i] ?? 0, output.name);
+  });
+  finish(inliner, node, [...current, ...stacked]);
+  return undefined;
+}
+
+/** Replaces the node; states that it does not return are left out. */
+function finish(inliner: Inliner, node: Node, results: readonly (Value | null)[]): void {
+  inliner.replace(node, results.slice(0, node.outputs.length));
+}
+
+function sizeObstacle(trips: number, nodes: number): Obstacle {
+  if (trips * nodes <= largestExpansion) return undefined;
+  return `it would unroll into more than ${largestExpansion} nodes (${nodes} at each trip)`;
+}
+
+const isRead = ({ graph }: Inliner, value: Value): boolean =>
+  value.uses.size > 0 || graph.outputs.includes(value);
+
+/** Tensors put side by side along a new axis. */
+export function stack(inliner: Inliner, values: readonly Value[], axis: number, name: string): Value {
+  const rows = values.map((value) => moveAxis(inliner, "Unsqueeze", value, axis, `${value.name}/row`));
+  return inliner.op("Concat", rows, `${name}/stacked`, new Map([["axis", int(axis)]]));
+}
+
+/** The slices of a tensor along an axis, without that axis. */
+export function unstack(inliner: Inliner, value: Value, axis: number, count: number, name: string): Value[] {
+  return split(inliner, value, axis, Array<number>(count).fill(1), name).map((part) =>
+    moveAxis(inliner, "Squeeze", part, axis, part.name),
+  );
+}
+
+/** More outputs at one Split than a shader on WebGPU may write. */
+const tooManyParts = 8;
+
+/** A tensor cut into pieces of these lengths along an axis, in rounds of at most seven parts. */
+export function split(
+  inliner: Inliner,
+  value: Value,
+  axis: number,
+  lengths: readonly number[],
+  name: string,
+): Value[] {
+  const { graph } = inliner;
+  const share = lengths.length < tooManyParts ? 1 : Math.ceil(lengths.length / (tooManyParts - 1));
+  const groups = Array.from({ length: Math.ceil(lengths.length / share) }, (_, i) =>
+    lengths.slice(i * share, (i + 1) * share),
+  );
+  const sums = groups.map((group) => group.reduce((sum, length) => sum + length, 0));
+  const attributes = new Map([["axis", int(axis)]]);
+  const inputs: Value[] = [value];
+  if (graph.opset < 13) attributes.set("split", ints(sums));
+  else inputs.push(inliner.constant(Tensor.int64(`${name}/lengths`, [sums.length], sums)));
+  const parts = graph.addNode({
+    opType: "Split",
+    name: graph.freshName(`${name}/split`),
+    inputs,
+    outputs: groups.map((_, i) => graph.freshName(`${name}/part/${i}`)),
+    attributes,
+  }).outputs as Value[];
+  if (share === 1) return parts;
+  return groups.flatMap((group, i) => split(inliner, parts[i] as Value, axis, group, `${name}/${i}`));
+}
+
+function moveAxis(
+  inliner: Inliner,
+  opType: "Squeeze" | "Unsqueeze",
+  value: Value,
+  axis: number,
+  stem: string,
+): Value {
+  if (inliner.graph.opset < 13) return inliner.op(opType, [value], stem, new Map([["axes", ints([axis])]]));
+  const axes = inliner.constant(Tensor.int64(`${stem}/axis`, [1], [axis]));
+  return inliner.op(opType, [value, axes], stem);
+}

@@ -1,0 +1,53 @@
+import type { Graph } from "../../graph/graph.ts";
+import type { Node } from "../../graph/node.ts";
+
+/**
+ * Lets MaxPool run before the Relu that feeds it: max(relu x) = relu(max x), to the bit, and so are the gradients (the
+ * first maximum is the same where it is positive, and gets nothing where it is not). The activation, forward and
+ * backward, then works on the pooled values alone. Left alone where anything else reads the Relu's output.
+ *
+ *     Relu → MaxPool   becomes   MaxPool → Relu
+ *
+ * @returns how many pairs changed places
+ */
+export function poolBeforeRelu(graph: Graph): number {
+  const pairs = graph.nodes.flatMap((pool): { relu: Node; pool: Node }[] => {
+    const relu = pool.op === "MaxPool" ? pool.inputs[0]?.producer : undefined;
+    return relu?.op === "Relu" && isOnlyReader(graph, relu) && hasOneOutput(graph, pool)
+      ? [{ relu, pool }]
+      : [];
+  });
+  for (const { relu, pool } of pairs) {
+    const [x, y] = [relu.inputs[0], pool.outputs[0]];
+    if (!x || !y) continue;
+    const { name, attributes, metadata } = pool;
+    const pooled = graph.addNode({
+      opType: "MaxPool",
+      name,
+      attributes,
+      metadata,
+      inputs: [x],
+      outputs: [graph.freshName(`${y.name}.pooled`)],
+    });
+    const activated = graph.addNode({
+      opType: "Relu",
+      name: relu.name,
+      inputs: [pooled.outputs[0] ?? null],
+      outputs: [graph.freshName(`${y.name}.activated`)],
+    }).outputs[0];
+    if (activated) graph.replaceUses(y, activated);
+  }
+  graph.removeNodes(new Set(pairs.flatMap(({ relu, pool }) => [pool, relu])));
+  return pairs.length;
+}
+
+const isOnlyReader = (graph: Graph, relu: Node): boolean => {
+  const [output] = relu.outputs;
+  return output?.uses.size === 1 && !graph.outputs.includes(output);
+};
+
+/** Neither indices nor a graph output: its place, and its name, can be given up. */
+const hasOneOutput = (graph: Graph, pool: Node): boolean => {
+  const [output, indices] = pool.outputs;
+  return !!output && !indices && !graph.outputs.includes(output);
+};

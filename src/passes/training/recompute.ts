@@ -1,0 +1,216 @@
+import type { Emit } from "../../graph/emit.ts";
+import { type Typed, typed } from "../../graph/emit-base.ts";
+import type { Graph } from "../../graph/graph.ts";
+import type { Node, Use, Value } from "../../graph/node.ts";
+import { isFloat } from "../../onnx/data-types.ts";
+import { elementCount } from "../../onnx/tensor.ts";
+
+/** Operators that cost about as much as reading their input: elementwise, or only moving or renaming elements. */
+const cheap = new Set([
+  ...[
+    "Neg",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Abs",
+    "Sin",
+    "Cos",
+    "Tanh",
+    "Sigmoid",
+    "Erf",
+    "Not",
+    "Sign",
+  ],
+  ...["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "Gelu", "Swish", "Mish"],
+  ...["HardSigmoid", "HardSwish", "ThresholdedRelu", "Clip", "Floor", "Ceil", "Round", "Identity", "Cast"],
+  ...["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "And", "Or"],
+  ...["Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"],
+  ...["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand"],
+]);
+
+/** Smaller values (in bytes) stay: computing them again would cost more nodes than memory is gained. */
+const smallest = 4096;
+
+/** What {@link recomputeActivations} did. */
+export interface Recomputed {
+  /** Number of values that are computed again in the backward pass. */
+  readonly values: number;
+  /** Bytes of activations that need not be kept from the forward to the backward pass any more. */
+  readonly bytes: number;
+}
+
+/**
+ * Trades time for memory: activations that the backward pass reads and that follow by cheap operators from what it keeps
+ * anyway are computed again when their gradient arrives, instead of being kept. Numbers stay the same, bit for bit.
+ *
+ * ONNX Runtime merges nodes that are equal, and runs early what could run late. So what is computed again starts from the
+ * kept value minus a zero that is read off the gradient.
+ *
+ * @param arrivals - nodes of the gradients, each with the gradient at whose arrival it was emitted
+ */
+export function recomputeActivations(
+  graph: Graph,
+  emit: Emit,
+  arrivals: ReadonlyMap<Node, Typed>,
+): Recomputed {
+  const order = graph.sorted();
+  const backward = dependents(order, new Set(arrivals.values()));
+  const readers = (value: Value): Use[] =>
+    [...value.uses].filter(({ node, index }) => backward.has(node) && index >= 0);
+  const forward = order.filter((node) => !backward.has(node));
+  const kept = new Set<Value>();
+  for (const node of forward) {
+    for (const output of node.outputs) {
+      if (output && (readers(output).length > 0 || graph.outputs.includes(output))) kept.add(output);
+    }
+  }
+  const chosen = choose(forward, kept, (value) => readers(value).every(({ node }) => arrivals.has(node)));
+
+  // What arrives first is served first: a later reader may share what was computed for an earlier one, not the reverse.
+  const position = new Map(order.map((node, index) => [node, index]));
+  const firstReader = (value: Value): number =>
+    readers(value).reduce((first, { node }) => Math.min(first, position.get(node) ?? 0), order.length);
+  const inOrder = chosen
+    .map((value) => ({ value, at: firstReader(value) }))
+    .filter(({ at }) => at < order.length)
+    .sort((a, b) => a.at - b.at);
+  const again = new Map<Value, Value>();
+  let bytes = 0;
+  for (const { value, at } of inOrder) {
+    const arrival = arrivals.get(order[at] as Node) as Typed;
+    const uses = readers(value);
+    const copy = computeAgain(graph, emit, value, { kept, again, arrival });
+    for (const use of uses) graph.setInput(use, copy);
+    bytes += bytesOf(value);
+  }
+  return { values: chosen.length, bytes };
+}
+
+/** Tells the user what is computed again. */
+export function tellRecomputed(
+  { values, bytes }: Recomputed,
+  { onMessage }: { readonly onMessage?: (message: string) => void },
+): void {
+  onMessage?.(
+    `recompute: ${values} activations (${(bytes / 2 ** 20).toFixed(1)} MiB) are computed again instead of kept`,
+  );
+}
+
+/** Nodes that depend on one of the values. */
+function dependents(order: readonly Node[], values: ReadonlySet<Value>): Set<Node> {
+  const result = new Set<Node>();
+  for (const node of order) {
+    const depends = [...node.inputs, ...node.captures].some(
+      (input) => input && (values.has(input) || (input.producer && result.has(input.producer))),
+    );
+    if (depends) result.add(node);
+  }
+  return result;
+}
+
+/** Values that are better computed again than kept, in forward order; they leave `kept`, and what they need joins it. */
+function choose(
+  forward: readonly Node[],
+  kept: Set<Value>,
+  arrives: (value: Value) => boolean,
+): readonly Value[] {
+  const chosen = new Set<Value>();
+  // Values that need something else kept in their place: worth it together where alone they gain nothing.
+  const groups = new Map<string, { values: Value[]; missing: readonly Value[] }>();
+  for (const node of forward) {
+    const [value] = node.outputs;
+    if (!value || !kept.has(value) || !isCheap(node) || bytesOf(value) < smallest || !arrives(value))
+      continue;
+    const sources = [...sourcesOf(node, kept)];
+    if (!sources.some(({ type }) => isFloat(type))) continue;
+    const missing = sources.filter((source) => !kept.has(source));
+    if (missing.length === 0) {
+      kept.delete(value);
+      chosen.add(value);
+      continue;
+    }
+    const key = missing.map(({ name }) => name).join("\n");
+    const group = groups.get(key) ?? { values: [], missing };
+    group.values.push(value);
+    groups.set(key, group);
+  }
+  const total = (values: readonly Value[]) => values.reduce((sum, value) => sum + bytesOf(value), 0);
+  for (const { values, missing } of groups.values()) {
+    if (total(missing.filter((value) => !kept.has(value))) >= total(values)) continue;
+    for (const value of values) {
+      kept.delete(value);
+      chosen.add(value);
+    }
+    for (const source of missing) kept.add(source);
+  }
+  return [...chosen];
+}
+
+/** What a node's result follows from by cheap operators: kept values and results of dearer ones. */
+function sourcesOf(node: Node, kept: ReadonlySet<Value>): Set<Value> {
+  const sources = new Set<Value>();
+  const open = [...node.inputs];
+  const seen = new Set<Value>();
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (!value || value.initializer || seen.has(value)) continue;
+    seen.add(value);
+    if (!value.producer || kept.has(value) || !isCheap(value.producer)) sources.add(value);
+    else open.push(...value.producer.inputs);
+  }
+  return sources;
+}
+
+const isCheap = (node: Node): boolean =>
+  node.domain === "" && cheap.has(node.opType) && node.outputs.length === 1 && node.captures.length === 0;
+
+const width: Readonly<Record<string, number>> = {
+  double: 8,
+  int64: 8,
+  uint64: 8,
+  float16: 2,
+  bfloat16: 2,
+  bool: 1,
+};
+const bytesOf = ({ type, shape }: Value): number => elementCount(shape ?? []) * (width[type ?? "float"] ?? 4);
+
+/** The value once more, from sources that wait for the gradient to arrive. */
+function computeAgain(
+  graph: Graph,
+  emit: Emit,
+  value: Value,
+  state: { kept: ReadonlySet<Value>; again: Map<Value, Value>; arrival: Typed },
+): Value {
+  const known = state.again.get(value);
+  if (known) return known;
+  const node = value.producer as Node;
+  const inputs = node.inputs.map((input) => {
+    if (!input || input.initializer) return input;
+    const { producer } = input;
+    if (!producer || state.kept.has(input) || !isCheap(producer))
+      return late(emit, typed(input), state.arrival);
+    return computeAgain(graph, emit, input, state);
+  });
+  const { type, shape } = typed(value);
+  const copy = emit.op(node.opType, inputs, shape, {
+    type,
+    attributes: Object.fromEntries(node.attributes),
+    name: `again/${node.opType}`,
+  });
+  state.again.set(value, copy);
+  return copy;
+}
+
+/** The same value, available only after `arrival`: minus a zero that is read off `arrival`. */
+function late(emit: Emit, value: Typed, arrival: Typed): Typed {
+  if (!isFloat(value.type)) return value;
+  return emit.once(`late ${value.name} ${arrival.name}`, () => {
+    const zero = emit.once(`zero after ${arrival.name}`, () => {
+      const line = emit.reshape(arrival, [elementCount(arrival.shape)]);
+      const one = emit.reshape(emit.slice(line, [{ axis: 0, start: 0, length: 1 }]), []);
+      // Never true, not for NaN either; a constant false would be folded away.
+      return emit.cast(emit.less(one, -Infinity), "float");
+    });
+    return emit.sub(value, emit.cast(zero, value.type));
+  });
+}

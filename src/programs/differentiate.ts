@@ -1,0 +1,122 @@
+import { namesOfValue } from "../analysis/known-names.ts";
+import { matchesAny } from "../analysis/name-patterns.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { Readings } from "../analysis/readings.ts";
+import { rules } from "../autodiff/table.ts";
+import { backward } from "../autodiff/walk.ts";
+import { UsageError } from "../errors.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import { modelOf } from "../graph/model-graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import type { Model } from "../onnx/model.ts";
+import { replaceDropout } from "../passes/training/dropout.ts";
+import { recomputeActivations, tellRecomputed } from "../passes/training/recompute.ts";
+import { checkWritten } from "./check-written.ts";
+import { emitLoss, prepareGraph } from "./loss-graph.ts";
+import type { LossOptions } from "./options.ts";
+import { constantWeight } from "./penalty-graph.ts";
+import { nameOutput } from "./ports.ts";
+import type { PreparedGraph } from "./prepared-graph.ts";
+
+/** Options of {@link differentiate}. */
+export interface DifferentiateOptions extends LossOptions {
+  /** Only gradients of parameters whose name matches; where none does, of other initializers of floats. */
+  readonly wrt?: RegExp;
+  /** Also gradients of the model's float inputs whose name matches (for gradient penalties, saliency, adversarial examples). */
+  readonly wrtInputs?: RegExp;
+}
+
+/** A gradient graph and what it computes. */
+export interface GradientModel {
+  /** Inputs as the model, `labels` with an objective, a mask per training-mode Dropout; outputs the loss, then gradients. */
+  readonly model: Model;
+  /** Name of the loss output. */
+  readonly loss: string;
+  /** Name of a parameter, or of an input asked for, to the name of its gradient output. */
+  readonly gradients: ReadonlyMap<string, string>;
+  /** Mask input name to the ratio of its Dropout. */
+  readonly masks: ReadonlyMap<string, number>;
+}
+
+/**
+ * Writes the gradient of a model's loss as an ONNX graph of standard operators. Parameters stay initializers;
+ * BatchNormalization and Dropout stay as the file has them. A parameter on which the loss does not depend gets zeros.
+ * What comes out can be differentiated again. Large weights that a model read from a path keeps in other files stay there: write
+ * the graph with `writeModel`, which takes them along, rather than open its bytes.
+ *
+ * @throws SorthError when an operator between a parameter and the loss has no derivative: which, where, and the path
+ * @example
+ * const { model: gradient } = await differentiate(model, { objective: crossEntropy(), batch: 32 });
+ * await writeModel(gradient, "grad.onnx"); // outputs: loss, fc1.weight_grad, …
+ */
+export async function differentiate(
+  model: Model,
+  options: DifferentiateOptions,
+  probe: Probe,
+): Promise<GradientModel> {
+  const named = (names: readonly string[]) => !!options.wrt && matchesAny(options.wrt, names);
+  const prepared = await prepareGraph(model, options, probe, undefined, named);
+  const { graph, emit } = prepared;
+  const masks = replaceDropout(graph, emit, "as-is");
+  const wrt = variablesOf(prepared, options);
+  const loss = emitLoss(prepared, options, constantWeight(prepared, options));
+  const arrivals = new Map<Node, Typed>();
+  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, arrivals });
+
+  graph.outputs.length = 0;
+  const total = nameOutput(graph, emit, loss.total, "loss");
+  const names = new Map<string, string>();
+  for (const parameter of wrt) {
+    const { shape, type } = typed(parameter);
+    const gradient = gradients.get(parameter) ?? emit.filled(0, shape, type);
+    const output = nameOutput(graph, emit, gradient, `${parameter.name}_grad`);
+    names.set(parameter.name, output.name);
+  }
+  graph.prune();
+  if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
+  await checkWritten(graph, probe);
+  return {
+    model: modelOf(graph, model),
+    loss: total.name,
+    gradients: names,
+    masks: new Map(masks.map(({ input, ratio }) => [input.name, ratio])),
+  };
+}
+
+/** What the loss is differentiated with respect to. */
+function variablesOf(
+  { graph, parameters, constants }: PreparedGraph,
+  options: DifferentiateOptions,
+): Value[] {
+  const floats = graph.inputs.filter(({ type }) => isFloat(type));
+  const inputs = floats.filter(({ name }) => options.wrtInputs?.test(name));
+  const list = (values: readonly Value[]) => values.map(({ name }) => name).join(", ") || "none";
+  if (options.wrtInputs && inputs.length === 0) {
+    throw new UsageError(`no input of floats matches ${options.wrtInputs}; those inputs are ${list(floats)}`);
+  }
+  const { wrt } = options;
+  if (!wrt) {
+    if (parameters.length + inputs.length > 0) return [...parameters, ...inputs];
+    throw new UsageError(
+      `no initializer looks like a parameter; others are ${list(constants)}: name those that are variables (--wrt)`,
+    );
+  }
+  const readings = new Readings(graph);
+  const matching = (values: readonly Value[]) =>
+    values.filter((value) => matchesAny(wrt, namesOfValue(value, readings)));
+  const [chosen, others] = [matching(parameters), matching(constants)];
+  if (chosen.length + others.length + inputs.length === 0) {
+    throw new UsageError(
+      `no parameter matches ${wrt}; the parameters are ${list(parameters)}, other initializers ${list(constants)}`,
+    );
+  }
+  if (chosen.length === 0) return [...others, ...inputs];
+  // A wide pattern is about parameters; constants would be noise among them.
+  if (others.length > 0) {
+    options.onMessage?.(
+      `${wrt} also matches ${list(others)}, not taken for parameters: name them alone, or add them (--trainable +PATTERN)`,
+    );
+  }
+  return [...chosen, ...inputs];
+}

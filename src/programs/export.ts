@@ -1,0 +1,93 @@
+import { blockOf } from "../block/block.ts";
+import { strip } from "../block/strip.ts";
+import { SorthError } from "../errors.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
+import { Model } from "../onnx/model.ts";
+import { onnx } from "../onnx/schema.js";
+import { layoutOf, splice } from "../onnx/splice.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { copied } from "../passes/cleanup/tie-copies.ts";
+import { liftParameters } from "../passes/expansion/expand-model.ts";
+import { setBatchNormForm } from "../passes/training/batch-norm.ts";
+import type { LossOptions } from "./options.ts";
+
+/**
+ * The model with new numbers in its parameters and running statistics: everything else stays byte for byte, an injected
+ * block is left out unless `keepPenalty` is set. Models in training form (BatchNormalization with training_mode, Dropout that drops) and models whose
+ * shared initializers were split are written anew instead, in inference form.
+ *
+ * @param weights - by the names that the step graph gives them, which are the model's but for split initializers
+ * @throws SorthError when a weight is not in the model
+ */
+export function withWeights(
+  model: Model,
+  weights: ReadonlyMap<string, Tensor>,
+  options: LossOptions & { readonly keepPenalty?: boolean } = {},
+): Model {
+  const injected = model.proto.metadataProps?.some(({ key }) => key === "sorth") ?? false;
+  const original = injected && !options.keepPenalty ? strip(model) : model;
+  const names = new Set((original.proto.graph?.initializer ?? []).map(({ name }) => name ?? ""));
+  const all = withCopies(original, weights, options);
+  const split = [...all.keys()].some((name) => !names.has(name));
+  return split || isTrainingForm(original) ? rewritten(original, weights, options) : replaced(original, all);
+}
+
+/** The weights as the file holds them: copies of a parameter follow it, and what it holds repeated alone is repeated. */
+function withCopies(
+  model: Model,
+  weights: ReadonlyMap<string, Tensor>,
+  options: LossOptions,
+): ReadonlyMap<string, Tensor> {
+  const all = new Map(weights);
+  for (const copy of liftParameters(graphOf(model), options, model.external)) {
+    const parameter = weights.get(copy.of);
+    if (!parameter) continue;
+    all.set(copy.name, copied(copy, parameter));
+    if (copy.made) all.delete(copy.of);
+  }
+  return all;
+}
+
+/** Whether a model was exported for training. */
+function isTrainingForm(model: Model): boolean {
+  return (model.proto.graph?.node ?? []).some(
+    ({ opType, attribute, input }) =>
+      (opType === "BatchNormalization" &&
+        attribute?.some(({ name, i }) => name === "training_mode" && Number(i) === 1)) ||
+      (opType === "Dropout" && (input?.[2] ?? "") !== ""),
+  );
+}
+
+/** The same file with other records for the weights. */
+function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
+  const layout = layoutOf(model.bytes);
+  const records = new Map<FieldRecord, Uint8Array>();
+  for (const record of layout.graph) {
+    if (record.field !== graphFields.initializer) continue;
+    const { name, docString } = onnx.TensorProto.decode(layout.bytes.subarray(record.payload, record.end));
+    const tensor = weights.get(name);
+    if (!tensor) continue;
+    const proto = tensor.named(name).toProto();
+    if (docString) proto.docString = docString;
+    records.set(record, bytesField(graphFields.initializer, onnx.TensorProto.encode(proto).finish()));
+  }
+  return Model.spliced(splice(layout, { replace: records }), model);
+}
+
+/** The graph written anew, in inference form. */
+function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: LossOptions): Model {
+  const graph = graphOf(model);
+  if (blockOf(graph)) {
+    throw new SorthError(
+      "a model in training form, or with split initializers, cannot keep its penalty: export without it and inject again",
+    );
+  }
+  liftParameters(graph, options, model.external);
+  setBatchNormForm(graph, "frozen");
+  // Without its third input Dropout passes its input on.
+  for (const node of graph.nodes) if (node.op === "Dropout") graph.dropNodeInputs(node, 2);
+  for (const [name, tensor] of weights) graph.valueNamed(name).initializer = tensor.named(name);
+  graph.prune();
+  return modelOf(graph, model, { irVersion: Number(model.proto.irVersion) });
+}

@@ -1,0 +1,59 @@
+import { InferenceSession, type Tensor as OrtTensor } from "onnxruntime-node";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fromOrtTensor, toOrtTensor } from "../../../src/runtime/ort-tensor.ts";
+import { useGpu } from "../../helpers/software-gpu.ts";
+import { checkOnWebGpu, type DeviceModel, deviceCases, deviceModel, type Outcome } from "./device-cases.ts";
+
+const missing = useGpu();
+
+async function run({ bytes, feeds }: DeviceModel, whole: boolean) {
+  const session = await InferenceSession.create(bytes, {
+    executionProviders: ["webgpu"],
+    logSeverityLevel: 4,
+    ...(whole && { extra: { session: { disable_cpu_ep_fallback: "1" } } }),
+  });
+  try {
+    const inputs = [...feeds].map(([name, tensor]) => [name, toOrtTensor(tensor)]);
+    const results = Object.entries(await session.run(Object.fromEntries(inputs)));
+    return Object.fromEntries(
+      results.map(([name, value]) => [name, fromOrtTensor(name, value as OrtTensor).numbers()]),
+    );
+  } finally {
+    await session.release();
+  }
+}
+
+/** A whole run on the device; for a graph with operators that are off it, a mixed one. */
+async function onDevice(model: DeviceModel): Promise<Outcome> {
+  try {
+    return { outputs: await run(model, true), whole: true };
+  } catch (error) {
+    if (!/fallback to CPU EP/.test(String(error))) return { error: String(error) };
+  }
+  try {
+    return { outputs: await run(model, false), whole: false };
+  } catch (error) {
+    return { error: String(error) };
+  }
+}
+
+describe("every rule's samples on native WebGPU", () => {
+  // The device lives as long as one session does: a session that stays open saves making it for every sample.
+  let keeper: InferenceSession | undefined;
+  beforeAll(async () => {
+    if (missing !== "") return;
+    const [first] = deviceCases;
+    const { bytes } = await deviceModel(first as (typeof deviceCases)[number], { lower: true });
+    keeper = await InferenceSession.create(bytes, { executionProviders: ["webgpu"], logSeverityLevel: 4 });
+  });
+  afterAll(() => keeper?.release());
+
+  for (const testCase of deviceCases) {
+    it(testCase.title, async (context) => {
+      context.skip(missing !== "", missing);
+      const model = await deviceModel(testCase, { lower: true });
+      if (model.refused) expect(model.refused).toMatch(/webgpu does not compute .* rightly/);
+      else await checkOnWebGpu(model, await onDevice(model));
+    });
+  }
+});
