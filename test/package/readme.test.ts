@@ -1,62 +1,71 @@
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { npz } from "../cli/npz.ts";
 import { cli } from "../cli/run-cli.ts";
 
 const readme = readFileSync("README.md", "utf8");
+const guides = ["README.md", "docs/training.md", "docs/artifacts.md"] as const;
 // Inside the package, so that the example finds it under its own name.
 const folder = "out/readme";
 
 beforeAll(() => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
-  for (const name of ["training_model.onnx", "checkpoint"]) {
-    copyFileSync(join("test/fixtures/official/mlp", name), join(folder, name));
-  }
-  writeFileSync(
-    join(folder, "data.npz"),
-    npz(200, [20], (index) => index % 5),
-  );
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe("the README", () => {
-  const commands = [...readme.matchAll(/^ {4}sorth-onnx (.+)$/gm)].map(([, line]) =>
+/** The command lines of a document. */
+const commandsOf = (file: string): string[][] =>
+  [...readFileSync(file, "utf8").matchAll(/^ {4}sorth-onnx (.+)$/gm)].map(([, line]) =>
     (line ?? "")
       .replace(/#.*$|"/g, "")
       .trim()
       .split(/ +/),
   );
 
-  it("shows every command", () => {
-    const names = [
-      "inspect",
-      "inject",
-      "verify",
-      "strip",
-      "grad",
-      "train",
-      "step",
-      "artifacts",
-      "angles",
-      "export",
-    ];
-    expect(new Set(commands.map(([name]) => name))).toEqual(new Set(names));
+it("README and guides show every command", () => {
+  const names = [
+    ...["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles", "export"],
+  ];
+  const shown = guides.flatMap(commandsOf).map(([name]) => name);
+  expect(new Set(shown)).toEqual(new Set(names));
+});
+
+describe.each(guides)("the commands of %s", (file) => {
+  const own = join(folder, file.replace(/\W/g, "-"));
+
+  beforeAll(() => {
+    mkdirSync(own, { recursive: true });
+    copyFileSync("models/mlp.onnx", join(own, "model.onnx"));
+    for (const name of ["training_model.onnx", "checkpoint"]) {
+      copyFileSync(join("test/fixtures/official/mlp", name), join(own, name));
+    }
+    writeFileSync(
+      join(own, "data.npz"),
+      npz(200, [20], (index) => index % 5),
+    );
   });
 
-  it.each(commands.map((argv) => [argv.join(" "), argv] as const))("sorth-onnx %s", async (_, argv) => {
-    const isFile = (word: string) => /\.(onnx|npz|html|run)$|\/$|^checkpoint/.test(word);
-    const there = argv.map((word) => (isFile(word) ? join(folder, word) : word));
+  // A document may show a command twice; its second run would find the files of the first.
+  const lines = [...new Set(commandsOf(file).map((argv) => argv.join(" ")))];
+  it.each(lines)("sorth-onnx %s", async (line) => {
+    const argv = line.split(" ");
+    const isFile = (word: string) => /\.(onnx|npz|html|run)$|\/$|^checkpoint|^artifacts$/.test(word);
+    const there = argv.map((word, i) => (i > 0 && isFile(word) ? join(own, word) : word));
+    // A run that was stopped, which is what one resumes, has written no model yet.
+    if (argv.includes("--resume")) rmSync(join(own, "model.trained.onnx"), { force: true });
     const { code, stderr } = await cli(...there, ...(argv[0] === "train" ? ["--max-steps", "3"] : []));
     expect({ code, errors: stderr.match(/^.*error.*$/gm) ?? [] }).toEqual({ code: 0, errors: [] });
   });
+});
 
+describe("the README", () => {
   it("has a library example that runs on the built package", (context) => {
     context.skip(!existsSync("dist/node/index.js"), "dist/ is not built (npm run build)");
-    const [, example = ""] = /```ts\n([\s\S]+?)```/.exec(readme) ?? [];
+    const snippets = [...readme.matchAll(/```ts\n([\s\S]+?)```/g)].map(([, code]) => code ?? "");
+    const example = snippets.find((code) => code.includes("Trainer.create")) ?? "";
     const shorter = example
       .replace("epochs: 3", "epochs: 3, maxSteps: 3")
       .replaceAll('.onnx"', '.example.onnx"');
@@ -72,9 +81,10 @@ describe("the README", () => {
     expect(existsSync(join(folder, "trained.example.onnx"))).toBe(true);
   });
 
-  it("links only to files that exist", () => {
-    const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, path]) => path ?? "");
-    expect(links.length).toBeGreaterThan(0);
-    expect(links.filter((path) => !existsSync(path))).toEqual([]);
+  it.each(guides)("%s links only to files that exist", (file) => {
+    const links = [...readFileSync(file, "utf8").matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)];
+    const paths = links.map(([, path]) => join(dirname(file), path ?? ""));
+    expect(paths.length).toBeGreaterThan(0);
+    expect(paths.filter((path) => !existsSync(path))).toEqual([]);
   });
 });
