@@ -56,7 +56,10 @@ describe.each(guides)("the commands of %s", (file) => {
     const there = argv.map((word, i) => (i > 0 && isFile(word) ? join(own, word) : word));
     // A run that was stopped, which is what one resumes, has written no model yet.
     if (argv.includes("--resume")) rmSync(join(own, "model.trained.onnx"), { force: true });
-    const { code, stderr } = await cli(...there, ...(argv[0] === "train" ? ["--max-steps", "3"] : []));
+    const { code, stderr } = await cli(
+      ...there,
+      ...(argv[0] === "train" ? ["--max-steps", argv.includes("--resume") ? "5" : "3"] : []),
+    );
     expect({ code, errors: stderr.match(/^.*error.*$/gm) ?? [] }).toEqual({ code: 0, errors: [] });
   });
 });
