@@ -85,6 +85,7 @@ export type { TrainerState } from "./programs/trainer-state.ts";
 export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
 export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 export type { FitOptions } from "./runtime/fit-plan.ts";
+export type { RescueOptions } from "./runtime/rescue.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
 export {
   constant,

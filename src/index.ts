@@ -23,6 +23,7 @@ import {
   differentiate as differentiateWith,
   type GradientModel,
 } from "./programs/differentiate.ts";
+import type { RescuedModel } from "./programs/rescue.ts";
 import { buildSplitStep as buildSplitStepWith, type SplitStep } from "./programs/split-step.ts";
 import { buildStep as buildStepWith, type Step, type StepOptions } from "./programs/step.ts";
 import type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
@@ -34,6 +35,7 @@ import {
   exportCheckpoint as exportCheckpointWith,
 } from "./runtime/export-checkpoint.ts";
 import { nodeRuntime } from "./runtime/node.ts";
+import type { RescueOptions } from "./runtime/rescue.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import { type VerifyOptions, type VerifyReport, verify as verifyWith } from "./verify/verify.ts";
@@ -49,6 +51,7 @@ export { pictures } from "./report/pictures.ts";
 export { ProgressLine } from "./report/progress.ts";
 export { parseRunRecord, type RunRecord, runRecord } from "./report/run-record.ts";
 export { formatTable } from "./report/table.ts";
+export { type RescueFileOptions, rescueFiles } from "./runtime/rescue-files-node.ts";
 
 /** {@link inspectWith} on onnxruntime-node. */
 export function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {
@@ -164,4 +167,7 @@ export const Trainer = {
   /** Goes on from a checkpoint folder, bit for bit where the run stood. */
   resume: (folder: string, overrides: Partial<TrainerOptions> = {}): Promise<TrainerCore> =>
     TrainerCore.resume(folder, overrides, nodeRuntime),
+  /** Goes on where a run of ONNX Runtime's training API stood: {@link TrainerCore.rescue}. */
+  rescue: (run: RescuedModel, options: RescueOptions = {}): Promise<TrainerCore> =>
+    TrainerCore.rescue(run, options, nodeRuntime),
 };

@@ -13,11 +13,13 @@ import type { WeightAngleOptions } from "./measure/weight-angles.ts";
 import type { Model } from "./onnx/model.ts";
 import type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
 import type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
+import type { RescuedModel } from "./programs/rescue.ts";
 import type { SplitStep } from "./programs/split-step.ts";
 import { buildStep as buildStepOn, type Step, type StepOptions } from "./programs/step.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
 import type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 import { webProbe } from "./runtime/probe-web.ts";
+import type { RescueOptions } from "./runtime/rescue.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import { webRuntime } from "./runtime/web.ts";
@@ -139,4 +141,7 @@ export const Trainer = {
   /** Goes on from a checkpoint folder, bit for bit where the run stood. */
   resume: (folder: string, overrides: Partial<TrainerOptions> = {}): Promise<TrainerCore> =>
     TrainerCore.resume(folder, overrides, webRuntime),
+  /** Goes on where a run of ONNX Runtime's training API stood: {@link TrainerCore.rescue}. */
+  rescue: (run: RescuedModel, options: RescueOptions = {}): Promise<TrainerCore> =>
+    TrainerCore.rescue(run, options, webRuntime),
 };

@@ -1,26 +1,11 @@
 import { join } from "node:path";
-import {
-  adamwOrt,
-  arrayDataset,
-  checkpointOf,
-  readCheckpoint,
-  readModel,
-  rescuedInference,
-  rescueModel,
-  Trainer,
-} from "sorth-onnx";
+import { arrayDataset, checkpointOf, rescuedInference, rescueFiles, Trainer } from "sorth-onnx";
 
 const folder = process.argv[2];
-const before = await readCheckpoint(join(folder, "checkpoint"));
-const { model, options, state } = rescueModel(await readModel(join(folder, "training_model.onnx")), before);
-
-const trainer = await Trainer.create(model, {
-  ...options,
-  optimizer: adamwOrt(),
-  learningRate: 1e-3,
-  batch: 16,
-});
-trainer.takeOver(state);
+// training_model.onnx, with checkpoint and optimizer_model.onnx beside it.
+const run = await rescueFiles(join(folder, "training_model.onnx"));
+// Goes on with the optimizer, its state and the learning rate of that run.
+const trainer = await Trainer.rescue(run, { batch: 16 });
 const x = Float32Array.from({ length: 64 * 20 }, (_, i) => Math.sin(i));
 const data = arrayDataset(
   x,
@@ -33,5 +18,5 @@ for await (const event of trainer.fit(data, { epochs: 3 })) {
 
 // A model for inference, and a checkpoint that the official sessions go on from (writeModel, writeCheckpoint).
 console.log(rescuedInference(trainer.export()).proto.graph.output.map(({ name }) => name));
-console.log("updates", checkpointOf(trainer.state(), before).optimizer.step);
+console.log("updates", checkpointOf(trainer.state(), run.checkpoint).optimizer.step);
 await trainer.release();

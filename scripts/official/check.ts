@@ -119,8 +119,7 @@ for (const [network, figures] of Object.entries(pytorch.networks)) {
 
   const back = folderOf(network, "rescued");
   const before = await readCheckpoint(officialPath(`${network}/checkpoint`));
-  const rescue = rescueModel(training, before);
-  const trainer = await Trainer.create(rescue.model, { ...rescue.options, optimizer: adamwOrt(), batch });
+  const trainer = await Trainer.rescue(rescueModel(training, before), { optimizer: adamwOrt(), batch });
   for (let index = 0; index < 10; index++) {
     const { x, labels: y } = officialBatch(network, index);
     const data = arrayDataset(x.data as Float32Array, Int32Array.from(y.numbers()), shape.slice(1));

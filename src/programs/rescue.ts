@@ -1,6 +1,7 @@
 import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
 import { bufferSuffix } from "../artifacts/format.ts";
 import { toForwardPart } from "../artifacts/forward-part.ts";
+import { type NamedOptimizer, readOptimizerModel } from "../artifacts/read-optimizer-model.ts";
 import { artifactKind, trainingModelOf } from "../artifacts/training-model.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -11,16 +12,20 @@ import { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { TrainerState } from "./trainer-state.ts";
 
-/** A training model that any build of ONNX Runtime can go on training, with the options that `Trainer.create` needs. */
+/** A training model that any build of ONNX Runtime can go on training: `Trainer.rescue` begins with it. */
 export interface RescuedModel {
   /** The forward part in standard operators: parameters are initializers, the loss is the output. */
   readonly model: Model;
-  /** To be given to `Trainer.create`: the loss, which weights are trained, and that shared weights stay shared. */
+  /** Options of its training: the loss, which weights are trained, and that shared weights stay shared. */
   readonly options: { readonly loss: string; readonly trainable: RegExp; readonly tie: RegExp };
-  /** The state that the checkpoint's optimizer had, for `Trainer.takeOver`; slots as adamw-ort names them. */
+  /** The state that the checkpoint's optimizer had; slots as adamw-ort names them. */
   readonly state: Pick<TrainerState, "slots" | "updates">;
   /** The learning rate in the checkpoint; undefined where it has no optimizer state. */
   readonly learningRate: number | undefined;
+  /** The optimizer that the optimizer model describes; without that model, ONNX Runtime's AdamW. */
+  readonly optimizer: NamedOptimizer;
+  /** The checkpoint as it was read: {@link checkpointOf} writes a later one of the same run from it. */
+  readonly checkpoint: OrtCheckpoint;
 }
 
 /** Names of an optimizer's slots: in checkpoints, and here. */
@@ -51,14 +56,14 @@ const renamed = (slots: Slots, names: readonly (readonly [string, string])[]): S
  *
  * @param training - a training_model.onnx
  * @param checkpoint - the file `checkpoint` beside it, or a later one of its run
+ * @param optimizer - the optimizer_model.onnx beside it; default: ONNX Runtime's AdamW with its standard constants
  * @throws SorthError for another kind of file, a checkpoint of another model, or an operator without a standard form
  *
  * @example
- * const { model, options, state } = rescueModel(await readModel("training_model.onnx"), await readCheckpoint("checkpoint"));
- * const trainer = await Trainer.create(model, { ...options, optimizer: adamwOrt() });
- * trainer.takeOver(state);
+ * const run = rescueModel(await readModel("training_model.onnx"), await readCheckpoint("checkpoint"));
+ * const trainer = await Trainer.rescue(run, { batch: 16 });
  */
-export function rescueModel(training: Model, checkpoint: OrtCheckpoint): RescuedModel {
+export function rescueModel(training: Model, checkpoint: OrtCheckpoint, optimizer?: Model): RescuedModel {
   const graph = graphOf(training);
   const kind = artifactKind(graph);
   const parts = trainingModelOf(graph, new Set(checkpoint.frozen.map(({ name }) => name)));
@@ -79,15 +84,17 @@ export function rescueModel(training: Model, checkpoint: OrtCheckpoint): Rescued
   toForwardPart(parts, weights);
   const irVersion = Number(training.proto.irVersion);
   const trained = parameters.map(({ name }) => name).map(escaped);
-  const { optimizer } = checkpoint;
+  const former = checkpoint.optimizer;
   return {
     model: Model.fromProto(graphToProto(graph, { irVersion })),
     options: { loss: parts.loss.name, trainable: new RegExp(`^(?:${trained.join("|")})$`), tie: /./ },
     state: {
-      slots: renamed(optimizer?.momentums ?? new Map(), slotNames),
-      updates: optimizer?.step ?? 0,
+      slots: renamed(former?.momentums ?? new Map(), slotNames),
+      updates: former?.step ?? 0,
     },
-    learningRate: optimizer?.learningRate,
+    learningRate: former?.learningRate,
+    optimizer: optimizer ? readOptimizerModel(optimizer) : { name: "adamw-ort", options: {} },
+    checkpoint,
   };
 }
 

@@ -9,6 +9,7 @@ import { adamw } from "../optimizers/adamw.ts";
 import { encodeTensors } from "../programs/checkpoint.ts";
 import { withWeights } from "../programs/export.ts";
 import { initialTensors } from "../programs/initial-state.ts";
+import type { RescuedModel } from "../programs/rescue.ts";
 import { buildStep, type Step } from "../programs/step.ts";
 import { stepLoop } from "../programs/step-loop.ts";
 import { batchOf } from "../programs/step-ports.ts";
@@ -25,6 +26,7 @@ import {
   stepsOf,
 } from "./fit-plan.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
+import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch, startPosition } from "./run-position.ts";
 import { StepFeeder } from "./step-feeds.ts";
@@ -130,6 +132,28 @@ export class Trainer {
       throw error;
     }
     trainer.#stored = checkpoint.fit;
+    return trainer;
+  }
+
+  /**
+   * Goes on where a run of ONNX Runtime's training API stood: with its optimizer, learning rate and optimizer state, unless
+   * the options say otherwise. A state that does not fit the optimizer is left out, and `onMessage` hears of it.
+   * @param run - from {@link rescueModel}, or from files by {@link rescueFiles}
+   * @throws UsageError for options that the artifacts decide: the loss, and which weights are trained and shared
+   *
+   * @example
+   * const run = rescueModel(await readModel("training_model.onnx"), await readCheckpoint("checkpoint"));
+   * const trainer = await Trainer.rescue(run, { batch: 16 });
+   * for await (const event of trainer.fit(data, { epochs: 3 })) console.log(event);
+   * await writeModel(rescuedInference(trainer.export()), "trained.onnx");
+   */
+  static async rescue(run: RescuedModel, options: RescueOptions, runtime: TrainerRuntime): Promise<Trainer> {
+    const trainer = await Trainer.create(run.model, rescuedOptions(run, options), runtime);
+    const state = formerState(run, trainer.step.ports);
+    if (state) trainer.takeOver(state);
+    else {
+      options.onMessage?.("the optimizer starts without a state: the checkpoint holds that of another one");
+    }
     return trainer;
   }
 

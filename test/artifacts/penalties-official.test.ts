@@ -60,11 +60,9 @@ async function official(
 }
 
 async function own(name: string, penalties: readonly PenaltyPlan[]) {
-  const rescue = rescueModel(training(name), checkpoint(name));
-  const trainer = await Trainer.create(rescue.model, {
-    ...{ ...rescue.options, penalties, optimizer: adamwOrt(), batch: batchOf(name), threads: 1 },
+  const trainer = await Trainer.rescue(rescueModel(training(name), checkpoint(name)), {
+    ...{ penalties, optimizer: adamwOrt(), batch: batchOf(name), threads: 1 },
   });
-  trainer.takeOver(rescue.state);
   const figures: [loss: number, penalty: number][] = [];
   for (let index = 0; index < steps; index++) {
     const { x, labels } = officialBatch(name, index);

@@ -4,6 +4,7 @@ import {
   adamwOrt,
   arrayDataset,
   checkpointOf,
+  crossEntropy,
   decodeCheckpoint,
   decodeModel,
   differentiate,
@@ -11,12 +12,16 @@ import {
   encodeModel,
   inject,
   type Optimizer,
+  type RescuedModel,
+  type RescueOptions,
   readOptimizerModel,
   rescuedInference,
+  rescueFiles,
   rescueModel,
   sgd,
   som,
   Trainer,
+  type TrainerOptions,
 } from "../../src/index.ts";
 import type { Model } from "../../src/onnx/model.ts";
 import { OfficialSession } from "../helpers/official-runtime.ts";
@@ -26,6 +31,7 @@ import {
   officialBatch,
   officialFile,
   officialLosses,
+  officialPath,
   pytorch,
 } from "./official-fixtures.ts";
 
@@ -46,14 +52,11 @@ async function rescued(
     model = training(name),
   } = {},
 ): Promise<Trainer> {
-  const rescue = rescueModel(model, checkpoint(file));
-  const trainer = await Trainer.create(rescue.model, {
-    ...rescue.options,
+  const trainer = await Trainer.rescue(rescueModel(model, checkpoint(file)), {
     ...{ optimizer, learningRate: rate, threads: 1 },
     batch: pytorch.networks[name]?.shape[0] ?? 1,
   });
   trainers.push(trainer);
-  trainer.takeOver(rescue.state);
   return trainer;
 }
 
@@ -193,6 +196,62 @@ describe("optimizer models", () => {
       options: { ...moments, weightDecay: 0.05, beta1: 0.8 },
     });
     expect(readOptimizerModel(optimizerModel("sgd")).name).toBe("sgd");
+  });
+});
+
+describe("Trainer.rescue", () => {
+  const path = (file: string) => officialPath(`mlp/${file}`);
+  const begin = async (
+    options: RescueOptions & Partial<TrainerOptions>,
+    run: Promise<RescuedModel> = rescueFiles(path("training_model.onnx"), {
+      checkpoint: path("checkpoint-10"),
+    }),
+  ) => {
+    const messages: string[] = [];
+    const onMessage = (message: string) => messages.push(message);
+    const trainer = await Trainer.rescue(await run, { batch: 16, threads: 1, onMessage, ...options });
+    trainers.push(trainer);
+    return { trainer, messages };
+  };
+
+  it("goes on from files with the optimizer, learning rate and state that they hold", async () => {
+    const { trainer, messages } = await begin({});
+    const { optimizer, learningRate } = trainer.options;
+    expect([optimizer?.name, optimizer?.options, learningRate]).toEqual([
+      "adamw-ort",
+      expect.objectContaining({ epsilon: 1e-6, weightDecay: 0 }),
+      checkpoint("mlp/checkpoint-10").optimizer?.learningRate,
+    ]);
+    const losses = await train(trainer, "mlp", 10);
+    expect(largestDifference(losses, officialLosses.mlp?.adamw.slice(10) ?? [])).toBeLessThan(1e-5);
+    expect([trainer.state().updates, messages]).toEqual([20, []]);
+  });
+
+  it("takes the checkpoint beside the training model unless another one is named", async () => {
+    const { trainer } = await begin({ learningRate: 0.01 }, rescueFiles(path("training_model.onnx")));
+    expect([trainer.state().updates, trainer.options.learningRate]).toEqual([0, 0.01]);
+  });
+
+  it("leaves out the state of another optimizer, and says so", async () => {
+    const { trainer, messages } = await begin({ optimizer: sgd() });
+    expect(messages).toEqual([expect.stringMatching(/the checkpoint holds that of another one/)]);
+    expect(trainer.state().updates).toBe(0);
+  });
+
+  it("drops the state of parameters that it freezes", async () => {
+    const { trainer, messages } = await begin({ freeze: /^a\./ });
+    const { updates, slots } = trainer.state();
+    expect([updates, messages]).toEqual([10, ["frozen: a.weight, a.bias"]]);
+    expect([...slots.keys()].filter((name) => name.startsWith("a."))).toEqual([]);
+  });
+
+  it.each([
+    ["another loss", { loss: "logits" }, /holds its loss \("[^"]+"\); leave --loss and --objective out/],
+    ["an objective", { objective: crossEntropy() }, /leave --loss and --objective out/],
+    ["a choice of parameters", { trainable: /a/ }, /leave --trainable, --tie and --untie out/],
+    ["a choice of shared parameters", { untie: /a/ }, /leave --trainable, --tie and --untie out/],
+  ] as const)("refuses %s", async (_, options, message) => {
+    await expect(begin(options)).rejects.toThrow(message);
   });
 });
 

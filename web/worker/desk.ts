@@ -171,8 +171,8 @@ export class Desk {
     await this.#training?.withTrainer(what, async (trainer) => {
       await trainer.readState();
       const trained = trainer.export();
-      // Of a training run's artifacts, a model that anyone's ONNX Runtime can use.
-      const model = (opened.rescue && inferenceForm(trained)) ?? trained;
+      // For artifacts of a training run: a model that any ONNX Runtime can use.
+      const model = (opened.rescued && inferenceForm(trained)) ?? trained;
       this.#send(`${opened.name}-${what}-step-${trainer.steps}.onnx`, model);
     });
   }

@@ -4,26 +4,14 @@ import {
   inspect,
   isCheckpoint,
   type Model,
-  type NamedOptimizer,
+  type RescuedModel,
   readModel,
-  readOptimizerModel,
   rescueModel,
   SorthError,
   strip,
-  type TrainerOptions,
-  type TrainerState,
 } from "../../src/web.ts";
 import type { ChosenFile, ModelSource, PerRun } from "../protocol.ts";
 import { baseName, sampleFile } from "./files.ts";
-
-/** A run that artifacts of ONNX Runtime's training API stand for. */
-export interface Rescue {
-  readonly options: Pick<TrainerOptions, "loss" | "trainable" | "tie">;
-  readonly state: Partial<TrainerState>;
-  readonly learningRate: number | undefined;
-  /** What the optimizer model beside the training model computes, else ONNX Runtime's AdamW. */
-  readonly optimizer: NamedOptimizer;
-}
 
 /** A model that can be trained in two ways. */
 export interface OpenedModel {
@@ -31,7 +19,7 @@ export interface OpenedModel {
   readonly name: string;
   readonly source: ModelSource;
   readonly bytes: number;
-  /** Of what the plain run trains; of artifacts, of the training model. */
+  /** What inspect says of the plain run's model; for artifacts, of the training model. */
   readonly inspection: Inspection;
   /** The penalty that the file brought along. */
   readonly block: Inspection["block"];
@@ -41,7 +29,8 @@ export interface OpenedModel {
   readonly original: Model;
   /** The file, where it held a penalty. */
   readonly injected: Model | undefined;
-  readonly rescue: Rescue | undefined;
+  /** The runs that artifacts of ONNX Runtime's training API hold. */
+  readonly rescued: PerRun<RescuedModel> | undefined;
 }
 
 /**
@@ -65,7 +54,7 @@ export async function openModel(source: ModelSource): Promise<OpenedModel> {
       ...common,
       inspection: block ? await inspect(original) : inspection,
       models: { plain: original, som: model },
-      rescue: undefined,
+      rescued: undefined,
     };
   }
   if (!checkpoint) {
@@ -74,18 +63,9 @@ export async function openModel(source: ModelSource): Promise<OpenedModel> {
     );
   }
   const state = decodeCheckpoint(new Uint8Array(await checkpoint.content.arrayBuffer()), checkpoint.path);
-  const plain = rescueModel(original, state);
-  return {
-    ...common,
-    inspection,
-    models: { plain: plain.model, som: block ? rescueModel(model, state).model : plain.model },
-    rescue: {
-      options: plain.options,
-      state: plain.state,
-      learningRate: plain.learningRate,
-      optimizer: optimizer ? readOptimizerModel(optimizer) : { name: "adamw-ort", options: {} },
-    },
-  };
+  const plain = rescueModel(original, state, optimizer);
+  const som = block ? rescueModel(model, state, optimizer) : plain;
+  return { ...common, inspection, models: { plain: plain.model, som: som.model }, rescued: { plain, som } };
 }
 
 interface ReadFile {

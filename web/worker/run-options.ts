@@ -30,8 +30,8 @@ const optimizers: Readonly<Record<OptimizerName, (options: Readonly<Record<strin
   { adamw, adam, sgd, "adamw-ort": adamwOrt };
 
 /** Losses that a model can be trained with; the usual one first. */
-export function lossesOf({ inspection, rescue }: OpenedModel): string[] {
-  if (rescue) return [`${own}${rescue.options.loss}`];
+export function lossesOf({ inspection, rescued }: OpenedModel): string[] {
+  if (rescued) return [`${own}${rescued.plain.options.loss}`];
   const { inputs, outputs } = inspection;
   const scalar = (shape: readonly (number | string)[]) => shape.every((dim) => dim === 1);
   const losses = outputs
@@ -52,15 +52,15 @@ export function fixedBatch({ inspection }: OpenedModel): number | undefined {
 /** The library's options of one run. */
 export function runOptions(run: RunName, opened: OpenedModel, settings: Settings): TrainerOptions {
   const { loss, learningRate, seed, backend, weight } = settings;
-  const { rescue, block } = opened;
-  const former = rescue && rescue.optimizer.name === settings.optimizer ? rescue.optimizer.options : {};
+  const { rescued, block } = opened;
+  const former = rescued?.[run].optimizer;
+  const constants = former?.name === settings.optimizer ? former.options : {};
   const objective = objectives[loss];
   const penalized = run === "som";
   return {
-    ...{ learningRate, seed, backend, optimizer: optimizers[settings.optimizer](former) },
+    ...{ learningRate, seed, backend, optimizer: optimizers[settings.optimizer](constants) },
     ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
     ...(objective ? { objective: objective() } : { loss: loss.slice(own.length) }),
-    ...rescue?.options,
     ...(penalized && (block ? { penaltyWeight: weight } : { penalties: [penaltyPlan(opened, settings)] })),
   };
 }

@@ -46,16 +46,14 @@ export class RunPair {
 
   /** Trainers of both runs, at their first step. @throws SorthError as `Trainer.create` does */
   static async trainers(opened: OpenedModel, settings: Settings, tell: (text: string) => void) {
-    const create = async (name: RunName): Promise<Trainer> => {
+    const create = (name: RunName): Promise<Trainer> => {
       const onMessage = (message: string) => {
         if (name === "som") tell(message);
       };
-      const trainer = await Trainer.create(opened.models[name], {
-        ...runOptions(name, opened, settings),
-        onMessage,
-      });
-      takeOver(trainer, opened, tell);
-      return trainer;
+      const options = { ...runOptions(name, opened, settings), onMessage };
+      return opened.rescued
+        ? Trainer.rescue(opened.rescued[name], options)
+        : Trainer.create(opened.models[name], options);
     };
     const plain = await create("plain");
     try {
@@ -126,19 +124,4 @@ export class RunPair {
     await this.stop();
     for (const { trainer } of this.#runs) await trainer.release().catch(() => {});
   }
-}
-
-/** Goes on where a rescued run stood, if its optimizer is the one that this run has. */
-function takeOver(trainer: Trainer, { rescue }: OpenedModel, tell: (text: string) => void): void {
-  if (!rescue) return;
-  const { slots = new Map(), updates = 0 } = rescue.state;
-  const ports = new Map(trainer.step.ports.parameters.map((port) => [port.name, port.slots]));
-  const fits = [...slots].every(([name, own]) => {
-    const wanted = ports.get(name);
-    return (
-      wanted !== undefined && own.size === wanted.size && [...own.keys()].every((slot) => wanted.has(slot))
-    );
-  });
-  if (fits) trainer.takeOver({ slots, updates });
-  else tell("the optimizer begins anew: the checkpoint holds the state of another one");
 }

@@ -21,12 +21,12 @@ export const standardSettings: Omit<Settings, "loss"> = {
  * @throws SorthError that names what cannot be differentiated, or why no layer takes the penalty
  */
 export async function summarizeModel(opened: OpenedModel): Promise<ModelSummary> {
-  const { inspection, block, rescue } = opened;
+  const { inspection, block, rescued } = opened;
   const losses = lossesOf(opened);
   const options = runOptions("som", opened, { ...standardSettings, loss: losses[0] ?? "" });
   const { optimizer } = options;
   if (!optimizer) throw new Error("the standard settings name no optimizer");
-  const step = await buildStep(opened.models.som, { ...options, optimizer });
+  const step = await buildStep(opened.models.som, { ...options, ...rescued?.som.options, optimizer });
   const { parameters } = step.ports;
   const count = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
   const input = inspection.inputs[0];
@@ -34,7 +34,7 @@ export async function summarizeModel(opened: OpenedModel): Promise<ModelSummary>
   const batch = fixedBatch(opened);
   return {
     name: opened.name,
-    kind: block && !rescue ? "injected" : inspection.kind,
+    kind: block && !rescued ? "injected" : inspection.kind,
     bytes: opened.bytes,
     opset: inspection.opset,
     producer: inspection.producer,
@@ -59,8 +59,8 @@ export async function summarizeModel(opened: OpenedModel): Promise<ModelSummary>
     fixed: {
       ...(batch !== undefined && { batch }),
       ...(marked && { som: somSettings(marked.options), weight: marked.weight }),
-      ...(rescue && { optimizer: rescue.optimizer.name }),
-      ...(rescue?.learningRate !== undefined && { learningRate: rescue.learningRate }),
+      ...(rescued && { optimizer: rescued.plain.optimizer.name }),
+      ...(rescued?.plain.learningRate !== undefined && { learningRate: rescued.plain.learningRate }),
     },
     remarks: opened.source.kind === "sample" ? [] : inspection.advice,
   };

@@ -16,6 +16,7 @@ import {
   observe,
   readModel,
   rescuedInference,
+  rescueFiles,
   Trainer,
   type TrainingEvent,
   writeCheckpoint,
@@ -29,7 +30,7 @@ import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
 import { checkNoRun, checkOutput, chosenOutput, outputBeside, runFolderOf } from "../output.ts";
 import { readData } from "../read-data.ts";
-import { beginRescued, rescueRun } from "../rescue-run.ts";
+import { beginRescued } from "../rescue-run.ts";
 import { RunLog } from "../run-log.ts";
 import { penaltyNote, runFacts, writeRunReport } from "../run-report.ts";
 import { type RunSettings, readRunSettings, resumedCall, writeRunSettings } from "../run-settings.ts";
@@ -66,7 +67,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     await checkIsNoData(output, model);
     const graph = graphOf(model);
     const artifact = artifactKind(graph) !== undefined;
-    // Of an artifact, --checkpoint names the state to begin with.
+    // For an artifact, --checkpoint names the state that the run begins with.
     const ownFolder = artifact ? undefined : givenFlags.checkpoint;
     const folder = ownFolder ?? flags.resume ?? runFolderOf(output);
     if (flags.ortCheckpoint !== undefined) {
@@ -78,14 +79,14 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     checkEffects(flags, graph);
     const { train, validation, test } = await readData(data, terminal);
     await checkBest(flags, folder, validation !== undefined);
-    // Said once the first step has shown that model and data fit: an error stands alone.
+    // Remarks wait for the first step: where model and data do not fit, the error stands alone.
     const remarks: string[] = [];
-    const rescue = artifact ? await rescueRun(model, path, flags) : undefined;
+    const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
     const onMessage = (message: string) => remarks.push(message);
     const trainer = await (flags.resume
-      ? resume(rescue?.rescued.model ?? model, path, flags.resume, { ...begun.placement, onMessage })
-      : rescue
-        ? beginRescued(rescue, flags, command, onMessage)
+      ? resume(rescued?.model ?? model, path, flags.resume, { ...begun.placement, onMessage })
+      : rescued
+        ? beginRescued(rescued, flags, command, onMessage)
         : begin(model, graph, flags, train, onMessage));
 
     const trainsWith = penaltyNote(trainer, artifact ? [] : (blockOf(graph)?.penalties ?? []));
@@ -141,10 +142,10 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     }
     if (flags.from === "best") await trainer.load(folder, "best");
     const exported = trainer.export(given({ keepPenalty: flags.keepPenalty }));
-    const trained = rescue ? rescuedInference(exported, flags.prediction) : exported;
+    const trained = rescued ? rescuedInference(exported, flags.prediction) : exported;
     await writeModel(trained, output, terminal.write);
-    if (rescue && flags.ortCheckpoint !== undefined) {
-      const after = checkpointOf(trainer.state(), rescue.checkpoint, flags.lr);
+    if (rescued && flags.ortCheckpoint !== undefined) {
+      const after = checkpointOf(trainer.state(), rescued.checkpoint, flags.lr);
       await writeCheckpoint(flags.ortCheckpoint, after, terminal.write);
     }
     const figures = test && (await trainer.evaluate(test));

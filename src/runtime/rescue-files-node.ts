@@ -1,0 +1,29 @@
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { readCheckpoint } from "../artifacts/checkpoint-files-node.ts";
+import { readModel } from "../onnx/files-node.ts";
+import { type RescuedModel, rescueModel } from "../programs/rescue.ts";
+
+/** Options of {@link rescueFiles}. */
+export interface RescueFileOptions {
+  /** The checkpoint to go on from; default: the file `checkpoint` beside the training model. */
+  readonly checkpoint?: string;
+}
+
+/**
+ * Reads the artifacts of a run of ONNX Runtime's training API, for {@link Trainer.rescue}: a training model, its checkpoint
+ * and, where one lies beside it, the optimizer_model.onnx.
+ * @param path - of training_model.onnx
+ * @throws SorthError where a file cannot be read, or as {@link rescueModel} does
+ *
+ * @example
+ * const run = await rescueFiles("artifacts/training_model.onnx");
+ * const trainer = await Trainer.rescue(run, { batch: 16 });
+ */
+export async function rescueFiles(path: string, options: RescueFileOptions = {}): Promise<RescuedModel> {
+  const folder = dirname(path);
+  const checkpoint = await readCheckpoint(options.checkpoint ?? join(folder, "checkpoint"));
+  const optimizer = join(folder, "optimizer_model.onnx");
+  const isThere = await stat(optimizer).catch(() => undefined);
+  return rescueModel(await readModel(path), checkpoint, isThere && (await readModel(optimizer)));
+}

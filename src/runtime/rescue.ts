@@ -1,0 +1,56 @@
+import { UsageError } from "../errors.ts";
+import { optimizerNamed } from "../optimizers/table.ts";
+import type { RescuedModel } from "../programs/rescue.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
+import type { TrainerOptions } from "./trainer-options.ts";
+
+/**
+ * Options of {@link Trainer.rescue}. The artifacts themselves hold the loss, and which weights are trained and shared.
+ * Defaults: the optimizer that the run had, and the learning rate in its checkpoint.
+ */
+export type RescueOptions = Omit<
+  TrainerOptions,
+  "loss" | "objective" | "output" | "trainable" | "alsoTrain" | "tie" | "untie"
+>;
+
+/**
+ * All options of a rescued run.
+ * @param given - may name the loss of the artifacts, but no other one
+ * @throws UsageError for what the artifacts decide
+ */
+export function rescuedOptions(run: RescuedModel, given: TrainerOptions): TrainerOptions {
+  const { loss, objective, trainable, alsoTrain, tie, untie, ...options } = given;
+  const learningRate = options.learningRate ?? run.learningRate;
+  if (objective || (loss !== undefined && loss !== run.options.loss)) {
+    throw new UsageError(
+      `a training model holds its loss ("${run.options.loss}"); leave --loss and --objective out`,
+    );
+  }
+  if (trainable ?? alsoTrain ?? tie ?? untie) {
+    throw new UsageError(
+      "a training model says which weights are trained and shared; leave --trainable, --tie and --untie out (--freeze leaves some untrained)",
+    );
+  }
+  const { name, options: constants } = run.optimizer;
+  return {
+    optimizer: optimizerNamed(name, constants),
+    ...options,
+    ...run.options,
+    ...(learningRate !== undefined && { learningRate }),
+  };
+}
+
+/** The optimizer state that a rescued run goes on with; undefined where the checkpoint holds that of another optimizer. */
+export function formerState(
+  { state: { slots, updates } }: RescuedModel,
+  { parameters }: Pick<StepPorts, "parameters">,
+): RescuedModel["state"] | undefined {
+  const ports = new Map(parameters.map((port) => [port.name, port.slots]));
+  // A parameter that the rescued run freezes has no slots here.
+  const trained = new Map([...slots].filter(([parameter]) => ports.has(parameter)));
+  const fits = [...trained].every(([parameter, own]) => {
+    const wanted = ports.get(parameter);
+    return own.size === wanted?.size && [...own.keys()].every((slot) => wanted.has(slot));
+  });
+  return fits ? { slots: trained, updates } : undefined;
+}
