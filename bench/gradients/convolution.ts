@@ -114,7 +114,7 @@ function inputGradients({ inputs: c, outputs: o, side }: Layer): Record<string, 
 
 function inBlocks(g: Emit, y: Typed, size: number): readonly Typed[] {
   g.graph.addOutput(y);
-  blockConvolutions(g.graph, g, size);
+  void blockConvolutions({ block: size }).run(g.graph, { emit: g, probe: nodeProbe });
   return g.graph.outputs.splice(0) as Typed[];
 }
 

@@ -24,10 +24,15 @@ export interface PassResult<R = undefined> {
 
 /** A rewrite of a graph, in place. Its options are chosen already. */
 export interface Pass<R = undefined> {
-  /** As documents and messages call it, in kebab-case. */
+  /** As documents and messages call it: that of its function, in kebab-case. */
   readonly name: string;
   /** @throws SorthError when the graph holds what the pass cannot rewrite and may not leave */
-  run(graph: Graph, context: PassContext): PassResult<R> | Promise<PassResult<R>>;
+  readonly run: (graph: Graph, context: PassContext) => PassResult<R> | Promise<PassResult<R>>;
+}
+
+/** A pass that needs nothing but the graph, and is done when it returns. */
+export interface GraphPass<R = undefined> extends Pass<R> {
+  readonly run: (graph: Graph) => PassResult<R>;
 }
 
 /** What {@link definePass} makes a pass of. */
@@ -38,11 +43,41 @@ export interface PassDefinition<O extends object, R> {
   run(graph: Graph, options: O, context: PassContext): PassResult<R> | Promise<PassResult<R>>;
 }
 
+/** What {@link defineGraphPass} makes a pass of. */
+export interface GraphPassDefinition<O extends object, R> extends PassDefinition<O, R> {
+  run(graph: Graph, options: O): PassResult<R>;
+}
+
+/** What a caller gives: any of the options; none where a pass has none. */
+type Given<O extends object> = keyof O extends never ? Record<string, never> : Partial<O>;
+
 /**
  * Makes a pass: a function from options to a rewrite.
  *
  * @example
- * export const poolBeforeRelu = definePass({
+ * export const fillChannels = definePass({
+ *   name: "fill-channels",
+ *   options: {},
+ *   run(graph, _options, { emit }) {
+ *     const wrong = graph.nodes.filter(isMiscomputed);
+ *     for (const node of wrong) padChannels(graph, emit, node);
+ *     return wrong.length > 0 ? changed(`${wrong.length} convolutions`) : unchanged("no convolution is computed wrongly");
+ *   },
+ * });
+ * await runPass(fillChannels(), graph, { emit, probe });
+ */
+export const definePass =
+  <O extends object, R = undefined>({ name, options: defaults, run }: PassDefinition<O, R>) =>
+  (given?: Given<O>): Pass<R> => {
+    const options: O = { ...defaults, ...given };
+    return { name, run: (graph, context) => run(graph, options, context) };
+  };
+
+/**
+ * Makes a pass that needs nothing but the graph.
+ *
+ * @example
+ * export const poolBeforeRelu = defineGraphPass({
  *   name: "pool-before-relu",
  *   options: {},
  *   run(graph) {
@@ -51,13 +86,13 @@ export interface PassDefinition<O extends object, R> {
  *     return found.length > 0 ? changed(`${found.length} pairs`) : unchanged("no Relu is read by one MaxPool alone");
  *   },
  * });
- * await runPass(poolBeforeRelu(), graph, context);
+ * runGraphPass(poolBeforeRelu(), graph);
  */
-export const definePass =
-  <O extends object, R = undefined>({ name, options: defaults, run }: PassDefinition<O, R>) =>
-  (given: Partial<O> = {}): Pass<R> => {
+export const defineGraphPass =
+  <O extends object, R = undefined>({ name, options: defaults, run }: GraphPassDefinition<O, R>) =>
+  (given?: Given<O>): GraphPass<R> => {
     const options: O = { ...defaults, ...given };
-    return { name, run: (graph, context) => run(graph, options, context) };
+    return { name, run: (graph) => run(graph, options) };
   };
 
 /** The result of a pass that changed the graph. */
@@ -93,7 +128,15 @@ export function observePasses(observer: Observer): () => void {
  * @throws SorthError as the pass does
  */
 export async function runPass<R>(pass: Pass<R>, graph: Graph, context: PassContext): Promise<R> {
-  const result = await pass.run(graph, context);
+  return observed(graph, pass, await pass.run(graph, context));
+}
+
+/** Runs a pass that needs nothing but the graph, as {@link runPass} runs any. */
+export function runGraphPass<R>(pass: GraphPass<R>, graph: Graph): R {
+  return observed(graph, pass, pass.run(graph));
+}
+
+function observed<R>(graph: Graph, pass: Pass<R>, result: PassResult<R>): R {
   for (const observer of observers) observer(graph, pass, result);
   return result.value;
 }

@@ -21,9 +21,10 @@ import { descendantsOf } from "../graph/reach.ts";
 import { DataType } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
+import { runPass } from "../passes/pass.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { replaceDropout } from "../passes/training/dropout.ts";
-import { recomputeActivations, tellRecomputed } from "../passes/training/recompute.ts";
+import { recomputeActivations } from "../passes/training/recompute.ts";
 import { fixedDraws } from "../penalties/build.ts";
 import { emitLoss, type LossGraph, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
@@ -86,12 +87,14 @@ async function trainingGraph(
   options: ArtifactOptions,
   probe: Probe,
 ): Promise<{ graph: Graph; checkpoint: OrtCheckpoint }> {
-  const prepared = await prepareGraph(model, options, probe, (whole) =>
-    setBatchNormForm(whole, options.batchNorm ?? "train"),
-  );
+  const prepared = await prepareGraph(model, options, probe, [
+    setBatchNormForm({ mode: options.batchNorm ?? "train" }),
+  ]);
   const { graph, emit } = prepared;
+  const context = { emit, probe, onMessage: options.onMessage };
   checkKinds(prepared);
-  for (const { input, ratio } of replaceDropout(graph, emit, "all")) drawMask(graph, emit, input, ratio);
+  const masks = await runPass(replaceDropout({ mode: "all" }), graph, context);
+  for (const { input, ratio } of masks) drawMask(graph, emit, input, ratio);
   const loss = emitLoss(prepared, options, { ...constantWeight(prepared, options), draw: fixedDraws(emit) });
   const responses = prepared.sites.map(({ response }) => response);
   const trainable = descendantsOf(prepared.parameters);
@@ -118,7 +121,11 @@ async function trainingGraph(
   };
   wideLabels(graph, emit, loss);
   for (const value of [...trained, ...running]) graph.initializerToInput(value);
-  const statistics = lowerBatchNorm(graph, emit, options.runningVariance ?? "onnx");
+  const statistics = await runPass(
+    lowerBatchNorm({ running: options.runningVariance ?? "onnx" }),
+    graph,
+    context,
+  );
   // The names by which inject finds them.
   for (const response of responses) {
     const gradient = gradients.get(response);
@@ -145,7 +152,7 @@ async function trainingGraph(
   if (loss.penalty) nameOutput(graph, emit, loss.penalty, penaltyOutput);
   graph.prune();
   if (options.recompute) {
-    tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
+    await runPass(recomputeActivations({ arrivals }), graph, context);
     graph.prune();
   }
   giveUpPrefix(graph);
@@ -235,9 +242,9 @@ async function evalModel(
   training: Graph,
 ): Promise<Model> {
   const quiet = { ...options, onMessage: () => {} };
-  const prepared = await prepareGraph(model, quiet, probe, (whole) => setBatchNormForm(whole, "frozen"));
+  const prepared = await prepareGraph(model, quiet, probe, [setBatchNormForm({ mode: "frozen" })]);
   const { graph, emit } = prepared;
-  replaceDropout(graph, emit, "none");
+  await runPass(replaceDropout({ mode: "none" }), graph, { emit, probe });
   const loss = emitLoss(withoutPenalties(prepared), quiet);
   wideLabels(graph, emit, loss);
   graph.outputs.length = 0;

@@ -10,8 +10,9 @@ import { modelOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
+import { runPass } from "../passes/pass.ts";
 import { replaceDropout } from "../passes/training/dropout.ts";
-import { recomputeActivations, tellRecomputed } from "../passes/training/recompute.ts";
+import { recomputeActivations } from "../passes/training/recompute.ts";
 import { checkWritten } from "./check-written.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
@@ -56,9 +57,10 @@ export async function differentiate(
   probe: Probe,
 ): Promise<GradientModel> {
   const named = (names: readonly string[]) => !!options.wrt && matchesAny(options.wrt, names);
-  const prepared = await prepareGraph(model, options, probe, undefined, named);
+  const prepared = await prepareGraph(model, options, probe, [], named);
   const { graph, emit } = prepared;
-  const masks = replaceDropout(graph, emit, "as-is");
+  const context = { emit, probe, onMessage: options.onMessage };
+  const masks = await runPass(replaceDropout({ mode: "as-is" }), graph, context);
   const wrt = variablesOf(prepared, options);
   const loss = emitLoss(prepared, options, constantWeight(prepared, options));
   const arrivals = new Map<Node, Typed>();
@@ -74,7 +76,7 @@ export async function differentiate(
     names.set(parameter.name, output.name);
   }
   graph.prune();
-  if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
+  if (options.recompute) await runPass(recomputeActivations({ arrivals }), graph, context);
   await checkWritten(graph, probe);
   return {
     model: modelOf(graph, model),

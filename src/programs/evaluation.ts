@@ -1,12 +1,11 @@
 import type { Probe } from "../analysis/probe.ts";
-import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
-import type { Graph } from "../graph/graph.ts";
 import { modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
 import type { Model } from "../onnx/model.ts";
+import { type Pass, runPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { replaceDropout } from "../passes/training/dropout.ts";
 import { emitLoss, prepareGraph } from "./loss-graph.ts";
@@ -37,13 +36,14 @@ export async function buildEvaluation(
   options: LossOptions,
   ports: StepPorts,
   probe: Probe,
-  lower?: (graph: Graph, emit: Emit) => void,
+  lower: readonly Pass<unknown>[] = [],
 ): Promise<EvaluationGraph> {
   const { objective: _, ...others } = options;
   const quietly = { ...others, onMessage: () => {} };
-  const prepared = await prepareGraph(model, quietly, probe, (graph) => setBatchNormForm(graph, "frozen"));
+  const prepared = await prepareGraph(model, quietly, probe, [setBatchNormForm({ mode: "frozen" })]);
   const { graph, emit } = prepared;
-  replaceDropout(graph, emit, "none");
+  const context = { emit, probe };
+  await runPass(replaceDropout({ mode: "none" }), graph, context);
   for (const { input } of [...ports.parameters, ...ports.statistics]) {
     const value = graph.value(input);
     if (value?.initializer) graph.initializerToInput(value);
@@ -63,7 +63,7 @@ export async function buildEvaluation(
   const loss = batchLoss && nameOutput(graph, emit, batchLoss, "loss").name;
   if (prediction && !graph.outputs.includes(prediction)) graph.addOutput(prediction);
   graph.prune();
-  lower?.(graph, emit);
+  for (const pass of lower) await runPass(pass, graph, context);
   return {
     model: modelOf(graph, model),
     objective,

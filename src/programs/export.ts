@@ -9,6 +9,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { copied } from "../passes/cleanup/tie-copies.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
+import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import type { LossOptions } from "./options.ts";
 
@@ -84,7 +85,7 @@ function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: 
     );
   }
   liftParameters(graph, options, model.external);
-  setBatchNormForm(graph, "frozen");
+  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
   // Without its third input Dropout passes its input on.
   for (const node of graph.nodes) if (node.op === "Dropout") graph.dropNodeInputs(node, 2);
   for (const [name, tensor] of weights) graph.valueNamed(name).initializer = tensor.named(name);

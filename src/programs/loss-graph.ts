@@ -21,6 +21,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
 import { typedOrHidden } from "../passes/expansion/obstacle.ts";
+import { type Pass, runPass } from "../passes/pass.ts";
 import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 import { type OwnObjective, ownObjective } from "./own-objective.ts";
@@ -36,6 +37,7 @@ const gradientOpset = 18;
  * Reads a model into a graph that can be differentiated: an injected block is taken out and its options kept, shared
  * initializers are split, functions and bodies are written out, the opset is raised, shapes are inferred, and what does
  * not depend on data is folded.
+ * @param passes - rewrites of the expanded graph, before its shapes are inferred
  * @param keeps - tells by its names which constant stays one of its own, so that it can have a gradient
  * @throws SorthError when ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
  */
@@ -43,7 +45,7 @@ export async function prepareGraph(
   model: Model,
   options: LossOptions,
   probe: Probe,
-  rewrite: (graph: Graph) => void = () => {},
+  passes: readonly Pass<unknown>[] = [],
   keeps: (names: readonly string[]) => boolean = () => false,
 ): Promise<PreparedGraph> {
   const graph = graphOf(model);
@@ -62,7 +64,8 @@ export async function prepareGraph(
     .filter((value) => keeps(namesOfValue(value, readings)));
   const keep = new Set([...found.parameters.map(({ value }) => value), ...asked].map(({ name }) => name));
   await expandModel(graph, gradientOpset, probe, { dimensions: options, keep, external: model.external });
-  rewrite(graph);
+  const emit = new Emit(graph, { prefix: "sorth/" });
+  for (const pass of passes) await runPass(pass, graph, { emit, probe, onMessage: options.onMessage });
   // Files of IR 3 list initializers among the inputs; nobody feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
   const { batch } = await inferShapes(graph, probe, options);
@@ -70,7 +73,7 @@ export async function prepareGraph(
   await foldConstants(graph, probe, { keep });
   return {
     graph,
-    emit: new Emit(graph, { prefix: "sorth/" }),
+    emit,
     batch,
     parameters: found.parameters.map(({ value }) => value),
     constants: found.constants.map(({ value }) => value),

@@ -14,10 +14,11 @@ import type { Node, Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
+import { type Pass, runPass } from "../passes/pass.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { replaceDropout } from "../passes/training/dropout.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
-import { recomputeActivations, tellRecomputed } from "../passes/training/recompute.ts";
+import { recomputeActivations } from "../passes/training/recompute.ts";
 import { constantDraws } from "../penalties/build.ts";
 import type { Draw } from "../penalties/draws.ts";
 import type { ResolvedPlan } from "../penalties/plan.ts";
@@ -50,7 +51,7 @@ export type {
 export interface StepOptions extends LossOptions, TrainingFormOptions {
   readonly optimizer: Optimizer;
   /** Puts the finished graph into the forms that the backend which is to run it prefers (src/passes/backends). */
-  readonly lower?: (graph: Graph, emit: Emit) => void;
+  readonly lower?: readonly Pass<unknown>[];
 }
 
 /** A training step as an ONNX model, and the state to start from. */
@@ -90,16 +91,14 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
       "frozen BatchNormalization (--batch-norm frozen) has no running variance: leave runningVariance (--running-variance) out",
     );
   }
-  const prepared = await prepareGraph(model, options, probe, (graph) => {
-    setBatchNormForm(graph, mode);
-    poolBeforeRelu(graph);
-  });
+  const prepared = await prepareGraph(model, options, probe, [setBatchNormForm({ mode }), poolBeforeRelu()]);
   const { graph, emit } = prepared;
+  const context = { emit, probe, onMessage: options.onMessage };
   checkSamples(graph);
   checkTrainable(prepared.parameters);
   const own = [...graph.inputs];
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, prepared.parameters);
-  const masks = replaceDropout(graph, emit, "all");
+  const masks = await runPass(replaceDropout({ mode: "all" }), graph, context);
   const initial = new Map<string, Tensor>();
   const demote = (value: Value) => {
     initial.set(value.name, value.initializer as Tensor);
@@ -142,7 +141,11 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     demote(mean);
     demote(variance);
   }
-  const statistics = lowerBatchNorm(graph, emit, options.runningVariance ?? "onnx");
+  const statistics = await runPass(
+    lowerBatchNorm({ running: options.runningVariance ?? "onnx" }),
+    graph,
+    context,
+  );
 
   graph.outputs.length = 0;
   const lossOutput = nameOutput(graph, emit, loss.total, "loss");
@@ -186,8 +189,8 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     penalties,
   };
   graph.prune();
-  if (options.recompute) tellRecomputed(recomputeActivations(graph, emit, arrivals), options);
-  options.lower?.(graph, emit);
+  if (options.recompute) await runPass(recomputeActivations({ arrivals }), graph, context);
+  for (const pass of options.lower ?? []) await runPass(pass, graph, context);
   graph.prune();
   // A trainer, which asks for a backend's forms, opens the graph at once.
   if (options.lower) checkGraph(graph);

@@ -1,7 +1,8 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { BackendName, Lowering } from "../passes/backends/table.ts";
+import type { BackendName } from "../passes/backends/table.ts";
+import type { Pass } from "../passes/pass.ts";
 import type { Step } from "../programs/step.ts";
 
 /**
@@ -60,7 +61,7 @@ export interface Backend {
   /** @throws SorthError where the device is missing, with what to do */
   readonly checkDevice?: (() => Promise<void>) | undefined;
   /** The forms that graphs get here (src/passes/backends/table.ts). */
-  lowering(): Promise<Lowering | undefined>;
+  lowering(): Promise<readonly Pass<unknown>[] | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;
   openForward(model: Model, options: SessionOptions): Promise<ForwardSession>;
 }

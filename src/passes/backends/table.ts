@@ -1,6 +1,5 @@
 import type { Probe } from "../../analysis/probe.ts";
-import type { Emit } from "../../graph/emit.ts";
-import type { Graph } from "../../graph/graph.ts";
+import type { Pass } from "../pass.ts";
 import { blockConvolutions, channelBlock } from "./blocked-convolution.ts";
 import { type OffDevice, offCuda, offWasm, offWebGpu } from "./off-device.ts";
 import { deviationApart, fillChannels } from "./webgpu.ts";
@@ -8,9 +7,6 @@ import { refuseMiscomputed } from "./webgpu-refusals.ts";
 
 /** Where graphs run: `cpu`, `cuda`, `webgpu` in node, `wasm` and `webgpu` in a browser. */
 export type BackendName = "cpu" | "cuda" | "wasm" | "webgpu";
-
-/** Rewrites a finished graph in place. */
-export type Lowering = (graph: Graph, emit: Emit) => void;
 
 /** A form that some backends get in the place of the portable one, which gradients are written in. */
 export interface Form {
@@ -20,11 +16,9 @@ export interface Form {
   readonly change: string;
   /** The measurement or the fault behind it. */
   readonly why: string;
-  /** Finds out whether this machine takes the form; undefined: no. Left out where the Trainer applies it. */
-  readonly prepare?: (probe: Probe) => Promise<Lowering | undefined>;
+  /** The pass that brings a finished graph into the form; undefined where this machine does not take it. Left out where the Trainer applies the form. */
+  readonly pass?: (probe: Probe) => Pass<unknown> | Promise<Pass<unknown> | undefined>;
 }
-
-const always = (lowering: Lowering) => async () => lowering;
 
 /** Every form, in the order in which they are applied. docs/backends.md is made of this. */
 export const forms: readonly Form[] = [
@@ -33,9 +27,9 @@ export const forms: readonly Form[] = [
     backends: ["cpu"],
     change: "Conv whose weight is computed or fed → the same in ONNX Runtime's own layout of channel blocks",
     why: "1.1 to 2 times faster; ONNX Runtime does it for constant weights only",
-    prepare: async (probe) => {
+    pass: async (probe) => {
       const block = await channelBlock(probe);
-      return block ? (graph, emit) => void blockConvolutions(graph, emit, block) : undefined;
+      return block ? blockConvolutions({ block }) : undefined;
     },
   },
   {
@@ -44,21 +38,21 @@ export const forms: readonly Form[] = [
     change:
       "Einsum that broadcasts, Pad by wrapping and cropping, some Resize, reductions without axes → an error",
     why: "WebGPU computes them wrongly without saying so, or ends the process",
-    prepare: always(refuseMiscomputed),
+    pass: () => refuseMiscomputed(),
   },
   {
     name: "channels in fours",
     backends: ["webgpu"],
     change: "Conv of 6, 9, 18 … channels with outputs in fours → the same with channels of zeros added",
     why: "WebGPU's kernel is wrong by the result's own size (microsoft/onnxruntime issue 29651)",
-    prepare: always(fillChannels),
+    pass: () => fillChannels(),
   },
   {
     name: "deviation apart",
     backends: ["webgpu"],
     change: "second output of SimplifiedLayerNormalization → computed from its input",
     why: "WebGPU writes other numbers there",
-    prepare: always(deviationApart),
+    pass: () => deviationApart(),
   },
   {
     name: "steps in a Loop",
@@ -80,14 +74,14 @@ export const offDevice: Readonly<Record<BackendName, OffDevice>> = {
 export const loopsOn = (backend: BackendName): boolean =>
   forms.some(({ name, backends }) => name === "steps in a Loop" && backends.includes(backend));
 
-/** All forms of a backend as one rewriting; undefined where it has none. */
-export async function loweringFor(backend: BackendName, probe: Probe): Promise<Lowering | undefined> {
+/** The passes that bring a finished graph into the forms of a backend, in order; undefined where it has none. */
+export async function loweringFor(
+  backend: BackendName,
+  probe: Probe,
+): Promise<readonly Pass<unknown>[] | undefined> {
   const prepared = await Promise.all(
-    forms.flatMap(({ backends, prepare }) => (prepare && backends.includes(backend) ? [prepare(probe)] : [])),
+    forms.flatMap(({ backends, pass }) => (pass && backends.includes(backend) ? [pass(probe)] : [])),
   );
-  const lowerings = prepared.filter((lowering) => lowering !== undefined);
-  if (lowerings.length === 0) return undefined;
-  return (graph, emit) => {
-    for (const lower of lowerings) lower(graph, emit);
-  };
+  const passes = prepared.filter((pass) => pass !== undefined);
+  return passes.length > 0 ? passes : undefined;
 }

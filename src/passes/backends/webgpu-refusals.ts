@@ -1,23 +1,29 @@
 import { SorthError } from "../../errors.ts";
-import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { tableOf } from "../../lookup.ts";
+import { defineGraphPass, unchanged } from "../pass.ts";
 
 /**
  * Refuses what WebGPU computes wrongly without saying so and what has no other form there. Measured on ONNX Runtime 1.30
  * (native build and browser, SwiftShader) by running every rule's samples there and on the CPU.
- * @throws SorthError that names the node
+ *
+ *     Einsum that broadcasts  →  SorthError that names the node
  */
-export function refuseMiscomputed(graph: Graph): void {
-  for (const node of graph.nodes) {
-    const wrong = wrongForms[node.op]?.(node);
-    if (!wrong) continue;
-    throw new SorthError(
-      `webgpu does not compute ${node.op} "${node.label}" rightly: ${wrong}; train on the CPU (wasm in a browser)`,
-    );
-  }
-}
+export const refuseMiscomputed = defineGraphPass({
+  name: "refuse-miscomputed",
+  options: {},
+  run(graph) {
+    for (const node of graph.nodes) {
+      const wrong = wrongForms[node.op]?.(node);
+      if (!wrong) continue;
+      throw new SorthError(
+        `webgpu does not compute ${node.op} "${node.label}" rightly: ${wrong}; train on the CPU (wasm in a browser)`,
+      );
+    }
+    return unchanged("WebGPU computes every operator rightly, as far as is known");
+  },
+});
 
 const shapesOf = (node: Node): (readonly number[])[] => node.inputs.map((value) => value?.shape ?? []);
 

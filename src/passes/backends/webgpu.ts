@@ -3,28 +3,43 @@ import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { changed, definePass, unchanged } from "../pass.ts";
 
 /**
  * Fills channels of convolutions up to a multiple of four where WebGPU's kernel would be wrong.
  *
- *     Conv(x, w), 9 channels    becomes    Conv(x with 12 channels, w with 12), the added ones zero
+ *     Conv(x, w), 9 channels  →  Conv(x with 12 channels, w with 12), the added ones zero
  */
-export function fillChannels(graph: Graph, g: Emit): void {
-  for (const node of [...graph.nodes]) {
-    if (node.op === "Conv" && isMiscomputedConvolution(node)) padChannels(graph, g, node);
-  }
-}
+export const fillChannels = definePass({
+  name: "fill-channels",
+  options: {},
+  run(graph, _options, { emit }) {
+    const wrong = graph.nodes.filter((node) => node.op === "Conv" && isMiscomputedConvolution(node));
+    for (const node of wrong) padChannels(graph, emit, node);
+    return wrong.length > 0
+      ? changed(`${wrong.length} convolutions`)
+      : unchanged("no convolution has a number of channels that WebGPU's kernel reads in threes");
+  },
+});
 
 /**
- * Computes the second output of SimplifiedLayerNormalization, 1/√(mean x² + ε), apart: WebGPU puts other numbers there.
+ * Computes the second output of SimplifiedLayerNormalization from its input: WebGPU puts other numbers there.
  *
- *     y, d = SimplifiedLayerNormalization(x, w)    becomes    y = SimplifiedLayerNormalization(x, w); d = 1/√(mean x² + ε)
+ *     y, d = SimplifiedLayerNormalization(x, w)  →  y = SimplifiedLayerNormalization(x, w); d = 1/√(mean x² + ε)
  */
-export function deviationApart(graph: Graph, g: Emit): void {
-  for (const node of [...graph.nodes]) {
-    if (node.op === "SimplifiedLayerNormalization" && node.outputs[1]) ownDeviation(graph, g, node);
-  }
-}
+export const deviationApart = definePass({
+  name: "deviation-apart",
+  options: {},
+  run(graph, _options, { emit }) {
+    const nodes = graph.nodes.filter(
+      ({ op, outputs }) => op === "SimplifiedLayerNormalization" && outputs[1],
+    );
+    for (const node of nodes) ownDeviation(graph, emit, node);
+    return nodes.length > 0
+      ? changed(`${nodes.length} nodes`)
+      : unchanged("no SimplifiedLayerNormalization has a second output");
+  },
+});
 
 /**
  * The kernel for plain 1-D and 2-D convolutions reads channels in threes when their number divides by three and not by

@@ -12,6 +12,7 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { changed, defineGraphPass, definePass, unchanged } from "../pass.ts";
 
 /** Inputs of a training-form node that hold running statistics. */
 export interface RunningStatistics {
@@ -26,21 +27,36 @@ export interface NextStatistic {
 }
 
 /**
- * Puts every BatchNormalization into the form in which it is to run (DESIGN §5.10): `train` normalizes with the
- * statistics of the batch and updates the running ones, `frozen` normalizes with the stored ones.
- * For opset 14 and above, before shapes are inferred.
+ * Puts every BatchNormalization into the form in which it is to run (DESIGN §5.10), before shapes are inferred.
+ * For opset 14 and above.
+ *
+ *     train:   y = BatchNormalization(…)                           →  y, mean', variance' = BatchNormalization(…) {training_mode}
+ *     frozen:  y, mean', variance' = … {training_mode}; f(mean')   →  y = BatchNormalization(…); f(mean)
  */
-export function setBatchNormForm(graph: Graph, mode: "train" | "frozen"): void {
-  for (const node of graph.nodes) {
-    if (node.op !== "BatchNormalization") continue;
-    if (mode === "train") toTrainingForm(graph, node);
-    else if (isTrainingForm(node)) toInferenceForm(graph, node);
-  }
-}
+export const setBatchNormForm = defineGraphPass({
+  name: "set-batch-norm-form",
+  options: {
+    /** `train`: normalizes with the statistics of the batch, and updates the running ones; `frozen`: with the stored ones. */
+    mode: "train" as "train" | "frozen",
+  },
+  run(graph, { mode }) {
+    const train = mode === "train";
+    const nodes = graph.nodes.filter((node) => {
+      if (node.op !== "BatchNormalization") return false;
+      return train ? !isTrainingForm(node) || !hasStatistics(node) : isTrainingForm(node);
+    });
+    for (const node of nodes) (train ? toTrainingForm : toInferenceForm)(graph, node);
+    return nodes.length > 0
+      ? changed(`${nodes.length} BatchNormalization nodes`)
+      : unchanged(`no BatchNormalization is in the other form than ${mode}`);
+  },
+});
+
+// ONNX Runtime takes the training form with three outputs only.
+const hasStatistics = ({ outputs }: Node): boolean => !!outputs[1] && !!outputs[2];
 
 function toTrainingForm(graph: Graph, node: Node): void {
   node.attributes.set("training_mode", int(1));
-  // ONNX Runtime takes the training form with three outputs only.
   const [output] = node.outputs;
   ["mean", "variance"].forEach((statistic, i) => {
     if (!node.outputs[i + 1]) graph.addNodeOutput(node, i + 1, `${output?.name}.running_${statistic}`);
@@ -71,21 +87,35 @@ function statisticsOf(node: Node): [Value, Value] {
   return [mean, variance];
 }
 
+type Running = "onnx" | "torch";
+
 /**
  * Writes every training-form BatchNormalization out in portable operators (no backend but the CPU runs the form
  * itself), sharing the batch's statistics with the gradient that {@link Emit} has written before.
- * @param running - "onnx": the biased variance goes into the running one; "torch": the unbiased, times M/(M−1)
- * @returns for each running statistic that the step is fed its next value:
- * `momentum·running + (1 − momentum)·batch`
+ *
+ *     y, mean', variance' = BatchNormalization(x, scale, bias, mean, variance) {training_mode}
+ *       →  y = scale·(x − m)/√(v + ε) + bias;  mean' = momentum·mean + (1 − momentum)·m;  variance' alike
+ *
+ * where m, v are the mean and the variance of the batch, each channel's own.
+ * @returns for each running statistic that the step is fed its next value
  */
-export function lowerBatchNorm(graph: Graph, emit: Emit, running: "onnx" | "torch"): NextStatistic[] {
-  const lowered = graph.nodes.filter(isTrainingForm);
-  const statistics = lowered.flatMap((node) => lowerNode(graph, emit, node, running));
-  graph.removeNodes(new Set(lowered));
-  return statistics;
-}
+export const lowerBatchNorm = definePass({
+  name: "lower-batch-norm",
+  options: {
+    /** Which variance goes into the running one: `onnx`: the biased; `torch`: the unbiased, times M/(M − 1). */
+    running: "onnx" as Running,
+  },
+  run(graph, { running }, { emit }) {
+    const lowered = graph.nodes.filter(isTrainingForm);
+    if (lowered.length === 0)
+      return unchanged<NextStatistic[]>("no BatchNormalization is in training form", []);
+    const statistics = lowered.flatMap((node) => lowerNode(graph, emit, node, running));
+    graph.removeNodes(new Set(lowered));
+    return changed(`${lowered.length} BatchNormalization nodes`, statistics);
+  },
+});
 
-function lowerNode(graph: Graph, emit: Emit, node: Node, running: "onnx" | "torch"): NextStatistic[] {
+function lowerNode(graph: Graph, emit: Emit, node: Node, running: Running): NextStatistic[] {
   const [x, scale, bias] = node.inputs.map((input) => input && typed(input));
   const [output, ...statisticOutputs] = node.outputs;
   if (!x || !scale || !bias || !output) {

@@ -2,7 +2,8 @@ import { SorthError } from "../../errors.ts";
 import type { Emit } from "../../graph/emit.ts";
 import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
-import type { Value } from "../../graph/node.ts";
+import type { Node, Value } from "../../graph/node.ts";
+import { changed, definePass, unchanged } from "../pass.ts";
 
 /** A mask that whoever runs the graph feeds at every step: 0 or 1, kept with probability 1 − ratio. */
 export interface DropoutMask {
@@ -10,43 +11,60 @@ export interface DropoutMask {
   readonly ratio: number;
 }
 
+/** Which Dropout nodes drop: `all`, as in training; `as-is`, those in training mode; `none`, as in inference. */
+export type DropoutMode = "all" | "as-is" | "none";
+
 /**
- * Replaces Dropout nodes by y = x·mask/(1 − ratio) with the mask as a graph input named `<y>.mask`, float, in y's
- * shape; those that do nothing (inference form or ratio 0) by the identity.
+ * Replaces Dropout nodes by a product with a mask that is an input, named `<y>.mask`, of y's type and shape; those that do
+ * nothing (inference form or ratio 0) by the identity.
  *
- * @param graph - shapes inferred and constants folded
- * @param run - "all": every Dropout drops, as in training; "as-is": only those in training mode; "none": as in inference
+ *     y = Dropout(x, ratio)  →  y = x·(mask · 1/(1 − ratio))
+ *
+ * For a graph whose shapes are inferred and whose constants are folded.
+ * @returns the masks that were added
  */
-export function replaceDropout(graph: Graph, emit: Emit, run: "all" | "as-is" | "none"): DropoutMask[] {
-  const masks: DropoutMask[] = [];
-  for (const node of graph.nodes.filter(({ op }) => op === "Dropout")) {
-    const [x, ratioInput, trainingInput] = node.inputs;
-    const [y, maskOutput] = node.outputs;
-    if (!x || !y) throw new SorthError(`Dropout node "${node.label}" has no input or no output`);
-    const constant = (value: Value | null | undefined, fallback: number): number => {
-      if (!value) return fallback;
-      const number = value.initializer?.numbers()[0];
-      if (number === undefined) {
-        throw new SorthError(`"${value.name}" of Dropout node "${node.label}" must be a constant`);
-      }
-      return number;
-    };
-    const ratio = constant(ratioInput, 0.5);
-    const training = run === "all" || (run === "as-is" && constant(trainingInput, 0) !== 0);
-    const drops = ratio > 0 && training;
-    if (ratio >= 1)
-      throw new SorthError(`Dropout node "${node.label}" has the ratio ${ratio}; it must be below 1`);
-    const { shape, type } = typed(x);
-    if (drops) {
-      const input = graph.addInput(graph.freshName(`${y.name}.mask`), type, shape);
-      masks.push({ input, ratio });
-      graph.replaceUses(y, emit.mul(x, emit.mul(input, 1 / (1 - ratio))), { outputs: true });
-      if (maskOutput) graph.replaceUses(maskOutput, emit.cast(input, "bool"), { outputs: true });
-    } else {
-      graph.replaceUses(y, x, { outputs: true });
-      if (maskOutput) graph.replaceUses(maskOutput, emit.filled(1, shape, "bool"), { outputs: true });
-    }
-    graph.removeNodes(new Set([node]));
+export const replaceDropout = definePass({
+  name: "replace-dropout",
+  options: {
+    /** Which nodes drop. */
+    mode: "all" as DropoutMode,
+  },
+  run(graph, { mode }, { emit }) {
+    const nodes = graph.nodes.filter(({ op }) => op === "Dropout");
+    const masks = nodes.flatMap((node) => replace(graph, emit, node, mode) ?? []);
+    return nodes.length > 0
+      ? changed(`${nodes.length} Dropout nodes, ${masks.length} with a mask`, masks)
+      : unchanged("there is no Dropout", masks);
+  },
+});
+
+/** @returns the mask of a node that drops */
+function replace(graph: Graph, emit: Emit, node: Node, mode: DropoutMode): DropoutMask | undefined {
+  const [x, ratioInput, trainingInput] = node.inputs;
+  const [y, maskOutput] = node.outputs;
+  if (!x || !y) throw new SorthError(`Dropout node "${node.label}" has no input or no output`);
+  const ratio = constantOf(node, ratioInput, 0.5);
+  const training = mode === "all" || (mode === "as-is" && constantOf(node, trainingInput, 0) !== 0);
+  const drops = ratio > 0 && training;
+  if (ratio >= 1)
+    throw new SorthError(`Dropout node "${node.label}" has the ratio ${ratio}; it must be below 1`);
+  const { shape, type } = typed(x);
+  const input = drops ? graph.addInput(graph.freshName(`${y.name}.mask`), type, shape) : undefined;
+  graph.replaceUses(y, input ? emit.mul(x, emit.mul(input, 1 / (1 - ratio))) : x, { outputs: true });
+  if (maskOutput) {
+    const kept = input ? emit.cast(input, "bool") : emit.filled(1, shape, "bool");
+    graph.replaceUses(maskOutput, kept, { outputs: true });
   }
-  return masks;
+  graph.removeNodes(new Set([node]));
+  return input && { input, ratio };
+}
+
+/** The number of an optional input. */
+function constantOf(node: Node, value: Value | null | undefined, fallback: number): number {
+  if (!value) return fallback;
+  const number = value.initializer?.numbers()[0];
+  if (number === undefined) {
+    throw new SorthError(`"${value.name}" of Dropout node "${node.label}" must be a constant`);
+  }
+  return number;
 }

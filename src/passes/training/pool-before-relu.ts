@@ -1,44 +1,56 @@
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
+import { changed, defineGraphPass, unchanged } from "../pass.ts";
 
 /**
  * Lets MaxPool run before the Relu that feeds it: max(relu x) = relu(max x), to the bit, and so are the gradients (the
  * first maximum is the same where it is positive, and gets nothing where it is not). The activation, forward and
  * backward, then works on the pooled values alone. Left alone where anything else reads the Relu's output.
  *
- *     Relu → MaxPool   becomes   MaxPool → Relu
- *
- * @returns how many pairs changed places
+ *     y = MaxPool(Relu(x))  →  y = Relu(MaxPool(x))
  */
-export function poolBeforeRelu(graph: Graph): number {
-  const pairs = graph.nodes.flatMap((pool): { relu: Node; pool: Node }[] => {
-    const relu = pool.op === "MaxPool" ? pool.inputs[0]?.producer : undefined;
-    return relu?.op === "Relu" && isOnlyReader(graph, relu) && hasOneOutput(graph, pool)
-      ? [{ relu, pool }]
-      : [];
-  });
-  for (const { relu, pool } of pairs) {
-    const [x, y] = [relu.inputs[0], pool.outputs[0]];
-    if (!x || !y) continue;
-    const { name, attributes, metadata } = pool;
-    const pooled = graph.addNode({
-      opType: "MaxPool",
-      name,
-      attributes,
-      metadata,
-      inputs: [x],
-      outputs: [graph.freshName(`${y.name}.pooled`)],
+export const poolBeforeRelu = defineGraphPass({
+  name: "pool-before-relu",
+  options: {},
+  run(graph) {
+    const pairs = graph.nodes.flatMap((pool): Pair[] => {
+      const relu = pool.op === "MaxPool" ? pool.inputs[0]?.producer : undefined;
+      return relu?.op === "Relu" && isOnlyReader(graph, relu) && hasOneOutput(graph, pool)
+        ? [{ relu, pool }]
+        : [];
     });
-    const activated = graph.addNode({
-      opType: "Relu",
-      name: relu.name,
-      inputs: [pooled.outputs[0] ?? null],
-      outputs: [graph.freshName(`${y.name}.activated`)],
-    }).outputs[0];
-    if (activated) graph.replaceUses(y, activated);
-  }
-  graph.removeNodes(new Set(pairs.flatMap(({ relu, pool }) => [pool, relu])));
-  return pairs.length;
+    for (const pair of pairs) swap(graph, pair);
+    graph.removeNodes(new Set(pairs.flatMap(({ relu, pool }) => [pool, relu])));
+    return pairs.length > 0
+      ? changed(`${pairs.length} pairs`)
+      : unchanged("no Relu is read by one MaxPool alone");
+  },
+});
+
+interface Pair {
+  readonly relu: Node;
+  readonly pool: Node;
+}
+
+function swap(graph: Graph, { relu, pool }: Pair): void {
+  const [x, y] = [relu.inputs[0], pool.outputs[0]];
+  if (!x || !y) return;
+  const { name, attributes, metadata } = pool;
+  const pooled = graph.addNode({
+    opType: "MaxPool",
+    name,
+    attributes,
+    metadata,
+    inputs: [x],
+    outputs: [graph.freshName(`${y.name}.pooled`)],
+  });
+  const activated = graph.addNode({
+    opType: "Relu",
+    name: relu.name,
+    inputs: [pooled.outputs[0] ?? null],
+    outputs: [graph.freshName(`${y.name}.activated`)],
+  }).outputs[0];
+  if (activated) graph.replaceUses(y, activated);
 }
 
 const isOnlyReader = (graph: Graph, relu: Node): boolean => {

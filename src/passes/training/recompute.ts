@@ -4,6 +4,7 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node, Use, Value } from "../../graph/node.ts";
 import { isFloat } from "../../onnx/data-types.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { changed, definePass, unchanged } from "../pass.ts";
 
 /** Operators that cost about as much as reading their input: elementwise, or only moving or renaming elements. */
 const cheap = new Set([
@@ -32,28 +33,35 @@ const cheap = new Set([
 /** Smaller values (in bytes) stay: computing them again would cost more nodes than memory is gained. */
 const smallest = 4096;
 
-/** What {@link recomputeActivations} did. */
-export interface Recomputed {
-  /** Number of values that are computed again in the backward pass. */
-  readonly values: number;
-  /** Bytes of activations that need not be kept from the forward to the backward pass any more. */
-  readonly bytes: number;
-}
-
 /**
  * Trades time for memory: activations that the backward pass reads and that follow by cheap operators from what it keeps
  * anyway are computed again when their gradient arrives, instead of being kept. Numbers stay the same, bit for bit.
  *
+ *     a = Relu(x); …; dx = f(dy, a)  →  a = Relu(x); …; a' = Relu(x − 0·dy); dx = f(dy, a')
+ *
  * ONNX Runtime merges nodes that are equal, and runs early what could run late. So what is computed again starts from the
  * kept value minus a zero that is read off the gradient.
- *
- * @param arrivals - nodes of the gradients, each with the gradient at whose arrival it was emitted
  */
-export function recomputeActivations(
+export const recomputeActivations = definePass({
+  name: "recompute-activations",
+  options: {
+    /** Nodes of the gradients, each with the gradient at whose arrival it was emitted. */
+    arrivals: new Map() as ReadonlyMap<Node, Typed>,
+  },
+  run(graph, { arrivals }, { emit, onMessage }) {
+    const { values, bytes } = recompute(graph, emit, arrivals);
+    const detail = `${values} activations (${(bytes / 2 ** 20).toFixed(1)} MiB) are computed again instead of kept`;
+    onMessage?.(`recompute: ${detail}`);
+    return values > 0 ? changed(detail) : unchanged(detail);
+  },
+});
+
+/** @returns how many values are computed again, and how many bytes need not be kept for the backward pass any more */
+function recompute(
   graph: Graph,
   emit: Emit,
   arrivals: ReadonlyMap<Node, Typed>,
-): Recomputed {
+): { readonly values: number; readonly bytes: number } {
   const order = graph.sorted();
   const backward = dependents(order, new Set(arrivals.values()));
   const readers = (value: Value): Use[] =>
@@ -85,16 +93,6 @@ export function recomputeActivations(
     bytes += bytesOf(value);
   }
   return { values: chosen.length, bytes };
-}
-
-/** Tells the user what is computed again. */
-export function tellRecomputed(
-  { values, bytes }: Recomputed,
-  { onMessage }: { readonly onMessage?: (message: string) => void },
-): void {
-  onMessage?.(
-    `recompute: ${values} activations (${(bytes / 2 ** 20).toFixed(1)} MiB) are computed again instead of kept`,
-  );
 }
 
 /** Nodes that depend on one of the values. */

@@ -6,6 +6,7 @@ import { graphToProto } from "../../../src/graph/proto.ts";
 import { encodeModelProto } from "../../../src/onnx/codec.ts";
 import { elementCount, Tensor } from "../../../src/onnx/tensor.ts";
 import { blockConvolutions, channelBlock } from "../../../src/passes/backends/blocked-convolution.ts";
+import { runPass } from "../../../src/passes/pass.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { maxAbs, randomFloats } from "../../helpers/numbers.ts";
 
@@ -57,7 +58,8 @@ test("blocked convolutions give the same numbers; constant weights are left to O
   const plain = model();
   const expected = await run(plain.graph, plain.feeds);
   const blocked = model();
-  expect(blockConvolutions(blocked.graph, blocked.g, block)).toBe(2);
+  const pass = blockConvolutions({ block });
+  expect(await runPass(pass, blocked.graph, { emit: blocked.g, probe: nodeProbe })).toBe(2);
   const ops = blocked.graph.nodes.map(({ op }) => op);
   expect(ops.filter((op) => op === "Conv").length).toBe(1);
   expect(ops.filter((op) => op === "com.microsoft.nchwc.ReorderInput").length, "one reordering of x").toBe(1);
@@ -68,7 +70,7 @@ test("blocked convolutions give the same numbers; constant weights are left to O
   });
 });
 
-test("left alone: odd channels, groups, 1×1 kernels, few points", () => {
+test("left alone: odd channels, groups, 1×1 kernels, few points", async () => {
   const cases = [
     { x: [2, 24, 16, 16], w: [32, 24, 3, 3], group: 1 },
     { x: [2, 32, 16, 16], w: [32, 16, 3, 3], group: 2 },
@@ -80,7 +82,8 @@ test("left alone: odd channels, groups, 1×1 kernels, few points", () => {
     const g = new Emit(graph, { prefix: "t/" });
     const inputs = [graph.addInput("x", "float", x), graph.addInput("w", "float", w)] as const;
     graph.addOutput(g.conv(...inputs, { strides: [1, 1], dilations: [1, 1], pads: [1, 1, 1, 1], group }));
-    expect(blockConvolutions(graph, g, 16)).toBe(0);
+    const pass = blockConvolutions({ block: 16 });
+    expect(await runPass(pass, graph, { emit: g, probe: nodeProbe })).toBe(0);
     expect(graph.opsets.size).toBe(1);
   }
 });

@@ -5,6 +5,7 @@ import { Emit } from "../../../src/graph/emit.ts";
 import type { Tensor } from "../../../src/onnx/tensor.ts";
 import { offWebGpu, onCpu } from "../../../src/passes/backends/off-device.ts";
 import { loweringFor } from "../../../src/passes/backends/table.ts";
+import { runPass } from "../../../src/passes/pass.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { bytesOf, gradientCase, random, titleOf } from "../../autodiff/rule-case.ts";
 
@@ -38,7 +39,8 @@ export async function deviceModel(
   let refused: string | undefined;
   if (options.lower) {
     try {
-      lower?.(graph, new Emit(graph, { prefix: "gpu/" }));
+      const emit = new Emit(graph, { prefix: "gpu/" });
+      for (const pass of lower ?? []) await runPass(pass, graph, { emit, probe: nodeProbe });
     } catch (error) {
       refused = String(error);
     }

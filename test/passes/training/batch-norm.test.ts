@@ -6,6 +6,7 @@ import type { Graph } from "../../../src/graph/graph.ts";
 import { graphToProto } from "../../../src/graph/proto.ts";
 import { encodeModelProto } from "../../../src/onnx/codec.ts";
 import { Tensor } from "../../../src/onnx/tensor.ts";
+import { runGraphPass, runPass } from "../../../src/passes/pass.ts";
 import {
   batchNormStatistics,
   lowerBatchNorm,
@@ -40,6 +41,11 @@ const run = (graph: Graph) =>
     encodeModelProto(graphToProto(graph, { irVersion: 9 })),
     new Map([["x", Tensor.float("x", shape, randomFloats("batch norm x", 120, 1, 4))]]),
   );
+const lowered = (
+  graph: Graph,
+  running: "onnx" | "torch" = "onnx",
+  emit = new Emit(graph, { prefix: "s/" }),
+) => runPass(lowerBatchNorm({ running }), graph, { emit, probe: nodeProbe });
 const numbers = (tensor: Tensor | undefined) => tensor?.numbers() ?? [];
 const expectClose = (actual: readonly number[], expected: readonly number[], tolerance = 1e-5) => {
   expect(actual.length).toBe(expected.length);
@@ -51,19 +57,18 @@ const expectClose = (actual: readonly number[], expected: readonly number[], tol
 describe("lowerBatchNorm", () => {
   test("computes what ONNX Runtime's own training form does, running statistics too", async () => {
     const native = normalized();
-    setBatchNormForm(native.graph, "train");
+    runGraphPass(setBatchNormForm({ mode: "train" }), native.graph);
     const [node] = native.graph.nodes;
     for (const output of node?.outputs.slice(1) ?? []) if (output) native.graph.addOutput(output);
     const expected = [...(await run(native.graph)).values()].map(numbers);
     expect(expected.map((list) => list.length)).toEqual([120, 3, 3]);
 
     const { graph } = normalized();
-    setBatchNormForm(graph, "train");
+    runGraphPass(setBatchNormForm({ mode: "train" }), graph);
     for (const { mean, variance } of batchNormStatistics(graph)) {
       for (const value of [mean, variance]) graph.inputs.push(value);
     }
-    for (const { next } of lowerBatchNorm(graph, new Emit(graph, { prefix: "s/" }), "onnx"))
-      graph.addOutput(next);
+    for (const { next } of await lowered(graph)) graph.addOutput(next);
     graph.inputs.length = 1;
     expect(graph.nodes.map(({ op }) => op)).not.toContain("BatchNormalization");
     [...(await run(graph)).values()].forEach((tensor, i) => {
@@ -75,10 +80,10 @@ describe("lowerBatchNorm", () => {
     const variances = await Promise.all(
       (["onnx", "torch"] as const).map(async (kind) => {
         const { graph } = normalized();
-        setBatchNormForm(graph, "train");
+        runGraphPass(setBatchNormForm({ mode: "train" }), graph);
         const [statistics] = batchNormStatistics(graph);
         if (statistics) graph.inputs.push(statistics.mean, statistics.variance);
-        const next = lowerBatchNorm(graph, new Emit(graph, { prefix: "s/" }), kind);
+        const next = await lowered(graph, kind);
         graph.inputs.length = 1;
         for (const { next: value } of next) graph.addOutput(value);
         return numbers([...(await run(graph)).values()][2]);
@@ -96,9 +101,9 @@ describe("lowerBatchNorm", () => {
     expect(unbiased?.[0]).not.toBeCloseTo(biased?.[0] ?? 0, 4);
   });
 
-  test("shares the batch's mean and variance with the gradient", () => {
+  test("shares the batch's mean and variance with the gradient", async () => {
     const { graph, x, y, scale } = normalized();
-    setBatchNormForm(graph, "train");
+    runGraphPass(setBatchNormForm({ mode: "train" }), graph);
     const emit = new Emit(graph, { prefix: "s/" });
     const gradients = backward(graph, {
       wrt: [x, scale],
@@ -106,7 +111,7 @@ describe("lowerBatchNorm", () => {
       rules,
       emit,
     });
-    lowerBatchNorm(graph, emit, "onnx");
+    await lowered(graph, "onnx", emit);
     for (const value of gradients.values()) graph.addOutput(value);
     graph.prune();
     expect(graph.nodes.filter(({ op }) => op === "ReduceMean").length).toBe(2);
@@ -117,8 +122,8 @@ describe("setBatchNormForm", () => {
   test("frozen: the stored statistics, whatever form the file has", async () => {
     const expected = numbers((await run(normalized().graph)).get("y"));
     const { graph } = normalized();
-    setBatchNormForm(graph, "train");
-    setBatchNormForm(graph, "frozen");
+    runGraphPass(setBatchNormForm({ mode: "train" }), graph);
+    runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
     expect(batchNormStatistics(graph)).toEqual([]);
     expect([...graph.values].map(({ name }) => name)).toEqual([
       "x",
