@@ -7,7 +7,7 @@ import {
   type OfficialOptimizer,
   optimizerModel,
 } from "../artifacts/optimizer-model.ts";
-import { rules } from "../autodiff/table.ts";
+import { rulesFor } from "../autodiff/rules-for.ts";
 import { backward } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { float, int, ints } from "../graph/attribute.ts";
@@ -102,7 +102,14 @@ async function trainingGraph(
   // A penalty that is injected later is added to the gradients of responses and parameters, and to nothing else.
   const arrivals = new Map<Node, Typed>();
   const separate = new Set(responses);
-  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, separate, arrivals });
+  const gradients = backward(graph, {
+    wrt,
+    seeds: loss.seeds,
+    rules: await rulesFor(graph),
+    emit,
+    separate,
+    arrivals,
+  });
   const trained = prepared.parameters.filter((parameter) => gradients.has(parameter));
   for (const { name } of prepared.parameters) {
     if (!trained.some((parameter) => parameter.name === name)) {

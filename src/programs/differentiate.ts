@@ -2,7 +2,7 @@ import { namesOfValue } from "../analysis/known-names.ts";
 import { matchesAny } from "../analysis/name-patterns.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { Readings } from "../analysis/readings.ts";
-import { rules } from "../autodiff/table.ts";
+import { rulesFor } from "../autodiff/rules-for.ts";
 import { backward } from "../autodiff/walk.ts";
 import { UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
@@ -64,7 +64,7 @@ export async function differentiate(
   const wrt = variablesOf(prepared, options);
   const loss = emitLoss(prepared, options, constantWeight(prepared, options));
   const arrivals = new Map<Node, Typed>();
-  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules, emit, arrivals });
+  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules: await rulesFor(graph), emit, arrivals });
 
   graph.outputs.length = 0;
   const total = nameOutput(graph, emit, loss.total, "loss");

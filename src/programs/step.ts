@@ -2,7 +2,7 @@ import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { SkippedSite } from "../analysis/site-types.ts";
-import { rules } from "../autodiff/table.ts";
+import { rulesFor } from "../autodiff/rules-for.ts";
 import { backward } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { checkGraph } from "../graph/check.ts";
@@ -122,7 +122,13 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   const learningRate = scalarInput("learning_rate", scalarType);
   const step = scalarInput("step", scalarType);
   const arrivals = new Map<Node, Typed>();
-  const gradients = backward(graph, { wrt: prepared.parameters, seeds: loss.seeds, rules, emit, arrivals });
+  const gradients = backward(graph, {
+    wrt: prepared.parameters,
+    seeds: loss.seeds,
+    rules: await rulesFor(graph),
+    emit,
+    arrivals,
+  });
 
   for (const parameter of prepared.parameters) {
     if (gradients.has(parameter)) continue;

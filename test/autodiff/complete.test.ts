@@ -1,6 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { commonRules } from "../../src/autodiff/common-table.ts";
+import { rulesFor } from "../../src/autodiff/rules-for.ts";
 import { rules } from "../../src/autodiff/table.ts";
+import { graphOf } from "../../src/graph/model-graph.ts";
+import { decodeModel } from "../../src/onnx/model.ts";
 
 // Written by scripts/operator-names.py.
 const names: Record<string, string[]> = JSON.parse(readFileSync("test/fixtures/operator-names.json", "utf8"));
@@ -20,4 +24,14 @@ test("reasons are sentences that fit behind a colon", () => {
   );
   expect(reasons.length).toBeGreaterThan(80);
   expect(reasons.filter((reason) => !/^\S.* .*[^.\s]$/.test(reason))).toEqual([]);
+});
+
+test("a graph of common operators needs the common rules alone; any other gets all of them", async () => {
+  const graph = graphOf(decodeModel(readFileSync("models/cnn.onnx")));
+  expect(await rulesFor(graph)).toBe(commonRules);
+  for (const opType of ["LSTM", "Unheard"]) {
+    const other = graphOf(decodeModel(readFileSync("models/cnn.onnx")));
+    other.addNode({ opType, name: opType, inputs: [], outputs: ["other"] });
+    expect(await rulesFor(other)).toBe(rules);
+  }
 });

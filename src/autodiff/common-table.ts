@@ -1,0 +1,34 @@
+import { tableOf } from "../lookup.ts";
+import type { RuleTable } from "./rule.ts";
+import { activations } from "./rules/activations.ts";
+import { arithmetic } from "./rules/arithmetic.ts";
+import { batchNormalization } from "./rules/batch-normalization.ts";
+import { constants } from "./rules/constants.ts";
+import { convolution } from "./rules/convolution.ts";
+import { elementwise } from "./rules/elementwise.ts";
+import { indexing } from "./rules/indexing.ts";
+import { linearAlgebra } from "./rules/linear-algebra.ts";
+import { losses } from "./rules/losses.ts";
+import { normalization } from "./rules/normalization.ts";
+import { padding } from "./rules/padding.ts";
+import { pooling } from "./rules/pooling.ts";
+import { reductions } from "./rules/reductions.ts";
+import { shape } from "./rules/shape.ts";
+
+/** Rules of the operators that most networks consist of: what a page loads to train one. */
+export const commonRules: RuleTable = tableOf({
+  ...activations,
+  ...arithmetic,
+  ...constants,
+  ...indexing,
+  ...padding,
+  ...batchNormalization,
+  ...convolution,
+  ...elementwise,
+  ...linearAlgebra,
+  ...losses,
+  ...normalization,
+  ...pooling,
+  ...reductions,
+  ...shape,
+});
