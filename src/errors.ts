@@ -18,3 +18,9 @@ export class UsageError extends SorthError {
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Names for a message: the first few, in quotes. */
+export function listed(names: readonly string[], most = 8): string {
+  const quoted = names.slice(0, most).map((name) => `"${name}"`);
+  return names.length > most ? `${quoted.join(", ")} and ${names.length - most} more` : quoted.join(", ");
+}

@@ -1,13 +1,14 @@
 import type { Site } from "../analysis/site-types.ts";
 import { rules } from "../autodiff/table.ts";
-import { backward, type Seed } from "../autodiff/walk.ts";
+import { backward } from "../autodiff/walk.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { seedsOf } from "../penalties/assemble.ts";
 import type { PenaltyPart } from "../penalties/build.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 
-/** Of what gradients are wanted, and what the block so far is. */
+/** Which gradients to emit, and the block built so far. */
 export interface GradientOptions {
   /** The nodes of the penalties' values. */
   readonly block: ReadonlySet<Node>;
@@ -39,7 +40,9 @@ export function gradientsOf(
   }
   const direct = backward(g.graph, {
     wrt: [...responses, ...parameters.keys()],
-    seeds: parts.flatMap((part) => seedsOf(g, part, weight)),
+    seeds: seedsOf(g, parts, ({ plan: { factor }, value }) =>
+      factor * weight === 1 ? undefined : g.scalar(factor * weight, value.type),
+    ),
     ...{ rules, emit: g, nodes: block },
   });
   const ofOperands = [...direct].filter(([operand]) => parameters.has(operand));
@@ -64,13 +67,3 @@ function operandsOf(site: Site): { operand: Value; parameter: Value }[] {
 
 const reads = ({ slopes }: PenaltyPart, value: Value, block: ReadonlySet<Node>): boolean =>
   slopes ? slopes.some(({ of }) => of === value) : [...value.uses].some(({ node }) => block.has(node));
-
-function seedsOf(g: Emit, { plan, value, slopes }: PenaltyPart, weight: number): Seed[] {
-  const factor = plan.factor * weight;
-  const scalar = () => g.scalar(factor, value.type);
-  if (!slopes) return [{ value, gradient: scalar }];
-  return slopes.map(({ of, gradient }) => ({
-    value: of,
-    gradient: () => gradient(factor === 1 ? undefined : scalar()),
-  }));
-}

@@ -1,7 +1,7 @@
 import { blockPrefix, originalPrefix, ownNames, penaltyOutput } from "../analysis/block-nodes.ts";
-import type { Site, SkippedSite } from "../analysis/site-types.ts";
+import type { Site } from "../analysis/site-types.ts";
 import { isSeeded, type Mark, type MarkedPattern, type MarkedPenalty, randomVersion } from "../block/mark.ts";
-import { SorthError, UsageError } from "../errors.ts";
+import { listed, SorthError, UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -9,11 +9,12 @@ import type { Node, Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
-import { checkChoices, chooses, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
+import { type FoundLayers, penaltyParts, sumOverSites } from "../penalties/assemble.ts";
+import type { BuildOptions } from "../penalties/build.ts";
+import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import { gradientsOf } from "./block-gradients.ts";
 import { emitObjective } from "./objective.ts";
-import { checkedPlans, type InjectOptions, listed } from "./options.ts";
+import { checkedPlans, type InjectOptions } from "./options.ts";
 
 /** What was added to a graph, and how its own loss changed. */
 export interface BuiltBlock {
@@ -31,14 +32,14 @@ export interface BuiltBlock {
 /** Where a block is put. */
 export interface BlockContext {
   /**
-   * Of which responses and parameters the block computes the gradient of R too; default none. It is asked of every response
-   * on which a penalty acts, and every parameter that one reads; through responses no gradient goes on to parameters.
+   * Whether the block also computes the gradient of w·R with respect to a value; default no. It is asked about every response
+   * that a penalty acts on and every parameter that a penalty reads itself. No gradient goes through a response to parameters.
    */
   readonly gradientOf?: (value: Value, site: Site) => boolean;
   /** The model's own names that look like the block's; default those of the graph. */
   readonly kept?: readonly string[];
   /** Random numbers; default constants. */
-  readonly draw?: (g: Emit) => BuildOptions["draw"];
+  readonly draw?: (g: Emit) => NonNullable<BuildOptions["draw"]>;
 }
 
 /**
@@ -47,7 +48,7 @@ export interface BlockContext {
  */
 export function buildBlock(
   graph: Graph,
-  found: { readonly sites: readonly Site[]; readonly skipped: readonly SkippedSite[] },
+  found: FoundLayers,
   options: InjectOptions,
   { gradientOf, draw, kept: names }: BlockContext = {},
 ): BuiltBlock {
@@ -58,10 +59,11 @@ export function buildBlock(
   const kept = names ?? ownNames(graph);
   // Constants are nodes: initializers of old files must be inputs too, and these leave them alone.
   const g = new Emit(graph, { prefix: blockPrefix, constants: "nodes", openShapes: true });
-  const parts = penaltyParts(g, plans, found, tell, draw?.(g));
-  const sites = scalarsOfSites(g, parts);
-  const type = sites.every(({ value }) => value.type === "double") ? "double" : "float";
-  const sum = sites.map(({ value }) => g.cast(value, type)).reduce((a, b) => g.add(a, b));
+  const parts = penaltyParts(g, plans, found, {
+    ...{ checked: true, refuse: unreadableName, tell },
+    ...(draw && { draw: draw(g) }),
+  });
+  const { total: sum, sites } = sumOverSites(g, parts);
   // The sum of one site is that site's own scalar, which bears another name.
   const total = sum.producer === sites[0]?.value.producer ? g.identity(sum) : sum;
   const addPenalty = (loss: Typed): Typed =>
@@ -135,52 +137,6 @@ function renamed(graph: Graph, value: Typed, name: string): Typed {
   graph.rename(value, graph.value(name) ? graph.freshName(`${blockPrefix}${name}`) : name);
   if (producer) graph.nameNode(producer, nodeName);
   return value;
-}
-
-/** The scalar of one site: its penalties, each times its factor in R. */
-interface SiteScalar {
-  readonly site: Site;
-  readonly labels: readonly string[];
-  readonly value: Typed;
-}
-
-/** Every penalty of every layer. @throws SorthError when no layer takes one; UsageError when no layer is chosen */
-function penaltyParts(
-  g: Emit,
-  plans: readonly ResolvedPlan[],
-  { sites, skipped }: { readonly sites: readonly Site[]; readonly skipped: readonly SkippedSite[] },
-  tell: (message: string) => void,
-  draw: BuildOptions["draw"],
-): PenaltyPart[] {
-  const reasons: string[] = [];
-  const note = (message: string) => {
-    reasons.push(message);
-    tell(message);
-  };
-  for (const { name, reason } of skipped) note(`${name}: no penalty: ${reason}`);
-  checkChoices(plans, sites, skipped);
-  if (sites.length > 0 && !sites.some((site) => plans.some((plan) => chooses(plan, site)))) {
-    const names = listed(sites.map(({ name }) => name));
-    throw new UsageError(`--include and --exclude leave no layer; the model has ${names}`);
-  }
-  const parts = buildPenalties(g, plans, sites, {
-    refuse: unreadableName,
-    tell: note,
-    ...(draw && { draw }),
-  });
-  if (parts.length > 0) return parts;
-  const why = reasons.length === 0 ? "it has none with a weight" : reasons.slice(0, 3).join("; ");
-  throw new SorthError(`no layer of the model can take a penalty (${why}); nothing was injected`);
-}
-
-function scalarsOfSites(g: Emit, parts: readonly PenaltyPart[]): SiteScalar[] {
-  return [...new Set(parts.map(({ site }) => site))].map((site) => {
-    const own = parts.filter((part) => part.site === site);
-    const value = own
-      .map((part) => (part.plan.factor === 1 ? part.value : g.mul(part.value, part.plan.factor)))
-      .reduce((sum, one) => g.add(sum, g.cast(one, sum.type)));
-    return { site, labels: own.map(({ plan }) => plan.label), value };
-  });
 }
 
 /** Names that are not UTF-8 read as U+FFFD: a node that is written cannot spell them. */

@@ -42,9 +42,3 @@ export function checkedPlans(options: InjectOptions): ResolvedPlans {
   }
   return resolved;
 }
-
-/** Names in a message: the first few. */
-export function listed(names: readonly string[], most = 8): string {
-  const quoted = names.slice(0, most).map((name) => `"${name}"`);
-  return names.length > most ? `${quoted.join(", ")} and ${names.length - most} more` : quoted.join(", ");
-}

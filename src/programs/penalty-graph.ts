@@ -1,20 +1,12 @@
 import type { Seed } from "../autodiff/walk.ts";
-import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
-import { type BuildOptions, buildPenalties, type PenaltyPart } from "../penalties/build.ts";
+import { type PlanPenalty, penaltyParts, seedsOf, sumOverPlans } from "../penalties/assemble.ts";
+import type { BuildOptions, PenaltyPart } from "../penalties/build.ts";
 import { subjectOf } from "../penalties/penalty.ts";
-import { checkChoices, type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
+import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
-
-/** The sum of one plan's penalties over its layers. */
-export interface PlanPenalty {
-  readonly plan: ResolvedPlan;
-  readonly value: Typed;
-  /** The scalar that its schedule goes into; undefined where it has no place of its own. */
-  readonly schedule: Typed | undefined;
-}
 
 /** What a graph that penalties are added to supplies them with. */
 export interface PenaltyInputs {
@@ -53,33 +45,28 @@ export function emitPenalties(
   const { emit } = prepared;
   const { plans } = prepared.penalties;
   if (plans.length === 0) return undefined;
-  const built = penaltyParts(prepared, options, inputs.draw);
+  const built = penaltyParts(emit, plans, prepared, {
+    checked: options.penalties !== undefined && options.penalties.length > 0,
+    refuse: ({ quantized }) => (quantized ? "refused: quantized" : undefined),
+    tell: options.onMessage ?? (() => {}),
+    ...(inputs.draw && { draw: inputs.draw }),
+  });
   tellOfOutput(built, prediction, options);
   const weight = inputs.weight?.(type);
-  const parts = plans.flatMap((plan): PlanPenalty[] => {
-    const own = built.filter((part) => part.plan === plan).map(({ value }) => emit.cast(value, type));
-    if (own.length === 0) return [];
-    const hasPlace = plans.length > 1 && plan.schedule !== undefined;
-    const schedule = hasPlace ? inputs.schedule?.(plan, type) : undefined;
-    return [{ plan, schedule, value: own.reduce((a, b) => emit.add(a, b)) }];
-  });
-  const penalty = parts
-    .map(({ plan, value, schedule }) => {
-      const relative = plan.factor === 1 ? value : emit.mul(value, plan.factor);
-      return schedule ? emit.mul(relative, schedule) : relative;
-    })
-    .reduce((a, b) => emit.add(a, b));
-  const weights = new Map(parts.map((part) => [part.plan, weightOf(emit, part, weight, type)] as const));
+  const { total: penalty, sums: parts } = sumOverPlans(emit, built, plans, type, (plan) =>
+    plans.length > 1 && plan.schedule !== undefined ? inputs.schedule?.(plan, type) : undefined,
+  );
+  const weights = new Map(parts.map((part) => [part.plan, planWeight(emit, part, weight, type)] as const));
   return {
     ...{ penalty, parts },
     weighted: weight ? emit.mul(penalty, weight) : penalty,
-    seeds: built.flatMap((part) => seedsOf(emit, part, weights.get(part.plan))),
+    seeds: seedsOf(emit, built, ({ plan }) => weights.get(plan)?.()),
     penalized: [...new Set(built.map(({ site }) => site.name))],
   };
 }
 
 /** What a plan's penalties are multiplied by in the loss, emitted when called; undefined for 1. */
-function weightOf(
+function planWeight(
   emit: Emit,
   { plan, schedule }: PlanPenalty,
   weight: Typed | undefined,
@@ -92,42 +79,6 @@ function weightOf(
       return schedule ? emit.mul(all, schedule) : all;
     });
   };
-}
-
-/** Where a penalty's gradients enter: in closed form at what it reads, else at its value. */
-function seedsOf(
-  emit: Emit,
-  { value, slopes }: PenaltyPart,
-  weight: (() => Typed | undefined) | undefined,
-): Seed[] {
-  if (slopes) {
-    return slopes.map(({ of, gradient }) => ({ value: of, gradient: () => gradient(weight?.()) }));
-  }
-  const gradient = () => emit.cast(weight?.() ?? emit.scalar(1, value.type), value.type);
-  return [{ value, gradient }];
-}
-
-/** One scalar per site and plan. */
-function penaltyParts(
-  { emit, sites, skipped, penalties: { plans } }: PreparedGraph,
-  options: LossOptions,
-  draw: PenaltyInputs["draw"],
-): PenaltyPart[] {
-  const tell = options.onMessage ?? (() => {});
-  // A block's own patterns were checked when it was injected.
-  if (options.penalties?.length) checkChoices(plans, sites, skipped);
-  const parts = buildPenalties(emit, plans, sites, {
-    tell,
-    refuse: ({ quantized }) => (quantized ? "refused: quantized" : undefined),
-    ...(draw && { draw }),
-  });
-  for (const { name, reason } of skipped) tell(`${name}: no penalty: ${reason}`);
-  if (parts.length === 0) {
-    throw new SorthError(
-      "no layer of the model can take the penalty; see sorth-onnx inspect for the reasons",
-    );
-  }
-  return parts;
 }
 
 /** Responses of the last layer are what the loss shapes already: pushing them apart works against it. */

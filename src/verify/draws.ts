@@ -1,5 +1,5 @@
+import { listed } from "../errors.ts";
 import { bodiesOf } from "../graph/bodies.ts";
-import { listed } from "../inject/options.ts";
 import { decodeModelProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";

@@ -1,7 +1,7 @@
 import type { Block } from "../block/block.ts";
 import { type Mark, wOf } from "../block/mark.ts";
+import { listed } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { listed } from "../inject/options.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { equalBytes } from "../onnx/wire.ts";

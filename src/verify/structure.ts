@@ -1,7 +1,7 @@
 import { addedOutputs, type Block } from "../block/block.ts";
 import { strip } from "../block/strip.ts";
+import { listed } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { listed } from "../inject/options.ts";
 import { encodeNodeProto, encodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import type { Model } from "../onnx/model.ts";
 import type { onnx } from "../onnx/schema.js";
