@@ -135,14 +135,18 @@ export class EmitBase {
     return this.op("Cast", [single], shape, { type, attributes: { to: int(DataType[type]) } });
   }
 
-  /** A float scalar of the given type (float, double; half types through a Cast). */
-  scalar(value: number, type: DataTypeName = "float"): Typed {
-    if (type === "float") return this.constant("float", [], Float32Array.of(value));
-    if (type === "double") return this.constant("double", [], Float64Array.of(value));
-    if (type === "int32") return this.constant("int32", [], Int32Array.of(value));
-    if (type === "int64") return this.constant("int64", [], BigInt64Array.of(BigInt(value)));
-    return this.once(`scalar ${type} ${value}`, () =>
-      this.op("Cast", [this.scalar(value)], [], { type, attributes: { to: int(DataType[type]) } }),
+  /** A single number of the given type (half types through a Cast), of shape [] or of `rank` axes of length 1. */
+  scalar(value: number, type: DataTypeName = "float", rank = 0): Typed {
+    const shape = Array.from({ length: rank }, () => 1);
+    if (type === "float") return this.constant("float", shape, Float32Array.of(value));
+    if (type === "double") return this.constant("double", shape, Float64Array.of(value));
+    if (type === "int32") return this.constant("int32", shape, Int32Array.of(value));
+    if (type === "int64") return this.constant("int64", shape, BigInt64Array.of(BigInt(value)));
+    return this.once(`scalar ${type} ${rank} ${value}`, () =>
+      this.op("Cast", [this.scalar(value, "float", rank)], shape, {
+        type,
+        attributes: { to: int(DataType[type]) },
+      }),
     );
   }
 

@@ -1,8 +1,9 @@
 import { DataType, type DataTypeName, isFloat } from "../onnx/data-types.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import { float, int } from "./attribute.ts";
 import { EmitBase, type Typed, typed } from "./emit-base.ts";
 import type { Value } from "./node.ts";
-import { broadcastShapes, sameShape } from "./shapes.ts";
+import { broadcastShapes, type Shape, sameShape } from "./shapes.ts";
 
 /** What an operand of an elementwise operator may be: a value, or a number that becomes a scalar of the other's type. */
 export type Operand = Value | number;
@@ -96,10 +97,34 @@ export class EmitElementwise extends EmitBase {
   }
 
   #operands(a: Operand, b: Operand): [Typed, Typed] {
-    if (typeof a !== "number")
-      return [typed(a), typeof b === "number" ? this.scalar(b, typed(a).type) : typed(b)];
-    return typeof b === "number"
-      ? [this.scalar(a), this.scalar(b)]
-      : [this.scalar(a, typed(b).type), typed(b)];
+    if (typeof a === "number" && typeof b === "number") return [this.scalar(a), this.scalar(b)];
+    const [x, y] = [a, b].map((operand) => (typeof operand === "number" ? undefined : typed(operand)));
+    const known = (x ?? y) as Typed;
+    const left = x ?? this.#scalarBeside(known, a as number);
+    const right = y ?? this.#scalarBeside(known, b as number);
+    return [this.#ofRankOf(right, left), this.#ofRankOf(left, right)];
+  }
+
+  #scalarBeside = (tensor: Typed, value: number): Typed =>
+    this.scalar(value, tensor.type, needsFullRank(tensor.shape) ? tensor.shape.length : 0);
+
+  /** The same number in the rank of the tensor beside it, where ONNX Runtime is slow without. */
+  #ofRankOf({ shape }: Typed, number: Typed): Typed {
+    const rank = shape.length;
+    if (elementCount(number.shape) !== 1 || number.shape.length >= rank || !needsFullRank(shape))
+      return number;
+    return this.once(`${number.name} in rank ${rank}`, () =>
+      this.op("Reshape", [number, this.int64s(ones(rank))], ones(rank)),
+    );
   }
 }
+
+/**
+ * Whether a number of lower rank beside a tensor of this shape is slow: ONNX Runtime goes number by number where the last axis has
+ * length 1. Measured on the CPU: [1280, 320, 1, 1] × [] takes 1.88 ms, × [1, 1, 1, 1] 0.04 ms. Below some thousands of numbers
+ * that is less than a node costs by itself.
+ */
+export const needsFullRank = (shape: Shape): boolean =>
+  shape.length > 1 && shape.at(-1) === 1 && elementCount(shape) >= 4096;
+
+const ones = (rank: number): number[] => Array.from({ length: rank }, () => 1);
