@@ -3,7 +3,7 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { RuleContext } from "./rule.ts";
 
-/** What the walk hands to a rule; `total` looks up the gradient that an output's readers contributed. */
+/** The context that the walk passes to a rule. `total` returns the sum of the gradients that a value's readers contributed. */
 export function ruleContext(
   node: Node,
   total: (output: Value) => Typed | undefined,
@@ -32,7 +32,7 @@ export function ruleContext(
     constant: (index) => {
       const value = node.inputs[index];
       if (!value) return undefined;
-      // A block's constants are nodes.
+      // An injected block stores its constants as Constant nodes.
       const constant =
         value.initializer ?? (value.producer?.op === "Constant" ? value.producer.tensor("value") : undefined);
       if (constant) return constant.numbers();

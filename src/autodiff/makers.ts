@@ -5,13 +5,13 @@ import type { Rule, Sample } from "./rule.ts";
 
 type Local = (g: Emit, x: Typed, y: Typed, node: Node) => Typed;
 
-/** Rank 0, and no elements at all. */
+/** The two edge cases: rank 0, and an empty tensor. */
 const edges = (first: Sample): Sample[] => [
   { ...first, inputs: [[]], note: "scalar" },
   { ...first, inputs: [[0, 3]], note: "empty" },
 ];
 
-/** Rule of y = f(x), elementwise, from its local derivative f′(x): dx = dy · f′(x). */
+/** The rule of an elementwise y = f(x), given its local derivative f′(x): dx = dy · f′(x). */
 export function unary(derivative: Local, ...samples: Sample[]): Rule {
   const [first = { inputs: [[2, 3]] }, ...rest] = samples;
   return {
@@ -22,7 +22,7 @@ export function unary(derivative: Local, ...samples: Sample[]): Rule {
   };
 }
 
-/** Like {@link unary}, for derivatives that take the gradient in (dx = f(dy, x, y)). */
+/** Like {@link unary}, for derivatives that include dy themselves: dx = f(dy, x, y). */
 export function unaryFrom(
   derivative: (g: Emit, dy: Typed, x: Typed, y: Typed, node: Node) => Typed,
   ...samples: Sample[]
@@ -34,7 +34,7 @@ export function unaryFrom(
   };
 }
 
-/** The shape pairs on which every broadcasting rule is tried. */
+/** Pairs of shapes on which the tests check every broadcasting rule. */
 export const broadcastSamples: [Sample, ...Sample[]] = [
   {
     inputs: [
@@ -54,7 +54,7 @@ export const broadcastSamples: [Sample, ...Sample[]] = [
   { inputs: [[0, 3], [3]], note: "empty" },
 ];
 
-/** Away from 0, where |x| and its relatives have a kink. */
+/** Samples that stay away from 0, where |x| and similar functions have a kink. */
 export const bothSides: readonly [Sample, ...Sample[]] = [
   { inputs: [[2, 3]], range: [0.1, 1] },
   { inputs: [[2, 3]], range: [-1, -0.1] },

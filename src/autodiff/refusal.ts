@@ -2,7 +2,7 @@ import { SorthError } from "../errors.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Rule, RuleTable } from "./rule.ts";
 
-/** What the walk knows of a graph before it emits anything. */
+/** The values between parameters and loss, known before the walk emits anything. */
 export interface Reach {
   readonly wrt: readonly Value[];
   /** Values that depend on one of `wrt`. */
@@ -12,8 +12,8 @@ export interface Reach {
 }
 
 /**
- * The rule of every node on the way.
- * @throws SorthError naming every operator without one, and the path from a parameter to the loss for the first
+ * The rule of every node on the path.
+ * @throws SorthError that names every operator without a rule and, for the first, the path from a parameter to the loss
  */
 export function rulesOf(path: readonly Node[], rules: RuleTable, reach: Reach): Map<Node, Rule> {
   const found = new Map<Node, Rule>();
@@ -23,7 +23,7 @@ export function rulesOf(path: readonly Node[], rules: RuleTable, reach: Reach): 
     if (entry && "vjp" in entry && !node.obstacle) found.set(node, entry);
     else refused.push(node);
   }
-  // A node that stayed what it is for a reason of its own says more than those around it.
+  // Prefer a node that could not be expanded: its reason explains the refusal better than its neighbours'.
   const first = refused.find(({ obstacle }) => obstacle) ?? refused[0];
   if (!first) return found;
   const entry = rules[first.op];
@@ -31,13 +31,13 @@ export function rulesOf(path: readonly Node[], rules: RuleTable, reach: Reach): 
     entry && "refused" in entry ? entry.refused : "no rule for it (see docs/ops.md of sorth-onnx)";
   const reason = first.obstacle ?? known;
   const also = [...new Set(refused.map(({ op }) => op))].filter((op) => op !== first.op);
-  const rest = also.length > 0 ? `; without a derivative are also ${also.join(", ")}` : "";
+  const rest = also.length > 0 ? `; also without a derivative: ${also.join(", ")}` : "";
   throw new SorthError(
     `cannot differentiate ${first.op} (node "${first.label}"): ${reason}${onPath(first, reach)}${rest}`,
   );
 }
 
-/** A rule's own refusal (an attribute, a shape), with the path on which it is needed. */
+/** Appends the path from parameter to loss to an error that a rule threw itself (about an attribute or a shape). */
 export function withPath(error: unknown, node: Node, reach: Reach): unknown {
   if (!(error instanceof SorthError)) return error;
   return new SorthError(`${error.message}${onPath(node, reach)}`, { cause: error });
@@ -74,7 +74,7 @@ function pathThrough(node: Node, { wrt, wanted, active }: Reach): string {
     seen.add(reader);
     forward.push(`${reader.op} "${reader.label}"`);
   }
-  // The end towards the node stays: what stands between the parameter and it, and what follows it.
+  // Shorten both halves, but keep the stations next to the node.
   const head = stations.length > 4 ? [...stations.slice(0, 2), "…", ...stations.slice(-1)] : stations;
   const tail = forward.length > 3 ? [...forward.slice(0, 2), "…", ...forward.slice(-1)] : forward;
   return [...head, ...tail, "loss"].join(" → ");

@@ -5,7 +5,7 @@ import type { Node, Value } from "../graph/node.ts";
 import type { Shape } from "../graph/shapes.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 
-/** One input of a rule's sample case. A plain shape means random differentiable numbers of that shape. */
+/** One input of a rule's sample. A plain shape stands for random, differentiable numbers of that shape. */
 export type SampleInput =
   | Shape
   | null
@@ -18,13 +18,13 @@ export type SampleInput =
     }
   | {
       readonly shape: Shape;
-      /** Values drawn uniformly from here; default the sample's range. */
+      /** Bounds of the uniformly drawn values; default: the sample's range. */
       readonly range?: readonly [number, number];
       /** No two values closer than 0.02 (for operators with ties, such as maxima). */
       readonly distinct?: boolean;
     };
 
-/** A case on which a rule is checked against finite differences. */
+/** A case on which the tests check a rule against finite differences. */
 export interface Sample {
   readonly inputs: readonly SampleInput[];
   readonly attributes?: Readonly<Record<string, Attribute>>;
@@ -34,62 +34,63 @@ export interface Sample {
   readonly outputs?: number;
   /** Opset of the sample's model; default 18. */
   readonly opset?: number;
-  /** Why this case is not held to float64 figures although ONNX Runtime has a kernel. */
+  /** Why the tests do not compare this case in float64, although ONNX Runtime has a kernel. */
   readonly floatOnly?: string;
-  /** The last so many inputs are none of the node's: its bodies read them, under the names `x<index>`. */
+  /** The last `captured` inputs are not inputs of the node: its bodies read them as outer-scope values `x<index>`. */
   readonly captured?: number;
   /** Shown in the test's name. */
   readonly note?: string;
 }
 
-/** What a rule is given: the forward node, with shapes known and constant inputs resolved. */
+/** The argument of a rule: the forward node, with known shapes and resolved constant inputs. */
 export interface RuleContext {
   readonly node: Node;
-  /** Inputs of the node, types and shapes known; an absent optional input is null. */
+  /** Inputs of the node, with types and shapes; null for an absent optional input. */
   readonly inputs: readonly (Typed | null)[];
   readonly outputs: readonly (Typed | null)[];
-  /** The input of that index. @throws SorthError naming the node when it is absent. */
+  /** The input at `index`. @throws SorthError that names the node when the input is absent */
   input(index: number): Typed;
-  /** The output of that index. @throws SorthError when the node does not declare it. */
+  /** The output at `index`. @throws SorthError when the node does not declare it */
   output(index: number): Typed;
-  /** Gradient of an output; undefined where nothing reads it. */
+  /** Gradient of the output at `index`; undefined if the loss does not depend on it. */
   gradient(index: number): Typed | undefined;
-  /** The numbers of a constant input (axes, shapes, pads …); undefined if absent. @throws SorthError if not constant. */
+  /** The numbers of a constant input (axes, shapes, pads …); undefined if absent. @throws SorthError if it is computed */
   constant(index: number): readonly number[] | undefined;
-  /** Whether anybody wants the gradient of a value: for operators that build several gradients at once. */
+  /** Whether the gradient of `value` is needed; for operators that build several gradients at once. */
   wants(value: Value): boolean;
-  /** The table of derivatives, for what lies inside the bodies of the node. */
+  /** The table of derivatives, with which a rule differentiates the node's bodies. */
   readonly rules: RuleTable;
 }
 
-/** Builds the gradient of one input; called only if somebody wants it. */
+/** Builds the gradient of one input; the walk calls it only if that gradient is needed. */
 export type Thunk = () => Typed;
 
 /**
  * The derivative of one operator.
- * `vjp` returns one thunk per input (null where no gradient exists), then one per captured value of the node. It never sums to shape and never asks whether a
- * gradient is wanted. `dy` is the gradient of output 0 (zeros if only another output is read).
+ * `vjp` returns one thunk per input (null where no gradient exists), then one per captured value of the node. It neither
+ * sums over broadcast axes nor asks whether a gradient is needed: the walk does both. `dy` is the gradient of output 0
+ * (zeros if only another output is read).
  */
 export interface Rule {
   readonly vjp: (context: RuleContext, dy: Typed, g: Emit) => readonly (Thunk | null)[];
   /** At least one; a rule without a sample does not type-check. */
   readonly samples: readonly [Sample, ...Sample[]];
-  /** The operator is linear in each random input alone: checked with step 1, without truncation error. */
+  /** The operator is linear in each random input separately, so the tests use step 1 and have no truncation error. */
   readonly linear?: boolean;
 }
 
-/** The gradient is zero everywhere it exists (Floor, Shape, comparisons), or the operator makes no floats. */
+/** An operator whose gradient is zero wherever it exists (Floor, Shape, comparisons), or which returns no floats. */
 export interface Constant {
   readonly constant: string;
 }
 
-/** Known, and not differentiated, for this reason. */
+/** A known operator that is not differentiated, and the reason. */
 export interface Refused {
   readonly refused: string;
 }
 
-/** The three states of an operator in the table. */
+/** The entry of an operator in the table: a derivative, a zero gradient, or a refusal. */
 export type RuleEntry = Rule | Constant | Refused;
 
-/** Operators by type; outside the standard domain by `domain.OpType`. */
+/** Entries by operator type; operators outside the standard domain by `domain.OpType`. */
 export type RuleTable = Readonly<Record<string, RuleEntry>>;

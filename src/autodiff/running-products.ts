@@ -2,10 +2,10 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { dimAt } from "../graph/shapes.ts";
 
-/** From the front of an axis to its end, or the other way. */
+/** Along an axis from its first element to its last, or from its last to its first. */
 export type Direction = "forward" | "backward";
 
-/** The elements moved `by` places along an axis in a direction; the places left empty hold `fill`. */
+/** `x` with its elements moved `by` places along an axis; the vacated places hold `fill`. */
 export function shifted(
   g: Emit,
   x: Typed,
@@ -18,8 +18,8 @@ export function shifted(
 }
 
 /**
- * The product of all elements before each one, 1 for the first: in log₂ n steps, each doubling the span of a product.
- * Nothing is divided, so zeros are harmless.
+ * For each element the product of all elements before it (1 for the first), in log₂ n steps that each double the span
+ * of a product. Zeros are harmless, since nothing is divided.
  */
 export function productsBefore(g: Emit, x: Typed, axis: number, direction: Direction): Typed {
   const n = dimAt(x.shape, axis);
@@ -30,7 +30,7 @@ export function productsBefore(g: Emit, x: Typed, axis: number, direction: Direc
   return products;
 }
 
-/** sᵢ = bᵢ + aᵢ·sᵢ₊₁ in the direction against `direction`, from 0 behind the last element; in log₂ n steps. */
+/** Solves sᵢ = bᵢ + aᵢ·sᵢ₊₁ against `direction`, starting with 0 after the last element, in log₂ n steps. */
 export function recurrence(g: Emit, a: Typed, b: Typed, axis: number, direction: Direction): Typed {
   const n = dimAt(b.shape, axis);
   const back: Direction = direction === "forward" ? "backward" : "forward";

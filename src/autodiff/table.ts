@@ -16,7 +16,7 @@ import { scatter } from "./rules/scatter.ts";
 import { sets } from "./rules/sets.ts";
 import { transforms } from "./rules/transforms.ts";
 
-/** Every operator this version knows: with a derivative, with a zero one, or refused with a reason. */
+/** Every operator that this version knows: with a derivative, with a zero gradient, or refused with a reason. */
 export const rules: RuleTable = tableOf({
   ...commonRules,
   ...classical,

@@ -8,19 +8,19 @@ import { ruleContext } from "./context.ts";
 import { rulesOf, withPath } from "./refusal.ts";
 import type { Rule, RuleTable, Thunk } from "./rule.ts";
 
-/** Where a gradient enters the graph: ∂total/∂value, in the value's shape. Several may enter at one value. */
+/** A gradient that enters the graph: ∂total/∂value, in the value's shape. One value may have several seeds. */
 export interface Seed {
   readonly value: Value;
   readonly gradient: Thunk;
 }
 
 /**
- * Reverse-mode differentiation: walks the nodes between `wrt` and the seeds backwards and adds, through `g`, the nodes
- * of the gradients. A gradient nobody asked for emits nothing; a gradient is summed to its value's shape here alone.
+ * Reverse-mode differentiation: walks the nodes between `wrt` and the seeds backwards and emits the nodes of their
+ * gradients. Gradients that nothing needs emit nothing. Only this function sums a gradient over broadcast axes.
  *
- * @returns the gradient of each value of `wrt` that the seeds depend on; absent means zero
- * @throws SorthError before anything is emitted, when an operator on the way has no derivative: which operator, which
- * node, and the path that needs it
+ * @returns the gradient of each value of `wrt` on which a seed depends; an absent gradient is zero
+ * @throws SorthError before anything is emitted, when an operator on the path has no derivative; the message names the
+ * operator, the node and the path that needs it
  */
 export function backward(
   graph: Graph,
@@ -29,11 +29,11 @@ export function backward(
     seeds: readonly Seed[];
     rules: RuleTable;
     emit: Emit;
-    /** Is told of every emitted node at the arrival of which gradient it was emitted. */
+    /** Filled by the walk: for each emitted node, the arriving gradient (dy) for which it was emitted. */
     arrivals?: Map<Node, Typed>;
-    /** Values whose gradient shall be a value of its own, shared with no other value's. */
+    /** Values whose gradients must be distinct values: an Identity node separates a gradient that two values would share. */
     separate?: ReadonlySet<Value>;
-    /** Only these nodes are walked: what other nodes compute counts as constant. */
+    /** Nodes to walk; results of all other nodes count as constant. Default: all. */
     nodes?: ReadonlySet<Node>;
   },
 ): Map<Value, Typed> {
@@ -92,7 +92,7 @@ export function backward(
   return result;
 }
 
-/** Types of quantized numbers, which are reshaped and pooled as they are. */
+/** Types of quantized numbers, which some operators reshape or pool without converting them to floats. */
 const quantized: ReadonlySet<string> = new Set([
   "int8",
   "uint8",
@@ -105,8 +105,8 @@ const quantized: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Values that depend on one of `wrt` and can carry a gradient: floats, what may be floats, and whatever an operator without
- * a derivative makes of them (else a path through quantized numbers would silently count as no path).
+ * Values that depend on one of `wrt` and can have a gradient: floats, values of unknown type, and results of operators
+ * without a derivative or with quantized inputs (else a path through quantized numbers would silently count as no path).
  */
 function activeValues(order: readonly Node[], wrt: readonly Value[], rules: RuleTable): Set<Value> {
   const active = new Set<Value>(wrt);

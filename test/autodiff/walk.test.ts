@@ -55,7 +55,7 @@ describe("an operator without a derivative", () => {
     expect(String(error)).toBe(
       'SorthError: cannot differentiate Tan (node "layer/Tan"): somebody forgot it; it is needed on the path ' +
         'x → Relu "layer/Relu" → … → Tan "layer/Tan" → Sin "layer/Sin" → Relu "layer/Relu_2" → loss; ' +
-        "without a derivative are also Sin",
+        "also without a derivative: Sin",
     );
     expect(graph.nodes).toHaveLength(6);
   });

@@ -10,10 +10,10 @@ const withAttribute = (name: string, value: number): Sample[] => [
 
 const inFloat = "ONNX Runtime computes it in float32";
 
-/** At their kinks, one-sided derivatives are chosen as PyTorch chooses them (test/autodiff/conventions.test.ts). */
+/** Activations. At a kink each rule takes the one-sided derivative that PyTorch takes (test/autodiff/conventions.test.ts). */
 export const activations = {
   Relu: unaryFrom((g, dy, _x, y) => g.mul(dy, g.indicator(g.greater(y, 0), dy.type)), ...bothSides),
-  // α below 0 and, as in PyTorch, at 0
+  // α for x ≤ 0 (as in PyTorch, also at 0)
   LeakyRelu: unaryFrom(
     (g, dy, x, _y, node) => g.where(g.greater(x, 0), dy, g.mul(dy, node.float("alpha", 0.01))),
     ...withAttribute("alpha", 0.3),

@@ -22,7 +22,7 @@ const positive = (...shape: number[]): SampleInput => ({ shape, range: [0.5, 2] 
 const negative = (...shape: number[]): SampleInput => ({ shape, range: [-2, -0.5] });
 const distinct = (...shape: number[]): SampleInput => ({ shape, distinct: true });
 
-/** b·aᵇ⁻¹, 0 where b is 0; powers that exporters write are spelled out. */
+/** ∂aᵇ/∂a = b·aᵇ⁻¹, and 0 where b is 0. Common constant exponents get operators that are cheaper than Pow. */
 function powerOfBase(g: Emit, context: RuleContext): Typed | number {
   const [a, b] = [context.input(0), context.input(1)];
   const exponent = b.initializer?.size === 1 ? b.initializer.numbers()[0] : undefined;
@@ -38,13 +38,13 @@ function powerOfBase(g: Emit, context: RuleContext): Typed | number {
   return g.where(g.equal(powers, 0), 0, g.mul(powers, g.pow(a, g.sub(powers, 1))));
 }
 
-/** a/b without its fraction. */
+/** trunc(a/b). */
 function truncatedQuotient(g: Emit, a: Typed, b: Typed): Typed {
   const quotient = g.div(a, b);
   return g.where(g.less(quotient, 0), g.neg(g.floor(g.neg(quotient))), g.floor(quotient));
 }
 
-/** Max or Min of any number of operands; at a tie every operand that attains it gets an equal share, as in PyTorch. */
+/** Max or Min of any number of operands; operands that tie get equal shares of the gradient, as in PyTorch. */
 function extremum(side: "greater" | "less"): Rule {
   return {
     vjp: (context, dy, g) => {
@@ -115,7 +115,7 @@ export const arithmetic = {
       { inputs: [positive(0, 3), positive(3)], note: "empty" },
     ],
   },
-  // a − b·trunc(a/b); without fmod it takes integers alone
+  // a − b·trunc(a/b); without fmod, ONNX allows integers only
   Mod: {
     vjp: (context, dy, g) => [
       () => dy,
@@ -189,7 +189,7 @@ export const arithmetic = {
     samples: variadicSamples,
     linear: true,
   },
-  // x where it is inside the bounds, at a bound all of dy (as torch.clamp with numbers); a bound where x is beyond it.
+  // x gets dy between the bounds and at a bound (as torch.clamp does with numbers); beyond a bound that bound gets dy.
   // The upper bound wins where the bounds cross.
   Clip: {
     vjp: (context, dy, g) => {

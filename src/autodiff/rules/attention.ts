@@ -36,7 +36,7 @@ function maskOf(context: RuleContext, g: Emit, { rows, keys, past }: Extent): At
       type,
     );
   }
-  // The cache is filled up to a length that differs by sample; the last query is at its end.
+  // Each sample fills the cache up to its own length; the last query stands at the end of the filled part.
   const filled = g.reshape(g.cast(lengths, "int32"), [dimAt(lengths.shape, 0), 1, 1, 1]);
   const inside = g.less(g.iota(keys), filled);
   const last = () => {
@@ -58,15 +58,15 @@ const attributes = (values: Readonly<Record<string, number>>): Record<string, At
     ]),
   );
 
-/** Queries, keys and values of 2 samples and 2 heads: 3 queries, 4 keys of 2 numbers, values of 3. */
+/** Query [2, 2, 3, 2], key [2, 2, 4, 2] and value [2, 2, 4, 3], as [batch, heads, length, width]. */
 const fourAxes: Sample["inputs"] = [
   [2, 2, 3, 2],
   [2, 2, 4, 2],
   [2, 2, 4, 3],
 ];
-/** ONNX Runtime has no float64 kernel: it writes Attention out, in an older form. */
+/** ONNX Runtime has no float64 kernel: it expands Attention into other operators, according to an older definition. */
 const floatOnly =
-  "ONNX Runtime writes a float64 Attention out in an older form, without queries that see no key";
+  "ONNX Runtime expands a float64 Attention by an older definition, which lacks queries that see no key";
 const booleans = (shape: number[], values: number[]) => ({ shape, constant: values, type: "bool" as const });
 
 export const attention = {

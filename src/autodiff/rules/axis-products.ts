@@ -4,13 +4,13 @@ import { dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { Taps } from "./interpolation.ts";
 
-/** Elements of the result a piece: docs/decisions.md, "Resize". */
+/** Elements of the result per piece: docs/decisions.md, "Resize". */
 const pieceLength = 64;
 
 /**
- * The adjoint of a linear map along one axis, `y[o] = Σ weight · x[element]` over the taps of o: → x's shape, whose axis
- * has `length` elements. Weights lie in a band about the diagonal: the axis is cut into pieces, and each is a product of a
- * part of `dy` with the block of the band that reaches it. Blocks that repeat are stored once.
+ * The adjoint of a linear map along one axis, `y[o] = Σ weight · x[element]` over the taps of o. Returns x's shape, with
+ * `length` elements along the axis. The weights form a band about the diagonal, so the axis is cut into pieces: each piece
+ * is the product of a part of `dy` with one block of the band. Equal blocks are stored once.
  */
 export function transposedAlong(
   g: Emit,
@@ -35,7 +35,7 @@ export function transposedAlong(
   );
 }
 
-/** Elements `start` … `start + count − 1` of the result: flat [outer, to] or [outer, to, inner] → the same of `count`. */
+/** Elements `start` … `start + count − 1` of the result: [outer, to(, inner)] → [outer, count(, inner)]. */
 function piece(g: Emit, flat: Typed, taps: readonly Taps[], start: number, count: number): Typed {
   const reached = (tap: Taps) =>
     tap.some(([element, weight]) => weight !== 0 && element >= start && element < start + count);

@@ -6,34 +6,34 @@ import { allAxes, dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 
-/** ONNX's default of the attribute `epsilon`. */
+/** ONNX's default for the attribute `epsilon`. */
 const defaultEpsilon = 1e-5;
 
-/** ONNX's default of the attribute `momentum`: the weight of the old running value. */
+/** ONNX's default for the attribute `momentum`, the weight of the old running value. */
 export const defaultMomentum = 0.9;
 
-/** All axes but that of the channels. */
+/** All axes except the channel axis. */
 const acrossChannels = (x: Typed) => allAxes(x.shape.length).filter((axis) => axis !== 1);
 
-/** [C] → [C, 1, …], which broadcasts over x: [N, C, …]; in x's type. */
+/** [C] → [C, 1, …] in x's type; broadcasts over x: [N, C, …]. */
 function column(g: Emit, perChannel: Value, x: Typed): Typed {
   const values = g.cast(perChannel, x.type);
   return g.reshape(values, [elementCount(values.shape), ...x.shape.slice(2).map(() => 1)]);
 }
 
-/** Statistics of one batch: the mean and the biased variance per channel, and x less its mean. */
+/** Statistics of one batch: mean and biased variance per channel, and the centred batch. */
 export interface BatchStatistics {
   /** [C] */
   readonly mean: Typed;
-  /** [C], divided by the number of elements. */
+  /** [C], biased: the sum of squares divided by the number of elements. */
   readonly variance: Typed;
   /** x − mean, of x's shape. */
   readonly centred: Typed;
 }
 
 /**
- * Batch statistics of x: [N, C, …]. The variance is the mean of squared differences: safe for any mean. Emitted once
- * for the same x: the forward pass and the gradient share them.
+ * Batch statistics of x: [N, C, …]. The variance is the mean of squared differences, which is safe for any mean. The
+ * statistics of an x are emitted once: the forward pass and the gradient share them.
  */
 export function batchStatistics(g: Emit, x: Typed): BatchStatistics {
   const axes = acrossChannels(x);
@@ -54,14 +54,14 @@ export const reciprocalDeviation = (g: Emit, variance: Value, node: Node): Typed
   );
 };
 
-/** The training form written out: y = (x − mean)·scale/√(variance + ε) + bias, in portable operators. */
+/** The training form in portable operators: y = (x − mean)·scale/√(variance + ε) + bias. */
 export function normalizeBatch(g: Emit, node: Node, x: Typed, scale: Typed, bias: Typed): Typed {
   const { centred, variance } = batchStatistics(g, x);
   const factor = g.mul(scale, g.cast(reciprocalDeviation(g, variance, node), scale.type));
   return g.add(g.mul(centred, column(g, factor, x)), column(g, bias, x));
 }
 
-/** Whether a node normalizes with the statistics of its batch. */
+/** Whether a node normalizes with batch statistics. */
 export const isTrainingForm = (node: Node): boolean =>
   node.op === "BatchNormalization" && node.flag("training_mode");
 
@@ -79,7 +79,7 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
     g.once(`sum over channels of ${dy.name}·${centred().name}`, () =>
       g.reduceSum(g.mul(dy, centred()), axes),
     );
-  // As a parameter's own type, which may be wider than x's.
+  // A parameter's gradient has the parameter's type, which may be wider than x's.
   const as = (index: number, gradient: Typed) => g.cast(gradient, context.input(index).type);
   // The next running statistics: m·stored + (1 − m)·the batch's.
   const momentum = node.float("momentum", defaultMomentum);
@@ -106,7 +106,7 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
     dx,
     () => as(1, g.mul(r(), moment())),
     () => as(2, sum()),
-    // The stored statistics: the training form reads them for the running ones alone.
+    // The stored statistics: the training form reads them only to update the running statistics.
     training ? stored(1) : () => as(3, g.neg(g.mul(g.mul(scale(), r()), sum()))),
     training
       ? stored(2)
@@ -123,7 +123,7 @@ const parameters = (channels: number): Sample["inputs"] => [
 const training = { training_mode: int(1) };
 
 export const batchNormalization = {
-  // y = (x − mean)·scale·r + bias, r = 1/√(variance + ε); the training form's statistics depend on x.
+  // y = (x − mean)·scale·r + bias, r = 1/√(variance + ε); in training form, mean and variance depend on x.
   BatchNormalization: {
     vjp,
     samples: [

@@ -8,36 +8,36 @@ import {
   lazy,
 } from "./dot-product-attention.ts";
 
-/** How many queries and keys meet; `past` of the keys come from the cache. */
+/** Numbers of queries (`rows`) and keys; `past` of the keys come from the cache. */
 export interface Extent {
   readonly rows: number;
   readonly keys: number;
   readonly past: number;
 }
 
-/** Attention over the keys and values of a cache, if there is one, and new ones behind them; all by head, four axes. */
+/** Attention over cached keys and values (if any) followed by new ones. Every tensor is [batch, heads, length, width]. */
 export interface CachedAttention {
   readonly query: Typed;
   readonly key: Typed;
   readonly value: Typed;
   readonly pastKey?: Typed | null | undefined;
   readonly pastValue?: Typed | null | undefined;
-  /** Past and new together, where the forward node puts them out. */
+  /** Past and new keys joined, if the forward node outputs them. */
   readonly presentKey?: Typed | null | undefined;
   readonly presentValue?: Typed | null | undefined;
-  /** 1/√(numbers of a key), if the node names none. */
+  /** Default: 1/√(width of a key). */
   readonly scale: number | undefined;
   readonly softcap?: number;
   readonly mask: (extent: Extent) => AttentionMask | undefined;
 }
 
-/** Gradients that reach it, also through the cache that it hands on. */
+/** Gradients of the outputs, including those of the cache that the node returns. */
 export interface CachedOutputGradients extends AttentionOutputGradients {
   readonly presentKey?: Typed | undefined;
   readonly presentValue?: Typed | undefined;
 }
 
-/** Gradients of the operands of {@link CachedAttention}, each emitted when it is asked for. */
+/** Gradients of the operands of {@link CachedAttention}; each is emitted when its function is called. */
 export type CachedGradients = Readonly<
   Record<"query" | "key" | "value" | "pastKey" | "pastValue" | "mask", () => Typed>
 >;

@@ -13,11 +13,11 @@ function numbersOf(context: RuleContext, name: string): readonly number[] {
   return attribute?.kind === "floats" ? attribute.value : [];
 }
 
-/** Numbers of an attribute as a float32 tensor: these operators compute in float32. */
+/** Numbers as a float32 tensor, since these operators compute in float32. */
 const tensorOf = (g: Emit, shape: readonly number[], values: readonly number[]): Typed =>
   g.constant("float", shape, Float32Array.from(values));
 
-/** A gradient in the type of the input, which may be double where the output is float32. */
+/** Casts and reshapes a gradient to the input, which may be double although the output is float32. */
 const toInput = (context: RuleContext, g: Emit, gradient: Typed): Typed =>
   g.reshape(g.cast(gradient, context.input(0).type), context.input(0).shape);
 
@@ -25,14 +25,14 @@ function refuse(context: RuleContext, what: string): never {
   throw new SorthError(`cannot differentiate ${context.node.op} (node "${context.node.label}") with ${what}`);
 }
 
-/** The samples as a matrix [N, C]; a vector is one sample. */
+/** The input as a matrix [N, C]; a vector counts as one sample. */
 function asRows(g: Emit, context: RuleContext): Typed {
   const x = context.input(0);
   const columns = dimAt(x.shape, -1);
   return g.reshape(g.cast(x, "float"), [elementCount(x.shape.slice(0, -1)), columns]);
 }
 
-/** The gradient in front of a `post_transform` of scores y: [N, E]. */
+/** The gradient of the scores before `post_transform`, given y after it: [N, E]. */
 function beforeTransform(context: RuleContext, g: Emit, dy: Typed, y: Typed): Typed {
   const transform = context.node.string("post_transform", "NONE");
   if (transform === "NONE") return dy;
@@ -42,7 +42,7 @@ function beforeTransform(context: RuleContext, g: Emit, dy: Typed, y: Typed): Ty
   return refuse(context, `post_transform ${transform}`);
 }
 
-/** Scores x·Wᵀ + b of `classes` rows of coefficients: dx = ds·W. */
+/** dx = ds·W of scores x·Wᵀ + b, where W has `classes` rows. */
 function linearGradient(context: RuleContext, g: Emit, dy: Typed, y: Typed, classes: number): Typed {
   const columns = dimAt(context.input(0).shape, -1);
   const scores = beforeTransform(context, g, dy, y);
@@ -53,7 +53,7 @@ function linearGradient(context: RuleContext, g: Emit, dy: Typed, y: Typed, clas
   );
 }
 
-/** Σᵢ cᵢ·k(x, sᵢ) over support vectors, or k(x, c) without any. */
+/** Gradient of Σᵢ cᵢ·k(x, sᵢ) over support vectors, or of k(x, c) if there are none. */
 function kernelGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const { node } = context;
   if (node.flag("one_class")) refuse(context, "one_class, whose result is a sign");
@@ -70,7 +70,7 @@ function kernelGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const products = () => g.matMul(rows, g.transposeLast(supports));
   const [gamma = 0, offset = 0, degree = 0] = numbersOf(context, "kernel_params");
   const scaled = () => g.add(g.mul(products(), gamma), offset);
-  /** dx of Σ w·k(x·s), given k′. */
+  /** The gradient dx of Σ w·k(x·s), given k′. */
   const throughProduct = (derivative: Typed) => g.matMul(g.mul(weighted, derivative), supports);
   const kernel = node.string("kernel_type", "LINEAR");
   switch (kernel) {
@@ -132,7 +132,7 @@ const maps = {
   refused: "it works on maps, not tensors: take the gradient of the tensor in front of it",
 } as const;
 
-/** Operators of scikit-learn and its relatives (ai.onnx.ml). Their coefficients are attributes: only inputs have gradients. */
+/** Operators of classical machine learning (ai.onnx.ml). Their coefficients are attributes, so only inputs have gradients. */
 export const classical = {
   // (x − offset)·scale
   "ai.onnx.ml.Scaler": {
@@ -149,7 +149,7 @@ export const classical = {
     ],
     linear: true,
   },
-  // x, but a constant where x is the missing value (NaN, or a number)
+  // x, replaced by a constant where x is the missing value (NaN, or a given number)
   "ai.onnx.ml.Imputer": {
     vjp: (context, dy, g) => [
       () => {
@@ -165,7 +165,7 @@ export const classical = {
     ],
     linear: true,
   },
-  // x over the largest element, Σ|x| or √Σx² of its row
+  // x divided by the largest element, Σ|x| or √Σx² of its row
   "ai.onnx.ml.Normalizer": {
     vjp: (context, dy, g) => [
       () => {
@@ -209,7 +209,7 @@ export const classical = {
     ],
     linear: true,
   },
-  // Labels have no gradient; scores of one row of coefficients each
+  // The labels have no gradient; each score has its own row of coefficients
   "ai.onnx.ml.LinearClassifier": {
     vjp: (context, _dy, g) => [
       () => {
@@ -253,7 +253,7 @@ export const classical = {
       sample([[2, 3]], kernel("SIGMOID", 0.3, 0.1, 0)),
     ],
   },
-  // Columns side by side
+  // Concatenates columns
   "ai.onnx.ml.FeatureVectorizer": {
     vjp: (context, dy, g) => {
       let start = 0;
@@ -275,7 +275,7 @@ export const classical = {
     ],
     linear: true,
   },
-  // Columns by index
+  // Gathers columns by index
   "ai.onnx.ml.ArrayFeatureExtractor": {
     vjp: (context, dy, g) => [
       () => {

@@ -10,7 +10,7 @@ const randomNumbers = { constant: "its random numbers do not depend on its input
 const window = { constant: "it depends on its length alone" } as const;
 const text = { constant: "it works on text" } as const;
 
-/** Operators that pass no gradient on. */
+/** Operators through which no gradient passes. */
 export const constants = {
   Ceil: steps,
   Floor: steps,
@@ -47,7 +47,7 @@ export const constants = {
   Constant: { constant: "it has no inputs" },
   ConstantOfShape: filled,
   EyeLike: filled,
-  Range: { refused: "how many numbers it makes would depend on what is differentiated" },
+  Range: { refused: "the length of its output would depend on the differentiated values" },
   BlackmanWindow: window,
   HammingWindow: window,
   HannWindow: window,

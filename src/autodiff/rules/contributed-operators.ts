@@ -14,16 +14,16 @@ const tables = [
   [5, 2],
 ];
 
-/** Operators of com.microsoft that fuse nothing: exporters write them where the standard had, or has, none. */
+/** Operators of com.microsoft that fuse nothing: exporters use them where the standard lacked (or lacks) an operator. */
 export const contributedOperators = {
-  // ONNX's RotaryEmbedding with positions as input 1: by token, or that of the first one
+  // ONNX's RotaryEmbedding with positions as input 1: one per token, or only the first token's
   "com.microsoft.RotaryEmbedding": {
     vjp: (context, dy, g) => {
       const { node } = context;
       const [x, given, cosines] = [context.input(0), context.input(1), context.input(2)];
       if (node.flag("is_packed_batching")) {
         throw new SorthError(
-          `cannot differentiate ${node.op} (node "${node.label}"): samples of different lengths in one row`,
+          `cannot differentiate ${node.op} (node "${node.label}"): its batch packs samples of different lengths`,
         );
       }
       const length = dimAt(x.shape, -2);
@@ -32,7 +32,7 @@ export const contributedOperators = {
         cosines: 2,
         sines: 3,
         positions: given.shape.length === 1 ? following() : given,
-        // Without heads they follow from a table that turns whole heads.
+        // Without num_heads, the table rotates whole heads, so its width gives their number.
         heads: node.int("num_heads", 0) || dimAt(x.shape, -1) / (2 * dimAt(cosines.shape, -1)),
       });
     },
@@ -62,7 +62,7 @@ export const contributedOperators = {
     ],
   },
 
-  // C = |a − b|² or |a − b| of all rows: with w = 2dC or dC/C (0 at 0): dA = Σw·A − w·B, dB = Σw·B − wᵀ·A
+  // C = |a − b|² or |a − b| for all pairs of rows; with w = 2dC or dC/C (0 at 0), dA = Σw·A − w·B and dB = Σw·B − wᵀ·A
   "com.microsoft.CDist": {
     vjp: (context, dy, g) => {
       const [a, b, c] = [context.input(0), context.input(1), context.output(0)];
@@ -104,7 +104,7 @@ export const contributedOperators = {
     linear: true,
   },
 
-  // Older than ONNX's own of that name, which do the same.
+  // Predecessors of ONNX's own operators of the same names, with the same behavior.
   "com.microsoft.GatherND": {
     vjp: indexing.GatherND.vjp,
     samples: [{ inputs: [[3, 4], { shape: [2, 1], constant: [2, 2] }] }],
@@ -137,7 +137,7 @@ export const contributedOperators = {
     ],
   },
 
-  // Windows of one axis, laid out along a new last one: each window's gradient goes back to where it was read
+  // Copies windows of one axis along a new last axis: each window's gradient is added where the window was read
   "com.microsoft.UnfoldTensor": {
     vjp: (context, dy, g) => {
       const { node } = context;
@@ -147,7 +147,7 @@ export const contributedOperators = {
       const windows = dimAt(dy.shape, axis);
       return [
         () => {
-          // Windows and their elements first: a list of slices, each of which belongs to one position.
+          // Put windows and their elements first: a list of slices, each of which belongs to one position.
           const others = allAxes(shape.length).filter((other) => other !== axis);
           const rest = others.map((other) => dimAt(shape, other));
           const slices = g.reshape(g.transpose(dy, [axis, shape.length, ...others]), [

@@ -8,18 +8,18 @@ import { onnx } from "../../onnx/schema.js";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 import { backward } from "../walk.ts";
 
-/** What the two branches of a gradient have in common. */
+/** The data that both gradient branches share. */
 interface BranchGradients {
   /** Captured values whose gradients the branches return. */
   readonly wanted: readonly Value[];
-  /** Gradients that arrive, by index of the If's output. */
+  /** Gradients of the If's outputs, by output index. */
   readonly arriving: ReadonlyMap<number, Typed>;
   readonly g: Emit;
 }
 
 /**
- * The gradients of what the branches of an If capture: another If on the same condition, whose branches compute the
- * forward branch again and walk it backwards. What a branch does not read gets zeros from it.
+ * The gradients of the values that the branches of an If capture: another If on the same condition, whose branches
+ * recompute the forward branch and walk it backwards. A branch returns zeros for values that it does not read.
  */
 function gradientsOfBranches(
   context: RuleContext,
@@ -31,7 +31,7 @@ function gradientsOfBranches(
     const gradient = output ? context.gradient(index) : undefined;
     if (gradient) arriving.set(index, gradient);
   });
-  // Names inside a body must not be those of a value outside of it.
+  // A name inside a body must differ from every name outside.
   const stem = g.graph.freshName(`${g.options.prefix}If`);
   const bodies = ["then", "else"].map((side) => {
     const emitted = { wanted, arriving, g };
@@ -48,7 +48,7 @@ function gradientsOfBranches(
   return new Map(wanted.map((value, i) => [value, gradients[i] as Typed]));
 }
 
-/** A branch that computes the gradients of `wanted`, in their order. */
+/** A branch that returns the gradients of `wanted`, in that order. */
 function gradientBranch(
   context: RuleContext,
   attribute: string,
@@ -80,7 +80,7 @@ function gradientBranch(
   return bodyFromGraph(branch, outside);
 }
 
-/** A body for samples: y = f(captured values), of shape [2, 3] and type float. */
+/** A sample body: y = f(captured values), float [2, 3]. */
 function sampleBody(...nodes: readonly (readonly [string, string, ...string[]])[]): onnx.GraphProto {
   const info = (name: string) => valueInfo(new Value(name, "float", [2, 3]));
   const outputs = nodes.map(([, output]) => output);
@@ -123,18 +123,18 @@ export const controlFlow = {
     },
     samples: [ifSample(1), ifSample(0)],
   },
-  Loop: { refused: "only a Loop whose trips no data decides can be unrolled" },
+  Loop: { refused: "only a Loop whose number of trips does not depend on data can be unrolled" },
   Scan: { refused: "only a Scan over an axis of known length can be unrolled" },
   SequenceAt: { refused: "the sequence's elements and the position must be constant" },
-  SequenceConstruct: { refused: "what reads the sequence cannot be resolved" },
-  SequenceInsert: { refused: "what reads the sequence cannot be resolved" },
-  SequenceErase: { refused: "what reads the sequence cannot be resolved" },
+  SequenceConstruct: { refused: "a reader of the sequence cannot be resolved" },
+  SequenceInsert: { refused: "a reader of the sequence cannot be resolved" },
+  SequenceErase: { refused: "a reader of the sequence cannot be resolved" },
   SequenceMap: { refused: "the sequence's elements must be known" },
-  SplitToSequence: { refused: "what reads the sequence cannot be resolved" },
+  SplitToSequence: { refused: "a reader of the sequence cannot be resolved" },
   ConcatFromSequence: { refused: "the sequence's elements must be known" },
-  SequenceEmpty: { constant: "it holds nothing" },
-  SequenceLength: { constant: "it counts" },
-  Optional: { refused: "what reads the optional cannot be resolved" },
+  SequenceEmpty: { constant: "it returns an empty sequence" },
+  SequenceLength: { constant: "it returns a count" },
+  Optional: { refused: "a reader of the optional cannot be resolved" },
   OptionalGetElement: { refused: "whether the optional holds a value must be known" },
-  OptionalHasElement: { constant: "a yes or no" },
+  OptionalHasElement: { constant: "it returns a boolean" },
 } satisfies RuleTable;

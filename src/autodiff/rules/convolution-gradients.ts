@@ -11,15 +11,15 @@ import {
 } from "./window-geometry.ts";
 
 /*
- * Each form below is the fastest of several on the CPU for its shapes: docs/decisions.md, "Convolution gradients";
- * `bench/gradients/convolution.ts` measures them.
+ * Each form below was the fastest of several on the CPU for its shapes. `bench/gradients/convolution.ts` measures them;
+ * docs/decisions.md, "Convolution gradients", has the figures.
  */
 
-/** Up to this many channels a group, all kernel positions are gathered for one MatMul instead of one MatMul each. */
+/** Up to this many channels per group, one MatMul over all gathered kernel positions replaces one MatMul per position. */
 const gatherUpToChannels = 4;
 
 /**
- * The elements at one kernel position of every window: `x` [N, C, input…] → [N, C, output…] per position, row-major.
+ * For each kernel position (row-major) the elements that all windows read there: `x` [N, C, input…] → [N, C, output…].
  * @param fill - value of the padding
  */
 export function windowSlices(g: Emit, x: Typed, geometry: WindowGeometry, fill = 0): Typed[] {
@@ -39,8 +39,8 @@ export function windowSlices(g: Emit, x: Typed, geometry: WindowGeometry, fill =
 }
 
 /**
- * Gradient of a convolution's kernel: over the windows of `read` [N, R, input…], weighted by `given` [N, G, output…],
- * → [G, R/group, kernel…]. Conv reads x and is given dY; ConvTranspose reads dY and is given x.
+ * Gradient of a convolution's kernel, [G, R/group, kernel…]: the sum of the windows of `read` [N, R, input…], weighted
+ * by `given` [N, G, output…]. For Conv, `read` is x and `given` is dY; for ConvTranspose it is the reverse.
  */
 export function kernelGradient(
   g: Emit,
@@ -55,14 +55,14 @@ export function kernelGradient(
   const positions = elementCount(kernel);
   const points = elementCount(output);
   const shape = [givenChannels, columns, ...kernel];
-  // No samples: a sum over nothing, and no convolution has 0 groups.
+  // An empty batch: the sum is 0, and a convolution cannot have 0 groups.
   if (elementCount(given.shape) === 0) return g.expand(g.reduceSum(given), shape);
   if (columns === 1 && !isPointwise(geometry))
     return g.reshape(byGroupedConvolution(g, read, given, geometry), shape);
   if (columns <= gatherUpToChannels && positions > 1) {
     return g.reshape(byGathering(g, read, given, geometry, group), shape);
   }
-  // A batched MatMul leaves a matrix a sample to be summed; moving the batch into the summed axis moves the operands.
+  // A batched MatMul writes one matrix per sample, to be summed; folding the batch into the summed axis copies the operands.
   const folds = group === 1 && positions * rows * columns > points * (rows + columns);
   const product = folds ? foldedProduct(g, given) : batchedProduct(g, given, group);
   const slices = windowSlices(g, folds ? swapFirst(g, read) : read, geometry);
@@ -94,7 +94,7 @@ function foldedProduct(g: Emit, given: Typed): (slice: Typed) => Typed {
 /** [N, C, …] → [C, N, …]. */
 const swapFirst = (g: Emit, x: Typed): Typed => g.transpose(x, [1, 0, ...allAxes(x.shape.length).slice(2)]);
 
-/** Few channels: all kernel positions side by side, one product → [G, R/group, positions]. */
+/** For few channels: gathers all kernel positions side by side for one product → [G, R/group, positions]. */
 function byGathering(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry, group: number): Typed {
   const [batch, channels] = read.shape as [number, number];
   const columns = channels / group;
@@ -109,8 +109,8 @@ function byGathering(g: Emit, read: Typed, given: Typed, geometry: WindowGeometr
 }
 
 /**
- * One input channel a group (depthwise): a convolution with a group for each sample and channel, whose kernels are the
- * given values; strides become dilations and the other way round. Summed over the batch → [G, 1, kernel…].
+ * For one input channel per group (depthwise): a convolution with one group per sample and channel, whose kernels are the
+ * given values; strides and dilations change places. Summed over the batch → [G, 1, kernel…].
  */
 function byGroupedConvolution(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry): Typed {
   const { kernel, strides, dilations, begin, input, output } = geometry;
@@ -122,7 +122,7 @@ function byGroupedConvolution(g: Emit, read: Typed, given: Typed, geometry: Wind
     g.reshape(given, [batch * perSample, 1, ...output]),
     { strides: dilations, dilations: strides, group: planes, pads: [...begin, ...reachedEnd(geometry)] },
   );
-  // Rows that no window reaches give positions beyond the kernel.
+  // Rows that no window reaches produce positions beyond the kernel; cut them off.
   const inside = g.slice(
     correlated,
     kernel.map((length, axis) => ({ axis: axis + 2, start: 0, length })),
@@ -130,7 +130,7 @@ function byGroupedConvolution(g: Emit, read: Typed, given: Typed, geometry: Wind
   return g.reduceSum(g.reshape(inside, [batch, perSample, 1, ...kernel]), [0]);
 }
 
-/** The convolution of `read` [N, R, input…] with `weight` [G, R/group, kernel…] → [N, G, output…]: exactly its windows. */
+/** Convolves `read` [N, R, input…] with `weight` [G, R/group, kernel…] at exactly the given windows → [N, G, output…]. */
 export function slideWindows(
   g: Emit,
   read: Typed,
@@ -143,8 +143,8 @@ export function slideWindows(
 }
 
 /**
- * The adjoint of a convolution: spreads `values` [N, G, output…] through `weight` [G, R/group, kernel…] back over what
- * its windows read → [N, R, input…]. Conv's gradient to x, and pooling's (a kernel of ones).
+ * The adjoint of a convolution: spreads `values` [N, G, output…] through `weight` [G, R/group, kernel…] over the elements
+ * that the windows read → [N, R, input…]. This is Conv's gradient of x, and that of pooling (with a kernel of ones).
  */
 export function spreadWindows(
   g: Emit,
@@ -157,12 +157,12 @@ export function spreadWindows(
   const columns = dimAt(weight.shape, 1);
   const depthwise = columns === 1 && group === dimAt(weight.shape, 0) && group > 1;
   const dense = strides.every((stride) => stride === 1);
-  // Stride 1 and enough work: Conv runs faster than ConvTranspose. 3-D: WebGPU has no ConvTranspose.
+  // With stride 1 and enough work, Conv is faster than ConvTranspose. In 3-D, WebGPU has no ConvTranspose.
   const large = columns >= 8 && elementCount(geometry.output) >= 128;
   if (kernel.length > 2 || (dense && (depthwise || large))) {
     return spreadByConvolution(g, values, weight, geometry, group);
   }
-  // ConvTranspose cannot pad by less than 0: where windows end before the input does, output_padding adds the rest.
+  // ConvTranspose has no negative padding: where the windows end before the input, output_padding adds the rest.
   const rest = input.map((dim, axis) => dim + dimAt(begin, axis) - windowSpan(geometry, axis));
   return g.convTranspose(values, weight, {
     strides,
@@ -173,7 +173,7 @@ export function spreadWindows(
   });
 }
 
-/** {@link spreadWindows} as a convolution of the values, zeros between them, with the flipped kernel. */
+/** {@link spreadWindows} as a convolution with the flipped kernel, after inserting zeros between the values. */
 function spreadByConvolution(
   g: Emit,
   values: Typed,
@@ -189,7 +189,7 @@ function spreadByConvolution(
     const available = dimAt(stuffed.shape, axis + 2) + dimAt(before, axis) - dimAt(reach, axis);
     return dim - available;
   });
-  // Conv pads by 0 or more; what is negative is cropped.
+  // Conv has no negative padding: crop instead.
   const negative = (pads: number[]) => pads.map((pad) => Math.min(0, pad));
   const positive = (pads: number[]) => pads.map((pad) => Math.max(0, pad));
   const cropped = g.pad(stuffed, [0, 0, ...negative(before), 0, 0, ...negative(after)]);

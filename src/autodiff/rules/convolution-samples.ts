@@ -1,7 +1,7 @@
 import { int, ints, string } from "../../graph/attribute.ts";
 import type { Sample } from "../rule.ts";
 
-/** What Conv is tried on. */
+/** The samples of Conv. */
 export const convolutionSamples: readonly [Sample, ...Sample[]] = [
   {
     inputs: [[2, 3, 5, 4], [4, 3, 3, 3], [4]],
@@ -232,7 +232,7 @@ export const convolutionSamples: readonly [Sample, ...Sample[]] = [
   },
 ];
 
-/** What ConvTranspose is tried on. */
+/** The samples of ConvTranspose. */
 export const transposedSamples: readonly [Sample, ...Sample[]] = [
   { inputs: [[2, 3, 3, 4], [3, 2, 3, 3], [2]], note: "bias" },
   {

@@ -38,7 +38,7 @@ export const convolution = {
     samples: convolutionSamples,
   },
 
-  // The adjoint of Conv: dX is the convolution of dY; dW weighs the windows of dY by X.
+  // The adjoint of Conv: dX convolves dY; dW weighs the windows of dY by X.
   ConvTranspose: {
     vjp: (context, dy, g) => {
       const { x, w, y, group } = operands(context);

@@ -7,8 +7,8 @@ import { lazy, PointSampling } from "./point-sampling.ts";
 import { kernelPositions, windowGeometry } from "./window-geometry.ts";
 
 /**
- * DeformConv is a convolution of columns read between the elements of X: y = W · (mask ∘ samples of X). Samples are
- * rows [N·offset groups, kernel positions · points, channels of a group]; columns are [N, group, C/group · positions, points].
+ * DeformConv multiplies W with columns that are interpolated between the elements of X: y = W · (mask ∘ samples of X).
+ * Samples: [N·offset groups, kernel positions · points, channels of a group]; columns: [N, group, C/group · positions, points].
  */
 export function deformableConvolution(context: RuleContext, dy: Typed, g: Emit): (Thunk | null)[] {
   const { node } = context;
@@ -22,7 +22,7 @@ export function deformableConvolution(context: RuleContext, dy: Typed, g: Emit):
   const perImage = channels / offsetGroups;
 
   const { strides, dilations, begin } = windowGeometry(node, kernel, spatial, output);
-  /** Where a plain convolution reads along an axis: [positions · points]. */
+  /** The coordinates along an axis that a plain convolution would read: [positions · points]. */
   const regular = (axis: number) => {
     const at = (list: readonly number[]) => dimAt(list, axis);
     const after = elementCount(output.slice(axis + 1));

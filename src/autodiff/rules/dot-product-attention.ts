@@ -4,8 +4,8 @@ import { dimAt } from "../../graph/shapes.ts";
 import type { DataTypeName } from "../../onnx/data-types.ts";
 
 /**
- * y = softmax(cap(scale·q·kᵀ) + mask)·v with cap(s) = c·tanh(s/c), by head. Query heads in groups of H/K share a key and
- * a value head.
+ * y = softmax(cap(scale·q·kᵀ) + mask)·v with cap(s) = c·tanh(s/c), for each head. Each group of H/K query heads shares one
+ * key head and one value head.
  */
 export interface DotProductAttention {
   /** [B, H, S, D] */
@@ -20,40 +20,41 @@ export interface DotProductAttention {
   readonly mask?: AttentionMask | undefined;
 }
 
-/** What is added to the scores. */
+/** A mask as numbers that are added to the scores. */
 export interface AttentionMask {
-  /** Finite numbers that broadcast to [B, H, S, T]; the type's lowest number where a key is left out. */
+  /** Finite numbers that broadcast to [B, H, S, T]; the type's lowest number masks a key. */
   readonly bias: Typed;
-  /** Whether a query may be left without a key: its output is 0 then. */
+  /** Whether a query may have all its keys masked; its output is 0 then. */
   readonly emptyRows: boolean;
 }
 
-/** Gradients that reach an attention from its readers. */
+/** Gradients of an attention's outputs. */
 export interface AttentionOutputGradients {
   /** ∂/∂y, [B, H, S, V]. */
   readonly output: Typed;
-  /** Σ y·∂/∂y over V, [B, H, S, 1]; worked out from the weights if left out. */
+  /** Σ y·∂/∂y over V, [B, H, S, 1]; computed from the weights by default. */
   readonly products?: Typed;
-  /** ∂/∂ one of the matrices [B, H, S, T] on the way: scaled products, capped ones, masked ones, softmax weights. */
+  /** The gradient of one intermediate matrix [B, H, S, T]: scaled (0), capped (1), masked scores (2) or softmax weights (3). */
   readonly scores?: { readonly stage: 0 | 1 | 2 | 3; readonly gradient: Typed };
 }
 
-/** Gradients of an attention, each emitted when it is asked for. */
+/** Gradients of an attention's operands; each is emitted when its function is called. */
 export interface AttentionGradients {
   readonly query: () => Typed;
   readonly key: () => Typed;
   readonly value: () => Typed;
-  /** Of the mask, [B, H, S, T]. */
+  /** [B, H, S, T] */
   readonly mask: () => Typed;
 }
 
-/** The most negative number of a type. */
+/** The most negative finite number of a type. */
 export const lowest = (type: DataTypeName): number =>
   type === "float16" ? -65504 : type === "bfloat16" ? -3.3895313892515355e38 : -3.4028234663852886e38;
 
 /**
- * The weights are computed again, as PyTorch's memory-efficient kernels do: nothing of size S×T is kept from the forward
- * pass. With P = softmax, dP = dy·vᵀ: dS = P∘(dP − Σ dP∘P), where Σ dP∘P over keys is Σ dy∘y over values.
+ * Gradients of an attention. They recompute the weights, as PyTorch's memory-efficient kernels do, so that the forward
+ * pass keeps nothing of size S×T. With P = softmax, dP = dy·vᵀ: dS = P∘(dP − Σ dP∘P), where Σ dP∘P over keys equals
+ * Σ dy∘y over values.
  */
 export function attentionGradients(
   g: Emit,
@@ -63,7 +64,7 @@ export function attentionGradients(
   const { query, key, value, scale, softcap = 0, mask } = attention;
   const [batch, heads, rows] = query.shape as [number, number, number, number];
   const [, groups, keys] = key.shape as [number, number, number, number];
-  // The heads of a group one below the other: one product for all of them.
+  // Stack the heads of a group, so that one product serves all of them.
   const grouped = (x: Typed) => g.reshape(x, [batch, groups, (heads / groups) * rows, dimAt(x.shape, -1)]);
   const byHead = (x: Typed) => g.reshape(x, [batch, heads, rows, dimAt(x.shape, -1)]);
 
@@ -74,7 +75,7 @@ export function attentionGradients(
   });
   const weights = lazy(() => g.softmax(mask ? g.add(capped(), mask.bias) : capped()));
 
-  // A query without keys has no part in anything.
+  // A query without keys contributes to no gradient.
   const attending = lazy(() =>
     mask?.emptyRows
       ? g.reduceMax(
@@ -103,7 +104,7 @@ export function attentionGradients(
         : g.reduceSum(g.mul(dWeights, weights()), [-1], true);
     return plus(g.mul(weights(), g.sub(dWeights, products)), keptOnly(atStage(2)));
   });
-  // Where a key is left out the masked score does not depend on anything.
+  // The score of a masked key is constant.
   const keptOnly = (gradient: Typed | undefined) =>
     gradient && mask ? g.where(g.greater(mask.bias, lowest(mask.bias.type)), gradient, 0) : gradient;
   const dProducts = lazy(() => {
@@ -126,15 +127,15 @@ export function attentionGradients(
   };
 }
 
-/** Which keys a query may see, put together: a number for each score that is added to it. */
+/** Combines all masks into numbers that are added to the scores. */
 export function attentionMask(
   g: Emit,
   parts: {
-    /** Added as it is. */
+    /** Added to the scores unchanged. */
     readonly added?: Typed | undefined;
-    /** Booleans: false leaves a key out. */
+    /** Booleans: false masks a key. */
     readonly allowed?: readonly Typed[];
-    /** Leaves every query its own key at least. */
+    /** Booleans that leave every query at least its own key. */
     readonly causal?: Typed | undefined;
   },
   type: DataTypeName,
@@ -168,14 +169,14 @@ export function fromHeads(g: Emit, x: Typed): Typed {
   return g.reshape(g.transpose(x, [0, 2, 1, 3]), [batch, length, heads * width]);
 }
 
-/** Σ y·dy by query and head, [B, H, S, 1], for y and dy of shape [B, S, H·V]. */
+/** Σ y·dy for each query and head, [B, H, S, 1], from y and dy: [B, S, H·V]. */
 export function productsByHead(g: Emit, y: Typed, dy: Typed, heads: number): Typed {
   const [batch, rows, width] = y.shape as [number, number, number];
   const sums = g.reduceSum(g.reshape(g.mul(dy, y), [batch, rows, heads, width / heads]), [3], true);
   return g.transpose(sums, [0, 2, 1, 3]);
 }
 
-/** Builds a value when it is first asked for. */
+/** Returns a function that builds its value on the first call and returns the same value afterwards. */
 export function lazy<T>(build: () => T): () => T {
   let known: { value: T } | undefined;
   return () => {

@@ -5,7 +5,7 @@ import type { Typed } from "../../graph/emit-base.ts";
 import type { Shape } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 
-/** An equation with one letter per axis: ellipses are written out and an implicit result is spelled. */
+/** An equation with one letter per axis, its ellipses replaced by letters and its implicit result written out. */
 interface Equation {
   readonly operands: readonly (readonly string[])[];
   readonly result: readonly string[];
@@ -20,7 +20,7 @@ function parseEquation(text: string, shapes: readonly Shape[]): Equation {
   const terms = left.split(",");
   const named = terms.map((term) => term.replace("...", "").length);
   const unnamed = shapes.map((shape, i) => shape.length - (named[i] ?? 0));
-  // Axes of the ellipses are aligned at their ends, as broadcasting aligns them.
+  // Align the axes of the ellipses at their ends, as broadcasting does.
   const dots = alphabet.filter((letter) => !text.includes(letter)).slice(0, Math.max(0, ...unnamed));
   const spelled = (term: string, count: number): string[] => {
     const [before = "", after = ""] = term.split("...");
@@ -43,13 +43,13 @@ function parseEquation(text: string, shapes: readonly Shape[]): Equation {
   return { operands, result, sizes };
 }
 
-/** A factor of a product: its letters, each once per axis. */
+/** A factor of a product, with one letter per axis. */
 interface Factor {
   readonly letters: readonly string[];
   readonly value: Typed;
 }
 
-/** The operand without the axes of length 1 that are broadcast. */
+/** The operand without its broadcast axes (those of length 1). */
 function factorOf(g: Emit, letters: readonly string[], value: Typed, sizes: Equation["sizes"]): Factor {
   const kept = letters.map((letter, axis) => value.shape[axis] === sizes.get(letter));
   return {
@@ -61,13 +61,13 @@ function factorOf(g: Emit, letters: readonly string[], value: Typed, sizes: Equa
   };
 }
 
-/** Length of a letter's axes in the factors that have it. */
+/** Length of a letter's axis, from the first factor that has it. */
 function lengthOf(letter: string, factors: readonly Factor[]): number {
   const factor = factors.find(({ letters }) => letters.includes(letter));
   return factor?.value.shape[factor.letters.indexOf(letter)] ?? 1;
 }
 
-/** The product of the factors summed to `target`; every letter of the target is in a factor. */
+/** The product of the factors, summed over all letters outside `target`. Each letter of `target` must be in a factor. */
 function contract(g: Emit, factors: readonly Factor[], target: readonly string[]): Typed {
   const scalars = factors.filter(({ letters }) => letters.length === 0).map(({ value }) => value);
   const [first, ...others] = factors.filter(({ letters }) => letters.length > 0);
@@ -94,8 +94,9 @@ function contract(g: Emit, factors: readonly Factor[], target: readonly string[]
 }
 
 /**
- * The product of dy and the other operands, summed to the operand's own letters. A letter that neither has was summed
- * alone: its gradient is repeated. A repeated letter is a diagonal: zero off it.
+ * The gradient of one operand: the product of dy and the other operands, summed over all letters but the operand's own.
+ * A letter that only this operand has was summed by itself, so its gradient is repeated along that axis. A letter that
+ * the operand has twice reads a diagonal, so the gradient is zero off the diagonal.
  */
 function gradientOf(context: RuleContext, dy: Typed, g: Emit, index: number): Typed {
   const { node } = context;
@@ -111,7 +112,7 @@ function gradientOf(context: RuleContext, dy: Typed, g: Emit, index: number): Ty
   const target = letters.filter((letter) => rest.some((factor) => factor.letters.includes(letter)));
   const contracted = contract(g, rest, target);
 
-  // One axis per axis of the operand: a letter's first has its length, the others are spread along the diagonal.
+  // The first axis of each letter has its full length; later axes of the same letter are spread along the diagonal.
   const isFirst = (axis: number) => own.indexOf(own[axis] ?? "") === axis;
   const size = (axis: number) => sizes.get(own[axis] ?? "") ?? 1;
   const shape = own.map((letter, axis) => (isFirst(axis) && target.includes(letter) ? size(axis) : 1));

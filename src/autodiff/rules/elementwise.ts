@@ -57,7 +57,7 @@ export const elementwise = {
   // d erf x = 2/√π · e^(−x²)
   Erf: unary((g, x) => g.mul(2 / Math.sqrt(Math.PI), g.exp(g.neg(g.square(x))))),
 
-  // Between float types; a cast to or from integers passes nothing on.
+  // Differentiable between float types; a cast to or from integers has no gradient.
   Cast: {
     vjp: castBack,
     samples: [

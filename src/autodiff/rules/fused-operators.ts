@@ -15,8 +15,8 @@ import { linearAlgebra } from "./linear-algebra.ts";
 type Parameters = readonly number[];
 
 /**
- * Derivatives of activations, times dy, from their result y alone: what goes in is not there outside the fused
- * operator. All of them are monotonic where they are not constant.
+ * Derivatives of activations times dy, computed from the result y alone, because a fused operator does not output the
+ * activation's input. All of these activations are monotonic where they are not constant.
  */
 const fromResult: Readonly<Record<string, (g: Emit, dy: Typed, y: Typed, parameters: Parameters) => Typed>> =
   tableOf({
@@ -25,7 +25,7 @@ const fromResult: Readonly<Record<string, (g: Emit, dy: Typed, y: Typed, paramet
     Tanh: (g, dy, y) => g.sub(dy, g.mul(dy, g.square(y))),
     Sigmoid: (g, dy, y) => g.mul(g.mul(dy, y), g.sub(1, y)),
     Clip: (g, dy, y, [low = -Infinity, high = Infinity]) => {
-      // A half result that was clipped may be its bound, or the half number beside it.
+      // A clipped half result may be the bound itself or the half number next to it.
       const margin = isHalf(y.type) ? 2 ** -10 : 0;
       const inwards = (bound: number, sign: 1 | -1) =>
         Number.isFinite(bound) ? bound + sign * Math.abs(bound) * margin : bound;
@@ -44,21 +44,21 @@ const fromResult: Readonly<Record<string, (g: Emit, dy: Typed, y: Typed, paramet
     ThresholdedRelu: (g, dy, y) => g.mul(dy, g.indicator(g.not(g.equal(y, 0)), dy.type)),
   });
 
-/** Gradient before the activation of a fused operator. */
+/** Gradient of the activation's input in a fused operator. */
 function beforeActivation(g: Emit, node: Node, dy: Typed, y: Typed, parameters: Parameters): Typed {
   const name = node.string("activation", "");
   if (!name) return dy;
   const derivative = fromResult[name];
   if (!derivative || (name === "LeakyRelu" && (parameters[0] ?? 0) < 0)) {
     throw new SorthError(
-      `cannot differentiate ${node.op} (node "${node.label}"): its activation ${name} cannot be undone; ` +
+      `cannot differentiate ${node.op} (node "${node.label}"): its activation ${name} cannot be inverted; ` +
         "export the model without graph optimizations",
     );
   }
   return derivative(g, dy, y, parameters);
 }
 
-/** Activations whose attributes have one name each. */
+/** Activation parameters that are attributes of their own (`activation_alpha`, …). */
 function gemmParameters(node: Node): Parameters {
   const names = ["activation_alpha", "activation_beta", "activation_gamma"];
   return names.map((name) => (node.attributes.has(name) ? node.float(name, 0) : undefined)) as number[];
@@ -69,7 +69,7 @@ function convolutionParameters(node: Node): Parameters {
   return attribute?.kind === "floats" ? attribute.value : [];
 }
 
-/** A matrix product whose operands are transposed first: A′ and B′. */
+/** The rule of a matrix product A′B′, whose operands the attributes transpose first. */
 function product(): Rule {
   return {
     vjp: (context, dy, g) => {
@@ -105,7 +105,7 @@ function product(): Rule {
   };
 }
 
-/** The axes of an operand as the product reads them: batch axes turned (the first one last), then rows and columns. */
+/** The axes of an operand in the order in which the product reads them; transBatch makes axis 0 the last batch axis. */
 function order(node: Node, rank: number, operand: "A" | "B"): number[] {
   const axes = allAxes(rank);
   if (rank < 2) return axes;
@@ -157,7 +157,7 @@ const gemmActivations: Record<string, Record<string, Attribute>> = {
   Softsign: {},
   ThresholdedRelu: { activation_alpha: float(0.1) },
 };
-/** Above 0.5 or below −0.5 before the activation. */
+/** A sample whose values before the activation are above 0.5 or below −0.5. */
 const signed = (sign: number, activation: string, more: Record<string, Attribute>): Sample => ({
   inputs: [
     { shape: [2, 3], range: [0.4, 0.6] },
@@ -182,8 +182,8 @@ const filtered = (sign: number, activation: string, ...parameters: number[]): Sa
   note: sign > 0 ? "above 0" : "below 0",
 });
 
-/** ONNX Runtime has no float64 kernel: it writes FastGelu out. */
-const float32Constants = "ONNX Runtime writes a float64 FastGelu out with constants rounded to float32";
+/** ONNX Runtime has no float64 kernel for FastGelu: it expands it into other operators. */
+const float32Constants = "ONNX Runtime expands a float64 FastGelu with constants rounded to float32";
 
 export const fusedOperators = {
   "com.microsoft.Gelu": {

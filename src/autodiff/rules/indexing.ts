@@ -12,7 +12,7 @@ const at32 = (shape: number[], ...values: number[]): SampleInput => ({
   type: "int32",
 });
 
-/** Indices of GatherND with batch axes, as indices without: the position along each batch axis comes first. */
+/** Rewrites GatherND indices that have batch axes into indices without, by prepending the position along each batch axis. */
 function withBatchPositions(g: Emit, indices: Typed, batchAxes: number): Typed {
   const rank = indices.shape.length;
   const lead = indices.shape.slice(0, -1);
@@ -25,7 +25,7 @@ function withBatchPositions(g: Emit, indices: Typed, batchAxes: number): Typed {
   return g.concat([...positions, indices], rank - 1);
 }
 
-/** Operators that read elements at indices: their gradients are added where the elements were read. */
+/** Operators that read elements at indices; a gradient is added at the positions that were read. */
 export const indexing = {
   Gather: {
     vjp: (context, dy, g) => [
@@ -33,7 +33,7 @@ export const indexing = {
         const [x, indices] = [context.input(0), context.input(1)];
         const axis = normalizeAxis(context.node.int("axis", 0), x.shape.length);
         const rank = indices.shape.length;
-        // ScatterND adds along leading axes: the gathered ones go first, and their axis comes back to its place.
+        // ScatterND adds along leading axes: move the gathered axes to the front, and the result's axis back afterwards.
         const gathered = allAxes(rank).map((i) => axis + i);
         const rest = allAxes(dy.shape.length).filter((i) => !gathered.includes(i));
         const zeros = g.filled(0, [dimAt(x.shape, axis), ...x.shape.toSpliced(axis, 1)], x.type);
@@ -106,7 +106,7 @@ export const indexing = {
     linear: true,
   },
 
-  // Picks `off` or `on` for every class: each gets Σ dy where it was picked.
+  // Selects `off` or `on` for every class; each of the two gets Σ dy over the elements that selected it.
   OneHot: {
     vjp: (context, dy, g) => [
       null,
@@ -134,7 +134,7 @@ export const indexing = {
     linear: true,
   },
 
-  // Elements or slices where a constant condition holds.
+  // Selects elements or slices where a constant condition holds.
   Compress: {
     vjp: (context, dy, g) => {
       const x = context.input(0);

@@ -4,13 +4,13 @@ import { SorthError } from "../../errors.ts";
 export interface AxisResize {
   readonly from: number;
   readonly to: number;
-  /** Output elements an input element, as the node gives it: `to / from` only roughly. */
+  /** Output elements per input element, as given by the node; approximately `to / from`. */
   readonly scale: number;
-  /** Part of the axis that is resized, in fractions of its length (tf_crop_and_resize alone). */
+  /** Part of the axis that is resized, as fractions of its length (tf_crop_and_resize only). */
   readonly roi: readonly [start: number, end: number];
 }
 
-/** Attributes of Resize that say how an element of the output is made of those of the input. */
+/** Attributes of Resize that determine how output elements are computed from input elements. */
 export interface Interpolation {
   readonly mode: string;
   readonly coordinates: string;
@@ -20,15 +20,15 @@ export interface Interpolation {
   readonly antialias: boolean;
 }
 
-/** One output element along an axis: the input elements it is made of (each at most once), and their weights. */
+/** One output element along an axis: its input elements (each at most once) and their weights. */
 export type Taps = readonly (readonly [element: number, weight: number])[];
 
-// ONNX Runtime works coordinates out in float32; where they are rounded to the nearest pixel, every bit counts.
+// ONNX Runtime computes coordinates in float32; every bit matters where it rounds them to the nearest pixel.
 const float = Math.fround;
 
 const clamp = (value: number, low: number, high: number) => Math.min(Math.max(value, low), high);
 
-/** Position in the input, in elements, of an element of the output. */
+/** Position of an output element in the input, in elements. */
 function coordinate(index: number, axis: AxisResize, transformation: string): number {
   const { from, to, roi } = axis;
   const scale = float(axis.scale);
@@ -60,7 +60,7 @@ function coordinate(index: number, axis: AxisResize, transformation: string): nu
   }
 }
 
-/** The nearest element. Halves are recognised with a tolerance, as ONNX Runtime 1.30 does it. */
+/** The nearest element. A tolerance decides whether a position is a half, as in ONNX Runtime 1.30. */
 function nearestElement(position: number, mode: string): number {
   const half = Math.abs(position - Math.floor(position) - 0.5) < 1e-6;
   switch (mode) {
@@ -86,7 +86,7 @@ function cubic(distance: number, a: number): number {
 
 const linear = (distance: number) => Math.max(0, 1 - Math.abs(distance));
 
-/** Weights of elements that may lie outside the axis: those count for its first or last element, or not at all. */
+/** Taps of weights whose elements may lie outside the axis: these are clamped to the first or last element, or dropped. */
 function tapsOf(weights: readonly [number, number][], from: number, excludeOutside: boolean): Taps {
   const inside = new Map<number, number>();
   let total = 0;
@@ -117,7 +117,7 @@ function tapsAt(position: number, { from, scale }: AxisResize, method: Interpola
       excludeOutside,
     );
   }
-  // Shrinking widens the kernel by the scale, so that every element of the input counts.
+  // Shrinking widens the kernel by the scale, so that every input element contributes.
   const stretch = Math.max(1, float(1 / float(scale)));
   const [center, support] = [float(position + 0.5), float(radius * stretch)];
   const first = Math.floor(float(float(center - support) + 0.5));
@@ -131,8 +131,8 @@ function tapsAt(position: number, { from, scale }: AxisResize, method: Interpola
 }
 
 /**
- * What each output element of a resized axis is made of, as ONNX Runtime does it. Elements that
- * `extrapolation_value` fills (tf_crop_and_resize beyond the input) are made of nothing.
+ * The input elements and weights of each output element along a resized axis, as ONNX Runtime computes them. Output
+ * elements that `extrapolation_value` fills (tf_crop_and_resize beyond the input) have none.
  */
 export function interpolationTaps(axis: AxisResize, method: Interpolation): Taps[] {
   const { from, to, scale } = axis;

@@ -5,10 +5,10 @@ import { dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { RuleTable } from "../rule.ts";
 
-/** x times a number; nothing for 1. */
+/** x·factor; x itself if the factor is 1. */
 const scaled = (g: Emit, x: Typed, factor: number) => (factor === 1 ? x : g.mul(x, factor));
 
-/** All leading axes joined: […, m, n] → [rows, n]. */
+/** Joins all leading axes: […, m, n] → [rows, n]. */
 function asMatrix(g: Emit, x: Typed): Typed {
   const columns = dimAt(x.shape, -1);
   return g.reshape(x, [elementCount(x.shape.slice(0, -1)), columns]);
@@ -34,7 +34,7 @@ export const linearAlgebra = {
           return a.shape.length === 1 ? g.sumTo(product, [1, ...a.shape]) : product;
         },
         () => {
-          // One weight for many leading rows: a single product of the joined rows, not a batch of products to be summed.
+          // One weight serves all leading rows: one product of the joined rows replaces a batch of products and their sum.
           if (right.shape.length === 2 && left.shape.length > 2) {
             return g.gemm(asMatrix(g, left), asMatrix(g, full()), { transA: true });
           }
@@ -84,7 +84,7 @@ export const linearAlgebra = {
     linear: true,
   },
 
-  // y = α·A′B′ + βC: with A′ = A or Aᵀ, the product of dy with the other operand, transposed through Gemm's flags
+  // y = α·A′B′ + βC with A′ = A or Aᵀ: dA and dB are products of dy with the other operand, transposed by Gemm's flags
   Gemm: {
     vjp: (context, dy, g) => {
       const [a, b] = [context.input(0), context.input(1)];
@@ -131,8 +131,8 @@ export const linearAlgebra = {
     linear: true,
   },
 
-  // Jacobi: the matrix of cofactors, each the determinant of what is left without a row and a column: right where the
-  // matrix is singular too.
+  // Jacobi's formula: dX = dy · matrix of cofactors, each the determinant without one row and one column. Also right for
+  // singular matrices.
   Det: {
     vjp: (context, dy, g) => [
       () => {

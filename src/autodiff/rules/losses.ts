@@ -8,14 +8,14 @@ import type { RuleContext, RuleTable } from "../rule.ts";
 const classes = (shape: number[], ...values: number[]) => ({ shape, constant: values });
 const classWeights = { shape: [3], constant: [0.5, 2, 1], type: "float" as const };
 
-/** 1 at each row's class and 0 elsewhere, [N, C, …], from labels [N, …]. */
+/** 1 at each row's class and 0 elsewhere: labels [N, …] → [N, C, …]. */
 function oneHot(g: Emit, labels: Typed, scores: Typed): Typed {
   const classAxis = scores.shape.map((dim, axis) => (axis === 1 ? dim : 1));
   const ids = g.reshape(g.iota(dimAt(scores.shape, 1)), classAxis);
   return g.indicator(g.equal(g.unsqueeze(g.cast(labels, "int32"), [1]), ids), scores.type);
 }
 
-/** dy by row, [N, 1, …], divided as the reduction says: by the rows' weights for "mean". */
+/** dy of each row, [N, 1, …]; for the reduction "mean" divided by the sum of the rows' weights. */
 function rowGradient(context: RuleContext, g: Emit, dy: Typed, rowWeights: Typed): Typed {
   const reduction = context.node.string("reduction", "mean");
   if (reduction === "none") return g.mul(g.unsqueeze(dy, [1]), rowWeights);
@@ -23,7 +23,7 @@ function rowGradient(context: RuleContext, g: Emit, dy: Typed, rowWeights: Typed
   return g.mul(rowWeights, share);
 }
 
-/** Weight of each row, [N, 1, …]: its class's weight, 0 for the ignored class. */
+/** Weight of each row, [N, 1, …]: the weight of its class, or 0 for the ignored class. */
 function weightsOfRows(context: RuleContext, g: Emit, hot: Typed): Typed {
   const [, labels, weights] = context.inputs;
   const scale = hot.shape.map((dim, axis) => (axis === 1 ? dim : 1));
@@ -35,7 +35,7 @@ function weightsOfRows(context: RuleContext, g: Emit, hot: Typed): Typed {
   return g.mul(rows, g.indicator(kept, rows.type));
 }
 
-/** Class weights are settings, as in PyTorch: a gradient for them is refused, not left out. */
+/** Class weights are settings, as in PyTorch: asking for their gradient is an error, not silently zero. */
 const refusedWeights =
   ({ node }: RuleContext) =>
   () => {
@@ -121,7 +121,7 @@ export const losses = {
     ],
     linear: true,
   },
-  // Inference form: the identity. The training form is rewritten with a mask input before differentiation.
+  // The inference form is the identity. A pass rewrites the training form with a mask input before differentiation.
   Dropout: {
     vjp: (context, dy) => {
       const training = context.constant(2)?.[0] ?? 0;

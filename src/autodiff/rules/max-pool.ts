@@ -5,20 +5,20 @@ import { elementCount } from "../../onnx/tensor.ts";
 import { spreadWindows, windowSlices } from "./convolution-gradients.ts";
 import { isPartition, kernelPositions, type WindowGeometry } from "./window-geometry.ts";
 
-/** What padding holds: the least finite number, for not every backend takes −∞ as a constant. */
+/** Value of the padding: the lowest finite number, since not every backend accepts −∞ as a constant. */
 const lowest = (type: string) => (type === "double" ? -1e308 : -3.4028234e38);
 
-/** Rows of up to this many elements a window row are handled by MatMul: a matrix of its square is stored. */
+/** A row of windows of up to this many elements is handled by MatMul with stored matrices of (row length)² numbers. */
 const matrixUpTo = 128;
 
 /**
- * Gradient of y = MaxPool(x): the first element of each window (row-major) that equals its maximum gets all of dy, as
- * PyTorch does it. Indices are not asked of MaxPool: WebGPU has none, and on the CPU they cost more than this.
+ * Gradient of y = MaxPool(x): the first element of each window (row-major) that equals the maximum gets all of dy, as in
+ * PyTorch. MaxPool's Indices output is not used: WebGPU has none, and on the CPU it costs more than this.
  * `x` and `y` are {@link comparable}; the gradient has dy's type.
  */
 export function maxPoolGradient(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeometry): Typed {
   const { kernel, input } = geometry;
-  // Elements of one row of windows; they lie together in memory if the other axes are pooled by 1 or not at all.
+  // Elements of one row of windows; contiguous in memory if all earlier axes have kernel length 1.
   const rowLength = dimAt(input, -1) * (kernel.length > 1 ? dimAt(kernel, -2) : 1);
   const planar = kernel.slice(0, -2).every((size) => size === 1);
   if (isPartition(geometry) && planar && rowLength <= matrixUpTo) return byMatrices(g, x, y, dy, geometry);
@@ -26,9 +26,9 @@ export function maxPoolGradient(g: Emit, x: Typed, y: Typed, dy: Typed, geometry
 }
 
 /**
- * Windows that partition the input: with E = [x = y] over one row of windows, E·(I − earlier) is 1 exactly at the first
- * maximum. Copying y and dy to all elements of their windows, and counting earlier maxima, are products with constant
- * 0/1 matrices: exact, and faster than the broadcast over inner axes that they replace.
+ * For windows that partition the input: with E = [x = y] over one row of windows, E·(I − earlier) is 1 exactly at the
+ * first maximum. Products with constant 0/1 matrices copy y and dy to all elements of their windows and count earlier
+ * maxima; they are exact, and faster than broadcasting over inner axes.
  */
 function byMatrices(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeometry): Typed {
   const { kernel, input, output } = geometry;
@@ -63,7 +63,10 @@ function matrix(
   return g.constant("float", [rows, columns], data);
 }
 
-/** Any windows: position by position, what is not taken yet; then each position's share goes back by one convolution. */
+/**
+ * For any windows: kernel position by kernel position, finds the windows whose maximum stands there and was not found
+ * earlier; one convolution then spreads all positions' shares over the input.
+ */
 function bySlices(g: Emit, x: Typed, y: Typed, dy: Typed, geometry: WindowGeometry): Typed {
   const { kernel, input, output } = geometry;
   const [batch, channels] = x.shape as [number, number];

@@ -7,7 +7,7 @@ import { skipNormalizations } from "./skip-normalization.ts";
 const refused = (reason: string, ...names: readonly string[]): RuleTable =>
   Object.fromEntries(names.map((name) => [`com.microsoft.${name}`, { refused: reason }]));
 
-/** ONNX Runtime's own operators, which its optimizer and some exporters write into models. */
+/** ONNX Runtime's own operators (com.microsoft), which its graph optimizer and some exporters write into models. */
 export const microsoft = {
   ...fusedOperators,
   ...skipNormalizations,
@@ -45,7 +45,7 @@ export const microsoft = {
     "SkipGroupNorm",
   ),
   ...refused(
-    "it is made for generating text with a cache of keys and values; export the model without one, or without ONNX Runtime's optimizer",
+    "it generates text with a cache of keys and values; export the model without the cache, or without ONNX Runtime's optimizer",
     "BeamSearch",
     "DecoderAttention",
     "DecoderMaskedMultiHeadAttention",
@@ -89,11 +89,11 @@ export const microsoft = {
     "QOrderedMatMul",
   ),
   ...refused(
-    "it sends tokens to experts inside one kernel; export the model with its experts written out",
+    "it routes tokens to experts inside one kernel; export the model with its experts as plain operators",
     "MoE",
   ),
   ...refused(
-    "ONNX Runtime's optimizer writes it for its own use; save the model without graph optimizations",
+    "it is internal to ONNX Runtime's optimizer; save the model without graph optimizations",
     "MaxpoolWithMask",
     "NhwcMaxPool",
   ),

@@ -19,7 +19,7 @@ import {
 const refuse = (node: Node, reason: string) =>
   new SorthError(`cannot differentiate ${node.op} (node "${node.label}"): ${reason}`);
 
-/** 1 where a key is there and 0 in its padding, in a shape that broadcasts to [B, H, S, T]; integers, as given. */
+/** 1 for a key and 0 for padding, as integers in a shape that broadcasts to [B, H, S, T]. */
 function keysThere(g: Emit, node: Node, mask: Typed, batch: number, keys: number): Typed {
   const given = g.cast(mask, "int32");
   const perSample = (values: Typed) => g.reshape(values, [batch, 1, 1, 1]);
@@ -37,7 +37,7 @@ function keysThere(g: Emit, node: Node, mask: Typed, batch: number, keys: number
   throw refuse(node, `a mask of shape ${shapeText(mask.shape)} is for generating text, not for training`);
 }
 
-/** What com.microsoft's attentions add: a bias, a finite number at the keys left out, the lowest one at later keys. */
+/** The mask of com.microsoft's attentions: a bias, plus a finite number for masked keys and the lowest one for later keys. */
 function maskOf(
   context: RuleContext,
   g: Emit,
@@ -62,7 +62,7 @@ function maskOf(
 
 const scaleOf = (node: Node) => (node.float("scale", 0) === 0 ? undefined : node.float("scale", 0));
 
-/** [B, L, H·D] by head with its part of the projections' bias. */
+/** x: [B, L, H·D] plus its part of the projections' bias. */
 function withBias(g: Emit, x: Typed, bias: Typed | null | undefined, start: number): Typed {
   if (!bias) return x;
   return g.add(x, g.slice(bias, [{ axis: 0, start, length: dimAt(x.shape, -1) }]));
@@ -70,7 +70,7 @@ function withBias(g: Emit, x: Typed, bias: Typed | null | undefined, start: numb
 
 const decoding = "it reads a shared buffer of past keys, which is for generating text, not for training";
 
-/** The two halves, keys and values, of a cache [2, B, H, L, D]. */
+/** Half `index` of a cache [2, B, H, L, D]: keys (0) or values (1). */
 const half = (g: Emit, cache: Typed, index: number) =>
   g.reshape(g.slice(cache, [{ axis: 0, start: index, length: 1 }]), cache.shape.slice(1));
 
@@ -80,7 +80,7 @@ const integers = (shape: number[], ...values: number[]): SampleInput => ({
   type: "int32",
 });
 const twoHeads = { num_heads: int(2) };
-/** Queries, keys and values of 2 samples: 3 queries and 4 keys of 2 heads of 2 numbers, values of 3. */
+/** Query, key and value as [batch, length, heads · width]: 2 heads, width 2 for queries and keys, width 3 for values. */
 const projected: SampleInput[] = [
   [2, 3, 4],
   [2, 4, 4],
@@ -99,14 +99,17 @@ export const multiHeadAttention = {
       const { node, inputs } = context;
       const [query, key, value] = [context.input(0), context.inputs[1], context.inputs[2]];
       if (!key || !value || key.shape.length > 4 || query.shape.length !== 3) {
-        throw refuse(node, "packed queries, keys and values are differentiated only apart");
+        throw refuse(
+          node,
+          "it packs queries, keys and values into one input; export them as separate inputs",
+        );
       }
       if (inputs[8] || inputs[9]) throw refuse(node, decoding);
       if (context.gradient(3)) throw refuse(node, "the loss depends on its output qk");
       const heads = node.int("num_heads", 1);
       const bias = inputs[3];
       const byHead = key.shape.length === 4;
-      if (byHead && bias) throw refuse(node, "a bias beside keys that are split by head already");
+      if (byHead && bias) throw refuse(node, "it has a bias although its keys are already split by head");
       const width = dimAt(query.shape, -1);
       const split = (x: Typed, start: number) =>
         x.shape.length === 4 ? x : toHeads(g, withBias(g, x, bias, start), heads);
@@ -193,7 +196,7 @@ export const multiHeadAttention = {
     ],
   },
 
-  // The same with the projections inside: q, k, v = x·W + b
+  // The same, including the projections: q, k, v = x·W + b
   "com.microsoft.Attention": {
     vjp: (context, dy, g) => {
       const { node, inputs } = context;
@@ -232,7 +235,7 @@ export const multiHeadAttention = {
           },
         );
       });
-      /** ∂/∂(x·W + b), [rows, all]. */
+      /** Gradient of x·W + b, [rows, widths of q, k and v]. */
       const dProjections = lazy(() => {
         const { query, key, value } = gradients();
         const parts = [query, key, value].map((part) => fromHeads(g, part()));

@@ -16,20 +16,23 @@ import {
 const channelAxes = (x: Typed) => allAxes(x.shape.length).filter((axis) => axis !== 1);
 const spatialAxes = (x: Typed) => allAxes(x.shape.length).slice(2);
 
-/** [C] → [C, 1, …] for x: [N, C, …]. */
+/** [C] → [C, 1, …], which broadcasts over x: [N, C, …]. */
 const column = (g: Emit, values: Typed, x: Typed) =>
   g.reshape(values, [dimAt(values.shape, 0), ...spatialAxes(x).map(() => 1)]);
 
 const epsilonOf = ({ node }: RuleContext) => node.float("epsilon", 1e-5);
 
-/** What a node normalizes whose axes are those from its attribute `axis` on. */
+/** The normalized input of a node that normalizes over all axes from its attribute `axis` on. */
 function trailing(context: RuleContext): Normalized {
   const x = context.input(0);
   const start = normalizeAxis(context.node.int("axis", -1), x.shape.length);
   return { x, axes: allAxes(x.shape.length).slice(start), epsilon: epsilonOf(context) };
 }
 
-/** y = x̂·scale + bias, each of x's shape or broadcast to it; what further outputs (Mean, InvStdDev) add comes as thunks. */
+/**
+ * The gradients of y = x̂·scale + bias, where scale and bias broadcast to x's shape. Further thunks add the contributions
+ * of other outputs (Mean, InvStdDev).
+ */
 function scaled(
   context: RuleContext,
   dy: Typed,
@@ -130,7 +133,7 @@ export const normalization = {
 
   RMSNormalization: { vjp: rootMeanSquare(false), samples: rootMeanSquareSamples },
 
-  // ONNX Runtime's own operator in the standard domain, older than RMSNormalization
+  // An operator of ONNX Runtime in the standard domain, the predecessor of RMSNormalization
   SimplifiedLayerNormalization: {
     vjp: rootMeanSquare(true),
     samples: [
@@ -140,7 +143,7 @@ export const normalization = {
     ],
   },
 
-  // x̂ of each sample and channel over space
+  // x̂ over the spatial axes, for each sample and channel
   InstanceNormalization: {
     vjp: (context, dy, g) => {
       const [x, scale] = [context.input(0), context.input(1)];
@@ -159,7 +162,7 @@ export const normalization = {
     ],
   },
 
-  // x̂ of each sample and group of channels; scale and bias per channel (opset 21) or per group (18)
+  // x̂ over each group of channels and space, per sample; scale and bias per channel (opset 21) or per group (18)
   GroupNormalization: {
     vjp: (context, dy, g) => {
       const [x, scale] = [context.input(0), context.input(1)];
@@ -205,8 +208,8 @@ export const normalization = {
     ],
   },
 
-  // y = c/(s + 1e-9), c = x − mean, s the deviation: dx = (d − mean d)/(s + 1e-9) − y·mean(d·y)/s; the second part 0 at
-  // s = 0, where ONNX Runtime's kernel, which leaves 1e-9 out, puts out NaN for y
+  // y = c/(s + 1e-9) with c = x − mean and the deviation s: dx = (d − mean d)/(s + 1e-9) − y·mean(d·y)/s, where the second
+  // term is 0 at s = 0. There ONNX Runtime's kernel, which omits the 1e-9, returns NaN for y
   MeanVarianceNormalization: {
     vjp: (context, dy, g) => [
       () => {
@@ -232,7 +235,7 @@ export const normalization = {
     ],
   },
 
-  // y = x/n: dx = (dy − ∂n/∂x · Σ dy·y)/n, with n = √Σx² (∂n/∂x = y) or Σ|x| (sign x); 0 where n is
+  // y = x/n: dx = (dy − ∂n/∂x · Σ dy·y)/n with n = √Σx² (∂n/∂x = y) or n = Σ|x| (∂n/∂x = sign x); dx = 0 where n = 0
   LpNormalization: {
     vjp: (context, dy, g) => [
       () => {
@@ -258,7 +261,7 @@ export const normalization = {
     ],
   },
 
-  // y = x·s^−β, s = bias + α/size·Σ x² over neighbouring channels: dx = dy·s^−β − 2αβ/size·x·Σ dy·y/s over those it is in
+  // y = x·s^−β, s = bias + α/size·Σ x² over neighbouring channels: dx = dy·s^−β − 2αβ/size·x·Σ dy·y/s over windows with x
   LRN: {
     vjp: (context, dy, g) => [
       () => {

@@ -5,7 +5,7 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, normalizeAxis, sameShape } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 
-/** Padding of every axis, all beginnings, then all ends; negative crops. */
+/** Padding of every axis: all beginnings, then all ends. A negative number crops. */
 function padsOf(context: RuleContext): number[] {
   const rank = context.input(0).shape.length;
   const axes = (context.constant(3) ?? allAxes(rank)).map((axis) => normalizeAxis(axis, rank));
@@ -20,7 +20,7 @@ function padsOf(context: RuleContext): number[] {
 
 const negated = (pads: readonly number[]) => pads.map((pad) => -pad);
 
-/** Which of `length` elements each element of a padded axis copies. What is cropped is cropped first. */
+/** For each element of a padded axis, the index of the element that it copies (of `length`). Crops come before padding. */
 function sources(mode: string, length: number, begin: number, end: number): number[] {
   const first = Math.max(0, -begin);
   const kept = length - first - Math.max(0, -end);
@@ -32,11 +32,11 @@ function sources(mode: string, length: number, begin: number, end: number): numb
   return Array.from({ length: length + begin + end }, (_, i) => first + inside(i - Math.max(0, begin)));
 }
 
-/** Neighbours of a padded axis that copy neighbours (step 1, or −1: mirrored), or all the same element (step 0). */
+/** Adjacent elements of a padded axis that copy adjacent elements (step 1; mirrored: −1) or one element (step 0). */
 interface Run {
   readonly start: number;
   readonly length: number;
-  /** The smallest element that is copied. */
+  /** Index of the first copied element. */
   readonly low: number;
   readonly step: number;
 }
@@ -55,8 +55,8 @@ function runsOf(from: readonly number[]): Run[] {
 }
 
 /**
- * The adjoint of copying along an axis: element i of the result is the sum of all `dy[j]` with `from[j] = i`.
- * The axis is cut where runs of copies begin and end; each part is the sum of the slices that copy it.
+ * The adjoint of copying along an axis: element i of the result is the sum of all `dy[j]` with `from[j] = i`. The axis is
+ * cut where runs of copies begin and end; each part is the sum of the slices of `dy` that copy it.
  */
 function sumCopies(g: Emit, dy: Typed, axis: number, from: readonly number[], length: number): Typed {
   const runs = runsOf(from).map((run) => ({ ...run, end: run.low + (run.step === 0 ? 1 : run.length) }));
@@ -93,7 +93,7 @@ function gradientOfInput(context: RuleContext, dy: Typed, g: Emit): Typed {
     const length = dimAt(shape, axis);
     if (mode === "wrap" && begin > length + Math.min(0, end)) {
       throw new SorthError(
-        `cannot differentiate Pad (node "${context.node.label}"): it wraps axis ${axis} more than once round its ` +
+        `cannot differentiate Pad (node "${context.node.label}"): it wraps axis ${axis} more than once around its ` +
           `beginning (${begin} elements of ${length}), where ONNX Runtime 1.30 leaves values undefined; pad in two nodes`,
       );
     }
@@ -101,7 +101,7 @@ function gradientOfInput(context: RuleContext, dy: Typed, g: Emit): Typed {
   }, dy);
 }
 
-/** Σ dy over the border. The inside is masked, not subtracted: it may be much larger than the border's sum. */
+/** Σ dy over the border. Masks the inside rather than subtracting its sum, which may be much larger than the border's. */
 function gradientOfValue(context: RuleContext, dy: Typed, g: Emit): Typed {
   const { shape, type } = context.input(0);
   const outside = g.pad(g.filled(0, shape, type), padsOf(context), 1);
@@ -128,14 +128,14 @@ const borders = (mode: string): Sample[] =>
     [[1, 2, 3, 2, 3], [0, 0, 2, 1, 0, 0, 0, 1, 1, 2], "5-D"],
   );
 
-/** Where a padded axis begins in the input, and its beginnings and ends: what CenterCropPad does. */
+/** How CenterCropPad changes one axis, as padding at its beginning and end; a negative number crops. */
 function centered(from: number, to: number): [number, number] {
   const [less, more] = [Math.floor(Math.abs(to - from) / 2), Math.ceil(Math.abs(to - from) / 2)];
   return to >= from ? [less, more] : [-less, -more];
 }
 
 export const padding = {
-  // Each element gets the sum over its copies; the constant value gets the sum over the border.
+  // Each element gets the sum of dy over its copies; the constant value gets the sum over the border.
   Pad: {
     vjp: (context, dy, g) => [
       () => gradientOfInput(context, dy, g),
@@ -165,7 +165,7 @@ export const padding = {
     linear: true,
   },
 
-  // A border of zeros is cut off, what was cut off gets zeros.
+  // The gradient crops what was padded and pads what was cropped with zeros.
   CenterCropPad: {
     vjp: (context, dy, g) => [
       () => {

@@ -3,16 +3,16 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 
-/** How a value between the elements of an image is made. */
+/** How values between the elements of an image are interpolated. */
 export interface Sampling {
   readonly kernel: "nearest" | "linear" | "cubic";
-  /** What lies beyond the image: zeros, its border, or itself mirrored. */
+  /** Values beyond the image: zeros, its border, or its reflection. */
   readonly beyond: "zeros" | "border" | "reflection";
-  /** Mirrors stand on the centers of the outermost elements (GridSample's align_corners), not on their outer edges. */
+  /** Reflect at the centers of the outermost elements (GridSample's align_corners) instead of at their outer edges. */
   readonly cornersAligned: boolean;
 }
 
-/** Neighbours that count, from the element before the position on, each with its weight: a polynomial of the distance. */
+/** Neighbours that contribute, from offset `first` on; each weight is a polynomial in the position's fraction. */
 const kernels: Readonly<
   Record<Sampling["kernel"], { first: number; weights: readonly (readonly number[])[] }>
 > = {
@@ -36,16 +36,16 @@ const kernels: Readonly<
   },
 };
 
-/** Neighbours along one axis: [neighbours, batch, points]. */
+/** Neighbours along one axis; every tensor is [neighbours, batch, points]. */
 interface Neighbours {
-  /** Their elements, as int32, always inside the image. */
+  /** Indices of the elements, int32, always inside the image. */
   readonly elements: Typed;
   readonly weights: () => Typed;
-  /** Derivatives of the weights by the position. */
+  /** Derivatives of the weights with respect to the position. */
   readonly slopes: () => Typed;
 }
 
-/** Builds something when it is first asked for. */
+/** Returns a function that builds its value on the first call and returns the same value afterwards. */
 export function lazy<T extends object>(build: () => T): () => T {
   let value: T | undefined;
   return () => {
@@ -55,17 +55,17 @@ export function lazy<T extends object>(build: () => T): () => T {
 }
 
 /**
- * An image X: [N, C, spatial…] read at points between its elements, as GridSample and DeformConv do it, and the adjoints
- * of that. Rows are the values of all channels at one point: [N, points, C].
+ * Reads an image X: [N, C, spatial…] at points between its elements, as GridSample and DeformConv do, and computes the
+ * adjoints. A row holds the values of all channels at one point: [N, points, C].
  */
 export class PointSampling {
   readonly #g: Emit;
   readonly #image: Typed;
   readonly #axes: readonly Neighbours[];
-  /** Element of every neighbour in the image's rows, as int32: [neighbours of all axes, N, points]. */
+  /** Index of every neighbour in the image's rows, int32: [neighbours of all axes, N, points]. */
   readonly #elements: Typed;
 
-  /** @param positions - for each spatial axis the positions of all points, in elements: [N, points] */
+  /** @param positions - for each spatial axis the positions of all points, in elements: [N, points] each */
   constructor(g: Emit, image: Typed, positions: readonly Typed[], sampling: Sampling) {
     this.#g = g;
     this.#image = image;
@@ -89,7 +89,7 @@ export class PointSampling {
     return g.gather(g.reshape(rows, [elementCount(shape) / channels, channels]), this.#elements);
   });
 
-  /** Weights of all neighbours: [neighbours, N, points, 1]; with `sloped`, derived by the position along that axis. */
+  /** Weights of all neighbours: [neighbours, N, points, 1]; with `sloped`, their derivatives along that axis. */
   #weights(sloped?: number): Typed {
     const g = this.#g;
     const factors = this.#axes.map(({ weights, slopes }, axis) => (axis === sloped ? slopes() : weights()));
@@ -102,7 +102,7 @@ export class PointSampling {
     return this.#g.reduceSum(this.#g.mul(this.#neighbourRows(), this.#weights()), [0]);
   }
 
-  /** Adds what each point's rows got to the elements that they were made of: [N, points, C] → the image's shape. */
+  /** Gradient of the image from the gradient of the rows: [N, points, C] → the image's shape. */
   imageGradient(rows: Typed): Typed {
     const [g, { shape, type }] = [this.#g, this.#image];
     const [batch, channels, ...spatial] = shape as [number, number, ...number[]];
@@ -118,7 +118,7 @@ export class PointSampling {
     return g.transpose(g.reshape(sum, [batch, ...spatial, channels]), order);
   }
 
-  /** Gradient of the positions along each axis, from that of the rows: [N, points] each. */
+  /** Gradient of the positions along each axis from the gradient of the rows: [N, points, C] → [N, points] each. */
   positionGradients(rows: Typed): Typed[] {
     const g = this.#g;
     const products = g.reduceSum(g.mul(this.#neighbourRows(), rows), [3], true);
@@ -126,7 +126,7 @@ export class PointSampling {
   }
 }
 
-/** All pairs of the first axes: a: [m, …], b: [n, …] → [m·n, …]. */
+/** Combines all pairs along the first axis: a: [m, …], b: [n, …] → [m·n, …]. */
 function outer(g: Emit, a: Typed, b: Typed, combine: (a: Typed, b: Typed) => Typed): Typed {
   const [[m, ...rest], [n]] = [a.shape as [number, ...number[]], b.shape as [number]];
   return g.reshape(combine(g.reshape(a, [m, 1, ...rest]), b), [m * n, ...rest]);
@@ -153,11 +153,11 @@ function neighbours(g: Emit, position: Typed, length: number, sampling: Sampling
   };
 }
 
-/** Coefficients of the derivative. */
+/** Coefficients of the polynomial's derivative. */
 const derived = (coefficients: readonly number[]) =>
   coefficients.length === 1 ? [0] : coefficients.slice(1).map((c, i) => c * (i + 1));
 
-/** One polynomial a row (Horner's scheme): x: [N, points] → [rows, N, points]. */
+/** Evaluates one polynomial per row (Horner's scheme): x: [N, points] → [rows, N, points]. */
 function polynomial(
   g: Emit,
   x: Typed,
@@ -171,7 +171,7 @@ function polynomial(
   return sum;
 }
 
-/** The nearest whole number; halves go to the even one, as ONNX Runtime rounds here. */
+/** The nearest integer; halves round to even, as ONNX Runtime rounds here. */
 function roundHalfEven(g: Emit, x: Typed): Typed {
   const low = g.floor(x);
   const rest = g.sub(x, low);
@@ -179,7 +179,7 @@ function roundHalfEven(g: Emit, x: Typed): Typed {
   return g.add(low, g.where(g.equal(rest, 0.5), odd, g.indicator(g.greater(rest, 0.5), x.type)));
 }
 
-/** Whole numbers mirrored until they lie in 0 … length − 1. */
+/** Integers, reflected until they lie in 0 … length − 1. */
 function reflected(g: Emit, elements: Typed, length: number, cornersAligned: boolean): Typed {
   const [period, shift] = cornersAligned ? [2 * (length - 1), 0] : [2 * length, 0.5];
   const away = g.abs(g.add(elements, shift));

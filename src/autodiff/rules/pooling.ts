@@ -15,11 +15,11 @@ function geometryOf(context: RuleContext): WindowGeometry {
   return windowGeometry(node, node.ints("kernel_shape") ?? [], x.shape.slice(2), y.shape.slice(2));
 }
 
-/** The attributes by which a MaxPool says what its windows are, for another one without indices. */
+/** The attributes of a MaxPool's windows, for another MaxPool that outputs no indices. */
 const poolingOf = ({ node }: RuleContext): Record<string, Attribute> =>
   Object.fromEntries([...node.attributes].filter(([name]) => name !== "storage_order"));
 
-/** The adjoint of summing each window of each channel: values [N, C, output…] → [N, C, input…]. */
+/** The adjoint of summing over each window: values [N, C, output…] → [N, C, input…]. */
 function spreadSums(g: Emit, values: Typed, geometry: WindowGeometry): Typed {
   const [batch, channels] = values.shape as [number, number];
   const planes = g.reshape(values, [batch * channels, 1, ...geometry.output]);
@@ -27,7 +27,7 @@ function spreadSums(g: Emit, values: Typed, geometry: WindowGeometry): Typed {
   return g.reshape(spreadWindows(g, planes, ones, geometry, 1), [batch, channels, ...geometry.input]);
 }
 
-/** How many elements of each window of one axis count: padding too where it is included, but nothing beyond it. */
+/** Numbers of elements in each window along one axis: padding counts if it is included, elements beyond it never. */
 function windowCounts(geometry: WindowGeometry, axis: number, includePadding: boolean): number[] {
   const at = (list: readonly number[]) => dimAt(list, axis);
   const [dim, begin] = [at(geometry.input), at(geometry.begin)];
@@ -49,7 +49,7 @@ function averaged(g: Emit, dy: Typed, geometry: WindowGeometry, includePadding: 
   return g.mul(dy, g.cast(g.constant("float", geometry.output, shares), dy.type));
 }
 
-/** From the norms of windows: dx = Σ dy·y^(1−p) · x|x|^(p−2); `spread` gives each window's value to its elements. */
+/** dx = Σ dy·y^(1−p) · x|x|^(p−2) of the windows' norms y; `spread` adds each window's value to all its elements. */
 function normGradient(context: RuleContext, dy: Typed, g: Emit, spread: (windows: Typed) => Typed): Typed {
   const [x, y, p] = [context.input(0), context.output(0), context.node.int("p", 2)];
   const sign = () => g.sub(g.indicator(g.greater(x, 0), x.type), g.indicator(g.less(x, 0), x.type));
@@ -107,7 +107,7 @@ const poolSamples = (extra: Sample["attributes"] = {}, distinct = false): [Sampl
     ),
   ];
 };
-/** Windows that end beyond the input, and beyond its padding. */
+/** Samples whose windows end beyond the input, and beyond its padding. */
 const ceilSamples = (extra: NonNullable<Sample["attributes"]>, opset: number): Sample[] =>
   [
     { shape: [1, 1, 6, 6], kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] },
@@ -132,7 +132,7 @@ const globalSamples = (distinct = false): [Sample, ...Sample[]] => [
 ];
 
 export const pooling = {
-  // All of dy goes to the first element of its window, row by row, that attains the maximum (as in PyTorch).
+  // The first element of a window (row-major) that equals the maximum gets all of dy, as in PyTorch.
   MaxPool: {
     vjp: (context, dy, g) => [
       () => {
@@ -177,7 +177,7 @@ export const pooling = {
     ],
   },
 
-  // Every element of a window gets dy / (number of elements that count).
+  // Every element of a window gets dy / (number of counted elements).
   AveragePool: {
     vjp: (context, dy, g) => {
       const geometry = geometryOf(context);
@@ -216,7 +216,7 @@ export const pooling = {
     ],
   },
 
-  // y = (Σ |x|ᵖ)^(1/p): dx = Σ dy·y^(1−p) · x|x|^(p−2), 0 where y is
+  // y = (Σ |x|ᵖ)^(1/p): dx = Σ dy·y^(1−p) · x|x|^(p−2), and 0 where y = 0
   LpPool: {
     vjp: (context, dy, g) => [
       () => normGradient(context, dy, g, (values) => spreadSums(g, values, geometryOf(context))),
@@ -251,7 +251,7 @@ export const pooling = {
     ],
   },
 
-  // The same over all of a channel.
+  // The same with one window over the whole channel.
   GlobalLpPool: {
     vjp: (context, dy, g) => [
       () => normGradient(context, dy, g, (values) => g.expand(values, context.input(0).shape)),
@@ -279,7 +279,7 @@ export const pooling = {
     samples: globalSamples(),
   },
 
-  // All of dy goes to the first maximum.
+  // The first maximum gets all of dy.
   GlobalMaxPool: {
     vjp: (context, dy, g) => [
       () => {

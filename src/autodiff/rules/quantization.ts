@@ -9,7 +9,7 @@ const refused = {
     "it rounds to a few levels, so its derivative is 0 or undefined: train the float model, then quantize it",
 } as const;
 
-/** Sums over what shares one scale: everything, all but one axis, or blocks of an axis. */
+/** Sums over all elements that share one scale: the whole tensor, all but one axis, or blocks of an axis. */
 function sumToScale(g: Emit, context: RuleContext, perElement: Typed): Typed {
   const scale = context.input(1);
   const { shape } = perElement;
@@ -34,7 +34,7 @@ function sumToScale(g: Emit, context: RuleContext, perElement: Typed): Typed {
   return g.reduceSum(g.reshape(whole, split), [axis + 1]);
 }
 
-/** A zero point, one per element, per index of the axis, or per block, in a shape that broadcasts against x. */
+/** A zero point (one for all elements, per index of the axis, or per block) in a shape that broadcasts over x. */
 function alongAxis(g: Emit, context: RuleContext, zero: Typed): Typed {
   const { shape } = context.input(0);
   const block = context.node.int("block_size", 0);
@@ -66,7 +66,7 @@ const signed = (shape: number[], ...values: number[]): SampleInput => ({
 });
 
 export const quantization = {
-  // y = (x − zero point)·scale with integers x: the scale alone has a gradient, Σ dy·(x − zero point)
+  // y = (x − zero point)·scale with integers x: only the scale has a gradient, Σ dy·(x − zero point)
   DequantizeLinear: {
     vjp: (context, dy, g) => [
       null,

@@ -5,7 +5,7 @@ import type { RuleTable, SampleInput } from "../rule.ts";
 const number = (value: number): SampleInput => ({ shape: [], constant: [value] });
 const lengths = (...values: number[]): SampleInput => ({ shape: [values.length], constant: values });
 
-/** Operators that put elements elsewhere: their gradients go back. */
+/** Operators that only move elements; their gradients move back. */
 export const rearrangement = {
   // [N, C, H, b, W, b] → [N, b, b, C, H, W] (DCR) or [N, C, b, b, H, W] (CRD)
   DepthToSpace: {
@@ -45,7 +45,7 @@ export const rearrangement = {
     ],
     linear: true,
   },
-  // A triangle's gradient is the same triangle.
+  // The gradient is the same triangle of dy.
   Trilu: {
     vjp: (context, dy, g) => [
       () => g.trilu(dy, context.constant(1)?.[0] ?? 0, context.node.flag("upper", true)),
@@ -61,7 +61,7 @@ export const rearrangement = {
     ],
     linear: true,
   },
-  // Its own inverse.
+  // Reversing is its own inverse.
   ReverseSequence: {
     vjp: (context, dy, g) => [
       () =>

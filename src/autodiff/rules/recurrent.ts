@@ -5,9 +5,9 @@ import { rnn } from "./recurrent/rnn.ts";
 import { gruSamples, lstmSamples, rnnSamples } from "./recurrent/samples.ts";
 
 /**
- * The forward node stays. Its gradient computes the gates of all steps anew from the node's hidden states, walks back
- * over the steps once, and makes each weight's gradient with one product over all steps. Weights are
- * W: [D, gates·H, features], R: [D, gates·H, H], B: [D, 2·gates·H] with D directions.
+ * Rules of the recurrent operators. The forward node stays as it is. The gradient recomputes the gates of all steps from
+ * the node's hidden states, walks back over the steps once, and computes each weight's gradient with one product over all
+ * steps. Weights are W: [D, gates·H, features], R: [D, gates·H, H], B: [D, 2·gates·H] for D directions.
  */
 export const recurrent = {
   RNN: { vjp: rnn, samples: rnnSamples },

@@ -7,7 +7,7 @@ import { comparable } from "../comparable.ts";
 import type { Rule, RuleContext, RuleTable, Sample } from "../rule.ts";
 import { productsBefore } from "../running-products.ts";
 
-/** The reduced axes of a node, whether they are an attribute or an input. */
+/** The reduced axes of a node, from its attribute or its input. */
 function axesOf(context: RuleContext): number[] {
   const { node } = context;
   const rank = context.input(0).shape.length;
@@ -31,12 +31,12 @@ const reduceSamples = (range?: readonly [number, number], distinct = false): [Sa
     { inputs: [data([])], note: "scalar" },
   ];
 };
-/** Sums over nothing, and of nothing: what has a value there. */
+/** Empty tensors, for reductions that have a value on them. */
 const emptySamples: readonly Sample[] = [
   { inputs: [[2, 0], axesInput(1)], note: "of nothing" },
   { inputs: [[0, 3], axesInput(1)], attributes: { keepdims: int(0) }, note: "empty" },
 ];
-/** ReduceSum took its axes as an input five opsets before the others; this is the older form. */
+/** The older form with an attribute `axes`. ReduceSum took its axes as an input five opsets before the others. */
 const withAxesAttribute = (range?: readonly [number, number]): Sample => ({
   inputs: [{ shape: [2, 3, 4], ...(range ? { range } : {}) }],
   attributes: { axes: ints([1]), keepdims: int(0) },
@@ -44,7 +44,7 @@ const withAxesAttribute = (range?: readonly [number, number]): Sample => ({
   note: "axes attribute",
 });
 
-/** A reduction's rule from dx, given dy and y with the reduced axes kept as 1. */
+/** The rule of a reduction. `gradient` returns dx and receives dy and y with the reduced axes kept as 1. */
 function reduction(
   gradient: (
     g: Emit,
@@ -79,7 +79,7 @@ function reduction(
   };
 }
 
-/** Every element that attains the extremum gets an equal share, as PyTorch's amax and amin do. */
+/** Elements that tie at the extremum get equal shares of the gradient, as in PyTorch's amax and amin. */
 const extremum = (side: "reduceMax" | "reduceMin") =>
   reduction(
     (g, { x, y, dy, axes }) => {
@@ -162,7 +162,7 @@ export const reductions = {
   },
 } satisfies RuleTable;
 
-/** dy·Π of the other elements, by running products from both ends: right at zeros too. */
+/** dy·Π of the other elements, by running products from both ends; also right where elements are 0. */
 function productGradient(g: Emit, context: RuleContext, dy: Typed): Typed {
   const x = context.input(0);
   const axes = axesOf(context);

@@ -19,7 +19,7 @@ function interpolationOf({ node }: RuleContext): Interpolation {
   };
 }
 
-/** How each axis is resized, from `scales` or `sizes`, which may name some axes only. */
+/** How each axis is resized, according to `scales` or `sizes`, which may cover only some axes. */
 function axesOf(context: RuleContext): AxisResize[] {
   const { node } = context;
   const [from, to] = [context.input(0).shape, context.output(0).shape];
@@ -52,7 +52,7 @@ function axesOf(context: RuleContext): AxisResize[] {
   });
 }
 
-/** Copies of each element that lie together, as many of each: the whole factor of an enlargement, or nothing. */
+/** The integer factor of an enlargement that repeats every element in place equally often; otherwise undefined. */
 function repeats(taps: readonly Taps[], length: number): number | undefined {
   const factor = taps.length / length;
   if (!Number.isInteger(factor)) return undefined;
@@ -61,7 +61,7 @@ function repeats(taps: readonly Taps[], length: number): number | undefined {
     : undefined;
 }
 
-/** Resize acts on each axis alone and is linear in x: dx is the product of dy with the transposed matrix of each axis. */
+/** Resize is linear in x and acts on each axis separately: dx is the product of dy with each axis's transposed matrix. */
 function resizeGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const x = context.input(0);
   if (sameShape(x.shape, dy.shape)) return dy;
@@ -75,7 +75,7 @@ function resizeGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const changed = axes.filter(({ taps, from }) => repeats(taps, from) !== 1);
   const copying = changed.filter(({ taps, from }) => repeats(taps, from));
   const mixing = changed.filter((axis) => !copying.includes(axis));
-  // Axes that shrink most come first: the others have less to do.
+  // Process the axes that shrink most first, which leaves less work for the others.
   mixing.sort((a, b) => a.from / a.to - b.from / b.to);
   const summed = sumRepeats(
     g,
@@ -88,7 +88,7 @@ function resizeGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   );
 }
 
-/** Axes of `length` elements, each repeated in place: the sum over the repetitions. */
+/** Sums over the copies along axes whose `length` elements were each repeated in place. */
 function sumRepeats(g: Emit, dy: Typed, axes: readonly { axis: number; length: number }[]): Typed {
   const split: number[] = [];
   const summed: number[] = [];
@@ -139,7 +139,7 @@ const coordinateModes = [
   "align_corners",
   "asymmetric",
 ];
-/** Every way to find coordinates; enlarged, shrunk and to one element. */
+/** Every coordinate transformation: enlarging, shrinking, and resizing to one element. */
 const everywhere = (name: string, more: Attributes = {}): Sample[] =>
   coordinateModes.flatMap((coordinates) => [
     scaled([1, 2, 4, 5], [1, 1, 2.5, 0.6], mode(name, coordinates, more)),
@@ -200,12 +200,12 @@ export const resize = {
       scaled([1, 2, 2, 2, 2, 1], [1, 2, 2, 1, 2, 3], mode("nearest"), "6-D"),
       scaled([1, 4, 3, 2], [1, 2, 1.5, 1], mode("linear"), "channels last"),
       scaled([1, 4, 3, 2], [1, 2, 1.5, 1], mode("nearest"), "channels last"),
-      // Sizes of the rounding kind: whole elements, a scale that is none.
+      // Scales whose rounded size equals the input's size; long axes.
       scaled([1, 1, 8, 8], [1, 1, 1.05, 1.05], mode("linear"), "as large"),
       scaled([1, 1, 8, 7], [1, 1, 1.05, 1.3], mode("linear"), "one axis as large"),
       sized([1, 1, 3, 200], [1, 1, 5, 310], mode("linear"), "long rows"),
       sized([1, 1, 150, 2], [1, 1, 70, 2], mode("linear"), "long columns"),
-      // Axes named, aspect ratio kept, crops.
+      // The `axes` attribute, keep_aspect_ratio_policy, and crops.
       {
         inputs: [[1, 3, 4, 2], null, floats(2, 1.5)],
         attributes: { ...mode("nearest"), axes: ints([2, 1]) },

@@ -7,7 +7,7 @@ import type { RuleContext } from "../rule.ts";
 
 /** One axis of the regions. */
 interface RegionAxis {
-  /** Index of the region's beginning in a row of rois (its end two further on): x 0, y 1. */
+  /** Column of rois that holds the region's beginning: x 0, y 1. Its end is two columns later. */
   readonly corner: 0 | 1;
   /** Elements of the image. */
   readonly length: number;
@@ -16,15 +16,15 @@ interface RegionAxis {
 }
 
 /**
- * RoiAlign's gradient to X. A cell is the mean over samples, each linear along both axes, and samples lie on a lattice:
- * Y[r] = A[r]·X[batch of r]·B[r]ᵀ, so dX[n] = Σ A[r]ᵀ·dY[r]·B[r] over the regions r of image n.
+ * RoiAlign's gradient of X. A cell is the mean of samples on a lattice, each interpolated linearly along both axes, so
+ * Y[r] = A[r]·X[batch of r]·B[r]ᵀ, and dX[n] = Σ A[r]ᵀ·dY[r]·B[r] over the regions r of image n.
  */
 export function roiAlignGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const { node } = context;
   if (node.string("mode", "avg") !== "avg") {
     throw new SorthError(
       `cannot differentiate RoiAlign (node "${node.label}"): in mode "max" ONNX Runtime takes the largest of weighted ` +
-        'corners, which is no interpolation; export it with mode "avg"',
+        'corners, which does not interpolate; export it with mode "avg"',
     );
   }
   const { shape } = context.input(0);
@@ -64,7 +64,7 @@ function cellWeights(context: RuleContext, g: Emit, { corner, length, cells }: R
 
   const counts = sampleCounts(context, corner, cells);
   const most = Math.max(...counts);
-  // Where samples lie, in sizes of the region from its start; how much each counts.
+  // The position of each sample, as a fraction of the region's size from its start, and the weight of each sample.
   const fractions = counts.flatMap((count) =>
     Array.from(
       { length: cells * most },
@@ -85,7 +85,7 @@ function cellWeights(context: RuleContext, g: Emit, { corner, length, cells }: R
   return g.reduceSum(g.mul(weights, g.reshape(share, [...samples, 1])), [2]);
 }
 
-/** Samples of a cell along one axis, for each region. Without sampling_ratio as many as the cell has elements. */
+/** Numbers of samples of a cell along one axis, for each region. With sampling_ratio 0, one sample per image element in the cell. */
 function sampleCounts(context: RuleContext, corner: 0 | 1, cells: number): number[] {
   const { node } = context;
   const rois = context.input(1);

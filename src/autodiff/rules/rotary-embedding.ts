@@ -5,17 +5,17 @@ import { dimAt } from "../../graph/shapes.ts";
 import type { Rule, RuleContext, Sample } from "../rule.ts";
 import { fromHeads, lazy, toHeads } from "./dot-product-attention.ts";
 
-/** Which input is which: ONNX's operator and that of com.microsoft order them differently. */
+/** Indices of the inputs, which differ between ONNX's operator and that of com.microsoft, and the resolved settings. */
 export interface RotaryInputs {
   readonly cosines: number;
   readonly sines: number;
-  /** Rows of the tables, [B, L] or [1, L]; without them the tables hold a row a token. */
+  /** Rows of the tables, [B, L] or [1, L]; without positions the tables hold one row per token. */
   readonly positions: Typed | null | undefined;
-  /** How many heads the last axis of a tensor of three axes holds. */
+  /** Number of heads in the last axis of a tensor with three axes. */
   readonly heads: number;
 }
 
-/** A tensor of pairs, [B, H, L, D]: how they lie in the last axis. */
+/** How the pairs of a tensor [B, H, L, D] lie in its last axis. */
 interface Pairs {
   readonly width: number;
   readonly interleaved: boolean;
@@ -28,7 +28,7 @@ function pairsOf(g: Emit, x: Typed, { width, interleaved }: Pairs): readonly [Ty
   return interleaved ? [part(0, 2), part(1, 2)] : [part(0, 1), part(half, 1)];
 }
 
-/** The inverse of {@link pairsOf}; `rest` follows, as it was. */
+/** The inverse of {@link pairsOf}; appends `rest` unchanged. */
 function fromPairs(g: Emit, first: Typed, second: Typed, pairs: Pairs, rest: readonly Typed[]): Typed {
   const joined = pairs.interleaved
     ? g.reshape(g.concat([g.unsqueeze(first, [4]), g.unsqueeze(second, [4])], 4), [
@@ -40,8 +40,8 @@ function fromPairs(g: Emit, first: Typed, second: Typed, pairs: Pairs, rest: rea
 }
 
 /**
- * Rotation of pairs (a, b) by an angle given as cosine and sine: (a·c − b·s, a·s + b·c). The gradient is rotated back;
- * dc = da·a + db·b and ds = db·a − da·b, summed over heads, and over the positions that share an angle.
+ * Gradients of the rotation of pairs (a, b) by an angle given as cosine and sine: (a·c − b·s, a·s + b·c). The gradient of
+ * the pairs is rotated back; dc = da·a + db·b and ds = db·a − da·b, summed over heads and over positions that share an angle.
  */
 export function rotaryGradients(context: RuleContext, dy: Typed, g: Emit, inputs: RotaryInputs) {
   const { node } = context;
@@ -102,7 +102,7 @@ const partial: Sample["inputs"] = [
   [5, 1],
 ];
 
-/** ONNX's operator: (X, cosines, sines, positions). */
+/** ONNX's RotaryEmbedding, with inputs (X, cosines, sines, positions). */
 export const rotaryEmbedding: Rule = {
   vjp: (context, dy, g) =>
     rotaryGradients(context, dy, g, {

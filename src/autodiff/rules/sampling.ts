@@ -18,7 +18,7 @@ const kernelOf: Readonly<Record<string, Sampling["kernel"]>> = tableOf({
   ...{ bicubic: "cubic", cubic: "cubic" },
 });
 
-/** A GridSample node as points in elements of the image; grid components are x, y (, z): the last axis first. */
+/** The sampled points of a GridSample node, in elements of the image. Grid components are x, y (, z): last axis first. */
 function gridSampling(context: RuleContext, g: Emit) {
   const { node } = context;
   const [x, grid] = [context.input(0), context.input(1)];
@@ -26,7 +26,7 @@ function gridSampling(context: RuleContext, g: Emit) {
   const kernel = kernelOf[mode];
   if (!kernel || (beyond !== "zeros" && beyond !== "border" && beyond !== "reflection")) {
     throw new SorthError(
-      `GridSample node "${node.label}": mode "${mode}", padding_mode "${beyond}" is not known`,
+      `GridSample node "${node.label}": unknown mode "${mode}" or padding_mode "${beyond}"`,
     );
   }
   const cornersAligned = node.flag("align_corners");
@@ -51,7 +51,7 @@ function rowsOf(g: Emit, y: Typed): Typed {
   return g.transposeLast(g.reshape(y, [batch, channels, elementCount(points)]));
 }
 
-/** The base grid of AffineGrid, one row (x, y (, z), 1) a point: [points, axes + 1]. */
+/** The base grid of AffineGrid, one row (x, y (, z), 1) per point: [points, axes + 1]. */
 function affineBase(spatial: Shape, cornersAligned: boolean): number[] {
   const along = spatial.map((length) =>
     Array.from({ length }, (_, i) => {
@@ -67,7 +67,7 @@ function affineBase(spatial: Shape, cornersAligned: boolean): number[] {
   return points.flatMap((point) => [...point, 1]);
 }
 
-/** How many windows of a kernel an image has along each axis (Col2Im's columns). */
+/** Number of kernel windows along each axis of an image (Col2Im's columns). */
 function windowsAlong(node: Node, kernel: Shape, input: Shape): number[] {
   const { strides, dilations, begin, end } = windowGeometry(node, kernel, input, input);
   return input.map((dim, axis) => {
@@ -96,7 +96,7 @@ const gridCases = (mode: string, opset: number, shape: number[], grid: number[],
     ),
   );
 
-/** Points anywhere; halves and whole numbers among them: the grid is fixed. */
+/** Points at any position, halves and integers among them; the grid is constant. */
 const fixedGrid = (mode: string, opset: number, more: Sample["attributes"] = {}): Sample => ({
   inputs: [
     [1, 2, 4, 4],
@@ -112,7 +112,7 @@ const fixedGrid = (mode: string, opset: number, more: Sample["attributes"] = {})
   opset,
   note: "anywhere",
 });
-/** Regions [x1, y1, x2, y2, …] of images; 2×3 cells each unless attributes say otherwise. */
+/** Regions [x1, y1, x2, y2, …] of images, with 2×3 cells each by default. */
 const regionCase = (
   shape: number[],
   rois: number[],
@@ -132,7 +132,7 @@ const regionCase = (
 const vector = (...values: number[]): SampleInput => ({ shape: [values.length], constant: values });
 
 export const sampling = {
-  // y = Σ weights · neighbours: X gets dy by the weights; the grid gets the slopes of the weights, times dy · neighbours.
+  // y = Σ weights · neighbours: X gets dy times the weights; the grid gets the weights' slopes times dy · neighbours.
   GridSample: {
     vjp: (context, dy, g) => {
       const [points, rows] = [lazy(() => gridSampling(context, g)), lazy(() => rowsOf(g, dy))];
@@ -209,7 +209,7 @@ export const sampling = {
     ]) as unknown as [Sample, ...Sample[]],
   },
 
-  // A column holds what each kernel position of each window adds to the image: it gets what is read there.
+  // Columns are added to the image at each kernel position of each window; their gradient is dy read at those positions.
   Col2Im: {
     vjp: (context, dy, g) => [
       () => {
@@ -249,7 +249,7 @@ export const sampling = {
     ],
   },
 
-  // Elements that were put somewhere get what is read there.
+  // The gradient of each element is dy at the position to which the element was moved.
   MaxUnpool: {
     vjp: (context, dy, g) => [
       () => g.gather(g.reshape(dy, [elementCount(dy.shape)]), context.input(1)),
@@ -275,7 +275,7 @@ export const sampling = {
     ],
   },
 
-  // X gets dy by the weights of its samples. Regions count as given, as in PyTorch: detectors do not train through them.
+  // X gets dy times the weights of its samples. Regions count as constant, as in PyTorch: detectors do not train through them.
   RoiAlign: {
     vjp: (context, dy, g) => [() => roiAlignGradient(context, dy, g), null, null],
     linear: true,

@@ -44,7 +44,7 @@ const samples = (opset: number, shape: (...dims: number[]) => SampleInput): [Sam
 ];
 
 export const scans = {
-  // A running sum from the other end.
+  // The gradient is a running sum from the other end.
   CumSum: {
     vjp: (context, dy, g) => {
       const { reverse, exclusive } = flags(context);

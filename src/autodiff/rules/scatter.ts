@@ -7,17 +7,17 @@ import { dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import { comparable } from "../comparable.ts";
 import type { Rule, RuleContext, RuleTable, Sample, SampleInput, Thunk } from "../rule.ts";
 
-/** How one of the scatter operators reaches the elements at its indices. */
+/** How a scatter operator reads and writes the elements at its indices. */
 interface Access {
-  /** The elements there, in the shape of the updates. */
+  /** The elements at the indices, in the shape of the updates. */
   read(from: Typed): Typed;
-  /** `into` with `values` put there, or combined with what is there. */
+  /** `into` with `values` written at the indices, or combined there with the old elements by `reduction`. */
   write(into: Typed, values: Typed, reduction?: ScatterReduction): Typed;
 }
 
 /**
- * Gradients of data and updates, as PyTorch's scatter and scatter_reduce have them. Data that is overwritten gets
- * nothing; at ties of max and min everything that attains the extremum gets an equal share.
+ * Gradients of data and updates, as PyTorch's scatter and scatter_reduce define them. Overwritten data gets zero;
+ * elements that tie for max or min get equal shares.
  */
 function scatterGradients(context: RuleContext, dy: Typed, g: Emit, access: Access): [Thunk, Thunk] {
   const [data, updates, y] = [context.input(0), context.input(2), context.output(0)];
@@ -32,7 +32,7 @@ function scatterGradients(context: RuleContext, dy: Typed, g: Emit, access: Acce
       return [
         () => g.mul(dy, access.write(g.filled(1, data.shape, data.type), updates, "mul")),
         () => {
-          // The product of all others: of what is left when zeros count as 1, unless another factor is 0.
+          // The product of the other factors: computed with zeros replaced by 1, and 0 if another factor is 0.
           const zero = g.equal(updates, 0);
           const own = g.indicator(zero, updates.type);
           const nonzero = g.where(zero, 1, updates);
@@ -50,7 +50,7 @@ function scatterGradients(context: RuleContext, dy: Typed, g: Emit, access: Acce
       const kept = () => g.indicator(g.equal(old, attained), data.type);
       const taken = () => g.indicator(g.equal(added, access.read(attained)), data.type);
       const share = () => g.div(dy, access.write(kept(), taken(), "add"));
-      // An element that nothing reaches is kept: its share is dy.
+      // An element to which no update is written keeps its value, so its share is dy.
       return [() => g.mul(share(), kept()), () => g.mul(access.read(share()), taken())];
     }
     default:
@@ -70,7 +70,7 @@ const elements: Rule["vjp"] = (context, dy, g) => {
   return [data, null, updates];
 };
 
-/** Position along `axis` at which each element of the update is written, int32, of the update's shape. */
+/** The position along `axis` to which each element of the update is written: int32, in the update's shape. */
 function writePositions(context: RuleContext, g: Emit, axis: number): Typed {
   const [cache, update] = [context.input(0), context.input(1)];
   const along = (line: Typed, at: number) =>
@@ -133,7 +133,7 @@ export const scatter = {
       reduced("min", distinct(4, 3), at([3, 1], 2, 0, 2), distinct(3, 3)),
     ],
   },
-  // A cache with an update written from a given position on.
+  // Writes an update into a cache, from a given position on.
   TensorScatter: {
     vjp: (context, dy, g) => {
       const axis = normalizeAxis(context.node.int("axis", -2), dy.shape.length);

@@ -6,7 +6,7 @@ const distinct = (...shape: number[]): SampleInput => ({ shape, distinct: true }
 
 /** Operators that select by value. */
 export const sets = {
-  // The values go back where they were taken from, which the second output says.
+  // Scatters dy back to the positions that the second output (indices) names.
   TopK: {
     vjp: (context, dy, g) => [
       () => {

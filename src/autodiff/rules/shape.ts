@@ -5,7 +5,7 @@ import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable } from "../rule.ts";
 
 const vector = (...values: number[]) => ({ shape: [values.length], constant: values });
-/** The gradient of anything that only renames axes: the same numbers in the input's shape. */
+/** The gradient of operators that only reshape: dy in the input's shape. */
 const reshaping = (context: RuleContext, dy: Typed, g: Emit) => [
   () => g.reshape(dy, context.input(0).shape),
   null,
@@ -77,7 +77,7 @@ export const shape = {
     ],
     linear: true,
   },
-  // The walk sums a gradient over broadcast axes.
+  // dy itself: the walk sums gradients over broadcast axes.
   Expand: {
     vjp: (_, dy) => [() => dy, null],
     samples: [
@@ -88,7 +88,7 @@ export const shape = {
     ],
     linear: true,
   },
-  // Σ over the copies: [r₁·d₁, …] as [r₁, d₁, …]
+  // Sums over the copies, after reshaping [r₁·d₁, …] to [r₁, d₁, …]
   Tile: {
     vjp: (context, dy, g) => [
       () => {
@@ -110,7 +110,7 @@ export const shape = {
     ],
     linear: true,
   },
-  // Each input gets its own part.
+  // Each input gets its own part of dy.
   Concat: {
     vjp: (context, dy, g) => {
       const axis = normalizeAxis(context.node.int("axis", 0), dy.shape.length);
@@ -143,7 +143,7 @@ export const shape = {
     ],
     linear: true,
   },
-  // The parts' gradients joined; an unread part contributes zeros.
+  // Concatenates the gradients of the parts; an unread part contributes zeros.
   Split: {
     vjp: (context, _dy, g) => [
       () => {
@@ -164,7 +164,7 @@ export const shape = {
     ],
     linear: true,
   },
-  // Zeros around, and between the steps.
+  // Pads dy with zeros, and inserts zeros between the steps.
   Slice: {
     vjp: (context, dy, g) => [() => sliceGradient(context, dy, g), null, null, null, null],
     samples: [
@@ -209,7 +209,7 @@ function sliceGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   return g.pad(gradient, pads);
 }
 
-/** `stride − 1` zeros between the neighbours of an axis. */
+/** Inserts `stride − 1` zeros between neighbours along an axis. */
 function spread(g: Emit, x: Typed, axis: number, stride: number): Typed {
   const length = dimAt(x.shape, axis);
   const split = [...x.shape.slice(0, axis + 1), 1, ...x.shape.slice(axis + 1)];

@@ -11,7 +11,7 @@ import {
   standardizedGradient,
 } from "./standardize.ts";
 
-/** Which inputs a fused normalization has where, after input and skip. */
+/** Indices of a fused normalization's inputs after `input` and `skip`. */
 interface Parameters {
   readonly scale: number;
   readonly beta?: number;
@@ -26,7 +26,7 @@ const normalizedRows = (context: RuleContext, x: Typed, centred: boolean): Norma
   centred,
 });
 
-/** y = norm(s)·scale + beta of s = input + skip + bias; s, its mean and r are further outputs. */
+/** The rule of y = norm(s)·scale + beta with s = input + skip + bias; s, its mean and r are further outputs. */
 function skipNormalization({ scale, beta, bias, centred }: Parameters): Rule["vjp"] {
   return (context, dy, g) => {
     const sum = lazy(() => {
@@ -54,7 +54,7 @@ function skipNormalization({ scale, beta, bias, centred }: Parameters): Rule["vj
   };
 }
 
-/** Rows of a table that tokens read: their gradients added up by token. */
+/** Gradient of an embedding table: the gradients of its rows, summed by token. */
 const rowsAdded = (g: Emit, table: Typed, tokens: Typed, gradient: Typed) =>
   g.scatterAdd(
     g.filled(0, table.shape, table.type),
@@ -62,7 +62,7 @@ const rowsAdded = (g: Emit, table: Typed, tokens: Typed, gradient: Typed) =>
     gradient,
   );
 
-/** The first rows of the position table, one for each place of a sentence, where no positions are given. */
+/** Gradient of the position table. Without given positions, the tokens of a sequence read its first rows in order. */
 function positionsAdded(g: Emit, table: Typed, positions: Typed | null | undefined, gradient: Typed): Typed {
   const [batch = 1, length = 1, width = 1] = gradient.shape;
   if (positions) {
@@ -113,7 +113,7 @@ export const skipNormalizations = {
     ],
   },
 
-  // y = norm(s)·gamma + beta of s = words + positions + segments, read from tables by token
+  // y = norm(s)·gamma + beta with s = words + positions + segments, looked up in tables by token
   "com.microsoft.EmbedLayerNormalization": {
     vjp: (context, dy, g) => {
       const { inputs } = context;

@@ -4,14 +4,14 @@ import type { Node, Value } from "../../graph/node.ts";
 import { dimAt, reducedShape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 
-/** What is normalized: over which axes, what is added to the mean square, and whether the mean goes first. */
+/** A tensor to normalize, the axes to normalize over, ε, and whether to subtract the mean. */
 export interface Normalized {
   readonly x: Typed;
   readonly axes: readonly number[];
   readonly epsilon: number;
-  /** False for RMS normalization, which leaves the mean in. */
+  /** Whether to subtract the mean (default); false for RMS normalization. */
   readonly centred?: boolean;
-  /** Statistics that the forward node computed, with the axes kept; used instead of computing them again. */
+  /** Statistics computed by the forward node, with the reduced axes kept as 1; they are used instead of new ones. */
   readonly mean?: Value | undefined;
   readonly reciprocal?: Value | undefined;
 }
@@ -22,7 +22,7 @@ export interface Standardized {
   readonly r: Typed;
 }
 
-/** The normalized tensor, written out again; emitted once for the same input. */
+/** Emits the normalized tensor, once for each input. */
 export function standardize(g: Emit, normalized: Normalized): Standardized {
   const { x, axes, epsilon, centred = true, mean, reciprocal } = normalized;
   const key = `${x.name} over ${axes} ${epsilon} ${centred} ${mean?.name} ${reciprocal?.name}`;
@@ -38,7 +38,7 @@ export function standardize(g: Emit, normalized: Normalized): Standardized {
   return { r, unit: g.once(`unit ${key}`, () => g.mul(kept(), r)) };
 }
 
-/** Gradient to x, given d, that of x̂: r·(d − mean d − x̂·mean(d·x̂)); without `mean d` where the mean stays in. */
+/** Gradient of x, given the gradient d of x̂: r·(d − mean d − x̂·mean(d·x̂)), without `mean d` if not centred. */
 export function standardizedGradient(g: Emit, d: Typed, normalized: Normalized): Typed {
   const { axes, centred = true } = normalized;
   const { unit, r } = standardize(g, normalized);
@@ -47,12 +47,12 @@ export function standardizedGradient(g: Emit, d: Typed, normalized: Normalized):
   return g.mul(g.sub(across, along), r);
 }
 
-/** Gradient to x through the mean that a node puts out: each element has its share. */
+/** Gradient of x through a mean that the node outputs: each element gets an equal share. */
 export function meanGradient(g: Emit, dMean: Typed, { x, axes }: Normalized): Typed {
   return g.expand(g.mul(g.cast(dMean, x.type), 1 / count(x, axes)), x.shape);
 }
 
-/** Gradient to x through the r that a node puts out: dr/dx = −r²·x̂/M. */
+/** Gradient of x through an r that the node outputs: dr/dx = −r²·x̂/M. */
 export function reciprocalGradient(g: Emit, dR: Typed, normalized: Normalized): Typed {
   const { x, axes } = normalized;
   const { unit, r } = standardize(g, normalized);
@@ -62,8 +62,8 @@ export function reciprocalGradient(g: Emit, dR: Typed, normalized: Normalized): 
 const count = (x: Typed, axes: readonly number[]) => elementCount(axes.map((axis) => dimAt(x.shape, axis)));
 
 /**
- * A statistic that the forward node itself can put out (Mean, InvStdDev): declared if it is not yet. Undefined for
- * double, for which ONNX Runtime rounds statistics to float.
+ * A statistic that the forward node itself can output (Mean, InvStdDev); adds the output if the node lacks it. Undefined
+ * for double, because ONNX Runtime rounds those statistics to float.
  */
 export function savedStatistic(
   g: Emit,

@@ -5,21 +5,21 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable, SampleInput } from "../rule.ts";
 
-/** `x` with zeros at the end of one axis, or cut there, to `length`. */
+/** `x` with one axis padded with zeros or cropped at its end, to `length`. */
 function resized(g: Emit, x: Typed, axis: number, length: number): Typed {
   const rest = length - dimAt(x.shape, axis);
   return g.pad(x, [...x.shape.map(() => 0), ...x.shape.map((_, other) => (other === axis ? rest : 0))]);
 }
 
-/** Real and imaginary parts, or the real parts alone for a real input. */
+/** Real and imaginary parts (`count` 2), or real parts only (`count` 1). */
 const parts = (g: Emit, x: Typed, count: number): Typed =>
   g.slice(x, [{ axis: x.shape.length - 1, start: 0, length: count }]);
 
-/** Frequencies that a one-sided spectrum of `length` samples stands for: itself, and its mirror image if it has one. */
+/** For each frequency of a one-sided spectrum of `length` samples: 2 if it has a mirror image, else 1. */
 const multiplicity = (length: number): number[] =>
   Array.from({ length: Math.floor(length / 2) + 1 }, (_, k) => (k === 0 || 2 * k === length ? 1 : 2));
 
-/** The transform's conjugate transpose: F* = n·F⁻¹, and F⁻* = F/n. */
+/** Applies the conjugate transpose of the transform: F* = n·F⁻¹, and F⁻* = F/n. */
 function dftGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const { node } = context;
   const x = context.input(0);
@@ -44,11 +44,11 @@ function dftGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   return resized(g, parts(g, adjoint, dimAt(x.shape, rank - 1)), axis, dimAt(x.shape, axis));
 }
 
-/** Length of the transform: the input's, unless given. */
+/** Length of the transform; default: the input's length. */
 const lengthOf = (context: RuleContext, axis: number): number =>
   context.constant(1)?.[0] ?? dimAt(context.input(0).shape, axis);
 
-/** Where the samples of each frame lie in the signal, [frames, length]. */
+/** Positions of each frame's samples in the signal, [frames, length]. */
 function framePositions(context: RuleContext, g: Emit, frames: number, length: number): Typed {
   const step = context.constant(1)?.[0] ?? 1;
   const positions = Array.from({ length: frames * length }, (_, i) =>
@@ -57,13 +57,13 @@ function framePositions(context: RuleContext, g: Emit, frames: number, length: n
   return g.constant("int64", [frames, length], BigInt64Array.from(positions));
 }
 
-/** A spectrogram's gradient by windowed sample of the real signal, [batch, frames, length, 1]. */
+/** The gradient of each windowed sample of a real signal, from a spectrogram's gradient: [batch, frames, length, 1]. */
 function frameGradient(dy: Typed, g: Emit, length: number): Typed {
   const spectrum = resized(g, dy, 2, length);
   return parts(g, g.mul(g.dft(spectrum, 2, { inverse: true }), length), 1);
 }
 
-/** Samples in a frame: the window's, or as given, or all. */
+/** Samples per frame: the window's length, the given length, or the whole signal. */
 const frameLength = (context: RuleContext): number =>
   context.inputs[2]?.shape[0] ?? context.constant(3)?.[0] ?? dimAt(context.input(0).shape, 1);
 
@@ -91,7 +91,7 @@ export const transforms = {
     ],
     linear: true,
   },
-  // Frames of the signal, each weighted by the window and transformed: they overlap, and so add up again.
+  // Transforms overlapping frames, each weighted by the window; the gradients of the frames add up where they overlap.
   STFT: {
     vjp: (context, dy, g) => {
       const signal = context.input(0);

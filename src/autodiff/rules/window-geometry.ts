@@ -2,8 +2,8 @@ import type { Node } from "../../graph/node.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
 
 /**
- * How windows slide over the spatial axes of a convolution or a pooling, every attribute resolved. Window `o` of an
- * axis reads `o·stride − begin + t·dilation` for t = 0 … kernel−1.
+ * How windows slide over the spatial axes of a convolution or pooling, with all attributes resolved. Window `o` along an
+ * axis reads the elements `o·stride − begin + t·dilation` for t = 0 … kernel−1.
  */
 export interface WindowGeometry {
   readonly kernel: Shape;
@@ -11,19 +11,19 @@ export interface WindowGeometry {
   readonly dilations: readonly number[];
   /** Padding before each axis. */
   readonly begin: readonly number[];
-  /** Padding after each axis as declared; windows may end before it, or beyond it with ceil_mode. */
+  /** Declared padding after each axis. Windows may end before it, or, with ceil_mode, beyond it. */
   readonly end: readonly number[];
-  /** Spatial shape that windows read. */
+  /** Spatial shape that the windows read. */
   readonly input: Shape;
-  /** Spatial shape of the windows: one element each. */
+  /** Spatial shape of the output: one element per window. */
   readonly output: Shape;
 }
 
 /**
- * Geometry of a Conv, ConvTranspose or pooling node: attributes and their defaults, auto_pad resolved.
- * @param kernel - spatial shape of the kernel (attribute `kernel_shape` may be missing from a convolution)
- * @param input - spatial shape that the windows read (of a ConvTranspose: of its output)
- * @param output - one element a window (of a ConvTranspose: its input)
+ * Geometry of a Conv, ConvTranspose or pooling node, with defaults applied and auto_pad resolved.
+ * @param kernel - spatial shape of the kernel (a convolution may lack the attribute `kernel_shape`)
+ * @param input - spatial shape that the windows read (for ConvTranspose, that of the node's output)
+ * @param output - spatial shape with one element per window (for ConvTranspose, that of the node's input)
  */
 export function windowGeometry(node: Node, kernel: Shape, input: Shape, output: Shape): WindowGeometry {
   const rank = kernel.length;
@@ -51,8 +51,8 @@ export function windowGeometry(node: Node, kernel: Shape, input: Shape, output: 
 }
 
 /**
- * Geometry of a ConvTranspose node, seen as the convolution whose adjoint it is: windows read its output, one for each
- * of its inputs. Padding that `output_shape` or `auto_pad` leave open is shared out as the ONNX specification says.
+ * Geometry of a ConvTranspose node, seen as the convolution whose adjoint it is: one window per input element reads the
+ * node's output. Padding that `output_shape` or `auto_pad` leave open is distributed as the ONNX specification says.
  * @param input - spatial shape of the node's input
  * @param output - spatial shape of its output
  */
@@ -70,7 +70,7 @@ export function transposedGeometry(node: Node, kernel: Shape, input: Shape, outp
     : { ...geometry, begin: larger, end: smaller };
 }
 
-/** Extent along an axis from the first element of the first window to the last element of the last one. */
+/** Number of elements along an axis from the first element of the first window to the last element of the last window. */
 export function windowSpan(geometry: Omit<WindowGeometry, "begin" | "end">, axis: number): number {
   const { output, strides, kernel, dilations } = geometry;
   return (
@@ -78,7 +78,7 @@ export function windowSpan(geometry: Omit<WindowGeometry, "begin" | "end">, axis
   );
 }
 
-/** Padding after each axis that the windows really reach: at least 0; 0 too where they end before the input does. */
+/** Padding after each axis that the windows really read: 0 where the windows end before the input does. */
 export function reachedEnd(geometry: WindowGeometry): number[] {
   return geometry.input.map((dim, axis) =>
     Math.max(0, windowSpan(geometry, axis) - dim - dimAt(geometry.begin, axis)),
@@ -105,7 +105,7 @@ export function isPartition(geometry: WindowGeometry): boolean {
   );
 }
 
-/** Whether windows are single elements in place: a 1×1 kernel with stride 1 and no padding. */
+/** Whether each window is the element at its own position: a 1×1 kernel with stride 1 and no padding. */
 export function isPointwise(geometry: WindowGeometry): boolean {
   return isPartition(geometry) && geometry.kernel.every((size) => size === 1);
 }

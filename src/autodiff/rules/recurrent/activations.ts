@@ -11,9 +11,9 @@ export interface Activation {
   slope(g: Emit, x: Typed, y: Typed): Typed;
 }
 
-/** An activation by name, with its coefficients. */
+/** An activation function and the defaults of its coefficients. */
 interface Kind {
-  /** Value of `activation_alpha` where the node gives none; left out where the function has no such coefficient. */
+  /** Default of `activation_alpha`; absent if the function has no such coefficient. */
   readonly alpha?: number;
   readonly beta?: number;
   readonly value: (g: Emit, x: Typed, alpha: number, beta: number) => Typed;
@@ -86,10 +86,10 @@ const kinds: Readonly<Record<string, Kind>> = {
 };
 
 /**
- * The activations of a recurrent node, in the order of its equations (f, g, h); each applies to values [D, …] and knows
- * what differs between the directions.
- * @param defaults - names where the node gives none
- * @throws SorthError naming the node and a function that is not known
+ * The activations of a recurrent node, in the order of its equations (f, g, h). Each applies to values [D, …] and may use
+ * another function for each direction.
+ * @param defaults - names of the functions if the node gives none
+ * @throws SorthError that names the node and the unknown function
  */
 export function activationsOf(node: Node, directions: number, defaults: readonly string[]): Activation[] {
   const attribute = node.attributes.get("activations");
@@ -102,7 +102,7 @@ export function activationsOf(node: Node, directions: number, defaults: readonly
       `${node.op} node "${node.label}" has ${names.length} activations; ${directions * defaults.length} are needed`,
     );
   }
-  // Only functions that have a coefficient take one from the list.
+  // Only functions that have a coefficient consume one from the list.
   const [alphas, betas] = [coefficients(node, "activation_alpha"), coefficients(node, "activation_beta")];
   const all = names.map((name) => {
     const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
@@ -133,7 +133,7 @@ const withCoefficients = (kind: Kind, alpha: number, beta: number): Activation =
   slope: (g, x, y) => kind.slope(g, x, y, alpha, beta),
 });
 
-/** One activation for each index of the first axis. */
+/** Applies one activation per index of the first axis (the directions). */
 function eachDirection(activations: readonly Activation[]): Activation {
   const part = (g: Emit, x: Typed, index: number) => g.slice(x, [{ axis: 0, start: index, length: 1 }]);
   return {
@@ -150,7 +150,7 @@ function eachDirection(activations: readonly Activation[]): Activation {
   };
 }
 
-/** f(clip(x)), as every gate is computed. */
+/** f(clip(x)), the form in which recurrent operators compute every gate. */
 export function clipped(activation: Activation, clip: number | undefined): Activation {
   if (clip === undefined) return activation;
   const inside = (g: Emit, x: Typed) => g.min(g.max(x, -clip), clip);

@@ -4,21 +4,22 @@ import type { RuleContext, Thunk } from "../../rule.ts";
 import type { Activation } from "./activations.ts";
 import { Sequence } from "./sequence.ts";
 
-/** What the backward pass multiplies with, all steps in one value: [D, T, N, H] each. */
+/** Factors of the backward pass, each for all steps: [D, T, N, H]. */
 interface Factors {
-  /** ∂h/∂ arguments of the update gate and of the candidate. */
+  /** ∂h/∂(argument of the update gate). */
   readonly update: Typed;
+  /** ∂h/∂(argument of the candidate). */
   readonly candidate: Typed;
-  /** ∂/∂ argument of the reset gate: of what the candidate reads through that gate. */
+  /** Derivative of what the candidate reads through the reset gate with respect to that gate's argument. */
   readonly reset: Typed;
-  /** The reset gate itself, and ∂h/∂h′ without the gates. */
   readonly resetGate: Typed;
+  /** ∂h/∂h′ without the paths through the gates. */
   readonly kept: Typed;
-  /** What the gate resets: Rn·h′ + b if linear_before_reset, else h′. */
+  /** The value that the reset gate multiplies: Rn·h′ + b with linear_before_reset, else h′. */
   readonly resettable: Typed;
 }
 
-/** Gradients of arguments: those that W and those that R makes. */
+/** Gradients of the gates' arguments: of the terms with W (x), and of those with R. */
 interface Gradients {
   readonly x: Typed;
   readonly h: Typed;
@@ -29,8 +30,7 @@ interface Gradients {
  *     z = f(Wz·x + Rz·h′ + bz)     r = f(Wr·x + Rr·h′ + br)     h = (1 − z)∘n + z∘h′      (′: the step before)
  *     n = g(Wn·x + Rn·(r∘h′) + bn), or g(Wn·x + wn + r∘(Rn·h′ + rn)) with linear_before_reset
  *
- * The node gives h, so the gates of all steps follow from matrix products over all steps; only dh is passed from step
- * to step.
+ * The node outputs h, so matrix products over all steps give the gates of all steps; only dh passes from step to step.
  */
 export function gru(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[] {
   const sequence = new Sequence(context, g);
@@ -64,7 +64,7 @@ export function gru(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[]
   ];
 }
 
-/** The gates again, and from them the factors of the backward pass. */
+/** Recomputes the gates, and from them the factors of the backward pass. */
 function recompute(context: RuleContext, sequence: Sequence, linear: boolean, g: Emit): Factors {
   const [sigma, gamma] = sequence.activations(["Sigmoid", "Tanh"], 2) as [Activation, Activation];
   const { hidden, previous } = sequence;
@@ -76,7 +76,7 @@ function recompute(context: RuleContext, sequence: Sequence, linear: boolean, g:
     Typed,
     Typed,
   ];
-  // Rn·h′ or Rn·(r∘h′) has its own product in the second form.
+  // The candidate's term Rn·(r∘h′) (without linear_before_reset) needs a product of its own.
   const [rGates, rCandidate] = g.split(context.input(2), 1, [2 * hidden, hidden]) as [Typed, Typed];
   const [bGates, bCandidate] = bias ? (g.split(bias.h, 1, [2 * hidden, hidden]) as [Typed, Typed]) : [];
   const [hz, hr] = parts(sequence.product(sequence.rows(previous), rGates, bGates), 3, 2) as [Typed, Typed];
@@ -98,7 +98,7 @@ function recompute(context: RuleContext, sequence: Sequence, linear: boolean, g:
   };
 }
 
-/** With linear_before_reset all factors of dh are known beforehand: da = (dh, dh, dh)∘∂gates, dh′ = da·R + dh∘z. */
+/** With linear_before_reset, all factors of dh are known in advance: da = (dh, dh, dh)∘∂gates, dh′ = da·R + dh∘z. */
 function linearBackward(sequence: Sequence, factors: Factors, r: Typed, g: Emit): Gradients {
   const weight = g.unsqueeze(r, [1]);
   const reset = g.mul(factors.candidate, factors.reset);
@@ -119,7 +119,7 @@ function linearBackward(sequence: Sequence, factors: Factors, r: Typed, g: Emit)
   return { x: g.concat([shared, g.mul(g.concat(states, 1), factors.candidate)], 3), h, initial };
 }
 
-/** Else the gradient of r∘h′ comes first, from the candidate through Rn: two small products a step. */
+/** Without it, each step first needs the gradient of r∘h′ from the candidate through Rn: two small products per step. */
 function backward(sequence: Sequence, factors: Factors, r: Typed, g: Emit): Gradients {
   const { hidden } = sequence;
   const [rGates, rCandidate] = g.split(g.unsqueeze(r, [1]), 2, [2 * hidden, hidden]) as [Typed, Typed];

@@ -5,16 +5,16 @@ import type { RuleContext, Thunk } from "../../rule.ts";
 import type { Activation } from "./activations.ts";
 import { Sequence } from "./sequence.ts";
 
-/** What the forward pass leaves to the backward one, all steps in one value: [D, T, N, …]. */
+/** Factors that the recomputed forward pass provides to the backward pass, each for all steps: [D, T, N, …]. */
 interface Forward {
   /** Cell states before and after each step. */
   readonly previousCells: Typed;
   readonly cells: Typed;
-  /** ∂h/∂c of a step: directly, and through the output gate's peephole. */
+  /** ∂h/∂c within a step: directly and through the output gate's peephole. */
   readonly cellOfHidden: Typed;
-  /** ∂/∂gate arguments i, o, f, c: of h for o, of c for the others, [D, T, N, 4·H]. */
+  /** [D, T, N, 4·H]: ∂c/∂(gate argument) for i, f and c, ∂h/∂(gate argument) for o, in the order i, o, f, c. */
   readonly gates: Typed;
-  /** ∂c/∂c of the step before. */
+  /** ∂c/∂c′, where c′ is the cell state of the previous step. */
   readonly cellOfCell: Typed;
 }
 
@@ -28,8 +28,8 @@ interface Peepholes {
  *     i = f(Wi·x + Ri·h′ + Pi∘c′ + bi)     f = f(Wf·x + Rf·h′ + Pf∘c′ + bf), or 1 − i with input_forget
  *     c = f∘c′ + i∘g(Wc·x + Rc·h′ + bc)    o = f(Wo·x + Ro·h′ + Po∘c + bo)     h = o∘h(c)      (′: the step before)
  *
- * The node gives h, so the gates of all steps follow from two matrix products; the cell states take two small operators
- * a step. What multiplies dh and dc in the backward pass is computed for all steps at once: a step is
+ * The node outputs h, so two matrix products give the gates of all steps; the cell states take two small operators per
+ * step. The factors of dh and dc in the backward pass are computed for all steps at once, so that a step is
  *
  *     dc += dh∘∂h/∂c     da = (dc, dh, dc, dc)∘∂gates     dh′ = da·R     dc′ = dc∘∂c/∂c′
  */
@@ -87,7 +87,7 @@ function peepholesOf(p: Typed, sequence: Sequence, g: Emit): Peepholes {
   return { i: sequence.row(i), o: sequence.row(o), f: sequence.row(f) };
 }
 
-/** Gates and cell states again, and from them the factors of the backward pass. */
+/** Recomputes gates and cell states, and from them the factors of the backward pass. */
 function recompute(
   context: RuleContext,
   sequence: Sequence,
@@ -157,7 +157,7 @@ function recompute(
   };
 }
 
-/** c = f∘c′ + i∘g, whose gates are known for all steps. */
+/** Cell states c = f∘c′ + i∘g from gates that are known for all steps. */
 function plainCells(
   sequence: Sequence,
   g: Emit,
@@ -174,7 +174,7 @@ function plainCells(
   return g.concat(cells, 1);
 }
 
-/** The same where the gates look at the cell state before. */
+/** The same with peepholes, where the gates of a step depend on the previous cell state. */
 function peepedCells(parts: {
   sequence: Sequence;
   g: Emit;

@@ -4,7 +4,7 @@ import type { RuleContext, Thunk } from "../../rule.ts";
 import type { Activation } from "./activations.ts";
 import { Sequence } from "./sequence.ts";
 
-/** h = f(W·x + R·h′ + b) (′: the step before), so da = dh∘f′ and dh′ = da·R; f′ of all steps from the node's h. */
+/** h = f(W·x + R·h′ + b) (′: the step before), so da = dh∘f′ and dh′ = da·R; the node's h gives f′ of all steps. */
 export function rnn(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[] {
   const sequence = new Sequence(context, g);
   const [w, r] = [context.input(1), context.input(2)];

@@ -51,7 +51,7 @@ const sampleOf = (gates: number, note: string, form: Form): Sample => {
 
 const reverse = { direction: string("reverse") };
 
-/** Forms that all three operators have. */
+/** Samples that all three operators have. */
 const common = (gates: number): [Sample, ...Sample[]] => [
   sampleOf(gates, "forward", {}),
   sampleOf(gates, "without bias", { bias: null, states: true }),
@@ -75,8 +75,7 @@ const common = (gates: number): [Sample, ...Sample[]] => [
 ];
 
 /**
- * Arguments that stay near these numbers, cycled over the gates: for functions that are not smooth everywhere.
- * Directions alternate.
+ * A form whose gate arguments stay near `values`, cycled over the units, for functions that are not smooth everywhere.
  */
 const near = (gates: number, values: readonly number[], form: Form = {}): Form => ({
   range: [-0.2, 0.2],

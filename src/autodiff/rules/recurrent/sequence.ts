@@ -7,10 +7,10 @@ import type { RuleContext } from "../../rule.ts";
 import { type Activation, activationsOf, clipped } from "./activations.ts";
 
 /**
- * The data of a recurrent node in the order in which the node works it off, so that a rule needs one recurrence for all
- * directions: values are [D, T, N, K] (directions, steps, batch, features), and the steps of a direction that runs
- * backwards are reversed. A sample that is shorter than the others keeps its state during the steps that it lacks:
- * behind its end in a forward direction, before its beginning in a reversed one.
+ * The data of a recurrent node in the order in which the node processes it, so that one recurrence serves all
+ * directions: values are [D, T, N, K] (directions, steps, batch, features), and the steps of a reverse direction are
+ * reversed. A sample shorter than the others keeps its state during the steps that it lacks: after its end in a forward
+ * direction, before its beginning in a reverse one.
  */
 export class Sequence {
   readonly node: Node;
@@ -20,20 +20,20 @@ export class Sequence {
   readonly hidden: number;
   /** X: [D, T·N, features]. */
   readonly x: Typed;
-  /** Whether a sample has this step, [D, T, N, 1]; undefined where all samples have all steps. */
+  /** Whether a sample has a step, [D, T, N, 1]; undefined if all samples have all steps. */
   readonly valid: Typed | undefined;
   readonly #context: RuleContext;
   readonly #g: Emit;
   readonly #reversed: readonly boolean[];
   #previous: Typed | undefined;
 
-  /** @throws SorthError when the node's layout is not the one that ONNX Runtime computes */
+  /** @throws SorthError for layout 1, which ONNX Runtime does not compute, and for sequences without steps */
   constructor(context: RuleContext, g: Emit) {
     const { node } = context;
     if (node.int("layout", 0) !== 0) {
       throw new SorthError(
-        `cannot differentiate ${node.op} (node "${node.label}"): layout 1 (batch first) is not computed by ONNX Runtime ` +
-          "itself; export it with layout 0 and a Transpose around it",
+        `cannot differentiate ${node.op} (node "${node.label}"): ONNX Runtime does not support layout 1 (batch first); ` +
+          "export it with layout 0 and a Transpose around it",
       );
     }
     const x = context.input(0);
@@ -59,7 +59,7 @@ export class Sequence {
     this.valid = this.#present(this.steps);
   }
 
-  /** f, g, h of the node's equations, the clipping of their arguments included for all of `gates`. */
+  /** The functions f, g, h of the node's equations; the first `gates` of them clip their arguments as the node says. */
   activations(defaults: readonly string[], gates: number): Activation[] {
     const clip = this.node.attributes.has("clip") ? this.node.float("clip", 0) : undefined;
     return activationsOf(this.node, this.directions, defaults).map((activation, index) =>
@@ -67,7 +67,7 @@ export class Sequence {
     );
   }
 
-  /** [D, T, N, K] → [D, T·N, K], as matrix products over all steps take it. */
+  /** [D, T, N, K] → [D, T·N, K], the shape for matrix products over all steps. */
   rows(value: Typed): Typed {
     return this.#g.reshape(value, [this.directions, this.steps * this.batch, dimAt(value.shape, 3)]);
   }
@@ -77,29 +77,29 @@ export class Sequence {
     return this.#g.reshape(rows, [this.directions, this.steps, this.batch, dimAt(rows.shape, 2)]);
   }
 
-  /** A row for each direction, [D, K] → [D, 1, 1, K]. */
+  /** One row per direction: [D, K] → [D, 1, 1, K]. */
   row(value: Typed): Typed {
     return this.#g.unsqueeze(value, [1, 2]);
   }
 
-  /** The steps of a value, each [D, 1, N, K]. */
+  /** Splits a value into its steps, each [D, 1, N, K]. */
   each(value: Typed): Typed[] {
     return this.#g.split(value, 1, Array<number>(dimAt(value.shape, 1)).fill(1));
   }
 
-  /** A state before the first step as [D, 1, N, H]; undefined means zeros. */
+  /** The initial state at an input, [D, 1, N, H]; undefined means zeros. */
   initial(input: number): Typed | undefined {
     const value = this.#context.inputs[input];
     return value ? this.#g.unsqueeze(value, [1]) : undefined;
   }
 
-  /** The hidden state before each step, [D, T, N, H]: the node's own output Y, which is added where it is absent. */
+  /** The hidden state before each step, [D, T, N, H], from the node's output Y (added to the node if absent). */
   get previous(): Typed {
     this.#previous ??= this.before(this.#states(), this.initial(5));
     return this.#previous;
   }
 
-  /** What stands before each step, from what stands behind each step. */
+  /** States before each step, from the states after each step. */
   before(states: Typed, initial: Typed | undefined): Typed {
     const first = initial ?? this.#zeros();
     if (this.steps === 1) return first;
@@ -108,7 +108,7 @@ export class Sequence {
     return this.#g.concat([first, known ? this.#g.where(known, earlier, first) : earlier], 1);
   }
 
-  /** X·Wᵀ or H·Rᵀ of all gates and steps with its half of the bias B, [D, T, N, gates·H]. */
+  /** X·Wᵀ or H·Rᵀ for all gates and steps, plus its half of the bias B: [D, T, N, gates·H]. */
   product(rows: Typed, weight: Typed, bias?: Typed): Typed {
     const sums = this.sequence(this.#g.matMul(rows, this.#g.transposeLast(weight)));
     return bias ? this.#g.add(sums, this.row(bias)) : sums;
@@ -123,35 +123,35 @@ export class Sequence {
     return { x, h };
   }
 
-  /** A factor that is 0 where a sample lacks the step. */
+  /** A factor, set to 0 where a sample lacks the step. */
   masked(value: Typed): Typed {
     return this.valid ? this.#g.mul(value, this.#g.indicator(this.valid, value.type)) : value;
   }
 
-  /** A factor of a state that is 1 where a sample lacks the step: the state stays. */
+  /** A factor of a state, set to 1 where a sample lacks the step, so that the state stays. */
   kept(value: Typed): Typed {
     return this.valid ? this.#g.where(this.valid, value, 1) : value;
   }
 
-  /** By step: 1 where a sample lacks it, [D, 1, N, 1]; undefined where all samples have all steps. */
+  /** For each step: 1 where a sample lacks it, else 0, [D, 1, N, 1]; undefined if all samples have all steps. */
   missing(type: Typed["type"]): Typed[] | undefined {
     return this.valid && this.each(this.#g.sub(1, this.#g.indicator(this.valid, type)));
   }
 
-  /** Gradient of the state that output `index` shows after the last step, [D, 1, N, H]. */
+  /** Gradient of the final state at output `index`, [D, 1, N, H]. */
   finalGradient(index: number): Typed | undefined {
     const gradient = this.#context.gradient(index);
     if (!gradient) return undefined;
     const state = this.#g.unsqueeze(gradient, [1]);
     const lengths = this.#lengths();
-    // Of a sample without any step the node shows zeros.
+    // For a sample without steps the node outputs zeros, which have no gradient.
     return lengths ? this.#g.mul(state, this.#g.indicator(this.#g.greater(lengths, 0), state.type)) : state;
   }
 
   /**
    * Walks back over the steps with the gradient of the hidden state.
-   * @param visit - is given the gradient of the state after a step, [D, 1, N, H], and returns the one before it (called
-   * only if somebody needs it)
+   * @param visit - receives the gradient of the state after a step, [D, 1, N, H], and returns a function that builds the
+   * gradient of the state before it; that function is called only if the gradient is needed
    * @returns the gradient of the initial state
    */
   backwards(visit: (gradient: Typed, step: number) => () => Typed): () => Typed {
@@ -166,7 +166,7 @@ export class Sequence {
     return carried as () => Typed;
   }
 
-  /** Back from the order of the steps: [D, T, N, K] → [T, N, K], summed over the directions. */
+  /** Restores the order of the steps and sums over the directions: [D, T·N, K] → [T, N, K]. */
   inputGradient(rows: Typed): Typed {
     return this.#g.reduceSum(this.#ordered(this.sequence(rows)), [0]);
   }
@@ -178,12 +178,12 @@ export class Sequence {
 
   /** Σ over steps and samples, [D, K], from [D, T, N, K]. */
   total(value: Typed): Typed {
-    // ONNX Runtime sums leading axes fast, and axes behind one of length 1 twenty times slower.
+    // ONNX Runtime sums leading axes twenty times faster than axes that follow an axis of length 1.
     const sum = this.#g.reduceSum(value, this.directions === 1 ? [0, 1, 2] : [1, 2]);
     return this.#g.reshape(sum, [this.directions, dimAt(value.shape, 3)]);
   }
 
-  /** A state's gradient as the node's input has it, [D, N, H]. */
+  /** A state's gradient in the shape of the node's input: [D, 1, N, H] → [D, N, H]. */
   stateGradient(gradient: Typed): Typed {
     return this.#g.reshape(gradient, [this.directions, this.batch, this.hidden]);
   }
@@ -197,7 +197,7 @@ export class Sequence {
     return this.#ordered(this.#g.transpose(typed(states), [1, 0, 2, 3]));
   }
 
-  /** Reverses the steps of the directions that run backwards: into the order of the steps, and back. */
+  /** Reverses the steps of reverse directions; applied twice, it restores the order. */
   #ordered(value: Typed): Typed {
     const flip = (part: Typed) =>
       this.#g.slice(part, [{ axis: 1, start: this.steps - 1, length: this.steps, step: -1 }]);
