@@ -17,7 +17,7 @@ export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts"
 export type { Normalization } from "./data/normalize.ts";
 export { parseNpz } from "./data/npz.ts";
 export { type SampleFeedOptions, sampleFeeds } from "./data/sample-feeds.ts";
-export { SorthError, UsageError } from "./errors.ts";
+export { type ErrorCode, SorthError, UsageError } from "./errors.ts";
 export type { InjectOptions } from "./inject/options.ts";
 export { crossEntropy } from "./losses/cross-entropy.ts";
 export { binaryCrossEntropy, l1, meanSquaredError } from "./losses/elementwise.ts";

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
 import { decodeCheckpoint, encodeCheckpoint, type OrtCheckpoint } from "./checkpoint.ts";
 
@@ -15,7 +15,7 @@ export async function readCheckpoint(path: string): Promise<OrtCheckpoint> {
   try {
     bytes = await readFile(path);
   } catch (error) {
-    throw new SorthError(`cannot read the checkpoint "${path}": ${reasonOf(error)}`);
+    throw new FileError(`cannot read the checkpoint "${path}": ${reasonOf(error)}`);
   }
   return decodeCheckpoint(bytes, `"${path}"`);
 }

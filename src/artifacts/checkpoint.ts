@@ -1,5 +1,5 @@
 import { Builder, type Offset } from "flatbuffers";
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf } from "../errors.ts";
 import { DataType, dataTypeName } from "../onnx/data-types.ts";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 import { FlatbufferTable } from "./flatbuffer-table.ts";
@@ -62,13 +62,13 @@ export function isCheckpoint(bytes: Uint8Array): boolean {
  */
 export function decodeCheckpoint(bytes: Uint8Array, name = "the checkpoint"): OrtCheckpoint {
   if (!isCheckpoint(bytes)) {
-    throw new SorthError(`${name} is not a checkpoint of ONNX Runtime's training API`);
+    throw new FileError(`${name} is not a checkpoint of ONNX Runtime's training API`);
   }
   try {
     return readRoot(FlatbufferTable.rootOf(bytes));
   } catch (error) {
-    if (error instanceof Unsupported) throw new SorthError(`${name} ${error.message}`);
-    throw new SorthError(`${name} is a damaged checkpoint (${messageOf(error)}); save it again`);
+    if (error instanceof Unsupported) throw new FileError(`${name} ${error.message}`);
+    throw new FileError(`${name} is a damaged checkpoint (${messageOf(error)}); save it again`);
   }
 }
 
@@ -161,7 +161,7 @@ export function encodeCheckpoint(checkpoint: OrtCheckpoint): Uint8Array {
     4096,
   );
   if (size > largest) {
-    throw new SorthError(
+    throw new FileError(
       `the checkpoint would have ${Math.round(size / 1e6)} MB, and its format ends at 2 GB; train fewer parameters (--freeze) or leave the optimizer state out`,
     );
   }
@@ -198,15 +198,15 @@ export function encodeCheckpoint(checkpoint: OrtCheckpoint): Uint8Array {
 function check({ parameters, frozen, optimizer }: OrtCheckpoint): void {
   const names = new Set<string>();
   for (const { name } of [...parameters, ...frozen]) {
-    if (names.has(name)) throw new SorthError(`the checkpoint would hold "${name}" twice`);
+    if (names.has(name)) throw new FileError(`the checkpoint would hold "${name}" twice`);
     names.add(name);
   }
   if (optimizer && !(Number.isSafeInteger(optimizer.step) && optimizer.step >= 0)) {
-    throw new SorthError(`the optimizer's step is ${optimizer.step}; it must be a whole number, 0 or more`);
+    throw new FileError(`the optimizer's step is ${optimizer.step}; it must be a whole number, 0 or more`);
   }
   const trained = new Set(parameters.map(({ name }) => name));
   for (const name of optimizer?.momentums.keys() ?? []) {
-    if (!trained.has(name)) throw new SorthError(`the optimizer state of "${name}" belongs to no parameter`);
+    if (!trained.has(name)) throw new FileError(`the optimizer state of "${name}" belongs to no parameter`);
   }
 }
 

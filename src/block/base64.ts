@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 
 /** Bytes as text; works alike in node and in browsers. */
 export const base64 = {
@@ -12,7 +12,7 @@ export const base64 = {
     try {
       return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
     } catch {
-      throw new SorthError(
+      throw new FileError(
         "the model's mark is damaged: a kept record is not base64; inject into the original again",
       );
     }

@@ -1,5 +1,5 @@
 import { markKey, originalPrefix } from "../analysis/block-nodes.ts";
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf, type SorthError } from "../errors.ts";
 import { crc32 } from "../onnx/crc32.ts";
 import type { Penalty, PenaltyOptions } from "../penalties/penalty.ts";
 import { commonWeight } from "../penalties/plan.ts";
@@ -123,7 +123,7 @@ export function parseMark(text: string): Mark {
 
 /** The error for a mark that strip must not follow. */
 export const damaged = (reason: string): SorthError =>
-  new SorthError(
+  new FileError(
     `metadata_props["${markKey}"] of the model is damaged (${reason}); inject into the original again`,
   );
 

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import type { Command } from "commander";
-import { SorthError, UsageError } from "../errors.ts";
+import { FileError, UsageError } from "../errors.ts";
 
 /** The flag that says where a command writes. */
 export interface OutputFlags {
@@ -52,7 +52,7 @@ export async function checkOutput(path: string, { force }: { force: boolean }, f
   }
   const folder = await stat(dirname(path)).catch(() => undefined);
   if (!folder?.isDirectory()) {
-    throw new SorthError(`cannot write "${path}": there is no folder "${dirname(path)}"; make it first`);
+    throw new FileError(`cannot write "${path}": there is no folder "${dirname(path)}"; make it first`);
   }
 }
 

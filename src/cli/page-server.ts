@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf, type SorthError } from "../errors.ts";
 import { pageHeaders } from "./page-headers.ts";
 import { sendFile } from "./serve-files.ts";
 
@@ -90,12 +90,12 @@ function sendIndex(response: ServerResponse, mnist: { suffix: string } | null): 
 
 function cannotListen(error: NodeJS.ErrnoException, port: number): SorthError {
   if (error.code === "EADDRINUSE") {
-    return new SorthError(
+    return new FileError(
       `port ${port} of 127.0.0.1 is taken; give another one (--port N, 0 for any free one)`,
     );
   }
   if (error.code === "EACCES") {
-    return new SorthError(`port ${port} is not allowed here; give one above 1023 (--port N)`);
+    return new FileError(`port ${port} is not allowed here; give one above 1023 (--port N)`);
   }
-  return new SorthError(`cannot serve on port ${port} of 127.0.0.1: ${messageOf(error)}`);
+  return new FileError(`cannot serve on port ${port} of 127.0.0.1: ${messageOf(error)}`);
 }

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
 import { Command } from "commander";
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf } from "../errors.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 
 /** The file of a run's folder that says how the run was begun. */
@@ -37,13 +37,13 @@ export async function readRunSettings(folder: string): Promise<RunSettings | und
   try {
     const settings = JSON.parse(text) as RunSettings;
     const { version, folder: from, arguments: typed } = settings;
-    if (version !== 1) throw new SorthError(`it is of version ${version}, which is newer`);
+    if (version !== 1) throw new FileError(`it is of version ${version}, which is newer`);
     if (typeof from === "string" && Array.isArray(typed) && typed.every((one) => typeof one === "string")) {
       return settings;
     }
-    throw new SorthError("it is damaged");
+    throw new FileError("it is damaged");
   } catch (error) {
-    throw new SorthError(`"${path}" does not say how the run was begun: ${messageOf(error)}`);
+    throw new FileError(`"${path}" does not say how the run was begun: ${messageOf(error)}`);
   }
 }
 
@@ -70,7 +70,7 @@ export function resumedCall<Flags extends object>(
   try {
     before.parse([...settings.arguments], { from: "user" });
   } catch (error) {
-    throw new SorthError(
+    throw new FileError(
       `the run was begun with options that this version does not take: ${messageOf(error)}`,
     );
   }

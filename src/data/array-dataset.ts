@@ -1,4 +1,4 @@
-import { SorthError, UsageError } from "../errors.ts";
+import { DataError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type BatchArray, type Column, type Dataset, datasetOfColumns, type NumberRange } from "./dataset.ts";
@@ -67,7 +67,7 @@ export function arrayDataset(
   const targetShape = options.targetShape ?? (perTarget === 1 ? [] : [perTarget]);
   if (perTarget !== elementCount(targetShape) || !Number.isInteger(perTarget)) {
     const each = options.targetShape ? ` of shape ${shapeText(targetShape)}` : "";
-    throw new SorthError(
+    throw new DataError(
       `${name}: x has ${size} samples, but y has ${y.length} elements; give one y${each} for every x`,
     );
   }
@@ -93,7 +93,7 @@ export function arrayDataset(
 export function namedDataset({ name = "the data", inputs, labels }: NamedArrays): Dataset {
   const arrays = Object.entries(inputs);
   const [first] = arrays;
-  if (!first) throw new SorthError(`${name}: there is no array of data`);
+  if (!first) throw new DataError(`${name}: there is no array of data`);
   const size = sampleCount(name, first[0], first[1].data.length, first[1].shape ?? []);
   return datasetOfColumns(
     ...([name, size] as const),
@@ -118,7 +118,7 @@ export function arrayColumn(
 ): Column {
   const width = elementCount(shape);
   if (data.length !== size * width) {
-    throw new SorthError(
+    throw new DataError(
       `${name}: ${key} has ${data.length} elements, but ${size} samples of shape ${shapeText(shape)} take ${size * width}`,
     );
   }
@@ -147,8 +147,8 @@ export const labelled = (column: Column): Column =>
 function sampleCount(name: string, key: string, length: number, shape: readonly number[]): number {
   const size = length / elementCount(shape);
   if (Number.isInteger(size) && size > 0) return size;
-  if (length === 0) throw new SorthError(`${name}: there are no samples`);
-  throw new SorthError(
+  if (length === 0) throw new DataError(`${name}: there are no samples`);
+  throw new DataError(
     `${name}: ${length} elements of ${key} are no whole number of samples of shape ${shapeText(shape)}`,
   );
 }
@@ -180,7 +180,7 @@ function refuseNonFinite(name: string, key: string, values: SourceArray, perSamp
   if (!isFloatArray(values)) return;
   const at = (values as Float32Array).findIndex((value) => !Number.isFinite(value));
   if (at < 0) return;
-  throw new SorthError(
+  throw new DataError(
     `${name}: ${key} holds ${values[at]} in sample ${Math.floor(at / perSample)} (element ${at % perSample}); remove or replace such values`,
   );
 }
@@ -202,14 +202,14 @@ function copyRows(
   table?: Float32Array,
 ): void {
   if (target.length < indices.length * width) {
-    throw new SorthError(
+    throw new DataError(
       `${name}: ${indices.length} samples need ${indices.length * width} elements, the array holds ${target.length}`,
     );
   }
   for (let row = 0; row < indices.length; row++) {
     const index = indices[row] as number;
     if (!(index >= 0 && index < size))
-      throw new SorthError(`${name}: sample ${index} is not in 0 … ${size - 1}`);
+      throw new DataError(`${name}: sample ${index} is not in 0 … ${size - 1}`);
     copyRow(source, index * width, width, target, row * width, table);
   }
 }

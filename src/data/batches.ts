@@ -1,6 +1,6 @@
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
-import { SorthError, UsageError } from "../errors.ts";
+import { DataError, UsageError } from "../errors.ts";
 import { randomStream } from "../random.ts";
 import { type Dataset, subset } from "./dataset.ts";
 
@@ -67,7 +67,7 @@ export function splitValidation(
     throw new UsageError(`the validation fraction is ${fraction}; it must lie between 0 and 1`);
   }
   if (dataset.size < 2) {
-    throw new SorthError(`${dataset.name}: ${dataset.size} samples cannot be split for validation`);
+    throw new DataError(`${dataset.name}: ${dataset.size} samples cannot be split for validation`);
   }
   const held = Math.min(Math.max(Math.round(dataset.size * fraction), 1), dataset.size - 1);
   const order = shuffled(randomStream("validation", seed), dataset.size);

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
 /** Arrays that {@link Dataset.fill} can write: what a model declares for its data and its labels. */
@@ -102,7 +102,7 @@ export function datasetOfColumns(
   labels: Column | undefined,
 ): Dataset {
   const first = mainColumn(inputs);
-  if (!first) throw new SorthError(`${name}: there is no array of data beside the labels`);
+  if (!first) throw new DataError(`${name}: there is no array of data beside the labels`);
   const typeOf = ({ type, shape, classes }: Column): TargetType => ({
     ...{ type, shape },
     ...(classes !== undefined && { classes }),

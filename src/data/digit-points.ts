@@ -1,6 +1,6 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
-import { SorthError, UsageError } from "../errors.ts";
+import { DataError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { randomStream } from "../random.ts";
 import type { BatchArray, Column, Dataset } from "./dataset.ts";
@@ -39,12 +39,12 @@ export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPo
     fill: (pixels: Float32Array) => void,
   ): void => {
     if (target.length < indices.length * size) {
-      throw new SorthError(
+      throw new DataError(
         `${images.name}: ${indices.length} samples need ${indices.length * size} elements, the array holds ${target.length}`,
       );
     }
     if (!(target instanceof Float32Array || target instanceof Float64Array)) {
-      throw new SorthError(`${images.name}: points are fractions, which an array of integers cannot hold`);
+      throw new DataError(`${images.name}: points are fractions, which an array of integers cannot hold`);
     }
     const pixels = new Float32Array(indices.length * height * width);
     fill(pixels);
@@ -75,7 +75,7 @@ export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPo
 function imageSize({ name, x: { shape } }: Dataset): [number, number] {
   const [height, width, ...others] = shape.length === 3 && shape[0] === 1 ? shape.slice(1) : shape;
   if (height !== undefined && width !== undefined && others.length === 0) return [height, width];
-  throw new SorthError(
+  throw new DataError(
     `${name}: samples of shape ${shapeText(shape)} are no grey images; points need [1, height, width]`,
   );
 }

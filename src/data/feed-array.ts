@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { numberToFloat16 } from "../onnx/small-types.ts";
@@ -65,7 +65,7 @@ export class FeedArray {
   constructor(port: FeedPort, change: FeedChange, batches = 1) {
     const type = arrays[port.type];
     if (!type) {
-      throw new SorthError(
+      throw new DataError(
         `input "${port.name}" of the model takes ${port.type}, which data cannot be turned into`,
       );
     }
@@ -123,10 +123,10 @@ export class FeedArray {
       for (let c = 0; c < classes; c++) {
         const share = this.rows[first + c * inner];
         if (share === 0) continue;
-        if (share !== 1 || found >= 0) throw new SorthError(notOneHot);
+        if (share !== 1 || found >= 0) throw new DataError(notOneHot);
         found = c;
       }
-      if (found < 0) throw new SorthError(notOneHot);
+      if (found < 0) throw new DataError(notOneHot);
       this.data[place] = (this.data instanceof BigInt64Array ? BigInt(found) : found) as never;
     }
   }
@@ -180,7 +180,7 @@ export function oneHotAxis(
     return rest.length === plain.length && rest.every((dim, i) => dim === plain[i]);
   });
   if (axis !== undefined && axis >= 0) return axis;
-  throw new SorthError(
+  throw new DataError(
     `${where}: labels of one sample have shape ${shapeText(given)}, but "${input}" takes ${shapeText(taken)}`,
   );
 }

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { type BatchArray, type Column, type Dataset, mainColumn } from "./dataset.ts";
@@ -54,7 +54,7 @@ export class DataFeeds {
     const columnOf = (port: FeedPort) => columns.get(port.name) ?? "x";
     this.#feeds = [
       ...ports.data.map((port) => {
-        if (port.shape[port.batchAxis] !== this.batch) throw new SorthError(this.#batchText(port, first));
+        if (port.shape[port.batchAxis] !== this.batch) throw new DataError(this.#batchText(port, first));
         return { column: columnOf(port), array: this.#dataArray(port, columnOf(port), options) };
       }),
       ...ports.labels.map((port) => ({
@@ -134,13 +134,13 @@ export class DataFeeds {
     const classIndex = port.type === "int32" || port.type === "int64";
     const count = elementCount(taken);
     if (count !== elementCount(type.shape) && !classIndex) {
-      throw new SorthError(
+      throw new DataError(
         `${where}: labels of one sample have shape ${shapeText(type.shape)}, but "${port.name}" takes ${shapeText(taken)}`,
       );
     }
     const axis = classIndex ? oneHotAxis(where, type.shape, taken, port.name) : undefined;
     if (elementCount(port.shape) !== this.batch * count) {
-      throw new SorthError(
+      throw new DataError(
         `"${port.name}" takes labels of shape ${shapeText(port.shape)}, but a batch of ${this.batch} samples of ${name} has ${shapeText([this.batch, ...type.shape])}`,
       );
     }

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import type { DeclaredDim } from "../graph/node.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
 import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
@@ -60,7 +60,7 @@ export function fitShape(where: string, shape: readonly number[], input: InputTy
     return { shape: moved, order, remark };
   }
   const declared = `[${input.shape.map((dim) => dim ?? "?").join(", ")}]`;
-  throw new SorthError(
+  throw new DataError(
     `${where}: samples have shape ${shapeText(shape)}, but input "${input.name}" of the model takes ${declared} (samples on axis ${batchAxis}): ${adviceFor(shape, wanted)}`,
   );
 }
@@ -129,18 +129,18 @@ export function checkNumbers(
 ): void {
   const limit = input.type && limits[input.type];
   if (!limit) {
-    throw new SorthError(
+    throw new DataError(
       `input "${input.name}" of the model takes ${input.type ?? "something unknown"}, which data cannot be turned into`,
     );
   }
   const takes = `${where}: input "${input.name}" of the model takes ${input.type}`;
   if (!isFloat(input.type) && type === "float" && !range?.whole) {
-    throw new SorthError(`${takes}, but the array holds floats; save it as integers`);
+    throw new DataError(`${takes}, but the array holds floats; save it as integers`);
   }
   if (!range) return;
   const [least, most] = limit;
   const outside = range.least < least ? range.least : range.most > most ? range.most : undefined;
   if (outside === undefined) return;
   const allowed = input.type === "bool" ? "0 and 1" : `${least} to ${most}`;
-  throw new SorthError(`${takes} (${allowed}), but the array holds ${outside}`);
+  throw new DataError(`${takes} (${allowed}), but the array holds ${outside}`);
 }

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
 /** An array of bytes as the MNIST files store it. */
@@ -16,13 +16,13 @@ export function parseIdx(bytes: Uint8Array, where: string): IdxArray {
   const rank = bytes[3] ?? 0;
   const start = 4 + 4 * rank;
   if (bytes[0] !== 0 || bytes[1] !== 0 || bytes[2] !== 8 || rank === 0 || bytes.length < start) {
-    throw new SorthError(`${where}: not an IDX file of bytes, as MNIST's are`);
+    throw new FileError(`${where}: not an IDX file of bytes, as MNIST's are`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const shape = Array.from({ length: rank }, (_, axis) => view.getUint32(4 + 4 * axis));
   const data = bytes.subarray(start);
   if (data.length !== elementCount(shape)) {
-    throw new SorthError(
+    throw new FileError(
       `${where}: shape [${shape.join(", ")}] takes ${elementCount(shape)} bytes, but ${data.length} follow the header; the file is damaged`,
     );
   }

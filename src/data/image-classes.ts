@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 
 /** An image of a folder of images, as its path says. */
 export interface LabelledPath {
@@ -34,14 +34,14 @@ export function imageClasses(paths: readonly string[], name: string): ImageClass
     .filter(({ path, parts }) => imageNames.test(path) && !parts.some((part) => part.startsWith(".")))
     .sort((a, b) => (a.path < b.path ? -1 : 1));
   if (images.length === 0) {
-    throw new SorthError(
+    throw new DataError(
       `${name}: there is no image in it (png, jpg, webp, gif, bmp, avif); put the images of each class in a folder of their own`,
     );
   }
   const classOf = (parts: readonly string[]): string | undefined => parts.at(-2);
   const classes = [...new Set(images.map(({ parts }) => classOf(parts) ?? ""))].sort();
   if (classes.length < 2 || classes.includes("")) {
-    throw new SorthError(
+    throw new DataError(
       `${name}: the images are not sorted into classes; put those of each class in a folder that bears its name`,
     );
   }

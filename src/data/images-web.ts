@@ -1,4 +1,4 @@
-import { messageOf, SorthError } from "../errors.ts";
+import { DataError, messageOf } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset, SplitData } from "./dataset.ts";
@@ -42,7 +42,7 @@ export interface LoadedImages extends SplitData {
 export async function loadImages(files: readonly ImageFile[], options: ImageOptions): Promise<LoadedImages> {
   const [channels, height, width, ...others] = options.shape;
   if ((channels !== 1 && channels !== 3) || !height || !width || others.length > 0) {
-    throw new SorthError(
+    throw new DataError(
       `images cannot become samples of shape ${shapeText(options.shape)}: [1, height, width] or [3, height, width] is needed`,
     );
   }
@@ -52,7 +52,7 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
   const total = sorted.train.length + sorted.test.length;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new SorthError("this browser gives no canvas to read images with");
+  if (!context) throw new DataError("this browser gives no canvas to read images with");
   const broken: string[] = [];
   let done = 0;
 
@@ -78,7 +78,7 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
   if (!train) {
     const why =
       broken.length > 0 ? `none of ${broken.length} images can be decoded` : "all images are test samples";
-    throw new SorthError(`${name}: ${why}`);
+    throw new DataError(`${name}: ${why}`);
   }
   return { train, test, classes: sorted.classes, broken };
 }
@@ -88,7 +88,7 @@ async function pixelsOf(
   file: Blob | undefined,
   context: OffscreenCanvasRenderingContext2D,
 ): Promise<Uint8ClampedArray> {
-  if (!file) throw new SorthError("the file is gone");
+  if (!file) throw new DataError("the file is gone");
   const { width, height } = context.canvas;
   const bitmap = await createImageBitmap(file);
   try {
@@ -98,7 +98,7 @@ async function pixelsOf(
     context.drawImage(bitmap, 0, 0, width, height);
     return context.getImageData(0, 0, width, height).data;
   } catch (error) {
-    throw new SorthError(messageOf(error));
+    throw new DataError(messageOf(error));
   } finally {
     bitmap.close();
   }

@@ -1,4 +1,4 @@
-import { messageOf, SorthError } from "../errors.ts";
+import { DataError, messageOf } from "../errors.ts";
 import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
@@ -35,7 +35,7 @@ export function checkLabels(dataset: Dataset, { objective, prediction, batch }: 
     return;
   }
   if (y.type === "float") {
-    throw new SorthError(
+    throw new DataError(
       `${where} holds floats, but cross-entropy needs class labels; save y as integers or use the objective mse`,
     );
   }
@@ -92,7 +92,7 @@ function checked(
   try {
     objective.checkLabels(values, [(prediction[0] ?? batch) / batch, ...prediction.slice(1)]);
   } catch (error) {
-    throw new SorthError(`${where}: ${messageOf(error)}`);
+    throw new DataError(`${where}: ${messageOf(error)}`);
   }
 }
 
@@ -103,7 +103,7 @@ function checkClasses(
   { classes, ignored }: { classes: number; ignored: unknown },
 ): void {
   const refuse = (label: number) => {
-    throw new SorthError(
+    throw new DataError(
       `${where} holds the label ${label}, but the model has ${classes} classes (0 … ${classes - 1}); a label that marks what does not count is left out with --ignore-index ${label}, numbers to be predicted are for the objective mse`,
     );
   };
@@ -123,7 +123,7 @@ function checkOneHot(where: string, labels: Column, size: number): void {
   eachRows(labels, size, (values) => {
     const share = values.find((value) => value !== 0 && value !== 1);
     if (share === undefined) return;
-    throw new SorthError(
+    throw new DataError(
       `${where} holds shares of classes (${share}): --labels probabilities (crossEntropy({ labels: "probabilities" })) reads them`,
     );
   });

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
-import { messageOf, SorthError, UsageError } from "../errors.ts";
+import { FileError, messageOf, UsageError } from "../errors.ts";
 import type { SplitData } from "./dataset.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
@@ -11,7 +11,7 @@ export async function loadNpz(path: string): Promise<SplitData> {
   try {
     bytes = await readFile(path);
   } catch (error) {
-    throw new SorthError(`${path}: cannot be read (${messageOf(error)})`);
+    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
   }
   return parseNpz(bytes, path);
 }

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import type { Column, Dataset } from "./dataset.ts";
 
@@ -63,7 +63,7 @@ export function matchInputs(dataset: Dataset, { data, labels }: FedNames): Match
     else if (!dataset.inputs && !dataset.labels && dataset.y.type !== "none") columns.set(target, "y");
   }
   const missing = open([...data, ...labels]);
-  if (missing.length > 0) throw new SorthError(missingText(dataset, missing, labels));
+  if (missing.length > 0) throw new DataError(missingText(dataset, missing, labels));
   return { columns, unused: all.filter((column) => !taken.has(column)).map(({ name }) => name) };
 }
 

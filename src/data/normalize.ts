@@ -1,5 +1,5 @@
 import { constantOf } from "../analysis/probe-model.ts";
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
@@ -71,7 +71,7 @@ export function divisorOf(
   const { least, most } = column.range();
   if (column.bytes) return pixelScale;
   if (least >= 0 && most > 1 && most <= pixelScale) return pixelScale;
-  throw new SorthError(
+  throw new DataError(
     `${where}: --normalize 0..1 divides pixels by 255, but ${column.name} holds numbers from ${least} to ${most}; leave it out`,
   );
 }

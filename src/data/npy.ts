@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { float16ToNumber } from "../onnx/small-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { SourceArray } from "./array-dataset.ts";
@@ -40,7 +40,7 @@ export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
   const expected = elementCount(shape) * itemSize;
   const found = bytes.length - dataAt;
   if (found !== expected) {
-    throw new SorthError(
+    throw new FileError(
       `${where}: an array of shape [${shape.join(", ")}] and type ${descr} takes ${expected} bytes, but ${found} follow the header; the file is damaged`,
     );
   }
@@ -59,28 +59,28 @@ interface Header {
 }
 
 function readHeader(bytes: Uint8Array, where: string): Header {
-  if (!magic.every((byte, i) => bytes[i] === byte)) throw new SorthError(`${where}: not a NumPy .npy array`);
+  if (!magic.every((byte, i) => bytes[i] === byte)) throw new FileError(`${where}: not a NumPy .npy array`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = bytes[6] ?? 0;
   if (version < 1 || version > 3)
-    throw new SorthError(`${where}: .npy version ${version} is not known (1 to 3 are)`);
+    throw new FileError(`${where}: .npy version ${version} is not known (1 to 3 are)`);
   const start = version === 1 ? 10 : 12;
-  if (bytes.length < start) throw new SorthError(`${where}: the .npy header is cut off`);
+  if (bytes.length < start) throw new FileError(`${where}: the .npy header is cut off`);
   const dataAt = start + (version === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
-  if (dataAt > bytes.length) throw new SorthError(`${where}: the .npy header is cut off`);
+  if (dataAt > bytes.length) throw new FileError(`${where}: the .npy header is cut off`);
   const text = new TextDecoder().decode(bytes.subarray(start, dataAt)).trim();
   if (/'descr':\s*\[/.test(text)) {
-    throw new SorthError(`${where}: a structured NumPy array; save x and y as plain arrays`);
+    throw new FileError(`${where}: a structured NumPy array; save x and y as plain arrays`);
   }
   const descr = /'descr':\s*'([^']*)'/.exec(text)?.[1];
   const order = /'fortran_order':\s*(True|False)\b/.exec(text)?.[1];
   const dims = /'shape':\s*\(([\d\s,]*)\)/.exec(text)?.[1];
   if (!text.startsWith("{") || descr === undefined || order === undefined || dims === undefined) {
-    throw new SorthError(`${where}: the .npy header cannot be read: ${JSON.stringify(text.slice(0, 80))}`);
+    throw new FileError(`${where}: the .npy header cannot be read: ${JSON.stringify(text.slice(0, 80))}`);
   }
   const shape = (dims.match(/\d+/g) ?? []).map(Number);
   if (!Number.isSafeInteger(elementCount(shape))) {
-    throw new SorthError(
+    throw new FileError(
       `${where}: the .npy header declares the shape (${shape.join(", ")}), which cannot be right`,
     );
   }
@@ -94,9 +94,7 @@ function elementType(descr: string, where: string) {
     const what = code.startsWith("O")
       ? "holds Python objects"
       : `has elements of type ${JSON.stringify(descr)}`;
-    throw new SorthError(
-      `${where}: the array ${what}; save numbers (bool, integers or floats up to 64 bits)`,
-    );
+    throw new FileError(`${where}: the array ${what}; save numbers (bool, integers or floats up to 64 bits)`);
   }
   return { arrayType, swap: byteOrder === ">", half: code === "f2" };
 }

@@ -1,5 +1,5 @@
 import { unzipSync } from "fflate";
-import { messageOf, SorthError } from "../errors.ts";
+import { DataError, FileError, messageOf, SorthError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { arrayColumn, labelled } from "./array-dataset.ts";
 import { type Dataset, datasetOfColumns, type SplitData } from "./dataset.ts";
@@ -46,7 +46,7 @@ export function parseNpz(bytes: Uint8Array, name: string): SplitData {
   const train = partOf("train", name);
   if (!train) {
     const held = entries.map(({ file }) => file).join(", ") || "nothing";
-    throw new SorthError(
+    throw new DataError(
       `${name}: the archive has no arrays to train with (it holds ${held}); save them with np.savez(file, x=…, y=…)`,
     );
   }
@@ -62,7 +62,7 @@ function readArchive(bytes: Uint8Array, name: string): Entry[] {
   try {
     files = unzipSync(bytes);
   } catch (error) {
-    throw new SorthError(`${name}: not an .npz archive, or a damaged one (${messageOf(error)})`);
+    throw new FileError(`${name}: not an .npz archive, or a damaged one (${messageOf(error)})`);
   }
   const found = Object.entries(files).map(([path, content]) => {
     const file = path.replace(/\.npy$/, "");
@@ -117,7 +117,7 @@ function datasetOf(entries: readonly Entry[], name: string, remarks: string[]): 
     [...broken].find(([array]) => array === key || array.toLowerCase() === "x") ?? [...broken][0];
   const data = [...arrays.keys()].filter((array) => array !== key);
   if (failed && (failed[0] === key || failed[0].toLowerCase() === "x" || data.length === 0)) {
-    throw new SorthError(failed[1]);
+    throw new DataError(failed[1]);
   }
   for (const message of broken.values()) remarks.push(`left out: ${message}`);
   const labels = key === undefined ? undefined : arrays.get(key);
@@ -128,7 +128,7 @@ function datasetOf(entries: readonly Entry[], name: string, remarks: string[]): 
     if (!moved) {
       if (data.length === 1 || array.toLowerCase() === "x") {
         const other = labels ? ` and ${key} ${shapeText(labels.shape)}` : "";
-        throw new SorthError(
+        throw new DataError(
           `${name}: ${array} has shape ${shapeText(found.shape)}${other}; an axis of both must count the samples`,
         );
       }
@@ -160,10 +160,10 @@ function sampleCount(
   name: string,
 ): number {
   const size = (labels ?? arrays.get(data[0] ?? ""))?.shape[0];
-  if (size === 0) throw new SorthError(`${name}: there are no samples`);
+  if (size === 0) throw new DataError(`${name}: there are no samples`);
   if (size !== undefined) return size;
   const held = [...arrays].map(([key, { shape }]) => `${key} ${shapeText(shape)}`).join(", ") || "nothing";
-  throw new SorthError(
+  throw new DataError(
     `${name}: the first axis of the labels, or of the data, must count the samples; the archive holds ${held}`,
   );
 }
@@ -190,12 +190,12 @@ function checkSame(train: Dataset, other: Dataset): void {
   for (const [key, { shape }] of train.inputs ?? []) {
     const found = other.inputs?.get(key);
     if (found && found.shape.join() !== shape.join()) {
-      throw new SorthError(
+      throw new DataError(
         `${train.name}: samples of ${key} have shape ${shapeText(shape)}, but those of ${other.name} ${shapeText(found.shape)}`,
       );
     }
   }
   if (train.labels && !other.labels) {
-    throw new SorthError(`${other.name}: there are no labels, though there are some to train with`);
+    throw new DataError(`${other.name}: there are no labels, though there are some to train with`);
   }
 }

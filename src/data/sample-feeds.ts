@@ -2,7 +2,7 @@ import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
 import { inputsOfLayers } from "../analysis/label-inputs.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import { blockOf } from "../block/block.ts";
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
@@ -43,7 +43,7 @@ export function sampleFeeds(
 ): Map<string, Tensor> {
   const graph = graphOf(model);
   const inputs = fedInputs(graph);
-  if (inputs.length === 0) throw new SorthError("the model has no input to feed data to");
+  if (inputs.length === 0) throw new DataError("the model has no input to feed data to");
   const labels = labelInputs(graph);
   const data = inputs.filter((input) => !labels.includes(input));
   const names = (values: readonly Value[]) => values.map(({ name }) => name);

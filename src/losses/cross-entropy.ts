@@ -1,4 +1,4 @@
-import { SorthError, UsageError } from "../errors.ts";
+import { DataError, SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { dimAt, type Shape, shapeText } from "../graph/shapes.ts";
@@ -96,7 +96,7 @@ function checkClasses(labels: ArrayLike<number>, classes: number, ignored: numbe
     const label = labels[i];
     if (label === ignored) continue;
     if (label === undefined || !Number.isInteger(label) || label < 0 || label >= classes) {
-      throw new SorthError(
+      throw new DataError(
         `label ${label} at position ${i} is not a class of the model: its ${classes} classes are 0 to ${classes - 1}`,
       );
     }
@@ -113,11 +113,11 @@ function checkShares(labels: ArrayLike<number>, shape: Shape, axis: number): voi
     let sum = 0;
     for (let c = 0; c < classes; c++) {
       const share = labels[placeOf(place, c, classes, inner)] ?? Number.NaN;
-      if (!(share >= 0)) throw new SorthError(`the share ${share} of class ${c} in row ${place} is below 0`);
+      if (!(share >= 0)) throw new DataError(`the share ${share} of class ${c} in row ${place} is below 0`);
       sum += share;
     }
     if (Math.abs(sum - 1) > shareTolerance) {
-      throw new SorthError(`the shares of row ${place} sum to ${sum}, not to 1`);
+      throw new DataError(`the shares of row ${place} sum to ${sum}, not to 1`);
     }
   }
 }

@@ -1,5 +1,5 @@
 import { batchAxisOf, type DimensionOptions, fedInputs } from "../analysis/dimensions.ts";
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { DeclaredDim, Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
@@ -31,7 +31,7 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
   const stranger = [...data.keys()].find((name) => !inputs.some((input) => input.name === name));
   if (stranger !== undefined) {
     const names = inputs.map((input) => input.name).join(", ");
-    throw new SorthError(`the model has no input "${stranger}" to feed; it has ${names}`);
+    throw new DataError(`the model has no input "${stranger}" to feed; it has ${names}`);
   }
   const rows = graph.outputs[0]?.declared?.[0];
   const fed = inputs.map((input) => fedWith(input, data, rows));
@@ -43,7 +43,7 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
   const given = first?.tensor.dims[first.axis] ?? 1;
   for (const { input, tensor, axis } of sampled) {
     if (tensor.dims[axis] === given) continue;
-    throw new SorthError(
+    throw new DataError(
       `input "${input.name}" was given ${tensor.dims[axis]} samples, but "${first?.input.name}" ${given}`,
     );
   }
@@ -51,7 +51,7 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
   const size = typeof fixed === "number" ? fixed : Math.min(batch, given);
   const total = typeof fixed === "number" ? given - (given % size) : given;
   if (total === 0) {
-    throw new SorthError(`the model fixes its batch at ${size} samples, but only ${given} were given`);
+    throw new DataError(`the model fixes its batch at ${size} samples, but only ${given} were given`);
   }
   const chunks: Map<string, Tensor>[] = [];
   for (let start = 0; start < total; start += size) {
@@ -88,7 +88,7 @@ interface Fed {
 /** The data of one input. */
 function fedWith(input: Value, data: ReadonlyMap<string, Tensor>, rows: DeclaredDim): Fed {
   const tensor = data.get(input.name);
-  if (!tensor) throw new SorthError(`input "${input.name}" of the model was given no data`);
+  if (!tensor) throw new DataError(`input "${input.name}" of the model was given no data`);
   const { declared, type } = input;
   const lengths = declared?.map((dim) => (typeof dim === "number" ? dim : 0)) ?? [];
   const axis = batchAxisOf(input, lengths, typeof rows === "number" ? rows : undefined);
@@ -98,7 +98,7 @@ function fedWith(input: Value, data: ReadonlyMap<string, Tensor>, rows: Declared
       declared.every((dim, at) => at === axis || typeof dim !== "number" || dim === tensor.dims[at]));
   if (!fits || tensor.type !== type) {
     const wanted = declared ? `[${declared.map((dim) => dim ?? "?").join(", ")}]` : "any shape";
-    throw new SorthError(
+    throw new DataError(
       `input "${input.name}" of the model takes ${type} ${wanted}, but was given ${tensor.type} ${shapeText(tensor.dims)}`,
     );
   }

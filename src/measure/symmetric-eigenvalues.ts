@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { NumericError } from "../errors.ts";
 
 /**
  * Eigenvalues of a real symmetric matrix, ascending, by Householder tridiagonalization and the implicit QL method with
@@ -112,7 +112,7 @@ function diagonalize(diagonal: Float64Array, beside: Float64Array): void {
       let last = first;
       while (last < n - 1 && Math.abs(beside[last] as number) > negligible) last++;
       if (last === first) break;
-      if (sweep === mostSweeps) throw new SorthError("eigenvalues did not converge");
+      if (sweep === mostSweeps) throw new NumericError("eigenvalues did not converge");
       sweepOnce(diagonal, beside, first, last);
     }
   }

@@ -1,5 +1,5 @@
 import protobuf from "protobufjs/minimal.js";
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf } from "../errors.ts";
 import { onnx } from "./schema.js";
 
 /** A Buffer as the Uint8Array it is: its own `slice` does not copy, and its equality is not that of other arrays. */
@@ -19,14 +19,14 @@ function readerOf(bytes: Uint8Array): protobuf.Reader {
  * @throws SorthError when the bytes are not an ONNX model.
  */
 export function decodeModelProto(bytes: Uint8Array): onnx.ModelProto {
-  if (bytes.length === 0) throw new SorthError("the file is empty, not an ONNX model");
+  if (bytes.length === 0) throw new FileError("the file is empty, not an ONNX model");
   let proto: onnx.ModelProto;
   try {
     proto = onnx.ModelProto.decode(readerOf(bytes));
   } catch (error) {
-    throw new SorthError(`not an ONNX model, or a truncated one (${messageOf(error)})`);
+    throw new FileError(`not an ONNX model, or a truncated one (${messageOf(error)})`);
   }
-  if (!proto.graph) throw new SorthError("not an ONNX model: it has no graph");
+  if (!proto.graph) throw new FileError("not an ONNX model: it has no graph");
   return proto;
 }
 

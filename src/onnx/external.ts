@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import type { onnx } from "./schema.js";
 import { type ExternalReference, externalReference } from "./tensor.ts";
 
@@ -58,7 +58,7 @@ export function checkedLocation(location: string): string {
   const outside = /^([\\/]|[A-Za-z]:)/.test(location) || parts.includes("..") || location.includes("\0");
   const clean = parts.filter((part) => part !== "" && part !== ".").join("/");
   if (outside || clean === "") {
-    throw new SorthError(
+    throw new FileError(
       `the model keeps data in "${location}", which is not a file inside its folder; refused for safety: store it beside the model`,
     );
   }
@@ -74,7 +74,7 @@ export function checkedRange(range: ExternalRange, fileSize: number): { offset: 
   const length = range.length ?? fileSize - offset;
   const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
   if (!whole || offset + length > fileSize) {
-    throw new SorthError(
+    throw new FileError(
       `external data file "${location}" has ${fileSize} bytes, but a tensor is said to lie at bytes ${offset} to ${offset + length}; the file is truncated or belongs to another model`,
     );
   }

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
 import { type FileHandle, mkdir, open, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
-import { messageOf, SorthError, UsageError } from "../errors.ts";
+import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
 import { checkedLocation, checkedRange, type ExternalRange } from "./external.ts";
 import { decodeModel, type Model } from "./model.ts";
 import type { ExternalReader } from "./tensor.ts";
@@ -27,7 +27,7 @@ export async function readModel(path: string): Promise<Model> {
   try {
     return decodeModel(bytes, { path, external: externalReader(dirname(path)) });
   } catch (error) {
-    throw new SorthError(`cannot read "${path}": ${messageOf(error)}`);
+    throw new FileError(`cannot read "${path}": ${messageOf(error)}`);
   }
 }
 
@@ -39,7 +39,7 @@ export async function readModel(path: string): Promise<Model> {
  */
 export async function writeModel(model: Model, path: string, options: WriteOptions = {}): Promise<void> {
   if (model.size > largestModel) {
-    throw new SorthError(
+    throw new FileError(
       `cannot write "${path}": the model has ${model.size} bytes and protobuf allows 2 GB; keep its weights as external data`,
     );
   }
@@ -79,20 +79,20 @@ async function readWhole(path: string): Promise<Uint8Array> {
     handle = await open(path, "r");
     const { size } = await handle.stat();
     if (size > largestModel) {
-      throw new SorthError(
+      throw new FileError(
         `cannot read "${path}": it has ${size} bytes and protobuf allows 2 GB; save it with external data`,
       );
     }
     const bytes = new Uint8Array(size);
     for (let offset = 0; offset < size; ) {
       const { bytesRead } = await handle.read(bytes, offset, Math.min(pieceSize, size - offset), offset);
-      if (bytesRead === 0) throw new SorthError(`"${path}" became shorter while it was read`);
+      if (bytesRead === 0) throw new FileError(`"${path}" became shorter while it was read`);
       offset += bytesRead;
     }
     return bytes;
   } catch (error) {
     if (error instanceof SorthError) throw error;
-    throw new SorthError(`cannot read "${path}": ${reasonOf(error)}`);
+    throw new FileError(`cannot read "${path}": ${reasonOf(error)}`);
   } finally {
     await handle?.close();
   }
@@ -114,13 +114,13 @@ function readRange(folder: string, range: ExternalRange): Uint8Array {
     let done = 0;
     while (done < length) {
       const read = readSync(descriptor, bytes, done, Math.min(pieceSize, length - done), offset + done);
-      if (read === 0) throw new SorthError(`external data file "${file}" became shorter while it was read`);
+      if (read === 0) throw new FileError(`external data file "${file}" became shorter while it was read`);
       done += read;
     }
     return bytes;
   } catch (error) {
     if (error instanceof SorthError) throw error;
-    throw new SorthError(
+    throw new FileError(
       `cannot read the external data file "${file}": ${reasonOf(error)}; put it beside the model, where it was exported`,
     );
   } finally {
@@ -132,7 +132,7 @@ function readRange(folder: string, range: ExternalRange): Uint8Array {
 function checkInside(folder: string, file: string, location: string): void {
   const path = relative(folder, file);
   if (isAbsolute(path) || path.split(/[\\/]/)[0] === "..") {
-    throw new SorthError(
+    throw new FileError(
       `the external data file "${location}" is a link out of the model's folder; refused for safety: put the file itself there`,
     );
   }
@@ -142,7 +142,7 @@ function checkInside(folder: string, file: string, location: string): void {
 async function carryExternalData(model: Model, path: string): Promise<void> {
   if (model.externalLocations.size === 0) return;
   if (model.path === undefined) {
-    throw new SorthError(
+    throw new FileError(
       `cannot write "${path}": the model keeps data in other files, but was not read from a file itself; read it with readModel(path)`,
     );
   }
@@ -156,7 +156,7 @@ async function carryExternalData(model: Model, path: string): Promise<void> {
     checkInside(to, await realpath(dirname(target)), location);
     if (!(await stat(target).catch(() => undefined))) await writeFileSafely(target, piecesOf(source));
     else if (!(await sameContent(source, target))) {
-      throw new SorthError(
+      throw new FileError(
         `cannot write "${path}": its data file "${target}" exists with other content; write the model to another folder`,
       );
     }
@@ -164,7 +164,7 @@ async function carryExternalData(model: Model, path: string): Promise<void> {
 }
 
 function missing(file: string): never {
-  throw new SorthError(
+  throw new FileError(
     `the external data file "${file}" is missing; put it beside the model, where it was exported`,
   );
 }
@@ -174,7 +174,7 @@ async function folderOf(path: string): Promise<string> {
   try {
     return await realpath(folder);
   } catch (error) {
-    throw new SorthError(`cannot use the folder "${folder}": ${reasonOf(error)}`);
+    throw new FileError(`cannot use the folder "${folder}": ${reasonOf(error)}`);
   }
 }
 

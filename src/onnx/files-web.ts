@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { checkedLocation, checkedRange } from "./external.ts";
 import { decodeModel, type Model } from "./model.ts";
 import type { ExternalReader } from "./tensor.ts";
@@ -34,7 +34,7 @@ export function externalReader(files: ReadonlyMap<string, Uint8Array>): External
     const location = checkedLocation(range.location);
     const file = files.get(location);
     if (!file) {
-      throw new SorthError(
+      throw new FileError(
         `the external data file "${location}" is missing; choose it together with the model`,
       );
     }

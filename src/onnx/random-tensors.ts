@@ -1,7 +1,7 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { randomStream } from "../random.ts";
 import type { DataTypeName } from "./data-types.ts";
 import { numberToFloat16 } from "./small-types.ts";
@@ -73,6 +73,6 @@ export function tensorOf(
     case "bool":
       return Tensor.of(name, type, dims, Uint8Array.from(numbers));
     default:
-      throw new SorthError(`no numbers can be made for "${name}", which is ${type}; give its data`);
+      throw new DataError(`no numbers can be made for "${name}", which is ${type}; give its data`);
   }
 }

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { type FieldRecord, fieldRecords, modelFields, varint, wireTypes } from "./wire.ts";
 
 /** Where the records of a model's file lie: those of the model, and those of its graph. */
@@ -22,9 +22,9 @@ export function layoutOf(bytes: Uint8Array): ModelLayout {
     ({ field, wireType }) => field === modelFields.graph && wireType === wireTypes.bytes,
   );
   const [graphField] = graphs;
-  if (!graphField) throw new SorthError("not an ONNX model: it has no graph");
+  if (!graphField) throw new FileError("not an ONNX model: it has no graph");
   if (graphs.length > 1) {
-    throw new SorthError(
+    throw new FileError(
       `the file holds its graph in ${graphs.length} parts, which cannot be edited; load and save it once with another tool`,
     );
   }

@@ -1,5 +1,5 @@
 import Long from "long";
-import { SorthError } from "../errors.ts";
+import { FileError, SorthError } from "../errors.ts";
 import { bitsPerElement, DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
 import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
@@ -223,7 +223,7 @@ function checkStoredSize(
 ): void {
   if (type === "undefined" || type === "string") return;
   if (dims.some((dim) => dim < 0)) {
-    throw new SorthError(`tensor "${name}" has a negative dimension: shape [${dims.join(", ")}]`);
+    throw new FileError(`tensor "${name}" has a negative dimension: shape [${dims.join(", ")}]`);
   }
   const external = externalReference(proto);
   const stored = external ? external.length : proto.rawData?.length || undefined;
@@ -233,7 +233,7 @@ function checkStoredSize(
 }
 
 const wrongSize = (name: string, type: DataTypeName, dims: readonly number[], stored: number): SorthError =>
-  new SorthError(
+  new FileError(
     `tensor "${name}" (${type}, shape [${dims.join(", ")}]) needs ${byteLengthOf(type, dims)} bytes but holds ${stored}`,
   );
 
@@ -245,7 +245,7 @@ function readData(
   external: ExternalReader | undefined,
 ): TensorData {
   if (type === "undefined") {
-    throw new SorthError(`tensor "${name}" has the unknown data type ${proto.dataType ?? 0}`);
+    throw new FileError(`tensor "${name}" has the unknown data type ${proto.dataType ?? 0}`);
   }
   if (type === "string") return proto.stringData ?? [];
   const expected = byteLengthOf(type, dims);
@@ -253,7 +253,7 @@ function readData(
   let data: NumericArray;
   if (reference) {
     if (!external) {
-      throw new SorthError(
+      throw new FileError(
         `tensor "${name}" keeps its data in the file "${reference.location}"; read the model with readModel(path)`,
       );
     }

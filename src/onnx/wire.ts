@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError, type SorthError } from "../errors.ts";
 
 /** Field numbers of the messages that are edited record by record. */
 export const modelFields = { graph: 7, metadataProps: 14 } as const;
@@ -18,7 +18,7 @@ export interface FieldRecord {
 }
 
 const damaged = (offset: number): SorthError =>
-  new SorthError(`not an ONNX model, or a truncated one (damaged at byte ${offset})`);
+  new FileError(`not an ONNX model, or a truncated one (damaged at byte ${offset})`);
 
 /** Reads a base-128 number; encoders may pad it with needless bytes. */
 function readVarint(bytes: Uint8Array, start: number, limit: number): { value: number; end: number } {

@@ -3,7 +3,7 @@ import { unlinkSync } from "node:fs";
 import { chmod, type FileHandle, link, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { onExit } from "signal-exit";
-import { messageOf, SorthError, UsageError } from "../errors.ts";
+import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
 
 /** How a file is written. */
 export interface WriteOptions {
@@ -48,7 +48,7 @@ export async function writeFileSafely(
     else await claim(temporary, path);
   } catch (error) {
     if (error instanceof SorthError) throw error;
-    throw new SorthError(`cannot write "${path}": ${reasonOf(error)}`);
+    throw new FileError(`cannot write "${path}": ${reasonOf(error)}`);
   } finally {
     await rm(temporary, { force: true });
     forget();

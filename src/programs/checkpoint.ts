@@ -1,4 +1,4 @@
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 
@@ -30,8 +30,8 @@ export function encodeTensors(
   for (const [name, tensor] of tensors) {
     const dtype = formatNames[tensor.type];
     if (name === metadataKey)
-      throw new SorthError(`a checkpoint cannot hold a tensor named "${name}": rename it`);
-    if (!dtype) throw new SorthError(`"${name}" is ${tensor.type}, which a checkpoint cannot hold`);
+      throw new FileError(`a checkpoint cannot hold a tensor named "${name}": rename it`);
+    if (!dtype) throw new FileError(`"${name}" is ${tensor.type}, which a checkpoint cannot hold`);
     const end = offset + byteLengthOf(tensor.type, tensor.dims);
     entries.push([name, { dtype, shape: tensor.dims, data_offsets: [offset, end] }]);
     offset = end;
@@ -56,8 +56,7 @@ export function decodeTensors(
   bytes: Uint8Array,
   where: string,
 ): { tensors: Map<string, Tensor>; metadata: Record<string, string> } {
-  const damaged = (what: string) =>
-    new SorthError(`${where} is not a checkpoint, or a damaged one (${what})`);
+  const damaged = (what: string) => new FileError(`${where} is not a checkpoint, or a damaged one (${what})`);
   if (bytes.length < 8) throw damaged("it is too short");
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   if (length > bytes.length - 8) throw damaged("its header is cut off");

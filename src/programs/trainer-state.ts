@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError, RuntimeError, SorthError } from "../errors.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import type { StepPorts } from "./step.ts";
 import { statePorts } from "./step-ports.ts";
@@ -22,7 +22,7 @@ export function stateOf(
 ): TrainerState {
   const copyOf = (name: string, input: string): Tensor => {
     const tensor = session.get(input);
-    if (!tensor) throw new SorthError(`the session lost "${name}"`);
+    if (!tensor) throw new RuntimeError(`the session lost "${name}"`);
     return Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data);
   };
   const named = (list: readonly { name: string; input: string }[]) =>
@@ -48,7 +48,7 @@ export function stateOf(
 export function checkWholeState(ports: StepPorts, tensors: ReadonlyMap<string, Tensor>, where: string): void {
   const expected = statePorts(ports);
   const other = (what: string) =>
-    new SorthError(`${where} is of another run, or damaged: ${what}; give the folder as it was saved`);
+    new FileError(`${where} is of another run, or damaged: ${what}; give the folder as it was saved`);
   for (const { input, type, shape } of expected) {
     const tensor = tensors.get(input);
     if (!tensor) throw other(`it has no "${input}"`);

@@ -1,7 +1,7 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { FeedPort } from "../data/feed-array.ts";
 import { DataFeeds, type FedPorts, type FeedOptions } from "../data/feeds.ts";
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import { batchAxisOfPort, type DataPort, type StepPorts } from "../programs/step-ports.ts";
 
 /** The ports of a graph that data and labels are fed to. */
@@ -12,7 +12,7 @@ export type DataPorts = Pick<StepPorts, "inputs" | "labels" | "targets">;
  * @throws SorthError when samples do not fit the inputs, or an input has no array
  */
 export function batchFeeds(ports: DataPorts, dataset: Dataset, options: FeedOptions = {}): DataFeeds {
-  if (ports.inputs.length === 0) throw new SorthError("the model has no input to feed data to");
+  if (ports.inputs.length === 0) throw new DataError("the model has no input to feed data to");
   return new DataFeeds(fedPorts(ports), dataset, options);
 }
 

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { SorthError } from "../errors.ts";
+import { DeviceError } from "../errors.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { HostStepSession } from "./host-step-session.ts";
@@ -22,14 +22,14 @@ function libraryFolder(): string {
 /** @throws SorthError where CUDA cannot be had, with what to do */
 async function checkDevice(): Promise<void> {
   if (process.platform !== "linux" || process.arch !== "x64") {
-    throw new SorthError(
+    throw new DeviceError(
       `onnxruntime-node has CUDA on Linux x64 only, this is ${process.platform} ${process.arch}; try --backend webgpu`,
     );
   }
   await ortNode();
   // Asked for first: ONNX Runtime writes to stderr when it does not find them.
   if (!existsSync(join(libraryFolder(), "libonnxruntime_providers_cuda.so"))) {
-    throw new SorthError(
+    throw new DeviceError(
       "the CUDA libraries of onnxruntime-node are not installed; run: node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12",
     );
   }
@@ -44,7 +44,7 @@ const cuda: OpenOnDevice = {
       return await ort.InferenceSession.create(model, options);
     } catch (error) {
       if (!/failed to load shared library/i.test(String(error))) throw error;
-      throw new SorthError(
+      throw new DeviceError(
         "ONNX Runtime's CUDA libraries do not load: they need CUDA 12 and cuDNN 9 where the system looks for libraries (LD_LIBRARY_PATH); the missing one is named above",
       );
     }

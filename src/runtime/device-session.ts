@@ -1,5 +1,5 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
-import { SorthError } from "../errors.ts";
+import { DeviceError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
@@ -60,7 +60,7 @@ class DeviceStepSession implements StepSession {
   }
 
   undo(): void {
-    throw new SorthError("a run on this device is one step, and is not taken back");
+    throw new DeviceError("a run on this device is one step, and is not taken back");
   }
 
   state(): ReadonlyMap<string, Tensor> | undefined {
@@ -73,7 +73,7 @@ class DeviceStepSession implements StepSession {
     this.#host = new Map(
       statePorts(this.#ports).map(({ input }) => {
         const tensor = results[input + onHost];
-        if (!tensor) throw new SorthError(`the device returned no "${input}"`);
+        if (!tensor) throw new DeviceError(`the device returned no "${input}"`);
         return [input, fromOrtTensor(input, tensor)];
       }),
     );

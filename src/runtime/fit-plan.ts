@@ -1,7 +1,7 @@
 import { splitValidation } from "../data/batches.ts";
 import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { SorthError, UsageError } from "../errors.ts";
+import { FileError, UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
 
 /** Options of {@link Trainer.fit}. What a resumed run is not given, it goes on with as it was begun. */
@@ -113,7 +113,7 @@ function checkIdentity(dataset: Dataset, before: DataIdentity, verb: string): vo
 
 /** Reads a plan. @throws SorthError where it is damaged */
 export function planFromText(text: string, where: string): FitPlan {
-  const damaged = () => new SorthError(`${where} is damaged: it does not say how the run was fitted`);
+  const damaged = () => new FileError(`${where} is damaged: it does not say how the run was fitted`);
   let plan: FitPlan;
   try {
     plan = JSON.parse(text) as FitPlan;

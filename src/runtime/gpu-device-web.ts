@@ -1,5 +1,5 @@
 import { env, InferenceSession } from "onnxruntime-web/webgpu";
-import { SorthError } from "../errors.ts";
+import { DeviceError } from "../errors.ts";
 import { startWithin } from "./start-web.ts";
 
 /** What is used here of the WebGPU API, which TypeScript's own library does not declare. */
@@ -79,7 +79,7 @@ function watch(device: GpuDevice): WatchedDevice {
 }
 
 const lostError = (message: string) =>
-  new SorthError(
+  new DeviceError(
     `the GPU device was lost${message ? ` (${message.replace(/\s+/g, " ").trim()})` : ""}, and with it what was trained since the last checkpoint; reload the page and go on from there, or train on wasm`,
   );
 
@@ -88,12 +88,12 @@ export async function checkDevice(): Promise<void> {
   if (watched?.isLost) throw lostError("");
   const { gpu } = navigator as Navigator & { gpu?: { requestAdapter(): Promise<object | null> } };
   if (!gpu) {
-    throw new SorthError(
+    throw new DeviceError(
       "this browser has no WebGPU, or gives it to pages of https and localhost only; train on wasm instead",
     );
   }
   if (!(await gpu.requestAdapter())) {
-    throw new SorthError(
+    throw new DeviceError(
       "the browser gives no WebGPU adapter: its GPU is not supported or blocked (see its page about the GPU); train on wasm instead",
     );
   }

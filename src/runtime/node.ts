@@ -1,6 +1,6 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { readModel, writeModel } from "../onnx/files-node.ts";
 import { reasonOf, writeFileSafely } from "../onnx/write-file.ts";
 import { cpuBackend } from "./cpu-node.ts";
@@ -20,7 +20,7 @@ const files: CheckpointFiles = {
     try {
       return await readFile(path);
     } catch (error) {
-      throw new SorthError(
+      throw new FileError(
         `${path} cannot be read: ${reasonOf(error)}; give the folder of a run that was saved`,
       );
     }

@@ -1,4 +1,4 @@
-import { messageOf, SorthError } from "../errors.ts";
+import { messageOf, RuntimeError } from "../errors.ts";
 
 type OrtNode = typeof import("onnxruntime-node");
 
@@ -11,7 +11,7 @@ export async function ortNode(): Promise<OrtNode> {
   try {
     return await import("onnxruntime-node");
   } catch (error) {
-    throw new SorthError(loadFault(error));
+    throw new RuntimeError(loadFault(error));
   }
 }
 

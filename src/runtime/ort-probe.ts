@@ -1,6 +1,6 @@
 import type { InferenceSession } from "onnxruntime-common";
 import type { Probe, ProbedOutput } from "../analysis/probe.ts";
-import { messageOf, SorthError } from "../errors.ts";
+import { messageOf, RuntimeError, SorthError } from "../errors.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -44,7 +44,7 @@ export function ortProbe(
       });
     } catch (error) {
       if (error instanceof SorthError) throw error;
-      throw new SorthError(`ONNX Runtime refuses the model: ${ortMessage(error)}`);
+      throw new RuntimeError(`ONNX Runtime refuses the model: ${ortMessage(error)}`);
     }
   };
   return {
@@ -80,7 +80,7 @@ export function ortProbe(
           }),
         );
       } catch (error) {
-        throw new SorthError(`ONNX Runtime cannot run the model: ${ortMessage(error)}`);
+        throw new RuntimeError(`ONNX Runtime cannot run the model: ${ortMessage(error)}`);
       } finally {
         await session.release();
       }

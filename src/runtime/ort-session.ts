@@ -1,5 +1,5 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
-import { SorthError } from "../errors.ts";
+import { RuntimeError, SorthError } from "../errors.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { ortMessage } from "./ort-probe.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
@@ -11,7 +11,7 @@ export async function opened(session: Promise<InferenceSession>): Promise<Infere
     return await session;
   } catch (error) {
     if (error instanceof SorthError) throw error;
-    throw new SorthError(`ONNX Runtime refuses the graph: ${ortMessage(error)}`);
+    throw new RuntimeError(`ONNX Runtime refuses the graph: ${ortMessage(error)}`);
   }
 }
 
@@ -28,14 +28,14 @@ export async function runSession(
     return (await (fetches ? session.run(feeds, fetches) : session.run(feeds))) as Record<string, OrtTensor>;
   } catch (error) {
     if (error instanceof SorthError) throw error;
-    throw new SorthError(`ONNX Runtime cannot run the graph: ${ortMessage(error)}`);
+    throw new RuntimeError(`ONNX Runtime cannot run the graph: ${ortMessage(error)}`);
   }
 }
 
 /** @throws SorthError when a tensor cannot take the place of another */
 export function checkReplaces(from: Tensor, to: Pick<Tensor, "name" | "type" | "dims">): void {
   if (from.type === to.type && from.size === elementCount(to.dims)) return;
-  throw new SorthError(
+  throw new RuntimeError(
     `"${to.name}" is ${to.type}[${to.dims}], but ${from.type}[${from.dims}] was to be restored into it`,
   );
 }

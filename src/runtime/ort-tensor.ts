@@ -1,5 +1,5 @@
 import { Tensor as OrtTensor } from "onnxruntime-common";
-import { SorthError } from "../errors.ts";
+import { RuntimeError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { Tensor, type TensorData } from "../onnx/tensor.ts";
 
@@ -39,7 +39,7 @@ export function dataTypeOf(type: string): DataTypeName {
 export function toOrtTensor(tensor: Tensor): OrtTensor {
   const { type, dims, data } = tensor;
   if (!supported.has(type)) {
-    throw new SorthError(
+    throw new RuntimeError(
       `ONNX Runtime's JavaScript binding cannot take "${tensor.name}": its type is ${type}`,
     );
   }

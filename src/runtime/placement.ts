@@ -1,7 +1,7 @@
 import type { InferenceSession } from "onnxruntime-common";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { SorthError } from "../errors.ts";
+import { DeviceError, SorthError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
@@ -43,7 +43,7 @@ export async function openOnDevice(
   } catch (error) {
     if (error instanceof SorthError) throw error;
     if (!fallbackForbidden.test(ortMessage(error))) {
-      throw new SorthError(`ONNX Runtime cannot open the graph on ${device}: ${ortMessage(error)}`);
+      throw new DeviceError(`ONNX Runtime cannot open the graph on ${device}: ${ortMessage(error)}`);
     }
   }
   const nodes = await nodesOffDevice(model, on);
@@ -51,7 +51,7 @@ export async function openOnDevice(
   const more = nodes.length > mostNamed ? ` and ${nodes.length - mostNamed} more` : "";
   const list = named.length > 0 ? `${nodes.length} nodes: ${named.join(", ")}${more}` : "every node";
   if (!allowFallback) {
-    throw new SorthError(
+    throw new DeviceError(
       `${device} does not run ${list}; --allow-fallback (allowFallback: true) runs them on the CPU, which costs copies at every step`,
     );
   }

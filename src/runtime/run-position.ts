@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { FileError } from "../errors.ts";
 import { anyNumber, countFromZero } from "../numbers.ts";
 import type { StepResult } from "./step-session.ts";
 
@@ -35,7 +35,7 @@ export function positionFromText(text: string, where: string): Position {
     counted <= step &&
     numbers.every(anyNumber.holds);
   if (!holds)
-    throw new SorthError(`${where} is damaged: where the run stands cannot be read (${text.slice(0, 80)})`);
+    throw new FileError(`${where} is damaged: where the run stands cannot be read (${text.slice(0, 80)})`);
   return position;
 }
 

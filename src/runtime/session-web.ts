@@ -1,5 +1,5 @@
 import type { InferenceSession } from "onnxruntime-web/webgpu";
-import { SorthError } from "../errors.ts";
+import { RuntimeError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { initialTensors } from "../programs/initial-state.ts";
@@ -16,7 +16,7 @@ import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from
 /** Threads belong to the page (`env.wasm.numThreads`), not to a session: an option given here is refused. */
 async function open(model: Uint8Array, { threads }: SessionOptions): Promise<InferenceSession> {
   if (threads !== undefined) {
-    throw new SorthError(
+    throw new RuntimeError(
       "threads of WebAssembly are set for the whole page, before the first session: env.wasm.numThreads of onnxruntime-web",
     );
   }
@@ -47,7 +47,7 @@ class WasmStepSession implements StepSession {
       this.#state = new Map(
         statePorts(this.#ports).map(({ input, output }) => {
           const tensor = outputs[output];
-          if (!tensor) throw new SorthError(`the step returned no "${output}"`);
+          if (!tensor) throw new RuntimeError(`the step returned no "${output}"`);
           return [input, fromOrtTensor(input, tensor)];
         }),
       );

@@ -1,5 +1,5 @@
 import { env } from "onnxruntime-web/webgpu";
-import { messageOf, SorthError } from "../errors.ts";
+import { messageOf, RuntimeError } from "../errors.ts";
 
 /** Seconds that ONNX Runtime may take to start once its WebAssembly has arrived, and in all. */
 const limits = { started: 60, inAll: 600 };
@@ -21,7 +21,7 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
     timer = setInterval(() => {
       seconds += 1;
       if (hasBinary()) sinceArrival += 1;
-      if (sinceArrival > limits.started || seconds > limits.inAll) reject(new SorthError(advice));
+      if (sinceArrival > limits.started || seconds > limits.inAll) reject(new RuntimeError(advice));
     }, 1000);
   });
   try {
@@ -29,7 +29,7 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
     started = true;
     return session;
   } catch (error) {
-    if (/initializing failed due to timeout/.test(messageOf(error))) throw new SorthError(advice);
+    if (/initializing failed due to timeout/.test(messageOf(error))) throw new RuntimeError(advice);
     // What a file is refused for has nothing to do with the start.
     throw error;
   } finally {

@@ -1,5 +1,5 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common";
-import { SorthError } from "../errors.ts";
+import { RuntimeError } from "../errors.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import type { StepResult } from "./step-session.ts";
 
@@ -13,7 +13,7 @@ export function stepResults(
 ): StepResult[] {
   const numbers = (name: string): Float32Array => {
     const tensor = results[name];
-    if (!tensor) throw new SorthError(`the step returned no "${name}"`);
+    if (!tensor) throw new RuntimeError(`the step returned no "${name}"`);
     return tensor.data as Float32Array;
   };
   const all = penalty === undefined ? undefined : numbers(penalty);

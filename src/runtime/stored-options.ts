@@ -1,4 +1,4 @@
-import { SorthError, UsageError } from "../errors.ts";
+import { FileError, UsageError } from "../errors.ts";
 import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
 import { objectiveNamed } from "../losses/table.ts";
 import { isMadeHere } from "../made-here.ts";
@@ -141,10 +141,10 @@ function parsed(text: string): StoredOptions {
   }
   const { numbers, optimizer, penalties, patterns: kept } = stored ?? {};
   if (!stored || !numbers || !optimizer?.name || !Array.isArray(penalties) || !kept) {
-    throw new SorthError("the checkpoint's options are damaged");
+    throw new FileError("the checkpoint's options are damaged");
   }
   if ((stored.version ?? 1) > version) {
-    throw new SorthError(
+    throw new FileError(
       "the checkpoint was written by a newer version of sorth-onnx; resume with that version",
     );
   }

@@ -1,4 +1,4 @@
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors } from "../programs/checkpoint.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
@@ -34,13 +34,13 @@ export async function readRun(
   const where = `${folder}/${name}`;
   const bytes = await files.read(folder, name).catch((error: unknown) => {
     if (kind === "last") throw error;
-    throw new SorthError(
+    throw new FileError(
       `${messageOf(error)}; a best checkpoint is kept when an epoch ends with a lower loss on held-out samples (--validation): take the last one (--from last)`,
     );
   });
   const { tensors, metadata } = decodeTensors(bytes, where);
   const { options, position, fit, weights } = metadata;
-  if (options === undefined || position === undefined) throw new SorthError(`${where} holds no training run`);
+  if (options === undefined || position === undefined) throw new FileError(`${where} holds no training run`);
   return {
     ...{ where, tensors, options },
     position: positionFromText(position, where),

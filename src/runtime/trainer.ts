@@ -2,7 +2,7 @@ import { shuffledIndices, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { fedColumns } from "../data/feeds.ts";
 import { chooseNormalization } from "../data/normalize.ts";
-import { SorthError } from "../errors.ts";
+import { NumericError, UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
@@ -304,7 +304,7 @@ export class Trainer {
   state(): TrainerState {
     const state = this.#session.state();
     if (!state) {
-      throw new SorthError(
+      throw new UsageError(
         `the state of step ${this.steps} is not at hand: await trainer.readState() first, or ask after an epoch`,
       );
     }
@@ -414,7 +414,7 @@ export class Trainer {
       "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
     if (finite) {
       if (checkpoint) await this.save(checkpoint);
-      throw new SorthError(
+      throw new NumericError(
         `the loss became ${loss} at step ${step}; the state after step ${step - 1} is kept${checkpoint ? ` in ${checkpoint}` : ""}: ${advice}`,
       );
     }
@@ -430,7 +430,7 @@ export class Trainer {
       this.#position = startPosition();
       this.takeOver(this.#takenOver);
     }
-    throw new SorthError(
+    throw new NumericError(
       `the loss became ${loss} at step ${step}, since the parameters of step ${step - 1} were no numbers any more${kept || `; the state ${this.#start ? `of step ${this.steps}` : "at the beginning"} was restored`}: ${advice}`,
     );
   }

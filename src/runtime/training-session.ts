@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { StepFeeder } from "./step-feeds.ts";
 import { allFinite } from "./step-results.ts";
@@ -72,7 +72,7 @@ export class TrainingSession {
 
   /** Replaces state by input name; what is not named stays. @throws SorthError between the steps of a run */
   restore(state: ReadonlyMap<string, Tensor>): void {
-    if (!this.settled) throw new SorthError("steps are under way: await trainer.readState() first");
+    if (!this.settled) throw new UsageError("steps are under way: await trainer.readState() first");
     this.#session.restore(state);
   }
 

@@ -1,4 +1,4 @@
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf } from "../errors.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import { decodeModel } from "../onnx/model.ts";
 import { webProbe } from "./probe-web.ts";
@@ -14,7 +14,7 @@ async function handleOf(folder: string, name: string, create: boolean): Promise<
     }
     return await directory.getFileHandle(name, { create });
   } catch (error) {
-    throw new SorthError(
+    throw new FileError(
       `the browser's storage has no "${folder}/${name}", or does not let this page use it: ${messageOf(error)}`,
     );
   }
@@ -29,7 +29,7 @@ async function write(folder: string, name: string, chunks: readonly Uint8Array[]
     await stream.close();
   } catch (error) {
     await stream.abort().catch(() => {});
-    throw new SorthError(`cannot write "${folder}/${name}" to the browser's storage: ${messageOf(error)}`);
+    throw new FileError(`cannot write "${folder}/${name}" to the browser's storage: ${messageOf(error)}`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { DeviceError } from "../errors.ts";
 import { webGpuBackendOn } from "./device-session.ts";
 import { ortNode } from "./ort-node.ts";
 import { ortMessage } from "./ort-probe.ts";
@@ -17,7 +17,7 @@ export const webgpuBackend: Backend = webGpuBackendOn({
     } catch (error) {
       const [, reason] = noAdapter.exec(ortMessage(error)) ?? [];
       if (reason === undefined) throw error;
-      throw new SorthError(
+      throw new DeviceError(
         `onnxruntime-node finds no GPU for WebGPU (${reason.trim()}); on Linux it needs a Vulkan driver and its loader (libvulkan1); train on the CPU instead`,
       );
     }

@@ -1,5 +1,5 @@
 import type { Probe } from "../analysis/probe.ts";
-import { SorthError } from "../errors.ts";
+import { RuntimeError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -19,7 +19,7 @@ export type Results = ReadonlyMap<string, Tensor>;
 /** An output of a run. @throws SorthError when the run did not give it. */
 export function resultOf(results: Results, name: string): Tensor {
   const result = results.get(name);
-  if (!result) throw new SorthError(`ONNX Runtime returned no "${name}"`);
+  if (!result) throw new RuntimeError(`ONNX Runtime returned no "${name}"`);
   return result;
 }
 

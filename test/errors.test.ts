@@ -1,0 +1,68 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { DeviceError, messageOf } from "../src/errors.ts";
+import {
+  adamw,
+  arrayDataset,
+  crossEntropy,
+  decodeModel,
+  type ErrorCode,
+  inject,
+  parseNpz,
+  readModel,
+  SorthError,
+  som,
+  strip,
+  Trainer,
+  UsageError,
+} from "../src/index.ts";
+
+const mlp = decodeModel(readFileSync("models/mlp.onnx"));
+const samples = (size: number) =>
+  arrayDataset(new Float32Array(32 * size * size).fill(1), new Int32Array(32), [1, size, size]);
+
+async function fitted(size: number, learningRate: number): Promise<void> {
+  const trainer = await Trainer.create(mlp, { objective: crossEntropy(), batch: 16, learningRate });
+  try {
+    for await (const _ of trainer.fit(samples(size), { maxSteps: 4, epochs: 4 }));
+  } finally {
+    await trainer.release();
+  }
+}
+
+const injected = () => inject(mlp, { penalties: [som()] });
+
+const cases: readonly [ErrorCode, string, () => unknown][] = [
+  ["usage", "an option out of range", () => adamw({ beta1: 2 })],
+  ["usage", "no penalty", () => inject(mlp, { penalties: [] })],
+  [
+    "usage",
+    "an unknown backend",
+    () => Trainer.create(mlp, { objective: crossEntropy(), backend: "abacus" }),
+  ],
+  ["model", "nothing to strip", () => strip(mlp)],
+  ["model", "an injected model again", async () => inject(await injected(), { penalties: [som()] })],
+  ["data", "samples of another size", () => fitted(3, 1e-3)],
+  ["file", "a file that is missing", () => readModel("models/missing.onnx")],
+  ["file", "bytes that are no model", () => decodeModel(Uint8Array.of(1, 2, 3))],
+  ["file", "bytes that are no archive", () => parseNpz(Uint8Array.of(1, 2, 3), "x.npz")],
+  ["numeric", "a loss that is no number", () => fitted(28, 1e38)],
+];
+
+describe("errors say of what kind they are", () => {
+  it.each(cases)("%s: %s", async (code, _, call) => {
+    const error = await Promise.resolve()
+      .then(call)
+      .catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(SorthError);
+    expect(error).toMatchObject({ code, exitCode: code === "usage" ? 2 : 1 });
+    expect(error instanceof UsageError).toBe(code === "usage");
+  });
+
+  it("an error that repeats another one keeps its kind, unless it says another", () => {
+    const cause = new DeviceError("the device was lost");
+    expect(new SorthError(`step 3: ${messageOf(cause)}`, { cause }).code).toBe("device");
+    expect(new SorthError("x", { cause, code: "file" }).code).toBe("file");
+    expect(new SorthError("x", { cause: new Error("y") }).code).toBe("model");
+  });
+});
