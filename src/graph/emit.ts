@@ -99,7 +99,8 @@ export class Emit extends EmitIndexing {
   meanOfAll = (x: Value): Typed => {
     const { shape } = typed(x);
     if (shape.length === 0) return x as Typed;
-    return this.#reduceInStages("ReduceMean", x, reductionStages(shape, allAxes(shape.length), false), false);
+    const stages = reductionStages(shape, allAxes(shape.length), { cut: false, keepdims: false });
+    return this.#reduceInStages("ReduceMean", x, stages, false);
   };
 
   /** eˣ/Σ eˣ along the last axis. */
@@ -202,7 +203,8 @@ export class Emit extends EmitIndexing {
     if (trivial && (!open || over.length === 0)) return this.reshape(x, result);
     if (opType === "ReduceMax" || opType === "ReduceMin")
       return this.#reduceAtOnce(opType, x, over, keepdims);
-    return this.#reduceInStages(opType, x, reductionStages(shape, over, !open || fixed), keepdims);
+    const stages = reductionStages(shape, over, { cut: !open || fixed, keepdims });
+    return this.#reduceInStages(opType, x, stages, keepdims);
   }
 
   #reduceInStages(opType: string, x: Value, stages: readonly Stage[], keepdims: boolean): Typed {

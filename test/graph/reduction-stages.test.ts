@@ -30,8 +30,12 @@ function plainSums(data: Float32Array, shape: Shape, axes: readonly number[]): F
   return sums;
 }
 
-async function worstError(shape: Shape, axes: readonly number[], openShapes: boolean): Promise<number> {
-  const data = skewed(shape);
+async function worstError(
+  shape: Shape,
+  axes: readonly number[],
+  openShapes: boolean,
+  data = skewed(shape),
+): Promise<number> {
   const expected = plainSums(data, shape, axes);
   const graph = new Graph("sum", new Map([["", 18]]));
   const g = new Emit(graph, { prefix: "", openShapes });
@@ -111,9 +115,24 @@ describe("sums and means of many numbers are those of float64", () => {
   });
 });
 
+test.each([
+  [
+    [3072, 3072],
+    [0, 1],
+  ],
+  [[3072, 1], [0]],
+  [[4096], [0]],
+] as const)(
+  "equal numbers are rounded the same way in every addition: %j over axes %j",
+  async (shape, axes) => {
+    const data = new Float32Array(elementCount(shape)).fill(0.9650130858352296);
+    expect(await worstError(shape, axes, false, data)).toBeLessThan(5e-6);
+  },
+);
+
 describe("the stages of a reduction", () => {
   const axesOf = (shape: Shape, axes: readonly number[]) =>
-    reductionStages(shape, axes, true).map((stage) => stage.axes);
+    reductionStages(shape, axes, { cut: true, keepdims: false }).map((stage) => stage.axes);
 
   test("few numbers are reduced at once", () => {
     expect(axesOf([4, 7, 8, 8], [0, 2, 3])).toEqual([[0, 2, 3]]);
@@ -127,9 +146,21 @@ describe("the stages of a reduction", () => {
   });
 
   test("long single axes are cut where their length is fixed, and divides", () => {
-    expect(reductionStages([65536, 64], [0], true)).toEqual([{ axes: [0], pieces: [256] }]);
-    expect(reductionStages([65536, 64], [0], false)).toEqual([{ axes: [0], pieces: [] }]);
-    expect(reductionStages([1 << 24], [0], true)).toEqual([{ axes: [0], pieces: [4096] }]);
-    expect(reductionStages([65537, 64], [0], true)).toEqual([{ axes: [0], pieces: [] }]);
+    const piecesOf = (shape: Shape, cut: boolean) =>
+      reductionStages(shape, [0], { cut, keepdims: false }).map((stage) => stage.pieces);
+    expect(piecesOf([65536, 64], true)).toEqual([[256]]);
+    expect(piecesOf([65536, 64], false)).toEqual([[]]);
+    expect(piecesOf([1 << 20], true)).toEqual([[1024]]);
+    expect(piecesOf([65537, 64], true)).toEqual([[]]);
+  });
+
+  test("an axis of length 1 behind it keeps an axis from being the last", () => {
+    expect(reductionStages([3072, 1], [0], { cut: true, keepdims: false })).toEqual([
+      { axes: [0], pieces: [256] },
+    ]);
+    expect(reductionStages([3072, 3072], [0, 1], { cut: true, keepdims: true })).toEqual([
+      { axes: [1], pieces: [1024] },
+      { axes: [0], pieces: [256] },
+    ]);
   });
 });

@@ -257,3 +257,13 @@ test("thousands of units that answer alike: their cosines are rounded the same w
   });
   expect(failed(checks)).toEqual([]);
 }, 120_000);
+
+test("3,072 units, most of them saturated: the sums of their rows are equal numbers", async () => {
+  const [inputs, units] = [16, 3_072];
+  const w = randomNormals("w", inputs * units).map((x, i) => ((i % units) % 50 === 0 ? x : 1));
+  const x = randomNormals("x", 16 * inputs).map((value) => 5 + 2 * value);
+  const node = [{ opType: "MatMul", name: "dense", input: ["x", "w"], output: ["y"] }];
+  const model = modelFrom([inputs], node, [Tensor.float("w", [inputs, units], w).toProto()]);
+  const feeds = new Map([["x", Tensor.float("x", [16, inputs], x)]]);
+  expect(failed(await checked(model, "som", { feeds }))).toEqual([]);
+}, 120_000);
