@@ -73,3 +73,10 @@ it("no import leads back to its own file", () => {
   for (const file of files) visit(file, []);
   expect(circles).toEqual([]);
 });
+
+it("no file of src or web is longer than 350 lines", () => {
+  const ofWeb = readdirSync("web", { recursive: true, encoding: "utf8" }).map((file) => join("web", file));
+  const read = [...files, ...ofWeb.filter((file) => /\.(ts|css)$/.test(file))];
+  const lengths = read.map((file) => [file, readFileSync(file, "utf8").split("\n").length - 1] as const);
+  expect(lengths.filter(([, lines]) => lines > 350)).toEqual([]);
+});

@@ -5,6 +5,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { Attribute } from "./attribute.ts";
 import { capturedNames, renameCaptures } from "./bodies.ts";
 import { type DeclaredDim, Node, type Use, Value } from "./node.ts";
+import { nodesInOrder } from "./order.ts";
 import { ancestorsOf } from "./reach.ts";
 
 /**
@@ -304,30 +305,7 @@ export class Graph {
    * @throws SorthError when the graph has a cycle.
    */
   sorted(): Node[] {
-    const order: Node[] = [];
-    const state = new Map<Node, "open" | "done">();
-    for (const root of this.#nodes) {
-      const stack: { node: Node; next: number }[] = state.has(root) ? [] : [{ node: root, next: 0 }];
-      while (stack.length > 0) {
-        const top = stack[stack.length - 1] as { node: Node; next: number };
-        const { node } = top;
-        state.set(node, state.get(node) ?? "open");
-        const reads = node.captures.length > 0 ? [...node.inputs, ...node.captures] : node.inputs;
-        if (top.next >= reads.length) {
-          state.set(node, "done");
-          order.push(node);
-          stack.pop();
-          continue;
-        }
-        const producer = reads[top.next++]?.producer;
-        if (!producer || state.get(producer) === "done") continue;
-        if (state.get(producer) === "open") {
-          throw new SorthError(`the graph has a cycle through node "${producer.label}"`);
-        }
-        stack.push({ node: producer, next: 0 });
-      }
-    }
-    return order;
+    return nodesInOrder(this.#nodes);
   }
 
   #add(value: Value): Value {

@@ -1,7 +1,10 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { FeedPort } from "../data/feed-array.ts";
-import { DataFeeds, type FedPorts, type FeedOptions } from "../data/feeds.ts";
+import { DataFeeds, type FedPorts, type FeedOptions, fedColumns } from "../data/feeds.ts";
+import { chooseNormalization, type Normalization } from "../data/normalize.ts";
 import { DataError } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Model } from "../onnx/model.ts";
 import { batchAxisOfPort, type DataPort, type StepPorts } from "../programs/step-ports.ts";
 
 /** The ports of a graph that data and labels are fed to. */
@@ -23,4 +26,19 @@ export function fedPorts({ inputs, labels, targets = [] }: DataPorts): FedPorts 
     data: inputs.filter(({ name }) => !targets.includes(name)).map(port),
     labels: [...inputs.filter(({ name }) => targets.includes(name)), ...(labels ? [labels] : [])].map(port),
   };
+}
+
+/**
+ * What becomes of the pixels of a run's first data; undefined where nothing had to be decided.
+ * @param onMessage - hears why
+ */
+export function normalizationFor(
+  dataset: Dataset,
+  { model, step }: { readonly model: Model; readonly step: { readonly ports: DataPorts } },
+  onMessage?: (message: string) => void,
+): Normalization | undefined {
+  const fed = fedColumns(fedPorts(step.ports), dataset);
+  const { normalize, remarks } = chooseNormalization(dataset.name, fed, () => graphOf(model));
+  for (const remark of remarks) onMessage?.(remark);
+  return normalize;
 }

@@ -85,6 +85,38 @@ export function planOf(dataset: Dataset, { epochs, maxSteps, validation }: Chose
   };
 }
 
+/** How a run is fitted, or was: what its checkpoints keep of it. */
+export class Fitting {
+  readonly #stored: FitPlan | undefined;
+  #now: { readonly dataset: Dataset; readonly chosen: ChosenFit } | undefined;
+  #plan: FitPlan | undefined;
+
+  /** @param stored - of the checkpoint that is resumed */
+  constructor(stored?: FitPlan) {
+    this.#stored = stored;
+  }
+
+  /** What options leave open, decided by {@link chosenFit}. */
+  chosen(dataset: Dataset, options: FitOptions): ChosenFit {
+    return chosenFit(dataset, options, this.#stored);
+  }
+
+  /** A fit begins. */
+  begin(dataset: Dataset, options: FitOptions): ChosenFit {
+    const chosen = this.chosen(dataset, options);
+    this.#now = { dataset, chosen };
+    this.#plan = undefined;
+    return chosen;
+  }
+
+  /** The plan of the fit that began last, else that of the run that is resumed. It is made when a checkpoint first needs it. */
+  get plan(): FitPlan | undefined {
+    if (!this.#now) return this.#stored;
+    this.#plan ??= planOf(this.#now.dataset, this.#now.chosen);
+    return this.#plan;
+  }
+}
+
 function checkSameData(dataset: Dataset, validation: FitOptions["validation"], stored: FitPlan): void {
   checkIdentity(dataset, stored.data, "trained");
   const before = stored.validation ?? 0;

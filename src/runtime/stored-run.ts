@@ -1,9 +1,11 @@
 import { FileError, messageOf } from "../errors.ts";
+import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { decodeTensors } from "../programs/checkpoint.ts";
+import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
 import { type Position, positionFromText } from "./run-position.ts";
-import { optionsFromText } from "./stored-options.ts";
+import { optionsFromText, optionsToText } from "./stored-options.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -47,6 +49,33 @@ export async function readRun(
     fit: fit === undefined ? undefined : planFromText(fit, where),
     weights: weights === undefined ? undefined : (JSON.parse(weights) as string[]),
   };
+}
+
+/** What is written of a run. */
+export interface WrittenRun {
+  readonly model: Model;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly ports: Pick<StepPorts, "parameters" | "statistics">;
+  readonly options: TrainerOptions;
+  readonly position: Position;
+  readonly fit: FitPlan | undefined;
+}
+
+/** Writes a run to a folder: its model, and its state as checkpoints of the given kinds. */
+export async function writeRun(
+  folder: string,
+  kinds: readonly CheckpointKind[],
+  { files }: Pick<TrainerRuntime, "files">,
+  { model, tensors, ports: { parameters, statistics }, options, position, fit }: WrittenRun,
+): Promise<void> {
+  await files.writeModel(folder, model);
+  const chunks = encodeTensors(tensors, {
+    options: optionsToText(options),
+    position: JSON.stringify(position),
+    ...(fit && { fit: JSON.stringify(fit) }),
+    weights: JSON.stringify([...parameters, ...statistics].map(({ input }) => input)),
+  });
+  for (const kind of kinds) await files.write(folder, `${kind}.safetensors`, chunks);
 }
 
 /**

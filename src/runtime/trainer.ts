@@ -1,12 +1,8 @@
-import { shuffledIndices, stepsPerEpoch } from "../data/batches.ts";
+import { stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { fedColumns } from "../data/feeds.ts";
-import { chooseNormalization } from "../data/normalize.ts";
-import { NumericError, UsageError } from "../errors.ts";
-import { graphOf } from "../graph/model-graph.ts";
+import { UsageError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
-import { encodeTensors } from "../programs/checkpoint.ts";
 import { withWeights } from "../programs/export.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
@@ -14,29 +10,29 @@ import { buildStep, type Step } from "../programs/step.ts";
 import { stepLoop } from "../programs/step-loop.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import { checkWholeState, sessionTensors, stateOf, type TrainerState } from "../programs/trainer-state.ts";
-import { fedPorts } from "./batch-feeds.ts";
+import { normalizationFor } from "./batch-feeds.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
-import {
-  type ChosenFit,
-  chosenFit,
-  type FitOptions,
-  type FitPlan,
-  planOf,
-  splitOf,
-  stepsOf,
-} from "./fit-plan.ts";
+import { FitLoop } from "./fit-loop.ts";
+import { type FitOptions, Fitting, splitOf, stepsOf } from "./fit-plan.ts";
+import { stopAtNotANumber } from "./not-a-number.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
 import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
-import { advance, meanOf, type Position, startEpoch, startPosition } from "./run-position.ts";
-import { StepFeeder } from "./step-feeds.ts";
-import { addedPenalties, scalarsOfSteps } from "./step-scalars.ts";
+import { type Position, startPosition } from "./run-position.ts";
 import type { Backend, StepSession } from "./step-session.ts";
-import { optionsToText } from "./stored-options.ts";
-import { type CheckpointKind, readRun, resumedOptions, type StoredRun } from "./stored-run.ts";
+import { type CheckpointKind, readRun, resumedOptions, type StoredRun, writeRun } from "./stored-run.ts";
 import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
+
+/** What a trainer is made of, and keeps. */
+interface TrainerParts {
+  readonly model: Model;
+  readonly step: Step;
+  readonly backend: Backend;
+  readonly length: RunLength;
+  readonly runtime: TrainerRuntime;
+}
 
 /**
  * Trains a model on stock ONNX Runtime: one run of the step graph per batch.
@@ -49,47 +45,28 @@ import { TrainingSession } from "./training-session.ts";
  */
 export class Trainer {
   readonly step: Step;
-  readonly #model: Model;
+  readonly #parts: TrainerParts;
+  readonly #session: TrainingSession;
+  readonly #evaluation: OwnEvaluation;
   #options: TrainerOptions;
   /** Whether data have decided what becomes of pixels. */
   #looked = false;
-  readonly #runtime: TrainerRuntime;
-  readonly #backend: Backend;
-  readonly #session: TrainingSession;
-  readonly #length: RunLength;
-  readonly #evaluation: OwnEvaluation;
   #takenOver: Partial<TrainerState> = {};
   /** Where it goes back to when nothing else is left: a checkpoint that was read. */
   #start: Pick<StoredRun, "tensors" | "position"> | undefined;
-  /** How the run that it resumes was fitted. */
-  #stored: FitPlan | undefined;
-  /** How it is fitted; `plan` is made when it is first kept. */
-  #fitted: { readonly dataset: Dataset; readonly chosen: ChosenFit; plan?: FitPlan } | undefined;
+  #fitting = new Fitting();
   /** The folder that holds a state of this fit. */
   #savedTo: string | undefined;
   #position: Position = startPosition();
 
-  private constructor(
-    model: Model,
-    options: TrainerOptions,
-    runtime: TrainerRuntime,
-    backend: Backend,
-    step: Step,
-    session: StepSession,
-    length: RunLength,
-  ) {
-    this.#model = model;
-    this.#options = options;
-    this.#runtime = runtime;
-    this.#backend = backend;
+  private constructor(parts: TrainerParts, options: TrainerOptions, session: StepSession) {
+    const { model, step, backend, length, runtime } = parts;
     this.step = step;
+    this.#parts = parts;
+    this.#options = options;
     this.#session = new TrainingSession(session, () => length.interrupted());
-    this.#length = length;
-    this.#evaluation = new OwnEvaluation(model, options, {
-      ports: step.ports,
-      probe: runtime.probe,
-      backend,
-    });
+    const { probe } = runtime;
+    this.#evaluation = new OwnEvaluation(model, options, { ports: step.ports, probe, backend });
   }
 
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
@@ -107,7 +84,7 @@ export class Trainer {
     const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);
     const step = length.most > 1 ? stepLoop(single) : single;
     const session = await backend.openStep(step, options);
-    return new Trainer(model, options, runtime, backend, step, session, length);
+    return new Trainer({ model, step, backend, length, runtime }, options, session);
   }
 
   /**
@@ -131,7 +108,7 @@ export class Trainer {
       await trainer.release();
       throw error;
     }
-    trainer.#stored = checkpoint.fit;
+    trainer.#fitting = new Fitting(checkpoint.fit);
     return trainer;
   }
 
@@ -167,7 +144,7 @@ export class Trainer {
    */
   async load(folder: string, kind: CheckpointKind = "last"): Promise<void> {
     await this.#session.readState();
-    this.#goTo(await readRun(folder, kind, this.#runtime));
+    this.#goTo(await readRun(folder, kind, this.#parts.runtime));
   }
 
   #goTo({ where, tensors, position }: StoredRun): void {
@@ -179,12 +156,12 @@ export class Trainer {
 
   /** Where it trains: `cpu`, `wasm`, `webgpu` … */
   get backend(): string {
-    return this.#backend.name;
+    return this.#parts.backend.name;
   }
 
   /** The model that is trained, with the weights it began with. */
   get model(): Model {
-    return this.#model;
+    return this.#parts.model;
   }
 
   /** How it is trained. */
@@ -193,8 +170,8 @@ export class Trainer {
   }
 
   /**
-   * Whether the state is that of the last event without doing steps again: not between the steps of one run
-   * ({@link TrainerOptions.stepsPerRun}). Who measures often does it then.
+   * Whether reading the state is cheap. Between the steps of one run of ONNX Runtime ({@link TrainerOptions.stepsPerRun}) it
+   * is not: steps have to be done again for it. Callers that measure often wait until it is.
    */
   get settled(): boolean {
     return this.#session.settled;
@@ -212,89 +189,29 @@ export class Trainer {
   async *fit(dataset: Dataset, options: FitOptions = {}): AsyncGenerator<TrainingEvent, void, undefined> {
     let failed = true;
     try {
-      yield* this.#train(dataset, options);
+      yield* (await this.#begin(dataset, options)).events();
       failed = false;
     } finally {
-      // Also when the caller leaves the loop: `state` and `export` then have the numbers at hand. A lost device has told already.
+      // Also when the caller leaves the loop: `state` and `export` then have the numbers at hand. After a failure, that error counts.
       await (failed ? this.#session.readState().catch(() => {}) : this.#session.readState());
     }
   }
 
-  async *#train(dataset: Dataset, options: FitOptions): AsyncGenerator<TrainingEvent, void, undefined> {
-    const { seed = 0 } = this.#options;
-    const { ports } = this.step;
-    const batch = batchOf(ports);
-    const chosen = chosenFit(dataset, options, this.#stored);
-    this.#fitted = { dataset, chosen };
+  /** Checks the data, and makes the loop over them. */
+  async #begin(dataset: Dataset, options: FitOptions): Promise<FitLoop> {
+    const chosen = this.#fitting.begin(dataset, options);
     this.#savedTo = undefined;
-    const { train, validation } = splitOf(dataset, chosen, seed);
+    const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
     this.#chooseNormalization(train);
     for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
-    const { normalize, onMessage } = this.#options;
-    const feeder = new StepFeeder(ports, train, seed, { batches: this.#length.most, normalize, onMessage });
-    const perEpoch = stepsPerEpoch(train, batch);
-    const { planned, totalSteps } = stepsOf(chosen, perEpoch);
-    const position = this.#position;
-    const first = position.step;
-    const began = performance.now();
-    let last: EvaluationResult | undefined;
-    // Of a run of several steps, all are done when the first is told.
-    const progress = (done = position.step) => {
-      const seconds = (performance.now() - began) / 1000;
-      const epoch = Math.max(1, Math.ceil(position.step / perEpoch));
-      return { step: position.step, epoch, seconds, samplesPerSecond: ((done - first) * batch) / seconds };
-    };
-    const sofar = () => ({ ...progress(), ...meanOf(position) });
-    const figures = (result: EvaluationResult | undefined) => ({
-      ...(result ? { validation: result } : {}),
-      ...(result?.accuracy === undefined ? {} : { accuracy: result.accuracy }),
+    const { signal, checkpoint } = options;
+    return new FitLoop({
+      ...{ ...this.#parts, options: this.#options, session: this.#session },
+      ...{ position: this.#position, chosen, train, validation, checkpoint, signal },
+      evaluate: (data) => this.evaluate(data),
+      save: (folder, kinds) => this.save(folder, kinds),
+      stopAt: (loss) => this.#stopAt(loss, checkpoint),
     });
-
-    while (position.step < totalSteps && !options.signal?.aborted) {
-      const epoch = Math.floor(position.step / perEpoch);
-      const firstStep = position.step % perEpoch;
-      if (firstStep === 0) Object.assign(position, startEpoch);
-      const order = shuffledIndices(seed, epoch, train.size);
-      const end = Math.min(totalSteps, (epoch + 1) * perEpoch);
-      while (position.step < end && !options.signal?.aborted) {
-        const done = Math.min(end, position.step + this.#length.next);
-        const from = (position.step % perEpoch) * batch;
-        feeder.fill(order.subarray(from, from + (done - position.step) * batch));
-        const steps = scalarsOfSteps(this.step, this.#options, { position, done, epoch, totalSteps });
-        const started = performance.now();
-        const results = await this.#session.run(feeder, steps);
-        this.#length.took(performance.now() - started, steps.length);
-        for (const [i, result] of results.entries()) {
-          const { loss, penalty } = result;
-          if (!Number.isFinite(loss)) await this.#stopAtNaN(loss, options);
-          const penalties = addedPenalties(ports, steps[i], result);
-          advance(position, result, penalties);
-          this.#session.tell();
-          const penaltyShare = loss === 0 ? 0 : ((steps[i]?.penaltyWeight ?? 0) * penalty) / loss;
-          yield { event: "step", ...progress(done), loss, penalty, penalties, penaltyShare, totalSteps };
-          // Whoever asked for the state meanwhile has taken the steps behind this one back.
-          if (options.signal?.aborted || (i + 1 < results.length && this.#session.settled)) break;
-        }
-        await this.#session.settle();
-      }
-      if (position.step % perEpoch === 0) {
-        last = validation && (await this.evaluate(validation));
-        await this.#session.readState();
-        yield { event: "epoch", ...sofar(), ...figures(last) };
-        const improved = last !== undefined && last.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
-        if (improved && last) position.bestLoss = last.loss;
-        if (options.checkpoint) {
-          await this.save(options.checkpoint, improved ? ["last", "best"] : ["last"]);
-          for (const kind of improved ? (["last", "best"] as const) : (["last"] as const)) {
-            yield { event: "checkpoint", ...sofar(), kind };
-          }
-        }
-      }
-    }
-    if (options.checkpoint && position.step % perEpoch !== 0) await this.save(options.checkpoint);
-    const aborted = options.signal?.aborted === true;
-    const stopped = aborted ? "aborted" : position.step < planned ? "max-steps" : undefined;
-    yield { event: "end", ...sofar(), ...figures(last), ...(stopped ? { stopped } : {}) };
   }
 
   /**
@@ -347,7 +264,7 @@ export class Trainer {
    */
   export(options: { readonly keepPenalty?: boolean } = {}): Model {
     const { parameters, statistics } = this.state();
-    return withWeights(this.#model, new Map([...parameters, ...statistics]), {
+    return withWeights(this.#parts.model, new Map([...parameters, ...statistics]), {
       ...this.#options,
       ...options,
     });
@@ -358,7 +275,7 @@ export class Trainer {
    * @throws UsageError as {@link fit} does
    */
   stepsLeft(dataset: Dataset, options: FitOptions = {}): number {
-    const chosen = chosenFit(dataset, options, this.#stored);
+    const chosen = this.#fitting.chosen(dataset, options);
     const { train } = splitOf(dataset, chosen, this.#options.seed ?? 0);
     const { totalSteps } = stepsOf(chosen, stepsPerEpoch(train, batchOf(this.step.ports)));
     return Math.max(0, totalSteps - this.#position.step);
@@ -366,17 +283,14 @@ export class Trainer {
 
   /** Saves the run so that {@link Trainer.resume} goes on with it: `model.onnx` (and its external data), `last.safetensors`. */
   async save(folder: string, kinds: readonly CheckpointKind[] = ["last"]): Promise<void> {
-    const { files } = this.#runtime;
-    await files.writeModel(folder, this.#model);
-    const plan = this.#plan();
-    const { parameters, statistics } = this.step.ports;
-    const chunks = encodeTensors(await this.#session.readState(), {
-      options: optionsToText({ ...this.#options, backend: this.backend }),
-      position: JSON.stringify(this.#position),
-      ...(plan && { fit: JSON.stringify(plan) }),
-      weights: JSON.stringify([...parameters, ...statistics].map(({ input }) => input)),
+    await writeRun(folder, kinds, this.#parts.runtime, {
+      ...{ model: this.#parts.model, tensors: await this.#session.readState(), ports: this.step.ports },
+      ...{
+        options: { ...this.#options, backend: this.backend },
+        position: this.#position,
+        fit: this.#fitting.plan,
+      },
     });
-    for (const kind of kinds) await files.write(folder, `${kind}.safetensors`, chunks);
     this.#savedTo = folder;
   }
 
@@ -386,52 +300,33 @@ export class Trainer {
     await this.#session.release();
   }
 
-  /** How it is fitted, or was, where it is resumed and no fit has begun. */
-  #plan(): FitPlan | undefined {
-    const fitted = this.#fitted;
-    if (!fitted) return this.#stored;
-    fitted.plan ??= planOf(fitted.dataset, fitted.chosen);
-    return fitted.plan;
-  }
-
   /** The first data of a run decide what becomes of pixels. */
   #chooseNormalization(dataset: Dataset): void {
     if (this.#options.normalize !== undefined || this.#looked) return;
     this.#looked = true;
-    const fed = fedColumns(fedPorts(this.step.ports), dataset);
-    const { normalize, remarks } = chooseNormalization(dataset.name, fed, () => graphOf(this.#model));
-    for (const remark of remarks) this.#options.onMessage?.(remark);
+    const normalize = normalizationFor(dataset, this.#parts, this.#options.onMessage);
     if (normalize !== undefined) this.#options = { ...this.#options, normalize };
   }
 
-  /** The loss of a step is no number: the state before it is kept if it is finite, else the last checkpoint's. */
-  async #stopAtNaN(loss: number, { checkpoint }: FitOptions): Promise<never> {
-    const step = this.steps + 1;
-    const finite = [...(await this.#session.readState()).values()].every(({ data }) =>
-      (data as Float32Array).every(Number.isFinite),
-    );
-    const advice =
-      "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
-    if (finite) {
-      if (checkpoint) await this.save(checkpoint);
-      throw new NumericError(
-        `the loss became ${loss} at step ${step}; the state after step ${step - 1} is kept${checkpoint ? ` in ${checkpoint}` : ""}: ${advice}`,
-      );
-    }
-    const kept =
-      checkpoint !== undefined && this.#savedTo === checkpoint
-        ? `; ${checkpoint} holds the last good state`
-        : "";
-    if (!kept && this.#start) {
+  #stopAt(loss: number, checkpoint: string | undefined): Promise<never> {
+    return stopAtNotANumber(loss, {
+      ...{ session: this.#session, steps: this.steps, checkpoint },
+      isSaved: checkpoint !== undefined && this.#savedTo === checkpoint,
+      save: (folder) => this.save(folder),
+      restore: () => this.#restore(),
+    });
+  }
+
+  /** Goes back to the checkpoint that was read, or to the beginning. Returns which of them. */
+  #restore(): string {
+    if (this.#start) {
       this.#session.restore(this.#start.tensors);
       this.#position = { ...this.#start.position };
-    } else if (!kept) {
-      this.#session.restore(initialTensors(this.step));
-      this.#position = startPosition();
-      this.takeOver(this.#takenOver);
+      return `of step ${this.steps}`;
     }
-    throw new NumericError(
-      `the loss became ${loss} at step ${step}, since the parameters of step ${step - 1} were no numbers any more${kept || `; the state ${this.#start ? `of step ${this.steps}` : "at the beginning"} was restored`}: ${advice}`,
-    );
+    this.#session.restore(initialTensors(this.step));
+    this.#position = startPosition();
+    this.takeOver(this.#takenOver);
+    return "at the beginning";
   }
 }

@@ -3,7 +3,8 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable } from "../rule.ts";
 import { kernelGradient, slideWindows, spreadWindows } from "./convolution-gradients.ts";
-import { convolutionSamples, transposedSamples } from "./convolution-samples.ts";
+import { convolutionSamples } from "./convolution-samples.ts";
+import { transposedSamples } from "./transposed-convolution-samples.ts";
 import { transposedGeometry, windowGeometry } from "./window-geometry.ts";
 
 const spatial = (value: Typed) => value.shape.slice(2);

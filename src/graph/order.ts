@@ -1,0 +1,33 @@
+import { SorthError } from "../errors.ts";
+import type { Node } from "./node.ts";
+
+/**
+ * Nodes in an order in which every node follows the producers of what it reads; else as they stand.
+ * @throws SorthError when the graph has a cycle.
+ */
+export function nodesInOrder(nodes: readonly Node[]): Node[] {
+  const order: Node[] = [];
+  const state = new Map<Node, "open" | "done">();
+  for (const root of nodes) {
+    const stack: { node: Node; next: number }[] = state.has(root) ? [] : [{ node: root, next: 0 }];
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1] as { node: Node; next: number };
+      const { node } = top;
+      state.set(node, state.get(node) ?? "open");
+      const reads = node.captures.length > 0 ? [...node.inputs, ...node.captures] : node.inputs;
+      if (top.next >= reads.length) {
+        state.set(node, "done");
+        order.push(node);
+        stack.pop();
+        continue;
+      }
+      const producer = reads[top.next++]?.producer;
+      if (!producer || state.get(producer) === "done") continue;
+      if (state.get(producer) === "open") {
+        throw new SorthError(`the graph has a cycle through node "${producer.label}"`);
+      }
+      stack.push({ node: producer, next: 0 });
+    }
+  }
+  return order;
+}

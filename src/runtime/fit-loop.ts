@@ -1,0 +1,151 @@
+import { shuffledIndices, stepsPerEpoch } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Step } from "../programs/step.ts";
+import { batchOf } from "../programs/step-ports.ts";
+import type { EvaluationResult, TrainingEvent } from "./events.ts";
+import { type ChosenFit, stepsOf } from "./fit-plan.ts";
+import type { RunLength } from "./run-length.ts";
+import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
+import { StepFeeder } from "./step-feeds.ts";
+import { addedPenalties, type StepScalars, scalarsOfSteps } from "./step-scalars.ts";
+import type { StepResult } from "./step-session.ts";
+import type { CheckpointKind } from "./stored-run.ts";
+import type { TrainerOptions } from "./trainer-options.ts";
+import type { TrainingSession } from "./training-session.ts";
+
+/** What a fit works with: parts of its trainer, the data, and what the trainer does between the steps. */
+export interface FitParts {
+  readonly step: Step;
+  readonly options: TrainerOptions;
+  readonly session: TrainingSession;
+  readonly length: RunLength;
+  /** Where the run stands; the loop counts it on. */
+  readonly position: Position;
+  readonly chosen: ChosenFit;
+  readonly train: Dataset;
+  readonly validation: Dataset | undefined;
+  /** Folder for checkpoints. */
+  readonly checkpoint: string | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly evaluate: (dataset: Dataset) => Promise<EvaluationResult>;
+  readonly save: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
+  /** Ends the run where a loss is no number. */
+  readonly stopAt: (loss: number) => Promise<never>;
+}
+
+type Events = AsyncGenerator<TrainingEvent, void, undefined>;
+
+/** The loop over epochs and steps behind {@link Trainer.fit}. */
+export class FitLoop {
+  readonly #run: FitParts;
+  readonly #feeder: StepFeeder;
+  readonly #batch: number;
+  readonly #perEpoch: number;
+  /** Steps of all epochs, and those after which the run ends. */
+  readonly #steps: { readonly planned: number; readonly totalSteps: number };
+  readonly #first: number;
+  readonly #began = performance.now();
+  /** Figures of the last epoch that was validated. */
+  #figures: { readonly validation?: EvaluationResult; readonly accuracy?: number } = {};
+
+  /** @throws SorthError when data do not fit the model */
+  constructor(run: FitParts) {
+    const { ports } = run.step;
+    const { seed = 0, normalize, onMessage } = run.options;
+    this.#run = run;
+    this.#batch = batchOf(ports);
+    this.#feeder = new StepFeeder(ports, run.train, seed, { batches: run.length.most, normalize, onMessage });
+    this.#perEpoch = stepsPerEpoch(run.train, this.#batch);
+    this.#steps = stepsOf(run.chosen, this.#perEpoch);
+    this.#first = run.position.step;
+  }
+
+  /** Trains from where the run stands to its end. */
+  async *events(): Events {
+    const { position, checkpoint, signal, save } = this.#run;
+    while (this.#goesOn(this.#steps.totalSteps)) {
+      yield* this.#epoch();
+      if (this.#isBetweenEpochs) yield* this.#endOfEpoch();
+    }
+    if (checkpoint && !this.#isBetweenEpochs) await save(checkpoint, ["last"]);
+    const isEarly = position.step < this.#steps.planned;
+    const stopped = signal?.aborted ? "aborted" : isEarly ? "max-steps" : undefined;
+    yield { event: "end", ...this.#means(), ...this.#figures, ...(stopped && { stopped }) };
+  }
+
+  /** The steps that are left of the epoch under way. */
+  async *#epoch(): Events {
+    const { position, session, step, options, length, train } = this.#run;
+    const { totalSteps } = this.#steps;
+    const epoch = Math.floor(position.step / this.#perEpoch);
+    if (this.#isBetweenEpochs) Object.assign(position, startEpoch);
+    const order = shuffledIndices(options.seed ?? 0, epoch, train.size);
+    const end = Math.min(totalSteps, (epoch + 1) * this.#perEpoch);
+    while (this.#goesOn(end)) {
+      const done = Math.min(end, position.step + length.next);
+      const from = (position.step % this.#perEpoch) * this.#batch;
+      this.#feeder.fill(order.subarray(from, from + (done - position.step) * this.#batch));
+      const scalars = scalarsOfSteps(step, options, { position, done, epoch, totalSteps });
+      const started = performance.now();
+      const results = await session.run(this.#feeder, scalars);
+      length.took(performance.now() - started, scalars.length);
+      yield* this.#report(results, scalars, done);
+      await session.settle();
+    }
+  }
+
+  /** The events of steps that were done in one run, up to the one numbered `done`. */
+  async *#report(results: readonly StepResult[], scalars: readonly StepScalars[], done: number): Events {
+    const { position, session, step, signal, stopAt } = this.#run;
+    const { totalSteps } = this.#steps;
+    for (const [i, result] of results.entries()) {
+      const { loss, penalty } = result;
+      if (!Number.isFinite(loss)) await stopAt(loss);
+      const penalties = addedPenalties(step.ports, scalars[i], result);
+      advance(position, result, penalties);
+      session.tell();
+      const penaltyShare = loss === 0 ? 0 : ((scalars[i]?.penaltyWeight ?? 0) * penalty) / loss;
+      yield { event: "step", ...this.#progress(done), loss, penalty, penalties, penaltyShare, totalSteps };
+      // If the caller read the state meanwhile, the later steps of this run were taken back: they are done again.
+      if (signal?.aborted || (i + 1 < results.length && session.settled)) return;
+    }
+  }
+
+  /** Validates and saves. */
+  async *#endOfEpoch(): Events {
+    const { position, session, validation, checkpoint, evaluate, save } = this.#run;
+    const figures = validation && (await evaluate(validation));
+    if (figures) {
+      const { accuracy } = figures;
+      this.#figures = { validation: figures, ...(accuracy !== undefined && { accuracy }) };
+    }
+    await session.readState();
+    yield { event: "epoch", ...this.#means(), ...this.#figures };
+    const isBest = figures !== undefined && figures.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
+    if (isBest) position.bestLoss = figures.loss;
+    if (!checkpoint) return;
+    const kinds: readonly CheckpointKind[] = isBest ? ["last", "best"] : ["last"];
+    await save(checkpoint, kinds);
+    for (const kind of kinds) yield { event: "checkpoint", ...this.#means(), kind };
+  }
+
+  #goesOn(end: number): boolean {
+    return this.#run.position.step < end && !this.#run.signal?.aborted;
+  }
+
+  get #isBetweenEpochs(): boolean {
+    return this.#run.position.step % this.#perEpoch === 0;
+  }
+
+  /** How far the run is. @param done - the last step of its run: all of them are done before the first event */
+  #progress(done = this.#run.position.step) {
+    const { step } = this.#run.position;
+    const seconds = (performance.now() - this.#began) / 1000;
+    const epoch = Math.max(1, Math.ceil(step / this.#perEpoch));
+    return { step, epoch, seconds, samplesPerSecond: ((done - this.#first) * this.#batch) / seconds };
+  }
+
+  #means() {
+    return { ...this.#progress(), ...meanOf(this.#run.position) };
+  }
+}
