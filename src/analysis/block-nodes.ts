@@ -3,6 +3,8 @@ import type { Node } from "../graph/node.ts";
 
 /** Name prefix of every node and value of an injected block. */
 export const blockPrefix = "sorth/";
+/** Name prefix of every node and value that a program adds to a model: loss, gradients, optimizer. No block has it. */
+export const stepPrefix = "step/";
 /** Prefix of the name that a model's own loss bears while the block computes the loss of that name. */
 export const originalPrefix = "sorth/original/";
 /** Key of metadata_props under which a block's mark is kept. */
@@ -27,6 +29,11 @@ export interface BlockNames {
   /** The model's own values that are named like the block's, or computed by nodes named so. */
   readonly kept: ReadonlySet<string>;
 }
+
+const stepConstant = new RegExp(`^${stepPrefix}const(_\\d+)?$`);
+
+/** Whether a name is one that a program gives to its constants: other names with its prefix may be a model's own. */
+export const isStepConstant = (name: string): boolean => stepConstant.test(name);
 
 /** Whether a name is one that a block gives to what it adds. */
 export const isBlockName = (name: string): boolean =>
@@ -75,13 +82,13 @@ export const takenOver = (names: Iterable<string>): string[] =>
   [...names].flatMap((name) => (name.startsWith(originalPrefix) ? [name.slice(originalPrefix.length)] : []));
 
 /**
- * The nodes of a graph's injected block: no layers of the model. Without a mark, as where a tool dropped the metadata, the
- * names tell.
+ * The nodes of a graph's injected block, or the gradients that `grad` wrote: no layers of the model. Without a mark, as where
+ * a tool dropped the metadata, the names tell.
  * @param added - outputs that the block added, whatever their names
  */
 export function injectedNodes(graph: Graph, added: Iterable<string> = []): Set<Node> {
   if (gradientOutput(graph) !== undefined)
-    return new Set(graph.nodes.filter(({ name }) => isBlockName(name)));
+    return new Set(graph.nodes.filter(({ name }) => name.startsWith(stepPrefix)));
   const views = new Map(
     graph.nodes.map((node) => [
       {

@@ -2,7 +2,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { isBlockName } from "./block-nodes.ts";
+import { isStepConstant } from "./block-nodes.ts";
 import { foldedFrom, isAnonymous, isLiteral, lastPart, notedKind } from "./exporter-names.ts";
 import { namesOfValue, sourceNameOf } from "./known-names.ts";
 import { checkMatches, matchesAny } from "./name-patterns.ts";
@@ -123,8 +123,7 @@ function verdictOn(value: Value, reading: Reading): Verdict {
   const { node, index, role } = reading;
   const where = `${node.op} "${node.label}"`;
   const constant = (reason: string, doubt = false): Verdict => ({ role: undefined, reason, doubt });
-  const ofBlock = isBlockName(value.name) && [...value.uses].every((use) => isBlockName(use.node.name));
-  if (ofBlock) return constant("a constant of a gradient graph");
+  if (isStepConstant(value.name)) return constant("a constant of a gradient graph");
   if (index < 0) return constant(`read inside a body of ${where}`);
   if (role === "running vector")
     return constant(`${where} estimates a norm with it: a buffer of spectral_norm`);

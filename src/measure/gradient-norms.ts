@@ -2,8 +2,7 @@ import type { Probe } from "../analysis/probe.ts";
 import { shuffledIndices } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { gradientOnly } from "../programs/gradient-only.ts";
-import { buildStep, type Step } from "../programs/step.ts";
+import { buildGradientStep, type GradientStep } from "../programs/split-step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import { sessionTensors, type TrainerState } from "../programs/trainer-state.ts";
 import { StepFeeder } from "../runtime/step-feeds.ts";
@@ -27,16 +26,16 @@ export interface GradientNorms {
 }
 
 /**
- * Measures the gradients of loss and penalty apart, on one and the same batch: by a step graph whose update is the gradient
- * itself, run with and without the penalty's weight. w∇R is the difference, so that a ratio below 1e-6 is rounding.
+ * Measures the gradients of loss and penalty apart, on one and the same batch: by the first half of the step, which ends at the
+ * gradients, run with and without the penalty's weight. w∇R is the difference, so that a ratio below 1e-6 is rounding.
  */
 export class GradientMeter {
-  readonly #step: Step;
+  readonly #step: GradientStep;
   readonly #feeder: StepFeeder;
   readonly #options: TrainerOptions;
   readonly #probe: Probe;
 
-  private constructor(step: Step, feeder: StepFeeder, options: TrainerOptions, probe: Probe) {
+  private constructor(step: GradientStep, feeder: StepFeeder, options: TrainerOptions, probe: Probe) {
     this.#step = step;
     this.#feeder = feeder;
     this.#options = options;
@@ -48,7 +47,7 @@ export class GradientMeter {
    * @param dataset - its first batch in the order of the run's seed is the one that is measured on
    */
   static async create({ model, options }: Trainer, dataset: Dataset, probe: Probe): Promise<GradientMeter> {
-    const step = await buildStep(model, { ...options, optimizer: gradientOnly, onMessage: () => {} }, probe);
+    const step = await buildGradientStep(model, { ...options, onMessage: () => {} }, probe);
     const { seed = 0, normalize } = options;
     const feeder = new StepFeeder(step.ports, dataset, seed, { normalize });
     feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, batchOf(step.ports)));
@@ -72,9 +71,9 @@ export class GradientMeter {
     const own = { ...scalars, number: 1, update: 1, learningRate: 0 };
     const both = await this.#gradients(state, own);
     const alone = await this.#gradients(state, { ...own, penaltyWeight: 0 });
-    const sums = ports.parameters.map(({ name, output }) => ({
+    const sums = ports.parameters.map(({ name, gradient }) => ({
       name,
-      ...productsOf(alone.get(output), both.get(output)),
+      ...productsOf(alone.get(gradient), both.get(gradient)),
     }));
     const sum = (of: (sums: Products) => number) => sums.reduce((total, one) => total + of(one), 0);
     const [loss, penalty] = [Math.sqrt(sum(({ losses }) => losses)), Math.sqrt(sum((one) => one.penalties))];
@@ -87,7 +86,7 @@ export class GradientMeter {
   }
 
   #gradients(state: ReadonlyMap<string, Tensor>, scalars: StepScalars): Promise<ReadonlyMap<string, Tensor>> {
-    return this.#probe.run(this.#step.model, new Map([...state, ...this.#feeder.feeds([scalars])]));
+    return this.#probe.run(this.#step.gradients, new Map([...state, ...this.#feeder.feeds([scalars])]));
   }
 }
 

@@ -1,4 +1,4 @@
-import { blockPrefix, penaltyOutput } from "../analysis/block-nodes.ts";
+import { penaltyOutput, stepPrefix } from "../analysis/block-nodes.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
 import { bufferSuffix, doneSuffix, loadable, resetInput } from "../artifacts/format.ts";
@@ -7,30 +7,26 @@ import {
   type OfficialOptimizer,
   optimizerModel,
 } from "../artifacts/optimizer-model.ts";
-import { rulesFor } from "../autodiff/rules-for.ts";
-import { backward } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { float, int, ints } from "../graph/attribute.ts";
-import { checkGraph } from "../graph/check.ts";
-import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
-import type { Graph } from "../graph/graph.ts";
-import type { Node, Value } from "../graph/node.ts";
-import { graphToProto } from "../graph/proto.ts";
+import type { Value } from "../graph/node.ts";
 import { descendantsOf } from "../graph/reach.ts";
 import { DataType } from "../onnx/data-types.ts";
-import { Model } from "../onnx/model.ts";
-import { Tensor } from "../onnx/tensor.ts";
-import { runPass } from "../passes/pass.ts";
-import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "../passes/training/batch-norm.ts";
-import { replaceDropout } from "../passes/training/dropout.ts";
-import { recomputeActivations } from "../passes/training/recompute.ts";
+import type { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { setBatchNormForm } from "../passes/training/batch-norm.ts";
+import { type DropoutMask, replaceDropout } from "../passes/training/dropout.ts";
+import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { fixedDraws } from "../penalties/build.ts";
-import { emitLoss, type LossGraph, prepareGraph } from "./loss-graph.ts";
+import type { LossGraph } from "./loss-graph.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
-import { constantWeight, withoutPenalties } from "./penalty-graph.ts";
-import { nameOutput } from "./ports.ts";
+import { constantWeight } from "./penalty-graph.ts";
+import { prepare } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
+import type { Program } from "./program.ts";
+import { lastPasses } from "./step.ts";
+import { runningStatistics } from "./training-gradients.ts";
 
 /** Options of {@link buildArtifacts}. */
 export interface ArtifactOptions extends LossOptions, TrainingFormOptions {
@@ -48,8 +44,8 @@ export interface Artifacts {
   readonly checkpoint: OrtCheckpoint;
 }
 
-/** Of the files: loads in every release that has a training session. */
-const irVersion = 8;
+/** Every release that has a training session loads files of this version. They hold all of their data. */
+const form = { irVersion: 8, embed: true, check: "structure" } as const;
 
 /**
  * Writes what the sessions of ONNX Runtime's training API (1.19.2, Python and web) train: training_model, eval_model,
@@ -73,110 +69,95 @@ export async function buildArtifacts(
       `the optimizer sgd of the artifacts has no options: leave out ${Object.keys(adamw).join(", ")} (--weight-decay)`,
     );
   }
-  const { graph, checkpoint } = await trainingGraph(model, options, probe);
+  const { training, checkpoint, inputs } = await trainingModel(model, options, probe);
   return {
-    training: Model.fromProto(graphToProto(graph, { irVersion })),
-    eval: await evalModel(model, options, probe, graph),
-    optimizer: optimizerModel(options.optimizer ?? "adamw", options.adamw),
+    training,
+    eval: await evalModel(model, options, probe, inputs),
+    optimizer: optimizerModel(optimizer ?? "adamw", adamw),
     checkpoint,
   };
 }
 
-async function trainingGraph(
+/** The training model: loss and gradients, and what a session sums over runs. */
+async function trainingModel(
   model: Model,
   options: ArtifactOptions,
   probe: Probe,
-): Promise<{ graph: Graph; checkpoint: OrtCheckpoint }> {
-  const prepared = await prepareGraph(model, options, probe, [
-    setBatchNormForm({ mode: options.batchNorm ?? "train" }),
-  ]);
-  const { graph, emit } = prepared;
-  const context = { emit, probe, onMessage: options.onMessage };
-  checkKinds(prepared);
-  const masks = await runPass(replaceDropout({ mode: "all" }), graph, context);
-  for (const { input, ratio } of masks) drawMask(graph, emit, input, ratio);
-  const loss = emitLoss(prepared, options, { ...constantWeight(prepared, options), draw: fixedDraws(emit) });
-  const responses = prepared.sites.map(({ response }) => response);
-  const trainable = descendantsOf(prepared.parameters);
-  const wrt = [...prepared.parameters, ...responses.filter((response) => trainable.has(response))];
+): Promise<{ training: Model; checkpoint: OrtCheckpoint; inputs: readonly Typed[] }> {
+  const program = await prepare(model, options, probe, {
+    passes: [setBatchNormForm({ mode: options.batchNorm ?? "train" }), poolBeforeRelu()],
+    // A penalty can be injected later, and then all names with its prefix are the block's.
+    taken: stepPrefix,
+  });
+  const { graph, emit } = program;
+  checkKinds(program);
+  // Nobody feeds masks, draws or a penalty weight.
+  for (const mask of await program.run(replaceDropout({ mode: "all" }))) drawMask(program, mask);
+  const loss = program.loss({ ...constantWeight(program, options), draw: fixedDraws(emit) });
   // A penalty that is injected later is added to the gradients of responses and parameters, and to nothing else.
-  const arrivals = new Map<Node, Typed>();
-  const separate = new Set(responses);
-  const gradients = backward(graph, {
-    wrt,
-    seeds: loss.seeds,
-    rules: await rulesFor(graph),
-    emit,
-    separate,
-    arrivals,
-  });
-  const trained = prepared.parameters.filter((parameter) => gradients.has(parameter));
-  for (const { name } of prepared.parameters) {
-    if (!trained.some((parameter) => parameter.name === name)) {
-      options.onMessage?.(`${name}: not trained, the loss does not depend on it`);
-    }
-  }
-  if (trained.length === 0) {
-    throw new SorthError("the loss depends on no trainable parameter; see --trainable and --freeze");
-  }
-  const running = batchNormStatistics(graph).flatMap(({ mean, variance }) => [mean, variance]);
-  const tensorsOf = (values: readonly Value[]) => values.map(({ initializer }) => initializer as Tensor);
-  const checkpoint: OrtCheckpoint = {
-    parameters: tensorsOf(trained),
-    frozen: tensorsOf(running),
-    properties: new Map(),
-  };
-  wideLabels(graph, emit, loss);
-  for (const value of [...trained, ...running]) graph.initializerToInput(value);
-  const statistics = await runPass(
-    lowerBatchNorm({ running: options.runningVariance ?? "onnx" }),
-    graph,
-    context,
-  );
-  // The names by which inject finds them.
-  for (const response of responses) {
-    const gradient = gradients.get(response);
-    if (gradient?.producer) graph.rename(gradient, `${response.name}_grad`);
-  }
+  const trainable = descendantsOf(program.parameters);
+  const responses = program.sites.map(({ response }) => response);
+  const wrt = [...program.parameters, ...responses.filter((response) => trainable.has(response))];
+  const gradients = await program.gradients(loss, wrt, new Set(responses));
+  const trained = program.trained(gradients);
+  wideLabels(program, loss);
+  const parameters = trained.map(({ value }) => program.feed(value));
+  const statistics = await runningStatistics(program, options.runningVariance);
+  nameResponses(program, responses, gradients);
 
-  graph.outputs.length = 0;
-  nameOutput(graph, emit, loss.total, "loss");
-  const sums = trained.map((parameter) => {
-    const { name, shape } = typed(parameter);
-    const gradient = named(graph, emit, gradients.get(parameter) as Typed, `${name}_grad`);
-    const buffer = graph.addInput(`${name}${bufferSuffix}`, "float", shape);
-    return { name, buffer, gradient };
-  });
-  const reset = graph.addInput(resetInput, "bool", [1]);
-  for (const { name, buffer, gradient } of sums) accumulate(graph, name, buffer, gradient, reset);
-  if (statistics.length > 0) {
-    const always = graph.addInitializer(
-      Tensor.of(graph.freshName("sorth/always"), "bool", [1], Uint8Array.of(1)),
-    );
-    // "Accumulated" with the reset flag set: the runtime writes the new number into the frozen parameter.
-    for (const { input, next } of statistics) accumulate(graph, input.name, input, next, always);
+  program.dropOutputs();
+  program.output(loss.total, "loss");
+  const sums = trained.map(({ name, value, gradient }) => ({
+    name,
+    gradient: named(program, gradient, `${name}_grad`),
+    buffer: typed(graph.addInput(`${name}${bufferSuffix}`, "float", value.shape)),
+  }));
+  const reset = typed(graph.addInput(resetInput, "bool", [1]));
+  for (const { name, buffer, gradient } of sums) accumulate(program, name, buffer, gradient, reset);
+  // "Accumulated" with the reset flag set: the runtime writes the new number into the frozen parameter.
+  for (const { input, next } of statistics) {
+    accumulate(program, input.name, input, next, emit.constant("bool", [1], Uint8Array.of(1)));
   }
-  if (loss.penalty) nameOutput(graph, emit, loss.penalty, penaltyOutput);
-  graph.prune();
-  if (options.recompute) {
-    await runPass(recomputeActivations({ arrivals }), graph, context);
-    graph.prune();
-  }
-  giveUpPrefix(graph);
-  graph.metadata.clear();
+  if (loss.penalty) program.output(loss.penalty, penaltyOutput);
   graph.opsets.set("com.microsoft", 1);
-  checkGraph(graph);
-  return { graph, checkpoint };
+  return {
+    training: await program.finish({ passes: lastPasses(program, options), ...form }),
+    checkpoint: {
+      parameters,
+      frozen: statistics.map(({ input }) => program.initial.get(input.name) as Tensor),
+      properties: new Map(),
+    },
+    inputs: graph.inputs.map(typed),
+  };
 }
 
-/** Names with the prefix of injected blocks are left to them: a penalty can be injected later. */
-function giveUpPrefix(graph: Graph): void {
-  const other = (name: string) => `step/${name.slice(blockPrefix.length)}`;
-  for (const node of graph.nodes)
-    if (node.name.startsWith(blockPrefix)) graph.nameNode(node, other(node.name));
-  for (const value of [...graph.values]) {
-    if (value.name.startsWith(blockPrefix)) graph.rename(value, graph.freshName(other(value.name)));
-  }
+/** The eval model: the loss of the data in inference form, with those inputs of the training model that are no gradients. */
+async function evalModel(
+  model: Model,
+  options: ArtifactOptions,
+  probe: Probe,
+  inputs: readonly Typed[],
+): Promise<Model> {
+  // The training model has said already what is to be said.
+  const program = await prepare(model, { ...options, onMessage: () => {} }, probe, {
+    passes: [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()],
+    taken: stepPrefix,
+  });
+  const { graph } = program;
+  await program.run(replaceDropout({ mode: "none" }));
+  const loss = program.dataLoss();
+  wideLabels(program, loss);
+
+  program.dropOutputs();
+  program.output(loss.dataLoss, "loss");
+  const wanted = inputs.filter(({ name }) => name !== resetInput && !name.endsWith(bufferSuffix));
+  const ordered = wanted.map(({ name, type, shape }) => {
+    const value = graph.value(name);
+    if (value?.initializer) program.feed(value);
+    return graph.inputs.find((input) => input.name === name) ?? graph.addInput(name, type, shape);
+  });
+  graph.inputs.splice(0, graph.inputs.length, ...ordered);
+  return program.finish(form);
 }
 
 function checkKinds({ graph, parameters }: PreparedGraph): void {
@@ -193,29 +174,41 @@ function checkKinds({ graph, parameters }: PreparedGraph): void {
   }
 }
 
-/** Numbers of its own for every run: kept where a uniform number is not below the ratio. */
-function drawMask(graph: Graph, emit: Emit, mask: Value, ratio: number): void {
-  const { shape, type } = typed(mask);
+/** Draws a mask in every run: kept where a uniform number is not below the ratio. */
+function drawMask({ graph, emit }: Program, { input, ratio }: DropoutMask): void {
+  const { shape, type } = typed(input);
   const uniform = emit.op("RandomUniform", [], shape, {
     type,
     attributes: { dtype: int(DataType[type]), shape: ints([...shape]), low: float(0), high: float(1) },
   });
-  graph.replaceUses(mask, emit.cast(emit.greaterOrEqual(uniform, ratio), type));
-  graph.removeInput(mask);
+  graph.replaceUses(input, emit.cast(emit.greaterOrEqual(uniform, ratio), type));
+  graph.removeInput(input);
 }
 
 /** Labels are int64 in the official tools, int32 here. */
-function wideLabels(graph: Graph, emit: Emit, { labels }: LossGraph): void {
+function wideLabels({ graph, emit }: Program, { labels }: LossGraph): void {
   if (labels?.type !== "int32" || !labels.shape) return;
   const { name, shape } = labels;
-  graph.rename(labels, graph.freshName(`sorth/${name}`));
+  graph.rename(labels, graph.freshName(`${stepPrefix}${name}`));
   const wide = graph.addInput(name, "int64", shape);
   graph.replaceUses(labels, emit.cast(wide, "int32"));
   graph.removeInput(labels);
 }
 
+/** Gives the gradients of responses the names by which inject finds them. */
+function nameResponses(
+  { graph }: Program,
+  responses: readonly Value[],
+  gradients: ReadonlyMap<Value, Typed>,
+): void {
+  for (const response of responses) {
+    const gradient = gradients.get(response);
+    if (gradient?.producer) graph.rename(gradient, `${response.name}_grad`);
+  }
+}
+
 /** A value of that name: itself, or a copy where it has a name that counts already. */
-function named(graph: Graph, emit: Emit, value: Typed, name: string): Typed {
+function named({ graph, emit }: Program, value: Typed, name: string): Typed {
   const holder = graph.value(name);
   if (holder === value) return value;
   if (holder) {
@@ -226,11 +219,12 @@ function named(graph: Graph, emit: Emit, value: Typed, name: string): Typed {
   return own;
 }
 
-function accumulate(graph: Graph, name: string, buffer: Value, gradient: Value, reset: Value): void {
+/** Adds up a gradient over runs, or starts again where `reset` is true; the output says that it is done. */
+function accumulate({ graph }: Program, name: string, buffer: Value, gradient: Value, reset: Value): void {
   const node = graph.addNode({
     opType: "InPlaceAccumulatorV2",
     domain: "com.microsoft",
-    name: graph.freshName(`sorth/accumulate/${name}`),
+    name: graph.freshName(`${stepPrefix}accumulate/${name}`),
     inputs: [buffer, gradient, reset],
     outputs: [`${name}${doneSuffix}`],
   });
@@ -239,38 +233,4 @@ function accumulate(graph: Graph, name: string, buffer: Value, gradient: Value, 
   done.type = "bool";
   done.shape = [1];
   graph.addOutput(done);
-}
-
-/** The loss of the data in inference form, with the inputs of the training model that are no gradients, in its order. */
-async function evalModel(
-  model: Model,
-  options: ArtifactOptions,
-  probe: Probe,
-  training: Graph,
-): Promise<Model> {
-  const quiet = { ...options, onMessage: () => {} };
-  const prepared = await prepareGraph(model, quiet, probe, [setBatchNormForm({ mode: "frozen" })]);
-  const { graph, emit } = prepared;
-  await runPass(replaceDropout({ mode: "none" }), graph, { emit, probe });
-  const loss = emitLoss(withoutPenalties(prepared), quiet);
-  wideLabels(graph, emit, loss);
-  graph.outputs.length = 0;
-  nameOutput(graph, emit, loss.dataLoss, "loss");
-  giveUpPrefix(graph);
-  const wanted = training.inputs.filter(({ name }) => name !== resetInput && !name.endsWith(bufferSuffix));
-  for (const { name } of wanted) {
-    const value = graph.value(name);
-    if (value?.initializer) graph.initializerToInput(value);
-  }
-  const byName = new Map(graph.inputs.map((input) => [input.name, input]));
-  const ordered = wanted.map((input) => {
-    const own = byName.get(input.name);
-    if (own) return own;
-    const { shape, type } = typed(input);
-    return graph.addInput(input.name, type, shape);
-  });
-  graph.inputs.splice(0, graph.inputs.length, ...ordered);
-  graph.prune();
-  graph.metadata.clear();
-  return Model.fromProto(graphToProto(graph, { irVersion }));
 }

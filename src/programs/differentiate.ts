@@ -2,23 +2,18 @@ import { namesOfValue } from "../analysis/known-names.ts";
 import { matchesAny } from "../analysis/name-patterns.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { Readings } from "../analysis/readings.ts";
-import { rulesFor } from "../autodiff/rules-for.ts";
-import { backward } from "../autodiff/walk.ts";
 import { UsageError } from "../errors.ts";
-import { type Typed, typed } from "../graph/emit-base.ts";
-import { modelOf } from "../graph/model-graph.ts";
-import type { Node, Value } from "../graph/node.ts";
+import { typed } from "../graph/emit-base.ts";
+import type { Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
-import { runPass } from "../passes/pass.ts";
 import { replaceDropout } from "../passes/training/dropout.ts";
-import { recomputeActivations } from "../passes/training/recompute.ts";
-import { checkWritten } from "./check-written.ts";
-import { emitLoss, prepareGraph } from "./loss-graph.ts";
+import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import type { LossOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
-import { nameOutput } from "./ports.ts";
+import { prepare } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
+import { lastPasses } from "./step.ts";
 
 /** Options of {@link differentiate}. */
 export interface DifferentiateOptions extends LossOptions {
@@ -57,31 +52,24 @@ export async function differentiate(
   probe: Probe,
 ): Promise<GradientModel> {
   const named = (names: readonly string[]) => !!options.wrt && matchesAny(options.wrt, names);
-  const prepared = await prepareGraph(model, options, probe, [], named);
-  const { graph, emit } = prepared;
-  const context = { emit, probe, onMessage: options.onMessage };
-  const masks = await runPass(replaceDropout({ mode: "as-is" }), graph, context);
-  const wrt = variablesOf(prepared, options);
-  const loss = emitLoss(prepared, options, constantWeight(prepared, options));
-  const arrivals = new Map<Node, Typed>();
-  const gradients = backward(graph, { wrt, seeds: loss.seeds, rules: await rulesFor(graph), emit, arrivals });
+  // BatchNormalization and Dropout stay as the file has them.
+  const program = await prepare(model, options, probe, { passes: [poolBeforeRelu()], keeps: named });
+  const masks = await program.run(replaceDropout({ mode: "as-is" }));
+  const wrt = variablesOf(program, options);
+  const loss = program.loss(constantWeight(program, options));
+  const gradients = await program.gradients(loss, wrt);
 
-  graph.outputs.length = 0;
-  const total = nameOutput(graph, emit, loss.total, "loss");
-  const names = new Map<string, string>();
-  for (const parameter of wrt) {
-    const { shape, type } = typed(parameter);
-    const gradient = gradients.get(parameter) ?? emit.filled(0, shape, type);
-    const output = nameOutput(graph, emit, gradient, `${parameter.name}_grad`);
-    names.set(parameter.name, output.name);
-  }
-  graph.prune();
-  if (options.recompute) await runPass(recomputeActivations({ arrivals }), graph, context);
-  await checkWritten(graph, probe);
+  program.dropOutputs();
+  const total = program.output(loss.total, "loss");
+  const names = wrt.map((value) => {
+    const { name, shape, type } = typed(value);
+    const gradient = gradients.get(value) ?? program.emit.filled(0, shape, type);
+    return [name, program.output(gradient, `${name}_grad`).name] as const;
+  });
   return {
-    model: modelOf(graph, model),
+    model: await program.finish({ passes: lastPasses(program, options) }),
     loss: total.name,
-    gradients: names,
+    gradients: new Map(names),
     masks: new Map(masks.map(({ input, ratio }) => [input.name, ratio])),
   };
 }

@@ -1,18 +1,17 @@
 import type { Probe } from "../analysis/probe.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
-import { modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
 import type { Model } from "../onnx/model.ts";
-import { type Pass, runPass } from "../passes/pass.ts";
+import type { Pass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { replaceDropout } from "../passes/training/dropout.ts";
-import { emitLoss, prepareGraph } from "./loss-graph.ts";
+import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import type { LossOptions } from "./options.ts";
-import { withoutPenalties } from "./penalty-graph.ts";
-import { nameOutput } from "./ports.ts";
-import type { StepPorts } from "./step.ts";
+import { prepare } from "./prepare.ts";
+import type { Program } from "./program.ts";
+import type { StepPorts } from "./step-ports.ts";
 
 /** A model's inference form with its parameters as inputs. */
 export interface EvaluationGraph {
@@ -34,41 +33,46 @@ export interface EvaluationGraph {
 export async function buildEvaluation(
   model: Model,
   options: LossOptions,
-  ports: StepPorts,
+  ports: Pick<StepPorts, "parameters" | "statistics">,
   probe: Probe,
   lower: readonly Pass<unknown>[] = [],
 ): Promise<EvaluationGraph> {
-  const { objective: _, ...others } = options;
-  const quietly = { ...others, onMessage: () => {} };
-  const prepared = await prepareGraph(model, quietly, probe, [setBatchNormForm({ mode: "frozen" })]);
-  const { graph, emit } = prepared;
-  const context = { emit, probe };
-  await runPass(replaceDropout({ mode: "none" }), graph, context);
+  // Training has said already what is to be said of this model.
+  const quietly = { ...options, onMessage: () => {} };
+  const program = await prepare(model, quietly, probe, {
+    passes: [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()],
+  });
+  const { graph } = program;
+  await program.run(replaceDropout({ mode: "none" }));
   for (const { input } of [...ports.parameters, ...ports.statistics]) {
     const value = graph.value(input);
-    if (value?.initializer) graph.initializerToInput(value);
+    if (value?.initializer) program.feed(value);
   }
-  let { objective } = options;
-  let prediction: Value | undefined;
-  let labels: Value | undefined;
-  let batchLoss: Typed | undefined;
-  if (objective) {
-    prediction = choosePrediction(graph, objective, options.output).value;
-  } else {
-    const { own, dataLoss } = emitLoss(withoutPenalties(prepared), quietly);
-    ({ objective, prediction, labels } = own ?? {});
-    if (!own?.isLoss) batchLoss = dataLoss;
-  }
-  graph.outputs.length = 0;
-  const loss = batchLoss && nameOutput(graph, emit, batchLoss, "loss").name;
+  const { objective, prediction, labels, loss } = measured(program, options);
+  program.dropOutputs();
+  const total = loss && program.output(loss, "loss").name;
   if (prediction && !graph.outputs.includes(prediction)) graph.addOutput(prediction);
-  graph.prune();
-  for (const pass of lower) await runPass(pass, graph, context);
   return {
-    model: modelOf(graph, model),
+    // A session opens the graph at once.
+    model: await program.finish({ passes: lower, check: "structure" }),
     objective,
     prediction: prediction && { name: prediction.name, shape: typed(prediction).shape },
     labels: labels?.name,
-    loss,
+    loss: total,
   };
+}
+
+/** What is counted: what an objective reads, or the model's own loss. */
+function measured(
+  program: Program,
+  { objective, output }: LossOptions,
+): {
+  readonly objective?: Objective | undefined;
+  readonly prediction?: Value | undefined;
+  readonly labels?: Value | undefined;
+  readonly loss?: Typed | undefined;
+} {
+  if (objective) return { objective, prediction: choosePrediction(program.graph, objective, output).value };
+  const { own, dataLoss } = program.dataLoss();
+  return { ...own, loss: own?.isLoss ? undefined : dataLoss };
 }

@@ -26,8 +26,9 @@ export interface LossOptions {
   /** Shared initializers whose name matches become one parameter for each reader. */
   readonly untie?: RegExp;
   /**
-   * Computes cheap activations (elementwise operators) again in the backward pass instead of keeping them: less memory, the
-   * same numbers, more time. Default false.
+   * Computes cheap activations (elementwise operators) again in the backward pass instead of keeping them: less memory, more
+   * time. Numbers differ by rounding at most, where ONNX Runtime fuses operators whose results are no longer kept. Default
+   * false.
    */
   readonly recompute?: boolean;
   /** Told what the user should know: skipped layers, frozen parameters. */

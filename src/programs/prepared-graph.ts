@@ -8,9 +8,11 @@ import type { ResolvedPlans } from "../penalties/plan.ts";
 export interface PreparedGraph {
   readonly graph: Graph;
   readonly emit: Emit;
+  /** Prefix of an input or output whose own name is taken. */
+  readonly taken: string;
   /** The batch size that stands in its shapes; undefined where the model fixes all of them. */
   readonly batch: number | undefined;
-  /** What is trained: initializers of the graph. */
+  /** The trained parameters: initializers of the graph, until {@link Program.feed} makes inputs of them. */
   readonly parameters: readonly Value[];
   /** Other initializers of floats: constants by every rule, which only their name can ask for. */
   readonly constants: readonly Value[];

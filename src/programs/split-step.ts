@@ -1,13 +1,18 @@
 import type { Probe } from "../analysis/probe.ts";
-import { Emit } from "../graph/emit.ts";
-import { typed } from "../graph/emit-base.ts";
-import { Graph } from "../graph/graph.ts";
-import { graphOf, modelOf } from "../graph/model-graph.ts";
-import { graphToProto } from "../graph/proto.ts";
-import { Model } from "../onnx/model.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
-import { buildStep, type ParameterPort, type Step, type StepOptions } from "./step.ts";
-import { emitUpdates } from "./update.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import type { Model } from "../onnx/model.ts";
+import { inputName } from "./ports.ts";
+import { factsOf, lastPasses, type Step, type StepOptions } from "./step.ts";
+import type { ParameterPort, StepPorts } from "./step-ports.ts";
+import {
+  dataPorts,
+  nameFigures,
+  nameStatistics,
+  runningStatistics,
+  type TrainingGradients,
+  type TrainingOptions,
+  trainingGradients,
+} from "./training-gradients.ts";
 
 /** A parameter of a split step. */
 export interface SplitParameterPort extends ParameterPort {
@@ -16,12 +21,20 @@ export interface SplitParameterPort extends ParameterPort {
 }
 
 /** A training step in two graphs, between which gradients can be exchanged. */
-export interface SplitStep extends Omit<Step, "model" | "ports"> {
+export interface SplitStep extends Omit<Step, "model" | "body" | "ports"> {
   /** Inputs: the step's but slots, `learning_rate` and `step`. Outputs: `loss`, `penalty`, `p.grad`, next statistics. */
   readonly gradients: Model;
   /** Inputs: parameters, `p.grad`, slots, `learning_rate`, `step`. Outputs: `p.next`, slots' next. */
   readonly update: Model;
-  readonly ports: Omit<Step["ports"], "parameters"> & { readonly parameters: readonly SplitParameterPort[] };
+  readonly ports: Omit<StepPorts, "parameters"> & { readonly parameters: readonly SplitParameterPort[] };
+}
+
+/** The first graph of a split step alone. */
+export interface GradientStep extends Omit<SplitStep, "update" | "ports"> {
+  readonly ports: Omit<StepPorts, "parameters" | "scalars"> & {
+    readonly parameters: readonly Pick<SplitParameterPort, "name" | "input" | "gradient">[];
+    readonly scalars: Pick<StepPorts["scalars"], "penaltyWeight" | "type">;
+  };
 }
 
 /**
@@ -34,46 +47,64 @@ export interface SplitStep extends Omit<Step, "model" | "ports"> {
  * ports.parameters.map(({ gradient }) => gradient); // ["fc1.weight.grad", …]
  */
 export async function buildSplitStep(model: Model, options: StepOptions, probe: Probe): Promise<SplitStep> {
-  const step = await buildStep(model, { ...options, optimizer: handOutGradient }, probe);
-  const graph = graphOf(step.model);
-  const { learningRate, step: number, type } = step.ports.scalars;
-  for (const name of [learningRate, number]) graph.removeInput(graph.valueNamed(name));
-  const gradients = new Map<string, string>();
-  for (const { input, output } of step.ports.parameters) {
-    const name = graph.freshName(`${input}.grad`);
-    graph.rename(graph.valueNamed(output), name);
-    gradients.set(input, name);
-  }
-  graph.metadata.clear();
+  const half = await trainingGradients(model, options, probe);
+  const names = ["learning_rate", "step"].map((name) => inputName(half.program.graph, name));
+  const { ports, ...first } = await finishGradients(half, options);
 
-  const opset = graph.opset;
-  const update = new Graph("update", new Map([["", opset]]));
-  const emit = new Emit(update, { prefix: "sorth/" });
-  const rate = typed(update.addInput(learningRate, type, []));
-  const count = typed(update.addInput(number, type, []));
-  const trained = step.ports.parameters.map(({ name, input, type: kind, shape }) => ({
-    name,
-    value: typed(update.addInput(input, kind, shape)),
-    gradient: typed(update.addInput(gradients.get(input) as string, kind, shape)),
-  }));
-  const parameters = emitUpdates(update, emit, options.optimizer, trained, {
-    learningRate: rate,
-    step: count,
-  }).map((port): SplitParameterPort => ({ ...port, gradient: gradients.get(port.input) as string }));
-  update.prune();
+  const program = half.program.beside("update");
+  const [learningRate, step] = names.map((name) => program.input(name, half.type, [])) as [Typed, Typed];
+  const trained = half.trained.map(({ name, value: { type, shape } }, i) => {
+    const port = ports.parameters[i] as (typeof ports.parameters)[number];
+    return {
+      name,
+      value: program.input(port.input, type, shape),
+      gradient: program.input(port.gradient, type, shape),
+    };
+  });
+  const parameters = program.update(options.optimizer, trained, { learningRate, step });
   return {
-    ...step,
-    gradients: modelOf(graph, step.model),
-    update: Model.fromProto(graphToProto(update)),
-    ports: { ...step.ports, parameters },
+    ...first,
+    update: await program.finish({ check: options.lower ? "structure" : "run" }),
+    ports: {
+      ...ports,
+      parameters: parameters.map((port, i) => ({ ...port, gradient: trained[i]?.gradient.name ?? "" })),
+      scalars: { ...ports.scalars, learningRate: learningRate.name, step: step.name },
+    },
   };
 }
 
-/** Stands where an optimizer does, and returns the gradient in the place of the next parameter. */
-const handOutGradient: Optimizer = {
-  name: "gradient",
-  options: {},
-  slots: [],
-  update: (_, { gradient }) => ({ parameter: gradient, slots: [] }),
-  reference: ({ gradient }) => ({ parameter: [...gradient], slots: [] }),
-};
+/** Writes the first graph of a split step alone. */
+export async function buildGradientStep(
+  model: Model,
+  options: TrainingOptions,
+  probe: Probe,
+): Promise<GradientStep> {
+  return finishGradients(await trainingGradients(model, options, probe), options);
+}
+
+async function finishGradients(
+  half: TrainingGradients,
+  options: TrainingOptions & Pick<StepOptions, "lower">,
+): Promise<GradientStep> {
+  const { program, loss, trained, penaltyWeight, type } = half;
+  const statistics = await runningStatistics(program, options.runningVariance);
+
+  program.dropOutputs();
+  const figures = nameFigures(program, loss);
+  const parameters = trained.map(({ name, value, gradient }) => ({
+    name,
+    input: value.name,
+    gradient: program.output(gradient, `${value.name}.grad`).name,
+  }));
+  const ports = {
+    ...{ parameters, statistics: nameStatistics(program, statistics) },
+    ...dataPorts(half),
+    scalars: { penaltyWeight, type },
+    ...figures,
+  };
+  const gradients = await program.finish({
+    passes: lastPasses(program, options),
+    check: options.lower ? "structure" : "run",
+  });
+  return { ...factsOf(half, ports), gradients, ports };
+}

@@ -1,15 +1,16 @@
+import { stepPrefix } from "../analysis/block-nodes.ts";
 import { bodyFromGraph } from "../graph/body-graph.ts";
 import { Graph } from "../graph/graph.ts";
-import { graphOf, modelOf } from "../graph/model-graph.ts";
+import { modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { inputName } from "./ports.ts";
-import type { Step } from "./step.ts";
+import { type Step, takeGraph } from "./step.ts";
 import { figureOutputs, portsKey, portsToText, type StepPorts, statePorts } from "./step-ports.ts";
 
 /** Name of the free axis over the steps of a run. */
 const stepsAxis = "steps";
 /** Prefix of every value inside the loop: a body must not compute a name of the graph around it. */
-const inner = "sorth/loop/";
+const inner = `${stepPrefix}loop/`;
 
 /**
  * A step as the body of an ONNX Loop: one run does as many steps as its input `steps` (int64, a scalar) says, with the same
@@ -23,7 +24,7 @@ const inner = "sorth/loop/";
  * session.run({ steps: BigInt64Array.of(8n), input: x, labels, learning_rate: rates, … }); // x: [8, batch, …]
  */
 export function stepLoop(step: Step): Step {
-  const body = graphOf(step.model);
+  const body = takeGraph(step);
   const state = statePorts(step.ports);
   const stateInputs = state.map(({ input }) => body.valueNamed(input));
   const stateOutputs = state.map(({ output }) => body.valueNamed(output));

@@ -60,8 +60,18 @@ export function checkWholeState(ports: StepPorts, tensors: ReadonlyMap<string, T
   if (extra !== undefined) throw other(`it has a "${extra}" that the run does not train`);
 }
 
+/** The inputs of a graph that take a state; those of gradients alone have no slots. */
+interface StateInputs {
+  readonly parameters: readonly {
+    readonly name: string;
+    readonly input: string;
+    readonly slots?: ReadonlyMap<string, { readonly input: string }>;
+  }[];
+  readonly statistics: readonly { readonly name: string; readonly input: string }[];
+}
+
 /** The same state under the names of the session's inputs. @throws SorthError for what the session does not have */
-export function sessionTensors(ports: StepPorts, state: Partial<TrainerState>): Map<string, Tensor> {
+export function sessionTensors(ports: StateInputs, state: Partial<TrainerState>): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
   const missing = (name: string) => new SorthError(`the run trains no "${name}", whose state was given`);
   for (const [kind, list] of [
@@ -77,7 +87,7 @@ export function sessionTensors(ports: StepPorts, state: Partial<TrainerState>): 
   for (const [name, slots] of state.slots ?? []) {
     const port = ports.parameters.find((parameter) => parameter.name === name);
     for (const [slot, tensor] of slots) {
-      const input = port?.slots.get(slot)?.input;
+      const input = port?.slots?.get(slot)?.input;
       if (input === undefined) throw missing(`${name}.${slot}`);
       tensors.set(input, tensor);
     }

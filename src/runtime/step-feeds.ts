@@ -9,9 +9,17 @@ import { batchFeeds } from "./batch-feeds.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import type { StepFeeds } from "./step-session.ts";
 
+/** The ports of a step that are fed at every run. A graph that ends at the gradients has no learning rate and no step. */
+type StepInputs = Pick<
+  StepPorts,
+  "inputs" | "labels" | "targets" | "masks" | "draws" | "penalties" | "count"
+> & {
+  readonly scalars: Partial<StepPorts["scalars"]> & Pick<StepPorts["scalars"], "type">;
+};
+
 /** Writes what runs of a step are fed: one step, or several for a step in Loop form. */
 export class StepFeeder {
-  readonly #ports: StepPorts;
+  readonly #ports: StepInputs;
   readonly #batches: DataFeeds;
   readonly #seed: number;
   /** What was drawn for an epoch, by input name. */
@@ -21,7 +29,7 @@ export class StepFeeder {
    * @param options - `batches`: most steps of a run
    * @throws SorthError when samples do not fit the model
    */
-  constructor(ports: StepPorts, dataset: Dataset, seed: number, options: FeedOptions) {
+  constructor(ports: StepInputs, dataset: Dataset, seed: number, options: FeedOptions) {
     this.#ports = ports;
     this.#batches = batchFeeds(ports, dataset, options);
     this.#seed = seed;
@@ -43,35 +51,17 @@ export class StepFeeder {
       ] as const;
     };
     const each = (value: (step: StepScalars) => number) => steps.map(value);
+    const given = (name: string | undefined, value: (step: StepScalars) => number) =>
+      name === undefined ? [] : [scalar(name, each(value))];
     return new Map([
       ...this.#batches.tensors(count === undefined ? undefined : steps.length),
       ...this.#masks(each(({ number }) => number)),
       ...this.#draws(steps),
-      scalar(
-        scalars.learningRate,
-        each(({ learningRate }) => learningRate),
-      ),
-      scalar(
-        scalars.step,
-        each(({ update }) => update),
-      ),
-      ...(scalars.penaltyWeight === undefined
-        ? []
-        : [
-            scalar(
-              scalars.penaltyWeight,
-              each(({ penaltyWeight }) => penaltyWeight),
-            ),
-          ]),
+      ...given(scalars.learningRate, ({ learningRate }) => learningRate),
+      ...given(scalars.step, ({ update }) => update),
+      ...given(scalars.penaltyWeight, ({ penaltyWeight }) => penaltyWeight),
       ...this.#ports.penalties.flatMap(({ name, schedule }) =>
-        schedule === undefined
-          ? []
-          : [
-              scalar(
-                schedule,
-                each(({ schedules }) => schedules.get(name) ?? 1),
-              ),
-            ],
+        given(schedule, ({ schedules }) => schedules.get(name) ?? 1),
       ),
       ...(count === undefined
         ? []

@@ -20,7 +20,11 @@ export interface StepScalars {
 
 /** What the next steps of a run are fed, up to the one numbered `done`. */
 export function scalarsOfSteps(
-  { ports, penaltyWeight, penaltySchedules }: Pick<Step, "ports" | "penaltyWeight" | "penaltySchedules">,
+  {
+    ports,
+    penaltyWeight,
+    penaltySchedules,
+  }: Pick<Step, "penaltyWeight" | "penaltySchedules"> & { readonly ports: Pick<StepPorts, "penalties"> },
   options: TrainerOptions,
   of: {
     readonly position: Pick<Position, "step" | "before">;

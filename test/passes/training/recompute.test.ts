@@ -20,7 +20,10 @@ import { StepRunner } from "../../oracles/step-runner.ts";
 
 const [batch, features, classes] = [32, 64, 10];
 
-/** Blocks of MatMul + bias, Gelu written out as exporters do, and a residual sum. */
+/**
+ * Blocks of MatMul + bias, a Gelu written out, and a residual sum. The Gelu divides by 1.5 instead of √2: ONNX Runtime would
+ * fuse a true one where nothing else reads its parts, in the graph that computes them again alone.
+ */
 function geluNetwork(blocks: number): Model {
   const graph = new Graph("gelu", new Map([["", 18]]));
   const g = new Emit(graph, { prefix: "layer/" });
@@ -34,7 +37,7 @@ function geluNetwork(blocks: number): Model {
       g.matMul(x, weight(`${block}.weight`, [features, features])),
       weight(`${block}.bias`, [features]),
     );
-    const gelu = g.mul(g.mul(inner, g.add(g.erf(g.div(inner, Math.SQRT2)), 1)), 0.5);
+    const gelu = g.mul(g.mul(inner, g.add(g.erf(g.div(inner, 1.5)), 1)), 0.5);
     x = g.add(x, gelu);
   }
   const logits = g.matMul(x, weight("head.weight", [features, classes]));
@@ -70,7 +73,7 @@ describe("recompute", () => {
       expect(frugal.outputs.get(name)?.data, name).toEqual(tensor.data);
     }
     const nodes = graphOf(frugal.model).nodes.map(({ name }) => name);
-    expect(nodes.filter((name) => name.startsWith("sorth/again/")).length).toBeGreaterThan(10);
+    expect(nodes.filter((name) => name.startsWith("step/again/")).length).toBeGreaterThan(10);
     expect(plain.messages).toEqual([]);
     expect(frugal.messages[0]).toMatch(
       /^recompute: \d+ activations \(0\.\d MiB\) are computed again instead of kept$/,
@@ -101,7 +104,7 @@ describe("recompute", () => {
         );
         losses.push(loss);
       }
-      const again = graphOf(step.model).nodes.filter(({ name }) => name.startsWith("sorth/again/"));
+      const again = graphOf(step.model).nodes.filter(({ name }) => name.startsWith("step/again/"));
       const weights = step.ports.parameters.map(({ name }) => runner.state(name));
       return { losses, weights, again: again.length };
     };

@@ -1,0 +1,106 @@
+import { stepPrefix } from "../analysis/block-nodes.ts";
+import { hasFreeBatch } from "../analysis/dimensions.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import { namesOfValue } from "../analysis/known-names.ts";
+import { findParameters } from "../analysis/parameters.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { Readings } from "../analysis/readings.ts";
+import { findSites } from "../analysis/sites.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { blockOf, removeBlock } from "../block/block.ts";
+import { UsageError } from "../errors.ts";
+import { Emit } from "../graph/emit.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Model } from "../onnx/model.ts";
+import { foldConstants } from "../passes/cleanup/fold-constants.ts";
+import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
+import { type Pass, runPass } from "../passes/pass.ts";
+import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
+import type { LossOptions } from "./options.ts";
+import { takenPrefix } from "./ports.ts";
+import { Program } from "./program.ts";
+import { tellParameters } from "./tell-parameters.ts";
+
+/** The opset in which gradients are written. */
+const gradientOpset = 18;
+
+/** Where the ways in which programs read a model differ. */
+export interface PrepareOptions {
+  /** Rewrites of the model in opset 18, before its shapes are inferred. */
+  readonly passes?: readonly Pass<unknown>[];
+  /** Decides by its names whether a constant is kept apart, so that it can have a gradient. */
+  readonly keeps?: (names: readonly string[]) => boolean;
+  /** Prefix of an input or output whose own name is taken; default `sorth/`. */
+  readonly taken?: string;
+}
+
+/**
+ * Reads a model into a program: an injected block is taken out and its options kept, shared initializers are split,
+ * functions and bodies are written out, the opset is raised, shapes are inferred, and what does not depend on data is
+ * folded.
+ * @throws SorthError when ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
+ */
+export async function prepare(
+  model: Model,
+  options: LossOptions,
+  probe: Probe,
+  { passes = [], keeps = () => false, taken = takenPrefix }: PrepareOptions = {},
+): Promise<Program> {
+  const graph = graphOf(model);
+  checkNoArtifact(graph);
+  const penalties = takeBlock(graph, options);
+  liftParameters(graph, options, model.external);
+  if (options.batch === undefined && hasFreeBatch(graph, options)) {
+    throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
+  }
+  // Decided before bodies are written out: an unrolled initial state would look like a weight.
+  const found = findParameters(graph, options);
+  tellParameters(found, options);
+  const readings = new Readings(graph);
+  const asked = found.constants
+    .map(({ value }) => value)
+    .filter((value) => keeps(namesOfValue(value, readings)));
+  const keep = new Set([...found.parameters.map(({ value }) => value), ...asked].map(({ name }) => name));
+  await expandModel(graph, gradientOpset, probe, { dimensions: options, keep, external: model.external });
+  const emit = new Emit(graph, { prefix: stepPrefix });
+  // Passes leave outputs alone: what the options name has to be there afterwards.
+  const named = [options.output, options.loss].flatMap((name) => graph.value(name ?? "") ?? []);
+  graph.outputs.push(...named);
+  for (const pass of passes) await runPass(pass, graph, { emit, probe, onMessage: options.onMessage });
+  graph.outputs.length -= named.length;
+  // Files of IR 3 list initializers among the inputs; nobody feeds them.
+  for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
+  const { batch } = await inferShapes(graph, probe, options);
+  const { sites, skipped } = findSites(graph);
+  await foldConstants(graph, probe, { keep });
+  return new Program({
+    graph,
+    emit,
+    probe,
+    options,
+    source: model,
+    taken,
+    batch,
+    parameters: found.parameters.map(({ value }) => value),
+    constants: found.constants.map(({ value }) => value),
+    // Everything is fixed now, the batch too: a penalty may use the smaller of its forms.
+    sites: sites.map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
+    skipped,
+    penalties,
+  });
+}
+
+/** Takes an injected block out of the graph; its penalties are the ones to train with. */
+function takeBlock(graph: Graph, options: LossOptions): ResolvedPlans {
+  const block = blockOf(graph);
+  const chosen = options.penalties ?? [];
+  if (!block) return resolvePlans(chosen);
+  if (chosen.length > 0) {
+    throw new UsageError(
+      "the model has penalties of its own (it was injected); leave --penalty out, or strip the model first",
+    );
+  }
+  removeBlock(graph, block);
+  return resolvePlans(block.penalties);
+}

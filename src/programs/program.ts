@@ -1,0 +1,224 @@
+import type { Probe } from "../analysis/probe.ts";
+import type { Site, SkippedSite } from "../analysis/site-types.ts";
+import { rulesFor } from "../autodiff/rules-for.ts";
+import { backward } from "../autodiff/walk.ts";
+import { SorthError } from "../errors.ts";
+import { checkGraph } from "../graph/check.ts";
+import { Emit } from "../graph/emit.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import { Graph } from "../graph/graph.ts";
+import { modelOf } from "../graph/model-graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
+import type { Model, ModelSource } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
+import { type Pass, runPass } from "../passes/pass.ts";
+import type { ResolvedPlans } from "../penalties/plan.ts";
+import { checkWritten } from "./check-written.ts";
+import { emitLoss, type LossGraph } from "./loss-graph.ts";
+import type { LossOptions } from "./options.ts";
+import { type PenaltyInputs, withoutPenalties } from "./penalty-graph.ts";
+import { inputName, nameOutput } from "./ports.ts";
+import type { PreparedGraph } from "./prepared-graph.ts";
+import type { ParameterPort, StatePort } from "./step-ports.ts";
+import { emitUpdates, statePort, type TrainedParameter } from "./update.ts";
+
+/** What a program is made from: a prepared graph, and where it comes from. */
+export interface ProgramFields extends PreparedGraph {
+  readonly probe: Probe;
+  readonly options: LossOptions;
+  /** The model that the graph was read from: its large weights in other files stay there. */
+  readonly source: ModelSource;
+}
+
+/** How {@link Program.finish} ends a program. */
+export interface FinishOptions {
+  /** Passes over the whole graph, in this order. */
+  readonly passes?: readonly Pass<unknown>[];
+  /** `metadata_props` of the written model. */
+  readonly metadata?: ReadonlyMap<string, string>;
+  /**
+   * How the graph is checked: "run" (default) also lets ONNX Runtime open it on the CPU; "structure" is for graphs that a
+   * session opens next, or that the CPU build cannot open.
+   */
+  readonly check?: "run" | "structure";
+  /** Whether large weights move into the model; default: they stay in the files beside the source. */
+  readonly embed?: boolean;
+  readonly irVersion?: number;
+}
+
+/**
+ * A program under construction: a model's graph that becomes a training step, a gradient graph, an evaluation graph or a
+ * training artifact. Each of those files is one list of calls that reads from top to bottom:
+ *
+ * 1. {@link prepare} reads the model, with the rewrites that this program needs.
+ * 2. {@link Program.run} applies a pass; {@link Program.feed} makes a weight an input.
+ * 3. {@link Program.loss} adds the loss and the penalties, {@link Program.gradients} their gradients,
+ *    {@link Program.update} the optimizer.
+ * 4. {@link Program.dropOutputs}, then {@link Program.output} names each result.
+ * 5. {@link Program.finish} prunes, applies the last passes, checks and encodes.
+ *
+ * A new program is one more such file. Everything that is added is named `step/…`.
+ *
+ * @example
+ * const program = await prepare(model, options, probe);
+ * const loss = program.loss();
+ * const gradients = await program.gradients(loss, program.parameters);
+ * program.dropOutputs();
+ * program.output(loss.total, "loss");
+ * for (const [parameter, gradient] of gradients) program.output(gradient, `${parameter.name}_grad`);
+ * return program.finish();
+ */
+export class Program implements PreparedGraph {
+  readonly graph: Graph;
+  readonly emit: Emit;
+  readonly probe: Probe;
+  readonly taken: string;
+  readonly batch: number | undefined;
+  readonly parameters: readonly Value[];
+  readonly constants: readonly Value[];
+  readonly sites: readonly Site[];
+  readonly skipped: readonly SkippedSite[];
+  readonly penalties: ResolvedPlans;
+  readonly options: LossOptions;
+  /** The nodes of the gradients, each with the gradient at whose arrival it was emitted. */
+  readonly arrivals: Map<Node, Typed> = new Map();
+  /** Numbers of the weights that became inputs, by name. */
+  readonly initial: Map<string, Tensor> = new Map();
+  readonly #source: ModelSource;
+
+  constructor(fields: ProgramFields) {
+    this.graph = fields.graph;
+    this.emit = fields.emit;
+    this.probe = fields.probe;
+    this.taken = fields.taken;
+    this.batch = fields.batch;
+    this.parameters = fields.parameters;
+    this.constants = fields.constants;
+    this.sites = fields.sites;
+    this.skipped = fields.skipped;
+    this.penalties = fields.penalties;
+    this.options = fields.options;
+    this.#source = fields.source;
+  }
+
+  /** An empty program of the same opset, for a graph that goes with this one. */
+  beside(name: string): Program {
+    const graph = new Graph(name, new Map([["", this.graph.opset]]));
+    return new Program({
+      ...{ graph, emit: new Emit(graph, this.emit.options), probe: this.probe, options: this.options },
+      ...{ source: {}, taken: this.taken, batch: this.batch, parameters: [], constants: [] },
+      ...{ sites: [], skipped: [], penalties: { weight: 1, plans: [] } },
+    });
+  }
+
+  /** Applies a pass. @returns what the pass found out */
+  run<R>(pass: Pass<R>): Promise<R> {
+    const { emit, probe } = this;
+    return runPass(pass, this.graph, { emit, probe, onMessage: this.options.onMessage });
+  }
+
+  /** Adds the loss: the objective or the model's own, and the penalties with the given weight, schedules and draws. */
+  loss(inputs: PenaltyInputs = {}): LossGraph {
+    return emitLoss(this, this.options, inputs);
+  }
+
+  /** Adds the loss of the data alone. */
+  dataLoss(): LossGraph {
+    return emitLoss(withoutPenalties(this), this.options);
+  }
+
+  /**
+   * Adds the gradients of a loss.
+   * @param separate - values whose gradient must be a value of its own, shared with no other value
+   * @returns by value; a value on which the loss does not depend has none
+   * @throws SorthError when an operator on the way has no derivative
+   */
+  async gradients(
+    { seeds }: LossGraph,
+    wrt: readonly Value[],
+    separate: ReadonlySet<Value> = new Set(),
+  ): Promise<Map<Value, Typed>> {
+    const { graph, emit, arrivals } = this;
+    return backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit, separate, arrivals });
+  }
+
+  /**
+   * The parameters that have a gradient. The others stay, or become again, initializers; the user is told.
+   * @throws SorthError when there are none
+   */
+  trained(gradients: ReadonlyMap<Value, Typed>): TrainedParameter[] {
+    const trained = this.parameters.flatMap((value): TrainedParameter[] => {
+      const gradient = gradients.get(value);
+      if (gradient) return [{ name: value.name, value: typed(value), gradient }];
+      const numbers = this.initial.get(value.name);
+      if (numbers) this.graph.inputToInitializer(value, numbers);
+      this.initial.delete(value.name);
+      this.options.onMessage?.(`${value.name}: not trained, the loss does not depend on it`);
+      return [];
+    });
+    if (trained.length > 0) return trained;
+    throw new SorthError(
+      "the loss depends on no trainable parameter; see sorth-onnx inspect, --trainable and --freeze",
+    );
+  }
+
+  /** Adds an input of that name, or with a prefix in front if it is taken. */
+  input(name: string, type: DataTypeName, shape: readonly number[]): Typed {
+    return typed(this.graph.addInput(inputName(this.graph, name, this.taken), type, shape));
+  }
+
+  /** Makes a weight an input, so that it is fed. @returns its numbers, which {@link Program.initial} keeps */
+  feed(value: Value): Tensor {
+    const tensor = value.initializer as Tensor;
+    this.graph.initializerToInput(value);
+    this.initial.set(value.name, tensor);
+    return tensor;
+  }
+
+  /** Adds the optimizer. @returns the ports of the parameters and of their slots */
+  update(
+    optimizer: Optimizer,
+    trained: readonly TrainedParameter[],
+    scalars: { readonly learningRate: Typed; readonly step: Typed },
+  ): ParameterPort[] {
+    return emitUpdates(this.graph, this.emit, optimizer, trained, scalars);
+  }
+
+  /** Lets the model's own outputs go. */
+  dropOutputs(): void {
+    this.graph.outputs.length = 0;
+  }
+
+  /** Makes a value an output of that name, or with a prefix in front if an input or output has it. */
+  output(value: Typed, name: string): Typed {
+    return nameOutput(this.graph, this.emit, value, name, this.taken);
+  }
+
+  /** Makes the next value of an input an output that is named after it. */
+  state(input: Typed, next: Typed): StatePort {
+    return statePort(this.graph, this.emit, input, next);
+  }
+
+  /** Ends the program: drops what no output needs, applies the last passes, checks the graph and encodes it once. */
+  async finish({
+    passes = [],
+    metadata = new Map(),
+    check = "run",
+    embed = false,
+    irVersion,
+  }: FinishOptions = {}): Promise<Model> {
+    const { graph } = this;
+    graph.prune();
+    for (const pass of passes) await this.run(pass);
+    // Passes leave behind what they replaced.
+    graph.prune();
+    if (check === "run") await checkWritten(graph, this.probe);
+    else checkGraph(graph);
+    // What the source says about itself is not true of another graph.
+    graph.metadata.clear();
+    for (const [key, text] of metadata) graph.metadata.set(key, text);
+    return modelOf(graph, embed ? {} : this.#source, irVersion === undefined ? {} : { irVersion });
+  }
+}

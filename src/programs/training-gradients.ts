@@ -1,0 +1,197 @@
+import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
+import { inputsBesideLayers } from "../analysis/label-inputs.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { SorthError, UsageError } from "../errors.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Value } from "../graph/node.ts";
+import type { Model } from "../onnx/model.ts";
+import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "../passes/training/batch-norm.ts";
+import { type DropoutMask, replaceDropout } from "../passes/training/dropout.ts";
+import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
+import { constantDraws } from "../penalties/build.ts";
+import type { Draw } from "../penalties/draws.ts";
+import type { LossGraph } from "./loss-graph.ts";
+import type { LossOptions, TrainingFormOptions } from "./options.ts";
+import type { PenaltyInputs } from "./penalty-graph.ts";
+import { prepare } from "./prepare.ts";
+import type { Program } from "./program.ts";
+import type { DataPort, DrawPort, PenaltyPort, StatePort, StepPorts } from "./step-ports.ts";
+import type { TrainedParameter } from "./update.ts";
+
+/** Options of {@link trainingGradients}. */
+export type TrainingOptions = LossOptions & TrainingFormOptions;
+
+/** The first half of a training step: a program up to its gradients. */
+export interface TrainingGradients {
+  readonly program: Program;
+  readonly loss: LossGraph;
+  /** The type of the scalars that the step is fed. */
+  readonly type: "float" | "double";
+  /** The parameters with their gradients. */
+  readonly trained: readonly TrainedParameter[];
+  /** The model's own inputs. */
+  readonly inputs: readonly Value[];
+  /** Names of those that take labels. */
+  readonly targets: readonly string[];
+  readonly masks: readonly DropoutMask[];
+  readonly draws: readonly DrawPort[];
+  /** The input `penalty_weight`; undefined without a penalty. */
+  readonly penaltyWeight: string | undefined;
+}
+
+/**
+ * Writes the first half of a training step: everything that changes from step to step is an input (data, labels, masks,
+ * draws, weights, the penalty weight), and the gradients of all parameters are computed.
+ */
+export async function trainingGradients(
+  model: Model,
+  options: TrainingOptions,
+  probe: Probe,
+): Promise<TrainingGradients> {
+  const mode = options.batchNorm ?? "train";
+  if (mode === "frozen" && options.runningVariance !== undefined) {
+    throw new UsageError(
+      "frozen BatchNormalization (--batch-norm frozen) has no running variance: leave runningVariance (--running-variance) out",
+    );
+  }
+  const program = await prepare(model, options, probe, {
+    passes: [setBatchNormForm({ mode }), poolBeforeRelu()],
+  });
+  const { graph, parameters } = program;
+  checkSamples(graph);
+  checkTrainable(parameters);
+  const inputs = [...graph.inputs];
+  const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
+  const masks = await program.run(replaceDropout({ mode: "all" }));
+  for (const parameter of parameters) program.feed(parameter);
+  const fed = fedPenalties(program);
+  const loss = program.loss(fed.inputs);
+  const trained = program.trained(await program.gradients(loss, parameters));
+  return {
+    program,
+    loss,
+    type: loss.total.type === "double" ? "double" : "float",
+    trained,
+    inputs,
+    targets: targets.map(({ name }) => name),
+    masks,
+    draws: fed.draws,
+    penaltyWeight: fed.weight(),
+  };
+}
+
+/** A running statistic of BatchNormalization: the input that is fed, and its next value. */
+export interface RunningStatistic {
+  readonly input: Typed;
+  readonly next: Typed;
+}
+
+/** Feeds the running statistics, and writes BatchNormalization out in standard operators. */
+export async function runningStatistics(
+  program: Program,
+  running: TrainingFormOptions["runningVariance"] = "onnx",
+): Promise<RunningStatistic[]> {
+  const stored = batchNormStatistics(program.graph).flatMap(({ mean, variance }) => [mean, variance]);
+  checkTrainable(stored);
+  for (const statistic of stored) program.feed(statistic);
+  const statistics = await program.run(lowerBatchNorm({ running }));
+  return statistics.map(({ input, next }) => ({ input: typed(input), next }));
+}
+
+/** Names the outputs that are figures of a step: loss, R, and each penalty that R is made of. */
+export function nameFigures(
+  program: Program,
+  { total, penalty: sum, parts }: LossGraph,
+): Pick<StepPorts, "loss" | "penalty" | "penalties"> {
+  const loss = program.output(total, "loss").name;
+  const penalty = sum && program.output(sum, "penalty").name;
+  const penalties = parts.map(({ plan, value, schedule }): PenaltyPort => {
+    const { label: name, factor } = plan;
+    const alone = parts.length === 1 && factor === 1 && !schedule && penalty;
+    const output = alone || program.output(value, `penalty.${name}`).name;
+    return { name, output, factor, schedule: schedule?.name };
+  });
+  return { loss, penalty, penalties };
+}
+
+/** Makes the next values of running statistics outputs. */
+export const nameStatistics = (
+  program: Program,
+  statistics: readonly RunningStatistic[],
+): (StatePort & { readonly name: string })[] =>
+  statistics.map(({ input, next }) => ({ name: input.name, ...program.state(input, next) }));
+
+/** The ports of what a step is fed each time; inputs of the model that nothing reads any more go. */
+export function dataPorts({
+  program: { graph },
+  loss,
+  inputs,
+  targets,
+  masks,
+  draws,
+}: TrainingGradients): Pick<StepPorts, "inputs" | "labels" | "targets" | "masks" | "draws"> {
+  graph.prune();
+  for (const input of inputs) if (input.uses.size === 0) graph.removeInput(input);
+  const rows = (loss.labels ?? loss.prediction)?.shape?.[0];
+  return {
+    inputs: inputs.filter((input) => graph.inputs.includes(input)).map((input) => inputPort(input, rows)),
+    labels: loss.labels && dataPort(loss.labels),
+    ...(targets.length > 0 && { targets }),
+    masks: masks.map(({ input, ratio }) => ({ ...dataPort(input), ratio })),
+    draws,
+  };
+}
+
+/** @throws SorthError naming the parameters of a type in which updates would be lost to rounding */
+function checkTrainable(parameters: readonly Value[]): void {
+  const other = parameters.filter(({ type }) => type !== "float" && type !== "double");
+  const [first, second] = other;
+  if (!first) return;
+  const names = second ? `"${first.name}" and ${other.length - 1} more` : `"${first.name}"`;
+  throw new SorthError(
+    `training needs float or double parameters, not ${first.type} (${names}): convert the model to float32, or freeze them (--freeze)`,
+  );
+}
+
+/** Inputs for the weight, the schedules and the random numbers of penalties. */
+function fedPenalties(program: Program): {
+  inputs: PenaltyInputs;
+  draws: DrawPort[];
+  weight: () => string | undefined;
+} {
+  let weight: string | undefined;
+  const draws: DrawPort[] = [];
+  const constant = constantDraws(program.emit);
+  const drawInput = ({ distribution, shape, seed, anew }: Draw): Typed => {
+    if (anew === "never") throw new RangeError("a draw that is never made anew is a constant");
+    const value = program.input(`random.${distribution}.${shape.join("x")}`, "float", shape);
+    draws.push({ ...dataPort(value), shape, distribution, anew, seed });
+    return value;
+  };
+  const inputs: PenaltyInputs = {
+    weight: (type) => {
+      const input = program.input("penalty_weight", type, []);
+      weight = input.name;
+      return input;
+    },
+    schedule: ({ label }, type) => program.input(`penalty_weight.${label}`, type, []),
+    // Equal draws are one input; those that are never drawn again are constants.
+    draw: (wanted, plan) =>
+      wanted.anew === "never"
+        ? constant(wanted, plan)
+        : program.emit.once(`drawn ${JSON.stringify(wanted)}`, () => drawInput(wanted)),
+  };
+  return { inputs, draws, weight: () => weight };
+}
+
+function dataPort(value: Value): DataPort {
+  const { name, type, shape } = typed(value);
+  return { name, type, shape };
+}
+
+/** An input of the model, with the axis that counts the samples where that is not the first. */
+function inputPort(value: Value, rows: number | undefined): DataPort {
+  const port = dataPort(value);
+  const batchAxis = batchAxisOf(value, port.shape, rows);
+  return { ...port, ...(batchAxis > 0 && { batchAxis }) };
+}
