@@ -1,6 +1,6 @@
+import { formatBytes } from "../src/report/byte-count.ts";
 import { TrainingWorker } from "./client.ts";
 import { byId } from "./dom.ts";
-import { bytes as size } from "./format.ts";
 import { History } from "./history.ts";
 import {
   type ChosenFile,
@@ -233,7 +233,7 @@ export class App {
     notice: ({ message, failed }) => (failed ? this.#messages.alert(message) : this.#messages.note(message)),
     file: ({ name, bytes }) => {
       saveFile(name, bytes);
-      this.#messages.note(`${name}, ${size(bytes.length)}: downloaded`);
+      this.#messages.note(`${name}, ${formatBytes(bytes.length)}: downloaded`);
     },
     broken: ({ message, lost }) => this.#restart(message, lost),
   };

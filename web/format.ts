@@ -19,14 +19,6 @@ export function loss(value: number): string {
   return size < 1e-4 || size >= 1e4 ? value.toExponential(2) : value.toPrecision(4);
 }
 
-/** 438 kB (powers of 1000). */
-export function bytes(size: number): string {
-  const units = ["B", "kB", "MB", "GB"];
-  const power = Math.min(Math.max(Math.floor(Math.log10(Math.max(size, 1)) / 3), 0), units.length - 1);
-  const value = size / 1000 ** power;
-  return `${value < 10 && power > 0 ? value.toFixed(1) : Math.round(value)} ${units[power]}`;
-}
-
 /** 312 steps/s, or 0.42 steps/s. */
 export function speed(stepsPerSecond: number): string {
   if (stepsPerSecond === 0) return "–";

@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import pc from "picocolors";
+import { formatBytes } from "../report/byte-count.ts";
 import { visible, visibleLines } from "../report/visible.ts";
 
 /** Where a command writes. The process's own streams in use, buffers in tests. */
@@ -94,17 +95,4 @@ export class Terminal {
 
 async function sizeOf(path: string): Promise<string> {
   return formatBytes((await stat(path)).size);
-}
-
-/** A number of bytes for people: `512 B`, `79 kB`, `1.5 GB` (powers of 1000). */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB"] as const;
-  let value = bytes;
-  let unit: string = units[0];
-  for (const next of units.slice(1)) {
-    if (value < 999.5) break;
-    value /= 1000;
-    unit = next;
-  }
-  return `${value < 9.95 && unit !== "B" ? value.toFixed(1) : Math.round(value)} ${unit}`;
 }

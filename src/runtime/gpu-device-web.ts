@@ -13,6 +13,7 @@ interface WatchedDevice {
   /** Never fulfilled; rejected when the device goes while sessions use it. */
   readonly lost: Promise<never>;
   isLost: boolean;
+  reason: string;
   sessions: number;
 }
 let watched: WatchedDevice | undefined;
@@ -64,37 +65,49 @@ export async function createOnDevice(
 
 function watch(device: GpuDevice): WatchedDevice {
   const state: WatchedDevice = {
-    ...{ device, isLost: false, sessions: 0 },
+    ...{ device, isLost: false, reason: "", sessions: 0 },
     lost: new Promise((_, reject) => {
       void device.lost.then(({ message }) => {
         if (state.sessions === 0) return;
         state.isLost = true;
-        reject(lostError(message));
+        state.reason = message.replace(/\s+/g, " ").trim();
+        reject(lostError(state.reason));
       });
     }),
   };
-  // Heard by the runs that wait for it.
+  // Runs that wait for it handle the rejection; without one, it is no unhandled error.
   state.lost.catch(() => {});
   return state;
 }
 
-const lostError = (message: string) =>
+const lostError = (reason: string) =>
   new DeviceError(
-    `the GPU device was lost${message ? ` (${message.replace(/\s+/g, " ").trim()})` : ""}, and with it what was trained since the last checkpoint; reload the page and go on from there, or train on wasm`,
+    `the GPU device was lost${reason ? ` (${reason})` : ""}, and with it what was trained since the last checkpoint; reload the page and go on from there, or train on wasm`,
   );
 
-/** @throws SorthError where the browser gives no WebGPU, with what to do */
-export async function checkDevice(): Promise<void> {
-  if (watched?.isLost) throw lostError("");
+/** Calls back with the reason when the device of the sessions that are open now is lost. */
+export function onDeviceLost(tell: (reason: string) => void): void {
+  const own = watched;
+  own?.lost.catch(() => tell(own.reason));
+}
+
+/** Why the browser gives no WebGPU; undefined where it does. */
+export async function missingWebGpu(): Promise<string | undefined> {
   const { gpu } = navigator as Navigator & { gpu?: { requestAdapter(): Promise<object | null> } };
   if (!gpu) {
-    throw new DeviceError(
-      "this browser has no WebGPU, or gives it to pages of https and localhost only; train on wasm instead",
-    );
+    return globalThis.isSecureContext
+      ? "this browser has no WebGPU"
+      : "browsers give WebGPU to pages of https and localhost only";
   }
-  if (!(await gpu.requestAdapter())) {
-    throw new DeviceError(
-      "the browser gives no WebGPU adapter: its GPU is not supported or blocked (see its page about the GPU); train on wasm instead",
-    );
-  }
+  const adapter = await gpu.requestAdapter().catch(() => null);
+  return adapter
+    ? undefined
+    : "the browser gives no WebGPU adapter: its GPU is not supported, or blocked (see its page about the GPU)";
+}
+
+/** @throws DeviceError where the browser gives no WebGPU, with what to do */
+export async function checkDevice(): Promise<void> {
+  if (watched?.isLost) throw lostError("");
+  const missing = await missingWebGpu();
+  if (missing !== undefined) throw new DeviceError(`${missing}; train on wasm instead`);
 }

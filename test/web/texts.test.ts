@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { bytes, count, degrees, loss, percent, plural, speed } from "../../web/format.ts";
+import { formatBytes } from "../../src/report/byte-count.ts";
+import { count, degrees, loss, percent, plural, speed } from "../../web/format.ts";
 import { History } from "../../web/history.ts";
 import { numberAt, positionOf, type SliderOptions } from "../../web/setup/slider.ts";
 import { phaseText, progressText } from "../../web/status-text.ts";
@@ -18,9 +19,9 @@ describe("numbers as text", () => {
     [loss(0), "0"],
     [loss(0.00001234), "1.23e-5"],
     [loss(9.5e6), "9.50e+6"],
-    [bytes(512), "512 B"],
-    [bytes(438107), "438 kB"],
-    [bytes(1_500_000), "1.5 MB"],
+    [formatBytes(512), "512 B"],
+    [formatBytes(438107), "438 kB"],
+    [formatBytes(1_500_000), "1.5 MB"],
     [speed(0), "–"],
     [speed(312.4), "312 steps/s"],
     [speed(12.34), "12.3 steps/s"],

@@ -1,5 +1,6 @@
+import { formatBytes } from "../../src/report/byte-count.ts";
 import { byId, el } from "../dom.ts";
-import { bytes, count, plural } from "../format.ts";
+import { count, plural } from "../format.ts";
 import { type ChosenFile, type ModelSource, type ModelSummary, sampleNames } from "../protocol.ts";
 import { chosenFiles } from "./chosen-files.ts";
 
@@ -49,7 +50,10 @@ export class ModelPanel {
     const penalized = layers.filter(({ penalty }) => penalty === true);
     const skipped = layers.filter(({ penalty }) => penalty !== true);
     const facts: [string, string | Node][] = [
-      ["File", `${name}.onnx, ${bytes(summary.bytes)}, opset ${opset}${producer ? `, ${producer}` : ""}`],
+      [
+        "File",
+        `${name}.onnx, ${formatBytes(summary.bytes)}, opset ${opset}${producer ? `, ${producer}` : ""}`,
+      ],
       ["Kind", kinds[kind]],
       ["Input", input],
       ["Trained", `${count(parameters.numbers)} numbers in ${plural(parameters.tensors, "tensor")}`],

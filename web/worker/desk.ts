@@ -1,3 +1,4 @@
+import { missingWebGpu } from "../../src/runtime/gpu-device-web.ts";
 import { encodeModel, inject, type Model, SorthError } from "../../src/web.ts";
 import { History } from "../history.ts";
 import type { Report, Request, Settings } from "../protocol.ts";
@@ -8,7 +9,7 @@ import { messageOf } from "./message-of.ts";
 import { type OpenedData, openData } from "./open-data.ts";
 import { type OpenedModel, openModel } from "./open-model.ts";
 import { penaltyPlan } from "./run-options.ts";
-import { missingGpu, threads } from "./runtime.ts";
+import { threads } from "./runtime.ts";
 import { summarizeModel } from "./summarize-model.ts";
 import { Training } from "./training.ts";
 import { Turns } from "./turns.ts";
@@ -67,7 +68,7 @@ export class Desk {
 
   async #begin({ base }: RequestOf<"begin">): Promise<void> {
     this.#base = base;
-    this.#tell({ type: "ready", threads, webgpu: await missingGpu() });
+    this.#tell({ type: "ready", threads, webgpu: await missingWebGpu() });
     const kept = (await placeIsTaken()) ? undefined : await keptRun();
     this.#tell({ type: "saved", run: kept?.saved });
   }

@@ -1,3 +1,4 @@
+import { storedFile, storedFolder, writeStored } from "../../src/runtime/browser-storage.ts";
 import { SorthError } from "../../src/web.ts";
 import type { HistoryJson } from "../history.ts";
 import type { ChosenFile, DataSource, ModelSource, SavedRun, Settings } from "../protocol.ts";
@@ -23,26 +24,14 @@ interface Index extends Omit<KeptRun, "model"> {
   readonly model: { readonly sample: "mlp" | "cnn" | "pointnet" } | { readonly files: readonly string[] };
 }
 
-async function folderOf(path: string, create: boolean): Promise<FileSystemDirectoryHandle> {
-  let folder = await navigator.storage.getDirectory();
-  for (const part of path.split("/")) folder = await folder.getDirectoryHandle(part, { create });
-  return folder;
-}
-
-async function write(folder: FileSystemDirectoryHandle, name: string, content: Blob | string): Promise<void> {
-  const stream = await (await folder.getFileHandle(name, { create: true })).createWritable();
-  await stream.write(content);
-  // The file changes now, as a whole.
-  await stream.close();
-}
-
 /** Writes the files of a run that stay as they are. @throws SorthError when the browser does not keep them */
 export async function keepModel(source: ModelSource): Promise<void> {
   await forget();
   try {
-    const folder = await folderOf(runFolder, true);
+    await storedFolder(runFolder, true);
     if (source.kind === "sample") return;
-    for (const [index, { content }] of source.files.entries()) await write(folder, `file-${index}`, content);
+    for (const [index, { content }] of source.files.entries())
+      await writeStored(runFolder, `file-${index}`, [content]);
   } catch (error) {
     throw new SorthError(`the browser does not keep this run: ${messageOf(error)}`);
   }
@@ -55,20 +44,19 @@ export async function keepIndex({ model, ...run }: KeptRun): Promise<void> {
     version: 1,
     model: model.kind === "sample" ? { sample: model.name } : { files: model.files.map(({ path }) => path) },
   };
-  await write(await folderOf(runFolder, true), indexName, JSON.stringify(index));
+  await writeStored(runFolder, indexName, [JSON.stringify(index)]);
 }
 
 /** The run that is kept; undefined where there is none, or it cannot be read. */
 export async function keptRun(): Promise<KeptRun | undefined> {
   try {
-    const folder = await folderOf(runFolder, false);
-    const file = async (name: string) => (await folder.getFileHandle(name)).getFile();
-    const { version, model, ...run } = JSON.parse(await (await file(indexName)).text()) as Index;
+    const text = await (await storedFile(runFolder, indexName)).text();
+    const { version, model, ...run } = JSON.parse(text) as Index;
     if (version !== 1) return undefined;
     if ("sample" in model) return { ...run, model: { kind: "sample", name: model.sample } };
     const files: ChosenFile[] = [];
     for (const [index, path] of model.files.entries())
-      files.push({ path, content: await file(`file-${index}`) });
+      files.push({ path, content: await storedFile(runFolder, `file-${index}`) });
     return { ...run, model: { kind: "files", files } };
   } catch {
     return undefined;
@@ -78,7 +66,7 @@ export async function keptRun(): Promise<KeptRun | undefined> {
 /** Removes the run that is kept. */
 export async function forget(): Promise<void> {
   try {
-    const parent = await folderOf("sorth-onnx", false);
+    const parent = await storedFolder("sorth-onnx", false);
     await parent.removeEntry("run", { recursive: true });
   } catch {
     // There is none.

@@ -29,7 +29,7 @@ export interface PairListener {
 export class RunPair {
   readonly #runs: readonly Run[];
   readonly #epochs: number;
-  #totalSteps = 0;
+  readonly #totalSteps: number;
 
   constructor(trainers: PerRun<Trainer>, train: Dataset, { epochs }: Settings) {
     this.#epochs = epochs;
@@ -40,8 +40,8 @@ export class RunPair {
       speed: new Speed(),
       done: false,
     }));
-    const batch = trainers.plain.step.ports.inputs[0]?.shape[0] ?? 1;
-    this.#totalSteps = epochs * Math.floor(train.size / batch);
+    const { plain } = trainers;
+    this.#totalSteps = plain.steps + plain.stepsLeft(train, { epochs });
   }
 
   /** Trainers of both runs, at their first step. @throws SorthError as `Trainer.create` does */

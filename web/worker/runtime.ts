@@ -16,33 +16,3 @@ export function prepareRuntime(): void {
   env.wasm.numThreads = threads;
   env.logLevel = "error";
 }
-
-interface Gpu {
-  requestAdapter(): Promise<object | null>;
-}
-
-/** Why the browser gives no GPU; undefined when it does. */
-export async function missingGpu(): Promise<string | undefined> {
-  const { gpu } = navigator as Navigator & { gpu?: Gpu };
-  if (!gpu) {
-    return globalThis.isSecureContext
-      ? "this browser has no WebGPU"
-      : "browsers give WebGPU to pages of https and localhost only";
-  }
-  const adapter = await gpu.requestAdapter().catch(() => null);
-  return adapter ? undefined : "the browser gives no WebGPU adapter: its GPU is not supported, or blocked";
-}
-
-interface LostDevice {
-  readonly reason: string;
-  readonly message: string;
-}
-
-/** Calls back when the GPU's device is lost that ONNX Runtime works on. To be called once it has a session there. */
-export async function onDeviceLost(tell: (message: string) => void): Promise<void> {
-  const device = (await env.webgpu.device) as { readonly lost: Promise<LostDevice> } | undefined;
-  void device?.lost.then(({ reason, message }) => {
-    // ONNX Runtime itself destroys its device with the last session on it.
-    if (reason !== "destroyed") tell(message || reason);
-  });
-}

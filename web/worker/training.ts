@@ -1,3 +1,4 @@
+import { missingWebGpu, onDeviceLost } from "../../src/runtime/gpu-device-web.ts";
 import { Trainer } from "../../src/web.ts";
 import type { StepPoint } from "../history.ts";
 import { type BackendName, type PerRun, type Report, type RunName, runNames } from "../protocol.ts";
@@ -6,7 +7,6 @@ import { runFolder } from "./kept-run.ts";
 import { measure } from "./measure.ts";
 import { messageOf } from "./message-of.ts";
 import { RunPair } from "./run-pair.ts";
-import { missingGpu, onDeviceLost } from "./runtime.ts";
 import { nextTask, Turns } from "./turns.ts";
 
 type Tell = (report: Report) => void;
@@ -60,11 +60,11 @@ export class Training {
     let trainers: PerRun<Trainer>;
     if (settings.backend === "webgpu") {
       try {
-        const missing = await missingGpu();
-        if (missing) throw new Error(missing);
+        const missing = await missingWebGpu();
+        if (missing !== undefined) throw new Error(missing);
         trainers = await make("webgpu");
-        await onDeviceLost((message) =>
-          tell({ type: "broken", lost: true, message: `the GPU was lost (${message})` }),
+        onDeviceLost((reason) =>
+          tell({ type: "broken", lost: true, message: `the GPU was lost${reason && ` (${reason})`}` }),
         );
       } catch (error) {
         notice(`WebGPU cannot be used, WebAssembly is: ${messageOf(error)}`);

@@ -1,0 +1,42 @@
+import { FileError, messageOf } from "../errors.ts";
+
+/** A folder in the page's own storage (the origin private file system), by its path from the top. */
+export async function storedFolder(path: string, create: boolean): Promise<FileSystemDirectoryHandle> {
+  let folder = await navigator.storage.getDirectory();
+  for (const part of path.split("/").filter(Boolean))
+    folder = await folder.getDirectoryHandle(part, { create });
+  return folder;
+}
+
+/** A file of that storage. @throws FileError when there is none, or the browser does not let this page use it */
+export async function storedFile(folder: string, name: string): Promise<File> {
+  return (await handleOf(folder, name, false)).getFile();
+}
+
+/** Writes a file of that storage as a whole, over an older one; makes the folder. @throws FileError when it cannot */
+export async function writeStored(
+  folder: string,
+  name: string,
+  chunks: readonly (Uint8Array | Blob | string)[],
+): Promise<void> {
+  const handle = await handleOf(folder, name, true);
+  // The file changes when the stream is closed, as a whole.
+  const stream = await handle.createWritable();
+  try {
+    for (const chunk of chunks) await stream.write(chunk as Uint8Array<ArrayBuffer> | Blob | string);
+    await stream.close();
+  } catch (error) {
+    await stream.abort().catch(() => {});
+    throw new FileError(`cannot write "${folder}/${name}" to the browser's storage: ${messageOf(error)}`);
+  }
+}
+
+async function handleOf(folder: string, name: string, create: boolean): Promise<FileSystemFileHandle> {
+  try {
+    return await (await storedFolder(folder, create)).getFileHandle(name, { create });
+  } catch (error) {
+    throw new FileError(
+      `the browser's storage has no "${folder}/${name}", or does not let this page use it: ${messageOf(error)}`,
+    );
+  }
+}
