@@ -9,7 +9,7 @@ import { kernelGradient, spreadWindows } from "../../src/autodiff/rules/convolut
 import type { WindowGeometry } from "../../src/autodiff/rules/window-geometry.ts";
 import type { Emit } from "../../src/graph/emit.ts";
 import type { Typed } from "../../src/graph/emit-base.ts";
-import { blockConvolutions, channelBlock } from "../../src/passes/backends/blocked-convolution.ts";
+import { blockConvolutions, channelBlock } from "../../src/passes/backends/block-convolutions.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { compare, report, type Variant } from "./harness.ts";
 

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { ParameterOptions } from "../analysis/parameters.ts";
-import type { ShareOptions } from "../passes/cleanup/split-shared.ts";
+import type { ShareOptions } from "../analysis/shared-initializers.ts";
 import { either, given, pattern, patterns } from "./options.ts";
 
 /** Flags that decide which initializers are parameters. */

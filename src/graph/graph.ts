@@ -196,13 +196,13 @@ export class Graph {
     for (const output of node.outputs.splice(from)) if (output) this.#values.delete(output.name);
   }
 
-  /** Removes initializers that nothing reads and no output shows. */
-  removeUnusedConstants(): void {
-    for (const value of this.initializers) {
-      if (value.uses.size === 0 && !this.inputs.includes(value) && !this.outputs.includes(value)) {
-        this.#values.delete(value.name);
-      }
-    }
+  /** Removes initializers that nothing reads and no output shows. @returns how many went */
+  removeUnusedConstants(): number {
+    const unused = this.initializers.filter(
+      (value) => value.uses.size === 0 && !this.inputs.includes(value) && !this.outputs.includes(value),
+    );
+    for (const { name } of unused) this.#values.delete(name);
+    return unused.length;
   }
 
   /** Turns a graph input into a plain value (a parameter that is no longer fed, say). */
@@ -240,13 +240,12 @@ export class Graph {
     this.#values.set(name, value);
   }
 
-  /** Removes every node and constant on which no graph output depends. @returns how many nodes went */
+  /** Removes every node and constant on which no graph output depends. @returns how many went */
   prune(): number {
     const live = ancestorsOf(this.outputs);
     const dead = new Set(this.#nodes.filter((node) => !live.has(node)));
     this.removeNodes(dead);
-    this.removeUnusedConstants();
-    return dead.size;
+    return dead.size + this.removeUnusedConstants();
   }
 
   /** Lets every reader of `from` (and the graph outputs, for `outputs: true`) read `to` instead. */

@@ -7,6 +7,7 @@ import {
   type ParameterOptions,
 } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
+import type { ShareOptions } from "../analysis/shared-initializers.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { doneSuffix } from "../artifacts/format.ts";
@@ -20,11 +21,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
-import { liftConstants } from "../passes/cleanup/fold-constants.ts";
-import { findShared, type ShareOptions, splitShared } from "../passes/cleanup/split-shared.ts";
-import { tieCopies } from "../passes/cleanup/tie-copies.ts";
-import { liftBodyConstants } from "../passes/expansion/body-constants.ts";
-import { inlineFunctions } from "../passes/expansion/functions.ts";
+import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { appliesTo } from "../penalties/applies.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
 import { exportAdvice, type Producer } from "./export-advice.ts";
@@ -143,12 +140,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const block = blockOf(graph);
   const own = new Set(graph.nodes);
   // As train does, so that both speak of the same parameters and layers.
-  inlineFunctions(graph, model.external);
-  liftBodyConstants(graph, model.external);
-  liftConstants(graph);
-  const copies = tieCopies(graph, options);
-  const shared = findShared(graph, options);
-  splitShared(graph, options);
+  const { copies, shared } = liftParameters(graph, options, model.external);
   const found = findParameters(graph, options);
   const described = ({ value, reason, source }: Parameter | ConstantValue) => ({
     name: value.name,

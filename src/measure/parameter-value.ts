@@ -1,8 +1,10 @@
+import { cutOut } from "../analysis/cut-out.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { int } from "../graph/attribute.ts";
-import { Graph } from "../graph/graph.ts";
-import type { Node, Value } from "../graph/node.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
+import { ancestorsOf } from "../graph/reach.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -14,20 +16,8 @@ import type { Tensor } from "../onnx/tensor.ts";
  */
 export async function parameterValue(graph: Graph, value: Value, probe: Probe): Promise<Tensor | undefined> {
   if (value.initializer) return value.initializer;
-  const nodes = ancestors(graph, value);
-  if (!nodes) return undefined;
-  const part = new Graph("parameter", graph.opsets);
-  for (const source of new Set([...nodes].flatMap((node) => [...node.inputs, ...node.captures]))) {
-    if (source?.initializer) part.addInitializer(source.initializer.named(source.name));
-  }
-  for (const node of nodes) {
-    part.addNode({
-      ...{ opType: node.opType, domain: node.domain, name: node.name, attributes: node.attributes },
-      inputs: node.inputs.map((input) => input && part.reference(input.name)),
-      outputs: node.outputs.map((output) => output?.name ?? null),
-      captures: node.captures.map((captured) => part.reference(captured.name)),
-    });
-  }
+  if (dependsOnInput(graph, value)) return undefined;
+  const part = cutOut(graph, [value], "parameter");
   const name = part.freshName("numbers");
   const cast = part.addNode({
     opType: "Cast",
@@ -40,17 +30,9 @@ export async function parameterValue(graph: Graph, value: Value, probe: Probe): 
   return results.get(name);
 }
 
-/** The nodes that a value is computed by; undefined when one of them reads a graph input that has no default. */
-function ancestors(graph: Graph, value: Value): Set<Node> | undefined {
-  const nodes = new Set<Node>();
-  const open = [value];
-  for (let next = open.pop(); next; next = open.pop()) {
-    if (next.producer && !nodes.has(next.producer)) {
-      nodes.add(next.producer);
-      for (const input of [...next.producer.inputs, ...next.producer.captures]) if (input) open.push(input);
-    } else if (!next.producer && !next.initializer && graph.inputs.includes(next)) {
-      return undefined;
-    }
-  }
-  return nodes;
+/** Whether a graph input that has no default has a part in a value. */
+function dependsOnInput(graph: Graph, value: Value): boolean {
+  const nodes = [...ancestorsOf([value])];
+  const read = [value, ...nodes.flatMap(({ inputs, captures }) => [...inputs, ...captures])];
+  return read.some((one) => one && !one.producer && !one.initializer && graph.inputs.includes(one));
 }

@@ -8,7 +8,8 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
-import { inlineFunctions } from "../passes/expansion/functions.ts";
+import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
+import { runGraphPass } from "../passes/pass.ts";
 import { epsilon } from "../penalties/som-options.ts";
 import { welchBound } from "./angle-references.ts";
 import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./angle-report.ts";
@@ -40,7 +41,7 @@ export async function responseAngles(
   if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`batch must be 1 or more, not ${batch}`);
   const graph = graphOf(model);
   checkNoArtifact(graph);
-  inlineFunctions(graph, model.external);
+  runGraphPass(inlineFunctions({ external: model.external }), graph);
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
   await inferShapes(graph, probe, dimensions);
   const { sites, skipped } = findSites(graph, { leastRows: 2 });

@@ -8,7 +8,8 @@ import { messageOf } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { inlineFunctions } from "../passes/expansion/functions.ts";
+import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
+import { runGraphPass } from "../passes/pass.ts";
 import { weightOf } from "../penalties/layer.ts";
 import { randomSpread, welchBound } from "./angle-references.ts";
 import type { AngleOptions, AngleReport, LayerWeightAngles, Orthogonality } from "./angle-report.ts";
@@ -53,7 +54,7 @@ export async function weightAngles(
   const { batch, dims } = options;
   const graph = graphOf(model);
   checkNoArtifact(graph);
-  inlineFunctions(graph, model.external);
+  runGraphPass(inlineFunctions({ external: model.external }), graph);
   // A weight has its angles whatever lengths the data has.
   await inferShapes(graph, probe, {
     ...(batch !== undefined && { batch }),

@@ -1,5 +1,5 @@
 import type { Probe } from "../analysis/probe.ts";
-import type { Emit } from "../graph/emit.ts";
+import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 
 /** What a pass may use beside the graph that it rewrites. */
@@ -128,15 +128,35 @@ export function observePasses(observer: Observer): () => void {
  * @throws SorthError as the pass does
  */
 export async function runPass<R>(pass: Pass<R>, graph: Graph, context: PassContext): Promise<R> {
-  return observed(graph, pass, await pass.run(graph, context));
+  return observed(graph, pass, await pass.run(graph, context)).value;
+}
+
+/**
+ * Runs passes one after the other.
+ * @returns whether any of them changed the graph
+ * @throws SorthError as the passes do
+ */
+export async function runPasses(
+  passes: readonly Pass<unknown>[],
+  graph: Graph,
+  context: PassContext,
+): Promise<boolean> {
+  let any = false;
+  for (const pass of passes) any = observed(graph, pass, await pass.run(graph, context)).changed || any;
+  return any;
 }
 
 /** Runs a pass that needs nothing but the graph, as {@link runPass} runs any. */
-export function runGraphPass<R>(pass: GraphPass<R>, graph: Graph): R {
-  return observed(graph, pass, pass.run(graph));
+export const runGraphPass = <R>(pass: GraphPass<R>, graph: Graph): R =>
+  observed(graph, pass, pass.run(graph)).value;
+
+function observed<R>(graph: Graph, pass: Pass<R>, result: PassResult<R>): PassResult<R> {
+  for (const observer of observers) observer(graph, pass, result);
+  return result;
 }
 
-function observed<R>(graph: Graph, pass: Pass<R>, result: PassResult<R>): R {
-  for (const observer of observers) observer(graph, pass, result);
-  return result.value;
-}
+/** The context of a pass that runs on a body of the graph, as a graph of its own. */
+export const contextOf = (body: Graph, outer: PassContext): PassContext => ({
+  ...outer,
+  emit: new Emit(body, outer.emit.options),
+});

@@ -1,3 +1,4 @@
+import { copied } from "../analysis/copies.ts";
 import { blockOf } from "../block/block.ts";
 import { strip } from "../block/strip.ts";
 import { SorthError } from "../errors.ts";
@@ -7,7 +8,6 @@ import { onnx } from "../onnx/schema.js";
 import { layoutOf, splice } from "../onnx/splice.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
-import { copied } from "../passes/cleanup/tie-copies.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
@@ -41,7 +41,7 @@ function withCopies(
   options: LossOptions,
 ): ReadonlyMap<string, Tensor> {
   const all = new Map(weights);
-  for (const copy of liftParameters(graphOf(model), options, model.external)) {
+  for (const copy of liftParameters(graphOf(model), options, model.external).copies) {
     const parameter = weights.get(copy.of);
     if (!parameter) continue;
     all.set(copy.name, copied(copy, parameter));

@@ -1,3 +1,4 @@
+import { typedOrHidden } from "../analysis/obstacle.ts";
 import type { Seed } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
@@ -5,7 +6,6 @@ import type { Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { choosePrediction, remarkOnOwnScores } from "../losses/prediction.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { typedOrHidden } from "../passes/expansion/obstacle.ts";
 import type { PlanPenalty } from "../penalties/assemble.ts";
 import type { LossOptions } from "./options.ts";
 import { type OwnObjective, ownObjective } from "./own-objective.ts";

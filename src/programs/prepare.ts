@@ -15,7 +15,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
-import { type Pass, runPass } from "../passes/pass.ts";
+import { type Pass, runPass, runPasses } from "../passes/pass.ts";
 import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 import { takenPrefix } from "./ports.ts";
@@ -62,18 +62,20 @@ export async function prepare(
     .map(({ value }) => value)
     .filter((value) => keeps(namesOfValue(value, readings)));
   const keep = new Set([...found.parameters.map(({ value }) => value), ...asked].map(({ name }) => name));
-  await expandModel(graph, gradientOpset, probe, { dimensions: options, keep, external: model.external });
   const emit = new Emit(graph, { prefix: stepPrefix });
+  const context = { emit, probe, onMessage: options.onMessage };
+  const { external } = model;
+  await expandModel(graph, { target: gradientOpset, dimensions: options, keep, external }, context);
   // Passes leave outputs alone: what the options name has to be there afterwards.
   const named = [options.output, options.loss].flatMap((name) => graph.value(name ?? "") ?? []);
   graph.outputs.push(...named);
-  for (const pass of passes) await runPass(pass, graph, { emit, probe, onMessage: options.onMessage });
+  await runPasses(passes, graph, context);
   graph.outputs.length -= named.length;
   // Files of IR 3 list initializers among the inputs; nobody feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
-  await foldConstants(graph, probe, { keep });
+  await runPass(foldConstants({ keep }), graph, context);
   return new Program({
     graph,
     emit,

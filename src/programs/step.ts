@@ -6,7 +6,7 @@ import type { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Pass } from "../passes/pass.ts";
-import { recomputeActivations } from "../passes/training/recompute.ts";
+import { recomputeActivations } from "../passes/training/recompute-activations.ts";
 import type { Schedule } from "../schedules/schedules.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import type { Program } from "./program.ts";

@@ -19,7 +19,7 @@ const index = JSON.parse(readFileSync(`${folder}/index.json`, "utf8")) as { mode
 /** The initializers of a file that are trained: themselves, or as copies of a parameter. */
 function trainedIn(file: string): string[] {
   const graph = graphFromProto(decodeModelProto(models[file] as Uint8Array));
-  const copies = liftParameters(graph, {});
+  const { copies } = liftParameters(graph, {});
   const { parameters } = findParameters(graph);
   const trained = new Set(parameters.map(({ value }) => value.name.replace(/\/\d+'*$/, "")));
   for (const { name, of } of copies) if (trained.has(of)) trained.add(name);

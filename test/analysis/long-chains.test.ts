@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { findParameters } from "../../src/analysis/parameters.ts";
+import { findShared } from "../../src/analysis/shared-initializers.ts";
 import { rules } from "../../src/autodiff/table.ts";
 import { backward } from "../../src/autodiff/walk.ts";
 import { checkGraph } from "../../src/graph/check.ts";
 import { Emit } from "../../src/graph/emit.ts";
 import type { Typed } from "../../src/graph/emit-base.ts";
-import { findShared } from "../../src/passes/cleanup/split-shared.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 
 const length = 20_000;

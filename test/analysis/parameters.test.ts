@@ -6,15 +6,16 @@ import { graphFromProto } from "../../src/graph/proto.ts";
 import { decodeModelProto } from "../../src/onnx/codec.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
-import { liftConstants } from "../../src/passes/cleanup/fold-constants.ts";
+import { liftConstants } from "../../src/passes/cleanup/lift-constants.ts";
 import { splitShared } from "../../src/passes/cleanup/split-shared.ts";
+import { runGraphPass } from "../../src/passes/pass.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 
 /** What findParameters says of a value in a graph built around the input x. */
 function verdict(name: string, build: (b: GraphBuilder, x: Value) => Value): string {
   const b = new GraphBuilder();
   b.output(build(b, b.input("x", [2, 4])));
-  liftConstants(b.graph);
+  runGraphPass(liftConstants(), b.graph);
   const { parameters, constants } = findParameters(b.graph);
   const parameter = parameters.find(({ value }) => value.name === name);
   if (parameter) return `${parameter.role}: ${parameter.reason}`;
@@ -218,8 +219,8 @@ const index = JSON.parse(readFileSync(`${folder}/index.json`, "utf8")) as {
 
 test.each(index.models)("$file: what PyTorch trains, no more and no less", ({ file, parameters }) => {
   const graph = graphFromProto(decodeModelProto(readFileSync(`${folder}/${file}`)));
-  liftConstants(graph);
-  splitShared(graph);
+  runGraphPass(liftConstants(), graph);
+  runGraphPass(splitShared(), graph);
   const found = findParameters(graph).parameters.map(({ value }) => value.name);
   expect(found.sort()).toEqual(parameters.map(({ name }) => name).sort());
 });

@@ -1,9 +1,10 @@
 import type { Probe } from "../../analysis/probe.ts";
 import type { Pass } from "../pass.ts";
-import { blockConvolutions, channelBlock } from "./blocked-convolution.ts";
+import { blockConvolutions, channelBlock } from "./block-convolutions.ts";
+import { deviationApart } from "./deviation-apart.ts";
+import { fillChannels } from "./fill-channels.ts";
 import { type OffDevice, offCuda, offWasm, offWebGpu } from "./off-device.ts";
-import { deviationApart, fillChannels } from "./webgpu.ts";
-import { refuseMiscomputed } from "./webgpu-refusals.ts";
+import { refuseMiscomputed } from "./refuse-miscomputed.ts";
 
 /** Where graphs run: `cpu`, `cuda`, `webgpu` in node, `wasm` and `webgpu` in a browser. */
 export type BackendName = "cpu" | "cuda" | "wasm" | "webgpu";

@@ -1,40 +1,10 @@
+import { computeValues, constantValues, wantedConstants } from "../../analysis/constant-values.ts";
 import type { Probe } from "../../analysis/probe.ts";
-import { constantOf, isDescribed } from "../../analysis/probe-model.ts";
-import { Graph } from "../../graph/graph.ts";
-import type { Node, Value } from "../../graph/node.ts";
-import { graphToProto } from "../../graph/proto.ts";
-import { encodeModelProto } from "../../onnx/codec.ts";
-import { isFloat } from "../../onnx/data-types.ts";
+import type { Graph } from "../../graph/graph.ts";
+import type { Value } from "../../graph/node.ts";
 import { elementCount, Tensor } from "../../onnx/tensor.ts";
-
-/** Float constants above this number of elements stay computed: folding them would store what a node makes. */
-const largest = 65_536;
-
-/** Operators whose result differs from run to run. */
-const random = new Set([
-  ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
-  ...["Bernoulli", "Multinomial", "Dropout"],
-]);
-
-/** Options of {@link foldConstants}. */
-export interface FoldOptions {
-  /** Names of parameters: what is computed from them stays computed, since they change. */
-  readonly keep?: ReadonlySet<string>;
-}
-
-/** Turns Constant nodes that hold a tensor into initializers of the same name: there they can be parameters. */
-export function liftConstants(graph: Graph): void {
-  const lifted = new Set<Node>();
-  for (const node of graph.nodes) {
-    const tensor = constantOf(node);
-    const output = node.outputs[0];
-    if (!tensor || !output) continue;
-    graph.setConstant(output, tensor);
-    output.fromNode = true;
-    lifted.add(node);
-  }
-  graph.removeNodes(lifted);
-}
+import { changed, definePass, runGraphPass, unchanged } from "../pass.ts";
+import { liftConstants } from "./lift-constants.ts";
 
 /**
  * Turns whatever depends on no data into initializers: Constant nodes, the Shape and Size of values whose shape is known
@@ -43,46 +13,65 @@ export function liftConstants(graph: Graph): void {
  * floats up to 65,536 elements. Random operators, nodes with bodies and operators outside the standard domain stay.
  * For an inferred graph; nodes without readers go, values keep their identity.
  *
+ *     n = Gather(Shape(x), 0), x: [64, 8]  →  const n = 64
+ *
  * @example
  * await inferShapes(graph, nodeProbe, { batch: 64 });
- * await foldConstants(graph, nodeProbe, { keep: new Set(["fc1.weight"]) });
+ * await runPass(foldConstants({ keep: new Set(["fc1.weight"]) }), graph, { emit, probe: nodeProbe });
  */
-export async function foldConstants(graph: Graph, probe: Probe, options: FoldOptions = {}): Promise<void> {
-  liftConstants(graph);
-  foldShapes(graph);
-  const constants = constantValues(graph, options.keep ?? new Set());
-  await compute(graph, probe, wantedConstants(graph, constants));
-  graph.prune();
-}
+export const foldConstants = definePass({
+  name: "fold-constants",
+  options: {
+    /** Names of parameters: what is computed from them stays computed, since they change. */
+    keep: new Set() as ReadonlySet<string>,
+  },
+  async run(graph, { keep }, { probe }) {
+    const nodes = graph.nodes.length;
+    runGraphPass(liftConstants(), graph);
+    foldShapes(graph);
+    const folded = await store(graph, probe, wantedConstants(graph, constantValues(graph, keep)));
+    const gone = graph.prune();
+    return nodes > graph.nodes.length || folded + gone > 0
+      ? changed(`${nodes} nodes to ${graph.nodes.length}`)
+      : unchanged("every node depends on data, or its result cannot be stored");
+  },
+});
 
 /**
  * Turns those of the given values that depend on no data into initializers, before shapes are inferred: conditions, which
  * decide what there is to infer.
+ *
+ *     If(Not(const false))  →  If(const true)
  */
-export async function foldValues(
-  graph: Graph,
-  probe: Probe,
-  values: readonly Value[],
-  options: FoldOptions = {},
-): Promise<void> {
-  foldShapes(graph);
-  const constants = constantValues(graph, options.keep ?? new Set());
-  await compute(
-    graph,
-    probe,
-    values.filter((value) => value.producer && constants.has(value)),
-  );
-  graph.prune();
-}
+export const foldValues = definePass({
+  name: "fold-values",
+  options: {
+    /** What to compute. */
+    values: [] as readonly Value[],
+    /** Names of parameters: what is computed from them stays computed, since they change. */
+    keep: new Set() as ReadonlySet<string>,
+  },
+  async run(graph, { values, keep }, { probe }) {
+    foldShapes(graph);
+    const constants = constantValues(graph, keep);
+    const wanted = values.filter((value) => value.producer && constants.has(value));
+    const folded = await store(graph, probe, wanted);
+    const gone = graph.prune();
+    return folded + gone > 0
+      ? changed(`${folded} values`)
+      : unchanged("every one of the values depends on data");
+  },
+});
 
-async function compute(graph: Graph, probe: Probe, results: readonly Value[]): Promise<void> {
-  if (results.length === 0) return;
-  // As the file has them: no optimization may change a number.
-  const computed = await probe.run(cutOut(graph, results), new Map(), { optimize: false });
-  for (const value of results) {
+/** Puts the numbers of values that depend on no data in the place of what computes them. @returns how many */
+async function store(graph: Graph, probe: Probe, values: readonly Value[]): Promise<number> {
+  if (values.length === 0) return 0;
+  const computed = await computeValues(graph, probe, values);
+  for (const value of values) {
     const tensor = computed.get(value.name);
     if (tensor) graph.setConstant(value, tensor);
   }
+  return values.length;
 }
 
 /** Shape and Size of values whose shape is known. */
@@ -99,67 +88,4 @@ function foldShapes(graph: Graph): void {
       graph.setConstant(output, Tensor.int64(output.name, [], [elementCount(shape)]));
     }
   }
-}
-
-/** Initializers but for those kept, and everything computed from them alone. */
-function constantValues(graph: Graph, keep: ReadonlySet<string>): Set<Value> {
-  const constants = new Set(graph.initializers.filter((value) => !keep.has(value.name)));
-  for (const node of graph.sorted()) {
-    const plain = node.domain === "" && !random.has(node.opType) && !hasBody(node);
-    if (!plain || !node.inputs.every((input) => !input || constants.has(input))) continue;
-    for (const output of node.outputs) if (output) constants.add(output);
-  }
-  return constants;
-}
-
-const hasBody = (node: Node): boolean =>
-  [...node.attributes.values()].some(({ kind }) => kind === "graph" || kind === "other");
-
-/** The computed constants that the rest of the graph reads; where one is too large to store, those it is made of. */
-function wantedConstants(graph: Graph, constants: ReadonlySet<Value>): Value[] {
-  const open: (Value | null)[] = [...graph.outputs];
-  for (const node of graph.nodes) {
-    const folded = node.outputs.some((output) => output && constants.has(output));
-    if (!folded) open.push(...node.inputs, ...node.captures);
-  }
-  const wanted = new Set<Value>();
-  const seen = new Set<Value>();
-  for (let value = open.pop(); value !== undefined; value = open.pop()) {
-    if (!value?.producer || !constants.has(value) || seen.has(value)) continue;
-    seen.add(value);
-    if (canStore(value)) wanted.add(value);
-    else open.push(...value.producer.inputs);
-  }
-  return [...wanted];
-}
-
-function canStore({ type, shape }: Value): boolean {
-  if (!type || !shape || type === "string" || !isDescribed(type)) return false;
-  // ONNX Runtime's node binding ends the process when such an output is fetched.
-  if (/^(u?int[24]|float4e2m1)$/.test(type)) return false;
-  return !isFloat(type) || elementCount(shape) <= largest;
-}
-
-/** A model that computes these values and nothing else. */
-function cutOut(graph: Graph, results: readonly Value[]): Uint8Array {
-  const copy = new Graph("constants", graph.opsets);
-  const nodes = new Set<Node>();
-  const open: (Value | null)[] = [...results];
-  for (let value = open.pop(); value !== undefined; value = open.pop()) {
-    if (value?.initializer && !copy.value(value.name))
-      copy.addInitializer(value.initializer.named(value.name));
-    if (!value?.producer || nodes.has(value.producer)) continue;
-    nodes.add(value.producer);
-    open.push(...value.producer.inputs);
-  }
-  for (const node of nodes) {
-    copy.addNode({
-      opType: node.opType,
-      attributes: node.attributes,
-      inputs: node.inputs.map((input) => input && copy.reference(input.name)),
-      outputs: node.outputs.map((output) => output?.name ?? null),
-    });
-  }
-  for (const { name } of results) copy.addOutput(copy.valueNamed(name));
-  return encodeModelProto(graphToProto(copy));
 }

@@ -1,179 +1,29 @@
-import { foldedFrom, isAnonymous } from "../../analysis/exporter-names.ts";
-import { namesOfValue } from "../../analysis/known-names.ts";
-import { matchesAny } from "../../analysis/name-patterns.ts";
-import { isFilled, numbersOf } from "../../analysis/number-signs.ts";
-import { judgeParameter } from "../../analysis/parameters.ts";
-import { Readings } from "../../analysis/readings.ts";
+import { type Copy, type CopyOptions, findCopies } from "../../analysis/copies.ts";
 import { ints } from "../../graph/attribute.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Value } from "../../graph/node.ts";
-import { isFloat } from "../../onnx/data-types.ts";
 import { elementCount, Tensor } from "../../onnx/tensor.ts";
-
-/** An initializer that holds the numbers of another in another layout, as exporters fold tied and repeated weights. */
-export interface Copy {
-  readonly name: string;
-  /** The parameter. */
-  readonly of: string;
-  readonly dims: readonly number[];
-  /** The parameter as rows, transposed: those rows; 0 where the order of numbers is the same. */
-  readonly rows: number;
-  /** A parameter that the file holds repeated alone: its numbers. */
-  readonly made: Tensor | undefined;
-}
-
-/** Options of {@link tieCopies}. */
-export interface CopyOptions {
-  readonly tie?: RegExp;
-  readonly untie?: RegExp;
-}
+import { changed, defineGraphPass, unchanged } from "../pass.ts";
 
 /**
  * Lets copies be computed from the parameter that they are copies of, so that both stay the same in training: a weight that
  * the exporter wrote a second time transposed or reshaped, and a parameter that it repeated for every sample.
- * For example, Gather(E), MatMul(h, Eᵀ stored) → Gather(E), MatMul(h, Transpose(E)).
- * Two equal tensors of the same shape are tied where `tie` says so: layers that were made equal are so before training.
  *
- * @returns what was tied; the numbers of the copies follow from {@link copied}
+ *     Gather(E, i), MatMul(h, copy of Eᵀ)  →  Gather(E, i), MatMul(h, Transpose(E))
+ *
+ * @returns what was tied; the numbers of the copies follow from `copied` (src/analysis/copies.ts)
  */
-export function tieCopies(graph: Graph, options: CopyOptions = {}): Copy[] {
-  const copies = [...findRepeated(graph, options), ...findLaidOut(graph, options)];
-  for (const copy of copies) replace(graph, copy);
-  return copies;
-}
-
-/** The numbers of a copy. */
-export function copied({ name, dims, rows }: Copy, parameter: Tensor): Tensor {
-  const numbers = numbersOf(parameter);
-  const length = elementCount(dims);
-  const at = (i: number): number => {
-    if (rows > 0) return (i % rows) * (length / rows) + Math.floor(i / rows);
-    return length === parameter.size ? i : repeatedIndex(i, dims, parameter.dims);
-  };
-  const filled = Float64Array.from({ length }, (_, i) => numbers[at(i)] ?? 0);
-  return parameter.type === "double"
-    ? Tensor.of(name, "double", dims, filled)
-    : Tensor.float(name, dims, filled);
-}
-
-/** The place in a tensor of the number at a place of the tensor that it is expanded to, of the same rank. */
-function repeatedIndex(index: number, to: readonly number[], from: readonly number[]): number {
-  let place = 0;
-  let stride = 1;
-  let rest = index;
-  for (let axis = to.length - 1; axis >= 0; axis--) {
-    const [wide = 1, narrow = 1] = [to[axis], from[axis]];
-    if (narrow > 1) place += (rest % wide) * stride;
-    rest = Math.floor(rest / wide);
-    stride *= narrow;
-  }
-  return place;
-}
-
-/** Parameters that the exporter expanded: `cls` of [1, 1, 8] as [batch, 1, 8]. */
-function findRepeated(graph: Graph, { untie }: CopyOptions): Copy[] {
-  const readings = new Readings(graph);
-  return graph.initializers.flatMap((value): Copy[] => {
-    const tensor = value.initializer;
-    if (!tensor || !isFloat(value.type) || value.type === "float16" || value.type === "bfloat16") return [];
-    if (foldedFrom(value).length === 0 || value.uses.size === 0 || tensor.size > 1 << 24) return [];
-    const dims = tensor.dims.map((dim, axis) => (isRepeated(tensor, axis) ? 1 : dim));
-    if (dims.every((dim, axis) => dim === tensor.dims[axis]) || isFilled(tensor)) return [];
-    if (untie && matchesAny(untie, namesOfValue(value, readings))) return [];
-    const sources = foldedFrom(value);
-    const source = (sources.length === 1 && sources[0]) || "";
-    const known = graph.value(source)?.initializer;
-    const made = Tensor.float("", dims, narrowed(tensor, dims));
-    const same = known && known.size === made.size && equal(numbersOf(known), numbersOf(made), 0);
-    const name = same ? source : source !== "" && !graph.value(source) ? source : `${value.name}/once`;
-    return [
-      { name: value.name, of: name, dims: tensor.dims, rows: 0, made: same ? undefined : made.named(name) },
-    ];
-  });
-}
-
-function isRepeated(tensor: Tensor, axis: number): boolean {
-  const numbers = numbersOf(tensor);
-  const length = tensor.dims[axis] ?? 1;
-  const step = elementCount(tensor.dims.slice(axis + 1));
-  if (length < 2) return false;
-  for (let i = 0; i < numbers.length; i++) {
-    const place = Math.floor(i / step) % length;
-    if (numbers[i] !== numbers[i - place * step]) return false;
-  }
-  return true;
-}
-
-function narrowed(tensor: Tensor, dims: readonly number[]): number[] {
-  const numbers = numbersOf(tensor);
-  const strides = tensor.dims.map((_, axis) => elementCount(tensor.dims.slice(axis + 1)));
-  return Array.from({ length: elementCount(dims) }, (_, i) => {
-    let [rest, place] = [i, 0];
-    for (let axis = dims.length - 1; axis >= 0; axis--) {
-      const dim = dims[axis] ?? 1;
-      place += (rest % dim) * (strides[axis] ?? 0);
-      rest = Math.floor(rest / dim);
-    }
-    return numbers[place] ?? 0;
-  });
-}
-
-/** Pairs of matrices with the same numbers, of which one is the exporter's. */
-function findLaidOut(graph: Graph, { tie, untie }: CopyOptions): Copy[] {
-  const readings = new Readings(graph);
-  const groups = new Map<string, Value[]>();
-  for (const value of graph.initializers) {
-    const { type, initializer, uses } = value;
-    const matrix = (initializer?.dims.filter((dim) => dim > 1).length ?? 0) > 1;
-    if ((type !== "float" && type !== "double") || !initializer || !matrix || uses.size === 0) continue;
-    const key = `${type} ${initializer.size}`;
-    groups.set(key, [...(groups.get(key) ?? []), value]);
-  }
-  const copies: Copy[] = [];
-  for (const group of groups.values()) {
-    const taken = new Set<Value>();
-    // Names of the source first: they are the parameters.
-    const sorted = [...group].sort((a, b) => Number(isAnonymous(a)) - Number(isAnonymous(b)));
-    sorted.forEach((of, i) => {
-      if (taken.has(of) || !judgeParameter(of, readings).role) return;
-      for (const value of sorted.slice(i + 1)) {
-        if (taken.has(value)) continue;
-        const rows = layoutOf(of.initializer as Tensor, value.initializer as Tensor);
-        if (rows === undefined) continue;
-        const names = [of, value].flatMap((one) => namesOfValue(one, readings));
-        if (untie && matchesAny(untie, names)) continue;
-        const alike = `${of.initializer?.dims}` === `${value.initializer?.dims}` && rows === 0;
-        const byExporter = isAnonymous(value) && !alike;
-        if (!byExporter && !(tie && matchesAny(tie, names))) continue;
-        taken.add(value);
-        copies.push({
-          ...{ name: value.name, of: of.name, dims: value.initializer?.dims ?? [], rows, made: undefined },
-        });
-      }
-    });
-  }
-  return copies;
-}
-
-/** How one tensor is laid out in another: 0 in the same order, n as n rows transposed; undefined where it is not. */
-function layoutOf(of: Tensor, copy: Tensor): number | undefined {
-  const [a, b] = [numbersOf(of), numbersOf(copy)];
-  const wide = copy.dims.filter((dim) => dim > 1);
-  // A matrix [columns, rows] may hold any tensor whose leading axes are the rows.
-  const rows = wide.length === 2 ? (wide[1] ?? 0) : 0;
-  const leading = of.dims.some((_, axis) => elementCount(of.dims.slice(0, axis)) === rows);
-  return [0, ...(leading && rows > 1 ? [rows] : [])].find((layout) => equal(a, b, layout) && !isFilled(of));
-}
-
-function equal(a: ArrayLike<number>, b: ArrayLike<number>, rows: number): boolean {
-  if (a.length !== b.length) return false;
-  const columns = a.length / rows;
-  for (let i = 0; i < b.length; i++) {
-    const place = rows === 0 ? i : (i % rows) * columns + Math.floor(i / rows);
-    if (a[place] !== b[i]) return false;
-  }
-  return true;
-}
+export const tieCopies = defineGraphPass({
+  name: "tie-copies",
+  options: {} as CopyOptions,
+  run(graph, options) {
+    const copies = findCopies(graph, options);
+    for (const copy of copies) replace(graph, copy);
+    return copies.length > 0
+      ? changed(`${copies.length} copies`, copies)
+      : unchanged("no initializer is a copy of another in another layout", copies);
+  },
+});
 
 /** Puts the nodes that compute a copy in its place. */
 function replace(graph: Graph, { name, of, dims, rows, made }: Copy): void {

@@ -1,27 +1,40 @@
+import type { Copy } from "../../analysis/copies.ts";
 import { inferShapes } from "../../analysis/infer.ts";
-import type { Probe } from "../../analysis/probe.ts";
+import type { ShareOptions } from "../../analysis/shared-initializers.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { ExternalReader } from "../../onnx/tensor.ts";
-import { liftConstants } from "../cleanup/fold-constants.ts";
-import { type ShareOptions, splitShared } from "../cleanup/split-shared.ts";
-import { type Copy, tieCopies } from "../cleanup/tie-copies.ts";
-import { liftBodyConstants } from "./body-constants.ts";
-import { raiseWithBranches } from "./branches.ts";
-import { type ExpandOptions, expandBodies } from "./expand.ts";
-import { inlineFunctions } from "./functions.ts";
+import { liftConstants } from "../cleanup/lift-constants.ts";
+import { type Shared, splitShared } from "../cleanup/split-shared.ts";
+import { tieCopies } from "../cleanup/tie-copies.ts";
+import { type PassContext, runGraphPass, runPass } from "../pass.ts";
+import { type ExpandOptions, expandBodies } from "./expand-bodies.ts";
+import { inlineFunctions } from "./inline-functions.ts";
+import { liftBodyConstants } from "./lift-body-constants.ts";
+import { raiseWithBranches } from "./raise-with-branches.ts";
+
+/** What {@link liftParameters} found in more than one place. */
+export interface LiftedParameters {
+  /** Initializers that were copies of a parameter: they are computed from it now. */
+  readonly copies: readonly Copy[];
+  /** Initializers that several operators read, and the copies that they got. */
+  readonly shared: readonly Shared[];
+}
 
 /**
  * Brings every constant that could be trained to the graph's surface, as an initializer: out of functions, bodies and
  * Constant nodes; shared ones are split, copies tied. Training and export do the same, so that names are the same in both.
- * @returns the copies, which are computed now
  */
-export function liftParameters(graph: Graph, options: ShareOptions, external?: ExternalReader): Copy[] {
-  inlineFunctions(graph, external);
-  liftBodyConstants(graph, external);
-  liftConstants(graph);
-  const copies = tieCopies(graph, options);
-  splitShared(graph, options);
-  return copies;
+export function liftParameters(
+  graph: Graph,
+  options: ShareOptions,
+  external?: ExternalReader,
+): LiftedParameters {
+  runGraphPass(inlineFunctions({ external }), graph);
+  runGraphPass(liftBodyConstants({ external }), graph);
+  runGraphPass(liftConstants(), graph);
+  const copies = runGraphPass(tieCopies(options), graph);
+  const shared = runGraphPass(splitShared(options), graph);
+  return { copies, shared };
 }
 
 /**
@@ -31,12 +44,11 @@ export function liftParameters(graph: Graph, options: ShareOptions, external?: E
  */
 export async function expandModel(
   graph: Graph,
-  target: number,
-  probe: Probe,
-  options: ExpandOptions,
+  options: ExpandOptions & { readonly target: number },
+  context: PassContext,
 ): Promise<void> {
-  await expandBodies(graph, probe, options);
+  await runPass(expandBodies(options), graph, context);
   // The old form of Softmax can be told from the new one only where ranks are known.
-  if (graph.opset < 13) await inferShapes(graph, probe, options.dimensions);
-  await raiseWithBranches(graph, target, probe, options);
+  if (graph.opset < 13) await inferShapes(graph, context.probe, options.dimensions);
+  await runPass(raiseWithBranches(options), graph, context);
 }

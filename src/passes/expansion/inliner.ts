@@ -15,6 +15,23 @@ export interface Inlined {
   readonly initializer?: readonly onnx.TensorProto.$Properties[] | null;
 }
 
+/** Options of passes that put bodies into the graph around them. */
+export interface InlineOptions {
+  /** Shares constants with passes before and after, so that a body that comes many times brings its own once; default: one of its own. */
+  readonly inliner?: Inliner | undefined;
+  /** Reads tensors of bodies that lie in other files. */
+  readonly external?: ExternalReader | undefined;
+  /** Names of parameters: what is computed from them is no constant. */
+  readonly keep: ReadonlySet<string>;
+}
+
+/** The defaults of {@link InlineOptions}. */
+export const inlineOptions: InlineOptions = { keep: new Set() };
+
+/** Whether a value is the same whatever the data and the parameters are. */
+export const isConstant = (value: Value, { keep }: InlineOptions): boolean =>
+  value.initializer !== undefined && !keep.has(value.name);
+
 /** Puts the nodes of bodies and functions into a graph, under fresh names. */
 export class Inliner {
   readonly graph: Graph;

@@ -5,7 +5,7 @@ import { Graph } from "../../../src/graph/graph.ts";
 import { graphToProto } from "../../../src/graph/proto.ts";
 import { encodeModelProto } from "../../../src/onnx/codec.ts";
 import { elementCount, Tensor } from "../../../src/onnx/tensor.ts";
-import { blockConvolutions, channelBlock } from "../../../src/passes/backends/blocked-convolution.ts";
+import { blockConvolutions, channelBlock } from "../../../src/passes/backends/block-convolutions.ts";
 import { runPass } from "../../../src/passes/pass.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { maxAbs, randomFloats } from "../../helpers/numbers.ts";

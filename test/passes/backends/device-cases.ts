@@ -5,7 +5,7 @@ import { Emit } from "../../../src/graph/emit.ts";
 import type { Tensor } from "../../../src/onnx/tensor.ts";
 import { offWebGpu, onCpu } from "../../../src/passes/backends/off-device.ts";
 import { loweringFor } from "../../../src/passes/backends/table.ts";
-import { runPass } from "../../../src/passes/pass.ts";
+import { runPasses } from "../../../src/passes/pass.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { bytesOf, gradientCase, random, titleOf } from "../../autodiff/rule-case.ts";
 
@@ -40,7 +40,7 @@ export async function deviceModel(
   if (options.lower) {
     try {
       const emit = new Emit(graph, { prefix: "gpu/" });
-      for (const pass of lower ?? []) await runPass(pass, graph, { emit, probe: nodeProbe });
+      await runPasses(lower ?? [], graph, { emit, probe: nodeProbe });
     } catch (error) {
       refused = String(error);
     }

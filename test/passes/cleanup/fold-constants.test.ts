@@ -6,10 +6,13 @@ import { printGraph } from "../../../src/graph/print.ts";
 import { graphToProto } from "../../../src/graph/proto.ts";
 import { onnx } from "../../../src/onnx/schema.js";
 import { Tensor } from "../../../src/onnx/tensor.ts";
-import { foldConstants, liftConstants } from "../../../src/passes/cleanup/fold-constants.ts";
+import { foldConstants } from "../../../src/passes/cleanup/fold-constants.ts";
+import { liftConstants } from "../../../src/passes/cleanup/lift-constants.ts";
+import { runGraphPass, runPass } from "../../../src/passes/pass.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../../helpers/build-graph.ts";
 import { randomFloats } from "../../helpers/numbers.ts";
+import { passContext } from "../../helpers/pass-context.ts";
 import { plain } from "../../helpers/plain-tensors.ts";
 import { runModel } from "../../helpers/run-model.ts";
 
@@ -17,7 +20,8 @@ import { runModel } from "../../helpers/run-model.ts";
 async function fold(graph: Graph, keep: readonly string[] = []): Promise<number> {
   await inferShapes(graph, nodeProbe, { batch: 5 });
   const run = vi.fn(nodeProbe.run);
-  await foldConstants(graph, { ...nodeProbe, run }, { keep: new Set(keep) });
+  const context = passContext(graph, { probe: { ...nodeProbe, run } });
+  await runPass(foldConstants({ keep: new Set(keep) }), graph, context);
   checkGraph(graph);
   return run.mock.calls.length;
 }
@@ -169,7 +173,7 @@ test("liftConstants keeps the value that readers hold", () => {
   const w = b.op("Constant", [], "w", { value: Tensor.float("", [1, 2], [1, 2]) });
   const y = b.op("Neg", [w], "y");
   b.output(y);
-  liftConstants(b.graph);
+  runGraphPass(liftConstants(), b.graph);
   expect(w).toMatchObject({ type: "float", shape: [1, 2], producer: undefined });
   expect(y.producer?.inputs[0]).toBe(w);
   checkGraph(b.graph);

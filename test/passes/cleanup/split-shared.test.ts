@@ -1,12 +1,15 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { findParameters } from "../../../src/analysis/parameters.ts";
+import { findShared } from "../../../src/analysis/shared-initializers.ts";
 import { checkGraph } from "../../../src/graph/check.ts";
+import type { Graph } from "../../../src/graph/graph.ts";
 import type { Value } from "../../../src/graph/node.ts";
 import { graphFromProto } from "../../../src/graph/proto.ts";
 import { decodeModelProto } from "../../../src/onnx/codec.ts";
 import { Tensor } from "../../../src/onnx/tensor.ts";
-import { findShared, splitShared } from "../../../src/passes/cleanup/split-shared.ts";
+import { splitShared } from "../../../src/passes/cleanup/split-shared.ts";
+import { runGraphPass } from "../../../src/passes/pass.ts";
 import { GraphBuilder } from "../../helpers/build-graph.ts";
 import { randomFloats } from "../../helpers/numbers.ts";
 import { plain } from "../../helpers/plain-tensors.ts";
@@ -125,6 +128,12 @@ describe("findShared", () => {
   });
 });
 
+/** The names of the copies, by the name of the initializer they came from. */
+const split = (graph: Graph) =>
+  Object.fromEntries(
+    runGraphPass(splitShared(), graph).map(({ value, copies }) => [value.name, copies] as const),
+  );
+
 describe("splitShared", () => {
   test.each([
     ["fresh", fresh],
@@ -133,7 +142,7 @@ describe("splitShared", () => {
     const graph = built(build);
     const feeds = { x: Tensor.float("x", [2, 4, 3], randomFloats("x", 24)) };
     const before = plain(await runModel(graph, feeds));
-    splitShared(graph);
+    split(graph);
     checkGraph(graph);
     const read = graph.nodes.flatMap(({ inputs }) => inputs.map((input) => input?.name));
     expect(new Set(read).size).toBe(10);
@@ -144,12 +153,7 @@ describe("splitShared", () => {
 
   test("the first reader keeps the name, copies are numbered", () => {
     const graph = built(fresh);
-    expect(splitShared(graph)).toEqual(
-      new Map([
-        ["w", ["w/2", "w/3", "w/4"]],
-        ["b", ["b/2", "b/3", "b/4"]],
-      ]),
-    );
+    expect(split(graph)).toEqual({ w: ["w/2", "w/3", "w/4"], b: ["b/2", "b/3", "b/4"] });
     expect(graph.nodes.map(({ inputs }) => inputs.slice(1).map((input) => input?.name))).toEqual([
       ["w", "b", "b/2", "w/2"],
       ["w/3", "b/3", "b/4", "w/4"],
@@ -158,7 +162,7 @@ describe("splitShared", () => {
 
   test("Identity's names come back", () => {
     const graph = built(aliased);
-    splitShared(graph);
+    split(graph);
     const reads = graph.nodes.map(({ inputs }) => [inputs[2]?.name, inputs[3]?.name]);
     expect(reads).toEqual([
       ["bn1.bias", "bn1.running_mean"],
@@ -171,7 +175,7 @@ describe("splitShared", () => {
       const w = b.weight("w", [3, 3]);
       return b.op("MatMul", [b.op("MatMul", [x, w], "h"), b.op("Identity", [w], "again")], "y");
     });
-    expect(splitShared(graph)).toEqual(new Map());
+    expect(split(graph)).toEqual({ w: [] });
     expect(graph.nodes).toHaveLength(3);
   });
 });
@@ -185,7 +189,7 @@ const index = JSON.parse(readFileSync(`${folder}/index.json`, "utf8")) as Fixtur
 
 test.each(index.shared)("$file: what PyTorch trains, under its names", ({ file, reference }) => {
   const graph = graphFromProto(decodeModelProto(readFileSync(`${folder}/${file}`)));
-  splitShared(graph);
+  split(graph);
   const { parameters, constants } = findParameters(graph);
   const expected = Object.keys(index.references[reference]?.gradients ?? {});
   expect(parameters.map(({ value }) => value.name).sort()).toEqual(expected.sort());

@@ -1,15 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { graphFromProto } from "../../../src/graph/proto.ts";
 import { decodeModelProto } from "../../../src/onnx/codec.ts";
-import { expandBodies, hasBodies } from "../../../src/passes/expansion/expand.ts";
+import { expandBodies, hasBodies } from "../../../src/passes/expansion/expand-bodies.ts";
 import { liftParameters } from "../../../src/passes/expansion/expand-model.ts";
-import { nodeProbe } from "../../../src/runtime/probe-node.ts";
+import { runPass } from "../../../src/passes/pass.ts";
 import {
   backendDataMissing,
   backendInputs,
   backendModel,
   backendModels,
 } from "../../helpers/backend-models.ts";
+import { passContext } from "../../helpers/pass-context.ts";
 import { runGraph } from "./models.ts";
 
 /**
@@ -54,7 +55,7 @@ describe.skipIf(backendDataMissing)(`the ONNX backend models with bodies ${backe
       else input.declared = tensor.dims;
     }
     liftParameters(graph, {});
-    await expandBodies(graph, nodeProbe, { dimensions: {}, keep: new Set() });
+    await runPass(expandBodies(), graph, passContext(graph));
     const reasons = graph.nodes
       .filter(({ op }) => bodies.test(op))
       .map(({ op, obstacle }) => `${op}: ${obstacle}`);

@@ -5,7 +5,8 @@ import { differentiate } from "../../../src/index.ts";
 import type { Model } from "../../../src/onnx/model.ts";
 import { onnx } from "../../../src/onnx/schema.js";
 import { Tensor } from "../../../src/onnx/tensor.ts";
-import { inlineFunctions } from "../../../src/passes/expansion/functions.ts";
+import { inlineFunctions } from "../../../src/passes/expansion/inline-functions.ts";
+import { runGraphPass } from "../../../src/passes/pass.ts";
 import {
   body,
   checkGradients,
@@ -62,7 +63,7 @@ const builder = (opset = 18) => {
 
 const inlined = (model: Model) => {
   const graph = graphFromProto(model.proto);
-  inlineFunctions(graph);
+  runGraphPass(inlineFunctions(), graph);
   return graph;
 };
 

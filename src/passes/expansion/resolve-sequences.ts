@@ -2,9 +2,10 @@ import { int } from "../../graph/attribute.ts";
 import { bodyOf } from "../../graph/body-graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { tableOf } from "../../lookup.ts";
-import { Tensor } from "../../onnx/tensor.ts";
-import type { Inliner } from "./inliner.ts";
-import { split, stack, unstack } from "./unroll.ts";
+import { type ExternalReader, Tensor } from "../../onnx/tensor.ts";
+import { changed, defineGraphPass, unchanged } from "../pass.ts";
+import { Inliner } from "./inliner.ts";
+import { split, stack, unstack } from "./slices.ts";
 
 /** Sequences whose elements are known, element by element. */
 type Known = Map<Value, readonly Value[]>;
@@ -12,31 +13,47 @@ type Known = Map<Value, readonly Value[]>;
 /**
  * Lets what reads a sequence or an optional read the tensor in it, wherever the elements and the position are known.
  * The nodes that make sequences stay, without readers. Those that cannot be resolved get their obstacle.
- * @returns whether anything changed
+ *
+ *     s = SequenceConstruct(a, b); y = Neg(SequenceAt(s, 1))  →  y = Neg(b)
  */
-export function resolveSequences(inliner: Inliner): boolean {
-  const known: Known = new Map();
-  let changed = false;
-  for (const node of inliner.graph.sorted()) {
-    if (node.domain !== "") continue;
-    const made = madeBy(inliner, node, known);
-    if (made === "rewritten") {
-      changed = true;
-      continue;
+export const resolveSequences = defineGraphPass({
+  name: "resolve-sequences",
+  options: {
+    /** Shares constants with passes before and after; default: one of its own. */
+    inliner: undefined as Inliner | undefined,
+    /** Reads tensors of bodies that lie in other files. */
+    external: undefined as ExternalReader | undefined,
+  },
+  run(graph, { external, inliner = new Inliner(graph, external) }) {
+    const known: Known = new Map();
+    let resolved = 0;
+    const reasons: string[] = [];
+    for (const node of graph.sorted()) {
+      if (node.domain !== "") continue;
+      const made = madeBy(inliner, node, known);
+      if (made === "rewritten") {
+        resolved++;
+        continue;
+      }
+      const [output] = node.outputs;
+      if (made && output) known.set(output, made);
+      const read = made ? undefined : readers[node.opType];
+      if (!read) continue;
+      const result = read(inliner, node, known);
+      if (typeof result === "string") {
+        node.obstacle = result;
+        reasons.push(`${node.op} "${node.label}": ${result}`);
+      } else {
+        inliner.replace(node, [result]);
+        resolved++;
+      }
     }
-    const [output] = node.outputs;
-    if (made && output) known.set(output, made);
-    const read = made ? undefined : readers[node.opType];
-    if (!read) continue;
-    const result = read(inliner, node, known);
-    if (typeof result === "string") node.obstacle = result;
-    else {
-      inliner.replace(node, [result]);
-      changed = true;
-    }
-  }
-  return changed;
-}
+    inliner.flush();
+    return resolved > 0
+      ? changed(`${resolved} nodes`)
+      : unchanged(reasons.join("; ") || "nothing reads a sequence");
+  },
+});
 
 /** Operators on sequences and optionals whose result is a tensor. */
 const readers: Readonly<Record<string, (inliner: Inliner, node: Node, known: Known) => Value | string>> =

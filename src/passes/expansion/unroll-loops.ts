@@ -1,34 +1,60 @@
 import type { Probe } from "../../analysis/probe.ts";
-import { int, ints } from "../../graph/attribute.ts";
+import { tripCountOf } from "../../analysis/trip-count.ts";
 import { bodyOf } from "../../graph/body-graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { Tensor } from "../../onnx/tensor.ts";
-import { type Inliner, largestExpansion } from "./inliner.ts";
-import { tripCountOf } from "./trip-count.ts";
+import { changed, definePass, unchanged } from "../pass.ts";
+import { Inliner, inlineOptions, isConstant, largestExpansion } from "./inliner.ts";
+import { stack, unstack } from "./slices.ts";
 
 /** Why a node stays as it is; undefined when it was expanded. */
-export type Obstacle = string | undefined;
+type Obstacle = string | undefined;
+
+/**
+ * Writes out every trip of the Loops whose trips no data decides, and every step of the Scans whose length is known. The
+ * others keep the reason as their `obstacle`. Bodies inside bodies come up one level.
+ *
+ *     y = Loop(2, true, x) {y = Tanh(x)}  →  h = Tanh(x); y = Tanh(h)
+ *
+ * For a graph whose shapes are inferred and whose constants are folded.
+ * @throws SorthError when the graph grows past 200,000 nodes
+ */
+export const unrollLoops = definePass({
+  name: "unroll-loops",
+  options: inlineOptions,
+  async run(graph, options, { probe }) {
+    const inliner = options.inliner ?? new Inliner(graph, options.external);
+    const constant = (value: Value) => isConstant(value, options);
+    let unrolled = 0;
+    const reasons: string[] = [];
+    for (const node of graph.sorted()) {
+      if (node.op === "Loop") node.obstacle = await unrollLoop(inliner, node, probe, constant);
+      else if (node.op === "Scan") node.obstacle = unrollScan(inliner, node);
+      else continue;
+      if (node.obstacle) reasons.push(`${node.op} "${node.label}": ${node.obstacle}`);
+      else unrolled++;
+    }
+    inliner.flush();
+    return unrolled > 0
+      ? changed(`${unrolled} nodes`)
+      : unchanged(reasons.join("; ") || "there is no Loop and no Scan");
+  },
+});
 
 /**
  * Writes out every trip of a Loop: states go from one to the next, stacked outputs are concatenated.
- * @param isConstant - whether a value is the same whatever the data and the parameters are
+ * @param constant - whether a value is the same whatever the data and the parameters are
  * @returns why it stays a Loop, undefined if it is gone
  */
-export async function unrollLoop(
+async function unrollLoop(
   inliner: Inliner,
   node: Node,
   probe: Probe,
-  isConstant: (value: Value) => boolean,
+  constant: (value: Value) => boolean,
 ): Promise<Obstacle> {
   const body = bodyOf(node, "body");
   const size = Math.max(body.node?.length ?? 0, 1);
-  const trips = await tripCountOf(
-    inliner.graph,
-    node,
-    probe,
-    isConstant,
-    Math.floor(largestExpansion / size),
-  );
+  const trips = await tripCountOf(inliner.graph, node, probe, constant, Math.floor(largestExpansion / size));
   if (typeof trips !== "number") return trips.reason;
   const tooLarge = sizeObstacle(trips, size);
   if (tooLarge) return tooLarge;
@@ -70,7 +96,7 @@ export async function unrollLoop(
  * Writes out every step of a Scan: its inputs are cut along their axes, in the direction asked for.
  * @returns why it stays a Scan, undefined if it is gone
  */
-export function unrollScan(inliner: Inliner, node: Node): Obstacle {
+function unrollScan(inliner: Inliner, node: Node): Obstacle {
   const { graph } = inliner;
   if (graph.opset < 9) return "its form before opset 9 has a batch axis";
   const body = bodyOf(node, "body");
@@ -132,60 +158,3 @@ function sizeObstacle(trips: number, nodes: number): Obstacle {
 
 const isRead = ({ graph }: Inliner, value: Value): boolean =>
   value.uses.size > 0 || graph.outputs.includes(value);
-
-/** Tensors put side by side along a new axis. */
-export function stack(inliner: Inliner, values: readonly Value[], axis: number, name: string): Value {
-  const rows = values.map((value) => moveAxis(inliner, "Unsqueeze", value, axis, `${value.name}/row`));
-  return inliner.op("Concat", rows, `${name}/stacked`, new Map([["axis", int(axis)]]));
-}
-
-/** The slices of a tensor along an axis, without that axis. */
-export function unstack(inliner: Inliner, value: Value, axis: number, count: number, name: string): Value[] {
-  return split(inliner, value, axis, Array<number>(count).fill(1), name).map((part) =>
-    moveAxis(inliner, "Squeeze", part, axis, part.name),
-  );
-}
-
-/** More outputs at one Split than a shader on WebGPU may write. */
-const tooManyParts = 8;
-
-/** A tensor cut into pieces of these lengths along an axis, in rounds of at most seven parts. */
-export function split(
-  inliner: Inliner,
-  value: Value,
-  axis: number,
-  lengths: readonly number[],
-  name: string,
-): Value[] {
-  const { graph } = inliner;
-  const share = lengths.length < tooManyParts ? 1 : Math.ceil(lengths.length / (tooManyParts - 1));
-  const groups = Array.from({ length: Math.ceil(lengths.length / share) }, (_, i) =>
-    lengths.slice(i * share, (i + 1) * share),
-  );
-  const sums = groups.map((group) => group.reduce((sum, length) => sum + length, 0));
-  const attributes = new Map([["axis", int(axis)]]);
-  const inputs: Value[] = [value];
-  if (graph.opset < 13) attributes.set("split", ints(sums));
-  else inputs.push(inliner.constant(Tensor.int64(`${name}/lengths`, [sums.length], sums)));
-  const parts = graph.addNode({
-    opType: "Split",
-    name: graph.freshName(`${name}/split`),
-    inputs,
-    outputs: groups.map((_, i) => graph.freshName(`${name}/part/${i}`)),
-    attributes,
-  }).outputs as Value[];
-  if (share === 1) return parts;
-  return groups.flatMap((group, i) => split(inliner, parts[i] as Value, axis, group, `${name}/${i}`));
-}
-
-function moveAxis(
-  inliner: Inliner,
-  opType: "Squeeze" | "Unsqueeze",
-  value: Value,
-  axis: number,
-  stem: string,
-): Value {
-  if (inliner.graph.opset < 13) return inliner.op(opType, [value], stem, new Map([["axes", ints([axis])]]));
-  const axes = inliner.constant(Tensor.int64(`${stem}/axis`, [1], [axis]));
-  return inliner.op(opType, [value, axes], stem);
-}

@@ -8,7 +8,8 @@ import { graphToProto } from "../../../src/graph/proto.ts";
 import { encodeModelProto } from "../../../src/onnx/codec.ts";
 import { onnx } from "../../../src/onnx/schema.js";
 import { elementCount, Tensor } from "../../../src/onnx/tensor.ts";
-import { raiseOpset } from "../../../src/passes/opset/adapters.ts";
+import { raiseOpset } from "../../../src/passes/opset/raise-opset.ts";
+import { runGraphPass } from "../../../src/passes/pass.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../../helpers/build-graph.ts";
 import { maxDifference, randomFloats } from "../../helpers/numbers.ts";
@@ -31,7 +32,7 @@ async function raisedComputesTheSame(one: RaiseCase): Promise<void> {
   const feeds = { x: Tensor.float("x", shape, randomFloats(name, elementCount(shape))) };
   const before = plain(await runModel(graph, feeds, { optimize: false }));
   const ops = graph.nodes.map(({ opType }) => opType);
-  raiseOpset(graph, 18);
+  runGraphPass(raiseOpset(), graph);
   checkGraph(graph);
   expect(graph.opset).toBe(18);
   expect(graph.sorted().map(({ opType }) => opType)).toEqual(becomes ?? ops);
@@ -60,7 +61,7 @@ describe("training form", () => {
     const names = ["y", "mean.next", "variance.next", "saved.mean", "saved.variance"];
     const outputs = b.many("BatchNormalization", [b.input("x", [2, 3, 4]), ...statistics(b)], names);
     b.output(...(outputs.slice(0, 3) as Value[]));
-    raiseOpset(b.graph, 18);
+    runGraphPass(raiseOpset(), b.graph);
     checkGraph(b.graph);
     expect(b.graph.nodes.map(printNode)).toMatchInlineSnapshot(`
       [
@@ -75,7 +76,7 @@ describe("training form", () => {
     const graph = await built(11, [3], (b, x) =>
       b.op("Dropout", [b.op("Cast", [x], "half", { to: 10 })], "y", { ratio: 0.3 }),
     );
-    raiseOpset(graph, 18);
+    runGraphPass(raiseOpset(), graph);
     await inferShapes(graph, nodeProbe);
     expect(graph.valueNamed("y").producer?.inputs[1]?.type).toBe("float16");
   });
@@ -86,7 +87,7 @@ describe("refused by name", () => {
     const b = new GraphBuilder(opset);
     b.output(...[build(b, b.input("x", shape))].flat());
     try {
-      raiseOpset(b.graph, 18);
+      runGraphPass(raiseOpset(), b.graph);
     } catch (error) {
       return String(error);
     }
@@ -150,7 +151,7 @@ describe("left alone", () => {
     const b = new GraphBuilder(opset);
     b.output(b.op("ReduceMean", [b.input("x", [2, 3]), b.int64("axes", [1])], "y"));
     const before = encodeModelProto(graphToProto(b.graph));
-    raiseOpset(b.graph, 18);
+    runGraphPass(raiseOpset(), b.graph);
     expect(encodeModelProto(graphToProto(b.graph))).toEqual(before);
   });
 
@@ -161,7 +162,7 @@ describe("left alone", () => {
     const x = b.input("x", [2, 3]);
     b.output(b.op("ReduceMean", [x], "z", { axes: [1] }, "com.microsoft"));
     b.output(b.op("If", [x], "y", { then_branch: branch }));
-    raiseOpset(b.graph, 18);
+    runGraphPass(raiseOpset(), b.graph);
     expect(b.graph.opset).toBe(18);
     expect(b.graph.nodes[0]?.ints("axes")).toEqual([1]);
   });
@@ -170,7 +171,7 @@ describe("left alone", () => {
     const b = new GraphBuilder(13, { "com.microsoft": 1 });
     b.graph.opsets.delete("");
     b.output(b.op("Gelu", [b.input("x", [2])], "y", {}, "com.microsoft"));
-    raiseOpset(b.graph, 18);
+    runGraphPass(raiseOpset(), b.graph);
     expect(b.graph.opset).toBe(18);
   });
 });

@@ -1,12 +1,12 @@
-import type { Probe } from "../../analysis/probe.ts";
-import { capturedNames, copyBody, namesRead } from "../../graph/bodies.ts";
-import { bodyOf } from "../../graph/body-graph.ts";
-import { Graph } from "../../graph/graph.ts";
-import type { Node, Value } from "../../graph/node.ts";
-import { graphToProto } from "../../graph/proto.ts";
-import { encodeModelProto } from "../../onnx/codec.ts";
-import { onnx } from "../../onnx/schema.js";
-import { Tensor } from "../../onnx/tensor.ts";
+import { capturedNames, copyBody, namesRead } from "../graph/bodies.ts";
+import { bodyOf } from "../graph/body-graph.ts";
+import { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { graphToProto } from "../graph/proto.ts";
+import { encodeModelProto } from "../onnx/codec.ts";
+import { onnx } from "../onnx/schema.js";
+import { Tensor } from "../onnx/tensor.ts";
+import type { Probe } from "./probe.ts";
 
 /** How often a Loop runs, or why that cannot be told without data. */
 export type TripCount = number | { readonly reason: string };

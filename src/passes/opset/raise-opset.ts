@@ -4,22 +4,39 @@ import { bodyFromGraph, graphOfBody } from "../../graph/body-graph.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
 import type { onnx } from "../../onnx/schema.js";
+import { changed, defineGraphPass, unchanged } from "../pass.ts";
 import { changes } from "./operator-changes.ts";
 
 /** Files below this opset are refused: their forms differ in ways that no exporter of the last years writes. */
 const oldest = 7;
 
 /**
- * Raises a graph's opset so that gradients may use the forms of `target` (at most 18); a newer graph stays as it is.
- * Nodes whose operator changed on the way are rewritten in place, those in bodies (of If, Loop, Scan) too; names of
- * outputs stay. With types and shapes inferred, what it writes is shorter below opset 13.
- * @throws SorthError naming the node that cannot be raised, and why
+ * Raises a graph's opset so that gradients may use the forms of `target`; a newer graph stays as it is. Nodes whose operator
+ * changed on the way are rewritten in place, those in bodies (of If, Loop, Scan) too; names of outputs stay.
+ * With types and shapes inferred, what it writes is shorter below opset 13.
  *
+ *     y = Squeeze(x) {axes=[1]}, opset 11  →  y = Squeeze(x, [1]), opset 18
+ *
+ * @throws SorthError naming the node that cannot be raised, and why
  * @example
  * await inferShapes(graph, nodeProbe);
- * raiseOpset(graph, 18);
+ * runGraphPass(raiseOpset(), graph);
  */
-export function raiseOpset(graph: Graph, target: number): void {
+export const raiseOpset = defineGraphPass({
+  name: "raise-opset",
+  options: {
+    /** The opset to raise to, at most 18. */
+    target: 18,
+  },
+  run(graph, { target }) {
+    const from = graph.opset;
+    if (from >= target) return unchanged(`the graph is in opset ${from}, no older than ${target}`);
+    raise(graph, target);
+    return changed(`opset ${from} to ${target}`);
+  },
+});
+
+function raise(graph: Graph, target: number): void {
   const from = graph.opset;
   if (from >= target) return;
   const standard = graph.nodes.filter(({ domain }) => domain === "");
@@ -51,7 +68,7 @@ function raiseBodies(graph: Graph, node: Node, target: number): void {
   for (const [name, attribute] of node.attributes) {
     if (attribute.kind !== "graph" || !changesIn(attribute.value, graph.opset, target)) continue;
     const body = graphOfBody(node, name, { outer: graph });
-    raiseOpset(body, target);
+    raise(body, target);
     raised.set(name, bodyFromGraph(body, capturedNames(attribute.value)));
   }
   if (raised.size > 0) graph.setBodies(node, raised);

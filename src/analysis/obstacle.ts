@@ -1,6 +1,6 @@
-import { SorthError } from "../../errors.ts";
-import { type Typed, typed } from "../../graph/emit-base.ts";
-import type { Node, Value } from "../../graph/node.ts";
+import { SorthError } from "../errors.ts";
+import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Node, Value } from "../graph/node.ts";
 
 /**
  * Asserts that the type and shape of a value that gradients start from are known.

@@ -1,33 +1,65 @@
 import { inferShapes } from "../../analysis/infer.ts";
-import type { Probe } from "../../analysis/probe.ts";
 import { capturedNames } from "../../graph/bodies.ts";
 import { bodyFromGraph, bodyOf, graphOfBody } from "../../graph/body-graph.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
 import { sameShape, shapeText } from "../../graph/shapes.ts";
 import { foldConstants } from "../cleanup/fold-constants.ts";
-import { raiseOpset } from "../opset/adapters.ts";
-import { branchNames, type ExpandOptions, unknownCapture } from "./expand.ts";
+import { raiseOpset } from "../opset/raise-opset.ts";
+import {
+  changed,
+  contextOf,
+  definePass,
+  type PassContext,
+  runGraphPass,
+  runPass,
+  unchanged,
+} from "../pass.ts";
+import { branchNames, type ExpandOptions, expandOptions, unknownCapture } from "./expand-bodies.ts";
 
 /**
  * Raises an expanded graph's opset, the branches of every If included: each is taken as a graph of its own with what it
  * captures as inputs, raised, and its shapes are inferred and written into it, where the derivative finds them.
  * An If that cannot have a derivative keeps the reason as its `obstacle`.
- * @param graph - from expandBodies: where it holds an If, shapes are known
+ *
+ *     y = If(c) {then: Squeeze(x) {axes=[1]}}, opset 11  →  y: float[2] = If(c) {then: Squeeze(x, [1]): float[2]}, opset 18
+ *
+ * For a graph from {@link expandBodies}: where it holds an If, shapes are known.
  * @throws SorthError naming the node that cannot be raised, and why
  */
-export async function raiseWithBranches(
+export const raiseWithBranches = definePass({
+  name: "raise-with-branches",
+  options: {
+    /** The opset to raise to, at most 18. */
+    target: 18,
+    ...expandOptions,
+  },
+  async run(graph, options, context) {
+    const conditionals = graph.nodes.filter(({ op }) => op === "If");
+    const from = graph.opset;
+    await raise(graph, conditionals, options, context);
+    if (from < options.target) return changed(`opset ${from} to ${options.target}`);
+    return conditionals.length > 0
+      ? changed(`the branches of ${conditionals.length} If nodes`)
+      : unchanged(`the graph is in opset ${from}, no older than ${options.target}, and has no branches`);
+  },
+});
+
+interface RaiseOptions extends ExpandOptions {
+  readonly target: number;
+}
+
+async function raise(
   graph: Graph,
-  target: number,
-  probe: Probe,
-  options: ExpandOptions,
+  conditionals: readonly Node[],
+  options: RaiseOptions,
+  context: PassContext,
 ): Promise<void> {
-  const conditionals = graph.nodes.filter(({ op }) => op === "If");
   const opsets = new Map(graph.opsets);
   // The outer graph is raised without bodies: those are raised on their own, with their shapes known.
   const bodies = new Map(conditionals.map((node) => [node, new Map(node.attributes)]));
   for (const node of conditionals) for (const name of branchNames) node.attributes.delete(name);
-  raiseOpset(graph, target);
+  runGraphPass(raiseOpset({ target: options.target }), graph);
   for (const [node, attributes] of bodies) {
     for (const [name, attribute] of attributes) node.attributes.set(name, attribute);
   }
@@ -37,7 +69,7 @@ export async function raiseWithBranches(
     const branches: Graph[] = [];
     for (const name of branchNames) {
       const branch = graphOfBody(node, name, { outer: graph, opsets, external: options.external });
-      await prepare(branch, target, probe, options);
+      await prepare(branch, { ...options, dimensions: {} }, contextOf(branch, context));
       branches.push(branch);
     }
     const prepared = branchNames.map((name, i) => {
@@ -49,11 +81,12 @@ export async function raiseWithBranches(
   }
 }
 
-async function prepare(branch: Graph, target: number, probe: Probe, options: ExpandOptions): Promise<void> {
-  if (branch.opset < 13 || branch.nodes.some(({ op }) => op === "If")) await inferShapes(branch, probe, {});
-  await raiseWithBranches(branch, target, probe, { ...options, dimensions: {} });
-  await inferShapes(branch, probe, {});
-  await foldConstants(branch, probe, { keep: options.keep });
+async function prepare(branch: Graph, options: RaiseOptions, context: PassContext): Promise<void> {
+  const infer = () => inferShapes(branch, context.probe, options.dimensions);
+  if (branch.opset < 13 || branch.nodes.some(({ op }) => op === "If")) await infer();
+  await runPass(raiseWithBranches(options), branch, context);
+  await infer();
+  await runPass(foldConstants({ keep: options.keep }), branch, context);
 }
 
 /** Why the results of two branches have no derivative in common. */

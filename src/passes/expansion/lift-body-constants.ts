@@ -3,6 +3,7 @@ import type { Graph } from "../../graph/graph.ts";
 import { isFloat } from "../../onnx/data-types.ts";
 import type { onnx } from "../../onnx/schema.js";
 import { type ExternalReader, elementCount, Tensor } from "../../onnx/tensor.ts";
+import { changed, defineGraphPass, unchanged } from "../pass.ts";
 
 type Body = onnx.GraphProto.$Properties;
 
@@ -14,33 +15,46 @@ type Lift = (proto: onnx.TensorProto.$Properties, name: string, label: string, f
  * parameters: bodies then capture them. Each keeps its name, with the node's before it where another value bears it.
  * The names are the same for the same file every time.
  *
+ *     Loop(…) {body: const w; y = MatMul(x, w)}  →  const w; Loop(…) {body: y = MatMul(x, w)} captures w
+ *
  * @example
- * liftBodyConstants(graph);
+ * runGraphPass(liftBodyConstants(), graph);
  * findParameters(graph).parameters; // weights inside a Loop too
  */
-export function liftBodyConstants(graph: Graph, external?: ExternalReader): void {
-  const uses = new Map<string, number>();
-  const count = (name: string) => uses.set(name, (uses.get(name) ?? 0) + 1);
-  for (const { name } of graph.values) count(name);
-  for (const node of graph.nodes) {
-    for (const { value } of graphAttributes(node.attributes)) for (const name of namesIn(value)) count(name);
-  }
-  const lifted = new Map<onnx.TensorProto.$Properties, string>();
-  const lift: Lift = (proto, name, label, fromNode) => {
-    const known = lifted.get(proto);
-    if (known !== undefined) return known;
-    const fresh = graph.freshName(uses.get(name) === 1 ? name : `${label}/${name}`);
-    graph.addInitializer(Tensor.fromProto(proto, external).named(fresh)).fromNode = fromNode;
-    lifted.set(proto, fresh);
-    return fresh;
-  };
-  for (const node of graph.nodes) {
-    const bodies = graphAttributes(node.attributes);
-    const emptied = bodies.map(({ name, value }) => [name, emptiedBody(value, node.label, lift)] as const);
-    if (emptied.some(([, body], index) => body !== bodies[index]?.value))
-      graph.setBodies(node, new Map(emptied));
-  }
-}
+export const liftBodyConstants = defineGraphPass({
+  name: "lift-body-constants",
+  options: {
+    /** Reads tensors of bodies that lie in other files. */
+    external: undefined as ExternalReader | undefined,
+  },
+  run(graph, { external }) {
+    const uses = new Map<string, number>();
+    const count = (name: string) => uses.set(name, (uses.get(name) ?? 0) + 1);
+    for (const { name } of graph.values) count(name);
+    for (const node of graph.nodes) {
+      for (const { value } of graphAttributes(node.attributes))
+        for (const name of namesIn(value)) count(name);
+    }
+    const lifted = new Map<onnx.TensorProto.$Properties, string>();
+    const lift: Lift = (proto, name, label, fromNode) => {
+      const known = lifted.get(proto);
+      if (known !== undefined) return known;
+      const fresh = graph.freshName(uses.get(name) === 1 ? name : `${label}/${name}`);
+      graph.addInitializer(Tensor.fromProto(proto, external).named(fresh)).fromNode = fromNode;
+      lifted.set(proto, fresh);
+      return fresh;
+    };
+    for (const node of graph.nodes) {
+      const bodies = graphAttributes(node.attributes);
+      const emptied = bodies.map(({ name, value }) => [name, emptiedBody(value, node.label, lift)] as const);
+      if (emptied.some(([, body], index) => body !== bodies[index]?.value))
+        graph.setBodies(node, new Map(emptied));
+    }
+    return lifted.size > 0
+      ? changed(`${lifted.size} constants`)
+      : unchanged("no body holds a constant that could be a parameter");
+  },
+});
 
 const graphAttributes = (attributes: Graph["nodes"][number]["attributes"]) =>
   [...attributes].flatMap(([name, attribute]) =>

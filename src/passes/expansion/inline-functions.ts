@@ -14,31 +14,44 @@ import type { Node, Value } from "../../graph/node.ts";
 import { graphFromProto, nodeToProto, opsetsOf } from "../../graph/proto.ts";
 import { onnx } from "../../onnx/schema.js";
 import type { ExternalReader, Tensor } from "../../onnx/tensor.ts";
-import { raiseOpset } from "../opset/adapters.ts";
 import { changes } from "../opset/operator-changes.ts";
+import { raiseOpset } from "../opset/raise-opset.ts";
+import { changed, defineGraphPass, runGraphPass, unchanged } from "../pass.ts";
 import { type Inlined, Inliner } from "./inliner.ts";
 
 /**
  * Puts the nodes of the model's functions in the place of the calls: functions that functions call too, and calls inside
  * bodies (of If, Loop, Scan). A function in an older opset is raised to the graph's, a newer one raises the graph.
- * @param external - reads tensors of functions that lie in other files
- * @throws SorthError when a function calls itself, or is written in an opset that the model cannot be brought to
  *
+ *     y = local.Block(x, w)  →  h = Gemm(x, w); y = Tanh(h)
+ *
+ * @throws SorthError when a function calls itself, or is written in an opset that the model cannot be brought to
  * @example
- * inlineFunctions(graph);
+ * runGraphPass(inlineFunctions(), graph);
  * graph.functions.length; // 0
  */
-export function inlineFunctions(graph: Graph, external?: ExternalReader): void {
-  if (graph.functions.length === 0) return;
-  const functions = functionsByKey(graph.functions);
-  for (const definition of calledIn(graph, functions)) {
-    const opsets = opsetsOf({ opsetImport: definition.opsetImport ?? [] });
-    for (const [domain, version] of opsets) if (!graph.opsets.has(domain)) graph.opsets.set(domain, version);
-    naming(definition, () => raiseOpset(graph, opsets.get("") ?? graph.opset));
-  }
-  inlineCalls(graph, functions, "", external);
-  graph.functions.length = 0;
-}
+export const inlineFunctions = defineGraphPass({
+  name: "inline-functions",
+  options: {
+    /** Reads tensors of functions that lie in other files. */
+    external: undefined as ExternalReader | undefined,
+  },
+  run(graph, { external }) {
+    const { length } = graph.functions;
+    if (length === 0) return unchanged("the model has no functions");
+    const functions = functionsByKey(graph.functions);
+    for (const definition of calledIn(graph, functions)) {
+      const opsets = opsetsOf({ opsetImport: definition.opsetImport ?? [] });
+      for (const [domain, version] of opsets)
+        if (!graph.opsets.has(domain)) graph.opsets.set(domain, version);
+      const target = opsets.get("") ?? graph.opset;
+      naming(definition, () => runGraphPass(raiseOpset({ target }), graph));
+    }
+    inlineCalls(graph, functions, "", external);
+    graph.functions.length = 0;
+    return changed(`${length} functions`);
+  },
+});
 
 /** @param prefix - put before names inside a body, which must not be those of a value outside of it */
 function inlineCalls(
@@ -161,7 +174,7 @@ function inOpsetOf(
       output: (definition.output ?? []).map((name) => ({ name })),
     },
   });
-  naming(definition, () => raiseOpset(raised, graph.opset));
+  naming(definition, () => runGraphPass(raiseOpset({ target: graph.opset }), raised));
   return {
     node: raised.sorted().map(nodeToProto),
     initializer: raised.initializers.map((value) => (value.initializer as Tensor).toProto()),

@@ -1,0 +1,28 @@
+import { constantOf } from "../../analysis/probe-model.ts";
+import type { Node } from "../../graph/node.ts";
+import { changed, defineGraphPass, unchanged } from "../pass.ts";
+
+/**
+ * Turns Constant nodes that hold a tensor into initializers of the same name: there they can be parameters.
+ *
+ *     w = Constant() {value}  →  const w
+ */
+export const liftConstants = defineGraphPass({
+  name: "lift-constants",
+  options: {},
+  run(graph) {
+    const lifted = new Set<Node>();
+    for (const node of graph.nodes) {
+      const tensor = constantOf(node);
+      const output = node.outputs[0];
+      if (!tensor || !output) continue;
+      graph.setConstant(output, tensor);
+      output.fromNode = true;
+      lifted.add(node);
+    }
+    graph.removeNodes(lifted);
+    return lifted.size > 0
+      ? changed(`${lifted.size} Constant nodes`)
+      : unchanged("no Constant node holds a tensor");
+  },
+});

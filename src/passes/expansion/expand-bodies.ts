@@ -1,0 +1,118 @@
+import type { DimensionOptions } from "../../analysis/dimensions.ts";
+import { inferShapes } from "../../analysis/infer.ts";
+import { capturedNames } from "../../graph/bodies.ts";
+import { bodyFromGraph, bodyOf, graphOfBody } from "../../graph/body-graph.ts";
+import type { Graph } from "../../graph/graph.ts";
+import type { Node } from "../../graph/node.ts";
+import type { ExternalReader } from "../../onnx/tensor.ts";
+import { foldConstants } from "../cleanup/fold-constants.ts";
+import { changed, contextOf, definePass, type PassContext, runPass, runPasses, unchanged } from "../pass.ts";
+import { Inliner } from "./inliner.ts";
+import { resolveSequences } from "./resolve-sequences.ts";
+import { takeBranches } from "./take-branches.ts";
+import { unrollLoops } from "./unroll-loops.ts";
+
+/** Options of {@link expandBodies}. */
+export interface ExpandOptions {
+  /** Sizes of the graph's free dimensions. */
+  readonly dimensions: DimensionOptions;
+  /** Names of parameters: what is computed from them is no constant. */
+  readonly keep: ReadonlySet<string>;
+  /** Reads tensors of bodies that lie in other files. */
+  readonly external?: ExternalReader | undefined;
+}
+
+/** The defaults of {@link ExpandOptions}. */
+export const expandOptions: ExpandOptions = { dimensions: {}, keep: new Set() };
+
+/** The two bodies of an If. */
+export const branchNames = ["then_branch", "else_branch"] as const;
+
+/** Operators that this module takes apart. */
+const expandable =
+  /^(If|Loop|Scan|Sequence(Construct|Empty|At|Insert|Erase|Length|Map)|SplitToSequence|ConcatFromSequence|Optional(GetElement|HasElement)?)$/;
+
+/** Whether a graph holds bodies or sequences. */
+export const hasBodies = (graph: Graph): boolean =>
+  graph.nodes.some(({ domain, opType }) => domain === "" && expandable.test(opType));
+
+/**
+ * Writes out what plain operators can say: a Loop whose trips no data decides, a Scan, the branch that a constant
+ * condition takes, sequences whose positions are constant. Nested ones come one level a round; each round asks ONNX
+ * Runtime for shapes, since trip counts and positions are computed from them. What has to stay keeps its reason as the
+ * node's `obstacle`; an If on data stays without one: it has a derivative.
+ * The numbers of every output stay what they were.
+ *
+ *     y = Loop(2, true, x) {y = Tanh(x)}  →  h = Tanh(x); y = Tanh(h)
+ *
+ * @throws SorthError when the graph grows past 200,000 nodes
+ * @example
+ * const pass = expandBodies({ dimensions: { batch: 8 }, keep: new Set(["rnn.weight"]) });
+ * await runPass(pass, graph, { emit, probe: nodeProbe });
+ */
+export const expandBodies = definePass({
+  name: "expand-bodies",
+  options: expandOptions,
+  async run(graph, { dimensions, keep, external }, context) {
+    if (!hasBodies(graph)) return unchanged("the graph holds no bodies and no sequences");
+    const inliner = new Inliner(graph, external);
+    const seen = new Set<Node>();
+    let any = false;
+    const run = async (...passes: Parameters<typeof runPasses>[0]): Promise<boolean> => {
+      const did = await runPasses(passes, graph, context);
+      any ||= did;
+      return did;
+    };
+    for (let again = true; again; ) {
+      await run(takeBranches({ inliner, keep }));
+      await inferShapes(graph, context.probe, dimensions);
+      await run(foldConstants({ keep }));
+      again = await run(
+        takeBranches({ inliner, keep }),
+        unrollLoops({ inliner, keep }),
+        resolveSequences({ inliner }),
+      );
+      // What the branches hide may be what keeps the shapes behind them unknown.
+      if (!again) again = await expandBranches(graph, { dimensions: {}, keep, external }, context, seen);
+      any ||= again;
+    }
+    return any
+      ? changed("bodies and sequences, as far as no data decides them")
+      : unchanged(obstaclesOf(graph));
+  },
+});
+
+/** Why bodies stay. */
+function obstaclesOf({ nodes }: Graph): string {
+  const texts = nodes.flatMap(({ op, label, obstacle }) => (obstacle ? `${op} "${label}": ${obstacle}` : []));
+  return texts.join("; ") || "data decides every branch";
+}
+
+/** Expands the branches of Ifs that stay, once the shapes of what they read are known. @returns whether any changed */
+async function expandBranches(
+  graph: Graph,
+  options: ExpandOptions,
+  context: PassContext,
+  seen: Set<Node>,
+): Promise<boolean> {
+  let found = false;
+  for (const node of graph.nodes) {
+    if (node.op !== "If" || seen.has(node) || unknownCapture(node)) continue;
+    seen.add(node);
+    for (const name of branchNames) {
+      const branch = graphOfBody(node, name, { outer: graph, external: options.external });
+      if (!hasBodies(branch)) continue;
+      const captured = capturedNames(bodyOf(node, name));
+      await runPass(expandBodies(options), branch, contextOf(branch, context));
+      graph.setBodies(node, new Map([[name, bodyFromGraph(branch, captured)]]));
+      found = true;
+    }
+  }
+  return found;
+}
+
+/** Why the branches of an If cannot be taken as graphs of their own. */
+export function unknownCapture(node: Node): string | undefined {
+  const unknown = node.captures.find(({ type, shape }) => !type || !shape);
+  return unknown && `its branches read "${unknown.name}", whose shape is not known or which is no tensor`;
+}
