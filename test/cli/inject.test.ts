@@ -1,9 +1,9 @@
 import { copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { formatBytes } from "../../src/report/byte-count.ts";
 import { graphOf } from "../../src/graph/model-graph.ts";
 import { decodeModel } from "../../src/onnx/model.ts";
+import { formatBytes } from "../../src/report/byte-count.ts";
 import { cli, temporaryFolder } from "./run-cli.ts";
 
 let folder = temporaryFolder();
