@@ -47,7 +47,7 @@ export async function checkOutput(path: string, { force }: { force: boolean }, f
   }
   if (existing && !force) {
     throw new UsageError(
-      `"${path}" exists already; give another name with ${flag}, or --force to replace it`,
+      `"${path}" already exists; give another name with ${flag}, or --force to replace it`,
     );
   }
   const folder = await stat(dirname(path)).catch(() => undefined);

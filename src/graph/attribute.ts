@@ -8,8 +8,8 @@ const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
 /**
- * A node's attribute in the form the graph layer works with. Kinds that nothing here computes with (sparse tensors,
- * types, references inside functions) are `other` and travel as their message.
+ * A node's attribute. Kinds that this program does not interpret (sparse tensors, types, references inside functions) are
+ * `other` and keep their message.
  */
 export type Attribute =
   | { readonly kind: "float"; readonly value: number }
@@ -37,7 +37,7 @@ export const tensor = (value: Tensor): Attribute => ({ kind: "tensor", value });
 
 const toNumber = (value: Long | number): number => Long.fromValue(value).toNumber();
 
-/** Which kind a message holds; files older than IR 2 leave the field `type` out. */
+/** The kind of an attribute message; files older than IR 2 omit the field `type`. */
 function kindOf(proto: onnx.AttributeProto.$Properties): onnx.AttributeProto.AttributeType {
   if (proto.type) return proto.type;
   if (proto.t) return kinds.TENSOR;

@@ -8,7 +8,7 @@ export function bodiesOf(node: onnx.NodeProto.$Properties): onnx.GraphProto.$Pro
   ]);
 }
 
-/** Names that a body defines itself, bodies inside it not included. */
+/** Names that a body defines itself, without those of nested bodies. */
 export function ownNames(body: onnx.GraphProto.$Properties): Set<string> {
   const own = new Set<string>();
   for (const input of body.input ?? []) own.add(input.name ?? "");
@@ -19,7 +19,7 @@ export function ownNames(body: onnx.GraphProto.$Properties): Set<string> {
   return own;
 }
 
-/** Names that a body (of If, Loop, Scan) reads from outside of itself, bodies inside it included. */
+/** Names that a body (of If, Loop, Scan) or its nested bodies read from outside. */
 export function capturedNames(body: onnx.GraphProto.$Properties): Set<string> {
   const own = ownNames(body);
   const read = new Set<string>();
@@ -28,14 +28,14 @@ export function capturedNames(body: onnx.GraphProto.$Properties): Set<string> {
   return new Set([...read].filter((name) => name !== "" && !own.has(name)));
 }
 
-/** Names that a node reads: its inputs, and what its bodies capture. */
+/** Names that a node reads: its inputs, and the names that its bodies capture. */
 export function namesRead(node: onnx.NodeProto.$Properties): string[] {
   return [...(node.input ?? []), ...bodiesOf(node).flatMap((body) => [...capturedNames(body)])];
 }
 
 /**
- * A body that reads other names from outside; a name of its own that would clash with one of them gets an apostrophe.
- * The body given stays as it is.
+ * A copy of a body that reads other names from outside. If a name that the body defines would clash with one of them,
+ * that name gets an apostrophe.
  *
  * @example
  * renameCaptures(body, new Map([["h", "loop/3/h"]])); // every Relu(h) becomes Relu(loop/3/h)
@@ -79,7 +79,7 @@ export function renameCaptures(
   });
 }
 
-/** The attributes of a node with something else in the place of each body. */
+/** The attributes of a node with each body replaced by the result of a function. */
 export function mapBodies(
   node: onnx.NodeProto.$Properties,
   change: (body: onnx.GraphProto.$Properties) => onnx.GraphProto.$Properties,
@@ -94,13 +94,13 @@ export function mapBodies(
   });
 }
 
-/** A body with some fields changed; the one given stays as it is. */
+/** A copy of a body with some fields changed. */
 export const copyBody = (
   body: onnx.GraphProto.$Properties,
   changes: onnx.GraphProto.$Properties,
 ): onnx.GraphProto => new onnx.GraphProto({ ...body, ...changes });
 
-/** A node message with some fields changed; the one given stays as it is. */
+/** A copy of a node message with some fields changed. */
 export const copyNode = (
   node: onnx.NodeProto.$Properties,
   changes: onnx.NodeProto.$Properties,

@@ -9,18 +9,18 @@ import { declaredShape, nodeToProto, readGraph, valueInfo } from "./proto.ts";
 
 /** Options of {@link graphOfBody}. */
 export interface BodyGraphOptions {
-  /** The graph around the body: its operator sets count inside too. */
+  /** The graph around the body, whose operator sets also apply inside. */
   readonly outer?: Graph;
-  /** Operator sets in which the body is written, where they are not those of the graph around it. */
+  /** Operator sets of the body, if they differ from those of the graph around it. */
   readonly opsets?: ReadonlyMap<string, number>;
-  /** Takes types and shapes from the body's value infos: for bodies written by {@link bodyFromGraph}. */
+  /** Whether to take types and shapes from the body's value infos, as {@link bodyFromGraph} writes them. */
   readonly typed?: boolean;
   readonly external?: ExternalReader | undefined;
 }
 
 /**
- * A body of a node as a graph of its own. What it captures is an input, or an initializer where it is one outside.
- * @param attribute - which body: `then_branch`, `body`
+ * A body of a node as a separate graph. A captured value becomes an input, or an initializer if it is one outside.
+ * @param attribute - attribute that holds the body, such as `then_branch` or `body`
  */
 export function graphOfBody(node: Node, attribute: string, options: BodyGraphOptions = {}): Graph {
   const body = bodyOf(node, attribute);
@@ -45,7 +45,7 @@ export function graphOfBody(node: Node, attribute: string, options: BodyGraphOpt
   return graph;
 }
 
-/** A body of a node. @throws SorthError when the node has none of that name. */
+/** The body in an attribute of a node. @throws SorthError when the node has no body of that name */
 export function bodyOf(node: Node, attribute: string): onnx.GraphProto.$Properties {
   const body = node.attributes.get(attribute);
   if (body?.kind !== "graph") throw new SorthError(`${node.op} node "${node.label}" has no ${attribute}`);
@@ -53,9 +53,9 @@ export function bodyOf(node: Node, attribute: string): onnx.GraphProto.$Properti
 }
 
 /**
- * The inverse of {@link graphOfBody}: a body that captures these names. Types and shapes that are known are written down,
- * so that a derivative of the node finds them.
- * @param keepExternal - large initializers that lie in other files stay there: the body refers to them
+ * The inverse of {@link graphOfBody}: a body that captures the given names. Known types and shapes are written into it,
+ * because differentiating the node needs them.
+ * @param keepExternal - leave large external initializers in their files; the body refers to them
  */
 export function bodyFromGraph(
   graph: Graph,

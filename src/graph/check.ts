@@ -3,9 +3,9 @@ import type { Graph } from "./graph.ts";
 import type { Node, Value } from "./node.ts";
 
 /**
- * Checks that a graph is sound: every name has one meaning, no two nodes share one, every read is defined, producers and uses agree, there is no
- * cycle, outputs exist, and every operator's domain is imported.
- * @throws SorthError that lists every fault with the node or value where it is.
+ * Checks that a graph is sound: value and node names are unique, every value read is defined, producers and uses agree,
+ * there is no cycle, outputs exist, and the domain of every operator is imported.
+ * @throws SorthError that lists the first five faults, each with its node or value, and the number of the others
  */
 export function checkGraph(graph: Graph): void {
   const readers = readersOf(graph);
@@ -65,7 +65,7 @@ function nameFaults(graph: Graph): string[] {
   return [...twice].map((name) => `two nodes are named "${name}"`);
 }
 
-/** At which inputs each node is listed as a reader of each value: a constant may have thousands. */
+/** For each value, its reading nodes and their input indices. An index, because a constant may have thousands of readers. */
 const readersOf = (graph: Graph): ReadonlyMap<Value, ReadonlyMap<Node, ReadonlySet<number>>> =>
   new Map(
     [...graph.values].map((value) => {

@@ -8,20 +8,20 @@ import { type Shape, shapeText } from "./shapes.ts";
 
 /** Options of an {@link EmitBase}. */
 export interface EmitOptions {
-  /** Put before the name of every node and value that is emitted. */
+  /** Prefix of the names of all emitted nodes and values. */
   readonly prefix: string;
-  /** How constants are written: as initializers (default), or as Constant nodes (files of IR 3 and marked blocks). */
+  /** Form of constants: initializers (default), or Constant nodes (for files of IR 3 and for injected blocks). */
   readonly constants?: "initializers" | "nodes";
-  /** Whether the shapes are those of one run only, and others (a batch of another size) are to be computed too; false. */
+  /** Whether the graph must also work for other lengths (such as another batch size) than its static shapes. Default: false. */
   readonly openShapes?: boolean;
-  /** Written on every emitted node. */
+  /** `metadata_props` of every emitted node. */
   readonly metadata?: ReadonlyMap<string, string>;
 }
 
-/** A value whose type and static shape are known, as everything emitted is. */
+/** A value whose type and static shape are known; every emitted value is one. */
 export type Typed = Value & { type: DataTypeName; shape: Shape };
 
-/** Asserts that a value's type and shape are known. @throws SorthError naming the value. */
+/** Asserts that a value's type and shape are known. @throws SorthError that names the value */
 export function typed(value: Value): Typed {
   if (!value.type) throw new SorthError(`the type of "${value.name}" is not known: ONNX Runtime infers none`);
   if (!value.shape) {
@@ -32,7 +32,7 @@ export function typed(value: Value): Typed {
   return value as Typed;
 }
 
-/** Adds nodes to a graph and knows the type and shape of what it adds. Constants are shared. */
+/** Adds nodes to a graph, with the types and shapes of their outputs. Equal constants are shared. */
 export class EmitBase {
   readonly graph: Graph;
   readonly options: EmitOptions;
@@ -49,7 +49,7 @@ export class EmitBase {
     return this.graph.opset;
   }
 
-  /** Adds a node with one output. `shape` and `type` are those of the output (type: of the first input, if left out). */
+  /** Adds a node with one output of the given shape and type (default type: that of the first input). */
   op(
     opType: string,
     inputs: readonly (Value | null)[],
@@ -75,7 +75,7 @@ export class EmitBase {
       attributes?: Record<string, Attribute>;
       domain?: string;
       name?: string;
-      /** What bodies among the attributes read from this graph. */
+      /** Values of this graph that bodies among the attributes read. */
       captures?: readonly Value[];
     } = {},
   ): Typed[] {
@@ -99,7 +99,7 @@ export class EmitBase {
     });
   }
 
-  /** A constant, shared with every equal one. */
+  /** A constant; equal constants share one value. */
   constant(type: DataTypeName, shape: Shape, data: TensorData): Typed {
     if (data.length !== elementCount(shape)) {
       throw new SorthError(`a constant of shape ${shapeText(shape)} was given ${data.length} elements`);
@@ -112,7 +112,7 @@ export class EmitBase {
     return value;
   }
 
-  /** A constant of its own, of any size. */
+  /** A constant that is not shared, of any size. */
   tensorConstant(value: Tensor): Typed {
     if (this.options.constants === "nodes") {
       const attributes = { value: tensor(value.named("")) };
@@ -122,12 +122,12 @@ export class EmitBase {
     return this.graph.addInitializer(value.named(name)) as Typed;
   }
 
-  /** An int64 vector, as shapes, axes and pads are given. */
+  /** An int64 vector constant, the form of shapes, axes and pads. */
   int64s(values: readonly number[]): Typed {
     return this.constant("int64", [values.length], BigInt64Array.from(values, BigInt));
   }
 
-  /** Real numbers of the given type (float, double; half types through a Cast). */
+  /** A constant of real numbers in the given type (half types through a Cast from float). */
   numbers(values: readonly number[], shape: Shape, type: DataTypeName = "float"): Typed {
     if (type === "double") return this.constant("double", shape, Float64Array.from(values));
     const single = this.constant("float", shape, Float32Array.from(values));
@@ -150,7 +150,7 @@ export class EmitBase {
     );
   }
 
-  /** Emits something once and returns it again for the same key. */
+  /** Emits a value once per key and returns the same value afterwards. */
   once(key: string, build: () => Typed): Typed {
     const known = this.#memo.get(key);
     if (known) return known;

@@ -5,7 +5,7 @@ import { EmitBase, type Typed, typed } from "./emit-base.ts";
 import type { Value } from "./node.ts";
 import { broadcastShapes, type Shape, sameShape } from "./shapes.ts";
 
-/** What an operand of an elementwise operator may be: a value, or a number that becomes a scalar of the other's type. */
+/** An operand of an elementwise operator: a value, or a number that becomes a scalar of the other operand's type. */
 export type Operand = Value | number;
 
 /** The elementwise operators of {@link Emit}. */
@@ -37,7 +37,7 @@ export class EmitElementwise extends EmitBase {
   max = (a: Operand, b: Operand): Typed => this.#binary("Max", ...this.#sameShape(a, b));
   min = (a: Operand, b: Operand): Typed => this.#binary("Min", ...this.#sameShape(a, b));
   equal = (a: Operand, b: Operand): Typed => {
-    // Floats can be compared for equality since opset 11.
+    // Equal accepts floats since opset 11.
     if (this.opset >= 11 || !isFloat(this.#operands(a, b)[0].type))
       return this.#binary("Equal", a, b, "bool");
     return this.not(this.#binary("Or", this.greater(a, b), this.less(a, b), "bool"));
@@ -53,14 +53,14 @@ export class EmitElementwise extends EmitBase {
     const [x, y] = this.#operands(a, b);
     const shape = broadcastShapes(typed(condition).shape, broadcastShapes(x.shape, y.shape));
     if (this.opset < 9) {
-      // There is no Where yet: products with 0 and 1, of finite numbers.
+      // This opset lacks Where: use products with 0 and 1, which need finite numbers.
       const chosen = this.indicator(condition, x.type);
       return this.add(this.mul(chosen, x), this.mul(this.sub(1, chosen), y));
     }
     return this.op("Where", [condition, x, y], shape, { type: x.type });
   }
 
-  /** Another element type. */
+  /** x converted to another element type. */
   cast(x: Value, type: DataTypeName): Typed {
     const { shape } = typed(x);
     if (x.type === type) return x as Typed;
@@ -70,10 +70,10 @@ export class EmitElementwise extends EmitBase {
   /** 1 where the condition holds and 0 elsewhere, as numbers of `type`. */
   indicator = (condition: Value, type: DataTypeName): Typed => this.cast(condition, type);
 
-  /** x², one multiplication. */
+  /** x², by one multiplication. */
   square = (x: Value): Typed => this.mul(x, x);
 
-  /** LeakyRelu and the like: an operator with one float attribute. */
+  /** An elementwise operator with float attributes, such as LeakyRelu. */
   unaryWith(opType: string, x: Value, attributes: Record<string, number>): Typed {
     return this.op(opType, [x], typed(x).shape, {
       attributes: Object.fromEntries(Object.entries(attributes).map(([name, value]) => [name, float(value)])),

@@ -7,7 +7,7 @@ import { dimAt, normalizeAxis } from "./shapes.ts";
 
 /** The operators of {@link Emit} that read or write elements at indices. */
 export class EmitIndexing extends EmitShape {
-  /** Rows of `x` along `axis`, by index. */
+  /** Slices of `x` along `axis`, selected by index. */
   gather(x: Value, indices: Value, axis = 0): Typed {
     const { shape } = typed(x);
     const at = normalizeAxis(axis, shape.length);
@@ -21,7 +21,7 @@ export class EmitIndexing extends EmitShape {
     );
   }
 
-  /** `data` with `updates` put, or combined with what is there, at `indices` (int64, […, r]: positions along the first r axes). */
+  /** `data` with `updates` written, or combined by `reduction`, at `indices` (int64, […, r]: positions along the first r axes). */
   scatter(data: Value, indices: Value, updates: Value, reduction: ScatterReduction = "none"): Typed {
     if (reduction === "none") return this.op("ScatterND", [data, indices, updates], typed(data).shape);
     return this.#inFloat32(data, updates, (into, values) =>
@@ -31,7 +31,7 @@ export class EmitIndexing extends EmitShape {
     );
   }
 
-  /** `data` with `updates` added at `indices`; repeats add up. */
+  /** `data` with `updates` added at `indices`; repeated indices add up. */
   scatterAdd = (data: Value, indices: Value, updates: Value): Typed =>
     this.scatter(data, indices, updates, "add");
 
@@ -45,13 +45,13 @@ export class EmitIndexing extends EmitShape {
     );
   }
 
-  /** Elements of `x` along `axis` at `indices` (of the result's shape; equal to x's except along the axis). */
+  /** Elements of `x` along `axis` at `indices`, which have the result's shape (equal to x's except along the axis). */
   gatherElements(x: Value, indices: Value, axis: number): Typed {
     const at = normalizeAxis(axis, typed(x).shape.length);
     return this.op("GatherElements", [x, indices], typed(indices).shape, { attributes: { axis: int(at) } });
   }
 
-  /** `data` with `updates` (of the indices' shape) put, or combined with what is there, at `indices` along `axis`. */
+  /** `data` with `updates` (in the shape of `indices`) written, or combined by `reduction`, at `indices` along `axis`. */
   scatterElements(
     data: Value,
     indices: Value,
@@ -71,18 +71,18 @@ export class EmitIndexing extends EmitShape {
     );
   }
 
-  /** ONNX Runtime's CPU combines no half numbers in a scatter: those go there and back as float32. */
+  /** Scatters half types as float32, because ONNX Runtime's CPU kernels cannot combine halves. */
   #inFloat32(data: Value, updates: Value, scatter: (data: Typed, updates: Typed) => Typed): Typed {
     const { type } = typed(data);
     if (!isHalf(type)) return scatter(typed(data), typed(updates));
     return this.cast(scatter(this.cast(data, "float"), this.cast(updates, "float")), type);
   }
 
-  /** `data` with `updates` added at `indices` along `axis`; repeats add up. */
+  /** `data` with `updates` added at `indices` along `axis`; repeated indices add up. */
   scatterElementsAdd = (data: Value, indices: Value, updates: Value, axis: number): Typed =>
     this.scatterElements(data, indices, updates, axis, "add");
 
-  /** Running sums along `axis`; `reverse` from the end, `exclusive` without the element itself. */
+  /** Running sums along `axis`: from the end if `reverse`, without the element itself if `exclusive`. */
   cumSum(
     x: Value,
     axis: number,
@@ -103,7 +103,7 @@ export class EmitIndexing extends EmitShape {
     });
   }
 
-  /** The first `lengths[b]` elements along `timeAxis` in reverse, for each index b of `batchAxis` (axes 0 and 1). */
+  /** Reverses the first `lengths[b]` elements along `timeAxis` for each index b of `batchAxis`; the axes are 0 and 1. */
   reverseSequence(x: Value, lengths: Value, axes: { batchAxis: number; timeAxis: number }): Typed {
     return this.op("ReverseSequence", [x, lengths], typed(x).shape, {
       attributes: { batch_axis: int(axes.batchAxis), time_axis: int(axes.timeAxis) },
@@ -111,5 +111,5 @@ export class EmitIndexing extends EmitShape {
   }
 }
 
-/** What a scatter does with the element that is there. */
+/** How a scatter combines an update with the old element; `none` overwrites it. */
 export type ScatterReduction = "none" | "add" | "mul" | "max" | "min";

@@ -9,14 +9,14 @@ export class EmitShape extends EmitElementwise {
   /** The same elements in another shape. */
   reshape(x: Value, shape: Shape): Typed {
     if (sameShape(typed(x).shape, shape)) return x as Typed;
-    // A 0 copies a dimension unless told otherwise, which opset 14 is the first to allow.
+    // In Reshape a 0 copies a dimension, unless allowzero is set, which opset 14 introduced.
     const empty = shape.includes(0) && this.opset >= 14;
     return this.op("Reshape", [x, this.int64s(shape)], shape, {
       attributes: empty ? { allowzero: int(1) } : {},
     });
   }
 
-  /** The same elements, with dimensions given as Reshape's own codes (0 copies, −1 is left over): free of batch sizes. */
+  /** The same elements in `shape`, written as Reshape's codes (0 copies, −1 infers), so that no batch size is stored. */
   reshapeAs(x: Value, code: readonly number[], shape: Shape): Typed {
     return this.op("Reshape", [x, this.int64s(code)], shape);
   }
@@ -34,7 +34,7 @@ export class EmitShape extends EmitElementwise {
     return this.reshape(x, shape);
   }
 
-  /** Joins along an axis. */
+  /** Concatenates values along an axis. */
   concat(values: readonly Value[], axis: number): Typed {
     const [first] = values;
     if (!first) throw new RangeError("concat of nothing");
@@ -45,7 +45,7 @@ export class EmitShape extends EmitElementwise {
     return this.op("Concat", values, shape, { attributes: { axis: int(at) } });
   }
 
-  /** A part of each named axis: from `start` (counted from the front) in `length` steps of `step` (1; may be negative). */
+  /** A part of each given axis: `length` elements from `start` (not negative) in steps of `step` (default 1; may be negative). */
   slice(x: Value, parts: readonly { axis: number; start: number; length: number; step?: number }[]): Typed {
     const shape = [...typed(x).shape];
     const whole = parts.every(
@@ -71,8 +71,8 @@ export class EmitShape extends EmitElementwise {
   }
 
   /**
-   * The parts of these lengths along an axis. Many parts are cut in several rounds: WebGPU lets a node read and write
-   * eight buffers.
+   * Splits into parts of the given lengths along an axis. Many parts need several rounds, because a WebGPU node may use
+   * only eight buffers.
    */
   split(x: Value, axis: number, lengths: readonly number[]): Typed[] {
     if (lengths.length === 1) return [x as Typed];
@@ -95,7 +95,7 @@ export class EmitShape extends EmitElementwise {
     return this.multi("Split", [x], outputs, { attributes: { ...attributes, split: ints(lengths) } });
   }
 
-  /** A constant border: `pads` as ONNX gives them, all beginnings, then all ends; negative crops. */
+  /** Pads with a constant. `pads` as in ONNX: all beginnings, then all ends; a negative number crops. */
   pad(x: Value, pads: readonly number[], value = 0): Typed {
     const { shape, type } = typed(x);
     if (pads.every((pad) => pad === 0)) return x as Typed;
@@ -103,7 +103,7 @@ export class EmitShape extends EmitElementwise {
     return this.op("Pad", [x, this.int64s(pads), ...(value === 0 ? [] : [this.scalar(value, type)])], padded);
   }
 
-  /** Axes in another order; without `perm` reversed. */
+  /** Permutes the axes; without `perm`, reverses their order. */
   transpose(x: Value, perm?: readonly number[]): Typed {
     const { shape } = typed(x);
     const order = perm ?? allAxes(shape.length).reverse();
@@ -116,7 +116,7 @@ export class EmitShape extends EmitElementwise {
     );
   }
 
-  /** The last two axes exchanged. */
+  /** Exchanges the last two axes. */
   transposeLast(x: Value): Typed {
     const order = allAxes(typed(x).shape.length);
     const [row, column] = order.splice(-2) as [number, number];

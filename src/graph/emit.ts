@@ -19,7 +19,7 @@ import {
 export type { Operand } from "./emit-elementwise.ts";
 
 /**
- * Writes operators, one method each, and works out their shapes. The methods are the declared set of operators that
+ * Emits operators, one method each, and computes their output shapes. The methods are the set of operators that
  * gradients, penalties, losses and optimizers may use (DESIGN §5.7): every backend runs each of them on its device.
  *
  * @example
@@ -38,7 +38,7 @@ export class Emit extends EmitIndexing {
   gemm(a: Value, b: Value, options: { transA?: boolean; transB?: boolean } = {}): Typed {
     const rows = dimAt(typed(a).shape, options.transA ? 1 : 0);
     const columns = dimAt(typed(b).shape, options.transB ? 0 : 1);
-    // The third operand is optional since opset 11.
+    // Gemm's third operand is optional since opset 11.
     const added = this.opset < 11 ? [this.scalar(0, typed(a).type)] : [];
     return this.op("Gemm", [a, b, ...added], [rows, columns], {
       attributes: {
@@ -48,7 +48,7 @@ export class Emit extends EmitIndexing {
     });
   }
 
-  /** Einsum with one letter per axis and a written-out result: `ij,jk->ik`. */
+  /** Einsum with one letter per axis and an explicit result: `ij,jk->ik`. */
   einsum(equation: string, values: readonly Value[]): Typed {
     const [left = "", right = ""] = equation.split("->");
     const sizes = new Map<string, number>();
@@ -67,8 +67,8 @@ export class Emit extends EmitIndexing {
   }
 
   /**
-   * Discrete Fourier transform along `axis` of x: […, n, …, 1 or 2], the last axis real and imaginary parts; `onesided`
-   * makes the first ⌊n/2⌋ + 1 terms alone, `inverse` divides by n.
+   * Discrete Fourier transform along `axis` of x: […, n, …, 1 or 2], whose last axis holds real and imaginary part.
+   * `onesided` returns only the first ⌊n/2⌋ + 1 terms; `inverse` divides by n.
    */
   dft(x: Value, axis: number, options: { inverse?: boolean; onesided?: boolean } = {}): Typed {
     const shape = [...typed(x).shape.slice(0, -1), 2];
@@ -83,9 +83,9 @@ export class Emit extends EmitIndexing {
     });
   }
 
-  // Reductions. Without axes, over all of them. Axes of length 1 that are kept cost nothing. Sums and means of many numbers are
-  // taken in stages, in which float32 loses nothing (see reductionStages). `fixed`: x has the same shape whatever is fed, so
-  // that a long axis may be cut also where the graph's lengths are open.
+  // Reductions, by default over all axes. Sums and means of many numbers are computed in stages, in which float32 stays exact
+  // enough (see reductionStages). `fixed` states that x has the same shape for all inputs, so that a long axis may be cut even
+  // in a graph with open lengths.
   reduceSum = (x: Value, axes?: readonly number[], keepdims = false, fixed = false): Typed =>
     this.#reduce("ReduceSum", x, axes, keepdims, fixed);
   reduceMean = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
@@ -95,7 +95,7 @@ export class Emit extends EmitIndexing {
   reduceMin = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceMin", x, axes, keepdims);
 
-  /** The mean of all elements, whatever the length of an axis is when the graph runs: no length stands in the graph. */
+  /** The mean of all elements. The graph stores no length, so the mean is right for any length of an axis at run time. */
   meanOfAll = (x: Value): Typed => {
     const { shape } = typed(x);
     if (shape.length === 0) return x as Typed;
@@ -106,7 +106,7 @@ export class Emit extends EmitIndexing {
   /** eˣ/Σ eˣ along the last axis. */
   softmax = (x: Value): Typed => this.op("Softmax", [x], typed(x).shape, { attributes: { axis: int(-1) } });
 
-  /** Sums a gradient over the axes along which `shape` was broadcast, so that it fits `shape` again. */
+  /** Sums a gradient over the axes along which `shape` was broadcast. */
   sumTo(x: Value, shape: Shape): Typed {
     const from = typed(x).shape;
     if (sameShape(from, shape)) return x as Typed;
@@ -117,7 +117,7 @@ export class Emit extends EmitIndexing {
 
   // Convolutions.
 
-  /** Conv of x: [N, C, …] by w: [O, C/group, …]; every attribute explicit. */
+  /** Conv of x: [N, C, …] by w: [O, C/group, …], with every attribute explicit. */
   conv(x: Value, w: Value, options: ConvOptions): Typed {
     const [input, kernel] = [typed(x).shape, typed(w).shape];
     const spatial = input.slice(2).map((dim, i) => {
@@ -151,12 +151,12 @@ export class Emit extends EmitIndexing {
 
   // Constants.
 
-  /** A tensor filled with one number, never stored: a scalar expanded. */
+  /** A tensor filled with one number: an expanded scalar, so that no tensor is stored. */
   filled(value: number, shape: Shape, type: DataTypeName = "float"): Typed {
     return this.expand(this.scalar(value, type), shape);
   }
 
-  /** 0, 1, … n−1 as int32, of shape [n]. */
+  /** 0, 1, … n−1 as int32, [n]. */
   iota(n: number): Typed {
     return this.constant(
       "int32",
@@ -165,12 +165,12 @@ export class Emit extends EmitIndexing {
     );
   }
 
-  /** 1 off the diagonal and 0 on it, [n, n], made from two iotas: never stored as an n×n constant. */
+  /** 1 off the diagonal and 0 on it, [n, n]; computed, so that no n×n constant is stored. */
   offDiagonal(n: number, type: DataTypeName = "float"): Typed {
     return this.once(`offDiagonal ${n} ${type}`, () => this.sub(1, this.identityMatrix(n, type)));
   }
 
-  /** The n×n identity, made from two iotas. */
+  /** The n×n identity, computed from two iotas. */
   identityMatrix(n: number, type: DataTypeName = "float"): Typed {
     return this.once(`identity ${n} ${type}`, () => {
       const row = this.constant(
@@ -198,7 +198,7 @@ export class Emit extends EmitIndexing {
     const open = this.options.openShapes === true;
     const over = (axes ?? allAxes(shape.length)).map((axis) => normalizeAxis(axis, shape.length));
     const result = reducedShape(shape, over, keepdims);
-    // A reduction over axes of length 1 (or over none) only changes the shape.
+    // A reduction over no axes, or over axes of length 1, only changes the shape.
     const trivial = elementCount(over.map((axis) => dimAt(shape, axis))) === 1;
     if (trivial && (!open || over.length === 0)) return this.reshape(x, result);
     if (opType === "ReduceMax" || opType === "ReduceMin")
@@ -230,7 +230,7 @@ export class Emit extends EmitIndexing {
   }
 }
 
-/** Geometry of a convolution, spatial axes only; `pads` all beginnings, then all ends. */
+/** Geometry of a convolution, for spatial axes only; `pads` lists all beginnings, then all ends. */
 export interface ConvOptions {
   readonly strides: readonly number[];
   readonly pads: readonly number[];

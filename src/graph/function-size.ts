@@ -4,35 +4,36 @@ import { bodiesOf } from "./bodies.ts";
 
 /** A model's function as a message. */
 export type FunctionProto = onnx.FunctionProto.$Properties;
-/** The functions of a model by their key. */
+/** The functions of a model by {@link keyOf}. */
 export type Functions = ReadonlyMap<string, FunctionProto>;
 
 /**
- * The most nodes that the functions of a model may become. ONNX Runtime writes them out before it does anything else: 8,000
- * take it 4 s, 32,000 more than a minute.
+ * Largest number of nodes into which the functions of a model may expand. ONNX Runtime expands them before anything else:
+ * 8,000 nodes take it 4 s, 32,000 more than a minute.
  */
 const largestSize = 20_000;
-/** How deep functions may call each other. */
+/** Largest depth of calls between functions. */
 const largestDepth = 500;
 
-/** A domain as it is compared: the standard one has two names. */
+/** A normalized domain: the standard domain has two names, `ai.onnx` and the empty string. */
 export const domainOf = (domain: string | null | undefined): string =>
   domain === "ai.onnx" ? "" : (domain ?? "");
 
-/** What a node calls by, or a function is called by. */
+/** The key by which nodes call a function: domain, name and overload. */
 export const keyOf = (
   domain: string | null | undefined,
   name: string,
   overload: string | null | undefined,
 ): string => JSON.stringify([domainOf(domain), name, overload ?? ""]);
 
-/** A model's functions by their key. */
+/** The functions of a model by {@link keyOf}. */
 export const functionsByKey = (functions: readonly FunctionProto[]): Functions =>
   new Map(functions.map((f) => [keyOf(f.domain, f.name ?? "", f.overload), f]));
 
 /**
- * Counts what the functions of a model become where its nodes call them, before anybody writes them out.
- * @throws SorthError when that is too much, or a function calls itself, be it through others: the standard forbids it
+ * Counts the nodes into which a model's functions would expand, without expanding them.
+ * @throws SorthError when there are too many, or when a function calls itself directly or through others, which the
+ * standard forbids
  */
 export function checkFunctionSize(
   functions: readonly FunctionProto[],
@@ -69,7 +70,7 @@ export function checkFunctionSize(
   const size = sizeOfNodes(nodes, 0);
   if (size > largestSize) {
     throw new SorthError(
-      `the functions of the model become ${size} nodes where they are called, more than ${largestSize}: export it without functions, or in parts`,
+      `the functions of the model expand into ${size} nodes, more than ${largestSize}: export it without functions, or in parts`,
     );
   }
 }

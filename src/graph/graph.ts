@@ -9,21 +9,21 @@ import { nodesInOrder } from "./order.ts";
 import { ancestorsOf } from "./reach.ts";
 
 /**
- * A model's graph in memory: nodes, and values that know their producer and their uses.
- * Names are unique; a graph is changed in place through its methods, which keep producers and uses right.
+ * A model's graph in memory: nodes, and values that know their producer and their uses. Names are unique. The methods
+ * change a graph in place and keep producers and uses consistent.
  */
 export class Graph {
   name: string;
-  /** Imported operator sets: domain (`""` is the standard one) to version. */
+  /** Versions of the imported operator sets by domain (`""` is the standard domain). */
   readonly opsets: Map<string, number>;
   readonly inputs: Value[] = [];
   readonly outputs: Value[] = [];
   readonly metadata = new Map<string, string>();
-  /** Model-local functions, which nodes may call like operators; carried as they are. */
+  /** Model-local functions, which nodes may call like operators; kept unchanged. */
   readonly functions: onnx.FunctionProto.$Properties[] = [];
   #nodes: Node[] = [];
   readonly #values = new Map<string, Value>();
-  /** How many nodes bear each name: ONNX Runtime refuses a graph in which two do. */
+  /** Number of nodes per name; ONNX Runtime rejects a graph in which two nodes share a name. */
   readonly #nodeNames = new Map<string, number>();
   #counter = 0;
 
@@ -32,7 +32,7 @@ export class Graph {
     this.opsets = new Map(opsets);
   }
 
-  /** The nodes, in the order in which they were added. */
+  /** The nodes, in order of addition. */
   get nodes(): readonly Node[] {
     return this.#nodes;
   }
@@ -52,19 +52,19 @@ export class Graph {
     return [...this.#values.values()].filter((value) => value.initializer);
   }
 
-  /** The value of that name, if there is one. */
+  /** The value named `name`, if there is one. */
   value(name: string): Value | undefined {
     return this.#values.get(name);
   }
 
-  /** The value of that name. @throws SorthError when the graph has none. */
+  /** The value named `name`. @throws SorthError when the graph has none */
   valueNamed(name: string): Value {
     const value = this.#values.get(name);
     if (!value) throw new SorthError(`the graph has no value "${name}"`);
     return value;
   }
 
-  /** A name that no value or node of the graph bears, from a readable stem. */
+  /** A name that no value or node of the graph has, derived from a readable stem. */
   freshName(stem: string): string {
     const taken = (name: string) => this.#values.has(name) || this.#nodeNames.has(name);
     if (!taken(stem)) return stem;
@@ -74,7 +74,7 @@ export class Graph {
     }
   }
 
-  /** Gives a node a name, or a readable other one where another node bears it. */
+  /** Names a node `wanted`, or a readable variant of it if another node has that name. */
   nameNode(node: Node, wanted: string): void {
     if (node.name === wanted) return;
     this.#countName(node.name, -1);
@@ -102,7 +102,7 @@ export class Graph {
     return value;
   }
 
-  /** Adds constant data; where the name is a graph input already (old files list both), it becomes its default. */
+  /** Adds constant data. If a graph input has the same name (old files list both), the data becomes the input's default. */
   addInitializer(tensor: Tensor): Value {
     const value = this.reference(tensor.name);
     if (value.producer) throw new SorthError(`the name "${tensor.name}" is used twice in the graph`);
@@ -142,7 +142,7 @@ export class Graph {
     return node;
   }
 
-  /** Puts constant data in the place of what a node computes: the value, its name and its readers stay. */
+  /** Replaces the computation of a value by constant data; the value keeps its name and its readers. */
   setConstant(value: Value, tensor: Tensor): void {
     const { producer } = value;
     if (producer) producer.outputs[producer.outputs.indexOf(value)] = null;
@@ -152,7 +152,7 @@ export class Graph {
     value.shape = tensor.dims;
   }
 
-  /** Removes nodes whose outputs nobody needs any more; their outputs leave the graph too. */
+  /** Removes nodes together with their outputs, which nothing may read any more. */
   removeNodes(doomed: ReadonlySet<Node>): void {
     for (const node of doomed) {
       this.#countName(node.name, -1);
@@ -166,7 +166,7 @@ export class Graph {
     this.#nodes = this.#nodes.filter((node) => !doomed.has(node));
   }
 
-  /** Gives a node an optional output that it left out so far. */
+  /** Adds an optional output that a node lacks. */
   addNodeOutput(node: Node, index: number, stem: string): Value {
     const output = this.#output(this.freshName(stem));
     output.producer = node;
@@ -175,14 +175,14 @@ export class Graph {
     return output;
   }
 
-  /** Lets a node read one more value, at that index; inputs left out before it are absent. */
+  /** Adds an input to a node at `index`; inputs between the last one and `index` become absent. */
   appendInput(node: Node, index: number, value: Value): void {
     while (node.inputs.length < index) node.inputs.push(null);
     node.inputs[index] = value;
     value.uses.add({ node, index });
   }
 
-  /** Takes the inputs from that index on off a node. */
+  /** Removes a node's inputs from index `from` on. */
   dropNodeInputs(node: Node, from: number): void {
     node.inputs.splice(from).forEach((value, i) => {
       for (const use of value?.uses ?? []) {
@@ -191,7 +191,7 @@ export class Graph {
     });
   }
 
-  /** Takes the outputs from that index on off a node; nothing may read them. */
+  /** Removes a node's outputs from index `from` on; nothing may read them. */
   dropNodeOutputs(node: Node, from: number): void {
     for (const output of node.outputs.splice(from)) if (output) this.#values.delete(output.name);
   }
@@ -205,7 +205,7 @@ export class Graph {
     return unused.length;
   }
 
-  /** Turns a graph input into a plain value (a parameter that is no longer fed, say). */
+  /** Turns a graph input into an inner value, such as a parameter that is no longer fed. */
   removeInput(value: Value): void {
     const index = this.inputs.indexOf(value);
     if (index >= 0) this.inputs.splice(index, 1);
@@ -227,7 +227,7 @@ export class Graph {
     value.initializer = tensor.name === value.name ? tensor : tensor.named(value.name);
   }
 
-  /** Gives a value another name; a node that is named after it follows. @throws SorthError when the name is taken. */
+  /** Renames a value, and its producer if it has the same name. @throws SorthError when the name is taken */
   rename(value: Value, name: string): void {
     if (value.name === name) return;
     if (this.#values.has(name)) throw new SorthError(`the name "${name}" is used twice in the graph`);
@@ -248,7 +248,7 @@ export class Graph {
     return dead.size + this.removeUnusedConstants();
   }
 
-  /** Lets every reader of `from` (and the graph outputs, for `outputs: true`) read `to` instead. */
+  /** Makes every reader of `from` read `to` instead; with `outputs: true`, replaces it among the graph outputs too. */
   replaceUses(from: Value, to: Value, options: { outputs?: boolean; except?: ReadonlySet<Node> } = {}): void {
     for (const use of [...from.uses]) {
       if (options.except?.has(use.node)) continue;
@@ -262,7 +262,7 @@ export class Graph {
     }
   }
 
-  /** Gives a node other bodies, by attribute; what they capture are values of this graph. */
+  /** Replaces bodies of a node, by attribute; they capture values of this graph. */
   setBodies(node: Node, bodies: ReadonlyMap<string, onnx.GraphProto.$Properties>): void {
     for (const [name, body] of bodies) node.attributes.set(name, { kind: "graph", value: body });
     const names = new Set<string>();
@@ -288,7 +288,7 @@ export class Graph {
     for (const value of captures) value.uses.add({ node, index: -1 });
   }
 
-  /** Lets one input of a node read another value. */
+  /** Makes one input of a node read another value. */
   setInput(use: Use, to: Value): void {
     const { node, index } = use;
     const from = node.inputs[index];
@@ -300,8 +300,8 @@ export class Graph {
   }
 
   /**
-   * The nodes in an order in which every node follows the producers of what it reads; else as they were added.
-   * @throws SorthError when the graph has a cycle.
+   * The nodes in topological order; otherwise in order of addition.
+   * @throws SorthError when the graph has a cycle
    */
   sorted(): Node[] {
     return nodesInOrder(this.#nodes);
@@ -314,7 +314,7 @@ export class Graph {
     return value;
   }
 
-  /** The value of a new node's output; a file's nodes may come before or after their readers. */
+  /** The value for a new node's output; it exists already if a reader came earlier in the file. */
   #output(name: string): Value {
     const known = this.#values.get(name);
     if (!known) return this.#add(new Value(name));
@@ -324,13 +324,13 @@ export class Graph {
     return known;
   }
 
-  /** The value of that name, created empty where a file's node reads what a later node computes. */
+  /** The value named `name`; created empty if a node of a file reads it before the node that computes it. */
   reference(name: string): Value {
     return this.#values.get(name) ?? this.#add(new Value(name));
   }
 }
 
-/** Lets the bodies of a node read other names from outside. */
+/** Makes the bodies of a node read other names from outside. */
 function renameInBodies(node: Node, names: ReadonlyMap<string, string>): void {
   for (const [key, attribute] of node.attributes) {
     if (attribute.kind === "graph") {

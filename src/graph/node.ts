@@ -4,43 +4,43 @@ import type { onnx } from "../onnx/schema.js";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Attribute } from "./attribute.ts";
 
-/** One place where a value is read: input `index` of `node`, or -1 where a body of the node (If, Loop, Scan) reads it. */
+/** One use of a value: input `index` of `node`, or -1 if a body of the node (If, Loop, Scan) reads it. */
 export interface Use {
   readonly node: Node;
   readonly index: number;
 }
 
-/** A dimension as a file declares it: a number, a name such as `batch`, or unknown. */
+/** A dimension as declared in a file: a number, a name such as `batch`, or unknown. */
 export type DeclaredDim = number | string | undefined;
 
 const noMetadata: ReadonlyMap<string, string> = new Map();
 
 /** A named tensor of a graph: a graph input, an initializer, or an output of a node. */
 export class Value {
-  /** Unique in its graph; changed through {@link Graph.rename} alone. */
+  /** Unique in its graph; only {@link Graph.rename} changes it. */
   name: string;
   /** Element type, once declared or inferred. */
   type: DataTypeName | undefined;
-  /** Static shape, once inferred; undefined means not known. */
+  /** Static shape, once inferred; undefined if unknown. */
   shape: readonly number[] | undefined;
   /**
-   * Axes of {@link Value.shape} whose length is another at other lengths of the model's free dimensions, once inferred;
-   * every axis where that could not be found out.
+   * Axes of {@link Value.shape} whose length changes with the model's free dimensions, once inferred; all axes if
+   * inference could not decide.
    */
   freeAxes: readonly number[] | undefined;
-  /** Type of a value that is no tensor (a sequence, map or optional), as its message. */
+  /** Type message of a value that is not a tensor (a sequence, map or optional). */
   otherType: onnx.TypeProto.$Properties | undefined;
-  /** Shape as the file declares it (graph inputs and outputs). */
+  /** Shape as declared in the file (graph inputs and outputs). */
   declared: readonly DeclaredDim[] | undefined;
   /** The node that computes it; undefined for graph inputs and initializers. */
   producer: Node | undefined;
   /** The constant data of an initializer. */
   initializer: Tensor | undefined;
-  /** Where it is read inside the graph; being a graph output is not a use. */
+  /** The places inside the graph that read it; being a graph output is not a use. */
   readonly uses = new Set<Use>();
-  /** Whether the constant data lay in a Constant node. */
+  /** Whether the constant data came from a Constant node. */
   fromNode = false;
-  /** What the exporter noted at it (`metadata_props` of its value info). */
+  /** The exporter's notes (`metadata_props` of its value info). */
   metadata: ReadonlyMap<string, string> = noMetadata;
 
   constructor(name: string, type?: DataTypeName, shape?: readonly number[]) {
@@ -49,33 +49,33 @@ export class Value {
     this.shape = shape;
   }
 
-  /** Whether {@link Value.shape} holds whatever length the model's free dimensions have, once inferred. */
+  /** Whether {@link Value.shape} is the same for all lengths of the model's free dimensions, once inferred. */
   get shapeFixed(): boolean {
     return this.shape !== undefined && this.freeAxes?.length === 0;
   }
 }
 
-/** Boolean attributes that ONNX Runtime compares with 1; it takes any number but 0 for true elsewhere (test/graph/flags.test.ts). */
+/** Boolean attributes that ONNX Runtime compares with 1. For others, any number but 0 is true (test/graph/flags.test.ts). */
 const trueForOneAlone = new Set(["interleaved", "is_causal", "noop_with_empty_axes", "unidirectional"]);
-/** Boolean attributes that ONNX Runtime takes half for true and half for false where they are neither 0 nor 1. */
+/** Boolean attributes for which ONNX Runtime is inconsistent when the value is neither 0 nor 1. */
 const unclear = new Set(["training_mode"]);
 
-/** One operation of a graph. Absent optional inputs and outputs are null. */
+/** One node of a graph. Absent optional inputs and outputs are null. */
 export class Node {
-  /** Changes only where a newer operator set has another name for the same operator. */
+  /** Changes only if a newer operator set renames the operator. */
   opType: string;
-  /** Operator domain; the standard one is the empty string. */
+  /** Operator domain; the empty string is the standard domain. */
   readonly domain: string;
-  /** Which of several functions of the same name is called; empty for operators. */
+  /** Selects among functions of the same name; empty for operators. */
   readonly overload: string;
   name: string;
   readonly attributes: Map<string, Attribute>;
   readonly inputs: (Value | null)[];
   readonly outputs: (Value | null)[];
-  /** Outer values that bodies in this node's attributes read by name; changed through the graph alone. */
+  /** Outer values that bodies in this node's attributes read by name; only the graph changes this list. */
   captures: readonly Value[];
   readonly metadata: ReadonlyMap<string, string>;
-  /** Why no gradient can pass this very node, where preparing the graph found that out (a Loop that cannot be unrolled). */
+  /** Why this node is not differentiable, if a pass found that out (a Loop that cannot be unrolled, say). */
   obstacle: string | undefined;
 
   constructor(fields: {
@@ -100,12 +100,12 @@ export class Node {
     this.metadata = fields.metadata ?? new Map();
   }
 
-  /** `Conv`, or `com.microsoft.Gelu` outside the standard domain. */
+  /** The operator, with its domain unless that is the standard one: `Conv`, `com.microsoft.Gelu`. */
   get op(): string {
     return this.domain ? `${this.domain}.${this.opType}` : this.opType;
   }
 
-  /** How messages call this node: its name, or its first output where it has none. */
+  /** The node's name in messages: its own name, or that of its first output if it has none. */
   get label(): string {
     return this.name || this.outputs.find((output) => output)?.name || this.opType;
   }
@@ -117,8 +117,8 @@ export class Node {
   }
 
   /**
-   * Whether a boolean attribute is set, as ONNX Runtime reads it: most are true for every number but 0, some for 1 alone.
-   * @throws SorthError where the runtime's own answer is not one of the two
+   * Whether a boolean attribute is set, as ONNX Runtime reads it: most are true for every number but 0, some only for 1.
+   * @throws SorthError for a value for which the runtime itself is inconsistent
    */
   flag(name: string, fallback = false): boolean {
     const value = this.int(name, fallback ? 1 : 0);
@@ -140,13 +140,13 @@ export class Node {
     return attribute?.kind === "string" ? attribute.value : fallback;
   }
 
-  /** The integers of an attribute; undefined where the node leaves it out. */
+  /** The integers of an attribute; undefined if the node lacks it. */
   ints(name: string): readonly number[] | undefined {
     const attribute = this.attributes.get(name);
     return attribute?.kind === "ints" ? attribute.value : undefined;
   }
 
-  /** The tensor of an attribute; undefined where the node leaves it out. */
+  /** The tensor of an attribute; undefined if the node lacks it. */
   tensor(name: string): Tensor | undefined {
     const attribute = this.attributes.get(name);
     return attribute?.kind === "tensor" ? attribute.value : undefined;

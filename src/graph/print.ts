@@ -7,7 +7,7 @@ import type { Node, Value } from "./node.ts";
 const shown = 8;
 
 /**
- * A graph as readable text: inputs, constants, then one line a node in topological order.
+ * A graph as readable text: inputs, constants, then one line per node in topological order.
  *
  * @example
  * printGraph(graph);
@@ -48,7 +48,7 @@ function numbers(tensor: Tensor | undefined): string {
   return ` = ${tensor.dims.length === 0 ? texts.join() : `[${texts.join(", ")}]`}`;
 }
 
-/** Six significant digits are enough to read. */
+/** A number with at most six significant digits. */
 const numberText = (value: number): string =>
   Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
 

@@ -9,7 +9,7 @@ import { checkFunctionSize } from "./function-size.ts";
 import { Graph } from "./graph.ts";
 import type { DeclaredDim, Node, Value } from "./node.ts";
 
-/** Shape as a file declares it; undefined when it declares none. */
+/** The shape declared in a file; undefined if it declares none. */
 export function declaredShape(
   type: onnx.TypeProto.$Properties | null | undefined,
 ): DeclaredDim[] | undefined {
@@ -20,7 +20,7 @@ export function declaredShape(
   });
 }
 
-/** Imported operator sets of a model: domain to version. */
+/** Versions of a model's imported operator sets by domain. */
 export function opsetsOf(model: onnx.ModelProto.$Properties): Map<string, number> {
   return new Map(
     (model.opsetImport ?? []).map(({ domain, version }) => [
@@ -32,8 +32,8 @@ export function opsetsOf(model: onnx.ModelProto.$Properties): Map<string, number
 
 /**
  * Builds the graph of a model message. Tensors stay views of the message's bytes.
- * @param external - reads tensors that lie in other files
- * @throws SorthError when names clash, or a node reads a value that nothing defines.
+ * @param external - reads tensors from external data files
+ * @throws SorthError when names clash, or when a node reads a value that nothing defines
  */
 export function graphFromProto(model: onnx.ModelProto.$Properties, external?: ExternalReader): Graph {
   const proto = model.graph;
@@ -47,8 +47,8 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
 }
 
 /**
- * Reads a graph message into a graph that is empty, or holds what the message's nodes capture from outside.
- * @throws SorthError when names clash, or a node reads a value that nothing defines.
+ * Reads a graph message into a graph that is empty, or that holds the values that the message's nodes capture.
+ * @throws SorthError when names clash, or when a node reads a value that nothing defines
  */
 export function readGraph(
   graph: Graph,
@@ -109,7 +109,7 @@ export function readGraph(
   }
 }
 
-/** A value as a message: its name, and its type and shape as far as known. */
+/** The message of a value: its name, and its type and shape as far as they are known. */
 export function valueInfo(value: Value): onnx.ValueInfoProto {
   const info = new onnx.ValueInfoProto({ name: value.name });
   if (value.otherType) info.type = value.otherType;
@@ -131,7 +131,7 @@ export function valueInfo(value: Value): onnx.ValueInfoProto {
   return info;
 }
 
-/** A node as a message. */
+/** The message of a node. */
 export function nodeToProto(node: Node): onnx.NodeProto {
   const names = (values: readonly (Value | null)[]) => {
     const list = values.map((value) => value?.name ?? "");
@@ -158,9 +158,9 @@ export interface ProtoOptions {
 }
 
 /**
- * The graph as a model message, nodes in topological order; initializers are views, not copies.
- * @param irVersion - 10 loads in every ONNX Runtime of the last two years
- * @param keepExternal - large initializers that lie in other files stay there: the message refers to them
+ * The graph as a model message, with nodes in topological order; initializers are views, not copies.
+ * @param irVersion - default 10, which every ONNX Runtime of the last two years loads
+ * @param keepExternal - leave large external initializers in their files; the message refers to them
  */
 export function graphToProto(graph: Graph, options: ProtoOptions = {}): onnx.ModelProto {
   return new onnx.ModelProto({

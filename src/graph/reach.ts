@@ -1,6 +1,6 @@
 import type { Node, Value } from "./node.ts";
 
-/** Every node on which one of the values depends, through inputs and what bodies read. */
+/** Every node on which one of the values depends, through inputs and captured values. */
 export function ancestorsOf(values: Iterable<Value>): Set<Node> {
   const found = new Set<Node>();
   const open = [...values].flatMap(({ producer }) => producer ?? []);
@@ -12,10 +12,10 @@ export function ancestorsOf(values: Iterable<Value>): Set<Node> {
   return found;
 }
 
-/** The values, and every value that depends on one of them. */
+/** The given values, and every value that depends on one of them. */
 export function descendantsOf(values: Iterable<Value>): Set<Value> {
   const reached = new Set(values);
-  // A set's iterator comes to what is added meanwhile.
+  // The iterator of a Set also visits values added during the loop.
   for (const value of reached) {
     for (const { node } of value.uses) for (const output of node.outputs) if (output) reached.add(output);
   }

@@ -2,19 +2,20 @@ import { elementCount } from "../onnx/tensor.ts";
 import type { Shape } from "./shapes.ts";
 
 /**
- * How many numbers one operator adds up at most. ONNX Runtime's kernels keep one float32 sum for every result where the numbers
- * lie apart in memory, and a few where they lie side by side: what is added to a large sum is lost. Squares of 512 units'
- * products, a few near 1 and all others near 0, come out 1 % too small in one operator, 2e-7 in stages (docs/decisions.md).
+ * Largest count of numbers that one operator adds up. ONNX Runtime's kernels keep one float32 sum per result if the numbers
+ * lie apart in memory, and a few sums if they lie side by side; small numbers added to a large sum are lost. For example, the
+ * sum of the squared products of 512 units, a few near 1 and all others near 0, is 1 % too small in one operator and off by
+ * 2e-7 in stages (docs/decisions.md).
  * Equal numbers are the worst case, since every addition rounds the same way: at these limits an operator is 3e-6 off.
  */
 const most = { sideBySide: 1024, apart: 256 } as const;
-/** An axis is not cut into pieces shorter than that. */
+/** Shortest piece into which an axis is cut. */
 const leastPiece = 16;
 
-/** What one operator reduces: axes of the tensor as it was at the beginning, whose numbers of elements do not exceed `most`. */
+/** The axes that one operator reduces, as axes of the original tensor; together they have at most `most` elements. */
 export interface Stage {
   readonly axes: readonly number[];
-  /** Lengths of the pieces into which a single axis is cut before, innermost first; empty where it is not cut. */
+  /** Lengths of the pieces into which a single axis is cut first, innermost first; empty if it is not cut. */
   readonly pieces: readonly number[];
 }
 
@@ -53,11 +54,11 @@ export function reductionStages(
   return stages;
 }
 
-/** Whether the next axis lies right before those of a stage. */
+/** Whether the next axis is adjacent to those of a stage (apart from axes of length 1). */
 const belongs = (shape: Shape, rest: readonly number[], stage: readonly number[]): boolean =>
   shape.slice((rest.at(-1) ?? 0) + 1, stage[0]).every((length) => length === 1);
 
-/** Divisors of a length, each at most `limit`, whose product leaves at most `limit` of it. */
+/** Divisors of a length, each at most `limit`; dividing the length by all of them leaves at most `limit`. */
 function piecesOf(length: number, limit: number): number[] {
   const pieces: number[] = [];
   for (let left = length; left > limit; ) {

@@ -2,7 +2,7 @@ import protobuf from "protobufjs/minimal.js";
 import { FileError, messageOf } from "../errors.ts";
 import { onnx } from "./schema.js";
 
-/** A Buffer as the Uint8Array it is: its own `slice` does not copy, and its equality is not that of other arrays. */
+/** A plain Uint8Array view. Node's Buffer differs: its `slice` does not copy, and tests compare it unequal to other arrays. */
 function plainBytes(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -16,7 +16,7 @@ function readerOf(bytes: Uint8Array): protobuf.Reader {
 
 /**
  * Decodes the bytes of an ONNX model. Raw tensor data stays a view into `bytes`; unknown fields are kept.
- * @throws SorthError when the bytes are not an ONNX model.
+ * @throws SorthError when the bytes are not an ONNX model
  */
 export function decodeModelProto(bytes: Uint8Array): onnx.ModelProto {
   if (bytes.length === 0) throw new FileError("the file is empty, not an ONNX model");

@@ -36,7 +36,7 @@ const names = new Map<number, DataTypeName>(
   Object.entries(DataType).map(([name, code]) => [code, name as DataTypeName]),
 );
 
-/** The name of a data type number; a number this version does not know reads `undefined`. */
+/** The name of a data type number; `undefined` for a number that this version does not know. */
 export function dataTypeName(code: number): DataTypeName {
   return names.get(code) ?? "undefined";
 }
@@ -72,7 +72,7 @@ export const bitsPerElement: Record<DataTypeName, number> = {
   int2: 2,
 };
 
-/** Whether a type holds real numbers in 16 bits. */
+/** Whether a type is a 16-bit float (float16, bfloat16). */
 export const isHalf = (type: DataTypeName | undefined): boolean => type === "float16" || type === "bfloat16";
 
 /** Whether gradients can flow through values of this type (float, double, float16, bfloat16). */

@@ -2,7 +2,7 @@ import { FileError } from "../errors.ts";
 import type { onnx } from "./schema.js";
 import { type ExternalReference, externalReference } from "./tensor.ts";
 
-/** Every tensor of a model: initializers and attributes, in bodies, functions and training graphs too. */
+/** Every tensor of a model: initializers and tensor attributes, including those of bodies, functions and training graphs. */
 export function* tensorsOf(model: onnx.ModelProto.$Properties): Generator<onnx.TensorProto.$Properties> {
   if (model.graph) yield* graphTensors(model.graph);
   for (const { node } of model.functions ?? []) yield* nodeTensors(node ?? []);
@@ -46,12 +46,12 @@ export function externalLocations(model: onnx.ModelProto.$Properties): Set<strin
   return locations;
 }
 
-/** A part of an external file: what {@link ExternalReader} is asked for. */
+/** A part of an external file, as requested from an {@link ExternalReader}. */
 export type ExternalRange = ExternalReference;
 
 /**
- * The name of an external file with `/` between its parts, free of `.` and empty parts.
- * @throws SorthError when the name leads out of the model's folder (absolute, drive letter, `..`) or is empty.
+ * Normalizes the name of an external file: `/` as separator, no `.` and no empty parts.
+ * @throws SorthError when the name is empty or leads out of the model's folder (absolute path, drive letter, `..`)
  */
 export function checkedLocation(location: string): string {
   const parts = location.split(/[\\/]/);
@@ -67,7 +67,7 @@ export function checkedLocation(location: string): string {
 
 /**
  * Start and length in bytes of a part of an external file.
- * @throws SorthError when it does not lie within the file's size.
+ * @throws SorthError when the part extends beyond the end of the file
  */
 export function checkedRange(range: ExternalRange, fileSize: number): { offset: number; length: number } {
   const { location, offset } = range;
@@ -75,7 +75,7 @@ export function checkedRange(range: ExternalRange, fileSize: number): { offset: 
   const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;
   if (!whole || offset + length > fileSize) {
     throw new FileError(
-      `external data file "${location}" has ${fileSize} bytes, but a tensor is said to lie at bytes ${offset} to ${offset + length}; the file is truncated or belongs to another model`,
+      `external data file "${location}" has ${fileSize} bytes, but the model places a tensor at bytes ${offset} to ${offset + length}; the file is truncated or belongs to another model`,
     );
   }
   return { offset, length };

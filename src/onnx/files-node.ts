@@ -10,14 +10,14 @@ import { reasonOf, type WriteOptions, writeFileSafely } from "./write-file.ts";
 
 export { type WriteOptions, writeFileSafely } from "./write-file.ts";
 
-/** Protobuf's limit for one message, which readers of ONNX files (ONNX Runtime too) enforce. */
+/** Protobuf's size limit for one message in bytes; readers of ONNX files (including ONNX Runtime) enforce it. */
 const largestModel = 2 ** 31 - 1;
-/** Bytes read at once. */
+/** Bytes per read call. */
 const pieceSize = 1024 * 1024;
 
 /**
- * Reads an ONNX file. Its messages are views of the file's bytes; tensors in other files are read when first used.
- * @throws SorthError when the file cannot be read or is not an ONNX model.
+ * Reads an ONNX file. Tensors in external data files are read on first use.
+ * @throws SorthError when the file cannot be read or is not an ONNX model
  *
  * @example
  * const model = await readModel("model.onnx");
@@ -32,10 +32,10 @@ export async function readModel(path: string): Promise<Model> {
 }
 
 /**
- * Writes a model as an ONNX file: piece by piece, under a temporary name that is renamed at the end. Data in other files
- * is shared when the model stays in its folder, else copied under its name.
- * @throws UsageError when the file exists and `force` is not set; SorthError when an external file of that name with
- * other content is in the way, or the model is larger than protobuf allows.
+ * Writes a model as an ONNX file, under a temporary name that is renamed at the end. If the file goes to another folder
+ * than the one the model was read from, its external data files are copied there; otherwise both models share them.
+ * @throws UsageError when the file exists and `force` is not set; SorthError when the target folder has an external data
+ * file of the same name with other content, or when the model is larger than protobuf allows (2 GB)
  */
 export async function writeModel(model: Model, path: string, options: WriteOptions = {}): Promise<void> {
   if (model.size > largestModel) {
@@ -44,14 +44,14 @@ export async function writeModel(model: Model, path: string, options: WriteOptio
     );
   }
   if (!options.force && (await stat(path).catch(() => undefined))) {
-    throw new UsageError(`"${path}" exists already; give another name, or --force to replace it`);
+    throw new UsageError(`"${path}" already exists; give another name, or --force to replace it`);
   }
   await checkIsNoData(path, model);
   await carryExternalData(model, path);
   await writeFileSafely(path, model.chunks, options);
 }
 
-/** @throws UsageError when a file that is to be written holds data of a model */
+/** @throws UsageError when `path` is one of the model's external data files, which writing would destroy */
 export async function checkIsNoData(path: string, model: Model): Promise<void> {
   const to = dirname(resolve(path));
   const folders = [to, ...(model.path === undefined ? [] : [dirname(resolve(model.path))])];
@@ -60,19 +60,19 @@ export async function checkIsNoData(path: string, model: Model): Promise<void> {
     const places = await Promise.all(folders.map((folder) => realPlace(join(folder, location))));
     if (!places.includes(target)) continue;
     throw new UsageError(
-      `cannot write "${path}": the model keeps its data in a file of that name ("${location}"); give another name`,
+      `cannot write "${path}": the model keeps its data in that file ("${location}"); give another name`,
     );
   }
 }
 
-/** Where a path leads, through links, whether or not the file is there. */
+/** The real path behind symbolic links; also for a file that does not exist yet. */
 async function realPlace(path: string): Promise<string> {
   return realpath(path).catch(async () =>
     join(await realpath(dirname(path)).catch(() => dirname(path)), basename(path)),
   );
 }
 
-/** The bytes of a file. @throws SorthError when it is missing, a folder, unreadable or larger than protobuf allows. */
+/** The bytes of a file. @throws SorthError when it is missing, a folder, unreadable or larger than protobuf allows */
 async function readWhole(path: string): Promise<Uint8Array> {
   let handle: FileHandle | undefined;
   try {
@@ -98,7 +98,7 @@ async function readWhole(path: string): Promise<Uint8Array> {
   }
 }
 
-/** Reads parts of files in a folder, and of no file outside of it. */
+/** A reader of external data that refuses files outside `folder`. */
 export function externalReader(folder: string): ExternalReader {
   return (range) => readRange(folder, range);
 }
@@ -128,22 +128,22 @@ function readRange(folder: string, range: ExternalRange): Uint8Array {
   }
 }
 
-/** @throws SorthError when a symbolic link leads out of the model's folder. */
+/** @throws SorthError when a symbolic link leads out of the model's folder */
 function checkInside(folder: string, file: string, location: string): void {
   const path = relative(folder, file);
   if (isAbsolute(path) || path.split(/[\\/]/)[0] === "..") {
     throw new FileError(
-      `the external data file "${location}" is a link out of the model's folder; refused for safety: put the file itself there`,
+      `the external data file "${location}" is a link to a file outside the model's folder; refused for safety: put the file itself there`,
     );
   }
 }
 
-/** Copies a model's external files to the folder of `path`, unless it is the folder they are in. */
+/** Copies a model's external data files to the folder of `path`, unless they are already there. */
 async function carryExternalData(model: Model, path: string): Promise<void> {
   if (model.externalLocations.size === 0) return;
   if (model.path === undefined) {
     throw new FileError(
-      `cannot write "${path}": the model keeps data in other files, but was not read from a file itself; read it with readModel(path)`,
+      `cannot write "${path}": the model has external data files, but was not read from a path; read it with readModel(path)`,
     );
   }
   const [from, to] = [await folderOf(model.path), await folderOf(path)];

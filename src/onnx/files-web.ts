@@ -3,13 +3,13 @@ import { checkedLocation, checkedRange } from "./external.ts";
 import { decodeModel, type Model } from "./model.ts";
 import type { ExternalReader } from "./tensor.ts";
 
-/** The content of a file, as a browser has it. `File` is a `Blob`. */
+/** The content of a file in a browser. A `File` is a `Blob`. */
 export type WebFile = Blob | ArrayBuffer | Uint8Array;
 
 /**
- * Reads an ONNX model from a file the user chose or a buffer that was fetched.
- * @param external - files that hold its external data, by the name the model gives them
- * @throws SorthError when it is not an ONNX model.
+ * Reads an ONNX model from a file that the user chose, or from fetched bytes.
+ * @param external - the model's external data files, by the names that the model uses
+ * @throws SorthError when the content is not an ONNX model
  *
  * @example
  * const model = await readModel(input.files[0], new Map([["weights.bin", input.files[1]]]));
@@ -23,12 +23,12 @@ export async function readModel(
   return decodeModel(await bytesOf(file), { external: externalReader(files) });
 }
 
-/** A model as a file to download; external data is not part of it. */
+/** A model as a Blob to download, without its external data. */
 export function modelBlob(model: Model): Blob {
   return new Blob([...model.chunks] as BlobPart[], { type: "application/octet-stream" });
 }
 
-/** Reads parts of files that are in memory; they are views, not copies. */
+/** A reader of external data files in memory; it returns views, not copies. */
 export function externalReader(files: ReadonlyMap<string, Uint8Array>): ExternalReader {
   return (range) => {
     const location = checkedLocation(range.location);

@@ -4,12 +4,12 @@ import { Model } from "./model.ts";
 import { externalReference, Tensor } from "./tensor.ts";
 
 /**
- * The same model with its external data inside, for an ONNX Runtime that gets bytes instead of a path.
- * @throws SorthError when a file cannot be read.
+ * The same model with its external data stored inside, for an ONNX Runtime session that is created from bytes.
+ * @throws SorthError when an external data file cannot be read
  */
 export function inlineExternal(model: Model): Model {
   if (model.externalLocations.size === 0) return model;
-  // A message of its own: the model's is never changed.
+  // Decode a copy, because a model's own message must not change.
   const proto = decodeModelProto(model.bytes);
   for (const tensor of tensorsOf(proto)) {
     if (!externalReference(tensor)) continue;

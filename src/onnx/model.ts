@@ -3,18 +3,18 @@ import { externalLocations } from "./external.ts";
 import type { onnx } from "./schema.js";
 import type { ExternalReader } from "./tensor.ts";
 
-/** Where a model came from, as far as it matters for data that lies in other files. */
+/** The origin of a model, which locates its external data. */
 export interface ModelSource {
-  /** The file it was read from; external data lies beside it. */
+  /** The model's file; external data lies in the same folder. */
   readonly path?: string;
-  /** Reads tensors that lie in other files. */
+  /** Reads tensors from external data files. */
   readonly external?: ExternalReader;
 }
 
 /**
- * An ONNX model: the bytes of its file and, once asked for, its messages. A model that was edited by splicing is a list
- * of views of the original bytes with new bytes between them, so that it costs no second copy.
- * A model is never changed: editing makes another one.
+ * An ONNX model: the bytes of its file and, decoded on demand, its protobuf messages. A model edited by splicing is a list
+ * of views of the original bytes with new bytes between them, so it needs no second copy.
+ * A model is immutable: editing makes a new one.
  *
  * @example
  * const model = await readModel("model.onnx");
@@ -42,17 +42,17 @@ export class Model {
     this.#locations = content.locations ?? (() => externalLocations(this.proto));
   }
 
-  /** The model of a file's bytes. They are kept, not copied, and decoded when first needed. */
+  /** A model from the bytes of a file. Keeps the bytes without copying them and decodes them on first use. */
   static fromBytes(bytes: Uint8Array, source: ModelSource = {}): Model {
     return new Model({ chunks: [bytes] }, source);
   }
 
-  /** The model of a message, which must not be changed afterwards. It is encoded when its bytes are first needed. */
+  /** A model from a message, which the caller must not change afterwards. Encodes it when its bytes are first needed. */
   static fromProto(proto: onnx.ModelProto, source: ModelSource = {}): Model {
     return new Model({ proto }, source);
   }
 
-  /** The model that `base` becomes by splicing: its bytes in pieces. Names the same external files as `base`. */
+  /** A model spliced from `base`, given as pieces of bytes. It refers to the same external data files as `base`. */
   static spliced(chunks: readonly Uint8Array[], base: Model): Model {
     return new Model({ chunks, locations: () => base.externalLocations }, base);
   }
@@ -63,7 +63,7 @@ export class Model {
     return this.#chunks;
   }
 
-  /** The bytes in one piece; pieces are joined when first asked for and then let go. */
+  /** The bytes of the file in one array. Joins the pieces on first use and then releases them. */
   get bytes(): Uint8Array {
     const chunks = this.chunks;
     const [first] = chunks;
@@ -83,13 +83,13 @@ export class Model {
     return this.chunks.reduce((size, chunk) => size + chunk.length, 0);
   }
 
-  /** The messages; raw tensor data is a view of {@link Model.bytes}. @throws SorthError when they cannot be decoded. */
+  /** The decoded message; raw tensor data is a view of {@link Model.bytes}. @throws SorthError when decoding fails */
   get proto(): onnx.ModelProto {
     this.#proto ??= decodeModelProto(this.bytes);
     return this.#proto;
   }
 
-  /** Names of the files that hold tensors of this model, relative to its folder. */
+  /** Names of the model's external data files, relative to its folder. */
   get externalLocations(): ReadonlySet<string> {
     const locations = this.#locations();
     this.#locations = () => locations;
@@ -98,8 +98,8 @@ export class Model {
 }
 
 /**
- * The model of a file's bytes, decoded at once.
- * @throws SorthError when they are not an ONNX model.
+ * A model from the bytes of a file, decoded immediately.
+ * @throws SorthError when the bytes are not an ONNX model
  */
 export function decodeModel(bytes: Uint8Array, source: ModelSource = {}): Model {
   const model = Model.fromBytes(bytes, source);
@@ -107,7 +107,7 @@ export function decodeModel(bytes: Uint8Array, source: ModelSource = {}): Model 
   return model;
 }
 
-/** The bytes of a model's file. */
+/** The bytes of an ONNX file that holds the model. */
 export function encodeModel(model: Model): Uint8Array {
   return model.bytes;
 }

@@ -7,7 +7,7 @@ import type { DataTypeName } from "./data-types.ts";
 import { numberToFloat16 } from "./small-types.ts";
 import { elementCount, Tensor } from "./tensor.ts";
 
-/** Seeded random numbers: the same purpose and keys, the same numbers (see {@link randomStream}). */
+/** Seeded random numbers: the same purpose and keys give the same numbers (see {@link randomStream}). */
 export class Random {
   readonly #generator: RandomGenerator;
 
@@ -15,23 +15,23 @@ export class Random {
     this.#generator = randomStream(purpose, ...keys);
   }
 
-  /** Standard normal (Box–Muller). */
+  /** A standard normal number (Box–Muller). */
   normal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - uniformFloat64(this.#generator)));
     return radius * Math.cos(2 * Math.PI * uniformFloat64(this.#generator));
   }
 
-  /** From 0 to 1. */
+  /** A number in [0, 1). */
   uniform(): number {
     return uniformFloat64(this.#generator);
   }
 
-  /** From 0 to `below` − 1. */
+  /** An integer from 0 to `below` − 1. */
   integer(below: number): number {
     return uniformInt(this.#generator, 0, below - 1);
   }
 
-  /** Standard normal floats; integers below `below`. @throws SorthError for types without numbers. */
+  /** A tensor of standard normal floats, or of integers from 0 to `below` − 1. @throws SorthError for other types */
   tensor(name: string, type: DataTypeName, dims: readonly number[], below = 2): Tensor {
     const isFloat = type === "float" || type === "double" || type === "float16";
     const numbers = Array.from({ length: elementCount(dims) }, () =>
@@ -41,7 +41,7 @@ export class Random {
   }
 }
 
-/** A tensor of given numbers. @throws SorthError for a type that ONNX Runtime's binding does not take. */
+/** A tensor of the given numbers. @throws SorthError for a type that ONNX Runtime's binding does not accept */
 export function tensorOf(
   name: string,
   type: DataTypeName,
@@ -73,6 +73,6 @@ export function tensorOf(
     case "bool":
       return Tensor.of(name, type, dims, Uint8Array.from(numbers));
     default:
-      throw new DataError(`no numbers can be made for "${name}", which is ${type}; give its data`);
+      throw new DataError(`cannot make numbers of type ${type} for "${name}"; give its data`);
   }
 }

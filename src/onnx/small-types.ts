@@ -1,12 +1,12 @@
 import type { DataTypeName } from "./data-types.ts";
 
-/** Layout of a float of few bits: sign, exponent, fraction from the high bit down. */
+/** Layout of a small float type: sign, exponent and fraction, from the high bit down. */
 interface FloatLayout {
   readonly signed: boolean;
   readonly exponentBits: number;
   readonly fractionBits: number;
   readonly bias: number;
-  /** What the highest exponent and the bits of −0 mean. */
+  /** The meaning of the highest exponent and of the bits of −0. */
   readonly special: "ieee" | "nan only" | "nan is minus zero" | "none";
 }
 
@@ -23,7 +23,7 @@ const floats: Partial<Record<DataTypeName, FloatLayout>> = {
   float4e2m1: { signed: true, exponentBits: 2, fractionBits: 1, bias: 1, special: "none" },
 };
 
-/** Bits and sign of integers that are packed several to a byte. */
+/** Bits and sign of integer types of which a byte holds several. */
 const packedIntegers: Partial<Record<DataTypeName, { bits: number; signed: boolean }>> = {
   uint4: { bits: 4, signed: false },
   int4: { bits: 4, signed: true },
@@ -32,8 +32,8 @@ const packedIntegers: Partial<Record<DataTypeName, { bits: number; signed: boole
 };
 
 /**
- * Numbers of a type that JavaScript has no array of (half, 8-, 4- and 2-bit types), from its bits as stored: 16-bit
- * words, or bytes, elements of less than a byte from the low bits up. Undefined for any other type.
+ * Decodes types for which JavaScript has no array (half, 8-, 4- and 2-bit types) from their stored bits: 16-bit words, or
+ * bytes whose packed elements start at the low bits. Undefined for any other type.
  */
 export function decodedNumbers(
   type: DataTypeName,
@@ -54,7 +54,7 @@ export function decodedNumbers(
   return words.map((bits) => floatOfBits(bits, layout));
 }
 
-/** Elements of `bits` bits, the first in the low bits of its byte. */
+/** Unpacks elements of `bits` bits; the first element is in the low bits of its byte. */
 function unpacked(bytes: ArrayLike<number>, count: number, bits: number): number[] {
   const perByte = 8 / bits;
   return Array.from({ length: count }, (_, index) => {
@@ -73,15 +73,15 @@ function floatOfBits(bits: number, layout: FloatLayout): number {
   if (special === "nan only" && highest && fraction === 2 ** fractionBits - 1) return Number.NaN;
   const sign = negative ? -1 : 1;
   if (special === "ieee" && highest) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  // Without a sign (float8e8m0) there is no zero and no subnormal number: only powers of two.
+  // An unsigned type (float8e8m0) has only powers of two: no zero and no subnormal numbers.
   if (exponent === 0 && signed) return (sign * fraction * 2 ** (1 - bias)) / 2 ** fractionBits;
   return sign * (1 + fraction / 2 ** fractionBits) * 2 ** (exponent - bias);
 }
 
-/** Value of an IEEE half given as its 16 bits. */
+/** The number that the 16 bits of an IEEE half encode. */
 export const float16ToNumber = (bits: number): number => floatOfBits(bits, half);
 
-/** The 16 bits of the IEEE half nearest to a number; ties go to the even one, what is too large becomes infinite. */
+/** The 16 bits of the IEEE half nearest to a number; ties round to even, and numbers that are too large become infinite. */
 export function numberToFloat16(value: number): number {
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
   const magnitude = Math.abs(value);
@@ -89,7 +89,7 @@ export function numberToFloat16(value: number): number {
   if (magnitude >= 65520) return sign | 0x7c00;
   if (magnitude < 2 ** -25) return sign;
   const exponent = Math.max(Math.floor(Math.log2(magnitude)), -14);
-  // In units of the last place; a carry into the next exponent is right as it stands.
+  // In units of the last place. A carry into the exponent gives the right result.
   const units = roundHalfToEven(magnitude / 2 ** (exponent - 10));
   return sign | (units + (exponent + 14) * 1024);
 }

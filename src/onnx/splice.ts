@@ -1,20 +1,20 @@
 import { FileError } from "../errors.ts";
 import { type FieldRecord, fieldRecords, modelFields, varint, wireTypes } from "./wire.ts";
 
-/** Where the records of a model's file lie: those of the model, and those of its graph. */
+/** The positions of the records in a model's file: those of the model and those of its graph. */
 export interface ModelLayout {
   readonly bytes: Uint8Array;
   readonly model: readonly FieldRecord[];
-  /** The model's record that holds the graph. */
+  /** The record of the model that contains the graph. */
   readonly graphField: FieldRecord;
   readonly graph: readonly FieldRecord[];
-  /** How many bytes encode the graph's length; encoders may use more than it needs. */
+  /** Number of bytes that encode the graph's length; encoders may use more than necessary. */
   readonly graphLengthWidth: number;
 }
 
 /**
  * Finds the records of a model's file.
- * @throws SorthError when the file is damaged, has no graph, or holds its graph in several parts.
+ * @throws SorthError when the file is damaged, has no graph, or holds its graph in several parts
  */
 export function layoutOf(bytes: Uint8Array): ModelLayout {
   const model = fieldRecords(bytes);
@@ -43,21 +43,21 @@ function tagEnd(bytes: Uint8Array, record: FieldRecord): number {
   return offset + 1;
 }
 
-/** What to change in a model's file. New records are whole: tag, length, payload (see `bytesField`). */
+/** Changes to a model's file. Every new record is complete: tag, length and payload (see `bytesField`). */
 export interface Edits {
-  /** Records of the model or of its graph, and what takes their place; null leaves them out. */
+  /** Replacements of records of the model or of its graph; null removes a record. */
   readonly replace?: ReadonlyMap<FieldRecord, Uint8Array | null>;
-  /** Records put at the end of the graph. */
+  /** Records to append to the graph. */
   readonly appendToGraph?: readonly Uint8Array[];
-  /** Records put at the end of the model. */
+  /** Records to append to the model. */
   readonly appendToModel?: readonly Uint8Array[];
-  /** Bytes that encode the graph's length, where more than needed. Default: as many as the file has now. */
+  /** Minimum number of bytes that encode the graph's length. Default: as many as in the current file. */
   readonly graphLengthWidth?: number;
 }
 
 /**
- * Changes records of a model's file. Everything else stays byte for byte as it was.
- * @returns the new file in pieces: views of the old bytes, and new bytes between them
+ * Changes records of a model's file and keeps all other bytes.
+ * @returns the new file in pieces: views of the old bytes with new bytes between them
  *
  * @example
  * const layout = layoutOf(model.bytes);
@@ -82,7 +82,7 @@ export function splice(layout: ModelLayout, edits: Edits): Uint8Array[] {
   return file.chunks();
 }
 
-/** Pieces of a new file; neighbouring views of the old bytes become one. */
+/** Pieces of a new file; adjacent views of the old bytes are merged. */
 class Pieces {
   readonly #source: Uint8Array;
   #pieces: (Uint8Array | { start: number; end: number })[] = [];

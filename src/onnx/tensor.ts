@@ -5,8 +5,9 @@ import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
 
 /**
- * Elements of a tensor. float16 and bfloat16 are their bits in a Uint16Array; float8 and bool are bytes; 4-bit and
- * 2-bit elements stay packed in bytes, first element in the low bits; complex numbers are pairs; strings are bytes.
+ * Elements of a tensor. float16 and bfloat16 are stored as their bits in a Uint16Array, float8 and bool as bytes; 4-bit
+ * and 2-bit elements stay packed in bytes, first element in the low bits; complex numbers are pairs; strings are UTF-8
+ * bytes.
  */
 export type TensorData =
   | Float32Array
@@ -21,20 +22,20 @@ export type TensorData =
   | BigUint64Array
   | readonly Uint8Array[];
 
-/** Where in which file the data of a tensor lies. */
+/** The file and the position in it of a tensor's external data. */
 export interface ExternalReference {
   readonly location: string;
   readonly offset: number;
   readonly length?: number;
 }
 
-/** Finds the bytes of a tensor whose data lies in another file. */
+/** Returns the bytes of external data. */
 export type ExternalReader = (reference: ExternalReference) => Uint8Array;
 
-/** Bytes from which on data in another file is worth staying there. */
+/** Size in bytes from which external data stays in its file rather than being stored in the model. */
 const largeBytes = 64 * 1024;
 
-/** Data of messages, as long as a tensor holds them: several graphs of one model share what was read from a file. */
+/** Data that was read for a message, kept while a tensor holds it, so that several graphs of one model share it. */
 const alreadyRead = new WeakMap<onnx.TensorProto.$Properties, WeakRef<TensorData>>();
 
 type NumericArray = Exclude<TensorData, readonly Uint8Array[]>;
@@ -64,23 +65,23 @@ export function elementCount(dims: readonly number[]): number {
   return dims.reduce((product, dim) => product * dim, 1);
 }
 
-/** The number of bytes of a tensor as raw data (packed types round up to a whole byte). */
+/** The size of a tensor's raw data in bytes (packed types round up to a whole byte). */
 export function byteLengthOf(type: DataTypeName, dims: readonly number[]): number {
   return Math.ceil((elementCount(dims) * bitsPerElement[type]) / 8);
 }
 
-/** Typed array over raw little-endian bytes: a view where alignment allows, else a copy. */
+/** A typed array over raw little-endian bytes: a view if alignment allows, else a copy. */
 export function viewOf(type: DataTypeName, bytes: Uint8Array): NumericArray {
   const array = constructors[type] ?? Uint8Array;
   const size = array.BYTES_PER_ELEMENT;
-  // Not slice(): that of a Buffer is no copy.
+  // Not slice(): a Buffer's slice does not copy.
   const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   return new array(aligned.buffer, aligned.byteOffset, Math.floor(bytes.byteLength / size));
 }
 
 /**
- * A named, typed, shaped block of numbers (an initializer or a constant). Data is read when first asked for; raw data
- * is a view into the file's bytes, never a copy, unless it is misaligned.
+ * A named, typed, shaped block of numbers (an initializer or a constant). Data is read on first use; raw data is a view
+ * of the file's bytes, copied only if it is misaligned.
  *
  * @example
  * const bias = Tensor.of("fc.bias", "float", [3], new Float32Array([1, 2, 3]));
@@ -90,7 +91,7 @@ export class Tensor {
   readonly name: string;
   readonly type: DataTypeName;
   readonly dims: readonly number[];
-  /** Where its data lies, if it was read from another file than the model's. */
+  /** Location of the data, if it is external. */
   readonly external?: ExternalReference;
   #read: () => TensorData;
   #data: TensorData | undefined;
@@ -109,7 +110,7 @@ export class Tensor {
     this.#read = read;
   }
 
-  /** A tensor of given elements; the array is kept, not copied. */
+  /** A tensor of the given elements; keeps the array without copying it. */
   static of(name: string, type: DataTypeName, dims: readonly number[], data: TensorData): Tensor {
     return new Tensor(name, type, dims, () => data);
   }
@@ -125,8 +126,8 @@ export class Tensor {
   }
 
   /**
-   * The tensor of a message; its data is read on first use. That its size fits is checked at once, where the file tells it.
-   * @throws SorthError when its data type is unknown, its size does not fit its shape, or its file cannot be read.
+   * A tensor from a message. Data is read on first use; its size is checked immediately if the message states it.
+   * @throws SorthError when the data type is unknown, the size does not fit the shape, or the file cannot be read
    */
   static fromProto(proto: onnx.TensorProto.$Properties, external?: ExternalReader): Tensor {
     const type = dataTypeName(proto.dataType ?? 0);
@@ -146,13 +147,13 @@ export class Tensor {
     return elementCount(this.dims);
   }
 
-  /** The elements; see {@link TensorData} for how each type is held. */
+  /** The elements, stored as {@link TensorData} describes for each type. */
   get data(): TensorData {
     this.#data ??= this.#read();
     return this.#data;
   }
 
-  /** The elements as raw little-endian bytes: a view of {@link Tensor.data}. @throws SorthError for strings. */
+  /** The elements as raw little-endian bytes: a view of {@link Tensor.data}. @throws SorthError for strings */
   get bytes(): Uint8Array {
     const data = this.data;
     if (Array.isArray(data))
@@ -180,8 +181,8 @@ export class Tensor {
   }
 
   /**
-   * As a message with raw data (a view of this tensor's memory).
-   * @param keepExternal - large data that lies in another file stays there, unread: the message refers to it
+   * A message with raw data (a view of this tensor's memory).
+   * @param keepExternal - leave large external data in its file, unread; the message refers to it
    */
   toProto(keepExternal = false): onnx.TensorProto {
     const proto = new onnx.TensorProto({
@@ -202,7 +203,7 @@ export class Tensor {
   }
 }
 
-/** Where a message says its data lies, if it lies in another file. */
+/** The location of a message's external data; undefined if the data is in the message. */
 export function externalReference(proto: onnx.TensorProto.$Properties): ExternalReference | undefined {
   if (proto.dataLocation !== onnx.TensorProto.DataLocation.EXTERNAL) return undefined;
   const entries = new Map((proto.externalData ?? []).map(({ key, value }) => [key ?? "", value ?? ""]));
@@ -214,7 +215,7 @@ export function externalReference(proto: onnx.TensorProto.$Properties): External
   };
 }
 
-/** @throws SorthError when raw data, or the length given for external data, does not fit the shape */
+/** @throws SorthError when the size of raw data, or the stated length of external data, does not fit the shape */
 function checkStoredSize(
   proto: onnx.TensorProto.$Properties,
   name: string,
@@ -254,7 +255,7 @@ function readData(
   if (reference) {
     if (!external) {
       throw new FileError(
-        `tensor "${name}" keeps its data in the file "${reference.location}"; read the model with readModel(path)`,
+        `tensor "${name}" has its data in the file "${reference.location}"; read the model with readModel(path)`,
       );
     }
     data = viewOf(type, external({ ...reference, length: reference.length ?? expected }));
@@ -267,7 +268,7 @@ function readData(
   return data;
 }
 
-/** Elements from the typed repeated fields, which pack small types into int32_data. */
+/** Elements from the typed repeated fields; small types are in int32_data. */
 function fromFields(proto: onnx.TensorProto.$Properties, type: DataTypeName): NumericArray {
   switch (type) {
     case "float":

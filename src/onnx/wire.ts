@@ -1,6 +1,6 @@
 import { FileError, type SorthError } from "../errors.ts";
 
-/** Field numbers of the messages that are edited record by record. */
+/** Field numbers of the messages that are edited record by record (ModelProto, GraphProto). */
 export const modelFields = { graph: 7, metadataProps: 14 } as const;
 export const graphFields = { node: 1, initializer: 5, input: 11, output: 12, valueInfo: 13 } as const;
 export const nodeFields = { input: 1, output: 2 } as const;
@@ -8,7 +8,7 @@ export const nodeFields = { input: 1, output: 2 } as const;
 /** Wire types of protobuf. */
 export const wireTypes = { varint: 0, fixed64: 1, bytes: 2, groupStart: 3, groupEnd: 4, fixed32: 5 } as const;
 
-/** One field of a message as it lies in the file: tag, length where it has one, payload. Offsets into the bytes. */
+/** One field of a message as stored in the file: tag, length (if any) and payload, as offsets into the bytes. */
 export interface FieldRecord {
   readonly field: number;
   readonly wireType: number;
@@ -20,7 +20,7 @@ export interface FieldRecord {
 const damaged = (offset: number): SorthError =>
   new FileError(`not an ONNX model, or a truncated one (damaged at byte ${offset})`);
 
-/** Reads a base-128 number; encoders may pad it with needless bytes. */
+/** Reads a varint (base 128); encoders may pad it with extra bytes. */
 function readVarint(bytes: Uint8Array, start: number, limit: number): { value: number; end: number } {
   let value = 0;
   for (let offset = start; offset < Math.min(limit, start + 10); offset++) {
@@ -31,7 +31,7 @@ function readVarint(bytes: Uint8Array, start: number, limit: number): { value: n
   throw damaged(start);
 }
 
-/** The end of a field whose tag has been read; a group ends after its end tag. */
+/** Reads the field that starts at `start`; a group ends after its end tag. */
 function readRecord(bytes: Uint8Array, start: number, limit: number): FieldRecord {
   const tag = readVarint(bytes, start, limit);
   const field = Math.floor(tag.value / 8);
@@ -83,8 +83,8 @@ function groupEnd(bytes: Uint8Array, start: number, limit: number, field: number
 }
 
 /**
- * The fields of a message in file order, without looking into them.
- * @throws SorthError when the bytes are not a message.
+ * The fields of a message in file order, without decoding their payloads.
+ * @throws SorthError when the bytes are not a message
  */
 export function fieldRecords(bytes: Uint8Array, start = 0, end = bytes.length): FieldRecord[] {
   const records: FieldRecord[] = [];
@@ -96,7 +96,7 @@ export function fieldRecords(bytes: Uint8Array, start = 0, end = bytes.length): 
   return records;
 }
 
-/** A number in base 128, padded to `width` bytes where that is more than it needs. */
+/** Encodes a number as a varint (base 128), padded to at least `width` bytes. */
 export function varint(value: number, width = 0): Uint8Array {
   const digits: number[] = [];
   let rest = value;
@@ -127,7 +127,7 @@ export function concatBytes(pieces: readonly Uint8Array[]): Uint8Array {
 /** Whether two byte strings are the same. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
-  // A loop: files of a gigabyte are compared.
+  // A plain loop, because files of a gigabyte are compared.
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
 }

@@ -5,22 +5,22 @@ import { basename, dirname, join } from "node:path";
 import { onExit } from "signal-exit";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
 
-/** How a file is written. */
+/** Options for writing a file. */
 export interface WriteOptions {
-  /** Replace a file that exists. Default: refuse. */
+  /** Replace an existing file. Default: refuse with a UsageError. */
   readonly force?: boolean;
 }
 
-/** Bytes handed to one write call. On Linux (ext4) writes of megabytes take 1 GB up to eight times as long. */
+/** Bytes per write call. On Linux (ext4), megabytes per call make writing 1 GB up to eight times slower. */
 const pieceSize = 256 * 1024;
-/** Bytes after which the disk is set to work while more are written: 1 GB is done some 15 % sooner. */
+/** Bytes after which a sync starts in the background while writing goes on; saves about 15 % of the time for 1 GB. */
 const syncEvery = 64 * 1024 * 1024;
 
 /**
- * Writes a file as a whole or not at all: under a temporary name in the same folder, synced, then renamed. An error or a
- * signal leaves neither a part of the file nor the temporary one.
- * @param content - bytes, or pieces of bytes that are written one after the other
- * @throws UsageError when the file exists and `force` is not set; SorthError when it cannot be written.
+ * Writes a file atomically: under a temporary name in the same folder, synced, then renamed. An error or a signal leaves
+ * neither a partial file nor the temporary one.
+ * @param content - bytes, or pieces of bytes to write in order
+ * @throws UsageError when the file exists and `force` is not set; SorthError when it cannot be written
  */
 export async function writeFileSafely(
   path: string,
@@ -56,15 +56,15 @@ export async function writeFileSafely(
 }
 
 const alreadyThere = (path: string): UsageError =>
-  new UsageError(`"${path}" exists already; give another name, or --force to replace it`);
+  new UsageError(`"${path}" already exists; give another name, or --force to replace it`);
 
-/** Gives the temporary file its name without ever replacing a file that appeared meanwhile. */
+/** Renames the temporary file without replacing a file that appeared in the meantime. */
 async function claim(temporary: string, path: string): Promise<void> {
   try {
     await link(temporary, path);
   } catch (error) {
     if (codeOf(error) === "EEXIST") throw alreadyThere(path);
-    // Some file systems (FAT, many network shares) have no hard links.
+    // Some file systems (FAT, many network shares) lack hard links.
     if (await stat(path).catch(() => undefined)) throw alreadyThere(path);
     await rename(temporary, path);
   }
@@ -78,7 +78,7 @@ async function* pieces(
   else yield* content;
 }
 
-/** Writes the pieces one after the other, and to the disk. */
+/** Writes the pieces in order and syncs them to the disk. */
 async function writeAll(handle: FileHandle, content: AsyncIterable<Uint8Array>): Promise<void> {
   let unsynced = 0;
   let syncing = Promise.resolve();
@@ -91,7 +91,7 @@ async function writeAll(handle: FileHandle, content: AsyncIterable<Uint8Array>):
       unsynced = 0;
       await syncing;
       syncing = handle.datasync();
-      // Awaited before the next one; should a write fail first, its error is the one that counts.
+      // The next sync awaits this one. The empty handler covers a write that fails first: its error is reported instead.
       syncing.catch(() => {});
     }
   }
@@ -103,7 +103,7 @@ function removeQuietly(path: string): void {
   try {
     unlinkSync(path);
   } catch {
-    // The file was never made, or has its final name already.
+    // The file was never created, or was already renamed.
   }
 }
 
@@ -111,7 +111,7 @@ function codeOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error ? String(error.code) : undefined;
 }
 
-/** A file system error in words. */
+/** A file system error in plain words. */
 export function reasonOf(error: unknown): string {
   switch (codeOf(error)) {
     case "ENOENT":

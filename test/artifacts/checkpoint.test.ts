@@ -102,7 +102,7 @@ describe("a checkpoint", () => {
     const checkpoint = await readCheckpoint(officialPath("mlp/checkpoint"));
     await writeCheckpoint(path, checkpoint);
     expect(Buffer.compare(await readFile(path), encodeCheckpoint(checkpoint))).toBe(0);
-    await expect(writeCheckpoint(path, checkpoint)).rejects.toThrow(/exists already/);
+    await expect(writeCheckpoint(path, checkpoint)).rejects.toThrow(/already exists/);
     await expect(readCheckpoint(join(folder, "none"))).rejects.toThrow(
       /cannot read the checkpoint ".*none": no such file/,
     );

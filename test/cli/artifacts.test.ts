@@ -254,7 +254,7 @@ describe("sorth-onnx artifacts", () => {
 
     const before = snapshot(folder.path);
     const again = await cli("artifacts", forward, "-o", at("run"), ...options);
-    expect([again.code, again.stderr]).toEqual([2, expect.stringMatching(/exists already.*--force/)]);
+    expect([again.code, again.stderr]).toEqual([2, expect.stringMatching(/already exists.*--force/)]);
     expect(snapshot(folder.path)).toEqual(before);
   });
 });

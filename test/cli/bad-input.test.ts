@@ -86,7 +86,7 @@ describe("output files", () => {
   it.each(writers)("%s replaces nothing without --force", async (command) => {
     const argv = commandFor(command, at("out.onnx"));
     writeFileSync(at("out.onnx"), "precious");
-    await fails(argv, /out\.onnx" exists already/);
+    await fails(argv, /out\.onnx" already exists/);
   });
 
   it.each(writers)("%s says that the folder of its output is missing", async (command) => {

@@ -62,7 +62,7 @@ describe("without -o", () => {
       const before = snapshot(folder.path);
       const again = await cli(...argv().filter((flag) => flag !== "--force"));
       expect(again).toMatchObject({ code: 2, stdout: "" });
-      expect(again.stderr).toMatch(/^error: "[^"]+" exists already; give another name with -o, or --force/);
+      expect(again.stderr).toMatch(/^error: "[^"]+" already exists; give another name with -o, or --force/);
       expect(snapshot(folder.path)).toEqual(before);
     },
   );

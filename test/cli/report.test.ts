@@ -167,7 +167,7 @@ describe("angles --html", () => {
     writeFileSync(page, "mine");
     expect(await cli(...argv, "--html", page)).toMatchObject({
       ...{ code: 2, stdout: "" },
-      stderr: `error: "${page}" exists already; give another name with --html, or --force to replace it\n`,
+      stderr: `error: "${page}" already exists; give another name with --html, or --force to replace it\n`,
     });
     expect(readFileSync(page, "utf8")).toBe("mine");
     expect((await cli(...argv, "--html", page, "--force")).code).toBe(0);

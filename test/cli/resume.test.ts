@@ -91,7 +91,7 @@ describe("train --resume", () => {
     const before = snapshot(folder.path);
     const there = await cli(...resume);
     expect(there).toMatchObject({ code: 2, stdout: "" });
-    expect(there.stderr).toMatch(/model\.trained\.onnx" exists already/);
+    expect(there.stderr).toMatch(/model\.trained\.onnx" already exists/);
     const others = await cli(...resume, "--data", at("others.npz"), "--force");
     expect(others).toMatchObject({ code: 2, stdout: "" });
     expect(others.stderr).toMatch(/40 samples .* has 48 .*--other-data/);

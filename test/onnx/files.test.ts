@@ -112,7 +112,7 @@ describe("external data", () => {
   it("must lie within the file", async () => {
     await writeFile(join(folder, "w.bin"), floats);
     const late = await written("w.bin", { offset: "8" });
-    expect(() => weightOf(late)).toThrow(/has 16 bytes, but a tensor is said to lie at bytes 8 to 24/);
+    expect(() => weightOf(late)).toThrow(/has 16 bytes, but the model places a tensor at bytes 8 to 24/);
     const negative = await written("w.bin", { offset: "-8" });
     expect(() => weightOf(negative)).toThrow(/has 16 bytes/);
   });
@@ -133,7 +133,10 @@ describe("external data", () => {
     await symlink(outside, join(folder, "models", "out.bin"));
     await symlink("real.bin", join(folder, "models", "in.bin"));
     for (const [location, check] of [
-      ["out.bin", (m: Model) => expect(() => weightOf(m)).toThrow(/link out of the model's folder/)],
+      [
+        "out.bin",
+        (m: Model) => expect(() => weightOf(m)).toThrow(/link to a file outside the model's folder/),
+      ],
       ["in.bin", (m: Model) => expect(weightOf(m)).toEqual([1, 2, 3, 4])],
     ] as const) {
       const path = join(folder, "models", `${location}.onnx`);
