@@ -21,7 +21,7 @@ export async function readCheckpoint(path: string): Promise<OrtCheckpoint> {
 }
 
 /**
- * Writes a checkpoint file that ONNX Runtime's training API (1.19.2) loads, as a whole or not at all.
+ * Atomically writes a checkpoint file that ONNX Runtime's training API (1.19.2) loads.
  * @throws UsageError when the file exists and `force` is not set; SorthError when it cannot be written
  */
 export async function writeCheckpoint(

@@ -4,30 +4,30 @@ import { DataType, dataTypeName } from "../onnx/data-types.ts";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 import { FlatbufferTable } from "./flatbuffer-table.ts";
 
-/** State of an optimizer in a checkpoint. */
+/** The state of an optimizer in a checkpoint. */
 export interface OrtOptimizerState {
-  /** Updates done. */
+  /** Number of updates done. */
   readonly step: number;
-  /** The learning rate that the group was made with. ONNX Runtime writes it but does not apply it on loading. */
+  /** The initial learning rate. ONNX Runtime writes it but does not apply it when it loads the checkpoint. */
   readonly learningRate: number;
-  /** Parameter to its moments: `momentum0` and, for AdamW, `momentum1`, in the parameter's shape. */
+  /** Moments by parameter name: `momentum0` and, for AdamW, `momentum1`, in the parameter's shape. */
   readonly momentums: ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
 }
 
-/** What a checkpoint file of ONNX Runtime's training API holds. */
+/** The content of a checkpoint file of ONNX Runtime's training API. */
 export interface OrtCheckpoint {
   /** Trained parameters. */
   readonly parameters: readonly Tensor[];
   /** Weights that are not trained, and running statistics of BatchNorm. */
   readonly frozen: readonly Tensor[];
   readonly optimizer?: OrtOptimizerState;
-  /** The user's own entries: whole numbers as bigint, other numbers (float32), texts. */
+  /** The user's own entries: integers as bigint, float32 numbers, strings. */
   readonly properties: ReadonlyMap<string, bigint | number | string>;
 }
 
 /**
- * Field numbers of the tables in a checkpoint, as ONNX Runtime 1.19.2 writes them: facts of the file format, found in
- * files and confirmed by files that it loads (FACTS §7).
+ * Field numbers of the tables in a checkpoint, as ONNX Runtime 1.19.2 writes them. They were found in its files and
+ * confirmed by writing files that it loads (FACTS §7).
  */
 const fields = {
   checkpoint: { version: 0, module: 1, optimizers: 2, properties: 3 },
@@ -40,21 +40,21 @@ const fields = {
 } as const;
 
 const identifier = "ODTC";
-/** Offsets are signed 32-bit numbers. */
+/** Size limit in bytes, since offsets are signed 32-bit numbers. */
 const largest = 2 ** 31 - 1;
 const version = 2;
-/** The only group that ONNX Runtime reads: state under another name is ignored in silence. */
+/** The only group that ONNX Runtime reads; it silently ignores state under another name. */
 const groupName = "group0";
 
-/** Whether a file begins as a checkpoint does. */
+/** Whether a file begins with the identifier of a checkpoint. */
 export function isCheckpoint(bytes: Uint8Array): boolean {
   return bytes.length >= 8 && [...identifier].every((letter, i) => bytes[4 + i] === letter.charCodeAt(0));
 }
 
 /**
- * Reads a checkpoint of ONNX Runtime's training API. Tensors are views of its bytes where alignment allows.
+ * Reads a checkpoint of ONNX Runtime's training API. Tensors are views of `bytes` if alignment allows.
  * @param name - the file's name, for messages
- * @throws SorthError when the file is damaged, of another version, or keeps its numbers in another file
+ * @throws SorthError when the file is damaged, has another version, or keeps its numbers in another file
  *
  * @example
  * const { parameters, optimizer } = decodeCheckpoint(await readFile("checkpoint"), "checkpoint");
@@ -72,7 +72,7 @@ export function decodeCheckpoint(bytes: Uint8Array, name = "the checkpoint"): Or
   }
 }
 
-/** The file is whole, but not of a kind that is read. */
+/** The file is intact, but of a kind that this version does not read. */
 class Unsupported extends Error {}
 
 function readRoot(root: FlatbufferTable): OrtCheckpoint {
@@ -146,8 +146,8 @@ function readProperties(bag: FlatbufferTable): Map<string, bigint | number | str
 }
 
 /**
- * Writes a checkpoint that ONNX Runtime 1.19.2 (Python and web) loads.
- * @throws SorthError for a name that occurs twice, moments of no parameter, or more than 2 GB
+ * Encodes a checkpoint that ONNX Runtime 1.19.2 (Python and web) loads.
+ * @throws SorthError for a duplicate name, for moments without a parameter, and beyond 2 GB
  *
  * @example
  * await writeFile("checkpoint", encodeCheckpoint({ parameters, frozen: [], properties: new Map() }));
@@ -162,10 +162,10 @@ export function encodeCheckpoint(checkpoint: OrtCheckpoint): Uint8Array {
   );
   if (size > largest) {
     throw new FileError(
-      `the checkpoint would have ${Math.round(size / 1e6)} MB, and its format ends at 2 GB; train fewer parameters (--freeze) or leave the optimizer state out`,
+      `the checkpoint would have ${Math.round(size / 1e6)} MB, but its format allows 2 GB; train fewer parameters (--freeze) or leave the optimizer state out`,
     );
   }
-  // A builder that has to grow copies everything it holds.
+  // Allocate the final size: a builder that grows copies everything it holds.
   const b = new Builder(size);
   const bag = properties.size > 0 ? writeProperties(b, properties) : undefined;
   const groups = optimizer && vectorOf(b, [writeOptimizer(b, optimizer)]);
@@ -191,7 +191,7 @@ export function encodeCheckpoint(checkpoint: OrtCheckpoint): Uint8Array {
   if (groups !== undefined) b.addFieldOffset(fields.checkpoint.optimizers, groups, 0);
   if (bag !== undefined) b.addFieldOffset(fields.checkpoint.properties, bag, 0);
   b.finish(b.endObject(), identifier);
-  // Its own buffer: the runtime ignores the offset of a view.
+  // Copy into a new buffer, because the runtime ignores the offset of a view.
   return b.asUint8Array().slice();
 }
 

@@ -1,17 +1,17 @@
 import { ByteBuffer } from "flatbuffers";
 
-/** What is left to be read of a file. */
+/** Remaining number of bytes that may be read from a file. */
 interface Budget {
   bytes: number;
 }
 
-/** Times that the bytes of a file may be read on average: writers let equal names share their bytes. */
+/** How often the bytes of a file may be read on average; more than once, because writers let equal names share bytes. */
 const sharing = 4;
 
 /**
- * A table of a flatbuffer, read by field numbers. Every offset is checked against the file before it is followed, which
- * the flatbuffers package leaves to its caller; and so is how much is read in all, since a small file whose offsets all
- * lead to the same place would unfold without end.
+ * A table of a flatbuffer, read by field number. Checks every offset against the file's size before following it, which
+ * the flatbuffers package leaves to its caller. Limits the total that is read, because a small file whose offsets all
+ * point to the same place would otherwise expand without end.
  */
 export class FlatbufferTable {
   readonly #buffer: ByteBuffer;
@@ -29,7 +29,7 @@ export class FlatbufferTable {
     this.#checked(this.#vtable, this.#vtableSize);
   }
 
-  /** The root table of a file. @throws RangeError when an offset leaves the file */
+  /** The root table of a file. @throws RangeError when an offset points outside the file */
   static rootOf(bytes: Uint8Array): FlatbufferTable {
     if (bytes.length < 8) throw new RangeError("it is too short");
     const buffer = new ByteBuffer(bytes);
@@ -62,7 +62,7 @@ export class FlatbufferTable {
     return bytes && utf8.decode(bytes);
   }
 
-  /** A vector of bytes: a view. */
+  /** A vector of bytes, as a view. */
   bytes(field: number): Uint8Array | undefined {
     const vector = this.#vector(field, 1);
     return vector && this.#buffer.bytes().subarray(vector.start, vector.start + vector.length);
@@ -80,7 +80,7 @@ export class FlatbufferTable {
     return at === undefined ? undefined : this.#tableAt(at);
   }
 
-  /** A vector of tables; undefined where the file has none. */
+  /** A vector of tables; undefined if the file has none. */
   tables(field: number): FlatbufferTable[] | undefined {
     const vector = this.#vector(field, 4);
     return vector && Array.from({ length: vector.length }, (_, i) => this.#tableAt(vector.start + 4 * i));
@@ -104,7 +104,7 @@ export class FlatbufferTable {
     const length = this.#buffer.readUint32(start);
     this.#checked(start + 4, length * elementSize);
     this.#budget.bytes -= 4 + length * elementSize;
-    if (this.#budget.bytes < 0) throw new RangeError("its parts lie over each other");
+    if (this.#budget.bytes < 0) throw new RangeError("its parts overlap");
     return { start: start + 4, length };
   }
 

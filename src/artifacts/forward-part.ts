@@ -9,13 +9,13 @@ import { Tensor } from "../onnx/tensor.ts";
 import { type TrainingModel, trainingModelOf } from "./training-model.ts";
 
 /**
- * Cuts the graph of a training model down to what computes its loss, in operators that every build of ONNX Runtime runs:
- * parameters and frozen weights become initializers, gradients and their sums go, the loss stays as the only output.
- * Names of values stay. The graph is changed in place.
+ * Reduces the graph of a training model, in place, to the nodes that compute its loss, in operators that every build of
+ * ONNX Runtime runs. Parameters and frozen weights become initializers, gradients and their sums are removed, and the loss
+ * remains as the only output. Values keep their names.
  *
- * @param weightOf - the numbers of a parameter or frozen weight
- * @param keep - other values that shall be outputs as well; they must not depend on gradients
- * @throws SorthError for an operator of the training build that has no standard form
+ * @param weightOf - returns the numbers of a parameter or frozen weight
+ * @param keep - other values to keep as outputs; they must not depend on gradients
+ * @throws SorthError for an operator of training builds that has no standard form
  *
  * @example
  * const training = trainingModelOf(graph);
@@ -44,9 +44,9 @@ export function toForwardPart(
 }
 
 /**
- * The forward part of a training model's file as a graph of its own, see {@link toForwardPart}.
- * @param keep - names of other values that shall be outputs as well
- * @throws SorthError for a file that is no training model
+ * The forward part of a training model as a new graph; see {@link toForwardPart}.
+ * @param keep - names of other values to keep as outputs
+ * @throws SorthError for a file that is not a training model
  */
 export function forwardGraphOf(
   model: Model,
@@ -55,7 +55,7 @@ export function forwardGraphOf(
 ): Graph {
   const graph = graphOf(model);
   const training = trainingModelOf(graph);
-  if (!training) throw new SorthError("the file is no training model of ONNX Runtime's training tools");
+  if (!training) throw new SorthError("the file is not a training model of ONNX Runtime's training tools");
   toForwardPart(
     training,
     (value) => weightOf(value, training),
@@ -64,7 +64,7 @@ export function forwardGraphOf(
   return graph;
 }
 
-/** Zeros for a weight of which only the shape counts. @throws SorthError when the file does not declare it */
+/** Zeros for a weight of which only the shape matters. @throws SorthError when the file does not declare its shape */
 export function zerosFor({ name, type, declared }: Value): Tensor {
   const dims = (declared ?? []).filter((dim) => typeof dim === "number");
   if (!declared || dims.length < declared.length || (type !== "float" && type !== "double")) {
@@ -74,7 +74,7 @@ export function zerosFor({ name, type, declared }: Value): Tensor {
   return Tensor.of(name, type, dims, type === "double" ? new Float64Array(size) : new Float32Array(size));
 }
 
-/** Operators that the training tools put into the forward part, and how each is written in standard ones. */
+/** Operators that the training tools put into the forward part, each with a function that rewrites it in standard ones. */
 const standardForms: Readonly<Record<string, (graph: Graph, node: Node) => void>> = tableOf({
   BatchNormInternal: batchNormalization,
   ConcatTraining: (graph, node) => replaceNode(graph, node, "Concat", { outputs: 1 }),
@@ -103,18 +103,18 @@ function standardize(graph: Graph, node: Node): void {
   }
 }
 
-/** Indices and masks that only the gradient read. */
+/** Drops trailing outputs that only the gradient read (indices and masks). */
 function dropUnusedOutputs(graph: Graph, node: Node): void {
   let kept = node.outputs.length;
   while (kept > 1 && (node.outputs[kept - 1]?.uses.size ?? 0) === 0) kept--;
   graph.dropNodeOutputs(node, kept);
 }
 
-/** Outputs Y, running mean, running variance, then what only the gradient reads: the batch's mean and deviation. */
+/** Outputs: Y, running mean, running variance; then mean and deviation of the batch, which only the gradient reads. */
 function batchNormalization(graph: Graph, node: Node): void {
   if (graph.opset < 14) {
     throw new SorthError(
-      `node "${node.label}" normalizes by its batch, which operator set ${graph.opset} has no standard form for; make the artifacts from a model of opset 14 or above`,
+      `node "${node.label}" normalizes with batch statistics, for which operator set ${graph.opset} has no standard form; make the artifacts from a model of opset 14 or above`,
     );
   }
   const attributes = new Map([...node.attributes, ["training_mode", int(1)] as const]);
@@ -145,7 +145,7 @@ function quickGelu(graph: Graph, node: Node): void {
   graph.rename(product, output.name);
 }
 
-/** Its fourth input is the standard operator's attribute ignore_index. */
+/** Turns the fourth input into the standard operator's attribute ignore_index. */
 function crossEntropy(graph: Graph, node: Node): void {
   const ignored = node.inputs[3];
   const attributes = new Map(node.attributes);
@@ -159,7 +159,7 @@ function crossEntropy(graph: Graph, node: Node): void {
   replaceNode(graph, node, "SoftmaxCrossEntropyLoss", { inputs: 3, attributes });
 }
 
-/** Puts a standard operator in the place of a node; the values it computes keep their names and readers. */
+/** Replaces a node by a standard operator; its output values keep their names and readers. */
 function replaceNode(
   graph: Graph,
   node: Node,

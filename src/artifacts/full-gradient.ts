@@ -5,10 +5,10 @@ import { ancestorsOf } from "../graph/reach.ts";
 import type { TrainingModel } from "./training-model.ts";
 
 /**
- * The whole gradient of a layer's response in a training model; undefined where none is computed, since nothing before
- * the layer is trained. The name decides (`<response>_grad`, never one of the parts that are summed into it), and what
- * the layer's own backward nodes read must not contradict it.
- * @param site - a layer of the forward part; names are those of the training model
+ * The complete gradient of a layer's response in a training model; undefined if none is computed because nothing before
+ * the layer is trained. It is found by its name (`<response>_grad`, never one of the parts that are summed into it); the
+ * layer's backward nodes must read the same value.
+ * @param site - a layer of the forward part, with the names of the training model
  * @throws SorthError when name and structure contradict each other
  */
 export function fullGradientOf(training: TrainingModel, site: Site): Value | undefined {
@@ -29,22 +29,22 @@ export function fullGradientOf(training: TrainingModel, site: Site): Value | und
   if (read.length === 0) return named;
   const found = read.map(({ name }) => `"${name}"`).join(", ");
   throw new SorthError(
-    `the gradient of layer "${site.name}" is ambiguous: by its name it would be "${response.name}_grad"${named ? "" : ", which nothing computes"}, but the layer's backward nodes read ${found}; exclude the layer (--exclude), or make the artifacts anew`,
+    `the gradient of layer "${site.name}" is ambiguous: by its name it would be "${response.name}_grad"${named ? "" : " (which nothing computes)"}, but the layer's backward nodes read ${found}; exclude the layer (--exclude), or generate the artifacts again`,
   );
 }
 
-/** @throws SorthError when something that is trained lies before a response whose gradient was not found */
+/** @throws SorthError when a trained parameter lies before a response whose gradient was not found */
 function checkUntrained({ parameters }: TrainingModel, site: Site, response: Value): void {
   const trained = new Set(parameters.map(({ value }) => value));
   const read = [...ancestorsOf([response])].flatMap(({ inputs, captures }) => [...inputs, ...captures]);
   const found = read.find((value) => value && trained.has(value));
   if (!found) return;
   throw new SorthError(
-    `no value "${response.name}_grad" holds the gradient of layer "${site.name}", before which "${found.name}" is trained; exclude the layer (--exclude), or make the artifacts anew`,
+    `no value "${response.name}_grad" holds the gradient of layer "${site.name}", although "${found.name}" before it is trained; exclude the layer (--exclude), or generate the artifacts again`,
   );
 }
 
-/** What the backward nodes of a layer read as its response's gradient. */
+/** The values that the backward nodes of a layer read as its response's gradient. */
 function gradientsReadBy({ forward }: TrainingModel, layer: Node): Value[] {
   const own = new Set(forward);
   const [x, weight] = layer.inputs;
@@ -57,7 +57,7 @@ function gradientsReadBy({ forward }: TrainingModel, layer: Node): Value[] {
       }
       const product = node.opType === "Gemm" || node.opType === "MatMul" || node.opType === "FusedMatMul";
       const other = product && index < 2 ? node.inputs[1 - index] : undefined;
-      // What a tool derived from the gradient (a transposed copy) tells nothing.
+      // Ignore values that a tool derived from the gradient (a transposed copy).
       if (layer.opType === "Gemm" && other?.name.endsWith("_grad")) found.add(other);
     }
   }

@@ -8,7 +8,7 @@ import { Model } from "../onnx/model.ts";
 export const officialOptimizers = ["adamw", "sgd"] as const;
 export type OfficialOptimizer = (typeof officialOptimizers)[number];
 
-/** Hyperparameters of AdamW in an optimizer model: attributes, so fixed once it is written. */
+/** Hyperparameters of AdamW in an optimizer model. They are stored as attributes, so they are fixed once it is written. */
 export interface OfficialAdamWOptions {
   readonly beta1?: number;
   readonly beta2?: number;
@@ -17,9 +17,9 @@ export interface OfficialAdamWOptions {
 }
 
 /**
- * The optimizer_model.onnx for ONNX Runtime's training API: one node over sequences of all parameters and gradients. Its
- * input names and their order are fixed by the runtime; the learning rate and the step come from it.
- * SGD models do not load in the wasm build of 1.19.2, official ones neither.
+ * The optimizer_model.onnx for ONNX Runtime's training API: one node over sequences of all parameters and gradients. The
+ * runtime requires its input names and their order, and feeds the learning rate and the step.
+ * The wasm build of 1.19.2 loads no SGD models, not even official ones.
  */
 export function optimizerModel(kind: OfficialOptimizer, options: OfficialAdamWOptions = {}): Model {
   const graph = new Graph(

@@ -2,15 +2,15 @@ import { SorthError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 
-/** An optimizer by the name and options that `--optimizer` and `optimizerNamed` take. */
+/** An optimizer as the name and options that `--optimizer` and `optimizerNamed` accept. */
 export interface NamedOptimizer {
   readonly name: "adamw" | "adamw-ort" | "sgd";
   readonly options: Readonly<Record<string, number>>;
 }
 
 /**
- * What an optimizer_model.onnx of ONNX Runtime's training API computes.
- * @throws SorthError for a file that is none, or of a form that is not known
+ * The optimizer that an optimizer_model.onnx of ONNX Runtime's training API computes.
+ * @throws SorthError for a file that is not an optimizer model, or has an unknown form
  *
  * @example
  * readOptimizerModel(await readModel("optimizer_model.onnx")); // { name: "adamw-ort", options: { beta1: 0.9, … } }
@@ -19,11 +19,11 @@ export function readOptimizerModel(model: Model): NamedOptimizer {
   const node = graphOf(model).nodes.find(({ domain }) => domain === "com.microsoft");
   if (node && /^SGDOptimizer(V2)?$/.test(node.opType)) return { name: "sgd", options: {} };
   if (node?.opType !== "AdamWOptimizer") {
-    throw new SorthError("the file is no optimizer model of ONNX Runtime's training tools");
+    throw new SorthError("the file is not an optimizer model of ONNX Runtime's training tools");
   }
   if (node.int("correct_bias", 1) !== 1) {
     throw new SorthError(
-      `the optimizer model does not correct its moments' bias (node "${node.label}"), which no optimizer here does; choose one (--optimizer)`,
+      `the optimizer model does not correct the bias of its moments (node "${node.label}"), but every optimizer here does; choose one (--optimizer)`,
     );
   }
   return {
@@ -37,5 +37,5 @@ export function readOptimizerModel(model: Model): NamedOptimizer {
   };
 }
 
-/** The number that was meant by a float32 attribute: 0.9, not 0.8999999761581421. */
+/** The decimal number that a float32 attribute stands for: 0.9, not 0.8999999761581421. */
 const decimal = (value: number): number => Number(value.toPrecision(7));

@@ -10,35 +10,35 @@ export interface TrainedParameter {
   readonly value: Value;
   /** ∂loss/∂value of one run. */
   readonly gradient: Value;
-  /** The input in which gradients are summed over runs. */
+  /** The input that holds the sum of gradients over runs. */
   readonly buffer: Value;
 }
 
 /**
- * A training_model.onnx as ONNX Runtime's training API defines it: a graph of the loss and of its gradients, whose
- * parameters and gradient sums are inputs. Made by the `onnxruntime.training.artifacts` of Python or by `buildArtifacts`.
+ * A training_model.onnx of ONNX Runtime's training API: a graph that computes the loss and its gradients; parameters and
+ * gradient sums are inputs. Python's `onnxruntime.training.artifacts` and `buildArtifacts` write such files.
  */
 export interface TrainingModel {
   readonly graph: Graph;
-  /** Output 0: one number. */
+  /** Output 0, a scalar. */
   readonly loss: Value;
   /** The nodes on which the loss depends, in file order. */
   readonly forward: readonly Node[];
   /** Trained parameters, in the order of the inputs. */
   readonly parameters: readonly TrainedParameter[];
-  /** Inputs that a checkpoint holds too: weights that are not trained, running statistics of BatchNorm. */
+  /** Other inputs that a checkpoint holds: weights that are not trained, running statistics of BatchNorm. */
   readonly frozen: readonly Value[];
-  /** What is fed at each step: data, then labels. */
+  /** Inputs that are fed at each step: data, then labels. */
   readonly inputs: readonly Value[];
-  /** The whole gradient of a value of the forward part; undefined where none is computed. */
+  /** The complete gradient of a value of the forward part; undefined if none is computed. */
   gradientOf(value: Value): Value | undefined;
 }
 
-/** Operators of com.microsoft that only graphs made by ONNX Runtime's own training tools hold. */
+/** Operators of com.microsoft that occur only in graphs made by ONNX Runtime's training tools. */
 const trainingOps =
   /(Grad|^InPlaceAccumulator(V2)?|^SGDOptimizer(V2)?|^AdamWOptimizer|^BatchNormInternal|^ConcatTraining)$/;
 
-/** Which of the files of a training run a graph is; undefined for any other model. */
+/** The kind of training artifact that a graph is; undefined for any other model. */
 export function artifactKind(graph: Graph): "training" | "eval" | "optimizer" | "unknown" | undefined {
   const isOp = (pattern: RegExp) =>
     graph.nodes.some(({ domain, opType }) => domain === "com.microsoft" && pattern.test(opType));
@@ -48,7 +48,7 @@ export function artifactKind(graph: Graph): "training" | "eval" | "optimizer" | 
   return isOp(trainingOps) ? "unknown" : undefined;
 }
 
-/** @throws SorthError for a file of a training run where a forward model is needed */
+/** @throws SorthError for a training artifact, where a forward model is needed */
 export function checkNoArtifact(graph: Graph): void {
   const kind = artifactKind(graph);
   if (!kind) return;
@@ -59,10 +59,10 @@ export function checkNoArtifact(graph: Graph): void {
 }
 
 /**
- * What a graph is as a training model; undefined for a graph that is none.
- * @param frozenNames - names of the checkpoint's frozen parameters. Without them an input is taken for frozen when it
- * stands behind the first trained parameter, or is read where operators read weights.
- * @throws SorthError for a training model whose parts do not fit together
+ * The parts of a training model; undefined if the graph is not one.
+ * @param frozenNames - names of the checkpoint's frozen parameters. Without them, an input counts as frozen if it comes
+ * after the first trained parameter, or if operators read it where they read weights.
+ * @throws SorthError for an incomplete training model
  *
  * @example
  * const training = trainingModelOf(graphOf(model));
@@ -75,7 +75,7 @@ export function trainingModelOf(graph: Graph, frozenNames?: ReadonlySet<string>)
   const parameters = graph.inputs.flatMap((buffer) => parameterOf(graph, buffer) ?? []);
   if (parameters.length === 0) throw broken(`no input is named like a gradient's sum (…${bufferSuffix})`);
 
-  // Our own artifacts have no seed: there a gradient's name alone tells.
+  // Artifacts of this program have no seed value: there the gradient is identified by its name alone.
   const seed = graph.value(`${loss.name}_grad`);
   const downstream = seed && descendantsOf([seed]);
   const behind = ancestorsOf([loss]);
@@ -119,7 +119,7 @@ function parameterOf(graph: Graph, buffer: Value): TrainedParameter | undefined 
   return { value, gradient, buffer };
 }
 
-/** Positions at which operators read weights and statistics, not data. */
+/** Input indices at which operators read weights and statistics rather than data. */
 const weightInputs: Readonly<Record<string, readonly number[]>> = tableOf({
   Conv: [1, 2],
   ConvTranspose: [1, 2],
@@ -134,7 +134,7 @@ const weightInputs: Readonly<Record<string, readonly number[]>> = tableOf({
   PRelu: [1],
 });
 
-/** Whether the forward part reads an input of fixed shape as operators read weights. */
+/** Whether an input has a fixed shape and the forward part reads it where operators read weights. */
 function isReadAsWeight(input: Value, forward: ReadonlySet<Node>): boolean {
   const fixed = input.declared?.every((dim) => typeof dim === "number");
   const reads = [...input.uses].filter(({ node }) => forward.has(node));

@@ -3,7 +3,7 @@ import { shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type BatchArray, type Column, type Dataset, datasetOfColumns, type NumberRange } from "./dataset.ts";
 
-/** Arrays that a dataset can be made of. */
+/** Arrays from which a dataset can be made. */
 export type SourceArray =
   | Int8Array
   | Uint8Array
@@ -19,38 +19,38 @@ export type SourceArray =
 
 /** Options of {@link arrayDataset}. */
 export interface ArrayDatasetOptions {
-  /** Where the data comes from, for messages (default "the data"). */
+  /** Source of the data, for messages (default "the data"). */
   readonly name?: string;
-  /** Bytes are read as (v/255 − mean)/std; only for a Uint8Array x. Without it elements are taken as they are. */
+  /** Converts each byte v to (v/255 − mean)/std; only for a Uint8Array x. Default: elements stay unchanged. */
   readonly normalize?: { readonly mean: number; readonly std: number };
-  /** Shape of one sample's y; default [] for one element a sample, else [elements a sample]. */
+  /** Shape of one sample's y; default [] for one element per sample, else [elements per sample]. */
   readonly targetShape?: readonly number[];
 }
 
 /** An array of samples: its elements, and the shape of one sample. */
 export interface SampleArray {
   readonly data: SourceArray;
-  /** Default []: one element a sample. */
+  /** Shape of one sample; default [], one element per sample. */
   readonly shape?: readonly number[];
 }
 
 /** Arrays of {@link namedDataset}. */
 export interface NamedArrays {
-  /** Where the data comes from, for messages (default "the data"). */
+  /** Source of the data, for messages (default "the data"). */
   readonly name?: string;
-  /** What the model is fed, by the names of its inputs. */
+  /** The arrays to feed, by the names of the model's inputs. */
   readonly inputs: Readonly<Record<string, SampleArray>>;
   /** Class labels (integers) or targets (floats). */
   readonly labels?: SampleArray;
 }
 
 /**
- * A dataset over arrays in memory, which are kept, not copied (64-bit integers are converted once).
+ * A dataset over arrays in memory. It keeps the arrays without copying them (64-bit integers are converted once).
  *
  * @param x - [samples, …shape]
- * @param y - integers are class labels (0, 1, …) or targets, floats are targets
+ * @param y - [samples, …targetShape]; integers are class labels (0, 1, …) or targets, floats are targets
  * @param shape - shape of one sample of x
- * @throws SorthError when the counts of x and y differ, and for NaN or Infinity.
+ * @throws SorthError when x and y have different numbers of samples, and for NaN or Infinity
  *
  * @example
  * const data = arrayDataset(new Float32Array(300), new Int32Array(100), [3]); // 100 samples of 3 numbers
@@ -81,10 +81,10 @@ export function arrayDataset(
 
 /**
  * A dataset for a model with several inputs, over arrays in memory.
- * @throws SorthError when the arrays hold different counts of samples, and for NaN or Infinity.
+ * @throws SorthError when the arrays have different numbers of samples, and for NaN or Infinity
  *
  * @example
- * // 100 samples: three numbers and a time each, of two classes
+ * // 100 samples of two classes, each with three numbers and a time
  * const data = namedDataset({
  *   inputs: { x: { data: new Float32Array(300), shape: [3] }, t: { data: new Float32Array(100) } },
  *   labels: { data: new Int32Array(100) },
@@ -93,7 +93,7 @@ export function arrayDataset(
 export function namedDataset({ name = "the data", inputs, labels }: NamedArrays): Dataset {
   const arrays = Object.entries(inputs);
   const [first] = arrays;
-  if (!first) throw new DataError(`${name}: there is no array of data`);
+  if (!first) throw new DataError(`${name}: no array of data was given`);
   const size = sampleCount(name, first[0], first[1].data.length, first[1].shape ?? []);
   return datasetOfColumns(
     ...([name, size] as const),
@@ -104,10 +104,10 @@ export function namedDataset({ name = "the data", inputs, labels }: NamedArrays)
 
 /**
  * One array of a dataset.
- * @param name - of the dataset, for messages
- * @param key - of the array
- * @param table - what becomes of each byte
- * @throws SorthError when it does not hold a row for each sample, and for NaN or Infinity
+ * @param name - name of the dataset, for messages
+ * @param key - name of the array
+ * @param table - the number for each byte value
+ * @throws SorthError when the array does not have one row per sample, and for NaN or Infinity
  */
 export function arrayColumn(
   name: string,
@@ -119,7 +119,7 @@ export function arrayColumn(
   const width = elementCount(shape);
   if (data.length !== size * width) {
     throw new DataError(
-      `${name}: ${key} has ${data.length} elements, but ${size} samples of shape ${shapeText(shape)} take ${size * width}`,
+      `${name}: ${key} has ${data.length} elements, but ${size} samples of shape ${shapeText(shape)} need ${size * width}`,
     );
   }
   refuseNonFinite(name, key, data, width);
@@ -140,7 +140,7 @@ export function arrayColumn(
   };
 }
 
-/** A column as labels: integers count classes. */
+/** The column as labels, with the number of classes if it holds integers. */
 export const labelled = (column: Column): Column =>
   column.type === "integer" ? { ...column, classes: Math.max(column.range().most + 1, 0) } : column;
 
@@ -149,14 +149,14 @@ function sampleCount(name: string, key: string, length: number, shape: readonly 
   if (Number.isInteger(size) && size > 0) return size;
   if (length === 0) throw new DataError(`${name}: there are no samples`);
   throw new DataError(
-    `${name}: ${length} elements of ${key} are no whole number of samples of shape ${shapeText(shape)}`,
+    `${name}: ${key} has ${length} elements, which is not a multiple of a sample's shape ${shapeText(shape)}`,
   );
 }
 
 const isFloatArray = (array: SourceArray): boolean =>
   array instanceof Float32Array || array instanceof Float64Array;
 
-/** 64-bit integers as doubles where these hold them exactly; other arrays as they are. */
+/** 64-bit integers as doubles if these represent them exactly; other arrays unchanged. */
 function exactNumbers(array: SourceArray): SourceArray {
   if (!(array instanceof BigInt64Array || array instanceof BigUint64Array)) return array;
   for (const value of array) {
@@ -185,7 +185,7 @@ function refuseNonFinite(name: string, key: string, values: SourceArray, perSamp
   );
 }
 
-/** (v/255 − mean)/std for every byte v. */
+/** (v/255 − mean)/std for every byte value v. */
 function byteTable(x: SourceArray, { mean, std }: { mean: number; std: number }): Float32Array {
   if (!(x instanceof Uint8Array)) throw new UsageError("normalize applies to bytes: x must be a Uint8Array");
   if (!(std > 0)) throw new UsageError(`normalize: the standard deviation is ${std}, not a positive number`);
@@ -217,7 +217,7 @@ function copyRows(
 const isBig = (array: SourceArray | BatchArray): array is BigInt64Array | BigUint64Array =>
   array instanceof BigInt64Array || array instanceof BigUint64Array;
 
-/** One row, each element copied once, looked up or converted on the way. */
+/** Copies one row; converts each element, or looks it up in the table. */
 function copyRow(
   source: SourceArray,
   from: number,

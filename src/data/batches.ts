@@ -5,10 +5,10 @@ import { randomStream } from "../random.ts";
 import { type Dataset, subset } from "./dataset.ts";
 
 /**
- * 0 … count−1 in a random order: the same for the same seed and epoch on every machine. Each epoch draws from a stream of its
- * own, so that a run resumed at any epoch needs no history.
+ * 0 … count−1 in a random order that depends only on the seed and the epoch, on every machine. Each epoch has its own
+ * stream of random numbers, so that a run can resume at any epoch without history.
  *
- * @param seed - a whole number
+ * @param seed - an integer
  * @param epoch - counted from 0
  */
 export const shuffledIndices = (seed: number, epoch: number, count: number): Uint32Array =>
@@ -26,7 +26,7 @@ function shuffled(random: RandomGenerator, count: number): Uint32Array {
   return order;
 }
 
-/** Steps of one training epoch: the last, partial batch is dropped. @throws UsageError when there is none. */
+/** Steps of one training epoch, without the last, partial batch. @throws UsageError when no batch is complete */
 export function stepsPerEpoch(dataset: Dataset, batch: number): number {
   const steps = Math.floor(dataset.size / batch);
   if (steps === 0) {
@@ -39,9 +39,9 @@ export function stepsPerEpoch(dataset: Dataset, batch: number): number {
 
 /** A batch for evaluation. */
 export interface EvaluationBatch {
-  /** Always `batch` long; behind the first `count` it repeats the last sample, as a fixed batch size needs. */
+  /** Always of length `batch`: after the first `count` it repeats the last sample, to fill a fixed batch size. */
   readonly indices: Uint32Array;
-  /** How many samples count. */
+  /** Number of samples that count. */
   readonly count: number;
 }
 
@@ -55,8 +55,8 @@ export function* evaluationBatches(dataset: Dataset, batch: number): Generator<E
 
 /**
  * Holds out a seeded random share of a dataset for validation; at least one sample on each side.
- * @param fraction - of the samples, more than 0 and less than 1
- * @throws UsageError for a fraction outside that range, SorthError for fewer than two samples.
+ * @param fraction - share of the samples, more than 0 and less than 1
+ * @throws UsageError for a fraction outside that range, SorthError for fewer than two samples
  */
 export function splitValidation(
   dataset: Dataset,

@@ -1,20 +1,20 @@
 import { elementCount } from "../onnx/tensor.ts";
 import { type Dataset, eachRows, mainColumn } from "./dataset.ts";
 
-/** What tells one dataset from another, small enough to be kept with a run. */
+/** A small fingerprint of a dataset, stored with a run. */
 export interface DataIdentity {
   readonly name: string;
   readonly samples: number;
-  /** Of every number in the samples, in order, and of their shapes; the name does not count. */
+  /** Checksum of all numbers in the samples, in order, and of their shapes, but not of the name. */
   readonly checksum: string;
 }
 
-/** Elements that are read at once. */
+/** Elements per read. */
 const chunkElements = 2 ** 18;
 
 const known = new WeakMap<Dataset, DataIdentity>();
 
-/** Reads all samples of a dataset, once. */
+/** The fingerprint of a dataset. Reads all samples, once per dataset. */
 export function identityOf(dataset: Dataset): DataIdentity {
   const identity = known.get(dataset) ?? read(dataset);
   known.set(dataset, identity);
@@ -38,7 +38,7 @@ function read(dataset: Dataset): DataIdentity {
     hash.add(inputs.subarray(0, count * perX));
     hash.add(targets.subarray(0, count * perY));
   }
-  // Arrays beside x and y, of models with several inputs.
+  // Further arrays, for models with several inputs.
   const main = mainColumn(dataset.inputs?.values() ?? []);
   for (const column of dataset.inputs?.values() ?? []) {
     if (column === main) continue;
@@ -48,7 +48,7 @@ function read(dataset: Dataset): DataIdentity {
   return { name, samples: size, checksum: hash.text };
 }
 
-/** Two MurmurHash3 of 32 bits side by side: over the low and over the high halves of doubles. */
+/** Two 32-bit MurmurHash3 hashes: one of the low halves and one of the high halves of the doubles. */
 class Murmur {
   #low = 0x9747b28c;
   #high = 0x85ebca6b;

@@ -1,7 +1,7 @@
 import { DataError } from "../errors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
-/** Arrays that {@link Dataset.fill} can write: what a model declares for its data and its labels. */
+/** Arrays that {@link Dataset.fill} can write, of the types that models declare for data and labels. */
 export type BatchArray =
   | Float32Array
   | Float64Array
@@ -14,45 +14,45 @@ export type BatchArray =
   | BigInt64Array
   | BigUint64Array;
 
-/** What one sample's x or y is. */
+/** Type and shape of one sample's x or y. */
 export interface SampleType {
-  /** `integer`: every element is a whole number, so that an integer model input may take it. `none`: there is no such array. */
+  /** `integer`: every element is an integer, so an integer input of a model may take it. `none`: there is no such array. */
   readonly type: "float" | "integer" | "none";
   /** Shape of one sample, without the batch axis. */
   readonly shape: readonly number[];
 }
 
-/** What one sample's y is: class labels (integers) or targets (floats). */
+/** Type and shape of one sample's y: class labels (integers) or targets (floats). */
 export interface TargetType extends SampleType {
   /** Integers only: the largest label plus one. */
   readonly classes?: number;
 }
 
-/** From where to where numbers go. */
+/** The range of the numbers in an array. */
 export interface NumberRange {
   readonly least: number;
   readonly most: number;
-  /** No number has a fraction. */
+  /** Whether all numbers are integers. */
   readonly whole: boolean;
 }
 
-/** One array of a dataset, a row for each sample. */
+/** One array of a dataset, with one row per sample. */
 export interface Column extends TargetType {
-  /** As its source calls it; a model's input of that name is fed with it. */
+  /** Its name in the source; a model's input of the same name is fed with it. */
   readonly name: string;
-  /** Its elements are unsigned bytes, as pixels are stored. */
+  /** Whether its elements are unsigned bytes, the usual form of pixels. */
   readonly bytes?: boolean;
-  /** The range of all its numbers, found when first asked for. */
+  /** The range of all its numbers, computed on first use. */
   range(): NumberRange;
   /**
-   * Writes the rows of samples side by side from the start of an array.
-   * @throws SorthError for an index outside the dataset and for an array that is too short.
+   * Writes the rows of the given samples one after another, from the start of `target`.
+   * @throws SorthError for an index outside the dataset and for an array that is too short
    */
   fill(indices: ArrayLike<number>, target: BatchArray): void;
 }
 
 /**
- * Samples x with their labels or targets y, read by index into arrays of the caller.
+ * Samples x with labels or targets y, which are read by index into the caller's arrays.
  *
  * @example
  * const { train } = await loadMnist();
@@ -61,39 +61,39 @@ export interface Column extends TargetType {
  * train.fill([5, 3, 8], x, y); // the first three rows of x and y
  */
 export interface Dataset {
-  /** Where it comes from, for messages. */
+  /** Its source, for messages. */
   readonly name: string;
   /** Number of samples. */
   readonly size: number;
-  /** What a model with one input is fed. */
+  /** The samples for a model with one input. */
   readonly x: SampleType;
   readonly y: TargetType;
-  /** Every array but the labels, by name, for models with several inputs; left out, there is x alone. */
+  /** All arrays except the labels, by name, for models with several inputs; absent if there is only x. */
   readonly inputs?: ReadonlyMap<string, Column>;
-  /** The labels as an array of their own; left out, `fill` alone gives them. */
+  /** The labels as a separate array; if absent, only `fill` returns them. */
   readonly labels?: Column;
   /**
-   * Writes samples side by side from the start of both arrays, each element copied once.
-   * @throws SorthError for an index outside the dataset and for an array that is too short.
+   * Writes the given samples one after another, from the start of both arrays.
+   * @throws SorthError for an index outside the dataset and for an array that is too short
    */
   fill(indices: ArrayLike<number>, x: BatchArray, y: BatchArray): void;
 }
 
-/** A dataset with the split its source came with. */
+/** A dataset with the split of its source. */
 export interface SplitData {
   readonly train: Dataset;
   /** Samples that the source holds out for validation. */
   readonly validation?: Dataset;
-  /** Undefined where the source has no test samples. */
+  /** Undefined if the source has no test samples. */
   readonly test: Dataset | undefined;
-  /** What the user should know of how the source was read. */
+  /** Messages for the user about how the source was read. */
   readonly remarks?: readonly string[];
 }
 
 /**
  * A dataset of arrays.
- * @param inputs - by name; x of the dataset is the one called `x`, else the first
- * @throws SorthError without any input
+ * @param inputs - the arrays by name; the dataset's x is the one called `x`, else the first
+ * @throws SorthError when there is no input
  */
 export function datasetOfColumns(
   name: string,
@@ -102,7 +102,7 @@ export function datasetOfColumns(
   labels: Column | undefined,
 ): Dataset {
   const first = mainColumn(inputs);
-  if (!first) throw new DataError(`${name}: there is no array of data beside the labels`);
+  if (!first) throw new DataError(`${name}: there are only labels, no array of data`);
   const typeOf = ({ type, shape, classes }: Column): TargetType => ({
     ...{ type, shape },
     ...(classes !== undefined && { classes }),
@@ -120,15 +120,15 @@ export function datasetOfColumns(
   };
 }
 
-/** The column that is x of a dataset: the one called `x`, else the first. */
+/** The column that serves as x of a dataset: the one called `x`, else the first. */
 export const mainColumn = (inputs: Iterable<Column>): Column | undefined => {
   const columns = [...inputs];
   return columns.find(({ name }) => name.toLowerCase() === "x") ?? columns[0];
 };
 
-/** The samples at `indices` of a dataset, in that order, as a dataset of its own. Nothing is copied. */
+/** A dataset of the samples at `indices` of another dataset, in that order. Nothing is copied. */
 export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.name): Dataset {
-  // An index outside the subset becomes one outside the dataset, which refuses it.
+  // Map an index outside the subset to one outside the dataset, which rejects it.
   const own = (rows: ArrayLike<number>) => Array.from(rows, (row) => indices[row] ?? -1);
   const part = (column: Column): Column => ({
     ...column,
@@ -144,7 +144,7 @@ export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.na
   };
 }
 
-/** Calls back with the numbers of a column, some samples at a time. */
+/** Passes the numbers of a column to a callback, some samples at a time. */
 export function eachRows(
   column: Column,
   size: number,

@@ -7,18 +7,18 @@ import type { BatchArray, Column, Dataset } from "./dataset.ts";
 
 /** Options of {@link digitPoints}. */
 export interface DigitPointOptions {
-  /** Points of a sample; default 128. */
+  /** Points per sample; default 128. */
   readonly points?: number;
   /** A 32-bit integer; default 0. A sample's points are the same in every epoch and do not depend on other samples. */
   readonly seed?: number;
 }
 
 /**
- * Grey images as point sets: each point is drawn with a probability proportional to the ink of its pixel (how far it is
- * above the image's darkest one) and lies at random within that pixel.
+ * Converts grey images to point sets. Each point falls into a pixel with a probability proportional to the pixel's ink (its
+ * value above that of the image's darkest pixel) and lies at a random position within it.
  *
- * x of a sample is [3, points]: x to the right and y upwards in −1 … 1 (the longer side of the image), and z in 0 … 1, the
- * pixel's ink as a share of the strongest. Labels stay.
+ * A sample is [3, points]: x to the right and y upwards in −1 … 1 (along the longer side of the image), and z in 0 … 1, the
+ * pixel's ink relative to the strongest. Labels stay unchanged.
  *
  * @param images - samples of shape [1, height, width] or [height, width]
  * @throws SorthError for samples of another shape
@@ -76,7 +76,7 @@ function imageSize({ name, x: { shape } }: Dataset): [number, number] {
   const [height, width, ...others] = shape.length === 3 && shape[0] === 1 ? shape.slice(1) : shape;
   if (height !== undefined && width !== undefined && others.length === 0) return [height, width];
   throw new DataError(
-    `${name}: samples of shape ${shapeText(shape)} are no grey images; points need [1, height, width]`,
+    `${name}: samples of shape ${shapeText(shape)} are not grey images; points need [1, height, width]`,
   );
 }
 
@@ -91,7 +91,7 @@ function drawPoints(
   const height = image.length / width;
   const least = image.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const most = image.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  // Sums of the ink up to each pixel; an image of one colour is covered evenly.
+  // Cumulative ink up to each pixel; an image of one colour is covered evenly.
   const flat = most === least;
   let sum = 0;
   const sums = Float64Array.from(image, (value) => {
@@ -109,7 +109,7 @@ function drawPoints(
   }
 }
 
-/** The first index whose sum lies above a number. */
+/** The first index whose cumulative sum exceeds `value`. */
 function firstAbove(sums: Float64Array, value: number): number {
   let [low, high] = [0, sums.length - 1];
   while (low < high) {

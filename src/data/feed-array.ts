@@ -8,7 +8,7 @@ import type { Fit } from "./fit.ts";
 
 type ArrayType = new (size: number) => BatchArray;
 
-/** Arrays of the types that data can be turned into; a float16 is written as its bits. */
+/** Array constructors of the types to which data can be converted; a float16 is stored as its bits. */
 const arrays: Partial<Record<DataTypeName, ArrayType>> = {
   float: Float32Array,
   double: Float64Array,
@@ -24,7 +24,7 @@ const arrays: Partial<Record<DataTypeName, ArrayType>> = {
   bool: Uint8Array,
 };
 
-/** An input as a graph takes it, every length known. */
+/** An input of a graph, with all lengths known. */
 export interface FeedPort {
   readonly name: string;
   readonly type: DataTypeName;
@@ -32,41 +32,41 @@ export interface FeedPort {
   readonly batchAxis: number;
 }
 
-/** What becomes of samples on their way into a {@link FeedArray}. */
+/** The conversion of samples for a {@link FeedArray}. */
 export interface FeedChange {
-  /** Shape of a sample as it is read, and the order of its axes. */
+  /** Shape of a sample as read, and the order of its axes in the input. */
   readonly fit: Pick<Fit, "order"> & { readonly read: readonly number[] };
-  /** Elements are divided by this. */
+  /** Number by which elements are divided. */
   readonly divisor?: number;
-  /** Rows of shares of classes become the class: where the classes' axis lies in a sample. */
+  /** Axis of the classes in a sample, if one-hot labels are converted to class indices. */
   readonly classAxis?: number;
 }
 
 /**
- * The elements of one input for some batches, side by side. Samples are read into `rows`, then {@link FeedArray.arrange}
- * brings them into the input's type and layout.
+ * The elements of one input for one or more consecutive batches. Samples are read into `rows`; {@link FeedArray.arrange}
+ * then converts them to the input's type and layout.
  */
 export class FeedArray {
   readonly port: FeedPort;
-  /** Where samples are read into, one after the other. */
+  /** Array into which samples are read, one after another. */
   readonly rows: BatchArray;
-  /** What the graph is fed. */
+  /** Array that is fed to the graph. */
   readonly data: BatchArray;
   readonly #change: FeedChange;
-  /** Where each element of a sample goes within a batch, for the first sample; undefined where all stay in place. */
+  /** Position within a batch of each element of the first sample; undefined if all elements stay in place. */
   readonly #places: Uint32Array | undefined;
-  /** How far apart the first elements of two samples are within a batch. */
+  /** Distance between the first elements of two consecutive samples in a batch. */
   readonly #step: number;
 
   /**
-   * @param batches - how many batches there is room for
-   * @throws SorthError for a type that data cannot be turned into
+   * @param batches - capacity in batches
+   * @throws SorthError for a type to which data cannot be converted
    */
   constructor(port: FeedPort, change: FeedChange, batches = 1) {
     const type = arrays[port.type];
     if (!type) {
       throw new DataError(
-        `input "${port.name}" of the model takes ${port.type}, which data cannot be turned into`,
+        `input "${port.name}" of the model takes ${port.type}, to which data cannot be converted`,
       );
     }
     this.port = port;
@@ -86,7 +86,7 @@ export class FeedArray {
       : new (port.type === "float16" || change.classAxis !== undefined ? Float32Array : type)(read);
   }
 
-  /** Brings the first samples that were read into the input's type and layout. */
+  /** Converts the first `count` samples in `rows` to the input's type and layout. */
   arrange(count: number): void {
     const { divisor = 1, classAxis } = this.#change;
     const [rows, data] = [this.rows as Float32Array, this.data as Float32Array];
@@ -111,7 +111,7 @@ export class FeedArray {
     }
   }
 
-  /** The class of each row of shares. @throws SorthError for a row that is not one 1 among zeros */
+  /** Writes the class index of each one-hot row. @throws SorthError for a row that is not a single 1 among zeros */
   #writeClasses(count: number, axis: number): void {
     const shape = this.#change.fit.read;
     const classes = shape[axis] ?? 1;
@@ -131,7 +131,7 @@ export class FeedArray {
     }
   }
 
-  /** A tensor over the first batches, which lie side by side; undefined: over one, without an axis for them. */
+  /** The first `batches` batches as one tensor with a leading axis; by default one batch, without that axis. */
   tensor(batches?: number): Tensor {
     const { name, type, shape } = this.port;
     const dims = batches === undefined ? shape : [batches, ...shape];
@@ -142,7 +142,7 @@ export class FeedArray {
 const notOneHot =
   'labels with an axis of classes hold one 1 among zeros for each, or shares of 1 with crossEntropy({ labels: "probabilities" })';
 
-/** Where each element of the first sample goes within a batch. */
+/** Position within a batch of each element of the first sample. */
 function placesOf(
   read: readonly number[],
   order: readonly number[] | undefined,
@@ -163,9 +163,9 @@ function placesOf(
 }
 
 /**
- * The axis of a sample of labels that holds the classes, where a graph takes class indices of another shape.
- * @returns undefined where the shapes are the same but for axes of length 1
- * @throws SorthError where they cannot be brought together
+ * The axis of the classes in one-hot labels, if the graph takes class indices, whose shape lacks that axis.
+ * @returns undefined if the shapes are equal except for axes of length 1
+ * @throws SorthError when the shapes do not fit each other
  */
 export function oneHotAxis(
   where: string,

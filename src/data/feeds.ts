@@ -7,23 +7,23 @@ import { checkNumbers, fitShape } from "./fit.ts";
 import { matchInputs } from "./match.ts";
 import { divisorOf, type Normalization } from "./normalize.ts";
 
-/** The inputs of a graph that data go into, every length known. */
+/** The inputs of a graph that are fed with data, with all lengths known. */
 export interface FedPorts {
   readonly data: readonly FeedPort[];
   readonly labels: readonly FeedPort[];
 }
 
-/** How data are fed. */
+/** Options of {@link DataFeeds}. */
 export interface FeedOptions {
-  /** How many batches there is room for; default 1. */
+  /** Capacity in batches; default 1. */
   readonly batches?: number;
-  /** What becomes of pixels; default: they are taken as they are. */
+  /** Conversion of pixels; default: none. */
   readonly normalize?: Normalization | undefined;
-  /** Told what the user should know: arrays that were turned, arrays that nothing takes. */
+  /** Receives messages for the user: transposed arrays, unused arrays. */
   readonly onMessage?: ((message: string) => void) | undefined;
 }
 
-/** The arrays of data that go into the inputs of a graph. */
+/** The inputs of a graph with the arrays that are fed to them. */
 export function fedColumns(ports: FedPorts, dataset: Dataset): [FeedPort, Column][] {
   const { columns } = matchInputs(dataset, namesOf(ports));
   return ports.data.flatMap((port) => {
@@ -37,14 +37,14 @@ const namesOf = ({ data, labels }: FedPorts) => ({
   labels: labels.map(({ name }) => name),
 });
 
-/** A dataset that is fed to a graph, batch after batch. */
+/** Feeds a dataset to a graph, batch by batch. */
 export class DataFeeds {
-  /** Samples of a batch. */
+  /** Samples per batch. */
   readonly batch: number;
   readonly #dataset: Dataset;
   readonly #feeds: readonly { readonly array: FeedArray; readonly column: Column | "x" | "y" }[];
 
-  /** @throws SorthError when an input has no array, or samples do not fit it */
+  /** @throws SorthError when an input has no array, or when samples do not fit an input */
   constructor(ports: FedPorts, dataset: Dataset, options: FeedOptions = {}) {
     const { batches = 1, onMessage = () => {} } = options;
     this.#dataset = dataset;
@@ -67,7 +67,7 @@ export class DataFeeds {
       onMessage(`${dataset.name}: arrays that the model does not take: ${left.join(", ")}`);
   }
 
-  /** Reads samples, batch after batch. */
+  /** Reads samples; several batches follow one another. */
   fill(indices: ArrayLike<number>): void {
     const dataset = this.#dataset;
     const { inputs, labels } = dataset;
@@ -77,7 +77,7 @@ export class DataFeeds {
     const x = rowsOf("x") ?? (main && rowsOf(main));
     const y = rowsOf("y") ?? (labels && rowsOf(labels));
     const together = [x, y].filter(Boolean).length;
-    // A dataset of x and y alone is read as a whole: whoever wraps it replaces its fill.
+    // Read a dataset of only x and y through its own `fill`, which a wrapping dataset may have replaced.
     if (together === this.#feeds.length) {
       const scratch = (shape: readonly number[]): BatchArray =>
         new Float64Array(indices.length * elementCount(shape));
@@ -91,8 +91,8 @@ export class DataFeeds {
   }
 
   /**
-   * The labels of the samples that were read last, as numbers.
-   * @param input - of a model with labels of several kinds; default: the last input of labels
+   * The labels of the samples that were last read, as numbers.
+   * @param input - name of a label input, for models with several; default: the last one
    */
   labelsOf(input?: string): ArrayLike<number> {
     const feeds = this.#feeds.filter(({ array: { port } }) => input === undefined || port.name === input);
@@ -102,7 +102,7 @@ export class DataFeeds {
       : data;
   }
 
-  /** Data and labels by input name: of one batch or, with an axis over them in front, of the first batches. */
+  /** Data and labels by input name: one batch or, with a leading axis, the first `batches` batches. */
   tensors(batches?: number): Map<string, Tensor> {
     return new Map(this.#feeds.map(({ array }) => [array.port.name, array.tensor(batches)]));
   }
@@ -117,7 +117,7 @@ export class DataFeeds {
     const divisor = typeof column === "string" ? 1 : divisorOf(name, normalize, port, column);
     checkNumbers(where, type, typeof column === "string" ? undefined : column.range(), port);
     const read = { read: type.shape, ...(fit.order && { order: fit.order }) };
-    // Axes of length 1 come and go without a change of the elements' order.
+    // Adding or removing axes of length 1 does not change the order of the elements.
     const fits = fit.order ? read : { read: fit.shape };
     return new FeedArray(port, { fit: fits, divisor }, batches);
   }
@@ -128,7 +128,7 @@ export class DataFeeds {
     const where = `${name}: ${typeof column === "string" ? column : column.name}`;
     const rows = port.shape[0] ?? 1;
     const perRow = port.shape.slice(1);
-    // Rows that stand for the places of a sample: [batch · places].
+    // Each sample may have several rows, one per position: [batch · positions].
     const places = rows / this.batch;
     const taken = places > 1 && Number.isInteger(places) ? [places, ...perRow] : perRow;
     const classIndex = port.type === "int32" || port.type === "int64";

@@ -5,34 +5,34 @@ import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { NumberRange, SampleType } from "./dataset.ts";
 
-/** A model's input as far as data must fit it. */
+/** The type and shape of a model's input, which data must fit. */
 export interface InputType {
   readonly name: string;
   readonly type?: DataTypeName | undefined;
-  /** With the batch axis; names and undefined are free. */
+  /** Shape including the batch axis; a name or undefined is a free dimension. */
   readonly shape: readonly DeclaredDim[];
-  /** Which axis counts the samples; default 0. */
+  /** The batch axis; default 0. */
   readonly batchAxis?: number;
 }
 
-/** How samples of an array become samples of an input. */
+/** The conversion of an array's samples into samples of an input. */
 export interface Fit {
-  /** Shape of one sample as the input takes it, without the batch axis. */
+  /** Shape of one sample of the input, without the batch axis. */
   readonly shape: readonly number[];
-  /** Axes of a sample in the order in which the input takes them; undefined where the elements stay in their order. */
+  /** Axes of a sample in the order of the input; undefined if the elements keep their order. */
   readonly order?: readonly number[];
-  /** What the user should know. */
+  /** Message for the user. */
   readonly remark?: string;
 }
 
 const withoutOnes = (shape: readonly number[]): number[] => shape.filter((dim) => dim !== 1);
 
 /**
- * How samples of a shape fit a model's input. The elements stay in their order: axes of length 1 may come or go, and samples
- * may be flattened to one axis. Pictures with their channels last become pictures with channels first, and the other way
- * round. Nothing else is reshaped.
+ * How samples of a shape fit a model's input. Axes of length 1 may be added or removed, and samples may be flattened to one
+ * axis; both keep the order of the elements. Images with channels last are transposed to channels first, and the reverse.
+ * Nothing else is reshaped.
  * @param where - the data and the array, for messages
- * @throws SorthError naming both shapes and what to do
+ * @throws SorthError that names both shapes and what to do
  *
  * @example
  * fitShape("mnist: x", [1, 28, 28], { name: "x", shape: ["batch", 784] }).shape; // [784]
@@ -65,7 +65,7 @@ export function fitShape(where: string, shape: readonly number[], input: InputTy
   );
 }
 
-/** Most channels of a picture that is turned without being asked. */
+/** Largest number of channels for which images are transposed automatically. */
 const mostChannels = 4;
 
 const matches = (shape: readonly number[], wanted: readonly DeclaredDim[]): boolean =>
@@ -81,7 +81,7 @@ function adviceFor(shape: readonly number[], wanted: readonly DeclaredDim[]): st
   return "save samples of that shape, or choose other data";
 }
 
-/** The axes of a shape in an order that makes it another one. */
+/** A permutation of the axes that turns one shape into another. */
 function permutationTo(
   shape: readonly number[],
   wanted: readonly DeclaredDim[],
@@ -100,7 +100,7 @@ function permutationTo(
   return search([]);
 }
 
-/** The numbers that a type holds exactly or, of floats, without becoming infinite. */
+/** Smallest and largest number of each type: those it represents exactly or, for floats, as a finite number. */
 const limits: Partial<Record<DataTypeName, readonly [number, number]>> = {
   float: [-3.4028235e38, 3.4028235e38],
   double: [-Number.MAX_VALUE, Number.MAX_VALUE],
@@ -117,9 +117,9 @@ const limits: Partial<Record<DataTypeName, readonly [number, number]>> = {
 };
 
 /**
- * Checks that the numbers of an array fit the type of the input that they go into.
- * @param range - undefined where it is not known
- * @throws SorthError naming the number and both types
+ * Checks that the numbers of an array fit the type of an input.
+ * @param range - undefined if unknown
+ * @throws SorthError that names the number and both types
  */
 export function checkNumbers(
   where: string,
@@ -130,7 +130,7 @@ export function checkNumbers(
   const limit = input.type && limits[input.type];
   if (!limit) {
     throw new DataError(
-      `input "${input.name}" of the model takes ${input.type ?? "something unknown"}, which data cannot be turned into`,
+      `input "${input.name}" of the model takes ${input.type ?? "an unknown type"}, to which data cannot be converted`,
     );
   }
   const takes = `${where}: input "${input.name}" of the model takes ${input.type}`;

@@ -1,7 +1,7 @@
 import { FileError } from "../errors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
-/** An array of bytes as the MNIST files store it. */
+/** An array of bytes from an IDX file, the format of MNIST. */
 export interface IdxArray {
   readonly shape: readonly number[];
   readonly data: Uint8Array;
@@ -10,7 +10,7 @@ export interface IdxArray {
 /**
  * Reads an IDX file of bytes (magic 0x0000080r for rank r, then r big-endian dimensions, then the bytes).
  * @param where - the file, for messages
- * @throws SorthError for other bytes and when size and shape differ.
+ * @throws SorthError for other files, and when size and shape differ
  */
 export function parseIdx(bytes: Uint8Array, where: string): IdxArray {
   const rank = bytes[3] ?? 0;

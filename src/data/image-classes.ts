@@ -1,15 +1,15 @@
 import { DataError } from "../errors.ts";
 
-/** An image of a folder of images, as its path says. */
+/** An image file, with the label that its path implies. */
 export interface LabelledPath {
   readonly path: string;
-  /** Position of its class in {@link ImageClasses.classes}. */
+  /** Index of its class in {@link ImageClasses.classes}. */
   readonly label: number;
 }
 
-/** The classes and the split that paths of images say. */
+/** The classes and the split that the paths of images imply. */
 export interface ImageClasses {
-  /** Names of the folders that hold images, sorted; the position is the label. */
+  /** Sorted names of the folders that hold images; the index is the label. */
   readonly classes: readonly string[];
   readonly train: readonly LabelledPath[];
   /** Images below a folder called `test`, `val` or `validation`. */
@@ -20,10 +20,10 @@ const testFolders = new Set(["test", "val", "validation"]);
 const imageNames = /\.(png|jpe?g|webp|gif|bmp|avif)$/i;
 
 /**
- * Sorts images by the folder that holds them, which names their class: `digits/train/seven/0001.png` is of class `seven`.
- * Files that are no images, and hidden ones, are left out.
- * @param name - of the folder, for messages
- * @throws SorthError when there is no image, an image lies in no folder, or there is only one class
+ * Assigns each image to the class that its folder names: `digits/train/seven/0001.png` has class `seven`. Hidden files and
+ * files that are not images are ignored.
+ * @param name - name of the folder, for messages
+ * @throws SorthError when there is no image, when an image lies in no class folder, or when there is only one class
  *
  * @example
  * imageClasses(["pets/cat/1.png", "pets/dog/1.png"], "pets").classes; // ["cat", "dog"]
@@ -42,7 +42,7 @@ export function imageClasses(paths: readonly string[], name: string): ImageClass
   const classes = [...new Set(images.map(({ parts }) => classOf(parts) ?? ""))].sort();
   if (classes.length < 2 || classes.includes("")) {
     throw new DataError(
-      `${name}: the images are not sorted into classes; put those of each class in a folder that bears its name`,
+      `${name}: the images are not sorted into classes; put the images of each class in a folder named after it`,
     );
   }
   const labelled = images.map(({ path, parts }) => ({

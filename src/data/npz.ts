@@ -6,7 +6,7 @@ import { type Dataset, datasetOfColumns, type SplitData } from "./dataset.ts";
 import { isLabelName } from "./match.ts";
 import { type NpyArray, parseNpy } from "./npy.ts";
 
-/** The parts that data come in, and what their arrays' names begin or end with (`x_train`, `train_images`). */
+/** The parts of a data set, and the words that begin or end the names of their arrays (`x_train`, `train_images`). */
 const parts = {
   train: ["train", "training"],
   validation: ["val", "valid", "validation", "dev"],
@@ -14,7 +14,7 @@ const parts = {
 } as const;
 type Part = keyof typeof parts;
 
-/** An array of an archive: its part, and its name without that. */
+/** An array of an archive: its part, and its name without the part's word. */
 interface Entry {
   readonly file: string;
   readonly part: Part;
@@ -23,14 +23,14 @@ interface Entry {
 }
 
 /**
- * The data of an `.npz` archive. Arrays are named as the model's inputs, or `x` for a model with one; labels are called `y`,
- * `labels` or `targets`. Parts for validation and test bear `val` or `test` in front or behind (`x_test`, `test_images`), as
- * Keras (`x_train`, `y_train`, `x_test`, `y_test`) and MedMNIST (`train_images`, `train_labels`, `val_images`, …) write them.
- * The first axis counts samples; where the labels count other ones, the only axis of that length does. Integer labels are
- * classes or whole numbers, float labels are targets; pixels stay bytes.
+ * The data of an `.npz` archive. Arrays are named after the model's inputs, or `x` for a model with one input; labels are
+ * called `y`, `labels` or `targets`. Names of arrays for validation and test begin or end with `val` or `test`, as in files of
+ * Keras (`x_train`, `y_train`, `x_test`, `y_test`) and MedMNIST (`train_images`, `train_labels`, `val_images`, …).
+ * The first axis counts the samples; if the labels have another number of samples, the only axis of that length does. Integer
+ * labels are classes or integers to predict, float labels are targets; pixels stay bytes.
  *
- * @param name - where the bytes come from, for messages
- * @throws SorthError when the archive cannot be read, holds no array of data, or its arrays do not fit each other.
+ * @param name - source of the bytes, for messages
+ * @throws SorthError when the archive cannot be read, has no array of data, or has arrays that do not fit each other
  *
  * @example
  * // Python: np.savez_compressed("data.npz", x=images.astype("float32"), y=labels)
@@ -56,7 +56,7 @@ export function parseNpz(bytes: Uint8Array, name: string): SplitData {
   return { train, ...(validation && { validation }), test, ...(remarks.length > 0 && { remarks }) };
 }
 
-/** The arrays of an archive, sorted into parts. */
+/** The arrays of an archive, assigned to parts. */
 function readArchive(bytes: Uint8Array, name: string): Entry[] {
   let files: Record<string, Uint8Array>;
   try {
@@ -68,13 +68,13 @@ function readArchive(bytes: Uint8Array, name: string): Entry[] {
     const file = path.replace(/\.npy$/, "");
     return { file, bytes: content, ...partAndName(file) };
   });
-  // "is_test" is a test part only beside an "is" to train with; so is any other name.
+  // "is_test" is the test part of "is" only if there is an "is" for training; the same holds for any other name.
   const trained = new Set(found.filter(({ part }) => part === "train").map((entry) => nameKey(entry.name)));
   const sorted = found.map((entry): Entry => {
     const alone = entry.part !== "train" && !trained.has(nameKey(entry.name));
     return alone ? { ...entry, part: "train", name: entry.file } : entry;
   });
-  // Arrays of a part and the same without one: "x" and "x_train".
+  // Names that occur both with and without a part, such as "x" and "x_train".
   const plain = new Set(
     sorted
       .filter(({ part, file }) => part === "train" && partAndName(file).name === file)
@@ -106,7 +106,7 @@ function datasetOf(entries: readonly Entry[], name: string, remarks: string[]): 
     try {
       arrays.set(key, parseNpy(bytes, `${name}: ${file}`));
     } catch (error) {
-      // Names of classes and the like lie beside the data; x and y must be numbers.
+      // Archives may also hold class names and the like; only x and y must be numbers.
       if (!(error instanceof SorthError)) throw error;
       broken.set(key, error.message);
     }
@@ -152,7 +152,7 @@ function datasetOf(entries: readonly Entry[], name: string, remarks: string[]): 
   return datasetOfColumns(name, size, columns, target);
 }
 
-/** How many samples there are: rows of the labels, else of the first array. */
+/** The number of samples: rows of the labels, else of the first array. */
 function sampleCount(
   arrays: ReadonlyMap<string, NpyArray>,
   labels: NpyArray | undefined,
@@ -168,7 +168,7 @@ function sampleCount(
   );
 }
 
-/** An array with its samples on the first axis: as it is, or its only axis of that length moved there. */
+/** The array with its samples on the first axis, to which its only axis of length `size` is moved if necessary. */
 function samplesFirst(array: NpyArray, size: number): NpyArray | undefined {
   const { shape, data } = array;
   if (shape[0] === size) return array;
@@ -196,6 +196,6 @@ function checkSame(train: Dataset, other: Dataset): void {
     }
   }
   if (train.labels && !other.labels) {
-    throw new DataError(`${other.name}: there are no labels, though there are some to train with`);
+    throw new DataError(`${other.name}: there are no labels, although the training data has some`);
   }
 }

@@ -17,19 +17,19 @@ import { chooseNormalization, type Normalization } from "./normalize.ts";
 
 /** Options of {@link sampleFeeds}. */
 export interface SampleFeedOptions {
-  /** What becomes of pixels; default: decided by the data and the model, and said. */
+  /** Conversion of pixels; default: chosen from the data and the model, with a message. */
   readonly normalize?: Normalization | undefined;
-  /** Told what the user should know: pixels that were scaled, arrays that were turned. */
+  /** Receives messages for the user: scaled pixels, transposed arrays. */
   readonly onMessage?: ((message: string) => void) | undefined;
 }
 
 /**
- * The first samples of a dataset as tensors for a model's inputs, in the types that the model declares: each array goes into
- * the input of its name, x into the only input of data. Labels go into inputs of labels alone, where a model has them.
+ * The first samples of a dataset as tensors for a model's inputs, in the types that the model declares. Each array is fed to
+ * the input of its name, x to the only data input, and labels only to label inputs.
  *
- * @param count - samples; fewer where the dataset has fewer
- * @returns by input name, samples on the axis that the model counts them on
- * @throws SorthError when the samples do not fit the model, or an input has no array.
+ * @param count - number of samples; the result has fewer if the dataset has fewer
+ * @returns tensors by input name, with the samples on the model's batch axis
+ * @throws SorthError when the samples do not fit the model, or when an input has no array
  *
  * @example
  * const { test } = await loadMnist();
@@ -43,7 +43,7 @@ export function sampleFeeds(
 ): Map<string, Tensor> {
   const graph = graphOf(model);
   const inputs = fedInputs(graph);
-  if (inputs.length === 0) throw new DataError("the model has no input to feed data to");
+  if (inputs.length === 0) throw new DataError("the model has no input for data");
   const labels = labelInputs(graph);
   const data = inputs.filter((input) => !labels.includes(input));
   const names = (values: readonly Value[]) => values.map(({ name }) => name);
@@ -89,7 +89,7 @@ function told(
   return normalize;
 }
 
-/** Inputs that labels may go into: those of an injected or a named loss; what a layer reads is data, whatever its name. */
+/** Inputs that may take labels: those of an injected or a named loss. An input that a layer reads is data, whatever its name. */
 function labelInputs(graph: Graph): Value[] {
   const injected = blockOf(graph)?.mark.objective?.labels;
   const inputs = fedInputs(graph);
@@ -110,12 +110,12 @@ function labelInputs(graph: Graph): Value[] {
   );
 }
 
-/** The shape of an input that declares every length. */
+/** The shape of an input; undefined unless all its lengths are declared. */
 function fixedShape({ declared }: Value): readonly number[] | undefined {
   return declared?.every((dim) => typeof dim === "number") ? declared : undefined;
 }
 
-/** The rows of a model's first output, where its file fixes them. */
+/** Length of the first axis of a model's first output, if the file fixes it. */
 function rowsOf({ outputs: [first] }: Graph): number | undefined {
   const rows = first?.declared?.[0];
   return typeof rows === "number" ? rows : undefined;

@@ -15,7 +15,7 @@ export type DataPorts = Pick<StepPorts, "inputs" | "labels" | "targets">;
  * @throws SorthError when samples do not fit the inputs, or an input has no array
  */
 export function batchFeeds(ports: DataPorts, dataset: Dataset, options: FeedOptions = {}): DataFeeds {
-  if (ports.inputs.length === 0) throw new DataError("the model has no input to feed data to");
+  if (ports.inputs.length === 0) throw new DataError("the model has no input for data");
   return new DataFeeds(fedPorts(ports), dataset, options);
 }
 

@@ -180,7 +180,7 @@ describe("damaged checkpoints", () => {
     b.addFieldOffset(1, module, 0);
     b.finish(b.endObject(), "ODTC");
     expect(() => decodeCheckpoint(b.asUint8Array(), "file.ckpt")).toThrow(
-      /file\.ckpt is a damaged checkpoint \(its parts lie over each other\)/,
+      /file\.ckpt is a damaged checkpoint \(its parts overlap\)/,
     );
   });
 

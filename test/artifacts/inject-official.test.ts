@@ -197,7 +197,7 @@ describe("injecting into a training model", () => {
     "opset 22": [() => inject(changed({ opset: 22 }), { penalties }), /opset 22; .* trains opsets 13 to 21/],
     "a gradient whose name and place differ": [
       () => inject(withOtherGradient(), { penalties }),
-      /no value "\/b\/Gemm_output_0_grad" holds the gradient of layer "\/b\/Gemm", before which "b.weight" is trained/,
+      /no value "\/b\/Gemm_output_0_grad" holds the gradient of layer "\/b\/Gemm", although "b.weight" before it is trained/,
     ],
   };
   for (const [what, [call, message]] of Object.entries(refusals)) {

@@ -189,7 +189,7 @@ describe("optimizer models", () => {
     const read = (path: string) => readOptimizerModel(decodeModel(officialFile(path)));
     expect(read("mlp/optimizer_model.onnx")).toEqual({ name: "adamw-ort", options: moments });
     expect(read("mlp/optimizer_model_sgd.onnx")).toEqual({ name: "sgd", options: {} });
-    expect(() => read("mlp/forward.onnx")).toThrow(/no optimizer model of ONNX Runtime's training tools/);
+    expect(() => read("mlp/forward.onnx")).toThrow(/not an optimizer model of ONNX Runtime's training tools/);
     const own = optimizerModel("adamw", { weightDecay: 0.05, beta1: 0.8 });
     expect(readOptimizerModel(own)).toEqual({
       name: "adamw-ort",

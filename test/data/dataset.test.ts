@@ -43,7 +43,7 @@ describe("arrayDataset", () => {
   test.each([
     [
       () => arrayDataset(x, Int32Array.of(0), [5]),
-      "12 elements of x are no whole number of samples of shape [5]",
+      "x has 12 elements, which is not a multiple of a sample's shape [5]",
     ],
     [
       () => arrayDataset(x, Int32Array.of(0, 1), [3]),
@@ -156,7 +156,7 @@ describe("checkNumbers", () => {
     ["float", "float16", range(0, 7e4, false), "but the array holds 70000"],
     ["float", "float", range(0, 1e39, false), "but the array holds 1e+39"],
     ["integer", "int32", range(0, 2 ** 31), "but the array holds 2147483648"],
-    ["integer", "string", range(0, 1), "takes string, which data cannot be turned into"],
+    ["integer", "string", range(0, 1), "takes string, to which data cannot be converted"],
   ] as const)("%s numbers into %s", (type, wanted, numbers, message) => {
     expect(() =>
       checkNumbers("d", { type, shape: [] }, numbers, { name: "ids", type: wanted, shape: [] }),
@@ -179,7 +179,7 @@ describe("checkLabels", () => {
   test("accepts labels below the number of classes", () => {
     expect(() => checkLabels(data, reader(3))).not.toThrow();
     expect(() => checkLabels(data, reader(2))).toThrow(
-      "d: y holds the label 2, but the model has 2 classes (0 … 1); a label that marks what does not count is left out with --ignore-index 2",
+      "d: y holds the label 2, but the model has 2 classes (0 … 1); use --ignore-index 2 if this label marks positions to leave out",
     );
   });
 

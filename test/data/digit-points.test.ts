@@ -57,7 +57,7 @@ describe("digitPoints", () => {
 
   test("other samples and arrays are refused", () => {
     const colours = arrayDataset(new Float32Array(12), Int32Array.of(0), [3, 2, 2]);
-    expect(() => digitPoints(colours)).toThrow("samples of shape [3, 2, 2] are no grey images");
+    expect(() => digitPoints(colours)).toThrow("samples of shape [3, 2, 2] are not grey images");
     const grey = arrayDataset(new Float32Array(4), Int32Array.of(0), [1, 2, 2]);
     expect(() => digitPoints(grey, { points: 0 })).toThrow("at least 1, not 0");
     expect(() => digitPoints(grey).fill([0], new Float32Array(383), new Int32Array(1))).toThrow(

@@ -53,7 +53,7 @@ describe("types", () => {
     ["uint64", Int8Array.of(0, -1, 0), "takes uint64 (0 to 18446744073709552000), but the array holds -1"],
     ["int64", Float32Array.of(0, 0.5, 0), "the array holds floats"],
     ["float16", Float32Array.of(0, 1e6, 0), "but the array holds 1000000"],
-    ["bfloat16", Float32Array.of(0, 1, 0), "takes bfloat16, which data cannot be turned into"],
+    ["bfloat16", Float32Array.of(0, 1, 0), "takes bfloat16, to which data cannot be converted"],
   ] as const)("numbers that %s cannot hold are refused", (type, data, message) => {
     const make = () => new DataFeeds({ data: [port("x", type, [1])], labels: [] }, columns({ x: { data } }));
     expect(make).toThrow(message);
@@ -359,7 +359,7 @@ describe("pixels", () => {
     });
     const normal = { data: Float32Array.of(-1, 0, 2, 1, 0, 0), shape: [2] };
     expect(() => fed(picture(), normal, { normalize: "0..1" })).toThrow(
-      "x holds numbers from -1 to 2; leave it out",
+      "x holds numbers from -1 to 2; leave the option out",
     );
   });
 });

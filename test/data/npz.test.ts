@@ -56,7 +56,7 @@ describe("archives written by NumPy", () => {
 describe("parseNpz refuses", () => {
   const x = floats([2, 2], [1, 2, 3, 4]);
   test.each([
-    ["labels alone", { y: int64s([2], [0n, 1n]) }, "d.npz: there is no array of data beside the labels"],
+    ["labels alone", { y: int64s([2], [0n, 1n]) }, "d.npz: there are only labels, no array of data"],
     [
       "different counts",
       { x, y: int64s([3], [0n, 1n, 2n]) },
@@ -86,7 +86,7 @@ describe("parseNpz refuses", () => {
     [
       "half a test split",
       { x, y: int64s([2], [0n, 1n]), x_test: x },
-      "d.npz (test): there are no labels, though there are some to train with",
+      "d.npz (test): there are no labels, although the training data has some",
     ],
     [
       "a test split of another shape",
@@ -218,7 +218,7 @@ describe("loadData", () => {
     [folder, "folders of data are not supported yet: use .npz"],
     [join(folder, "d.csv"), ".csv is not supported yet: use .npz"],
     [join(folder, "d.csv:label"), ".csv is not supported yet: use .npz"],
-    ["imagenet", "imagenet: not known as data; give mnist or an .npz file"],
+    ["imagenet", "imagenet: unknown kind of data; give mnist or an .npz file"],
   ])("%s is wrong usage", async (spec, message) => {
     await expect(loadData(spec)).rejects.toThrow(UsageError);
     await expect(loadData(spec)).rejects.toThrow(message);
