@@ -196,7 +196,7 @@ export class Graph {
     for (const output of node.outputs.splice(from)) if (output) this.#values.delete(output.name);
   }
 
-  /** Removes initializers that nothing reads and no output shows. @returns how many went */
+  /** Removes initializers that nothing reads and that are no graph outputs. @returns the number of removed initializers */
   removeUnusedConstants(): number {
     const unused = this.initializers.filter(
       (value) => value.uses.size === 0 && !this.inputs.includes(value) && !this.outputs.includes(value),
@@ -240,7 +240,7 @@ export class Graph {
     this.#values.set(name, value);
   }
 
-  /** Removes every node and constant on which no graph output depends. @returns how many went */
+  /** Removes every node and constant on which no graph output depends. @returns the number of removed nodes and constants */
   prune(): number {
     const live = ancestorsOf(this.outputs);
     const dead = new Set(this.#nodes.filter((node) => !live.has(node)));

@@ -20,12 +20,12 @@ export interface Stage {
 }
 
 /**
- * The stages in which a sum or a mean over axes is taken: the last axes first, as many as may be reduced at once. Every stage
- * reduces axes before those of the stages before it, so that axes keep their places whether they are kept or dropped.
+ * The stages of a sum or a mean over axes: the last axes first, as many as one operator may reduce. Each stage reduces axes
+ * in front of those of earlier stages, so that the remaining axes keep their indices whether reduced axes are kept or dropped.
  *
  * @param axes - not negative
- * @param options.cut - whether single axes may be cut; not where their lengths are not known for good
- * @param options.keepdims - whether axes that are reduced stay, with the length 1
+ * @param options.cut - whether single axes may be cut, which requires that their lengths are the same in every run
+ * @param options.keepdims - whether reduced axes remain, with length 1
  */
 export function reductionStages(
   shape: Shape,
@@ -37,7 +37,7 @@ export function reductionStages(
   if (lengthOf(rest) <= most.apart) return [{ axes: rest, pieces: [] }];
   const stages: Stage[] = [];
   while (rest.length > 0) {
-    // Numbers lie side by side where no axis is left behind them. ONNX Runtime adds [n, 1] up one by one, as it does [n, k].
+    // Numbers lie side by side if no axis remains behind them. ONNX Runtime adds up [n, 1] one by one, just as [n, k].
     const reduced = stages.flatMap((stage) => stage.axes);
     const behind = shape.length - 1 - (rest.at(-1) ?? 0) - (keepdims ? 0 : reduced.length);
     const limit = behind === 0 ? most.sideBySide : most.apart;
