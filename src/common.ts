@@ -43,6 +43,7 @@ export type {
 } from "./measure/observe.ts";
 export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./measure/pair-statistics.ts";
 export type { NotComputed, SpectralFigures, Spectrum } from "./measure/spectrum.ts";
+export type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angles.ts";
 export type { WeightAngleOptions } from "./measure/weight-angles.ts";
 export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
 export { Tensor } from "./onnx/tensor.ts";

@@ -11,6 +11,11 @@ import { type Inspection, type InspectOptions, inspect as inspectWith } from "./
 import { type ObservationEvent, type ObserveOptions, observe as observeWith } from "./measure/observe.ts";
 import { responseAngles as responseAnglesWith } from "./measure/response-angles.ts";
 import type { Feeds } from "./measure/sample-chunks.ts";
+import {
+  type TrainerAngleOptions,
+  type TrainerAngles,
+  trainerAngles as trainerAnglesWith,
+} from "./measure/trainer-angles.ts";
 import { type WeightAngleOptions, weightAngles as weightAnglesWith } from "./measure/weight-angles.ts";
 import type { Model } from "./onnx/model.ts";
 import {
@@ -83,6 +88,15 @@ export function responseAngles(
   options: ResponseAngleOptions = {},
 ): Promise<AngleReport<LayerResponseAngles>> {
   return responseAnglesWith(model, data, options, nodeRuntime.probe);
+}
+
+/** {@link trainerAnglesWith} on onnxruntime-node. */
+export function trainerAngles(
+  trainer: TrainerCore,
+  dataset: Dataset,
+  options: TrainerAngleOptions = {},
+): Promise<TrainerAngles[]> {
+  return trainerAnglesWith(trainer, dataset, options, nodeRuntime.probe);
 }
 
 /** {@link observeWith} on onnxruntime-node. */

@@ -9,6 +9,7 @@ import type {
 import type { Inspection, InspectOptions } from "./measure/inspect.ts";
 import type { ObservationEvent, ObserveOptions } from "./measure/observe.ts";
 import type { Feeds } from "./measure/sample-chunks.ts";
+import type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angles.ts";
 import type { WeightAngleOptions } from "./measure/weight-angles.ts";
 import type { Model } from "./onnx/model.ts";
 import type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
@@ -81,6 +82,16 @@ export async function responseAngles(
 ): Promise<AngleReport<LayerResponseAngles>> {
   const { responseAngles: responseAnglesOn } = await import("./measure/response-angles.ts");
   return responseAnglesOn(model, data, options, webProbe);
+}
+
+/** The angles of a run as it stands, measured with onnxruntime-web. Its code is loaded when it is called. */
+export async function trainerAngles(
+  trainer: TrainerCore,
+  dataset: Dataset,
+  options: TrainerAngleOptions = {},
+): Promise<TrainerAngles[]> {
+  const { trainerAngles: trainerAnglesOn } = await import("./measure/trainer-angles.ts");
+  return trainerAnglesOn(trainer, dataset, options, webProbe);
 }
 
 /** Watches a run, measured with onnxruntime-web. Its code is loaded when it is called. */

@@ -76,3 +76,10 @@ export function splitValidation(
     validation: subset(dataset, order.slice(0, held).sort(), `${dataset.name} (validation)`),
   };
 }
+
+/** Some samples of a dataset, the same ones for each call, from all over it: files are often sorted by class. */
+export function drawn(dataset: Dataset, count: number): Dataset {
+  return count >= dataset.size
+    ? dataset
+    : subset(dataset, shuffledIndices(0, 0, dataset.size).subarray(0, count));
+}

@@ -1,15 +1,12 @@
 import type { Probe } from "../analysis/probe.ts";
-import { shuffledIndices } from "../data/batches.ts";
-import { type Dataset, subset } from "../data/dataset.ts";
-import { sampleFeeds } from "../data/sample-feeds.ts";
+import type { Dataset } from "../data/dataset.ts";
 import { messageOf } from "../errors.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import type { TrainingEvent } from "../runtime/events.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { LayerAngles } from "./angle-report.ts";
 import { GradientMeter, type GradientNorms } from "./gradient-norms.ts";
-import { responseAngles } from "./response-angles.ts";
-import { weightAngles } from "./weight-angles.ts";
+import { type Attempt, type TrainerAngleOptions, trainerAngles } from "./trainer-angles.ts";
 
 /** The angles of one layer, in degrees, as a run's record keeps them. */
 export interface ObservedAngles {
@@ -46,13 +43,7 @@ export interface GradientsEvent extends GradientNorms {
 export type ObservationEvent = AnglesEvent | GradientsEvent;
 
 /** Options of {@link observe}. */
-export interface ObserveOptions {
-  /** Measure weight angles (default true). */
-  readonly weights?: boolean;
-  /** Samples to measure response angles on, drawn with a fixed seed (default 256; 0 for none). */
-  readonly samples?: number;
-  /** Steepness of tanh(γY) for them (default 10). */
-  readonly gamma?: number;
+export interface ObserveOptions extends Pick<TrainerAngleOptions, "weights" | "samples" | "gamma"> {
   /** Measure the gradients of loss and penalty apart, where there is a penalty (default true). */
   readonly gradients?: boolean;
   /** Told what could not be measured, and why. */
@@ -142,42 +133,25 @@ class Observer {
   }
 
   async #angles(): Promise<AnglesEvent["layers"]> {
-    const { weights = true, samples = 256, gamma } = this.#options;
-    if (!weights && samples === 0) return [];
-    const model = await this.#attempt("angles", async () => {
-      await this.#trainer.readState();
-      return this.#trainer.export();
-    });
-    if (!model) return [];
-    const { batch, dims, normalize = "none" } = this.#trainer.options;
-    const sizes = { ...(batch !== undefined && { batch }), ...(dims && { dims }) };
-    const ofWeights = weights
-      ? await this.#attempt("weight angles", () =>
-          weightAngles(model, { ...sizes, spectra: false }, this.#probe),
-        )
-      : undefined;
-    const ofResponses =
-      samples > 0
-        ? await this.#attempt("response angles", () =>
-            responseAngles(
-              model,
-              sampleFeeds(model, drawn(this.#dataset, samples), samples, { normalize }),
-              gamma === undefined ? {} : { gamma },
-              this.#probe,
-            ),
-          )
-        : undefined;
-    const layers = [...(ofWeights?.layers ?? []), ...(ofResponses?.layers ?? [])];
-    const find = (found: readonly LayerAngles[] | undefined, name: string) =>
-      observed(found?.find((layer) => layer.name === name));
-    return [...new Set(layers.map(({ name }) => name))].map((name) => {
-      const [weight, response] = [find(ofWeights?.layers, name), find(ofResponses?.layers, name)];
-      return { name, ...(weight && { weights: weight }), ...(response && { responses: response }) };
+    const layers = await trainerAngles(
+      this.#trainer,
+      this.#dataset,
+      this.#options,
+      this.#probe,
+      this.#attempt,
+    );
+    return layers.map((layer) => {
+      const [weight, response] = [observed(layer.weights), observed(layer.responses)];
+      return {
+        name: layer.name,
+        ...(weight && { weights: weight }),
+        ...(response && { responses: response }),
+      };
     });
   }
 
   /** What a measurement gives; undefined where it fails, which is said once, and not tried again. */
-  async #attempt<T>(what: string, measurement: () => Promise<T>): Promise<T | undefined> {
+  readonly #attempt: Attempt = async (what, measurement) => {
     if (this.#failed.has(what)) return undefined;
     try {
       return await measurement();
@@ -186,14 +160,7 @@ class Observer {
       this.#options.onMessage?.(`${what} are not in the report: ${messageOf(error)}`);
       return undefined;
     }
-  }
-}
-
-/** So many samples of a dataset, the same ones for each call: files are often sorted by class. */
-export function drawn(dataset: Dataset, count: number): Dataset {
-  return count >= dataset.size
-    ? dataset
-    : subset(dataset, shuffledIndices(0, 0, dataset.size).subarray(0, count));
+  };
 }
 
 function observed(layer: LayerAngles | undefined): ObservedAngles | undefined {

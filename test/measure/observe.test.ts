@@ -10,11 +10,13 @@ import {
   observe,
   type PenaltyPlan,
   readModel,
+  SorthError,
   sgd,
   som,
   Trainer,
   type TrainerOptions,
   type TrainingEvent,
+  trainerAngles,
   weightAngles,
 } from "../../src/index.ts";
 import type { ObserveOptions } from "../../src/measure/observe.ts";
@@ -176,5 +178,29 @@ describe("observe", () => {
     const events = await run(trainer, { epochs: 2 }, { gamma: -1, gradients: false, onMessage });
     expect(messages).toEqual(["response angles are not in the report: gamma must be above 0, not -1"]);
     expect(kinds(events)).toEqual(["angles 0", "epoch 5", "angles 5", "epoch 10", "angles 10", "end 10"]);
+  });
+});
+
+describe("trainerAngles", () => {
+  test("are those of the model that the run would export now", async () => {
+    const trainer = await trainerOf();
+    for await (const { event } of trainer.fit(dataset, { epochs: 1 })) if (event === "step") break;
+    const layers = await trainerAngles(trainer, dataset, { samples: 16, vectors: true, cosines: true });
+    const { layers: weights } = await weightAngles(trainer.export(), { vectors: true, spectra: false });
+    expect(layers.map((layer) => layer.weights)).toEqual(weights);
+    expect(layers.map(({ responses }) => responses?.rows)).toEqual([16, 16, 16]);
+    expect(layers.every(({ responses }) => responses?.cosines)).toBe(true);
+    expect(trainer.steps).toBe(1);
+    await trainer.release();
+  });
+
+  test("leave out what is not asked for, and refuse samples that do not fit", async () => {
+    const trainer = await trainerOf();
+    const [first] = await trainerAngles(trainer, dataset, { weights: false, samples: 8 });
+    expect([first?.weights, first?.responses?.cosines]).toEqual([undefined, undefined]);
+    expect(await trainerAngles(trainer, dataset, { weights: false, samples: 0 })).toEqual([]);
+    const other = arrayDataset(new Float32Array(8 * 7), new Int32Array(8), [7]);
+    await expect(trainerAngles(trainer, other)).rejects.toThrow(SorthError);
+    await trainer.release();
   });
 });

@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
+import { chart, degreeTicks } from "../../src/report/plots/chart.ts";
 import { type PerRun, runNames } from "../protocol.ts";
-import { plot } from "./plot.ts";
 import { runStyles } from "./theme.ts";
 
 /** Degrees on both sides of 90° that are shown at least. */
@@ -51,19 +51,17 @@ export function angleHistogram(
     ];
   });
   const third = Math.round(half / 2);
-  return plot(
-    {
-      ...{ width, height: 76, marginLeft: 34, marginRight: 8, marginTop: 8, marginBottom: 20 },
-      x: {
-        domain: [90 - half, 90 + half],
-        ticks: [90 - third, 90, 90 + third],
-        tickFormat: (angle: number) => `${angle}°`,
-        label: null,
-        tickSize: 3,
-      },
-      y: { ticks: 2, tickFormat: (share: number) => `${share} %`, label: null, tickSize: 0 },
-      marks: [Plot.ruleX([90], { stroke: "currentColor", strokeOpacity: 0.45 }), ...marks],
+  return chart(document, {
+    ...{ label: "", className: "plot" },
+    ...{ width, height: 76, marginLeft: 34, marginRight: 8, marginTop: 8, marginBottom: 20 },
+    x: {
+      domain: [90 - half, 90 + half],
+      ticks: [90 - third, 90, 90 + third],
+      tickFormat: degreeTicks,
+      label: null,
+      tickSize: 3,
     },
-    "",
-  );
+    y: { ticks: 2, tickFormat: (share: number) => `${share} %`, label: null, tickSize: 0 },
+    marks: [Plot.ruleX([90], { stroke: "currentColor", strokeOpacity: 0.45 }), ...marks],
+  });
 }

@@ -1,9 +1,9 @@
 import * as Plot from "@observablehq/plot";
+import { chart } from "../../src/report/plots/chart.ts";
 import { el } from "../dom.ts";
 import { count } from "../format.ts";
 import { thinned } from "../history.ts";
 import { type PerRun, type RunName, runNames } from "../protocol.ts";
-import { plot } from "./plot.ts";
 import { refreshEvery, runStyles } from "./theme.ts";
 
 /** A point of a curve: x counts steps. */
@@ -100,34 +100,33 @@ export class LineChart {
     const all = curves.flatMap(({ points }) => points);
     const empty = all.length === 0;
     const last = Math.max(1, ...all.map(({ step }) => step));
-    const svg = plot(
-      {
-        ...{
-          width,
-          height: 190,
-          marginLeft: 52,
-          marginRight: 12,
-          marginTop: 22,
-          marginBottom: 34,
-          grid: true,
-        },
-        x: {
-          ...{
-            label: "step",
-            labelArrow: "right",
-            domain: [0, last],
-            tickFormat: (step: number) => count(step),
-          },
-          ticks: empty ? 0 : Math.min(last, Math.max(2, Math.floor(width / 90))),
-        },
-        y: {
-          ...{ label: unit, labelArrow: "up", domain: rangeOf(all.map(({ value }) => value)), nice: true },
-          ...{ ticks: empty ? 0 : 4, ...(tick && { tickFormat: tick }) },
-        },
-        marks,
+    const svg = chart(document, {
+      className: "plot",
+      label: empty ? `${title}: nothing yet` : `${title}: ${this.#summary()}`,
+      ...{
+        width,
+        height: 190,
+        marginLeft: 52,
+        marginRight: 12,
+        marginTop: 22,
+        marginBottom: 34,
+        grid: true,
       },
-      empty ? `${title}: nothing yet` : `${title}: ${this.#summary()}`,
-    );
+      x: {
+        ...{
+          label: "step",
+          labelArrow: "right",
+          domain: [0, last],
+          tickFormat: (step: number) => count(step),
+        },
+        ticks: empty ? 0 : Math.min(last, Math.max(2, Math.floor(width / 90))),
+      },
+      y: {
+        ...{ label: unit, labelArrow: "up", domain: rangeOf(all.map(({ value }) => value)), nice: true },
+        ...{ ticks: empty ? 0 : 4, ...(tick && { tickFormat: tick }) },
+      },
+      marks,
+    });
     this.#picture.replaceChildren(svg);
   }
 

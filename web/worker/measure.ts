@@ -3,11 +3,10 @@ import {
   type EvaluationResult,
   type LayerResponseAngles,
   type LayerWeightAngles,
-  responseAngles,
-  sampleFeeds,
   type Trainer,
+  type TrainerAngles,
+  trainerAngles,
   UsageError,
-  weightAngles,
 } from "../../src/web.ts";
 import { distanceFromRight } from "../history.ts";
 import type {
@@ -39,13 +38,12 @@ const most = 256;
 export async function measure(run: RunName, trainer: Trainer, measured: Measured): Promise<Measurement> {
   const { opened, settings, test, layer } = measured;
   await trainer.readState();
-  const model = trainer.export();
   const { loss, accuracy } = (await testFigures(trainer, test)) ?? {};
   const batch = trainer.step.ports.inputs[0]?.shape[0] ?? settings.batch;
-  const feeds = sampleFeeds(model, test, Math.max(responseSamples, batch));
-  const weights = (await weightAngles(model, { vectors: true, spectra: false })).layers;
-  const responses = (await responseAngles(model, feeds, { gamma: settings.som.gamma, cosines: true })).layers;
-  const layers = layersOf(weights, responses);
+  const angles = await trainerAngles(trainer, test, {
+    ...{ samples: Math.max(responseSamples, batch), gamma: settings.som.gamma, vectors: true, cosines: true },
+  });
+  const layers = angles.flatMap(layerOf);
   return {
     run,
     test: {
@@ -55,8 +53,8 @@ export async function measure(run: RunName, trainer: Trainer, measured: Measured
       responseDistance: meanDistance(layers.map(({ response }) => response)),
     },
     layers,
-    cosines: cosinesOf(responses.find(({ name }) => name === layer)),
-    filters: filtersOf(weights[0], trainer, opened),
+    cosines: cosinesOf(angles.find(({ name }) => name === layer)?.responses),
+    filters: filtersOf(angles.find(({ weights }) => weights)?.weights, trainer, opened),
   };
 }
 
@@ -70,19 +68,12 @@ async function testFigures(trainer: Trainer, test: Dataset): Promise<EvaluationR
   }
 }
 
-function layersOf(
-  weights: readonly LayerWeightAngles[],
-  responses: readonly LayerResponseAngles[],
-): LayerAngles[] {
-  const byName = new Map(responses.map((layer) => [layer.name, layer]));
-  const names = new Set([...weights, ...responses].map(({ name }) => name));
-  return [...names].flatMap((name) => {
-    const [weight, response] = [weights.find((layer) => layer.name === name), byName.get(name)];
-    const any = weight ?? response;
-    if (!any) return [];
-    const { op, units, fanIn } = any;
-    return [{ name, op, units, fanIn, weight: figuresOf(weight), response: figuresOf(response) }];
-  });
+/** What is sent of a layer. */
+function layerOf({ name, weights, responses }: TrainerAngles): LayerAngles[] {
+  const any = weights ?? responses;
+  if (!any) return [];
+  const { op, units, fanIn } = any;
+  return [{ name, op, units, fanIn, weight: figuresOf(weights), response: figuresOf(responses) }];
 }
 
 /** What is sent of statistics; nothing where there is no pair of units. */

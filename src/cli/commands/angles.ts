@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { drawn } from "../../data/batches.ts";
 import { UsageError } from "../../errors.ts";
 import {
   angleReportPage,
@@ -9,7 +10,6 @@ import {
   weightAngles,
 } from "../../index.ts";
 import type { AngleReport, LayerAngles } from "../../measure/angle-report.ts";
-import { drawn } from "../../measure/observe.ts";
 import { positive } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { angleCsv, type ModelAngles } from "../../report/angle-csv.ts";

@@ -4,8 +4,9 @@ import * as Plot from "@observablehq/plot";
 export const chartWidth = 340;
 const chartHeight = 210;
 
-/** Options of a chart: those of Observable Plot, and what it shows, for those who do not see it. */
+/** Options of a chart: those of Observable Plot, and what it shows. */
 export interface ChartOptions extends Plot.PlotOptions {
+  /** For people who do not see it; "" where the text beside the chart says it all. */
   readonly label: string;
 }
 
@@ -14,10 +15,13 @@ export const seriesColor = (index: number): string => `var(--series-${(index % 6
 
 /**
  * Draws a chart by Observable Plot. It carries no style of its own, so that a page with a strict content security policy
- * can show it: `plots/style.ts` has what it needs.
+ * can show it: the page's style sheet has what it needs (`pages/style.ts`, `web/styles/charts.css`).
  * @param document - a browser's, or any other that can make SVG elements
  */
-export function chart(document: Document, { label, ...options }: ChartOptions): SVGSVGElement {
+export function chart(
+  document: Document,
+  { label, className = "chart", ...options }: ChartOptions,
+): SVGSVGElement {
   const drawn = Plot.plot({
     ...{
       document,
@@ -34,10 +38,13 @@ export function chart(document: Document, { label, ...options }: ChartOptions): 
   // The picture is one thing with one name; groups inside it have no role that a name could belong to.
   for (const group of [...drawn.querySelectorAll("[aria-label]")]) group.removeAttribute("aria-label");
   drawn.removeAttribute("style");
-  drawn.setAttribute("class", "chart");
+  drawn.setAttribute("class", className);
   drawn.setAttribute("font-size", "11");
-  drawn.setAttribute("role", "img");
-  drawn.setAttribute("aria-label", label);
+  if (label === "") drawn.setAttribute("aria-hidden", "true");
+  else {
+    drawn.setAttribute("role", "img");
+    drawn.setAttribute("aria-label", label);
+  }
   return drawn;
 }
 

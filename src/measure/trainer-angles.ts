@@ -1,0 +1,74 @@
+import type { Probe } from "../analysis/probe.ts";
+import { drawn } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { sampleFeeds } from "../data/sample-feeds.ts";
+import type { Trainer } from "../runtime/trainer.ts";
+import type { LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
+import { responseAngles } from "./response-angles.ts";
+import { weightAngles } from "./weight-angles.ts";
+
+/** What is measured of a run as it stands. */
+export interface TrainerAngleOptions {
+  /** Measure weight angles (default true). */
+  readonly weights?: boolean;
+  /** Samples to measure response angles on, drawn with a fixed seed (default 256; 0 for none). */
+  readonly samples?: number;
+  /** Steepness of tanh(γY) for them (default 10). */
+  readonly gamma?: number;
+  /** Give the weight vectors too (default false). */
+  readonly vectors?: boolean;
+  /** Give the matrices of cosines of responses too (default false). */
+  readonly cosines?: boolean;
+}
+
+/** The angles of one layer of a run. */
+export interface TrainerAngles {
+  readonly name: string;
+  readonly weights: LayerWeightAngles | undefined;
+  readonly responses: LayerResponseAngles | undefined;
+}
+
+/** Does a measurement; may give undefined in the place of an error. */
+export type Attempt = <T>(what: string, measurement: () => Promise<T>) => Promise<T | undefined>;
+
+/**
+ * The angles of every layer of a run, between two of its steps. The run itself stays as it is, bit for bit.
+ * @param dataset - what response angles are measured on: the same samples each time
+ * @throws SorthError when the samples do not fit the model
+ *
+ * @example
+ * for (const { name, responses } of await trainerAngles(trainer, test)) console.log(name, responses?.spread);
+ */
+export async function trainerAngles(
+  trainer: Trainer,
+  dataset: Dataset,
+  options: TrainerAngleOptions,
+  probe: Probe,
+  attempt: Attempt = (_, measurement) => measurement(),
+): Promise<TrainerAngles[]> {
+  const { weights = true, samples = 256, gamma, vectors = false, cosines = false } = options;
+  if (!weights && samples === 0) return [];
+  const model = await attempt("angles", async () => {
+    await trainer.readState();
+    return trainer.export();
+  });
+  if (!model) return [];
+  const { batch, dims, normalize = "none" } = trainer.options;
+  const sizes = { ...(batch !== undefined && { batch }), ...(dims && { dims }) };
+  const ofWeights = weights
+    ? await attempt("weight angles", () => weightAngles(model, { ...sizes, vectors, spectra: false }, probe))
+    : undefined;
+  const ofResponses =
+    samples > 0
+      ? await attempt("response angles", async () => {
+          const feeds = sampleFeeds(model, drawn(dataset, samples), samples, { normalize });
+          return responseAngles(model, feeds, { ...(gamma !== undefined && { gamma }), cosines }, probe);
+        })
+      : undefined;
+  const found = [...(ofWeights?.layers ?? []), ...(ofResponses?.layers ?? [])];
+  return [...new Set(found.map(({ name }) => name))].map((name) => ({
+    name,
+    weights: ofWeights?.layers.find((layer) => layer.name === name),
+    responses: ofResponses?.layers.find((layer) => layer.name === name),
+  }));
+}
