@@ -31,18 +31,6 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adamw": {"kind": "adamw", "lr": 1e-3, "weight_decay": 0.01},
 }
 
-# For one tensor whose gradients are given: the update rules alone.
-UPDATES: dict[str, dict[str, Any]] = {
-    "sgd": {"kind": "sgd", "lr": 0.01},
-    "sgd-decay": {"kind": "sgd", "lr": 0.01, "weight_decay": 0.1},
-    "momentum": {"kind": "sgd", "lr": 0.01, "momentum": 0.9},
-    "momentum-decay": {"kind": "sgd", "lr": 0.01, "momentum": 0.9, "weight_decay": 0.1},
-    "adam": {"kind": "adam", "lr": 0.01},
-    "adam-decay": {"kind": "adam", "lr": 0.01, "weight_decay": 0.1},
-    "adamw": {"kind": "adamw", "lr": 0.01, "weight_decay": 0.1},
-    "adamw-betas": {"kind": "adamw", "lr": 0.01, "betas": [0.8, 0.95], "eps": 1e-6, "weight_decay": 0.01},
-}
-
 
 def som(responses: Iterable[Tensor]) -> Tensor:
     """The sum over layers of SOM, straight from the formula; a response is [rows, units] or [N, units, H, W]."""
@@ -170,17 +158,6 @@ def numbers(tensor: Tensor) -> list[float]:
     return [rounded(value) for value in tensor.flatten().tolist()]
 
 
-def updates(options: dict[str, Any]) -> list[list[float]]:
-    """One tensor [4, 3] after each of five updates with given gradients, in float64."""
-    parameter = nn.Parameter(torch.from_numpy(lcg.uniform("update.parameter", (4, 3))).double())
-    step_of, values = optimizer([parameter], options), []
-    for step in range(STEPS):
-        parameter.grad = torch.from_numpy(lcg.uniform(f"update.gradient.{step}", (4, 3))).double()
-        step_of.step()
-        values.append(numbers(parameter.data))
-    return values
-
-
 def model(name: str, element: int = TensorProto.FLOAT) -> onnx.ModelProto:
     """The network in ONNX, as an exporter would write it that keeps BatchNorm, in inference form."""
     net = build(name)
@@ -265,7 +242,6 @@ def main() -> None:
         "steps": STEPS, "batch": BATCH, "classes": CLASSES, "som": SOM, "optimizers": OPTIMIZERS,
         "inputs": {name: list(net.input_shape) for name, net in NETWORKS.items()},
         "runs": runs,
-        "updates": [{"options": options, "values": updates(options)} for options in UPDATES.values()],
     })  # fmt: skip
 
 

@@ -1,13 +1,16 @@
 import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import { eachParameter, zipped } from "./each-parameter.ts";
+import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
+import { Update } from "./update.ts";
 
-/** What an update reads, in a graph. */
+/** What the update of one parameter reads, in a graph. */
 export interface OptimizerInputs {
   readonly parameter: Typed;
   /** ∂loss/∂parameter, in the parameter's type and shape. */
   readonly gradient: Typed;
-  /** One value in the parameter's type and shape for each of {@link Optimizer.slots}; zeros at step 1. */
+  /** One value in the parameter's type and shape for each of {@link PerParameterOptimizer.slots}; zeros at step 1. */
   readonly slots: readonly Typed[];
   /** Scalar of the parameter's type. */
   readonly learningRate: Typed;
@@ -24,21 +27,59 @@ export interface OptimizerNumbers {
   readonly step: number;
 }
 
-/** A rule that turns gradients into the next parameters. Its options are chosen; the learning rate comes with each step. */
-export interface Optimizer {
-  /** As `--optimizer` spells it. */
+/** A rule that turns the gradient of one parameter, without a look at the others, into the next parameter. */
+export interface PerParameterOptimizer {
   readonly name: string;
   /** Every option, defaults included. */
-  readonly options: Readonly<Record<string, number | boolean>>;
+  readonly options: OptimizerOptions;
   /** Names of what it remembers about each parameter: tensors of the parameter's shape that start as zeros. */
   readonly slots: readonly string[];
-  /** Emits the update of one parameter. What depends on scalars alone is emitted once for all parameters. */
+  /** Emits the update of one parameter. Use {@link Emit.once} for values that depend on scalars alone. */
   update(g: Emit, inputs: OptimizerInputs): { readonly parameter: Typed; readonly slots: readonly Typed[] };
   /** The same update in float64, on plain arrays. */
   reference(inputs: OptimizerNumbers): { parameter: number[]; slots: number[][] };
 }
 
-/** The slot at an index. @throws SorthError when the update was given fewer than the optimizer has. */
+/** What a step can be given to update its parameters by. The learning rate is no option of it: it comes with each step. */
+export type Optimizer = GradientTransformation | PerParameterOptimizer;
+
+/** An optimizer as a gradient transformation. */
+export const transformationOf = (optimizer: Optimizer): GradientTransformation =>
+  "emit" in optimizer ? optimizer : perParameter(optimizer);
+
+/**
+ * Makes a gradient transformation of an optimizer that sees one parameter at a time. Its update replaces what earlier
+ * members of a chain subtract: it takes theirs as the gradient.
+ *
+ * @example
+ * chain(clipByGlobalNorm(1), perParameter(myOptimizer));
+ */
+export function perParameter(optimizer: PerParameterOptimizer): GradientTransformation {
+  const { name, options, slots } = optimizer;
+  return eachParameter({
+    ...{ name, options, slots },
+    emit: (g, { update, slots: state, learningRate, step }) => {
+      const { parameter } = update;
+      const next = optimizer.update(g, {
+        ...{ parameter, gradient: update.value(), slots: state },
+        ...{ learningRate: learningRate(), step: step() },
+      });
+      return {
+        update: new Update(g, parameter, () => ({ next: () => next.parameter })),
+        slots: slots.map((_, i) => slotAt(next.slots, i)),
+      };
+    },
+    compute: ({ parameter, update: gradient, slots: state, learningRate, step }) => {
+      const next = optimizer.reference({ parameter, gradient, slots: state, learningRate, step });
+      return {
+        update: zipped(parameter, next.parameter, (before, after) => before - after),
+        slots: next.slots,
+      };
+    },
+  });
+}
+
+/** The slot at an index. @throws SorthError when there are fewer than the optimizer names */
 export function slotAt<T>(slots: readonly T[], index: number): T {
   const slot = slots[index];
   if (slot === undefined) throw new SorthError(`the update of a parameter lacks its optimizer slot ${index}`);

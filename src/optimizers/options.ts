@@ -1,30 +1,53 @@
 import { UsageError } from "../errors.ts";
 import { anyNumber, checkNumber, type NumberRange } from "../numbers.ts";
+import type { OptimizerOptions } from "./transformation.ts";
+
+/** Which numbers an option takes, by the option's name; any number where it is left out. */
+export type OptionRanges<O> = { readonly [K in keyof O]?: NumberRange };
+
+/** Options as a caller gives them: what is kept as text may be a regular expression. */
+export type Given<O> = {
+  readonly [K in keyof O]?: O[K] extends string ? string | RegExp : Chosen<O>[K];
+};
+
+/** Options of the kinds that their defaults are of: `boolean`, where a default is `false`. */
+export type Chosen<O> = { readonly [K in keyof O]: O[K] extends boolean ? boolean : O[K] };
 
 /**
- * The options given to an optimizer, the defaults for the rest.
- * @throws UsageError for an option that the optimizer does not have, or a value that it cannot take.
+ * The options given to an optimizer or a transformation, the defaults for the rest.
+ * @param of - whose options they are, for messages: `optimizer adam`
+ * @throws UsageError for an option that it does not have, or a value that it cannot take.
  */
-export function optimizerOptions<O extends Record<string, number | boolean>>(
-  optimizer: string,
+export function checkedOptions<O extends OptimizerOptions>(
+  of: string,
   defaults: O,
-  given: Partial<O>,
-  ranges: { readonly [K in keyof O]?: NumberRange },
-): O {
-  const options: Record<string, number | boolean> = { ...defaults };
-  for (const [name, value] of Object.entries(given)) {
+  given: Given<O>,
+  ranges: OptionRanges<O>,
+): Chosen<O> {
+  const options: Record<string, number | boolean | string> = { ...defaults };
+  for (const [name, raw] of Object.entries(given)) {
     if (!Object.hasOwn(defaults, name)) {
-      throw new UsageError(
-        `the optimizer ${optimizer} has no option "${name}"; it has ${Object.keys(defaults).join(", ")}`,
-      );
+      const names = Object.keys(defaults).join(", ") || "none";
+      throw new UsageError(`the ${of} has no option "${name}"; it has ${names}`);
     }
-    if (value === undefined) continue;
-    const option = `option ${name} of the optimizer ${optimizer}`;
+    if (raw === undefined) continue;
+    const value: unknown = raw instanceof RegExp ? String(raw) : raw;
+    const option = `option ${name} of the ${of}`;
     if (typeof value !== typeof defaults[name]) {
       throw new UsageError(`${option} must be a ${typeof defaults[name]}, not ${String(value)}`);
     }
     if (typeof value === "number") checkNumber(option, value, ranges[name] ?? anyNumber);
-    options[name] = value;
+    options[name] = value as string;
   }
-  return options as O;
+  return options as Chosen<O>;
+}
+
+/** A regular expression that an option keeps as `/source/flags`, or as its source alone. @throws UsageError for another text */
+export function patternOf(text: string): RegExp {
+  const [, source = text, flags = ""] = /^\/(.*)\/([a-z]*)$/s.exec(text) ?? [];
+  try {
+    return new RegExp(source, flags);
+  } catch {
+    throw new UsageError(`"${text}" is no regular expression`);
+  }
 }

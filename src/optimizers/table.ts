@@ -2,18 +2,46 @@ import { UsageError } from "../errors.ts";
 import { adam } from "./adam.ts";
 import { adamw } from "./adamw.ts";
 import { adamwOrt } from "./adamw-ort.ts";
-import type { Optimizer } from "./optimizer.ts";
+import type { Factory } from "./define.ts";
 import { sgd } from "./sgd.ts";
+import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
+import { averageWeights } from "./transformations/average-weights.ts";
+import { clipByValue } from "./transformations/clip-by-value.ts";
+import { scaleByAdam } from "./transformations/scale-by-adam.ts";
+import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
+import { scaleBySign } from "./transformations/scale-by-sign.ts";
+import { trace } from "./transformations/trace.ts";
+import { addDecayedWeights, decayWeights } from "./transformations/weight-decay.ts";
 
-// Each optimizer checks the names and types of its options itself.
-type OptimizerMaker = (options: Record<string, number | boolean>) => Optimizer;
+export {
+  adam,
+  adamw,
+  adamwOrt,
+  addDecayedWeights,
+  averageWeights,
+  clipByValue,
+  decayWeights,
+  scaleByAdam,
+  scaleByLearningRate,
+  scaleBySign,
+  sgd,
+  trace,
+};
 
-const optimizers: ReadonlyMap<string, OptimizerMaker> = new Map(
-  Object.entries({ adamw, adam, sgd, "adamw-ort": adamwOrt } as Record<string, OptimizerMaker>),
+// Each checks the names and types of its options itself.
+const factories = (...made: readonly unknown[]) => made as readonly Factory[];
+
+/** The optimizers; the first is the one that is taken where none is chosen. */
+export const optimizers = factories(adamw, adam, sgd, adamwOrt);
+
+/** The transformations that chains are made of. */
+export const transformations = factories(
+  ...[clipByValue, addDecayedWeights, scaleByAdam, scaleBySign, trace],
+  ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 
 /** Names of the optimizers, as `--optimizer` takes them. */
-export const optimizerNames: readonly string[] = [...optimizers.keys()];
+export const optimizerNames: readonly string[] = optimizers.map(({ definition }) => definition.name);
 
 /**
  * The optimizer of that name.
@@ -22,11 +50,21 @@ export const optimizerNames: readonly string[] = [...optimizers.keys()];
  * @example
  * optimizerNamed("sgd", { momentum: 0.9, nesterov: true });
  */
-export function optimizerNamed(
+export const optimizerNamed = (name: string, options: OptimizerOptions = {}): GradientTransformation =>
+  named(optimizers, "optimizer", name, options);
+
+/** The optimizer or the transformation of that name. @throws UsageError as {@link optimizerNamed} does */
+export const transformationNamed = (name: string, options: OptimizerOptions = {}): GradientTransformation =>
+  named([...optimizers, ...transformations], "optimizer or transformation", name, options);
+
+function named(
+  list: readonly Factory[],
+  what: string,
   name: string,
-  options: Readonly<Record<string, number | boolean>> = {},
-): Optimizer {
-  const make = optimizers.get(name);
-  if (!make) throw new UsageError(`there is no optimizer "${name}"; there are ${optimizerNames.join(", ")}`);
-  return make(options);
+  options: OptimizerOptions,
+): GradientTransformation {
+  const found = list.find(({ definition }) => definition.name === name);
+  if (found) return found(options);
+  const names = list.map(({ definition }) => definition.name).join(", ");
+  throw new UsageError(`there is no ${what} "${name}"; there are ${names}`);
 }

@@ -2,7 +2,7 @@ import { SorthError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 import type { StatePort, Step } from "./step.ts";
 
 /**
@@ -33,22 +33,56 @@ export function initialState(step: Pick<Step, "ports" | "initial" | "model">): M
  * @throws SorthError when one has no numbers
  */
 export function initialTensors({ ports, initial }: Pick<Step, "ports" | "initial">): Map<string, Tensor> {
-  const start = (port: StatePort & { readonly name: string }) => {
-    const tensor = initial.get(port.name);
-    if (!tensor) throw new SorthError(`"${port.name}" has no initial numbers`);
-    return [port.input, tensor.named(port.input)] as const;
-  };
-  return new Map([
-    ...ports.parameters.flatMap((port) => [
-      start(port),
-      ...[...port.slots.values()].map((slot) => [slot.input, zeros(slot)] as const),
+  return new Map(
+    initialNumbers({ ports, initial }).map(({ port, start = zeros(port) }) => [
+      port.input,
+      start.named(port.input),
     ]),
-    ...ports.statistics.map(start),
-  ]);
+  );
+}
+
+/** A state of a step and the numbers that it starts from; zeros where `start` is undefined. */
+interface InitialNumbers {
+  readonly port: StatePort;
+  readonly start: Tensor | undefined;
+}
+
+/** Every state of a step and its first numbers. @throws SorthError when a parameter or statistic has none */
+export function initialNumbers({ ports, initial }: Pick<Step, "ports" | "initial">): InitialNumbers[] {
+  const ofModel = (port: StatePort & { readonly name: string }) => {
+    const start = initial.get(port.name);
+    if (!start) throw new SorthError(`"${port.name}" has no initial numbers`);
+    return { port, start };
+  };
+  return [
+    ...ports.parameters.flatMap((parameter) => {
+      const own = ofModel(parameter);
+      return [
+        own,
+        ...[...parameter.slots.values()].map((port) => ({ port, start: slotStart(port, own.start) })),
+      ];
+    }),
+    ...(ports.shared ?? []).map((port) => ({ port, start: slotStart(port, undefined) })),
+    ...ports.statistics.map(ofModel),
+  ];
+}
+
+/** What a slot starts from; undefined for zeros. */
+function slotStart(port: StatePort, parameter: Tensor | undefined): Tensor | undefined {
+  const { start = 0, input, type, shape } = port;
+  if (start === "parameter") {
+    if (parameter && parameter.type === type && parameter.dims.join() === shape.join()) return parameter;
+    throw new SorthError(`the optimizer state "${input}" starts as a parameter of another type or shape`);
+  }
+  if (start === 0) return undefined;
+  const tensor = zeros(port);
+  const { data } = tensor;
+  if (data instanceof BigInt64Array) data.fill(BigInt(start));
+  else if (type === "float" || type === "double" || type === "int32") (data as Float32Array).fill(start);
+  else throw new SorthError(`the optimizer state "${input}" is ${type}: only zeros can be its start`);
+  return tensor;
 }
 
 /** Fresh zeros for a state of a step. */
-export function zeros({ input, type, shape }: StatePort): Tensor {
-  const count = elementCount(shape);
-  return Tensor.of(input, type, shape, type === "double" ? new Float64Array(count) : new Float32Array(count));
-}
+export const zeros = ({ input, type, shape }: StatePort): Tensor =>
+  Tensor.of(input, type, shape, viewOf(type, new Uint8Array(byteLengthOf(type, shape))));

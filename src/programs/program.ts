@@ -21,8 +21,8 @@ import type { LossOptions } from "./options.ts";
 import { type PenaltyInputs, withoutPenalties } from "./penalty-graph.ts";
 import { inputName, nameOutput } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
-import type { ParameterPort, StatePort } from "./step-ports.ts";
-import { emitUpdates, statePort, type TrainedParameter } from "./update.ts";
+import type { StatePort } from "./step-ports.ts";
+import { emitUpdates, statePort, type TrainedParameter, type UpdatePorts } from "./update.ts";
 
 /** What a program is made from: a prepared graph, and where it comes from. */
 export interface ProgramFields extends PreparedGraph {
@@ -177,12 +177,12 @@ export class Program implements PreparedGraph {
     return tensor;
   }
 
-  /** Adds the optimizer. @returns the ports of the parameters and of their slots */
+  /** Adds the optimizer. @returns the ports of the parameters and of the optimizer's state */
   update(
     optimizer: Optimizer,
     trained: readonly TrainedParameter[],
     scalars: { readonly learningRate: Typed; readonly step: Typed },
-  ): ParameterPort[] {
+  ): UpdatePorts {
     return emitUpdates(this.graph, this.emit, optimizer, trained, scalars);
   }
 

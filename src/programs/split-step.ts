@@ -39,7 +39,8 @@ export interface GradientStep extends Omit<SplitStep, "update" | "ports"> {
 
 /**
  * Writes a training step as two graphs: gradients, then update. Between them a loop may average the gradients of several
- * workers, clip them or add up several batches. Running one after the other is the step of {@link buildStep}.
+ * workers or add up several batches. The whole optimizer is in the second graph, with whatever clips gradients. Running one
+ * after the other is the step of {@link buildStep}.
  *
  * @throws SorthError as buildStep does
  * @example
@@ -61,13 +62,14 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
       gradient: program.input(port.gradient, type, shape),
     };
   });
-  const parameters = program.update(options.optimizer, trained, { learningRate, step });
+  const updated = program.update(options.optimizer, trained, { learningRate, step });
   return {
     ...first,
     update: await program.finish({ check: options.lower ? "structure" : "run" }),
     ports: {
       ...ports,
-      parameters: parameters.map((port, i) => ({ ...port, gradient: trained[i]?.gradient.name ?? "" })),
+      ...updated,
+      parameters: updated.parameters.map((port, i) => ({ ...port, gradient: trained[i]?.gradient.name ?? "" })),
       scalars: { ...ports.scalars, learningRate: learningRate.name, step: step.name },
     },
   };

@@ -11,13 +11,15 @@ export interface StatePort {
   readonly output: string;
   readonly type: DataTypeName;
   readonly shape: readonly number[];
+  /** What optimizer state starts as where that is not zeros: this number everywhere, or the numbers of its parameter. */
+  readonly start?: number | "parameter";
 }
 
 /** A trained parameter and its optimizer state. */
 export interface ParameterPort extends StatePort {
   /** Name of the parameter in the model. */
   readonly name: string;
-  /** Optimizer slot (`m`, `v`) to its port; slots start as zeros. */
+  /** Optimizer slot (`m`, `v`) to its port. */
   readonly slots: ReadonlyMap<string, StatePort>;
 }
 
@@ -64,6 +66,8 @@ export interface StepPorts {
   readonly masks: readonly (DataPort & { readonly ratio: number })[];
   readonly draws: readonly DrawPort[];
   readonly parameters: readonly ParameterPort[];
+  /** Optimizer state that belongs to no parameter, such as a counter; left out where there is none. */
+  readonly shared?: readonly (StatePort & { readonly name: string })[];
   /** Running statistics of BatchNormalization, by the name they have in the model. */
   readonly statistics: readonly (StatePort & { readonly name: string })[];
   /** Scalar inputs, in the loss's type. `penaltyWeight` is undefined without a penalty. */
@@ -86,9 +90,14 @@ export interface StepPorts {
   readonly count?: string;
 }
 
-/** Everything that a step reads and returns changed: parameters, each followed by its slots, then running statistics. */
-export const statePorts = ({ parameters, statistics }: StepPorts): StatePort[] => [
+/** Everything that a step reads and returns changed: parameters, each followed by its slots, shared slots, running statistics. */
+export const statePorts = ({
+  parameters,
+  shared = [],
+  statistics,
+}: Pick<StepPorts, "parameters" | "shared" | "statistics">): StatePort[] => [
   ...parameters.flatMap((port) => [port, ...port.slots.values()]),
+  ...shared,
   ...statistics,
 ];
 

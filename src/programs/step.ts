@@ -77,12 +77,12 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
 
   program.dropOutputs();
   const figures = nameFigures(program, loss);
-  const parameters = program.update(options.optimizer, trained, scalars);
+  const updated = program.update(options.optimizer, trained, scalars);
   const named = nameStatistics(program, statistics);
 
   const ports: StepPorts = {
     ...dataPorts(half),
-    parameters,
+    ...updated,
     statistics: named,
     scalars: {
       learningRate: scalars.learningRate.name,

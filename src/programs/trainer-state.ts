@@ -10,6 +10,8 @@ export interface TrainerState {
   readonly statistics: ReadonlyMap<string, Tensor>;
   /** Parameter to what the optimizer remembers of it: slot (`m`, `v`) to its tensor. */
   readonly slots: ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
+  /** What the optimizer remembers beside them, such as a counter; left out where that is nothing. */
+  readonly shared?: ReadonlyMap<string, Tensor>;
   /** Updates done so far. */
   readonly updates: number;
 }
@@ -36,6 +38,7 @@ export function stateOf(
         new Map([...slots].map(([slot, { input }]) => [slot, copyOf(slot, input)])),
       ]),
     ),
+    ...(ports.shared && { shared: named(ports.shared) }),
     updates,
   };
 }
@@ -77,6 +80,7 @@ export function sessionTensors(ports: StateInputs, state: Partial<TrainerState>)
   for (const [kind, list] of [
     [state.parameters, ports.parameters],
     [state.statistics, ports.statistics],
+    [state.shared, ports.shared ?? []],
   ] as const) {
     for (const [name, tensor] of kind ?? []) {
       const port = list.find((one) => one.name === name);

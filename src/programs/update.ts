@@ -1,10 +1,13 @@
+import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
+import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
+import type { SlotSpec } from "../optimizers/transformation.ts";
+import { Update } from "../optimizers/update.ts";
 import { inputName, nameOutput } from "./ports.ts";
 import { scalarsByType } from "./scalars-by-type.ts";
-import type { ParameterPort, StatePort } from "./step-ports.ts";
+import type { ParameterPort, StatePort, StepPorts } from "./step-ports.ts";
 
 /** A parameter of a graph that is to be updated. */
 export interface TrainedParameter {
@@ -15,11 +18,17 @@ export interface TrainedParameter {
   readonly gradient: Typed;
 }
 
+/** What the optimizer adds to the ports of a step. */
+export type UpdatePorts = Pick<StepPorts, "parameters" | "shared">;
+
 /**
  * Writes the optimizer into a graph: inputs for its slots, and the outputs `p.next`, `p.m.next` … of every parameter p.
  *
+ * The optimizer sees a list of parameters and hands back a list of updates: which tensors those are (the model's own, or
+ * several laid end to end) is decided here and nowhere else.
+ *
  * @param fed - scalars in the type of the loss; each is cast once where parameters have another
- * @returns the ports of the parameters, in the order given
+ * @returns the ports of the parameters, in the order given, and of slots that belong to none
  */
 export function emitUpdates(
   graph: Graph,
@@ -27,24 +36,48 @@ export function emitUpdates(
   optimizer: Optimizer,
   trained: readonly TrainedParameter[],
   fed: { readonly learningRate: Typed; readonly step: Typed },
-): ParameterPort[] {
+): UpdatePorts {
   const scalars = scalarsByType(emit, fed);
-  return trained.map(({ name, value, gradient }): ParameterPort => {
-    const slots = optimizer.slots.map((slot) =>
-      typed(graph.addInput(inputName(graph, `${value.name}.${slot}`), value.type, value.shape)),
-    );
-    const next = optimizer.update(emit, { parameter: value, gradient, slots, ...scalars(value.type) });
-    return {
-      name,
-      ...statePort(graph, emit, value, next.parameter),
-      slots: new Map(
-        optimizer.slots.map((slot, i) => [
-          slot,
-          statePort(graph, emit, slots[i] as Typed, next.slots[i] as Typed),
-        ]),
-      ),
-    };
+  const transformation = transformationOf(optimizer);
+  const parameters = trained.map(({ name, value: { type, shape } }) => ({ name, type, shape }));
+  const ownerOf = ({ of }: SlotSpec) => (of === undefined ? undefined : trained[of]);
+  const slots = transformation.init(parameters).map((spec, index) => ({ spec, index }));
+  // A parameter's slots stand together, whichever members of a chain they are of.
+  slots.sort((a, b) => (a.spec.of ?? trained.length) - (b.spec.of ?? trained.length));
+  const state: Typed[] = [];
+  for (const { spec, index } of slots) {
+    const owner = ownerOf(spec);
+    const name = inputName(graph, owner ? `${owner.value.name}.${spec.name}` : spec.name);
+    state[index] = typed(graph.addInput(name, spec.type, spec.shape));
+  }
+  const result = transformation.emit(emit, {
+    ...{ parameters, state },
+    updates: trained.map(
+      ({ value, gradient }) => new Update(emit, value, () => ({ direction: () => gradient })),
+    ),
+    learningRate: (type) => scalars(type).learningRate,
+    step: (type) => scalars(type).step,
   });
+  const slotPorts = (of: number | undefined) =>
+    slots
+      .filter(({ spec }) => spec.of === of)
+      .map(({ spec: { name, start }, index }) => {
+        const next = result.state[index]?.();
+        if (!next) throw new SorthError(`the optimizer ${transformation.name} returned no next "${name}"`);
+        return {
+          name,
+          ...statePort(graph, emit, state[index] as Typed, next),
+          ...(start !== 0 && { start }),
+        };
+      });
+  const ports = trained.map(({ name, value }, i): ParameterPort => {
+    const next = result.updates[i]?.next();
+    if (!next) throw new SorthError(`the optimizer ${transformation.name} returned no update of "${name}"`);
+    const port = statePort(graph, emit, value, next);
+    return { name, ...port, slots: new Map(slotPorts(i).map(({ name: slot, ...rest }) => [slot, rest])) };
+  });
+  const shared = slotPorts(undefined);
+  return { parameters: ports, ...(shared.length > 0 && { shared }) };
 }
 
 /** Makes the next value of a state an output, named after the input that it comes from. */

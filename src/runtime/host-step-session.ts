@@ -1,6 +1,6 @@
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from "onnxruntime-common";
 import type { Tensor } from "../onnx/tensor.ts";
-import { zeros } from "../programs/initial-state.ts";
+import { initialNumbers, zeros } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
 import { figureOutputs, type StatePort, type StepPorts } from "../programs/step-ports.ts";
 import { checkReplaces, runSession } from "./ort-session.ts";
@@ -31,25 +31,16 @@ export class HostStepSession implements StepSession {
    */
   constructor(session: InferenceSession, step: Step, OwnTensor: TensorConstructor) {
     this.#session = session;
-    const { ports, initial } = step;
-    this.#ports = ports;
+    this.#ports = step.ports;
     const shared = (tensor: Tensor): OrtTensor => {
       const { type, data, dims } = toOrtTensor(tensor);
       return new OwnTensor(type, data as Float32Array, dims);
     };
-    const pair = (port: StatePort, start: Tensor | undefined): Pair => {
-      const make = () => zeros(port);
-      const own: [Tensor, Tensor] = [make(), make()];
+    this.#pairs = initialNumbers(step).map(({ port, start }): Pair => {
+      const own: [Tensor, Tensor] = [zeros(port), zeros(port)];
       if (start) copy(start, own[0]);
       return { port, own, ort: [shared(own[0]), shared(own[1])] };
-    };
-    this.#pairs = [
-      ...ports.parameters.flatMap((port) => [
-        pair(port, initial.get(port.name)),
-        ...[...port.slots.values()].map((slot) => pair(slot, undefined)),
-      ]),
-      ...ports.statistics.map((port) => pair(port, initial.get(port.name))),
-    ];
+    });
   }
 
   async run(feeds: StepFeeds): Promise<StepResult[]> {

@@ -3,15 +3,17 @@ import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
 import { objectiveNamed } from "../losses/table.ts";
 import { isMadeHere } from "../made-here.ts";
 import { adamw } from "../optimizers/adamw.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
-import { optimizerNamed } from "../optimizers/table.ts";
+import { optimizerFromStored, type StoredOptimizer, storedOptimizer } from "../optimizers/stored.ts";
 import type { PenaltyOptions } from "../penalties/penalty.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
-/** Version of what {@link optionsToText} writes. 1 had no `version`, objectives without options and patterns without flags. */
-const version = 2;
+/**
+ * Version of what {@link optionsToText} writes. 1 had no `version`, objectives without options and patterns without flags;
+ * 2 had no optimizers that are chains of others.
+ */
+const version = 3;
 
 /** Options that JSON can hold as they are, functions among them left out. */
 const plain = [
@@ -51,7 +53,7 @@ interface StoredOptions {
   readonly version?: number;
   readonly numbers: Readonly<Record<string, unknown>>;
   readonly objective?: string | { readonly name: string; readonly options: ObjectiveOptions };
-  readonly optimizer: { readonly name: string; readonly options: Optimizer["options"] };
+  readonly optimizer: StoredOptimizer;
   readonly penalties: readonly StoredPlan[];
   readonly patterns: Readonly<Record<string, StoredPattern>>;
   /** Options that only the caller can give again: functions, and objectives and optimizers of the user's own. */
@@ -69,7 +71,7 @@ export function optionsToText(options: TrainerOptions): string {
       ),
     ),
     ...(objective && { objective: { name: objective.name, options: objective.options ?? {} } }),
-    optimizer: { name: optimizer.name, options: optimizer.options },
+    optimizer: storedOptimizer(optimizer),
     penalties: penalties.map(planToStore),
     patterns: Object.fromEntries(
       patterns.flatMap((key) => (options[key] ? [[key, patternToStore(options[key])]] : [])),
@@ -113,7 +115,7 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
     ...stored.numbers,
     ...(objective !== undefined &&
       !overrides.objective && { objective: objectiveFrom(objective, overrides) }),
-    ...(!overrides.optimizer && { optimizer: optimizerNamed(optimizer.name, optimizer.options) }),
+    ...(!overrides.optimizer && { optimizer: optimizerFromStored(optimizer) }),
     ...(!overrides.penalties && { penalties: penalties.map((plan) => planFrom(plan, stored.version ?? 1)) }),
     ...Object.fromEntries(Object.entries(stored.patterns).map(([key, kept]) => [key, patternFrom(kept)])),
     ...overrides,

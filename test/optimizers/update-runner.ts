@@ -2,78 +2,149 @@ import * as ort from "onnxruntime-node";
 import { Emit } from "../../src/graph/emit.ts";
 import { typed } from "../../src/graph/emit-base.ts";
 import { Graph } from "../../src/graph/graph.ts";
-import type { Value } from "../../src/graph/node.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
-import { Tensor } from "../../src/onnx/tensor.ts";
-import type { Optimizer } from "../../src/optimizers/optimizer.ts";
+import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
+import { type Optimizer, transformationOf } from "../../src/optimizers/optimizer.ts";
+import type { GradientTransformation, ParameterSpec } from "../../src/optimizers/transformation.ts";
+import { initialNumbers } from "../../src/programs/initial-state.ts";
+import { statePorts } from "../../src/programs/step-ports.ts";
+import { emitUpdates, type UpdatePorts } from "../../src/programs/update.ts";
 import { fromOrt, toOrt } from "../helpers/run-model.ts";
 
 /** Element types in which parameters are trained. */
 export type TrainedType = "float" | "double";
 
-/** Numbers as a tensor of float32 or float64. */
-export const tensorOf = (type: TrainedType, dims: readonly number[], values: readonly number[]): Tensor =>
+/** A parameter with its first numbers. */
+export interface Parameter extends ParameterSpec {
+  readonly type: TrainedType;
+  readonly start: readonly number[];
+}
+
+/** Gradients of all parameters, and the learning rate that goes with them. */
+export interface UpdateStep {
+  readonly gradients: readonly (readonly number[])[];
+  readonly learningRate: number;
+}
+
+/** Numbers of every parameter, and of every slot by `parameter.slot` (`slot` where it belongs to none). */
+export interface Numbers {
+  readonly parameters: readonly (readonly number[])[];
+  readonly slots: Readonly<Record<string, readonly number[]>>;
+}
+
+const tensorOf = (type: TrainedType, dims: readonly number[], values: readonly number[]): Tensor =>
   Tensor.of("", type, dims, type === "float" ? Float32Array.from(values) : Float64Array.from(values));
 
-/** The update of `copies` parameters of n numbers each: inputs p0, p0.gradient, p0.m …, outputs in the order of reading. */
-export function updateGraph(optimizer: Optimizer, type: TrainedType, n: number, copies = 1): Graph {
+/** The update of parameters as a graph, written as programs write it: inputs `p`, `p.gradient`, `p.m` … and the scalars. */
+export function updateGraph(
+  optimizer: Optimizer,
+  parameters: readonly ParameterSpec[],
+  scalarType: TrainedType = "float",
+): { graph: Graph; ports: UpdatePorts } {
   const graph = new Graph("update", new Map([["", 18]]));
   const g = new Emit(graph, { prefix: "sorth/" });
-  const input = (name: string, dims: readonly number[]) => typed(graph.addInput(name, type, dims));
-  const [learningRate, step] = [input("learning_rate", []), input("step", [])];
-  for (let copy = 0; copy < copies; copy++) {
-    const parameter = input(`p${copy}`, [n]);
-    const gradient = input(`p${copy}.gradient`, [n]);
-    const slots = optimizer.slots.map((slot) => input(`p${copy}.${slot}`, [n]));
-    const next = optimizer.update(g, { parameter, gradient, slots, learningRate, step });
-    for (const value of [next.parameter, ...next.slots]) graph.addOutput(value as Value);
-  }
-  return graph;
+  const [learningRate, step] = ["learning_rate", "step"].map((name) =>
+    typed(graph.addInput(name, scalarType, [])),
+  ) as [ReturnType<typeof typed>, ReturnType<typeof typed>];
+  const trained = parameters.map(({ name, type, shape }) => ({
+    name,
+    value: typed(graph.addInput(name, type, shape)),
+    gradient: typed(graph.addInput(`${name}.gradient`, type, shape)),
+  }));
+  const ports = emitUpdates(graph, g, optimizer, trained, { learningRate, step });
+  graph.prune();
+  return { graph, ports };
 }
 
-/** What the graph and the reference hold after some steps of one parameter. */
-export interface Trajectory {
-  readonly graph: { parameter: number[]; slots: number[][] };
-  readonly reference: { parameter: number[]; slots: number[][] };
-}
-
-/** Runs the same steps through ONNX Runtime and through the float64 reference. */
-export async function follow(
+/** The numbers after each of some steps, as ONNX Runtime computes them on one thread. */
+export async function runSteps(
   optimizer: Optimizer,
-  type: TrainedType,
-  start: readonly number[],
-  steps: readonly { gradient: readonly number[]; learningRate: number }[],
-): Promise<Trajectory> {
-  const n = start.length;
-  const session = await ort.InferenceSession.create(
-    encodeModelProto(graphToProto(updateGraph(optimizer, type, n))),
-    { intraOpNumThreads: 1, logSeverityLevel: 3 },
+  parameters: readonly Parameter[],
+  steps: readonly UpdateStep[],
+  scalarType: TrainedType = parameters[0]?.type ?? "float",
+): Promise<Numbers[]> {
+  const { graph, ports } = updateGraph(optimizer, parameters, scalarType);
+  const session = await ort.InferenceSession.create(encodeModelProto(graphToProto(graph)), {
+    ...{ intraOpNumThreads: 1, logSeverityLevel: 3 },
+  });
+  const initial = new Map(parameters.map((p) => [p.name, tensorOf(p.type, p.shape, p.start)]));
+  const all = { ports: { ...ports, statistics: [] } as never, initial };
+  let state: Record<string, ort.Tensor> = Object.fromEntries(
+    initialNumbers(all).map(({ port, start }) => [
+      port.input,
+      toOrt(
+        start ?? tensorOf(port.type as TrainedType, port.shape, new Array(elementCount(port.shape)).fill(0)),
+      ),
+    ]),
   );
-  const zeros = () => ({ parameter: [...start], slots: optimizer.slots.map(() => start.map(() => 0)) });
-  let [graph, reference] = [zeros(), zeros()];
+  const found: Numbers[] = [];
   try {
-    for (const [index, { gradient, learningRate }] of steps.entries()) {
-      const step = index + 1;
-      const numbers: Record<string, Tensor> = {
-        p0: tensorOf(type, [n], graph.parameter),
-        "p0.gradient": tensorOf(type, [n], gradient),
-        learning_rate: tensorOf(type, [], [learningRate]),
-        step: tensorOf(type, [], [step]),
-      };
-      for (const [i, slot] of optimizer.slots.entries()) {
-        numbers[`p0.${slot}`] = tensorOf(type, [n], graph.slots[i] ?? []);
-      }
-      const feeds = Object.entries(numbers).map(([name, tensor]) => [name, toOrt(tensor)] as const);
-      const results = await session.run(Object.fromEntries(feeds));
-      const [parameter = [], ...slots] = session.outputNames.map((name) =>
-        fromOrt(name, results[name] as ort.Tensor).numbers(),
+    for (const [index, { gradients, learningRate }] of steps.entries()) {
+      const feeds = Object.fromEntries(
+        parameters.map(({ name, type, shape }, i) => [
+          `${name}.gradient`,
+          toOrt(tensorOf(type, shape, gradients[i] ?? [])),
+        ]),
       );
-      graph = { parameter, slots };
-      reference = optimizer.reference({ ...reference, gradient, learningRate, step });
+      const scalars = {
+        learning_rate: toOrt(tensorOf(scalarType, [], [learningRate])),
+        step: toOrt(tensorOf(scalarType, [], [index + 1])),
+      };
+      const fed: Record<string, ort.Tensor> = { ...state, ...feeds, ...scalars };
+      const results = await session.run(
+        Object.fromEntries(session.inputNames.map((name) => [name, fed[name] as ort.Tensor])),
+      );
+      state = Object.fromEntries(
+        statePorts({ ...ports, statistics: [] }).map(({ input, output }) => [
+          input,
+          results[output] as ort.Tensor,
+        ]),
+      );
+      const numbers = (name: string) => fromOrt(name, state[name] as ort.Tensor).numbers();
+      const names = parameters.map(({ name }) => name);
+      const slots = Object.keys(state).filter((name) => !names.includes(name));
+      found.push({
+        parameters: names.map(numbers),
+        slots: Object.fromEntries(slots.map((name) => [name, numbers(name)])),
+      });
     }
   } finally {
     await session.release();
   }
-  return { graph, reference };
+  return found;
+}
+
+/** The numbers after each of some steps, as the float64 reference has them. */
+export function referenceSteps(
+  optimizer: Optimizer,
+  parameters: readonly Omit<Parameter, "type">[],
+  steps: readonly UpdateStep[],
+): Numbers[] {
+  const transformation: GradientTransformation = transformationOf(optimizer);
+  const specs = parameters.map(({ name, shape }) => ({ name, shape, type: "double" as const }));
+  const slots = transformation.init(specs);
+  let values = parameters.map(({ start }) => [...start]);
+  let state = slots.map(({ start, shape, of }) =>
+    start === "parameter" ? [...(values[of ?? 0] ?? [])] : new Array<number>(elementCount(shape)).fill(start),
+  );
+  return steps.map(({ gradients, learningRate }, index) => {
+    const result = transformation.compute({
+      parameters: specs.map((spec, i) => ({ ...spec, values: values[i] ?? [] })),
+      ...{ updates: gradients, state, learningRate, step: index + 1 },
+    });
+    values = values.map((parameter, i) =>
+      parameter.map((w, k) => w - (result.updates[i]?.[k] ?? Number.NaN)),
+    );
+    state = result.state;
+    return {
+      parameters: values,
+      slots: Object.fromEntries(
+        slots.map(({ name, of }, i) => [
+          of === undefined ? name : `${specs[of]?.name}.${name}`,
+          state[i] ?? [],
+        ]),
+      ),
+    };
+  });
 }

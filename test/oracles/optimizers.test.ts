@@ -1,63 +1,60 @@
 import { describe, expect, test } from "vitest";
-import { Emit } from "../../src/graph/emit.ts";
-import { typed } from "../../src/graph/emit-base.ts";
-import { Graph } from "../../src/graph/graph.ts";
-import { Tensor } from "../../src/onnx/tensor.ts";
+import { elementCount } from "../../src/onnx/tensor.ts";
+import { optimizerFromStored, type StoredOptimizer } from "../../src/optimizers/stored.ts";
 import { uniform } from "../helpers/lcg.ts";
 import { maxDifference } from "../helpers/numbers.ts";
-import { runModel } from "../helpers/run-model.ts";
-import { optimizerOf, type TorchOptimizer } from "./optimizer-of.ts";
+import { type Numbers, referenceSteps, runSteps } from "../optimizers/update-runner.ts";
 import { fixture } from "./references.ts";
 
-const { updates } = fixture<{
-  updates: readonly { options: TorchOptimizer; values: readonly (readonly number[])[] }[];
-}>("training/training.json");
+interface Values {
+  readonly parameters: readonly (readonly number[])[];
+  readonly averages?: readonly (readonly number[])[];
+}
 
-const shape = [4, 3];
+const { cases, steps, learningRate, shapes } = fixture<{
+  steps: number;
+  learningRate: number;
+  shapes: Readonly<Record<string, readonly number[]>>;
+  cases: readonly { chain: readonly StoredOptimizer[]; values: readonly Values[] }[];
+}>("optimizers.json");
 
-// PyTorch in float64, given the same gradients.
-describe.each(updates)("$options", ({ options, values }) => {
-  const optimizer = optimizerOf(options);
+const block = (name: string, shape: readonly number[]) => Array.from(uniform(name, elementCount(shape)));
+const parameters = Object.entries(shapes).map(([name, shape]) => ({
+  ...{ name, shape, start: block(`optimizers.${name}`, shape) },
+}));
+const updates = Array.from({ length: steps }, (_, step) => ({
+  gradients: parameters.map(({ name, shape }) => block(`optimizers.${name}.gradient.${step}`, shape)),
+  learningRate,
+}));
 
-  test("updates in a float32 graph", async () => {
-    const graph = new Graph("update", new Map([["", 18]]));
-    const input = (name: string, of: readonly number[] = []) => typed(graph.addInput(name, "float", of));
-    const slots = optimizer.slots.map((slot) => input(slot, shape));
-    const next = optimizer.update(new Emit(graph, { prefix: "" }), {
-      parameter: input("parameter", shape),
-      gradient: input("gradient", shape),
-      slots,
-      learningRate: input("rate"),
-      step: input("step"),
-    });
-    for (const output of [next.parameter, ...next.slots]) graph.addOutput(output);
+const textOf = (chain: readonly StoredOptimizer[]) =>
+  chain.map(({ name, options }) => `${name} ${JSON.stringify(options)}`).join(", ");
 
-    let state = [uniform("update.parameter", 12), ...slots.map(() => new Float32Array(12))];
+/** PyTorch in float64, given the same gradients of several parameters. */
+describe.each(cases.map((one) => [textOf(one.chain), one] as const))("%s", (_, { chain, values }) => {
+  const optimizer = optimizerFromStored({ name: "", options: {}, parts: chain });
+  const check = (found: readonly Numbers[], tolerance: number) => {
     for (const [step, expected] of values.entries()) {
-      const feeds: Record<string, Tensor> = {
-        gradient: Tensor.float("gradient", shape, uniform(`update.gradient.${step}`, 12)),
-        rate: Tensor.float("rate", [], [options.lr]),
-        step: Tensor.float("step", [], [step + 1]),
-      };
-      for (const [i, name] of ["parameter", ...optimizer.slots].entries()) {
-        feeds[name] = Tensor.float(name, shape, state[i] ?? []);
+      for (const [i, { name }] of parameters.entries()) {
+        const { parameters: own = [], slots = {} } = found[step] ?? {};
+        expect(maxDifference(own[i] ?? [], expected.parameters[i] ?? [])).toBeLessThan(tolerance);
+        const average = expected.averages?.[i];
+        if (average) expect(maxDifference(slots[`${name}.ema`] ?? [], average)).toBeLessThan(tolerance);
       }
-      const results = await runModel(graph, feeds);
-      state = [next.parameter, ...next.slots].map(({ name }) =>
-        Float32Array.from(results[name]?.numbers() ?? []),
-      );
-      expect(maxDifference(state[0] ?? [], expected)).toBeLessThan(1e-6);
     }
-  });
+  };
+
+  for (const [type, tolerance] of [
+    ["float", 1e-6],
+    ["double", 1e-13],
+  ] as const) {
+    test(`updates in a ${type} graph`, async () => {
+      const typed = parameters.map((parameter) => ({ ...parameter, type }));
+      check(await runSteps(optimizer, typed, updates), tolerance);
+    });
+  }
 
   test("updates of the float64 reference", () => {
-    let parameter = Array.from(uniform("update.parameter", 12));
-    let slots = optimizer.slots.map(() => new Array<number>(12).fill(0));
-    for (const [step, expected] of values.entries()) {
-      const gradient = Array.from(uniform(`update.gradient.${step}`, 12));
-      const inputs = { parameter, gradient, slots, learningRate: options.lr, step: step + 1 };
-      ({ parameter, slots } = optimizer.reference(inputs));
-      expect(maxDifference(parameter, expected)).toBeLessThan(1e-13);
-    }
+    check(referenceSteps(optimizer, parameters, updates), 1e-13);
   });
 });

@@ -148,7 +148,17 @@ describe("a run that was stopped", () => {
   });
 
   test("goes on with an optimizer, a loss and a penalty of the user's own when they are given again", async () => {
-    const slow: Optimizer = { ...sgd(), name: "slow", update: (g, of) => sgd().update(g, of) };
+    const slow: Optimizer = {
+      ...{ name: "slow", options: {}, slots: ["before"] },
+      update: (g, { parameter, gradient, slots: [before = gradient], learningRate }) => ({
+        parameter: g.sub(parameter, g.mul(g.add(gradient, before), learningRate)),
+        slots: [gradient],
+      }),
+      reference: ({ parameter, gradient, slots: [before = []], learningRate }) => ({
+        parameter: parameter.map((w, i) => w - learningRate * ((gradient[i] ?? 0) + (before[i] ?? 0))),
+        slots: [[...gradient]],
+      }),
+    };
     const loss: Objective = { ...crossEntropy() };
     const nothing = definePenalty({
       ...so.definition,

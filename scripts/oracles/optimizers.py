@@ -1,0 +1,107 @@
+"""Writes test/fixtures/optimizers.json: parameters after five updates with given gradients, in PyTorch and float64.
+
+Run: npm run python -- scripts/oracles/optimizers.py
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import lcg
+from summary import rounded, write_json
+
+FILE = Path(__file__).parents[2] / "test" / "fixtures" / "optimizers.json"
+STEPS, RATE = 5, 0.01
+SHAPES: dict[str, tuple[int, ...]] = {"fc.weight": (4, 3), "fc.bias": (3,), "scale": ()}
+
+Options = dict[str, Any]
+Parameters = Sequence[nn.Parameter]
+
+# As `--optimizer` names them, each with what PyTorch has for it.
+OPTIMIZERS: dict[str, Callable[[Parameters, Options], torch.optim.Optimizer]] = {
+    "sgd": lambda parameters, o: torch.optim.SGD(parameters, RATE, **renamed(o, {"momentum": 0.0, "weightDecay": 0.0})),
+    "adam": lambda parameters, o: torch.optim.Adam(parameters, RATE, **adam(o, 0.0)),
+    "adamw": lambda parameters, o: torch.optim.AdamW(parameters, RATE, **adam(o, 0.01)),
+}
+
+# Changes of gradients in front of an optimizer.
+CLIPS: dict[str, Callable[[Parameters, Options], Any]] = {
+    "clip-by-value": lambda parameters, o: nn.utils.clip_grad_value_(parameters, o["maxValue"]),
+}
+
+# Members of a chain with the options that are not defaults; the optimizer is the one of OPTIMIZERS.
+CASES: list[dict[str, Options]] = [
+    {"sgd": {}},
+    {"sgd": {"weightDecay": 0.1}},
+    {"sgd": {"momentum": 0.9}},
+    {"sgd": {"momentum": 0.9, "weightDecay": 0.1}},
+    {"sgd": {"momentum": 0.8, "dampening": 0.3}},
+    {"sgd": {"momentum": 0.9, "nesterov": True, "weightDecay": 0.01}},
+    {"adam": {}},
+    {"adam": {"weightDecay": 0.1}},
+    {"adamw": {"weightDecay": 0.1}},
+    {"adamw": {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}},
+    {"clip-by-value": {"maxValue": 0.3}, "adamw": {}},
+    {"clip-by-value": {"maxValue": 0.3}, "sgd": {"momentum": 0.9}},
+    {"sgd": {"momentum": 0.9}, "average-weights": {"decay": 0.8}},
+]
+
+
+def renamed(options: Options, defaults: Options) -> Options:
+    """Options under PyTorch's names."""
+    names = {"weightDecay": "weight_decay"}
+    return {names.get(name, name): value for name, value in {**defaults, **options}.items()}
+
+
+def adam(options: Options, weight_decay: float) -> Options:
+    beta1, beta2 = options.get("beta1", 0.9), options.get("beta2", 0.999)
+    decay = options.get("weightDecay", weight_decay)
+    return {"betas": (beta1, beta2), "eps": options.get("epsilon", 1e-8), "weight_decay": decay}
+
+
+def block(name: str, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(lcg.uniform(name, shape)).double()
+
+
+def numbers(tensor: Tensor) -> list[float]:
+    return [rounded(value) for value in tensor.detach().flatten().tolist()]
+
+
+def run(case: dict[str, Options]) -> list[Any]:
+    """After each update: every parameter, and every average where the case keeps averages."""
+    parameters = [nn.Parameter(block(f"optimizers.{name}", shape)) for name, shape in SHAPES.items()]
+    [(kind, options)] = [(name, own) for name, own in case.items() if name in OPTIMIZERS]
+    step_of = OPTIMIZERS[kind](parameters, options)
+    decay = case.get("average-weights", {}).get("decay")
+    averages = [parameter.detach().clone() for parameter in parameters]
+    values = []
+    for step in range(STEPS):
+        for parameter, (name, shape) in zip(parameters, SHAPES.items()):
+            parameter.grad = block(f"optimizers.{name}.gradient.{step}", shape)
+        for name, own in case.items():
+            if name in CLIPS:
+                CLIPS[name](parameters, own)
+        step_of.step()
+        found = {"parameters": [numbers(parameter) for parameter in parameters]}
+        if decay is not None:
+            averages = [decay * average + (1 - decay) * parameter.detach() for average, parameter in zip(averages, parameters)]
+            found["averages"] = [numbers(average) for average in averages]
+        values.append(found)
+    return values
+
+
+def main() -> None:
+    write_json(FILE, {
+        "made": {"script": "scripts/oracles/optimizers.py", "torch": torch.__version__},
+        "steps": STEPS, "learningRate": RATE, "shapes": {name: list(shape) for name, shape in SHAPES.items()},
+        "cases": [
+            {"chain": [{"name": name, "options": own} for name, own in case.items()], "values": run(case)} for case in CASES
+        ],
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import type { GradientTransformation, OptimizerOptions, SlotSpec } from "./transformation.ts";
+import { lazy, Update } from "./update.ts";
+
+/** A slot of each parameter, in the parameter's type and shape. */
+export interface ParameterSlot {
+  readonly name: string;
+  /** What it starts as; default 0. */
+  readonly start?: SlotSpec["start"];
+}
+
+/** A transformation that treats every parameter alike and apart from the others. */
+export interface EachParameter {
+  readonly name: string;
+  readonly options: OptimizerOptions;
+  /** A text is the name of a slot that starts as zeros. */
+  readonly slots?: readonly (string | ParameterSlot)[];
+  /** Emits the transformation of one parameter's update. */
+  emit(
+    g: Emit,
+    one: {
+      /** Its name in the model. */
+      readonly name: string;
+      readonly update: Update;
+      readonly slots: readonly Typed[];
+      readonly learningRate: () => Typed;
+      readonly step: () => Typed;
+    },
+  ): { readonly update: Update; readonly slots?: readonly Typed[] };
+  /** The same in float64. */
+  compute(one: {
+    readonly name: string;
+    readonly parameter: readonly number[];
+    readonly update: readonly number[];
+    readonly slots: readonly (readonly number[])[];
+    readonly learningRate: number;
+    readonly step: number;
+  }): { readonly update: readonly number[]; readonly slots?: readonly (readonly number[])[] };
+}
+
+/** Applies a transformation of one parameter to each. */
+export function eachParameter({
+  name,
+  options,
+  slots = [],
+  emit,
+  compute,
+}: EachParameter): GradientTransformation {
+  const slotsOf = <T>(state: readonly T[], i: number) =>
+    state.slice(i * slots.length, (i + 1) * slots.length);
+  return {
+    name,
+    options,
+    init: (parameters) =>
+      parameters.flatMap(({ type, shape }, of) =>
+        slots.map((slot): SlotSpec => {
+          const { name: slotName, start = 0 } = typeof slot === "string" ? { name: slot } : slot;
+          return { name: slotName, of, type, shape, start };
+        }),
+      ),
+    emit: (g, { parameters, updates, state, learningRate, step }) => {
+      const each = updates.map((update, i) => {
+        const { type } = update.parameter;
+        return lazy(() =>
+          emit(g, {
+            ...{ name: parameters[i]?.name ?? "", update, slots: slotsOf(state, i) },
+            learningRate: () => learningRate(type),
+            step: () => step(type),
+          }),
+        );
+      });
+      return {
+        updates: updates.map(
+          ({ parameter }, i) => new Update(g, parameter, () => (each[i] as (typeof each)[number])().update),
+        ),
+        state: each.flatMap((one) => slots.map((_, k) => () => one().slots?.[k] as Typed)),
+      };
+    },
+    compute: ({ parameters, updates, state, learningRate, step }) => {
+      const results = parameters.map((parameter, i) =>
+        compute({
+          ...{ name: parameter.name, parameter: parameter.values, update: updates[i] ?? [] },
+          ...{ slots: slotsOf(state, i), learningRate, step },
+        }),
+      );
+      return {
+        updates: results.map(({ update }) => [...update]),
+        state: results.flatMap((result) => (result.slots ?? []).map((slot) => [...slot])),
+      };
+    },
+  };
+}
+
+/** One number for each pair of numbers of two arrays. */
+export const zipped = (
+  a: readonly number[],
+  b: readonly number[],
+  value: (a: number, b: number) => number,
+): number[] => a.map((one, i) => value(one, b[i] ?? Number.NaN));

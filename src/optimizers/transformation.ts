@@ -1,0 +1,85 @@
+import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import type { Shape } from "../graph/shapes.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
+import type { Update } from "./update.ts";
+
+/** Options by name; a regular expression is kept as its text, `/source/flags`. */
+export type OptimizerOptions = Readonly<Record<string, number | boolean | string>>;
+
+/** A parameter that is trained. */
+export interface ParameterSpec {
+  /** Its name in the model. */
+  readonly name: string;
+  readonly type: DataTypeName;
+  readonly shape: Shape;
+}
+
+/** A tensor that a transformation remembers from one update to the next. */
+export interface SlotSpec {
+  /** `m`: the step graph reads `p.m` for the parameter p, or `m` where the slot belongs to no parameter. */
+  readonly name: string;
+  /** Index of the parameter that the slot belongs to; undefined for one of the whole run, such as a counter. */
+  readonly of: number | undefined;
+  readonly type: DataTypeName;
+  readonly shape: Shape;
+  /** What it starts as: this number everywhere, or the numbers of its parameter. */
+  readonly start: number | "parameter";
+}
+
+/** What a transformation reads, in a graph. */
+export interface TransformationInputs {
+  readonly parameters: readonly ParameterSpec[];
+  /** One for each parameter: its gradient, or what the transformation before made of it. */
+  readonly updates: readonly Update[];
+  /** The slots, in the order of {@link GradientTransformation.init}. */
+  readonly state: readonly Typed[];
+  /** The learning rate as a scalar of a parameter's type. */
+  readonly learningRate: (type: DataTypeName) => Typed;
+  /** The number of the update as a scalar of a parameter's type: 1 at the first. */
+  readonly step: (type: DataTypeName) => Typed;
+}
+
+/** The same on plain numbers. */
+export interface TransformationNumbers {
+  readonly parameters: readonly (ParameterSpec & { readonly values: readonly number[] })[];
+  readonly updates: readonly (readonly number[])[];
+  readonly state: readonly (readonly number[])[];
+  readonly learningRate: number;
+  readonly step: number;
+}
+
+/**
+ * A rule that turns the gradients of all parameters at once into updates, or updates into other updates. {@link chain} puts
+ * several in a row; what the last one returns is subtracted from the parameters. An optimizer is a chain that ends with
+ * `scaleByLearningRate` (and, for decoupled weight decay, `decayWeights`).
+ *
+ * A transformation sees all parameters and may wrap another one. Accumulation over k batches, for example, is a transformation
+ * around a chain: its slots are those of the chain, a sum for each parameter and a counter of the run; its `emit` chooses
+ * (`Where`) between the old and the next value of every slot and parameter, depending on the counter.
+ *
+ * @example
+ * const optimizer = chain(clipByGlobalNorm(1), adamw({ weightDecay: 0.05 }), averageWeights(0.999));
+ */
+export interface GradientTransformation {
+  /** As checkpoints and `--optimizer` spell it. */
+  readonly name: string;
+  /** Every option, defaults included: with the name they are what a checkpoint keeps. */
+  readonly options: OptimizerOptions;
+  /** The members of a chain that has no name of its own: a checkpoint keeps each. */
+  readonly parts?: readonly GradientTransformation[];
+  /** What it remembers about these parameters. */
+  init(parameters: readonly ParameterSpec[]): readonly SlotSpec[];
+  /**
+   * Emits the transformation. Nodes are to be emitted when an update or a slot is asked for, parameter by parameter, so that
+   * gradients need not be kept longer than necessary; what depends on scalars alone is emitted once ({@link Emit.once}).
+   *
+   * @returns the updates in the order of the parameters, and the next slots in the order of {@link init}
+   */
+  emit(
+    g: Emit,
+    inputs: TransformationInputs,
+  ): { readonly updates: readonly Update[]; readonly state: readonly (() => Typed)[] };
+  /** The reference: the same in float64, on plain arrays. */
+  compute(inputs: TransformationNumbers): { updates: number[][]; state: number[][] };
+}
