@@ -47,11 +47,26 @@ export type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angle
 export type { WeightAngleOptions } from "./measure/weight-angles.ts";
 export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
 export { Tensor } from "./onnx/tensor.ts";
-export { adam } from "./optimizers/adam.ts";
-export { adamw } from "./optimizers/adamw.ts";
-export { adamwOrt } from "./optimizers/adamw-ort.ts";
-export type { Optimizer } from "./optimizers/optimizer.ts";
-export { sgd } from "./optimizers/sgd.ts";
+export { chain } from "./optimizers/chain.ts";
+export { type EachParameter, eachParameter, type ParameterSlot } from "./optimizers/each-parameter.ts";
+export {
+  type Optimizer,
+  type OptimizerInputs,
+  type OptimizerNumbers,
+  type PerParameterOptimizer,
+  perParameter,
+} from "./optimizers/optimizer.ts";
+// Every optimizer and transformation, by its name and in lists.
+export * from "./optimizers/table.ts";
+export type {
+  GradientTransformation,
+  OptimizerOptions,
+  ParameterSpec,
+  SlotSpec,
+  TransformationInputs,
+  TransformationNumbers,
+} from "./optimizers/transformation.ts";
+export { Update, type UpdateByResult, type UpdateParts } from "./optimizers/update.ts";
 export { definePenalty, type PenaltyFactory } from "./penalties/define.ts";
 export type { Draw } from "./penalties/draws.ts";
 export type { PenaltyLayer } from "./penalties/layer.ts";

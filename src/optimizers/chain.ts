@@ -8,7 +8,7 @@ import type { GradientTransformation, OptimizerOptions, SlotSpec } from "./trans
  *
  * @example
  * chain(clipByGlobalNorm(1), adamw());
- * chain(addDecayedWeights(0.01), trace({ momentum: 0.9 }), scaleByLearningRate()); // SGD with momentum
+ * chain(addDecayedWeights(0.01), momentum(0.9), scaleByLearningRate()); // SGD with momentum
  */
 export function chain(...members: readonly Optimizer[]): GradientTransformation {
   const parts = members.map(transformationOf).flatMap((part) => part.parts ?? [part]);

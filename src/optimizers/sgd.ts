@@ -1,8 +1,8 @@
 import { UsageError } from "../errors.ts";
 import { decayRate, notNegative, share } from "../numbers.ts";
 import { defineOptimizer } from "./define.ts";
+import { momentum } from "./transformations/momentum.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
-import { trace } from "./transformations/trace.ts";
 import { addDecayedWeights } from "./transformations/weight-decay.ts";
 
 /**
@@ -33,13 +33,13 @@ export const sgd = defineOptimizer(
     },
     ranges: { momentum: decayRate, dampening: share, weightDecay: notNegative },
   },
-  ({ weightDecay, ...momentum }) => {
-    if (momentum.nesterov && (momentum.momentum === 0 || momentum.dampening !== 0)) {
+  ({ weightDecay, ...kept }) => {
+    if (kept.nesterov && (kept.momentum === 0 || kept.dampening !== 0)) {
       throw new UsageError("the optimizer sgd: nesterov needs a momentum above 0 and no dampening");
     }
     return [
       addDecayedWeights(weightDecay),
-      ...(momentum.momentum === 0 ? [] : [trace(momentum)]),
+      ...(kept.momentum === 0 ? [] : [momentum(kept)]),
       scaleByLearningRate(),
     ];
   },

@@ -7,10 +7,10 @@ import { sgd } from "./sgd.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 import { averageWeights } from "./transformations/average-weights.ts";
 import { clipByValue } from "./transformations/clip-by-value.ts";
+import { momentum } from "./transformations/momentum.ts";
 import { scaleByAdam } from "./transformations/scale-by-adam.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { scaleBySign } from "./transformations/scale-by-sign.ts";
-import { trace } from "./transformations/trace.ts";
 import { addDecayedWeights, decayWeights } from "./transformations/weight-decay.ts";
 
 export {
@@ -21,27 +21,27 @@ export {
   averageWeights,
   clipByValue,
   decayWeights,
+  type momentum,
   scaleByAdam,
   scaleByLearningRate,
   scaleBySign,
   sgd,
-  trace,
 };
 
 // Each checks the names and types of its options itself.
 const factories = (...made: readonly unknown[]) => made as readonly Factory[];
 
 /** The optimizers; the first is the one that is taken where none is chosen. */
-export const optimizers = factories(adamw, adam, sgd, adamwOrt);
+export const optimizerFactories = factories(adamw, adam, sgd, adamwOrt);
 
 /** The transformations that chains are made of. */
-export const transformations = factories(
-  ...[clipByValue, addDecayedWeights, scaleByAdam, scaleBySign, trace],
+export const transformationFactories = factories(
+  ...[clipByValue, addDecayedWeights, scaleByAdam, scaleBySign, momentum],
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 
 /** Names of the optimizers, as `--optimizer` takes them. */
-export const optimizerNames: readonly string[] = optimizers.map(({ definition }) => definition.name);
+export const optimizerNames: readonly string[] = optimizerFactories.map(({ definition }) => definition.name);
 
 /**
  * The optimizer of that name.
@@ -51,11 +51,11 @@ export const optimizerNames: readonly string[] = optimizers.map(({ definition })
  * optimizerNamed("sgd", { momentum: 0.9, nesterov: true });
  */
 export const optimizerNamed = (name: string, options: OptimizerOptions = {}): GradientTransformation =>
-  named(optimizers, "optimizer", name, options);
+  named(optimizerFactories, "optimizer", name, options);
 
 /** The optimizer or the transformation of that name. @throws UsageError as {@link optimizerNamed} does */
 export const transformationNamed = (name: string, options: OptimizerOptions = {}): GradientTransformation =>
-  named([...optimizers, ...transformations], "optimizer or transformation", name, options);
+  named([...optimizerFactories, ...transformationFactories], "optimizer or transformation", name, options);
 
 function named(
   list: readonly Factory[],

@@ -23,8 +23,8 @@ const advice = "lower the learning rate or the penalty weight, and look for NaN 
  */
 export async function stopAtNotANumber(loss: number, run: BrokenRun): Promise<never> {
   const { session, steps, checkpoint } = run;
-  const finite = [...(await session.readState()).values()].every(({ data }) =>
-    (data as Float32Array).every(Number.isFinite),
+  const finite = [...(await session.readState()).values()].every(
+    ({ data }) => data instanceof BigInt64Array || (data as Float32Array).every(Number.isFinite),
   );
   const what = `the loss became ${loss} at step ${steps + 1}`;
   if (finite) {

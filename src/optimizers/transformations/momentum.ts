@@ -1,6 +1,6 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import { decayRate, share } from "../../numbers.ts";
+import { share as anyShare, decayRate } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
 import { eachParameter, zipped } from "../each-parameter.ts";
 import { slotAt } from "../optimizer.ts";
@@ -10,11 +10,11 @@ import { Update } from "../update.ts";
  * Momentum, as torch.optim.SGD has it: m ← μ·m + (1 − dampening)·u (the first m is u), u ← m (Nesterov: u + μ·m). One slot, `m`.
  *
  * @example
- * chain(trace({ momentum: 0.9, nesterov: true }), scaleByLearningRate());
+ * chain(momentum({ momentum: 0.9, nesterov: true }), scaleByLearningRate());
  */
-export const trace = defineTransformation(
+export const momentum = defineTransformation(
   {
-    name: "trace",
+    name: "momentum",
     title: "Momentum",
     summary: "keeps a share of the last direction",
     defaults: {
@@ -25,25 +25,25 @@ export const trace = defineTransformation(
       /** Whether to look ahead by μ along the new direction. */
       nesterov: false,
     },
-    ranges: { momentum: decayRate, dampening: share },
+    ranges: { momentum: decayRate, dampening: anyShare },
     main: "momentum",
   },
-  ({ momentum, dampening, nesterov }, own) =>
+  ({ momentum: share, dampening, nesterov }, own) =>
     eachParameter({
       ...own,
       slots: ["m"],
       emit: (g, { update, slots, step }) => {
         const slope = update.value();
         const kept = dampening === 0 ? slope : g.mul(slope, updateShare(g, step(), dampening));
-        const m = g.add(g.mul(slotAt(slots, 0), momentum), kept);
-        const direction = () => (nesterov ? g.add(slope, g.mul(m, momentum)) : m);
+        const m = g.add(g.mul(slotAt(slots, 0), share), kept);
+        const direction = () => (nesterov ? g.add(slope, g.mul(m, share)) : m);
         return { update: new Update(g, update.parameter, () => ({ direction })), slots: [m] };
       },
       compute: ({ update, slots, step }) => {
         const m = zipped(update, slotAt(slots, 0), (u, before) =>
-          step === 1 ? u : momentum * before + (1 - dampening) * u,
+          step === 1 ? u : share * before + (1 - dampening) * u,
         );
-        return { update: nesterov ? zipped(update, m, (u, next) => u + momentum * next) : m, slots: [m] };
+        return { update: nesterov ? zipped(update, m, (u, next) => u + share * next) : m, slots: [m] };
       },
     }),
 );
