@@ -21,7 +21,7 @@ export {
   averageWeights,
   clipByValue,
   decayWeights,
-  type momentum,
+  momentum,
   scaleByAdam,
   scaleByLearningRate,
   scaleBySign,

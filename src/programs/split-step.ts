@@ -69,7 +69,10 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
     ports: {
       ...ports,
       ...updated,
-      parameters: updated.parameters.map((port, i) => ({ ...port, gradient: trained[i]?.gradient.name ?? "" })),
+      parameters: updated.parameters.map((port, i) => ({
+        ...port,
+        gradient: trained[i]?.gradient.name ?? "",
+      })),
       scalars: { ...ports.scalars, learningRate: learningRate.name, step: step.name },
     },
   };

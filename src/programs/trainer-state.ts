@@ -70,6 +70,7 @@ interface StateInputs {
     readonly input: string;
     readonly slots?: ReadonlyMap<string, { readonly input: string }>;
   }[];
+  readonly shared?: readonly { readonly name: string; readonly input: string }[];
   readonly statistics: readonly { readonly name: string; readonly input: string }[];
 }
 
