@@ -3,11 +3,15 @@ import { elementCount, type Tensor } from "../onnx/tensor.ts";
 /** Of a large tensor so many numbers are looked at. */
 const most = 4096;
 
+/** Of a table larger than that only the first rows are read: a gigabyte of weights stays where it is. */
+const mostRead = 2 ** 22;
+
 /**
  * What the numbers of a constant say of it, where they are none that training would leave or begin with: masks, grids,
  * progressions, tables of sines. Nothing where they may as well be trained.
  */
-export function signOfConstant(tensor: Tensor): string | undefined {
+export function signOfConstant(whole: Tensor): string | undefined {
+  const tensor = whole.beginning(mostRead);
   const { dims } = tensor;
   const all = numbersOf(tensor);
   const part = Array.from({ length: Math.min(all.length, most) }, (_, i) => all[i] ?? 0);
@@ -26,8 +30,9 @@ export function signOfConstant(tensor: Tensor): string | undefined {
 
 /** Whether all numbers are the same. */
 export function isFilled(tensor: Tensor): boolean {
-  const all = numbersOf(tensor);
-  return !some(all, (number) => number !== all[0]);
+  const first = tensor.beginning(most);
+  const filled = (all: ArrayLike<number>) => !some(all, (number) => number !== all[0]);
+  return filled(numbersOf(first)) && (first === tensor || filled(numbersOf(tensor)));
 }
 
 /** The numbers, without a copy where they are stored as such. */

@@ -94,6 +94,7 @@ export class Tensor {
   /** Location of the data, if it is external. */
   readonly external?: ExternalReference;
   #read: () => TensorData;
+  #readBeginning: ((dims: readonly number[]) => TensorData) | undefined;
   #data: TensorData | undefined;
 
   private constructor(
@@ -102,12 +103,14 @@ export class Tensor {
     dims: readonly number[],
     read: () => TensorData,
     external?: ExternalReference,
+    readBeginning?: (dims: readonly number[]) => TensorData,
   ) {
     this.name = name;
     this.type = type;
     this.dims = dims;
     if (external) this.external = external;
     this.#read = read;
+    this.#readBeginning = readBeginning;
   }
 
   /** A tensor of the given elements; keeps the array without copying it. */
@@ -139,7 +142,15 @@ export class Tensor {
       alreadyRead.set(proto, new WeakRef(data));
       return data;
     };
-    return new Tensor(name, type, dims, read, externalReference(proto));
+    const reference = externalReference(proto);
+    const beginning =
+      reference &&
+      external &&
+      ((some: readonly number[]) =>
+        readData(proto, name, type, some, (range) =>
+          external({ ...range, length: byteLengthOf(type, some) }),
+        ));
+    return new Tensor(name, type, dims, read, reference, beginning);
   }
 
   /** Number of elements. */
@@ -151,6 +162,23 @@ export class Tensor {
   get data(): TensorData {
     this.#data ??= this.#read();
     return this.#data;
+  }
+
+  /**
+   * The first rows along axis 0, at most `most` elements but at least one row; this tensor itself if it has no
+   * more. Reads only these bytes of external data.
+   */
+  beginning(most: number): Tensor {
+    const [rows = 1, ...others] = this.dims;
+    const row = elementCount(others);
+    const taken = Math.max(1, Math.floor(most / Math.max(row, 1)));
+    if (taken >= rows) return this;
+    const dims = [taken, ...others];
+    return new Tensor(this.name, this.type, dims, () => {
+      if (!this.#data && this.#readBeginning) return this.#readBeginning(dims);
+      const { data } = this;
+      return data.slice(0, Math.ceil((data.length / rows) * taken)) as TensorData;
+    });
   }
 
   /** The elements as raw little-endian bytes: a view of {@link Tensor.data}. @throws SorthError for strings */
@@ -177,7 +205,7 @@ export class Tensor {
 
   /** The same data under another name. */
   named(name: string): Tensor {
-    return new Tensor(name, this.type, this.dims, () => this.data, this.external);
+    return new Tensor(name, this.type, this.dims, () => this.data, this.external, this.#readBeginning);
   }
 
   /**
