@@ -1,5 +1,6 @@
 import { markKey, originalPrefix } from "../analysis/block-nodes.ts";
 import { FileError, messageOf, type SorthError } from "../errors.ts";
+import type { ObjectiveOptions } from "../losses/objective.ts";
 import { crc32 } from "../onnx/crc32.ts";
 import type { Penalty, PenaltyOptions } from "../penalties/penalty.ts";
 import { commonWeight } from "../penalties/plan.ts";
@@ -34,6 +35,8 @@ export interface MarkedSite {
 /** An added loss, as a mark keeps it. */
 export interface MarkedObjective {
   readonly name: string;
+  /** Options that are not the loss's defaults. */
+  readonly options?: ObjectiveOptions;
   /** The model's value that is compared with the labels. */
   readonly prediction: string;
   /** The added input. */
@@ -157,6 +160,9 @@ const isSite = (value: unknown): boolean =>
 const isRenamed = (value: unknown): boolean =>
   hasTexts(value, "name", "original") && String(value.original).startsWith(originalPrefix);
 
+const isObjective = (loss: unknown): boolean =>
+  hasTexts(loss, "name", "prediction", "labels", "output") && isOptional(loss.options, isRecord);
+
 function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> & Mark {
   const { file } = mark;
   return (
@@ -168,7 +174,7 @@ function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> 
     isOptional(mark.loss, isRenamed) &&
     isOptional(mark.gradients, (list) => isListOf(list, isRenamed)) &&
     isOptional(mark.kept, (list) => isListOf(list, isText)) &&
-    isOptional(mark.objective, (loss) => hasTexts(loss, "name", "prediction", "labels", "output")) &&
+    isOptional(mark.objective, isObjective) &&
     isRecord(file) &&
     // No encoder writes a length in more bytes than a varint may have.
     Number.isInteger(file.graphLengthWidth) &&

@@ -1,12 +1,21 @@
 import { blockPrefix, originalPrefix, ownNames, penaltyOutput } from "../analysis/block-nodes.ts";
 import type { Site } from "../analysis/site-types.ts";
-import { isSeeded, type Mark, type MarkedPattern, type MarkedPenalty, randomVersion } from "../block/mark.ts";
+import {
+  isSeeded,
+  type Mark,
+  type MarkedObjective,
+  type MarkedPattern,
+  type MarkedPenalty,
+  randomVersion,
+} from "../block/mark.ts";
 import { listed, SorthError, UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
+import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
+import { objectiveNamed, objectiveNames } from "../losses/table.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type FoundLayers, penaltyParts, sumOverSites } from "../penalties/assemble.ts";
@@ -14,7 +23,7 @@ import type { BuildOptions } from "../penalties/build.ts";
 import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import { gradientsOf } from "./block-gradients.ts";
 import { emitObjective } from "./objective.ts";
-import { checkedPlans, type InjectOptions } from "./options.ts";
+import { addedObjective, checkedPlans, type InjectOptions } from "./options.ts";
 
 /** What was added to a graph, and how its own loss changed. */
 export interface BuiltBlock {
@@ -72,9 +81,10 @@ export function buildBlock(
   const block = new Set(graph.nodes.slice(first));
   const gradients = gradientOf ? gradientsOf(g, parts, { block, weight: w, gradientOf }) : new Map();
   const loss = options.loss === undefined ? undefined : replaceLoss(graph, options.loss, addPenalty);
-  const objective = options.objective && emitObjective(g, options.objective, options.output);
-  if (objective?.remark) tell(objective.remark);
-  const objectiveSum = objective && addPenalty(objective.value);
+  const objective = addedObjective(options);
+  const added = objective && emitObjective(g, objective, options.output);
+  if (added?.remark) tell(added.remark);
+  const objectiveSum = added && addPenalty(added.value);
 
   // Names are given last: one that becomes free would be taken by a node of the block that comes later.
   const penalty = renamed(graph, total, penaltyOutput);
@@ -92,7 +102,7 @@ export function buildBlock(
       ...gradients.values(),
     ]),
     gradients,
-    inputs: objective ? [objective.labels] : [],
+    inputs: added ? [added.labels] : [],
     outputs,
     renamed: loss?.nodes ?? new Set(),
     mark: {
@@ -106,13 +116,13 @@ export function buildBlock(
       perSite: perSite.map(({ name }) => name),
       ...(kept.length > 0 && { kept }),
       ...(loss && { loss: { name: loss.total.name, original: loss.original.name } }),
-      ...(options.objective &&
-        objective &&
+      ...(objective &&
+        added &&
         objectiveLoss && {
           objective: {
-            name: options.objective,
-            prediction: objective.prediction.name,
-            labels: objective.labels.name,
+            ...markedLoss(objective),
+            prediction: added.prediction.name,
+            labels: added.labels.name,
             output: objectiveLoss.name,
           },
         }),
@@ -128,6 +138,14 @@ function markedPlan({ penalty, weight, include, exclude, schedule }: ResolvedPla
     ...(exclude && { exclude: pattern(exclude) }),
     ...(typeof schedule === "string" && { schedule }),
   };
+}
+
+/** A loss by its name and those of its options that are not its defaults. */
+function markedLoss({ name, options }: Objective): Pick<MarkedObjective, "name" | "options"> {
+  const usual: ObjectiveOptions = objectiveNames.includes(name) ? objectiveNamed(name).options : {};
+  // Plain JavaScript may leave the options of a loss of its own out.
+  const own = Object.entries(options ?? {}).filter(([key, value]) => value !== usual[key]);
+  return { name, ...(own.length > 0 && { options: Object.fromEntries(own) }) };
 }
 
 /** Gives an emitted value a name of its own; one that is taken gets the block's prefix. Its node stays marked. */

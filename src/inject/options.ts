@@ -1,8 +1,9 @@
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { UsageError } from "../errors.ts";
+import type { Objective } from "../losses/objective.ts";
+import { objectiveNamed } from "../losses/table.ts";
 import type { Penalty } from "../penalties/penalty.ts";
 import { type PenaltyPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
-import type { ObjectiveName } from "./objective.ts";
 
 /** What to inject. */
 export interface InjectOptions extends DimensionOptions {
@@ -16,13 +17,20 @@ export interface InjectOptions extends DimensionOptions {
   readonly perSite?: boolean;
   /** An output of the model that is its loss: it becomes itself + w·R. */
   readonly loss?: string;
-  /** A loss to add to a model that has none: input `labels`, output `loss` = objective + w·R. */
-  readonly objective?: ObjectiveName;
+  /**
+   * A loss to add to a model that has none, or its name for one with its default options: input `labels`, output `loss` =
+   * objective + w·R.
+   */
+  readonly objective?: string | Objective;
   /** The output that the objective compares with the labels; default the first. */
   readonly output?: string;
   /** Receives remarks: layers without a penalty and why, penalties that cannot reach 0. */
   readonly onMessage?: (message: string) => void;
 }
+
+/** The loss to add, if one was asked for. @throws UsageError for a name that no loss has. */
+export const addedObjective = ({ objective }: InjectOptions): Objective | undefined =>
+  typeof objective === "string" ? objectiveNamed(objective) : objective;
 
 /** The penalties to inject. @throws UsageError for options that contradict each other or lie out of range. */
 export function checkedPlans(options: InjectOptions): ResolvedPlans {
@@ -32,6 +40,7 @@ export function checkedPlans(options: InjectOptions): ResolvedPlans {
   if (options.output !== undefined && options.objective === undefined) {
     throw new UsageError(`the output "${options.output}" was given without an objective that reads it`);
   }
+  addedObjective(options);
   if (options.penalties.length === 0) throw new UsageError("no penalty was given; add one, such as som()");
   const resolved = resolvePlans(options.penalties);
   const timed = resolved.plans.find(({ schedule }) => typeof schedule === "function");

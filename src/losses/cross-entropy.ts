@@ -1,7 +1,8 @@
 import { DataError, SorthError, UsageError } from "../errors.ts";
+import { int, ints } from "../graph/attribute.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
-import { dimAt, type Shape, shapeText } from "../graph/shapes.ts";
+import { allAxes, dimAt, type Shape, shapeText } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
 import { checkNumber, share } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
@@ -11,7 +12,10 @@ import { computable, type Evaluation, type Objective, type ObjectiveGraph } from
 export interface CrossEntropyOptions {
   /** Share α of the target spread evenly over all classes, 0 (default) to 1, as torch's `label_smoothing`. */
   readonly labelSmoothing?: number;
-  /** A label that is no class: rows that bear it have no part in the mean, as torch's `ignore_index`. Default: none. */
+  /**
+   * A label that is no class: rows with it have no part in the mean, as torch's `ignore_index`. Default: none. A batch of
+   * such rows alone has the loss 0 here, and NaN in injected files, as in ONNX Runtime and torch.
+   */
   readonly ignoreIndex?: number | "none";
   /** `classes` (default): the index of each row's class. `probabilities`: a share for each class, which sum to 1. */
   readonly labels?: "classes" | "probabilities";
@@ -46,12 +50,19 @@ export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
   return madeHere({
     name: "cross-entropy",
     options: settings,
+    activations: ["Softmax", "LogSoftmax"],
     classAxis: axisOf,
     labels: {
       type: shares ? "float" : "int32",
       shape: (prediction) => labelShape(prediction, axisOf(prediction), shares),
     },
     build: (g, prediction, labels) => buildCrossEntropy(g, prediction, labels, settings),
+    injected: {
+      labels: shares ? "prediction" : "int64",
+      axes: (prediction) =>
+        allAxes(prediction.length).filter((axis) => shares || axis !== axisOf(prediction)),
+      build: (g, prediction, labels) => buildInjected(g, prediction, labels, settings),
+    },
     evaluate: (predictions, labels, rows, shape) => evaluate(predictions, labels, rows, shape, settings),
     checkLabels: (labels, shape) => {
       if (shares) checkShares(labels, shape, axisOf(shape));
@@ -171,6 +182,70 @@ function buildCrossEntropy(g: Emit, prediction: Typed, labels: Typed, settings: 
     },
   };
 }
+
+/** The loss in an injected file: SoftmaxCrossEntropyLoss of classes, LogSoftmax where there are shares of classes. */
+function buildInjected(g: Emit, prediction: Typed, given: Typed, settings: Settings): Typed {
+  const { labelSmoothing: smoothing, ignoreIndex } = settings;
+  const shares = settings.labels === "probabilities";
+  const axis = classAxis(prediction.shape, settings);
+  labelShape(prediction.shape, axis, shares);
+  const classes = dimAt(prediction.shape, axis);
+  // With the classes on a last axis behind others, all places are rows: [rows, classes].
+  const turned = axis > 1;
+  const rows = elementCount(prediction.shape) / classes;
+  const arranged = (value: Typed): Typed => g.reshapeAs(value, [-1, classes], [rows, classes]);
+  const x = turned ? arranged(prediction) : prediction;
+  const flat = turned && !shares ? g.reshapeAs(given, [-1], [rows]) : given;
+  const labels = turned && shares ? arranged(given) : flat;
+  if (shares) {
+    const target = smoothing === 0 ? labels : g.add(g.mul(labels, 1 - smoothing), smoothing / classes);
+    return g.neg(g.reduceMean(g.reduceSum(g.mul(target, logProbabilities(g, x)), [1])));
+  }
+  const loss = lossOfClasses(g, x, labels, ignoreIndex);
+  if (smoothing === 0) return loss;
+  // The mean over all classes instead of the label's.
+  const uniform = g.reduceMean(logProbabilities(g, x), [1]);
+  const counts = ignoreIndex === "none" ? undefined : countedRows(g, labels, ignoreIndex, x.type);
+  const mean = counts
+    ? g.div(g.reduceMean(g.mul(uniform, counts.rows)), counts.share)
+    : g.reduceMean(uniform);
+  return g.sub(g.mul(loss, 1 - smoothing), g.mul(mean, smoothing));
+}
+
+/** Mean of −log p[label]; x: [rows, classes, …], labels: [rows, …]. */
+function lossOfClasses(g: Emit, x: Typed, labels: Typed, ignoreIndex: number | "none"): Typed {
+  if (g.opset >= 12) {
+    // Official training wants log_prob declared: its gradient reads it.
+    const outputs = [
+      { type: x.type, shape: [] },
+      { type: x.type, shape: x.shape },
+    ];
+    const attributes = ignoreIndex === "none" ? {} : { ignore_index: int(ignoreIndex) };
+    return g.multi("SoftmaxCrossEntropyLoss", [x, labels], outputs, { attributes })[0] as Typed;
+  }
+  const what =
+    ignoreIndex === "none" ? `scores of shape ${shapeText(x.shape)}` : "an ignored label (ignoreIndex)";
+  if (x.shape.length !== 2 || ignoreIndex !== "none") throw needsOpset(g, 12, what);
+  // Opset 11 has no loss operators: the label's log-probability is gathered.
+  if (g.opset < 11) throw needsOpset(g, 11, "class labels");
+  const logs = logProbabilities(g, x);
+  const n = dimAt(x.shape, 0);
+  const index = g.op("Unsqueeze", [labels], [n, 1], { attributes: { axes: ints([1]) } });
+  const gathered = g.op("GatherElements", [logs, index], [n, 1], { attributes: { axis: int(1) } });
+  return g.neg(g.reduceMean(gathered));
+}
+
+/** log softmax of x: [rows, classes, …] over its classes. */
+function logProbabilities(g: Emit, x: Typed): Typed {
+  // Before opset 13 a LogSoftmax takes all axes from this one on together.
+  if (x.shape.length > 2 && g.opset < 13) throw needsOpset(g, 13, `scores of shape ${shapeText(x.shape)}`);
+  return g.op("LogSoftmax", [x], x.shape, { attributes: { axis: int(1) } });
+}
+
+const needsOpset = ({ opset }: Emit, least: number, what: string): SorthError =>
+  new SorthError(
+    `a cross-entropy of ${what} needs opset ${least} in an injected file, the model has ${opset}`,
+  );
 
 /** Which rows have a label that counts (1 or 0), and their share; above 0 also where no row has one: the loss is then 0. */
 function countedRows(

@@ -1,6 +1,7 @@
 import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import { allAxes } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { computable, type Objective } from "./objective.ts";
@@ -10,6 +11,8 @@ interface ElementwiseLoss {
   readonly name: string;
   /** The loss of each element. */
   readonly loss: (g: Emit, x: Typed, target: Typed) => Typed;
+  /** The same in an injected file, where that is another form. */
+  readonly injected?: (g: Emit, x: Typed, target: Typed) => Typed;
   /** `scale` times the derivative of each element's loss. */
   readonly slope: (g: Emit, x: Typed, target: Typed, scale: number) => Typed;
   /** The loss of one element, on numbers. */
@@ -18,6 +21,8 @@ interface ElementwiseLoss {
   readonly labels?: { readonly allowed: (label: number) => boolean; readonly words: string };
   /** Whether an element is classified right, for losses that classify. */
   readonly correct?: (x: number, target: number) => boolean;
+  /** As {@link Objective.activations}. */
+  readonly activations?: readonly string[];
 }
 
 /** Mean of (prediction − label)², labels in the prediction's shape. */
@@ -49,15 +54,20 @@ export const l1 = (): Objective =>
 export const binaryCrossEntropy = (): Objective =>
   elementwise({
     name: "bce",
-    loss: (g, x, target) => {
-      const tail = g.log(g.add(g.exp(g.neg(g.abs(x))), 1));
-      return g.add(g.sub(g.max(x, 0), g.mul(x, target)), tail);
-    },
+    activations: ["Sigmoid"],
+    loss: (g, x, target) => logistic(g, x, target, (value) => g.max(value, 0)),
+    injected: (g, x, target) => logistic(g, x, target, (value) => g.op("Relu", [value], value.shape)),
     slope: (g, x, target, scale) => g.mul(g.sub(g.sigmoid(x), target), scale),
     evaluate: (x, target) => Math.max(x, 0) - x * target + Math.log1p(Math.exp(-Math.abs(x))),
     labels: { allowed: (label) => label >= 0 && label <= 1, words: "a number from 0 to 1" },
     correct: (x, target) => x > 0 === target > 0.5,
   });
+
+/** max(x, 0) − x·y + log(1 + e^−|x|). */
+function logistic(g: Emit, x: Typed, target: Typed, positive: (x: Typed) => Typed): Typed {
+  const tail = g.log(g.add(g.exp(g.neg(g.abs(x))), 1));
+  return g.add(g.sub(positive(x), g.mul(x, target)), tail);
+}
 
 /** prediction − label, shared by the loss and its slope. */
 const difference = (g: Emit, x: Typed, target: Typed): Typed =>
@@ -68,6 +78,7 @@ function elementwise(kind: ElementwiseLoss): Objective {
   return madeHere({
     name: kind.name,
     options: {},
+    ...(kind.activations && { activations: kind.activations }),
     labels: { type: "float", shape: (prediction) => prediction },
     build: (g, prediction, labels) => {
       const x = computable(g, prediction);
@@ -76,6 +87,11 @@ function elementwise(kind: ElementwiseLoss): Objective {
         value: g.meanOfAll(kind.loss(g, x, target)),
         gradient: () => g.cast(kind.slope(g, x, target, 1 / elementCount(x.shape)), prediction.type),
       };
+    },
+    injected: {
+      labels: "prediction",
+      axes: (prediction) => allAxes(prediction.length),
+      build: (g, x, target) => g.reduceMean((kind.injected ?? kind.loss)(g, x, target)),
     },
     evaluate: (predictions, labels, rows, shape) => {
       const perRow = elementCount(shape.slice(1));

@@ -25,12 +25,31 @@ export interface Evaluation {
 /** Options of an objective by name. */
 export type ObjectiveOptions = Readonly<Record<string, number | string | boolean>>;
 
+/** A loss as inject writes it into a file: in operators of the model's own opset that official training tools differentiate. */
+export interface InjectedLoss {
+  /** Element type of the labels: int64, or that of the prediction (float32 for half types). */
+  readonly labels: "int64" | "prediction";
+  /** The axes of a prediction of that shape that labels have too, in order. */
+  readonly axes: (prediction: Shape) => readonly number[];
+  /**
+   * Emits the mean over all rows, a scalar. Nothing that it emits holds a length that the file leaves free.
+   * @param prediction - float32 or float64
+   * @throws SorthError for a prediction or an opset in which the loss cannot be written
+   */
+  readonly build: (g: Emit, prediction: Typed, labels: Typed) => Typed;
+}
+
 /** A loss that compares a model's prediction with labels. Axis 0 of both counts rows. */
 export interface Objective {
   /** As `--objective` spells it. */
   readonly name: string;
-  /** Every option, defaults included; a checkpoint keeps them. */
-  readonly options?: ObjectiveOptions;
+  /** Every option, defaults included; `{}` for a loss without options. Checkpoints and injected files keep them. */
+  readonly options: ObjectiveOptions;
+  /**
+   * Operators that the loss applies itself, such as Softmax: where a model ends in one, the loss reads the value in front
+   * of it. Default none.
+   */
+  readonly activations?: readonly string[];
   /** The axis of predictions of a shape that counts classes, where one does. */
   readonly classAxis?: (prediction: Shape) => number;
   readonly labels: {
@@ -41,6 +60,8 @@ export interface Objective {
   };
   /** Emits the loss. What computes the value holds no batch size. */
   readonly build: (g: Emit, prediction: Typed, labels: Typed) => ObjectiveGraph;
+  /** The loss in a file that inject writes; left out where inject cannot add it. */
+  readonly injected?: InjectedLoss;
   /**
    * The loss of the first `rows` rows in float64, for exact figures of a partly filled batch.
    * @param shape - of `predictions`; its first axis may be longer than `rows`

@@ -11,30 +11,28 @@ export interface Prediction {
   readonly remark: string | undefined;
 }
 
-/** Operators that a loss applies itself, by the loss's name: in front of one, the value before the operator is meant. */
-const appliedByLoss: Readonly<Record<string, readonly string[]>> = {
-  "cross-entropy": ["Softmax", "LogSoftmax"],
-  bce: ["Sigmoid"],
-};
-
 /**
  * The value that a loss reads: the one of that name (an output or an inner value), else the first output of floats. Where a
  * model ends in the Softmax or Sigmoid that the loss applies itself, this is the value in front of it: applied twice, it
  * would flatten every gradient.
  *
- * @param objective - the loss: its name, and the axis that it takes for the classes
+ * @param objective - the loss: its name, the operators that it applies itself, and its axis of classes
  * @param name - the value asked for; undefined for the model's own choice
  * @throws UsageError when there is no such value or the choice is not clear; SorthError when no output holds floats.
  */
 export function choosePrediction(
   graph: Graph,
-  { name: objective, classAxis = () => 1 }: Pick<Objective, "name" | "classAxis">,
+  {
+    name: objective,
+    activations = [],
+    classAxis = () => 1,
+  }: Pick<Objective, "name" | "activations" | "classAxis">,
   name: string | undefined,
 ): Prediction {
   const { value, remark } =
     name === undefined ? firstScores(graph) : { value: named(graph, name), remark: undefined };
   const last = withoutCopies(value).producer;
-  if (last?.domain !== "" || !appliedByLoss[objective]?.includes(last.opType)) return { value, remark };
+  if (last?.domain !== "" || !activations.includes(last.opType)) return { value, remark };
   const logits = last.inputs[0];
   if (!logits) return { value, remark };
   const axis = last.opType === "Sigmoid" ? undefined : softmaxAxis(last, graph.opset, value.shape?.length);

@@ -13,7 +13,7 @@ const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(
   ]),
 );
 
-/** Names of the objectives, as `--objective` takes them. */
+/** Names of the losses, as `--objective` takes them. */
 export const objectiveNames: readonly string[] = [...objectives.keys()];
 
 /**
@@ -26,7 +26,7 @@ export const objectiveNames: readonly string[] = [...objectives.keys()];
 export function objectiveNamed(name: string, options: ObjectiveOptions = {}): Objective {
   const make = objectives.get(name);
   if (!make) throw new UsageError(`there is no objective "${name}"; there are ${objectiveNames.join(", ")}`);
-  const known = Object.keys(make().options ?? {});
+  const known = Object.keys(make().options);
   const unknown = Object.keys(options).find((key) => !known.includes(key));
   if (unknown !== undefined) {
     throw new UsageError(

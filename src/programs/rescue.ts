@@ -8,6 +8,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
+import { onlyCrossEntropy } from "../losses/own-objective.ts";
 import { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { TrainerState } from "./trainer-state.ts";
@@ -174,7 +175,7 @@ export function checkpointOf(
  */
 export function rescuedInference(trained: Model, prediction?: string): Model {
   const graph = graphOf(trained);
-  const value = prediction === undefined ? readByCrossEntropy(graph) : graph.value(prediction);
+  const value = prediction === undefined ? onlyCrossEntropy(graph.nodes)?.inputs[0] : graph.value(prediction);
   if (!value?.producer) {
     const hint = graph.nodes
       .slice(-6)
@@ -189,10 +190,4 @@ export function rescuedInference(trained: Model, prediction?: string): Model {
   graph.prune();
   for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
   return Model.fromProto(graphToProto(graph, { irVersion: Number(trained.proto.irVersion) }));
-}
-
-function readByCrossEntropy(graph: Graph): Value | undefined {
-  const losses = graph.nodes.filter(({ op }) => op === "SoftmaxCrossEntropyLoss");
-  const [only] = losses;
-  return losses.length === 1 ? (only?.inputs[0] ?? undefined) : undefined;
 }

@@ -193,7 +193,7 @@ function objectiveFrom(
 ): Objective {
   if (typeof kept !== "string") return objectiveNamed(kept.name, kept.options);
   const objective = objectiveNamed(kept);
-  if (Object.keys(objective.options ?? {}).length > 0) {
+  if (Object.keys(objective.options).length > 0) {
     onMessage?.(
       `the checkpoint is of an older version, which kept no options of the objective ${kept}: it goes on with their defaults`,
     );

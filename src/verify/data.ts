@@ -6,6 +6,8 @@ import type { Block } from "../block/block.ts";
 import type { MarkedObjective } from "../block/mark.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import { dimAt } from "../graph/shapes.ts";
+import { objectiveNamed, objectiveNames } from "../losses/table.ts";
 import { Random } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { VerifyOptions } from "./options.ts";
@@ -73,21 +75,19 @@ async function enough(own: Graph, probe: Probe, dims: Readonly<Record<string, nu
   return numbers > manyNumbers ? smallBatch : defaultBatch;
 }
 
-/** Labels for the block's objective: classes for the cross-entropy, else numbers of the prediction's shape. */
+/** Labels for the block's objective: numbers of classes, else numbers in the place of each score. */
 function randomLabels(
   own: Graph,
-  { name, prediction, labels }: MarkedObjective,
+  { name, options, prediction, labels }: MarkedObjective,
   random: Random,
 ): Tensor | undefined {
-  const value = own.value(prediction);
-  if (!value?.shape || !value.type) return undefined;
-  const [, classes = 1] = value.shape;
-  return name === "cross-entropy"
-    ? random.tensor(
-        labels,
-        "int64",
-        value.shape.filter((_, axis) => axis !== 1),
-        classes,
-      )
-    : random.tensor(labels, value.type === "double" ? "double" : "float", value.shape);
+  const { shape, type } = own.value(prediction) ?? {};
+  const { injected, classAxis = () => 1 } = objectiveNames.includes(name)
+    ? objectiveNamed(name, options)
+    : {};
+  if (!shape || !type || !injected) return undefined;
+  const dims = injected.axes(shape).map((axis) => dimAt(shape, axis));
+  return injected.labels === "int64"
+    ? random.tensor(labels, "int64", dims, dimAt(shape, classAxis(shape)))
+    : random.tensor(labels, type === "double" ? "double" : "float", dims);
 }

@@ -1,10 +1,10 @@
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { ancestorsOf } from "../graph/reach.ts";
-import { crossEntropy } from "../losses/cross-entropy.ts";
-import type { Objective } from "../losses/objective.ts";
+import { crossEntropy } from "./cross-entropy.ts";
+import type { Objective } from "./objective.ts";
 
-/** What an objective finds of a model that holds its loss. */
+/** The objective that stands in a model's own loss, and what it reads. */
 export interface OwnObjective {
   readonly objective: Objective;
   /** Scores that it reads, `[batch, classes, …]`. */
@@ -21,8 +21,8 @@ export interface OwnObjective {
  * @returns undefined for other losses
  */
 export function ownObjective(loss: Value): OwnObjective | undefined {
-  const [node, ...others] = [...ancestorsOf([loss])].filter(({ op }) => op === "SoftmaxCrossEntropyLoss");
-  if (!node || others.length > 0) return undefined;
+  const node = onlyCrossEntropy(ancestorsOf([loss]));
+  if (!node) return undefined;
   const [scores, labels, weights] = node.inputs;
   const source = labels && fedBy(labels);
   if (!scores || !source) return undefined;
@@ -33,6 +33,12 @@ export function ownObjective(loss: Value): OwnObjective | undefined {
     labels: source,
     isLoss: isMean && loss === node.outputs[0],
   };
+}
+
+/** The one node that computes a cross-entropy; undefined where there is none or several. */
+export function onlyCrossEntropy(nodes: Iterable<Node>): Node | undefined {
+  const found = [...nodes].filter(({ op }) => op === "SoftmaxCrossEntropyLoss");
+  return found.length === 1 ? found[0] : undefined;
 }
 
 /** The label that a loss leaves out of its mean. */
