@@ -21,7 +21,8 @@ export { type ErrorCode, SorthError, UsageError } from "./errors.ts";
 export type { InjectOptions } from "./inject/options.ts";
 export { crossEntropy } from "./losses/cross-entropy.ts";
 export { binaryCrossEntropy, l1, meanSquaredError } from "./losses/elementwise.ts";
-export type { Objective } from "./losses/objective.ts";
+export type { InjectedLoss, Objective, ObjectiveOptions } from "./losses/objective.ts";
+export { objectiveNamed, objectiveNames } from "./losses/table.ts";
 export type {
   AngleReport,
   LayerAngles,

@@ -1,29 +1,32 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../errors.ts";
-import { crossEntropy } from "../losses/cross-entropy.ts";
-import type { Objective } from "../losses/objective.ts";
+import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
 import type { LossOptions } from "../programs/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
 import { given, number } from "./options.ts";
 import { addParameterFlags, type ParameterFlags, parametersOf } from "./parameter-flags.ts";
 
-/** Flags of the commands that differentiate a loss. */
-export interface LossFlags extends DimensionFlags, ParameterFlags {
+/** Flags that say which loss is put over a model, and how it reads labels. */
+export interface ObjectiveFlags {
   readonly objective?: string;
+  /** The model's own loss, beside which there is no objective. */
   readonly loss?: string;
   readonly prediction?: string;
   readonly ignoreIndex?: number;
   readonly labels?: "classes" | "probabilities";
   readonly classAxis?: 1 | -1;
+}
+
+/** Flags of the commands that differentiate a loss. */
+export interface LossFlags extends DimensionFlags, ParameterFlags, ObjectiveFlags {
   readonly recompute?: boolean;
 }
 
-/** Declares the flags that say what the loss is and what counts as a parameter. */
-export function addLossFlags(command: Command, batchMeaning: string): void {
+/** Declares the flags that say which loss is put over a model. @param meaning - of `--objective` in this command */
+export function addObjectiveFlags(command: Command, meaning: string): void {
   command
-    .option("--objective <name>", `what compares the prediction with labels: ${objectiveNames.join(", ")}`)
-    .option("--loss <name>", "the model's own output that is its loss, in place of an objective")
+    .option("--objective <name>", `${meaning}: ${objectiveNames.join(", ")}`)
     .option(
       "--prediction <name>",
       "the value that the objective reads, an output or an inner value (default: the first output of floats)",
@@ -36,14 +39,21 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
     .addOption(
       new Option(
         "--labels <kind>",
-        "of a cross-entropy: class indices, or a share for each class (default: as the data have them, else classes)",
+        "of a cross-entropy: class indices, or a share for each class (default: classes; train takes what the data hold)",
       ).choices(["classes", "probabilities"]),
     )
     .option(
       "--class-axis <axis>",
-      "of a cross-entropy: the axis of the prediction that counts classes, 1 or last (default: 1, or the one that fits the labels)",
+      "of a cross-entropy: the axis of the prediction that counts classes, 1 or last (default: 1; train takes the one that fits the labels)",
       classAxis,
-    )
+    );
+}
+
+/** Declares the flags that say what the loss is and what counts as a parameter. */
+export function addLossFlags(command: Command, batchMeaning: string): void {
+  addObjectiveFlags(command, "what compares the prediction with labels");
+  command
+    .option("--loss <name>", "the model's own output that is its loss, in place of an objective")
     .option(
       "--recompute",
       "keep fewer activations: cheap ones are computed again; numbers differ by rounding at most",
@@ -54,29 +64,41 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
 
 /** The library's options of these flags. */
 export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" | "onMessage"> {
-  const { objective, loss, prediction, recompute } = flags;
-  const ofLabels = flags.ignoreIndex ?? flags.labels ?? flags.classAxis;
-  if (loss !== undefined && ofLabels !== undefined) {
-    throw new UsageError(
-      "--ignore-index, --labels and --class-axis belong to --objective cross-entropy: a model that holds its loss says how it reads labels",
-    );
-  }
+  const { loss, recompute } = flags;
   return {
     ...dimensionsOf(flags),
     ...parametersOf(flags),
-    ...given({ loss, output: prediction, recompute }),
-    ...(objective !== undefined && { objective: objectiveOf(objective, flags) }),
+    ...objectiveOf(flags),
+    ...given({ loss, recompute }),
   };
 }
 
-/** @throws UsageError for a flag of the cross-entropy beside another objective */
-function objectiveOf(name: string, { ignoreIndex, labels, classAxis }: LossFlags): Objective {
-  const own = given({ ignoreIndex, labels, classAxis });
-  const [flag] = Object.keys(own);
-  if (flag === undefined) return objectiveNamed(name);
-  if (name === "cross-entropy") return crossEntropy(own);
-  const spelled = flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  throw new UsageError(`--${spelled} belongs to the objective cross-entropy, not to ${name}`);
+/**
+ * The objective with its options, and the value that it reads.
+ * @throws UsageError for a flag of an objective that was not chosen
+ */
+export function objectiveOf(flags: ObjectiveFlags): {
+  readonly objective?: Objective;
+  readonly output?: string;
+} {
+  const { objective, prediction, ignoreIndex, labels, classAxis } = flags;
+  const options: ObjectiveOptions = given({ ignoreIndex, labels, classAxis });
+  const [option] = Object.keys(options);
+  if (option !== undefined) checkTaken(option, flags);
+  return {
+    ...given({ output: prediction }),
+    ...(objective !== undefined && { objective: objectiveNamed(objective, options) }),
+  };
+}
+
+/** @throws UsageError for an option of another objective than the one chosen, or of one where none was */
+function checkTaken(option: string, { objective, loss }: ObjectiveFlags): void {
+  const takers = objectiveNames.filter((name) => Object.hasOwn(objectiveNamed(name).options, option));
+  if (objective !== undefined && (takers.includes(objective) || !objectiveNames.includes(objective))) return;
+  const flag = `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const own = loss === undefined ? "" : ": a model that holds its loss says how it reads labels";
+  const other = objective === undefined ? own : `, not to ${objective}`;
+  throw new UsageError(`${flag} belongs to --objective ${takers.join(" and ")}${other}`);
 }
 
 function integer(text: string): number {

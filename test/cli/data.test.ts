@@ -179,12 +179,15 @@ describe("train", () => {
   test.each([
     [
       ["--objective", "mse", "--ignore-index", "255"],
-      "--ignore-index belongs to the objective cross-entropy, not to mse",
+      "--ignore-index belongs to --objective cross-entropy, not to mse",
     ],
     [["--normalize", "imagenet"], "This version takes 0..1 and none"],
     [["--normalize", "half"], "Give 0..1 and none"],
     [["--class-axis", "2"], "Give 1 or last"],
-    [["--loss", "y", "--labels", "classes"], "belong to --objective cross-entropy"],
+    [
+      ["--loss", "y", "--labels", "classes"],
+      "--labels belongs to --objective cross-entropy: a model that holds its loss says how it reads labels",
+    ],
   ])("%s is wrong usage", async (flags, message) => {
     const { code, stderr } = await train("plain.onnx", "medmnist.npz", ...flags);
     expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);

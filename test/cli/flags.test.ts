@@ -69,6 +69,15 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
     /which an objective reads/,
   ],
   [["inject", "m.onnx", "--prediction", "logits", "--force"], /without an objective/],
+  [["inject", "m.onnx", "--labels", "classes", "--force"], /--labels belongs to --objective cross-entropy$/m],
+  [
+    ["inject", "m.onnx", "--objective", "bce", "--class-axis", "last", "--force"],
+    /--class-axis belongs to --objective cross-entropy, not to bce/,
+  ],
+  [
+    ["inject", "m.onnx", "--objective", "hinge", "--force"],
+    /no objective "hinge"; there are cross-entropy, mse, l1, bce/,
+  ],
   [
     ["train", "m.sorth.onnx", "--data", "d.npz", "--batch", "8", "--include", "fc1", "--gamma", "3"],
     /penalty of its own .* leave out --gamma, --include/,

@@ -72,6 +72,15 @@ describe("inject and strip", () => {
     expect(graph.outputs.map(({ name }) => name)).toContain("loss");
   });
 
+  it("add a cross-entropy with its options", async () => {
+    const flags = ["--objective", "cross-entropy", "--ignore-index", "255", "--class-axis", "last"];
+    expect(await cli("inject", at("in.onnx"), "-o", at("out.onnx"), ...flags)).toMatchObject({ code: 0 });
+    expect(JSON.parse(graphAt(at("out.onnx")).metadata.get("sorth") ?? "")).toMatchObject({
+      objective: { name: "cross-entropy", options: { ignoreIndex: 255, classAxis: -1 } },
+    });
+    expect(await cli("verify", at("in.onnx"), at("out.onnx"))).toMatchObject({ code: 0 });
+  });
+
   it("refuse a second penalty, and say what to do", async () => {
     await cli("inject", at("in.onnx"), "-o", at("out.onnx"));
     const again = await cli("inject", at("out.onnx"), "-o", at("again.onnx"));

@@ -2,12 +2,9 @@ import {
   adam,
   adamw,
   adamwOrt,
-  binaryCrossEntropy,
-  crossEntropy,
-  l1,
-  meanSquaredError,
-  type Objective,
   type Optimizer,
+  objectiveNamed,
+  objectiveNames,
   type PenaltyPlan,
   sgd,
   som,
@@ -15,13 +12,6 @@ import {
 } from "../../src/web.ts";
 import type { OptimizerName, RunName, Settings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
-
-const objectives: Readonly<Record<string, () => Objective>> = {
-  "cross-entropy": crossEntropy,
-  mse: meanSquaredError,
-  l1,
-  bce: binaryCrossEntropy,
-};
 
 /** How the page calls a loss of the model's own. */
 const own = "output ";
@@ -38,8 +28,8 @@ export function lossesOf({ inspection, rescued }: OpenedModel): string[] {
     .filter(({ type, shape }) => /^(float|double|float16|bfloat16)$/.test(type) && scalar(shape))
     .map(({ name }) => `${own}${name}`);
   const { shape = [] } = outputs[0] ?? {};
-  const names = Object.keys(objectives);
-  const usual = shape.length === 2 ? names : ["mse", ...names.filter((name) => name !== "mse")];
+  const usual =
+    shape.length === 2 ? [...objectiveNames] : ["mse", ...objectiveNames.filter((name) => name !== "mse")];
   return inputs.length > 1 && losses.length > 0 ? losses : usual;
 }
 
@@ -55,12 +45,12 @@ export function runOptions(run: RunName, opened: OpenedModel, settings: Settings
   const { rescued, block } = opened;
   const former = rescued?.[run].optimizer;
   const constants = former?.name === settings.optimizer ? former.options : {};
-  const objective = objectives[loss];
+  const objective = objectiveNames.includes(loss) ? objectiveNamed(loss) : undefined;
   const penalized = run === "som";
   return {
     ...{ learningRate, seed, backend, optimizer: optimizers[settings.optimizer](constants) },
     ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
-    ...(objective ? { objective: objective() } : { loss: loss.slice(own.length) }),
+    ...(objective ? { objective } : { loss: loss.slice(own.length) }),
     ...(penalized && (block ? { penaltyWeight: weight } : { penalties: [penaltyPlan(opened, settings)] })),
   };
 }

@@ -1,19 +1,15 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { inject, readModel, writeModel } from "../../index.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
+import { addObjectiveFlags, type ObjectiveFlags, objectiveOf } from "../loss-flags.ts";
 import { given } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
 import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
-interface Flags extends SharedFlags, OutputFlags, PenaltyFlags, DimensionFlags {
+interface Flags extends SharedFlags, OutputFlags, PenaltyFlags, DimensionFlags, ObjectiveFlags {
   readonly perSite?: true;
-  readonly loss?: string;
-  readonly objective?: (typeof objectives)[number];
-  readonly prediction?: string;
 }
-
-const objectives = ["cross-entropy", "mse", "l1", "bce"] as const;
 
 /** `inject`: adds the penalty to a model. */
 export function define(command: Command, streams: CommandStreams): void {
@@ -22,23 +18,18 @@ export function define(command: Command, streams: CommandStreams): void {
   addPenaltyFlags(command);
   command
     .option("--per-site", "one more output for each layer: sorth_penalty/<layer>")
-    .option("--loss <name>", "the model's output that is its loss: it becomes itself + weight · penalty")
-    .addOption(
-      new Option("--objective <name>", "a loss to add: input labels, output loss").choices(objectives),
-    )
-    .option(
-      "--prediction <name>",
-      "the value that the objective compares with labels, an output or an inner value (default: the first output of floats)",
-    );
+    .option("--loss <name>", "the model's output that is its loss: it becomes itself + weight · penalty");
+  addObjectiveFlags(command, "a loss to add, with the input labels and the output loss");
   addDimensionFlags(command, "batch size to infer shapes with, where the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const output = await chosenOutput(flags, outputBeside(path, "sorth"), terminal.write);
-    const { perSite, loss, objective, prediction } = flags;
+    const { perSite, loss } = flags;
     const injected = await inject(await readModel(path), {
       penalties: penaltiesOf(flags),
       ...dimensionsOf(flags),
-      ...given({ perSite, loss, objective, output: prediction }),
+      ...objectiveOf(flags),
+      ...given({ perSite, loss }),
       onMessage: (message) => terminal.note(message),
     });
     await writeModel(injected, output, terminal.write);
