@@ -5,13 +5,13 @@ import { penaltyDefinitions } from "../src/penalties/table.ts";
 
 const heading = `# The command line
 
-Every command, its arguments and its flags, written from the program itself by \`npm run docs:cli\`.
+Every command, its arguments and its flags, generated from the program by \`npm run docs:cli\`.
 
 Results go to stdout, progress and remarks to stderr. Exit code 0: done, 1: failed, 2: wrong usage. An error is one line that says what is wrong,
 where, and what to do.
 
-**Patterns** (\`--include\`, \`--exclude\`, \`--trainable\`, \`--freeze\`, \`--tie\`, \`--untie\`, \`--wrt\`) are regular expressions. One that matches nothing is an error
-with the nearest names.
+**Patterns** (\`--include\`, \`--exclude\`, \`--trainable\`, \`--freeze\`, \`--tie\`, \`--untie\`, \`--wrt\`) are regular expressions. A pattern that matches nothing is an error
+that lists the nearest names.
 
 **Schedules** (\`--schedule\`, \`--penalty-schedule\`, \`schedule=\` of a penalty) count steps, not epochs: \`cosine:warmup=100,floor=0.1\` rises over the first 100 steps
 and falls to a tenth at the last.
@@ -28,7 +28,7 @@ export async function cliReference(): Promise<string> {
   const common = (commands[0]?.options ?? []).filter(({ long }) => shared.has(long ?? ""));
   return [
     heading,
-    "Every command knows these:",
+    "Every command has these flags:",
     "",
     ...table(common.map(flagRow)),
     "",

@@ -3,7 +3,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { formatTable } from "../report/table.ts";
 import { visible } from "../report/visible.ts";
 
-/** What a checkpoint file of ONNX Runtime's training API holds, for machines. */
+/** The content of a checkpoint file of ONNX Runtime's training API, as an object for JSON. */
 export function checkpointReport({ parameters, frozen, optimizer, properties }: OrtCheckpoint): object {
   const described = ({ name, type, dims }: Tensor) => ({ name, type, shape: dims });
   return {
@@ -18,14 +18,14 @@ export function checkpointReport({ parameters, frozen, optimizer, properties }: 
         ),
       },
     }),
-    // JSON has no whole numbers beyond 2⁵³: those are texts.
+    // JSON numbers are exact up to 2⁵³; larger integers become strings.
     properties: Object.fromEntries(
       [...properties].map(([name, value]) => [name, typeof value === "bigint" ? plainInteger(value) : value]),
     ),
   };
 }
 
-/** The same for people. */
+/** The content of a checkpoint file as text. */
 export function checkpointText(
   path: string,
   checkpoint: OrtCheckpoint,

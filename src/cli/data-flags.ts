@@ -6,16 +6,16 @@ export interface DataFlags {
   readonly normalize?: Normalization;
 }
 
-/** Declares the flags that say how data are read. */
+/** Declares the flags that determine how data are read. */
 export function addDataFlags(command: Command): void {
   command.option(
     "--normalize <how>",
-    "what becomes of pixels: 0..1 divides them by 255, none takes them as they are (default: 0..1 for bytes up to 255, unless the model scales them itself)",
+    "scaling of pixels: 0..1 divides them by 255, none leaves them unchanged (default: 0..1 for bytes up to 255, unless the model scales them itself)",
     normalization,
   );
 }
 
-/** Names that a later version takes. */
+/** Names that a later version will accept. */
 const later = /^(imagenet|data|mean=.*|std=.*)$/;
 
 function normalization(text: string): Normalization {
@@ -23,6 +23,8 @@ function normalization(text: string): Normalization {
   if (found) return found;
   const names = normalizations.join(" and ");
   throw new InvalidArgumentError(
-    later.test(text) ? `This version takes ${names}; scale the data itself for others.` : `Give ${names}.`,
+    later.test(text)
+      ? `This version accepts ${names}; for other scalings, scale the data yourself.`
+      : `Give ${names}.`,
   );
 }

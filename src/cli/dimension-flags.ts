@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { given, positiveInteger } from "./options.ts";
 
-/** Flags for models whose inputs leave dimensions open. */
+/** Flags for models whose inputs have free dimensions. */
 export interface DimensionFlags {
   readonly batch?: number;
   readonly dim?: Readonly<Record<string, number>>;
@@ -12,10 +12,10 @@ export interface DimensionFlags {
 export function addDimensionFlags(command: Command, batchMeaning: string): void {
   command
     .option("--batch <size>", batchMeaning, positiveInteger)
-    .option("--dim <name=size>", "size of another free dimension; may be given several times", dimension);
+    .option("--dim <name=size>", "size of another free dimension; repeatable", dimension);
 }
 
-/** The library's options of these flags. */
+/** The library's options for these flags. */
 export function dimensionsOf({ batch, dim }: DimensionFlags): DimensionOptions {
   return given({ batch, dims: dim });
 }

@@ -1,4 +1,4 @@
-/** A command line that works as it is written, and what it does. */
+/** A working command line, and what it does. */
 export interface CommandExample {
   readonly line: string;
   readonly does: string;
@@ -6,11 +6,11 @@ export interface CommandExample {
 
 const example = (line: string, does: string): CommandExample => ({ line: `sorth-onnx ${line}`, does });
 
-/** Examples of every command, for its help and for docs/cli.md. A test runs each of them. */
+/** Examples of every command, for its help and for docs/cli.md. A test runs all of them. */
 export const commandExamples: Readonly<Record<string, readonly CommandExample[]>> = {
   inspect: [
     example("inspect model.onnx", "layers, penalties that apply, parameters, advice"),
-    example("inspect model.onnx --freeze '^fc1' --json", "the same for a program, with layers frozen"),
+    example("inspect model.onnx --freeze '^fc1' --json", "the same as JSON, with the layer fc1 frozen"),
   ],
   inject: [
     example("inject model.onnx", "writes model.sorth.onnx with the output sorth_penalty"),
@@ -25,8 +25,8 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
   ],
   strip: [example("strip model.sorth.onnx", "writes model.stripped.onnx: the original, byte for byte")],
   verify: [
-    example("verify model.sorth.onnx", "against the original that the file gives back"),
-    example("verify model.onnx model.sorth.onnx --json", "against a file, the report for a program"),
+    example("verify model.sorth.onnx", "compares with the original, which strip restores from the file"),
+    example("verify model.onnx model.sorth.onnx --json", "compares with another file and reports as JSON"),
   ],
   grad: [
     example(
@@ -41,11 +41,11 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
   step: [
     example(
       "step model.onnx --objective cross-entropy --batch 32",
-      "a step as one graph, and its first state",
+      "a step as one graph, and a model that computes its initial state",
     ),
     example(
       "step model.onnx --objective cross-entropy --batch 32 --split -o split.onnx",
-      "two graphs, with an all-reduce between them",
+      "a step as two graphs, for an all-reduce of the gradients in between",
     ),
   ],
   artifacts: [
@@ -59,11 +59,11 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
     example("train model.onnx --data data.npz --penalty none -o plain.onnx", "the same without a penalty"),
     example(
       "train model.onnx --data data.npz --optimizer sgd --momentum 0.9 --lr 0.05 --schedule cosine:warmup=20 -o sgd.onnx",
-      "another optimizer, with a schedule by steps",
+      "another optimizer and a learning-rate schedule",
     ),
     example(
       "train model.onnx --data data.npz --validation 0.1 --epochs 5 -o held-out.onnx",
-      "a tenth of the samples held out",
+      "holds out a tenth of the samples for validation",
     ),
   ],
   export: [example("export held-out.run --from best -o best.onnx", "the model of a run's best epoch")],
@@ -71,13 +71,13 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
     example("angles model.onnx model.trained.onnx", "weight angles of both, side by side"),
     example(
       "angles model.trained.onnx --data mnist --html angles.html",
-      "response angles too, with figures on a page",
+      "also response angles, with charts on a page",
     ),
   ],
   demo: [example("demo", "prints the address of the page")],
 };
 
-/** The examples of a command as the last part of its help. */
+/** The examples of a command, for the end of its help. */
 export function examplesText(name: string): string {
   const shown = commandExamples[name] ?? [];
   return ["", "Examples:", ...shown.flatMap(({ line, does }) => [`  # ${does}`, `  ${line}`])].join("\n");

@@ -32,9 +32,9 @@ const kindText = ({ kind, artifact }: Inspection): string =>
   artifact ? `${artifactKinds[artifact.kind]} of ONNX Runtime's training tools` : kinds[kind];
 
 /**
- * An inspection as text for people: the file, its layers, what is skipped and why, what would be trained, advice.
+ * An inspection as text: the file, its layers, the skipped nodes with reasons, the parameters, and advice.
  * @param path - the file's name, for the first line
- * @param paint - changes how headings look
+ * @param paint - styles the headings
  */
 export function inspectionText(path: string, report: Inspection, paint: Paint): string {
   const { opset, irVersion, producer, nodes, inputs, outputs } = report;
@@ -90,7 +90,7 @@ export function inspectionText(path: string, report: Inspection, paint: Paint): 
   return sections.filter((section) => section !== "").join("\n\n");
 }
 
-/** Which penalties the model holds, with their options and weights; or which one it gets where none is named. */
+/** The model's injected penalties with options and weights; otherwise the penalty that inject would use by default. */
 function penaltyLines({ block, sites }: Inspection): string {
   if (block) {
     return block.penalties
@@ -103,20 +103,20 @@ function penaltyLines({ block, sites }: Inspection): string {
   }
   if (sites.length === 0) return "";
   const source = planText(som.preset("source"));
-  return `penalty  ${planText({ penalty: som() })} where none is named; som:preset=source is ${source}`;
+  return `penalty  ${planText({ penalty: som() })} by default; som:preset=source is ${source}`;
 }
 
-/** Of a penalty that this package does not have every option is shown. */
+/** A definition for a penalty that this package does not know, so that all its options are shown. */
 const ownDefinition = (name: string, options: PenaltyOptions): PenaltyDefinition<PenaltyOptions> => ({
   ...{ name, defaults: {}, on: "responses" as const, said: Object.keys(options) },
   build: () => {
-    throw new SorthError(`the penalty ${name} is only shown here`);
+    throw new SorthError(`the penalty ${name} is unknown to this package and cannot be built`);
   },
 });
 
 function siteTable({ sites, probedBatch }: Inspection, paint: Paint): string {
   if (sites.length === 0) return "";
-  const rows = probedBatch === undefined ? "rows" : `rows at batch ${probedBatch}`;
+  const rows = probedBatch === undefined ? "rows" : `rows (batch ${probedBatch})`;
   return formatTable(
     [
       ...[
@@ -146,7 +146,7 @@ function siteTable({ sites, probedBatch }: Inspection, paint: Paint): string {
   );
 }
 
-/** `all`, or `all but ocnn (it is a Gemm; ocnn takes Conv)`: names with the same reason together. */
+/** `all`, or `all but ocnn (it is a Gemm; ocnn takes Conv)`; groups names with the same reason. */
 function penaltiesText({ penalties }: InspectedSite): string {
   const byReason = new Map<string, string[]>();
   for (const [name, applies] of Object.entries(penalties)) {

@@ -23,46 +23,46 @@ export interface LossFlags extends DimensionFlags, ParameterFlags, ObjectiveFlag
   readonly recompute?: boolean;
 }
 
-/** Declares the flags that say which loss is put over a model. @param meaning - of `--objective` in this command */
+/** Declares the flags that choose the loss of a model. @param meaning - meaning of `--objective` in this command */
 export function addObjectiveFlags(command: Command, meaning: string): void {
   command
     .option("--objective <name>", `${meaning}: ${objectiveNames.join(", ")}`)
     .option(
       "--prediction <name>",
-      "the value that the objective reads, an output or an inner value (default: the first output of floats)",
+      "the value that the objective compares with the labels, an output or an inner value (default: the first float output)",
     )
     .option(
       "--ignore-index <label>",
-      "of a cross-entropy: the label that is no class and does not count (-100, 255)",
+      "cross-entropy: skip positions with this label, such as -100 or 255, which is not a class",
       integer,
     )
     .addOption(
       new Option(
         "--labels <kind>",
-        "of a cross-entropy: class indices, or a share for each class (default: classes; train takes what the data hold)",
+        "cross-entropy: labels are class indices, or a probability for each class (default: classes; train: as in the data)",
       ).choices(["classes", "probabilities"]),
     )
     .option(
       "--class-axis <axis>",
-      "of a cross-entropy: the axis of the prediction that counts classes, 1 or last (default: 1; train takes the one that fits the labels)",
+      "cross-entropy: the class axis of the prediction, 1 or last (default: 1; train: the axis that fits the labels)",
       classAxis,
     );
 }
 
-/** Declares the flags that say what the loss is and what counts as a parameter. */
+/** Declares the flags that choose the loss and the parameters. */
 export function addLossFlags(command: Command, batchMeaning: string): void {
-  addObjectiveFlags(command, "what compares the prediction with labels");
+  addObjectiveFlags(command, "the loss that compares the prediction with labels");
   command
-    .option("--loss <name>", "the model's own output that is its loss, in place of an objective")
+    .option("--loss <name>", "use this output of the model as its loss, instead of an objective")
     .option(
       "--recompute",
-      "keep fewer activations: cheap ones are computed again; numbers differ by rounding at most",
+      "save memory: recompute cheap activations for the gradient instead of keeping them; results differ by rounding at most",
     );
   addParameterFlags(command);
   addDimensionFlags(command, batchMeaning);
 }
 
-/** The library's options of these flags. */
+/** The library's options for these flags. */
 export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" | "onMessage"> {
   const { loss, recompute } = flags;
   return {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { run } from "./program.ts";
 
-/** The first Ctrl-C asks the command to stop after the current step, the second quits at once. */
+/** The first Ctrl-C asks the command to stop after the current step; the second one quits immediately. */
 function onInterrupt(): AbortSignal {
   const controller = new AbortController();
   process.once("SIGINT", () => {
@@ -12,7 +12,7 @@ function onInterrupt(): AbortSignal {
   return controller.signal;
 }
 
-// Whoever reads our output may stop reading (`sorth-onnx inspect … | head`): no reason to complain.
+// The reader of the output may stop early (`sorth-onnx inspect … | head`), which is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
   throw error;

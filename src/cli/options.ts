@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from "commander";
 import { anyNumber, count, countFromZero, type NumberRange, properShare } from "../numbers.ts";
 
-/** Reads a number of a range: the ranges are those that the library checks. */
+/** Reads a number within a range; the ranges are those that the library checks. */
 export const numberIn =
   (range: NumberRange) =>
   (text: string): number => {
@@ -13,13 +13,13 @@ export const numberIn =
 /** A number. */
 export const number = numberIn(anyNumber);
 
-/** A whole number of 0 or more. */
+/** An integer of 0 or more. */
 export const wholeNumber = numberIn(countFromZero);
 
-/** A whole number of 1 or more. */
+/** An integer of 1 or more. */
 export const positiveInteger = numberIn(count);
 
-/** A share above 0 and below 1. */
+/** A fraction above 0 and below 1. */
 export const fraction = numberIn(properShare);
 
 /** A regular expression. */
@@ -31,21 +31,21 @@ export function pattern(text: string): RegExp {
   }
 }
 
-/** A pattern that matches what either of two matches. */
+/** A pattern that matches if either of two patterns does. */
 export const either = (a: RegExp | undefined, b: RegExp): RegExp =>
   a ? new RegExp(`(?:${a.source})|(?:${b.source})`) : b;
 
-/** A regular expression of an option that may be given several times: each adds what it matches. */
+/** A regular expression of a repeatable option; the patterns of all its uses are joined by "or". */
 export const patterns = (text: string, before: RegExp | undefined): RegExp => either(before, pattern(text));
 
-/** Collects an option that may be given several times. */
+/** Collects the values of a repeatable option. */
 export function repeated<T>(
   parse: (text: string) => T,
 ): (text: string, before: readonly T[] | undefined) => T[] {
   return (text, before) => [...(before ?? []), parse(text)];
 }
 
-/** The fields of `values` that are not undefined: an option that was not given is left to its default. */
+/** The fields of `values` that are not undefined, so that absent options get the library's defaults. */
 export function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;

@@ -3,27 +3,30 @@ import { basename, dirname, join, parse } from "node:path";
 import type { Command } from "commander";
 import { FileError, UsageError } from "../errors.ts";
 
-/** The flag that says where a command writes. */
+/** The flag for the file that a command writes. */
 export interface OutputFlags {
   readonly output?: string;
 }
 
 /**
  * Declares `-o, --output <file>` with its default.
- * @param kind - of the file that is written, as its default name has it: `model.<kind>.onnx`
+ * @param kind - kind of the written file, for its default name `model.<kind>.onnx`
  */
 export function addOutputFlag(command: Command, kind: string, meaning: string): void {
-  command.option("-o, --output <file>", `${meaning} (default: model.${kind}.onnx beside model.onnx)`);
+  command.option(
+    "-o, --output <file>",
+    `${meaning} (default: model.${kind}.onnx in the folder of model.onnx)`,
+  );
 }
 
-/** Where a command writes when `-o` does not say: beside its input, `model.onnx` → `model.<kind>.onnx`. */
+/** The default output of a command, in the folder of its input: `model.onnx` → `model.<kind>.onnx`. */
 export function outputBeside(input: string, kind: string): string {
   return join(dirname(input), `${basename(input).replace(/\.onnx$/i, "")}.${kind}.onnx`);
 }
 
 /**
- * The file that a command is to write, which can be written: that of `-o`, or its default.
- * @throws UsageError, SorthError as {@link checkOutput} does
+ * The output file of a command: that of `-o`, or the default. Checks that it can be written.
+ * @throws UsageError, SorthError like {@link checkOutput}
  */
 export async function chosenOutput(
   { output }: OutputFlags,
@@ -36,9 +39,9 @@ export async function chosenOutput(
 }
 
 /**
- * Refuses an output that could not be written at the end, before long work begins.
+ * Refuses an output file that cannot be written, before the long work begins.
  * @param flag - the flag that names the file
- * @throws UsageError when the file exists and `force` is not set, or is a folder; SorthError when its folder is missing.
+ * @throws UsageError when the file exists and `force` is not set, or is a folder; SorthError when its folder is missing
  */
 export async function checkOutput(path: string, { force }: { force: boolean }, flag = "-o"): Promise<void> {
   const existing = await stat(path).catch(() => undefined);
@@ -52,17 +55,19 @@ export async function checkOutput(path: string, { force }: { force: boolean }, f
   }
   const folder = await stat(dirname(path)).catch(() => undefined);
   if (!folder?.isDirectory()) {
-    throw new FileError(`cannot write "${path}": there is no folder "${dirname(path)}"; make it first`);
+    throw new FileError(
+      `cannot write "${path}": the folder "${dirname(path)}" does not exist; create it first`,
+    );
   }
 }
 
-/** Where a run keeps its checkpoints when nothing else is said: `trained.onnx` → `trained.run`, beside it. */
+/** The default checkpoint folder of a run, in the folder of its output: `trained.onnx` → `trained.run`. */
 export function runFolderOf(output: string): string {
   const { dir, name } = parse(output);
   return join(dir, `${name}.run`);
 }
 
-/** Refuses to mix a new run into an older one's folder. @throws UsageError unless `force` is set */
+/** Refuses the folder of an earlier run for a new one. @throws UsageError unless `force` is set */
 export async function checkNoRun(folder: string, { force }: { force: boolean }): Promise<void> {
   const existing = await stat(folder).catch(() => undefined);
   if (existing && !existing.isDirectory()) {
@@ -72,7 +77,7 @@ export async function checkNoRun(folder: string, { force }: { force: boolean }):
   }
   if (existing && !force && (await readdir(folder)).length > 0) {
     throw new UsageError(
-      `"${folder}" holds a run already; go on with --resume, give --checkpoint another folder, or --force to replace it`,
+      `"${folder}" already holds a run; continue it with --resume, give --checkpoint another folder, or --force to replace it`,
     );
   }
 }

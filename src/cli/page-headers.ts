@@ -1,6 +1,6 @@
 /**
- * What the page may load and run: its own files and WebAssembly. ONNX Runtime needs no eval, no blob: and no inline code.
- * Also a meta element of the page itself, for hosts that set no headers.
+ * The page may load and run only its own files and WebAssembly. ONNX Runtime needs no eval, no blob: and no inline code.
+ * The page also contains this policy in a meta element, for hosts that set no headers.
  */
 export const contentSecurityPolicy = [
   "default-src 'none'",
@@ -13,7 +13,7 @@ export const contentSecurityPolicy = [
   "form-action 'none'",
 ].join("; ");
 
-/** Headers of every file that `sorth-onnx demo` serves. The first two let the page share memory between threads. */
+/** Headers of every file that `sorth-onnx demo` serves. The first two allow the page to share memory between threads. */
 export const pageHeaders: Readonly<Record<string, string>> = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",

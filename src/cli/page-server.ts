@@ -4,32 +4,32 @@ import { FileError, messageOf, type SorthError } from "../errors.ts";
 import { pageHeaders } from "./page-headers.ts";
 import { sendFile } from "./serve-files.ts";
 
-/** What {@link servePage} serves. */
+/** Options of {@link servePage}. */
 export interface ServedPage {
   /** Folder of the built page. */
   readonly folder: string;
-  /** Folder with MNIST's four files; undefined to serve what the page's folder holds. */
+  /** Folder with MNIST's four files; if undefined, the digits in the page's folder are served. */
   readonly mnist: string | undefined;
-  /** 0 for any that is free. */
+  /** Port to listen on; 0 for any free one. */
   readonly port: number;
 }
 
 /** A running server. */
 export interface PageServer {
   readonly url: string;
-  /** Ends it, open connections too. */
+  /** Stops the server and closes open connections. */
   close(): Promise<void>;
 }
 
-/** Where the page looks for digits; `data/index.json` says whether they are there. */
+/** Address of the digits; `data/index.json` tells the page whether they are available. */
 const mnistPath = "/data/mnist/";
 const indexPath = "/data/index.json";
 
-/** Names by which a browser of this computer reaches the server. */
+/** Host names by which a browser on this computer reaches the server. */
 const ownNames = ["127.0.0.1", "localhost"];
 
 /**
- * Serves the built page on the loopback interface, with the headers that threads of WebAssembly need.
+ * Serves the built page on the loopback interface, with the headers that WebAssembly threads need.
  * @throws SorthError when the port is taken or not allowed
  *
  * @example
@@ -47,7 +47,7 @@ export async function servePage({ folder, mnist, port }: ServedPage): Promise<Pa
     const refuse = (status: number, text: string) => {
       response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8" }).end(`${text}\n`);
     };
-    // A page of another site that has its name point here would send its own name.
+    // Reject DNS rebinding: a site whose name resolves to this address sends its own name as the host.
     if (!ownNames.some((name) => request.headers.host === `${name}:${served}`)) {
       return refuse(403, "this server answers to 127.0.0.1 and localhost only");
     }
@@ -63,7 +63,7 @@ export async function servePage({ folder, mnist, port }: ServedPage): Promise<Pa
       : await sendFile(folder, url, request, response);
     if (outcome === "unreadable") refuse(500, "the file cannot be read");
     if (outcome !== "missing") return;
-    // A page without digits has no index of them either.
+    // A page built without digits has no index file either.
     if (url === indexPath) sendIndex(response, null);
     else refuse(404, "there is no such file");
   };
@@ -82,7 +82,7 @@ export async function servePage({ folder, mnist, port }: ServedPage): Promise<Pa
   };
 }
 
-/** Says whether MNIST is there, and how its files' names end. */
+/** Tells the page whether MNIST is available, and the suffix of its files. */
 function sendIndex(response: ServerResponse, mnist: { suffix: string } | null): void {
   response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-store" });
   response.end(JSON.stringify({ mnist }));

@@ -3,7 +3,7 @@ import type { ParameterOptions } from "../analysis/parameters.ts";
 import type { ShareOptions } from "../analysis/shared-initializers.ts";
 import { either, given, pattern, patterns } from "./options.ts";
 
-/** Flags that decide which initializers are parameters. */
+/** Flags that determine which initializers are parameters. */
 export interface ParameterFlags {
   readonly trainable?: readonly TrainableFlag[];
   readonly freeze?: RegExp;
@@ -11,13 +11,13 @@ export interface ParameterFlags {
   readonly untie?: RegExp;
 }
 
-/** One `--trainable`: with a plus it adds to what is trained, without it is all that is trained. */
+/** One `--trainable`: with a plus it adds to the default parameters, without it it replaces them. */
 interface TrainableFlag {
   readonly adds: boolean;
   readonly pattern: RegExp;
 }
 
-/** Declares them. */
+/** Declares the flags that determine which initializers are parameters. */
 export function addParameterFlags(command: Command): void {
   const trainable = (text: string, before: readonly TrainableFlag[] = []): TrainableFlag[] => {
     const adds = text.startsWith("+");
@@ -26,15 +26,19 @@ export function addParameterFlags(command: Command): void {
   command
     .option(
       "--trainable <pattern>",
-      "train only parameters and layers whose name matches, whatever they are; +<pattern> trains them too",
+      "train exactly the parameters and layers whose name matches; +<pattern> trains them in addition to the default ones",
       trainable,
     )
     .option("--freeze <pattern>", "do not train parameters and layers whose name matches", patterns)
-    .option("--tie <pattern>", "initializers read in several places that stay one parameter", patterns)
-    .option("--untie <pattern>", "initializers that become one parameter for each reader", patterns);
+    .option(
+      "--tie <pattern>",
+      "keep matching initializers that several nodes read as one shared parameter",
+      patterns,
+    )
+    .option("--untie <pattern>", "split matching initializers into one parameter per reading node", patterns);
 }
 
-/** The library's options of these flags. */
+/** The library's options for these flags. */
 export function parametersOf({
   trainable = [],
   freeze,

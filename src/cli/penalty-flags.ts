@@ -24,18 +24,18 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
   command
     .option(
       "--penalty <name[:key=value,...]>",
-      `one of those below or none, with its options and weight, include, exclude, schedule: ` +
-        `"so:weight=0.01,include=^conv"; may be given several times (default: ${standard})`,
+      `a penalty from the list below, or none; its options, weight, include, exclude and schedule may follow: ` +
+        `"so:weight=0.01,include=^conv"; repeatable (default: ${standard})`,
       repeated(String),
     )
     .option(
       "--weight <number>",
-      "weight of penalties that give none themselves (default: each penalty's own, 0.1 for som, 1 where it has none)",
+      "weight of penalties given without one (default: each penalty's default weight, 0.1 for som)",
       numberIn(notNegative),
     )
     .option(
       "--lambda1 <number>",
-      "som: weight of the squared mean of the cosines (default: 0; in the source 100: --penalty som:preset=source)",
+      "som: weight of the squared mean of the cosines (default: 0; the source has 100, see --penalty som:preset=source)",
       numberIn(notNegative),
     )
     .option(
@@ -45,17 +45,17 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
     )
     .option("--gamma <number>", "som: steepness of tanh(γ·response) (default: 10)", numberIn(positive))
     .addOption(
-      new Option("--reduction <how>", "som: over the pairs of units (default: mean)").choices([
+      new Option("--reduction <how>", "som: mean or sum over the pairs of units (default: mean)").choices([
         "mean",
         "sum",
       ]),
     )
     .option("--include <pattern>", "only layers whose name matches this regular expression", patterns)
-    .option("--exclude <pattern>", "no layers whose name matches this regular expression", patterns);
+    .option("--exclude <pattern>", "not the layers whose name matches this regular expression", patterns);
   addPenaltyHelp(command);
 }
 
-/** Whether any flag speaks of a penalty. */
+/** Whether any flag concerns penalties. */
 export function asksForPenalty(flags: PenaltyFlags): boolean {
   const { penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude } = flags;
   return (
@@ -64,9 +64,9 @@ export function asksForPenalty(flags: PenaltyFlags): boolean {
 }
 
 /**
- * Refuses flags that choose penalties for a model that has its own.
- * @param taken - the flags that apply to it all the same
- * @throws UsageError
+ * Refuses flags that choose penalties for a model into which a penalty was injected.
+ * @param taken - flags that are allowed nevertheless
+ * @throws UsageError that names the refused flags
  */
 export function checkBesideOwnPenalty(
   flags: PenaltyFlags,
@@ -77,13 +77,13 @@ export function checkBesideOwnPenalty(
   const refused = Object.keys(found).filter((name) => !taken.some((one) => one === name));
   if (refused.length === 0) return;
   throw new UsageError(
-    `the model has a penalty of its own (it was injected), with its options: leave out ${refused.map((name) => `--${name}`).join(", ")}, or strip the model first`,
+    `the model has an injected penalty with its own options: leave out ${refused.map((name) => `--${name}`).join(", ")}, or strip the model first`,
   );
 }
 
 /**
- * The penalties that the flags ask for, each for the layers that they choose; `none` is no penalty.
- * @throws UsageError for contradictions and for options that a penalty does not have.
+ * The penalties that the flags request, each with its layers; none for `--penalty none`.
+ * @throws UsageError for contradictory flags and for options that a penalty does not have
  */
 export function penaltiesOf(flags: PenaltyFlags): PenaltyPlan[] {
   const texts = flags.penalty ?? ["som"];
@@ -104,7 +104,7 @@ export function penaltiesOf(flags: PenaltyFlags): PenaltyPlan[] {
     throw new UsageError(`every --penalty gives its own ${key}; leave out --${key}`);
   }
   if (Object.keys(options).length === 0) return plans.map((plan) => ({ ...choice, ...plan }));
-  // The flags of som alone: they do not override what its own text says, and without som they are a mistake.
+  // Flags that only som has. They must not override the options in som's own text, and are an error without som.
   const taking = plans.filter(({ penalty }) => penalty.definition.name === "som");
   if (taking.length === 0) penaltyNamed(plans[0]?.penalty.definition.name ?? "", options);
   return plans.map((plan) => {

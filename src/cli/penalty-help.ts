@@ -1,7 +1,7 @@
 import { type Command, Help } from "commander";
 import { penaltyDefinitions } from "../penalties/table.ts";
 
-/** Adds a list of the penalties, with their options and defaults, to the end of a command's help. */
+/** Adds the list of penalties, with their options and defaults, to a command's help. */
 export function addPenaltyHelp(command: Command): void {
   command.configureHelp({
     formatHelp: (shown, helper) =>

@@ -5,13 +5,13 @@ import { visible, visibleLines } from "../report/visible.ts";
 import { examplesText } from "./examples.ts";
 import type { CommandStreams } from "./terminal.ts";
 
-/** A command's module: declares its arguments and flags, and what it does. */
+/** The module of a command, which declares its arguments, flags and action. */
 export interface CommandModule {
-  /** @param typed - what was typed after the command's name */
+  /** @param typed - the arguments typed after the command's name */
   readonly define: (command: Command, streams: CommandStreams, typed: readonly string[]) => void;
 }
 
-/** The commands. Only the module of the one that is called is loaded. */
+/** The commands. Only the module of the called command is loaded. */
 const commands: Readonly<Record<string, { summary: string; load: () => Promise<CommandModule> }>> = {
   inspect: {
     summary: "show the layers a penalty can act on, what is skipped and why, and advice",
@@ -38,7 +38,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     load: () => import("./commands/step.ts"),
   },
   artifacts: {
-    summary: "write the files that ONNX Runtime's own training sessions train",
+    summary: "write the artifacts that ONNX Runtime's own training sessions load",
     load: () => import("./commands/artifacts.ts"),
   },
   train: {
@@ -46,7 +46,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     load: () => import("./commands/train.ts"),
   },
   export: {
-    summary: "take the trained model out of a run's checkpoint folder",
+    summary: "write the trained model of a run from its checkpoint folder",
     load: () => import("./commands/export.ts"),
   },
   angles: {
@@ -54,13 +54,13 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
     load: () => import("./commands/angles.ts"),
   },
   demo: {
-    summary: "serve a page in which a model is trained, plain and with SOM, and watched",
+    summary: "serve a page that trains a model, plain and with SOM, and shows both",
     load: () => import("./commands/demo.ts"),
   },
 };
 
 /**
- * The command line with the commands that `wanted` names defined in full; the others are known by name and summary only.
+ * The command line. Commands that `wanted` accepts are defined in full, the others only by name and summary.
  * @param argv - arguments after the program's name
  */
 async function programWith(
@@ -86,13 +86,13 @@ async function programWith(
   return program;
 }
 
-/** Every command with its arguments and flags, for a reference of the command line. */
+/** The command line with every command, its arguments and flags, for a reference. */
 export function wholeProgram(streams: CommandStreams): Promise<Command> {
   return programWith(() => true, streams, []);
 }
 
 /**
- * Runs the command line and returns its exit code: 0 done, 1 failed, 2 wrong usage.
+ * Runs the command line and returns its exit code: 0 success, 1 failure, 2 wrong usage.
  * @param argv - arguments after the program's name
  *
  * @example
@@ -118,9 +118,9 @@ export async function run(argv: readonly string[], streams: CommandStreams): Pro
   }
 }
 
-/** Says in one line what went wrong and returns the exit code. */
+/** Prints an error in one line and returns the exit code. */
 function report(error: unknown, debug: boolean, { stderr }: CommandStreams): 0 | 1 | 2 {
-  // Commander has said what was wrong, or shown the help or the version that was asked for.
+  // Commander has already printed the error, the help or the version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   const known = error instanceof SorthError;
   const line = visible(messageOf(error).replace(/\s*\n\s*/g, " "));

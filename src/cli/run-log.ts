@@ -1,7 +1,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** Writes `run.jsonl`: one event a line, as they come. The folder and the file are made with the first event. */
+/** Writes `run.jsonl`, one event per line, as events arrive. Creates the folder and the file with the first event. */
 export class RunLog {
   readonly #path: string;
   readonly #folder: string;
@@ -9,20 +9,20 @@ export class RunLog {
   #lines: string[] = [];
   #written = 0;
 
-  /** @param resumed - go on at the end of the file that is there; otherwise it is begun anew */
+  /** @param resumed - append to the existing file instead of replacing it */
   constructor(folder: string, resumed: boolean) {
     this.#folder = folder;
     this.#path = join(folder, "run.jsonl");
     this.#started = resumed;
-    // A run that was killed may have left half a line: what comes now starts on its own.
+    // A killed run may have left half a line: start on a new one.
     if (resumed && existsSync(this.#path) && !/(^|\n)$/.test(readFileSync(this.#path, "utf8").slice(-1))) {
       this.#lines.push("\n");
     }
   }
 
   /**
-   * Adds an event; steps are gathered for up to a second, everything else is written at once.
-   * @returns "begun" when the folder and the file were made for it
+   * Adds an event. Steps are buffered for up to a second; other events are written immediately.
+   * @returns "begun" if this event created the file
    */
   add(event: { readonly event: string }): "begun" | undefined {
     const started = this.#started;
@@ -31,7 +31,7 @@ export class RunLog {
     return started === this.#started ? undefined : "begun";
   }
 
-  /** Writes what was gathered. */
+  /** Writes buffered events. */
   flush(): void {
     if (this.#lines.length === 0) return;
     const text = this.#lines.join("");

@@ -9,21 +9,21 @@ import { runFolderOf } from "./output.ts";
 /** The file in a checkpoint folder that holds a run's events. */
 const recordName = "run.jsonl";
 
-/** Writes `report.html` into a run's folder, from everything that its `run.jsonl` holds. */
+/** Writes `report.html` into a run's folder, from the events in its `run.jsonl`. */
 export async function writeRunReport(folder: string, facts: readonly string[]): Promise<void> {
   const record = parseRunRecord(await readFile(join(folder, recordName), "utf8"));
   const page = await runReportPage(record, { title: `Training run ${folder}`, facts });
   await writeFileSafely(join(folder, "report.html"), page, { force: true });
 }
 
-/** The penalties that a run trains with, in full: those of its options, or of the model itself. */
+/** The penalties of a run with all options, from the run's options or from the model itself. */
 export function penaltyNote({ options, step }: Trainer, ofModel: readonly PenaltyPlan[]): string | undefined {
   const plans = options.penalties?.length ? options.penalties : ofModel;
   if (plans.length === 0 || step.ports.penalty === undefined) return undefined;
   return `penalty ${plans.map(planText).join(" and ")} on ${step.penalized.join(", ")}`;
 }
 
-/** What a run's report says of it: model, data, optimizer, penalties. */
+/** The facts at the top of a run's report: model, data, optimizer, penalties. */
 export function runFacts(trainer: Trainer, model: string, data: string): string[] {
   const { options, step, backend } = trainer;
   const penalties = resolvePlans(options.penalties ?? []).plans.map((plan) => {
@@ -46,7 +46,7 @@ export function runFacts(trainer: Trainer, model: string, data: string): string[
   ];
 }
 
-/** The record of the run that trained a model, if it lies where `train` puts it: beside the model, or with it. */
+/** The record of the run that trained a model, if `run.jsonl` is in the run's default folder or in the model's folder. */
 export async function recordBeside(model: string): Promise<RunRecord | undefined> {
   for (const folder of [runFolderOf(model), dirname(model)]) {
     const text = await readFile(join(folder, recordName), "utf8").catch(() => undefined);

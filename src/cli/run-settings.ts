@@ -5,31 +5,31 @@ import { Command } from "commander";
 import { FileError, messageOf } from "../errors.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 
-/** The file of a run's folder that says how the run was begun. */
+/** The file in a run's folder that records how the run was started. */
 const settingsName = "run.json";
 
-/** How a run was begun: what was typed after `sorth-onnx train`, and where. */
+/** How a run was started: the arguments of `sorth-onnx train`, and the working folder. */
 export interface RunSettings {
   readonly version: 1;
-  /** The folder that relative paths start from. */
+  /** The folder to which relative paths refer. */
   readonly folder: string;
   readonly arguments: readonly string[];
-  /** The model was a training_model.onnx of ONNX Runtime's training tools. */
+  /** Whether the model was a training_model.onnx of ONNX Runtime's training tools. */
   readonly artifact: boolean;
 }
 
-/** Flags that say how one call speaks, or what it may replace: a resumed run does not take them over. */
+/** Flags that concern one call only (its output, or what it may replace); a resumed run does not inherit them. */
 const ofOneCall = ["force", "quiet", "debug", "json", "resume", "otherData"];
 /** Flags that name files. */
 const paths = ["output", "checkpoint", "ortCheckpoint", "data"];
 
-/** Keeps in a run's folder how it was begun. */
+/** Records in a run's folder how the run was started. */
 export async function writeRunSettings(folder: string, settings: RunSettings): Promise<void> {
   const text = `${JSON.stringify(settings, undefined, 2)}\n`;
   await writeFileSafely(join(folder, settingsName), text, { force: true });
 }
 
-/** How the run of a folder was begun; undefined for one of an older version or of the library. @throws SorthError where that is damaged */
+/** How the run of a folder was started; undefined for runs of an older version or of the library. @throws SorthError for a damaged file */
 export async function readRunSettings(folder: string): Promise<RunSettings | undefined> {
   const path = join(folder, settingsName);
   const text = await readFile(path, "utf8").catch(() => undefined);
@@ -37,17 +37,17 @@ export async function readRunSettings(folder: string): Promise<RunSettings | und
   try {
     const settings = JSON.parse(text) as RunSettings;
     const { version, folder: from, arguments: typed } = settings;
-    if (version !== 1) throw new FileError(`it is of version ${version}, which is newer`);
+    if (version !== 1) throw new FileError(`its version ${version} is newer than this program`);
     if (typeof from === "string" && Array.isArray(typed) && typed.every((one) => typeof one === "string")) {
       return settings;
     }
     throw new FileError("it is damaged");
   } catch (error) {
-    throw new FileError(`"${path}" does not say how the run was begun: ${messageOf(error)}`);
+    throw new FileError(`"${path}" does not tell how the run was started: ${messageOf(error)}`);
   }
 }
 
-/** A call of `train` as a resumed run sees it. */
+/** The flags and the model of a resumed run. */
 export interface ResumedCall<Flags> {
   readonly flags: Flags;
   /** The model of the first call. */
@@ -55,9 +55,9 @@ export interface ResumedCall<Flags> {
 }
 
 /**
- * The flags of a resumed run: those that it was begun with, and over them those that are given now.
+ * The flags of a resumed run: those with which it was started, overridden by those given now.
  * @param declare - declares the arguments and flags of the command
- * @throws SorthError when this version does not have a flag that the run was begun with
+ * @throws SorthError when this version lacks a flag with which the run was started
  */
 export function resumedCall<Flags extends object>(
   settings: RunSettings,
@@ -71,12 +71,12 @@ export function resumedCall<Flags extends object>(
     before.parse([...settings.arguments], { from: "user" });
   } catch (error) {
     throw new FileError(
-      `the run was begun with options that this version does not take: ${messageOf(error)}`,
+      `the run was started with options that this version does not have: ${messageOf(error)}`,
     );
   }
   const moved = settings.folder !== process.cwd();
   const here = (path: string) => (moved && !isAbsolute(path) ? resolve(settings.folder, path) : path);
-  // Data may also have a name (mnist), or a column behind a colon.
+  // Data may also be a name (mnist), or have a column after a colon.
   const dataHere = (spec: string) => (existsSync(here(spec).replace(/:[^:/\\]*$/, "")) ? here(spec) : spec);
   const flags: Record<string, unknown> = {};
   for (const option of command.options) {

@@ -13,13 +13,13 @@ const types: Readonly<Record<string, string>> = {
   ".wasm": "application/wasm",
 };
 
-/** What became of a request: the file was sent, there is none, or it cannot be read. */
+/** The outcome of a request: the file was sent, is missing, or cannot be read. */
 export type Outcome = "sent" | "missing" | "unreadable";
 
 /**
- * Sends a file of a folder, whole: a request for a part of it is answered with all of it. The disk is looked at at every
- * request. A client that goes away in between is no fault, and leaves no file open.
- * @param path - of the address, with its query; `/` at its end stands for `index.html`
+ * Sends a file of a folder. Always sends the whole file, even for a range request, and reads the disk for every request. A
+ * client that disconnects causes no error and leaves no file open.
+ * @param path - path of the address, with its query; `/` at its end stands for `index.html`
  */
 export async function sendFile(
   folder: string,
@@ -50,7 +50,7 @@ export async function sendFile(
     response.setHeader("Content-Type", types[extname(file)] ?? "application/octet-stream");
     response.setHeader("Content-Length", info.size);
     if (request.method === "HEAD") response.writeHead(200).end();
-    // A file that shrinks or breaks on the way ends the connection: its length was promised.
+    // If the file shrinks or reading fails, close the connection, because the header stated the length.
     else
       await pipeline(
         handle.createReadStream({ autoClose: false, end: Math.max(0, info.size - 1) }),
@@ -62,7 +62,7 @@ export async function sendFile(
   }
 }
 
-/** The path on disk, if it lies in the folder. */
+/** The path on disk; undefined unless it lies inside the folder. */
 function fileAt(folder: string, address: string): string | undefined {
   let path: string;
   try {

@@ -3,17 +3,17 @@ import pc from "picocolors";
 import { formatBytes } from "../report/byte-count.ts";
 import { visible, visibleLines } from "../report/visible.ts";
 
-/** Where a command writes. The process's own streams in use, buffers in tests. */
+/** The streams to which a command writes: those of the process, or buffers in tests. */
 export interface CommandStreams {
   /** Results. */
   readonly stdout: OutputStream;
   /** Progress, remarks and errors. */
   readonly stderr: OutputStream;
-  /** Called by a command that can stop early: the signal aborts at the first Ctrl-C; a second one quits at once. */
+  /** Called by a command that can stop early. Its signal aborts at the first Ctrl-C; a second one quits immediately. */
   readonly onInterrupt?: () => AbortSignal;
 }
 
-/** What is needed of a stream. */
+/** The part of a stream that commands use. */
 export interface OutputStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
@@ -21,21 +21,21 @@ export interface OutputStream {
   readonly columns?: number;
 }
 
-/** Flags that every command takes. */
+/** Flags of every command. */
 export interface SharedFlags {
-  /** Replace files that exist. */
+  /** Replace existing files. */
   readonly force?: true;
   /** Show where an error was thrown. */
   readonly debug?: true;
-  /** Errors and results only. */
+  /** Print only errors and results. */
   readonly quiet?: true;
 }
 
-/** How a command speaks to its user: results on stdout, everything else on stderr. */
+/** The output of a command: results on stdout, everything else on stderr. */
 export class Terminal {
   readonly #streams: CommandStreams;
   readonly #flags: SharedFlags;
-  /** Colours for stdout: none where it is not a terminal, or NO_COLOR is set. */
+  /** Colours for stdout; none if it is not a terminal or NO_COLOR is set. */
   readonly colors: ReturnType<typeof pc.createColors>;
 
   constructor(streams: CommandStreams, flags: SharedFlags) {
@@ -44,13 +44,13 @@ export class Terminal {
     this.colors = pc.createColors(pc.isColorSupported && streams.stdout.isTTY === true);
   }
 
-  /** Characters that a line of results may have: any number where stdout is no terminal. */
+  /** Maximum length of a line of results in characters; unlimited if stdout is not a terminal. */
   get width(): number {
     const { isTTY, columns } = this.#streams.stdout;
     return isTTY ? columns || 80 : Number.POSITIVE_INFINITY;
   }
 
-  /** Where progress goes; undefined when it shall not be shown. */
+  /** Stream for progress; undefined with --quiet. */
   get progress(): OutputStream | undefined {
     return this.#flags.quiet ? undefined : this.#streams.stderr;
   }
@@ -65,28 +65,28 @@ export class Terminal {
     return this.#streams.onInterrupt?.();
   }
 
-  /** One result, on stdout. */
+  /** Prints a result to stdout. */
   print(text: string): void {
     this.#streams.stdout.write(`${visibleLines(text, this.colors.isColorSupported)}\n`);
   }
 
-  /** A result for machines, on stdout. */
+  /** Prints a result as JSON to stdout. */
   json(value: unknown): void {
     this.print(JSON.stringify(value, undefined, 2));
   }
 
-  /** A remark, on stderr; silent with --quiet. */
+  /** Prints a remark to stderr, unless --quiet is set. */
   note(text: string): void {
     this.progress?.write(`${visible(text)}\n`);
   }
 
-  /** What is being done, in a line of stderr that is rewritten; without a text it is taken away. On terminals only. */
+  /** Shows the current activity in a line of stderr that is overwritten; without a text, clears it. Only on terminals. */
   status(text?: string): void {
     const stream = this.progress;
     if (stream?.isTTY) stream.write(`\r${visible(text ?? "").slice(0, (stream.columns || 80) - 1)}\x1b[K`);
   }
 
-  /** Says which file became which: `in.onnx (79 kB) → out.onnx (81 kB)`. */
+  /** Reports a written file: `in.onnx (79 kB) → out.onnx (81 kB)`. */
   async wrote(input: string, output: string): Promise<void> {
     if (this.#flags.quiet) return;
     this.print(`${input} (${await sizeOf(input)}) → ${output} (${await sizeOf(output)})`);

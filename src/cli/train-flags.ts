@@ -10,7 +10,7 @@ import { addOutputFlag, type OutputFlags } from "./output.ts";
 import { addPenaltyFlags, checkBesideOwnPenalty, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
 import type { SharedFlags } from "./terminal.ts";
 
-/** Flags of every run, a resumed one too. */
+/** Flags of every run, also of a resumed one. */
 export interface RunFlags extends SharedFlags, OutputFlags, DataFlags {
   readonly data?: string;
   readonly epochs: number;
@@ -29,7 +29,7 @@ export interface RunFlags extends SharedFlags, OutputFlags, DataFlags {
   readonly stepsPerRun?: number | "auto";
 }
 
-/** Flags that say how a model is trained: a resumed run keeps those it was begun with. */
+/** Flags that determine how a model is trained. A resumed run keeps those with which it was started. */
 export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags {
   readonly batchNorm?: "train" | "frozen";
   readonly runningVariance?: "onnx" | "torch";
@@ -37,7 +37,7 @@ export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags {
   readonly threads?: number;
 }
 
-/** Batch size of a model that leaves it open. */
+/** Batch size for a model with an open batch dimension. */
 export const defaultBatch = 64;
 
 /** Declares the flags of every run. */
@@ -46,51 +46,51 @@ export function addRunFlags(command: Command): void {
   command
     .option(
       "--data <source>",
-      "mnist, or an .npz file: arrays named as the model's inputs (x for one), and labels y",
+      "mnist, or an .npz file with arrays named after the model's inputs (x if it has one) and labels y",
     )
     .option("--epochs <count>", "passes over the data", positiveInteger, 1)
-    .option("--max-steps <count>", "stop after so many steps", positiveInteger)
+    .option("--max-steps <count>", "stop after this number of steps", positiveInteger)
     .option(
       "--validation <fraction>",
-      "share of the data that is held out for validation (default: the part that the data bring along, if any)",
+      "share of the data to hold out for validation (default: the validation part of the data, if any)",
       fraction,
     )
     .addOption(
       new Option(
         "--from <checkpoint>",
-        "weights of the trained model: after the last step, or where the validation loss was lowest",
+        "which weights the trained model gets: those of the last step, or those with the lowest validation loss",
       )
         .choices(["best", "last"])
         .default("last"),
     )
     .option(
       "--checkpoint <path>",
-      "folder for checkpoints, run.jsonl and report.html (default: <output>.run); of a training_model.onnx, the checkpoint file to go on from (default: checkpoint, beside it)",
+      "folder for checkpoints, run.jsonl and report.html (default: <output>.run); for a training_model.onnx, the checkpoint file to continue from (default: the file checkpoint in its folder)",
     )
     .option(
       "--ort-checkpoint <file>",
-      "of a training_model.onnx: where to write a checkpoint that ONNX Runtime's own sessions go on from",
+      "for a training_model.onnx: also write a checkpoint from which ONNX Runtime's own training sessions can continue",
     )
     .option(
       "--resume <folder>",
-      "go on with the run of a checkpoint folder, bit for bit; it needs no other option",
+      "continue the run of a checkpoint folder, bit for bit; needs no other option",
     )
-    .option("--other-data", "let a resumed run go on with other data than it was begun with")
+    .option("--other-data", "allow a resumed run to continue with other data than before")
     .addOption(
       new Option("--backend <name>", "where to train").choices(["cpu", "cuda", "webgpu"]).default("cpu"),
     )
-    .option("--allow-fallback", "run on the CPU what a GPU cannot run, and say what that is")
+    .option("--allow-fallback", "run operators that the GPU lacks on the CPU, and name them")
     .option(
       "--steps-per-run <count>",
-      "steps that ONNX Runtime does in one run, the same numbers in less time; auto (default): about 50 ms",
+      "training steps per call of ONNX Runtime: same numbers, less time; auto (default) aims at 50 ms per call",
       (text: string) => (text === "auto" ? text : positiveInteger(text)),
     )
-    .option("--keep-penalty", "leave an injected model's penalty in the trained model")
-    .option("--no-report", "no report.html, and no angles and gradients measured for it")
-    .option("--json", "the figures at the end for machines");
+    .option("--keep-penalty", "keep an injected penalty in the trained model")
+    .option("--no-report", "write no report.html and skip the measurements for it (angles, gradients)")
+    .option("--json", "print the final figures as JSON");
 }
 
-/** Where a run is done. */
+/** The library's options for the backend of a run. */
 export const placementOf = ({ backend, allowFallback, stepsPerRun }: RunFlags) => ({
   backend,
   ...given({ allowFallback, stepsPerRun }),
@@ -102,34 +102,41 @@ export function addTrainingFlags(command: Command): string[] {
   addStepFlags(command);
   addRateFlags(command);
   command
-    .option("--seed <number>", "seed of the data's order and of Dropout (default: 0)", numberIn(seedNumber))
-    .option("--threads <count>", "threads of ONNX Runtime (default: its own choice)", positiveInteger);
+    .option(
+      "--seed <number>",
+      "seed for the order of the data and for Dropout (default: 0)",
+      numberIn(seedNumber),
+    )
+    .option("--threads <count>", "threads of ONNX Runtime (default: ONNX Runtime decides)", positiveInteger);
   return command.options.slice(before).map((option) => option.attributeName());
 }
 
-/** Declares those of them that a step graph holds. */
+/** Declares the training flags that determine the graph of a step. */
 export function addStepFlags(command: Command): void {
-  addLossFlags(command, `samples of a step, where the model leaves that open (default: ${defaultBatch})`);
+  addLossFlags(
+    command,
+    `samples per step, if the model leaves the batch size open (default: ${defaultBatch})`,
+  );
   addPenaltyFlags(command);
   addUpdateFlags(command);
   command
     .addOption(
-      new Option("--batch-norm <how>", "batch statistics, or the stored ones (default: train)").choices([
-        "train",
-        "frozen",
-      ]),
+      new Option(
+        "--batch-norm <how>",
+        "normalize with batch statistics (train) or with the stored ones (frozen); default: train",
+      ).choices(["train", "frozen"]),
     )
     .addOption(
-      new Option("--running-variance <kind>", "biased as ONNX has it, or unbiased (default: onnx)").choices([
-        "onnx",
-        "torch",
-      ]),
+      new Option(
+        "--running-variance <kind>",
+        "running variance of BatchNorm: biased (onnx) or unbiased (torch); default: onnx",
+      ).choices(["onnx", "torch"]),
     );
 }
 
 /**
- * The library's options of these flags.
- * @param injected - the model has a penalty of its own: none is added unless one is asked for
+ * The library's options for these flags.
+ * @param injected - whether the model has an injected penalty; then none is added unless the flags request one
  */
 export function trainerOptions(
   flags: TrainingFlags,
@@ -140,7 +147,7 @@ export function trainerOptions(
   if (ownPenalty) checkBesideOwnPenalty(flags, ["weight"]);
   const penalties = ownPenalty ? undefined : penaltiesOf(flags);
   if (penaltySchedule !== undefined && penalties?.length === 0) {
-    throw new UsageError("there is no penalty whose weight --penalty-schedule could change; leave it out");
+    throw new UsageError("--penalty-schedule needs a penalty, but this run has none; leave the flag out");
   }
   const objective = flags.objective ?? (flags.loss === undefined ? "cross-entropy" : undefined);
   return {

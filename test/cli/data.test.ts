@@ -181,7 +181,7 @@ describe("train", () => {
       ["--objective", "mse", "--ignore-index", "255"],
       "--ignore-index belongs to --objective cross-entropy, not to mse",
     ],
-    [["--normalize", "imagenet"], "This version takes 0..1 and none"],
+    [["--normalize", "imagenet"], "This version accepts 0..1 and none"],
     [["--normalize", "half"], "Give 0..1 and none"],
     [["--class-axis", "2"], "Give 1 or last"],
     [

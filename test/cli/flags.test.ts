@@ -49,7 +49,7 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [["inject", "m.onnx", "--objective", "mse", "--loss", "logits", "--force"], /not both/],
   [["grad", "m.onnx", "--batch", "2", "--objective", "mse", "--loss", "logits"], /not both/],
   [train("--penalty", "none", "--weight", "1"), /--penalty none means no penalty at all; leave out --weight/],
-  [train("--penalty", "none", "--penalty-schedule", "cosine"), /no penalty whose weight --penalty-schedule/],
+  [train("--penalty", "none", "--penalty-schedule", "cosine"), /--penalty-schedule needs a penalty/],
   [
     train("--penalty", "so:weight=1", "--weight", "2"),
     /every --penalty gives its own weight; leave out --weight/,
@@ -80,16 +80,13 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   ],
   [
     ["train", "m.sorth.onnx", "--data", "d.npz", "--batch", "8", "--include", "fc1", "--gamma", "3"],
-    /penalty of its own .* leave out --gamma, --include/,
+    /injected penalty .* leave out --gamma, --include/,
   ],
   [
     ["step", "m.sorth.onnx", "--batch", "8", "--reduction", "sum"],
-    /penalty of its own .* leave out --reduction/,
+    /injected penalty .* leave out --reduction/,
   ],
-  [
-    ["artifacts", "m.sorth.onnx", "--batch", "8", "--weight", "2"],
-    /penalty of its own .* leave out --weight/,
-  ],
+  [["artifacts", "m.sorth.onnx", "--batch", "8", "--weight", "2"], /injected penalty .* leave out --weight/],
   [
     ["artifacts", "m.onnx", "--batch", "8", "--optimizer", "sgd", "--weight-decay", "0.1"],
     /sgd of the artifacts has no options: leave out weightDecay/,
@@ -98,12 +95,12 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
     (flag) =>
       [["step", "m.onnx", "--batch", "8", flag, "1"], new RegExp(`unknown option '${flag}'`)] as const,
   ),
-  [["angles", "m.onnx", "--samples", "9"], /--samples say how responses are measured: give --data too/],
-  [["angles", "m.onnx", "--gamma", "9"], /--gamma say/],
+  [["angles", "m.onnx", "--samples", "9"], /response angles need --data: give it, or leave out --samples/],
+  [["angles", "m.onnx", "--gamma", "9"], /leave out --gamma/],
   [["angles", "m.onnx", "--json", "--csv"], /--json or --csv, not both/],
   [
     ["inspect", "checkpoint", "--batch", "3", "--freeze", "a"],
-    /of which nothing is chosen: leave out --freeze, --batch/,
+    /to which these flags do not apply: leave out --freeze, --batch/,
   ],
   [["step", "m.onnx", "--batch", "8", "--split", "--loop"], /either --split or --loop/],
 ];

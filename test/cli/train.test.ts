@@ -132,7 +132,7 @@ describe("train", () => {
     await train("-o", at("out.onnx"), "--max-steps", "1");
     const again = await train("-o", at("new.onnx"), "--checkpoint", at("out.run"));
     expect(again).toMatchObject({ code: 2, stdout: "" });
-    expect(again.stderr).toMatch(/out\.run" holds a run already/);
+    expect(again.stderr).toMatch(/out\.run" already holds a run/);
   });
 
   it("honours the penalty of an injected model, and leaves it out of the result", async () => {

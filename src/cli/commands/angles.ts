@@ -38,7 +38,7 @@ interface Flags extends SharedFlags, DimensionFlags, DataFlags {
   readonly csv?: true;
 }
 
-/** Samples that responses are measured on. */
+/** Default number of samples on which responses are measured. */
 const defaultSamples = 512;
 
 /** `angles`: measures the angles between the units of each layer. */
@@ -48,23 +48,23 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--data <source>", "measure response angles too, on this data: mnist or an .npz file")
     .option(
       "--samples <count>",
-      "samples to measure them on, drawn with a fixed seed",
+      "number of samples for response angles, drawn with a fixed seed",
       positiveInteger,
       defaultSamples,
     )
     .option("--gamma <number>", "steepness of tanh(γ·response) (default: 10)", numberIn(positive))
-    .option("--full", "all pairs of units and all spectra, also where that takes long")
+    .option("--full", "compute all pairs of units and all spectra, even if that takes long")
     .option("--html <file>", "also write a page with histograms, heat maps and spectra")
-    .option("--json", "all figures for machines")
-    .option("--csv", "one line a layer and model, for spreadsheets");
+    .option("--json", "print all figures as JSON")
+    .option("--csv", "print one line per layer and model, for spreadsheets");
   addDataFlags(command);
-  addDimensionFlags(command, "batch size to run with, where the model leaves it open");
+  addDimensionFlags(command, "batch size for running the model, if the model leaves it open");
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const ofResponses = ["samples", "gamma"].filter((name) => command.getOptionValueSource(name) === "cli");
     if (flags.data === undefined && ofResponses.length > 0) {
       throw new UsageError(
-        `--${ofResponses.join(" and --")} say how responses are measured: give --data too`,
+        `response angles need --data: give it, or leave out --${ofResponses.join(" and --")}`,
       );
     }
     if (flags.json && flags.csv) throw new UsageError("give --json or --csv, not both");
@@ -102,7 +102,7 @@ async function measure(paths: readonly string[], flags: Flags, terminal: Termina
   return found;
 }
 
-/** The figures alone, the same with and without --html. */
+/** The figures without the data for pictures, so that they are the same with and without --html. */
 function withoutPictures({ model, weights, responses }: ModelAngles): ModelAngles {
   const figures = <Layer extends LayerAngles>({ layers, skipped }: AngleReport<Layer>) => ({
     layers: layers.map(({ distribution: _, cosineMap: __, ...layer }) => layer as Layer),
@@ -111,7 +111,7 @@ function withoutPictures({ model, weights, responses }: ModelAngles): ModelAngle
   return { model, weights: figures(weights), ...(responses && { responses: figures(responses) }) };
 }
 
-/** Writes the page, with the record of the run that trained a model where that lies beside it. */
+/** Writes the page, with the record of the run that trained a model if that lies in its folder. */
 async function writePage(
   path: string,
   models: readonly ModelAngles[],
@@ -161,7 +161,7 @@ function printTables(models: readonly ModelAngles[], { data }: Flags, terminal: 
   );
 }
 
-/** Remarks, with the model's name where there are several. */
+/** Remarks, prefixed with the model's name if there are several models. */
 function labelled(remarks: readonly string[], names: readonly string[], index: number): string[] {
   return remarks.map((remark) => (names.length > 1 ? `${names[index]}: ${remark}` : remark));
 }

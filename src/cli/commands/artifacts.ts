@@ -30,16 +30,16 @@ interface Flags extends SharedFlags, OutputFlags, LossFlags, PenaltyFlags {
   readonly batchNorm?: "train" | "frozen";
 }
 
-/** What is written into the folder. */
+/** The files that are written into the folder. */
 const fileNames = ["training_model.onnx", "eval_model.onnx", "optimizer_model.onnx", "checkpoint"] as const;
 
-/** `artifacts`: writes what the sessions of ONNX Runtime's training API train. */
+/** `artifacts`: writes the files that training sessions of ONNX Runtime load. */
 export function define(command: Command, streams: CommandStreams): void {
   command
     .argument("<model>", "an ONNX model")
     .option(
       "-o, --output <folder>",
-      "where to write training_model.onnx, eval_model.onnx, optimizer_model.onnx and checkpoint (default: model.artifacts beside model.onnx)",
+      "where to write training_model.onnx, eval_model.onnx, optimizer_model.onnx and checkpoint (default: model.artifacts in the folder of model.onnx)",
     )
     .addOption(
       new Option("--optimizer <name>", "what the optimizer model computes")
@@ -48,12 +48,15 @@ export function define(command: Command, streams: CommandStreams): void {
     )
     .option("--weight-decay <number>", "weight decay of adamw (default: 0)", numberIn(notNegative))
     .addOption(
-      new Option("--batch-norm <how>", "batch statistics, or the stored ones (default: train)").choices([
-        "train",
-        "frozen",
-      ]),
+      new Option(
+        "--batch-norm <how>",
+        "normalize with batch statistics (train) or with the stored ones (frozen); default: train",
+      ).choices(["train", "frozen"]),
     );
-  addLossFlags(command, `samples of a step, where the model leaves that open (default: ${defaultBatch})`);
+  addLossFlags(
+    command,
+    `samples per step, if the model leaves the batch size open (default: ${defaultBatch})`,
+  );
   addPenaltyFlags(command, "none; som when another of these flags is given");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
@@ -70,14 +73,14 @@ export function define(command: Command, streams: CommandStreams): void {
     const artifacts = await buildArtifacts(model, {
       ...(hasFreeBatch(graph, dimensionsOf(flags)) && { batch: defaultBatch }),
       ...lossOptionsOf({ ...flags, ...given({ objective }) }),
-      // Like those of the official builder, artifacts have no penalty unless one is asked for.
+      // Like those of the official builder, artifacts have no penalty unless the flags request one.
       ...(!injected && asksForPenalty(flags) && { penalties: penaltiesOf(flags) }),
       ...given({ optimizer: flags.optimizer, batchNorm: flags.batchNorm }),
       ...(flags.weightDecay !== undefined && { adamw: { weightDecay: flags.weightDecay } }),
       onMessage: (message) => terminal.note(message),
     });
     await mkdir(folder, { recursive: true });
-    // Files of two runs do not belong together: all are written before the first takes its place.
+    // Write all files before renaming the first, so that the folder never mixes files of two calls.
     const staging = await mkdtemp(join(folder, ".artifacts-"));
     const forget = onExit(() => rmSync(staging, { recursive: true, force: true }));
     try {

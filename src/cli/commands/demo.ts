@@ -14,7 +14,7 @@ interface Flags extends SharedFlags {
 
 const standardPort = 8642;
 
-/** `demo`: serves the page in which a model is trained and watched. */
+/** `demo`: serves the page that trains a model and shows how it changes. */
 export function define(command: Command, streams: CommandStreams): void {
   command.option("--port <number>", "port of 127.0.0.1 to serve on; 0 for any free one", port, standardPort);
   command.action(async (flags: Flags) => {
@@ -38,7 +38,7 @@ function port(text: string): number {
   return value;
 }
 
-/** Where the package keeps the built page, however this module was bundled. */
+/** The folder of the built page in this package; works however this module was bundled. */
 function pageFolder(): string {
   const root = dirname(createRequire(import.meta.url).resolve("sorth-onnx/package.json"));
   const folder = join(root, "dist/page");
@@ -46,7 +46,7 @@ function pageFolder(): string {
   throw new SorthError(`the page is not built: there is no ${folder}; run npm run page`);
 }
 
-/** Waits for Ctrl-C; where nobody listens for it, forever. */
+/** Waits for Ctrl-C, or forever if there is no signal. */
 const ended = (signal: AbortSignal | undefined): Promise<void> =>
   new Promise((resolve) => {
     if (signal?.aborted) resolve();

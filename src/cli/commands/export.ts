@@ -13,20 +13,23 @@ interface Flags extends SharedFlags, OutputFlags {
   readonly prediction?: string;
 }
 
-/** `export`: writes the trained model of a checkpoint. */
+/** `export`: writes the trained model of a run. */
 export function define(command: Command, streams: CommandStreams): void {
   command
     .argument("[folder]", "a folder that train has written: model.trained.run")
-    .option("--checkpoint <folder>", "the same folder, as a flag")
+    .option("--checkpoint <folder>", "the same folder, given as a flag")
     .addOption(
-      new Option("--from <checkpoint>", "after the last step, or where the validation loss was lowest")
+      new Option(
+        "--from <checkpoint>",
+        "the weights of the last step, or those with the lowest validation loss",
+      )
         .choices(["best", "last"])
         .default("last"),
     )
-    .option("--keep-penalty", "leave an injected model's penalty in the trained model")
+    .option("--keep-penalty", "keep an injected penalty in the trained model")
     .option(
       "--prediction <name>",
-      "of a run of a training_model.onnx: the value that becomes the output (default: what the cross-entropy reads)",
+      "for a run of a training_model.onnx: the value to write as the model's output (default: the input of the cross-entropy)",
     );
   addOutputFlag(command, "trained.last", "where to write the model");
   command.action(async (argument: string | undefined, flags: Flags) => {

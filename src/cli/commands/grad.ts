@@ -18,11 +18,11 @@ export function define(command: Command, streams: CommandStreams): void {
   command
     .option(
       "--wrt <pattern>",
-      "only gradients of parameters (or other initializers) whose name matches",
+      "only the gradients of parameters (or other initializers) whose name matches",
       patterns,
     )
     .option("--wrt-inputs <pattern>", "also gradients of the model's inputs whose name matches", patterns);
-  addLossFlags(command, "batch size, where the model leaves it open");
+  addLossFlags(command, "batch size, if the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const output = await chosenOutput(flags, outputBeside(path, "grad"), terminal.write);

@@ -17,10 +17,10 @@ export function define(command: Command, streams: CommandStreams): void {
   addOutputFlag(command, "sorth", "where to write the model with the penalty");
   addPenaltyFlags(command);
   command
-    .option("--per-site", "one more output for each layer: sorth_penalty/<layer>")
-    .option("--loss <name>", "the model's output that is its loss: it becomes itself + weight · penalty");
-  addObjectiveFlags(command, "a loss to add, with the input labels and the output loss");
-  addDimensionFlags(command, "batch size to infer shapes with, where the model leaves it open");
+    .option("--per-site", "add an output with the penalty of each layer: sorth_penalty/<layer>")
+    .option("--loss <name>", "the model's loss output; it becomes loss + weight · penalty");
+  addObjectiveFlags(command, "add this loss, with an input labels and an output loss");
+  addDimensionFlags(command, "batch size for shape inference, if the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const output = await chosenOutput(flags, outputBeside(path, "sorth"), terminal.write);

@@ -13,13 +13,13 @@ interface Flags extends SharedFlags, DimensionFlags, ParameterFlags {
   readonly json?: true;
 }
 
-/** `inspect`: says what the tool sees in a model. */
+/** `inspect`: shows what the tool finds in a model. */
 export function define(command: Command, streams: CommandStreams): void {
   command
     .argument("<model>", "an ONNX model, or a checkpoint of ONNX Runtime's training API")
-    .option("--json", "the whole report for machines");
+    .option("--json", "print the whole report as JSON");
   addParameterFlags(command);
-  addDimensionFlags(command, "batch size to count rows with, where the model leaves it open");
+  addDimensionFlags(command, "batch size for the number of rows of each layer, if the model leaves it open");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     if (await beginsAsCheckpoint(path)) {
@@ -31,7 +31,7 @@ export function define(command: Command, streams: CommandStreams): void {
       );
       if (given.length > 0) {
         throw new UsageError(
-          `"${path}" is a checkpoint, of which nothing is chosen: leave out ${given.map(({ long }) => long).join(", ")}`,
+          `"${path}" is a checkpoint, to which these flags do not apply: leave out ${given.map(({ long }) => long).join(", ")}`,
         );
       }
       if (flags.json) terminal.json(checkpointReport(checkpoint));
@@ -47,7 +47,7 @@ export function define(command: Command, streams: CommandStreams): void {
   });
 }
 
-/** Looks at the first bytes of a file; one that cannot be read is left to the reader of models, which says why. */
+/** Whether a file begins like a checkpoint. False for a file that cannot be read: reading it as a model reports why. */
 async function beginsAsCheckpoint(path: string): Promise<boolean> {
   const file = await open(path).catch(() => undefined);
   if (!file) return false;

@@ -25,7 +25,7 @@ interface Flags extends SharedFlags, OutputFlags, TrainingFlags {
   readonly loop?: true;
 }
 
-/** `step`: writes a training step for a loop of one's own. */
+/** `step`: writes a training step for the user's own training loop. */
 export function define(command: Command, streams: CommandStreams): void {
   command.argument("<model>", "an ONNX model");
   addOutputFlag(
@@ -34,10 +34,10 @@ export function define(command: Command, streams: CommandStreams): void {
     "where to write the step; <file>.initial.onnx beside it computes the state to begin with",
   );
   command
-    .option("--split", "two graphs, <file>.gradients.onnx and <file>.update.onnx, in place of one")
+    .option("--split", "write two graphs, <file>.gradients.onnx and <file>.update.onnx, instead of one")
     .option(
       "--loop",
-      "as many steps in one run as the input `steps` says, for loops that copy the state at every run",
+      "do several steps per run, as many as the input `steps` says; for training loops that copy the state in every run",
     );
   addStepFlags(command);
   command.action(async (path: string, flags: Flags) => {

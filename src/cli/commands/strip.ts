@@ -5,7 +5,7 @@ import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts"
 
 interface Flags extends SharedFlags, OutputFlags {}
 
-/** `strip`: takes an injected penalty out of a model again. */
+/** `strip`: removes an injected penalty from a model. */
 export function define(command: Command, streams: CommandStreams): void {
   command.argument("<model>", "a model that inject has written");
   addOutputFlag(command, "stripped", "where to write the model without the penalty");

@@ -17,7 +17,7 @@ interface Flags extends SharedFlags, DimensionFlags, DataFlags {
   readonly json?: true;
 }
 
-/** Samples that are compared where --batch does not say. */
+/** Default number of samples to compare. */
 const defaultSamples = 4;
 
 /** `verify`: checks an injected model against its original. */
@@ -26,13 +26,13 @@ export function define(command: Command, streams: CommandStreams): void {
     .usage("[options] [original] <injected>")
     .argument("<models...>", "the model before inject, if it is at hand, and the model after inject")
     .option("--data <source>", "samples to compare on: mnist or an .npz file (default: random numbers)")
-    .option("--seed <number>", "seed of random numbers and directions (default: 1)", wholeNumber)
+    .option("--seed <number>", "seed for random inputs and directions (default: 1)", wholeNumber)
     .option(
       "--budget <number>",
-      "thousand millions of multiplications for float64 references; larger layers are left out, 0 checks all (default: 20)",
+      "billions of multiplications allowed for float64 references; skips larger layers, 0 checks all (default: 20)",
       number,
     )
-    .option("--json", "the whole report for machines");
+    .option("--json", "print the whole report as JSON");
   addDataFlags(command);
   addDimensionFlags(command, `samples to compare on (default: ${defaultSamples})`);
   command.action(async (paths: string[], flags: Flags) => {
@@ -68,7 +68,7 @@ export function define(command: Command, streams: CommandStreams): void {
   });
 }
 
-/** The model that an injected one was, out of its own file. @throws UsageError when nothing was injected into it */
+/** Restores the original model from an injected one. @throws UsageError when nothing was injected into it */
 function originalIn(injected: Model, path: string): Model {
   if (!blockOf(graphOf(injected))) {
     throw new UsageError(
