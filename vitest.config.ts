@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    setupFiles: ["test/without-colours.ts"],
+    setupFiles: ["test/setup.ts"],
     // Tests on a software GPU take their time where something else runs beside them.
     testTimeout: 180_000,
     hookTimeout: 120_000,

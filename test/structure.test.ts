@@ -19,6 +19,7 @@ const layers: readonly (readonly string[])[] = [
   ["inject"],
   ["verify"],
   ["passes/training", "passes/backends"],
+  ["passes/table.ts"],
   ["programs"],
   ["data"],
   ["runtime"],

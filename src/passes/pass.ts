@@ -1,5 +1,5 @@
 import type { Probe } from "../analysis/probe.ts";
-import { Emit } from "../graph/emit.ts";
+import type { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 
 /** What a pass may use beside the graph that it rewrites. */
@@ -109,6 +109,9 @@ export function unchanged<R>(detail: string, value?: R): PassResult<R | undefine
   return { changed: false, detail, value };
 }
 
+/** A number of things, as details say it: `1 pair`, `2 pairs`. */
+export const counted = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? "" : "s"}`;
+
 /** Called with the graph after every pass. */
 type Observer = (graph: Graph, pass: Pass<unknown>, result: PassResult<unknown>) => void;
 const observers = new Set<Observer>();
@@ -154,9 +157,3 @@ function observed<R>(graph: Graph, pass: Pass<R>, result: PassResult<R>): PassRe
   for (const observer of observers) observer(graph, pass, result);
   return result;
 }
-
-/** The context of a pass that runs on a body of the graph, as a graph of its own. */
-export const contextOf = (body: Graph, outer: PassContext): PassContext => ({
-  ...outer,
-  emit: new Emit(body, outer.emit.options),
-});

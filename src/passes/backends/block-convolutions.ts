@@ -8,7 +8,7 @@ import { graphToProto } from "../../graph/proto.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { encodeModelProto } from "../../onnx/codec.ts";
 import { elementCount, Tensor } from "../../onnx/tensor.ts";
-import { changed, definePass, unchanged } from "../pass.ts";
+import { changed, counted, definePass, unchanged } from "../pass.ts";
 
 /**
  * ONNX Runtime's own domain of operators on tensors whose channels lie in blocks. On x86 it runs convolutions with
@@ -93,7 +93,7 @@ export const blockConvolutions = definePass({
   run(graph, { block }, { emit }) {
     const taken = rewrite(graph, emit, block);
     return taken > 0
-      ? changed(`${taken} convolutions in blocks of ${block} channels`, taken)
+      ? changed(`${counted(taken, "convolution")} in blocks of ${block} channels`, taken)
       : unchanged("no convolution with a computed or fed weight is large enough, in whole blocks", taken);
   },
 });

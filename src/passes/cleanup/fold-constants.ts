@@ -3,7 +3,7 @@ import type { Probe } from "../../analysis/probe.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Value } from "../../graph/node.ts";
 import { elementCount, Tensor } from "../../onnx/tensor.ts";
-import { changed, definePass, runGraphPass, unchanged } from "../pass.ts";
+import { changed, counted, definePass, runGraphPass, unchanged } from "../pass.ts";
 import { liftConstants } from "./lift-constants.ts";
 
 /**
@@ -33,7 +33,7 @@ export const foldConstants = definePass({
     const gone = graph.prune();
     return nodes > graph.nodes.length || folded + gone > 0
       ? changed(`${nodes} nodes to ${graph.nodes.length}`)
-      : unchanged("every node depends on data, or its result cannot be stored");
+      : unchanged("nothing is computed from constants alone, or it cannot be stored");
   },
 });
 
@@ -58,8 +58,8 @@ export const foldValues = definePass({
     const folded = await store(graph, probe, wanted);
     const gone = graph.prune();
     return folded + gone > 0
-      ? changed(`${folded} values`)
-      : unchanged("every one of the values depends on data");
+      ? changed(counted(folded, "value"))
+      : unchanged("none of the values is computed from constants alone");
   },
 });
 

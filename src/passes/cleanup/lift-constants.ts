@@ -1,6 +1,6 @@
 import { constantOf } from "../../analysis/probe-model.ts";
 import type { Node } from "../../graph/node.ts";
-import { changed, defineGraphPass, unchanged } from "../pass.ts";
+import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
 /**
  * Turns Constant nodes that hold a tensor into initializers of the same name: there they can be parameters.
@@ -22,7 +22,7 @@ export const liftConstants = defineGraphPass({
     }
     graph.removeNodes(lifted);
     return lifted.size > 0
-      ? changed(`${lifted.size} Constant nodes`)
+      ? changed(counted(lifted.size, "Constant node"))
       : unchanged("no Constant node holds a tensor");
   },
 });

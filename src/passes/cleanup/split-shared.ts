@@ -9,7 +9,7 @@ import {
 import type { Graph } from "../../graph/graph.ts";
 import type { Value } from "../../graph/node.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
-import { changed, defineGraphPass, unchanged } from "../pass.ts";
+import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
 /** An initializer that several operators read, and the names of the copies that it got: none where it is tied. */
 export interface Shared extends SharedInitializer {
@@ -39,8 +39,13 @@ export const splitShared = defineGraphPass({
     });
     const count = shared.filter(({ copies }) => copies.length > 0).length;
     return count > 0
-      ? changed(`${count} initializers`, shared)
-      : unchanged(`${shared.length} initializers are shared, all of them on purpose`, shared);
+      ? changed(counted(count, "initializer"), shared)
+      : unchanged(
+          shared.length > 0
+            ? `${counted(shared.length, "initializer")} shared on purpose`
+            : "no initializer is shared",
+          shared,
+        );
   },
 });
 

@@ -3,7 +3,7 @@ import { ints } from "../../graph/attribute.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Value } from "../../graph/node.ts";
 import { elementCount, Tensor } from "../../onnx/tensor.ts";
-import { changed, defineGraphPass, unchanged } from "../pass.ts";
+import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
 /**
  * Lets copies be computed from the parameter that they are copies of, so that both stay the same in training: a weight that
@@ -20,7 +20,7 @@ export const tieCopies = defineGraphPass({
     const copies = findCopies(graph, options);
     for (const copy of copies) replace(graph, copy);
     return copies.length > 0
-      ? changed(`${copies.length} copies`, copies)
+      ? changed(`${counted(copies.length, "tensor")} computed from the parameter now`, copies)
       : unchanged("no initializer is a copy of another in another layout", copies);
   },
 });

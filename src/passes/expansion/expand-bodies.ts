@@ -6,7 +6,8 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
 import type { ExternalReader } from "../../onnx/tensor.ts";
 import { foldConstants } from "../cleanup/fold-constants.ts";
-import { changed, contextOf, definePass, type PassContext, runPass, runPasses, unchanged } from "../pass.ts";
+import { changed, definePass, type PassContext, runPass, runPasses, unchanged } from "../pass.ts";
+import { bodyContext } from "./body-context.ts";
 import { Inliner } from "./inliner.ts";
 import { resolveSequences } from "./resolve-sequences.ts";
 import { takeBranches } from "./take-branches.ts";
@@ -103,7 +104,7 @@ async function expandBranches(
       const branch = graphOfBody(node, name, { outer: graph, external: options.external });
       if (!hasBodies(branch)) continue;
       const captured = capturedNames(bodyOf(node, name));
-      await runPass(expandBodies(options), branch, contextOf(branch, context));
+      await runPass(expandBodies(options), branch, bodyContext(branch, context));
       graph.setBodies(node, new Map([[name, bodyFromGraph(branch, captured)]]));
       found = true;
     }

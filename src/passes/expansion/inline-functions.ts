@@ -16,7 +16,7 @@ import { onnx } from "../../onnx/schema.js";
 import type { ExternalReader, Tensor } from "../../onnx/tensor.ts";
 import { changes } from "../opset/operator-changes.ts";
 import { raiseOpset } from "../opset/raise-opset.ts";
-import { changed, defineGraphPass, runGraphPass, unchanged } from "../pass.ts";
+import { changed, counted, defineGraphPass, runGraphPass, unchanged } from "../pass.ts";
 import { type Inlined, Inliner } from "./inliner.ts";
 
 /**
@@ -49,7 +49,7 @@ export const inlineFunctions = defineGraphPass({
     }
     inlineCalls(graph, functions, "", external);
     graph.functions.length = 0;
-    return changed(`${length} functions`);
+    return changed(counted(length, "function"));
   },
 });
 

@@ -3,7 +3,7 @@ import type { Graph } from "../../graph/graph.ts";
 import { isFloat } from "../../onnx/data-types.ts";
 import type { onnx } from "../../onnx/schema.js";
 import { type ExternalReader, elementCount, Tensor } from "../../onnx/tensor.ts";
-import { changed, defineGraphPass, unchanged } from "../pass.ts";
+import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
 type Body = onnx.GraphProto.$Properties;
 
@@ -51,7 +51,7 @@ export const liftBodyConstants = defineGraphPass({
         graph.setBodies(node, new Map(emptied));
     }
     return lifted.size > 0
-      ? changed(`${lifted.size} constants`)
+      ? changed(counted(lifted.size, "constant"))
       : unchanged("no body holds a constant that could be a parameter");
   },
 });

@@ -6,15 +6,8 @@ import type { Node } from "../../graph/node.ts";
 import { sameShape, shapeText } from "../../graph/shapes.ts";
 import { foldConstants } from "../cleanup/fold-constants.ts";
 import { raiseOpset } from "../opset/raise-opset.ts";
-import {
-  changed,
-  contextOf,
-  definePass,
-  type PassContext,
-  runGraphPass,
-  runPass,
-  unchanged,
-} from "../pass.ts";
+import { changed, counted, definePass, type PassContext, runGraphPass, runPass, unchanged } from "../pass.ts";
+import { bodyContext } from "./body-context.ts";
 import { branchNames, type ExpandOptions, expandOptions, unknownCapture } from "./expand-bodies.ts";
 
 /**
@@ -40,7 +33,7 @@ export const raiseWithBranches = definePass({
     await raise(graph, conditionals, options, context);
     if (from < options.target) return changed(`opset ${from} to ${options.target}`);
     return conditionals.length > 0
-      ? changed(`the branches of ${conditionals.length} If nodes`)
+      ? changed(`the branches of ${counted(conditionals.length, "If node")}`)
       : unchanged(`the graph is in opset ${from}, no older than ${options.target}, and has no branches`);
   },
 });
@@ -69,7 +62,7 @@ async function raise(
     const branches: Graph[] = [];
     for (const name of branchNames) {
       const branch = graphOfBody(node, name, { outer: graph, opsets, external: options.external });
-      await prepare(branch, { ...options, dimensions: {} }, contextOf(branch, context));
+      await prepare(branch, { ...options, dimensions: {} }, bodyContext(branch, context));
       branches.push(branch);
     }
     const prepared = branchNames.map((name, i) => {

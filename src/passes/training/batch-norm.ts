@@ -12,7 +12,7 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
-import { changed, defineGraphPass, definePass, unchanged } from "../pass.ts";
+import { changed, counted, defineGraphPass, definePass, unchanged } from "../pass.ts";
 
 /** Inputs of a training-form node that hold running statistics. */
 export interface RunningStatistics {
@@ -47,7 +47,7 @@ export const setBatchNormForm = defineGraphPass({
     });
     for (const node of nodes) (train ? toTrainingForm : toInferenceForm)(graph, node);
     return nodes.length > 0
-      ? changed(`${nodes.length} BatchNormalization nodes`)
+      ? changed(counted(nodes.length, "BatchNormalization node"))
       : unchanged(`no BatchNormalization is in the other form than ${mode}`);
   },
 });
@@ -111,7 +111,7 @@ export const lowerBatchNorm = definePass({
       return unchanged<NextStatistic[]>("no BatchNormalization is in training form", []);
     const statistics = lowered.flatMap((node) => lowerNode(graph, emit, node, running));
     graph.removeNodes(new Set(lowered));
-    return changed(`${lowered.length} BatchNormalization nodes`, statistics);
+    return changed(counted(lowered.length, "BatchNormalization node"), statistics);
   },
 });
 

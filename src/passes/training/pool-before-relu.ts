@@ -1,6 +1,6 @@
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
-import { changed, defineGraphPass, unchanged } from "../pass.ts";
+import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
 /**
  * Lets MaxPool run before the Relu that feeds it: max(relu x) = relu(max x), to the bit, and so are the gradients (the
@@ -22,7 +22,7 @@ export const poolBeforeRelu = defineGraphPass({
     for (const pair of pairs) swap(graph, pair);
     graph.removeNodes(new Set(pairs.flatMap(({ relu, pool }) => [pool, relu])));
     return pairs.length > 0
-      ? changed(`${pairs.length} pairs`)
+      ? changed(counted(pairs.length, "pair"))
       : unchanged("no Relu is read by one MaxPool alone");
   },
 });

@@ -3,7 +3,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
-import { changed, definePass, unchanged } from "../pass.ts";
+import { changed, counted, definePass, unchanged } from "../pass.ts";
 
 /** A mask that whoever runs the graph feeds at every step: 0 or 1, kept with probability 1 − ratio. */
 export interface DropoutMask {
@@ -33,7 +33,7 @@ export const replaceDropout = definePass({
     const nodes = graph.nodes.filter(({ op }) => op === "Dropout");
     const masks = nodes.flatMap((node) => replace(graph, emit, node, mode) ?? []);
     return nodes.length > 0
-      ? changed(`${nodes.length} Dropout nodes, ${masks.length} with a mask`, masks)
+      ? changed(`${counted(nodes.length, "Dropout node")}, ${masks.length} with a mask`, masks)
       : unchanged("there is no Dropout", masks);
   },
 });

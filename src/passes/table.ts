@@ -1,0 +1,52 @@
+import { blockConvolutions } from "./backends/block-convolutions.ts";
+import { deviationApart } from "./backends/deviation-apart.ts";
+import { fillChannels } from "./backends/fill-channels.ts";
+import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
+import { foldConstants, foldValues } from "./cleanup/fold-constants.ts";
+import { liftConstants } from "./cleanup/lift-constants.ts";
+import { splitShared } from "./cleanup/split-shared.ts";
+import { tieCopies } from "./cleanup/tie-copies.ts";
+import { expandBodies } from "./expansion/expand-bodies.ts";
+import { inlineFunctions } from "./expansion/inline-functions.ts";
+import { liftBodyConstants } from "./expansion/lift-body-constants.ts";
+import { raiseWithBranches } from "./expansion/raise-with-branches.ts";
+import { resolveSequences } from "./expansion/resolve-sequences.ts";
+import { takeBranches } from "./expansion/take-branches.ts";
+import { unrollLoops } from "./expansion/unroll-loops.ts";
+import { raiseOpset } from "./opset/raise-opset.ts";
+import type { Pass } from "./pass.ts";
+import { lowerBatchNorm, setBatchNormForm } from "./training/batch-norm.ts";
+import { poolBeforeRelu } from "./training/pool-before-relu.ts";
+import { recomputeActivations } from "./training/recompute-activations.ts";
+import { replaceDropout } from "./training/replace-dropout.ts";
+
+/** Every pass, by subject; what each makes of a small graph is in test/passes/printed. */
+export const passes = {
+  // Opset
+  raiseOpset,
+  // Expansion
+  inlineFunctions,
+  liftBodyConstants,
+  takeBranches,
+  unrollLoops,
+  resolveSequences,
+  expandBodies,
+  raiseWithBranches,
+  // Cleanup
+  liftConstants,
+  foldValues,
+  foldConstants,
+  tieCopies,
+  splitShared,
+  // Training
+  setBatchNormForm,
+  lowerBatchNorm,
+  replaceDropout,
+  poolBeforeRelu,
+  recomputeActivations,
+  // Backends
+  blockConvolutions,
+  refuseMiscomputed,
+  fillChannels,
+  deviationApart,
+} satisfies Readonly<Record<string, () => Pass<unknown>>>;

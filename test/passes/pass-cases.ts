@@ -1,0 +1,224 @@
+import { inferShapes } from "../../src/analysis/infer.ts";
+import { rules } from "../../src/autodiff/table.ts";
+import { backward } from "../../src/autodiff/walk.ts";
+import { type Typed, typed } from "../../src/graph/emit-base.ts";
+import type { Graph } from "../../src/graph/graph.ts";
+import type { Node, Value } from "../../src/graph/node.ts";
+import { graphFromProto } from "../../src/graph/proto.ts";
+import { onnx } from "../../src/onnx/schema.js";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { blockConvolutions } from "../../src/passes/backends/block-convolutions.ts";
+import { foldValues } from "../../src/passes/cleanup/fold-constants.ts";
+import type { Pass, PassContext } from "../../src/passes/pass.ts";
+import { passes } from "../../src/passes/table.ts";
+import { setBatchNormForm } from "../../src/passes/training/batch-norm.ts";
+import { recomputeActivations } from "../../src/passes/training/recompute-activations.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+import { passContext } from "../helpers/pass-context.ts";
+import { body, DoubleBuilder, localFunction, loopInputs, withFunctions } from "./expansion/models.ts";
+
+/** A pass and the small graph that shows what it does. */
+export interface PassCase {
+  readonly pass: Pass<unknown>;
+  readonly graph: Graph;
+  readonly context: PassContext;
+}
+
+type Made = Graph | (Partial<PassCase> & { readonly graph: Graph });
+type Make = () => Made | Promise<Made>;
+
+/** A graph whose shapes are known. */
+async function inferred(graph: Graph): Promise<Graph> {
+  await inferShapes(graph, nodeProbe, {});
+  return graph;
+}
+
+const vector = (b: GraphBuilder, name: string, numbers: readonly number[]): Value =>
+  b.graph.addInitializer(Tensor.float(name, [numbers.length], numbers));
+
+const flag = (b: GraphBuilder, name: string, value: boolean): Value =>
+  b.graph.addInitializer(Tensor.of(name, "bool", [], Uint8Array.of(value ? 1 : 0)));
+
+/** A Loop that runs a Tanh twice. */
+function loop(): Graph {
+  const b = new GraphBuilder();
+  const x = b.input("x", [2]);
+  const y = b.op("Loop", [b.int64("twice", 2), flag(b, "always", true), x], "y", {
+    body: body((inner) => {
+      const [, going] = loopInputs(inner);
+      const h = inner.input("h", [2]);
+      return [inner.op("Identity", [going], "on"), inner.op("Tanh", [h], "next")];
+    }),
+  });
+  return b.output(y);
+}
+
+/** An If of two branches. */
+function conditional(b: GraphBuilder, condition: Value, branches: readonly [string, string]): Graph {
+  b.input("x", [2, 3]);
+  const branch = (op: string) => body((inner) => [inner.op(op, [inner.outer("x")], `${op}`.toLowerCase())]);
+  return b.output(
+    b.op("If", [condition], "y", { then_branch: branch(branches[0]), else_branch: branch(branches[1]) }),
+  );
+}
+
+function batchNorm(): Graph {
+  const b = new GraphBuilder();
+  const numbers = ["scale", "bias", "mean", "variance"].map((name, i) => vector(b, name, [1 + i, 2 + i]));
+  return b.output(b.op("BatchNormalization", [b.input("x", [4, 2, 3]), ...numbers], "y", { momentum: 0.8 }));
+}
+
+/** Each pass and what it is shown on: every pass of the table has one. */
+const makers: Readonly<Record<keyof typeof passes, Make>> = {
+  raiseOpset: () => {
+    const b = new GraphBuilder(11);
+    const s = b.op("Squeeze", [b.input("x", [2, 1, 3])], "s", { axes: [1] });
+    return b.output(b.op("Clip", [s, b.graph.addInitializer(Tensor.float("low", [], [0]))], "y"));
+  },
+  inlineFunctions: () => {
+    const b = new DoubleBuilder(18, { local: 1 });
+    const call = b.op("Block", [b.input("x", [2, 3], "double"), b.weight("w", [3, 2])], "y", {}, "local");
+    const node = (opType: string, input: string[], output: string[]) =>
+      new onnx.NodeProto({ opType, input, output });
+    const block = localFunction("Block", {
+      ...{ input: ["a", "b"], output: ["out"] },
+      node: [node("MatMul", ["a", "b"], ["h"]), node("Tanh", ["h"], ["out"])],
+    });
+    return graphFromProto(withFunctions(b.model(call), block).proto);
+  },
+  liftBodyConstants: () => {
+    const b = new GraphBuilder();
+    b.input("x", [2]);
+    const branch = (op: string) =>
+      body((inner) => [inner.op(op, [inner.outer("x"), vector(inner, `${op}.weight`, [1, 2])], op)]);
+    const branches = { then_branch: branch("Mul"), else_branch: branch("Add") };
+    return b.output(b.op("If", [b.input("c", [], "bool")], "y", branches));
+  },
+  takeBranches: () => {
+    const b = new GraphBuilder();
+    const condition = b.op("Not", [flag(b, "never", false)], "c");
+    return conditional(b, condition, ["Neg", "Abs"]);
+  },
+  unrollLoops: () => inferred(loop()),
+  resolveSequences: () => {
+    const b = new GraphBuilder();
+    const s = b.op("SequenceConstruct", [b.input("a", [2]), b.input("b", [2])], "s");
+    return b.output(b.op("Neg", [b.op("SequenceAt", [s, b.int64("one", 1)], "at")], "y"));
+  },
+  expandBodies: loop,
+  raiseWithBranches: () => {
+    const b = new GraphBuilder(12);
+    return inferred(conditional(b, b.input("c", [], "bool"), ["Softmax", "Abs"]));
+  },
+  liftConstants: () => {
+    const b = new GraphBuilder();
+    const w = b.op("Constant", [], "w", { value: Tensor.float("", [2], [1, 2]) });
+    return b.output(b.op("Mul", [b.input("x", [2]), w], "y"));
+  },
+  foldValues: () => {
+    const b = new GraphBuilder();
+    const condition = b.op("Not", [flag(b, "never", false)], "c");
+    const graph = b.output(
+      b.op("Where", [condition, b.input("x", [2]), b.op("Neg", [b.graph.valueNamed("x")], "n")], "y"),
+    );
+    return { graph, pass: foldValues({ values: [condition] }) };
+  },
+  foldConstants: () => {
+    const b = new GraphBuilder();
+    const x = b.input("x", [4, 2, 3]);
+    const rows = b.op("Gather", [b.op("Shape", [x], "shape"), b.int64("first", [0])], "rows");
+    return inferred(
+      b.output(b.op("Reshape", [x, b.op("Concat", [rows, b.int64("rest", [-1])], "to", { axis: 0 })], "y")),
+    );
+  },
+  tieCopies: () => {
+    const b = new GraphBuilder();
+    const table = b.graph.addInitializer(
+      Tensor.float("table.weight", [3, 2], [0.1, -0.2, 0.3, 0.4, -0.5, 0.6]),
+    );
+    const copy = b.graph.addInitializer(
+      Tensor.float("onnx::MatMul_7", [2, 3], [0.1, 0.3, -0.5, -0.2, 0.4, 0.6]),
+    );
+    const h = b.op("Gather", [table, b.input("words", [4], "int64")], "h");
+    return b.output(b.op("MatMul", [h, copy], "y"));
+  },
+  splitShared: () => {
+    const b = new GraphBuilder();
+    const [ones, zeros] = [vector(b, "bn.weight", [1, 1]), vector(b, "bn.bias", [0, 0])];
+    return b.output(b.op("BatchNormalization", [b.input("x", [4, 2]), ones, zeros, zeros, ones], "y"));
+  },
+  setBatchNormForm: batchNorm,
+  lowerBatchNorm: async () => {
+    const graph = batchNorm();
+    setBatchNormForm().run(graph);
+    return inferred(graph);
+  },
+  replaceDropout: () => {
+    const b = new GraphBuilder();
+    const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.25]));
+    return inferred(b.output(b.op("Neg", [b.op("Dropout", [b.input("x", [2, 3]), ratio], "d")], "y")));
+  },
+  poolBeforeRelu: () => {
+    const b = new GraphBuilder();
+    const r = b.op("Relu", [b.input("x", [1, 2, 4, 4])], "r");
+    return b.output(b.op("Neg", [b.op("MaxPool", [r], "p", { kernel_shape: [2, 2] })], "y"));
+  },
+  // The gradient of w reads relu h and tanh h: keeping h alone is less.
+  recomputeActivations: async () => {
+    const b = new GraphBuilder();
+    const h = b.op("Add", [b.input("x", [64, 32]), b.weight("b", [32])], "h");
+    const w = b.weight("w", [32, 8]);
+    const products = ["Relu", "Tanh"].map((op) => b.op("MatMul", [b.op(op, [h], op), w], `${op} w`));
+    const graph = await inferred(b.output(b.op("Add", products, "y")));
+    const context = passContext(graph);
+    const { emit } = context;
+    const arrivals = new Map<Node, Typed>();
+    const y = typed(graph.valueNamed("y"));
+    const dy = typed(graph.addInput("dy", "float", y.shape));
+    const wrt = [w, graph.valueNamed("b")];
+    const gradients = backward(graph, {
+      wrt,
+      seeds: [{ value: y, gradient: () => dy }],
+      rules,
+      emit,
+      arrivals,
+    });
+    for (const gradient of gradients.values()) graph.addOutput(gradient);
+    return { graph, context, pass: recomputeActivations({ arrivals }) };
+  },
+  blockConvolutions: async () => {
+    const b = new GraphBuilder();
+    const y = b.op("Conv", [b.input("x", [4, 8, 8, 8]), b.input("w", [8, 8, 3, 3])], "y", {
+      pads: [1, 1, 1, 1],
+    });
+    return { graph: await inferred(b.output(y)), pass: blockConvolutions({ block: 8 }) };
+  },
+  refuseMiscomputed: () => {
+    const b = new GraphBuilder();
+    return inferred(
+      b.output(b.op("Einsum", [b.input("x", [2, 3]), b.input("w", [3, 4])], "y", { equation: "ij,jk->ik" })),
+    );
+  },
+  fillChannels: () => {
+    const b = new GraphBuilder();
+    return inferred(b.output(b.op("Conv", [b.input("x", [1, 6, 5, 5]), b.input("w", [4, 6, 3, 3])], "y")));
+  },
+  deviationApart: () => {
+    const b = new GraphBuilder(18, { "com.microsoft": 1 });
+    const [y, d] = b.many(
+      "SimplifiedLayerNormalization",
+      [b.input("x", [2, 4]), vector(b, "w", [1, 2, 3, 4])],
+      ["y", "d"],
+      { axis: -1 },
+    );
+    return inferred(b.output(y as Value, d as Value));
+  },
+};
+
+/** The case of a pass. */
+export async function passCase(name: keyof typeof passes): Promise<PassCase> {
+  const made = await makers[name]();
+  const given = "nodes" in made ? { graph: made } : made;
+  return { pass: passes[name](), context: passContext(given.graph), ...given };
+}

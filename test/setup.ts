@@ -1,0 +1,15 @@
+import { checkGraph } from "../src/graph/check.ts";
+import { observePasses } from "../src/passes/pass.ts";
+
+// What tests read has no colours, whatever the surroundings (CI, FORCE_COLOR) ask for: neither here nor in child processes.
+delete process.env.FORCE_COLOR;
+process.env.NO_COLOR = "1";
+
+// Every graph is sound after every pass, in every test.
+observePasses((graph, { name }) => {
+  try {
+    checkGraph(graph);
+  } catch (error) {
+    throw new Error(`after the pass ${name}`, { cause: error });
+  }
+});
