@@ -26,7 +26,7 @@ import { prepare } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import type { Program } from "./program.ts";
 import { lastPasses } from "./step.ts";
-import { runningStatistics } from "./training-gradients.ts";
+import { runningStatistics, trainingForm } from "./training-gradients.ts";
 
 /** Options of {@link buildArtifacts}. */
 export interface ArtifactOptions extends LossOptions, TrainingFormOptions {
@@ -85,23 +85,24 @@ async function trainingModel(
   probe: Probe,
 ): Promise<{ training: Model; checkpoint: OrtCheckpoint; inputs: readonly Typed[] }> {
   const program = await prepare(model, options, probe, {
-    passes: [setBatchNormForm({ mode: options.batchNorm ?? "train" }), poolBeforeRelu()],
+    passes: trainingForm(options),
     // A penalty can be injected later, and then all names with its prefix are the block's.
     taken: stepPrefix,
   });
   const { graph, emit } = program;
-  checkKinds(program);
+  const { parameters, sites } = program.prepared;
+  checkKinds(program.prepared);
   // Nobody feeds masks, draws or a penalty weight.
   for (const mask of await program.run(replaceDropout({ mode: "all" }))) drawMask(program, mask);
-  const loss = program.loss({ ...constantWeight(program, options), draw: fixedDraws(emit) });
+  const loss = program.loss({ ...constantWeight(program.prepared, options), draw: fixedDraws(emit) });
   // A penalty that is injected later is added to the gradients of responses and parameters, and to nothing else.
-  const trainable = descendantsOf(program.parameters);
-  const responses = program.sites.map(({ response }) => response);
-  const wrt = [...program.parameters, ...responses.filter((response) => trainable.has(response))];
+  const trainable = descendantsOf(parameters);
+  const responses = sites.map(({ response }) => response);
+  const wrt = [...parameters, ...responses.filter((response) => trainable.has(response))];
   const gradients = await program.gradients(loss, wrt, new Set(responses));
   const trained = program.trained(gradients);
   wideLabels(program, loss);
-  const parameters = trained.map(({ value }) => program.feed(value));
+  const weights = trained.map(({ value }) => program.feed(value));
   const statistics = await runningStatistics(program, options.runningVariance);
   nameResponses(program, responses, gradients);
 
@@ -123,7 +124,7 @@ async function trainingModel(
   return {
     training: await program.finish({ passes: lastPasses(program, options), ...form }),
     checkpoint: {
-      parameters,
+      parameters: weights,
       frozen: statistics.map(({ input }) => program.initial.get(input.name) as Tensor),
       properties: new Map(),
     },

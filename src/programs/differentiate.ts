@@ -55,8 +55,8 @@ export async function differentiate(
   // BatchNormalization and Dropout stay as the file has them.
   const program = await prepare(model, options, probe, { passes: [poolBeforeRelu()], keeps: named });
   const masks = await program.run(replaceDropout({ mode: "as-is" }));
-  const wrt = variablesOf(program, options);
-  const loss = program.loss(constantWeight(program, options));
+  const wrt = variablesOf(program.prepared, options);
+  const loss = program.loss(constantWeight(program.prepared, options));
   const gradients = await program.gradients(loss, wrt);
 
   program.dropOutputs();

@@ -76,21 +76,14 @@ export async function prepare(
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
   await runPass(foldConstants({ keep }), graph, context);
-  return new Program({
-    graph,
-    emit,
-    probe,
-    options,
-    source: model,
-    taken,
-    batch,
+  const prepared = {
+    ...{ graph, emit, taken, batch, skipped, penalties },
     parameters: found.parameters.map(({ value }) => value),
     constants: found.constants.map(({ value }) => value),
     // Everything is fixed now, the batch too: a penalty may use the smaller of its forms.
     sites: sites.map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
-    skipped,
-    penalties,
-  });
+  };
+  return new Program(prepared, { probe, options, source: model });
 }
 
 /** Takes an injected block out of the graph; its penalties are the ones to train with. */

@@ -1,8 +1,8 @@
 import type { Probe } from "../analysis/probe.ts";
-import type { Site, SkippedSite } from "../analysis/site-types.ts";
+import { probeModel } from "../analysis/probe-model.ts";
 import { rulesFor } from "../autodiff/rules-for.ts";
 import { backward } from "../autodiff/walk.ts";
-import { SorthError } from "../errors.ts";
+import { messageOf, SorthError } from "../errors.ts";
 import { checkGraph } from "../graph/check.ts";
 import { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
@@ -14,8 +14,6 @@ import type { Model, ModelSource } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { type Pass, runPass } from "../passes/pass.ts";
-import type { ResolvedPlans } from "../penalties/plan.ts";
-import { checkWritten } from "./check-written.ts";
 import { emitLoss, type LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { type PenaltyInputs, withoutPenalties } from "./penalty-graph.ts";
@@ -24,8 +22,8 @@ import type { PreparedGraph } from "./prepared-graph.ts";
 import type { StatePort } from "./step-ports.ts";
 import { emitUpdates, statePort, type TrainedParameter, type UpdatePorts } from "./update.ts";
 
-/** What a program is made from: a prepared graph, and where it comes from. */
-export interface ProgramFields extends PreparedGraph {
+/** What a program knows beside its graph. */
+export interface ProgramContext {
   readonly probe: Probe;
   readonly options: LossOptions;
   /** The model that the graph was read from: its large weights in other files stay there. */
@@ -64,69 +62,58 @@ export interface FinishOptions {
  * @example
  * const program = await prepare(model, options, probe);
  * const loss = program.loss();
- * const gradients = await program.gradients(loss, program.parameters);
+ * const gradients = await program.gradients(loss, program.prepared.parameters);
  * program.dropOutputs();
  * program.output(loss.total, "loss");
  * for (const [parameter, gradient] of gradients) program.output(gradient, `${parameter.name}_grad`);
  * return program.finish();
  */
-export class Program implements PreparedGraph {
+export class Program {
   readonly graph: Graph;
   readonly emit: Emit;
-  readonly probe: Probe;
-  readonly taken: string;
-  readonly batch: number | undefined;
-  readonly parameters: readonly Value[];
-  readonly constants: readonly Value[];
-  readonly sites: readonly Site[];
-  readonly skipped: readonly SkippedSite[];
-  readonly penalties: ResolvedPlans;
-  readonly options: LossOptions;
+  /** What was found in the model. */
+  readonly prepared: PreparedGraph;
   /** The nodes of the gradients, each with the gradient at whose arrival it was emitted. */
   readonly arrivals: Map<Node, Typed> = new Map();
   /** Numbers of the weights that became inputs, by name. */
   readonly initial: Map<string, Tensor> = new Map();
-  readonly #source: ModelSource;
+  readonly #context: ProgramContext;
 
-  constructor(fields: ProgramFields) {
-    this.graph = fields.graph;
-    this.emit = fields.emit;
-    this.probe = fields.probe;
-    this.taken = fields.taken;
-    this.batch = fields.batch;
-    this.parameters = fields.parameters;
-    this.constants = fields.constants;
-    this.sites = fields.sites;
-    this.skipped = fields.skipped;
-    this.penalties = fields.penalties;
-    this.options = fields.options;
-    this.#source = fields.source;
+  constructor(prepared: PreparedGraph, context: ProgramContext) {
+    this.graph = prepared.graph;
+    this.emit = prepared.emit;
+    this.prepared = prepared;
+    this.#context = context;
   }
 
   /** An empty program of the same opset, for a graph that goes with this one. */
   beside(name: string): Program {
     const graph = new Graph(name, new Map([["", this.graph.opset]]));
-    return new Program({
-      ...{ graph, emit: new Emit(graph, this.emit.options), probe: this.probe, options: this.options },
-      ...{ source: {}, taken: this.taken, batch: this.batch, parameters: [], constants: [] },
-      ...{ sites: [], skipped: [], penalties: { weight: 1, plans: [] } },
-    });
+    const none = {
+      parameters: [],
+      constants: [],
+      sites: [],
+      skipped: [],
+      penalties: { weight: 1, plans: [] },
+    };
+    const emit = new Emit(graph, this.emit.options);
+    return new Program({ ...this.prepared, ...none, graph, emit }, { ...this.#context, source: {} });
   }
 
   /** Applies a pass. @returns what the pass found out */
   run<R>(pass: Pass<R>): Promise<R> {
-    const { emit, probe } = this;
-    return runPass(pass, this.graph, { emit, probe, onMessage: this.options.onMessage });
+    const { probe, options } = this.#context;
+    return runPass(pass, this.graph, { emit: this.emit, probe, onMessage: options.onMessage });
   }
 
   /** Adds the loss: the objective or the model's own, and the penalties with the given weight, schedules and draws. */
   loss(inputs: PenaltyInputs = {}): LossGraph {
-    return emitLoss(this, this.options, inputs);
+    return emitLoss(this.prepared, this.#context.options, inputs);
   }
 
   /** Adds the loss of the data alone. */
   dataLoss(): LossGraph {
-    return emitLoss(withoutPenalties(this), this.options);
+    return emitLoss(withoutPenalties(this.prepared), this.#context.options);
   }
 
   /**
@@ -149,13 +136,13 @@ export class Program implements PreparedGraph {
    * @throws SorthError when there are none
    */
   trained(gradients: ReadonlyMap<Value, Typed>): TrainedParameter[] {
-    const trained = this.parameters.flatMap((value): TrainedParameter[] => {
+    const trained = this.prepared.parameters.flatMap((value): TrainedParameter[] => {
       const gradient = gradients.get(value);
       if (gradient) return [{ name: value.name, value: typed(value), gradient }];
       const numbers = this.initial.get(value.name);
       if (numbers) this.graph.inputToInitializer(value, numbers);
       this.initial.delete(value.name);
-      this.options.onMessage?.(`${value.name}: not trained, the loss does not depend on it`);
+      this.#context.options.onMessage?.(`${value.name}: not trained, the loss does not depend on it`);
       return [];
     });
     if (trained.length > 0) return trained;
@@ -166,7 +153,7 @@ export class Program implements PreparedGraph {
 
   /** Adds an input of that name, or with a prefix in front if it is taken. */
   input(name: string, type: DataTypeName, shape: readonly number[]): Typed {
-    return typed(this.graph.addInput(inputName(this.graph, name, this.taken), type, shape));
+    return typed(this.graph.addInput(inputName(this.graph, name, this.prepared.taken), type, shape));
   }
 
   /** Makes a weight an input, so that it is fed. @returns its numbers, which {@link Program.initial} keeps */
@@ -193,7 +180,7 @@ export class Program implements PreparedGraph {
 
   /** Makes a value an output of that name, or with a prefix in front if an input or output has it. */
   output(value: Typed, name: string): Typed {
-    return nameOutput(this.graph, this.emit, value, name, this.taken);
+    return nameOutput(this.graph, this.emit, value, name, this.prepared.taken);
   }
 
   /** Makes the next value of an input an output that is named after it. */
@@ -210,15 +197,28 @@ export class Program implements PreparedGraph {
     irVersion,
   }: FinishOptions = {}): Promise<Model> {
     const { graph } = this;
+    const { probe, source } = this.#context;
     graph.prune();
     for (const pass of passes) await this.run(pass);
     // Passes leave behind what they replaced.
     graph.prune();
-    if (check === "run") await checkWritten(graph, this.probe);
-    else checkGraph(graph);
+    checkGraph(graph);
+    if (check === "run") await checkRuns(graph, probe);
     // What the source says about itself is not true of another graph.
     graph.metadata.clear();
     for (const [key, text] of metadata) graph.metadata.set(key, text);
-    return modelOf(graph, embed ? {} : this.#source, irVersion === undefined ? {} : { irVersion });
+    return modelOf(graph, embed ? {} : source, irVersion === undefined ? {} : { irVersion });
+  }
+}
+
+/** @throws SorthError when ONNX Runtime does not open the graph on the CPU; large constants are left out of the copy it opens */
+async function checkRuns(graph: Graph, probe: Probe): Promise<void> {
+  const inputs = new Map(graph.inputs.map((value) => [value, value.shape ?? []] as const));
+  try {
+    await probe.outputs(probeModel(graph, inputs, { values: graph.outputs }));
+  } catch (error) {
+    throw new SorthError(`nothing is written: the graph would not run on the CPU: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }

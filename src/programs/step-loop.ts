@@ -1,5 +1,7 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { bodyFromGraph } from "../graph/body-graph.ts";
+import { Emit } from "../graph/emit.ts";
+import { typed } from "../graph/emit-base.ts";
 import { Graph } from "../graph/graph.ts";
 import { modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
@@ -24,94 +26,58 @@ const inner = `${stepPrefix}loop/`;
  * session.run({ steps: BigInt64Array.of(8n), input: x, labels, learning_rate: rates, … }); // x: [8, batch, …]
  */
 export function stepLoop(step: Step): Step {
+  const { ports } = step;
   const body = takeGraph(step);
-  const state = statePorts(step.ports);
-  const stateInputs = state.map(({ input }) => body.valueNamed(input));
-  const stateOutputs = state.map(({ output }) => body.valueNamed(output));
-  const figures = figureOutputs(step.ports).map((name) => body.valueNamed(name));
-  const ofEpoch = new Set(step.ports.draws.flatMap(({ name, anew }) => (anew === "epoch" ? [name] : [])));
+  const named = (names: readonly string[]) => names.map((name) => body.valueNamed(name));
+  const state = statePorts(ports);
+  const stateInputs = named(state.map(({ input }) => input));
+  const results = named([...state.map(({ output }) => output), ...figureOutputs(ports)]);
   const fed = body.inputs.filter((input) => !stateInputs.includes(input));
+  const ofEpoch = new Set(ports.draws.flatMap(({ name, anew }) => (anew === "epoch" ? [name] : [])));
 
   const outer = new Graph("steps", body.opsets);
-  const count = inputName(body, "steps");
-  const outerCount = outer.addInput(count, "int64", []);
-  const outerFed = fed.map((input) =>
-    ofEpoch.has(input.name)
-      ? outer.addInput(input.name, input.type, input.shape)
-      : outer.addInput(input.name, input.type, undefined, [stepsAxis, ...(input.shape ?? [])]),
+  const count = outer.addInput(inputName(body, "steps"), "int64", []);
+  const outerFed = fed.map(({ name, type, shape }) =>
+    ofEpoch.has(name)
+      ? outer.addInput(name, type, shape)
+      : outer.addInput(name, type, undefined, [stepsAxis, ...(shape ?? [])]),
   );
-  const outerState = stateInputs.map((input) => outer.addInput(input.name, input.type, input.shape));
-  const outputsOf = (values: readonly Value[]) => values.map(({ name }) => name);
-  const outputNames = [...outputsOf(stateOutputs), ...outputsOf(figures)];
+  const outerState = stateInputs.map(({ name, type, shape }) => outer.addInput(name, type, shape));
+  const outputs = results.map(({ name }) => name);
 
   for (const value of [...body.values]) body.rename(value, inner + value.name);
+  const emit = new Emit(body, { prefix: inner });
   const iteration = body.addInput(`${inner}iteration`, "int64", []);
-  const condition = body.addInput(`${inner}condition`, "bool", []);
-  const captured = fed.map((input, i) => {
-    const from = outerFed[i] as Value;
-    return ofEpoch.has(from.name)
-      ? captureWhole(body, input, from)
-      : gatherStep(body, input, from, iteration);
+  const condition = typed(body.addInput(`${inner}condition`, "bool", []));
+  const captured = outerFed.map(({ name, type, shape, declared }, i) => {
+    const input = typed(fed[i] as Value);
+    const all = body.addInput(name, type, shape, declared);
+    const own = ofEpoch.has(name)
+      ? all
+      : emit.op("Gather", [all, iteration], input.shape, { type: input.type });
+    body.replaceUses(input, own, { outputs: true });
+    body.removeInput(input);
+    return all;
   });
   body.inputs.splice(0, body.inputs.length, iteration, condition, ...stateInputs, ...captured);
-  const goOn = added(body, "Identity", [condition], `${inner}go_on`, condition);
-  body.outputs.splice(0, body.outputs.length, goOn, ...stateOutputs, ...figures);
+  body.outputs.splice(0, body.outputs.length, emit.identity(condition), ...results);
   body.metadata.clear();
 
+  const captures = new Set(captured.map(({ name }) => name));
+  const value = bodyFromGraph(body, captures, step.model.path !== undefined);
   const loop = outer.addNode({
-    opType: "Loop",
-    name: "steps",
-    inputs: [outerCount, null, ...outerState],
-    outputs: outputNames,
-    captures: outerFed,
-    attributes: new Map([
-      [
-        "body",
-        {
-          kind: "graph",
-          value: bodyFromGraph(
-            body,
-            new Set(captured.map(({ name }) => name)),
-            step.model.path !== undefined,
-          ),
-        } as const,
-      ],
-    ]),
+    ...{ opType: "Loop", name: "steps", inputs: [count, null, ...outerState], outputs, captures: outerFed },
+    attributes: new Map([["body", { kind: "graph", value } as const]]),
   });
-  loop.outputs.forEach((value, i) => {
-    const source = [...stateOutputs, ...figures][i];
-    if (!value || !source) return;
-    value.type = source.type;
-    if (i < state.length) value.shape = source.shape;
-    else value.declared = [stepsAxis];
-    outer.addOutput(value);
+  loop.outputs.forEach((output, i) => {
+    const { type, shape } = results[i] as Value;
+    if (!output) return;
+    output.type = type;
+    if (i < state.length) output.shape = shape;
+    else output.declared = [stepsAxis];
+    outer.addOutput(output);
   });
-  const ports: StepPorts = { ...step.ports, count };
-  outer.metadata.set(portsKey, portsToText(ports));
-  return { ...step, model: modelOf(outer, step.model), body: step.model, ports };
-}
-
-/** Lets the readers of an input read its row of this iteration instead. @returns what the body captures */
-function gatherStep(body: Graph, input: Value, outer: Value, iteration: Value): Value {
-  const stacked = body.addInput(outer.name, input.type, undefined, outer.declared ?? []);
-  const row = added(body, "Gather", [stacked, iteration], `${input.name}/row`, input);
-  body.replaceUses(input, row, { outputs: true });
-  body.removeInput(input);
-  return stacked;
-}
-
-/** Lets the readers of an input read the same of every iteration. @returns what the body captures */
-function captureWhole(body: Graph, input: Value, outer: Value): Value {
-  const whole = body.addInput(outer.name, input.type, input.shape);
-  body.replaceUses(input, whole, { outputs: true });
-  body.removeInput(input);
-  return whole;
-}
-
-/** Adds a node whose output is like another value. */
-function added(graph: Graph, opType: string, inputs: readonly Value[], name: string, like: Value): Value {
-  const [output] = graph.addNode({ opType, name, inputs, outputs: [name] }).outputs as [Value];
-  output.type = like.type;
-  output.shape = like.shape;
-  return output;
+  const looped: StepPorts = { ...ports, count: count.name };
+  outer.metadata.set(portsKey, portsToText(looped));
+  return { ...step, model: modelOf(outer, step.model), body: step.model, ports: looped };
 }

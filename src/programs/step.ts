@@ -123,9 +123,9 @@ export function factsOf(
   { program, loss }: TrainingGradients,
   { inputs }: Pick<StepPorts, "inputs">,
 ): Omit<Step, "model" | "body" | "ports"> {
-  const { batch, initial, penalties, skipped } = program;
+  const { batch, penalties, skipped } = program.prepared;
   return {
-    initial,
+    initial: program.initial,
     batch: batch ?? fixedBatch(inputs),
     penaltyWeight: penalties.weight,
     penaltySchedules: new Map(

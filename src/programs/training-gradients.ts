@@ -5,6 +5,7 @@ import { SorthError, UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
+import type { Pass } from "../passes/pass.ts";
 import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
@@ -39,6 +40,19 @@ export interface TrainingGradients {
   readonly penaltyWeight: string | undefined;
 }
 
+/** The form in which a model is trained. @throws UsageError for an option that would have no effect */
+export function trainingForm({
+  batchNorm: mode = "train",
+  runningVariance,
+}: TrainingFormOptions): Pass<unknown>[] {
+  if (mode === "frozen" && runningVariance !== undefined) {
+    throw new UsageError(
+      "frozen BatchNormalization (--batch-norm frozen) has no running variance: leave runningVariance (--running-variance) out",
+    );
+  }
+  return [setBatchNormForm({ mode }), poolBeforeRelu()];
+}
+
 /**
  * Writes the first half of a training step: everything that changes from step to step is an input (data, labels, masks,
  * draws, weights, the penalty weight), and the gradients of all parameters are computed.
@@ -48,16 +62,9 @@ export async function trainingGradients(
   options: TrainingOptions,
   probe: Probe,
 ): Promise<TrainingGradients> {
-  const mode = options.batchNorm ?? "train";
-  if (mode === "frozen" && options.runningVariance !== undefined) {
-    throw new UsageError(
-      "frozen BatchNormalization (--batch-norm frozen) has no running variance: leave runningVariance (--running-variance) out",
-    );
-  }
-  const program = await prepare(model, options, probe, {
-    passes: [setBatchNormForm({ mode }), poolBeforeRelu()],
-  });
-  const { graph, parameters } = program;
+  const program = await prepare(model, options, probe, { passes: trainingForm(options) });
+  const { graph } = program;
+  const { parameters } = program.prepared;
   checkSamples(graph);
   checkTrainable(parameters);
   const inputs = [...graph.inputs];
