@@ -1,9 +1,7 @@
 import type { Command } from "commander";
-import { hasFreeBatch } from "../analysis/dimensions.ts";
-import { blockOf } from "../block/block.ts";
-import { graphOf } from "../graph/model-graph.ts";
 import { type RescuedModel, Trainer } from "../index.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
+import { modelFacts } from "../programs/model-facts.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { given } from "./options.ts";
 import { asksForPenalty } from "./penalty-flags.ts";
@@ -16,14 +14,14 @@ export function beginRescued(
   command: Command,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
-  const graph = graphOf(run.model);
+  const { block, freeBatch } = modelFacts(run.model, dimensionsOf(flags));
   // --prediction names the output of the inference model that is written at the end.
   const { output: _, ...options } = trainerOptions(
     { ...flags, loss: flags.loss ?? run.options.loss },
     {
       // Losses go on as they were: no penalty is added unless one is asked for.
-      injected: blockOf(graph) !== undefined || !asksForPenalty(flags),
-      freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),
+      injected: block !== undefined || !asksForPenalty(flags),
+      freeBatch,
     },
   );
   const { name, options: constants } = run.optimizer;

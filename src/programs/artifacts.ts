@@ -25,7 +25,6 @@ import { constantWeight } from "./penalty-graph.ts";
 import { prepare } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import type { Program } from "./program.ts";
-import { lastPasses } from "./step.ts";
 import { runningStatistics, trainingForm } from "./training-gradients.ts";
 
 /** Options of {@link buildArtifacts}. */
@@ -122,7 +121,7 @@ async function trainingModel(
   if (loss.penalty) program.output(loss.penalty, penaltyOutput);
   graph.opsets.set("com.microsoft", 1);
   return {
-    training: await program.finish({ passes: lastPasses(program, options), ...form }),
+    training: await program.finish({ passes: program.recomputation(), ...form }),
     checkpoint: {
       parameters: weights,
       frozen: statistics.map(({ input }) => program.initial.get(input.name) as Tensor),

@@ -13,7 +13,6 @@ import type { LossOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
 import { prepare } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
-import { lastPasses } from "./step.ts";
 
 /** Options of {@link differentiate}. */
 export interface DifferentiateOptions extends LossOptions {
@@ -67,7 +66,7 @@ export async function differentiate(
     return [name, program.output(gradient, `${name}_grad`).name] as const;
   });
   return {
-    model: await program.finish({ passes: lastPasses(program, options) }),
+    model: await program.finish({ passes: program.recomputation() }),
     loss: total.name,
     gradients: new Map(names),
     masks: new Map(masks.map(({ input, ratio }) => [input.name, ratio])),

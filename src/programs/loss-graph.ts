@@ -7,20 +7,17 @@ import { shapeText } from "../graph/shapes.ts";
 import { type OwnObjective, ownObjective } from "../losses/own-objective.ts";
 import { choosePrediction, remarkOnOwnScores } from "../losses/prediction.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import type { PlanPenalty } from "../penalties/assemble.ts";
 import type { LossOptions } from "./options.ts";
-import { emitPenalties, type PenaltyInputs } from "./penalty-graph.ts";
+import { emitPenalties, type PenaltyInputs, type PenaltyTerm } from "./penalty-graph.ts";
 import { inputName } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 
 /** A loss in a graph: its data part, its penalty, and where their gradients enter. */
-export interface LossGraph {
+export interface LossGraph extends Pick<PenaltyTerm, "parts" | "penalized"> {
   /** The loss of the data alone, a scalar. */
   readonly dataLoss: Typed;
-  /** R, the sum of all sites' penalties, weighted among each other but not by the penalty weight; undefined without. */
+  /** R, the sum of all penalties, weighted among each other but not by the penalty weight; undefined without any. */
   readonly penalty: Typed | undefined;
-  /** What each plan adds to R: `penalty = Σ factor · schedule · value`. */
-  readonly parts: readonly PlanPenalty[];
   /** dataLoss + weight · R. */
   readonly total: Typed;
   readonly seeds: readonly Seed[];
@@ -30,8 +27,6 @@ export interface LossGraph {
   readonly own: OwnObjective | undefined;
   /** The input that carries labels, where the objective added one. */
   readonly labels: Value | undefined;
-  /** Names of the sites that have a penalty. */
-  readonly penalized: readonly string[];
 }
 
 /** Adds the loss of a prepared graph: the objective's or the model's own, and the penalties. */

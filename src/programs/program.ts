@@ -14,6 +14,7 @@ import type { Model, ModelSource } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { type Pass, runPass } from "../passes/pass.ts";
+import { recomputeActivations } from "../passes/training/recompute-activations.ts";
 import { emitLoss, type LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { type PenaltyInputs, withoutPenalties } from "./penalty-graph.ts";
@@ -74,9 +75,9 @@ export class Program {
   /** What was found in the model. */
   readonly prepared: PreparedGraph;
   /** The nodes of the gradients, each with the gradient at whose arrival it was emitted. */
-  readonly arrivals: Map<Node, Typed> = new Map();
+  readonly #arrivals = new Map<Node, Typed>();
   /** Numbers of the weights that became inputs, by name. */
-  readonly initial: Map<string, Tensor> = new Map();
+  readonly initial = new Map<string, Tensor>();
   readonly #context: ProgramContext;
 
   constructor(prepared: PreparedGraph, context: ProgramContext) {
@@ -127,7 +128,8 @@ export class Program {
     wrt: readonly Value[],
     separate: ReadonlySet<Value> = new Set(),
   ): Promise<Map<Value, Typed>> {
-    const { graph, emit, arrivals } = this;
+    const { graph, emit } = this;
+    const arrivals = this.#arrivals;
     return backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit, separate, arrivals });
   }
 
@@ -186,6 +188,11 @@ export class Program {
   /** Makes the next value of an input an output that is named after it. */
   state(input: Typed, next: Typed): StatePort {
     return statePort(this.graph, this.emit, input, next);
+  }
+
+  /** The pass that computes cheap activations again instead of keeping them, where the options ask for it. */
+  recomputation(): Pass<unknown>[] {
+    return this.#context.options.recompute ? [recomputeActivations({ arrivals: this.#arrivals })] : [];
   }
 
   /** Ends the program: drops what no output needs, applies the last passes, checks the graph and encodes it once. */

@@ -2,7 +2,7 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Model } from "../onnx/model.ts";
 import { inputName } from "./ports.ts";
-import { factsOf, lastPasses, type Step, type StepOptions } from "./step.ts";
+import { type Step, type StepOptions, stepFacts } from "./step.ts";
 import type { ParameterPort, StepPorts } from "./step-ports.ts";
 import {
   dataPorts,
@@ -30,12 +30,7 @@ export interface SplitStep extends Omit<Step, "model" | "body" | "ports"> {
 }
 
 /** The first graph of a split step alone. */
-export interface GradientStep extends Omit<SplitStep, "update" | "ports"> {
-  readonly ports: Omit<StepPorts, "parameters" | "scalars"> & {
-    readonly parameters: readonly Pick<SplitParameterPort, "name" | "input" | "gradient">[];
-    readonly scalars: Pick<StepPorts["scalars"], "penaltyWeight" | "type">;
-  };
-}
+export type GradientStep = Awaited<ReturnType<typeof buildGradientStep>>;
 
 /**
  * Writes a training step as two graphs: gradients, then update. Between them a loop may average the gradients of several
@@ -79,18 +74,13 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
 }
 
 /** Writes the first graph of a split step alone. */
-export async function buildGradientStep(
-  model: Model,
-  options: TrainingOptions,
-  probe: Probe,
-): Promise<GradientStep> {
-  return finishGradients(await trainingGradients(model, options, probe), options);
-}
+export const buildGradientStep = async (model: Model, options: TrainingOptions, probe: Probe) =>
+  finishGradients(await trainingGradients(model, options, probe), options);
 
 async function finishGradients(
   half: TrainingGradients,
   options: TrainingOptions & Pick<StepOptions, "lower">,
-): Promise<GradientStep> {
+) {
   const { program, loss, trained, penaltyWeight, type } = half;
   const statistics = await runningStatistics(program, options.runningVariance);
 
@@ -108,8 +98,8 @@ async function finishGradients(
     ...figures,
   };
   const gradients = await program.finish({
-    passes: lastPasses(program, options),
+    passes: [...program.recomputation(), ...(options.lower ?? [])],
     check: options.lower ? "structure" : "run",
   });
-  return { ...factsOf(half, ports), gradients, ports };
+  return { ...stepFacts(half, ports), gradients, ports };
 }

@@ -3,13 +3,11 @@ import type { SkippedSite } from "../analysis/site-types.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
-import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import type { Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Pass } from "../passes/pass.ts";
-import { recomputeActivations } from "../passes/training/recompute-activations.ts";
 import type { Schedule } from "../schedules/schedules.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
-import type { Program } from "./program.ts";
 import { batchAxisOfPort, portsKey, portsToText, type StepPorts } from "./step-ports.ts";
 import {
   dataPorts,
@@ -93,20 +91,14 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     ...figures,
   };
   const written = await program.finish({
-    passes: lastPasses(program, options),
+    passes: [...program.recomputation(), ...(options.lower ?? [])],
     metadata: new Map([[portsKey, portsToText(ports)]]),
     // A trainer, which asks for a backend's forms, opens the graph at once.
     check: options.lower ? "structure" : "run",
   });
   graphs.set(written, program.graph);
-  return { model: written, ports, ...factsOf(half, ports) };
+  return { model: written, ports, ...stepFacts(half, ports) };
 }
-
-/** The passes that end a step: activations that are computed again, then the forms of a backend. */
-export const lastPasses = (
-  { arrivals }: Program,
-  { recompute, lower = [] }: Pick<StepOptions, "recompute" | "lower">,
-): Pass<unknown>[] => [...(recompute ? [recomputeActivations({ arrivals })] : []), ...lower];
 
 /** The graphs of written steps, for {@link takeGraph}. */
 const graphs = new WeakMap<Model, Graph>();
@@ -119,14 +111,14 @@ export function takeGraph({ model }: Step): Graph {
 }
 
 /** What a loop over steps needs to know beside the ports. */
-export function factsOf(
+export function stepFacts(
   { program, loss }: TrainingGradients,
-  { inputs }: Pick<StepPorts, "inputs">,
+  { inputs: [first] }: Pick<StepPorts, "inputs">,
 ): Omit<Step, "model" | "body" | "ports"> {
   const { batch, penalties, skipped } = program.prepared;
   return {
     initial: program.initial,
-    batch: batch ?? fixedBatch(inputs),
+    batch: batch ?? first?.shape[batchAxisOfPort(first)],
     penaltyWeight: penalties.weight,
     penaltySchedules: new Map(
       loss.parts.flatMap(({ plan: { label, schedule } }) => (schedule ? [[label, schedule] as const] : [])),
@@ -134,9 +126,4 @@ export function factsOf(
     penalized: loss.penalized,
     skipped,
   };
-}
-
-/** The batch of a model that fixes it. */
-function fixedBatch([first]: StepPorts["inputs"]): number | undefined {
-  return first && elementCount(first.shape) > 0 ? first.shape[batchAxisOfPort(first)] : undefined;
 }

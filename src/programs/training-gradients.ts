@@ -6,7 +6,12 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Pass } from "../passes/pass.ts";
-import { batchNormStatistics, lowerBatchNorm, setBatchNormForm } from "../passes/training/batch-norm.ts";
+import {
+  batchNormStatistics,
+  lowerBatchNorm,
+  type NextStatistic,
+  setBatchNormForm,
+} from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
 import { constantDraws } from "../penalties/build.ts";
@@ -87,22 +92,15 @@ export async function trainingGradients(
   };
 }
 
-/** A running statistic of BatchNormalization: the input that is fed, and its next value. */
-export interface RunningStatistic {
-  readonly input: Typed;
-  readonly next: Typed;
-}
-
 /** Feeds the running statistics, and writes BatchNormalization out in standard operators. */
 export async function runningStatistics(
   program: Program,
   running: TrainingFormOptions["runningVariance"] = "onnx",
-): Promise<RunningStatistic[]> {
+): Promise<NextStatistic[]> {
   const stored = batchNormStatistics(program.graph).flatMap(({ mean, variance }) => [mean, variance]);
   checkTrainable(stored);
   for (const statistic of stored) program.feed(statistic);
-  const statistics = await program.run(lowerBatchNorm({ running }));
-  return statistics.map(({ input, next }) => ({ input: typed(input), next }));
+  return program.run(lowerBatchNorm({ running }));
 }
 
 /** Names the outputs that are figures of a step: loss, R, and each penalty that R is made of. */
@@ -124,9 +122,9 @@ export function nameFigures(
 /** Makes the next values of running statistics outputs. */
 export const nameStatistics = (
   program: Program,
-  statistics: readonly RunningStatistic[],
+  statistics: readonly NextStatistic[],
 ): (StatePort & { readonly name: string })[] =>
-  statistics.map(({ input, next }) => ({ name: input.name, ...program.state(input, next) }));
+  statistics.map(({ input, next }) => ({ name: input.name, ...program.state(typed(input), next) }));
 
 /** The ports of what a step is fed each time; inputs of the model that nothing reads any more go. */
 export function dataPorts({

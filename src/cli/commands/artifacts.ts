@@ -3,13 +3,11 @@ import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { onExit } from "signal-exit";
-import { hasFreeBatch } from "../../analysis/dimensions.ts";
 import { type OfficialOptimizer, officialOptimizers } from "../../artifacts/optimizer-model.ts";
-import { blockOf } from "../../block/block.ts";
 import { UsageError } from "../../errors.ts";
-import { graphOf } from "../../graph/model-graph.ts";
 import { buildArtifacts, readModel, writeCheckpoint, writeModel } from "../../index.ts";
 import { notNegative } from "../../numbers.ts";
+import { modelFacts } from "../../programs/model-facts.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
 import { given, numberIn } from "../options.ts";
@@ -66,12 +64,12 @@ export function define(command: Command, streams: CommandStreams): void {
       throw new UsageError(`cannot write into "${folder}": it is a file; give -o a folder`);
     for (const name of existing ? fileNames : []) await checkOutput(join(folder, name), terminal.write);
     const model = await readModel(path);
-    const graph = graphOf(model);
+    const { block, freeBatch } = modelFacts(model, dimensionsOf(flags));
     const objective = flags.objective ?? (flags.loss === undefined ? "cross-entropy" : undefined);
-    const injected = blockOf(graph) !== undefined && flags.penalty === undefined;
+    const injected = block !== undefined && flags.penalty === undefined;
     if (injected) checkBesideOwnPenalty(flags);
     const artifacts = await buildArtifacts(model, {
-      ...(hasFreeBatch(graph, dimensionsOf(flags)) && { batch: defaultBatch }),
+      ...(freeBatch && { batch: defaultBatch }),
       ...lossOptionsOf({ ...flags, ...given({ objective }) }),
       // Like those of the official builder, artifacts have no penalty unless the flags request one.
       ...(!injected && asksForPenalty(flags) && { penalties: penaltiesOf(flags) }),

@@ -1,9 +1,6 @@
 import { join, parse } from "node:path";
 import type { Command } from "commander";
-import { hasFreeBatch } from "../../analysis/dimensions.ts";
-import { blockOf } from "../../block/block.ts";
 import { UsageError } from "../../errors.ts";
-import { graphOf } from "../../graph/model-graph.ts";
 import {
   buildSplitStep,
   buildStep,
@@ -14,6 +11,7 @@ import {
   writeModel,
 } from "../../index.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
+import { modelFacts } from "../../programs/model-facts.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { optimizerOf } from "../optimizer-flags.ts";
 import { addOutputFlag, checkOutput, type OutputFlags, outputBeside } from "../output.ts";
@@ -53,14 +51,14 @@ export function define(command: Command, streams: CommandStreams): void {
     }
     const model = await readModel(path);
     await checkIsNoData(output, model);
-    const graph = graphOf(model);
+    const { block, freeBatch } = modelFacts(model, dimensionsOf(flags));
     const {
       optimizer,
       learningRate: _,
       ...options
     } = trainerOptions(flags, {
-      injected: blockOf(graph) !== undefined,
-      freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),
+      injected: block !== undefined,
+      freeBatch,
     });
     const own = {
       ...options,

@@ -2,14 +2,9 @@ import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
-import { hasFreeBatch } from "../../analysis/dimensions.ts";
-import { artifactKind } from "../../artifacts/training-model.ts";
-import { blockOf } from "../../block/block.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { objectiveFor } from "../../data/labels.ts";
 import { messageOf, SorthError, UsageError } from "../../errors.ts";
-import type { Graph } from "../../graph/graph.ts";
-import { graphOf } from "../../graph/model-graph.ts";
 import {
   checkpointOf,
   type Model,
@@ -23,6 +18,7 @@ import {
   writeModel,
 } from "../../index.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
+import { type ModelFacts, modelFacts } from "../../programs/model-facts.ts";
 import { listed } from "../../programs/tell-parameters.ts";
 import { ProgressLine } from "../../report/progress.ts";
 import { addDataFlags } from "../data-flags.ts";
@@ -65,8 +61,8 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const output = await chosenOutput(flags, outputBeside(path, "trained"), terminal.write);
     const model = await readModel(path);
     await checkIsNoData(output, model);
-    const graph = graphOf(model);
-    const artifact = artifactKind(graph) !== undefined;
+    const facts = modelFacts(model, dimensionsOf(flags));
+    const artifact = facts.artifact !== undefined;
     // For an artifact, --checkpoint names the state that the run begins with.
     const ownFolder = artifact ? undefined : givenFlags.checkpoint;
     const folder = ownFolder ?? flags.resume ?? runFolderOf(output);
@@ -76,7 +72,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       await checkOutput(flags.ortCheckpoint, terminal.write, "--ort-checkpoint");
     }
     if (folder !== flags.resume) await checkNoRun(folder, terminal.write);
-    checkEffects(flags, graph);
+    checkEffects(flags, facts);
     const { train, validation, test } = await readData(data, terminal);
     await checkBest(flags, folder, validation !== undefined);
     // Remarks wait for the first step: where model and data do not fit, the error stands alone.
@@ -87,9 +83,9 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       ? resume(rescued?.model ?? model, path, flags.resume, { ...begun.placement, onMessage })
       : rescued
         ? beginRescued(rescued, flags, command, onMessage)
-        : begin(model, graph, flags, train, onMessage));
+        : begin(model, facts, flags, train, onMessage));
 
-    const trainsWith = penaltyNote(trainer, artifact ? [] : (blockOf(graph)?.penalties ?? []));
+    const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));
     const learned = trainer.step.ports.parameters;
     remarks.unshift(
       ...(trainsWith ? [trainsWith] : []),
@@ -241,8 +237,8 @@ async function callOf(
 }
 
 /** @throws UsageError for flags that would have no effect */
-function checkEffects({ keepPenalty, allowFallback, backend }: Flags, graph: Graph): void {
-  if (keepPenalty && !blockOf(graph)) {
+function checkEffects({ keepPenalty, allowFallback, backend }: Flags, { block }: ModelFacts): void {
+  if (keepPenalty && !block) {
     throw new UsageError("--keep-penalty belongs to a model with an injected penalty: this one has none");
   }
   if (allowFallback && backend === "cpu") {
@@ -274,16 +270,12 @@ function nothingLeft(trainer: Trainer, folder: string): UsageError {
 
 async function begin(
   model: Model,
-  graph: Graph,
+  { block, freeBatch }: ModelFacts,
   flags: Flags,
   data: Dataset,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
-  const facts = {
-    injected: blockOf(graph) !== undefined,
-    freeBatch: hasFreeBatch(graph, dimensionsOf(flags)),
-  };
-  const options = trainerOptions(flags, facts);
+  const options = trainerOptions(flags, { injected: block !== undefined, freeBatch });
   const asked = flags.labels ?? flags.classAxis;
   const { objective, remark } =
     options.objective && asked === undefined

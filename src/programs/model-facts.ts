@@ -1,0 +1,25 @@
+import { type DimensionOptions, hasFreeBatch } from "../analysis/dimensions.ts";
+import { artifactKind } from "../artifacts/training-model.ts";
+import { type Block, blockOf } from "../block/block.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Model } from "../onnx/model.ts";
+
+/** What a model's file is, as far as its training depends on that. */
+export interface ModelFacts {
+  /** Which file of ONNX Runtime's training tools it is; undefined for any other model. */
+  readonly artifact: ReturnType<typeof artifactKind>;
+  /** The penalties that were injected into it; undefined without any. */
+  readonly block: Block | undefined;
+  /** Whether it leaves the batch size open. */
+  readonly freeBatch: boolean;
+}
+
+/** Answers at once what a file is. @throws SorthError when the mark of its block is damaged */
+export function modelFacts(model: Model, dimensions: DimensionOptions = {}): ModelFacts {
+  const graph = graphOf(model);
+  return {
+    artifact: artifactKind(graph),
+    block: blockOf(graph),
+    freeBatch: hasFreeBatch(graph, dimensions),
+  };
+}
