@@ -65,16 +65,17 @@ export function stepLoop(step: Step): Step {
 
   const captures = new Set(captured.map(({ name }) => name));
   const value = bodyFromGraph(body, captures, step.model.path !== undefined);
+  // Nobody differentiates a step: shapes inside would only lengthen the file.
+  value.valueInfo = [];
   const loop = outer.addNode({
     ...{ opType: "Loop", name: "steps", inputs: [count, null, ...outerState], outputs, captures: outerFed },
     attributes: new Map([["body", { kind: "graph", value } as const]]),
   });
   loop.outputs.forEach((output, i) => {
-    const { type, shape } = results[i] as Value;
+    const { type, shape, declared } = results[i] as Value;
     if (!output) return;
     output.type = type;
-    if (i < state.length) output.shape = shape;
-    else output.declared = [stepsAxis];
+    output.declared = i < state.length ? (shape ?? declared) : [stepsAxis];
     outer.addOutput(output);
   });
   const looped: StepPorts = { ...ports, count: count.name };
