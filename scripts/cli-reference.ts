@@ -17,7 +17,7 @@ that lists the nearest names.
 and falls to a tenth at the last.
 `;
 
-/** Flags that every command has. */
+/** Flags that are described once: those of every command, and of every command that writes files. */
 const shared: ReadonlySet<string> = new Set(["--force", "--quiet", "--debug"]);
 
 /** The reference of the command line, as Markdown. */
@@ -25,10 +25,13 @@ export async function cliReference(): Promise<string> {
   const nowhere = { write: () => undefined };
   const { commands } = await wholeProgram({ stdout: nowhere, stderr: nowhere });
   const sections = commands.map(sectionOf);
-  const common = (commands[0]?.options ?? []).filter(({ long }) => shared.has(long ?? ""));
+  const options = new Map(
+    commands.flatMap((command) => command.options.map((option) => [option.long, option])),
+  );
+  const common = [...shared].flatMap((flag) => options.get(flag) ?? []);
   return [
     heading,
-    "Every command has these flags:",
+    "Every command has these flags, except `--force`: `inspect`, `verify` and `demo` write no files and refuse it.",
     "",
     ...table(common.map(flagRow)),
     "",

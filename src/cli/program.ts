@@ -11,11 +11,19 @@ export interface CommandModule {
   readonly define: (command: Command, streams: CommandStreams, typed: readonly string[]) => void;
 }
 
+interface KnownCommand {
+  readonly summary: string;
+  readonly load: () => Promise<CommandModule>;
+  /** Whether it writes files (default true), so that --force has a meaning. */
+  readonly writes?: false;
+}
+
 /** The commands. Only the module of the called command is loaded. */
-const commands: Readonly<Record<string, { summary: string; load: () => Promise<CommandModule> }>> = {
+const commands: Readonly<Record<string, KnownCommand>> = {
   inspect: {
     summary: "show the layers a penalty can act on, what is skipped and why, and advice",
     load: () => import("./commands/inspect.ts"),
+    writes: false,
   },
   inject: {
     summary: "add an orthogonality penalty to a model, as one more output or in its loss",
@@ -28,6 +36,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   verify: {
     summary: "check an injected model against its original",
     load: () => import("./commands/verify.ts"),
+    writes: false,
   },
   grad: {
     summary: "write a model that computes the gradient of a loss",
@@ -56,6 +65,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   demo: {
     summary: "serve a page that trains a model, plain and with SOM, and shows both",
     load: () => import("./commands/demo.ts"),
+    writes: false,
   },
 };
 
@@ -73,12 +83,12 @@ async function programWith(
       "Orthogonality regularization for ONNX models, and training of those models on ONNX Runtime.",
     )
     .version(manifest.version);
-  for (const [name, { summary, load }] of Object.entries(commands)) {
+  for (const [name, { summary, load, writes = true }] of Object.entries(commands)) {
     const command = program.command(name).summary(summary).description(sentence(summary));
     if (!wanted(name)) continue;
     (await load()).define(command, streams, argv.slice(argv.indexOf(name) + 1));
+    if (writes) command.option("--force", "replace files that exist");
     command
-      .option("--force", "replace files that exist")
       .option("--quiet", "no progress and no remarks")
       .option("--debug", "show where an error was thrown")
       .addHelpText("after", examplesText(name));

@@ -23,7 +23,7 @@ export interface OutputStream {
 
 /** Flags of every command. */
 export interface SharedFlags {
-  /** Replace existing files. */
+  /** Replace files that exist; only for commands that write some. */
   readonly force?: true;
   /** Show where an error was thrown. */
   readonly debug?: true;

@@ -39,7 +39,8 @@ describe("sorth-onnx", () => {
   it.each(commands)("%s --help describes its flags", async (command) => {
     const { code, stdout } = await cli(command, "--help");
     expect(code).toBe(0);
-    for (const flag of ["--force", "--quiet", "--debug"]) expect(stdout).toContain(flag);
+    for (const flag of ["--quiet", "--debug"]) expect(stdout).toContain(flag);
+    expect(stdout.includes("--force")).toBe(!["inspect", "verify", "demo"].includes(command));
   });
 
   it.each([
@@ -50,6 +51,7 @@ describe("sorth-onnx", () => {
       argv: [command, ...required(command)],
       says: "missing required argument",
     })),
+    { argv: ["inspect", "models/mlp.onnx", "--force"], says: "unknown option '--force'" },
     { argv: ["demo", "a.onnx"], says: "too many arguments" },
     { argv: ["demo", "--nonsense"], says: "unknown option '--nonsense'" },
     ...onModels.map((command) => ({

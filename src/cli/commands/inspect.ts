@@ -26,8 +26,7 @@ export function define(command: Command, streams: CommandStreams): void {
       const checkpoint = await readCheckpoint(path);
       const given = command.options.filter(
         (option) =>
-          option.attributeName() in flags &&
-          !["json", "quiet", "debug", "force"].includes(option.attributeName()),
+          option.attributeName() in flags && !["json", "quiet", "debug"].includes(option.attributeName()),
       );
       if (given.length > 0) {
         throw new UsageError(
