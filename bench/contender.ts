@@ -1,20 +1,20 @@
 import type { BenchmarkModel } from "./models.ts";
 
-/** What is timed: one way to make training steps of one network. */
+/** A contender: one implementation of the training step of one network. */
 export interface Contender {
   /** `sorth-onnx`, `PyTorch eager`, `torch.compile`. */
   readonly runtime: string;
   readonly network: string;
-  /** Whether SOM is on every layer. */
+  /** Whether every layer has the SOM penalty. */
   readonly regularized: boolean;
-  /** Makes the first steps from the model's initial weights and returns their losses. */
+  /** Runs the first steps from the model's initial weights and returns their losses. */
   start(steps: number): Promise<readonly number[]>;
-  /** Makes further steps on the same batch; mean milliseconds of a step. */
+  /** Runs further steps on the same batch and returns the mean milliseconds per step. */
   run(steps: number): Promise<number>;
   close(): Promise<void>;
 }
 
-/** Something that can train a network, with and without SOM. */
+/** Options of a contender. */
 export interface ContenderOptions {
   readonly model: BenchmarkModel;
   readonly regularized: boolean;
@@ -22,8 +22,8 @@ export interface ContenderOptions {
 }
 
 /**
- * Optimizer of every contender: AdamW as PyTorch defines it. The rate is low: a network that has learned its only batch
- * by heart computes with denormal numbers, which is slow.
+ * The optimizer of every contender: AdamW as PyTorch defines it. The learning rate is low, because a network that has
+ * memorized its only batch computes with denormal numbers, which is slow.
  */
 export const training = { learningRate: 1e-5, weightDecay: 0.01, penaltyWeight: 1 } as const;
 

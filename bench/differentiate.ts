@@ -1,6 +1,6 @@
 /**
- * How long it takes to write the gradient of a large graph, beside what ONNX Runtime takes to say its shapes and to fold
- * its constants: the aim is one second for 4,600 nodes. Widths are small; the time goes by nodes.
+ * Times writing the gradient of a large graph, and separately the time that ONNX Runtime takes for shape inference and
+ * constant folding. The aim is one second for 4,600 nodes. Widths are small, since the time depends on the number of nodes.
  *
  * Run: npx tsx bench/differentiate.ts [--nodes 4600] [--rounds 5] [--output bench/results/differentiate.json]
  */
@@ -22,7 +22,7 @@ import { machineDescription } from "./step-report.ts";
 
 const width = 16;
 
-/** A transformer's feed-forward half, over and over: 20 nodes a block, five parameters. */
+/** A chain of a transformer's feed-forward blocks, each with 20 nodes and five parameters. */
 function tallModel(nodes: number): Model {
   const graph = new Graph("tall", new Map([["", 18]]));
   const g = new Emit(graph, { prefix: "layer/" });

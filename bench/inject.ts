@@ -1,9 +1,9 @@
 /**
- * Time and peak memory of `inject` on a model of 1 GB, against copying the file. Every run is a process of its own,
- * interleaved with the others; a copy is timed plainly, and with its data synced to the disk as writeModel syncs.
+ * Time and peak memory of `inject` on a model of 1 GB, compared with copying the file. Every run is a separate process,
+ * interleaved with the others. The copy is timed both without and with a sync to the disk, which writeModel does.
  *
  * Run: npx tsx bench/inject.ts [--size 1024] [--rounds 3] [--folder /tmp] [--output bench/results/inject.json]
- * Needs three times the size in the folder; everything is deleted again.
+ * Needs three times the size in the folder and deletes everything afterwards.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -25,7 +25,7 @@ import { nodeProbe } from "../src/runtime/probe-node.ts";
 import { median } from "./contender.ts";
 import { machineDescription } from "./step-report.ts";
 
-/** What is timed; and the making of the model, in a process of its own too: a child inherits its parent's peak memory. */
+/** The timed tasks, and writing the model, which also runs in a child process because a child inherits its parent's peak memory. */
 const tasks = {
   write: (_from: string, to: string) => writeLargeModel(to, Number(process.env.SORTH_BENCH_SIZE)),
   copy: (from: string, to: string) => copyFile(from, to),
@@ -48,11 +48,11 @@ type TaskName = keyof typeof tasks;
 /** One run of a task in its own process. */
 interface Run {
   readonly seconds: number;
-  /** Peak resident memory, MiB. */
+  /** Peak resident memory in MiB. */
   readonly peak: number;
 }
 
-/** A stack of Gemms of 4096 units (64 MiB each) that fills the size. */
+/** Writes a stack of Gemms with 4096 units (64 MiB each), up to the given size. */
 async function writeLargeModel(path: string, mebibytes: number): Promise<void> {
   const width = 4096;
   const g = new Emit(new Graph("large", new Map([["", 17]])), { prefix: "" });
@@ -84,7 +84,7 @@ async function measured(task: TaskName, from: string, to: string): Promise<Run> 
   return run as Run;
 }
 
-/** The child's part. */
+/** Runs a task; called in the child process. */
 async function perform(task: TaskName, from: string, to: string): Promise<Run> {
   const start = performance.now();
   await tasks[task](from, to);

@@ -15,7 +15,7 @@ export const classes = 10;
 /** A network to time: its model with a fixed batch, and one batch of data. */
 export interface BenchmarkModel {
   readonly name: string;
-  /** The layers and the batch, for people. */
+  /** Description of the layers and the batch, for reports. */
   readonly title: string;
   readonly onnx: Uint8Array;
   /** Input `x`, batch axis first. */
@@ -34,7 +34,7 @@ export function mlp(): BenchmarkModel {
   return m.finish(y, "MLP 784-512-256-10, batch 64");
 }
 
-/** 3×3 convolutions 3-32-64-128 with BatchNormalization and ReLU, two halvings, mean over pixels; 32×32, batch 32. */
+/** 3×3 convolutions 3-32-64-128 with BatchNormalization and ReLU, two 2×2 poolings, mean over pixels; 32×32, batch 32. */
 export function cnn(): BenchmarkModel {
   const m = new Builder("cnn", [32, 3, 32, 32]);
   let y = m.x;
@@ -45,7 +45,7 @@ export function cnn(): BenchmarkModel {
   return m.finish(m.linear("fc", m.means(y), classes), "CNN 3-32-64-128 with BatchNorm, 32×32, batch 32");
 }
 
-/** Layers with parameters named as PyTorch names them in bench/torch_step.py. */
+/** Writes layers whose parameters have the names of their PyTorch twins in bench/torch_step.py. */
 class Builder {
   readonly x: Typed;
   readonly #name: string;
@@ -123,7 +123,7 @@ class Builder {
     };
   }
 
-  /** He initialization: uniform with the variance 2 / fan-in. */
+  /** He initialization: uniform with variance 2 / fan-in. */
   #weight(name: string, shape: Shape): Typed {
     const data = this.#uniform(shape, Math.sqrt(6 / elementCount(shape.slice(1))));
     return this.#g.graph.addInitializer(Tensor.of(name, "float", shape, data)) as Typed;

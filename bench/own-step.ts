@@ -11,7 +11,7 @@ import { type Contender, type ContenderOptions, training } from "./contender.ts"
 import { type BenchmarkModel, classes } from "./models.ts";
 import { own } from "./step-report.ts";
 
-/** This library as its users run it: the Trainer, a step event for each step. */
+/** This library as its users run it: the Trainer, with one event per step. */
 export async function ownContender(
   { model, regularized, threads }: ContenderOptions,
   backend = "cpu",
@@ -41,7 +41,7 @@ export async function ownContender(
       for (let i = 0; i < steps; i++) losses.push(await next());
       return losses;
     },
-    // Several steps are one run of ONNX Runtime: the first event of a run waits for all of them.
+    // One run of ONNX Runtime does several steps: the first event of a run waits for all of them.
     run: async (steps) => {
       const start = performance.now();
       for (let i = 0; i < steps; i++) await next();
@@ -51,7 +51,7 @@ export async function ownContender(
   };
 }
 
-/** The model's one batch, again and again, its rows in their order whatever rows are asked for. */
+/** A dataset that repeats the model's only batch, with its rows in order regardless of the requested indices. */
 function repeated({ name, x, labels }: BenchmarkModel): Dataset {
   const numbers = x.data as Float32Array;
   const size = numbers.length / labels.length;

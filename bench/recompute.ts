@@ -1,6 +1,6 @@
 /**
- * What `recompute` saves and costs: peak memory and time of a training step of a stack of feed-forward blocks with Gelu
- * written out, with and without it, each run in a process of its own, in turns.
+ * The savings and costs of `recompute`: peak memory and time of a training step of a stack of feed-forward blocks (Gelu in
+ * single operators), with and without it. Runs alternate, each in a separate process.
  *
  * Run: npx tsx bench/recompute.ts [--rounds 3] [--output bench/results/recompute.json]
  */
@@ -29,7 +29,7 @@ const [batch, width, blocks, steps] = [4096, 256, 12, 6];
 /** One run: a few steps in this process. */
 interface Run {
   readonly milliseconds: number;
-  /** Peak resident memory of the process, MiB. */
+  /** Peak resident memory of the process in MiB. */
   readonly peak: number;
   readonly loss: number;
   readonly message: string;

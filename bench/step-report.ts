@@ -2,18 +2,18 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem, type } from "node:os";
 import { median } from "./contender.ts";
 
-/** Times of one contender, in milliseconds a step: a round's is the mean of its steps. */
+/** Times of one contender in milliseconds per step; the time of a round is the mean of its steps. */
 export interface StepTiming {
   readonly runtime: string;
   readonly network: string;
   readonly regularized: boolean;
   readonly median: number;
   readonly minimum: number;
-  /** The rounds: how steady the machine was. */
+  /** Times of the rounds, which show how steady the machine was. */
   readonly rounds: readonly number[];
 }
 
-/** A run of the benchmark. */
+/** The results of a run of the benchmark. */
 export interface StepReport {
   readonly date: string;
   readonly machine: string;
@@ -24,13 +24,13 @@ export interface StepReport {
   readonly ratios: readonly StepRatios[];
 }
 
-/** What a reader wants to know of one network. Ratios below 1: sorth-onnx is faster. */
+/** Ratios for one network. Below 1, sorth-onnx is faster. */
 export interface StepRatios {
   readonly network: string;
   readonly regularized: boolean;
-  /** Our median over that runtime's. */
+  /** By runtime: our median divided by that runtime's. */
   readonly against: Readonly<Record<string, number>>;
-  /** Runtime to the cost of SOM: regularized over plain, minus 1. Only for regularized rows. */
+  /** By runtime: the cost of SOM, as time with SOM / plain time − 1. Only for rows with SOM. */
   readonly overhead?: Readonly<Record<string, number>>;
 }
 
@@ -38,13 +38,13 @@ export const own = "sorth-onnx";
 
 const round = (value: number, digits = 3): number => Number(value.toFixed(digits));
 
-/** Processor, memory and system, as far as timings depend on them. */
+/** Description of processor, memory and system, on which timings depend. */
 export function machineDescription(): string {
   const all = cpus();
   return `${all[0]?.model.trim() ?? "unknown processor"}, ${all.length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${type()} ${release()}`;
 }
 
-/** Reduces the times of the rounds. */
+/** Summarizes the times of the rounds. */
 export function timingOf(
   contender: Pick<StepTiming, "runtime" | "network" | "regularized">,
   rounds: readonly number[],
@@ -131,7 +131,7 @@ export function stepTable({
   ].join("\n");
 }
 
-/** Replaces what stands between `<!-- name -->` and `<!-- /name -->` in a Markdown file. */
+/** Replaces the text between `<!-- name -->` and `<!-- /name -->` in a Markdown file. */
 export function replaceSection(file: URL, name: string, text: string): void {
   const [start, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const old = readFileSync(file, "utf8");

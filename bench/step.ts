@@ -1,6 +1,6 @@
 /**
  * Times a training step of an MLP and a CNN, plain and with SOM, against PyTorch eager and torch.compile.
- * All contenders take turns, block by block, in one run, so that a busy moment of the machine meets all of them.
+ * All contenders take turns within one run, so that a busy moment of the machine affects all of them.
  *
  * npm run bench                        writes bench/results/step.json and the table in bench/README.md
  * npm run bench -- --quick             two short rounds, writes nothing
@@ -36,9 +36,9 @@ const { values: flags } = scriptArguments(import.meta.url, {
 });
 const [rounds, steps] = flags.quick ? [2, 32] : [Number(flags.rounds), Number(flags.steps)];
 const threads = Number(flags.threads);
-/** Steps before the timed ones of a round: a whole run of this library, which does up to 32 in one. */
+/** Untimed steps at the start of each round: one full run of this library, which does up to 32 steps at once. */
 const warmUp = 32;
-/** Steps from the initial weights, whose losses must agree before anything is timed. */
+/** Number of first steps whose losses must agree before anything is timed. */
 const firstSteps = 3;
 const models = [mlp(), cnn()].filter(({ name }) => flags.network === undefined || name === flags.network);
 
@@ -82,9 +82,9 @@ async function timeNetwork(model: BenchmarkModel) {
   const times = new Map(contenders.map((contender) => [contender, [] as number[]]));
   for (let round = 0; round < rounds; round++) {
     for (const contender of contenders) {
-      // Threads that waited for work a moment ago would still be spinning.
+      // Wait until the threads of the previous contender stop spinning.
       await new Promise((resolve) => setTimeout(resolve, 50));
-      // Not timed: steps that find cold caches.
+      // Not timed: steps with cold caches.
       await contender.run(warmUp);
       times.get(contender)?.push(await contender.run(steps));
     }
@@ -94,7 +94,7 @@ async function timeNetwork(model: BenchmarkModel) {
   return [...times].map(([contender, all]) => timingOf(contender, all));
 }
 
-/** Holds the contenders to the same losses: what is timed must be the same computation. */
+/** Checks that all contenders compute the same losses, so that the timed computations are the same. */
 async function agree(contenders: readonly Contender[]): Promise<void> {
   for (const regularized of [false, true]) {
     const group = contenders.filter((contender) => contender.regularized === regularized);

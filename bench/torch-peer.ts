@@ -10,12 +10,12 @@ import type { BenchmarkModel } from "./models.ts";
 const script = fileURLToPath(new URL("torch_step.py", import.meta.url));
 const folder = fileURLToPath(new URL("../.cache/bench", import.meta.url));
 
-/** A Python process that makes steps of PyTorch on command (bench/torch_step.py) and is idle otherwise. */
+/** A Python process that runs PyTorch steps on command (bench/torch_step.py) and is idle otherwise. */
 export class TorchPeer {
   readonly #process: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
 
-  /** @param device - where PyTorch trains: `cpu`, `cuda` */
+  /** @param device - PyTorch's device: `cpu` or `cuda` */
   constructor(threads: number, device = "cpu") {
     const environment = { ...process.env, OMP_NUM_THREADS: String(threads) };
     this.#process = spawn(pythonInterpreter(), [script, String(threads), device], { env: environment });
@@ -23,12 +23,12 @@ export class TorchPeer {
     this.#answers = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
 
-  /** Version of PyTorch, its number of threads and its device. */
+  /** The version of PyTorch, its number of threads and its device. */
   async about(): Promise<{ torch: string; threads: number; device: string }> {
     return await this.#ask({ do: "about" });
   }
 
-  /** A network of PyTorch with the model's weights and data. */
+  /** A PyTorch network with the model's weights and data. */
   contender({ model, regularized }: ContenderOptions, compiled: boolean): Contender {
     const id = [model.name, regularized, compiled].join();
     return {
@@ -63,7 +63,7 @@ export class TorchPeer {
   }
 }
 
-/** Where the Python side reads the model, its batch and its labels. */
+/** Writes the model, its batch and its labels for the Python process. */
 function writeModel({ name, onnx, x, labels }: BenchmarkModel): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, `${name}.onnx`), onnx);

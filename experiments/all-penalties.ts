@@ -6,10 +6,10 @@ import type { Pool } from "./pool.ts";
 import { mean } from "./statistics.ts";
 import { compare, percent, round, runsOf, type Variant, type VariantResult } from "./variants.ts";
 
-/** Every method may try its usual weight and these multiples of it, and nothing else. */
+/** Every method tries exactly its usual weight and these multiples of it. */
 const multiples = [1e-3, 1e-2, 0.1, 1, 10];
 
-/** How a weight was chosen: mean validation accuracy in per cent of the candidates. */
+/** A chosen weight, and the candidates' mean validation accuracies in per cent. */
 interface Choice {
   readonly weight: number;
   readonly candidates: readonly { readonly weight: number; readonly accuracy: number }[];
@@ -20,7 +20,7 @@ interface DataResult {
   readonly choices: Readonly<Record<string, Choice>>;
 }
 
-/** All penalties on two sets of images, each with the same number of tries for its weight. */
+/** All penalties on two image data sets, each with the same number of candidate weights. */
 export const allPenalties: Experiment<Record<string, DataResult>> = {
   name: "all-penalties",
   needsFashion: true,
@@ -87,7 +87,7 @@ export const allPenalties: Experiment<Record<string, DataResult>> = {
     ),
 };
 
-/** The weight with the best mean validation accuracy over the tuning seeds; the smaller one of two equal ones. */
+/** The weight with the best mean validation accuracy over the tuning seeds; of equal ones, the smallest. */
 async function choose(
   pool: Pool,
   method: Method,

@@ -11,7 +11,7 @@ const methods = [
   { method: "SOM not of logits", penalties: ["som:lambda1=100,weight=0.1,exclude=logits"] },
 ];
 
-/** With and without BatchNormalization, with and without SOM: can one stand in for the other? */
+/** With and without BatchNormalization, with and without SOM: can one replace the other? */
 export const batchNorm: Experiment<Record<string, VariantResult[]>> = {
   name: "batch-norm",
   needsFashion: true,

@@ -5,30 +5,30 @@ import { fileURLToPath } from "node:url";
 import { shuffledIndices } from "../src/data/batches.ts";
 import { type Dataset, digitPoints, loadMnist, type SplitData, subset } from "../src/index.ts";
 
-/** Images of digits, images of clothes, and the digits as 128 points each. */
+/** The data sets: images of digits, images of clothes, and the digits as 128 points each. */
 export type DataName = "mnist" | "fashion" | "points";
 
 /** Samples of one run. */
 export interface RunData {
   readonly train: Dataset;
-  /** Other training samples, by which weights of penalties are chosen. */
+  /** Other training samples, used to choose the weights of penalties. */
   readonly validation: Dataset;
-  /** The test set as it was published; nothing is chosen by it. */
+  /** The published test set, which influences no choice. */
   readonly test: Dataset;
 }
 
-/** Pixels of Fashion-MNIST's training images: mean and standard deviation. */
+/** Mean and standard deviation of the pixels of Fashion-MNIST's training images. */
 const fashionPixels = { mean: 0.286, std: 0.353 };
 
-/** The folder with Fashion-MNIST's four files: `SORTH_FASHION_MNIST`, or what {@link fetchFashion} unpacked. */
+/** The folder into which {@link fetchFashion} unpacks Fashion-MNIST's four files; `SORTH_FASHION_MNIST` overrides it. */
 const cache = fileURLToPath(new URL("../.cache/fashion-mnist", import.meta.url));
 const installed = "usr/share/datasets/fashion-mnist";
 const fashionFolder = (): string => process.env.SORTH_FASHION_MNIST ?? join(cache, installed);
 
 /**
- * Makes sure that Fashion-MNIST is there: unpacks Debian's package dataset-fashion-mnist into .cache (31 MB), without
+ * Makes sure that Fashion-MNIST is available: unpacks Debian's package dataset-fashion-mnist into .cache (31 MB), without
  * installing it.
- * @throws Error that says how else to get the files
+ * @throws Error that names another way to provide the files
  */
 export function fetchFashion(): void {
   if (existsSync(join(fashionFolder(), "train-images-idx3-ubyte.gz"))) return;
@@ -47,8 +47,8 @@ export function fetchFashion(): void {
 const loaded = new Map<DataName, Promise<SplitData>>();
 
 /**
- * The samples of a run: `samples` and `validation` training samples that a seed draws, and the test set. The same seed
- * draws the same samples for every variant, so that variants can be compared seed by seed.
+ * The samples of a run: randomly drawn training samples for training and validation, and the test set. A seed draws the
+ * same samples for every variant, so that variants can be compared seed by seed.
  */
 export async function dataOf(
   name: DataName,

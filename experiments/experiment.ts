@@ -1,17 +1,17 @@
 import type { Pool } from "./pool.ts";
 
-/** How much is done. The committed figures are made with {@link fullSize}. */
+/** The size of an experiment. The committed figures use {@link fullSize}. */
 export interface Size {
-  /** Seeds of what is reported. */
+  /** Seeds of the reported runs. */
   readonly seeds: readonly number[];
-  /** Other seeds, by which weights of penalties are chosen. */
+  /** Other seeds, used to choose the weights of penalties. */
   readonly tuningSeeds: readonly number[];
   readonly samples: number;
   readonly epochs: number;
-  /** Samples of the validation and the test set. */
+  /** Sizes of the validation set and of the test set. */
   readonly validation: number;
   readonly test: number;
-  /** Rows of the largest estimate, and repetitions, in the experiment without training. */
+  /** Rows of the largest estimate, and number of repetitions, in the experiment without training. */
   readonly rows: number;
   readonly trials: number;
 }
@@ -22,35 +22,35 @@ export const fullSize: Size = {
   ...{ rows: 16_384, trials: 20 },
 };
 
-/** To see whether everything runs: figures mean nothing. */
+/** A tiny size that shows whether everything runs; its figures are meaningless. */
 export const quickSize: Size = {
   ...{ seeds: [1, 2], tuningSeeds: [101] },
   ...{ samples: 192, epochs: 1, validation: 128, test: 256 },
   ...{ rows: 1024, trials: 2 },
 };
 
-/** A picture: file name without ending, and how it is drawn. */
+/** A figure and its file name without extension. */
 export interface Figure {
   readonly name: string;
-  /** What it shows, for those who do not see it. */
+  /** Alternative text. */
   readonly label: string;
   draw(document: Document): SVGSVGElement;
 }
 
-/** A question, how it is answered, and how the answer is shown. */
+/** An experiment: how it runs, and how its results are shown. */
 export interface Experiment<Result> {
-  /** Of its results' file and its section in README.md. */
+  /** Name of its results file and of its section in README.md. */
   readonly name: string;
-  /** Whether it trains on Fashion-MNIST, which is fetched first. */
+  /** Whether it needs Fashion-MNIST, which is then fetched first. */
   readonly needsFashion: boolean;
-  /** Seeds and size decide every number; nothing that depends on time or the machine's load belongs here. */
+  /** Runs it. All numbers depend only on seeds and size, never on time or the machine's load. */
   run(pool: Pool, size: Size): Promise<Result>;
-  /** Markdown. */
+  /** The result's tables in Markdown. */
   tables(result: Result): string;
   figures(result: Result): readonly Figure[];
 }
 
-/** For lists of experiments with different results. */
+/** An experiment without its result type, for lists. */
 export interface AnyExperiment {
   readonly name: string;
   readonly needsFashion: boolean;
@@ -59,6 +59,6 @@ export interface AnyExperiment {
   figures(result: unknown): readonly Figure[];
 }
 
-/** Forgets the type of the results, which are read from a file that the experiment wrote. */
+/** Drops the result type of an experiment; its results are read from the file that it wrote itself. */
 export const anyExperiment = <Result>(experiment: Experiment<Result>): AnyExperiment =>
   experiment as unknown as AnyExperiment;

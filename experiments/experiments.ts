@@ -7,7 +7,7 @@ import { pointClouds } from "./point-clouds.ts";
 import { reduction } from "./reduction.ts";
 import { rows } from "./rows.ts";
 
-/** All experiments, in the order in which README.md tells of them. */
+/** All experiments, in the order of README.md. */
 export const experiments: readonly AnyExperiment[] = [
   anyExperiment(lsh),
   anyExperiment(reduction),

@@ -7,17 +7,17 @@ import { type StepCost, stepCostTable } from "./step-cost.ts";
 const here = (path: string): URL => new URL(path, import.meta.url);
 const readme = here("README.md");
 
-/** What an experiment found, as it was committed. */
+/** The committed results of an experiment. */
 export const readResults = ({ name }: Pick<AnyExperiment, "name">): unknown =>
   JSON.parse(readFileSync(here(`results/${name}.json`), "utf8"));
 
-/** Keeps what an experiment found. */
+/** Writes the results of an experiment. */
 export function writeResults({ name }: AnyExperiment, results: unknown): void {
   mkdirSync(here("results"), { recursive: true });
   writeFileSync(here(`results/${name}.json`), `${JSON.stringify(results, undefined, 1)}\n`);
 }
 
-/** Figures and the section of README.md, from the results that are kept. */
+/** Draws the figures and writes the section of README.md from the stored results. */
 export function drawResults(experiment: AnyExperiment): void {
   const results = readResults(experiment);
   mkdirSync(here("figures"), { recursive: true });
@@ -25,7 +25,7 @@ export function drawResults(experiment: AnyExperiment): void {
   replaceSection(readme, experiment.name, sectionOf(experiment, results));
 }
 
-/** Tables and links to the figures, as they stand in README.md. */
+/** An experiment's section of README.md: its tables, and links to its figures. */
 export function sectionOf(experiment: AnyExperiment, results: unknown): string {
   const figures = experiment
     .figures(results)
@@ -34,7 +34,7 @@ export function sectionOf(experiment: AnyExperiment, results: unknown): string {
   return `\n${experiment.tables(results)}\n\n${figures}\n`;
 }
 
-/** The experiment's pictures as SVG files. */
+/** The experiment's figures as SVG files. */
 export function figuresOf(experiment: AnyExperiment, results: unknown): { name: string; svg: string }[] {
   return experiment.figures(results).map((figure) => {
     const svg = figure.draw(blankDocument());
@@ -43,13 +43,13 @@ export function figuresOf(experiment: AnyExperiment, results: unknown): { name: 
   });
 }
 
-/** Times lie apart: they are never the same twice. */
+/** Writes the timings, which have their own file because they differ in every run. */
 export function writeStepCost(cost: StepCost): void {
   const text = JSON.stringify({ machine: machineDescription(), ...cost }, undefined, 1);
   writeFileSync(here("results/step-cost.json"), `${text}\n`);
 }
 
-/** The table of times in README.md. */
+/** Writes the table of timings into README.md. */
 export function drawStepCost(): void {
   const cost = readResults({ name: "step-cost" }) as StepCost & { machine: string };
   const { batch, threads, machine } = cost;
@@ -57,9 +57,9 @@ export function drawStepCost(): void {
   replaceSection(readme, "step-cost", `\n${about}\n\n${stepCostTable(cost)}\n`);
 }
 
-/** Where two results differ, number by number: `fashion[3].accuracy.mean: 87.1, not 87.2`. */
+/** The differences between two results, number by number: `fashion[3].accuracy.mean: 87.1, not 87.2`. */
 export function differences(committed: unknown, found: unknown, path = ""): string[] {
-  // What JSON cannot hold became null.
+  // JSON stores NaN and infinity as null.
   if (typeof found === "number" && !Number.isFinite(found)) return differences(committed, null, path);
   if (typeof committed !== "object" || typeof found !== "object" || committed === null || found === null) {
     return Object.is(committed, found) ? [] : [`${path || "result"}: ${found}, not ${committed}`];

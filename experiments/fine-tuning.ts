@@ -12,7 +12,7 @@ const methods = [
 ];
 const learningRate = 3e-3;
 
-/** SOM from the start, and SOM on a network that was trained without: the source says the former only. */
+/** SOM from the start, as in the source, and SOM added to a network that was trained without it. */
 export const fineTuning: Experiment<Record<string, VariantResult[]>> = {
   name: "fine-tuning",
   needsFashion: true,
@@ -37,7 +37,7 @@ export const fineTuning: Experiment<Record<string, VariantResult[]>> = {
     ),
 };
 
-/** In each setting a variant named SOM… is compared with the one that says plain there. */
+/** In each setting, variants named SOM… are compared with the variant named plain. */
 function settings({ samples, epochs }: Size): Record<string, Variant[]> {
   const fashion: Stage = { data: "fashion", samples, epochs, learningRate };
   const few: Stage = { data: "mnist", samples: Math.min(samples, 1000), epochs, learningRate };

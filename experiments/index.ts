@@ -1,11 +1,11 @@
 /**
- * Tests what is claimed of orthogonality regularizers: under an hour on two cores.
+ * Tests claims about orthogonality regularizers, in under an hour on two cores.
  *
  * npm run experiments                        all; writes results/*.json, figures/*.svg and the tables of README.md
- * npm run experiments -- lsh reduction       these only; step-cost times the penalties
- * npm run experiments -- --check [names]     runs them again, writes nothing, and fails where results differ
+ * npm run experiments -- lsh reduction       only these; step-cost times the penalties
+ * npm run experiments -- --check [names]     runs them again, writes nothing, and fails if results differ
  * npm run experiments -- --quick             tiny sizes, writes nothing: shows that everything runs
- * npm run experiments -- --draw              figures and tables anew from the results that are there
+ * npm run experiments -- --draw              draws figures and tables again from the stored results
  */
 import { scriptArguments } from "../scripts/arguments.ts";
 import { fetchFashion } from "./data-sets.ts";
@@ -64,7 +64,7 @@ async function run(): Promise<void> {
   } finally {
     pool.close();
   }
-  // Alone on the machine: the pool is closed.
+  // Timed after the pool has closed, so that nothing else runs.
   if (wanted("step-cost") && !flags.check) {
     const cost = await stepCost(flags.quick ? 1 : 9);
     if (!flags.quick) {

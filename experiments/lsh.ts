@@ -7,20 +7,20 @@ import { lineFigure } from "./plots.ts";
 import { mean } from "./statistics.ts";
 import { round } from "./variants.ts";
 
-/** Gaussian rows: how far the estimate from b rows is from 1 − 2θ/π. */
+/** Gaussian rows: the error of the estimate of 1 − 2θ/π from b rows. */
 interface RowsResult {
   readonly rows: number;
-  /** Root mean square errors over angles from 5° to 175°, as degrees (90° for an error of 1). */
+  /** Root mean square errors over angles from 5° to 175°, in degrees (an error of 1 is 90°). */
   readonly sign: number;
   readonly predicted: number;
   readonly tanh: Readonly<Record<string, number>>;
 }
 
-/** Real inputs: how far the response angles of an untrained network are from its weight angles. */
+/** Real inputs: the distance between the response angles and the weight angles of an untrained network. */
 interface InputResult {
   readonly layer: string;
   readonly gamma: number;
-  /** Root mean square over the pairs, in degrees. */
+  /** Root mean square distance over the pairs, in degrees. */
   readonly difference: number;
   readonly weightSpread: number;
   readonly responseMean: number;
@@ -35,7 +35,7 @@ interface LshResult {
 const gammas = [1, 3, 10, 100];
 const angles = Array.from({ length: 35 }, (_, i) => (5 * (i + 1) * Math.PI) / 180);
 
-/** Locality-sensitive hashing: do signs, and tanh in their place, give 1 − 2θ/π? */
+/** Locality-sensitive hashing: do signs, or tanh instead, estimate 1 − 2θ/π? */
 export const lsh: Experiment<LshResult> = {
   name: "lsh",
   needsFashion: false,
@@ -89,8 +89,8 @@ export const lsh: Experiment<LshResult> = {
 };
 
 /**
- * Two unit vectors at the angle θ see a Gaussian row as two standard normal numbers y₁ and y₂ = cos θ·y₁ + sin θ·z.
- * The first b of the largest number of rows give the estimate from b rows.
+ * The products of a Gaussian row with two unit vectors at the angle θ are two standard normal numbers, y₁ and
+ * y₂ = cos θ·y₁ + sin θ·z. The estimate from b rows uses the first b of all rows.
  */
 function gaussianRows({ rows: most, trials }: Size): RowsResult[] {
   const counts = Array.from({ length: 20 }, (_, i) => 16 * 4 ** i).filter((count) => count <= most);
@@ -130,7 +130,7 @@ function gaussianRows({ rows: most, trials }: Size): RowsResult[] {
   }));
 }
 
-/** Digits in place of random rows: the first layer sees pixels, the second what ReLU leaves. */
+/** Digits instead of random rows: the first layer sees pixels, the second the output of ReLU. */
 async function realInputs({ rows, test }: Size): Promise<InputResult[]> {
   const model = network("mlp", 1);
   const { layers: weights } = await weightAngles(model, { spectra: false, vectors: true });

@@ -7,11 +7,11 @@ export function table(header: readonly string[], rows: readonly (readonly string
   return [line(header), line(header.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
 }
 
-/** `97.53 ± 0.21`; a single value without margin. */
+/** `97.53 ± 0.21`, or the mean alone for a single value. */
 export const plusMinus = ({ mean, margin }: Estimate, digits = 2): string =>
   Number.isFinite(margin) ? `${mean.toFixed(digits)} ± ${margin.toFixed(digits)}` : mean.toFixed(digits);
 
-/** `+0.31 ± 0.12`, bold where the interval leaves 0 out. */
+/** `+0.31 ± 0.12`, bold if the interval excludes 0. */
 export function gainText(gain: Estimate | undefined): string {
   if (!gain) return "";
   const text = `${gain.mean < 0 ? "" : "+"}${plusMinus(gain)}`;

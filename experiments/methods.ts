@@ -4,15 +4,15 @@ import type { Stage } from "./training-run.ts";
 /** A way to regularize, with one weight to choose. */
 export interface Method {
   readonly name: string;
-  /** The weight that its source uses; 1 where that names none. */
+  /** The weight of its source; 1 if the source names none. */
   readonly usual: number;
-  /** The penalty as on the command line, without weight; undefined for AdamW's weight decay. */
+  /** The penalty as on the command line, without its weight; undefined for AdamW's weight decay. */
   readonly penalty?: string;
 }
 
-/** All penalties, SOM's other forms, and what everybody uses instead. */
+/** All penalties, SOM's other forms, and plain weight decay. */
 export const methods: readonly Method[] = [
-  // SOM with the source's λ1 and λ2 here, whatever this package's defaults are.
+  // SOM with the source's λ1 and λ2, which differ from this package's defaults.
   { name: "som", penalty: "som:lambda1=100,lambda2=1", usual: 1 },
   ...penaltyNames
     .filter((name) => name !== "som")
@@ -23,7 +23,7 @@ export const methods: readonly Method[] = [
   { name: "weight decay", usual: 0.1 },
 ];
 
-/** What a stage of training needs to know of a method. */
+/** The options of a training stage for a method. */
 export function methodStage({ penalty }: Method, weight: number): Pick<Stage, "penalties" | "weightDecay"> {
   if (penalty === undefined) return { weightDecay: weight };
   return { penalties: [`${penalty}${penalty.includes(":") ? "," : ":"}weight=${weight}`] };

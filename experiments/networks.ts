@@ -3,26 +3,26 @@ import { decodeModel, type Model } from "../src/index.ts";
 import { encodeModelProto } from "../src/onnx/codec.ts";
 import { randomStream } from "../src/random.ts";
 
-/** Networks that the experiments train, small enough for two cores: seed → untrained network. */
+/** Networks of the experiments, small enough for two cores: seed → untrained network. */
 const builders = {
-  /** 784-128-64-10, as models/mlp.onnx. */
+  /** 784-128-64-10, like models/mlp.onnx. */
   mlp: (seed: number) => perceptron(seed, [128, 64]),
   /** 784-512-256-10: the size at which the source's sum over pairs is 9.5e6. */
   "wide-mlp": (seed: number) => perceptron(seed, [512, 256]),
   /** Three convolutions, 28×28×1 → 14×14×16 → 7×7×32 → 7×7×32, mean over positions, 10 classes. */
   cnn: (seed: number) => convolutions(seed, false),
-  /** The same with BatchNormalization behind each convolution. */
+  /** The same with BatchNormalization after each convolution. */
   "cnn-bn": (seed: number) => convolutions(seed, true),
   /** PointNet without its transforms: 1×1 convolutions on 128 points, maximum over the points, two dense layers. */
   pointnet: (seed: number) => points(seed, false),
-  /** The same with BatchNormalization behind each 1×1 convolution, as models/pointnet.onnx. */
+  /** The same with BatchNormalization after each 1×1 convolution, like models/pointnet.onnx. */
   "pointnet-bn": (seed: number) => points(seed, true),
 };
 
 /** Name of a network. */
 export type NetworkName = keyof typeof builders;
 
-/** A network with the initial weights of this seed, drawn as PyTorch draws them. */
+/** A network with initial weights from a seed, with PyTorch's distributions. */
 export const network = (name: NetworkName, seed: number): Model =>
   decodeModel(encodeModelProto(builders[name](seed).toProto()));
 

@@ -2,13 +2,13 @@ import * as Plot from "@observablehq/plot";
 import type { Figure } from "./experiment.ts";
 import type { VariantResult } from "./variants.ts";
 
-/** Colours that stay apart on white, also for those who do not see red and green apart. */
+/** Colours that are distinct on white, also for readers who cannot distinguish red and green. */
 const colors = ["#1f6feb", "#d4530a", "#1a7f37", "#8250df", "#bf3989", "#7a5c00"] as const;
 const common = {
   ...{ width: 640, marginRight: 20, style: { background: "white", color: "#1b1f24", fontSize: "12px" } },
 };
 
-/** A point with its 95 % interval for each variant that is compared with another; 0 is no difference. */
+/** A point with its 95 % interval for each variant that is compared with another; 0 means no difference. */
 export function gainFigure(name: string, results: readonly VariantResult[], label: string): Figure {
   const points = results.flatMap(({ name, gain, diverged }) =>
     gain && diverged === 0
@@ -34,7 +34,7 @@ export interface Line {
   readonly dashed?: boolean;
 }
 
-/** Curves, their names in the lower left corner. */
+/** Curves, with their names in the lower left corner. */
 export function lineFigure(
   name: string,
   label: string,

@@ -20,17 +20,17 @@ const methods = [
   })),
   { name: "so, weight 0.01", penalties: ["so:weight=0.01"] },
 ];
-/** All epochs, and a quarter of them: who converges faster wins there. */
+/** Shares of the full number of epochs; a quarter favours methods that converge faster. */
 const shares = [1, 0.25];
 
-/** One network and length of training. */
+/** A network and a length of training. */
 interface Setting {
   readonly network: (typeof networks)[number];
   readonly epochs: number;
   readonly variants: readonly VariantResult[];
 }
 
-/** The main setting of the paper: a PointNet, here on digits as 128 points each. */
+/** The main setting of the paper, a PointNet; here on digits as 128 points each. */
 export const pointClouds: Experiment<Setting[]> = {
   name: "point-clouds",
   needsFashion: false,

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { Outcome, TrainingRun } from "./training-run.ts";
 import type { Reply, Request } from "./worker.ts";
 
-/** Trains runs in as many processes as there are cores, one thread each; outcomes do not depend on which does what when. */
+/** Trains runs in one single-threaded process per core. The outcomes do not depend on how runs are distributed. */
 export class Pool {
   readonly #idle: ChildProcess[] = [];
   readonly #workers: ChildProcess[];
@@ -14,7 +14,7 @@ export class Pool {
 
   readonly #tell: (done: number, of: number) => void;
 
-  /** @param tell - told after each run how many are done of those asked for */
+  /** @param tell - called after each run with the numbers of finished and requested runs */
   constructor(tell: (done: number, of: number) => void, processes = availableParallelism()) {
     this.#tell = tell;
     const worker = fileURLToPath(new URL("worker.ts", import.meta.url));
@@ -24,7 +24,7 @@ export class Pool {
     this.#idle.push(...this.#workers);
   }
 
-  /** Trains one. @throws Error with what went wrong in it */
+  /** Trains one run. @throws Error that names the run and its problem */
   async train(run: TrainingRun): Promise<Outcome> {
     const request = { id: this.#count++, run };
     const reply = await new Promise<Reply>((settle) => {
@@ -36,12 +36,12 @@ export class Pool {
     return reply.outcome;
   }
 
-  /** Trains all, in any order; outcomes in the order given. */
+  /** Trains all runs, in any order; returns the outcomes in the given order. */
   all(runs: readonly TrainingRun[]): Promise<Outcome[]> {
     return Promise.all(runs.map((run) => this.train(run)));
   }
 
-  /** Ends the processes. */
+  /** Stops the processes. */
   close(): void {
     for (const worker of this.#workers) worker.kill();
   }

@@ -3,7 +3,7 @@ import { variantTable } from "./markdown.ts";
 import { gainFigure } from "./plots.ts";
 import { compare, type Variant, type VariantResult } from "./variants.ts";
 
-/** Weights of SOM with sums over pairs, from the printed one down. */
+/** Weights of SOM with sums over pairs, from the published one down. */
 const sumWeights = [1, 1e-2, 1e-4, 1e-6, 1e-8];
 const meanWeights = [1, 0.1, 0.01];
 const optimizers = [
@@ -11,7 +11,7 @@ const optimizers = [
   { optimizer: "sgd", learningRate: 0.02 },
 ] as const;
 
-/** Does training break with the sum over pairs that the source prints, and what do means change? */
+/** Does training fail with the sum over pairs, as published, and what do means change? */
 export const reduction: Experiment<Record<string, VariantResult[]>> = {
   name: "reduction",
   needsFashion: false,

@@ -3,7 +3,7 @@ import { variantTable } from "./markdown.ts";
 import { gainFigure } from "./plots.ts";
 import { compare, type Variant, type VariantResult } from "./variants.ts";
 
-/** What units are compared by: the source takes the batch in place of random directions. */
+/** The rows by which units are compared; the source uses the batch instead of random directions. */
 const forms = [
   ["plain", undefined],
   ["batch, all positions", ""],
@@ -21,7 +21,7 @@ const forms = [
 
 const weight = 0.1;
 
-/** The batch against random directions, subsets of rows, and SOM's other forms, at one weight. */
+/** The batch compared with random directions, with subsets of rows, and with SOM's other forms, at one weight. */
 export const rows: Experiment<VariantResult[]> = {
   name: "rows",
   needsFashion: true,

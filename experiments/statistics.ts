@@ -1,14 +1,14 @@
 /** A mean over seeds and half the width of its 95 % confidence interval. */
 export interface Estimate {
   readonly mean: number;
-  /** ± this; NaN for a single value. */
+  /** Half the width; NaN for a single value. */
   readonly margin: number;
 }
 
 /** 97.5 % quantiles of Student's t distribution for 1, 2, … degrees of freedom. */
 const quantiles = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201];
 
-/** Mean and 95 % confidence interval of a few values (Student's t: they are taken as normally distributed). */
+/** Mean and 95 % confidence interval of a few values (Student's t, which assumes a normal distribution). */
 export function estimate(values: readonly number[]): Estimate {
   const n = values.length;
   const average = mean(values);
@@ -19,7 +19,7 @@ export function estimate(values: readonly number[]): Estimate {
   return { mean: average, margin: n > 1 ? (quantile as number) * Math.sqrt(variance / n) : Number.NaN };
 }
 
-/** Of the differences between two variants, seed by seed: what they share (initial weights, samples) drops out. */
+/** The mean difference between two variants, seed by seed, so that shared effects (initial weights, samples) cancel. */
 export const pairedDifference = (ours: readonly number[], theirs: readonly number[]): Estimate =>
   estimate(ours.map((value, i) => value - (theirs[i] ?? Number.NaN)));
 

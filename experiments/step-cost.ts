@@ -5,7 +5,7 @@ import { table } from "./markdown.ts";
 import { methodStage, methods } from "./methods.ts";
 import { network } from "./networks.ts";
 
-/** Milliseconds of a training step with each penalty: medians over rounds. They depend on the machine and its load. */
+/** Milliseconds per training step with each penalty (medians over rounds), which depend on the machine and its load. */
 export interface StepCost {
   readonly network: string;
   readonly batch: number;
@@ -17,7 +17,7 @@ const batch = 32;
 const stepsOfRound = 32;
 const threads = 1;
 
-/** Times a step of the CNN with every penalty; all take turns, so that a busy moment meets all of them. */
+/** Times a step of the CNN with every penalty. They take turns, so that a busy moment of the machine affects all of them. */
 export async function stepCost(rounds: number): Promise<StepCost> {
   const { train } = await dataOf("mnist", {
     seed: 1,

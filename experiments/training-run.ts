@@ -13,7 +13,7 @@ import { parsePlan } from "../src/penalties/text.ts";
 import { type DataName, dataOf, type RunData } from "./data-sets.ts";
 import { type NetworkName, network } from "./networks.ts";
 
-/** One stretch of training. */
+/** One stage of training. */
 export interface Stage {
   readonly data: DataName;
   /** Training samples, drawn by the run's seed. */
@@ -21,33 +21,33 @@ export interface Stage {
   readonly epochs: number;
   readonly learningRate: number;
   readonly optimizer?: "adamw" | "sgd";
-  /** AdamW's; default 0, so that nothing but the penalty regularizes. */
+  /** Weight decay of AdamW; default 0, so that only the penalty regularizes. */
   readonly weightDecay?: number;
-  /** As on the command line: `som:gamma=5,weight=0.1`. */
+  /** Penalties as on the command line: `som:gamma=5,weight=0.1`. */
   readonly penalties?: readonly string[];
 }
 
-/** A network, trained in one or more stages. Everything follows from this: the same run gives the same bits. */
+/** A network, trained in one or more stages. It determines everything: the same run gives the same bits. */
 export interface TrainingRun {
   readonly network: NetworkName;
-  /** Of initial weights, samples, their order, and what penalties draw. */
+  /** Seed of the initial weights, the samples, their order, and the random numbers of penalties. */
   readonly seed: number;
   readonly stages: readonly Stage[];
-  /** Samples of the validation and the test set that are looked at. */
+  /** Numbers of validation and test samples to evaluate. */
   readonly validation: number;
   readonly test: number;
 }
 
-/** Spread (standard deviation) of the angles between the units of a layer, in degrees: 0 where all are orthogonal. */
+/** Spread (standard deviation) of the angles between the units of a layer in degrees; 0 if all are orthogonal. */
 export interface LayerSpread {
   readonly name: string;
   readonly weights: number;
   readonly responses: number;
 }
 
-/** What came of a run. */
+/** The outcome of a run. */
 export interface Outcome {
-  /** Shares of samples classified right. */
+  /** Shares of correctly classified samples. */
   readonly validation: number;
   readonly test: number;
   /** Mean loss over the test set, without penalty. */
@@ -55,15 +55,15 @@ export interface Outcome {
   /** Mean total loss of the last epoch. */
   readonly trainingLoss: number;
   readonly layers: readonly LayerSpread[];
-  /** The step at which the loss stopped being a number; figures are then those of the state before. */
+  /** The step at which the loss became NaN or infinite; the figures are then those of the last state before. */
   readonly divergedAt?: number;
 }
 
-/** Samples by which response angles are measured. */
+/** Number of samples on which response angles are measured. */
 const angleSamples = 256;
 const batch = 32;
 
-/** Trains and measures, on one thread of the CPU. */
+/** Trains and measures a run on one CPU thread. */
 export async function train(run: TrainingRun): Promise<Outcome> {
   let model = network(run.network, run.seed);
   let trained: StageResult | undefined;

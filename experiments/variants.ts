@@ -4,30 +4,30 @@ import type { Pool } from "./pool.ts";
 import { type Estimate, estimate, mean, pairedDifference } from "./statistics.ts";
 import type { Outcome, Stage, TrainingRun } from "./training-run.ts";
 
-/** One way of training, of several that are compared. */
+/** One of several compared ways of training. */
 export interface Variant {
   readonly name: string;
   readonly network: NetworkName;
   readonly stages: readonly Stage[];
 }
 
-/** What came of a variant over all seeds. */
+/** The results of a variant over all seeds. */
 export interface VariantResult {
   readonly name: string;
-  /** Test accuracy in per cent, one for each seed. */
+  /** Test accuracy in per cent for each seed. */
   readonly accuracies: readonly number[];
   readonly accuracy: Estimate;
-  /** Accuracy minus that of the variant compared with, seed by seed; percentage points. */
+  /** Accuracy minus that of the baseline variant, seed by seed, in percentage points. */
   readonly gain?: Estimate;
   /** Mean over the layers of the spread of angles, in degrees. */
   readonly weightSpread: Estimate;
   readonly responseSpread: Estimate;
   readonly testLoss: Estimate;
-  /** In how many runs the loss stopped being a number. */
+  /** Number of runs in which the loss became NaN or infinite. */
   readonly diverged: number;
 }
 
-/** The runs of a variant, one for each seed. */
+/** The runs of a variant, one per seed. */
 export const runsOf = (
   { network, stages }: Variant,
   seeds: readonly number[],
@@ -36,7 +36,7 @@ export const runsOf = (
 
 /**
  * Trains all variants with all seeds.
- * @param baseline - the name of the variant that another is compared with; undefined for none
+ * @param baseline - returns the name of a variant's baseline; undefined for none
  */
 export async function compare(
   pool: Pool,
@@ -68,7 +68,7 @@ export const meanSpread = ({ layers }: Outcome, of: "weights" | "responses"): nu
 /** A share as per cent, to 0.01. */
 export const percent = (share: number): number => round(100 * share, 2);
 
-/** For files: noise below these digits says nothing. */
+/** Rounds numbers for result files; further digits are noise. */
 export const round = (value: number, digits: number): number => Number(value.toFixed(digits));
 
 const rounded = ({ mean, margin }: Estimate, digits = 2): Estimate => ({

@@ -1,13 +1,13 @@
-// A process of the pool: gets runs, trains them one after the other, answers with what came of each.
+// A process of the pool: receives runs, trains them one after another, and replies with their outcomes.
 import { type Outcome, type TrainingRun, train } from "./training-run.ts";
 
-/** What a worker is asked. */
+/** A request to a worker. */
 export interface Request {
   readonly id: number;
   readonly run: TrainingRun;
 }
 
-/** What it answers. */
+/** A worker's reply. */
 export type Reply =
   | { readonly id: number; readonly outcome: Outcome }
   | { readonly id: number; readonly problem: string };

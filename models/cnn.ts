@@ -3,7 +3,7 @@ import { ModelBuilder } from "./model-builder.ts";
 
 /**
  * MNIST classifier with BatchNormalization and one residual block: x [batch, 1, 28, 28] → logits [batch, 10].
- * The stem halves the picture at once, which keeps a training step cheap.
+ * The stem halves the image immediately, which keeps a training step cheap.
  */
 export function cnn(): ModelBuilder {
   const m = new ModelBuilder("cnn", { input: "x", sample: [1, 28, 28], random: firstGenerator(2) });

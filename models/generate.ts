@@ -1,6 +1,6 @@
 /**
  * Writes the three untrained sample models and their checksums into this folder: `npm run models`.
- * The same source gives the same bytes on every machine; test/models holds the committed files to that.
+ * The same source gives the same bytes on every machine; test/models compares them with the committed files.
  */
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
@@ -19,7 +19,7 @@ const builders: Record<string, () => ModelBuilder> = {
   "pointnet.onnx": pointnet,
 };
 
-/** The files of this folder that are generated: name to bytes, checksums included. */
+/** The generated files of this folder by name, including the checksums. */
 export function sampleModels(): Map<string, Uint8Array> {
   const files = new Map(
     Object.entries(builders).map(([name, build]) => [name, encodeModelProto(build().toProto())] as const),

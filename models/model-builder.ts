@@ -9,14 +9,14 @@ import { dimAt } from "../src/graph/shapes.ts";
 import type { onnx } from "../src/onnx/schema.js";
 import { elementCount, Tensor } from "../src/onnx/tensor.ts";
 
-/** Opset and IR of the sample models: what PyTorch 2.x exports by default. */
+/** Opset and IR version of the sample models: the defaults of PyTorch 2.x exports. */
 const opset = 18;
 const irVersion = 8;
 
 /**
- * Writes a sample model layer by layer, with parameters named and initialised as PyTorch's layers are: weights and
+ * Writes a sample model layer by layer. Parameters have the names and initial values of PyTorch's layers: weights and
  * biases uniform in ±1/√fan-in (kaiming uniform with a = √5), BatchNormalization 1 and 0.
- * Shapes are worked out for a batch of one; the file declares the batch as `batch`.
+ * Shapes are computed for a batch of one; the file declares the batch axis as `batch`.
  */
 export class ModelBuilder {
   readonly #g: Emit;
@@ -46,8 +46,8 @@ export class ModelBuilder {
   }
 
   /**
-   * Convolution, padded so that stride 1 keeps the size (odd kernels); as many spatial axes as the input. Without a bias
-   * unless asked for: BatchNormalization after it would take that away.
+   * Convolution over all spatial axes of the input, padded so that stride 1 keeps the size (odd kernels). No bias by
+   * default, because a following BatchNormalization would cancel it.
    */
   conv(name: string, x: Typed, channels: number, kernel: number, { stride = 1, bias = false } = {}): Typed {
     const inputs = dimAt(x.shape, 1);
@@ -91,11 +91,11 @@ export class ModelBuilder {
 
   add = (name: string, x: Typed, y: Typed): Typed => this.#g.op("Add", [x, y], x.shape, { name });
 
-  /** All axes but the batch in one. */
+  /** Joins all axes except the batch. */
   flatten = (name: string, x: Typed): Typed =>
     this.#g.op("Flatten", [x], [1, elementCount(x.shape.slice(1))], { name, attributes: { axis: int(1) } });
 
-  /** Mean over the spatial axes, which stay with length 1. */
+  /** Mean over the spatial axes, which remain with length 1. */
   globalAveragePool = (name: string, x: Typed): Typed =>
     this.#g.op("GlobalAveragePool", [x], [...x.shape.slice(0, 2), ...x.shape.slice(2).map(() => 1)], {
       name,

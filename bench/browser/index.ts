@@ -1,6 +1,6 @@
 /**
- * Times a training step in Chromium on WebAssembly: this library, ONNX Runtime's last training release, TensorFlow.js.
- * Each has a page of its own in one browser; they take turns, round by round.
+ * Times a training step in Chromium on WebAssembly: this library, ONNX Runtime's last training release, and TensorFlow.js.
+ * Each has its own page in the same browser; they take turns, round by round.
  *
  * npm run bench:browser                 writes bench/results/browser.json and the table in bench/README.md
  * npm run bench:browser -- --rounds 1   writes nothing
@@ -26,7 +26,7 @@ const { values: flags } = scriptArguments(import.meta.url, {
   options: { rounds: { type: "string", default: "9" } },
 });
 const rounds = Number(flags.rounds);
-/** Steps before the timed ones of a round: this library's runs grow to their full length. */
+/** Untimed and timed steps per round. During the untimed ones this library's runs grow to their full length. */
 const [warmUp, timed] = [40, 40];
 const [learningRate, penaltyWeight, tensorflowVersion] = [1e-3, 1, "4.22.0"];
 
@@ -63,7 +63,7 @@ await browser.close();
 for (const server of servers) await server.close();
 report();
 
-/** A fresh start, then `timed` steps: milliseconds of a step. */
+/** Starts from scratch and returns the milliseconds per step over `timed` steps. */
 async function stepsIn(tab: Page, { regularized }: BrowserContender) {
   await tab.waitForFunction("globalThis.start");
   return tab.evaluate(
@@ -79,7 +79,7 @@ async function stepsIn(tab: Page, { regularized }: BrowserContender) {
   );
 }
 
-/** The first loss is the same for all; from the second on, optimizers differ a little in their epsilon. */
+/** Checks the losses. The first is the same for all; later ones differ slightly, because the optimizers' epsilons do. */
 function checkLosses(contender: BrowserContender, [first = Number.NaN, second = Number.NaN]: number[]): void {
   const own = expected.get(contender.regularized);
   if (!own) {
@@ -97,7 +97,7 @@ function titleOf({ runtime, threads, regularized }: BrowserContender): string {
   return `${runtime}, ${threads} thread${threads > 1 ? "s" : ""}${regularized ? ", SOM" : ""}`;
 }
 
-/** TensorFlow.js, in an ignored folder: nothing but this benchmark needs it. */
+/** Installs TensorFlow.js in an ignored folder, since only this benchmark needs it. */
 function installTensorFlow(): void {
   const folder = ".cache/tensorflow";
   const manifest = join(folder, "node_modules/@tensorflow/tfjs/package.json");
@@ -146,7 +146,7 @@ async function jobOf(regularized: boolean): Promise<Job> {
   }
 }
 
-/** Prints the table, and writes it where enough rounds were done. */
+/** Prints the table, and writes it if there were enough rounds. */
 function report(): void {
   const figures = contenders.map((contender) => {
     const all = times.get(contender) ?? [];

@@ -1,16 +1,16 @@
-/** What a page that trains offers: begun once, then steps on command. */
+/** A page that trains: it is started once, then does steps on command. */
 export interface BrowserContender {
   /** Name in the report. */
   readonly runtime: string;
   readonly threads: number;
   readonly regularized: boolean;
-  /** Body of the page. It sets `globalThis.start(job)` and `globalThis.step(): Promise<number>`, which returns the loss. */
+  /** Body of the page, which defines `globalThis.start(job)` and `globalThis.step(): Promise<number>` (the loss). */
   readonly page: string;
 }
 
-/** What a page is given. Numbers travel as base64. */
+/** The data for a page, with numbers as base64. */
 export interface Job {
-  /** Model, or artifacts, by file name. */
+  /** Model or artifacts by file name. */
   readonly files: Readonly<Record<string, string>>;
   readonly x: string;
   readonly labels: string;
@@ -46,7 +46,7 @@ const own = (threads: number, regularized: boolean) => `
       learningRate: job.learningRate,
       penalties: ${regularized} ? [{ penalty: som(), weight: job.penaltyWeight }] : [],
     });
-    // The one batch again and again, its rows in their order whatever rows are asked for.
+    // Repeat the only batch, with its rows in order regardless of the requested indices.
     const data = {
       name: "batch", size: labels.length * 100000,
       x: { type: "float", shape: [job.features] }, y: { type: "integer", shape: [], classes: 10 },
@@ -59,7 +59,7 @@ const own = (threads: number, regularized: boolean) => `
   };
 </script>`;
 
-/** ONNX Runtime's own training session, the last release, on official artifacts; with SOM injected by this library. */
+/** The training session of ONNX Runtime's last training release, on official artifacts, with SOM injected by this library. */
 const official = `
 <script type="module">
   import * as ort from "/node_modules/ort-web-training/dist/ort.training.wasm.min.mjs";
@@ -83,7 +83,7 @@ const official = `
   };
 </script>`;
 
-/** TensorFlow.js on its WebAssembly backend: the layers and SOM as one writes them there. */
+/** TensorFlow.js on its WebAssembly backend, with layers and SOM in its usual style. */
 const tensorflow = (threads: number, regularized: boolean) => `
 <script src="/.cache/tensorflow/node_modules/@tensorflow/tfjs/dist/tf.min.js"></script>
 <script src="/.cache/tensorflow/node_modules/@tensorflow/tfjs-backend-wasm/dist/tf-backend-wasm.min.js"></script>

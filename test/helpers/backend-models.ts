@@ -7,19 +7,19 @@ import { Tensor } from "../../src/onnx/tensor.ts";
 const folder = fileURLToPath(new URL("../../.cache/backend-models", import.meta.url));
 const command = "npx tsx scripts/backend-models.ts";
 
-/** Why tests over the backend models are skipped, or false. */
+/** The reason why tests with the backend models are skipped, or false. */
 export const backendModelsMissing: string | false = existsSync(join(folder, "version.txt"))
   ? false
   : `the ONNX backend models are not in .cache: ${command}`;
 
-/** Why tests over the backend models' data are skipped, or false: an older version of the script left the data out. */
+/** The reason why tests with the backend models' data are skipped, or false. An older version of the script omitted the data. */
 export const backendDataMissing: string | false =
   backendModelsMissing ||
   (readFileSync(join(folder, "version.txt"), "utf8").endsWith("with data")
     ? false
     : `the data of the ONNX backend models is not in .cache: ${command}`);
 
-/** Names of the ONNX backend tests' models; none before scripts/backend-models.ts has run. */
+/** Names of the models of the ONNX backend tests; empty until scripts/backend-models.ts has run. */
 export const backendModels: readonly string[] = backendModelsMissing
   ? []
   : readdirSync(folder, { recursive: true })
@@ -31,8 +31,7 @@ export const backendModels: readonly string[] = backendModelsMissing
 export const backendModel = (name: string): Uint8Array => new Uint8Array(readFileSync(join(folder, name)));
 
 /**
- * The data that a backend model's test feeds its inputs, in their order; undefined where it is no tensor (a sequence or
- * an optional).
+ * The data that a backend test feeds to its model, in the order of the inputs; undefined for a sequence or an optional.
  */
 export function backendInputs(name: string, model: onnx.ModelProto): (Tensor | undefined)[] {
   const data = join(folder, name.replace(/\.onnx$/, ""));

@@ -8,7 +8,7 @@ import { randomFloats } from "./numbers.ts";
 
 type AttributeValue = number | string | readonly number[] | Tensor | Attribute;
 
-/** Builds a small graph for a test, node by node: what an exporter would write, with no shapes but those of its inputs. */
+/** Builds a small graph for a test, node by node, as an exporter would write it: only the inputs have shapes. */
 export class GraphBuilder {
   readonly graph: Graph;
 
@@ -36,7 +36,7 @@ export class GraphBuilder {
     );
   }
 
-  /** A node with one output, named after it. Whole numbers are int attributes, others float. */
+  /** A node with one output of the same name. Integer numbers become int attributes, others float attributes. */
   op(
     opType: string,
     inputs: readonly (Value | null)[],
@@ -47,7 +47,7 @@ export class GraphBuilder {
     return this.many(opType, inputs, [output], attributes, domain)[0] as Value;
   }
 
-  /** A node with several outputs; its name is that of the first one. */
+  /** A node with several outputs, named after the first one. */
   many(
     opType: string,
     inputs: readonly (Value | null)[],

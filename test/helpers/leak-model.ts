@@ -2,10 +2,10 @@ import { graphToProto } from "../../src/graph/proto.ts";
 import { Model } from "../../src/index.ts";
 import { GraphBuilder } from "./build-graph.ts";
 
-/** Features of {@link leakModel}: parameters and momentum take 0.2 MiB, which would be 200 MiB if 1,000 steps kept theirs. */
+/** Features of {@link leakModel}. Parameters and momentum take 0.2 MiB, so a leak of one state per step takes 200 MiB in 1,000. */
 export const leakWidth = 160;
 
-/** A network that is small for a software GPU, with enough state to see whether it is let go. */
+/** A network small enough for a software GPU, with enough state to show whether a step releases it. */
 export function leakModel(): Model {
   const b = new GraphBuilder(18);
   const x = b.input("x", ["batch", leakWidth]);

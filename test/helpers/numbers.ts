@@ -1,6 +1,6 @@
 import { Lcg } from "./lcg.ts";
 
-/** Seeded numbers uniform in [low, high), as float32. The seed is a name: two tests never share one by accident. */
+/** Seeded numbers uniform in [low, high), as float32. The seed is a name, so that two tests do not share one by accident. */
 export function randomFloats(name: string, count: number, low = -1, high = 1): Float32Array {
   const generator = new Lcg(name);
   return Float32Array.from({ length: count }, () => low + (high - low) * generator.next());
@@ -21,7 +21,7 @@ export function randomNormals(name: string, count: number): Float32Array {
   });
 }
 
-/** max |aᵢ|; NaN if any is. */
+/** max |aᵢ|; NaN if any aᵢ is NaN. */
 export function maxAbs(a: ArrayLike<number>): number {
   let largest = 0;
   for (let i = 0; i < a.length; i++) {
@@ -32,7 +32,7 @@ export function maxAbs(a: ArrayLike<number>): number {
   return largest;
 }
 
-/** max |aᵢ − bᵢ|. @throws RangeError when the lengths differ. */
+/** max |aᵢ − bᵢ|. @throws RangeError when the lengths differ */
 export function maxDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   if (actual.length !== expected.length) {
     throw new RangeError(`${actual.length} numbers compared with ${expected.length}`);

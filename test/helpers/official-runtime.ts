@@ -1,6 +1,6 @@
 import { Tensor } from "../../src/onnx/tensor.ts";
 
-/** What the last release of ONNX Runtime with training (onnxruntime-web 1.19.2) exports, as far as tests use it. */
+/** The exports of the last release of ONNX Runtime with training (onnxruntime-web 1.19.2) that tests use. */
 interface TrainingBuild {
   readonly env: { logLevel: string; wasm: { numThreads: number } };
   readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => OrtTensor;
@@ -35,13 +35,13 @@ export interface OfficialFiles {
   readonly checkpointState: Uint8Array;
   readonly trainModel: Uint8Array;
   readonly evalModel?: Uint8Array;
-  /** Without one the session computes gradients and losses but cannot update. */
+  /** Without it, the session computes losses and gradients but cannot update parameters. */
   readonly optimizerModel?: Uint8Array;
 }
 
 /**
- * Inputs by the names of the model; float, double, int64, int32 and bool tensors are understood.
- * The runtime takes inputs in the model's order, whatever order they have here.
+ * Inputs by name: float, double, int64, int32 and bool tensors. Their order does not matter; the runtime gets them in the
+ * model's order.
  */
 export type OfficialFeeds = Readonly<Record<string, Tensor>>;
 
@@ -61,7 +61,7 @@ export class OfficialSession {
     this.#session = session;
   }
 
-  /** Loads a run; the runtime keeps process-wide state, so one session at a time (`release` it). */
+  /** Loads a run. The runtime has process-wide state: use one session at a time and `release` it. */
   static async create(files: OfficialFiles): Promise<OfficialSession> {
     const build = await trainingBuild();
     const own = Object.fromEntries(
@@ -71,17 +71,17 @@ export class OfficialSession {
     return new OfficialSession(build, session);
   }
 
-  /** Names of the training model's data inputs (the runtime feeds parameters and buffers itself). */
+  /** Names of the training model's data inputs; the runtime itself feeds parameters and buffers. */
   get inputNames(): readonly string[] {
     return this.#session.trainingInputNames;
   }
 
-  /** Names of the training model's outputs for the user: the loss first. */
+  /** Names of the training model's user outputs, the loss first. */
   get outputNames(): readonly string[] {
     return this.#session.trainingOutputNames;
   }
 
-  /** One training step: loss and gradients, the optimizer, gradients reset. Returns the outputs for the user. */
+  /** One training step: computes loss and gradients, updates, resets the gradients. Returns the user outputs. */
   async step(feeds: OfficialFeeds): Promise<Record<string, Tensor>> {
     const outputs = await this.accumulate(feeds);
     await this.#session.runOptimizerStep();
@@ -89,13 +89,13 @@ export class OfficialSession {
     return outputs;
   }
 
-  /** Loss and gradients of one batch, added to those accumulated before; no update. */
+  /** Computes loss and gradients of one batch and adds the gradients to those accumulated before, without an update. */
   async accumulate(feeds: OfficialFeeds): Promise<Record<string, Tensor>> {
     const results = await this.#session.runTrainStep(this.#feeds(feeds));
     return Object.fromEntries(this.outputNames.map((name) => [name, fromOrt(name, results[name])]));
   }
 
-  /** The eval model on one batch. */
+  /** Runs the eval model on one batch. */
   async evaluate(feeds: OfficialFeeds): Promise<Record<string, Tensor>> {
     const results = await this.#session.runEvalStep(this.#feeds(feeds));
     return Object.fromEntries(
@@ -103,7 +103,7 @@ export class OfficialSession {
     );
   }
 
-  /** All parameters in the order of the training model's inputs, one after the other. */
+  /** All parameters, concatenated in the order of the training model's inputs. */
   async parameters(options: { readonly trainableOnly: boolean }): Promise<Float32Array> {
     const { data } = await this.#session.getContiguousParameters(options.trainableOnly);
     return Float32Array.from(data as ArrayLike<number>);
@@ -125,7 +125,7 @@ export class OfficialSession {
 
 let loaded: Promise<TrainingBuild> | undefined;
 
-/** The build by its file: its package offers the entry to browsers only, but it runs in node as well. */
+/** Imports the build by its file: the package exports it only for browsers, but it also runs in node. */
 function trainingBuild(): Promise<TrainingBuild> {
   loaded ??= import(
     /* @vite-ignore */ new URL(
@@ -140,7 +140,7 @@ function trainingBuild(): Promise<TrainingBuild> {
   return loaded;
 }
 
-/** The same bytes in a buffer of their own: the runtime ignores a view's offset, so Buffers of node's pool shift. */
+/** Copies bytes to a new buffer, because the runtime ignores a view's offset and would misread Buffers from node's pool. */
 function unpooled(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }

@@ -1,8 +1,8 @@
 import type { Tensor } from "../../src/onnx/tensor.ts";
 
 /**
- * Tensors as plain objects, which an assertion compares number by number: a Tensor keeps its numbers private, so that
- * `toEqual` on two tensors would compare names, types and shapes alone.
+ * Tensors as plain objects, which an assertion compares number by number. A Tensor's numbers are private, so `toEqual`
+ * on two tensors would compare only names, types and shapes.
  */
 export function plain(tensors: Readonly<Record<string, Tensor>>) {
   return Object.fromEntries(

@@ -2,7 +2,7 @@ import { graphOf } from "../../src/graph/model-graph.ts";
 import { printGraph } from "../../src/graph/print.ts";
 import type { Model } from "../../src/onnx/model.ts";
 
-/** A printed graph whose inner values are numbered in the order in which they are computed: their names do not matter. */
+/** A printed graph whose inner values are numbered in the order of computation, so that their names do not matter. */
 export function printProgram(model: Model): string {
   const graph = graphOf(model);
   const kept = new Set([...graph.inputs, ...graph.outputs].map(({ name }) => name));

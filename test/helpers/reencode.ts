@@ -1,18 +1,18 @@
 import { concatBytes, type FieldRecord, fieldRecords, varint, wireTypes } from "../../src/onnx/wire.ts";
 
-/** Ways in which another encoder may write the same message. */
+/** Differences in how another encoder may write the same message. */
 export interface Encoding {
-  /** Bytes that tags and lengths are padded to; protobuf's own readers take at most 5. */
+  /** Number of bytes to which tags and lengths are padded; protobuf's own readers accept at most 5. */
   readonly padding?: number;
-  /** Fields in another order (those of one number keep theirs), chosen by this seed. */
+  /** Seed for another order of the fields; fields with the same number keep their order. */
   readonly shuffle?: number;
-  /** Repeated integers of attributes packed, dims of tensors too. */
+  /** Whether repeated integers (of attributes, and dims of tensors) are packed. */
   readonly packed?: boolean;
-  /** A field that no reader knows is put into each message, a group among them. */
+  /** Whether each message gets fields that no reader knows, including a group. */
   readonly unknown?: boolean;
 }
 
-/** A message type: which of its fields hold messages, and which repeated integers. */
+/** A message type: the fields that hold messages, and those that hold repeated integers. */
 interface Schema {
   readonly messages: Readonly<Record<number, string>>;
   readonly integers?: readonly number[];
@@ -71,7 +71,7 @@ function withLength(field: number, payload: Uint8Array, { padding }: Encoding): 
 
 const tag = (field: number, wireType: number): Uint8Array => varint(field * 8 + wireType);
 
-/** One of each wire type, with numbers that ONNX does not use. */
+/** One field of each wire type, with field numbers that ONNX does not use. */
 const unknownFields = [
   { field: 1000, bytes: concatBytes([tag(1000, wireTypes.varint), varint(7, 3)]) },
   { field: 1001, bytes: concatBytes([tag(1001, wireTypes.fixed32), new Uint8Array(4)]) },
@@ -90,7 +90,7 @@ const unknownFields = [
   },
 ];
 
-/** Interleaves the fields at random, those of one number in their order. */
+/** Interleaves the fields at random; fields with the same number keep their order. */
 function shuffle(fields: { field: number; bytes: Uint8Array }[], seed: number): void {
   let state = seed >>> 0;
   const next = (n: number): number => {

@@ -29,7 +29,7 @@ const ownTypes = new Map(
 export interface RunModelOptions {
   /** Whether ONNX Runtime may rewrite the graph (default true). */
   readonly optimize?: boolean;
-  /** Outputs to fetch; default all. */
+  /** Outputs to fetch; default: all. */
   readonly outputs?: readonly string[];
 }
 
@@ -60,14 +60,14 @@ export async function runModel(
   }
 }
 
-/** A tensor of this library as one of ONNX Runtime. */
+/** Converts a tensor of this library to one of ONNX Runtime. */
 export function toOrt(tensor: Tensor): ort.Tensor {
   const type = ortTypes[tensor.type];
   if (!type) throw new TypeError(`tests do not feed tensors of type ${tensor.type}`);
   return new ort.Tensor(type, tensor.data as ort.Tensor.DataType, [...tensor.dims]);
 }
 
-/** A tensor of ONNX Runtime as one of this library. */
+/** Converts a tensor of ONNX Runtime to one of this library. */
 export function fromOrt(name: string, tensor: ort.Tensor): Tensor {
   const type = ownTypes.get(tensor.type);
   if (!type) throw new TypeError(`tests do not fetch tensors of type ${tensor.type}`);

@@ -1,7 +1,7 @@
 import { arrayDataset, type Dataset, loadMnist } from "../../src/index.ts";
 import { labels, uniform } from "./lcg.ts";
 
-/** Numbers and labels of a sample model's data: what a page can be sent. */
+/** Numbers and labels for a sample model, in a form that can be sent to a page. */
 export interface SampleData {
   readonly x: number[];
   readonly y: number[];
@@ -9,8 +9,8 @@ export interface SampleData {
 }
 
 /**
- * Data of a sample model: real digits for images (on noise, Adam turns rounding errors into steps, CPU against CPU with
- * rows permuted as well), drawn points for PointNet.
+ * Data for a sample model: real digits for images, random points for PointNet. Noise instead of digits would not do: on
+ * noise, Adam turns rounding errors into steps, even between two CPU runs with permuted rows.
  */
 export async function sampleData(name: "mlp" | "cnn" | "pointnet", samples: number): Promise<SampleData> {
   if (name === "pointnet") {

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 
-/** Where Debian and others put Chromium's software GPU (SwiftShader). */
+/** Folders in which Debian and other systems install Chromium's software GPU (SwiftShader). */
 const places = [
   "/usr/lib/chromium",
   "/usr/lib64/chromium-browser",
@@ -15,9 +15,9 @@ const loaders = [
 ];
 
 /**
- * Makes a GPU visible to onnxruntime-node's WebGPU: a real one where VK_DRIVER_FILES or SORTH_GPU says so, else
- * Chromium's software GPU. To be called before the first WebGPU session of the process.
- * @returns why there is none, or ""
+ * Makes a GPU visible to onnxruntime-node's WebGPU: a real one if VK_DRIVER_FILES or SORTH_GPU is set, else Chromium's
+ * software GPU. Call it before the first WebGPU session of the process.
+ * @returns the reason why there is none, or ""
  */
 export function useGpu(): string {
   if (process.platform !== "linux" || process.env.SORTH_GPU || process.env.VK_DRIVER_FILES) return "";
