@@ -57,6 +57,13 @@ it("a module imports only from its own folder and those below", () => {
   expect(upward).toEqual([]);
 });
 
+it("docs/README.md lists the folders in the same order", () => {
+  const text = readFileSync("docs/README.md", "utf8");
+  const rows = text.split("\n").flatMap((line) => /^\| (`src\/[^|]*) \|/.exec(line)?.[1] ?? []);
+  const listed = rows.map((row) => [...row.matchAll(/`src\/([^`]+?)\/?`/g)].map(([, name]) => name));
+  expect(listed.slice(1)).toEqual(layers);
+});
+
 it("knows every folder of src", () => {
   const inFolders = files.filter((file) => /[\\/].*[\\/]/.test(file));
   expect(inFolders.filter((file) => heightAt(file) === undefined)).toEqual([]);
