@@ -23,10 +23,15 @@ const protobufWithoutCalls = {
   load: (id: string) => (/protobufjs\/src\/rpc\.js$/.test(id) ? "module.exports = {};" : null),
 };
 
+/** The subpaths of the package: `sorth-onnx/penalties` and so on. */
+const subjects = Object.fromEntries(
+  ["losses", "optimizers", "penalties", "schedules"].map((name) => [name, `src/${name}/public.ts`]),
+);
+
 export default defineConfig([
   {
     ...shared,
-    entry: { index: "src/index.ts", cli: "src/cli/main.ts" },
+    entry: { index: "src/index.ts", cli: "src/cli/main.ts", ...subjects },
     plugins: [withoutSamples()],
     platform: "node",
     fixedExtension: false,
@@ -34,7 +39,7 @@ export default defineConfig([
   },
   {
     ...shared,
-    entry: { index: "src/web.ts" },
+    entry: { index: "src/web.ts", ...subjects },
     platform: "browser",
     minify: true,
     // protobufjs requires the CommonJS form of long: one of the two is enough.

@@ -31,7 +31,7 @@ In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include:
 | preset | none | options and weight under one name, where a penalty has such: \`som:preset=source\` |
 | schedule | constant | of its weight over a run that \`train\` does: cosine, warmup, step, srip; a value with commas stands in quotes: \`schedule='cosine:warmup=100,floor=0.1'\` |
 
-\`sorth-onnx train --help\` lists them too. The same penalty may be given again for other layers. A penalty of your own: [examples/12-own-penalty](../examples/12-own-penalty).
+\`sorth-onnx train --help\` lists them too. The same penalty may be given again for other layers. A penalty of your own: [examples/12-own-penalty](../examples/12-own-penalty/README.md).
 `;
 
 const behind = `Weight: what its source uses, 1 where that has none; of som what experiments show safe on every layer. Backends: where a step with the penalty runs whole. The CPU, wasm in Chromium, WebGPU in node and in Chromium are tested

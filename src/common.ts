@@ -1,5 +1,7 @@
 // What the library is in node (index.ts) and in browsers (web.ts) alike.
 export type { DimensionOptions } from "./analysis/dimensions.ts";
+export type { Probe, ProbedOutput } from "./analysis/probe.ts";
+export type { Site, SiteOp, SkippedSite } from "./analysis/site-types.ts";
 export {
   decodeCheckpoint,
   encodeCheckpoint,
@@ -7,22 +9,61 @@ export {
   type OrtCheckpoint,
   type OrtOptimizerState,
 } from "./artifacts/checkpoint.ts";
+export type { OfficialAdamWOptions } from "./artifacts/optimizer-model.ts";
 export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
 export { strip } from "./block/strip.ts";
-export { arrayDataset, type NamedArrays, namedDataset, type SampleArray } from "./data/array-dataset.ts";
+export {
+  type ArrayDatasetOptions,
+  arrayDataset,
+  type NamedArrays,
+  namedDataset,
+  type SampleArray,
+  type SourceArray,
+} from "./data/array-dataset.ts";
 export { splitValidation } from "./data/batches.ts";
-export { type Column, type Dataset, type SplitData, subset } from "./data/dataset.ts";
+export {
+  type BatchArray,
+  type Column,
+  type Dataset,
+  type NumberRange,
+  type SampleType,
+  type SplitData,
+  subset as datasetSubset,
+  type TargetType,
+} from "./data/dataset.ts";
 export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
 export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
 export type { Normalization } from "./data/normalize.ts";
 export { parseNpz } from "./data/npz.ts";
 export { type SampleFeedOptions, sampleFeeds } from "./data/sample-feeds.ts";
+export * from "./deprecated.ts";
 export { type ErrorCode, SorthError, UsageError } from "./errors.ts";
+export type { Attribute } from "./graph/attribute.ts";
+export { checkGraph } from "./graph/check.ts";
+export type { ConvOptions, Emit } from "./graph/emit.ts";
+export type { EmitOptions, Typed } from "./graph/emit-base.ts";
+export type { Operand } from "./graph/emit-elementwise.ts";
+export type { ScatterReduction } from "./graph/emit-indexing.ts";
+export type { Graph } from "./graph/graph.ts";
+export { graphOf } from "./graph/model-graph.ts";
+export type { DeclaredDim, Node, Use, Value } from "./graph/node.ts";
+export { printGraph } from "./graph/print.ts";
+export type { Shape } from "./graph/shapes.ts";
 export type { InjectOptions } from "./inject/options.ts";
-export { crossEntropy } from "./losses/cross-entropy.ts";
-export { binaryCrossEntropy, l1, meanSquaredError } from "./losses/elementwise.ts";
-export type { InjectedLoss, Objective, ObjectiveOptions } from "./losses/objective.ts";
-export { objectiveNamed, objectiveNames } from "./losses/table.ts";
+export type { Library } from "./library.ts";
+export {
+  binaryCrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+  type Evaluation,
+  type InjectedLoss,
+  meanSquaredError,
+  type Objective,
+  type ObjectiveGraph,
+  type ObjectiveOptions,
+  objectiveNamed,
+  objectiveNames,
+} from "./losses/public.ts";
 export type {
   AngleReport,
   LayerAngles,
@@ -34,7 +75,15 @@ export type {
 export type { ConvolutionSpectrum } from "./measure/convolution-spectrum.ts";
 export type { CosineMap } from "./measure/cosine-map.ts";
 export type { Distribution } from "./measure/distribution.ts";
-export type { Inspection, InspectOptions } from "./measure/inspect.ts";
+export type { GradientNorm } from "./measure/gradient-norms.ts";
+export type {
+  InspectedArtifact,
+  InspectedBlock,
+  InspectedSite,
+  InspectedValue,
+  Inspection,
+  InspectOptions,
+} from "./measure/inspect.ts";
 export type {
   AnglesEvent,
   GradientsEvent,
@@ -43,74 +92,92 @@ export type {
   ObserveOptions,
 } from "./measure/observe.ts";
 export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./measure/pair-statistics.ts";
+export type { Feeds } from "./measure/sample-chunks.ts";
 export type { NotComputed, SpectralFigures, Spectrum } from "./measure/spectrum.ts";
 export type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angles.ts";
 export type { WeightAngleOptions } from "./measure/weight-angles.ts";
-export { decodeModel, encodeModel, Model } from "./onnx/model.ts";
-export { Tensor } from "./onnx/tensor.ts";
-export { chain } from "./optimizers/chain.ts";
-export { type EachParameter, eachParameter, type ParameterSlot } from "./optimizers/each-parameter.ts";
+export type { DataTypeName } from "./onnx/data-types.ts";
+export { decodeModel, encodeModel, Model, type ModelSource } from "./onnx/model.ts";
+export { type ExternalReader, type ExternalReference, Tensor, type TensorData } from "./onnx/tensor.ts";
 export {
+  adam,
+  adamw,
+  adamwOrt,
+  type GradientTransformation,
   type Optimizer,
-  type OptimizerInputs,
-  type OptimizerNumbers,
-  type PerParameterOptimizer,
-  perParameter,
-} from "./optimizers/optimizer.ts";
-// Every optimizer and transformation, by its name and in lists.
-export * from "./optimizers/table.ts";
-export type {
-  GradientTransformation,
-  OptimizerOptions,
-  ParameterSpec,
-  SlotSpec,
-  TransformationInputs,
-  TransformationNumbers,
-} from "./optimizers/transformation.ts";
-export { Update, type UpdateByResult, type UpdateParts } from "./optimizers/update.ts";
-export { definePenalty, type PenaltyFactory } from "./penalties/define.ts";
-export type { Draw } from "./penalties/draws.ts";
-export type { PenaltyLayer } from "./penalties/layer.ts";
-export type { Penalty, PenaltyDefinition, PenaltyGraph, PenaltyOptions, Slope } from "./penalties/penalty.ts";
-export type { PenaltyReference, PlainLayer } from "./penalties/plain-layer.ts";
-export type { PenaltyPlan } from "./penalties/plan.ts";
-export { barlow } from "./penalties/responses/barlow.ts";
-export { decov } from "./penalties/responses/decov.ts";
-export { vicreg } from "./penalties/responses/vicreg.ts";
-export { som } from "./penalties/som.ts";
-export { penaltyNamed, penaltyNames } from "./penalties/table.ts";
-export { biggan } from "./penalties/weights/biggan.ts";
-export { dso } from "./penalties/weights/dso.ts";
-export { keras } from "./penalties/weights/keras.ts";
-export { lorth } from "./penalties/weights/lorth.ts";
-export { mc } from "./penalties/weights/mc.ts";
-export { mhe } from "./penalties/weights/mhe.ts";
-export { mma } from "./penalties/weights/mma.ts";
-export { ocnn } from "./penalties/weights/ocnn.ts";
-export { so } from "./penalties/weights/so.ts";
-export { spectralSo } from "./penalties/weights/spectral-so.ts";
-export { srip } from "./penalties/weights/srip.ts";
+  optimizerNamed,
+  optimizerNames,
+  sgd,
+} from "./optimizers/public.ts";
+export type { Pass, PassContext, PassResult } from "./passes/pass.ts";
+export {
+  type Draw,
+  definePenalty,
+  type Matrix,
+  type Penalty,
+  type PenaltyDefinition,
+  type PenaltyFactory,
+  type PenaltyGraph,
+  type PenaltyLayer,
+  type PenaltyOptions,
+  type PenaltyPlan,
+  type PenaltyReference,
+  type PenaltySubject,
+  type PlainConvolution,
+  type PlainLayer,
+  penaltyNamed,
+  penaltyNames,
+  type Settings,
+  type Slope,
+  type SomOptions,
+  som,
+} from "./penalties/public.ts";
 export type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
 export { withWeights } from "./programs/export.ts";
 export { initialState } from "./programs/initial-state.ts";
+export type { LossOptions, TrainingFormOptions } from "./programs/options.ts";
 export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./programs/rescue.ts";
 export type { SplitParameterPort, SplitStep } from "./programs/split-step.ts";
-export type { Step, StepOptions, StepPorts } from "./programs/step.ts";
+export type {
+  DataPort,
+  DrawPort,
+  ParameterPort,
+  PenaltyPort,
+  StatePort,
+  Step,
+  StepOptions,
+  StepPorts,
+} from "./programs/step.ts";
 export { stepLoop } from "./programs/step-loop.ts";
 export type { TrainerState } from "./programs/trainer-state.ts";
-export type { EvaluationResult, TrainingEvent } from "./runtime/events.ts";
+export type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
+export type { RunPageOptions } from "./report/pages/run-page.ts";
+export { anglePictures } from "./report/pictures.ts";
+export {
+  type AnglePoint,
+  type EndPoint,
+  type EpochPoint,
+  type GradientPoint,
+  type LayerSpreadPoint,
+  parseRunRecord,
+  type RunRecord,
+  runRecord,
+  type StepPoint,
+} from "./report/run-record.ts";
+export type {
+  CheckpointEvent,
+  EndEvent,
+  EpochEvent,
+  EvaluationResult,
+  StepEvent,
+  TrainingEvent,
+} from "./runtime/events.ts";
 export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 export type { FitOptions } from "./runtime/fit-plan.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";
+export type { SessionOptions } from "./runtime/step-session.ts";
+export type { CheckpointKind } from "./runtime/stored-run.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
-export {
-  constant,
-  cosine,
-  parseSchedule,
-  type Schedule,
-  sripSchedule,
-  stepDecay,
-  warmup,
-} from "./schedules/schedules.ts";
+export { parseSchedule, type Schedule } from "./schedules/public.ts";
 export type { VerifyCheck, VerifyOptions, VerifyReport } from "./verify/verify.ts";

@@ -1,30 +1,17 @@
-import type { Dataset } from "./data/dataset.ts";
-import type { InjectOptions } from "./inject/options.ts";
-import type {
-  AngleReport,
-  LayerResponseAngles,
-  LayerWeightAngles,
-  ResponseAngleOptions,
-} from "./measure/angle-report.ts";
-import type { Inspection, InspectOptions } from "./measure/inspect.ts";
-import type { ObservationEvent, ObserveOptions } from "./measure/observe.ts";
-import type { Feeds } from "./measure/sample-chunks.ts";
-import type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angles.ts";
-import type { WeightAngleOptions } from "./measure/weight-angles.ts";
+/**
+ * The library on onnxruntime-web: files that a page gets, WebAssembly and WebGPU, and the functions of {@link Library}.
+ *
+ * @module sorth-onnx/web
+ */
+import type { Library } from "./library.ts";
 import type { Model } from "./onnx/model.ts";
-import type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
-import type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
 import type { RescuedModel } from "./programs/rescue.ts";
-import type { SplitStep } from "./programs/split-step.ts";
-import { buildStep as buildStepOn, type Step, type StepOptions } from "./programs/step.ts";
-import type { TrainingEvent } from "./runtime/events.ts";
-import type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
+import { buildStep as buildStepWith } from "./programs/step.ts";
 import { webProbe } from "./runtime/probe-web.ts";
 import type { RescueOptions } from "./runtime/rescue.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import { webRuntime } from "./runtime/web.ts";
-import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
 
 /**
  * Settings of the ONNX Runtime that this library computes with, before the first session. `env` of another entry of
@@ -38,121 +25,123 @@ export * from "./common.ts";
 export { type ImageFile, type ImageOptions, type LoadedImages, loadImages } from "./data/images-web.ts";
 export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";
 
-/** Lists layers, parameters and remarks of a model, on onnxruntime-web. Its code is loaded when it is called. */
-export async function inspect(model: Model, options: InspectOptions = {}): Promise<Inspection> {
-  const { inspect: inspectOn } = await import("./measure/inspect.ts");
-  return inspectOn(model, options, webProbe);
-}
+/** @function */
+export const buildStep: Library["buildStep"] = (model, options) => buildStepWith(model, options, webProbe);
 
-/**
- * Adds penalties to a model, on onnxruntime-web. Its code is loaded when it is called.
- *
- * @example
- * const model = await inject(await readModel(file), { penalties: [som()] });
- */
-export async function inject(model: Model, options: InjectOptions): Promise<Model> {
-  const { inject: injectOn } = await import("./inject/inject.ts");
-  return injectOn(model, options, webProbe);
-}
+// Loaded when they are called: a page that trains needs none of them.
 
-/** Verifies an injected model on onnxruntime-web. Its code is loaded when it is called: a page that trains needs none of it. */
-export async function verify(
-  original: Model,
-  injected: Model,
-  options: VerifyOptions = {},
-): Promise<VerifyReport> {
-  const { verify: verifyOn } = await import("./verify/verify.ts");
-  return verifyOn(original, injected, options, webProbe);
-}
-
-/** Weight angles, measured with onnxruntime-web. Its code is loaded when it is called. */
-export async function weightAngles(
-  model: Model,
-  options: WeightAngleOptions = {},
-): Promise<AngleReport<LayerWeightAngles>> {
-  const { weightAngles: weightAnglesOn } = await import("./measure/weight-angles.ts");
-  return weightAnglesOn(model, options, webProbe);
-}
-
-/** Response angles, measured with onnxruntime-web. Its code is loaded when it is called. */
-export async function responseAngles(
-  model: Model,
-  data: Feeds,
-  options: ResponseAngleOptions = {},
-): Promise<AngleReport<LayerResponseAngles>> {
-  const { responseAngles: responseAnglesOn } = await import("./measure/response-angles.ts");
-  return responseAnglesOn(model, data, options, webProbe);
-}
-
-/** The angles of a run as it stands, measured with onnxruntime-web. Its code is loaded when it is called. */
-export async function trainerAngles(
-  trainer: TrainerCore,
-  dataset: Dataset,
-  options: TrainerAngleOptions = {},
-): Promise<TrainerAngles[]> {
-  const { trainerAngles: trainerAnglesOn } = await import("./measure/trainer-angles.ts");
-  return trainerAnglesOn(trainer, dataset, options, webProbe);
-}
-
-/** Watches a run, measured with onnxruntime-web. Its code is loaded when it is called. */
-export async function* observe(
-  trainer: TrainerCore,
-  dataset: Dataset,
-  run: AsyncIterable<TrainingEvent>,
-  options: ObserveOptions = {},
-): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
-  const { observe: observeOn } = await import("./measure/observe.ts");
-  yield* observeOn(trainer, dataset, run, options, webProbe);
-}
-
-/** Builds the gradient graph of a model, on onnxruntime-web. Its code is loaded when it is called. */
-export async function differentiate(model: Model, options: DifferentiateOptions): Promise<GradientModel> {
-  const { differentiate: differentiateOn } = await import("./programs/differentiate.ts");
-  return differentiateOn(model, options, webProbe);
-}
-
-/** {@link buildStepOn} on onnxruntime-web. */
-export function buildStep(model: Model, options: StepOptions): Promise<Step> {
-  return buildStepOn(model, options, webProbe);
-}
-
-/** Builds a training step in two graphs, on onnxruntime-web. Its code is loaded when it is called. */
-export async function buildSplitStep(model: Model, options: StepOptions): Promise<SplitStep> {
-  const { buildSplitStep: buildSplitStepOn } = await import("./programs/split-step.ts");
-  return buildSplitStepOn(model, options, webProbe);
-}
-
-/** Builds artifacts of ONNX Runtime's training API with onnxruntime-web. Its code is loaded when it is called. */
-export async function buildArtifacts(model: Model, options: ArtifactOptions): Promise<Artifacts> {
-  const { buildArtifacts: buildArtifactsOn } = await import("./programs/artifacts.ts");
-  return buildArtifactsOn(model, options, webProbe);
-}
-
-/** The trained model out of a run's checkpoint folder in the origin private file system. Its code is loaded when it is called. */
-export async function exportCheckpoint(
-  folder: string,
-  options: ExportCheckpointOptions = {},
-): Promise<Model> {
-  const { exportCheckpoint: exportOn } = await import("./runtime/export-checkpoint.ts");
-  return exportOn(folder, options, webRuntime);
-}
-
-/**
- * {@link TrainerCore} on onnxruntime-web's WebAssembly build; checkpoint folders lie in the origin private file system.
- *
- * @example
- * const trainer = await Trainer.create(await readModel(file), { objective: crossEntropy(), batch: 32 });
- * for await (const event of trainer.fit(data, { epochs: 3 })) console.log(event);
- */
-export type Trainer = TrainerCore;
-export const Trainer = {
-  /** Builds the step graph of a model and opens its session. */
-  create: (model: Model, options: TrainerOptions): Promise<TrainerCore> =>
-    TrainerCore.create(model, options, webRuntime),
-  /** Goes on from a checkpoint folder, bit for bit where the run stood. */
-  resume: (folder: string, overrides: Partial<TrainerOptions> = {}): Promise<TrainerCore> =>
-    TrainerCore.resume(folder, overrides, webRuntime),
-  /** Goes on where a run of ONNX Runtime's training API stood: {@link TrainerCore.rescue}. */
-  rescue: (run: RescuedModel, options: RescueOptions = {}): Promise<TrainerCore> =>
-    TrainerCore.rescue(run, options, webRuntime),
+/** @function */
+export const inspect: Library["inspect"] = async (model, options = {}) => {
+  const { inspect: inspectWith } = await import("./measure/inspect.ts");
+  return inspectWith(model, options, webProbe);
 };
+
+/** @function */
+export const inject: Library["inject"] = async (model, options) => {
+  const { inject: injectWith } = await import("./inject/inject.ts");
+  return injectWith(model, options, webProbe);
+};
+
+/** @function */
+export const verify: Library["verify"] = async (original, injected, options = {}) => {
+  const { verify: verifyWith } = await import("./verify/verify.ts");
+  return verifyWith(original, injected, options, webProbe);
+};
+
+/** @function */
+export const weightAngles: Library["weightAngles"] = async (model, options = {}) => {
+  const { weightAngles: weightAnglesWith } = await import("./measure/weight-angles.ts");
+  return weightAnglesWith(model, options, webProbe);
+};
+
+/** @function */
+export const responseAngles: Library["responseAngles"] = async (model, data, options = {}) => {
+  const { responseAngles: responseAnglesWith } = await import("./measure/response-angles.ts");
+  return responseAnglesWith(model, data, options, webProbe);
+};
+
+/** @function */
+export const observe: Library["observe"] = async function* (trainer, dataset, run, options = {}) {
+  const { observe: observeWith } = await import("./measure/observe.ts");
+  yield* observeWith(trainer, dataset, run, options, webProbe);
+};
+
+/** @function */
+export const trainerAngles: Library["trainerAngles"] = async (trainer, dataset, options = {}) => {
+  const { trainerAngles: trainerAnglesWith } = await import("./measure/trainer-angles.ts");
+  return trainerAnglesWith(trainer, dataset, options, webProbe);
+};
+
+/** @function */
+export const differentiate: Library["differentiate"] = async (model, options) => {
+  const { differentiate: differentiateWith } = await import("./programs/differentiate.ts");
+  return differentiateWith(model, options, webProbe);
+};
+
+/** @function */
+export const buildSplitStep: Library["buildSplitStep"] = async (model, options) => {
+  const { buildSplitStep: buildSplitStepWith } = await import("./programs/split-step.ts");
+  return buildSplitStepWith(model, options, webProbe);
+};
+
+/** @function */
+export const buildArtifacts: Library["buildArtifacts"] = async (model, options) => {
+  const { buildArtifacts: buildArtifactsWith } = await import("./programs/artifacts.ts");
+  return buildArtifactsWith(model, options, webProbe);
+};
+
+/** @function */
+export const exportCheckpoint: Library["exportCheckpoint"] = async (folder, options = {}) => {
+  const { exportCheckpoint: exportCheckpointWith } = await import("./runtime/export-checkpoint.ts");
+  return exportCheckpointWith(folder, options, webRuntime);
+};
+
+/** @function */
+export const angleReportPage: Library["angleReportPage"] = async (models, options = {}) => {
+  const [{ anglePage }, { blankDocument }] = await Promise.all([
+    import("./report/pages/angle-page.ts"),
+    import("./report/pages/blank-document-web.ts"),
+  ]);
+  return anglePage(blankDocument(), models, options);
+};
+
+/** @function */
+export const runReportPage: Library["runReportPage"] = async (run, options = {}) => {
+  const [{ runPage }, { blankDocument }] = await Promise.all([
+    import("./report/pages/run-page.ts"),
+    import("./report/pages/blank-document-web.ts"),
+  ]);
+  return runPage(blankDocument(), run, options);
+};
+
+/**
+ * Trains a model on stock ONNX Runtime, on WebAssembly or WebGPU; checkpoint folders
+ * lie in the origin private file system. One run of the step graph ({@link Library.buildStep}) does one batch, or several
+ * (`stepsPerRun`). The same model, options, data, seed and number of threads give the same bits.
+ *
+ * @example
+ * import { crossEntropy, modelBlob, parseNpz, readModel, som, Trainer } from "sorth-onnx/web";
+ *
+ * const model = await readModel("model.onnx");
+ * const digits = await fetch("digits.npz").then((file) => file.arrayBuffer());
+ * const { train } = parseNpz(new Uint8Array(digits), "digits.npz");
+ * const trainer = await Trainer.create(model, { objective: crossEntropy(), penalties: [som()], batch: 64 });
+ * for await (const event of trainer.fit(train, { epochs: 3 })) {
+ *   if (event.event === "epoch") console.log(event.epoch, event.loss, event.accuracy);
+ * }
+ * const trained = modelBlob(trainer.export());
+ * await trainer.release();
+ */
+export class Trainer extends TrainerCore {
+  static override create(model: Model, options: TrainerOptions): Promise<Trainer> {
+    return TrainerCore.create(model, options, webRuntime, Trainer);
+  }
+
+  static override resume(folder: string, overrides: Partial<TrainerOptions> = {}): Promise<Trainer> {
+    return TrainerCore.resume(folder, overrides, webRuntime, Trainer);
+  }
+
+  static override rescue(run: RescuedModel, options: RescueOptions = {}): Promise<Trainer> {
+    return TrainerCore.rescue(run, options, webRuntime, Trainer);
+  }
+}

@@ -4,7 +4,7 @@ import type { Value } from "../graph/node.ts";
 
 /** Numbers for a model's free dimensions. */
 export interface DimensionOptions {
-  /** Samples in a batch: the dimension of an input that counts them, where the file leaves it open ({@link declaredBatchAxis}). */
+  /** Samples in a batch: the dimension of an input that counts them, where the file leaves it open. */
   readonly batch?: number;
   /** Other free dimensions by their name in the file; one without a name is called `input.axis` (`x.2`). */
   readonly dims?: Readonly<Record<string, number>>;

@@ -8,9 +8,7 @@ import { convolution } from "./rules/convolution.ts";
 import { elementwise } from "./rules/elementwise.ts";
 import { indexing } from "./rules/indexing.ts";
 import { linearAlgebra } from "./rules/linear-algebra.ts";
-import { losses } from "./rules/losses.ts";
 import { normalization } from "./rules/normalization.ts";
-import { padding } from "./rules/padding.ts";
 import { pooling } from "./rules/pooling.ts";
 import { reductions } from "./rules/reductions.ts";
 import { shape } from "./rules/shape.ts";
@@ -21,12 +19,10 @@ export const commonRules: RuleTable = tableOf({
   ...arithmetic,
   ...constants,
   ...indexing,
-  ...padding,
   ...batchNormalization,
   ...convolution,
   ...elementwise,
   ...linearAlgebra,
-  ...losses,
   ...normalization,
   ...pooling,
   ...reductions,

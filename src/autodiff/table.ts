@@ -5,7 +5,9 @@ import { attention } from "./rules/attention.ts";
 import { classical } from "./rules/classical.ts";
 import { controlFlow } from "./rules/control-flow.ts";
 import { einsum } from "./rules/einsum.ts";
+import { losses } from "./rules/losses.ts";
 import { microsoft } from "./rules/microsoft.ts";
+import { padding } from "./rules/padding.ts";
 import { quantization } from "./rules/quantization.ts";
 import { rearrangement } from "./rules/rearrangement.ts";
 import { recurrent } from "./rules/recurrent.ts";
@@ -25,6 +27,7 @@ export const rules: RuleTable = tableOf({
   ...scatter,
   ...einsum,
   ...rearrangement,
+  ...padding,
   ...resize,
   ...sampling,
   ...attention,
@@ -33,4 +36,5 @@ export const rules: RuleTable = tableOf({
   ...transforms,
   ...sets,
   ...controlFlow,
+  ...losses,
 });

@@ -4,12 +4,12 @@ import type { PenaltyDefinition, PenaltyOptions } from "../penalties/penalty.ts"
 import { som } from "../penalties/som.ts";
 import { penaltyDefinitions } from "../penalties/table.ts";
 import { planText } from "../penalties/text.ts";
-import { type Column, formatTable } from "../report/table.ts";
+import { formatTable, type TableColumn } from "../report/table.ts";
 import { visible } from "../report/visible.ts";
 
 type Paint = (heading: string) => string;
 
-const right = (heading: string): Column => ({ heading, align: "right" });
+const right = (heading: string): TableColumn => ({ heading, align: "right" });
 const shapeText = (shape: readonly (number | string)[]): string => `[${shape.join(", ")}]`;
 const valueText = ({ name, type, shape }: InspectedValue): string =>
   visible(`${name} ${type} ${shapeText(shape)}`);

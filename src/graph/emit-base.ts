@@ -6,7 +6,7 @@ import type { Graph } from "./graph.ts";
 import type { Node, Value } from "./node.ts";
 import { type Shape, shapeText } from "./shapes.ts";
 
-/** Options of an {@link EmitBase}. */
+/** Options of {@link Emit}. */
 export interface EmitOptions {
   /** Prefix of the names of all emitted nodes and values. */
   readonly prefix: string;

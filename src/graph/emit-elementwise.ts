@@ -11,41 +11,70 @@ export type Operand = Value | number;
 /** The elementwise operators of {@link Emit}. */
 export class EmitElementwise extends EmitBase {
   // Elementwise, one operand.
+  /** −x. */
   neg = (x: Value): Typed => this.#unary("Neg", x);
+  /** eˣ. */
   exp = (x: Value): Typed => this.#unary("Exp", x);
+  /** The natural logarithm. */
   log = (x: Value): Typed => this.#unary("Log", x);
+  /** √x. */
   sqrt = (x: Value): Typed => this.#unary("Sqrt", x);
+  /** 1/x. */
   reciprocal = (x: Value): Typed => this.#unary("Reciprocal", x);
+  /** max(x, 0). */
   relu = (x: Value): Typed => this.#unary("Relu", x);
+  /** tanh x. */
   tanh = (x: Value): Typed => this.#unary("Tanh", x);
+  /** 1/(1 + e⁻ˣ). */
   sigmoid = (x: Value): Typed => this.#unary("Sigmoid", x);
+  /** log(1 + eˣ). */
   softplus = (x: Value): Typed => this.#unary("Softplus", x);
+  /** |x|. */
   abs = (x: Value): Typed => this.#unary("Abs", x);
+  /** The error function. */
   erf = (x: Value): Typed => this.#unary("Erf", x);
+  /** sin x. */
   sin = (x: Value): Typed => this.#unary("Sin", x);
+  /** cos x. */
   cos = (x: Value): Typed => this.#unary("Cos", x);
+  /** The largest whole number up to x. */
   floor = (x: Value): Typed => this.#unary("Floor", x);
+  /** x itself, as a value of its own. */
   identity = (x: Value): Typed => this.#unary("Identity", x);
+  /** Whether x is false. */
   not = (x: Value): Typed => this.#unary("Not", x);
 
   // Elementwise, two operands that broadcast.
+  /** a + b. */
   add = (a: Operand, b: Operand): Typed => this.#binary("Add", a, b);
+  /** a − b. */
   sub = (a: Operand, b: Operand): Typed => this.#binary("Sub", a, b);
+  /** a · b. */
   mul = (a: Operand, b: Operand): Typed => this.#binary("Mul", a, b);
+  /** a / b. */
   div = (a: Operand, b: Operand): Typed => this.#binary("Div", a, b);
+  /** aᵇ. */
   pow = (a: Operand, b: Operand): Typed => this.#binary("Pow", a, b);
+  /** The larger of both. */
   max = (a: Operand, b: Operand): Typed => this.#binary("Max", ...this.#sameShape(a, b));
+  /** The smaller of both. */
   min = (a: Operand, b: Operand): Typed => this.#binary("Min", ...this.#sameShape(a, b));
+  /** Whether a = b. */
   equal = (a: Operand, b: Operand): Typed => {
     // Equal accepts floats since opset 11.
     if (this.opset >= 11 || !isFloat(this.#operands(a, b)[0].type))
       return this.#binary("Equal", a, b, "bool");
     return this.not(this.#binary("Or", this.greater(a, b), this.less(a, b), "bool"));
   };
+  /** Whether a > b. */
   greater = (a: Operand, b: Operand): Typed => this.#binary("Greater", a, b, "bool");
+  /** Whether a < b. */
   less = (a: Operand, b: Operand): Typed => this.#binary("Less", a, b, "bool");
+  /** Whether a ≥ b. */
   greaterOrEqual = (a: Operand, b: Operand): Typed => this.#binary("GreaterOrEqual", a, b, "bool");
+  /** Whether a ≤ b. */
   lessOrEqual = (a: Operand, b: Operand): Typed => this.#binary("LessOrEqual", a, b, "bool");
+  /** Whether both are true. */
   and = (a: Value, b: Value): Typed => this.#binary("And", a, b, "bool");
 
   /** `condition ? a : b`, all three broadcast. */

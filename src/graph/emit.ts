@@ -83,15 +83,21 @@ export class Emit extends EmitIndexing {
     });
   }
 
-  // Reductions, by default over all axes. Sums and means of many numbers are computed in stages, in which float32 stays exact
-  // enough (see reductionStages). `fixed` states that x has the same shape for all inputs, so that a long axis may be cut even
-  // in a graph with open lengths.
+  // Sums and means of many numbers are computed in stages, in which float32 stays exact enough (see reductionStages).
+
+  /**
+   * The sum over some axes, by default over all of them.
+   * @param fixed - whether x has the same shape for all inputs, so that a long axis may be cut even in a graph with open lengths
+   */
   reduceSum = (x: Value, axes?: readonly number[], keepdims = false, fixed = false): Typed =>
     this.#reduce("ReduceSum", x, axes, keepdims, fixed);
+  /** The mean over some axes, by default over all of them. */
   reduceMean = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceMean", x, axes, keepdims);
+  /** The largest number over some axes, by default over all of them. */
   reduceMax = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceMax", x, axes, keepdims);
+  /** The smallest number over some axes, by default over all of them. */
   reduceMin = (x: Value, axes?: readonly number[], keepdims = false): Typed =>
     this.#reduce("ReduceMin", x, axes, keepdims);
 

@@ -37,7 +37,7 @@ export interface LayerWeightAngles extends LayerAngles {
   readonly spectrum?: Spectrum | NotComputed;
   /** Of a Conv or ConvTranspose as a map of whole images; left out with `spectra: false`. */
   readonly convolution?: ConvolutionSpectrum | NotComputed;
-  /** [units, fanIn]: the weight vectors, with `vectors: true`. */
+  /** `[units, fanIn]`: the weight vectors, with `vectors: true`. */
   readonly vectors?: Float32Array | Float64Array;
 }
 
@@ -56,7 +56,7 @@ export interface LayerResponseAngles extends LayerAngles {
   readonly saturation: number;
   /** Mean of 1 − tanh²(γY), the factor by which SOM's gradient reaches the responses: 0 where all are saturated. */
   readonly gradientFactor: number;
-  /** [groups, units/groups, units/groups]: ϑ of every two units (of those sampled), 0 for dead ones, with `cosines: true`. */
+  /** `[groups, units/groups, units/groups]`: ϑ of every two units (of those sampled), 0 for dead ones, with `cosines: true`. */
   readonly cosines?: Float32Array;
 }
 

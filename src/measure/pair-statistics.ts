@@ -1,7 +1,7 @@
 import { type CosineMap, CosineMapBuilder } from "./cosine-map.ts";
 import { type Distribution, distributionOf } from "./distribution.ts";
 
-/** Pairs of units: how many, and the first {@link listedPairs} of them. */
+/** Pairs of units: how many, and the first 20 of them. */
 export interface UnitPairs {
   readonly count: number;
   readonly first: readonly (readonly [number, number])[];
@@ -31,7 +31,7 @@ export interface AngleStatistics {
   readonly min: number;
   readonly max: number;
   readonly percentiles: AnglePercentiles;
-  /** Pairs in bins of {@link binWidth} degrees from 0° to 180°; 180° itself is in the last one. */
+  /** Pairs in bins of 2 degrees from 0° to 180°; 180° itself is in the last one. */
   readonly histogram: readonly number[];
   /** Mean of |cos|. */
   readonly meanAbsoluteCosine: number;
@@ -43,9 +43,9 @@ export interface AngleStatistics {
   readonly dead: number;
   /** Which units these are. */
   readonly deadUnits: readonly number[];
-  /** Pairs less than {@link sameDirection} degrees apart: one of the two is superfluous. */
+  /** Pairs less than 0.1 degrees apart: one of the two is superfluous. */
   readonly duplicates: UnitPairs;
-  /** Pairs more than 180° − {@link sameDirection} apart. */
+  /** Pairs more than 179.9° apart. */
   readonly antiparallel: UnitPairs;
   /** How many units the pairs were formed of, where it was not all of them: an evenly drawn, seeded sample. */
   readonly sampledUnits?: number;

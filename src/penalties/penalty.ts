@@ -64,6 +64,7 @@ export interface PenaltyDefinition<O extends PenaltyOptions> {
   readonly said?: readonly (keyof NoInfer<O> & string)[];
   /** What is wrong with options of the right names and types, or undefined. */
   readonly problem?: (options: Settings<O>) => string | undefined;
+  /** Whether it reads the weights or the responses of a layer; a function where its options decide that. */
   readonly on: PenaltySubject | ((options: Settings<O>) => PenaltySubject);
   /** Operators whose layers it takes; default all. */
   readonly ops?: readonly SiteOp[];

@@ -20,7 +20,7 @@ export interface PlainLayer {
   readonly groups: number;
   /** Y: `[row][unit]`, the positions of a sample one after the other. */
   readonly responses: Matrix;
-  /** The same with one unit a row, `[unit][row]`, where the caller has it: {@link unitsOf} gives it always. */
+  /** The same with one unit a row, `[unit][row]`, where the caller has it. */
   readonly byUnit?: Matrix;
   /** W: `[unit][number]`; of a convolution channel by channel, each kernel row by row. */
   readonly weights: Matrix;

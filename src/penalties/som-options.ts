@@ -2,7 +2,7 @@ import { notWhole } from "./define.ts";
 
 /**
  * Options of SOM. The defaults are what experiments show safe on every layer, the last one included; the source's own values
- * are {@link somSource}.
+ * are under the preset `source`.
  */
 export type SomOptions = {
   /** Weight of the squared mean (or sum) of the cosines; 0. */

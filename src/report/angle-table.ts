@@ -6,7 +6,7 @@ import type {
 } from "../measure/angle-report.ts";
 import { type Figure, figureText, responseFigures, weightFigures } from "./angle-figures.ts";
 import { layersSideBySide, type NamedReport } from "./side-by-side.ts";
-import { type Column, fitTable } from "./table.ts";
+import { fitTable, type TableColumn } from "./table.ts";
 
 /** How a table is shown. */
 export interface AngleTableOptions {
@@ -51,11 +51,11 @@ function angleTable<Layer extends LayerAngles>(
   const shown = figures.filter(
     ({ rank, value }) => rank !== undefined && entries.some(({ layer }) => !Number.isNaN(value(layer))),
   );
-  const columns: Column[] = [
+  const columns: TableColumn[] = [
     { heading: "layer", shrinks: true },
     { heading: "op", rank: 6 },
     ...(several ? [{ heading: "model", shrinks: true }] : []),
-    ...shown.map(({ heading, rank }): Column => ({ heading, align: "right", ...(rank && { rank }) })),
+    ...shown.map(({ heading, rank }): TableColumn => ({ heading, align: "right", ...(rank && { rank }) })),
   ];
   const rows = entries.map(({ model, layer }) => [
     layer.name,

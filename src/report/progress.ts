@@ -2,6 +2,7 @@ import type { EpochEvent, StepEvent, TrainingEvent } from "../runtime/events.ts"
 
 /** Where progress is written. */
 export interface ProgressStream {
+  /** Writes a text; what it returns is ignored. */
   write(text: string): unknown;
   readonly isTTY?: boolean;
   /** Width of the terminal in characters. */

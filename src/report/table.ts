@@ -2,7 +2,7 @@ import CliTable3 from "cli-table3";
 import { visible, visibleLines } from "./visible.ts";
 
 /** A column of a {@link formatTable}. */
-export interface Column {
+export interface TableColumn {
   readonly heading: string;
   /** Numbers stand right (default left). */
   readonly align?: "left" | "right";
@@ -30,7 +30,7 @@ const borderless = {
  * // conv1     16
  */
 export function formatTable(
-  columns: readonly Column[],
+  columns: readonly TableColumn[],
   rows: readonly (readonly string[])[],
   paint: (heading: string) => string = (heading) => heading,
 ): string {
@@ -60,7 +60,7 @@ const leastWidth = 6;
  * cut in the middle, `encoder.lay…ight`. Cells have no colours of their own: control characters are escaped.
  */
 export function fitTable(
-  columns: readonly Column[],
+  columns: readonly TableColumn[],
   rows: readonly (readonly string[])[],
   width: number,
   paint?: (heading: string) => string,
@@ -90,7 +90,7 @@ export function fitTable(
     widths[widest] = (widths[widest] ?? 0) - 1;
   }
   const text = formatTable(
-    kept.map((index) => columns[index] as Column),
+    kept.map((index) => columns[index] as TableColumn),
     cells.map((row) => kept.map((index) => cut(row[index] ?? "", widths[index] ?? 0))),
     paint,
   );

@@ -75,5 +75,6 @@ export interface SessionOptions {
    * such a graph is refused. Every step then copies between device and host.
    */
   readonly allowFallback?: boolean;
+  /** Receives what the user should know: nodes that run on the CPU, options without effect. */
   readonly onMessage?: (message: string) => void;
 }

@@ -59,7 +59,8 @@ export class Trainer {
   #savedTo: string | undefined;
   #position: Position = startPosition();
 
-  private constructor(parts: TrainerParts, options: TrainerOptions, session: StepSession) {
+  /** @param parts - use {@link Trainer.create}, {@link Trainer.resume} or {@link Trainer.rescue} to make a trainer */
+  protected constructor(parts: TrainerParts, options: TrainerOptions, session: StepSession) {
     const { model, step, backend, length, runtime } = parts;
     this.step = step;
     this.#parts = parts;
@@ -70,7 +71,12 @@ export class Trainer {
   }
 
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
-  static async create(model: Model, options: TrainerOptions, runtime: TrainerRuntime): Promise<Trainer> {
+  static async create(
+    model: Model,
+    options: TrainerOptions,
+    runtime: TrainerRuntime,
+    made: typeof Trainer = Trainer,
+  ): Promise<Trainer> {
     checkTrainerNumbers(options);
     const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
@@ -84,7 +90,7 @@ export class Trainer {
     const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);
     const step = length.most > 1 ? stepLoop(single) : single;
     const session = await backend.openStep(step, options);
-    return new Trainer({ model, step, backend, length, runtime }, options, session);
+    return new made({ model, step, backend, length, runtime }, options, session);
   }
 
   /**
@@ -97,11 +103,12 @@ export class Trainer {
     folder: string,
     overrides: Partial<TrainerOptions>,
     runtime: TrainerRuntime,
+    made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
     const checkpoint = await readRun(folder, "last", runtime);
     const model = await runtime.files.readModel(folder);
     const options = resumedOptions(checkpoint.options, overrides, runtime);
-    const trainer = await Trainer.create(model, options, runtime);
+    const trainer = await Trainer.create(model, options, runtime, made);
     try {
       trainer.#goTo(checkpoint);
     } catch (error) {
@@ -115,7 +122,7 @@ export class Trainer {
   /**
    * Goes on where a run of ONNX Runtime's training API stood: with its optimizer, learning rate and optimizer state, unless
    * the options say otherwise. A state that does not fit the optimizer is left out, and `onMessage` hears of it.
-   * @param run - from {@link rescueModel}, or from files by {@link rescueFiles}
+   * @param run - from {@link rescueModel}, or, in node, from files by `rescueFiles`
    * @throws UsageError for options that the artifacts decide: the loss, and which weights are trained and shared
    *
    * @example
@@ -124,8 +131,13 @@ export class Trainer {
    * for await (const event of trainer.fit(data, { epochs: 3 })) console.log(event);
    * await writeModel(rescuedInference(trainer.export()), "trained.onnx");
    */
-  static async rescue(run: RescuedModel, options: RescueOptions, runtime: TrainerRuntime): Promise<Trainer> {
-    const trainer = await Trainer.create(run.model, rescuedOptions(run, options), runtime);
+  static async rescue(
+    run: RescuedModel,
+    options: RescueOptions,
+    runtime: TrainerRuntime,
+    made: typeof Trainer = Trainer,
+  ): Promise<Trainer> {
+    const trainer = await Trainer.create(run.model, rescuedOptions(run, options), runtime, made);
     const state = formerState(run, trainer.step.ports);
     if (state) trainer.takeOver(state);
     else {

@@ -25,7 +25,7 @@ const normalization = { added: 1e-4, least: -1 } as const;
  * with ‖ŵᵢ − ŵⱼ‖² = 2 − 2cᵢⱼ; in the half-space form over the 2k vectors ±wᵢ.
  * Source: Liu et al. 2018 (arXiv 1805.09298), eq. (1) to (4), as its published code computes it (wy1iu/MHE): the mean over
  * pairs, 1e-4 added to squared norms, weight 1 for hidden layers and 10 for the last. For s = 0 that code is twice the
- * paper's log(1/z). Vectors whose squared distance float32 cannot tell from 0 ({@link leastSquaredDistance}) have the energy
+ * paper's log(1/z). Vectors whose squared distance float32 cannot tell from 0 (`leastSquaredDistance`) have the energy
  * of that distance and no slope; the code's gradient there is made of rounding errors.
  */
 export const mhe = definePenalty<MheOptions>({

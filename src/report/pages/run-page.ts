@@ -1,7 +1,7 @@
 import { figureText } from "../angle-figures.ts";
 import { type CurvePoint, curves, ratioAxis, stackedCurves } from "../plots/curves.ts";
 import { clockText } from "../progress.ts";
-import { epochsAt, type RunRecord, type StepPoint } from "../run-record.ts";
+import { epochsAt, type RunRecord, runRecord, type StepPoint } from "../run-record.ts";
 import { angleTrends, epochAxis } from "./angle-trends.ts";
 import type { Child, Elements } from "./elements.ts";
 import { pageText } from "./page.ts";
@@ -18,9 +18,10 @@ export interface RunPageOptions {
 /** Writes the page of {@link runReportPage} in a document of its own. */
 export function runPage(
   document: Document,
-  record: RunRecord,
+  run: RunRecord | Iterable<unknown>,
   options: RunPageOptions = {},
 ): Promise<string> {
+  const record = "steps" in run ? run : runRecord(run);
   const { title = "Training run", facts = [] } = options;
   return pageText(document, title, (h) => [
     ...facts.map((fact) => h.make("p", { class: "facts" }, fact)),

@@ -1,0 +1,51 @@
+// Names that say nothing without the subject that they belong to. They have moved; the old exports stay until version 0.2.
+import { subset as datasetSubset } from "./data/dataset.ts";
+import * as losses from "./losses/public.ts";
+import * as penalties from "./penalties/public.ts";
+import { anglePictures } from "./report/pictures.ts";
+import * as schedules from "./schedules/public.ts";
+
+/** @deprecated Import `l1` from `sorth-onnx/losses`; this export goes with 0.2. */
+export const l1 = losses.l1;
+/** @deprecated Import `barlow` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const barlow = penalties.barlow;
+/** @deprecated Import `biggan` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const biggan = penalties.biggan;
+/** @deprecated Import `decov` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const decov = penalties.decov;
+/** @deprecated Import `dso` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const dso = penalties.dso;
+/** @deprecated Import `keras` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const keras = penalties.keras;
+/** @deprecated Import `lorth` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const lorth = penalties.lorth;
+/** @deprecated Import `mc` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const mc = penalties.mc;
+/** @deprecated Import `mhe` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const mhe = penalties.mhe;
+/** @deprecated Import `mma` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const mma = penalties.mma;
+/** @deprecated Import `ocnn` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const ocnn = penalties.ocnn;
+/** @deprecated Import `so` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const so = penalties.so;
+/** @deprecated Import `spectralSo` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const spectralSo = penalties.spectralSo;
+/** @deprecated Import `srip` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const srip = penalties.srip;
+/** @deprecated Import `vicreg` from `sorth-onnx/penalties`; this export goes with 0.2. */
+export const vicreg = penalties.vicreg;
+/** @deprecated Import `constant` from `sorth-onnx/schedules`; this export goes with 0.2. */
+export const constant = schedules.constant;
+/** @deprecated Import `cosine` from `sorth-onnx/schedules`; this export goes with 0.2. */
+export const cosine = schedules.cosine;
+/** @deprecated Import `sripSchedule` from `sorth-onnx/schedules`; this export goes with 0.2. */
+export const sripSchedule = schedules.sripSchedule;
+/** @deprecated Import `stepDecay` from `sorth-onnx/schedules`; this export goes with 0.2. */
+export const stepDecay = schedules.stepDecay;
+/** @deprecated Import `warmup` from `sorth-onnx/schedules`; this export goes with 0.2. */
+export const warmup = schedules.warmup;
+/** @deprecated Import `datasetSubset`; this export goes with 0.2. */
+export const subset = datasetSubset;
+/** @deprecated Import `anglePictures`; this export goes with 0.2. */
+export const pictures = anglePictures;

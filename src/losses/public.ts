@@ -1,0 +1,17 @@
+/**
+ * What a model's prediction is compared with labels by: the `objective` of `Trainer.create`, `buildStep` and `differentiate`.
+ *
+ * @example
+ * import { differentiate, readModel } from "sorth-onnx";
+ * import { crossEntropy } from "sorth-onnx/losses";
+ *
+ * const objective = crossEntropy({ labelSmoothing: 0.1 });
+ * const { loss } = await differentiate(await readModel("model.onnx"), { objective, batch: 32 });
+ * console.log(loss); // loss
+ *
+ * @module sorth-onnx/losses
+ */
+export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
+export { binaryCrossEntropy, l1, meanSquaredError } from "./elementwise.ts";
+export type { Evaluation, InjectedLoss, Objective, ObjectiveGraph, ObjectiveOptions } from "./objective.ts";
+export { objectiveNamed, objectiveNames } from "./table.ts";

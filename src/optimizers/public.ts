@@ -1,0 +1,35 @@
+/**
+ * Optimizers and the gradient transformations that they are chains of: the `optimizer` of `Trainer.create` and `buildStep`.
+ *
+ * @example
+ * import { crossEntropy, readModel, Trainer } from "sorth-onnx";
+ * import { chain, clipByValue, sgd } from "sorth-onnx/optimizers";
+ *
+ * const trainer = await Trainer.create(await readModel("model.onnx"), {
+ *   objective: crossEntropy(),
+ *   optimizer: chain(clipByValue(1), sgd({ momentum: 0.9 })),
+ *   batch: 64,
+ * });
+ * await trainer.release();
+ *
+ * @module sorth-onnx/optimizers
+ */
+export { chain } from "./chain.ts";
+export { type EachParameter, eachParameter, type ParameterSlot } from "./each-parameter.ts";
+export {
+  type Optimizer,
+  type OptimizerInputs,
+  type OptimizerNumbers,
+  type PerParameterOptimizer,
+  perParameter,
+} from "./optimizer.ts";
+export * from "./table.ts";
+export type {
+  GradientTransformation,
+  OptimizerOptions,
+  ParameterSpec,
+  SlotSpec,
+  TransformationInputs,
+  TransformationNumbers,
+} from "./transformation.ts";
+export { Update, type UpdateByResult, type UpdateParts } from "./update.ts";
