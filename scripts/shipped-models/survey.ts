@@ -41,7 +41,10 @@ export async function survey(model: ShippedModel, folder: string): Promise<Outco
   const inject = await cli("inject", model.path, "-o", injected, ...flags);
   const none: Outcome = { kind: "left out", text: "nothing was injected" };
   const has = existsSync(injected);
-  const verify = has ? await cli("verify", model.path, injected, ...flags) : none;
+  // verify chooses a batch by itself.
+  const verify = has
+    ? await cli("verify", model.path, injected, ...lengthFlags({ ...lengths, batch: undefined }))
+    : none;
   const strip = has ? sameBytes(await cli("strip", injected, "-o", stripped), model.path, stripped) : none;
   const angles = await cli("angles", model.path, ...flags);
   const gradient = join(folder, "gradient.onnx");

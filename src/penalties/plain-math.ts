@@ -162,8 +162,10 @@ export interface PairSums {
 
 /** {@link PairSums}: pair by pair, or where vectors are shorter than they are many from ‖VVᵀ‖² = ‖VᵀV‖². */
 export function pairSums(vectors: Matrix): PairSums {
-  const all =
-    vectors[0]?.map((_, row) => vectors.reduce((total, vector) => total + (vector[row] ?? 0), 0)) ?? [];
+  const all = new Array<number>(vectors[0]?.length ?? 0).fill(0);
+  for (const vector of vectors) {
+    for (let row = 0; row < all.length; row++) all[row] = (all[row] ?? 0) + (vector[row] ?? 0);
+  }
   const lengths = vectors.map((vector) => dot(vector, vector));
   const short = all.length < vectors.length;
   let squares = 0;

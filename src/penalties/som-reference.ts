@@ -57,7 +57,9 @@ function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
       const mean = options.center ? sum(unscaled) / unscaled.length : 0;
       return unscaled.map((slope) => slope - mean);
     });
-    const toUnits = unitsOf(layer).map((unit, i) => {
+    const all = unitsOf(layer);
+    const toUnits = all.map((unit, i) => {
+      if (used.length === unit.length) return slopes[i] ?? [];
       const slope = unit.map(() => 0);
       used.forEach((row, at) => {
         slope[row] = (slope[row] ?? 0) + (slopes[i]?.[at] ?? Number.NaN);

@@ -1,8 +1,9 @@
+import type { Site } from "../analysis/site-types.ts";
 import { UsageError } from "../errors.ts";
 import { type InjectedSite, readsResponses } from "./sites.ts";
 
-/** Multiplications that the float64 references of a report take at most, unless the caller says otherwise: some 20 s. */
-const usual = 20e9;
+/** Multiplications that the float64 references of a report take at most, unless the caller says otherwise: some 10 s. */
+const usual = 12e9;
 
 /** Numbers of a layer at most: the reference's copies take some forty bytes for each. */
 const mostNumbers = 2 ** 25;
@@ -10,8 +11,20 @@ const mostNumbers = 2 ** 25;
 /** Rows on which a gradient is looked at, at most, but a whole sample. */
 const mostRows = 2 ** 14;
 
-/** Evaluations of the reference that a value needs, and a gradient. */
-const evaluations = { value: 2, gradient: 7 } as const;
+/** Multiplications of the model's layers and of the block above which it is run without graph optimization alone. */
+const mostForward = 10e9;
+
+/**
+ * Evaluations of the reference that a value needs, and a gradient: at the data and with rounded numbers, at two points beside
+ * it, two differences, and the closed form, which takes as long as three.
+ */
+const evaluations = { value: 1, gradient: 9 } as const;
+
+/** What tanh, norms and copies take in an evaluation for every number, in multiplications of products. */
+const perNumber = 200;
+
+/** What the block in ONNX Runtime takes for every pair of units, at both points together. */
+const perPair = 60;
 
 /** What of a layer is looked at. */
 export interface Share {
@@ -51,7 +64,8 @@ export function sharesOf(
   const gradients = new Set(
     bySize.filter((injected) => {
       const rows = rowsOfSamples(injected, samplesForGradient(injected, samples), samples);
-      return values.has(injected) && takes(evaluations.gradient * workOf(injected, rows));
+      const work = evaluations.gradient * workOf(injected, rows) + blockWork(injected.site);
+      return values.has(injected) && takes(work);
     }),
   );
   return new Map(
@@ -60,6 +74,12 @@ export function sharesOf(
       { value: values.has(injected), gradient: gradients.has(injected), size: sizeOf(injected) },
     ]),
   );
+}
+
+/** Whether running the model is quick enough to do it once more at ONNX Runtime's default level. */
+export function runsQuickly(sites: readonly Site[], budget: number | undefined): boolean {
+  const work = sites.reduce((sum, site) => sum + site.units * site.rows * site.fanIn + blockWork(site), 0);
+  return budget === 0 || work <= mostForward;
 }
 
 /** Samples of a layer's response on which its gradient is looked at. */
@@ -72,13 +92,17 @@ export function samplesForGradient(injected: InjectedSite, samples: number): num
 const rowsOfSamples = ({ site: { rows } }: InjectedSite, some: number, all: number): number =>
   (rows * some) / all;
 
-/** Multiplications for the products of all pairs of a layer's units. */
+/** Multiplications that take as long as one evaluation: the products of all pairs of a layer's units, and all numbers. */
 function workOf(injected: InjectedSite, rows: number): number {
   const { units, groups, fanIn } = injected.site;
   const own = units / groups;
+  const length = readsResponses(injected) ? rows : fanIn;
   // Products of short vectors are those of their numbers.
-  return readsResponses(injected) ? (units * rows * Math.min(own, rows)) / 2 : (units * own * fanIn) / 2;
+  const products = readsResponses(injected) ? Math.min(own, rows) : own;
+  return units * length * (products / 2 + perNumber);
 }
+
+const blockWork = ({ units, groups }: Site): number => (perPair * units ** 2) / groups;
 
 /** Numbers of what a layer's penalties look at. */
 export function numbersOfLayer(injected: InjectedSite): number {

@@ -17,7 +17,7 @@ const defaultBatch = 4;
 /** The same where responses are large. */
 const smallBatch = 2;
 /** Numbers of all responses of {@link defaultBatch} samples above which {@link smallBatch} is enough. */
-const manyNumbers = 2 ** 23;
+const manyNumbers = 2 ** 21;
 
 /** What a model is run on: the data given, random numbers for the rest; and the same at another batch size. */
 export interface VerifyData {

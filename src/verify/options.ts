@@ -9,7 +9,7 @@ export interface VerifyOptions extends DimensionOptions {
   /** Seed of random data and directions; default 1. */
   readonly seed?: number;
   /**
-   * Thousand millions of multiplications that float64 references may take; 0 for no bound. Default 20, some 20 seconds on one
+   * Thousand millions of multiplications that float64 references may take; 0 for no bound. Default 12, some 10 seconds on one
    * core: the values of the smaller layers come first, and the report says which layers were left out for their size.
    */
   readonly budget?: number;

@@ -11,7 +11,7 @@ import {
 } from "../penalties/plain-layer.ts";
 import { dot, sum } from "../penalties/plain-math.ts";
 import { blockAlone } from "./alone.ts";
-import { allowed } from "./limits.ts";
+import { allowed, toleranceOf } from "./limits.ts";
 import { reference } from "./reference.ts";
 import { note, type VerifyCheck, within } from "./report.ts";
 import { scalarOf, shown, type VerifyRun } from "./run.ts";
@@ -67,7 +67,7 @@ export async function checkSlope(
 }
 
 async function slopeOf(run: VerifyRun, layer: ComparedLayer, name: string): Promise<VerifyCheck> {
-  const { injected, tensors, tolerance } = layer;
+  const { injected, tensors } = layer;
   const numbers = layerNumbers(injected, tensors);
   const direction = randomDirection(numbers, run.seed);
   const valueAt = (at: Moved) => {
@@ -76,6 +76,7 @@ async function slopeOf(run: VerifyRun, layer: ComparedLayer, name: string): Prom
     return value;
   };
   const here = valueAt({ tensors, numbers });
+  const tolerance = toleranceOf(injected, { tensors, numbers, value: here.value, seed: run.seed });
   let [low, high, expected] = [undefined, undefined, 0] as [Ends | undefined, Ends | undefined, number];
   let bound = 0;
   for (const step of steps) {

@@ -1,7 +1,7 @@
 import { messageOf } from "../errors.ts";
 import { tap } from "../inject/tap.ts";
 import { numbersOfLayer, type Share, tooLarge } from "./budget.ts";
-import { allowed, type Tolerance, toleranceOf } from "./limits.ts";
+import { allowedFor, toleranceOf } from "./limits.ts";
 import { reference } from "./reference.ts";
 import { note, type VerifyCheck, within } from "./report.ts";
 import { type Results, scalarOf, shown, type VerifyRun } from "./run.ts";
@@ -18,7 +18,6 @@ import {
 export interface ComparedLayer {
   readonly injected: InjectedSite;
   readonly tensors: LayerTensors;
-  readonly tolerance: Tolerance;
 }
 
 /** What is looked at besides a layer's value, while its numbers are at hand. */
@@ -109,8 +108,8 @@ function scalarCheck(
     const { value } = expected;
     if (Math.abs(value) > largestFloat) return unknown(`not checked: ${shown(value)} is beyond float32`);
     const tolerance = toleranceOf(injected, { tensors, numbers, value, seed: run.seed });
-    const most = allowed(value, tolerance);
-    const layer = { injected, tensors, tolerance };
+    const most = allowedFor(actual, value, tolerance);
+    const layer = { injected, tensors };
     const dead = value === 0 && actual === 0;
     return {
       check: dead

@@ -59,7 +59,7 @@ export async function verify(
   const checks = [
     ...checkStructure(original, injected, graph, block),
     ...(before.change ? [note("draws", `compared with ${before.change}`)] : []),
-    ...(await checkOutputs(before.model, own, run, block)),
+    ...(await checkOutputs(before.model, own, run, block, options.budget)),
   ];
   const sites = injectedSites(own, block, options.penalties ?? []);
   if (typeof sites === "string") checks.push(note("penalty", sites));

@@ -227,7 +227,7 @@ test("layers beyond the budget are named, the smaller ones are checked", async (
     ],
     [weight("w1", [16, 8], 0.2), weight("w2", [8, 900], 0.3)],
   );
-  const checks = await checked(model, "so", { budget: 1e-4 });
+  const checks = await checked(model, "so", { budget: 1e-3 });
   expect(failed(checks)).toEqual([]);
   expect(named(checks, "gradient of small")?.status).toBe("passed");
   expect(named(checks, "penalty of large")?.detail).toBe(

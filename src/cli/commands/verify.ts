@@ -29,7 +29,7 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--seed <number>", "seed for random inputs and directions (default: 1)", wholeNumber)
     .option(
       "--budget <number>",
-      "billions of multiplications allowed for float64 references; skips larger layers, 0 checks all (default: 20)",
+      "billions of multiplications allowed for float64 references; skips larger layers, 0 checks all (default: 12)",
       number,
     )
     .option("--json", "print the whole report as JSON");
