@@ -1,6 +1,8 @@
 import type { Argument, Command, Option } from "commander";
 import { commandExamples } from "../src/cli/examples.ts";
 import { wholeProgram } from "../src/cli/program.ts";
+import { optimizerFactories } from "../src/optimizers/table.ts";
+import { defaultsText } from "../src/optimizers/text.ts";
 import { penaltyDefinitions } from "../src/penalties/table.ts";
 
 const heading = `# The command line
@@ -37,11 +39,12 @@ export async function cliReference(): Promise<string> {
     "",
     ...sections.flat(),
     ...penaltyOptions(),
+    ...optimizerOptions(),
   ].join("\n");
 }
 
 function sectionOf(command: Command): string[] {
-  const own = command.options.filter(({ long }) => !shared.has(long ?? ""));
+  const own = command.options.filter(({ long, hidden }) => !hidden && !shared.has(long ?? ""));
   const examples = (commandExamples[command.name()] ?? []).map(
     ({ line, does }) => `    ${line.padEnd(60)} # ${does}`,
   );
@@ -71,6 +74,25 @@ function penaltyOptions(): string[] {
     "Written behind the name: `--penalty som:gamma=5,include=fc1,weight=0.1`. Each also takes `include`, `exclude` and `schedule`. Formulas and sources: [penalties.md](penalties.md).",
     "",
     ...table(rows, ["penalty", "options and defaults"]),
+    "",
+  ];
+}
+
+/** The options that `--optimizer name:option=value` takes. */
+function optimizerOptions(): string[] {
+  const rows = optimizerFactories.map(({ definition }) => [
+    `\`${definition.name}\``,
+    definition.summary,
+    defaultsText(definition)
+      .map((text) => `\`${text}\``)
+      .join(", "),
+  ]);
+  return [
+    "## Optimizers",
+    "",
+    "Options are written behind the name: `--optimizer adamw:beta1=0.8,weight-decay=0.05`.",
+    "",
+    ...table(rows, ["optimizer", "what it is", "options and defaults"]),
     "",
   ];
 }

@@ -43,9 +43,6 @@ export interface SomSettings {
 export const backends = ["wasm", "webgpu"] as const;
 export type BackendName = (typeof backends)[number];
 
-export const optimizers = ["adamw", "adam", "sgd", "adamw-ort"] as const;
-export type OptimizerName = (typeof optimizers)[number];
-
 /** How both runs are trained. */
 export interface Settings {
   readonly som: SomSettings;
@@ -56,7 +53,10 @@ export interface Settings {
   readonly epochs: number;
   readonly batch: number;
   readonly learningRate: number;
-  readonly optimizer: OptimizerName;
+  /** A name of the library's table. */
+  readonly optimizer: string;
+  /** What gradients are cut to before the optimizer reads them, by the flag of the command line; left out: nothing is cut. */
+  readonly clip?: Readonly<Record<string, number>>;
   readonly seed: number;
   readonly backend: BackendName;
   /** One of the model's {@link ModelSummary.losses}. */
@@ -92,7 +92,7 @@ export interface ModelSummary {
     readonly som?: SomSettings;
     /** Weight that an injected penalty was given; can be changed. */
     readonly weight?: number;
-    readonly optimizer?: OptimizerName;
+    readonly optimizer?: string;
     readonly learningRate?: number;
   };
   /** Advice, and what the library remarked. */

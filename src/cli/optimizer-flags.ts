@@ -1,11 +1,14 @@
 import type { Command } from "commander";
 import { decayRate, notNegative } from "../numbers.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
-import { optimizerNamed, optimizerNames } from "../optimizers/table.ts";
+import { chain } from "../optimizers/chain.ts";
+import { clippings, optimizerFactories, optimizerNames } from "../optimizers/table.ts";
+import { defaultsText, parseOptimizer } from "../optimizers/text.ts";
+import type { GradientTransformation } from "../optimizers/transformation.ts";
 import { parseSchedule, scheduleNames } from "../schedules/schedules.ts";
+import { addHelpList } from "./help-list.ts";
 import { given, numberIn } from "./options.ts";
 
-/** Flags that choose how parameters are updated. */
+/** Flags that choose how parameters are updated. Those of {@link clipFlags} stand beside them. */
 export interface OptimizerFlags {
   readonly optimizer: string;
   readonly lr?: number;
@@ -16,10 +19,20 @@ export interface OptimizerFlags {
   readonly penaltySchedule?: string;
 }
 
+/** Flags of what stands in front of the optimizer, and the names under which commander keeps their values. */
+export const clipFlags = clippings.map((one) => ({
+  ...one,
+  key: one.flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()),
+}));
+
 /** Declares those that say what an update computes. */
 export function addUpdateFlags(command: Command): void {
   command
-    .option("--optimizer <name>", optimizerNames.join(", "), "adamw")
+    .option(
+      "--optimizer <name[:key=value,...]>",
+      "an optimizer from the list below; its options may follow: adamw:beta1=0.8,weight-decay=0.05",
+      optimizerNames[0],
+    )
     .option(
       "--momentum <number>",
       "sgd: share of the last direction that is kept (default: 0)",
@@ -28,9 +41,20 @@ export function addUpdateFlags(command: Command): void {
     .option("--nesterov", "sgd: look ahead along the new direction")
     .option(
       "--weight-decay <number>",
-      "weight decay (default: 0.01 for adamw, else 0)",
+      "weight decay (default: that of the optimizer)",
       numberIn(notNegative),
     );
+  for (const { flag, range, summary } of clipFlags) {
+    command.option(`--${flag} <number>`, `${summary} (default: off)`, numberIn(range));
+  }
+  addHelpList(
+    command,
+    "Optimizers, with the defaults of their options:",
+    optimizerFactories.map(({ definition }) => ({
+      name: definition.name,
+      text: `${definition.summary}; ${defaultsText(definition).join(", ")}`,
+    })),
+  );
 }
 
 /** Declares those that change from step to step: a step graph has inputs for them. */
@@ -42,9 +66,19 @@ export function addRateFlags(command: Command): void {
     .option("--penalty-schedule <name>", "of the penalty's weight, written likewise", schedule);
 }
 
-/** The optimizer that the flags choose. @throws UsageError for an option that it does not have. */
-export function optimizerOf({ optimizer, momentum, nesterov, weightDecay }: OptimizerFlags): Optimizer {
-  return optimizerNamed(optimizer, given({ momentum, nesterov, weightDecay }));
+/** The optimizer that the flags choose, with what stands in front of it. @throws UsageError for an option that it does not have */
+export function optimizerOf(flags: OptimizerFlags): GradientTransformation {
+  const { optimizer, momentum, nesterov, weightDecay } = flags;
+  return clipped(flags, parseOptimizer(optimizer, given({ momentum, nesterov, weightDecay })));
+}
+
+/** An optimizer behind the transformations that flags ask for. */
+export function clipped(flags: object, optimizer: GradientTransformation): GradientTransformation {
+  const asked = clipFlags.flatMap(({ key, make }) => {
+    const value: unknown = Reflect.get(flags, key);
+    return typeof value === "number" ? [make(value)] : [];
+  });
+  return asked.length === 0 ? optimizer : chain(...asked, optimizer);
 }
 
 /** A schedule stays text, so that a checkpoint can hold it; what is wrong with it is said at once. */

@@ -2,10 +2,10 @@ import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import { notNegative, positive } from "../numbers.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
-import { penaltyNamed } from "../penalties/table.ts";
+import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
 import { parsePlan } from "../penalties/text.ts";
+import { addHelpList } from "./help-list.ts";
 import { given, numberIn, patterns, repeated } from "./options.ts";
-import { addPenaltyHelp } from "./penalty-help.ts";
 
 /** Flags of the commands that take penalties. */
 export interface PenaltyFlags {
@@ -52,7 +52,14 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
     )
     .option("--include <pattern>", "only layers whose name matches this regular expression", patterns)
     .option("--exclude <pattern>", "not the layers whose name matches this regular expression", patterns);
-  addPenaltyHelp(command);
+  addHelpList(
+    command,
+    "Penalties, with the defaults of their options:",
+    penaltyDefinitions.map(({ name, summary = "", weight = 1, defaults }) => {
+      const options = Object.entries(defaults).map(([option, value]) => `${option}=${value}`);
+      return { name, text: `${summary}; ${[`weight=${weight}`, ...options].join(", ")}` };
+    }),
+  );
 }
 
 /** Whether any flag concerns penalties. */

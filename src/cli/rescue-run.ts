@@ -3,6 +3,7 @@ import { type RescuedModel, Trainer } from "../index.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { modelFacts } from "../programs/model-facts.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
+import { clipped } from "./optimizer-flags.ts";
 import { given } from "./options.ts";
 import { asksForPenalty } from "./penalty-flags.ts";
 import { placementOf, type RunFlags, type TrainingFlags, trainerOptions } from "./train-flags.ts";
@@ -30,7 +31,10 @@ export function beginRescued(
     ...placementOf(flags),
     ...given({ normalize: flags.normalize }),
     ...(command.getOptionValueSource("optimizer") !== "cli" && {
-      optimizer: optimizerNamed(name, { ...constants, ...given({ weightDecay: flags.weightDecay }) }),
+      optimizer: clipped(
+        flags,
+        optimizerNamed(name, { ...constants, ...given({ weightDecay: flags.weightDecay }) }),
+      ),
     }),
     onMessage,
   });

@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { parseRunRecord, type RunRecord, runReportPage, type Trainer } from "../index.ts";
+import { adamw, parseRunRecord, type RunRecord, runReportPage, type Trainer } from "../index.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
+import { optimizerText } from "../optimizers/text.ts";
 import { type PenaltyPlan, resolvePlans } from "../penalties/plan.ts";
 import { penaltyText, planText } from "../penalties/text.ts";
 import { runFolderOf } from "./output.ts";
@@ -35,7 +36,7 @@ export function runFacts(trainer: Trainer, model: string, data: string): string[
     return `${penaltyText(plan.penalty)} (${said.filter(Boolean).join(", ")})`;
   });
   const batch = step.ports.inputs[0]?.shape[0];
-  const optimizer = options.optimizer?.name ?? "adamw";
+  const optimizer = optimizerText(options.optimizer ?? adamw());
   return [
     `${model} on ${data}, batches of ${batch}, ${optimizer}, learning rate ${options.learningRate ?? 1e-3}, seed ${options.seed ?? 0}, on ${backend}.`,
     penalties.length > 0

@@ -1,8 +1,9 @@
 import { UsageError } from "../errors.ts";
+import { anyNumber } from "../numbers.ts";
 import { adam } from "./adam.ts";
 import { adamw } from "./adamw.ts";
 import { adamwOrt } from "./adamw-ort.ts";
-import type { Factory } from "./define.ts";
+import type { Definition, Factory } from "./define.ts";
 import { sgd } from "./sgd.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 import { averageWeights } from "./transformations/average-weights.ts";
@@ -40,6 +41,13 @@ export const transformationFactories = factories(
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 
+/** Transformations that command line and page offer in front of an optimizer: each by a flag with the number that it is about. */
+export const clippings = transformationFactories.flatMap((make) => {
+  const { flag, main, ranges, title, summary } = make.definition;
+  if (flag === undefined || main === undefined) return [];
+  return [{ make, flag, title, summary, range: ranges[main] ?? anyNumber }];
+});
+
 /** Names of the optimizers, as `--optimizer` takes them. */
 export const optimizerNames: readonly string[] = optimizerFactories.map(({ definition }) => definition.name);
 
@@ -51,20 +59,24 @@ export const optimizerNames: readonly string[] = optimizerFactories.map(({ defin
  * optimizerNamed("sgd", { momentum: 0.9, nesterov: true });
  */
 export const optimizerNamed = (name: string, options: OptimizerOptions = {}): GradientTransformation =>
-  named(optimizerFactories, "optimizer", name, options);
+  factoryNamed(optimizerFactories, "optimizer", name)(options);
 
 /** The optimizer or the transformation of that name. @throws UsageError as {@link optimizerNamed} does */
 export const transformationNamed = (name: string, options: OptimizerOptions = {}): GradientTransformation =>
-  named([...optimizerFactories, ...transformationFactories], "optimizer or transformation", name, options);
+  factoryNamed(
+    [...optimizerFactories, ...transformationFactories],
+    "optimizer or transformation",
+    name,
+  )(options);
 
-function named(
-  list: readonly Factory[],
-  what: string,
-  name: string,
-  options: OptimizerOptions,
-): GradientTransformation {
+/** What there is to know of the optimizer of a name. @throws UsageError where none has it */
+export const optimizerDefinition = (name: string): Definition<OptimizerOptions> =>
+  factoryNamed(optimizerFactories, "optimizer", name).definition;
+
+/** @throws UsageError where none of the list has that name */
+function factoryNamed(list: readonly Factory[], what: string, name: string): Factory {
   const found = list.find(({ definition }) => definition.name === name);
-  if (found) return found(options);
+  if (found) return found;
   const names = list.map(({ definition }) => definition.name).join(", ");
   throw new UsageError(`there is no ${what} "${name}"; there are ${names}`);
 }

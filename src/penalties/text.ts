@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { nameAndOptions } from "../name-and-options.ts";
 import { parseSchedule } from "../schedules/schedules.ts";
 import { planKeys, presetKey } from "./define.ts";
 import type { Penalty } from "./penalty.ts";
@@ -17,18 +18,7 @@ import { penaltyNamed, presetNamed } from "./table.ts";
  * parsePlan("srip:schedule='cosine:warmup=100,floor=0.1'");
  */
 export function parsePlan(text: string): PenaltyPlan {
-  const colon = text.indexOf(":");
-  const name = colon < 0 ? text : text.slice(0, colon);
-  const given = new Map<string, string>();
-  for (const part of colon < 0 ? [] : splitAtCommas(text.slice(colon + 1), text)) {
-    const equals = part.indexOf("=");
-    const key = equals < 0 ? part : part.slice(0, equals);
-    if (equals < 0) {
-      throw new UsageError(`"${part}" in "${text}" is no option: write key=value`);
-    }
-    if (given.has(key)) throw new UsageError(`"${text}" gives ${key} twice; give it once`);
-    given.set(key, unquoted(part.slice(equals + 1)));
-  }
+  const { name, options: given } = nameAndOptions(text);
   const reserved: readonly string[] = [...planKeys, presetKey];
   const own = Object.fromEntries([...given].filter(([key]) => !reserved.includes(key)));
   const preset = given.get(presetKey);
@@ -70,19 +60,6 @@ export function planText(plan: PenaltyPlan): string {
   const text = penaltyText(penalty);
   return `${text}${text.includes(":") ? "," : ":"}${parts.join(",")}`;
 }
-
-/** Splits at commas outside quotes. */
-function splitAtCommas(text: string, whole: string): string[] {
-  const parts = text.match(/(?:'[^']*'|"[^"]*"|[^,'"])+/g) ?? [];
-  if (parts.join(",") !== text) {
-    throw new UsageError(
-      `"${whole}" cannot be read: write name:key=value,key=value, values with commas in quotes`,
-    );
-  }
-  return parts;
-}
-
-const unquoted = (value: string): string => /^(['"])(.*)\1$/.exec(value)?.[2] ?? value;
 
 function weightIn(text: string, name: string): number {
   const weight = text.trim() === "" ? Number.NaN : Number(text);

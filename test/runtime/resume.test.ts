@@ -22,6 +22,7 @@ import {
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
+import { averageWeights, chain, clippings, decayWeights } from "../../src/optimizers/public.ts";
 import { decodeTensors, encodeTensors } from "../../src/programs/checkpoint.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
@@ -83,7 +84,12 @@ const everything: TrainerOptions = {
   objective: crossEntropy({ labelSmoothing: 0.2 }),
   batch: 8,
   threads: 1,
-  optimizer: sgd({ momentum: 0.8, nesterov: true, weightDecay: 0.01 }),
+  optimizer: chain(
+    ...clippings.map(({ make }) => make(0.5)),
+    sgd({ momentum: 0.8, nesterov: true, weightDecay: 0.01 }),
+    decayWeights(0.1, { include: /^FC1/i }),
+    averageWeights(0.9),
+  ),
   learningRate: 0.02,
   schedule: "cosine:warmup=3,floor=0.1",
   penalties: [

@@ -1,12 +1,6 @@
+import { clippings, optimizerFactories, optimizerNames } from "../../src/optimizers/table.ts";
 import { byId, el, setText } from "../dom.ts";
-import {
-  type BackendName,
-  backends,
-  type ModelSummary,
-  type OptimizerName,
-  optimizers,
-  type Settings,
-} from "../protocol.ts";
+import { type BackendName, backends, type ModelSummary, type Settings } from "../protocol.ts";
 import { Slider } from "./slider.ts";
 
 /** The controls of the penalty and of training. */
@@ -62,12 +56,27 @@ export class SettingsPanel {
   readonly #learningRate = byId("learning-rate", HTMLInputElement);
   readonly #seed = byId("seed", HTMLInputElement);
   readonly #optimizer = byId("optimizer", HTMLSelectElement);
+  /** Fields for what gradients are cut to, by flag; empty where they are not. */
+  readonly #clips = new Map(
+    clippings.map(({ flag }) => [
+      flag,
+      el("input", { id: flag, type: "number", min: "0.000001", step: "any", placeholder: "off" }),
+    ]),
+  );
   readonly #loss = byId("loss", HTMLSelectElement);
   readonly #backend = byId("backend", HTMLSelectElement);
   readonly #backendNote = byId("backend-note", HTMLElement);
   readonly #penaltyNote = byId("penalty-note", HTMLElement);
 
   constructor() {
+    this.#optimizer.replaceChildren(
+      ...optimizerFactories.map(({ definition: { name, title } }) => el("option", { value: name }, title)),
+    );
+    this.#optimizer.parentElement?.after(
+      ...clippings.map(({ flag, title }) =>
+        el("div", {}, el("label", { class: "field", for: flag }, title), this.#clips.get(flag) ?? ""),
+      ),
+    );
     byId("penalty-controls", HTMLFieldSetElement).append(
       ...[this.#weight, this.#gamma, this.#lambda1, this.#lambda2].map(({ element }) => element),
       el("label", { class: "field", for: "reduction" }, "Reduction"),
@@ -93,7 +102,12 @@ export class SettingsPanel {
       batch: this.#batch.valueAsNumber,
       learningRate: this.#learningRate.valueAsNumber,
       seed: this.#seed.valueAsNumber,
-      optimizer: this.#optimizer.value as OptimizerName,
+      optimizer: this.#optimizer.value,
+      clip: Object.fromEntries(
+        [...this.#clips].flatMap(([flag, { value, valueAsNumber }]) =>
+          value === "" ? [] : [[flag, valueAsNumber]],
+        ),
+      ),
       loss: this.#loss.value,
       backend: this.#backend.value as BackendName,
     };
@@ -101,7 +115,8 @@ export class SettingsPanel {
 
   /** Shows the settings of a run. */
   show(settings: Settings): void {
-    const { som, weight, onOutputs, epochs, batch, learningRate, seed, optimizer, loss, backend } = settings;
+    const { som, weight, onOutputs, epochs, batch, learningRate, seed, optimizer, clip, loss, backend } =
+      settings;
     this.#showSom(som);
     this.#weight.value = weight;
     this.#onOutputs.value = onOutputs ? "yes" : "no";
@@ -109,7 +124,8 @@ export class SettingsPanel {
     this.#batch.valueAsNumber = batch;
     this.#learningRate.valueAsNumber = learningRate;
     this.#seed.valueAsNumber = seed;
-    if (optimizers.includes(optimizer)) this.#optimizer.value = optimizer;
+    if (optimizerNames.includes(optimizer)) this.#optimizer.value = optimizer;
+    for (const [flag, input] of this.#clips) input.value = String(clip?.[flag] ?? "");
     this.#loss.value = loss;
     if (backends.includes(backend)) this.#backend.value = backend;
   }
@@ -129,7 +145,8 @@ export class SettingsPanel {
     this.#penaltyNote.hidden = !locked;
     setText(this.#penaltyNote, locked ? "The penalty in the file is used; its weight can be changed." : "");
     if (fixed.optimizer) this.#optimizer.value = fixed.optimizer;
-    else if (this.#optimizer.value === "adamw-ort" && kind === "model") this.#optimizer.value = "adamw";
+    else if (this.#optimizer.value === "adamw-ort" && kind === "model")
+      this.#optimizer.value = optimizerNames[0] ?? "";
     if (fixed.learningRate !== undefined) {
       this.#learningRate.valueAsNumber = Number(fixed.learningRate.toPrecision(6));
     }

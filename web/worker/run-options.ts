@@ -1,23 +1,17 @@
+import { chain, clippings } from "../../src/optimizers/public.ts";
 import {
-  adam,
-  adamw,
-  adamwOrt,
-  type Optimizer,
   objectiveNamed,
   objectiveNames,
+  optimizerNamed,
   type PenaltyPlan,
-  sgd,
   som,
   type TrainerOptions,
 } from "../../src/web.ts";
-import type { OptimizerName, RunName, Settings } from "../protocol.ts";
+import type { RunName, Settings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
 
 /** How the page calls a loss of the model's own. */
 const own = "output ";
-
-const optimizers: Readonly<Record<OptimizerName, (options: Readonly<Record<string, number>>) => Optimizer>> =
-  { adamw, adam, sgd, "adamw-ort": adamwOrt };
 
 /** Losses that a model can be trained with; the usual one first. */
 export function lossesOf({ inspection, rescued }: OpenedModel): string[] {
@@ -45,10 +39,16 @@ export function runOptions(run: RunName, opened: OpenedModel, settings: Settings
   const { rescued, block } = opened;
   const former = rescued?.[run].optimizer;
   const constants = former?.name === settings.optimizer ? former.options : {};
+  const clips = clippings.flatMap(({ flag, make }) => {
+    const value = settings.clip?.[flag];
+    return value === undefined ? [] : [make(value)];
+  });
+  const chosen = optimizerNamed(settings.optimizer, constants);
+  const optimizer = clips.length > 0 ? chain(...clips, chosen) : chosen;
   const objective = objectiveNames.includes(loss) ? objectiveNamed(loss) : undefined;
   const penalized = run === "som";
   return {
-    ...{ learningRate, seed, backend, optimizer: optimizers[settings.optimizer](constants) },
+    ...{ learningRate, seed, backend, optimizer },
     ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
     ...(objective ? { objective } : { loss: loss.slice(own.length) }),
     ...(penalized && (block ? { penaltyWeight: weight } : { penalties: [penaltyPlan(opened, settings)] })),

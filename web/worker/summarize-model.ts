@@ -1,4 +1,4 @@
-import { buildStep } from "../../src/web.ts";
+import { buildStep, optimizerNames } from "../../src/web.ts";
 import type { ModelSummary, Settings, SomSettings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
 import { fixedBatch, lossesOf, runOptions } from "./run-options.ts";
@@ -11,7 +11,7 @@ export const standardSettings: Omit<Settings, "loss"> = {
   epochs: 5,
   batch: 64,
   learningRate: 1e-3,
-  optimizer: "adamw",
+  optimizer: optimizerNames[0] ?? "",
   seed: 0,
   backend: "wasm",
 };

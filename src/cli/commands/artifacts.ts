@@ -10,6 +10,7 @@ import { notNegative } from "../../numbers.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
+import { clipFlags } from "../optimizer-flags.ts";
 import { given, numberIn } from "../options.ts";
 import { checkOutput, type OutputFlags } from "../output.ts";
 import {
@@ -51,6 +52,7 @@ export function define(command: Command, streams: CommandStreams): void {
         "normalize with batch statistics (train) or with the stored ones (frozen); default: train",
       ).choices(["train", "frozen"]),
     );
+  for (const { flag } of clipFlags) command.addOption(new Option(`--${flag} <number>`).hideHelp());
   addLossFlags(
     command,
     `samples per step, if the model leaves the batch size open (default: ${defaultBatch})`,
@@ -58,6 +60,12 @@ export function define(command: Command, streams: CommandStreams): void {
   addPenaltyFlags(command, "none; som when another of these flags is given");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    const clip = clipFlags.find(({ key }) => Reflect.has(flags, key));
+    if (clip) {
+      throw new UsageError(
+        `--${clip.flag} has no place in artifacts: the optimizer models of ONNX Runtime's training API (${officialOptimizers.join(", ")}) do not clip; use sorth-onnx train or step`,
+      );
+    }
     const folder = flags.output ?? join(dirname(path), `${basename(path).replace(/\.onnx$/i, "")}.artifacts`);
     const existing = await stat(folder).catch(() => undefined);
     if (existing?.isFile())

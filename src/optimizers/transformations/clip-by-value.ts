@@ -13,7 +13,7 @@ export const clipByValue = defineTransformation(
   {
     name: "clip-by-value",
     title: "Clip gradients by value",
-    summary: "cuts every number of a gradient to at most this size",
+    summary: "cut every number of a gradient to at most this size",
     defaults: {
       /** Above 0. */
       maxValue: 1,

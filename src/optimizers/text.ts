@@ -1,0 +1,54 @@
+import { UsageError } from "../errors.ts";
+import { nameAndOptions } from "../name-and-options.ts";
+import type { Definition } from "./define.ts";
+import type { Optimizer } from "./optimizer.ts";
+import { optimizerDefinition, optimizerFactories, optimizerNamed, transformationFactories } from "./table.ts";
+import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
+
+/**
+ * Reads an optimizer from text: a name and, after a colon, its options. Names of options may be written with hyphens.
+ *
+ * @param more - options that are given elsewhere
+ * @throws UsageError for an unknown name or option, a value that it cannot take, or an option that is given twice
+ *
+ * @example
+ * parseOptimizer("adamw:beta1=0.8,weight-decay=0.05");
+ */
+export function parseOptimizer(text: string, more: OptimizerOptions = {}): GradientTransformation {
+  const { name, options } = nameAndOptions(text);
+  const { defaults } = optimizerDefinition(name);
+  const read = [...options].map(([key, value]) => {
+    const option = key.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    return [option, readValue(value, defaults[option])] as const;
+  });
+  const twice = read.find(([option]) => Object.hasOwn(more, option));
+  if (twice) throw new UsageError(`"${text}" gives ${twice[0]} already; leave out --${hyphened(twice[0])}`);
+  return optimizerNamed(name, { ...Object.fromEntries(read), ...more });
+}
+
+/** A text as the kind of value that a default is. What is none stays text, which the option then refuses. */
+function readValue(text: string, standard: OptimizerOptions[string] | undefined): OptimizerOptions[string] {
+  if (typeof standard === "boolean" && /^(true|false)$/.test(text)) return text === "true";
+  const number = text.trim() === "" ? Number.NaN : Number(text);
+  return typeof standard === "number" && !Number.isNaN(number) ? number : text;
+}
+
+/** `weightDecay` as `weight-decay`. */
+export const hyphened = (option: string): string =>
+  option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** Options and their defaults, as help and documents show them. */
+export const defaultsText = ({ defaults }: Pick<Definition<OptimizerOptions>, "defaults">): string[] =>
+  Object.entries(defaults).map(([option, value]) => `${hyphened(option)}=${value}`);
+
+const known = [...optimizerFactories, ...transformationFactories];
+
+/** An optimizer as {@link parseOptimizer} reads it, with the options that are not its defaults; the members of a chain one after another. */
+export function optimizerText(optimizer: Optimizer): string {
+  const { name, options } = optimizer;
+  if ("parts" in optimizer && optimizer.parts) return optimizer.parts.map(optimizerText).join(", then ");
+  const defaults = known.find(({ definition }) => definition.name === name)?.definition.defaults ?? {};
+  const changed = Object.entries(options).filter(([option, value]) => value !== defaults[option]);
+  const text = changed.map(([option, value]) => `${hyphened(option)}=${value}`).join(",");
+  return text === "" ? name : `${name}:${text}`;
+}

@@ -1,0 +1,166 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as ort from "onnxruntime-node";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  arrayDataset,
+  buildSplitStep,
+  buildStep,
+  crossEntropy,
+  encodeModel,
+  initialState,
+  type Model,
+  type Optimizer,
+  Trainer,
+  type TrainerOptions,
+} from "../../src/index.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import {
+  averageWeights,
+  chain,
+  clippings,
+  optimizerFactories,
+  perParameter,
+} from "../../src/optimizers/public.ts";
+import { labels, uniform } from "../helpers/lcg.ts";
+import { fromOrt, toOrt } from "../helpers/run-model.ts";
+import { modelFixture } from "../oracles/references.ts";
+
+// Whatever is added to the tables of optimizers and clippings is trained here in every form.
+const cases: Record<string, Optimizer> = Object.fromEntries([
+  ...optimizerFactories.map((make) => [make.definition.name, make()]),
+  ...clippings.map(({ flag, make }) => [
+    `${flag}, then the first optimizer`,
+    chain(make(0.05), optimizerFactories[0]?.() as Optimizer),
+  ]),
+  [
+    "everything cut, the last optimizer, averages",
+    chain(
+      ...clippings.map(({ make }) => make(0.1)),
+      optimizerFactories.at(-1)?.() as Optimizer,
+      averageWeights(0.5),
+    ),
+  ],
+]);
+
+/** 20-32-16-10, 8 samples. */
+const network = () => modelFixture("training/mlp.onnx");
+const [batch, features, classes, size] = [8, 20, 10, 40];
+const x = uniform("programs.x", size * features);
+const y = labels("programs.y", size, classes);
+const data = arrayDataset(x, Int32Array.from(y), [features]);
+const options: TrainerOptions = { objective: crossEntropy(), learningRate: 0.02, threads: 1, seed: 1 };
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "sorth-optimizers-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function trained(
+  trainer: Trainer,
+  maxSteps: number,
+  checkpoint?: string,
+): Promise<Record<string, number[]>> {
+  const fit = { epochs: 3, maxSteps, ...(checkpoint !== undefined && { checkpoint }) };
+  for await (const _ of trainer.fit(data, fit));
+  const { parameters, slots } = trainer.state();
+  await trainer.release();
+  return Object.fromEntries([
+    ...[...parameters].map(([name, tensor]) => [name, tensor.numbers()]),
+    ...[...slots].flatMap(([name, own]) =>
+      [...own].map(([slot, tensor]) => [`${name}.${slot}`, tensor.numbers()] as const),
+    ),
+  ]);
+}
+
+type Values = Record<string, Tensor>;
+
+/** A model as a function of named tensors. */
+async function opened(model: Model): Promise<(feeds: Values) => Promise<Values>> {
+  const session = await ort.InferenceSession.create(encodeModel(model), { intraOpNumThreads: 1 });
+  return async (feeds) => {
+    const own = Object.fromEntries(session.inputNames.map((name) => [name, toOrt(feeds[name] as Tensor)]));
+    const results = await session.run(own);
+    return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, fromOrt(name, value)]));
+  };
+}
+
+/** State outputs `x.next` as state inputs `x`. */
+const advanced = (state: Values, outputs: Values): Values => ({
+  ...state,
+  ...Object.fromEntries(
+    Object.entries(outputs).flatMap(([name, tensor]) =>
+      name.endsWith(".next") ? [[name.slice(0, -".next".length), tensor]] : [],
+    ),
+  ),
+});
+
+const fed = (index: number): Values => {
+  const rows = x.slice(index * batch * features, (index + 1) * batch * features);
+  return {
+    x: Tensor.float("x", [batch, features], rows),
+    labels: Tensor.of(
+      "labels",
+      "int32",
+      [batch],
+      Int32Array.from(y.slice(index * batch, (index + 1) * batch)),
+    ),
+    learning_rate: Tensor.float("learning_rate", [], [0.02]),
+    step: Tensor.float("step", [], [index + 1]),
+  };
+};
+
+describe.each(Object.entries(cases))("%s", (name, optimizer) => {
+  test("two graphs give the bits of one: gradients are not cut before they are exchanged", async () => {
+    const own = { objective: crossEntropy(), optimizer };
+    const [whole, split] = [await buildStep(network(), own), await buildSplitStep(network(), own)];
+    const plain = await buildSplitStep(network(), { ...own, optimizer: gradientDescent });
+    const [run, gradients, update] = [
+      await opened(whole.model),
+      await opened(split.gradients),
+      await opened(split.update),
+    ];
+    let one = await (await opened(initialState(whole)))({});
+    let two = await (await opened(initialState({ ...split, model: split.update })))({});
+    const untouched = await (await opened(plain.gradients))({ ...two, ...fed(0) });
+    for (let index = 0; index < 4; index++) {
+      const joined = await run({ ...one, ...fed(index) });
+      const slopes = await gradients({ ...two, ...fed(index) });
+      if (index === 0) {
+        for (const [output, tensor] of Object.entries(untouched)) {
+          expect(slopes[output]?.numbers(), output).toEqual(tensor.numbers());
+        }
+      }
+      one = advanced(one, joined);
+      two = advanced(two, { ...slopes, ...(await update({ ...two, ...fed(index), ...slopes })) });
+    }
+    expect(Object.keys(two).sort()).toEqual(Object.keys(one).sort());
+    for (const [input, tensor] of Object.entries(one)) {
+      expect(two[input]?.numbers(), input).toEqual(tensor.numbers());
+    }
+  });
+
+  test("steps in a Loop, and steps after a resume, have the bits of single steps", async () => {
+    const own = { ...options, optimizer };
+    const single = await trained(await Trainer.create(network(), { ...own, stepsPerRun: 1 }), 11);
+    const loop = await trained(await Trainer.create(network(), { ...own, stepsPerRun: 4 }), 11);
+    expect(loop).toEqual(single);
+    const where = join(folder, name.replace(/\W/g, "-"));
+    await trained(await Trainer.create(network(), { ...own, stepsPerRun: 1 }), 4, where);
+    const resumed = await Trainer.resume(where);
+    expect(await trained(resumed, 11)).toEqual(single);
+  });
+});
+
+/** Gradient descent, of the interface for one parameter. */
+const gradientDescent = perParameter({
+  ...{ name: "descent", options: {}, slots: [] },
+  update: (g, { parameter, gradient, learningRate }) => ({
+    ...{ parameter: g.sub(parameter, g.mul(gradient, learningRate)), slots: [] },
+  }),
+  reference: ({ parameter, gradient, learningRate }) => ({
+    ...{ parameter: parameter.map((w, i) => w - learningRate * (gradient[i] ?? 0)), slots: [] },
+  }),
+});
