@@ -3,8 +3,8 @@ import { fileURLToPath } from "node:url";
 import { type ParseArgsConfig, parseArgs } from "node:util";
 
 /**
- * The arguments of a script. `--help` prints the comment at the top of the script's file and ends; an argument that the
- * script does not know ends it too, in one line and with code 2.
+ * The arguments of a script. `--help` prints the comment at the top of the script's file and exits. An unknown argument
+ * prints one line and exits with code 2.
  * @param script - `import.meta.url` of the script
  *
  * @example
@@ -21,12 +21,12 @@ export function scriptArguments<Config extends ParseArgsConfig>(
   try {
     return parseArgs(config);
   } catch (error) {
-    console.error(`error: ${error instanceof Error ? error.message : error} (--help says what there is)`);
+    console.error(`error: ${error instanceof Error ? error.message : error} (--help lists the arguments)`);
     process.exit(2);
   }
 }
 
-/** The text of the comment that a file begins with. */
+/** The text of the comment at the beginning of a file. */
 function leadingComment(source: string): string {
   const [, comment = ""] = /^\/\*\*\n([\s\S]*?)\*\//.exec(source) ?? [];
   return comment.replace(/^ ?\* ?/gm, "").trim();

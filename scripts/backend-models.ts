@@ -1,7 +1,7 @@
 /**
- * Gets the models of the ONNX backend tests (some 1,800, 5 MB) and their data (13 MB) into .cache/backend-models: they lie in
- * the Python package onnx, of which the wheel is downloaded with pip and unpacked; nothing is installed. Tests over them are
- * skipped without.
+ * Fetches the models of the ONNX backend tests (some 1,800, 5 MB) and their data (13 MB) into .cache/backend-models. They are
+ * part of the Python package onnx, whose wheel is downloaded with pip and unpacked; nothing is installed. Without them, the
+ * tests that use them are skipped.
  *
  * Run: npx tsx scripts/backend-models.ts [--wheel onnx-….whl]
  */
@@ -12,15 +12,15 @@ import { fileURLToPath } from "node:url";
 import { unzipSync } from "fflate";
 import { scriptArguments } from "./arguments.ts";
 
-/** The last version whose wheel holds the models of all operators. */
+/** The last version whose wheel contains the models of all operators. */
 const version = "1.20.1";
 const cache = fileURLToPath(new URL("../.cache", import.meta.url));
 const target = join(cache, "backend-models");
 const done = join(target, "version.txt");
-/** What `version.txt` says when everything is there. */
+/** Content of `version.txt` when everything was fetched. */
 const contents = `${version} with data`;
 
-/** Downloads the wheel; which platform it is for does not matter, only files of data are taken. */
+/** Downloads the wheel, for any platform, since only its data files are used. */
 function download(): string {
   const folder = join(cache, "wheels");
   mkdirSync(folder, { recursive: true });
@@ -54,7 +54,7 @@ function download(): string {
   return join(folder, wheel);
 }
 
-/** Writes the models of a wheel to the cache, each as <its test>.onnx, and its data as <its test>/input_0.pb and so on. */
+/** Writes the models of a wheel to the cache, each as <its test>.onnx, and their data as <its test>/input_0.pb and so on. */
 function unpack(wheel: string): number {
   const files = unzipSync(readFileSync(wheel), {
     filter: ({ name }) => name.startsWith("onnx/backend/test/data/") && /\.(onnx|pb)$/.test(name),

@@ -1,6 +1,6 @@
 import { type BackendName, forms, offDevice } from "../src/passes/backends/table.ts";
 
-/** What the table in the code does not say of a backend: where it runs, where its state lies. */
+/** Facts about each backend that the table in the code lacks: where it runs, and where its state is kept. */
 const backends: Readonly<Record<BackendName, readonly [where: string, state: string, checked: string]>> = {
   cpu: [
     "node, onnxruntime-node",
@@ -24,7 +24,7 @@ const backends: Readonly<Record<BackendName, readonly [where: string, state: str
   ],
 };
 
-/** The lowering table in Markdown: what `docs/backends.md` holds. */
+/** The content of `docs/backends.md`: the lowering table in Markdown. */
 export function backendsTable(): string {
   const byReason = (backend: BackendName) => {
     const reasons = new Map<string, string[]>();
@@ -42,8 +42,8 @@ export function backendsTable(): string {
     "|---|---|---|---|",
     ...Object.entries(backends).map(([name, cells]) => `| ${name} | ${cells.join(" | ")} |`),
     "",
-    "A graph runs whole on its device, or is refused: the error names the nodes that the device does not run. With `--allow-fallback`",
-    "(`allowFallback: true`) they run on the CPU, and a warning names them.",
+    "A graph runs entirely on its device, or is refused with an error that names the nodes that the device cannot run. With",
+    "`--allow-fallback` (`allowFallback: true`) these nodes run on the CPU, and a warning names them.",
     "",
     "## Which form of an operator a backend gets",
     "",

@@ -118,5 +118,5 @@ function table(
   return [header, header.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`);
 }
 
-/** A pipe would end the cell, and a word in angle brackets would be taken for HTML. */
+/** Escapes text for a table cell: a pipe would end the cell, and a word in angle brackets would count as HTML. */
 const inCell = (text: string) => text.replace(/\|/g, "\\|").replace(/</g, "&lt;").replace(/>/g, "&gt;");

@@ -12,7 +12,7 @@ const opsetsOf = (entry: RuleEntry): string =>
     ? [...new Set(entry.samples.map(({ opset }) => opset ?? 18))].sort((a, b) => a - b).join(", ")
     : "";
 
-/** What of an operator and its gradient is known not to run on a device. */
+/** The parts of an operator and its gradient that are known not to run on a device. */
 function offDevice(op: string, gradient: ReadonlySet<string> | undefined, off: OffDevice): string {
   const forward = off[op] ? [off[op]] : [];
   const backward = [...(gradient ?? [])].filter((name) => name !== op && off[name]).sort();
@@ -20,8 +20,8 @@ function offDevice(op: string, gradient: ReadonlySet<string> | undefined, off: O
 }
 
 /**
- * The support table in Markdown: what `docs/ops.md` holds.
- * @param gradients - for each rule the operators of which its samples' gradients are made
+ * The content of `docs/ops.md`: the table of operators in Markdown.
+ * @param gradients - for each rule the operators that occur in its samples' gradients
  */
 export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): string {
   const all = Object.entries(rules).sort(([a], [b]) => a.localeCompare(b));
@@ -33,16 +33,16 @@ export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): s
     "# Operators",
     "",
     "Generated from the table of derivatives (`npm run docs:ops`); a test holds it against the code.",
-    "An operator that is missing here is refused by name when a gradient has to pass through it, before anything is written.",
-    "Models are brought to opset 18 first; newer ones stay as they are. Other domains stand in front of the name.",
+    "If a gradient would have to pass through an operator that is missing here, it is refused by name before anything is written.",
+    "Older models are first converted to opset 18; newer ones stay unchanged. Names outside the standard domain begin with their domain.",
     "",
-    `${rows.length} operators have a derivative, ${others.length - refused} pass no gradient on, ${refused} are refused with a reason.`,
+    `${rows.length} operators have a derivative, ${others.length - refused} have a zero gradient, ${refused} are refused with a reason.`,
     "",
     "## With a derivative",
     "",
-    "Cases: how many the tests compare with finite differences, once for the gradient and once for the gradient's gradient.",
-    "Every rule runs on the CPU and, ai.onnx.ml aside, in browsers on wasm, where it is tested. The last columns say what is known not to run on a GPU itself",
-    "(WebGPU: measured on ONNX Runtime 1.30; CUDA: read from its source); they are empty where nothing is known against it.",
+    "Cases: the number of sample cases that the tests compare with finite differences, both for the gradient and for the gradient's gradient.",
+    "Every rule is tested on the CPU and, except for ai.onnx.ml, in browsers on wasm. The last columns list what is known not to run on a GPU",
+    "(WebGPU: measured on ONNX Runtime 1.30; CUDA: read from its source); an empty cell means that no such operator is known.",
     "",
     "| operator | cases | in opset | WebGPU | CUDA |",
     "|---|---|---|---|---|",
@@ -52,9 +52,9 @@ export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): s
       return `| ${name} | ${cases} | ${opsetsOf(entry)} | ${offDevice(name, gradient, offWebGpu)} | ${offDevice(name, gradient, offCuda)} |`;
     }),
     "",
-    `Gradients are made of ${parts.length} operators: ${parts.join(", ")}.`,
+    `Gradients consist of ${parts.length} operators: ${parts.join(", ")}.`,
     "",
-    "## Without",
+    "## Without a derivative",
     "",
     "| operator | gradient |",
     "|---|---|",

@@ -12,37 +12,38 @@ const preface = `# Penalties
 
 Generated from the definitions in src/penalties (\`npm run docs:penalties\`); a test holds it against the code.
 
-Every penalty is one number for each layer that it takes; the loss gets the weighted sum over layers and penalties. W is a layer's weight matrix, one row a unit
-(k of them, d numbers each; of a convolution the flattened kernels), cᵢⱼ the cosine of rows i and j, Y its responses before normalization and activation, one row a
-sample and position. Grouped layers: the mean over their groups. Depthwise layers and layers of one unit have no pairs and get none. A penalty on weights acts once on a
-weight that several layers share.
+Every penalty is one number for each layer that it applies to; the loss gets the weighted sum over layers and penalties. W is a layer's weight matrix with one row per
+unit (k rows of d numbers; for a convolution the flattened kernels), cᵢⱼ is the cosine of rows i and j, and Y are the layer's responses before normalization and activation,
+with one row per sample and position. A grouped layer gets the mean over its groups. Depthwise layers and layers with one unit have no pairs, and so no penalty. A penalty on
+weights counts a weight that several layers share once.
 
-## How to ask for one
+## How to use one
 
     sorth-onnx train model.onnx --data mnist --penalty so -o trained.onnx
     sorth-onnx inject model.onnx --penalty "som:gamma=5,weight=0.1,include=^conv" --penalty "so:weight=0.01,schedule=cosine" -o injected.onnx
 
-In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include: /^conv/ }, { penalty: so(), weight: 0.01, schedule: "cosine" }]\`. Besides its own options each takes:
+In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include: /^conv/ }, { penalty: so(), weight: 0.01, schedule: "cosine" }]\`. Besides its own options, each penalty takes:
 
 | key | default | |
 |---|---|---|
-| weight | the penalty's own, below; 1 where it has none | its factor in the loss |
+| weight | the penalty's default below, or 1 | its factor in the loss |
 | include, exclude | all layers | regular expressions on the layers' names |
-| preset | none | options and weight under one name, where a penalty has such: \`som:preset=source\` |
-| schedule | constant | of its weight over a run that \`train\` does: cosine, warmup, step, srip; a value with commas stands in quotes: \`schedule='cosine:warmup=100,floor=0.1'\` |
+| preset | none | a named set of options and weight, for penalties that have one: \`som:preset=source\` |
+| schedule | constant | how \`train\` changes the weight over a run: cosine, warmup, step, srip; put a value with commas in quotes: \`schedule='cosine:warmup=100,floor=0.1'\` |
 
-\`sorth-onnx train --help\` lists them too. The same penalty may be given again for other layers. A penalty of your own: [examples/12-own-penalty](../examples/12-own-penalty/README.md).
+\`sorth-onnx train --help\` also lists the penalties. The same penalty may be given several times, for different layers. How to write your own penalty: [examples/12-own-penalty](../examples/12-own-penalty/README.md).
 `;
 
-const behind = `Weight: what its source uses, 1 where that has none; of som what experiments show safe on every layer. Backends: where a step with the penalty runs whole. The CPU, wasm in Chromium, WebGPU in node and in Chromium are tested
-for each (test/penalties, test/runtime, test/browser); CUDA is read from the table of what it lacks ([backends.md](backends.md)). training_model.onnx: whether ONNX
-Runtime's training API trains it, from an injected training_model.onnx or our artifacts; what draws random numbers at each epoch or step is refused there. Injected into a
-model, such numbers are constants. The official Python builder differentiates every injected penalty too ([official.md](official.md)).
+const behind = `Weight: the default, which is the weight of the penalty's source, or 1 if the source names none; for som, a weight that proved safe on every layer in experiments. Backends: whether a
+step with the penalty runs entirely there. Tests cover the CPU, wasm in Chromium, and WebGPU in node and in Chromium for each penalty (test/penalties, test/runtime, test/browser);
+the entries for CUDA follow from the table of operators that it lacks ([backends.md](backends.md)). training_model.onnx: whether ONNX Runtime's training API trains the penalty, in
+an injected training_model.onnx or in artifacts of sorth-onnx. Penalties that draw random numbers at each epoch or step are refused there; injected into a model, such numbers are
+constants. The official Python builder also differentiates every injected penalty ([official.md](official.md)).
 `;
 
 const layersOf = ({ ops }: Definition) => ops?.join(", ") ?? "all";
 
-/** What it looks at, and with which options at the other. */
+/** What a penalty acts on (weights or responses), and the options with which it acts on the other. */
 function looksAt({ on, defaults }: Definition, forms: readonly (readonly [string, Measured])[]): string {
   if (typeof on !== "function") return on;
   const other = forms
@@ -52,11 +53,11 @@ function looksAt({ on, defaults }: Definition, forms: readonly (readonly [string
   return `${on(defaults)}; ${otherwise} with ${other.map(optionOf).join(" or ")}`;
 }
 
-/** What the steps of a network with a penalty say of it. */
+/** Properties of a penalty, found in the training step of a small network. */
 interface Measured {
-  /** Operators that only the penalty's part of the step has. */
+  /** Operators of the step that are due to the penalty. */
   readonly operators: ReadonlySet<string>;
-  /** When it draws random numbers anew. */
+  /** How often it draws new random numbers. */
   readonly anew: "epoch" | "step" | undefined;
 }
 
@@ -79,7 +80,7 @@ function runsOn(backend: BackendName, { operators }: Measured): string {
   return off.length === 0 ? "yes" : `${off.join(", ")}: ${onCpu}`;
 }
 
-/** The penalties in Markdown: what `docs/penalties.md` holds. */
+/** The content of `docs/penalties.md`: all penalties in Markdown. */
 export async function penaltiesTable(): Promise<string> {
   const plain = operatorsOf((await stepOf([])).model);
   const forms = new Map<string, Measured>();
@@ -100,9 +101,9 @@ export async function penaltiesTable(): Promise<string> {
   };
   return [
     preface,
-    "## All of them",
+    "## All penalties",
     "",
-    `| penalty | | looks at | weight | layers | ${backends.join(" | ")} | training_model.onnx |`,
+    `| penalty | | acts on | weight | layers | ${backends.join(" | ")} | training_model.onnx |`,
     `|---|---|---|---|---|${"---|".repeat(backends.length)}---|`,
     ...penaltyDefinitions.map((definition) => {
       const { name, summary, weight } = definition;
@@ -140,7 +141,7 @@ function section(
     `R = ${formula}`,
     "",
     `Source: ${source}.`,
-    ...(drawing ? ["", `${when} numbers are drawn anew each ${drawing[1].anew} from the run's seed.`] : []),
+    ...(drawing ? ["", `${when} numbers are drawn for each ${drawing[1].anew} from the run's seed.`] : []),
     "",
     ...(options.length === 0
       ? []

@@ -1,8 +1,8 @@
 /**
- * The Python that oracles and benchmarks compare with, never the product. Made once in .cache/python from
- * scripts/requirements.txt (.cache/peers-python from scripts/peers/requirements.txt); SORTH_PYTHON names an interpreter that
- * has these packages already. ONNX Runtime's last training release, in .cache/official-python, needs an older Python:
- * SORTH_OFFICIAL_PYTHON names one that has it.
+ * The Python environments of oracles and benchmarks; the product itself needs no Python. They are created once: .cache/python
+ * from scripts/requirements.txt, .cache/peers-python from scripts/peers/requirements.txt. SORTH_PYTHON names an interpreter that
+ * already has these packages. ONNX Runtime's last training release, in .cache/official-python, needs an older Python;
+ * SORTH_OFFICIAL_PYTHON names an interpreter that has it.
  *
  * Run a script with it: npm run python -- scripts/oracles/training.py
  */
@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Environments by the folder in .cache that they lie in, and the packages of each. */
+/** Environments by their folder in .cache, with the packages of each. */
 const environments = {
   python: { requirements: join(root, "scripts", "requirements.txt"), own: "SORTH_PYTHON" },
   "peers-python": { requirements: join(root, "scripts", "peers", "requirements.txt"), own: "SORTH_PYTHON" },
@@ -23,7 +23,7 @@ const environments = {
   },
 };
 
-/** Path of an interpreter that has the packages; makes the environment where it is missing or outdated. */
+/** Path of an interpreter with the packages; creates the environment if it is missing or outdated. */
 export function pythonInterpreter(environment: keyof typeof environments = "python"): string {
   const { requirements: wanted, own } = environments[environment];
   const interpreterAtHand = process.env[own];
@@ -38,7 +38,7 @@ export function pythonInterpreter(environment: keyof typeof environments = "pyth
   rmSync(folder, { recursive: true, force: true });
   execFileSync(windows ? "python" : "python3", ["-m", "venv", folder], { stdio: "inherit" });
   execFileSync(interpreter, ["-m", "pip", "install", "--quiet", "-r", wanted], { stdio: "inherit" });
-  // Written last: an installation that broke off is made again.
+  // Written last, so that an interrupted installation is repeated.
   copyFileSync(wanted, installed);
   return interpreter;
 }

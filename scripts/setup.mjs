@@ -1,5 +1,5 @@
-// Makes a fresh clone ready: installs what package-lock.json names, builds dist/. Does nothing where both are there.
-// Plain Node without dependencies: it runs before anything is installed. Called by `npm start` and `npm test`.
+// Prepares a fresh clone: installs the packages of package-lock.json and builds dist/, unless both are up to date.
+// Plain Node without dependencies, because it runs before anything is installed. Called by `npm start` and `npm test`.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -22,8 +22,8 @@ if (Number(process.versions.node.split(".")[0]) < 20) {
   fail(`sorth-onnx needs Node 20 or newer; this is ${process.version}`);
 }
 if (!installed()) {
-  // Install scripts are skipped on purpose: that of onnxruntime-node downloads CUDA libraries, which many networks
-  // block, and nothing else needs one.
+  // Skip install scripts: that of onnxruntime-node downloads CUDA libraries, which many networks block, and no other
+  // package needs one.
   npm("installing packages (once)", "ci", "--ignore-scripts", "--no-audit", "--no-fund");
 }
 if (!upToDate()) {
@@ -31,7 +31,7 @@ if (!upToDate()) {
   npm("building the page", "run", "page", "--", "--logLevel", "warn");
 }
 
-/** Whether every package that the lock file asks for is there in that version (optional ones aside). */
+/** Whether every package of the lock file is installed in its version (except optional ones). */
 function installed() {
   try {
     const wanted = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
@@ -44,7 +44,7 @@ function installed() {
   }
 }
 
-/** Whether what is built is newer than every source. */
+/** Whether the build is newer than every source. */
 function upToDate() {
   if (!built.every((file) => existsSync(file))) return false;
   const oldest = Math.min(...built.map((file) => statSync(file).mtimeMs));

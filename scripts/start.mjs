@@ -1,4 +1,4 @@
-// The main job (`npm start`): trains models/cnn.onnx on MNIST plain and with SOM, the same seed and data, and compares
+// `npm start`: trains models/cnn.onnx on MNIST without a penalty and with SOM, with the same seed and data, and compares
 // accuracy and the angles between the units of each layer. Writes out/plain.onnx and out/som.onnx.
 import { mkdir } from "node:fs/promises";
 import {
@@ -53,7 +53,7 @@ const problems = [
     .map(
       ({ name, accuracy }) => `${name}: accuracy ${percent(accuracy)}, less than ${percent(wantedAccuracy)}`,
     ),
-  // SOM acts on responses; what becomes of the angles between weights is shown, and not promised.
+  // SOM acts on responses. The angles between weights are shown too, but SOM does not promise to change them.
   ...(meanSpread(regularized.responses) >= meanSpread(plain.responses)
     ? ["SOM did not narrow the angles of the responses"]
     : []),
@@ -78,7 +78,7 @@ async function trainAndMeasure({ name, file, options }) {
   return { name, file, accuracy, seconds, weights, responses };
 }
 
-/** Both variants side by side. */
+/** The two variants side by side. */
 function comparison() {
   const row = (title, cell) => [title, cell(plain), cell(regularized)];
   const layerRows = (kind) =>

@@ -2,11 +2,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import type { SerializedError } from "@vitest/utils";
 import type { Reporter, TestCase, TestModule } from "vitest/node";
 
-/** How many of the slowest test files are named with their time. */
+/** Number of slowest test files to print with their time. */
 const slowest = 12;
 
 /**
- * Prints the slowest test files with their time, every skipped test with its reason, then one line alone:
+ * Prints the slowest test files with their times, the skipped tests with their reasons, and a last line
  * `N passed, N failed, N skipped`.
  */
 export default class TestSummary implements Reporter {
@@ -19,7 +19,7 @@ export default class TestSummary implements Reporter {
       const names = skipped.filter((test) => reasonOf(test) === reason).map((test) => test.fullName);
       console.log(`skipped ${names.length}: ${reason} (${names[0]}${names.length > 1 ? ", …" : ""})`);
     }
-    // A file that does not load, or an error outside of any test, is a failure too.
+    // A file that does not load, and an error outside any test, also count as failures.
     const broken = modules.filter((module) => module.errors().length > 0).length + unhandled.length;
     const failed = withState("failed").length + broken;
     const line = `${withState("passed").length} passed, ${failed} failed, ${skipped.length} skipped`;
@@ -29,7 +29,7 @@ export default class TestSummary implements Reporter {
   }
 }
 
-/** Names the files that take longest, so that a slow test is seen when it is added. */
+/** Prints the slowest files, so that a slow test is noticed when it is added. */
 function printSlowest(modules: readonly TestModule[]): void {
   const timed = modules.map((module) => {
     const { duration, setupDuration, collectDuration } = module.diagnostic();

@@ -1,6 +1,6 @@
 import type { TsdownPlugin } from "tsdown";
 
-/** A node of the syntax tree, as far as this plug-in looks at it. */
+/** The parts of a syntax tree node that this plug-in reads. */
 interface SyntaxNode {
   readonly type: string;
   readonly start: number;
@@ -8,18 +8,18 @@ interface SyntaxNode {
   readonly [field: string]: unknown;
 }
 
-/** Properties of objects in some files. */
+/** Object properties to cut in some files. */
 interface Cut {
   readonly name: string;
   readonly files: RegExp;
   readonly properties: readonly string[];
-  /** Code in the place of their values; left out, the properties go as a whole. */
+  /** Code that replaces their values; by default, the properties are removed. */
   readonly value?: string;
 }
 
 /**
- * Leaves the sample cases of the differentiation rules out of what is built: only tests and the table of operators read
- * them, and they are a sixth of the code. `samples: […]` of an object in src/autodiff/rules becomes `samples: []`.
+ * Removes the sample cases of the differentiation rules from the build: only tests and the table of operators read them, and
+ * they are a sixth of the code. `samples: […]` of an object in src/autodiff/rules becomes `samples: []`.
  */
 export function withoutSamples(): TsdownPlugin {
   return cut({
@@ -28,7 +28,7 @@ export function withoutSamples(): TsdownPlugin {
   });
 }
 
-/** Leaves what documents say about penalties (docs/penalties.md) out of what browsers load. */
+/** Removes the penalties' texts for documents (docs/penalties.md) from the build for browsers. */
 export function withoutPenaltyTexts(): TsdownPlugin {
   return cut({
     ...{ name: "without-penalty-texts", files: /src\/penalties\/.*\.ts$/ },
@@ -62,11 +62,11 @@ function cut({ name, files, properties, value: replacement }: Cut): TsdownPlugin
   };
 }
 
-/** The place behind a comma that follows. */
+/** The position after a following comma, if there is one. */
 const behindComma = (code: string, end: number): number =>
   end + (/^\s*,/.exec(code.slice(end))?.[0].length ?? 0);
 
-/** Walks a syntax tree; what `cut` returns true for is not entered. */
+/** Walks a syntax tree, without entering nodes for which `cut` returns true. */
 function visit(node: SyntaxNode, cut: (node: SyntaxNode) => boolean): void {
   if (cut(node)) return;
   for (const child of Object.values(node).flat()) {

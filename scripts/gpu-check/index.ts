@@ -1,10 +1,10 @@
 /**
- * Checks training on a machine with a GPU, and writes a report: CUDA and WebGPU in node against the CPU, and their speed
- * beside PyTorch there. Run: npm run gpu-check -- [--output FILE] [--no-torch] [--backend cuda|webgpu] [--quick]
+ * Checks training on a machine with a GPU and writes a report: compares CUDA and WebGPU in node with the CPU, and their speed
+ * with PyTorch's. Run: npm run gpu-check -- [--output FILE] [--no-torch] [--backend cuda|webgpu] [--quick]
  *
- * CUDA needs onnxruntime-node's CUDA libraries, CUDA 12 and cuDNN 9; WebGPU a driver (Vulkan on Linux). What is not there is
- * said in the report. NVIDIA's tensor cores round float32 products to TF32 unless NVIDIA_TF32_OVERRIDE=0 is set, which this
- * script does for its comparisons.
+ * CUDA needs onnxruntime-node's CUDA libraries, CUDA 12 and cuDNN 9; WebGPU needs a driver (Vulkan on Linux). The report names
+ * what is missing. NVIDIA's tensor cores round float32 products to TF32 unless NVIDIA_TF32_OVERRIDE=0 is set, as this script
+ * does for its comparisons.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -13,7 +13,7 @@ import { scriptArguments } from "../arguments.ts";
 import { compareWithCpu } from "./losses.ts";
 import { timeSteps } from "./speed.ts";
 
-// Before CUDA is loaded.
+// Must be set before CUDA is loaded.
 process.env.NVIDIA_TF32_OVERRIDE ??= "0";
 
 const { values: flags } = scriptArguments(import.meta.url, {
@@ -21,7 +21,7 @@ const { values: flags } = scriptArguments(import.meta.url, {
     output: { type: "string", default: "out/gpu-check.md" },
     backend: { type: "string", multiple: true, default: ["cuda", "webgpu"] },
     torch: { type: "boolean", default: true },
-    // For a GPU in software, to see that all of it runs: its speed means nothing.
+    // For a software GPU, to check that everything runs; its speed is meaningless.
     quick: { type: "boolean", default: false },
   },
   allowNegative: true,

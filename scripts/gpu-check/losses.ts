@@ -3,15 +3,15 @@ import { adamw, crossEntropy, readModel, som, Trainer, type TrainerOptions } fro
 import { asDataset, sampleData } from "../../test/helpers/sample-data.ts";
 import { markdownTable } from "./markdown.ts";
 
-/** Largest relative difference of a loss from the CPU's that is no error (issue 6). */
+/** Largest allowed relative difference from the CPU's loss (issue 6). */
 const tolerance = 1e-4;
 const steps = 20;
 
-/** Whether a backend trains as the CPU does. */
+/** Whether a backend trains like the CPU. */
 export interface Comparison {
   readonly available: boolean;
   readonly failed: number;
-  /** Markdown. */
+  /** The comparison in Markdown. */
   readonly text: string;
 }
 
@@ -37,13 +37,13 @@ export async function compareWithCpu(backend: string): Promise<Comparison> {
     for (const weight of [0, 0.1]) {
       const options: TrainerOptions = {
         ...{ objective: crossEntropy(), optimizer: adamw(), batch: 16 },
-        // PointNet on noise: Adam turns rounding errors into steps at a higher rate, on the CPU alone as well.
+        // At a higher rate, Adam turns rounding errors of PointNet on noise into steps, even between two CPU runs.
         learningRate: name === "pointnet" ? 1e-4 : 1e-3,
         penalties: weight === 0 ? [] : [{ penalty: som({ lambda1: 100 }), weight }],
       };
       const title = [name, weight === 0 ? "plain" : "SOM"];
       const expected = await run(name, options);
-      // A run of one step, and of as many as the backend takes.
+      // Runs of one step, and of as many steps as the backend chooses.
       const lengths = backend === "webgpu" ? ([1] as const) : ([1, "auto"] as const);
       for (const stepsPerRun of lengths) {
         try {

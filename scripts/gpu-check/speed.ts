@@ -5,14 +5,14 @@ import { TorchPeer } from "../../bench/torch-peer.ts";
 import { messageOf } from "../../src/errors.ts";
 import { markdownTable } from "./markdown.ts";
 
-/** How long is timed. */
+/** The amount of timing. */
 export interface Timing {
   readonly rounds: number;
-  /** Of a round. */
+  /** Steps per round. */
   readonly steps: number;
 }
 
-/** Steps a second of two networks on a backend, beside PyTorch eager and torch.compile on CUDA: Markdown. */
+/** Steps per second of two networks on a backend, on CUDA next to PyTorch eager and torch.compile, in Markdown. */
 export async function timeSteps(backend: string, torch: boolean, { rounds, steps }: Timing): Promise<string> {
   const remarks: string[] = [];
   const peer = torch ? await torchOnCuda(remarks) : undefined;

@@ -1,5 +1,5 @@
 /**
- * Runs ONNX Runtime's official Python package (onnxruntime-training 1.19.2) over what sorth-onnx writes, and puts the
+ * Runs ONNX Runtime's official Python package (onnxruntime-training 1.19.2) on files that sorth-onnx writes, and writes the
  * results into docs/official.md. Run: npm run official
  */
 import { execFileSync } from "node:child_process";
@@ -38,7 +38,7 @@ import { pythonInterpreter } from "../python-environment.ts";
 
 type OptimizerName = "adamw" | "sgd";
 
-/** One run of official Python. */
+/** One run of the official Python package. */
 interface Task {
   readonly what: string;
   readonly network: string;
@@ -46,7 +46,7 @@ interface Task {
   readonly shape: readonly number[];
   readonly classes: number;
   readonly optimizer: OptimizerName;
-  /** What the losses have to be. */
+  /** The expected losses. */
   readonly losses: readonly number[];
   readonly example?: "block" | "graph";
   readonly eval?: boolean;
@@ -136,7 +136,7 @@ for (const [network, figures] of Object.entries(pytorch.networks)) {
   });
 }
 
-// The sample models: official Python beside our own Trainer.
+// The sample models: the official Python package compared with our own Trainer.
 for (const name of ["mlp", "cnn"]) {
   const model = await readModel(fileURLToPath(new URL(`../../models/${name}.onnx`, import.meta.url)));
   const target = folderOf("sample", name);
@@ -161,13 +161,13 @@ for (const name of ["mlp", "cnn"]) {
   });
 }
 
-// Every other penalty that a session trains with, differentiated by the official builder, beside our own Trainer.
+// Every other penalty that a session can train with, differentiated by the official builder, compared with our own Trainer.
 for (const text of trainedPenalties.filter((text) => !/^som$|rows=random|^srip/.test(text))) {
   const network = "cnn";
   const shape = pytorch.networks[network]?.shape ?? [];
   const forward = await readModel(officialPath(`${network}/forward.onnx`));
   const target = folderOf("penalty", String(tasks.length));
-  // SOM's forms with the source's λ1, as the plain one above.
+  // SOM's forms use the source's λ1, like plain SOM above.
   const own = [{ ...parsePlan(text.replace(/^som:/, "som:lambda1=100,")), weight: pytorch.weight }];
   await writeModel(await inject(forward, { penalties: own }), target.at("injected.onnx"));
   const trainer = await Trainer.create(forward, {
@@ -209,7 +209,7 @@ ${readFileSync(join(work, "table.md"), "utf8")}`,
 rmSync(work, { recursive: true });
 console.log(`wrote ${report}`);
 
-/** A model with SoftmaxCrossEntropyLoss as its first output, as a user exports one that holds its loss. */
+/** A model whose first output is a SoftmaxCrossEntropyLoss, like a user's export that contains its loss. */
 function withOwnLoss(model: Model): Model {
   const graph = graphOf(model);
   const [logits] = graph.outputs;

@@ -1,6 +1,6 @@
 /**
- * Makes test/fixtures/official: PyTorch exports the networks of models.py and trains them in float64, then ONNX Runtime's
- * last training release makes artifacts of them and trains those. Run: npm run official:fixtures
+ * Writes test/fixtures/official: PyTorch exports the networks of models.py and trains them in float64, then ONNX Runtime's
+ * last training release generates artifacts from them and trains those. Run: npm run official:fixtures
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";

@@ -24,7 +24,7 @@ import { readSafeTensors } from "./safetensors.ts";
 
 type Figures = Omit<PeerResult, "name" | "family" | "exporter" | "mode">;
 
-/** A probe that keeps the time that ONNX Runtime takes. */
+/** A probe that measures the time that ONNX Runtime takes. */
 function timedProbe(): Probe & { milliseconds: number } {
   const timed = {
     ...nodeProbe,
@@ -43,7 +43,7 @@ function timedProbe(): Probe & { milliseconds: number } {
   return timed;
 }
 
-/** A model differentiated, run, and what that took. */
+/** The results of differentiating a model and running the gradient graph, with timings. */
 export interface Run {
   readonly gradient: GradientModel;
   readonly loss: number;
@@ -87,7 +87,7 @@ export async function runGradients(
   };
 }
 
-/** Differentiates an export of a network and compares with PyTorch. */
+/** Differentiates an export of a network and compares the gradients with PyTorch's. */
 export async function checkExport(
   path: string,
   reference: Reference,
@@ -100,14 +100,14 @@ export async function checkExport(
   if (refusal) return { ...base, status: "no export", note: `ONNX Runtime: ${refusal}` };
   try {
     const first = await runGradients(model, { loss: "loss" }, reference.feeds);
-    // The dynamo exporter writes BatchNorm in inference form whatever the mode.
+    // The dynamo exporter writes BatchNorm in inference form in every mode.
     const kind = exporter === "dynamo" || mode === "eval" ? "eval" : "train";
     const comparison = compareGradients(first.own, reference, kind);
     const complete = comparison.missing.length === 0 && comparison.error <= gradientLimit;
     const named = complete ? [] : namesOfMissing(first, reference);
     if (named.length === 0)
       return { ...first.figures, ...(await judge(first, reference, kind, mode, comparison)) };
-    // What the tool takes for constants and PyTorch trains is named to it: its gradient is right all the same.
+    // Name the initializers that the tool considers constants but PyTorch trains; their gradients must be right too.
     const names = [...first.own.map(({ name }) => name), ...named].map((name) =>
       name.replace(/[^\w]/g, "\\$&"),
     );
@@ -121,7 +121,7 @@ export async function checkExport(
   }
 }
 
-/** ONNX Runtime's message about the export as it is. */
+/** ONNX Runtime's error message about the unchanged export. */
 async function refusalOfRuntime(
   model: Model,
   feeds: ReadonlyMap<string, Tensor>,
@@ -135,7 +135,7 @@ async function refusalOfRuntime(
   }
 }
 
-/** Float initializers outside `own` that hold numbers of parameters; one number may be the same by chance. */
+/** Float initializers outside `own` that hold numbers of parameters; a single number may coincide by chance. */
 function namesOfMissing({ gradient, own }: Run, reference: Reference): string[] {
   const index = new NumberIndex(reference.values);
   const known = new Set(own.map(({ name }) => name));
@@ -158,7 +158,7 @@ async function judge(
   const lossError = Math.abs(loss - exact) / Math.abs(exact);
   const right = lossError <= lossLimit && zeroError <= zeroLimit;
   const close = right && error <= gradientLimit;
-  // A parameter that is in the file in part has another gradient there: all of them are held against differences of the loss.
+  // A parameter that is only partly in the file has another gradient there: compare all of them with differences of the loss.
   const partly = right && !close && missing.length > 0;
   const moved = partly
     ? own
@@ -223,9 +223,9 @@ function shortList(names: readonly string[]): string {
 }
 
 /**
- * Differentiates an export that holds no loss: mean squared distance of its first float output from random labels, and
- * the derivative of that along a direction.
- * @param data - a .safetensors file with `feed/<input>` and `labels`; its metadata names the output
+ * Differentiates an export without a loss: the loss is the mean squared distance of its first float output from random
+ * labels, and its derivative along a direction is the reference.
+ * @param data - a .safetensors file with `feed/<input>` and `labels`, whose metadata names the output
  */
 export async function checkWithoutReference(path: string, data: string): Promise<Figures> {
   const model = await readModel(path);

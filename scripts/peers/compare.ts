@@ -3,39 +3,39 @@ import { foldedLike } from "./folded-layer.ts";
 import { NumberIndex } from "./number-index.ts";
 import type { Kind, Reference } from "./reference.ts";
 
-/** A gradient that the tool computed: of which initializer, and its value there. */
+/** A gradient that the tool computed: the name and the value of the initializer, and the gradient. */
 export interface OwnGradient {
   readonly name: string;
   readonly value: Tensor;
   readonly gradient: Tensor;
 }
 
-/** How gradients compare with PyTorch's. */
+/** Comparison of gradients with PyTorch's. */
 export interface Comparison {
-  /** PyTorch's parameters on which the loss depends, and how many of them a gradient was found for. */
+  /** Number of PyTorch's parameters on which the loss depends, and how many of them have a gradient of the tool. */
   readonly parameters: number;
   readonly covered: number;
-  /** Parameters without a gradient of the tool's. */
+  /** Parameters for which the tool computed no gradient. */
   readonly missing: readonly string[];
-  /** Initializers that are no arrangement of PyTorch's numbers: folded or computed by the exporter. */
+  /** Initializers that are not an arrangement of PyTorch's numbers: the exporter folded or computed them. */
   readonly unmatched: readonly OwnGradient[];
-  /** Worst of max|ours − float64| / max|float64| over parameters, and where. */
+  /** Largest max|ours − float64| / max|float64| over the parameters, and the parameter that has it. */
   readonly error: number;
   readonly worst: string;
-  /** The same figure of PyTorch's own float32 gradients, over the same parameters. */
+  /** The same figure for PyTorch's own float32 gradients, over the same parameters. */
   readonly pytorchError: number;
-  /** Parameters whose gradient is zero in exact arithmetic, and the largest number found there, relative to the largest gradient of all. */
+  /** Number of parameters whose exact gradient is zero, and the largest number found there, relative to the largest gradient. */
   readonly zeros: number;
   readonly zeroError: number;
 }
 
 /**
- * Below this part of the largest gradient a float64 gradient is a rounding error of zero, as for a bias before a
- * BatchNorm with batch statistics. There is nothing to divide by; what float32 makes of it is held against the largest gradient.
+ * Below this fraction of the largest gradient, a float64 gradient is a rounding error of zero, as for a bias before a
+ * BatchNorm with batch statistics. It cannot serve as a divisor, so the float32 figure is compared with the largest gradient.
  */
 const roundingOfZero = 1e-10;
 
-/** Sums the tool's gradients up to PyTorch's parameters and compares. */
+/** Sums the tool's gradients for each of PyTorch's parameters and compares them. */
 export function compareGradients(
   own: readonly OwnGradient[],
   reference: Reference,
@@ -52,7 +52,7 @@ export function compareGradients(
   }
   const wanted = Object.keys(reference.about[kind].parameters);
   const takenOver = new Set([...foldedSums.keys()].flatMap((name) => reference.about.standsFor[name] ?? []));
-  // Exporters cut what is never read, such as positions behind the end of a sequence: its gradient is zero.
+  // Exporters cut parts that are never read, such as positions after the end of a sequence; their gradient is zero.
   const complete = (name: string) => {
     const exact = reference.gradient(kind, name);
     return sums.reached.get(name)?.every((mark, i) => mark === 1 || exact?.[i] === 0) ?? false;
@@ -71,10 +71,10 @@ export function compareGradients(
   };
 }
 
-/** Gradients of PyTorch's parameters, summed from those of initializers. */
+/** Gradients of PyTorch's parameters, as sums of gradients of initializers. */
 class Sums {
   readonly values = new Map<string, Float64Array>();
-  /** 1 for each element that some initializer holds. */
+  /** 1 for each element that an initializer holds. */
   readonly reached = new Map<string, Uint8Array>();
   readonly #reference: Reference;
   #index: NumberIndex | undefined;
@@ -83,7 +83,7 @@ class Sums {
     this.#reference = reference;
   }
 
-  /** Adds the gradient of an initializer; false where it holds other numbers than parameters'. */
+  /** Adds the gradient of an initializer; returns false if the initializer holds numbers that no parameter has. */
   add({ name, value, gradient }: OwnGradient): boolean {
     const numbers = gradient.data as Float32Array | Float64Array;
     const sameName = name.replace(/^net\./, "");
@@ -127,7 +127,7 @@ class Errors {
     let distance = 0;
     found.forEach((number, i) => {
       const off = Math.abs(number - (exact?.[i] ?? 0));
-      // A comparison with NaN is false: it has to be looked for.
+      // NaN compares as false, so test for it.
       distance = Number.isNaN(off) ? Number.POSITIVE_INFINITY : Math.max(distance, off);
     });
     if (size < roundingOfZero * scale) {

@@ -5,23 +5,23 @@ import type { OwnGradient } from "./compare.ts";
 
 /** A model's loss as a function of its initializers. */
 export interface LossModel {
-  /** Computes `loss` from `feeds`; other outputs are not asked for. */
+  /** Computes `loss` from `feeds`; other outputs are ignored. */
   readonly model: Model;
   readonly loss: string;
   readonly feeds: ReadonlyMap<string, Tensor>;
 }
 
-/** How a gradient compares with differences of the loss. */
+/** Comparison of a gradient with differences of the loss. */
 export interface DirectionalCheck {
-  /** Relative distance of ⟨gradient, d⟩ from the derivative along d. */
+  /** Relative difference between ⟨gradient, d⟩ and the derivative along d. */
   readonly error: number;
-  /** What the rounding of a float32 loss alone can make of it: large where a parameter hardly moves the loss. */
+  /** The error that rounding of a float32 loss alone can cause; large if a parameter hardly changes the loss. */
   readonly rounding: number;
 }
 
-/** How far a step may change the loss, relative to it: above the rounding of float32, below its curvature. */
+/** Largest relative change of the loss by a step: above the rounding of float32, and small enough for curvature. */
 const change = 4e-3;
-/** How far a step may move a parameter, relative to its length. */
+/** Largest change of a parameter by a step, relative to its norm. */
 const move = 0.1;
 
 /**
@@ -78,7 +78,7 @@ export async function directionalError(
   const slopeAt = async (h: number) => ((await at(h)) - (await at(-h))) / (2 * h);
   const [wide, narrow] = [await slopeAt(step), await slopeAt(step / 2)];
   const error = Math.abs((4 * narrow - wide) / 3 - predicted) / Math.abs(predicted);
-  // Two losses that are off by some units in the last place, over the smaller of the steps.
+  // Two losses with an error of some units in the last place, divided by the smaller step.
   return { error, rounding: (4 * 2 ** -23 * base) / (step * Math.abs(predicted)) };
 }
 
@@ -88,7 +88,7 @@ function norm(values: ArrayLike<number>): number {
   return Math.sqrt(sum);
 }
 
-/** Numbers in [−1, 1), the same in every run (Numerical Recipes' linear congruential generator). */
+/** Reproducible numbers in [−1, 1) (linear congruential generator of Numerical Recipes). */
 function generator(seed: number): () => number {
   let state = seed;
   return () => {

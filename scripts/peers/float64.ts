@@ -14,8 +14,8 @@ import { readSafeTensors } from "./safetensors.ts";
 const script = fileURLToPath(new URL("float64.py", import.meta.url));
 
 /**
- * The gradients that a gradient graph computes in float64, by onnx's reference evaluator: what the graph says, apart from how
- * float32 rounds it. Folded weights, which exporter and PyTorch may round apart in the last bit, are PyTorch's.
+ * The gradients that a gradient graph computes in float64, by onnx's reference evaluator, which shows whether the graph is
+ * right apart from float32 rounding. Folded weights are PyTorch's, since the exporter may round them differently in the last bit.
  */
 export async function gradientsInFloat64(
   gradient: GradientModel,

@@ -1,16 +1,16 @@
 import { Tensor } from "../../src/onnx/tensor.ts";
 import type { Reference } from "./reference.ts";
 
-/** A layer of PyTorch's network with a BatchNorm folded into it, found in a file. */
+/** A layer of PyTorch's network with a folded BatchNorm, found in a file. */
 export interface FoldedLayer {
   readonly name: string;
-  /** Numbers in the file's layout, in PyTorch's. */
+  /** Converts numbers from the file's layout to PyTorch's. */
   readonly fromFile: (numbers: ArrayLike<number>) => Float64Array;
-  /** PyTorch's weight or bias in the file's layout: the same up to the last bits. */
+  /** PyTorch's weight or bias in the file's layout; equal to the file's except for the last bits. */
   readonly value: Tensor;
 }
 
-/** The layer whose folded weight or bias a value is, up to the rounding of another order of operations. */
+/** The layer whose folded weight or bias equals a value, up to rounding by another order of operations. */
 export function foldedLike(value: Tensor, reference: Reference): FoldedLayer | undefined {
   const numbers = value.data as Float32Array;
   const size = numbers.reduce((largest, number) => Math.max(largest, Math.abs(number)), 0);

@@ -1,12 +1,12 @@
 /**
- * Compares gradients of exported networks with PyTorch's, and exports of Keras and scikit-learn with differences of
- * their loss. Writes scripts/peers/results.jsonl and docs/peers.md.
+ * Compares gradients of exported networks with PyTorch's, and gradients of exports of Keras and scikit-learn with differences
+ * of their loss. Writes scripts/peers/results.jsonl and docs/peers.md.
  *
- * npm run peers                     everything (an hour or two; exports of some gigabytes stay in .cache/peers)
- * npm run peers -- unet gpt2        these alone; the other figures stay as they are
- * npm run peers -- --no-export      what lies in .cache/peers, without Python
+ * npm run peers                     everything (an hour or two; keeps some gigabytes of exports in .cache/peers)
+ * npm run peers -- unet gpt2        only these; the other figures stay unchanged
+ * npm run peers -- --no-export      only exports that are already in .cache/peers, without Python
  *
- * SORTH_PYTHON names an interpreter that has the packages of requirements.txt; else .cache/peers-python is made.
+ * SORTH_PYTHON names an interpreter with the packages of requirements.txt; otherwise .cache/peers-python is created.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -25,11 +25,11 @@ const folder = join(root, ".cache", "peers");
 const resultsFile = new URL("results.jsonl", import.meta.url);
 const reportFile = new URL("../../docs/peers.md", import.meta.url);
 
-/** What an export script says of one network. */
+/** What an export script reports about a network. */
 interface Exported {
   readonly name: string;
   readonly family: string;
-  /** `<exporter>.<mode>` to what went wrong, or null. */
+  /** The problem, or null, by `<exporter>.<mode>`. */
   readonly exports: Readonly<Record<string, string | null>>;
 }
 
@@ -49,7 +49,7 @@ for (const script of ["export.py", "export_others.py"]) {
   }
 }
 
-/** Runs an export script; it goes on with the next network while one is checked. */
+/** Runs an export script, which exports the next network while one is checked. */
 async function* exportedBy(script: string): AsyncGenerator<Exported> {
   const python = pythonInterpreter("peers-python");
   const child = spawn(python, [join(root, "scripts", "peers", script), folder, ...names], {
@@ -63,7 +63,7 @@ async function* exportedBy(script: string): AsyncGenerator<Exported> {
   if (code !== 0) throw new Error(`${script} ended with ${code}`);
 }
 
-/** The networks that a script exported before. */
+/** The networks that a script exported earlier. */
 function* exportedBefore(script: string): Generator<Exported> {
   for (const file of readdirSync(folder).sort()) {
     if (!file.endsWith(".json")) continue;
@@ -88,7 +88,7 @@ async function check({ name, family }: Exported, kind: string, problem: string |
   };
 }
 
-/** Takes a result over in place of an earlier one, and writes the files anew: a broken run loses nothing. */
+/** Replaces an earlier result and writes the files, so that an interrupted run loses nothing. */
 function keep(result: PeerResult): void {
   const same = (other: PeerResult) =>
     other.name === result.name && other.exporter === result.exporter && other.mode === result.mode;

@@ -1,14 +1,14 @@
 import type { Tensor } from "../../src/onnx/tensor.ts";
 
-/** Where a number stands: which tensor, which of its elements. */
+/** The place of a number: a tensor and an element of it. */
 export interface Place {
   readonly name: string;
   readonly element: number;
 }
 
 /**
- * Finds float32 numbers in named tensors by their bits. Exporters transpose, split, join and reorder parameters and give
- * them other names; the networks that are compared hold no number twice, so a number tells where it came from.
+ * Finds float32 numbers in named tensors by their bits. Exporters transpose, split, join, reorder and rename parameters. The
+ * compared networks contain no number twice, so a number identifies its origin.
  */
 export class NumberIndex {
   readonly #names: string[] = [];
@@ -38,8 +38,8 @@ export class NumberIndex {
   }
 
   /**
-   * The place of each element of a tensor; undefined where one is nowhere. Zeros that are nowhere are padding: null. A
-   * tensor of zeros alone is no parameter.
+   * The place of each element of a tensor, null for padding (a zero without a place). Undefined if another element has no
+   * place, and for a tensor that consists of zeros only, which is no parameter.
    */
   locate(tensor: Tensor): (Place | null)[] | undefined {
     const places: (Place | null)[] = [];

@@ -1,30 +1,30 @@
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { readSafeTensors } from "./safetensors.ts";
 
-/** How a network was run: parameters and BatchNorm as in inference, as in training, or with BatchNorm folded away. */
+/** The mode in which a network was run: inference, training, or inference with folded BatchNorm. */
 export type Kind = "eval" | "train" | "folded";
 
 interface Figures {
   readonly loss: number;
-  /** Largest gradient of all. */
+  /** Largest absolute gradient of all parameters. */
   readonly scale: number;
-  /** Per parameter: largest gradient, and the largest distance of PyTorch's float32 gradient from float64's. */
+  /** Per parameter: largest absolute gradient, and largest distance between PyTorch's float32 and float64 gradients. */
   readonly parameters: Readonly<Record<string, readonly [size: number, float32Error: number]>>;
 }
 
 type About = Readonly<Record<Kind, Figures>> & {
-  /** Which parameters a layer has taken over from the BatchNorm behind it, and its own. */
+  /** For each folded layer, its own parameters and those of the BatchNorm behind it. */
   readonly standsFor: Readonly<Record<string, readonly string[]>>;
 };
 
-/** What PyTorch computed for one architecture, as export.py writes it. */
+/** PyTorch's results for one architecture, as written by export.py. */
 export class Reference {
   readonly about: About;
   /** Data for inputs and targets by name. */
   readonly feeds = new Map<string, Tensor>();
   /** Parameters by PyTorch's names. */
   readonly values = new Map<string, Tensor>();
-  /** Weights and biases of layers into which a BatchNorm was folded. */
+  /** Weights and biases of layers with a folded BatchNorm. */
   readonly folded = new Map<string, Tensor>();
   readonly #tensors: ReadonlyMap<string, Tensor>;
 

@@ -1,11 +1,11 @@
 import { directionalLimit, gradientLimit, lossLimit, type PeerResult, type Status } from "./result.ts";
 
-/** What the figures were made with, for the head of the report. */
+/** Versions of the packages behind the figures, for the head of the report. */
 export type Versions = Readonly<Record<string, string>>;
 
 const kinds = ["script.eval", "script.train", "dynamo.eval", "dynamo.train"] as const;
 
-/** docs/peers.md: every architecture with its exports, then each that is no match with its reason. */
+/** The content of docs/peers.md: every architecture with its exports, then every export that is not a match, with the reason. */
 export function reportOf(results: readonly PeerResult[], versions: Versions): string {
   const torch = results.filter(({ exporter }) => exporter === "script" || exporter === "dynamo");
   const others = results.filter((result) => !torch.includes(result));
@@ -145,7 +145,7 @@ function othersTable(results: readonly PeerResult[]): string {
   ].join("\n");
 }
 
-/** Each status with its results, those of one architecture and reason on one line. */
+/** Each status with its results; results with the same architecture and reason share a line. */
 function reasons(results: readonly PeerResult[]): string[] {
   const headings: readonly (readonly [Status, string])[] = [
     ["differs", "Differs"],

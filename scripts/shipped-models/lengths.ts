@@ -1,18 +1,18 @@
 import { fedInputs } from "../../src/analysis/dimensions.ts";
 import type { Graph } from "../../src/graph/graph.ts";
 
-/** Sizes for the dimensions that a model leaves free, as flags of the command line. */
+/** Sizes for a model's free dimensions, as flags of the command line. */
 export interface Lengths {
   readonly batch: number | undefined;
   readonly dims: Readonly<Record<string, number>>;
 }
 
-/** Samples of a batch where the file leaves that free. */
+/** Batch size, if the file leaves it free. */
 const batch = 4;
-/** Height and width of images, samples of a sound, and the length of anything else. */
+/** Height and width of images, number of samples of a sound, and length of anything else. */
 const [image, sound, length] = [64, 16_000, 16];
 
-/** What a person would choose: four samples, images of 64 × 64, a second of sound, sequences of 16, an empty past of a cache. */
+/** Sizes that a user might choose: four samples, images of 64 × 64, a second of sound, sequences of 16, an empty cache. */
 export function lengthsFor(graph: Graph): Lengths {
   const dims: Record<string, number> = {};
   let freeBatch = false;
@@ -32,7 +32,7 @@ function sizeOf(name: string, ofImage: boolean): number {
   return /samples|audio|wav/.test(name) ? sound : length;
 }
 
-/** The flags of a command that knows `--batch` and `--dim`. */
+/** The flags for a command that has `--batch` and `--dim`. */
 export function lengthFlags({ batch: size, dims }: Lengths): string[] {
   return [
     ...(size === undefined ? [] : ["--batch", String(size)]),

