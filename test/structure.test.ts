@@ -88,3 +88,8 @@ it("no file of src or web is longer than 350 lines", () => {
   const lengths = read.map((file) => [file, readFileSync(file, "utf8").split("\n").length - 1] as const);
   expect(lengths.filter(([, lines]) => lines > 350)).toEqual([]);
 });
+
+it("the prefix of injected blocks stands in one constant, that of ports whose name is taken in another", () => {
+  const literals = files.filter((file) => /["`]sorth\//.test(readFileSync(file, "utf8")));
+  expect(literals).toEqual([join("src", "analysis", "block-nodes.ts"), join("src", "programs", "ports.ts")]);
+});

@@ -6,7 +6,7 @@ export const blockPrefix = "sorth/";
 /** Name prefix of every node and value that a program adds to a model: loss, gradients, optimizer. No block has it. */
 export const stepPrefix = "step/";
 /** Prefix of the name that a model's own loss bears while the block computes the loss of that name. */
-export const originalPrefix = "sorth/original/";
+export const originalPrefix: string = `${blockPrefix}original/`;
 /** Key of metadata_props under which a block's mark is kept. */
 export const markKey = "sorth";
 /** Output that holds the penalty. */

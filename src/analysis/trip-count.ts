@@ -6,6 +6,7 @@ import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { onnx } from "../onnx/schema.js";
 import { Tensor } from "../onnx/tensor.ts";
+import { stepPrefix } from "./block-nodes.ts";
 import type { Probe } from "./probe.ts";
 
 /** How often a Loop runs, or why that cannot be told without data. */
@@ -80,7 +81,7 @@ async function runCondition(
     if (!taken) return { reason: `its condition depends on "${value?.name}", which is computed from data` };
     initial.push(taken);
   }
-  const counter = "sorth/trips";
+  const counter = `${stepPrefix}trips`;
   const inputs = body.input ?? [];
   const outputs = body.output ?? [];
   const pick = (list: readonly onnx.ValueInfoProto.$Properties[], offset: number) =>

@@ -23,7 +23,7 @@ export type { Operand } from "./emit-elementwise.ts";
  * gradients, penalties, losses and optimizers may use (DESIGN §5.7): every backend runs each of them on its device.
  *
  * @example
- * const g = new Emit(graph, { prefix: "sorth/" });
+ * const g = new Emit(graph, { prefix: "mine/" });
  * const penalty = g.reduceMean(g.mul(x, x)); // x: [batch, units] → []
  */
 export class Emit extends EmitIndexing {

@@ -1,3 +1,4 @@
+import { blockPrefix } from "../analysis/block-nodes.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
@@ -35,7 +36,7 @@ export function emitObjective(g: Emit, objective: Objective, output: string | un
   const { shape, declared = shape.map(() => undefined) } = prediction;
   const axes = injected.axes(shape);
   const labels = g.graph.addInput(
-    g.graph.value("labels") ? g.graph.freshName("sorth/labels") : "labels",
+    g.graph.value("labels") ? g.graph.freshName(`${blockPrefix}labels`) : "labels",
     injected.labels === "prediction" ? scores.type : injected.labels,
     axes.map((axis) => shape[axis] ?? 1),
     axes.map((axis) => declared[axis]),

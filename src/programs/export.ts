@@ -1,3 +1,4 @@
+import { markKey } from "../analysis/block-nodes.ts";
 import { copied } from "../analysis/copies.ts";
 import { blockOf } from "../block/block.ts";
 import { strip } from "../block/strip.ts";
@@ -26,7 +27,7 @@ export function withWeights(
   weights: ReadonlyMap<string, Tensor>,
   options: LossOptions & { readonly keepPenalty?: boolean } = {},
 ): Model {
-  const injected = model.proto.metadataProps?.some(({ key }) => key === "sorth") ?? false;
+  const injected = model.proto.metadataProps?.some(({ key }) => key === markKey) ?? false;
   const original = injected && !options.keepPenalty ? strip(model) : model;
   const names = new Set((original.proto.graph?.initializer ?? []).map(({ name }) => name ?? ""));
   const all = withCopies(original, weights, options);

@@ -31,7 +31,7 @@ export interface PrepareOptions {
   readonly passes?: readonly Pass<unknown>[];
   /** Decides by its names whether a constant is kept apart, so that it can have a gradient. */
   readonly keeps?: (names: readonly string[]) => boolean;
-  /** Prefix of an input or output whose own name is taken; default `sorth/`. */
+  /** Prefix of an input or output whose own name is taken; default {@link takenPrefix}. */
   readonly taken?: string;
 }
 
