@@ -20,10 +20,31 @@ SHAPES: dict[str, tuple[int, ...]] = {"fc.weight": (4, 3), "fc.bias": (3,), "sca
 Options = dict[str, Any]
 Parameters = Sequence[nn.Parameter]
 
+
+class Lion(torch.optim.Optimizer):
+    """Algorithm 2 of arXiv 2302.06675; PyTorch has none."""
+
+    def __init__(self, parameters: Parameters, lr: float, betas: tuple[float, float], weight_decay: float) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                c = beta1 * m + (1 - beta1) * p.grad
+                p -= lr * (torch.sign(c) + decay * p)
+                m.copy_(beta2 * m + (1 - beta2) * p.grad)
+
+
 # As `--optimizer` names them, each with what PyTorch has for it.
 OPTIMIZERS: dict[str, Callable[[Parameters, Options], torch.optim.Optimizer]] = {
     "sgd": lambda parameters, o: torch.optim.SGD(parameters, RATE, **renamed(o, {"momentum": 0.0, "weightDecay": 0.0})),
     "adam": lambda parameters, o: torch.optim.Adam(parameters, RATE, **adam(o, 0.0)),
+    "lion": lambda parameters, o: Lion(
+        parameters, RATE, (o.get("beta1", 0.9), o.get("beta2", 0.99)), o.get("weightDecay", 0.0)
+    ),
     "adamw": lambda parameters, o: torch.optim.AdamW(parameters, RATE, **adam(o, 0.01)),
 }
 
@@ -44,6 +65,9 @@ CASES: list[dict[str, Options]] = [
     {"adam": {"weightDecay": 0.1}},
     {"adamw": {"weightDecay": 0.1}},
     {"adamw": {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}},
+    {"lion": {}},
+    {"lion": {"beta1": 0.8, "beta2": 0.95, "weightDecay": 0.5}},
+    {"clip-by-value": {"maxValue": 0.3}, "lion": {}},
     {"clip-by-value": {"maxValue": 0.3}, "adamw": {}},
     {"clip-by-value": {"maxValue": 0.3}, "sgd": {"momentum": 0.9}},
     {"sgd": {"momentum": 0.9}, "average-weights": {"decay": 0.8}},

@@ -4,6 +4,7 @@ import { adam } from "./adam.ts";
 import { adamw } from "./adamw.ts";
 import { adamwOrt } from "./adamw-ort.ts";
 import type { Definition, Factory } from "./define.ts";
+import { lion, scaleByLion } from "./lion.ts";
 import { sgd } from "./sgd.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 import { averageWeights } from "./transformations/average-weights.ts";
@@ -22,9 +23,11 @@ export {
   averageWeights,
   clipByValue,
   decayWeights,
+  lion,
   momentum,
   scaleByAdam,
   scaleByLearningRate,
+  scaleByLion,
   scaleBySign,
   sgd,
 };
@@ -33,11 +36,11 @@ export {
 const factories = (...made: readonly unknown[]) => made as readonly Factory[];
 
 /** The optimizers; the first is the one that is taken where none is chosen. */
-export const optimizerFactories = factories(adamw, adam, sgd, adamwOrt);
+export const optimizerFactories = factories(adamw, adam, sgd, adamwOrt, lion);
 
 /** The transformations that chains are made of. */
 export const transformationFactories = factories(
-  ...[clipByValue, addDecayedWeights, scaleByAdam, scaleBySign, momentum],
+  ...[clipByValue, addDecayedWeights, scaleByAdam, scaleByLion, scaleBySign, momentum],
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 
