@@ -25,7 +25,7 @@ export interface Copy {
 export interface CopyOptions {
   /** Two equal tensors of the same shape are tied where this matches: layers that were made equal are so before training. */
   readonly tie?: RegExp;
-  /** What matches keeps its own numbers. */
+  /** A matching tensor keeps its own numbers. */
   readonly untie?: RegExp;
 }
 

@@ -18,9 +18,9 @@ export interface SharedInitializer {
 
 /** Options of {@link findShared}. */
 export interface ShareOptions {
-  /** What matches stays one, whatever reads it. */
+  /** A matching initializer stays one, no matter which operators read it. */
   readonly tie?: RegExp;
-  /** What matches becomes one for each reader. */
+  /** A matching initializer becomes one for each reader. */
   readonly untie?: RegExp;
 }
 
@@ -44,7 +44,7 @@ export function findShared(graph: Graph, options: ShareOptions = {}): SharedInit
   });
 }
 
-/** What training makes of an initializer that several operators read; undefined for one that a single one reads, and for what is no parameter. */
+/** Decides whether training splits an initializer; undefined if a single operator reads it, or if it is no parameter. */
 export function judgeShared(
   value: Value,
   readings: Readings,

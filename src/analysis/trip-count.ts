@@ -9,15 +9,15 @@ import { Tensor } from "../onnx/tensor.ts";
 import { stepPrefix } from "./block-nodes.ts";
 import type { Probe } from "./probe.ts";
 
-/** How often a Loop runs, or why that cannot be told without data. */
+/** How often a Loop runs, or why only data decides it. */
 export type TripCount = number | { readonly reason: string };
 
-/** Reads whether a value is the same whatever the data and the parameters are. */
+/** Whether a value depends neither on data nor on parameters. */
 type IsConstant = (value: Value) => boolean;
 
 /**
- * How often a Loop runs, where no data decides it: its trip count is constant and its condition stays true, or whatever
- * its condition is made of is constant (`while i < 3`): then that part of the body alone is run by ONNX Runtime.
+ * How often a Loop runs, where data does not decide it: its trip count is constant and its condition stays true, or its
+ * condition is computed from constants (`while i < 3`), in which case ONNX Runtime runs that part of the body alone.
  * @param most - a Loop that runs more often is reported as running `most + 1` times
  */
 export async function tripCountOf(

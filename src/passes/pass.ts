@@ -2,7 +2,7 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 
-/** What a pass may use beside the graph that it rewrites. */
+/** Tools that a pass may use beside the graph that it rewrites. */
 export interface PassContext {
   /** Adds nodes to the graph. */
   readonly emit: Emit;
@@ -12,13 +12,13 @@ export interface PassContext {
   readonly onMessage?: ((message: string) => void) | undefined;
 }
 
-/** What a pass did to a graph. */
+/** The result of a pass. */
 export interface PassResult<R = undefined> {
   /** Whether the graph is another one now. */
   readonly changed: boolean;
-  /** What was changed, or why nothing was. */
+  /** Says what was changed, or why nothing was. */
   readonly detail: string;
-  /** What later steps of a program need to know, such as the inputs that a pass added. */
+  /** For later steps of a program: the inputs that the pass added, for instance. */
   readonly value: R;
 }
 
@@ -35,7 +35,7 @@ export interface GraphPass<R = undefined> extends Pass<R> {
   readonly run: (graph: Graph) => PassResult<R>;
 }
 
-/** What {@link definePass} makes a pass of. */
+/** The argument of {@link definePass}. */
 export interface PassDefinition<O extends object, R> {
   readonly name: string;
   /** Every option with its default. */
@@ -43,12 +43,12 @@ export interface PassDefinition<O extends object, R> {
   run(graph: Graph, options: O, context: PassContext): PassResult<R> | Promise<PassResult<R>>;
 }
 
-/** What {@link defineGraphPass} makes a pass of. */
+/** The argument of {@link defineGraphPass}. */
 export interface GraphPassDefinition<O extends object, R> extends PassDefinition<O, R> {
   run(graph: Graph, options: O): PassResult<R>;
 }
 
-/** What a caller gives: any of the options; none where a pass has none. */
+/** The options that a caller gives: any of them; for a pass without options, none. */
 type Given<O extends object> = keyof O extends never ? Record<string, never> : Partial<O>;
 
 /**
@@ -127,7 +127,7 @@ export function observePasses(observer: Observer): () => void {
 
 /**
  * Runs a pass.
- * @returns what the pass tells later steps
+ * @returns the value of its result
  * @throws SorthError as the pass does
  */
 export async function runPass<R>(pass: Pass<R>, graph: Graph, context: PassContext): Promise<R> {

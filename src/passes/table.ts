@@ -19,6 +19,7 @@ import { lowerBatchNorm, setBatchNormForm } from "./training/batch-norm.ts";
 import { poolBeforeRelu } from "./training/pool-before-relu.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
 import { replaceDropout } from "./training/replace-dropout.ts";
+import { stopDropout } from "./training/stop-dropout.ts";
 
 /** Every pass, by subject; what each makes of a small graph is in test/passes/printed. */
 export const passes = {
@@ -42,6 +43,7 @@ export const passes = {
   setBatchNormForm,
   lowerBatchNorm,
   replaceDropout,
+  stopDropout,
   poolBeforeRelu,
   recomputeActivations,
   // Backends

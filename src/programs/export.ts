@@ -12,6 +12,7 @@ import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
+import { stopDropout } from "../passes/training/stop-dropout.ts";
 import type { LossOptions } from "./options.ts";
 
 /**
@@ -87,8 +88,7 @@ function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: 
   }
   liftParameters(graph, options, model.external);
   runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
-  // Without its third input Dropout passes its input on.
-  for (const node of graph.nodes) if (node.op === "Dropout") graph.dropNodeInputs(node, 2);
+  runGraphPass(stopDropout(), graph);
   for (const [name, tensor] of weights) graph.valueNamed(name).initializer = tensor.named(name);
   graph.prune();
   return modelOf(graph, model, { irVersion: Number(model.proto.irVersion) });

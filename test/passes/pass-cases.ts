@@ -159,6 +159,11 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.25]));
     return inferred(b.output(b.op("Neg", [b.op("Dropout", [b.input("x", [2, 3]), ratio], "d")], "y")));
   },
+  stopDropout: () => {
+    const b = new GraphBuilder();
+    const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.25]));
+    return b.output(b.op("Dropout", [b.input("x", [2, 3]), ratio, flag(b, "training", true)], "y"));
+  },
   poolBeforeRelu: () => {
     const b = new GraphBuilder();
     const r = b.op("Relu", [b.input("x", [1, 2, 4, 4])], "r");

@@ -52,18 +52,16 @@ test.each(names)("%s does to a small graph what was recorded, and nothing the se
   await expect(text).toMatchFileSnapshot(file);
 });
 
-test("the table holds every pass, and every printed graph has its pass", () => {
+test("the table holds every pass, each shows before → after in its comment, and every printed graph has its pass", () => {
   const files = readdirSync("src/passes", { recursive: true, encoding: "utf8" }).filter((file) =>
     file.endsWith(".ts"),
   );
-  const defined = files.flatMap((file) =>
-    [
-      ...readFileSync(`src/passes/${file}`, "utf8").matchAll(
-        /^export const (\w+) = define(?:Graph)?Pass\(/gm,
-      ),
-    ].map(([, name]) => name),
-  );
-  expect(defined.sort()).toEqual([...names].sort());
+  const definition = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\nexport const (\w+) = define(?:Graph)?Pass\(/g;
+  const defined = files.flatMap((file) => [
+    ...readFileSync(`src/passes/${file}`, "utf8").matchAll(definition),
+  ]);
+  expect(defined.map(([, , name]) => name).sort()).toEqual([...names].sort());
+  expect(defined.filter(([, comment]) => !comment?.includes("→")).map(([, , name]) => name)).toEqual([]);
   expect(readdirSync("test/passes/printed").sort()).toEqual(names.map((name) => `${kebab(name)}.txt`).sort());
 });
 

@@ -13,7 +13,7 @@ export type BackendName = "cpu" | "cuda" | "wasm" | "webgpu";
 export interface Form {
   readonly name: string;
   readonly backends: readonly BackendName[];
-  /** What it replaces, and by what. */
+  /** `replaced → replacement`, in words. */
   readonly change: string;
   /** The measurement or the fault behind it. */
   readonly why: string;
@@ -63,7 +63,7 @@ export const forms: readonly Form[] = [
   },
 ];
 
-/** What is known not to run on a backend's device. */
+/** Operators that are known not to run on a backend's device. */
 export const offDevice: Readonly<Record<BackendName, OffDevice>> = {
   cpu: {},
   wasm: offWasm,

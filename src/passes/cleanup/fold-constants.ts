@@ -7,7 +7,7 @@ import { changed, counted, definePass, runGraphPass, unchanged } from "../pass.t
 import { liftConstants } from "./lift-constants.ts";
 
 /**
- * Turns whatever depends on no data into initializers: Constant nodes, the Shape and Size of values whose shape is known
+ * Turns every value that depends on no data into an initializer: Constant nodes, the Shape and Size of values whose shape is known
  * (at the batch size it was inferred with), and all that follows from them, computed by ONNX Runtime in one run. So the
  * chains of Shape, Gather, Concat by which exporters compute shapes vanish. Integers and flags of any size are stored,
  * floats up to 65,536 elements. Random operators, nodes with bodies and operators outside the standard domain stay.
@@ -46,7 +46,7 @@ export const foldConstants = definePass({
 export const foldValues = definePass({
   name: "fold-values",
   options: {
-    /** What to compute. */
+    /** The values to compute. */
     values: [] as readonly Value[],
     /** Names of parameters: what is computed from them stays computed, since they change. */
     keep: new Set() as ReadonlySet<string>,

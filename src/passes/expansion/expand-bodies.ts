@@ -17,7 +17,7 @@ import { unrollLoops } from "./unroll-loops.ts";
 export interface ExpandOptions {
   /** Sizes of the graph's free dimensions. */
   readonly dimensions: DimensionOptions;
-  /** Names of parameters: what is computed from them is no constant. */
+  /** Names of parameters: a value that is computed from them is no constant. */
   readonly keep: ReadonlySet<string>;
   /** Reads tensors of bodies that lie in other files. */
   readonly external?: ExternalReader | undefined;
@@ -29,7 +29,7 @@ export const expandOptions: ExpandOptions = { dimensions: {}, keep: new Set() };
 /** The two bodies of an If. */
 export const branchNames = ["then_branch", "else_branch"] as const;
 
-/** Operators that this module takes apart. */
+/** The operators that {@link expandBodies} replaces. */
 const expandable =
   /^(If|Loop|Scan|Sequence(Construct|Empty|At|Insert|Erase|Length|Map)|SplitToSequence|ConcatFromSequence|Optional(GetElement|HasElement)?)$/;
 
@@ -38,11 +38,11 @@ export const hasBodies = (graph: Graph): boolean =>
   graph.nodes.some(({ domain, opType }) => domain === "" && expandable.test(opType));
 
 /**
- * Writes out what plain operators can say: a Loop whose trips no data decides, a Scan, the branch that a constant
- * condition takes, sequences whose positions are constant. Nested ones come one level a round; each round asks ONNX
- * Runtime for shapes, since trip counts and positions are computed from them. What has to stay keeps its reason as the
- * node's `obstacle`; an If on data stays without one: it has a derivative.
- * The numbers of every output stay what they were.
+ * Replaces bodies and sequences by plain operators: a Loop whose number of trips does not depend on data, a Scan, the
+ * branch that a constant condition chooses, sequences whose positions are constant. Each round takes one level of nesting
+ * and asks ONNX Runtime for shapes, from which trip counts and positions are computed. A node that has to stay keeps the
+ * reason as its `obstacle`; an If on data stays without one, since it has a derivative.
+ * Every output keeps its numbers.
  *
  *     y = Loop(2, true, x) {y = Tanh(x)}  →  h = Tanh(x); y = Tanh(h)
  *
@@ -73,7 +73,7 @@ export const expandBodies = definePass({
         unrollLoops({ inliner, keep }),
         resolveSequences({ inliner }),
       );
-      // What the branches hide may be what keeps the shapes behind them unknown.
+      // Bodies inside the branches may be the reason why the shapes behind them are not known.
       if (!again) again = await expandBranches(graph, { dimensions: {}, keep, external }, context, seen);
       any ||= again;
     }

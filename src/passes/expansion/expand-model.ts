@@ -12,7 +12,7 @@ import { inlineFunctions } from "./inline-functions.ts";
 import { liftBodyConstants } from "./lift-body-constants.ts";
 import { raiseWithBranches } from "./raise-with-branches.ts";
 
-/** What {@link liftParameters} found in more than one place. */
+/** The result of {@link liftParameters}: weights that the file reads or holds in more than one place. */
 export interface LiftedParameters {
   /** Initializers that were copies of a parameter: they are computed from it now. */
   readonly copies: readonly Copy[];
@@ -48,7 +48,7 @@ export async function expandModel(
   context: PassContext,
 ): Promise<void> {
   await runPass(expandBodies(options), graph, context);
-  // The old form of Softmax can be told from the new one only where ranks are known.
+  // Raising the old form of Softmax needs the rank of its input.
   if (graph.opset < 13) await inferShapes(graph, context.probe, options.dimensions);
   await runPass(raiseWithBranches(options), graph, context);
 }

@@ -9,7 +9,7 @@ import { type ExternalReader, Tensor } from "../../onnx/tensor.ts";
 /** How many nodes bodies and functions may become in a graph: an unrolled Loop of 1,000 trips and 200 nodes. */
 export const largestExpansion = 200_000;
 
-/** What a body or a function brings into the graph that calls it. */
+/** The nodes and constants of a body or a function. */
 export interface Inlined {
   readonly node?: readonly onnx.NodeProto.$Properties[] | null;
   readonly initializer?: readonly onnx.TensorProto.$Properties[] | null;
@@ -17,18 +17,18 @@ export interface Inlined {
 
 /** Options of passes that put bodies into the graph around them. */
 export interface InlineOptions {
-  /** Shares constants with passes before and after, so that a body that comes many times brings its own once; default: one of its own. */
+  /** Shared with the passes before and after, so that a body that they inline too adds its constants once; default: a new one. */
   readonly inliner?: Inliner | undefined;
   /** Reads tensors of bodies that lie in other files. */
   readonly external?: ExternalReader | undefined;
-  /** Names of parameters: what is computed from them is no constant. */
+  /** Names of parameters: a value that is computed from them is no constant. */
   readonly keep: ReadonlySet<string>;
 }
 
 /** The defaults of {@link InlineOptions}. */
 export const inlineOptions: InlineOptions = { keep: new Set() };
 
-/** Whether a value is the same whatever the data and the parameters are. */
+/** Whether a value depends neither on data nor on parameters. */
 export const isConstant = (value: Value, { keep }: InlineOptions): boolean =>
   value.initializer !== undefined && !keep.has(value.name);
 
@@ -38,9 +38,9 @@ export class Inliner {
   readonly external: ExternalReader | undefined;
   /** Constants by the message that holds them: a body that is inlined many times brings its constants once. */
   readonly #constants = new Map<onnx.TensorProto.$Properties, Value>();
-  /** Values that bear a name made here, which a value of the model may still replace. */
+  /** Values whose name was made here: they may still take the name of a value of the model. */
   readonly #renameable = new Set<Value>();
-  /** Nodes that {@link replace} has put others in the place of, and the names to be taken over. */
+  /** Nodes that {@link replace} has replaced, and the names that the replacements take over. */
   readonly #replaced = new Set<Node>();
   readonly #names = new Map<Value, string>();
   readonly #nodeNames: Set<string>;

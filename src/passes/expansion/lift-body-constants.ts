@@ -12,7 +12,8 @@ type Lift = (proto: onnx.TensorProto.$Properties, name: string, label: string, f
 
 /**
  * Moves the initializers of bodies, and float tensors in their Constant nodes, out into the graph, where they can be
- * parameters: bodies then capture them. Each keeps its name, with the node's before it where another value bears it.
+ * parameters: bodies then capture them. Each keeps its name; where another value has that name too, the node's name
+ * is put before it.
  * The names are the same for the same file every time.
  *
  *     Loop(…) {body: const w; y = MatMul(x, w)}  →  const w; Loop(…) {body: y = MatMul(x, w)} captures w
@@ -79,7 +80,7 @@ function emptiedBody(body: Body, label: string, lift: Lift): Body {
         });
   const inputs = new Set((body.input ?? []).map(({ name }) => name ?? ""));
   const outputs = new Set((body.output ?? []).map(({ name }) => name ?? ""));
-  // What is an output of the body has to be computed in it.
+  // An output of the body has to be computed in it.
   const free = (name: string) => !inputs.has(name) && !outputs.has(name);
   const names = new Map<string, string>();
   const initializer = (body.initializer ?? []).filter((tensor) => {

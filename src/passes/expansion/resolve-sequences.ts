@@ -12,14 +12,14 @@ type Known = Map<Value, readonly Value[]>;
 
 /**
  * Lets what reads a sequence or an optional read the tensor in it, wherever the elements and the position are known.
- * The nodes that make sequences stay, without readers. Those that cannot be resolved get their obstacle.
+ * The nodes that make sequences stay, without readers. A node that cannot be resolved keeps the reason as its `obstacle`.
  *
  *     s = SequenceConstruct(a, b); y = Neg(SequenceAt(s, 1))  →  y = Neg(b)
  */
 export const resolveSequences = defineGraphPass({
   name: "resolve-sequences",
   options: {
-    /** Shares constants with passes before and after; default: one of its own. */
+    /** Shared with the passes before and after; default: a new one. */
     inliner: undefined as Inliner | undefined,
     /** Reads tensors of bodies that lie in other files. */
     external: undefined as ExternalReader | undefined,
@@ -101,7 +101,7 @@ function optionalElement(input: Value | null | undefined): Value | "none" | unde
   return input.type ? input : undefined;
 }
 
-/** What {@link madeBy} finds: elements, a node that was rewritten as SequenceConstruct, or nothing that is known. */
+/** The result of {@link madeBy}: the elements, "rewritten" for a node that became a SequenceConstruct, undefined where they are not known. */
 type Made = readonly Value[] | "rewritten" | undefined;
 
 /** The elements of the sequence that a node makes. */

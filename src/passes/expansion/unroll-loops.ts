@@ -11,8 +11,8 @@ import { stack, unstack } from "./slices.ts";
 type Obstacle = string | undefined;
 
 /**
- * Writes out every trip of the Loops whose trips no data decides, and every step of the Scans whose length is known. The
- * others keep the reason as their `obstacle`. Bodies inside bodies come up one level.
+ * Writes out every trip of each Loop whose number of trips does not depend on data, and every step of each Scan whose
+ * length is known. Another Loop or Scan keeps the reason as its `obstacle`. Bodies inside the bodies stay bodies.
  *
  *     y = Loop(2, true, x) {y = Tanh(x)}  →  h = Tanh(x); y = Tanh(h)
  *
@@ -43,7 +43,7 @@ export const unrollLoops = definePass({
 
 /**
  * Writes out every trip of a Loop: states go from one to the next, stacked outputs are concatenated.
- * @param constant - whether a value is the same whatever the data and the parameters are
+ * @param constant - whether a value depends neither on data nor on parameters
  * @returns why it stays a Loop, undefined if it is gone
  */
 async function unrollLoop(

@@ -224,7 +224,7 @@ const halfPixelForNearest: Adapter = (_graph, node) => {
 };
 
 /**
- * Operators whose form changed between opsets 7 and 18, so that a node of the older form is none of the newer one. All
+ * Operators whose form changed between opsets 7 and 18, so that a node of the older form is not valid in the newer one. All
  * others only took more types, more optional inputs, or attributes whose defaults mean what went before.
  */
 export const changes: Readonly<Record<string, readonly Change[]>> = tableOf({

@@ -34,8 +34,8 @@ const cheap = new Set([
 const smallest = 4096;
 
 /**
- * Trades time for memory: activations that the backward pass reads and that follow by cheap operators from what it keeps
- * anyway are computed again when their gradient arrives, instead of being kept. Numbers stay the same, bit for bit.
+ * Trades time for memory: activations that the backward pass reads, and that cheap operators compute from values which
+ * are kept anyway, are computed again when their gradient arrives, instead of being kept. Numbers stay the same, bit for bit.
  *
  *     a = Relu(x); …; dx = f(dy, a)  →  a = Relu(x); …; a' = Relu(x − 0·dy); dx = f(dy, a')
  *
@@ -75,7 +75,7 @@ function recompute(
   }
   const chosen = choose(forward, kept, (value) => readers(value).every(({ node }) => arrivals.has(node)));
 
-  // What arrives first is served first: a later reader may share what was computed for an earlier one, not the reverse.
+  // In the order of the first readers: a later reader may share a value that was computed for an earlier one, not the reverse.
   const position = new Map(order.map((node, index) => [node, index]));
   const firstReader = (value: Value): number =>
     readers(value).reduce((first, { node }) => Math.min(first, position.get(node) ?? 0), order.length);
@@ -107,7 +107,7 @@ function dependents(order: readonly Node[], values: ReadonlySet<Value>): Set<Nod
   return result;
 }
 
-/** Values that are better computed again than kept, in forward order; they leave `kept`, and what they need joins it. */
+/** Chooses the values to compute again rather than keep, in forward order. They leave `kept`; their sources join it. */
 function choose(
   forward: readonly Node[],
   kept: Set<Value>,
@@ -145,7 +145,7 @@ function choose(
   return [...chosen];
 }
 
-/** What a node's result follows from by cheap operators: kept values and results of dearer ones. */
+/** The values from which cheap operators compute a node's result: kept values, and results of expensive operators. */
 function sourcesOf(node: Node, kept: ReadonlySet<Value>): Set<Value> {
   const sources = new Set<Value>();
   const open = [...node.inputs];
