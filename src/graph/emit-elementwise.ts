@@ -37,9 +37,9 @@ export class EmitElementwise extends EmitBase {
   sin = (x: Value): Typed => this.#unary("Sin", x);
   /** cos x. */
   cos = (x: Value): Typed => this.#unary("Cos", x);
-  /** The largest whole number up to x. */
+  /** The largest integer up to x. */
   floor = (x: Value): Typed => this.#unary("Floor", x);
-  /** x itself, as a value of its own. */
+  /** x as a new value. */
   identity = (x: Value): Typed => this.#unary("Identity", x);
   /** Whether x is false. */
   not = (x: Value): Typed => this.#unary("Not", x);
@@ -137,7 +137,7 @@ export class EmitElementwise extends EmitBase {
   #scalarBeside = (tensor: Typed, value: number): Typed =>
     this.scalar(value, tensor.type, needsFullRank(tensor.shape) ? tensor.shape.length : 0);
 
-  /** The same number in the rank of the tensor beside it, where ONNX Runtime is slow without. */
+  /** The single number `number`, reshaped to the rank of a tensor if ONNX Runtime would be slow otherwise. */
   #ofRankOf({ shape }: Typed, number: Typed): Typed {
     const rank = shape.length;
     if (elementCount(number.shape) !== 1 || number.shape.length >= rank || !needsFullRank(shape))
@@ -149,9 +149,9 @@ export class EmitElementwise extends EmitBase {
 }
 
 /**
- * Whether a number of lower rank beside a tensor of this shape is slow: ONNX Runtime goes number by number where the last axis has
- * length 1. Measured on the CPU: [1280, 320, 1, 1] × [] takes 1.88 ms, × [1, 1, 1, 1] 0.04 ms. Below some thousands of numbers
- * that is less than a node costs by itself.
+ * Whether combining a tensor of this shape with a number of lower rank is slow: ONNX Runtime goes number by number if the last
+ * axis has length 1. Measured on the CPU: [1280, 320, 1, 1] × [] takes 1.88 ms, × [1, 1, 1, 1] 0.04 ms. For less than some
+ * thousands of numbers, a node itself costs more.
  */
 export const needsFullRank = (shape: Shape): boolean =>
   shape.length > 1 && shape.at(-1) === 1 && elementCount(shape) >= 4096;

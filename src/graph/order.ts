@@ -2,8 +2,8 @@ import { SorthError } from "../errors.ts";
 import type { Node } from "./node.ts";
 
 /**
- * Nodes in an order in which every node follows the producers of what it reads; else as they stand.
- * @throws SorthError when the graph has a cycle.
+ * Nodes in topological order; otherwise in the given order.
+ * @throws SorthError when the graph has a cycle
  */
 export function nodesInOrder(nodes: readonly Node[]): Node[] {
   const order: Node[] = [];

@@ -3,7 +3,7 @@ import type { Graph } from "../../src/graph/graph.ts";
 import type { PassContext } from "../../src/passes/pass.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 
-/** What a pass gets that runs on a graph alone; what it emits is named `t/…`. */
+/** The context for a pass that runs on a graph alone; names of emitted values begin with `t/`. */
 export const passContext = (graph: Graph, given: Partial<PassContext> = {}): PassContext => ({
   emit: new Emit(graph, { prefix: "t/" }),
   probe: nodeProbe,

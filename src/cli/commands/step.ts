@@ -29,7 +29,7 @@ export function define(command: Command, streams: CommandStreams): void {
   addOutputFlag(
     command,
     "step",
-    "where to write the step; <file>.initial.onnx beside it computes the state to begin with",
+    "where to write the step; also writes <file>.initial.onnx, which computes the initial state",
   );
   command
     .option("--split", "write two graphs, <file>.gradients.onnx and <file>.update.onnx, instead of one")
