@@ -1,4 +1,5 @@
-import { type BackendName, forms, offDevice } from "../src/passes/backends/table.ts";
+import type { BackendName } from "../src/passes/backends/names.ts";
+import { forms, offDevice } from "../src/passes/backends/table.ts";
 
 /** Facts about each backend that the table in the code lacks: where it runs, and where its state is kept. */
 const backends: Readonly<Record<BackendName, readonly [where: string, state: string, checked: string]>> = {

@@ -1,9 +1,11 @@
 import { buildStep, crossEntropy, type Model, type PenaltyPlan, sgd } from "../src/index.ts";
+import type { BackendName } from "../src/passes/backends/names.ts";
 import { onCpu } from "../src/passes/backends/off-device.ts";
-import { type BackendName, offDevice } from "../src/passes/backends/table.ts";
+import { offDevice } from "../src/passes/backends/table.ts";
 import { type PenaltyDefinition, type PenaltyOptions, subjectOf } from "../src/penalties/penalty.ts";
 import { penaltyDefinitions } from "../src/penalties/table.ts";
 import { parsePlan } from "../src/penalties/text.ts";
+import { scheduleEntries, scheduleForm } from "../src/schedules/table.ts";
 import { smallNetwork, trainedPenalties } from "../test/penalties/small-network.ts";
 
 type Definition = PenaltyDefinition<PenaltyOptions>;
@@ -29,9 +31,15 @@ In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include:
 | weight | the penalty's default below, or 1 | its factor in the loss |
 | include, exclude | all layers | regular expressions on the layers' names |
 | preset | none | a named set of options and weight, for penalties that have one: \`som:preset=source\` |
-| schedule | constant | how \`train\` changes the weight over a run: cosine, warmup, step, srip; put a value with commas in quotes: \`schedule='cosine:warmup=100,floor=0.1'\` |
+| schedule | constant | how \`train\` changes the weight over a run, below; put a value with commas in quotes: \`schedule='cosine:warmup=100,floor=0.1'\` |
 
 \`sorth-onnx train --help\` also lists the penalties. The same penalty may be given several times, for different layers. How to write your own penalty: [examples/12-own-penalty](../examples/12-own-penalty/README.md).
+
+Schedules, for \`--schedule\` (the learning rate) and \`--penalty-schedule\` too. An option without a default has to be given:
+
+| schedule | factor |
+|---|---|
+${scheduleEntries.map((entry) => `| \`${scheduleForm(entry)}\` | ${entry.summary} |`).join("\n")}
 `;
 
 const behind = `Weight: the default, which is the weight of the penalty's source, or 1 if the source names none; for som, a weight that proved safe on every layer in experiments. Backends: whether a

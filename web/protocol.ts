@@ -2,6 +2,7 @@
  * What the page and its worker say to each other. Each side sends one message after another and waits for nothing; what a
  * request leads to is told in reports.
  */
+import type { webBackends } from "../src/passes/backends/names.ts";
 import type { HistoryJson, StepPoint, TestPoint } from "./history.ts";
 
 /** The two runs of one model: the same weights, the same batches, without and with the penalty. */
@@ -40,8 +41,7 @@ export interface SomSettings {
   readonly reduction: "mean" | "sum";
 }
 
-export const backends = ["wasm", "webgpu"] as const;
-export type BackendName = (typeof backends)[number];
+export type BackendName = (typeof webBackends)[number];
 
 /** How both runs are trained. */
 export interface Settings {

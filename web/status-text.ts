@@ -1,3 +1,4 @@
+import { backendTitles } from "../src/passes/backends/names.ts";
 import { runStyles } from "./charts/theme.ts";
 import { count, degrees, percent } from "./format.ts";
 import type { History } from "./history.ts";
@@ -7,10 +8,11 @@ import { type Phase, type Progress, runNames } from "./protocol.ts";
 export function progressText(progress: Progress | undefined, history: History): string {
   if (!progress) return "";
   const { steps, totalSteps, epochs, backend } = progress;
+  const titles: Readonly<Record<string, string>> = backendTitles;
   const step = Math.min(steps.plain, steps.som);
   const perEpoch = Math.max(1, totalSteps / epochs);
   const epoch = Math.min(epochs, Math.floor(step / perEpoch) + 1);
-  const place = `Epoch ${count(epoch)} of ${count(epochs)}, step ${count(step)} of ${count(totalSteps)}, on ${backendNames[backend] ?? backend}`;
+  const place = `Epoch ${count(epoch)} of ${count(epochs)}, step ${count(step)} of ${count(totalSteps)}, on ${titles[backend] ?? backend}`;
   const figures = runNames.flatMap((run) => {
     const test = history.tests(run).at(-1);
     if (!test) return [];
@@ -20,8 +22,6 @@ export function progressText(progress: Progress | undefined, history: History): 
   });
   return [place, ...figures].join("; ");
 }
-
-const backendNames: Readonly<Record<string, string>> = { wasm: "WebAssembly", webgpu: "WebGPU" };
 
 /** Whether model and data are there, are being read, and whether training shall begin then. */
 export interface WhatIsRead {

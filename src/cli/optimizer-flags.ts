@@ -4,7 +4,7 @@ import { chain } from "../optimizers/chain.ts";
 import { clippings, optimizerFactories, optimizerNames } from "../optimizers/table.ts";
 import { defaultsText, parseOptimizer } from "../optimizers/text.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
-import { parseSchedule, scheduleNames } from "../schedules/schedules.ts";
+import { parseSchedule, scheduleEntries, scheduleForm } from "../schedules/table.ts";
 import { addHelpList } from "./help-list.ts";
 import { given, numberIn } from "./options.ts";
 
@@ -59,7 +59,7 @@ export function addUpdateFlags(command: Command): void {
 
 /** Declares those that change from step to step: a step graph has inputs for them. */
 export function addRateFlags(command: Command): void {
-  const schedules = `${scheduleNames.join(", ")}, with options as in cosine:warmup=100,floor=0.1`;
+  const schedules = scheduleEntries.map(scheduleForm).join(" | ");
   command
     .option("--lr <number>", "learning rate (default: 0.001)", numberIn(notNegative))
     .option("--schedule <name>", `of the learning rate: ${schedules} (default: constant)`, schedule)

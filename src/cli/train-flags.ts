@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import { seedNumber } from "../numbers.ts";
+import { nodeBackends } from "../passes/backends/names.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import type { DataFlags } from "./data-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
@@ -77,7 +78,7 @@ export function addRunFlags(command: Command): void {
     )
     .option("--other-data", "allow a resumed run to continue with other data than before")
     .addOption(
-      new Option("--backend <name>", "where to train").choices(["cpu", "cuda", "webgpu"]).default("cpu"),
+      new Option("--backend <name>", "where to train").choices(nodeBackends).default(nodeBackends[0]),
     )
     .option("--allow-fallback", "run operators that the GPU lacks on the CPU, and name them")
     .option(

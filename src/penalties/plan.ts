@@ -1,7 +1,8 @@
 import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { UsageError } from "../errors.ts";
-import { parseSchedule, type Schedule } from "../schedules/schedules.ts";
+import type { Schedule } from "../schedules/schedule.ts";
+import { parseSchedule } from "../schedules/table.ts";
 import type { Penalty } from "./penalty.ts";
 
 /** A penalty, the layers it acts on, and how much it counts. */

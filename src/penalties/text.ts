@@ -1,6 +1,6 @@
 import { UsageError } from "../errors.ts";
 import { nameAndOptions } from "../name-and-options.ts";
-import { parseSchedule } from "../schedules/schedules.ts";
+import { parseSchedule } from "../schedules/table.ts";
 import { planKeys, presetKey } from "./define.ts";
 import type { Penalty } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";

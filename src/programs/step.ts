@@ -6,7 +6,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Pass } from "../passes/pass.ts";
-import type { Schedule } from "../schedules/schedules.ts";
+import type { Schedule } from "../schedules/schedule.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { batchAxisOfPort, portsKey, portsToText, type StepPorts } from "./step-ports.ts";
 import {

@@ -1,7 +1,7 @@
 import type { Tensor as OrtTensor } from "onnxruntime-common";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { BackendName } from "../passes/backends/table.ts";
+import type { BackendName } from "../passes/backends/names.ts";
 import type { Pass } from "../passes/pass.ts";
 import type { Step } from "../programs/step.ts";
 

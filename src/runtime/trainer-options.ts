@@ -3,7 +3,8 @@ import { UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, seedNumber } from "../numbers.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { LossOptions, TrainingFormOptions } from "../programs/options.ts";
-import { parseSchedule, type Schedule } from "../schedules/schedules.ts";
+import type { Schedule } from "../schedules/schedule.ts";
+import { parseSchedule } from "../schedules/table.ts";
 import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */

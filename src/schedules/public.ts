@@ -14,15 +14,10 @@
  *
  * @module sorth-onnx/schedules
  */
-export {
-  type CosineOptions,
-  constant,
-  cosine,
-  parseSchedule,
-  type Schedule,
-  type StepDecayOptions,
-  scheduleNames,
-  sripSchedule,
-  stepDecay,
-  warmup,
-} from "./schedules.ts";
+export { constant } from "./constant.ts";
+export { type CosineOptions, cosine } from "./cosine.ts";
+export type { Schedule } from "./schedule.ts";
+export { sripSchedule } from "./srip.ts";
+export { type StepDecayOptions, stepDecay } from "./step-decay.ts";
+export { parseSchedule, scheduleNames } from "./table.ts";
+export { warmup } from "./warmup.ts";

@@ -1,14 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../src/errors.ts";
-import {
-  constant,
-  cosine,
-  parseSchedule,
-  type Schedule,
-  sripSchedule,
-  stepDecay,
-  warmup,
-} from "../../src/schedules/schedules.ts";
+import { constant } from "../../src/schedules/constant.ts";
+import { cosine } from "../../src/schedules/cosine.ts";
+import type { Schedule } from "../../src/schedules/schedule.ts";
+import { sripSchedule } from "../../src/schedules/srip.ts";
+import { stepDecay } from "../../src/schedules/step-decay.ts";
+import { parseSchedule, scheduleEntries, scheduleForm } from "../../src/schedules/table.ts";
+import { warmup } from "../../src/schedules/warmup.ts";
 
 const factors = (schedule: Schedule, total: number): number[] =>
   Array.from({ length: total }, (_, i) => Number(schedule(i + 1, total).toFixed(12)));
@@ -99,5 +97,19 @@ describe("a schedule as text", () => {
       expect(() => parseSchedule(text)).toThrow(new UsageError(message));
       expect(() => parseSchedule(text)).toThrow(UsageError);
     });
+  }
+});
+
+test("every entry of the table is written with all its options, and reads as itself with its defaults", () => {
+  expect(scheduleEntries.map(scheduleForm)).toEqual([
+    ...["constant", "warmup:steps=…", "cosine:warmup=0,floor=0", "step:every=…,factor=…", "srip"],
+  ]);
+  for (const entry of scheduleEntries) {
+    const given = Object.entries(entry.options).flatMap(([key, value]) =>
+      value === undefined ? [`${key}=2`] : [],
+    );
+    const short = given.length === 0 ? entry.name : `${entry.name}:${given.join(",")}`;
+    const full = scheduleForm(entry).replaceAll("…", "2");
+    expect(factors(parseSchedule(full), 9)).toEqual(factors(parseSchedule(short), 9));
   }
 });

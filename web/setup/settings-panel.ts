@@ -1,6 +1,7 @@
 import { clippings, optimizerFactories, optimizerNames } from "../../src/optimizers/table.ts";
+import { backendTitles, webBackends } from "../../src/passes/backends/names.ts";
 import { byId, el, setText } from "../dom.ts";
-import { type BackendName, backends, type ModelSummary, type Settings } from "../protocol.ts";
+import { type BackendName, type ModelSummary, type Settings } from "../protocol.ts";
 import { Slider } from "./slider.ts";
 
 /** The controls of the penalty and of training. */
@@ -77,6 +78,7 @@ export class SettingsPanel {
         el("div", {}, el("label", { class: "field", for: flag }, title), this.#clips.get(flag) ?? ""),
       ),
     );
+    this.#backend.append(...webBackends.map((name) => el("option", { value: name }, backendTitles[name])));
     byId("penalty-controls", HTMLFieldSetElement).append(
       ...[this.#weight, this.#gamma, this.#lambda1, this.#lambda2].map(({ element }) => element),
       el("label", { class: "field", for: "reduction" }, "Reduction"),
@@ -127,7 +129,7 @@ export class SettingsPanel {
     if (optimizerNames.includes(optimizer)) this.#optimizer.value = optimizer;
     for (const [flag, input] of this.#clips) input.value = String(clip?.[flag] ?? "");
     this.#loss.value = loss;
-    if (backends.includes(backend)) this.#backend.value = backend;
+    if (webBackends.includes(backend)) this.#backend.value = backend;
   }
 
   /** Offers the losses of a model, and locks what its file decides. */

@@ -3,11 +3,9 @@ import type { Pass } from "../pass.ts";
 import { blockConvolutions, channelBlock } from "./block-convolutions.ts";
 import { deviationApart } from "./deviation-apart.ts";
 import { fillChannels } from "./fill-channels.ts";
+import type { BackendName } from "./names.ts";
 import { type OffDevice, offCuda, offWasm, offWebGpu } from "./off-device.ts";
 import { refuseMiscomputed } from "./refuse-miscomputed.ts";
-
-/** Where graphs run: `cpu`, `cuda`, `webgpu` in node, `wasm` and `webgpu` in a browser. */
-export type BackendName = "cpu" | "cuda" | "wasm" | "webgpu";
 
 /** A form that some backends get in the place of the portable one, which gradients are written in. */
 export interface Form {

@@ -1,0 +1,12 @@
+import type { Schedule, ScheduleEntry } from "./schedule.ts";
+
+/** Always 1. */
+export const constant = (): Schedule => () => 1;
+
+/** {@link constant} in the table. */
+export const constantEntry: ScheduleEntry = {
+  name: "constant",
+  summary: "always 1",
+  options: {},
+  make: constant,
+};

@@ -1,0 +1,37 @@
+import { refused, type Schedule, type ScheduleEntry, wholeFrom } from "./schedule.ts";
+import { warmup } from "./warmup.ts";
+
+/** Options of {@link cosine}. */
+export interface CosineOptions {
+  /** Steps of a linear rise before it; 0. */
+  readonly warmup?: number;
+  /** What it falls to, 0 (default) to 1. */
+  readonly floor?: number;
+}
+
+/**
+ * Falls along half a cosine from 1, at the first step after the warmup, towards `floor`, which the step after the last
+ * would reach (torch's CosineAnnealingLR): no step of the run has the factor `floor` itself, so none is lost where that is 0.
+ * @throws UsageError for a value out of range.
+ *
+ * @example
+ * cosine({ warmup: 100, floor: 0.1 })(1, 1000); // 0.01
+ */
+export function cosine({ warmup: rise = 0, floor = 0 }: CosineOptions = {}): Schedule {
+  wholeFrom(0, "warmup", "cosine", rise);
+  if (!(floor >= 0 && floor <= 1)) throw refused("floor", "cosine", "from 0 to 1", floor);
+  const rising = warmup(rise);
+  return (step, totalSteps) => {
+    if (step <= rise) return rising(step, totalSteps);
+    const done = Math.min(1, (step - 1 - rise) / Math.max(1, totalSteps - rise));
+    return floor + ((1 - floor) * (1 + Math.cos(Math.PI * done))) / 2;
+  };
+}
+
+/** {@link cosine} in the table. */
+export const cosineEntry: ScheduleEntry = {
+  name: "cosine",
+  summary: "rises linearly over `warmup` steps, then falls along half a cosine to `floor`",
+  options: { warmup: 0, floor: 0 },
+  make: cosine,
+};

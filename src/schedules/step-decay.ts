@@ -1,0 +1,30 @@
+import { refused, type Schedule, type ScheduleEntry, wholeFrom } from "./schedule.ts";
+
+/** Options of {@link stepDecay}. */
+export interface StepDecayOptions {
+  /** Steps between two drops. */
+  readonly every: number;
+  /** What is left of the factor after a drop. */
+  readonly factor: number;
+}
+
+/**
+ * Is multiplied by `factor` after every `every` steps (torch's StepLR).
+ * @throws UsageError for a value out of range.
+ *
+ * @example
+ * stepDecay({ every: 1000, factor: 0.1 })(1001, 5000); // 0.1
+ */
+export function stepDecay({ every, factor }: StepDecayOptions): Schedule {
+  wholeFrom(1, "every", "step", every);
+  if (!(factor > 0 && Number.isFinite(factor))) throw refused("factor", "step", "a number above 0", factor);
+  return (step) => factor ** Math.floor((step - 1) / every);
+}
+
+/** {@link stepDecay} in the table. */
+export const stepDecayEntry: ScheduleEntry = {
+  name: "step",
+  summary: "is multiplied by `factor` after every `every` steps",
+  options: { every: undefined, factor: undefined },
+  make: ({ every = 1, factor = 1 }) => stepDecay({ every, factor }),
+};

@@ -1,0 +1,58 @@
+import { UsageError } from "../errors.ts";
+import { constantEntry } from "./constant.ts";
+import { cosineEntry } from "./cosine.ts";
+import { refused, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { sripEntry } from "./srip.ts";
+import { stepDecayEntry } from "./step-decay.ts";
+import { warmupEntry } from "./warmup.ts";
+
+/** Every schedule that has a name. */
+export const scheduleEntries: readonly ScheduleEntry[] = [
+  ...[constantEntry, warmupEntry, cosineEntry, stepDecayEntry, sripEntry],
+];
+
+/** Names of the schedules, as {@link parseSchedule} takes them. */
+export const scheduleNames: readonly string[] = scheduleEntries.map(({ name }) => name);
+
+/** How a schedule is written with all its options: `cosine:warmup=0,floor=0`, `warmup:steps=…`. */
+export function scheduleForm({ name, options }: ScheduleEntry): string {
+  const texts = Object.entries(options).map(([key, value]) => `${key}=${value ?? "…"}`);
+  return texts.length === 0 ? name : `${name}:${texts.join(",")}`;
+}
+
+/**
+ * Reads a schedule from text: a name and, after a colon, its options.
+ * @throws UsageError for an unknown name or option, a missing option, or a value that it cannot take.
+ *
+ * @example
+ * parseSchedule("cosine:warmup=100,floor=0.1");
+ * parseSchedule("warmup:steps=100");
+ * parseSchedule("step:every=1000,factor=0.1");
+ */
+export function parseSchedule(text: string): Schedule {
+  const colon = text.indexOf(":");
+  const name = colon < 0 ? text : text.slice(0, colon);
+  const kind = scheduleEntries.find((entry) => entry.name === name);
+  if (!kind) throw new UsageError(`there is no schedule "${name}"; there are ${scheduleNames.join(", ")}`);
+  const given: Record<string, number> = {};
+  for (const part of colon < 0 ? [] : text.slice(colon + 1).split(",")) {
+    const [key = "", value = "", ...rest] = part.split("=");
+    if (!Object.hasOwn(kind.options, key)) {
+      throw new UsageError(
+        `the schedule ${name} has no option "${key}" (in "${text}"); it has ${Object.keys(kind.options).join(", ") || "none"}`,
+      );
+    }
+    if (Object.hasOwn(given, key)) throw new UsageError(`"${text}" gives ${key} twice; give it once`);
+    if (value.trim() === "" || rest.length > 0 || !Number.isFinite(Number(value))) {
+      throw refused(key, name, "a number", part.slice(key.length + 1) || "nothing");
+    }
+    given[key] = Number(value);
+  }
+  const [missing] = Object.entries(kind.options).flatMap(([key, value]) =>
+    value === undefined && !Object.hasOwn(given, key) ? [key] : [],
+  );
+  if (missing) {
+    throw new UsageError(`the schedule ${name} needs ${missing}: write ${scheduleForm(kind)}`);
+  }
+  return kind.make(given);
+}
