@@ -1,7 +1,7 @@
 import { clippings, optimizerFactories, optimizerNames } from "../../src/optimizers/table.ts";
 import { backendTitles, webBackends } from "../../src/passes/backends/names.ts";
 import { byId, el, setText } from "../dom.ts";
-import { type BackendName, type ModelSummary, type Settings } from "../protocol.ts";
+import type { BackendName, ModelSummary, Settings } from "../protocol.ts";
 import { Slider } from "./slider.ts";
 
 /** The controls of the penalty and of training. */
