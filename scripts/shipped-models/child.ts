@@ -4,10 +4,12 @@
  *
  * npx tsx child.ts RESULT cli inspect model.onnx        a command of the command line
  * npx tsx child.ts RESULT steps model.onnx '{"batch":4,"dims":{}}'   twenty steps of AdamW on random numbers
+ * npx tsx child.ts RESULT runs model.onnx '{"batch":4,"dims":{}}'    one run of the model itself
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { run } from "../../src/cli/program.ts";
 import type { Lengths } from "./lengths.ts";
+import { runOnce } from "./random-inputs.ts";
 import { trainingSteps } from "./training-steps.ts";
 
 /** The result of a command that ended by itself. */
@@ -25,10 +27,12 @@ const [result = "", kind, ...rest] = process.argv.slice(2);
 const start = performance.now();
 let code = 0;
 let losses: readonly number[] | undefined;
-if (kind === "steps") {
-  const [model = "", lengths = "{}"] = rest;
+if (kind === "steps" || kind === "runs") {
+  const [model = "", json = "{}"] = rest;
+  const lengths = JSON.parse(json) as Lengths;
   try {
-    losses = await trainingSteps(model, JSON.parse(lengths) as Lengths);
+    if (kind === "steps") losses = await trainingSteps(model, lengths);
+    else await runOnce(model, lengths);
   } catch (error) {
     console.error(`error: ${error instanceof Error ? error.message : error}`);
     code = 1;

@@ -6,7 +6,7 @@ import { graphOf } from "../../src/graph/model-graph.ts";
 import { readModel } from "../../src/index.ts";
 import type { Finished } from "./child.ts";
 import type { ShippedModel } from "./fetch.ts";
-import { type Lengths, lengthFlags, lengthsFor } from "./lengths.ts";
+import { choicesOfLengths, isUnusualBatch, type Lengths, lengthFlags } from "./lengths.ts";
 
 /** The outcome of one command on one model. */
 export interface Outcome {
@@ -34,17 +34,15 @@ export async function survey(model: ShippedModel, folder: string): Promise<Outco
   mkdirSync(folder, { recursive: true });
   const injected = join(folder, "injected.onnx");
   const stripped = join(folder, "stripped.onnx");
-  const lengths = lengthsFor(graphOf(await readModel(model.path)));
+  const lengths = await lengthsThatRun(model, folder);
   const flags = lengthFlags(lengths);
   const cli = (...argv: string[]) => inChild(folder, ["cli", ...argv]);
   const inspect = await cli("inspect", model.path, ...flags);
   const inject = await cli("inject", model.path, "-o", injected, ...flags);
   const none: Outcome = { kind: "left out", text: "nothing was injected" };
   const has = existsSync(injected);
-  // verify chooses a batch by itself.
-  const verify = has
-    ? await cli("verify", model.path, injected, ...lengthFlags({ ...lengths, batch: undefined }))
-    : none;
+  const forVerify = isUnusualBatch(lengths) ? lengths : { ...lengths, batch: undefined };
+  const verify = has ? await cli("verify", model.path, injected, ...lengthFlags(forVerify)) : none;
   const strip = has ? sameBytes(await cli("strip", injected, "-o", stripped), model.path, stripped) : none;
   const angles = await cli("angles", model.path, ...flags);
   const gradient = join(folder, "gradient.onnx");
@@ -52,6 +50,17 @@ export async function survey(model: ShippedModel, folder: string): Promise<Outco
   const steps = await inChild(folder, ["steps", model.path, JSON.stringify(lengths satisfies Lengths)]);
   rmSync(folder, { recursive: true, force: true });
   return { inspect, inject, verify, strip, angles, grad, steps };
+}
+
+/** The first sizes at which ONNX Runtime runs the model; the first of all where it runs at none. */
+async function lengthsThatRun({ path }: ShippedModel, folder: string): Promise<Lengths> {
+  const [first, ...others] = choicesOfLengths(graphOf(await readModel(path)));
+  if (!first) return { batch: undefined, dims: {} };
+  for (const lengths of [first, ...others]) {
+    const { kind } = await inChild(folder, ["runs", path, JSON.stringify(lengths)]);
+    if (kind === "ok") return lengths;
+  }
+  return first;
 }
 
 function inChild(folder: string, argv: readonly string[]): Promise<Outcome> {

@@ -3,6 +3,7 @@ import { Random } from "../../src/onnx/random-tensors.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { cpuBackend } from "../../src/runtime/cpu-node.ts";
 import type { Lengths } from "./lengths.ts";
+import { randomInput } from "./random-inputs.ts";
 
 /** Number of steps. */
 const count = 20;
@@ -28,7 +29,7 @@ export async function trainingSteps(path: string, { batch, dims }: Lengths): Pro
       ? Tensor.of(name, "double", [], Float64Array.of(value))
       : Tensor.float(name, [], [value]);
   const data = [...inputs, ...(labels ? [labels] : [])].map(
-    ({ name, type, shape }) => [name, random.tensor(name, type, shape)] as const,
+    (port) => [port.name, randomInput(random, port)] as const,
   );
   const kept = masks.map(({ name, shape }) => {
     const ones = new Float32Array(shape.reduce((product, size) => product * size, 1)).fill(1);

@@ -88,6 +88,22 @@ describe("what a sound injection is never told to fail for", () => {
     },
   );
 
+  test("a model that runs at one batch size alone, though its input leaves the batch free", async () => {
+    const model = modelFrom(
+      [6],
+      [
+        { opType: "MatMul", name: "dense", input: ["x", "w"], output: ["a"] },
+        { opType: "Reshape", input: ["a", "shape"], output: ["y"] },
+      ],
+      [weight("w", [6, 5]), Tensor.int64("shape", [2], [4, 5]).toProto()],
+    );
+    const checks = await checked(model, "som");
+    expect(failed(checks)).toEqual([]);
+    expect(named(checks, "batch stays free")?.detail).toMatch(
+      /^not checked: the original does not run at batch 5/,
+    );
+  });
+
   test("responses far beyond saturation", async () => {
     const model = modelFrom(
       [6],
