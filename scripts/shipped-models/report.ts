@@ -9,29 +9,34 @@ export interface Surveyed {
   readonly megabytes: number;
   /** Other packages that ship the same file. */
   readonly also: readonly string[];
+  /** Load of the machine when the commands had ended (processes that want a core); the first survey did not keep it. */
+  readonly load?: number;
   readonly outcomes: Outcomes;
 }
 
 const heading = `# Models that packages ship
 
 The results of every command on ONNX files in use: from the newest versions of packages of two registries, the largest file of each that no other has, without
-manual changes. Free dimensions have sizes that a user might choose: 4 samples, images of 64 × 64, a second of sound, sequences of 16. Written by
+manual changes. Free dimensions have sizes that a user might choose: 4 samples, images of 64 × 64, a second of sound, sequences of 16;
+if the model does not run at these, one sample or images of 320 × 320. \`verify\` chooses its batch itself. Written by
 \`npm run shipped-models\`, which downloads the packages, unpacks them and runs every command in a separate process; none of their code is run
 and none of their files are committed.
 
 A cell shows seconds and peak memory in MB (of the whole process; Node and ONNX Runtime take about 150). \`refused\`: the command refused the model, with the reason below.
 \`FAILED\`: a check of \`verify\` failed, \`strip\` gave other bytes, or the loss did not fall. \`broke\`: anything else. \`–\`: nothing was injected.
 \`steps\` are twenty steps of AdamW towards random numbers; \`grad\` writes the gradient of the mean squared error of the first float output.
+\`load\`: processes that wanted one of the cores when the row was done: at 2 the seconds are those of an idle machine, at 16 about five times that. \`?\`: not kept, other work ran beside.
 `;
 
 /** The survey as a page of Markdown. */
 export function reportOf(surveyed: readonly Surveyed[], machine: string): string {
-  const header = ["package", "file", "MB", ...commands];
+  const header = ["package", "file", "MB", ...commands, "load"];
   const rows = surveyed.map((one) => [
     `${one.package} ${one.version} (${one.subject})`,
     escaped(one.file) + (one.also.length > 0 ? `, also in ${one.also.join(", ")}` : ""),
     one.megabytes < 10 ? one.megabytes.toFixed(1) : one.megabytes.toFixed(0),
     ...commands.map((command) => cell(one.outcomes[command])),
+    one.load === undefined ? "?" : one.load.toFixed(0),
   ]);
   const lines = [header, header.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`);
   return [heading, machine, "", totals(surveyed), "", ...lines, "", ...reasons(surveyed), ""].join("\n");
