@@ -15,10 +15,10 @@ import { descendantsOf } from "../graph/reach.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { setBatchNormForm } from "../passes/training/batch-norm.ts";
-import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
+import type { NextStatistic } from "../passes/training/batch-norm.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
 import { fixedDraws } from "../penalties/build.ts";
+import { inferenceForm } from "./evaluation.ts";
 import type { LossGraph } from "./loss-graph.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
@@ -26,6 +26,7 @@ import { prepare } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import type { Program } from "./program.ts";
 import { runningStatistics, trainingForm } from "./training-gradients.ts";
+import type { TrainedParameter } from "./update.ts";
 
 /** Options of {@link buildArtifacts}. */
 export interface ArtifactOptions extends LossOptions, TrainingFormOptions {
@@ -107,17 +108,7 @@ async function trainingModel(
 
   program.dropOutputs();
   program.output(loss.total, "loss");
-  const sums = trained.map(({ name, value, gradient }) => ({
-    name,
-    gradient: named(program, gradient, `${name}_grad`),
-    buffer: typed(graph.addInput(`${name}${bufferSuffix}`, "float", value.shape)),
-  }));
-  const reset = typed(graph.addInput(resetInput, "bool", [1]));
-  for (const { name, buffer, gradient } of sums) accumulate(program, name, buffer, gradient, reset);
-  // "Accumulated" with the reset flag set: the runtime writes the new number into the frozen parameter.
-  for (const { input, next } of statistics) {
-    accumulate(program, input.name, input, next, emit.constant("bool", [1], Uint8Array.of(1)));
-  }
+  accumulateAll(program, trained, statistics);
   if (loss.penalty) program.output(loss.penalty, penaltyOutput);
   graph.opsets.set("com.microsoft", 1);
   return {
@@ -138,13 +129,8 @@ async function evalModel(
   probe: Probe,
   inputs: readonly Typed[],
 ): Promise<Model> {
-  // The training model has said already what is to be said.
-  const program = await prepare(model, { ...options, onMessage: () => {} }, probe, {
-    passes: [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()],
-    taken: stepPrefix,
-  });
+  const program = await inferenceForm(model, options, probe, { taken: stepPrefix });
   const { graph } = program;
-  await program.run(replaceDropout({ mode: "none" }));
   const loss = program.dataLoss();
   wideLabels(program, loss);
 
@@ -217,6 +203,26 @@ function named({ graph, emit }: Program, value: Typed, name: string): Typed {
   const own = value.producer && !value.name.endsWith("_grad") ? value : emit.identity(value);
   graph.rename(own, name);
   return own;
+}
+
+/** Adds the gradients up over runs, under their official names, and writes the next statistics. */
+function accumulateAll(
+  program: Program,
+  trained: readonly TrainedParameter[],
+  statistics: readonly NextStatistic[],
+): void {
+  const { graph, emit } = program;
+  const sums = trained.map(({ name, value, gradient }) => ({
+    name,
+    gradient: named(program, gradient, `${name}_grad`),
+    buffer: graph.addInput(`${name}${bufferSuffix}`, "float", value.shape),
+  }));
+  const reset = graph.addInput(resetInput, "bool", [1]);
+  for (const { name, buffer, gradient } of sums) accumulate(program, name, buffer, gradient, reset);
+  // "Accumulated" with the reset flag set: the runtime writes the new number into the frozen parameter.
+  for (const { input, next } of statistics) {
+    accumulate(program, input.name, input, next, emit.constant("bool", [1], Uint8Array.of(1)));
+  }
 }
 
 /** Adds up a gradient over runs, or starts again where `reset` is true; the output says that it is done. */

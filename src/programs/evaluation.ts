@@ -9,7 +9,7 @@ import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { replaceDropout } from "../passes/training/replace-dropout.ts";
 import type { LossOptions } from "./options.ts";
-import { prepare } from "./prepare.ts";
+import { type PrepareOptions, prepare } from "./prepare.ts";
 import type { Program } from "./program.ts";
 import type { StepPorts } from "./step-ports.ts";
 
@@ -26,6 +26,19 @@ export interface EvaluationGraph {
   readonly loss: string | undefined;
 }
 
+/** Reads a model in inference form: stored statistics, no Dropout. Remarks are left out: training has made them already. */
+export async function inferenceForm(
+  model: Model,
+  options: LossOptions,
+  probe: Probe,
+  names: Pick<PrepareOptions, "taken"> = {},
+): Promise<Program> {
+  const passes = [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()];
+  const program = await prepare(model, { ...options, onMessage: () => {} }, probe, { passes, ...names });
+  await program.run(replaceDropout({ mode: "none" }));
+  return program;
+}
+
 /**
  * Writes the inference form of a model for evaluation while it is trained: stored statistics, no Dropout, no penalty,
  * parameters and statistics as inputs under the names that the step graph gives them.
@@ -37,13 +50,8 @@ export async function buildEvaluation(
   probe: Probe,
   lower: readonly Pass<unknown>[] = [],
 ): Promise<EvaluationGraph> {
-  // Training has said already what is to be said of this model.
-  const quietly = { ...options, onMessage: () => {} };
-  const program = await prepare(model, quietly, probe, {
-    passes: [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()],
-  });
+  const program = await inferenceForm(model, options, probe);
   const { graph } = program;
-  await program.run(replaceDropout({ mode: "none" }));
   for (const { input } of [...ports.parameters, ...ports.statistics]) {
     const value = graph.value(input);
     if (value?.initializer) program.feed(value);

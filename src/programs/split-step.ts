@@ -44,6 +44,7 @@ export type GradientStep = Awaited<ReturnType<typeof buildGradientStep>>;
  */
 export async function buildSplitStep(model: Model, options: StepOptions, probe: Probe): Promise<SplitStep> {
   const half = await trainingGradients(model, options, probe);
+  // The names that they have in a step.
   const names = ["learning_rate", "step"].map((name) => inputName(half.program.graph, name));
   const { ports, ...first } = await finishGradients(half, options);
 
@@ -92,7 +93,8 @@ async function finishGradients(
     gradient: program.output(gradient, `${value.name}.grad`).name,
   }));
   const ports = {
-    ...{ parameters, statistics: nameStatistics(program, statistics) },
+    parameters,
+    statistics: nameStatistics(program, statistics),
     ...dataPorts(half),
     scalars: { penaltyWeight, type },
     ...figures,

@@ -74,6 +74,7 @@ export async function trainingGradients(
   checkTrainable(parameters);
   const inputs = [...graph.inputs];
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
+  // Whoever runs the step feeds masks and weights, so that a run can be repeated bit for bit.
   const masks = await program.run(replaceDropout({ mode: "all" }));
   for (const parameter of parameters) program.feed(parameter);
   const fed = fedPenalties(program);

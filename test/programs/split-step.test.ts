@@ -14,6 +14,7 @@ import {
   som,
   Tensor,
 } from "../../src/index.ts";
+import { chain, clipByValue } from "../../src/optimizers/public.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
 import { fromOrt, toOrt } from "../helpers/run-model.ts";
 
@@ -99,5 +100,14 @@ describe("a step in two graphs", () => {
       );
       expect(largest, gradient).toBeLessThan(1e-6);
     }
+  });
+
+  it("hands gradients out as they are before the optimizer changes them", async () => {
+    const model = await readModel("models/mlp.onnx");
+    const gradientsBefore = async (optimizer: Optimizer) =>
+      encodeModel(
+        (await buildSplitStep(model, { objective: crossEntropy(), optimizer, batch: 4 })).gradients,
+      );
+    expect(await gradientsBefore(chain(clipByValue(1e-3), sgd()))).toEqual(await gradientsBefore(adamw()));
   });
 });
