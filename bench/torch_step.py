@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 
 def som(y: Tensor, lambda1: float = 100.0, lambda2: float = 1.0, gamma: float = 10.0) -> Tensor:
-    """SOM with means over pairs, as one writes it in PyTorch; y is [rows, units] or [N, units, H, W]."""
+    """SOM with means over pairs in idiomatic PyTorch; y is [rows, units] or [N, units, H, W]."""
     if y.dim() == 4:
         y = y.movedim(1, -1).reshape(-1, y.shape[1])
     t = torch.tanh(gamma * y)
@@ -67,7 +67,7 @@ class Cnn(nn.Module):
 
 
 def create(folder: Path, network: str, penalty: bool, compile: bool, device: str) -> Callable[[], float]:
-    """A function that makes one step and returns its loss."""
+    """Returns a function that runs one step and returns its loss."""
     net = (Mlp if network == "mlp" else Cnn)().train()
     stored = {t.name: numpy_helper.to_array(t).copy() for t in onnx.load(folder / f"{network}.onnx").graph.initializer}
     for key, value in net.state_dict().items():

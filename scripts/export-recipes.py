@@ -47,7 +47,7 @@ recipes = {
 
 
 def report(exporter: str, how: str, path: pathlib.Path) -> None:
-    """One row of the table."""
+    """Returns one row of the table."""
     counts = collections.Counter(node.op_type for node in onnx.load(path).graph.node)
     kept = lambda op: "kept" if counts[op] else "**gone**"  # noqa: E731
     print(f"| {exporter} | {how} | {kept('BatchNormalization')} | {kept('Dropout')} |")
@@ -95,6 +95,6 @@ for name, (train, options, how) in recipes.items():
     onnx.save(model, path)
     path.with_suffix(".onnx.data").unlink(missing_ok=True)
     report(f"PyTorch {torch.__version__.split('+')[0]}", how, path)
-# The option changes nothing: the same file once more.
+# The option changes nothing: this is the same file again.
 (folder / "torch-default-training.onnx").unlink()
 keras_rows()

@@ -16,7 +16,7 @@ OLDEST, NEWEST = 7, 26
 
 
 def fits(old: list, new: list) -> bool:
-    """Whether a node with the old inputs (or outputs) has the new ones: names mean nothing in a file."""
+    """Whether a node with the old inputs (or outputs) is valid with the new ones; a file does not store their names."""
     same = all(a.option == b.option or b.option.name == "Optional" for a, b in zip(old, new))
     return same and len(old) <= len(new) and all(b.option.name == "Optional" for b in new[len(old) :])
 
@@ -33,7 +33,7 @@ def attributes(schema: OpSchema) -> dict[str, tuple]:
 
 
 def changes(before: OpSchema, after: OpSchema) -> list[str]:
-    """What a node of the older form has to be held against; empty where only types changed."""
+    """The changes that matter to a node of the older form; empty if only types changed."""
     found = ["deprecated"] if after.deprecated and not before.deprecated else []
     if not fits(before.inputs, after.inputs):
         found.append("other inputs")

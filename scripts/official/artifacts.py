@@ -32,7 +32,7 @@ def make(model, folder, frozen, optimizer):
         optimizer=optimizer and getattr(artifacts.OptimType, optimizer),
         artifact_directory=str(folder),
     )
-    # The builder writes an eval model of training-form BatchNorm that its own runtime refuses.
+    # For training-form BatchNorm, the builder writes an eval model that its own runtime refuses.
     if any(node.op_type == "BatchNormalization" for node in model.graph.node):
         (folder / "eval_model.onnx").unlink()
 
@@ -56,7 +56,7 @@ def step(module, optimizer, x, y):
 
 
 def train(name, folder, shape, rate, half):
-    """20 steps; after 10 the checkpoint is written, with the user's entries, to `half`."""
+    """Runs 20 steps; after 10, writes the checkpoint with the user's entries to `half`."""
     state, module, optimizer = open_run(folder, folder / "checkpoint")
     optimizer.set_learning_rate(rate)
     module.train()
@@ -72,7 +72,7 @@ def train(name, folder, shape, rate, half):
 
 
 def alias(model):
-    """What some exporters write where running_var and weight are equal: one is the Identity of the other."""
+    """Imitates exporters that write running_var as an Identity of an equal weight, or the reverse."""
     variance = next(tensor for tensor in model.graph.initializer if tensor.name == "b1.running_var")
     model.graph.initializer.remove(variance)
     model.graph.node.insert(0, helper.make_node("Identity", ["b1.weight"], ["b1.running_var"], "alias"))

@@ -25,7 +25,7 @@ def batch(task, index):
 
 def train(folder, task, checkpoint, first, last, save=None, optimizer="optimizer_model.onnx"):
     state = CheckpointState.load_checkpoint(str(checkpoint))
-    # An eval model of training-form BatchNorm, as the official builder writes it, does not load.
+    # The official builder's eval model of training-form BatchNorm does not load.
     evaluation = [str(folder / "eval_model.onnx")] if task.get("eval") else []
     module = Module(str(folder / task.get("training", "training_model.onnx")), state, *evaluation)
     update = Optimizer(str(folder / optimizer), module)

@@ -41,7 +41,7 @@ def loss_of(network, x, y, weight):
 
 
 class OfficialAdamW:
-    """AdamWOptimizer of ONNX Runtime 1.19.2, mode 1: epsilon beside the uncorrected root, no decay."""
+    """AdamWOptimizer of ONNX Runtime 1.19.2, mode 1: epsilon is added to the uncorrected root, no weight decay."""
 
     def __init__(self, parameters, rate):
         self.parameters, self.rate, self.step_count = parameters, rate, 0

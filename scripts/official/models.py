@@ -1,4 +1,4 @@
-"""The networks behind test/fixtures/official: small ones, and one for each case in which gradients are easily mistaken.
+"""The networks of test/fixtures/official: small ones, and one for each case in which a wrong gradient is easily chosen.
 
 forward(x) returns the logits, responses(x) the logits and the responses that SOM acts on, in the order of the layers.
 Weights and data come from scripts/oracles/lcg.py, so that the tests make the same batches without a file.
@@ -25,7 +25,7 @@ class Network(nn.Module):
         return self.responses(x)[0]
 
     def fill(self, name):
-        """Weights of their own for every parameter, and running statistics that are neither 0 nor 1."""
+        """Gives every parameter its own weights, and running statistics that are neither 0 nor 1."""
         for key, value in self.state_dict().items():
             if key.endswith("num_batches_tracked"):
                 continue
@@ -85,7 +85,7 @@ class Residual(Network):
 
 
 class Shared(Network):
-    """Two layers of one weight."""
+    """Two layers that share a weight."""
 
     shape = (6, 8)
 
@@ -147,7 +147,7 @@ class MatMulAdd(Network):
 
 
 class Gelu(Network):
-    """The official tool fuses what GELU is exported as."""
+    """The official tool fuses the operators of an exported GELU."""
 
     shape = (6, 8)
 

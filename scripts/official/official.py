@@ -1,4 +1,4 @@
-"""Imports onnxruntime.training 1.19.2 without PyTorch, which the package imports but this use of it does not need."""
+"""Imports onnxruntime.training 1.19.2 without PyTorch, which the package imports but these scripts do not need."""
 
 import importlib.machinery
 import sys

@@ -16,7 +16,7 @@ from summary import rounded, write_json
 FIXTURE = Path(__file__).parents[2] / "test" / "fixtures" / "angles.json"
 PERCENTILES = [1, 5, 25, 50, 75, 95, 99]
 
-# Name, units, fan-in, groups, rows that are set to 0.
+# Name, units, fan-in, groups, rows set to 0.
 WEIGHTS: list[tuple[str, int, int, int, list[int]]] = [
     ("wide", 12, 40, 1, []),
     ("square", 24, 24, 1, [3, 17]),
@@ -75,7 +75,7 @@ def pairs_of(rows: np.ndarray, groups: int) -> np.ndarray:
 
 
 def singular_values(*blocks: np.ndarray) -> np.ndarray:
-    """Of all blocks, descending; what is below the resolution of float32 is 0."""
+    """Singular values of all blocks, descending; values below the resolution of float32 become 0."""
     values = np.sort(np.concatenate([np.linalg.svd(block, compute_uv=False) for block in blocks]))[::-1]
     return np.where(values > 1e-7 * values[0], values, 0)
 
@@ -137,11 +137,11 @@ def response(name: str, rows: int, units: int, groups: int, gamma: float) -> dic
 def convolution(
     name: str, op: str, shape: list[int], size: list[int], groups: int, strides: list[int], dilations: list[int]
 ) -> dict[str, Any]:
-    """The map of one image as a matrix, entry by entry, indices modulo the image."""
+    """The map of an image as a matrix, entry by entry, with indices modulo the image size."""
     kernel = lcg.uniform(f"convolutions.{name}", shape).astype(np.float64)
     first = shape[0] // groups
     second = shape[1]
-    # The larger image is walked by strides, in a Conv by its outputs, in a ConvTranspose by its inputs.
+    # Strides move over the larger image: the input of a Conv, the output of a ConvTranspose.
     large = size if op == "Conv" else [n * s for n, s in zip(size, strides)]
     small = [n // s for n, s in zip(size, strides)] if op == "Conv" else size
     places = {p: i for i, p in enumerate(product(*map(range, large)))}

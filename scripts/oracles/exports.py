@@ -58,7 +58,7 @@ def export(name: str, variant: str, fresh: bool = False) -> onnx.ModelProto:
             net, (x,), path, dynamo=True, external_data=False, optimize=not keeps, **shapes, **common
         )
     model = onnx.load(path)
-    # The dynamo exporter notes the stack of source files at every node: three quarters of a small file.
+    # The dynamo exporter stores a stack of source files at every node: three quarters of a small file.
     for holder in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         del holder.metadata_props[:]
     del model.metadata_props[:], model.graph.metadata_props[:]
@@ -91,7 +91,7 @@ def reference(name: str, net: nn.Module, prefix: str) -> tuple[float, dict[str, 
 
 
 def matches(initializer: np.ndarray, value: np.ndarray) -> str | None:
-    """How an initializer holds a parameter: as it is (perhaps in another shape), transposed, or not at all."""
+    """How an initializer holds a parameter: unchanged (perhaps in another shape), transposed, or not at all."""
     if initializer.size != value.size or initializer.size < 2:
         return None
     for form, candidate in (("same", value), ("transposed", value.T)):

@@ -1,4 +1,4 @@
-"""The small networks that are exported as fixtures: one for each way in which exporters write common layers.
+"""Small networks that are exported as fixtures, one for each form in which exporters write common layers.
 
 `input_shape` is that of one sample; `folds` maps a layer to the BatchNorm that exporters fold into it.
 """
@@ -216,5 +216,5 @@ def initial(net: str, key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def is_scale(key: str) -> bool:
-    """Whether a vector called `weight` scales (BatchNorm, LayerNorm)."""
+    """Whether a vector called `weight` is a scale (BatchNorm, LayerNorm)."""
     return key.endswith("weight") and ("bn" in key or "norm" in key)

@@ -30,7 +30,7 @@ GATES = {"LSTM": [0, 3, 1, 2], "GRU": [1, 0, 2], "RNN": [0]}
 @dataclass(frozen=True)
 class Case:
     kind: str
-    # What the classifier reads: the mean over the outputs of all steps, the last layer's last hidden (and cell) state,
+    # The classifier's input: the mean over the outputs of all steps, the last layer's last hidden (and cell) state,
     # or the sum of both (the TorchScript exporter fails on packed sequences whose outputs nobody reads).
     reads: str = "outputs"
     packed: bool = False
@@ -39,7 +39,7 @@ class Case:
 
 
 DEEP = {"num_layers": 2, "bidirectional": True, "batch_first": True}
-# The dynamo exporter writes RNN out as single operators, and no packed sequences.
+# The dynamo exporter expands RNN into single operators and does not support packed sequences.
 CASES = {
     "lstm": Case("LSTM", reads="states"),
     "lstm-deep": Case("LSTM", options=DEEP),
@@ -123,7 +123,7 @@ def export(name: str, exporter: str) -> onnx.ModelProto:
         **({"external_data": False} if exporter == "dynamo" else {}),
     )  # fmt: skip
     model = onnx.load(path)
-    # The dynamo exporter notes the stack of source files at every node.
+    # The dynamo exporter stores a stack of source files at every node.
     for holder in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         del holder.metadata_props[:]
     del model.metadata_props[:], model.graph.metadata_props[:]

@@ -40,7 +40,7 @@ def unit(count: int, name: str) -> Tensor:
 
 
 def so(w: Tensor) -> Tensor:
-    """The paper's W has a column a unit."""
+    """The paper's W has one column per unit."""
     columns = w.flatten(1).T
     return torch.linalg.matrix_norm(columns.T @ columns - torch.eye(len(w))) ** 2
 
@@ -136,7 +136,7 @@ def som_weights(w: Tensor) -> Tensor:
 
 
 def som_of(units: Tensor, gamma: float) -> Tensor:
-    """Of responses [units, rows]."""
+    """SOM of responses [units, rows]."""
     squashed = torch.tanh(gamma * units)
     direction = squashed / torch.sqrt((squashed**2).sum(1, keepdim=True) + 1e-6)
     return of_pairs(direction @ direction.T)
@@ -260,7 +260,7 @@ def on_responses() -> list[dict[str, Any]]:
 
 
 def with_bias() -> list[dict[str, Any]]:
-    """SOM without the bias: nothing reaches the bias, which the response holds."""
+    """SOM without the bias: the response contains the bias, but the bias gets no gradient."""
     shape = [4, 6, 3, 3]
     response, bias = tensor("response.bias", shape, 0.3), tensor("bias", [6], 0.2)
     response.requires_grad_()

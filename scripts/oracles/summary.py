@@ -1,4 +1,4 @@
-"""How a tensor is kept in a fixture: whole if small, else a sample of it, its size and one projection."""
+"""How fixtures store a tensor: completely if small, otherwise a sample of it, its size and one projection."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def summary(name: str, tensor: torch.Tensor) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON with one line for each leaf object, so that a rerun shows in a diff what changed."""
+    """Writes JSON with one line per leaf object, so that the diff of a rerun shows what changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(lines(content, "") + "\n")
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")

@@ -135,7 +135,7 @@ def train(name: str, options: dict[str, Any], regularized: bool, dtype: torch.dt
         step_of.step()
         losses.append(loss.item())
         penalties.append(penalty.item())
-        # PyTorch averages N/(N−1) times the variance that normalizes; ONNX that variance itself.
+        # PyTorch averages the normalizing variance times N/(N−1); ONNX averages the variance itself.
         for key, module in norms.items():
             unbiased = (module.running_var - (1 - module.momentum) * before[key]) / module.momentum
             biased[key] = (1 - module.momentum) * biased[key] + module.momentum * unbiased * (rows[key] - 1) / rows[key]
@@ -159,7 +159,7 @@ def numbers(tensor: Tensor) -> list[float]:
 
 
 def model(name: str, element: int = TensorProto.FLOAT) -> onnx.ModelProto:
-    """The network in ONNX, as an exporter would write it that keeps BatchNorm, in inference form."""
+    """The network in ONNX in inference form, as an exporter that keeps BatchNorm would write it."""
     net = build(name)
     dtype = helper.tensor_dtype_to_np_dtype(element)
     node = helper.make_node

@@ -1,4 +1,4 @@
-"""Packs the exports of the other scripts and what is trained in each into two files, the same bytes for the same exports.
+"""Packs the exports of the other scripts and their trained parameters into two files; equal exports give equal bytes.
 
 Run: python scripts/parameters/bundle.py FOLDER OUTPUT
 """

@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: files made small, and initializers found by their numbers."""
+"""Shared by the scripts of this folder: shrinks files, and finds initializers by their numbers."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-#: What the tool reads of the exporters' notes.
+#: Keys of the exporters' notes that the tool reads.
 NOTES = (
     "pkg.torch.onnx.name_scopes",
     "pkg.onnxscript.optimizer.folded_from",
@@ -17,7 +17,7 @@ NOTES = (
 
 
 def compact(path: Path) -> onnx.ModelProto:
-    """Takes out of a file what no test reads, the paths of source files above all."""
+    """Removes parts of a file that no test reads, mainly the paths of source files."""
     model = onnx.load(path)
     constants = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
@@ -39,11 +39,11 @@ def compact(path: Path) -> onnx.ModelProto:
 
 @dataclasses.dataclass
 class Numbers:
-    """The numbers of a network by what they are to its framework."""
+    """The numbers of a network, by their role in the framework."""
 
     trained: dict[str, np.ndarray]
     constant: dict[str, np.ndarray]
-    #: What exporters compute from parameters and write in their place.
+    #: Values that exporters compute from parameters and write instead of them.
     computed: list[np.ndarray]
 
 
@@ -61,7 +61,7 @@ def constants_of(graph: onnx.GraphProto) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def expected(model: onnx.ModelProto, numbers: Numbers) -> dict[str, object]:
-    """Which initializers hold the numbers of trained parameters, in any layout; and parameters that none holds."""
+    """The initializers that hold the numbers of trained parameters, in any layout, and the parameters that no initializer holds."""
     sources: dict[float, str] = {}
     for name, array in numbers.trained.items():
         sources |= {float(number): name for number in array.astype(np.float32).ravel()}
@@ -72,7 +72,7 @@ def expected(model: onnx.ModelProto, numbers: Numbers) -> dict[str, object]:
         if array.dtype.kind != "f" or array.size == 0:
             continue
         flat = [float(number) for number in array.astype(np.float32).ravel()]
-        # Exporters fill up with zeros where an operator takes more than the layer has.
+        # Exporters pad with zeros if an operator takes more numbers than the layer has.
         flat = [number for number in flat if number != 0] or flat
         hits = [sources[number] for number in flat if number in sources and number not in common]
         stands = any(

@@ -1,4 +1,4 @@
-"""Exports models of Keras and scikit-learn and writes what they train beside them.
+"""Exports models of Keras and scikit-learn, and lists their trained parameters in keras.json.
 
 Run: python scripts/parameters/export_keras.py FOLDER [NAME …]
 """
@@ -118,7 +118,7 @@ def export_keras(folder: Path, names: list[str]) -> list[dict[str, object]]:
         keras.utils.set_random_seed(1)
         model = MODELS[name]()
         random = np.random.default_rng(len(name))
-        # Keras exports only what has been called.
+        # Keras exports only layers that were called.
         model(np.zeros((1, *model.input_shape[1:]), model.inputs[0].dtype))
         for weight in model.weights:
             positive = "variance" in weight.path
@@ -139,7 +139,7 @@ def export_keras(folder: Path, names: list[str]) -> list[dict[str, object]]:
 
 
 def folded(model: keras.Model) -> list[np.ndarray]:
-    """What tf2onnx computes from parameters: convolutions with their BatchNorm, a BatchNorm's scale and shift."""
+    """Values that tf2onnx computes from parameters: convolutions with folded BatchNorm, a BatchNorm's scale and shift."""
     found = []
     for layer in model.layers:
         if isinstance(layer, layers.PReLU):
@@ -185,7 +185,7 @@ def export_sklearn(folder: Path) -> list[dict[str, object]]:
         else:
             trained = {"coef_": last.coef_, "intercept_": np.asarray(last.intercept_)}
         constant = {f"{key}{i}": value for i, step in enumerate(steps) for key, value in vars(step).items() if isinstance(value, np.ndarray)}
-        # A projection that is fitted to the data is a layer like others.
+        # A projection fitted to the data counts as a layer.
         components = [step.components_ for step in steps if hasattr(step, "components_")]
         constant = {key: value for key, value in constant.items() if not key.startswith("components_")}
         file = f"sklearn-{name}.onnx"

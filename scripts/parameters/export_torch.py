@@ -23,7 +23,7 @@ VARIANTS = ("dynamo", "dynamo-kept", "script", "script-plain", "script-train")
 
 
 def scramble(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Gives every parameter and running statistic numbers that no other has."""
+    """Gives every parameter and running statistic unique numbers."""
     with torch.no_grad():
         net.train()
         for _ in range(3):
@@ -39,7 +39,7 @@ def scramble(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
 
 
 def stand_ins(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
-    """What exporters write in the place of parameters: weights after their normalization, layers with their BatchNorm in them."""
+    """Values that exporters write instead of parameters: normalized weights, and layers with folded BatchNorm."""
     found = []
     net = copy.deepcopy(net).eval()
     net(*inputs)  # Hooks compute weights of their parts.
@@ -102,7 +102,7 @@ def main(folder: Path, names: list[str]) -> None:
             try:
                 if not (folder / file).exists() and file not in failed:
                     export(folder / file, net, inputs, variant)
-            except Exception as error:  # Some exporters lack some operators; what they write is what counts.
+            except Exception as error:  # Some exporters lack some operators; only what they write counts.
                 print(file, type(error).__name__, str(error).splitlines()[0][:150], file=sys.stderr)
                 (folder / file).unlink(missing_ok=True)
                 failed.append(file)

@@ -1,4 +1,4 @@
-"""Small modules of PyTorch, each with parameters of another kind, and the inputs they are exported with."""
+"""Small PyTorch modules, each with another kind of parameters, and the inputs for their export."""
 
 import math
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Own(nn.Module):
 
 
 class Net(nn.Module):
-    """A module between two linear layers, at a path as networks have it."""
+    """A module between two linear layers, at a path that is usual in networks."""
 
     def __init__(self, block: nn.Module, first: nn.Module, head: nn.Module):
         super().__init__()

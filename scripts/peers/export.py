@@ -88,7 +88,7 @@ def export(path: Path, loss: WithLoss, values: tuple[torch.Tensor, ...], exporte
     else:
         torch.onnx.export(loss, values, temporary, dynamo=True, external_data=False, **names)
     model = onnx.load(temporary)
-    # The dynamo exporter notes the stack of source files at every node: often more than all else.
+    # The dynamo exporter stores a stack of source files at every node, often more than everything else.
     for holder in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         del holder.metadata_props[:]
     for node in model.graph.node:

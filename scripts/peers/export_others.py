@@ -24,7 +24,7 @@ MAKERS: dict[str, tuple[str, Maker]] = {}
 
 
 def sklearn(name: str, classify: bool, build: Callable[[], object]) -> None:
-    """An estimator, fitted to 60 samples of 8 numbers; its probabilities or values are what is differentiated."""
+    """An estimator fitted to 60 samples of 8 numbers; the comparison differentiates its probabilities or values."""
 
     def make(path: Path) -> np.ndarray:
         from skl2onnx import to_onnx
@@ -53,7 +53,7 @@ def keras(name: str, shape: tuple[int, ...], build: Callable[[], object], tokens
             x = random.integers(0, tokens, (4, *shape)).astype(np.int32)
         else:
             x = random.normal(size=(4, *shape)).astype(np.float32)
-        # Biases of 0 and scales of 1 would all be one number in the file.
+        # Biases of 0 and scales of 1 would be indistinguishable in the file.
         for weight in net.trainable_variables:
             weight.assign_add(0.05 * random.normal(size=weight.shape).astype(weight.dtype))
         net(x)

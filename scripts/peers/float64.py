@@ -1,4 +1,4 @@
-"""Runs a model of float32 in float64: every float number becomes a double, and onnx's reference evaluator computes.
+"""Runs a float32 model in float64: every float becomes a double, and onnx's reference evaluator computes.
 
 Run: python float64.py MODEL.onnx REFERENCE.safetensors OUTPUTS.safetensors
 Reads inputs from the `feed/…` tensors that export.py wrote. Tells what a graph computes from how float32 rounds it. Convolutions and poolings are PyTorch's, for speed.
@@ -34,7 +34,7 @@ class ConvTranspose(OpRun):
         options = {"stride": strides or [1] * rank, "dilation": dilations or [1] * rank, "groups": group or 1}
         convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
         whole = convolve(tensor_of(x), tensor_of(w), None, **options)
-        # Negative padding cuts; output padding cuts less, or adds zeros.
+        # Negative padding crops; output padding crops less, or adds zeros.
         pads, more = pads or [0] * 2 * rank, output_padding or [0] * rank
         cut = [-p for p in pads[:rank]] + [m - p for m, p in zip(more, pads[rank:])]
         y = padding(whole, cut, 0)
@@ -84,7 +84,7 @@ class Erf(OpRun):
 
 
 def tensor_of(x: np.ndarray) -> torch.Tensor:
-    # PyTorch takes no negative strides and no views of read-only memory.
+    # PyTorch accepts neither negative strides nor views of read-only memory.
     return torch.from_numpy(np.array(x))
 
 

@@ -1,4 +1,4 @@
-"""Networks made ready for comparison: numbers that tell parameters apart, a loss, and what PyTorch says of it."""
+"""Prepares networks for comparison: numbers that distinguish parameters, a loss, and PyTorch's results."""
 
 import copy
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def without_dropout(net: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def scramble(net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Gives every parameter numbers of its own, and statistics that fit the data but are no statistics of this batch.
+    """Gives every parameter unique numbers, and statistics that fit the data but are not those of this batch.
 
     Untrained networks hold many equal tensors (scales of 1, biases of 0), which exporters store once, and zeros behind
     which no gradient flows. Afterwards no two numbers of all parameters are equal, so that a parameter is recognised in
@@ -64,7 +64,7 @@ def scramble(net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
 
 
 def make_unique(tensors: list[Tensor]) -> None:
-    """Moves numbers that occur twice a little, until none does."""
+    """Changes duplicate numbers slightly until all are unique."""
     values = np.concatenate([tensor.detach().numpy().ravel() for tensor in tensors])
     random, step = np.random.default_rng(0), 1e-2 * values.std()
     while True:
@@ -156,7 +156,7 @@ def with_folds(loss: WithLoss, pairs: list[tuple[str, str]]) -> tuple[WithLoss, 
 
 @torch.no_grad()
 def fuse(layer: nn.Module, norm: nn.Module) -> nn.Module:
-    """The layer with the BatchNorm behind it folded in, by the exporters' own order of operations: equal to the last bit."""
+    """The layer with the following BatchNorm folded in, in the exporters' order of operations, equal to the last bit."""
     merged = copy.deepcopy(layer)
     scale = (1 if norm.weight is None else norm.weight) / torch.sqrt(norm.running_var + norm.eps)
     weight = layer.weight
@@ -175,7 +175,7 @@ def fuse(layer: nn.Module, norm: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def neutralize(norm: nn.Module) -> None:
-    """Makes a BatchNorm pass its input on. It stays in its place: some modules apply an activation as well."""
+    """Turns a BatchNorm into an identity. It stays in place, because some modules also apply an activation."""
     norm.running_mean.zero_()
     norm.running_var.fill_(1 - norm.eps)
     if norm.affine:

@@ -1,4 +1,4 @@
-"""Transformers for text and beside: from transformers by configuration, and of PyTorch's own layers."""
+"""Transformers for text and other data, from the package transformers and from PyTorch's own layers."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ DROPOUTS = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 
 class Tokens(nn.Module):
-    """A model of transformers as a function of token numbers alone; of its outputs only the first is compared."""
+    """A model of the package transformers as a function of token numbers; only its first output is compared."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
