@@ -1,4 +1,4 @@
-// Makes the API site with the guides in out/docs, static pages for any host and path, and follows its links. Run: npm run docs
+// Writes the API site with the guides to out/docs, as static pages for any host and path, and checks its links. Run: npm run docs
 import { rmSync } from "node:fs";
 import { Application, ArgumentsReader, TSConfigReader, TypeDocReader } from "typedoc";
 import { deadLinks, filesIn } from "./dead-links.ts";

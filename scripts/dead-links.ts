@@ -1,17 +1,17 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
-/** A place that a file leads to. */
+/** A link in a file. */
 interface Link {
-  /** As it is written. */
+  /** The link as written in the file. */
   readonly written: string;
-  /** A path from the file's folder, "" for the file itself. */
+  /** Path relative to the file's folder; "" for the file itself. */
   readonly path: string;
-  /** The part behind `#`, or "". */
+  /** The part after `#`, or "". */
   readonly anchor: string;
 }
 
-/** Addresses that are not of files: they are left to the network. */
+/** Addresses of other hosts or schemes, which are not checked. */
 const elsewhere = /^(?:[a-z][a-z0-9+.-]*:|\/\/)/i;
 
 function linkOf(written: string): Link | undefined {
@@ -25,7 +25,7 @@ function linkOf(written: string): Link | undefined {
 const linksOfPage = (html: string): string[] =>
   [...html.matchAll(/\s(?:href|src)="([^"]*)"/g)].map(([, link = ""]) => link.replaceAll("&amp;", "&"));
 
-/** Every link and picture of a Markdown text, code left aside. */
+/** Every link and image of a Markdown text, except in code. */
 const linksOfMarkdown = (text: string): string[] =>
   [...text.replace(/```[\s\S]*?```|`[^`\n]*`/g, "").matchAll(/\]\(([^)\s]+)(?:\s"[^"]*")?\)/g)].map(
     ([, link = ""]) => link,
@@ -45,7 +45,7 @@ const anchorsOfMarkdown = (text: string): Set<string> =>
 const anchorsOfPage = (html: string): Set<string> =>
   new Set([...html.matchAll(/\s(?:id|name)="([^"]*)"/g)].map(([, id = ""]) => id));
 
-/** Whether a link leads to a file that is there, and to a place in it that is there. */
+/** Whether the file of a link exists and contains the link's anchor. */
 function leads(file: string, { path, anchor }: Link): boolean {
   const target = path === "" ? file : resolve(dirname(file), path);
   if (path.startsWith("/") || !existsSync(target)) return false;
@@ -56,10 +56,10 @@ function leads(file: string, { path, anchor }: Link): boolean {
 }
 
 /**
- * Links of pages and Markdown files that lead nowhere: to a file or an anchor that is missing, or from the root of a host,
- * which a site below another path does not have. Links to other hosts are not followed.
+ * Dead links of pages and Markdown files: links to a missing file or anchor, and links from the root of a host, which fail
+ * on a site below another path. Links to other hosts are not checked.
  *
- * @returns `file → link`, one for each
+ * @returns `file → link` for each dead link
  */
 export function deadLinks(files: readonly string[]): string[] {
   return files.flatMap((file) => {
@@ -72,7 +72,7 @@ export function deadLinks(files: readonly string[]): string[] {
   });
 }
 
-/** Files of a folder and the folders in it with one of the endings. */
+/** Files with one of the given extensions in a folder and its subfolders. */
 export const filesIn = (folder: string, ...endings: readonly string[]): string[] =>
   readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((name) => endings.some((ending) => name.endsWith(ending)))

@@ -13,7 +13,7 @@ import { pooling } from "./rules/pooling.ts";
 import { reductions } from "./rules/reductions.ts";
 import { shape } from "./rules/shape.ts";
 
-/** Rules of the operators that most networks consist of: what a page loads to train one. */
+/** Rules of the operators of which most networks consist. A page loads these first. */
 export const commonRules: RuleTable = tableOf({
   ...activations,
   ...arithmetic,

@@ -91,12 +91,12 @@ export function objectiveOf(flags: ObjectiveFlags): {
   };
 }
 
-/** @throws UsageError for an option of another objective than the one chosen, or of one where none was */
+/** @throws UsageError for an option that the chosen objective lacks, or that is given without an objective */
 function checkTaken(option: string, { objective, loss }: ObjectiveFlags): void {
   const takers = objectiveNames.filter((name) => Object.hasOwn(objectiveNamed(name).options, option));
   if (objective !== undefined && (takers.includes(objective) || !objectiveNames.includes(objective))) return;
   const flag = `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  const own = loss === undefined ? "" : ": a model that holds its loss says how it reads labels";
+  const own = loss === undefined ? "" : "; with --loss, the model itself reads the labels";
   const other = objective === undefined ? own : `, not to ${objective}`;
   throw new UsageError(`${flag} belongs to --objective ${takers.join(" and ")}${other}`);
 }

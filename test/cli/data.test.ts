@@ -186,7 +186,7 @@ describe("train", () => {
     [["--class-axis", "2"], "Give 1 or last"],
     [
       ["--loss", "y", "--labels", "classes"],
-      "--labels belongs to --objective cross-entropy: a model that holds its loss says how it reads labels",
+      "--labels belongs to --objective cross-entropy; with --loss, the model itself reads the labels",
     ],
   ])("%s is wrong usage", async (flags, message) => {
     const { code, stderr } = await train("plain.onnx", "medmnist.npz", ...flags);

@@ -12,7 +12,7 @@ import { buildEvaluation } from "../../src/programs/evaluation.ts";
 import type { LossOptions } from "../../src/programs/options.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 
-/** Every program that is written of a model, by name; the loss is the cross entropy. */
+/** Every program of a model by name; the loss is the cross-entropy. */
 export async function programsOf(model: Model, options: LossOptions = {}): Promise<Record<string, Model>> {
   const loss = { objective: crossEntropy(), ...options };
   const step = await buildStep(model, { ...loss, optimizer: adamw() });
