@@ -23,6 +23,9 @@ const protobufWithoutCalls = {
   load: (id: string) => (/protobufjs\/src\/rpc\.js$/.test(id) ? "module.exports = {};" : null),
 };
 
+/** Declarations are no code: in one file with it they would be lost. */
+const isCode = (id: string): boolean => !id.endsWith(".d.ts");
+
 /** The subpaths of the package: `sorth-onnx/penalties` and so on. */
 const subjects = Object.fromEntries(
   ["losses", "optimizers", "penalties", "schedules"].map((name) => [name, `src/${name}/public.ts`]),
@@ -46,7 +49,7 @@ export default defineConfig([
     alias: { long: createRequire(import.meta.url).resolve("long") },
     plugins: [withoutSamples(), withoutPenaltyTexts(), ortCommonOfBuild, protobufWithoutCalls],
     // What a page that trains loads, in one file: small files compress worse.
-    outputOptions: { codeSplitting: { groups: [{ name: "core", tags: ["$initial"] }] } },
+    outputOptions: { codeSplitting: { groups: [{ name: "core", tags: ["$initial"], test: isCode }] } },
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.
     deps: {
       neverBundle: [/^onnxruntime-(web|node)/],

@@ -1,14 +1,10 @@
 // Writes the API site with the guides to out/docs, as static pages for any host and path, and checks its links. Run: npm run docs
 import { rmSync } from "node:fs";
-import { Application, ArgumentsReader, TSConfigReader, TypeDocReader } from "typedoc";
 import { deadLinks, filesIn } from "./dead-links.ts";
+import { documentation } from "./public-api.ts";
 
 const out = "out/docs";
-const app = await Application.bootstrapWithPlugins({}, [
-  new TypeDocReader(),
-  new TSConfigReader(),
-  new ArgumentsReader(100),
-]);
+const app = await documentation();
 const project = await app.convert();
 if (!project) process.exit(1);
 app.validate(project);

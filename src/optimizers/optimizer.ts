@@ -34,7 +34,7 @@ export interface PerParameterOptimizer {
   readonly options: OptimizerOptions;
   /** Names of what it remembers about each parameter: tensors of the parameter's shape that start as zeros. */
   readonly slots: readonly string[];
-  /** Emits the update of one parameter. Use {@link Emit.once} for values that depend on scalars alone. */
+  /** Emits the update of one parameter. Use `once` for values that depend on scalars alone. */
   update(g: Emit, inputs: OptimizerInputs): { readonly parameter: Typed; readonly slots: readonly Typed[] };
   /** The same update in float64, on plain arrays. */
   reference(inputs: OptimizerNumbers): { parameter: number[]; slots: number[][] };

@@ -14,7 +14,9 @@
  *
  * @module sorth-onnx/optimizers
  */
+export type { NumberRange } from "../numbers.ts";
 export { chain } from "./chain.ts";
+export type { Definition as OptimizerDefinition, Factory as OptimizerFactory } from "./define.ts";
 export { type EachParameter, eachParameter, type ParameterSlot } from "./each-parameter.ts";
 export {
   type Optimizer,
@@ -23,6 +25,7 @@ export {
   type PerParameterOptimizer,
   perParameter,
 } from "./optimizer.ts";
+export type { Chosen, Given, OptionRanges } from "./options.ts";
 export * from "./table.ts";
 export type {
   GradientTransformation,

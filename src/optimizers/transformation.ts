@@ -50,7 +50,7 @@ export interface TransformationNumbers {
 }
 
 /**
- * A rule that turns the gradients of all parameters at once into updates, or updates into other updates. {@link chain} puts
+ * A rule that turns the gradients of all parameters at once into updates, or updates into other updates. `chain` puts
  * several in a row; what the last one returns is subtracted from the parameters. An optimizer is a chain that ends with
  * `scaleByLearningRate` (and, for decoupled weight decay, `decayWeights`).
  *
@@ -79,7 +79,12 @@ export interface GradientTransformation {
   emit(
     g: Emit,
     inputs: TransformationInputs,
-  ): { readonly updates: readonly Update[]; readonly state: readonly (() => Typed)[] };
+  ): {
+    /** What each parameter is changed by. */
+    readonly updates: readonly Update[];
+    /** Emits the next slots. */
+    readonly state: readonly (() => Typed)[];
+  };
   /** The reference: the same in float64, on plain arrays. */
   compute(inputs: TransformationNumbers): { updates: number[][]; state: number[][] };
 }

@@ -22,6 +22,7 @@ export interface UpdateParts {
 
 /** An update that is known by the parameter after it. */
 export interface UpdateByResult {
+  /** Emits the parameter after the update. */
   readonly next: () => Typed;
   /** Default: parameter − next. */
   readonly value?: () => Typed;

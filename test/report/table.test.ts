@@ -1,7 +1,8 @@
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
 import { angleCsv } from "../../src/report/angle-csv.ts";
-import { angleRemarks, responseAngleTable, weightAngleTable } from "../../src/report/angle-table.ts";
+import { angleRemarks } from "../../src/report/angle-remarks.ts";
+import { responseAngleTable, weightAngleTable } from "../../src/report/angle-table.ts";
 import { shortNames } from "../../src/report/side-by-side.ts";
 import { fitTable, fixed, formatTable } from "../../src/report/table.ts";
 import { convolution, responseLayer, weightLayer } from "../measure/layers.ts";

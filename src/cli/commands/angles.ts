@@ -13,12 +13,8 @@ import type { AngleReport, LayerAngles } from "../../measure/angle-report.ts";
 import { positive } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { angleCsv, type ModelAngles } from "../../report/angle-csv.ts";
-import {
-  type AngleTable,
-  angleRemarks,
-  responseAngleTable,
-  weightAngleTable,
-} from "../../report/angle-table.ts";
+import { angleRemarks } from "../../report/angle-remarks.ts";
+import { type AngleTable, responseAngleTable, weightAngleTable } from "../../report/angle-table.ts";
 import { shortNames } from "../../report/side-by-side.ts";
 import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";

@@ -1,7 +1,7 @@
 import type { LayerAngles } from "../../measure/angle-report.ts";
 import type { ModelAngles } from "../angle-csv.ts";
 import { type Figure, figureText, responseFigures, weightFigures } from "../angle-figures.ts";
-import { angleRemarks } from "../angle-table.ts";
+import { angleRemarks } from "../angle-remarks.ts";
 import { spreadOverview } from "../plots/spread-overview.ts";
 import type { RunRecord } from "../run-record.ts";
 import { layersSideBySide, shortNames } from "../side-by-side.ts";

@@ -1,0 +1,104 @@
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { ProjectReflection } from "typedoc";
+import ts from "typescript";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { apiText, documentation, type Example, examplesOf, exportsOf } from "../../scripts/public-api.ts";
+import * as node from "../../src/index.ts";
+import { Trainer as TrainerCore } from "../../src/runtime/trainer.ts";
+
+const folder = resolve("out/api-examples");
+const remarks: string[] = [];
+let project: ProjectReflection;
+
+beforeAll(async () => {
+  const app = await documentation();
+  app.logger.log = (message) => void remarks.push(message);
+  const converted = await app.convert();
+  if (!converted) throw new Error(remarks.join("\n"));
+  app.validate(converted);
+  project = converted;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** The examples as modules beside each other, with the sources in the place of the package. */
+function written(examples: readonly Example[]): string[] {
+  const sources = (subject: string) => resolve("src", subject ? `${subject}/public.ts` : "index.ts");
+  return examples.map(({ code }, index) => {
+    const path = join(folder, `example-${index}.ts`);
+    const own = code.replace(/"sorth-onnx(?:\/(\w+))?"/g, (_, subject?: string) =>
+      JSON.stringify(subject === "web" ? resolve("src/web.ts") : sources(subject ?? "")),
+    );
+    writeFileSync(path, `${own}\nexport {};\n`);
+    return path;
+  });
+}
+
+describe("the public API", () => {
+  it("is what public-api.txt lists: a change of it is seen (update with vitest -u)", async () => {
+    await expect(apiText(exportsOf(project))).toMatchFileSnapshot("public-api.txt");
+  });
+
+  it("has a text for every name, leads nowhere that is not exported, and shows no type that is not", () => {
+    expect(remarks).toEqual([]);
+  });
+
+  it("has in the main entry, still, the names of one subject that meant nothing alone", () => {
+    const old = exportsOf(project).filter(({ entry, deprecated }) => entry === "sorth-onnx" && deprecated);
+    expect(old.length).toBeGreaterThan(20);
+    for (const { name } of old) expect(node).toHaveProperty(name);
+  });
+
+  it("has examples that are right as TypeScript", () => {
+    const examples = examplesOf(project);
+    expect(examples.length).toBeGreaterThan(18);
+    const { config } = ts.readConfigFile("tsconfig.json", ts.sys.readFile);
+    const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ".");
+    const files = written(examples);
+    const program = ts.createProgram(files, {
+      ...options,
+      ...{ noEmit: true, incremental: false, noUnusedLocals: false },
+    });
+    const faults = files.flatMap((file, index) =>
+      ts
+        .getPreEmitDiagnostics(program, program.getSourceFile(file))
+        .map(
+          ({ messageText }) => `${examples[index]?.of}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`,
+        ),
+    );
+    expect(faults).toEqual([]);
+  });
+
+  it("has examples that run", async () => {
+    const examples = examplesOf(project).filter(({ code }) => !code.includes("sorth-onnx/web"));
+    const before = process.cwd();
+    const log = console.log;
+    const files = written(examples);
+    process.chdir(dirname(files[0] ?? ""));
+    console.log = () => {};
+    try {
+      for (const file of files) await import(pathToFileURL(file).href);
+    } finally {
+      console.log = log;
+      process.chdir(before);
+    }
+  });
+
+  it("has a Trainer that instanceof tells, in node as in browsers", async () => {
+    const model = await node.readModel("models/mlp.onnx");
+    const trainer = await node.Trainer.create(model, { objective: node.crossEntropy(), batch: 4 });
+    expect(trainer).toBeInstanceOf(node.Trainer);
+    await trainer.save(join(folder, "run"));
+    await trainer.release();
+    const resumed = await node.Trainer.resume(join(folder, "run"));
+    expect(resumed).toBeInstanceOf(node.Trainer);
+    await resumed.release();
+    const web = await import("../../src/web.ts");
+    expect(web.Trainer.prototype).toBeInstanceOf(TrainerCore);
+    expect(resumed).not.toBeInstanceOf(web.Trainer);
+  });
+});
