@@ -227,7 +227,7 @@ export interface Library {
    *
    * const step = await buildStep(await readModel("model.onnx"), {
    *   objective: crossEntropy(),
-   *   optimizer: adamw(),
+   *   optimizer: adamw({ weightDecay: 0.05 }),
    *   penalties: [som()],
    *   batch: 64,
    * });

@@ -2,7 +2,9 @@ import { UsageError } from "./errors.ts";
 
 /** The numbers that an option takes: said as the end of "must be …". */
 export interface NumberRange {
+  /** The end of the sentence. */
   readonly words: string;
+  /** Whether a number is one of them. */
   readonly holds: (value: number) => boolean;
 }
 

@@ -122,7 +122,7 @@ export const runReportPage: Library["runReportPage"] = async (run, options = {})
  * @example
  * import { crossEntropy, modelBlob, parseNpz, readModel, som, Trainer } from "sorth-onnx/web";
  *
- * const model = await readModel("model.onnx");
+ * const model = await readModel(await fetch("model.onnx").then((file) => file.arrayBuffer()));
  * const digits = await fetch("digits.npz").then((file) => file.arrayBuffer());
  * const { train } = parseNpz(new Uint8Array(digits), "digits.npz");
  * const trainer = await Trainer.create(model, { objective: crossEntropy(), penalties: [som()], batch: 64 });

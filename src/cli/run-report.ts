@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { adamw, parseRunRecord, type RunRecord, runReportPage, type Trainer } from "../index.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import { optimizerText } from "../optimizers/text.ts";
-import { type PenaltyPlan, resolvePlans } from "../penalties/plan.ts";
+import { type PenaltyPlan, planOf, resolvePlans } from "../penalties/plan.ts";
 import { penaltyText, planText } from "../penalties/text.ts";
 import { runFolderOf } from "./output.ts";
 
@@ -21,7 +21,7 @@ export async function writeRunReport(folder: string, facts: readonly string[]): 
 export function penaltyNote({ options, step }: Trainer, ofModel: readonly PenaltyPlan[]): string | undefined {
   const plans = options.penalties?.length ? options.penalties : ofModel;
   if (plans.length === 0 || step.ports.penalty === undefined) return undefined;
-  return `penalty ${plans.map(planText).join(" and ")} on ${step.penalized.join(", ")}`;
+  return `penalty ${plans.map((plan) => planText(planOf(plan))).join(" and ")} on ${step.penalized.join(", ")}`;
 }
 
 /** The facts at the top of a run's report: model, data, optimizer, penalties. */

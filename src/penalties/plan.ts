@@ -34,6 +34,10 @@ export interface ResolvedPlans {
   readonly plans: readonly ResolvedPlan[];
 }
 
+/** A plan for a penalty that was given alone: all layers, its usual weight. */
+export const planOf = (given: Penalty | PenaltyPlan): PenaltyPlan =>
+  "penalty" in given ? given : { penalty: given };
+
 /**
  * Decides what plans leave open.
  * @throws UsageError for a weight that is no number of at least 0, or a schedule that cannot be read
@@ -41,7 +45,7 @@ export interface ResolvedPlans {
 export function resolvePlans(given: readonly (Penalty | PenaltyPlan)[]): ResolvedPlans {
   const counts = new Map<string, number>();
   const plans = given.map((one) => {
-    const plan: PenaltyPlan = "penalty" in one ? one : { penalty: one };
+    const plan = planOf(one);
     const { name, weight: usual = 1 } = plan.penalty.definition;
     const count = (counts.get(name) ?? 0) + 1;
     counts.set(name, count);

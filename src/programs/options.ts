@@ -1,4 +1,5 @@
 import type { Objective } from "../losses/objective.ts";
+import type { Penalty } from "../penalties/penalty.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 
 /** How a model becomes a loss: which part of it is trained, and what is minimized. */
@@ -13,8 +14,8 @@ export interface LossOptions {
   readonly loss?: string;
   /** The value that `objective` reads, an output or an inner value; default: the first output of floats. */
   readonly output?: string;
-  /** Regularizers; a model with an injected block brings its own and takes no others. */
-  readonly penalties?: readonly PenaltyPlan[];
+  /** Regularizers, alone or with their layers, weights and schedules; a model with an injected block brings its own and takes no others. */
+  readonly penalties?: readonly (Penalty | PenaltyPlan)[];
   /** Only parameters whose name matches are trained (and whatever else it names becomes one). */
   readonly trainable?: RegExp;
   /** What matches is trained beside what is trained anyway, whatever it is. */

@@ -1,6 +1,7 @@
 import type { Probe } from "../analysis/probe.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Model } from "../onnx/model.ts";
+import { adamw } from "../optimizers/adamw.ts";
 import { inputName } from "./ports.ts";
 import { type Step, type StepOptions, stepFacts } from "./step.ts";
 import type { ParameterPort, StepPorts } from "./step-ports.ts";
@@ -58,7 +59,7 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
       gradient: program.input(port.gradient, type, shape),
     };
   });
-  const updated = program.update(options.optimizer, trained, { learningRate, step });
+  const updated = program.update(options.optimizer ?? adamw(), trained, { learningRate, step });
   return {
     ...first,
     update: await program.finish({ check: options.lower ? "structure" : "run" }),

@@ -4,6 +4,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import { adamw } from "../optimizers/adamw.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Pass } from "../passes/pass.ts";
 import type { Schedule } from "../schedules/schedule.ts";
@@ -29,7 +30,8 @@ export type {
 
 /** Options of {@link buildStep}. */
 export interface StepOptions extends LossOptions, TrainingFormOptions {
-  readonly optimizer: Optimizer;
+  /** Default: `adamw()`. */
+  readonly optimizer?: Optimizer;
   /** Puts the finished graph into the forms that the backend which is to run it prefers (src/passes/backends). */
   readonly lower?: readonly Pass<unknown>[];
 }
@@ -75,7 +77,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
 
   program.dropOutputs();
   const figures = nameFigures(program, loss);
-  const updated = program.update(options.optimizer, trained, scalars);
+  const updated = program.update(options.optimizer ?? adamw(), trained, scalars);
   const named = nameStatistics(program, statistics);
 
   const ports: StepPorts = {

@@ -5,7 +5,7 @@ import { isMadeHere } from "../made-here.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { optimizerFromStored, type StoredOptimizer, storedOptimizer } from "../optimizers/stored.ts";
 import type { PenaltyOptions } from "../penalties/penalty.ts";
-import type { PenaltyPlan } from "../penalties/plan.ts";
+import { type PenaltyPlan, planOf } from "../penalties/plan.ts";
 import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
@@ -72,7 +72,7 @@ export function optionsToText(options: TrainerOptions): string {
     ),
     ...(objective && { objective: { name: objective.name, options: objective.options ?? {} } }),
     optimizer: storedOptimizer(optimizer),
-    penalties: penalties.map(planToStore),
+    penalties: penalties.map((given) => planToStore(planOf(given))),
     patterns: Object.fromEntries(
       patterns.flatMap((key) => (options[key] ? [[key, patternToStore(options[key])]] : [])),
     ),

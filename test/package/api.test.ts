@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { ProjectReflection } from "typedoc";
+import { LogLevel, type ProjectReflection } from "typedoc";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { apiText, documentation, type Example, examplesOf, exportsOf } from "../../scripts/public-api.ts";
@@ -14,7 +14,7 @@ let project: ProjectReflection;
 
 beforeAll(async () => {
   const app = await documentation();
-  app.logger.log = (message) => void remarks.push(message);
+  app.logger.log = (message, level) => void (level >= LogLevel.Warn && remarks.push(message));
   const converted = await app.convert();
   if (!converted) throw new Error(remarks.join("\n"));
   app.validate(converted);
@@ -27,11 +27,12 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** The examples as modules beside each other, with the sources in the place of the package. */
 function written(examples: readonly Example[]): string[] {
-  const sources = (subject: string) => resolve("src", subject ? `${subject}/public.ts` : "index.ts");
+  const sources = (subject = "") =>
+    relative(folder, { "": "src/index.ts", web: "src/web.ts" }[subject] ?? `src/${subject}/public.ts`);
   return examples.map(({ code }, index) => {
     const path = join(folder, `example-${index}.ts`);
     const own = code.replace(/"sorth-onnx(?:\/(\w+))?"/g, (_, subject?: string) =>
-      JSON.stringify(subject === "web" ? resolve("src/web.ts") : sources(subject ?? "")),
+      JSON.stringify(sources(subject)),
     );
     writeFileSync(path, `${own}\nexport {};\n`);
     return path;
@@ -88,14 +89,31 @@ describe("the public API", () => {
     }
   });
 
+  it("takes penalties alone or in plans, and no optimizer for AdamW, in every function that builds a step", async () => {
+    const model = await node.readModel("models/mlp.onnx");
+    const options = { objective: node.crossEntropy(), batch: 4 };
+    const full = { ...options, penalties: [{ penalty: node.som() }], optimizer: node.adamw() };
+    const brief = { ...options, penalties: [node.som()] };
+    const bytes = ({ model }: node.Step) => node.encodeModel(model);
+    expect(bytes(await node.buildStep(model, brief))).toEqual(bytes(await node.buildStep(model, full)));
+    const updates = [await node.buildSplitStep(model, brief), await node.buildSplitStep(model, full)];
+    const [first, second] = updates.map(({ update }) => node.encodeModel(update));
+    expect(first).toEqual(second);
+  });
+
   it("has a Trainer that instanceof tells, in node as in browsers", async () => {
     const model = await node.readModel("models/mlp.onnx");
-    const trainer = await node.Trainer.create(model, { objective: node.crossEntropy(), batch: 4 });
+    const trainer = await node.Trainer.create(model, {
+      objective: node.crossEntropy(),
+      penalties: [node.som()],
+      batch: 4,
+    });
     expect(trainer).toBeInstanceOf(node.Trainer);
     await trainer.save(join(folder, "run"));
     await trainer.release();
     const resumed = await node.Trainer.resume(join(folder, "run"));
     expect(resumed).toBeInstanceOf(node.Trainer);
+    expect(resumed.step.penalized).toEqual(trainer.step.penalized);
     await resumed.release();
     const web = await import("../../src/web.ts");
     expect(web.Trainer.prototype).toBeInstanceOf(TrainerCore);
