@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { defineConfig } from "tsdown";
+import { documentedDeclarations } from "./scripts/documented-declarations.ts";
 import { withoutPenaltyTexts, withoutSamples } from "./scripts/without-samples.ts";
 
 const shared = {
@@ -35,7 +36,7 @@ export default defineConfig([
   {
     ...shared,
     entry: { index: "src/index.ts", cli: "src/cli/main.ts", ...subjects },
-    plugins: [withoutSamples()],
+    plugins: [withoutSamples(), documentedDeclarations()],
     platform: "node",
     fixedExtension: false,
     outDir: "dist/node",
@@ -47,7 +48,13 @@ export default defineConfig([
     minify: true,
     // protobufjs requires the CommonJS form of long: one of the two is enough.
     alias: { long: createRequire(import.meta.url).resolve("long") },
-    plugins: [withoutSamples(), withoutPenaltyTexts(), ortCommonOfBuild, protobufWithoutCalls],
+    plugins: [
+      withoutSamples(),
+      withoutPenaltyTexts(),
+      ortCommonOfBuild,
+      protobufWithoutCalls,
+      documentedDeclarations(),
+    ],
     // What a page that trains loads, in one file: small files compress worse.
     outputOptions: { codeSplitting: { groups: [{ name: "core", tags: ["$initial"], test: isCode }] } },
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.

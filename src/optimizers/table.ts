@@ -35,16 +35,16 @@ export {
 // Each checks the names and types of its options itself.
 const factories = (...made: readonly unknown[]) => made as readonly Factory[];
 
-/** The optimizers; the first is the one that is taken where none is chosen. */
+/** The optimizers; the first is the one that is taken where none is chosen. @internal */
 export const optimizerFactories = factories(adamw, adam, sgd, adamwOrt, lion);
 
-/** The transformations that chains are made of. */
+/** The transformations that chains are made of. @internal */
 export const transformationFactories = factories(
   ...[clipByValue, addDecayedWeights, scaleByAdam, scaleByLion, scaleBySign, momentum],
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 
-/** Transformations that command line and page offer in front of an optimizer: each by a flag with the number that it is about. */
+/** Transformations that command line and page offer in front of an optimizer: each by a flag with the number that it is about. @internal */
 export const clippings = transformationFactories.flatMap((make) => {
   const { flag, main, ranges, title, summary } = make.definition;
   if (flag === undefined || main === undefined) return [];
@@ -72,7 +72,7 @@ export const transformationNamed = (name: string, options: OptimizerOptions = {}
     name,
   )(options);
 
-/** What there is to know of the optimizer of a name. @throws UsageError where none has it */
+/** What there is to know of the optimizer of a name. @throws UsageError where none has it @internal */
 export const optimizerDefinition = (name: string): Definition<OptimizerOptions> =>
   factoryNamed(optimizerFactories, "optimizer", name).definition;
 

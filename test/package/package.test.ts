@@ -8,10 +8,16 @@ import { describe, expect, it } from "vitest";
 import { onnx } from "../../src/onnx/schema.js";
 import { packedFiles, unbuilt } from "./installed.ts";
 
+/** A file, or files by condition. */
+type Exported = string | { readonly [condition: string]: Exported };
+
+const filesOf = (exported: Exported): string[] =>
+  typeof exported === "string" ? [exported] : Object.values(exported).flatMap(filesOf);
+
 const manifest = JSON.parse(readFileSync("package.json", "utf8")) as {
   version: string;
   bin: Record<string, string>;
-  exports: Record<string, string | { types: string; default: string }>;
+  exports: Record<string, Exported>;
   dependencies: Record<string, string>;
   peerDependencies: Record<string, string>;
 };
@@ -43,9 +49,8 @@ describe("the package", () => {
   it("holds every file that it exports or runs, and no sources", (context) => {
     context.skip(unbuilt !== "", unbuilt);
     const paths = packedFiles().map((path) => `./${path}`);
-    const named = Object.values(manifest.exports).flatMap((entry) =>
-      typeof entry === "string" ? [entry] : [entry.types, entry.default],
-    );
+    const named = filesOf(manifest.exports);
+    expect(named.length).toBeGreaterThan(20);
     expect(paths).toEqual(expect.arrayContaining([...named, ...Object.values(manifest.bin), "./LICENSE"]));
     // The page with ONNX Runtime, and with a sample of MNIST.
     expect(paths).toContain("./dist/page/index.html");
@@ -69,6 +74,22 @@ describe("the package", () => {
     const files = [...new Set(named.map(([file]) => file))];
     expect(files).toContain("docs/web.md");
     expect(files.filter((file) => !packed.has(file))).toEqual([]);
+  });
+
+  it.each(["node", "web"])("shows TypeScript every type and every text of %s", (build, context) => {
+    context.skip(unbuilt !== "", unbuilt);
+    const folder = join("dist", build);
+    const declared = readdirSync(folder).filter((name) => name.endsWith(".d.ts"));
+    const text = (name: string) => readFileSync(join(folder, name), "utf8");
+    const missing = declared.flatMap((name) =>
+      [...text(name).matchAll(/\bfrom ["']\.\/([^"']+)\.js["']/g)].flatMap(([, from = ""]) =>
+        declared.includes(`${from}.d.ts`) ? [] : [`${name} → ${from}`],
+      ),
+    );
+    expect(missing).toEqual([]);
+    const functions = text("index.d.ts").match(/(?:^ \*\/\n)?^declare const \w+: Library\[/gm) ?? [];
+    expect(functions.length).toBeGreaterThan(12);
+    expect(functions.filter((found) => !found.startsWith(" */"))).toEqual([]);
   });
 
   it("needs only declared packages in node, and only ONNX Runtime in a browser", (context) => {

@@ -1,0 +1,29 @@
+import type { TsdownPlugin } from "tsdown";
+
+/**
+ * Gives the declarations of functions that are typed by the list of signatures (`inject: Library["inject"]`) the comment that
+ * stands there, so that editors show it wherever the function is named, and not in calls alone.
+ */
+export function documentedDeclarations(): TsdownPlugin {
+  return {
+    name: "documented-declarations",
+    generateBundle(_, bundle) {
+      const files = Object.values(bundle).flatMap((file) =>
+        file.type === "chunk" && file.fileName.endsWith(".d.ts") ? [file] : [],
+      );
+      const [list = ""] = files.flatMap(({ code }) => /^interface Library \{[\s\S]*?^\}/m.exec(code) ?? []);
+      const texts = new Map(
+        [...list.matchAll(/^ {2}(\/\*\*[\s\S]*?\*\/)\n {2}(\w+)\(/gm)].map(([, text = "", name = ""]) => [
+          name,
+          text.replace(/^ {2}/gm, ""),
+        ]),
+      );
+      for (const file of files) {
+        file.code = file.code.replace(
+          /^\/\*\* @function \*\/\n(?=declare const (\w+): Library\["\1"\];)/gm,
+          (_, name: string) => `${texts.get(name)}\n`,
+        );
+      }
+    },
+  };
+}
