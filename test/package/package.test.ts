@@ -76,7 +76,7 @@ describe("the package", () => {
     expect(files.filter((file) => !packed.has(file))).toEqual([]);
   });
 
-  it.each(["node", "web"])("shows TypeScript every type and every text of %s", (build, context) => {
+  it.for(["node", "web"])("shows TypeScript every type and every text of %s", (build, context) => {
     context.skip(unbuilt !== "", unbuilt);
     const folder = join("dist", build);
     const declared = readdirSync(folder).filter((name) => name.endsWith(".d.ts"));
