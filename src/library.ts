@@ -238,7 +238,8 @@ export interface Library {
 
   /**
    * Writes a training step as two graphs: gradients, then update. Between them a loop may average the gradients of several
-   * workers, clip them, or add up several batches. Running one after the other is the step of {@link Library.buildStep}.
+   * workers, or add up several batches. The whole optimizer is in the second graph, with whatever clips gradients. Running
+   * one after the other is the step of {@link Library.buildStep}.
    *
    * @param model - it is not changed
    * @param options - as for {@link Library.buildStep}

@@ -19,21 +19,7 @@ import { spliceBlock } from "./splice-block.ts";
 /** Opsets whose operators the block is written in, and the newest file version that ONNX Runtime loads. */
 const supported = { opset: { least: 7, most: 26 }, irVersion: 13 } as const;
 
-/**
- * Adds penalties to a model: scalar output `sorth_penalty`, and if asked for one scalar a layer, the penalty in the
- * model's own loss, or a loss. Everything the model had stays byte for byte as it was, except a loss that gets a new name.
- * The model keeps its opset, its batch stays free, and large weights are neither copied nor, if in other files, read.
- * A training_model.onnx of ONNX Runtime's training API gets w·R in its loss and w·∂R/∂response in its gradients, so that
- * ONNX Runtime's own training session trains with the penalty; the files beside it stay valid.
- *
- * @returns a model of views of the old bytes with the new records between them
- * @throws SorthError when the model cannot be injected, has been already, or no layer takes a penalty; UsageError for
- * options that do not fit
- *
- * @example
- * const model = await readModel("cnn.onnx");
- * await writeModel(await inject(model, { penalties: [som()] }, nodeProbe), "cnn-som.onnx");
- */
+/** Adds penalties to a model. `Library.inject` documents it. */
 export async function inject(model: Model, options: InjectOptions, probe: Probe): Promise<Model> {
   checkedPlans(options);
   const graph = graphOf(model);

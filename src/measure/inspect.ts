@@ -123,15 +123,7 @@ export interface Inspection {
   readonly advice: readonly string[];
 }
 
-/**
- * Says what the tool sees in a model: its layers and the penalties that apply, what is skipped and why, what would be
- * trained, and advice. Of a training_model of ONNX Runtime's training tools it shows the forward part: what is fed, the
- * loss, trained and frozen parameters, layers with and without a gradient; its other files are recognised only.
- *
- * @example
- * const { sites } = await inspect(model);
- * sites.map(({ name, units }) => `${name}: ${units} units`);
- */
+/** Lists what a model consists of, with the shapes that the probe finds. `Library.inspect` documents it. */
 export async function inspect(model: Model, options: InspectOptions, probe: Probe): Promise<Inspection> {
   const graph = graphOf(model);
   const kind = artifactKind(graph);

@@ -50,14 +50,7 @@ export interface ObserveOptions extends Pick<TrainerAngleOptions, "weights" | "s
   readonly onMessage?: (message: string) => void;
 }
 
-/**
- * Hands on the events of a run and measures, before the first step, after each epoch and at the end, what a report of it
- * shows: angles between units and the gradients of loss and penalty. The run itself is the same, bit for bit. A measurement
- * that fails is said and given up; the run goes on.
- *
- * @example
- * for await (const event of observe(trainer, train, trainer.fit(train, { epochs: 3 }), {}, nodeProbe)) events.push(event);
- */
+/** Passes on the events of a run, with measurements between them. `Library.observe` documents it. */
 export async function* observe(
   trainer: Trainer,
   dataset: Dataset,

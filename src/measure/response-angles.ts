@@ -18,18 +18,7 @@ import { addResponseSums } from "./response-gram.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { sampledIndices, unitSample } from "./unit-sample.ts";
 
-/**
- * Angles between the responses of each layer's units on given data: (π/2)(1 − ϑ) with ϑ the correlation of the
- * tanh-squashed responses (DESIGN §3), over all samples. These are not the weight angles (DESIGN §3, exact LSH).
- *
- * @param data - by name, every input of the model, samples on the first axis. They are run in chunks; where the model
- *   fixes its batch, samples behind the last whole batch are left out
- * @throws SorthError when an input is missing or does not fit, or ONNX Runtime refuses the model.
- *
- * @example
- * const { test } = await loadMnist();
- * const { layers } = await responseAngles(model, sampleFeeds(model, test, 256), {}, nodeProbe);
- */
+/** Measures the angles between the responses of the units of each layer on given data. `Library.responseAngles` documents it. */
 export async function responseAngles(
   model: Model,
   data: Feeds,

@@ -31,14 +31,7 @@ export interface TrainerAngles {
 /** Does a measurement; may give undefined in the place of an error. */
 export type Attempt = <T>(what: string, measurement: () => Promise<T>) => Promise<T | undefined>;
 
-/**
- * The angles of every layer of a run, between two of its steps. The run itself stays as it is, bit for bit.
- * @param dataset - what response angles are measured on: the same samples each time
- * @throws SorthError when the samples do not fit the model
- *
- * @example
- * for (const { name, responses } of await trainerAngles(trainer, test)) console.log(name, responses?.spread);
- */
+/** Measures the angles of a run as it stands. `Library.trainerAngles` documents it. */
 export async function trainerAngles(
   trainer: Trainer,
   dataset: Dataset,

@@ -36,16 +36,7 @@ export interface WeightAngleOptions extends DimensionOptions, AngleOptions {
   readonly vectors?: boolean;
 }
 
-/**
- * Angles between the weight vectors of each layer's units, 90° for orthogonal ones, and figures of the weight as a matrix
- * and as a convolution (docs/angles.md explains each). Biases take no part.
- * @throws SorthError when ONNX Runtime refuses the model, or a dimension is neither fixed nor given.
- *
- * @example
- * for (const { name, mean, spread } of (await weightAngles(model, {}, nodeProbe)).layers) {
- *   console.log(`${name}: ${mean.toFixed(1)}° ± ${spread.toFixed(1)}°`);
- * }
- */
+/** Measures the angles between the weight vectors of the units of each layer. `Library.weightAngles` documents it. */
 export async function weightAngles(
   model: Model,
   options: WeightAngleOptions,

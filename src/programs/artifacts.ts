@@ -47,17 +47,7 @@ export interface Artifacts {
 /** Every release that has a training session loads files of this version. They hold all of their data. */
 const form = { irVersion: 8, embed: true, check: "structure" } as const;
 
-/**
- * Writes what the sessions of ONNX Runtime's training API (1.19.2, Python and web) train: training_model, eval_model,
- * optimizer_model and checkpoint, without Python and with our gradients, so also for models that its own builder refuses.
- * The backward part is in standard operators; gradients are named `<value>_grad`. Running statistics of BatchNorm are
- * frozen parameters of the checkpoint that every step updates; Dropout draws inside the graph. Labels of a cross entropy
- * are int64. The batch is fixed. With a penalty the loss contains it and the last output, `sorth_penalty`, shows it.
- *
- * @throws SorthError for a model of a newer opset, parameters that are not float32, or an operator without a derivative
- * @example
- * const { training, checkpoint } = await buildArtifacts(model, { objective: crossEntropy(), batch: 32 });
- */
+/** Writes the files of ONNX Runtime's training API. `Library.buildArtifacts` documents it. */
 export async function buildArtifacts(
   model: Model,
   options: ArtifactOptions,

@@ -34,17 +34,7 @@ export interface GradientModel {
   readonly masks: ReadonlyMap<string, number>;
 }
 
-/**
- * Writes the gradient of a model's loss as an ONNX graph of standard operators. Parameters stay initializers;
- * BatchNormalization and Dropout stay as the file has them. A parameter on which the loss does not depend gets zeros.
- * What comes out can be differentiated again. Large weights that a model read from a path keeps in other files stay there: write
- * the graph with `writeModel`, which takes them along, rather than open its bytes.
- *
- * @throws SorthError when an operator between a parameter and the loss has no derivative: which, where, and the path
- * @example
- * const { model: gradient } = await differentiate(model, { objective: crossEntropy(), batch: 32 });
- * await writeModel(gradient, "grad.onnx"); // outputs: loss, fc1.weight_grad, …
- */
+/** Writes the gradient of a loss as a graph. `Library.differentiate` documents it. */
 export async function differentiate(
   model: Model,
   options: DifferentiateOptions,

@@ -33,16 +33,7 @@ export interface SplitStep extends Omit<Step, "model" | "body" | "ports"> {
 /** The first graph of a split step alone. */
 export type GradientStep = Awaited<ReturnType<typeof buildGradientStep>>;
 
-/**
- * Writes a training step as two graphs: gradients, then update. Between them a loop may average the gradients of several
- * workers or add up several batches. The whole optimizer is in the second graph, with whatever clips gradients. Running one
- * after the other is the step of {@link buildStep}.
- *
- * @throws SorthError as buildStep does
- * @example
- * const { gradients, update, ports } = await buildSplitStep(model, { objective: crossEntropy(), optimizer: sgd(), batch: 32 });
- * ports.parameters.map(({ gradient }) => gradient); // ["fc1.weight.grad", …]
- */
+/** Writes a training step as two graphs: gradients, then update. `Library.buildSplitStep` documents it. */
 export async function buildSplitStep(model: Model, options: StepOptions, probe: Probe): Promise<SplitStep> {
   const half = await trainingGradients(model, options, probe);
   // The names that they have in a step.

@@ -55,17 +55,7 @@ export interface Step {
   readonly skipped: readonly SkippedSite[];
 }
 
-/**
- * Writes one training step as a graph of standard operators: forward, loss, penalty, gradients, optimizer.
- * Inputs: the model's, `labels`, each parameter p with its slots `p.m`, `p.v`, the scalars `learning_rate`, `step`
- * (from 1) and, with a penalty, `penalty_weight`. Outputs: `loss` (total), `penalty` (unweighted), `p.next`,
- * `p.m.next`, `p.v.next`. Frozen weights stay initializers. The batch is fixed.
- *
- * @throws SorthError when something between a parameter and the loss has no derivative, or a dimension is not known
- * @example
- * const step = await buildStep(model, { objective: crossEntropy(), optimizer: adamw(), penalties: [{ penalty: som() }], batch: 64 });
- * step.ports.parameters.map(({ name }) => name); // ["fc1.weight", "fc1.bias", …]
- */
+/** Writes one training step as a graph. `Library.buildStep` documents it. */
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
   const half = await trainingGradients(model, options, probe);
   const { program, loss, type, trained } = half;

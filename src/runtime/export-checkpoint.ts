@@ -14,14 +14,7 @@ export interface ExportCheckpointOptions {
   readonly keepPenalty?: boolean;
 }
 
-/**
- * The trained model out of a run's checkpoint folder, without training or opening a session.
- * @param folder - that `Trainer.fit` wrote checkpoints to
- * @throws SorthError for a folder without such a checkpoint, or a damaged one
- *
- * @example
- * await writeModel(await exportCheckpoint("trained.run", { from: "best" }), "best.onnx");
- */
+/** Takes the trained model out of a checkpoint folder. `Library.exportCheckpoint` documents it. */
 export async function exportCheckpoint(
   folder: string,
   { from = "last", keepPenalty = false }: ExportCheckpointOptions,

@@ -21,19 +21,7 @@ import { checkValues } from "./values.ts";
 export type { VerifyOptions } from "./options.ts";
 export type { VerifyCheck, VerifyReport } from "./report.ts";
 
-/**
- * Compares an injected model with its original: nothing else changed; outputs bit-identical without graph optimization
- * (the difference at the default level is noted); each layer's penalty against the float64 reference; its change along a
- * random direction of the layer's weight against the closed-form gradient; the loss; another batch size.
- * Of training models of ONNX Runtime's training tools the forward part is run, with random weights, and each gradient that
- * was added is compared with the reference.
- * Nothing is thrown for a check that fails: ask `passed`.
- * @throws SorthError when the second model has no block, or a model cannot be run at all
- *
- * @example
- * const report = await verify(model, await inject(model, { penalties: [som()] }, nodeProbe), {}, nodeProbe);
- * assert(report.passed, report.checks.find((check) => check.status === "failed")?.detail);
- */
+/** Compares an injected model with its original. `Library.verify` documents it. */
 export async function verify(
   original: Model,
   injected: Model,
