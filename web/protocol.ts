@@ -3,6 +3,7 @@
  * request leads to is told in reports.
  */
 import type { webBackends } from "../src/passes/backends/names.ts";
+import type { Normalization } from "../src/web.ts";
 import type { HistoryJson, StepPoint, TestPoint } from "./history.ts";
 
 /** The two runs of one model: the same weights, the same batches, without and with the penalty. */
@@ -43,6 +44,9 @@ export interface SomSettings {
 
 export type BackendName = (typeof webBackends)[number];
 
+/** What becomes of pixels: the library decides by the data, or it is chosen. */
+export type NormalizationChoice = "auto" | Normalization;
+
 /** How both runs are trained. */
 export interface Settings {
   readonly som: SomSettings;
@@ -58,6 +62,7 @@ export interface Settings {
   /** What gradients are cut to before the optimizer reads them, by the flag of the command line; left out: nothing is cut. */
   readonly clip?: Readonly<Record<string, number>>;
   readonly seed: number;
+  readonly normalize: NormalizationChoice;
   readonly backend: BackendName;
   /** One of the model's {@link ModelSummary.losses}. */
   readonly loss: string;
@@ -199,6 +204,7 @@ export type Request =
 
 /** From the worker to the page. */
 export type Report =
+  /** `webgpu`: why there is none. */
   | { readonly type: "ready"; readonly threads: number; readonly webgpu: string | undefined }
   | { readonly type: "saved"; readonly run: SavedRun | undefined }
   | { readonly type: "model"; readonly id: number; readonly summary: ModelSummary }

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { decodeModel, inspect, som } from "../../src/index.ts";
-import { penaltyPlan } from "../../web/worker/run-options.ts";
+import { decodeModel, inspect, optimizerNames, som } from "../../src/index.ts";
+import type { OpenedModel } from "../../web/worker/open-model.ts";
+import { penaltyPlan, runOptions } from "../../web/worker/run-options.ts";
 import { standardSettings } from "../../web/worker/summarize-model.ts";
 
 const inspection = await inspect(decodeModel(new Uint8Array(readFileSync("models/mlp.onnx"))));
@@ -34,5 +35,20 @@ describe("the penalty of a run on the page", () => {
       true,
       false,
     ]);
+  });
+});
+
+describe("the options of a run on the page", () => {
+  const opened = { inspection, block: undefined, rescued: undefined } as unknown as OpenedModel;
+  const options = (settings: object) =>
+    runOptions("plain", opened, { ...standardSettings, loss: "cross-entropy", ...settings });
+
+  it("take every optimizer that the library has", () => {
+    for (const name of optimizerNames) expect(options({ optimizer: name }).optimizer?.name).toBe(name);
+  });
+
+  it("leave pixels to the library unless a choice is made", () => {
+    expect("normalize" in options({})).toBe(false);
+    expect(options({ normalize: "none" }).normalize).toBe("none");
   });
 });

@@ -1,7 +1,7 @@
 import { clippings, optimizerFactories, optimizerNames } from "../../src/optimizers/table.ts";
 import { backendTitles, webBackends } from "../../src/passes/backends/names.ts";
 import { byId, el, setText } from "../dom.ts";
-import type { BackendName, ModelSummary, Settings } from "../protocol.ts";
+import type { BackendName, ModelSummary, NormalizationChoice, Settings } from "../protocol.ts";
 import { Slider } from "./slider.ts";
 
 /** The controls of the penalty and of training. */
@@ -64,6 +64,7 @@ export class SettingsPanel {
       el("input", { id: flag, type: "number", min: "0.000001", step: "any", placeholder: "off" }),
     ]),
   );
+  readonly #normalize = byId("normalize", HTMLSelectElement);
   readonly #loss = byId("loss", HTMLSelectElement);
   readonly #backend = byId("backend", HTMLSelectElement);
   readonly #backendNote = byId("backend-note", HTMLElement);
@@ -110,6 +111,7 @@ export class SettingsPanel {
           value === "" ? [] : [[flag, valueAsNumber]],
         ),
       ),
+      normalize: this.#normalize.value as NormalizationChoice,
       loss: this.#loss.value,
       backend: this.#backend.value as BackendName,
     };
@@ -128,6 +130,8 @@ export class SettingsPanel {
     this.#seed.valueAsNumber = seed;
     if (optimizerNames.includes(optimizer)) this.#optimizer.value = optimizer;
     for (const [flag, input] of this.#clips) input.value = String(clip?.[flag] ?? "");
+    // Runs that an older page kept do not have it.
+    this.#normalize.value = settings.normalize ?? "auto";
     this.#loss.value = loss;
     if (webBackends.includes(backend)) this.#backend.value = backend;
   }

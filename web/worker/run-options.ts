@@ -35,7 +35,7 @@ export function fixedBatch({ inspection }: OpenedModel): number | undefined {
 
 /** The library's options of one run. */
 export function runOptions(run: RunName, opened: OpenedModel, settings: Settings): TrainerOptions {
-  const { loss, learningRate, seed, backend, weight } = settings;
+  const { loss, learningRate, seed, backend, weight, normalize } = settings;
   const { rescued, block } = opened;
   const former = rescued?.[run].optimizer;
   const constants = former?.name === settings.optimizer ? former.options : {};
@@ -50,6 +50,7 @@ export function runOptions(run: RunName, opened: OpenedModel, settings: Settings
   return {
     ...{ learningRate, seed, backend, optimizer },
     ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
+    ...(normalize !== "auto" && { normalize }),
     ...(objective ? { objective } : { loss: loss.slice(own.length) }),
     ...(penalized && (block ? { penaltyWeight: weight } : { penalties: [penaltyPlan(opened, settings)] })),
   };

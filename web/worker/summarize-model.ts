@@ -13,6 +13,7 @@ export const standardSettings: Omit<Settings, "loss"> = {
   learningRate: 1e-3,
   optimizer: optimizerNames[0] ?? "",
   seed: 0,
+  normalize: "auto",
   backend: "wasm",
 };
 

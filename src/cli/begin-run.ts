@@ -1,0 +1,105 @@
+import { join } from "node:path";
+import type { Command } from "commander";
+import type { Dataset } from "../data/dataset.ts";
+import { objectiveFor } from "../data/labels.ts";
+import { UsageError } from "../errors.ts";
+import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
+import { optimizerNamed } from "../optimizers/table.ts";
+import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
+import { dimensionsOf } from "./dimension-flags.ts";
+import { clipped } from "./optimizer-flags.ts";
+import { given } from "./options.ts";
+import { asksForPenalty } from "./penalty-flags.ts";
+import type { Call, TrainFlags } from "./train-call.ts";
+import { placementOf, trainerOptions } from "./train-flags.ts";
+
+/** What a run is begun with. */
+export interface Beginning {
+  readonly call: Call;
+  readonly command: Command;
+  readonly model: Model;
+  readonly facts: ModelFacts;
+  /** Of artifacts of ONNX Runtime's training API. */
+  readonly rescued: RescuedModel | undefined;
+  readonly train: Dataset;
+  readonly onMessage: (message: string) => void;
+}
+
+/** The trainer of a call: of a resumed run, of one that goes on from artifacts, or of a new one. */
+export function trainerFor(beginning: Beginning): Promise<Trainer> {
+  const { call, command, model, facts, rescued, train, onMessage } = beginning;
+  const { flags, path, placement } = call;
+  if (flags.resume) return resume(rescued?.model ?? model, path, flags.resume, { ...placement, onMessage });
+  if (rescued) return beginRescued(rescued, flags, command, onMessage);
+  return begin(model, facts, flags, train, onMessage);
+}
+
+async function begin(
+  model: Model,
+  { block, freeBatch }: ModelFacts,
+  flags: TrainFlags,
+  data: Dataset,
+  onMessage: (message: string) => void,
+): Promise<Trainer> {
+  const options = trainerOptions(flags, { injected: block !== undefined, freeBatch });
+  const asked = flags.labels ?? flags.classAxis;
+  const { objective, remark } =
+    options.objective && asked === undefined
+      ? objectiveFor(options.objective, data)
+      : { objective: options.objective, remark: undefined };
+  if (remark !== undefined) onMessage(remark);
+  return Trainer.create(model, {
+    ...options,
+    ...given({ objective, normalize: flags.normalize }),
+    ...placementOf(flags),
+    onMessage,
+  });
+}
+
+/** Goes on with a run of ONNX Runtime's training API as the flags say; what they leave open stays as it was. */
+function beginRescued(
+  run: RescuedModel,
+  flags: TrainFlags,
+  command: Command,
+  onMessage: (message: string) => void,
+): Promise<Trainer> {
+  const { block, freeBatch } = modelFacts(run.model, dimensionsOf(flags));
+  // --prediction names the output of the inference model that is written at the end.
+  const { output: _, ...options } = trainerOptions(
+    { ...flags, loss: flags.loss ?? run.options.loss },
+    {
+      // Losses go on as they were: no penalty is added unless one is asked for.
+      injected: block !== undefined || !asksForPenalty(flags),
+      freeBatch,
+    },
+  );
+  const { name, options: constants } = run.optimizer;
+  return Trainer.rescue(run, {
+    ...options,
+    ...placementOf(flags),
+    ...given({ normalize: flags.normalize }),
+    ...(command.getOptionValueSource("optimizer") !== "cli" && {
+      optimizer: clipped(
+        flags,
+        optimizerNamed(name, { ...constants, ...given({ weightDecay: flags.weightDecay }) }),
+      ),
+    }),
+    onMessage,
+  });
+}
+
+/** @throws UsageError when the run trains another model. */
+async function resume(
+  model: Model,
+  path: string,
+  folder: string,
+  options: Parameters<typeof Trainer.resume>[1],
+): Promise<Trainer> {
+  const kept = await readModel(join(folder, "model.onnx"));
+  if (Buffer.compare(model.bytes, kept.bytes) !== 0) {
+    throw new UsageError(
+      `the run in "${folder}" trains another model than "${path}"; give the one it was begun with`,
+    );
+  }
+  return Trainer.resume(folder, options);
+}

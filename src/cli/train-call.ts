@@ -1,0 +1,127 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { UsageError } from "../errors.ts";
+import type { ModelFacts } from "../programs/model-facts.ts";
+import { addDataFlags } from "./data-flags.ts";
+import { given } from "./options.ts";
+import { outputBeside } from "./output.ts";
+import { type RunSettings, readRunSettings, resumedCall } from "./run-settings.ts";
+import {
+  addRunFlags,
+  addTrainingFlags,
+  placementOf,
+  type RunFlags,
+  type TrainingFlags,
+} from "./train-flags.ts";
+
+/** The flags of `train`. */
+export type TrainFlags = RunFlags & TrainingFlags;
+
+/** Declares the argument and the flags, and returns the names of those that say how to train. */
+export function declare(command: Command): string[] {
+  command.argument("[model]", "an ONNX model; a resumed run has its own");
+  addRunFlags(command);
+  addDataFlags(command);
+  return [...addTrainingFlags(command), "normalize"];
+}
+
+/** What a call of `train` comes to, with what a resumed run was begun with. */
+export interface Call {
+  /** The file to read the model from. */
+  readonly path: string;
+  /** The model's own file, where the run began. */
+  readonly model: string;
+  readonly flags: TrainFlags;
+  /** Of a resumed run. */
+  readonly settings?: RunSettings;
+  readonly data: string;
+  /** Where to train; of a resumed run only what is given now. */
+  readonly placement: Partial<ReturnType<typeof placementOf>>;
+  /** How to fit; of a resumed run only what is given now. */
+  readonly fit: {
+    readonly epochs?: number;
+    readonly maxSteps?: number;
+    readonly validation?: number;
+    readonly otherData?: boolean;
+  };
+}
+
+/** @throws UsageError for flags that are missing, or that a resumed run does not take */
+export async function callOf(
+  command: Command,
+  path: string | undefined,
+  flags: TrainFlags,
+  trainingFlags: readonly string[],
+): Promise<Call> {
+  const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
+  const { epochs, maxSteps, validation, otherData } = flags;
+  if (flags.resume === undefined) {
+    if (otherData) throw new UsageError("--other-data belongs to --resume");
+    if (path === undefined)
+      throw new UsageError("missing required argument 'model' (see sorth-onnx train --help)");
+    if (flags.data === undefined) {
+      throw new UsageError(
+        "required option '--data <source>' not specified: mnist, or an .npz file with arrays x and y",
+      );
+    }
+    const fit = { epochs, ...given({ maxSteps, validation }) };
+    return { path, model: path, flags, data: flags.data, placement: placementOf(flags), fit };
+  }
+  const refused = command.options.filter(
+    (option) => trainingFlags.includes(option.attributeName()) && isGiven(option.attributeName()),
+  );
+  if (refused.length > 0) {
+    const names = refused.map(({ long }) => long).join(", ");
+    throw new UsageError(`a resumed run goes on with the options it was begun with; leave out ${names}`);
+  }
+  const settings = await readRunSettings(flags.resume);
+  const before = settings && resumedCall<TrainFlags>(settings, command, declare);
+  const merged = before?.flags ?? flags;
+  const model = path ?? (settings?.artifact ? before?.model : join(flags.resume, "model.onnx"));
+  if (!settings && (path === undefined || !isGiven("data") || !isGiven("epochs"))) {
+    throw new UsageError(
+      `"${flags.resume}" has no run.json that says how the run was begun (it is of an older version, or of the library): give the model, --data and --epochs again`,
+    );
+  }
+  // Without -o the trained model goes where the run that was stopped would have written it.
+  const output = merged.output ?? outputBeside(before?.model ?? model ?? "", "trained");
+  return {
+    path: model ?? "",
+    model: path ?? before?.model ?? "",
+    ...(settings && { settings }),
+    flags: { ...merged, output },
+    data: merged.data ?? "",
+    placement: Object.fromEntries(Object.entries(placementOf(flags)).filter(([name]) => isGiven(name))),
+    fit: given({ epochs: isGiven("epochs") ? epochs : undefined, maxSteps, validation, otherData }),
+  };
+}
+
+/** @throws UsageError for flags that would have no effect */
+export function checkEffects(
+  { keepPenalty, allowFallback, backend }: TrainFlags,
+  { block }: ModelFacts,
+): void {
+  if (keepPenalty && !block) {
+    throw new UsageError("--keep-penalty belongs to a model with an injected penalty: this one has none");
+  }
+  if (allowFallback && backend === "cpu") {
+    throw new UsageError(
+      "--allow-fallback belongs to --backend cuda and webgpu: on the CPU everything runs there",
+    );
+  }
+}
+
+/** @throws UsageError when --from best asks for a checkpoint that the run will not have */
+export async function checkBest(
+  { from, validation, resume }: TrainFlags,
+  folder: string,
+  held: boolean,
+): Promise<void> {
+  if (from !== "best" || validation !== undefined || held) return;
+  const there = resume !== undefined && (await stat(join(folder, "best.safetensors")).catch(() => undefined));
+  if (there) return;
+  throw new UsageError(
+    "--from best needs samples held out to tell the best by: give --validation, as in --validation 0.1",
+  );
+}
