@@ -6,6 +6,7 @@ import {
   type ChosenFile,
   type DataSource,
   type DataSummary,
+  type Equipment,
   type Measurement,
   type ModelSource,
   type ModelSummary,
@@ -180,7 +181,7 @@ export class App {
   readonly #reactions: {
     readonly [Type in Report["type"]]: (report: Extract<Report, { type: Type }>) => void;
   } = {
-    ready: ({ threads, webgpu }) => this.#ready(threads, webgpu),
+    ready: (equipment) => this.#ready(equipment),
     saved: ({ run }) => (run ? this.#banner.show(run) : this.#banner.hide()),
     model: ({ id, summary }) => {
       if (id === this.#opening.model) this.#takeModel(summary);
@@ -243,8 +244,9 @@ export class App {
     react(report);
   }
 
-  #ready(threads: number, missing: string | undefined): void {
+  #ready({ threads, webgpu: missing, optimizers, clips }: Equipment): void {
     this.#settings.showBackends(threads, missing);
+    this.#settings.offer(optimizers, clips);
     const isolated = globalThis.crossOriginIsolated ? "" : " (no COOP and COEP headers)";
     const wasm = `WebAssembly: ${threads === 1 ? "1 thread" : `${threads} threads`}${isolated}`;
     byId("environment", HTMLElement).textContent =

@@ -184,6 +184,16 @@ export interface SavedRun {
   readonly savedAt: number;
 }
 
+/** What the worker trains with. */
+export interface Equipment {
+  readonly threads: number;
+  /** Why there is no WebGPU. */
+  readonly webgpu: string | undefined;
+  /** The library's optimizers, and what gradients can be cut to: names, and titles for people. */
+  readonly optimizers: readonly { readonly name: string; readonly title: string }[];
+  readonly clips: readonly { readonly flag: string; readonly title: string }[];
+}
+
 export type Phase = "idle" | "starting" | "running" | "paused" | "finished" | "failed";
 
 /** From the page to the worker. What is opened bears a number, and so does what is told of it: the last one counts. */
@@ -204,8 +214,7 @@ export type Request =
 
 /** From the worker to the page. */
 export type Report =
-  /** `webgpu`: why there is none. */
-  | { readonly type: "ready"; readonly threads: number; readonly webgpu: string | undefined }
+  | ({ readonly type: "ready" } & Equipment)
   | { readonly type: "saved"; readonly run: SavedRun | undefined }
   | { readonly type: "model"; readonly id: number; readonly summary: ModelSummary }
   | { readonly type: "model-refused"; readonly id: number; readonly message: string }

@@ -1,7 +1,6 @@
-import { clippings, optimizerFactories, optimizerNames } from "../../src/optimizers/table.ts";
 import { backendTitles, webBackends } from "../../src/passes/backends/names.ts";
 import { byId, el, setText } from "../dom.ts";
-import type { BackendName, ModelSummary, NormalizationChoice, Settings } from "../protocol.ts";
+import type { BackendName, Equipment, ModelSummary, NormalizationChoice, Settings } from "../protocol.ts";
 import { Slider } from "./slider.ts";
 
 /** The controls of the penalty and of training. */
@@ -58,12 +57,7 @@ export class SettingsPanel {
   readonly #seed = byId("seed", HTMLInputElement);
   readonly #optimizer = byId("optimizer", HTMLSelectElement);
   /** Fields for what gradients are cut to, by flag; empty where they are not. */
-  readonly #clips = new Map(
-    clippings.map(({ flag }) => [
-      flag,
-      el("input", { id: flag, type: "number", min: "0.000001", step: "any", placeholder: "off" }),
-    ]),
-  );
+  readonly #clips = new Map<string, HTMLInputElement>();
   readonly #normalize = byId("normalize", HTMLSelectElement);
   readonly #loss = byId("loss", HTMLSelectElement);
   readonly #backend = byId("backend", HTMLSelectElement);
@@ -71,14 +65,6 @@ export class SettingsPanel {
   readonly #penaltyNote = byId("penalty-note", HTMLElement);
 
   constructor() {
-    this.#optimizer.replaceChildren(
-      ...optimizerFactories.map(({ definition: { name, title } }) => el("option", { value: name }, title)),
-    );
-    this.#optimizer.parentElement?.after(
-      ...clippings.map(({ flag, title }) =>
-        el("div", {}, el("label", { class: "field", for: flag }, title), this.#clips.get(flag) ?? ""),
-      ),
-    );
     this.#backend.append(...webBackends.map((name) => el("option", { value: name }, backendTitles[name])));
     byId("penalty-controls", HTMLFieldSetElement).append(
       ...[this.#weight, this.#gamma, this.#lambda1, this.#lambda2].map(({ element }) => element),
@@ -128,7 +114,8 @@ export class SettingsPanel {
     this.#batch.valueAsNumber = batch;
     this.#learningRate.valueAsNumber = learningRate;
     this.#seed.valueAsNumber = seed;
-    if (optimizerNames.includes(optimizer)) this.#optimizer.value = optimizer;
+    if ([...this.#optimizer.options].some(({ value }) => value === optimizer))
+      this.#optimizer.value = optimizer;
     for (const [flag, input] of this.#clips) input.value = String(clip?.[flag] ?? "");
     // Runs that an older page kept do not have it.
     this.#normalize.value = settings.normalize ?? "auto";
@@ -151,11 +138,24 @@ export class SettingsPanel {
     this.#penaltyNote.hidden = !locked;
     setText(this.#penaltyNote, locked ? "The penalty in the file is used; its weight can be changed." : "");
     if (fixed.optimizer) this.#optimizer.value = fixed.optimizer;
-    else if (this.#optimizer.value === "adamw-ort" && kind === "model")
-      this.#optimizer.value = optimizerNames[0] ?? "";
+    else if (this.#optimizer.value === "adamw-ort" && kind === "model") this.#optimizer.selectedIndex = 0;
     if (fixed.learningRate !== undefined) {
       this.#learningRate.valueAsNumber = Number(fixed.learningRate.toPrecision(6));
     }
+  }
+
+  /** Offers the library's optimizers, and what gradients can be cut to; only the first worker's count. */
+  offer(optimizers: Equipment["optimizers"], clips: Equipment["clips"]): void {
+    if (this.#optimizer.options.length > 0) return;
+    this.#optimizer.append(...optimizers.map(({ name, title }) => el("option", { value: name }, title)));
+    for (const { flag } of clips) {
+      const field = { id: flag, type: "number", min: "0.000001", step: "any", placeholder: "off" };
+      this.#clips.set(flag, el("input", field));
+    }
+    const fields = clips.map(({ flag, title }) =>
+      el("div", {}, el("label", { class: "field", for: flag }, title), this.#clips.get(flag) ?? ""),
+    );
+    this.#optimizer.parentElement?.after(...fields);
   }
 
   /** Says what trains here. @param missing - why there is no WebGPU */

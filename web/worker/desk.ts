@@ -1,3 +1,4 @@
+import { clippings, optimizerFactories } from "../../src/optimizers/table.ts";
 import { missingWebGpu } from "../../src/runtime/gpu-device-web.ts";
 import { encodeModel, inject, type Model, SorthError } from "../../src/web.ts";
 import { History } from "../history.ts";
@@ -68,7 +69,11 @@ export class Desk {
 
   async #begin({ base }: RequestOf<"begin">): Promise<void> {
     this.#base = base;
-    this.#tell({ type: "ready", threads, webgpu: await missingWebGpu() });
+    this.#tell({
+      ...{ type: "ready", threads, webgpu: await missingWebGpu() },
+      optimizers: optimizerFactories.map(({ definition: { name, title } }) => ({ name, title })),
+      clips: clippings.map(({ flag, title }) => ({ flag, title })),
+    });
     const kept = (await placeIsTaken()) ? undefined : await keptRun();
     this.#tell({ type: "saved", run: kept?.saved });
   }
