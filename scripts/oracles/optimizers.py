@@ -50,6 +50,7 @@ OPTIMIZERS: dict[str, Callable[[Parameters, Options], torch.optim.Optimizer]] = 
 
 # Changes of gradients in front of an optimizer.
 CLIPS: dict[str, Callable[[Parameters, Options], Any]] = {
+    "clip-by-global-norm": lambda parameters, o: nn.utils.clip_grad_norm_(parameters, o["maxNorm"]),
     "clip-by-value": lambda parameters, o: nn.utils.clip_grad_value_(parameters, o["maxValue"]),
 }
 
@@ -68,6 +69,11 @@ CASES: list[dict[str, Options]] = [
     {"lion": {}},
     {"lion": {"beta1": 0.8, "beta2": 0.95, "weightDecay": 0.5}},
     {"clip-by-value": {"maxValue": 0.3}, "lion": {}},
+    {"clip-by-global-norm": {"maxNorm": 0.5}, "lion": {"weightDecay": 0.1}},
+    {"clip-by-global-norm": {"maxNorm": 0.5}, "sgd": {}},
+    {"clip-by-global-norm": {"maxNorm": 2.4}, "sgd": {"momentum": 0.9}},
+    {"clip-by-global-norm": {"maxNorm": 100.0}, "adamw": {}},
+    {"clip-by-global-norm": {"maxNorm": 1.5}, "clip-by-value": {"maxValue": 0.3}, "adamw": {}},
     {"clip-by-value": {"maxValue": 0.3}, "adamw": {}},
     {"clip-by-value": {"maxValue": 0.3}, "sgd": {"momentum": 0.9}},
     {"sgd": {"momentum": 0.9}, "average-weights": {"decay": 0.8}},

@@ -8,6 +8,7 @@ import { lion, scaleByLion } from "./lion.ts";
 import { sgd } from "./sgd.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 import { averageWeights } from "./transformations/average-weights.ts";
+import { clipByGlobalNorm } from "./transformations/clip-by-global-norm.ts";
 import { clipByValue } from "./transformations/clip-by-value.ts";
 import { momentum } from "./transformations/momentum.ts";
 import { scaleByAdam } from "./transformations/scale-by-adam.ts";
@@ -21,6 +22,7 @@ export {
   adamwOrt,
   addDecayedWeights,
   averageWeights,
+  clipByGlobalNorm,
   clipByValue,
   decayWeights,
   lion,
@@ -40,7 +42,7 @@ export const optimizerFactories = factories(adamw, adam, sgd, adamwOrt, lion);
 
 /** The transformations that chains are made of. @internal */
 export const transformationFactories = factories(
-  ...[clipByValue, addDecayedWeights, scaleByAdam, scaleByLion, scaleBySign, momentum],
+  ...[clipByGlobalNorm, clipByValue, addDecayedWeights, scaleByAdam, scaleByLion, scaleBySign, momentum],
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 
