@@ -1,3 +1,4 @@
+import { UsageError } from "../errors.ts";
 import { float, int } from "../graph/attribute.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
@@ -7,6 +8,18 @@ import { Model } from "../onnx/model.ts";
 /** Optimizers for which ONNX Runtime 1.19.2 has a model. */
 export const officialOptimizers = ["adamw", "sgd"] as const;
 export type OfficialOptimizer = (typeof officialOptimizers)[number];
+
+/**
+ * Refuses an optimizer that the official training API has no model for: a name, or an optimizer of this library given by mistake.
+ * @throws UsageError that names it
+ */
+export function checkOfficial(optimizer: unknown): asserts optimizer is OfficialOptimizer {
+  if (officialOptimizers.some((one) => one === optimizer)) return;
+  const name = typeof optimizer === "string" ? optimizer : (optimizer as { name?: unknown })?.name;
+  throw new UsageError(
+    `artifacts cannot train with "${String(name)}": ONNX Runtime's training API has models of ${officialOptimizers.join(" and ")} only, without clipping; use buildStep or Trainer`,
+  );
+}
 
 /** Hyperparameters of AdamW in an optimizer model. They are stored as attributes, so they are fixed once it is written. */
 export interface OfficialAdamWOptions {

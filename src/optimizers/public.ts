@@ -3,11 +3,11 @@
  *
  * @example
  * import { crossEntropy, readModel, Trainer } from "sorth-onnx";
- * import { chain, clipByValue, sgd } from "sorth-onnx/optimizers";
+ * import { chain, clipByGlobalNorm, sgd } from "sorth-onnx/optimizers";
  *
  * const trainer = await Trainer.create(await readModel("model.onnx"), {
  *   objective: crossEntropy(),
- *   optimizer: chain(clipByValue(1), sgd({ momentum: 0.9 })),
+ *   optimizer: chain(clipByGlobalNorm(1), sgd({ momentum: 0.9 })),
  *   batch: 64,
  * });
  * await trainer.release();
@@ -25,7 +25,6 @@ export {
   type PerParameterOptimizer,
   perParameter,
 } from "./optimizer.ts";
-export type { Chosen, Given, OptionRanges } from "./options.ts";
 export * from "./table.ts";
 export type {
   GradientTransformation,

@@ -3,6 +3,7 @@ import type { Probe } from "../analysis/probe.ts";
 import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
 import { bufferSuffix, doneSuffix, loadable, resetInput } from "../artifacts/format.ts";
 import {
+  checkOfficial,
   type OfficialAdamWOptions,
   type OfficialOptimizer,
   optimizerModel,
@@ -54,6 +55,7 @@ export async function buildArtifacts(
   probe: Probe,
 ): Promise<Artifacts> {
   const { optimizer, adamw } = options;
+  checkOfficial(optimizer ?? "adamw");
   if (optimizer === "sgd" && adamw && Object.keys(adamw).length > 0) {
     throw new UsageError(
       `the optimizer sgd of the artifacts has no options: leave out ${Object.keys(adamw).join(", ")} (--weight-decay)`,

@@ -225,6 +225,12 @@ describe("artifacts", () => {
     };
     const objective = meanSquaredError();
     await expect(buildArtifacts(model("float", 22), { objective })).rejects.toThrow(/opset 22; .* up to 21/);
+    for (const optimizer of ["lion", adamwOrt()]) {
+      const given = { objective, optimizer } as unknown as ArtifactOptions;
+      await expect(buildArtifacts(model("float", 18), given)).rejects.toThrow(
+        /artifacts cannot train with "(lion|adamw-ort)": .* models of adamw and sgd only, without clipping/,
+      );
+    }
     await expect(buildArtifacts(model("double", 18), { objective })).rejects.toThrow(
       /"w" is double; .* float32 only/,
     );

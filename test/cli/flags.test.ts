@@ -1,6 +1,7 @@
 import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { clippings, optimizerNames } from "../../src/optimizers/table.ts";
 import { npz } from "./npz.ts";
 import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
 
@@ -103,6 +104,29 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
     /to which these flags do not apply: leave out --freeze, --batch/,
   ],
   [["step", "m.onnx", "--batch", "8", "--split", "--loop"], /either --split or --loop/],
+  ...clippings.flatMap(({ flag }) => [
+    ...["0", "-1", "much"].map(
+      (value) =>
+        [
+          ["step", "m.onnx", "--batch", "8", `--${flag}`, value],
+          /is invalid. Give a number above 0/,
+        ] as const,
+    ),
+    [["artifacts", "m.onnx", `--${flag}`, "1"], new RegExp(`--${flag} has no place in artifacts`)] as const,
+  ]),
+  ...optimizerNames
+    .filter((name) => !["adamw", "sgd"].includes(name))
+    .map((name) => [["artifacts", "m.onnx", "--optimizer", name], /Allowed choices are adamw, sgd/] as const),
+  [["step", "m.onnx", "--optimizer", "muon"], /there is no optimizer "muon"; there are adamw, adam, sgd/],
+  [["step", "m.onnx", "--optimizer", "adamw:beta=1"], /the optimizer adamw has no option "beta"/],
+  [["step", "m.onnx", "--optimizer", "lion:beta1"], /"beta1" in "lion:beta1" is no option: write key=value/],
+  [["step", "m.onnx", "--optimizer", "adamw:beta1=half"], /option beta1 .* must be a number, not half/],
+  [["step", "m.onnx", "--optimizer", "sgd:nesterov=yes"], /option nesterov .* must be a boolean, not yes/],
+  [
+    ["step", "m.onnx", "--optimizer", "sgd:weight-decay=0.1", "--weight-decay", "0.2"],
+    /gives weightDecay already; leave out --weight-decay/,
+  ],
+  [["step", "m.onnx", "--momentum", "0.9"], /the optimizer adamw has no option "momentum"/],
 ];
 
 describe("flags", () => {

@@ -10,6 +10,7 @@ import {
   adamwOrt,
   addDecayedWeights,
   averageWeights,
+  clipByGlobalNorm,
   decayWeights,
   momentum,
   optimizerFactories,
@@ -192,6 +193,38 @@ test("a parameter that never had a gradient stays as it is, at a learning rate o
   }
 });
 
+describe("the norm of many gradients", () => {
+  /** A norm of the gradients that is not clipped, and one that is: what is left of a gradient of `value`. */
+  async function left(
+    sizes: readonly number[],
+    value: (i: number) => number,
+  ): Promise<{ graph: number; exact: number }> {
+    const parameters = sizes.map((size, i) => ({
+      ...{ name: `p${i}`, type: "float" as const, shape: [size], start: new Array<number>(size).fill(0) },
+    }));
+    const gradients = sizes.map((size, i) => new Array<number>(size).fill(Math.fround(value(i))));
+    const [result] = await runSteps(chain(clipByGlobalNorm(1), sgd()), parameters, [
+      { gradients, learningRate: 1 },
+    ]);
+    const norm = Math.sqrt(gradients.flat().reduce((total, one) => total + one * one, 0));
+    return {
+      graph: -(result?.parameters[0]?.[0] ?? Number.NaN),
+      exact: (gradients[0]?.[0] ?? 0) / (norm + 1e-6),
+    };
+  }
+
+  test("is exact to float32 over one large parameter and 600 small ones of other sizes", async () => {
+    const sizes = [300_000, ...Array.from({ length: 600 }, (_, i) => 1 + (i % 7))];
+    const { graph, exact } = await left(sizes, (i) => (i === 0 ? 0.1 : 3 + i / 100));
+    expect(Math.abs(graph / exact - 1)).toBeLessThan(1e-6);
+  });
+
+  test("of zeros changes nothing", async () => {
+    const { graph } = await left([3, 2], () => 0);
+    expect(graph).toBe(-0);
+  });
+});
+
 describe("a gradient that is no number", () => {
   const broken = (type: Parameter["type"]): UpdateStep[] => [
     {
@@ -279,6 +312,12 @@ describe("size of the graph", () => {
       "adamw-ort": 12,
       "adamw-ort, weight decay": 13,
     });
+  });
+
+  test("a clipped norm meets the learning rate before a parameter: one more pass to square, one to add up", () => {
+    expect(count(chain(clipByGlobalNorm(1), sgd()), 2).whole).toBe(2 * (count(sgd(), 1).whole + 1));
+    // Adam reads the clipped gradient itself.
+    expect(count(chain(clipByGlobalNorm(1), adam()), 2).whole).toBe(2 * (count(adam(), 1).whole + 2));
   });
 
   for (const [name, optimizer] of Object.entries(named)) {

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { decodeModel, inspect, optimizerNames, som } from "../../src/index.ts";
+import { clippings } from "../../src/optimizers/table.ts";
+import { optimizerText } from "../../src/optimizers/text.ts";
 import type { OpenedModel } from "../../web/worker/open-model.ts";
 import { penaltyPlan, runOptions } from "../../web/worker/run-options.ts";
 import { standardSettings } from "../../web/worker/summarize-model.ts";
@@ -50,5 +52,19 @@ describe("the options of a run on the page", () => {
   it("leave pixels to the library unless a choice is made", () => {
     expect("normalize" in options({})).toBe(false);
     expect(options({ normalize: "none" }).normalize).toBe("none");
+  });
+});
+
+describe("the optimizer of a run on the page", () => {
+  const opened = { inspection } as OpenedModel;
+  const settings = { ...standardSettings, loss: "cross-entropy" };
+
+  it.each(optimizerNames)("is %s, behind what cuts gradients", (optimizer) => {
+    const plain = runOptions("plain", opened, { ...settings, optimizer });
+    expect(plain.optimizer?.name).toBe(optimizer);
+    const clip = Object.fromEntries(clippings.map(({ flag }, i) => [flag, i + 2]));
+    const cut = runOptions("plain", opened, { ...settings, optimizer, clip }).optimizer;
+    const members = clippings.map(({ make }, i) => optimizerText(make(i + 2)));
+    expect(cut && optimizerText(cut)).toBe([...members, optimizer].join(", then "));
   });
 });

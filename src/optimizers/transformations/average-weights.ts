@@ -5,10 +5,15 @@ import { slotAt } from "../optimizer.ts";
 
 /**
  * Keeps an exponential moving average of the parameters beside them, ema ← d·ema + (1−d)·w of the updated w, from the initial
- * parameters on. One slot, `ema`. Updates stay as they are; the last place of a chain is the right one.
+ * parameters on. One slot, `ema`. Updates stay as they are; the last place of a chain is the right one. `Trainer.export` writes
+ * the parameters themselves; a model with the averages is made with `withWeights`.
  *
  * @example
  * const trainer = await Trainer.create(model, { objective: crossEntropy(), optimizer: chain(adamw(), averageWeights(0.999)) });
+ * // … after training:
+ * const { slots, statistics } = trainer.state();
+ * const averages = [...slots].map(([name, own]) => [name, own.get("ema") as Tensor] as const);
+ * await writeModel(withWeights(model, new Map([...averages, ...statistics])), "averaged.onnx");
  */
 export const averageWeights = defineTransformation(
   {
