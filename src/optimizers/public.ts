@@ -25,6 +25,7 @@ export {
   type PerParameterOptimizer,
   perParameter,
 } from "./optimizer.ts";
+export type { Chosen, Given, OptionRanges } from "./options.ts";
 export * from "./table.ts";
 export type {
   GradientTransformation,
