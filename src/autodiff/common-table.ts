@@ -8,7 +8,6 @@ import { convolution } from "./rules/convolution.ts";
 import { elementwise } from "./rules/elementwise.ts";
 import { indexing } from "./rules/indexing.ts";
 import { linearAlgebra } from "./rules/linear-algebra.ts";
-import { normalization } from "./rules/normalization.ts";
 import { pooling } from "./rules/pooling.ts";
 import { reductions } from "./rules/reductions.ts";
 import { shape } from "./rules/shape.ts";
@@ -23,7 +22,6 @@ export const commonRules: RuleTable = tableOf({
   ...convolution,
   ...elementwise,
   ...linearAlgebra,
-  ...normalization,
   ...pooling,
   ...reductions,
   ...shape,

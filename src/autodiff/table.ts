@@ -7,6 +7,7 @@ import { controlFlow } from "./rules/control-flow.ts";
 import { einsum } from "./rules/einsum.ts";
 import { losses } from "./rules/losses.ts";
 import { microsoft } from "./rules/microsoft.ts";
+import { normalization } from "./rules/normalization.ts";
 import { padding } from "./rules/padding.ts";
 import { quantization } from "./rules/quantization.ts";
 import { rearrangement } from "./rules/rearrangement.ts";
@@ -37,4 +38,5 @@ export const rules: RuleTable = tableOf({
   ...sets,
   ...controlFlow,
   ...losses,
+  ...normalization,
 });
