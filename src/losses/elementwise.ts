@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { DataError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { allAxes } from "../graph/shapes.ts";
@@ -107,7 +107,7 @@ function elementwise(kind: ElementwiseLoss): Objective {
       for (let i = 0; i < labels.length; i++) {
         const label = labels[i];
         if (label === undefined || !allowed(label)) {
-          throw new SorthError(
+          throw new DataError(
             `label ${label} at position ${i} is not ${kind.labels?.words ?? "a finite number"}`,
           );
         }

@@ -75,7 +75,7 @@ export interface Objective {
   /**
    * Refuses labels on which the loss is not defined.
    * @param shape - of the predictions
-   * @throws SorthError naming the first of them.
+   * @throws DataError naming the first of them.
    */
   readonly checkLabels: (labels: ArrayLike<number>, shape: Shape) => void;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { SorthError, UsageError } from "../../src/errors.ts";
+import { DataError, SorthError, UsageError } from "../../src/errors.ts";
 import { Emit } from "../../src/graph/emit.ts";
 import { typed } from "../../src/graph/emit-base.ts";
 import { Graph } from "../../src/graph/graph.ts";
@@ -313,7 +313,7 @@ describe("labels", () => {
     [l1(), [1], [Number.POSITIVE_INFINITY], "label Infinity at position 0 is not a finite number"],
   ] as const) {
     test(`refused: ${message}`, () => {
-      expect(() => objective.checkLabels(labels, shape)).toThrow(new SorthError(message));
+      expect(() => objective.checkLabels(labels, shape)).toThrow(new DataError(message));
     });
   }
 
