@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { DataError, SorthError, UsageError } from "../../src/errors.ts";
+import { DataError, UsageError } from "../../src/errors.ts";
 import { Emit } from "../../src/graph/emit.ts";
 import { typed } from "../../src/graph/emit-base.ts";
 import { Graph } from "../../src/graph/graph.ts";
