@@ -16,13 +16,13 @@ export function hiddenSites(graph: Graph, ops: ReadonlySet<string>): SkippedSite
       ...bodies.map((inner) =>
         skip(
           inner,
-          `it lies in a body of the ${node.opType} "${node.label}", where no injected block can read its response: train penalises it where that can be written out`,
+          `it lies in a body of the ${node.opType} "${node.label}", which no injected block can reach: train penalises it where that can be written out`,
         ),
       ),
       ...inside.map((inner) =>
         skip(
           inner,
-          `it lies in the model's function ${node.op}, called by "${node.label}", where no injected block can read its response: train penalises it, or export without functions`,
+          `it lies in the model's function ${node.op}, called by "${node.label}", which no injected block can reach: train penalises it, or export without functions`,
         ),
       ),
     ];
