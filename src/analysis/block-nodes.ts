@@ -3,48 +3,48 @@ import type { Node } from "../graph/node.ts";
 
 /** Name prefix of every node and value of an injected block. */
 export const blockPrefix = "sorth/";
-/** Name prefix of every node and value that a program adds to a model: loss, gradients, optimizer. No block has it. */
+/** Name prefix of every node and value that a program adds to a model: loss, gradients, optimizer. Blocks never use it. */
 export const stepPrefix = "step/";
-/** Prefix of the name that a model's own loss bears while the block computes the loss of that name. */
+/** Prefix of a model's own loss after the block's loss has taken its name. */
 export const originalPrefix: string = `${blockPrefix}original/`;
 /** Key of metadata_props under which a block's mark is kept. */
 export const markKey = "sorth";
 /** Output that holds the penalty. */
 export const penaltyOutput = "sorth_penalty";
 
-/** A node by names, be it of a graph or of a file's record. */
+/** A node described by names, from a graph or from a record of a file. */
 export interface NamedNode {
   readonly name: string;
-  /** With what its bodies read. */
+  /** Includes the values that its bodies read. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
 }
 
-/** What tells the nodes of a block from a model's own that are named alike. */
+/** Distinguishes the nodes of a block from the model's own nodes with similar names. */
 export interface BlockNames {
   /** Outputs of the graph. */
   readonly outputs: Iterable<string>;
-  /** Outputs of the graph that the block added, and own values whose names it took over. */
+  /** Outputs that the block added to the graph, and the model's own values whose names it took over. */
   readonly computed: ReadonlySet<string>;
-  /** The model's own values that are named like the block's, or computed by nodes named so. */
+  /** The model's own values that are named like the block's, or computed by a node with such a name. */
   readonly kept: ReadonlySet<string>;
 }
 
 const stepConstant = new RegExp(`^${stepPrefix}const(_\\d+)?$`);
 
-/** Whether a name is one that a program gives to its constants: other names with its prefix may be a model's own. */
+/** Whether a program gives this name to a constant. Other names with its prefix may belong to the model. */
 export const isStepConstant = (name: string): boolean => stepConstant.test(name);
 
-/** Whether a name is one that a block gives to what it adds. */
+/** Whether a block uses this name for something that it adds. */
 export const isBlockName = (name: string): boolean =>
   name.startsWith(blockPrefix) && !name.startsWith(originalPrefix);
 
-/** Whether a node is named as those of a block: itself or, where a tool dropped names, what it computes. */
+/** Whether a node has a block's name or, if a tool dropped node names, computes a value with such a name. */
 const isNamedSo = ({ name, outputs }: NamedNode): boolean =>
   name.startsWith(blockPrefix) || outputs.some(isBlockName);
 
 /**
- * The nodes of a block: those of its names, but for the model's own and those whose numbers the rest of the model needs.
+ * The nodes of a block, found by name. Excludes the model's own nodes and those whose results the rest of the model needs.
  */
 export function blockNodes<T extends NamedNode>(nodes: readonly T[], names: BlockNames): Set<T> {
   const { computed, kept } = names;
@@ -77,13 +77,13 @@ function keptNames({ metadata }: Graph): ReadonlySet<string> {
   }
 }
 
-/** Names of values that a block took over: those of which an original is there too. */
+/** Names that a block took over from values of the model: the renamed original is in the graph too. */
 export const takenOver = (names: Iterable<string>): string[] =>
   [...names].flatMap((name) => (name.startsWith(originalPrefix) ? [name.slice(originalPrefix.length)] : []));
 
 /**
- * The nodes of a graph's injected block, or the gradients that `grad` wrote: no layers of the model. Without a mark, as where
- * a tool dropped the metadata, the names tell.
+ * The nodes of a graph's injected block, or the gradients that `grad` wrote; they are not layers of the model. If a tool
+ * dropped the metadata and with it the mark, the nodes are found by name.
  * @param added - outputs that the block added, whatever their names
  */
 export function injectedNodes(graph: Graph, added: Iterable<string> = []): Set<Node> {
@@ -118,12 +118,12 @@ function addedByMark({ metadata }: Graph): string[] {
   }
 }
 
-/** The output by which a graph that `grad` wrote is known: the gradient of one of its initializers. */
+/** The output that identifies a graph written by `grad`: the gradient of one of its initializers. */
 export const gradientOutput = (graph: Graph): string | undefined =>
   graph.outputs.find(({ name }) => name.endsWith("_grad") && graph.value(name.slice(0, -5))?.initializer)
     ?.name;
 
-/** Names for a mark to keep: the model's own values that are named like a block's, or computed by nodes named so. */
+/** Names that a mark must keep: the model's own values that are named like a block's, or computed by a node with such a name. */
 export function ownNames(graph: Graph): string[] {
   const values = [...graph.values].flatMap(({ name }) => (isBlockName(name) ? [name] : []));
   const outputs = graph.nodes.flatMap((node) =>
@@ -132,11 +132,11 @@ export function ownNames(graph: Graph): string[] {
   return [...new Set([...values, ...outputs])];
 }
 
-/** Whether an output may be the penalty of a block: that of a taken name gets the prefix. */
+/** Whether an output may be the penalty of a block. It has the prefix if the plain name was taken. */
 export const isPenaltyOutput = (name: string): boolean =>
   name === penaltyOutput || name.startsWith(`${blockPrefix}${penaltyOutput}`);
 
-/** Whether a penalty was injected into a graph: by its mark, or by an output of that name that a block computes. */
+/** Whether a penalty was injected into a graph: it has a mark, or a block computes an output with the penalty's name. */
 export function isInjected(graph: Graph): boolean {
   if (graph.metadata.has(markKey)) return true;
   const block = injectedNodes(graph);

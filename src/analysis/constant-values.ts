@@ -8,16 +8,16 @@ import { cutOut } from "./cut-out.ts";
 import type { Probe } from "./probe.ts";
 import { isDescribed } from "./probe-model.ts";
 
-/** Float constants above this number of elements stay computed: storing them would store what a node makes. */
+/** Float constants with more elements than this stay computed, because stored they would make the file large. */
 const largest = 65_536;
 
-/** Operators whose result differs from run to run. */
+/** Operators whose result differs between runs. */
 const random = new Set([
   ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
   ...["Bernoulli", "Multinomial", "Dropout"],
 ]);
 
-/** Initializers but for those kept, and everything computed from them alone. */
+/** All initializers except the kept ones, and every value computed only from them. */
 export function constantValues(graph: Graph, keep: ReadonlySet<string>): Set<Value> {
   const constants = new Set(graph.initializers.filter((value) => !keep.has(value.name)));
   for (const node of graph.sorted()) {
@@ -31,7 +31,7 @@ export function constantValues(graph: Graph, keep: ReadonlySet<string>): Set<Val
 const hasBody = (node: Node): boolean =>
   [...node.attributes.values()].some(({ kind }) => kind === "graph" || kind === "other");
 
-/** The computed constants that the rest of the graph reads; where one is too large to store, those it is made of. */
+/** The computed constants that the rest of the graph reads; instead of one that is too large to store, those it is computed from. */
 export function wantedConstants(graph: Graph, constants: ReadonlySet<Value>): Value[] {
   const open: (Value | null)[] = [...graph.outputs];
   for (const node of graph.nodes) {
@@ -51,12 +51,12 @@ export function wantedConstants(graph: Graph, constants: ReadonlySet<Value>): Va
 
 function canStore({ type, shape }: Value): boolean {
   if (!type || !shape || type === "string" || !isDescribed(type)) return false;
-  // ONNX Runtime's node binding ends the process when such an output is fetched.
+  // Fetching such an output makes ONNX Runtime's node binding end the process.
   if (/^(u?int[24]|float4e2m1)$/.test(type)) return false;
   return !isFloat(type) || elementCount(shape) <= largest;
 }
 
-/** The numbers of values that depend on constants alone, by name, computed by ONNX Runtime in one run. */
+/** The numbers of values that depend only on constants, by name. ONNX Runtime computes them in one run. */
 export function computeValues(
   graph: Graph,
   probe: Probe,
@@ -64,6 +64,6 @@ export function computeValues(
 ): Promise<ReadonlyMap<string, Tensor>> {
   const part = cutOut(graph, values, "constants");
   for (const { name } of values) part.addOutput(part.valueNamed(name));
-  // As the file has them: no optimization may change a number.
+  // No graph optimization, so that no number changes.
   return probe.run(encodeModelProto(graphToProto(part)), new Map(), { optimize: false });
 }

@@ -9,21 +9,21 @@ import { isFilled, numbersOf } from "./number-signs.ts";
 import { judgeParameter } from "./parameters.ts";
 import { Readings } from "./readings.ts";
 
-/** An initializer that holds the numbers of another in another layout, as exporters fold tied and repeated weights. */
+/** An initializer that holds the numbers of another one in another layout. Exporters write tied and repeated weights so. */
 export interface Copy {
   readonly name: string;
   /** The parameter. */
   readonly of: string;
   readonly dims: readonly number[];
-  /** The parameter as rows, transposed: those rows; 0 where the order of numbers is the same. */
+  /** Rows of the parameter as a matrix, if the copy is its transpose; 0 if the order of numbers is the same. */
   readonly rows: number;
-  /** A parameter that the file holds repeated alone: its numbers. */
+  /** The parameter's numbers, if the file holds only the repeated form. */
   readonly made: Tensor | undefined;
 }
 
 /** Options of {@link findCopies}. */
 export interface CopyOptions {
-  /** Two equal tensors of the same shape are tied where this matches: layers that were made equal are so before training. */
+  /** Tie two equal tensors of the same shape only if this matches, because layers that were initialized alike are equal too. */
   readonly tie?: RegExp;
   /** A matching tensor keeps its own numbers. */
   readonly untie?: RegExp;
@@ -49,7 +49,7 @@ export function copied({ name, dims, rows }: Copy, parameter: Tensor): Tensor {
     : Tensor.float(name, dims, filled);
 }
 
-/** The place in a tensor of the number at a place of the tensor that it is expanded to, of the same rank. */
+/** Maps an index of an expanded tensor to the index in the tensor it was expanded from, of the same rank. */
 function repeatedIndex(index: number, to: readonly number[], from: readonly number[]): number {
   let place = 0;
   let stride = 1;
@@ -63,7 +63,7 @@ function repeatedIndex(index: number, to: readonly number[], from: readonly numb
   return place;
 }
 
-/** Parameters that the exporter expanded: `cls` of [1, 1, 8] as [batch, 1, 8]. */
+/** Parameters that the exporter expanded, such as `cls` from [1, 1, 8] to [batch, 1, 8]. */
 function findRepeated(graph: Graph, { untie }: CopyOptions): Copy[] {
   const readings = new Readings(graph);
   return graph.initializers.flatMap((value): Copy[] => {
@@ -111,7 +111,7 @@ function narrowed(tensor: Tensor, dims: readonly number[]): number[] {
   });
 }
 
-/** Pairs of matrices with the same numbers, of which one is the exporter's. */
+/** Pairs of matrices with the same numbers, one of which the exporter made. */
 function findLaidOut(graph: Graph, { tie, untie }: CopyOptions): Copy[] {
   const readings = new Readings(graph);
   const groups = new Map<string, Value[]>();
@@ -125,7 +125,7 @@ function findLaidOut(graph: Graph, { tie, untie }: CopyOptions): Copy[] {
   const copies: Copy[] = [];
   for (const group of groups.values()) {
     const taken = new Set<Value>();
-    // Names of the source first: they are the parameters.
+    // Tensors with names from the source come first: they are the parameters.
     const sorted = [...group].sort((a, b) => Number(isAnonymous(a)) - Number(isAnonymous(b)));
     sorted.forEach((of, i) => {
       if (taken.has(of) || !judgeParameter(of, readings).role) return;
@@ -148,7 +148,7 @@ function findLaidOut(graph: Graph, { tie, untie }: CopyOptions): Copy[] {
   return copies;
 }
 
-/** How one tensor is laid out in another: 0 in the same order, n as n rows transposed; undefined where it is not. */
+/** How a copy is laid out: 0 for the same order, n for the transpose of n rows; undefined if it is no copy. */
 function layoutOf(of: Tensor, copy: Tensor): number | undefined {
   const [a, b] = [numbersOf(of), numbersOf(copy)];
   const wide = copy.dims.filter((dim) => dim > 1);

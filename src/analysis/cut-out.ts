@@ -1,7 +1,7 @@
 import { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 
-/** A graph of the nodes that values are computed by and of the constants that those read: no inputs, no outputs yet. */
+/** A graph of the nodes that compute the given values, and the constants that these read. It has no inputs and no outputs yet. */
 export function cutOut(graph: Graph, values: readonly Value[], name: string): Graph {
   const part = new Graph(name, graph.opsets);
   const nodes = new Set<Node>();

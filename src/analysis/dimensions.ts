@@ -4,25 +4,25 @@ import type { Value } from "../graph/node.ts";
 
 /** Numbers for a model's free dimensions. */
 export interface DimensionOptions {
-  /** Samples in a batch: the dimension of an input that counts them, where the file leaves it open. */
+  /** Samples in a batch, if the file leaves that dimension open. */
   readonly batch?: number;
-  /** Other free dimensions by their name in the file; one without a name is called `input.axis` (`x.2`). */
+  /** Lengths of other free dimensions, by their name in the file; one without a name is called `input.axis` (`x.2`). */
   readonly dims?: Readonly<Record<string, number>>;
-  /** Leave lengths that nobody gave open: shapes that depend on them stay unknown (default: they are asked for). */
+  /** Leave missing lengths open, so that shapes that depend on them stay unknown (default: an error asks for them). */
   readonly open?: boolean;
 }
 
-/** Batch size with which a free batch is probed when none is given: divisible by 2, 3 and 4, and rare as a layer's size. */
+/** Default batch size for probing: divisible by 2, 3 and 4, and rare as a layer's size. */
 export const defaultBatch = 12;
 
-/** The inputs that have to be fed: those without a default in the file. */
+/** The inputs that must be fed: those without a default in the file. */
 export function fedInputs(graph: Graph): Value[] {
   return graph.inputs.filter((input) => !input.initializer);
 }
 
 /**
- * Which axis of an input counts the samples, as far as its file tells: the one that bears a name of batches (`[7, "batch", 4]`
- * of a recurrent network), else the first.
+ * The axis of an input that counts the samples, by the names in the file: the one whose name says batch (`[7, "batch", 4]` of
+ * a recurrent network), else the first.
  */
 export function declaredBatchAxis({ declared = [] }: Pick<Value, "declared">): number {
   const axisOf = (pattern: RegExp) =>
@@ -33,10 +33,10 @@ export function declaredBatchAxis({ declared = [] }: Pick<Value, "declared">): n
 }
 
 /**
- * Which axis of an input counts the samples, where the length of a batch is known: the declared one or, in a file that names
- * none, the only one of that length.
- * @param shape - of the input, all lengths known
- * @param rows - samples that the model's prediction has; undefined where that is not known
+ * The axis of an input that counts the samples, if the number of samples is known: the declared one or, if the file names
+ * none, the only axis of that length.
+ * @param shape - of the input, with all lengths known
+ * @param rows - samples in the model's prediction; undefined if not known
  */
 export function batchAxisOf(
   input: Pick<Value, "declared">,
@@ -51,7 +51,7 @@ export function batchAxisOf(
   return found !== undefined && others.length === 0 ? found : axis;
 }
 
-/** Whether the dimension of an input's batch is left open by the file and not given by name. */
+/** Whether the file leaves the batch dimension of an input open and the caller did not give it by name. */
 function leadsWithBatch(input: Value, dims: Readonly<Record<string, number>>): boolean {
   const axis = declaredBatchAxis(input);
   const dim = input.declared?.[axis];
@@ -64,12 +64,12 @@ export function hasFreeBatch(graph: Graph, options: DimensionOptions = {}): bool
   return fedInputs(graph).some((input) => leadsWithBatch(input, options.dims ?? {}));
 }
 
-/** What {@link freeDimensions} calls the batch. */
+/** The name of the batch in {@link freeDimensions}. */
 const batchName = "batch";
 
 /**
- * What has a length at hand that the file leaves free: `batch`, and names of `options.dims`. A number that takes the place
- * of one in the file is no free dimension.
+ * The free dimensions of the file for which the options have a length: `batch`, and names in `options.dims`. An option that
+ * replaces a number in the file does not count.
  */
 export function freeDimensions(graph: Graph, options: DimensionOptions): string[] {
   const given = Object.keys(options.dims ?? {}).filter((name) =>
@@ -84,7 +84,7 @@ export function freeDimensions(graph: Graph, options: DimensionOptions): string[
   return [...(hasFreeBatch(graph, options) ? [batchName] : []), ...given];
 }
 
-/** The same sizes, those of the named {@link freeDimensions} twice as long. */
+/** The same sizes, with the named {@link freeDimensions} twice as long. */
 export function doubled(
   { batch, dims = {}, open }: DimensionOptions,
   names: readonly string[],
@@ -100,8 +100,8 @@ export function doubled(
 }
 
 /**
- * Refuses a model whose batch the file fixes at 0: a penalty or a step of it would be over no samples. Inputs of one axis may be
- * empty, as the second input of CastLike is.
+ * Refuses a model whose batch the file fixes at 0, because a penalty or a step would have no samples. Inputs with one axis may
+ * be empty, such as the second input of CastLike.
  * @throws SorthError naming the input
  */
 export function checkSamples(graph: Graph): void {
@@ -160,14 +160,14 @@ export function resolveInputs(graph: Graph, options: DimensionOptions): Map<Valu
   return resolved;
 }
 
-/** A length that neither the file nor the caller gives. */
+/** A length that neither the file nor the caller has given. */
 interface MissingLength {
   readonly input: Value;
   readonly axis: number;
   readonly name: string;
 }
 
-/** Names of the free dimensions, but for the batch, that have no length yet: what `--dim` takes. */
+/** Names of the free dimensions, except the batch, that have no length yet: `--dim` takes them. */
 export function missingDimensions(graph: Graph, options: DimensionOptions = {}): string[] {
   const { dims = {} } = options;
   const leading = fedInputs(graph).flatMap((input) => input.declared?.[declaredBatchAxis(input)] ?? []);
@@ -182,7 +182,7 @@ export function missingDimensions(graph: Graph, options: DimensionOptions = {}):
   return [...new Set(names)];
 }
 
-/** Flags that give these dimensions a length, for a command line to copy: lengths that such models often have. */
+/** Flags for the user to copy that give these dimensions lengths that are common in such models. */
 export function exampleFlags(names: readonly string[]): string {
   const length = (name: string) => {
     if (/total/i.test(name)) return 32;
@@ -206,7 +206,7 @@ function lengthsNeeded(missing: readonly MissingLength[]): SorthError {
   );
 }
 
-/** The shape of an input that declares none, from options `input.0`, `input.1`, …; nothing if nobody reads the input. */
+/** The shape of an input that declares none, from options `input.0`, `input.1`, …; undefined if no node reads the input. */
 function givenShape(
   input: Value,
   dims: Readonly<Record<string, number>>,

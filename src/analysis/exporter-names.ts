@@ -1,37 +1,37 @@
 import type { Value } from "../graph/node.ts";
 
-/** Of a note that an exporter left in a file, at most so much is read. */
+/** Longest part of an exporter's note that is read, in characters. */
 export const longestNote = 4096;
 
-/** What PyTorch's exporter notes at a constant that it computed: the values that it was computed from. */
+/** Metadata key under which PyTorch's exporter lists the values that a constant was computed from. */
 const foldedKey = "pkg.onnxscript.optimizer.folded_from";
 
-/** What PyTorch's exporter notes at what it took from the module: PARAMETER, BUFFER, CONSTANT_TENSOR. */
+/** Metadata key under which PyTorch's exporter says what a value was in the module: PARAMETER, BUFFER, CONSTANT_TENSOR. */
 const kindKey = "pkg.torch.export.graph_signature.InputSpec.kind";
 
-/** The texts of a Python list of texts. */
+/** The strings in a printed Python list. */
 export const textsIn = (list: string): string[] =>
   [...list.slice(0, longestNote).matchAll(/'([^'\\\n]*)'/g)].map(([, text = ""]) => text);
 
-/** Values that PyTorch's exporter names after the operator that computes them, and then folded. */
+/** Values that PyTorch's exporter named after the operator that computed them, before it folded them. */
 const operatorName =
   /^(_?unsafe_view|view|expand|unsqueeze|squeeze|slice|select|repeat|tile|permute|transpose|reshape|div|mul|add|sub|neg|exp|cat|stack|clone|contiguous|_to_copy|linear|matmul|mm|addmm|rsqrt|sqrt|pow|index|getitem|dot|mv|alias|detach|flip|roll|\w*norm)(_\d+)?$/;
 
-/** Literals of the source: numbers that stand in the code. */
+/** Literals: numbers written in the source code. */
 const literal =
   /(^|\/)Constant(_\d+)?(_output_\d+)?$|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
 
-/** How exporters name constants of their own: `val_3`, `onnx::Mul_12`, `const_fold_opt__7`; and all of TensorFlow's but variables. */
+/** Exporters' names of their own constants: `val_3`, `onnx::Mul_12`, `const_fold_opt__7`, and all of TensorFlow's except variables. */
 const anonymous =
   /^(val_\d+|onnx::\w+_\d+|_?tensor_constant\d*|const_fold_opt_+\d+|.*lifted_tensor\w*|\w*_(cast|default)(_\d+)?|[A-Z]\w*__\d+)$|^(?!.*ReadVariableOp).*:\d+$/i;
 
-/** What the exporter says a value was in the source. */
+/** What a value was in the source, as the exporter noted it. */
 export function notedKind(value: Value): "parameter" | "buffer" | undefined {
   const kind = value.metadata.get(kindKey);
   return kind === "PARAMETER" ? "parameter" : kind === "BUFFER" ? "buffer" : undefined;
 }
 
-/** What an exporter computed a constant from (by a transposition, say), by names of the source. */
+/** Source names of the values that an exporter computed a constant from, for example by a transposition. */
 export function foldedFrom(value: Value): string[] {
   const noted = value.metadata.get(foldedKey);
   if (noted === undefined) return [];
@@ -39,11 +39,11 @@ export function foldedFrom(value: Value): string[] {
   return textsIn(noted).filter((name) => name !== "" && !ofExporter.some((pattern) => pattern.test(name)));
 }
 
-/** Whether a constant is a literal of the source, or computed of literals alone. */
+/** Whether a constant is a literal of the source, or computed only from literals. */
 export const isLiteral = (value: Value): boolean =>
   literal.test(value.name) || (value.metadata.has(foldedKey) && foldedFrom(value).length === 0);
 
-/** Whether a value has only the name that the exporter gave it. */
+/** Whether the exporter invented the value's name. */
 export const isAnonymous = (value: Value): boolean =>
   anonymous.test(value.name) || operatorName.test(value.name) || value.metadata.has(foldedKey);
 

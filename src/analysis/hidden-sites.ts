@@ -2,7 +2,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { onnx } from "../onnx/schema.js";
 import type { SiteOp, SkippedSite } from "./site-types.ts";
 
-/** The layers that the graph itself does not show: inside bodies of If, Loop and Scan, and inside the model's functions. */
+/** The layers inside bodies of If, Loop and Scan and inside the model's functions, where the main graph does not show them. */
 export function hiddenSites(graph: Graph, ops: ReadonlySet<string>): SkippedSite[] {
   return graph.nodes.flatMap((node) => {
     const bodies = [...node.attributes.values()].flatMap((attribute) =>

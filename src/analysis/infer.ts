@@ -13,20 +13,20 @@ import type { Probe } from "./probe.ts";
 import { constantOf, isDescribed, probeOutputs } from "./probe-model.ts";
 import { canRun, runNode, type TypeAndShape } from "./run-node.ts";
 
-/** With which sizes a graph's shapes were inferred. */
+/** The sizes with which a graph's shapes were inferred. */
 export interface InferredShapes {
-  /** The batch size that stands in the shapes; undefined where the model fixes every dimension itself. */
+  /** The batch size used in the shapes; undefined if the model fixes every dimension. */
   readonly batch: number | undefined;
-  /** Values whose type or some dimension ONNX Runtime does not know before it runs. */
+  /** Values whose type, or one of whose dimensions, ONNX Runtime knows only after running. */
   readonly unknown: readonly Value[];
-  /** Other sizes of what the file leaves free, at which shapes were inferred again. */
+  /** Other sizes of the free dimensions, with which shapes were inferred again. */
   readonly others: readonly DimensionOptions[];
 }
 
 /**
- * Fills type and shape of every value of a graph by asking ONNX Runtime (DESIGN §5.1), and `freeAxes` by asking again with
- * twice the length of every dimension that the file leaves free. A first dimension of an input that the file leaves open is the batch; without
- * `options.batch` it is probed as 12. Values inside bodies of If, Loop and Scan stay invisible.
+ * Fills in type and shape of every value of a graph by asking ONNX Runtime (DESIGN §5.1), and `freeAxes` by asking again with
+ * every free dimension twice as long. If the first dimension of an input is free, it is the batch; without `options.batch` it
+ * is probed as 12. Values inside bodies of If, Loop and Scan get no shapes.
  * @throws SorthError for a dimension that is neither fixed nor given, and with ONNX Runtime's message when it refuses the model.
  *
  * @example
@@ -51,10 +51,10 @@ export async function inferShapes(
 }
 
 /**
- * Sets `freeAxes` of every value: from shapes at twice the length of all free dimensions or, where no model of these sizes
- * loads, of one after the other. A dimension whose length cannot be changed leaves every axis in doubt.
- * @param options - with the batch that the shapes were inferred at, where it is free
- * @returns the sizes that were tried with success
+ * Sets `freeAxes` of every value from shapes with all free dimensions twice as long or, if the model does not load with these
+ * sizes, with one after the other. If a dimension's length cannot be changed, no axis is certain.
+ * @param options - include the batch with which the shapes were inferred, if it is free
+ * @returns the sizes with which the model loaded
  */
 async function markFreeAxes(
   graph: Graph,
@@ -89,15 +89,15 @@ async function markFreeAxes(
       const constant = !value.producer && value.initializer !== undefined;
       return free || (inDoubt && !constant) ? [axis] : [];
     });
-    // A scalar at these sizes may have another rank at others.
+    // A scalar with these sizes may have another rank with others.
     if (shape?.length === 0 && inDoubt && value.producer) value.freeAxes = undefined;
   }
   return tried.map(({ sizes }) => sizes);
 }
 
 /**
- * Type and shape of every value that a node computes. Where ONNX Runtime knows a shape in its kernel alone (of a Scaler in
- * front of a network), the operator is run, and its outputs are given to the probe copy.
+ * Type and shape of every value that a node computes. If ONNX Runtime computes a shape only in the kernel (a Scaler in front
+ * of a network), the operator is run and its outputs become inputs of the probe copy.
  */
 async function ask(
   graph: Graph,
@@ -129,7 +129,7 @@ async function ask(
   }
 }
 
-/** The same as far as ONNX Runtime infers it. @param given - outputs of operators that it does not infer */
+/** The types and shapes that ONNX Runtime infers. @param given - outputs of operators that it does not infer */
 async function askOnce(
   graph: Graph,
   probe: Probe,
@@ -155,7 +155,7 @@ async function askOnce(
     result.set(value, { type: byName.get(value.name)?.type, shape: known(value.name) });
   for (const [value, name] of castsOf) result.set(value, { type: hidden.get(value), shape: known(name) });
 
-  // An empty shape is a scalar or an unknown rank. The length of Shape(value) tells which.
+  // An empty shape is a scalar or an unknown rank; the length of Shape(value) decides which.
   const doubtful = [...result].flatMap(([value, { shape }]) =>
     shape?.length === 0 && !given.has(value) ? [value] : [],
   );
@@ -174,7 +174,7 @@ function staticShape(shape: readonly (number | string)[] | undefined): readonly 
   return shape?.every((dim) => typeof dim === "number") ? shape : undefined;
 }
 
-/** Operators whose output has a type of its own, whatever they read. */
+/** Operators whose output type does not follow the type of their input. */
 const retyping = new Set([
   ...[
     "Shape",
@@ -192,7 +192,7 @@ const retyping = new Set([
   ...["NonZero", "DequantizeLinear"],
 ]);
 
-/** Values of a type that no binding describes (bfloat16, float8), followed from where they arise, with their type. */
+/** Values of a type that no binding describes (bfloat16, float8), with that type, traced from where it first appears. */
 function undescribedValues(graph: Graph): Map<Value, DataTypeName> {
   const hidden = new Map<Value, DataTypeName>();
   const typeOf = (value: Value | null | undefined) =>

@@ -3,10 +3,10 @@ import { foldedFrom, isAnonymous, longestNote, textsIn } from "./exporter-names.
 import type { Readings } from "./readings.ts";
 import type { Role } from "./roles.ts";
 
-/** What PyTorch's exporter notes at a node: the modules around it, outermost first, and the operator. */
+/** Metadata key under which PyTorch's exporter lists the modules around a node, outermost first, and the operator. */
 const scopesKey = "pkg.torch.onnx.name_scopes";
 
-/** How PyTorch calls what has that role in a module. */
+/** PyTorch's attribute name for each role in a module. */
 const attributeOf: Partial<Record<Role, string>> = {
   weight: "weight",
   scale: "weight",
@@ -16,8 +16,8 @@ const attributeOf: Partial<Record<Role, string>> = {
 };
 
 /**
- * The module to which a node belongs, as the source calls it: from what the dynamo exporter notes at it, or from the path in
- * its name, as TorchScript (`/layer1/layer1.0/conv1/Conv` is `layer1.0.conv1`) and tf2onnx (`model/dense/MatMul`) write it.
+ * The module that a node belongs to, by its name in the source: from the dynamo exporter's metadata, or from the path in the
+ * node's name that TorchScript (`/layer1/layer1.0/conv1/Conv` is `layer1.0.conv1`) and tf2onnx (`model/dense/MatMul`) write.
  */
 export function moduleOf(node: Node): string | undefined {
   const noted = node.metadata.get(scopesKey);
@@ -26,21 +26,21 @@ export function moduleOf(node: Node): string | undefined {
   const fromRoot = path[0] === "";
   const parts: string[] = [];
   for (const part of fromRoot ? path.slice(1) : path) {
-    // Modules in a list bear the list's name and their own.
+    // A module in a list has the list's name in front of its own.
     if (part.startsWith(`${parts.at(-1)}.`)) parts.pop();
     parts.push(part);
   }
   return parts.join(fromRoot ? "." : "/") || undefined;
 }
 
-/** Every name by which a user may call a layer: its own, its module's, and in a Keras model that without the model's name. */
+/** Every name that a user may use for a layer: its own, its module's, and for Keras the module's without the model's name. */
 export function namesOfNode(node: Node): string[] {
   const module = moduleOf(node);
   const inModel = module?.includes("/") ? [module.slice(module.indexOf("/") + 1)] : [];
   return [node.label, ...(module === undefined ? [] : [module]), ...inModel];
 }
 
-/** Every name by which a user may call a parameter: its own, those of the source, and those of the layers that read it. */
+/** Every name that a user may use for a parameter: its own, those of the source, and those of the layers that read it. */
 export function namesOfValue(value: Value, readings: Readings): string[] {
   const names = new Set([value.name, ...foldedFrom(value)]);
   for (const { node, index, role } of readings.of(value)) {
@@ -56,7 +56,7 @@ export function namesOfValue(value: Value, readings: Readings): string[] {
   return [...names];
 }
 
-/** Every name by which a user may call a layer that can take a penalty: those of its node, its weight and its bias. */
+/** Every name that a user may use for a layer that can take a penalty: those of its node, its weight and its bias. */
 export function namesOfLayer(node: Node, weight: Value, bias: Value | undefined): string[] {
   const own = namesOfNode(node);
   const module = own.slice(1).flatMap((name) => [`${name}.weight`, ...(bias ? [`${name}.bias`] : [])]);
@@ -64,7 +64,7 @@ export function namesOfLayer(node: Node, weight: Value, bias: Value | undefined)
   return [...new Set([...own, ...module, ...values])];
 }
 
-/** What the source calls a value whose own name is the exporter's (`val_13`, `onnx::MatMul_40`), where that can be told. */
+/** The source's name of a value that the exporter renamed (`val_13`, `onnx::MatMul_40`); undefined if not known. */
 export function sourceNameOf(value: Value, readings: Readings): string | undefined {
   const [first] = foldedFrom(value);
   if (first !== undefined) return first;

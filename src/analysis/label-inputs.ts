@@ -6,7 +6,7 @@ import { fedInputs } from "./dimensions.ts";
 /** Losses read labels and weights of classes side by side. */
 const losses = new Set(["SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"]);
 
-/** Inputs that a layer reads, or something that is computed from them: they are data, whatever their name. */
+/** Inputs that a layer reads, directly or after computation: they are data, whatever their name. */
 export function inputsOfLayers(graph: Graph, parameters: readonly Value[]): Value[] {
   const inputs = fedInputs(graph).filter((input) => !parameters.includes(input));
   const data = descendantsOf(inputs);
@@ -23,7 +23,7 @@ export function inputsOfLayers(graph: Graph, parameters: readonly Value[]): Valu
   });
 }
 
-/** Inputs of labels, in a model that holds its loss: those that no layer reads. None where no layer reads any input. */
+/** Label inputs of a model that contains its loss: the inputs that no layer reads. Empty if no layer reads any input. */
 export function inputsBesideLayers(graph: Graph, parameters: readonly Value[]): Value[] {
   const data = inputsOfLayers(graph, parameters);
   if (data.length === 0) return [];

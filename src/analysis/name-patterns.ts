@@ -1,19 +1,19 @@
 import { UsageError } from "../errors.ts";
 
-/** Whether a pattern matches any of the names by which something is known. */
+/** Whether a pattern matches at least one of the names. */
 export function matchesAny(pattern: RegExp, names: readonly string[]): boolean {
-  // A global or sticky expression remembers where it stopped: two tests of one name would differ.
+  // A global or sticky expression remembers where it stopped, so two tests of one name could differ.
   const lasting = pattern.global || pattern.sticky;
   const fresh = lasting ? new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, "")) : pattern;
   return names.some((name) => fresh.test(name));
 }
 
 /**
- * Refuses a pattern that matches nothing of what there is: it would be without effect.
- * @param option - how the user gave it: `--freeze`
- * @param things - what it chooses among: `layer`, `parameter`
- * @param known - the names of each of them, the one that is printed first
- * @throws UsageError that names what comes nearest
+ * Refuses a pattern that matches nothing, because it would have no effect.
+ * @param option - the option with which the user gave it: `--freeze`
+ * @param things - the kind of thing that it selects: `layer`, `parameter`
+ * @param known - all names of each thing; the first one is printed
+ * @throws UsageError that lists the most similar names
  */
 export function checkMatches(
   option: string,
@@ -21,7 +21,7 @@ export function checkMatches(
   things: string,
   known: readonly (readonly string[])[],
 ): void {
-  // Where there is nothing to choose from, that is what the user hears later.
+  // If there is nothing to choose from, a later error says so.
   if (known.length === 0 || known.some((names) => matchesAny(pattern, names))) return;
   const near = nearNames(pattern.source, known).join(", ");
   throw new UsageError(
@@ -47,7 +47,7 @@ function pairsOf(text: string): Set<string> {
   return new Set(Array.from({ length: Math.max(letters.length - 1, 0) }, (_, i) => letters.slice(i, i + 2)));
 }
 
-/** The share of pairs that two texts have in common (the coefficient of Dice). */
+/** The share of letter pairs that two texts have in common (the Dice coefficient). */
 function likeness(a: ReadonlySet<string>, b: ReadonlySet<string>): number {
   const common = [...a].filter((pair) => b.has(pair)).length;
   return a.size + b.size === 0 ? 0 : (2 * common) / (a.size + b.size);

@@ -1,21 +1,21 @@
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 
-/** Of a large tensor so many numbers are looked at. */
+/** How many numbers of a large tensor are examined. */
 const most = 4096;
 
-/** Of a table larger than that only the first rows are read: a gigabyte of weights stays where it is. */
+/** From larger tables only the first rows are read, so that a gigabyte of weights is not loaded. */
 const mostRead = 2 ** 22;
 
 /**
- * What the numbers of a constant say of it, where they are none that training would leave or begin with: masks, grids,
- * progressions, tables of sines. Nothing where they may as well be trained.
+ * Recognizes constants whose numbers neither training nor initialization would produce (masks, grids, progressions, tables of
+ * sines) and describes them. Undefined if the numbers could be trained.
  */
 export function signOfConstant(whole: Tensor): string | undefined {
   const tensor = whole.beginning(mostRead);
   const { dims } = tensor;
   const all = numbersOf(tensor);
   const part = Array.from({ length: Math.min(all.length, most) }, (_, i) => all[i] ?? 0);
-  // Masks hold −inf or a number so low that softmax makes it zero.
+  // Masks hold −inf or numbers so low that softmax turns them into zero.
   if (some(all, (number) => !(Math.abs(number) < 1e4))) return "it holds −inf or numbers as large: a mask";
   if (all.length < 2 || isFilled(tensor)) return undefined;
   const distinct = new Set(part);
@@ -35,7 +35,7 @@ export function isFilled(tensor: Tensor): boolean {
   return filled(numbersOf(first)) && (first === tensor || filled(numbersOf(tensor)));
 }
 
-/** The numbers, without a copy where they are stored as such. */
+/** The numbers; not copied if stored as float32 or float64. */
 export const numbersOf = (tensor: Tensor): ArrayLike<number> =>
   tensor.data instanceof Float32Array || tensor.data instanceof Float64Array ? tensor.data : tensor.numbers();
 
@@ -46,7 +46,7 @@ function some(numbers: ArrayLike<number>, test: (number: number, index: number) 
 
 const near = (a: number, b: number, scale: number): boolean => Math.abs(a - b) <= 1e-4 * Math.abs(scale);
 
-/** Numbers with the same difference or ratio, along one axis and the same along the others. */
+/** Whether the numbers have a constant difference or ratio along one axis and do not change along the others. */
 function isProgression(numbers: ArrayLike<number>, dims: readonly number[]): boolean {
   return dims.some((length, axis) => {
     if (length < 4) return false;
@@ -64,7 +64,7 @@ function isEven(line: readonly number[]): boolean {
   return difference !== 0 && line.every((number, i) => near(number, first + i * difference, span));
 }
 
-/** Pairs of a sine and a cosine in every row: the squares of each row sum to half of its length. */
+/** Whether each row consists of pairs of a sine and a cosine: its squares sum to half of its length. */
 function isTableOfSines(numbers: ArrayLike<number>, dims: readonly number[]): boolean {
   const width = dims.at(-1) ?? 0;
   if (width < 2 || width % 2 !== 0 || numbers.length < 3 * width) return false;
@@ -72,7 +72,7 @@ function isTableOfSines(numbers: ArrayLike<number>, dims: readonly number[]): bo
   for (let start = 0; start < Math.min(numbers.length, most * width); start += width) {
     let square = 0;
     for (let i = start; i < start + width; i++) square += (numbers[i] ?? 0) ** 2;
-    // A row for a token that has no position is empty.
+    // The row of a token without a position is all zeros.
     if (square === 0) continue;
     if (!near(square, width / 2, width)) return false;
     rows++;

@@ -3,8 +3,8 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Node, Value } from "../graph/node.ts";
 
 /**
- * Asserts that the type and shape of a value that gradients start from are known.
- * @throws SorthError naming the node that stayed a body or a sequence and hides them, and why it did
+ * Asserts that the type and shape of a value are known, because gradients start from it.
+ * @throws SorthError naming the body or sequence that could not be expanded and hides them, with the reason
  */
 export function typedOrHidden(value: Value): Typed {
   if (value.type && value.shape) return typed(value);
@@ -21,10 +21,10 @@ export function typedOrHidden(value: Value): Typed {
   );
 }
 
-/** Operators whose result is as long as the data makes it. */
+/** Operators whose output length depends on the data. */
 const ofDataLength = new Set(["NonZero", "Unique", "Compress", "NonMaxSuppression", "StringSplit"]);
 
-/** The nearest node of a kind before a value. */
+/** The nearest matching node upstream of a value. */
 function nearestBefore(value: Value, isWanted: (node: Node) => boolean): Node | undefined {
   const seen = new Set<Node>();
   const open = [value];

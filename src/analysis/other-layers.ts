@@ -15,7 +15,7 @@ const attention =
 const attributes =
   "its weights are attributes of the operator, which no training reaches; write it as Gemm (or a Linear layer) to train it";
 
-/** Operators that hold weights of layers but are none for penalties, and why; what a reader can do stands with it. */
+/** Operators that hold weights but take no penalty, with the reason and what the user can do. */
 const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
   ...{ LSTM: recurrent, GRU: recurrent, RNN: recurrent },
   ...{ MatMulInteger: quantized, ConvInteger: quantized, QLinearMatMul: quantized, QLinearConv: quantized },
@@ -55,7 +55,7 @@ const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
   ...{ "ai.onnx.ml.SVMClassifier": attributes, "ai.onnx.ml.SVMRegressor": attributes },
 };
 
-/** Operators that hold weights but are no layers for penalties. */
+/** Operators that hold weights but take no penalty. */
 export const otherLayerOps: ReadonlySet<string> = new Set([...Object.keys(reasons), "Einsum"]);
 
 /** Why an operator that holds weights takes no penalty; undefined for operators that hold none. */

@@ -10,16 +10,16 @@ import { isFilled, signOfConstant } from "./number-signs.ts";
 import { type Reading, Readings } from "./readings.ts";
 import { normalizations, plain, type Role } from "./roles.ts";
 
-/** Something a model is trained by. */
+/** An initializer that is trained. */
 export interface Parameter {
   readonly value: Value;
-  /** What it is to the operator that reads it. */
+  /** Its role for the operator that reads it. */
   readonly role: Role;
   /** Why it counts as a parameter, in words. */
   readonly reason: string;
-  /** Whether its place alone says so: the file tells nothing else of it. */
+  /** Whether only its place in the graph suggests so; nothing else in the file does. */
   readonly doubt: boolean;
-  /** What the source calls it, where the file has another name for it. */
+  /** Its name in the source, if the file has another name for it. */
   readonly source: string | undefined;
 }
 
@@ -27,30 +27,30 @@ export interface Parameter {
 export interface ConstantValue {
   readonly value: Value;
   readonly reason: string;
-  /** Whether it may be a parameter all the same: the file does not tell. */
+  /** Whether it may be a parameter nevertheless; the file leaves that open. */
   readonly doubt: boolean;
   readonly source: string | undefined;
 }
 
 /** Options of {@link findParameters}. */
 export interface ParameterOptions {
-  /** Only what matches is trained; a float constant that matches becomes a parameter whatever its role. */
+  /** Train exactly the matches; a matching float constant becomes a parameter whatever its role. */
   readonly trainable?: RegExp;
-  /** What matches is trained too, whatever its role. */
+  /** Train the matches in addition, whatever their role. */
   readonly alsoTrain?: RegExp;
-  /** What matches is not trained. */
+  /** Do not train the matches. */
   readonly freeze?: RegExp;
 }
 
 /**
- * Which float initializers a model is trained by: those that PyTorch, Keras and scikit-learn train
- * (test/analysis/framework-parameters.test.ts). What the exporter noted decides first, then the place among the operators:
- * the weight or bias of a layer, the scale or shift of a normalization, a part that a weight is computed from. Operands of
- * other arithmetic are parameters where they have a name of the source and numbers that training could leave; running
- * statistics, masks, grids, literals and exporters' own constants are not. What cannot be told is marked (`doubt`).
+ * Finds the float initializers to train: those that PyTorch, Keras and scikit-learn would train
+ * (test/analysis/framework-parameters.test.ts). The exporter's notes decide first, then the place in the graph: the weight or
+ * bias of a layer, the scale or shift of a normalization, a part from which a weight is computed. Operands of other
+ * arithmetic are parameters if they have a name from the source and numbers that training could produce. Running statistics,
+ * masks, grids, literals and exporters' own constants are not. Unclear cases are marked (`doubt`).
  * Weights in Constant nodes count after `liftConstants`.
  *
- * @throws UsageError where a pattern matches nothing
+ * @throws UsageError if a pattern matches nothing
  * @example
  * findParameters(graph, { freeze: /^backbone\./ }).parameters.map(({ value, reason }) => `${value.name}: ${reason}`);
  */
@@ -89,15 +89,15 @@ export function findParameters(
   return { parameters, constants };
 }
 
-/** As what a value is trained, or why it is not. */
+/** The role in which a value is trained, or why it is not trained. */
 export interface Verdict {
   readonly role: Role | undefined;
   readonly reason: string;
-  /** Whether the file leaves it open. */
+  /** Whether the file leaves that open. */
   readonly doubt: boolean;
 }
 
-/** Whether a value is a parameter by what it looks like: the first reading that makes it one decides. */
+/** Judges from the graph whether a value is a parameter: the first reading that makes it one decides. */
 export function judgeParameter(value: Value, readings: Readings): Verdict {
   const found = readings.of(value);
   const [first] = found;
@@ -105,7 +105,7 @@ export function judgeParameter(value: Value, readings: Readings): Verdict {
   const noted = notedKind(value);
   if (noted === "buffer") return { role: undefined, reason: "a buffer, as the exporter notes", doubt: false };
   const origin = foldedFrom(value).find((name) => name !== value.name && readings.has(name));
-  // What a layer takes as its weight is one, whatever else the exporter computed it from.
+  // A layer's weight is a parameter whatever the exporter computed it from; an operand of plain arithmetic is not.
   if (origin !== undefined && found.every(({ node }) => plain.has(node.op))) {
     const reason = `the exporter computed it from "${origin}", which is in the file too (export with optimize=False to train it)`;
     return { role: undefined, reason, doubt: true };
@@ -139,7 +139,7 @@ function verdictOn(value: Value, reading: Reading): Verdict {
   return free ? operandVerdict(value, reading, parameter, constant, where) : parameter();
 }
 
-/** An operand whose place does not tell whether it is trained. */
+/** Judges an operand whose place in the graph does not decide whether it is trained. */
 function operandVerdict(
   value: Value,
   { node, role }: Reading,
@@ -157,26 +157,26 @@ function operandVerdict(
   if (single && anonymous) return no("it is a single number");
   const sign = signOfConstant(initializer);
   if (sign) return no(sign);
-  // Modules of PyTorch hold single numbers as parameters or buffers; elsewhere most of them are literals.
+  // PyTorch's modules hold single numbers as parameters or buffers; elsewhere most single numbers are literals.
   if (single) return isOfModule(value, node) ? yes() : no("it is a single number", known);
   if (!anonymous)
     return known || !value.fromNode ? yes() : no("it is a number of the source without a name", true);
   if (role === "initial state") return isFilled(initializer) ? no("it is filled with one number") : yes();
-  // Keras calls them after their layer, which tf2onnx keeps in the path.
+  // Keras names the scale and shift of a normalization after their layer, and tf2onnx keeps that in the path.
   const normalizing = /(layer|batch|group|rms|instance)_norm/i.test(value.name);
   if (!normalizing && readsInput(node, value)) return no("it scales or shifts an input of the model", true);
   return isFilled(initializer) ? no("it is filled with one number and has no name", true) : yes();
 }
 
-/** Values that are computed once and never trained, by the last part of their name. */
+/** Last parts of the names of values that are computed once and never trained. */
 const bufferName =
   /^(\w*mask|(running|moving)_(mean|var|variance)|\w*grids?|\w*anchors?|strides?|\w*coords?(_\w+)?|position_ids|(inv_)?freqs?\w*|\w*(cos|sin)(_cached?)?|(pixel_|image_)?(mean|std)|window|\w*basis|dft\w*|mel_\w+|\w*filterbank|pe|causal|tril|triu|eps(ilon)?)$/i;
 
-/** Trained operands of arithmetic, by the last part of their name. */
+/** Last parts of the names of trained operands of arithmetic. */
 const parameterName =
   /^(weight\w*|bias\w*|gamma\w*|beta\w*|alpha|gain|kernel|scale|(\w+_)?layer_?scale\w*|ls_?\d*|logit_scale|lambda_?\d*|\w*embed(ding)?s?(_table)?|\w*_token|cls|temperature|relative_position_bias_table|original[01]|ReadVariableOp)$/i;
 
-/** Why a value that an operator reads like a parameter is none. */
+/** Why a value is no parameter, though an operator reads it like one. */
 function refusal(
   value: Value,
   { node, role, computed }: Reading,
@@ -189,9 +189,9 @@ function refusal(
   if (notedKind(value) === undefined && names.some((name) => bufferName.test(lastPart(name)))) {
     return sure("its name is that of a mask, grid or statistic");
   }
-  // A literal in the source; folded weights bear other names.
+  // A literal in the source; folded weights have other names.
   if (isLiteral(value)) return sure("it is an exporter's constant");
-  // Expanded to the form of a matrix it is a state at the beginning, or a filling.
+  // A single number expanded to a matrix is an initial state or a filling.
   if (dims.length === 0 && role === "weight" && !computed) return sure("it is a single number");
   if (role === "embedding") {
     if (dims.length < 2 || elementCount(dims) < 2)
@@ -208,14 +208,14 @@ function refusal(
   return undefined;
 }
 
-/** Whether PyTorch's exporters took a single number from a module: they name their own otherwise. */
+/** Whether PyTorch's exporters took a single number from a module; they name their own constants differently. */
 const isOfModule = (value: Value, node: Reading["node"]): boolean =>
   /[./]bias$/.test(value.name) ||
   foldedFrom(value).length > 0 ||
   node.name.startsWith("/") ||
   (node.name.startsWith("node_") && value.name.includes("."));
 
-/** Whether the other operand is an input of the graph, but for arithmetic with constants. */
+/** Whether the other operand is an input of the graph, directly or after arithmetic with constants. */
 function readsInput(node: Reading["node"], value: Value): boolean {
   let other = node.inputs.find((input) => input && input !== value && !input.initializer);
   for (let steps = 0; other?.producer && steps < 8; steps++) {

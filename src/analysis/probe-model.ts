@@ -9,10 +9,10 @@ import { onnx } from "../onnx/schema.js";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import type { Probe, ProbedOutput } from "./probe.ts";
 
-/** Above this number of elements constant data becomes an input of the probe copy: its numbers decide no shape. */
+/** Constants with more elements than this become inputs of the probe copy, since their numbers decide no shape. */
 const largest = 1024;
 
-/** Types of which ONNX Runtime's JavaScript bindings cannot describe an input or output: they throw. */
+/** Types that ONNX Runtime's JavaScript bindings cannot describe at an input or output: they throw. */
 const undescribed = new Set<DataTypeName>([
   "bfloat16",
   "float8e4m3fn",
@@ -57,21 +57,21 @@ function castNode(from: string, to: string, type: DataTypeName): onnx.NodeProto 
   });
 }
 
-/** What a probe copy declares as outputs: values, or further nodes with one output each. */
+/** The declared outputs of a probe copy: values, or additional nodes with one output each. */
 export interface ProbeOutputs {
   /** Values declared by name only. */
   readonly values: readonly Value[];
-  /** Values of which the shape is declared: the length of `Shape(value)` is its rank. Name of that output by value. */
+  /** Values whose shape is declared as an output; the length of `Shape(value)` is the rank. Output name by value. */
   readonly shapesOf?: ReadonlyMap<Value, string>;
-  /** Values of a type that no binding describes: their conversion to float is declared. Name of that output by value. */
+  /** Values of a type that no binding describes; their conversion to float is declared. Output name by value. */
   readonly castsOf?: ReadonlyMap<Value, string>;
 }
 
 /**
- * The copy of a graph that ONNX Runtime is asked about (DESIGN §5.1): large constant data turned into inputs, so that no
- * weight is copied; dimensions of inputs as given; outputs declared by name only, so that nothing a file claims is believed.
- * @param branch - the branch that stands in for both of every If
- * @param given - outputs of nodes that are left out of the copy, where they are inputs
+ * The copy of a graph with which ONNX Runtime is asked for shapes (DESIGN §5.1). Large constants become inputs, so that no
+ * weight is copied; input dimensions are as given; outputs are declared by name only, so that claims of the file are ignored.
+ * @param branch - the branch that replaces both branches of every If
+ * @param given - outputs of nodes that the copy leaves out; they become inputs
  */
 export function probeModel(
   graph: Graph,
@@ -155,7 +155,7 @@ const opposites: ReadonlyMap<string, string> = new Map([
 /** A branch of an If. */
 type BranchName = "then_branch" | "else_branch";
 
-/** An If (and those inside of bodies) in which both branches are the same one. */
+/** An If, nested ones included, in which both branches are the same. */
 function withBranch(node: onnx.NodeProto.$Properties, branch: BranchName): onnx.NodeProto {
   const chosen = node.attribute?.find(({ name }) => name === branch)?.g;
   const attribute = mapBodies(node, (body) => {
@@ -166,9 +166,9 @@ function withBranch(node: onnx.NodeProto.$Properties, branch: BranchName): onnx.
 }
 
 /**
- * Asks ONNX Runtime for outputs of a probe copy. At sizes that fit one branch of an If alone it refuses the copy, though it
- * runs the model as long as the other branch is not taken: then the branch that fits stands in for both.
- * @throws with ONNX Runtime's message when it refuses the model whichever branch is taken
+ * Asks ONNX Runtime for the outputs of a probe copy. If the sizes fit only one branch of an If, it refuses the copy, though it
+ * would run the model while the other branch is not taken. Then the branch that fits replaces both.
+ * @throws with ONNX Runtime's message if it refuses the model with either branch
  */
 export async function probeOutputs(
   graph: Graph,
@@ -187,7 +187,7 @@ export async function probeOutputs(
       try {
         return await probe.outputs(probeModel(graph, inputs, outputs, given, branch));
       } catch {
-        // The other one, or the error of the model as it is.
+        // Try the other branch; if both fail, report the error of the unchanged model.
       }
     }
     throw error;
@@ -195,8 +195,8 @@ export async function probeOutputs(
 }
 
 /**
- * The nodes that stand in for one in the probe copy: others where ONNX Runtime infers no shape for it. GreaterOrEqual and
- * LessOrEqual of opsets 12 to 15 and MeanVarianceNormalization are functions whose shape it leaves unknown.
+ * The nodes that represent a node in the probe copy: the node itself, or equivalents if ONNX Runtime infers no shape for it.
+ * GreaterOrEqual and LessOrEqual of opsets 12 to 15 and MeanVarianceNormalization are functions whose shape it leaves unknown.
  */
 function standIns(graph: Graph, node: Node): onnx.NodeProto[] {
   const proto = nodeToProto(node);
@@ -213,7 +213,7 @@ function standIns(graph: Graph, node: Node): onnx.NodeProto[] {
   ];
 }
 
-/** The tensor of a Constant node, whichever attribute holds it; undefined for sparse tensors and texts. */
+/** The tensor of a Constant node, whichever attribute holds it; undefined for sparse tensors and strings. */
 export function constantOf(node: Node): Tensor | undefined {
   if (node.opType !== "Constant" || node.domain !== "") return undefined;
   for (const [name, attribute] of node.attributes) {

@@ -6,13 +6,13 @@ import { formal, normalizations, passing, plain, products, type Role, roleByOper
 
 /** One place where an initializer is read. */
 export interface Reading {
-  /** Where it enters the chain of operators that only pass it on: what a copy of it would replace. */
+  /** Where it enters the chain of operators that only pass it on; a copy of the initializer would be inserted here. */
   readonly use: Use;
-  /** The operator at the end of that chain: the first one that also reads data, or that says what it takes it for. */
+  /** The operator at the end of that chain: the first one that also reads data or that gives its operand a role. */
   readonly node: Node;
   readonly index: number;
   readonly role: Role;
-  /** Whether operators of constants alone lie in between, which compute something else of it (a weight of its parts). */
+  /** Whether operators on constants in between compute something else from it, such as a weight from its parts. */
   readonly computed: boolean;
 }
 
@@ -20,26 +20,26 @@ interface End {
   readonly node: Node;
   readonly index: number;
   readonly computed: boolean;
-  /** A role that an operator on the way gave it. */
+  /** The role that an operator along the chain gave it. */
   readonly role?: Role;
 }
 
-/** Operators whose results differ from run to run though they read no data. */
+/** Operators that read no data but whose results differ between runs. */
 const random = /^(Random|Bernoulli|Multinomial)/;
 
-/** What a normalization divides by, where it is written in single operators. */
+/** Operators that compute the divisor of a normalization written in single operators. */
 const norms = new Set(["Sqrt", "Reciprocal", "ReduceL2", "LpNormalization", "MeanVarianceNormalization"]);
 
 /** Operators that may lie between a layer or a normalization and its scale and shift. */
 const linear = new Set(["Add", "Sub", "Mul", "Div"]);
 
-/** How far back a normalization written in single operators is looked for. */
+/** How many operators back a normalization written in single operators is searched for. */
 const nearby = 6;
 
 /**
- * Where the initializers of a graph are read, and as what. Operators that only pass a value on are looked through, and so
- * are those that compute with constants alone: the parts of a weight are read by the layer. Bodies of If, Loop and Scan
- * are looked into, also through a value that a Loop carries from trip to trip unchanged.
+ * Where the initializers of a graph are read, and in which role. Operators that only pass a value on, or that compute only
+ * with constants, are skipped: the parts of a weight count as read by the layer. Bodies of If, Loop and Scan are searched
+ * too, including values that a Loop carries from trip to trip unchanged.
  *
  * @example
  * const readings = new Readings(graph);
@@ -50,7 +50,7 @@ export class Readings {
   readonly #data = new Set<Value>();
   readonly #known = new Map<Value, readonly Reading[]>();
 
-  /** @param constants - inputs of a body that are constants outside of it */
+  /** @param constants - inputs of a body whose values outside the body are constants */
   constructor(graph: Graph, constants: ReadonlySet<Value> = new Set()) {
     this.#graph = graph;
     const open = graph.inputs.filter((input) => !input.initializer && !constants.has(input));
@@ -60,7 +60,7 @@ export class Readings {
     for (let value = open.pop(); value; value = open.pop()) {
       if (this.#data.has(value)) continue;
       this.#data.add(value);
-      // The form of data is a constant as far as its numbers count, but it is known late: it stays data.
+      // The shape of data has constant numbers, but they are known only when the model runs: it counts as data.
       for (const { node } of value.uses) open.push(...node.outputs.flatMap((output) => output ?? []));
     }
   }
@@ -70,12 +70,12 @@ export class Readings {
     return this.#graph.value(name)?.initializer !== undefined;
   }
 
-  /** Whether no input of the graph has a part in a value. */
+  /** Whether a value depends on no input of the graph. */
   isConstant(value: Value): boolean {
     return !this.#data.has(value);
   }
 
-  /** Where a value is read; reading its shape is no reading. */
+  /** Where a value is read. An operator that reads only its shape does not count. */
   of(value: Value): readonly Reading[] {
     const known = this.#known.get(value) ?? this.#find(value, value.initializer?.dims ?? value.shape ?? []);
     this.#known.set(value, known);
@@ -94,7 +94,7 @@ export class Readings {
     });
   }
 
-  /** Where the bodies of a node read a value: one that they capture, or one that a Loop carries unchanged. */
+  /** Where the bodies of a node read a value that they capture, or that a Loop carries unchanged. */
   #inBodies(use: Use, value: Value, dims: readonly number[]): Reading[] | undefined {
     const { node, index } = use;
     const carried = index >= 0 && (node.op === "Loop" || node.op === "Scan");
@@ -109,7 +109,7 @@ export class Readings {
     return found.length > 0 ? found : undefined;
   }
 
-  /** The operators at which a chain ends. One without forks is followed in place: it may be of any length. */
+  /** The operators at which a chain ends. A chain without forks is followed in a loop, because it may be of any length. */
   #ends(start: Use, dims: readonly number[], before: boolean, seen: Set<Node>): End[] {
     let [use, computed] = [start, before];
     for (;;) {
@@ -120,7 +120,7 @@ export class Readings {
     }
   }
 
-  /** The only operator that comes next in a chain, or where the chain ends. */
+  /** The next operator in a chain if there is exactly one, else the ends of the chain. */
   #step({ node, index }: Use, dims: readonly number[], computed: boolean, seen: Set<Node>): Use | End[] {
     if (formal.has(node.op) || index < 0) return index < 0 ? [{ node, index, computed }] : [];
     const passes = passing.has(node.op) && index === 0;
@@ -128,12 +128,12 @@ export class Readings {
     const alone = first !== null && first !== undefined && this.isConstant(first);
     if (!passes && !alone) return [{ node, index, computed }];
     if (!passes && alone) {
-      // The vectors by which spectral_norm estimates a norm, and what such an operator calls its parameters.
+      // The vectors with which spectral_norm estimates a norm.
       if (node.op === "MatMul" && dims.length === 1 && !computed) {
         return [{ node, index, computed, role: "running vector" }];
       }
       const role = roleByOperator(node.op, index);
-      // Statistics of a weight, by which it is normalized, are none of data.
+      // The statistics with which a weight is normalized are not running statistics of data.
       const statistic = computed && role?.startsWith("running");
       if (role && role !== "other" && index > 0 && !statistic) return [{ node, index, computed, role }];
     }
@@ -146,7 +146,7 @@ export class Readings {
     const [only, another] = readers;
     if (only && !another && !table.role && !isShown(node)) return only;
     const ends = readers.flatMap((use) => this.#ends(use, dims, computed || !passes, seen));
-    // Nothing but an output of the graph comes behind it.
+    // Only an output of the graph follows.
     if (ends.length === 0 && !passes && isShown(node)) return [{ node, index, computed }];
     return ends.map((end) => ({ ...end, ...table }));
   }
@@ -161,19 +161,19 @@ export class Readings {
     return "operand";
   }
 
-  /** Whether an Add's operand is one number for each unit of the product with a parameter that it is added to. */
+  /** Whether an Add's operand has one number for each unit of the product (with a parameter) to which it is added. */
   #isBias(add: Node, index: number, dims: readonly number[]): boolean {
     const product = productBefore(add.inputs[1 - index]);
     const weight = product?.inputs.find((operand) => operand && this.isConstant(operand));
     if (!weight) return false;
     const sizes = sourceOf(weight)?.initializer?.dims ?? [];
     const count = elementCount(dims);
-    // One number is the bias of one unit; more than a vector is that of units on several axes.
+    // A single number is the bias of one unit; an operand with more than one axis is the bias of units on several axes.
     if (count === 1 || !vector(dims)) return sizes.length > 0 && sizes.includes(count);
     return true;
   }
 
-  /** Whether an operand scales or shifts what a layer gives or what was normalized, by one operator or by several. */
+  /** Whether an operand scales or shifts the output of a layer or of a normalization, written as one operator or several. */
   #follows({ op, inputs }: Node, index: number): boolean {
     if (op !== "Mul" && op !== "Add" && op !== "Sub") return false;
     let level = [inputs[1 - index]];
@@ -194,23 +194,23 @@ export class Readings {
   }
 }
 
-/** At most one axis with more than one number. */
+/** Whether at most one axis is longer than 1. */
 export const vector = (dims: readonly number[]): boolean => dims.filter((dim) => dim !== 1).length <= 1;
 
 const isShown = ({ outputs }: Node): boolean => outputs.some((output) => output && output.uses.size === 0);
 
 /** An input of a body that holds the same value at every trip. */
 function carriedValue(node: Node, body: Graph, index: number): Value | undefined {
-  // Before its own inputs the body's graph lists what it captures.
+  // The body's graph lists captured values before its own inputs.
   const inner = body.value(bodyOf(node, "body").input?.[index]?.name ?? "");
-  // A Loop's body gives its condition first and takes trip and condition; a Scan's takes and gives states alone.
+  // A Loop's body takes trip and condition first and returns the condition first; a Scan's takes and returns only states.
   let result: Value | null | undefined = body.outputs[node.op === "Loop" ? index - 1 : index];
   if (node.op === "Scan" && index >= node.inputs.length - node.int("num_scan_inputs", 0)) return undefined;
   while (result?.producer?.op === "Identity") [result] = result.producer.inputs;
   return inner && result === inner ? inner : undefined;
 }
 
-/** The product whose result a value is, laid out otherwise. */
+/** The product whose result a value is, possibly in another layout. */
 function productBefore(value: Value | null | undefined): Node | undefined {
   let node = value?.producer;
   while (node && passing.has(node.op)) node = node.inputs[0]?.producer;
@@ -224,7 +224,7 @@ function sourceOf(operand: Value | null | undefined): Value | undefined {
   return value;
 }
 
-/** The weight of the layer to which a bias belongs: of the reader itself, or of the product to which an Add adds it. */
+/** The weight of the layer that a bias belongs to: the reader itself, or the product to which an Add adds the bias. */
 export function weightBeside(reader: Node, index: number): Value | undefined {
   const product = reader.op === "Add" ? productBefore(reader.inputs[1 - index]) : reader;
   return product?.inputs.map(sourceOf).find((value) => value?.initializer);

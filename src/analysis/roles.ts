@@ -1,6 +1,6 @@
 import { tableOf } from "../lookup.ts";
 
-/** What an initializer is to the operator that reads it. */
+/** The role of an initializer for the operator that reads it. */
 export type Role =
   | "weight"
   | "bias"
@@ -15,7 +15,7 @@ export type Role =
   | "running vector"
   | "other";
 
-/** Roles of inputs by operator and position; null is an input that is never a parameter. */
+/** Roles of inputs by operator and position; null for an input that is never a parameter. */
 const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = tableOf({
   Gemm: ["weight", "weight", "bias"],
   MatMul: ["weight", "weight"],
@@ -48,25 +48,25 @@ const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = tableOf({
   "com.microsoft.TransposeMatMul": ["weight", "weight"],
 });
 
-/** The role of one input of an operator; undefined where the operator says nothing of its inputs. */
+/** The role of one input of an operator; undefined for operators that are not in the table. */
 export function roleByOperator(op: string, index: number): Role | undefined {
   const roles = rolesOf[op];
   return roles && (roles[index] ?? "other");
 }
 
-/** Operators that scale and shift what they normalize. */
+/** Normalizations with their own scale and shift. */
 export const normalizations: ReadonlySet<string> = new Set([
   ...["BatchNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization"],
   ...["RMSNormalization", "SimplifiedLayerNormalization"],
 ]);
 
-/** Operators behind which a parameter is still that parameter, laid out otherwise. */
+/** Operators whose result is still the same parameter, in another layout or type. */
 export const passing: ReadonlySet<string> = new Set([
   ...["Identity", "Transpose", "Reshape", "Cast", "CastLike", "Unsqueeze", "Squeeze", "Flatten"],
   ...["Expand", "Slice", "Tile"],
 ]);
 
-/** Operators whose operands are parameters or constants: their place among other operators, their names and numbers tell. */
+/** Operators whose operands may be parameters or constants; their place in the graph, names and numbers decide. */
 export const plain: ReadonlySet<string> = new Set([
   ...["Add", "Sub", "Mul", "Div", "Pow", "Concat", "Where", "Max", "Min", "Sum"],
 ]);
@@ -74,5 +74,5 @@ export const plain: ReadonlySet<string> = new Set([
 /** Products to which a bias is added. */
 export const products: ReadonlySet<string> = new Set(["MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum"]);
 
-/** Operators that read the form of a value and not its numbers. */
+/** Operators that read the shape of a value, not its numbers. */
 export const formal: ReadonlySet<string> = new Set(["Shape", "Size", "ConstantOfShape"]);

@@ -9,25 +9,25 @@ import { byteLengthOf, elementCount, Tensor, viewOf } from "../onnx/tensor.ts";
 import type { Probe } from "./probe.ts";
 import { isDescribed } from "./probe-model.ts";
 
-/** Type and shape of a value; undefined where not known. */
+/** Type and shape of a value; undefined if not known. */
 export interface TypeAndShape {
   readonly type: DataTypeName | undefined;
   readonly shape: readonly number[] | undefined;
 }
 
-/** Above this number of elements an operator is not run to learn a shape. */
+/** An operator with more elements than this is not run to learn a shape. */
 const largest = 1 << 26;
 
-/** Constant data up to this number of elements is fed as it is: it may decide a shape. */
+/** Constants of up to this number of elements are fed with their real numbers, because these may decide a shape. */
 const largestConstant = 4096;
 
-/** Operators outside the standard domain whose shapes depend on numbers, or that make text and maps. */
+/** Operators outside the standard domain whose shapes depend on the input's numbers, or that produce text or maps. */
 const dependent =
   /^(Unique|Tokenizer|NonMaxSuppression|NonZero|BeamSearch|GreedySearch|Sampling|WhisperBeamSearch|ZipMap|DictVectorizer|CastMap|ExpandDims|Pad|CropAndResize|Range|Trilu)$/;
 
 /**
- * Whether an operator's output shapes can be learned by running it on zeros: one outside the standard domain, whose shapes
- * ONNX Runtime knows in its kernel alone. Shapes of standard operators that it does not infer depend on the data.
+ * Whether running an operator on zeros reveals its output shapes. True for operators outside the standard domain whose shapes
+ * ONNX Runtime computes only in the kernel. If it cannot infer the shape of a standard operator, that shape depends on the data.
  */
 export function canRun(graph: Graph, { domain, opType, attributes }: Node): boolean {
   if (domain === "" || dependent.test(opType)) return false;
@@ -36,9 +36,9 @@ export function canRun(graph: Graph, { domain, opType, attributes }: Node): bool
 }
 
 /**
- * What an operator answers with to zeros of the inputs' shapes: types and shapes of its outputs.
+ * Runs an operator on zeros of its inputs' shapes and returns the types and shapes of its outputs.
  * @param known - of all its inputs
- * @returns nothing where ONNX Runtime does not run it, or an output is no tensor
+ * @returns nothing if ONNX Runtime cannot run it, or an output is not a tensor
  */
 export async function runNode(
   graph: Graph,

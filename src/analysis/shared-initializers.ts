@@ -18,18 +18,18 @@ export interface SharedInitializer {
 
 /** Options of {@link findShared}. */
 export interface ShareOptions {
-  /** A matching initializer stays one, no matter which operators read it. */
+  /** A matching initializer stays one parameter, whichever operators read it. */
   readonly tie?: RegExp;
-  /** A matching initializer becomes one for each reader. */
+  /** A matching initializer becomes one parameter per reader. */
   readonly untie?: RegExp;
 }
 
 /**
- * Float initializers that several operators read, and what training makes of them (DESIGN §5.9). Exporters store equal
- * tensors once: in an untrained network the biases and running means, scales and running variances of all normalizations
- * are one (dynamo: one initializer read twice; TorchScript: Identity makes the others). Those are split: a vector read in different roles, by
- * several normalizations, as the bias of layers with different weights, or under several names. Matrices read twice are
- * tied on purpose.
+ * Float initializers that several operators read, and whether training splits them (DESIGN §5.9). Exporters store equal
+ * tensors once: in an untrained network, the biases and running means of all normalizations are one initializer, and so are
+ * their scales and running variances (dynamo: one initializer read twice; TorchScript: copies made by Identity). These are
+ * split: a vector read in different roles, by several normalizations, as the bias of layers with different weights, or under
+ * several names. A matrix that is read twice is tied on purpose.
  */
 export function findShared(graph: Graph, options: ShareOptions = {}): SharedInitializer[] {
   const floats = graph.initializers.filter(({ type }) => isFloat(type));
@@ -44,7 +44,7 @@ export function findShared(graph: Graph, options: ShareOptions = {}): SharedInit
   });
 }
 
-/** Decides whether training splits an initializer; undefined if a single operator reads it, or if it is no parameter. */
+/** Decides whether training splits an initializer; undefined if only one operator reads it, or if it is no parameter. */
 export function judgeShared(
   value: Value,
   readings: Readings,
@@ -89,7 +89,7 @@ function judgeVector(readings: readonly Reading[]): Omit<SharedInitializer, "val
   return { kind: "tied", reason: `${role} of ${nodes.size} operators` };
 }
 
-/** Where a value is read, Identity nodes looked through; chains of them may be of any length. */
+/** Where a value is read, directly or through a chain of Identity nodes of any length. */
 function usesOf(value: Value): Use[] {
   const found: Use[] = [];
   const open = [...value.uses].reverse();

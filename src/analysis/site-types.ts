@@ -5,17 +5,17 @@ export type SiteOp = "Gemm" | "Conv" | "ConvTranspose" | "MatMul";
 
 /** A layer on which a penalty can act (DESIGN §2). */
 export interface Site {
-  /** Name of the operator's node, or of its output where it has none. */
+  /** Name of the operator's node, or of its output if the node has no name. */
   readonly name: string;
-  /** What --include and --exclude match: its name, its module's in the source, the names of its weight and bias. */
+  /** Names that --include and --exclude match: its own, its module's in the source, its weight's and its bias's. */
   readonly names: readonly string[];
   readonly op: SiteOp;
   readonly node: Node;
-  /** The response: the node's output, or that of the Add of its bias. Bias included, before BatchNorm and activation. */
+  /** The response: the output of the node, or of the Add that adds its bias. Includes the bias; before BatchNorm and activation. */
   readonly response: Value;
   /** The parameter itself, traced through Transpose, Identity, Reshape, Cast, DequantizeLinear. */
   readonly weight: Value;
-  /** Which input of the node is the weight, as the node reads it. */
+  /** The node's input that is the weight, as the node reads it. */
   readonly weightInput: 0 | 1;
   readonly bias: Value | undefined;
   /** k: columns of a Gemm, output channels of a convolution. */
@@ -28,11 +28,11 @@ export interface Site {
   readonly unitAxis: number;
   /** b: number of rows of the response (batch × positions), for the probed batch size. */
   readonly rows: number;
-  /** Whether `rows` is fixed by the model, not by the sizes of free dimensions that it is probed with. */
+  /** Whether the model itself fixes `rows`, rather than the sizes with which free dimensions are probed. */
   readonly rowsFixed: boolean;
   /** Axes of the response whose lengths the model leaves free; empty where `rowsFixed`. */
   readonly freeAxes: readonly number[];
-  /** Whether the weight is behind DequantizeLinear: such a site can be injected, not trained. */
+  /** Whether the weight is behind DequantizeLinear: such a site takes an injected penalty but cannot be trained. */
   readonly quantized: boolean;
 }
 

@@ -14,7 +14,7 @@ import { dependingOnData, type Traced, traceComputed, traceParameter } from "./t
 /** Operators that can be sites. */
 export const siteOps: ReadonlySet<string> = new Set<SiteOp>(["Gemm", "Conv", "ConvTranspose", "MatMul"]);
 
-/** What an operator says of its weight; the rest of a {@link Site} follows from its response. */
+/** The part of a {@link Site} that follows from the operator and its weight; the rest follows from its response. */
 interface Layer {
   readonly weight: Traced;
   readonly weightInput: 0 | 1;
@@ -27,10 +27,10 @@ interface Layer {
 }
 
 /**
- * Finds the layers of an inferred graph (DESIGN §2): every Gemm, Conv, ConvTranspose and MatMul of which one operand is a
- * parameter. Those without a penalty, and those inside bodies and functions, are returned with the reason.
- * @param leastRows - rows of responses that a layer must have (default 1; angles between responses take 2)
- * @param openResponses - whether layers count whose response has no known shape: their rows are NaN (for what looks at weights alone)
+ * Finds the layers of an inferred graph (DESIGN §2): every Gemm, Conv, ConvTranspose and MatMul with a parameter as one
+ * operand. Layers that take no penalty, and those inside bodies and functions, are returned with the reason.
+ * @param leastRows - rows of responses that a layer must have (default 1; angles between responses need 2)
+ * @param openResponses - include layers whose response has no known shape; their rows are NaN (for callers that use only weights)
  *
  * @example
  * await inferShapes(graph, nodeProbe);
@@ -95,18 +95,18 @@ export function findSites(
 
 const behindNoOutput = "no output of the model depends on it";
 
-/** The nodes on which the model's own outputs depend; all of a graph without outputs. */
+/** The nodes on which the model's own outputs depend; all nodes if the graph has no outputs. */
 function leadingToOutputs(graph: Graph, block: ReadonlySet<Node>): ReadonlySet<Node> {
   if (graph.outputs.length === 0) return new Set(graph.nodes);
   const own = graph.outputs.flatMap((output) => {
     if (!output.producer || !block.has(output.producer)) return [output];
-    // loss + w·R: the loss itself has another name now.
+    // An output loss + w·R: the loss itself was renamed.
     return graph.value(`${originalPrefix}${output.name}`) ?? [];
   });
   return ancestorsOf(own);
 }
 
-/** The parameter behind an operand: itself, laid out otherwise, or what the operand is computed from without any data. */
+/** The parameter behind an operand: the operand itself, the same in another layout, or the parameter from which it is computed. */
 const traced = (graph: Graph, operand: Value, data: ReadonlySet<Value>): Traced | undefined =>
   traceParameter(graph, operand) ?? (data.has(operand) ? undefined : traceComputed(operand));
 
@@ -209,7 +209,7 @@ function matMul(graph: Graph, weight: Traced, operand: Value, output: Value, rig
   };
 }
 
-/** The Add of a bias that is the only reader of a product, if there is one: a parameter with one number a unit. */
+/** The Add that adds a bias (a parameter with one number per unit), if it is the only reader of a product. */
 function addedBias(
   graph: Graph,
   product: Value,

@@ -14,12 +14,12 @@ export interface Traced {
   readonly quantized: boolean;
 }
 
-/** Operators that pass a parameter on: its numbers, laid out otherwise, or in another type. */
+/** Operators that pass a parameter on: they change only its layout or its type. */
 const passing = new Set(["Transpose", "Identity", "Reshape", "Cast", "DequantizeLinear"]);
 
 /**
  * Follows an operand through Transpose, Identity, Reshape, Cast and DequantizeLinear (and the QuantizeLinear before it)
- * to an initializer, a Constant, or a graph input that is a parameter; nothing where it ends in an activation.
+ * to an initializer, a Constant, or a graph input that is a parameter; returns nothing if the operand is an activation.
  */
 export function traceParameter(graph: Graph, operand: Value): Traced | undefined {
   let value = operand;
@@ -37,16 +37,16 @@ export function traceParameter(graph: Graph, operand: Value): Traced | undefined
   return isParameterInput(graph, value) ? { parameter: value, quantized } : undefined;
 }
 
-/** Operators through which a computed weight (of weight_norm, spectral_norm, LoRA, integers times a scale) is followed. */
+/** Operators through which a computed weight is followed (weight_norm, spectral_norm, LoRA, integers times a scale). */
 const computing = new Set([
   ...["Mul", "Div", "Add", "Sub", "Squeeze", "Unsqueeze", "Flatten", "LpNormalization"],
   ...["Transpose", "Identity", "Reshape", "Cast", "DequantizeLinear"],
 ]);
 
 /**
- * The parameter from which a weight is computed without any data: one with as many numbers, reached through arithmetic and
- * reshaping. What else takes part (a norm, a scale) is left aside.
- * @param operand - one that depends on no data
+ * The parameter from which a weight is computed: it has as many numbers as the weight and reaches it through arithmetic and
+ * reshaping. Other operands, such as a norm or a scale, are ignored.
+ * @param operand - must not depend on data
  */
 export function traceComputed(operand: Value): Traced | undefined {
   const size = operand.shape && elementCount(operand.shape);
@@ -69,7 +69,7 @@ export function traceComputed(operand: Value): Traced | undefined {
   return undefined;
 }
 
-/** Values that differ from run to run: what follows from data, and random numbers. */
+/** Values that differ between runs: everything computed from data or from random numbers. */
 export function dependingOnData(graph: Graph): ReadonlySet<Value> {
   const sources = fedInputs(graph).filter((input) => !isParameterInput(graph, input));
   const random = graph.nodes.filter(({ op }) => /^(Random|Bernoulli|Multinomial)/.test(op));
@@ -80,10 +80,10 @@ export function dependingOnData(graph: Graph): ReadonlySet<Value> {
 }
 
 /**
- * Whether a graph input without a default is a parameter rather than data. Files that take their parameters as inputs
- * (training graphs, exports without weights) list the data first and fix every dimension of a parameter. So data is the
- * first input, every input with a free or unknown dimension, and every input that starts with the same (batch) dimension
- * as the first one, unless its name says weight, kernel, filter or bias.
+ * Whether a graph input without a default is a parameter rather than data. Files with parameters as inputs (training graphs,
+ * exports without weights) list the data first and fix every dimension of a parameter. So these inputs are data: the first
+ * one, every one with a free or unknown dimension, and every one with the same first (batch) dimension as the first input,
+ * unless its name says weight, kernel, filter or bias.
  */
 function isParameterInput(graph: Graph, input: Value): boolean {
   const first = fedInputs(graph)[0];

@@ -16,8 +16,8 @@ export type TripCount = number | { readonly reason: string };
 type IsConstant = (value: Value) => boolean;
 
 /**
- * How often a Loop runs, where data does not decide it: its trip count is constant and its condition stays true, or its
- * condition is computed from constants (`while i < 3`), in which case ONNX Runtime runs that part of the body alone.
+ * How often a Loop runs, if that does not depend on data: either its trip count is constant and its condition stays true, or
+ * its condition is computed from constants (`while i < 3`). In the second case ONNX Runtime runs just that part of the body.
  * @param most - a Loop that runs more often is reported as running `most + 1` times
  */
 export async function tripCountOf(
@@ -41,7 +41,7 @@ export async function tripCountOf(
   return runCondition(graph, node, body, probe, isConstant, bound);
 }
 
-/** Whether a body hands its condition on as it came, or returns the constant true. */
+/** Whether a body returns its condition unchanged, or the constant true. */
 function staysTrue(body: onnx.GraphProto.$Properties): boolean {
   const makers = new Map(
     (body.node ?? []).flatMap((node) => (node.output ?? []).map((name) => [name, node])),
@@ -59,7 +59,7 @@ function staysTrue(body: onnx.GraphProto.$Properties): boolean {
   return stored ? Tensor.fromProto(stored).numbers()[0] === 1 : name === body.input?.[1]?.name;
 }
 
-/** Counts the trips of a Loop by running what its condition depends on. */
+/** Counts the trips of a Loop by running the nodes that its condition depends on. */
 async function runCondition(
   graph: Graph,
   node: Node,
@@ -117,7 +117,7 @@ async function runCondition(
   return results.get("trips")?.dims[0] ?? 0;
 }
 
-/** The nodes of a Loop's body that its condition depends on, over all trips, and which states those read. */
+/** The nodes of a Loop's body that its condition depends on over all trips, and the states that they read. */
 function sliceOfCondition(body: onnx.GraphProto.$Properties): {
   nodes: onnx.NodeProto.$Properties[];
   states: number[];
