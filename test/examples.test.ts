@@ -121,7 +121,7 @@ it("every example says how it is run, and is run here or by scripts/official", (
   const tests = runners.map((file) => readFileSync(file, "utf8")).join("");
   for (const name of names) {
     expect(existsSync(`examples/${name}/README.md`), name).toBe(true);
-    expect(list).toContain(`(${name})`);
+    expect(list).toContain(`(${name}/README.md)`);
     expect(tests).toContain(name);
   }
   expect(names).toHaveLength(13);
