@@ -7,7 +7,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { batchAxisOfPort, type DataPort, type StepPorts } from "../programs/step-ports.ts";
 
-/** The ports of a graph that data and labels are fed to. */
+/** The ports of a graph that receive data and labels. */
 export type DataPorts = Pick<StepPorts, "inputs" | "labels" | "targets">;
 
 /**
@@ -19,7 +19,7 @@ export function batchFeeds(ports: DataPorts, dataset: Dataset, options: FeedOpti
   return new DataFeeds(fedPorts(ports), dataset, options);
 }
 
-/** Inputs of data apart from those of labels. */
+/** Inputs that receive data, and inputs that receive labels. */
 export function fedPorts({ inputs, labels, targets = [] }: DataPorts): FedPorts {
   const port = (input: DataPort): FeedPort => ({ ...input, batchAxis: batchAxisOfPort(input) });
   return {
@@ -29,8 +29,8 @@ export function fedPorts({ inputs, labels, targets = [] }: DataPorts): FedPorts 
 }
 
 /**
- * What becomes of the pixels of a run's first data; undefined where nothing had to be decided.
- * @param onMessage - hears why
+ * How the pixels of a run's first data are scaled; undefined where there was nothing to decide.
+ * @param onMessage - receives the reason
  */
 export function normalizationFor(
   dataset: Dataset,

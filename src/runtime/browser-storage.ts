@@ -8,19 +8,19 @@ export async function storedFolder(path: string, create: boolean): Promise<FileS
   return folder;
 }
 
-/** A file of that storage. @throws FileError when there is none, or the browser does not let this page use it */
+/** Opens a file of that storage. @throws FileError when the file does not exist, or the browser denies this page the storage */
 export async function storedFile(folder: string, name: string): Promise<File> {
   return (await handleOf(folder, name, false)).getFile();
 }
 
-/** Writes a file of that storage as a whole, over an older one; makes the folder. @throws FileError when it cannot */
+/** Writes a file of that storage, whole or not at all, over an older one; creates the folder. @throws FileError when it cannot */
 export async function writeStored(
   folder: string,
   name: string,
   chunks: readonly (Uint8Array | Blob | string)[],
 ): Promise<void> {
   const handle = await handleOf(folder, name, true);
-  // The file changes when the stream is closed, as a whole.
+  // The file changes only when the stream is closed: whole or not at all.
   const stream = await handle.createWritable();
   try {
     for (const chunk of chunks) await stream.write(chunk as Uint8Array<ArrayBuffer> | Blob | string);

@@ -19,7 +19,7 @@ function libraryFolder(): string {
   return join(dirname(main), "..", "bin", "napi-v6", process.platform, process.arch);
 }
 
-/** @throws SorthError where CUDA cannot be had, with what to do */
+/** @throws SorthError with what to do, where CUDA cannot be used */
 async function checkDevice(): Promise<void> {
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new DeviceError(
@@ -27,7 +27,7 @@ async function checkDevice(): Promise<void> {
     );
   }
   await ortNode();
-  // Asked for first: ONNX Runtime writes to stderr when it does not find them.
+  // Checked before ONNX Runtime looks for the libraries: it writes to stderr when it does not find them.
   if (!existsSync(join(libraryFolder(), "libonnxruntime_providers_cuda.so"))) {
     throw new DeviceError(
       "the CUDA libraries of onnxruntime-node are not installed; run: node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12",
@@ -52,8 +52,8 @@ const cuda: OpenOnDevice = {
 };
 
 /**
- * CUDA of onnxruntime-node. Its binding keeps no tensor on the device between runs: the state crosses over at every run, and
- * the Loop form makes a run many steps.
+ * CUDA of onnxruntime-node. Its binding keeps no tensor on the device between runs: every run copies the state in and out,
+ * and the Loop form does many steps per run.
  */
 export const cudaBackend: Backend = {
   name,
@@ -69,7 +69,8 @@ export const cudaBackend: Backend = {
         step,
         Tensor,
       );
-    // ONNX Runtime looks at the nodes around a body only: the single step shows that all of them are on the device.
+    // ONNX Runtime checks the placement only outside a Loop body. Opening the single step shows that all nodes of the body
+    // run on the device.
     const single = await openOnDevice(inlineExternal(step.body).bytes, cuda, on);
     await single.release();
     const { onMessage: _, ...told } = on;

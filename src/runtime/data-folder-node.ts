@@ -2,7 +2,7 @@ import { dirname, resolve } from "node:path";
 import type { InferenceSession } from "onnxruntime-common";
 import type { Model } from "../onnx/model.ts";
 
-/** Where ONNX Runtime finds the files in which a model keeps data: it maps them itself, and nothing is copied. */
+/** The folder in which ONNX Runtime finds a model's external data. It maps the files itself, so nothing is copied. */
 export function dataFolder({ path, externalLocations }: Model): InferenceSession.SessionOptions {
   if (path === undefined || externalLocations.size === 0) return {};
   return {

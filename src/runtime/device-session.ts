@@ -15,13 +15,13 @@ import { type OpenOnDevice, openOnDevice } from "./placement.ts";
 import { allFinite, stepResults } from "./step-results.ts";
 import type { Backend, Fed, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
-/** Suffix of what the read-back graph returns. */
+/** Suffix of the outputs of the read-back graph. */
 const onHost = "/host";
 
 /**
- * Keeps parameters and optimizer state in the memory of a GPU: what a step returns is fed to the next one without leaving
- * the device. Only data, scalars and the loss cross over. A second session copies the state to the host when it is asked
- * for: `getData()` of a device tensor aborts the process in onnxruntime-node 1.30.
+ * Keeps parameters and optimizer state in the memory of a GPU: the outputs of a step are the inputs of the next one and never
+ * leave the device. Only data, scalars and the loss are copied. A second session copies the state to the host on request,
+ * because `getData()` of a device tensor aborts the process in onnxruntime-node 1.30.
  */
 class DeviceStepSession implements StepSession {
   readonly #session: InferenceSession;
@@ -29,7 +29,7 @@ class DeviceStepSession implements StepSession {
   readonly #ports: StepPorts;
   /** By input name: on the device, or on the host until the next step takes it over. */
   #state: Map<string, OrtTensor>;
-  /** The state's numbers, as long as no step was done since they were read. */
+  /** The state on the host; undefined once a step has run since it was read. */
   #host: ReadonlyMap<string, Tensor> | undefined;
 
   constructor(session: InferenceSession, reader: InferenceSession, step: Step) {
@@ -101,7 +101,7 @@ class DeviceStepSession implements StepSession {
   }
 
   async release(): Promise<void> {
-    // Before its session, else the process crashes.
+    // The tensors must be freed before their session, else the process crashes.
     disposeAll(this.#state.values());
     this.#state.clear();
     await this.#session.release();
@@ -109,12 +109,12 @@ class DeviceStepSession implements StepSession {
   }
 }
 
-/** Frees what lies on a device. Host tensors share their numbers with others and stay. */
+/** Frees the tensors that lie on a device. Host tensors share their numbers with others and stay. */
 function disposeAll(tensors: Iterable<OrtTensor>): void {
   for (const tensor of tensors) if (tensor.location === "gpu-buffer") tensor.dispose();
 }
 
-/** A graph that passes a step's state on. */
+/** A graph that returns a step's state unchanged. */
 function readBackGraph(step: Step): Uint8Array {
   const graph = new Graph("read_back", new Map([["", 18]]));
   for (const { input, type, shape } of statePorts(step.ports)) {

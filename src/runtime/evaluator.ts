@@ -10,7 +10,7 @@ import { batchFeeds } from "./batch-feeds.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Fed, ForwardSession } from "./step-session.ts";
 
-/** What an evaluation runs. */
+/** Everything that an evaluation needs besides the dataset. */
 export interface Evaluated {
   readonly session: ForwardSession;
   readonly graph: EvaluationGraph;
@@ -18,15 +18,15 @@ export interface Evaluated {
   /** Parameters and statistics by input name. */
   readonly state: ReadonlyMap<string, Fed>;
   readonly signal: AbortSignal | undefined;
-  /** What becomes of pixels. */
+  /** How pixels are scaled. */
   readonly normalize: Normalization | undefined;
 }
 
 /**
- * Loss and accuracy over every sample of a dataset, each counted once: the last batch is filled up for the graph's fixed
- * batch size, and only its real rows count. A model whose own loss is a number for the whole batch is evaluated on whole
- * batches: samples left over are not counted.
- * @throws SorthError when data do not fit; UsageError where they do not fill one batch of such a model
+ * Loss and accuracy over every sample of a dataset, each counted once: the last batch is filled up to the graph's fixed batch
+ * size, and only its real rows count. A model with its own loss, one number for the whole batch, is evaluated on whole
+ * batches; leftover samples are not counted.
+ * @throws SorthError when the data do not fit; UsageError when they do not fill one batch of such a model
  */
 export async function evaluate(dataset: Dataset, run: Evaluated): Promise<EvaluationResult> {
   const { session, graph, ports, state, signal } = run;
@@ -76,7 +76,7 @@ type Counted = Pick<Evaluated, "graph" | "ports">;
 const countedSamples = (dataset: Dataset, { graph, ports }: Counted): number =>
   graph.loss === undefined ? dataset.size : dataset.size - (dataset.size % batchOf(ports));
 
-/** What a user should know of the samples that an evaluation does not count; undefined where it counts all. */
+/** A message about the samples that an evaluation leaves out; undefined where it counts all. */
 export function remarkOnRest(dataset: Dataset, counted: Counted): string | undefined {
   const left = dataset.size - countedSamples(dataset, counted);
   if (left === 0) return undefined;
@@ -85,7 +85,7 @@ export function remarkOnRest(dataset: Dataset, counted: Counted): string | undef
 
 /**
  * Refuses labels that the objective cannot take. A model that holds its loss may take floats as classes.
- * @param given - the objective that was asked for; undefined for a model that holds its loss
+ * @param given - the objective in the options; undefined for a model that holds its loss
  * @throws SorthError
  */
 export function checkDataset(

@@ -2,13 +2,13 @@
 export interface EvaluationResult {
   /** Mean data loss, without penalty. */
   readonly loss: number;
-  /** Share of samples classified right; absent where nothing is classified. */
+  /** Share of correctly classified samples; absent for models that do not classify. */
   readonly accuracy?: number;
-  /** Samples that were counted: all, or those in whole batches where a model's own loss is one number for each batch. */
+  /** Number of samples counted: all, or those in whole batches where the model's own loss is one number per batch. */
   readonly samples: number;
 }
 
-/** What every event of a run says. */
+/** Fields that every event of a run has. */
 interface Progress {
   /** Steps done, counted over all epochs. */
   readonly step: number;
@@ -19,11 +19,11 @@ interface Progress {
   /** Unweighted penalty: of the step, or the mean over the epoch. */
   readonly penalty: number;
   /**
-   * What each penalty adds to the loss, its weight and schedule included: of the step, or the mean over the epoch. By name;
-   * of the second plan with the same penalty `name.2`, and so on.
+   * What each penalty adds to the loss, its weight and schedule included: of the step, or the mean over the epoch. Keys are
+   * the penalties' names; a second plan with the same penalty is `name.2`, and so on.
    */
   readonly penalties: Readonly<Record<string, number>>;
-  /** Since the run (or its resumption) began. */
+  /** Seconds since the run (or its resumption) began. */
   readonly seconds: number;
   readonly samplesPerSecond: number;
 }
@@ -31,12 +31,12 @@ interface Progress {
 /** After each step. */
 export interface StepEvent extends Progress {
   readonly event: "step";
-  /** weight · penalty / loss. */
+  /** Share of the weighted penalty in the loss: weight · penalty / loss. */
   readonly penaltyShare: number;
   readonly totalSteps: number;
 }
 
-/** After each epoch; with a validation set, its figures. */
+/** After each epoch; with a validation set, also its figures. */
 export interface EpochEvent extends Progress {
   readonly event: "epoch";
   readonly validation?: EvaluationResult;

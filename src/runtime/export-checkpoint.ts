@@ -10,7 +10,7 @@ import type { TrainerRuntime } from "./trainer-runtime.ts";
 export interface ExportCheckpointOptions {
   /** The last checkpoint (default), or the one with the lowest validation loss. */
   readonly from?: CheckpointKind;
-  /** Leaves the penalty of an injected model in it. */
+  /** Leaves an injected penalty in the model. */
   readonly keepPenalty?: boolean;
 }
 
@@ -28,7 +28,7 @@ export async function exportCheckpoint(
   return withWeights(model, new Map(tensors), { ...options.patterns, keepPenalty });
 }
 
-/** The tensors that are the model's. Checkpoints of older versions do not say: all that are no state of an optimizer. */
+/** Names of the model's own tensors. Checkpoints of older versions do not list them: there, every tensor that is no optimizer state. */
 function weightNames({ weights, tensors, where }: StoredRun, optimizer: string): ReadonlySet<string> {
   if (weights) return new Set(weights);
   if (!optimizerNames.includes(optimizer)) {

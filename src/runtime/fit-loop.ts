@@ -13,13 +13,13 @@ import type { CheckpointKind } from "./stored-run.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainingSession } from "./training-session.ts";
 
-/** What a fit works with: parts of its trainer, the data, and what the trainer does between the steps. */
+/** Parts that a fit gets from its trainer: the data, the session, and callbacks between steps. */
 export interface FitParts {
   readonly step: Step;
   readonly options: TrainerOptions;
   readonly session: TrainingSession;
   readonly length: RunLength;
-  /** Where the run stands; the loop counts it on. */
+  /** Where the run stands; the loop advances it. */
   readonly position: Position;
   readonly chosen: ChosenFit;
   readonly train: Dataset;
@@ -29,7 +29,7 @@ export interface FitParts {
   readonly signal: AbortSignal | undefined;
   readonly evaluate: (dataset: Dataset) => Promise<EvaluationResult>;
   readonly save: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
-  /** Ends the run where a loss is no number. */
+  /** Ends the run when a loss is NaN or infinite. */
   readonly stopAt: (loss: number) => Promise<never>;
 }
 
@@ -41,11 +41,11 @@ export class FitLoop {
   readonly #feeder: StepFeeder;
   readonly #batch: number;
   readonly #perEpoch: number;
-  /** Steps of all epochs, and those after which the run ends. */
+  /** Steps of all epochs, and the step after which the run ends. */
   readonly #steps: { readonly planned: number; readonly totalSteps: number };
   readonly #first: number;
   readonly #began = performance.now();
-  /** Figures of the last epoch that was validated. */
+  /** Figures of the last validated epoch. */
   #figures: { readonly validation?: EvaluationResult; readonly accuracy?: number } = {};
 
   /** @throws SorthError when data do not fit the model */
@@ -60,7 +60,7 @@ export class FitLoop {
     this.#first = run.position.step;
   }
 
-  /** Trains from where the run stands to its end. */
+  /** Trains from the run's position to its end. */
   async *events(): Events {
     const { position, checkpoint, signal, save } = this.#run;
     while (this.#goesOn(this.#steps.totalSteps)) {
@@ -73,7 +73,7 @@ export class FitLoop {
     yield { event: "end", ...this.#means(), ...this.#figures, ...(stopped && { stopped }) };
   }
 
-  /** The steps that are left of the epoch under way. */
+  /** Does the remaining steps of the current epoch. */
   async *#epoch(): Events {
     const { position, session, step, options, length, train } = this.#run;
     const { totalSteps } = this.#steps;
@@ -94,7 +94,7 @@ export class FitLoop {
     }
   }
 
-  /** The events of steps that were done in one run, up to the one numbered `done`. */
+  /** Yields the events of the steps of one run; `done` is the number of its last step. */
   async *#report(results: readonly StepResult[], scalars: readonly StepScalars[], done: number): Events {
     const { position, session, step, signal, stopAt } = this.#run;
     const { totalSteps } = this.#steps;
@@ -106,7 +106,7 @@ export class FitLoop {
       session.tell();
       const penaltyShare = loss === 0 ? 0 : ((scalars[i]?.penaltyWeight ?? 0) * penalty) / loss;
       yield { event: "step", ...this.#progress(done), loss, penalty, penalties, penaltyShare, totalSteps };
-      // If the caller read the state meanwhile, the later steps of this run were taken back: they are done again.
+      // If the caller read the state meanwhile, the later steps of this run were rolled back: the loop does them again.
       if (signal?.aborted || (i + 1 < results.length && session.settled)) return;
     }
   }
@@ -137,7 +137,7 @@ export class FitLoop {
     return this.#run.position.step % this.#perEpoch === 0;
   }
 
-  /** How far the run is. @param done - the last step of its run: all of them are done before the first event */
+  /** The run's progress. @param done - the last step of the ONNX Runtime run; all its steps are done before its first event */
   #progress(done = this.#run.position.step) {
     const { step } = this.#run.position;
     const seconds = (performance.now() - this.#began) / 1000;

@@ -4,38 +4,38 @@ import type { Dataset } from "../data/dataset.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
 
-/** Options of {@link Trainer.fit}. What a resumed run is not given, it goes on with as it was begun. */
+/** Options of {@link Trainer.fit}. A resumed run keeps its former value of every option that is left out. */
 export interface FitOptions {
   /** Passes over the data; default 1. */
   readonly epochs?: number;
-  /** Stops after this many steps in all. */
+  /** Stops after this many steps in total. */
   readonly maxSteps?: number;
-  /** Samples held out for validation: a share of the dataset (0 to 1), or a dataset of its own. */
+  /** Samples held out for validation: a share of the dataset (0 to 1), or a separate dataset. */
   readonly validation?: number | Dataset;
   /** Folder for the checkpoints `last` (each epoch and at the end) and `best` (lowest validation loss). */
   readonly checkpoint?: string;
-  /** Lets a resumed run go on with other data, or another share of it for validation, than it was begun with. */
+  /** Lets a resumed run continue with other data, or another share for validation, than before. */
   readonly otherData?: boolean;
   /** Ends the run after the current step; the state stays. */
   readonly signal?: AbortSignal;
 }
 
-/** What a checkpoint keeps of how a run was fitted, as JSON. */
+/** What a checkpoint stores about a fit, as JSON. */
 export interface FitPlan {
   readonly epochs: number;
   readonly maxSteps?: number;
   readonly data: DataIdentity;
-  /** The share that is held out, or the dataset of its own. */
+  /** The share that is held out, or the identity of the separate dataset. */
   readonly validation?: number | DataIdentity;
 }
 
-/** How a run is fitted, with the defaults of the run that it resumes. */
+/** Options of a fit, with those of the resumed run as defaults. */
 export type ChosenFit = Pick<FitOptions, "maxSteps" | "validation"> & { readonly epochs: number };
 
 /**
- * Decides what options leave open.
- * @param stored - of the checkpoint that is resumed
- * @throws UsageError for numbers out of range, and for data that are not those of the resumed run
+ * Fills in the options that the caller left out.
+ * @param stored - the plan in the checkpoint that is resumed
+ * @throws UsageError for numbers out of range, and for data that differ from those of the resumed run
  */
 export function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | undefined): ChosenFit {
   checkNumber("the number of epochs", options.epochs, count);
@@ -44,7 +44,7 @@ export function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan
     checkNumber("the share of the data for validation", options.validation, properShare);
   }
   if (stored && !options.otherData) checkSameData(dataset, options.validation, stored);
-  // Other epochs are another end than the one that maxSteps gave.
+  // New epochs replace the end of the run, and with it the stored maxSteps.
   const maxSteps = options.maxSteps ?? (options.epochs === undefined ? stored?.maxSteps : undefined);
   const validation =
     options.validation ?? (typeof stored?.validation === "number" ? stored.validation : undefined);
@@ -55,7 +55,7 @@ export function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan
   };
 }
 
-/** The samples that are trained on, and those that are held out. */
+/** The samples to train on, and the samples that are held out. */
 export function splitOf(
   dataset: Dataset,
   { validation }: ChosenFit,
@@ -67,13 +67,13 @@ export function splitOf(
     : splitValidation(dataset, validation, seed);
 }
 
-/** Steps of all epochs, and those after which it ends. */
+/** Steps of all epochs, and the step after which the run ends. */
 export function stepsOf({ epochs, maxSteps }: ChosenFit, perEpoch: number) {
   const planned = epochs * perEpoch;
   return { planned, totalSteps: Math.min(planned, maxSteps ?? planned) };
 }
 
-/** What is kept of a fit. All samples are read for it. */
+/** The plan that a checkpoint stores. Reads all samples, to identify the data. */
 export function planOf(dataset: Dataset, { epochs, maxSteps, validation }: ChosenFit): FitPlan {
   return {
     epochs,
@@ -85,23 +85,23 @@ export function planOf(dataset: Dataset, { epochs, maxSteps, validation }: Chose
   };
 }
 
-/** How a run is fitted, or was: what its checkpoints keep of it. */
+/** The plan of the current fit, or of the run that is resumed. */
 export class Fitting {
   readonly #stored: FitPlan | undefined;
   #now: { readonly dataset: Dataset; readonly chosen: ChosenFit } | undefined;
   #plan: FitPlan | undefined;
 
-  /** @param stored - of the checkpoint that is resumed */
+  /** @param stored - the plan in the checkpoint that is resumed */
   constructor(stored?: FitPlan) {
     this.#stored = stored;
   }
 
-  /** What options leave open, decided by {@link chosenFit}. */
+  /** The options of a fit, completed by {@link chosenFit}. */
   chosen(dataset: Dataset, options: FitOptions): ChosenFit {
     return chosenFit(dataset, options, this.#stored);
   }
 
-  /** A fit begins. */
+  /** Begins a fit. */
   begin(dataset: Dataset, options: FitOptions): ChosenFit {
     const chosen = this.chosen(dataset, options);
     this.#now = { dataset, chosen };
@@ -109,7 +109,7 @@ export class Fitting {
     return chosen;
   }
 
-  /** The plan of the fit that began last, else that of the run that is resumed. It is made when a checkpoint first needs it. */
+  /** The plan of the current fit, else of the resumed run. Computed when a checkpoint first needs it. */
   get plan(): FitPlan | undefined {
     if (!this.#now) return this.#stored;
     this.#plan ??= planOf(this.#now.dataset, this.#now.chosen);

@@ -2,15 +2,15 @@ import { env, InferenceSession } from "onnxruntime-web/webgpu";
 import { DeviceError } from "../errors.ts";
 import { startWithin } from "./start-web.ts";
 
-/** What is used here of the WebGPU API, which TypeScript's own library does not declare. */
+/** The parts of the WebGPU API used here, which TypeScript's own library does not declare. */
 interface GpuDevice {
   readonly lost: Promise<{ readonly reason: string; readonly message: string }>;
 }
 
-/** The device of the page's sessions. ONNX Runtime makes one with the first session, and destroys it with the last. */
+/** The device of the page's sessions. ONNX Runtime creates it with the first session and destroys it with the last. */
 interface WatchedDevice {
   readonly device: GpuDevice;
-  /** Never fulfilled; rejected when the device goes while sessions use it. */
+  /** Never fulfilled; rejected when the device is lost while sessions use it. */
   readonly lost: Promise<never>;
   isLost: boolean;
   reason: string;
@@ -20,8 +20,8 @@ let watched: WatchedDevice | undefined;
 
 /**
  * Opens a session.
- * @throws SorthError after the device was lost: ONNX Runtime still waits for it then, whatever the session is to run on; and
- * when ONNX Runtime does not start in this page
+ * @throws SorthError after the device was lost, because ONNX Runtime then still waits for the device, on whichever backend
+ * the session runs; and when ONNX Runtime does not start in this page
  */
 export async function create(
   model: Uint8Array,
@@ -32,8 +32,8 @@ export async function create(
 }
 
 /**
- * Opens a session whose runs end when the device is lost (a driver reset, a GPU taken away): ONNX Runtime's own would wait
- * for ever.
+ * Opens a session whose runs fail when the device is lost (a driver reset, a removed GPU). Without this, ONNX Runtime's own
+ * runs would never return.
  */
 export async function createOnDevice(
   model: Uint8Array,
@@ -53,7 +53,7 @@ export async function createOnDevice(
       if (key === "release") {
         return async () => {
           own.sessions -= 1;
-          // What a lost device holds is freed with it.
+          // Losing the device has already freed the session's memory.
           if (!own.isLost) await target.release();
         };
       }
@@ -75,7 +75,7 @@ function watch(device: GpuDevice): WatchedDevice {
       });
     }),
   };
-  // Runs that wait for it handle the rejection; without one, it is no unhandled error.
+  // Runs that await this promise handle the rejection; this empty handler only prevents an unhandled-rejection error.
   state.lost.catch(() => {});
   return state;
 }
@@ -85,13 +85,13 @@ const lostError = (reason: string) =>
     `the GPU device was lost${reason ? ` (${reason})` : ""}, and with it what was trained since the last checkpoint; reload the page and go on from there, or train on wasm`,
   );
 
-/** Calls back with the reason when the device of the sessions that are open now is lost. */
+/** Calls back with the reason when the device of the currently open sessions is lost. */
 export function onDeviceLost(tell: (reason: string) => void): void {
   const own = watched;
   own?.lost.catch(() => tell(own.reason));
 }
 
-/** Why the browser gives no WebGPU; undefined where it does. */
+/** Why the browser offers no WebGPU; undefined where it does. */
 export async function missingWebGpu(): Promise<string | undefined> {
   const { gpu } = navigator as Navigator & { gpu?: { requestAdapter(): Promise<object | null> } };
   if (!gpu) {
@@ -105,7 +105,7 @@ export async function missingWebGpu(): Promise<string | undefined> {
     : "the browser gives no WebGPU adapter: its GPU is not supported, or blocked (see its page about the GPU)";
 }
 
-/** @throws DeviceError where the browser gives no WebGPU, with what to do */
+/** @throws DeviceError with what to do, where the browser offers no WebGPU */
 export async function checkDevice(): Promise<void> {
   if (watched?.isLost) throw lostError("");
   const missing = await missingWebGpu();

@@ -17,7 +17,7 @@ interface Pair {
 
 /**
  * Keeps the state of onnxruntime-node in the host's memory, in two buffers that are swapped through preallocated outputs:
- * nothing is allocated and no parameter is copied between steps by us.
+ * between steps this class allocates nothing and copies no parameter.
  */
 export class HostStepSession implements StepSession {
   readonly #session: InferenceSession;
@@ -26,8 +26,8 @@ export class HostStepSession implements StepSession {
   #current: 0 | 1 = 0;
 
   /**
-   * @param OwnTensor - onnxruntime-node's own class. onnxruntime-common's (see {@link toOrtTensor}) is another class in an ES
-   * module: as a preallocated output it would be passed over without a word.
+   * @param OwnTensor - onnxruntime-node's own Tensor class. In an ES module, onnxruntime-common's (see {@link toOrtTensor})
+   * is another class, and ONNX Runtime silently ignores it as a preallocated output.
    */
   constructor(session: InferenceSession, step: Step, OwnTensor: TensorConstructor) {
     this.#session = session;
@@ -46,7 +46,7 @@ export class HostStepSession implements StepSession {
   async run(feeds: StepFeeds): Promise<StepResult[]> {
     const next = this.#current === 0 ? 1 : 0;
     const inputs: Record<string, OrtTensor> = {};
-    // As many numbers as there are steps: ONNX Runtime makes these tensors itself.
+    // Their length is the number of steps in the run: ONNX Runtime allocates these tensors itself.
     const outputs: Record<string, OrtTensor | null> = Object.fromEntries(
       figureOutputs(this.#ports).map((name) => [name, null]),
     );
@@ -88,7 +88,7 @@ export class HostStepSession implements StepSession {
   }
 }
 
-/** Copies numbers; the types are the same. */
+/** Copies numbers between tensors of the same type. */
 function copy(from: Tensor, to: Tensor): void {
   checkReplaces(from, to);
   to.bytes.set(from.bytes);

@@ -9,7 +9,7 @@ import { nodeProbe } from "./probe-node.ts";
 import type { CheckpointFiles, TrainerRuntime } from "./trainer-runtime.ts";
 import { webgpuBackend } from "./webgpu-node.ts";
 
-/** Checkpoints as files of a folder, which is made when first written to. */
+/** Checkpoints as files in a folder, which is created on the first write. */
 const files: CheckpointFiles = {
   async write(folder, name, chunks) {
     await mkdir(folder, { recursive: true });

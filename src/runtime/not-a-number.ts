@@ -1,25 +1,25 @@
 import { NumericError } from "../errors.ts";
 import type { TrainingSession } from "./training-session.ts";
 
-/** A run whose loss became NaN or infinite, after its last good step. */
+/** A run whose loss became NaN or infinite, and its last good step. */
 export interface BrokenRun {
   readonly session: TrainingSession;
-  /** Steps done before the one whose loss is no number. */
+  /** Number of steps before the one whose loss is NaN or infinite. */
   readonly steps: number;
-  /** The folder for checkpoints, and whether it holds a state of this fit. */
+  /** The checkpoint folder, and whether this fit has saved a state in it. */
   readonly checkpoint: string | undefined;
   readonly isSaved: boolean;
   readonly save: (folder: string) => Promise<void>;
-  /** Goes back to a state that is known to be good, and says which: "of step 20". */
+  /** Restores a state that is known to be good, and returns its name for the message: "of step 20". */
   readonly restore: () => string;
 }
 
 const advice = "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
 
 /**
- * Ends a run whose loss is no number. The state before that step is kept if it is finite; otherwise the last checkpoint holds
- * the last good state, and without one an earlier state is restored.
- * @throws NumericError that says what became of the state
+ * Ends a run whose loss is NaN or infinite. The state before that step is kept if it is finite. Otherwise the last good state
+ * is in the last checkpoint; without a checkpoint, an earlier state is restored.
+ * @throws NumericError that says which state is left
  */
 export async function stopAtNotANumber(loss: number, run: BrokenRun): Promise<never> {
   const { session, steps, checkpoint } = run;

@@ -3,9 +3,9 @@ import { messageOf, RuntimeError } from "../errors.ts";
 type OrtNode = typeof import("onnxruntime-node");
 
 /**
- * onnxruntime-node, loaded when a session is first asked for: it is an optional peer, and what needs no session runs
- * without it.
- * @throws SorthError where it is not installed or its libraries do not load, with what to do
+ * onnxruntime-node, loaded when the first session is opened: it is an optional peer dependency, and features without a
+ * session run without it.
+ * @throws SorthError with what to do, where it is not installed or its libraries do not load
  */
 export async function ortNode(): Promise<OrtNode> {
   try {

@@ -17,7 +17,7 @@ export async function opened(session: Promise<InferenceSession>): Promise<Infere
 
 /**
  * Runs a session.
- * @param fetches - outputs to compute, with memory of ours to write them to, or null for ONNX Runtime's own
+ * @param fetches - outputs to compute, each with a tensor to write to, or null to let ONNX Runtime allocate one
  * @throws SorthError with ONNX Runtime's message in one line */
 export async function runSession(
   session: InferenceSession,
@@ -32,7 +32,7 @@ export async function runSession(
   }
 }
 
-/** @throws SorthError when a tensor cannot take the place of another */
+/** @throws SorthError when a tensor has another type or shape than the one it replaces */
 export function checkReplaces(from: Tensor, to: Pick<Tensor, "name" | "type" | "dims">): void {
   if (from.type === to.type && from.size === elementCount(to.dims)) return;
   throw new RuntimeError(

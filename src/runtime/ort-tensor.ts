@@ -3,7 +3,7 @@ import { RuntimeError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { Tensor, type TensorData } from "../onnx/tensor.ts";
 
-/** ONNX Runtime's names of element types that differ from ONNX's. */
+/** ONNX Runtime's names for element types, where they differ from ONNX's. */
 const ortNames: Partial<Record<DataTypeName, OrtTensor.Type>> = { float: "float32", double: "float64" };
 
 /** Types that ONNX Runtime's JavaScript bindings can feed and fetch. */
@@ -35,7 +35,10 @@ export function dataTypeOf(type: string): DataTypeName {
   return type as DataTypeName;
 }
 
-/** A tensor as ONNX Runtime takes it; numbers are shared, not copied. @throws SorthError for a type it cannot take. */
+/**
+ * Converts a tensor to ONNX Runtime's class; the numbers are shared, not copied. @throws SorthError for a type that it does
+ * not accept.
+ */
 export function toOrtTensor(tensor: Tensor): OrtTensor {
   const { type, dims, data } = tensor;
   if (!supported.has(type)) {
@@ -54,7 +57,7 @@ export function toOrtTensor(tensor: Tensor): OrtTensor {
   return new OrtTensor(ortNames[type] ?? (type as OrtTensor.Type), data as OrtTensor.DataType, dims);
 }
 
-/** A tensor that ONNX Runtime returned; numbers are shared, not copied. */
+/** Converts a tensor that ONNX Runtime returned; the numbers are shared, not copied. */
 export function fromOrtTensor(name: string, tensor: OrtTensor): Tensor {
   const type = dataTypeOf(tensor.type);
   if (type === "string") {

@@ -9,14 +9,14 @@ import type { Backend, Fed, ForwardSession } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
-/** How data are evaluated. */
+/** Options of an evaluation. */
 export interface EvaluationSettings {
   readonly signal?: AbortSignal | undefined;
-  /** What becomes of pixels. */
+  /** How pixels are scaled. */
   readonly normalize?: Normalization | undefined;
 }
 
-/** What a trainer evaluates its model with: the graph is built and its session opened when first needed. */
+/** Evaluates a trainer's model. Builds the graph and opens its session on first use. */
 export class OwnEvaluation {
   readonly #model: Model;
   readonly #options: TrainerOptions;
@@ -24,9 +24,9 @@ export class OwnEvaluation {
   readonly #probe: TrainerRuntime["probe"];
   readonly #backend: Backend;
   #opened: { session: ForwardSession; graph: EvaluationGraph } | undefined;
-  /** Data whose labels were looked at. */
+  /** Datasets whose labels have been checked. */
   readonly #checked = new WeakSet<Dataset>();
-  /** What was said of evaluations: the same is said once. */
+  /** Messages already sent: each is sent once. */
   readonly #remarks = new Set<string>();
 
   constructor(
@@ -51,7 +51,7 @@ export class OwnEvaluation {
 
   /**
    * Loss and accuracy over a whole dataset.
-   * @param held - the state as it lies in the training session, asked for when all is checked
+   * @param held - fetches the state as it lies in the training session; called after all checks
    */
   async run(
     dataset: Dataset,

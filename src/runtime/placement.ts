@@ -11,7 +11,7 @@ import { decodeModel } from "../onnx/model.ts";
 import { type OpenSession, ortMessage } from "./ort-probe.ts";
 import type { SessionOptions } from "./step-session.ts";
 
-/** How a device is reached. */
+/** What {@link openOnDevice} needs to open a session on a device. */
 export interface OpenOnDevice {
   readonly create: OpenSession;
   readonly executionProvider: string;
@@ -19,15 +19,16 @@ export interface OpenOnDevice {
   readonly probe: Probe;
 }
 
-/** ONNX Runtime's answer to a graph of which some nodes would run on the CPU although that was forbidden. */
+/** ONNX Runtime's error when fallback is forbidden and some nodes would run on the CPU. */
 const fallbackForbidden = /fallback to CPU EP has been explicitly disabled/i;
 
-/** How many nodes a message names. */
+/** Most nodes that a message lists. */
 const mostNamed = 6;
 
 /**
- * Opens a graph on a device, whole: ONNX Runtime alone would run what the device lacks on the CPU without a word.
- * @throws SorthError that names the nodes the device does not run, unless `allowFallback` is set: then `onMessage` hears them
+ * Opens a graph that runs on a device as a whole. Without this check, ONNX Runtime silently runs on the CPU what the device
+ * lacks.
+ * @throws SorthError that names the nodes the device does not run; with `allowFallback`, `onMessage` receives them instead
  */
 export async function openOnDevice(
   model: Uint8Array,
@@ -77,8 +78,8 @@ function openWhole(
 }
 
 /**
- * The nodes that a device does not run: each kind of node (operator, attributes, shapes) is opened alone, with fallback
- * forbidden. Nodes of constants are left out, ONNX Runtime folds them.
+ * The nodes that a device does not run. Opens each kind of node (operator, attributes, shapes) alone, with fallback
+ * forbidden. Nodes of constants are left out, because ONNX Runtime folds them.
  */
 export async function nodesOffDevice(model: Uint8Array, on: OpenOnDevice): Promise<Node[]> {
   const graph = graphOf(decodeModel(model));
@@ -95,7 +96,7 @@ export async function nodesOffDevice(model: Uint8Array, on: OpenOnDevice): Promi
   return found;
 }
 
-/** A model of one node, its inputs fed but for constants; undefined for a node of constants or of unknown types. */
+/** A model of one node whose inputs are graph inputs, except for constants; undefined for a node of constants or of unknown types. */
 function nodeAlone({ opsets }: Graph, node: Node): Uint8Array | undefined {
   const graph = new Graph("node", new Map(opsets));
   let fed = false;

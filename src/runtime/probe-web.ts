@@ -3,5 +3,5 @@ import { create } from "./gpu-device-web.ts";
 import { ortProbe } from "./ort-probe.ts";
 import { withoutDropout } from "./web-model.ts";
 
-/** The {@link Probe} of the browser entry: onnxruntime-web on WebAssembly. It opens what onnxruntime-node opens. */
+/** The {@link Probe} of the browser entry: onnxruntime-web on WebAssembly. It opens every model that onnxruntime-node opens. */
 export const webProbe: Probe = ortProbe((model, options) => create(withoutDropout(model), options), "wasm");

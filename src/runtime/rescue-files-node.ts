@@ -6,15 +6,15 @@ import { type RescuedModel, rescueModel } from "../programs/rescue.ts";
 
 /** Options of {@link rescueFiles}. */
 export interface RescueFileOptions {
-  /** The checkpoint to go on from; default: the file `checkpoint` beside the training model. */
+  /** The checkpoint to continue from; default: the file `checkpoint` beside the training model. */
   readonly checkpoint?: string;
 }
 
 /**
  * Reads the artifacts of a run of ONNX Runtime's training API, for {@link Trainer.rescue}: a training model, its checkpoint
- * and, where one lies beside it, the optimizer_model.onnx.
- * @param path - of training_model.onnx
- * @throws SorthError where a file cannot be read, or as {@link rescueModel} does
+ * and, if there is one beside it, the optimizer_model.onnx.
+ * @param path - path of training_model.onnx
+ * @throws SorthError when a file cannot be read, and as {@link rescueModel} does
  *
  * @example
  * const run = await rescueFiles("artifacts/training_model.onnx");

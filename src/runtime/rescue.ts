@@ -5,8 +5,8 @@ import type { StepPorts } from "../programs/step-ports.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
 /**
- * Options of {@link Trainer.rescue}. The artifacts themselves hold the loss, and which weights are trained and shared.
- * Defaults: the optimizer that the run had, and the learning rate in its checkpoint.
+ * Options of {@link Trainer.rescue}. The artifacts fix the loss, and which weights are trained and shared. Defaults: the
+ * optimizer of the former run, and the learning rate in its checkpoint.
  */
 export type RescueOptions = Omit<
   TrainerOptions,
@@ -15,8 +15,8 @@ export type RescueOptions = Omit<
 
 /**
  * All options of a rescued run.
- * @param given - may name the loss of the artifacts, but no other one
- * @throws UsageError for what the artifacts decide
+ * @param given - may repeat the loss of the artifacts, but not name another one
+ * @throws UsageError for options that the artifacts fix
  */
 export function rescuedOptions(run: RescuedModel, given: TrainerOptions): TrainerOptions {
   const { loss, objective, trainable, alsoTrain, tie, untie, ...options } = given;
@@ -40,13 +40,13 @@ export function rescuedOptions(run: RescuedModel, given: TrainerOptions): Traine
   };
 }
 
-/** The optimizer state that a rescued run goes on with; undefined where the checkpoint holds that of another optimizer. */
+/** The optimizer state that a rescued run continues with; undefined when the checkpoint holds the state of another optimizer. */
 export function formerState(
   { state: { slots, updates } }: RescuedModel,
   { parameters }: Pick<StepPorts, "parameters">,
 ): RescuedModel["state"] | undefined {
   const ports = new Map(parameters.map((port) => [port.name, port.slots]));
-  // A parameter that the rescued run freezes has no slots here.
+  // A parameter that the rescued run freezes has no slots in the new step.
   const trained = new Map([...slots].filter(([parameter]) => ports.has(parameter)));
   const fits = [...trained].every(([parameter, own]) => {
     const wanted = ports.get(parameter);

@@ -4,21 +4,21 @@ import { elementCount } from "../onnx/tensor.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import type { Backend } from "./step-session.ts";
 
-/** Most steps of a run whose length is chosen here. */
+/** Most steps of a run, where its length is chosen automatically. */
 const mostSteps = 32;
-/** Most bytes of data that the steps of a run are fed together. */
+/** Most bytes of data in the feeds of one run. */
 const mostBytes = 64 * 2 ** 20;
-/** A run is made longer while it takes less than half of this: the event loop waits for it, and so does Ctrl-C. */
+/** Runs grow while they take less than half of this time: the event loop, and with it Ctrl-C, waits for a run to end. */
 const longestMilliseconds = 50;
-/** Single steps after somebody asked for the state between steps, before runs grow again. */
+/** Number of single steps after the caller read the state mid-run, before runs grow again. */
 const patience = 64;
 
 /**
- * How many steps one run of ONNX Runtime does (DESIGN §5.8). Several in a Loop save copying the state in and out, which
- * halves the time of small networks on the CPU; the numbers are the same. Unless told, runs grow from one step on.
+ * How many steps one run of ONNX Runtime does (DESIGN §5.8). Several steps in a Loop save copying the state in and out, which
+ * halves the time of small networks on the CPU; the numbers are the same. With "auto", runs grow from one step on.
  */
 export class RunLength {
-  /** 1 where steps are run one by one: no Loop is needed then. */
+  /** Most steps of a run; 1 where no Loop is needed. */
   readonly most: number;
   readonly #fixed: boolean;
   #next: number;
@@ -26,7 +26,7 @@ export class RunLength {
 
   /**
    * @param wanted - steps of a run, or "auto"
-   * @throws UsageError for a number that is none, or more than one where Loop does not run on the device
+   * @throws UsageError unless it is a whole number above 0, or for more than 1 where the device does not run Loop
    */
   constructor(wanted: number | "auto", backend: Backend, ports: StepPorts) {
     this.#fixed = wanted !== "auto";
@@ -62,7 +62,7 @@ export class RunLength {
     this.#next = Math.min(2 * this.#next, this.most);
   }
 
-  /** Somebody asked for the state between the steps of a run, which were done twice for it. */
+  /** The caller read the state mid-run, so some steps had to be recomputed. */
   interrupted(): void {
     if (this.#fixed) return;
     this.#next = 1;

@@ -2,24 +2,24 @@ import { FileError } from "../errors.ts";
 import { anyNumber, countFromZero } from "../numbers.ts";
 import type { StepResult } from "./step-session.ts";
 
-/** How far a run is; what a checkpoint keeps of it, as JSON. */
+/** How far a run is. A checkpoint stores it as JSON. */
 export interface Position {
   step: number;
-  /** Updates that were done before this run began, by another one whose state it took over. */
+  /** Updates done by a former run whose state this run took over. */
   before?: number;
-  /** Sums over the epoch that is under way. */
+  /** Sums over the current epoch. */
   loss: number;
   penalty: number;
-  /** What single penalties added to the loss, by name. */
+  /** What each penalty added to the loss, by name. */
   penalties?: Record<string, number>;
   counted: number;
   bestLoss: number | null;
 }
 
-/** Where every run begins. */
+/** The position at the start of a run. */
 export const startPosition = (): Position => ({ step: 0, loss: 0, penalty: 0, counted: 0, bestLoss: null });
 
-/** Reads a position. @throws SorthError where it is damaged: a step that is no whole number, figures that are no numbers */
+/** Reads a position. @throws SorthError when it is damaged: a step that is not a whole number, figures that are not numbers */
 export function positionFromText(text: string, where: string): Position {
   let position: Position;
   try {
@@ -39,11 +39,11 @@ export function positionFromText(text: string, where: string): Position {
   return position;
 }
 
-/** Where an epoch begins. */
+/** The figures at the start of an epoch. */
 export const startEpoch = { loss: 0, penalty: 0, penalties: {}, counted: 0 } as const;
 
 /**
- * Counts a step that was done.
+ * Counts one finished step.
  * @param penalties - what each penalty added to its loss, by name
  */
 export function advance(
@@ -61,7 +61,7 @@ export function advance(
   position.counted += 1;
 }
 
-/** Mean loss and penalties of the epoch that is under way. */
+/** Mean loss and penalties of the current epoch. */
 export function meanOf({ loss, penalty, penalties = {}, counted }: Position) {
   const steps = Math.max(counted, 1);
   return {

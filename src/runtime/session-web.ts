@@ -13,7 +13,7 @@ import { webProbe } from "./probe-web.ts";
 import { allFinite, stepResults } from "./step-results.ts";
 import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
-/** Threads belong to the page (`env.wasm.numThreads`), not to a session: an option given here is refused. */
+/** Opens a session. Threads belong to the page (`env.wasm.numThreads`), not to a session: the option `threads` is refused. */
 async function open(model: Uint8Array, { threads }: SessionOptions): Promise<InferenceSession> {
   if (threads !== undefined) {
     throw new RuntimeError(
@@ -23,13 +23,13 @@ async function open(model: Uint8Array, { threads }: SessionOptions): Promise<Inf
   return opened(create(model, { executionProviders: ["wasm"], logSeverityLevel: 4 }));
 }
 
-/** Keeps the state in the page's memory: what a step returns is what the next one reads. */
+/** Keeps the state in the page's memory: the outputs of a step are the inputs of the next one. */
 class WasmStepSession implements StepSession {
   readonly #session: InferenceSession;
   readonly #ports: StepPorts;
   /** By input name. Tensors are replaced, never written to: the first ones are views of the model. */
   #state: ReadonlyMap<string, Tensor>;
-  /** Before the last run, in Loop form. */
+  /** The state before the last run, in Loop form. */
   #before: ReadonlyMap<string, Tensor> | undefined;
 
   constructor(session: InferenceSession, step: Step) {

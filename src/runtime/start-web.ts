@@ -1,14 +1,15 @@
 import { env } from "onnxruntime-web/webgpu";
 import { messageOf, RuntimeError } from "../errors.ts";
 
-/** Seconds that ONNX Runtime may take to start once its WebAssembly has arrived, and in all. */
+/** Seconds that ONNX Runtime may take to start: after its WebAssembly has arrived, and in total. */
 const limits = { started: 60, inAll: 600 };
 
 let started = false;
 
 /**
- * Waits for the first session of a page, with which ONNX Runtime starts. Its threads load the script that started it again;
- * where a bundler put ONNX Runtime's loader into the page's own script they never answer, and ONNX Runtime waits for ever.
+ * Waits for the first session of a page, which starts ONNX Runtime. Its threads load their starting script again. If a
+ * bundler put ONNX Runtime's loader into the page's own script, the threads never answer, and ONNX Runtime would wait without
+ * end.
  * @throws SorthError with what to do, when it does not start
  */
 export async function startWithin<T>(first: Promise<T>): Promise<T> {
@@ -30,7 +31,7 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
     return session;
   } catch (error) {
     if (/initializing failed due to timeout/.test(messageOf(error))) throw new RuntimeError(advice);
-    // What a file is refused for has nothing to do with the start.
+    // An error about the model says nothing about the start.
     throw error;
   } finally {
     clearInterval(timer);

@@ -9,7 +9,7 @@ import { batchFeeds } from "./batch-feeds.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import type { StepFeeds } from "./step-session.ts";
 
-/** The ports of a step that are fed at every run. A graph that ends at the gradients has no learning rate and no step. */
+/** The inputs of a step that every run feeds. A graph that ends at the gradients has no learning rate and no step. */
 type StepInputs = Pick<
   StepPorts,
   "inputs" | "labels" | "targets" | "masks" | "draws" | "penalties" | "count"
@@ -17,12 +17,12 @@ type StepInputs = Pick<
   readonly scalars: Partial<StepPorts["scalars"]> & Pick<StepPorts["scalars"], "type">;
 };
 
-/** Writes what runs of a step are fed: one step, or several for a step in Loop form. */
+/** Writes the feeds of runs: of one step, or of several for a step in Loop form. */
 export class StepFeeder {
   readonly #ports: StepInputs;
   readonly #batches: DataFeeds;
   readonly #seed: number;
-  /** What was drawn for an epoch, by input name. */
+  /** Random numbers drawn for an epoch, by input name. */
   readonly #drawn = new Map<string, { readonly epoch: number; readonly tensor: Tensor }>();
 
   /**
@@ -35,12 +35,12 @@ export class StepFeeder {
     this.#seed = seed;
   }
 
-  /** Fills in the samples of the next run, batch after batch. */
+  /** Writes the samples of the next run, batch after batch. */
   fill(indices: Uint32Array): void {
     this.#batches.fill(indices);
   }
 
-  /** The feeds of a run over the first batches that were filled in, one for each of `steps`. */
+  /** The feeds of a run over the first batches written by `fill`, one batch for each of `steps`. */
   feeds(steps: readonly StepScalars[]): StepFeeds {
     const { scalars, count } = this.#ports;
     const scalar = (name: string, values: readonly number[]) => {
@@ -69,7 +69,7 @@ export class StepFeeder {
     ]);
   }
 
-  /** Random numbers of penalties: the same for the same seed and step, or epoch. */
+  /** Random numbers of penalties: they depend on the seed and the step (or epoch) only. */
   #draws(steps: readonly StepScalars[]): Map<string, Tensor> {
     const { draws, count } = this.#ports;
     return new Map(
@@ -96,7 +96,7 @@ export class StepFeeder {
     return tensor;
   }
 
-  /** Dropout masks of steps: the same for the same seed and step. */
+  /** Dropout masks of steps: they depend on the seed and the step only. */
   #masks(numbers: readonly number[]): Map<string, Tensor> {
     const { masks, count } = this.#ports;
     const arrays = masks.map(({ type, shape }) => {

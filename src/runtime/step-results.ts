@@ -4,7 +4,7 @@ import type { StepPorts } from "../programs/step-ports.ts";
 import type { StepResult } from "./step-session.ts";
 
 /**
- * Loss and penalties of each step of a run, from what ONNX Runtime returned.
+ * Loss and penalties of each step of a run, from ONNX Runtime's outputs.
  * @throws SorthError when an output is missing
  */
 export function stepResults(
@@ -24,6 +24,6 @@ export function stepResults(
   }));
 }
 
-/** Whether every loss of a run is a number. */
+/** Whether every loss of a run is finite. */
 export const allFinite = (results: readonly StepResult[]): boolean =>
   results.every(({ loss }) => Number.isFinite(loss));

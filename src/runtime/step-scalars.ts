@@ -4,21 +4,24 @@ import type { Position } from "./run-position.ts";
 import type { StepResult } from "./step-session.ts";
 import { scheduleOf, type TrainerOptions } from "./trainer-options.ts";
 
-/** What a step is fed besides its batch. */
+/** The scalars that a step receives besides its batch. */
 export interface StepScalars {
-  /** Number of the step in this run, from 1: seeds the masks. */
+  /** Number of the step in this run, from 1: seeds the dropout masks. */
   readonly number: number;
-  /** Number of the update for the optimizer's bias correction, from 1; more than `number` in a run taken over. */
+  /**
+   * Number of the update for the optimizer's bias correction, from 1; larger than `number` in a run that took over another
+   * one's state.
+   */
   readonly update: number;
-  /** Epoch of the step, from 0: seeds what is drawn once an epoch. */
+  /** Epoch of the step, from 0: seeds the random numbers that are drawn once an epoch. */
   readonly epoch: number;
   readonly learningRate: number;
   readonly penaltyWeight: number;
-  /** Factors of single penalties, by the names of the ports' penalties; 1 for others. */
+  /** Factors of single penalties, by the names of the ports' penalties; a penalty without an entry has 1. */
   readonly schedules: ReadonlyMap<string, number>;
 }
 
-/** What the next steps of a run are fed, up to the one numbered `done`. */
+/** Scalars of the next steps of a run, up to the step numbered `done`. */
 export function scalarsOfSteps(
   {
     ports,
@@ -34,7 +37,7 @@ export function scalarsOfSteps(
   },
 ): StepScalars[] {
   const { position, done, epoch, totalSteps } = of;
-  // The schedule of a penalty that is alone has no input of its own: it goes into the weight of all.
+  // A single penalty has no input for its schedule: the factor goes into the weight of all.
   const alone = ports.penalties.find(({ schedule }) => schedule === undefined)?.name ?? "";
   return Array.from({ length: done - position.step }, (_, i) => {
     const number = position.step + i + 1;

@@ -6,8 +6,8 @@ import type { Pass } from "../passes/pass.ts";
 import type { Step } from "../programs/step.ts";
 
 /**
- * What a run is given besides the state: data, labels, masks, scalars, by input name; in Loop form with a leading axis over
- * its steps, and their number.
+ * Inputs of a run besides the state: data, labels, masks and scalars, by input name. In Loop form they have a leading axis
+ * over the run's steps, and their number is an input too.
  */
 export type StepFeeds = ReadonlyMap<string, Tensor>;
 
@@ -17,34 +17,34 @@ export interface StepResult {
   readonly loss: number;
   /** Unweighted penalty; 0 without one. */
   readonly penalty: number;
-  /** What it is made of: the value of each of the ports' penalties, without any weight. */
+  /** The value of each of the ports' penalties, without any weight; together they make up `penalty`. */
   readonly penalties: readonly number[];
 }
 
-/** Runs a step graph and keeps its state between steps. Each entry (node, web) supplies one. */
+/** Runs a step graph and keeps its state between runs. Each entry (node, web) supplies one. */
 export interface StepSession {
   /**
-   * One step, or in Loop form as many as the feeds say. The state advances only when the loss of every one is finite: a NaN
-   * leaves the state before the run.
+   * Does one step, or in Loop form as many as the feeds say. The state advances only when all losses are finite: after a NaN
+   * it is the state before the run.
    */
   run(feeds: StepFeeds): Promise<readonly StepResult[]>;
-  /** Goes back to the state before the last run, which has advanced; once, and only where Loop runs. */
+  /** Restores the state before the last run, if that run advanced it; works once, and only where Loop runs. */
   undo(): void;
   /**
-   * The state by input name: parameters, slots, running statistics. Valid until the next run.
-   * Undefined while a device holds newer numbers than the host: {@link readState} fetches them.
+   * The state by input name: parameters, slots, running statistics. Valid until the next run. Undefined while a device holds
+   * newer numbers than the host; {@link readState} then fetches them.
    */
   state(): ReadonlyMap<string, Tensor> | undefined;
-  /** The same, fetched from the device where that is needed. */
+  /** The same state, fetched from the device if necessary. */
   readState(): Promise<ReadonlyMap<string, Tensor>>;
-  /** The state where it lies, as forward sessions of the same backend are fed with it. Valid until the next run. */
+  /** The state where it lies, in the form that forward sessions of the same backend accept. Valid until the next run. */
   held(): ReadonlyMap<string, Fed>;
-  /** Replaces state by input name; what is not named stays. */
+  /** Replaces state by input name; tensors that are not named keep their numbers. */
   restore(state: ReadonlyMap<string, Tensor>): void;
   release(): Promise<void>;
 }
 
-/** A tensor of ours, or one of ONNX Runtime's that may lie on a device. */
+/** A tensor of this library, or one of ONNX Runtime's that may lie on a device. */
 export type Fed = Tensor | OrtTensor;
 
 /** Runs an inference graph many times. */
@@ -56,11 +56,11 @@ export interface ForwardSession {
 /** Opens sessions on one backend. */
 export interface Backend {
   readonly name: BackendName;
-  /** Whether it runs the Loop form of a step on its device, several steps in one run. */
+  /** Whether the backend runs the Loop form of a step on its device, several steps in one run. */
   readonly loops: boolean;
-  /** @throws SorthError where the device is missing, with what to do */
+  /** @throws SorthError with what to do, where the device is missing */
   readonly checkDevice?: (() => Promise<void>) | undefined;
-  /** The forms that graphs get here (src/passes/backends/table.ts). */
+  /** The passes that lower graphs to the forms this backend runs (src/passes/backends/table.ts). */
   lowering(): Promise<readonly Pass<unknown>[] | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;
   openForward(model: Model, options: SessionOptions): Promise<ForwardSession>;
@@ -68,13 +68,13 @@ export interface Backend {
 
 /** Options of a session. */
 export interface SessionOptions {
-  /** Threads within an operator; default: ONNX Runtime's own choice. The same bits need the same number. */
+  /** Threads within an operator; default: ONNX Runtime's own choice. The same bits need the same number of threads. */
   readonly threads?: number;
   /**
-   * Lets a GPU backend run on the CPU what its device cannot run, and tells which nodes those are (`onMessage`); without it
-   * such a graph is refused. Every step then copies between device and host.
+   * Lets a GPU backend run on the CPU the nodes that its device cannot run, and lists them to `onMessage`. Every step then
+   * copies between device and host. Without it such a graph is refused.
    */
   readonly allowFallback?: boolean;
-  /** Receives what the user should know: nodes that run on the CPU, options without effect. */
+  /** Receives messages for the user: nodes that run on the CPU, options without effect. */
   readonly onMessage?: (message: string) => void;
 }

@@ -10,12 +10,12 @@ import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
 /**
- * Version of what {@link optionsToText} writes. 1 had no `version`, objectives without options and patterns without flags;
- * 2 had no optimizers that are chains of others.
+ * Version of the text that {@link optionsToText} writes. Version 1 had no `version`, objectives without options and patterns
+ * without flags; version 2 had no optimizers that are chains of transformations.
  */
 const version = 3;
 
-/** Options that JSON can hold as they are, functions among them left out. */
+/** Options that JSON can hold unchanged; functions among them are left out. */
 const plain = [
   ...(["batch", "dims", "loss", "output", "batchNorm", "runningVariance", "recompute"] as const),
   ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
@@ -24,7 +24,10 @@ const plain = [
 const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
 
 type None<T extends never> = T;
-/** Options that are neither stored nor left out on purpose: there is none, so that a new one does not type-check until it is. */
+/**
+ * Options that are neither stored nor left out on purpose. There must be none: a new option fails the type check until it is
+ * listed.
+ */
 export type Forgotten = None<
   Exclude<
     keyof TrainerOptions,
@@ -32,7 +35,7 @@ export type Forgotten = None<
   >
 >;
 
-/** A regular expression; version 1 kept its source alone. */
+/** A regular expression; version 1 stored its source only. */
 type StoredPattern = string | { readonly source: string; readonly flags: string };
 
 interface StoredPlan {
@@ -42,13 +45,13 @@ interface StoredPlan {
   readonly include?: StoredPattern;
   readonly exclude?: StoredPattern;
   readonly schedule?: string;
-  /** The schedule was a function. */
+  /** The penalty had a schedule that was a function. */
   readonly timed?: true;
   /** The penalty is the user's own. */
   readonly own?: true;
 }
 
-/** What a checkpoint keeps of the options: everything that has a name. */
+/** What a checkpoint stores of the options: everything that has a name. */
 interface StoredOptions {
   readonly version?: number;
   readonly numbers: Readonly<Record<string, unknown>>;
@@ -56,11 +59,11 @@ interface StoredOptions {
   readonly optimizer: StoredOptimizer;
   readonly penalties: readonly StoredPlan[];
   readonly patterns: Readonly<Record<string, StoredPattern>>;
-  /** Options that only the caller can give again: functions, and objectives and optimizers of the user's own. */
+  /** Options that the caller has to give again: functions, and the user's own objectives and optimizers. */
   readonly functions?: readonly string[];
 }
 
-/** The options as JSON text. What is the user's own has no text: a run with it is resumed by giving it again. */
+/** Writes the options as JSON. The user's own objects have no text: the caller gives them again to resume the run. */
 export function optionsToText(options: TrainerOptions): string {
   const { objective, optimizer = adamw(), penalties = [] } = options;
   const stored: StoredOptions = {
@@ -91,7 +94,7 @@ function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPla
   return {
     name: penalty.definition.name,
     options: penalty.options,
-    // Defaults may change from one version to the next; a run keeps its own.
+    // Defaults may change between versions; a run keeps the ones it began with.
     weight: weight ?? penalty.definition.weight ?? 1,
     ...(include && { include: patternToStore(include) }),
     ...(exclude && { exclude: patternToStore(exclude) }),
@@ -102,10 +105,10 @@ function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPla
 }
 
 /**
- * The options of a checkpoint.
- * @param overrides - what the text cannot hold, or what is to be changed
- * @throws UsageError for an objective, optimizer, penalty or schedule that only the caller can give, and that is not
- * overridden; SorthError for a text that cannot be read
+ * Reads the options of a checkpoint.
+ * @param overrides - options that the text cannot hold, or that are to be changed
+ * @throws UsageError for an objective, optimizer, penalty or schedule that only the caller can give and that `overrides`
+ * lacks; SorthError for a text that cannot be read
  */
 export function optionsFromText(text: string, overrides: Partial<TrainerOptions> = {}): TrainerOptions {
   const stored = parsed(text);
@@ -122,7 +125,7 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
   };
 }
 
-/** What an export needs of a checkpoint's options: no penalty, loss or optimizer has to be given again for it. */
+/** The options that an export needs. It needs no penalty, loss or optimizer from the caller. */
 export function exportOptionsFromText(text: string): {
   readonly optimizer: { readonly name: string };
   readonly patterns: Pick<TrainerOptions, (typeof patterns)[number]>;
@@ -153,7 +156,7 @@ function parsed(text: string): StoredOptions {
   return stored as StoredOptions;
 }
 
-/** @throws UsageError naming what the run had that only the caller can give again */
+/** @throws UsageError that names the options which the caller has to give again */
 function checkGivenAgain(
   { functions = [], penalties, ...stored }: StoredOptions,
   overrides: Partial<TrainerOptions>,
@@ -167,7 +170,7 @@ function checkGivenAgain(
       `the run's ${missing} "${name}" is your own: give it again, Trainer.resume(folder, { ${missing} })`,
     );
   }
-  // Version 1 named "penalties" here where one of them had a schedule of its own.
+  // Version 1 listed "penalties" here if one of them had a schedule of its own.
   if (missing !== undefined && missing !== "penalties") {
     throw new UsageError(
       `the run's ${missing} is a function: give it again, Trainer.resume(folder, { ${missing} })`,
@@ -206,7 +209,7 @@ const patternFrom = (kept: StoredPattern): RegExp =>
 
 function planFrom(plan: StoredPlan, storedVersion: number): PenaltyPlan {
   const { name, options, include, exclude, schedule } = plan;
-  // Version 1 left out weights that were the default, which was 1 for som.
+  // Version 1 left out default weights; the default of som was 1.
   const weight = plan.weight ?? (storedVersion === 1 && name === "som" ? 1 : undefined);
   return {
     penalty: penaltyNamed(name, options),

@@ -9,10 +9,10 @@ import { optionsFromText, optionsToText } from "./stored-options.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
-/** The checkpoints of a run: after the last epoch (or where it was stopped), and at its lowest validation loss. */
+/** The checkpoints of a run: after the last epoch (or at the stop), and at the lowest validation loss. */
 export type CheckpointKind = "last" | "best";
 
-/** What a checkpoint holds. */
+/** The content of a checkpoint. */
 export interface StoredRun {
   /** The file, for messages. */
   readonly where: string;
@@ -20,13 +20,13 @@ export interface StoredRun {
   readonly position: Position;
   /** The trainer's options as text. */
   readonly options: string;
-  /** How the run was fitted; undefined in checkpoints of older versions, and before the first fit. */
+  /** The plan of the fit; undefined in checkpoints of older versions, and before the first fit. */
   readonly fit: FitPlan | undefined;
-  /** Names of the tensors that are the model's own: parameters and statistics; undefined in checkpoints of older versions. */
+  /** Names of the model's own tensors, parameters and statistics; undefined in checkpoints of older versions. */
   readonly weights: readonly string[] | undefined;
 }
 
-/** Reads a checkpoint of a folder. @throws SorthError when it is missing or damaged */
+/** Reads a checkpoint from a folder. @throws SorthError when it is missing or damaged */
 export async function readRun(
   folder: string,
   kind: CheckpointKind,
@@ -51,7 +51,7 @@ export async function readRun(
   };
 }
 
-/** What is written of a run. */
+/** What {@link writeRun} writes. */
 export interface WrittenRun {
   readonly model: Model;
   readonly tensors: ReadonlyMap<string, Tensor>;
@@ -79,8 +79,8 @@ export async function writeRun(
 }
 
 /**
- * The options to resume a run with. It goes on where it was begun; where that backend is not to be had (a run of node in a
- * browser), on the first one that is, and `onMessage` hears of it.
+ * The options to resume a run with. The run continues on its former backend. If that one is not available here (a run of node
+ * in a browser), it continues on the first available one, and `onMessage` receives a message.
  */
 export function resumedOptions(
   text: string,
@@ -97,6 +97,6 @@ export function resumedOptions(
       `the run was begun on ${before} and goes on on ${backend}: from here on its numbers differ in their last digits`,
     );
   }
-  // How many steps a run of ONNX Runtime does is a matter of the backend.
+  // The best number of steps per run depends on the backend.
   return { ...options, ...(overrides.stepsPerRun !== undefined && { stepsPerRun }), backend };
 }

@@ -9,11 +9,14 @@ import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */
 export interface TrainerOptions extends LossOptions, TrainingFormOptions, SessionOptions {
-  /** Where to train: `cpu` (default), `cuda` or `webgpu` in node, `wasm` (default) or `webgpu` in a browser. A resumed run goes on where it was, if that is to be had. */
+  /**
+   * Where to train: `cpu` (default), `cuda` or `webgpu` in node, `wasm` (default) or `webgpu` in a browser. A resumed run
+   * continues on its former backend, if that one is available.
+   */
   readonly backend?: string;
   /**
-   * Steps done in one run of ONNX Runtime, as a Loop: up to twice as fast for small networks. `auto` (default): as many as take about
-   * 50 ms on CPU, CUDA and wasm, 1 on WebGPU. The numbers are the same to the bit.
+   * Steps done in one run of ONNX Runtime, as a Loop: up to twice as fast for small networks. `auto` (default): as many as
+   * take about 50 ms on CPU, CUDA and wasm, 1 on WebGPU. The numbers are the same to the bit.
    */
   readonly stepsPerRun?: number | "auto";
   /** Default: AdamW with torch's defaults. */
@@ -24,18 +27,18 @@ export interface TrainerOptions extends LossOptions, TrainingFormOptions, Sessio
   readonly schedule?: string | Schedule;
   /** Weight w of the penalty in loss + w·R; default: that of the first penalty that has one above 0. */
   readonly penaltyWeight?: number;
-  /** Factor of the penalty weight over the run, for all penalties; single ones have schedules in their plans. */
+  /** Factor of the penalty weight over the run, for all penalties; a plan may have its own schedule for one penalty. */
   readonly penaltySchedule?: string | Schedule;
   /**
-   * What becomes of pixels: `0..1` divides them by 255, `none` takes them as they are. Default: decided, and said, by the
-   * first data of the run; the run keeps the decision.
+   * How pixels are scaled: `0..1` divides them by 255, `none` leaves them unchanged. Default: the trainer decides when it
+   * sees the run's first data and reports the decision to `onMessage`; the run keeps it.
    */
   readonly normalize?: Normalization;
-  /** Seed of the data's order, of dropout masks and of what penalties draw while training; default 0. */
+  /** Seed of the data's order, of dropout masks and of the random numbers of penalties; default 0. */
   readonly seed?: number;
 }
 
-/** @throws UsageError for a name that is none of them */
+/** @throws UsageError for a name that no backend has */
 export function backendNamed(name: string | undefined, backends: readonly [Backend, ...Backend[]]): Backend {
   const found = name === undefined ? backends[0] : backends.find((backend) => backend.name === name);
   if (found) return found;
@@ -48,7 +51,7 @@ export function scheduleOf(schedule: string | Schedule | undefined): Schedule {
   return typeof schedule === "function" ? schedule : parseSchedule(schedule ?? "constant");
 }
 
-/** @throws UsageError for a number that an option cannot take */
+/** @throws UsageError for a number that an option does not accept */
 export function checkTrainerNumbers(options: TrainerOptions): void {
   checkNumber("the learning rate", options.learningRate, notNegative);
   checkNumber("the penalty's weight", options.penaltyWeight, notNegative);

@@ -2,20 +2,20 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Backend } from "./step-session.ts";
 
-/** Where checkpoints go; the node entry writes files. */
+/** Storage of checkpoints; the node entry writes files. */
 export interface CheckpointFiles {
-  /** Writes a file of a folder whole or not at all, over an older one. */
+  /** Writes a file in a folder, whole or not at all, over an older one. */
   write(folder: string, name: string, chunks: readonly Uint8Array[]): Promise<void>;
   read(folder: string, name: string): Promise<Uint8Array>;
-  /** Writes a model as `model.onnx`, with the files in which it keeps data. */
+  /** Writes a model as `model.onnx`, with its external data. */
   writeModel(folder: string, model: Model): Promise<void>;
   readModel(folder: string): Promise<Model>;
 }
 
-/** What an entry (node, web) supplies to a trainer. */
+/** The platform's part of a trainer; each entry (node, web) supplies one. */
 export interface TrainerRuntime {
   readonly probe: Probe;
-  /** The first one is used where none is named. */
+  /** All backends of the entry; the first is the default. */
   readonly backends: readonly [Backend, ...Backend[]];
   readonly files: CheckpointFiles;
 }

@@ -25,7 +25,7 @@ import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./traine
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
 
-/** What a trainer is made of, and keeps. */
+/** Parts that a trainer is made of. */
 interface TrainerParts {
   readonly model: Model;
   readonly step: Step;
@@ -49,13 +49,13 @@ export class Trainer {
   readonly #session: TrainingSession;
   readonly #evaluation: OwnEvaluation;
   #options: TrainerOptions;
-  /** Whether data have decided what becomes of pixels. */
+  /** Whether some data have decided how pixels are scaled. */
   #looked = false;
   #takenOver: Partial<TrainerState> = {};
-  /** Where it goes back to when nothing else is left: a checkpoint that was read. */
+  /** The checkpoint that was read: the last resort when a state has to be restored. */
   #start: Pick<StoredRun, "tensors" | "position"> | undefined;
   #fitting = new Fitting();
-  /** The folder that holds a state of this fit. */
+  /** The checkpoint folder that holds a state of this fit. */
   #savedTo: string | undefined;
   #position: Position = startPosition();
 
@@ -94,10 +94,11 @@ export class Trainer {
   }
 
   /**
-   * Goes on from a checkpoint folder, bit for bit where the run stood. {@link fit} then needs no options: epochs,
-   * validation and the rest are those that the run was begun with.
-   * @param overrides - what the folder cannot hold (functions, an optimizer or loss of your own), or what is to be changed
-   * @throws UsageError for what has to be given again; SorthError for a folder that holds no whole run
+   * Resumes a run from a checkpoint folder, bit for bit where it stood. {@link fit} then needs no options: epochs, validation
+   * and the rest keep their former values.
+   * @param overrides - options that the folder cannot hold (functions, an optimizer or loss of your own), or that are to be
+   * changed
+   * @throws UsageError for options that have to be given again; SorthError for a folder without a complete run
    */
   static async resume(
     folder: string,
@@ -120,10 +121,10 @@ export class Trainer {
   }
 
   /**
-   * Goes on where a run of ONNX Runtime's training API stood: with its optimizer, learning rate and optimizer state, unless
-   * the options say otherwise. A state that does not fit the optimizer is left out, and `onMessage` hears of it.
+   * Continues a run of ONNX Runtime's training API with its optimizer, learning rate and optimizer state, unless the options
+   * say otherwise. A state that does not fit the optimizer is left out, and `onMessage` receives a message.
    * @param run - from {@link rescueModel}, or, in node, from files by `rescueFiles`
-   * @throws UsageError for options that the artifacts decide: the loss, and which weights are trained and shared
+   * @throws UsageError for options that the artifacts fix: the loss, and which weights are trained and shared
    *
    * @example
    * const run = rescueModel(await readModel("training_model.onnx"), await readCheckpoint("checkpoint"));
@@ -147,8 +148,8 @@ export class Trainer {
   }
 
   /**
-   * Goes to a checkpoint of this run: parameters, optimizer state and position are what they were when it was saved.
-   * @throws SorthError where the folder has none, or that of another run
+   * Returns to a checkpoint of this run: restores parameters, optimizer state and position.
+   * @throws SorthError when the folder has no checkpoint, or that of another run
    *
    * @example
    * await trainer.load("run", "best");
@@ -166,24 +167,24 @@ export class Trainer {
     this.#start = { tensors, position };
   }
 
-  /** Where it trains: `cpu`, `wasm`, `webgpu` … */
+  /** The backend: `cpu`, `wasm`, `webgpu` … */
   get backend(): string {
     return this.#parts.backend.name;
   }
 
-  /** The model that is trained, with the weights it began with. */
+  /** The trained model, with its initial weights. */
   get model(): Model {
     return this.#parts.model;
   }
 
-  /** How it is trained. */
+  /** The options of the run. */
   get options(): TrainerOptions {
     return this.#options;
   }
 
   /**
    * Whether reading the state is cheap. Between the steps of one run of ONNX Runtime ({@link TrainerOptions.stepsPerRun}) it
-   * is not: steps have to be done again for it. Callers that measure often wait until it is.
+   * is not: steps have to be recomputed. Callers that measure often should wait until this is true.
    */
   get settled(): boolean {
     return this.#session.settled;
@@ -195,7 +196,7 @@ export class Trainer {
   }
 
   /**
-   * Trains, one event after another. Ends with an `end` event, also when aborted.
+   * Trains and yields events. The last event is an `end` event, also after an abort.
    * @throws SorthError when data do not fit the model, or the loss is no longer a number (the last good state is kept)
    */
   async *fit(dataset: Dataset, options: FitOptions = {}): AsyncGenerator<TrainingEvent, void, undefined> {
@@ -204,12 +205,13 @@ export class Trainer {
       yield* (await this.#begin(dataset, options)).events();
       failed = false;
     } finally {
-      // Also when the caller leaves the loop: `state` and `export` then have the numbers at hand. After a failure, that error counts.
+      // Also when the caller leaves the loop: `state` and `export` then need no fetch. After a failure, that failure is
+      // thrown and not an error of this read.
       await (failed ? this.#session.readState().catch(() => {}) : this.#session.readState());
     }
   }
 
-  /** Checks the data, and makes the loop over them. */
+  /** Checks the data and creates the loop over them. */
   async #begin(dataset: Dataset, options: FitOptions): Promise<FitLoop> {
     const chosen = this.#fitting.begin(dataset, options);
     this.#savedTo = undefined;
@@ -227,7 +229,7 @@ export class Trainer {
   }
 
   /**
-   * Parameters, running statistics and optimizer state as they are now: copies.
+   * Copies of the current parameters, running statistics and optimizer state.
    * @throws SorthError between the steps of an epoch, when a session may hold newer numbers: await {@link readState} first
    */
   state(): TrainerState {
@@ -240,15 +242,15 @@ export class Trainer {
     return stateOf(this.step.ports, state, (this.#position.before ?? 0) + this.steps);
   }
 
-  /** {@link state} at any time: fetched from a device, steps of a longer run taken back, where that is needed. */
+  /** {@link state} at any time: fetches it from a device, or rolls back the later steps of a longer run, if necessary. */
   async readState(): Promise<TrainerState> {
     await this.#session.readState();
     return this.state();
   }
 
   /**
-   * Takes over the state of another run of the same parameters; what it does not name stays.
-   * @throws SorthError for a parameter, statistic or slot that this run does not have, or of another shape
+   * Takes over the state of another run of the same parameters; tensors that are not named keep their numbers.
+   * @throws SorthError for a parameter, statistic or slot that this run lacks or has in another shape
    */
   takeOver(state: Partial<TrainerState>): void {
     this.#session.restore(sessionTensors(this.step.ports, state));
@@ -257,9 +259,9 @@ export class Trainer {
   }
 
   /**
-   * Loss and accuracy over a whole dataset, in inference form, every sample counted once. A model that holds its loss has
-   * an accuracy, and every sample counted, where that loss is a cross-entropy; of another, samples that fill no batch are
-   * left out, and `onMessage` hears of it.
+   * Loss and accuracy over a whole dataset, in inference form; every sample counts once. For a model that holds its loss this
+   * is so if that loss is a cross-entropy. With any other loss of its own there is no accuracy, samples that fill no batch
+   * are left out, and `onMessage` receives a message.
    */
   async evaluate(
     dataset: Dataset,
@@ -271,7 +273,7 @@ export class Trainer {
   }
 
   /**
-   * The model with the weights it has now, in inference form; an injected block is left out unless `keepPenalty` is set.
+   * The model with its current weights, in inference form; an injected block is left out unless `keepPenalty` is set.
    * @throws SorthError as {@link state} does
    */
   export(options: { readonly keepPenalty?: boolean } = {}): Model {
@@ -283,7 +285,7 @@ export class Trainer {
   }
 
   /**
-   * Steps that {@link fit} would still do on a dataset; 0 where the run is done.
+   * Number of steps that {@link fit} would still do on a dataset; 0 when the run is done.
    * @throws UsageError as {@link fit} does
    */
   stepsLeft(dataset: Dataset, options: FitOptions = {}): number {
@@ -293,7 +295,7 @@ export class Trainer {
     return Math.max(0, totalSteps - this.#position.step);
   }
 
-  /** Saves the run so that {@link Trainer.resume} goes on with it: `model.onnx` (and its external data), `last.safetensors`. */
+  /** Saves the run for {@link Trainer.resume}: `model.onnx` (and its external data), `last.safetensors`. */
   async save(folder: string, kinds: readonly CheckpointKind[] = ["last"]): Promise<void> {
     await writeRun(folder, kinds, this.#parts.runtime, {
       ...{ model: this.#parts.model, tensors: await this.#session.readState(), ports: this.step.ports },
@@ -312,7 +314,7 @@ export class Trainer {
     await this.#session.release();
   }
 
-  /** The first data of a run decide what becomes of pixels. */
+  /** The first data of a run decide how pixels are scaled. */
   #chooseNormalization(dataset: Dataset): void {
     if (this.#options.normalize !== undefined || this.#looked) return;
     this.#looked = true;
@@ -329,7 +331,7 @@ export class Trainer {
     });
   }
 
-  /** Goes back to the checkpoint that was read, or to the beginning. Returns which of them. */
+  /** Restores the checkpoint that was read, or the initial state. Returns a description of it for a message. */
   #restore(): string {
     if (this.#start) {
       this.#session.restore(this.#start.tensors);

@@ -5,43 +5,47 @@ import { allFinite } from "./step-results.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import type { Fed, StepResult, StepSession } from "./step-session.ts";
 
-/** A run whose steps are being told one after the other. */
+/** A run whose steps are reported one by one. */
 interface Run {
   readonly feeder: StepFeeder;
   readonly steps: readonly StepScalars[];
-  /** Whether the session's state is that after all steps; else, for a loss that is no number, that before the first. */
+  /**
+   * Whether the session holds the state after all steps. Otherwise a loss is NaN or infinite, and it holds the state before
+   * the first step.
+   */
   readonly advanced: boolean;
   told: number;
 }
 
 /**
- * A session that does several steps in one run, and lets them look like single ones: whoever asks for the state sees that
- * after the last step that was told. For that the run is taken back and its first steps are done again, to the same bits.
+ * A session that does several steps in one run but looks like one that does single steps: a caller that asks for the state
+ * gets the one after the last reported step. To get it, the session undoes the run and repeats its first steps, with the same
+ * bits.
  */
 export class TrainingSession {
   readonly #session: StepSession;
   readonly #onTakenBack: () => void;
   #run: Run | undefined;
 
-  /** @param onTakenBack - called when steps of a run were taken back, to be done again */
+  /** @param onTakenBack - called when steps were undone and have to be repeated */
   constructor(session: StepSession, onTakenBack: () => void) {
     this.#session = session;
     this.#onTakenBack = onTakenBack;
   }
 
-  /** Does the steps that a feeder holds; each is to be told before the next run. */
+  /** Does the steps that a feeder holds. The caller must report each of them (`tell`) before the next run. */
   async run(feeder: StepFeeder, steps: readonly StepScalars[]): Promise<readonly StepResult[]> {
     const results = await this.#session.run(feeder.feeds(steps));
     this.#run = { feeder, steps, advanced: allFinite(results), told: 0 };
     return results;
   }
 
-  /** Counts the next step of the run as told. */
+  /** Counts the next step of the run as reported. */
   tell(): void {
     if (this.#run) this.#run.told += 1;
   }
 
-  /** Brings the state to the last step told; the steps of the run behind it are then to be done again. */
+  /** Brings the state to the last reported step; the caller has to repeat the later steps of the run. */
   async settle(): Promise<void> {
     const run = this.#run;
     if (!run || this.settled) return;
@@ -54,7 +58,7 @@ export class TrainingSession {
     if (told > 0) await this.#session.run(feeder.feeds(steps.slice(0, told)));
   }
 
-  /** The state by input name; undefined where {@link readState} has to fetch it, or to settle first. */
+  /** The state by input name; undefined when {@link readState} has to fetch it or settle first. */
   state(): ReadonlyMap<string, Tensor> | undefined {
     return this.settled ? this.#session.state() : undefined;
   }
@@ -64,13 +68,13 @@ export class TrainingSession {
     return this.#session.readState();
   }
 
-  /** The state where it lies, to feed to forward sessions of the same backend. */
+  /** The state where it lies, as feeds for forward sessions of the same backend. */
   async held(): Promise<ReadonlyMap<string, Fed>> {
     await this.settle();
     return this.#session.held();
   }
 
-  /** Replaces state by input name; what is not named stays. @throws SorthError between the steps of a run */
+  /** Replaces state by input name; tensors that are not named keep their numbers. @throws SorthError between the steps of a run */
   restore(state: ReadonlyMap<string, Tensor>): void {
     if (!this.settled) throw new UsageError("steps are under way: await trainer.readState() first");
     this.#session.restore(state);
@@ -80,7 +84,7 @@ export class TrainingSession {
     return this.#session.release();
   }
 
-  /** Whether the session's state is that after the last step told. */
+  /** Whether the session holds the state after the last reported step. */
   get settled(): boolean {
     const run = this.#run;
     return !run || run.told === (run.advanced ? run.steps.length : 0);

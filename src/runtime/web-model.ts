@@ -7,9 +7,10 @@ import { onnx } from "../onnx/schema.js";
 const word = new TextEncoder().encode("Dropout");
 
 /**
- * The same model for onnxruntime-web, which has no kernel for Dropout of opset 12 and later: its sessions open such models only at optimization
- * levels that remove the node, and not where its output is asked for. Dropout → Identity, its mask → true everywhere, as in
- * inference; onnxruntime-web removes Dropout in training mode too. Models without Dropout come back as they are.
+ * Adapts a model to onnxruntime-web, which has no kernel for Dropout of opset 12 and later: it opens such models only at
+ * optimization levels that remove the node, and not where an output of the node is a model output. Replaces Dropout by
+ * Identity and its mask by true everywhere, as in inference; onnxruntime-web removes Dropout in training mode too. Models
+ * without Dropout are returned unchanged.
  */
 export function withoutDropout(model: Uint8Array): Uint8Array {
   if (!contains(model, word)) return model;
@@ -21,7 +22,7 @@ export function withoutDropout(model: Uint8Array): Uint8Array {
   return found ? encodeModelProto(proto) : model;
 }
 
-/** Replaces the nodes of a graph or function, and of the bodies in them. Returns whether there was one. */
+/** Replaces the nodes of a graph or function, and of nested graphs. Returns whether there was one. */
 function replaceIn(body: { node?: onnx.NodeProto.$Properties[] | null }): boolean {
   let found = false;
   body.node = (body.node ?? []).flatMap((node) => {

@@ -8,7 +8,7 @@ import type { CheckpointFiles, TrainerRuntime } from "./trainer-runtime.ts";
 const read = async (folder: string, name: string): Promise<Uint8Array> =>
   new Uint8Array(await (await storedFile(folder, name)).arrayBuffer());
 
-/** Checkpoints in the origin private file system; data of a model in other files goes into its own. */
+/** Checkpoints in the origin private file system; a model's external data become files there too. */
 const files: CheckpointFiles = {
   read,
   write: writeStored,

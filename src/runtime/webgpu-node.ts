@@ -5,7 +5,7 @@ import { ortMessage } from "./ort-probe.ts";
 import { nodeProbe } from "./probe-node.ts";
 import type { Backend } from "./step-session.ts";
 
-/** ONNX Runtime's words where there is no GPU, or no driver for it. */
+/** ONNX Runtime's message where there is no GPU, or no driver for it. */
 const noAdapter = /Failed to get a WebGPU adapter: ([^;]*)/;
 
 /** Native WebGPU of onnxruntime-node. */
