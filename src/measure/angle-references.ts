@@ -1,9 +1,9 @@
 const degrees = 180 / Math.PI;
 
 /**
- * Spread that angles between random directions of d dimensions have around 90°, in degrees: about 180/(π√d), the spread
- * of their cosine (exactly 1/√d). Their density is sin^(d−2); integration by parts gives Var(d) = Var(d − 2) − 2/(d − 2)²
- * with Var(1) = π²/4 and Var(2) = π²/12.
+ * Spread that angles between random directions in d dimensions have around 90°, in degrees: about 180/(π√d), the spread of
+ * their cosine (exactly 1/√d). Their density is sin^(d−2); integration by parts gives Var(d) = Var(d − 2) − 2/(d − 2)² with
+ * Var(1) = π²/4 and Var(2) = π²/12.
  */
 export function randomSpread(dimensions: number): number {
   let variance = dimensions % 2 === 1 ? Math.PI ** 2 / 4 : Math.PI ** 2 / 12;
@@ -12,7 +12,7 @@ export function randomSpread(dimensions: number): number {
 }
 
 /**
- * The least coherence that k unit vectors of d dimensions can have: √((k − d)/(d(k − 1))) if there are more vectors than
+ * The least coherence that k unit vectors in d dimensions can have: √((k − d)/(d(k − 1))) if there are more vectors than
  * dimensions, else 0 (L. Welch, "Lower bounds on the maximum cross correlation of signals", 1974, eq. for k = 1).
  *
  * @example

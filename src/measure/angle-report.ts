@@ -12,7 +12,7 @@ export interface LayerAngles extends AngleStatistics {
   /** d: numbers in one unit's weight vector. */
   readonly fanIn: number;
   readonly groups: number;
-  /** The coherence that k vectors of so many dimensions cannot go below (a group's k; d, or the rows of responses). */
+  /** The lower bound of the coherence of k vectors in d dimensions (k: units of a group; d: the fan-in, or the rows of responses). */
   readonly welchBound: number;
 }
 
@@ -22,26 +22,26 @@ export interface Orthogonality {
   readonly deviation: number;
   /** The same with every unit scaled to length 1, so that angles alone count. NaN where units were sampled. */
   readonly normalized: number;
-  /** What `normalized` cannot go below: √(k(k − d)/d) for more units than dimensions, else 0. */
+  /** Lower bound of `normalized`: √(k(k − d)/d) for more units than dimensions, else 0. */
   readonly normalizedBound: number;
 }
 
-/** Weight angles of one layer, and what else its weight says of orthogonality. */
+/** Weight angles of one layer, and other measures of its weight's orthogonality. */
 export interface LayerWeightAngles extends LayerAngles {
   /** Spread of the angles between random directions of this fan-in, in degrees; orthogonal units have 0. */
   readonly random: number;
   /** Spread of their cosines: 1/√d. */
   readonly randomCosine: number;
   readonly orthogonality: Orthogonality;
-  /** Of the flattened weight; left out with `spectra: false`. */
+  /** Spectrum of the flattened weight; left out with `spectra: false`. */
   readonly spectrum?: Spectrum | NotComputed;
-  /** Of a Conv or ConvTranspose as a map of whole images; left out with `spectra: false`. */
+  /** Spectrum of a Conv or ConvTranspose as a map of whole images; left out with `spectra: false`. */
   readonly convolution?: ConvolutionSpectrum | NotComputed;
   /** `[units, fanIn]`: the weight vectors, with `vectors: true`. */
   readonly vectors?: Float32Array | Float64Array;
 }
 
-/** Response angles of one layer. The cosine in place of which ϑ stands is the correlation of squashed responses. */
+/** Response angles of one layer. They use ϑ, the correlation of squashed responses, as the cosine. */
 export interface LayerResponseAngles extends LayerAngles {
   /** b: rows (samples × positions) over which responses were compared. */
   readonly rows: number;
@@ -50,13 +50,13 @@ export interface LayerResponseAngles extends LayerAngles {
    * responses ±1 in independent rows (DESIGN §3), too small where rows are neighbouring positions of one image.
    */
   readonly standardError: number;
-  /** What is left of the spread without that error: √(spread² − standardError²), or 0. */
+  /** The spread without that error: √(spread² − standardError²), or 0. */
   readonly spreadWithoutError: number;
   /** Share of the responses with |tanh(γY)| > 0.99. */
   readonly saturation: number;
-  /** Mean of 1 − tanh²(γY), the factor by which SOM's gradient reaches the responses: 0 where all are saturated. */
+  /** Mean of 1 − tanh²(γY), the factor by which SOM's gradient reaches the responses: 0 if all of them are saturated. */
   readonly gradientFactor: number;
-  /** `[groups, units/groups, units/groups]`: ϑ of every two units (of those sampled), 0 for dead ones, with `cosines: true`. */
+  /** `[groups, units/groups, units/groups]`: ϑ of every two units (of the sampled ones), 0 for dead ones; with `cosines: true`. */
   readonly cosines?: Float32Array;
 }
 
@@ -67,15 +67,15 @@ export interface AngleReport<Layer extends LayerAngles> {
   readonly skipped: readonly SkippedSite[];
 }
 
-/** What is measured besides the angles. */
+/** Options of all angle measurements. */
 export interface AngleOptions {
-  /** Forms pairs of all units and works out every spectrum, whatever it takes (default false: see docs/angles.md). */
+  /** Forms pairs of all units and computes every spectrum, however long it takes (default false: see docs/angles.md). */
   readonly full?: boolean;
-  /** Also the angles in at most so many bins that suit them, fewer for few pairs, for a histogram (default: none). */
+  /** Also returns the angles in at most this many bins for a histogram; fewer if there are few pairs (default: none). */
   readonly bins?: number;
-  /** Also the cosines as a picture of at most so many cells on a side (default: none). */
+  /** Also returns the cosines as a picture of at most this many cells on a side (default: none). */
   readonly mapSize?: number;
-  /** Told the name of each layer before it is measured. */
+  /** Receives the name of each layer before it is measured. */
   readonly onLayer?: (name: string) => void;
 }
 
@@ -83,8 +83,8 @@ export interface AngleOptions {
 export interface ResponseAngleOptions extends AngleOptions {
   /** Steepness of tanh(γY), as in the penalty (default 10). */
   readonly gamma?: number;
-  /** Samples run at once, where the model leaves its batch open (default 64). */
+  /** Samples per run, if the model leaves its batch open (default 64). */
   readonly batch?: number;
-  /** Give the matrices of cosines ϑ too (default false). */
+  /** Also returns the matrices of cosines ϑ (default false). */
   readonly cosines?: boolean;
 }

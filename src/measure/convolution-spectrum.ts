@@ -13,9 +13,9 @@ import { symmetricEigenvalues } from "./symmetric-eigenvalues.ts";
 
 /** The singular values of a convolution as a linear map of whole images. */
 export interface ConvolutionSpectrum extends SpectralFigures {
-  /** Positions that the layer's input (of a ConvTranspose: its output) has on each axis. */
+  /** Positions that the layer's input (for a ConvTranspose: its output) has on each axis. */
   readonly inputSize: readonly number[];
-  /** Positions that the map was worked out for: fewer than `inputSize` where that would have taken too long. */
+  /** Positions for which the map was computed: fewer than `inputSize` if that would have taken too long. */
   readonly grid: readonly number[];
   /** Singular values at 0 %, 1 %, … 100 % of their descending order. */
   readonly profile: readonly number[];
@@ -36,8 +36,8 @@ export interface Convolution {
 }
 
 /**
- * The convolution of a site, from its weight as the node reads it. A ConvTranspose is the transpose of the convolution that
- * leads from its output to its input with the same kernel, and has its singular values.
+ * The convolution of a site, from the weight that its node reads. A ConvTranspose is the transpose of the convolution from
+ * its output to its input with the same kernel, so both have the same singular values.
  */
 export function convolutionOf(site: Site, kernel: ArrayLike<number>, dims: readonly number[]): Convolution {
   const { node, op, groups } = site;
@@ -55,14 +55,14 @@ export function convolutionOf(site: Site, kernel: ArrayLike<number>, dims: reado
 }
 
 /**
- * Singular values of a convolution with circular padding: of the matrix that maps an input of `inputSize` positions to the
- * output (H. Sedghi, V. Gupta, P. M. Long, "The Singular Values of Convolutional Layers", 2019, theorem 6, whose proof
- * holds for any dilation). A stride keeps every s-th position, which adds the frequencies up that look alike there: the
- * block of an output frequency is [P(ω₁) P(ω₂) …]/√s with P the kernel's Fourier transform at its aliases (and a factor
- * and aliases for each axis). Kernels are real, so that a frequency and its negative share their singular values.
+ * Singular values of a convolution with circular padding, that is, of the matrix that maps an input of `inputSize` positions
+ * to the output (H. Sedghi, V. Gupta, P. M. Long, "The Singular Values of Convolutional Layers", 2019, theorem 6, whose proof
+ * holds for any dilation). A stride keeps every s-th position, which adds up the frequencies that coincide there: the block
+ * of an output frequency is [P(ω₁) P(ω₂) …]/√s with P the kernel's Fourier transform at its aliases (and a factor and aliases
+ * for each axis). Kernels are real, so a frequency and its negative share their singular values.
  *
- * Networks mostly pad with zeros, which is another map at the borders of the image.
- * @param budget - operations that it may take: a smaller input is looked at where the whole one takes more; Infinity for all
+ * Most networks pad with zeros, which is a different map at the borders of the image.
+ * @param budget - most operations; if the whole input takes more, a smaller one is used. Infinity for no limit
  */
 export function convolutionSpectrum(
   convolution: Convolution,
@@ -99,7 +99,7 @@ export function convolutionSpectrum(
 const blockSide = ({ units, channels, groups, strides }: Convolution): number =>
   Math.min(units / groups, channels * elementCount(strides));
 
-/** Operations for a grid: half of its frequencies, each a Hermitian matrix, worked out as a real one of twice its side. */
+/** Operations for a grid: half of its frequencies, each a Hermitian matrix that is computed as a real one of twice its side. */
 function operationsOn(convolution: Convolution, grid: readonly number[]): number {
   const { groups, strides, units, channels, window } = convolution;
   const frequencies = (elementCount(grid) / elementCount(strides) / 2) * groups;
@@ -109,7 +109,7 @@ function operationsOn(convolution: Convolution, grid: readonly number[]): number
   return frequencies * (eigenvalueOperations(2 * side) + 4 * side * side * other + transform);
 }
 
-/** The largest grid that can be afforded, halved again and again; no smaller than the kernel. Undefined for none. */
+/** The largest grid within the budget, found by repeated halving; no smaller than the kernel. Undefined if there is none. */
 function affordableGrid(convolution: Convolution, budget: number): readonly number[] | undefined {
   const { inputSize, strides, window, dilations } = convolution;
   let grid = inputSize;
@@ -210,9 +210,7 @@ function phasesAt(
   return { cosines: Float64Array.from(angles, Math.cos), sines: Float64Array.from(angles, Math.sin) };
 }
 
-/**
- * Eigenvalues of PPᴴ for P = A + iB. A Hermitian matrix S + iT has those of the real matrix [[S, −T], [T, S]], each twice.
- */
+/** Eigenvalues of PPᴴ for P = A + iB. The real matrix [[S, −T], [T, S]] has the eigenvalues of the Hermitian S + iT, each twice. */
 function eigenvaluesOfGram({ rows: n, length, real: a, imaginary: b }: ComplexMatrix): Float64Array {
   const both = new Float64Array(4 * n * n);
   for (let i = 0; i < n; i++) {

@@ -3,11 +3,11 @@ export interface CosineMap {
   /** Cells on a side. */
   readonly size: number;
   /**
-   * Units that share a row (or column) of cells. A cell shows the cosine of the largest magnitude among its pairs, so that
+   * Units that share a row (or column) of cells. A cell shows the cosine with the largest magnitude among its pairs, so that
    * a single duplicate among thousands stays visible.
    */
   readonly unitsPerCell: number;
-  /** Row by row; null where there is no pair: on the diagonal, between groups, of dead units. */
+  /** Cells row by row; null where there is no pair: on the diagonal, between groups, for dead units. */
   readonly cells: readonly (number | null)[];
 }
 
@@ -17,14 +17,14 @@ export class CosineMapBuilder {
   readonly #unitsPerCell: number;
   readonly #cells: (number | null)[];
 
-  /** @param largest - cells on a side at most */
+  /** @param largest - most cells on a side */
   constructor(units: number, largest: number) {
     this.#unitsPerCell = Math.max(Math.ceil(units / largest), 1);
     this.#size = Math.ceil(units / this.#unitsPerCell);
     this.#cells = new Array<number | null>(this.#size ** 2).fill(null);
   }
 
-  /** A pair i < j of units. */
+  /** Adds a pair i < j of units. */
   add(i: number, j: number, cosine: number): void {
     const row = Math.floor(i / this.#unitsPerCell);
     const column = Math.floor(j / this.#unitsPerCell);

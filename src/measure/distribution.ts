@@ -10,9 +10,9 @@ export interface Distribution {
 const widths = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5] as const;
 
 /**
- * Coarser bins over what was counted in fine ones: as narrow as they can be with at most `bins` of them.
- * @param fine - counts of bins of 1/`fineness` from 0 on
- * @param min - smallest and largest number that was counted
+ * Merges fine bins into coarser ones: the narrowest width that needs at most `bins` of them.
+ * @param fine - counts in bins of 1/`fineness`, starting at 0
+ * @param min - smallest counted number; `max`: the largest
  */
 export function distributionOf(
   fine: Float64Array,

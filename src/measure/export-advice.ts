@@ -1,6 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 
-/** Who wrote a file, as its header says. */
+/** The program that wrote a file, from its header. */
 export interface Producer {
   /** `pytorch`, `tf2onnx`, … */
   readonly name: string;
@@ -8,9 +8,9 @@ export interface Producer {
 }
 
 /**
- * Says whether a model was exported for inference – its BatchNorm folded into convolutions, its Dropout dropped – and how
- * the same exporter keeps them. Recipes were tried by scripts/export-recipes.py; docs/exporting.md has the table.
- * @returns undefined where nothing seems to be missing, or where the model has too few layers to tell
+ * Says whether a model was exported for inference – BatchNorm folded into convolutions, Dropout removed – and how the same
+ * exporter keeps them. scripts/export-recipes.py tries the recipes; docs/exporting.md lists them.
+ * @returns undefined if nothing seems to be missing, or if the model has too few layers to decide
  *
  * @example
  * exportAdvice(graph, { name: "pytorch", version: "2.15.0" });
@@ -24,7 +24,7 @@ export function exportAdvice(graph: Graph, producer: Producer): string | undefin
   if (graph.nodes.some(foldedByExporter)) {
     return `BatchNorm was folded into the convolutions, which are trained without it; ${recipe}`;
   }
-  // A convolution in front of BatchNorm has no bias as a rule; folding gives it one.
+  // A convolution before BatchNorm usually has no bias; folding adds one.
   if (convolutions.length > 1 && convolutions.every(({ inputs }) => inputs[2])) {
     const dropout = has("Dropout") ? "" : ", no Dropout";
     return `no BatchNorm${dropout}, and every convolution has a bias: if the network has BatchNorm, it was folded at export; ${recipe}`;
@@ -34,11 +34,11 @@ export function exportAdvice(graph: Graph, producer: Producer): string | undefin
   return `no BatchNorm, no Dropout: if the network has them, it was exported for inference; ${recipe}`;
 }
 
-/** PyTorch's exporter notes at a node which rewrites it came from. */
+/** PyTorch's exporter records at a node which rewrites it came from. */
 const foldedByExporter = ({ metadata }: { readonly metadata: ReadonlyMap<string, string> }) =>
   /FuseBatchNorm/.test(metadata.get("pkg.onnxscript.rewriter.rule_name") ?? "");
 
-/** How the exporter that wrote the file keeps BatchNorm and Dropout. */
+/** Advice on how to keep BatchNorm and Dropout with the exporter that wrote the file. */
 function recipeOf(graph: Graph, { name, version }: Producer): string {
   if (/^pytorch$/i.test(name)) return `to keep them: ${torchRecipe(graph, version)} (docs/exporting.md)`;
   if (/tf2onnx|keras/i.test(name)) {
@@ -50,7 +50,7 @@ function recipeOf(graph: Graph, { name, version }: Producer): string {
 function torchRecipe(graph: Graph, version: string): string {
   const dynamo = graph.nodes.some(({ metadata }) => [...metadata.keys()].some((key) => /^pkg\./.test(key)));
   if (dynamo) return "model.train(), then torch.onnx.export(…, optimize=False)";
-  // The option came with 2.5; older versions know the TorchScript exporter alone.
+  // PyTorch 2.5 added the option; older versions have the TorchScript exporter only.
   const [major = 0, minor = 0] = version.split(".").map(Number);
   const script = major > 2 || (major === 2 && minor >= 5) ? "dynamo=False, " : "";
   return `torch.onnx.export(…, ${script}training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False)`;

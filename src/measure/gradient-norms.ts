@@ -26,8 +26,8 @@ export interface GradientNorms {
 }
 
 /**
- * Measures the gradients of loss and penalty apart, on one and the same batch: by the first half of the step, which ends at the
- * gradients, run with and without the penalty's weight. w∇R is the difference, so that a ratio below 1e-6 is rounding.
+ * Measures the gradients of loss and penalty separately, on one batch. Runs the first half of the step, which ends at the
+ * gradients, with and without the penalty's weight. The difference is w∇R, so a ratio below 1e-6 is rounding error.
  */
 export class GradientMeter {
   readonly #step: GradientStep;
@@ -44,7 +44,7 @@ export class GradientMeter {
 
   /**
    * @param trainer - a run with a penalty
-   * @param dataset - its first batch in the order of the run's seed is the one that is measured on
+   * @param dataset - the meter uses its first batch in the order of the run's seed
    */
   static async create({ model, options }: Trainer, dataset: Dataset, probe: Probe): Promise<GradientMeter> {
     const step = await buildGradientStep(model, { ...options, onMessage: () => {} }, probe);
@@ -55,7 +55,7 @@ export class GradientMeter {
   }
 
   /**
-   * The norms at a state of the run, the penalty with the weight that it has at that step.
+   * The norms at a state of the run; the penalty has the weight of that step.
    * @param at - the number of the step, from 1, and how many there will be
    */
   async measure(
@@ -67,7 +67,7 @@ export class GradientMeter {
     const [scalars] = scalarsOfSteps(this.#step, this.#options, {
       ...{ position: { step: at.step - 1 }, done: at.step, epoch: 0, totalSteps: at.totalSteps },
     }) as [StepScalars];
-    // The same masks and random numbers each time.
+    // The same masks and random numbers in every measurement.
     const own = { ...scalars, number: 1, update: 1, learningRate: 0 };
     const both = await this.#gradients(state, own);
     const alone = await this.#gradients(state, { ...own, penaltyWeight: 0 });

@@ -8,12 +8,12 @@ import type { GramBlock } from "./pair-statistics.ts";
 import { plainProducts } from "./plain-products.ts";
 import type { UnitMatrix } from "./unit-vectors.ts";
 
-/** Products of one run of ONNX Runtime at most, so that they fit a processor's memory: 8 MB. */
+/** Most products of one run of ONNX Runtime, so that they fit a processor's cache: 8 MB. */
 const mostProducts = 2 ** 20;
 
 /**
- * Products uᵢ·uⱼ of a layer's units in float64, block by block, every pair i ≤ j of the same group in one block. ONNX
- * Runtime's MatMul makes them: 4096 units of 1024 numbers take 0.7 s on one thread, 7 s in plain JavaScript.
+ * Products uᵢ·uⱼ of a layer's units in float64, block by block; every pair i ≤ j of the same group is in one block. ONNX
+ * Runtime's MatMul computes them: 4096 units of 1024 numbers take 0.7 s on one thread, 7 s in plain JavaScript.
  */
 export async function* gramBlocks(matrix: UnitMatrix, probe: Probe): AsyncGenerator<GramBlock> {
   const { units, groups } = matrix;
@@ -48,7 +48,7 @@ export async function smallerGram(
   return { side, data: await productsOf(all, size <= fanIn ? all : undefined, probe) };
 }
 
-/** Rows first … first + count − 1 of every group: [groups, count, d], a view where they lie side by side. */
+/** Rows first … first + count − 1 of every group: [groups, count, d], a view if they are adjacent. */
 function rowsOf({ units, groups, fanIn, data }: UnitMatrix, first: number, count: number): Tensor {
   const size = units / groups;
   const type = data instanceof Float32Array ? "float" : "double";

@@ -33,7 +33,7 @@ export interface InspectOptions extends DimensionOptions, ParameterOptions, Shar
 export interface InspectedValue {
   readonly name: string;
   readonly type: string;
-  /** As the file declares it: numbers, names of free dimensions, `?`. */
+  /** The shape that the file declares: numbers, names of free dimensions, `?`. */
   readonly shape: readonly (number | string)[];
 }
 
@@ -44,66 +44,66 @@ export interface InspectedSite {
   readonly units: number;
   readonly fanIn: number;
   readonly groups: number;
-  /** Rows of the response, at the probed batch size unless `rowsFixed`; undefined where open lengths decide them. */
+  /** Rows of the response, at the probed batch size unless `rowsFixed`; undefined if they depend on open lengths. */
   readonly rows: number | undefined;
   readonly rowsFixed: boolean;
   /** Whether the response is an output of the model: a penalty on it works against the loss. */
   readonly isOutput: boolean;
   readonly weight: string;
   readonly bias: string | undefined;
-  /** Penalties by name: true, or why it does not apply. */
+  /** Penalties by name: true if it applies, else why not. */
   readonly penalties: Readonly<Record<string, true | string>>;
 }
 
-/** What a file of ONNX Runtime's training tools is. */
+/** The contents of a file of ONNX Runtime's training tools. */
 export interface InspectedArtifact {
-  /** Which file of a run: training_model, eval_model, optimizer_model, or one that cannot be told. */
+  /** Which file of a run it is; `unknown` if its contents do not say. */
   readonly kind: "training" | "eval" | "optimizer" | "unknown";
   /** Name of the loss (a training model's). */
   readonly loss: string | undefined;
-  /** Inputs whose numbers a checkpoint holds and training leaves alone, but for running statistics. */
+  /** Inputs whose numbers a checkpoint holds and training leaves unchanged, without running statistics. */
   readonly frozen: readonly InspectedValue[];
-  /** Layers by name: true when the file computes the gradient of its response, else why not. */
+  /** Layers by name: true if the file computes the gradient of the layer's response, else why not. */
   readonly gradients: Readonly<Record<string, true | string>>;
 }
 
 /** The penalty that was injected into a model. */
 export interface InspectedBlock {
-  /** By name, with their options; the first one's weight is the w of loss + w·R. */
+  /** Penalties with their names and options; the weight of the first one is the w of loss + w·R. */
   readonly penalties: readonly {
     readonly name: string;
     readonly options: Readonly<Record<string, number | string | boolean>>;
     readonly weight: number;
-    /** How training changes its weight over a run. */
+    /** The schedule of its weight over a run. */
     readonly schedule?: string;
   }[];
   /** The model's own output that became loss + w·R. */
   readonly loss: string | undefined;
-  /** The loss that was added with it. */
+  /** The loss that was injected with it. */
   readonly objective: string | undefined;
 }
 
-/** What {@link inspect} finds in a model. */
+/** The result of {@link inspect}. */
 export interface Inspection {
   readonly opset: number;
   readonly irVersion: number;
   readonly producer: string;
-  /** What kind of file it is: a forward model, an injected one, or one of ONNX Runtime's training artifacts. */
+  /** The kind of file: a forward model, an injected one, or one of ONNX Runtime's training artifacts. */
   readonly kind: "model" | "injected" | "training-artifact";
-  /** More of an artifact; undefined for other models. Its layers and inputs are those of its forward part. */
+  /** Details of an artifact; undefined for other models. The layers and inputs are those of its forward part. */
   readonly artifact?: InspectedArtifact;
   /** The penalty in it, if one was injected. */
   readonly block?: InspectedBlock;
   readonly nodes: number;
   readonly inputs: readonly InspectedValue[];
   readonly outputs: readonly InspectedValue[];
-  /** Batch size that rows were counted with, where the file leaves it open. */
+  /** Batch size for which rows were counted, if the file leaves it open. */
   readonly probedBatch: number | undefined;
   readonly sites: readonly InspectedSite[];
   readonly skipped: readonly { readonly name: string; readonly op: string; readonly reason: string }[];
   readonly parameters: readonly {
     readonly name: string;
-    /** What the source calls it, where the file has another name for it. */
+    /** The parameter's name in the training framework, if the file has another name for it. */
     readonly source?: string;
     readonly shape: readonly number[];
     readonly reason: string;
@@ -114,7 +114,7 @@ export interface Inspection {
     readonly shape: readonly number[];
     readonly reason: string;
   }[];
-  /** Initializers that several operators read: training gives each reader its own, or keeps one for all. */
+  /** Initializers that several operators read: training gives each reader its own copy, or keeps one for all. */
   readonly shared: readonly {
     readonly name: string;
     readonly kind: "split" | "tied";
@@ -123,7 +123,7 @@ export interface Inspection {
   readonly advice: readonly string[];
 }
 
-/** Lists what a model consists of, with the shapes that the probe finds. `Library.inspect` documents it. */
+/** Lists the contents of a model, with the shapes that the probe finds. `Library.inspect` documents it. */
 export async function inspect(model: Model, options: InspectOptions, probe: Probe): Promise<Inspection> {
   const graph = graphOf(model);
   const kind = artifactKind(graph);
@@ -131,7 +131,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   if (training) return inspectTraining(model, training, options, probe);
   const block = blockOf(graph);
   const own = new Set(graph.nodes);
-  // As train does, so that both speak of the same parameters and layers.
+  // Same as in train, so that both use the same parameters and layers.
   const { copies, shared } = liftParameters(graph, options, model.external);
   const found = findParameters(graph, options);
   const described = ({ value, reason, source }: Parameter | ConstantValue) => ({
@@ -176,7 +176,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   };
 }
 
-/** How to learn rows and penalties on responses, where lengths are open. */
+/** How to get rows and penalties on responses if lengths are open. */
 function adviceOnLengths(missing: readonly string[], sites: readonly Site[]): string[] {
   if (missing.length === 0 || sites.every(({ response }) => response.shape)) return [];
   return [
@@ -184,7 +184,7 @@ function adviceOnLengths(missing: readonly string[], sites: readonly Site[]): st
   ];
 }
 
-/** Which layers no injected block can read. */
+/** Which layers an injected block cannot read. */
 function adviceOnFunctions(sites: readonly Site[], own: ReadonlySet<Node>): string[] {
   const names = sites.flatMap(({ name, node }) => (own.has(node) ? [] : [name]));
   if (names.length === 0) return [];
@@ -193,7 +193,7 @@ function adviceOnFunctions(sites: readonly Site[], own: ReadonlySet<Node>): stri
   ];
 }
 
-/** What the file's header says, and how many nodes it has. */
+/** Facts from the file's header, and the number of nodes. */
 const fileFacts = ({ proto }: Model, { opset, nodes }: Graph) => ({
   opset,
   irVersion: Number(proto.irVersion),
@@ -201,7 +201,7 @@ const fileFacts = ({ proto }: Model, { opset, nodes }: Graph) => ({
   nodes: nodes.length,
 });
 
-/** A training model: its forward part, and which gradients it computes. */
+/** Inspects a training model: its forward part, and the gradients it computes. */
 async function inspectTraining(
   model: Model,
   training: TrainingModel,
@@ -272,7 +272,7 @@ function interfaceOf({ name, type, declared, shape }: Value): InspectedValue {
   return { name, type: type ?? "?", shape: (declared ?? shape ?? []).map((dim) => dim ?? "?") };
 }
 
-/** What a user who means to train should know of the file. */
+/** Advice about the file for users who want to train it. */
 function adviceFor(graph: Graph, parameters: number, producer: Producer): string[] {
   const has = (op: string) => graph.nodes.some((node) => node.op === op);
   const advice: string[] = [];

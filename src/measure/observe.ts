@@ -8,7 +8,7 @@ import type { LayerAngles } from "./angle-report.ts";
 import { GradientMeter, type GradientNorms } from "./gradient-norms.ts";
 import { type Attempt, type TrainerAngleOptions, trainerAngles } from "./trainer-angles.ts";
 
-/** The angles of one layer, in degrees, as a run's record keeps them. */
+/** The angles of one layer, in degrees, as the record of a run stores them. */
 export interface ObservedAngles {
   readonly mean: number;
   readonly spread: number;
@@ -27,12 +27,12 @@ export interface AnglesEvent {
   readonly layers: readonly {
     readonly name: string;
     readonly weights?: ObservedAngles;
-    /** On the same samples each time. */
+    /** Response angles, on the same samples each time. */
     readonly responses?: ObservedAngles;
   }[];
 }
 
-/** Norms of the gradients of loss and weighted penalty on one and the same batch, when angles are measured. */
+/** Norms of the gradients of loss and weighted penalty on one batch, measured whenever angles are. */
 export interface GradientsEvent extends GradientNorms {
   readonly event: "gradients";
   readonly step: number;
@@ -46,7 +46,7 @@ export type ObservationEvent = AnglesEvent | GradientsEvent;
 export interface ObserveOptions extends Pick<TrainerAngleOptions, "weights" | "samples" | "gamma"> {
   /** Measure the gradients of loss and penalty apart, where there is a penalty (default true). */
   readonly gradients?: boolean;
-  /** Told what could not be measured, and why. */
+  /** Receives messages about measurements that failed, with the reason. */
   readonly onMessage?: (message: string) => void;
 }
 
@@ -59,7 +59,7 @@ export async function* observe(
   probe: Probe,
 ): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
   const observer = new Observer(trainer, dataset, options, probe);
-  // How the penalty's weight changes over the run depends on its length, which the first step tells.
+  // The penalty's weight over the run depends on the run's length, which is known after the first step.
   let beginning = trainer.steps === 0 ? await observer.look(0, 0) : undefined;
   let measured = trainer.steps;
   let totalSteps = 1;
@@ -73,17 +73,17 @@ export async function* observe(
       measured = event.step;
       yield* observer.measured(await observer.look(event.step, event.epoch), totalSteps);
     }
-    // The record ends with the end.
+    // The `end` event must stay the last one of the record.
     if (event.event !== "epoch") yield event;
   }
 }
 
-/** What a run looks like at one of its steps. */
+/** A snapshot of a run after one of its steps. */
 interface Look {
   readonly step: number;
   readonly epoch: number;
   readonly layers: AnglesEvent["layers"];
-  /** Undefined where no gradients are to be measured. */
+  /** Undefined when no gradients are to be measured. */
   readonly state: TrainerState | undefined;
 }
 
@@ -102,7 +102,7 @@ class Observer {
     this.#probe = probe;
   }
 
-  /** Measures the angles and keeps the parameters, before the run goes on. */
+  /** Measures the angles and copies the parameters, before the run continues. */
   async look(step: number, epoch: number): Promise<Look> {
     const { gradients = true } = this.#options;
     const wanted = gradients && this.#trainer.step.ports.penalty !== undefined;
@@ -110,7 +110,7 @@ class Observer {
     return { step, epoch, layers: await this.#angles(), state };
   }
 
-  /** The events of what was seen. */
+  /** The events of a snapshot. */
   async *measured(
     { step, epoch, layers, state }: Look,
     totalSteps: number,
@@ -143,7 +143,7 @@ class Observer {
     });
   }
 
-  /** What a measurement gives; undefined where it fails, which is said once, and not tried again. */
+  /** Does a measurement. If it fails, reports that once, returns undefined, and does not try the measurement again. */
   readonly #attempt: Attempt = async (what, measurement) => {
     if (this.#failed.has(what)) return undefined;
     try {

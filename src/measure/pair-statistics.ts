@@ -1,13 +1,13 @@
 import { type CosineMap, CosineMapBuilder } from "./cosine-map.ts";
 import { type Distribution, distributionOf } from "./distribution.ts";
 
-/** Pairs of units: how many, and the first 20 of them. */
+/** Pairs of units: their number, and the first 20 of them. */
 export interface UnitPairs {
   readonly count: number;
   readonly first: readonly (readonly [number, number])[];
 }
 
-/** Angles below which so many per cent of the pairs lie, between neighbours interpolated, to 0.001°. */
+/** Percentiles of the pairs' angles, interpolated between neighbours, to 0.001°. */
 export interface AnglePercentiles {
   readonly 1: number;
   readonly 5: number;
@@ -19,11 +19,11 @@ export interface AnglePercentiles {
 }
 
 /**
- * Angles between the units of one layer, in degrees, and their cosines, over all pairs of living units of the same group.
- * What does not exist (a mean without pairs) is NaN, and null in JSON.
+ * Angles between the units of one layer, in degrees, and their cosines, over all pairs of living units of the same group. A
+ * figure that does not exist (a mean without pairs) is NaN, and null in JSON.
  */
 export interface AngleStatistics {
-  /** Number of pairs; with none of them the other numbers are NaN. */
+  /** Number of pairs; if it is 0, the other numbers are NaN. */
   readonly pairs: number;
   readonly mean: number;
   /** Standard deviation. */
@@ -39,17 +39,17 @@ export interface AngleStatistics {
   readonly cosineSpread: number;
   /** Coherence: the largest |cos|. */
   readonly coherence: number;
-  /** Units without a direction (all zeros), which take part in no pair. */
+  /** Number of units without a direction (all zeros); they take part in no pair. */
   readonly dead: number;
-  /** Which units these are. */
+  /** Indices of the dead units. */
   readonly deadUnits: readonly number[];
-  /** Pairs less than 0.1 degrees apart: one of the two is superfluous. */
+  /** Pairs less than 0.1 degrees apart: one unit of each pair is redundant. */
   readonly duplicates: UnitPairs;
   /** Pairs more than 179.9° apart. */
   readonly antiparallel: UnitPairs;
-  /** How many units the pairs were formed of, where it was not all of them: an evenly drawn, seeded sample. */
+  /** Number of units that formed pairs, if not all did: an evenly drawn, seeded sample. */
   readonly sampledUnits?: number;
-  /** The angles in bins that suit them, if asked for. */
+  /** The angles in bins of a suitable width, if asked for. */
   readonly distribution?: Distribution;
   /** The cosines as a picture, if asked for. */
   readonly cosineMap?: CosineMap;
@@ -60,16 +60,16 @@ const percents = [1, 5, 25, 50, 75, 95, 99] as const;
 
 /** Width of a bin of {@link AngleStatistics.histogram}, in degrees. */
 export const binWidth = 2;
-/** Up to this angle, in degrees, two units count as having the same direction. */
+/** Two units up to this angle apart, in degrees, count as having the same direction. */
 export const sameDirection = 0.1;
-/** How many pairs are listed in {@link UnitPairs}. */
+/** Most pairs listed in {@link UnitPairs}. */
 export const listedPairs = 20;
 
-/** Fine bins of a degree, from which percentiles are read. */
+/** Fine bins per degree, from which percentiles are read. */
 const fineness = 1000;
 const fineBins = 180 * fineness;
 
-/** Products of units with units: `products[r·columns + c]` is that of unit row + r with unit column + c. */
+/** Products of units with units: `products[r·columns + c]` is the product of unit row + r with unit column + c. */
 export interface GramBlock {
   readonly row: number;
   readonly column: number;
@@ -78,21 +78,21 @@ export interface GramBlock {
   readonly products: Float32Array | Float64Array;
 }
 
-/** What is measured, besides the products. */
+/** What {@link PairCollector} needs besides the products. */
 export interface PairOptions {
   /** Lengths of the units; 0 for a dead one. */
   readonly norms: Float64Array;
-  /** Degrees of a cosine. */
+  /** Converts a cosine to degrees. */
   readonly angleOf: (cosine: number) => number;
-  /** Index in the layer of the n-th unit; left out where all units take part. */
+  /** Index in the layer of the n-th unit; undefined if all units take part. */
   readonly indices?: Uint32Array | undefined;
-  /** Bins of {@link AngleStatistics.distribution} at most, about 2√pairs where these are fewer; undefined for none. */
+  /** Most bins of {@link AngleStatistics.distribution}, or about 2√pairs if that is less; undefined for no distribution. */
   readonly bins?: number | undefined;
-  /** Cells on a side of the map of cosines at most; undefined for none. */
+  /** Most cells on a side of the map of cosines; undefined for no map. */
   readonly mapSize?: number | undefined;
 }
 
-/** Collects the pairs of a layer block by block; sums are kept around 90°, near which angles lie. */
+/** Collects the pairs of a layer block by block. Sums are taken relative to 90°, because most angles are near it. */
 export class PairCollector {
   readonly #options: PairOptions;
   readonly #fine = new Float64Array(fineBins);
@@ -193,7 +193,7 @@ export class PairCollector {
     };
   }
 
-  /** Few pairs would stand apart in many bins. */
+  /** Uses fewer bins for few pairs, which would leave most of many bins empty. */
   #distribution(bins: number): Distribution {
     const enough = Math.max(Math.ceil(2 * Math.sqrt(this.#pairs)), 8);
     return distributionOf(this.#fine, fineness, [this.#min, this.#max], Math.min(bins, enough));
@@ -223,7 +223,7 @@ export class PairCollector {
     return { 1: at(1), 5: at(5), 25: at(25), 50: at(50), 75: at(75), 95: at(95), 99: at(99) };
   }
 
-  /** The angles of these ranks, counted from 0, in one walk over the bins: with few pairs ranks of two percentiles overlap. */
+  /** The angles of the given ranks, counted from 0, in one pass over the bins. With few pairs, two percentiles share ranks. */
   #anglesOfRanks(ranks: readonly number[]): Map<number, number> {
     const angles = new Map<number, number>();
     let bin = -1;

@@ -10,9 +10,9 @@ import { DataType } from "../onnx/data-types.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 
 /**
- * The numbers of a value that follows from a graph's constants alone: a weight behind Transpose, Reshape, Cast or
- * DequantizeLinear is computed by ONNX Runtime, as float64 where it has that.
- * @returns undefined where the value depends on a graph input.
+ * The numbers of a value that depends on a graph's constants only. ONNX Runtime computes a weight behind Transpose, Reshape,
+ * Cast or DequantizeLinear, as float64 if it supports that.
+ * @returns undefined if the value depends on a graph input
  */
 export async function parameterValue(graph: Graph, value: Value, probe: Probe): Promise<Tensor | undefined> {
   if (value.initializer) return value.initializer;
@@ -30,7 +30,7 @@ export async function parameterValue(graph: Graph, value: Value, probe: Probe): 
   return results.get(name);
 }
 
-/** Whether a graph input that has no default has a part in a value. */
+/** Whether a value depends on a graph input without a default. */
 function dependsOnInput(graph: Graph, value: Value): boolean {
   const nodes = [...ancestorsOf([value])];
   const read = [value, ...nodes.flatMap(({ inputs, captures }) => [...inputs, ...captures])];

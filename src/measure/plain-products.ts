@@ -1,12 +1,12 @@
 import type { Tensor } from "../onnx/tensor.ts";
 
-/** Rows that are multiplied together: five numbers read for four sums. */
+/** Rows multiplied together: reading five numbers then gives four products. */
 const together = 4;
 
 /**
- * Products of matrices in float64, where ONNX Runtime has none.
+ * Products of matrices in float64, for builds of ONNX Runtime without a float64 MatMul.
  * @param x - [groups, m, d]
- * @param y - [groups, n, d]; left out for the products of x's columns
+ * @param y - [groups, n, d]; leave it out for the products of x's columns
  * @returns x·yᵀ of each group, [groups, m, n]; without y xᵀ·x, [groups, d, d]
  */
 export function plainProducts(x: Tensor, y: Tensor | undefined): Float64Array {
@@ -36,7 +36,7 @@ function transposed(data: Floats, groups: number, rows: number, columns: number)
   return result;
 }
 
-/** Dot products of every row of a group in x with every one in y, four rows of x at a time. */
+/** Dot products of every row of x with every row of y in the same group, four rows of x at a time. */
 function rowProducts(
   x: Floats,
   y: Floats,
@@ -60,7 +60,7 @@ function rowProducts(
   return products;
 }
 
-/** Four rows with a vector; behind the last row it is taken again. */
+/** Products of four rows with a vector; after the last row of x, that row is used again. */
 function fourProducts(
   x: Floats,
   vector: Floats,

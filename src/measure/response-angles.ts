@@ -66,7 +66,7 @@ export async function responseAngles(
 
 interface SiteSums {
   readonly site: Site;
-  /** Places within a group of the units taken; undefined for all. */
+  /** Places of the sampled units within a group; undefined for all units. */
   readonly places: Uint32Array | undefined;
   /** [groups, taken, taken] */
   readonly gram: Float64Array;
@@ -89,7 +89,7 @@ async function sumsOf(
     gamma,
   );
   graph.outputs.splice(0, Infinity, ...values.flatMap(({ gram, saturated }) => [gram, saturated]));
-  // Chunks differ in size: the batch stays open in the file.
+  // Chunks differ in size, so the file must leave the batch open.
   for (const input of graph.inputs) input.shape = undefined;
   const summing = modelOf(graph, model);
   const sums = values.map(
@@ -115,7 +115,7 @@ async function sumsOf(
  * 0° for responses that always agree in sign, 180° for opposite ones, 90° for uncorrelated ones. A unit with Kᵢᵢ ≤ ε is dead.
  *
  * @param gram - [groups, units/groups, units/groups]
- * @returns with them the mean of ϑ²
+ * @returns the angles, and the mean of ϑ²
  */
 export function responseStatistics(
   gram: Float64Array,
@@ -147,7 +147,7 @@ function responseNorms(
   });
 }
 
-/** ϑᵢⱼ of every two units of each group; 0 beside a dead unit. */
+/** ϑᵢⱼ of every two units of each group; 0 if one of them is dead. */
 function responseCosines(gram: Float64Array, taken: { units: number; groups: number }): Float32Array {
   const size = taken.units / taken.groups;
   const norms = responseNorms(gram, taken);

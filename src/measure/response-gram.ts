@@ -4,23 +4,23 @@ import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import { allAxes } from "../graph/shapes.ts";
 
-/** Responses beyond this magnitude, after tanh, count as saturated. */
+/** Responses with a larger magnitude, after tanh, count as saturated. */
 export const saturated = 0.99;
 
-/** What is summed over the rows of a site. */
+/** Sums over the rows of a site. */
 export interface ResponseSums {
   readonly site: Site;
   readonly places: Uint32Array | undefined;
-  /** K = Σ TTᵀ over rows: [groups, taken units of a group, the same]. */
+  /** K = Σ TTᵀ over rows: [groups, sampled units of a group, sampled units of a group]. */
   readonly gram: Typed;
   /** Number of responses with |T| > {@link saturated}, an integer. */
   readonly saturated: Typed;
 }
 
 /**
- * Adds to an inferred graph, for each site, sums over the rows of its tanh-squashed responses T = tanh(γY). No shape written
- * holds the batch.
- * @param chosen - sites, and the places within each group of the units whose Gram matrix is wanted (undefined: of all)
+ * Adds sums over the rows of tanh-squashed responses T = tanh(γY) to an inferred graph, for each site. The shapes it writes
+ * do not depend on the batch.
+ * @param chosen - sites, each with the places within its groups of the sampled units (undefined: all units)
  */
 export function addResponseSums(
   graph: Graph,

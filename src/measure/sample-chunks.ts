@@ -8,21 +8,21 @@ import { elementCount, Tensor } from "../onnx/tensor.ts";
 /** Data for a model's inputs by name, samples on the first axis. */
 export type Feeds = Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tensor>;
 
-/** Data for a model's inputs, cut into runs that fit its batch. */
+/** Data for a model's inputs, cut into chunks that fit its batch. */
 export interface SampleChunks {
-  /** Feeds of each run. */
+  /** Feeds of each chunk. */
   readonly chunks: readonly ReadonlyMap<string, Tensor>[];
   /** Samples in all chunks together. */
   readonly total: number;
-  /** The sizes of the model's free dimensions; the batch, where free, is `total`. */
+  /** The sizes of the model's free dimensions; a free batch axis has the size `total`. */
   readonly dimensions: DimensionOptions;
 }
 
 /**
- * Cuts data for a model's inputs along their batch axis, the first one where the file leaves it open. A model that fixes
- * its batch gets runs of just that size, and samples behind the last whole run are left out.
+ * Cuts data for a model's inputs along their batch axis (the first one, unless the file says otherwise). For a model with a
+ * fixed batch, every chunk has exactly that size, and samples after the last whole chunk are left out.
  *
- * @param batch - samples in a run, where the model leaves that open
+ * @param batch - samples in a chunk, if the model leaves its batch open
  * @throws SorthError when an input has no data, or data of another type or shape.
  */
 export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleChunks {
@@ -77,7 +77,7 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
   return { chunks, total, dimensions: { dims, ...(free.length > 0 && { batch: total }) } };
 }
 
-/** What one input is fed with. */
+/** The data of one input. */
 interface Fed {
   readonly input: Value;
   readonly tensor: Tensor;
@@ -105,7 +105,7 @@ function fedWith(input: Value, data: ReadonlyMap<string, Tensor>, rows: Declared
   return { input, tensor, axis };
 }
 
-/** Samples start … end − 1 of a tensor; a view where they are on the first axis. */
+/** Samples start … end − 1 of a tensor; a view if they are on the first axis. */
 function rowsOf(tensor: Tensor, start: number, end: number, axis: number): Tensor {
   const { name, type, dims, data } = tensor;
   const width = elementCount(dims.slice(axis + 1));

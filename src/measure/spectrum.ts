@@ -5,30 +5,33 @@ import { smallerGram } from "./gram.ts";
 import { symmetricEigenvalues } from "./symmetric-eigenvalues.ts";
 import type { UnitMatrix } from "./unit-vectors.ts";
 
-/** A figure that was not worked out, and why. */
+/** A figure that was not computed, and why. */
 export interface NotComputed {
   readonly notComputed: string;
 }
 
-/** Whether a figure is there. */
+/** Whether a figure was computed. */
 export function isComputed<T extends object>(figure: T | NotComputed): figure is T {
   return !("notComputed" in figure);
 }
 
-/** Figures of the singular values σ₁ ≥ σ₂ ≥ … of a matrix. What does not exist is NaN, and null in JSON. */
+/** Figures of the singular values σ₁ ≥ σ₂ ≥ … of a matrix. A figure that does not exist is NaN, and null in JSON. */
 export interface SpectralFigures {
-  /** How many singular values there are: the shorter side of the matrix, counted over all groups. */
+  /** Number of singular values: the shorter side of the matrix, summed over all groups. */
   readonly count: number;
   /** σ₁, the spectral norm. */
   readonly largest: number;
   readonly smallest: number;
-  /** σ₁ over the smallest; Infinity for a matrix that lacks rank. */
+  /** σ₁ divided by the smallest; Infinity for a rank-deficient matrix. */
   readonly condition: number;
-  /** Singular values above the resolution of the method, √(n·2⁻⁵²)·σ₁ ≈ 1e-7·σ₁ (n: the longer side); others are 0. */
+  /**
+   * Number of singular values above the resolution of the method, √(n·2⁻⁵²)·σ₁ ≈ 1e-7·σ₁ (n: the longer side); the others
+   * count as 0.
+   */
   readonly rank: number;
   /** ‖W‖²_F / σ₁² (Rudelson & Vershynin 2007). */
   readonly stableRank: number;
-  /** exp of the entropy of σᵢ/Σσ (Roy & Vetterli 2007): from 1 to `count`, which orthogonal units of equal length reach. */
+  /** exp of the entropy of σᵢ/Σσ (Roy & Vetterli 2007): from 1 to `count`; orthogonal units of equal length reach `count`. */
   readonly effectiveRank: number;
 }
 
@@ -38,25 +41,25 @@ export interface Spectrum extends SpectralFigures {
   readonly singularValues: readonly number[];
 }
 
-/** Floating-point operations of a second, about: 1 to 2.5e9 were measured. */
+/** Floating-point operations per second, roughly: 1 to 2.5e9 were measured. */
 const operationsPerSecond = 1.5e9;
 
-/** Operations that a spectrum of one layer may take unless all of it is asked for: 1 to 2 seconds. */
+/** Most operations for the spectrum of one layer, unless the caller asks for all spectra: 1 to 2 seconds. */
 const mostOfLayer = 2e9;
 
-/** Operations that the spectra of all layers of a report may take together, of each kind: 5 to 10 seconds. */
+/** Most operations for the spectra of all layers of a report together, for each kind: 5 to 10 seconds. */
 const mostOfReport = 1e10;
 
-/** Operations that spectra may take: each may take so many. */
+/** Most operations for each single spectrum. */
 export interface SpectrumBudget {
   readonly matrix: number;
   readonly convolution: number;
 }
 
 /**
- * Shares the operations of a report out: matrices by their size, the smaller ones first; convolutions, of which a smaller
- * input can be looked at, alike.
- * @param full - whatever it takes
+ * Divides the operations of a report among its layers. Matrices are ordered by size, the smaller ones first. All convolutions
+ * get the same share, because a large one can be computed on a smaller input.
+ * @param full - no limit
  */
 export function spectrumBudget(sites: readonly Site[], full: boolean): SpectrumBudget {
   if (full) return { matrix: Number.POSITIVE_INFINITY, convolution: Number.POSITIVE_INFINITY };
@@ -77,9 +80,9 @@ const operationsOf = ({ units, groups, fanIn }: Pick<Site, "units" | "groups" | 
 export const eigenvalueOperations = (n: number): number => (4 / 3) * n ** 3;
 
 /**
- * Singular values of the matrix whose rows are a layer's units (a block for each group): square roots of the eigenvalues of
- * the smaller Gram matrix in float64. That resolves them to about 1e-7·σ₁, as float32 weights do.
- * @param budget - operations that it may take
+ * Singular values of the matrix whose rows are a layer's units (one block per group): square roots of the eigenvalues of the
+ * smaller Gram matrix in float64. This resolves them to about 1e-7·σ₁, the resolution of float32 weights.
+ * @param budget - most operations
  */
 export async function spectrumOf(
   matrix: UnitMatrix,
@@ -106,12 +109,12 @@ export async function spectrumOf(
   return { ...spectralFigures(values), singularValues: [...values] };
 }
 
-/** What is said of figures that take longer than they may. */
+/** The message for figures that would take too long. */
 export const tooLong = (what: string, operations: number): string =>
   `${what} take about ${Math.ceil(operations / operationsPerSecond)} s: ask for them with --full (full: true)`;
 
 /**
- * Square roots of eigenvalues, descending; those below the resolution n·2⁻⁵² of the largest eigenvalue are 0.
+ * Square roots of eigenvalues, descending. Eigenvalues below the resolution n·2⁻⁵² of the largest one count as 0.
  * @param n - the longer side of the matrix
  */
 export function singularValues(eigenvalues: readonly number[], n: number): Float64Array {

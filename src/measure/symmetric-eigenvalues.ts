@@ -3,15 +3,16 @@ import { NumericError } from "../errors.ts";
 /**
  * Eigenvalues of a real symmetric matrix, ascending, by Householder tridiagonalization and the implicit QL method with
  * Wilkinson's shift (Golub & Van Loan, "Matrix Computations", 4th ed., §8.3). Errors are about n·2⁻⁵² of the largest.
- * No vectors are formed: n = 1024 takes 0.6 s, 4.3 s with the values-only SVD of the library ml-matrix (docs/decisions.md).
+ * No eigenvectors are computed: n = 1024 takes 0.6 s, 4.3 s with the values-only SVD of the library ml-matrix
+ * (docs/decisions.md).
  *
- * @param matrix - [n, n], row by row; only the upper triangle is read, and it is overwritten
+ * @param matrix - [n, n], row by row; only the upper triangle is read; the contents are overwritten
  *
  * @example
  * symmetricEigenvalues(Float64Array.of(2, 1, 1, 2), 2); // Float64Array [1, 3]
  */
 export function symmetricEigenvalues(matrix: Float64Array, n: number): Float64Array {
-  // Squares of what is scaled to 1 neither overflow nor vanish.
+  // After scaling to 1, squares neither overflow nor vanish.
   let largest = 0;
   for (const element of matrix) largest = Math.max(largest, Math.abs(element));
   if (largest === 0) return new Float64Array(n);
@@ -38,7 +39,7 @@ function tridiagonalize(a: Float64Array, n: number): Tridiagonal {
       if (k + 1 < n) beside[k] = a[k * n + k + 1] as number;
       continue;
     }
-    // v is what stands right of the diagonal, changed in its first element.
+    // v is the part of the row right of the diagonal, with its first element changed.
     const v = a.subarray(k * n, (k + 1) * n);
     let squares = 0;
     for (let j = k + 1; j < n; j++) squares += (v[j] as number) ** 2;
@@ -53,7 +54,7 @@ function tridiagonalize(a: Float64Array, n: number): Tridiagonal {
   return { diagonal, beside };
 }
 
-/** The trailing matrix from `start` on, reflected at v with vᵀv = 2·half. */
+/** Reflects the trailing matrix, starting at `start`, at v with vᵀv = 2·half. */
 function reflect(
   a: Float64Array,
   n: number,
@@ -92,13 +93,13 @@ function reflect(
   }
 }
 
-/** Sweeps of a symmetric tridiagonal matrix in more than which none was ever needed. */
+/** Most sweeps of a symmetric tridiagonal matrix; no matrix has ever needed more. */
 const mostSweeps = 60;
 
 /**
- * Implicit QL: `diagonal` becomes the eigenvalues. What couples two numbers is neglected where it lies below the rounding of
- * the whole matrix, not only of those two: in a matrix of low rank both are rounding errors themselves, and so is what lies
- * between them however many sweeps follow.
+ * Implicit QL: `diagonal` becomes the eigenvalues. A coupling is neglected if it lies below the rounding of the whole matrix,
+ * not only of the two numbers that it couples: in a matrix of low rank both are rounding errors themselves, and so is their
+ * coupling, however many sweeps follow.
  */
 function diagonalize(diagonal: Float64Array, beside: Float64Array): void {
   const n = diagonal.length;
@@ -131,7 +132,7 @@ function sweepOnce(diagonal: Float64Array, beside: Float64Array, first: number, 
     const r = Math.sqrt(f * f + g * g);
     beside[i + 1] = r;
     if (r === 0) {
-      // The matrix falls apart here: what is left is done in a sweep of its own.
+      // The matrix splits here: a sweep of its own does the rest.
       diagonal[i + 1] = at(diagonal, i + 1) - shift;
       beside[last] = 0;
       return;

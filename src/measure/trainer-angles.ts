@@ -7,17 +7,17 @@ import type { LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
 import { responseAngles } from "./response-angles.ts";
 import { weightAngles } from "./weight-angles.ts";
 
-/** What is measured of a run as it stands. */
+/** Options of {@link trainerAngles}. */
 export interface TrainerAngleOptions {
   /** Measure weight angles (default true). */
   readonly weights?: boolean;
   /** Samples to measure response angles on, drawn with a fixed seed (default 256; 0 for none). */
   readonly samples?: number;
-  /** Steepness of tanh(γY) for them (default 10). */
+  /** Steepness of tanh(γY) for response angles (default 10). */
   readonly gamma?: number;
-  /** Give the weight vectors too (default false). */
+  /** Also returns the weight vectors (default false). */
   readonly vectors?: boolean;
-  /** Give the matrices of cosines of responses too (default false). */
+  /** Also returns the matrices of cosines of responses (default false). */
   readonly cosines?: boolean;
 }
 
@@ -28,10 +28,10 @@ export interface TrainerAngles {
   readonly responses: LayerResponseAngles | undefined;
 }
 
-/** Does a measurement; may give undefined in the place of an error. */
+/** Does a measurement; may return undefined instead of throwing. */
 export type Attempt = <T>(what: string, measurement: () => Promise<T>) => Promise<T | undefined>;
 
-/** Measures the angles of a run as it stands. `Library.trainerAngles` documents it. */
+/** Measures the angles of a run in its current state. `Library.trainerAngles` documents it. */
 export async function trainerAngles(
   trainer: Trainer,
   dataset: Dataset,

@@ -1,13 +1,13 @@
 import { shuffledIndices } from "../data/batches.ts";
 import type { UnitMatrix } from "./unit-vectors.ts";
 
-/** Units of a layer of which pairs are formed, unless all of them are asked for: 8 million pairs. */
+/** Most units of a layer that form pairs, unless the caller asks for all: 8 million pairs. */
 export const mostUnits = 4096;
 
 /**
- * Which units of each group take part where a layer has more than {@link mostUnits}: as many of each group, drawn with a
- * fixed seed, the same places in every group.
- * @returns ascending places within a group; undefined where all units take part
+ * The units of each group that take part when a layer has more than {@link mostUnits}: the same number from each group, drawn
+ * with a fixed seed, at the same places in every group.
+ * @returns ascending places within a group; undefined if all units take part
  */
 export function unitSample(units: number, groups: number, full = false): Uint32Array | undefined {
   if (full || units <= mostUnits) return undefined;
@@ -25,7 +25,7 @@ export function sampledIndices(places: Uint32Array, units: number, groups: numbe
   );
 }
 
-/** The chosen units alone. */
+/** The matrix of the chosen units. */
 export function sampledMatrix({ fanIn, groups, data }: UnitMatrix, indices: Uint32Array): UnitMatrix {
   const rows = data instanceof Float32Array ? Float32Array : Float64Array;
   const copy = new rows(indices.length * fanIn);

@@ -5,7 +5,7 @@ import { unitsFirst } from "../penalties/plain-layer.ts";
 
 /** Units as rows of one matrix: unit i is `data[i·fanIn … (i+1)·fanIn − 1]`. */
 export interface UnitMatrix {
-  /** k: number of units, neighbours of one group side by side. */
+  /** k: number of units; units of one group are adjacent. */
   readonly units: number;
   /** d: numbers in one unit's vector. */
   readonly fanIn: number;
@@ -13,7 +13,7 @@ export interface UnitMatrix {
   readonly data: Float32Array | Float64Array;
 }
 
-/** Where the numbers of one unit lie: `outer` runs of `inner` numbers each, `stride` apart, from `start(unit)` on. */
+/** Where the numbers of one unit are in the data: `outer` runs of `inner` numbers each, `stride` apart, starting at `start(unit)`. */
 interface Layout {
   readonly outer: number;
   readonly inner: number;
@@ -47,7 +47,7 @@ export function unitVectors(site: Site, operand: Tensor): UnitMatrix {
   return { units, fanIn, groups, data: rows };
 }
 
-/** How units lie in an operand; nothing where each is a row already. */
+/** The layout of units in an operand; undefined if each unit already is a row. */
 function layoutOf(site: Site, dims: readonly number[]): Layout | undefined {
   const { op, units, fanIn, groups } = site;
   if (op === "ConvTranspose") {

@@ -30,9 +30,9 @@ import { type UnitMatrix, unitVectors } from "./unit-vectors.ts";
 
 /** Options of {@link weightAngles}. */
 export interface WeightAngleOptions extends DimensionOptions, AngleOptions {
-  /** Singular values too (default true); without them a small network takes milliseconds. */
+  /** Also computes singular values (default true); without them a small network takes milliseconds. */
   readonly spectra?: boolean;
-  /** Give the weight vectors too (default false). */
+  /** Also returns the weight vectors (default false). */
   readonly vectors?: boolean;
 }
 
@@ -46,13 +46,13 @@ export async function weightAngles(
   const graph = graphOf(model);
   checkNoArtifact(graph);
   runGraphPass(inlineFunctions({ external: model.external }), graph);
-  // A weight has its angles whatever lengths the data has.
+  // Weight angles do not depend on the lengths of the data.
   await inferShapes(graph, probe, {
     ...(batch !== undefined && { batch }),
     ...(dims && { dims }),
     open: true,
   });
-  // A weight has its angles whatever number of rows its responses have.
+  // Weight angles do not depend on the number of rows of the responses.
   const { sites, skipped } = findSites(graph, { openResponses: true });
   const budget = spectrumBudget(sites, options.full ?? false);
   const layers: LayerWeightAngles[] = [];
@@ -73,7 +73,7 @@ export async function weightAngles(
     try {
       layers.push(await layerAngles(site, { weight, matrix, budget }, options, probe));
     } catch (error) {
-      // One layer that cannot be measured never loses the others.
+      // A layer that cannot be measured must not lose the other layers.
       skipped.push({ name, op, reason: messageOf(error) });
     }
   }
@@ -112,7 +112,7 @@ const degreesOf = (cosine: number): number => (Math.acos(cosine) * 180) / Math.P
 
 /**
  * The angles between the rows of a matrix, within its groups.
- * @param spectrum - its singular values, from which the deviation from orthonormal units follows where pairs are sampled
+ * @param spectrum - its singular values; they give the deviation from orthonormal units if pairs are sampled
  *
  * @example
  * // Rows (1, 0), (0, 1), (1, 1)
@@ -147,7 +147,7 @@ export async function unitAngles(
   };
 }
 
-/** ‖WᵀW − I‖ and its normalized form from all products of different units and the units' lengths. */
+/** ‖WᵀW − I‖ and its normalized form, from all products of different units and the units' lengths. */
 function deviations(
   { squares }: PairCollector,
   norms: Float64Array,
