@@ -7,7 +7,7 @@ import type {
 import { type Figure, responseFigures, weightFigures } from "./angle-figures.ts";
 import { visible } from "./visible.ts";
 
-/** What is known of one model. */
+/** Measurements of one model. */
 export interface ModelAngles {
   readonly model: string;
   readonly weights: AngleReport<LayerWeightAngles>;
@@ -15,10 +15,10 @@ export interface ModelAngles {
 }
 
 /**
- * Weight and response angles as comma-separated values (RFC 4180): a line of names, then one line a model and layer. A
- * column is named after the figure's place in the JSON. What does not exist is empty; a layer without angles says why in
- * the column `skipped`. Control characters in names are written as JSON writes them; a name that a spreadsheet would take
- * for a formula begins with an apostrophe.
+ * Weight and response angles as comma-separated values (RFC 4180): a line of names, then one line per model and layer. A
+ * column has the name of the figure's path in the JSON. A missing figure is empty; a layer without angles has the reason in
+ * the column `skipped`. Control characters in names are written as JSON writes them; a name that a spreadsheet would read as
+ * a formula gets a leading apostrophe.
  */
 export function angleCsv(models: readonly ModelAngles[]): string {
   const withResponses = models.some(({ responses }) => responses !== undefined);
@@ -55,7 +55,7 @@ function cells<Layer>(figures: readonly Figure<Layer>[], layer: Layer | undefine
   });
 }
 
-/** A spreadsheet reads a text that begins so as a formula; numbers are none. */
+/** Spreadsheets read a text that begins like this as a formula; numbers are not affected. */
 const formula = /^[=+\-@＝＋－＠]/;
 
 function quoted(cell: string): string {

@@ -1,25 +1,25 @@
 import type { LayerAngles, LayerResponseAngles, LayerWeightAngles } from "../measure/angle-report.ts";
 import { isComputed, type NotComputed, type SpectralFigures } from "../measure/spectrum.ts";
 
-/** How a number is shown. */
+/** The format of a number. */
 export type FigureForm = "count" | "angle" | "cosine" | "percent" | "number";
 
-/** One figure of a layer: what tables, CSV and pages show of it. */
+/** One figure of a layer, as tables, CSV and pages show it. */
 export interface Figure<Layer> {
-  /** Its place in `--json`, and its column in `--csv`. */
+  /** Its path in `--json`, and its column in `--csv`. */
   readonly key: string;
-  /** Heading of its column. */
+  /** The heading of its column. */
   readonly heading: string;
-  /** What it is, in a few words. */
+  /** Its meaning in a few words. */
   readonly meaning: string;
   readonly form: FigureForm;
-  /** In a table too narrow for all columns, those of the highest rank go first; without one, it is in no table. */
+  /** In a table too narrow for all columns, the highest ranks are left out first; a figure without a rank is in no table. */
   readonly rank?: number;
-  /** NaN where there is none. */
+  /** NaN if the layer does not have it. */
   readonly value: (layer: Layer) => number;
 }
 
-/** The number as text; a dash where there is none. */
+/** The number as text; a dash if there is none. */
 export function figureText(value: number, form: FigureForm): string {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
@@ -56,7 +56,7 @@ const percentile = (percent: 1 | 5 | 25 | 50 | 75 | 95 | 99, rank?: number): Fig
     ({ percentiles }) => percentiles[percent],
   );
 
-/** Of the pairs of units, for weights and responses alike. */
+/** Figures of the pairs of units, for weights and responses alike. */
 const angles: readonly Figure<LayerAngles>[] = [
   figure(["mean", "mean°", "mean angle", "angle", 0], ({ mean }) => mean),
   figure(["spread", "spread°", "standard deviation of the angles", "angle", 0], ({ spread }) => spread),
@@ -65,7 +65,7 @@ const extremes: readonly Figure<LayerAngles>[] = [
   figure(["min", "min°", "smallest angle", "angle", 3], ({ min }) => min),
   figure(["max", "max°", "largest angle", "angle", 3], ({ max }) => max),
 ];
-/** @param cos - what stands for the cosine */
+/** @param cos - the symbol for the cosine */
 const cosines = (cos: string): readonly Figure<LayerAngles>[] => [
   figure(
     ["meanAbsoluteCosine", `mean|${cos}|`, `mean of |${cos}|`, "cosine", 6],
@@ -100,7 +100,7 @@ const units: readonly Figure<LayerAngles>[] = [
   figure(["pairs", "pairs", "pairs of living units", "count", 15], ({ pairs }) => pairs),
 ];
 
-/** A number of a figure that may not have been worked out. */
+/** Reads a number of a figure that may not have been computed. */
 const inside =
   <Layer, Part extends object>(
     part: (layer: Layer) => Part | NotComputed | undefined,

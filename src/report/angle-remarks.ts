@@ -1,6 +1,6 @@
 import type { AngleReport, LayerAngles, LayerWeightAngles } from "../measure/angle-report.ts";
 
-/** What a table has no room for: which units are dead or alike, what was sampled, left out or not worked out. */
+/** Remarks that do not fit into a table: which units are dead or alike, and what was sampled, left out or not computed. */
 export function angleRemarks({ layers, skipped }: AngleReport<LayerAngles | LayerWeightAngles>): string[] {
   return [
     ...layers.flatMap(layerRemarks),
@@ -8,7 +8,7 @@ export function angleRemarks({ layers, skipped }: AngleReport<LayerAngles | Laye
   ];
 }
 
-/** How many units a remark names. */
+/** Most units that a remark names. */
 const namedUnits = 10;
 
 function layerRemarks(layer: LayerAngles | LayerWeightAngles): string[] {

@@ -8,23 +8,23 @@ import { type Figure, figureText, responseFigures, weightFigures } from "./angle
 import { layersSideBySide, type NamedReport } from "./side-by-side.ts";
 import { fitTable, type TableColumn } from "./table.ts";
 
-/** How a table is shown. */
+/** Options of an angle table. */
 export interface AngleTableOptions {
-  /** Characters that a line may have (default: any number). */
+  /** Most characters in a line (default: any number). */
   readonly width?: number;
-  /** Changes how headings look. */
+  /** Styles the headings. */
   readonly paint?: (heading: string) => string;
 }
 
-/** A table, and the headings of the columns for which it was too narrow. */
+/** A table, and the headings of the columns that did not fit. */
 export interface AngleTable {
   readonly text: string;
   readonly leftOut: readonly string[];
 }
 
 /**
- * Weight angles as a table: one line a layer and model, those of the same layer side by side. What does not fit is left
- * out column by column.
+ * Weight angles as a table: one line per layer and model, with the models of one layer side by side. Columns that do not fit
+ * are left out.
  */
 export function weightAngleTable(
   reports: readonly NamedReport<AngleReport<LayerWeightAngles>>[],

@@ -2,7 +2,7 @@ import type { EpochEvent, StepEvent, TrainingEvent } from "../runtime/events.ts"
 
 /** Where progress is written. */
 export interface ProgressStream {
-  /** Writes a text; what it returns is ignored. */
+  /** Writes a text; the return value is ignored. */
   write(text: string): unknown;
   readonly isTTY?: boolean;
   /** Width of the terminal in characters. */
@@ -12,7 +12,7 @@ export interface ProgressStream {
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-/** Four significant digits; a dash for what is not finite. */
+/** Four significant digits; a dash for a number that is not finite. */
 const short = (value: number): string => (Number.isFinite(value) ? `${+value.toPrecision(4)}` : "–");
 
 /** `1:05`, `2:03:00`. */
@@ -24,8 +24,8 @@ export function clockText(seconds: number): string {
 }
 
 /**
- * The state of a run in one line of at most `width` characters; what fits no more is left out, the last first.
- * @param secondsLeft - until the run ends, where that can be told
+ * The state of a run in one line of at most `width` characters; parts that do not fit are left out, the last one first.
+ * @param secondsLeft - until the run ends; undefined if unknown
  *
  * @example
  * // epoch 1  step 320/1,874  loss 0.2134  penalty 12.3 %  4,210 samples/s  ETA 0:32
@@ -66,12 +66,12 @@ export function epochText(event: EpochEvent): string {
 export interface ProgressOptions {
   /** Milliseconds between two updates of the line (default 100). */
   readonly interval?: number;
-  /** The time in milliseconds; for tests. */
+  /** Returns the time in milliseconds; for tests. */
   readonly now?: () => number;
 }
 
 /**
- * Shows a run on a stream: on a terminal one line that is rewritten, and one line that stays for each epoch; elsewhere
+ * Shows a run on a stream. A terminal gets one line that is rewritten, and one permanent line per epoch; other streams get
  * only the latter. Without a stream nothing is shown.
  *
  * @example
@@ -102,7 +102,7 @@ export class ProgressLine {
     }
   }
 
-  /** Takes the line that is being rewritten off the terminal: before anything else is written there, and at the end. */
+  /** Removes the rewritten line from the terminal: call it before writing anything else there, and at the end. */
   clear(): void {
     if (this.#open) this.#stream?.write("\r\x1b[K");
     this.#open = false;
@@ -110,14 +110,14 @@ export class ProgressLine {
   }
 
   #step(event: StepEvent): void {
-    // A resumed run does not start at step 1: only the steps seen here took the time.
+    // A resumed run does not start at step 1: the elapsed time belongs to the steps seen here.
     this.#firstStep ??= event.step;
     const stream = this.#stream;
     const now = this.#now();
     if (!stream?.isTTY || now - this.#lastShown < this.#interval) return;
     const done = event.step - this.#firstStep + 1;
     const secondsLeft = ((event.totalSteps - event.step) * event.seconds) / done;
-    // A line as wide as the terminal would wrap on some.
+    // On some terminals a line of the full width would wrap.
     const text = stepText(event, secondsLeft, (stream.columns || 80) - 1);
     stream.write(`\r${text}\x1b[K`);
     this.#lastShown = now;

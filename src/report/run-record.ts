@@ -1,6 +1,6 @@
 import { countFromZero } from "../numbers.ts";
 
-/** Figures of a step. What a record does not say is NaN. */
+/** Figures of a step. A figure that the record lacks is NaN. */
 export interface StepPoint {
   readonly step: number;
   readonly epoch: number;
@@ -10,7 +10,7 @@ export interface StepPoint {
   readonly dataLoss: number;
   /** Share of the weighted penalty in the loss. */
   readonly penaltyShare: number;
-  /** Share of each penalty, by its name; empty where the record holds their sum alone. */
+  /** Share of each penalty, by name; empty if the record holds only their sum. */
   readonly shares: ReadonlyMap<string, number>;
 }
 
@@ -59,27 +59,27 @@ export interface EndPoint {
   readonly stopped: string | undefined;
 }
 
-/** What a run's `run.jsonl` says, in order; steps that were done again after an interruption count once. */
+/** The contents of a run's `run.jsonl`, in order; steps that were repeated after an interruption count once. */
 export interface RunRecord {
   readonly steps: readonly StepPoint[];
   readonly epochs: readonly EpochPoint[];
   readonly angles: readonly AnglePoint[];
   readonly gradients: readonly GradientPoint[];
-  /** Missing where the run was cut off. */
+  /** Undefined if the run was cut off. */
   readonly end: EndPoint | undefined;
-  /** Steps that were planned. */
+  /** Planned steps. */
   readonly totalSteps: number;
-  /** Steps of an epoch; NaN before the first one is done. */
+  /** Steps per epoch; NaN until the first one is done. */
   readonly stepsPerEpoch: number;
   /** The steps after which the run was resumed. */
   readonly resumed: readonly number[];
-  /** Lines, or events, that could not be read. */
+  /** Lines or events that could not be read. */
   readonly unreadable: number;
 }
 
 /**
- * Reads the events of a run, those that this version does not know left aside.
- * @param events - as {@link Trainer.fit} and {@link observe} yield them, or as lines of `run.jsonl` parsed
+ * Reads the events of a run; skips events that this version does not know.
+ * @param events - as {@link Trainer.fit} and {@link observe} yield them, or parsed lines of `run.jsonl`
  */
 export function runRecord(events: Iterable<unknown>): RunRecord {
   const record = new RecordBuilder();
@@ -88,7 +88,7 @@ export function runRecord(events: Iterable<unknown>): RunRecord {
 }
 
 /**
- * Reads `run.jsonl`. A line that was cut off while it was written, or is damaged, is counted and left out.
+ * Reads `run.jsonl`. A line that is damaged, or was cut off during writing, is counted and left out.
  *
  * @example
  * const { epochs } = parseRunRecord(await readFile("trained.run/run.jsonl", "utf8"));
@@ -106,7 +106,7 @@ export function parseRunRecord(text: string): RunRecord {
   );
 }
 
-/** How many epochs were done at a point of a run. */
+/** Epochs done at a point of a run. */
 export const epochsAt = (
   { stepsPerEpoch }: RunRecord,
   { step, epoch }: { readonly step: number; readonly epoch: number },
@@ -147,7 +147,7 @@ class RecordBuilder {
     const { step } = place;
     const seconds = numberOf(event.seconds);
     const last = this.#steps.at(-1)?.step ?? 0;
-    // The clock of a resumed run starts again; what was done beyond its checkpoint is done anew.
+    // The clock of a resumed run starts again, and the run repeats the steps after its checkpoint.
     if (step <= last || seconds < this.#seconds) {
       if (this.#steps.length > 0) this.#resumed.push(step - 1);
       this.#end = undefined;
@@ -168,7 +168,7 @@ class RecordBuilder {
   }
 }
 
-/** Takes the points of a step and of later ones off the end of a list. */
+/** Removes the points of a step and of later ones from the end of a list. */
 function dropFrom(list: { readonly step: number }[], step: number): void {
   while (list.length > 0 && (list.at(-1)?.step ?? -1) >= step) list.pop();
 }
@@ -176,7 +176,7 @@ function dropFrom(list: { readonly step: number }[], step: number): void {
 function stepOf(event: Fields): Omit<StepPoint, "step" | "epoch"> {
   const loss = numberOf(event.loss);
   const penaltyShare = numberOf(event.penaltyShare);
-  // What each penalty adds to the loss, its weight and schedule included.
+  // Contribution of each penalty to the loss, its weight and schedule included.
   const penalties = Object.entries(objectOf(event.penalties));
   const share = (value: unknown) => (loss === 0 ? 0 : numberOf(value) / loss);
   return {

@@ -1,12 +1,12 @@
 import type { AngleReport, LayerAngles } from "../measure/angle-report.ts";
 
-/** A report and the name of the model that it is of. */
+/** A report and the name of its model. */
 export interface NamedReport<Report> {
   readonly model: string;
   readonly report: Report;
 }
 
-/** Layers of several models, those of the same name next to each other, in the order in which the names come up. */
+/** Layers of several models; layers of the same name are adjacent, in the order in which the names first appear. */
 export function layersSideBySide<Layer extends LayerAngles>(
   reports: readonly NamedReport<AngleReport<Layer>>[],
 ): { readonly model: string; readonly layer: Layer }[] {
@@ -16,7 +16,7 @@ export function layersSideBySide<Layer extends LayerAngles>(
 }
 
 /**
- * Paths cut to what tells them apart: the file's name, with as many folders as it takes.
+ * Paths shortened to their distinguishing part: the file's name, with as many folders as necessary.
  *
  * @example
  * shortNames(["out/plain.onnx", "out/som.onnx"]); // ["plain.onnx", "som.onnx"]

@@ -4,15 +4,15 @@ import { visible, visibleLines } from "./visible.ts";
 /** A column of a {@link formatTable}. */
 export interface TableColumn {
   readonly heading: string;
-  /** Numbers stand right (default left). */
+  /** Alignment of the cells; numbers go to the right (default left). */
   readonly align?: "left" | "right";
-  /** Where a table is too wide, columns of the highest rank are left out first; one without a rank stays. */
+  /** If a table is too wide, columns of the highest rank are left out first; one without a rank stays. */
   readonly rank?: number;
-  /** Where even that is too wide, its cells are cut. */
+  /** If the table is still too wide, the cells of this column are cut. */
   readonly shrinks?: boolean;
 }
 
-/** No lines at all; two spaces part the columns. */
+/** No lines; two spaces separate the columns. */
 const borderless = {
   ...{ top: "", "top-mid": "", "top-left": "", "top-right": "" },
   ...{ bottom: "", "bottom-mid": "", "bottom-left": "", "bottom-right": "" },
@@ -20,9 +20,9 @@ const borderless = {
 };
 
 /**
- * A table as text: columns aligned by what is seen on a terminal, a line of headings first, no borders, nothing at the
- * end of a line. Colours appear only through `paint` and through cells that bring their own.
- * @param paint - changes how headings look; give `dim` or `bold` of picocolors where the stream is a terminal
+ * A table as text: columns aligned by their visible width on a terminal, a line of headings first, no borders, no spaces at
+ * the end of a line. Colours come only from `paint` and from cells that contain some.
+ * @param paint - styles the headings; pass `dim` or `bold` of picocolors if the stream is a terminal
  *
  * @example
  * formatTable([{ heading: "layer" }, { heading: "units", align: "right" }], [["conv1", "16"]]);
@@ -48,16 +48,16 @@ export function formatTable(
     .join("\n");
 }
 
-/** Line breaks would tear a row apart, and control characters a terminal; colours stay. */
+/** Replaces line breaks and control characters, which would break the row or the terminal; colours stay. */
 const oneLine = (cell: string): string => visibleLines(cell.replace(/\s*[\r\n]+\s*/g, " "), true);
 
 const separator = "  ";
-/** Characters that are left of a cell that is cut. */
+/** Least width of a cell that is cut. */
 const leastWidth = 6;
 
 /**
- * A table of at most `width` characters a line: columns are left out by their rank, then the cells of those that shrink are
- * cut in the middle, `encoder.lay…ight`. Cells have no colours of their own: control characters are escaped.
+ * A table with at most `width` characters per line: columns are left out by their rank, then the cells of those that shrink
+ * are cut in the middle, `encoder.lay…ight`. Cells have no colours: control characters are escaped.
  */
 export function fitTable(
   columns: readonly TableColumn[],
@@ -98,14 +98,14 @@ export function fitTable(
   return { text, leftOut };
 }
 
-/** A text of at most `width` characters; what is too much is taken out of its middle. */
+/** A text of at most `width` characters; a longer one loses its middle. */
 function cut(text: string, width: number): string {
   if (text.length <= width) return text;
   const end = Math.floor((width - 1) / 2);
   return `${text.slice(0, width - 1 - end)}…${text.slice(text.length - end)}`;
 }
 
-/** A number with fixed digits for a cell; a dash where there is none. */
+/** A number with fixed digits for a cell; a dash if it is missing. */
 export function fixed(value: number | undefined, digits: number): string {
   return value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits);
 }

@@ -10,18 +10,18 @@ import type { Child, Elements } from "./elements.ts";
 import { type LayerModel, layerSection } from "./layer-section.ts";
 import { pageText } from "./page.ts";
 
-/** A model, what was measured of it, and the record of the run that trained it, if there is one. */
+/** A model, its measurements, and the record of the run that trained it, if there is one. */
 export interface PageModel extends ModelAngles {
   readonly run?: RunRecord;
 }
 
-/** What the page says besides the figures. */
+/** Contents of the page besides the figures. */
 export interface AnglePageOptions {
-  /** Where the samples for response angles came from, and how many were asked for: `mnist, 512 samples`. */
+  /** Source and number of the samples for response angles: `mnist, 512 samples`. */
   readonly data?: string;
 }
 
-/** Writes the page of {@link angleReportPage} in a document of its own. */
+/** Writes the page of {@link angleReportPage} in an empty document. */
 export function anglePage(
   document: Document,
   models: readonly PageModel[],
@@ -64,7 +64,7 @@ function introduction(h: Elements, models: readonly PageModel[], { data }: Angle
   );
 }
 
-/** Figures of the overview's tables. */
+/** Highest rank of the figures in the overview's tables. */
 const overviewRank = 5;
 
 function overview(h: Elements, models: readonly PageModel[], names: readonly string[]): Element {
@@ -137,7 +137,7 @@ function overviewTable<Layer extends LayerAngles>(
   figures: readonly Figure<Layer>[],
   several: boolean,
 ): Element {
-  // What matters most comes first: a telephone shows that without scrolling.
+  // The most important figures come first: a phone shows them without scrolling.
   const shown = figures
     .filter(
       ({ rank, value }) =>

@@ -5,15 +5,15 @@ import type { Elements } from "./elements.ts";
 
 /** The angles of one run after each epoch. */
 export interface AngleRun {
-  /** What it is called where there are several. */
+  /** Its name, if there are several. */
   readonly name: string;
   readonly color: number;
   readonly record: RunRecord;
 }
 
 /**
- * Mean and spread of the angles of each layer over the epochs, one figure a layer: weights and responses of a single run, or
- * the weights of several.
+ * Mean and spread of the angles of each layer over the epochs, one figure per layer: weights and responses of a single run,
+ * or the weights of several.
  */
 export function angleTrends(h: Elements, runs: readonly AngleRun[]): Element {
   const single = runs.length === 1;

@@ -1,6 +1,6 @@
 import { UsageError } from "../../errors.ts";
 
-/** A document in a browser, to draw and write a page in. @throws UsageError in a worker, which has none */
+/** An empty document in a browser, in which a page is drawn and written. @throws UsageError in a worker, which has no documents */
 export function blankDocument(): Document {
   if (typeof document === "undefined") {
     throw new UsageError("a report is drawn in a document, which a worker lacks: make it in the page itself");

@@ -1,6 +1,6 @@
 import { parseHTML } from "linkedom";
 
-/** A document in node, to draw and write a page in. */
+/** An empty document in node, in which a page is drawn and written. */
 export function blankDocument(): Document {
   return parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document;
 }

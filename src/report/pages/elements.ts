@@ -1,7 +1,7 @@
-/** What an element may hold; nothing where a part is missing. */
+/** Content of an element; undefined for a missing part. */
 export type Child = Element | string | undefined;
 
-/** Makes HTML elements of a document. Text is always text: names from a model cannot become markup. */
+/** Makes HTML elements of a document. Text always stays text: names from a model cannot become markup. */
 export class Elements {
   readonly document: Document;
 
@@ -21,7 +21,7 @@ export class Elements {
     return this.make("p", {}, ...children);
   }
 
-  /** A section with its heading; `level` is that of the heading. */
+  /** A section with its heading; `level` is the level of the heading. */
   section(id: string, level: 2 | 3, title: string, ...children: readonly Child[]): Element {
     return this.make("section", { id }, this.make(`h${level}`, {}, title), ...children);
   }
@@ -32,7 +32,7 @@ export class Elements {
       : this.make("ul", {}, ...items.map((item) => this.make("li", {}, item)));
   }
 
-  /** A figure: its title, what the colours mean, the picture, and what it says in words. */
+  /** A figure: its title, its legend, the picture, and its description. */
   figure(title: string, picture: Element, options: FigureOptions = {}): Element {
     const { legend, text, wide } = options;
     return this.make(
@@ -44,12 +44,12 @@ export class Elements {
     );
   }
 
-  /** Figures beside each other where there is room. */
+  /** Figures side by side, where the page is wide enough. */
   figures(...items: readonly Child[]): Element {
     return this.make("div", { class: "figures" }, ...items);
   }
 
-  /** What the colours of a figure mean; nothing for a single series. */
+  /** The legend of a figure; undefined for a single series. */
   legend(entries: readonly { readonly name: string; readonly color?: number }[]): Element | undefined {
     if (entries.length < 2) return undefined;
     return this.make(
@@ -66,7 +66,7 @@ export class Elements {
     );
   }
 
-  /** A table that scrolls by itself where it is too wide. The first column names its row; others are numbers. */
+  /** A table that scrolls on its own if it is too wide. The first column names the row; the others are numbers. */
   table(caption: string, headings: readonly TableHeading[], rows: readonly (readonly string[])[]): Element {
     const head = headings.map(({ text, meaning, kind = "number" }) =>
       this.make("th", { scope: "col", class: kind, ...(meaning !== undefined && { title: meaning }) }, text),
@@ -92,26 +92,26 @@ export class Elements {
     return this.make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption }, table);
   }
 
-  /** Something that is shown when its title is chosen, and always in print. */
+  /** Content that is shown after a click on its title, and always in print. */
   details(title: string, ...children: readonly Child[]): Element {
     return this.make("details", {}, this.make("summary", {}, title), ...children);
   }
 }
 
-/** What belongs to a figure besides its picture. */
+/** Parts of a figure besides its picture. */
 export interface FigureOptions {
   readonly legend?: Element | undefined;
-  /** What it says in words. */
+  /** The description. */
   readonly text?: Child;
-  /** Takes the room of two where there is enough. */
+  /** Takes the width of two figures, where the page is wide enough. */
   readonly wide?: boolean;
 }
 
 /** The heading of a column. */
 export interface TableHeading {
   readonly text: string;
-  /** Shown when it is pointed at. */
+  /** Shown when the pointer is over the heading. */
   readonly meaning?: string;
-  /** Default: numbers. */
+  /** Kind of the cells; default: numbers. */
   readonly kind?: "text" | "number";
 }

@@ -6,16 +6,16 @@ import { cosineHeatMap, heatLegend, heatScale } from "../plots/cosine-heat-map.t
 import { spectrumPlot } from "../plots/spectrum-plot.ts";
 import type { Elements } from "./elements.ts";
 
-/** A layer as one of the models has it. */
+/** A layer in one of the models. */
 export interface LayerModel {
   readonly name: string;
-  /** Which colour of the page the model has. */
+  /** Number of the model's colour on the page. */
   readonly color: number;
   readonly weight?: LayerWeightAngles;
   readonly response?: LayerResponseAngles;
 }
 
-/** The figures of one layer, the models on top of each other or side by side. */
+/** The figures of one layer, for all models on top of each other or side by side. */
 export function layerSection(h: Elements, id: string, layer: string, models: readonly LayerModel[]): Element {
   const weights = models.flatMap(({ weight, ...model }) => (weight ? [{ ...model, angles: weight }] : []));
   const responses = models.flatMap(({ response, ...model }) =>

@@ -3,9 +3,9 @@ import { type Child, Elements } from "./elements.ts";
 import { style } from "./style.ts";
 
 /**
- * Writes a page that needs nothing else: no script, no file, no network, and a content security policy that would forbid
- * them. The same content gives the same bytes.
- * @param document - an empty document of the page's own
+ * Writes a self-contained page: no script, no file, no network, and a content security policy that forbids them. The same
+ * content gives the same bytes.
+ * @param document - an empty document
  */
 export async function pageText(
   document: Document,
@@ -38,7 +38,7 @@ export async function pageText(
   return `<!doctype html>\n${root.outerHTML}\n`;
 }
 
-/** A title's text is not escaped by every document that can be written: without angle brackets it need not be. */
+/** Replaces angle brackets: not every document escapes the text of a title when it is written. */
 const plainTitle = (title: string): string => title.replaceAll("<", "‹").replaceAll(">", "›");
 
 async function sha256(text: string): Promise<string> {

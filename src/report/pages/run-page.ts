@@ -7,15 +7,15 @@ import type { Child, Elements } from "./elements.ts";
 import { pageText } from "./page.ts";
 import { thinned } from "./thin.ts";
 
-/** What the page of a run says besides its record. */
+/** Contents of the page besides the record. */
 export interface RunPageOptions {
   /** Default: `Training run`. */
   readonly title?: string;
-  /** Lines about the run: its model, data, optimizer, penalty. */
+  /** Lines about the run: model, data, optimizer, penalty. */
   readonly facts?: readonly string[];
 }
 
-/** Writes the page of {@link runReportPage} in a document of its own. */
+/** Writes the page of {@link runReportPage} in an empty document. */
 export function runPage(
   document: Document,
   run: RunRecord | Iterable<unknown>,
@@ -81,11 +81,11 @@ function remarks({ steps, end, resumed, unreadable }: RunRecord): string[] {
 
 const stepAxis = { label: "step", tickFormat: "~s" } as const;
 
-/** The curve of a figure over the steps, thinned out with its band. */
+/** The curve of a figure over the steps, thinned out, with its band. */
 const curveOf = (steps: readonly StepPoint[], value: (step: StepPoint) => number): CurvePoint[] =>
   thinned(steps.map((step) => ({ x: step.step, y: value(step) })));
 
-/** How many steps a point of a curve stands for. */
+/** Says how many steps a point of a curve stands for. */
 function bandText(steps: readonly StepPoint[], points: readonly CurvePoint[]): string {
   const each = Math.ceil(steps.length / Math.max(points.length, 1));
   return each > 1 ? ` A point is the mean of ${each} steps, the band their smallest and largest.` : "";
@@ -116,7 +116,7 @@ function loss(h: Elements, { steps }: RunRecord): Element {
   );
 }
 
-/** A figure of each epoch, if any epoch has it. */
+/** The curve of a figure over the epochs; undefined if no epoch has the figure. */
 function byEpoch(
   record: RunRecord,
   value: (epoch: RunRecord["epochs"][number]) => number,
@@ -192,7 +192,7 @@ function shares(h: Elements, steps: readonly StepPoint[]): Element | undefined {
   );
 }
 
-/** Parameters whose ratio is drawn on its own; the others are in the table. */
+/** Most parameters whose ratio has its own curve; the table has all of them. */
 const drawnParameters = 6;
 
 function gradients(h: Elements, record: RunRecord): Element[] | undefined {

@@ -15,7 +15,7 @@ const night = `color-scheme:dark;--paper:#161b22;--page:#0d1117;--ink:#e6edf3;--
 --series-1:#6cb0ff;--series-2:#ff9a57;--series-3:#5bd07a;--series-4:#c3a0ff;--series-5:#ff8ac6;--series-6:#e3c25a;
 --negative:#6cb0ff;--positive:#ff9a57;`;
 
-/** The style sheet of a report: by day, by night and on paper; for wide windows and telephones. */
+/** The style sheet of a report: by day, by night and on paper; for wide windows and phones. */
 export const style = `:root{${day}}
 @media (prefers-color-scheme:dark){:root{${night}}}
 *{box-sizing:border-box}

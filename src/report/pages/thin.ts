@@ -1,11 +1,11 @@
 import type { CurvePoint } from "../plots/curves.ts";
 
-/** Points that a curve is drawn of at most. */
+/** Most points of a drawn curve. */
 const mostPoints = 240;
 
 /**
- * A curve of at most 240 points: each is the mean of as many neighbours, with their smallest and largest as a band. Shorter
- * curves stay as they are. What is no number is left out of means.
+ * A curve of at most 240 points. Each point is the mean of a group of neighbours, with their smallest and largest value as a
+ * band. Shorter curves stay unchanged. Means skip numbers that are not finite.
  */
 export function thinned(points: readonly { readonly x: number; readonly y: number }[]): CurvePoint[] {
   if (points.length <= mostPoints) return [...points];

@@ -5,14 +5,14 @@ import { chart, degreeTicks, seriesColor } from "./chart.ts";
 /** The angles of one model's layer. */
 export interface HistogramSeries {
   readonly distribution: Distribution;
-  /** Which colour of the page it has. */
+  /** Number of its colour on the page. */
   readonly color: number;
 }
 
 /** A distribution to compare with: relative densities, of any scale, over degrees. */
 export type AngleDensity = (angle: number) => number;
 
-/** Density of the angles between random directions of so many dimensions: sin^(d−2). */
+/** Density of the angles between random directions in the given dimension: sin^(d−2). */
 export const randomDensity =
   (dimensions: number): AngleDensity =>
   (angle) =>
@@ -24,12 +24,12 @@ export const normalDensity =
   (angle) =>
     Math.exp(-(((angle - 90) / deviation) ** 2) / 2);
 
-/** Points of a curve that is drawn over a histogram. */
+/** Points of the curve drawn over a histogram. */
 const curvePoints = 400;
 
 /**
  * Histograms of angles, several on top of each other, with 90° marked: per cent of the pairs per degree.
- * @param reference - drawn dashed, scaled to the same area
+ * @param reference - density of a dashed curve, scaled to the same area
  */
 export function angleHistogram(
   document: Document,
@@ -44,7 +44,7 @@ export function angleHistogram(
   const outlines = series.map(({ distribution, color }) => ({ color, data: outline(distribution) }));
   const highest = Math.max(...outlines.flatMap(({ data }) => data.map(({ share }) => share)));
   const compared = reference ? curve(reference, domain) : [];
-  // A reference much narrower than what was found would leave nothing to see of that: it is cut off at the top.
+  // A reference much narrower than the measured angles would flatten their histogram: it is cut off at the top.
   const top = Math.min(Math.max(highest, ...compared.map(({ share }) => share)), 1.5 * highest);
   return chart(document, {
     label,
@@ -68,7 +68,7 @@ export function angleHistogram(
   });
 }
 
-/** The upper edge of a histogram, from the ground and back to it. */
+/** The upper edge of a histogram, from the ground line and back to it. */
 function outline({ start, width, counts }: Distribution): { angle: number; share: number }[] {
   const pairs = counts.reduce((sum, count) => sum + count, 0);
   const share = (count: number) => (100 * count) / pairs / width;
@@ -79,7 +79,7 @@ function outline({ start, width, counts }: Distribution): { angle: number; share
   ];
 }
 
-/** A density where the histogram is shown, scaled so that the whole half circle is 100 %. */
+/** A density over the histogram's range, scaled so that its total from 0° to 180° is 100 %. */
 function curve(
   density: AngleDensity,
   [from, to]: readonly [number, number],

@@ -4,19 +4,19 @@ import * as Plot from "@observablehq/plot";
 export const chartWidth = 340;
 const chartHeight = 210;
 
-/** Options of a chart: those of Observable Plot, and what it shows. */
+/** Options of a chart: those of Observable Plot, and a description. */
 export interface ChartOptions extends Plot.PlotOptions {
-  /** For people who do not see it; "" where the text beside the chart says it all. */
+  /** Description for people who do not see the chart; "" if the text beside it says everything. */
   readonly label: string;
 }
 
-/** Colour of the n-th series, a variable of the page's style sheet: it differs by day and by night. */
+/** Colour of the n-th series: a variable of the page's style sheet, which differs by day and by night. */
 export const seriesColor = (index: number): string => `var(--series-${(index % 6) + 1})`;
 
 /**
- * Draws a chart by Observable Plot. It carries no style of its own, so that a page with a strict content security policy
- * can show it: the page's style sheet has what it needs (`pages/style.ts`, `web/styles/charts.css`).
- * @param document - a browser's, or any other that can make SVG elements
+ * Draws a chart with Observable Plot. The chart has no style of its own, so a page with a strict content security policy can
+ * show it: the page's style sheet has the rules (`pages/style.ts`, `web/styles/charts.css`).
+ * @param document - the document of a browser, or any other that can make SVG elements
  */
 export function chart(
   document: Document,
@@ -35,7 +35,7 @@ export function chart(
     style: {},
   }) as SVGSVGElement;
   for (const style of [...drawn.querySelectorAll("style")]) style.remove();
-  // The picture is one thing with one name; groups inside it have no role that a name could belong to.
+  // The picture as a whole has one name; the groups inside it have no role that a name could belong to.
   for (const group of [...drawn.querySelectorAll("[aria-label]")]) group.removeAttribute("aria-label");
   drawn.removeAttribute("style");
   drawn.setAttribute("class", className);

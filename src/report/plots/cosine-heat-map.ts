@@ -2,11 +2,11 @@ import type { CosineMap } from "../../measure/cosine-map.ts";
 
 /** Shades on each side of 0. */
 export const shades = 10;
-/** Pixels of the whole picture on a side. */
+/** Side of the whole picture in pixels. */
 const extent = 240;
 const namespace = "http://www.w3.org/2000/svg";
 
-/** The ends of a scale of colours that suits these maps: from 0.05 to 1. */
+/** The limit of the colour scale for these maps: from 0.05 to 1. */
 export function heatScale(maps: readonly CosineMap[]): number {
   let largest = 0;
   for (const { cells } of maps) for (const cell of cells) largest = Math.max(largest, Math.abs(cell ?? 0));
@@ -14,9 +14,9 @@ export function heatScale(maps: readonly CosineMap[]): number {
 }
 
 /**
- * Cosines between units as a picture, one path for each shade. Negative ones have the classes `n1` … `n10`, positive ones
- * `p1` … `p10`, so that the page's style sheet gives the colours.
- * @param scale - the cosine that has the strongest shade
+ * Cosines between units as a picture with one path per shade. Negative cosines have the classes `n1` … `n10`, positive ones
+ * `p1` … `p10`; the page's style sheet gives them colours.
+ * @param scale - the cosine with the strongest shade
  */
 export function cosineHeatMap(
   document: Document,
@@ -25,7 +25,7 @@ export function cosineHeatMap(
 ): SVGSVGElement {
   const paths = new Map<string, string[]>();
   for (let row = 0; row < size; row++) {
-    // Neighbours of one shade are one rectangle.
+    // Neighbouring cells of one shade become one rectangle.
     for (let column = 0; column < size; ) {
       const shade = shadeOf(cells[row * size + column], scale);
       const first = column++;
@@ -74,7 +74,7 @@ export function heatLegend(document: Document, scale: number): SVGSVGElement {
   return svg as SVGSVGElement;
 }
 
-/** The class of a cell; nothing where it looks like the paper. */
+/** The class of a cell; undefined if it has the colour of the paper. */
 function shadeOf(cosine: number | null | undefined, scale: number): string {
   if (cosine == null) return "none";
   const level = Math.min(Math.round((shades * Math.abs(cosine)) / scale), shades);

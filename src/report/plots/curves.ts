@@ -12,10 +12,10 @@ export interface CurvePoint {
 /** One curve. */
 export interface Curve {
   readonly points: readonly CurvePoint[];
-  /** Which colour of the page it has. */
+  /** Number of its colour on the page. */
   readonly color: number;
   readonly dashed?: boolean;
-  /** Points are marked: for few of them. */
+  /** Marks the points; suits a curve of few points. */
   readonly dots?: boolean;
 }
 
@@ -24,18 +24,18 @@ export interface CurveOptions {
   readonly label: string;
   readonly x: ChartOptions["x"] & object;
   readonly y: ChartOptions["y"] & object;
-  /** A height that is marked. */
+  /** A height to mark with a line. */
   readonly rule?: number;
   readonly height?: number;
 }
 
-/** Ticks at whole numbers, six of them at most. */
+/** Ticks at whole numbers, at most six. */
 export function wholeTicks(last: number): number[] {
   const step = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((candidate) => last / candidate <= 6) ?? 1000;
   return Array.from({ length: Math.floor(last / step) + 1 }, (_, i) => i * step);
 }
 
-/** Options of an axis for ratios: logarithmic where they span more than that of one power of ten. */
+/** Options of an axis for ratios: logarithmic if they differ by more than a factor of ten. */
 export function ratioAxis(values: readonly number[]): { type?: "log"; zero?: true; tickFormat: string } {
   const positive = values.filter((value) => value > 0);
   const spans = Math.max(...positive) / Math.min(...positive) > 10;
@@ -44,7 +44,7 @@ export function ratioAxis(values: readonly number[]): { type?: "log"; zero?: tru
     : { zero: true, tickFormat: "~g" };
 }
 
-/** Curves over a common axis, bands behind them; a gap where a number is missing. */
+/** Curves over a common axis, with bands behind them and gaps where a number is missing. */
 export function curves(document: Document, series: readonly Curve[], options: CurveOptions): SVGSVGElement {
   const { label, x, y, rule, height } = options;
   const of = (point: keyof CurvePoint) => (p: CurvePoint) => p[point] ?? Number.NaN;
@@ -76,7 +76,7 @@ export function curves(document: Document, series: readonly Curve[], options: Cu
   });
 }
 
-/** Heights that add up, one layer on the other. */
+/** Areas that add up, one layer on top of the other. */
 export function stackedCurves(
   document: Document,
   series: readonly {

@@ -3,14 +3,14 @@ import { curves } from "./curves.ts";
 /** Singular values of one model's layer, descending. */
 export interface SpectrumSeries {
   readonly values: readonly number[];
-  /** Which colour of the page it has. */
+  /** Number of its colour on the page. */
   readonly color: number;
 }
 
-/** Points of a curve at most; more singular values are thinned out evenly. */
+/** Most points of a curve; more singular values are thinned out evenly. */
 const mostPoints = 200;
 
-/** Singular values in descending order, over their place in it in per cent. */
+/** Singular values in descending order; the x axis is their position in per cent. */
 export function spectrumPlot(
   document: Document,
   series: readonly SpectrumSeries[],

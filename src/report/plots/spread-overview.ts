@@ -5,16 +5,16 @@ import { chart, degreeTicks, seriesColor } from "./chart.ts";
 export interface LayerSpread {
   readonly layer: string;
   readonly spread: number;
-  /** Which colour of the page it has. */
+  /** Number of its colour on the page. */
   readonly color: number;
-  /** What it is compared with: the spread of random weights, or the error of responses. */
+  /** The value to compare with: the spread of random weights, or the error of responses. */
   readonly reference: number;
 }
 
-/** Letters of a layer's name that there is room for. */
+/** Most letters of a layer's name in the picture. */
 const nameLength = 17;
 
-/** The spreads of all layers, one line each; a stroke marks what each is compared with. */
+/** The spreads of all layers, one line each; a stroke marks the value to compare with. */
 export function spreadOverview(
   document: Document,
   spreads: readonly LayerSpread[],
@@ -37,6 +37,6 @@ export function spreadOverview(
   });
 }
 
-/** The end of a long name says most. */
+/** Keeps the end of a long name, which is the most telling part. */
 const shortened = (name: string): string =>
   name.length > nameLength ? `…${name.slice(1 - nameLength)}` : name;
