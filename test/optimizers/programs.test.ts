@@ -1,16 +1,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import * as ort from "onnxruntime-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   arrayDataset,
   buildSplitStep,
   buildStep,
   crossEntropy,
-  encodeModel,
   initialState,
-  type Model,
   type Optimizer,
   Trainer,
   type TrainerOptions,
@@ -24,7 +21,7 @@ import {
   perParameter,
 } from "../../src/optimizers/public.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
-import { fromOrt, toOrt } from "../helpers/run-model.ts";
+import { advanced, opened, type Values } from "../helpers/step-graphs.ts";
 import { modelFixture } from "../oracles/references.ts";
 
 // Whatever is added to the tables of optimizers and clippings is trained here in every form.
@@ -74,28 +71,6 @@ async function trained(
     ),
   ]);
 }
-
-type Values = Record<string, Tensor>;
-
-/** A model as a function of named tensors. */
-async function opened(model: Model): Promise<(feeds: Values) => Promise<Values>> {
-  const session = await ort.InferenceSession.create(encodeModel(model), { intraOpNumThreads: 1 });
-  return async (feeds) => {
-    const own = Object.fromEntries(session.inputNames.map((name) => [name, toOrt(feeds[name] as Tensor)]));
-    const results = await session.run(own);
-    return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, fromOrt(name, value)]));
-  };
-}
-
-/** State outputs `x.next` as state inputs `x`. */
-const advanced = (state: Values, outputs: Values): Values => ({
-  ...state,
-  ...Object.fromEntries(
-    Object.entries(outputs).flatMap(([name, tensor]) =>
-      name.endsWith(".next") ? [[name.slice(0, -".next".length), tensor]] : [],
-    ),
-  ),
-});
 
 const fed = (index: number): Values => {
   const rows = x.slice(index * batch * features, (index + 1) * batch * features);

@@ -1,4 +1,3 @@
-import * as ort from "onnxruntime-node";
 import { describe, expect, it } from "vitest";
 import {
   adamw,
@@ -7,7 +6,6 @@ import {
   crossEntropy,
   encodeModel,
   initialState,
-  type Model,
   type Optimizer,
   readModel,
   sgd,
@@ -16,29 +14,7 @@ import {
 } from "../../src/index.ts";
 import { chain, clipByValue } from "../../src/optimizers/public.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
-import { fromOrt, toOrt } from "../helpers/run-model.ts";
-
-type Values = Record<string, Tensor>;
-
-/** A model as a function of named tensors. */
-async function opened(model: Model): Promise<(feeds: Values) => Promise<Values>> {
-  const session = await ort.InferenceSession.create(encodeModel(model), { intraOpNumThreads: 1 });
-  return async (feeds) => {
-    const own = Object.fromEntries(session.inputNames.map((name) => [name, toOrt(feeds[name] as Tensor)]));
-    const results = await session.run(own);
-    return Object.fromEntries(Object.entries(results).map(([name, value]) => [name, fromOrt(name, value)]));
-  };
-}
-
-/** State outputs `x.next` as state inputs `x`. */
-const advanced = (state: Values, outputs: Values): Values => ({
-  ...state,
-  ...Object.fromEntries(
-    Object.entries(outputs).flatMap(([name, tensor]) =>
-      name.endsWith(".next") ? [[name.slice(0, -".next".length), tensor]] : [],
-    ),
-  ),
-});
+import { advanced, opened, type Values } from "../helpers/step-graphs.ts";
 
 function batch(index: number, rows: number, from = 0, to = rows): Values {
   const x = uniform(`split.x.${index}`, rows * 784);
