@@ -31,7 +31,7 @@ import { ModelPanel } from "./setup/model-panel.ts";
 import { SettingsPanel } from "./setup/settings-panel.ts";
 import { phaseText, progressText } from "./status-text.ts";
 
-/** The page: sends what the user asks for to the worker, and shows what it reports. */
+/** The page: sends the user's requests to the worker, and shows its reports. */
 export class App {
   readonly #worker = new TrainingWorker((report) => this.#take(report));
   readonly #messages = new Messages();
@@ -53,24 +53,24 @@ export class App {
     () => this.#worker.send({ type: "discard" }),
   );
   #phase: Phase = "idle";
-  /** What the worker said of the phase. */
+  /** The worker's message about the current phase. */
   #reason = "";
-  /** Numbers of what was opened last: reports of earlier files are of no interest. */
+  /** Numbers of the last requests to open something: reports about earlier files are ignored. */
   #opening = { last: 0, model: 0, data: 0 };
-  /** What the worker reads now. */
+  /** Whether the worker is reading a model or data. */
   #reading = { model: false, data: false };
-  /** Training was asked for while something was read: it begins when that is there. */
+  /** The user pressed Train during reading: training begins afterwards. */
   #wanted = false;
   #history = new History();
   #progress: Progress | undefined;
-  /** Where the model that is loaded comes from, and the one that was asked for last. */
+  /** The source of the loaded model, and the source requested last. */
   #source: ModelSource | undefined;
   #asked: ModelSource | undefined;
   #summary: ModelSummary | undefined;
   #samples: DataSummary | undefined;
-  /** Settings of the run that is shown. */
+  /** Settings of the displayed run. */
   #running: Settings | undefined;
-  /** The GPU was lost: the kept run goes on without it. */
+  /** The GPU was lost: the kept run will continue without it. */
   #lost = false;
 
   /** Starts the worker, and opens the first sample. */
@@ -95,7 +95,7 @@ export class App {
     return this.#reading.model || this.#reading.data;
   }
 
-  /** Asks for a model. What is loaded stays until the worker has opened it. */
+  /** Requests a model. The loaded one stays until the worker has opened the new one. */
   #openModel(source: ModelSource): void {
     this.#asked = source;
     this.#messages.alert("");
@@ -111,7 +111,7 @@ export class App {
       this.#data.wait();
       this.#sendData(source);
     }
-    // A run that has ended goes with its data.
+    // New data end the display of a finished run.
     this.#setPhase("idle", "");
   }
 
@@ -177,7 +177,7 @@ export class App {
     if (settings) this.#worker.send({ type: "download", what, settings });
   }
 
-  /** What each report changes. */
+  /** Reaction to each kind of report. */
   readonly #reactions: {
     readonly [Type in Report["type"]]: (report: Extract<Report, { type: Type }>) => void;
   } = {
@@ -211,7 +211,7 @@ export class App {
       this.#setPhase("idle", "");
     },
     phase: ({ phase, message }) => {
-      // The last step of a run that was reset was still told.
+      // The report of a last step may have arrived after the reset: clear the figures again.
       if (phase === "idle") this.#clearRun();
       this.#setPhase(phase, message);
     },
@@ -253,7 +253,7 @@ export class App {
       `${wasm} · WebGPU: ${missing === undefined ? "available" : "none"}`;
   }
 
-  /** The worker has opened a model: a kept run's, or the one that was asked for, which is read data for. */
+  /** The worker has opened a model: that of a kept run, or the requested one, for which data are then read. */
   #takeModel(summary: ModelSummary): void {
     this.#reading.model = false;
     this.#summary = summary;
@@ -296,7 +296,7 @@ export class App {
     this.#showRun();
   }
 
-  /** Shows what can be done now, after a model or data came or went. */
+  /** Updates the controls after a model or data came or went. */
   #refresh(): void {
     this.#setPhase(this.#phase, this.#reason);
   }
@@ -315,7 +315,7 @@ export class App {
     if (changed) this.#messages.speak(text, true);
   }
 
-  /** The worker cannot go on: another one takes its place, and what it had kept is offered. */
+  /** The worker cannot continue: starts another one, which offers the kept run. */
   #restart(message: string, lost: boolean): void {
     this.#lost = lost;
     this.#worker.start();
@@ -327,8 +327,8 @@ export class App {
     if (source) this.#sendModel(source);
     if (source && this.#data.source) this.#sendData(this.#data.source);
     const advice = lost
-      ? "What the browser kept of the run can go on with WebAssembly (above); for the GPU, load the page again."
-      : "Training begins anew; what the browser kept of the run is offered above.";
+      ? "If the browser kept the run, continue it above with WebAssembly; to use the GPU, reload the page."
+      : "Start training again, or continue the run above if the browser kept it.";
     this.#setPhase("failed", `${message}. ${advice}`);
   }
 }

@@ -1,6 +1,6 @@
 import type { Report, Request } from "./protocol.ts";
 
-/** The worker that trains, as the page sees it. It can be ended and started anew when it cannot go on. */
+/** The page's handle of the worker that trains. A worker that cannot continue is ended and replaced. */
 export class TrainingWorker {
   #worker: Worker | undefined;
   readonly #listen: (report: Report) => void;
@@ -9,13 +9,13 @@ export class TrainingWorker {
     this.#listen = listen;
   }
 
-  /** Starts the worker, or starts it anew: what it held is gone. */
+  /** Starts a worker. An earlier one is ended, and its models, data and runs are gone. */
   start(): void {
     this.#worker?.terminate();
     const worker = new Worker(new URL("./worker/main.ts", import.meta.url), { type: "module" });
     this.#worker = worker;
     worker.onmessage = ({ data }: MessageEvent<Report>) => {
-      // What an ended worker still had to say is of no interest.
+      // Messages of an ended worker are ignored.
       if (worker === this.#worker) this.#listen(data);
     };
     worker.onerror = (event) => {

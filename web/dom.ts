@@ -1,4 +1,4 @@
-/** Attributes of an element; those that are undefined or false are left out. No `style`: the security policy forbids it. */
+/** Attributes of an element; undefined and false ones are left out. There is no `style`, because the security policy forbids it. */
 type Attributes = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /**
@@ -21,14 +21,14 @@ export function el<Tag extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** The element of an id, of the class that the caller expects. @throws Error where the page has no such element */
+/** The element with this id and class. @throws Error if the page has no such element */
 export function byId<T extends Element>(id: string, type: new () => T): T {
   const element = document.getElementById(id);
   if (element instanceof type) return element;
   throw new Error(`the page has no ${type.name} #${id}`);
 }
 
-/** Shows text, and touches the page only when it changed. */
+/** Shows a text, and changes the page only if the text changed. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -3,7 +3,7 @@ const whole = new Intl.NumberFormat("en");
 /** 109,386 */
 export const count = (value: number): string => whole.format(value);
 
-/** 95.3 %, with the digits that so many samples can tell. */
+/** 95.3 %, with as many digits as this number of samples can resolve. */
 export function percent(share: number, samples = 1000): string {
   const digits = Math.max(0, Math.ceil(Math.log10(Math.max(samples, 1))) - 2);
   return `${(100 * share).toFixed(digits)} %`;

@@ -17,7 +17,7 @@ export interface TestPoint {
   readonly responseDistance: number | undefined;
 }
 
-/** A history as text, by run. */
+/** A history in the form that can be stored, by run. */
 export type HistoryJson = PerRun<{
   readonly steps: readonly StepPoint[];
   readonly tests: readonly TestPoint[];
@@ -27,10 +27,10 @@ export type HistoryJson = PerRun<{
 export const distanceFromRight = ({ mean, spread }: { mean: number; spread: number }): number =>
   Math.hypot(mean - 90, spread);
 
-/** How many points of a run are kept at most. */
+/** Most points of a run. */
 const most = 4096;
 
-/** The curves of both runs. Of long runs every second point goes, again and again. */
+/** The curves of both runs. A curve that grows too long loses every second point. */
 export class History {
   #runs: Record<RunName, { steps: StepPoint[]; tests: TestPoint[]; stride: number }>;
 
@@ -67,7 +67,7 @@ export class History {
     }
   }
 
-  /** A test of a step that was tested before takes its place. */
+  /** Adds a test; it replaces an earlier test of the same step. */
   addTest(run: RunName, point: TestPoint): void {
     const own = this.#runs[run];
     if (own.tests.at(-1)?.step === point.step) own.tests.pop();
@@ -75,7 +75,7 @@ export class History {
     if (own.tests.length > most) own.tests = own.tests.filter((_, index) => index % 2 === 0);
   }
 
-  /** Forgets what comes behind a step: a run that goes on from there tells it again. */
+  /** Removes the points after a step, because a run that continues from there reports them again. */
   truncate(run: RunName, step: number): void {
     const own = this.#runs[run];
     own.steps = own.steps.filter((point) => point.step <= step);
@@ -92,8 +92,8 @@ export class History {
 }
 
 /**
- * A curve with less noise: each point is the mean of itself and the points before it, weighted so that a point `width` back
- * counts 1/e. The first points are means of fewer.
+ * A curve with less noise: each point is the mean of itself and the points before it, weighted so that a point `width` steps
+ * back counts 1/e. The first points are means of fewer.
  */
 export function smoothed(values: readonly number[], width: number): number[] {
   const keep = Math.exp(-1 / Math.max(width, 1e-9));
@@ -105,7 +105,7 @@ export function smoothed(values: readonly number[], width: number): number[] {
   });
 }
 
-/** At most `count` points of a list, evenly spaced, the last one among them. */
+/** At most `count` points of a list, evenly spaced and including the last one. */
 export function thinned<T>(points: readonly T[], count: number): T[] {
   if (points.length <= count) return [...points];
   const stride = (points.length - 1) / (count - 1);

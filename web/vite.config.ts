@@ -3,7 +3,7 @@ import { withoutPenaltyTexts, withoutSamples } from "../scripts/without-samples.
 import { contentSecurityPolicy } from "../src/cli/page-headers.ts";
 import { mnistFiles } from "./mnist-files.ts";
 
-/** The security policy for hosts that send no headers. */
+/** Puts the security policy into the page, for hosts that send no headers. */
 const policyElement = (): Plugin => ({
   name: "policy-element",
   transformIndexHtml: () => [
@@ -17,24 +17,24 @@ const policyElement = (): Plugin => ({
 
 /** The page as files for any static host, below any path: `npm run page` writes dist/page. */
 export default defineConfig((): UserConfig => {
-  // Servers know .js better than .mjs.
+  // Some servers do not know the type of .mjs files, but all know .js.
   const assetFileNames = ({ names }: { readonly names: readonly string[] }): string =>
     names[0]?.endsWith(".mjs") ? "assets/[name]-[hash].js" : "assets/[name]-[hash][extname]";
   const output = { assetFileNames };
-  // How long plugins take says more of a busy machine than of the build.
+  // Plugin timings say more about a busy machine than about the build.
   const checks = { pluginTimings: false };
   return {
     root: import.meta.dirname,
     base: "./",
     publicDir: false,
     plugins: [policyElement(), mnistFiles()],
-    // ONNX Runtime's loader and WebAssembly are files of their own: its threads load them again.
+    // ONNX Runtime's loader and WebAssembly stay separate files, because its threads load them again.
     resolve: { conditions: ["onnxruntime-web-use-extern-wasm", "module", "browser"] },
     build: {
       outDir: "../dist/page",
       emptyOutDir: true,
       target: "es2022",
-      // Inlined files would be data: addresses, which the content security policy forbids.
+      // Inlined files would become data: addresses, which the content security policy forbids.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       chunkSizeWarningLimit: 1000,

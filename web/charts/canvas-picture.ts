@@ -1,7 +1,7 @@
 import { el, setText } from "../dom.ts";
 import type { Pixels } from "./pixels.ts";
 
-/** A picture of pixels, enlarged by the browser without blurring, with a heading and a text that says what it shows. */
+/** A picture of pixels, enlarged by the browser without blurring, with a heading and a description. */
 export class CanvasPicture {
   readonly element: HTMLElement;
   readonly #canvas: HTMLCanvasElement;

@@ -3,7 +3,7 @@ import { chart, degreeTicks } from "../../src/report/plots/chart.ts";
 import { type PerRun, runNames } from "../protocol.ts";
 import { runStyles } from "./theme.ts";
 
-/** Degrees on both sides of 90° that are shown at least. */
+/** Least range on both sides of 90°, in degrees. */
 const least = 14;
 
 /** Half the width of the range that holds every bin of both histograms, in whole bins around 90°. */
@@ -17,7 +17,7 @@ export function halfRange(histograms: readonly (readonly number[])[]): number {
   return Math.min(90, Math.max(least, ...furthest));
 }
 
-/** Histograms of angles of both runs, one over the other. */
+/** Histograms of the angles of both runs, one over the other. */
 export function angleHistogram(
   histograms: Partial<PerRun<readonly number[] | undefined>>,
   width: number,
@@ -28,7 +28,7 @@ export function angleHistogram(
     if (!histogram) return [];
     const pairs = histogram.reduce((a, b) => a + b, 0);
     const bin = 180 / histogram.length;
-    // Each bar as its two upper corners, from the first bin shown to the last.
+    // Each bar as its two upper corners, from the first displayed bin to the last.
     const corners = histogram.flatMap((number, index) => {
       const share = (100 * number) / pairs;
       const [left, right] = [index * bin, (index + 1) * bin];

@@ -16,17 +16,17 @@ export interface LineChartOptions {
   readonly title: string;
   /** Label of the y axis, with the unit. */
   readonly unit: string;
-  /** A number as text. */
+  /** Converts a number to text. */
   readonly format: (value: number) => string;
-  /** A number beside the axis; default: as short as it can be. */
+  /** Text of a number beside the axis; default: as short as possible. */
   readonly tick?: (value: number) => string;
-  /** What the curves mean, where the title does not say it all. */
+  /** Explains the curves, if the title does not. */
   readonly note?: string;
 }
 
-/** Points of a curve that are drawn at most. */
+/** Most points of a drawn curve. */
 const drawn = 400;
-/** Rows of the table at most. */
+/** Most rows of the table. */
 const rows = 16;
 
 /** Curves of both runs over the steps, as a picture and as a table. */
@@ -70,7 +70,7 @@ export class LineChart {
     this.#soon();
   }
 
-  /** Draws soon, and not more often than the eye can follow. */
+  /** Draws soon, but not more often than the eye can follow. */
   #soon(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
@@ -169,7 +169,7 @@ export class LineChart {
   }
 }
 
-/** From the least to the largest number; never of length 0. */
+/** The smallest and the largest number; the range is never empty. */
 export function rangeOf(values: readonly number[]): [number, number] {
   if (values.length === 0) return [0, 1];
   const [least, most] = [Math.min(...values), Math.max(...values)];

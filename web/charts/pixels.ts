@@ -27,13 +27,13 @@ export function cosinePixels({ size, values }: CosineMatrix, scale: Scale): Pixe
   return pixels;
 }
 
-/** How filters are laid out: about as wide as high. */
+/** The layout of filters: about as wide as high. */
 export function filterGrid({ units, height, width }: FilterPictures): { columns: number; rows: number } {
   const columns = Math.min(units, Math.max(1, Math.round(Math.sqrt((units * (height + 1)) / (width + 1)))));
   return { columns, rows: Math.ceil(units / columns) };
 }
 
-/** Filters side by side, each relative to its own largest weight; those of three channels in colour. */
+/** Filters side by side, each relative to its own largest weight; filters of three channels in colour. */
 export function filterPixels(filters: FilterPictures, scale: Scale): Pixels {
   const { units, channels, height, width, values } = filters;
   const { columns, rows } = filterGrid(filters);

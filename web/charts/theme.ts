@@ -1,6 +1,6 @@
 import type { RunName } from "../protocol.ts";
 
-/** How the runs are drawn: colours of the style sheet, and a line form for those who do not tell them apart. */
+/** How the runs are drawn: colours of the style sheet, and a line form for readers who cannot distinguish the colours. */
 export const runStyles: Readonly<Record<RunName, { label: string; colour: string; dash: string }>> = {
   plain: { label: "plain", colour: "var(--plain)", dash: "5 3" },
   som: { label: "SOM", colour: "var(--som)", dash: "none" },
@@ -9,11 +9,11 @@ export const runStyles: Readonly<Record<RunName, { label: string; colour: string
 /** Whether the page is dark. */
 export const isDark = (): boolean => matchMedia("(prefers-color-scheme: dark)").matches;
 
-/** Milliseconds between two pictures of something that changes all the time. */
+/** Milliseconds between two redraws of a changing picture. */
 export const refreshEvery = (): number =>
   matchMedia("(prefers-reduced-motion: reduce)").matches ? 2000 : 250;
 
-/** Calls back when the page becomes dark or light. */
+/** Calls back when the page switches between dark and light. */
 export function onTheme(redraw: () => void): void {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }
@@ -27,7 +27,7 @@ export const divergingScale = (dark: boolean): { negative: Rgb; zero: Rgb; posit
     ? { negative: [92, 165, 255], zero: [24, 28, 34], positive: [255, 158, 84] }
     : { negative: [20, 86, 176], zero: [255, 255, 255], positive: [190, 82, 10] };
 
-/** The colour of a number in −1 … 1; what lies outside gets the colour of the end. */
+/** The colour of a number in −1 … 1; numbers outside get the colour of the nearer end. */
 export function divergingColour(
   value: number,
   { negative, zero, positive }: ReturnType<typeof divergingScale>,

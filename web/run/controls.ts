@@ -9,7 +9,7 @@ export interface ControlActions {
   readonly reset: () => void;
 }
 
-/** The buttons of a run, and how far it is. */
+/** The buttons of a run, and its progress. */
 export class Controls {
   readonly #train = byId("train", HTMLButtonElement);
   readonly #pause = byId("pause", HTMLButtonElement);
@@ -24,7 +24,7 @@ export class Controls {
     this.#reset.addEventListener("click", reset);
   }
 
-  /** @param startable - whether a model and data are there, or are being read: a press is kept until they are */
+  /** @param startable - whether a model and data are ready, or being read: training then begins after reading */
   show(phase: Phase, startable: boolean): void {
     this.#phase = phase;
     const under = phase === "running" || phase === "paused";
@@ -35,7 +35,7 @@ export class Controls {
     this.#pause.disabled = !under;
     this.#reset.disabled = !under && phase !== "finished" && phase !== "failed";
     setText(this.#pause, phase === "paused" ? "Resume" : "Pause");
-    // A button that is disabled loses the focus: it goes to what can be pressed next, so that a keyboard finds it.
+    // A disabled button loses the focus. The focus moves to the next usable button, so that keyboard users find it.
     const active = buttons.some((button) => button === document.activeElement && !button.disabled);
     if (focused && !active) ([this.#pause, this.#train].find((button) => !button.disabled) ?? run).focus();
     for (const id of ["model", "data", "penalty", "training"]) {

@@ -5,14 +5,14 @@ import { type History, smoothed, type TestPoint } from "../history.ts";
 import { type PerRun, type RunName, runNames } from "../protocol.ts";
 import { dataLoss } from "./figures-table.ts";
 
-/** Steps over which the training loss is smoothed, as a share of those drawn. */
+/** Range of the training loss's smoothing, as a share of the steps shown. */
 const smoothing = 0.02;
 
 /** The curves of both runs. */
 export class Curves {
   readonly #training = new LineChart({
     ...{ title: "Training loss", unit: "loss", format: loss },
-    note: "Of the batches, penalty not counted, smoothed.",
+    note: "Loss of the training batches without the penalty, smoothed.",
   });
   readonly #test = new LineChart({ title: "Test loss", unit: "loss", format: loss });
   readonly #accuracy = new LineChart({

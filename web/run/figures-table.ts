@@ -16,16 +16,16 @@ const rows = {
 } as const;
 type Row = keyof typeof rows;
 
-/** Steps over which the shown training loss is a mean. */
+/** Steps over which the shown training loss is averaged. */
 const recent = 50;
 
-/** The figures of both runs side by side, and what can be downloaded. */
+/** The figures of both runs side by side, and the buttons for downloads. */
 export class FiguresTable {
   readonly #cells: Record<Row, PerRun<HTMLElement>>;
   readonly #buttons: readonly HTMLButtonElement[];
   readonly #injected: HTMLButtonElement;
 
-  /** @param download - asked for a file */
+  /** @param download - called when the user asks for a file */
   constructor(download: (what: "injected" | RunName) => void) {
     const cell = (row: Row, run: RunName) => el("td", { "data-figure": row, "data-run": run }, "–");
     const cells = Object.keys(rows).map((row) => [
@@ -80,7 +80,7 @@ export class FiguresTable {
     );
   }
 
-  /** @param weight - w, to show the loss without w·R */
+  /** @param weight - w, which is needed to show the loss without w·R */
   show(history: History, progress: Progress | undefined, weight: number, testSamples: number): void {
     for (const run of runNames) {
       const test = history.tests(run).at(-1);
@@ -103,7 +103,7 @@ export class FiguresTable {
     }
   }
 
-  /** What can be downloaded now. */
+  /** Enables the downloads that are available now. */
   enable({ injected, trained }: { injected: boolean; trained: boolean }): void {
     this.#injected.disabled = !injected;
     for (const button of this.#buttons) button.disabled = !trained;

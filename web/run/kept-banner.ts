@@ -2,7 +2,7 @@ import { byId, el } from "../dom.ts";
 import { count } from "../format.ts";
 import type { SavedRun } from "../protocol.ts";
 
-/** Offers to go on with the run that the browser kept when its tab was closed. */
+/** Offers to continue the run that the browser kept when its tab was closed. */
 export class KeptBanner {
   readonly #element = byId("kept", HTMLElement);
   readonly #resume: () => void;

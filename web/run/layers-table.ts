@@ -10,7 +10,7 @@ import {
   runNames,
 } from "../protocol.ts";
 
-/** Layers that are shown before all are asked for. */
+/** Number of layers shown until the user asks for all. */
 const shown = 12;
 const kinds = ["weight", "response"] as const;
 

@@ -1,9 +1,9 @@
 import { byId, el, setText } from "../dom.ts";
 
-/** Remarks that are kept. */
+/** Most remarks in the list. */
 const most = 30;
 
-/** What the page says: an alert, a list of remarks, and what only a screen reader hears. */
+/** Messages of the page: an alert, a list of remarks, and texts that only screen readers read aloud. */
 export class Messages {
   readonly #alert = byId("alert", HTMLElement);
   readonly #section = byId("messages", HTMLElement);
@@ -18,26 +18,26 @@ export class Messages {
     this.#section.hidden = true;
   }
 
-  /** Something went wrong, and what to do. */
+  /** Shows an error with what to do. */
   alert(message: string): void {
     setText(this.#alert, message);
   }
 
-  /** Takes alerts and remarks away. */
+  /** Removes alerts and remarks. */
   clear(): void {
     setText(this.#alert, "");
     this.#list.replaceChildren();
     this.#section.hidden = true;
   }
 
-  /** A remark. */
+  /** Adds a remark. */
   note(message: string): void {
     this.#section.hidden = false;
     this.#list.prepend(el("li", {}, message));
     while (this.#list.children.length > most) this.#list.lastElementChild?.remove();
   }
 
-  /** Says how far a run is; at most every ten seconds, but for what is `important`. */
+  /** Announces a run's progress, at most every ten seconds; `important` texts always. */
   speak(message: string, important: boolean): void {
     const now = performance.now();
     if (!important && now - this.#spokenAt < 10_000) return;

@@ -12,7 +12,7 @@ import {
   runNames,
 } from "../protocol.ts";
 
-/** What a layer's units have to do with each other, and what the first layer's look like. */
+/** How similar the responses of a layer's units are, and the first layer's weights as pictures. */
 export class Pictures {
   readonly #select = el("select", { id: "layer" });
   readonly #cosines: PerRun<CanvasPicture>;
@@ -20,7 +20,7 @@ export class Pictures {
   readonly #filterNote = el("p", { class: "note" });
   readonly #last: Partial<Record<RunName, Measurement>> = {};
 
-  /** @param choose - told which layer to show */
+  /** @param choose - called with the layer to show */
   constructor(choose: (layer: string) => void) {
     const pictures = (what: string): PerRun<CanvasPicture> => ({
       plain: new CanvasPicture(`${what}, ${runStyles.plain.label}`, "plain"),
@@ -31,7 +31,7 @@ export class Pictures {
     const pair = ({ plain, som }: PerRun<CanvasPicture>) =>
       el("div", { class: "canvases" }, plain.element, som.element);
     byId("pictures", HTMLElement).append(
-      el("h3", {}, "Who answers like whom"),
+      el("h3", {}, "Which units respond alike"),
       el("p", { class: "field-row" }, el("label", { for: "layer" }, "Layer"), this.#select),
       el(
         "p",
@@ -54,7 +54,7 @@ export class Pictures {
     this.clear();
   }
 
-  /** Offers the layers of a model. */
+  /** Lists the layers of a model. */
   offer(layers: readonly LayerSummary[]): void {
     const names = layers.filter(({ units }) => units > 0).map(({ name }) => name);
     this.#select.replaceChildren(...names.map((name) => el("option", { value: name }, name)));
@@ -86,7 +86,7 @@ export class Pictures {
   }
 }
 
-/** What a heat map shows, in words. */
+/** A description of a heat map. */
 export function cosineText({ size, units, values }: CosineMatrix): string {
   let [sum, most, pairs] = [0, 0, 0];
   let furthest: readonly [number, number] = [0, 0];

@@ -3,7 +3,7 @@ import { count } from "../format.ts";
 import type { ChosenFile, DataSource, DataSummary } from "../protocol.ts";
 import { chosenFiles } from "./chosen-files.ts";
 
-/** Choosing data. */
+/** The panel in which the user chooses data. */
 export class DataPanel {
   readonly #radios = [...document.querySelectorAll<HTMLInputElement>('input[name="data"]')];
   readonly #train = byId("train-samples", HTMLInputElement);
@@ -35,7 +35,7 @@ export class DataPanel {
     this.#folder.addEventListener("change", () => this.takeImages(chosenFiles(this.#folder)));
   }
 
-  /** What is chosen; undefined where a choice is still to be made. */
+  /** The chosen data; undefined until the choice is complete. */
   get source(): DataSource | undefined {
     return this.#source;
   }
@@ -55,7 +55,7 @@ export class DataPanel {
     this.#take(source);
   }
 
-  /** Shows which data a kept run was begun with. */
+  /** Shows the data that a kept run was begun with. */
   showKept(source: DataSource | undefined): void {
     if (source?.kind !== "mnist") {
       this.#showOwn();
@@ -83,12 +83,12 @@ export class DataPanel {
     this.#summary.replaceChildren(el("p", { class: "error" }, message));
   }
 
-  /** Says that the data are being read. */
+  /** Shows that the data are being read. */
   wait(): void {
     this.#summary.replaceChildren("Reading …");
   }
 
-  /** Says that data are read once there is a model for them. */
+  /** Shows that the data will be read once there is a model for them. */
   waitForModel(): void {
     this.#summary.replaceChildren("Waits for a model that can be trained.");
   }

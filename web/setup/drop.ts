@@ -1,7 +1,7 @@
 import { byId } from "../dom.ts";
 import type { ChosenFile } from "../protocol.ts";
 
-/** Takes files and folders that are dropped anywhere on the page. */
+/** Accepts files and folders dropped anywhere on the page. */
 export function takeDrops(take: (files: ChosenFile[]) => void): void {
   const overlay = byId("drop", HTMLElement);
   const holdsFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
@@ -11,14 +11,14 @@ export function takeDrops(take: (files: ChosenFile[]) => void): void {
     overlay.hidden = false;
   });
   addEventListener("dragleave", (event) => {
-    // Only when the pointer leaves the window.
+    // The overlay stays until the pointer leaves the window.
     if (event.relatedTarget === null) overlay.hidden = true;
   });
   addEventListener("drop", (event) => {
     if (!holdsFiles(event)) return;
     event.preventDefault();
     overlay.hidden = true;
-    // Entries can be asked for while the event is handled only.
+    // Entries are available only while the event is handled.
     const items = [...(event.dataTransfer?.items ?? [])];
     const entries = items.flatMap((item) => item.webkitGetAsEntry() ?? []);
     const loose = [...(event.dataTransfer?.files ?? [])].map((file) => ({ path: file.name, content: file }));
@@ -41,7 +41,7 @@ async function filesOf(entries: readonly FileSystemEntry[]): Promise<ChosenFile[
   return files;
 }
 
-/** What a folder holds; browsers give it in parts. */
+/** Contents of a folder; browsers deliver them in parts. */
 async function children(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
   const reader = folder.createReader();
   const all: FileSystemEntry[] = [];

@@ -4,13 +4,13 @@ import { count, plural } from "../format.ts";
 import { type ChosenFile, type ModelSource, type ModelSummary, sampleNames } from "../protocol.ts";
 import { chosenFiles } from "./chosen-files.ts";
 
-/** Choosing a model. */
+/** The panel in which the user chooses a model. */
 export class ModelPanel {
   readonly #radios = [...document.querySelectorAll<HTMLInputElement>('input[name="model"]')];
   readonly #files = byId("model-files", HTMLInputElement);
   readonly #summary = byId("model-summary", HTMLElement);
   readonly #choose: (source: ModelSource) => void;
-  /** The model that is loaded: its name, the choice that led to it, what is shown of it. */
+  /** The loaded model: its name, the choice that led to it, and the displayed text. */
   #loaded: { name: string; choice: string; shown: readonly Node[] } | undefined;
 
   constructor(choose: (source: ModelSource) => void) {
@@ -28,13 +28,13 @@ export class ModelPanel {
     });
   }
 
-  /** Takes a sample model. */
+  /** Accepts a sample model. */
   takeSample(name: (typeof sampleNames)[number]): void {
     this.#check(name);
     this.#take({ kind: "sample", name });
   }
 
-  /** Takes files that were chosen or dropped. */
+  /** Accepts files that were chosen or dropped. */
   takeFiles(files: readonly ChosenFile[]): void {
     this.#check("own");
     this.#take({ kind: "files", files });
@@ -78,13 +78,13 @@ export class ModelPanel {
     if (this.#loaded) this.#loaded = { ...this.#loaded, choice };
   }
 
-  /** Says why a model was refused; the one that is loaded stays. */
+  /** Shows why a model was refused; the loaded one stays. */
   refuse(message: string): void {
     const error = el("p", { class: "error" }, `This cannot be trained: ${message}`);
     this.#summary.replaceChildren(error, ...this.#kept());
     if (!this.#loaded) return;
     this.#check(this.#loaded.choice);
-    // So that the same name can be chosen again, once the file is mended.
+    // Lets the user choose the same file again after mending it.
     if (this.#loaded.choice !== "own") this.#files.value = "";
   }
 
@@ -103,10 +103,10 @@ export class ModelPanel {
   }
 }
 
-/** Layers that are named before the rest is folded away. */
+/** Number of layers that are listed before the rest is folded away. */
 const named = 8;
 
-/** "3 layers: fc1, fc2, logits"; long lists can be unfolded. */
+/** "3 layers: fc1, fc2, logits"; the user can unfold long lists. */
 function layerList(layers: readonly string[]): string | Node {
   const total = plural(layers.length, "layer");
   if (layers.length <= named) return layers.length === 0 ? total : `${total}: ${layers.join(", ")}`;

@@ -56,7 +56,7 @@ export class SettingsPanel {
   readonly #learningRate = byId("learning-rate", HTMLInputElement);
   readonly #seed = byId("seed", HTMLInputElement);
   readonly #optimizer = byId("optimizer", HTMLSelectElement);
-  /** Fields for what gradients are cut to, by flag; empty where they are not. */
+  /** Fields for the limits of gradients, by flag; an empty field means no limit. */
   readonly #clips = new Map<string, HTMLInputElement>();
   readonly #normalize = byId("normalize", HTMLSelectElement);
   readonly #loss = byId("loss", HTMLSelectElement);
@@ -75,7 +75,7 @@ export class SettingsPanel {
     );
   }
 
-  /** The settings as they stand; undefined where one is no valid number, which the browser then points at. */
+  /** The current settings; undefined if a number is invalid, which the browser then points out. */
   read(): Settings | undefined {
     if (!this.#form.reportValidity()) return undefined;
     return {
@@ -117,13 +117,13 @@ export class SettingsPanel {
     if ([...this.#optimizer.options].some(({ value }) => value === optimizer))
       this.#optimizer.value = optimizer;
     for (const [flag, input] of this.#clips) input.value = String(clip?.[flag] ?? "");
-    // Runs that an older page kept do not have it.
+    // Runs kept by an older page do not have it.
     this.#normalize.value = settings.normalize ?? "auto";
     this.#loss.value = loss;
     if (webBackends.includes(backend)) this.#backend.value = backend;
   }
 
-  /** Offers the losses of a model, and locks what its file decides. */
+  /** Lists the losses of a model, and locks the settings that its file decides. */
   fit({ losses, fixed, kind }: ModelSummary): void {
     this.#loss.replaceChildren(...losses.map((loss) => el("option", { value: loss }, loss)));
     this.#loss.disabled = losses.length === 1;
@@ -144,7 +144,7 @@ export class SettingsPanel {
     }
   }
 
-  /** Offers the library's optimizers, and what gradients can be cut to; only the first worker's count. */
+  /** Lists the library's optimizers and ways to clip gradients. Only the first call has an effect. */
   offer(optimizers: Equipment["optimizers"], clips: Equipment["clips"]): void {
     if (this.#optimizer.options.length > 0) return;
     this.#optimizer.append(...optimizers.map(({ name, title }) => el("option", { value: name }, title)));
@@ -158,7 +158,7 @@ export class SettingsPanel {
     this.#optimizer.parentElement?.after(...fields);
   }
 
-  /** Says what trains here. @param missing - why there is no WebGPU */
+  /** Shows which backends are available. @param missing - why there is no WebGPU */
   showBackends(threads: number, missing: string | undefined): void {
     const option = this.#backend.querySelector<HTMLOptionElement>('option[value="webgpu"]');
     if (option) option.disabled = missing !== undefined;
@@ -171,7 +171,7 @@ export class SettingsPanel {
     setText(this.#backendNote, `${wasm}${alone}${gpu}`);
   }
 
-  /** Chooses WebAssembly, after the GPU was lost. */
+  /** Selects WebAssembly, after the GPU was lost. */
   takeWasm(): void {
     this.#backend.value = "wasm";
   }

@@ -2,20 +2,20 @@ import { el } from "../dom.ts";
 
 export interface SliderOptions {
   readonly id: string;
-  /** Shown before both controls. */
+  /** Label of both controls. */
   readonly label: string;
-  /** What it does, in few words. */
+  /** Its effect, in a few words. */
   readonly hint: string;
   readonly value: number;
-  /** The slider's range above 0, in powers of ten; its left end is 0 where 0 is allowed. */
+  /** The slider's range above 0, as powers of ten; its left end is 0 if 0 is allowed. */
   readonly powers: readonly [number, number];
   readonly allowZero: boolean;
 }
 
-/** Positions of a slider. */
+/** Number of positions of a slider. */
 const positions = 100;
 
-/** A slider's position as a number: logarithmic, two significant digits. */
+/** The number at a slider's position: logarithmic, two significant digits. */
 export function numberAt(position: number, { powers: [low, high], allowZero }: SliderOptions): number {
   if (allowZero && position === 0) return 0;
   return Number((10 ** (low + ((high - low) * position) / positions)).toPrecision(2));
@@ -28,7 +28,7 @@ export function positionOf(value: number, { powers: [low, high], allowZero }: Sl
   return Math.min(Math.max(position, allowZero ? 1 : 0), positions);
 }
 
-/** A number that can be typed, or set with a slider on a logarithmic scale. */
+/** A number that the user types, or sets with a slider on a logarithmic scale. */
 export class Slider {
   readonly element: HTMLElement;
   readonly #options: SliderOptions;
@@ -73,7 +73,7 @@ export class Slider {
     this.#range.disabled = disabled;
   }
 
-  /** Puts the slider where the number is. */
+  /** Moves the slider to the number. */
   #follow(): void {
     const position = positionOf(this.value, this.#options);
     if (Number(this.#range.value) !== position) this.#range.value = String(position);

@@ -17,7 +17,7 @@ import { Turns } from "./turns.ts";
 
 type RequestOf<Type extends Request["type"]> = Extract<Request, { type: Type }>;
 
-/** Takes the page's requests, one after the other, and holds what they are about: a model, data, a pair of runs. */
+/** Handles the page's requests one after the other, and holds the model, the data and the pair of runs. */
 export class Desk {
   readonly #tell: (report: Report) => void;
   readonly #turns = new Turns();
@@ -25,7 +25,7 @@ export class Desk {
   #opened: OpenedModel | undefined;
   #data: OpenedData | undefined;
   #training: Training | undefined;
-  /** A kept run that waits for its data. */
+  /** A kept run whose data the user has not chosen yet. */
   #waiting: KeptRun | undefined;
 
   constructor(tell: (report: Report) => void) {
@@ -33,7 +33,7 @@ export class Desk {
   }
 
   take(request: Request): void {
-    // These act on a run that is under way.
+    // These requests act on the current run.
     if (request.type === "pause") this.#training?.pause();
     else if (request.type === "resume") this.#training?.resume();
     else void this.#turns.take(() => this.#work(request)).catch((error) => this.#fail(error, request));
@@ -78,7 +78,7 @@ export class Desk {
     this.#tell({ type: "saved", run: kept?.saved });
   }
 
-  /** Opens a model. One that is refused leaves everything as it was. Returns whether it was opened. */
+  /** Opens a model and returns whether that worked. A refused model changes nothing. */
   async #openModel({ id, source }: RequestOf<"open-model">): Promise<boolean> {
     try {
       const opened = await openModel(source);
@@ -113,7 +113,7 @@ export class Desk {
     if (kept) await this.#train(kept.settings, kept);
   }
 
-  /** @throws SorthError when a kept run waits for other data */
+  /** @throws SorthError when a kept run needs other data */
   #checkAwaited(data: OpenedData): void {
     const kept = this.#waiting;
     if (!kept || !("own" in kept.data) || kept.data.own === describe(data)) return;
@@ -136,7 +136,7 @@ export class Desk {
     const parts = { opened, data, settings, history: new History(kept?.history) };
     const training = await Training.begin(parts, kept !== undefined, this.#tell);
     this.#training = training;
-    // Runs beside other requests.
+    // Trains while the desk handles other requests.
     void training.run().catch((error) => this.#fail(error));
   }
 
@@ -177,7 +177,7 @@ export class Desk {
     await this.#training?.withTrainer(what, async (trainer) => {
       await trainer.readState();
       const trained = trainer.export();
-      // For artifacts of a training run: a model that any ONNX Runtime can use.
+      // Artifacts become a model that any ONNX Runtime can run.
       const model = (opened.rescued && inferenceForm(trained)) ?? trained;
       this.#send(`${opened.name}-${what}-step-${trainer.steps}.onnx`, model);
     });
@@ -193,7 +193,7 @@ export class Desk {
     this.#tell({ type: "notice", message });
   }
 
-  /** Says what failed. A run is over only if its start or its training failed. */
+  /** Reports an error. It ends a run only if the run's start or training failed. */
   #fail(error: unknown, request?: Request): void {
     const message = messageOf(error);
     const beside = ["download", "select-layer", "save", "discard"];

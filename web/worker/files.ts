@@ -6,12 +6,12 @@ import type { ChosenFile, SampleName } from "../protocol.ts";
 
 const samples: Readonly<Record<SampleName, string>> = { mlp, cnn, pointnet };
 
-/** A sample model, as if it had been chosen. */
+/** A sample model, in the form of a chosen file. */
 export async function sampleFile(name: SampleName): Promise<ChosenFile> {
   return { path: `${name}.onnx`, content: new Blob([await fetched(samples[name])]) };
 }
 
-/** A file of the page's own server. @throws SorthError when it cannot be had */
+/** Fetches a file from the page's own server. @throws SorthError when it is not available */
 export async function fetched(address: string): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(address).catch(() => undefined);
   const name = address.split("/").at(-1);

@@ -1,6 +1,6 @@
 import { type Model, rescuedInference, UsageError } from "../../src/web.ts";
 
-/** A trained model that holds its loss, without it; undefined where the loss does not tell which value is the prediction. */
+/** Removes the loss from a trained model that holds one; undefined if the loss does not show which value is the prediction. */
 export function inferenceForm(trained: Model): Model | undefined {
   try {
     return rescuedInference(trained);

@@ -6,7 +6,7 @@ import type { OpenedData } from "./open-data.ts";
 import type { OpenedModel } from "./open-model.ts";
 import type { RunPair } from "./run-pair.ts";
 
-/** What a run is made of. */
+/** The parts of a run that the keeper saves, besides the checkpoints. */
 export interface RunParts {
   readonly opened: OpenedModel;
   readonly data: OpenedData;
@@ -16,7 +16,7 @@ export interface RunParts {
 
 let place: Promise<boolean> | undefined;
 
-/** Keeps a run in the page's own storage, so that it can go on after the tab was closed. */
+/** Keeps a run in the page's own storage, so that it can continue after its tab was closed. */
 export class Keeper {
   #usable: boolean;
   readonly #tell: (message: string) => void;
@@ -27,7 +27,7 @@ export class Keeper {
     this.#tell = tell;
   }
 
-  /** Makes room for a new run, or goes on keeping the one that was kept. Says so where the run will not be kept. */
+  /** Makes room for a new run, or continues to keep the stored one. Sends a message if the run will not be kept. */
   static async begin(
     { opened }: RunParts,
     { fresh }: { readonly fresh: boolean },
@@ -54,12 +54,12 @@ export class Keeper {
     }
   }
 
-  /** Whether so much time has gone by since the last time that the run should be kept again. */
+  /** Whether the last save is old enough for the next one. */
   get isDue(): boolean {
     return this.#usable && performance.now() - this.#last > 15_000;
   }
 
-  /** Writes both runs as they are. */
+  /** Saves both runs in their current state. */
   async keep(pair: RunPair, { opened, data, settings, history }: RunParts): Promise<void> {
     if (!this.#usable) return;
     try {
@@ -86,6 +86,6 @@ export class Keeper {
   }
 }
 
-/** What tells whether the same data were chosen again. */
+/** A description of data, to check that the user chose the same data again. */
 export const describe = ({ summary }: OpenedData): string =>
   `${summary.name}: ${summary.train} + ${summary.test} samples ${summary.sample}`;

@@ -4,27 +4,27 @@ import type { HistoryJson } from "../history.ts";
 import type { ChosenFile, DataSource, ModelSource, SavedRun, Settings } from "../protocol.ts";
 import { messageOf } from "./message-of.ts";
 
-/** Folder of the page's own storage in which the last run is kept. */
+/** Folder in the page's own storage that holds the last run. */
 export const runFolder = "sorth-onnx/run";
 const indexName = "run.json";
 
-/** What is kept of a run, besides the checkpoints of its two trainers. */
+/** The stored form of a run, besides the checkpoints of its two trainers. */
 export interface KeptRun {
   readonly saved: SavedRun;
   readonly model: ModelSource;
-  /** Of the user's own data, which are not kept, only what tells whether the same are chosen again. */
+  /** The user's own data are not stored: `own` only describes them, to check that the user chose the same again. */
   readonly data: { readonly mnist: Extract<DataSource, { kind: "mnist" }> } | { readonly own: string };
   readonly settings: Settings;
   readonly history: HistoryJson;
 }
 
-/** As it is written: the model's files lie beside it. */
+/** The stored form: the model's files lie beside it. */
 interface Index extends Omit<KeptRun, "model"> {
   readonly version: 1;
   readonly model: { readonly sample: "mlp" | "cnn" | "pointnet" } | { readonly files: readonly string[] };
 }
 
-/** Writes the files of a run that stay as they are. @throws SorthError when the browser does not keep them */
+/** Writes the files of a run that never change. @throws SorthError when the browser cannot store them */
 export async function keepModel(source: ModelSource): Promise<void> {
   await forget();
   try {
@@ -37,7 +37,7 @@ export async function keepModel(source: ModelSource): Promise<void> {
   }
 }
 
-/** Writes how far a run is. Its checkpoints are to be written before. */
+/** Writes a run's progress. Its checkpoints must be written first. */
 export async function keepIndex({ model, ...run }: KeptRun): Promise<void> {
   const index: Index = {
     ...run,
@@ -47,7 +47,7 @@ export async function keepIndex({ model, ...run }: KeptRun): Promise<void> {
   await writeStored(runFolder, indexName, [JSON.stringify(index)]);
 }
 
-/** The run that is kept; undefined where there is none, or it cannot be read. */
+/** Reads the kept run; undefined if there is none or it cannot be read. */
 export async function keptRun(): Promise<KeptRun | undefined> {
   try {
     const text = await (await storedFile(runFolder, indexName)).text();
@@ -63,7 +63,7 @@ export async function keptRun(): Promise<KeptRun | undefined> {
   }
 }
 
-/** Removes the run that is kept. */
+/** Removes the kept run. */
 export async function forget(): Promise<void> {
   try {
     const parent = await storedFolder("sorth-onnx", false);
@@ -73,7 +73,7 @@ export async function forget(): Promise<void> {
   }
 }
 
-/** Why the browser keeps no run; undefined where it does. */
+/** Why the browser cannot keep a run; undefined if it can. */
 export function keepsNothing(): string | undefined {
   const { storage, locks } = navigator as Partial<Pick<Navigator, "storage" | "locks">>;
   if (!globalThis.isSecureContext) return "browsers let pages of https and localhost only keep files";
@@ -83,20 +83,20 @@ export function keepsNothing(): string | undefined {
 const lockName = "sorth-onnx run";
 
 /**
- * Takes the place of the one run that is kept, until this worker ends.
+ * Claims the only place for a kept run, until this worker ends.
  * @returns false when another tab has it
  */
 export function takePlace(): Promise<boolean> {
   return new Promise((resolve) => {
     void navigator.locks.request(lockName, { ifAvailable: true }, (lock) => {
       resolve(lock !== null);
-      // Held as long as this promise is open.
+      // The lock is held until this promise resolves, which it never does.
       return lock ? new Promise<void>(() => {}) : undefined;
     });
   });
 }
 
-/** Whether another tab trains the run that is kept. */
+/** Whether another tab trains the kept run. */
 export async function placeIsTaken(): Promise<boolean> {
   if (keepsNothing()) return false;
   const { held = [] } = await navigator.locks.query();

@@ -3,7 +3,7 @@ import { Desk } from "./desk.ts";
 import { messageOf } from "./message-of.ts";
 import { prepareRuntime } from "./runtime.ts";
 
-/** What is used of a worker's global object. */
+/** The parts of a worker's global object that are used here. */
 interface WorkerScope {
   postMessage(report: Report, transfer: Transferable[]): void;
   onmessage: ((event: MessageEvent<Request>) => void) | null;

@@ -20,7 +20,7 @@ import type {
 } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
 
-/** What a measurement needs besides the trainer. */
+/** Parts of a measurement besides the trainer. */
 export interface Measured {
   readonly opened: OpenedModel;
   readonly settings: Settings;
@@ -29,12 +29,12 @@ export interface Measured {
   readonly layer: string | undefined;
 }
 
-/** Samples on which responses are compared: at least this many, and a whole batch. */
+/** Least number of samples for comparing responses; a whole batch if that is more. */
 const responseSamples = 256;
-/** Units of a heat map, and pictures of filters, at most. */
+/** Most units of a heat map, and most pictures of filters. */
 const most = 256;
 
-/** Figures of one run as it stands: on the test samples, and of every layer. */
+/** Current figures of one run: on the test samples, and of every layer. */
 export async function measure(run: RunName, trainer: Trainer, measured: Measured): Promise<Measurement> {
   const { opened, settings, test, layer } = measured;
   await trainer.readState();
@@ -58,7 +58,7 @@ export async function measure(run: RunName, trainer: Trainer, measured: Measured
   };
 }
 
-/** Loss and accuracy on the test samples; undefined where the model's own loss needs a whole batch and they fill none. */
+/** Loss and accuracy on the test samples; undefined if the model's own loss needs a whole batch and they do not fill one. */
 async function testFigures(trainer: Trainer, test: Dataset): Promise<EvaluationResult | undefined> {
   try {
     return await trainer.evaluate(test);
@@ -68,7 +68,7 @@ async function testFigures(trainer: Trainer, test: Dataset): Promise<EvaluationR
   }
 }
 
-/** What is sent of a layer. */
+/** The part of a layer's angles that is sent to the page. */
 function layerOf({ name, weights, responses }: TrainerAngles): LayerAngles[] {
   const any = weights ?? responses;
   if (!any) return [];
@@ -76,7 +76,7 @@ function layerOf({ name, weights, responses }: TrainerAngles): LayerAngles[] {
   return [{ name, op, units, fanIn, weight: figuresOf(weights), response: figuresOf(responses) }];
 }
 
-/** What is sent of statistics; nothing where there is no pair of units. */
+/** The part of the statistics that is sent; undefined if there is no pair of units. */
 function figuresOf(statistics: AngleFigures | undefined): AngleFigures | undefined {
   if (!statistics || statistics.pairs === 0) return undefined;
   const { mean, spread, pairs, dead, histogram } = statistics;
@@ -88,11 +88,11 @@ function meanDistance(figures: readonly (AngleFigures | undefined)[]): number | 
   return distances.length === 0 ? undefined : distances.reduce((a, b) => a + b, 0) / distances.length;
 }
 
-/** The cosines of a layer's first units; of a grouped convolution, those of its first group. */
+/** The cosines of a layer's first units; for a grouped convolution, those of its first group. */
 function cosinesOf(layer: LayerResponseAngles | undefined): CosineMatrix | undefined {
   if (!layer?.cosines) return undefined;
   const { name, units, groups, cosines } = layer;
-  // Of a large layer the library takes a sample of units.
+  // The library samples the units of a large layer.
   const own = Math.sqrt(cosines.length / groups);
   const size = Math.min(own, most);
   const values = new Float32Array(size * size);
@@ -102,7 +102,7 @@ function cosinesOf(layer: LayerResponseAngles | undefined): CosineMatrix | undef
   return { layer: name, size, units, values };
 }
 
-/** The first layer's weights as pictures: kernels of a 2-D convolution, or weights of a layer that reads a picture. */
+/** The first layer's weights as pictures: kernels of a 2-D convolution, or weights of a layer whose input is an image. */
 function filtersOf(
   layer: LayerWeightAngles | undefined,
   trainer: Trainer,
@@ -116,7 +116,7 @@ function filtersOf(
   const [, ...kernel] = op === "Conv" ? (port?.shape ?? []) : [0, ...input];
   const [depth = 0, height = 0, width = 0, ...others] = kernel;
   if (others.length > 0 || height * width < 4 || depth * height * width !== fanIn) return undefined;
-  // Of more than three channels the first is shown.
+  // A kernel with other than three channels shows its first one.
   const channels = depth === 3 ? 3 : 1;
   const size = channels * height * width;
   const units = Math.min(layer.units, most);

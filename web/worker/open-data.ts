@@ -22,14 +22,14 @@ export interface OpenedData {
   readonly summary: DataSummary;
 }
 
-/** Share of the samples that are held out where data come without test samples. */
+/** Share of the samples that are held out if the data have no test samples. */
 const held = 0.2;
 
 /**
  * Reads data for a model.
- * @param base - where the page lies
- * @param tell - told while it takes long
- * @throws SorthError when they are missing, damaged, or do not fit the model
+ * @param base - address of the page's folder
+ * @param tell - receives a message while reading takes long
+ * @throws SorthError when the data are missing, damaged, or do not fit the model
  */
 export async function openData(
   source: DataSource,
@@ -103,7 +103,7 @@ async function read(
   return images;
 }
 
-/** The first samples of a dataset: in MNIST they are in no order. */
+/** The first samples of a dataset; MNIST's are in no order. */
 const first = (data: Dataset, count: number): Dataset =>
   count >= data.size
     ? data
@@ -114,7 +114,7 @@ const first = (data: Dataset, count: number): Dataset =>
 
 let digits: Promise<SplitData> | undefined;
 
-/** MNIST of the page's own server, fetched once. */
+/** MNIST from the page's own server, fetched once. */
 function mnist(base: string): Promise<SplitData> {
   digits ??= fetchMnist(base).catch((error) => {
     digits = undefined;

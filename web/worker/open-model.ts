@@ -15,27 +15,27 @@ import { baseName, sampleFile } from "./files.ts";
 
 /** A model that can be trained in two ways. */
 export interface OpenedModel {
-  /** Of the file, without its ending. */
+  /** The file's name without its extension. */
   readonly name: string;
   readonly source: ModelSource;
   readonly bytes: number;
-  /** What inspect says of the plain run's model; for artifacts, of the training model. */
+  /** The inspection of the plain run's model; for artifacts, of the training model. */
   readonly inspection: Inspection;
-  /** The penalty that the file brought along. */
+  /** The penalty that the file contains. */
   readonly block: Inspection["block"];
-  /** What each run trains, in forward form. The penalized one may hold its penalty. */
+  /** The model that each run trains, in forward form. The penalized one may contain its penalty. */
   readonly models: PerRun<Model>;
   /** The file without penalty. */
   readonly original: Model;
-  /** The file, where it held a penalty. */
+  /** The file itself, if it contains a penalty. */
   readonly injected: Model | undefined;
-  /** The runs that artifacts of ONNX Runtime's training API hold. */
+  /** The runs that artifacts of ONNX Runtime's training API contain. */
   readonly rescued: PerRun<RescuedModel> | undefined;
 }
 
 /**
- * Reads a model that was chosen: a forward model, an injected one, or a training model of ONNX Runtime's training API with its
- * checkpoint; files of external data lie beside it.
+ * Reads a chosen model: a forward model, an injected one, or a training model of ONNX Runtime's training API with its
+ * checkpoint. Files of external data lie beside it.
  * @throws SorthError that says what is missing or wrong
  */
 export async function openModel(source: ModelSource): Promise<OpenedModel> {
@@ -74,7 +74,7 @@ interface ReadFile {
   readonly inspection: Inspection;
 }
 
-/** Which of the chosen files is what. */
+/** Finds out what each of the chosen files is. */
 async function sorted(
   files: readonly ChosenFile[],
 ): Promise<{ main: ReadFile; optimizer: Model | undefined; checkpoint: ChosenFile | undefined }> {
@@ -117,7 +117,7 @@ async function sorted(
   return { main, checkpoint, optimizer: ofKind("optimizer")[0]?.model };
 }
 
-/** Files of external data by the name that a model beside them gives them. */
+/** Files of external data, by the names that a model beside them uses. */
 function beside(model: ChosenFile, files: readonly ChosenFile[]): Map<string, Blob> {
   const folder = model.path.slice(0, model.path.length - baseName(model.path).length);
   return new Map(
@@ -128,7 +128,7 @@ function beside(model: ChosenFile, files: readonly ChosenFile[]): Map<string, Bl
   );
 }
 
-/** Says of which file an error is. */
+/** Adds the file's name to an error. */
 async function named<T>({ path }: ChosenFile, result: Promise<T>): Promise<T> {
   try {
     return await result;

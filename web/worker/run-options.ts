@@ -10,10 +10,10 @@ import {
 import type { RunName, Settings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
 
-/** How the page calls a loss of the model's own. */
+/** Prefix of the name under which the page lists a loss of the model's own. */
 const own = "output ";
 
-/** Losses that a model can be trained with; the usual one first. */
+/** Losses that can train a model; the usual one first. */
 export function lossesOf({ inspection, rescued }: OpenedModel): string[] {
   if (rescued) return [`${own}${rescued.plain.options.loss}`];
   const { inputs, outputs } = inspection;
@@ -33,7 +33,7 @@ export function fixedBatch({ inspection }: OpenedModel): number | undefined {
   return typeof batch === "number" ? batch : undefined;
 }
 
-/** The library's options of one run. */
+/** The library's options for one run. */
 export function runOptions(run: RunName, opened: OpenedModel, settings: Settings): TrainerOptions {
   const { loss, learningRate, seed, backend, weight, normalize } = settings;
   const { rescued, block } = opened;
@@ -56,7 +56,7 @@ export function runOptions(run: RunName, opened: OpenedModel, settings: Settings
   };
 }
 
-/** SOM as the settings ask for it. The only layer of a model takes it in any case. */
+/** SOM with the options from the settings. The only layer of a model gets it in any case. */
 export function penaltyPlan(
   { inspection: { sites } }: Pick<OpenedModel, "inspection">,
   settings: Pick<Settings, "som" | "weight" | "onOutputs">,

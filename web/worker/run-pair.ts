@@ -15,16 +15,16 @@ interface Run {
   done: boolean;
 }
 
-/** Where a pair tells what happens. */
+/** Receives the events of a pair. */
 export interface PairListener {
   step(run: RunName, point: StepPoint): void;
-  /** A run cannot go on. */
+  /** A run cannot continue. */
   stopped(run: RunName, message: string): void;
 }
 
 /**
- * Two runs that advance together: the one that is behind does the next step. Each has its own trainer, and both draw the
- * same batches in the same order.
+ * Two runs that advance together: the one that is behind does the next step. Each has its own trainer, and both use the same
+ * batches in the same order.
  */
 export class RunPair {
   readonly #runs: readonly Run[];
@@ -44,7 +44,7 @@ export class RunPair {
     this.#totalSteps = plain.steps + plain.stepsLeft(train, { epochs });
   }
 
-  /** Trainers of both runs, at their first step. @throws SorthError as `Trainer.create` does */
+  /** Creates the trainers of both runs. @throws SorthError as `Trainer.create` does */
   static async trainers(opened: OpenedModel, settings: Settings, tell: (text: string) => void) {
     const create = (name: RunName): Promise<Trainer> => {
       const onMessage = (message: string) => {
@@ -76,13 +76,13 @@ export class RunPair {
     };
   }
 
-  /** Whether the runs that go on have done the same number of steps: a moment to measure, to save and to pause. */
+  /** Whether all unfinished runs have done the same number of steps. The worker measures, saves and pauses only then. */
   get level(): boolean {
     const going = this.#runs.filter(({ done }) => !done);
     return new Set(going.map(({ trainer }) => trainer.steps)).size <= 1;
   }
 
-  /** Whether measuring now makes neither run do steps again. */
+  /** Whether measuring now makes neither run repeat steps. */
   get settled(): boolean {
     return this.#runs.every(({ trainer }) => trainer.settled);
   }
@@ -115,7 +115,7 @@ export class RunPair {
     }
   }
 
-  /** Ends both runs where they are; their state stays readable until {@link release}. */
+  /** Stops both runs; their state stays readable until {@link release}. */
   async stop(): Promise<void> {
     for (const { events } of this.#runs) await events.return(undefined).catch(() => {});
   }

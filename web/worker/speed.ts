@@ -1,16 +1,16 @@
-/** Milliseconds of work over which a speed is a mean. */
+/** Milliseconds of work over which a speed is averaged. */
 const span = 1000;
 
 /**
- * Steps a second of work: what a run needs for itself, without waiting for the other one. Several steps may be done in one
- * go, so that one takes long and the next ones nothing: only whole spans count.
+ * Steps per second of a run's own work, without the time it waits for the other run. One call may do several steps, so that
+ * one step takes long and the next ones no time: only whole spans count.
  */
 export class Speed {
   #rate = 0;
   #steps = 0;
   #time = 0;
 
-  /** A step was done. @param milliseconds - that were waited for it */
+  /** Counts a step. @param milliseconds - time spent waiting for it */
   add(milliseconds: number): void {
     this.#steps += 1;
     this.#time += milliseconds;
@@ -20,7 +20,7 @@ export class Speed {
     this.#time = 0;
   }
 
-  /** Of the last whole span; before there is one, of the steps so far; 0 without any. */
+  /** Speed of the last whole span; before its end, of the steps so far; 0 without any. */
   get stepsPerSecond(): number {
     if (this.#rate > 0) return this.#rate;
     return this.#time > 0 ? (1000 * this.#steps) / this.#time : 0;

@@ -3,7 +3,7 @@ import type { ModelSummary, Settings, SomSettings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
 import { fixedBatch, lossesOf, runOptions } from "./run-options.ts";
 
-/** The settings that a run has when nobody changes them; the page's controls begin with them. */
+/** Default settings of a run; the page's controls begin with them. */
 export const standardSettings: Omit<Settings, "loss"> = {
   som: { lambda1: 0, lambda2: 1, gamma: 10, reduction: "mean" },
   weight: 0.1,
@@ -18,7 +18,8 @@ export const standardSettings: Omit<Settings, "loss"> = {
 };
 
 /**
- * What the page shows of a model. Builds its training step once, so that a model that cannot be trained is refused now.
+ * What the page shows about a model. Builds its training step once, so that a model that cannot be trained is refused
+ * immediately.
  * @throws SorthError that names what cannot be differentiated, or why no layer takes the penalty
  */
 export async function summarizeModel(opened: OpenedModel): Promise<ModelSummary> {

@@ -13,10 +13,10 @@ type Tell = (report: Report) => void;
 
 /** Milliseconds between reports of steps. */
 const reportEvery = 100;
-/** Measuring takes at most a third of the time, and is done twice a second at most. */
+/** Measuring takes at most a third of the time, and happens at most twice a second. */
 const measureEvery = { least: 500, share: 2 };
 
-/** Both runs under way: trains, measures, keeps, and says so. */
+/** The current pair of runs: trains, measures, saves, and reports. */
 export class Training {
   readonly #pair: RunPair;
   readonly #parts: RunParts;
@@ -44,8 +44,8 @@ export class Training {
   }
 
   /**
-   * Makes the trainers. Where WebGPU cannot be used this is said, and WebAssembly is taken.
-   * @param resumed - goes on with the run that is kept
+   * Creates the trainers. If WebGPU cannot be used, sends a message and uses WebAssembly.
+   * @param resumed - continues the kept run
    */
   static async begin(parts: RunParts, resumed: boolean, tell: Tell): Promise<Training> {
     const { settings, opened, data, history } = parts;
@@ -105,7 +105,7 @@ export class Training {
     this.#wake();
   }
 
-  /** Keeps the run now. */
+  /** Saves the run now. */
   save(): Promise<void> {
     return this.#turn(() => this.#keeper.keep(this.#pair, this.#parts));
   }
@@ -116,7 +116,7 @@ export class Training {
     if (this.#paused || this.#pair.done) await this.#turn(() => this.#measureAll());
   }
 
-  /** One run's trainer, for as long as `use` takes. */
+  /** Lends the trainer of one run to `use`. */
   withTrainer<T>(run: RunName, use: (trainer: Trainer) => Promise<T>): Promise<T> {
     return this.#turn(() => use(this.#pair.trainer(run)));
   }
@@ -162,7 +162,7 @@ export class Training {
     if (!this.#stopped) this.#phase("running");
   }
 
-  /** Brings what the page shows to where the runs stand, and keeps them. */
+  /** Updates the page to the runs' current state, and saves them. */
   async #settle(): Promise<void> {
     this.#report();
     const { steps } = this.#pair.progress;

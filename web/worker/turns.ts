@@ -1,4 +1,4 @@
-/** Lets messages that wait be heard: resolves in a task of its own, without the delay of a timer. */
+/** Lets waiting messages be handled: resolves in a task of its own, without the delay of a timer. */
 export function nextTask(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -11,7 +11,7 @@ export function nextTask(): Promise<void> {
 }
 
 /**
- * Work on something that only one can use at a time: each piece begins when the one before it has ended, well or badly.
+ * Gives exclusive turns: each piece of work begins when the one before it has ended, successfully or not.
  *
  * @example
  * const turns = new Turns();
