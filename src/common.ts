@@ -1,4 +1,4 @@
-// What the library is in node (index.ts) and in browsers (web.ts) alike.
+// The part of the library that is the same in node (index.ts) and in browsers (web.ts).
 export type { DimensionOptions } from "./analysis/dimensions.ts";
 export type { Probe, ProbedOutput } from "./analysis/probe.ts";
 export type { Site, SiteOp, SkippedSite } from "./analysis/site-types.ts";

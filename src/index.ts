@@ -1,5 +1,5 @@
 /**
- * The library on onnxruntime-node: files, every backend of node, and the functions of {@link Library}.
+ * The library on onnxruntime-node: files, all backends of node, and the functions of {@link Library}.
  *
  * @module sorth-onnx
  */

@@ -14,8 +14,9 @@ import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import { webRuntime } from "./runtime/web.ts";
 
 /**
- * Settings of the ONNX Runtime that this library computes with, before the first session. `env` of another entry of
- * onnxruntime-web ("onnxruntime-web" itself, say) is that of another build: it has no effect here, and doubles the page.
+ * Settings of the ONNX Runtime that this library uses; change them before the first session. `env` of another entry of
+ * onnxruntime-web (for example "onnxruntime-web" itself) belongs to another build: it has no effect here, and importing it
+ * doubles the size of the page.
  *
  * @example
  * env.wasm.numThreads = crossOriginIsolated ? 4 : 1;
@@ -28,7 +29,7 @@ export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";
 /** @function */
 export const buildStep: Library["buildStep"] = (model, options) => buildStepWith(model, options, webProbe);
 
-// Loaded when they are called: a page that trains needs none of them.
+// Loaded on the first call, because a page that only trains needs none of them.
 
 /** @function */
 export const inspect: Library["inspect"] = async (model, options = {}) => {
@@ -115,9 +116,9 @@ export const runReportPage: Library["runReportPage"] = async (run, options = {})
 };
 
 /**
- * Trains a model on stock ONNX Runtime, on WebAssembly or WebGPU; checkpoint folders
- * lie in the origin private file system. One run of the step graph ({@link Library.buildStep}) does one batch, or several
- * (`stepsPerRun`). The same model, options, data, seed and number of threads give the same bits.
+ * Trains a model on stock ONNX Runtime, on WebAssembly or WebGPU; checkpoint folders lie in the origin private file system.
+ * One run of the step graph ({@link Library.buildStep}) does one batch, or several (`stepsPerRun`). The same model, options,
+ * data, seed and number of threads give the same bits.
  *
  * @example
  * import { crossEntropy, modelBlob, parseNpz, readModel, som, Trainer } from "sorth-onnx/web";

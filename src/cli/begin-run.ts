@@ -13,19 +13,19 @@ import { asksForPenalty } from "./penalty-flags.ts";
 import type { Call, TrainFlags } from "./train-call.ts";
 import { placementOf, trainerOptions } from "./train-flags.ts";
 
-/** What a run is begun with. */
+/** Everything needed to begin a run. */
 export interface Beginning {
   readonly call: Call;
   readonly command: Command;
   readonly model: Model;
   readonly facts: ModelFacts;
-  /** Of artifacts of ONNX Runtime's training API. */
+  /** Defined for artifacts of ONNX Runtime's training API. */
   readonly rescued: RescuedModel | undefined;
   readonly train: Dataset;
   readonly onMessage: (message: string) => void;
 }
 
-/** The trainer of a call: of a resumed run, of one that goes on from artifacts, or of a new one. */
+/** The trainer of a call: of a resumed run, of a run rescued from artifacts, or of a new run. */
 export function trainerFor(beginning: Beginning): Promise<Trainer> {
   const { call, command, model, facts, rescued, train, onMessage } = beginning;
   const { flags, path, placement } = call;
@@ -56,7 +56,7 @@ async function begin(
   });
 }
 
-/** Goes on with a run of ONNX Runtime's training API as the flags say; what they leave open stays as it was. */
+/** Continues a run of ONNX Runtime's training API. Flags override its options. */
 function beginRescued(
   run: RescuedModel,
   flags: TrainFlags,
@@ -64,11 +64,11 @@ function beginRescued(
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
   const { block, freeBatch } = modelFacts(run.model, dimensionsOf(flags));
-  // --prediction names the output of the inference model that is written at the end.
+  // --prediction names the output of the inference model, which is written at the end.
   const { output: _, ...options } = trainerOptions(
     { ...flags, loss: flags.loss ?? run.options.loss },
     {
-      // Losses go on as they were: no penalty is added unless one is asked for.
+      // Former losses stay: no penalty is added unless a flag asks for one.
       injected: block !== undefined || !asksForPenalty(flags),
       freeBatch,
     },

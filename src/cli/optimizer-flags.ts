@@ -8,7 +8,7 @@ import { parseSchedule, scheduleEntries, scheduleForm } from "../schedules/table
 import { addHelpList } from "./help-list.ts";
 import { given, numberIn } from "./options.ts";
 
-/** Flags that choose how parameters are updated. Those of {@link clipFlags} stand beside them. */
+/** Flags that choose how parameters are updated, besides those of {@link clipFlags}. */
 export interface OptimizerFlags {
   readonly optimizer: string;
   readonly lr?: number;
@@ -19,13 +19,13 @@ export interface OptimizerFlags {
   readonly penaltySchedule?: string;
 }
 
-/** Flags of what stands in front of the optimizer, and the names under which commander keeps their values. */
+/** Flags of the transformations that can precede an optimizer, and commander's names for their values. */
 export const clipFlags = clippings.map((one) => ({
   ...one,
   key: one.flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()),
 }));
 
-/** Declares those that say what an update computes. */
+/** Declares the flags that decide what an update computes. */
 export function addUpdateFlags(command: Command): void {
   command
     .option(
@@ -57,7 +57,7 @@ export function addUpdateFlags(command: Command): void {
   );
 }
 
-/** Declares those that change from step to step: a step graph has inputs for them. */
+/** Declares the flags whose values change from step to step: a step graph has inputs for them. */
 export function addRateFlags(command: Command): void {
   const schedules = scheduleEntries.map(scheduleForm).join(" | ");
   command
@@ -66,13 +66,13 @@ export function addRateFlags(command: Command): void {
     .option("--penalty-schedule <name>", "of the penalty's weight, written likewise", schedule);
 }
 
-/** The optimizer that the flags choose, with what stands in front of it. @throws UsageError for an option that it does not have */
+/** The chosen optimizer, behind the chosen transformations. @throws UsageError for an option that the optimizer does not have */
 export function optimizerOf(flags: OptimizerFlags): GradientTransformation {
   const { optimizer, momentum, nesterov, weightDecay } = flags;
   return clipped(flags, parseOptimizer(optimizer, given({ momentum, nesterov, weightDecay })));
 }
 
-/** An optimizer behind the transformations that flags ask for. */
+/** Puts the transformations that the flags choose before an optimizer. */
 export function clipped(flags: object, optimizer: GradientTransformation): GradientTransformation {
   const asked = clipFlags.flatMap(({ key, make }) => {
     const value: unknown = Reflect.get(flags, key);
@@ -81,7 +81,7 @@ export function clipped(flags: object, optimizer: GradientTransformation): Gradi
   return asked.length === 0 ? optimizer : chain(...asked, optimizer);
 }
 
-/** A schedule stays text, so that a checkpoint can hold it; what is wrong with it is said at once. */
+/** Checks a schedule and keeps it as text, so that a checkpoint can hold it. */
 function schedule(text: string): string {
   parseSchedule(text);
   return text;

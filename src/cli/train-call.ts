@@ -18,7 +18,7 @@ import {
 /** The flags of `train`. */
 export type TrainFlags = RunFlags & TrainingFlags;
 
-/** Declares the argument and the flags, and returns the names of those that say how to train. */
+/** Declares the argument and the flags, and returns the names of the flags that say how to train. */
 export function declare(command: Command): string[] {
   command.argument("[model]", "an ONNX model; a resumed run has its own");
   addRunFlags(command);
@@ -26,19 +26,19 @@ export function declare(command: Command): string[] {
   return [...addTrainingFlags(command), "normalize"];
 }
 
-/** What a call of `train` comes to, with what a resumed run was begun with. */
+/** A call of `train`, completed with the settings of a resumed run. */
 export interface Call {
   /** The file to read the model from. */
   readonly path: string;
-  /** The model's own file, where the run began. */
+  /** The model's own file, with which the run began. */
   readonly model: string;
   readonly flags: TrainFlags;
-  /** Of a resumed run. */
+  /** Settings of the resumed run. */
   readonly settings?: RunSettings;
   readonly data: string;
-  /** Where to train; of a resumed run only what is given now. */
+  /** Where to train; for a resumed run only the flags given now. */
   readonly placement: Partial<ReturnType<typeof placementOf>>;
-  /** How to fit; of a resumed run only what is given now. */
+  /** How to fit; for a resumed run only the flags given now. */
   readonly fit: {
     readonly epochs?: number;
     readonly maxSteps?: number;
@@ -47,7 +47,7 @@ export interface Call {
   };
 }
 
-/** @throws UsageError for flags that are missing, or that a resumed run does not take */
+/** @throws UsageError for flags that are missing, or that a resumed run does not accept */
 export async function callOf(
   command: Command,
   path: string | undefined,
@@ -84,7 +84,7 @@ export async function callOf(
       `"${flags.resume}" has no run.json that says how the run was begun (it is of an older version, or of the library): give the model, --data and --epochs again`,
     );
   }
-  // Without -o the trained model goes where the run that was stopped would have written it.
+  // Without -o the trained model goes to the path that the stopped run would have used.
   const output = merged.output ?? outputBeside(before?.model ?? model ?? "", "trained");
   return {
     path: model ?? "",
@@ -112,7 +112,7 @@ export function checkEffects(
   }
 }
 
-/** @throws UsageError when --from best asks for a checkpoint that the run will not have */
+/** @throws UsageError when --from best needs a checkpoint that the run will not write */
 export async function checkBest(
   { from, validation, resume }: TrainFlags,
   folder: string,

@@ -8,28 +8,28 @@ import { RunLog } from "./run-log.ts";
 import { type RunSettings, writeRunSettings } from "./run-settings.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** A run that is under way, and where it is written. */
+/** A run in progress, and where its files go. */
 export interface WatchedRun {
   readonly events: AsyncIterable<TrainingEvent | ObservationEvent>;
   /** Its folder. */
   readonly folder: string;
   readonly isResumed: boolean;
-  /** How it was begun, to be kept in its folder. */
+  /** How the run was begun; written to its folder. */
   readonly settings: RunSettings | undefined;
-  /** Remarks that wait for the first step; later ones are added. */
+  /** Remarks to show after the first step; later ones are added. */
   readonly remarks: string[];
   readonly signal: AbortSignal | undefined;
-  /** Writes its report; undefined where none is wanted. */
+  /** Writes the report; undefined if the user wants none. */
   readonly report: (() => Promise<void>) | undefined;
   readonly steps: () => number;
-  /** What is typed after `sorth-onnx train` to go on with it. */
+  /** The arguments after `sorth-onnx train` that resume the run. */
   readonly again: readonly string[];
 }
 
 /**
- * Shows a run and writes its record, to its end.
- * @returns the event at the end
- * @throws SorthError when the user stops it, with how to go on; and the error that ends it
+ * Shows a run and writes its record until it ends.
+ * @returns the last event
+ * @throws SorthError that says how to resume, when the user stops the run; and the error that ends it
  */
 export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<TrainingEvent | undefined> {
   const { events, folder, settings, remarks } = run;
@@ -42,17 +42,17 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
       for (const remark of remarks.splice(0)) terminal.note(remark);
       if (event.event !== "angles" && event.event !== "gradients") progress.show(event);
       if (log.add(event) === "begun") {
-        // With --force the folder may hold another run, whose best weights are not this one's.
+        // With --force the folder may hold the checkpoints of another run.
         for (const kind of ["best", "last"]) await rm(join(folder, `${kind}.safetensors`), { force: true });
         if (settings) await writeRunSettings(folder, settings);
       }
       if (event.event === "end") end = event;
-      // Steps block the event loop: Ctrl-C is heard between them.
+      // Steps block the event loop: Ctrl-C is handled between them.
       await setImmediate();
     }
   } catch (error) {
     log.flush();
-    // The run's own error is the one that counts.
+    // The run's own error matters more than one of the report.
     if (run.steps() > 0) await reportAnyway();
     throw error;
   } finally {
@@ -68,6 +68,6 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
   return end;
 }
 
-/** A word of a command line as a shell reads it. */
+/** A word of a command line, quoted for a shell. */
 const quoted = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

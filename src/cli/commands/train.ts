@@ -51,7 +51,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     checkEffects(flags, facts);
     const { train, validation, test } = await readData(data, terminal);
     await checkBest(flags, folder, validation !== undefined);
-    // Remarks wait for the first step: where model and data do not fit, the error stands alone.
+    // Remarks appear after the first step: if model and data do not fit, the user sees only the error.
     const remarks: string[] = [];
     const onMessage = (message: string) => remarks.push(message);
     const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
@@ -64,7 +64,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       `trained: ${learned.length} parameters: ${listed(learned)}`,
     );
     const signal = terminal.interrupted();
-    // The part that the data bring along, unless a share of the samples is held out.
+    // The data's own validation part, unless a share of the samples is held out.
     const own = flags.validation === undefined ? given({ validation }) : {};
     const options = { checkpoint: folder, ...given({ signal }), ...own, ...call.fit };
     if (flags.resume && trainer.stepsLeft(train, options) === 0) throw nothingLeft(trainer, flags.resume);
@@ -107,7 +107,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
   });
 }
 
-/** Writes the trained model, and the checkpoint for ONNX Runtime's own sessions where one is asked for. */
+/** Writes the trained model and, if asked for, the checkpoint for ONNX Runtime's own sessions. */
 async function writeTrained(
   trainer: Trainer,
   rescued: RescuedModel | undefined,
