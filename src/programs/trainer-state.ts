@@ -77,7 +77,7 @@ interface StateInputs {
 /** The same state under the names of the session's inputs. @throws SorthError for what the session does not have */
 export function sessionTensors(ports: StateInputs, state: Partial<TrainerState>): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
-  const missing = (name: string) => new SorthError(`the run trains no "${name}", whose state was given`);
+  const missing = (name: string) => new SorthError(`the state names "${name}", which this run does not have`);
   for (const [kind, list] of [
     [state.parameters, ports.parameters],
     [state.statistics, ports.statistics],

@@ -80,7 +80,7 @@ const countedSamples = (dataset: Dataset, { graph, ports }: Counted): number =>
 export function remarkOnRest(dataset: Dataset, counted: Counted): string | undefined {
   const left = dataset.size - countedSamples(dataset, counted);
   if (left === 0) return undefined;
-  return `the model's own loss is one number for each batch of ${batchOf(counted.ports)}: ${left} of the ${dataset.size} samples of ${dataset.name} fill none and are not evaluated`;
+  return `the model's own loss is one number for each batch of ${batchOf(counted.ports)}: ${left} of the ${dataset.size} samples of ${dataset.name} fill no batch and are not evaluated`;
 }
 
 /**

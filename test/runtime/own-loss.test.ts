@@ -128,7 +128,7 @@ describe("a loss that is one number for each batch", () => {
     expectFigures(await own.evaluate(held.data), reference(own, 64, weights));
     await own.evaluate(held.data);
     expect(told.filter((text) => text.includes("not evaluated"))).toEqual([
-      "the model's own loss is one number for each batch of 16: 13 of the 77 samples of held fill none and are not evaluated",
+      "the model's own loss is one number for each batch of 16: 13 of the 77 samples of held fill no batch and are not evaluated",
     ]);
   });
 
