@@ -2,7 +2,7 @@ import type { Site } from "../analysis/site-types.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { type Penalty, subjectOf } from "./penalty.ts";
 
-/** Whether a penalty takes a layer: true, or why not. */
+/** Whether a penalty can act on a layer: true, or why not. */
 export function appliesTo(penalty: Penalty, site: Site): true | string {
   const { definition, options } = penalty;
   const { name, ops } = definition;

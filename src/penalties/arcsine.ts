@@ -2,10 +2,10 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 
 /**
- * The least 1 − c² and 2 − 2c of two unit vectors that are told apart. In float32 both are off by up to 1.4e-6 whatever the
- * vectors (measured up to 4,608 numbers a vector): from 1e-4 on, an angle of 0.57°, that is 1.4 % at most; below it a slope
- * of 1/√(1 − c²) or 1/(2 − 2c) would be made of rounding errors. Closer vectors have the value of that distance and no slope,
- * in float64 too: the penalty is the same function in every type.
+ * The smallest 1 − c² and 2 − 2c at which two unit vectors count as different. In float32 both are off by up to 1.4e-6 for
+ * any vectors (measured up to 4,608 numbers per vector). From 1e-4 on (an angle of 0.57°) that is at most 1.4 %; below, a
+ * slope of 1/√(1 − c²) or 1/(2 − 2c) would consist of rounding errors. Closer vectors get the value of that distance and no
+ * slope, in float64 too, so that the penalty is the same function in every type.
  */
 export const leastSquaredDistance = 1e-4;
 
@@ -13,9 +13,9 @@ export const leastSquaredDistance = 1e-4;
 export const mostCosine = Math.sqrt(1 - leastSquaredDistance);
 
 /**
- * asin c of cosines, those beyond `most` taken for it, from arithmetic alone: CUDA has no kernels for Asin, Acos and Atan,
- * and ONNX Runtime 1.19.2 no gradients. With s = √(1 − c²), tan(φ/2) = c/(1 + s), halved twice more, φ = 8·atan(tan(φ/8)) by
- * its series.
+ * asin c of cosines, clamped to ±`most`. Uses only arithmetic, because CUDA has no kernels and ONNX Runtime 1.19.2 no
+ * gradients for Asin, Acos and Atan. With s = √(1 − c²), tan(φ/2) = c/(1 + s); halved twice more, φ = 8·atan(tan(φ/8)) by its
+ * series.
  */
 export function arcsine(g: Emit, cosines: Typed, most = mostCosine): Typed {
   const within = clamped(g, cosines, most);
@@ -23,7 +23,7 @@ export function arcsine(g: Emit, cosines: Typed, most = mostCosine): Typed {
   for (let halving = 0; halving < 2; halving++) {
     tangent = g.div(tangent, g.add(g.sqrt(g.add(g.square(tangent), 1)), 1));
   }
-  // |tan(φ/8)| < 0.199: the next term is below 1e-16 (1e-8 in float32) of the first.
+  // |tan(φ/8)| < 0.199, so the next term is below 1e-16 (float32: 1e-8) of the first.
   const terms = cosines.type === "double" ? 11 : 6;
   const square = g.square(tangent);
   let series: Typed | number = coefficient(terms - 1);
@@ -31,7 +31,7 @@ export function arcsine(g: Emit, cosines: Typed, most = mostCosine): Typed {
   return g.mul(g.mul(tangent, series), 8);
 }
 
-/** Of atan t = t − t³/3 + t⁵/5 − … */
+/** Coefficients of atan t = t − t³/3 + t⁵/5 − … */
 const coefficient = (i: number): number => (i % 2 === 0 ? 1 : -1) / (2 * i + 1);
 
 /** d asin c / dc = 1/√(1 − c²), 0 for cosines beyond `most`. */

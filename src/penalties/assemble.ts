@@ -6,7 +6,7 @@ import type { Typed } from "../graph/emit-base.ts";
 import { type BuildOptions, buildPenalties, type PenaltyPart } from "./build.ts";
 import { checkChoices, chooses, type ResolvedPlan } from "./plan.ts";
 
-/** The layers of a graph, and what looks like one but takes no penalty. */
+/** The layers of a graph, and operators that look like layers but take no penalty. */
 export interface FoundLayers {
   readonly sites: readonly Site[];
   readonly skipped: readonly SkippedSite[];
@@ -14,13 +14,13 @@ export interface FoundLayers {
 
 /** How the penalties of a graph are emitted. */
 export interface PartOptions extends BuildOptions {
-  /** Whether a pattern that matches no layer is an error; false for the patterns of a block, which were checked at inject. */
+  /** Whether a pattern that matches no layer is an error; false for the patterns of a block, which inject has checked. */
   readonly checked: boolean;
 }
 
 /**
- * Emits every penalty of every layer that takes it, and reports each layer that takes none, with the reason.
- * @throws UsageError when the patterns choose no layer; SorthError when no layer can take a penalty
+ * Emits every penalty for every layer that takes it, and reports each layer that takes none, with the reason.
+ * @throws UsageError if the patterns select no layer; SorthError if no layer can take a penalty
  */
 export function penaltyParts(
   g: Emit,
@@ -55,8 +55,8 @@ export interface SitePenalty {
 }
 
 /**
- * R as a sum over layers, which injected files hold: each layer's part can be an output of its own there.
- * @returns R in float64 where every part has that type, else in float32
+ * R as a sum over layers. Injected files use it, because each layer's part can be an output there.
+ * @returns R in float64 if every part has that type, else in float32
  */
 export function sumOverSites(
   g: Emit,
@@ -84,15 +84,15 @@ export interface PlanPenalty {
   readonly plan: ResolvedPlan;
   /** Σ value over its layers, a scalar. */
   readonly value: Typed;
-  /** The scalar that its schedule goes into; undefined where it has no place of its own. */
+  /** The scalar that carries its schedule; undefined if it has no input of its own. */
   readonly schedule: Typed | undefined;
 }
 
 /**
- * R as a sum over plans, which programs that train compute: plans have schedules and figures of their own there.
+ * R as a sum over plans. Training programs use it, because each plan has its own schedule and figures there.
  * @param plans - in the order of the sum; a plan without a part is left out
- * @param type - of R and every part
- * @param scheduleOf - the scalar by which a plan's part is multiplied; undefined for 1
+ * @param type - the type of R and every part
+ * @param scheduleOf - the scalar that multiplies a plan's part; undefined for 1
  */
 export function sumOverPlans(
   g: Emit,
@@ -113,8 +113,9 @@ export function sumOverPlans(
 }
 
 /**
- * Where the gradient of weight · R enters the walk: in closed form at what a penalty reads, else at its value.
- * @param weightOf - what a part is multiplied by in the loss, emitted when called; undefined for 1
+ * Where the gradient of weight · R enters the reverse walk: at the values that a penalty reads if it has a closed form, else
+ * at the penalty's value.
+ * @param weightOf - the factor of a part in the loss, emitted when called; undefined for 1
  */
 export const seedsOf = (
   g: Emit,

@@ -1,17 +1,17 @@
 import type { Matrix } from "./plain-layer.ts";
 
 /**
- * Products of vectors in float64, block by block: neither all products nor all pairs are ever held at once.
- * Blocks and panels are so small that what is multiplied stays in the processor's second-level cache (2.3 thousand million
- * multiplications a second in node, twenty times what nested arrays give).
+ * Products of vectors in float64, block by block, so that all products or pairs are never in memory together.
+ * Blocks and panels fit into the processor's second-level cache (2.3 billion multiplications per second in node, twenty times
+ * as many as with nested arrays).
  */
 const most = 64;
 const panel = 256;
 
-/** Vectors in a block: a multiple of four. */
+/** Vectors per block; must be a multiple of four. */
 const blockOf = (...counts: number[]): number => Math.min(most, Math.ceil(Math.max(...counts) / 4) * 4);
 
-/** Vectors one behind the other, with vectors of zeros up to a multiple of four. */
+/** Stores vectors one after the other, padded with zero vectors to a multiple of four. */
 interface Packed {
   readonly data: Float64Array;
   readonly count: number;
@@ -28,8 +28,8 @@ function packed(vectors: Matrix): Packed {
 }
 
 /**
- * Calls `visit` with the product of every pair of vectors i ≤ j, i = j too.
- * @param vectors - all of one length
+ * Calls `visit` with the product of every pair of vectors i ≤ j, including i = j.
+ * @param vectors - all of the same length
  */
 export function eachProduct(vectors: Matrix, visit: (product: number, i: number, j: number) => void): void {
   const all = packed(vectors);
@@ -48,7 +48,7 @@ export function eachProduct(vectors: Matrix, visit: (product: number, i: number,
   }
 }
 
-/** Calls `visit` with the product of every vector of `a` with every one of `b`. */
+/** Calls `visit` with the product of every vector in `a` with every vector in `b`. */
 export function eachCrossProduct(
   a: Matrix,
   b: Matrix,
@@ -69,8 +69,8 @@ export function eachCrossProduct(
 }
 
 /**
- * S·V: each vector's sum of all vectors, itself too, each times a number that depends on their product and is the same for
- * ij and ji.
+ * S·V: for each vector the weighted sum of all vectors, including itself. A weight depends only on the product of the two
+ * vectors, and is the same for ij and ji.
  */
 export function weightedSums(
   vectors: Matrix,
@@ -101,7 +101,7 @@ export function weightedSums(
   return Array.from({ length: count }, (_, i) => Array.from(sums.subarray(i * length, (i + 1) * length)));
 }
 
-/** Products of the vectors from i on in `a` with those from j on in `b`, into `products` [block, block]; 0 beyond them. */
+/** Writes the products of the block at i in `a` with the block at j in `b` to `products` [block, block]; 0 beyond the end. */
 function multiply(a: Packed, i: number, b: Packed, j: number, products: Float64Array, block: number): void {
   const { length } = a;
   const [x, y] = [a.data, b.data];
@@ -118,7 +118,7 @@ function multiply(a: Packed, i: number, b: Packed, j: number, products: Float64A
       for (let c = 0; c < columns; c += 2) {
         const b0 = (j + c) * length;
         const b1 = b0 + length;
-        // Four vectors with two: six numbers read for eight sums.
+        // Four vectors times two: six reads for eight sums.
         let p00 = 0;
         let p01 = 0;
         let p10 = 0;
@@ -157,7 +157,7 @@ function multiply(a: Packed, i: number, b: Packed, j: number, products: Float64A
   }
 }
 
-/** Adds to the sums from i on the block of vectors from j on, each times its weight [block, block]. */
+/** Adds the vectors of the block at j, times their weights [block, block], to the sums of the block at i. */
 function addWeighted(of: {
   sums: Float64Array;
   i: number;
@@ -169,7 +169,7 @@ function addWeighted(of: {
 }): void {
   const { sums, i, rows, j, weights, block } = of;
   const { data, length } = of.all;
-  // Behind the last vector there are zeros up to a multiple of four.
+  // The last vector is followed by zeros up to a multiple of four.
   const columns = Math.min(block, data.length / length - j);
   for (let from = 0; from < length; from += panel) {
     const to = Math.min(from + panel, length);

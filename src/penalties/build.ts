@@ -11,29 +11,29 @@ import { PenaltyLayer } from "./layer.ts";
 import { type Slope, subjectOf } from "./penalty.ts";
 import { chooses, type ResolvedPlan } from "./plan.ts";
 
-/** One penalty of one layer in a graph. */
+/** One penalty on one layer in a graph. */
 export interface PenaltyPart {
   readonly plan: ResolvedPlan;
   readonly site: Site;
   /** Unweighted scalar. */
   readonly value: Typed;
-  /** Gradients in closed form; undefined where the value's nodes are to be differentiated. */
+  /** Gradients in closed form; undefined if the value's nodes must be differentiated. */
   readonly slopes: readonly Slope[] | undefined;
 }
 
-/** How penalties are put into a graph. */
+/** How penalties are added to a graph. */
 export interface BuildOptions {
   /** Why a layer takes no penalty at all. */
   readonly refuse?: (site: Site) => string | undefined;
   /** Random numbers in the graph; default constants. */
   readonly draw?: (draw: Draw, plan: ResolvedPlan) => Typed;
-  /** Told of layers without a penalty, and remarks. */
+  /** Receives messages about layers without a penalty, and remarks. */
   readonly tell: (message: string) => void;
 }
 
 /**
- * Emits every penalty of every layer that takes it, layer by layer. A weight that several layers share is penalised once.
- * @throws UsageError when two plans give a layer the same penalty; SorthError when a penalty is no scalar
+ * Emits every penalty for every layer that takes it, layer by layer. A weight that several layers share is penalised once.
+ * @throws UsageError if two plans give a layer the same penalty; SorthError if a penalty is not a scalar
  */
 export function buildPenalties(
   g: Emit,
@@ -86,7 +86,7 @@ export function buildPenalties(
 const sameName = (a: ResolvedPlan, b: ResolvedPlan): boolean =>
   a.penalty.definition.name === b.penalty.definition.name;
 
-/** Draws as constants of the graph, equal ones shared. What training would draw anew is said. */
+/** Random numbers as constants of the graph; equal draws share one. A message names those that training would draw again. */
 export function constantDraws(
   g: Emit,
   tell: (message: string) => void = () => {},
@@ -96,7 +96,7 @@ export function constantDraws(
     if (draw.anew !== "never" && !told.has(label)) {
       told.add(label);
       tell(
-        `penalty ${label}: its random numbers are constants here; train draws them anew each ${draw.anew}`,
+        `penalty ${label}: its random numbers are constants here; train draws new ones each ${draw.anew}`,
       );
     }
     return g.once(`draw ${JSON.stringify(draw)}`, () =>
@@ -106,8 +106,8 @@ export function constantDraws(
 }
 
 /**
- * The same for training sessions of ONNX Runtime.
- * @throws UsageError, when called, for numbers that are to be drawn anew while training: nothing does that there
+ * The same for ONNX Runtime's training sessions.
+ * @throws UsageError, when called, for numbers that must be drawn again during training, which these sessions cannot do
  */
 export function fixedDraws(g: Emit): (draw: Draw, plan: ResolvedPlan) => Typed {
   const constant = constantDraws(g);
@@ -116,7 +116,7 @@ export function fixedDraws(g: Emit): (draw: Draw, plan: ResolvedPlan) => Typed {
     const { definition, options } = plan.penalty;
     const form = options.rows === "random" ? `${definition.name} with rows=random` : definition.name;
     throw new UsageError(
-      `the penalty ${form} draws random numbers anew each ${draw.anew}, which ONNX Runtime's training sessions do not: train with sorth-onnx, or leave it out`,
+      `the penalty ${form} needs new random numbers each ${draw.anew}, which ONNX Runtime's training sessions do not draw: train with sorth-onnx, or leave it out`,
     );
   };
 }

@@ -3,21 +3,21 @@ import type { Typed } from "../graph/emit-base.ts";
 
 /** How vectors are normalised. */
 export interface Normalization {
-  /** Added to every squared norm; 0 where `least` alone guards the division. */
+  /** Added to every squared norm; 0 if `least` alone guards the division. */
   readonly added: number;
-  /** Vectors whose squared norm is not above it have the cosine 0 with all others, and no gradient. */
+  /** A vector whose squared norm is not above this has the cosine 0 with all others, and no gradient. */
   readonly least: number;
 }
 
-/** Cosines of vectors, and how a slope goes back to the vectors. */
+/** Cosines of vectors, and how a slope goes from them back to the vectors. */
 export interface Cosines {
   /** [n, n] or [groups, n, n]; on the diagonal Kᵢᵢ/(Kᵢᵢ + ε). */
   readonly value: Typed;
-  /** P with ∂R/∂V = P·V, V one vector a row, from ∂R/∂C + (∂R/∂C)ᵀ. */
+  /** From ∂R/∂C + (∂R/∂C)ᵀ: P with ∂R/∂V = P·V, where each row of V is a vector. */
   readonly pull: (slopes: Typed) => Typed;
 }
 
-/** C = K/(nnᵀ) with n = √(diag K + ε), K the vectors' products [n, n] or [groups, n, n]. */
+/** C = K/(nnᵀ) with n = √(diag K + ε); K holds the vectors' products, [n, n] or [groups, n, n]. */
 export function cosinesOf(g: Emit, gram: Typed, { added, least }: Normalization): Cosines {
   const { type, shape } = gram;
   const identity = g.identityMatrix(shape.at(-1) ?? 0, type);

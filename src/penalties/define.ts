@@ -2,29 +2,29 @@ import { UsageError } from "../errors.ts";
 import type { Penalty, PenaltyDefinition, PenaltyOptions, Settings } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";
 
-/** What can be said of every penalty beside its own options: see PenaltyPlan. */
+/** Keys that every penalty accepts in text besides its own options; see PenaltyPlan. */
 export const planKeys = ["weight", "include", "exclude", "schedule"] as const;
 
-/** How a preset is asked for in a text. */
+/** The key that selects a preset in text. */
 export const presetKey = "preset";
 
 /** Makes a {@link Penalty} from some of its options; the others keep their defaults. */
 export interface PenaltyFactory<O extends PenaltyOptions> {
-  /** @throws UsageError for an option that the penalty does not have, or a value that it cannot take. */
+  /** @throws UsageError for an option that the penalty does not have, or an invalid value. */
   (options?: Partial<Settings<O>>): Penalty;
   readonly definition: PenaltyDefinition<O>;
   /**
    * The penalty with the options and the weight of one of its presets.
-   * @param options - others than those of the preset
+   * @param options - replace those of the preset
    * @throws UsageError for a preset that the penalty does not have
    */
   readonly preset: (name: string, options?: Partial<Settings<O>>) => PenaltyPlan;
 }
 
 /**
- * Turns a definition into a function that makes penalties of it.
+ * Turns a definition into a function that makes penalties.
  *
- * @throws UsageError for a name or an option that a command line could not tell from others
+ * @throws UsageError for a name or an option that would be ambiguous on a command line
  * @example
  * const som = definePenalty({ name: "som", on: "responses", defaults: { gamma: 10 }, …});
  * await inject(model, { penalties: [som({ gamma: 5 })] });
@@ -40,7 +40,7 @@ export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefin
       `the penalty ${name} cannot have an option "${reserved[0]}": every penalty has that besides its own`,
     );
   }
-  // Options of another penalty never reach this definition: they are checked against its defaults here.
+  // Options are checked against the defaults here, so that those of another penalty never reach this definition.
   const general = definition as unknown as PenaltyDefinition<PenaltyOptions>;
   const factory = (options: Partial<Settings<O>> = {}): Penalty => ({
     definition: general,
@@ -56,7 +56,7 @@ export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefin
   return Object.assign(factory, { definition, preset });
 }
 
-/** The options and the weight of a preset. @throws UsageError when the penalty has none of that name. */
+/** The options and the weight of a preset. @throws UsageError if the penalty has no preset of that name. */
 function presetOf(
   { name, presets = {} }: PenaltyDefinition<PenaltyOptions>,
   wanted: string,
@@ -69,7 +69,7 @@ function presetOf(
   );
 }
 
-/** The options given, the defaults for the rest. */
+/** The given options, with defaults for the others. */
 function checkedOptions(
   definition: PenaltyDefinition<PenaltyOptions>,
   given: Partial<PenaltyOptions>,
@@ -105,7 +105,7 @@ function checkedOptions(
   return options;
 }
 
-/** Says that an option is no whole number, or too small; undefined where it is fine. */
+/** Says if an option is not a whole number or is too small; undefined if it is fine. */
 export function notWhole(option: Readonly<Record<string, number>>, least: number): string | undefined {
   const [[name, value]] = Object.entries(option) as [[string, number]];
   if (Number.isInteger(value) && value >= least) return undefined;

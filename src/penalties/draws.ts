@@ -1,6 +1,6 @@
 import { Random } from "../onnx/random-tensors.ts";
 
-/** Random numbers that a penalty needs: a matrix of float32 numbers. */
+/** A matrix of random float32 numbers that a penalty needs. */
 export interface Draw {
   /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1. */
   readonly distribution: "sphere" | "uniform";
@@ -8,20 +8,20 @@ export interface Draw {
   readonly shape: readonly [number, number];
   /** The same seed gives the same numbers. */
   readonly seed: number;
-  /** When training draws them anew. A graph that nobody draws for (an injected model) holds them as a constant. */
+  /** How often training draws new numbers. In graphs without such an input (an injected model) they are a constant. */
   readonly anew: "never" | "epoch" | "step";
 }
 
 /**
  * The numbers of a draw, row by row.
- * @param of - others give other numbers: a run's seed, and its epoch or step; left out where the numbers are constants
+ * @param of - the run's seed and its epoch or step, each of which gives other numbers; absent if the numbers are constants
  */
 export function drawn(
   { distribution, shape, seed }: Draw,
   of?: { readonly run: number; readonly round: number },
 ): Float32Array {
   const [rows, columns] = shape;
-  // The shape too: two layers shall not see the same numbers, laid out otherwise.
+  // The shape is part of the key, so that two layers do not get the same numbers in another layout.
   const keys = [seed, rows, columns, ...(of ? [of.run, of.round] : [])];
   const random = new Random(`penalty, ${distribution}`, ...keys);
   const numbers = new Float32Array(rows * columns);
@@ -38,9 +38,8 @@ export function drawn(
 }
 
 /**
- * Which of `count` positions a subset of at most `most` holds, ascending, each of them once: one from each of `most`
- * stretches of equal length (to a position), at a random place in it. A fixed stride would always meet the same columns of
- * an image.
+ * Chooses at most `most` of `count` positions, ascending and without repetition: one random position from each of `most`
+ * stretches of equal length (up to one position). A fixed stride would always hit the same columns of an image.
  *
  *     stretch i begins at bᵢ = ⌊i·count/most⌋; its position is bᵢ + ⌊uᵢ·(bᵢ₊₁ − bᵢ)⌋, uᵢ uniform from 0 to 1
  */
@@ -53,7 +52,7 @@ export function chosenPositions(count: number, most: number, seed: number): numb
   });
 }
 
-/** Places into which a stretch is divided. */
+/** Number of places that a stretch is divided into. */
 export const stretch = 2 ** 16;
 
 /** The random place of each stretch, 0 to {@link stretch} − 1. */

@@ -7,12 +7,12 @@ import type { Draw } from "./draws.ts";
 import { ResponseMatrix } from "./response-matrix.ts";
 import { UnitMatrix } from "./unit-matrix.ts";
 
-/** What a penalty is built from: a layer in a graph, and what writes operators into that graph. */
+/** The layer that a penalty is built for, and the writer of operators for its graph. */
 export class PenaltyLayer {
   readonly site: Site;
   /** Writes operators, one method each. */
   readonly g: Emit;
-  /** Random numbers [rows, numbers] in the type of the penalty: a constant, or an input that training feeds. */
+  /** Random numbers [rows, numbers]: a constant, or an input that training feeds. */
   readonly draw: (draw: Draw) => Typed;
 
   constructor(site: Site, g: Emit, draw: (draw: Draw) => Typed) {
@@ -21,33 +21,33 @@ export class PenaltyLayer {
     this.draw = draw;
   }
 
-  /** Y, in the layer's own layout: units lie on `site.unitAxis`. Bias included, before normalization and activation. */
+  /** Y in the layer's own layout, with units on `site.unitAxis`. Includes the bias; before normalization and activation. */
   get response(): Typed {
     return typed(this.site.response);
   }
 
-  /** W as the layer's operator reads it: behind Transpose, Reshape or Cast where the model has those. */
+  /** W as the layer's operator reads it, after any Transpose, Reshape or Cast in the model. */
   get weight(): Typed {
     const weight = weightOf(this.site);
     if (!weight) throw new SorthError(`the weight of layer "${this.site.name}" is missing`);
     return typed(weight);
   }
 
-  /** What is added to the product, as the operator reads it: the response is product + factor · value. */
+  /** The value added to the product, as the operator reads it: the response is product + factor · value. */
   get added(): { readonly value: Typed; readonly factor: number } | undefined {
     const added = addedTo(this.site);
     return added && { value: typed(added.value), factor: added.factor };
   }
 
-  /** W with one row a unit: [units, fanIn], or [groups, units/groups, fanIn]; float32 or float64. */
+  /** W with one row per unit: [units, fanIn], or [groups, units/groups, fanIn]; float32 or float64. */
   readonly unitVectors = (): Typed => new UnitMatrix(this.site, this.weight, this.g).rows();
 
-  /** Y with one row a unit: [units, rows], or [groups, units/groups, rows]; float32 or float64; any batch. */
+  /** Y with one row per unit: [units, rows], or [groups, units/groups, rows]; float32 or float64; any batch. */
   readonly unitResponses = (): Typed =>
     new ResponseMatrix(this.site, numeric(this.g, this.response), this.g).byUnit();
 }
 
-/** A value as float32, or as float64 if it is that. */
+/** A value as float32; float64 stays float64. */
 export const numeric = (g: Emit, value: Value): Typed =>
   value.type === "double" ? (value as Typed) : g.cast(value, "float");
 
@@ -55,7 +55,7 @@ export const numeric = (g: Emit, value: Value): Typed =>
 export const weightOf = ({ node, weightInput }: Site): Value | undefined =>
   node.inputs[weightInput] ?? undefined;
 
-/** What is added to a layer's product, as the operator (or the Add behind it) reads it, and how many times. */
+/** The value added to a layer's product, as the operator (or the Add behind it) reads it, and its factor. */
 export function addedTo({ node, op, response }: Site): { value: Value; factor: number } | undefined {
   const { producer } = response;
   if (producer && producer !== node) {

@@ -4,19 +4,19 @@ import type { Value } from "../graph/node.ts";
 import type { PenaltyLayer } from "./layer.ts";
 import type { PenaltyReference, PlainLayer } from "./plain-layer.ts";
 
-/** Numbers, texts and switches that a penalty takes, by name. */
+/** The options of a penalty by name: numbers, texts and switches. */
 export type PenaltyOptions = Readonly<Record<string, number | string | boolean>>;
 
-/** Options as they can be given: a switch whose default is false can be true. */
+/** The type of options as callers give them: a switch whose default is false may be true. */
 export type Settings<O extends PenaltyOptions> = {
   readonly [K in keyof O]: O[K] extends boolean ? boolean : O[K];
 };
 
 /** A gradient in closed form. */
 export interface Slope {
-  /** What it is the gradient with respect to: the layer's response, weight or bias. */
+  /** The value whose gradient this is: the layer's response, weight or bias. */
   readonly of: Value;
-  /** weight · ∂value/∂of (weight 1, if left out), in the type and shape of `of`; built when called. */
+  /** weight · ∂value/∂of (default weight 1), in the type and shape of `of`; built when called. */
   readonly gradient: (weight?: Typed) => Typed;
 }
 
@@ -24,11 +24,11 @@ export interface Slope {
 export interface PenaltyGraph {
   /** Unweighted scalar, float32 (float64 for a float64 model). */
   readonly value: Typed;
-  /** Its gradient with respect to everything of the layer that it depends on; left out, the value's own nodes are differentiated. */
+  /** Its gradients with respect to all values of the layer that it depends on. Default: the value's own nodes are differentiated. */
   readonly slopes?: readonly Slope[];
 }
 
-/** What a penalty looks at. One on weights acts once on a weight that several layers share. */
+/** What a penalty reads. A penalty on weights acts only once on a weight that several layers share. */
 export type PenaltySubject = "weights" | "responses";
 
 /**
@@ -46,52 +46,52 @@ export interface PenaltyDefinition<O extends PenaltyOptions> {
   readonly name: string;
   /** One line: what it does. */
   readonly summary?: string;
-  /** One line of mathematics; W: one row a unit, Y: one row a sample and position. */
+  /** One line of mathematics; W has one row per unit, Y one row per sample and position. */
   readonly formula?: string;
-  /** Paper and equation, and which published code its conventions follow. */
+  /** Paper and equation, and the published code whose conventions it follows. */
   readonly source?: string;
   /** Every option with its default. */
   readonly defaults: O;
   /** What each option means, for documents. */
   readonly about?: Readonly<Record<keyof O & string, string>>;
-  /** The values that options of type text can take. */
+  /** The permitted values of text options. */
   readonly choices?: { readonly [K in keyof NoInfer<O>]?: readonly O[K][] };
-  /** Its factor in the loss where none is given (default 1): what its community uses. */
+  /** Its usual factor in the loss, used if the caller gives none; default 1. */
   readonly weight?: number;
-  /** Sets of options under one name, `preset=NAME` on the command line; with a weight of their own where they need one. */
+  /** Named sets of options, `preset=NAME` on the command line; a set may have its own weight. */
   readonly presets?: Readonly<Record<string, Partial<Settings<NoInfer<O>>> & { readonly weight?: number }>>;
-  /** Options that are said wherever the penalty is named to people, also where they are the defaults. */
+  /** Options that are always shown with the penalty's name, even with their default values. */
   readonly said?: readonly (keyof NoInfer<O> & string)[];
-  /** What is wrong with options of the right names and types, or undefined. */
+  /** Describes what is wrong with options of correct names and types; undefined if nothing is. */
   readonly problem?: (options: Settings<O>) => string | undefined;
-  /** Whether it reads the weights or the responses of a layer; a function where its options decide that. */
+  /** Whether it reads the weights or the responses of a layer; a function if that depends on its options. */
   readonly on: PenaltySubject | ((options: Settings<O>) => PenaltySubject);
-  /** Operators whose layers it takes; default all. */
+  /** Operators whose layers it accepts; default all. */
   readonly ops?: readonly SiteOp[];
   /** True, or why this site gets no penalty; default true. Sites have two or more units, in every group. */
   readonly applies?: (site: Site, options: Settings<O>) => true | string;
   /**
-   * Emits the penalty: a scalar, or one with closed-form gradients. Unless the site's rows are fixed, what computes the
-   * value holds no batch size.
+   * Emits the penalty: a scalar, or a scalar with closed-form gradients. Unless the site's rows are fixed, the nodes that
+   * compute the value must not contain a batch size.
    */
   readonly build: (layer: PenaltyLayer, options: Settings<O>) => Typed | PenaltyGraph;
   /** Whether it depends on random numbers; default no. */
   readonly seeded?: (options: Settings<O>) => boolean;
-  /** Whether it does no harm on the layer that the loss reads: a penalty on responses that does not say so is remarked on there. */
+  /** Whether it is harmless on the layer that the loss reads. For other penalties on responses, the user gets a remark there. */
   readonly sparesLoss?: (options: Settings<O>) => boolean;
-  /** A remark for the user (shown once per site), e.g. that the penalty cannot reach 0. */
+  /** A remark for the user, shown once per site, such as that the penalty cannot reach 0. */
   readonly warning?: (site: Site, options: Settings<O>) => string | undefined;
-  /** Float64 reference on plain arrays: verify and tests compare with it. */
+  /** Float64 reference on plain arrays; verify and tests compare with it. */
   readonly reference?: (layer: PlainLayer, options: Settings<O>) => PenaltyReference;
 }
 
-/** A regularizer with its options chosen: what inject, train and buildStep take. */
+/** A penalty with chosen options, as inject, train and buildStep take it. */
 export interface Penalty {
   readonly definition: PenaltyDefinition<PenaltyOptions>;
   readonly options: PenaltyOptions;
 }
 
-/** What a penalty looks at, by its options. */
+/** What a penalty reads, given its options. */
 export function subjectOf({ definition: { on }, options }: Penalty): PenaltySubject {
   return typeof on === "function" ? on(options) : on;
 }

@@ -14,25 +14,25 @@ export interface PlainConvolution {
   readonly dilations: readonly number[];
 }
 
-/** A layer as plain float64 arrays: what references of penalties work on. */
+/** A layer as plain float64 arrays, for the references of penalties. */
 export interface PlainLayer {
-  /** Units are compared within `units / groups` neighbours only; a penalty is the mean over groups. */
+  /** Units are compared only within their group of `units / groups`; a penalty is the mean over groups. */
   readonly groups: number;
-  /** Y: `[row][unit]`, the positions of a sample one after the other. */
+  /** Y: `[row][unit]`; the positions of a sample are consecutive rows. */
   readonly responses: Matrix;
-  /** The same with one unit a row, `[unit][row]`, where the caller has it. */
+  /** Y with one row per unit, `[unit][row]`, if the caller has it. */
   readonly byUnit?: Matrix;
-  /** W: `[unit][number]`; of a convolution channel by channel, each kernel row by row. */
+  /** W: `[unit][number]`; for a convolution channel by channel, each kernel row by row. */
   readonly weights: Matrix;
-  /** What is added to each unit's product; undefined where nothing is, or not one number a unit. */
+  /** The number added to each unit's product; undefined if nothing is added, or not one number per unit. */
   readonly bias: readonly number[] | undefined;
-  /** Rows of one sample, from which a subset of rows is chosen. */
+  /** Rows per sample; a subset of rows is chosen from these. */
   readonly positions: number;
-  /** Undefined where the layer is no Conv. */
+  /** Undefined unless the layer is a Conv. */
   readonly convolution: PlainConvolution | undefined;
 }
 
-/** Value and gradient of a penalty in float64; a gradient that is left out is zero. */
+/** Value and gradient of a penalty in float64; an absent gradient is zero. */
 export interface PenaltyReference {
   readonly value: number;
   readonly gradient: {
@@ -44,13 +44,13 @@ export interface PenaltyReference {
     readonly bias?: readonly number[];
   };
   /**
-   * Where the gradient counts something as constant: the value at another layer, with that kept as it is at this one.
-   * Of this function the gradient is the derivative.
+   * For a gradient that treats something as constant: the value at another layer, with that something as it is at this layer.
+   * The gradient is the derivative of this function.
    */
   readonly held?: (layer: PlainLayer) => number;
 }
 
-/** Y with one unit a row: `[unit][row]`. */
+/** Y with one row per unit: `[unit][row]`. */
 export const unitsOf = ({ byUnit, responses }: Pick<PlainLayer, "byUnit" | "responses">): Matrix =>
   byUnit ??
   Array.from({ length: responses[0]?.length ?? 0 }, (_, unit) => responses.map((row) => row[unit] ?? 0));
@@ -61,16 +61,16 @@ export function positionsOf(shape: readonly number[], { unitAxis }: Pick<Site, "
   return elementCount(behind.length > 0 ? behind : shape.slice(1, unitAxis));
 }
 
-/** Where the numbers of units lie in a tensor. */
+/** The places of the units' numbers in a tensor. */
 export interface UnitPlaces {
   readonly units: number;
-  /** Numbers of one unit. */
+  /** How many numbers a unit has. */
   readonly length: number;
   /** The place of a unit's number. */
   readonly at: (unit: number, index: number) => number;
 }
 
-/** A response's numbers, row by row: the positions of a sample one after the other. */
+/** The places of a response's numbers, row by row; the positions of a sample are consecutive. */
 export function placesOfResponse(
   shape: readonly number[],
   { unitAxis, units }: Pick<Site, "unitAxis" | "units">,
@@ -85,7 +85,7 @@ export function placesOfResponse(
 }
 
 /**
- * A weight's numbers as the site's node reads it:
+ * The places of a weight's numbers, as the site's node reads it:
  *
  * - Gemm, MatMul with the weight on the right: columns of op(B) [d, k]; on the left: rows of op(A) [k, d]
  * - Conv: unit m is W[m, …] of [k, channels/groups, …kernel]
@@ -111,19 +111,19 @@ export function placesOfWeight(shape: readonly number[], site: Site): UnitPlaces
   };
 }
 
-/** Where `[row][unit]` lies in a response of that shape. */
+/** The index of `[row][unit]` in a response of the given shape. */
 export function responsePlaces(shape: readonly number[], site: Pick<Site, "unitAxis" | "units">): number[][] {
   const { units, length, at } = placesOfResponse(shape, site);
   return Array.from({ length }, (_, row) => Array.from({ length: units }, (_, unit) => at(unit, row)));
 }
 
-/** Where `[unit][number]` lies in a weight, as {@link placesOfWeight} says. */
+/** The index of `[unit][number]` in a weight; see {@link placesOfWeight}. */
 export function weightPlaces(shape: readonly number[], site: Site): number[][] {
   const { units, length, at } = placesOfWeight(shape, site);
   return Array.from({ length: units }, (_, unit) => Array.from({ length }, (_, i) => at(unit, i)));
 }
 
-/** Whether each unit is a row of a Gemm's, MatMul's or Conv's weight, not a column. */
+/** Whether units are rows, not columns, of the weight of a Gemm, MatMul or Conv. */
 export function unitsFirst({ op, node, weightInput }: Site): boolean {
   if (op === "Conv") return true;
   const transposed = op === "Gemm" && node.flag(weightInput === 1 ? "transB" : "transA");
@@ -134,7 +134,7 @@ export function unitsFirst({ op, node, weightInput }: Site): boolean {
 export const gathered = (places: readonly (readonly number[])[], data: ArrayLike<number>): number[][] =>
   places.map((row) => row.map((place) => data[place] ?? Number.NaN));
 
-/** Kernel and geometry of a site that is a Conv. @param shape - of its weight */
+/** Kernel and geometry of a site that is a Conv. @param shape - the weight's */
 export function convolutionOf({ op, node }: Site, shape: readonly number[]): PlainConvolution | undefined {
   if (op !== "Conv") return undefined;
   const kernel = shape.slice(2);

@@ -1,9 +1,9 @@
 import { eachCrossProduct, eachProduct, weightedSums } from "./block-products.ts";
 import type { Matrix, PenaltyReference, PlainLayer } from "./plain-layer.ts";
 
-/** Arithmetic of references: plain arrays, float64; products of many vectors block by block, no matrix of all pairs. */
+/** Arithmetic of references on plain float64 arrays. Products of many vectors are taken in blocks, without a matrix of all pairs. */
 
-/** A value, and its gradient one row a vector. */
+/** A value and its gradient, with one row per vector. */
 export interface ValueAndGradient {
   readonly value: number;
   readonly gradient: Matrix;
@@ -56,7 +56,7 @@ export function product(a: Matrix, b: Matrix): number[][] {
   return result;
 }
 
-/** Every entry through a function of it and its place. */
+/** Applies a function of entry and place to every entry. */
 export const mapped = (
   matrix: Matrix,
   of: (value: number, row: number, column: number) => number,
@@ -65,7 +65,7 @@ export const mapped = (
 /** The sum of all entries. */
 export const total = (matrix: Matrix): number => sum(matrix.map(sum));
 
-/** The mean over groups of what `of` makes of each group's vectors, one row a unit. */
+/** The mean over groups of `of`, applied to each group's vectors, one row per unit. */
 export function byGroups(
   vectors: Matrix,
   groups: number,
@@ -78,7 +78,7 @@ export function byGroups(
   );
 }
 
-/** A penalty on weights: the mean over groups of what `of` makes of each group's vectors, one row a unit. */
+/** A penalty on weights: the mean over groups of `of`, applied to each group's vectors, one row per unit. */
 export function ofWeights(
   { weights, groups }: Pick<PlainLayer, "weights" | "groups">,
   of: (vectors: Matrix) => ValueAndGradient,
@@ -101,7 +101,7 @@ export const excessSquares = (vectors: Matrix): ValueAndGradient =>
     return { value: excess ** 2, slope: 2 * excess };
   });
 
-/** v/√(|v|² + added), 0 where |v|² is not above `least`; and those roots (0 there). */
+/** v/√(|v|² + added), or 0 if |v|² is not above `least`; and the roots (0 in that case). */
 export function normalized(
   vectors: Matrix,
   { added, least }: { added: number; least: number },
@@ -124,7 +124,7 @@ export function throughNorm(slope: readonly number[], direction: readonly number
 }
 
 /**
- * Σ f(⟨vᵢ, vⱼ⟩) over all pairs, i = j too, and its gradient 2·S·V, for a symmetric f (and S = f′).
+ * Σ f(⟨vᵢ, vⱼ⟩) over all pairs, including i = j, and its gradient 2·S·V with S = f′, for a symmetric f.
  */
 export function fromGram(
   vectors: Matrix,
@@ -138,8 +138,8 @@ export function fromGram(
 }
 
 /**
- * Σ f(cᵢⱼ) over all pairs, i = j too, of the cosines cᵢⱼ = ⟨zᵢ, zⱼ⟩ of normalised vectors, and its gradient for a symmetric
- * f: back through each vector's own norm.
+ * Σ f(cᵢⱼ) over all pairs, including i = j, of the cosines cᵢⱼ = ⟨zᵢ, zⱼ⟩ of normalised vectors, and its gradient through each
+ * vector's norm, for a symmetric f.
  */
 export function fromCosines(
   vectors: Matrix,
@@ -160,7 +160,7 @@ export interface PairSums {
   readonly gradient: (a: number, c: number) => Matrix;
 }
 
-/** {@link PairSums}: pair by pair, or where vectors are shorter than they are many from ‖VVᵀ‖² = ‖VᵀV‖². */
+/** {@link PairSums}, pair by pair or, if there are more vectors than numbers in each, from ‖VVᵀ‖² = ‖VᵀV‖². */
 export function pairSums(vectors: Matrix): PairSums {
   const all = new Array<number>(vectors[0]?.length ?? 0).fill(0);
   for (const vector of vectors) {

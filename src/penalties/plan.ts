@@ -8,39 +8,39 @@ import type { Penalty } from "./penalty.ts";
 /** A penalty, the layers it acts on, and how much it counts. */
 export interface PenaltyPlan {
   readonly penalty: Penalty;
-  /** Factor of this penalty in the loss; default what its community uses, mostly 1. */
+  /** Factor of this penalty in the loss; default the penalty's usual one, mostly 1. */
   readonly weight?: number;
   /** Only layers whose name matches; default all. */
   readonly include?: RegExp;
-  /** Not layers whose name matches. */
+  /** Exclude layers whose name matches. */
   readonly exclude?: RegExp;
-  /** Factor of its weight over a run of training, as text (`cosine:warmup=100`) or a function; default constant. */
+  /** Factor of its weight over the steps of a training run, as text (`cosine:warmup=100`) or a function; default constant. */
   readonly schedule?: string | Schedule;
 }
 
-/** A plan with everything decided. */
+/** A plan with all defaults filled in. */
 export interface ResolvedPlan extends PenaltyPlan {
-  /** The penalty's name; of the second plan with the same penalty `name.2`, and so on. */
+  /** The penalty's name; the second plan with the same penalty is `name.2`, and so on. */
   readonly label: string;
   readonly weight: number;
-  /** Its weight relative to that of all plans together. */
+  /** Its weight relative to the common weight of all plans. */
   readonly factor: number;
 }
 
-/** Plans that make up one penalty: R = Σ factor · R of each, and the loss becomes loss + weight · R. */
+/** Plans that together make up R = Σ factor · (R of each plan); the loss becomes loss + weight · R. */
 export interface ResolvedPlans {
   /** The weight of the first plan that has one above 0. */
   readonly weight: number;
   readonly plans: readonly ResolvedPlan[];
 }
 
-/** A plan for a penalty that was given alone: all layers, its usual weight. */
+/** The plan of a penalty given without one: all layers, its usual weight. */
 export const planOf = (given: Penalty | PenaltyPlan): PenaltyPlan =>
   "penalty" in given ? given : { penalty: given };
 
 /**
- * Decides what plans leave open.
- * @throws UsageError for a weight that is no number of at least 0, or a schedule that cannot be read
+ * Fills in the defaults of plans.
+ * @throws UsageError for a weight that is not a number of at least 0, or a schedule that cannot be read
  */
 export function resolvePlans(given: readonly (Penalty | PenaltyPlan)[]): ResolvedPlans {
   const counts = new Map<string, number>();
@@ -67,11 +67,11 @@ export function resolvePlans(given: readonly (Penalty | PenaltyPlan)[]): Resolve
   };
 }
 
-/** The weight of R, of which those of its parts are multiples: the first one above 0. */
+/** The weight of R: the first weight above 0. The weights of its parts are multiples of it. */
 export const commonWeight = (weights: readonly number[]): number =>
   weights.find((weight) => weight > 0) ?? weights[0] ?? 1;
 
-/** Says whose schedule a graph does not follow, because it holds its weights. */
+/** Warns about each plan whose schedule the graph ignores, because its weights are constants there. */
 export function tellSchedules(plans: readonly ResolvedPlan[], tell: (message: string) => void): void {
   for (const { label, schedule } of plans) {
     if (schedule === undefined) continue;
@@ -79,14 +79,14 @@ export function tellSchedules(plans: readonly ResolvedPlan[], tell: (message: st
   }
 }
 
-/** Whether a plan names a layer. */
+/** Whether a plan's patterns select a layer. */
 export function chooses({ include, exclude }: PenaltyPlan, { names }: Site): boolean {
   return (!include || matchesAny(include, names)) && !(exclude && matchesAny(exclude, names));
 }
 
 /**
- * Refuses plans of which a pattern matches no layer, one without a penalty included.
- * @throws UsageError that names the layers that come nearest
+ * Refuses plans with a pattern that matches no layer. Layers that take no penalty count as matched.
+ * @throws UsageError that lists the layers with the most similar names
  */
 export function checkChoices(
   plans: readonly PenaltyPlan[],

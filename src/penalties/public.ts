@@ -1,5 +1,5 @@
 /**
- * Regularizers as values, to be given to `inject`, `Trainer.create` or `buildStep`, and the means to define one.
+ * Penalties (regularizers) for `inject`, `Trainer.create` and `buildStep`, and `definePenalty` for your own.
  *
  * @example
  * import { readModel, Trainer } from "sorth-onnx";

@@ -3,12 +3,12 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
-/** How units lie in a response. */
+/** Where the units are in a response. */
 export type ResponseLayout = Pick<Site, "units" | "groups" | "unitAxis"> & Partial<Pick<Site, "freeAxes">>;
 
 /**
- * A response in the layout in which it is multiplied: units last […, k], or positions merged behind them [N…, k, L],
- * [N…, groups, k/groups, L]. Holds no length of a free axis.
+ * A response in the layout for products: units last […, k], or followed by the merged positions [N…, k, L],
+ * [N…, groups, k/groups, L]. The emitted nodes contain no length of a free axis.
  */
 export class ResponseMatrix {
   readonly value: Typed;
@@ -26,14 +26,14 @@ export class ResponseMatrix {
     this.value = this.#unitsLast ? response : this.#mergePositions();
   }
 
-  /** Axes of {@link value} other than that of the units, and of the groups. */
+  /** All axes of {@link value} except those of the units and groups. */
   get rowAxes(): number[] {
     const { unitAxis, groups } = this.#layout;
     const own = groups === 1 ? [unitAxis] : [unitAxis, unitAxis + 1];
     return this.value.shape.flatMap((_, axis) => (own.includes(axis) ? [] : [axis]));
   }
 
-  /** The number of rows: a scalar of the value's type where it is not fixed. */
+  /** The number of rows; a scalar in the value's type if it is not fixed. */
   rows(fixed: boolean): Typed | number {
     const g = this.#g;
     const { shape, type } = this.value;
@@ -42,17 +42,17 @@ export class ResponseMatrix {
     return g.div(size, this.#layout.units);
   }
 
-  /** Σ TTᵀ over the rows of T, which lies as {@link value}: [k, k] or [groups, k/groups, k/groups]. */
+  /** Σ TTᵀ over the rows of T, which has the layout of {@link value}: [k, k] or [groups, k/groups, k/groups]. */
   gram(t: Typed): Typed {
     return this.#unitsLast ? this.#gramOfColumns(t) : this.#gramOfUnits(t);
   }
 
-  /** The symmetric matrix of a {@link gram}'s shape times T, row by row: lies as {@link value}. */
+  /** A symmetric matrix with the shape of {@link gram}, times each row of T; in the layout of {@link value}. */
   times(matrix: Typed, t: Typed): Typed {
     return this.#unitsLast ? this.#g.matMul(t, matrix) : this.#g.matMul(matrix, t);
   }
 
-  /** Takes what lies as {@link value} back to the response's own layout. */
+  /** Converts from the layout of {@link value} to the response's own. */
   back(t: Typed): Typed {
     const { shape } = this.#response;
     const { groups } = this.#layout;
@@ -60,7 +60,7 @@ export class ResponseMatrix {
     return reshapeToResponse(this.#g, t, this.#response, this.#layout);
   }
 
-  /** One row a unit: [k, rows], or [groups, k/groups, rows]. */
+  /** One row per unit: [k, rows], or [groups, k/groups, rows]. */
   byUnit(): Typed {
     if (!this.#unitsLast) return this.#gatherRows(this.value);
     const { units } = this.#layout;
@@ -68,7 +68,7 @@ export class ResponseMatrix {
     return this.#g.transpose(this.#g.reshapeAs(this.value, [-1, units], [rows, units]));
   }
 
-  /** Y: [N…, k, H, W] as [N…, k, H·W], or as [N…, groups, k/groups, H·W]; any batch. */
+  /** Y [N…, k, H, W] as [N…, k, H·W] or [N…, groups, k/groups, H·W], for any batch. */
   #mergePositions(): Typed {
     const { units, groups, unitAxis } = this.#layout;
     const { shape } = this.#response;
@@ -80,7 +80,7 @@ export class ResponseMatrix {
     return this.#g.reshapeAs(this.#response, code, [...lead, ...channels, positions]);
   }
 
-  /** Of T: […, k]. */
+  /** The Gram matrix of T […, k]. */
   #gramOfColumns(t: Typed): Typed {
     const units = t.shape.at(-1) ?? 0;
     const rows = elementCount(t.shape) / units;
@@ -88,15 +88,15 @@ export class ResponseMatrix {
     return this.#g.gemm(flat, flat, { transA: true });
   }
 
-  /** Of T: [N…, k, L] or [N…, groups, k/groups, L]. */
+  /** The Gram matrix of T [N…, k, L] or [N…, groups, k/groups, L]. */
   #gramOfUnits(t: Typed): Typed {
     const g = this.#g;
     const { groups, unitAxis, freeAxes = [] } = this.#layout;
     const [units, positions] = t.shape.slice(-2) as [number, number];
     const samples = elementCount(t.shape.slice(0, unitAxis));
-    // The form must not depend on lengths that the file leaves free: they count as large.
+    // The form must not depend on free lengths, so these count as large.
     const manyPositions = positions >= units || freeAxes.some((axis) => axis > unitAxis);
-    // One product per sample writes N·k² numbers, gathering all rows of a unit first N·k·L.
+    // One product per sample writes N·k² numbers; gathering all rows of a unit first writes N·k·L.
     if (samples > 1 && manyPositions) {
       const lead = Array.from({ length: unitAxis }, (_, axis) => axis);
       return g.reduceSum(g.matMul(t, g.transposeLast(t)), lead);
@@ -118,7 +118,7 @@ export class ResponseMatrix {
   }
 }
 
-/** Takes what has the response's elements in their order back to its shape, whatever lengths its free axes have. */
+/** Reshapes a value that has the response's elements in the same order to the response's shape, for any lengths of free axes. */
 export function reshapeToResponse(
   g: Emit,
   t: Typed,
@@ -126,7 +126,7 @@ export function reshapeToResponse(
   { units, unitAxis, freeAxes = [] }: ResponseLayout,
 ): Typed {
   const { shape } = response;
-  // One length may be left to Reshape, and those in front of it stay where they are.
+  // Reshape can infer one length (−1) and copy the lengths in front of it (0).
   const open = unitAxis === shape.length - 1 ? 1 : unitAxis + 1;
   if (freeAxes.some((axis) => axis > open)) {
     const lengths = g.op("Shape", [response], [shape.length], { type: "int64" });

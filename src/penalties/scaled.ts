@@ -2,8 +2,8 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 
 /**
- * A matrix (or a stack of them) times a number. ONNX Runtime fuses a scalar factor at a MatMul into it as a float32
- * attribute, which is wrong for float64: there the factor is written once a row.
+ * A matrix (or a stack of them) times a number. For float64 the factor is written once per row, because ONNX Runtime would
+ * fuse a scalar factor next to a MatMul into it as a float32 attribute.
  */
 export function scaled(g: Emit, x: Typed, factor: number): Typed {
   if (factor === 1) return x;
@@ -19,7 +19,7 @@ export function scaled(g: Emit, x: Typed, factor: number): Typed {
   );
 }
 
-/** The same for a factor in the graph, of any float type. */
+/** The same for a factor that is a value of the graph, in any float type. */
 export function scaledBy(g: Emit, x: Typed, factor: Typed): Typed {
   const own = g.cast(factor, x.type);
   return g.mul(x, x.type === "double" ? g.expand(own, [x.shape.at(-2) ?? 1, 1]) : own);

@@ -2,7 +2,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { epsilon, type SomOptions } from "./som-options.ts";
 
-/** λ1 and λ2 divided by the number of pairs as the reduction asks, and by the number of groups. */
+/** λ1 and λ2, divided by the number of groups and, for the reduction "mean", by the number of pairs. */
 interface Coefficients {
   /** Factor of s², the squared sum of the cosines. */
   readonly mean: number;
@@ -10,7 +10,7 @@ interface Coefficients {
   readonly square: number;
 }
 
-/** The value of SOM, and a gradient of it times `factor` and the scalar `weight`, built when called. */
+/** The value of SOM, and its gradient times `factor` and the scalar `weight`, built when called. */
 interface GramGraph {
   readonly value: Typed;
   readonly gradient: (factor: number, weight?: Typed) => Typed;
@@ -31,12 +31,12 @@ export function coefficients(options: SomOptions, units: number, groups: number)
 export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
   const type = gram.type;
   const units = gram.shape.at(-1) ?? 0;
-  // Kᵢᵢ is read through the mask: a second pass over T would cost more.
+  // Kᵢᵢ is read through a mask, because a second pass over T would cost more.
   const energy = g.reduceSum(g.mul(gram, g.identityMatrix(units, type)), [-1], true);
   const inverse = inverseNorm(g, energy);
   const inversePairs = g.mul(g.mul(inverse, g.transposeLast(inverse)), g.offDiagonal(units, type));
   const cosines = g.mul(gram, inversePairs);
-  // Units against units: no length of the data.
+  // The mask is units by units, so it contains no length of the data.
   const rowSums = g.reduceSum(cosines, [-1], true, true);
   const rowSquares = g.reduceSum(g.square(cosines), [-1], true, true);
   const total = g.reduceSum(rowSums, [-2], true, true);
@@ -56,8 +56,8 @@ export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
 }
 
 /**
- * SOM from the Gram matrix of the rows, the smaller one where rows are few: with Z = T/n and P = ZZᵀ,
- * ΣG² = ‖P‖², and the sum of G is ‖Σᵢzᵢ‖². Needs the number of rows.
+ * SOM from the Gram matrix of the rows, which is smaller if there are few rows: with Z = T/n and P = ZZᵀ,
+ * ΣG² = ‖P‖², and the sum of G is ‖Σᵢzᵢ‖². The number of rows must be known.
  *
  * @param t - T as [rows, units], or [groups, rows, units]
  * @returns the value, and factor · weight · ∂value/∂T in T's shape
@@ -66,7 +66,7 @@ export function somOfRows(g: Emit, t: Typed, c: Coefficients): GramGraph {
   const energy = g.reduceSum(g.square(t), [-2], true);
   const inverse = inverseNorm(g, energy);
   const z = g.mul(t, inverse);
-  // Gᵢᵢ = |zᵢ|², 1 − ε/n² for a living unit and 0 for a dead one.
+  // Gᵢᵢ = |zᵢ|²: 1 − ε/n² for a living unit, 0 for a dead one.
   const own = g.mul(energy, g.square(inverse));
   const gram = g.matMul(z, g.transposeLast(z));
   const resultant = g.reduceSum(z, [-1], true);
@@ -78,7 +78,7 @@ export function somOfRows(g: Emit, t: Typed, c: Coefficients): GramGraph {
     // With a = ∂R/∂s, c = ∂R/∂ΣO²: dzᵢ = wᵢ − hᵢzᵢ, w = 2a·Σⱼzⱼ + 4c·Pz, h = 2a + 4c·Gᵢᵢ; dT = (dZ − Z∘colsum(Z∘dZ))/n.
     gradient: (factor, weight) => {
       const twoA = g.mul(total, 4 * c.mean * factor);
-      // A scalar factor right at a MatMul would be fused into it as a float32 attribute: wrong for float64.
+      // ONNX Runtime would fuse a scalar factor next to a MatMul into it as a float32 attribute, which is wrong for float64.
       const scaled = g.mul(t, g.mul(inverse, 4 * c.square * factor));
       const w = g.add(g.matMul(gram, scaled), g.mul(resultant, twoA));
       const h = g.add(g.mul(own, 4 * c.square * factor), twoA);
@@ -88,7 +88,7 @@ export function somOfRows(g: Emit, t: Typed, c: Coefficients): GramGraph {
   };
 }
 
-/** 1/n = 1/√(Kᵢᵢ + ε) of living units, 0 of dead ones. */
+/** 1/n = 1/√(Kᵢᵢ + ε) for living units, 0 for dead ones. */
 function inverseNorm(g: Emit, energy: Typed): Typed {
   const alive = g.indicator(g.greater(energy, epsilon), energy.type);
   return g.mul(g.reciprocal(g.sqrt(g.add(energy, epsilon))), alive);

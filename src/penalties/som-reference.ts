@@ -24,9 +24,9 @@ import {
 } from "./som-options.ts";
 
 /**
- * SOM and its gradient in float64, straight from the formula: every pair of units is compared by the cosine of their
- * normalised responses, and the gradient goes back through the normalisation. The graphs never normalise T; this does,
- * so that the two share no shortcut.
+ * SOM and its gradient in float64, directly from the formula: the cosine of the normalised responses of every pair of units,
+ * with the gradient through the normalisation. The graphs never normalise T and this function does, so that they share no
+ * shortcut.
  */
 export function somReference(layer: PlainLayer, options: SomOptions): PenaltyReference {
   if (options.angles === "weights") return ofWeights(layer, (rows) => ofAngles(rows, options));
@@ -46,7 +46,7 @@ function ofDirections({ weights, groups }: PlainLayer, options: SomOptions): Pen
   return withGradient(whole.value, () => ({ weights: product(whole.gradient, x) }));
 }
 
-/** The layer's own responses, prepared as the options say. */
+/** The layer's own responses, prepared by the options. */
 function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
   const { used, units, scales, bias } = preparedUnits(layer, options);
   const of = (vectors: Matrix) => byGroups(vectors, layer.groups, (own) => ofResponses(own, options));
@@ -75,14 +75,14 @@ function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
 }
 
 /**
- * The rows that count, one unit a row: without bias or mean, and scaled.
- * @param given - scales of another layer, in place of its own
+ * The rows to compare, one row per unit, with bias and mean removed and scaled if the options say so.
+ * @param given - scales of another layer, used instead of its own
  */
 function preparedUnits(layer: PlainLayer, options: SomOptions, given?: readonly number[]) {
   const { positions } = layer;
   const { maxRows, center, scale, seed } = options;
   const all = unitsOf(layer);
-  // Row by row as the graph reads them: a position that were chosen twice would count twice here too.
+  // Row by row, as in the graph: a position that was chosen twice would count twice here too.
   const chosen = chosenPositions(positions, maxRows === 0 ? positions : maxRows, seed);
   const samples = Array.from({ length: (all[0]?.length ?? 0) / positions }, (_, i) => i * positions);
   const used = samples.flatMap((first) => chosen.map((position) => first + position));
@@ -106,7 +106,7 @@ function preparedUnits(layer: PlainLayer, options: SomOptions, given?: readonly 
   return { used, units, scales, bias };
 }
 
-/** The term of one group; responses and gradient as `[unit][row]`. */
+/** The term of one group, with responses and gradient as `[unit][row]`. */
 function ofResponses(responses: Matrix, options: SomOptions): ValueAndGradient {
   const { lambda1, lambda2, gamma, reduction } = options;
   const activations = responses.map((unit) => unit.map((y) => Math.tanh(gamma * y)));
@@ -124,10 +124,10 @@ function ofResponses(responses: Matrix, options: SomOptions): ValueAndGradient {
   });
 }
 
-/** λ1·(mean ϑ)² + λ2·mean ϑ² of the exact angles between weights, ϑ = (2/π)·arcsine of the cosine. */
+/** λ1·(mean ϑ)² + λ2·mean ϑ² of the exact angles between weights, with ϑ = (2/π)·arcsine of the cosine. */
 function ofAngles(weights: Matrix, { lambda1, lambda2, reduction }: SomOptions): ValueAndGradient {
   const theta = (cosine: number) => {
-    // Vectors closer to one line than float32 can tell have the angle at which it can, and no slope.
+    // Vectors too close to one line for float32 get the smallest angle that it resolves, and no slope.
     const within = Math.max(-mostCosine, Math.min(cosine, mostCosine));
     const slope = Math.abs(cosine) < mostCosine ? 2 / Math.PI / Math.sqrt(1 - cosine ** 2) : 0;
     return { angle: (2 / Math.PI) * Math.asin(within), slope };

@@ -8,24 +8,24 @@ import { type ResponseLayout, reshapeToResponse } from "./response-matrix.ts";
 import { leastMeanSquare, leastVariation, type SomOptions } from "./som-options.ts";
 import { UnitMatrix } from "./unit-matrix.ts";
 
-/** Rows over which units are compared, and how a gradient of them goes back to what they were made of. */
+/** The rows over which units are compared, and how a gradient goes from them back to the layer's values. */
 export interface SomRows {
   readonly y: Typed;
   readonly layout: ResponseLayout;
-  /** Number of rows, for the batch size at hand. */
+  /** Number of rows, for the probed batch size. */
   readonly rows: number;
   readonly rowsFixed: boolean;
-  /** @param gradient - times the weight it is given, in y's type and shape */
+  /** @param gradient - emits ∂R/∂y times the given weight, in y's type and shape */
   readonly slopes: (gradient: (weight?: Typed) => Typed) => readonly Slope[];
 }
 
-/** Responses on which one step of preparing them was done; `pull` takes a gradient of them back. */
+/** Responses after one step of preparation; `pull` takes their gradient back to the responses before it. */
 interface Step {
   readonly y: Typed;
   readonly pull: (gradient: Typed) => Typed;
 }
 
-/** Y of random directions: [units, directions], the products of the units with each direction. */
+/** Y for random directions: [units, directions], the products of the units with each direction. */
 export function randomRows(layer: PenaltyLayer, { directions, seed }: SomOptions): SomRows {
   const { site, g, weight } = layer;
   const units = new UnitMatrix(site, weight, g);
@@ -52,7 +52,7 @@ export function randomRows(layer: PenaltyLayer, { directions, seed }: SomOptions
   };
 }
 
-/** The layer's own responses: all or some of their rows, without bias or mean, scaled, as the options say. */
+/** The layer's own responses, prepared by the options: all or some rows, with or without bias and mean, scaled or not. */
 export function batchRows(layer: PenaltyLayer, options: SomOptions): SomRows {
   const { site, g, response } = layer;
   const added = options.bias === "remove" ? layer.added : undefined;
@@ -70,7 +70,7 @@ export function batchRows(layer: PenaltyLayer, options: SomOptions): SomRows {
     ...{ y: scaled.y, layout, rows, rowsFixed: site.rowsFixed },
     slopes: (gradient) => [
       { of: response, gradient: (weight) => back(gradient(weight)) },
-      // What the bias adds to the response is taken off again: its gradient too.
+      // The bias is subtracted from the response, so its gradient is subtracted too.
       ...(added
         ? [
             {
@@ -89,7 +89,7 @@ export function batchRows(layer: PenaltyLayer, options: SomOptions): SomRows {
 
 const unchanged = (y: Typed): Step => ({ y, pull: (gradient) => gradient });
 
-/** What is added to the product, of a shape that broadcasts to the response's. */
+/** The value added to the product, in a shape that broadcasts to the response's. */
 function biasOf({ site, g, added }: PenaltyLayer, y: Typed): Typed {
   if (!added) return y;
   const value = numeric(g, added.value);
@@ -99,7 +99,7 @@ function biasOf({ site, g, added }: PenaltyLayer, y: Typed): Typed {
   return added.factor === 1 ? bias : g.mul(bias, added.factor);
 }
 
-/** Sums a gradient of the response to the shape of what is added; holds no batch size. */
+/** Sums a gradient of the response to the shape of the added value. The emitted nodes contain no batch size. */
 function sumToBias({ site, g, added, response }: PenaltyLayer, gradient: Typed): Typed {
   const shape = added?.value.shape ?? [];
   const rank = response.shape.length;
@@ -124,7 +124,7 @@ function someRows(
     return { step: unchanged(y), layout, rows };
   }
   const unitsLast = unitAxis === y.shape.length - 1;
-  // Positions merged into one axis: [N, L, k], or [N…, k, L].
+  // Merge positions into one axis: [N, L, k], or [N…, k, L].
   const axis = unitsLast ? 1 : unitAxis + 1;
   const merged = unitsLast ? [y.shape[0] ?? 1, count, units] : [...y.shape.slice(0, axis), count];
   const code = unitsLast ? [0, -1, units] : [...merged.slice(0, unitAxis).map(() => 0), units, -1];
@@ -136,7 +136,7 @@ function someRows(
     : runtimeChoice(g, { flat, axis, count, maxRows, seed });
   const chosen = g.gather(flat, indices, axis);
   const pull = (gradient: Typed): Typed => {
-    // Positions that were not chosen read a column of zeros behind the others.
+    // Positions that were not chosen read an added last column of zeros.
     const pads = merged.map(() => 0);
     const padded = g.pad(gradient, [...pads, ...pads.map((_, i) => (i === axis ? 1 : 0))]);
     const whole = g.gather(padded, inverse(), axis);
@@ -149,7 +149,7 @@ function someRows(
 interface Choice {
   /** Positions that are read. */
   readonly indices: Typed;
-  /** For each position its place among those read, or their number where it is not read; built when called. */
+  /** For each position its index among the read ones, or their count if it is not read; built when called. */
   readonly inverse: () => Typed;
 }
 
@@ -162,7 +162,7 @@ function constantChoice(g: Emit, count: number, maxRows: number, seed: number): 
   };
 }
 
-/** The same choice where the number of positions is known only when the model runs. */
+/** The same choice if the number of positions is known only when the model runs. */
 function runtimeChoice(
   g: Emit,
   of: { flat: Typed; axis: number; count: number; maxRows: number; seed: number },
@@ -177,7 +177,7 @@ function runtimeChoice(
   const used = g.where(all, limit, length);
   const range = (end: Typed, size: number) =>
     g.op("Range", [g.scalar(0, "int64"), end, g.scalar(1, "int64")], [size], int64);
-  // Where all are read, each stretch is one position long, and any place in it is that position.
+  // If all are read, each stretch has a single position, and any place in it is that position.
   const ends = g.reshape(used, [1]);
   const places = g.op(
     "Slice",
@@ -203,12 +203,12 @@ function runtimeChoice(
 const rowAxes = (y: Typed, { unitAxis }: ResponseLayout): number[] =>
   y.shape.flatMap((_, axis) => (axis === unitAxis ? [] : [axis]));
 
-/** The mean square of each unit's responses: one number a unit, of y's rank. */
+/** The mean square of each unit's responses: one number per unit, in y's rank. */
 const meanSquareOf = (g: Emit, y: Typed, layout: ResponseLayout): Typed =>
   g.reduceMean(g.square(y), rowAxes(y, layout), true);
 
 /**
- * y − mean over rows: the gradient loses its mean too. A unit of which only rounding errors are left gets zeros.
+ * y − mean over rows; the mean is subtracted from the gradient too. A unit with only rounding errors left gets zeros.
  * @param before - mean squares of y
  */
 function withoutMean(g: Emit, y: Typed, layout: ResponseLayout, before: Typed): Step {
@@ -221,8 +221,8 @@ function withoutMean(g: Emit, y: Typed, layout: ResponseLayout, before: Typed): 
 }
 
 /**
- * y/√(mean y² + ε), ε relative to the mean square before centring, the root constant in the gradient: written as a power
- * with a computed exponent, through which ONNX Runtime's training tools take no derivative either.
+ * y/√(mean y² + ε), with ε relative to the mean square before centring. The root is constant in the gradient. It is written
+ * as a power with a computed exponent, which ONNX Runtime's training tools do not differentiate either.
  */
 function overRms(g: Emit, y: Typed, layout: ResponseLayout, before: Typed): Step {
   const least = g.add(g.mul(before, leastVariation), leastMeanSquare);

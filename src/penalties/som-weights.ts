@@ -7,8 +7,8 @@ import { type SomOptions, weightNormalization } from "./som-options.ts";
 import { penaltyOfGram } from "./weight-penalty.ts";
 
 /**
- * SOM of the exact angles θ between the units' weights, what ϑ of sign responses to random directions tends to:
- * ϑ = 1 − 2θ/π = (2/π)·asin c, c their cosine.
+ * SOM of the exact angles θ between the units' weights: ϑ = 1 − 2θ/π = (2/π)·asin c, with c their cosine. This is the limit of
+ * ϑ for sign responses to many random directions.
  */
 export function somOfWeights(layer: PenaltyLayer, options: SomOptions): PenaltyGraph {
   const { groups, units } = layer.site;
@@ -23,7 +23,7 @@ export function somOfWeights(layer: PenaltyLayer, options: SomOptions): PenaltyG
     const squares = g.reduceSum(g.square(angles), inGroup, true);
     return {
       value: g.reduceSum(g.add(g.mul(g.square(total), c.mean), g.mul(squares, c.square))),
-      // ∂R/∂ϑ = 2·c.mean·s + 2·c.square·ϑ off the diagonal, dϑ/dc = (2/π)/√(1 − c²); every pair occurs twice.
+      // ∂R/∂ϑ = 2·c.mean·s + 2·c.square·ϑ off the diagonal, dϑ/dc = (2/π)/√(1 − c²). Every pair occurs twice.
       pull: () => {
         const toAngles = g.add(g.mul(angles, 4 * c.square), g.mul(total, 4 * c.mean));
         const toCosines = g.mul(g.mul(toAngles, mask), g.mul(arcsineSlope(g, cosine), 2 / Math.PI));

@@ -17,8 +17,8 @@ import { somOfWeights } from "./som-weights.ts";
  *     R = λ1·(mean of ϑᵢⱼ, i≠j)² + λ2·(mean of ϑᵢⱼ², i≠j)
  *
  * or the same with sums. A unit without any response adds 0 to the value and gets the gradient 0.
- * Source: arXiv 2001.01275, as derived in kexue.fm/archives/7169. Its λ1 = 100, weight 1 cost accuracy on every network tried
- * (docs/decisions.md); they are `som.preset("source")`, on the command line `som:preset=source`.
+ * Source: arXiv 2001.01275, as derived in kexue.fm/archives/7169. Its λ1 = 100 and weight 1 cost accuracy on every network
+ * that we tried (docs/decisions.md); `som.preset("source")` has them, on the command line `som:preset=source`.
  *
  * @example
  * await inject(model, { penalties: [som({ lambda1: 50 })] });
@@ -42,9 +42,9 @@ export const som = definePenalty<SomOptions>({
     lambda2: "weight of the mean square",
     gamma: "steepness of tanh, which stands for the sign",
     reduction: "over pairs: mean, or sum as printed in the source (breaks training)",
-    rows: "batch, or random: directions drawn anew each epoch in place of the layer's inputs",
+    rows: "batch, or random: random directions instead of the layer's inputs, new ones each epoch",
     directions: "how many, with rows=random",
-    maxRows: "at most so many positions of each sample, 0 for all",
+    maxRows: "largest number of positions used of each sample, 0 for all",
     center: "subtract each unit's mean over the rows",
     scale: "rms: divide by each unit's root mean square, constant in the gradient",
     bias: "remove: subtract the bias",
@@ -54,7 +54,7 @@ export const som = definePenalty<SomOptions>({
   problem: somProblem,
   on: ({ rows, angles }) => (rows === "random" || angles === "weights" ? "weights" : "responses"),
   seeded: ({ rows, maxRows }) => rows === "random" || maxRows > 0,
-  // The mean cosine of classes that exclude each other is below 0: only λ1 holds it at 0.
+  // Classes that exclude each other have a mean cosine below 0; only λ1 would push it to 0.
   sparesLoss: ({ lambda1 }) => lambda1 === 0,
   warning: warningOf,
   build: (layer, options) => {
@@ -87,7 +87,7 @@ function warningOf(site: Site, options: SomOptions): string | undefined {
     );
   }
   const smallerGram = site.rowsFixed && 2 * rows <= units;
-  // Cosines, their squares, the mask and what gradients add: about five matrices at once.
+  // Cosines, their squares, the mask and the gradients: about five matrices at the same time.
   const gigabytes = (5 * 4 * units ** 2 * site.groups) / 1e9;
   if (!smallerGram && gigabytes >= 0.5) {
     remarks.push(
@@ -112,7 +112,7 @@ interface Built {
   readonly gradient: (weight?: Typed) => Typed;
 }
 
-/** The form with the k×k Gram matrix: any batch. */
+/** The form with the k×k Gram matrix, for any batch. */
 function manyRows(g: Emit, { y, layout }: SomRows, options: SomOptions): Built {
   const c = coefficients(options, layout.units / layout.groups, layout.groups);
   const matrix = new ResponseMatrix(layout, y, g);
@@ -127,11 +127,11 @@ function manyRows(g: Emit, { y, layout }: SomRows, options: SomOptions): Built {
   };
 }
 
-/** The form with the b×b Gram matrix: a fixed number of rows. */
+/** The form with the b×b Gram matrix, for a fixed number of rows. */
 function fewRows(g: Emit, { y, layout, rows }: SomRows, options: SomOptions): Built {
   const { units, groups, unitAxis } = layout;
   const c = coefficients(options, units / groups, groups);
-  // Y as [b, k], or its channels split and their groups in front: [groups, b, k/groups].
+  // Y as [b, k], or with channels split by group and groups first: [groups, b, k/groups].
   const { shape } = y;
   const channels = groups === 1 ? [units] : [groups, units / groups];
   const split = [...shape.slice(0, unitAxis), ...channels, ...shape.slice(unitAxis + 1)];
@@ -155,5 +155,5 @@ function fewRows(g: Emit, { y, layout, rows }: SomRows, options: SomOptions): Bu
 /** tanh(γY). */
 const tanhOf = (g: Emit, y: Typed, { gamma }: SomOptions): Typed => g.tanh(g.mul(y, gamma));
 
-/** dY = dT∘(1 − T²), where γ is in dT already. */
+/** dY = dT∘(1 − T²); dT already includes γ. */
 const throughTanh = (g: Emit, t: Typed, dT: Typed): Typed => g.mul(dT, g.sub(1, g.square(t)));

@@ -18,7 +18,7 @@ import { so } from "./weights/so.ts";
 import { spectralSo } from "./weights/spectral-so.ts";
 import { srip } from "./weights/srip.ts";
 
-/** Every penalty that has a name on the command line. */
+/** Every penalty that the command line knows by name. */
 const factories = [
   som,
   ...[so, spectralSo, dso, biggan, mc, srip, ocnn, keras, mhe, mma, lorth],
@@ -34,8 +34,8 @@ export const penaltyDefinitions: readonly PenaltyDefinition<PenaltyOptions>[] = 
 export const penaltyNames: readonly string[] = penaltyDefinitions.map(({ name }) => name);
 
 /**
- * The penalty of that name. Numbers and switches may be given as text, as a command line or a file's metadata has them.
- * @throws UsageError for an unknown name or option, or a value that the option cannot take.
+ * The penalty with the given name. Numbers and switches may be text, as from a command line or a file's metadata.
+ * @throws UsageError for an unknown name or option, or an invalid value.
  *
  * @example
  * penaltyNamed("som", { gamma: "5", reduction: "sum" });
@@ -46,8 +46,8 @@ export function penaltyNamed(name: string, options: PenaltyOptions = {}): Penalt
 }
 
 /**
- * The penalty of that name with the options and the weight of one of its presets, and others as {@link penaltyNamed} takes them.
- * @throws UsageError for a preset that the penalty does not have, besides
+ * The penalty with the given name and the options and weight of one of its presets; further options as in {@link penaltyNamed}.
+ * @throws UsageError as {@link penaltyNamed}, and for a preset that the penalty does not have
  */
 export function presetNamed(name: string, preset: string, options: PenaltyOptions = {}): PenaltyPlan {
   const factory = factoryNamed(name);
@@ -70,7 +70,7 @@ const parsedOptions = (
     ),
   );
 
-/** A text as the type of its option; what does not read as one stays a text, which the option then refuses. */
+/** Converts a text to the type of its option. A text that cannot be converted stays a text, and the option then refuses it. */
 function fromText(value: number | string | boolean, type: string): number | string | boolean {
   if (typeof value !== "string") return value;
   if (type === "number" && value.trim() !== "" && Number.isFinite(Number(value))) return Number(value);

@@ -7,9 +7,9 @@ import type { PenaltyPlan } from "./plan.ts";
 import { penaltyNamed, presetNamed } from "./table.ts";
 
 /**
- * Reads a penalty from text: a name and, after a colon, its options and `weight`, `include`, `exclude`, `schedule`. A value
- * with commas stands in quotes. `preset=NAME` takes the options and the weight of a preset, where the text says nothing else.
- * @throws UsageError that names the penalty, for an unknown name or option, or a value that cannot be taken
+ * Reads a penalty from text: a name and, after a colon, its options and `weight`, `include`, `exclude`, `schedule`. Values with
+ * commas are quoted. `preset=NAME` takes options and weight from a preset, unless the text gives others.
+ * @throws UsageError that names the penalty, for an unknown name or option, or an invalid value
  *
  * @example
  * parsePlan("so");
@@ -35,8 +35,8 @@ export function parsePlan(text: string): PenaltyPlan {
 }
 
 /**
- * A penalty as {@link parsePlan} reads it: its name, the options that are not its defaults, and those that are always said
- * (of SOM λ1, λ2 and γ).
+ * Writes a penalty as {@link parsePlan} reads it: its name, the options that differ from the defaults, and those that are
+ * always shown (λ1, λ2 and γ of SOM).
  */
 export function penaltyText({ definition: { name, defaults, said = [] }, options }: Penalty): string {
   const always: readonly string[] = said;
@@ -48,7 +48,7 @@ export function penaltyText({ definition: { name, defaults, said = [] }, options
     : `${name}:${changed.map(([key, value]) => `${key}=${value}`).join(",")}`;
 }
 
-/** A penalty with its weight, and the layers and the schedule that it was given, as {@link parsePlan} reads it. */
+/** Writes a penalty with its weight, and its patterns and schedule if given, as {@link parsePlan} reads it. */
 export function planText(plan: PenaltyPlan): string {
   const { penalty, include, exclude, schedule, weight = penalty.definition.weight ?? 1 } = plan;
   const parts = [

@@ -5,15 +5,15 @@ import { dimAt, type Shape } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { unitsFirst } from "./plain-layer.ts";
 
-/** Of which vectors products are taken: those of the units [k, k], or those of the inputs [d, d]. */
+/** The vectors whose products are taken: the units' [k, k], or the inputs' [d, d]. */
 export type GramSide = "units" | "inputs";
 
 /**
- * A layer's weight as a matrix of its units, without moving its numbers where that can be avoided: [units, fanIn] or
- * [fanIn, units], in groups [groups, units/groups, fanIn].
+ * A layer's weight as a matrix of its units: [units, fanIn] or [fanIn, units] to avoid a transposition, or with
+ * groups [groups, units/groups, fanIn].
  */
 export class UnitMatrix {
-  /** Units of a group. */
+  /** Units in each group. */
   readonly units: number;
   readonly fanIn: number;
   readonly groups: number;
@@ -21,10 +21,10 @@ export class UnitMatrix {
   readonly #weight: Typed;
   readonly #matrix: Typed;
   readonly #unitsFirst: boolean;
-  /** What a ConvTranspose's weight is split into before its axes change places: [groups, channels/groups, units/groups, kernel]. */
+  /** The shape of a ConvTranspose's weight before it is transposed: [groups, channels/groups, units/groups, kernel]. */
   readonly #split: Shape | undefined;
 
-  /** @param weight - as the site's node reads it, of any float type */
+  /** @param weight - as the site's node reads it, in any float type */
   constructor(site: Site, weight: Typed, g: Emit) {
     this.#g = g;
     this.#weight = weight;
@@ -44,12 +44,12 @@ export class UnitMatrix {
     }
   }
 
-  /** One row a unit: [units, fanIn], or [groups, units/groups, fanIn]. */
+  /** One row per unit: [units, fanIn], or [groups, units/groups, fanIn]. */
   rows(): Typed {
     return this.#unitsFirst ? this.#matrix : this.#g.transpose(this.#matrix);
   }
 
-  /** Products of the vectors of one side: symmetric, [n, n] or [groups, n, n]. */
+  /** The symmetric products of the vectors of one side: [n, n] or [groups, n, n]. */
   gram(side: GramSide): Typed {
     const g = this.#g;
     const m = this.#matrix;
@@ -60,8 +60,8 @@ export class UnitMatrix {
   }
 
   /**
-   * The weight's gradient, in its own type and shape, from a symmetric P with ∂R/∂V = P·V, V one vector of that side a row:
-   * twice ∂R/∂gram.
+   * The weight's gradient, in its own type and shape, from a symmetric P with ∂R/∂V = P·V, where each row of V is a vector of
+   * that side; P is twice ∂R/∂gram.
    */
   fromPull(pull: Typed, side: GramSide): Typed {
     const g = this.#g;
@@ -69,7 +69,7 @@ export class UnitMatrix {
     return this.#toWeight(this.#isFirst(side) ? g.matMul(pull, m) : g.matMul(m, pull));
   }
 
-  /** Takes a gradient with respect to {@link rows} back to the weight. */
+  /** The weight's gradient from a gradient with respect to {@link rows}. */
   fromRows(gradient: Typed): Typed {
     return this.#toWeight(this.#unitsFirst ? gradient : this.#g.transpose(gradient));
   }

@@ -8,13 +8,13 @@ import { type GramSide, UnitMatrix } from "./unit-matrix.ts";
 /** A function of the products of a layer's vectors. */
 export interface OfGram {
   readonly value: Typed;
-  /** P with ∂value/∂V = P·V, V one vector a row: symmetric, twice ∂value/∂gram; built when called. */
+  /** P with ∂value/∂V = P·V, where each row of V is a vector: symmetric, twice ∂value/∂gram; built when called. */
   readonly pull: () => Typed;
 }
 
 /**
- * A penalty on the products of a layer's weight vectors, its gradient in closed form: one product where the reverse walk
- * would write two, and no transposed copies.
+ * A penalty on the products of a layer's weight vectors, with its gradient in closed form. That takes one product where the
+ * reverse walk would write two, and no transposed copies.
  */
 export function penaltyOfGram(
   { site, weight, g }: PenaltyLayer,
@@ -30,7 +30,7 @@ export function penaltyOfGram(
   };
 }
 
-/** Σ x over everything, divided by the number of groups: the mean over groups of their sums. */
+/** Σ x over all elements, divided by the number of groups: the mean of the groups' sums. */
 export const meanOfGroupSums = (g: Emit, x: Typed, groups: number): Typed => {
   const sum = g.reduceSum(x, undefined, false, true);
   return groups === 1 ? sum : g.mul(sum, 1 / groups);

@@ -11,16 +11,16 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 import type { LayerTensors } from "./sites.ts";
 
-/** The part of an injected model that computes one site's scalar from the site's own numbers. */
+/** The part of an injected model that computes one site's scalar from the site's numbers. */
 export interface BlockAlone {
   readonly bytes: Uint8Array;
-  /** Values that are fed: response, weight, bias, as far as the block reads them; and the model's inputs, if it does. */
+  /** Values to feed: those of response, weight, bias and the model's inputs that the block reads. */
   readonly inputs: ReadonlySet<string>;
 }
 
 /**
- * Cuts out what computes a value, up to the response, the weight and the bias of its site. What the block computes from
- * anything else stays as it is: a block that reads a copy of the responses does not move with them.
+ * Cuts out the nodes that compute a value, back to the response, the weight and the bias of its site. Parts that read
+ * anything else are kept unchanged, so a block that reads a copy of the responses does not move with them.
  */
 export function blockAlone(
   { graph, model }: { readonly graph: Graph; readonly model: Model },
@@ -75,7 +75,7 @@ export function blockAlone(
   return { bytes, inputs: new Set(inputs.keys()) };
 }
 
-/** An input of the tensor's type, of any length on every axis. */
+/** An input of the tensor's type, with a free length on every axis. */
 function inputInfo(name: string, { type, dims }: Tensor): onnx.ValueInfoProto {
   return new onnx.ValueInfoProto({
     name,

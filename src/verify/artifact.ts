@@ -41,9 +41,9 @@ import { checkValues } from "./values.ts";
 const limits = { loss: 1e-6, gradient: 1e-4 } as const;
 
 /**
- * Compares an injected training model with its original. Stock ONNX Runtime runs neither, so the forward parts are run,
- * with random weights: penalties, the loss, and for each layer what was added to its gradient.
- * @throws SorthError when the original is no training model
+ * Compares an injected training model with its original. Stock ONNX Runtime cannot run either, so their forward parts are
+ * run with random weights. Compared are penalties, the loss, and for each layer the part added to its gradient.
+ * @throws SorthError if the original is not a training model
  */
 export async function verifyArtifact(
   original: Model,
@@ -83,7 +83,7 @@ export async function verifyArtifact(
   return { passed: checks.every(({ status }) => status !== "failed"), checks };
 }
 
-/** The forward part with seeded random weights: the same for both files. */
+/** The forward part with seeded random weights, the same for both files. */
 function forwardGraph(model: Model, seed: number, keep: readonly string[] = []): Graph {
   const random = new Random("weights of verify", seed);
   const weight = (value: Value, { frozen }: TrainingModel) =>
@@ -91,7 +91,7 @@ function forwardGraph(model: Model, seed: number, keep: readonly string[] = []):
   return forwardGraphOf(model, weight, keep);
 }
 
-/** Small numbers, so that responses do not saturate; positive ones where a variance may be. */
+/** Small numbers, so that responses do not saturate; positive for a possible variance. */
 function randomWeight(random: Random, { name, type, declared }: Value, positive: boolean): Tensor {
   const dims = (declared ?? []).map(Number);
   const size = dims.reduce((product, dim) => product * dim, 1);
@@ -102,20 +102,20 @@ function randomWeight(random: Random, { name, type, declared }: Value, positive:
   return tensorOf(name, type ?? "float", dims, numbers);
 }
 
-/** What a block adds to a gradient; undefined where the file does not add it. */
+/** The value that a block adds to a gradient; undefined if the file adds none. */
 function slopeOf(graph: Graph, { name, original }: RenamedValue): Value | undefined {
   const sum = graph.value(name)?.producer;
   const [own, slope] = sum?.inputs ?? [];
   return sum?.op === "Add" && own?.name === original ? (slope ?? undefined) : undefined;
 }
 
-/** What was added to a gradient of a training model for one layer, and what it has to be. */
+/** The part added to a gradient of a training model for one layer, and its expected value. */
 interface AddedGradient {
-  /** Whose gradient, in words. */
+  /** Describes the value whose gradient it is. */
   readonly of: string;
   readonly slope: string | undefined;
   readonly site: InjectedSite;
-  /** Places in the slope, and the reference's gradient there. */
+  /** Places in the slope, and the reference's gradient at these places. */
   readonly expected: (
     gradient: PenaltyReference["gradient"],
     dims: readonly number[],
@@ -166,7 +166,7 @@ function referenceIn(
   return reference(site, plainLayer(site, tensors, layerNumbers(site, tensors)));
 }
 
-/** The reference's gradient by its places in a tensor, over all layers that add to it; or why there is none. */
+/** The reference's gradient by place in a tensor, summed over all layers that add to it; or why there is none. */
 function sumOf(
   parts: readonly AddedGradient[],
   dims: readonly number[],
@@ -187,7 +187,7 @@ function sumOf(
   return sum;
 }
 
-/** The gradients that a site's penalties were added to: of its response, of its weight, of its bias. */
+/** The gradients to which a site's penalties were added: those of its response, weight and bias. */
 function addedGradients(
   injected: InjectedSite,
   slopes: ReadonlyMap<string, Value | undefined>,

@@ -2,31 +2,31 @@ import type { Site } from "../analysis/site-types.ts";
 import { UsageError } from "../errors.ts";
 import { type InjectedSite, readsResponses } from "./sites.ts";
 
-/** Multiplications that the float64 references of a report take at most, unless the caller says otherwise: some 10 s. */
+/** Default limit for the float64 references of a report, in multiplications: about 10 s. */
 const usual = 12e9;
 
-/** Numbers of a layer at most: the reference's copies take some forty bytes for each. */
+/** Layers with more numbers than this are left out: the reference's copies take about forty bytes per number. */
 const mostNumbers = 2 ** 25;
 
-/** Rows on which a gradient is looked at, at most, but a whole sample. */
+/** Most rows on which a gradient is checked, but at least one whole sample. */
 const mostRows = 2 ** 14;
 
-/** Multiplications of the model's layers and of the block above which it is run without graph optimization alone. */
+/** A model whose layers and block take more multiplications than this is run only without graph optimization. */
 const mostForward = 10e9;
 
 /**
- * Evaluations of the reference that a value needs, and a gradient: at the data and with rounded numbers, at two points beside
- * it, two differences, and the closed form, which takes as long as three.
+ * Evaluations of the reference that a value and a gradient need: at the data and with rounded numbers, at two points near
+ * the data, two differences, and the closed form, which takes as long as three.
  */
 const evaluations = { value: 1, gradient: 9 } as const;
 
-/** What tanh, norms and copies take in an evaluation for every number, in multiplications of products. */
+/** Cost of tanh, norms and copies per number in one evaluation, in multiplications. */
 const perNumber = 200;
 
-/** What the block in ONNX Runtime takes for every pair of units, at both points together. */
+/** Cost of the block in ONNX Runtime per pair of units, for both points together, in multiplications. */
 const perPair = 60;
 
-/** What of a layer is looked at. */
+/** The checks that a layer gets. */
 export interface Share {
   readonly value: boolean;
   readonly gradient: boolean;
@@ -35,8 +35,8 @@ export interface Share {
 }
 
 /**
- * Shares a budget out: first the values of all layers, the smaller ones first, then their gradients.
- * @param budget - thousand millions of multiplications; 0 for no bound
+ * Divides a budget among layers: first the values of all layers, smaller layers first, then their gradients.
+ * @param budget - in billions of multiplications; 0 for no limit
  * @throws UsageError for a budget below 0
  */
 export function sharesOf(
@@ -76,13 +76,13 @@ export function sharesOf(
   );
 }
 
-/** Whether running the model is quick enough to do it once more at ONNX Runtime's default level. */
+/** Whether the model runs fast enough to run it once more at ONNX Runtime's default optimization level. */
 export function runsQuickly(sites: readonly Site[], budget: number | undefined): boolean {
   const work = sites.reduce((sum, site) => sum + site.units * site.rows * site.fanIn + blockWork(site), 0);
   return budget === 0 || work <= mostForward;
 }
 
-/** Samples of a layer's response on which its gradient is looked at. */
+/** How many samples of a layer's response are used to check its gradient. */
 export function samplesForGradient(injected: InjectedSite, samples: number): number {
   const { rows, rowsFixed } = injected.site;
   if (rowsFixed || rows <= mostRows) return samples;
@@ -92,19 +92,19 @@ export function samplesForGradient(injected: InjectedSite, samples: number): num
 const rowsOfSamples = ({ site: { rows } }: InjectedSite, some: number, all: number): number =>
   (rows * some) / all;
 
-/** Multiplications that take as long as one evaluation: the products of all pairs of a layer's units, and all numbers. */
+/** Cost of one evaluation in multiplications: the products of all pairs of a layer's units, and the work per number. */
 function workOf(injected: InjectedSite, rows: number): number {
   const { units, groups, fanIn } = injected.site;
   const own = units / groups;
   const length = readsResponses(injected) ? rows : fanIn;
-  // Products of short vectors are those of their numbers.
+  // With fewer rows than units, the reference multiplies rows instead of units.
   const products = readsResponses(injected) ? Math.min(own, rows) : own;
   return units * length * (products / 2 + perNumber);
 }
 
 const blockWork = ({ units, groups }: Site): number => (perPair * units ** 2) / groups;
 
-/** Numbers of what a layer's penalties look at. */
+/** How many numbers a layer's penalties read. */
 export function numbersOfLayer(injected: InjectedSite): number {
   const { units, rows, fanIn } = injected.site;
   return units * (readsResponses(injected) ? rows : fanIn);
@@ -115,6 +115,6 @@ function sizeOf(injected: InjectedSite): string {
   return readsResponses(injected) ? `${units} units of ${rows} rows` : `${units} units of ${fanIn} numbers`;
 }
 
-/** Why a layer was left out, in words. */
+/** The reason why a layer was left out. */
 export const tooLarge = (share: Share | undefined): string =>
   `not checked for its size (${share?.size}); --budget 0 checks everything`;

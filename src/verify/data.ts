@@ -12,23 +12,23 @@ import { Random } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { VerifyOptions } from "./options.ts";
 
-/** Batch size where the model leaves it open: small, so that the float64 reference stays quick. */
+/** Batch size if the model leaves it open; small, to keep the float64 reference fast. */
 const defaultBatch = 4;
-/** The same where responses are large. */
+/** The same for models with large responses. */
 const smallBatch = 2;
-/** Numbers of all responses of {@link defaultBatch} samples above which {@link smallBatch} is enough. */
+/** If all responses of {@link defaultBatch} samples have more numbers than this, {@link smallBatch} is used. */
 const manyNumbers = 2 ** 21;
 
-/** What a model is run on: the data given, random numbers for the rest; and the same at another batch size. */
+/** The data that a model is run on: the caller's, and random numbers for the other inputs. */
 export interface VerifyData {
   readonly feeds: ReadonlyMap<string, Tensor>;
-  /** Samples in a batch, as far as the model says. */
+  /** Samples in a batch, as far as the model declares it. */
   readonly samples: number;
-  /** Where the batch is free and no data was given. */
+  /** Random data with another batch size, if the batch is free and the caller gave no data. */
   readonly other: { readonly feeds: ReadonlyMap<string, Tensor>; readonly batch: number } | undefined;
 }
 
-/** Infers the original's shapes at the batch it is run with, and makes the data. */
+/** Infers the original's shapes with the batch of the run, and makes the data. */
 export async function dataFor(
   own: Graph,
   block: Block,
@@ -68,14 +68,14 @@ export async function dataFor(
   return { other, feeds, samples: free || options.batch !== undefined ? batch : 1 };
 }
 
-/** A batch for which responses are not too large. */
+/** A batch size with which responses are not too large. */
 async function enough(own: Graph, probe: Probe, dims: Readonly<Record<string, number>>): Promise<number> {
   await inferShapes(own, probe, { dims, batch: defaultBatch });
   const numbers = findSites(own).sites.reduce((sum, { units, rows }) => sum + units * rows, 0);
   return numbers > manyNumbers ? smallBatch : defaultBatch;
 }
 
-/** Labels for the block's objective: numbers of classes, else numbers in the place of each score. */
+/** Random labels for the block's objective: class indices, or a number for each score. */
 function randomLabels(
   own: Graph,
   { name, options, prediction, labels }: MarkedObjective,

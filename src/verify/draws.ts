@@ -4,23 +4,23 @@ import { decodeModelProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 
-/** Operators that draw random numbers, and take a seed. */
+/** Operators that draw random numbers and take a seed. */
 const drawing: ReadonlySet<string> = new Set([
   ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
   ...["Multinomial", "Bernoulli"],
 ]);
 
-/** A model that gives the same numbers in every run, and what had to be changed for that, in words. */
+/** A model that gives the same numbers in every run, and a description of the changes that this took. */
 export interface WithoutDraws {
   readonly model: Model;
   readonly change: string | undefined;
 }
 
-/** The model with Dropout in inference form and seeds for all that draws: two runs of a model that draws cannot be compared. */
+/** The model with Dropout in inference form and seeds for all random operators, so that two runs can be compared. */
 export function withoutDraws(model: Model): WithoutDraws {
   const drawn = nodesOf(model.proto).filter((node) => isDropout(node) || isUnseeded(node));
   if (drawn.length === 0) return { model, change: undefined };
-  // A message of its own: the model's is never changed.
+  // A copy, because the caller's model must not change.
   const proto = decodeModelProto(model.bytes);
   for (const node of nodesOf(proto)) {
     if (isDropout(node)) node.input = (node.input ?? []).slice(0, 2);
@@ -42,14 +42,14 @@ export function withoutDraws(model: Model): WithoutDraws {
   return { model: Model.fromProto(proto), change: changes.join(", ") };
 }
 
-/** A Dropout that can be told to draw. */
+/** Whether a node is a Dropout with a training mode. */
 const isDropout = ({ opType, domain, input }: onnx.NodeProto.$Properties): boolean =>
   opType === "Dropout" && !domain && !!input?.[2];
 
 const isUnseeded = ({ opType, domain, attribute }: onnx.NodeProto.$Properties): boolean =>
   !domain && drawing.has(opType ?? "") && !attribute?.some(({ name }) => name === "seed");
 
-/** All nodes of a model: of its graph, its functions, and bodies in them. */
+/** All nodes of a model: those of its graph, its functions, and the bodies in them. */
 function nodesOf(proto: onnx.ModelProto.$Properties): onnx.NodeProto.$Properties[] {
   const withBodies = (nodes: readonly onnx.NodeProto.$Properties[]): onnx.NodeProto.$Properties[] =>
     nodes.flatMap((node) => [node, ...bodiesOf(node).flatMap((body) => withBodies(body.node ?? []))]);

@@ -6,23 +6,23 @@ import { type InjectedSite, type LayerNumbers, type LayerTensors, plainLayer } f
 /** Unit roundoff of float32. */
 const roundoff = 2 ** -24;
 
-/** What a float32 scalar may be off by however few terms it has. */
+/** Relative error allowed for a float32 scalar, however few terms it has. */
 const base = 1e-5;
 
 /**
- * The same where a model of half floats runs: ONNX Runtime's CPU computes them in float32 and hands the block the number
- * before it is rounded, while the reference can only see the rounded one.
+ * The same for half-float models: ONNX Runtime's CPU computes them in float32 and gives the block the unrounded number, while
+ * the reference sees only the rounded one.
  */
 const halfBase = 1e-3;
 
-/** How often the rounding of the numbers that go in, measured once, may occur on the way. */
+/** How many times the measured effect of rounding the inputs is allowed. */
 const roundings = 8;
 
 /** How far a float32 scalar may lie from the float64 reference. */
 export interface Tolerance {
-  /** Of the reference's value: grows with the root of the number of terms that are added one after the other. */
+  /** Share of the reference's value; grows with the square root of the number of terms that are added in sequence. */
   readonly relative: number;
-  /** By how much the value moves when the numbers that go in are rounded to float32: much, where terms cancel. Computed when asked. */
+  /** Change of the value when the inputs are rounded to float32; large if terms cancel. Computed when called. */
   readonly rounding: () => number;
 }
 
@@ -30,7 +30,7 @@ export interface Tolerance {
 export const allowed = (value: number, { relative, rounding }: Tolerance): number =>
   withoutRounding(value, relative) + rounding();
 
-/** The same, but what rounding changes is asked for only where the scalar lies further off than without it. */
+/** Like {@link allowed}, but computes the effect of rounding only if the scalar is too far off without it. */
 export function allowedFor(actual: number, value: number, tolerance: Tolerance): number {
   const least = withoutRounding(value, tolerance.relative);
   return Math.abs(actual - value) <= least ? least : allowed(value, tolerance);
@@ -39,8 +39,8 @@ export function allowedFor(actual: number, value: number, tolerance: Tolerance):
 const withoutRounding = (value: number, relative: number): number => Math.abs(value) * relative + 1e-30;
 
 /**
- * Rounding errors that a right float32 graph may show: 10⁻⁵ + 4·2⁻²⁴·√n of the value for sums of n terms (errors of single
- * additions are independent), and eight times what rounding of the input changes.
+ * Rounding errors that a correct float32 graph may show: 10⁻⁵ + 4·2⁻²⁴·√n of the value for sums of n terms (errors of single
+ * additions are independent), plus eight times the change that rounding the input causes.
  */
 export function toleranceOf(
   injected: InjectedSite,

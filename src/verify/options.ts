@@ -2,17 +2,17 @@ import type { DimensionOptions } from "../analysis/dimensions.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Penalty } from "../penalties/penalty.ts";
 
-/** On what a pair of models is compared. */
+/** How a pair of models is compared. */
 export interface VerifyOptions extends DimensionOptions {
-  /** Data for the inputs, by name. Others get seeded random numbers (integers 0 and 1). */
+  /** Data for the inputs, by name. Inputs without data get seeded random numbers (integers: 0 and 1). */
   readonly feeds?: ReadonlyMap<string, Tensor>;
   /** Seed of random data and directions; default 1. */
   readonly seed?: number;
   /**
-   * Thousand millions of multiplications that float64 references may take; 0 for no bound. Default 12, some 10 seconds on one
-   * core: the values of the smaller layers come first, and the report says which layers were left out for their size.
+   * Limit for the float64 references, in billions of multiplications; 0 for no limit. Default 12, about 10 seconds on one
+   * core. Smaller layers come first, and the report lists the layers that were left out for their size.
    */
   readonly budget?: number;
-  /** Penalties of the user's own that the model was injected with. */
+  /** The caller's own penalties that were injected into the model. */
   readonly penalties?: readonly Penalty[];
 }

@@ -11,9 +11,9 @@ import { check, note, type VerifyCheck, within } from "./report.ts";
 import { type Results, resultOf, scalarOf, shown, type VerifyRun } from "./run.ts";
 
 /**
- * The original's outputs against those of the injected model, and the loss where the penalty was added to it.
+ * Compares the original's outputs with those of the injected model, and the loss if the penalty was added to it.
  * @param original - the model before inject, and its graph
- * @param budget - as verify takes it
+ * @param budget - the option of verify
  */
 export async function checkOutputs(
   original: Model,
@@ -53,7 +53,7 @@ export async function checkOutputs(
   return checks;
 }
 
-/** The largest difference of the outputs where ONNX Runtime optimizes both graphs. */
+/** The largest difference of the outputs when ONNX Runtime optimizes both graphs. */
 async function atDefaultLevel(
   original: Model,
   { probe, model, feeds }: VerifyRun,
@@ -67,7 +67,7 @@ async function atDefaultLevel(
   return note("outputs at the default level", `largest relative difference ${shown(largest)}`, largest);
 }
 
-/** The loss is the original's plus w·R. */
+/** Checks that the loss is the original's plus w·R. */
 function checkLoss(before: Results, after: Results, mark: Mark, name: string): VerifyCheck {
   const w = wOf(mark);
   const expected = scalarOf(before, name) + w * scalarOf(after, mark.penalty);
@@ -91,7 +91,7 @@ function isNumeric(tensor: Tensor): boolean {
   return !floats || !tensor.numbers().some(Number.isNaN);
 }
 
-/** Whether two tensors are the same, bit for bit. */
+/** Whether two tensors are equal, bit for bit. */
 function sameBits(a: Tensor, b: Tensor): boolean {
   if (a.type !== b.type || a.dims.join() !== b.dims.join()) return false;
   if (a.type !== "string") return equalBytes(a.bytes, b.bytes);

@@ -2,7 +2,7 @@ import type { Matrix, PenaltyReference, PlainLayer } from "../penalties/plain-la
 import { withGradient } from "../penalties/plain-math.ts";
 import type { InjectedSite } from "./sites.ts";
 
-/** The site's scalar and its gradient in float64, from the plain reference of each penalty; or why there is none. */
+/** The site's scalar and its gradient in float64, computed by the references of its penalties; or why there is none. */
 export function reference({ penalties }: InjectedSite, layer: PlainLayer): PenaltyReference | string {
   const parts: { factor: number; result: PenaltyReference }[] = [];
   for (const { penalty, factor } of penalties) {

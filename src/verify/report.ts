@@ -1,39 +1,39 @@
-/** One thing that verify looked at. */
+/** One check of verify. */
 export interface VerifyCheck {
   /** What was checked, and on which layer. */
   readonly name: string;
-  /** `noted`: a figure to know, or something that could not be checked; it fails nothing. */
+  /** `noted`: information, or something that could not be checked; never a failure. */
   readonly status: "passed" | "failed" | "noted";
-  /** What was found, in words. */
+  /** The finding, in words. */
   readonly detail: string;
-  /** The measured error or difference, where there is one. */
+  /** The measured error or difference, if there is one. */
   readonly figure?: number;
-  /** What the figure must not exceed. */
+  /** The largest permitted figure. */
   readonly limit?: number;
 }
 
-/** What verify found. */
+/** The result of verify. */
 export interface VerifyReport {
   /** No check failed. */
   readonly passed: boolean;
   readonly checks: readonly VerifyCheck[];
 }
 
-/** A check that holds or does not. */
+/** A check that passes or fails. */
 export const check = (name: string, holds: boolean, detail: string): VerifyCheck => ({
   name,
   status: holds ? "passed" : "failed",
   detail,
 });
 
-/** A check that a figure stays within its limit; NaN does not. */
+/** A check that a figure is within its limit; NaN fails. */
 export const within = (name: string, figure: number, limit: number, detail: string): VerifyCheck => ({
   ...check(name, figure <= limit, detail),
   figure,
   limit,
 });
 
-/** Something to know that fails nothing. */
+/** Information that is never a failure. */
 export const note = (name: string, detail: string, figure?: number): VerifyCheck => ({
   name,
   status: "noted",

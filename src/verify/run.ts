@@ -4,7 +4,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 
-/** An injected model, ready to run on bytes, and what it is run on. */
+/** An injected model with the runtime and the data to run it. */
 export interface VerifyRun {
   readonly model: Model;
   /** The graph of that model. */
@@ -16,16 +16,16 @@ export interface VerifyRun {
 
 export type Results = ReadonlyMap<string, Tensor>;
 
-/** An output of a run. @throws SorthError when the run did not give it. */
+/** An output of a run. @throws SorthError if the run did not return it. */
 export function resultOf(results: Results, name: string): Tensor {
   const result = results.get(name);
   if (!result) throw new RuntimeError(`ONNX Runtime returned no "${name}"`);
   return result;
 }
 
-/** The one number of an output. */
+/** The single number in an output. */
 export const scalarOf = (results: Results, name: string): number =>
   resultOf(results, name).numbers()[0] ?? Number.NaN;
 
-/** A number in a report. */
+/** A number as the report prints it. */
 export const shown = (value: number): string => value.toPrecision(6);

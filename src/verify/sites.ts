@@ -22,13 +22,13 @@ import { transposed } from "../penalties/plain-math.ts";
 import { resolvePlans } from "../penalties/plan.ts";
 import { byUnit, numbersOf } from "./units.ts";
 
-/** A site of an injected model, the value that holds its scalar, and what makes it up. */
+/** A site of an injected model, the value that holds its scalar, and the penalties in that scalar. */
 export interface InjectedSite {
   readonly site: Site;
   readonly marked: MarkedSite;
   /** Penalties with their factors in the scalar. */
   readonly penalties: readonly { readonly penalty: Penalty; readonly factor: number }[];
-  /** Why its numbers cannot be looked at, where they cannot. */
+  /** Why its numbers cannot be read, if so. */
   readonly hidden?: string;
 }
 
@@ -66,14 +66,14 @@ export function injectedSites(
   return found;
 }
 
-/** Whether one of a site's penalties looks at its responses. */
+/** Whether one of a site's penalties reads its responses. */
 export const readsResponses = ({ penalties }: Pick<InjectedSite, "penalties">): boolean =>
   penalties.some(({ penalty }) => subjectOf(penalty) === "responses");
 
 const readsWeights = ({ penalties }: Pick<InjectedSite, "penalties">): boolean =>
   penalties.some(({ penalty }) => subjectOf(penalty) === "weights");
 
-/** What has to be known of a site: what its penalties look at, weight and bias only where a node computes them. */
+/** The values of a site that a run must return: those that its penalties read; weight and bias only if a node computes them. */
 function neededValues(injected: Pick<InjectedSite, "site" | "penalties">): Value[] {
   const { site } = injected;
   const operands = [
@@ -84,22 +84,22 @@ function neededValues(injected: Pick<InjectedSite, "site" | "penalties">): Value
   return [...(readsResponses(injected) ? [site.response] : []), ...computed];
 }
 
-/** Names of what a run has to return, so that {@link layerTensors} has all of a site's numbers. */
+/** Names of the values that a run must return for {@link layerTensors}. */
 export const layerNames = (injected: InjectedSite): string[] =>
   injected.hidden ? [] : neededValues(injected).map(({ name }) => name);
 
-/** The numbers of a site in one run, as far as its penalties look at them. */
+/** The tensors of a site in one run that its penalties read. */
 export interface LayerTensors {
   readonly response: Tensor | undefined;
   readonly weight: Tensor | undefined;
-  /** As the operator reads it; with the response. */
+  /** As the operator reads it; present if the response is. */
   readonly bias: Tensor | undefined;
 }
 
 /**
- * A site in the numbers of one run.
- * @param results - what the run returned
- * @param feeds - what it was given
+ * The tensors of a site in one run.
+ * @param results - outputs of the run
+ * @param feeds - inputs of the run
  */
 export function layerTensors(
   injected: InjectedSite,
@@ -125,17 +125,17 @@ export function layerTensors(
   };
 }
 
-/** The numbers of a site, one unit a row: what penalties look at. */
+/** The numbers of a site that its penalties read, one row per unit. */
 export interface LayerNumbers {
-  /** `[unit][row]`; empty where no penalty looks at responses. */
+  /** `[unit][row]`; empty if no penalty reads responses. */
   readonly responses: Matrix;
-  /** `[unit][number]`; empty where no penalty looks at weights. */
+  /** `[unit][number]`; empty if no penalty reads weights. */
   readonly weights: Matrix;
-  /** Each unit's, as added to its product; undefined where there is not one number a unit. */
+  /** The number added to each unit's product; undefined unless there is one number per unit. */
   readonly bias: readonly number[] | undefined;
 }
 
-/** A site's tensors, one unit a row. */
+/** A site's tensors as matrices with one row per unit. */
 export function layerNumbers({ site }: InjectedSite, tensors: LayerTensors): LayerNumbers {
   const { response, weight, bias } = tensors;
   const dims = bias?.dims.filter((dim) => dim !== 1) ?? [];
@@ -147,7 +147,7 @@ export function layerNumbers({ site }: InjectedSite, tensors: LayerTensors): Lay
   };
 }
 
-/** A site as references take it. */
+/** A site in the form that references take. */
 export function plainLayer({ site }: InjectedSite, tensors: LayerTensors, numbers: LayerNumbers): PlainLayer {
   const shape = tensors.response?.dims ?? site.response.shape ?? [];
   return {

@@ -25,31 +25,32 @@ import {
 import { inPlaces } from "./units.ts";
 import type { ComparedLayer } from "./values.ts";
 
-/** Relative errors of the change between two points, and of a slope in float64. */
+/** Allowed relative errors of the change between two points, and of a slope in float64. */
 const limits = { change: 2e-3, slope: 1e-4 } as const;
 
-/** How far the two points lie from the data, relative to each unit's root mean square; the next where R hardly moves. */
+/** Distances of the two points from the data, relative to each unit's root mean square; the second if R hardly moves at the first. */
 const steps = [0.05, 0.5] as const;
 
-/** A change is looked at where it is so much of R, and so many times what rounding may be. */
+/** A change is compared only if it is at least this share of R and this multiple of possible rounding errors. */
 const visible = { ofValue: 1e-4, ofRounding: 20 } as const;
 
-/** Steps of the differences, relative as above. Responses of 10⁴ and more need the last ones: their tanh turns in a 10⁶th. */
+/** Steps of the differences, relative as above. Responses of 10⁴ and more need the smallest ones: their tanh turns within a millionth. */
 const differenceSteps = [1e-4, 1e-6, 1e-8, 1e-10] as const;
 
-/** A layer's numbers moved along a direction. */
+/** A layer's numbers after a move along a direction. */
 interface Moved {
   readonly tensors: LayerTensors;
   readonly numbers: LayerNumbers;
 }
 
 /**
- * Moves what a site's block reads (its response, or its weight) along a random direction and compares, block alone:
+ * Moves the numbers that a site's block reads (its response or its weight) along a random direction, runs the block alone and
+ * compares:
  *
- * - the scalars at two points beside the data, and the change between them, with the float64 reference: the graph is the
- *   function that the reference is
- * - the slope along that direction that the reference's closed-form gradient gives, with differences of the reference at the
- *   data: the gradient is that function's. A kink there is told.
+ * - the scalars at two points near the data, and the change between them, with the float64 reference. This shows that the
+ *   graph computes the same function as the reference.
+ * - the slope along that direction from the reference's closed-form gradient, with differences of the reference at the data.
+ *   This shows that the gradient belongs to that function. A kink there is reported.
  */
 export async function checkSlope(
   run: VerifyRun,
@@ -136,7 +137,7 @@ interface Ends extends Moved {
   readonly expected: number;
 }
 
-/** The closed-form gradient against differences of the reference, at the data. */
+/** Compares the closed-form gradient with differences of the reference at the data. */
 function checkGradient(
   name: string,
   changes: string,
@@ -160,7 +161,7 @@ function checkGradient(
     if (error <= limits.slope) break;
   }
   const detail = `${changes}; slope of the closed-form gradient ${shown(slope)}, by differences ${shown(best.difference)}`;
-  // One-sided differences that differ however small the step is: a kink, where several gradients are right.
+  // If the one-sided differences disagree at every step, this is a kink, where several gradients are correct.
   if (best.error > limits.slope && best.bend > best.error) {
     return note(name, `${detail}: the penalty has a kink there, several gradients are right`);
   }
@@ -172,7 +173,7 @@ function slopeAlong({ gradient }: PenaltyReference, direction: LayerNumbers): nu
   const along = (slopes: Matrix | undefined, moves: Matrix): number =>
     sum((slopes ?? []).map((row, i) => dot(row, moves[i] ?? [])));
   const { responses, weights, bias } = gradient;
-  // Responses are [row][unit] there.
+  // The reference's gradient of responses is [row][unit].
   const ofResponses = (responses ?? []).reduce(
     (total, row, i) =>
       total + row.reduce((part, slope, unit) => part + slope * (direction.responses[unit]?.[i] ?? 0), 0),
@@ -181,7 +182,7 @@ function slopeAlong({ gradient }: PenaltyReference, direction: LayerNumbers): nu
   return ofResponses + along(weights, direction.weights) + dot(bias ?? [], direction.bias ?? []);
 }
 
-/** Random numbers of each unit's own size: units of zeros stay zeros. */
+/** Random numbers scaled to each unit's root mean square; a unit of zeros stays zero. */
 function randomDirection({ responses, weights, bias }: LayerNumbers, seed: number): LayerNumbers {
   const random = new Random("direction of verify", seed);
   const like = (matrix: Matrix): Matrix =>
@@ -205,7 +206,7 @@ function along(numbers: LayerNumbers, direction: LayerNumbers, shift: number): L
   };
 }
 
-/** The layer's tensors with other numbers, in their own types. */
+/** The layer's tensors with new numbers, in their own types. */
 function movedTensors({ site }: InjectedSite, tensors: LayerTensors, numbers: LayerNumbers): LayerTensors {
   const filled = (
     tensor: Tensor | undefined,
@@ -231,7 +232,7 @@ function movedTensors({ site }: InjectedSite, tensors: LayerTensors, numbers: La
   };
 }
 
-/** The site's scalar in the graph, from numbers of the layer. */
+/** The site's scalar as the graph computes it from the layer's tensors. */
 async function blockAt(
   run: VerifyRun,
   { injected: { site, marked } }: ComparedLayer,
@@ -253,7 +254,7 @@ async function blockAt(
   return scalarOf(await run.probe.run(bytes, feeds, { optimize: false }), marked.value);
 }
 
-/** The first samples of a response: rows of its first axis. */
+/** The first samples of a response (rows of its first axis). */
 function firstSamples(tensors: LayerTensors, { of, all }: { of: number; all: number }): LayerTensors {
   const { response } = tensors;
   const [first = 1, ...others] = response?.dims ?? [];

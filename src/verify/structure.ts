@@ -8,7 +8,7 @@ import type { onnx } from "../onnx/schema.js";
 import { equalBytes } from "../onnx/wire.ts";
 import { check, note, type VerifyCheck } from "./report.ts";
 
-/** Is everything that the original had still there, and is all of the block used? */
+/** Checks that everything of the original is still there and that the whole block is used. */
 export function checkStructure(original: Model, injected: Model, graph: Graph, block: Block): VerifyCheck[] {
   const stripped = strip(injected);
   const same = equalBytes(stripped.bytes, original.bytes);
@@ -35,7 +35,7 @@ export function checkStructure(original: Model, injected: Model, graph: Graph, b
 type Encode = (message: Named) => Uint8Array;
 type Named = { readonly name?: string | null; readonly output?: string[] | null };
 
-/** Names of messages that are missing, added or different, in order. */
+/** Names of the messages that are missing, added or different, in order. */
 function differences(a: readonly Named[], b: readonly Named[], encode: Encode): string[] {
   const names: string[] = [];
   for (let i = 0; i < Math.max(a.length, b.length); i++) {
@@ -47,7 +47,7 @@ function differences(a: readonly Named[], b: readonly Named[], encode: Encode): 
   return names;
 }
 
-/** Every node of the block leads to one of its outputs, and no other node reads the block. */
+/** Checks that every node of the block leads to one of its outputs, and that no other node reads the block. */
 function checkUse(graph: Graph, block: Block): VerifyCheck {
   const added = addedOutputs(block.mark);
   const roots = graph.outputs.filter((output) => added.has(output.name) || output === block.loss?.total);

@@ -1,7 +1,7 @@
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Matrix, UnitPlaces } from "../penalties/plain-layer.ts";
 
-/** A tensor's numbers, one unit a row. */
+/** A tensor's numbers, one row per unit. */
 export function byUnit({ units, length, at }: UnitPlaces, numbers: ArrayLike<number>): number[][] {
   return Array.from({ length: units }, (_, unit) => {
     const row = new Array<number>(length);
@@ -10,7 +10,7 @@ export function byUnit({ units, length, at }: UnitPlaces, numbers: ArrayLike<num
   });
 }
 
-/** Numbers of units in the places of a tensor. */
+/** Writes the units' numbers to their places in a tensor. */
 export function inPlaces({ length, at }: UnitPlaces, matrix: Matrix): number[] {
   const numbers = new Array<number>(matrix.length * length).fill(0);
   matrix.forEach((row, unit) => {

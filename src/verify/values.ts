@@ -20,24 +20,24 @@ export interface ComparedLayer {
   readonly tensors: LayerTensors;
 }
 
-/** What is looked at besides a layer's value, while its numbers are at hand. */
+/** An additional check of a layer, made while its numbers are in memory. */
 export type FurtherCheck = (layer: ComparedLayer) => Promise<VerifyCheck>;
 
-/** Numbers that one run returns, unless one layer alone has more. */
+/** Most numbers that one run returns, unless a single layer has more. */
 const numbersTogether = 2 ** 24;
 
-/** What is known of one site's scalar. */
+/** The scalar of one site and its check. */
 interface SiteValue {
   readonly check: VerifyCheck;
-  /** For the sum over sites: the reference's value, or the graph's where it was not compared. */
+  /** The site's part of the sum over sites: the reference's value, or the graph's if it was not compared. */
   readonly value: number;
   readonly allowed: number;
   readonly layer?: ComparedLayer;
 }
 
 /**
- * The scalars of all sites, and R, against the float64 reference computed from the responses of the same run. A site that
- * cannot be compared is noted, with the reason.
+ * Compares the scalars of all sites, and R, with the float64 reference computed from the responses of the same run. A site
+ * that cannot be compared is noted with the reason.
  * @param output - the output that holds R
  */
 export async function checkValues(
@@ -69,7 +69,7 @@ export async function checkValues(
   ];
 }
 
-/** Sites whose numbers one run returns together. */
+/** Groups sites so that one run returns the numbers of each group. */
 function inRuns(sites: readonly InjectedSite[]): InjectedSite[][] {
   const runs: InjectedSite[][] = [];
   let numbers = Number.POSITIVE_INFINITY;
@@ -124,7 +124,7 @@ function scalarCheck(
 
 const largestFloat = 3.4e38;
 
-/** The sum over sites. */
+/** Checks the sum over sites. */
 function totalCheck(actual: number, values: readonly SiteValue[]): VerifyCheck {
   const sum = (of: (value: SiteValue) => number) => values.reduce((total, value) => total + of(value), 0);
   const expected = sum(({ value }) => value);
@@ -135,7 +135,7 @@ function totalCheck(actual: number, values: readonly SiteValue[]): VerifyCheck {
   return compared("penalty", actual, expected, most);
 }
 
-/** A float32 scalar against float64. */
+/** Compares a float32 scalar with float64. */
 function compared(name: string, actual: number, expected: number, most: number): VerifyCheck {
   const scale = Math.max(Math.abs(expected), 1e-30);
   return within(

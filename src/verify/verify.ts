@@ -75,7 +75,7 @@ export async function verify(
   return { passed: checks.every(({ status }) => status !== "failed"), checks };
 }
 
-/** Why a model does not run on the feeds of a run; undefined if it does. */
+/** Why a model does not run on a run's feeds; undefined if it does. */
 async function failureOf(
   model: Model,
   { probe, feeds }: VerifyRun,
@@ -90,7 +90,7 @@ async function failureOf(
   }
 }
 
-/** The injected model runs at another batch size, if the original does. */
+/** Checks that the injected model runs with another batch size, if the original does. */
 async function checkOtherBatch(
   original: Model,
   run: VerifyRun,

@@ -137,7 +137,7 @@ describe("several penalties at once", () => {
 describe("what a graph cannot do for a penalty is said", () => {
   const penalties: readonly PenaltyPlan[] = [{ penalty: srip(), schedule: "srip" }];
   const held = "penalty srip: its weight stays the same here; train and step graphs follow its schedule";
-  const constant = "penalty srip: its random numbers are constants here; train draws them anew each step";
+  const constant = "penalty srip: its random numbers are constants here; train draws new ones each step";
   async function told(act: (onMessage: (message: string) => void) => Promise<unknown>): Promise<string[]> {
     const messages: string[] = [];
     await act((message) => messages.push(message));

@@ -4,11 +4,11 @@ import { normalized, pairSums, throughNorm, withGradient } from "../plain-math.t
 import { meanOfGroupSums } from "../weight-penalty.ts";
 import { overRows, penaltyOfCovariances, plainCovariances } from "./covariance.ts";
 
-/** BatchNorm's, added to each unit's variance. */
+/** BatchNorm's epsilon, added to each unit's variance. */
 const epsilon = 1e-5;
 
 /**
- * The off-diagonal term of Barlow Twins, of one view: correlations of a layer's units.
+ * The off-diagonal term of Barlow Twins, for one view: the correlations of a layer's units.
  *
  *     R = Σ over i≠j of C²ᵢⱼ, C = (1/b)·Σ ẑẑᵀ over the rows, ẑ = (y − ȳ)/√(var y + 1e-5)
  *
@@ -37,7 +37,7 @@ export const barlow = definePenalty({
   },
   reference: (layer) =>
     plainCovariances(layer, (units) => {
-      // ε is added to variances, the squared norms divided by the number of rows.
+      // ε is added to variances, which are the squared norms divided by the number of rows.
       const { directions, norms } = normalized(units, {
         added: epsilon * (units[0]?.length ?? 0),
         least: -1,

@@ -10,14 +10,14 @@ import { scaled, scaledBy } from "../scaled.ts";
 /** A function of the covariances of a layer's units. */
 export interface OfCovariances {
   readonly value: Typed;
-  /** P with ∂value/∂Z = P·Z, Z the centred responses, one unit a row: symmetric; built when called. */
+  /** Symmetric P with ∂value/∂Z = P·Z, where Z holds the centred responses, one row per unit; built when called. */
   readonly pull: () => Typed;
 }
 
 /**
- * A penalty on the products of a layer's centred responses, [units, units] or [groups, units/groups, units/groups], and
- * the number of rows. A gradient of centred responses that is their product with a matrix has no mean: it is that of the
- * responses themselves.
+ * A penalty on the products of a layer's centred responses, [units, units] or [groups, units/groups, units/groups], and on
+ * the number of rows. The gradient with respect to centred responses is a matrix times these responses, so its mean is 0 and
+ * it is also the gradient with respect to the responses themselves.
  */
 export function penaltyOfCovariances(
   { site, response, g }: PenaltyLayer,
@@ -40,13 +40,13 @@ export function penaltyOfCovariances(
   };
 }
 
-/** x over the number of rows, less so many. */
+/** x divided by (rows − less). */
 export function overRows(g: Emit, x: Typed, rows: Typed | number, less = 0): Typed {
   if (typeof rows === "number") return scaled(g, x, 1 / (rows - less));
   return g.div(x, less === 0 ? rows : g.sub(rows, less));
 }
 
-/** What `of` makes of centred units, the mean over groups, and its gradient `[row][unit]`, in float64. */
+/** `of` applied to each group's centred units, as the mean over groups, with its gradient `[row][unit]`, in float64. */
 export function plainCovariances(
   layer: PlainLayer,
   of: (vectors: Matrix) => ValueAndGradient,

@@ -8,8 +8,8 @@ import { offDiagonalSquares, overRows, penaltyOfCovariances, plainCovariances } 
  *
  *     R = ½(‖C‖²_F − ‖diag C‖²), C = (1/b)·Σ (y − ȳ)(y − ȳ)ᵀ over the rows
  *
- * The paper takes it of activations; here, like every penalty, of the responses before normalization and activation.
- * Source: Cogswell et al. 2016 (arXiv 1511.06068), eq. (2). Its weight is a hyperparameter there, of no usual size.
+ * The paper uses activations; here, as in every penalty, it is the responses before normalization and activation.
+ * Source: Cogswell et al. 2016 (arXiv 1511.06068), eq. (2). The weight is a hyperparameter there, without a usual value.
  */
 export const decov = definePenalty({
   name: "decov",

@@ -4,7 +4,7 @@ import { meanOfGroupSums } from "../weight-penalty.ts";
 import { offDiagonalSquares, overRows, penaltyOfCovariances, plainCovariances } from "./covariance.ts";
 
 /**
- * The covariance term of VICReg, of one view.
+ * The covariance term of VICReg, for one view.
  *
  *     R = (1/k)·Σ over i≠j of C²ᵢⱼ, C = (1/(b − 1))·Σ (y − ȳ)(y − ȳ)ᵀ over the rows
  *

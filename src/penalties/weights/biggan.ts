@@ -4,12 +4,12 @@ import { scaled } from "../scaled.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
 /**
- * Off the diagonal only: weight vectors at right angles, of any length.
+ * Only off the diagonal: pushes weight vectors to right angles, whatever their length.
  *
  *     R = ‖WWᵀ ∘ (1 − I)‖²
  *
  * Source: Brock, Donahue, Simonyan 2019 (arXiv 1809.11096), eq. (3), β = 1e-4. The published code (BigGAN-PyTorch, `ortho`)
- * adds 2·(WWᵀ ∘ (1 − I))·W to the gradient, half of that of its formula: its strength of 1e-4 is a weight of 5e-5 here.
+ * adds 2·(WWᵀ ∘ (1 − I))·W to the gradient, half the gradient of the formula, so its strength of 1e-4 is a weight of 5e-5 here.
  */
 export const biggan = definePenalty({
   name: "biggan",

@@ -5,11 +5,11 @@ import { penaltyOfGram } from "../weight-penalty.ts";
 import { excessOfIdentity, smallerSide } from "./excess.ts";
 
 /**
- * Double soft orthogonality: rows and columns of the weight matrix.
+ * Double soft orthogonality: for both rows and columns of the weight matrix.
  *
  *     R = ‖WᵀW − I‖² + ‖WWᵀ − I‖² = 2·SO + d − k
  *
- * The two terms differ by the constant d − k, so that its gradient is twice that of SO whatever the shape.
+ * The two terms differ by the constant d − k, so the gradient is twice that of SO for every shape.
  * Source: Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (4); λ = 0.1 there.
  */
 export const dso = definePenalty({

@@ -5,7 +5,7 @@ import { scaled } from "../scaled.ts";
 import type { GramSide } from "../unit-matrix.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 
-/** Sizes of a group's weight matrix, and on which side its products are fewer. */
+/** Sizes of a group's weight matrix, and the side with fewer products. */
 export function smallerSide({ units: all, fanIn, groups }: Site): {
   units: number;
   fanIn: number;
@@ -16,7 +16,7 @@ export function smallerSide({ units: all, fanIn, groups }: Site): {
   return { units, fanIn, groups, side: fanIn < units ? "inputs" : "units" };
 }
 
-/** ‖K − I‖², the mean over groups, and its pull 4(K − I). */
+/** ‖K − I‖² as the mean over groups, and its pull 4(K − I). */
 export function excessOfIdentity(
   g: Emit,
   gram: Typed,

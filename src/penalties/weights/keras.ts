@@ -6,20 +6,20 @@ import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
 /** Options of the penalty keras. */
 export type KerasOptions = {
-  /** Of the kernel [inputs, units]: "rows" (Keras's default) compares inputs, "columns" units. */
+  /** In the kernel [inputs, units], "rows" (Keras's default) compares inputs and "columns" compares units. */
   readonly mode: "rows" | "columns";
 };
 
-/** Keras divides by no norm below 1e-7. */
+/** Keras replaces norms below 1e-7 by 1e-7. */
 const normalization = { added: 0, least: 1e-14 } as const;
 
 /**
- * Keras's OrthogonalRegularizer: the mean size of the cosines.
+ * Keras's OrthogonalRegularizer: the mean absolute cosine
  *
  *     R = mean |cos(vᵢ, vⱼ)|, i≠j
  *
- * of the rows or columns of the kernel [inputs, units]. Keras itself takes matrices only; the kernels of a convolution are
- * flattened to [channels · kernel, units] here.
+ * of the rows or columns of the kernel [inputs, units]. Keras itself accepts only matrices; here the kernels of a convolution
+ * are flattened to [channels · kernel, units].
  * Source: keras.regularizers.OrthogonalRegularizer (Keras 3), factor 0.01, mode "rows".
  */
 export const keras = definePenalty<KerasOptions>({

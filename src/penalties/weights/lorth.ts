@@ -9,12 +9,12 @@ import { excessOfIdentity, smallerSide } from "./excess.ts";
 import { plainSelfConvolution, selfConvolutionSquares, shiftsOf } from "./self-convolution.ts";
 
 /**
- * L_orth: OCNN's term less what it cannot fall below where the layer has more outputs than inputs.
+ * L_orth: OCNN's term minus its lower bound for layers with more outputs than inputs.
  *
  *     R = ‖Conv(K, K, padding P, stride S) − I₀‖²_F − max(0, M − C·S^n), P = ⌊(k − 1)/S⌋·S
  *
- * for M units of C channels over n axes, so that 0 means an orthogonal convolution (with circular padding) whatever the
- * shape. Of a matrix it is the smaller one of ‖WWᵀ − I‖² and ‖WᵀW − I‖².
+ * for M units of C channels over n axes, so that 0 means an orthogonal convolution (with circular padding) for every shape.
+ * For a matrix it is the smaller of ‖WWᵀ − I‖² and ‖WᵀW − I‖².
  * Source: Achour, Malgouyres, Mamalet 2022 (arXiv 2108.05623), definition 2, and the code of deel-lip (`LorthRegularizer`,
  * `OrthDenseRegularizer`: λ = 1; odd square kernels of 2-D convolutions only).
  */
@@ -56,7 +56,7 @@ function leastValue(units: number, geometry: PlainConvolution): number {
   return Math.max(0, units - geometry.channels * elementCount(shiftsOf(geometry).strides));
 }
 
-/** Why no kernel of a layer's shape is orthogonal; undefined where one is. */
+/** Why no kernel of a layer's shape is orthogonal; undefined if one is. */
 function impossible(site: Site): string | undefined {
   const geometry = convolutionOf(site, weightOf(site)?.shape ?? []);
   if (!geometry) return undefined;

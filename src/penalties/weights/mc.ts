@@ -9,7 +9,7 @@ import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
  *
  *     R = ‖WWᵀ − I‖∞ = max |⟨wᵢ, wⱼ⟩ − δᵢⱼ|
  *
- * Where several entries are largest (ij and ji always are) the gradient is their mean.
+ * If several entries are largest (ij and ji always are), the gradient is their mean.
  * Source: Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (6); λ = 0.1 there.
  */
 export const mc = definePenalty({
@@ -26,7 +26,7 @@ export const mc = definePenalty({
       const excess = g.sub(gram, g.identityMatrix(gram.shape.at(-1) ?? 0, gram.type));
       const size = g.abs(excess);
       const inGroup = [-2, -1];
-      // The largest entries are picked by a mask: official training has no gradient of ReduceMax.
+      // A mask picks the largest entries, because ONNX Runtime's training API has no gradient of ReduceMax.
       const largest = g.indicator(g.equal(size, g.reduceMax(size, inGroup, true)), gram.type);
       const share = g.div(largest, g.reduceSum(largest, inGroup, true));
       return {
@@ -34,7 +34,7 @@ export const mc = definePenalty({
         pull: () => {
           const positive = g.indicator(g.greater(excess, 0), gram.type);
           const sign = g.sub(g.mul(positive, 2), 1);
-          // The products of a pair, ij and ji, may differ by rounding: only one is largest then.
+          // The products ij and ji of a pair may differ by rounding; then only one is largest.
           const slope = scaled(g, g.mul(share, sign), 1 / groups);
           return g.add(slope, g.transposeLast(slope));
         },

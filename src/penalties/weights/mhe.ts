@@ -8,9 +8,9 @@ import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
 /** Options of minimum hyperspherical energy. */
 export type MheOptions = {
-  /** Power of the distance between directions: 0 (default, its logarithm), 1 or 2. */
+  /** Power of the distance between directions: 0 (default: the logarithm), 1 or 2. */
   readonly s: number;
-  /** Whether each vector stands for its line: its negative repels too (half-space MHE); false. */
+  /** Whether a vector stands for its line, so that its negative repels too (half-space MHE); default false. */
   readonly half: boolean;
 };
 
@@ -18,15 +18,15 @@ export type MheOptions = {
 const normalization = { added: 1e-4, least: -1 } as const;
 
 /**
- * Minimum hyperspherical energy: directions of weight vectors repel each other like charges on a sphere.
+ * Minimum hyperspherical energy: the directions of weight vectors repel each other like charges on a sphere.
  *
  *     R = mean f(‖ŵᵢ − ŵⱼ‖²), i≠j, f(z) = −log z (s = 0), z^(−s/2) (s = 1, 2)
  *
- * with ‖ŵᵢ − ŵⱼ‖² = 2 − 2cᵢⱼ; in the half-space form over the 2k vectors ±wᵢ.
+ * with ‖ŵᵢ − ŵⱼ‖² = 2 − 2cᵢⱼ; the half-space form uses the 2k vectors ±wᵢ.
  * Source: Liu et al. 2018 (arXiv 1805.09298), eq. (1) to (4), as its published code computes it (wy1iu/MHE): the mean over
  * pairs, 1e-4 added to squared norms, weight 1 for hidden layers and 10 for the last. For s = 0 that code is twice the
- * paper's log(1/z). Vectors whose squared distance float32 cannot tell from 0 (`leastSquaredDistance`) have the energy
- * of that distance and no slope; the code's gradient there is made of rounding errors.
+ * paper's log(1/z). Vectors whose squared distance float32 cannot distinguish from 0 (`leastSquaredDistance`) get the energy
+ * of that distance and no slope; the gradient of the published code consists of rounding errors there.
  */
 export const mhe = definePenalty<MheOptions>({
   name: "mhe",
@@ -45,7 +45,7 @@ export const mhe = definePenalty<MheOptions>({
       const cosines = cosinesOf(g, gram, normalization);
       const { type } = gram;
       const mask = g.offDiagonal(units, type);
-      // 1 is added on the diagonal, where a vector meets itself: f(1) is finite, and masked.
+      // Add 1 on the diagonal, where a vector meets itself: f(1) is finite, and masked later.
       const near = g.add(g.mul(g.sub(1, cosines.value), 2), g.identityMatrix(units, type));
       const far = half ? g.mul(g.add(cosines.value, 1), 2) : undefined;
       const count = half ? units * (2 * units - 1) : units * (units - 1);
@@ -81,14 +81,14 @@ export const mhe = definePenalty<MheOptions>({
   },
 });
 
-/** f(z), z no smaller than what float32 resolves. */
+/** f(z), with z at least what float32 resolves. */
 function energy(g: Emit, distance: Typed, s: number): Typed {
   const z = g.max(distance, leastSquaredDistance);
   if (s === 0) return g.neg(g.log(z));
   return g.reciprocal(s === 1 ? g.sqrt(z) : z);
 }
 
-/** f′(z) = −1/z, −½ z^(−3/2), −z⁻², 0 below what float32 resolves. */
+/** f′(z) = −1/z, −½ z^(−3/2) or −z⁻², and 0 below what float32 resolves. */
 function energySlope(g: Emit, distance: Typed, s: number): Typed {
   const apart = g.indicator(g.greater(distance, leastSquaredDistance), distance.type);
   const inverse = g.mul(g.reciprocal(g.max(distance, leastSquaredDistance)), apart);

@@ -5,10 +5,10 @@ import { definePenalty } from "../define.ts";
 import { normalized, ofWeights, sum, throughNorm, withGradient } from "../plain-math.ts";
 import { meanOfGroupSums, penaltyOfGram } from "../weight-penalty.ts";
 
-/** The published code clamps cosines to ±0.99999: closer vectors have the angle of that, and no gradient. */
+/** The published code clamps cosines to ±0.99999: closer vectors get that angle and no gradient. */
 const most = 0.99999;
 
-/** PyTorch's `normalize` divides by no norm below 1e-12. */
+/** PyTorch's `normalize` replaces norms below 1e-12 by 1e-12. */
 const normalization = { added: 0, least: 1e-24 } as const;
 
 /**
@@ -35,14 +35,14 @@ export const mma = definePenalty({
       const { type } = gram;
       const cosines = cosinesOf(g, gram, normalization);
       const apart = g.sub(cosines.value, g.mul(g.identityMatrix(units, type), 3));
-      // Neighbours are picked by a mask: official training has no gradient of ReduceMax.
+      // A mask picks the neighbours, because ONNX Runtime's training API has no gradient of ReduceMax.
       const nearest = g.indicator(g.equal(apart, g.reduceMax(apart, [-1], true)), type);
       const share = g.div(nearest, g.reduceSum(nearest, [-1], true));
       const cosine = g.reduceSum(g.mul(share, cosines.value), [-1], true);
       const angle = g.sub(Math.PI / 2, arcsine(g, cosine, most));
       return {
         value: g.mul(meanOfGroupSums(g, angle, groups), -1 / units),
-        // −d arccos c = dc/√(1 − c²), 0 where clamped; row i's neighbour feels row i.
+        // −d arccos c = dc/√(1 − c²), 0 where clamped; row i's neighbour gets a gradient from row i too.
         pull: () => {
           const slope = g.mul(g.mul(arcsineSlope(g, cosine, most), share), 1 / units / groups);
           return cosines.pull(g.add(slope, g.transposeLast(slope)));

@@ -10,19 +10,20 @@ export type OcnnOptions = {
 };
 
 /**
- * The least ‖…‖² a unit that differs from 0: products of float32 numbers of length 1 are off by some 1e-7 each. A kernel that
- * is orthogonal to that has the root of it and no slope: the slope of a root is finite there, but made of rounding errors.
+ * The smallest ‖…‖² per unit that counts as different from 0, since products of float32 vectors of length 1 are off by about
+ * 1e-7 each. A kernel below it gets the root of this number and no slope, because the slope of the root would consist of
+ * rounding errors.
  */
 const leastSquare = 1e-11;
 
 /**
- * Orthogonal convolution: the kernels of a layer at all shifts at which they overlap, not only on top of each other.
+ * Orthogonal convolution: compares the kernels of a layer at all shifts at which they overlap, not only unshifted.
  *
  *     R = ‖Conv(K, K, padding P, stride S) − I₀‖²_F, P = ⌊(k − 1)/S⌋·S
  *
  * Source: Wang, Chen, Chakraborty, Yu 2020 (arXiv 1911.12207), eq. (10). Its code (samaonline/Orthogonal-Convolutional-Neural-
- * Networks) takes the norm without square, weight 0.1 by default, and pads by 1: with 3×3 kernels it leaves out the shifts by 2
- * at stride 1, and at stride 2 compares the identity with the kernels shifted by one.
+ * Networks) uses the norm without the square, a default weight of 0.1, and padding 1. With 3×3 kernels it therefore omits the
+ * shifts by 2 at stride 1, and at stride 2 compares the identity with kernels shifted by one.
  */
 export const ocnn = definePenalty<OcnnOptions>({
   name: "ocnn",

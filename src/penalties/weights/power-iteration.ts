@@ -8,18 +8,18 @@ import { UnitMatrix } from "../unit-matrix.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 import { smallerSide } from "./excess.ts";
 
-/** Keeps the division finite where W is orthogonal already. */
+/** Keeps the division finite if W is already orthogonal. */
 const leastSquare = 1e-20;
 
-/** Where a power iteration starts, and how far it goes. */
+/** The start of a power iteration, and its number of steps. */
 export interface PowerIteration {
   readonly iterations: number;
   readonly start: Pick<Draw, "distribution" | "seed" | "anew">;
 }
 
 /**
- * ‖A·v‖² of what a power iteration makes of a vector, v ← A·v/‖A·v‖ at each step: towards the largest squared eigenvalue of
- * A = WWᵀ − I, or WᵀW − I where that is smaller (the eigenvalues other than −1 are the same). The mean over groups.
+ * ‖A·v‖² after a power iteration v ← A·v/‖A·v‖, which approaches the largest squared eigenvalue of A = WWᵀ − I, or WᵀW − I if
+ * that is smaller (the eigenvalues other than −1 are the same). The mean over groups.
  */
 export function powerIteration(
   { site, weight, g, draw }: PenaltyLayer,
@@ -39,7 +39,7 @@ function ofLength1(g: Emit, x: Typed): Typed {
   return g.div(x, g.sqrt(g.max(g.reduceSum(g.square(x), [-2], true), leastSquare)));
 }
 
-/** The same in float64, and its gradient, back through every step. */
+/** The same in float64, with its gradient through every step. */
 export function plainPowerIteration(
   layer: PlainLayer,
   { iterations, start }: PowerIteration,

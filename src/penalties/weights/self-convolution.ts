@@ -6,18 +6,18 @@ import { numeric, type PenaltyLayer } from "../layer.ts";
 import { convolutionOf, type Matrix, type PlainConvolution } from "../plain-layer.ts";
 import { product, transposed, type ValueAndGradient, withGradient } from "../plain-math.ts";
 
-/** How far a kernel is shifted over itself, an axis: P = ⌊(k − 1)/S⌋·S in steps of S. */
+/** How far a kernel is shifted over itself, per axis: P = ⌊(k − 1)/S⌋·S in steps of S. */
 export interface Shifts {
-  /** S: the strides in which the layer moves it, counted in taps of a dilated kernel. */
+  /** S: the strides with which the layer moves the kernel, counted in taps of a dilated kernel. */
   readonly strides: readonly number[];
   readonly pads: readonly number[];
-  /** Number of shifts, an odd number; the middle one is none. */
+  /** Number of shifts, odd; the middle one is the unshifted kernel. */
   readonly counts: readonly number[];
 }
 
 /** The shifts at which a kernel meets itself when a convolution slides it over an image. */
 export function shiftsOf({ kernel, strides, dilations }: PlainConvolution): Shifts {
-  // A kernel of dilation D meets itself at multiples of D only: at every S/gcd(S, D)-th tap.
+  // A kernel with dilation D meets itself only at multiples of D, which is every S/gcd(S, D)-th tap.
   const own = strides.map((stride, axis) => stride / gcd(stride, dilations[axis] ?? 1));
   const pads = kernel.map((size, axis) => {
     const stride = own[axis] ?? 1;
@@ -35,7 +35,7 @@ export function geometryOf(site: Site, weight: Typed): PlainConvolution {
   return geometry;
 }
 
-/** Σ (Conv(K, K) − I₀)² of each group: [groups]. */
+/** Σ (Conv(K, K) − I₀)² for each group: [groups]. */
 export function selfConvolutionSquares(layer: PenaltyLayer): Typed {
   const excess = selfConvolution(layer);
   const axes = excess.shape.flatMap((_, axis) => (axis === 1 ? [] : [axis]));
@@ -43,7 +43,7 @@ export function selfConvolutionSquares(layer: PenaltyLayer): Typed {
 }
 
 /**
- * Conv(K, K) − I₀: the products of all pairs of a layer's kernels at all shifts, less 1 where a kernel meets itself unshifted.
+ * Conv(K, K) − I₀: the products of all pairs of a layer's kernels at all shifts, minus 1 where a kernel meets itself unshifted.
  * [units/groups, groups, units/groups, …shifts]
  */
 function selfConvolution({ site, weight, g }: PenaltyLayer): Typed {
@@ -56,7 +56,7 @@ function selfConvolution({ site, weight, g }: PenaltyLayer): Typed {
   const options = {
     ...{ strides, group: groups, pads: [...pads, ...pads], dilations: kernel.map(() => 1) },
   };
-  // A sample holds one kernel of every group, so that each group's kernels meet their own.
+  // Each sample holds one kernel per group, so that kernels meet only those of their own group.
   const split = [groups, units, channels, ...kernel];
   const turned = g.transpose(g.reshape(k, split), [1, 0, ...split.slice(2).map((_, i) => i + 2)]);
   const samples = groups === 1 ? k : g.reshape(turned, [units, groups * channels, ...kernel]);
@@ -73,7 +73,7 @@ function selfConvolution({ site, weight, g }: PenaltyLayer): Typed {
 
 /**
  * Σ (Conv(K, K) − I₀)² of the kernels of one group, and its gradient, in float64, shift by shift. A shift and its opposite
- * give the same products with the two kernels exchanged: one of them is computed and counts twice.
+ * give the same products with the two kernels exchanged, so only one of them is computed and counts twice.
  * @param kernels - `[unit][channel and tap]`
  */
 export function plainSelfConvolution(kernels: Matrix, geometry: PlainConvolution): ValueAndGradient {
@@ -108,7 +108,7 @@ export function plainSelfConvolution(kernels: Matrix, geometry: PlainConvolution
   });
 }
 
-/** The shifts up to the middle one, with the places of a unit's numbers that lie on each other, and how often each counts. */
+/** The shifts up to the middle one, with the indices of a unit's numbers that overlap, and how often each shift counts. */
 function halfOfShifts(geometry: PlainConvolution): { from: number[]; to: number[]; times: number }[] {
   const { channels, kernel } = geometry;
   const { strides, pads, counts } = shiftsOf(geometry);
@@ -119,7 +119,7 @@ function halfOfShifts(geometry: PlainConvolution): { from: number[]; to: number[
     .slice(0, middle + 1)
     .map((shift, index) => {
       const offset = shift.map((step, axis) => step * (strides[axis] ?? 1) - (pads[axis] ?? 0));
-      // Pairs of taps that lie on each other.
+      // Pairs of taps that overlap.
       const meeting = taps.flatMap((tap, to) => {
         const from = tap.map((at, axis) => at + (offset[axis] ?? 0));
         const inside = from.every((at, axis) => at >= 0 && at < (kernel[axis] ?? 0));
@@ -134,7 +134,7 @@ function halfOfShifts(geometry: PlainConvolution): { from: number[]; to: number[
     });
 }
 
-/** Every index of an array of that shape, in order. */
+/** Every index of an array of the given shape, in order. */
 const places = (shape: readonly number[]): number[][] =>
   shape.reduce<number[][]>(
     (before, size) => before.flatMap((place) => Array.from({ length: size }, (_, i) => [...place, i])),

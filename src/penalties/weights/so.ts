@@ -4,13 +4,13 @@ import { penaltyOfGram } from "../weight-penalty.ts";
 import { excessOfIdentity, smallerSide } from "./excess.ts";
 
 /**
- * Soft orthogonality: the products of a layer's weight vectors against the identity.
+ * Soft orthogonality: compares the products of a layer's weight vectors with the identity.
  *
  *     R = ‖WWᵀ − I‖²
  *
- * with one row of W a unit. The products [k, k] or, where a unit has fewer inputs than the layer units, [d, d] are formed:
- * ‖WWᵀ − I‖² = ‖WᵀW − I‖² + k − d.
- * Source: Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (2), which writes WᵀW for W with one column a unit; λ = 0.1 there.
+ * with one row of W per unit. It is computed from the products [k, k] or, if units have fewer inputs than the layer has units,
+ * from [d, d]: ‖WWᵀ − I‖² = ‖WᵀW − I‖² + k − d.
+ * Source: Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (2), which writes WᵀW for one column per unit; λ = 0.1 there.
  */
 export const so = definePenalty({
   name: "so",

@@ -3,9 +3,9 @@ import { type PowerIteration, plainPowerIteration, powerIteration } from "./powe
 
 /** Options of spectral-so. */
 export type SpectralSoOptions = {
-  /** Steps of the power iteration; 10. */
+  /** Steps of the power iteration; default 10. */
   readonly iterations: number;
-  /** Seed of the vector that it starts from; 0. */
+  /** Seed of the vector that it starts from; default 0. */
   readonly seed: number;
 };
 
@@ -15,12 +15,12 @@ const iterationOf = ({ iterations, seed }: SpectralSoOptions): PowerIteration =>
 });
 
 /**
- * Soft orthogonality in the spectral norm: the largest deviation of a squared singular value from 1.
+ * Soft orthogonality in the spectral norm: the square of the largest deviation of a squared singular value from 1.
  *
  *     R = ‖WWᵀ − I‖₂² = ‖Au‖², A = WWᵀ − I or WᵀW − I (the smaller one)
  *
- * u is what a power iteration over A makes of a fixed random vector, of length 1; the gradient goes through it.
- * Source: the spectral form of arXiv 2001.01275, sect. 2 (after Yoshida, Miyato 2017, who take the vectors as constant).
+ * u, of length 1, is the result of a power iteration over A from a fixed random vector; the gradient goes through it.
+ * Source: the spectral form of arXiv 2001.01275, sect. 2 (after Yoshida, Miyato 2017, who treat the vectors as constant).
  */
 export const spectralSo = definePenalty<SpectralSoOptions>({
   name: "spectral-so",

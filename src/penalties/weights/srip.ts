@@ -3,7 +3,7 @@ import { type PowerIteration, plainPowerIteration, powerIteration } from "./powe
 
 /** Options of SRIP. */
 export type SripOptions = {
-  /** Seed of the random vector where nobody draws it anew (an injected model); 0. */
+  /** Seed of the random vector b if it is constant, as in an injected model; default 0. */
   readonly seed: number;
 };
 
@@ -13,15 +13,15 @@ const iterationOf = ({ seed }: SripOptions): PowerIteration => ({
 });
 
 /**
- * Spectral restricted isometry property: one step of a power iteration from a random vector b, drawn anew at each step.
+ * Spectral restricted isometry property: one step of a power iteration from a random vector b, a new one at each training step.
  *
  *     R = ‖A·v‖², v = A·b/‖A·b‖, A = WWᵀ − I or WᵀW − I (the smaller one), b uniform from 0 to 1
  *
  * The gradient goes through v too.
  * Source: Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (9) and (10), as in its code for Wide ResNets
- * (VITA-Group/Orthogonality-in-CNNs): the square of the paper's norm, the smaller product, weight 1e-2, which after 20, 50, 70
- * of 200 epochs falls to 1e-3, 1e-4, 1e-6 of that and is 0 from epoch 121 on (the schedule `srip`). The paper writes
- * σ(WᵀW − I) without square, λ = 0.1, then 1e-3, 1e-4, 1e-6.
+ * (VITA-Group/Orthogonality-in-CNNs): the square of the paper's norm, the smaller product, and weight 1e-2, which falls to
+ * 1e-3, 1e-4, 1e-6 of that after 20, 50, 70 of 200 epochs and is 0 from epoch 121 on (the schedule `srip`). The paper writes
+ * σ(WᵀW − I) without the square, and λ = 0.1, then 1e-3, 1e-4, 1e-6.
  */
 export const srip = definePenalty<SripOptions>({
   name: "srip",
@@ -30,7 +30,7 @@ export const srip = definePenalty<SripOptions>({
   source:
     "Bansal, Chen, Wang 2018 (arXiv 1810.09102), eq. (10), as in its code (VITA-Group/Orthogonality-in-CNNs, Wide ResNet): squared, 1e-2; its schedule is schedule=srip",
   defaults: { seed: 0 },
-  about: { seed: "of b where nobody draws it anew (an injected model)" },
+  about: { seed: "of b if it is constant, as in an injected model" },
   on: "weights",
   seeded: () => true,
   weight: 1e-2,
