@@ -95,9 +95,7 @@ export function constantDraws(
   return (draw, { label }) => {
     if (draw.anew !== "never" && !told.has(label)) {
       told.add(label);
-      tell(
-        `penalty ${label}: its random numbers are constants here; train draws new ones each ${draw.anew}`,
-      );
+      tell(`penalty ${label}: its random numbers are constants here; train draws new ones each ${draw.anew}`);
     }
     return g.once(`draw ${JSON.stringify(draw)}`, () =>
       g.tensorConstant(Tensor.of("", "float", draw.shape, drawn(draw))),
