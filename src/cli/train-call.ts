@@ -81,7 +81,7 @@ export async function callOf(
   const model = path ?? (settings?.artifact ? before?.model : join(flags.resume, "model.onnx"));
   if (!settings && (path === undefined || !isGiven("data") || !isGiven("epochs"))) {
     throw new UsageError(
-      `"${flags.resume}" has no run.json that says how the run was begun (it is of an older version, or of the library): give the model, --data and --epochs again`,
+      `"${flags.resume}" has no run.json that says how the run was begun (an older version or the library wrote it): give the model, --data and --epochs again`,
     );
   }
   // Without -o the trained model goes to the path that the stopped run would have used.
@@ -122,6 +122,6 @@ export async function checkBest(
   const there = resume !== undefined && (await stat(join(folder, "best.safetensors")).catch(() => undefined));
   if (there) return;
   throw new UsageError(
-    "--from best needs samples held out to tell the best by: give --validation, as in --validation 0.1",
+    "--from best needs held-out samples to find the best checkpoint: give --validation, as in --validation 0.1",
   );
 }

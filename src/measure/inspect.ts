@@ -164,7 +164,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
       })),
     ],
     advice: kind
-      ? ["the penalty belongs into training_model.onnx, beside this file"]
+      ? ["inject the penalty into training_model.onnx, which lies beside this file"]
       : [
           ...adviceFor(graph, found.parameters.length, {
             name: model.proto.producerName,

@@ -74,7 +74,7 @@ const cosines = (cos: string): readonly Figure<LayerAngles>[] => [
   figure(["cosineSpread", `std ${cos}`, `standard deviation of ${cos}`, "cosine", 12], (l) => l.cosineSpread),
   figure(["coherence", `max|${cos}|`, `coherence, the largest |${cos}|`, "cosine", 2], (l) => l.coherence),
   figure(
-    ["welchBound", "Welch", "the coherence that so many units cannot go below", "cosine", 9],
+    ["welchBound", "Welch", "lower bound of the coherence for this many units", "cosine", 9],
     ({ welchBound }) => welchBound,
   ),
 ];
@@ -199,7 +199,7 @@ export const weightFigures: readonly Figure<LayerWeightAngles>[] = [
   ),
   ...units,
   figure(
-    ["sampledUnits", "", "units that pairs were formed of, where not all", "count"],
+    ["sampledUnits", "", "units that formed pairs, if not all did", "count"],
     (layer) => layer.sampledUnits ?? Number.NaN,
   ),
 ];
@@ -230,7 +230,7 @@ export const responseFigures: readonly Figure<LayerResponseAngles>[] = [
   ),
   ...units,
   figure(
-    ["sampledUnits", "", "units that pairs were formed of, where not all", "count"],
+    ["sampledUnits", "", "units that formed pairs, if not all did", "count"],
     (layer) => layer.sampledUnits ?? Number.NaN,
   ),
 ];

@@ -36,6 +36,6 @@ export async function stopAtNotANumber(loss: number, run: BrokenRun): Promise<ne
     ? `${checkpoint} holds the last good state`
     : `the state ${run.restore()} was restored`;
   throw new NumericError(
-    `${what}, since the parameters of step ${steps} were no numbers any more; ${state}: ${advice}`,
+    `${what}, since the parameters of step ${steps} are not finite; ${state}: ${advice}`,
   );
 }

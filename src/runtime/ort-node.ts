@@ -23,7 +23,7 @@ export function loadFault(error: unknown): string {
     /MODULE_NOT_FOUND$/.test(String(code)) &&
     /onnxruntime-node/.test(message.split(" imported from ")[0] ?? "");
   if (missing && !/\.node\b/.test(message)) {
-    return "onnxruntime-node is not installed, which computes in node; run: npm install --ignore-scripts onnxruntime-node";
+    return "onnxruntime-node, which does the computing in node, is not installed; run: npm install --ignore-scripts onnxruntime-node";
   }
   return `onnxruntime-node is installed and cannot be loaded (${message}); it has libraries for Linux with glibc, macOS and Windows: on one of them, install it again with npm install --ignore-scripts onnxruntime-node`;
 }

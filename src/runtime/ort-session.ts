@@ -36,7 +36,7 @@ export async function runSession(
 export function checkReplaces(from: Tensor, to: Pick<Tensor, "name" | "type" | "dims">): void {
   if (from.type === to.type && from.size === elementCount(to.dims)) return;
   throw new RuntimeError(
-    `"${to.name}" is ${to.type}[${to.dims}], but ${from.type}[${from.dims}] was to be restored into it`,
+    `"${to.name}" is ${to.type}[${to.dims}]: ${from.type}[${from.dims}] cannot replace it`,
   );
 }
 

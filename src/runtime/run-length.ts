@@ -26,7 +26,7 @@ export class RunLength {
 
   /**
    * @param wanted - steps of a run, or "auto"
-   * @throws UsageError unless it is a whole number above 0, or for more than 1 where the device does not run Loop
+   * @throws UsageError for a number that is not a positive integer, or is above 1 on a device that does not run Loop
    */
   constructor(wanted: number | "auto", backend: Backend, ports: StepPorts) {
     this.#fixed = wanted !== "auto";

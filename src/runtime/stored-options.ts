@@ -198,7 +198,7 @@ function objectiveFrom(
   const objective = objectiveNamed(kept);
   if (Object.keys(objective.options).length > 0) {
     onMessage?.(
-      `the checkpoint is of an older version, which kept no options of the objective ${kept}: it goes on with their defaults`,
+      `the checkpoint is of an older version, which stored no options of the objective ${kept}: the run uses their defaults`,
     );
   }
   return objective;

@@ -94,7 +94,7 @@ export function resumedOptions(
   if (backend === before) return stored;
   if (before !== undefined) {
     options.onMessage?.(
-      `the run was begun on ${before} and goes on on ${backend}: from here on its numbers differ in their last digits`,
+      `the run was begun on ${before} and continues on ${backend}: from here on its numbers differ in their last digits`,
     );
   }
   // The best number of steps per run depends on the backend.

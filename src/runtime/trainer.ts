@@ -142,7 +142,9 @@ export class Trainer {
     const state = formerState(run, trainer.step.ports);
     if (state) trainer.takeOver(state);
     else {
-      options.onMessage?.("the optimizer starts without a state: the checkpoint holds that of another one");
+      options.onMessage?.(
+        "the optimizer starts without a state: the checkpoint holds that of another optimizer",
+      );
     }
     return trainer;
   }

@@ -234,7 +234,7 @@ describe("Trainer.rescue", () => {
 
   it("leaves out the state of another optimizer, and says so", async () => {
     const { trainer, messages } = await begin({ optimizer: sgd() });
-    expect(messages).toEqual([expect.stringMatching(/the checkpoint holds that of another one/)]);
+    expect(messages).toEqual([expect.stringMatching(/the checkpoint holds that of another optimizer/)]);
     expect(trainer.state().updates).toBe(0);
   });
 

@@ -96,7 +96,7 @@ describe("the page on a static host", () => {
     await page.locator("#train").click();
     await waitForStatus(page, /^Finished.*on WebAssembly/);
     expect(await page.locator("#messages").innerText()).toContain(
-      "WebGPU cannot be used, WebAssembly is: the browser gives no WebGPU adapter",
+      "training on WebAssembly, because WebGPU cannot be used: the browser gives no WebGPU adapter",
     );
     expect(faults).toEqual([]);
     await page.context().close();

@@ -32,7 +32,7 @@ describe("the package as it is installed", () => {
       status: 1,
       stdout: "",
       stderr:
-        "error: onnxruntime-node is not installed, which computes in node; run: npm install --ignore-scripts onnxruntime-node\n",
+        "error: onnxruntime-node, which does the computing in node, is not installed; run: npm install --ignore-scripts onnxruntime-node\n",
     });
   });
 

