@@ -1,13 +1,13 @@
 import { FileError } from "../errors.ts";
 
-/** Bytes as text; works alike in node and in browsers. */
+/** Bytes as text; the same in node and in browsers. */
 export const base64 = {
   encode(bytes: Uint8Array): string {
     let binary = "";
     for (const byte of bytes) binary += String.fromCharCode(byte);
     return btoa(binary);
   },
-  /** @throws SorthError when the text is not base64. */
+  /** @throws SorthError if the text is not base64. */
   decode(text: string): Uint8Array {
     try {
       return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));

@@ -13,9 +13,9 @@ export interface Block {
   readonly nodes: ReadonlySet<Node>;
   /** R, unweighted. */
   readonly penalty: Value | undefined;
-  /** The output that holds loss + w·R, and the model's own loss in it. */
+  /** The output that holds loss + w·R, and the model's own loss. */
   readonly loss: { readonly total: Value; readonly original: Value } | undefined;
-  /** The penalties it was made from. @throws UsageError, when read, for one that this package does not have. */
+  /** The penalties it was made from. @throws UsageError, on reading, for a penalty that this package does not have. */
   readonly penalties: readonly PenaltyPlan[];
 }
 
@@ -24,7 +24,7 @@ export function addedOutputs(mark: Mark): Set<string> {
   return new Set([mark.penalty, ...mark.perSite, ...(mark.objective ? [mark.objective.output] : [])]);
 }
 
-/** A model as far as a mark speaks of it. */
+/** The parts of a model that a mark refers to. */
 export interface MarkedModel {
   readonly outputs: readonly string[];
   /** Whether a node of the block computes that value. */
@@ -33,7 +33,7 @@ export interface MarkedModel {
   readonly isReadElsewhere: (name: string) => boolean;
 }
 
-/** @throws SorthError for a mark that calls a part of the model its own: removing the block would take it away. */
+/** @throws SorthError for a mark that claims a part of the model, which would be removed with the block. */
 export function checkFits(mark: Mark, { outputs, isComputed, isReadElsewhere }: MarkedModel): void {
   const own = [...addedOutputs(mark), ...(mark.loss ? [mark.loss.name] : [])].find(
     (name) => outputs.includes(name) && !isComputed(name),
@@ -47,7 +47,7 @@ export function checkFits(mark: Mark, { outputs, isComputed, isReadElsewhere }: 
 
 /**
  * The injected block of a graph, if it has one.
- * @throws SorthError when its mark is damaged.
+ * @throws SorthError if its mark is damaged.
  *
  * @example
  * const block = blockOf(graph);
@@ -78,8 +78,8 @@ export function blockOf(graph: Graph): Block | undefined {
 
 /**
  * The plans that a block was made from.
- * @param own - penalties that this package does not have
- * @throws UsageError for one that neither has
+ * @param own - the caller's own penalties
+ * @throws UsageError for a penalty that neither the caller nor this package has
  */
 export function plansOf(mark: Mark, own: readonly Penalty[] = []): PenaltyPlan[] {
   const plans = mark.penalties.map(({ name, options, weight, schedule }) => ({
@@ -92,8 +92,8 @@ export function plansOf(mark: Mark, own: readonly Penalty[] = []): PenaltyPlan[]
 }
 
 /**
- * The layers that a plan of a block chooses: by its patterns, or, where one of them may take for ever (a file can hold any),
- * by the layers that the mark lists.
+ * Patterns for the layers of a block's plan: its own or, if one of them might never finish (a file can contain any pattern),
+ * patterns that match exactly the layers listed in the mark.
  */
 function layersOf(
   mark: Mark,
@@ -109,7 +109,7 @@ function layersOf(
   return { ...(include && { include: pattern(include) }), ...(exclude && { exclude: pattern(exclude) }) };
 }
 
-/** Takes a block out of a graph: its nodes, outputs, input and mark; the model's own values get their names back. */
+/** Removes a block from a graph: its nodes, outputs, input and mark. The model's own values get their names back. */
 export function removeBlock(graph: Graph, block: Block): void {
   const { mark, nodes, loss } = block;
   const added = addedOutputs(mark);

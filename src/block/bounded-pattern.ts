@@ -1,14 +1,14 @@
 /**
- * Whether a regular expression may take time that grows steeply with the text: repetition inside repetition, alternatives
- * that are repeated, back references, or many repetitions one after the other. May call a harmless one so.
+ * Whether a regular expression may take time that grows steeply with the text: nested repetition, repeated alternatives, back
+ * references, or many repetitions in sequence. May also be true for harmless ones.
  */
 export function mayBacktrack(source: string): boolean {
   if (source.length > 1000 || /\\[1-9k]/.test(source)) return true;
-  // Escapes and classes are single characters here.
+  // Treat escapes and classes as single characters.
   const plain = source.replace(/\\./g, "e").replace(/\[[^\]]*\]/g, "c");
   const repeats = plain.match(/[*+]|\{\d+,?\d*\}/g) ?? [];
   if (repeats.length > 3) return true;
-  // A group that is repeated and holds a repetition or an alternative, groups inside it included.
+  // Find a repeated group that contains a repetition or an alternative, also in inner groups.
   const open: { branching: boolean }[] = [];
   for (let i = 0; i < plain.length; i++) {
     const [at, next = ""] = [plain[i], plain[i + 1]];
@@ -26,7 +26,7 @@ export function mayBacktrack(source: string): boolean {
   return false;
 }
 
-/** A regular expression that matches these names and no others. */
+/** A regular expression that matches exactly these names. */
 export const patternOfNames = (names: readonly string[]): RegExp =>
   names.length === 0
     ? /^(?!)/

@@ -5,7 +5,7 @@ import { crc32 } from "../onnx/crc32.ts";
 import type { Penalty, PenaltyOptions } from "../penalties/penalty.ts";
 import { commonWeight } from "../penalties/plan.ts";
 
-/** A penalty and the layers it was asked for, as a mark keeps them. */
+/** A penalty and the patterns of its layers, as a mark keeps them. */
 export interface MarkedPenalty {
   readonly name: string;
   readonly options: PenaltyOptions;
@@ -13,7 +13,7 @@ export interface MarkedPenalty {
   readonly weight: number;
   readonly include?: MarkedPattern;
   readonly exclude?: MarkedPattern;
-  /** Factor of its weight over a run of training; the block itself leaves it out. */
+  /** Factor of its weight over a training run; the block itself ignores it. */
   readonly schedule?: string;
 }
 
@@ -26,7 +26,7 @@ export interface MarkedPattern {
 /** A layer that has a penalty, as a mark keeps it. */
 export interface MarkedSite {
   readonly name: string;
-  /** Labels of the penalties that act on it: their names; of the second with the same name `name.2`, and so on. */
+  /** Labels of the penalties that act on it: their names, where the second with the same name is `name.2`, and so on. */
   readonly penalties: readonly string[];
   /** The value that holds its scalar. */
   readonly value: string;
@@ -35,9 +35,9 @@ export interface MarkedSite {
 /** An added loss, as a mark keeps it. */
 export interface MarkedObjective {
   readonly name: string;
-  /** Options that are not the loss's defaults. */
+  /** Options that differ from the loss's defaults. */
   readonly options?: ObjectiveOptions;
-  /** The model's value that is compared with the labels. */
+  /** The value of the model that is compared with the labels. */
   readonly prediction: string;
   /** The added input. */
   readonly labels: string;
@@ -45,15 +45,15 @@ export interface MarkedObjective {
   readonly output: string;
 }
 
-/** A value of the model that the block took the name of, and its own name since then. */
+/** A value of the model that was renamed because the block took its name. `original` is what it is called now. */
 export interface RenamedValue {
   readonly name: string;
   readonly original: string;
 }
 
 /**
- * What a file says of the block injected into it: metadata_props["sorth"], as JSON. Enough to build the same penalties
- * again, to check them, and to take them out.
+ * A file's record of the block injected into it: metadata_props["sorth"], as JSON. It suffices to build the same penalties
+ * again, to check them, and to remove them.
  */
 export interface Mark {
   readonly version: 1;
@@ -61,27 +61,27 @@ export interface Mark {
   readonly penalty: string;
   readonly penalties: readonly MarkedPenalty[];
   readonly sites: readonly MarkedSite[];
-  /** Outputs that hold single sites' scalars. */
+  /** Outputs that hold the scalar of a single site. */
   readonly perSite: readonly string[];
-  /** The model's own output that became itself + w·R; `original` is what its producer's output is called now. */
+  /** The model's own output that became loss + w·R; `original` is the new name of the loss without w·R. */
   readonly loss?: RenamedValue;
   readonly objective?: MarkedObjective;
-  /** Gradients of a training model that became themselves + w·∂R/∂response or ∂R/∂parameter; `original` as in {@link Mark.loss}. */
+  /** Gradients of a training model to which w·∂R/∂response or w·∂R/∂parameter was added; `original` as in {@link Mark.loss}. */
   readonly gradients?: readonly RenamedValue[];
-  /** The model's own values that are named like the block's, or computed by nodes named so: strip leaves them alone. */
+  /** The model's own values that are named like the block's, or computed by such nodes; strip leaves them alone. */
   readonly kept?: readonly string[];
-  /** How the random numbers in it were drawn: 2 is src/random.ts. Left out where there are none, and by earlier versions. */
+  /** Version of the random generator: 2 is src/random.ts. Absent if there are no random numbers, and from earlier versions. */
   readonly random?: number;
-  /** What only byte-exact removal needs. */
+  /** Needed only for byte-exact removal. */
   readonly file: {
-    /** Bytes that encoded the graph's length. */
+    /** Number of bytes that encoded the graph's length. */
     readonly graphLengthWidth: number;
-    /** Records of nodes that were replaced because they name the loss, in file order, base64. */
+    /** Original records of nodes that were replaced because they refer to the loss; in file order, base64. */
     readonly replaced?: readonly string[];
   };
 }
 
-/** The values of the model that go by another name while the block is in it. */
+/** The values of the model that have another name while the block is in it. */
 export const renamedValues = ({ loss, gradients }: Pick<Mark, "loss" | "gradients">): RenamedValue[] => [
   ...(loss ? [loss] : []),
   ...(gradients ?? []),
@@ -97,11 +97,11 @@ export const randomVersion = 2;
 /** Whether a penalty depends on random numbers. */
 export const isSeeded = ({ definition, options }: Penalty): boolean => definition.seeded?.(options) ?? false;
 
-/** A mark as it stands in the file: with a checksum, so that damage shows before anything is restored by it. */
+/** A mark as text for the file, with a checksum that reveals damage before anything is restored from it. */
 export const markText = (mark: Mark): string =>
   JSON.stringify({ ...mark, checksum: crc32(new TextEncoder().encode(JSON.stringify(mark))) });
 
-/** Reads a mark. @throws SorthError when it is damaged or of a later version. */
+/** Reads a mark. @throws SorthError if it is damaged or from a later version. */
 export function parseMark(text: string): Mark {
   let mark: unknown;
   try {
@@ -124,7 +124,7 @@ export function parseMark(text: string): Mark {
   return rest;
 }
 
-/** The error for a mark that strip must not follow. */
+/** The error for a mark that strip must not trust. */
 export const damaged = (reason: string): SorthError =>
   new FileError(
     `metadata_props["${markKey}"] of the model is damaged (${reason}); inject into the original again`,
@@ -176,7 +176,7 @@ function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> 
     isOptional(mark.kept, (list) => isListOf(list, isText)) &&
     isOptional(mark.objective, isObjective) &&
     isRecord(file) &&
-    // No encoder writes a length in more bytes than a varint may have.
+    // A varint has at most 10 bytes.
     Number.isInteger(file.graphLengthWidth) &&
     Number(file.graphLengthWidth) >= 1 &&
     Number(file.graphLengthWidth) <= 10 &&

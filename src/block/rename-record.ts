@@ -3,8 +3,8 @@ import { bytesField, concatBytes, equalBytes, fieldRecords, nodeFields, wireType
 const encoder = new TextEncoder();
 
 /**
- * A node's message in which one value has another name, among its inputs and outputs. Works on the bytes, so that other
- * names, valid UTF-8 or not, and unknown fields stay as they are.
+ * Renames one value among the inputs and outputs in a node's message. Works on the bytes, so that other names, valid UTF-8 or
+ * not, and unknown fields stay unchanged.
  */
 export function renameInNode(message: Uint8Array, from: string, to: string): Uint8Array {
   const [old, renamed] = [encoder.encode(from), encoder.encode(to)];

@@ -32,10 +32,10 @@ import { damaged, type Mark, parseMark, type RenamedValue, renamedValues } from 
 import { renameInNode } from "./rename-record.ts";
 
 /**
- * Takes an injected block out again. The bytes are those of the model before inject, whatever encoder wrote it; if a tool
- * rewrote the file or changed weights since, only the block goes.
- * What the model itself has under names like the block's stays.
- * @throws SorthError when the model has no block, or its mark does not fit it
+ * Removes an injected block. The result has the bytes of the model before inject, whatever encoder wrote it. If a tool has
+ * rewritten the file or changed weights since, only the block is removed. The model's own parts with names like the block's
+ * stay.
+ * @throws SorthError if the model has no block, or its mark does not fit it
  *
  * @example
  * await writeModel(strip(await readModel("cnn-som.onnx")), "cnn.onnx");
@@ -72,7 +72,7 @@ interface NodeRecord extends NamedNode {
   readonly record: FieldRecord;
 }
 
-/** The records of the graph that belong to the block, or were derived from it by a tool (initializers, value infos). */
+/** The records of the graph that belong to the block, or that a tool derived from it (initializers, value infos). */
 function addedRecords(layout: ModelLayout, mark: Mark | undefined): FieldRecord[] {
   const named = (field: number, nameOf: (message: Uint8Array) => string) =>
     layout.graph.flatMap((record) =>
@@ -107,9 +107,9 @@ function addedRecords(layout: ModelLayout, mark: Mark | undefined): FieldRecord[
       isReadElsewhere: (name) => readElsewhere.has(name),
     });
   }
-  // Without a mark, only the output tells a block from a model whose names look like one.
+  // Without a mark, only the penalty output shows that this is a block and not a model with similar names.
   if (!mark && !outputs.some(({ name }) => isPenaltyOutput(name) && computed.has(name))) return [];
-  // What no node of the block computes, but bears its name: constants that a tool made of its nodes.
+  // Values with a block's name that no node of the block computes: constants that a tool made from its nodes.
   const isOnlyOfBlock = (name: string) => isBlockName(name) && !kept.has(name) && !readElsewhere.has(name);
   const isAddedOutput = (name: string) => added.has(name) && computed.has(name);
   return [
@@ -123,7 +123,7 @@ function addedRecords(layout: ModelLayout, mark: Mark | undefined): FieldRecord[
   ];
 }
 
-/** Gives the model's own values their names back: by the kept records where they fit, else by renaming. */
+/** Restores the names of the model's own values: from the kept records if they fit, else by renaming. */
 function restoreNames(
   layout: ModelLayout,
   mark: Mark | undefined,
@@ -152,7 +152,7 @@ function restoreNames(
   }
 }
 
-/** The message in a whole record of a node; nothing else may come with it. */
+/** The message in a record of a single node; the record must contain nothing else. */
 function messageOf(record: Uint8Array): Uint8Array {
   const [field, ...others] = fieldRecords(record);
   if (!field || others.length > 0 || field.field !== graphFields.node)
@@ -160,7 +160,7 @@ function messageOf(record: Uint8Array): Uint8Array {
   return record.subarray(field.payload, field.end);
 }
 
-/** The model's own values that a node reads or computes under another name. */
+/** The model's own values that a node reads or computes under another name now. */
 function renamedInNode(message: Uint8Array): string[] {
   const { input, output } = decodeNodeProto(message);
   return [...new Set([...input, ...output].filter((name) => name.startsWith(originalPrefix)))];

@@ -19,8 +19,8 @@ export interface GradientOptions {
 }
 
 /**
- * The gradient of w·R with respect to what its penalties read: each response as if nothing came before it, and each
- * parameter as if no response depended on it. The model's own backward part carries both further.
+ * The gradients of w·R with respect to the values that its penalties read: each response as if nothing came before it, and
+ * each parameter as if no response depended on it. The model's own backward part propagates both.
  */
 export function gradientsOf(
   g: Emit,
@@ -28,7 +28,7 @@ export function gradientsOf(
   { block, weight, gradientOf }: GradientOptions,
 ): Map<Value, Typed> {
   const responses = new Set<Value>();
-  // Weights and biases as the layers read them, to the parameters behind them.
+  // Maps weights and biases, as the layers read them, to their parameters.
   const parameters = new Map<Value, Value>();
   for (const part of parts) {
     const { site } = part;
@@ -54,7 +54,7 @@ export function gradientsOf(
   return new Map([...[...direct].filter(([value]) => responses.has(value)), ...ofParameters]);
 }
 
-/** What a penalty may read of a layer, and whose gradient that becomes. */
+/** The values of a layer that a penalty may read, and the parameter that gets each one's gradient. */
 function operandsOf(site: Site): { operand: Value; parameter: Value }[] {
   const weight = weightOf(site);
   const added = addedTo(site)?.value;

@@ -25,35 +25,35 @@ import { gradientsOf } from "./block-gradients.ts";
 import { emitObjective } from "./objective.ts";
 import { addedObjective, checkedPlans, type InjectOptions } from "./options.ts";
 
-/** What was added to a graph, and how its own loss changed. */
+/** The nodes that were added to a graph, and the changes to its own loss. */
 export interface BuiltBlock {
   /** In topological order. */
   readonly nodes: readonly Node[];
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
-  /** Own nodes of the model that read or compute its loss, which has another name now. */
+  /** The model's own nodes that read or compute its loss, which was renamed. */
   readonly renamed: ReadonlySet<Node>;
   readonly mark: Omit<Mark, "file">;
   /** w · ∂R/∂value of the responses and parameters that {@link BlockContext.gradientOf} chose. */
   readonly gradients: ReadonlyMap<Value, Typed>;
 }
 
-/** Where a block is put. */
+/** The graph-dependent options of a block. */
 export interface BlockContext {
   /**
    * Whether the block also computes the gradient of w·R with respect to a value; default no. It is asked about every response
    * that a penalty acts on and every parameter that a penalty reads itself. No gradient goes through a response to parameters.
    */
   readonly gradientOf?: (value: Value, site: Site) => boolean;
-  /** The model's own names that look like the block's; default those of the graph. */
+  /** The model's own names that look like a block's; default: found in the graph. */
   readonly kept?: readonly string[];
-  /** Random numbers; default constants. */
+  /** Supplies random numbers; default: constants. */
   readonly draw?: (g: Emit) => NonNullable<BuildOptions["draw"]>;
 }
 
 /**
  * Adds the block to an inferred graph.
- * @throws SorthError when no layer takes a penalty, or the loss does not fit; UsageError for wrong options
+ * @throws SorthError if no layer takes a penalty or the loss does not fit; UsageError for wrong options
  */
 export function buildBlock(
   graph: Graph,
@@ -66,14 +66,14 @@ export function buildBlock(
   if (options.loss !== undefined || options.objective !== undefined) tellSchedules(plans, tell);
   const first = graph.nodes.length;
   const kept = names ?? ownNames(graph);
-  // Constants are nodes: initializers of old files must be inputs too, and these leave them alone.
+  // Constants are nodes, because in old files every new initializer would also have to be an input.
   const g = new Emit(graph, { prefix: blockPrefix, constants: "nodes", openShapes: true });
   const parts = penaltyParts(g, plans, found, {
     ...{ checked: true, refuse: unreadableName, tell },
     ...(draw && { draw: draw(g) }),
   });
   const { total: sum, sites } = sumOverSites(g, parts);
-  // The sum of one site is that site's own scalar, which bears another name.
+  // With one site the sum is that site's own scalar, which has another name.
   const total = sum.producer === sites[0]?.value.producer ? g.identity(sum) : sum;
   const addPenalty = (loss: Typed): Typed =>
     g.add(loss, g.cast(w === 1 ? total : g.mul(total, w), loss.type));
@@ -86,7 +86,7 @@ export function buildBlock(
   if (added?.remark) tell(added.remark);
   const objectiveSum = added && addPenalty(added.value);
 
-  // Names are given last: one that becomes free would be taken by a node of the block that comes later.
+  // Outputs are named last; otherwise a later node of the block could take a name that becomes free.
   const penalty = renamed(graph, total, penaltyOutput);
   const perSite = options.perSite
     ? sites.map(({ site, value }) => renamed(graph, value, `${penaltyOutput}/${site.name}`))
@@ -140,15 +140,15 @@ function markedPlan({ penalty, weight, include, exclude, schedule }: ResolvedPla
   };
 }
 
-/** A loss by its name and those of its options that are not its defaults. */
+/** A loss as its name and the options that differ from the defaults. */
 function markedLoss({ name, options }: Objective): Pick<MarkedObjective, "name" | "options"> {
   const usual: ObjectiveOptions = objectiveNames.includes(name) ? objectiveNamed(name).options : {};
-  // Plain JavaScript may leave the options of a loss of its own out.
+  // In plain JavaScript, a caller's own loss may have no options.
   const own = Object.entries(options ?? {}).filter(([key, value]) => value !== usual[key]);
   return { name, ...(own.length > 0 && { options: Object.fromEntries(own) }) };
 }
 
-/** Gives an emitted value a name of its own; one that is taken gets the block's prefix. Its node stays marked. */
+/** Renames an emitted value; a name that is taken gets the block's prefix. Its node keeps its name, which marks it as the block's. */
 function renamed(graph: Graph, value: Typed, name: string): Typed {
   const { producer } = value;
   const nodeName = producer?.name ?? "";
@@ -157,12 +157,12 @@ function renamed(graph: Graph, value: Typed, name: string): Typed {
   return value;
 }
 
-/** Names that are not UTF-8 read as U+FFFD: a node that is written cannot spell them. */
+/** Detects names that are not UTF-8: they were read as U+FFFD, so a new node cannot refer to them. */
 function unreadableName({ response }: Site): string | undefined {
   return response.name.includes("\ufffd") ? "the name of its output is not valid UTF-8" : undefined;
 }
 
-/** Lets an output of the model become itself plus something, under its old name. */
+/** Replaces an output of the model by itself plus something, under the same name. */
 function replaceLoss(
   graph: Graph,
   name: string,
@@ -193,7 +193,7 @@ function replaceLoss(
   return { total, original, nodes };
 }
 
-/** The nodes on which the values depend, in their order. */
+/** The nodes on which the values depend, in order. */
 function needed(nodes: readonly Node[], values: readonly Value[]): Node[] {
   const own = new Set(nodes);
   const live = new Set<Node>();

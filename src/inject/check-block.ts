@@ -12,8 +12,8 @@ import type { BuiltBlock } from "./build-block.ts";
 import type { InjectOptions } from "./options.ts";
 
 /**
- * Infers shapes at sizes that a block can be built at: a free dimension of length 1 would look like one that is always 1,
- * and a window longer than its input leaves no response.
+ * Infers shapes with sizes at which a block can be built: a free dimension of length 1 would look as if it were always 1, and
+ * a window longer than its input leaves no response.
  */
 export async function inferForBlock(
   graph: Graph,
@@ -28,7 +28,7 @@ export async function inferForBlock(
   return { others: (await inferShapes(graph, probe, sizes)).others, sizes };
 }
 
-/** Lets ONNX Runtime load the model with its block, at the probed batch. @throws SorthError when it refuses */
+/** Loads the model with its block in ONNX Runtime, with the probed batch. @throws SorthError if that fails */
 export async function checkLoads(
   graph: Graph,
   shapes: ReadonlyMap<Value, readonly number[]>,
@@ -42,19 +42,19 @@ export async function checkLoads(
   }
 }
 
-/** A block, and how the same one is built again. */
+/** A block, and the means to build it again. */
 export interface RebuildableBlock {
   readonly block: BuiltBlock;
-  /** Other sizes of the model's free dimensions, at which its shapes are known. */
+  /** Other sizes of the model's free dimensions with which its shapes are known. */
   readonly others: readonly DimensionOptions[];
-  /** The model's graph anew. */
+  /** Makes a new graph of the model. */
   readonly graphOf: () => Graph;
   readonly rebuild: (graph: Graph, options: InjectOptions) => BuiltBlock;
 }
 
 /**
- * Builds the block again, at other sizes of what the file leaves free: it must be the same.
- * @throws SorthError when a penalty wrote such a size into it
+ * Builds the block again with other sizes of the free dimensions and checks that it is the same.
+ * @throws SorthError if a penalty wrote such a size into it
  */
 export async function checkFreeSizes(
   { block, others, graphOf, rebuild }: RebuildableBlock,

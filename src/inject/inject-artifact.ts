@@ -21,11 +21,11 @@ import type { InjectOptions } from "./options.ts";
 import { spliceArtifactBlock } from "./splice-artifact.ts";
 
 /**
- * Injects into a training_model.onnx: w·R joins its loss (output 0), w·∂R/∂response the gradient of each response,
- * w·∂R/∂parameter that of each parameter that a penalty reads itself, and R is a further output. eval_model,
+ * Injects into a training_model.onnx. w·R is added to its loss (output 0), w·∂R/∂response to the gradient of each response,
+ * and w·∂R/∂parameter to the gradient of each parameter that a penalty reads itself; R becomes a further output. eval_model,
  * optimizer_model and checkpoint stay valid.
- * @throws SorthError for a file that is another artifact, that its runtime would not load, or whose gradients cannot be
- * told apart; UsageError for options that only forward models take, and penalties that draw random numbers while training
+ * @throws SorthError for another artifact, a file that ONNX Runtime would not load, or gradients that cannot be identified;
+ * UsageError for options that only forward models have, and penalties that need new random numbers during training
  */
 export async function injectIntoArtifact(model: Model, options: InjectOptions, probe: Probe): Promise<Model> {
   const artifact = graphOf(model);
@@ -67,7 +67,7 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
   return Model.spliced(spliceArtifactBlock(layoutOf(model.bytes), training, forward, block), model);
 }
 
-/** @throws SorthError for an artifact that is no training model */
+/** @throws SorthError for an artifact that is not a training model */
 function checkedTrainingModel(graph: Graph): TrainingModel {
   const training = trainingModelOf(graph);
   if (training) return training;
@@ -94,7 +94,7 @@ function checkVersions(model: Model, { opset }: Graph): void {
   }
 }
 
-/** ONNX Runtime writes running statistics in place: statistics that are another value's numbers would overwrite them. */
+/** Refuses running statistics that share another value's numbers: ONNX Runtime updates them in place and would overwrite that value. */
 function checkStatistics(graph: Graph): void {
   for (const node of graph.nodes) {
     if (!/^BatchNorm(alization|Internal)$/.test(node.opType)) continue;
@@ -105,7 +105,7 @@ function checkStatistics(graph: Graph): void {
     if (!alias) continue;
     const from = alias.producer ? `${alias.producer.op} of "${alias.producer.inputs[0]?.name}"` : "shared";
     throw new SorthError(
-      `the running statistics of BatchNorm node "${node.label}" are not its own ("${alias.name}" is ${from}): ONNX Runtime updates them in place and would overwrite that value; export the model with separate statistics (keep_initializers_as_inputs=False, do_constant_folding=False) and make the artifacts anew`,
+      `the running statistics of BatchNorm node "${node.label}" are not its own ("${alias.name}" is ${from}): ONNX Runtime updates them in place and would overwrite that value; export the model with separate statistics (keep_initializers_as_inputs=False, do_constant_folding=False) and make the artifacts again`,
     );
   }
 }

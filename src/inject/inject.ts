@@ -16,7 +16,7 @@ import { injectIntoArtifact } from "./inject-artifact.ts";
 import { checkedPlans, type InjectOptions } from "./options.ts";
 import { spliceBlock } from "./splice-block.ts";
 
-/** Opsets whose operators the block is written in, and the newest file version that ONNX Runtime loads. */
+/** Opsets in which the block can be written, and the newest file version that ONNX Runtime loads. */
 const supported = { opset: { least: 7, most: 26 }, irVersion: 13 } as const;
 
 /** Adds penalties to a model. `Library.inject` documents it. */
@@ -29,7 +29,7 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   checkDimensions(graph, options);
   checkSamples(graph);
   const layout = layoutOf(model.bytes);
-  // Penalties on weights alone need no lengths of data.
+  // Penalties that read only weights need no lengths of data.
   const ofWeights =
     options.objective === undefined &&
     checkedPlans(options).plans.every(({ penalty }) => subjectOf(penalty) === "weights");
@@ -47,7 +47,7 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   return Model.spliced(spliceBlock(layout, own, block), model);
 }
 
-/** @throws SorthError for a model that has a block already, or is no model but its gradients */
+/** @throws SorthError for a model that already has a block, and for a gradient graph written by `grad` */
 function checkNotInjected(graph: Graph): void {
   const gradient = gradientOutput(graph);
   if (gradient !== undefined) {
@@ -57,12 +57,12 @@ function checkNotInjected(graph: Graph): void {
   }
   if (isInjected(graph)) {
     throw new SorthError(
-      "the model has a penalty injected already; strip it first (sorth-onnx strip), then inject anew",
+      "the model has a penalty injected already; strip it first (sorth-onnx strip), then inject again",
     );
   }
 }
 
-/** @throws UsageError for a length in place of one that the file fixes: the block would not fit the file. */
+/** @throws UsageError for a length that replaces one fixed by the file, because the block would not fit the file. */
 function checkDimensions(graph: Graph, { dims = {} }: InjectOptions): void {
   for (const { name, declared } of graph.inputs) {
     declared?.forEach((dim, axis) => {
@@ -75,7 +75,7 @@ function checkDimensions(graph: Graph, { dims = {} }: InjectOptions): void {
   }
 }
 
-/** @throws SorthError for a model whose versions the block is not written in */
+/** @throws SorthError for an opset or file version in which the block cannot be written */
 function checkVersions(model: Model, graph: Graph): void {
   const { least, most } = supported.opset;
   if (graph.opset < least || graph.opset > most) {

@@ -9,7 +9,7 @@ import { choosePrediction } from "../losses/prediction.ts";
 export interface AddedLoss {
   /** Scalar, mean over the batch, in the prediction's type (float32 for half types). */
   readonly value: Typed;
-  /** The added input; its declared dimensions are those of the prediction, free ones stay free. */
+  /** The added input. Its declared dimensions are those of the prediction; free ones stay free. */
   readonly labels: Typed;
   readonly prediction: Typed;
   /** A remark for the user. */
@@ -17,12 +17,12 @@ export interface AddedLoss {
 }
 
 /**
- * Adds a loss in standard operators of the model's own opset, such as official training tools differentiate. Where the model
- * ends in the Softmax or Sigmoid that the loss applies itself, the loss reads what comes before it.
+ * Adds a loss in standard operators of the model's own opset that ONNX Runtime's training tools can differentiate. If the
+ * model ends in the Softmax or Sigmoid that the loss applies itself, the loss reads the value in front of it.
  *
- * @param output - the value to compare with labels, an output or an inner value; default: the first output of floats
- * @throws UsageError when the model has no such value, or the loss has no form for files; SorthError when the value does not
- * fit the loss.
+ * @param output - the value to compare with labels, an output or an inner value; default: the first float output
+ * @throws UsageError if the model has no such value, or the loss has no form for files; SorthError if the value does not fit
+ * the loss.
  */
 export function emitObjective(g: Emit, objective: Objective, output: string | undefined): AddedLoss {
   const { name, injected } = objective;

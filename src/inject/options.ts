@@ -5,20 +5,20 @@ import { objectiveNamed } from "../losses/table.ts";
 import type { Penalty } from "../penalties/penalty.ts";
 import { type PenaltyPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 
-/** What to inject. */
+/** Options of inject. */
 export interface InjectOptions extends DimensionOptions {
   /**
-   * Penalties, each with the layers it acts on. R is their sum over layers; the first weight above 0 is the w of
-   * loss + w·R, and those of the others count relative to it, so that R of a single penalty is unweighted. Schedules are
-   * kept for train; the block itself has the weights they are multiplied with.
+   * Penalties, each with the layers it acts on. R is their sum over layers. The first weight above 0 is the w of loss + w·R,
+   * and the other weights count relative to it, so R of a single penalty is unweighted. Schedules are kept for train; the
+   * block itself uses the weights without them.
    */
   readonly penalties: readonly (Penalty | PenaltyPlan)[];
-  /** One more scalar output for each layer: `sorth_penalty/<layer>`. */
+  /** Add one scalar output per layer: `sorth_penalty/<layer>`. */
   readonly perSite?: boolean;
-  /** An output of the model that is its loss: it becomes itself + w·R. */
+  /** The model's output that is its loss; it becomes loss + w·R. */
   readonly loss?: string;
   /**
-   * A loss to add to a model that has none, or its name for one with its default options: input `labels`, output `loss` =
+   * A loss to add to a model that has none; a name means default options. Adds an input `labels` and an output `loss` =
    * objective + w·R.
    */
   readonly objective?: string | Objective;
@@ -28,11 +28,11 @@ export interface InjectOptions extends DimensionOptions {
   readonly onMessage?: (message: string) => void;
 }
 
-/** The loss to add, if one was asked for. @throws UsageError for a name that no loss has. */
+/** The loss to add, if any. @throws UsageError for an unknown name. */
 export const addedObjective = ({ objective }: InjectOptions): Objective | undefined =>
   typeof objective === "string" ? objectiveNamed(objective) : objective;
 
-/** The penalties to inject. @throws UsageError for options that contradict each other or lie out of range. */
+/** The penalties to inject. @throws UsageError for options that contradict each other or are out of range. */
 export function checkedPlans(options: InjectOptions): ResolvedPlans {
   if (options.loss !== undefined && options.objective !== undefined) {
     throw new UsageError("give either the model's own loss (--loss) or one to add (--objective), not both");

@@ -13,10 +13,10 @@ import type { BuiltBlock } from "./build-block.ts";
 import { markRecord, nodeRecord, outputRecord } from "./splice-block.ts";
 
 /**
- * A training model's file with a block's records in it, nodes in topological order: what computes the penalty's part of a
- * gradient stands right behind the node that computed the gradient so far; the rest stands at the end.
- * The sum takes over the gradient's name, so that no reader changes.
- * @param forward - the graph that the block was built in: the forward part of `training`
+ * A training model's file with a block's records in it, nodes in topological order. The nodes for the penalty's part of a
+ * gradient follow directly after the node that computes the model's part; the others are at the end. The sum takes the
+ * gradient's name, so that readers need no change.
+ * @param forward - the graph in which the block was built: the forward part of `training`
  */
 export function spliceArtifactBlock(
   layout: ModelLayout,
@@ -83,7 +83,7 @@ export function spliceArtifactBlock(
   });
 }
 
-/** The gradient of a response, or of a parameter, in a training model. */
+/** The gradient of a response or parameter in a training model. */
 function gradientOf(training: TrainingModel, { name }: Value): Value {
   const value = training.graph.valueNamed(name);
   const parameter = training.parameters.find((one) => one.value === value);
@@ -92,13 +92,13 @@ function gradientOf(training: TrainingModel, { name }: Value): Value {
   return gradient;
 }
 
-/** The loss is renamed wherever a node names it; a gradient where it is computed, so that its readers get the sum. */
+/** Whether a node needs a renamed value: the loss in every node, a gradient only where it is computed, so that its readers get the sum. */
 function isRenamedIn(node: Node, name: string, everywhere: boolean): boolean {
   const named = (value: Value | null) => value?.name === name;
   return node.outputs.some(named) || (everywhere && node.inputs.some(named));
 }
 
-/** @throws SorthError when a layer's gradient stands before the layer: the file's nodes are in no order */
+/** @throws SorthError if the gradient of a layer comes before the layer, because the file's nodes are not sorted */
 function checkOrder(graph: Graph, { gradients }: BuiltBlock): void {
   const position = new Map(graph.nodes.map((node, index) => [node, index]));
   for (const { name } of gradients.keys()) {

@@ -10,8 +10,8 @@ import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/
 import type { BuiltBlock } from "./build-block.ts";
 
 /**
- * A model's file with a block's records in it: nodes, inputs and outputs at the end of the graph, the mark at the end of
- * the model; the nodes that name a renamed loss are replaced where they stand, and kept in the mark.
+ * A model's file with a block's records in it: nodes, inputs and outputs at the end of the graph, the mark at the end of the
+ * model. Nodes that refer to a renamed loss are replaced in place, and the mark keeps their originals.
  * @param own - the model's nodes, in file order
  */
 export function spliceBlock(layout: ModelLayout, own: readonly Node[], block: BuiltBlock): Uint8Array[] {
@@ -54,7 +54,7 @@ export const outputRecord = (output: Value): Uint8Array =>
 export const markRecord = (mark: Mark): Uint8Array =>
   bytesField(modelFields.metadataProps, encodeMetadataEntry(markKey, markText(mark)));
 
-/** An input as it is declared: free dimensions stay free, whatever size it was probed with. */
+/** The declaration of an input. Free dimensions stay free, whatever size they were probed with. */
 function declaration(input: Value): Uint8Array {
   const declared = new Value(input.name, input.type);
   declared.declared = input.declared;

@@ -11,8 +11,8 @@ import { layoutOf, splice } from "../onnx/splice.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 
 /**
- * A model's bytes with inner values as further outputs, and one parameter as an input in place of the file's numbers.
- * @param values - names of values; those that are outputs already stay as they are
+ * A model's bytes with inner values as additional outputs, and one parameter as an input instead of the file's numbers.
+ * @param values - names of values; those that are already outputs are unchanged
  */
 export function tap(model: Model, values: readonly string[], parameter?: Value): Uint8Array {
   const layout = layoutOf(model.bytes);

@@ -10,20 +10,20 @@ import { computable, type Evaluation, type Objective, type ObjectiveGraph } from
 
 /** Options of {@link crossEntropy}. */
 export interface CrossEntropyOptions {
-  /** Share α of the target spread evenly over all classes, 0 (default) to 1, as torch's `label_smoothing`. */
+  /** Share α of the target that is spread evenly over all classes, 0 (default) to 1; torch's `label_smoothing`. */
   readonly labelSmoothing?: number;
   /**
-   * A label that is no class: rows with it have no part in the mean, as torch's `ignore_index`. Default: none. A batch of
-   * such rows alone has the loss 0 here, and NaN in injected files, as in ONNX Runtime and torch.
+   * A label that is not a class: rows with it do not count in the mean (torch's `ignore_index`). Default: none. A batch with
+   * only such rows has the loss 0 here, but NaN in injected files, as in ONNX Runtime and torch.
    */
   readonly ignoreIndex?: number | "none";
-  /** `classes` (default): the index of each row's class. `probabilities`: a share for each class, which sum to 1. */
+  /** `classes` (default): the index of each row's class. `probabilities`: one number per class, with sum 1. */
   readonly labels?: "classes" | "probabilities";
-  /** Which axis of the prediction counts the classes: 1 (default, as in torch), or −1 for the last one. */
+  /** The class axis of the prediction: 1 (default, as in torch), or −1 for the last one. */
   readonly classAxis?: 1 | -1;
   /**
-   * Labels that each sample has, 0 (default) for unknown: where axis 1 does not leave so many places and the last axis
-   * does, the last one counts the classes (`[N, tokens, classes]`).
+   * Number of labels per sample, 0 (default) if unknown. If it fits the last axis as class axis but not axis 1, the last axis
+   * counts the classes (`[N, tokens, classes]`).
    */
   readonly labelPlaces?: number;
 }
@@ -32,7 +32,7 @@ type Settings = Required<CrossEntropyOptions>;
 
 /**
  * Cross-entropy of logits `[N, classes]`, `[N, classes, …]` or `[N, …, classes]` with class labels `[N]` or `[N, …]`:
- * the mean of log Σ exp(x) − x[label]. Decomposed into operators that every backend runs.
+ * the mean of log Σ exp(x) − x[label]. It consists of operators that every backend runs.
  *
  * @throws UsageError for options outside their range.
  *
@@ -84,7 +84,7 @@ function checkSettings({ labelSmoothing, ignoreIndex, labels, classAxis }: Setti
   }
 }
 
-/** Which axis of a prediction counts the classes. */
+/** The class axis of a prediction. */
 function classAxis(prediction: Shape, { classAxis, labelPlaces }: Settings): number {
   const last = prediction.length - 1;
   if (classAxis === -1) return last;
@@ -114,7 +114,7 @@ function checkClasses(labels: ArrayLike<number>, classes: number, ignored: numbe
   }
 }
 
-/** Shares of one row may differ from 1 by rounding. */
+/** By how much the sum of a row's probabilities may differ from 1 through rounding. */
 const shareTolerance = 1e-3;
 
 function checkShares(labels: ArrayLike<number>, shape: Shape, axis: number): void {
@@ -133,7 +133,7 @@ function checkShares(labels: ArrayLike<number>, shape: Shape, axis: number): voi
   }
 }
 
-/** Where the number of a class stands, for the so-many-th place of an array whose axis of classes has `inner` behind it. */
+/** The index of a class's number for the n-th place of an array that has `inner` elements after its class axis. */
 const placeOf = (place: number, c: number, classes: number, inner: number): number =>
   Math.floor(place / inner) * inner * classes + c * inner + (place % inner);
 
@@ -145,7 +145,7 @@ function buildCrossEntropy(g: Emit, prediction: Typed, labels: Typed, settings: 
   labelShape(shape, axis, shares);
   const classes = dimAt(shape, axis);
   const rows = elementCount(shape) / classes;
-  // [N, C] and [N, 1], or [N, C, L] and [N, 1, L]. With the classes last, all places are rows.
+  // [N, C] and [N, 1], or [N, C, L] and [N, 1, L]. If the classes are last, all places become rows.
   const flat = shape.length === 2 || axis === shape.length - 1;
   const positions = flat ? 1 : elementCount(shape.slice(2));
   const n = rows / positions;
@@ -166,14 +166,14 @@ function buildCrossEntropy(g: Emit, prediction: Typed, labels: Typed, settings: 
     ? g.indicator(g.equal(g.reshape(g.iota(classes), flat ? [1, classes] : [1, classes, 1]), given), x.type)
     : g.cast(arranged(labels), x.type);
   const target = smoothing === 0 ? hit : g.add(g.mul(hit, 1 - smoothing), smoothing / classes);
-  // Σ target·(log Σ exp(x) − x) is the same for x shifted by its maximum. Targets sum to 1, shares but for their rounding.
+  // Σ target·(log Σ exp(x) − x) does not change if x is shifted by its maximum, since targets sum to 1 (up to rounding).
   const whole = shares ? g.reduceSum(target, [1], true) : undefined;
   const scaled = (value: Typed): Typed => (whole ? g.mul(value, whole) : value);
   const losses = g.sub(scaled(g.log(partition)), g.reduceSum(g.mul(shifted, target), [1], true));
   const counts = given && ignoreIndex !== "none" ? countedRows(g, given, ignoreIndex, x.type) : undefined;
   return {
     value: counts ? g.div(g.meanOfAll(g.mul(losses, counts.rows)), counts.share) : g.meanOfAll(losses),
-    // (softmax − target)/rows; of the rows that count, where some do not
+    // (softmax − target)/rows, where only rows that count are counted
     gradient: () => {
       const softmax = scaled(g.mul(exponentials, g.reciprocal(g.mul(partition, rows))));
       const all = g.sub(softmax, g.mul(target, 1 / rows));
@@ -183,14 +183,14 @@ function buildCrossEntropy(g: Emit, prediction: Typed, labels: Typed, settings: 
   };
 }
 
-/** The loss in an injected file: SoftmaxCrossEntropyLoss of classes, LogSoftmax where there are shares of classes. */
+/** The loss in an injected file: SoftmaxCrossEntropyLoss for class labels, LogSoftmax for probabilities. */
 function buildInjected(g: Emit, prediction: Typed, given: Typed, settings: Settings): Typed {
   const { labelSmoothing: smoothing, ignoreIndex } = settings;
   const shares = settings.labels === "probabilities";
   const axis = classAxis(prediction.shape, settings);
   labelShape(prediction.shape, axis, shares);
   const classes = dimAt(prediction.shape, axis);
-  // With the classes on a last axis behind others, all places are rows: [rows, classes].
+  // If the classes are the last of several axes, all places become rows: [rows, classes].
   const turned = axis > 1;
   const rows = elementCount(prediction.shape) / classes;
   const arranged = (value: Typed): Typed => g.reshapeAs(value, [-1, classes], [rows, classes]);
@@ -203,7 +203,7 @@ function buildInjected(g: Emit, prediction: Typed, given: Typed, settings: Setti
   }
   const loss = lossOfClasses(g, x, labels, ignoreIndex);
   if (smoothing === 0) return loss;
-  // The mean over all classes instead of the label's.
+  // The mean over all classes instead of the label's class.
   const uniform = g.reduceMean(logProbabilities(g, x), [1]);
   const counts = ignoreIndex === "none" ? undefined : countedRows(g, labels, ignoreIndex, x.type);
   const mean = counts
@@ -215,7 +215,7 @@ function buildInjected(g: Emit, prediction: Typed, given: Typed, settings: Setti
 /** Mean of −log p[label]; x: [rows, classes, …], labels: [rows, …]. */
 function lossOfClasses(g: Emit, x: Typed, labels: Typed, ignoreIndex: number | "none"): Typed {
   if (g.opset >= 12) {
-    // Official training wants log_prob declared: its gradient reads it.
+    // ONNX Runtime's training API needs the output log_prob, because its gradient reads it.
     const outputs = [
       { type: x.type, shape: [] },
       { type: x.type, shape: x.shape },
@@ -226,7 +226,7 @@ function lossOfClasses(g: Emit, x: Typed, labels: Typed, ignoreIndex: number | "
   const what =
     ignoreIndex === "none" ? `scores of shape ${shapeText(x.shape)}` : "an ignored label (ignoreIndex)";
   if (x.shape.length !== 2 || ignoreIndex !== "none") throw needsOpset(g, 12, what);
-  // Opset 11 has no loss operators: the label's log-probability is gathered.
+  // Opset 11 has no loss operators, so the label's log-probability is gathered.
   if (g.opset < 11) throw needsOpset(g, 11, "class labels");
   const logs = logProbabilities(g, x);
   const n = dimAt(x.shape, 0);
@@ -237,7 +237,7 @@ function lossOfClasses(g: Emit, x: Typed, labels: Typed, ignoreIndex: number | "
 
 /** log softmax of x: [rows, classes, …] over its classes. */
 function logProbabilities(g: Emit, x: Typed): Typed {
-  // Before opset 13 a LogSoftmax takes all axes from this one on together.
+  // Before opset 13, LogSoftmax normalizes over all axes from this one on together.
   if (x.shape.length > 2 && g.opset < 13) throw needsOpset(g, 13, `scores of shape ${shapeText(x.shape)}`);
   return g.op("LogSoftmax", [x], x.shape, { attributes: { axis: int(1) } });
 }
@@ -247,7 +247,7 @@ const needsOpset = ({ opset }: Emit, least: number, what: string): SorthError =>
     `a cross-entropy of ${what} needs opset ${least} in an injected file, the model has ${opset}`,
   );
 
-/** Which rows have a label that counts (1 or 0), and their share; above 0 also where no row has one: the loss is then 0. */
+/** Which rows have a label that counts (1 or 0), and their share, kept above 0 so that a batch without such rows has the loss 0. */
 function countedRows(
   g: Emit,
   labels: Typed,
@@ -298,7 +298,7 @@ function evaluate(
   return { loss, correct, counted };
 }
 
-/** The class with the highest number, the first of several. */
+/** The class with the highest number; the first one if there are several. */
 function best(classes: number, numberOf: (c: number) => number): number {
   let found = 0;
   for (let c = 1; c < classes; c++) if (numberOf(c) > numberOf(found)) found = c;

@@ -6,26 +6,26 @@ import { madeHere } from "../made-here.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { computable, type Objective } from "./objective.ts";
 
-/** A loss that is a mean over elements, each compared with a label of its own. */
+/** A loss that is a mean over elements, each compared with its own label. */
 interface ElementwiseLoss {
   readonly name: string;
   /** The loss of each element. */
   readonly loss: (g: Emit, x: Typed, target: Typed) => Typed;
-  /** The same in an injected file, where that is another form. */
+  /** The same in an injected file, if that needs another form. */
   readonly injected?: (g: Emit, x: Typed, target: Typed) => Typed;
   /** `scale` times the derivative of each element's loss. */
   readonly slope: (g: Emit, x: Typed, target: Typed, scale: number) => Typed;
   /** The loss of one element, on numbers. */
   readonly evaluate: (x: number, target: number) => number;
-  /** What a label must be; default any finite number. */
+  /** Which labels are valid; default any finite number. */
   readonly labels?: { readonly allowed: (label: number) => boolean; readonly words: string };
-  /** Whether an element is classified right, for losses that classify. */
+  /** Whether an element is classified correctly, for losses that classify. */
   readonly correct?: (x: number, target: number) => boolean;
   /** As {@link Objective.activations}. */
   readonly activations?: readonly string[];
 }
 
-/** Mean of (prediction − label)², labels in the prediction's shape. */
+/** Mean of (prediction − label)². Labels have the prediction's shape. */
 export const meanSquaredError = (): Objective =>
   elementwise({
     name: "mse",
@@ -34,12 +34,12 @@ export const meanSquaredError = (): Objective =>
     evaluate: (x, target) => (x - target) ** 2,
   });
 
-/** Mean of |prediction − label|, labels in the prediction's shape. The slope where both are equal is 0. */
+/** Mean of |prediction − label|. Labels have the prediction's shape. If both are equal, the slope is 0. */
 export const l1 = (): Objective =>
   elementwise({
     name: "l1",
     loss: (g, x, target) => g.abs(difference(g, x, target)),
-    // Sign, from comparisons: WebGPU has no Sign.
+    // The sign from comparisons, because WebGPU has no Sign.
     slope: (g, x, target, scale) => {
       const [above, below] = [g.greater(x, target), g.less(x, target)];
       return g.mul(g.sub(g.indicator(above, x.type), g.indicator(below, x.type)), scale);
@@ -48,7 +48,7 @@ export const l1 = (): Objective =>
   });
 
 /**
- * Mean binary cross-entropy of logits, labels from 0 to 1 in the prediction's shape (torch's `BCEWithLogitsLoss`):
+ * Mean binary cross-entropy of logits. Labels from 0 to 1 have the prediction's shape (torch's `BCEWithLogitsLoss`):
  * max(x, 0) − x·y + log(1 + exp(−|x|)).
  */
 export const binaryCrossEntropy = (): Objective =>

@@ -8,33 +8,33 @@ import { isFloat } from "../onnx/data-types.ts";
 export interface ObjectiveGraph {
   /** Scalar, mean over all rows (torch's `reduction="mean"`); float32, or float64 for float64 predictions. */
   readonly value: Typed;
-  /** ∂value/∂prediction, closed form, in the prediction's type and shape; built when called. */
+  /** ∂value/∂prediction in closed form, in the prediction's type and shape; built when called. */
   readonly gradient: () => Typed;
 }
 
-/** Figures of some rows that were predicted. Divided by the number of counted rows they are the loss and the accuracy. */
+/** Sums over predicted rows. Divided by the number of counted rows, they are the loss and the accuracy. */
 export interface Evaluation {
   /** Sum of the rows' losses. */
   readonly loss: number;
-  /** Rows that were classified right (of a row with several labels, its share); absent where nothing is classified. */
+  /** Correctly classified rows (for a row with several labels, its share); absent if the loss does not classify. */
   readonly correct?: number;
-  /** Rows that have a part in the loss (of a row with several labels, its share); default all. */
+  /** Rows that count in the loss (for a row with several labels, its share); default all. */
   readonly counted?: number;
 }
 
 /** Options of an objective by name. */
 export type ObjectiveOptions = Readonly<Record<string, number | string | boolean>>;
 
-/** A loss as inject writes it into a file: in operators of the model's own opset that official training tools differentiate. */
+/** A loss as inject writes it into a file: in operators of the model's own opset that ONNX Runtime's training tools differentiate. */
 export interface InjectedLoss {
-  /** Element type of the labels: int64, or that of the prediction (float32 for half types). */
+  /** Element type of the labels: int64, or the prediction's type (float32 for half types). */
   readonly labels: "int64" | "prediction";
-  /** The axes of a prediction of that shape that labels have too, in order. */
+  /** The axes of a prediction with the given shape that labels have too, in order. */
   readonly axes: (prediction: Shape) => readonly number[];
   /**
-   * Emits the mean over all rows, a scalar. Nothing that it emits holds a length that the file leaves free.
+   * Emits the mean over all rows, a scalar. The emitted nodes must not contain a length that the file leaves free.
    * @param prediction - float32 or float64
-   * @throws SorthError for a prediction or an opset in which the loss cannot be written
+   * @throws SorthError for a prediction or an opset for which the loss cannot be written
    */
   readonly build: (g: Emit, prediction: Typed, labels: Typed) => Typed;
 }
@@ -46,25 +46,25 @@ export interface Objective {
   /** Every option, defaults included; `{}` for a loss without options. Checkpoints and injected files keep them. */
   readonly options: ObjectiveOptions;
   /**
-   * Operators that the loss applies itself, such as Softmax: where a model ends in one, the loss reads the value in front
-   * of it. Default none.
+   * Operators that the loss applies itself, such as Softmax. If a model ends in one, the loss reads the value in front of it.
+   * Default none.
    */
   readonly activations?: readonly string[];
-  /** The axis of predictions of a shape that counts classes, where one does. */
+  /** The class axis of predictions with the given shape, if there is one. */
   readonly classAxis?: (prediction: Shape) => number;
   readonly labels: {
     /** Element type of the labels in a graph. */
     readonly type: "int32" | "float";
-    /** Shape of the labels that belong to predictions of a shape. @throws SorthError when no labels do. */
+    /** Shape of the labels for predictions of the given shape. @throws SorthError if the loss does not accept that shape. */
     readonly shape: (prediction: Shape) => Shape;
   };
-  /** Emits the loss. What computes the value holds no batch size. */
+  /** Emits the loss. The nodes that compute the value must not contain a batch size. */
   readonly build: (g: Emit, prediction: Typed, labels: Typed) => ObjectiveGraph;
-  /** The loss in a file that inject writes; left out where inject cannot add it. */
+  /** The loss as inject writes it into a file; absent if inject cannot add it. */
   readonly injected?: InjectedLoss;
   /**
    * The loss of the first `rows` rows in float64, for exact figures of a partly filled batch.
-   * @param shape - of `predictions`; its first axis may be longer than `rows`
+   * @param shape - the shape of `predictions`; its first axis may be longer than `rows`
    */
   readonly evaluate: (
     predictions: ArrayLike<number>,
@@ -73,14 +73,14 @@ export interface Objective {
     shape: Shape,
   ) => Evaluation;
   /**
-   * Refuses labels on which the loss is not defined.
-   * @param shape - of the predictions
+   * Refuses labels for which the loss is not defined.
+   * @param shape - the shape of the predictions
    * @throws DataError naming the first of them.
    */
   readonly checkLabels: (labels: ArrayLike<number>, shape: Shape) => void;
 }
 
-/** The prediction in the type in which losses are computed: float64 stays, half types become float32. */
+/** The prediction in the type for losses: float64 stays, half types become float32. */
 export function computable(g: Emit, prediction: Typed): Typed {
   if (!isFloat(prediction.type)) {
     throw new SorthError(`the prediction "${prediction.name}" is ${prediction.type}; a loss needs floats`);

@@ -4,20 +4,20 @@ import { ancestorsOf } from "../graph/reach.ts";
 import { crossEntropy } from "./cross-entropy.ts";
 import type { Objective } from "./objective.ts";
 
-/** The objective that stands in a model's own loss, and what it reads. */
+/** The objective found in a model's own loss, and the values that it reads. */
 export interface OwnObjective {
   readonly objective: Objective;
-  /** Scores that it reads, `[batch, classes, …]`. */
+  /** The scores that it reads, `[batch, classes, …]`. */
   readonly prediction: Typed;
   /** The input that the labels come from. */
   readonly labels: Value;
-  /** The model's loss is the objective's mean and nothing else, so that it can be counted sample by sample. */
+  /** Whether the model's loss is exactly the objective's mean, so that it can be computed sample by sample. */
   readonly isLoss: boolean;
 }
 
 /**
- * The cross-entropy in a model's own loss, where it has exactly one and the class labels come straight from an input.
- * @param loss - a scalar of a graph whose shapes are known
+ * The cross-entropy in a model's own loss, if there is exactly one and its class labels come directly from an input.
+ * @param loss - a scalar in a graph with known shapes
  * @returns undefined for other losses
  */
 export function ownObjective(loss: Value): OwnObjective | undefined {
@@ -35,17 +35,17 @@ export function ownObjective(loss: Value): OwnObjective | undefined {
   };
 }
 
-/** The one node that computes a cross-entropy; undefined where there is none or several. */
+/** The only node that computes a cross-entropy; undefined if there is none or several. */
 export function onlyCrossEntropy(nodes: Iterable<Node>): Node | undefined {
   const found = [...nodes].filter(({ op }) => op === "SoftmaxCrossEntropyLoss");
   return found.length === 1 ? found[0] : undefined;
 }
 
-/** The label that a loss leaves out of its mean. */
+/** The label that a loss ignores. */
 const ignoredBy = (node: Node): number | "none" =>
   node.attributes.has("ignore_index") ? node.int("ignore_index", -1) : "none";
 
-/** The input of the graph that a value is, as it comes or in another type. */
+/** The graph input that a value comes from, directly or through casts. */
 function fedBy(value: Value): Value | undefined {
   const { producer, initializer } = value;
   const source = producer?.op === "Cast" ? producer.inputs[0] : undefined;

@@ -4,21 +4,21 @@ import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Objective } from "./objective.ts";
 
-/** What a loss compares with labels. */
+/** The value that a loss compares with labels. */
 export interface Prediction {
   readonly value: Value;
-  /** What the user should know where this is not the value that was asked for. */
+  /** A remark for the user if this is not the value that was asked for. */
   readonly remark: string | undefined;
 }
 
 /**
- * The value that a loss reads: the one of that name (an output or an inner value), else the first output of floats. Where a
- * model ends in the Softmax or Sigmoid that the loss applies itself, this is the value in front of it: applied twice, it
- * would flatten every gradient.
+ * The value that a loss reads: the named output or inner value, else the first float output. If the model ends in the Softmax
+ * or Sigmoid that the loss applies itself, this is the value in front of it, because applying it twice would flatten every
+ * gradient.
  *
  * @param objective - the loss: its name, the operators that it applies itself, and its axis of classes
- * @param name - the value asked for; undefined for the model's own choice
- * @throws UsageError when there is no such value or the choice is not clear; SorthError when no output holds floats.
+ * @param name - the value to use; undefined for the default
+ * @throws UsageError if there is no such value or the choice is not clear; SorthError if no output holds floats.
  */
 export function choosePrediction(
   graph: Graph,
@@ -45,7 +45,7 @@ export function choosePrediction(
   return { value: logits, remark: joined(remark, found) };
 }
 
-/** What the user should know of a model whose own loss applies a Softmax to one; undefined where it does not. */
+/** A warning for a model whose own loss applies a Softmax to the result of one; undefined for others. */
 export function remarkOnOwnScores(scores: Value): string | undefined {
   const last = withoutCopies(scores).producer;
   return last?.op === "Softmax"
@@ -70,7 +70,7 @@ function named(graph: Graph, name: string): Value {
   return value;
 }
 
-/** The first output, or the only one of floats where the first one holds labels, as classifiers of scikit-learn have it. */
+/** The first output, or the only float output if the first one holds labels, as in classifiers of scikit-learn. */
 function firstScores(graph: Graph): Prediction {
   const [first] = graph.outputs;
   if (!first) throw new SorthError("the model has no output");
@@ -93,7 +93,7 @@ const advice = (graph: Graph): string => {
     : `name the scores with --prediction (${names.join(" or ")})`;
 };
 
-/** Outputs of floats, and the floats that a ZipMap packs into an output. */
+/** Float outputs, and the floats that a ZipMap packs into an output. */
 function scoresOf(graph: Graph): Value[] {
   return graph.outputs.flatMap((output) => {
     if (isFloat(output.type)) return [output];
@@ -102,7 +102,7 @@ function scoresOf(graph: Graph): Value[] {
   });
 }
 
-/** The value of which another is a copy, in the same type or another. */
+/** The value that another one copies, in the same type or another. */
 function withoutCopies(value: Value): Value {
   const { producer } = value;
   const source = producer?.inputs[0];
@@ -111,11 +111,11 @@ function withoutCopies(value: Value): Value {
   return copies ? withoutCopies(source) : value;
 }
 
-/** The one axis that a Softmax normalizes; −1 where it normalizes several together; undefined where that is not known. */
+/** The axis that a Softmax normalizes; −1 if it normalizes several together; undefined if not known. */
 function softmaxAxis(node: Node, opset: number, rank: number | undefined): number | undefined {
   if (rank === undefined) return undefined;
   const axis = node.int("axis", opset < 13 ? 1 : -1);
   const from = axis < 0 ? axis + rank : axis;
-  // Before opset 13 all axes from this one on are normalized together.
+  // Before opset 13, all axes from this one on are normalized together.
   return opset < 13 && from !== rank - 1 ? -1 : from;
 }

@@ -1,5 +1,5 @@
 /**
- * What a model's prediction is compared with labels by: the `objective` of `Trainer.create`, `buildStep` and `differentiate`.
+ * Losses that compare a model's prediction with labels: the `objective` of `Trainer.create`, `buildStep` and `differentiate`.
  *
  * @example
  * import { differentiate, readModel } from "sorth-onnx";

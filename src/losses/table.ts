@@ -3,7 +3,7 @@ import { crossEntropy } from "./cross-entropy.ts";
 import { binaryCrossEntropy, l1, meanSquaredError } from "./elementwise.ts";
 import type { Objective, ObjectiveOptions } from "./objective.ts";
 
-// Each objective checks the values of its options itself.
+// Each objective checks its own options.
 type ObjectiveMaker = (options?: ObjectiveOptions) => Objective;
 
 const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(
@@ -17,8 +17,8 @@ const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(
 export const objectiveNames: readonly string[] = [...objectives.keys()];
 
 /**
- * The objective of that name; options that are not given keep their defaults.
- * @throws UsageError when there is none, or for an option that it does not have or cannot take
+ * The objective with the given name; missing options have their defaults.
+ * @throws UsageError for an unknown name or option, or an invalid value
  *
  * @example
  * objectiveNamed("cross-entropy", { labelSmoothing: 0.1 });

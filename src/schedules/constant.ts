@@ -1,6 +1,6 @@
 import type { Schedule, ScheduleEntry } from "./schedule.ts";
 
-/** Always 1. */
+/** A factor that is always 1. */
 export const constant = (): Schedule => () => 1;
 
 /** {@link constant} in the table. */

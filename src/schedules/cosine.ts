@@ -3,15 +3,15 @@ import { warmup } from "./warmup.ts";
 
 /** Options of {@link cosine}. */
 export interface CosineOptions {
-  /** Steps of a linear rise before it; 0. */
+  /** Steps of a linear rise before the cosine; default 0. */
   readonly warmup?: number;
-  /** What it falls to, 0 (default) to 1. */
+  /** The factor that it falls to, 0 (default) to 1. */
   readonly floor?: number;
 }
 
 /**
- * Falls along half a cosine from 1, at the first step after the warmup, towards `floor`, which the step after the last
- * would reach (torch's CosineAnnealingLR): no step of the run has the factor `floor` itself, so none is lost where that is 0.
+ * Falls along half a cosine from 1, at the first step after the warmup, towards `floor`, which the step after the last one
+ * would reach (torch's CosineAnnealingLR). No step of the run has the factor `floor` itself, so with `floor` 0 no step is lost.
  * @throws UsageError for a value out of range.
  *
  * @example

@@ -1,6 +1,6 @@
 import type { Schedule, ScheduleEntry } from "./schedule.ts";
 
-/** Up to which of 200 epochs the published schedule of SRIP has a factor. */
+/** Factors of SRIP's published schedule, each with the last of 200 epochs in which it applies. */
 const sripFactors = [
   [20, 1],
   [50, 1e-3],
@@ -9,8 +9,8 @@ const sripFactors = [
 ] as const;
 
 /**
- * The published schedule of SRIP: 1 for 20 of 200 epochs, 1e-3 up to epoch 50, 1e-4 up to 70, 1e-6 up to 120, then 0; a run of any
- * length has the same shares.
+ * The published schedule of SRIP: 1 for 20 of 200 epochs, 1e-3 up to epoch 50, 1e-4 up to 70, 1e-6 up to 120, then 0. Runs of
+ * other lengths are divided in the same proportions.
  * Source: the code of Bansal, Chen, Wang 2018 (VITA-Group/Orthogonality-in-CNNs).
  */
 export const sripSchedule = (): Schedule => (step, totalSteps) =>

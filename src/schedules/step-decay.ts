@@ -4,12 +4,12 @@ import { refused, type Schedule, type ScheduleEntry, wholeFrom } from "./schedul
 export interface StepDecayOptions {
   /** Steps between two drops. */
   readonly every: number;
-  /** What is left of the factor after a drop. */
+  /** The share of the factor that remains after a drop. */
   readonly factor: number;
 }
 
 /**
- * Is multiplied by `factor` after every `every` steps (torch's StepLR).
+ * Multiplies the factor by `factor` after every `every` steps (torch's StepLR).
  * @throws UsageError for a value out of range.
  *
  * @example

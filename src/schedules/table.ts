@@ -6,7 +6,7 @@ import { sripEntry } from "./srip.ts";
 import { stepDecayEntry } from "./step-decay.ts";
 import { warmupEntry } from "./warmup.ts";
 
-/** Every schedule that has a name. */
+/** Every schedule that can be given by name. */
 export const scheduleEntries: readonly ScheduleEntry[] = [
   ...[constantEntry, warmupEntry, cosineEntry, stepDecayEntry, sripEntry],
 ];
@@ -14,7 +14,7 @@ export const scheduleEntries: readonly ScheduleEntry[] = [
 /** Names of the schedules, as {@link parseSchedule} takes them. */
 export const scheduleNames: readonly string[] = scheduleEntries.map(({ name }) => name);
 
-/** How a schedule is written with all its options: `cosine:warmup=0,floor=0`, `warmup:steps=…`. */
+/** A schedule's text form with all its options: `cosine:warmup=0,floor=0`, `warmup:steps=…`. */
 export function scheduleForm({ name, options }: ScheduleEntry): string {
   const texts = Object.entries(options).map(([key, value]) => `${key}=${value ?? "…"}`);
   return texts.length === 0 ? name : `${name}:${texts.join(",")}`;
@@ -22,7 +22,7 @@ export function scheduleForm({ name, options }: ScheduleEntry): string {
 
 /**
  * Reads a schedule from text: a name and, after a colon, its options.
- * @throws UsageError for an unknown name or option, a missing option, or a value that it cannot take.
+ * @throws UsageError for an unknown name or option, a missing option, or an invalid value.
  *
  * @example
  * parseSchedule("cosine:warmup=100,floor=0.1");
