@@ -75,7 +75,7 @@ export interface Objective {
   /**
    * Refuses labels for which the loss is not defined.
    * @param shape - the shape of the predictions
-   * @throws DataError naming the first of them.
+   * @throws DataError naming the first such label.
    */
   readonly checkLabels: (labels: ArrayLike<number>, shape: Shape) => void;
 }

@@ -4,7 +4,7 @@ import { adamRanges, scaleByAdam } from "./transformations/scale-by-adam.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { addDecayedWeights } from "./transformations/weight-decay.ts";
 
-/** What the options of Adam and of its relatives must be. */
+/** The permitted options of Adam and its variants. */
 export const adamOptionRanges = { ...adamRanges, weightDecay: notNegative };
 
 /**

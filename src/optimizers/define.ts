@@ -4,7 +4,7 @@ import { namedChain } from "./chain.ts";
 import { type Chosen, checkedOptions, type Given, type OptionRanges } from "./options.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 
-/** What there is to know of an optimizer or a transformation: tables, help, the page and documents are made of it. */
+/** The description of an optimizer or a transformation, from which tables, help, the page and documents are made. */
 export interface Definition<O extends OptimizerOptions> {
   /** As `--optimizer` and checkpoints spell it. */
   readonly name: string;

@@ -6,7 +6,7 @@ import { lazy, Update } from "./update.ts";
 /** A slot of each parameter, in the parameter's type and shape. */
 export interface ParameterSlot {
   readonly name: string;
-  /** What it starts as; default 0. */
+  /** Its initial value; default 0. */
   readonly start?: SlotSpec["start"];
 }
 

@@ -5,7 +5,7 @@ import { eachParameter, zipped } from "./each-parameter.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 import { Update } from "./update.ts";
 
-/** What the update of one parameter reads, in a graph. */
+/** The values in a graph that the update of one parameter reads. */
 export interface OptimizerInputs {
   readonly parameter: Typed;
   /** ∂loss/∂parameter, in the parameter's type and shape. */
@@ -40,7 +40,7 @@ export interface PerParameterOptimizer {
   reference(inputs: OptimizerNumbers): { parameter: number[]; slots: number[][] };
 }
 
-/** What a step can be given to update its parameters by. The learning rate is no option of it: it comes with each step. */
+/** An optimizer for a step. The learning rate is not an option of it, because each step gets its own. */
 export type Optimizer = GradientTransformation | PerParameterOptimizer;
 
 /** An optimizer as a gradient transformation. */

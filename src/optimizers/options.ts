@@ -2,7 +2,7 @@ import { UsageError } from "../errors.ts";
 import { anyNumber, checkNumber, type NumberRange } from "../numbers.ts";
 import type { OptimizerOptions } from "./transformation.ts";
 
-/** Which numbers an option takes, by the option's name; any number where it is left out. */
+/** The numbers that each option accepts, by name; an option without an entry accepts any number. */
 export type OptionRanges<O> = { readonly [K in keyof O]?: NumberRange };
 
 /** Options as a caller gives them: what is kept as text may be a regular expression. */

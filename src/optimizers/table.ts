@@ -74,11 +74,11 @@ export const transformationNamed = (name: string, options: OptimizerOptions = {}
     name,
   )(options);
 
-/** What there is to know of the optimizer of a name. @throws UsageError where none has it @internal */
+/** The definition of the optimizer with the given name. @throws UsageError if there is none @internal */
 export const optimizerDefinition = (name: string): Definition<OptimizerOptions> =>
   factoryNamed(optimizerFactories, "optimizer", name).definition;
 
-/** @throws UsageError where none of the list has that name */
+/** @throws UsageError if the list has no entry of that name */
 function factoryNamed(list: readonly Factory[], what: string, name: string): Factory {
   const found = list.find(({ definition }) => definition.name === name);
   if (found) return found;

@@ -23,11 +23,11 @@ export interface SlotSpec {
   readonly of: number | undefined;
   readonly type: DataTypeName;
   readonly shape: Shape;
-  /** What it starts as: this number everywhere, or the numbers of its parameter. */
+  /** Its initial value: this number everywhere, or the numbers of its parameter. */
   readonly start: number | "parameter";
 }
 
-/** What a transformation reads, in a graph. */
+/** The values in a graph that a transformation reads. */
 export interface TransformationInputs {
   readonly parameters: readonly ParameterSpec[];
   /** One for each parameter: its gradient, or what the transformation before made of it. */
@@ -68,7 +68,7 @@ export interface GradientTransformation {
   readonly options: OptimizerOptions;
   /** The members of a chain that has no name of its own: a checkpoint keeps each. */
   readonly parts?: readonly GradientTransformation[];
-  /** What it remembers about these parameters. */
+  /** The state that it keeps for these parameters. */
   init(parameters: readonly ParameterSpec[]): readonly SlotSpec[];
   /**
    * Emits the transformation. Nodes are to be emitted when an update or a slot is asked for, parameter by parameter, so that
@@ -80,7 +80,7 @@ export interface GradientTransformation {
     g: Emit,
     inputs: TransformationInputs,
   ): {
-    /** What each parameter is changed by. */
+    /** The change of each parameter. */
     readonly updates: readonly Update[];
     /** Emits the next slots. */
     readonly state: readonly (() => Typed)[];

@@ -185,7 +185,7 @@ function nameResponses(
   }
 }
 
-/** A value of that name: itself, or a copy where it has a name that counts already. */
+/** A value with the given name: the value itself, or a copy if its name is already that of a gradient. */
 function named({ graph, emit }: Program, value: Typed, name: string): Typed {
   const holder = graph.value(name);
   if (holder === value) return value;

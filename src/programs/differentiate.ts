@@ -63,7 +63,7 @@ export async function differentiate(
   };
 }
 
-/** What the loss is differentiated with respect to. */
+/** The values with respect to which the loss is differentiated. */
 function variablesOf(
   { graph, parameters, constants }: PreparedGraph,
   options: DifferentiateOptions,

@@ -70,7 +70,7 @@ export async function buildEvaluation(
   };
 }
 
-/** What is counted: what an objective reads, or the model's own loss. */
+/** The values to evaluate: those that an objective reads, or the model's own loss. */
 function measured(
   program: Program,
   { objective, output }: LossOptions,

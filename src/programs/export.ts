@@ -16,12 +16,12 @@ import { stopDropout } from "../passes/training/stop-dropout.ts";
 import type { LossOptions } from "./options.ts";
 
 /**
- * The model with new numbers in its parameters and running statistics: everything else stays byte for byte, an injected
- * block is left out unless `keepPenalty` is set. Models in training form (BatchNormalization with training_mode, Dropout that drops) and models whose
- * shared initializers were split are written anew instead, in inference form.
+ * The model with new numbers in its parameters and running statistics. Everything else stays byte for byte, except that an
+ * injected block is removed unless `keepPenalty` is set. Models in training form (BatchNormalization with training_mode,
+ * Dropout that drops) and models with split initializers are rewritten in inference form.
  *
- * @param weights - by the names that the step graph gives them, which are the model's but for split initializers
- * @throws SorthError when a weight is not in the model
+ * @param weights - by their names in the step graph, which are the model's except for split initializers
+ * @throws SorthError if a weight is not in the model
  */
 export function withWeights(
   model: Model,
@@ -78,7 +78,7 @@ function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
   return Model.spliced(splice(layout, { replace: records }), model);
 }
 
-/** The graph written anew, in inference form. */
+/** The graph rewritten in inference form. */
 function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: LossOptions): Model {
   const graph = graphOf(model);
   if (blockOf(graph)) {

@@ -6,7 +6,7 @@ import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 import type { StatePort, Step } from "./step.ts";
 
 /**
- * The state that a step starts from, as a model without inputs: its outputs bear the names of the step's state inputs
+ * The state that a step starts from, as a model without inputs: its outputs have the names of the step's state inputs
  * (parameters, optimizer slots as zeros, running statistics), so that any loop begins with `state = run(initial)`.
  *
  * @example
@@ -67,7 +67,7 @@ export function initialNumbers({ ports, initial }: Pick<Step, "ports" | "initial
   ];
 }
 
-/** What a slot starts from; undefined for zeros. */
+/** The initial value of a slot; undefined for zeros. */
 function slotStart(port: StatePort, parameter: Tensor | undefined): Tensor | undefined {
   const { start = 0, input, type, shape } = port;
   if (start === "parameter") {

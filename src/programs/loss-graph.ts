@@ -21,11 +21,11 @@ export interface LossGraph extends Pick<PenaltyTerm, "parts" | "penalized"> {
   /** dataLoss + weight · R. */
   readonly total: Typed;
   readonly seeds: readonly Seed[];
-  /** What the objective reads; undefined for a model that holds its loss and does not tell. */
+  /** The value that the objective reads; undefined for a model whose own loss is not recognized. */
   readonly prediction: Typed | undefined;
-  /** The objective in a model's own loss, where it is recognized. */
+  /** The objective in a model's own loss, if it is recognized. */
   readonly own: OwnObjective | undefined;
-  /** The input that carries labels, where the objective added one. */
+  /** The input for labels, if the objective added one. */
   readonly labels: Value | undefined;
 }
 

@@ -4,7 +4,7 @@ import { type Block, blockOf } from "../block/block.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 
-/** What a model's file is, as far as its training depends on that. */
+/** The facts about a model's file that its training depends on. */
 export interface ModelFacts {
   /** Which file of ONNX Runtime's training tools it is; undefined for any other model. */
   readonly artifact: ReturnType<typeof artifactKind>;

@@ -8,27 +8,27 @@ export interface LossOptions {
   readonly batch?: number;
   /** Sizes of other free dimensions, by the name that the model gives them. */
   readonly dims?: Readonly<Record<string, number>>;
-  /** What the model's prediction is compared with labels by. Left out for a model that holds its loss. */
+  /** The loss that compares the model's prediction with labels. Absent for a model that contains its loss. */
   readonly objective?: Objective;
-  /** Name of the value that is the loss, for a model that holds it. */
+  /** Name of the value that is the loss, for a model that contains it. */
   readonly loss?: string;
-  /** The value that `objective` reads, an output or an inner value; default: the first output of floats. */
+  /** The value that `objective` reads, an output or an inner value; default: the first float output. */
   readonly output?: string;
-  /** Regularizers, alone or with their layers, weights and schedules; a model with an injected block brings its own and takes no others. */
+  /** Penalties, alone or with layers, weights and schedules. A model with an injected block has its own and accepts no others. */
   readonly penalties?: readonly (Penalty | PenaltyPlan)[];
-  /** Only parameters whose name matches are trained (and whatever else it names becomes one). */
+  /** Train exactly the parameters whose name matches; other float constants that match become parameters. */
   readonly trainable?: RegExp;
-  /** What matches is trained beside what is trained anyway, whatever it is. */
+  /** Train the matches in addition to the default parameters, whatever they are. */
   readonly alsoTrain?: RegExp;
-  /** Parameters whose name matches stay as they are. */
+  /** Do not train parameters whose name matches. */
   readonly freeze?: RegExp;
   /** Shared initializers whose name matches stay one parameter. */
   readonly tie?: RegExp;
   /** Shared initializers whose name matches become one parameter for each reader. */
   readonly untie?: RegExp;
   /**
-   * Computes cheap activations (elementwise operators) again in the backward pass instead of keeping them: less memory, more
-   * time. Numbers differ by rounding at most, where ONNX Runtime fuses operators whose results are no longer kept. Default
+   * Recompute cheap activations (elementwise operators) in the backward pass instead of keeping them: less memory, more time.
+   * Numbers differ by rounding at most, because ONNX Runtime may fuse operators whose results are no longer kept. Default
    * false.
    */
   readonly recompute?: boolean;

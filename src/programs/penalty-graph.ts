@@ -8,7 +8,7 @@ import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 
-/** What a graph that penalties are added to supplies them with. */
+/** The scalars and random numbers that a graph supplies to its penalties. */
 export interface PenaltyInputs {
   /** The scalar by which all penalties are multiplied; undefined for 1. */
   readonly weight?: (type: "float" | "double") => Typed | undefined;
@@ -65,7 +65,7 @@ export function emitPenalties(
   };
 }
 
-/** What a plan's penalties are multiplied by in the loss, emitted when called; undefined for 1. */
+/** The factor of a plan's penalties in the loss, emitted when called; undefined for 1. */
 function planWeight(
   emit: Emit,
   { plan, schedule }: PlanPenalty,
@@ -97,7 +97,7 @@ function tellOfOutput(
   }
 }
 
-/** The weight of all penalties as a constant, for graphs that nobody feeds one. */
+/** The weight of all penalties as a constant, for graphs without an input for it. */
 export function constantWeight(
   { emit, penalties: { weight, plans } }: PreparedGraph,
   { onMessage }: LossOptions,

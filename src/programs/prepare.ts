@@ -25,7 +25,7 @@ import { tellParameters } from "./tell-parameters.ts";
 /** The opset in which gradients are written. */
 const gradientOpset = 18;
 
-/** Where the ways in which programs read a model differ. */
+/** Options in which programs differ when they read a model. */
 export interface PrepareOptions {
   /** Rewrites of the model in opset 18, before its shapes are inferred. */
   readonly passes?: readonly Pass<unknown>[];
@@ -71,7 +71,7 @@ export async function prepare(
   graph.outputs.push(...named);
   await runPasses(passes, graph, context);
   graph.outputs.length -= named.length;
-  // Files of IR 3 list initializers among the inputs; nobody feeds them.
+  // Files of IR 3 list initializers among the inputs, though no caller feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);

@@ -23,7 +23,7 @@ import type { PreparedGraph } from "./prepared-graph.ts";
 import type { StatePort } from "./step-ports.ts";
 import { emitUpdates, statePort, type TrainedParameter, type UpdatePorts } from "./update.ts";
 
-/** What a program knows beside its graph. */
+/** The runtime, options and source of a program. */
 export interface ProgramContext {
   readonly probe: Probe;
   readonly options: LossOptions;
@@ -72,7 +72,7 @@ export interface FinishOptions {
 export class Program {
   readonly graph: Graph;
   readonly emit: Emit;
-  /** What was found in the model. */
+  /** The parts found in the model. */
   readonly prepared: PreparedGraph;
   /** The nodes of the gradients, each with the gradient at whose arrival it was emitted. */
   readonly #arrivals = new Map<Node, Typed>();
@@ -119,7 +119,7 @@ export class Program {
 
   /**
    * Adds the gradients of a loss.
-   * @param separate - values whose gradient must be a value of its own, shared with no other value
+   * @param separate - values whose gradient must not be shared with another value
    * @returns by value; a value on which the loss does not depend has none
    * @throws SorthError when an operator on the way has no derivative
    */
@@ -134,8 +134,8 @@ export class Program {
   }
 
   /**
-   * The parameters that have a gradient. The others stay, or become again, initializers; the user is told.
-   * @throws SorthError when there are none
+   * The parameters that have a gradient. The others stay initializers or become initializers again, and a message names them.
+   * @throws SorthError if there are none
    */
   trained(gradients: ReadonlyMap<Value, Typed>): TrainedParameter[] {
     const trained = this.prepared.parameters.flatMap((value): TrainedParameter[] => {
@@ -190,7 +190,7 @@ export class Program {
     return statePort(this.graph, this.emit, input, next);
   }
 
-  /** The pass that computes cheap activations again instead of keeping them, where the options ask for it. */
+  /** The pass that recomputes cheap activations instead of keeping them, if the options ask for it. */
   recomputation(): Pass<unknown>[] {
     return this.#context.options.recompute ? [recomputeActivations({ arrivals: this.#arrivals })] : [];
   }
@@ -211,7 +211,7 @@ export class Program {
     graph.prune();
     checkGraph(graph);
     if (check === "run") await checkRuns(graph, probe);
-    // What the source says about itself is not true of another graph.
+    // The source's metadata does not apply to another graph.
     graph.metadata.clear();
     for (const [key, text] of metadata) graph.metadata.set(key, text);
     return modelOf(graph, embed ? {} : source, irVersion === undefined ? {} : { irVersion });

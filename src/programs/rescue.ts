@@ -21,7 +21,7 @@ export interface RescuedModel {
   readonly options: { readonly loss: string; readonly trainable: RegExp; readonly tie: RegExp };
   /** The state that the checkpoint's optimizer had; slots as adamw-ort names them. */
   readonly state: Pick<TrainerState, "slots" | "updates">;
-  /** The learning rate in the checkpoint; undefined where it has no optimizer state. */
+  /** The learning rate in the checkpoint; undefined if it has no optimizer state. */
   readonly learningRate: number | undefined;
   /** The optimizer that the optimizer model describes; without that model, ONNX Runtime's AdamW. */
   readonly optimizer: NamedOptimizer;
@@ -167,11 +167,11 @@ export function checkpointOf(
 }
 
 /**
- * The inference model in a trained one that holds its loss: inputs that only the loss read (labels) and the loss go, the
- * prediction is the output.
- * @param trained - what `Trainer.export` gave
- * @param prediction - name of the value that becomes the output; default: what the cross entropy reads
- * @throws UsageError when no prediction was named and the loss does not tell
+ * The inference model inside a trained model that contains its loss: removes the loss and the inputs that only the loss reads
+ * (labels), and makes the prediction the output.
+ * @param trained - the result of `Trainer.export`
+ * @param prediction - name of the value that becomes the output; default: the value that the cross-entropy reads
+ * @throws UsageError if no prediction was named and the loss does not show which value it is
  */
 export function rescuedInference(trained: Model, prediction?: string): Model {
   const graph = graphOf(trained);

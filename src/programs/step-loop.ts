@@ -11,14 +11,14 @@ import { figureOutputs, portsKey, portsToText, type StepPorts, statePorts } from
 
 /** Name of the free axis over the steps of a run. */
 const stepsAxis = "steps";
-/** Prefix of every value inside the loop: a body must not compute a name of the graph around it. */
+/** Prefix of every value inside the loop, because a body must not compute a name of the graph around it. */
 const inner = `${stepPrefix}loop/`;
 
 /**
  * A step as the body of an ONNX Loop: one run does as many steps as its input `steps` (int64, a scalar) says, with the same
- * numbers as so many runs of the step. Data, labels, masks, scalars and what is drawn at each step get a leading axis over the
- * steps (`learning_rate`: [steps]), and so do the outputs `loss` and `penalty`; the state is read and returned once a run. For
- * backends that copy the state in and out at every run: CUDA in node (DESIGN §5.8), WebAssembly.
+ * numbers as separate runs of the step. Data, labels, masks, scalars and random numbers of each step get a leading axis over
+ * the steps (`learning_rate`: [steps]), and so do the outputs `loss` and `penalty`; the state is read and returned once per
+ * run. For backends that copy the state in and out at every run: CUDA in node (DESIGN §5.8), WebAssembly.
  *
  * @returns the step in Loop form; the shapes of its ports are still those of one step
  * @example

@@ -11,7 +11,7 @@ export interface StatePort {
   readonly output: string;
   readonly type: DataTypeName;
   readonly shape: readonly number[];
-  /** What optimizer state starts as where that is not zeros: this number everywhere, or the numbers of its parameter. */
+  /** Initial optimizer state if not zeros: this number everywhere, or the numbers of its parameter. */
   readonly start?: number | "parameter";
 }
 
@@ -28,23 +28,23 @@ export interface DataPort {
   readonly name: string;
   readonly type: DataTypeName;
   readonly shape: readonly number[];
-  /** Which axis counts the samples; left out where it is the first. */
+  /** The axis that counts the samples; absent if it is the first. */
   readonly batchAxis?: number;
 }
 
 /** One of the penalties that make up R = Σ factor · schedule · value. */
 export interface PenaltyPort {
-  /** The penalty's name; of the second with the same penalty `name.2`, and so on. */
+  /** The penalty's name; the second with the same penalty is `name.2`, and so on. */
   readonly name: string;
   /** Output: its value, the sum over its layers, without any weight. */
   readonly output: string;
   /** Its weight relative to `penalty_weight`. */
   readonly factor: number;
-  /** Scalar input that its schedule goes into, 1 where it has no effect; undefined where it has none of its own. */
+  /** Scalar input for the factor of its schedule, 1 for no effect; undefined if it has no such input. */
   readonly schedule: string | undefined;
 }
 
-/** An input of random numbers, drawn anew each epoch or each step. */
+/** An input for random numbers, new ones each epoch or each step. */
 export interface DrawPort extends DataPort {
   /** [rows, numbers in a row]. */
   readonly shape: Draw["shape"];
@@ -80,7 +80,7 @@ export interface StepPorts {
   readonly loss: string;
   /** R, all penalties together without the penalty weight; undefined without a penalty. */
   readonly penalty: string | undefined;
-  /** What R is made of. */
+  /** The penalties that make up R. */
   readonly penalties: readonly PenaltyPort[];
   /**
    * Loop form only ({@link stepLoop}): the input that says how many steps a run does. Inputs, labels, masks, scalars and

@@ -102,7 +102,7 @@ export function takeGraph({ model }: Step): Graph {
   return graph;
 }
 
-/** What a loop over steps needs to know beside the ports. */
+/** The facts besides the ports that a training loop needs. */
 export function stepFacts(
   { program, loss }: TrainingGradients,
   { inputs: [first] }: Pick<StepPorts, "inputs">,

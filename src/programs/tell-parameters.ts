@@ -15,7 +15,7 @@ export function listed(
   return `${names.join(", ")}${more > 0 ? ` and ${more} more (sorth-onnx inspect lists them all)` : ""}`;
 }
 
-/** Says what the options leave untrained, and what the file does not tell: taken for a parameter, or not, by its place alone. */
+/** Reports what the options leave untrained, and each value whose place in the graph alone decides whether it is a parameter. */
 export function tellParameters(
   {
     parameters,

@@ -3,14 +3,14 @@ import { Tensor } from "../onnx/tensor.ts";
 import type { StepPorts } from "./step.ts";
 import { statePorts } from "./step-ports.ts";
 
-/** What a run has learned so far, by the names of the model. */
+/** The state that a run has reached, by the names in the model. */
 export interface TrainerState {
   readonly parameters: ReadonlyMap<string, Tensor>;
   /** Running statistics of BatchNorm. */
   readonly statistics: ReadonlyMap<string, Tensor>;
-  /** Parameter to what the optimizer remembers of it: slot (`m`, `v`) to its tensor. */
+  /** The optimizer's state of each parameter: slot (`m`, `v`) to tensor. */
   readonly slots: ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
-  /** What the optimizer remembers beside them, such as a counter; left out where that is nothing. */
+  /** The optimizer's state that belongs to no parameter, such as a counter; absent if there is none. */
   readonly shared?: ReadonlyMap<string, Tensor>;
   /** Updates done so far. */
   readonly updates: number;

@@ -45,7 +45,7 @@ export interface TrainingGradients {
   readonly penaltyWeight: string | undefined;
 }
 
-/** The form in which a model is trained. @throws UsageError for an option that would have no effect */
+/** The passes that bring a model into the form for training. @throws UsageError for an option that would have no effect */
 export function trainingForm({
   batchNorm: mode = "train",
   runningVariance,
@@ -74,7 +74,7 @@ export async function trainingGradients(
   checkTrainable(parameters);
   const inputs = [...graph.inputs];
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
-  // Whoever runs the step feeds masks and weights, so that a run can be repeated bit for bit.
+  // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.
   const masks = await program.run(replaceDropout({ mode: "all" }));
   for (const parameter of parameters) program.feed(parameter);
   const fed = fedPenalties(program);
@@ -148,7 +148,7 @@ export function dataPorts({
   };
 }
 
-/** @throws SorthError naming the parameters of a type in which updates would be lost to rounding */
+/** @throws SorthError naming the parameters whose type would lose updates to rounding */
 function checkTrainable(parameters: readonly Value[]): void {
   const other = parameters.filter(({ type }) => type !== "float" && type !== "double");
   const [first, second] = other;

@@ -18,7 +18,7 @@ export interface TrainedParameter {
   readonly gradient: Typed;
 }
 
-/** What the optimizer adds to the ports of a step. */
+/** The ports that the optimizer adds to a step. */
 export type UpdatePorts = Pick<StepPorts, "parameters" | "shared">;
 
 /**

@@ -7,7 +7,7 @@ import type { BackendName } from "./names.ts";
 import { type OffDevice, offCuda, offWasm, offWebGpu } from "./off-device.ts";
 import { refuseMiscomputed } from "./refuse-miscomputed.ts";
 
-/** A form that some backends get in the place of the portable one, which gradients are written in. */
+/** A form that some backends get instead of the portable one, in which gradients are written. */
 export interface Form {
   readonly name: string;
   readonly backends: readonly BackendName[];
@@ -15,11 +15,11 @@ export interface Form {
   readonly change: string;
   /** The measurement or the fault behind it. */
   readonly why: string;
-  /** The pass that brings a finished graph into the form; undefined where this machine does not take it. Left out where the Trainer applies the form. */
+  /** The pass that brings a finished graph into the form; undefined if this machine does not use it. Absent if the Trainer applies the form. */
   readonly pass?: (probe: Probe) => Pass<unknown> | Promise<Pass<unknown> | undefined>;
 }
 
-/** Every form, in the order in which they are applied. docs/backends.md is made of this. */
+/** Every form, in the order of application. docs/backends.md is generated from this. */
 export const forms: readonly Form[] = [
   {
     name: "blocked convolutions",
@@ -73,7 +73,7 @@ export const offDevice: Readonly<Record<BackendName, OffDevice>> = {
 export const loopsOn = (backend: BackendName): boolean =>
   forms.some(({ name, backends }) => name === "steps in a Loop" && backends.includes(backend));
 
-/** The passes that bring a finished graph into the forms of a backend, in order; undefined where it has none. */
+/** The passes that bring a finished graph into the forms of a backend, in order; undefined if it has none. */
 export async function loweringFor(
   backend: BackendName,
   probe: Probe,

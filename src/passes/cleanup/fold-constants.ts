@@ -63,7 +63,7 @@ export const foldValues = definePass({
   },
 });
 
-/** Puts the numbers of values that depend on no data in the place of what computes them. @returns how many */
+/** Replaces values that depend on no data by their numbers. @returns how many */
 async function store(graph: Graph, probe: Probe, values: readonly Value[]): Promise<number> {
   if (values.length === 0) return 0;
   const computed = await computeValues(graph, probe, values);

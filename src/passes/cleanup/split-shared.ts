@@ -11,7 +11,7 @@ import type { Value } from "../../graph/node.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
 import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
-/** An initializer that several operators read, and the names of the copies that it got: none where it is tied. */
+/** An initializer that several operators read, and the names of its copies: none if it is tied. */
 export interface Shared extends SharedInitializer {
   readonly copies: readonly string[];
 }

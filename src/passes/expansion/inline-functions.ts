@@ -20,12 +20,12 @@ import { changed, counted, defineGraphPass, runGraphPass, unchanged } from "../p
 import { type Inlined, Inliner } from "./inliner.ts";
 
 /**
- * Puts the nodes of the model's functions in the place of the calls: functions that functions call too, and calls inside
- * bodies (of If, Loop, Scan). A function in an older opset is raised to the graph's, a newer one raises the graph.
+ * Replaces calls of the model's functions by the functions' nodes, including calls in functions and in bodies (of If, Loop,
+ * Scan). A function in an older opset is raised to the graph's; a function in a newer one raises the graph.
  *
  *     y = local.Block(x, w)  →  h = Gemm(x, w); y = Tanh(h)
  *
- * @throws SorthError when a function calls itself, or is written in an opset that the model cannot be brought to
+ * @throws SorthError if a function calls itself, or is written in an opset to which the model cannot be raised
  * @example
  * runGraphPass(inlineFunctions(), graph);
  * graph.functions.length; // 0
@@ -100,7 +100,7 @@ function calledIn(graph: Graph, functions: Functions): Set<FunctionProto> {
   return found;
 }
 
-/** Lets an error say in which function it arose. */
+/** Adds the name of the function to an error. */
 function naming<T>(definition: FunctionProto, build: () => T): T {
   try {
     return build();
@@ -125,7 +125,7 @@ function inlineCall(inliner: Inliner, call: Node, definition: FunctionProto, ste
   inliner.replace(call, inliner.inline(body, stem, bindings, definition.output ?? []));
 }
 
-/** A node of a function with the call's attributes, or the function's defaults, where it refers to them. */
+/** A node of a function in which references to attributes are replaced by the call's, or the function's defaults. */
 function bindAttributes(
   node: onnx.NodeProto.$Properties,
   given: ReadonlyMap<string, Attribute | onnx.AttributeProto.$Properties>,

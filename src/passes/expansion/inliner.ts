@@ -91,8 +91,8 @@ export class Inliner {
   }
 
   /**
-   * Puts values in the place of a node's outputs. Readers follow, bodies too. The node goes with the next {@link flush},
-   * when a value made here takes over the name, so that outputs of the graph and values an option names keep theirs.
+   * Replaces a node's outputs by other values in all readers, including bodies. The next {@link flush} removes the node and
+   * gives the names of its outputs to new values made here, so that graph outputs and values named in options keep their names.
    */
   replace(node: Node, results: readonly (Value | null)[]): void {
     const { graph } = this;
@@ -113,7 +113,7 @@ export class Inliner {
     });
   }
 
-  /** Takes the replaced nodes away and gives their values' names to what stands in their place. */
+  /** Removes the replaced nodes and gives the names of their outputs to the values that replace them. */
   flush(): void {
     this.graph.removeNodes(this.#replaced);
     for (const [value, name] of this.#names) {
@@ -178,7 +178,7 @@ export class Inliner {
   }
 }
 
-/** The tensor of a Constant node, where it is one. */
+/** The tensor of a Constant node; undefined for other nodes. */
 function constantIn({ opType, domain, attribute }: onnx.NodeProto.$Properties) {
   if (opType !== "Constant" || (domain ?? "") !== "") return undefined;
   return attribute?.find(({ name }) => name === "value")?.t ?? undefined;

@@ -204,7 +204,7 @@ function mapped(inliner: Inliner, node: Node, known: Known): Made {
   );
 }
 
-/** Puts plain SequenceConstructs in the place of a node, so that it is taken apart only once. */
+/** Replaces a node by plain SequenceConstructs, so that it is resolved only once. */
 function rewrite(
   inliner: Inliner,
   node: Node,

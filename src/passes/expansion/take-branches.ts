@@ -5,7 +5,7 @@ import { changed, counted, definePass, runPass, unchanged } from "../pass.ts";
 import { Inliner, inlineOptions, isConstant } from "./inliner.ts";
 
 /**
- * Puts the branch that a constant condition chooses in the place of an If, as long as there are any.
+ * Replaces every If with a constant condition by the branch that it takes, until none is left.
  *
  *     y = If(true) {then: y = Neg(x)}  →  y = Neg(x)
  */

@@ -8,7 +8,7 @@ import { Tensor } from "../../onnx/tensor.ts";
 /** Rewrites a node of an older form in place; returns why it cannot. */
 type Adapter = (graph: Graph, node: Node) => string | undefined;
 
-/** An opset in which an operator's form changed, and how a node gets there from the form before. */
+/** An opset in which an operator's form changed, and the function that converts a node from the previous form. */
 interface Change {
   readonly since: number;
   readonly adapt: Adapter;

@@ -27,7 +27,7 @@ export interface NextStatistic {
 }
 
 /**
- * Puts every BatchNormalization into the form in which it is to run (DESIGN §5.10), before shapes are inferred.
+ * Brings every BatchNormalization into the form in which it will run (DESIGN §5.10), before shapes are inferred.
  * For opset 14 and above.
  *
  *     train:   y = BatchNormalization(…)                           →  y, mean', variance' = BatchNormalization(…) {training_mode}

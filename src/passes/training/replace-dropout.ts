@@ -5,7 +5,7 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
 
-/** A mask that whoever runs the graph feeds at every step: 0 or 1, kept with probability 1 − ratio. */
+/** A mask that the caller feeds at every step: 0 or 1, where 1 (keep) has the probability 1 − ratio. */
 export interface DropoutMask {
   readonly input: Value;
   readonly ratio: number;
