@@ -7,7 +7,7 @@ import { decayWeights } from "./transformations/weight-decay.ts";
 /**
  * AdamW as ONNX Runtime's training API computes it (com.microsoft.AdamWOptimizer, adam_mode 1, which is that of
  * Hugging Face): ε is added to √v without its correction, and weight decay acts on the updated parameter. The defaults are
- * those of its artifacts. Runs that are rescued from them go on with it.
+ * those of its artifacts. Runs that are rescued from artifacts continue with it.
  *
  * @throws UsageError for an unknown option or a value out of range.
  * @example

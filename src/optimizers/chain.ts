@@ -3,8 +3,8 @@ import { type Optimizer, transformationOf } from "./optimizer.ts";
 import type { GradientTransformation, OptimizerOptions, SlotSpec } from "./transformation.ts";
 
 /**
- * Gradient transformations in a row: each changes what the one before hands on, and the last one's updates are subtracted from
- * the parameters.
+ * Gradient transformations in sequence: each changes the updates of the one before, and those of the last one are subtracted
+ * from the parameters.
  *
  * @example
  * chain(clipByGlobalNorm(1), adamw());
@@ -17,7 +17,7 @@ export function chain(...members: readonly Optimizer[]): GradientTransformation 
   return parts.every(isMadeHere) ? madeHere(made) : made;
 }
 
-/** A chain that has a name and options of its own, from which it is made again. */
+/** A chain with its own name and options, from which it can be made again. */
 export const namedChain = (
   name: string,
   options: OptimizerOptions,
@@ -65,7 +65,7 @@ function inARow(
   };
 }
 
-/** Slots with names that no two of a parameter share: the second `m` becomes `m.2`. */
+/** Slots with unique names for each parameter: the second `m` becomes `m.2`. */
 function withOwnNames(slots: readonly SlotSpec[]): SlotSpec[] {
   const counts = new Map<string, number>();
   return slots.map((slot) => {

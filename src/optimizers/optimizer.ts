@@ -27,12 +27,12 @@ export interface OptimizerNumbers {
   readonly step: number;
 }
 
-/** A rule that turns the gradient of one parameter, without a look at the others, into the next parameter. */
+/** A rule that turns the gradient of one parameter into its next value, independently of the other parameters. */
 export interface PerParameterOptimizer {
   readonly name: string;
   /** Every option, defaults included. */
   readonly options: OptimizerOptions;
-  /** Names of what it remembers about each parameter: tensors of the parameter's shape that start as zeros. */
+  /** Names of the tensors that it keeps for each parameter, in the parameter's shape; they start as zeros. */
   readonly slots: readonly string[];
   /** Emits the update of one parameter. Use `once` for values that depend on scalars alone. */
   update(g: Emit, inputs: OptimizerInputs): { readonly parameter: Typed; readonly slots: readonly Typed[] };

@@ -5,18 +5,18 @@ import type { OptimizerOptions } from "./transformation.ts";
 /** The numbers that each option accepts, by name; an option without an entry accepts any number. */
 export type OptionRanges<O> = { readonly [K in keyof O]?: NumberRange };
 
-/** Options as a caller gives them: what is kept as text may be a regular expression. */
+/** Options as a caller gives them: an option that is kept as text may be a regular expression. */
 export type Given<O> = {
   readonly [K in keyof O]?: O[K] extends string ? string | RegExp : Chosen<O>[K];
 };
 
-/** Options of the kinds that their defaults are of: `boolean`, where a default is `false`. */
+/** The types of options, taken from their defaults: `boolean` if a default is `false`. */
 export type Chosen<O> = { readonly [K in keyof O]: O[K] extends boolean ? boolean : O[K] };
 
 /**
- * The options given to an optimizer or a transformation, the defaults for the rest.
- * @param of - whose options they are, for messages: `optimizer adam`
- * @throws UsageError for an option that it does not have, or a value that it cannot take.
+ * The options given to an optimizer or a transformation, with defaults for the others.
+ * @param of - the owner of the options, for messages: `optimizer adam`
+ * @throws UsageError for an option that it does not have, or an invalid value.
  */
 export function checkedOptions<O extends OptimizerOptions>(
   of: string,

@@ -10,7 +10,7 @@ import { addDecayedWeights } from "./transformations/weight-decay.ts";
  *
  *     g ← g + λ·w      m ← μ·m + (1 − dampening)·g (the first m is g)      w ← w − lr·m   (Nesterov: w − lr·(g + μ·m))
  *
- * Without momentum it remembers nothing, with momentum one slot `m`.
+ * It has one slot `m` with momentum, and none without.
  *
  * @throws UsageError for an unknown option or a value out of range.
  * @example

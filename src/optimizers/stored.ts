@@ -18,6 +18,6 @@ export function storedOptimizer(optimizer: Optimizer): StoredOptimizer {
   return { name, options, ...(parts && { parts: parts.map(storedOptimizer) }) };
 }
 
-/** The optimizer again. @throws UsageError for a name or an option that this version does not have */
+/** Makes the optimizer again. @throws UsageError for a name or an option that this version does not have */
 export const optimizerFromStored = ({ name, options, parts }: StoredOptimizer): GradientTransformation =>
   parts ? chain(...parts.map(optimizerFromStored)) : transformationNamed(name, options);

@@ -34,10 +34,10 @@ export {
   sgd,
 };
 
-// Each checks the names and types of its options itself.
+// Each checks its own options.
 const factories = (...made: readonly unknown[]) => made as readonly Factory[];
 
-/** The optimizers; the first is the one that is taken where none is chosen. @internal */
+/** The optimizers; the first one is the default. @internal */
 export const optimizerFactories = factories(adamw, adam, sgd, adamwOrt, lion);
 
 /** The transformations that chains are made of. @internal */
@@ -46,7 +46,7 @@ export const transformationFactories = factories(
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 
-/** Transformations that command line and page offer in front of an optimizer: each by a flag with the number that it is about. @internal */
+/** Transformations that the command line and the page can put in front of an optimizer, each with a flag for its main option. @internal */
 export const clippings = transformationFactories.flatMap((make) => {
   const { flag, main, ranges, title, summary } = make.definition;
   if (flag === undefined || main === undefined) return [];

@@ -9,7 +9,7 @@ import type { GradientTransformation, OptimizerOptions } from "./transformation.
  * Reads an optimizer from text: a name and, after a colon, its options. Names of options may be written with hyphens.
  *
  * @param more - options that are given elsewhere
- * @throws UsageError for an unknown name or option, a value that it cannot take, or an option that is given twice
+ * @throws UsageError for an unknown name or option, an invalid value, or an option that is given twice
  *
  * @example
  * parseOptimizer("adamw:beta1=0.8,weight-decay=0.05");
@@ -26,7 +26,7 @@ export function parseOptimizer(text: string, more: OptimizerOptions = {}): Gradi
   return optimizerNamed(name, { ...Object.fromEntries(read), ...more });
 }
 
-/** A text as the kind of value that a default is. What is none stays text, which the option then refuses. */
+/** Converts a text to the type of a default. A text that cannot be converted stays a text, and the option then refuses it. */
 function readValue(text: string, standard: OptimizerOptions[string] | undefined): OptimizerOptions[string] {
   if (typeof standard === "boolean" && /^(true|false)$/.test(text)) return text === "true";
   const number = text.trim() === "" ? Number.NaN : Number(text);

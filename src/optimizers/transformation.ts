@@ -15,7 +15,7 @@ export interface ParameterSpec {
   readonly shape: Shape;
 }
 
-/** A tensor that a transformation remembers from one update to the next. */
+/** A tensor that a transformation keeps from one update to the next. */
 export interface SlotSpec {
   /** `m`: the step graph reads `p.m` for the parameter p, or `m` where the slot belongs to no parameter. */
   readonly name: string;
@@ -30,7 +30,7 @@ export interface SlotSpec {
 /** The values in a graph that a transformation reads. */
 export interface TransformationInputs {
   readonly parameters: readonly ParameterSpec[];
-  /** One for each parameter: its gradient, or what the transformation before made of it. */
+  /** One for each parameter: its gradient, or the update from the transformation before. */
   readonly updates: readonly Update[];
   /** The slots, in the order of {@link GradientTransformation.init}. */
   readonly state: readonly Typed[];

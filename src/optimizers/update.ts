@@ -1,7 +1,7 @@
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 
-/** A value that is computed, or a node that is emitted, when it is first asked for. */
+/** A value that is computed, or a node that is emitted, on first use. */
 export function lazy<T>(build: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => {
@@ -20,7 +20,7 @@ export interface UpdateParts {
   readonly decay?: () => Typed;
 }
 
-/** An update that is known by the parameter after it. */
+/** An update given by the parameter that results from it. */
 export interface UpdateByResult {
   /** Emits the parameter after the update. */
   readonly next: () => Typed;
@@ -43,7 +43,7 @@ export class Update {
   readonly #g: Emit;
   readonly #form: () => UpdateParts | UpdateByResult;
 
-  /** @param form - of the update, or another update that this one is; evaluated when it is first needed */
+  /** @param form - the form of the update, or another update that it equals; evaluated on first use */
   constructor(g: Emit, parameter: Typed, form: () => Update | UpdateParts | UpdateByResult) {
     const resolved = lazy(form);
     const same = () => {
@@ -104,6 +104,6 @@ export class Update {
 const product = (g: Emit, a: Typed, b: Typed): Typed =>
   g.once(`product ${a.name} ${b.name}`, () => g.mul(a, b));
 
-/** 1 − decay: what is left of a parameter. Emitted once. */
+/** 1 − decay: the share of a parameter that remains. Emitted once. */
 export const remainder = (g: Emit, decay: Typed): Typed =>
   g.once(`remainder ${decay.name}`, () => g.sub(1, decay));

@@ -84,7 +84,7 @@ async function trainingModel(
   const { graph, emit } = program;
   const { parameters, sites } = program.prepared;
   checkKinds(program.prepared);
-  // Nobody feeds masks, draws or a penalty weight.
+  // The training API feeds no masks, draws or penalty weight.
   for (const mask of await program.run(replaceDropout({ mode: "all" }))) drawMask(program, mask);
   const loss = program.loss({ ...constantWeight(program.prepared, options), draw: fixedDraws(emit) });
   // A penalty that is injected later is added to the gradients of responses and parameters, and to nothing else.

@@ -11,7 +11,7 @@ const formatNames: Partial<Record<DataTypeName, string>> = {
   int32: "I32",
   int64: "I64",
 };
-/** Where the format keeps texts. */
+/** The key under which the format keeps texts. */
 const metadataKey = "__metadata__";
 const ownNames = new Map(Object.entries(formatNames).map(([own, theirs]) => [theirs, own as DataTypeName]));
 
@@ -39,7 +39,7 @@ export function encodeTensors(
   const text = new TextEncoder().encode(
     JSON.stringify(Object.fromEntries([[metadataKey, metadata], ...entries])),
   );
-  // Readers want the numbers at a multiple of 8 bytes; a letter may take several.
+  // Readers expect the numbers at a multiple of 8 bytes; a character may take several bytes.
   const json = new Uint8Array(Math.ceil(text.length / 8) * 8).fill(0x20);
   json.set(text);
   const length = new Uint8Array(8);

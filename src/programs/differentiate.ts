@@ -16,7 +16,7 @@ import type { PreparedGraph } from "./prepared-graph.ts";
 
 /** Options of {@link differentiate}. */
 export interface DifferentiateOptions extends LossOptions {
-  /** Only gradients of parameters whose name matches; where none does, of other initializers of floats. */
+  /** Only gradients of parameters whose name matches; if none matches, of other float initializers. */
   readonly wrt?: RegExp;
   /** Also gradients of the model's float inputs whose name matches (for gradient penalties, saliency, adversarial examples). */
   readonly wrtInputs?: RegExp;
@@ -28,9 +28,9 @@ export interface GradientModel {
   readonly model: Model;
   /** Name of the loss output. */
   readonly loss: string;
-  /** Name of a parameter, or of an input asked for, to the name of its gradient output. */
+  /** Maps the name of a parameter or requested input to the name of its gradient output. */
   readonly gradients: ReadonlyMap<string, string>;
-  /** Mask input name to the ratio of its Dropout. */
+  /** Maps the name of a mask input to the ratio of its Dropout. */
   readonly masks: ReadonlyMap<string, number>;
 }
 
@@ -91,7 +91,7 @@ function variablesOf(
     );
   }
   if (chosen.length === 0) return [...others, ...inputs];
-  // A wide pattern is about parameters; constants would be noise among them.
+  // A wide pattern means parameters; constants would be noise among them.
   if (others.length > 0) {
     options.onMessage?.(
       `${wrt} also matches ${list(others)}, not taken for parameters: name them alone, or add them (--trainable +PATTERN)`,

@@ -22,11 +22,11 @@ export interface EvaluationGraph {
   readonly prediction: { readonly name: string; readonly shape: readonly number[] } | undefined;
   /** Input of the labels that the objective of a model's own loss reads. */
   readonly labels: string | undefined;
-  /** Output that is the loss of the whole batch; undefined where the objective counts it sample by sample. */
+  /** Output that is the loss of the whole batch; undefined if the objective computes it sample by sample. */
   readonly loss: string | undefined;
 }
 
-/** Reads a model in inference form: stored statistics, no Dropout. Remarks are left out: training has made them already. */
+/** Reads a model in inference form: stored statistics, no Dropout. Makes no remarks, because training has already made them. */
 export async function inferenceForm(
   model: Model,
   options: LossOptions,

@@ -36,7 +36,7 @@ export function withWeights(
   return split || isTrainingForm(original) ? rewritten(original, weights, options) : replaced(original, all);
 }
 
-/** The weights as the file holds them: copies of a parameter follow it, and what it holds repeated alone is repeated. */
+/** The weights in the file's form: copies follow their parameter, and a parameter stored only in repeated form is repeated. */
 function withCopies(
   model: Model,
   weights: ReadonlyMap<string, Tensor>,
@@ -62,7 +62,7 @@ function isTrainingForm(model: Model): boolean {
   );
 }
 
-/** The same file with other records for the weights. */
+/** The same file with new records for the weights. */
 function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
   const layout = layoutOf(model.bytes);
   const records = new Map<FieldRecord, Uint8Array>();

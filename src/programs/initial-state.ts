@@ -30,7 +30,7 @@ export function initialState(step: Pick<Step, "ports" | "initial" | "model">): M
 
 /**
  * The same by the names of the step's inputs. Parameters and statistics are those of the model, not copies.
- * @throws SorthError when one has no numbers
+ * @throws SorthError if one has no numbers
  */
 export function initialTensors({ ports, initial }: Pick<Step, "ports" | "initial">): Map<string, Tensor> {
   return new Map(
@@ -41,7 +41,7 @@ export function initialTensors({ ports, initial }: Pick<Step, "ports" | "initial
   );
 }
 
-/** A state of a step and the numbers that it starts from; zeros where `start` is undefined. */
+/** A state of a step and its initial numbers; zeros if `start` is undefined. */
 interface InitialNumbers {
   readonly port: StatePort;
   readonly start: Tensor | undefined;

@@ -16,7 +16,7 @@ import type { PreparedGraph } from "./prepared-graph.ts";
 export interface LossGraph extends Pick<PenaltyTerm, "parts" | "penalized"> {
   /** The loss of the data alone, a scalar. */
   readonly dataLoss: Typed;
-  /** R, the sum of all penalties, weighted among each other but not by the penalty weight; undefined without any. */
+  /** R, the sum of all penalties with their relative weights but without the penalty weight; undefined without penalties. */
   readonly penalty: Typed | undefined;
   /** dataLoss + weight · R. */
   readonly total: Typed;

@@ -32,7 +32,7 @@ export interface LossOptions {
    * false.
    */
   readonly recompute?: boolean;
-  /** Told what the user should know: skipped layers, frozen parameters. */
+  /** Receives remarks for the user: skipped layers, frozen parameters. */
   readonly onMessage?: (message: string) => void;
 }
 

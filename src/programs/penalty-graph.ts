@@ -32,8 +32,8 @@ export interface PenaltyTerm {
 }
 
 /**
- * Adds the penalties of a prepared graph, scalars of that type; nothing where none are to be added.
- * @param prediction - what the objective reads: a penalty on it is remarked on
+ * Adds the penalties of a prepared graph as scalars of the given type; adds nothing if there are none.
+ * @param prediction - the value that the objective reads; a penalty on it gets a remark
  */
 export function emitPenalties(
   prepared: PreparedGraph,
@@ -81,7 +81,7 @@ function planWeight(
   };
 }
 
-/** Responses of the last layer are what the loss shapes already: pushing them apart works against it. */
+/** Warns about penalties on responses of the last layer: the loss already shapes these, and pushing them apart works against it. */
 function tellOfOutput(
   parts: readonly PenaltyPart[],
   prediction: Typed | undefined,

@@ -36,10 +36,9 @@ export interface PrepareOptions {
 }
 
 /**
- * Reads a model into a program: an injected block is taken out and its options kept, shared initializers are split,
- * functions and bodies are written out, the opset is raised, shapes are inferred, and what does not depend on data is
- * folded.
- * @throws SorthError when ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
+ * Reads a model into a program: removes an injected block and keeps its options, splits shared initializers, expands functions
+ * and bodies, raises the opset, infers shapes, and folds values that do not depend on data.
+ * @throws SorthError if ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
  */
 export async function prepare(
   model: Model,
@@ -54,7 +53,7 @@ export async function prepare(
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
     throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
   }
-  // Decided before bodies are written out: an unrolled initial state would look like a weight.
+  // Decided before bodies are expanded, because an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
   tellParameters(found, options);
   const readings = new Readings(graph);
@@ -66,7 +65,7 @@ export async function prepare(
   const context = { emit, probe, onMessage: options.onMessage };
   const { external } = model;
   await expandModel(graph, { target: gradientOpset, dimensions: options, keep, external }, context);
-  // Passes leave outputs alone: what the options name has to be there afterwards.
+  // Passes keep outputs, so that values named in the options are still there afterwards.
   const named = [options.output, options.loss].flatMap((name) => graph.value(name ?? "") ?? []);
   graph.outputs.push(...named);
   await runPasses(passes, graph, context);
@@ -80,13 +79,13 @@ export async function prepare(
     ...{ graph, emit, taken, batch, skipped, penalties },
     parameters: found.parameters.map(({ value }) => value),
     constants: found.constants.map(({ value }) => value),
-    // Everything is fixed now, the batch too: a penalty may use the smaller of its forms.
+    // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
     sites: sites.map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
   };
   return new Program(prepared, { probe, options, source: model });
 }
 
-/** Takes an injected block out of the graph; its penalties are the ones to train with. */
+/** Removes an injected block from the graph and returns its penalties for training. */
 function takeBlock(graph: Graph, options: LossOptions): ResolvedPlans {
   const block = blockOf(graph);
   const chosen = options.penalties ?? [];

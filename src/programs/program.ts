@@ -175,7 +175,7 @@ export class Program {
     return emitUpdates(this.graph, this.emit, optimizer, trained, scalars);
   }
 
-  /** Lets the model's own outputs go. */
+  /** Removes the model's own outputs. */
   dropOutputs(): void {
     this.graph.outputs.length = 0;
   }

@@ -13,7 +13,7 @@ import { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { TrainerState } from "./trainer-state.ts";
 
-/** A training model that any build of ONNX Runtime can go on training: `Trainer.rescue` begins with it. */
+/** A training model that any build of ONNX Runtime can continue to train; `Trainer.rescue` starts from it. */
 export interface RescuedModel {
   /** The forward part in standard operators: parameters are initializers, the loss is the output. */
   readonly model: Model;
@@ -37,7 +37,7 @@ const slotNames = [
 
 type Slots = ReadonlyMap<string, ReadonlyMap<string, Tensor>>;
 
-/** Each parameter's slots under other names; those without another name are left out. */
+/** Each parameter's slots under other names; slots without another name are omitted. */
 const renamed = (slots: Slots, names: readonly (readonly [string, string])[]): Slots =>
   new Map(
     [...slots].map(([parameter, own]) => [
@@ -112,7 +112,7 @@ function checkStatistics(graph: Graph): void {
   );
 }
 
-/** @throws SorthError when a checkpoint is not one of this model: what is missing, left over, or of another shape */
+/** @throws SorthError if a checkpoint is not one of this model, naming what is missing, left over, or of another shape */
 function checkFits(
   parameters: readonly Value[],
   frozen: readonly Value[],
@@ -141,8 +141,8 @@ function checkFits(
 }
 
 /**
- * A run's state as a checkpoint that ONNX Runtime's training API goes on from: parameters, statistics and optimizer state
- * are the run's, everything else (order, frozen weights, the user's entries) that of the checkpoint it began with.
+ * A run's state as a checkpoint from which ONNX Runtime's training API can continue. Parameters, statistics and optimizer
+ * state are the run's; everything else (order, frozen weights, the user's entries) comes from the checkpoint it started with.
  * @param learningRate - written for the optimizer; default: the old checkpoint's, else 0.001
  *
  * @example
@@ -156,7 +156,7 @@ export function checkpointOf(
   const now = (tensor: Tensor) =>
     state.parameters.get(tensor.name) ?? state.statistics.get(tensor.name) ?? tensor;
   const theirNames = slotNames.map(([theirs, ours]) => [ours, theirs] as const);
-  // Parameters that this run froze keep the moments that they had.
+  // Parameters that this run froze keep their old moments.
   const momentums = new Map([...(before.optimizer?.momentums ?? []), ...renamed(state.slots, theirNames)]);
   return {
     parameters: before.parameters.map(now),

@@ -36,7 +36,7 @@ export type GradientStep = Awaited<ReturnType<typeof buildGradientStep>>;
 /** Writes a training step as two graphs: gradients, then update. `Library.buildSplitStep` documents it. */
 export async function buildSplitStep(model: Model, options: StepOptions, probe: Probe): Promise<SplitStep> {
   const half = await trainingGradients(model, options, probe);
-  // The names that they have in a step.
+  // The names as in an undivided step.
   const names = ["learning_rate", "step"].map((name) => inputName(half.program.graph, name));
   const { ports, ...first } = await finishGradients(half, options);
 

@@ -65,7 +65,7 @@ export function stepLoop(step: Step): Step {
 
   const captures = new Set(captured.map(({ name }) => name));
   const value = bodyFromGraph(body, captures, step.model.path !== undefined);
-  // Nobody differentiates a step: shapes inside would only lengthen the file.
+  // A step is never differentiated, so shapes inside would only lengthen the file.
   value.valueInfo = [];
   const loop = outer.addNode({
     ...{ opType: "Loop", name: "steps", inputs: [count, null, ...outerState], outputs, captures: outerFed },

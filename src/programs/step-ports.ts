@@ -51,7 +51,7 @@ export interface DrawPort extends DataPort {
   /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1. */
   readonly distribution: Draw["distribution"];
   readonly anew: Exclude<Draw["anew"], "never">;
-  /** Tells draws apart that would else be the same. */
+  /** Distinguishes draws that would otherwise be the same. */
   readonly seed: number;
 }
 
@@ -66,7 +66,7 @@ export interface StepPorts {
   readonly masks: readonly (DataPort & { readonly ratio: number })[];
   readonly draws: readonly DrawPort[];
   readonly parameters: readonly ParameterPort[];
-  /** Optimizer state that belongs to no parameter, such as a counter; left out where there is none. */
+  /** Optimizer state that belongs to no parameter, such as a counter; absent if there is none. */
   readonly shared?: readonly (StatePort & { readonly name: string })[];
   /** Running statistics of BatchNormalization, by the name they have in the model. */
   readonly statistics: readonly (StatePort & { readonly name: string })[];
@@ -83,9 +83,9 @@ export interface StepPorts {
   /** The penalties that make up R. */
   readonly penalties: readonly PenaltyPort[];
   /**
-   * Loop form only ({@link stepLoop}): the input that says how many steps a run does. Inputs, labels, masks, scalars and
-   * draws of a step then have a leading axis over the steps, which the shapes here leave out, and so have the outputs
-   * loss, penalty and those of single penalties. Draws of an epoch stay as they are.
+   * Loop form only ({@link stepLoop}): the input that says how many steps a run does. Inputs, labels, masks, scalars, draws of
+   * a step, and the outputs loss, penalty and those of single penalties then have a leading axis over the steps, which the
+   * shapes here omit. Draws of an epoch are unchanged.
    */
   readonly count?: string;
 }
@@ -109,7 +109,7 @@ export const figureOutputs = ({ loss, penalty, penalties }: StepPorts): string[]
 /** The axis of an input that counts the samples. */
 export const batchAxisOfPort = ({ batchAxis = 0 }: DataPort): number => batchAxis;
 
-/** Samples of a step. @throws SorthError where the model's inputs have no axis of samples */
+/** Samples per step. @throws SorthError if no axis of the model's inputs counts samples */
 export function batchOf({ inputs, targets = [] }: Pick<StepPorts, "inputs" | "targets">): number {
   const first = inputs.find(({ name }) => !targets.includes(name));
   const batch = first?.shape[batchAxisOfPort(first)];

@@ -32,7 +32,7 @@ export type {
 export interface StepOptions extends LossOptions, TrainingFormOptions {
   /** Default: `adamw()`. */
   readonly optimizer?: Optimizer;
-  /** Puts the finished graph into the forms that the backend which is to run it prefers (src/passes/backends). */
+  /** Brings the finished graph into the forms that the backend that will run it prefers (src/passes/backends). */
   readonly lower?: readonly Pass<unknown>[];
 }
 
@@ -44,9 +44,9 @@ export interface Step {
   readonly ports: StepPorts;
   /** Initial numbers of every parameter and running statistic by its name in the model: views, not copies. */
   readonly initial: ReadonlyMap<string, Tensor>;
-  /** Batch size of the graph; undefined where the model fixes all its dimensions and none is a batch. */
+  /** Batch size of the graph; undefined if the model fixes all its dimensions and none is a batch. */
   readonly batch: number | undefined;
-  /** Default of the penalty weight: that of the first penalty that has one above 0. */
+  /** Default penalty weight: the first weight above 0 among the penalties. */
   readonly penaltyWeight: number;
   /** Schedules of single penalties, by the names of {@link StepPorts.penalties}. */
   readonly penaltySchedules: ReadonlyMap<string, string | Schedule>;
@@ -85,7 +85,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   const written = await program.finish({
     passes: [...program.recomputation(), ...(options.lower ?? [])],
     metadata: new Map([[portsKey, portsToText(ports)]]),
-    // A trainer, which asks for a backend's forms, opens the graph at once.
+    // A trainer asks for a backend's forms, and opens the graph immediately.
     check: options.lower ? "structure" : "run",
   });
   graphs.set(written, program.graph);
@@ -95,7 +95,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
 /** The graphs of written steps, for {@link takeGraph}. */
 const graphs = new WeakMap<Model, Graph>();
 
-/** The graph of a step, free to be changed: the one that was written, for the first caller; then a copy. */
+/** The graph of a step, which the caller may change: the first caller gets the written graph, later ones a copy. */
 export function takeGraph({ model }: Step): Graph {
   const graph = graphs.get(model) ?? graphOf(model);
   graphs.delete(model);

@@ -1,10 +1,10 @@
 import type { ConstantValue, Parameter } from "../analysis/parameters.ts";
 import type { LossOptions } from "./options.ts";
 
-/** So many names are listed; inspect lists them all. */
+/** Number of names that are listed; inspect lists all. */
 const most = 8;
 
-/** Names as a list, the source's where the file has another: `val_13 (blocks.0.fc.weight)`. */
+/** Names as a list, with the source's name if the file has another: `val_13 (blocks.0.fc.weight)`. */
 export function listed(
   values: readonly { readonly name: string; readonly source?: string | undefined }[],
 ): string {

@@ -44,8 +44,8 @@ export function stateOf(
 }
 
 /**
- * Refuses tensors that are not the whole state of a step, and nothing else.
- * @param where - they come from, for the message
+ * Checks that tensors are exactly the state of a step.
+ * @param where - their origin, for the message
  * @throws SorthError for a tensor that is missing, left over, or of another type or shape
  */
 export function checkWholeState(ports: StepPorts, tensors: ReadonlyMap<string, Tensor>, where: string): void {
@@ -63,7 +63,7 @@ export function checkWholeState(ports: StepPorts, tensors: ReadonlyMap<string, T
   if (extra !== undefined) throw other(`it has a "${extra}" that the run does not train`);
 }
 
-/** The inputs of a graph that take a state; those of gradients alone have no slots. */
+/** The inputs of a graph that take a state; a graph of gradients alone has no slots. */
 interface StateInputs {
   readonly parameters: readonly {
     readonly name: string;

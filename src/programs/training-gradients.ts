@@ -127,7 +127,7 @@ export const nameStatistics = (
 ): (StatePort & { readonly name: string })[] =>
   statistics.map(({ input, next }) => ({ name: input.name, ...program.state(typed(input), next) }));
 
-/** The ports of what a step is fed each time; inputs of the model that nothing reads any more go. */
+/** The ports of the values that are fed at each step. Removes inputs of the model that nothing reads any more. */
 export function dataPorts({
   program: { graph },
   loss,

@@ -5,8 +5,8 @@ import { slotAt } from "../optimizer.ts";
 
 /**
  * Keeps an exponential moving average of the parameters beside them, ema ← d·ema + (1−d)·w of the updated w, from the initial
- * parameters on. One slot, `ema`. Updates stay as they are; the last place of a chain is the right one. `Trainer.export` writes
- * the parameters themselves; a model with the averages is made with `withWeights`.
+ * parameters on. One slot, `ema`. It does not change the updates; put it last in a chain. `Trainer.export` writes the
+ * parameters themselves; `withWeights` makes a model with the averages.
  *
  * @example
  * const trainer = await Trainer.create(model, { objective: crossEntropy(), optimizer: chain(adamw(), averageWeights(0.999)) });

@@ -9,7 +9,7 @@ const epsilon = 1e-6;
 
 /**
  * All updates are multiplied by min(1, maxNorm / (‖u‖ + 1e-6)), ‖u‖ over all parameters together, as
- * torch.nn.utils.clip_grad_norm_ does. A norm that is no number makes every update NaN, so that the run is stopped.
+ * torch.nn.utils.clip_grad_norm_ does. A NaN norm makes every update NaN, so that the run stops.
  *
  * @example
  * chain(clipByGlobalNorm(1), adamw());
@@ -56,7 +56,7 @@ export const clipByGlobalNorm = defineTransformation(
   }),
 );
 
-/** Σ x², in stages where there are many numbers. */
+/** Σ x², in stages if there are many numbers. */
 const sumOfSquares = (g: Emit, x: Typed): Typed => g.reduceSum(g.square(x));
 
 /** The sum of scalars in the widest of their types, by halves: the error grows with the logarithm of their number. */

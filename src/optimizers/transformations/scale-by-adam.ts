@@ -6,7 +6,7 @@ import { eachParameter, zipped } from "../each-parameter.ts";
 import { slotAt } from "../optimizer.ts";
 import { lazy, Update } from "../update.ts";
 
-/** The numbers that Adam's moments take. */
+/** Ranges of the options of Adam's moments. */
 export const adamRanges = { beta1: decayRate, beta2: decayRate, epsilon: positive };
 
 /**

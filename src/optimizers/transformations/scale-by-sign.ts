@@ -29,7 +29,7 @@ export const scaleBySign = defineTransformation(
 );
 
 /**
- * −1, 0 or 1, from comparisons: WebGPU has no Sign. NaN stays NaN, so that a run with a gradient that is no number fails
- * instead of going on with parameters that never change again.
+ * −1, 0 or 1, computed from comparisons, because WebGPU has no Sign. NaN stays NaN, so that a run with a NaN gradient fails
+ * instead of continuing with parameters that never change again.
  */
 export const signOf = (g: Emit, x: Typed): Typed => g.where(g.greater(x, 0), 1, g.where(g.less(x, 0), -1, x));

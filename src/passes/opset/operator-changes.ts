@@ -14,7 +14,7 @@ interface Change {
   readonly adapt: Adapter;
 }
 
-/** Named after an output: those are unique, bodies and what is around them included. */
+/** A name derived from an output, because output names are unique, even across bodies. */
 const constantName = (graph: Graph, node: Node, stem: string): string =>
   graph.freshName(`${node.outputs.find((output) => output)?.name ?? node.label}/${stem}`);
 
@@ -30,7 +30,7 @@ function readIntegers(
   graph.appendInput(node, index, graph.addInitializer(Tensor.int64(name, [values.length], values)));
 }
 
-/** Lets a node read what was a float attribute, in the type of its first input. */
+/** Turns a float attribute into an input, in the type of the node's first input. */
 function readNumber(graph: Graph, node: Node, index: number, stem: string, value: number): void {
   const name = constantName(graph, node, stem);
   const [first] = node.inputs;
@@ -55,7 +55,7 @@ function inTypeOf(graph: Graph, number: Value, like: Value | null | undefined): 
   return added(graph, "CastLike", [number, like], `${number.name}.cast`);
 }
 
-/** A further node with one output. */
+/** An additional node with one output. */
 function added(
   graph: Graph,
   opType: string,

@@ -52,7 +52,7 @@ export const setBatchNormForm = defineGraphPass({
   },
 });
 
-// ONNX Runtime takes the training form with three outputs only.
+// ONNX Runtime accepts the training form only with three outputs.
 const hasStatistics = ({ outputs }: Node): boolean => !!outputs[1] && !!outputs[2];
 
 function toTrainingForm(graph: Graph, node: Node): void {
@@ -73,7 +73,7 @@ function toInferenceForm(graph: Graph, node: Node): void {
   graph.dropNodeOutputs(node, 1);
 }
 
-/** The running statistics of every training-form node whose statistics the model stores; those are state. */
+/** The running statistics of every training-form node whose statistics the model stores; they are state. */
 export function batchNormStatistics(graph: Graph): RunningStatistics[] {
   return graph.nodes.filter(isTrainingForm).flatMap((node) => {
     const [mean, variance] = statisticsOf(node);

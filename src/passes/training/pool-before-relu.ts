@@ -5,7 +5,7 @@ import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 /**
  * Lets MaxPool run before the Relu that feeds it: max(relu x) = relu(max x), to the bit, and so are the gradients (the
  * first maximum is the same where it is positive, and gets nothing where it is not). The activation, forward and
- * backward, then works on the pooled values alone. Left alone where anything else reads the Relu's output.
+ * backward, then works only on the pooled values. No change if anything else reads the Relu's output.
  *
  *     y = MaxPool(Relu(x))  →  y = Relu(MaxPool(x))
  */
@@ -58,7 +58,7 @@ const isOnlyReader = (graph: Graph, relu: Node): boolean => {
   return output?.uses.size === 1 && !graph.outputs.includes(output);
 };
 
-/** Neither indices nor a graph output: its place, and its name, can be given up. */
+/** Whether a MaxPool has no indices and is no graph output, so that its place and name may change. */
 const hasOneOutput = (graph: Graph, pool: Node): boolean => {
   const [output, indices] = pool.outputs;
   return !!output && !indices && !graph.outputs.includes(output);

@@ -30,17 +30,17 @@ const cheap = new Set([
   ...["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand"],
 ]);
 
-/** Smaller values (in bytes) stay: computing them again would cost more nodes than memory is gained. */
+/** Smaller values (in bytes) are kept: recomputing them would add more nodes than it saves memory. */
 const smallest = 4096;
 
 /**
- * Trades time for memory: activations that the backward pass reads, and that cheap operators compute from values which
- * are kept anyway, are computed again when their gradient arrives, instead of being kept. Numbers stay the same, bit for bit.
+ * Trades time for memory: recomputes activations when their gradient arrives instead of keeping them, if the backward pass
+ * reads them and cheap operators compute them from values that are kept anyway. Numbers stay the same, bit for bit.
  *
  *     a = Relu(x); …; dx = f(dy, a)  →  a = Relu(x); …; a' = Relu(x − 0·dy); dx = f(dy, a')
  *
- * ONNX Runtime merges nodes that are equal, and runs early what could run late. So what is computed again starts from the
- * kept value minus a zero that is read off the gradient.
+ * ONNX Runtime merges equal nodes, and runs nodes early that could run late. So the recomputation starts from the kept value
+ * minus a zero that is computed from the gradient.
  */
 export const recomputeActivations = definePass({
   name: "recompute-activations",
@@ -114,7 +114,7 @@ function choose(
   arrives: (value: Value) => boolean,
 ): readonly Value[] {
   const chosen = new Set<Value>();
-  // Values that need something else kept in their place: worth it together where alone they gain nothing.
+  // Values that need another value kept instead: together they may save memory where each alone does not.
   const groups = new Map<string, { values: Value[]; missing: readonly Value[] }>();
   for (const node of forward) {
     const [value] = node.outputs;
@@ -199,14 +199,14 @@ function computeAgain(
   return copy;
 }
 
-/** The same value, available only after `arrival`: minus a zero that is read off `arrival`. */
+/** The same value, available only after `arrival`: minus a zero that is computed from `arrival`. */
 function late(emit: Emit, value: Typed, arrival: Typed): Typed {
   if (!isFloat(value.type)) return value;
   return emit.once(`late ${value.name} ${arrival.name}`, () => {
     const zero = emit.once(`zero after ${arrival.name}`, () => {
       const line = emit.reshape(arrival, [elementCount(arrival.shape)]);
       const one = emit.reshape(emit.slice(line, [{ axis: 0, start: 0, length: 1 }]), []);
-      // Never true, not for NaN either; a constant false would be folded away.
+      // Never true, not even for NaN; a constant false would be folded.
       return emit.cast(emit.less(one, -Infinity), "float");
     });
     return emit.sub(value, emit.cast(zero, value.type));

@@ -15,8 +15,8 @@ export interface DropoutMask {
 export type DropoutMode = "all" | "as-is" | "none";
 
 /**
- * Replaces Dropout nodes by a product with a mask that is an input, named `<y>.mask`, of y's type and shape; those that do
- * nothing (inference form or ratio 0) by the identity.
+ * Replaces Dropout nodes by a product with a mask. The mask is an input `<y>.mask` of y's type and shape. Nodes that do nothing
+ * (inference form or ratio 0) become the identity.
  *
  *     y = Dropout(x, ratio)  →  y = x·(mask · 1/(1 − ratio))
  *

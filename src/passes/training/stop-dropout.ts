@@ -1,7 +1,7 @@
 import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
 /**
- * Takes every Dropout out of training mode: without its third input it passes its input on.
+ * Takes every Dropout out of training mode: without its third input it returns its input unchanged.
  *
  *     y = Dropout(x, ratio, true)  →  y = Dropout(x, ratio)
  */
