@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { decayRate, notNegative } from "../numbers.ts";
+import { count, decayRate, notNegative } from "../numbers.ts";
+import { accumulate } from "../optimizers/accumulate.ts";
 import { chain } from "../optimizers/chain.ts";
 import { clippings, optimizerFactories, optimizerNames } from "../optimizers/table.ts";
 import { defaultsText, parseOptimizer } from "../optimizers/text.ts";
@@ -15,6 +16,7 @@ export interface OptimizerFlags {
   readonly momentum?: number;
   readonly nesterov?: true;
   readonly weightDecay?: number;
+  readonly accumulate?: number;
   readonly schedule?: string;
   readonly penaltySchedule?: string;
 }
@@ -47,6 +49,11 @@ export function addUpdateFlags(command: Command): void {
   for (const { flag, range, summary } of clipFlags) {
     command.option(`--${flag} <number>`, `${summary} (default: off)`, numberIn(range));
   }
+  command.option(
+    "--accumulate <batches>",
+    "update once in this many batches, with the mean of their gradients (default: 1)",
+    numberIn(count),
+  );
   addHelpList(
     command,
     "Optimizers, with the defaults of their options:",
@@ -72,13 +79,18 @@ export function optimizerOf(flags: OptimizerFlags): GradientTransformation {
   return clipped(flags, parseOptimizer(optimizer, given({ momentum, nesterov, weightDecay })));
 }
 
-/** Puts the transformations that the flags choose before an optimizer. */
-export function clipped(flags: object, optimizer: GradientTransformation): GradientTransformation {
+/** Puts what the flags choose before an optimizer: a mean over several batches, then the clipping of its numbers. */
+export function clipped(
+  flags: Pick<OptimizerFlags, "accumulate">,
+  optimizer: GradientTransformation,
+): GradientTransformation {
   const asked = clipFlags.flatMap(({ key, make }) => {
     const value: unknown = Reflect.get(flags, key);
     return typeof value === "number" ? [make(value)] : [];
   });
-  return asked.length === 0 ? optimizer : chain(...asked, optimizer);
+  const whole = asked.length === 0 ? optimizer : chain(...asked, optimizer);
+  const { accumulate: batches = 1 } = flags;
+  return batches > 1 ? accumulate(batches, whole) : whole;
 }
 
 /** Checks a schedule and keeps it as text, so that a checkpoint can hold it. */

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { eachParameter, zipped } from "./each-parameter.ts";
@@ -43,9 +43,19 @@ export interface PerParameterOptimizer {
 /** An optimizer for a step. The learning rate is not an option of it, because each step gets its own. */
 export type Optimizer = GradientTransformation | PerParameterOptimizer;
 
-/** An optimizer as a gradient transformation. */
-export const transformationOf = (optimizer: Optimizer): GradientTransformation =>
-  "emit" in optimizer ? optimizer : perParameter(optimizer);
+/**
+ * An optimizer as a gradient transformation.
+ * @throws UsageError for an optimizer of this package with an `update` of the caller's own, which would not be called
+ */
+export function transformationOf(optimizer: Optimizer): GradientTransformation {
+  if (!("emit" in optimizer)) return perParameter(optimizer);
+  if ("update" in optimizer || "reference" in optimizer) {
+    throw new UsageError(
+      `the optimizer ${optimizer.name} is a gradient transformation and has no "update": for an update of your own give { name, options, slots, update, reference } (perParameter of sorth-onnx/optimizers)`,
+    );
+  }
+  return optimizer;
+}
 
 /**
  * Makes a gradient transformation of an optimizer that sees one parameter at a time. Its update replaces what earlier

@@ -15,6 +15,7 @@
  * @module sorth-onnx/optimizers
  */
 export type { NumberRange } from "../numbers.ts";
+export { accumulate } from "./accumulate.ts";
 export { chain } from "./chain.ts";
 export type { Definition as OptimizerDefinition, Factory as OptimizerFactory } from "./define.ts";
 export { type EachParameter, eachParameter, type ParameterSlot } from "./each-parameter.ts";

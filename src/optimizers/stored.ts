@@ -1,3 +1,5 @@
+import { UsageError } from "../errors.ts";
+import { accumulate } from "./accumulate.ts";
 import { chain } from "./chain.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { transformationNamed } from "./table.ts";
@@ -9,15 +11,30 @@ export interface StoredOptimizer {
   readonly options: OptimizerOptions;
   /** The members of a chain that has no name of its own. */
   readonly parts?: readonly StoredOptimizer[];
+  /** What it wraps. */
+  readonly inner?: StoredOptimizer;
 }
 
-/** Name and options of an optimizer, or those of each member of a chain. */
+/** Name and options of an optimizer, with those of the members of a chain or of what it wraps. */
 export function storedOptimizer(optimizer: Optimizer): StoredOptimizer {
   const { name, options } = optimizer;
-  const parts = "parts" in optimizer ? optimizer.parts : undefined;
-  return { name, options, ...(parts && { parts: parts.map(storedOptimizer) }) };
+  const { parts, inner } = "emit" in optimizer ? optimizer : {};
+  return {
+    ...{ name, options },
+    ...(parts && { parts: parts.map(storedOptimizer) }),
+    ...(inner && { inner: storedOptimizer(inner) }),
+  };
 }
 
 /** Makes the optimizer again. @throws UsageError for a name or an option that this version does not have */
-export const optimizerFromStored = ({ name, options, parts }: StoredOptimizer): GradientTransformation =>
-  parts ? chain(...parts.map(optimizerFromStored)) : transformationNamed(name, options);
+export function optimizerFromStored({
+  name,
+  options,
+  parts,
+  inner,
+}: StoredOptimizer): GradientTransformation {
+  if (parts) return chain(...parts.map(optimizerFromStored));
+  if (!inner) return transformationNamed(name, options);
+  if (name === "accumulate") return accumulate(Number(options.batches), optimizerFromStored(inner));
+  throw new UsageError(`there is no transformation "${name}" that wraps another one`);
+}

@@ -54,9 +54,7 @@ export interface TransformationNumbers {
  * several in a row; what the last one returns is subtracted from the parameters. An optimizer is a chain that ends with
  * `scaleByLearningRate` (and, for decoupled weight decay, `decayWeights`).
  *
- * A transformation sees all parameters and may wrap another one. Accumulation over k batches, for example, is a transformation
- * around a chain: its slots are those of the chain, a sum for each parameter and a counter of the run; its `emit` chooses
- * (`Where`) between the old and the next value of every slot and parameter, depending on the counter.
+ * A transformation sees all parameters and may wrap another one, as `accumulate` does.
  *
  * @example
  * const optimizer = chain(clipByGlobalNorm(1), adamw({ weightDecay: 0.05 }), averageWeights(0.999));
@@ -68,6 +66,8 @@ export interface GradientTransformation {
   readonly options: OptimizerOptions;
   /** The members of a chain that has no name of its own: a checkpoint keeps each. */
   readonly parts?: readonly GradientTransformation[];
+  /** The transformation that it wraps: a checkpoint keeps that too. */
+  readonly inner?: GradientTransformation;
   /** The state that it keeps for these parameters. */
   init(parameters: readonly ParameterSpec[]): readonly SlotSpec[];
   /**

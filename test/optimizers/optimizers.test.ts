@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { UsageError } from "../../src/errors.ts";
 import type { Shape } from "../../src/graph/shapes.ts";
 import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
+import { accumulate } from "../../src/optimizers/accumulate.ts";
 import { chain } from "../../src/optimizers/chain.ts";
 import type { Optimizer, PerParameterOptimizer } from "../../src/optimizers/optimizer.ts";
 import {
@@ -55,6 +56,8 @@ const chains: Record<string, Optimizer> = {
     decayWeights(0.1, { after: true }),
     momentum(0.5),
   ),
+  "mean of three batches, clipped": accumulate(3, clipByGlobalNorm(0.5), adamw()),
+  "mean of two batches, then an average": chain(accumulate(2, sgd({ momentum: 0.9 })), averageWeights(0.5)),
   "average of weights": chain(adamwOrt({ weightDecay: 0.1 }), averageWeights(0.9)),
   "average of weights, Nesterov": chain(sgd({ momentum: 0.9, nesterov: true }), averageWeights(0.5)),
 };
@@ -386,4 +389,9 @@ describe("options of an optimizer", () => {
       expect(() => optimizerNamed(name, options)).toThrow(UsageError);
     });
   }
+});
+
+test("an optimizer of this package with an update of the caller's own is refused: nobody would call it", () => {
+  const mixed = { ...sgd(), update: () => ({ parameter: undefined, slots: [] }) } as unknown as Optimizer;
+  expect(() => chain(mixed)).toThrow(/the optimizer sgd is a gradient transformation and has no "update"/);
 });

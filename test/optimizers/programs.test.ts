@@ -9,18 +9,23 @@ import {
   crossEntropy,
   initialState,
   type Optimizer,
+  readModel,
   Trainer,
   type TrainerOptions,
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import {
+  accumulate,
+  adamw,
   averageWeights,
   chain,
   clippings,
   optimizerFactories,
   perParameter,
+  sgd,
 } from "../../src/optimizers/public.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
+import { maxDifference, relativeError } from "../helpers/numbers.ts";
 import { advanced, opened, type Values } from "../helpers/step-graphs.ts";
 import { modelFixture } from "../oracles/references.ts";
 
@@ -31,6 +36,10 @@ const cases: Record<string, Optimizer> = Object.fromEntries([
     `${flag}, then the first optimizer`,
     chain(make(0.05), optimizerFactories[0]?.() as Optimizer),
   ]),
+  [
+    "the mean of three batches",
+    accumulate(3, clippings[0]?.make(0.5) as Optimizer, adamw(), averageWeights(0.5)),
+  ],
   [
     "everything cut, the last optimizer, averages",
     chain(
@@ -138,4 +147,45 @@ const gradientDescent = perParameter({
   reference: ({ parameter, gradient, learningRate }) => ({
     ...{ parameter: parameter.map((w, i) => w - learningRate * (gradient[i] ?? 0)), slots: [] },
   }),
+});
+
+test("four batches of two samples make the update of one batch of eight; before, nothing moves", async () => {
+  const optimizer = sgd({ momentum: 0.9, weightDecay: 0.1 });
+  const model = await readModel("models/mlp.onnx");
+  const own = { objective: crossEntropy() };
+  const whole = await buildStep(model, { ...own, optimizer, batch: 8 });
+  const parts = await buildStep(model, { ...own, optimizer: accumulate(4, optimizer), batch: 2 });
+  const [once, again] = [await opened(whole.model), await opened(parts.model)];
+  let large = await (await opened(initialState(whole)))({});
+  let small = await (await opened(initialState(parts)))({});
+  const samples = (update: number, from: number, rows: number, step: number): Values => ({
+    x: Tensor.float(
+      "x",
+      [rows, 1, 28, 28],
+      uniform(`parts.x.${update}`, 8 * 784).slice(from * 784, (from + rows) * 784),
+    ),
+    labels: Tensor.of(
+      "labels",
+      "int32",
+      [rows],
+      Int32Array.from(labels(`parts.y.${update}`, 8, 10)).slice(from, from + rows),
+    ),
+    learning_rate: Tensor.float("learning_rate", [], [0.02]),
+    step: Tensor.float("step", [], [step]),
+  });
+  for (let update = 0; update < 3; update++) {
+    large = advanced(large, await once({ ...large, ...samples(update, 0, 8, update + 1) }));
+    for (let part = 0; part < 4; part++) {
+      const fedPart = samples(update, part * 2, 2, update * 4 + part + 1);
+      const next = advanced(small, await again({ ...small, ...fedPart }));
+      for (const [input, tensor] of Object.entries(small)) {
+        const waits = part < 3 && !input.endsWith(".accumulated");
+        if (waits) expect(maxDifference(next[input]?.numbers() ?? [], tensor.numbers()), input).toBe(0);
+      }
+      small = next;
+    }
+    for (const [input, tensor] of Object.entries(large)) {
+      expect(relativeError(small[input]?.numbers() ?? [], tensor.numbers()), input).toBeLessThan(1e-6);
+    }
+  }
 });

@@ -1,0 +1,90 @@
+import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
+import { isMadeHere, madeHere } from "../made-here.ts";
+import { checkNumber, count } from "../numbers.ts";
+import { chain } from "./chain.ts";
+import { zipped } from "./each-parameter.ts";
+import type { Optimizer } from "./optimizer.ts";
+import type { GradientTransformation, SlotSpec } from "./transformation.ts";
+import { lazy, Update } from "./update.ts";
+
+/**
+ * Updates the parameters once in so many batches, with the mean of their gradients: training with a batch that does not fit into
+ * memory. For a loss that is a mean over samples this is the update of the joint batch; BatchNormalization and penalties on
+ * responses still see one batch at a time. One more slot, `accumulated`.
+ *
+ * A step of a run stays one batch: events, `maxSteps` and schedules count batches, and the learning rate of an update is that of its
+ * last batch. What is left of a mean when training ends is not used.
+ *
+ * @param batches - for one update: a whole number from 1
+ * @param members - the optimizer, or the members of a chain, that see the mean
+ * @throws UsageError for another number
+ * @example
+ * accumulate(4, clipByGlobalNorm(1), adamw());
+ */
+export function accumulate(batches: number, ...members: readonly Optimizer[]): GradientTransformation {
+  checkNumber("the number of batches for one update", batches, count);
+  const inner = chain(...members);
+  const whole: GradientTransformation = {
+    ...{ name: "accumulate", options: { batches }, inner },
+    init: (parameters) => [
+      ...parameters.map(
+        ({ type, shape }, of): SlotSpec => ({ name: "accumulated", of, type, shape, start: 0 }),
+      ),
+      ...inner.init(parameters),
+    ],
+    emit: (g, { updates, state, step, ...inputs }) => {
+      const [sums, own] = [state.slice(0, updates.length), state.slice(updates.length)];
+      const means = updates.map((update, i) =>
+        lazy(() => g.add(sums[i] as Typed, g.mul(update.value(), 1 / batches))),
+      );
+      const result = inner.emit(g, {
+        ...{ ...inputs, state: own },
+        updates: updates.map(
+          ({ parameter }, i) => new Update(g, parameter, () => ({ direction: means[i] as () => Typed })),
+        ),
+        // A whole number at the last batch of an update, where alone it counts.
+        step: (type) =>
+          g.once(`updates of ${batches} ${type} ${step(type).name}`, () => g.div(step(type), batches)),
+      });
+      const due = (type: Typed["type"]) => isDue(g, step(type), batches);
+      const chosen = (next: Typed, before: Typed): Typed => {
+        const { now, later } = due(before.type);
+        return g.add(g.mul(next, now()), g.mul(before, later()));
+      };
+      return {
+        updates: updates.map(
+          ({ parameter }, i) =>
+            new Update(g, parameter, () => ({
+              next: () => chosen((result.updates[i] as Update).next(), parameter),
+            })),
+        ),
+        state: [
+          ...means.map((mean) => () => g.mul(mean(), due(mean().type).later())),
+          ...result.state.map((next, i) => () => chosen(next(), own[i] as Typed)),
+        ],
+      };
+    },
+    compute: ({ updates, state, step, ...inputs }) => {
+      const [sums, own] = [state.slice(0, updates.length), state.slice(updates.length)];
+      const means = updates.map((update, i) => zipped(sums[i] ?? [], update, (sum, u) => sum + u / batches));
+      if (step % batches !== 0) {
+        const rest = own.map((slot) => [...slot]);
+        return { updates: updates.map((update) => update.map(() => 0)), state: [...means, ...rest] };
+      }
+      const result = inner.compute({ ...inputs, updates: means, state: own, step: step / batches });
+      return { updates: result.updates, state: [...means.map((mean) => mean.map(() => 0)), ...result.state] };
+    },
+  };
+  return isMadeHere(inner) ? madeHere(whole) : whole;
+}
+
+/** 1 and 0 at the last batch of an update, 0 and 1 before: factors, since a choice by Where takes ONNX Runtime longer. */
+function isDue(g: Emit, step: Typed, batches: number): { now: () => Typed; later: () => Typed } {
+  const now = () =>
+    g.once(`due ${batches} ${step.name}`, () => {
+      const whole = g.mul(g.floor(g.div(step, batches)), batches);
+      return g.indicator(g.equal(whole, step), step.type);
+    });
+  return { now, later: () => g.once(`later ${batches} ${step.name}`, () => g.sub(1, now())) };
+}
