@@ -39,7 +39,7 @@ export function checkLabels(dataset: Dataset, { objective, prediction, batch }: 
       `${where} holds floats, but cross-entropy needs class labels; save y as integers or use the objective mse`,
     );
   }
-  checkClasses(where, dataset, y, { classes, ignored: objective.options.ignoreIndex });
+  checkClasses(where, dataset, y, { classes, ignored: objective.options?.ignoreIndex });
 }
 
 /** An objective adapted to the labels of a dataset. */
@@ -56,7 +56,7 @@ export interface FittedObjective {
 export function objectiveFor(objective: Objective, dataset: Dataset): FittedObjective {
   const { labels, y, name, size } = dataset;
   const { options } = objective;
-  if (objective.name !== "cross-entropy" || options.labels !== "classes" || !labels) return { objective };
+  if (objective.name !== "cross-entropy" || options?.labels !== "classes" || !labels) return { objective };
   const own = options as CrossEntropyOptions;
   if (y.type === "integer") {
     const labelPlaces = y.shape.length > 0 && own.labelPlaces === 0 ? elementCount(y.shape) : 0;

@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { arrayDataset } from "../../src/data/array-dataset.ts";
 import { subset } from "../../src/data/dataset.ts";
 import { checkNumbers, fitShape } from "../../src/data/fit.ts";
-import { checkLabels } from "../../src/data/labels.ts";
+import { checkLabels, objectiveFor } from "../../src/data/labels.ts";
 import { crossEntropy } from "../../src/losses/cross-entropy.ts";
+import type { Objective } from "../../src/losses/objective.ts";
 
 const x = Float32Array.from({ length: 12 }, (_, i) => i / 2);
 const data = arrayDataset(x, Int32Array.of(0, 1, 2, 1), [3], { name: "d" });
@@ -181,6 +182,13 @@ describe("checkLabels", () => {
     expect(() => checkLabels(data, reader(2))).toThrow(
       "d: y holds the label 2, but the model has 2 classes (0 … 1); use --ignore-index 2 if this label marks positions to leave out",
     );
+  });
+
+  test("takes a cross-entropy of the caller's own without options, as plain JavaScript may give it", () => {
+    const { options: _, ...own } = crossEntropy();
+    const objective = own as Objective;
+    expect(() => checkLabels(data, { ...reader(3), objective })).not.toThrow();
+    expect(objectiveFor(objective, data)).toEqual({ objective });
   });
 
   test.each([-100, 255])("takes %d for what it is told it is", (label) => {
