@@ -184,7 +184,7 @@ describe("penalties in training artifacts", () => {
 
   it.each(drawing)("%s is refused: a training session draws nothing", async (text) => {
     const penalties = [planOf(text)];
-    const refusal = /draws random numbers/;
+    const refusal = /needs new random numbers each/;
     await expect(inject(training("mlp"), { penalties })).rejects.toThrow(refusal);
     const forward = decodeModel(officialFile("mlp/forward.onnx"));
     await expect(
