@@ -81,7 +81,9 @@ describe("the page", () => {
         expect(await page.locator("#alert").innerText()).toBe("");
         const shown = await figure(page, "accuracy", "som");
         await browser.crashGpu();
-        await page.locator("#alert", { hasText: /the GPU was lost.*can go on with WebAssembly/ }).waitFor();
+        await page
+          .locator("#alert", { hasText: /the GPU was lost.*continue it above with WebAssembly/ })
+          .waitFor();
         await page
           .locator("#kept", { hasText: "A run is kept in this browser: dropped on MNIST, ended" })
           .waitFor();

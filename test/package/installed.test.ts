@@ -85,7 +85,7 @@ it("a copy of onnxruntime-node that does not load is told from one that is missi
     new Error("Cannot find package 'onnxruntime-node' imported from /x/onnxruntime-node/index.js"),
     { code: "ERR_MODULE_NOT_FOUND" },
   );
-  expect(loadFault(missing)).toMatch(/^onnxruntime-node is not installed/);
+  expect(loadFault(missing)).toMatch(/^onnxruntime-node, .*is not installed; run: npm install/);
   const binding = Object.assign(
     new Error(
       "Cannot find module '../bin/napi-v6/linux/arm/onnxruntime_binding.node'\nRequire stack: /x/onnxruntime-node/dist/binding.js",
