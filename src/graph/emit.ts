@@ -215,14 +215,16 @@ export class Emit extends EmitIndexing {
 
   #reduceInStages(opType: string, x: Value, stages: readonly Stage[], keepdims: boolean): Typed {
     let value = typed(x);
-    for (const { axes, pieces } of stages) {
+    for (const { axes, pieces, dropped } of stages) {
       const [axis = 0] = axes;
+      const result = reducedShape(value.shape, axes, keepdims);
+      value = this.reshape(value, value.shape.slice(0, value.shape.length - dropped));
       for (const piece of pieces) {
         const { shape } = value;
         const cut = [...shape.slice(0, axis), dimAt(shape, axis) / piece, piece, ...shape.slice(axis + 1)];
         value = this.#reduceAtOnce(opType, this.reshape(value, cut), [axis + 1], false);
       }
-      value = this.#reduceAtOnce(opType, value, axes, keepdims);
+      value = this.reshape(this.#reduceAtOnce(opType, value, axes, keepdims), result);
     }
     return value;
   }

@@ -17,6 +17,8 @@ export interface Stage {
   readonly axes: readonly number[];
   /** Lengths of the pieces into which a single axis is cut first, innermost first; empty if it is not cut. */
   readonly pieces: readonly number[];
+  /** How many axes of length 1 behind a single axis are dropped first, so that its numbers lie side by side. */
+  readonly dropped: number;
 }
 
 /**
@@ -34,13 +36,14 @@ export function reductionStages(
 ): Stage[] {
   const rest = [...axes].sort((a, b) => a - b);
   const lengthOf = (some: readonly number[]) => elementCount(some.map((axis) => shape[axis] ?? 1));
-  if (lengthOf(rest) <= most.apart) return [{ axes: rest, pieces: [] }];
+  if (lengthOf(rest) <= most.apart) return [{ axes: rest, pieces: [], dropped: 0 }];
   const stages: Stage[] = [];
   while (rest.length > 0) {
     // Numbers lie side by side if no axis remains behind them. ONNX Runtime adds up [n, 1] one by one, just as [n, k].
     const reduced = stages.flatMap((stage) => stage.axes);
-    const behind = shape.length - 1 - (rest.at(-1) ?? 0) - (keepdims ? 0 : reduced.length);
-    const limit = behind === 0 ? most.sideBySide : most.apart;
+    const behind = range((rest.at(-1) ?? 0) + 1, shape.length).filter((axis) => !reduced.includes(axis));
+    const remaining = behind.length + (keepdims ? reduced.length : 0);
+    const limit = remaining === 0 ? most.sideBySide : most.apart;
     const stage: number[] = [];
     do {
       stage.unshift(rest.pop() as number);
@@ -49,7 +52,11 @@ export function reductionStages(
       lengthOf([...stage, ...rest.slice(-1)]) <= limit &&
       belongs(shape, rest, stage)
     );
-    stages.push({ axes: stage, pieces: cut && stage.length === 1 ? piecesOf(lengthOf(stage), limit) : [] });
+    const length = lengthOf(stage);
+    const isLong = cut && stage.length === 1 && length > limit;
+    const dropped = isLong && lengthOf(behind) === 1 ? remaining : 0;
+    const longest = dropped > 0 ? most.sideBySide : limit;
+    stages.push({ axes: stage, pieces: isLong ? piecesOf(length, longest) : [], dropped });
   }
   return stages;
 }
@@ -70,3 +77,6 @@ function piecesOf(length: number, limit: number): number[] {
   }
   return pieces;
 }
+
+const range = (from: number, to: number): number[] =>
+  Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
