@@ -226,3 +226,7 @@ export function constantOf(node: Node): Tensor | undefined {
   }
   return undefined;
 }
+
+/** The tensor of an initializer or of a Constant node's output; undefined for every other value. */
+export const constantTensor = (value: Value | null | undefined): Tensor | undefined =>
+  value?.initializer ?? (value?.producer && constantOf(value.producer));

@@ -4,7 +4,7 @@ import { descendantsOf } from "../graph/reach.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { fedInputs } from "./dimensions.ts";
-import { constantOf } from "./probe-model.ts";
+import { constantOf, constantTensor } from "./probe-model.ts";
 
 /** A parameter found behind an operand. */
 export interface Traced {
@@ -56,7 +56,7 @@ export function traceComputed(operand: Value): Traced | undefined {
   for (let value = open.shift(); value; value = open.shift()) {
     if (seen.has(value)) continue;
     seen.add(value);
-    const tensor = value.initializer ?? (value.producer && constantOf(value.producer));
+    const tensor = constantTensor(value);
     if (tensor) {
       if (tensor.size === size) return { parameter: value, quantized: !isFloat(tensor.type) };
       continue;

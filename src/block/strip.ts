@@ -147,13 +147,13 @@ function restoreNames(
           direction === "forth" ? renameInNode(bytes, name, original) : renameInNode(bytes, original, name),
         from,
       );
-    const before = kept.find((whole) => equalBytes(rename(messageOf(whole), "forth"), message));
+    const before = kept.find((whole) => equalBytes(rename(nodeMessageOf(whole), "forth"), message));
     replace.set(record, before ?? bytesField(graphFields.node, rename(message, "back")));
   }
 }
 
 /** The message in a record of a single node; the record must contain nothing else. */
-function messageOf(record: Uint8Array): Uint8Array {
+function nodeMessageOf(record: Uint8Array): Uint8Array {
   const [field, ...others] = fieldRecords(record);
   if (!field || others.length > 0 || field.field !== graphFields.node)
     throw damaged("a kept record is no node");

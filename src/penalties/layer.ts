@@ -5,7 +5,7 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import type { Draw } from "./draws.ts";
 import { ResponseMatrix } from "./response-matrix.ts";
-import { UnitMatrix } from "./unit-matrix.ts";
+import { WeightMatrix } from "./weight-matrix.ts";
 
 /** The layer that a penalty is built for, and the writer of operators for its graph. */
 export class PenaltyLayer {
@@ -40,7 +40,7 @@ export class PenaltyLayer {
   }
 
   /** W with one row per unit: [units, fanIn], or [groups, units/groups, fanIn]; float32 or float64. */
-  readonly unitVectors = (): Typed => new UnitMatrix(this.site, this.weight, this.g).rows();
+  readonly unitVectors = (): Typed => new WeightMatrix(this.site, this.weight, this.g).rows();
 
   /** Y with one row per unit: [units, rows], or [groups, units/groups, rows]; float32 or float64; any batch. */
   readonly unitResponses = (): Typed =>

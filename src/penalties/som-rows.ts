@@ -6,7 +6,7 @@ import type { Slope } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
 import { type ResponseLayout, reshapeToResponse } from "./response-matrix.ts";
 import { leastMeanSquare, leastVariation, type SomOptions } from "./som-options.ts";
-import { UnitMatrix } from "./unit-matrix.ts";
+import { WeightMatrix } from "./weight-matrix.ts";
 
 /** The rows over which units are compared, and how a gradient goes from them back to the layer's values. */
 export interface SomRows {
@@ -28,7 +28,7 @@ interface Step {
 /** Y for random directions: [units, directions], the products of the units with each direction. */
 export function randomRows(layer: PenaltyLayer, { directions, seed }: SomOptions): SomRows {
   const { site, g, weight } = layer;
-  const units = new UnitMatrix(site, weight, g);
+  const units = new WeightMatrix(site, weight, g);
   const rows = units.rows();
   const shape = [directions, site.fanIn] as const;
   const x = g.cast(layer.draw({ distribution: "sphere", shape, seed, anew: "epoch" }), rows.type);

@@ -3,7 +3,7 @@ import type { Typed } from "../graph/emit-base.ts";
 import type { PenaltyLayer } from "./layer.ts";
 import type { PenaltyGraph } from "./penalty.ts";
 import { scaledBy } from "./scaled.ts";
-import { type GramSide, UnitMatrix } from "./unit-matrix.ts";
+import { type GramSide, WeightMatrix } from "./weight-matrix.ts";
 
 /** A function of the products of a layer's vectors. */
 export interface OfGram {
@@ -21,7 +21,7 @@ export function penaltyOfGram(
   side: GramSide,
   of: (g: Emit, gram: Typed) => OfGram,
 ): PenaltyGraph {
-  const matrix = new UnitMatrix(site, weight, g);
+  const matrix = new WeightMatrix(site, weight, g);
   const { value, pull } = of(g, matrix.gram(side));
   const weighted = (factor?: Typed): Typed => (factor ? scaledBy(g, pull(), factor) : pull());
   return {

@@ -1,4 +1,4 @@
-import { constantOf } from "../analysis/probe-model.ts";
+import { constantOf, constantTensor } from "../analysis/probe-model.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { type Block, plansOf } from "../block/block.ts";
@@ -108,11 +108,7 @@ export function layerTensors(
 ): LayerTensors {
   const { site } = injected;
   const tensorOf = (value: Value): Tensor => {
-    const tensor =
-      feeds.get(value.name) ??
-      value.initializer ??
-      (value.producer && constantOf(value.producer)) ??
-      results.get(value.name);
+    const tensor = feeds.get(value.name) ?? constantTensor(value) ?? results.get(value.name);
     if (!tensor) throw new SorthError(`the numbers of "${value.name}" are not known`);
     return tensor;
   };

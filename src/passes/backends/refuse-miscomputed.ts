@@ -1,5 +1,6 @@
+import { constantTensor } from "../../analysis/probe-model.ts";
 import { SorthError } from "../../errors.ts";
-import type { Node, Value } from "../../graph/node.ts";
+import type { Node } from "../../graph/node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { tableOf } from "../../lookup.ts";
 import { defineGraphPass, unchanged } from "../pass.ts";
@@ -27,12 +28,9 @@ export const refuseMiscomputed = defineGraphPass({
 
 const shapesOf = (node: Node): (readonly number[])[] => node.inputs.map((value) => value?.shape ?? []);
 
-const constantOf = (value: Value | null | undefined): readonly number[] | undefined =>
-  (value?.initializer ?? value?.producer?.tensor("value"))?.numbers();
-
 const reducesNothing = (node: Node): string | undefined => {
   const axes = node.inputs[1];
-  const none = !axes || constantOf(axes)?.length === 0;
+  const none = !axes || constantTensor(axes)?.size === 0;
   return node.flag("noop_with_empty_axes") && none ? "without axes it returns its input" : undefined;
 };
 
@@ -56,14 +54,17 @@ const wrongForms: Readonly<Record<string, (node: Node) => string | undefined>> =
   },
   Pad: (node) => {
     const cropped =
-      node.string("mode", "constant") === "wrap" && constantOf(node.inputs[1])?.some((pad) => pad < 0);
+      node.string("mode", "constant") === "wrap" &&
+      constantTensor(node.inputs[1])
+        ?.numbers()
+        .some((pad) => pad < 0);
     return cropped ? "mode wrap with negative pads" : undefined;
   },
   Resize: (node) => {
     const [x, y] = [node.inputs[0]?.shape, node.outputs[0]?.shape];
     if (!x || !y) return undefined;
     const mode = node.string("mode", "nearest");
-    const scales = constantOf(node.inputs[2]) ?? x.map((size, i) => dimAt(y, i) / size);
+    const scales = constantTensor(node.inputs[2])?.numbers() ?? x.map((size, i) => dimAt(y, i) / size);
     if (mode === "nearest") {
       const symmetric =
         node.string("coordinate_transformation_mode", "half_pixel") === "half_pixel_symmetric";

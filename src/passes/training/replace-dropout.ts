@@ -43,8 +43,8 @@ function replace(graph: Graph, emit: Emit, node: Node, mode: DropoutMode): Dropo
   const [x, ratioInput, trainingInput] = node.inputs;
   const [y, maskOutput] = node.outputs;
   if (!x || !y) throw new SorthError(`Dropout node "${node.label}" has no input or no output`);
-  const ratio = constantOf(node, ratioInput, 0.5);
-  const training = mode === "all" || (mode === "as-is" && constantOf(node, trainingInput, 0) !== 0);
+  const ratio = inputNumber(node, ratioInput, 0.5);
+  const training = mode === "all" || (mode === "as-is" && inputNumber(node, trainingInput, 0) !== 0);
   const drops = ratio > 0 && training;
   if (ratio >= 1)
     throw new SorthError(`Dropout node "${node.label}" has the ratio ${ratio}; it must be below 1`);
@@ -60,7 +60,7 @@ function replace(graph: Graph, emit: Emit, node: Node, mode: DropoutMode): Dropo
 }
 
 /** The number of an optional input. */
-function constantOf(node: Node, value: Value | null | undefined, fallback: number): number {
+function inputNumber(node: Node, value: Value | null | undefined, fallback: number): number {
   if (!value) return fallback;
   const number = value.initializer?.numbers()[0];
   if (number === undefined) {

@@ -2,7 +2,7 @@ import type { Site } from "../../analysis/site-types.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { scaled } from "../scaled.ts";
-import type { GramSide } from "../unit-matrix.ts";
+import type { GramSide } from "../weight-matrix.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 
 /** Sizes of a group's weight matrix, and the side with fewer products. */

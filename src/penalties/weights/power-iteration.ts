@@ -4,7 +4,7 @@ import { type Draw, drawn } from "../draws.ts";
 import type { PenaltyLayer } from "../layer.ts";
 import type { Matrix, PenaltyReference, PlainLayer } from "../plain-layer.ts";
 import { dot, gramOf, mapped, ofWeights, onSmallerSide, product, withGradient } from "../plain-math.ts";
-import { UnitMatrix } from "../unit-matrix.ts";
+import { WeightMatrix } from "../weight-matrix.ts";
 import { meanOfGroupSums } from "../weight-penalty.ts";
 import { smallerSide } from "./excess.ts";
 
@@ -27,7 +27,7 @@ export function powerIteration(
 ): Typed {
   const { units, fanIn, groups, side } = smallerSide(site);
   const size = Math.min(units, fanIn);
-  const gram = new UnitMatrix(site, weight, g).gram(side);
+  const gram = new WeightMatrix(site, weight, g).gram(side);
   const excess = g.sub(gram, g.identityMatrix(size, gram.type));
   const first = draw({ ...start, shape: [1, size] });
   let v = g.reshape(g.cast(first, gram.type), [size, 1]);

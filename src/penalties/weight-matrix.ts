@@ -12,7 +12,7 @@ export type GramSide = "units" | "inputs";
  * A layer's weight as a matrix of its units: [units, fanIn] or [fanIn, units] to avoid a transposition, or with
  * groups [groups, units/groups, fanIn].
  */
-export class UnitMatrix {
+export class WeightMatrix {
   /** Units in each group. */
   readonly units: number;
   readonly fanIn: number;
