@@ -2,7 +2,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { isMadeHere, madeHere } from "../made-here.ts";
 import { checkNumber, count } from "../numbers.ts";
-import { chain } from "./chain.ts";
+import { chain, withOwnNames } from "./chain.ts";
 import { zipped } from "./each-parameter.ts";
 import type { Optimizer } from "./optimizer.ts";
 import type { GradientTransformation, SlotSpec } from "./transformation.ts";
@@ -27,12 +27,13 @@ export function accumulate(batches: number, ...members: readonly Optimizer[]): G
   const inner = chain(...members);
   const whole: GradientTransformation = {
     ...{ name: "accumulate", options: { batches }, inner },
-    init: (parameters) => [
-      ...parameters.map(
-        ({ type, shape }, of): SlotSpec => ({ name: "accumulated", of, type, shape, start: 0 }),
-      ),
-      ...inner.init(parameters),
-    ],
+    init: (parameters) =>
+      withOwnNames([
+        ...parameters.map(
+          ({ type, shape }, of): SlotSpec => ({ name: "accumulated", of, type, shape, start: 0 }),
+        ),
+        ...inner.init(parameters),
+      ]),
     emit: (g, { updates, state, step, ...inputs }) => {
       const [sums, own] = [state.slice(0, updates.length), state.slice(updates.length)];
       const means = updates.map((update, i) =>

@@ -66,7 +66,7 @@ function inARow(
 }
 
 /** Slots with unique names for each parameter: the second `m` becomes `m.2`. */
-function withOwnNames(slots: readonly SlotSpec[]): SlotSpec[] {
+export function withOwnNames(slots: readonly SlotSpec[]): SlotSpec[] {
   const counts = new Map<string, number>();
   return slots.map((slot) => {
     const key = `${slot.of ?? ""} ${slot.name}`;

@@ -16,9 +16,13 @@
  */
 export type { NumberRange } from "../numbers.ts";
 export { accumulate } from "./accumulate.ts";
+export { adam } from "./adam.ts";
+export { adamw } from "./adamw.ts";
+export { adamwOrt } from "./adamw-ort.ts";
 export { chain } from "./chain.ts";
 export type { Definition as OptimizerDefinition, Factory as OptimizerFactory } from "./define.ts";
 export { type EachParameter, eachParameter, type ParameterSlot } from "./each-parameter.ts";
+export { lion, scaleByLion } from "./lion.ts";
 export {
   type Optimizer,
   type OptimizerInputs,
@@ -27,7 +31,8 @@ export {
   perParameter,
 } from "./optimizer.ts";
 export type { Chosen, Given, OptionRanges } from "./options.ts";
-export * from "./table.ts";
+export { sgd } from "./sgd.ts";
+export { optimizerNamed, optimizerNames, transformationNamed } from "./table.ts";
 export type {
   GradientTransformation,
   OptimizerOptions,
@@ -36,4 +41,12 @@ export type {
   TransformationInputs,
   TransformationNumbers,
 } from "./transformation.ts";
+export { averageWeights } from "./transformations/average-weights.ts";
+export { clipByGlobalNorm } from "./transformations/clip-by-global-norm.ts";
+export { clipByValue } from "./transformations/clip-by-value.ts";
+export { momentum } from "./transformations/momentum.ts";
+export { scaleByAdam } from "./transformations/scale-by-adam.ts";
+export { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
+export { scaleBySign } from "./transformations/scale-by-sign.ts";
+export { addDecayedWeights, decayWeights } from "./transformations/weight-decay.ts";
 export { Update, type UpdateByResult, type UpdateParts } from "./update.ts";

@@ -1,8 +1,6 @@
-import { UsageError } from "../errors.ts";
-import { accumulate } from "./accumulate.ts";
 import { chain } from "./chain.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { transformationNamed } from "./table.ts";
+import { transformationNamed, wrapperNamed } from "./table.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 
 /** An optimizer as a checkpoint keeps it. */
@@ -34,7 +32,5 @@ export function optimizerFromStored({
   inner,
 }: StoredOptimizer): GradientTransformation {
   if (parts) return chain(...parts.map(optimizerFromStored));
-  if (!inner) return transformationNamed(name, options);
-  if (name === "accumulate") return accumulate(Number(options.batches), optimizerFromStored(inner));
-  throw new UsageError(`there is no transformation "${name}" that wraps another one`);
+  return inner ? wrapperNamed(name, options, optimizerFromStored(inner)) : transformationNamed(name, options);
 }

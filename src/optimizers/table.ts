@@ -1,5 +1,7 @@
 import { UsageError } from "../errors.ts";
+import { tableOf } from "../lookup.ts";
 import { anyNumber } from "../numbers.ts";
+import { accumulate } from "./accumulate.ts";
 import { adam } from "./adam.ts";
 import { adamw } from "./adamw.ts";
 import { adamwOrt } from "./adamw-ort.ts";
@@ -16,37 +18,29 @@ import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts
 import { scaleBySign } from "./transformations/scale-by-sign.ts";
 import { addDecayedWeights, decayWeights } from "./transformations/weight-decay.ts";
 
-export {
-  adam,
-  adamw,
-  adamwOrt,
-  addDecayedWeights,
-  averageWeights,
-  clipByGlobalNorm,
-  clipByValue,
-  decayWeights,
-  lion,
-  momentum,
-  scaleByAdam,
-  scaleByLearningRate,
-  scaleByLion,
-  scaleBySign,
-  sgd,
-};
-
 // Each checks its own options.
 const factories = (...made: readonly unknown[]) => made as readonly Factory[];
 
-/** The optimizers; the first one is the default. @internal */
+/** The optimizers; the first one is the default. */
 export const optimizerFactories = factories(adamw, adam, sgd, adamwOrt, lion);
 
-/** The transformations that chains are made of. @internal */
+/** The transformations that chains are made of. */
 export const transformationFactories = factories(
   ...[clipByGlobalNorm, clipByValue, addDecayedWeights, scaleByAdam, scaleByLion, scaleBySign, momentum],
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 
-/** Transformations that the command line and the page can put in front of an optimizer, each with a flag for its main option. @internal */
+/** Everything that has a name. */
+const allFactories = [...optimizerFactories, ...transformationFactories];
+
+/** The transformations that wrap another one, by name: each made again from its options and what it wraps. */
+const wrappers = tableOf<
+  Record<string, (options: OptimizerOptions, inner: GradientTransformation) => GradientTransformation>
+>({
+  accumulate: ({ batches }, inner) => accumulate(Number(batches), inner),
+});
+
+/** Transformations that the command line and the page can put in front of an optimizer, each with a flag for its main option. */
 export const clippings = transformationFactories.flatMap((make) => {
   const { flag, main, ranges, title, summary } = make.definition;
   if (flag === undefined || main === undefined) return [];
@@ -68,13 +62,25 @@ export const optimizerNamed = (name: string, options: OptimizerOptions = {}): Gr
 
 /** The optimizer or the transformation of that name. @throws UsageError as {@link optimizerNamed} does */
 export const transformationNamed = (name: string, options: OptimizerOptions = {}): GradientTransformation =>
-  factoryNamed(
-    [...optimizerFactories, ...transformationFactories],
-    "optimizer or transformation",
-    name,
-  )(options);
+  factoryNamed(allFactories, "optimizer or transformation", name)(options);
 
-/** The definition of the optimizer with the given name. @throws UsageError if there is none @internal */
+/** The transformation of that name around another one. @throws UsageError for an unknown name or another value of an option */
+export function wrapperNamed(
+  name: string,
+  options: OptimizerOptions,
+  inner: GradientTransformation,
+): GradientTransformation {
+  const wrap = wrappers[name];
+  if (wrap) return wrap(options, inner);
+  const names = Object.keys(wrappers).join(", ");
+  throw new UsageError(`there is no transformation "${name}" around another one; there is ${names}`);
+}
+
+/** The default of each option of an optimizer or a transformation; undefined if this package has none of that name. */
+export const defaultsOf = (name: string): OptimizerOptions | undefined =>
+  allFactories.find(({ definition }) => definition.name === name)?.definition.defaults;
+
+/** The definition of the optimizer with the given name. @throws UsageError if there is none */
 export const optimizerDefinition = (name: string): Definition<OptimizerOptions> =>
   factoryNamed(optimizerFactories, "optimizer", name).definition;
 

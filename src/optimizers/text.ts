@@ -2,7 +2,7 @@ import { UsageError } from "../errors.ts";
 import { nameAndOptions } from "../name-and-options.ts";
 import type { Definition } from "./define.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { optimizerDefinition, optimizerFactories, optimizerNamed, transformationFactories } from "./table.ts";
+import { defaultsOf, optimizerDefinition, optimizerNamed } from "./table.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 
 /**
@@ -41,14 +41,16 @@ export const hyphened = (option: string): string =>
 export const defaultsText = ({ defaults }: Pick<Definition<OptimizerOptions>, "defaults">): string[] =>
   Object.entries(defaults).map(([option, value]) => `${hyphened(option)}=${value}`);
 
-const known = [...optimizerFactories, ...transformationFactories];
-
-/** An optimizer as {@link parseOptimizer} reads it, with the options that are not its defaults; the members of a chain one after another. */
+/**
+ * An optimizer as {@link parseOptimizer} reads it, with the options that are not its defaults; the members of a chain one
+ * after another, and what a transformation wraps in brackets.
+ */
 export function optimizerText(optimizer: Optimizer): string {
   const { name, options } = optimizer;
-  if ("parts" in optimizer && optimizer.parts) return optimizer.parts.map(optimizerText).join(", then ");
-  const defaults = known.find(({ definition }) => definition.name === name)?.definition.defaults ?? {};
+  const { parts, inner } = "emit" in optimizer ? optimizer : {};
+  if (parts) return parts.map(optimizerText).join(", then ");
+  const defaults = defaultsOf(name) ?? {};
   const changed = Object.entries(options).filter(([option, value]) => value !== defaults[option]);
   const text = changed.map(([option, value]) => `${hyphened(option)}=${value}`).join(",");
-  return text === "" ? name : `${name}:${text}`;
+  return `${name}${text && `:${text}`}${inner ? ` (${optimizerText(inner)})` : ""}`;
 }

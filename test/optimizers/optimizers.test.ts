@@ -1,30 +1,25 @@
 import { describe, expect, test } from "vitest";
-import { UsageError } from "../../src/errors.ts";
 import type { Shape } from "../../src/graph/shapes.ts";
-import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
-import { accumulate } from "../../src/optimizers/accumulate.ts";
-import { chain } from "../../src/optimizers/chain.ts";
+import { elementCount } from "../../src/onnx/tensor.ts";
 import type { Optimizer, PerParameterOptimizer } from "../../src/optimizers/optimizer.ts";
 import {
+  accumulate,
   adam,
   adamw,
   adamwOrt,
   addDecayedWeights,
   averageWeights,
+  chain,
   clipByGlobalNorm,
   decayWeights,
   momentum,
-  optimizerFactories,
-  optimizerNamed,
-  optimizerNames,
   scaleByAdam,
   scaleByLearningRate,
   scaleBySign,
   sgd,
-  transformationFactories,
-} from "../../src/optimizers/table.ts";
+} from "../../src/optimizers/public.ts";
+import { optimizerFactories, transformationFactories } from "../../src/optimizers/table.ts";
 import { randomNormals, relativeError } from "../helpers/numbers.ts";
-import { runModel } from "../helpers/run-model.ts";
 import { type Parameter, referenceSteps, runSteps, type UpdateStep, updateGraph } from "./update-runner.ts";
 
 const named: Record<string, Optimizer> = {
@@ -57,6 +52,7 @@ const chains: Record<string, Optimizer> = {
     momentum(0.5),
   ),
   "mean of three batches, clipped": accumulate(3, clipByGlobalNorm(0.5), adamw()),
+  "mean of two means of three batches": accumulate(2, accumulate(3, sgd({ momentum: 0.9 }))),
   "mean of two batches, then an average": chain(accumulate(2, sgd({ momentum: 0.9 })), averageWeights(0.5)),
   "average of weights": chain(adamwOrt({ weightDecay: 0.1 }), averageWeights(0.9)),
   "average of weights, Nesterov": chain(sgd({ momentum: 0.9, nesterov: true }), averageWeights(0.5)),
@@ -110,77 +106,6 @@ describe("the graph of an update follows its float64 reference", () => {
         }
       });
     }
-  }
-});
-
-/** One step of a parameter that is one number, by the reference. */
-function oneStep(
-  optimizer: Optimizer,
-  {
-    start = 2,
-    gradients = [0.5],
-    learningRate = 0.25,
-  }: { start?: number; gradients?: number[]; learningRate?: number } = {},
-): number[] {
-  const parameter = { name: "p", shape: [1], start: [start] };
-  const each = gradients.map((gradient) => ({ gradients: [[gradient]], learningRate }));
-  return referenceSteps(optimizer, [parameter], each).map(
-    ({ parameters }) => parameters[0]?.[0] ?? Number.NaN,
-  );
-}
-
-describe("references, by hand", () => {
-  // Powers of two, so that the figures are exact.
-  test("the first buffer of SGD is the gradient, dampened only later", () => {
-    // m = 0.5, then 0.5·0.5 + 0.75·0.5 = 0.625
-    expect(oneStep(sgd({ momentum: 0.5, dampening: 0.25 }), { gradients: [0.5, 0.5] })).toEqual([
-      1.875, 1.71875,
-    ]);
-  });
-
-  test("Nesterov steps along g + μ·m", () => {
-    expect(oneStep(sgd({ momentum: 0.5, nesterov: true }))).toEqual([2 - 0.25 * 0.75]);
-  });
-
-  test("the first step of Adam is the learning rate, whatever the gradient's size", () => {
-    for (const gradient of [1e-3, 1, 1e3]) {
-      expect(oneStep(adam(), { gradients: [gradient] })[0]).toBeCloseTo(1.75, 4);
-    }
-  });
-
-  test("weight decay of AdamW shrinks a parameter without a gradient by lr·λ; that of Adam moves it by lr", () => {
-    expect(oneStep(adamw({ weightDecay: 0.5 }), { gradients: [0] })).toEqual([1.75]);
-    expect(oneStep(adam({ weightDecay: 0.5 }), { gradients: [0] })[0]).toBeCloseTo(1.75, 6);
-    expect(oneStep(adam({ weightDecay: 0.5 }), { gradients: [0], start: 4 })[0]).toBeCloseTo(3.75, 6);
-  });
-
-  test("an average begins with the initial parameters", () => {
-    const [first] = referenceSteps(
-      chain(sgd(), averageWeights(0.75)),
-      [{ name: "p", shape: [1], start: [2] }],
-      [{ gradients: [[0.5]], learningRate: 1 }],
-    );
-    expect(first).toEqual({ parameters: [[1.5]], slots: { "p.ema": [0.75 * 2 + 0.25 * 1.5] } });
-  });
-});
-
-describe("bias correction", () => {
-  // v = 0, g = 1 and m = 0 make the change lr·(1−β1)/(1−β1ᵗ) · √(1−β2ᵗ)/√(1−β2), known in closed form.
-  const { beta1, beta2 } = { beta1: 0.9, beta2: 0.999 };
-  for (const t of [1, 2, 3, 10, 100, 1000, 20_000, 1_000_000]) {
-    test(`holds in float32 at step ${t}`, async () => {
-      const { graph } = updateGraph(adam(), [{ name: "p", type: "float", shape: [1] }]);
-      const numbers = { p: [0], "p.gradient": [1], "p.m": [0], "p.v": [0], learning_rate: 1, step: t };
-      const feeds = Object.entries(numbers).map(([name, value]) => [
-        name,
-        typeof value === "number" ? Tensor.float("", [], [value]) : Tensor.float("", [1], value),
-      ]);
-      const outputs = await runModel(graph, Object.fromEntries(feeds));
-      const change = -(outputs["p.next"]?.numbers()[0] ?? Number.NaN);
-      const corrections = Math.sqrt(-Math.expm1(t * Math.log(beta2))) / -Math.expm1(t * Math.log(beta1));
-      const expected = (corrections * (1 - beta1)) / Math.sqrt(1 - beta2);
-      expect(Math.abs(change / expected - 1)).toBeLessThan(5e-7);
-    });
   }
 });
 
@@ -329,69 +254,4 @@ describe("size of the graph", () => {
       expect(three).toEqual({ whole: 3 * one.whole, scalar: one.scalar });
     });
   }
-});
-
-describe("options of an optimizer", () => {
-  test("default to PyTorch's", () => {
-    const moments = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-    expect(sgd().options).toEqual({ momentum: 0, dampening: 0, nesterov: false, weightDecay: 0 });
-    expect(adam().options).toEqual({ ...moments, weightDecay: 0 });
-    expect(adamw().options).toEqual({ ...moments, weightDecay: 0.01 });
-    const parameter = { name: "p", type: "float" as const, shape: [1] };
-    const slots = [sgd(), sgd({ momentum: 0.9 }), adam()].map((one) =>
-      one.init([parameter]).map(({ name }) => name),
-    );
-    expect(slots).toEqual([[], ["m"], ["m", "v"]]);
-  });
-
-  test("go with the optimizer's name", () => {
-    expect(optimizerNamed("sgd", { momentum: 0.9, nesterov: true }).options).toEqual(
-      sgd({ momentum: 0.9, nesterov: true }).options,
-    );
-    expect(optimizerNames.map((name) => optimizerNamed(name).name)).toEqual(optimizerNames);
-  });
-
-  for (const [name, options, message] of [
-    ["muon", {}, `there is no optimizer "muon"; there are ${optimizerNames.join(", ")}`],
-    ["constructor", {}, `there is no optimizer "constructor"; there are ${optimizerNames.join(", ")}`],
-    [
-      "adam",
-      { beta: 1 },
-      'the optimizer adam has no option "beta"; it has beta1, beta2, epsilon, weightDecay',
-    ],
-    [
-      "adam",
-      { beta1: 1 },
-      "option beta1 of the optimizer adam must be a number of at least 0 and below 1, not 1",
-    ],
-    [
-      "adam",
-      { beta2: -0.1 },
-      "option beta2 of the optimizer adam must be a number of at least 0 and below 1, not -0.1",
-    ],
-    ["adamw", { epsilon: 0 }, "option epsilon of the optimizer adamw must be a number above 0, not 0"],
-    [
-      "adamw",
-      { weightDecay: Number.NaN },
-      "option weightDecay of the optimizer adamw must be a number of 0 or more, not NaN",
-    ],
-    [
-      "adamw",
-      { weightDecay: -1 },
-      "option weightDecay of the optimizer adamw must be a number of 0 or more, not -1",
-    ],
-    ["sgd", { momentum: true }, "option momentum of the optimizer sgd must be a number, not true"],
-    ["sgd", { dampening: 2 }, "option dampening of the optimizer sgd must be a number from 0 to 1, not 2"],
-    ["sgd", { nesterov: true }, "the optimizer sgd: nesterov needs a momentum above 0 and no dampening"],
-  ] as const) {
-    test(`refused: ${message}`, () => {
-      expect(() => optimizerNamed(name, options)).toThrow(new UsageError(message));
-      expect(() => optimizerNamed(name, options)).toThrow(UsageError);
-    });
-  }
-});
-
-test("an optimizer of this package with an update of the caller's own is refused: nobody would call it", () => {
-  const mixed = { ...sgd(), update: () => ({ parameter: undefined, slots: [] }) } as unknown as Optimizer;
-  expect(() => chain(mixed)).toThrow(/the optimizer sgd is a gradient transformation and has no "update"/);
 });

@@ -14,16 +14,8 @@ import {
   type TrainerOptions,
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
-import {
-  accumulate,
-  adamw,
-  averageWeights,
-  chain,
-  clippings,
-  optimizerFactories,
-  perParameter,
-  sgd,
-} from "../../src/optimizers/public.ts";
+import { accumulate, adamw, averageWeights, chain, perParameter, sgd } from "../../src/optimizers/public.ts";
+import { clippings, optimizerFactories } from "../../src/optimizers/table.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
 import { maxDifference, relativeError } from "../helpers/numbers.ts";
 import { advanced, opened, type Values } from "../helpers/step-graphs.ts";

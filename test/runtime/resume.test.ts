@@ -22,7 +22,8 @@ import {
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
-import { averageWeights, chain, clippings, decayWeights } from "../../src/optimizers/public.ts";
+import { averageWeights, chain, decayWeights } from "../../src/optimizers/public.ts";
+import { clippings } from "../../src/optimizers/table.ts";
 import { decodeTensors, encodeTensors } from "../../src/programs/checkpoint.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";

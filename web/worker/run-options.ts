@@ -1,4 +1,5 @@
-import { chain, clippings } from "../../src/optimizers/public.ts";
+import { chain } from "../../src/optimizers/chain.ts";
+import { clippings } from "../../src/optimizers/table.ts";
 import {
   objectiveNamed,
   objectiveNames,
