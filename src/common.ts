@@ -139,17 +139,16 @@ export { initialState } from "./programs/initial-state.ts";
 export type { LossOptions, TrainingFormOptions } from "./programs/options.ts";
 export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./programs/rescue.ts";
 export type { SplitParameterPort, SplitStep } from "./programs/split-step.ts";
+export type { Step, StepOptions } from "./programs/step.ts";
+export { stepLoop } from "./programs/step-loop.ts";
 export type {
   DataPort,
   DrawPort,
   ParameterPort,
   PenaltyPort,
   StatePort,
-  Step,
-  StepOptions,
   StepPorts,
-} from "./programs/step.ts";
-export { stepLoop } from "./programs/step-loop.ts";
+} from "./programs/step-ports.ts";
 export type { TrainerState } from "./programs/trainer-state.ts";
 export type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
 export type { RunPageOptions } from "./report/pages/run-page.ts";

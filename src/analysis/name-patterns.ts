@@ -8,6 +8,9 @@ export function matchesAny(pattern: RegExp, names: readonly string[]): boolean {
   return names.some((name) => fresh.test(name));
 }
 
+/** A name as the source of a pattern that matches it literally. */
+export const escaped = (name: string): string => name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+
 /**
  * Refuses a pattern that matches nothing, because it would have no effect.
  * @param option - the option with which the user gave it: `--freeze`

@@ -1,3 +1,4 @@
+import { constantTensor } from "../analysis/probe-model.ts";
 import { SorthError } from "../errors.ts";
 import { int } from "../graph/attribute.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -150,7 +151,7 @@ function crossEntropy(graph: Graph, node: Node): void {
   const ignored = node.inputs[3];
   const attributes = new Map(node.attributes);
   if (ignored) {
-    const constant = ignored.initializer ?? ignored.producer?.tensor("value");
+    const constant = constantTensor(ignored);
     if (!constant) {
       throw new SorthError(`the ignored label of node "${node.label}" is computed, not a constant`);
     }

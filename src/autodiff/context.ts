@@ -1,3 +1,4 @@
+import { constantTensor } from "../analysis/probe-model.ts";
 import { SorthError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Node, Value } from "../graph/node.ts";
@@ -33,8 +34,7 @@ export function ruleContext(
       const value = node.inputs[index];
       if (!value) return undefined;
       // An injected block stores its constants as Constant nodes.
-      const constant =
-        value.initializer ?? (value.producer?.op === "Constant" ? value.producer.tensor("value") : undefined);
+      const constant = constantTensor(value);
       if (constant) return constant.numbers();
       throw new SorthError(
         `input ${index} ("${value.name}") of ${node.op} node "${node.label}" is computed from data; ` +

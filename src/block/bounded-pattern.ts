@@ -1,3 +1,5 @@
+import { escaped } from "../analysis/name-patterns.ts";
+
 /**
  * Whether a regular expression may take time that grows steeply with the text: nested repetition, repeated alternatives, back
  * references, or many repetitions in sequence. May also be true for harmless ones.
@@ -28,6 +30,4 @@ export function mayBacktrack(source: string): boolean {
 
 /** A regular expression that matches exactly these names. */
 export const patternOfNames = (names: readonly string[]): RegExp =>
-  names.length === 0
-    ? /^(?!)/
-    : new RegExp(`^(?:${names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|")})$`);
+  names.length === 0 ? /^(?!)/ : new RegExp(`^(?:${names.map(escaped).join("|")})$`);

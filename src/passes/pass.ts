@@ -48,7 +48,7 @@ export interface GraphPassDefinition<O extends object, R> extends PassDefinition
   run(graph: Graph, options: O): PassResult<R>;
 }
 
-/** The options that a caller gives: any of them; for a pass without options, none. */
+/** The options that a caller may give: each is optional, and a pass without options takes none. */
 type Given<O extends object> = keyof O extends never ? Record<string, never> : Partial<O>;
 
 /**

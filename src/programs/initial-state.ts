@@ -3,7 +3,8 @@ import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
-import type { StatePort, Step } from "./step.ts";
+import type { Step } from "./step.ts";
+import type { StatePort } from "./step-ports.ts";
 
 /**
  * The state that a step starts from, as a model without inputs: its outputs have the names of the step's state inputs

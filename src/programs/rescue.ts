@@ -3,6 +3,7 @@ import { bufferSuffix } from "../artifacts/format.ts";
 import { toForwardPart } from "../artifacts/forward-part.ts";
 import { type NamedOptimizer, readOptimizerModel } from "../artifacts/read-optimizer-model.ts";
 import { artifactKind, trainingModelOf } from "../artifacts/training-model.ts";
+import { patternOfNames } from "../block/bounded-pattern.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -84,11 +85,14 @@ export function rescueModel(training: Model, checkpoint: OrtCheckpoint, optimize
   const weights = (value: Value): Tensor => tensors.get(value.name) as Tensor;
   toForwardPart(parts, weights);
   const irVersion = Number(training.proto.irVersion);
-  const trained = parameters.map(({ name }) => name).map(escaped);
   const former = checkpoint.optimizer;
   return {
     model: Model.fromProto(graphToProto(graph, { irVersion })),
-    options: { loss: parts.loss.name, trainable: new RegExp(`^(?:${trained.join("|")})$`), tie: /./ },
+    options: {
+      loss: parts.loss.name,
+      trainable: patternOfNames(parameters.map(({ name }) => name)),
+      tie: /./,
+    },
     state: {
       slots: renamed(former?.momentums ?? new Map(), slotNames),
       updates: former?.step ?? 0,
@@ -98,8 +102,6 @@ export function rescueModel(training: Model, checkpoint: OrtCheckpoint, optimize
     checkpoint,
   };
 }
-
-const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 
 /** @throws SorthError for a file of `sorth-onnx artifacts` with BatchNorm, whose forward part no longer says so */
 function checkStatistics(graph: Graph): void {

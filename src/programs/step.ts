@@ -19,15 +19,6 @@ import {
   trainingGradients,
 } from "./training-gradients.ts";
 
-export type {
-  DataPort,
-  DrawPort,
-  ParameterPort,
-  PenaltyPort,
-  StatePort,
-  StepPorts,
-} from "./step-ports.ts";
-
 /** Options of {@link buildStep}. */
 export interface StepOptions extends LossOptions, TrainingFormOptions {
   /** Default: `adamw()`. */

@@ -1,11 +1,12 @@
+import { escaped } from "../analysis/name-patterns.ts";
 import type { ConstantValue, Parameter } from "../analysis/parameters.ts";
 import type { LossOptions } from "./options.ts";
 
-/** Number of names that are listed; inspect lists all. */
+/** Number of names that are listedWithSource; inspect lists all. */
 const most = 8;
 
 /** Names as a list, with the source's name if the file has another: `val_13 (blocks.0.fc.weight)`. */
-export function listed(
+export function listedWithSource(
   values: readonly { readonly name: string; readonly source?: string | undefined }[],
 ): string {
   const names = values
@@ -26,20 +27,18 @@ export function tellParameters(
   if (!onMessage) return;
   const named = ({ value, source }: Parameter | ConstantValue) => ({ name: value.name, source });
   const frozen = constants.filter(({ reason }) => /by --freeze$|by --trainable$/.test(reason));
-  if ((freeze || trainable) && frozen.length > 0) onMessage(`frozen: ${listed(frozen.map(named))}`);
+  if ((freeze || trainable) && frozen.length > 0) onMessage(`frozen: ${listedWithSource(frozen.map(named))}`);
   const guessed = parameters.filter(({ doubt }) => doubt);
   if (guessed.length > 0) {
     onMessage(
-      `trained by their place alone: ${listed(guessed.map(named))}; --freeze leaves out what is no parameter`,
+      `trained by their place alone: ${listedWithSource(guessed.map(named))}; --freeze leaves out what is no parameter`,
     );
   }
   const left = constants.filter(({ doubt }) => doubt);
   const [first] = left;
   if (first) {
     onMessage(
-      `not trained, though they may be parameters: ${listed(left.map(named))}; --trainable "+^${escaped(first.value.name)}$" trains one`,
+      `not trained, though they may be parameters: ${listedWithSource(left.map(named))}; --trainable "+^${escaped(first.value.name)}$" trains one`,
     );
   }
 }
-
-const escaped = (name: string): string => name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");

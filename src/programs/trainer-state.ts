@@ -1,7 +1,6 @@
 import { FileError, RuntimeError, SorthError } from "../errors.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import type { StepPorts } from "./step.ts";
-import { statePorts } from "./step-ports.ts";
+import { type StepPorts, statePorts } from "./step-ports.ts";
 
 /** The state that a run has reached, by the names in the model. */
 export interface TrainerState {

@@ -6,7 +6,6 @@ import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
 import type { SlotSpec } from "../optimizers/transformation.ts";
 import { Update } from "../optimizers/update.ts";
 import { inputName, nameOutput } from "./ports.ts";
-import { scalarsByType } from "./scalars-by-type.ts";
 import type { ParameterPort, StatePort, StepPorts } from "./step-ports.ts";
 
 /** A parameter of a graph that is to be updated. */
@@ -37,7 +36,6 @@ export function emitUpdates(
   trained: readonly TrainedParameter[],
   fed: { readonly learningRate: Typed; readonly step: Typed },
 ): UpdatePorts {
-  const scalars = scalarsByType(emit, fed);
   const transformation = transformationOf(optimizer);
   const parameters = trained.map(({ name, value: { type, shape } }) => ({ name, type, shape }));
   const ownerOf = ({ of }: SlotSpec) => (of === undefined ? undefined : trained[of]);
@@ -55,8 +53,8 @@ export function emitUpdates(
     updates: trained.map(
       ({ value, gradient }) => new Update(emit, value, () => ({ direction: () => gradient })),
     ),
-    learningRate: (type) => scalars(type).learningRate,
-    step: (type) => scalars(type).step,
+    learningRate: castOnce(emit, fed.learningRate),
+    step: castOnce(emit, fed.step),
   });
   const slotPorts = (of: number | undefined) =>
     slots
@@ -79,6 +77,12 @@ export function emitUpdates(
   const shared = slotPorts(undefined);
   return { parameters: ports, ...(shared.length > 0 && { shared }) };
 }
+
+/** A scalar in the type of the parameter that reads it: a model may compute its loss in float64 and hold float32 weights. */
+const castOnce =
+  (emit: Emit, scalar: Typed) =>
+  (type: Typed["type"]): Typed =>
+    emit.once(`${scalar.name} as ${type}`, () => emit.cast(scalar, type));
 
 /** Makes the next value of a state an output, named after the input that it comes from. */
 export function statePort(graph: Graph, emit: Emit, input: Typed, next: Typed): StatePort {

@@ -2,7 +2,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
-import type { StepPorts } from "../programs/step.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
 import { checkDataset, evaluate, remarkOnRest } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Backend, Fed, ForwardSession } from "./step-session.ts";

@@ -1,6 +1,7 @@
 import type { InferenceSession } from "onnxruntime-common";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { constantTensor } from "../analysis/probe-model.ts";
 import { DeviceError, SorthError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -102,8 +103,7 @@ function nodeAlone({ opsets }: Graph, node: Node): Uint8Array | undefined {
   let fed = false;
   let known = true;
   const input = (value: Value, name: string): Value => {
-    const constant =
-      value.initializer ?? (value.producer?.op === "Constant" && value.producer.tensor("value"));
+    const constant = constantTensor(value);
     if (constant) return graph.addInitializer(constant.named(name));
     fed = true;
     known &&= value.type !== undefined && value.shape !== undefined;

@@ -71,6 +71,7 @@ describe("a step in two graphs", () => {
     for (const { gradient } of half.ports.parameters) {
       const [a, b] = parts.map((part) => part[gradient]?.numbers() ?? []);
       const wanted = expected[gradient]?.numbers() ?? [];
+      expect(wanted, gradient).not.toHaveLength(0);
       const largest = Math.max(
         ...wanted.map((value, i) => Math.abs(((a?.[i] ?? 0) + (b?.[i] ?? 0)) / 2 - value)),
       );

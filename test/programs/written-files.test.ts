@@ -46,7 +46,7 @@ describe.each(Object.entries(writers))("%s writes a file that ONNX Runtime opens
   test.each([
     ["a node named loss", { node: "loss" }],
     ["nodes named as outputs will be", { node: "w_grad", relu: "w.next" }],
-    ["nodes named as made values are", { node: "sorth/Mul", relu: "sorth/Sub" }],
+    ["nodes named as made values are", { node: "step/Mul", relu: "step/Sub" }],
     ["an inner value named loss", { inner: "loss", node: "loss" }],
     ["a weight named as what every object has", { weight: "constructor", inner: "toString" }],
     ["a weight named __proto__", { weight: "__proto__" }],

@@ -14,7 +14,7 @@ import {
 } from "../../index.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
-import { listed } from "../../programs/tell-parameters.ts";
+import { listedWithSource } from "../../programs/tell-parameters.ts";
 import { trainerFor } from "../begin-run.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
@@ -61,7 +61,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const learned = trainer.step.ports.parameters;
     remarks.unshift(
       ...(trainsWith ? [trainsWith] : []),
-      `trained: ${learned.length} parameters: ${listed(learned)}`,
+      `trained: ${learned.length} parameters: ${listedWithSource(learned)}`,
     );
     const signal = terminal.interrupted();
     // The data's own validation part, unless a share of the samples is held out.

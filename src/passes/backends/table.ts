@@ -19,6 +19,14 @@ export interface Form {
   readonly pass?: (probe: Probe) => Pass<unknown> | Promise<Pass<unknown> | undefined>;
 }
 
+/** The Trainer applies this form itself, by `stepLoop`. */
+const stepsInLoop: Form = {
+  name: "steps in a Loop",
+  backends: ["cpu", "cuda", "wasm"],
+  change: "one step a run → several, as the body of a Loop (stepLoop)",
+  why: "the state is copied in and out once a run: half the time for small networks on the CPU and in wasm. WebGPU runs Loop on the CPU",
+};
+
 /** Every form, in the order of application. docs/backends.md is generated from this. */
 export const forms: readonly Form[] = [
   {
@@ -53,12 +61,7 @@ export const forms: readonly Form[] = [
     why: "WebGPU writes other numbers there",
     pass: () => deviationApart(),
   },
-  {
-    name: "steps in a Loop",
-    backends: ["cpu", "cuda", "wasm"],
-    change: "one step a run → several, as the body of a Loop (stepLoop)",
-    why: "the state is copied in and out once a run: half the time for small networks on the CPU and in wasm. WebGPU runs Loop on the CPU",
-  },
+  stepsInLoop,
 ];
 
 /** Operators that are known not to run on a backend's device. */
@@ -70,8 +73,7 @@ export const offDevice: Readonly<Record<BackendName, OffDevice>> = {
 };
 
 /** Whether a backend runs several steps of a run on its device. */
-export const loopsOn = (backend: BackendName): boolean =>
-  forms.some(({ name, backends }) => name === "steps in a Loop" && backends.includes(backend));
+export const loopsOn = (backend: BackendName): boolean => stepsInLoop.backends.includes(backend);
 
 /** The passes that bring a finished graph into the forms of a backend, in order; undefined if it has none. */
 export async function loweringFor(

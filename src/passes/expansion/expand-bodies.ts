@@ -6,7 +6,7 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
 import type { ExternalReader } from "../../onnx/tensor.ts";
 import { foldConstants } from "../cleanup/fold-constants.ts";
-import { changed, definePass, type PassContext, runPass, runPasses, unchanged } from "../pass.ts";
+import { changed, definePass, type PassContext, runPasses, unchanged } from "../pass.ts";
 import { bodyContext } from "./body-context.ts";
 import { Inliner } from "./inliner.ts";
 import { resolveSequences } from "./resolve-sequences.ts";
@@ -102,9 +102,8 @@ async function expandBranches(
     seen.add(node);
     for (const name of branchNames) {
       const branch = graphOfBody(node, name, { outer: graph, external: options.external });
-      if (!hasBodies(branch)) continue;
+      if (!(await runPasses([expandBodies(options)], branch, bodyContext(branch, context)))) continue;
       const captured = capturedNames(bodyOf(node, name));
-      await runPass(expandBodies(options), branch, bodyContext(branch, context));
       graph.setBodies(node, new Map([[name, bodyFromGraph(branch, captured)]]));
       found = true;
     }

@@ -38,7 +38,6 @@ export const raiseOpset = defineGraphPass({
 
 function raise(graph: Graph, target: number): void {
   const from = graph.opset;
-  if (from >= target) return;
   const standard = graph.nodes.filter(({ domain }) => domain === "");
   if (standard.length > 0 && from < oldest) {
     throw new SorthError(

@@ -8,25 +8,11 @@ import { changed, definePass, unchanged } from "../pass.ts";
 
 /** Operators that cost about as much as reading their input: elementwise, or only moving or renaming elements. */
 const cheap = new Set([
-  ...[
-    "Neg",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Reciprocal",
-    "Abs",
-    "Sin",
-    "Cos",
-    "Tanh",
-    "Sigmoid",
-    "Erf",
-    "Not",
-    "Sign",
-  ],
+  ...["Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Abs", "Sin", "Cos", "Tanh", "Sigmoid", "Erf"],
   ...["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Softplus", "Softsign", "Gelu", "Swish", "Mish"],
   ...["HardSigmoid", "HardSwish", "ThresholdedRelu", "Clip", "Floor", "Ceil", "Round", "Identity", "Cast"],
-  ...["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "And", "Or"],
-  ...["Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"],
+  ...["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "Not", "And", "Or"],
+  ...["Sign", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"],
   ...["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand"],
 ]);
 
