@@ -2,7 +2,8 @@ import { buildStep, crossEntropy, type Model, type PenaltyPlan, sgd } from "../s
 import type { BackendName } from "../src/passes/backends/names.ts";
 import { onCpu } from "../src/passes/backends/off-device.ts";
 import { offDevice } from "../src/passes/backends/table.ts";
-import { type PenaltyDefinition, type PenaltyOptions, subjectOf } from "../src/penalties/penalty.ts";
+import { subjectOf } from "../src/penalties/applies.ts";
+import type { PenaltyDefinition, PenaltyOptions } from "../src/penalties/penalty.ts";
 import { penaltyDefinitions } from "../src/penalties/table.ts";
 import { parsePlan } from "../src/penalties/text.ts";
 import { scheduleEntries, scheduleForm } from "../src/schedules/table.ts";

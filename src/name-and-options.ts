@@ -22,7 +22,7 @@ export function nameAndOptions(text: string): {
 
 /** Splits at commas outside quotes. */
 function splitAtCommas(text: string, whole: string): string[] {
-  const parts = text.match(/(?:'[^']*'|"[^"]*"|[^,'"])+/g) ?? [];
+  const parts = text.match(/(?:'[^']*'|"[^"]*"|[^,'"])+/g) ?? [""];
   if (parts.join(",") !== text) {
     throw new UsageError(
       `"${whole}" cannot be read: write name:key=value,key=value, values with commas in quotes`,

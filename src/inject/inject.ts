@@ -9,7 +9,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Model } from "../onnx/model.ts";
 import { layoutOf } from "../onnx/splice.ts";
-import { subjectOf } from "../penalties/penalty.ts";
+import { subjectOf } from "../penalties/applies.ts";
 import { buildBlock } from "./build-block.ts";
 import { checkFreeSizes, checkLoads, inferForBlock } from "./check-block.ts";
 import { injectIntoArtifact } from "./inject-artifact.ts";

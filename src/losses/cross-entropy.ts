@@ -4,7 +4,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { allAxes, dimAt, type Shape, shapeText } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
-import { checkNumber, share } from "../numbers.ts";
+import { checkNumber, countFromZero, share } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { computable, type Evaluation, type Objective, type ObjectiveGraph } from "./objective.ts";
 
@@ -71,8 +71,12 @@ export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
   });
 }
 
-function checkSettings({ labelSmoothing, ignoreIndex, labels, classAxis }: Settings): void {
+function checkSettings({ labelSmoothing, ignoreIndex, labels, classAxis, labelPlaces }: Settings): void {
   checkNumber("labelSmoothing of the cross-entropy", labelSmoothing, share);
+  checkNumber("labelPlaces of the cross-entropy", labelPlaces, countFromZero);
+  if (labels !== "classes" && labels !== "probabilities") {
+    throw new UsageError(`labels of the cross-entropy must be classes or probabilities, not ${labels}`);
+  }
   if (ignoreIndex !== "none" && !Number.isInteger(ignoreIndex)) {
     throw new UsageError(`ignoreIndex of the cross-entropy must be a whole number, not ${ignoreIndex}`);
   }

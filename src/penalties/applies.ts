@@ -1,6 +1,11 @@
 import type { Site } from "../analysis/site-types.ts";
 import { isFloat } from "../onnx/data-types.ts";
-import { type Penalty, subjectOf } from "./penalty.ts";
+import type { Penalty, PenaltySubject } from "./penalty.ts";
+
+/** What a penalty reads, given its options. */
+export function subjectOf({ definition: { on }, options }: Penalty): PenaltySubject {
+  return typeof on === "function" ? on(options) : on;
+}
 
 /** Whether a penalty can act on a layer: true, or why not. */
 export function appliesTo(penalty: Penalty, site: Site): true | string {

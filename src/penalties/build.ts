@@ -5,10 +5,10 @@ import type { Typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
-import { appliesTo } from "./applies.ts";
+import { appliesTo, subjectOf } from "./applies.ts";
 import { type Draw, drawn } from "./draws.ts";
 import { PenaltyLayer } from "./layer.ts";
-import { type Slope, subjectOf } from "./penalty.ts";
+import type { Slope } from "./penalty.ts";
 import { chooses, type ResolvedPlan } from "./plan.ts";
 
 /** One penalty on one layer in a graph. */

@@ -90,8 +90,3 @@ export interface Penalty {
   readonly definition: PenaltyDefinition<PenaltyOptions>;
   readonly options: PenaltyOptions;
 }
-
-/** What a penalty reads, given its options. */
-export function subjectOf({ definition: { on }, options }: Penalty): PenaltySubject {
-  return typeof on === "function" ? on(options) : on;
-}

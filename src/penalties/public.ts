@@ -18,15 +18,7 @@
 export { definePenalty, type PenaltyFactory } from "./define.ts";
 export type { Draw } from "./draws.ts";
 export type { PenaltyLayer } from "./layer.ts";
-export type {
-  Penalty,
-  PenaltyDefinition,
-  PenaltyGraph,
-  PenaltyOptions,
-  PenaltySubject,
-  Settings,
-  Slope,
-} from "./penalty.ts";
+export type * from "./penalty.ts";
 export type { Matrix, PenaltyReference, PlainConvolution, PlainLayer } from "./plain-layer.ts";
 export type { PenaltyPlan } from "./plan.ts";
 export { barlow } from "./responses/barlow.ts";

@@ -1,9 +1,9 @@
 import type { Seed } from "../autodiff/walk.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import { subjectOf } from "../penalties/applies.ts";
 import { type PlanPenalty, penaltyParts, seedsOf, sumOverPlans } from "../penalties/assemble.ts";
 import type { BuildOptions, PenaltyPart } from "../penalties/build.ts";
-import { subjectOf } from "../penalties/penalty.ts";
 import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";

@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { nameAndOptions } from "../name-and-options.ts";
 import { constantEntry } from "./constant.ts";
 import { cosineEntry } from "./cosine.ts";
 import { refused, type Schedule, type ScheduleEntry } from "./schedule.ts";
@@ -30,21 +31,18 @@ export function scheduleForm({ name, options }: ScheduleEntry): string {
  * parseSchedule("step:every=1000,factor=0.1");
  */
 export function parseSchedule(text: string): Schedule {
-  const colon = text.indexOf(":");
-  const name = colon < 0 ? text : text.slice(0, colon);
+  const { name, options } = nameAndOptions(text);
   const kind = scheduleEntries.find((entry) => entry.name === name);
   if (!kind) throw new UsageError(`there is no schedule "${name}"; there are ${scheduleNames.join(", ")}`);
   const given: Record<string, number> = {};
-  for (const part of colon < 0 ? [] : text.slice(colon + 1).split(",")) {
-    const [key = "", value = "", ...rest] = part.split("=");
+  for (const [key, value] of options) {
     if (!Object.hasOwn(kind.options, key)) {
       throw new UsageError(
         `the schedule ${name} has no option "${key}" (in "${text}"); it has ${Object.keys(kind.options).join(", ") || "none"}`,
       );
     }
-    if (Object.hasOwn(given, key)) throw new UsageError(`"${text}" gives ${key} twice; give it once`);
-    if (value.trim() === "" || rest.length > 0 || !Number.isFinite(Number(value))) {
-      throw refused(key, name, "a number", part.slice(key.length + 1) || "nothing");
+    if (value.trim() === "" || !Number.isFinite(Number(value))) {
+      throw refused(key, name, "a number", value || "nothing");
     }
     given[key] = Number(value);
   }

@@ -13,8 +13,8 @@ import { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { equalBytes } from "../onnx/wire.ts";
+import { subjectOf } from "../penalties/applies.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
-import { subjectOf } from "../penalties/penalty.ts";
 import {
   type Matrix,
   type PenaltyReference,

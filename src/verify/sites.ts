@@ -8,8 +8,9 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { sameShape } from "../graph/shapes.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import { subjectOf } from "../penalties/applies.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
-import { type Penalty, subjectOf } from "../penalties/penalty.ts";
+import type { Penalty } from "../penalties/penalty.ts";
 import {
   convolutionOf,
   type Matrix,

@@ -24,12 +24,9 @@ import { som } from "../../src/penalties/som.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { backendModel, backendModels, backendModelsMissing } from "../helpers/backend-models.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
-import { type Encoding, reencode } from "../helpers/reencode.ts";
+import { encodings, reencode } from "../helpers/reencode.ts";
 import { runModel } from "../helpers/run-model.ts";
-import { network, samples } from "../inject/models.ts";
-
-const withSom = (model: Model, options: Partial<InjectOptions> = {}): Promise<Model> =>
-  inject(model, { penalties: [som()], ...options }, nodeProbe);
+import { network, samples, withSom } from "../inject/models.ts";
 
 /** The bytes after inject, written to a file and read again, and strip. */
 async function thereAndBack(bytes: Uint8Array, options: Partial<InjectOptions> = {}): Promise<Uint8Array> {
@@ -38,15 +35,6 @@ async function thereAndBack(bytes: Uint8Array, options: Partial<InjectOptions> =
 }
 
 describe("strip(inject(model))", () => {
-  const encodings: fc.Arbitrary<Encoding> = fc.record(
-    {
-      padding: fc.integer({ min: 1, max: 5 }),
-      shuffle: fc.integer({ min: 0, max: 2 ** 31 }),
-      packed: fc.boolean(),
-      unknown: fc.boolean(),
-    },
-    { requiredKeys: [] },
-  );
   const choices = fc.constantFrom<Partial<InjectOptions>>(
     {},
     { loss: "loss" },

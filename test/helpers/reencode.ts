@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { concatBytes, type FieldRecord, fieldRecords, varint, wireTypes } from "../../src/onnx/wire.ts";
 
 /** Differences in how another encoder may write the same message. */
@@ -11,6 +12,17 @@ export interface Encoding {
   /** Whether each message gets fields that no reader knows, including a group. */
   readonly unknown?: boolean;
 }
+
+/** Any of them, each field given or not. */
+export const encodings: fc.Arbitrary<Encoding> = fc.record(
+  {
+    padding: fc.integer({ min: 1, max: 5 }),
+    shuffle: fc.integer({ min: 0, max: 2 ** 31 }),
+    packed: fc.boolean(),
+    unknown: fc.boolean(),
+  },
+  { requiredKeys: [] },
+);
 
 /** A message type: the fields that hold messages, and those that hold repeated integers. */
 interface Schema {

@@ -1,9 +1,13 @@
 import Long from "long";
+import { inject } from "../../src/inject/inject.ts";
+import type { InjectOptions } from "../../src/inject/options.ts";
 import { DataType, type DataTypeName } from "../../src/onnx/data-types.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { numberToFloat16 } from "../../src/onnx/small-types.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import { som } from "../../src/penalties/som.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { randomFloats, randomNormals } from "../helpers/numbers.ts";
 
 const kinds = onnx.AttributeProto.AttributeType;
@@ -124,3 +128,11 @@ export function modelOf(graph: onnx.GraphProto.$Properties, opset = 17, irVersio
 /** Input for {@link network}: [batch, 6], standard normal. */
 export const samples = (batch: number, seed = "samples"): Tensor =>
   Tensor.float("x", [batch, 6], randomNormals(seed, batch * 6));
+
+/** A model into which SOM is injected. */
+export const withSom = (model: Model, options: Partial<InjectOptions> = {}): Promise<Model> =>
+  inject(model, { penalties: [som()], ...options }, nodeProbe);
+
+/** The names of nodes, inputs or outputs of a file. */
+export const names = (list: readonly { name?: string | null }[] | null | undefined): string[] =>
+  (list ?? []).map(({ name }) => name ?? "");

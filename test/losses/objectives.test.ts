@@ -4,7 +4,7 @@ import { Emit } from "../../src/graph/emit.ts";
 import { typed } from "../../src/graph/emit-base.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import type { Value } from "../../src/graph/node.ts";
-import { crossEntropy } from "../../src/losses/cross-entropy.ts";
+import { type CrossEntropyOptions, crossEntropy } from "../../src/losses/cross-entropy.ts";
 import { binaryCrossEntropy, l1, meanSquaredError } from "../../src/losses/elementwise.ts";
 import type { Objective } from "../../src/losses/objective.ts";
 import { objectiveNamed, objectiveNames } from "../../src/losses/table.ts";
@@ -338,9 +338,9 @@ test("objectives by name", () => {
 });
 
 test("options and predictions that make no sense are refused", () => {
-  for (const labelSmoothing of [-0.1, 1.1, Number.NaN]) {
-    expect(() => crossEntropy({ labelSmoothing })).toThrow(UsageError);
-  }
+  const smoothings = [-0.1, 1.1, Number.NaN].map((labelSmoothing) => ({ labelSmoothing }));
+  for (const options of [...smoothings, { labels: "probability" }, { labelPlaces: -1 }, { classAxis: 2 }])
+    expect(() => crossEntropy(options as CrossEntropyOptions)).toThrow(UsageError);
   const graph = new Graph("objective", new Map([["", 18]]));
   const x = typed(graph.addInput("x", "int32", [2]));
   const y = typed(graph.addInput("y", "float", [2]));

@@ -12,7 +12,7 @@ import {
   modelFields,
   varint,
 } from "../../src/onnx/wire.ts";
-import { type Encoding, reencode } from "../helpers/reencode.ts";
+import { encodings, reencode } from "../helpers/reencode.ts";
 
 const kinds = onnx.AttributeProto.AttributeType;
 
@@ -51,16 +51,6 @@ const sample = encodeModelProto(
 const relu = bytesField(
   graphFields.node,
   encodeNodeProto({ opType: "Relu", input: ["y"], output: ["z"], name: "added" }),
-);
-
-const encodings: fc.Arbitrary<Encoding> = fc.record(
-  {
-    padding: fc.integer({ min: 1, max: 5 }),
-    shuffle: fc.integer({ min: 0, max: 2 ** 31 }),
-    packed: fc.boolean(),
-    unknown: fc.boolean(),
-  },
-  { requiredKeys: [] },
 );
 
 const nodeNames = (bytes: Uint8Array): string[] =>
