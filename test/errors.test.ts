@@ -1,21 +1,31 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { DeviceError, messageOf } from "../src/errors.ts";
+import { graphToProto } from "../src/graph/proto.ts";
 import {
   adamw,
   arrayDataset,
   crossEntropy,
+  decodeCheckpoint,
   decodeModel,
+  definePenalty,
+  differentiate,
   type ErrorCode,
   inject,
+  Model,
   parseNpz,
   readModel,
+  rescueModel,
   SorthError,
   som,
   strip,
+  Tensor,
   Trainer,
   UsageError,
+  verify,
 } from "../src/index.ts";
+import { refuseMiscomputed } from "../src/passes/backends/refuse-miscomputed.ts";
+import { GraphBuilder } from "./helpers/build-graph.ts";
 
 const mlp = decodeModel(readFileSync("models/mlp.onnx"));
 const samples = (size: number) =>
@@ -29,6 +39,28 @@ async function fitted(size: number, learningRate: number): Promise<void> {
     await trainer.release();
   }
 }
+
+/** A layer of three units on a batch of 4, and the class that it chooses. */
+function classifier(outputs: readonly ("z" | "label")[]): Model {
+  const b = new GraphBuilder();
+  const z = b.op("MatMul", [b.input("x", [4, 5]), b.weight("w", [5, 3])], "z");
+  const values = { z, label: b.op("ArgMax", [z], "label", { axis: 1 }) };
+  return Model.fromProto(graphToProto(b.output(...outputs.map((name) => values[name])), { irVersion: 8 }));
+}
+
+const vector = definePenalty({
+  name: "vector",
+  on: "weights",
+  defaults: {},
+  build: ({ weight }) => weight,
+});
+
+function misreducing() {
+  const b = new GraphBuilder();
+  return b.output(b.op("ReduceL2", [b.input("x", [2, 3])], "y", { noop_with_empty_axes: 1 }));
+}
+
+const official = (name: string) => readFileSync(`test/fixtures/official/${name}`);
 
 const injected = () => inject(mlp, { penalties: [som()] });
 
@@ -46,6 +78,33 @@ const cases: readonly [ErrorCode, string, () => unknown][] = [
   ["file", "a file that is missing", () => readModel("models/missing.onnx")],
   ["file", "bytes that are no model", () => decodeModel(Uint8Array.of(1, 2, 3))],
   ["file", "bytes that are no archive", () => parseNpz(Uint8Array.of(1, 2, 3), "x.npz")],
+  [
+    "usage",
+    "a batch that the model does not have",
+    () => inject(classifier(["z"]), { penalties: [som()], batch: 8 }),
+  ],
+  ["usage", "a penalty of one's own that is no number", () => inject(mlp, { penalties: [vector()] })],
+  [
+    "usage",
+    "a prediction of integers",
+    () => differentiate(classifier(["z", "label"]), { objective: crossEntropy(), output: "label" }),
+  ],
+  ["model", "no output of floats", () => differentiate(classifier(["label"]), { objective: crossEntropy() })],
+  [
+    "data",
+    "data for an input that is not there",
+    async () => verify(mlp, await injected(), { feeds: new Map([["z", Tensor.float("z", [1], [0])]]) }),
+  ],
+  [
+    "file",
+    "a checkpoint of another model",
+    () =>
+      rescueModel(
+        decodeModel(official("cnn/training_model.onnx")),
+        decodeCheckpoint(official("mlp/checkpoint"), "checkpoint"),
+      ),
+  ],
+  ["device", "an operator that the GPU computes wrongly", () => refuseMiscomputed().run(misreducing())],
   ["numeric", "a loss that is no number", () => fitted(28, 1e38)],
 ];
 

@@ -1,5 +1,5 @@
 import Long from "long";
-import { SorthError } from "../errors.ts";
+import { FileError, SorthError } from "../errors.ts";
 import { DataType, dataTypeName } from "../onnx/data-types.ts";
 import { onnx } from "../onnx/schema.js";
 import { type ExternalReader, Tensor } from "../onnx/tensor.ts";
@@ -37,7 +37,7 @@ export function opsetsOf(model: onnx.ModelProto.$Properties): Map<string, number
  */
 export function graphFromProto(model: onnx.ModelProto.$Properties, external?: ExternalReader): Graph {
   const proto = model.graph;
-  if (!proto) throw new SorthError("the model has no graph");
+  if (!proto) throw new FileError("the model has no graph");
   checkFunctionSize(model.functions ?? [], proto.node ?? []);
   const graph = new Graph(proto.name ?? "", opsetsOf(model));
   readGraph(graph, proto, external);

@@ -4,7 +4,7 @@ import { toForwardPart } from "../artifacts/forward-part.ts";
 import { type NamedOptimizer, readOptimizerModel } from "../artifacts/read-optimizer-model.ts";
 import { artifactKind, trainingModelOf } from "../artifacts/training-model.ts";
 import { patternOfNames } from "../block/bounded-pattern.ts";
-import { SorthError, UsageError } from "../errors.ts";
+import { FileError, SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
@@ -114,7 +114,7 @@ function checkStatistics(graph: Graph): void {
   );
 }
 
-/** @throws SorthError if a checkpoint is not one of this model, naming what is missing, left over, or of another shape */
+/** @throws FileError if a checkpoint is not one of this model, naming what is missing, left over, or of another shape */
 function checkFits(
   parameters: readonly Value[],
   frozen: readonly Value[],
@@ -125,18 +125,18 @@ function checkFits(
   const expected = [...parameters, ...frozen];
   const missing = expected.filter(({ name }) => !tensors.has(name)).map(({ name }) => name);
   if (missing.length > 0) {
-    throw new SorthError(`the checkpoint is of another model: it has no ${list(missing)}`);
+    throw new FileError(`the checkpoint is of another model: it has no ${list(missing)}`);
   }
   const names = new Set(parameters.map(({ name }) => name));
   const extra = saved.filter((name) => !names.has(name));
   if (extra.length > 0) {
-    throw new SorthError(`the checkpoint is of another model, which also trains ${list(extra)}`);
+    throw new FileError(`the checkpoint is of another model, which also trains ${list(extra)}`);
   }
   for (const { name, declared } of expected) {
     const dims = tensors.get(name)?.dims ?? [];
     if (!declared || (declared.length === dims.length && declared.every((dim, i) => dim === dims[i])))
       continue;
-    throw new SorthError(
+    throw new FileError(
       `the checkpoint is of another model: "${name}" is [${dims.join(", ")}] in it, and [${declared.join(", ")}] in the model`,
     );
   }

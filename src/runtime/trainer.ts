@@ -252,7 +252,7 @@ export class Trainer {
 
   /**
    * Takes over the state of another run of the same parameters; tensors that are not named keep their numbers.
-   * @throws SorthError for a parameter, statistic or slot that this run lacks or has in another shape
+   * @throws UsageError for a parameter, statistic or slot that this run lacks or has in another shape
    */
   takeOver(state: Partial<TrainerState>): void {
     this.#session.restore(sessionTensors(this.step.ports, state));

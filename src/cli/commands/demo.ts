@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { mnistFolder, sampleFolder } from "../../data/mnist-node.ts";
-import { SorthError } from "../../errors.ts";
+import { FileError } from "../../errors.ts";
 import { wholeNumber } from "../options.ts";
 import { servePage } from "../page-server.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
@@ -43,7 +43,7 @@ function pageFolder(): string {
   const root = dirname(createRequire(import.meta.url).resolve("sorth-onnx/package.json"));
   const folder = join(root, "dist/page");
   if (existsSync(join(folder, "index.html"))) return folder;
-  throw new SorthError(`the page is not built: there is no ${folder}; run npm run page`);
+  throw new FileError(`the page is not built: there is no ${folder}; run npm run page`);
 }
 
 /** Waits for Ctrl-C, or forever if there is no signal. */

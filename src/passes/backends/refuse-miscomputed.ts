@@ -1,5 +1,5 @@
 import { constantTensor } from "../../analysis/probe-model.ts";
-import { SorthError } from "../../errors.ts";
+import { DeviceError } from "../../errors.ts";
 import type { Node } from "../../graph/node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { tableOf } from "../../lookup.ts";
@@ -9,7 +9,7 @@ import { defineGraphPass, unchanged } from "../pass.ts";
  * Refuses what WebGPU computes wrongly without saying so and what has no other form there. Measured on ONNX Runtime 1.30
  * (native build and browser, SwiftShader) by running every rule's samples there and on the CPU.
  *
- *     Einsum that broadcasts  →  SorthError that names the node
+ *     Einsum that broadcasts  →  DeviceError that names the node
  */
 export const refuseMiscomputed = defineGraphPass({
   name: "refuse-miscomputed",
@@ -18,7 +18,7 @@ export const refuseMiscomputed = defineGraphPass({
     for (const node of graph.nodes) {
       const wrong = wrongForms[node.op]?.(node);
       if (!wrong) continue;
-      throw new SorthError(
+      throw new DeviceError(
         `webgpu does not compute ${node.op} "${node.label}" rightly: ${wrong}; train on the CPU (wasm in a browser)`,
       );
     }
