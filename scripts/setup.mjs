@@ -15,6 +15,7 @@ const sources = [
   "package-lock.json",
   "tsdown.config.ts",
   "tsconfig.json",
+  "scripts/documented-declarations.ts",
   "scripts/without-samples.ts",
 ].map((file) => join(root, file));
 

@@ -35,6 +35,9 @@ export { type RescueFileOptions, rescueFiles } from "./runtime/rescue-files-node
 
 const { probe } = nodeRuntime;
 
+// The same constants as in web.ts, which loads most of these functions on their first call. One list for both, called with
+// the probe, would make each export the result of a call, which bundlers keep in every page with the files it would load.
+
 /** @function */
 export const inspect: Library["inspect"] = (model, options = {}) => inspectWith(model, options, probe);
 

@@ -29,7 +29,8 @@ export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";
 /** @function */
 export const buildStep: Library["buildStep"] = (model, options) => buildStepWith(model, options, webProbe);
 
-// Loaded on the first call, because a page that only trains needs none of them.
+// Loaded on the first call, because a page that only trains needs none of them. Each is a constant of its own, and not made
+// by a list that node shares (index.ts): bundlers drop an unused constant with the file that it would load.
 
 /** @function */
 export const inspect: Library["inspect"] = async (model, options = {}) => {

@@ -86,15 +86,7 @@ function write(): void {
     .filter((one) => order.has(one.package))
     .sort((a, b) => (order.get(a.package) ?? 0) - (order.get(b.package) ?? 0))
     .map((one) => ({ ...one, also: [...(also.get(keyOf(one)) ?? one.also)] }));
-  writeFileSync(
-    resultsFile,
-    surveyed
-      .map(
-        (one) => `${JSON.stringify(one)}
-`,
-      )
-      .join(""),
-  );
+  writeFileSync(resultsFile, surveyed.map((one) => `${JSON.stringify(one)}\n`).join(""));
   const machine = `sorth-onnx ${manifest.version} on ${cpus().length} cores of ${cpus()[0]?.model ?? "a CPU"}, ${new Date().toISOString().slice(0, 10)}.`;
   writeFileSync(reportFile, reportOf(surveyed, machine));
 }

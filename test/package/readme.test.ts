@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { penaltyNames } from "../../src/index.ts";
 import { npz } from "../cli/npz.ts";
 import { cli } from "../cli/run-cli.ts";
 
@@ -65,6 +66,22 @@ describe.each(guides)("the commands of %s", (file) => {
 });
 
 describe("the README", () => {
+  it("counts what the generated documents and the code count", () => {
+    const flat = (file: string) => readFileSync(file, "utf8").replace(/\s+/g, " ");
+    const countIn = (file: string, pattern: RegExp) => pattern.exec(flat(file))?.[1];
+    const operators = countIn("docs/ops.md", /(\d+) operators have a derivative/);
+    const counts = [
+      `[${operators} operators](docs/ops.md)`,
+      `[${countIn("docs/peers.md", /(\d+) architectures of/)} architectures](docs/peers.md)`,
+      `ONNX files that ${countIn("docs/models.md", /files of (\d+) packages/)} packages ship`,
+      "Fourteen other penalties",
+      "lists all fifteen",
+    ];
+    expect(counts.filter((text) => !flat("README.md").includes(text))).toEqual([]);
+    expect(flat("CHANGELOG.md")).toContain(`${operators} operators ([docs/ops.md](docs/ops.md))`);
+    expect(penaltyNames).toHaveLength(15);
+  });
+
   it("has a library example that runs on the built package", (context) => {
     context.skip(!existsSync("dist/node/index.js"), "dist/ is not built (npm run build)");
     const snippets = [...readme.matchAll(/```ts\n([\s\S]+?)```/g)].map(([, code]) => code ?? "");
