@@ -40,9 +40,12 @@ export async function differentiate(
   options: DifferentiateOptions,
   probe: Probe,
 ): Promise<GradientModel> {
-  const named = (names: readonly string[]) => !!options.wrt && matchesAny(options.wrt, names);
+  const { wrt: pattern } = options;
   // BatchNormalization and Dropout stay as the file has them.
-  const program = await prepare(model, options, probe, { passes: [poolBeforeRelu()], keeps: named });
+  const program = await prepare(model, options, probe, {
+    passes: [poolBeforeRelu()],
+    ...(pattern && { keeps: (names) => matchesAny(pattern, names) }),
+  });
   const masks = await program.run(replaceDropout({ mode: "as-is" }));
   const wrt = variablesOf(program.prepared, options);
   const loss = program.loss(constantWeight(program.prepared, options));

@@ -4,6 +4,7 @@ import { blockOf } from "../block/block.ts";
 import { strip } from "../block/strip.ts";
 import { SorthError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
+import type { Value } from "../graph/node.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 import { layoutOf, splice } from "../onnx/splice.ts";
@@ -21,7 +22,7 @@ import type { LossOptions } from "./options.ts";
  * Dropout that drops) and models with split initializers are rewritten in inference form.
  *
  * @param weights - by their names in the step graph, which are the model's except for split initializers
- * @throws SorthError if a weight is not in the model
+ * @throws SorthError if a weight is not in the model, or has another type or shape there
  */
 export function withWeights(
   model: Model,
@@ -42,14 +43,30 @@ function withCopies(
   weights: ReadonlyMap<string, Tensor>,
   options: LossOptions,
 ): ReadonlyMap<string, Tensor> {
+  const graph = graphOf(model);
+  const inFile = graph.initializers;
+  const { copies } = liftParameters(graph, options, model.external);
+  checkWeights(weights, [...inFile, ...graph.initializers]);
   const all = new Map(weights);
-  for (const copy of liftParameters(graphOf(model), options, model.external).copies) {
+  for (const copy of copies) {
     const parameter = weights.get(copy.of);
     if (!parameter) continue;
     all.set(copy.name, copied(copy, parameter));
     if (copy.made) all.delete(copy.of);
   }
   return all;
+}
+
+/** @throws SorthError for a weight that none of the initializers can take */
+function checkWeights(weights: ReadonlyMap<string, Tensor>, initializers: readonly Value[]): void {
+  const stored = new Map(initializers.map(({ name, initializer }) => [name, initializer]));
+  const form = ({ type, dims }: Tensor) => `${type}[${dims.join(", ")}]`;
+  for (const [name, tensor] of weights) {
+    const old = stored.get(name);
+    if (!old) throw new SorthError(`the model has no weight "${name}"`);
+    if (form(old) === form(tensor)) continue;
+    throw new SorthError(`the weight "${name}" is ${form(old)} in the model, not ${form(tensor)}`);
+  }
 }
 
 /** Whether a model was exported for training. */

@@ -29,7 +29,7 @@ const gradientOpset = 18;
 export interface PrepareOptions {
   /** Rewrites of the model in opset 18, before its shapes are inferred. */
   readonly passes?: readonly Pass<unknown>[];
-  /** Decides by its names whether a constant is kept apart, so that it can have a gradient. */
+  /** Decides by its names whether a constant is kept apart, so that it can have a gradient; default: none is. */
   readonly keeps?: (names: readonly string[]) => boolean;
   /** Prefix of an input or output whose own name is taken; default {@link takenPrefix}. */
   readonly taken?: string;
@@ -44,7 +44,7 @@ export async function prepare(
   model: Model,
   options: LossOptions,
   probe: Probe,
-  { passes = [], keeps = () => false, taken = takenPrefix }: PrepareOptions = {},
+  { passes = [], keeps, taken = takenPrefix }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
@@ -56,11 +56,9 @@ export async function prepare(
   // Decided before bodies are expanded, because an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
   tellParameters(found, options);
-  const readings = new Readings(graph);
-  const asked = found.constants
-    .map(({ value }) => value)
-    .filter((value) => keeps(namesOfValue(value, readings)));
-  const keep = new Set([...found.parameters.map(({ value }) => value), ...asked].map(({ name }) => name));
+  const readings = keeps && new Readings(graph);
+  const asked = found.constants.filter(({ value }) => readings && keeps(namesOfValue(value, readings)));
+  const keep = new Set([...found.parameters, ...asked].map(({ value }) => value.name));
   const emit = new Emit(graph, { prefix: stepPrefix });
   const context = { emit, probe, onMessage: options.onMessage };
   const { external } = model;
