@@ -73,17 +73,18 @@ function beginRescued(
       freeBatch,
     },
   );
-  const { name, options: constants } = run.optimizer;
+  const former = () => {
+    const { name, options: constants } = run.optimizer;
+    return clipped(
+      flags,
+      optimizerNamed(name, { ...constants, ...given({ weightDecay: flags.weightDecay }) }),
+    );
+  };
   return Trainer.rescue(run, {
     ...options,
     ...placementOf(flags),
     ...given({ normalize: flags.normalize }),
-    ...(command.getOptionValueSource("optimizer") !== "cli" && {
-      optimizer: clipped(
-        flags,
-        optimizerNamed(name, { ...constants, ...given({ weightDecay: flags.weightDecay }) }),
-      ),
-    }),
+    ...(command.getOptionValueSource("optimizer") !== "cli" && { optimizer: former() }),
     onMessage,
   });
 }

@@ -13,7 +13,7 @@ export type Normalization = "0..1" | "none";
 export const normalizations: readonly Normalization[] = ["0..1", "none"];
 
 /** The number by which `0..1` divides pixels. */
-export const pixelScale = 255;
+const pixelScale = 255;
 
 /** The normalization chosen for a dataset, and the reasons. */
 export interface NormalizationChoice {

@@ -59,11 +59,11 @@ export interface AngleStatistics {
 const percents = [1, 5, 25, 50, 75, 95, 99] as const;
 
 /** Width of a bin of {@link AngleStatistics.histogram}, in degrees. */
-export const binWidth = 2;
+const binWidth = 2;
 /** Two units up to this angle apart, in degrees, count as having the same direction. */
 export const sameDirection = 0.1;
 /** Most pairs listed in {@link UnitPairs}. */
-export const listedPairs = 20;
+const listedPairs = 20;
 
 /** Fine bins per degree, from which percentiles are read. */
 const fineness = 1000;

@@ -2,7 +2,7 @@ import { shuffledIndices } from "../data/batches.ts";
 import type { UnitMatrix } from "./unit-vectors.ts";
 
 /** Most units of a layer that form pairs, unless the caller asks for all: 8 million pairs. */
-export const mostUnits = 4096;
+const mostUnits = 4096;
 
 /**
  * The units of each group that take part when a layer has more than {@link mostUnits}: the same number from each group, drawn

@@ -46,9 +46,6 @@ export function externalLocations(model: onnx.ModelProto.$Properties): Set<strin
   return locations;
 }
 
-/** A part of an external file, as requested from an {@link ExternalReader}. */
-export type ExternalRange = ExternalReference;
-
 /**
  * Normalizes the name of an external file: `/` as separator, no `.` and no empty parts.
  * @throws SorthError when the name is empty or leads out of the model's folder (absolute path, drive letter, `..`)
@@ -69,7 +66,7 @@ export function checkedLocation(location: string): string {
  * Start and length in bytes of a part of an external file.
  * @throws SorthError when the part extends beyond the end of the file
  */
-export function checkedRange(range: ExternalRange, fileSize: number): { offset: number; length: number } {
+export function checkedRange(range: ExternalReference, fileSize: number): { offset: number; length: number } {
   const { location, offset } = range;
   const length = range.length ?? fileSize - offset;
   const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;

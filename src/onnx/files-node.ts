@@ -2,9 +2,9 @@ import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs"
 import { type FileHandle, mkdir, open, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
-import { checkedLocation, checkedRange, type ExternalRange } from "./external.ts";
+import { checkedLocation, checkedRange } from "./external.ts";
 import { decodeModel, type Model } from "./model.ts";
-import type { ExternalReader } from "./tensor.ts";
+import type { ExternalReader, ExternalReference } from "./tensor.ts";
 import { equalBytes } from "./wire.ts";
 import { reasonOf, type WriteOptions, writeFileSafely } from "./write-file.ts";
 
@@ -103,7 +103,7 @@ export function externalReader(folder: string): ExternalReader {
   return (range) => readRange(folder, range);
 }
 
-function readRange(folder: string, range: ExternalRange): Uint8Array {
+function readRange(folder: string, range: ExternalReference): Uint8Array {
   const file = join(folder, checkedLocation(range.location));
   let descriptor: number | undefined;
   try {

@@ -24,7 +24,10 @@ export interface RescuedModel {
   readonly state: Pick<TrainerState, "slots" | "updates">;
   /** The learning rate in the checkpoint; undefined if it has no optimizer state. */
   readonly learningRate: number | undefined;
-  /** The optimizer that the optimizer model describes; without that model, ONNX Runtime's AdamW. */
+  /**
+   * The optimizer that the optimizer model describes; without that model, ONNX Runtime's AdamW. The optimizer model is read
+   * on access, so that one that cannot be read does not stop a run with another optimizer.
+   */
   readonly optimizer: NamedOptimizer;
   /** The checkpoint as it was read: {@link checkpointOf} writes a later one of the same run from it. */
   readonly checkpoint: OrtCheckpoint;
@@ -98,7 +101,9 @@ export function rescueModel(training: Model, checkpoint: OrtCheckpoint, optimize
       updates: former?.step ?? 0,
     },
     learningRate: former?.learningRate,
-    optimizer: optimizer ? readOptimizerModel(optimizer) : { name: "adamw-ort", options: {} },
+    get optimizer() {
+      return optimizer ? readOptimizerModel(optimizer) : ({ name: "adamw-ort", options: {} } as const);
+    },
     checkpoint,
   };
 }

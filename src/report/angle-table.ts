@@ -10,7 +10,7 @@ import { fitTable, type TableColumn } from "./table.ts";
 
 /** Options of an angle table. */
 export interface AngleTableOptions {
-  /** Most characters in a line (default: any number). */
+  /** Most characters in a line; without it, lines may be of any length. */
   readonly width?: number;
   /** Styles the headings. */
   readonly paint?: (heading: string) => string;

@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { DeviceError } from "../errors.ts";
-import { inlineExternal } from "../onnx/inline-external.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { ortNode } from "./ort-node.ts";
@@ -63,25 +62,14 @@ export const cudaBackend: Backend = {
   async openStep(step, options) {
     const on = { ...options, device: name };
     const { Tensor } = await ortNode();
-    if (!step.body)
-      return new HostStepSession(
-        await openOnDevice(inlineExternal(step.model).bytes, cuda, on),
-        step,
-        Tensor,
-      );
+    if (!step.body) return new HostStepSession(await openOnDevice(step.model, cuda, on), step, Tensor);
     // ONNX Runtime checks the placement only outside a Loop body. Opening the single step shows that all nodes of the body
     // run on the device.
-    const single = await openOnDevice(inlineExternal(step.body).bytes, cuda, on);
+    const single = await openOnDevice(step.body, cuda, on);
     await single.release();
     const { onMessage: _, ...told } = on;
-    return new HostStepSession(
-      await openOnDevice(inlineExternal(step.model).bytes, cuda, told),
-      step,
-      Tensor,
-    );
+    return new HostStepSession(await openOnDevice(step.model, cuda, told), step, Tensor);
   },
   openForward: async (model, options) =>
-    new OrtForwardSession(
-      await openOnDevice(inlineExternal(model).bytes, cuda, { ...options, device: name }),
-    ),
+    new OrtForwardSession(await openOnDevice(model, cuda, { ...options, device: name })),
 };

@@ -2,8 +2,7 @@ import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
 import { DeviceError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
-import { encodeModelProto } from "../onnx/codec.ts";
-import { inlineExternal } from "../onnx/inline-external.ts";
+import { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { initialTensors } from "../programs/initial-state.ts";
@@ -115,7 +114,7 @@ function disposeAll(tensors: Iterable<OrtTensor>): void {
 }
 
 /** A graph that returns a step's state unchanged. */
-function readBackGraph(step: Step): Uint8Array {
+function readBackGraph(step: Step): Model {
   const graph = new Graph("read_back", new Map([["", 18]]));
   for (const { input, type, shape } of statePorts(step.ports)) {
     const value = graph.addInput(input, type, shape);
@@ -126,7 +125,7 @@ function readBackGraph(step: Step): Uint8Array {
     copy.shape = shape;
     graph.addOutput(copy);
   }
-  return encodeModelProto(graphToProto(graph, { irVersion: 9 }));
+  return Model.fromProto(graphToProto(graph, { irVersion: 9 }));
 }
 
 /** WebGPU with the state on the device, on any build of ONNX Runtime that has it. */
@@ -142,7 +141,7 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
         statePorts(step.ports).map(({ output }) => [output, "gpu-buffer"] as const),
       );
       const figures = figureOutputs(step.ports).map((name) => [name, "cpu"] as const);
-      const session = await openOnDevice(inlineExternal(step.model).bytes, open, {
+      const session = await openOnDevice(step.model, open, {
         ...options,
         device: name,
         session: {
@@ -153,8 +152,6 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
       return new DeviceStepSession(session, reader, step);
     },
     openForward: async (model, options) =>
-      new OrtForwardSession(
-        await openOnDevice(inlineExternal(model).bytes, open, { ...options, device: name }),
-      ),
+      new OrtForwardSession(await openOnDevice(model, open, { ...options, device: name })),
   };
 }

@@ -37,7 +37,7 @@ export type ChosenFit = Pick<FitOptions, "maxSteps" | "validation"> & { readonly
  * @param stored - the plan in the checkpoint that is resumed
  * @throws UsageError for numbers out of range, and for data that differ from those of the resumed run
  */
-export function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | undefined): ChosenFit {
+function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | undefined): ChosenFit {
   checkNumber("the number of epochs", options.epochs, count);
   checkNumber("the number of steps", options.maxSteps, count);
   if (typeof options.validation === "number" && options.validation !== 0) {

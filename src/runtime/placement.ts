@@ -8,7 +8,8 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
-import { decodeModel } from "../onnx/model.ts";
+import { inlineExternal } from "../onnx/inline-external.ts";
+import type { Model } from "../onnx/model.ts";
 import { type OpenSession, ortMessage } from "./ort-probe.ts";
 import type { SessionOptions } from "./step-session.ts";
 
@@ -32,7 +33,7 @@ const mostNamed = 6;
  * @throws SorthError that names the nodes the device does not run; with `allowFallback`, `onMessage` receives them instead
  */
 export async function openOnDevice(
-  model: Uint8Array,
+  model: Model,
   on: OpenOnDevice,
   options: SessionOptions & {
     readonly device: string;
@@ -40,15 +41,16 @@ export async function openOnDevice(
   },
 ): Promise<InferenceSession> {
   const { device, session, allowFallback, onMessage } = options;
+  const whole = inlineExternal(model);
   try {
-    return await openWhole(model, on, session);
+    return await openWhole(whole.bytes, on, session);
   } catch (error) {
     if (error instanceof SorthError) throw error;
     if (!fallbackForbidden.test(ortMessage(error))) {
       throw new DeviceError(`ONNX Runtime cannot open the graph on ${device}: ${ortMessage(error)}`);
     }
   }
-  const nodes = await nodesOffDevice(model, on);
+  const nodes = await nodesOffDevice(whole, on);
   const named = nodes.slice(0, mostNamed).map(({ op, label }) => `${op} "${label}"`);
   const more = nodes.length > mostNamed ? ` and ${nodes.length - mostNamed} more` : "";
   const list = named.length > 0 ? `${nodes.length} nodes: ${named.join(", ")}${more}` : "every node";
@@ -58,7 +60,7 @@ export async function openOnDevice(
     );
   }
   onMessage?.(`not on ${device} but on the CPU: ${list}`);
-  return on.create(model, { ...base(on), ...session });
+  return on.create(whole.bytes, { ...base(on), ...session });
 }
 
 const base = ({ executionProvider }: OpenOnDevice): InferenceSession.SessionOptions => ({
@@ -82,8 +84,8 @@ function openWhole(
  * The nodes that a device does not run. Opens each kind of node (operator, attributes, shapes) alone, with fallback
  * forbidden. Nodes of constants are left out, because ONNX Runtime folds them.
  */
-export async function nodesOffDevice(model: Uint8Array, on: OpenOnDevice): Promise<Node[]> {
-  const graph = graphOf(decodeModel(model));
+async function nodesOffDevice(model: Model, on: OpenOnDevice): Promise<Node[]> {
+  const graph = graphOf(model);
   await inferShapes(graph, on.probe);
   const runs = new Map<string, boolean>();
   const found: Node[] = [];

@@ -31,10 +31,10 @@ export function rescuedOptions(run: RescuedModel, given: TrainerOptions): Traine
       "a training model says which weights are trained and shared; leave --trainable, --tie and --untie out (--freeze leaves some untrained)",
     );
   }
-  const { name, options: constants } = run.optimizer;
+  const optimizer = options.optimizer ?? optimizerNamed(run.optimizer.name, run.optimizer.options);
   return {
-    optimizer: optimizerNamed(name, constants),
     ...options,
+    optimizer,
     ...run.options,
     ...(learningRate !== undefined && { learningRate }),
   };

@@ -238,6 +238,14 @@ describe("Trainer.rescue", () => {
     expect(trainer.state().updates).toBe(0);
   });
 
+  it("reads the optimizer model only when no other optimizer is chosen", async () => {
+    const none = decodeModel(officialFile("mlp/forward.onnx"));
+    const run = async () => rescueModel(training("mlp"), checkpoint("mlp/checkpoint"), none);
+    await expect(begin({}, run())).rejects.toThrow(/not an optimizer model/);
+    const { trainer } = await begin({ optimizer: sgd() }, run());
+    expect(trainer.options.optimizer?.name).toBe("sgd");
+  });
+
   it("drops the state of parameters that it freezes", async () => {
     const { trainer, messages } = await begin({ freeze: /^a\./ });
     const { updates, slots } = trainer.state();

@@ -43,8 +43,7 @@ async function trainAndLose(lose: boolean) {
 
 describe("a GPU device that is lost", () => {
   const tab = useTab();
-  it("ends the run with what to do, and the run goes on from its checkpoint after a reload", async (context) => {
-    context.skip(tab.missing !== "", tab.missing);
+  it("ends the run with what to do, and the run goes on from its checkpoint after a reload", async () => {
     const { steps, error, again, inspected } = await tab.page.evaluate(trainAndLose, true);
     expect(steps).toBe(6);
     expect(error).toMatch(/^the GPU device was lost \(.+\), .*reload the page and go on from there/);
@@ -78,8 +77,7 @@ describe("a browser without WebGPU", () => {
     },
   ];
   for (const { title, change, message } of cases) {
-    it(`${title}: says what to do before anything is built`, async (context) => {
-      context.skip(tab.missing !== "", tab.missing);
+    it(`${title}: says what to do before anything is built`, async () => {
       await tab.page.reload();
       await tab.page.waitForFunction("globalThis.sorth");
       await tab.page.evaluate(change);

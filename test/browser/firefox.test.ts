@@ -4,6 +4,7 @@ import puppeteer from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PageServer, servePage } from "../../src/cli/page-server.ts";
 import { mnistFolder } from "../../src/data/mnist-node.ts";
+import { skipWithout } from "../helpers/skip-without.ts";
 import { chromiumFlags, findChromium, findFirefox } from "./browser.ts";
 
 const [firefoxPath, chromiumPath] = [findFirefox(), findChromium()];
@@ -51,14 +52,14 @@ async function trainInPage(): Promise<{
 }
 
 describe("the page in Firefox", () => {
+  skipWithout(missing);
   let server: PageServer;
   beforeAll(async () => {
     if (!missing) server = await servePage({ folder: "dist/page", mnist: mnistFolder(), port: 0 });
   });
   afterAll(() => server?.close());
 
-  it("trains on WebAssembly, with the figures of Chromium", async (context) => {
-    context.skip(missing !== "", missing);
+  it("trains on WebAssembly, with the figures of Chromium", async () => {
     const firefox = await puppeteer.launch({ browser: "firefox", executablePath: firefoxPath ?? "" });
     const other = await chromium.launch({ executablePath: chromiumPath ?? "", args: chromiumFlags });
     try {

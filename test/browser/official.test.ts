@@ -9,6 +9,8 @@ import {
   officialPath,
   pytorch,
 } from "../artifacts/official-fixtures.ts";
+import type { TrainingBuild } from "../helpers/official-runtime.ts";
+import { skipWithout } from "../helpers/skip-without.ts";
 import { chromiumFlags, findChromium, serve } from "./browser.ts";
 
 const executablePath = findChromium();
@@ -27,10 +29,10 @@ interface Batch {
   readonly labels: number[];
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: the page's own copy of an old release
-declare const ort: any;
+declare const ort: TrainingBuild;
 
 describe("ONNX Runtime's own training session in Chromium", () => {
+  skipWithout(missing);
   let server: Awaited<ReturnType<typeof serve>>;
   let browser: Browser;
   let tab: Page;
@@ -49,8 +51,7 @@ describe("ONNX Runtime's own training session in Chromium", () => {
   });
 
   for (const [name, figures] of Object.entries(pytorch.networks)) {
-    it(`trains the injected ${name} as PyTorch does, and the plain one`, async (context) => {
-      context.skip(missing !== "", missing);
+    it(`trains the injected ${name} as PyTorch does, and the plain one`, async () => {
       const plain = officialFile(`${name}/training_model.onnx`);
       const penalties = [{ penalty: som({ lambda1: 100 }), weight: pytorch.weight }];
       const injected = encodeModel(await inject(decodeModel(plain), { penalties }));
@@ -77,7 +78,7 @@ describe("ONNX Runtime's own training session in Chromium", () => {
                 x: new ort.Tensor("float32", Float32Array.from(x.data), x.dims),
                 labels: new ort.Tensor("int64", BigInt64Array.from(labels, BigInt), [labels.length]),
               });
-              result.push(outputs[session.trainingOutputNames[0]].data[0]);
+              result.push(Number(outputs[session.trainingOutputNames[0] ?? ""]?.data[0]));
               await session.runOptimizerStep();
               await session.lazyResetGrad();
             }

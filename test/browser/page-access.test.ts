@@ -34,8 +34,7 @@ const focused = (page: Page) => page.evaluate(() => document.activeElement?.id ?
 describe("access to the page", () => {
   const browser = usePageBrowser();
 
-  it("everything is done with the keyboard", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("everything is done with the keyboard", async () => {
     const { page, faults } = await browser.shared();
     await waitForStatus(page, /Ready to train/);
     const type = async (selector: string, text: string) => {
@@ -82,8 +81,7 @@ describe("access to the page", () => {
     expect(faults).toEqual([]);
   });
 
-  it("axe finds nothing: light and dark, wide and as narrow as a phone, before, in and after a run", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("axe finds nothing: light and dark, wide and as narrow as a phone, before, in and after a run", async () => {
     const { page, faults } = await browser.shared();
     const look = async (state: string) => {
       for (const [colorScheme, width] of [

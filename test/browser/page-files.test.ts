@@ -40,8 +40,7 @@ async function trainShortly(page: Page): Promise<void> {
 describe("files in the page", () => {
   const browser = usePageBrowser();
 
-  it("says of what cannot be trained why, keeps what is loaded, and takes the next file", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("says of what cannot be trained why, keeps what is loaded, and takes the next file", async () => {
     const { page, faults } = await browser.shared();
     writeFileSync(
       at("broken.onnx"),
@@ -101,8 +100,7 @@ describe("files in the page", () => {
     expect(faults).toEqual([]);
   });
 
-  it("uses the penalty of an injected model", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("uses the penalty of an injected model", async () => {
     const penalties = [{ penalty: som({ gamma: 4, lambda1: 30 }), weight: 0.25 }];
     await writeModel(await inject(await readModel("models/mlp.onnx"), { penalties }), at("injected.onnx"));
     const { page, faults } = await browser.shared();
@@ -122,8 +120,7 @@ describe("files in the page", () => {
     expect(faults).toEqual([]);
   });
 
-  it("takes the files of a model's external data with it, and says which are missing", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("takes the files of a model's external data with it, and says which are missing", async () => {
     const { proto } = decodeModel(new Uint8Array(readFileSync("models/mlp.onnx")));
     const weight = proto.graph?.initializer?.find(({ name }) => name === "fc1.weight");
     writeFileSync(at("weights.bin"), weight?.rawData ?? new Uint8Array());
@@ -146,8 +143,7 @@ describe("files in the page", () => {
     expect(faults).toEqual([]);
   });
 
-  it("goes on with a run of ONNX Runtime's training API", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("goes on with a run of ONNX Runtime's training API", async () => {
     writeFileSync(
       at("points.npz"),
       npz(80, [20], (index) => index % 5),
@@ -174,8 +170,7 @@ describe("files in the page", () => {
     expect(faults).toEqual([]);
   });
 
-  it("trains a model whose own loss needs more samples than there are to test on", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("trains a model whose own loss needs more samples than there are to test on", async () => {
     writeFileSync(
       at("few.npz"),
       npz(80, [4], (index) => index % 3),
@@ -201,8 +196,7 @@ describe("files in the page", () => {
     expect(faults).toEqual([]);
   });
 
-  it("reads images in folders", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("reads images in folders", async () => {
     const { page, faults } = await browser.shared();
     await page.locator('input[name="model"][value="mlp"]').check();
     // Bars in three positions, one class each, drawn by the browser itself.

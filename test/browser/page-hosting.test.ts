@@ -47,8 +47,7 @@ describe("the page on a static host", () => {
   });
   afterAll(() => host.close());
 
-  it("works below a path, without headers and https, on one thread, and says so", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("works below a path, without headers and https, on one thread, and says so", async () => {
     const { page, faults } = await browser.open({ url: host.url.replace("127.0.0.1", "plain-host.test") });
     await waitForStatus(page, /Ready to train/);
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(false);
@@ -83,8 +82,7 @@ describe("the page on a static host", () => {
     await page.context().close();
   });
 
-  it("trains on WebAssembly, and says so, when the adapter is refused at last", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("trains on WebAssembly, and says so, when the adapter is refused at last", async () => {
     const { page, faults } = await browser.open();
     await waitForStatus(page, /Ready to train/);
     await fill(page, { "train-samples": 128, "test-samples": 64, batch: 32, epochs: 1 });
@@ -102,8 +100,7 @@ describe("the page on a static host", () => {
     await page.context().close();
   });
 
-  it("says how to get MNIST where it is not", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("says how to get MNIST where it is not", async () => {
     const { page, faults } = await browser.open({
       prepare: (tab) => tab.route("**/data/index.json", (route) => route.fulfill({ json: { mnist: null } })),
     });

@@ -49,8 +49,7 @@ async function trainSomeSteps(page: Page): Promise<void> {
 describe("a run in the page", () => {
   const browser = usePageBrowser();
 
-  it("pauses, goes on, is reset, and leaves the page quick", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("pauses, goes on, is reset, and leaves the page quick", async () => {
     const { page, faults } = await browser.shared();
     await small(page, 500);
     await press(page, "Train");
@@ -87,8 +86,7 @@ describe("a run in the page", () => {
     expect(faults).toEqual([]);
   });
 
-  it("goes on bit for bit after its tab was closed", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("goes on bit for bit after its tab was closed", async () => {
     const whole = await browser.shared();
     await small(whole.page, 10);
     await press(whole.page, "Train");
@@ -128,8 +126,7 @@ describe("a run in the page", () => {
     await tabs.close();
   });
 
-  it("asks for the data again where they are the user's own, and takes no others", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("asks for the data again where they are the user's own, and takes no others", async () => {
     for (const [name, count] of [
       ["mine.npz", 80],
       ["others.npz", 90],
@@ -167,8 +164,7 @@ describe("a run in the page", () => {
     await page.context().close();
   });
 
-  it("stops a run whose loss is no number any more, and goes on with the other", async (context) => {
-    context.skip(browser.missing !== "", browser.missing);
+  it("stops a run whose loss is no number any more, and goes on with the other", async () => {
     const { page, faults } = await browser.shared();
     await small(page, 2);
     await fill(page, { "learning-rate": "1e20", weight: 0 });

@@ -5,6 +5,7 @@ import { afterAll, beforeAll } from "vitest";
 import { type PageServer, servePage } from "../../src/cli/page-server.ts";
 import { mnistFolder } from "../../src/data/mnist-node.ts";
 import type { Dataset } from "../../src/index.ts";
+import { skipWithout } from "../helpers/skip-without.ts";
 import { chromiumFlags, findChromium } from "./browser.ts";
 
 /** The page in a tab, and what it must not do. */
@@ -16,8 +17,6 @@ export interface PageTab {
 
 /** A browser for the page, with the server of `sorth-onnx demo`. */
 export interface PageBrowser {
-  /** Why there is none, or "". */
-  readonly missing: string;
   readonly url: string;
   /** A tab in a context of its own (storage, downloads), or in one that is given. */
   open(options?: {
@@ -34,7 +33,7 @@ export interface PageBrowser {
   crashGpu(): Promise<void>;
 }
 
-/** Starts a browser and a server before the tests of a describe block, and ends them after. */
+/** Starts a browser and a server before the tests of a describe block, and ends them after. Without them the tests are skipped. */
 export function usePageBrowser(flags: readonly string[] = chromiumFlags): PageBrowser {
   const executablePath = findChromium();
   const missing = [
@@ -44,6 +43,7 @@ export function usePageBrowser(flags: readonly string[] = chromiumFlags): PageBr
   ]
     .filter(Boolean)
     .join("; ");
+  skipWithout(missing);
   let server: PageServer | undefined;
   let browser: Browser | undefined;
   let tab: Promise<PageTab> | undefined;
@@ -57,12 +57,11 @@ export function usePageBrowser(flags: readonly string[] = chromiumFlags): PageBr
     await server?.close();
   });
   return {
-    missing,
     get url() {
       return server?.url ?? "";
     },
     async open({ context, url = server?.url ?? "", colorScheme = "light", width = 1280, prepare } = {}) {
-      if (!browser) throw new Error(missing || "the browser is not open yet");
+      if (!browser) throw new Error("the browser is not open yet");
       const viewport = { width, height: 900 };
       const own = context ?? (await browser.newContext({ colorScheme, viewport }));
       const page = await own.newPage();

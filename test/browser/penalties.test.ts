@@ -27,8 +27,7 @@ async function onCpu(texts: readonly string[]) {
 describe.each(["wasm", "webgpu"])("penalties in Chromium on %s", (backend) => {
   const tab = useTab();
   for (const texts of penaltyGroups) {
-    it(`${texts.join(" ")} train as on node's CPU`, async (context) => {
-      context.skip(tab.missing !== "", tab.missing);
+    it(`${texts.join(" ")} train as on node's CPU`, async () => {
       const penalties = texts.map((text) => {
         const { definition, options } = parsePlan(text).penalty;
         return { name: definition.name, options };
@@ -66,8 +65,7 @@ describe.each(["wasm", "webgpu"])("penalties in Chromium on %s", (backend) => {
 
 describe("an injected model in Chromium", () => {
   const tab = useTab();
-  it("is verified, by code that is loaded for it, and stripped to the same bytes", async (context) => {
-    context.skip(tab.missing !== "", tab.missing);
+  it("is verified, by code that is loaded for it, and stripped to the same bytes", async () => {
     const found = await tab.page.evaluate(
       async ({ file }) => {
         const { decodeModel, encodeModel, inject, strip, verify, penaltyNamed } = sorth;

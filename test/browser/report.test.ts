@@ -13,6 +13,7 @@ import {
   weightAngles,
 } from "../../src/index.ts";
 import { randomNormals } from "../helpers/numbers.ts";
+import { skipWithout } from "../helpers/skip-without.ts";
 import { convolution, responseLayer, weightLayer } from "../measure/layers.ts";
 import { longRun } from "../report/runs.ts";
 import { chromiumFlags, findChromium, serve } from "./browser.ts";
@@ -67,6 +68,7 @@ const pages = {
 };
 
 describe("report pages in Chromium", () => {
+  skipWithout(missing);
   let browser: Browser;
   const texts = new Map<string, string>();
   beforeAll(async () => {
@@ -104,8 +106,7 @@ describe("report pages in Chromium", () => {
   for (const name of Object.keys(pages)) {
     for (const [view, options] of Object.entries(views)) {
       if (name === nothingDone && view !== "phone") continue;
-      it(`${name}, ${view}: fits the window, readable, no violations of accessibility, nothing loaded`, async (test) => {
-        test.skip(missing !== "", missing);
+      it(`${name}, ${view}: fits the window, readable, no violations of accessibility, nothing loaded`, async () => {
         await opened(name, options, async (page) => {
           const found = await page.evaluate(() => {
             const box = (element: Element) => element.getBoundingClientRect();
@@ -144,8 +145,7 @@ describe("report pages in Chromium", () => {
       });
     }
 
-    it(`${name} on paper: light, whole figures, every table shown`, async (test) => {
-      test.skip(missing !== "", missing);
+    it(`${name} on paper: light, whole figures, every table shown`, async () => {
       await opened(name, { viewport: paper, colorScheme: "dark" }, async (page) => {
         await page.emulateMedia({ media: "print", colorScheme: "dark" });
         const found = await page.evaluate(() => {
@@ -174,8 +174,7 @@ describe("report pages in Chromium", () => {
     });
   }
 
-  it("details open with the keyboard", async (test) => {
-    test.skip(missing !== "", missing);
+  it("details open with the keyboard", async () => {
     await opened("angles", views.desktop ?? {}, async (page) => {
       const summary = page.locator("summary").first();
       const table = page.locator("details table").first();

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll } from "vitest";
+import { skipWithout } from "../helpers/skip-without.ts";
 import { chromiumFlags, findChromium, serve } from "./browser.ts";
 
 /** The built web entry as a page without a bundler loads it: only ONNX Runtime is mapped. */
@@ -19,13 +20,11 @@ const page = `<!doctype html><title>sorth-onnx</title>
 
 /** A page of a describe block. */
 export interface Tab {
-  /** Why there is none, or "". */
-  readonly missing: string;
   /** The page, with `globalThis.sorth`, everything that sorth-onnx/web exports, and `globalThis.ort`, ONNX Runtime. */
   readonly page: Page;
 }
 
-/** Opens the built web entry in Chromium before the tests of a describe block, and closes it after them. */
+/** Opens the built web entry in Chromium before the tests of a describe block, and closes it after them. Without it the tests are skipped. */
 export function useTab(): Tab {
   const executablePath = findChromium();
   const missing = [
@@ -34,6 +33,7 @@ export function useTab(): Tab {
   ]
     .filter(Boolean)
     .join("; ");
+  skipWithout(missing);
   let server: Awaited<ReturnType<typeof serve>> | undefined;
   let browser: Browser | undefined;
   let tab: Page | undefined;
@@ -51,9 +51,8 @@ export function useTab(): Tab {
     await server?.close();
   });
   return {
-    missing,
     get page() {
-      if (!tab) throw new Error(missing || "the page is not open yet");
+      if (!tab) throw new Error("the page is not open yet");
       return tab;
     },
   };

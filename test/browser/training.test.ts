@@ -31,8 +31,7 @@ describe("training in Chromium", () => {
       // Compiling the shaders of a session anew is most of the time on a software GPU: one model shows resuming.
       const resumes = name === "mlp";
       const title = `${backend} trains ${name} as node's CPU does, plain and with SOM${resumes ? ", and resumes" : ""}`;
-      it(title, async (context) => {
-        context.skip(tab.missing !== "", tab.missing);
+      it(title, async () => {
         const data = await sampleData(name, samples);
         const epochs = epochsOf[name];
         // Biases in front of BatchNorm have no slope but rounding, which AdamW turns into whole steps of the learning rate.

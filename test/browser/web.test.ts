@@ -62,8 +62,7 @@ function dropoutModels(): Uint8Array[] {
 describe("sorth-onnx/web in Chromium", () => {
   const tab = useTab();
 
-  it("inspects every export as node does, training forms and Dropout too", async (context) => {
-    context.skip(tab.missing !== "", tab.missing);
+  it("inspects every export as node does, training forms and Dropout too", async () => {
     const exports = readdirSync("test/fixtures/exports").filter((name) => name.endsWith(".onnx"));
     const files = exports.map((name) => readFileSync(join("test/fixtures/exports", name)));
     const models = [readFileSync("models/mlp.onnx"), ...files, ...dropoutModels()];
@@ -87,8 +86,7 @@ describe("sorth-onnx/web in Chromium", () => {
     expect(JSON.parse(found)).toEqual(JSON.parse(JSON.stringify(expected)));
   });
 
-  it("verifies, differentiates and trains models with Dropout, whose kernel ONNX Runtime leaves out", async (context) => {
-    context.skip(tab.missing !== "", tab.missing);
+  it("verifies, differentiates and trains models with Dropout, whose kernel ONNX Runtime leaves out", async () => {
     const found = await tab.page.evaluate(
       async (models) => {
         const results: unknown[] = [];
@@ -123,8 +121,7 @@ describe("sorth-onnx/web in Chromium", () => {
     );
   });
 
-  it("injects the same bytes as node, and strips them again", async (context) => {
-    context.skip(tab.missing !== "", tab.missing);
+  it("injects the same bytes as node, and strips them again", async () => {
     const { injected, stripped } = await tab.page.evaluate(async () => {
       const bytes = new Uint8Array(await (await fetch("/models/mlp.onnx")).arrayBuffer());
       const model = await sorth.inject(await sorth.readModel(bytes), { penalties: [sorth.som()] });
@@ -141,8 +138,7 @@ describe("sorth-onnx/web in Chromium", () => {
     expect(stripped).toBe(digest(readFileSync("models/mlp.onnx")));
   });
 
-  it("measures angles as node does, without float64 in ONNX Runtime", async (context) => {
-    context.skip(tab.missing !== "", tab.missing);
+  it("measures angles as node does, without float64 in ONNX Runtime", async () => {
     const { x, shape } = await sampleData("cnn", 32);
     const found = await tab.page.evaluate(
       async ({ x, shape }) => {

@@ -1,8 +1,11 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { zipSync } from "fflate";
+import Long from "long";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { optimizerModel } from "../../src/artifacts/optimizer-model.ts";
 import { encodeModel, readCheckpoint, readModel, Tensor } from "../../src/index.ts";
+import { Model } from "../../src/onnx/model.ts";
 import { officialBatch, officialPath, pytorch } from "../artifacts/official-fixtures.ts";
 import { npyBytes } from "../data/npy-bytes.ts";
 import { OfficialSession } from "../helpers/official-runtime.ts";
@@ -183,6 +186,28 @@ describe("sorth-onnx on a training model", () => {
     );
     expect([rest.code, rest.stderr]).toEqual([0, ""]);
     expect(readFileSync(at("rest.onnx")).equals(readFileSync(at("whole.onnx")))).toBe(true);
+  });
+
+  it("reads the optimizer model only when no other optimizer is chosen", async () => {
+    const run = artifactsOf("mlp");
+    const { proto } = optimizerModel("adamw");
+    const bias = proto.graph?.node?.[0]?.attribute?.find(({ name }) => name === "correct_bias");
+    if (!bias) throw new Error("the optimizer model has no attribute correct_bias");
+    bias.i = Long.ZERO;
+    writeFileSync(join(run, "optimizer_model.onnx"), encodeModel(Model.fromProto(proto)));
+    const train = [
+      "train",
+      join(run, "training_model.onnx"),
+      "-o",
+      at("out.onnx"),
+      "--data",
+      dataOf("mlp", 1),
+    ];
+    const options = ["--penalty", "none", "--batch", "16", "--quiet"];
+    const former = await cli(...train, ...options);
+    expect([former.code, former.stderr]).toEqual([1, expect.stringMatching(/choose one \(--optimizer\)/)]);
+    const chosen = await cli(...train, ...options, "--optimizer", "sgd");
+    expect([chosen.code, chosen.stderr]).toEqual([0, ""]);
   });
 
   it("refuses what does not fit, and writes nothing", async () => {

@@ -1,11 +1,11 @@
 import { Tensor } from "../../src/onnx/tensor.ts";
 
 /** The exports of the last release of ONNX Runtime with training (onnxruntime-web 1.19.2) that tests use. */
-interface TrainingBuild {
+export interface TrainingBuild {
   readonly env: { logLevel: string; wasm: { numThreads: number } };
   readonly Tensor: new (type: string, data: unknown, dims: readonly number[]) => OrtTensor;
   readonly TrainingSession: {
-    create(files: OfficialFiles, options: object): Promise<OrtTrainingSession>;
+    create(files: OfficialFiles, options?: object): Promise<OrtTrainingSession>;
   };
 }
 

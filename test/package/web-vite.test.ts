@@ -4,6 +4,7 @@ import { type Browser, chromium } from "playwright-core";
 import * as vite from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { chromiumFlags, findChromium, isolated, serve } from "../browser/browser.ts";
+import { skipWithout } from "../helpers/skip-without.ts";
 import { installedProject, type Project, unbuilt } from "./installed.ts";
 
 const executablePath = findChromium();
@@ -79,8 +80,8 @@ it("docs/web.md shows what the example does, line by line", () => {
 });
 
 describe("examples/web-vite, as installed, in Chromium", () => {
-  it("says what to do when a build with threads lacks ONNX Runtime's loader as a file of its own", async (context) => {
-    context.skip(missing !== "", missing);
+  skipWithout(missing);
+  it("says what to do when a build with threads lacks ONNX Runtime's loader as a file of its own", async () => {
     // In the page itself: each thread would load the page's script again, which looks for a document.
     const root = join(project.path, "without-loader");
     mkdirSync(root);
@@ -113,8 +114,7 @@ describe("examples/web-vite, as installed, in Chromium", () => {
   let built = "";
   for (const [name, headers] of Object.entries(isolation)) {
     const threads = name === "isolated" ? 2 : 1;
-    it(`trains in vite dev and in a build, ${name}`, async (context) => {
-      context.skip(missing !== "", missing);
+    it(`trains in vite dev and in a build, ${name}`, async () => {
       if (!built) {
         await vite.build(config({}));
         built = join(project.path, "dist");

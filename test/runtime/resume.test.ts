@@ -2,16 +2,12 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { graphToProto } from "../../src/graph/proto.ts";
 import {
-  adamw,
-  arrayDataset,
   crossEntropy,
-  type Dataset,
   definePenalty,
   exportCheckpoint,
   type FitOptions,
-  Model,
+  type Model,
   type Objective,
   type Optimizer,
   sgd,
@@ -25,44 +21,13 @@ import { equalBytes } from "../../src/onnx/wire.ts";
 import { averageWeights, chain, decayWeights } from "../../src/optimizers/public.ts";
 import { clippings } from "../../src/optimizers/table.ts";
 import { decodeTensors, encodeTensors } from "../../src/programs/checkpoint.ts";
-import { GraphBuilder } from "../helpers/build-graph.ts";
-import { randomFloats, randomInts } from "../helpers/numbers.ts";
+import { clouds, losses, network, plain, train } from "./small-run.ts";
 
-const features = 6;
-
-function clouds(name: string, size: number): Dataset {
-  const y = Int32Array.from(randomInts(`${name} y`, size, 0, 3));
-  return arrayDataset(randomFloats(`${name} x`, size * features), y, [features], { name });
-}
-
-/** Two layers that share a weight vector, BatchNormalization and Dropout: every option has something to act on. */
-function network(names: readonly [string, string] = ["fc1.weight", "fc2.weight"]): Model {
-  const b = new GraphBuilder(18);
-  const x = b.input("x", ["batch", features]);
-  const vector = (name: string, value: number) =>
-    b.graph.addInitializer(Tensor.float(name, [8], new Float32Array(8).fill(value)));
-  const shared = b.weight("shared.bias", [8]);
-  let h = b.op("Gemm", [x, b.weight(names[0], [features, 8]), shared], "fc1");
-  const [scale, mean] = [vector("bn.weight", 1), vector("bn.mean", 0)];
-  h = b.op("BatchNormalization", [h, scale, vector("bn.bias", 0), mean, vector("bn.var", 1)], "bn");
-  h = b.op("Dropout", [h, b.graph.addInitializer(Tensor.float("ratio", [], [0.25]))], "drop");
-  h = b.op("Relu", [b.op("Gemm", [h, b.weight(names[1], [8, 8]), shared], "fc2")], "relu");
-  b.graph.addOutput(b.op("Gemm", [h, b.weight("fc3.weight", [8, 3]), b.weight("fc3.bias", [3])], "logits"));
-  return Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
-}
-
-const train = clouds("train", 60);
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "sorth-resume-"));
 });
 afterAll(() => rm(folder, { recursive: true }));
-
-async function losses(trainer: Trainer, data: Dataset, options?: FitOptions): Promise<number[]> {
-  const list: number[] = [];
-  for await (const { event, loss } of trainer.fit(data, options)) if (event === "step") list.push(loss);
-  return list;
-}
 
 /** Trains to a step, as Ctrl-C would stop it, and leaves a checkpoint. */
 async function stopped(model: Model, own: TrainerOptions, fit: FitOptions, step: number, name: string) {
@@ -79,7 +44,6 @@ async function stopped(model: Model, own: TrainerOptions, fit: FitOptions, step:
   return { where, before };
 }
 
-const plain: TrainerOptions = { objective: crossEntropy(), batch: 8, threads: 1 };
 /** Every option away from its default, patterns with flags among them. */
 const everything: TrainerOptions = {
   objective: crossEntropy({ labelSmoothing: 0.2 }),
@@ -321,45 +285,6 @@ describe("what a checkpoint holds", () => {
       length.writeBigUInt64LE(BigInt(text.length));
       await writeFile(path, Buffer.concat([length, text]));
       await expect(Trainer.resume(where)).rejects.toThrow(/damaged one|holds no training run/);
-    }
-  });
-});
-
-describe("numbers out of range are refused", () => {
-  const create = (own: Partial<TrainerOptions>) => Trainer.create(network(), { ...plain, ...own });
-  test.each<[Partial<TrainerOptions>, RegExp]>([
-    [{ learningRate: -1 }, /the learning rate must be a number of 0 or more, not -1/],
-    [{ learningRate: Number.NaN }, /the learning rate must be a number of 0 or more, not NaN/],
-    [{ penaltyWeight: -0.1 }, /the penalty's weight must be a number of 0 or more/],
-    [{ seed: 1.5 }, /the seed must be a whole number/],
-    [{ seed: -1 }, /the seed must be a whole number/],
-    [{ seed: 2 ** 32 }, /the seed must be a whole number from 0 to 4294967295/],
-    [{ threads: 0 }, /the number of threads/],
-    [{ batch: 2.5 }, /"batch" must be a whole number of at least 1/],
-    [{ stepsPerRun: 0 }, /steps of a run/],
-    [{ penalties: [{ penalty: so(), weight: -1 }] }, /weight of the penalty so/],
-  ])("%o", async (own, says) => {
-    await expect(create(own)).rejects.toThrow(says);
-  });
-
-  test("of optimizers and losses", () => {
-    expect(() => sgd({ momentum: 1 })).toThrow(/momentum .* at least 0 and below 1, not 1/);
-    expect(() => adamw({ beta2: 1.5 })).toThrow(/beta2/);
-    expect(() => adamw({ epsilon: 0 })).toThrow(/epsilon .* above 0/);
-    expect(() => adamw({ weightDecay: -1 })).toThrow(/weightDecay/);
-    expect(() => crossEntropy({ labelSmoothing: 1.5 })).toThrow(/labelSmoothing .* from 0 to 1, not 1.5/);
-  });
-
-  test("of a fit", async () => {
-    const trainer = await create({});
-    for (const [fit, says] of [
-      [{ epochs: 0 }, /number of epochs must be a whole number of 1 or more, not 0/],
-      [{ epochs: 1.5 }, /number of epochs/],
-      [{ maxSteps: Number.NaN }, /number of steps/],
-      [{ validation: 1 }, /share of the data for validation must be a number above 0 and below 1/],
-      [{ validation: -0.5 }, /share of the data for validation/],
-    ] as const) {
-      await expect(losses(trainer, train, fit)).rejects.toThrow(says);
     }
   });
 });

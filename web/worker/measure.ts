@@ -37,7 +37,6 @@ const most = 256;
 /** Current figures of one run: on the test samples, and of every layer. */
 export async function measure(run: RunName, trainer: Trainer, measured: Measured): Promise<Measurement> {
   const { opened, settings, test, layer } = measured;
-  await trainer.readState();
   const { loss, accuracy } = (await testFigures(trainer, test)) ?? {};
   const batch = trainer.step.ports.inputs[0]?.shape[0] ?? settings.batch;
   const angles = await trainerAngles(trainer, test, {

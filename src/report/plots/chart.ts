@@ -1,7 +1,7 @@
 import * as Plot from "@observablehq/plot";
 
 /** Width of a chart in pixels: that of a phone, so that its text stays readable there. */
-export const chartWidth = 340;
+const chartWidth = 340;
 const chartHeight = 210;
 
 /** Options of a chart: those of Observable Plot, and a description. */

@@ -1,7 +1,7 @@
 import type { CosineMap } from "../../measure/cosine-map.ts";
 
 /** Shades on each side of 0. */
-export const shades = 10;
+const shades = 10;
 /** Side of the whole picture in pixels. */
 const extent = 240;
 const namespace = "http://www.w3.org/2000/svg";
