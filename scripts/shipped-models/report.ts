@@ -16,10 +16,10 @@ export interface Surveyed {
 
 const heading = `# Models that packages ship
 
-The results of every command on ONNX files in use: from the newest versions of packages of two registries, the largest file of each that no other has, without
+The results of the commands below on ONNX files in use: from the newest versions of packages of two registries, the largest file of each that no other has, without
 manual changes. Free dimensions have sizes that a user might choose: 4 samples, images of 64 × 64, a second of sound, sequences of 16;
 if the model does not run at these, one sample or images of 320 × 320. \`verify\` chooses its batch itself. Written by
-\`npm run shipped-models\`, which downloads the packages, unpacks them and runs every command in a separate process; none of their code is run
+\`npm run shipped-models\`, which downloads the packages, unpacks them and runs each command in a separate process; none of their code is run
 and none of their files are committed.
 
 A cell shows seconds and peak memory in MB (of the whole process; Node and ONNX Runtime take about 150). \`refused\`: the command refused the model, with the reason below.
