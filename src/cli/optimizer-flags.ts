@@ -3,7 +3,7 @@ import { count, decayRate, notNegative } from "../numbers.ts";
 import { accumulate } from "../optimizers/accumulate.ts";
 import { chain } from "../optimizers/chain.ts";
 import { clippings, optimizerFactories, optimizerNames } from "../optimizers/table.ts";
-import { defaultsText, parseOptimizer } from "../optimizers/text.ts";
+import { defaultsText, parseOptimizer, withoutHyphens } from "../optimizers/text.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
 import { parseSchedule, scheduleEntries, scheduleForm } from "../schedules/table.ts";
 import { addHelpList } from "./help-list.ts";
@@ -24,7 +24,7 @@ export interface OptimizerFlags {
 /** Flags of the transformations that can precede an optimizer, and commander's names for their values. */
 export const clipFlags = clippings.map((one) => ({
   ...one,
-  key: one.flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()),
+  key: withoutHyphens(one.flag),
 }));
 
 /** Declares the flags that decide what an update computes. */

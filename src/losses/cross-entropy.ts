@@ -6,7 +6,13 @@ import { allAxes, dimAt, type Shape, shapeText } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
 import { checkNumber, countFromZero, share } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { computable, type Evaluation, type Objective, type ObjectiveGraph } from "./objective.ts";
+import {
+  computable,
+  type Evaluation,
+  type Objective,
+  type ObjectiveGraph,
+  withDefaults,
+} from "./objective.ts";
 
 /** Options of {@link crossEntropy}. */
 export interface CrossEntropyOptions {
@@ -30,25 +36,27 @@ export interface CrossEntropyOptions {
 
 type Settings = Required<CrossEntropyOptions>;
 
+const name = "cross-entropy";
+const defaults: Settings = {
+  ...{ labelSmoothing: 0, ignoreIndex: "none", labels: "classes", classAxis: 1, labelPlaces: 0 },
+};
+
 /**
  * Cross-entropy of logits `[N, classes]`, `[N, classes, …]` or `[N, …, classes]` with class labels `[N]` or `[N, …]`:
  * the mean of log Σ exp(x) − x[label]. It consists of operators that every backend runs.
  *
- * @throws UsageError for options outside their range.
+ * @throws UsageError for an unknown option or a value out of range.
  *
  * @example
  * await Trainer.create(model, { objective: crossEntropy() });
  */
 export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
-  const settings: Settings = {
-    ...{ labelSmoothing: 0, ignoreIndex: "none", labels: "classes", classAxis: 1, labelPlaces: 0 },
-    ...options,
-  };
+  const settings = withDefaults(name, defaults, options);
   checkSettings(settings);
   const shares = settings.labels === "probabilities";
   const axisOf = (prediction: Shape) => classAxis(prediction, settings);
   return madeHere({
-    name: "cross-entropy",
+    name,
     options: settings,
     activations: ["Softmax", "LogSoftmax"],
     classAxis: axisOf,

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Shape } from "../graph/shapes.ts";
@@ -78,6 +78,20 @@ export interface Objective {
    * @throws DataError naming the first such label.
    */
   readonly checkLabels: (labels: ArrayLike<number>, shape: Shape) => void;
+}
+
+/**
+ * The options given to a loss, with defaults for the others.
+ * @throws UsageError for an option that the loss does not have
+ */
+export function withDefaults<O extends object>(loss: string, defaults: Required<O>, given: O): Required<O> {
+  const unknown = Object.keys(given).find((key) => !Object.hasOwn(defaults, key));
+  if (unknown !== undefined) {
+    const known = Object.keys(defaults).join(", ") || "none";
+    throw new UsageError(`the objective ${loss} has no option "${unknown}"; it has ${known}`);
+  }
+  const own = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(own) };
 }
 
 /** The prediction in the type for losses: float64 stays, half types become float32. */

@@ -1,7 +1,7 @@
 import { UsageError } from "../errors.ts";
 import { crossEntropy } from "./cross-entropy.ts";
 import { binaryCrossEntropy, l1, meanSquaredError } from "./elementwise.ts";
-import type { Objective, ObjectiveOptions } from "./objective.ts";
+import { type Objective, type ObjectiveOptions, withDefaults } from "./objective.ts";
 
 // Each objective checks its own options.
 type ObjectiveMaker = (options?: ObjectiveOptions) => Objective;
@@ -26,12 +26,5 @@ export const objectiveNames: readonly string[] = [...objectives.keys()];
 export function objectiveNamed(name: string, options: ObjectiveOptions = {}): Objective {
   const make = objectives.get(name);
   if (!make) throw new UsageError(`there is no objective "${name}"; there are ${objectiveNames.join(", ")}`);
-  const known = Object.keys(make().options);
-  const unknown = Object.keys(options).find((key) => !known.includes(key));
-  if (unknown !== undefined) {
-    throw new UsageError(
-      `the objective ${name} has no option "${unknown}"; it has ${known.join(", ") || "none"}`,
-    );
-  }
-  return make(options);
+  return make(withDefaults(name, make().options, options));
 }

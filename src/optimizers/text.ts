@@ -18,7 +18,7 @@ export function parseOptimizer(text: string, more: OptimizerOptions = {}): Gradi
   const { name, options } = nameAndOptions(text);
   const { defaults } = optimizerDefinition(name);
   const read = [...options].map(([key, value]) => {
-    const option = key.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    const option = withoutHyphens(key);
     return [option, readValue(value, defaults[option])] as const;
   });
   const twice = read.find(([option]) => Object.hasOwn(more, option));
@@ -33,9 +33,12 @@ function readValue(text: string, standard: OptimizerOptions[string] | undefined)
   return typeof standard === "number" && !Number.isNaN(number) ? number : text;
 }
 
+/** `weight-decay` as `weightDecay`. */
+export const withoutHyphens = (text: string): string =>
+  text.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
 /** `weightDecay` as `weight-decay`. */
-export const hyphened = (option: string): string =>
-  option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+const hyphened = (option: string): string => option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** Options and their defaults, as help and documents show them. */
 export const defaultsText = ({ defaults }: Pick<Definition<OptimizerOptions>, "defaults">): string[] =>

@@ -1,4 +1,5 @@
-import { refused, type Schedule, type ScheduleEntry, wholeFrom } from "./schedule.ts";
+import { countFromZero, share } from "../numbers.ts";
+import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 import { warmup } from "./warmup.ts";
 
 /** Options of {@link cosine}. */
@@ -18,8 +19,8 @@ export interface CosineOptions {
  * cosine({ warmup: 100, floor: 0.1 })(1, 1000); // 0.01
  */
 export function cosine({ warmup: rise = 0, floor = 0 }: CosineOptions = {}): Schedule {
-  wholeFrom(0, "warmup", "cosine", rise);
-  if (!(floor >= 0 && floor <= 1)) throw refused("floor", "cosine", "from 0 to 1", floor);
+  checkOption("cosine", "warmup", rise, countFromZero);
+  checkOption("cosine", "floor", floor, share);
   const rising = warmup(rise);
   return (step, totalSteps) => {
     if (step <= rise) return rising(step, totalSteps);

@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import type { NumberRange } from "../numbers.ts";
 
 /**
  * The factor of a learning rate or of a penalty's weight at a step.
@@ -19,10 +20,9 @@ export interface ScheduleEntry {
   readonly make: (options: Readonly<Record<string, number>>) => Schedule;
 }
 
-/** @throws UsageError unless an option is a whole number of at least the given one */
-export function wholeFrom(least: number, option: string, schedule: string, value: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return;
-  throw refused(option, schedule, `a whole number of ${least} or more`, value);
+/** @throws UsageError unless the range holds the value of an option */
+export function checkOption(schedule: string, option: string, value: number, range: NumberRange): void {
+  if (!range.holds(value)) throw refused(option, schedule, range.words, value);
 }
 
 /** The error for an invalid value of a schedule's option. */

@@ -1,4 +1,5 @@
-import { refused, type Schedule, type ScheduleEntry, wholeFrom } from "./schedule.ts";
+import { count, positive } from "../numbers.ts";
+import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link stepDecay}. */
 export interface StepDecayOptions {
@@ -16,8 +17,8 @@ export interface StepDecayOptions {
  * stepDecay({ every: 1000, factor: 0.1 })(1001, 5000); // 0.1
  */
 export function stepDecay({ every, factor }: StepDecayOptions): Schedule {
-  wholeFrom(1, "every", "step", every);
-  if (!(factor > 0 && Number.isFinite(factor))) throw refused("factor", "step", "a number above 0", factor);
+  checkOption("step", "every", every, count);
+  checkOption("step", "factor", factor, positive);
   return (step) => factor ** Math.floor((step - 1) / every);
 }
 

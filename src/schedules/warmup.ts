@@ -1,11 +1,12 @@
-import { type Schedule, type ScheduleEntry, wholeFrom } from "./schedule.ts";
+import { countFromZero } from "../numbers.ts";
+import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /**
  * Rises linearly: step/steps, and 1 from `steps` on.
  * @throws UsageError unless `steps` is a whole number of 0 or more.
  */
 export function warmup(steps: number): Schedule {
-  wholeFrom(0, "steps", "warmup", steps);
+  checkOption("warmup", "steps", steps, countFromZero);
   return (step) => (step < steps ? step / steps : 1);
 }
 

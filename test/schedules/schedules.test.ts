@@ -86,7 +86,7 @@ describe("a schedule as text", () => {
     ["cosine:floor=", "option floor of the schedule cosine must be a number, not nothing"],
     ["cosine:floor=low", "option floor of the schedule cosine must be a number, not low"],
     ["cosine:floor=0=1", "option floor of the schedule cosine must be a number, not 0=1"],
-    ["cosine:floor=2", "option floor of the schedule cosine must be from 0 to 1, not 2"],
+    ["cosine:floor=2", "option floor of the schedule cosine must be a number from 0 to 1, not 2"],
     ["cosine:floor=0,floor=1", '"cosine:floor=0,floor=1" gives floor twice; give it once'],
     ["warmup", "the schedule warmup needs steps: write warmup:steps=…"],
     ["warmup:steps=1.5", "option steps of the schedule warmup must be a whole number of 0 or more, not 1.5"],
