@@ -1,6 +1,7 @@
 import { unzipSync } from "fflate";
 import { DataError, FileError, messageOf, SorthError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import { arrayColumn, labelled } from "./array-dataset.ts";
 import { type Dataset, datasetOfColumns, type SplitData } from "./dataset.ts";
 import { isLabelName } from "./match.ts";
@@ -174,8 +175,8 @@ function samplesFirst(array: NpyArray, size: number): NpyArray | undefined {
   if (shape[0] === size) return array;
   const [axis, ...others] = shape.flatMap((dim, at) => (dim === size ? [at] : []));
   if (axis === undefined || others.length > 0) return undefined;
-  const outer = shape.slice(0, axis).reduce((product, dim) => product * dim, 1);
-  const inner = shape.slice(axis + 1).reduce((product, dim) => product * dim, 1);
+  const outer = elementCount(shape.slice(0, axis));
+  const inner = elementCount(shape.slice(axis + 1));
   const moved = data.slice() as typeof data;
   for (let row = 0; row < size; row++) {
     for (let o = 0; o < outer; o++) {

@@ -2,7 +2,7 @@ import { escaped } from "../analysis/name-patterns.ts";
 import type { ConstantValue, Parameter } from "../analysis/parameters.ts";
 import type { LossOptions } from "./options.ts";
 
-/** Number of names that are listedWithSource; inspect lists all. */
+/** Most names in a list; inspect lists all. */
 const most = 8;
 
 /** Names as a list, with the source's name if the file has another: `val_13 (blocks.0.fc.weight)`. */

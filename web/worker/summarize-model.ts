@@ -1,3 +1,4 @@
+import { elementCount } from "../../src/onnx/tensor.ts";
 import { buildStep, optimizerNames } from "../../src/web.ts";
 import type { ModelSummary, Settings, SomSettings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
@@ -30,7 +31,6 @@ export async function summarizeModel(opened: OpenedModel): Promise<ModelSummary>
   if (!optimizer) throw new Error("the standard settings name no optimizer");
   const step = await buildStep(opened.models.som, { ...options, ...rescued?.som.options, optimizer });
   const { parameters } = step.ports;
-  const count = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
   const input = inspection.inputs[0];
   const marked = block?.penalties.find(({ name }) => name === "som");
   const batch = fixedBatch(opened);
@@ -55,7 +55,7 @@ export async function summarizeModel(opened: OpenedModel): Promise<ModelSummary>
     ],
     parameters: {
       tensors: parameters.length,
-      numbers: parameters.reduce((sum, { shape }) => sum + count(shape), 0),
+      numbers: parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     },
     losses,
     fixed: {
