@@ -72,12 +72,12 @@ function variablesOf(
   options: DifferentiateOptions,
 ): Value[] {
   const floats = graph.inputs.filter(({ type }) => isFloat(type));
-  const inputs = floats.filter(({ name }) => options.wrtInputs?.test(name));
+  const { wrt, wrtInputs } = options;
+  const inputs = floats.filter(({ name }) => wrtInputs && matchesAny(wrtInputs, [name]));
   const list = (values: readonly Value[]) => values.map(({ name }) => name).join(", ") || "none";
-  if (options.wrtInputs && inputs.length === 0) {
-    throw new UsageError(`no input of floats matches ${options.wrtInputs}; those inputs are ${list(floats)}`);
+  if (wrtInputs && inputs.length === 0) {
+    throw new UsageError(`no input of floats matches ${wrtInputs}; those inputs are ${list(floats)}`);
   }
-  const { wrt } = options;
   if (!wrt) {
     if (parameters.length + inputs.length > 0) return [...parameters, ...inputs];
     throw new UsageError(

@@ -60,3 +60,8 @@ test("a wide pattern takes parameters, and says what else it matches", async () 
   expect([...names.keys()]).toEqual(["weight"]);
   expect(said.join()).toContain("also matches grid, not taken for parameters");
 });
+
+test("every input that matches has its gradient, also where the pattern remembers its last match", async () => {
+  const { gradients: names } = await gradients(modelOf(), { wrt: /^grid$/, wrtInputs: /[a-z]$/g });
+  expect([...names.keys()]).toEqual(["grid", "coords", "ref"]);
+});
