@@ -26,7 +26,7 @@ import { constantWeight } from "./penalty-graph.ts";
 import { prepare } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import type { Program } from "./program.ts";
-import { runningStatistics, trainingForm } from "./training-gradients.ts";
+import { runningStatistics, tellOfBranches, trainingForm } from "./training-gradients.ts";
 import type { TrainedParameter } from "./update.ts";
 
 /** Options of {@link buildArtifacts}. */
@@ -84,6 +84,7 @@ async function trainingModel(
   const { graph, emit } = program;
   const { parameters, sites } = program.prepared;
   checkKinds(program.prepared);
+  tellOfBranches(program, options);
   // The training API feeds no masks, draws or penalty weight.
   for (const mask of await program.run(replaceDropout({ mode: "all" }))) drawMask(program, mask);
   const loss = program.loss({ ...constantWeight(program.prepared, options), draw: fixedDraws(emit) });

@@ -1,7 +1,8 @@
 import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
+import { hiddenSites } from "../analysis/hidden-sites.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { SorthError, UsageError } from "../errors.ts";
+import { listed, SorthError, UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
@@ -58,6 +59,16 @@ export function trainingForm({
   return [setBatchNormForm({ mode }), poolBeforeRelu()];
 }
 
+/** Names the layers that no pass brings into the form for training: those in a branch that data decides. */
+export function tellOfBranches({ graph }: Program, { batchNorm, onMessage }: TrainingOptions): void {
+  const ops = batchNorm === "frozen" ? ["Dropout"] : ["BatchNormalization", "Dropout"];
+  const hidden = hiddenSites(graph, new Set(ops)).map(({ name }) => name);
+  if (hidden.length === 0) return;
+  onMessage?.(
+    `${ops.join(" and ")} in a branch that data decides: the form stays that of the file, usually that of inference (${listed(hidden)})`,
+  );
+}
+
 /**
  * Writes the first half of a training step: everything that changes from step to step is an input (data, labels, masks,
  * draws, weights, the penalty weight), and the gradients of all parameters are computed.
@@ -72,6 +83,7 @@ export async function trainingGradients(
   const { parameters } = program.prepared;
   checkSamples(graph);
   checkTrainable(parameters);
+  tellOfBranches(program, options);
   const inputs = [...graph.inputs];
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
   // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { Emit } from "../../../src/graph/emit.ts";
 import { graphOf } from "../../../src/graph/model-graph.ts";
 import { graphToProto } from "../../../src/graph/proto.ts";
-import { differentiate } from "../../../src/index.ts";
+import { buildStep, differentiate, meanSquaredError } from "../../../src/index.ts";
 import { Model } from "../../../src/onnx/model.ts";
 import { Tensor } from "../../../src/onnx/tensor.ts";
 import { expandBodies } from "../../../src/passes/expansion/expand-bodies.ts";
@@ -149,5 +149,37 @@ describe("If", () => {
     const graph = b.output(y);
     const result = await expandBodies().run(graph, passContext(graph));
     expect(result).toMatchObject({ changed: false, detail: "data decides every branch" });
+  });
+
+  test("training says which layers in a branch keep the form of the file", async () => {
+    const b = new DoubleBuilder();
+    b.input("x", [4, 3], "double");
+    const statistics = ["scale", "shift", "mean", "variance"];
+    for (const name of statistics) b.numbers(name, [3], [1, 2, 3]);
+    b.numbers("ratio", [], [0.5]);
+    const h = b.op("MatMul", [b.graph.valueNamed("x"), b.weight("W.weight", [3, 3])], "h");
+    const y = b.op("If", [b.input("flag", [], "bool")], "y", {
+      then_branch: body((t) => [t.op("Dropout", [t.outer(h.name), t.outer("ratio")], "dropped")]),
+      else_branch: body((e) => [
+        e.op(
+          "BatchNormalization",
+          [h.name, ...statistics].map((name) => e.outer(name)),
+          "normalized",
+        ),
+      ]),
+    });
+    const model = b.model(b.op("Neg", [y], "out"));
+    const said = async (batchNorm: "train" | "frozen") => {
+      const messages: string[] = [];
+      const onMessage = (message: string) => messages.push(message);
+      await buildStep(model, { objective: meanSquaredError(), batchNorm, onMessage });
+      return messages.filter((message) => message.includes("a branch that data decides"));
+    };
+    expect(await said("train")).toEqual([
+      'BatchNormalization and Dropout in a branch that data decides: the form stays that of the file, usually that of inference ("dropped", "normalized")',
+    ]);
+    expect(await said("frozen")).toEqual([
+      'Dropout in a branch that data decides: the form stays that of the file, usually that of inference ("dropped")',
+    ]);
   });
 });
