@@ -21,7 +21,7 @@ const supported = { opset: { least: 7, most: 26 }, irVersion: 13 } as const;
 
 /** Adds penalties to a model. `Library.inject` documents it. */
 export async function inject(model: Model, options: InjectOptions, probe: Probe): Promise<Model> {
-  checkedPlans(options);
+  const { plans } = checkedPlans(options);
   const graph = graphOf(model);
   checkNotInjected(graph);
   if (artifactKind(graph)) return injectIntoArtifact(model, options, probe);
@@ -31,8 +31,7 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   const layout = layoutOf(model.bytes);
   // Penalties that read only weights need no lengths of data.
   const ofWeights =
-    options.objective === undefined &&
-    checkedPlans(options).plans.every(({ penalty }) => subjectOf(penalty) === "weights");
+    options.objective === undefined && plans.every(({ penalty }) => subjectOf(penalty) === "weights");
   const { others, sizes } = await inferForBlock(graph, probe, {
     ...options,
     ...(ofWeights && { open: true }),

@@ -21,7 +21,7 @@ import {
   responsePlaces,
   weightPlaces,
 } from "../penalties/plain-layer.ts";
-import { sharesOf } from "./budget.ts";
+import { type Share, sharesOf, tooLarge } from "./budget.ts";
 import { dataFor } from "./data.ts";
 import type { VerifyOptions } from "./options.ts";
 import { reference } from "./reference.ts";
@@ -77,7 +77,7 @@ export async function verifyArtifact(
   else {
     const shares = sharesOf(sites, options.budget, samples);
     checks.push(...(await checkValues(run, shares, block.mark.penalty)));
-    checks.push(...(await checkGradients(run, sites, block, slopes)));
+    checks.push(...(await checkGradients(run, shares, block, slopes)));
   }
   checks.push(await checkLoss(run, block));
   return { passed: checks.every(({ status }) => status !== "failed"), checks };
@@ -124,13 +124,14 @@ interface AddedGradient {
 
 async function checkGradients(
   run: VerifyRun,
-  sites: readonly InjectedSite[],
+  shares: ReadonlyMap<InjectedSite, Share>,
   { mark }: Block,
   slopes: ReadonlyMap<string, Value | undefined>,
 ): Promise<VerifyCheck[]> {
   const weight = wOf(mark);
-  const added = sites.flatMap((injected) => addedGradients(injected, slopes));
-  const names = added.flatMap(({ site, slope }) => (slope ? [...layerNames(site), slope] : []));
+  const added = [...shares.keys()].flatMap((injected) => addedGradients(injected, slopes));
+  const compared = added.filter(({ site }) => shares.get(site)?.gradient);
+  const names = compared.flatMap(({ site, slope }) => (slope ? [...layerNames(site), slope] : []));
   const results = await run.probe.run(tap(run.model, names), run.feeds, { optimize: false });
   const checks = added
     .filter(({ slope }) => slope === undefined)
@@ -139,6 +140,11 @@ async function checkGradients(
   for (const slope of new Set(added.flatMap(({ slope }) => slope ?? []))) {
     const parts = added.filter((part) => part.slope === slope);
     const name = `gradient of ${parts.map(({ of }) => of).join(" and ")}`;
+    const large = parts.find(({ site }) => !shares.get(site)?.gradient);
+    if (large) {
+      checks.push(note(name, tooLarge(shares.get(large.site))));
+      continue;
+    }
     const found = resultOf(results, slope);
     const expected = sumOf(parts, found.dims, (site) => referenceIn(site, results, run));
     if (typeof expected === "string") {

@@ -155,6 +155,17 @@ describe("injecting into a training model", () => {
     }
   });
 
+  it("compares no gradient beyond the budget, and says so", async () => {
+    const original = decodeModel(officialFile("mlp/training_model.onnx"));
+    const { checks } = await verify(original, await injected("mlp"), { budget: 1e-9 });
+    const gradients = checks.filter(({ name }) => name.startsWith("gradient of"));
+    expect(gradients).toHaveLength(3);
+    for (const { status, detail } of gradients) {
+      expect(status).toBe("noted");
+      expect(detail).toContain("not checked for its size");
+    }
+  });
+
   it("fails verification when an added gradient was tampered with", async () => {
     const original = decodeModel(officialFile("mlp/training_model.onnx"));
     const proto = decodeModelProto(encodeModel(await injected("mlp")));
