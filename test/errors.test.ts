@@ -1,18 +1,14 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { DeviceError, messageOf } from "../src/errors.ts";
-import { graphToProto } from "../src/graph/proto.ts";
 import {
   adamw,
   arrayDataset,
   crossEntropy,
   decodeCheckpoint,
   decodeModel,
-  definePenalty,
-  differentiate,
   type ErrorCode,
   inject,
-  Model,
   parseNpz,
   readModel,
   rescueModel,
@@ -40,21 +36,6 @@ async function fitted(size: number, learningRate: number): Promise<void> {
   }
 }
 
-/** A layer of three units on a batch of 4, and the class that it chooses. */
-function classifier(outputs: readonly ("z" | "label")[]): Model {
-  const b = new GraphBuilder();
-  const z = b.op("MatMul", [b.input("x", [4, 5]), b.weight("w", [5, 3])], "z");
-  const values = { z, label: b.op("ArgMax", [z], "label", { axis: 1 }) };
-  return Model.fromProto(graphToProto(b.output(...outputs.map((name) => values[name])), { irVersion: 8 }));
-}
-
-const vector = definePenalty({
-  name: "vector",
-  on: "weights",
-  defaults: {},
-  build: ({ weight }) => weight,
-});
-
 function misreducing() {
   const b = new GraphBuilder();
   return b.output(b.op("ReduceL2", [b.input("x", [2, 3])], "y", { noop_with_empty_axes: 1 }));
@@ -80,18 +61,6 @@ const cases: readonly [ErrorCode, string, () => unknown][] = [
   ["file", "bytes that are no archive", () => parseNpz(Uint8Array.of(1, 2, 3), "x.npz")],
   [
     "usage",
-    "a batch that the model does not have",
-    () => inject(classifier(["z"]), { penalties: [som()], batch: 8 }),
-  ],
-  ["usage", "a penalty of one's own that is no number", () => inject(mlp, { penalties: [vector()] })],
-  [
-    "usage",
-    "a prediction of integers",
-    () => differentiate(classifier(["z", "label"]), { objective: crossEntropy(), output: "label" }),
-  ],
-  ["model", "no output of floats", () => differentiate(classifier(["label"]), { objective: crossEntropy() })],
-  [
-    "data",
     "data for an input that is not there",
     async () => verify(mlp, await injected(), { feeds: new Map([["z", Tensor.float("z", [1], [0])]]) }),
   ],

@@ -257,7 +257,7 @@ function checkOptions(inputs: readonly Value[], { batch, dims = {} }: DimensionO
   const free = inputs.some((input) => leadsWithBatch(input, dims));
   if (batch !== undefined && !free && fixed.length > 0 && !fixed.includes(batch)) {
     if (fixed.includes(0)) checkSamplesOf(inputs);
-    throw new UsageError(
+    throw new SorthError(
       `the model fixes its batch size at ${fixed[0]}: use --batch ${fixed[0]}, or export it with a free batch dimension`,
     );
   }

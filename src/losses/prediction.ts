@@ -65,7 +65,7 @@ function named(graph: Graph, name: string): Value {
     );
   }
   if (value.type !== undefined && !isFloat(value.type)) {
-    throw new UsageError(`"${name}" is ${value.type}; a loss needs floats: ${advice(graph)}`);
+    throw new SorthError(`"${name}" is ${value.type}; a loss needs floats: ${advice(graph)}`);
   }
   return value;
 }
@@ -81,7 +81,7 @@ function firstScores(graph: Graph): Prediction {
   const [value, ...others] = scores;
   const kind = `the first output "${first.name}" is ${first.type ?? "no tensor"}`;
   if (!value || others.length > 0) {
-    throw new SorthError(`${kind}, and a loss needs floats: ${advice(graph)}`);
+    throw new UsageError(`${kind}, and a loss needs floats: ${advice(graph)}`);
   }
   return { value, remark: `${kind}: the loss reads "${value.name}"` };
 }

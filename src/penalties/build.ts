@@ -1,5 +1,5 @@
 import type { Site } from "../analysis/site-types.ts";
-import { UsageError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
@@ -74,7 +74,7 @@ export function buildPenalties(
       const built = definition.build(layer, options);
       const { value, slopes } = "value" in built ? built : { value: built, slopes: undefined };
       if (elementCount(value.shape) !== 1) {
-        throw new UsageError(
+        throw new SorthError(
           `the penalty ${label} of layer "${site.name}" has the shape ${shapeText(value.shape)}; it must be one number`,
         );
       }

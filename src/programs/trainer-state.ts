@@ -1,4 +1,4 @@
-import { FileError, RuntimeError, UsageError } from "../errors.ts";
+import { FileError, RuntimeError, SorthError } from "../errors.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { type StepPorts, statePorts } from "./step-ports.ts";
 
@@ -73,10 +73,10 @@ interface StateInputs {
   readonly statistics: readonly { readonly name: string; readonly input: string }[];
 }
 
-/** The same state under the names of the session's inputs. @throws UsageError for what the session does not have */
+/** The same state under the names of the session's inputs. @throws SorthError for what the session does not have */
 export function sessionTensors(ports: StateInputs, state: Partial<TrainerState>): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
-  const missing = (name: string) => new UsageError(`the state names "${name}", which this run does not have`);
+  const missing = (name: string) => new SorthError(`the state names "${name}", which this run does not have`);
   for (const [kind, list] of [
     [state.parameters, ports.parameters],
     [state.statistics, ports.statistics],

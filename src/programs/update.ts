@@ -1,4 +1,4 @@
-import { UsageError } from "../errors.ts";
+import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -61,7 +61,7 @@ export function emitUpdates(
       .filter(({ spec }) => spec.of === of)
       .map(({ spec: { name, start }, index }) => {
         const next = result.state[index]?.();
-        if (!next) throw new UsageError(`the optimizer ${transformation.name} returned no next "${name}"`);
+        if (!next) throw new SorthError(`the optimizer ${transformation.name} returned no next "${name}"`);
         return {
           name,
           ...statePort(graph, emit, state[index] as Typed, next),
@@ -70,7 +70,7 @@ export function emitUpdates(
       });
   const ports = trained.map(({ name, value }, i): ParameterPort => {
     const next = result.updates[i]?.next();
-    if (!next) throw new UsageError(`the optimizer ${transformation.name} returned no update of "${name}"`);
+    if (!next) throw new SorthError(`the optimizer ${transformation.name} returned no update of "${name}"`);
     const port = statePort(graph, emit, value, next);
     return { name, ...port, slots: new Map(slotPorts(i).map(({ name: slot, ...rest }) => [slot, rest])) };
   });

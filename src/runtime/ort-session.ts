@@ -1,5 +1,5 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
-import { RuntimeError, SorthError, UsageError } from "../errors.ts";
+import { RuntimeError, SorthError } from "../errors.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { ortMessage } from "./ort-probe.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
@@ -32,10 +32,10 @@ export async function runSession(
   }
 }
 
-/** @throws UsageError when a tensor has another type or shape than the one it replaces */
+/** @throws SorthError when a tensor has another type or shape than the one it replaces */
 export function checkReplaces(from: Tensor, to: Pick<Tensor, "name" | "type" | "dims">): void {
   if (from.type === to.type && from.size === elementCount(to.dims)) return;
-  throw new UsageError(
+  throw new RuntimeError(
     `"${to.name}" is ${to.type}[${to.dims}]: ${from.type}[${from.dims}] cannot replace it`,
   );
 }

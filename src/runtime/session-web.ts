@@ -1,5 +1,5 @@
 import type { InferenceSession } from "onnxruntime-web/webgpu";
-import { RuntimeError, UsageError } from "../errors.ts";
+import { RuntimeError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { initialTensors } from "../programs/initial-state.ts";
@@ -16,7 +16,7 @@ import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from
 /** Opens a session. Threads belong to the page (`env.wasm.numThreads`), not to a session: the option `threads` is refused. */
 async function open(model: Uint8Array, { threads }: SessionOptions): Promise<InferenceSession> {
   if (threads !== undefined) {
-    throw new UsageError(
+    throw new RuntimeError(
       "threads of WebAssembly are set for the whole page, before the first session: env.wasm.numThreads of onnxruntime-web",
     );
   }

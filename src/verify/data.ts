@@ -4,7 +4,7 @@ import type { Probe } from "../analysis/probe.ts";
 import { findSites } from "../analysis/sites.ts";
 import type { Block } from "../block/block.ts";
 import type { MarkedObjective } from "../block/mark.ts";
-import { DataError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
@@ -38,7 +38,8 @@ export async function dataFor(
   const given = options.feeds ?? new Map<string, Tensor>();
   const names = new Set([...own.inputs.map(({ name }) => name), block.mark.objective?.labels]);
   for (const name of given.keys()) {
-    if (!names.has(name)) throw new DataError(`data was given for "${name}", which is no input of the model`);
+    if (!names.has(name))
+      throw new UsageError(`data was given for "${name}", which is no input of the model`);
   }
   const dims = { ...options.dims };
   for (const { name, declared } of fedInputs(own)) {

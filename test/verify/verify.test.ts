@@ -138,7 +138,7 @@ describe("verify", () => {
     expect(report.passed).toBe(true);
     expect(report.checks.map(({ name }) => name)).not.toContain("batch stays free");
     const unknown = verify(original, injected, { feeds: new Map([["z", samples(6)]]) }, nodeProbe);
-    await expect(unknown).rejects.toMatchObject({ code: "data", message: expect.stringContaining('"z"') });
+    await expect(unknown).rejects.toMatchObject({ exitCode: 2, message: expect.stringContaining('"z"') });
   });
 
   it("refuses a second model without a block", async () => {
