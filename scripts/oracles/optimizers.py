@@ -1,4 +1,4 @@
-"""Writes test/fixtures/optimizers.json: parameters after five updates with given gradients, in PyTorch and float64.
+"""Writes test/fixtures/optimizers.json: parameters after updates with given gradients, up to the 50th, in PyTorch and float64.
 
 Run: npm run python -- scripts/oracles/optimizers.py
 """
@@ -14,7 +14,9 @@ import lcg
 from summary import rounded, write_json
 
 FILE = Path(__file__).parents[2] / "test" / "fixtures" / "optimizers.json"
-STEPS, RATE = 5, 0.01
+STEPS, RATE = 50, 0.01
+# The updates whose results are kept.
+KEPT = (1, 2, 3, 4, 5, 50)
 SHAPES: dict[str, tuple[int, ...]] = {"fc.weight": (4, 3), "fc.bias": (3,), "scale": ()}
 
 Options = dict[str, Any]
@@ -38,6 +40,26 @@ class Lion(torch.optim.Optimizer):
                 m.copy_(beta2 * m + (1 - beta2) * p.grad)
 
 
+class Lamb(torch.optim.Optimizer):
+    """Algorithm 2 of arXiv 1904.00962 with φ(z) = z; PyTorch has none."""
+
+    def __init__(self, parameters: Parameters, lr: float, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "t": 0})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            lr, (beta1, beta2), eps, decay = group["lr"], group["betas"], group["eps"], group["weight_decay"]
+            group["t"] += 1
+            for p in group["params"]:
+                m, v = (self.state[p].setdefault(name, torch.zeros_like(p)) for name in "mv")
+                m.copy_(beta1 * m + (1 - beta1) * p.grad)
+                v.copy_(beta2 * v + (1 - beta2) * p.grad**2)
+                r = m / (1 - beta1 ** group["t"]) / ((v / (1 - beta2 ** group["t"])).sqrt() + eps) + decay * p
+                ratio = p.norm() / r.norm() if p.norm() > 0 and r.norm() > 0 else 1.0
+                p -= lr * ratio * r
+
+
 # As `--optimizer` names them, each with what PyTorch has for it.
 OPTIMIZERS: dict[str, Callable[[Parameters, Options], torch.optim.Optimizer]] = {
     "sgd": lambda parameters, o: torch.optim.SGD(parameters, RATE, **renamed(o, {"momentum": 0.0, "weightDecay": 0.0})),
@@ -46,6 +68,20 @@ OPTIMIZERS: dict[str, Callable[[Parameters, Options], torch.optim.Optimizer]] = 
         parameters, RATE, (o.get("beta1", 0.9), o.get("beta2", 0.99)), o.get("weightDecay", 0.0)
     ),
     "adamw": lambda parameters, o: torch.optim.AdamW(parameters, RATE, **adam(o, 0.01)),
+    "nadam": lambda parameters, o: torch.optim.NAdam(
+        parameters, RATE, momentum_decay=o.get("momentumDecay", 4e-3), **adam(o, 0.0)
+    ),
+    "rmsprop": lambda parameters, o: torch.optim.RMSprop(parameters, RATE, **renamed(o, {})),
+    "adagrad": lambda parameters, o: torch.optim.Adagrad(parameters, RATE, **renamed(o, {})),
+    "adafactor": lambda parameters, o: torch.optim.Adafactor(
+        parameters,
+        RATE,
+        beta2_decay=o.get("beta2Decay", -0.8),
+        eps=(None, o.get("leastSize", 1e-3)),
+        d=o.get("clip", 1.0),
+        weight_decay=o.get("weightDecay", 0.0),
+    ),
+    "lamb": lambda parameters, o: Lamb(parameters, RATE, **{**adam(o, 0.01), "eps": o.get("epsilon", 1e-6)}),
 }
 
 # Changes of gradients in front of an optimizer.
@@ -68,6 +104,17 @@ CASES: list[dict[str, Options]] = [
     {"adamw": {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}},
     {"lion": {}},
     {"lion": {"beta1": 0.8, "beta2": 0.95, "weightDecay": 0.5}},
+    {"nadam": {}},
+    {"nadam": {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6, "momentumDecay": 0.1, "weightDecay": 0.1}},
+    {"rmsprop": {}},
+    {"rmsprop": {"alpha": 0.9, "epsilon": 1e-4, "weightDecay": 0.1}},
+    {"rmsprop": {"momentum": 0.9, "centered": True}},
+    {"adagrad": {}},
+    {"adagrad": {"initialSum": 0.1, "epsilon": 1e-4, "weightDecay": 0.1}},
+    {"adafactor": {}},
+    {"adafactor": {"beta2Decay": -0.5, "leastSize": 0.5, "clip": 1.05, "weightDecay": 0.1}},
+    {"lamb": {}},
+    {"lamb": {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weightDecay": 0.3}},
     {"clip-by-value": {"maxValue": 0.3}, "lion": {}},
     {"clip-by-global-norm": {"maxNorm": 0.5}, "lion": {"weightDecay": 0.1}},
     {"clip-by-global-norm": {"maxNorm": 0.5}, "sgd": {}},
@@ -82,7 +129,7 @@ CASES: list[dict[str, Options]] = [
 
 def renamed(options: Options, defaults: Options) -> Options:
     """Options under PyTorch's names."""
-    names = {"weightDecay": "weight_decay"}
+    names = {"weightDecay": "weight_decay", "epsilon": "eps", "initialSum": "initial_accumulator_value"}
     return {names.get(name, name): value for name, value in {**defaults, **options}.items()}
 
 
@@ -101,7 +148,7 @@ def numbers(tensor: Tensor) -> list[float]:
 
 
 def run(case: dict[str, Options]) -> list[Any]:
-    """After each update: every parameter, and every average where the case keeps averages."""
+    """After each kept update: every parameter, and every average where the case keeps averages."""
     parameters = [nn.Parameter(block(f"optimizers.{name}", shape)) for name, shape in SHAPES.items()]
     [(kind, options)] = [(name, own) for name, own in case.items() if name in OPTIMIZERS]
     step_of = OPTIMIZERS[kind](parameters, options)
@@ -119,14 +166,17 @@ def run(case: dict[str, Options]) -> list[Any]:
         if decay is not None:
             averages = [decay * average + (1 - decay) * parameter.detach() for average, parameter in zip(averages, parameters)]
             found["averages"] = [numbers(average) for average in averages]
-        values.append(found)
+        if step + 1 in KEPT:
+            values.append(found)
     return values
 
 
 def main() -> None:
+    # PyTorch keeps scalars of some optimizers in this type.
+    torch.set_default_dtype(torch.float64)
     write_json(FILE, {
         "made": {"script": "scripts/oracles/optimizers.py", "torch": torch.__version__},
-        "steps": STEPS, "learningRate": RATE, "shapes": {name: list(shape) for name, shape in SHAPES.items()},
+        "steps": STEPS, "kept": KEPT, "learningRate": RATE, "shapes": {name: list(shape) for name, shape in SHAPES.items()},
         "cases": [
             {"chain": [{"name": name, "options": own} for name, own in case.items()], "values": run(case)} for case in CASES
         ],

@@ -16,13 +16,17 @@
  */
 export type { NumberRange } from "../numbers.ts";
 export { accumulate } from "./accumulate.ts";
+export { adafactor, scaleByFactoredRms } from "./adafactor.ts";
+export { adagrad, scaleBySumOfSquares } from "./adagrad.ts";
 export { adam } from "./adam.ts";
 export { adamw } from "./adamw.ts";
 export { adamwOrt } from "./adamw-ort.ts";
 export { chain } from "./chain.ts";
 export type { Definition as OptimizerDefinition, Factory as OptimizerFactory } from "./define.ts";
 export { type EachParameter, eachParameter, type ParameterSlot } from "./each-parameter.ts";
+export { lamb } from "./lamb.ts";
 export { lion, scaleByLion } from "./lion.ts";
+export { nadam, scaleByNadam } from "./nadam.ts";
 export {
   type Optimizer,
   type OptimizerInputs,
@@ -31,6 +35,7 @@ export {
   perParameter,
 } from "./optimizer.ts";
 export type { Chosen, Given, OptionRanges } from "./options.ts";
+export { rmsprop, scaleByRms } from "./rmsprop.ts";
 export { sgd } from "./sgd.ts";
 export { optimizerNamed, optimizerNames, transformationNamed } from "./table.ts";
 export type {
@@ -48,5 +53,6 @@ export { momentum } from "./transformations/momentum.ts";
 export { scaleByAdam } from "./transformations/scale-by-adam.ts";
 export { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 export { scaleBySign } from "./transformations/scale-by-sign.ts";
+export { scaleByTrustRatio } from "./transformations/scale-by-trust-ratio.ts";
 export { addDecayedWeights, decayWeights } from "./transformations/weight-decay.ts";
 export { Update, type UpdateByResult, type UpdateParts } from "./update.ts";

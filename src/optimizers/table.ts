@@ -2,11 +2,16 @@ import { UsageError } from "../errors.ts";
 import { tableOf } from "../lookup.ts";
 import { anyNumber } from "../numbers.ts";
 import { accumulate } from "./accumulate.ts";
+import { adafactor, scaleByFactoredRms } from "./adafactor.ts";
+import { adagrad, scaleBySumOfSquares } from "./adagrad.ts";
 import { adam } from "./adam.ts";
 import { adamw } from "./adamw.ts";
 import { adamwOrt } from "./adamw-ort.ts";
 import type { Definition, Factory } from "./define.ts";
+import { lamb } from "./lamb.ts";
 import { lion, scaleByLion } from "./lion.ts";
+import { nadam, scaleByNadam } from "./nadam.ts";
+import { rmsprop, scaleByRms } from "./rmsprop.ts";
 import { sgd } from "./sgd.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
 import { averageWeights } from "./transformations/average-weights.ts";
@@ -16,17 +21,21 @@ import { momentum } from "./transformations/momentum.ts";
 import { scaleByAdam } from "./transformations/scale-by-adam.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { scaleBySign } from "./transformations/scale-by-sign.ts";
+import { scaleByTrustRatio } from "./transformations/scale-by-trust-ratio.ts";
 import { addDecayedWeights, decayWeights } from "./transformations/weight-decay.ts";
 
 // Each checks its own options.
 const factories = (...made: readonly unknown[]) => made as readonly Factory[];
 
 /** The optimizers; the first one is the default. */
-export const optimizerFactories = factories(adamw, adam, sgd, adamwOrt, lion);
+export const optimizerFactories = factories(
+  ...[adamw, adam, sgd, adamwOrt, lion, nadam, rmsprop, adagrad, adafactor, lamb],
+);
 
 /** The transformations that chains are made of. */
 export const transformationFactories = factories(
   ...[clipByGlobalNorm, clipByValue, addDecayedWeights, scaleByAdam, scaleByLion, scaleBySign, momentum],
+  ...[scaleByNadam, scaleByRms, scaleBySumOfSquares, scaleByFactoredRms, scaleByTrustRatio],
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 

@@ -83,7 +83,7 @@ export const scaleByAdam = defineTransformation(
  * 1 − βᵗ without cancellation: −expm1(t·ln β), with expm1(x) = 2T/(1 − T), T = tanh(x/2). For β2 = 0.999 and t = 1 the
  * subtraction would lose three of float32's seven digits.
  */
-function biasCorrection(g: Emit, beta: number, step: Typed): Typed {
+export function biasCorrection(g: Emit, beta: number, step: Typed): Typed {
   if (beta === 0) return g.scalar(1, step.type);
   return g.once(`1 - ${beta}^${step.name}`, () => {
     const t = g.tanh(g.mul(step, Math.log(beta) / 2));
