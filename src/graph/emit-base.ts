@@ -106,7 +106,7 @@ export class EmitBase {
     }
     const key = `${type}${shapeText(shape)}${Array.from(data as ArrayLike<unknown>).join()}`;
     const known = this.#constants.get(key);
-    if (known) return known;
+    if (known && this.#holds(known)) return known;
     const value = this.tensorConstant(Tensor.of("", type, shape, data));
     this.#constants.set(key, value);
     return value;
@@ -150,14 +150,16 @@ export class EmitBase {
     );
   }
 
-  /** Emits a value once per key and returns the same value afterwards. */
+  /** Emits a value once per key and returns the same value afterwards, as long as the graph is not pruned of it. */
   once(key: string, build: () => Typed): Typed {
     const known = this.#memo.get(key);
-    if (known) return known;
+    if (known && this.#holds(known)) return known;
     const value = build();
     this.#memo.set(key, value);
     return value;
   }
+
+  #holds = (value: Typed): boolean => this.graph.value(value.name) === value;
 
   #reserve(stem: string, names: string[], index: number): string {
     let name = this.graph.freshName(stem);

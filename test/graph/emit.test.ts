@@ -63,6 +63,15 @@ describe("constants", () => {
     expect(g.graph.initializers).toHaveLength(5);
   });
 
+  test("are made again once the graph is pruned of them", () => {
+    const g = emitter();
+    const scalars = () => [g.scalar(1), g.once("two", () => g.scalar(2))];
+    const before = scalars();
+    g.graph.prune();
+    expect(scalars().map((value) => before.includes(value))).toEqual([false, false]);
+    expect(g.graph.initializers).toHaveLength(2);
+  });
+
   test("are nodes where asked for; half types are cast, once", () => {
     const g = emitter({ constants: "nodes" });
     const half = g.scalar(0.5, "float16");

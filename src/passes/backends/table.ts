@@ -33,7 +33,7 @@ export const forms: readonly Form[] = [
     name: "blocked convolutions",
     backends: ["cpu"],
     change: "Conv whose weight is computed or fed → the same in ONNX Runtime's own layout of channel blocks",
-    why: "1.1 to 2 times faster; ONNX Runtime does it for constant weights only",
+    why: "1.1 to 2 times faster, depthwise up to 20 times; ONNX Runtime does it for constant weights only",
     pass: async (probe) => {
       const block = await channelBlock(probe);
       return block ? blockConvolutions({ block }) : undefined;

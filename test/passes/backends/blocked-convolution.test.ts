@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
+import { kernelGradient, spreadWindows } from "../../../src/autodiff/rules/convolution-gradients.ts";
+import { int, ints } from "../../../src/graph/attribute.ts";
 import { Emit } from "../../../src/graph/emit.ts";
-import { typed } from "../../../src/graph/emit-base.ts";
+import { type Typed, typed } from "../../../src/graph/emit-base.ts";
 import { Graph } from "../../../src/graph/graph.ts";
 import { graphToProto } from "../../../src/graph/proto.ts";
 import { encodeModelProto } from "../../../src/onnx/codec.ts";
@@ -68,6 +70,137 @@ test("blocked convolutions give the same numbers; constant weights are left to O
     const differences = numbers.map((value, j) => value - (actual[i]?.[j] ?? Number.NaN));
     expect(maxAbs(differences) / maxAbs(numbers)).toBeLessThan(1e-5);
   });
+});
+
+/** Depthwise nodes, and how many of them go into blocks of 8 or 16 channels. */
+const depthwiseCases: {
+  readonly note: string;
+  readonly shapes: readonly (readonly number[])[];
+  readonly build: (g: Emit, inputs: Typed[]) => Typed;
+  readonly taken: number;
+}[] = [
+  {
+    note: "Conv, strided, asymmetric padding, bias",
+    shapes: [[2, 32, 9, 7], [32, 1, 3, 5], [32]],
+    build: (g, inputs) =>
+      node(g, "Conv", inputs, [2, 32, 5, 8], { strides: [2, 1], pads: [1, 2, 1, 3], group: 32 }),
+    taken: 1,
+  },
+  {
+    note: "Conv, channels of the whole batch make whole blocks, dilated, bias",
+    shapes: [[4, 12, 6, 5], [12, 1, 3, 3], [12]],
+    build: (g, inputs) =>
+      node(g, "Conv", inputs, [4, 12, 4, 3], { dilations: [2, 2], pads: [1, 1, 1, 1], group: 12 }),
+    taken: 1,
+  },
+  {
+    note: "Conv, no whole blocks",
+    shapes: [
+      [2, 12, 6, 5],
+      [12, 1, 3, 3],
+    ],
+    build: (g, inputs) => node(g, "Conv", inputs, [2, 12, 4, 3], { group: 12 }),
+    taken: 0,
+  },
+  {
+    note: "Conv, two outputs per channel",
+    shapes: [
+      [2, 32, 6, 5],
+      [64, 1, 3, 3],
+    ],
+    build: (g, inputs) => node(g, "Conv", inputs, [2, 64, 4, 3], { group: 32 }),
+    taken: 0,
+  },
+  ...[32, 12].map((channels) => ({
+    note: `the kernel's gradient, ${channels} channels`,
+    shapes: [
+      [4, channels, 8, 8],
+      [4, channels, 4, 4],
+    ],
+    build: (g: Emit, [x, dy]: Typed[]) =>
+      kernelGradient(g, x as Typed, dy as Typed, { ...halving, kernel: [3, 3] }, channels),
+    taken: 1,
+  })),
+  {
+    note: "the image's gradient: ConvTranspose",
+    shapes: [
+      [2, 32, 4, 4],
+      [32, 1, 3, 3],
+    ],
+    build: (g, [dy, w]) => spreadWindows(g, dy as Typed, w as Typed, { ...halving, kernel: [3, 3] }, 32),
+    taken: 1,
+  },
+  {
+    note: "ConvTranspose, asymmetric, dilated",
+    shapes: [
+      [2, 32, 3, 4],
+      [32, 1, 2, 3],
+    ],
+    build: (g, inputs) =>
+      node(g, "ConvTranspose", inputs, [2, 32, 6, 16], {
+        ...{ strides: [2, 3], dilations: [1, 2], pads: [0, 0, 1, 0], output_padding: [1, 2], group: 32 },
+      }),
+    taken: 1,
+  },
+  {
+    note: "ConvTranspose, cropped by more than its kernel reaches",
+    shapes: [
+      [2, 32, 3, 4],
+      [32, 1, 2, 2],
+    ],
+    build: (g, inputs) =>
+      node(g, "ConvTranspose", inputs, [2, 32, 2, 4], { strides: [2, 2], pads: [2, 2, 2, 2], group: 32 }),
+    taken: 0,
+  },
+];
+
+const halving = {
+  strides: [2, 2],
+  dilations: [1, 1],
+  begin: [1, 1],
+  end: [1, 1],
+  input: [8, 8],
+  output: [4, 4],
+};
+
+function node(
+  g: Emit,
+  op: string,
+  inputs: Typed[],
+  shape: number[],
+  attributes: Readonly<Record<string, number | number[]>>,
+): Typed {
+  const entries = Object.entries(attributes).map(([name, value]) => [
+    name,
+    typeof value === "number" ? int(value) : ints(value),
+  ]);
+  return g.op(op, inputs, shape, { attributes: Object.fromEntries(entries) });
+}
+
+test.for(depthwiseCases)("depthwise in blocks: $note", async ({ shapes, build, taken }, { skip }) => {
+  const block = await channelBlock(nodeProbe);
+  if (!block) return skip("this processor has no blocked layout");
+  const outputs = [];
+  for (const blocked of [false, true]) {
+    const graph = new Graph("depthwise", new Map([["", 18]]));
+    const g = new Emit(graph, { prefix: "t/" });
+    const inputs = shapes.map((shape, i) => typed(graph.addInput(`input${i}`, "float", [...shape])));
+    graph.addOutput(build(g, inputs));
+    const pass = blockConvolutions({ block });
+    if (blocked) expect(await runPass(pass, graph, { emit: g, probe: nodeProbe })).toBe(taken);
+    const feeds = new Map(
+      shapes.map((shape, i) => [
+        `input${i}`,
+        Tensor.float(`input${i}`, [...shape], randomFloats(`${i}`, elementCount(shape))),
+      ]),
+    );
+    const bytes = encodeModelProto(graphToProto(graph, { irVersion: 9 }));
+    outputs.push(...(await nodeProbe.run(bytes, feeds)).values());
+  }
+  const [plain, other] = outputs.map((tensor) => tensor.numbers());
+  expect(outputs[1]?.dims).toEqual(outputs[0]?.dims);
+  const differences = plain?.map((value, i) => value - (other?.[i] ?? Number.NaN)) ?? [];
+  expect(maxAbs([...differences]) / maxAbs([...(plain ?? [])])).toBeLessThan(1e-5);
 });
 
 test("left alone: odd channels, groups, 1×1 kernels, few points", async () => {
