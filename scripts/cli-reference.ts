@@ -1,6 +1,8 @@
 import type { Argument, Command, Option } from "commander";
 import { commandExamples } from "../src/cli/examples.ts";
 import { wholeProgram } from "../src/cli/program.ts";
+import { objectiveNames, objectiveSummaries } from "../src/losses/table.ts";
+import { objectiveForm } from "../src/losses/text.ts";
 import { optimizerFactories } from "../src/optimizers/table.ts";
 import { defaultsText } from "../src/optimizers/text.ts";
 import { penaltyDefinitions } from "../src/penalties/table.ts";
@@ -38,6 +40,7 @@ export async function cliReference(): Promise<string> {
     ...table(common.map(flagRow)),
     "",
     ...sections.flat(),
+    ...objectiveOptions(),
     ...penaltyOptions(),
     ...optimizerOptions(),
   ].join("\n");
@@ -56,6 +59,23 @@ function sectionOf(command: Command): string[] {
     ...examples,
     "",
     ...table([...command.registeredArguments.map(argumentRow), ...own.map(flagRow)]),
+    "",
+  ];
+}
+
+/** The options that `--objective name:option=value` takes. */
+function objectiveOptions(): string[] {
+  const rows = objectiveNames.map((name) => {
+    const [, options = ""] = objectiveForm(name).split(/:(.*)/);
+    const texts = options === "" ? [] : options.split(",").map((text) => `\`${text}\``);
+    return [`\`${name}\``, objectiveSummaries.get(name) ?? "", texts.join(", ")];
+  });
+  return [
+    "## Losses",
+    "",
+    "Options are written behind the name, values with commas in quotes: `--objective \"cross-entropy:label-smoothing=0.1,class-weights='1,5,2.5'\"`.",
+    "",
+    ...table(rows, ["loss", "what it compares", "options and defaults"]),
     "",
   ];
 }

@@ -32,3 +32,36 @@ function splitAtCommas(text: string, whole: string): string[] {
 }
 
 const unquoted = (value: string): string => /^(['"])(.*)\1$/.exec(value)?.[2] ?? value;
+
+/**
+ * Reads options from texts, each in the type of its default. Names may be written with hyphens. A text that does not fit stays a
+ * text, so that whoever takes the option refuses it.
+ */
+export const readOptions = (
+  options: ReadonlyMap<string, string>,
+  defaults: Readonly<Record<string, OptionValue | undefined>>,
+): Record<string, OptionValue> =>
+  Object.fromEntries(
+    [...options].map(([key, text]) => {
+      const option = withoutHyphens(key);
+      return [option, readValue(text, defaults[option])];
+    }),
+  );
+
+type OptionValue = number | boolean | string;
+
+function readValue(text: string, standard: OptionValue | undefined): OptionValue {
+  if (typeof standard === "boolean" && /^(true|false)$/.test(text)) return text === "true";
+  const number = text.trim() === "" ? Number.NaN : Number(text);
+  // "none" is the default of options that take a number.
+  const takesNumber = typeof standard === "number" || standard === "none";
+  return takesNumber && !Number.isNaN(number) ? number : text;
+}
+
+/** `weight-decay` as `weightDecay`. */
+export const withoutHyphens = (text: string): string =>
+  text.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
+/** `weightDecay` as `weight-decay`. */
+export const hyphened = (option: string): string =>
+  option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

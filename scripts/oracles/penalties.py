@@ -3,6 +3,7 @@
 Run: npm run python -- scripts/oracles/penalties.py
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,22 +73,75 @@ def objectives() -> list[dict[str, Any]]:
     """Logits of up to ±8; labels of the block `labels.<case>`."""
     cases = []
     for name, shape in {"flat": [6, 5], "sequence": [3, 4, 5], "map": [2, 3, 2, 4]}.items():
-        for smoothing in [0.0, 0.1]:
+        places = [shape[0], *shape[2:]]
+        count = lcg.labels(f"labels.{name}", int(torch.tensor(places).prod()), shape[1])
+        classes = torch.tensor(count).reshape(places)
+        for options in CROSS_ENTROPIES:
             x = leaf(f"logits.{name}", shape, 8)
-            places = [shape[0], *shape[2:]]
-            classes = torch.tensor(lcg.labels(f"labels.{name}", x.numel() // shape[1], shape[1])).reshape(places)
-            value = F.cross_entropy(x, classes, label_smoothing=smoothing)
-            case = {"objective": "cross-entropy", "case": name, "shape": shape, "labelSmoothing": smoothing}
-            cases.append(case | figures(f"logits.{name}", value, x))
+            case = {"objective": "cross-entropy", "case": name, "shape": shape, "options": options_of(options, shape[1])}
+            cases.append(case | figures(f"logits.{name}", cross_entropy(x, classes, options), x))
     shape = [5, 3, 2]
-    for objective, loss in {
-        "mse": F.mse_loss, "l1": F.l1_loss, "bce": F.binary_cross_entropy_with_logits,
-    }.items():
+    for objective, options, loss in ELEMENTWISE:
         x = leaf(f"prediction.{objective}", shape, 8)
         target = leaf(f"labels.{objective}", shape, 0.5).detach() + 0.5
-        case = {"objective": objective, "case": objective, "shape": shape}
+        case = {"objective": objective, "case": objective, "shape": shape, "options": options}
         cases.append(case | figures(f"prediction.{objective}", loss(x, target), x))
     return cases
+
+
+WEIGHTS = [0.5, 2.0, 1.0, 4.0, 0.25]
+CROSS_ENTROPIES: list[dict[str, Any]] = [
+    {}, {"labelSmoothing": 0.1}, {"classWeights": True}, {"classWeights": True, "labelSmoothing": 0.1},
+    {"classWeights": True, "ignoreIndex": 1}, {"focus": 2.0}, {"focus": 1.5, "classWeights": True},
+]  # fmt: skip
+
+
+def options_of(options: dict[str, Any], classes: int) -> dict[str, Any]:
+    weights = {"classWeights": ",".join(str(weight) for weight in WEIGHTS[:classes])}
+    return options | (weights if "classWeights" in options else {})
+
+
+def cross_entropy(x: Tensor, classes: Tensor, options: dict[str, Any]) -> Tensor:
+    weight = torch.tensor(WEIGHTS[: x.shape[1]], dtype=x.dtype) if "classWeights" in options else None
+    if "focus" not in options:
+        ignored, smoothing = options.get("ignoreIndex", -100), options.get("labelSmoothing", 0.0)
+        return F.cross_entropy(x, classes, weight=weight, ignore_index=ignored, label_smoothing=smoothing)
+    each = F.cross_entropy(x, classes, reduction="none")
+    of_row = torch.ones_like(each) if weight is None else weight[classes]
+    return (of_row * (1 - torch.exp(-each)) ** options["focus"] * each).sum() / of_row.sum()
+
+
+def divergence(x: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    rows = x.numel() / x.shape[1]
+    student = F.log_softmax(x / temperature, 1)
+    return F.kl_div(student, F.softmax(teacher / temperature, 1), reduction="sum") * temperature**2 / rows
+
+
+ELEMENTWISE: list[tuple[str, dict[str, Any], Callable[[Tensor, Tensor], Tensor]]] = [
+    ("mse", {}, F.mse_loss),
+    ("l1", {}, F.l1_loss),
+    ("bce", {}, F.binary_cross_entropy_with_logits),
+    ("bce", {"positiveWeight": 3.0}, lambda x, y: F.binary_cross_entropy_with_logits(x, y, pos_weight=torch.tensor(3.0))),
+    ("binary-focal", {}, lambda x, y: focal(x, y, 0.25, 2.0)),
+    ("binary-focal", {"gamma": 1.0, "alpha": "none"}, lambda x, y: focal(x, y, None, 1.0)),
+    ("binary-focal", {"gamma": 2.5, "alpha": 0.7}, lambda x, y: focal(x, y, 0.7, 2.5)),
+    ("binary-focal", {"gamma": 0.0}, lambda x, y: focal(x, y, 0.25, 0.0)),
+    ("huber", {}, F.huber_loss),
+    ("huber", {"delta": 0.5}, lambda x, y: F.huber_loss(x, y, delta=0.5)),
+    ("smooth-l1", {}, F.smooth_l1_loss),
+    ("smooth-l1", {"beta": 0.25}, lambda x, y: F.smooth_l1_loss(x, y, beta=0.25)),
+    ("cosine", {}, lambda x, y: (1 - F.cosine_similarity(x, y, dim=1)).mean()),
+    ("distillation", {}, lambda x, y: divergence(x, y, 1.0)),
+    ("distillation", {"temperature": 4.0}, lambda x, y: divergence(x, y, 4.0)),
+]
+
+
+def focal(x: Tensor, y: Tensor, alpha: float | None, gamma: float) -> Tensor:
+    """The formula of torchvision.ops.sigmoid_focal_loss."""
+    p = torch.sigmoid(x)
+    missed = 1 - (p * y + (1 - p) * (1 - y))
+    each = F.binary_cross_entropy_with_logits(x, y, reduction="none") * missed**gamma
+    return (each if alpha is None else (alpha * y + (1 - alpha) * (1 - y)) * each).mean()
 
 
 write_json(FIXTURE, {"epsilon": EPSILON, "penalties": penalties(), "objectives": objectives()})

@@ -2,6 +2,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
+import { parseObjective } from "../losses/text.ts";
+import { hyphened, nameAndOptions } from "../name-and-options.ts";
 import type { LossOptions } from "../programs/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
 import { given, number } from "./options.ts";
@@ -26,7 +28,10 @@ export interface LossFlags extends DimensionFlags, ParameterFlags, ObjectiveFlag
 /** Declares the flags that choose the loss of a model. @param meaning - meaning of `--objective` in this command */
 export function addObjectiveFlags(command: Command, meaning: string): void {
   command
-    .option("--objective <name>", `${meaning}: ${objectiveNames.join(", ")}`)
+    .option(
+      "--objective <name[:options]>",
+      `${meaning}: ${objectiveNames.join(", ")}; options follow a colon: huber:delta=0.5`,
+    )
     .option(
       "--prediction <name>",
       "the value that the objective compares with the labels, an output or an inner value (default: the first float output)",
@@ -87,17 +92,18 @@ export function objectiveOf(flags: ObjectiveFlags): {
   if (option !== undefined) checkTaken(option, flags);
   return {
     ...given({ output: prediction }),
-    ...(objective !== undefined && { objective: objectiveNamed(objective, options) }),
+    ...(objective !== undefined && { objective: parseObjective(objective, options) }),
   };
 }
 
 /** @throws UsageError for an option that the chosen objective lacks, or that is given without an objective */
 function checkTaken(option: string, { objective, loss }: ObjectiveFlags): void {
   const takers = objectiveNames.filter((name) => Object.hasOwn(objectiveNamed(name).options, option));
-  if (objective !== undefined && (takers.includes(objective) || !objectiveNames.includes(objective))) return;
-  const flag = `--${option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const name = objective === undefined ? undefined : nameAndOptions(objective).name;
+  if (name !== undefined && (takers.includes(name) || !objectiveNames.includes(name))) return;
+  const flag = `--${hyphened(option)}`;
   const own = loss === undefined ? "" : "; with --loss, the model itself reads the labels";
-  const other = objective === undefined ? own : `, not to ${objective}`;
+  const other = name === undefined ? own : `, not to ${name}`;
   throw new UsageError(`${flag} belongs to --objective ${takers.join(" and ")}${other}`);
 }
 

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
+import { withoutHyphens } from "../name-and-options.ts";
 import { count, decayRate, notNegative } from "../numbers.ts";
 import { accumulate } from "../optimizers/accumulate.ts";
 import { chain } from "../optimizers/chain.ts";
 import { clippings, optimizerFactories, optimizerNames } from "../optimizers/table.ts";
-import { defaultsText, parseOptimizer, withoutHyphens } from "../optimizers/text.ts";
+import { defaultsText, parseOptimizer } from "../optimizers/text.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
 import { parseSchedule, scheduleEntries, scheduleForm } from "../schedules/table.ts";
 import { addHelpList } from "./help-list.ts";

@@ -3,12 +3,15 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { allAxes } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
+import { checkNumber, positive } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { computable, type Objective } from "./objective.ts";
+import { computable, type Objective, type ObjectiveOptions, withDefaults } from "./objective.ts";
 
 /** A loss that is a mean over elements, each compared with its own label. */
-interface ElementwiseLoss {
+export interface ElementwiseLoss {
   readonly name: string;
+  /** Every option, checked already; default none. */
+  readonly options?: ObjectiveOptions;
   /** The loss of each element. */
   readonly loss: (g: Emit, x: Typed, target: Typed) => Typed;
   /** The same in an injected file, if that needs another form. */
@@ -47,37 +50,74 @@ export const l1 = (): Objective =>
     evaluate: (x, target) => Math.abs(x - target),
   });
 
-/**
- * Mean binary cross-entropy of logits. Labels from 0 to 1 have the prediction's shape (torch's `BCEWithLogitsLoss`):
- * max(x, 0) − x·y + log(1 + exp(−|x|)).
- */
-export const binaryCrossEntropy = (): Objective =>
-  elementwise({
-    name: "bce",
-    activations: ["Sigmoid"],
-    loss: (g, x, target) => logistic(g, x, target, (value) => g.max(value, 0)),
-    injected: (g, x, target) => logistic(g, x, target, (value) => g.op("Relu", [value], value.shape)),
-    slope: (g, x, target, scale) => g.mul(g.sub(g.sigmoid(x), target), scale),
-    evaluate: (x, target) => Math.max(x, 0) - x * target + Math.log1p(Math.exp(-Math.abs(x))),
-    labels: { allowed: (label) => label >= 0 && label <= 1, words: "a number from 0 to 1" },
-    correct: (x, target) => x > 0 === target > 0.5,
-  });
+/** Options of {@link huber}. */
+export interface HuberOptions {
+  /** δ: differences above it count linearly. Default 1. */
+  readonly delta?: number;
+}
 
-/** max(x, 0) − x·y + log(1 + e^−|x|). */
-function logistic(g: Emit, x: Typed, target: Typed, positive: (x: Typed) => Typed): Typed {
-  const tail = g.log(g.add(g.exp(g.neg(g.abs(x))), 1));
-  return g.add(g.sub(positive(x), g.mul(x, target)), tail);
+/**
+ * Mean of d²/2 for differences d up to δ, and of δ·(|d| − δ/2) above: outliers pull less than in the squared error (torch's
+ * `HuberLoss`). Labels have the prediction's shape.
+ *
+ * @throws UsageError for an unknown option or a value out of range.
+ * @example
+ * await Trainer.create(model, { objective: huber({ delta: 0.5 }) });
+ */
+export function huber(options: HuberOptions = {}): Objective {
+  const settings = withDefaults("huber", { delta: 1 }, options);
+  checkNumber("delta of the objective huber", settings.delta, positive);
+  return clippedSquares("huber", settings, settings.delta, 1);
+}
+
+/** Options of {@link smoothL1}. */
+export interface SmoothL1Options {
+  /** β: differences up to it count quadratically. Default 1. */
+  readonly beta?: number;
+}
+
+/**
+ * Mean of d²/(2β) for differences d up to β, and of |d| − β/2 above (torch's `SmoothL1Loss`). Labels have the prediction's shape.
+ *
+ * @throws UsageError for an unknown option or a value out of range.
+ * @example
+ * await Trainer.create(model, { objective: smoothL1() });
+ */
+export function smoothL1(options: SmoothL1Options = {}): Objective {
+  const settings = withDefaults("smooth-l1", { beta: 1 }, options);
+  checkNumber("beta of the objective smooth-l1", settings.beta, positive);
+  return clippedSquares("smooth-l1", settings, settings.beta, 1 / settings.beta);
+}
+
+/** `factor` times c·(d − c/2), with c the difference d clipped to ±bound: quadratic inside, linear outside. Its slope is c. */
+function clippedSquares(name: string, options: ObjectiveOptions, bound: number, factor: number): Objective {
+  const clipped = (g: Emit, x: Typed, target: Typed) => {
+    const d = difference(g, x, target);
+    return g.once(`clipped ${d.name} ${bound}`, () => g.max(g.min(d, bound), -bound));
+  };
+  return elementwise({
+    ...{ name, options },
+    loss: (g, x, target) => {
+      const c = clipped(g, x, target);
+      return g.mul(g.mul(c, factor), g.sub(difference(g, x, target), g.mul(c, 0.5)));
+    },
+    slope: (g, x, target, scale) => g.mul(clipped(g, x, target), factor * scale),
+    evaluate: (x, target) => {
+      const c = Math.max(-bound, Math.min(bound, x - target));
+      return factor * c * (x - target - c / 2);
+    },
+  });
 }
 
 /** prediction − label, shared by the loss and its slope. */
 const difference = (g: Emit, x: Typed, target: Typed): Typed =>
   g.once(`difference ${x.name} ${target.name}`, () => g.sub(x, target));
 
-function elementwise(kind: ElementwiseLoss): Objective {
-  const allowed = kind.labels?.allowed ?? Number.isFinite;
+/** The objective of an elementwise loss. */
+export function elementwise(kind: ElementwiseLoss): Objective {
   return madeHere({
     name: kind.name,
-    options: {},
+    options: kind.options ?? {},
     ...(kind.activations && { activations: kind.activations }),
     labels: { type: "float", shape: (prediction) => prediction },
     build: (g, prediction, labels) => {
@@ -103,15 +143,20 @@ function elementwise(kind: ElementwiseLoss): Objective {
       }
       return kind.correct ? { loss, correct } : { loss };
     },
-    checkLabels: (labels) => {
-      for (let i = 0; i < labels.length; i++) {
-        const label = labels[i];
-        if (label === undefined || !allowed(label)) {
-          throw new DataError(
-            `label ${label} at position ${i} is not ${kind.labels?.words ?? "a finite number"}`,
-          );
-        }
-      }
-    },
+    checkLabels: (labels) => checkEach(labels, kind.labels),
   });
 }
+
+/** Refuses the first label that is not allowed. @throws DataError */
+function checkEach(labels: ArrayLike<number>, valid: ElementwiseLoss["labels"]): void {
+  const { allowed, words } = valid ?? { allowed: Number.isFinite, words: "a finite number" };
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i];
+    if (label === undefined || !allowed(label)) {
+      throw new DataError(`label ${label} at position ${i} is not ${words}`);
+    }
+  }
+}
+
+/** Refuses labels that are no finite numbers. @throws DataError naming the first one */
+export const finiteLabels = (labels: ArrayLike<number>): void => checkEach(labels, undefined);

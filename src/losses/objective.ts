@@ -20,6 +20,8 @@ export interface Evaluation {
   readonly correct?: number;
   /** Rows that count in the loss (for a row with several labels, its share); default all. */
   readonly counted?: number;
+  /** The number by which the sum of losses is divided, where rows have weights; default `counted`. */
+  readonly weight?: number;
 }
 
 /** Options of an objective by name. */

@@ -11,7 +11,22 @@
  *
  * @module sorth-onnx/losses
  */
+export {
+  type BinaryCrossEntropyOptions,
+  type BinaryFocalOptions,
+  binaryCrossEntropy,
+  binaryFocal,
+} from "./binary.ts";
+export { cosine } from "./cosine.ts";
 export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
-export { binaryCrossEntropy, l1, meanSquaredError } from "./elementwise.ts";
+export { type DistillationOptions, distillation } from "./distillation.ts";
+export {
+  type HuberOptions,
+  huber,
+  l1,
+  meanSquaredError,
+  type SmoothL1Options,
+  smoothL1,
+} from "./elementwise.ts";
 export type { Evaluation, InjectedLoss, Objective, ObjectiveGraph, ObjectiveOptions } from "./objective.ts";
 export { objectiveNamed, objectiveNames } from "./table.ts";

@@ -1,5 +1,5 @@
 import { UsageError } from "../errors.ts";
-import { nameAndOptions } from "../name-and-options.ts";
+import { hyphened, nameAndOptions, readOptions } from "../name-and-options.ts";
 import type { Definition } from "./define.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { defaultsOf, optimizerDefinition, optimizerNamed } from "./table.ts";
@@ -17,28 +17,12 @@ import type { GradientTransformation, OptimizerOptions } from "./transformation.
 export function parseOptimizer(text: string, more: OptimizerOptions = {}): GradientTransformation {
   const { name, options } = nameAndOptions(text);
   const { defaults } = optimizerDefinition(name);
-  const read = [...options].map(([key, value]) => {
-    const option = withoutHyphens(key);
-    return [option, readValue(value, defaults[option])] as const;
-  });
-  const twice = read.find(([option]) => Object.hasOwn(more, option));
-  if (twice) throw new UsageError(`"${text}" gives ${twice[0]} already; leave out --${hyphened(twice[0])}`);
-  return optimizerNamed(name, { ...Object.fromEntries(read), ...more });
+  const read = readOptions(options, defaults);
+  const twice = Object.keys(read).find((option) => Object.hasOwn(more, option));
+  if (twice !== undefined)
+    throw new UsageError(`"${text}" gives ${twice} already; leave out --${hyphened(twice)}`);
+  return optimizerNamed(name, { ...read, ...more });
 }
-
-/** Converts a text to the type of a default. A text that cannot be converted stays a text, and the option then refuses it. */
-function readValue(text: string, standard: OptimizerOptions[string] | undefined): OptimizerOptions[string] {
-  if (typeof standard === "boolean" && /^(true|false)$/.test(text)) return text === "true";
-  const number = text.trim() === "" ? Number.NaN : Number(text);
-  return typeof standard === "number" && !Number.isNaN(number) ? number : text;
-}
-
-/** `weight-decay` as `weightDecay`. */
-export const withoutHyphens = (text: string): string =>
-  text.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
-
-/** `weightDecay` as `weight-decay`. */
-const hyphened = (option: string): string => option.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** Options and their defaults, as help and documents show them. */
 export const defaultsText = ({ defaults }: Pick<Definition<OptimizerOptions>, "defaults">): string[] =>

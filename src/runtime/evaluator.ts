@@ -39,7 +39,7 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
       `the model holds its loss for whole batches of ${batch}: give ${dataset.name} at least that many samples for evaluation (it has ${dataset.size})`,
     );
   }
-  let [loss, counted] = [0, 0];
+  let [loss, counted, weight] = [0, 0, 0];
   let correct: number | undefined;
   for (const { indices, count } of evaluationBatches(dataset, batch)) {
     if (graph.loss !== undefined && count < batch) break;
@@ -57,14 +57,16 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
         prediction.shape,
       );
       if (graph.loss === undefined) loss += figures.loss;
-      counted += figures.counted ?? count * rows;
+      const own = figures.counted ?? count * rows;
+      counted += own;
+      weight += figures.weight ?? own;
       if (figures.correct !== undefined) correct = (correct ?? 0) + figures.correct;
     }
     if (graph.loss !== undefined) loss += (outputs.get(graph.loss)?.numbers()[0] ?? Number.NaN) * count;
   }
   const share = (sum: number, of: number) => (of === 0 ? 0 : sum / of);
   return {
-    loss: share(loss, graph.loss === undefined ? counted : samples),
+    loss: share(loss, graph.loss === undefined ? weight : samples),
     ...(correct === undefined ? {} : { accuracy: share(correct, counted) }),
     samples,
   };

@@ -15,6 +15,7 @@ import {
   Tensor,
   verify,
 } from "../../src/index.ts";
+import { binaryFocal, cosine, distillation, huber, smoothL1 } from "../../src/losses/public.ts";
 import { objectiveNamed, objectiveNames } from "../../src/losses/table.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats } from "../helpers/numbers.ts";
@@ -77,7 +78,24 @@ const cases: readonly (readonly [Objective, Layout, number])[] = [
   [crossEntropy({ labels: "probabilities" }), "rows", 9],
   [crossEntropy({ labels: "probabilities", labelSmoothing: 0.1 }), "image", 17],
   [crossEntropy({ labels: "probabilities", classAxis: -1 }), "last", 12],
-  ...[meanSquaredError(), l1(), binaryCrossEntropy()].map((objective) => [objective, "last", 17] as const),
+  [crossEntropy({ classWeights: [1, 2, 0, 4] }), "rows", 12],
+  [crossEntropy({ classWeights: [1, 2, 0, 4], ignoreIndex: -100 }), "image", 17],
+  [crossEntropy({ classWeights: [1, 2, 0.5, 4], labelSmoothing: 0.2, ignoreIndex: -100 }), "rows", 13],
+  [crossEntropy({ classWeights: [1, 2, 0.5, 4], labels: "probabilities", classAxis: -1 }), "last", 17],
+  [crossEntropy({ focus: 2 }), "rows", 12],
+  [crossEntropy({ focus: 1.5, classWeights: [1, 2, 0.5, 4], ignoreIndex: -100 }), "image", 17],
+  [distillation({ temperature: 2 }), "rows", 9],
+  [distillation({ temperature: 2, classAxis: -1 }), "last", 17],
+  ...[meanSquaredError(), l1(), binaryCrossEntropy(), binaryCrossEntropy({ positiveWeight: 3 })].map(
+    (objective) => [objective, "last", 17] as const,
+  ),
+  ...[
+    binaryFocal(),
+    binaryFocal({ gamma: 0, alpha: "none" }),
+    huber({ delta: 0.3 }),
+    smoothL1(),
+    cosine(),
+  ].map((objective) => [objective, "last", 17] as const),
 ];
 
 describe("an injected loss is the one that is trained with", () => {
@@ -106,8 +124,9 @@ describe("an injected loss is the one that is trained with", () => {
     const shape = prediction?.dims ?? [];
     const labels = labelsFor(objective, layout, shape).numbers();
     objective.checkLabels(labels, shape);
-    const { loss: sum, counted = 3 } = objective.evaluate(prediction?.numbers() ?? [], labels, 3, shape);
-    expect(loss?.numbers()[0]).toBeCloseTo(sum / counted, 5);
+    const figures = objective.evaluate(prediction?.numbers() ?? [], labels, 3, shape);
+    const { loss: sum, counted = 3, weight = counted } = figures;
+    expect(loss?.numbers()[0]).toBeCloseTo(sum / weight, 5);
 
     const { passed, checks } = await verify(model, injected);
     expect(checks.filter(({ status }) => status === "failed")).toEqual([]);
@@ -154,7 +173,7 @@ describe("inject refuses", () => {
       "hinge",
       "rows",
       17,
-      /no objective "hinge"; there are cross-entropy, mse, l1, bce/,
+      /no objective "hinge"; there are cross-entropy, mse, l1, bce,/,
     ],
   ] as const)("%s", async (_, objective, layout, opset, reason) => {
     await expect(inject(scores(layout, opset), { penalties, objective })).rejects.toThrow(reason);

@@ -4,8 +4,11 @@ import { Emit } from "../../src/graph/emit.ts";
 import { typed } from "../../src/graph/emit-base.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import type { Value } from "../../src/graph/node.ts";
+import { binaryCrossEntropy, binaryFocal } from "../../src/losses/binary.ts";
+import { cosine } from "../../src/losses/cosine.ts";
 import { crossEntropy } from "../../src/losses/cross-entropy.ts";
-import { binaryCrossEntropy, l1, meanSquaredError } from "../../src/losses/elementwise.ts";
+import { distillation } from "../../src/losses/distillation.ts";
+import { huber, l1, meanSquaredError, smoothL1 } from "../../src/losses/elementwise.ts";
 import type { Objective } from "../../src/losses/objective.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { randomFloats, randomInts, randomNormals, relativeError } from "../helpers/numbers.ts";
@@ -50,8 +53,9 @@ function meanLoss(
   labels: readonly number[],
   shape: readonly number[],
 ): number {
-  const { loss, counted = shape[0] ?? 0 } = objective.evaluate(prediction, labels, shape[0] ?? 0, shape);
-  return loss / counted;
+  const rows = shape[0] ?? 0;
+  const { loss, counted = rows, weight = counted } = objective.evaluate(prediction, labels, rows, shape);
+  return loss / weight;
 }
 
 /** ∂(mean loss)/∂prediction by differences of evaluate() in float64, fourth order. */
@@ -149,6 +153,47 @@ const cases: Record<string, Case> = {
     objective: crossEntropy({ labelSmoothing: 0.3 }),
     shape: [2, 3, 2, 3],
     labels: classes([2, 3, 2, 3]),
+  },
+  "cross-entropy with weights, 255 ignored": {
+    objective: crossEntropy({ classWeights: [1, 0, 0.5, 3], ignoreIndex: 255 }),
+    ...{ shape: [8, 4], labels: marked(classes([8, 4]), 255) },
+  },
+  "cross-entropy [N, C, L] with weights, smoothed": {
+    objective: crossEntropy({ classWeights: "1,2,0.5,3", labelSmoothing: 0.2 }),
+    ...{ shape: [3, 4, 2], labels: classes([3, 4, 2]) },
+  },
+  "cross-entropy of shares [N, T, C] with weights": {
+    objective: crossEntropy({ labels: "probabilities", classAxis: -1, classWeights: [1, 2, 0.5, 3] }),
+    ...{ shape: [3, 2, 4], labels: shares([3, 2, 4], 2) },
+  },
+  "focal cross-entropy, −100 ignored": {
+    objective: crossEntropy({ focus: 2, ignoreIndex: -100 }),
+    ...{ shape: [5, 4], labels: marked(classes([5, 4]), -100) },
+  },
+  "focal cross-entropy [N, C, L] with weights": {
+    objective: crossEntropy({ focus: 1, classWeights: [1, 2, 0.5, 3] }),
+    ...{ shape: [3, 4, 2], labels: classes([3, 4, 2]) },
+  },
+  "bce with a weight": {
+    objective: binaryCrossEntropy({ positiveWeight: 4 }),
+    ...{ shape: [4, 3], labels: targets([4, 3]) },
+  },
+  "binary focal": { objective: binaryFocal(), shape: [4, 3], labels: targets([4, 3]) },
+  "binary focal of γ 1.5": {
+    objective: binaryFocal({ gamma: 1.5, alpha: "none" }),
+    ...{ shape: [4, 3], labels: targets([4, 3]) },
+  },
+  huber: { objective: huber({ delta: 0.7 }), shape: [5, 3], labels: targets([5, 3]) },
+  "smooth l1": { objective: smoothL1({ beta: 0.3 }), shape: [5, 3], labels: targets([5, 3]) },
+  "cosine [N, k]": { objective: cosine(), shape: [5, 3], labels: targets([5, 3]) },
+  "cosine [N, k, L]": { objective: cosine(), shape: [3, 4, 2], labels: targets([3, 4, 2]) },
+  "distillation [N, C]": {
+    objective: distillation({ temperature: 3 }),
+    ...{ shape: [5, 4], labels: targets([5, 4]) },
+  },
+  "distillation [N, T, C]": {
+    objective: distillation({ classAxis: -1 }),
+    ...{ shape: [3, 2, 4], labels: targets([3, 2, 4]) },
   },
   "mse [N, k]": { objective: meanSquaredError(), shape: [5, 3], labels: targets([5, 3]) },
   "mse [N]": { objective: meanSquaredError(), shape: [6], labels: targets([6]) },
