@@ -9,9 +9,7 @@ import { foldConstants } from "../cleanup/fold-constants.ts";
 import { changed, definePass, type PassContext, runPasses, unchanged } from "../pass.ts";
 import { bodyContext } from "./body-context.ts";
 import { Inliner } from "./inliner.ts";
-import { resolveSequences } from "./resolve-sequences.ts";
 import { takeBranches } from "./take-branches.ts";
-import { unrollLoops } from "./unroll-loops.ts";
 
 /** Options of {@link expandBodies}. */
 export interface ExpandOptions {
@@ -56,6 +54,11 @@ export const expandBodies = definePass({
   options: expandOptions,
   async run(graph, { dimensions, keep, external }, context) {
     if (!hasBodies(graph)) return unchanged("the graph holds no bodies and no sequences");
+    // A page that trains a model without bodies does not load them.
+    const [{ unrollLoops }, { resolveSequences }] = await Promise.all([
+      import("./unroll-loops.ts"),
+      import("./resolve-sequences.ts"),
+    ]);
     const inliner = new Inliner(graph, external);
     const seen = new Set<Node>();
     let any = false;
