@@ -307,6 +307,15 @@ export class Graph {
     return nodesInOrder(this.#nodes);
   }
 
+  /** Puts the nodes in another order. @throws RangeError when these are other nodes than the graph's */
+  reorder(nodes: readonly Node[]): void {
+    const own = new Set(this.#nodes);
+    if (nodes.length !== own.size || !nodes.every((node) => own.delete(node))) {
+      throw new RangeError("an order holds each node of the graph once");
+    }
+    this.#nodes = [...nodes];
+  }
+
   #add(value: Value): Value {
     if (this.#values.has(value.name))
       throw new SorthError(`the name "${value.name}" is used twice in the graph`);

@@ -1,6 +1,7 @@
 import { blockConvolutions } from "./backends/block-convolutions.ts";
 import { deviationApart } from "./backends/deviation-apart.ts";
 import { fillChannels } from "./backends/fill-channels.ts";
+import { openQuickly } from "./backends/open-quickly.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
 import { foldConstants, foldValues } from "./cleanup/fold-constants.ts";
 import { liftConstants } from "./cleanup/lift-constants.ts";
@@ -51,4 +52,5 @@ export const passes = {
   refuseMiscomputed,
   fillChannels,
   deviationApart,
+  openQuickly,
 } satisfies Readonly<Record<string, () => Pass<unknown>>>;

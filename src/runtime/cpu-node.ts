@@ -4,6 +4,7 @@ import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { dataFolder } from "./data-folder-node.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { ortNode } from "./ort-node.ts";
+import { onlyUsefulOptimizers } from "./ort-optimizers.ts";
 import { OrtForwardSession, opened } from "./ort-session.ts";
 import { nodeProbe } from "./probe-node.ts";
 import type { Backend, SessionOptions } from "./step-session.ts";
@@ -12,9 +13,9 @@ async function open(model: Model, { threads }: SessionOptions): Promise<Inferenc
   const ort = await ortNode();
   return opened(
     ort.InferenceSession.create(model.bytes, {
-      ...dataFolder(model),
       executionProviders: ["cpu"],
       logSeverityLevel: 4,
+      extra: { ...dataFolder(model).extra, ...onlyUsefulOptimizers(model) },
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
     }),
   );

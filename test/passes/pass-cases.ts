@@ -219,6 +219,18 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     );
     return inferred(b.output(y as Value, d as Value));
   },
+  openQuickly: () => {
+    const b = new GraphBuilder();
+    const x = b.input("x", [2]);
+    const [m, v] = [b.input("m", [2]), b.input("v", [2])];
+    const loss = b.op("Exp", [b.op("Neg", [x], "h")], "loss");
+    const other = b.op("Tanh", [loss], "other");
+    const [kept, gradient] = [b.op("Abs", [m], "kept"), b.op("Sin", [loss], "gradient")];
+    const next = b.op("Add", [kept, gradient], "m.next");
+    b.output(other);
+    b.output(next);
+    return b.output(b.op("Mul", [b.op("Abs", [v], "v.kept"), gradient], "v.next"));
+  },
 };
 
 /** The case of a pass. */
