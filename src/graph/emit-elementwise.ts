@@ -99,6 +99,21 @@ export class EmitElementwise extends EmitBase {
   /** 1 where the condition holds and 0 elsewhere, as numbers of `type`. */
   indicator = (condition: Value, type: DataTypeName): Typed => this.cast(condition, type);
 
+  /** clamp(slope·x + offset, 0, 1), by one operator for float32 and three for other types. */
+  hardSigmoid(x: Value, slope: number, offset: number): Typed {
+    if (x.type === "float") return this.unaryWith("HardSigmoid", x, { alpha: slope, beta: offset });
+    return this.min(this.max(this.add(this.mul(x, slope), offset), 0), 1);
+  }
+
+  /**
+   * 1 where x > 0 and 0 elsewhere, as numbers of x's type. For float32 this is one pass: clamp(x·3e38, 0, 1), which is exact
+   * for all numbers but denormal ones.
+   */
+  positive = (x: Value): Typed =>
+    x.type === "float"
+      ? this.hardSigmoid(x, stepSlope, 0)
+      : this.indicator(this.greater(x, 0), typed(x).type);
+
   /** x², by one multiplication. */
   square = (x: Value): Typed => this.mul(x, x);
 
@@ -147,6 +162,9 @@ export class EmitElementwise extends EmitBase {
     );
   }
 }
+
+/** The slope of a HardSigmoid that stands for a step from 0 to 1. */
+export const stepSlope = 3e38;
 
 /**
  * Whether combining a tensor of this shape with a number of lower rank is slow: ONNX Runtime goes number by number if the last

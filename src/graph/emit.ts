@@ -1,6 +1,6 @@
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { type Attribute, int, ints, string } from "./attribute.ts";
+import { type Attribute, float, int, ints, string } from "./attribute.ts";
 import { type Typed, typed } from "./emit-base.ts";
 import { EmitIndexing } from "./emit-indexing.ts";
 import type { Value } from "./node.ts";
@@ -119,6 +119,34 @@ export class Emit extends EmitIndexing {
     const axes = broadcastAxes(from, shape);
     const summed = axes.length > 0 ? this.reduceSum(x, axes, true) : x;
     return this.reshape(summed, shape);
+  }
+
+  /**
+   * (x − mean)·scale + shift, where each index of axis 1 has its own numbers; each of the three may be left out. Two of them
+   * take one pass over x: the inference form of BatchNormalization with variance 1.
+   * @param x - [N, C, …]
+   * @param numbers - each [C], in x's type
+   */
+  affine(x: Value, { mean, scale, shift }: { mean?: Value; scale?: Value; shift?: Value }): Typed {
+    const { type, shape } = typed(x);
+    const channels = dimAt(shape, 1);
+    const count = elementCount(shape.slice(2));
+    const column = (values: Value) => this.reshape(values, [channels, ...shape.slice(2).map(() => 1)]);
+    const steps = [mean, scale, shift].filter((values) => values !== undefined).length;
+    // A single step is as fast by broadcasting, except along short inner axes: [16, 512, 2, 2] × [512, 1, 1] takes 3 times as long.
+    const fast = (type === "float" || type === "double") && this.opset >= 9;
+    if (!fast || (steps < 2 && (count === 1 || count >= 64))) {
+      const centred = mean ? this.sub(x, column(mean)) : typed(x);
+      const scaled = scale ? this.mul(centred, column(scale)) : centred;
+      return shift ? this.add(scaled, column(shift)) : scaled;
+    }
+    const all = (value: number) => this.numbers(Array<number>(channels).fill(value), [channels], type);
+    return this.op(
+      "BatchNormalization",
+      [x, scale ?? all(1), shift ?? all(0), mean ?? all(0), all(1)],
+      shape,
+      { attributes: { epsilon: float(0) } },
+    );
   }
 
   // Convolutions.

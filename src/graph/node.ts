@@ -62,7 +62,7 @@ const unclear = new Set(["training_mode"]);
 
 /** One node of a graph. Absent optional inputs and outputs are null. */
 export class Node {
-  /** Changes only if a newer operator set renames the operator. */
+  /** Changes only if a newer operator set renames the operator, or a pass writes the node in another form. */
   opType: string;
   /** Operator domain; the empty string is the standard domain. */
   readonly domain: string;

@@ -16,6 +16,7 @@ import { takeBranches } from "./expansion/take-branches.ts";
 import { unrollLoops } from "./expansion/unroll-loops.ts";
 import { raiseOpset } from "./opset/raise-opset.ts";
 import type { Pass } from "./pass.ts";
+import { recognizeActivations, writeOutActivations } from "./training/activations.ts";
 import { lowerBatchNorm, setBatchNormForm } from "./training/batch-norm.ts";
 import { poolBeforeRelu } from "./training/pool-before-relu.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
@@ -46,6 +47,8 @@ export const passes = {
   replaceDropout,
   stopDropout,
   poolBeforeRelu,
+  recognizeActivations,
+  writeOutActivations,
   recomputeActivations,
   // Backends
   blockConvolutions,

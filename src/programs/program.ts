@@ -14,6 +14,7 @@ import type { Model, ModelSource } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { type Pass, runPass } from "../passes/pass.ts";
+import { recognizeActivations, writeOutActivations } from "../passes/training/activations.ts";
 import { recomputeActivations } from "../passes/training/recompute-activations.ts";
 import { emitLoss, type LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
@@ -130,7 +131,10 @@ export class Program {
   ): Promise<Map<Value, Typed>> {
     const { graph, emit } = this;
     const arrivals = this.#arrivals;
-    return backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit, separate, arrivals });
+    await this.run(recognizeActivations());
+    const gradients = backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit, separate, arrivals });
+    await this.run(writeOutActivations());
+    return gradients;
   }
 
   /**

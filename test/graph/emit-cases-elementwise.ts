@@ -46,6 +46,35 @@ export const elementwise = {
     (g, a) => g.relu(g.sub(a, 0.5)),
     (x) => Math.max(x - 0.5, 0),
   ),
+  hardSigmoid: [
+    ...unary(
+      (g, a) => g.hardSigmoid(g.sub(a, 0.5), 3, 0.5),
+      (x) => Math.min(Math.max(3 * (x - 0.5) + 0.5, 0), 1),
+    ),
+    ...unary(
+      (g, a) => g.hardSigmoid(g.cast(a, "double"), 0.5, 0.25),
+      (x) => 0.5 * x + 0.25,
+    ),
+  ],
+  positive: [
+    ...unary(
+      (g, a) => g.positive(g.sub(a, 0.5)),
+      (x) => flag(x > 0.5),
+    ),
+    ...unary(
+      (g, a) => g.positive(g.mul(g.sub(a, a), a)),
+      () => 0,
+    ),
+    // The smallest normal number and its negative.
+    ...unary(
+      (g, a) => g.positive(g.mul(g.sub(g.indicator(g.greater(a, 0.5), "float"), 0.5), 2.3509887e-38)),
+      (x) => flag(x > 0.5),
+    ),
+    ...unary(
+      (g, a) => g.positive(g.sub(g.cast(a, "double"), 0.5)),
+      (x) => flag(x > 0.5),
+    ),
+  ],
   tanh: unary((g, a) => g.tanh(a), Math.tanh),
   sigmoid: unary(
     (g, a) => g.sigmoid(a),

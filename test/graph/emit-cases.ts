@@ -197,6 +197,43 @@ const reductions = {
         rows(a, 3).flatMap((row) => row.map((x) => Math.exp(x) / sum(row.map((other) => Math.exp(other))))),
     ),
   ],
+  affine: [
+    ...[
+      [2, 3],
+      [2, 3, 4],
+      [1, 3, 8, 8],
+      [2, 3, 1, 1],
+    ].flatMap((shape) =>
+      (["all", "mean", "scale", "shift"] as const).map((which) =>
+        two(
+          [shape, [3]],
+          (g, x, c) =>
+            g.affine(x, which === "all" ? { mean: c, scale: g.neg(c), shift: g.add(c, 1) } : { [which]: c }),
+          (x, c) => {
+            const inner = x.length / ((shape[0] ?? 1) * 3);
+            return x.map((value, i) => {
+              const own = c[Math.floor(i / inner) % 3] ?? Number.NaN;
+              return {
+                all: -(value - own) * own + own + 1,
+                mean: value - own,
+                scale: value * own,
+                shift: value + own,
+              }[which];
+            });
+          },
+        ),
+      ),
+    ),
+    one(
+      [2, 3],
+      (g, x) =>
+        g.affine(g.cast(x, "double"), {
+          scale: g.numbers([1, 2, 3], [3], "double"),
+          shift: g.numbers([4, 5, 6], [3], "double"),
+        }),
+      (x) => x.map((value, i) => value * ((i % 3) + 1) + (i % 3) + 4),
+    ),
+  ],
   sumTo: [
     one(
       M,

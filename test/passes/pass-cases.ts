@@ -132,6 +132,23 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
       b.output(b.op("Reshape", [x, b.op("Concat", [rows, b.int64("rest", [-1])], "to", { axis: 0 })], "y")),
     );
   },
+  recognizeActivations: () => {
+    const b = new GraphBuilder();
+    const x = b.input("x", [2, 3]);
+    const number = (name: string, value: number) => b.graph.addInitializer(Tensor.float(name, [], [value]));
+    const erf = b.op("Erf", [b.op("Div", [x, number("root", Math.SQRT2)], "z")], "erf");
+    const inner = b.op("Mul", [x, b.op("Add", [erf, number("one", 1)], "above")], "inner");
+    const gelu = b.op("Mul", [inner, number("half", 0.5)], "gelu");
+    return inferred(b.output(b.op("Mul", [gelu, b.op("Sigmoid", [gelu], "gate")], "swish")));
+  },
+  writeOutActivations: () => {
+    const b = new GraphBuilder();
+    const x = b.input("x", [2, 3]);
+    const gelu = b.op("Gelu", [x], "gelu");
+    const swish = b.op("Swish", [gelu], "swish", { alpha: 2 });
+    for (const value of [x, gelu, swish]) Object.assign(value, { type: "float", shape: [2, 3] });
+    return b.output(swish);
+  },
   tieCopies: () => {
     const b = new GraphBuilder();
     const table = b.graph.addInitializer(

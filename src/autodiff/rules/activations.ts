@@ -1,4 +1,7 @@
 import { float } from "../../graph/attribute.ts";
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
+import { lazy } from "../lazy.ts";
 import { bothSides, unary, unaryFrom } from "../makers.ts";
 import type { RuleTable, Sample } from "../rule.ts";
 import { geluGradient, sigmoidGeluGradient, tanhGeluGradient } from "./gelu.ts";
@@ -10,17 +13,27 @@ const withAttribute = (name: string, value: number): Sample[] => [
 
 const inFloat = "ONNX Runtime computes it in float32";
 
+/** 1 where x > 0, and `other` elsewhere. */
+function oneAbove(g: Emit, x: Typed, other: number): Typed {
+  if (other === 1) return g.scalar(1, x.type);
+  if (other >= 0 && other < 1) return g.max(g.positive(x), other);
+  return g.add(g.mul(g.positive(x), 1 - other), other);
+}
+
+/** min(y, 0). */
+const belowZero = (g: Emit, y: Typed): Typed => g.min(y, 0);
+
 /** Activations. At a kink each rule takes the one-sided derivative that PyTorch takes (test/autodiff/conventions.test.ts). */
 export const activations = {
-  Relu: unaryFrom((g, dy, _x, y) => g.mul(dy, g.indicator(g.greater(y, 0), dy.type)), ...bothSides),
+  Relu: unaryFrom((g, dy, _x, y) => g.mul(dy, g.positive(y)), ...bothSides),
   // α for x ≤ 0 (as in PyTorch, also at 0)
   LeakyRelu: unaryFrom(
-    (g, dy, x, _y, node) => g.where(g.greater(x, 0), dy, g.mul(dy, node.float("alpha", 0.01))),
+    (g, dy, x, _y, node) => g.mul(dy, oneAbove(g, x, node.float("alpha", 0.01))),
     ...withAttribute("alpha", 0.3),
   ),
   // x ≤ 0: d α(eˣ − 1) = y + α
   Elu: unaryFrom(
-    (g, dy, x, y, node) => g.where(g.greater(x, 0), dy, g.mul(dy, g.add(y, node.float("alpha", 1)))),
+    (g, dy, x, y, node) => g.mul(dy, g.add(belowZero(g, y), oneAbove(g, x, node.float("alpha", 1)))),
     ...withAttribute("alpha", 0.7),
   ),
   // γx, or γα(eˣ − 1) below 0, whose derivative is y + γα
@@ -30,14 +43,13 @@ export const activations = {
         node.float("alpha", 1.6732631921768188),
         node.float("gamma", 1.0507010221481323),
       ];
-      return g.mul(dy, g.where(g.greater(x, 0), gamma, g.add(y, gamma * alpha)));
+      return g.mul(dy, g.add(belowZero(g, y), g.mul(oneAbove(g, x, alpha), gamma)));
     },
     ...withAttribute("alpha", 0.7),
   ),
   // α(e^(x/α) − 1) below 0: derivative y/α + 1
   Celu: unaryFrom(
-    (g, dy, x, y, node) =>
-      g.where(g.greater(x, 0), dy, g.mul(dy, g.add(g.mul(y, 1 / node.float("alpha", 1)), 1))),
+    (g, dy, _x, y, node) => g.mul(dy, g.add(g.mul(belowZero(g, y), 1 / node.float("alpha", 1)), 1)),
     ...withAttribute("alpha", 0.7),
   ),
   // d log(1 + eˣ) = σ(x)
@@ -68,10 +80,11 @@ export const activations = {
   // clamp(αx + β, 0, 1): α inside
   HardSigmoid: unaryFrom(
     (g, dy, _x, y, node) =>
-      g.mul(g.mul(dy, node.float("alpha", 0.2)), g.indicator(g.and(g.greater(y, 0), g.less(y, 1)), dy.type)),
+      g.mul(g.mul(dy, g.indicator(g.and(g.greater(y, 0), g.less(y, 1)), dy.type)), node.float("alpha", 0.2)),
     { inputs: [[2, 3]] },
     { inputs: [[2, 3]], attributes: { alpha: float(0.4), beta: float(0.3) }, range: [-0.5, 0.5] },
     { inputs: [[2, 3]], range: [3, 4], note: "saturated" },
+    { inputs: [[2, 3]], attributes: { alpha: float(3e38), beta: float(0) }, range: [0.1, 1], note: "step" },
   ),
   // x·clamp(x/6 + 1/2, 0, 1): 1 from 3 on, 0 down from −3, x/3 + 1/2 between
   HardSwish: unaryFrom(
@@ -108,8 +121,9 @@ export const activations = {
   PRelu: {
     vjp: (context, dy, g) => {
       const [x, slope] = [context.input(0), context.input(1)];
-      const above = () => g.greater(x, 0);
-      return [() => g.where(above(), dy, g.mul(dy, slope)), () => g.where(above(), 0, g.mul(dy, x))];
+      const above = lazy(() => g.mul(dy, g.positive(x)));
+      const below = lazy(() => g.sub(dy, above()));
+      return [() => g.add(above(), g.mul(below(), slope)), () => g.mul(below(), x)];
     },
     samples: [
       { inputs: [{ shape: [2, 3, 4], range: [0.1, 1] }, [3, 1]] },

@@ -4,6 +4,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { isFloat } from "../../onnx/data-types.ts";
+import { lazy } from "../lazy.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 import { cachedAttentionGradients, type Extent } from "./cached-attention.ts";
 import {
@@ -11,7 +12,6 @@ import {
   attentionMask,
   causalCondition,
   fromHeads,
-  lazy,
   productsByHead,
   toHeads,
 } from "./dot-product-attention.ts";

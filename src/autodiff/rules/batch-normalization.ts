@@ -15,12 +15,6 @@ export const defaultMomentum = 0.9;
 /** All axes except the channel axis. */
 const acrossChannels = (x: Typed) => allAxes(x.shape.length).filter((axis) => axis !== 1);
 
-/** [C] → [C, 1, …] in x's type; broadcasts over x: [N, C, …]. */
-function column(g: Emit, perChannel: Value, x: Typed): Typed {
-  const values = g.cast(perChannel, x.type);
-  return g.reshape(values, [elementCount(values.shape), ...x.shape.slice(2).map(() => 1)]);
-}
-
 /** Statistics of one batch: mean and biased variance per channel, and the centred batch. */
 export interface BatchStatistics {
   /** [C] */
@@ -44,7 +38,7 @@ export function batchStatistics(g: Emit, x: Typed): BatchStatistics {
 }
 
 const centredBy = (g: Emit, x: Typed, mean: Value): Typed =>
-  g.once(`${x.name} less ${mean.name}`, () => g.sub(x, column(g, mean, x)));
+  g.once(`${x.name} less ${mean.name}`, () => g.affine(x, { mean: g.cast(mean, x.type) }));
 
 /** 1/√(variance + ε), [C]. */
 export const reciprocalDeviation = (g: Emit, variance: Value, node: Node): Typed => {
@@ -54,11 +48,22 @@ export const reciprocalDeviation = (g: Emit, variance: Value, node: Node): Typed
   );
 };
 
+/** scale/√(variance + ε), [C], in x's type. The forward pass and the gradient share it. */
+function factorOf(
+  g: Emit,
+  node: Node,
+  x: Typed,
+  { scale, variance }: { scale: Typed; variance: Value },
+): Typed {
+  const r = g.cast(reciprocalDeviation(g, variance, node), x.type);
+  return g.once(`${scale.name}·${r.name}`, () => g.mul(g.cast(scale, x.type), r));
+}
+
 /** The training form in portable operators: y = (x − mean)·scale/√(variance + ε) + bias. */
 export function normalizeBatch(g: Emit, node: Node, x: Typed, scale: Typed, bias: Typed): Typed {
   const { centred, variance } = batchStatistics(g, x);
-  const factor = g.mul(scale, g.cast(reciprocalDeviation(g, variance, node), scale.type));
-  return g.add(g.mul(centred, column(g, factor, x)), column(g, bias, x));
+  const factor = factorOf(g, node, x, { scale, variance });
+  return g.affine(centred, { scale: factor, shift: g.cast(bias, x.type) });
 }
 
 /** Whether a node normalizes with batch statistics. */
@@ -70,14 +75,15 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
   const x = context.input(0);
   const training = isTrainingForm(node);
   const axes = acrossChannels(x);
-  const scale = () => g.cast(context.input(1), x.type);
   const centred = () => (training ? batchStatistics(g, x).centred : centredBy(g, x, context.input(3)));
   const variance = () => (training ? batchStatistics(g, x).variance : context.input(4));
   const r = () => g.cast(reciprocalDeviation(g, variance(), node), x.type);
+  const factor = () => factorOf(g, node, x, { scale: context.input(1), variance: variance() });
   const sum = () => g.once(`sum over channels of ${dy.name}`, () => g.reduceSum(dy, axes));
+  // Σdy·x̂, the gradient of the scale.
   const moment = () =>
-    g.once(`sum over channels of ${dy.name}·${centred().name}`, () =>
-      g.reduceSum(g.mul(dy, centred()), axes),
+    g.once(`sum over channels of ${dy.name}·${centred().name}·r`, () =>
+      g.mul(r(), g.reduceSum(g.mul(dy, centred()), axes)),
     );
   // A parameter's gradient has the parameter's type, which may be wider than x's.
   const as = (index: number, gradient: Typed) => g.cast(gradient, context.input(index).type);
@@ -92,25 +98,23 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
   };
 
   const dx = (): Typed => {
-    const a = g.mul(scale(), r());
-    const direct = g.mul(dy, column(g, a, x));
+    const direct = g.affine(dy, { scale: factor() });
     if (!training) return direct;
-    // a·dy + b·(x − mean) + c with b = −a·r²·Σdy·(x − mean)/M, c = −a·Σdy/M: per channel, two passes over the data.
+    // a·dy + b·(x − mean) + c with a = scale·r, b = −a·r·Σdy·x̂/M, c = −a·Σdy/M: per channel, three passes over the data.
     const count = elementCount(axes.map((axis) => dimAt(x.shape, axis)));
     const share = (1 - momentum) / count;
-    const b = plus(g.mul(g.mul(g.mul(a, g.square(r())), moment()), -1 / count), running(2), 2 * share);
-    const c = plus(g.mul(g.mul(a, sum()), -1 / count), running(1), share);
-    return g.add(g.add(direct, g.mul(centred(), column(g, b, x))), column(g, c, x));
+    const a = g.mul(factor(), -1 / count);
+    const b = plus(g.mul(g.mul(a, r()), moment()), running(2), 2 * share);
+    const c = plus(g.mul(a, sum()), running(1), share);
+    return g.add(direct, g.affine(centred(), { scale: b, shift: c }));
   };
   return [
     dx,
-    () => as(1, g.mul(r(), moment())),
+    () => as(1, moment()),
     () => as(2, sum()),
     // The stored statistics: the training form reads them only to update the running statistics.
-    training ? stored(1) : () => as(3, g.neg(g.mul(g.mul(scale(), r()), sum()))),
-    training
-      ? stored(2)
-      : () => as(4, g.mul(g.mul(g.mul(scale(), g.mul(r(), g.square(r()))), moment()), -0.5)),
+    training ? stored(1) : () => as(3, g.neg(g.mul(factor(), sum()))),
+    training ? stored(2) : () => as(4, g.mul(g.mul(g.mul(factor(), r()), moment()), -0.5)),
   ];
 }
 

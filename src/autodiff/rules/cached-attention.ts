@@ -1,11 +1,11 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { lazy } from "../lazy.ts";
 import {
   type AttentionMask,
   type AttentionOutputGradients,
   attentionGradients,
-  lazy,
 } from "./dot-product-attention.ts";
 
 /** Numbers of queries (`rows`) and keys; `past` of the keys come from the cache. */

@@ -2,8 +2,9 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { lazy } from "../lazy.ts";
 import type { RuleContext, Thunk } from "../rule.ts";
-import { lazy, PointSampling } from "./point-sampling.ts";
+import { PointSampling } from "./point-sampling.ts";
 import { kernelPositions, windowGeometry } from "./window-geometry.ts";
 
 /**

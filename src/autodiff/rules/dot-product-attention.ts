@@ -2,6 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import type { DataTypeName } from "../../onnx/data-types.ts";
+import { lazy } from "../lazy.ts";
 
 /**
  * y = softmax(cap(scale·q·kᵀ) + mask)·v with cap(s) = c·tanh(s/c), for each head. Each group of H/K query heads shares one
@@ -174,13 +175,4 @@ export function productsByHead(g: Emit, y: Typed, dy: Typed, heads: number): Typ
   const [batch, rows, width] = y.shape as [number, number, number];
   const sums = g.reduceSum(g.reshape(g.mul(dy, y), [batch, rows, heads, width / heads]), [3], true);
   return g.transpose(sums, [0, 2, 1, 3]);
-}
-
-/** Returns a function that builds its value on the first call and returns the same value afterwards. */
-export function lazy<T>(build: () => T): () => T {
-  let known: { value: T } | undefined;
-  return () => {
-    known ??= { value: build() };
-    return known.value;
-  };
 }

@@ -4,13 +4,13 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { Node } from "../../graph/node.ts";
 import { dimAt, shapeText } from "../../graph/shapes.ts";
+import { lazy } from "../lazy.ts";
 import type { RuleContext, RuleTable, SampleInput } from "../rule.ts";
 import { cachedAttentionGradients, type Extent } from "./cached-attention.ts";
 import {
   type AttentionMask,
   causalCondition,
   fromHeads,
-  lazy,
   lowest,
   productsByHead,
   toHeads,

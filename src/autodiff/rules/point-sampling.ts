@@ -2,6 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { lazy } from "../lazy.ts";
 
 /** How values between the elements of an image are interpolated. */
 export interface Sampling {
@@ -43,15 +44,6 @@ interface Neighbours {
   readonly weights: () => Typed;
   /** Derivatives of the weights with respect to the position. */
   readonly slopes: () => Typed;
-}
-
-/** Returns a function that builds its value on the first call and returns the same value afterwards. */
-export function lazy<T extends object>(build: () => T): () => T {
-  let value: T | undefined;
-  return () => {
-    value ??= build();
-    return value;
-  };
 }
 
 /**

@@ -2,8 +2,9 @@ import { int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { lazy } from "../lazy.ts";
 import type { Rule, RuleContext, Sample } from "../rule.ts";
-import { fromHeads, lazy, toHeads } from "./dot-product-attention.ts";
+import { fromHeads, toHeads } from "./dot-product-attention.ts";
 
 /** Indices of the inputs, which differ between ONNX's operator and that of com.microsoft, and the resolved settings. */
 export interface RotaryInputs {

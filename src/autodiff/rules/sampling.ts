@@ -6,10 +6,11 @@ import type { Node } from "../../graph/node.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
 import { tableOf } from "../../lookup.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { lazy } from "../lazy.ts";
 import type { RuleContext, RuleTable, Sample, SampleInput } from "../rule.ts";
 import { windowSlices } from "./convolution-gradients.ts";
 import { deformableConvolution } from "./deformable-convolution.ts";
-import { lazy, PointSampling, type Sampling } from "./point-sampling.ts";
+import { PointSampling, type Sampling } from "./point-sampling.ts";
 import { roiAlignGradient } from "./roi-align.ts";
 import { windowGeometry } from "./window-geometry.ts";
 

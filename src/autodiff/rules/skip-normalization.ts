@@ -1,8 +1,8 @@
 import { float } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
+import { lazy } from "../lazy.ts";
 import type { Rule, RuleContext, RuleTable, SampleInput } from "../rule.ts";
-import { lazy } from "./dot-product-attention.ts";
 import {
   meanGradient,
   type Normalized,
