@@ -97,7 +97,8 @@ function checkVersions(model: Model, { opset }: Graph): void {
 /** Refuses running statistics that share another value's numbers: ONNX Runtime updates them in place and would overwrite that value. */
 function checkStatistics(graph: Graph): void {
   for (const node of graph.nodes) {
-    if (!/^BatchNorm(alization|Internal)$/.test(node.opType)) continue;
+    // With one output, BatchNormalization reads its statistics and updates none.
+    if (!/^BatchNorm(alization|Internal)$/.test(node.opType) || !node.outputs[1]) continue;
     const [, scale, bias, mean, variance] = node.inputs;
     const alias =
       [mean, variance].find((value) => value?.producer ?? (value && [scale, bias].includes(value))) ??

@@ -1,5 +1,5 @@
-import { isTrainingForm } from "../../../src/autodiff/rules/batch-normalization.ts";
 import { describe, expect, test } from "vitest";
+import { isTrainingForm } from "../../../src/autodiff/rules/batch-normalization.ts";
 import { rules } from "../../../src/autodiff/table.ts";
 import { backward } from "../../../src/autodiff/walk.ts";
 import { Emit } from "../../../src/graph/emit.ts";
