@@ -13,7 +13,7 @@ const layers: readonly (readonly string[])[] = [
   ["passes/expansion"],
   ["autodiff"],
   ["schedules"],
-  ["losses", "optimizers"],
+  ["losses", "optimizers", "metrics"],
   ["penalties"],
   ["block"],
   ["inject"],
