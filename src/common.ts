@@ -21,6 +21,7 @@ export {
   type SourceArray,
 } from "./data/array-dataset.ts";
 export { splitValidation } from "./data/batches.ts";
+export { balancedClassWeights } from "./data/class-weights.ts";
 export {
   type BatchArray,
   type Column,

@@ -6,6 +6,7 @@ import { UsageError } from "../errors.ts";
 import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
+import { withBalancedClasses } from "./class-weights.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { clipped } from "./optimizer-flags.ts";
 import { given } from "./options.ts";
@@ -41,7 +42,10 @@ async function begin(
   data: Dataset,
   onMessage: (message: string) => void,
 ): Promise<Trainer> {
-  const options = trainerOptions(flags, { injected: block !== undefined, freeBatch });
+  const balanced = flags.classWeights === "balanced";
+  const { classWeights: _, ...others } = flags;
+  const chosen = trainerOptions(balanced ? others : flags, { injected: block !== undefined, freeBatch });
+  const options = balanced ? withBalancedClasses(model, chosen, data) : chosen;
   const asked = flags.labels ?? flags.classAxis;
   const { objective, remark } =
     options.objective && asked === undefined

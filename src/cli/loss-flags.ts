@@ -1,12 +1,14 @@
+import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { UsageError } from "../errors.ts";
+import { messageOf, UsageError } from "../errors.ts";
 import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
 import { parseObjective } from "../losses/text.ts";
 import { hyphened, nameAndOptions } from "../name-and-options.ts";
+import { share } from "../numbers.ts";
 import type { LossOptions } from "../programs/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
-import { given, number } from "./options.ts";
+import { given, number, numberIn } from "./options.ts";
 import { addParameterFlags, type ParameterFlags, parametersOf } from "./parameter-flags.ts";
 
 /** Flags that say which loss is put over a model, and how it reads labels. */
@@ -18,6 +20,9 @@ export interface ObjectiveFlags {
   readonly ignoreIndex?: number;
   readonly labels?: "classes" | "probabilities";
   readonly classAxis?: 1 | -1;
+  readonly labelSmoothing?: number;
+  /** Numbers with commas between them; `balanced` is for commands that read data. */
+  readonly classWeights?: string;
 }
 
 /** Flags of the commands that differentiate a loss. */
@@ -51,6 +56,16 @@ export function addObjectiveFlags(command: Command, meaning: string): void {
       "--class-axis <axis>",
       "cross-entropy: the class axis of the prediction, 1 or last (default: 1; train: the axis that fits the labels)",
       classAxis,
+    )
+    .option(
+      "--label-smoothing <share>",
+      "cross-entropy: share of the target that is spread over all classes",
+      numberIn(share),
+    )
+    .option(
+      "--class-weights <weights>",
+      "cross-entropy: a weight for each class, 1,5,2.5 or a .json file with an array (train also: balanced, by how rare a class is in the data)",
+      classWeights,
     );
 }
 
@@ -86,8 +101,8 @@ export function objectiveOf(flags: ObjectiveFlags): {
   readonly objective?: Objective;
   readonly output?: string;
 } {
-  const { objective, prediction, ignoreIndex, labels, classAxis } = flags;
-  const options: ObjectiveOptions = given({ ignoreIndex, labels, classAxis });
+  const { objective, prediction, ignoreIndex, labels, classAxis, labelSmoothing, classWeights } = flags;
+  const options: ObjectiveOptions = given({ ignoreIndex, labels, classAxis, labelSmoothing, classWeights });
   const [option] = Object.keys(options);
   if (option !== undefined) checkTaken(option, flags);
   return {
@@ -117,4 +132,19 @@ function classAxis(text: string): 1 | -1 {
   if (text === "1") return 1;
   if (text === "last" || text === "-1") return -1;
   throw new InvalidArgumentError("Give 1 or last.");
+}
+
+/** Class weights as text; those of a file are read. */
+function classWeights(text: string): string {
+  if (!text.endsWith(".json")) return text;
+  let weights: unknown;
+  try {
+    weights = JSON.parse(readFileSync(text, "utf8"));
+  } catch (error) {
+    throw new InvalidArgumentError(`${text} cannot be read: ${messageOf(error)}`);
+  }
+  if (!Array.isArray(weights) || weights.some((weight) => typeof weight !== "number")) {
+    throw new InvalidArgumentError(`${text} must hold an array with a number for each class.`);
+  }
+  return weights.join();
 }

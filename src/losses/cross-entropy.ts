@@ -90,6 +90,11 @@ export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
 /** The numbers of the option classWeights; undefined without weights. @throws UsageError for anything but numbers of at least 0 */
 function weightsOf(text: string): readonly number[] | undefined {
   if (text === "none") return undefined;
+  if (text === "balanced") {
+    throw new UsageError(
+      "balanced class weights are computed from data, which only train reads (in the library: balancedClassWeights); give a number for each class",
+    );
+  }
   const weights = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
   for (const weight of weights) checkNumber("a weight of classWeights", weight, notNegative);
   if (weights.some((weight) => weight > 0)) return weights;

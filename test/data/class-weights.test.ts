@@ -1,0 +1,18 @@
+import { expect, test } from "vitest";
+import { arrayDataset } from "../../src/data/array-dataset.ts";
+import { balancedClassWeights } from "../../src/data/class-weights.ts";
+
+const data = (labels: readonly number[]) =>
+  arrayDataset(new Float32Array(labels.length), Int32Array.from(labels), []);
+
+test("rare classes weigh more, as scikit-learn's balanced weights", () => {
+  // compute_class_weight("balanced", classes=[0, 1, 2], y=[0, 0, 0, 0, 1, 2]) = [0.5, 2, 2]
+  expect(balancedClassWeights(data([0, 0, 0, 0, 1, 2]))).toEqual([0.5, 2, 2]);
+  // Class 1 does not occur, class 3 is one of the model's only; −100 is no class.
+  expect(balancedClassWeights(data([0, 0, 2, -100]), 4)).toEqual([0.75, 0, 1.5, 0]);
+});
+
+test("labels that are no classes are refused", () => {
+  const floats = arrayDataset(new Float32Array(2), Float32Array.of(0.5, 1.5), []);
+  expect(() => balancedClassWeights(floats)).toThrow("need labels that are class indices");
+});
