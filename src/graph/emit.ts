@@ -34,12 +34,12 @@ export class Emit extends EmitIndexing {
     return this.op("MatMul", [a, b], matMulShape(typed(a).shape, typed(b).shape));
   }
 
-  /** Gemm without a third operand: a: [m, k], b: [k, n] (either may be transposed) → [m, n]. */
-  gemm(a: Value, b: Value, options: { transA?: boolean; transB?: boolean } = {}): Typed {
+  /** Gemm: a: [m, k], b: [k, n] (either may be transposed), and perhaps `added`, which broadcasts to the result → [m, n]. */
+  gemm(a: Value, b: Value, options: { transA?: boolean; transB?: boolean; added?: Value } = {}): Typed {
     const rows = dimAt(typed(a).shape, options.transA ? 1 : 0);
     const columns = dimAt(typed(b).shape, options.transB ? 0 : 1);
     // Gemm's third operand is optional since opset 11.
-    const added = this.opset < 11 ? [this.scalar(0, typed(a).type)] : [];
+    const added = options.added ? [options.added] : this.opset < 11 ? [this.scalar(0, typed(a).type)] : [];
     return this.op("Gemm", [a, b, ...added], [rows, columns], {
       attributes: {
         ...(options.transA ? { transA: int(1) } : {}),

@@ -14,6 +14,7 @@ import { raiseWithBranches } from "./expansion/raise-with-branches.ts";
 import { resolveSequences } from "./expansion/resolve-sequences.ts";
 import { takeBranches } from "./expansion/take-branches.ts";
 import { unrollLoops } from "./expansion/unroll-loops.ts";
+import { rowsLayout } from "./layout/rows-layout.ts";
 import { raiseOpset } from "./opset/raise-opset.ts";
 import type { Pass } from "./pass.ts";
 import { recognizeActivations, writeOutActivations } from "./training/activations.ts";
@@ -50,6 +51,8 @@ export const passes = {
   recognizeActivations,
   writeOutActivations,
   recomputeActivations,
+  // Layout
+  rowsLayout,
   // Backends
   blockConvolutions,
   refuseMiscomputed,

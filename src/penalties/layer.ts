@@ -58,7 +58,7 @@ export const weightOf = ({ node, weightInput }: Site): Value | undefined =>
 /** The value added to a layer's product, as the operator (or the Add behind it) reads it, and its factor. */
 export function addedTo({ node, op, response }: Site): { value: Value; factor: number } | undefined {
   const { producer } = response;
-  if (producer && producer !== node) {
+  if (op === "MatMul" && producer && producer !== node) {
     const other = producer.inputs.find((input) => input && input !== node.outputs[0]);
     return other ? { value: other, factor: 1 } : undefined;
   }

@@ -1,3 +1,4 @@
+import type { Site } from "../analysis/site-types.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { chosenPositions, placesInStretch, stretch } from "./draws.ts";
@@ -89,12 +90,16 @@ export function batchRows(layer: PenaltyLayer, options: SomOptions): SomRows {
 
 const unchanged = (y: Typed): Step => ({ y, pull: (gradient) => gradient });
 
+/** The shape of one number for each unit, which broadcasts to the response's. */
+const alongUnits = ({ unitAxis, units }: Site, { shape }: Typed): number[] =>
+  shape.map((_, axis) => (axis === unitAxis ? units : 1));
+
 /** The value added to the product, in a shape that broadcasts to the response's. */
 function biasOf({ site, g, added }: PenaltyLayer, y: Typed): Typed {
   if (!added) return y;
   const value = numeric(g, added.value);
   const isConvolution = site.op === "Conv" || site.op === "ConvTranspose";
-  const placed = isConvolution ? g.reshape(value, [1, site.units, ...y.shape.slice(2).map(() => 1)]) : value;
+  const placed = isConvolution ? g.reshape(value, alongUnits(site, y)) : value;
   const bias = g.cast(placed, y.type);
   return added.factor === 1 ? bias : g.mul(bias, added.factor);
 }
@@ -104,7 +109,7 @@ function sumToBias({ site, g, added, response }: PenaltyLayer, gradient: Typed):
   const shape = added?.value.shape ?? [];
   const rank = response.shape.length;
   const isConvolution = site.op === "Conv" || site.op === "ConvTranspose";
-  const placed = isConvolution ? [1, site.units, ...response.shape.slice(2).map(() => 1)] : shape;
+  const placed = isConvolution ? alongUnits(site, response) : shape;
   const lead = rank - placed.length;
   const axes = response.shape.flatMap((_, axis) => (axis < lead || placed[axis - lead] === 1 ? [axis] : []));
   return g.reshape(g.reduceSum(gradient, axes, true), shape);

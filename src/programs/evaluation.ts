@@ -4,7 +4,7 @@ import type { Value } from "../graph/node.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
 import type { Model } from "../onnx/model.ts";
-import type { Pass } from "../passes/pass.ts";
+import type { Lowering } from "../passes/backends/table.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { replaceDropout } from "../passes/training/replace-dropout.ts";
@@ -48,7 +48,7 @@ export async function buildEvaluation(
   options: LossOptions,
   ports: Pick<StepPorts, "parameters" | "statistics">,
   probe: Probe,
-  lower: readonly Pass<unknown>[] = [],
+  lower?: Lowering,
 ): Promise<EvaluationGraph> {
   const program = await inferenceForm(model, options, probe);
   const { graph } = program;
@@ -62,7 +62,7 @@ export async function buildEvaluation(
   if (prediction && !graph.outputs.includes(prediction)) graph.addOutput(prediction);
   return {
     // A session opens the graph at once.
-    model: await program.finish({ passes: lower, check: "structure" }),
+    model: await program.finish({ passes: lower?.passes ?? [], check: "structure" }),
     objective,
     prediction: prediction && { name: prediction.name, shape: typed(prediction).shape },
     labels: labels?.name,

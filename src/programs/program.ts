@@ -13,6 +13,7 @@ import type { DataTypeName } from "../onnx/data-types.ts";
 import type { Model, ModelSource } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
+import type { Lowering } from "../passes/backends/table.ts";
 import { type Pass, runPass } from "../passes/pass.ts";
 import { recognizeActivations, writeOutActivations } from "../passes/training/activations.ts";
 import { recomputeActivations } from "../passes/training/recompute-activations.ts";
@@ -21,6 +22,7 @@ import type { LossOptions } from "./options.ts";
 import { type PenaltyInputs, withoutPenalties } from "./penalty-graph.ts";
 import { inputName, nameOutput } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
+import { sitesOnRows } from "./sites-on-rows.ts";
 import type { StatePort } from "./step-ports.ts";
 import { emitUpdates, statePort, type TrainedParameter, type UpdatePorts } from "./update.ts";
 
@@ -73,8 +75,7 @@ export interface FinishOptions {
 export class Program {
   readonly graph: Graph;
   readonly emit: Emit;
-  /** The parts found in the model. */
-  readonly prepared: PreparedGraph;
+  #prepared: PreparedGraph;
   /** The nodes of the gradients, each with the gradient at whose arrival it was emitted. */
   readonly #arrivals = new Map<Node, Typed>();
   /** Numbers of the weights that became inputs, by name. */
@@ -84,8 +85,13 @@ export class Program {
   constructor(prepared: PreparedGraph, context: ProgramContext) {
     this.graph = prepared.graph;
     this.emit = prepared.emit;
-    this.prepared = prepared;
+    this.#prepared = prepared;
     this.#context = context;
+  }
+
+  /** The parts found in the model. */
+  get prepared(): PreparedGraph {
+    return this.#prepared;
   }
 
   /** An empty program of the same opset, for a graph that goes with this one. */
@@ -106,6 +112,15 @@ export class Program {
   run<R>(pass: Pass<R>): Promise<R> {
     const { probe, options } = this.#context;
     return runPass(pass, this.graph, { emit: this.emit, probe, onMessage: options.onMessage });
+  }
+
+  /** Applies a pass that chooses layouts, before anything is fed or differentiated. Layers read their responses where they are then. */
+  async layOut(layout: NonNullable<Lowering["layout"]>): Promise<void> {
+    const { output, loss } = this.#context.options;
+    const keep = new Set([output, loss].filter((name) => name !== undefined));
+    const trained = new Set(this.prepared.parameters.map(({ name }) => name));
+    const moved = await this.run(layout({ keep, trained }));
+    this.#prepared = { ...this.#prepared, sites: sitesOnRows(this.#prepared, moved) };
   }
 
   /** Adds the loss: the objective or the model's own, and the penalties with the given weight, schedules and draws. */

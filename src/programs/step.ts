@@ -6,9 +6,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
-import type { Pass } from "../passes/pass.ts";
 import type { Schedule } from "../schedules/schedule.ts";
-import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { batchAxisOfPort, portsKey, portsToText, type StepPorts } from "./step-ports.ts";
 import {
   dataPorts,
@@ -16,15 +14,14 @@ import {
   nameStatistics,
   runningStatistics,
   type TrainingGradients,
+  type TrainingOptions,
   trainingGradients,
 } from "./training-gradients.ts";
 
 /** Options of {@link buildStep}. */
-export interface StepOptions extends LossOptions, TrainingFormOptions {
+export interface StepOptions extends TrainingOptions {
   /** Default: `adamw()`. */
   readonly optimizer?: Optimizer;
-  /** Brings the finished graph into the forms that the backend that will run it prefers (src/passes/backends). */
-  readonly lower?: readonly Pass<unknown>[];
 }
 
 /** A training step as an ONNX model, and the state to start from. */
@@ -74,7 +71,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     ...figures,
   };
   const written = await program.finish({
-    passes: [...program.recomputation(), ...(options.lower ?? [])],
+    passes: [...program.recomputation(), ...(options.lower?.passes ?? [])],
     metadata: new Map([[portsKey, portsToText(ports)]]),
     // A trainer asks for a backend's forms, and opens the graph immediately.
     check: options.lower ? "structure" : "run",

@@ -6,6 +6,7 @@ import { listed, SorthError, UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
+import type { Lowering } from "../passes/backends/table.ts";
 import type { Pass } from "../passes/pass.ts";
 import {
   batchNormStatistics,
@@ -26,7 +27,10 @@ import type { DataPort, DrawPort, PenaltyPort, StatePort, StepPorts } from "./st
 import type { TrainedParameter } from "./update.ts";
 
 /** Options of {@link trainingGradients}. */
-export type TrainingOptions = LossOptions & TrainingFormOptions;
+export interface TrainingOptions extends LossOptions, TrainingFormOptions {
+  /** Brings the program into the forms that the backend that will run it prefers (src/passes/backends). */
+  readonly lower?: Lowering;
+}
 
 /** The first half of a training step: a program up to its gradients. */
 export interface TrainingGradients {
@@ -88,6 +92,7 @@ export async function trainingGradients(
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
   // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.
   const masks = await program.run(replaceDropout({ mode: "all" }));
+  if (options.lower?.layout) await program.layOut(options.lower.layout);
   for (const parameter of parameters) program.feed(parameter);
   const fed = fedPenalties(program);
   const loss = program.loss(fed.inputs);

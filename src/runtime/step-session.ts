@@ -2,7 +2,7 @@ import type { Tensor as OrtTensor } from "onnxruntime-common";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { BackendName } from "../passes/backends/names.ts";
-import type { Pass } from "../passes/pass.ts";
+import type { Lowering } from "../passes/backends/table.ts";
 import type { Step } from "../programs/step.ts";
 
 /**
@@ -60,8 +60,8 @@ export interface Backend {
   readonly loops: boolean;
   /** @throws SorthError with what to do, where the device is missing */
   readonly checkDevice?: (() => Promise<void>) | undefined;
-  /** The passes that lower graphs to the forms this backend runs (src/passes/backends/table.ts). */
-  lowering(): Promise<readonly Pass<unknown>[] | undefined>;
+  /** How programs are brought into the forms that this backend runs (src/passes/backends/table.ts). */
+  lowering(): Promise<Lowering | undefined>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;
   openForward(model: Model, options: SessionOptions): Promise<ForwardSession>;
 }

@@ -209,6 +209,15 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     for (const gradient of gradients.values()) graph.addOutput(gradient);
     return { graph, context, pass: recomputeActivations({ arrivals }) };
   },
+  rowsLayout: () => {
+    const b = new GraphBuilder();
+    const c = b.op("Conv", [b.input("x", [2, 3, 4, 4]), b.weight("w", [5, 3, 3, 3])], "c", {
+      strides: [2, 2],
+      pads: [1, 1, 1, 1],
+    });
+    const p = b.op("Conv", [b.op("Relu", [c], "r"), b.weight("v", [6, 5, 1, 1]), b.weight("b", [6])], "p");
+    return inferred(b.output(b.op("Neg", [p], "y")));
+  },
   blockConvolutions: async () => {
     const b = new GraphBuilder();
     const y = b.op("Conv", [b.input("x", [4, 8, 8, 8]), b.input("w", [8, 8, 3, 3])], "y", {

@@ -11,8 +11,11 @@ test("docs/backends.md is what the table says (npm run docs:backends)", () => {
 });
 
 test("a backend without forms gets the portable graph; Loop runs everywhere but on WebGPU", async () => {
-  expect(await loweringFor("wasm", nodeProbe)).toBeUndefined();
-  expect(await loweringFor("webgpu", nodeProbe)).toBeDefined();
+  expect(await loweringFor("cuda", nodeProbe)).toBeUndefined();
+  expect(await loweringFor("webgpu", nodeProbe)).toEqual({
+    passes: [{}, {}, {}].map(() => expect.anything()),
+  });
+  expect(await loweringFor("wasm", nodeProbe)).toEqual({ layout: expect.any(Function), passes: [] });
   const names = Object.keys(backendTitles) as (keyof typeof backendTitles)[];
   expect(names.filter(loopsOn)).toEqual(["cpu", "cuda", "wasm"]);
 });
