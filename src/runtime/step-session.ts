@@ -61,7 +61,7 @@ export interface Backend {
   /** @throws SorthError with what to do, where the device is missing */
   readonly checkDevice?: (() => Promise<void>) | undefined;
   /** How programs are brought into the forms that this backend runs (src/passes/backends/table.ts). */
-  lowering(): Promise<Lowering | undefined>;
+  lowering(): Promise<Lowering>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;
   openForward(model: Model, options: SessionOptions): Promise<ForwardSession>;
 }

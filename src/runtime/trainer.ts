@@ -82,11 +82,7 @@ export class Trainer {
     const backend = backendNamed(options.backend, runtime.backends);
     await backend.checkDevice?.();
     const lower = await backend.lowering();
-    const single = await buildStep(
-      model,
-      { ...options, optimizer, ...(lower ? { lower } : {}) },
-      runtime.probe,
-    );
+    const single = await buildStep(model, { ...options, optimizer, lower }, runtime.probe);
     const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);
     const step = length.most > 1 ? stepLoop(single) : single;
     const session = await backend.openStep(step, options);

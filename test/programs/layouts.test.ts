@@ -147,7 +147,7 @@ test("values that the options name stay, and only backends that gain have the pa
   const with_ = await Promise.all(
     (["cpu", "wasm", "cuda", "webgpu"] as const).map(async (name) => [
       name,
-      !!(await loweringFor(name, nodeProbe))?.layout,
+      "layout" in (await loweringFor(name, nodeProbe)),
     ]),
   );
   expect(Object.fromEntries(with_)).toEqual({ cpu: true, wasm: true, cuda: false, webgpu: false });

@@ -104,12 +104,11 @@ export interface Lowering {
   readonly passes: readonly Pass<unknown>[];
 }
 
-/** The passes that bring a program into the forms of a backend; undefined if it has none. */
-export async function loweringFor(backend: BackendName, probe: Probe): Promise<Lowering | undefined> {
+/** The passes that bring a program into the forms of a backend. */
+export async function loweringFor(backend: BackendName, probe: Probe): Promise<Lowering> {
   const prepared = await Promise.all(
     forms.flatMap(({ backends, pass }) => (pass && backends.includes(backend) ? [pass(probe)] : [])),
   );
   const passes = prepared.filter((pass) => pass !== undefined);
-  if (rowsForm.backends.includes(backend)) return { layout: (facts) => rowsLayout(facts), passes };
-  return passes.length > 0 ? { passes } : undefined;
+  return { passes, ...(rowsForm.backends.includes(backend) && { layout: (facts) => rowsLayout(facts) }) };
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { backendsTable } from "../../../scripts/backends-table.ts";
-import { backendTitles, nodeBackends } from "../../../src/passes/backends/names.ts";
+import { type BackendName, backendTitles, nodeBackends } from "../../../src/passes/backends/names.ts";
 import { loopsOn, loweringFor } from "../../../src/passes/backends/table.ts";
 import { nodeRuntime } from "../../../src/runtime/node.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
@@ -10,12 +10,11 @@ test("docs/backends.md is what the table says (npm run docs:backends)", () => {
   expect(readFileSync("docs/backends.md", "utf8")).toBe(backendsTable());
 });
 
-test("a backend without forms gets the portable graph; Loop runs everywhere but on WebGPU", async () => {
-  expect(await loweringFor("cuda", nodeProbe)).toBeUndefined();
-  expect(await loweringFor("webgpu", nodeProbe)).toEqual({
-    passes: [{}, {}, {}].map(() => expect.anything()),
-  });
-  expect(await loweringFor("wasm", nodeProbe)).toEqual({ layout: expect.any(Function), passes: [] });
+test("each backend gets its own forms; Loop runs everywhere but on WebGPU", async () => {
+  const passesOf = async (backend: BackendName) =>
+    (await loweringFor(backend, nodeProbe)).passes.map(({ name }) => name);
+  for (const backend of ["wasm", "cuda"] as const) expect(await passesOf(backend)).toEqual(["open-quickly"]);
+  expect(await passesOf("webgpu")).toContain("fill-channels");
   const names = Object.keys(backendTitles) as (keyof typeof backendTitles)[];
   expect(names.filter(loopsOn)).toEqual(["cpu", "cuda", "wasm"]);
 });

@@ -40,7 +40,7 @@ export async function deviceModel(
   if (options.lower) {
     try {
       const emit = new Emit(graph, { prefix: "gpu/" });
-      await runPasses(lower?.passes ?? [], graph, { emit, probe: nodeProbe });
+      await runPasses(lower.passes, graph, { emit, probe: nodeProbe });
     } catch (error) {
       refused = String(error);
     }
