@@ -138,7 +138,7 @@ async function realInputs({ rows, test }: Size): Promise<InputResult[]> {
   if (!digits) throw new Error("MNIST has no test set here");
   const results: InputResult[] = [];
   for (const gamma of [1, 10, 100]) {
-    const feeds = sampleFeeds(model, digits, Math.min(rows, test, digits.size));
+    const feeds = await sampleFeeds(model, digits, Math.min(rows, test, digits.size));
     const { layers: responses } = await responseAngles(model, feeds, { gamma, cosines: true });
     for (const { name, units, fanIn, vectors, spread } of weights) {
       const layer = responses.find((candidate) => candidate.name === name);

@@ -117,7 +117,7 @@ async function trainStage(model: Model, stage: Stage, data: RunData, seed: numbe
 
 async function spreads(model: Model, test: Dataset): Promise<LayerSpread[]> {
   const weights = await weightAngles(model, { spectra: false });
-  const responses = await responseAngles(model, sampleFeeds(model, test, angleSamples));
+  const responses = await responseAngles(model, await sampleFeeds(model, test, angleSamples));
   return weights.layers.map(({ name, spread }) => ({
     name,
     weights: spread,

@@ -74,7 +74,7 @@ async function trainAndMeasure({ name, file, options }) {
   await trainer.release();
   await writeModel(trained, file, { force: true });
   const { layers: weights } = await weightAngles(trained);
-  const { layers: responses } = await responseAngles(trained, sampleFeeds(trained, test, 512));
+  const { layers: responses } = await responseAngles(trained, await sampleFeeds(trained, test, 512));
   return { name, file, accuracy, seconds, weights, responses };
 }
 

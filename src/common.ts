@@ -26,11 +26,13 @@ export {
   type BatchArray,
   type Column,
   type Dataset,
+  type Filled,
   type NumberRange,
   type SampleType,
   type SplitData,
   subset as datasetSubset,
   type TargetType,
+  type TrainingPass,
 } from "./data/dataset.ts";
 export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
 export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";

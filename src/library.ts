@@ -130,7 +130,7 @@ export interface Library {
    *
    * const model = await readModel("model.onnx");
    * const { train } = await loadMnist();
-   * const { layers } = await responseAngles(model, sampleFeeds(model, train, 256));
+   * const { layers } = await responseAngles(model, await sampleFeeds(model, train, 256));
    * for (const { name, mean, saturation } of layers) console.log(name, mean, saturation);
    */
   responseAngles(

@@ -28,6 +28,31 @@ export interface TargetType extends SampleType {
   readonly classes?: number;
 }
 
+/**
+ * The answer of a `fill`: a promise where samples must be fetched or decoded first, nothing where they are at hand. The
+ * target belongs to the dataset until that promise settles.
+ */
+export type Filled = void | Promise<void>;
+
+/** Whether a fill goes on after its call. */
+export const isPending = (filled: Filled): filled is Promise<void> =>
+  typeof (filled as Promise<void> | undefined)?.then === "function";
+
+/** Starts a fill ahead of its time. If it fails, the promise rejects when it is awaited; a caller that stops before need not. */
+export function startedFill(fill: () => Filled): Promise<void> {
+  const filled = (async () => fill())();
+  filled.catch(() => {});
+  return filled;
+}
+
+/** The pass over the data for which samples are read. Only training gives it: a dataset may then change samples at random. */
+export interface TrainingPass {
+  /** Seed of the run. */
+  readonly seed: number;
+  /** Counted from 0. */
+  readonly epoch: number;
+}
+
 /** The range of the numbers in an array. */
 export interface NumberRange {
   readonly least: number;
@@ -42,17 +67,21 @@ export interface Column extends TargetType {
   readonly name: string;
   /** Whether its elements are unsigned bytes, the usual form of pixels. */
   readonly bytes?: boolean;
-  /** The range of all its numbers, computed on first use. */
+  /**
+   * The range of all its numbers, computed on first use. A column that is decoded as it is read gives bounds that hold for
+   * every row, without reading one: 0 … 255 for pixels.
+   */
   range(): NumberRange;
   /**
    * Writes the rows of the given samples one after another, from the start of `target`.
-   * @throws SorthError for an index outside the dataset and for an array that is too short
+   * @throws SorthError (or rejects) for an index outside the dataset and for an array that is too short
    */
-  fill(indices: ArrayLike<number>, target: BatchArray): void;
+  fill(indices: ArrayLike<number>, target: BatchArray, pass?: TrainingPass): Filled;
 }
 
 /**
- * Samples x with labels or targets y, which are read by index into the caller's arrays.
+ * Samples x with labels or targets y, which are read by index into the caller's arrays. A dataset may answer with a promise:
+ * training then reads one run ahead, so that the next samples are decoded while a step computes.
  *
  * @example
  * const { train } = await loadMnist();
@@ -73,10 +102,16 @@ export interface Dataset {
   /** The labels as a separate array; if absent, only `fill` returns them. */
   readonly labels?: Column;
   /**
-   * Writes the given samples one after another, from the start of both arrays.
-   * @throws SorthError for an index outside the dataset and for an array that is too short
+   * Identifies the samples of a dataset that is decoded as it is read: names and sizes of its files, say. A resumed run
+   * compares it. Without it, all samples are read for a checksum, or only name, size and shapes count if `fill` answers
+   * with a promise.
    */
-  fill(indices: ArrayLike<number>, x: BatchArray, y: BatchArray): void;
+  readonly fingerprint?: string;
+  /**
+   * Writes the given samples one after another, from the start of both arrays.
+   * @throws SorthError (or rejects) for an index outside the dataset and for an array that is too short
+   */
+  fill(indices: ArrayLike<number>, x: BatchArray, y: BatchArray, pass?: TrainingPass): Filled;
 }
 
 /** A dataset with the split of its source. */
@@ -113,11 +148,14 @@ export function datasetOfColumns(
     y: labels ? typeOf(labels) : { type: "none", shape: [] },
     inputs: new Map(inputs.map((column) => [column.name, column])),
     ...(labels && { labels }),
-    fill(indices, x, y) {
-      first.fill(indices, x);
-      labels?.fill(indices, y);
-    },
+    fill: (indices, x, y, pass) => together([first.fill(indices, x, pass), labels?.fill(indices, y, pass)]),
   };
+}
+
+/** Several fills as one. */
+export function together(fills: readonly Filled[]): Filled {
+  const pending = fills.filter(isPending);
+  return pending.length > 0 ? Promise.all(pending).then(() => {}) : undefined;
 }
 
 /** The column that serves as x of a dataset: the one called `x`, else the first. */
@@ -133,18 +171,22 @@ export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.na
   const part = (column: Column): Column => ({
     ...column,
     range: () => column.range(),
-    fill: (rows, target) => column.fill(own(rows), target),
+    fill: (rows, target, pass) => column.fill(own(rows), target, pass),
   });
-  const { inputs, labels } = dataset;
+  const { inputs, labels, fingerprint } = dataset;
   return {
+    ...(fingerprint !== undefined && { fingerprint: `${fingerprint} ${indices.join()}` }),
     ...{ name, size: indices.length, x: dataset.x, y: dataset.y },
     ...(inputs && { inputs: new Map([...inputs].map(([key, column]) => [key, part(column)])) }),
     ...(labels && { labels: part(labels) }),
-    fill: (rows, x, y) => dataset.fill(own(rows), x, y),
+    fill: (rows, x, y, pass) => dataset.fill(own(rows), x, y, pass),
   };
 }
 
-/** Passes the numbers of a column to a callback, some samples at a time. */
+/**
+ * Passes the numbers of a column to a callback, some samples at a time. A column that answers with a promise is not read:
+ * nothing decodes all samples before training, and only its range is known.
+ */
 export function eachRows(
   column: Column,
   size: number,
@@ -155,10 +197,14 @@ export function eachRows(
   for (let first = 0; first < size; first += rows) {
     const count = Math.min(rows, size - first);
     const values = new Float64Array(count * elementCount(column.shape));
-    column.fill(
+    const filled = column.fill(
       Array.from({ length: count }, (_, i) => first + i),
       values,
     );
+    if (isPending(filled)) {
+      filled.catch(() => {});
+      return;
+    }
     visit(values, first);
   }
 }

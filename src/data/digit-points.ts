@@ -3,7 +3,7 @@ import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { DataError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { randomStream } from "../random.ts";
-import type { BatchArray, Column, Dataset } from "./dataset.ts";
+import { type BatchArray, type Column, type Dataset, type Filled, isPending } from "./dataset.ts";
 
 /** Options of {@link digitPoints}. */
 export interface DigitPointOptions {
@@ -36,8 +36,8 @@ export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPo
   const fillPoints = (
     indices: ArrayLike<number>,
     target: BatchArray,
-    fill: (pixels: Float32Array) => void,
-  ): void => {
+    fill: (pixels: Float32Array) => Filled,
+  ): Filled => {
     if (target.length < indices.length * size) {
       throw new DataError(
         `${images.name}: ${indices.length} samples need ${indices.length * size} elements, the array holds ${target.length}`,
@@ -47,19 +47,23 @@ export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPo
       throw new DataError(`${images.name}: points are fractions, which an array of integers cannot hold`);
     }
     const pixels = new Float32Array(indices.length * height * width);
-    fill(pixels);
-    for (let row = 0; row < indices.length; row++) {
-      const image = pixels.subarray(row * height * width, (row + 1) * height * width);
-      const random = randomStream("points", seed, indices[row] as number);
-      drawPoints(image, width, random, target.subarray(row * size, (row + 1) * size));
-    }
+    const draw = () => {
+      for (let row = 0; row < indices.length; row++) {
+        const image = pixels.subarray(row * height * width, (row + 1) * height * width);
+        const random = randomStream("points", seed, indices[row] as number);
+        drawPoints(image, width, random, target.subarray(row * size, (row + 1) * size));
+      }
+    };
+    const filled = fill(pixels);
+    return isPending(filled) ? filled.then(draw) : draw();
   };
   const { labels } = images;
   const [pixels] = images.inputs?.values() ?? [];
   const x: Column | undefined = pixels && {
     ...{ name: "x", type: "float", shape: [3, points] },
     range: () => ({ least: -1, most: 1, whole: false }),
-    fill: (indices, target) => fillPoints(indices, target, (values) => pixels.fill(indices, values)),
+    fill: (indices, target, pass) =>
+      fillPoints(indices, target, (values) => pixels.fill(indices, values, pass)),
   };
   return {
     name: `${images.name} as points`,
@@ -67,7 +71,8 @@ export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPo
     x: { type: "float", shape: [3, points] },
     y: images.y,
     ...(x && labels && { inputs: new Map([["x", x]]), labels }),
-    fill: (indices, target, y) => fillPoints(indices, target, (values) => images.fill(indices, values, y)),
+    fill: (indices, target, y, pass) =>
+      fillPoints(indices, target, (values) => images.fill(indices, values, y, pass)),
   };
 }
 

@@ -1,7 +1,16 @@
 import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
-import { type BatchArray, type Column, type Dataset, mainColumn } from "./dataset.ts";
+import {
+  type BatchArray,
+  type Column,
+  type Dataset,
+  type Filled,
+  isPending,
+  mainColumn,
+  type TrainingPass,
+  together,
+} from "./dataset.ts";
 import { FeedArray, type FeedPort, oneHotAxis } from "./feed-array.ts";
 import { checkNumbers, fitShape } from "./fit.ts";
 import { matchInputs } from "./match.ts";
@@ -67,8 +76,20 @@ export class DataFeeds {
       onMessage(`${dataset.name}: arrays that the model does not take: ${left.join(", ")}`);
   }
 
-  /** Reads samples; several batches follow one another. */
-  fill(indices: ArrayLike<number>): void {
+  /**
+   * Reads samples; several batches follow one another. If the dataset answers with a promise, so does this, and tensors hold
+   * the samples once it is fulfilled.
+   * @param pass - for training
+   */
+  fill(indices: ArrayLike<number>, pass?: TrainingPass): Filled {
+    const filled = this.#read(indices, pass);
+    const arrange = () => {
+      for (const { array } of this.#feeds) array.arrange(indices.length);
+    };
+    return isPending(filled) ? filled.then(arrange) : arrange();
+  }
+
+  #read(indices: ArrayLike<number>, pass: TrainingPass | undefined): Filled {
     const dataset = this.#dataset;
     const { inputs, labels } = dataset;
     const main = inputs && mainColumn(inputs.values());
@@ -76,18 +97,17 @@ export class DataFeeds {
       this.#feeds.find(({ column }) => column === one)?.array.rows;
     const x = rowsOf("x") ?? (main && rowsOf(main));
     const y = rowsOf("y") ?? (labels && rowsOf(labels));
-    const together = [x, y].filter(Boolean).length;
     // Read a dataset of only x and y through its own `fill`, which a wrapping dataset may have replaced.
-    if (together === this.#feeds.length) {
+    if ([x, y].filter(Boolean).length === this.#feeds.length) {
       const scratch = (shape: readonly number[]): BatchArray =>
         new Float64Array(indices.length * elementCount(shape));
-      dataset.fill(indices, x ?? scratch(dataset.x.shape), y ?? scratch(dataset.y.shape));
-    } else {
-      for (const { array, column } of this.#feeds) {
-        if (typeof column !== "string") column.fill(indices, array.rows);
-      }
+      return dataset.fill(indices, x ?? scratch(dataset.x.shape), y ?? scratch(dataset.y.shape), pass);
     }
-    for (const { array } of this.#feeds) array.arrange(indices.length);
+    return together(
+      this.#feeds.map(({ array, column }) =>
+        typeof column === "string" ? undefined : column.fill(indices, array.rows, pass),
+      ),
+    );
   }
 
   /**

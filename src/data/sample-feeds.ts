@@ -33,14 +33,14 @@ export interface SampleFeedOptions {
  *
  * @example
  * const { test } = await loadMnist();
- * const feeds = sampleFeeds(model, test, 256); // Map { "x" => float [256, 1, 28, 28] }
+ * const feeds = await sampleFeeds(model, test, 256); // Map { "x" => float [256, 1, 28, 28] }
  */
-export function sampleFeeds(
+export async function sampleFeeds(
   model: Model,
   dataset: Dataset,
   count: number,
   options: SampleFeedOptions = {},
-): Map<string, Tensor> {
+): Promise<Map<string, Tensor>> {
   const graph = graphOf(model);
   const inputs = fedInputs(graph);
   if (inputs.length === 0) throw new DataError("the model has no input for data");
@@ -77,7 +77,7 @@ export function sampleFeeds(
       options,
     );
   const feeds = new DataFeeds(ports, dataset, { normalize: chosen, onMessage: options.onMessage });
-  feeds.fill(Array.from({ length: size }, (_, index) => index));
+  await feeds.fill(Array.from({ length: size }, (_, index) => index));
   return feeds.tensors();
 }
 

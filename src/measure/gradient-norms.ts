@@ -50,7 +50,7 @@ export class GradientMeter {
     const step = await buildGradientStep(model, { ...options, onMessage: () => {} }, probe);
     const { seed = 0, normalize } = options;
     const feeder = new StepFeeder(step.ports, dataset, seed, { normalize });
-    feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, batchOf(step.ports)));
+    await feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, batchOf(step.ports)));
     return new GradientMeter(step, feeder, options, probe);
   }
 

@@ -54,7 +54,7 @@ export async function trainerAngles(
   const ofResponses =
     samples > 0
       ? await attempt("response angles", async () => {
-          const feeds = sampleFeeds(model, drawn(dataset, samples), samples, { normalize });
+          const feeds = await sampleFeeds(model, drawn(dataset, samples), samples, { normalize });
           return responseAngles(model, feeds, { ...(gamma !== undefined && { gamma }), cosines }, probe);
         })
       : undefined;

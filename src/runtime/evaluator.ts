@@ -1,5 +1,6 @@
-import { evaluationBatches } from "../data/batches.ts";
-import type { Dataset } from "../data/dataset.ts";
+import { type EvaluationBatch, evaluationBatches } from "../data/batches.ts";
+import { type Dataset, type Filled, isPending, startedFill } from "../data/dataset.ts";
+import type { DataFeeds } from "../data/feeds.ts";
 import { checkLabels } from "../data/labels.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
@@ -31,8 +32,9 @@ export interface Evaluated {
 export async function evaluate(dataset: Dataset, run: Evaluated): Promise<EvaluationResult> {
   const { session, graph, ports, state, signal } = run;
   const { objective, prediction } = graph;
-  const feeds = batchFeeds(ports, dataset, { normalize: run.normalize });
-  const { batch } = feeds;
+  const make = () => batchFeeds(ports, dataset, { normalize: run.normalize });
+  const first = make();
+  const { batch } = first;
   const samples = countedSamples(dataset, run);
   if (samples === 0) {
     throw new UsageError(
@@ -41,10 +43,11 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
   }
   let [loss, counted, weight] = [0, 0, 0];
   let correct: number | undefined;
-  for (const { indices, count } of evaluationBatches(dataset, batch)) {
-    if (graph.loss !== undefined && count < batch) break;
+  const batches = [...evaluationBatches(dataset, batch)].filter(
+    ({ count }) => graph.loss === undefined || count === batch,
+  );
+  for await (const { feeds, count } of filledBatches(batches, first, make)) {
     signal?.throwIfAborted();
-    feeds.fill(indices);
     const outputs = await session.run(new Map<string, Fed>([...state, ...feeds.tensors()]));
     if (objective && prediction) {
       const predictions = outputs.get(prediction.name)?.data as ArrayLike<number>;
@@ -70,6 +73,28 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
     ...(correct === undefined ? {} : { accuracy: share(correct, counted) }),
     samples,
   };
+}
+
+/** Batches in feeds that hold them until the next one is asked for. Those of a dataset that answers with promises are read one batch ahead. */
+async function* filledBatches(
+  batches: readonly EvaluationBatch[],
+  first: DataFeeds,
+  make: () => DataFeeds,
+): AsyncGenerator<{ readonly feeds: DataFeeds; readonly count: number }, void, undefined> {
+  let second: DataFeeds | undefined;
+  let ahead: { readonly feeds: DataFeeds; readonly filled: Filled } | undefined;
+  for (const [i, { indices, count }] of batches.entries()) {
+    const { feeds, filled } = ahead ?? { feeds: first, filled: first.fill(indices) };
+    ahead = undefined;
+    await filled;
+    const next = batches[i + 1];
+    if (next && isPending(filled)) {
+      second ??= make();
+      const other = feeds === first ? second : first;
+      ahead = { feeds: other, filled: startedFill(() => other.fill(next.indices)) };
+    }
+    yield { feeds, count };
+  }
 }
 
 type Counted = Pick<Evaluated, "graph" | "ports">;

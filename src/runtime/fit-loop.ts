@@ -6,6 +6,7 @@ import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import { type ChosenFit, stepsOf } from "./fit-plan.ts";
 import type { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
+import { type PlannedRun, RunReader } from "./run-reader.ts";
 import { StepFeeder } from "./step-feeds.ts";
 import { addedPenalties, type StepScalars, scalarsOfSteps } from "./step-scalars.ts";
 import type { StepResult } from "./step-session.ts";
@@ -38,13 +39,15 @@ type Events = AsyncGenerator<TrainingEvent, void, undefined>;
 /** The loop over epochs and steps behind {@link Trainer.fit}. */
 export class FitLoop {
   readonly #run: FitParts;
-  readonly #feeder: StepFeeder;
+  readonly #reader: RunReader;
   readonly #batch: number;
   readonly #perEpoch: number;
   /** Steps of all epochs, and the step after which the run ends. */
   readonly #steps: { readonly planned: number; readonly totalSteps: number };
   readonly #first: number;
   readonly #began = performance.now();
+  /** The random order of the samples in an epoch. */
+  #order: { readonly epoch: number; readonly indices: Uint32Array } | undefined;
   /** Figures of the last validated epoch. */
   #figures: { readonly validation?: EvaluationResult; readonly accuracy?: number } = {};
 
@@ -54,7 +57,10 @@ export class FitLoop {
     const { seed = 0, normalize, onMessage } = run.options;
     this.#run = run;
     this.#batch = batchOf(ports);
-    this.#feeder = new StepFeeder(ports, run.train, seed, { batches: run.length.most, normalize, onMessage });
+    const batches = run.length.most;
+    this.#reader = new RunReader(
+      (tell) => new StepFeeder(ports, run.train, seed, { batches, normalize, ...(tell && { onMessage }) }),
+    );
     this.#perEpoch = stepsPerEpoch(run.train, this.#batch);
     this.#steps = stepsOf(run.chosen, this.#perEpoch);
     this.#first = run.position.step;
@@ -75,23 +81,36 @@ export class FitLoop {
 
   /** Does the remaining steps of the current epoch. */
   async *#epoch(): Events {
-    const { position, session, step, options, length, train } = this.#run;
+    const { position, session, step, options, length, signal } = this.#run;
     const { totalSteps } = this.#steps;
     const epoch = Math.floor(position.step / this.#perEpoch);
     if (this.#isBetweenEpochs) Object.assign(position, startEpoch);
-    const order = shuffledIndices(options.seed ?? 0, epoch, train.size);
-    const end = Math.min(totalSteps, (epoch + 1) * this.#perEpoch);
-    while (this.#goesOn(end)) {
-      const done = Math.min(end, position.step + length.next);
-      const from = (position.step % this.#perEpoch) * this.#batch;
-      this.#feeder.fill(order.subarray(from, from + (done - position.step) * this.#batch));
+    while (this.#goesOn(Math.min(totalSteps, (epoch + 1) * this.#perEpoch))) {
+      const { feeder, done } = await this.#reader.read(this.#planned(position.step), signal);
+      if (signal?.aborted) return;
       const scalars = scalarsOfSteps(step, options, { position, done, epoch, totalSteps });
       const started = performance.now();
-      const results = await session.run(this.#feeder, scalars);
+      const running = session.run(feeder, scalars);
+      if (done < totalSteps) this.#reader.readAhead(() => this.#planned(done));
+      const results = await running;
       length.took(performance.now() - started, scalars.length);
       yield* this.#report(results, scalars, done);
       await session.settle();
     }
+  }
+
+  /** The run that begins after a step: it ends with the epoch at the latest. */
+  #planned(first: number): PlannedRun {
+    const { options, length, train } = this.#run;
+    const epoch = Math.floor(first / this.#perEpoch);
+    if (this.#order?.epoch !== epoch) {
+      this.#order = { epoch, indices: shuffledIndices(options.seed ?? 0, epoch, train.size) };
+    }
+    const end = Math.min(this.#steps.totalSteps, (epoch + 1) * this.#perEpoch);
+    const done = Math.min(end, first + length.next);
+    const from = (first % this.#perEpoch) * this.#batch;
+    const indices = this.#order.indices.subarray(from, from + (done - first) * this.#batch);
+    return { first, done, epoch, indices };
   }
 
   /** Yields the events of the steps of one run; `done` is the number of its last step. */

@@ -1,5 +1,5 @@
 import { uniformFloat32 } from "pure-rand/distribution/uniformFloat32";
-import type { Dataset } from "../data/dataset.ts";
+import type { Dataset, Filled } from "../data/dataset.ts";
 import type { DataFeeds, FeedOptions } from "../data/feeds.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { drawn } from "../penalties/draws.ts";
@@ -35,9 +35,12 @@ export class StepFeeder {
     this.#seed = seed;
   }
 
-  /** Writes the samples of the next run, batch after batch. */
-  fill(indices: Uint32Array): void {
-    this.#batches.fill(indices);
+  /**
+   * Writes the samples of the next run, batch after batch; a promise if the dataset answers with one.
+   * @param epoch - for training: which pass over the data, from 0; without it samples are read as for an evaluation
+   */
+  fill(indices: Uint32Array, epoch?: number): Filled {
+    return this.#batches.fill(indices, epoch === undefined ? undefined : { seed: this.#seed, epoch });
   }
 
   /** The feeds of a run over the first batches written by `fill`, one batch for each of `steps`. */

@@ -31,24 +31,26 @@ function modelWith(inputs: Record<string, "float" | "double" | "int32" | "int64"
 }
 
 describe("sampleFeeds", () => {
-  test("gives a model its data and labels in the types it declares", () => {
-    const feeds = sampleFeeds(modelWith({ x: "double", labels: "int64" }), data, 2);
+  test("gives a model its data and labels in the types it declares", async () => {
+    const feeds = await sampleFeeds(modelWith({ x: "double", labels: "int64" }), data, 2);
     expect([...feeds.keys()]).toEqual(["x", "labels"]);
     const [x, labels] = [feeds.get("x"), feeds.get("labels")];
     expect([x?.type, x?.dims, x?.data]).toEqual(["double", [2, 4], Float64Array.of(0, 1, 2, 3, 4, 5, 6, 7)]);
     expect([labels?.type, labels?.dims, labels?.data]).toEqual(["int64", [2], BigInt64Array.of(2n, 0n)]);
   });
 
-  test("takes all samples where there are fewer, and no labels where none are read", () => {
-    const feeds = sampleFeeds(modelWith({ x: "float" }), data, 100);
+  test("takes all samples where there are fewer, and no labels where none are read", async () => {
+    const feeds = await sampleFeeds(modelWith({ x: "float" }), data, 100);
     expect([feeds.size, feeds.get("x")?.dims]).toEqual([1, [3, 4]]);
   });
 
-  test("refuses types and inputs that data cannot fill", () => {
-    expect(() => sampleFeeds(modelWith({ x: "float", y: "float", z: "float" }), data, 1)).toThrow(
+  test("refuses types and inputs that data cannot fill", async () => {
+    await expect(sampleFeeds(modelWith({ x: "float", y: "float", z: "float" }), data, 1)).rejects.toThrow(
       'd: no array belongs to the input "z" of the model',
     );
-    expect(() => sampleFeeds(modelWith({ x: "int64" }), fractions, 1)).toThrow("the array holds floats");
+    await expect(sampleFeeds(modelWith({ x: "int64" }), fractions, 1)).rejects.toThrow(
+      "the array holds floats",
+    );
   });
 
   /** y = (x ∘ t)·w, and what follows. */
@@ -65,25 +67,27 @@ describe("sampleFeeds", () => {
   const x = { data: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [2] };
   const t = { data: Float32Array.of(0.5, 0.25, 1), shape: [1] };
 
-  test("labels never go into an input that a layer reads; into one of labels they do, under any name", () => {
-    expect(() => sampleFeeds(timed("prediction"), columns({ x }), 2)).toThrow(
+  test("labels never go into an input that a layer reads; into one of labels they do, under any name", async () => {
+    await expect(sampleFeeds(timed("prediction"), columns({ x }), 2)).rejects.toThrow(
       'no array belongs to the input "t"',
     );
-    expect(() => sampleFeeds(timed("loss"), columns({ x }), 2)).toThrow('no array belongs to the input "t"');
-    const feeds = sampleFeeds(timed("loss"), columns({ x, t }), 2);
+    await expect(sampleFeeds(timed("loss"), columns({ x }), 2)).rejects.toThrow(
+      'no array belongs to the input "t"',
+    );
+    const feeds = await sampleFeeds(timed("loss"), columns({ x, t }), 2);
     expect([...feeds].map(([name, { data }]) => [name, Array.from(data as Float32Array, Number)])).toEqual([
       ["x", [1, 2, 3, 4]],
       ["t", [0.5, 0.25]],
       ["truth", [2, 0]],
     ]);
-    expect([...sampleFeeds(timed("prediction"), columns({ x, t }), 2).keys()]).toEqual(["x", "t"]);
+    expect([...(await sampleFeeds(timed("prediction"), columns({ x, t }), 2)).keys()]).toEqual(["x", "t"]);
   });
 
-  test("samples lie on the axis that the model counts them on", () => {
+  test("samples lie on the axis that the model counts them on", async () => {
     const b = new GraphBuilder(17);
     const input = b.input("x", [2, "batch_size", 1]);
     const model = Model.fromProto(graphToProto(b.output(b.op("Relu", [input], "y"))));
-    const feeds = sampleFeeds(
+    const feeds = await sampleFeeds(
       model,
       columns({ x: { data: Float32Array.of(1, 2, 3, 4, 5, 6), shape: [2, 1] } }),
       3,
@@ -111,9 +115,9 @@ describe("pixels", () => {
       graphToProto(b.output(b.op("MatMul", [pixels, b.weight("w", [2, 3])], "y")), { irVersion: 8 }),
     );
   };
-  const fed = (model: Model, x: SampleArray, options: Parameters<typeof sampleFeeds>[3] = {}) => {
+  const fed = async (model: Model, x: SampleArray, options: Parameters<typeof sampleFeeds>[3] = {}) => {
     const told: string[] = [];
-    const feeds = sampleFeeds(model, columns({ x }), 3, {
+    const feeds = await sampleFeeds(model, columns({ x }), 3, {
       onMessage: (message) => told.push(message),
       ...options,
     });
@@ -157,22 +161,22 @@ describe("pixels", () => {
       scaled,
       "",
     ],
-  ] as const)("%s", (_, model, x, options, expected, remark) => {
-    const found = fed(model, x, options);
+  ] as const)("%s", async (_, model, x, options, expected, remark) => {
+    const found = await fed(model, x, options);
     expect(found.x).toEqual(expected);
     expect(found.told).toContain(remark);
     if (remark === "") expect(found.told).toBe("");
   });
 
-  test("floats that are pixels are left and said; other floats are not divided", () => {
+  test("floats that are pixels are left and said; other floats are not divided", async () => {
     const b = new GraphBuilder(17);
     const model = Model.fromProto(graphToProto(b.output(b.op("Relu", [b.input("x", ["N", 1, 2])], "y"))));
-    expect(fed(model, { data: Float32Array.from(raw), shape: [1, 2] })).toMatchObject({
+    expect(await fed(model, { data: Float32Array.from(raw), shape: [1, 2] })).toMatchObject({
       x: raw,
       told: expect.stringContaining("as floats, taken as they are: --normalize 0..1 divides them by 255"),
     });
     const normal = { data: Float32Array.of(-1, 0, 2, 1, 0, 0), shape: [2] };
-    expect(() => fed(picture(), normal, { normalize: "0..1" })).toThrow(
+    await expect(fed(picture(), normal, { normalize: "0..1" })).rejects.toThrow(
       "x holds numbers from -1 to 2; leave the option out",
     );
   });

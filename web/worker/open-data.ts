@@ -41,8 +41,8 @@ export async function openData(
   const remarks: string[] = [];
   const { train, test } = await read(source, shape, base, tell, remarks);
   const split = test ? { train, test } : heldOut(train, remarks);
-  sampleFeeds(opened.models.plain, split.train, 1, { onMessage: (message) => remarks.push(message) });
-  sampleFeeds(opened.models.plain, split.test, 1);
+  await sampleFeeds(opened.models.plain, split.train, 1, { onMessage: (message) => remarks.push(message) });
+  await sampleFeeds(opened.models.plain, split.test, 1);
   const { y, x, size } = split.train;
   return {
     source,

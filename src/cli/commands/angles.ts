@@ -89,7 +89,7 @@ async function measure(paths: readonly string[], flags: Flags, terminal: Termina
     const options = { normalize: flags.normalize, onMessage };
     const responses =
       samples &&
-      (await responseAngles(model, sampleFeeds(model, samples, flags.samples, options), {
+      (await responseAngles(model, await sampleFeeds(model, samples, flags.samples, options), {
         ...given({ gamma: flags.gamma, batch: flags.batch }),
         ...common,
       }));

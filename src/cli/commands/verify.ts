@@ -52,7 +52,7 @@ export function define(command: Command, streams: CommandStreams): void {
       ...dimensionsOf(flags),
       ...given({ seed: flags.seed, budget: flags.budget }),
       ...(samples && {
-        feeds: sampleFeeds(injected, samples, flags.batch ?? defaultSamples, {
+        feeds: await sampleFeeds(injected, samples, flags.batch ?? defaultSamples, {
           ...{ normalize: flags.normalize, onMessage: (message) => terminal.note(message) },
         }),
       }),
