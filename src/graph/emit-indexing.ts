@@ -21,6 +21,19 @@ export class EmitIndexing extends EmitShape {
     );
   }
 
+  /** The diagonals of x, as columns: […, n, n] → […, n, 1]. */
+  diagonal(x: Value): Typed {
+    const { shape } = typed(x);
+    const n = dimAt(shape, -1);
+    const lead = shape.slice(0, -2);
+    const places = this.constant(
+      "int32",
+      [n, 1],
+      Int32Array.from({ length: n }, (_, i) => i * (n + 1)),
+    );
+    return this.gather(this.reshape(x, [...lead, n * n]), places, lead.length);
+  }
+
   /** `data` with `updates` written, or combined by `reduction`, at `indices` (int64, […, r]: positions along the first r axes). */
   scatter(data: Value, indices: Value, updates: Value, reduction: ScatterReduction = "none"): Typed {
     if (reduction === "none") return this.op("ScatterND", [data, indices, updates], typed(data).shape);

@@ -21,7 +21,7 @@ export interface Cosines {
 export function cosinesOf(g: Emit, gram: Typed, { added, least }: Normalization): Cosines {
   const { type, shape } = gram;
   const identity = g.identityMatrix(shape.at(-1) ?? 0, type);
-  const energy = g.reduceSum(g.mul(gram, identity), [-1], true);
+  const energy = g.diagonal(gram);
   const guarded = added > 0 ? g.add(energy, added) : g.max(energy, least);
   const alive = g.indicator(g.greater(energy, least), type);
   const inverse = g.mul(g.reciprocal(g.sqrt(guarded)), alive);

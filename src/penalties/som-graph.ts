@@ -1,5 +1,6 @@
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import { scaled, scaledBy } from "./scaled.ts";
 import { epsilon, type SomOptions } from "./som-options.ts";
 
 /** λ1 and λ2, divided by the number of groups and, for the reduction "mean", by the number of pairs. */
@@ -12,8 +13,18 @@ interface Coefficients {
 
 /** The value of SOM, and its gradient times `factor` and the scalar `weight`, built when called. */
 interface GramGraph {
+  /** A scalar. */
   readonly value: Typed;
   readonly gradient: (factor: number, weight?: Typed) => Typed;
+}
+
+/** One of the two sums of SOM. Only those whose coefficient is above 0 are written. */
+interface Term<Gradient> {
+  /** A scalar. */
+  readonly value: Typed;
+  /** @param times - factor · weight · coefficient, times a number */
+  readonly gradient: (times: (by: number) => Typed | number) => Gradient;
+  readonly coefficient: number;
 }
 
 /** Factors of s² and ΣO² for `units` units in each of `groups` groups. */
@@ -23,78 +34,165 @@ export function coefficients(options: SomOptions, units: number, groups: number)
 }
 
 /**
- * SOM from the Gram matrix of the units.
+ * SOM from the Gram matrix of the units. With A = 1/n² and K° = K off the diagonal, O²ᵢⱼ = K°ᵢⱼ·Aᵢ·K°ᵢⱼ·Aⱼ needs no root,
+ * and K°ᵢⱼ·Aⱼ serves value and gradient.
  *
  * @param gram - K = Σ TTᵀ over rows: [units, units], or [groups, units, units]
  * @returns the value, and D = factor · weight · ∂value/∂K, symmetric, so that ∂value/∂T = 2·D·T
  */
 export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
-  const type = gram.type;
   const units = gram.shape.at(-1) ?? 0;
-  // Kᵢᵢ is read through a mask, because a second pass over T would cost more.
-  const energy = g.reduceSum(g.mul(gram, g.identityMatrix(units, type)), [-1], true);
-  const inverse = inverseNorm(g, energy);
-  const inversePairs = g.mul(g.mul(inverse, g.transposeLast(inverse)), g.offDiagonal(units, type));
-  const cosines = g.mul(gram, inversePairs);
-  // The mask is units by units, so it contains no length of the data.
-  const rowSums = g.reduceSum(cosines, [-1], true, true);
-  const rowSquares = g.reduceSum(g.square(cosines), [-1], true, true);
-  const total = g.reduceSum(rowSums, [-2], true, true);
-  const value = combine(g, total, g.reduceSum(rowSquares, [-2], true, true), c);
-  return {
-    value,
-    // dK = S/(nnᵀ) − diag(rowsum(S∘O)/Kᵢᵢ) with S = 2·c.mean·s + 2·c.square·O off the diagonal
-    gradient: (factor, weight) => {
-      const common = g.mul(total, 2 * c.mean * factor);
-      const slopes = g.mul(g.add(g.mul(cosines, 2 * c.square * factor), common), inversePairs);
-      const rows = g.add(g.mul(rowSums, common), g.mul(rowSquares, 2 * c.square * factor));
-      const diagonal = g.mul(rows, g.square(inverse));
-      const dK = g.sub(slopes, g.mul(g.identityMatrix(units, type), diagonal));
-      return weight ? g.mul(dK, weight) : dK;
-    },
+  const row = [...gram.shape.slice(0, -2), 1, units];
+  // Kᵢᵢ is read from K, because a second pass over T would cost more.
+  const inverse = inverseSquare(g, g.diagonal(gram));
+  const across = g.reshape(inverse, row);
+  const mask = g.offDiagonal(units, gram.type);
+  const apart = g.mul(gram, mask);
+
+  /** ΣO² = Σᵢ rᵢ; ∂/∂K = 2·(K°ᵢⱼAᵢAⱼ − diag(rᵢAᵢ)) */
+  const squares = (): Term<Slopes> => {
+    const scaledColumns = g.mul(apart, across);
+    // Units by units: no length of the data is in these sums.
+    const rows = g.mul(g.reduceSum(g.mul(apart, scaledColumns), [-1], true, true), inverse);
+    return {
+      value: g.reduceSum(rows, undefined, false, true),
+      coefficient: c.square,
+      gradient: (times) => {
+        const factors = g.mul(inverse, times(2));
+        return { apart: g.mul(scaledColumns, factors), own: g.mul(rows, factors) };
+      },
+    };
   };
+  /** s = Σᵢ rᵢ, r = K°a∘a with a = √A; ∂s²/∂K = 2s·(aᵢaⱼ off the diagonal − diag(rᵢAᵢ)) */
+  const mean = (): Term<Slopes> => {
+    const roots = g.sqrt(inverse);
+    const rows = g.mul(g.matMul(apart, roots), roots);
+    const total = g.reduceSum(rows, [-2], true, true);
+    return {
+      value: sumOfSquares(g, total),
+      coefficient: c.mean,
+      gradient: (times) => {
+        const factor = g.mul(total, times(2));
+        const pairs = g.mul(g.mul(mask, g.reshape(roots, row)), g.mul(roots, factor));
+        return { apart: pairs, own: g.mul(g.mul(rows, inverse), factor) };
+      },
+    };
+  };
+
+  return gramGraph(g, termsOf(c, squares, mean), (parts) => {
+    const apart = parts.map((part) => part.apart).reduce(g.add);
+    const own = parts.map((part) => part.own).reduce(g.add);
+    return g.sub(apart, g.mul(g.identityMatrix(units, gram.type), own));
+  });
+}
+
+/** D as the difference of a matrix with zeros on its diagonal, and diag(own). */
+interface Slopes {
+  readonly apart: Typed;
+  /** [units, 1], or [groups, units, 1]. */
+  readonly own: Typed;
 }
 
 /**
- * SOM from the Gram matrix of the rows, which is smaller if there are few rows: with Z = T/n and P = ZZᵀ,
- * ΣG² = ‖P‖², and the sum of G is ‖Σᵢzᵢ‖². The number of rows must be known.
+ * SOM from the Gram matrix of the rows, which is smaller if there are few rows: with A = 1/n², P = T·diag(A)·Tᵀ is ZZᵀ of the
+ * normalised Z = T/n; ΣG² = ‖P‖², and the sum of G is ‖Σᵢzᵢ‖². The number of rows must be known.
  *
  * @param t - T as [rows, units], or [groups, rows, units]
+ * @param square - T∘T
  * @returns the value, and factor · weight · ∂value/∂T in T's shape
  */
-export function somOfRows(g: Emit, t: Typed, c: Coefficients): GramGraph {
-  const energy = g.reduceSum(g.square(t), [-2], true);
-  const inverse = inverseNorm(g, energy);
-  const z = g.mul(t, inverse);
+export function somOfRows(g: Emit, t: Typed, square: Typed, c: Coefficients): GramGraph {
+  const energy = g.reduceSum(square, [-2], true);
+  const inverse = inverseSquare(g, energy);
+  const scaledT = g.mul(t, inverse);
   // Gᵢᵢ = |zᵢ|²: 1 − ε/n² for a living unit, 0 for a dead one.
-  const own = g.mul(energy, g.square(inverse));
-  const gram = g.matMul(z, g.transposeLast(z));
-  const resultant = g.reduceSum(z, [-1], true);
-  const all = [-2, -1];
-  const total = g.sub(g.reduceSum(g.square(resultant), all, true), g.reduceSum(own, all, true));
-  const squares = g.sub(g.reduceSum(g.square(gram), all, true), g.reduceSum(g.square(own), all, true));
+  const own = g.mul(energy, inverse);
+
+  /** With W = P·(A∘T): ∂ΣO²/∂T = 4·(W − A∘T∘(colsum(T∘W) + ε·A∘own)) */
+  const squares = (): Term<Direction> => {
+    const gram =
+      t.shape.length === 2 ? g.gemm(scaledT, t, { transB: true }) : g.matMul(scaledT, g.transposeLast(t));
+    return {
+      value: g.sub(sumOfSquares(g, gram), sumOfSquares(g, own)),
+      coefficient: c.square,
+      gradient: (times) => {
+        const four = times(4);
+        // ONNX Runtime would fuse a scalar factor next to a MatMul into it as a float32 attribute, which is wrong for float64.
+        const weighted = typeof four === "number" ? scaled(g, gram, four) : scaledBy(g, gram, four);
+        const whole = g.matMul(weighted, scaledT);
+        const rest = g.mul(g.mul(own, inverse), times(4 * epsilon));
+        return { whole, along: g.add(g.reduceSum(g.mul(t, whole), [-2], true), rest) };
+      },
+    };
+  };
+  /** With r = Σᵢzᵢ, a = √A, s = |r|² − Σ own: ∂s²/∂T = 4s·(r·a − A∘T∘(a∘rᵀT + ε·A)) */
+  const mean = (): Term<Direction> => {
+    const roots = g.sqrt(inverse);
+    const resultant = g.matMul(t, g.transposeLast(roots));
+    const total = g.sub(g.reduceSum(g.square(resultant), [-2, -1], true), g.reduceSum(own, [-2, -1], true));
+    return {
+      value: sumOfSquares(g, total),
+      coefficient: c.mean,
+      gradient: (times) => {
+        const factor = g.mul(total, times(4));
+        const along = g.mul(g.matMul(g.transposeLast(resultant), t), roots);
+        return {
+          whole: g.mul(resultant, g.mul(roots, factor)),
+          along: g.mul(g.add(along, g.mul(inverse, epsilon)), factor),
+        };
+      },
+    };
+  };
+
+  return gramGraph(g, termsOf(c, squares, mean), (parts) => {
+    const whole = parts.map((part) => part.whole).reduce(g.add);
+    const along = parts.map((part) => part.along).reduce(g.add);
+    return g.sub(whole, g.mul(scaledT, along));
+  });
+}
+
+/** ∂/∂T as the difference of a matrix in T's shape, and A∘T∘along. */
+interface Direction {
+  readonly whole: Typed;
+  /** [1, units], or [groups, 1, units]. */
+  readonly along: Typed;
+}
+
+/** The terms with a coefficient above 0; ΣO² if there are none. */
+function termsOf<Gradient>(
+  c: Coefficients,
+  squares: () => Term<Gradient>,
+  mean: () => Term<Gradient>,
+): Term<Gradient>[] {
+  if (c.mean === 0) return [squares()];
+  return c.square === 0 ? [mean()] : [squares(), mean()];
+}
+
+function gramGraph<Gradient>(
+  g: Emit,
+  terms: readonly Term<Gradient>[],
+  combine: (parts: readonly Gradient[]) => Typed,
+): GramGraph {
   return {
-    value: combine(g, total, squares, c),
-    // With a = ∂R/∂s, c = ∂R/∂ΣO²: dzᵢ = wᵢ − hᵢzᵢ, w = 2a·Σⱼzⱼ + 4c·Pz, h = 2a + 4c·Gᵢᵢ; dT = (dZ − Z∘colsum(Z∘dZ))/n.
-    gradient: (factor, weight) => {
-      const twoA = g.mul(total, 4 * c.mean * factor);
-      // ONNX Runtime would fuse a scalar factor next to a MatMul into it as a float32 attribute, which is wrong for float64.
-      const scaled = g.mul(t, g.mul(inverse, 4 * c.square * factor));
-      const w = g.add(g.matMul(gram, scaled), g.mul(resultant, twoA));
-      const h = g.add(g.mul(own, 4 * c.square * factor), twoA);
-      const along = g.add(g.reduceSum(g.mul(z, w), [-2], true), g.mul(h, g.sub(1, own)));
-      return g.mul(g.sub(w, g.mul(z, along)), weight ? g.mul(inverse, weight) : inverse);
-    },
+    value: terms.map(({ value, coefficient }) => g.mul(value, coefficient)).reduce(g.add),
+    gradient: (factor, weight) =>
+      combine(
+        terms.map(({ gradient, coefficient }) =>
+          gradient((by) => multiplied(g, weight, coefficient * factor * by)),
+        ),
+      ),
   };
 }
 
-/** 1/n = 1/√(Kᵢᵢ + ε) for living units, 0 for dead ones. */
-function inverseNorm(g: Emit, energy: Typed): Typed {
+/** 1/n² = 1/(Kᵢᵢ + ε) for living units, 0 for dead ones. */
+function inverseSquare(g: Emit, energy: Typed): Typed {
   const alive = g.indicator(g.greater(energy, epsilon), energy.type);
-  return g.mul(g.reciprocal(g.sqrt(g.add(energy, epsilon))), alive);
+  return g.div(alive, g.add(energy, epsilon));
 }
 
-/** c.mean·s² + c.square·ΣO², summed over groups. */
-function combine(g: Emit, total: Typed, squares: Typed, c: Coefficients): Typed {
-  return g.reduceSum(g.add(g.mul(g.square(total), c.mean), g.mul(squares, c.square)));
+const sumOfSquares = (g: Emit, x: Typed): Typed => g.reduceSum(g.square(x), undefined, false, true);
+
+/** The weight, by default 1, times a number; layers with the same numbers share the product. */
+function multiplied(g: Emit, weight: Typed | undefined, by: number): Typed | number {
+  return weight ? g.once(`${weight.name} times ${by}`, () => g.mul(weight, by)) : by;
 }

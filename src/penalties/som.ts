@@ -1,10 +1,11 @@
 import type { Site } from "../analysis/site-types.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import { definePenalty } from "./define.ts";
 import type { PenaltyGraph } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
-import { ResponseMatrix } from "./response-matrix.ts";
+import { type ResponseLayout, ResponseMatrix } from "./response-matrix.ts";
 import { coefficients, somOfRows, somOfUnits } from "./som-graph.ts";
 import { type SomOptions, somDefaults, somProblem, somSource, somWeight } from "./som-options.ts";
 import { somReference } from "./som-reference.ts";
@@ -122,32 +123,47 @@ function manyRows(g: Emit, { y, layout }: SomRows, options: SomOptions): Built {
     value: graph.value,
     gradient: (weight) => {
       const dK = graph.gradient(2 * options.gamma, weight);
-      return matrix.back(throughTanh(g, t, matrix.times(dK, t)));
+      return matrix.back(throughTanh(g, g.square(t), matrix.times(dK, t)));
     },
   };
 }
 
 /** The form with the b×b Gram matrix, for a fixed number of rows. */
 function fewRows(g: Emit, { y, layout, rows }: SomRows, options: SomOptions): Built {
-  const { units, groups, unitAxis } = layout;
+  const { units, groups } = layout;
   const c = coefficients(options, units / groups, groups);
-  // Y as [b, k], or with channels split by group and groups first: [groups, b, k/groups].
+  const { moved, back } = unitsBehindRows(g, y, layout, rows);
+  const t = tanhOf(g, moved, options);
+  const square = g.square(t);
+  const graph = somOfRows(g, t, square, c);
+  return {
+    value: graph.value,
+    gradient: (weight) => back(throughTanh(g, square, graph.gradient(options.gamma, weight))),
+  };
+}
+
+/** Y as [rows, units], or with channels split by group and groups first, [groups, rows, units/groups]; and the way back. */
+function unitsBehindRows(
+  g: Emit,
+  y: Typed,
+  { units, groups, unitAxis }: ResponseLayout,
+  rows: number,
+): { moved: Typed; back: (gradient: Typed) => Typed } {
   const { shape } = y;
   const channels = groups === 1 ? [units] : [groups, units / groups];
   const split = [...shape.slice(0, unitAxis), ...channels, ...shape.slice(unitAxis + 1)];
   const axes = split.map((_, axis) => axis);
   const last = unitAxis + channels.length - 1;
   const others = axes.filter((axis) => axis < unitAxis || axis > last);
-  const order = [...axes.slice(unitAxis, last), ...others, last];
-  const moved = g.transpose(g.reshape(y, split), order);
-  const t = tanhOf(g, g.reshape(moved, [...channels.slice(0, -1), rows, units / groups]), options);
-  const graph = somOfRows(g, t, c);
+  // Axes of length 1 behind the units need no move.
+  const inPlace = groups === 1 && elementCount(shape.slice(unitAxis + 1)) === 1;
+  const order = inPlace ? axes : [...axes.slice(unitAxis, last), ...others, last];
+  const turned = g.transpose(g.reshape(y, split), order);
   return {
-    value: graph.value,
-    gradient: (weight) => {
-      const dY = g.reshape(throughTanh(g, t, graph.gradient(options.gamma, weight)), moved.shape);
+    moved: g.reshape(turned, [...channels.slice(0, -1), rows, units / groups]),
+    back: (gradient) => {
       const back = axes.map((axis) => order.indexOf(axis));
-      return g.reshape(g.transpose(dY, back), shape);
+      return g.reshape(g.transpose(g.reshape(gradient, turned.shape), back), shape);
     },
   };
 }
@@ -156,4 +172,4 @@ function fewRows(g: Emit, { y, layout, rows }: SomRows, options: SomOptions): Bu
 const tanhOf = (g: Emit, y: Typed, { gamma }: SomOptions): Typed => g.tanh(g.mul(y, gamma));
 
 /** dY = dT∘(1 − T²); dT already includes γ. */
-const throughTanh = (g: Emit, t: Typed, dT: Typed): Typed => g.mul(dT, g.sub(1, g.square(t)));
+const throughTanh = (g: Emit, square: Typed, dT: Typed): Typed => g.mul(dT, g.sub(1, square));

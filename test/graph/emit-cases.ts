@@ -255,6 +255,18 @@ const constants = {
   filled: [{ emit: (g) => g.filled(2.5, [2, 2]), expected: () => [2.5, 2.5, 2.5, 2.5] }],
   iota: [{ emit: (g) => g.iota(4), expected: () => [0, 1, 2, 3] }],
   offDiagonal: [{ emit: (g) => g.offDiagonal(2), expected: () => [0, 1, 1, 0] }],
+  diagonal: [
+    one(
+      [3, 3],
+      (g, a) => g.diagonal(a),
+      (a) => pick(a, [0, 4, 8]),
+    ),
+    one(
+      [2, 2, 2],
+      (g, a) => g.diagonal(a),
+      (a) => pick(a, [0, 3, 4, 7]),
+    ),
+  ],
   identityMatrix: [
     { emit: (g) => g.identityMatrix(3, "double"), expected: () => [1, 0, 0, 0, 1, 0, 0, 0, 1] },
   ],

@@ -107,7 +107,7 @@ describe("inject", () => {
 
   it("uses only operators that official training differentiates or stops at", async () => {
     const known = new Set(
-      "Cast Tanh Sqrt MatMul ReduceMean ReduceSum Add Sub Mul Div Neg Reshape Transpose Gemm Where Reciprocal Identity SoftmaxCrossEntropyLoss Exp Log Abs Relu Constant Equal Greater".split(
+      "Cast Tanh Sqrt MatMul ReduceMean ReduceSum Add Sub Mul Div Neg Gather Reshape Transpose Gemm Where Reciprocal Identity SoftmaxCrossEntropyLoss Exp Log Abs Relu Constant Equal Greater".split(
         " ",
       ),
     );

@@ -98,11 +98,15 @@ export function siteOf(c: LayerCase): { graph: Graph; site: Site } {
       unitAxis: c.unitAxis,
       rows: elementCount(c.response) / units,
       rowsFixed: c.rowsFixed ?? true,
-      freeAxes: c.rowsFixed === false ? [0] : [],
+      freeAxes: c.rowsFixed === false ? freeAxes(c.declared) : [],
       quantized: false,
     },
   };
 }
+
+/** Axes whose length the file leaves open; without a declaration, the batch. */
+const freeAxes = (declared: readonly DeclaredDim[] | undefined): number[] =>
+  declared?.flatMap((dim, axis) => (typeof dim === "number" ? [] : [axis])) ?? [0];
 
 /** How a case's graph is made. */
 export interface GraphOptions {

@@ -40,11 +40,29 @@ export function penaltyOfCovariances(
   };
 }
 
-/** x divided by (rows − less). */
-export function overRows(g: Emit, x: Typed, rows: Typed | number, less = 0): Typed {
-  if (typeof rows === "number") return scaled(g, x, 1 / (rows - less));
-  return g.div(x, less === 0 ? rows : g.sub(rows, less));
+/**
+ * factor · Σ over i≠j of C²ᵢⱼ, summed over groups, with C = products/(rows − less): all numbers are in one factor, so that
+ * matrices of units by units are read and written as rarely as possible.
+ */
+export function offDiagonalCovariances(
+  g: Emit,
+  products: Typed,
+  rows: Typed | number,
+  { less = 0, factor }: { readonly less?: number; readonly factor: number },
+): OfCovariances {
+  const apart = g.mul(products, g.offDiagonal(products.shape.at(-1) ?? 0, products.type));
+  const sum = g.reduceSum(g.square(apart), undefined, false, true);
+  if (typeof rows === "number") {
+    const whole = factor / (rows - less) ** 2;
+    return { value: g.mul(sum, whole), pull: () => scaled(g, apart, 4 * whole) };
+  }
+  const whole = g.div(factor, g.square(less === 0 ? rows : g.sub(rows, less)));
+  return { value: g.mul(sum, whole), pull: () => scaledBy(g, apart, g.mul(whole, 4)) };
 }
+
+/** x divided by the number of rows. */
+export const overRows = (g: Emit, x: Typed, rows: Typed | number): Typed =>
+  typeof rows === "number" ? scaled(g, x, 1 / rows) : g.div(x, rows);
 
 /** `of` applied to each group's centred units, as the mean over groups, with its gradient `[row][unit]`, in float64. */
 export function plainCovariances(

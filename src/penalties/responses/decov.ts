@@ -1,7 +1,10 @@
 import { definePenalty } from "../define.ts";
-import { scaled } from "../scaled.ts";
-import { meanOfGroupSums } from "../weight-penalty.ts";
-import { offDiagonalSquares, overRows, penaltyOfCovariances, plainCovariances } from "./covariance.ts";
+import {
+  offDiagonalCovariances,
+  offDiagonalSquares,
+  penaltyOfCovariances,
+  plainCovariances,
+} from "./covariance.ts";
 
 /**
  * DeCov: covariances of a layer's units.
@@ -19,16 +22,10 @@ export const decov = definePenalty({
     "Cogswell et al. 2016 (arXiv 1511.06068), eq. (2), of responses in place of activations; no usual weight",
   defaults: {},
   on: "responses",
-  build: (layer) => {
-    const { groups, units } = layer.site;
-    return penaltyOfCovariances(layer, (g, products, rows) => {
-      const apart = overRows(g, g.mul(products, g.offDiagonal(units / groups, products.type)), rows);
-      return {
-        value: g.mul(meanOfGroupSums(g, g.square(apart), groups), 0.5),
-        pull: () => overRows(g, scaled(g, apart, 2 / groups), rows),
-      };
-    });
-  },
+  build: (layer) =>
+    penaltyOfCovariances(layer, (g, products, rows) =>
+      offDiagonalCovariances(g, products, rows, { factor: 0.5 / layer.site.groups }),
+    ),
   reference: (layer) =>
     plainCovariances(layer, (units) => offDiagonalSquares(units, 0.5 / (units[0]?.length ?? 0) ** 2)),
 });

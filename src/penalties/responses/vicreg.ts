@@ -1,7 +1,10 @@
 import { definePenalty } from "../define.ts";
-import { scaled } from "../scaled.ts";
-import { meanOfGroupSums } from "../weight-penalty.ts";
-import { offDiagonalSquares, overRows, penaltyOfCovariances, plainCovariances } from "./covariance.ts";
+import {
+  offDiagonalCovariances,
+  offDiagonalSquares,
+  penaltyOfCovariances,
+  plainCovariances,
+} from "./covariance.ts";
 
 /**
  * The covariance term of VICReg, for one view.
@@ -18,17 +21,11 @@ export const vicreg = definePenalty({
   defaults: {},
   on: "responses",
   weight: 1,
-  build: (layer) => {
-    const { groups, units: all } = layer.site;
-    const units = all / groups;
-    return penaltyOfCovariances(layer, (g, products, rows) => {
-      const apart = overRows(g, g.mul(products, g.offDiagonal(units, products.type)), rows, 1);
-      return {
-        value: g.mul(meanOfGroupSums(g, g.square(apart), groups), 1 / units),
-        pull: () => overRows(g, scaled(g, apart, 4 / units / groups), rows, 1),
-      };
-    });
-  },
+  // The mean over groups of Σ C²/(units of the group).
+  build: (layer) =>
+    penaltyOfCovariances(layer, (g, products, rows) =>
+      offDiagonalCovariances(g, products, rows, { less: 1, factor: 1 / layer.site.units }),
+    ),
   reference: (layer) =>
     plainCovariances(layer, (units) =>
       offDiagonalSquares(units, 1 / units.length / ((units[0]?.length ?? 0) - 1) ** 2),
