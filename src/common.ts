@@ -113,6 +113,7 @@ export {
   sgd,
 } from "./optimizers/public.ts";
 export type { Pass, PassContext, PassResult } from "./passes/pass.ts";
+export type { StateLayout } from "./passes/training/store-as-read.ts";
 export {
   type Draw,
   definePenalty,

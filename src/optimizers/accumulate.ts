@@ -27,6 +27,7 @@ export function accumulate(batches: number, ...members: readonly Optimizer[]): G
   const inner = chain(...members);
   const whole: GradientTransformation = {
     ...{ name: "accumulate", options: { batches }, inner },
+    ...(inner.treatment && { treatment: inner.treatment }),
     init: (parameters) =>
       withOwnNames([
         ...parameters.map(

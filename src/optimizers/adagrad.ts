@@ -1,6 +1,6 @@
 import { notNegative, positive } from "../numbers.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
-import { eachParameter, zipped } from "./each-parameter.ts";
+import { alike, eachParameter, zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { addDecayedWeights } from "./transformations/weight-decay.ts";
@@ -25,6 +25,7 @@ export const scaleBySumOfSquares = defineTransformation(
   ({ initialSum, epsilon }, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       slots: [{ name: "sum", start: initialSum }],
       emit: (g, { update, slots }) => {
         const slope = update.value();

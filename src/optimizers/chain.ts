@@ -38,9 +38,13 @@ function inARow(
       return { part, from, end };
     });
   };
+  const treatments = parts.map(({ treatment }) => treatment);
   return {
     name,
     options,
+    ...(treatments.every((one) => one !== undefined) && {
+      treatment: (parameter) => joined(treatments.map((one) => one(parameter))),
+    }),
     init: (parameters) => withOwnNames(parts.flatMap((part) => part.init(parameters))),
     emit: (g, { updates, state, ...inputs }) => {
       const next: ReturnType<GradientTransformation["emit"]>["state"][number][] = [];
@@ -64,6 +68,10 @@ function inARow(
     },
   };
 }
+
+/** One text for the treatment by several members; undefined if one of them needs the parameter alone. */
+const joined = (treatments: readonly (string | undefined)[]): string | undefined =>
+  treatments.includes(undefined) ? undefined : treatments.join();
 
 /** Slots with unique names for each parameter: the second `m` becomes `m.2`. */
 export function withOwnNames(slots: readonly SlotSpec[]): SlotSpec[] {

@@ -14,6 +14,8 @@ export interface ParameterSlot {
 export interface EachParameter {
   readonly name: string;
   readonly options: OptimizerOptions;
+  /** As {@link GradientTransformation.treatment}: absent if the arithmetic depends on a parameter's shape. */
+  readonly treatment?: GradientTransformation["treatment"];
   /** A text is the name of a slot that starts as zeros. */
   readonly slots?: readonly (string | ParameterSlot)[];
   /** Emits the transformation of one parameter's update. */
@@ -43,6 +45,7 @@ export interface EachParameter {
 export function eachParameter({
   name,
   options,
+  treatment,
   slots = [],
   emit,
   compute,
@@ -52,6 +55,7 @@ export function eachParameter({
   return {
     name,
     options,
+    ...(treatment && { treatment }),
     init: (parameters) =>
       parameters.flatMap(({ type, shape }, of) =>
         slots.map((slot): SlotSpec => {
@@ -91,6 +95,9 @@ export function eachParameter({
     },
   };
 }
+
+/** The treatment by a transformation that treats every number of every parameter alike. */
+export const alike = (): string => "";
 
 /** One number for each pair of numbers of two arrays. */
 export const zipped = (

@@ -1,6 +1,6 @@
 import { decayRate, notNegative } from "../numbers.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
-import { eachParameter, zipped } from "./each-parameter.ts";
+import { alike, eachParameter, zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { signOf } from "./transformations/scale-by-sign.ts";
@@ -26,6 +26,7 @@ export const scaleByLion = defineTransformation(
   ({ beta1, beta2 }, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       slots: ["m"],
       emit: (g, { update, slots }) => {
         const slope = update.value();

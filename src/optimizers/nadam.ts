@@ -2,7 +2,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { decayRate, notNegative, positive } from "../numbers.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
-import { zipped } from "./each-parameter.ts";
+import { alike, zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
 import type { SlotSpec } from "./transformation.ts";
 import { biasCorrection } from "./transformations/scale-by-adam.ts";
@@ -59,6 +59,7 @@ export const scaleByNadam = defineTransformation(
     };
     return {
       ...own,
+      treatment: alike,
       init: (parameters) => [
         ...parameters.flatMap(({ type, shape }, of) =>
           ["m", "v"].map((name): SlotSpec => ({ name, of, type, shape, start: 0 })),

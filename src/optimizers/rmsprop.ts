@@ -1,6 +1,6 @@
 import { decayRate, notNegative, positive } from "../numbers.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
-import { eachParameter, zipped } from "./each-parameter.ts";
+import { alike, eachParameter, zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
 import { momentum } from "./transformations/momentum.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
@@ -34,6 +34,7 @@ export const scaleByRms = defineTransformation(
   ({ alpha, epsilon, centered }, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       slots: centered ? ["v", "m"] : ["v"],
       emit: (g, { update, slots }) => {
         const slope = update.value();

@@ -68,6 +68,13 @@ export interface GradientTransformation {
   readonly parts?: readonly GradientTransformation[];
   /** The transformation that it wraps: a checkpoint keeps that too. */
   readonly inner?: GradientTransformation;
+  /**
+   * Absent if the arithmetic depends on a parameter's shape, or might: parameters then have the model's shape. If present, a
+   * parameter's numbers may lie in any order and have another shape. It returns a text that is the same for parameters whose
+   * numbers are all treated alike, so that they may lie end to end in one tensor; undefined for a parameter that has to stay
+   * alone, because the transformation takes its norm, for instance.
+   */
+  readonly treatment?: (parameter: ParameterSpec) => string | undefined;
   /** The state that it keeps for these parameters. */
   init(parameters: readonly ParameterSpec[]): readonly SlotSpec[];
   /**

@@ -23,6 +23,7 @@ import { poolBeforeRelu } from "./training/pool-before-relu.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
 import { replaceDropout } from "./training/replace-dropout.ts";
 import { stopDropout } from "./training/stop-dropout.ts";
+import { storeAsRead } from "./training/store-as-read.ts";
 
 /** Every pass, by subject; what each makes of a small graph is in test/passes/printed. */
 export const passes = {
@@ -50,6 +51,7 @@ export const passes = {
   poolBeforeRelu,
   recognizeActivations,
   writeOutActivations,
+  storeAsRead,
   recomputeActivations,
   // Layout
   rowsLayout,

@@ -1,6 +1,7 @@
 import type { Probe } from "../analysis/probe.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
+import type { Shape } from "../graph/shapes.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
 import type { Model } from "../onnx/model.ts";
@@ -8,6 +9,7 @@ import type { Lowering } from "../passes/backends/table.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { replaceDropout } from "../passes/training/replace-dropout.ts";
+import type { StateLayout } from "../passes/training/store-as-read.ts";
 import type { LossOptions } from "./options.ts";
 import { type PrepareOptions, prepare } from "./prepare.ts";
 import type { Program } from "./program.ts";
@@ -41,7 +43,7 @@ export async function inferenceForm(
 
 /**
  * Writes the inference form of a model for evaluation while it is trained: stored statistics, no Dropout, no penalty,
- * parameters and statistics as inputs under the names that the step graph gives them.
+ * parameters and statistics as inputs under the names that the step graph gives them, and in the form that the ports name.
  */
 export async function buildEvaluation(
   model: Model,
@@ -52,9 +54,11 @@ export async function buildEvaluation(
 ): Promise<EvaluationGraph> {
   const program = await inferenceForm(model, options, probe);
   const { graph } = program;
-  for (const { input } of [...ports.parameters, ...ports.statistics]) {
-    const value = graph.value(input);
-    if (value?.initializer) program.feed(value);
+  for (const port of [...ports.parameters, ...ports.statistics]) {
+    const value = graph.value(port.input);
+    if (!value?.initializer) continue;
+    program.feed(value);
+    if (port.layout) readInModelForm(program, value, port.shape, port.layout);
   }
   const { objective, prediction, labels, loss } = measured(program, options);
   program.dropOutputs();
@@ -68,6 +72,26 @@ export async function buildEvaluation(
     labels: labels?.name,
     loss: total,
   };
+}
+
+/** Feeds a weight as a training step holds it: its readers get it back in the model's form. */
+function readInModelForm(
+  { graph, emit }: Program,
+  weight: Value,
+  shape: Shape,
+  { shape: ofModel, axes, permutation }: StateLayout,
+): void {
+  const readers = new Set([...weight.uses].map(({ node }) => node));
+  weight.shape = shape;
+  weight.declared = shape;
+  const cut = emit.reshape(
+    weight,
+    permutation.map((axis) => axes[axis] ?? 1),
+  );
+  const inverse = permutation.map((_, axis) => permutation.indexOf(axis));
+  const original = emit.reshape(emit.transpose(cut, inverse), ofModel);
+  const added = [...weight.uses].flatMap(({ node }) => (readers.has(node) ? [] : [node]));
+  graph.replaceUses(weight, original, { except: new Set(added) });
 }
 
 /** The values to evaluate: those that an objective reads, or the model's own loss. */

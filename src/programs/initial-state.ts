@@ -3,6 +3,7 @@ import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
+import { inStep } from "./state-layout.ts";
 import type { Step } from "./step.ts";
 import type { StatePort } from "./step-ports.ts";
 
@@ -53,7 +54,7 @@ export function initialNumbers({ ports, initial }: Pick<Step, "ports" | "initial
   const ofModel = (port: StatePort & { readonly name: string }) => {
     const start = initial.get(port.name);
     if (!start) throw new SorthError(`"${port.name}" has no initial numbers`);
-    return { port, start };
+    return { port, start: inStep(port, start) };
   };
   return [
     ...ports.parameters.flatMap((parameter) => {

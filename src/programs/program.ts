@@ -17,12 +17,14 @@ import type { Lowering } from "../passes/backends/table.ts";
 import { type Pass, runPass } from "../passes/pass.ts";
 import { recognizeActivations, writeOutActivations } from "../passes/training/activations.ts";
 import { recomputeActivations } from "../passes/training/recompute-activations.ts";
+import { type StateLayout, storeAsRead } from "../passes/training/store-as-read.ts";
 import { emitLoss, type LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { type PenaltyInputs, withoutPenalties } from "./penalty-graph.ts";
 import { inputName, nameOutput } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import { sitesOnRows } from "./sites-on-rows.ts";
+import { reordered } from "./state-layout.ts";
 import type { StatePort } from "./step-ports.ts";
 import { emitUpdates, statePort, type TrainedParameter, type UpdatePorts } from "./update.ts";
 
@@ -78,7 +80,9 @@ export class Program {
   #prepared: PreparedGraph;
   /** The nodes of the gradients, each with the gradient at whose arrival it was emitted. */
   readonly #arrivals = new Map<Node, Typed>();
-  /** Numbers of the weights that became inputs, by name. */
+  /** How weights that became inputs are reordered. */
+  #layouts: ReadonlyMap<Value, StateLayout> = new Map();
+  /** Numbers of the weights that became inputs, by name, in the model's form. */
   readonly initial = new Map<string, Tensor>();
   readonly #context: ProgramContext;
 
@@ -159,9 +163,10 @@ export class Program {
   trained(gradients: ReadonlyMap<Value, Typed>): TrainedParameter[] {
     const trained = this.prepared.parameters.flatMap((value): TrainedParameter[] => {
       const gradient = gradients.get(value);
-      if (gradient) return [{ name: value.name, value: typed(value), gradient }];
+      const layout = this.#layouts.get(value);
+      if (gradient) return [{ name: value.name, value: typed(value), gradient, layout }];
       const numbers = this.initial.get(value.name);
-      if (numbers) this.graph.inputToInitializer(value, numbers);
+      if (numbers) this.graph.inputToInitializer(value, reordered(numbers, layout, typed(value).shape));
       this.initial.delete(value.name);
       this.#context.options.onMessage?.(`${value.name}: not trained, the loss does not depend on it`);
       return [];
@@ -183,6 +188,15 @@ export class Program {
     this.graph.initializerToInput(value);
     this.initial.set(value.name, tensor);
     return tensor;
+  }
+
+  /**
+   * Gives the fed parameters the form in which they are read, where all readers agree. Its place is before {@link gradients},
+   * which then have the same form.
+   */
+  async storeAsRead({ seeds }: LossGraph): Promise<void> {
+    const seeded = new Set(seeds.map(({ value }) => value));
+    this.#layouts = await this.run(storeAsRead({ weights: this.prepared.parameters, seeded }));
   }
 
   /** Adds the optimizer. @returns the ports of the parameters and of the optimizer's state */

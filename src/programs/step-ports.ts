@@ -1,5 +1,6 @@
 import { SorthError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
+import type { StateLayout } from "../passes/training/store-as-read.ts";
 import type { Draw } from "../penalties/draws.ts";
 
 /** Key of a step graph's metadata_props under which its ports are written. */
@@ -13,6 +14,8 @@ export interface StatePort {
   readonly shape: readonly number[];
   /** Initial optimizer state if not zeros: this number everywhere, or the numbers of its parameter. */
   readonly start?: number | "parameter";
+  /** How the model's numbers are reordered in the step, only in steps that {@link StepOptions.lower} made; `shape` is that of the step. */
+  readonly layout?: StateLayout;
 }
 
 /** A trained parameter and its optimizer state. */

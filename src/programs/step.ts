@@ -5,7 +5,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { adamw } from "../optimizers/adamw.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
+import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
 import type { Schedule } from "../schedules/schedule.ts";
 import { batchAxisOfPort, portsKey, portsToText, type StepPorts } from "./step-ports.ts";
 import {
@@ -45,7 +45,9 @@ export interface Step {
 
 /** Writes one training step as a graph. `Library.buildStep` documents it. */
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
-  const half = await trainingGradients(model, options, probe);
+  const { optimizer = adamw(), lower } = options;
+  const ownForm = lower !== undefined && transformationOf(optimizer).treatment !== undefined;
+  const half = await trainingGradients(model, options, probe, ownForm);
   const { program, loss, type, trained } = half;
   const scalars = {
     learningRate: program.input("learning_rate", type, []),
@@ -55,7 +57,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
 
   program.dropOutputs();
   const figures = nameFigures(program, loss);
-  const updated = program.update(options.optimizer ?? adamw(), trained, scalars);
+  const updated = program.update(optimizer, trained, scalars);
   const named = nameStatistics(program, statistics);
 
   const ports: StepPorts = {
@@ -71,10 +73,10 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     ...figures,
   };
   const written = await program.finish({
-    passes: [...program.recomputation(), ...(options.lower?.passes ?? [])],
+    passes: [...program.recomputation(), ...(lower?.passes ?? [])],
     metadata: new Map([[portsKey, portsToText(ports)]]),
     // A trainer asks for a backend's forms, and opens the graph immediately.
-    check: options.lower ? "structure" : "run",
+    check: lower ? "structure" : "run",
   });
   graphs.set(written, program.graph);
   return { model: written, ports, ...stepFacts(half, ports) };

@@ -28,7 +28,11 @@ import type { TrainedParameter } from "./update.ts";
 
 /** Options of {@link trainingGradients}. */
 export interface TrainingOptions extends LossOptions, TrainingFormOptions {
-  /** Brings the program into the forms that the backend that will run it prefers (src/passes/backends). */
+  /**
+   * Brings the program into the forms that the backend that will run it prefers (src/passes/backends). A step then also holds
+   * weights in the form in which its nodes read them ({@link StatePort.layout}), if the optimizer permits it
+   * ({@link GradientTransformation.treatment}). Default: none, and every weight has the model's form.
+   */
   readonly lower?: Lowering;
 }
 
@@ -76,11 +80,14 @@ export function tellOfBranches({ graph }: Program, { batchNorm, onMessage }: Tra
 /**
  * Writes the first half of a training step: everything that changes from step to step is an input (data, labels, masks,
  * draws, weights, the penalty weight), and the gradients of all parameters are computed.
+ *
+ * @param ownForm - whether weights may be fed in another form than the model's: the one in which they are read
  */
 export async function trainingGradients(
   model: Model,
   options: TrainingOptions,
   probe: Probe,
+  ownForm = false,
 ): Promise<TrainingGradients> {
   const program = await prepare(model, options, probe, { passes: trainingForm(options) });
   const { graph } = program;
@@ -96,6 +103,7 @@ export async function trainingGradients(
   for (const parameter of parameters) program.feed(parameter);
   const fed = fedPenalties(program);
   const loss = program.loss(fed.inputs);
+  if (ownForm) await program.storeAsRead(loss);
   const trained = program.trained(await program.gradients(loss, parameters));
   return {
     program,

@@ -2,9 +2,11 @@ import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
+import { sameShape } from "../graph/shapes.ts";
 import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
 import type { SlotSpec } from "../optimizers/transformation.ts";
 import { Update } from "../optimizers/update.ts";
+import type { StateLayout } from "../passes/training/store-as-read.ts";
 import { inputName, nameOutput } from "./ports.ts";
 import type { ParameterPort, StatePort, StepPorts } from "./step-ports.ts";
 
@@ -15,6 +17,8 @@ export interface TrainedParameter {
   readonly value: Typed;
   /** ∂loss/∂parameter, in the parameter's type and shape. */
   readonly gradient: Typed;
+  /** How the model's numbers are reordered in `value`. */
+  readonly layout?: StateLayout | undefined;
 }
 
 /** The ports that the optimizer adds to a step. */
@@ -56,23 +60,29 @@ export function emitUpdates(
     learningRate: castOnce(emit, fed.learningRate),
     step: castOnce(emit, fed.step),
   });
-  const slotPorts = (of: number | undefined) =>
+  const slotPorts = (of: number | undefined, owner?: TrainedParameter) =>
     slots
       .filter(({ spec }) => spec.of === of)
       .map(({ spec: { name, start }, index }) => {
         const next = result.state[index]?.();
         if (!next) throw new SorthError(`the optimizer ${transformation.name} returned no next "${name}"`);
+        const before = state[index] as Typed;
+        // A slot of another shape than its parameter holds no number for each of the parameter's.
+        const alike = owner && sameShape(before.shape, owner.value.shape);
         return {
           name,
-          ...statePort(graph, emit, state[index] as Typed, next),
+          ...statePort(graph, emit, before, next),
+          ...(alike && owner.layout && { layout: owner.layout }),
           ...(start !== 0 && { start }),
         };
       });
-  const ports = trained.map(({ name, value }, i): ParameterPort => {
+  const ports = trained.map((parameter, i): ParameterPort => {
+    const { name, value, layout } = parameter;
     const next = result.updates[i]?.next();
     if (!next) throw new SorthError(`the optimizer ${transformation.name} returned no update of "${name}"`);
-    const port = statePort(graph, emit, value, next);
-    return { name, ...port, slots: new Map(slotPorts(i).map(({ name: slot, ...rest }) => [slot, rest])) };
+    const port = { ...statePort(graph, emit, value, next), ...(layout && { layout }) };
+    const own = slotPorts(i, parameter).map(({ name: slot, ...rest }) => [slot, rest] as const);
+    return { name, ...port, slots: new Map(own) };
   });
   const shared = slotPorts(undefined);
   return { parameters: ports, ...(shared.length > 0 && { shared }) };

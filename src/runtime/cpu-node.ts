@@ -25,6 +25,7 @@ async function open(model: Model, { threads }: SessionOptions): Promise<Inferenc
 export const cpuBackend: Backend = {
   name: "cpu",
   loops: loopsOn("cpu"),
+  stateOnDevice: false,
   lowering: () => loweringFor("cpu", nodeProbe),
   openStep: async (step, options) =>
     new HostStepSession(await open(step.model, options), step, (await ortNode()).Tensor),

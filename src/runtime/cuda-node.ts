@@ -57,6 +57,7 @@ const cuda: OpenOnDevice = {
 export const cudaBackend: Backend = {
   name,
   loops: loopsOn(name),
+  stateOnDevice: false,
   checkDevice,
   lowering: () => loweringFor(name, nodeProbe),
   async openStep(step, options) {

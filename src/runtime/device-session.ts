@@ -134,6 +134,7 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
   return {
     name,
     loops: loopsOn(name),
+    stateOnDevice: true,
     checkDevice,
     lowering: () => loweringFor(name, open.probe),
     async openStep(step, options) {

@@ -51,7 +51,7 @@ export class OwnEvaluation {
 
   /**
    * Loss and accuracy over a whole dataset.
-   * @param held - fetches the state as it lies in the training session; called after all checks
+   * @param held - fetches the state in the form that the ports name; called after all checks
    */
   async run(
     dataset: Dataset,

@@ -91,6 +91,7 @@ class WasmStepSession implements StepSession {
 export const wasmBackend: Backend = {
   name: "wasm",
   loops: loopsOn("wasm"),
+  stateOnDevice: false,
   lowering: () => loweringFor("wasm", webProbe),
   openStep: async (step, options) => new WasmStepSession(await open(step.model.bytes, options), step),
   openForward: async (model, options) => new OrtForwardSession(await open(model.bytes, options)),

@@ -31,7 +31,7 @@ export interface StepSession {
   /** Restores the state before the last run, if that run advanced it; works once, and only where Loop runs. */
   undo(): void;
   /**
-   * The state by input name: parameters, slots, running statistics. Valid until the next run. Undefined while a device holds
+   * The state by input name, in the step's form: parameters, slots, running statistics. Valid until the next run. Undefined while a device holds
    * newer numbers than the host; {@link readState} then fetches them.
    */
   state(): ReadonlyMap<string, Tensor> | undefined;
@@ -58,6 +58,8 @@ export interface Backend {
   readonly name: BackendName;
   /** Whether the backend runs the Loop form of a step on its device, several steps in one run. */
   readonly loops: boolean;
+  /** Whether the state lies on a device between runs: forward sessions then read it in the form that the step gives it. */
+  readonly stateOnDevice: boolean;
   /** @throws SorthError with what to do, where the device is missing */
   readonly checkDevice?: (() => Promise<void>) | undefined;
   /** How programs are brought into the forms that this backend runs (src/passes/backends/table.ts). */

@@ -6,9 +6,10 @@ import { adamw } from "../optimizers/adamw.ts";
 import { withWeights } from "../programs/export.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
+import { modelPorts } from "../programs/state-layout.ts";
 import { buildStep, type Step } from "../programs/step.ts";
 import { stepLoop } from "../programs/step-loop.ts";
-import { batchOf } from "../programs/step-ports.ts";
+import { batchOf, type StepPorts } from "../programs/step-ports.ts";
 import { checkWholeState, sessionTensors, stateOf, type TrainerState } from "../programs/trainer-state.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
@@ -48,6 +49,8 @@ export class Trainer {
   readonly #parts: TrainerParts;
   readonly #session: TrainingSession;
   readonly #evaluation: OwnEvaluation;
+  /** The ports of the state in the model's form, which it has everywhere outside the session. */
+  readonly #ports: StepPorts;
   #options: TrainerOptions;
   /** Whether some data have decided how pixels are scaled. */
   #looked = false;
@@ -65,9 +68,10 @@ export class Trainer {
     this.step = step;
     this.#parts = parts;
     this.#options = options;
-    this.#session = new TrainingSession(session, () => length.interrupted());
-    const { probe } = runtime;
-    this.#evaluation = new OwnEvaluation(model, options, { ports: step.ports, probe, backend });
+    this.#session = new TrainingSession(session, step.ports, () => length.interrupted());
+    this.#ports = modelPorts(step.ports);
+    const ports = backend.stateOnDevice ? step.ports : this.#ports;
+    this.#evaluation = new OwnEvaluation(model, options, { ports, probe: runtime.probe, backend });
   }
 
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
@@ -159,7 +163,7 @@ export class Trainer {
   }
 
   #goTo({ where, tensors, position }: StoredRun): void {
-    checkWholeState(this.step.ports, tensors, where);
+    checkWholeState(this.#ports, tensors, where);
     this.#session.restore(tensors);
     this.#position = { ...position };
     this.#start = { tensors, position };
@@ -237,7 +241,7 @@ export class Trainer {
         `the state of step ${this.steps} is not at hand: await trainer.readState() first, or ask after an epoch`,
       );
     }
-    return stateOf(this.step.ports, state, (this.#position.before ?? 0) + this.steps);
+    return stateOf(this.#ports, state, (this.#position.before ?? 0) + this.steps);
   }
 
   /** {@link state} at any time: fetches it from a device, or rolls back the later steps of a longer run, if necessary. */
@@ -251,7 +255,7 @@ export class Trainer {
    * @throws UsageError for a parameter, statistic or slot that this run lacks or has in another shape
    */
   takeOver(state: Partial<TrainerState>): void {
-    this.#session.restore(sessionTensors(this.step.ports, state));
+    this.#session.restore(sessionTensors(this.#ports, state));
     this.#takenOver = { ...this.#takenOver, ...state };
     if (state.updates !== undefined) this.#position.before = state.updates - this.#position.step;
   }
@@ -267,7 +271,8 @@ export class Trainer {
   ): Promise<EvaluationResult> {
     this.#chooseNormalization(dataset);
     const { normalize } = this.#options;
-    return this.#evaluation.run(dataset, () => this.#session.held(), { ...options, normalize });
+    const held = () => this.#session.held(this.#parts.backend);
+    return this.#evaluation.run(dataset, held, { ...options, normalize });
   }
 
   /**
@@ -336,7 +341,7 @@ export class Trainer {
       this.#position = { ...this.#start.position };
       return `of step ${this.steps}`;
     }
-    this.#session.restore(initialTensors(this.step));
+    this.#session.restore(initialTensors({ ...this.step, ports: this.#ports }));
     this.#position = startPosition();
     this.takeOver(this.#takenOver);
     return "at the beginning";

@@ -1,9 +1,12 @@
 import { UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import { allInModel, allInStep, modelPorts } from "../programs/state-layout.ts";
+import { type StepPorts, statePorts } from "../programs/step-ports.ts";
+import { checkReplaces } from "./ort-session.ts";
 import type { StepFeeder } from "./step-feeds.ts";
 import { allFinite } from "./step-results.ts";
 import type { StepScalars } from "./step-scalars.ts";
-import type { Fed, StepResult, StepSession } from "./step-session.ts";
+import type { Backend, Fed, StepResult, StepSession } from "./step-session.ts";
 
 /** A run whose steps are reported one by one. */
 interface Run {
@@ -21,15 +24,22 @@ interface Run {
  * A session that does several steps in one run but looks like one that does single steps: a caller that asks for the state
  * gets the one after the last reported step. To get it, the session undoes the run and repeats its first steps, with the same
  * bits.
+ *
+ * Its state has the model's form: a step may hold weights in the form in which it reads them, and no other place reorders them.
  */
 export class TrainingSession {
   readonly #session: StepSession;
+  readonly #ports: StepPorts;
   readonly #onTakenBack: () => void;
   #run: Run | undefined;
 
-  /** @param onTakenBack - called when steps were undone and have to be repeated */
-  constructor(session: StepSession, onTakenBack: () => void) {
+  /**
+   * @param ports - those of the session's step
+   * @param onTakenBack - called when steps were undone and have to be repeated
+   */
+  constructor(session: StepSession, ports: StepPorts, onTakenBack: () => void) {
     this.#session = session;
+    this.#ports = ports;
     this.#onTakenBack = onTakenBack;
   }
 
@@ -60,16 +70,18 @@ export class TrainingSession {
 
   /** The state by input name; undefined when {@link readState} has to fetch it or settle first. */
   state(): ReadonlyMap<string, Tensor> | undefined {
-    return this.settled ? this.#session.state() : undefined;
+    const state = this.settled ? this.#session.state() : undefined;
+    return state && allInModel(this.#ports, state);
   }
 
   async readState(): Promise<ReadonlyMap<string, Tensor>> {
     await this.settle();
-    return this.#session.readState();
+    return allInModel(this.#ports, await this.#session.readState());
   }
 
-  /** The state where it lies, as feeds for forward sessions of the same backend. */
-  async held(): Promise<ReadonlyMap<string, Fed>> {
+  /** The state as feeds for forward sessions of the same backend: in the step's form where it lies on a device. */
+  async held({ stateOnDevice }: Pick<Backend, "stateOnDevice">): Promise<ReadonlyMap<string, Fed>> {
+    if (!stateOnDevice) return this.readState();
     await this.settle();
     return this.#session.held();
   }
@@ -77,7 +89,11 @@ export class TrainingSession {
   /** Replaces state by input name; tensors that are not named keep their numbers. @throws SorthError between the steps of a run */
   restore(state: ReadonlyMap<string, Tensor>): void {
     if (!this.settled) throw new UsageError("steps are under way: await trainer.readState() first");
-    this.#session.restore(state);
+    for (const { input, type, shape } of statePorts(modelPorts(this.#ports))) {
+      const tensor = state.get(input);
+      if (tensor) checkReplaces(tensor, { name: input, type, dims: shape });
+    }
+    this.#session.restore(allInStep(this.#ports, state));
   }
 
   release(): Promise<void> {

@@ -13,6 +13,7 @@ import type { Pass, PassContext } from "../../src/passes/pass.ts";
 import { passes } from "../../src/passes/table.ts";
 import { setBatchNormForm } from "../../src/passes/training/batch-norm.ts";
 import { recomputeActivations } from "../../src/passes/training/recompute-activations.ts";
+import { storeAsRead } from "../../src/passes/training/store-as-read.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { passContext } from "../helpers/pass-context.ts";
@@ -185,6 +186,18 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const b = new GraphBuilder();
     const r = b.op("Relu", [b.input("x", [1, 2, 4, 4])], "r");
     return b.output(b.op("Neg", [b.op("MaxPool", [r], "p", { kernel_shape: [2, 2] })], "y"));
+  },
+  // w is read in one form, v in two.
+  storeAsRead: async () => {
+    const b = new GraphBuilder();
+    const weights = [b.input("w", [3, 2, 2]), b.input("v", [4, 4])] as const;
+    const turned = weights.map((weight, i) =>
+      b.op("Transpose", [weight], `${weight.name} turned`, { perm: i === 0 ? [1, 2, 0] : [1, 0] }),
+    ) as [Value, Value];
+    const w = b.op("Reshape", [turned[0], b.int64("dims", [4, 3])], "w read");
+    const h = b.op("MatMul", [b.input("x", [5, 4]), b.op("MatMul", [turned[1], weights[1]], "vv")], "h");
+    const graph = await inferred(b.output(b.op("MatMul", [h, w], "y")));
+    return { graph, pass: storeAsRead({ weights }) };
   },
   // The gradient of w reads relu h and tanh h: keeping h alone is less.
   recomputeActivations: async () => {

@@ -112,7 +112,7 @@ function filtersOf(
   const input = trainer.step.ports.inputs[0]?.shape.slice(1) ?? [];
   const site = inspection.sites.find((one) => one.name === name);
   const port = trainer.step.ports.parameters.find((parameter) => parameter.name === site?.weight);
-  const [, ...kernel] = op === "Conv" ? (port?.shape ?? []) : [0, ...input];
+  const [, ...kernel] = op === "Conv" ? (port?.layout?.shape ?? port?.shape ?? []) : [0, ...input];
   const [depth = 0, height = 0, width = 0, ...others] = kernel;
   if (others.length > 0 || height * width < 4 || depth * height * width !== fanIn) return undefined;
   // A kernel with other than three channels shows its first one.

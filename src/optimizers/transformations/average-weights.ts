@@ -1,6 +1,6 @@
 import { decayRate } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
-import { eachParameter, zipped } from "../each-parameter.ts";
+import { alike, eachParameter, zipped } from "../each-parameter.ts";
 import { slotAt } from "../optimizer.ts";
 
 /**
@@ -30,6 +30,7 @@ export const averageWeights = defineTransformation(
   ({ decay }, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       slots: [{ name: "ema", start: "parameter" }],
       emit: (g, { update, slots }) => {
         const before = slotAt(slots, 0);

@@ -2,6 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { positive } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
+import { alike } from "../each-parameter.ts";
 import { lazy } from "../update.ts";
 
 /** Added to the norm, as PyTorch does. */
@@ -29,6 +30,7 @@ export const clipByGlobalNorm = defineTransformation(
   },
   ({ maxNorm }, own) => ({
     ...own,
+    treatment: alike,
     init: () => [],
     emit: (g, { updates }) => {
       const factor = lazy(() => {

@@ -1,6 +1,6 @@
 import { positive } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
-import { eachParameter } from "../each-parameter.ts";
+import { alike, eachParameter } from "../each-parameter.ts";
 import { Update } from "../update.ts";
 
 /**
@@ -25,6 +25,7 @@ export const clipByValue = defineTransformation(
   ({ maxValue }, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       emit: (g, { update }) => {
         const direction = () => g.max(g.min(update.value(), maxValue), -maxValue);
         return { update: new Update(g, update.parameter, () => ({ direction })) };

@@ -2,7 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { share as anyShare, decayRate } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
-import { eachParameter, zipped } from "../each-parameter.ts";
+import { alike, eachParameter, zipped } from "../each-parameter.ts";
 import { slotAt } from "../optimizer.ts";
 import { Update } from "../update.ts";
 
@@ -31,6 +31,7 @@ export const momentum = defineTransformation(
   ({ momentum: share, dampening, nesterov }, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       slots: ["m"],
       emit: (g, { update, slots, step }) => {
         const slope = update.value();

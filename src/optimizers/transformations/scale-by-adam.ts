@@ -2,7 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { decayRate, positive } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
-import { eachParameter, zipped } from "../each-parameter.ts";
+import { alike, eachParameter, zipped } from "../each-parameter.ts";
 import { slotAt } from "../optimizer.ts";
 import { lazy, Update } from "../update.ts";
 
@@ -41,6 +41,7 @@ export const scaleByAdam = defineTransformation(
   ({ beta1, beta2, epsilon, uncorrectedEpsilon }, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       slots: ["m", "v"],
       emit: (g, { update, slots, step }) => {
         const slope = update.value();

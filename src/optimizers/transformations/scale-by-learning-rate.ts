@@ -1,5 +1,5 @@
 import { defineTransformation } from "../define.ts";
-import { eachParameter } from "../each-parameter.ts";
+import { alike, eachParameter } from "../each-parameter.ts";
 
 /**
  * u ← lr·u: without it at the end of a chain the learning rate has no effect.
@@ -18,6 +18,7 @@ export const scaleByLearningRate = defineTransformation(
   (_, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       emit: (_, { update, learningRate }) => ({ update: update.scaled(learningRate) }),
       compute: ({ update, learningRate }) => ({ update: update.map((value) => learningRate * value) }),
     }),

@@ -1,7 +1,7 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { defineTransformation } from "../define.ts";
-import { eachParameter } from "../each-parameter.ts";
+import { alike, eachParameter } from "../each-parameter.ts";
 import { Update } from "../update.ts";
 
 /**
@@ -21,6 +21,7 @@ export const scaleBySign = defineTransformation(
   (_, own) =>
     eachParameter({
       ...own,
+      treatment: alike,
       emit: (g, { update }) => ({
         update: new Update(g, update.parameter, () => ({ direction: () => signOf(g, update.value()) })),
       }),

@@ -19,6 +19,8 @@ export const scaleByTrustRatio = defineTransformation(
   (_, own) =>
     eachParameter({
       ...own,
+      // The norm of one parameter.
+      treatment: () => undefined,
       emit: (g, { update }) => ({
         update: update.scaled(() => {
           const [weight, size] = [update.parameter, update.value()].map((value) =>

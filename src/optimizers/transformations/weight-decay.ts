@@ -41,6 +41,7 @@ export const addDecayedWeights = defineTransformation(
     const [{ weightDecay }, applies] = [options, decays(options)];
     return eachParameter({
       ...own,
+      treatment: ({ name }) => String(applies(name)),
       emit: (g, { name, update }) => {
         if (!applies(name)) return { update };
         const { parameter } = update;
@@ -77,6 +78,7 @@ export const decayWeights = defineTransformation(
     const [{ weightDecay, after }, applies] = [options, decays(options)];
     return eachParameter({
       ...own,
+      treatment: ({ name }) => String(applies(name)),
       emit: (g, { name, update, learningRate }) => {
         if (!applies(name)) return { update };
         const { parameter } = update;
