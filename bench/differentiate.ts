@@ -17,8 +17,8 @@ import { Model } from "../src/onnx/model.ts";
 import { Tensor } from "../src/onnx/tensor.ts";
 import { differentiate } from "../src/programs/differentiate.ts";
 import { nodeProbe } from "../src/runtime/probe-node.ts";
-import { median } from "./contender.ts";
-import { machineDescription } from "./step-report.ts";
+import { machineDescription } from "./machine.ts";
+import { median } from "./statistics.ts";
 
 const width = 16;
 

@@ -22,8 +22,8 @@ import { Model } from "../src/onnx/model.ts";
 import { Tensor } from "../src/onnx/tensor.ts";
 import { som } from "../src/penalties/som.ts";
 import { nodeProbe } from "../src/runtime/probe-node.ts";
-import { median } from "./contender.ts";
-import { machineDescription } from "./step-report.ts";
+import { machineDescription } from "./machine.ts";
+import { median } from "./statistics.ts";
 
 /** The timed tasks, and writing the model, which also runs in a child process because a child inherits its parent's peak memory. */
 const tasks = {

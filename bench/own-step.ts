@@ -7,39 +7,36 @@ import {
   Trainer,
   type TrainingEvent,
 } from "../src/index.ts";
-import { type Contender, type ContenderOptions, training } from "./contender.ts";
+import { type Contender, type ContenderOptions, own, training } from "./contender.ts";
+import { peakMemory } from "./machine.ts";
 import { type BenchmarkModel, classes } from "./models.ts";
-import { own } from "./step-report.ts";
 
-/** This library as its users run it: the Trainer, with one event per step. */
-export async function ownContender(
+/** This library as its users run it: the Trainer, with one event per step. It reads the model when it is started. */
+export function ownContender(
   { model, regularized, threads }: ContenderOptions,
   backend = "cpu",
-): Promise<Contender> {
-  const { learningRate, weightDecay, penaltyWeight } = training;
-  const trainer = await Trainer.create(decodeModel(model.onnx), {
-    objective: crossEntropy(),
-    optimizer: adamw({ weightDecay }),
-    penalties: regularized ? [{ penalty: som({ lambda1: 100 }), weight: penaltyWeight }] : [],
-    learningRate,
-    backend,
-    ...(backend === "cpu" ? { threads } : {}),
-  });
-  const dataset = repeated(model);
-  const events = trainer.fit(dataset, { epochs: 1 });
+  network = "",
+): Contender {
+  let trainer: Trainer | undefined;
+  let events: AsyncGenerator<TrainingEvent, void, undefined> | undefined;
   const next = async (): Promise<number> => {
-    const { value } = (await events.next()) as { value: TrainingEvent };
-    if (value?.event !== "step") throw new Error(`${model.name}: a step was expected, not ${value?.event}`);
+    const { value } = (await events?.next()) ?? {};
+    if (value?.event !== "step") throw new Error(`a step was expected, not ${value?.event}`);
     return value.loss;
   };
   return {
     runtime: own,
-    network: model.name,
+    network,
     regularized,
     start: async (steps) => {
-      const losses = [];
-      for (let i = 0; i < steps; i++) losses.push(await next());
-      return losses;
+      const start = performance.now();
+      const data = model();
+      trainer = await trainerOf(data, { regularized, threads, backend });
+      events = trainer.fit(repeated(data), { epochs: 1 });
+      const losses = [await next()];
+      const seconds = (performance.now() - start) / 1000;
+      while (losses.length < steps) losses.push(await next());
+      return { losses, seconds };
     },
     // One run of ONNX Runtime does several steps: the first event of a run waits for all of them.
     run: async (steps) => {
@@ -47,24 +44,48 @@ export async function ownContender(
       for (let i = 0; i < steps; i++) await next();
       return (performance.now() - start) / steps;
     },
-    close: () => trainer.release(),
+    peak: async () => peakMemory(),
+    close: async () => trainer?.release(),
   };
+}
+
+/** SOM as in bench/torch_step.py, with the weights of the source, which include every term. */
+export const penaltiesOf = (regularized: boolean) =>
+  regularized ? [{ penalty: som({ lambda1: 100 }), weight: training.penaltyWeight }] : [];
+
+function trainerOf(
+  { onnx }: BenchmarkModel,
+  { regularized, threads, backend }: { regularized: boolean; threads: number; backend: string },
+): Promise<Trainer> {
+  const { learningRate, weightDecay } = training;
+  return Trainer.create(decodeModel(onnx), {
+    objective: crossEntropy(),
+    optimizer: adamw({ weightDecay }),
+    penalties: penaltiesOf(regularized),
+    learningRate,
+    backend,
+    ...(backend === "cpu" ? { threads } : {}),
+  });
 }
 
 /** A dataset that repeats the model's only batch, with its rows in order regardless of the requested indices. */
 function repeated({ name, x, labels }: BenchmarkModel): Dataset {
-  const numbers = x.data as Float32Array;
-  const size = numbers.length / labels.length;
+  const [batch = 1, ...shape] = x.dims;
+  const perSample = labels.length / batch;
+  const data = x.data as Float32Array | BigInt64Array;
+  const size = data.length / batch;
+  const integer = data instanceof BigInt64Array;
   return {
     name,
-    size: labels.length * 10_000,
-    x: { type: "float", shape: x.dims.slice(1) },
-    y: { type: "integer", shape: [], classes },
+    // More steps than any run of the benchmark does.
+    size: batch * 16_384,
+    x: { type: integer ? "integer" : "float", shape },
+    y: { type: "integer", shape: perSample === 1 ? [] : [perSample], classes: integer ? 256 : classes },
     fill: (indices, xs, ys) => {
       for (let i = 0; i < indices.length; i++) {
-        const row = i % labels.length;
-        (xs as Float32Array).set(numbers.subarray(row * size, (row + 1) * size), i * size);
-        (ys as Int32Array)[i] = labels[row] ?? 0;
+        const row = i % batch;
+        (xs as typeof data).set(data.subarray(row * size, (row + 1) * size) as never, i * size);
+        (ys as Int32Array).set(labels.subarray(row * perSample, (row + 1) * perSample), i * perSample);
       }
     },
   };

@@ -21,8 +21,8 @@ import { sgd } from "../src/optimizers/sgd.ts";
 import { buildStep } from "../src/programs/step.ts";
 import { cpuBackend } from "../src/runtime/cpu-node.ts";
 import { nodeProbe } from "../src/runtime/probe-node.ts";
-import { median } from "./contender.ts";
-import { machineDescription } from "./step-report.ts";
+import { machineDescription } from "./machine.ts";
+import { median } from "./statistics.ts";
 
 const [batch, width, blocks, steps] = [4096, 256, 12, 6];
 

@@ -1,112 +1,145 @@
 /**
- * Times a training step of an MLP and a CNN, plain and with SOM, against PyTorch eager and torch.compile.
- * All contenders take turns within one run, so that a busy moment of the machine affects all of them.
+ * Times training steps of twelve networks, plain and with SOM on every layer: this library, PyTorch eager and torch.compile in
+ * turns within one run, so that a busy moment of the machine affects all of them. Each is a process of its own.
  *
- * npm run bench                        writes bench/results/step.json and the table in bench/README.md
- * npm run bench -- --quick             two short rounds, writes nothing
- * npm run bench -- --network mlp --no-torch --rounds 5 --steps 10 --threads 2
+ * npm run bench                              all networks; writes a row after each: bench/results/step.json, bench/README.md
+ * npm run bench -- --network resnet18 vit    some networks; the rows of the others stay
+ * npm run bench -- --batch 1                 another batch than the usual one, 1 to 256, as further rows
+ * npm run bench -- --quick                   two short rounds, writes nothing
+ * npm run bench -- --compile                 torch.compile for every network (minutes for the large ones); --no-compile for none
+ * npm run bench -- --no-torch --rounds 5 --milliseconds 100 --threads 2
+ * npm run bench -- --ready                   time to the first step, and verify: bench/results/ready.json
+ * npm run bench -- --growth                  an MLP and a CNN over width, depth and batch: bench/results/growth.json
+ *
+ * SORTH_BENCH_VERBOSE=1 shows what the processes print.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { scriptArguments } from "../scripts/arguments.ts";
-import type { Contender, ContenderOptions } from "./contender.ts";
-import { type BenchmarkModel, cnn, mlp } from "./models.ts";
-import { ownContender } from "./own-step.ts";
-import {
-  machineDescription,
-  own,
-  ratiosOf,
-  replaceSection,
-  type StepReport,
-  stepTable,
-  timingOf,
-} from "./step-report.ts";
-import { TorchPeer } from "./torch-peer.ts";
+import { messageOf, UsageError } from "../src/errors.ts";
+import { type Contender, floor, own } from "./contender.ts";
+import { growth } from "./growth.ts";
+import { Host, hosted } from "./host.ts";
+import { commitDescription, machineDescription, nodeVersions, replaceSection } from "./machine.ts";
+import { exportNetwork, type NetworkName, networkNames, networks, readNetwork } from "./networks.ts";
+import { ready } from "./ready.ts";
+import { measure } from "./rounds.ts";
+import type { Run } from "./run.ts";
+import { type NetworkResult, resultOf, writeRow } from "./step-results.ts";
+import { stepTable } from "./step-table.ts";
 
-const { values: flags } = scriptArguments(import.meta.url, {
+const { values: flags, positionals } = scriptArguments(import.meta.url, {
   options: {
-    network: { type: "string" },
-    rounds: { type: "string", default: "12" },
-    steps: { type: "string", default: "32" },
+    network: { type: "string", multiple: true },
+    batch: { type: "string" },
+    rounds: { type: "string" },
+    milliseconds: { type: "string" },
     threads: { type: "string", default: "2" },
     torch: { type: "boolean", default: true },
-    compile: { type: "boolean", default: true },
+    compile: { type: "boolean" },
     quick: { type: "boolean", default: false },
+    ready: { type: "boolean", default: false },
+    growth: { type: "boolean", default: false },
   },
   allowNegative: true,
+  allowPositionals: true,
 });
-const [rounds, steps] = flags.quick ? [2, 32] : [Number(flags.rounds), Number(flags.steps)];
-const threads = Number(flags.threads);
-/** Untimed steps at the start of each round: one full run of this library, which does up to 32 steps at once. */
-const warmUp = 32;
-/** Number of first steps whose losses must agree before anything is timed. */
-const firstSteps = 3;
-const models = [mlp(), cnn()].filter(({ name }) => flags.network === undefined || name === flags.network);
 
-const peer = flags.torch ? new TorchPeer(threads) : undefined;
-const about = await peer?.about();
-const timings = [];
-for (const model of models) timings.push(...(await timeNetwork(model)));
-peer?.close();
-
-const packageVersion = (path: string): string =>
-  (JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: string }).version;
-const report: StepReport = {
-  date: new Date().toISOString(),
-  machine: machineDescription(),
-  threads,
-  versions: {
-    node: process.version.slice(1),
-    "onnxruntime-node": packageVersion("../node_modules/onnxruntime-node/package.json"),
-    ...(about ? { PyTorch: about.torch } : {}),
-  },
-  networks: Object.fromEntries(models.map(({ name, title }) => [name, title])),
-  timings,
-  ratios: ratiosOf(timings),
-};
-console.log(`\n${stepTable(report)}`);
-if (!flags.quick && peer && models.length === 2) {
-  mkdirSync(new URL("results", import.meta.url), { recursive: true });
-  writeFileSync(new URL("results/step.json", import.meta.url), `${JSON.stringify(report, undefined, 1)}\n`);
-  replaceSection(new URL("README.md", import.meta.url), "step", stepTable(report));
+try {
+  await main();
+} catch (error) {
+  console.error(`error: ${messageOf(error)}`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 }
 
-async function timeNetwork(model: BenchmarkModel) {
-  const contenders: Contender[] = [];
-  for (const regularized of [false, true]) {
-    const options: ContenderOptions = { model, regularized, threads };
-    contenders.push(await ownContender(options));
-    if (peer) contenders.push(peer.contender(options, false));
-    if (peer && flags.compile) contenders.push(peer.contender(options, true));
+async function main(): Promise<void> {
+  const threads = wholeNumber("threads", flags.threads, 1, 256);
+  const torch = flags.torch ?? true;
+  const versions = { ...nodeVersions(), ...(torch && { PyTorch: await torchVersion() }) };
+  const run: Run = {
+    threads,
+    torch,
+    rounds: wholeNumber("rounds", flags.rounds ?? (flags.quick ? "2" : "7"), 1, 1000),
+    milliseconds: wholeNumber("milliseconds", flags.milliseconds ?? (flags.quick ? "50" : "250"), 1, 60_000),
+    writes: !flags.quick && torch,
+    conditions: () => ({
+      date: new Date().toISOString(),
+      commit: commitDescription(),
+      machine: machineDescription(),
+      ...{ threads, versions },
+    }),
+  };
+  const names = chosenNetworks([...(flags.network ?? []), ...positionals]);
+  if (flags.growth) return growth(run);
+  if (flags.ready) return ready(run, names);
+  const results: NetworkResult[] = [];
+  for (const name of names) {
+    const batch =
+      flags.batch === undefined ? networks[name].batch : wholeNumber("batch", flags.batch, 1, 256);
+    const result = await timeNetwork(name, batch, run);
+    if (!result) continue;
+    results.push(result);
+    if (run.writes) writeResult(result);
   }
-  await agree(contenders);
-  const times = new Map(contenders.map((contender) => [contender, [] as number[]]));
-  for (let round = 0; round < rounds; round++) {
-    for (const contender of contenders) {
-      // Wait until the threads of the previous contender stop spinning.
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      // Not timed: steps with cold caches.
-      await contender.run(warmUp);
-      times.get(contender)?.push(await contender.run(steps));
-    }
-    console.error(`${model.name}: round ${round + 1} of ${rounds}`);
-  }
-  for (const contender of contenders) await contender.close();
-  return [...times].map(([contender, all]) => timingOf(contender, all));
+  console.log(`\n${stepTable(results)}`);
 }
 
-/** Checks that all contenders compute the same losses, so that the timed computations are the same. */
-async function agree(contenders: readonly Contender[]): Promise<void> {
-  for (const regularized of [false, true]) {
-    const group = contenders.filter((contender) => contender.regularized === regularized);
-    let expected: readonly number[] | undefined;
-    for (const contender of group) {
-      const losses = await contender.start(firstSteps);
-      expected ??= losses;
-      const error = Math.max(...losses.map((loss, i) => Math.abs(loss / (expected?.[i] ?? Number.NaN) - 1)));
-      const where = `${contender.network}${regularized ? " with SOM" : ""}, ${contender.runtime}`;
-      console.error(`${where}: losses ${losses.map((loss) => loss.toFixed(6)).join(", ")}`);
-      if (!(error < 1e-3))
-        throw new Error(`${where}: the losses differ from those of ${group[0]?.runtime ?? own}`);
+/** Times a network; undefined, with a message, if it cannot be exported. */
+async function timeNetwork(
+  network: NetworkName,
+  batch: number,
+  run: Run,
+): Promise<NetworkResult | undefined> {
+  const say = (text: string) =>
+    console.error(`${new Date().toISOString().slice(11, 19)} ${network}: ${text}`);
+  try {
+    say(`batch ${batch}`);
+    const folder = exportNetwork({ network, batch });
+    const compiles = run.torch && (flags.compile ?? networks[network].compiles);
+    const contenders: Contender[] = [];
+    const add = (host: Host, runtime: string, regularized: boolean, command: object) =>
+      contenders.push(hosted(host, { runtime, network, regularized, alone: true, command }));
+    const torchStep = { batch, size: {}, compile: false, fused: false };
+    for (const som of [false, true]) {
+      add(Host.own(run.threads), own, som, { folder });
+      if (som) add(Host.own(run.threads), floor, som, { folder, floor: true });
+      if (!run.torch) continue;
+      add(Host.torch(run.threads), "PyTorch eager", som, torchStep);
+      if (!som) add(Host.torch(run.threads), "eager, fused AdamW", som, { ...torchStep, fused: true });
+      if (compiles) add(Host.torch(run.threads), "torch.compile", som, { ...torchStep, compile: true });
     }
+    const outcomes = await measure(contenders, { ...run, say });
+    const { title } = readNetwork(folder, network);
+    return resultOf({ network, batch, title }, run.conditions(), outcomes);
+  } catch (error) {
+    say(`not timed: ${messageOf(error)}`);
+    return undefined;
   }
+}
+
+/** Writes the row of a network, and the table of all rows. */
+function writeResult(result: NetworkResult): void {
+  const order = ({ network, batch }: NetworkResult) =>
+    `${networkNames.indexOf(network as NetworkName)} ${batch}`;
+  const rows = writeRow(new URL("results/step.json", import.meta.url), result, order);
+  replaceSection(new URL("README.md", import.meta.url), "step", stepTable(rows));
+}
+
+function chosenNetworks(names: readonly string[]): readonly NetworkName[] {
+  const unknown = names.find((name) => !(name in networks));
+  if (unknown !== undefined) {
+    throw new UsageError(`there is no network "${unknown}"; give some of ${networkNames.join(", ")}`);
+  }
+  return names.length === 0 ? networkNames : networkNames.filter((name) => names.includes(name));
+}
+
+function wholeNumber(flag: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new UsageError(`--${flag} ${text}: give a whole number from ${least} to ${most}`);
+}
+
+async function torchVersion(): Promise<string> {
+  const host = Host.torch(1);
+  const { torch } = await host.ask<{ torch: string }>({ do: "about" });
+  host.close();
+  return torch;
 }

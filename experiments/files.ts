@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { machineDescription, replaceSection } from "../bench/step-report.ts";
+import { machineDescription, replaceSection } from "../bench/machine.ts";
 import { blankDocument } from "../src/report/pages/blank-document.ts";
 import type { AnyExperiment } from "./experiment.ts";
 import { type StepCost, stepCostTable } from "./step-cost.ts";

@@ -1,32 +1,23 @@
+import { type JaxNetwork, jax } from "./jax-page.ts";
+import { helpers } from "./page.ts";
+
+/** Folder of TensorFlow.js, which only this benchmark needs. */
+export const tensorflowFolder = ".cache/tensorflow";
+
 /** A page that trains: it is started once, then does steps on command. */
 export interface BrowserContender {
   /** Name in the report. */
   readonly runtime: string;
+  readonly device: "wasm" | "webgpu";
+  /** Threads of WebAssembly. A page with one thread is not isolated, so that no library can start others. */
   readonly threads: number;
   readonly regularized: boolean;
   /** Body of the page, which defines `globalThis.start(job)` and `globalThis.step(): Promise<number>` (the loss). */
   readonly page: string;
 }
 
-/** The data for a page, with numbers as base64. */
-export interface Job {
-  /** Model or artifacts by file name. */
-  readonly files: Readonly<Record<string, string>>;
-  readonly x: string;
-  readonly labels: string;
-  readonly batch: number;
-  readonly features: number;
-  readonly learningRate: number;
-  readonly penaltyWeight: number;
-}
-
-const helpers = `
-  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const floats = (text) => new Float32Array(bytes(text).buffer);
-  const integers = (text) => new Int32Array(bytes(text).buffer);`;
-
-/** This library: the Trainer on WebAssembly, from the built web entry. */
-const own = (threads: number, regularized: boolean) => `
+/** This library: the Trainer, from the built web entry. */
+const own = (device: string, threads: number, regularized: boolean) => `
 <script type="importmap">
 { "imports": {
   "sorth-onnx/web": "/dist/web/index.js",
@@ -44,7 +35,8 @@ const own = (threads: number, regularized: boolean) => `
       objective: crossEntropy(),
       optimizer: adamw({ weightDecay: 0 }),
       learningRate: job.learningRate,
-      penalties: ${regularized} ? [{ penalty: som(), weight: job.penaltyWeight }] : [],
+      backend: "${device}",
+      penalties: ${regularized} ? [{ penalty: som({ lambda1: 100 }), weight: job.penaltyWeight }] : [],
     });
     // Repeat the only batch, with its rows in order regardless of the requested indices.
     const data = {
@@ -85,13 +77,13 @@ const official = `
 
 /** TensorFlow.js on its WebAssembly backend, with layers and SOM in its usual style. */
 const tensorflow = (threads: number, regularized: boolean) => `
-<script src="/.cache/tensorflow/node_modules/@tensorflow/tfjs/dist/tf.min.js"></script>
-<script src="/.cache/tensorflow/node_modules/@tensorflow/tfjs-backend-wasm/dist/tf-backend-wasm.min.js"></script>
+<script src="/${tensorflowFolder}/node_modules/@tensorflow/tfjs/dist/tf.min.js"></script>
+<script src="/${tensorflowFolder}/node_modules/@tensorflow/tfjs-backend-wasm/dist/tf-backend-wasm.min.js"></script>
 <script type="module">
   ${helpers}
   const { tf } = globalThis;
   globalThis.start = async (job) => {
-    tf.wasm.setWasmPaths("/.cache/tensorflow/node_modules/@tensorflow/tfjs-backend-wasm/dist/");
+    tf.wasm.setWasmPaths("/${tensorflowFolder}/node_modules/@tensorflow/tfjs-backend-wasm/dist/");
     tf.wasm.setThreadsCount(${threads});
     await tf.setBackend("wasm");
     await tf.ready();
@@ -137,14 +129,29 @@ const tensorflow = (threads: number, regularized: boolean) => `
 </script>`;
 
 /** All contenders, ours first. */
-export const contenders: readonly BrowserContender[] = [false, true].flatMap((regularized) => [
-  ...[1, 2].map((threads) => ({
-    ...{ runtime: "sorth-onnx", threads, regularized },
-    page: own(threads, regularized),
-  })),
-  { runtime: "onnxruntime-web 1.19.2 training", threads: 1, regularized, page: official },
-  ...[1, 2].map((threads) => ({
-    ...{ runtime: "TensorFlow.js", threads, regularized },
-    page: tensorflow(threads, regularized),
-  })),
-]);
+export const contenders: readonly BrowserContender[] = [false, true].flatMap((regularized) => {
+  const wasm = { device: "wasm", regularized } as const;
+  const webgpu = { device: "webgpu", threads: 1, regularized } as const;
+  const jaxNames = { own: "jax-js", onnx: "jax-js, its ONNX loader" };
+  const onJax = (network: JaxNetwork) => [
+    ...[1, 2].map((threads) => ({
+      ...wasm,
+      ...{ runtime: jaxNames[network], threads, page: jax("wasm", network, regularized) },
+    })),
+    { ...webgpu, runtime: jaxNames[network], page: jax("webgpu", network, regularized) },
+  ];
+  return [
+    ...[1, 2].map((threads) => ({
+      ...wasm,
+      ...{ runtime: "sorth-onnx", threads, page: own("wasm", threads, regularized) },
+    })),
+    { ...webgpu, runtime: "sorth-onnx", page: own("webgpu", 1, regularized) },
+    { ...wasm, runtime: "onnxruntime-web 1.19.2 training", threads: 1, page: official },
+    ...onJax("own"),
+    ...onJax("onnx"),
+    ...[1, 2].map((threads) => ({
+      ...wasm,
+      ...{ runtime: "TensorFlow.js", threads, page: tensorflow(threads, regularized) },
+    })),
+  ];
+});

@@ -8,7 +8,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { machineDescription } from "../../bench/step-report.ts";
+import { machineDescription } from "../../bench/machine.ts";
 import { scriptArguments } from "../arguments.ts";
 import { compareWithCpu } from "./losses.ts";
 import { timeSteps } from "./speed.ts";

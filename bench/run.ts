@@ -1,0 +1,13 @@
+import type { Conditions } from "./step-results.ts";
+
+/** The choices of a run of the benchmark. */
+export interface Run {
+  readonly threads: number;
+  readonly rounds: number;
+  readonly milliseconds: number;
+  /** Whether PyTorch takes part. */
+  readonly torch: boolean;
+  /** Whether results are written. */
+  readonly writes: boolean;
+  readonly conditions: () => Conditions;
+}

@@ -1,0 +1,134 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { type Contender, floor, own } from "../../bench/contender.ts";
+import { measure } from "../../bench/rounds.ts";
+import { spreadOf } from "../../bench/statistics.ts";
+import {
+  type Conditions,
+  type NetworkResult,
+  readResults,
+  resultOf,
+  writeRow,
+} from "../../bench/step-results.ts";
+import { stepTable } from "../../bench/step-table.ts";
+
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "sorth-bench-test-"));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const conditions: Conditions = {
+  date: "2026-01-02",
+  commit: "abc",
+  machine: "m",
+  threads: 2,
+  versions: { node: "20" },
+};
+
+/** A contender whose steps take the given milliseconds, without waiting for them. */
+function contender(
+  runtime: string,
+  regularized: boolean,
+  milliseconds: number,
+  more: Partial<Contender> = {},
+): Contender {
+  let peaks = 0;
+  return {
+    ...{ runtime, regularized, network: "mlp" },
+    start: async (steps) => ({
+      losses: runtime === floor ? [] : Array.from({ length: steps }, (_, i) => 2 - i / 10),
+      seconds: 1,
+    }),
+    run: async () => milliseconds,
+    // Before the model, after the start, after the rounds.
+    peak: async () => [100, 200, 100 + milliseconds][peaks++] ?? Number.NaN,
+    close: async () => {},
+    ...more,
+  };
+}
+
+const timing = { rounds: 2, milliseconds: 50, say: () => {} };
+const about = { network: "mlp", batch: 64, title: "MLP" };
+
+it("ratios are ours divided by theirs, round by round, and SOM is compared with its floor", async () => {
+  const outcomes = await measure(
+    [
+      contender(own, false, 60),
+      contender("PyTorch eager", false, 120),
+      contender(own, true, 66),
+      contender(floor, true, 4),
+      contender("PyTorch eager", true, 240),
+    ],
+    timing,
+  );
+  const [plain, som] = resultOf(about, conditions, outcomes).ratios;
+  expect(plain?.time["PyTorch eager"]).toEqual({ median: 0.5, quartiles: [0.5, 0.5] });
+  expect(plain?.memory["PyTorch eager"]).toEqual({ whole: 0.727, added: 0.5 });
+  expect(som?.som).toMatchObject({ [own]: { median: 0.1 }, "PyTorch eager": { median: 1 } });
+  expect(som?.floor).toMatchObject({ ratio: { median: 1.5 }, milliseconds: 4, added: 6 });
+});
+
+it("a contender that fails or computes other losses is not timed, and the others are", async () => {
+  const fails = (text: string) => ({ start: () => Promise.reject(new Error(text)) });
+  const other = { start: async () => ({ losses: [2, 1.9, 1.7], seconds: 1 }) };
+  let runs = 0;
+  const breaks = {
+    run: async () => {
+      runs += 1;
+      if (runs > 3) throw new Error("out of memory");
+      return 60;
+    },
+  };
+  const outcomes = await measure(
+    [
+      contender(own, false, 60),
+      contender("torch.compile", false, 60, fails("no compiler")),
+      contender("PyTorch eager", false, 60, other),
+      contender("eager, fused AdamW", false, 60, breaks),
+    ],
+    timing,
+  );
+  const result = resultOf(about, conditions, outcomes);
+  expect(result.contenders.map(({ step, error }) => step?.median ?? error)).toEqual([
+    60,
+    "no compiler",
+    "its first losses 2.00000, 1.90000, 1.70000 differ from 2.00000, 1.90000, 1.80000 of sorth-onnx",
+    "out of memory",
+  ]);
+  expect(result.ratios[0]?.time).toEqual({});
+  expect(stepTable([result])).toContain("- MLP, torch.compile: no compiler");
+});
+
+it("a row replaces the one of the same network, and the others stay", () => {
+  const file = pathToFileURL(join(folder, "step.json"));
+  const row = (network: string, commit: string): NetworkResult => ({
+    ...about,
+    ...conditions,
+    ...{ network, commit, contenders: [], ratios: [] },
+  });
+  const order = ({ network }: NetworkResult) => network;
+  for (const [network, commit] of [
+    ["b", "1"],
+    ["a", "1"],
+    ["b", "2"],
+  ] as const) {
+    writeRow(file, row(network, commit), order);
+  }
+  expect(readResults<NetworkResult>(file).map(({ network, commit }) => `${network} ${commit}`)).toEqual([
+    "a 1",
+    "b 2",
+  ]);
+});
+
+it("quartiles lie between neighbours in proportion", () => {
+  expect(spreadOf([4, 1, 2, 3])).toEqual({ median: 2.5, quartiles: [1.75, 3.25] });
+});
+
+it("the table in bench/README.md is that of bench/results/step.json", () => {
+  const rows = readResults<NetworkResult>(new URL("../../bench/results/step.json", import.meta.url));
+  expect(readFileSync("bench/README.md", "utf8")).toContain(stepTable(rows));
+});
