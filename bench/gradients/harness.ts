@@ -8,8 +8,8 @@ import type { Shape } from "../../src/graph/shapes.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { elementCount } from "../../src/onnx/tensor.ts";
 
-/** One way to compute something: writes its operators and returns the outputs to compare and to time. */
-export type Variant = (g: Emit, ...inputs: Typed[]) => readonly Typed[];
+/** One way to compute something: writes its operators and returns the outputs to compare and to time; undefined to be left out. */
+export type Variant = (g: Emit, ...inputs: Typed[]) => readonly Typed[] | undefined;
 
 /** Times of one variant, in milliseconds, and its largest difference from the first variant (relative to the maximum). */
 export interface Timing {
@@ -37,7 +37,7 @@ function clock(): number {
   return (user + system) / 1000;
 }
 
-async function session(shapes: readonly Shape[], build: Variant): Promise<InferenceSession> {
+async function session(shapes: readonly Shape[], build: Variant): Promise<InferenceSession | undefined> {
   const graph = new Graph(
     "bench",
     new Map([
@@ -48,7 +48,9 @@ async function session(shapes: readonly Shape[], build: Variant): Promise<Infere
   );
   const g = new Emit(graph, { prefix: "bench/" });
   const inputs = shapes.map((shape, index) => graph.addInput(`input${index}`, "float", shape) as Typed);
-  for (const output of build(g, ...inputs)) graph.addOutput(output);
+  const outputs = build(g, ...inputs);
+  if (!outputs) return undefined;
+  for (const output of outputs) graph.addOutput(output);
   return InferenceSession.create(encodeModelProto(graphToProto(graph)), {
     intraOpNumThreads: threads,
     logSeverityLevel: 3,
@@ -74,7 +76,8 @@ export async function compare(
   const entries = [];
   for (const [name, build] of Object.entries(variants)) {
     try {
-      entries.push({ name, session: await session(shapes, build), times: [] as number[], difference: 0 });
+      const made = await session(shapes, build);
+      if (made) entries.push({ name, session: made, times: [] as number[], difference: 0 });
     } catch (error) {
       console.log(`  ${name}: ${String(error).slice(0, 300)}`);
     }

@@ -15,21 +15,33 @@ import {
  * docs/decisions.md, "Convolution gradients", has the figures.
  */
 
-/** Up to this many channels per group, one MatMul over all gathered kernel positions replaces one MatMul per position. */
+/** Up to this many channels per group, one product over all gathered kernel positions replaces one per position. */
 const gatherUpToChannels = 4;
+
+/** From this many kernel positions on, a convolution gathers them faster than slices do. */
+const convolveFromPositions = 16;
+
+/** Up to this many points, products over rows of the whole batch; beyond that, one product per sample. */
+const rowsUpToPoints = 1024;
 
 /**
  * For each kernel position (row-major) the elements that all windows read there: `x` [N, C, input…] → [N, C, output…].
  * @param fill - value of the padding
  */
 export function windowSlices(g: Emit, x: Typed, geometry: WindowGeometry, fill = 0): Typed[] {
-  const { kernel, strides, dilations, output } = geometry;
-  const padded = g.pad(x, [0, 0, ...geometry.begin, 0, 0, ...reachedEnd(geometry)], fill);
+  return slicesAt(g, x, geometry, 2, fill);
+}
+
+/** The same for images whose spatial axes begin at `first`. */
+function slicesAt(g: Emit, x: Typed, geometry: WindowGeometry, first: number, fill = 0): Typed[] {
+  const { kernel, strides, dilations, output, begin } = geometry;
+  const around = (inside: readonly number[]) => x.shape.map((_, axis) => inside[axis - first] ?? 0);
+  const padded = g.pad(x, [...around(begin), ...around(reachedEnd(geometry))], fill);
   return kernelPositions(kernel).map((position) =>
     g.slice(
       padded,
       position.map((offset, axis) => ({
-        axis: axis + 2,
+        axis: axis + first,
         start: offset * dimAt(dilations, axis),
         length: dimAt(output, axis),
         step: dimAt(strides, axis),
@@ -57,16 +69,21 @@ export function kernelGradient(
   const shape = [givenChannels, columns, ...kernel];
   // An empty batch: the sum is 0, and a convolution cannot have 0 groups.
   if (elementCount(given.shape) === 0) return g.expand(g.reduceSum(given), shape);
-  if (columns === 1 && !isPointwise(geometry))
+  if (group > 1 && columns === 1 && !isPointwise(geometry))
     return g.reshape(byGroupedConvolution(g, read, given, geometry), shape);
   if (columns <= gatherUpToChannels && positions > 1) {
+    if (group === 1 && positions >= convolveFromPositions)
+      return byConvolutionOverBatch(g, read, given, geometry);
     return g.reshape(byGathering(g, read, given, geometry, group), shape);
   }
-  // A batched MatMul writes one matrix per sample, to be summed; folding the batch into the summed axis copies the operands.
-  const folds = group === 1 && positions * rows * columns > points * (rows + columns);
-  const product = folds ? foldedProduct(g, given) : batchedProduct(g, given, group);
-  const slices = windowSlices(g, folds ? swapFirst(g, read) : read, geometry);
-  const parts = slices.map((slice) => g.reshape(product(slice), [givenChannels, columns, 1]));
+  // A product per sample writes one matrix per sample, to be summed; one over rows copies the operands first.
+  const small = positions * rows * columns > points * (rows + columns);
+  if (group === 1 && (small || (positions > 1 && points <= rowsUpToPoints)))
+    return byRows(g, read, given, geometry);
+  const product = batchedProduct(g, given, group);
+  const parts = windowSlices(g, read, geometry).map((slice) =>
+    g.reshape(product(slice), [givenChannels, columns, 1]),
+  );
   return g.reshape(g.concat(parts, 2), shape);
 }
 
@@ -83,16 +100,44 @@ function batchedProduct(g: Emit, given: Typed, group: number): (slice: Typed) =>
   return (slice) => g.reduceSum(g.matMul(left, g.transposeLast(matrices(slice))), [0]);
 }
 
-/** The same with the batch in the summed axis: slice [R, N, points…] → [G, R]. */
-function foldedProduct(g: Emit, given: Typed): (slice: Typed) => Typed {
-  const flat = (value: Typed) =>
-    g.reshape(value, [dimAt(value.shape, 0), elementCount(value.shape.slice(1))]);
-  const left = flat(swapFirst(g, given));
-  return (slice) => g.gemm(left, flat(slice), { transB: true });
+/** For one group: per kernel position, given [G, N·points] times the elements read there as rows [N·points, R]. */
+function byRows(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry): Typed {
+  const { kernel } = geometry;
+  const [channels, columns] = [dimAt(given.shape, 1), dimAt(read.shape, 1)];
+  const rows = elementCount(given.shape) / channels;
+  const left = g.reshape(swapFirst(g, given), [channels, rows]);
+  const spatial = kernel.map((_, axis) => axis + 2);
+  const products = slicesAt(g, g.transpose(read, [0, ...spatial, 1]), geometry, 1).map((slice) =>
+    g.gemm(left, g.reshape(slice, [rows, columns])),
+  );
+  const joined = g.reshape(g.concat(products, 1), [channels, ...kernel, columns]);
+  return g.transpose(joined, [0, kernel.length + 1, ...kernel.map((_, axis) => axis + 1)]);
 }
 
 /** [N, C, …] → [C, N, …]. */
 const swapFirst = (g: Emit, x: Typed): Typed => g.transpose(x, [1, 0, ...allAxes(x.shape.length).slice(2)]);
+
+/**
+ * For few channels and many kernel positions: a convolution whose channels are the samples and whose kernels are the
+ * given values; strides and dilations change places → [G, R, kernel…].
+ */
+function byConvolutionOverBatch(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry): Typed {
+  return swapFirst(g, correlate(g, swapFirst(g, read), swapFirst(g, given), geometry, 1));
+}
+
+/** Convolves `read` with `given` as kernels, strides and dilations exchanged: one result per position of the kernel. */
+function correlate(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry, group: number): Typed {
+  const { kernel, strides, dilations, begin } = geometry;
+  const correlated = g.conv(read, given, {
+    ...{ strides: dilations, dilations: strides, group },
+    pads: [...begin, ...reachedEnd(geometry)],
+  });
+  // Rows that no window reaches produce positions beyond the kernel; cut them off.
+  return g.slice(
+    correlated,
+    kernel.map((length, axis) => ({ axis: axis + 2, start: 0, length })),
+  );
+}
 
 /** For few channels: gathers all kernel positions side by side for one product → [G, R/group, positions]. */
 function byGathering(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry, group: number): Typed {
@@ -113,21 +158,15 @@ function byGathering(g: Emit, read: Typed, given: Typed, geometry: WindowGeometr
  * given values; strides and dilations change places. Summed over the batch → [G, 1, kernel…].
  */
 function byGroupedConvolution(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry): Typed {
-  const { kernel, strides, dilations, begin, input, output } = geometry;
+  const { kernel, input, output } = geometry;
   const [batch, channels] = read.shape as [number, number];
-  const planes = batch * channels;
-  const perSample = dimAt(given.shape, 1);
-  const correlated = g.conv(
-    g.reshape(read, [1, planes, ...input]),
-    g.reshape(given, [batch * perSample, 1, ...output]),
-    { strides: dilations, dilations: strides, group: planes, pads: [...begin, ...reachedEnd(geometry)] },
-  );
-  // Rows that no window reaches produce positions beyond the kernel; cut them off.
-  const inside = g.slice(
-    correlated,
-    kernel.map((length, axis) => ({ axis: axis + 2, start: 0, length })),
-  );
-  return g.reduceSum(g.reshape(inside, [batch, perSample, 1, ...kernel]), [0]);
+  const [planes, perSample] = [batch * channels, dimAt(given.shape, 1)];
+  const [images, kernels] = [
+    [1, planes, ...input],
+    [batch * perSample, 1, ...output],
+  ];
+  const sums = correlate(g, g.reshape(read, images), g.reshape(given, kernels), geometry, planes);
+  return g.reduceSum(g.reshape(sums, [batch, perSample, 1, ...kernel]), [0]);
 }
 
 /** Convolves `read` [N, R, input…] with `weight` [G, R/group, kernel…] at exactly the given windows → [N, G, output…]. */
@@ -158,8 +197,8 @@ export function spreadWindows(
   const depthwise = columns === 1 && group === dimAt(weight.shape, 0) && group > 1;
   const dense = strides.every((stride) => stride === 1);
   // With stride 1 and enough work, Conv is faster than ConvTranspose. In 3-D, WebGPU has no ConvTranspose.
-  const large = columns >= 8 && elementCount(geometry.output) >= 128;
-  if (kernel.length > 2 || (dense && (depthwise || large))) {
+  const large = columns >= 8 && elementCount(geometry.output) >= 64;
+  if (kernel.length > 2 || (dense && (depthwise || large || isPointwise(geometry)))) {
     return spreadByConvolution(g, values, weight, geometry, group);
   }
   // ConvTranspose has no negative padding: where the windows end before the input, output_padding adds the rest.
@@ -207,7 +246,10 @@ function flippedKernel(g: Emit, weight: Typed, group: number): Typed {
   const rows = given / group;
   const grouped = g.reshape(weight, [group, rows, columns, ...kernel]);
   const order = [0, 2, 1, ...kernel.map((_, axis) => axis + 3)];
-  const exchanged = g.reshape(g.transpose(grouped, order), [group * columns, rows, ...kernel]);
+  const exchanged =
+    group === 1
+      ? swapFirst(g, weight)
+      : g.reshape(g.transpose(grouped, order), [group * columns, rows, ...kernel]);
   const reversed = kernel.flatMap((size, axis) =>
     size === 1 ? [] : [{ axis: axis + 2, start: size - 1, length: size, step: -1 }],
   );

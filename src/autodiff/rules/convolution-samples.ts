@@ -101,6 +101,34 @@ export const convolutionSamples: readonly [Sample, ...Sample[]] = [
   },
   {
     inputs: [
+      [2, 5, 7, 6],
+      [4, 5, 2, 3],
+    ],
+    attributes: { strides: ints([2, 1]), dilations: ints([1, 2]), pads: ints([1, 0, 0, 1]) },
+    note: "more channels, strided and dilated",
+  },
+  {
+    inputs: [
+      [1, 5, 34, 34],
+      [2, 5, 2, 2],
+    ],
+    note: "more than 1,024 points",
+  },
+  {
+    inputs: [[3, 2, 9, 8], [3, 2, 5, 4], [3]],
+    attributes: { strides: ints([2, 3]), dilations: ints([1, 2]), pads: ints([2, 0, 1, 1]) },
+    note: "large kernel, few channels",
+  },
+  {
+    inputs: [
+      [2, 4, 7, 7],
+      [4, 2, 4, 4],
+    ],
+    attributes: { group: int(2), strides: ints([2, 2]), pads: ints([1, 1, 1, 1]) },
+    note: "large kernel, few channels, grouped",
+  },
+  {
+    inputs: [
       [2, 1, 6, 7],
       [3, 1, 3, 2],
     ],
@@ -164,6 +192,22 @@ export const convolutionSamples: readonly [Sample, ...Sample[]] = [
     ],
     attributes: { pads: ints([1, 1, 0, 0, 1, 1]) },
     note: "3-D",
+  },
+  {
+    inputs: [
+      [2, 5, 3, 4, 3],
+      [3, 5, 2, 2, 2],
+    ],
+    attributes: { strides: ints([1, 2, 1]), pads: ints([1, 0, 0, 0, 0, 1]) },
+    note: "3-D, more channels",
+  },
+  {
+    inputs: [
+      [2, 5, 9],
+      [3, 5, 3],
+    ],
+    attributes: { pads: ints([1, 2]), strides: ints([2]) },
+    note: "1-D, more channels",
   },
   {
     inputs: [[1, 2, 4, 5, 4], [4, 1, 2, 2, 3], [4]],

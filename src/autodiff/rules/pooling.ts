@@ -1,13 +1,16 @@
 import { type Attribute, int, ints, string } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import { dimAt, type Shape } from "../../graph/shapes.ts";
+import type { Shape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { comparable } from "../comparable.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
-import { spreadWindows } from "./convolution-gradients.ts";
 import { maxPoolGradient } from "./max-pool.ts";
 import { type WindowGeometry, windowGeometry } from "./window-geometry.ts";
+import { spreadMeans, spreadSums } from "./window-sums.ts";
+
+/** Up to this many points per channel, a product with a stored row of 1/points is faster than Expand. */
+const productUpTo = 1024;
 
 function geometryOf(context: RuleContext): WindowGeometry {
   const { node } = context;
@@ -18,36 +21,6 @@ function geometryOf(context: RuleContext): WindowGeometry {
 /** The attributes of a MaxPool's windows, for another MaxPool that outputs no indices. */
 const poolingOf = ({ node }: RuleContext): Record<string, Attribute> =>
   Object.fromEntries([...node.attributes].filter(([name]) => name !== "storage_order"));
-
-/** The adjoint of summing over each window: values [N, C, output…] → [N, C, input…]. */
-function spreadSums(g: Emit, values: Typed, geometry: WindowGeometry): Typed {
-  const [batch, channels] = values.shape as [number, number];
-  const planes = g.reshape(values, [batch * channels, 1, ...geometry.output]);
-  const ones = g.filled(1, [1, 1, ...geometry.kernel], values.type);
-  return g.reshape(spreadWindows(g, planes, ones, geometry, 1), [batch, channels, ...geometry.input]);
-}
-
-/** Numbers of elements in each window along one axis: padding counts if it is included, elements beyond it never. */
-function windowCounts(geometry: WindowGeometry, axis: number, includePadding: boolean): number[] {
-  const at = (list: readonly number[]) => dimAt(list, axis);
-  const [dim, begin] = [at(geometry.input), at(geometry.begin)];
-  const [low, high] = includePadding ? [-begin, dim + at(geometry.end)] : [0, dim];
-  return Array.from({ length: at(geometry.output) }, (_, window) => {
-    const start = window * at(geometry.strides) - begin;
-    const reads = Array.from({ length: at(geometry.kernel) }, (_, t) => start + t * at(geometry.dilations));
-    return reads.filter((position) => position >= low && position < high).length;
-  });
-}
-
-/** dY divided by the number of elements that count in its window. */
-function averaged(g: Emit, dy: Typed, geometry: WindowGeometry, includePadding: boolean): Typed {
-  const counts = geometry.kernel.map((_, axis) => windowCounts(geometry, axis, includePadding));
-  const uniform = counts.every((list) => list.every((count) => count === list[0]));
-  if (uniform) return g.mul(dy, 1 / elementCount(counts.map((list) => list[0] ?? 1)));
-  const product = counts.reduce<number[]>((all, list) => all.flatMap((a) => list.map((b) => a * b)), [1]);
-  const shares = Float32Array.from(product, (count) => 1 / Math.max(count, 1));
-  return g.mul(dy, g.cast(g.constant("float", geometry.output, shares), dy.type));
-}
 
 /** dx = Σ dy·y^(1−p) · x|x|^(p−2) of the windows' norms y; `spread` adds each window's value to all its elements. */
 function normGradient(context: RuleContext, dy: Typed, g: Emit, spread: (windows: Typed) => Typed): Typed {
@@ -180,9 +153,8 @@ export const pooling = {
   // Every element of a window gets dy / (number of counted elements).
   AveragePool: {
     vjp: (context, dy, g) => {
-      const geometry = geometryOf(context);
       const includePadding = context.node.flag("count_include_pad");
-      return [() => spreadSums(g, averaged(g, dy, geometry, includePadding), geometry)];
+      return [() => spreadMeans(g, dy, geometryOf(context), includePadding)];
     },
     linear: true,
     samples: [
@@ -191,6 +163,16 @@ export const pooling = {
         ...sample,
         note: `${sample.note}, padding counts`,
       })),
+      {
+        inputs: [[1, 2, 4, 150]],
+        attributes: { kernel_shape: ints([2, 2]), strides: ints([2, 2]) },
+        note: "long rows",
+      },
+      {
+        inputs: [[1, 2, 4, 131]],
+        attributes: { kernel_shape: ints([2, 3]), strides: ints([2, 2]), pads: ints([1, 0, 0, 1]) },
+        note: "long rows, padded",
+      },
       ...[0, 1].flatMap((counted): Sample[] => [
         ...ceilSamples({ count_include_pad: int(counted) }, 19),
         ...ceilSamples({ count_include_pad: int(counted) }, 11),
@@ -272,11 +254,14 @@ export const pooling = {
     vjp: (context, dy, g) => [
       () => {
         const { shape } = context.input(0);
-        return g.expand(g.mul(dy, 1 / elementCount(shape.slice(2))), shape);
+        const points = elementCount(shape.slice(2));
+        if (points > productUpTo) return g.expand(g.mul(dy, 1 / points), shape);
+        const share = g.numbers(Array<number>(points).fill(1 / points), [1, points], dy.type);
+        return g.reshape(g.matMul(g.reshape(dy, [elementCount(dy.shape), 1]), share), shape);
       },
     ],
     linear: true,
-    samples: globalSamples(),
+    samples: [...globalSamples(), { inputs: [[2, 2, 5, 210]], note: "many points" }],
   },
 
   // The first maximum gets all of dy.

@@ -82,10 +82,7 @@ const webGpuRefuses: readonly KnownError[] = [
   [/^ConvTranspose \[1,2,2/, /Only Conv2d or Conv1d/],
   [/^MaxPool .*with indices/, /Indices/],
   [/^MaxPool .*storage_order=1/, /column major/],
-  [
-    /^(Conv|ConvTranspose|InstanceNormalization|MaxPool|AveragePool|LpPool|Softmax) \[0,/,
-    /NormalizeDispatchG/,
-  ],
+  [/^(Conv|ConvTranspose|InstanceNormalization|MaxPool|AveragePool|Softmax) \[0,/, /NormalizeDispatchG/],
   [/^Einsum .*\.\.\./, /raw_hash_map/],
 ];
 
