@@ -134,8 +134,9 @@ export class Emit extends EmitIndexing {
     const column = (values: Value) => this.reshape(values, [channels, ...shape.slice(2).map(() => 1)]);
     const steps = [mean, scale, shift].filter((values) => values !== undefined).length;
     // A single step is as fast by broadcasting, except along short inner axes: [16, 512, 2, 2] × [512, 1, 1] takes 3 times as long.
+    // Without inner axes, BatchNormalization takes 0.17 µs a row, [4096, 64] 7 times as long as a step by broadcasting.
     const fast = (type === "float" || type === "double") && this.opset >= 9;
-    if (!fast || (steps < 2 && (count === 1 || count >= 64))) {
+    if (!fast || count === 1 || (steps < 2 && count >= 64)) {
       const centred = mean ? this.sub(x, column(mean)) : typed(x);
       const scaled = scale ? this.mul(centred, column(scale)) : centred;
       return shift ? this.add(scaled, column(shift)) : scaled;

@@ -4,22 +4,26 @@ import { elementCount } from "../../onnx/tensor.ts";
 import type { RowForm } from "./row-operators.ts";
 import { positionsOf } from "./rows.ts";
 
-/** What work costs in both layouts, in microseconds of one thread. */
+/** What work costs in both layouts with its gradients, in microseconds of one thread. */
 export interface LayoutCosts {
-  readonly convolution: (shape: ConvolutionShape) => CostPair;
-  /** Of a node that reads numbers for each channel beside its image. */
-  readonly perChannel: (elements: number, positions: number) => CostPair;
+  readonly convolution: (sizes: ConvolutionSizes) => CostPair;
+  /** Of BatchNormalization of an image with this many elements and positions. */
+  readonly normalization: (elements: number, positions: number) => CostPair;
+  /** Of a change of layout, in one direction. */
   readonly conversion: (elements: number) => number;
 }
 
-/** Costs of the same work on images and on rows. */
-export interface CostPair {
-  readonly images: number;
-  readonly rows: number;
+/** The same for work on images and on rows. */
+interface Both<T> {
+  readonly images: T;
+  readonly rows: T;
 }
 
+/** Costs of the same work on images and on rows. */
+export type CostPair = Both<number>;
+
 /** The sizes of a convolution. */
-export interface ConvolutionShape {
+export interface ConvolutionSizes {
   readonly samples: number;
   /** Positions of the input and of the output, for each sample. */
   readonly positions: { readonly input: number; readonly output: number };
@@ -31,12 +35,75 @@ export interface ConvolutionShape {
   readonly gradients: { readonly input: boolean; readonly kernel: boolean };
 }
 
-/** Costs that were measured (bench/layouts.ts). */
+/** What the time of a convolution is a sum of: a number for each product and each array that is read or written. */
+export function convolutionFeatures(sizes: ConvolutionSizes): Both<readonly number[]> {
+  const { samples, positions, channels, units, kernel, gradients } = sizes;
+  const products = 1 + (gradients.input ? 1 : 0) + (gradients.kernel ? 1 : 0);
+  const rows = samples * positions.output;
+  const columns = kernel * channels;
+  const multiplications = rows * columns * units * products;
+  const weights = columns * units * products;
+  const arrays = samples * (positions.input * channels + positions.output * units);
+  // ONNX Runtime's blocks of channels take over where there are whole blocks and enough positions.
+  const blocks = kernel > 1 && positions.output >= 64 && channels % 16 === 0 && units % 16 === 0;
+  const windows = rows * columns * products;
+  return {
+    images: [
+      1,
+      blocks ? 0 : multiplications,
+      blocks ? multiplications : 0,
+      // One product for each sample reads the weights each time.
+      samples * weights,
+      weights,
+      arrays,
+      blocks ? 0 : windows,
+      samples * products,
+    ],
+    rows: [1, multiplications, weights, arrays, windows],
+  };
+}
+
+/** What the time of BatchNormalization is a sum of: the elements, and the rows of positions that are read one by one. */
+export const channelFeatures = (elements: number, positions: number): Both<readonly number[]> => ({
+  images: [1, elements, elements / positions],
+  rows: [1, elements, 0],
+});
+
+/** What the time of a change of layout is a sum of. */
+export const conversionFeatures = (elements: number): readonly number[] => [1, elements];
+
+/** Microseconds for each feature, fitted to measurements (bench/layouts.ts, bench/results/layouts.json). */
+export const coefficients = {
+  "windows images": [152, 9.97e-6, 1.72e-5, 0.000194, 0.00164, 0.00207, 0.000441, 6.68],
+  "windows rows": [0, 1.82e-5, 0.000177, 0.00343, 0.000742],
+  "pointwise images": [0, 1.68e-5, 0, 0.000107, 0, 0.000582, 0, 0.829],
+  "pointwise rows": [16.1, 1.37e-5, 0.000131, 0.000719, 0],
+  "normalization images": [0, 0.00333, 0.0117],
+  "normalization rows": [0, 0.00401, 0],
+  conversion: [0, 0.000329],
+} satisfies Readonly<Record<string, readonly number[]>>;
+
+const product = (weights: readonly number[], features: readonly number[]): number =>
+  features.reduce((sum, feature, i) => sum + feature * (weights[i] ?? 0), 0);
+
+/** The costs that {@link coefficients} give. */
 export const measuredCosts: LayoutCosts = {
-  convolution: ({ positions: { output }, kernel }) =>
-    kernel === 1 || output <= 64 ? { images: 1e6, rows: 0 } : { images: 0, rows: 1e6 },
-  perChannel: (elements, positions) => ({ images: positions < 64 ? elements * 0.0005 : 0, rows: 0 }),
-  conversion: (elements) => 5 + elements * 0.001,
+  convolution: (sizes) => {
+    const { images, rows } = convolutionFeatures(sizes);
+    const form = sizes.kernel === 1 ? "pointwise" : "windows";
+    return {
+      images: product(coefficients[`${form} images`], images),
+      rows: product(coefficients[`${form} rows`], rows),
+    };
+  },
+  normalization: (elements, positions) => {
+    const { images, rows } = channelFeatures(elements, positions);
+    return {
+      images: product(coefficients["normalization images"], images),
+      rows: product(coefficients["normalization rows"], rows),
+    };
+  },
+  conversion: (elements) => product(coefficients.conversion, conversionFeatures(elements)),
 };
 
 /** The costs of a node with its gradients. */
@@ -60,11 +127,14 @@ export function nodeCosts(
     });
   }
   if (!form.perChannel || !y?.shape) return { images: 0, rows: 0 };
-  return costs.perChannel(elementCount(y.shape), positionsOf(y.shape));
+  const whole = costs.normalization(elementCount(y.shape), positionsOf(y.shape));
+  // Other operators read numbers for each channel once forward and once backward, BatchNormalization three times as often.
+  return node.op === "BatchNormalization" ? whole : { images: whole.images / 3, rows: whole.rows / 3 };
 }
 
 /** The cost of changing a value's layout, in both directions if it has a gradient. */
 export function conversionCost(shape: Shape, active: boolean, costs: LayoutCosts): number {
-  if (positionsOf(shape) === 1) return active ? 2 : 1;
-  return costs.conversion(elementCount(shape)) * (active ? 2 : 1);
+  const passes = active ? 2 : 1;
+  // With one position there is nothing to move, but each node costs a little.
+  return positionsOf(shape) === 1 ? passes : costs.conversion(elementCount(shape)) * passes;
 }

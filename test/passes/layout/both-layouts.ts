@@ -17,7 +17,7 @@ import { runModel } from "../../helpers/run-model.ts";
 /** Costs by which everything works on rows that can. */
 export const allOnRows: LayoutCosts = {
   convolution: () => ({ images: 1e9, rows: 0 }),
-  perChannel: () => ({ images: 1e6, rows: 0 }),
+  normalization: () => ({ images: 1e6, rows: 0 }),
   conversion: () => 1,
 };
 
