@@ -40,6 +40,41 @@ class Lion(torch.optim.Optimizer):
                 m.copy_(beta2 * m + (1 - beta2) * p.grad)
 
 
+class Muon(torch.optim.Optimizer):
+    """torch.optim.Muon, whose Newton-Schulz steps are in bfloat16, in the parameters' type; vectors by AdamW with the same decay."""
+
+    def __init__(self, parameters: Parameters, lr: float, options: Options) -> None:
+        defaults = {
+            "momentum": 0.95, "nesterov": True, "steps": 5, "epsilon": 1e-7, "matchAdam": True, "weightDecay": 0.1,
+            "beta1": 0.9, "beta2": 0.999,
+        }  # fmt: skip
+        o = {**defaults, **options}
+        matrices = [p for p in parameters if p.ndim == 2]
+        super().__init__(matrices, {"lr": lr, **o})
+        betas = (o["beta1"], o["beta2"])
+        others = [p for p in parameters if p.ndim != 2]
+        self.others = torch.optim.AdamW(others, lr, betas=betas, weight_decay=o["weightDecay"])
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.others.step()
+        for group in self.param_groups:
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                m.lerp_(p.grad, 1 - group["momentum"])
+                x = p.grad.lerp(m, group["momentum"]) if group["nesterov"] else m.clone()
+                tall = x.shape[0] > x.shape[1]
+                x = x.T if tall else x
+                x = x / x.norm().clamp(min=group["epsilon"])
+                for _ in range(group["steps"]):
+                    gram = x @ x.T
+                    x = 3.4445 * x + (-4.775 * gram + 2.0315 * gram @ gram) @ x
+                rows, columns = p.shape
+                ratio = 0.2 * max(rows, columns) ** 0.5 if group["matchAdam"] else max(1, rows / columns) ** 0.5
+                p.mul_(1 - group["lr"] * group["weightDecay"])
+                p.add_(x.T if tall else x, alpha=-group["lr"] * ratio)
+
+
 class Lamb(torch.optim.Optimizer):
     """Algorithm 2 of arXiv 1904.00962 with φ(z) = z; PyTorch has none."""
 
@@ -81,6 +116,7 @@ OPTIMIZERS: dict[str, Callable[[Parameters, Options], torch.optim.Optimizer]] = 
         d=o.get("clip", 1.0),
         weight_decay=o.get("weightDecay", 0.0),
     ),
+    "muon": lambda parameters, o: Muon(parameters, RATE, o),
     "lamb": lambda parameters, o: Lamb(parameters, RATE, **{**adam(o, 0.01), "eps": o.get("epsilon", 1e-6)}),
 }
 
@@ -114,6 +150,8 @@ CASES: list[dict[str, Options]] = [
     {"adafactor": {}},
     {"adafactor": {"beta2Decay": -0.5, "leastSize": 0.5, "clip": 1.05, "weightDecay": 0.1}},
     {"lamb": {}},
+    {"muon": {}},
+    {"muon": {"momentum": 0.8, "nesterov": False, "steps": 3, "matchAdam": False, "weightDecay": 0.3, "beta1": 0.8}},
     {"lamb": {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3, "weightDecay": 0.3}},
     {"clip-by-value": {"maxValue": 0.3}, "lion": {}},
     {"clip-by-global-norm": {"maxNorm": 0.5}, "lion": {"weightDecay": 0.1}},

@@ -26,6 +26,7 @@ export type { Definition as OptimizerDefinition, Factory as OptimizerFactory } f
 export { type EachParameter, eachParameter, type ParameterSlot } from "./each-parameter.ts";
 export { lamb } from "./lamb.ts";
 export { lion, scaleByLion } from "./lion.ts";
+export { muon } from "./muon.ts";
 export { nadam, scaleByNadam } from "./nadam.ts";
 export {
   type Optimizer,
@@ -40,16 +41,19 @@ export { sgd } from "./sgd.ts";
 export { optimizerNamed, optimizerNames, transformationNamed } from "./table.ts";
 export type {
   GradientTransformation,
+  LayerMatrix,
   OptimizerOptions,
   ParameterSpec,
   SlotSpec,
   TransformationInputs,
   TransformationNumbers,
 } from "./transformation.ts";
+export { averageUpdates } from "./transformations/average-updates.ts";
 export { averageWeights } from "./transformations/average-weights.ts";
 export { clipByGlobalNorm } from "./transformations/clip-by-global-norm.ts";
 export { clipByValue } from "./transformations/clip-by-value.ts";
 export { momentum } from "./transformations/momentum.ts";
+export { orthogonalize } from "./transformations/orthogonalize.ts";
 export { scaleByAdam } from "./transformations/scale-by-adam.ts";
 export { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 export { scaleBySign } from "./transformations/scale-by-sign.ts";

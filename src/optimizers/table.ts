@@ -10,14 +10,17 @@ import { adamwOrt } from "./adamw-ort.ts";
 import type { Definition, Factory } from "./define.ts";
 import { lamb } from "./lamb.ts";
 import { lion, scaleByLion } from "./lion.ts";
+import { muon } from "./muon.ts";
 import { nadam, scaleByNadam } from "./nadam.ts";
 import { rmsprop, scaleByRms } from "./rmsprop.ts";
 import { sgd } from "./sgd.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
+import { averageUpdates } from "./transformations/average-updates.ts";
 import { averageWeights } from "./transformations/average-weights.ts";
 import { clipByGlobalNorm } from "./transformations/clip-by-global-norm.ts";
 import { clipByValue } from "./transformations/clip-by-value.ts";
 import { momentum } from "./transformations/momentum.ts";
+import { orthogonalize } from "./transformations/orthogonalize.ts";
 import { scaleByAdam } from "./transformations/scale-by-adam.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { scaleBySign } from "./transformations/scale-by-sign.ts";
@@ -29,13 +32,14 @@ const factories = (...made: readonly unknown[]) => made as readonly Factory[];
 
 /** The optimizers; the first one is the default. */
 export const optimizerFactories = factories(
-  ...[adamw, adam, sgd, adamwOrt, lion, nadam, rmsprop, adagrad, adafactor, lamb],
+  ...[adamw, adam, sgd, adamwOrt, lion, nadam, rmsprop, adagrad, adafactor, lamb, muon],
 );
 
 /** The transformations that chains are made of. */
 export const transformationFactories = factories(
   ...[clipByGlobalNorm, clipByValue, addDecayedWeights, scaleByAdam, scaleByLion, scaleBySign, momentum],
   ...[scaleByNadam, scaleByRms, scaleBySumOfSquares, scaleByFactoredRms, scaleByTrustRatio],
+  ...[averageUpdates, orthogonalize],
   ...[scaleByLearningRate, decayWeights, averageWeights],
 );
 

@@ -13,6 +13,18 @@ export interface ParameterSpec {
   readonly name: string;
   readonly type: DataTypeName;
   readonly shape: Shape;
+  /** For the weight of a layer: the matrix that it is. */
+  readonly matrix?: LayerMatrix | undefined;
+}
+
+/** A layer's weight as a matrix, or one for each group: [units, inputs, kernel…], or with units second. */
+export interface LayerMatrix {
+  /** The axis of the weight that counts units. */
+  readonly unitAxis: 0 | 1;
+  /** 1, or a convolution's groups, which divide the weight's first axis. */
+  readonly groups: number;
+  /** Whether no other layer reads what this one computes. */
+  readonly isOutput: boolean;
 }
 
 /** A tensor that a transformation keeps from one update to the next. */

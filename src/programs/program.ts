@@ -18,6 +18,7 @@ import { type Pass, runPass } from "../passes/pass.ts";
 import { recognizeActivations, writeOutActivations } from "../passes/training/activations.ts";
 import { recomputeActivations } from "../passes/training/recompute-activations.ts";
 import { type StateLayout, storeAsRead } from "../passes/training/store-as-read.ts";
+import { layerMatrices } from "./layer-matrices.ts";
 import { emitLoss, type LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { type PenaltyInputs, withoutPenalties } from "./penalty-graph.ts";
@@ -161,10 +162,12 @@ export class Program {
    * @throws SorthError if there are none
    */
   trained(gradients: ReadonlyMap<Value, Typed>): TrainedParameter[] {
+    const matrices = layerMatrices(this.prepared.sites);
     const trained = this.prepared.parameters.flatMap((value): TrainedParameter[] => {
       const gradient = gradients.get(value);
       const layout = this.#layouts.get(value);
-      if (gradient) return [{ name: value.name, value: typed(value), gradient, layout }];
+      const matrix = matrices.get(value);
+      if (gradient) return [{ name: value.name, value: typed(value), gradient, layout, matrix }];
       const numbers = this.initial.get(value.name);
       if (numbers) this.graph.inputToInitializer(value, reordered(numbers, layout, typed(value).shape));
       this.initial.delete(value.name);

@@ -42,12 +42,13 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
 
   const program = half.program.beside("update");
   const [learningRate, step] = names.map((name) => program.input(name, half.type, [])) as [Typed, Typed];
-  const trained = half.trained.map(({ name, value: { type, shape } }, i) => {
+  const trained = half.trained.map(({ name, value: { type, shape }, matrix }, i) => {
     const port = ports.parameters[i] as (typeof ports.parameters)[number];
     return {
       name,
       value: program.input(port.input, type, shape),
       gradient: program.input(port.gradient, type, shape),
+      matrix,
     };
   });
   const updated = program.update(options.optimizer ?? adamw(), trained, { learningRate, step });

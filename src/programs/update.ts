@@ -4,7 +4,7 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import { sameShape } from "../graph/shapes.ts";
 import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
-import type { SlotSpec } from "../optimizers/transformation.ts";
+import type { LayerMatrix, SlotSpec } from "../optimizers/transformation.ts";
 import { Update } from "../optimizers/update.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
 import { inputName, nameOutput } from "./ports.ts";
@@ -19,6 +19,8 @@ export interface TrainedParameter {
   readonly gradient: Typed;
   /** How the model's numbers are reordered in `value`. */
   readonly layout?: StateLayout | undefined;
+  /** For the weight of a layer: the matrix that it is. */
+  readonly matrix?: LayerMatrix | undefined;
 }
 
 /** The ports that the optimizer adds to a step. */
@@ -41,7 +43,12 @@ export function emitUpdates(
   fed: { readonly learningRate: Typed; readonly step: Typed },
 ): UpdatePorts {
   const transformation = transformationOf(optimizer);
-  const parameters = trained.map(({ name, value: { type, shape } }) => ({ name, type, shape }));
+  const parameters = trained.map(({ name, value: { type, shape }, matrix }) => ({
+    name,
+    type,
+    shape,
+    matrix,
+  }));
   const ownerOf = ({ of }: SlotSpec) => (of === undefined ? undefined : trained[of]);
   const slots = transformation.init(parameters).map((spec, index) => ({ spec, index }));
   // A parameter's slots stand together, whichever members of a chain they are of.

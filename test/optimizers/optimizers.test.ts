@@ -70,6 +70,8 @@ const shapes: Record<string, Shape> = { "fc.weight": [6, 3], "fc.bias": [3], sca
 const parametersOf = (type: Parameter["type"]): Parameter[] =>
   Object.entries(shapes).map(([name, shape]) => ({
     ...{ name, type, shape },
+    // Muon alone asks for it.
+    ...(shape.length === 2 && { matrix: { unitAxis: 1, groups: 1, isOutput: false } as const }),
     start: Array.from(randomNormals(`optimizer start ${name}`, elementCount(shape))),
   }));
 const numberOfSteps = 7;

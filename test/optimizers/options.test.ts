@@ -36,7 +36,7 @@ describe("options of an optimizer", () => {
   });
 
   for (const [name, options, message] of [
-    ["muon", {}, `there is no optimizer "muon"; there are ${optimizerNames.join(", ")}`],
+    ["shampoo", {}, `there is no optimizer "shampoo"; there are ${optimizerNames.join(", ")}`],
     ["constructor", {}, `there is no optimizer "constructor"; there are ${optimizerNames.join(", ")}`],
     [
       "adam",

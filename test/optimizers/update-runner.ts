@@ -47,9 +47,10 @@ export function updateGraph(
   const [learningRate, step] = ["learning_rate", "step"].map((name) =>
     typed(graph.addInput(name, scalarType, [])),
   ) as [ReturnType<typeof typed>, ReturnType<typeof typed>];
-  const trained = parameters.map(({ name, type, shape }) => ({
+  const trained = parameters.map(({ name, type, shape, matrix }) => ({
     name,
     value: typed(graph.addInput(name, type, shape)),
+    matrix,
     gradient: typed(graph.addInput(`${name}.gradient`, type, shape)),
   }));
   const ports = emitUpdates(graph, g, optimizer, trained, { learningRate, step });
@@ -122,7 +123,12 @@ export function referenceSteps(
   steps: readonly UpdateStep[],
 ): Numbers[] {
   const transformation: GradientTransformation = transformationOf(optimizer);
-  const specs = parameters.map(({ name, shape }) => ({ name, shape, type: "double" as const }));
+  const specs = parameters.map(({ name, shape, matrix }) => ({
+    name,
+    shape,
+    matrix,
+    type: "double" as const,
+  }));
   const slots = transformation.init(specs);
   let values = parameters.map(({ start }) => [...start]);
   let state = slots.map(({ start, shape, of }) =>

@@ -22,6 +22,8 @@ const { cases, steps, kept, learningRate, shapes } = fixture<{
 
 const block = (name: string, shape: readonly number[]) => Array.from(uniform(name, elementCount(shape)));
 const parameters = Object.entries(shapes).map(([name, shape]) => ({
+  // Muon alone asks for it.
+  ...(shape.length === 2 && { matrix: { unitAxis: 0, groups: 1, isOutput: false } as const }),
   ...{ name, shape, start: block(`optimizers.${name}`, shape) },
 }));
 const updates = Array.from({ length: steps }, (_, step) => ({
