@@ -2,7 +2,7 @@ import { messageOf } from "../src/errors.ts";
 import { own } from "./contender.ts";
 import { Host, hosted } from "./host.ts";
 import { replaceSection } from "./machine.ts";
-import { exportNetwork, type NetworkRequest, readNetwork } from "./networks.ts";
+import { exportNetwork, exportNetworks, type NetworkRequest, readNetwork } from "./networks.ts";
 import { measure } from "./rounds.ts";
 import type { Run } from "./run.ts";
 import { type NetworkResult, resultOf, writeRow } from "./step-results.ts";
@@ -44,6 +44,7 @@ export async function growth(run: Run): Promise<void> {
   const names = Object.keys(series);
   const order = (point: Point) => `${names.indexOf(point.series)} ${point.place}`;
   const hosts = { own: Host.own(run.threads), torch: run.torch ? Host.torch(run.threads) : undefined };
+  exportNetworks(Object.values(series).flat());
   const points: Point[] = [];
   for (const [name, requests] of Object.entries(series)) {
     for (const [place, request] of requests.entries()) {

@@ -1,8 +1,8 @@
 """The networks of the benchmark in PyTorch, each with one batch of data, all without random layers.
 
-Usage: networks.py FOLDER NETWORK BATCH SIZE
-exports a network in training form as FOLDER/model.onnx, with its batch (x, labels: raw numbers) and a description (about.json).
-SIZE is JSON with the arguments of the network's function, {} for its usual size.
+Usage: networks.py REQUESTS
+REQUESTS is a JSON list of {"folder", "network", "batch", "size"}; size has the arguments of the network's function, {} for its usual size.
+Exports each network in training form as folder/model.onnx, with its batch (x, labels: raw numbers) and a description (about.json).
 """
 
 import json
@@ -257,9 +257,7 @@ def build(name: str, batch: int, size: dict[str, int]) -> Network:
     return Network(module.train(), f"{title}, batch {batch}", x, labels)
 
 
-def main() -> None:
-    folder, name, batch, size = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
-    network = build(name, batch, size)
+def export(folder: Path, network: Network) -> None:
     (folder / "x.bin").write_bytes(network.x.numpy().tobytes())
     (folder / "labels.bin").write_bytes(network.labels.int().numpy().tobytes())
     warnings.filterwarnings("ignore")
@@ -282,4 +280,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for request in json.loads(sys.argv[1]):
+        export(Path(request["folder"]), build(request["network"], request["batch"], request["size"]))

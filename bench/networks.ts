@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -40,21 +40,32 @@ const script = fileURLToPath(new URL("networks.py", import.meta.url));
 const exports_ = fileURLToPath(new URL("../.cache/bench/networks", import.meta.url));
 
 /** Exports the network with PyTorch, unless this was done before, and returns the folder of the files. */
-export function exportNetwork({ network, batch, size = {} }: NetworkRequest): string {
+export const exportNetwork = (request: NetworkRequest): string => exportNetworks([request])[0] ?? "";
+
+/** The same for several networks, in one Python process. */
+export function exportNetworks(requests: readonly NetworkRequest[]): string[] {
   const requirements = fileURLToPath(new URL("../scripts/requirements.txt", import.meta.url));
   const hash = createHash("sha256").update(readFileSync(script)).update(readFileSync(requirements));
   const version = join(exports_, hash.digest("hex").slice(0, 12));
   // Exports of another version of the networks are of no use.
   if (!existsSync(version)) rmSync(exports_, { recursive: true, force: true });
-  const sizes = Object.entries(size).map(([name, value]) => `-${name}${value}`);
-  const folder = join(version, `${network}-batch${batch}${sizes.join("")}`);
-  if (existsSync(join(folder, "about.json"))) return folder;
-  mkdirSync(folder, { recursive: true });
-  execFileSync(pythonInterpreter(), [script, folder, network, String(batch), JSON.stringify(size)], {
-    stdio: ["ignore", "ignore", "pipe"],
-    env: { ...process.env, OMP_NUM_THREADS: "1" },
+  const wanted = requests.map(({ network, batch, size = {} }) => {
+    const sizes = Object.entries(size).map(([name, value]) => `-${name}${value}`);
+    return { folder: join(version, `${network}-batch${batch}${sizes.join("")}`), network, batch, size };
   });
-  return folder;
+  const missing = wanted.filter(({ folder }) => !existsSync(join(folder, "about.json")));
+  for (const { folder } of missing) mkdirSync(folder, { recursive: true });
+  if (missing.length > 0) {
+    const { status, stderr, error } = spawnSync(pythonInterpreter(), [script, JSON.stringify(missing)], {
+      env: { ...process.env, OMP_NUM_THREADS: "1" },
+      encoding: "utf8",
+    });
+    if (status !== 0) {
+      const last = stderr?.trim().split("\n").at(-1);
+      throw new Error(`bench/networks.py could not export it: ${error?.message ?? last}`);
+    }
+  }
+  return wanted.map(({ folder }) => folder);
 }
 
 /** Reads what {@link exportNetwork} wrote. */

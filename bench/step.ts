@@ -16,6 +16,7 @@
 import { scriptArguments } from "../scripts/arguments.ts";
 import { messageOf, UsageError } from "../src/errors.ts";
 import { type Contender, floor, own } from "./contender.ts";
+import { goalsTable } from "./goals.ts";
 import { growth } from "./growth.ts";
 import { Host, hosted } from "./host.ts";
 import { commitDescription, machineDescription, nodeVersions, replaceSection } from "./machine.ts";
@@ -115,12 +116,13 @@ async function timeNetwork(
   }
 }
 
-/** Writes the row of a network, and the table of all rows. */
+/** Writes the row of a network, and the tables of all rows. */
 function writeResult(result: NetworkResult): void {
   const order = ({ network, batch }: NetworkResult) =>
     `${networkNames.indexOf(network as NetworkName)} ${batch}`;
   const rows = writeRow(new URL("results/step.json", import.meta.url), result, order);
   replaceSection(new URL("README.md", import.meta.url), "step", stepTable(rows));
+  replaceSection(new URL("../docs/performance.md", import.meta.url), "goals", goalsTable(rows));
 }
 
 function chosenNetworks(names: readonly string[]): readonly NetworkName[] {

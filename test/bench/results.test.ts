@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Contender, floor, own } from "../../bench/contender.ts";
+import { goalsTable } from "../../bench/goals.ts";
 import { measure } from "../../bench/rounds.ts";
 import { spreadOf } from "../../bench/statistics.ts";
 import {
@@ -128,7 +129,8 @@ it("quartiles lie between neighbours in proportion", () => {
   expect(spreadOf([4, 1, 2, 3])).toEqual({ median: 2.5, quartiles: [1.75, 3.25] });
 });
 
-it("the table in bench/README.md is that of bench/results/step.json", () => {
+it("the tables in bench/README.md and docs/performance.md are those of bench/results/step.json", () => {
   const rows = readResults<NetworkResult>(new URL("../../bench/results/step.json", import.meta.url));
   expect(readFileSync("bench/README.md", "utf8")).toContain(stepTable(rows));
+  expect(readFileSync("docs/performance.md", "utf8")).toContain(goalsTable(rows));
 });
