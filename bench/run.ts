@@ -4,6 +4,7 @@ import type { Conditions } from "./step-results.ts";
 export interface Run {
   readonly threads: number;
   readonly rounds: number;
+  /** Least milliseconds of a contender in a round: at least twice what one run of this library takes, so that a round holds whole runs. */
   readonly milliseconds: number;
   /** Whether PyTorch takes part. */
   readonly torch: boolean;

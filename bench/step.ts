@@ -59,7 +59,12 @@ async function main(): Promise<void> {
     threads,
     torch,
     rounds: wholeNumber("rounds", flags.rounds ?? (flags.quick ? "2" : "7"), 1, 1000),
-    milliseconds: wholeNumber("milliseconds", flags.milliseconds ?? (flags.quick ? "50" : "250"), 1, 60_000),
+    milliseconds: wholeNumber(
+      "milliseconds",
+      flags.milliseconds ?? (flags.quick ? "100" : "250"),
+      100,
+      60_000,
+    ),
     writes: !flags.quick && torch,
     conditions: () => ({
       date: new Date().toISOString(),
