@@ -74,13 +74,13 @@ export const conversionFeatures = (elements: number): readonly number[] => [1, e
 
 /** Microseconds for each feature, fitted to measurements (bench/layouts.ts, bench/results/layouts.json). */
 export const coefficients = {
-  "windows images": [152, 9.97e-6, 1.72e-5, 0.000194, 0.00164, 0.00207, 0.000441, 6.68],
-  "windows rows": [0, 1.82e-5, 0.000177, 0.00343, 0.000742],
-  "pointwise images": [0, 1.68e-5, 0, 0.000107, 0, 0.000582, 0, 0.829],
-  "pointwise rows": [16.1, 1.37e-5, 0.000131, 0.000719, 0],
-  "normalization images": [0, 0.00333, 0.0117],
-  "normalization rows": [0, 0.00401, 0],
-  conversion: [0, 0.000329],
+  "windows images": [0, 6.38e-6, 1.41e-5, 0.000174, 0.00137, 0.00263, 0.000397, 0],
+  "windows rows": [0, 1.79e-5, 4.92e-5, 0.00412, 0.000464],
+  "pointwise images": [16.8, 1.33e-5, 0, 5.99e-5, 0, 0.000546, 0, 0],
+  "pointwise rows": [15.2, 1.16e-5, 0.000141, 0.00062, 0],
+  "normalization images": [0, 0.00307, 0.0102],
+  "normalization rows": [0, 0.0035, 0],
+  conversion: [0, 0.00031],
 } satisfies Readonly<Record<string, readonly number[]>>;
 
 const product = (weights: readonly number[], features: readonly number[]): number =>
