@@ -38,13 +38,11 @@ function inARow(
       return { part, from, end };
     });
   };
-  const treatments = parts.map(({ treatment }) => treatment);
+  const anyOrder = parts.every(({ treatment }) => treatment !== undefined);
   return {
     name,
     options,
-    ...(treatments.every((one) => one !== undefined) && {
-      treatment: (parameter) => joined(treatments.map((one) => one(parameter))),
-    }),
+    ...(anyOrder && { treatment: (parameter) => joined(parts.map((part) => part.treatment?.(parameter))) }),
     init: (parameters) => withOwnNames(parts.flatMap((part) => part.init(parameters))),
     emit: (g, { updates, state, ...inputs }) => {
       const next: ReturnType<GradientTransformation["emit"]>["state"][number][] = [];

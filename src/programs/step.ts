@@ -6,6 +6,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
+import { packSmall } from "../optimizers/pack.ts";
 import type { Schedule } from "../schedules/schedule.ts";
 import { batchAxisOfPort, portsKey, portsToText, type StepPorts } from "./step-ports.ts";
 import {
@@ -45,8 +46,10 @@ export interface Step {
 
 /** Writes one training step as a graph. `Library.buildStep` documents it. */
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
-  const { optimizer = adamw(), lower } = options;
-  const ownForm = lower !== undefined && transformationOf(optimizer).treatment !== undefined;
+  const { lower } = options;
+  const given = transformationOf(options.optimizer ?? adamw());
+  const optimizer = packSmall(given, lower?.packed ?? 0);
+  const ownForm = lower !== undefined && optimizer.treatment !== undefined;
   const half = await trainingGradients(model, options, probe, ownForm);
   const { program, loss, type, trained } = half;
   const scalars = {
