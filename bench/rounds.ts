@@ -133,10 +133,11 @@ export function disagreements(outcomes: readonly Outcome[]): [Outcome, Error][] 
 /** Warms up, and counts the steps that take as long as a round should. */
 async function stepsOfRound(contender: Contender, milliseconds: number): Promise<number> {
   let time = await contender.run(1);
-  // Small steps of this library run together, twice as many each time, up to 32.
+  // Small steps of this library run together, twice as many each time, until a run takes 25 to 50 ms.
   if (time < 50) {
-    await contender.run(64);
-    time = await contender.run(32);
+    const some = Math.min(mostSteps, 2 ** Math.ceil(Math.log2(400 / time)));
+    await contender.run(some);
+    time = await contender.run(some);
   }
   let steps = 1;
   while (steps < mostSteps && steps * time < milliseconds) steps *= 2;

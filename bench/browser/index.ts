@@ -22,7 +22,7 @@ import { type BrowserContender, contenders, tensorflowFolder } from "./pages.ts"
 import { report, titleOf } from "./report.ts";
 
 const { values: flags } = scriptArguments(import.meta.url, {
-  options: { rounds: { type: "string", default: "7" } },
+  options: { rounds: { type: "string", default: "5" } },
 });
 const rounds = Number(flags.rounds);
 /** Untimed and timed steps per round. On WebAssembly this library's runs grow to their full length during the untimed ones. */
