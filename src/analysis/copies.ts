@@ -131,13 +131,15 @@ function findLaidOut(graph: Graph, { tie, untie }: CopyOptions): Copy[] {
       if (taken.has(of) || !judgeParameter(of, readings).role) return;
       for (const value of sorted.slice(i + 1)) {
         if (taken.has(value)) continue;
-        const rows = layoutOf(of.initializer as Tensor, value.initializer as Tensor);
-        if (rows === undefined) continue;
         const names = [of, value].flatMap((one) => namesOfValue(one, readings));
         if (untie && matchesAny(untie, names)) continue;
+        const tied = tie !== undefined && matchesAny(tie, names);
+        // Asked before the numbers are compared, which may lie in a file.
+        if (!tied && !isAnonymous(value)) continue;
+        const rows = layoutOf(of.initializer as Tensor, value.initializer as Tensor);
+        if (rows === undefined) continue;
         const alike = `${of.initializer?.dims}` === `${value.initializer?.dims}` && rows === 0;
-        const byExporter = isAnonymous(value) && !alike;
-        if (!byExporter && !(tie && matchesAny(tie, names))) continue;
+        if (alike && !tied) continue;
         taken.add(value);
         copies.push({
           ...{ name: value.name, of: of.name, dims: value.initializer?.dims ?? [], rows, made: undefined },
@@ -150,6 +152,8 @@ function findLaidOut(graph: Graph, { tie, untie }: CopyOptions): Copy[] {
 
 /** How a copy is laid out: 0 for the same order, n for the transpose of n rows; undefined if it is no copy. */
 function layoutOf(of: Tensor, copy: Tensor): number | undefined {
+  // The first number is the same in every layout: of most pairs, only the first row is read.
+  if (numbersOf(of.beginning(1))[0] !== numbersOf(copy.beginning(1))[0]) return undefined;
   const [a, b] = [numbersOf(of), numbersOf(copy)];
   const wide = copy.dims.filter((dim) => dim > 1);
   // A matrix [columns, rows] may hold any tensor whose leading axes are the rows.

@@ -17,7 +17,7 @@ import {
   decodeValueInfoProto,
 } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
-import { layoutOf, type ModelLayout, splice } from "../onnx/splice.ts";
+import { type ModelLayout, splice } from "../onnx/splice.ts";
 import {
   bytesField,
   equalBytes,
@@ -41,7 +41,7 @@ import { renameInNode } from "./rename-record.ts";
  * await writeModel(strip(await readModel("cnn-som.onnx")), "cnn.onnx");
  */
 export function strip(model: Model): Model {
-  const layout = layoutOf(model.bytes);
+  const layout = model.layout;
   const marks = layout.model.filter((record) => isMark(layout, record));
   const [last] = marks.slice(-1);
   if (marks.length > 1) throw damaged("there are several");

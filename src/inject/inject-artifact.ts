@@ -13,7 +13,6 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { Model } from "../onnx/model.ts";
-import { layoutOf } from "../onnx/splice.ts";
 import { fixedDraws } from "../penalties/build.ts";
 import { buildBlock } from "./build-block.ts";
 import { checkFreeSizes, checkLoads, inferForBlock } from "./check-block.ts";
@@ -64,7 +63,7 @@ export async function injectIntoArtifact(model: Model, options: InjectOptions, p
   const block = rebuild(forward, options);
   await checkLoads(forward, shapes, block, probe);
   await checkFreeSizes({ block, others, graphOf: forwardGraph, rebuild }, options, probe);
-  return Model.spliced(spliceArtifactBlock(layoutOf(model.bytes), training, forward, block), model);
+  return Model.spliced(spliceArtifactBlock(model.layout, training, forward, block), model);
 }
 
 /** @throws SorthError for an artifact that is not a training model */

@@ -8,7 +8,6 @@ import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Model } from "../onnx/model.ts";
-import { layoutOf } from "../onnx/splice.ts";
 import { subjectOf } from "../penalties/applies.ts";
 import { buildBlock } from "./build-block.ts";
 import { checkFreeSizes, checkLoads, inferForBlock } from "./check-block.ts";
@@ -28,7 +27,7 @@ export async function inject(model: Model, options: InjectOptions, probe: Probe)
   checkVersions(model, graph);
   checkDimensions(graph, options);
   checkSamples(graph);
-  const layout = layoutOf(model.bytes);
+  const layout = model.layout;
   // Penalties that read only weights need no lengths of data.
   const ofWeights =
     options.objective === undefined && plans.every(({ penalty }) => subjectOf(penalty) === "weights");

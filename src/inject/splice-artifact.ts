@@ -8,6 +8,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { ancestorsOf } from "../graph/reach.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { BuiltBlock } from "./build-block.ts";
 import { markRecord, nodeRecord, outputRecord } from "./splice-block.ts";
@@ -23,7 +24,7 @@ export function spliceArtifactBlock(
   training: TrainingModel,
   forward: Graph,
   block: BuiltBlock,
-): Uint8Array[] {
+): Chunk[] {
   const { bytes } = layout;
   const { graph } = training;
   const records = layout.graph.filter(({ field }) => field === graphFields.node);

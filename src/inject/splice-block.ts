@@ -6,6 +6,7 @@ import { type Node, Value } from "../graph/node.ts";
 import { nodeToProto, valueInfo } from "../graph/proto.ts";
 import { encodeMetadataEntry, encodeNodeProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
 import type { BuiltBlock } from "./build-block.ts";
 
@@ -14,7 +15,7 @@ import type { BuiltBlock } from "./build-block.ts";
  * model. Nodes that refer to a renamed loss are replaced in place, and the mark keeps their originals.
  * @param own - the model's nodes, in file order
  */
-export function spliceBlock(layout: ModelLayout, own: readonly Node[], block: BuiltBlock): Uint8Array[] {
+export function spliceBlock(layout: ModelLayout, own: readonly Node[], block: BuiltBlock): Chunk[] {
   const { bytes } = layout;
   const records = layout.graph.filter(({ field }) => field === graphFields.node);
   const replace = new Map<FieldRecord, Uint8Array>();

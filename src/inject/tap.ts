@@ -7,15 +7,16 @@ import {
   encodeValueInfoProto,
 } from "../onnx/codec.ts";
 import type { Model } from "../onnx/model.ts";
-import { layoutOf, splice } from "../onnx/splice.ts";
-import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { splice } from "../onnx/splice.ts";
+import { joinChunks } from "../onnx/stored.ts";
+import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 
 /**
  * A model's bytes with inner values as additional outputs, and one parameter as an input instead of the file's numbers.
  * @param values - names of values; those that are already outputs are unchanged
  */
 export function tap(model: Model, values: readonly string[], parameter?: Value): Uint8Array {
-  const layout = layoutOf(model.bytes);
+  const layout = model.layout;
   const replace = new Map<FieldRecord, null>();
   const outputs = new Set<string>();
   let declared = false;
@@ -33,7 +34,7 @@ export function tap(model: Model, values: readonly string[], parameter?: Value):
     if (defines) replace.set(record, null);
   }
   const missing = [...new Set(values)].filter((name) => !outputs.has(name));
-  return concatBytes(
+  return joinChunks(
     splice(layout, {
       replace,
       appendToGraph: [

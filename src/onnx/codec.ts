@@ -35,6 +35,11 @@ export function encodeModelProto(proto: onnx.ModelProto): Uint8Array {
   return plainBytes(onnx.ModelProto.encode(proto).finish());
 }
 
+/** Encodes a graph. */
+export function encodeGraphProto(proto: onnx.GraphProto.$Properties): Uint8Array {
+  return plainBytes(onnx.GraphProto.encode(proto).finish());
+}
+
 /** Encodes a node of a graph. */
 export function encodeNodeProto(proto: onnx.NodeProto.$Properties): Uint8Array {
   return plainBytes(onnx.NodeProto.encode(proto).finish());

@@ -3,7 +3,9 @@ import { type FileHandle, mkdir, open, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
 import { checkedLocation, checkedRange } from "./external.ts";
-import { decodeModel, type Model } from "./model.ts";
+import { decodeModel, Model, type ModelSource } from "./model.ts";
+import { skim } from "./skim.ts";
+import { openStored } from "./stored-file-node.ts";
 import type { ExternalReader, ExternalReference } from "./tensor.ts";
 import { equalBytes } from "./wire.ts";
 import { reasonOf, type WriteOptions, writeFileSafely } from "./write-file.ts";
@@ -12,6 +14,8 @@ export { type WriteOptions, writeFileSafely } from "./write-file.ts";
 
 /** Protobuf's size limit for one message in bytes; readers of ONNX files (including ONNX Runtime) enforce it. */
 const largestModel = 2 ** 31 - 1;
+/** Size of a file in bytes from which the numbers of its weights are read when they are needed. */
+const largeFile = 64 * 1024 * 1024;
 /** Bytes per read call. */
 const pieceSize = 1024 * 1024;
 
@@ -23,12 +27,39 @@ const pieceSize = 1024 * 1024;
  * const model = await readModel("model.onnx");
  */
 export async function readModel(path: string): Promise<Model> {
-  const bytes = await readWhole(path);
+  return readModelInParts(path, largeFile);
+}
+
+/**
+ * {@link readModel} with another size in bytes from which the numbers of weights stay in the file.
+ * @throws SorthError as readModel does
+ */
+export async function readModelInParts(path: string, from: number): Promise<Model> {
+  const source = { path, external: externalReader(dirname(path)) };
   try {
-    return decodeModel(bytes, { path, external: externalReader(dirname(path)) });
+    const skimmed = await skimmedModel(path, from, source);
+    if (skimmed) return skimmed;
   } catch (error) {
     throw new FileError(`cannot read "${path}": ${messageOf(error)}`);
   }
+  const bytes = await readWhole(path);
+  try {
+    return decodeModel(bytes, source);
+  } catch (error) {
+    throw new FileError(`cannot read "${path}": ${messageOf(error)}`);
+  }
+}
+
+/** A large model whose weights stay in its file; undefined for a small one, and for one that has to be read as a whole. */
+async function skimmedModel(path: string, from: number, source: ModelSource): Promise<Model | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isFile() || found.size < from || found.size > largestModel) return undefined;
+  const file = openStored(path);
+  const skimmed = skim(file);
+  if (!skimmed) return undefined;
+  const model = Model.fromSkimmed(file, skimmed, source);
+  void model.proto;
+  return model;
 }
 
 /**
@@ -48,7 +79,7 @@ export async function writeModel(model: Model, path: string, options: WriteOptio
   }
   await checkIsNoData(path, model);
   await carryExternalData(model, path);
-  await writeFileSafely(path, model.chunks, options);
+  await writeFileSafely(path, model.pieces, options);
 }
 
 /** @throws UsageError when `path` is one of the model's external data files, which writing would destroy */
@@ -154,13 +185,19 @@ async function carryExternalData(model: Model, path: string): Promise<void> {
     const target = join(to, location);
     await mkdir(dirname(target), { recursive: true });
     checkInside(to, await realpath(dirname(target)), location);
-    if (!(await stat(target).catch(() => undefined))) await writeFileSafely(target, piecesOf(source));
+    if (!(await stat(target).catch(() => undefined))) await copySafely(source, target);
     else if (!(await sameContent(source, target))) {
       throw new FileError(
         `cannot write "${path}": its data file "${target}" exists with other content; write the model to another folder`,
       );
     }
   }
+}
+
+/** Copies a file under a temporary name that is renamed at the end. */
+async function copySafely(source: string, target: string): Promise<void> {
+  const file = openStored(source);
+  await writeFileSafely(target, [{ file, start: 0, end: file.size }]);
 }
 
 function missing(file: string): never {

@@ -1,6 +1,10 @@
-import { decodeModelProto, encodeModelProto } from "./codec.ts";
+import { decodeModelProto } from "./codec.ts";
+import { encodeInPieces } from "./encode-in-pieces.ts";
 import { externalLocations } from "./external.ts";
 import type { onnx } from "./schema.js";
+import type { Skimmed } from "./skim.ts";
+import { layoutOf, type ModelLayout } from "./splice.ts";
+import { type Chunk, chunkBytes, chunkSize, joinChunks, type StoredFile } from "./stored.ts";
 import type { ExternalReader } from "./tensor.ts";
 
 /** The origin of a model, which locates its external data. */
@@ -13,7 +17,8 @@ export interface ModelSource {
 
 /**
  * An ONNX model: the bytes of its file and, decoded on demand, its protobuf messages. A model edited by splicing is a list
- * of views of the original bytes with new bytes between them, so it needs no second copy.
+ * of views of the original bytes with new bytes between them, so it needs no second copy. Of a large file, the numbers of the
+ * weights stay in the file ({@link Model.fromSkimmed}).
  * A model is immutable: editing makes a new one.
  *
  * @example
@@ -23,20 +28,23 @@ export interface ModelSource {
 export class Model {
   readonly path?: string;
   readonly external?: ExternalReader;
-  #chunks: readonly Uint8Array[] | undefined;
+  #pieces: readonly Chunk[] | undefined;
   #proto: onnx.ModelProto | undefined;
+  readonly #skimmed: Skimmed | undefined;
   #locations: () => ReadonlySet<string>;
 
   private constructor(
     content: {
-      chunks?: readonly Uint8Array[];
+      pieces?: readonly Chunk[];
       proto?: onnx.ModelProto;
+      skimmed?: Skimmed;
       locations?: () => ReadonlySet<string>;
     },
     source: ModelSource,
   ) {
-    this.#chunks = content.chunks;
+    this.#pieces = content.pieces;
     this.#proto = content.proto;
+    this.#skimmed = content.skimmed;
     if (source.path !== undefined) this.path = source.path;
     if (source.external !== undefined) this.external = source.external;
     this.#locations = content.locations ?? (() => externalLocations(this.proto));
@@ -44,7 +52,12 @@ export class Model {
 
   /** A model from the bytes of a file. Keeps the bytes without copying them and decodes them on first use. */
   static fromBytes(bytes: Uint8Array, source: ModelSource = {}): Model {
-    return new Model({ chunks: [bytes] }, source);
+    return new Model({ pieces: [bytes] }, source);
+  }
+
+  /** A model whose weights stay in its file. */
+  static fromSkimmed(file: StoredFile, skimmed: Skimmed, source: ModelSource): Model {
+    return new Model({ pieces: [{ file, start: 0, end: file.size }], skimmed }, source);
   }
 
   /** A model from a message, which the caller must not change afterwards. Encodes it when its bytes are first needed. */
@@ -53,40 +66,44 @@ export class Model {
   }
 
   /** A model spliced from `base`, given as pieces of bytes. It refers to the same external data files as `base`. */
-  static spliced(chunks: readonly Uint8Array[], base: Model): Model {
-    return new Model({ chunks, locations: () => base.externalLocations }, base);
+  static spliced(pieces: readonly Chunk[], base: Model): Model {
+    return new Model({ pieces, locations: () => base.externalLocations }, base);
   }
 
-  /** The bytes in pieces, in order. */
+  /** The bytes in pieces, in order; some may lie in a file. */
+  get pieces(): readonly Chunk[] {
+    this.#pieces ??= encodeInPieces(this.proto);
+    return this.#pieces;
+  }
+
+  /** The bytes in pieces, in order, all in memory. */
   get chunks(): readonly Uint8Array[] {
-    this.#chunks ??= [encodeModelProto(this.proto)];
-    return this.#chunks;
+    return this.pieces.map(chunkBytes);
   }
 
   /** The bytes of the file in one array. Joins the pieces on first use and then releases them. */
   get bytes(): Uint8Array {
-    const chunks = this.chunks;
-    const [first] = chunks;
-    if (first && chunks.length === 1) return first;
-    const joined = new Uint8Array(this.size);
-    let offset = 0;
-    for (const chunk of chunks) {
-      joined.set(chunk, offset);
-      offset += chunk.length;
-    }
-    this.#chunks = [joined];
+    const [first, ...others] = this.pieces;
+    if (first instanceof Uint8Array && others.length === 0) return first;
+    const joined = joinChunks(this.pieces);
+    this.#pieces = [joined];
     return joined;
   }
 
   /** Size of the file in bytes, without external data. */
   get size(): number {
-    return this.chunks.reduce((size, chunk) => size + chunk.length, 0);
+    return this.pieces.reduce((size, chunk) => size + chunkSize(chunk), 0);
   }
 
-  /** The decoded message; raw tensor data is a view of {@link Model.bytes}. @throws SorthError when decoding fails */
+  /** The decoded message; raw tensor data is a view of {@link Model.bytes}, or is read when used. @throws SorthError when decoding fails */
   get proto(): onnx.ModelProto {
-    this.#proto ??= decodeModelProto(this.bytes);
+    this.#proto ??= this.#skimmed?.decode() ?? decodeModelProto(this.bytes);
     return this.#proto;
+  }
+
+  /** The records of the file, for {@link splice}. @throws SorthError as {@link layoutOf} does */
+  get layout(): ModelLayout {
+    return this.#skimmed?.layout ?? layoutOf(this.bytes);
   }
 
   /** Names of the model's external data files, relative to its folder. */

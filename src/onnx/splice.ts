@@ -1,4 +1,5 @@
 import { FileError } from "../errors.ts";
+import type { Chunk, StoredFile } from "./stored.ts";
 import { type FieldRecord, fieldRecords, modelFields, varint, wireTypes } from "./wire.ts";
 
 /** The positions of the records in a model's file: those of the model and those of its graph. */
@@ -10,6 +11,8 @@ export interface ModelLayout {
   readonly graph: readonly FieldRecord[];
   /** Number of bytes that encode the graph's length; encoders may use more than necessary. */
   readonly graphLengthWidth: number;
+  /** If `bytes` leave out raw data of weights: the file that has it, and the place of each record there. */
+  readonly origin?: { readonly file: StoredFile; readonly of: (record: FieldRecord) => FieldRecord };
 }
 
 /**
@@ -33,12 +36,13 @@ export function layoutOf(bytes: Uint8Array): ModelLayout {
     model,
     graphField,
     graph: fieldRecords(bytes, graphField.payload, graphField.end),
-    graphLengthWidth: graphField.payload - tagEnd(bytes, graphField),
+    graphLengthWidth: graphField.payload - tagEnd(bytes, graphField.start),
   };
 }
 
-function tagEnd(bytes: Uint8Array, record: FieldRecord): number {
-  let offset = record.start;
+/** Where the tag that begins at `start` ends. */
+export function tagEnd(bytes: Uint8Array, start: number): number {
+  let offset = start;
   while ((bytes[offset] ?? 0) >= 0x80) offset++;
   return offset + 1;
 }
@@ -57,24 +61,25 @@ export interface Edits {
 
 /**
  * Changes records of a model's file and keeps all other bytes.
- * @returns the new file in pieces: views of the old bytes with new bytes between them
+ * @returns the new file in pieces: views of the old bytes, or parts of the file that has them, with new bytes between them
  *
  * @example
  * const layout = layoutOf(model.bytes);
  * const chunks = splice(layout, { appendToGraph: [bytesField(graphFields.node, encodeNodeProto(node))] });
  */
-export function splice(layout: ModelLayout, edits: Edits): Uint8Array[] {
-  const { bytes, graphField } = layout;
+export function splice(layout: ModelLayout, edits: Edits): Chunk[] {
+  const { graphField } = layout;
   const replace = edits.replace ?? new Map<FieldRecord, Uint8Array | null>();
   if (replace.has(graphField)) throw new RangeError("the graph's own record is changed through its parts");
-  const graph = new Pieces(bytes);
+  const graph = new Pieces(layout);
   graph.copy(layout.graph, replace);
   graph.add(edits.appendToGraph ?? []);
 
-  const file = new Pieces(bytes);
+  const file = new Pieces(layout);
   const at = layout.model.indexOf(graphField);
   file.copy(layout.model.slice(0, at), replace);
-  file.view(graphField.start, tagEnd(bytes, graphField));
+  const start = file.placeOf(graphField).start;
+  file.view(start, start + tagEnd(layout.bytes, graphField.start) - graphField.start);
   file.add([varint(graph.length, edits.graphLengthWidth ?? layout.graphLengthWidth)]);
   file.append(graph);
   file.copy(layout.model.slice(at + 1), replace);
@@ -82,14 +87,19 @@ export function splice(layout: ModelLayout, edits: Edits): Uint8Array[] {
   return file.chunks();
 }
 
-/** Pieces of a new file; adjacent views of the old bytes are merged. */
+/** Pieces of a new file; adjacent views of the old one are merged. */
 class Pieces {
-  readonly #source: Uint8Array;
+  readonly #source: ModelLayout;
   #pieces: (Uint8Array | { start: number; end: number })[] = [];
   length = 0;
 
-  constructor(source: Uint8Array) {
+  constructor(source: ModelLayout) {
     this.#source = source;
+  }
+
+  /** A record as offsets into the old file. */
+  placeOf(record: FieldRecord): FieldRecord {
+    return this.#source.origin?.of(record) ?? record;
   }
 
   view(start: number, end: number): void {
@@ -109,8 +119,10 @@ class Pieces {
   copy(records: readonly FieldRecord[], replace: ReadonlyMap<FieldRecord, Uint8Array | null>): void {
     for (const record of records) {
       const replacement = replace.get(record);
-      if (replacement === undefined) this.view(record.start, record.end);
-      else if (replacement) this.add([replacement]);
+      if (replacement === undefined) {
+        const { start, end } = this.placeOf(record);
+        this.view(start, end);
+      } else if (replacement) this.add([replacement]);
     }
   }
 
@@ -121,9 +133,11 @@ class Pieces {
     }
   }
 
-  chunks(): Uint8Array[] {
-    return this.#pieces.map((piece) =>
-      piece instanceof Uint8Array ? piece : this.#source.subarray(piece.start, piece.end),
-    );
+  chunks(): Chunk[] {
+    const { bytes, origin } = this.#source;
+    return this.#pieces.map((piece) => {
+      if (piece instanceof Uint8Array) return piece;
+      return origin ? { file: origin.file, ...piece } : bytes.subarray(piece.start, piece.end);
+    });
   }
 }

@@ -3,6 +3,7 @@ import { FileError, SorthError } from "../errors.ts";
 import { bitsPerElement, DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
 import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
+import { chunkBytes, chunkSize, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
 
 /**
  * Elements of a tensor. float16 and bfloat16 are stored as their bits in a Uint16Array, float8 and bool as bytes; 4-bit
@@ -93,6 +94,8 @@ export class Tensor {
   readonly dims: readonly number[];
   /** Location of the data, if it is external. */
   readonly external?: ExternalReference;
+  /** Raw data that lies in the model's own file. */
+  readonly #stored: StoredBytes | undefined;
   #read: () => TensorData;
   #readBeginning: ((dims: readonly number[]) => TensorData) | undefined;
   #data: TensorData | undefined;
@@ -104,6 +107,7 @@ export class Tensor {
     read: () => TensorData,
     external?: ExternalReference,
     readBeginning?: (dims: readonly number[]) => TensorData,
+    stored?: StoredBytes,
   ) {
     this.name = name;
     this.type = type;
@@ -111,6 +115,7 @@ export class Tensor {
     if (external) this.external = external;
     this.#read = read;
     this.#readBeginning = readBeginning;
+    this.#stored = stored;
   }
 
   /** A tensor of the given elements; keeps the array without copying it. */
@@ -143,14 +148,9 @@ export class Tensor {
       return data;
     };
     const reference = externalReference(proto);
-    const beginning =
-      reference &&
-      external &&
-      ((some: readonly number[]) =>
-        readData(proto, name, type, some, (range) =>
-          external({ ...range, length: byteLengthOf(type, some) }),
-        ));
-    return new Tensor(name, type, dims, read, reference, beginning);
+    const stored = storedBytes(proto);
+    const beginning = beginningOf(proto, { name, type, reference, external, stored });
+    return new Tensor(name, type, dims, read, reference, beginning, stored);
   }
 
   /** Number of elements. */
@@ -205,11 +205,12 @@ export class Tensor {
 
   /** The same data under another name. */
   named(name: string): Tensor {
-    return new Tensor(name, this.type, this.dims, () => this.data, this.external, this.#readBeginning);
+    const read = () => this.data;
+    return new Tensor(name, this.type, this.dims, read, this.external, this.#readBeginning, this.#stored);
   }
 
   /**
-   * A message with raw data (a view of this tensor's memory).
+   * A message with raw data: a view of this tensor's memory, or a part of the model's file that is not read.
    * @param keepExternal - leave large external data in its file, unread; the message refers to it
    */
   toProto(keepExternal = false): onnx.TensorProto {
@@ -225,10 +226,31 @@ export class Tensor {
         key,
         value: `${value}`,
       }));
-    } else if (this.type === "string") proto.stringData = [...(this.data as readonly Uint8Array[])];
+    } else if (this.#stored && !this.#data) keepStored(proto, this.#stored);
+    else if (this.type === "string") proto.stringData = [...(this.data as readonly Uint8Array[])];
     else proto.rawData = this.bytes;
     return proto;
   }
+}
+
+/** Reads the first bytes of data that lie in a file; undefined for data in memory. */
+function beginningOf(
+  proto: onnx.TensorProto.$Properties,
+  of: {
+    readonly name: string;
+    readonly type: DataTypeName;
+    readonly reference: ExternalReference | undefined;
+    readonly external: ExternalReader | undefined;
+    readonly stored: StoredBytes | undefined;
+  },
+): ((dims: readonly number[]) => TensorData) | undefined {
+  const { name, type, reference, external, stored } = of;
+  if (stored) {
+    return (some) => viewOf(type, chunkBytes({ ...stored, end: stored.start + byteLengthOf(type, some) }));
+  }
+  if (!reference || !external) return undefined;
+  return (some) =>
+    readData(proto, name, type, some, (range) => external({ ...range, length: byteLengthOf(type, some) }));
 }
 
 /** The location of a message's external data; undefined if the data is in the message. */
@@ -255,7 +277,9 @@ function checkStoredSize(
     throw new FileError(`tensor "${name}" has a negative dimension: shape [${dims.join(", ")}]`);
   }
   const external = externalReference(proto);
-  const stored = external ? external.length : proto.rawData?.length || undefined;
+  const own = storedBytes(proto);
+  const inMessage = own ? chunkSize(own) : proto.rawData?.length || undefined;
+  const stored = external ? external.length : inMessage;
   if (stored === undefined) return;
   const expected = byteLengthOf(type, dims);
   if (stored !== expected) throw wrongSize(name, type, dims, stored);
@@ -287,10 +311,9 @@ function readData(
       );
     }
     data = viewOf(type, external({ ...reference, length: reference.length ?? expected }));
-  } else if (proto.rawData?.length) {
-    data = viewOf(type, proto.rawData);
   } else {
-    data = fromFields(proto, type);
+    const raw = proto.rawData;
+    data = raw?.length ? viewOf(type, raw) : fromFields(proto, type);
   }
   if (data.byteLength !== expected) throw wrongSize(name, type, dims, data.byteLength);
   return data;

@@ -4,6 +4,7 @@ import { FileError, type SorthError } from "../errors.ts";
 export const modelFields = { graph: 7, metadataProps: 14 } as const;
 export const graphFields = { node: 1, initializer: 5, input: 11, output: 12, valueInfo: 13 } as const;
 export const nodeFields = { input: 1, output: 2 } as const;
+export const tensorFields = { rawData: 9 } as const;
 
 /** Wire types of protobuf. */
 export const wireTypes = { varint: 0, fixed64: 1, bytes: 2, groupStart: 3, groupEnd: 4, fixed32: 5 } as const;
@@ -17,7 +18,8 @@ export interface FieldRecord {
   readonly end: number;
 }
 
-const damaged = (offset: number): SorthError =>
+/** The error for bytes that are no message. */
+export const damaged = (offset: number): SorthError =>
   new FileError(`not an ONNX model, or a truncated one (damaged at byte ${offset})`);
 
 /** Reads a varint (base 128); encoders may pad it with extra bytes. */
@@ -62,6 +64,13 @@ function readRecord(bytes: Uint8Array, start: number, limit: number): FieldRecor
   }
   if (field === 0 || end > limit) throw damaged(start);
   return { field, wireType, start, payload, end };
+}
+
+/** The field that starts at `start`, whose payload may lie beyond the bytes; undefined for a group. */
+export function recordAt(bytes: Uint8Array, start: number): FieldRecord | undefined {
+  const tag = readVarint(bytes, start, bytes.length);
+  if (tag.value % 8 === wireTypes.groupStart) return undefined;
+  return readRecord(bytes, start, Number.POSITIVE_INFINITY);
 }
 
 function groupEnd(bytes: Uint8Array, start: number, limit: number, field: number): number {

@@ -1,9 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { unlinkSync } from "node:fs";
-import { chmod, type FileHandle, link, open, rename, rm, stat } from "node:fs/promises";
+import { chmod, constants, copyFile, type FileHandle, link, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { onExit } from "signal-exit";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
+import { type Chunk, chunkSize, inParts, type StoredBytes } from "./stored.ts";
+
+/** The content of a file: bytes, or pieces in order, of which some may lie in another file. */
+export type Content = Uint8Array | string | readonly Chunk[] | Iterable<Chunk> | AsyncIterable<Chunk>;
 
 /** Options for writing a file. */
 export interface WriteOptions {
@@ -19,12 +23,13 @@ const syncEvery = 64 * 1024 * 1024;
 /**
  * Writes a file atomically: under a temporary name in the same folder, synced, then renamed. An error or a signal leaves
  * neither a partial file nor the temporary one.
- * @param content - bytes, or pieces of bytes to write in order
+ * @param content - bytes, or pieces to write in order. If the first piece is the beginning of a large file, that file is copied by
+ * the operating system, and only what differs is written
  * @throws UsageError when the file exists and `force` is not set; SorthError when it cannot be written
  */
 export async function writeFileSafely(
   path: string,
-  content: Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  content: Content,
   options: WriteOptions = {},
 ): Promise<void> {
   const existing = await stat(path).catch(() => undefined);
@@ -37,9 +42,11 @@ export async function writeFileSafely(
   );
   const forget = onExit(() => removeQuietly(temporary));
   try {
-    const handle = await open(temporary, "wx");
+    const base = baseOf(content);
+    if (base) await copyBase(base, temporary);
+    const handle = await open(temporary, base ? "r+" : "wx");
     try {
-      await writeAll(handle, pieces(content));
+      await writeAll(handle, pieces(content), base);
     } finally {
       await handle.close();
     }
@@ -70,31 +77,62 @@ async function claim(temporary: string, path: string): Promise<void> {
   }
 }
 
-async function* pieces(
-  content: Uint8Array | string | Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
+/** The part of another file with which a content begins, if that file is to be copied as a whole. */
+function baseOf(content: Content): StoredBytes | undefined {
+  const first = Array.isArray(content) ? (content[0] as Chunk | undefined) : undefined;
+  if (!first || first instanceof Uint8Array || first.start !== 0) return undefined;
+  return first.file.isAtPath() ? first : undefined;
+}
+
+/** Copies a file; where the file system can, both share their blocks. */
+async function copyBase({ file }: StoredBytes, temporary: string): Promise<void> {
+  await copyFile(file.path, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  // A copy has the permissions of its source, which may forbid to write.
+  await chmod(temporary, 0o666 & ~process.umask());
+  // Throws when the file changed while it was copied.
+  file.isAtPath();
+}
+
+async function* pieces(content: Content): AsyncGenerator<Chunk> {
   if (typeof content === "string") yield new TextEncoder().encode(content);
   else if (content instanceof Uint8Array) yield content;
   else yield* content;
 }
 
-/** Writes the pieces in order and syncs them to the disk. */
-async function writeAll(handle: FileHandle, content: AsyncIterable<Uint8Array>): Promise<void> {
+/**
+ * Writes the pieces in order and syncs them to the disk.
+ * @param base - the file of which this one is a copy so far: its parts that stay in their place are not written
+ */
+async function writeAll(
+  handle: FileHandle,
+  content: AsyncIterable<Chunk>,
+  base: StoredBytes | undefined,
+): Promise<void> {
   let unsynced = 0;
   let syncing = Promise.resolve();
-  for await (const bytes of content) {
-    for (let offset = 0; offset < bytes.length; ) {
-      const { bytesWritten } = await handle.write(bytes, offset, Math.min(pieceSize, bytes.length - offset));
-      offset += bytesWritten;
-      unsynced += bytesWritten;
-      if (unsynced < syncEvery) continue;
-      unsynced = 0;
-      await syncing;
-      syncing = handle.datasync();
-      // The next sync awaits this one. The empty handler covers a write that fails first: its error is reported instead.
-      syncing.catch(() => {});
+  let position = 0;
+  for await (const piece of content) {
+    if (!(piece instanceof Uint8Array) && piece.file === base?.file && piece.start === position) {
+      position += chunkSize(piece);
+      continue;
+    }
+    for (const bytes of inParts(piece)) {
+      for (let offset = 0; offset < bytes.length; ) {
+        const length = Math.min(pieceSize, bytes.length - offset);
+        const { bytesWritten } = await handle.write(bytes, offset, length, position);
+        offset += bytesWritten;
+        position += bytesWritten;
+        unsynced += bytesWritten;
+        if (unsynced < syncEvery) continue;
+        unsynced = 0;
+        await syncing;
+        syncing = handle.datasync();
+        // The next sync awaits this one. The empty handler covers a write that fails first: its error is reported instead.
+        syncing.catch(() => {});
+      }
     }
   }
+  if (base) await handle.truncate(position);
   await syncing;
   await handle.sync();
 }

@@ -7,7 +7,7 @@ import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
-import { layoutOf, splice } from "../onnx/splice.ts";
+import { splice } from "../onnx/splice.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
@@ -81,7 +81,7 @@ function isTrainingForm(model: Model): boolean {
 
 /** The same file with new records for the weights. */
 function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
-  const layout = layoutOf(model.bytes);
+  const layout = model.layout;
   const records = new Map<FieldRecord, Uint8Array>();
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;

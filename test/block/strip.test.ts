@@ -19,6 +19,7 @@ import { inspect } from "../../src/measure/inspect.ts";
 import { decodeModelProto, encodeModelProto } from "../../src/onnx/codec.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { layoutOf } from "../../src/onnx/splice.ts";
+import { chunkBytes } from "../../src/onnx/stored.ts";
 import { bytesField, concatBytes, equalBytes } from "../../src/onnx/wire.ts";
 import { som } from "../../src/penalties/som.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
@@ -138,7 +139,7 @@ function blockByHand(bytes: Uint8Array): { chunks: Uint8Array[]; loss: boolean }
       ...(loss && { loss: { name, original: `sorth/original/${name}` } }),
     },
   };
-  return { chunks: spliceBlock(layoutOf(bytes), own, block), loss };
+  return { chunks: spliceBlock(layoutOf(bytes), own, block).map(chunkBytes), loss };
 }
 
 describe("strip", () => {

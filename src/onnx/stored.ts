@@ -1,0 +1,78 @@
+import type { onnx } from "./schema.js";
+
+/** A file that stays where it is; its bytes are read when they are needed. */
+export interface StoredFile {
+  readonly path: string;
+  /** Size in bytes. */
+  readonly size: number;
+  /** The bytes from `start` to `end`. @throws SorthError when the file has changed since it was opened */
+  read(start: number, end: number): Uint8Array;
+  /**
+   * Whether the path still leads to these bytes, so that the file may be copied by name.
+   * @throws SorthError when the file has changed since it was opened
+   */
+  isAtPath(): boolean;
+}
+
+/** A part of a file: the bytes from `start` to `end`. */
+export interface StoredBytes {
+  readonly file: StoredFile;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A piece of a model's file: bytes in memory, or a part of another file. */
+export type Chunk = Uint8Array | StoredBytes;
+
+/** Number of bytes of a piece. */
+export const chunkSize = (chunk: Chunk): number =>
+  chunk instanceof Uint8Array ? chunk.length : chunk.end - chunk.start;
+
+/** The bytes of a piece; those of a file are read. */
+export const chunkBytes = (chunk: Chunk): Uint8Array =>
+  chunk instanceof Uint8Array ? chunk : chunk.file.read(chunk.start, chunk.end);
+
+/** The pieces in one array, each read where it belongs. */
+export function joinChunks(chunks: readonly Chunk[]): Uint8Array {
+  const joined = new Uint8Array(chunks.reduce((size, chunk) => size + chunkSize(chunk), 0));
+  let offset = 0;
+  for (const chunk of chunks) {
+    for (const piece of inParts(chunk)) {
+      joined.set(piece, offset);
+      offset += piece.length;
+    }
+  }
+  return joined;
+}
+
+/** Most bytes of a file in memory at one time, while a part of it is copied. */
+const partSize = 4 * 1024 * 1024;
+
+/** The bytes of a piece in parts; those of a file are read part by part. */
+export function* inParts(chunk: Chunk): Generator<Uint8Array> {
+  if (chunk instanceof Uint8Array) {
+    yield chunk;
+    return;
+  }
+  const { file, start, end } = chunk;
+  for (let from = start; from < end; from += partSize) yield file.read(from, Math.min(end, from + partSize));
+}
+
+const stored = new WeakMap<onnx.TensorProto.$Properties, StoredBytes>();
+
+/** Makes a part of a file the raw data of a message: whoever reads `rawData` reads the file. */
+export function keepStored(proto: onnx.TensorProto.$Properties, bytes: StoredBytes): void {
+  stored.set(proto, bytes);
+  Object.defineProperty(proto, "rawData", {
+    get: () => chunkBytes(bytes),
+    set: (value: Uint8Array) => {
+      stored.delete(proto);
+      Object.defineProperty(proto, "rawData", { value, writable: true });
+    },
+    ...{ enumerable: true, configurable: true },
+  });
+}
+
+/** Where the raw data of a message lies; undefined if it is in memory. */
+export const storedBytes = (proto: onnx.TensorProto.$Properties): StoredBytes | undefined =>
+  stored.get(proto);
