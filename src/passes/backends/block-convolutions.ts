@@ -10,7 +10,7 @@ import { encodeModelProto } from "../../onnx/codec.ts";
 import { elementCount, Tensor } from "../../onnx/tensor.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
 import { depthwiseInBlocks } from "./block-depthwise.ts";
-import { blockedDomain, fromBlocks, toBlocks } from "./blocked-layout.ts";
+import { blockedDomain, channelsLastFromBlocks, fromBlocks, toBlocks } from "./blocked-layout.ts";
 
 /**
  * How many channels a block has in this ONNX Runtime on this machine: 16 with AVX-512, 8 with AVX. Found by looking at
@@ -109,15 +109,16 @@ export const blockConvolutions = definePass({
 
 /** @returns how many convolutions it took */
 function rewrite(graph: Graph, g: Emit, block: number): number {
-  const taken = graph.nodes.filter((node) => {
+  const taken = graph.nodes.flatMap((node): [Node, Typed][] => {
     const blocked = depthwiseInBlocks(g, node, block) ?? denseInBlocks(g, node, block);
     const [y] = node.outputs;
-    if (!blocked || !y) return false;
+    if (!blocked || !y) return [];
     graph.replaceUses(y, blocked, { outputs: true });
-    return true;
+    return [[node, blocked]];
   });
   if (taken.length > 0) graph.opsets.set(blockedDomain, 1);
-  graph.removeNodes(new Set(taken));
+  const transposes = taken.flatMap(([, plain]) => channelsLastFromBlocks(graph, g, plain));
+  graph.removeNodes(new Set([...taken.map(([node]) => node), ...transposes]));
   return taken.length;
 }
 
