@@ -4,6 +4,7 @@ import { type Typed, typed } from "../../graph/emit-base.ts";
 import type { Node } from "../../graph/node.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { mostNumbersInBlocks } from "../layout/depthwise.ts";
 import { blockedDomain, fromBlocks, toBlocks } from "./blocked-layout.ts";
 
 /*
@@ -11,9 +12,6 @@ import { blockedDomain, fromBlocks, toBlocks } from "./blocked-layout.ts";
  * row per channel and sample; in blocks, each vector instruction serves as many channels as a block has.
  * docs/decisions.md, "Depthwise convolutions in blocks", has the figures.
  */
-
-/** For larger images, memory is the limit, and reordering adds to it. */
-const mostNumbers = 2 ** 22;
 
 /** Up to this many points per channel, a convolution of values with zeros between them is faster than ConvTranspose. */
 const mostStuffedPoints = 256;
@@ -51,7 +49,7 @@ function depthwise(node: Node): Depthwise | undefined {
   if (channels < 2 || node.int("group", 1) !== channels) return undefined;
   if (dimAt(w.shape, 0) !== channels || dimAt(w.shape, 1) !== 1) return undefined;
   const numbers = Math.max(elementCount(x.shape), elementCount(y.shape));
-  if (numbers === 0 || numbers > mostNumbers) return undefined;
+  if (numbers === 0 || numbers > mostNumbersInBlocks) return undefined;
   return {
     x: typed(x),
     w: typed(w),

@@ -49,18 +49,20 @@ const packedForm: Form = {
 /** Numbers of a parameter up to which packing is faster: measured on MobileNet-v2, DenseNet-121, EfficientNet-b0 and ViT-tiny. */
 const mostPacked = 4096;
 
+const blocksForm: Form = {
+  name: "blocked convolutions",
+  backends: ["cpu"],
+  change: "Conv whose weight is computed or fed → the same in ONNX Runtime's own layout of channel blocks",
+  why: "1.1 to 2 times faster, depthwise up to 20 times; ONNX Runtime does it for constant weights only",
+  pass: async (probe) => {
+    const block = await channelBlock(probe);
+    return block ? blockConvolutions({ block }) : undefined;
+  },
+};
+
 /** Every form, in the order of application. docs/backends.md is generated from this. */
 export const forms: readonly Form[] = [
-  {
-    name: "blocked convolutions",
-    backends: ["cpu"],
-    change: "Conv whose weight is computed or fed → the same in ONNX Runtime's own layout of channel blocks",
-    why: "1.1 to 2 times faster, depthwise up to 20 times; ONNX Runtime does it for constant weights only",
-    pass: async (probe) => {
-      const block = await channelBlock(probe);
-      return block ? blockConvolutions({ block }) : undefined;
-    },
-  },
+  blocksForm,
   {
     name: "refusal of wrong results",
     backends: ["webgpu"],
@@ -122,10 +124,13 @@ export async function loweringFor(backend: BackendName, probe: Probe): Promise<L
   const prepared = await Promise.all(
     forms.flatMap(({ backends, pass }) => (pass && backends.includes(backend) ? [pass(probe)] : [])),
   );
+  const blocks = blocksForm.backends.includes(backend) ? await channelBlock(probe) : undefined;
   const passes = prepared.filter((pass) => pass !== undefined);
   return {
     passes,
-    ...(rowsForm.backends.includes(backend) && { layout: (facts) => rowsLayout(facts) }),
+    ...(rowsForm.backends.includes(backend) && {
+      layout: (facts) => rowsLayout({ ...facts, block: blocks ?? 0 }),
+    }),
     ...(packedForm.backends.includes(backend) && { packed: mostPacked }),
   };
 }

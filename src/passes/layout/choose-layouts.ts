@@ -1,6 +1,7 @@
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { conversionCost, type LayoutCosts, nodeCosts } from "./costs.ts";
+import { depthwiseForm } from "./depthwise.ts";
 import { Network } from "./minimum-cut.ts";
 import { type RowForm, rowForm } from "./row-operators.ts";
 
@@ -10,6 +11,8 @@ export interface LayoutFacts {
   readonly keep: ReadonlySet<string>;
   /** Names of the trained parameters: what depends on them has a gradient. */
   readonly trained: ReadonlySet<string>;
+  /** How many channels a block has in ONNX Runtime's layout for depthwise convolutions; 0 (default) where it has none. */
+  readonly block?: number;
 }
 
 /**
@@ -19,7 +22,7 @@ export interface LayoutFacts {
  */
 export function chooseLayouts(
   graph: Graph,
-  { keep, trained }: LayoutFacts,
+  { keep, trained, block = 0 }: LayoutFacts,
   costs: LayoutCosts,
 ): Map<Node, RowForm> {
   const order = graph.sorted();
@@ -27,7 +30,7 @@ export function chooseLayouts(
   const forms = new Map<Node, RowForm>();
   for (const node of order) {
     const stays = node.outputs.some((output) => output && (keep.has(output.name) || fixed.has(output)));
-    const form = stays ? undefined : rowForm(node);
+    const form = stays ? undefined : (rowForm(node) ?? depthwiseForm(node, block, trained));
     if (form) forms.set(node, form);
   }
   if (forms.size === 0) return forms;

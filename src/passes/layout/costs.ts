@@ -116,6 +116,8 @@ export function nodeCosts(
 ): CostPair {
   const [x, w] = node.inputs;
   const [y] = node.outputs;
+  // The same blocks of channels, read from either layout.
+  if (node.op === "Conv" && node.int("group", 1) > 1) return { images: 0, rows: 0 };
   if (node.op === "Conv" && x?.shape && w?.shape && y?.shape) {
     return costs.convolution({
       samples: dimAt(x.shape, 0),

@@ -37,11 +37,13 @@ export const rowsLayout = definePass({
     keep: new Set() as ReadonlySet<string>,
     /** Names of the trained parameters: only what depends on them has a gradient, which costs time too. */
     trained: new Set() as ReadonlySet<string>,
+    /** How many channels a block has in ONNX Runtime's layout for depthwise convolutions; 0 where it has none. */
+    block: 0,
     /** What nodes and conversions cost in either layout. */
     costs: measuredCosts as LayoutCosts,
   },
-  run(graph, { keep, trained, costs }, { emit }) {
-    const forms = chooseLayouts(graph, { keep, trained }, costs);
+  run(graph, { keep, trained, block, costs }, { emit }) {
+    const forms = chooseLayouts(graph, { keep, trained, block }, costs);
     const moved = rewrite(graph, emit, forms);
     const products = [...forms.keys()].filter(({ op }) => op === "Conv").length;
     return forms.size > 0

@@ -38,7 +38,13 @@ export async function numbersOf(
     onRows,
     wrt,
     type = "float",
-  }: { readonly onRows: boolean; readonly wrt: readonly string[]; readonly type?: "float" | "double" },
+    block = 0,
+  }: {
+    readonly onRows: boolean;
+    readonly wrt: readonly string[];
+    readonly type?: "float" | "double";
+    readonly block?: number;
+  },
 ): Promise<{ readonly numbers: Numbers; readonly ops: readonly string[]; readonly detail: string }> {
   const graph = build();
   await inferShapes(graph, nodeProbe, {});
@@ -47,9 +53,9 @@ export async function numbersOf(
   const context = passContext(graph);
   let detail = "";
   if (onRows) {
-    const pass = rowsLayout({ costs: allOnRows, trained: new Set(wrt) });
+    const pass = rowsLayout({ costs: allOnRows, trained: new Set(wrt), block });
     detail = (await pass.run(graph, context)).detail;
-    await runPass(rowsLayout({ costs: allOnRows, trained: new Set(wrt) }), graph, context);
+    await runPass(rowsLayout({ costs: allOnRows, trained: new Set(wrt), block }), graph, context);
   }
   const ops = graph.sorted().map(({ op }) => op);
   const emit = context.emit as Emit;

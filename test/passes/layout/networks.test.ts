@@ -115,3 +115,34 @@ test.each(Object.entries(networks))("%s: the same numbers and gradients", async 
     expect(relativeError(found, expected), name).toBeLessThan(most);
   }
 });
+
+test("a depthwise convolution lies between rows where ONNX Runtime has blocks of channels, and only there", async () => {
+  const build = () => {
+    const b = new GraphBuilder();
+    const wide = b.op("Conv", [b.input("x", [2, 4, 5, 4]), b.input("w1", [8, 4, 1, 1])], "wide");
+    const depth = b.op(
+      "Conv",
+      [b.op("Tanh", [wide], "t"), b.input("w2", [8, 1, 3, 3]), b.input("b2", [8])],
+      "depth",
+      {
+        ...{ ...padded, group: 8, strides: [2, 1] },
+      },
+    );
+    return b.output(b.op("Sin", [b.op("Conv", [depth, b.input("w3", [3, 8, 1, 1])], "narrow")], "y"));
+  };
+  const wrt = ["x", "w1", "w2", "b2", "w3"];
+  const [images, without, within] = await Promise.all(
+    [{ onRows: false }, { onRows: true }, { onRows: true, block: 8 }].map((how) =>
+      numbersOf(build, { ...how, wrt }),
+    ),
+  );
+  for (const rows of [without, within]) {
+    for (const [name, expected] of Object.entries(images?.numbers ?? {})) {
+      expect(relativeError(rows?.numbers[name] ?? [], expected), name).toBeLessThan(5e-6);
+    }
+  }
+  expect([without, within].map((rows) => rows?.detail)).toEqual([
+    "2 nodes on rows, 2 of them convolutions",
+    "4 nodes on rows, 3 of them convolutions",
+  ]);
+});
