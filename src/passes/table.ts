@@ -1,6 +1,7 @@
 import { blockConvolutions } from "./backends/block-convolutions.ts";
 import { deviationApart } from "./backends/deviation-apart.ts";
 import { fillChannels } from "./backends/fill-channels.ts";
+import { joinSplits } from "./backends/join-splits.ts";
 import { openQuickly } from "./backends/open-quickly.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
 import { foldConstants, foldValues } from "./cleanup/fold-constants.ts";
@@ -60,5 +61,6 @@ export const passes = {
   refuseMiscomputed,
   fillChannels,
   deviationApart,
+  joinSplits,
   openQuickly,
 } satisfies Readonly<Record<string, () => Pass<unknown>>>;

@@ -258,6 +258,15 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     );
     return inferred(b.output(y as Value, d as Value));
   },
+  joinSplits: () => {
+    const b = new GraphBuilder();
+    const x = b.input("x", [2, 6]);
+    const [a, c] = b.many("Split", [x, b.int64("halves", [4, 2])], ["a", "c"], { axis: 1 });
+    const parts = b.many("Split", [a as Value, b.int64("quarters", [1, 3])], ["d", "e"], { axis: -1 });
+    const rows = b.many("Split", [c as Value, b.int64("rows", [1, 1])], ["f", "g"], { axis: 0 });
+    const y = [...parts, ...rows].map((part, i) => b.op("Neg", [part as Value], `y${i}`));
+    return inferred(b.output(...y));
+  },
   openQuickly: () => {
     const b = new GraphBuilder();
     const x = b.input("x", [2]);
