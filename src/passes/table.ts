@@ -4,6 +4,7 @@ import { fillChannels } from "./backends/fill-channels.ts";
 import { joinSplits } from "./backends/join-splits.ts";
 import { openQuickly } from "./backends/open-quickly.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
+import { sumsAsProducts } from "./backends/sums-as-products.ts";
 import { foldConstants, foldValues } from "./cleanup/fold-constants.ts";
 import { liftConstants } from "./cleanup/lift-constants.ts";
 import { splitShared } from "./cleanup/split-shared.ts";
@@ -62,5 +63,6 @@ export const passes = {
   fillChannels,
   deviationApart,
   joinSplits,
+  sumsAsProducts,
   openQuickly,
 } satisfies Readonly<Record<string, () => Pass<unknown>>>;

@@ -267,6 +267,18 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const y = [...parts, ...rows].map((part, i) => b.op("Neg", [part as Value], `y${i}`));
     return inferred(b.output(...y));
   },
+  sumsAsProducts: () => {
+    const b = new GraphBuilder();
+    const x = b.input("x", [4, 16, 64]);
+    const axis = (index: number) => b.int64(`axis${index}.${b.graph.nodes.length}`, [index]);
+    const sum = (from: Value, index: number, keepdims: number, op = "ReduceSum") =>
+      b.op(op, [from, axis(index)], `${op}${b.graph.nodes.length}`, { keepdims });
+    const staged = sum(sum(x, 1, 1), 0, 1);
+    const mean = sum(sum(x, 0, 0, "ReduceMean"), 0, 0, "ReduceMean");
+    const columns = sum(x, 1, 0);
+    const small = sum(b.op("Reshape", [x, b.int64("two", [2048, 2])], "pairs"), 0, 0);
+    return inferred(b.output(staged, mean, sum(columns, 0, 0), columns, small));
+  },
   openQuickly: () => {
     const b = new GraphBuilder();
     const x = b.input("x", [2]);
