@@ -4,7 +4,6 @@ import { fillChannels } from "./backends/fill-channels.ts";
 import { joinSplits } from "./backends/join-splits.ts";
 import { openQuickly } from "./backends/open-quickly.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
-import { sumsAsProducts } from "./backends/sums-as-products.ts";
 import { foldConstants, foldValues } from "./cleanup/fold-constants.ts";
 import { liftConstants } from "./cleanup/lift-constants.ts";
 import { splitShared } from "./cleanup/split-shared.ts";
@@ -22,6 +21,7 @@ import type { Pass } from "./pass.ts";
 import { recognizeActivations, writeOutActivations } from "./training/activations.ts";
 import { lowerBatchNorm, setBatchNormForm } from "./training/batch-norm.ts";
 import { poolBeforeRelu } from "./training/pool-before-relu.ts";
+import { recognizeLayerNormalization } from "./training/recognize-layer-normalization.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
 import { replaceDropout } from "./training/replace-dropout.ts";
 import { stopDropout } from "./training/stop-dropout.ts";
@@ -54,6 +54,7 @@ export const passes = {
   recognizeActivations,
   writeOutActivations,
   storeAsRead,
+  recognizeLayerNormalization,
   recomputeActivations,
   // Layout
   rowsLayout,
@@ -63,6 +64,5 @@ export const passes = {
   fillChannels,
   deviationApart,
   joinSplits,
-  sumsAsProducts,
   openQuickly,
 } satisfies Readonly<Record<string, () => Pass<unknown>>>;

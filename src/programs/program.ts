@@ -16,6 +16,7 @@ import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Lowering } from "../passes/backends/table.ts";
 import { type Pass, runPass } from "../passes/pass.ts";
 import { recognizeActivations, writeOutActivations } from "../passes/training/activations.ts";
+import { recognizeLayerNormalization } from "../passes/training/recognize-layer-normalization.ts";
 import { recomputeActivations } from "../passes/training/recompute-activations.ts";
 import { type StateLayout, storeAsRead } from "../passes/training/store-as-read.ts";
 import { layerMatrices } from "./layer-matrices.ts";
@@ -152,6 +153,7 @@ export class Program {
     const { graph, emit } = this;
     const arrivals = this.#arrivals;
     await this.run(recognizeActivations());
+    await this.run(recognizeLayerNormalization());
     const gradients = backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit, separate, arrivals });
     await this.run(writeOutActivations());
     return gradients;

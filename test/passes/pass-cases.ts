@@ -142,6 +142,30 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const gelu = b.op("Mul", [inner, number("half", 0.5)], "gelu");
     return inferred(b.output(b.op("Mul", [gelu, b.op("Sigmoid", [gelu], "gate")], "swish")));
   },
+  recognizeLayerNormalization: () => {
+    const b = new GraphBuilder();
+    const x = b.input("x", [2, 3, 4]);
+    const last = b.int64("last", [-1]);
+    const written = (from: Value, name: string) => {
+      const centred = b.op(
+        "Sub",
+        [from, b.op("ReduceMean", [from, last], `${name}.mean`)],
+        `${name}.centred`,
+      );
+      const square = b.op(
+        "Pow",
+        [centred, b.graph.addInitializer(Tensor.float(`${name}.two`, [], [2]))],
+        `${name}.square`,
+      );
+      const variance = b.op("ReduceMean", [square, last], `${name}.variance`);
+      const epsilon = b.graph.addInitializer(Tensor.float(`${name}.epsilon`, [], [1e-5]));
+      const deviation = b.op("Sqrt", [b.op("Add", [variance, epsilon], `${name}.safe`)], `${name}.deviation`);
+      return b.op("Div", [centred, deviation], `${name}.unit`);
+    };
+    const scaled = b.op("Mul", [written(x, "a"), vector(b, "scale", [1, 2, 3, 4])], "scaled");
+    const y = b.op("Add", [scaled, vector(b, "bias", [5, 6, 7, 8])], "y");
+    return inferred(b.output(written(y, "b")));
+  },
   writeOutActivations: () => {
     const b = new GraphBuilder();
     const x = b.input("x", [2, 3]);
@@ -266,18 +290,6 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const rows = b.many("Split", [c as Value, b.int64("rows", [1, 1])], ["f", "g"], { axis: 0 });
     const y = [...parts, ...rows].map((part, i) => b.op("Neg", [part as Value], `y${i}`));
     return inferred(b.output(...y));
-  },
-  sumsAsProducts: () => {
-    const b = new GraphBuilder();
-    const x = b.input("x", [4, 16, 64]);
-    const axis = (index: number) => b.int64(`axis${index}.${b.graph.nodes.length}`, [index]);
-    const sum = (from: Value, index: number, keepdims: number, op = "ReduceSum") =>
-      b.op(op, [from, axis(index)], `${op}${b.graph.nodes.length}`, { keepdims });
-    const staged = sum(sum(x, 1, 1), 0, 1);
-    const mean = sum(sum(x, 0, 0, "ReduceMean"), 0, 0, "ReduceMean");
-    const columns = sum(x, 1, 0);
-    const small = sum(b.op("Reshape", [x, b.int64("two", [2048, 2])], "pairs"), 0, 0);
-    return inferred(b.output(staged, mean, sum(columns, 0, 0), columns, small));
   },
   openQuickly: () => {
     const b = new GraphBuilder();

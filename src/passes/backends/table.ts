@@ -10,7 +10,6 @@ import type { BackendName } from "./names.ts";
 import { type OffDevice, offCuda, offWasm, offWebGpu } from "./off-device.ts";
 import { openQuickly } from "./open-quickly.ts";
 import { refuseMiscomputed } from "./refuse-miscomputed.ts";
-import { sumsAsProducts } from "./sums-as-products.ts";
 
 /** A form that some backends get instead of the portable one, in which gradients are written. */
 export interface Form {
@@ -93,13 +92,6 @@ export const forms: readonly Form[] = [
     change: "Split whose parts are split again → one Split",
     why: "each round copies the tensor: a tenth of the time of an LSTM of 50 steps. WebGPU needs the rounds, since a node may use eight buffers",
     pass: () => joinSplits(),
-  },
-  {
-    name: "sums as products",
-    backends: ["cpu"],
-    change: "ReduceSum and ReduceMean over the first axes, up to 1,024 rows → MatMul with a vector of ones",
-    why: "1.3 to 2 times faster and 4 times as exact: ONNX Runtime's product of one row adds four rows at a time",
-    pass: () => sumsAsProducts(),
   },
   {
     name: "order for opening",

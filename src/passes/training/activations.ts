@@ -4,6 +4,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { type Typed, typed } from "../../graph/emit-base.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { changed, counted, defineGraphPass, definePass, unchanged } from "../pass.ts";
+import { numberOf, onlyReader, operandBeside } from "./operands.ts";
 
 /**
  * Recognizes activations that exporters write in small operators, so that one rule differentiates each: 6 passes over the data
@@ -72,18 +73,6 @@ function swish(sigmoid: Node): Activation | undefined {
   const scaled = scaledBy(argument);
   return scaled?.x === x ? { opType: "Swish", node: product, x, alpha: scaled.factor } : undefined;
 }
-
-/** The node that alone reads a value, if it is one of `opType`. */
-function onlyReader(value: Value | null | undefined, opType: string): Node | undefined {
-  const [use, ...others] = value?.uses ?? [];
-  return use && others.length === 0 && use.node.op === opType ? use.node : undefined;
-}
-
-const operandBeside = ({ inputs: [a, b] }: Node, value: Value | null | undefined): Value | undefined =>
-  (a === value ? b : a) ?? undefined;
-
-const numberOf = (value: Value | undefined): number | undefined =>
-  value?.initializer?.size === 1 ? value.initializer.numbers()[0] : undefined;
 
 const numberBeside = (node: Node, value: Value | null | undefined): number | undefined =>
   numberOf(operandBeside(node, value));
