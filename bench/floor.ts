@@ -64,12 +64,12 @@ export function floorContender(model: () => BenchmarkModel, threads: number, net
 async function responsesOf({ onnx, x }: BenchmarkModel): Promise<Response[]> {
   const [batch = 1] = x.dims;
   const { sites } = await inspect(decodeModel(onnx));
-  return sites
-    .filter(({ penalties }) => penalties.som === true)
-    .map(({ name, rows, units, groups }) => {
-      if (rows === undefined) throw new Error(`${name}: the number of rows is not known`);
-      return { samples: batch * groups, units: units / groups, positions: rows / batch };
-    });
+  const taken = sites.filter(({ penalties }) => penalties.som === true);
+  if (taken.length === 0) throw new Error("no layer takes SOM");
+  return taken.map(({ name, rows, units, groups }) => {
+    if (rows === undefined) throw new Error(`${name}: the number of rows is not known`);
+    return { samples: batch * groups, units: units / groups, positions: rows / batch };
+  });
 }
 
 async function fasterForm(response: Response, threads: number): Promise<Form> {

@@ -37,16 +37,16 @@ type Point = NetworkResult & { readonly series: string; readonly place: number }
 
 /**
  * Times an MLP and a CNN over their width, depth and batch, plain and with SOM, against PyTorch eager, and writes the rows of a
- * series after each point. One process of each kind serves all points.
+ * series after each point. One process of each kind serves the points of a series.
  */
 export async function growth(run: Run): Promise<void> {
   const file = new URL("results/growth.json", import.meta.url);
   const names = Object.keys(series);
   const order = (point: Point) => `${names.indexOf(point.series)} ${point.place}`;
-  const hosts = { own: Host.own(run.threads), torch: run.torch ? Host.torch(run.threads) : undefined };
   exportNetworks(Object.values(series).flat());
   const points: Point[] = [];
   for (const [name, requests] of Object.entries(series)) {
+    const hosts = { own: Host.own(run.threads), torch: run.torch ? Host.torch(run.threads) : undefined };
     for (const [place, request] of requests.entries()) {
       try {
         const point = { ...(await timed(request, hosts, run)), series: name, place };
@@ -59,9 +59,9 @@ export async function growth(run: Run): Promise<void> {
         console.error(`${name}, ${JSON.stringify(request)}: not timed: ${messageOf(error)}`);
       }
     }
+    hosts.own.close();
+    hosts.torch?.close();
   }
-  hosts.own.close();
-  hosts.torch?.close();
   console.log(`\n${table(points)}`);
 }
 

@@ -8,7 +8,7 @@ import { median, type Spread, spreadOf } from "./statistics.ts";
 import { type Conditions, writeRow } from "./step-results.ts";
 import { runsOf, spreadText } from "./step-table.ts";
 
-/** Number of processes that are started for each figure. */
+/** Number of processes that are started for each figure of this library. */
 const repetitions = 3;
 
 /** Seconds that a network takes before its first step is done, and that `verify` takes. */
@@ -69,7 +69,7 @@ async function measured(network: NetworkName, run: Run): Promise<ReadyResult> {
   for (let i = 0; i < (run.writes ? repetitions : 1); i++) {
     plain.push(await seconds(Host.own(run.threads), own, false, { folder }));
     som.push(await seconds(Host.own(run.threads), own, true, { folder }));
-    if (!run.torch) continue;
+    if (!run.torch || i > 0) continue;
     const command = { batch, size: {}, compile: false, fused: false };
     eager.push(await seconds(Host.torch(run.threads), "PyTorch eager", false, command));
   }

@@ -89,6 +89,8 @@ function failuresOf({ title, contenders }: NetworkResult): string[] {
   return contenders.flatMap(({ runtime, regularized, error }) =>
     error === undefined
       ? []
-      : [`- ${title}${regularized && runtime !== floor ? ", SOM" : ""}, ${runtime}: ${error}`],
+      : [`- ${title}${regularized && runtime !== floor ? ", SOM" : ""}, ${runtime}: ${shortened(error)}`],
   );
 }
+
+const shortened = (message: string): string => (message.length > 200 ? `${message.slice(0, 200)}…` : message);

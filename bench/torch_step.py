@@ -48,8 +48,10 @@ def collect_penalties(net: nn.Module) -> list[Tensor]:
 
     def take(module: nn.Module, _inputs: tuple[Tensor, ...], y: Tensor) -> None:
         rows = y if isinstance(module, nn.Linear) else y.movedim(1, -1)
-        # Not later: an activation may overwrite the response in place.
-        penalties.append(som(rows.reshape(-1, rows.shape[-1])))
+        rows = rows.reshape(-1, rows.shape[-1])
+        # One row has no angles. Not later: an activation may overwrite the response in place.
+        if rows.shape[0] > 1:
+            penalties.append(som(rows))
 
     convolutions = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
     for module in net.modules():
@@ -87,6 +89,7 @@ def create(command: dict, device: str) -> Step:
     def loss_with_som(x: Tensor, labels: Tensor) -> Tensor:
         penalties.clear()
         loss = F.cross_entropy(net(x), labels)
+        assert penalties, "no layer has two rows or more, which SOM needs"
         return loss + sum(penalties)
 
     objective = loss_with_som if command["regularized"] else loss_of
