@@ -31,7 +31,7 @@ export function inModel(port: StatePort, tensor: Tensor): Tensor {
 export const allInStep = (ports: StateOfStep, tensors: ReadonlyMap<string, Tensor>): Map<string, Tensor> =>
   converted(ports, tensors, inStep);
 
-/** A state by input name, each tensor in the model's form. */
+/** A state by input name, each tensor in the model's form; only ports that are given are converted. */
 export const allInModel = (ports: StateOfStep, tensors: ReadonlyMap<string, Tensor>): Map<string, Tensor> =>
   converted(ports, tensors, inModel);
 
@@ -68,22 +68,47 @@ function permuted(tensor: Tensor, axes: Shape, permutation: readonly number[], d
   const { name, type } = tensor;
   const data = tensor.data as Float32Array;
   const to = data.slice();
-  const lengths = permutation.map((axis) => axes[axis] ?? 1);
-  const strides = permutation.map((axis) => elementCount(axes.slice(axis + 1)));
-  const [inner = 1, stride = 1] = [lengths.at(-1), strides.at(-1)];
-  const place = new Array<number>(lengths.length).fill(0);
-  let from = 0;
-  for (let at = 0; at < to.length; at += inner) {
-    for (let i = 0; i < inner; i++) to[at + i] = data[from + i * stride] ?? 0;
-    // The next place along the outer axes, the last of them first.
-    for (let axis = lengths.length - 2; axis >= 0; axis--) {
-      const [length = 1, step = 0] = [lengths[axis], strides[axis]];
-      place[axis] = (place[axis] ?? 0) + 1;
-      from += step;
-      if ((place[axis] ?? 0) < length) break;
-      from -= length * step;
-      place[axis] = 0;
+  const outer = strided(axes, permutation);
+  const { length: inner, stride } = outer.pop() ?? { length: 1, stride: 1 };
+  const place = outer.map(() => 0);
+  // The last axis in pieces: the lines of memory that one piece reads are in the cache when their next numbers are read.
+  for (let begin = 0; begin < inner; begin += pieceLength) {
+    const end = Math.min(begin + pieceLength, inner);
+    let from = begin * stride;
+    for (let at = 0; at < to.length; at += inner) {
+      for (let i = begin, source = from; i < end; i++, source += stride) to[at + i] = data[source] ?? 0;
+      // The next place along the outer axes, the last of them first; after the last place the first one again.
+      for (let axis = outer.length - 1; axis >= 0; axis--) {
+        const { length, stride: step } = outer[axis] as StridedAxis;
+        place[axis] = (place[axis] ?? 0) + 1;
+        from += step;
+        if ((place[axis] ?? 0) < length) break;
+        from -= length * step;
+        place[axis] = 0;
+      }
     }
   }
   return Tensor.of(name, type, dims, to);
+}
+
+/** A line of memory holds 16 float32. */
+const pieceLength = 16;
+
+/** An axis of a reordered tensor, and how far apart its numbers are in the original. */
+interface StridedAxis {
+  readonly length: number;
+  readonly stride: number;
+}
+
+/** The axes in their new order; neighbours that were neighbours before are one axis. */
+function strided(axes: Shape, permutation: readonly number[]): StridedAxis[] {
+  const merged: StridedAxis[] = [];
+  for (const axis of permutation) {
+    const [length, stride] = [axes[axis] ?? 1, elementCount(axes.slice(axis + 1))];
+    const before = merged.at(-1);
+    if (before?.stride === stride * length)
+      merged[merged.length - 1] = { length: before.length * length, stride };
+    else merged.push({ length, stride });
+  }
+  return merged;
 }

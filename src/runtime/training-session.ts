@@ -81,9 +81,11 @@ export class TrainingSession {
 
   /** The state as feeds for forward sessions of the same backend: in the step's form where it lies on a device. */
   async held({ stateOnDevice }: Pick<Backend, "stateOnDevice">): Promise<ReadonlyMap<string, Fed>> {
-    if (!stateOnDevice) return this.readState();
     await this.settle();
-    return this.#session.held();
+    if (stateOnDevice) return this.#session.held();
+    // A forward session reads no slots.
+    const parameters = this.#ports.parameters.map((port) => ({ ...port, slots: new Map() }));
+    return allInModel({ ...this.#ports, parameters }, await this.#session.readState());
   }
 
   /** Replaces state by input name; tensors that are not named keep their numbers. @throws SorthError between the steps of a run */
