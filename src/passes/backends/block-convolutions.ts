@@ -147,7 +147,10 @@ function isWorthwhile(node: Node, block: number): boolean {
   const points = elementCount(y.shape.slice(2));
   const whole = outputs % block === 0 && inputs % block === 0;
   const windows = elementCount(w.shape.slice(2)) > 1;
-  return whole && windows && points >= 64 && outputs * inputs < 16 * dimAt(x.shape, 0) * points;
+  if (!whole || !windows || points < 64) return false;
+  // The weights are reordered each time: that pays if they are few for each position, or not too many in a long run.
+  const weights = (outputs * inputs) / (dimAt(x.shape, 0) * points);
+  return weights < 16 || (weights < 48 && elementCount(x.shape) >= 2 ** 16);
 }
 
 /** w: [O, I, height, width] in the order [O/block, I/block, height, width, I block, O block]; its shape stays. */

@@ -223,12 +223,25 @@ test.for(depthwiseCases)("depthwise in blocks: $note", async ({ note, shapes, bu
   expect(maxAbs([...differences]) / maxAbs([...(plain ?? [])])).toBeLessThan(1e-5);
 });
 
-test("left alone: odd channels, groups, 1×1 kernels, few points", async () => {
+test("taken: more weights for each position, if the image is large", async () => {
+  const graph = new Graph("convolution", new Map([["", 18]]));
+  const g = new Emit(graph, { prefix: "t/" });
+  const inputs = [
+    graph.addInput("x", "float", [8, 256, 14, 14]),
+    graph.addInput("w", "float", [256, 256, 3, 3]),
+  ] as const;
+  graph.addOutput(g.conv(...inputs, { strides: [1, 1], dilations: [1, 1], pads: [1, 1, 1, 1], group: 1 }));
+  expect(await runPass(blockConvolutions({ block: 16 }), graph, { emit: g, probe: nodeProbe })).toBe(1);
+});
+
+test("left alone: odd channels, groups, 1×1 kernels, few points, many weights", async () => {
   const cases = [
     { x: [2, 24, 16, 16], w: [32, 24, 3, 3], group: 1 },
     { x: [2, 32, 16, 16], w: [32, 16, 3, 3], group: 2 },
     { x: [2, 32, 16, 16], w: [32, 32, 1, 1], group: 1 },
     { x: [2, 32, 7, 7], w: [32, 32, 3, 3], group: 1 },
+    { x: [1, 64, 16, 16], w: [64, 64, 3, 3], group: 1 },
+    { x: [16, 256, 8, 8], w: [256, 256, 3, 3], group: 1 },
   ];
   for (const { x, w, group } of cases) {
     const graph = new Graph("convolution", new Map([["", 18]]));
