@@ -99,6 +99,9 @@ export type { Feeds } from "./measure/sample-chunks.ts";
 export type { NotComputed, SpectralFigures, Spectrum } from "./measure/spectrum.ts";
 export type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angles.ts";
 export type { WeightAngleOptions } from "./measure/weight-angles.ts";
+export type { ClassFigures, ClassReport } from "./metrics/class-metrics.ts";
+export type { LabelFigures, LabelReport } from "./metrics/label-metrics.ts";
+export type { NumberReport } from "./metrics/number-metrics.ts";
 export type { DataTypeName } from "./onnx/data-types.ts";
 export { decodeModel, encodeModel, Model, type ModelSource } from "./onnx/model.ts";
 export { type ExternalReader, type ExternalReference, Tensor, type TensorData } from "./onnx/tensor.ts";
@@ -112,6 +115,7 @@ export {
   optimizerNames,
   sgd,
 } from "./optimizers/public.ts";
+export type { Lowering } from "./passes/backends/table.ts";
 export type { Pass, PassContext, PassResult } from "./passes/pass.ts";
 export type { StateLayout } from "./passes/training/store-as-read.ts";
 export {
@@ -168,6 +172,7 @@ export {
   runRecord,
   type StepPoint,
 } from "./report/run-record.ts";
+export type { EvaluateOptions, ModelEvaluation, WorstSample } from "./runtime/evaluate-model.ts";
 export type {
   CheckpointEvent,
   EndEvent,
@@ -178,6 +183,8 @@ export type {
 } from "./runtime/events.ts";
 export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 export type { FitOptions } from "./runtime/fit-plan.ts";
+export type { ModelRunOptions } from "./runtime/model-run.ts";
+export type { Prediction, PredictOptions } from "./runtime/predict.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";
 export type { SessionOptions } from "./runtime/step-session.ts";
 export type { CheckpointKind } from "./runtime/stored-run.ts";

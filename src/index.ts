@@ -16,8 +16,10 @@ import { differentiate as differentiateWith } from "./programs/differentiate.ts"
 import type { RescuedModel } from "./programs/rescue.ts";
 import { buildSplitStep as buildSplitStepWith } from "./programs/split-step.ts";
 import { buildStep as buildStepWith } from "./programs/step.ts";
+import { evaluateModel as evaluateModelWith } from "./runtime/evaluate-model.ts";
 import { exportCheckpoint as exportCheckpointWith } from "./runtime/export-checkpoint.ts";
 import { nodeRuntime } from "./runtime/node.ts";
+import { predict as predictWith } from "./runtime/predict.ts";
 import type { RescueOptions } from "./runtime/rescue.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -47,6 +49,14 @@ export const inject: Library["inject"] = (model, options) => injectWith(model, o
 /** @function */
 export const verify: Library["verify"] = (original, injected, options = {}) =>
   verifyWith(original, injected, options, probe);
+
+/** @function */
+export const evaluateModel: Library["evaluateModel"] = (model, dataset, options = {}) =>
+  evaluateModelWith(model, dataset, options, nodeRuntime);
+
+/** @function */
+export const predict: Library["predict"] = (model, dataset, options = {}) =>
+  predictWith(model, dataset, options, nodeRuntime);
 
 /** @function */
 export const weightAngles: Library["weightAngles"] = (model, options = {}) =>

@@ -51,6 +51,18 @@ export const verify: Library["verify"] = async (original, injected, options = {}
 };
 
 /** @function */
+export const evaluateModel: Library["evaluateModel"] = async (model, dataset, options = {}) => {
+  const { evaluateModel: evaluateModelWith } = await import("./runtime/evaluate-model.ts");
+  return evaluateModelWith(model, dataset, options, webRuntime);
+};
+
+/** @function */
+export const predict: Library["predict"] = async function* (model, dataset, options = {}) {
+  const { predict: predictWith } = await import("./runtime/predict.ts");
+  yield* predictWith(model, dataset, options, webRuntime);
+};
+
+/** @function */
 export const weightAngles: Library["weightAngles"] = async (model, options = {}) => {
   const { weightAngles: weightAnglesWith } = await import("./measure/weight-angles.ts");
   return weightAnglesWith(model, options, webProbe);

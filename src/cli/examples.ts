@@ -67,6 +67,13 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
     ),
   ],
   export: [example("export held-out.run --from best -o best.onnx", "the model of a run's best epoch")],
+  evaluate: [
+    example("evaluate model.onnx --data mnist", "loss, accuracy, figures of each class, confusion matrix"),
+    example("evaluate model.onnx --data data.npz --objective mse --json", "figures of a regression, as JSON"),
+  ],
+  predict: [
+    example("predict model.onnx --data mnist -o answers.csv", "the class and the probabilities of every sample"),
+  ],
   angles: [
     example("angles model.onnx model.trained.onnx", "weight angles of both, side by side"),
     example(

@@ -20,8 +20,8 @@ export function addOutputFlag(command: Command, kind: string, meaning: string): 
 }
 
 /** The default output of a command, in the folder of its input: `model.onnx` → `model.<kind>.onnx`. */
-export function outputBeside(input: string, kind: string): string {
-  return join(dirname(input), `${basename(input).replace(/\.onnx$/i, "")}.${kind}.onnx`);
+export function outputBeside(input: string, kind: string, extension = "onnx"): string {
+  return join(dirname(input), `${basename(input).replace(/\.onnx$/i, "")}.${kind}.${extension}`);
 }
 
 /**

@@ -58,6 +58,15 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     summary: "write the trained model of a run from its checkpoint folder",
     load: () => import("./commands/export.ts"),
   },
+  evaluate: {
+    summary: "compute loss, accuracy and further figures of a model on data",
+    load: () => import("./commands/evaluate.ts"),
+    writes: false,
+  },
+  predict: {
+    summary: "write a model's answer for every sample of data",
+    load: () => import("./commands/predict.ts"),
+  },
   angles: {
     summary: "measure the angles between the units of each layer",
     load: () => import("./commands/angles.ts"),

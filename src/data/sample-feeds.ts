@@ -41,14 +41,30 @@ export async function sampleFeeds(
   count: number,
   options: SampleFeedOptions = {},
 ): Promise<Map<string, Tensor>> {
-  const graph = graphOf(model);
+  const size = Math.min(count, dataset.size);
+  const feeds = feedsOfGraph(graphOf(model), dataset, size, options);
+  await feeds.fill(Array.from({ length: size }, (_, index) => index));
+  return feeds.tensors();
+}
+
+/**
+ * Feeds a dataset to a model's own inputs, in the types that the model declares.
+ * @param size - samples of one batch
+ * @param added - an input for labels that the model does not have
+ */
+export function feedsOfGraph(
+  graph: Graph,
+  dataset: Dataset,
+  size: number,
+  options: SampleFeedOptions,
+  added: readonly FeedPort[] = [],
+): DataFeeds {
   const inputs = fedInputs(graph);
   if (inputs.length === 0) throw new DataError("the model has no input for data");
   const labels = labelInputs(graph);
   const data = inputs.filter((input) => !labels.includes(input));
-  const names = (values: readonly Value[]) => values.map(({ name }) => name);
-  const { columns } = matchInputs(dataset, { data: names(data), labels: names(labels) });
-  const size = Math.min(count, dataset.size);
+  const names = (values: readonly Pick<Value, "name">[]) => values.map(({ name }) => name);
+  const { columns } = matchInputs(dataset, { data: names(data), labels: names([...labels, ...added]) });
   const { x, y, name } = dataset;
   const columnOf = (input: Value) => {
     const column = columns.get(input.name) ?? "x";
@@ -65,7 +81,7 @@ export async function sampleFeeds(
         : fitShape(`${name}: ${key}`, shape, { name: input.name, shape: declared, batchAxis }).shape;
     return { name: input.name, type, shape: fitted.toSpliced(batchAxis, 0, size), batchAxis };
   };
-  const ports = { data: data.map(shapeOf), labels: labels.map(shapeOf) };
+  const ports = { data: data.map(shapeOf), labels: [...labels.map(shapeOf), ...added] };
   const fed = ports.data.flatMap((port) => {
     const column = columns.get(port.name);
     return typeof column === "object" ? [[port, column] as [FeedPort, Column]] : [];
@@ -76,9 +92,7 @@ export async function sampleFeeds(
       chooseNormalization(name, fed, () => graph),
       options,
     );
-  const feeds = new DataFeeds(ports, dataset, { normalize: chosen, onMessage: options.onMessage });
-  await feeds.fill(Array.from({ length: size }, (_, index) => index));
-  return feeds.tensors();
+  return new DataFeeds(ports, dataset, { normalize: chosen, onMessage: options.onMessage });
 }
 
 function told(

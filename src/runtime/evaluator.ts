@@ -76,7 +76,7 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
 }
 
 /** Batches in feeds that hold them until the next one is asked for. Those of a dataset that answers with promises are read one batch ahead. */
-async function* filledBatches(
+export async function* filledBatches(
   batches: readonly EvaluationBatch[],
   first: DataFeeds,
   make: () => DataFeeds,

@@ -1,0 +1,50 @@
+import type { Command } from "commander";
+import { type Prediction, predict, readModel } from "../../index.ts";
+import { writeFileSafely } from "../../onnx/write-file.ts";
+import { addModelRunFlags, type ModelRunFlags, modelRunOf, partOf } from "../model-run-flags.ts";
+import { chosenOutput, outputBeside } from "../output.ts";
+import { readData } from "../read-data.ts";
+import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
+
+interface Flags extends SharedFlags, ModelRunFlags {
+  readonly output?: string;
+}
+
+/** `predict`: a model's answer for every sample. */
+export function define(command: Command, streams: CommandStreams): void {
+  command
+    .argument("<model>", "an ONNX model with its weights")
+    .option("-o, --output <file>", "a .csv or .jsonl file (default: beside the model, .predictions.csv)");
+  addModelRunFlags(
+    command,
+    "the loss that the model was trained with, which says what its numbers mean (default: cross-entropy where the model or the data have classes)",
+  );
+  command.action(async (path: string, flags: Flags) => {
+    const terminal = new Terminal(streams, flags);
+    const output = await chosenOutput(flags, outputBeside(path, "predictions", "csv"), terminal.write);
+    const model = await readModel(path);
+    const part = partOf(await readData(flags.data, terminal), flags);
+    const lines: string[] = [];
+    const asLine = /\.jsonl$/i.test(output) ? jsonLine : csvLine;
+    let answers = 0;
+    for await (const prediction of predict(model, part, modelRunOf(flags, terminal))) {
+      if (answers === 0 && asLine === csvLine) lines.push(csvHeading(prediction));
+      lines.push(asLine(prediction));
+      answers += 1;
+    }
+    await writeFileSafely(output, `${lines.join("\n")}\n`, terminal.write);
+    terminal.note(`${answers} samples of ${part.name} → ${output}`);
+  });
+}
+
+const jsonLine = (prediction: Prediction): string => JSON.stringify(prediction);
+
+const csvHeading = ({ answer, scores }: Prediction): string =>
+  ["sample", ...(answer === undefined ? [] : ["answer"]), ...scores.map((_, i) => `score.${i}`)].join(",");
+
+const csvLine = ({ sample, answer, scores }: Prediction): string =>
+  [
+    sample,
+    ...(answer === undefined ? [] : [answer]),
+    ...scores.map((score) => Number(score.toPrecision(7))),
+  ].join(",");

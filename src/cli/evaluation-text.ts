@@ -1,0 +1,105 @@
+import { formatTable, type ModelEvaluation, type WorstSample } from "../index.ts";
+import { fitTable } from "../report/table.ts";
+
+/** More classes than these are left out of tables on a terminal; `--json` has all. */
+const mostClasses = 20;
+
+/** How an evaluation is printed. */
+interface TextOptions {
+  /** Name of the data. */
+  readonly data: string;
+  readonly width: number;
+  readonly paint: (heading: string) => string;
+}
+
+const percent = (value: number): string => `${(100 * value).toFixed(2)} %`;
+const figure = (value: number): string => value.toPrecision(4);
+
+/** An evaluation as text: a line of figures, then tables. */
+export function evaluationText(evaluation: ModelEvaluation, options: TextOptions): string {
+  const { loss, accuracy, samples, perplexity, worst } = evaluation;
+  const first = [
+    `${options.data}: ${samples} samples`,
+    `loss ${figure(loss)}`,
+    ...(accuracy === undefined ? [] : [`accuracy ${percent(accuracy)}`]),
+    ...(perplexity === undefined ? [] : [`perplexity ${figure(perplexity)}`]),
+  ];
+  const sections = [first.join(", "), ...figures(evaluation, options), ...worstTable(worst, options)];
+  return sections.join("\n\n");
+}
+
+function figures({ classes, labels, numbers }: ModelEvaluation, options: TextOptions): string[] {
+  if (numbers) {
+    const r2 = numbers.r2 === undefined ? "none (a target is constant)" : numbers.r2.toFixed(4);
+    return [`RMSE ${figure(numbers.rmse)}, mean absolute error ${figure(numbers.mae)}, R² ${r2}`];
+  }
+  const headings = (name: string) => [
+    { heading: name, align: "right" as const },
+    ...["precision", "recall", "F1"].map((heading) => ({ heading, align: "right" as const })),
+  ];
+  const counts = { heading: "samples", align: "right" as const };
+  if (labels) {
+    const auc = (value: number | undefined) => (value === undefined ? "" : value.toFixed(4));
+    const rows = labels.labels
+      .slice(0, mostClasses)
+      .map((one) => [
+        ...[String(one.index), percent(one.precision), percent(one.recall), percent(one.f1)],
+        ...[auc(one.auc), String(one.samples)],
+      ]);
+    const mean = [
+      ...["mean", percent(labels.macro.precision), percent(labels.macro.recall), percent(labels.macro.f1)],
+      ...[auc(labels.macro.auc), ""],
+    ];
+    const columns = [...headings("label"), { heading: "AUC", align: "right" as const }, counts];
+    return [formatTable(columns, [...rows, mean], options.paint), ...leftOut(labels.labels.length)];
+  }
+  if (!classes) return [];
+  const { macro, topK } = classes;
+  const rows = classes.classes
+    .slice(0, mostClasses)
+    .map((one) => [
+      ...[
+        String(one.index),
+        percent(one.precision),
+        percent(one.recall),
+        percent(one.f1),
+        String(one.samples),
+      ],
+    ]);
+  const mean = ["mean", percent(macro.precision), percent(macro.recall), percent(macro.f1), ""];
+  return [
+    ...(topK ? [`top-${topK.k} accuracy ${percent(topK.accuracy)}`] : []),
+    formatTable([...headings("class"), counts], [...rows, mean], options.paint),
+    ...(classes.classes.length <= mostClasses
+      ? [`rows by class (down) and answer (across)\n${confusionTable(classes.confusion, options)}`]
+      : leftOut(classes.classes.length)),
+  ];
+}
+
+const leftOut = (total: number): string[] =>
+  total > mostClasses ? [`${total - mostClasses} more of ${total}: --json has all`] : [];
+
+function confusionTable(confusion: readonly (readonly number[])[], { width, paint }: TextOptions): string {
+  const columns = [
+    { heading: "", align: "right" as const },
+    ...confusion.map((_, c) => ({ heading: String(c), align: "right" as const, rank: 1 })),
+  ];
+  const rows = confusion.map((row, label) => [String(label), ...row.map(String)]);
+  return fitTable(columns, rows, width, paint).text;
+}
+
+function worstTable(worst: readonly WorstSample[], { paint }: TextOptions): string[] {
+  if (worst.length === 0) return [];
+  const classes = worst.some(({ answer }) => answer !== undefined);
+  const columns = ["sample", "loss", ...(classes ? ["class", "answer"] : [])];
+  const rows = worst.map(({ sample, loss, label, answer }) => [
+    ...[String(sample), figure(loss)],
+    ...(classes ? [String(label ?? ""), String(answer ?? "")] : []),
+  ]);
+  const table = formatTable(
+    columns.map((heading) => ({ heading, align: "right" as const })),
+    rows,
+    paint,
+  );
+  return [`samples with the highest loss\n${table}`];
+}

@@ -1,0 +1,67 @@
+import { type Command, Option } from "commander";
+import type { Dataset, SplitData } from "../data/dataset.ts";
+import { UsageError } from "../errors.ts";
+import type { Objective } from "../losses/objective.ts";
+import type { BackendName } from "../passes/backends/names.ts";
+import type { ModelRunOptions } from "../runtime/model-run.ts";
+import { addDataFlags, type DataFlags } from "./data-flags.ts";
+import { addObjectiveFlags, type ObjectiveFlags, objectiveOf } from "./loss-flags.ts";
+import { given, positiveInteger } from "./options.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** The parts of a source of data. */
+const parts = ["test", "validation", "train"] as const;
+
+/** Flags of the commands that run a model over data. */
+export interface ModelRunFlags extends ObjectiveFlags, DataFlags {
+  readonly data: string;
+  readonly part?: (typeof parts)[number];
+  readonly batch?: number;
+  readonly backend?: BackendName;
+  readonly threads?: number;
+  readonly allowFallback?: true;
+}
+
+/** Declares them. @param meaning - meaning of `--objective` in this command */
+export function addModelRunFlags(command: Command, meaning: string): void {
+  command
+    .requiredOption("--data <source>", "the data, as train takes them: mnist or an .npz file")
+    .addOption(
+      new Option("--part <name>", "part of the data (default: test where there is one, else all)").choices(
+        parts,
+      ),
+    )
+    .option("--batch <size>", "samples per run, if the model leaves it open (default: 64)", positiveInteger)
+    .addOption(
+      new Option("--backend <name>", "where to run the model (default: cpu)").choices([
+        "cpu",
+        "cuda",
+        "webgpu",
+      ]),
+    )
+    .option("--threads <count>", "threads within an operator", positiveInteger)
+    .option("--allow-fallback", "let a GPU backend run on the CPU what its device cannot run");
+  addObjectiveFlags(command, meaning);
+  addDataFlags(command);
+}
+
+/** The library's options for these flags. */
+export function modelRunOf(
+  flags: ModelRunFlags,
+  terminal: Terminal,
+): ModelRunOptions & { readonly objective?: Objective } {
+  const { normalize, batch, backend, threads, allowFallback } = flags;
+  return {
+    ...objectiveOf(flags),
+    ...given({ normalize, batch, backend, threads, allowFallback, signal: terminal.interrupted() }),
+    onMessage: (message) => terminal.note(message),
+  };
+}
+
+/** The part of the data that the flags ask for. @throws UsageError if there is no such part */
+export function partOf({ train, validation, test }: SplitData, { part, data }: ModelRunFlags): Dataset {
+  if (part === undefined) return test ?? train;
+  const found = { train, validation, test }[part];
+  if (found) return found;
+  throw new UsageError(`${data} has no part "${part}": leave --part out, or give train`);
+}

@@ -1,0 +1,89 @@
+import type { Dataset } from "../data/dataset.ts";
+import { UsageError } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { dimAt, type Shape, shapeText } from "../graph/shapes.ts";
+import { crossEntropy } from "../losses/cross-entropy.ts";
+import { meanSquaredError } from "../losses/elementwise.ts";
+import type { Objective } from "../losses/objective.ts";
+import { choosePrediction } from "../losses/prediction.ts";
+import type { Model } from "../onnx/model.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import { type ModelRunOptions, modelResults } from "./model-run.ts";
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+
+/** Options of {@link Library.predict}. */
+export interface PredictOptions extends ModelRunOptions {
+  /**
+   * The loss that the model was trained with, which says what its numbers mean: scores of classes (cross-entropy), scores of
+   * yes-or-no labels (bce, binary-focal), or numbers (the others). Default: `crossEntropy()` if the model ends in Softmax or the
+   * dataset has a class for each sample, else numbers, with a message.
+   */
+  readonly objective?: Objective;
+}
+
+/** A model's answer for one sample. */
+export interface Prediction {
+  /** Index of the sample in the dataset. */
+  readonly sample: number;
+  /** The class with the highest score, for models of classes. */
+  readonly answer?: number;
+  /** Probabilities of the classes or of the yes-or-no labels, else the model's numbers. */
+  readonly scores: readonly number[];
+}
+
+/** How a model's numbers become an answer. */
+type Kind = "classes" | "labels" | "numbers";
+
+/** Runs a model as it stands on every sample. `Library.predict` documents it. */
+export async function* predict(
+  model: Model,
+  dataset: Dataset,
+  options: PredictOptions,
+  runtime: TrainerRuntime,
+): AsyncGenerator<Prediction, void, undefined> {
+  const objective = options.objective ?? usualObjective(model, dataset, options);
+  const results = modelResults(model, dataset, { objective, labelled: false }, options, runtime);
+  for await (const { scores, shape, first, count, rowsOfSample } of results) {
+    const width = elementCount(shape.slice(1)) * rowsOfSample;
+    const kind = kindOf(objective);
+    if (kind === "classes") checkRows(objective, shape, rowsOfSample);
+    for (let i = 0; i < count; i++) {
+      const own = Array.from({ length: width }, (_, k) => scores[i * width + k] ?? Number.NaN);
+      yield { sample: first + i, ...answerOf(kind, own) };
+    }
+  }
+}
+
+function usualObjective(model: Model, { y }: Dataset, { output, onMessage }: PredictOptions): Objective {
+  const graph = graphOf(model);
+  const scores = choosePrediction(graph, crossEntropy(), output).value;
+  const itself = choosePrediction(graph, meanSquaredError(), output).value;
+  if (scores !== itself || (y.type === "integer" && y.shape.length === 0)) return crossEntropy();
+  onMessage?.(
+    `"${itself.name}": numbers as the model computes them; name its loss (--objective cross-entropy) for classes and probabilities`,
+  );
+  return meanSquaredError();
+}
+
+function kindOf({ name }: Objective): Kind {
+  if (name === "cross-entropy" || name === "distillation") return "classes";
+  return name === "bce" || name === "binary-focal" ? "labels" : "numbers";
+}
+
+/** @throws UsageError where a sample is more than one row of classes */
+function checkRows(objective: Objective, shape: Shape, rowsOfSample: number): void {
+  const classes = dimAt(shape, objective.classAxis?.(shape) ?? 1);
+  if (rowsOfSample === 1 && classes === elementCount(shape.slice(1))) return;
+  throw new UsageError(
+    `a prediction of shape ${shapeText(shape)} has classes at several places of a sample: take its numbers (--objective mse)`,
+  );
+}
+
+function answerOf(kind: Kind, scores: readonly number[]): Omit<Prediction, "sample"> {
+  if (kind === "numbers") return { scores };
+  if (kind === "labels") return { scores: scores.map((x) => 1 / (1 + Math.exp(-x))) };
+  const highest = Math.max(...scores);
+  const exponentials = scores.map((x) => Math.exp(x - highest));
+  const sum = exponentials.reduce((a, b) => a + b, 0);
+  return { answer: scores.indexOf(highest), scores: exponentials.map((x) => x / sum) };
+}

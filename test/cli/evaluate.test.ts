@@ -1,0 +1,85 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { npz } from "./npz.ts";
+import { cli, temporaryFolder } from "./run-cli.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+
+beforeAll(() => {
+  writeFileSync(
+    at("data.npz"),
+    npz(30, [1, 28, 28], (index) => index % 10),
+  );
+});
+afterAll(() => folder.remove());
+
+it("evaluate prints figures, a table of the classes, the confusion matrix and the worst samples", async () => {
+  const { code, stdout } = await cli("evaluate", "models/mlp.onnx", "--data", at("data.npz"), "--worst", "2");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/data\.npz: 30 samples, loss \d\.\d+, accuracy \d+\.\d\d %/);
+  expect(stdout).toMatch(/^class +precision +recall +F1 +samples$/m);
+  expect(stdout).toContain("rows by class (down) and answer (across)");
+  expect(stdout.split("samples with the highest loss\n")[1]?.trim().split("\n")).toHaveLength(3);
+});
+
+it("evaluate --json has all figures", async () => {
+  const { stdout } = await cli("evaluate", "models/mlp.onnx", "--data", at("data.npz"), "--json");
+  expect(JSON.parse(stdout)).toMatchObject({
+    ...{ loss: expect.any(Number), accuracy: expect.any(Number), samples: 30 },
+    classes: { classes: { length: 10 }, confusion: { length: 10 } },
+  });
+});
+
+it("predict writes one line a sample, as CSV or JSON", async () => {
+  for (const name of ["answers.csv", "answers.jsonl"]) {
+    const { code } = await cli("predict", "models/mlp.onnx", "--data", at("data.npz"), "-o", at(name));
+    expect(code).toBe(0);
+  }
+  const [heading, first, ...rest] = readFileSync(at("answers.csv"), "utf8").trim().split("\n");
+  expect(heading).toBe(`sample,answer,${Array.from({ length: 10 }, (_, i) => `score.${i}`).join(",")}`);
+  expect(rest).toHaveLength(29);
+  const line = JSON.parse(readFileSync(at("answers.jsonl"), "utf8").split("\n")[0] ?? "") as {
+    answer: number;
+    scores: number[];
+  };
+  expect(first?.split(",").slice(0, 2)).toEqual(["0", String(line.answer)]);
+  expect(Number(first?.split(",")[2])).toBeCloseTo(line.scores[0] ?? Number.NaN, 6);
+});
+
+it("train weighs rare classes up, and spreads a share of the target", async () => {
+  writeFileSync(
+    at("rare.npz"),
+    npz(40, [1, 28, 28], (index) => (index % 4 === 0 ? 1 : 0)),
+  );
+  const losses = [];
+  for (const more of [[], ["--class-weights", "balanced"], ["--label-smoothing", "0.3"]]) {
+    const output = at(`rare${losses.length}.onnx`);
+    const { code, stderr } = await cli(
+      ...["train", "models/mlp.onnx", "--data", at("rare.npz"), "--penalty", "none", "--batch", "20"],
+      ...["--epochs", "1", "-o", output, ...more],
+    );
+    expect(code, stderr).toBe(0);
+    const run = readFileSync(output.replace(/\.onnx$/, ".run/run.jsonl"), "utf8").split("\n");
+    const step = run.find((line) => line.includes('"event":"step"')) ?? "";
+    losses.push((JSON.parse(step) as { loss: number }).loss);
+  }
+  expect(new Set(losses).size).toBe(3);
+});
+
+it.each([
+  [["evaluate", "models/mlp.onnx"], /--data/],
+  [["evaluate", "models/mlp.onnx", "--data", "DATA", "--part", "validation"], /no part "validation"/],
+  [
+    ["evaluate", "models/mlp.onnx", "--data", "DATA", "--prediction", "nothing"],
+    /no value "nothing"|has no value/,
+  ],
+  [["predict", "models/mlp.onnx", "--data", "DATA", "-o", "FOLDER"], /is a folder/],
+])("%j is refused in one line", async (argv, message) => {
+  const { code, stderr } = await cli(
+    ...argv.map((word) => (word === "DATA" ? at("data.npz") : word === "FOLDER" ? folder.path : word)),
+  );
+  expect(code).toBe(2);
+  expect(stderr).toMatch(message);
+});
