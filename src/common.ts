@@ -183,6 +183,7 @@ export type {
 } from "./runtime/events.ts";
 export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 export type { FitOptions } from "./runtime/fit-plan.ts";
+export type { ModelFunctions } from "./runtime/model-functions.ts";
 export type { ModelRunOptions } from "./runtime/model-run.ts";
 export type { Prediction, PredictOptions } from "./runtime/predict.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";

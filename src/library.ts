@@ -19,10 +19,9 @@ import type { Step, StepOptions } from "./programs/step.ts";
 import type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
 import type { RunPageOptions } from "./report/pages/run-page.ts";
 import type { RunRecord } from "./report/run-record.ts";
-import type { EvaluateOptions, ModelEvaluation } from "./runtime/evaluate-model.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
 import type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
-import type { Prediction, PredictOptions } from "./runtime/predict.ts";
+import type { ModelFunctions } from "./runtime/model-functions.ts";
 import type { Trainer } from "./runtime/trainer.ts";
 import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
 
@@ -31,7 +30,7 @@ import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
  * when they come from `sorth-onnx/web`. Each is an export of its own with the same name, signature and numbers in both.
  * In a browser the code of all but {@link Library.buildStep} is loaded when it is first called.
  */
-export interface Library {
+export interface Library extends ModelFunctions {
   /**
    * Lists what a model consists of: its layers and the penalties that apply to each, what is skipped and why, the
    * parameters that training would change, and advice. For a training_model.onnx of ONNX Runtime's training tools it shows
@@ -97,47 +96,6 @@ export interface Library {
    * assert(passed, checks.find(({ status }) => status === "failed")?.detail);
    */
   verify(original: Model, injected: Model, options?: VerifyOptions): Promise<VerifyReport>;
-
-  /**
-   * Evaluates a model on a dataset: loss, accuracy, and the figures that belong to the loss. For class labels these are precision,
-   * recall and F1 of each class, the confusion matrix and top-5 accuracy; for yes-or-no labels also the area under the curve; for
-   * numbers the mean absolute error and R². The model runs in inference form (stored statistics, no Dropout, no penalty).
-   *
-   * @param model - with its weights; every data input must find an array in the dataset
-   * @param dataset - with labels; each sample is counted once
-   * @param options - the loss (default cross-entropy), the value to read, batch size, backend
-   * @returns figures that JSON can hold; indices of samples are those of the dataset
-   * @throws SorthError with the code `data` when samples or labels do not fit, `runtime` when ONNX Runtime refuses the model
-   *
-   * @example
-   * import { evaluateModel, loadMnist, readModel } from "sorth-onnx";
-   *
-   * const { test } = await loadMnist();
-   * const { accuracy, classes } = await evaluateModel(await readModel("model.onnx"), test);
-   * console.log(accuracy, classes?.confusion);
-   */
-  evaluateModel(model: Model, dataset: Dataset, options?: EvaluateOptions): Promise<ModelEvaluation>;
-
-  /**
-   * Runs a model on every sample of a dataset, as {@link Library.evaluateModel} does, and hands out the answers one by one:
-   * probabilities and the class for a model of classes, probabilities for yes-or-no labels, else the numbers themselves.
-   *
-   * @param model - with its weights
-   * @param dataset - labels are not read
-   * @param options - the loss that the model was trained with, the value to read, batch size, backend
-   * @throws SorthError with the code `data` when samples do not fit, `runtime` when ONNX Runtime refuses the model
-   *
-   * @example
-   * import { loadMnist, predict, readModel } from "sorth-onnx";
-   *
-   * const { test } = await loadMnist();
-   * for await (const { sample, answer } of predict(await readModel("model.onnx"), test)) console.log(sample, answer);
-   */
-  predict(
-    model: Model,
-    dataset: Dataset,
-    options?: PredictOptions,
-  ): AsyncGenerator<Prediction, void, undefined>;
 
   /**
    * Measures the angles between the weight vectors of each layer's units: 90° for orthogonal ones. With them come singular

@@ -72,7 +72,10 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
     example("evaluate model.onnx --data data.npz --objective mse --json", "figures of a regression, as JSON"),
   ],
   predict: [
-    example("predict model.onnx --data mnist -o answers.csv", "the class and the probabilities of every sample"),
+    example(
+      "predict model.onnx --data mnist -o answers.csv",
+      "the class and the probabilities of every sample",
+    ),
   ],
   angles: [
     example("angles model.onnx model.trained.onnx", "weight angles of both, side by side"),

@@ -11,7 +11,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import { type BatchOfResults, type ModelRunOptions, modelResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
-/** Options of {@link Library.evaluateModel}. */
+/** Options of {@link ModelFunctions.evaluateModel}. */
 export interface EvaluateOptions extends ModelRunOptions {
   /** The loss, which also decides which figures are computed; default: `crossEntropy()`. */
   readonly objective?: Objective;
@@ -57,7 +57,7 @@ const ofNumbers = new Set(["mse", "l1", "huber", "smooth-l1"]);
 /** More labels than these for one sample get no figures of their own. */
 const mostFigures = 10_000;
 
-/** Evaluates a model as it stands. `Library.evaluateModel` documents it. */
+/** Evaluates a model as it stands. `ModelFunctions.evaluateModel` documents it. */
 export async function evaluateModel(
   model: Model,
   dataset: Dataset,

@@ -11,7 +11,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import { type ModelRunOptions, modelResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
-/** Options of {@link Library.predict}. */
+/** Options of {@link ModelFunctions.predict}. */
 export interface PredictOptions extends ModelRunOptions {
   /**
    * The loss that the model was trained with, which says what its numbers mean: scores of classes (cross-entropy), scores of
@@ -34,7 +34,7 @@ export interface Prediction {
 /** How a model's numbers become an answer. */
 type Kind = "classes" | "labels" | "numbers";
 
-/** Runs a model as it stands on every sample. `Library.predict` documents it. */
+/** Runs a model as it stands on every sample. `ModelFunctions.predict` documents it. */
 export async function* predict(
   model: Model,
   dataset: Dataset,

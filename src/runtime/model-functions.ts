@@ -1,0 +1,48 @@
+import type { Dataset } from "../data/dataset.ts";
+import type { Model } from "../onnx/model.ts";
+import type { EvaluateOptions, ModelEvaluation } from "./evaluate-model.ts";
+import type { Prediction, PredictOptions } from "./predict.ts";
+
+/** The functions of {@link Library} that run a model over data. */
+export interface ModelFunctions {
+  /**
+   * Evaluates a model on a dataset: loss, accuracy, and the figures that belong to the loss. For class labels these are precision,
+   * recall and F1 of each class, the confusion matrix and top-5 accuracy; for yes-or-no labels also the area under the curve; for
+   * numbers the mean absolute error and R². The model runs in inference form (stored statistics, no Dropout, no penalty).
+   *
+   * @param model - with its weights; every data input must find an array in the dataset
+   * @param dataset - with labels; each sample is counted once
+   * @param options - the loss (default cross-entropy), the value to read, batch size, backend
+   * @returns figures that JSON can hold; indices of samples are those of the dataset
+   * @throws SorthError with the code `data` when samples or labels do not fit, `runtime` when ONNX Runtime refuses the model
+   *
+   * @example
+   * import { evaluateModel, loadMnist, readModel } from "sorth-onnx";
+   *
+   * const { test } = await loadMnist();
+   * const { accuracy, classes } = await evaluateModel(await readModel("model.onnx"), test);
+   * console.log(accuracy, classes?.confusion);
+   */
+  evaluateModel(model: Model, dataset: Dataset, options?: EvaluateOptions): Promise<ModelEvaluation>;
+
+  /**
+   * Runs a model on every sample of a dataset, as {@link ModelFunctions.evaluateModel} does, and hands out the answers one by one:
+   * probabilities and the class for a model of classes, probabilities for yes-or-no labels, else the numbers themselves.
+   *
+   * @param model - with its weights
+   * @param dataset - labels are not read
+   * @param options - the loss that the model was trained with, the value to read, batch size, backend
+   * @throws SorthError with the code `data` when samples do not fit, `runtime` when ONNX Runtime refuses the model
+   *
+   * @example
+   * import { loadMnist, predict, readModel } from "sorth-onnx";
+   *
+   * const { test } = await loadMnist();
+   * for await (const { sample, answer } of predict(await readModel("model.onnx"), test)) console.log(sample, answer);
+   */
+  predict(
+    model: Model,
+    dataset: Dataset,
+    options?: PredictOptions,
+  ): AsyncGenerator<Prediction, void, undefined>;
+}
