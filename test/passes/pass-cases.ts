@@ -9,6 +9,7 @@ import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { blockConvolutions } from "../../src/passes/backends/block-convolutions.ts";
 import { foldValues } from "../../src/passes/cleanup/fold-constants.ts";
+import { rowsLayout } from "../../src/passes/layout/rows-layout.ts";
 import type { Pass, PassContext } from "../../src/passes/pass.ts";
 import { passes } from "../../src/passes/table.ts";
 import { setBatchNormForm } from "../../src/passes/training/batch-norm.ts";
@@ -18,6 +19,7 @@ import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { passContext } from "../helpers/pass-context.ts";
 import { body, DoubleBuilder, localFunction, loopInputs, withFunctions } from "./expansion/models.ts";
+import { allOnRows } from "./layout/both-layouts.ts";
 
 /** A pass and the small graph that shows what it does. */
 export interface PassCase {
@@ -246,14 +248,15 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     for (const gradient of gradients.values()) graph.addOutput(gradient);
     return { graph, context, pass: recomputeActivations({ arrivals }) };
   },
-  rowsLayout: () => {
+  rowsLayout: async () => {
     const b = new GraphBuilder();
     const c = b.op("Conv", [b.input("x", [2, 3, 4, 4]), b.weight("w", [5, 3, 3, 3])], "c", {
       strides: [2, 2],
       pads: [1, 1, 1, 1],
     });
     const p = b.op("Conv", [b.op("Relu", [c], "r"), b.weight("v", [6, 5, 1, 1]), b.weight("b", [6])], "p");
-    return inferred(b.output(b.op("Neg", [p], "y")));
+    const graph = await inferred(b.output(b.op("Neg", [p], "y")));
+    return { graph, pass: rowsLayout({ costs: allOnRows }) };
   },
   blockConvolutions: async () => {
     const b = new GraphBuilder();
