@@ -8,6 +8,7 @@ import { onlyUsefulOptimizers } from "./ort-optimizers.ts";
 import { OrtForwardSession, opened } from "./ort-session.ts";
 import { nodeProbe } from "./probe-node.ts";
 import type { Backend, SessionOptions } from "./step-session.ts";
+import { leavingOutputs, uncopied } from "./uncopied-outputs.ts";
 
 async function open(model: Model, { threads }: SessionOptions): Promise<InferenceSession> {
   const ort = await ortNode();
@@ -15,6 +16,8 @@ async function open(model: Model, { threads }: SessionOptions): Promise<Inferenc
     ort.InferenceSession.create(model.bytes, {
       executionProviders: ["cpu"],
       logSeverityLevel: 4,
+      // Patterns plan a second arena beside the first: twice the memory, and no faster (docs/decisions.md).
+      enableMemPattern: false,
       extra: { ...dataFolder(model).extra, ...onlyUsefulOptimizers(model) },
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
     }),
@@ -27,7 +30,10 @@ export const cpuBackend: Backend = {
   loops: loopsOn("cpu"),
   stateOnDevice: false,
   lowering: () => loweringFor("cpu", nodeProbe),
-  openStep: async (step, options) =>
-    new HostStepSession(await open(step.model, options), step, (await ortNode()).Tensor),
+  openStep: async (step, options) => {
+    const quiet = await uncopied();
+    const session = await open(quiet ? leavingOutputs(step.model) : step.model, options);
+    return new HostStepSession(session, step, (await ortNode()).Tensor, quiet);
+  },
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };

@@ -1,5 +1,6 @@
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from "onnxruntime-common";
-import type { Tensor } from "../onnx/tensor.ts";
+import { messageOf } from "../errors.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { initialNumbers, zeros } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
 import { figureOutputs, type StatePort, type StepPorts } from "../programs/step-ports.ts";
@@ -7,6 +8,7 @@ import { checkReplaces, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
 import { allFinite, stepResults } from "./step-results.ts";
 import type { StepFeeds, StepResult, StepSession } from "./step-session.ts";
+import type { Uncopied } from "./uncopied-outputs.ts";
 
 /** One state tensor in two buffers: a step reads one and writes the other. */
 interface Pair {
@@ -17,20 +19,26 @@ interface Pair {
 
 /**
  * Keeps the state of onnxruntime-node in the host's memory, in two buffers that are swapped through preallocated outputs:
- * between steps this class allocates nothing and copies no parameter.
+ * between steps this class allocates only the tensors of the figures and copies no parameter. Without {@link Uncopied}, the binding
+ * itself copies the whole state at each step.
  */
 export class HostStepSession implements StepSession {
   readonly #session: InferenceSession;
   readonly #pairs: Pair[];
   readonly #ports: StepPorts;
+  readonly #uncopied: Uncopied | undefined;
+  readonly #OwnTensor: TensorConstructor;
   #current: 0 | 1 = 0;
 
   /**
    * @param OwnTensor - onnxruntime-node's own Tensor class. In an ES module, onnxruntime-common's (see {@link toOrtTensor})
    * is another class, and ONNX Runtime silently ignores it as a preallocated output.
+   * @param uncopied - for a session of {@link leavingOutputs}
    */
-  constructor(session: InferenceSession, step: Step, OwnTensor: TensorConstructor) {
+  constructor(session: InferenceSession, step: Step, OwnTensor: TensorConstructor, uncopied?: Uncopied) {
     this.#session = session;
+    this.#uncopied = uncopied;
+    this.#OwnTensor = OwnTensor;
     this.#ports = step.ports;
     const shared = (tensor: Tensor): OrtTensor => {
       const { type, data, dims } = toOrtTensor(tensor);
@@ -46,18 +54,49 @@ export class HostStepSession implements StepSession {
   async run(feeds: StepFeeds): Promise<StepResult[]> {
     const next = this.#current === 0 ? 1 : 0;
     const inputs: Record<string, OrtTensor> = {};
-    // Their length is the number of steps in the run: ONNX Runtime allocates these tensors itself.
-    const outputs: Record<string, OrtTensor | null> = Object.fromEntries(
-      figureOutputs(this.#ports).map((name) => [name, null]),
-    );
+    const figures = this.#figures(feeds);
+    const outputs: Record<string, OrtTensor | null> = { ...figures };
     for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(tensor);
     for (const { port, ort } of this.#pairs) {
       inputs[port.input] = ort[this.#current];
       outputs[port.output] = ort[next];
     }
-    const results = stepResults(this.#ports, await runSession(this.#session, inputs, outputs));
+    await this.#write(inputs, outputs);
+    const results = stepResults(this.#ports, figures);
     if (allFinite(results)) this.#current = next;
     return results;
+  }
+
+  /** Tensors for the loss and penalties: one number each, or one for every step of a run. */
+  #figures(feeds: StepFeeds): Record<string, OrtTensor> {
+    const { scalars } = this.#ports;
+    const dims = feeds.get(scalars.step)?.dims ?? [];
+    const tensor = (): OrtTensor => {
+      const numbers =
+        scalars.type === "double"
+          ? new Float64Array(elementCount(dims))
+          : new Float32Array(elementCount(dims));
+      return new this.#OwnTensor(
+        scalars.type === "double" ? "float64" : "float32",
+        numbers as Float32Array,
+        dims,
+      );
+    };
+    return Object.fromEntries(figureOutputs(this.#ports).map((name) => [name, tensor()]));
+  }
+
+  /** Runs the session, which writes to the given outputs. The copies that it may return are not read. */
+  async #write(inputs: Record<string, OrtTensor>, outputs: Record<string, OrtTensor | null>): Promise<void> {
+    const { output, message } = this.#uncopied ?? {};
+    if (output === undefined || message === undefined) {
+      await runSession(this.#session, inputs, outputs);
+      return;
+    }
+    try {
+      await runSession(this.#session, inputs, { [output]: null, ...outputs });
+    } catch (error) {
+      if (!messageOf(error).endsWith(message)) throw error;
+    }
   }
 
   undo(): void {
