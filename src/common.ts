@@ -22,6 +22,7 @@ export {
 } from "./data/array-dataset.ts";
 export { splitValidation } from "./data/batches.ts";
 export { balancedClassWeights } from "./data/class-weights.ts";
+export type { DataConversion, ImageConversion, Missing, TableConversion } from "./data/conversion.ts";
 export {
   type BatchArray,
   type Column,
@@ -29,16 +30,16 @@ export {
   type Filled,
   type NumberRange,
   type SampleType,
-  type SplitData,
   subset as datasetSubset,
   type TargetType,
   type TrainingPass,
 } from "./data/dataset.ts";
 export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
 export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
-export type { Normalization } from "./data/normalize.ts";
+export type { MeanAndStd, Normalization } from "./data/normalize.ts";
 export { parseNpz } from "./data/npz.ts";
 export { type SampleFeedOptions, sampleFeeds } from "./data/sample-feeds.ts";
+export type { SplitData } from "./data/split-data.ts";
 export * from "./deprecated.ts";
 export { type ErrorCode, SorthError, UsageError } from "./errors.ts";
 export type { Attribute } from "./graph/attribute.ts";

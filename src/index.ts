@@ -27,8 +27,12 @@ import { verify as verifyWith } from "./verify/verify.ts";
 
 export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";
 export * from "./common.ts";
+export { conversionKey, conversionOf, withConversion } from "./data/conversion.ts";
+export type { Augmentation } from "./data/images/augment.ts";
 export { loadData, loadNpz } from "./data/load-node.ts";
 export { loadMnist, type MnistOptions } from "./data/mnist-node.ts";
+export { imagenet } from "./data/normalize.ts";
+export type { DataOptions } from "./data/options.ts";
 export { readModel, writeModel } from "./onnx/files-node.ts";
 export type { WriteOptions } from "./onnx/write-file.ts";
 export { ProgressLine, type ProgressOptions, type ProgressStream } from "./report/progress.ts";

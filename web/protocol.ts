@@ -45,7 +45,7 @@ export interface SomSettings {
 export type BackendName = (typeof webBackends)[number];
 
 /** How pixels are scaled: as the library decides from the data, or as chosen. */
-export type NormalizationChoice = "auto" | Normalization;
+export type NormalizationChoice = "auto" | Exclude<Normalization, object>;
 
 /** Settings of both runs. */
 export interface Settings {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
+import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
@@ -11,7 +12,7 @@ import { dimensionsOf } from "./dimension-flags.ts";
 import { clipped } from "./optimizer-flags.ts";
 import { given } from "./options.ts";
 import { asksForPenalty } from "./penalty-flags.ts";
-import type { Call, TrainFlags } from "./train-call.ts";
+import type { Call } from "./train-call.ts";
 import { placementOf, trainerOptions } from "./train-flags.ts";
 
 /** Everything needed to begin a run. */
@@ -23,24 +24,24 @@ export interface Beginning {
   /** Defined for artifacts of ONNX Runtime's training API. */
   readonly rescued: RescuedModel | undefined;
   readonly train: Dataset;
+  /** How samples are scaled; undefined if model and data decide that. */
+  readonly normalize: Normalization | undefined;
   readonly onMessage: (message: string) => void;
 }
 
 /** The trainer of a call: of a resumed run, of a run rescued from artifacts, or of a new run. */
 export function trainerFor(beginning: Beginning): Promise<Trainer> {
-  const { call, command, model, facts, rescued, train, onMessage } = beginning;
+  const { call, model, facts, rescued, onMessage } = beginning;
   const { flags, path, placement } = call;
   if (flags.resume) return resume(rescued?.model ?? model, path, flags.resume, { ...placement, onMessage });
-  if (rescued) return beginRescued(rescued, flags, command, onMessage);
-  return begin(model, facts, flags, train, onMessage);
+  if (rescued) return beginRescued(rescued, beginning);
+  return begin(model, facts, beginning);
 }
 
 async function begin(
   model: Model,
   { block, freeBatch }: ModelFacts,
-  flags: TrainFlags,
-  data: Dataset,
-  onMessage: (message: string) => void,
+  { call: { flags }, train: data, normalize, onMessage }: Beginning,
 ): Promise<Trainer> {
   const balanced = flags.classWeights === "balanced";
   const { classWeights: _, ...others } = flags;
@@ -54,7 +55,7 @@ async function begin(
   if (remark !== undefined) onMessage(remark);
   return Trainer.create(model, {
     ...options,
-    ...given({ objective, normalize: flags.normalize }),
+    ...given({ objective, normalize }),
     ...placementOf(flags),
     onMessage,
   });
@@ -63,9 +64,7 @@ async function begin(
 /** Continues a run of ONNX Runtime's training API. Flags override its options. */
 function beginRescued(
   run: RescuedModel,
-  flags: TrainFlags,
-  command: Command,
-  onMessage: (message: string) => void,
+  { call: { flags }, command, normalize, onMessage }: Beginning,
 ): Promise<Trainer> {
   const { block, freeBatch } = modelFacts(run.model, dimensionsOf(flags));
   // --prediction names the output of the inference model, which is written at the end.
@@ -87,7 +86,7 @@ function beginRescued(
   return Trainer.rescue(run, {
     ...options,
     ...placementOf(flags),
-    ...given({ normalize: flags.normalize }),
+    ...given({ normalize }),
     ...(command.getOptionValueSource("optimizer") !== "cli" && { optimizer: former() }),
     onMessage,
   });

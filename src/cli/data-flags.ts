@@ -1,30 +1,101 @@
-import { type Command, InvalidArgumentError } from "commander";
-import { type Normalization, normalizations } from "../data/normalize.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Missing } from "../data/conversion.ts";
+import { type Augmentation, augmentationDefaults } from "../data/images/augment.ts";
+import { imagenet, type Normalization } from "../data/normalize.ts";
 
 /** Flags of the commands that read data. */
 export interface DataFlags {
-  readonly normalize?: Normalization;
+  /** `data`: mean and standard deviation of the training samples. */
+  readonly normalize?: Normalization | "data";
+  readonly label?: string;
+  readonly columns?: readonly string[];
+  readonly missing?: Missing;
+  readonly standardize?: true;
+  readonly resize?: "crop" | "stretch";
 }
 
-/** Declares the flags that determine how data are read. */
-export function addDataFlags(command: Command): void {
+/** Flags of data to train on. */
+export interface TrainingDataFlags extends DataFlags {
+  readonly augment?: Augmentation;
+}
+
+/** Declares the flags that determine how data are read, and returns their names. */
+export function addDataFlags(command: Command): string[] {
+  const before = command.options.length;
+  command
+    .option(
+      "--normalize <how>",
+      "scaling of pixels: 0..1 divides them by 255, none leaves them unchanged; imagenet, mean=0.5,std=0.25 (or mean=0.5/0.4/0.4,std=… by channel) and data (computed from the training samples) also subtract a mean and divide by a standard deviation (default: 0..1 for bytes up to 255, unless the model scales them itself)",
+      normalization,
+    )
+    .option(
+      "--label <column>",
+      "tables: the column of the labels (default: the one called y, label, target or the like)",
+    )
+    .option(
+      "--columns <names>",
+      "tables: the columns to feed, with commas (default: all but the label)",
+      names,
+    )
+    .addOption(
+      new Option(
+        "--missing <how>",
+        "tables: replace missing numbers by the column's mean or by zero, or drop their rows (default: refuse them)",
+      ).choices(["mean", "zero", "drop"]),
+    )
+    .option(
+      "--standardize",
+      "tables: subtract from each column of numbers its mean over the training rows, and divide by its standard deviation",
+    )
+    .addOption(
+      new Option(
+        "--resize <how>",
+        "images: crop keeps the middle of the image, stretch the whole image (default: crop)",
+      ).choices(["crop", "stretch"]),
+    );
+  return command.options.slice(before).map((option) => option.attributeName());
+}
+
+/** Declares {@link addDataFlags} and the flags of data to train on, and returns their names. */
+export function addTrainingDataFlags(command: Command): string[] {
+  const names = addDataFlags(command);
   command.option(
-    "--normalize <how>",
-    "scaling of pixels: 0..1 divides them by 255, none leaves them unchanged (default: 0..1 for bytes up to 255, unless the model scales them itself)",
-    normalization,
+    "--augment <changes>",
+    "images: random changes while training, of flip, crop[=share] and color[=share] with commas, as in flip,crop=0.125,color=0.2",
+    augmentation,
+  );
+  return [...names, "augment"];
+}
+
+const names = (text: string): string[] => text.split(",").map((name) => name.trim());
+
+function normalization(text: string): Normalization | "data" {
+  if (text === "0..1" || text === "none" || text === "data") return text;
+  if (text === "imagenet") return imagenet;
+  const [, means, stds] = /^mean=([^,]+),std=([^,]+)$/.exec(text) ?? [];
+  const [mean, std] = [means, stds].map((list) => (list ?? "").split(/[/;]/).map(Number)) as [
+    number[],
+    number[],
+  ];
+  const fits = means !== undefined && mean.length === std.length && [...mean, ...std].every(Number.isFinite);
+  if (fits && std.every((one) => one > 0)) return { mean, std };
+  throw new InvalidArgumentError(
+    "Give 0..1, none, imagenet, data, or mean=…,std=… with one number or one for each channel (mean=0.5/0.4/0.4).",
   );
 }
 
-/** Names that a later version will accept. */
-const later = /^(imagenet|data|mean=.*|std=.*)$/;
-
-function normalization(text: string): Normalization {
-  const found = normalizations.find((name) => name === text);
-  if (found) return found;
-  const names = normalizations.join(" and ");
-  throw new InvalidArgumentError(
-    later.test(text)
-      ? `This version accepts ${names}; for other scalings, scale the data yourself.`
-      : `Give ${names}.`,
-  );
+function augmentation(text: string): Augmentation {
+  const given: Record<string, number | true> = {};
+  for (const part of names(text)) {
+    const [, name = "", share] = /^(flip|crop|color)(?:=(.+))?$/.exec(part) ?? [];
+    const value = share === undefined ? undefined : Number(share);
+    const isShare = value === undefined || (name !== "flip" && value > 0 && value <= 1);
+    if (name === "" || !isShare) {
+      throw new InvalidArgumentError(
+        `"${part}" is none of flip, crop, color, crop=SHARE, color=SHARE (a share above 0, up to 1).`,
+      );
+    }
+    given[name] = name === "flip" ? true : (value ?? augmentationDefaults[name as "crop" | "color"]);
+  }
+  return given;
 }

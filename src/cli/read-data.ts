@@ -1,9 +1,43 @@
-import { loadData, type SplitData } from "../index.ts";
+import type { DataConversion } from "../data/conversion.ts";
+import type { DataOptions } from "../data/options.ts";
+import { channelStatistics } from "../data/statistics.ts";
+import { UsageError } from "../errors.ts";
+import { loadData, type Model, type Normalization, type SplitData } from "../index.ts";
+import type { TrainingDataFlags } from "./data-flags.ts";
+import { given } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Reads the data that `--data` names, and prints remarks about them. */
-export async function readData(spec: string, terminal: Terminal): Promise<SplitData> {
-  const data = await loadData(spec);
+/** Flags that say how to read data, and those of the run that decide what is held out. */
+export interface ReadFlags extends TrainingDataFlags {
+  readonly dim?: Readonly<Record<string, number>>;
+  readonly validation?: number;
+  readonly seed?: number;
+}
+
+/** Data, and how they are scaled when they are fed; undefined if model and data decide that. */
+export type ReadData = SplitData & { readonly normalize: Normalization | undefined };
+
+/**
+ * Reads the data that `--data` names, as the flags say, and prints remarks about them.
+ * @param to - the model to feed, and how the data of its training run were converted: other data are converted alike
+ */
+export async function readData(
+  spec: string,
+  terminal: Terminal,
+  flags: ReadFlags,
+  { model, conversion }: { readonly model: Model; readonly conversion: DataConversion | undefined },
+): Promise<ReadData> {
+  const { label, columns, missing, standardize, resize, augment, validation, seed, dim } = flags;
+  const own = given({ label, columns, missing, standardize, resize, augment, validation, seed });
+  const options: DataOptions = { ...own, ...given({ model, dims: dim, conversion }) };
+  const data = await loadData(spec, options);
+  if ((resize ?? augment) !== undefined && !data.conversion?.images) {
+    throw new UsageError(`${spec}: --${augment ? "augment" : "resize"} belongs to folders of images`);
+  }
   for (const remark of data.remarks ?? []) terminal.note(remark);
-  return data;
+  const normalize =
+    flags.normalize === "data"
+      ? await channelStatistics(data.train, { validation, seed })
+      : (flags.normalize ?? conversion?.normalize);
+  return { ...data, normalize };
 }

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
 import { Command } from "commander";
+import type { DataConversion } from "../data/conversion.ts";
 import { FileError, messageOf } from "../errors.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 
@@ -16,6 +17,8 @@ export interface RunSettings {
   readonly arguments: readonly string[];
   /** Whether the model was a training_model.onnx of ONNX Runtime's training tools. */
   readonly artifact: boolean;
+  /** How its data were converted; runs of an older version have no record of that. */
+  readonly data?: DataConversion;
 }
 
 /** Flags that concern one call only (its output, or what it may replace); a resumed run does not inherit them. */

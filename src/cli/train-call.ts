@@ -1,9 +1,10 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
 import type { ModelFacts } from "../programs/model-facts.ts";
-import { addDataFlags } from "./data-flags.ts";
+import { addTrainingDataFlags } from "./data-flags.ts";
 import { given } from "./options.ts";
 import { outputBeside } from "./output.ts";
 import { type RunSettings, readRunSettings, resumedCall } from "./run-settings.ts";
@@ -22,8 +23,8 @@ export type TrainFlags = RunFlags & TrainingFlags;
 export function declare(command: Command): string[] {
   command.argument("[model]", "an ONNX model; a resumed run has its own");
   addRunFlags(command);
-  addDataFlags(command);
-  return [...addTrainingFlags(command), "normalize"];
+  const ofData = addTrainingDataFlags(command);
+  return [...addTrainingFlags(command), ...ofData];
 }
 
 /** A call of `train`, completed with the settings of a resumed run. */
@@ -61,9 +62,7 @@ export async function callOf(
     if (path === undefined)
       throw new UsageError("missing required argument 'model' (see sorth-onnx train --help)");
     if (flags.data === undefined) {
-      throw new UsageError(
-        "required option '--data <source>' not specified: mnist, or an .npz file with arrays x and y",
-      );
+      throw new UsageError(`required option '--data <source>' not specified: ${dataKinds}`);
     }
     const fit = { epochs, ...given({ maxSteps, validation }) };
     return { path, model: path, flags, data: flags.data, placement: placementOf(flags), fit };

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
+import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
 import { seedNumber } from "../numbers.ts";
 import { nodeBackends } from "../passes/backends/names.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
-import type { DataFlags } from "./data-flags.ts";
+import type { TrainingDataFlags } from "./data-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
 import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
 import { fraction, given, numberIn, positiveInteger } from "./options.ts";
@@ -12,7 +13,7 @@ import { addPenaltyFlags, checkBesideOwnPenalty, type PenaltyFlags, penaltiesOf 
 import type { SharedFlags } from "./terminal.ts";
 
 /** Flags of every run, also of a resumed one. */
-export interface RunFlags extends SharedFlags, OutputFlags, DataFlags {
+export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags {
   readonly data?: string;
   readonly epochs: number;
   readonly maxSteps?: number;
@@ -45,10 +46,7 @@ export const defaultBatch = 64;
 export function addRunFlags(command: Command): void {
   addOutputFlag(command, "trained", "where to write the trained model");
   command
-    .option(
-      "--data <source>",
-      "mnist, or an .npz file with arrays named after the model's inputs (x if it has one) and labels y",
-    )
+    .option("--data <source>", `${dataKinds}; docs/data.md describes each`)
     .option("--epochs <count>", "passes over the data", positiveInteger, 1)
     .option("--max-steps <count>", "stop after this number of steps", positiveInteger)
     .option(

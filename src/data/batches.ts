@@ -63,18 +63,27 @@ export function splitValidation(
   fraction: number,
   seed: number,
 ): { train: Dataset; validation: Dataset } {
+  const { train, validation } = splitRows(dataset.name, dataset.size, fraction, seed);
+  return {
+    train: subset(dataset, train),
+    validation: subset(dataset, validation, `${dataset.name} (validation)`),
+  };
+}
+
+/** The samples that {@link splitValidation} keeps for training, and those that it holds out; both in order. */
+export function splitRows(
+  name: string,
+  size: number,
+  fraction: number,
+  seed: number,
+): { train: Uint32Array; validation: Uint32Array } {
   if (!(fraction > 0 && fraction < 1)) {
     throw new UsageError(`the validation fraction is ${fraction}; it must lie between 0 and 1`);
   }
-  if (dataset.size < 2) {
-    throw new DataError(`${dataset.name}: ${dataset.size} samples cannot be split for validation`);
-  }
-  const held = Math.min(Math.max(Math.round(dataset.size * fraction), 1), dataset.size - 1);
-  const order = shuffled(randomStream("validation", seed), dataset.size);
-  return {
-    train: subset(dataset, order.slice(held).sort()),
-    validation: subset(dataset, order.slice(0, held).sort(), `${dataset.name} (validation)`),
-  };
+  if (size < 2) throw new DataError(`${name}: ${size} samples cannot be split for validation`);
+  const held = Math.min(Math.max(Math.round(size * fraction), 1), size - 1);
+  const order = shuffled(randomStream("validation", seed), size);
+  return { train: order.slice(held).sort(), validation: order.slice(0, held).sort() };
 }
 
 /** Some samples of a dataset, the same ones for each call, from all over it: files are often sorted by class. */

@@ -107,22 +107,13 @@ export interface Dataset {
    * with a promise.
    */
   readonly fingerprint?: string;
+  /** The file of a sample, where each has one of its own. */
+  sampleName?(index: number): string;
   /**
    * Writes the given samples one after another, from the start of both arrays.
    * @throws SorthError (or rejects) for an index outside the dataset and for an array that is too short
    */
   fill(indices: ArrayLike<number>, x: BatchArray, y: BatchArray, pass?: TrainingPass): Filled;
-}
-
-/** A dataset with the split of its source. */
-export interface SplitData {
-  readonly train: Dataset;
-  /** Samples that the source holds out for validation. */
-  readonly validation?: Dataset;
-  /** Undefined if the source has no test samples. */
-  readonly test: Dataset | undefined;
-  /** Messages for the user about how the source was read. */
-  readonly remarks?: readonly string[];
 }
 
 /**
@@ -176,6 +167,9 @@ export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.na
   const { inputs, labels, fingerprint } = dataset;
   return {
     ...(fingerprint !== undefined && { fingerprint: `${fingerprint} ${indices.join()}` }),
+    ...(dataset.sampleName && {
+      sampleName: (row: number) => dataset.sampleName?.(indices[row] ?? -1) ?? "",
+    }),
     ...{ name, size: indices.length, x: dataset.x, y: dataset.y },
     ...(inputs && { inputs: new Map([...inputs].map(([key, column]) => [key, part(column)])) }),
     ...(labels && { labels: part(labels) }),

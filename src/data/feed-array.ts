@@ -5,6 +5,7 @@ import { numberToFloat16 } from "../onnx/small-types.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import type { BatchArray } from "./dataset.ts";
 import type { Fit } from "./fit.ts";
+import type { ChannelScale } from "./normalize.ts";
 
 type ArrayType = new (size: number) => BatchArray;
 
@@ -38,6 +39,8 @@ export interface FeedChange {
   readonly fit: Pick<Fit, "order"> & { readonly read: readonly number[] };
   /** Number by which elements are divided. */
   readonly divisor?: number;
+  /** Means and standard deviations of the channels, applied after the division. */
+  readonly scale?: ChannelScale | undefined;
   /** Axis of the classes in a sample, if one-hot labels are converted to class indices. */
   readonly classAxis?: number;
 }
@@ -88,10 +91,11 @@ export class FeedArray {
 
   /** Converts the first `count` samples in `rows` to the input's type and layout. */
   arrange(count: number): void {
-    const { divisor = 1, classAxis } = this.#change;
+    const { divisor = 1, classAxis, scale } = this.#change;
     const [rows, data] = [this.rows as Float32Array, this.data as Float32Array];
     const width = elementCount(this.#change.fit.read);
     if (divisor !== 1) for (let i = 0; i < count * width; i++) rows[i] = (rows[i] as number) / divisor;
+    if (scale) scaleChannels(rows, count * width, scale);
     if (this.rows === this.data) return;
     if (classAxis !== undefined) {
       this.#writeClasses(count, classAxis);
@@ -136,6 +140,14 @@ export class FeedArray {
     const { name, type, shape } = this.port;
     const dims = batches === undefined ? shape : [batches, ...shape];
     return Tensor.of(name, type, dims, this.data.subarray(0, elementCount(dims)));
+  }
+}
+
+/** (v − mean)/std, each channel with its own numbers. */
+function scaleChannels(rows: Float32Array, size: number, { mean, std, inner }: ChannelScale): void {
+  for (let i = 0; i < size; i++) {
+    const channel = Math.floor(i / inner) % mean.length;
+    rows[i] = ((rows[i] as number) - (mean[channel] as number)) / (std[channel] as number);
   }
 }
 

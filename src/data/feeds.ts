@@ -1,5 +1,6 @@
 import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
+import { isFloat } from "../onnx/data-types.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import {
   type BatchArray,
@@ -14,7 +15,7 @@ import {
 import { FeedArray, type FeedPort, oneHotAxis } from "./feed-array.ts";
 import { checkNumbers, fitShape } from "./fit.ts";
 import { matchInputs } from "./match.ts";
-import { divisorOf, type Normalization } from "./normalize.ts";
+import { channelScale, divisorOf, type Normalization } from "./normalize.ts";
 
 /** The inputs of a graph that are fed with data, with all lengths known. */
 export interface FedPorts {
@@ -139,7 +140,8 @@ export class DataFeeds {
     const read = { read: type.shape, ...(fit.order && { order: fit.order }) };
     // Adding or removing axes of length 1 does not change the order of the elements.
     const fits = fit.order ? read : { read: fit.shape };
-    return new FeedArray(port, { fit: fits, divisor }, batches);
+    const scale = isFloat(port.type) ? channelScale(where, normalize, type.shape) : undefined;
+    return new FeedArray(port, { fit: fits, divisor, scale }, batches);
   }
 
   #labelArray(port: FeedPort, column: Column | "x" | "y", batches: number): FeedArray {

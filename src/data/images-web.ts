@@ -1,7 +1,8 @@
 import { DataError, messageOf } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { arrayDataset } from "./array-dataset.ts";
-import type { Dataset, SplitData } from "./dataset.ts";
+import type { Dataset } from "./dataset.ts";
+import type { SplitData } from "./split-data.ts";
 import { imageClasses, type LabelledPath } from "./image-classes.ts";
 
 /** A file of a folder that the user chose or dropped. */
@@ -50,7 +51,8 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
   const name = options.name ?? (files[0]?.path.split("/")[0] || "the folder");
   const contents = new Map(files.map(({ path, content }) => [path, content]));
   const sorted = imageClasses([...contents.keys()], name);
-  const total = sorted.train.length + sorted.test.length;
+  const held = [...sorted.test, ...sorted.validation];
+  const total = sorted.train.length + held.length;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (!context) throw new DataError("this browser offers no canvas to decode images");
@@ -75,7 +77,7 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
     return arrayDataset(used, Int32Array.from(y), [channels, height, width], { name: label });
   };
   const train = await read(sorted.train, name);
-  const test = await read(sorted.test, `${name} (test)`);
+  const test = await read(held, `${name} (test)`);
   if (!train) {
     const why =
       broken.length > 0 ? `none of ${broken.length} images can be decoded` : "all images are test samples";

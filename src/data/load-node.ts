@@ -1,9 +1,10 @@
-import { readFile, stat } from "node:fs/promises";
-import { extname } from "node:path";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { extname, join } from "node:path";
 import { FileError, messageOf, UsageError } from "../errors.ts";
-import type { SplitData } from "./dataset.ts";
+import type { SplitData } from "./split-data.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
+import type { DataOptions } from "./options.ts";
 
 /** Reads an `.npz` file; {@link parseNpz} says what it must hold. @throws SorthError when it cannot be read */
 export async function loadNpz(path: string): Promise<SplitData> {
@@ -16,20 +17,65 @@ export async function loadNpz(path: string): Promise<SplitData> {
   return parseNpz(bytes, path);
 }
 
+/** The kinds of data that {@link loadData} reads, for messages and help. */
+export const dataKinds =
+  "mnist, a folder of images (one folder per class), .csv, .tsv, .jsonl, .parquet, .npz, .safetensors, or .npy and IDX files (a folder of them, or several with commas)";
+
 /**
- * Loads the data that `--data` names.
- * @param spec - `mnist`, or the path of an `.npz` file
- * @throws UsageError for anything else, SorthError when the data cannot be read
+ * Loads the data that `--data` names: `mnist`; a folder of images with one folder per class; a table (`.csv`, `.tsv`, `.jsonl`,
+ * `.parquet`), with its label column behind a colon (`people.csv:income`) if that has no usual name; arrays (`.npz`, `.npy`,
+ * `.safetensors`, IDX), a folder of them, or several files with commas between them. docs/data.md describes each.
+ *
+ * Images and tables are converted to fit `options.model`. `options.conversion` converts them as those of a trained model.
+ * @throws UsageError for anything else; SorthError when the data cannot be read, naming file, row and column
+ *
+ * @example
+ * const model = await readModel("model.onnx");
+ * const { train, conversion } = await loadData("people.csv", { model, label: "income", standardize: true });
  */
-export async function loadData(spec: string): Promise<SplitData> {
+export async function loadData(spec: string, options: DataOptions = {}): Promise<SplitData> {
   if (spec === "mnist") return loadMnist();
-  const kind = extname(spec).toLowerCase();
-  const folder = await stat(spec).then(
-    (info) => info.isDirectory(),
-    () => false,
+  const info = await stat(spec).catch(() => undefined);
+  if (info?.isDirectory()) return loadFolder(spec, options);
+  const { isTable, loadTable } = await import("./tables/load-node.ts");
+  const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
+  const [, path, label] = (!info && /^(.+):([^:/\\]+)$/.exec(spec)) || [];
+  if (path !== undefined && label !== undefined && isTable(path)) {
+    if (options.label !== undefined && options.label !== label) {
+      throw new UsageError(
+        `${spec}: the label is "${label}" here and "${options.label}" in --label; give one`,
+      );
+    }
+    return loadTable(path, { ...options, label });
+  }
+  if (isTable(spec)) return loadTable(spec, options);
+  refuseTableOptions(spec, options);
+  if (extname(spec).toLowerCase() === ".npz") return loadNpz(spec);
+  const files = spec.split(",").map((file) => file.trim());
+  if (files.every(isArrayFile)) return loadArrays(files, spec);
+  throw new UsageError(`${spec}: unknown kind of data; give ${dataKinds}`);
+}
+
+async function loadFolder(folder: string, options: DataOptions): Promise<SplitData> {
+  refuseTableOptions(folder, options);
+  const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
+  const files = (await readdir(folder)).filter(isArrayFile).sort();
+  if (files.length > 0) {
+    // A file may lie there as it is and packed.
+    const once = files.filter((file) => !files.includes(file.replace(/\.gz$/i, "")) || !/\.gz$/i.test(file));
+    return loadArrays(
+      once.map((file) => join(folder, file)),
+      folder,
+    );
+  }
+  const { loadImageFolder } = await import("./images/folder-node.ts");
+  return loadImageFolder(folder, options);
+}
+
+/** @throws UsageError for options that only tables take */
+function refuseTableOptions(spec: string, { label, columns, missing, standardize }: DataOptions): void {
+  const [given] = Object.entries({ label, columns, missing, standardize }).filter(
+    ([, value]) => value !== undefined,
   );
-  if (folder) throw new UsageError(`${spec}: folders of data are not supported yet: use .npz`);
-  if (kind === ".npz") return loadNpz(spec);
-  if (/^\.csv(:.*)?$/.test(kind)) throw new UsageError(`${spec}: .csv is not supported yet: use .npz`);
-  throw new UsageError(`${spec}: unknown kind of data; give mnist or an .npz file with the arrays x and y`);
+  if (given) throw new UsageError(`${spec}: --${given[0]} belongs to tables (.csv, .tsv, .jsonl, .parquet)`);
 }

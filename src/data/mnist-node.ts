@@ -3,7 +3,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { FileError, messageOf } from "../errors.ts";
-import type { Dataset, SplitData } from "./dataset.ts";
+import type { Dataset } from "./dataset.ts";
+import type { SplitData } from "./split-data.ts";
 import { type NamedBytes, type PixelOptions, parseMnist } from "./mnist.ts";
 
 /** Options of {@link loadMnist}. */

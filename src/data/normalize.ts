@@ -1,16 +1,59 @@
 import { constantOf } from "../analysis/probe-model.ts";
-import { DataError } from "../errors.ts";
+import { DataError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Column } from "./dataset.ts";
 import type { InputType } from "./fit.ts";
 
-/** Conversion of pixels: `0..1` divides them by 255, `none` leaves them unchanged. */
-export type Normalization = "0..1" | "none";
+/** (v − mean)/std; bytes are divided by 255 first. One number for all, or one for each channel. */
+export interface MeanAndStd {
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+}
 
-/** All normalizations. */
-export const normalizations: readonly Normalization[] = ["0..1", "none"];
+/**
+ * Conversion of pixels: `0..1` divides them by 255, `none` leaves them unchanged, a mean and a standard deviation are
+ * subtracted and divided by.
+ */
+export type Normalization = "0..1" | "none" | MeanAndStd;
+
+/** Mean and standard deviation of ImageNet's red, green and blue in 0 … 1, as torchvision's models expect them. */
+export const imagenet: MeanAndStd = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+
+/** The numbers that each channel of a sample is scaled with. */
+export interface ChannelScale extends MeanAndStd {
+  /** Length of a channel's run of elements, and the distance at which channels repeat. */
+  readonly inner: number;
+}
+
+/**
+ * The numbers for each channel of a sample.
+ * @param shape - of a sample as it is read
+ * @throws UsageError when the sample has no channels of that number
+ */
+export function channelScale(
+  where: string,
+  normalize: Normalization | undefined,
+  shape: readonly number[],
+): ChannelScale | undefined {
+  if (typeof normalize !== "object") return undefined;
+  const { mean, std } = normalize;
+  const channels = mean.length;
+  if (channels !== std.length || channels === 0 || !std.every((one) => one > 0)) {
+    throw new UsageError(
+      "--normalize: give as many standard deviations as means, all above 0, as in mean=0.5,std=0.25 or mean=0.5/0.4/0.4,std=0.2/0.2/0.2",
+    );
+  }
+  const axis = channels === 1 ? -1 : [0, shape.length - 1].find((at) => shape[at] === channels);
+  if (axis === undefined) {
+    throw new UsageError(
+      `${where}: --normalize has ${channels} channels, but samples have shape [${shape.join(", ")}]; give one mean and one standard deviation, or as many as channels`,
+    );
+  }
+  const inner = shape.slice(axis + 1).reduce((product, dim) => product * dim, 1);
+  return { mean, std, inner: channels === 1 ? 1 : inner };
+}
 
 /** The number by which `0..1` divides pixels. */
 const pixelScale = 255;
@@ -67,7 +110,8 @@ export function divisorOf(
   input: InputType,
   column: Column,
 ): number {
-  if (normalize !== "0..1" || !isFloat(input.type)) return 1;
+  if (normalize === undefined || normalize === "none" || !isFloat(input.type)) return 1;
+  if (normalize !== "0..1") return column.bytes ? pixelScale : 1;
   const { least, most } = column.range();
   if (column.bytes) return pixelScale;
   if (least >= 0 && most > 1 && most <= pixelScale) return pixelScale;

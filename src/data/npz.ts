@@ -3,7 +3,8 @@ import { DataError, FileError, messageOf, SorthError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { arrayColumn, labelled } from "./array-dataset.ts";
-import { type Dataset, datasetOfColumns, type SplitData } from "./dataset.ts";
+import { type Dataset, datasetOfColumns } from "./dataset.ts";
+import type { SplitData } from "./split-data.ts";
 import { isLabelName } from "./match.ts";
 import { type NpyArray, parseNpy } from "./npy.ts";
 
@@ -20,7 +21,14 @@ interface Entry {
   readonly file: string;
   readonly part: Part;
   readonly name: string;
-  readonly bytes: Uint8Array;
+  readonly read: () => NpyArray;
+}
+
+/** An array in a file, and how it is read. */
+export interface NamedArray {
+  readonly file: string;
+  /** @throws SorthError for anything but numbers */
+  readonly read: () => NpyArray;
 }
 
 /**
@@ -38,7 +46,16 @@ interface Entry {
  * const { train } = parseNpz(bytes, "data.npz");
  */
 export function parseNpz(bytes: Uint8Array, name: string): SplitData {
-  const entries = readArchive(bytes, name);
+  return dataOfArrays(readArchive(bytes, name), name);
+}
+
+/**
+ * The data in arrays that are named as in an `.npz` archive, see {@link parseNpz}.
+ * @param name - their source, for messages
+ * @throws SorthError as {@link parseNpz} does
+ */
+export function dataOfArrays(arrays: readonly NamedArray[], name: string): SplitData {
+  const entries = sortedArrays(arrays);
   const remarks: string[] = [];
   const partOf = (part: Part, label: string): Dataset | undefined => {
     const own = entries.filter((entry) => entry.part === part);
@@ -48,7 +65,7 @@ export function parseNpz(bytes: Uint8Array, name: string): SplitData {
   if (!train) {
     const held = entries.map(({ file }) => file).join(", ") || "nothing";
     throw new DataError(
-      `${name}: the archive has no arrays to train with (it holds ${held}); save them with np.savez(file, x=…, y=…)`,
+      `${name}: there are no arrays to train with (it holds ${held}); save them with np.savez(file, x=…, y=…)`,
     );
   }
   const validation = partOf("validation", `${name} (validation)`);
@@ -57,18 +74,22 @@ export function parseNpz(bytes: Uint8Array, name: string): SplitData {
   return { train, ...(validation && { validation }), test, ...(remarks.length > 0 && { remarks }) };
 }
 
-/** The arrays of an archive, assigned to parts. */
-function readArchive(bytes: Uint8Array, name: string): Entry[] {
+function readArchive(bytes: Uint8Array, name: string): NamedArray[] {
   let files: Record<string, Uint8Array>;
   try {
     files = unzipSync(bytes);
   } catch (error) {
     throw new FileError(`${name}: not an .npz archive, or a damaged one (${messageOf(error)})`);
   }
-  const found = Object.entries(files).map(([path, content]) => {
+  return Object.entries(files).map(([path, content]) => {
     const file = path.replace(/\.npy$/, "");
-    return { file, bytes: content, ...partAndName(file) };
+    return { file, read: () => parseNpy(content, `${name}: ${file}`) };
   });
+}
+
+/** Arrays, assigned to parts. */
+function sortedArrays(arrays: readonly NamedArray[]): Entry[] {
+  const found = arrays.map((array) => ({ ...array, ...partAndName(array.file) }));
   // "is_test" is the test part of "is" only if there is an "is" for training; the same holds for any other name.
   const trained = new Set(found.filter(({ part }) => part === "train").map((entry) => nameKey(entry.name)));
   const sorted = found.map((entry): Entry => {
@@ -103,9 +124,9 @@ function partAndName(file: string): { part: Part; name: string } {
 function datasetOf(entries: readonly Entry[], name: string, remarks: string[]): Dataset {
   const arrays = new Map<string, NpyArray>();
   const broken = new Map<string, string>();
-  for (const { file, name: key, bytes } of entries) {
+  for (const { name: key, read } of entries) {
     try {
-      arrays.set(key, parseNpy(bytes, `${name}: ${file}`));
+      arrays.set(key, read());
     } catch (error) {
       // Archives may also hold class names and the like; only x and y must be numbers.
       if (!(error instanceof SorthError)) throw error;
@@ -165,7 +186,7 @@ function sampleCount(
   if (size !== undefined) return size;
   const held = [...arrays].map(([key, { shape }]) => `${key} ${shapeText(shape)}`).join(", ") || "nothing";
   throw new DataError(
-    `${name}: the first axis of the labels, or of the data, must count the samples; the archive holds ${held}`,
+    `${name}: the first axis of the labels, or of the data, must count the samples; it holds ${held}`,
   );
 }
 

@@ -1,9 +1,5 @@
 import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
-import { inputsOfLayers } from "../analysis/label-inputs.ts";
-import { findParameters } from "../analysis/parameters.ts";
-import { blockOf } from "../block/block.ts";
 import { DataError } from "../errors.ts";
-import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
@@ -12,7 +8,8 @@ import type { Column, Dataset } from "./dataset.ts";
 import type { FeedPort } from "./feed-array.ts";
 import { DataFeeds } from "./feeds.ts";
 import { fitShape } from "./fit.ts";
-import { isLabelName, matchInputs } from "./match.ts";
+import { matchInputs } from "./match.ts";
+import { fixedShape, labelInputs, rowsOf } from "./model-inputs.ts";
 import { chooseNormalization, type Normalization } from "./normalize.ts";
 
 /** Options of {@link sampleFeeds}. */
@@ -101,36 +98,4 @@ function told(
 ): Normalization | undefined {
   for (const remark of remarks) onMessage?.(remark);
   return normalize;
-}
-
-/** Inputs that may take labels: those of an injected or a named loss. An input that a layer reads is data, whatever its name. */
-function labelInputs(graph: Graph): Value[] {
-  const injected = blockOf(graph)?.mark.objective?.labels;
-  const inputs = fedInputs(graph);
-  if (inputs.length < 2) return [];
-  const { parameters } = findParameters(graph, {});
-  const data = inputsOfLayers(
-    graph,
-    parameters.map(({ value }) => value),
-  );
-  const readByLoss = ({ uses }: Value) =>
-    [...uses].some(
-      ({ node, index }) =>
-        index === 1 && ["SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"].includes(node.opType),
-    );
-  return inputs.filter(
-    (input) =>
-      input.name === injected || (!data.includes(input) && (isLabelName(input.name) || readByLoss(input))),
-  );
-}
-
-/** The shape of an input; undefined unless all its lengths are declared. */
-function fixedShape({ declared }: Value): readonly number[] | undefined {
-  return declared?.every((dim) => typeof dim === "number") ? declared : undefined;
-}
-
-/** Length of the first axis of a model's first output, if the file fixes it. */
-function rowsOf({ outputs: [first] }: Graph): number | undefined {
-  const rows = first?.declared?.[0];
-  return typeof rows === "number" ? rows : undefined;
 }

@@ -20,7 +20,7 @@ export function batchFeeds(ports: DataPorts, dataset: Dataset, options: FeedOpti
 }
 
 /** Inputs that receive data, and inputs that receive labels. */
-function fedPorts({ inputs, labels, targets = [] }: DataPorts): FedPorts {
+export function fedPorts({ inputs, labels, targets = [] }: DataPorts): FedPorts {
   const port = (input: DataPort): FeedPort => ({ ...input, batchAxis: batchAxisOfPort(input) });
   return {
     data: inputs.filter(({ name }) => !targets.includes(name)).map(port),

@@ -181,8 +181,8 @@ describe("train", () => {
       ["--objective", "mse", "--ignore-index", "255"],
       "--ignore-index belongs to --objective cross-entropy, not to mse",
     ],
-    [["--normalize", "imagenet"], "This version accepts 0..1 and none"],
-    [["--normalize", "half"], "Give 0..1 and none"],
+    [["--normalize", "imagenet"], "--normalize has 3 channels, but samples have shape [6]"],
+    [["--normalize", "half"], "Give 0..1, none, imagenet, data"],
     [["--class-axis", "2"], "Give 1 or last"],
     [
       ["--loss", "y", "--labels", "classes"],

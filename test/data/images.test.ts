@@ -14,14 +14,17 @@ describe("imageClasses", () => {
       "pets/.git/cat/x.png",
       "pets/train/cat/notes.txt",
     ];
-    const { classes, train, test: held } = imageClasses(paths, "pets");
+    const { classes, train, validation, test: held } = imageClasses(paths, "pets");
     expect(classes).toEqual(["cat", "dog"]);
     expect(train).toEqual([
       { path: "pets/train/cat/1.webp", label: 0 },
       { path: "pets/train/dog/1.jpeg", label: 1 },
       { path: "pets/train/dog/2.PNG", label: 1 },
     ]);
-    expect(held.map(({ path }) => path)).toEqual(["pets/Validation/dog/9.png", "pets/test/cat/8.png"]);
+    expect([validation, held]).toEqual([
+      [{ path: "pets/Validation/dog/9.png", label: 1 }],
+      [{ path: "pets/test/cat/8.png", label: 0 }],
+    ]);
   });
 
   test("a class may be called test", () => {

@@ -6,7 +6,7 @@ import { zipSync } from "fflate";
 import { afterAll, describe, expect, test } from "vitest";
 import { loadData, loadNpz } from "../../src/data/load-node.ts";
 import { parseNpz } from "../../src/data/npz.ts";
-import { SorthError, UsageError } from "../../src/errors.ts";
+import { FileError, SorthError, UsageError } from "../../src/errors.ts";
 import { npyBytes } from "./npy-bytes.ts";
 
 const fixture = (name: string) => new URL(`../fixtures/npz/${name}`, import.meta.url).pathname;
@@ -215,12 +215,11 @@ describe("loadData", () => {
   });
 
   test.each([
-    [folder, "folders of data are not supported yet: use .npz"],
-    [join(folder, "d.csv"), ".csv is not supported yet: use .npz"],
-    [join(folder, "d.csv:label"), ".csv is not supported yet: use .npz"],
-    ["imagenet", "imagenet: unknown kind of data; give mnist or an .npz file"],
-  ])("%s is wrong usage", async (spec, message) => {
-    await expect(loadData(spec)).rejects.toThrow(UsageError);
+    [folder, "a folder of images needs the model"],
+    [join(folder, "d.csv:label"), "d.csv: cannot be read"],
+    ["imagenet", "imagenet: unknown kind of data; give mnist, a folder of images"],
+  ])("%s is refused", async (spec, message) => {
+    await expect(loadData(spec)).rejects.toThrow(spec.includes(".csv") ? FileError : UsageError);
     await expect(loadData(spec)).rejects.toThrow(message);
   });
 

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { drawn } from "../../data/batches.ts";
+import { conversionOf } from "../../data/conversion.ts";
 import { UsageError } from "../../errors.ts";
 import {
   angleReportPage,
@@ -74,7 +75,6 @@ export function define(command: Command, streams: CommandStreams): void {
 }
 
 async function measure(paths: readonly string[], flags: Flags, terminal: Terminal): Promise<ModelAngles[]> {
-  const data = flags.data === undefined ? undefined : await readData(flags.data, terminal);
   const found: ModelAngles[] = [];
   for (const path of paths) {
     const model = await readModel(path);
@@ -84,9 +84,14 @@ async function measure(paths: readonly string[], flags: Flags, terminal: Termina
       onLayer: (layer: string) => terminal.status(`${path}: ${layer}`),
     };
     const weights = await weightAngles(model, { ...dimensionsOf(flags), ...common });
+    const conversion = conversionOf(model);
+    const data =
+      flags.data === undefined
+        ? undefined
+        : await readData(flags.data, terminal, flags, { model, conversion });
     const samples = data && drawn(data.test ?? data.train, flags.samples);
     const onMessage = (message: string) => terminal.note(paths.length > 1 ? `${path}: ${message}` : message);
-    const options = { normalize: flags.normalize, onMessage };
+    const options = { normalize: data?.normalize, onMessage };
     const responses =
       samples &&
       (await responseAngles(model, await sampleFeeds(model, samples, flags.samples, options), {

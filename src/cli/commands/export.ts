@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { withConversion } from "../../data/conversion.ts";
 import { UsageError } from "../../errors.ts";
 import { exportCheckpoint, rescuedInference, writeModel } from "../../index.ts";
 import { given } from "../options.ts";
@@ -51,8 +52,9 @@ export function define(command: Command, streams: CommandStreams): void {
       from: flags.from,
       ...given({ keepPenalty: flags.keepPenalty }),
     });
+    const inference = settings?.artifact ? rescuedInference(model, flags.prediction) : model;
     await writeModel(
-      settings?.artifact ? rescuedInference(model, flags.prediction) : model,
+      settings?.data ? withConversion(inference, settings.data) : inference,
       output,
       terminal.write,
     );

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { type DataConversion, withConversion } from "../../data/conversion.ts";
 import { UsageError } from "../../errors.ts";
 import {
   checkpointOf,
@@ -8,6 +9,7 @@ import {
   readModel,
   rescuedInference,
   rescueFiles,
+  type SplitData,
   type Trainer,
   writeCheckpoint,
   writeModel,
@@ -15,6 +17,8 @@ import {
 import { checkIsNoData } from "../../onnx/files-node.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { listedWithSource } from "../../programs/tell-parameters.ts";
+import { normalizationFor } from "../../runtime/batch-feeds.ts";
+import { describeData } from "../../runtime/describe-data.ts";
 import { trainerFor } from "../begin-run.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { given } from "../options.ts";
@@ -49,18 +53,21 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     }
     if (!isResumed) await checkNoRun(folder, terminal.write);
     checkEffects(flags, facts);
-    const { train, validation, test } = await readData(data, terminal);
+    const read = await readData(data, terminal, flags, { model, conversion: call.settings?.data });
+    const { train, validation, test, normalize } = read;
     await checkBest(flags, folder, validation !== undefined);
     // Remarks appear after the first step: if model and data do not fit, the user sees only the error.
     const remarks: string[] = [];
     const onMessage = (message: string) => remarks.push(message);
     const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
-    const trainer = await trainerFor({ call, command, model, facts, rescued, train, onMessage });
+    const trainer = await trainerFor({ call, command, model, facts, rescued, train, normalize, onMessage });
+    const record = recordOf(read, trainer);
 
     const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));
     const learned = trainer.step.ports.parameters;
     remarks.unshift(
       ...(trainsWith ? [trainsWith] : []),
+      ...(record.summary === undefined ? [] : [`data: ${record.summary}`]),
       `trained: ${learned.length} parameters: ${listedWithSource(learned)}`,
     );
     const signal = terminal.interrupted();
@@ -77,7 +84,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       : undefined;
     const settings = flags.resume
       ? call.settings
-      : ({ version: 1, folder: process.cwd(), arguments: typed, artifact } as const);
+      : ({ version: 1, folder: process.cwd(), arguments: typed, artifact, data: record } as const);
     const again = isResumed ? typed : ["--resume", folder];
     const steps = () => trainer.steps;
     const end = await watchRun(
@@ -85,7 +92,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       terminal,
     );
     if (flags.from === "best") await trainer.load(folder, "best");
-    await writeTrained(trainer, rescued, flags, output, terminal);
+    await writeTrained(trainer, rescued, flags, { output, record }, terminal);
     const figures = test && (await trainer.evaluate(test));
     await trainer.release();
     await report?.();
@@ -107,16 +114,25 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
   });
 }
 
+/** The record of a run's data that its model keeps. */
+function recordOf({ train, conversion }: SplitData, { model, step, options }: Trainer): DataConversion {
+  const normalize = options.normalize ?? normalizationFor(train, { model, step });
+  const { classes } = conversion ?? {};
+  const summary = describeData(train, step.ports, { normalize, classes });
+  return { version: 1, ...conversion, ...given({ normalize }), summary };
+}
+
 /** Writes the trained model and, if asked for, the checkpoint for ONNX Runtime's own sessions. */
 async function writeTrained(
   trainer: Trainer,
   rescued: RescuedModel | undefined,
   { keepPenalty, prediction, ortCheckpoint, lr }: TrainFlags,
-  output: string,
+  { output, record }: { readonly output: string; readonly record: DataConversion },
   terminal: Terminal,
 ): Promise<void> {
   const exported = trainer.export(given({ keepPenalty }));
-  await writeModel(rescued ? rescuedInference(exported, prediction) : exported, output, terminal.write);
+  const trained = rescued ? rescuedInference(exported, prediction) : exported;
+  await writeModel(withConversion(trained, record), output, terminal.write);
   if (!rescued || ortCheckpoint === undefined) return;
   const after = checkpointOf(trainer.state(), rescued.checkpoint, lr);
   await writeCheckpoint(ortCheckpoint, after, terminal.write);

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { blockOf } from "../../block/block.ts";
+import { conversionOf } from "../../data/conversion.ts";
 import { SorthError, UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import { type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
@@ -47,13 +48,14 @@ export function define(command: Command, streams: CommandStreams): void {
     const original =
       paths.length === 2 ? await readModel(paths[0] ?? "") : originalIn(injected, injectedPath);
     if (paths.length === 1) terminal.note(`checked against the original that "${injectedPath}" gives back`);
-    const samples = flags.data === undefined ? undefined : (await readData(flags.data, terminal)).train;
+    const to = { model: injected, conversion: conversionOf(injected) };
+    const data = flags.data === undefined ? undefined : await readData(flags.data, terminal, flags, to);
     const { passed, checks } = await verify(original, injected, {
       ...dimensionsOf(flags),
       ...given({ seed: flags.seed, budget: flags.budget }),
-      ...(samples && {
-        feeds: await sampleFeeds(injected, samples, flags.batch ?? defaultSamples, {
-          ...{ normalize: flags.normalize, onMessage: (message) => terminal.note(message) },
+      ...(data && {
+        feeds: await sampleFeeds(injected, data.train, flags.batch ?? defaultSamples, {
+          ...{ normalize: data.normalize, onMessage: (message) => terminal.note(message) },
         }),
       }),
     });

@@ -1,0 +1,64 @@
+import { DataError, messageOf, SorthError } from "../../errors.ts";
+import type { ImageSize } from "./augment.ts";
+
+type Sharp = typeof import("sharp")["default"];
+
+let loaded: Promise<Sharp> | undefined;
+
+/** The decoder, loaded on first use. @throws SorthError when it is not installed */
+function decoder(): Promise<Sharp> {
+  loaded ??= load();
+  return loaded;
+}
+
+async function load(): Promise<Sharp> {
+  try {
+    const { default: sharp } = await import("sharp");
+    // Each image is read once: a cache would only grow.
+    sharp.cache(false);
+    return sharp;
+  } catch (error) {
+    const [reason] = messageOf(error).split("\n");
+    throw new SorthError(
+      `images are decoded by the package sharp, which cannot be loaded (${reason}): npm install sharp`,
+    );
+  }
+}
+
+/**
+ * Decodes an image as bytes [height, width, channels]: grey for one channel, else red, green and blue. It is turned as its
+ * EXIF data say; transparent pixels become black.
+ * @param fit - `crop` resizes the largest centred part of these proportions, `stretch` the whole image
+ * @throws SorthError that names the file
+ */
+export async function decodeImage(
+  path: string,
+  { height, width, channels }: ImageSize,
+  fit: "crop" | "stretch",
+): Promise<Uint8Array> {
+  const sharp = await decoder();
+  try {
+    const image = sharp(path, { failOn: "error" })
+      .autoOrient()
+      .flatten({ background: "black" })
+      .resize(width, height, { fit: fit === "crop" ? "cover" : "fill" });
+    const coloured = channels === 1 ? image.toColourspace("b-w") : image.toColourspace("srgb");
+    const { data, info } = await coloured.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    return withChannels(data, info.channels, channels);
+  } catch (error) {
+    throw new DataError(
+      `${path}: cannot be decoded (${messageOf(error).split("\n")[0]}); remove or replace the file`,
+    );
+  }
+}
+
+/** Pixels with another number of channels: the first ones, or one repeated. */
+function withChannels(pixels: Uint8Array, found: number, wanted: number): Uint8Array {
+  if (found === wanted) return pixels;
+  const result = new Uint8Array((pixels.length / found) * wanted);
+  for (let i = 0; i < result.length; i++) {
+    const channel = Math.min(i % wanted, found - 1);
+    result[i] = pixels[Math.floor(i / wanted) * found + (found < 3 ? 0 : channel)] as number;
+  }
+  return result;
+}

@@ -1,0 +1,74 @@
+import { open, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { DataError, FileError, messageOf } from "../../errors.ts";
+
+/** Files that are looked at at the same time. */
+const lanes = 32;
+
+/** Paths of all files below a folder, relative to it, with `/`. @throws SorthError when it cannot be read */
+export async function filesBelow(folder: string): Promise<string[]> {
+  try {
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    return entries
+      .filter((entry) => !entry.isDirectory())
+      .map(({ parentPath, name }) =>
+        join(parentPath, name).slice(join(folder, "/").length).replaceAll("\\", "/"),
+      );
+  } catch (error) {
+    throw new FileError(`${folder}: the folder cannot be read (${messageOf(error)})`);
+  }
+}
+
+/** The first bytes of files that sharp decodes. */
+const beginnings: readonly (readonly [string, (bytes: Buffer) => boolean])[] = [
+  ["PNG", (bytes) => bytes.subarray(0, 8).toString("latin1") === "\x89PNG\r\n\x1a\n"],
+  ["JPEG", (bytes) => bytes[0] === 0xff && bytes[1] === 0xd8],
+  ["WebP", (bytes) => text(bytes, 0) === "RIFF" && text(bytes, 8) === "WEBP"],
+  ["GIF", (bytes) => text(bytes, 0) === "GIF8"],
+  ["AVIF", (bytes) => text(bytes, 4) === "ftyp"],
+];
+const text = (bytes: Buffer, at: number): string => bytes.subarray(at, at + 4).toString("latin1");
+
+/**
+ * Looks at the first bytes of images.
+ * @returns the size of each file in bytes
+ * @throws SorthError that names the files that are empty, or no images that can be decoded
+ */
+export async function checkImages(folder: string, paths: readonly string[]): Promise<number[]> {
+  const sizes = new Array<number>(paths.length).fill(0);
+  const broken: string[] = [];
+  let next = 0;
+  const lane = async () => {
+    const bytes = Buffer.alloc(16);
+    while (next < paths.length) {
+      const at = next++;
+      const path = join(folder, paths[at] ?? "");
+      const problem = await look(path, bytes).then(
+        ({ size, isImage }) => {
+          sizes[at] = size;
+          return size === 0 ? "is empty" : isImage ? undefined : "is no PNG, JPEG, WebP, GIF or AVIF image";
+        },
+        (error) => `cannot be read (${messageOf(error)})`,
+      );
+      if (problem !== undefined) broken.push(`${path} ${problem}`);
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  const [first, ...others] = broken.sort();
+  if (first === undefined) return sizes;
+  const more =
+    others.length > 0 ? `, and ${others.length} more like it (${others.slice(0, 3).join("; ")})` : "";
+  throw new DataError(`${first}${more}; remove or replace these files`);
+}
+
+async function look(path: string, bytes: Buffer): Promise<{ size: number; isImage: boolean }> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    bytes.fill(0);
+    await file.read(bytes, 0, bytes.length, 0);
+    return { size, isImage: beginnings.some(([, fits]) => fits(bytes)) };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,30 @@
+import type { Model } from "../onnx/model.ts";
+import type { DataConversion } from "./conversion.ts";
+import type { Augmentation } from "./images/augment.ts";
+import type { Missing } from "./tables/conversion.ts";
+
+/** How data on a disk become samples, see {@link loadData}. */
+export interface DataOptions {
+  /** The model to feed: images get the size of its input, columns of a table go to the inputs of their names. */
+  readonly model?: Model | undefined;
+  /** Lengths of the model's free dimensions, by their name in the file. */
+  readonly dims?: Readonly<Record<string, number>> | undefined;
+  /** How the data of a trained model were converted: other data are converted alike. Options that it decides are ignored. */
+  readonly conversion?: DataConversion | undefined;
+  /** Tables: the column of the labels; default: the one with a usual name (y, label, target, …). */
+  readonly label?: string | undefined;
+  /** Tables: the columns to feed; default: all but the labels. */
+  readonly columns?: readonly string[] | undefined;
+  /** Tables: what is done about missing values; default: they are refused. */
+  readonly missing?: Missing | undefined;
+  /** Tables: subtract the mean of each column of numbers and divide by its standard deviation (of the training rows). */
+  readonly standardize?: boolean | undefined;
+  /** Images: `crop` (default) keeps the middle of the model's proportions, `stretch` the whole image. */
+  readonly resize?: "crop" | "stretch" | undefined;
+  /** Images: random changes while training; other readers get the images as they are. */
+  readonly augment?: Augmentation | undefined;
+  /** The share of the samples that will be held out for validation: means are computed without it. */
+  readonly validation?: number | undefined;
+  /** Seed of the run, which decides what is held out. */
+  readonly seed?: number | undefined;
+}

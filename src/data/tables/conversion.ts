@@ -1,0 +1,46 @@
+/** What is done about missing values: the mean of the training rows, zero, or the row is left out. */
+export type Missing = "mean" | "zero" | "drop";
+
+/** How one column of a table becomes numbers. */
+export type ColumnConversion =
+  | {
+      readonly kind: "number";
+      readonly name: string;
+      /** The number for a missing value. */
+      readonly missing?: number;
+      /** Standardization: (v − mean)/std of the training rows. */
+      readonly mean?: number;
+      readonly std?: number;
+    }
+  | {
+      readonly kind: "category";
+      readonly name: string;
+      /** The texts, sorted. A missing value is none of them. */
+      readonly categories: readonly string[];
+      /** One number (the index of the text) instead of one for each text, 1 for its own and 0 for the others. */
+      readonly asIndex?: true;
+    }
+  | { readonly kind: "list"; readonly name: string; readonly length: number };
+
+/** The columns that are fed to one input, one after another. */
+export interface TableInput {
+  readonly name: string;
+  readonly columns: readonly ColumnConversion[];
+  /** Shape of one sample. */
+  readonly shape: readonly number[];
+}
+
+/** How the rows of a table become samples. */
+export interface TableConversion {
+  readonly inputs: readonly TableInput[];
+  /** The column of the labels: with classes, texts that become their index. */
+  readonly label?: { readonly name: string; readonly classes?: readonly string[] };
+  /** Rows with missing values are left out. */
+  readonly dropsMissing?: true;
+}
+
+/** How many numbers a column gives for each row. */
+export function widthOf(column: ColumnConversion): number {
+  if (column.kind === "category") return column.asIndex ? 1 : column.categories.length;
+  return column.kind === "list" ? column.length : 1;
+}

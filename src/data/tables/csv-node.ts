@@ -1,0 +1,79 @@
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
+import { parse } from "csv-parse";
+import { DataError, FileError, messageOf } from "../../errors.ts";
+import type { TableSource } from "./table-source.ts";
+
+/** Rows handed on at a time. */
+const chunk = 4096;
+
+/**
+ * A table of separated values, with the names of its columns in the first line. The separator is the tab in `.tsv` files,
+ * otherwise the one of comma, semicolon and tab that the first line has most of.
+ * @throws SorthError for a file that cannot be read, or has no header
+ */
+export async function csvTable(path: string): Promise<TableSource> {
+  const head = await firstLine(path);
+  const separator = /\.tsv$/i.test(path) ? "\t" : separatorIn(head);
+  const columns = await columnsOf(path, separator);
+  const header = columns.map((name) => name.trim());
+  if (header.length > 0 && header.every((name) => name !== "" && Number.isFinite(Number(name)))) {
+    throw new DataError(
+      `${path}: the first line holds numbers (${header.slice(0, 3).join(", ")} …), not the names of the columns; add a line with names`,
+    );
+  }
+  const twice = header.find((name, i) => header.indexOf(name) !== i);
+  if (twice !== undefined) throw new DataError(`${path}: two columns are called "${twice}"; rename one`);
+  return {
+    ...{ name: path, columns: header, counts: { what: "line", first: 2 } },
+    async *rows() {
+      let rows: string[][] = [];
+      for await (const row of records(path, separator, 2)) {
+        rows.push(row);
+        if (rows.length < chunk) continue;
+        yield rows;
+        rows = [];
+      }
+      if (rows.length > 0) yield rows;
+    },
+  };
+}
+
+async function* records(path: string, separator: string, from: number): AsyncGenerator<string[]> {
+  const stream = createReadStream(path);
+  const parser = stream.pipe(
+    parse({ delimiter: separator, bom: true, skip_empty_lines: true, from, relax_column_count: false }),
+  );
+  try {
+    for await (const row of parser) yield row as string[];
+  } catch (error) {
+    throw new DataError(`${path}: ${messageOf(error)}`);
+  } finally {
+    stream.destroy();
+  }
+}
+
+async function columnsOf(path: string, separator: string): Promise<string[]> {
+  for await (const row of records(path, separator, 1)) return row;
+  throw new DataError(`${path}: the file is empty; its first line must name the columns`);
+}
+
+/** The first line, or as much of it as tells the separator. */
+async function firstLine(path: string): Promise<string> {
+  try {
+    const file = await open(path);
+    try {
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(65_536), 0, 65_536, 0);
+      return buffer.subarray(0, bytesRead).toString("utf8").split(/\r?\n/)[0] ?? "";
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+  }
+}
+
+function separatorIn(line: string): string {
+  const count = (separator: string) => line.split(separator).length;
+  return [",", ";", "\t"].reduce((best, one) => (count(one) > count(best) ? one : best));
+}

@@ -1,0 +1,263 @@
+import { DataError } from "../../errors.ts";
+import { elementCount } from "../../onnx/tensor.ts";
+import { arrayColumn, labelled, type SourceArray } from "../array-dataset.ts";
+import { type Column, type Dataset, datasetOfColumns } from "../dataset.ts";
+import {
+  type ColumnConversion,
+  type Missing,
+  type TableConversion,
+  type TableInput,
+  widthOf,
+} from "./conversion.ts";
+import { placeOf } from "./survey.ts";
+import { type Cell, isMissing, numberIn, type TableSource, textIn } from "./table-source.ts";
+
+/** Options of {@link convertTable} for a table that training begins with. */
+export interface TableStatistics {
+  readonly missing?: Missing | undefined;
+  readonly standardize?: boolean | undefined;
+  /** The rows to compute means from, of so many samples; default: all. */
+  readonly trainingRows?: ((size: number) => ArrayLike<number>) | undefined;
+}
+
+/** A table as a dataset, and how it was converted. */
+export interface ConvertedTable {
+  readonly dataset: Dataset;
+  readonly conversion: TableConversion;
+  /** Rows left out because they lack a value. */
+  readonly dropped: number;
+}
+
+/**
+ * Reads the rows of a table into arrays.
+ * @param rows - number of rows in the file
+ * @param statistics - fills in what the conversion leaves open; absent where it is complete
+ * @throws SorthError for a text that is none of a column's categories, and for anything but a number in other columns
+ */
+export async function convertTable(
+  source: TableSource,
+  rows: number,
+  conversion: TableConversion,
+  statistics?: TableStatistics,
+): Promise<ConvertedTable> {
+  const inputs = conversion.inputs.map((input) => new InputRows(source, input, rows));
+  const label = conversion.label && new LabelRows(source, conversion.label, rows);
+  let [row, size] = [0, 0];
+  for await (const chunk of source.rows()) {
+    for (const cells of chunk) {
+      const parts = [...inputs, ...(label ? [label] : [])];
+      const drops = conversion.dropsMissing && parts.some((part) => part.lacks(cells));
+      if (!drops) {
+        for (const part of parts) part.write(cells, size, row);
+        size += 1;
+      }
+      row += 1;
+    }
+  }
+  if (size === 0) throw new DataError(`${source.name}: no row has all values; use --missing mean or zero`);
+  const chosen = statistics?.trainingRows?.(size) ?? Array.from({ length: size }, (_, i) => i);
+  const complete = {
+    ...conversion,
+    inputs: inputs.map((input) => (statistics ? input.completed(statistics, chosen) : input.input)),
+  };
+  for (const [i, input] of complete.inputs.entries()) inputs[i]?.apply(input, size);
+  const dataset = datasetOfColumns(
+    ...([source.name, size] as const),
+    inputs.map((input) => input.column(size)),
+    label?.column(size),
+  );
+  return { dataset, conversion: complete, dropped: rows - size };
+}
+
+/** The numbers of one input. */
+class InputRows {
+  readonly input: TableInput;
+  readonly #source: TableSource;
+  readonly #width: number;
+  readonly #data: Float64Array;
+  readonly #at: readonly number[];
+  /** The first number of each column in a row. */
+  readonly #from: readonly number[];
+  readonly #indexOf: readonly ReadonlyMap<string, number>[];
+
+  constructor(source: TableSource, input: TableInput, rows: number) {
+    this.input = input;
+    this.#source = source;
+    this.#width = elementCount(input.shape);
+    this.#data = new Float64Array(rows * this.#width);
+    this.#at = input.columns.map(({ name }) => placeIn(source, name));
+    let from = 0;
+    this.#from = input.columns.map((column) => {
+      from += widthOf(column);
+      return from - widthOf(column);
+    });
+    this.#indexOf = input.columns.map(
+      (column) => new Map(column.kind === "category" ? column.categories.map((text, i) => [text, i]) : []),
+    );
+  }
+
+  lacks(cells: readonly Cell[]): boolean {
+    return this.#at.some((at) => isMissing(cells[at]));
+  }
+
+  write(cells: readonly Cell[], sample: number, row: number): void {
+    for (const [i, column] of this.input.columns.entries()) {
+      const cell = cells[this.#at[i] as number] ?? null;
+      const to = sample * this.#width + (this.#from[i] as number);
+      if (column.kind === "list") {
+        if (!Array.isArray(cell) || cell.length !== column.length) {
+          throw mismatch(this.#source, row, column.name, cell, `a list of ${column.length} numbers`);
+        }
+        this.#data.set(cell, to);
+      } else if (column.kind === "number") {
+        const number = isMissing(cell) ? Number.NaN : numberIn(cell);
+        if (number === undefined) throw mismatch(this.#source, row, column.name, cell, "a number");
+        this.#data[to] = number;
+      } else if (!isMissing(cell)) {
+        const index = this.#indexOf[i]?.get(textIn(cell));
+        if (index === undefined) {
+          throw mismatch(this.#source, row, column.name, cell, `one of ${shortList(column.categories)}`);
+        }
+        if (column.asIndex) this.#data[to] = index;
+        else this.#data[to + index] = 1;
+      }
+    }
+  }
+
+  /** The input with means for missing values and for standardization. */
+  completed({ missing, standardize }: TableStatistics, rows: ArrayLike<number>): TableInput {
+    const columns = this.input.columns.map((column, i): ColumnConversion => {
+      if (column.kind !== "number") return column;
+      const { mean, std } = this.#moments(rows, this.#from[i] as number);
+      return {
+        ...column,
+        ...(missing === "mean" && { missing: mean }),
+        ...(missing === "zero" && { missing: 0 }),
+        ...(standardize && { mean, std }),
+      };
+    });
+    return { ...this.input, columns };
+  }
+
+  #moments(rows: ArrayLike<number>, from: number): { mean: number; std: number } {
+    let [sum, count, squares] = [0, 0, 0];
+    const each = (visit: (value: number) => void) => {
+      for (let i = 0; i < rows.length; i++) {
+        const value = this.#data[(rows[i] as number) * this.#width + from] as number;
+        if (!Number.isNaN(value)) visit(value);
+      }
+    };
+    each((value) => {
+      sum += value;
+      count += 1;
+    });
+    const mean = count > 0 ? sum / count : 0;
+    each((value) => {
+      squares += (value - mean) ** 2;
+    });
+    const std = Math.sqrt(squares / Math.max(count, 1));
+    return { mean, std: std > 0 ? std : 1 };
+  }
+
+  /** Fills in missing values and standardizes. @throws SorthError for a missing value that the conversion does not know */
+  apply(input: TableInput, size: number): void {
+    for (const [i, column] of input.columns.entries()) {
+      if (column.kind !== "number") continue;
+      const { missing, mean = 0, std = 1 } = column;
+      for (let sample = 0; sample < size; sample++) {
+        const at = sample * this.#width + (this.#from[i] as number);
+        const value = this.#data[at] as number;
+        if (Number.isNaN(value) && missing === undefined) {
+          throw new DataError(
+            `${this.#source.name}: ${placeOf(this.#source, sample)}, column "${column.name}" has no value, and the model was trained on data that had all: use --missing`,
+          );
+        }
+        const known = Number.isNaN(value) ? (missing as number) : value;
+        this.#data[at] = column.mean === undefined ? known : (known - mean) / std;
+      }
+    }
+  }
+
+  column(size: number): Column {
+    const { name, shape, columns } = this.input;
+    const values = this.#data.subarray(0, size * this.#width);
+    const data = compact(
+      values,
+      columns.some((column) => column.kind === "number" && column.mean !== undefined),
+    );
+    const column = arrayColumn(this.#source.name, name, size, { data, shape });
+    // Small integers are pixels only where they form an image.
+    return { ...column, bytes: data instanceof Uint8Array && shape.length > 1 };
+  }
+}
+
+/** The labels. */
+class LabelRows {
+  readonly #source: TableSource;
+  readonly #name: string;
+  readonly #data: Float64Array;
+  readonly #at: number;
+  readonly #classes: readonly string[] | undefined;
+  readonly #indexOf: ReadonlyMap<string, number>;
+
+  constructor(source: TableSource, { name, classes }: NonNullable<TableConversion["label"]>, rows: number) {
+    this.#source = source;
+    this.#name = name;
+    this.#data = new Float64Array(rows);
+    this.#at = placeIn(source, name);
+    this.#classes = classes;
+    this.#indexOf = new Map(classes?.map((text, i) => [text, i]));
+  }
+
+  lacks(cells: readonly Cell[]): boolean {
+    return isMissing(cells[this.#at]);
+  }
+
+  write(cells: readonly Cell[], sample: number, row: number): void {
+    const cell = cells[this.#at] ?? null;
+    const number = this.#classes ? this.#indexOf.get(textIn(cell)) : numberIn(cell);
+    if (number === undefined || isMissing(cell)) {
+      const expected = this.#classes ? `one of ${shortList(this.#classes)}` : "a number";
+      throw mismatch(this.#source, row, this.#name, cell, expected);
+    }
+    this.#data[sample] = number;
+  }
+
+  column(size: number): Column {
+    const data = compact(this.#data.subarray(0, size), false);
+    const column = labelled(arrayColumn(this.#source.name, this.#name, size, { data, shape: [] }));
+    return this.#classes ? { ...column, classes: this.#classes.length } : column;
+  }
+}
+
+/** The numbers as bytes or 32-bit integers if they all are; else as 32-bit floats. */
+function compact(values: Float64Array, isFloat: boolean): SourceArray {
+  if (isFloat || !values.every((value) => Number.isInteger(value) && Math.abs(value) < 2 ** 31)) {
+    return Float32Array.from(values);
+  }
+  return values.every((value) => value >= 0 && value < 256)
+    ? Uint8Array.from(values)
+    : Int32Array.from(values);
+}
+
+function placeIn({ name, columns }: TableSource, column: string): number {
+  const at = columns.indexOf(column);
+  if (at >= 0) return at;
+  throw new DataError(
+    `${name}: there is no column "${column}", which the model was trained on; the table has ${columns.join(", ")}`,
+  );
+}
+
+const shortList = (texts: readonly string[]): string =>
+  texts.length > 8 ? `${texts.slice(0, 8).join(", ")} … (${texts.length})` : texts.join(", ");
+
+const mismatch = (
+  source: TableSource,
+  row: number,
+  column: string,
+  cell: Cell,
+  expected: string,
+): DataError =>
+  new DataError(
+    `${source.name}: ${placeOf(source, row)}, column "${column}" holds ${cell === null ? "no value" : JSON.stringify(cell)} where ${expected} is expected`,
+  );

@@ -1,0 +1,80 @@
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
+import { DataError, FileError, messageOf } from "../../errors.ts";
+import type { Cell, TableSource } from "./table-source.ts";
+
+/** Rows handed on at a time. */
+const chunk = 4096;
+
+/**
+ * A table of one JSON object per line. The first one names the columns; a key that a later one lacks is a missing value.
+ * @throws SorthError for a file that cannot be read, and for lines that are no objects of numbers, texts and lists of numbers
+ */
+export async function jsonlTable(path: string): Promise<TableSource> {
+  let columns: readonly string[] | undefined;
+  for await (const { object } of objectsIn(path)) {
+    columns = Object.keys(object);
+    break;
+  }
+  if (!columns) throw new DataError(`${path}: the file is empty; give one JSON object per line`);
+  const names = columns;
+  return {
+    ...{ name: path, columns: names, counts: { what: "line", first: 1 } },
+    async *rows() {
+      let rows: Cell[][] = [];
+      for await (const { object, line } of objectsIn(path)) {
+        const other = Object.keys(object).find((key) => !names.includes(key));
+        if (other !== undefined) {
+          throw new DataError(
+            `${path}: line ${line} has the key "${other}", which the first line lacks; give every key in the first line, with null where there is no value`,
+          );
+        }
+        rows.push(names.map((key) => cellOf(object[key], path, line, key)));
+        if (rows.length < chunk) continue;
+        yield rows;
+        rows = [];
+      }
+      if (rows.length > 0) yield rows;
+    },
+  };
+}
+
+async function* objectsIn(path: string) {
+  const stream = createReadStream(path, "utf8");
+  const failed = new Promise<never>((_, reject) => {
+    stream.on("error", (error) => reject(new FileError(`${path}: cannot be read (${messageOf(error)})`)));
+  });
+  failed.catch(() => {});
+  await Promise.race([failed, new Promise<void>((resolve) => stream.once("open", () => resolve()))]);
+  let line = 0;
+  try {
+    for await (const text of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
+      line += 1;
+      if (text.trim() === "") continue;
+      let object: unknown;
+      try {
+        object = JSON.parse(text);
+      } catch (error) {
+        throw new DataError(`${path}: line ${line} is no JSON (${messageOf(error)})`);
+      }
+      if (typeof object !== "object" || object === null || Array.isArray(object)) {
+        throw new DataError(`${path}: line ${line} holds no object; give one JSON object per line`);
+      }
+      yield { object: object as Record<string, unknown>, line };
+    }
+  } finally {
+    stream.destroy();
+  }
+}
+
+function cellOf(value: unknown, path: string, line: number, key: string): Cell {
+  if (value === undefined || value === null) return null;
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
+  if (Array.isArray(value)) {
+    const numbers = value.flat(Number.POSITIVE_INFINITY);
+    if (numbers.every((one) => typeof one === "number")) return numbers as number[];
+  }
+  throw new DataError(
+    `${path}: line ${line}, "${key}" holds ${JSON.stringify(value).slice(0, 40)}; a value must be a number, a text, true, false, null or a list of numbers`,
+  );
+}

@@ -1,0 +1,93 @@
+import { extname } from "node:path";
+import { UsageError } from "../../errors.ts";
+import { splitRows } from "../batches.ts";
+import type { DataConversion } from "../conversion.ts";
+import type { SplitData } from "../split-data.ts";
+import { type WantedInput, wantedInputs } from "../model-inputs.ts";
+import type { DataOptions } from "../options.ts";
+import type { TableConversion } from "./conversion.ts";
+import { widthOf } from "./conversion.ts";
+import { csvTable } from "./csv-node.ts";
+import { convertTable } from "./dataset.ts";
+import { jsonlTable } from "./jsonl-node.ts";
+import { chosenColumns, planTable } from "./plan.ts";
+import { survey } from "./survey.ts";
+import type { TableSource } from "./table-source.ts";
+
+const readers: Readonly<Record<string, (path: string) => Promise<TableSource>>> = {
+  ".csv": csvTable,
+  ".tsv": csvTable,
+  ".jsonl": jsonlTable,
+  ".ndjson": jsonlTable,
+  // Its decoders are loaded for such a file only.
+  ".parquet": async (path) => (await import("./parquet-node.ts")).parquetTable(path),
+};
+
+/** Whether a file is a table, by its name. */
+export const isTable = (path: string): boolean => extname(path).toLowerCase() in readers;
+
+/**
+ * Reads a table: CSV, TSV, JSONL or Parquet. Numbers of all columns but the label are fed one after another, in the order of
+ * the file; texts become one number for each text of their column, 1 for their own and 0 for the others. A column with the
+ * name of one of the model's inputs is fed to that input.
+ * @throws SorthError that names file, row and column, what is expected and found, and the option that helps
+ */
+export async function loadTable(path: string, options: DataOptions): Promise<SplitData> {
+  const reader = readers[extname(path).toLowerCase()];
+  if (!reader) throw new UsageError(`${path}: not a table`);
+  const source = await reader(path);
+  const stored = options.conversion?.table;
+  return stored ? asTrained(source, stored, options) : asNew(source, options);
+}
+
+/** Reads a table as that of a training run was read. A table without the column of the labels has none. */
+async function asTrained(
+  source: TableSource,
+  stored: TableConversion,
+  { conversion, missing }: DataOptions,
+): Promise<SplitData> {
+  const { label, ...unlabelled } = stored;
+  const known = label && source.columns.includes(label.name) ? stored : unlabelled;
+  const table = missing === "drop" ? { ...known, dropsMissing: true as const } : known;
+  let rows = 0;
+  for await (const chunk of source.rows()) rows += chunk.length;
+  const { dataset, dropped } = await convertTable(source, rows, table);
+  const remarks = droppedRemark(source, dropped);
+  return { train: dataset, test: undefined, remarks, ...(conversion && { conversion }) };
+}
+
+async function asNew(source: TableSource, options: DataOptions): Promise<SplitData> {
+  const { model, dims, missing, standardize, validation, seed = 0 } = options;
+  const inputs: readonly WantedInput[] | undefined = model && wantedInputs(model, dims);
+  const chosen = chosenColumns(source, options);
+  const names = [...chosen.columns, ...(chosen.label === undefined ? [] : [chosen.label])];
+  const { rows, columns } = await survey(source, names);
+  const label = columns.find(({ name }) => name === chosen.label);
+  const plan = planTable(source, columns, label, { missing, standardize, ...(inputs && { inputs }) });
+  const trainingRows =
+    typeof validation === "number" && validation > 0
+      ? (size: number) => splitRows(source.name, size, validation, seed).train
+      : undefined;
+  const statistics = { missing, standardize, trainingRows };
+  const { dataset, conversion: table, dropped } = await convertTable(source, rows, plan, statistics);
+  const { classes } = table.label ?? {};
+  const conversion: DataConversion = { version: 1, table, ...(classes && { classes }) };
+  const remarks = [...columnRemarks(source, table), ...droppedRemark(source, dropped)];
+  return { train: dataset, test: undefined, remarks, conversion };
+}
+
+const droppedRemark = ({ name }: TableSource, dropped: number): string[] =>
+  dropped > 0 ? [`${name}: ${dropped} rows lack a value and are left out`] : [];
+
+function columnRemarks({ name, columns }: TableSource, { inputs, label }: TableConversion): string[] {
+  const fed = inputs.map((input) => {
+    const parts = input.columns.map((column) =>
+      widthOf(column) > 1 ? `${column.name} (${widthOf(column)})` : column.name,
+    );
+    return `${input.name} from ${parts.length > 12 ? `${parts.length} columns` : parts.join(", ")}`;
+  });
+  const target = label
+    ? `labels from ${label.name}`
+    : `no labels: none of ${columns.length} columns has a usual name (y, label, target, …), --label names one`;
+  return [`${name}: ${fed.join("; ")}; ${target}`];
+}

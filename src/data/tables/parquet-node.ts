@@ -1,0 +1,60 @@
+import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { DataError, FileError, messageOf } from "../../errors.ts";
+import type { Cell, TableSource } from "./table-source.ts";
+
+/** A table of Apache Parquet. Its row groups are read one after another. @throws SorthError for a file that cannot be read */
+export async function parquetTable(path: string): Promise<TableSource> {
+  const { file, metadata } = await opened(path);
+  const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
+  return {
+    ...{ name: path, columns, counts: { what: "row", first: 0 } },
+    async *rows() {
+      let first = 0;
+      for (const group of metadata.row_groups) {
+        const rowEnd = first + Number(group.num_rows);
+        const objects = await parquetReadObjects({
+          file,
+          metadata,
+          compressors,
+          rowStart: first,
+          rowEnd,
+        }).catch((error: unknown) => {
+          throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+        });
+        yield objects.map((object, i) =>
+          columns.map((column) => cellOf(object[column], path, first + i, column)),
+        );
+        first = rowEnd;
+      }
+    },
+  };
+}
+
+async function opened(path: string) {
+  try {
+    const file = await asyncBufferFromFile(path);
+    return { file, metadata: await parquetMetadataAsync(file) };
+  } catch (error) {
+    throw new FileError(`${path}: not a Parquet file, or a damaged one (${messageOf(error)})`);
+  }
+}
+
+function cellOf(value: unknown, path: string, row: number, column: string): Cell {
+  if (value === undefined || value === null) return null;
+  if (typeof value === "bigint") {
+    const number = Number(value);
+    if (Number.isSafeInteger(number)) return number;
+    throw new DataError(`${path}: row ${row}, column "${column}" holds ${value}, too large to be exact`);
+  }
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
+  if (value instanceof Date) return value.getTime() / 1000;
+  if (Array.isArray(value) || ArrayBuffer.isView(value)) {
+    const numbers = Array.from(value as ArrayLike<unknown>).flat(Number.POSITIVE_INFINITY);
+    if (numbers.every((one) => typeof one === "number" || typeof one === "bigint"))
+      return numbers.map(Number);
+  }
+  throw new DataError(
+    `${path}: row ${row}, column "${column}" holds neither a number, a text nor a list of numbers; choose other columns with --columns`,
+  );
+}

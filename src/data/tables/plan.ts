@@ -1,0 +1,128 @@
+import { DataError, UsageError } from "../../errors.ts";
+import { elementCount } from "../../onnx/tensor.ts";
+import { isLabelName } from "../match.ts";
+import type { WantedInput } from "../model-inputs.ts";
+import type { ColumnConversion, Missing, TableConversion, TableInput } from "./conversion.ts";
+import { widthOf } from "./conversion.ts";
+import { placeOf, type SurveyedColumn } from "./survey.ts";
+import type { TableSource } from "./table-source.ts";
+
+/** How a table is to be read. */
+export interface TableOptions {
+  /** The column of the labels; default: the one with a usual name (y, label, target, …). */
+  readonly label?: string | undefined;
+  /** The columns to feed; default: all but the labels. */
+  readonly columns?: readonly string[] | undefined;
+  readonly missing?: Missing | undefined;
+  readonly standardize?: boolean | undefined;
+  /** The model's inputs for data; default: one input `x`. */
+  readonly inputs?: readonly WantedInput[] | undefined;
+}
+
+/** The names of the label column and of the columns to feed. @throws UsageError for names that the table lacks */
+export function chosenColumns(
+  source: TableSource,
+  { label, columns }: TableOptions,
+): { readonly label: string | undefined; readonly columns: readonly string[] } {
+  const { name, columns: all } = source;
+  const check = (wanted: string, option: string) => {
+    if (all.includes(wanted)) return;
+    throw new UsageError(`${name}: there is no column "${wanted}" (${option}); it has ${all.join(", ")}`);
+  };
+  if (label !== undefined) check(label, "--label");
+  for (const one of columns ?? []) check(one, "--columns");
+  const usual = all.filter((one) => isLabelName(one) && !columns?.includes(one));
+  if (label === undefined && usual.length > 1) {
+    throw new UsageError(
+      `${name}: which of the columns ${usual.join(" and ")} is the label? Say it with --label`,
+    );
+  }
+  const target = label ?? usual[0];
+  return { label: target, columns: columns ?? all.filter((one) => one !== target) };
+}
+
+/** How the columns of a table become inputs of a model; standardization and missing values are filled in later. */
+export function planTable(
+  source: TableSource,
+  surveyed: readonly SurveyedColumn[],
+  label: SurveyedColumn | undefined,
+  options: TableOptions,
+): TableConversion {
+  const { missing, inputs = [{ name: "x", shape: [null], takesIntegers: false }] } = options;
+  const used = surveyed.filter((column) => column !== label);
+  for (const column of [...used, ...(label ? [label] : [])]) checkMissing(source, column, label, missing);
+  const own = inputs.filter(({ name }) => used.some((column) => column.name === name));
+  const rest = used.filter(({ name }) => !own.some((input) => input.name === name));
+  const free = inputs.filter((input) => !own.includes(input));
+  if (free.length > 1 || (free.length === 1 && rest.length === 0)) {
+    const names = free.map(({ name }) => `"${name}"`).join(", ");
+    throw new DataError(
+      `${source.name}: no column belongs to the model's inputs ${names}; the table has ${source.columns.join(", ")}: name columns after the inputs`,
+    );
+  }
+  const [stacked] = free;
+  const conversion: TableInput[] = own.map((input) => {
+    const column = used.find(({ name }) => name === input.name) as SurveyedColumn;
+    return { name: input.name, ...fed(source, input, [columnFor(column, input)]) };
+  });
+  if (stacked)
+    conversion.push({
+      name: stacked.name,
+      ...fed(
+        source,
+        stacked,
+        rest.map((column) => columnFor(column)),
+      ),
+    });
+  const classes = label?.kind === "category" ? label.categories : undefined;
+  return {
+    inputs: conversion,
+    ...(label && { label: { name: label.name, ...(classes && { classes }) } }),
+    ...(missing === "drop" && { dropsMissing: true as const }),
+  };
+}
+
+/** A column's conversion. A text with an input of its own is one-hot if the input has as many numbers as there are texts. */
+function columnFor({ name, kind, categories, length }: SurveyedColumn, own?: WantedInput): ColumnConversion {
+  if (kind === "number") return { kind, name };
+  if (kind === "list") return { kind, name, length };
+  const width = own?.shape.at(-1);
+  const asIndex = own !== undefined && width !== null && width !== categories.length;
+  return { kind, name, categories, ...(asIndex && { asIndex: true as const }) };
+}
+
+function fed(
+  { name }: TableSource,
+  input: WantedInput,
+  columns: readonly ColumnConversion[],
+): Omit<TableInput, "name"> {
+  const width = columns.reduce((sum, column) => sum + widthOf(column), 0);
+  const { shape } = input;
+  const fixed = shape.every((dim) => dim !== null) ? (shape as readonly number[]) : undefined;
+  if (fixed && elementCount(fixed) !== width) {
+    const parts = columns.map(
+      (column) => `${column.name}${widthOf(column) > 1 ? ` (${widthOf(column)})` : ""}`,
+    );
+    throw new DataError(
+      `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input.name}" of the model takes ${elementCount(fixed)}: choose columns with --columns`,
+    );
+  }
+  const single = columns.length === 1 && width === 1 && shape.length === 0;
+  return { columns, shape: fixed ?? (single ? [] : [width]) };
+}
+
+function checkMissing(
+  source: TableSource,
+  column: SurveyedColumn,
+  label: SurveyedColumn | undefined,
+  missing: Missing | undefined,
+): void {
+  if (column.missing === 0 || missing === "drop") return;
+  const isLabel = column === label;
+  if (missing !== undefined && !isLabel && column.kind !== "list") return;
+  const help = isLabel || column.kind === "list" ? "--missing drop" : "--missing mean, zero or drop";
+  const what = isLabel ? "label" : "column";
+  throw new DataError(
+    `${source.name}: ${placeOf(source, column.firstMissing)}, ${what} "${column.name}" has no value (${column.missing} rows have none): use ${help}`,
+  );
+}

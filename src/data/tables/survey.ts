@@ -1,0 +1,130 @@
+import { DataError } from "../../errors.ts";
+import { type Cell, isMissing, numberIn, type TableSource, textIn } from "./table-source.ts";
+
+/** Most different texts of a column. */
+const mostCategories = 4096;
+
+/** What a column of a table holds. */
+export interface SurveyedColumn {
+  readonly name: string;
+  /** Its place in a row. */
+  readonly at: number;
+  readonly kind: "number" | "category" | "list";
+  /** Whether all its numbers are integers. */
+  readonly whole: boolean;
+  readonly least: number;
+  readonly most: number;
+  /** Its texts, sorted. */
+  readonly categories: readonly string[];
+  readonly length: number;
+  readonly missing: number;
+  /** The first row without a value. */
+  readonly firstMissing: number;
+  /** The first row with a text, and that text, where others hold numbers. */
+  readonly firstText?: { readonly row: number; readonly text: string };
+}
+
+/** Reads a table once and finds what its columns hold. @throws SorthError for columns that mix lists and single values */
+export async function survey(
+  source: TableSource,
+  names: readonly string[],
+): Promise<{ readonly rows: number; readonly columns: readonly SurveyedColumn[] }> {
+  const found = names.map((name) => new ColumnSurvey(source, name, source.columns.indexOf(name)));
+  let rows = 0;
+  for await (const chunk of source.rows()) {
+    for (const row of chunk) {
+      for (const column of found) column.add(row[column.at], rows);
+      rows += 1;
+    }
+  }
+  if (rows === 0) throw new DataError(`${source.name}: there are no rows`);
+  return { rows, columns: found.map((column) => column.result()) };
+}
+
+/** The place of a row in its file, for messages. */
+export const placeOf = ({ counts }: TableSource, row: number): string =>
+  `row ${row + 1} (${counts.what} ${counts.first + row})`;
+
+class ColumnSurvey {
+  readonly at: number;
+  readonly #source: TableSource;
+  readonly #name: string;
+  #texts = new Set<string>();
+  #isText = false;
+  #firstText: { row: number; text: string } | undefined;
+  #numbers = 0;
+  #whole = true;
+  #least = Number.POSITIVE_INFINITY;
+  #most = Number.NEGATIVE_INFINITY;
+  #length: number | undefined;
+  #missing = 0;
+  #firstMissing = -1;
+
+  constructor(source: TableSource, name: string, at: number) {
+    this.#source = source;
+    this.#name = name;
+    this.at = at;
+  }
+
+  add(cell: Cell | undefined, row: number): void {
+    if (isMissing(cell)) {
+      if (this.#missing === 0) this.#firstMissing = row;
+      this.#missing += 1;
+      return;
+    }
+    if (typeof cell === "object" && cell !== null) {
+      this.#length ??= cell.length;
+      if (this.#length === cell.length && this.#numbers === 0 && !this.#isText) return;
+      throw this.#error(row, `holds a list of ${cell.length} numbers, unlike the rows before`);
+    }
+    if (this.#length !== undefined) {
+      throw this.#error(
+        row,
+        `holds ${textIn(cell)}, where the rows before hold lists of ${this.#length} numbers`,
+      );
+    }
+    const number = numberIn(cell);
+    if (number === undefined) {
+      this.#isText = true;
+      this.#firstText ??= { row, text: textIn(cell) };
+    } else {
+      if (!Number.isFinite(number)) throw this.#error(row, `holds ${number}; remove or replace such values`);
+      this.#numbers += 1;
+      this.#whole &&= Number.isInteger(number);
+      this.#least = Math.min(this.#least, number);
+      this.#most = Math.max(this.#most, number);
+    }
+    if (typeof cell === "boolean") this.#isText = true;
+    if (this.#texts.size <= mostCategories) this.#texts.add(textIn(cell));
+  }
+
+  result(): SurveyedColumn {
+    const isList = this.#length !== undefined;
+    if (this.#isText && this.#texts.size > mostCategories) {
+      const { row, text } = this.#firstText ?? { row: 0, text: "" };
+      const mixed =
+        this.#numbers > 0 ? ` (${placeOf(this.#source, row)} holds "${text}", others numbers)` : "";
+      throw new DataError(
+        `${this.#source.name}: column "${this.#name}" holds more than ${mostCategories} different texts${mixed}; choose other columns with --columns`,
+      );
+    }
+    return {
+      ...{ name: this.#name, at: this.at, whole: this.#whole, missing: this.#missing },
+      kind: isList ? "list" : this.#isText ? "category" : "number",
+      ...{
+        least: this.#least,
+        most: this.#most,
+        length: this.#length ?? 1,
+        firstMissing: this.#firstMissing,
+      },
+      categories: this.#isText ? [...this.#texts].sort() : [],
+      ...(this.#firstText && this.#numbers > 0 && { firstText: this.#firstText }),
+    };
+  }
+
+  #error(row: number, what: string): DataError {
+    return new DataError(
+      `${this.#source.name}: ${placeOf(this.#source, row)}, column "${this.#name}" ${what}`,
+    );
+  }
+}

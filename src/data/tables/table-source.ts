@@ -1,0 +1,39 @@
+/** A value in a row; null where there is none. */
+export type Cell = string | number | boolean | readonly number[] | null;
+
+/** The rows of a file, which can be read several times. */
+export interface TableSource {
+  /** The file, for messages. */
+  readonly name: string;
+  readonly columns: readonly string[];
+  /** What the file counts, and its number for the first row: "line", 2. */
+  readonly counts: { readonly what: string; readonly first: number };
+  /** Reads the rows, some at a time; each has one cell for every column. */
+  rows(): AsyncIterable<readonly (readonly Cell[])[]>;
+}
+
+/** Texts that stand for a missing value, as in pandas and in the UCI archive. */
+const missingTexts = new Set([
+  ...["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"],
+]);
+
+/** Whether a cell holds no value. */
+export const isMissing = (cell: Cell | undefined): boolean =>
+  cell === null ||
+  cell === undefined ||
+  (typeof cell === "string" && missingTexts.has(cell.trim())) ||
+  (typeof cell === "number" && Number.isNaN(cell));
+
+const numberText = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+
+/** The number in a cell; undefined for any other value. */
+export function numberIn(cell: Cell | undefined): number | undefined {
+  if (typeof cell === "number") return cell;
+  if (typeof cell === "boolean") return cell ? 1 : 0;
+  if (typeof cell !== "string" || !numberText.test(cell.trim())) return undefined;
+  return Number(cell);
+}
+
+/** The text in a cell. */
+export const textIn = (cell: Cell | undefined): string =>
+  typeof cell === "string" ? cell.trim() : String(cell);

@@ -1,0 +1,96 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { type Dataset, loadData } from "../../src/index.ts";
+
+const folder = "test/fixtures/data";
+const { x: whole, y: labels } = JSON.parse(readFileSync(`${folder}/whole.json`, "utf8")) as {
+  readonly x: number[][];
+  readonly y: number[];
+};
+
+/** All numbers of a dataset. */
+async function numbers(dataset: Dataset) {
+  const rows = Array.from({ length: dataset.size }, (_, i) => i);
+  const width = (shape: readonly number[]) => shape.reduce((product, dim) => product * dim, 1);
+  const x = new Float64Array(dataset.size * width(dataset.x.shape));
+  const y = new Float64Array(dataset.size * width(dataset.y.shape));
+  await dataset.fill(rows, x, y);
+  return { x: [...x], y: [...y] };
+}
+
+const types = [
+  ...[
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "uint64",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+  ],
+  ...["big-int32", "big-float64", "fortran"],
+];
+
+describe("arrays that numpy wrote", () => {
+  test.each(types)("%s", async (type) => {
+    const { train } = await loadData(`${folder}/array-${type}.npz`);
+    expect(await numbers(train)).toEqual({ x: whole.flat(), y: labels });
+    expect([train.x.shape, train.y.type, train.y.classes]).toEqual([[5], "integer", 3]);
+  });
+
+  test("bool becomes 0 and 1", async () => {
+    const { train } = await loadData(`${folder}/array-bool.npz`);
+    expect((await numbers(train)).x).toEqual(whole.flat().map((value) => (value % 2 === 0 ? 1 : 0)));
+  });
+
+  test.each([
+    ["column", [1], labels],
+    ["uint8", [], labels],
+    ["onehot", [3], labels.flatMap((label) => [0, 1, 2].map((one) => (one === label ? 1 : 0)))],
+    ["onehot-int", [3], labels.flatMap((label) => [0, 1, 2].map((one) => (one === label ? 1 : 0)))],
+  ] as const)("labels as %s", async (kind, shape, expected) => {
+    const { train } = await loadData(`${folder}/labels-${kind}.npz`);
+    expect([train.y.shape, (await numbers(train)).y]).toEqual([shape, expected]);
+  });
+
+  test("a folder of .npy files, or a list of them, as an .npz with their names", async () => {
+    const { train, test: held } = await loadData(`${folder}/npy`);
+    expect(await numbers(train)).toEqual({ x: whole.flat(), y: labels });
+    expect((await numbers(held as Dataset)).y).toEqual(labels.slice(0, 6));
+    const listed = await loadData(`${folder}/npy/x_train.npy,${folder}/npy/y_train.npy`);
+    expect(await numbers(listed.train)).toEqual({ x: whole.flat(), y: labels });
+  });
+
+  test("safetensors", async () => {
+    expect(await numbers((await loadData(`${folder}/arrays.safetensors`)).train)).toEqual({
+      x: whole.flat(),
+      y: labels,
+    });
+  });
+
+  test("IDX files, packed or not, and of other types", async () => {
+    const { train, test: held } = await loadData(`${folder}/idx`);
+    expect([train.x.shape, train.size, held?.size]).toEqual([[6, 8], 24, 6]);
+    expect([train.inputs?.get("images")?.bytes, (await numbers(train)).y]).toEqual([true, labels]);
+    const other = await loadData(`${folder}/idx-types`);
+    expect(await numbers(other.train)).toEqual({ x: whole.flat(), y: labels });
+  });
+
+  test.each([
+    [`${folder}/nothing.npy`, "nothing.npy: cannot be read"],
+    [`${folder}/flowers.xlsx`, "unknown kind of data; give mnist, a folder of images"],
+    [`${folder}/exact.json`, "unknown kind of data"],
+  ])("%s is refused", async (path, says) => {
+    await expect(loadData(path)).rejects.toThrow(says);
+  });
+
+  test("options of tables belong to tables", async () => {
+    await expect(loadData(`${folder}/npy`, { standardize: true })).rejects.toThrow(
+      "--standardize belongs to tables",
+    );
+  });
+});

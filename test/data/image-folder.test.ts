@@ -1,0 +1,175 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { applyChange, drawChange } from "../../src/data/images/augment.ts";
+import { channelStatistics } from "../../src/data/statistics.ts";
+import { loadData, readModel } from "../../src/index.ts";
+
+const fixtures = "test/fixtures/data";
+const own = mkdtempSync(join(tmpdir(), "sorth-images-"));
+afterAll(() => rmSync(own, { recursive: true, force: true }));
+
+const exact = JSON.parse(readFileSync(`${fixtures}/exact.json`, "utf8")) as {
+  readonly pixels: number[][][];
+  readonly grey: number[][];
+};
+const model = (name: string) => readModel(`${fixtures}/${name}.onnx`);
+
+describe("a folder of images", () => {
+  test("the folders name classes and parts; PNG, JPEG and WebP of any size get the model's", async () => {
+    const {
+      train,
+      validation,
+      test: held,
+      conversion,
+    } = await loadData(`${fixtures}/pictures`, { model: await model("image") });
+    expect([train.size, validation?.size, held?.size]).toEqual([18, 3, 3]);
+    expect([train.x.shape, conversion?.classes]).toEqual([
+      [3, 6, 8],
+      ["setosa", "versicolor", "virginica"],
+    ]);
+    const x = new Float32Array(train.size * 144);
+    const y = new Float64Array(train.size);
+    await train.fill(Array.from(y.keys()), x, y);
+    // Each class has a channel of its own that is bright.
+    for (const [row, label] of y.entries()) {
+      const means = [0, 1, 2].map(
+        (c) => x.subarray(row * 144 + c * 48, row * 144 + (c + 1) * 48).reduce((a, b) => a + b) / 48,
+      );
+      expect(means.indexOf(Math.max(...means))).toBe(label);
+    }
+    expect(train.sampleName?.(0)).toMatch(/^train\/setosa\/00\.png$/);
+  });
+
+  test.each([
+    [
+      "image",
+      exact.pixels.length * 24,
+      [0, 1, 2].flatMap((c) => exact.pixels.flat().map((pixel) => pixel[c])),
+    ],
+    ["image-last", 144, exact.pixels.flat(2)],
+  ])("%s: the pixels of the file in the model's layout", async (name, elements, expected) => {
+    const { train } = await loadData(`${fixtures}/exact`, { model: await model(name) });
+    const x = new Float32Array(elements);
+    await train.fill([0], x, new Int32Array(1));
+    expect([...x]).toEqual(expected);
+  });
+
+  test("grey for a model of one channel, grey in all channels for a model of three", async () => {
+    const one = await loadData(`${fixtures}/exact`, { model: await model("grey") });
+    const x = new Float32Array(48);
+    await one.train.fill([1], x, new Int32Array(1));
+    expect([...x]).toEqual(exact.grey.flat());
+    const three = await loadData(`${fixtures}/exact`, { model: await model("image") });
+    const colours = new Float32Array(144);
+    await three.train.fill([1], colours, new Int32Array(1));
+    expect([...colours]).toEqual([...exact.grey.flat(), ...exact.grey.flat(), ...exact.grey.flat()]);
+  });
+
+  test("other images for a trained model: its classes and its size; without class folders no labels", async () => {
+    const { conversion } = await loadData(`${fixtures}/pictures`, { model: await model("image") });
+    const options = { model: await model("image"), conversion } as const;
+    cpSync(`${fixtures}/pictures/train/virginica`, join(own, "new", "virginica"), { recursive: true });
+    const labels = new Float64Array(2);
+    const { train } = await loadData(join(own, "new"), options as never);
+    await train.fill([0, 1], new Float32Array(288), labels);
+    expect([...labels]).toEqual([2, 2]);
+    cpSync(`${fixtures}/pictures/train/virginica`, join(own, "unknown"), { recursive: true });
+    expect((await loadData(join(own, "unknown"), options as never)).train.y.type).toBe("none");
+    cpSync(`${fixtures}/exact/a`, join(own, "new", "tulip"), { recursive: true });
+    await expect(loadData(join(own, "new"), options as never)).rejects.toThrow(
+      'the folder "tulip" is none of the model\'s classes',
+    );
+  });
+
+  test("files that are no images are named before training, damaged ones when they are read", async () => {
+    const folder = join(own, "broken");
+    cpSync(`${fixtures}/exact`, folder, { recursive: true });
+    const options = { model: await model("image") };
+    writeFileSync(join(folder, "a", "text.png"), "no image");
+    writeFileSync(join(folder, "a", "nothing.png"), "");
+    await expect(loadData(folder, options)).rejects.toThrow(
+      /nothing\.png is empty, and 1 more like it.*text\.png is no PNG/,
+    );
+    rmSync(join(folder, "a", "text.png"));
+    const whole = readFileSync(`${fixtures}/exact/a/colour.png`);
+    writeFileSync(join(folder, "a", "nothing.png"), whole.subarray(0, 100));
+    const { train } = await loadData(folder, options);
+    await expect(train.fill([1], new Float32Array(144), new Int32Array(1))).rejects.toThrow(
+      /nothing\.png: cannot be decoded/,
+    );
+  });
+
+  test.each([
+    ["vector", "images need [1 or 3, height, width]"],
+    ["named", "images fit a model with one input for data; this one has 2"],
+  ])("a model %s takes none", async (name, says) => {
+    await expect(loadData(`${fixtures}/exact`, { model: await model(name) })).rejects.toThrow(says);
+  });
+
+  test("without a model there is no size", async () => {
+    await expect(loadData(`${fixtures}/exact`)).rejects.toThrow("needs the model");
+  });
+
+  test("mean and deviation of the channels", async () => {
+    const { train } = await loadData(`${fixtures}/exact`, { model: await model("image-last") });
+    const { mean, std } = await channelStatistics(train);
+    const grey = exact.grey.flat();
+    for (const c of [0, 1, 2]) {
+      const values = [...exact.pixels.flat().map((pixel) => pixel[c] as number), ...grey].map(
+        (value) => value / 255,
+      );
+      const average = values.reduce((a, b) => a + b) / values.length;
+      expect(mean[c]).toBeCloseTo(average, 6);
+      expect((std[c] as number) ** 2).toBeCloseTo(
+        values.reduce((a, b) => a + (b - average) ** 2, 0) / values.length,
+        6,
+      );
+    }
+  });
+});
+
+describe("augmentation", () => {
+  const size = { height: 6, width: 8, channels: 3 };
+  const all = { flip: true, crop: 0.5, color: 0.3 };
+
+  test("depends on seed, epoch and sample only, and is off without a pass", async () => {
+    const options = { model: await model("image"), augment: all };
+    const { train } = await loadData(`${fixtures}/pictures`, options);
+    const plain = await loadData(`${fixtures}/pictures`, { model: options.model });
+    const read = async (data: typeof train, rows: number[], pass?: { seed: number; epoch: number }) => {
+      const x = new Float32Array(rows.length * 144);
+      await data.fill(rows, x, new Int32Array(rows.length), pass);
+      return rows.map((_, i) => [...x.subarray(i * 144, (i + 1) * 144)]);
+    };
+    const [a, b] = await read(train, [3, 4], { seed: 1, epoch: 0 });
+    expect(await read(train, [4, 3], { seed: 1, epoch: 0 })).toEqual([b, a]);
+    expect(await read(train, [3], { seed: 1, epoch: 1 })).not.toEqual([a]);
+    expect(await read(train, [3], { seed: 2, epoch: 0 })).not.toEqual([a]);
+    expect(await read(train, [3])).toEqual(await read(plain.train, [3]));
+  });
+
+  test("flips, cuts and colours", () => {
+    const changes = Array.from({ length: 200 }, (_, i) => drawChange(all, size, { seed: 0, epoch: 0 }, i));
+    expect(changes.filter(({ flips }) => flips).length).toBeGreaterThan(70);
+    expect(new Set(changes.map(({ top }) => top))).toEqual(new Set([0, 1, 2, 3]));
+    expect(new Set(changes.map(({ left }) => left))).toEqual(new Set([0, 1, 2, 3, 4]));
+    expect(changes.every(({ factors }) => factors?.every((one) => one >= 0.7 && one <= 1.3))).toBe(true);
+    const pixels = Uint8Array.from({ length: 12 }, (_, i) => i);
+    const change = { enlarged: { height: 3, width: 4 }, top: 1, left: 1, flips: true, factors: undefined };
+    expect([...applyChange(pixels, change, { height: 2, width: 2, channels: 1 })]).toEqual([6, 5, 10, 9]);
+    const same = {
+      enlarged: { height: 2, width: 2 },
+      top: 0,
+      left: 0,
+      flips: false,
+      factors: [1, 1, 1],
+    } as const;
+    expect([...applyChange(pixels, same, { height: 2, width: 2, channels: 3 })]).toEqual([...pixels]);
+    const brighter = { ...same, factors: [2, 1, 1] } as const;
+    expect([...applyChange(pixels, brighter, { height: 2, width: 2, channels: 3 })]).toEqual(
+      [...pixels].map((v) => 2 * v),
+    );
+  });
+});

@@ -1,0 +1,210 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { conversionFromText, conversionToText } from "../../src/data/conversion.ts";
+import { type DataOptions, type Dataset, loadData, readModel, splitValidation } from "../../src/index.ts";
+
+const fixtures = "test/fixtures/data";
+const own = mkdtempSync(join(tmpdir(), "sorth-tables-"));
+afterAll(() => rmSync(own, { recursive: true, force: true }));
+
+function written(name: string, text: string): string {
+  writeFileSync(join(own, name), text);
+  return join(own, name);
+}
+
+async function numbers(dataset: Dataset) {
+  const rows = Array.from({ length: dataset.size }, (_, i) => i);
+  const [width = 1] = dataset.x.shape;
+  const x = new Float64Array(dataset.size * width);
+  const y = new Float64Array(dataset.size);
+  await dataset.fill(rows, x, y);
+  return { x: rows.map((row) => [...x.subarray(row * width, (row + 1) * width)]), y: [...y] };
+}
+
+/** The fixture as the CSV file holds it. */
+const expected = readFileSync(`${fixtures}/flowers.csv`, "utf8")
+  .trim()
+  .split("\n")
+  .slice(1)
+  .map((line) => {
+    const place = line.includes("north") ? [1, 0] : [0, 1];
+    const [height, width, count] = line.split(",").map(Number);
+    return [height, width, count, ...place].map((value) => Math.fround(value as number));
+  });
+const species = Array.from({ length: 24 }, (_, i) => i % 3);
+
+describe("tables of pandas and pyarrow", () => {
+  const parquet = ["none", "snappy", "gzip", "zstd", "brotli", "lz4"].map(
+    (codec) => `flowers-${codec}.parquet`,
+  );
+  test.each(["flowers.csv", "flowers.tsv", "flowers.jsonl", ...parquet])("%s", async (file) => {
+    const { train, conversion, remarks } = await loadData(`${fixtures}/${file}`);
+    const found = await numbers(train);
+    expect(found.y).toEqual(species);
+    expect(found.x).toEqual(expected);
+    expect(conversion?.classes).toEqual(["setosa", "versicolor", "virginica"]);
+    expect(remarks?.join()).toContain("x from height, width, count, place (2); labels from label");
+  });
+
+  test("lists are several numbers of a sample", async () => {
+    const { train } = await loadData(`${fixtures}/lists.parquet`);
+    expect([train.x.shape, train.size, (await numbers(train)).y]).toEqual([[5], 24, species]);
+  });
+
+  test("a semicolon or a quote is no obstacle, nor a byte-order mark", async () => {
+    const path = written("semicolon.csv", '\ufeffa;b;y\r\n1;"2";0\r\n3;4;1\r\n');
+    expect(await numbers((await loadData(path)).train)).toEqual({
+      x: [
+        [1, 2],
+        [3, 4],
+      ],
+      y: [0, 1],
+    });
+  });
+});
+
+describe("columns and a model's inputs", () => {
+  test("a column goes to the input of its name, the others to the one that is left", async () => {
+    const model = await readModel(`${fixtures}/named.onnx`);
+    const { train } = await loadData(`${fixtures}/flowers.csv`, { model });
+    const height = new Float32Array(2);
+    const rest = new Float32Array(8);
+    await train.inputs?.get("height")?.fill([0, 1], height);
+    await train.inputs?.get("rest")?.fill([0, 1], rest);
+    expect([...height]).toEqual(expected.slice(0, 2).map(([first]) => first));
+    expect([...rest]).toEqual(expected.slice(0, 2).flatMap((row) => row.slice(1)));
+  });
+
+  test("rows of pixels take the shape of the model's images", async () => {
+    const names = Array.from({ length: 48 }, (_, i) => `p${i}`);
+    const rows = [0, 1].map((row) => [...names.map((_, i) => (i * 5 + row) % 256), row].join(","));
+    const path = written("pixels.csv", `${[...names, "label"].join(",")}\n${rows.join("\n")}\n`);
+    const { train } = await loadData(path, { model: await readModel(`${fixtures}/grey.onnx`) });
+    expect([train.x.shape, train.inputs?.get("x")?.bytes]).toEqual([[1, 6, 8], true]);
+  });
+});
+
+describe("missing values and standardization", () => {
+  const path = () => written("holes.csv", "a,b,y\n1,10,0\n,20,1\n3,NA,0\n5,60,1\n");
+  test.each([
+    [
+      "mean",
+      [
+        [1, 10],
+        [3, 20],
+        [3, 30],
+        [5, 60],
+      ],
+    ],
+    [
+      "zero",
+      [
+        [1, 10],
+        [0, 20],
+        [3, 0],
+        [5, 60],
+      ],
+    ],
+    [
+      "drop",
+      [
+        [1, 10],
+        [5, 60],
+      ],
+    ],
+  ] as const)("%s", async (missing, x) => {
+    const { train } = await loadData(path(), { missing });
+    expect((await numbers(train)).x).toEqual(x);
+  });
+
+  test("the mean and the deviation are those of the training rows, and the same for later data", async () => {
+    const split = { validation: 0.25, seed: 4 };
+    const { train, conversion } = await loadData(`${fixtures}/flowers.csv`, { standardize: true, ...split });
+    const kept = (await numbers(splitValidation(train, split.validation, split.seed).train)).x;
+    for (const column of [0, 1, 2]) {
+      const values = kept.map((row) => row[column] as number);
+      const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+      const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+      expect([Math.abs(mean) < 1e-6, Math.abs(squares - 1) < 1e-5]).toEqual([true, true]);
+    }
+    const again = conversionFromText(conversionToText(conversion as never), "a test");
+    const lines = readFileSync(`${fixtures}/flowers.csv`, "utf8").split("\n");
+    const later = written("later.csv", [lines[0], ...lines.slice(5, 9)].join("\n"));
+    const found = await numbers((await loadData(later, { conversion: again })).train);
+    expect(found.x).toEqual((await numbers(train)).x.slice(4, 8));
+    expect(found.y).toEqual(species.slice(4, 8));
+    const unlabelled = written("unlabelled.csv", lines.map((line) => line.replace(/,[^,]*$/, "")).join("\n"));
+    expect((await loadData(unlabelled, { conversion: again })).train.y.type).toBe("none");
+  });
+});
+
+describe("what does not fit is refused, with file, row, column and what helps", () => {
+  const cases: readonly (readonly [name: string, text: string, options: DataOptions, says: string])[] = [
+    [
+      "hole.csv",
+      "a,y\n1,0\n,1\n",
+      {},
+      'row 2 (line 3), column "a" has no value (1 rows have none): use --missing mean, zero or drop',
+    ],
+    [
+      "label.csv",
+      "a,y\n1,0\n2,\n",
+      { missing: "mean" },
+      'label "y" has no value (1 rows have none): use --missing drop',
+    ],
+    [
+      "two.csv",
+      "a,y,target\n1,0,1\n",
+      {},
+      "which of the columns y and target is the label? Say it with --label",
+    ],
+    ["other.csv", "a,y\n1,0\n", { label: "income" }, 'there is no column "income" (--label); it has a, y'],
+    ["feed.csv", "a,y\n1,0\n", { columns: ["b"] }, 'there is no column "b" (--columns); it has a, y'],
+    [
+      "plain.csv",
+      "1,2,3\n4,5,6\n",
+      {},
+      "the first line holds numbers (1, 2, 3 …), not the names of the columns",
+    ],
+    ["short.csv", "a,b,y\n1,2,0\n3,4\n", {}, "line 3"],
+    ["empty.csv", "", {}, "the file is empty"],
+    ["head.csv", "a,y\n", {}, "there are no rows"],
+    ["twice.csv", "a,a,y\n1,2,0\n", {}, 'two columns are called "a"'],
+    ["broken.jsonl", '{"a":1,"y":0}\n{"a":2\n', {}, "line 2 is no JSON"],
+    [
+      "key.jsonl",
+      '{"a":1,"y":0}\n{"a":2,"y":1,"b":3}\n',
+      {},
+      'line 2 has the key "b", which the first line lacks',
+    ],
+    [
+      "list.jsonl",
+      '{"x":[1,2],"y":0}\n{"x":[1],"y":1}\n',
+      {},
+      'row 2 (line 2), column "x" holds a list of 1 numbers',
+    ],
+    ["none.parquet", "PAR1 not", {}, "not a Parquet file, or a damaged one"],
+  ];
+  test.each(cases)("%s", async (name, text, options, says) => {
+    const path = written(name, text);
+    await expect(loadData(path, options)).rejects.toThrow(says);
+    await expect(loadData(path, options)).rejects.toThrow(name);
+  });
+
+  test("a table of another width than the model's input", async () => {
+    const model = await readModel(`${fixtures}/vector.onnx`);
+    await expect(loadData(written("few.csv", "a,b,y\n1,2,0\n"), { model })).rejects.toThrow(
+      'the columns a, b give 2 numbers per sample, but input "x" of the model takes 5: choose columns with --columns',
+    );
+  });
+
+  test("a text that training did not see", async () => {
+    const { conversion } = await loadData(`${fixtures}/flowers.csv`);
+    const path = written("west.csv", "height,width,count,place,label\n1,2,3,west,setosa\n");
+    await expect(loadData(path, { conversion } as DataOptions)).rejects.toThrow(
+      'row 1 (line 2), column "place" holds "west" where one of north, south, far is expected',
+    );
+  });
+});
