@@ -2,8 +2,8 @@ import { DataError, messageOf } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset } from "./dataset.ts";
-import type { SplitData } from "./split-data.ts";
 import { imageClasses, type LabelledPath } from "./image-classes.ts";
+import type { SplitData } from "./split-data.ts";
 
 /** A file of a folder that the user chose or dropped. */
 export interface ImageFile {

@@ -1,10 +1,10 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { FileError, messageOf, UsageError } from "../errors.ts";
-import type { SplitData } from "./split-data.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
 import type { DataOptions } from "./options.ts";
+import type { SplitData } from "./split-data.ts";
 
 /** Reads an `.npz` file; {@link parseNpz} says what it must hold. @throws SorthError when it cannot be read */
 export async function loadNpz(path: string): Promise<SplitData> {

@@ -4,8 +4,8 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { FileError, messageOf } from "../errors.ts";
 import type { Dataset } from "./dataset.ts";
-import type { SplitData } from "./split-data.ts";
 import { type NamedBytes, type PixelOptions, parseMnist } from "./mnist.ts";
+import type { SplitData } from "./split-data.ts";
 
 /** Options of {@link loadMnist}. */
 export interface MnistOptions extends PixelOptions {

@@ -4,9 +4,9 @@ import { shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { arrayColumn, labelled } from "./array-dataset.ts";
 import { type Dataset, datasetOfColumns } from "./dataset.ts";
-import type { SplitData } from "./split-data.ts";
 import { isLabelName } from "./match.ts";
 import { type NpyArray, parseNpy } from "./npy.ts";
+import type { SplitData } from "./split-data.ts";
 
 /** The parts of a data set, and the words that begin or end the names of their arrays (`x_train`, `train_images`). */
 const parts = {

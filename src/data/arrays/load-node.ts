@@ -6,9 +6,9 @@ import { float16ToNumber } from "../../onnx/small-types.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
 import { decodeTensors } from "../../programs/checkpoint.ts";
 import type { SourceArray } from "../array-dataset.ts";
-import type { SplitData } from "../split-data.ts";
 import { parseNpy } from "../npy.ts";
 import { dataOfArrays, type NamedArray } from "../npz.ts";
+import type { SplitData } from "../split-data.ts";
 import { parseIdxArray } from "./idx-array.ts";
 
 const arrayFile =

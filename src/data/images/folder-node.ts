@@ -10,10 +10,10 @@ import {
   datasetOfColumns,
   type TrainingPass,
 } from "../dataset.ts";
-import type { SplitData } from "../split-data.ts";
 import { imageClasses, type LabelledPath } from "../image-classes.ts";
 import { wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
+import type { SplitData } from "../split-data.ts";
 import { type Augmentation, applyChange, drawChange, type ImageSize } from "./augment.ts";
 import { decodeImage } from "./decode-node.ts";
 import { checkImages, filesBelow } from "./files-node.ts";
