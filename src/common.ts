@@ -22,7 +22,14 @@ export {
 } from "./data/array-dataset.ts";
 export { splitValidation } from "./data/batches.ts";
 export { balancedClassWeights } from "./data/class-weights.ts";
-export type { DataConversion, ImageConversion, Missing, TableConversion } from "./data/conversion.ts";
+export type {
+  ColumnConversion,
+  DataConversion,
+  ImageConversion,
+  Missing,
+  TableConversion,
+  TableInput,
+} from "./data/conversion.ts";
 export {
   type BatchArray,
   type Column,

@@ -4,9 +4,9 @@ import { Model } from "../onnx/model.ts";
 import { layoutOf, splice } from "../onnx/splice.ts";
 import { bytesField, type FieldRecord, modelFields } from "../onnx/wire.ts";
 import type { Normalization } from "./normalize.ts";
-import type { Missing, TableConversion } from "./tables/conversion.ts";
+import type { ColumnConversion, Missing, TableConversion, TableInput } from "./tables/conversion.ts";
 
-export type { Missing, TableConversion };
+export type { ColumnConversion, Missing, TableConversion, TableInput };
 
 /** How images become samples. */
 export interface ImageConversion {
