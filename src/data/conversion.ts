@@ -1,7 +1,7 @@
 import { FileError } from "../errors.ts";
 import { decodeMetadataEntry, encodeMetadataEntry } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
-import { layoutOf, splice } from "../onnx/splice.ts";
+import { splice } from "../onnx/splice.ts";
 import { bytesField, type FieldRecord, modelFields } from "../onnx/wire.ts";
 import type { Normalization } from "./normalize.ts";
 import type { ColumnConversion, Missing, TableConversion, TableInput } from "./tables/conversion.ts";
@@ -76,7 +76,7 @@ export function conversionOf({ proto, path = "the model" }: Model): DataConversi
 
 /** The model with a record of its data, instead of an older one. All other bytes stay. */
 export function withConversion(model: Model, conversion: DataConversion): Model {
-  const layout = layoutOf(model.bytes);
+  const { layout } = model;
   const isRecord = ({ field, payload, end }: FieldRecord) =>
     field === modelFields.metadataProps &&
     decodeMetadataEntry(layout.bytes.subarray(payload, end)).key === conversionKey;
