@@ -1,15 +1,9 @@
 import type { Probe } from "../../analysis/probe.ts";
 import type { LayoutFacts } from "../layout/choose-layouts.ts";
-import { rowsLayout, type ValuesOnRows } from "../layout/rows-layout.ts";
+import type { ValuesOnRows } from "../layout/rows-layout.ts";
 import type { Pass } from "../pass.ts";
-import { blockConvolutions, channelBlock } from "./block-convolutions.ts";
-import { deviationApart } from "./deviation-apart.ts";
-import { fillChannels } from "./fill-channels.ts";
-import { joinSplits } from "./join-splits.ts";
 import type { BackendName } from "./names.ts";
 import { type OffDevice, offCuda, offWasm, offWebGpu } from "./off-device.ts";
-import { openQuickly } from "./open-quickly.ts";
-import { refuseMiscomputed } from "./refuse-miscomputed.ts";
 
 /** A form that some backends get instead of the portable one, in which gradients are written. */
 export interface Form {
@@ -20,7 +14,7 @@ export interface Form {
   /** The measurement or the fault behind it. */
   readonly why: string;
   /** The pass that brings a finished graph into the form; undefined if this machine does not use it. Absent if the Trainer applies the form. */
-  readonly pass?: (probe: Probe) => Pass<unknown> | Promise<Pass<unknown> | undefined>;
+  readonly pass?: (probe: Probe) => Promise<Pass<unknown> | undefined>;
 }
 
 /** The Trainer applies this form itself, by `stepLoop`. */
@@ -56,12 +50,13 @@ const blocksForm: Form = {
   change: "Conv whose weight is computed or fed → the same in ONNX Runtime's own layout of channel blocks",
   why: "1.1 to 2 times faster, depthwise up to 20 times; ONNX Runtime does it for constant weights only",
   pass: async (probe) => {
+    const { blockConvolutions, channelBlock } = await import("./block-convolutions.ts");
     const block = await channelBlock(probe);
     return block ? blockConvolutions({ block }) : undefined;
   },
 };
 
-/** Every form, in the order of application. docs/backends.md is generated from this. */
+/** Every form, in the order of application. A page loads the passes of its backend only. docs/backends.md is generated from this. */
 export const forms: readonly Form[] = [
   blocksForm,
   {
@@ -70,28 +65,28 @@ export const forms: readonly Form[] = [
     change:
       "Einsum that broadcasts, Pad by wrapping and cropping, some Resize, reductions without axes → an error",
     why: "WebGPU computes them wrongly without saying so, or ends the process",
-    pass: () => refuseMiscomputed(),
+    pass: async () => (await import("./refuse-miscomputed.ts")).refuseMiscomputed(),
   },
   {
     name: "channels in fours",
     backends: ["webgpu"],
     change: "Conv of 6, 9, 18 … channels with outputs in fours → the same with channels of zeros added",
     why: "WebGPU's kernel is wrong by the result's own size (microsoft/onnxruntime issue 29651)",
-    pass: () => fillChannels(),
+    pass: async () => (await import("./fill-channels.ts")).fillChannels(),
   },
   {
     name: "deviation apart",
     backends: ["webgpu"],
     change: "second output of SimplifiedLayerNormalization → computed from its input",
     why: "WebGPU writes other numbers there",
-    pass: () => deviationApart(),
+    pass: async () => (await import("./deviation-apart.ts")).deviationApart(),
   },
   {
     name: "splits joined",
     backends: ["cpu", "cuda", "wasm"],
     change: "Split whose parts are split again → one Split",
     why: "each round copies the tensor: a tenth of the time of an LSTM of 50 steps. WebGPU needs the rounds, since a node may use eight buffers",
-    pass: () => joinSplits(),
+    pass: async () => (await import("./join-splits.ts")).joinSplits(),
   },
   {
     name: "order for opening",
@@ -99,7 +94,7 @@ export const forms: readonly Form[] = [
     change:
       "nodes in the order in which they were written → inputs' readers first, then each node as soon as it can run",
     why: "ONNX Runtime sorts the graph before each of its optimizers, in a time that grows with nodes × nodes that wait: half the time to open a step of 14,000 nodes",
-    pass: () => openQuickly(),
+    pass: async () => (await import("./open-quickly.ts")).openQuickly(),
   },
   rowsForm,
   packedForm,
@@ -132,13 +127,18 @@ export async function loweringFor(backend: BackendName, probe: Probe): Promise<L
   const prepared = await Promise.all(
     forms.flatMap(({ backends, pass }) => (pass && backends.includes(backend) ? [pass(probe)] : [])),
   );
-  const blocks = blocksForm.backends.includes(backend) ? await channelBlock(probe) : undefined;
   const passes = prepared.filter((pass) => pass !== undefined);
   return {
     passes,
-    ...(rowsForm.backends.includes(backend) && {
-      layout: (facts) => rowsLayout({ ...facts, block: blocks ?? 0 }),
-    }),
+    ...(rowsForm.backends.includes(backend) && { layout: await layoutFor(backend, probe) }),
     ...(packedForm.backends.includes(backend) && { packed: mostPacked }),
   };
+}
+
+/** Makes the pass that chooses layouts, for a backend that has several. */
+async function layoutFor(backend: BackendName, probe: Probe): Promise<NonNullable<Lowering["layout"]>> {
+  const { rowsLayout } = await import("../layout/rows-layout.ts");
+  const blocked = blocksForm.backends.includes(backend);
+  const block = blocked ? await (await import("./block-convolutions.ts")).channelBlock(probe) : undefined;
+  return (facts) => rowsLayout({ ...facts, block: block ?? 0 });
 }
