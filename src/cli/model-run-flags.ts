@@ -1,5 +1,8 @@
 import { type Command, Option } from "commander";
-import type { Dataset, SplitData } from "../data/dataset.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { dataKinds } from "../data/load-node.ts";
+import type { Normalization } from "../data/normalize.ts";
+import type { SplitData } from "../data/split-data.ts";
 import { UsageError } from "../errors.ts";
 import type { Objective } from "../losses/objective.ts";
 import type { BackendName } from "../passes/backends/names.ts";
@@ -25,7 +28,7 @@ export interface ModelRunFlags extends ObjectiveFlags, DataFlags {
 /** Declares them. @param meaning - meaning of `--objective` in this command */
 export function addModelRunFlags(command: Command, meaning: string): void {
   command
-    .requiredOption("--data <source>", "the data, as train takes them: mnist or an .npz file")
+    .requiredOption("--data <source>", `${dataKinds}; docs/data.md describes each`)
     .addOption(
       new Option("--part <name>", "part of the data (default: test where there is one, else all)").choices(
         parts,
@@ -45,12 +48,13 @@ export function addModelRunFlags(command: Command, meaning: string): void {
   addDataFlags(command);
 }
 
-/** The library's options for these flags. */
+/** The library's options for these flags. @param normalize - how the data that were read are scaled */
 export function modelRunOf(
   flags: ModelRunFlags,
+  normalize: Normalization | undefined,
   terminal: Terminal,
 ): ModelRunOptions & { readonly objective?: Objective } {
-  const { normalize, batch, backend, threads, allowFallback } = flags;
+  const { batch, backend, threads, allowFallback } = flags;
   return {
     ...objectiveOf(flags),
     ...given({ normalize, batch, backend, threads, allowFallback, signal: terminal.interrupted() }),

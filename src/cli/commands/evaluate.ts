@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { conversionOf } from "../../data/conversion.ts";
 import { evaluateModel, readModel } from "../../index.ts";
 import { countFromZero } from "../../numbers.ts";
 import { evaluationText } from "../evaluation-text.ts";
@@ -27,9 +28,10 @@ export function define(command: Command, streams: CommandStreams): void {
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const model = await readModel(path);
-    const part = partOf(await readData(flags.data, terminal), flags);
+    const data = await readData(flags.data, terminal, flags, { model, conversion: conversionOf(model) });
+    const part = partOf(data, flags);
     const { worst } = flags;
-    const options = { ...modelRunOf(flags, terminal), worst };
+    const options = { ...modelRunOf(flags, data.normalize, terminal), worst };
     const evaluation = await evaluateModel(model, part, options);
     if (flags.json) terminal.json(evaluation);
     else

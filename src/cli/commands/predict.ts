@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { conversionOf } from "../../data/conversion.ts";
 import { type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { addModelRunFlags, type ModelRunFlags, modelRunOf, partOf } from "../model-run-flags.ts";
@@ -23,11 +24,12 @@ export function define(command: Command, streams: CommandStreams): void {
     const terminal = new Terminal(streams, flags);
     const output = await chosenOutput(flags, outputBeside(path, "predictions", "csv"), terminal.write);
     const model = await readModel(path);
-    const part = partOf(await readData(flags.data, terminal), flags);
+    const data = await readData(flags.data, terminal, flags, { model, conversion: conversionOf(model) });
+    const part = partOf(data, flags);
     const lines: string[] = [];
     const asLine = /\.jsonl$/i.test(output) ? jsonLine : csvLine;
     let answers = 0;
-    for await (const prediction of predict(model, part, modelRunOf(flags, terminal))) {
+    for await (const prediction of predict(model, part, modelRunOf(flags, data.normalize, terminal))) {
       if (answers === 0 && asLine === csvLine) lines.push(csvHeading(prediction));
       lines.push(asLine(prediction));
       answers += 1;
