@@ -1,5 +1,6 @@
 import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
 import { DataError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
