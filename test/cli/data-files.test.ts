@@ -96,6 +96,23 @@ describe("from a file to a trained model", () => {
     expect(again.train.size).toBe(data === "pictures" ? 18 : 24);
     const angles = await cli("angles", output, "--data", plain, "--samples", "8", "--json");
     expect([angles.code, angles.stderr]).toEqual([0, expect.not.stringContaining("error")]);
+    const answers = at("answers.csv");
+    const predicted = await cli(
+      "predict",
+      output,
+      "--data",
+      plain,
+      "--part",
+      "train",
+      "-o",
+      answers,
+      "--force",
+    );
+    expect(predicted.code).toBe(0);
+    const [, first = ""] = readFileSync(answers, "utf8").split("\n");
+    const sample = data === "pictures" ? "train/setosa/00.png" : "0";
+    expect(first.split(",")[0]).toBe(sample);
+    if (conversion?.classes) expect(conversion.classes).toContain(first.split(",")[1]);
     const exported = at("exported.onnx");
     const { code: exportCode } = await cli(
       "export",

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
-import { type Prediction, predict, readModel } from "../../index.ts";
+import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { addModelRunFlags, type ModelRunFlags, modelRunOf, partOf } from "../model-run-flags.ts";
 import { chosenOutput, outputBeside } from "../output.ts";
@@ -26,12 +26,21 @@ export function define(command: Command, streams: CommandStreams): void {
     const model = await readModel(path);
     const data = await readData(flags.data, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
+    const { classes } = data.conversion ?? {};
+    const named = ({ sample, answer, scores }: Prediction): NamedPrediction => ({
+      sample: part.sampleName?.(sample) ?? sample,
+      ...(answer !== undefined && { answer: classes?.[answer] ?? answer }),
+      scores,
+    });
     const lines: string[] = [];
     const asLine = /\.jsonl$/i.test(output) ? jsonLine : csvLine;
     let answers = 0;
-    for await (const prediction of predict(model, part, modelRunOf(flags, data.normalize, terminal))) {
+    const run = modelRunOf(flags, data.normalize, terminal);
+    // A model that records its classes has them for data without labels, too.
+    const options = classes && !run.objective ? { ...run, objective: crossEntropy() } : run;
+    for await (const prediction of predict(model, part, options)) {
       if (answers === 0 && asLine === csvLine) lines.push(csvHeading(prediction));
-      lines.push(asLine(prediction));
+      lines.push(asLine(named(prediction)));
       answers += 1;
     }
     await writeFileSafely(output, `${lines.join("\n")}\n`, terminal.write);
@@ -39,14 +48,25 @@ export function define(command: Command, streams: CommandStreams): void {
   });
 }
 
-const jsonLine = (prediction: Prediction): string => JSON.stringify(prediction);
+/** A prediction with the file of its sample and the name of its class, where these are known. */
+interface NamedPrediction {
+  readonly sample: number | string;
+  readonly answer?: number | string;
+  readonly scores: readonly number[];
+}
+
+/** A cell of a CSV file. */
+const cell = (value: number | string): number | string =>
+  typeof value === "string" && /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+
+const jsonLine = (prediction: NamedPrediction): string => JSON.stringify(prediction);
 
 const csvHeading = ({ answer, scores }: Prediction): string =>
   ["sample", ...(answer === undefined ? [] : ["answer"]), ...scores.map((_, i) => `score.${i}`)].join(",");
 
-const csvLine = ({ sample, answer, scores }: Prediction): string =>
+const csvLine = ({ sample, answer, scores }: NamedPrediction): string =>
   [
-    sample,
-    ...(answer === undefined ? [] : [answer]),
+    cell(sample),
+    ...(answer === undefined ? [] : [cell(answer)]),
     ...scores.map((score) => Number(score.toPrecision(7))),
   ].join(",");
