@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { defineConfig } from "tsdown";
 import { documentedDeclarations } from "./scripts/documented-declarations.ts";
-import { withoutPenaltyTexts, withoutSamples } from "./scripts/without-samples.ts";
+import { withoutSamples, withoutTexts } from "./scripts/without-samples.ts";
 
 const shared = {
   format: "esm",
@@ -50,7 +50,7 @@ export default defineConfig([
     alias: { long: createRequire(import.meta.url).resolve("long") },
     plugins: [
       withoutSamples(),
-      withoutPenaltyTexts(),
+      ...withoutTexts(),
       ortCommonOfBuild,
       protobufWithoutCalls,
       documentedDeclarations(),

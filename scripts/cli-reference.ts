@@ -1,7 +1,8 @@
 import type { Argument, Command, Option } from "commander";
 import { commandExamples } from "../src/cli/examples.ts";
 import { wholeProgram } from "../src/cli/program.ts";
-import { objectiveNames, objectiveSummaries } from "../src/losses/table.ts";
+import { objectiveSummaries } from "../src/losses/summaries.ts";
+import { objectiveNames } from "../src/losses/table.ts";
 import { objectiveForm } from "../src/losses/text.ts";
 import { optimizerFactories } from "../src/optimizers/table.ts";
 import { defaultsText } from "../src/optimizers/text.ts";
@@ -68,7 +69,7 @@ function objectiveOptions(): string[] {
   const rows = objectiveNames.map((name) => {
     const [, options = ""] = objectiveForm(name).split(/:(.*)/);
     const texts = options === "" ? [] : options.split(",").map((text) => `\`${text}\``);
-    return [`\`${name}\``, objectiveSummaries.get(name) ?? "", texts.join(", ")];
+    return [`\`${name}\``, objectiveSummaries[name] ?? "", texts.join(", ")];
   });
   return [
     "## Losses",

@@ -28,13 +28,17 @@ export function withoutSamples(): TsdownPlugin {
   });
 }
 
-/** Removes the penalties' texts for documents (docs/penalties.md) from the build for browsers. */
-export function withoutPenaltyTexts(): TsdownPlugin {
-  return cut({
+/** Removes the texts for documents (docs/penalties.md, docs/backends.md) from the build for browsers. */
+export const withoutTexts = (): TsdownPlugin[] => [
+  cut({
     ...{ name: "without-penalty-texts", files: /src\/penalties\/.*\.ts$/ },
     properties: ["summary", "formula", "source", "about"],
-  });
-}
+  }),
+  cut({
+    ...{ name: "without-form-texts", files: /src\/passes\/backends\/table\.ts$/ },
+    properties: ["change", "why"],
+  }),
+];
 
 function cut({ name, files, properties, value: replacement }: Cut): TsdownPlugin {
   return {

@@ -3,6 +3,7 @@
  *
  * @module sorth-onnx/web
  */
+import type { loadImages as LoadImages } from "./data/images-web.ts";
 import type { Library } from "./library.ts";
 import type { Model } from "./onnx/model.ts";
 import type { RescuedModel } from "./programs/rescue.ts";
@@ -23,7 +24,7 @@ import { webRuntime } from "./runtime/web.ts";
  */
 export { env } from "onnxruntime-web/webgpu";
 export * from "./common.ts";
-export { type ImageFile, type ImageOptions, type LoadedImages, loadImages } from "./data/images-web.ts";
+export type { ImageFile, ImageOptions, LoadedImages } from "./data/images-web.ts";
 export { modelBlob, readModel, type WebFile } from "./onnx/files-web.ts";
 
 /** @function */
@@ -31,6 +32,24 @@ export const buildStep: Library["buildStep"] = (model, options) => buildStepWith
 
 // Loaded on the first call, because a page that only trains needs none of them. Each is a constant of its own, and not made
 // by a list that node shares (index.ts): bundlers drop an unused constant with the file that it would load.
+
+/**
+ * Loads images as a dataset, from one folder per class; class folders below `test`, `val` or `validation` hold the test
+ * samples. The browser decodes the images (also in a worker) and stretches them to the requested height and width. Pixels are
+ * divided by 255, colours become grey by their luma (0.299 R + 0.587 G + 0.114 B), and transparent pixels become black.
+ * @throws SorthError when there are no images, when they are not in folders, when none can be decoded, and for a shape that
+ * is not that of an image
+ *
+ * @example
+ * const files = [...input.files].map((content) => ({ path: content.webkitRelativePath, content }));
+ * const { train, test, classes } = await loadImages(files, { shape: [1, 28, 28] });
+ *
+ * @function
+ */
+export const loadImages: typeof LoadImages = async (files, options) => {
+  const { loadImages: loadImagesWith } = await import("./data/images-web.ts");
+  return loadImagesWith(files, options);
+};
 
 /** @function */
 export const inspect: Library["inspect"] = async (model, options = {}) => {

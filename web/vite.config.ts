@@ -1,5 +1,5 @@
 import { defineConfig, type Plugin, type UserConfig } from "vite";
-import { withoutPenaltyTexts, withoutSamples } from "../scripts/without-samples.ts";
+import { withoutSamples, withoutTexts } from "../scripts/without-samples.ts";
 import { contentSecurityPolicy } from "../src/cli/page-headers.ts";
 import { mnistFiles } from "./mnist-files.ts";
 
@@ -42,7 +42,7 @@ export default defineConfig((): UserConfig => {
     },
     worker: {
       format: "es",
-      plugins: () => [withoutSamples(), withoutPenaltyTexts()] as Plugin[],
+      plugins: () => [withoutSamples(), ...withoutTexts()] as Plugin[],
       rolldownOptions: { output, checks },
     },
   };

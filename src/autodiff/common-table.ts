@@ -2,13 +2,10 @@ import { tableOf } from "../lookup.ts";
 import type { RuleTable } from "./rule.ts";
 import { activations } from "./rules/activations.ts";
 import { arithmetic } from "./rules/arithmetic.ts";
-import { batchNormalization } from "./rules/batch-normalization.ts";
 import { constants } from "./rules/constants.ts";
-import { convolution } from "./rules/convolution.ts";
 import { elementwise } from "./rules/elementwise.ts";
 import { indexing } from "./rules/indexing.ts";
 import { linearAlgebra } from "./rules/linear-algebra.ts";
-import { pooling } from "./rules/pooling.ts";
 import { reductions } from "./rules/reductions.ts";
 import { shape } from "./rules/shape.ts";
 
@@ -18,11 +15,8 @@ export const commonRules: RuleTable = tableOf({
   ...arithmetic,
   ...constants,
   ...indexing,
-  ...batchNormalization,
-  ...convolution,
   ...elementwise,
   ...linearAlgebra,
-  ...pooling,
   ...reductions,
   ...shape,
 });

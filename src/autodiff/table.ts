@@ -1,5 +1,6 @@
 import { tableOf } from "../lookup.ts";
 import { commonRules } from "./common-table.ts";
+import { imageRules } from "./image-table.ts";
 import type { RuleTable } from "./rule.ts";
 import { attention } from "./rules/attention.ts";
 import { classical } from "./rules/classical.ts";
@@ -22,6 +23,7 @@ import { transforms } from "./rules/transforms.ts";
 /** Every operator that this version knows: with a derivative, with a zero gradient, or refused with a reason. */
 export const rules: RuleTable = tableOf({
   ...commonRules,
+  ...imageRules,
   ...classical,
   ...quantization,
   ...scans,

@@ -30,17 +30,7 @@ export interface LoadedImages extends SplitData {
   readonly broken: readonly string[];
 }
 
-/**
- * Loads images as a dataset, from one folder per class; class folders below `test`, `val` or `validation` hold the test
- * samples. The browser decodes the images (also in a worker) and stretches them to the requested height and width. Pixels are
- * divided by 255, colours become grey by their luma (0.299 R + 0.587 G + 0.114 B), and transparent pixels become black.
- * @throws SorthError when there are no images, when they are not in folders, when none can be decoded, and for a shape that
- * is not that of an image
- *
- * @example
- * const files = [...input.files].map((content) => ({ path: content.webkitRelativePath, content }));
- * const { train, test, classes } = await loadImages(files, { shape: [1, 28, 28] });
- */
+/** Loads images as a dataset. `loadImages` of the web entry documents it. */
 export async function loadImages(files: readonly ImageFile[], options: ImageOptions): Promise<LoadedImages> {
   const [channels, height, width, ...others] = options.shape;
   if ((channels !== 1 && channels !== 3) || !height || !width || others.length > 0) {

@@ -9,29 +9,13 @@ import { type Objective, type ObjectiveOptions, withDefaults } from "./objective
 // Each objective checks its own options.
 type ObjectiveMaker = (options?: ObjectiveOptions) => Objective;
 
-/** The losses: how each is made, and one line about it. */
-const entries: readonly (readonly [make: ObjectiveMaker, summary: string])[] = (
-  [
-    [crossEntropy, "classes: softmax of the scores against class labels or probabilities, as torch's"],
-    [meanSquaredError, "numbers: mean of squared differences"],
-    [l1, "numbers: mean of absolute differences"],
-    [binaryCrossEntropy, "labels from 0 to 1, each number on its own (several labels a sample): sigmoid"],
-    [binaryFocal, "the same, with examples that are classified well receding (arXiv 1708.02002)"],
-    [huber, "numbers: squared up to delta, linear above, as torch's HuberLoss"],
-    [smoothL1, "numbers: squared up to beta, linear above, as torch's SmoothL1Loss"],
-    [cosine, "embeddings: 1 − the cosine between prediction and label"],
+const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(
+  (
     [
-      distillation,
-      "a teacher's scores as labels: divergence of the softened probabilities (arXiv 1503.02531)",
-    ],
-  ] as const
-).map(([make, summary]) => [make as ObjectiveMaker, summary]);
-
-const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(entries.map(([make]) => [make().name, make]));
-
-/** One line about each loss, by name, for help and documents. */
-export const objectiveSummaries: ReadonlyMap<string, string> = new Map(
-  entries.map(([make, summary]) => [make().name, summary]),
+      ...[crossEntropy, meanSquaredError, l1, binaryCrossEntropy, binaryFocal, huber, smoothL1],
+      ...[cosine, distillation],
+    ] as ObjectiveMaker[]
+  ).map((make) => [make().name, make]),
 );
 
 /** Names of the losses, as `--objective` takes them. */

@@ -105,7 +105,7 @@ async function trainingModel(
   if (loss.penalty) program.output(loss.penalty, penaltyOutput);
   graph.opsets.set("com.microsoft", 1);
   return {
-    training: await program.finish({ passes: program.recomputation(), ...form }),
+    training: await program.finish({ passes: await program.recomputation(), ...form }),
     checkpoint: {
       parameters: weights,
       frozen: statistics.map(({ input }) => program.initial.get(input.name) as Tensor),

@@ -59,7 +59,7 @@ export async function differentiate(
     return [name, program.output(gradient, `${name}_grad`).name] as const;
   });
   return {
-    model: await program.finish({ passes: program.recomputation() }),
+    model: await program.finish({ passes: await program.recomputation() }),
     loss: total.name,
     gradients: new Map(names),
     masks: new Map(masks.map(({ input, ratio }) => [input.name, ratio])),

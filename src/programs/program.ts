@@ -15,9 +15,6 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Lowering } from "../passes/backends/table.ts";
 import { type Pass, runPass } from "../passes/pass.ts";
-import { recognizeActivations, writeOutActivations } from "../passes/training/activations.ts";
-import { recognizeLayerNormalization } from "../passes/training/recognize-layer-normalization.ts";
-import { recomputeActivations } from "../passes/training/recompute-activations.ts";
 import { type StateLayout, storeAsRead } from "../passes/training/store-as-read.ts";
 import { layerMatrices } from "./layer-matrices.ts";
 import { emitLoss, type LossGraph } from "./loss-graph.ts";
@@ -125,7 +122,8 @@ export class Program {
     const { output, loss } = this.#context.options;
     const keep = new Set([output, loss].filter((name) => name !== undefined));
     const trained = new Set(this.prepared.parameters.map(({ name }) => name));
-    const moved = await this.run(layout({ keep, trained }));
+    if (!this.#has("Conv")) return;
+    const moved = await this.run(await layout({ keep, trained }));
     this.#prepared = { ...this.#prepared, sites: sitesOnRows(this.#prepared, moved) };
   }
 
@@ -152,11 +150,25 @@ export class Program {
   ): Promise<Map<Value, Typed>> {
     const { graph, emit } = this;
     const arrivals = this.#arrivals;
-    await this.run(recognizeActivations());
-    await this.run(recognizeLayerNormalization());
+    // A page loads these for a model that may need them.
+    const activations = this.#has("Erf", "Sigmoid", "Gelu", "Swish")
+      ? await import("../passes/training/activations.ts")
+      : undefined;
+    if (activations) await this.run(activations.recognizeActivations());
+    if (this.#has("ReduceMean")) {
+      const { recognizeLayerNormalization } = await import(
+        "../passes/training/recognize-layer-normalization.ts"
+      );
+      await this.run(recognizeLayerNormalization());
+    }
     const gradients = backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit, separate, arrivals });
-    await this.run(writeOutActivations());
+    if (activations) await this.run(activations.writeOutActivations());
     return gradients;
+  }
+
+  /** Whether the graph has a node of one of these standard operators. */
+  #has(...ops: readonly string[]): boolean {
+    return this.graph.nodes.some(({ op }) => ops.includes(op));
   }
 
   /**
@@ -229,8 +241,10 @@ export class Program {
   }
 
   /** The pass that recomputes cheap activations instead of keeping them, if the options ask for it. */
-  recomputation(): Pass<unknown>[] {
-    return this.#context.options.recompute ? [recomputeActivations({ arrivals: this.#arrivals })] : [];
+  async recomputation(): Promise<Pass<unknown>[]> {
+    if (!this.#context.options.recompute) return [];
+    const { recomputeActivations } = await import("../passes/training/recompute-activations.ts");
+    return [recomputeActivations({ arrivals: this.#arrivals })];
   }
 
   /** Ends the program: drops what no output needs, applies the last passes, checks the graph and encodes it once. */

@@ -93,7 +93,7 @@ async function finishGradients(
     ...figures,
   };
   const gradients = await program.finish({
-    passes: [...program.recomputation(), ...(options.lower?.passes ?? [])],
+    passes: [...(await program.recomputation()), ...(options.lower?.passes ?? [])],
     check: options.lower ? "structure" : "run",
   });
   return { ...stepFacts(half, ports), gradients, ports };

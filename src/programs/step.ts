@@ -76,7 +76,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     ...figures,
   };
   const written = await program.finish({
-    passes: [...program.recomputation(), ...(lower?.passes ?? [])],
+    passes: [...(await program.recomputation()), ...(lower?.passes ?? [])],
     metadata: new Map([[portsKey, portsToText(ports)]]),
     // A trainer asks for a backend's forms, and opens the graph immediately.
     check: lower ? "structure" : "run",

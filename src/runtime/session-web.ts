@@ -5,7 +5,6 @@ import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
-import { webGpuBackendOn } from "./device-session.ts";
 import { checkDevice, create, createOnDevice } from "./gpu-device-web.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
@@ -97,8 +96,22 @@ export const wasmBackend: Backend = {
   openForward: async (model, options) => new OrtForwardSession(await open(model.bytes, options)),
 };
 
+/** WebGPU as a page loads it when it trains there. */
+const webgpu = async (): Promise<Backend> => {
+  const { webGpuBackendOn } = await import("./device-session.ts");
+  return webGpuBackendOn(
+    { create: createOnDevice, executionProvider: "webgpu", probe: webProbe },
+    checkDevice,
+  );
+};
+
 /** WebGPU of the browser, in a page or a worker. */
-export const webgpuBackend: Backend = webGpuBackendOn(
-  { create: createOnDevice, executionProvider: "webgpu", probe: webProbe },
-  checkDevice,
-);
+export const webgpuBackend: Backend = {
+  name: "webgpu",
+  loops: loopsOn("webgpu"),
+  stateOnDevice: true,
+  checkDevice: async () => (await webgpu()).checkDevice?.(),
+  lowering: async () => (await webgpu()).lowering(),
+  openStep: async (step, options) => (await webgpu()).openStep(step, options),
+  openForward: async (model, options) => (await webgpu()).openForward(model, options),
+};

@@ -21,7 +21,7 @@ import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
 import { type Position, startPosition } from "./run-position.ts";
 import type { Backend, StepSession } from "./step-session.ts";
-import { type CheckpointKind, readRun, resumedOptions, type StoredRun, writeRun } from "./stored-run.ts";
+import type { CheckpointKind, StoredRun } from "./stored-run.ts";
 import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
@@ -106,6 +106,7 @@ export class Trainer {
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
+    const { readRun, resumedOptions } = await import("./stored-run.ts");
     const checkpoint = await readRun(folder, "last", runtime);
     const model = await runtime.files.readModel(folder);
     const options = resumedOptions(checkpoint.options, overrides, runtime);
@@ -159,6 +160,7 @@ export class Trainer {
    */
   async load(folder: string, kind: CheckpointKind = "last"): Promise<void> {
     await this.#session.readState();
+    const { readRun } = await import("./stored-run.ts");
     this.#goTo(await readRun(folder, kind, this.#parts.runtime));
   }
 
@@ -300,13 +302,11 @@ export class Trainer {
 
   /** Saves the run for {@link Trainer.resume}: `model.onnx` (and its external data), `last.safetensors`. */
   async save(folder: string, kinds: readonly CheckpointKind[] = ["last"]): Promise<void> {
+    const { writeRun } = await import("./stored-run.ts");
     await writeRun(folder, kinds, this.#parts.runtime, {
       ...{ model: this.#parts.model, tensors: await this.#session.readState(), ports: this.step.ports },
-      ...{
-        options: { ...this.#options, backend: this.backend },
-        position: this.#position,
-        fit: this.#fitting.plan,
-      },
+      ...{ options: { ...this.#options, backend: this.backend }, position: this.#position },
+      fit: this.#fitting.plan,
     });
     this.#savedTo = folder;
   }

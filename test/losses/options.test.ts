@@ -11,6 +11,7 @@ import {
   meanSquaredError,
   smoothL1,
 } from "../../src/losses/public.ts";
+import { objectiveSummaries } from "../../src/losses/summaries.ts";
 import { objectiveNamed, objectiveNames } from "../../src/losses/table.ts";
 import { parseObjective } from "../../src/losses/text.ts";
 
@@ -20,6 +21,10 @@ test("objectives by name", () => {
   expect(() => objectiveNamed("hinge")).toThrow(
     new UsageError(`there is no objective "hinge"; there are ${objectiveNames.join(", ")}`),
   );
+});
+
+test("every loss has a line for documents", () => {
+  expect(Object.keys(objectiveSummaries)).toEqual(objectiveNames);
 });
 
 test("options that make no sense are refused", () => {

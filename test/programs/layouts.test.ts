@@ -47,7 +47,7 @@ function residual(): Model {
   return Model.fromProto(graphToProto(b.output(y), { irVersion: 9 }));
 }
 
-const onRows: Lowering = { layout: (facts) => rowsLayout({ ...facts, costs: allOnRows }), passes: [] };
+const onRows: Lowering = { layout: async (facts) => rowsLayout({ ...facts, costs: allOnRows }), passes: [] };
 
 /** Losses and penalties of six steps, and the parameters after them. */
 async function sixSteps(options: Partial<StepOptions>) {

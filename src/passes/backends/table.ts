@@ -115,7 +115,7 @@ export const loopsOn = (backend: BackendName): boolean => stepsInLoop.backends.i
 /** How a program is brought into the forms of a backend. */
 export interface Lowering {
   /** Makes the pass that chooses layouts, for a graph that is not yet differentiated; absent where one layout serves for all. */
-  readonly layout?: (facts: LayoutFacts) => Pass<ValuesOnRows>;
+  readonly layout?: (facts: LayoutFacts) => Promise<Pass<ValuesOnRows>>;
   /** Parameters of at most so many numbers are packed for the optimizer; absent where none are. */
   readonly packed?: number;
   /** Passes over the finished graph, in order. */
@@ -130,15 +130,17 @@ export async function loweringFor(backend: BackendName, probe: Probe): Promise<L
   const passes = prepared.filter((pass) => pass !== undefined);
   return {
     passes,
-    ...(rowsForm.backends.includes(backend) && { layout: await layoutFor(backend, probe) }),
+    ...(rowsForm.backends.includes(backend) && { layout: layoutFor(backend, probe) }),
     ...(packedForm.backends.includes(backend) && { packed: mostPacked }),
   };
 }
 
 /** Makes the pass that chooses layouts, for a backend that has several. */
-async function layoutFor(backend: BackendName, probe: Probe): Promise<NonNullable<Lowering["layout"]>> {
-  const { rowsLayout } = await import("../layout/rows-layout.ts");
-  const blocked = blocksForm.backends.includes(backend);
-  const block = blocked ? await (await import("./block-convolutions.ts")).channelBlock(probe) : undefined;
-  return (facts) => rowsLayout({ ...facts, block: block ?? 0 });
+function layoutFor(backend: BackendName, probe: Probe): NonNullable<Lowering["layout"]> {
+  return async (facts) => {
+    const { rowsLayout } = await import("../layout/rows-layout.ts");
+    const blocked = blocksForm.backends.includes(backend);
+    const block = blocked ? await (await import("./block-convolutions.ts")).channelBlock(probe) : undefined;
+    return rowsLayout({ ...facts, block: block ?? 0 });
+  };
 }

@@ -1,0 +1,12 @@
+/** One line about each loss, by name, for documents. */
+export const objectiveSummaries: Readonly<Record<string, string>> = {
+  "cross-entropy": "classes: softmax of the scores against class labels or probabilities, as torch's",
+  mse: "numbers: mean of squared differences",
+  l1: "numbers: mean of absolute differences",
+  bce: "labels from 0 to 1, each number on its own (several labels a sample): sigmoid",
+  "binary-focal": "the same, with examples that are classified well receding (arXiv 1708.02002)",
+  huber: "numbers: squared up to delta, linear above, as torch's HuberLoss",
+  "smooth-l1": "numbers: squared up to beta, linear above, as torch's SmoothL1Loss",
+  cosine: "embeddings: 1 − the cosine between prediction and label",
+  distillation: "a teacher's scores as labels: divergence of the softened probabilities (arXiv 1503.02531)",
+};
