@@ -11,9 +11,11 @@ export function documentedDeclarations(): TsdownPlugin {
       const files = Object.values(bundle).flatMap((file) =>
         file.type === "chunk" && file.fileName.endsWith(".d.ts") ? [file] : [],
       );
-      const [list = ""] = files.flatMap(({ code }) => /^interface Library \{[\s\S]*?^\}/m.exec(code) ?? []);
+      const lists = files.flatMap(({ code }) =>
+        [...code.matchAll(/^interface (?:Library|ModelFunctions)\b[^{]*\{[\s\S]*?^\}/gm)].map(([list]) => list),
+      );
       const texts = new Map(
-        [...list.matchAll(/^ {2}(\/\*\*[\s\S]*?\*\/)\n {2}(\w+)\(/gm)].map(([, text = "", name = ""]) => [
+        [...lists.join("\n").matchAll(/^ {2}(\/\*\*[\s\S]*?\*\/)\n {2}(\w+)\(/gm)].map(([, text = "", name = ""]) => [
           name,
           text.replace(/^ {2}/gm, ""),
         ]),

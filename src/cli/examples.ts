@@ -69,7 +69,7 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
   export: [example("export held-out.run --from best -o best.onnx", "the model of a run's best epoch")],
   evaluate: [
     example("evaluate model.onnx --data mnist", "loss, accuracy, figures of each class, confusion matrix"),
-    example("evaluate model.onnx --data data.npz --objective mse --json", "figures of a regression, as JSON"),
+    example("evaluate model.onnx --data data.npz --json", "all figures as JSON"),
   ],
   predict: [
     example(

@@ -17,7 +17,7 @@ const parts = ["test", "validation", "train"] as const;
 
 /** Flags of the commands that run a model over data. */
 export interface ModelRunFlags extends ObjectiveFlags, DataFlags {
-  readonly data: string;
+  readonly data?: string;
   readonly part?: (typeof parts)[number];
   readonly batch?: number;
   readonly backend?: BackendName;
@@ -28,7 +28,7 @@ export interface ModelRunFlags extends ObjectiveFlags, DataFlags {
 /** Declares them. @param meaning - meaning of `--objective` in this command */
 export function addModelRunFlags(command: Command, meaning: string): void {
   command
-    .requiredOption("--data <source>", `${dataKinds}; docs/data.md describes each`)
+    .option("--data <source>", `${dataKinds}; docs/data.md describes each`)
     .addOption(
       new Option("--part <name>", "part of the data (default: test where there is one, else all)").choices(
         parts,
@@ -60,6 +60,12 @@ export function modelRunOf(
     ...given({ normalize, batch, backend, threads, allowFallback, signal: terminal.interrupted() }),
     onMessage: (message) => terminal.note(message),
   };
+}
+
+/** The source of data. @throws UsageError if none was given */
+export function dataSourceOf({ data }: ModelRunFlags): string {
+  if (data !== undefined) return data;
+  throw new UsageError(`required option '--data <source>' not specified: ${dataKinds}`);
 }
 
 /** The part of the data that the flags ask for. @throws UsageError if there is no such part */

@@ -18,7 +18,7 @@ export interface ModelSource {
 /**
  * An ONNX model: the bytes of its file and, decoded on demand, its protobuf messages. A model edited by splicing is a list
  * of views of the original bytes with new bytes between them, so it needs no second copy. Of a large file, the numbers of the
- * weights stay in the file ({@link Model.fromSkimmed}).
+ * weights stay in the file.
  * A model is immutable: editing makes a new one.
  *
  * @example
@@ -55,7 +55,10 @@ export class Model {
     return new Model({ pieces: [bytes] }, source);
   }
 
-  /** A model whose weights stay in its file. */
+  /**
+   * A model whose weights stay in its file.
+   * @internal
+   */
   static fromSkimmed(file: StoredFile, skimmed: Skimmed, source: ModelSource): Model {
     return new Model({ pieces: [{ file, start: 0, end: file.size }], skimmed }, source);
   }
@@ -65,12 +68,18 @@ export class Model {
     return new Model({ proto }, source);
   }
 
-  /** A model spliced from `base`, given as pieces of bytes. It refers to the same external data files as `base`. */
+  /**
+   * A model spliced from `base`, given as pieces of bytes. It refers to the same external data files as `base`.
+   * @internal
+   */
   static spliced(pieces: readonly Chunk[], base: Model): Model {
     return new Model({ pieces, locations: () => base.externalLocations }, base);
   }
 
-  /** The bytes in pieces, in order; some may lie in a file. */
+  /**
+   * The bytes in pieces, in order; some may lie in a file.
+   * @internal
+   */
   get pieces(): readonly Chunk[] {
     this.#pieces ??= encodeInPieces(this.proto);
     return this.#pieces;
@@ -101,7 +110,11 @@ export class Model {
     return this.#proto;
   }
 
-  /** The records of the file, for {@link splice}. @throws SorthError as {@link layoutOf} does */
+  /**
+   * The records of the file, for {@link splice}.
+   * @throws SorthError as {@link layoutOf} does
+   * @internal
+   */
   get layout(): ModelLayout {
     return this.#skimmed?.layout ?? layoutOf(this.bytes);
   }

@@ -19,7 +19,7 @@ export interface ModelFunctions {
    * @example
    * import { evaluateModel, loadMnist, readModel } from "sorth-onnx";
    *
-   * const { test } = await loadMnist();
+   * const { train, test = train } = await loadMnist();
    * const { accuracy, classes } = await evaluateModel(await readModel("model.onnx"), test);
    * console.log(accuracy, classes?.confusion);
    */
@@ -37,7 +37,7 @@ export interface ModelFunctions {
    * @example
    * import { loadMnist, predict, readModel } from "sorth-onnx";
    *
-   * const { test } = await loadMnist();
+   * const { train, test = train } = await loadMnist();
    * for await (const { sample, answer } of predict(await readModel("model.onnx"), test)) console.log(sample, answer);
    */
   predict(

@@ -73,7 +73,7 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [["inject", "m.onnx", "--labels", "classes", "--force"], /--labels belongs to --objective cross-entropy$/m],
   [
     ["inject", "m.onnx", "--objective", "bce", "--class-axis", "last", "--force"],
-    /--class-axis belongs to --objective cross-entropy, not to bce/,
+    /--class-axis belongs to --objective cross-entropy and distillation, not to bce/,
   ],
   [
     ["inject", "m.onnx", "--objective", "hinge", "--force"],
@@ -117,7 +117,10 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   ...optimizerNames
     .filter((name) => !["adamw", "sgd"].includes(name))
     .map((name) => [["artifacts", "m.onnx", "--optimizer", name], /Allowed choices are adamw, sgd/] as const),
-  [["step", "m.onnx", "--optimizer", "muon"], /there is no optimizer "muon"; there are adamw, adam, sgd/],
+  [
+    ["step", "m.onnx", "--optimizer", "shampoo"],
+    /there is no optimizer "shampoo"; there are adamw, adam, sgd/,
+  ],
   [["step", "m.onnx", "--optimizer", "adamw:beta=1"], /the optimizer adamw has no option "beta"/],
   [["step", "m.onnx", "--optimizer", "lion:beta1"], /"beta1" in "lion:beta1" is no option: write key=value/],
   [["step", "m.onnx", "--optimizer", "adamw:beta1=half"], /option beta1 .* must be a number, not half/],

@@ -14,6 +14,8 @@ const commands = [
   "artifacts",
   "train",
   "export",
+  "evaluate",
+  "predict",
   "angles",
   "demo",
 ];
@@ -40,7 +42,7 @@ describe("sorth-onnx", () => {
     const { code, stdout } = await cli(command, "--help");
     expect(code).toBe(0);
     for (const flag of ["--quiet", "--debug"]) expect(stdout).toContain(flag);
-    expect(stdout.includes("--force")).toBe(!["inspect", "verify", "demo"].includes(command));
+    expect(stdout.includes("--force")).toBe(!["inspect", "verify", "evaluate", "demo"].includes(command));
   });
 
   it.each([

@@ -49,6 +49,8 @@ describe("every example of the help", () => {
     "artifacts",
     "train",
     "export",
+    "evaluate",
+    "predict",
     "angles",
   ];
   it("is listed for the test below", () => {

@@ -20,6 +20,7 @@ const manifest = JSON.parse(readFileSync("package.json", "utf8")) as {
   exports: Record<string, Exported>;
   dependencies: Record<string, string>;
   peerDependencies: Record<string, string>;
+  optionalDependencies: Record<string, string>;
 };
 
 /** What the JavaScript files of a folder import from elsewhere. */
@@ -96,8 +97,10 @@ describe("the package", () => {
     context.skip(unbuilt !== "", unbuilt);
     const outside = [...importsOf("dist/node")].filter((name) => !name.startsWith("node:"));
     const packages = outside.map((name) => /^(?:@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? "");
-    const { dependencies, peerDependencies } = manifest;
-    expect(Object.keys({ ...dependencies, ...peerDependencies })).toEqual(expect.arrayContaining(packages));
+    const { dependencies, peerDependencies, optionalDependencies } = manifest;
+    expect(Object.keys({ ...dependencies, ...peerDependencies, ...optionalDependencies })).toEqual(
+      expect.arrayContaining(packages),
+    );
     expect(packages).toContain("onnxruntime-node");
     expect([...importsOf("dist/web")].sort()).toEqual(["onnxruntime-web/webgpu"]);
   });

@@ -3,7 +3,13 @@ import { conversionOf } from "../../data/conversion.ts";
 import { evaluateModel, readModel } from "../../index.ts";
 import { countFromZero } from "../../numbers.ts";
 import { evaluationText } from "../evaluation-text.ts";
-import { addModelRunFlags, type ModelRunFlags, modelRunOf, partOf } from "../model-run-flags.ts";
+import {
+  addModelRunFlags,
+  dataSourceOf,
+  type ModelRunFlags,
+  modelRunOf,
+  partOf,
+} from "../model-run-flags.ts";
 import { numberIn } from "../options.ts";
 import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
@@ -27,8 +33,9 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--json", "print all figures as JSON");
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    const source = dataSourceOf(flags);
     const model = await readModel(path);
-    const data = await readData(flags.data, terminal, flags, { model, conversion: conversionOf(model) });
+    const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
     const { worst } = flags;
     const options = { ...modelRunOf(flags, data.normalize, terminal), worst };

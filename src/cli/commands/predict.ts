@@ -2,7 +2,13 @@ import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
 import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
-import { addModelRunFlags, type ModelRunFlags, modelRunOf, partOf } from "../model-run-flags.ts";
+import {
+  addModelRunFlags,
+  dataSourceOf,
+  type ModelRunFlags,
+  modelRunOf,
+  partOf,
+} from "../model-run-flags.ts";
 import { chosenOutput, outputBeside } from "../output.ts";
 import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
@@ -23,8 +29,9 @@ export function define(command: Command, streams: CommandStreams): void {
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const output = await chosenOutput(flags, outputBeside(path, "predictions", "csv"), terminal.write);
+    const source = dataSourceOf(flags);
     const model = await readModel(path);
-    const data = await readData(flags.data, terminal, flags, { model, conversion: conversionOf(model) });
+    const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
     const { classes } = data.conversion ?? {};
     const named = ({ sample, answer, scores }: Prediction): NamedPrediction => ({

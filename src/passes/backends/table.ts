@@ -114,7 +114,10 @@ export const loopsOn = (backend: BackendName): boolean => stepsInLoop.backends.i
 
 /** How a program is brought into the forms of a backend. */
 export interface Lowering {
-  /** Makes the pass that chooses layouts, for a graph that is not yet differentiated; absent where one layout serves for all. */
+  /**
+   * Makes the pass that chooses layouts, for a graph that is not yet differentiated; absent where one layout serves for all.
+   * @internal
+   */
   readonly layout?: (facts: LayoutFacts) => Promise<Pass<ValuesOnRows>>;
   /** Parameters of at most so many numbers are packed for the optimizer; absent where none are. */
   readonly packed?: number;
