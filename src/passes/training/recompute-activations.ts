@@ -14,6 +14,8 @@ const cheap = new Set([
   ...["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean", "Where", "Not", "And", "Or"],
   ...["Sign", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"],
   ...["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand"],
+  // With stored statistics one multiplication and one addition ({@link Emit.affine}).
+  "BatchNormalization",
 ]);
 
 /** Smaller values (in bytes) are kept: recomputing them would add more nodes than it saves memory. */
@@ -146,7 +148,11 @@ function sourcesOf(node: Node, kept: ReadonlySet<Value>): Set<Value> {
 }
 
 const isCheap = (node: Node): boolean =>
-  node.domain === "" && cheap.has(node.opType) && node.outputs.length === 1 && node.captures.length === 0;
+  node.domain === "" &&
+  cheap.has(node.opType) &&
+  node.outputs.length === 1 &&
+  node.captures.length === 0 &&
+  !node.flag("training_mode");
 
 const width: Readonly<Record<string, number>> = {
   double: 8,
