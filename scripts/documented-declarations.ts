@@ -12,13 +12,14 @@ export function documentedDeclarations(): TsdownPlugin {
         file.type === "chunk" && file.fileName.endsWith(".d.ts") ? [file] : [],
       );
       const lists = files.flatMap(({ code }) =>
-        [...code.matchAll(/^interface (?:Library|ModelFunctions)\b[^{]*\{[\s\S]*?^\}/gm)].map(([list]) => list),
+        [...code.matchAll(/^interface (?:Library|ModelFunctions)\b[^{]*\{[\s\S]*?^\}/gm)].map(
+          ([list]) => list,
+        ),
       );
       const texts = new Map(
-        [...lists.join("\n").matchAll(/^ {2}(\/\*\*[\s\S]*?\*\/)\n {2}(\w+)\(/gm)].map(([, text = "", name = ""]) => [
-          name,
-          text.replace(/^ {2}/gm, ""),
-        ]),
+        [...lists.join("\n").matchAll(/^ {2}(\/\*\*[\s\S]*?\*\/)\n {2}(\w+)\(/gm)].map(
+          ([, text = "", name = ""]) => [name, text.replace(/^ {2}/gm, "")],
+        ),
       );
       for (const file of files) {
         file.code = file.code.replace(
