@@ -133,11 +133,13 @@ describe("report pages in Chromium", () => {
           if (name !== nothingDone) expect(found.pictures).toBeGreaterThan(7);
           await page.evaluate(axe);
           const violations = await page.evaluate(async () => {
-            // biome-ignore lint/suspicious/noExplicitAny: axe has just been put there
-            const results = await (globalThis as any).axe.run();
-            return results.violations.map(
-              (violation: { id: string; nodes: { html: string }[] }) =>
-                `${violation.id}: ${violation.nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`,
+            // The script above has put it there.
+            const { axe: checker } = globalThis as unknown as {
+              axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+            };
+            const { violations: found } = await checker.run();
+            return found.map(
+              ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`,
             );
           });
           expect(violations).toEqual([]);
