@@ -75,9 +75,8 @@ export async function evaluateModel(
     figures ??= figuresFor(objective, results);
     const widths = {
       scores: elementCount(shape.slice(1)) * rowsOfSample,
-      labels: labels.length / (shape[0] ?? 1),
+      labels: labelsOfSample(results),
     };
-    widths.labels *= rowsOfSample;
     places = Math.max(places, widths.labels);
     for (let i = 0; i < count; i++) {
       const own = part(scores, i * widths.scores, widths.scores);
@@ -118,13 +117,14 @@ interface Figures {
   report(): Pick<ModelEvaluation, "classes" | "labels" | "numbers">;
 }
 
-function figuresFor(
-  objective: Objective,
-  { shape, rowsOfSample, labels }: BatchOfResults,
-): Figures | undefined {
-  const width = (labels.length / (shape[0] ?? 1)) * rowsOfSample;
+/** Numbers that are the labels of one sample. */
+const labelsOfSample = ({ labels, shape, rowsOfSample }: BatchOfResults): number =>
+  (labels.length / (shape[0] ?? 1)) * rowsOfSample;
+
+function figuresFor(objective: Objective, results: BatchOfResults): Figures | undefined {
   if (objective.name === "cross-entropy" && objective.labels.type === "int32")
-    return classFigures(objective, shape, rowsOfSample);
+    return classFigures(objective, results);
+  const width = labelsOfSample(results);
   if (width > mostFigures) return undefined;
   if (yesOrNo.has(objective.name)) {
     const metrics = new LabelMetrics(width);
@@ -142,7 +142,7 @@ function figuresFor(
 }
 
 /** Figures of class labels, at every place of a sample that has one. */
-function classFigures(objective: Objective, shape: readonly number[], rowsOfSample: number): Figures {
+function classFigures(objective: Objective, { shape, rowsOfSample }: BatchOfResults): Figures {
   const axis = objective.classAxis?.(shape) ?? 1;
   const classes = dimAt(shape, axis);
   const inner = elementCount(shape.slice(axis + 1));

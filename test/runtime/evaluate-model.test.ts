@@ -74,6 +74,21 @@ describe("evaluateModel", () => {
     expect(new Set(whole.map(({ sample }) => sample)).size).toBe(30);
   });
 
+  it("weighs rows by their class, as the loss does, in the mean alone", async () => {
+    const data = arrayDataset(points(20), Int32Array.from(randomInts("weighted", 20, 0, 2)), [3]);
+    const weights = [1, 5];
+    const objective = crossEntropy({ classWeights: weights });
+    const { loss, accuracy, worst } = await evaluateModel(linear(2), data, { objective, worst: 20 });
+    const plain = await evaluateModel(linear(2), data, { worst: 20 });
+    const weightOf = ({ label = Number.NaN }: { label?: number }) => weights[label] ?? Number.NaN;
+    const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+    const weighted = plain.worst.map((sample) => weightOf(sample) * sample.loss);
+    expect(loss).toBeCloseTo(sum(weighted) / sum(plain.worst.map(weightOf)), 10);
+    expect(loss).not.toBeCloseTo(plain.loss, 3);
+    expect(accuracy).toBe(plain.accuracy);
+    expect(worst).toEqual(plain.worst.map((one) => ({ ...one, loss: expect.closeTo(one.loss, 12) })));
+  });
+
   it("of numbers and of yes-or-no labels has their own figures", async () => {
     const x = points(12);
     const [y] = [
