@@ -58,13 +58,11 @@ function figures({ classes, labels, numbers }: ModelEvaluation, options: TextOpt
   const rows = classes.classes
     .slice(0, mostClasses)
     .map((one) => [
-      ...[
-        String(one.index),
-        percent(one.precision),
-        percent(one.recall),
-        percent(one.f1),
-        String(one.samples),
-      ],
+      String(one.index),
+      percent(one.precision),
+      percent(one.recall),
+      percent(one.f1),
+      String(one.samples),
     ]);
   const mean = ["mean", percent(macro.precision), percent(macro.recall), percent(macro.f1), ""];
   return [

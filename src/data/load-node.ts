@@ -34,7 +34,10 @@ export const dataKinds =
  * const { train, conversion } = await loadData("people.csv", { model, label: "income", standardize: true });
  */
 export async function loadData(spec: string, options: DataOptions = {}): Promise<SplitData> {
-  if (spec === "mnist") return loadMnist();
+  if (spec === "mnist") {
+    refuseTableOptions(spec, options);
+    return loadMnist();
+  }
   const info = await stat(spec).catch(() => undefined);
   if (info?.isDirectory()) return loadFolder(spec, options);
   const { isTable, loadTable } = await import("./tables/load-node.ts");

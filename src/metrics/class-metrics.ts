@@ -61,7 +61,8 @@ export class ClassMetrics {
     for (let c = 0; c < this.#classes; c++) {
       const score = scores[c] ?? Number.NaN;
       if (score > (scores[answer] ?? Number.NaN)) answer = c;
-      if (score > own || (score === own && c < label)) above += 1;
+      // A score that is NaN, or compared with NaN, counts as above: a model that diverged is not right.
+      if (score === own ? c < label : !(score < own)) above += 1;
     }
     const at = label * this.#classes + answer;
     this.#counts[at] = (this.#counts[at] ?? 0) + 1;

@@ -83,15 +83,16 @@ export async function evaluateModel(
       const wanted = part(labels, i * widths.labels, widths.labels);
       const one = objective.evaluate(own, wanted, rowsOfSample, [rowsOfSample, ...shape.slice(1)]);
       const rows = one.counted ?? rowsOfSample;
+      const ofSample = one.weight ?? rows;
       loss += one.loss;
-      weight += one.weight ?? rows;
+      weight += ofSample;
       counted += rows;
       if (one.correct !== undefined) {
         correct += one.correct;
         classifies = true;
       }
       const answer = figures?.add(own, wanted);
-      const mean = rows === 0 ? 0 : one.loss / (one.weight ?? rows);
+      const mean = ofSample === 0 ? 0 : one.loss / ofSample;
       worst.add({
         ...{ sample: first + i, loss: mean },
         ...(answer !== undefined && { label: wanted[0] ?? Number.NaN, answer }),

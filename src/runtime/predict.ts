@@ -42,10 +42,10 @@ export async function* predict(
   runtime: TrainerRuntime,
 ): AsyncGenerator<Prediction, void, undefined> {
   const objective = options.objective ?? usualObjective(model, dataset, options);
+  const kind = kindOf(objective);
   const results = modelResults(model, dataset, { objective, labelled: false }, options, runtime);
   for await (const { scores, shape, first, count, rowsOfSample } of results) {
     const width = elementCount(shape.slice(1)) * rowsOfSample;
-    const kind = kindOf(objective);
     if (kind === "classes") checkRows(objective, shape, rowsOfSample);
     for (let i = 0; i < count; i++) {
       const own = Array.from({ length: width }, (_, k) => scores[i * width + k] ?? Number.NaN);

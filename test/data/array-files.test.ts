@@ -88,9 +88,7 @@ describe("arrays that numpy wrote", () => {
     await expect(loadData(path)).rejects.toThrow(says);
   });
 
-  test("options of tables belong to tables", async () => {
-    await expect(loadData(`${folder}/npy`, { standardize: true })).rejects.toThrow(
-      "--standardize belongs to tables",
-    );
+  test.each([`${folder}/npy`, "mnist"])("options of tables belong to tables, not to %s", async (source) => {
+    await expect(loadData(source, { standardize: true })).rejects.toThrow("--standardize belongs to tables");
   });
 });

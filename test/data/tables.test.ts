@@ -161,6 +161,12 @@ describe("what does not fit is refused, with file, row, column and what helps", 
       "which of the columns y and target is the label? Say it with --label",
     ],
     ["other.csv", "a,y\n1,0\n", { label: "income" }, 'there is no column "income" (--label); it has a, y'],
+    [
+      "leak.csv",
+      "a,y\n1,0\n",
+      { label: "y", columns: ["a", "y"] },
+      '--columns feeds the label "y" to the model; leave it out',
+    ],
     ["feed.csv", "a,y\n1,0\n", { columns: ["b"] }, 'there is no column "b" (--columns); it has a, y'],
     [
       "plain.csv",
@@ -206,5 +212,18 @@ describe("what does not fit is refused, with file, row, column and what helps", 
     await expect(loadData(path, { conversion } as DataOptions)).rejects.toThrow(
       'row 1 (line 2), column "place" holds "west" where one of north, south, far is expected',
     );
+  });
+
+  test("a missing number, where training had none, with what helps", async () => {
+    const { conversion } = await loadData(written("full.csv", "a,y\n1,0\n3,1\n"));
+    const options = { conversion } as DataOptions;
+    const path = written("gap.csv", "a,y\n,0\n3,1\n");
+    await expect(loadData(path, options)).rejects.toThrow(
+      'row 1 (line 2), column "a" has no value, and the model was trained on data that had all: use --missing drop',
+    );
+    expect(await numbers((await loadData(path, { ...options, missing: "drop" })).train)).toEqual({
+      x: [[3]],
+      y: [1],
+    });
   });
 });

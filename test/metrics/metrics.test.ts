@@ -78,6 +78,12 @@ describe("edges", () => {
     expect(new ClassMetrics(5).report()).not.toHaveProperty("topK");
   });
 
+  test("a model that answers NaN is not right among its first classes", () => {
+    const metrics = new ClassMetrics(7);
+    metrics.add(new Array(7).fill(Number.NaN), 3);
+    expect(metrics.report().topK).toEqual({ k: 5, accuracy: 0 });
+  });
+
   test("of equal scores the first class is the answer, and counts for top k", () => {
     const metrics = new ClassMetrics(3, 1);
     expect(metrics.add([1, 1, 1], 1)).toBe(0);

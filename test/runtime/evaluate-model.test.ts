@@ -89,6 +89,14 @@ describe("evaluateModel", () => {
     expect(worst).toEqual(plain.worst.map((one) => ({ ...one, loss: expect.closeTo(one.loss, 12) })));
   });
 
+  it("of samples whose class has no weight is 0, not NaN", async () => {
+    const data = arrayDataset(points(20), Int32Array.from(randomInts("weighted", 20, 0, 2)), [3]);
+    const objective = crossEntropy({ classWeights: [0, 1] });
+    const { worst } = await evaluateModel(linear(2), data, { objective, worst: 20 });
+    expect(worst.filter(({ label }) => label === 0).map(({ loss }) => loss)).toContain(0);
+    expect(worst.every(({ loss }) => Number.isFinite(loss))).toBe(true);
+  });
+
   it("of numbers and of yes-or-no labels has their own figures", async () => {
     const x = points(12);
     const [y] = [

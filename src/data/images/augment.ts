@@ -4,15 +4,15 @@ import type { TrainingPass } from "../dataset.ts";
 
 /** Random changes of images while training. */
 export interface Augmentation {
-  /** Mirror left and right, every other time. */
+  /** Mirror left and right, with probability ½. */
   readonly flip?: boolean;
-  /** Cut a window of the model's size out of an image that is larger by this share (default 1/8) of its height and width. */
+  /** Cut a window of the model's size out of an image that is enlarged by this share of its height and width; default: no window. */
   readonly crop?: number;
-  /** Change brightness, contrast and saturation by a factor of up to 1 ± this share (default 0.2). */
+  /** Change brightness, contrast and saturation by a factor of up to 1 ± this share; default: no change. */
   readonly color?: number;
 }
 
-/** The default strength of each change. */
+/** The strength of a change that `--augment` names without a share. */
 export const augmentationDefaults = { crop: 0.125, color: 0.2 } as const;
 
 /** Size of images. */

@@ -2,10 +2,7 @@ import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { parse } from "csv-parse";
 import { DataError, FileError, messageOf } from "../../errors.ts";
-import type { TableSource } from "./table-source.ts";
-
-/** Rows handed on at a time. */
-const chunk = 4096;
+import { inChunks, type TableSource } from "./table-source.ts";
 
 /**
  * A table of separated values, with the names of its columns in the first line. The separator is the tab in `.tsv` files,
@@ -26,16 +23,7 @@ export async function csvTable(path: string): Promise<TableSource> {
   if (twice !== undefined) throw new DataError(`${path}: two columns are called "${twice}"; rename one`);
   return {
     ...{ name: path, columns: header, counts: { what: "line", first: 2 } },
-    async *rows() {
-      let rows: string[][] = [];
-      for await (const row of records(path, separator, 2)) {
-        rows.push(row);
-        if (rows.length < chunk) continue;
-        yield rows;
-        rows = [];
-      }
-      if (rows.length > 0) yield rows;
-    },
+    rows: () => inChunks(records(path, separator, 2)),
   };
 }
 

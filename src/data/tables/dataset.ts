@@ -169,7 +169,7 @@ class InputRows {
         const value = this.#data[at] as number;
         if (Number.isNaN(value) && missing === undefined) {
           throw new DataError(
-            `${this.#source.name}: ${placeOf(this.#source, sample)}, column "${column.name}" has no value, and the model was trained on data that had all: use --missing`,
+            `${this.#source.name}: ${placeOf(this.#source, sample)}, column "${column.name}" has no value, and the model was trained on data that had all: use --missing drop`,
           );
         }
         const known = Number.isNaN(value) ? (missing as number) : value;

@@ -1,10 +1,7 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { DataError, FileError, messageOf } from "../../errors.ts";
-import type { Cell, TableSource } from "./table-source.ts";
-
-/** Rows handed on at a time. */
-const chunk = 4096;
+import { type Cell, inChunks, type TableSource } from "./table-source.ts";
 
 /**
  * A table of one JSON object per line. The first one names the columns; a key that a later one lacks is a missing value.
@@ -20,23 +17,20 @@ export async function jsonlTable(path: string): Promise<TableSource> {
   const names = columns;
   return {
     ...{ name: path, columns: names, counts: { what: "line", first: 1 } },
-    async *rows() {
-      let rows: Cell[][] = [];
-      for await (const { object, line } of objectsIn(path)) {
-        const other = Object.keys(object).find((key) => !names.includes(key));
-        if (other !== undefined) {
-          throw new DataError(
-            `${path}: line ${line} has the key "${other}", which the first line lacks; give every key in the first line, with null where there is no value`,
-          );
-        }
-        rows.push(names.map((key) => cellOf(object[key], path, line, key)));
-        if (rows.length < chunk) continue;
-        yield rows;
-        rows = [];
-      }
-      if (rows.length > 0) yield rows;
-    },
+    rows: () => inChunks(rowsIn(path, names)),
   };
+}
+
+async function* rowsIn(path: string, names: readonly string[]): AsyncGenerator<Cell[]> {
+  for await (const { object, line } of objectsIn(path)) {
+    const other = Object.keys(object).find((key) => !names.includes(key));
+    if (other !== undefined) {
+      throw new DataError(
+        `${path}: line ${line} has the key "${other}", which the first line lacks; give every key in the first line, with null where there is no value`,
+      );
+    }
+    yield names.map((key) => cellOf(object[key], path, line, key));
+  }
 }
 
 async function* objectsIn(path: string) {

@@ -31,6 +31,9 @@ export function chosenColumns(
   };
   if (label !== undefined) check(label, "--label");
   for (const one of columns ?? []) check(one, "--columns");
+  if (label !== undefined && columns?.includes(label)) {
+    throw new UsageError(`${name}: --columns feeds the label "${label}" to the model; leave it out`);
+  }
   const usual = all.filter((one) => isLabelName(one) && !columns?.includes(one));
   if (label === undefined && usual.length > 1) {
     throw new UsageError(

@@ -10,18 +10,12 @@ export interface SurveyedColumn {
   /** Its place in a row. */
   readonly at: number;
   readonly kind: "number" | "category" | "list";
-  /** Whether all its numbers are integers. */
-  readonly whole: boolean;
-  readonly least: number;
-  readonly most: number;
   /** Its texts, sorted. */
   readonly categories: readonly string[];
   readonly length: number;
   readonly missing: number;
   /** The first row without a value. */
   readonly firstMissing: number;
-  /** The first row with a text, and that text, where others hold numbers. */
-  readonly firstText?: { readonly row: number; readonly text: string };
 }
 
 /** Reads a table once and finds what its columns hold. @throws SorthError for columns that mix lists and single values */
@@ -53,9 +47,6 @@ class ColumnSurvey {
   #isText = false;
   #firstText: { row: number; text: string } | undefined;
   #numbers = 0;
-  #whole = true;
-  #least = Number.POSITIVE_INFINITY;
-  #most = Number.NEGATIVE_INFINITY;
   #length: number | undefined;
   #missing = 0;
   #firstMissing = -1;
@@ -90,9 +81,6 @@ class ColumnSurvey {
     } else {
       if (!Number.isFinite(number)) throw this.#error(row, `holds ${number}; remove or replace such values`);
       this.#numbers += 1;
-      this.#whole &&= Number.isInteger(number);
-      this.#least = Math.min(this.#least, number);
-      this.#most = Math.max(this.#most, number);
     }
     if (typeof cell === "boolean") this.#isText = true;
     if (this.#texts.size <= mostCategories) this.#texts.add(textIn(cell));
@@ -109,16 +97,10 @@ class ColumnSurvey {
       );
     }
     return {
-      ...{ name: this.#name, at: this.at, whole: this.#whole, missing: this.#missing },
+      ...{ name: this.#name, at: this.at, missing: this.#missing },
       kind: isList ? "list" : this.#isText ? "category" : "number",
-      ...{
-        least: this.#least,
-        most: this.#most,
-        length: this.#length ?? 1,
-        firstMissing: this.#firstMissing,
-      },
+      ...{ length: this.#length ?? 1, firstMissing: this.#firstMissing },
       categories: this.#isText ? [...this.#texts].sort() : [],
-      ...(this.#firstText && this.#numbers > 0 && { firstText: this.#firstText }),
     };
   }
 

@@ -12,6 +12,21 @@ export interface TableSource {
   rows(): AsyncIterable<readonly (readonly Cell[])[]>;
 }
 
+/** Rows handed on at a time. */
+const chunk = 4096;
+
+/** Rows that a file gives one by one, some at a time. */
+export async function* inChunks<Row>(rows: AsyncIterable<Row>): AsyncGenerator<Row[], void, undefined> {
+  let some: Row[] = [];
+  for await (const row of rows) {
+    some.push(row);
+    if (some.length < chunk) continue;
+    yield some;
+    some = [];
+  }
+  if (some.length > 0) yield some;
+}
+
 /** Texts that stand for a missing value, as in pandas and in the UCI archive. */
 const missingTexts = new Set([
   ...["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"],
