@@ -55,11 +55,17 @@ async function skimmedModel(path: string, from: number, source: ModelSource): Pr
   const found = await stat(path).catch(() => undefined);
   if (!found?.isFile() || found.size < from || found.size > largestModel) return undefined;
   const file = openStored(path);
-  const skimmed = skim(file);
-  if (!skimmed) return undefined;
-  const model = Model.fromSkimmed(file, skimmed, source);
-  void model.proto;
-  return model;
+  let model: Model | undefined;
+  try {
+    const skimmed = skim(file);
+    if (!skimmed) return undefined;
+    const read = Model.fromSkimmed(file, skimmed, source);
+    void read.proto;
+    model = read;
+    return model;
+  } finally {
+    if (!model) file.close();
+  }
 }
 
 /**
@@ -197,7 +203,11 @@ async function carryExternalData(model: Model, path: string): Promise<void> {
 /** Copies a file under a temporary name that is renamed at the end. */
 async function copySafely(source: string, target: string): Promise<void> {
   const file = openStored(source);
-  await writeFileSafely(target, [{ file, start: 0, end: file.size }]);
+  try {
+    await writeFileSafely(target, [{ file, start: 0, end: file.size }]);
+  } finally {
+    file.close();
+  }
 }
 
 function missing(file: string): never {

@@ -9,20 +9,27 @@ const pieceSize = 1024 * 1024;
 /** Closes files whose models are no longer used. */
 const forgotten = new FinalizationRegistry<number>((descriptor) => closeSync(descriptor));
 
+/** A file that is open for reading. */
+export interface OpenFile extends StoredFile {
+  /** Closes the file at once; nothing may read it afterwards. */
+  close(): void;
+}
+
 /**
  * Opens a file whose bytes are read in parts. It stays open, so that the same bytes are read after another file took its
- * name, until nothing refers to the result any more.
+ * name, until it is closed or nothing refers to the result any more.
  * @throws SorthError when it cannot be opened
  */
-export function openStored(path: string): StoredFile {
+export function openStored(path: string): OpenFile {
   const descriptor = attempt(path, () => openSync(path, "r"));
   const opened = fstatSync(descriptor);
+  const token = {};
   const check = () => {
     if (!isSame(fstatSync(descriptor), opened)) {
       throw new FileError(`"${path}" was changed after it was opened; read the model again`);
     }
   };
-  const file: StoredFile = {
+  const file: OpenFile = {
     ...{ path, size: opened.size },
     read: (start, end) =>
       attempt(path, () => {
@@ -34,8 +41,11 @@ export function openStored(path: string): StoredFile {
       const there = statSync(path, { throwIfNoEntry: false });
       return there !== undefined && isSame(there, opened);
     },
+    close() {
+      if (forgotten.unregister(token)) closeSync(descriptor);
+    },
   };
-  forgotten.register(file, descriptor);
+  forgotten.register(file, descriptor, token);
   return file;
 }
 

@@ -87,15 +87,11 @@ export class HostStepSession implements StepSession {
 
   /** Runs the session, which writes to the given outputs. The copies that it may return are not read. */
   async #write(inputs: Record<string, OrtTensor>, outputs: Record<string, OrtTensor | null>): Promise<void> {
-    const { output, message } = this.#uncopied ?? {};
-    if (output === undefined || message === undefined) {
-      await runSession(this.#session, inputs, outputs);
-      return;
-    }
+    const ending = this.#uncopied;
     try {
-      await runSession(this.#session, inputs, { [output]: null, ...outputs });
+      await runSession(this.#session, inputs, ending ? { [ending.output]: null, ...outputs } : outputs);
     } catch (error) {
-      if (!messageOf(error).endsWith(message)) throw error;
+      if (!ending || !messageOf(error).endsWith(ending.message)) throw error;
     }
   }
 

@@ -39,7 +39,7 @@ export function leavingOutputs(model: Model): Model {
 }
 
 /**
- * Tries this on a model of one node, once per process.
+ * Tries this on a model of one node, once per process. The error must have a message: by it, other errors are told apart.
  * @returns undefined if the installed onnxruntime-node behaves in another way: then outputs are copied
  */
 export const uncopied = (): Promise<Uncopied | undefined> => {
@@ -67,5 +67,5 @@ async function tryOut(): Promise<Uncopied | undefined> {
   } catch {
     return undefined;
   }
-  return message !== undefined && written[0] === -1 ? { output: left, message } : undefined;
+  return message && written[0] === -1 ? { output: left, message } : undefined;
 }

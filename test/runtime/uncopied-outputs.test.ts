@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { adamw, arrayDataset, buildStep, crossEntropy, readModel, som, Trainer } from "../../src/index.ts";
+import { Tensor as OwnTensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
 import { cpuBackend } from "../../src/runtime/cpu-node.ts";
 import { HostStepSession } from "../../src/runtime/host-step-session.ts";
@@ -67,5 +68,13 @@ test("with and without the binding's copies: the same bits", async () => {
   for (const [name, { bytes }] of copied.state()) {
     expect(equalBytes(left.state().get(name)?.bytes ?? new Uint8Array(), bytes), name).toBe(true);
   }
-  for (const session of [copied, left, own]) await session.release();
+  const feeds = new Map(feeder.feeds([{ ...scalars, number: 4, update: 4 }]));
+  const [input, images] = [...feeds].find(([, { size }]) => size === batch * features) ?? [];
+  if (input === undefined || !images) throw new Error("no input for the images");
+  feeds.set(input, OwnTensor.of(input, "float", [1], Float32Array.of(0)));
+  // Another error than the one that ends the conversion is no success.
+  for (const session of [copied, left, own]) {
+    await expect(session.run(feeds)).rejects.toThrow(/cannot run the graph.*(rank|dimension)/i);
+    await session.release();
+  }
 });
