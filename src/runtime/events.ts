@@ -4,6 +4,8 @@ export interface EvaluationResult {
   readonly loss: number;
   /** Share of correctly classified samples; absent for models that do not classify. */
   readonly accuracy?: number;
+  /** Further figures by name; absent where none were asked for. */
+  readonly metrics?: Readonly<Record<string, number>>;
   /** Number of samples counted: all, or those in whole batches where the model's own loss is one number per batch. */
   readonly samples: number;
 }

@@ -4,6 +4,7 @@ import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import { type ChosenFit, stepsOf } from "./fit-plan.ts";
+import { withEpoch } from "./run-history.ts";
 import type { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
 import { type PlannedRun, RunReader } from "./run-reader.ts";
@@ -139,9 +140,13 @@ export class FitLoop {
       this.#figures = { validation: figures, ...(accuracy !== undefined && { accuracy }) };
     }
     await session.readState();
-    yield { event: "epoch", ...this.#means(), ...this.#figures };
+    const means = this.#means();
+    const { epoch, step, loss } = means;
+    const finished = { epoch, step, loss, ...(figures && { validation: figures }) };
+    position.history = withEpoch(position.history ?? [], finished);
     const isBest = figures !== undefined && figures.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
     if (isBest) position.bestLoss = figures.loss;
+    yield { event: "epoch", ...means, ...this.#figures };
     if (!checkpoint) return;
     const kinds: readonly CheckpointKind[] = isBest ? ["last", "best"] : ["last"];
     await save(checkpoint, kinds);

@@ -1,5 +1,6 @@
 import { FileError } from "../errors.ts";
 import { anyNumber, countFromZero } from "../numbers.ts";
+import { historyFromJson, type RunHistory } from "./run-history.ts";
 import type { StepResult } from "./step-session.ts";
 
 /** How far a run is. A checkpoint stores it as JSON. */
@@ -14,6 +15,8 @@ export interface Position {
   penalties?: Record<string, number>;
   counted: number;
   bestLoss: number | null;
+  /** The finished epochs; absent in checkpoints of older versions. */
+  history?: RunHistory;
 }
 
 /** The position at the start of a run. */
@@ -29,14 +32,16 @@ export function positionFromText(text: string, where: string): Position {
   }
   const { step, before, loss, penalty, penalties, counted, bestLoss } = position ?? {};
   const numbers = [loss, penalty, bestLoss ?? 0, ...Object.values(penalties ?? {})];
+  const history = position?.history === undefined ? [] : historyFromJson(position.history);
   const holds =
+    history !== undefined &&
     [step, counted].every(countFromZero.holds) &&
     (before === undefined || Number.isSafeInteger(before)) &&
     counted <= step &&
     numbers.every(anyNumber.holds);
   if (!holds)
     throw new FileError(`${where} is damaged: where the run stands cannot be read (${text.slice(0, 80)})`);
-  return position;
+  return { ...position, history };
 }
 
 /** The figures at the start of an epoch. */
