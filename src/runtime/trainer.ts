@@ -1,16 +1,13 @@
 import { stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { UsageError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { withWeights } from "../programs/export.ts";
-import { initialTensors } from "../programs/initial-state.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
-import { modelPorts } from "../programs/state-layout.ts";
 import { buildStep, type Step } from "../programs/step.ts";
 import { stepLoop } from "../programs/step-loop.ts";
-import { batchOf, type StepPorts } from "../programs/step-ports.ts";
-import { checkWholeState, sessionTensors, stateOf, type TrainerState } from "../programs/trainer-state.ts";
+import { batchOf } from "../programs/step-ports.ts";
+import type { TrainerState } from "../programs/trainer-state.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
 import { FitLoop } from "./fit-loop.ts";
@@ -19,9 +16,9 @@ import { stopAtNotANumber } from "./not-a-number.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
 import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
-import { type Position, startPosition } from "./run-position.ts";
+import { RunState } from "./run-state.ts";
 import type { Backend, StepSession } from "./step-session.ts";
-import type { CheckpointKind, StoredRun } from "./stored-run.ts";
+import type { CheckpointKind } from "./stored-run.ts";
 import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
@@ -49,18 +46,13 @@ export class Trainer {
   readonly #parts: TrainerParts;
   readonly #session: TrainingSession;
   readonly #evaluation: OwnEvaluation;
-  /** The ports of the state in the model's form, which it has everywhere outside the session. */
-  readonly #ports: StepPorts;
+  readonly #run: RunState;
   #options: TrainerOptions;
   /** Whether some data have decided how pixels are scaled. */
   #looked = false;
-  #takenOver: Partial<TrainerState> = {};
-  /** The checkpoint that was read: the last resort when a state has to be restored. */
-  #start: Pick<StoredRun, "tensors" | "position"> | undefined;
   #fitting = new Fitting();
   /** The checkpoint folder that holds a state of this fit. */
   #savedTo: string | undefined;
-  #position: Position = startPosition();
 
   /** @param parts - use {@link Trainer.create}, {@link Trainer.resume} or {@link Trainer.rescue} to make a trainer */
   protected constructor(parts: TrainerParts, options: TrainerOptions, session: StepSession) {
@@ -69,8 +61,8 @@ export class Trainer {
     this.#parts = parts;
     this.#options = options;
     this.#session = new TrainingSession(session, step.ports, () => length.interrupted());
-    this.#ports = modelPorts(step.ports);
-    const ports = backend.stateOnDevice ? step.ports : this.#ports;
+    this.#run = new RunState(step, this.#session);
+    const ports = backend.stateOnDevice ? step.ports : this.#run.ports;
     this.#evaluation = new OwnEvaluation(model, options, { ports, probe: runtime.probe, backend });
   }
 
@@ -112,7 +104,7 @@ export class Trainer {
     const options = resumedOptions(checkpoint.options, overrides, runtime);
     const trainer = await Trainer.create(model, options, runtime, made);
     try {
-      trainer.#goTo(checkpoint);
+      trainer.#run.goTo(checkpoint);
     } catch (error) {
       await trainer.release();
       throw error;
@@ -161,14 +153,7 @@ export class Trainer {
   async load(folder: string, kind: CheckpointKind = "last"): Promise<void> {
     await this.#session.readState();
     const { readRun } = await import("./stored-run.ts");
-    this.#goTo(await readRun(folder, kind, this.#parts.runtime));
-  }
-
-  #goTo({ where, tensors, position }: StoredRun): void {
-    checkWholeState(this.#ports, tensors, where);
-    this.#session.restore(tensors);
-    this.#position = { ...position };
-    this.#start = { tensors, position };
+    this.#run.goTo(await readRun(folder, kind, this.#parts.runtime));
   }
 
   /** The backend: `cpu`, `wasm`, `webgpu` … */
@@ -196,7 +181,7 @@ export class Trainer {
 
   /** Steps done so far. */
   get steps(): number {
-    return this.#position.step;
+    return this.#run.position.step;
   }
 
   /**
@@ -225,7 +210,7 @@ export class Trainer {
     const { signal, checkpoint } = options;
     return new FitLoop({
       ...{ ...this.#parts, options: this.#options, session: this.#session },
-      ...{ position: this.#position, chosen, train, validation, checkpoint, signal },
+      ...{ position: this.#run.position, chosen, train, validation, checkpoint, signal },
       evaluate: (data) => this.evaluate(data),
       save: (folder, kinds) => this.save(folder, kinds),
       stopAt: (loss) => this.#stopAt(loss, checkpoint),
@@ -237,13 +222,7 @@ export class Trainer {
    * @throws SorthError between the steps of an epoch, when a session may hold newer numbers: await {@link readState} first
    */
   state(): TrainerState {
-    const state = this.#session.state();
-    if (!state) {
-      throw new UsageError(
-        `the state of step ${this.steps} is not at hand: await trainer.readState() first, or ask after an epoch`,
-      );
-    }
-    return stateOf(this.#ports, state, (this.#position.before ?? 0) + this.steps);
+    return this.#run.read();
   }
 
   /** {@link state} at any time: fetches it from a device, or rolls back the later steps of a longer run, if necessary. */
@@ -257,9 +236,7 @@ export class Trainer {
    * @throws UsageError for a parameter, statistic or slot that this run lacks or has in another shape
    */
   takeOver(state: Partial<TrainerState>): void {
-    this.#session.restore(sessionTensors(this.#ports, state));
-    this.#takenOver = { ...this.#takenOver, ...state };
-    if (state.updates !== undefined) this.#position.before = state.updates - this.#position.step;
+    this.#run.takeOver(state);
   }
 
   /**
@@ -297,7 +274,7 @@ export class Trainer {
     const chosen = this.#fitting.chosen(dataset, options);
     const { train } = splitOf(dataset, chosen, this.#options.seed ?? 0);
     const { totalSteps } = stepsOf(chosen, stepsPerEpoch(train, batchOf(this.step.ports)));
-    return Math.max(0, totalSteps - this.#position.step);
+    return Math.max(0, totalSteps - this.#run.position.step);
   }
 
   /** Saves the run for {@link Trainer.resume}: `model.onnx` (and its external data), `last.safetensors`. */
@@ -305,7 +282,7 @@ export class Trainer {
     const { writeRun } = await import("./stored-run.ts");
     await writeRun(folder, kinds, this.#parts.runtime, {
       ...{ model: this.#parts.model, tensors: await this.#session.readState(), ports: this.step.ports },
-      ...{ options: { ...this.#options, backend: this.backend }, position: this.#position },
+      ...{ options: { ...this.#options, backend: this.backend }, position: this.#run.position },
       fit: this.#fitting.plan,
     });
     this.#savedTo = folder;
@@ -330,20 +307,7 @@ export class Trainer {
       ...{ session: this.#session, steps: this.steps, checkpoint },
       isSaved: checkpoint !== undefined && this.#savedTo === checkpoint,
       save: (folder) => this.save(folder),
-      restore: () => this.#restore(),
+      restore: () => this.#run.restore(),
     });
-  }
-
-  /** Restores the checkpoint that was read, or the initial state. Returns a description of it for a message. */
-  #restore(): string {
-    if (this.#start) {
-      this.#session.restore(this.#start.tensors);
-      this.#position = { ...this.#start.position };
-      return `of step ${this.steps}`;
-    }
-    this.#session.restore(initialTensors({ ...this.step, ports: this.#ports }));
-    this.#position = startPosition();
-    this.takeOver(this.#takenOver);
-    return "at the beginning";
   }
 }
