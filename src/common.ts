@@ -42,6 +42,7 @@ export {
   type TrainingPass,
 } from "./data/dataset.ts";
 export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
+export type { Augmentation } from "./data/images/augment.ts";
 export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
 export type { MeanAndStd, Normalization } from "./data/normalize.ts";
 export { parseNpz } from "./data/npz.ts";

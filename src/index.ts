@@ -3,6 +3,7 @@
  *
  * @module sorth-onnx
  */
+import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { Library } from "./library.ts";
 import { inspect as inspectWith } from "./measure/inspect.ts";
@@ -28,7 +29,6 @@ import { verify as verifyWith } from "./verify/verify.ts";
 export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";
 export * from "./common.ts";
 export { conversionKey, conversionOf, withConversion } from "./data/conversion.ts";
-export type { Augmentation } from "./data/images/augment.ts";
 export { loadData, loadNpz } from "./data/load-node.ts";
 export { loadMnist, type MnistOptions } from "./data/mnist-node.ts";
 export { imagenet } from "./data/normalize.ts";
@@ -53,6 +53,10 @@ export const inject: Library["inject"] = (model, options) => injectWith(model, o
 /** @function */
 export const verify: Library["verify"] = (original, injected, options = {}) =>
   verifyWith(original, injected, options, probe);
+
+/** @function */
+export const augmentedDataset: Library["augmentedDataset"] = async (dataset, changes) =>
+  augmentedDatasetWith(dataset, changes);
 
 /** @function */
 export const evaluateModel: Library["evaluateModel"] = (model, dataset, options = {}) =>

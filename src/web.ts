@@ -52,6 +52,12 @@ export const loadImages: typeof LoadImages = async (files, options) => {
 };
 
 /** @function */
+export const augmentedDataset: Library["augmentedDataset"] = async (dataset, changes) => {
+  const { augmentedDataset: augmentedDatasetWith } = await import("./data/images/augmented.ts");
+  return augmentedDatasetWith(dataset, changes);
+};
+
+/** @function */
 export const inspect: Library["inspect"] = async (model, options = {}) => {
   const { inspect: inspectWith } = await import("./measure/inspect.ts");
   return inspectWith(model, options, webProbe);

@@ -55,7 +55,7 @@ async function begin(
   if (remark !== undefined) onMessage(remark);
   return Trainer.create(model, {
     ...options,
-    ...given({ objective, normalize }),
+    ...given({ objective, normalize, mixup: flags.augment?.mixup }),
     ...placementOf(flags),
     onMessage,
   });
@@ -86,7 +86,7 @@ function beginRescued(
   return Trainer.rescue(run, {
     ...options,
     ...placementOf(flags),
-    ...given({ normalize }),
+    ...given({ normalize, mixup: flags.augment?.mixup }),
     ...(command.getOptionValueSource("optimizer") !== "cli" && { optimizer: former() }),
     onMessage,
   });

@@ -1,7 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Missing } from "../data/conversion.ts";
-import { type Augmentation, augmentationDefaults } from "../data/images/augment.ts";
+import {
+  type Augmentation,
+  augmentationDefaults,
+  cropRange,
+  properShareOrOne,
+} from "../data/images/augment.ts";
 import { imagenet, type Normalization } from "../data/normalize.ts";
+import { type NumberRange, positive } from "../numbers.ts";
 
 /** Flags of the commands that read data. */
 export interface DataFlags {
@@ -16,8 +22,11 @@ export interface DataFlags {
 
 /** Flags of data to train on. */
 export interface TrainingDataFlags extends DataFlags {
-  readonly augment?: Augmentation;
+  readonly augment?: AugmentFlags;
 }
+
+/** Changes of samples while training: those of images, and mixup's α. */
+type AugmentFlags = Augmentation & { readonly mixup?: number };
 
 /** Declares the flags that determine how data are read, and returns their names. */
 export function addDataFlags(command: Command): string[] {
@@ -61,7 +70,7 @@ export function addTrainingDataFlags(command: Command): string[] {
   const names = addDataFlags(command);
   command.option(
     "--augment <changes>",
-    "images: random changes while training, of flip, crop[=share] and color[=share] with commas, as in flip,crop=0.125,color=0.2",
+    "random changes while training, with commas, as in flip,crop=4,color=0.2,mixup=0.2; of images: flip mirrors, crop shifts by up to so many pixels (crop=0.125: cuts a window out of the image enlarged by that share), color changes brightness, contrast and saturation by up to that share; of any data: mixup mixes samples and labels of a batch with shares from Beta(α, α)",
     augmentation,
   );
   return [...names, "augment"];
@@ -84,18 +93,29 @@ function normalization(text: string): Normalization | "data" {
   );
 }
 
-function augmentation(text: string): Augmentation {
+/** The numbers that changes take; undefined for a change without one. */
+const strengths: Readonly<Record<string, NumberRange | undefined>> = {
+  flip: undefined,
+  crop: cropRange,
+  color: properShareOrOne,
+  mixup: positive,
+};
+
+function augmentation(text: string): AugmentFlags {
   const given: Record<string, number | true> = {};
   for (const part of names(text)) {
-    const [, name = "", share] = /^(flip|crop|color)(?:=(.+))?$/.exec(part) ?? [];
-    const value = share === undefined ? undefined : Number(share);
-    const isShare = value === undefined || (name !== "flip" && value > 0 && value <= 1);
-    if (name === "" || !isShare) {
+    const [name = "", strength, ...more] = part.split("=");
+    const range = strengths[name];
+    const value = strength === undefined ? augmentationDefaults[name as "crop" | "color"] : Number(strength);
+    if (!Object.hasOwn(strengths, name) || more.length > 0 || (!range && strength !== undefined)) {
       throw new InvalidArgumentError(
-        `"${part}" is none of flip, crop, color, crop=SHARE, color=SHARE (a share above 0, up to 1).`,
+        `"${part}" is none of flip, crop=PIXELS, crop=SHARE, color=SHARE, mixup=ALPHA.`,
       );
     }
-    given[name] = name === "flip" ? true : (value ?? augmentationDefaults[name as "crop" | "color"]);
+    if (range && !(value !== undefined && range.holds(value))) {
+      throw new InvalidArgumentError(`"${part}": ${name} takes ${range.words}.`);
+    }
+    given[name] = range && value !== undefined ? value : true;
   }
   return given;
 }

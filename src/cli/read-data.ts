@@ -27,12 +27,14 @@ export async function readData(
   flags: ReadFlags,
   { model, conversion }: { readonly model: Model; readonly conversion: DataConversion | undefined },
 ): Promise<ReadData> {
-  const { label, columns, missing, standardize, resize, augment, validation, seed, dim } = flags;
+  const { label, columns, missing, standardize, resize, validation, seed, dim } = flags;
+  const { mixup: _, ...changes } = flags.augment ?? {};
+  const augment = Object.keys(changes).length > 0 ? changes : undefined;
   const own = given({ label, columns, missing, standardize, resize, augment, validation, seed });
   const options: DataOptions = { ...own, ...given({ model, dims: dim, conversion }) };
   const data = await loadData(spec, options);
-  if ((resize ?? augment) !== undefined && !data.conversion?.images) {
-    throw new UsageError(`${spec}: --${augment ? "augment" : "resize"} belongs to folders of images`);
+  if (resize !== undefined && !data.conversion?.images) {
+    throw new UsageError(`${spec}: --resize belongs to folders of images`);
   }
   for (const remark of data.remarks ?? []) terminal.note(remark);
   const normalize =

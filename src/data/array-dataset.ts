@@ -133,6 +133,7 @@ export function arrayColumn(
   return {
     ...{ name: key, type: float ? "float" : "integer", shape },
     bytes: !table && (data instanceof Uint8Array || data instanceof Uint8ClampedArray),
+    ...(table && { black: table[0] ?? 0 }),
     range,
     fill(indices, target) {
       copyRows(name, values, size, width, indices, target, table);

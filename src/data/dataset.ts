@@ -67,6 +67,8 @@ export interface Column extends TargetType {
   readonly name: string;
   /** Whether its elements are unsigned bytes, the usual form of pixels. */
   readonly bytes?: boolean;
+  /** The number of a black pixel, where that is not 0. */
+  readonly black?: number;
   /**
    * The range of all its numbers, computed on first use. A column that is decoded as it is read gives bounds that hold for
    * every row, without reading one: 0 … 255 for pixels.

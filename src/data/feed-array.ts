@@ -5,6 +5,7 @@ import { numberToFloat16 } from "../onnx/small-types.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import type { BatchArray } from "./dataset.ts";
 import type { Fit } from "./fit.ts";
+import type { Mix } from "./mixup.ts";
 import type { ChannelScale } from "./normalize.ts";
 
 type ArrayType = new (size: number) => BatchArray;
@@ -43,6 +44,8 @@ export interface FeedChange {
   readonly scale?: ChannelScale | undefined;
   /** Axis of the classes in a sample, if one-hot labels are converted to class indices. */
   readonly classAxis?: number;
+  /** Shape of a sample and axis of its classes, if class indices are converted to one number for each class. */
+  readonly oneHot?: { readonly shape: readonly number[]; readonly axis: number };
 }
 
 /**
@@ -83,19 +86,29 @@ export class FeedArray {
     this.#step = inner;
     const moved = order !== undefined || port.batchAxis > 0;
     this.#places = moved ? placesOf(change.fit.read, order, { batch, inner }) : undefined;
-    const own = !moved && change.classAxis === undefined && port.type !== "float16";
-    this.rows = own
-      ? this.data
-      : new (port.type === "float16" || change.classAxis !== undefined ? Float32Array : type)(read);
+    const converts = change.classAxis !== undefined || change.oneHot !== undefined;
+    this.rows =
+      !moved && !converts && port.type !== "float16"
+        ? this.data
+        : new (port.type === "float16" || converts ? Float32Array : type)(read);
   }
 
-  /** Converts the first `count` samples in `rows` to the input's type and layout. */
-  arrange(count: number): void {
-    const { divisor = 1, classAxis, scale } = this.#change;
+  /**
+   * Converts the first `count` samples in `rows` to the input's type and layout.
+   * @param mix - mixes them
+   */
+  arrange(count: number, mix?: Mix): void {
+    const { divisor = 1, classAxis, oneHot, scale } = this.#change;
     const [rows, data] = [this.rows as Float32Array, this.data as Float32Array];
     const width = elementCount(this.#change.fit.read);
     if (divisor !== 1) for (let i = 0; i < count * width; i++) rows[i] = (rows[i] as number) / divisor;
     if (scale) scaleChannels(rows, count * width, scale);
+    if (oneHot) {
+      this.#writeShares(count, oneHot);
+      mix?.(data, elementCount(oneHot.shape));
+      return;
+    }
+    mix?.(rows, width);
     if (this.rows === this.data) return;
     if (classAxis !== undefined) {
       this.#writeClasses(count, classAxis);
@@ -132,6 +145,22 @@ export class FeedArray {
       }
       if (found < 0) throw new DataError(notOneHot);
       this.data[place] = (this.data instanceof BigInt64Array ? BigInt(found) : found) as never;
+    }
+  }
+
+  /** Writes 1 for the class of each place and 0 for the others. */
+  #writeShares(count: number, { shape, axis }: NonNullable<FeedChange["oneHot"]>): void {
+    const [classes, inner] = [shape[axis] ?? 1, elementCount(shape.slice(axis + 1))];
+    const places = elementCount(shape) / classes;
+    this.data.fill(0 as never, 0, count * places * classes);
+    for (let place = 0; place < count * places; place++) {
+      const label = Number(this.rows[place]);
+      if (!(label >= 0 && label < classes)) {
+        throw new DataError(
+          `the label ${label} is no class of the model, which has ${classes} (0 … ${classes - 1})`,
+        );
+      }
+      this.data[Math.floor(place / inner) * inner * classes + label * inner + (place % inner)] = 1 as never;
     }
   }
 

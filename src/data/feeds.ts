@@ -15,6 +15,7 @@ import {
 import { FeedArray, type FeedPort, oneHotAxis } from "./feed-array.ts";
 import { checkNumbers, fitShape } from "./fit.ts";
 import { matchInputs } from "./match.ts";
+import type { Mixup } from "./mixup.ts";
 import { channelScale, divisorOf, type Normalization } from "./normalize.ts";
 
 /** The inputs of a graph that are fed with data, with all lengths known. */
@@ -29,6 +30,8 @@ export interface FeedOptions {
   readonly batches?: number;
   /** Conversion of pixels; default: none. */
   readonly normalize?: Normalization | undefined;
+  /** Mixes the samples of each batch, and their labels, while training. */
+  readonly mixup?: Mixup | undefined;
   /** Receives messages for the user: transposed arrays, unused arrays. */
   readonly onMessage?: ((message: string) => void) | undefined;
 }
@@ -52,12 +55,14 @@ export class DataFeeds {
   /** Samples per batch. */
   readonly batch: number;
   readonly #dataset: Dataset;
+  readonly #mixup: Mixup | undefined;
   readonly #feeds: readonly { readonly array: FeedArray; readonly column: Column | "x" | "y" }[];
 
   /** @throws SorthError when an input has no array, or when samples do not fit an input */
   constructor(ports: FedPorts, dataset: Dataset, options: FeedOptions = {}) {
     const { batches = 1, onMessage = () => {} } = options;
     this.#dataset = dataset;
+    this.#mixup = options.mixup;
     const { columns, unused } = matchInputs(dataset, namesOf(ports));
     const [first] = ports.data;
     this.batch = first?.shape[first.batchAxis] ?? 1;
@@ -85,7 +90,8 @@ export class DataFeeds {
   fill(indices: ArrayLike<number>, pass?: TrainingPass): Filled {
     const filled = this.#read(indices, pass);
     const arrange = () => {
-      for (const { array } of this.#feeds) array.arrange(indices.length);
+      const mix = pass && this.#mixup?.(indices, this.batch, pass);
+      for (const { array } of this.#feeds) array.arrange(indices.length, mix);
     };
     return isPending(filled) ? filled.then(arrange) : arrange();
   }
@@ -141,6 +147,11 @@ export class DataFeeds {
     // Adding or removing axes of length 1 does not change the order of the elements.
     const fits = fit.order ? read : { read: fit.shape };
     const scale = isFloat(port.type) ? channelScale(where, normalize, type.shape) : undefined;
+    if (options.mixup && !isFloat(port.type)) {
+      throw new DataError(
+        `input "${port.name}" of the model takes ${port.type}, which mixup cannot mix: leave it out`,
+      );
+    }
     return new FeedArray(port, { fit: fits, divisor, scale }, batches);
   }
 
@@ -155,7 +166,10 @@ export class DataFeeds {
     const taken = places > 1 && Number.isInteger(places) ? [places, ...perRow] : perRow;
     const classIndex = port.type === "int32" || port.type === "int64";
     const count = elementCount(taken);
-    if (count !== elementCount(type.shape) && !classIndex) {
+    // Class indices for an input of one number per class.
+    const shares = !classIndex && type.type === "integer" && count !== elementCount(type.shape);
+    const hotAxis = shares ? oneHotAxis(where, taken, type.shape, port.name) : undefined;
+    if (count !== elementCount(type.shape) && !classIndex && hotAxis === undefined) {
       throw new DataError(
         `${where}: labels of one sample have shape ${shapeText(type.shape)}, but "${port.name}" takes ${shapeText(taken)}`,
       );
@@ -166,10 +180,14 @@ export class DataFeeds {
         `"${port.name}" takes labels of shape ${shapeText(port.shape)}, but a batch of ${this.batch} samples of ${name} has ${shapeText([this.batch, ...type.shape])}`,
       );
     }
-    if (axis === undefined) {
+    if (axis === undefined && hotAxis === undefined) {
       checkNumbers(where, type, typeof column === "string" ? undefined : column.range(), port);
     }
-    const change = { fit: { read: type.shape }, ...(axis !== undefined && { classAxis: axis }) };
+    const change = {
+      fit: { read: type.shape },
+      ...(axis !== undefined && { classAxis: axis }),
+      ...(hotAxis !== undefined && { oneHot: { shape: taken, axis: hotAxis } }),
+    };
     return new FeedArray({ ...port, batchAxis: 0 }, change, batches);
   }
 

@@ -1,4 +1,5 @@
 import { DataError, messageOf } from "../errors.ts";
+import { shapeText } from "../graph/shapes.ts";
 import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
@@ -23,13 +24,22 @@ export function checkLabels(dataset: Dataset, { objective, prediction, batch }: 
   if (y.type === "none") return;
   const where = `${name}: ${labels?.name ?? "y"}`;
   const ofClasses = objective.name === "cross-entropy" && objective.labels.type === "int32";
-  if (!ofClasses) {
+  const elements = elementCount(objective.labels.shape(prediction)) / batch;
+  // Class indices are fed to a cross-entropy of probabilities as one number for each class.
+  const fewer = y.type === "integer" && elementCount(y.shape) < elements;
+  const asShares = fewer && objective.name === "cross-entropy";
+  if (fewer && !ofClasses && !asShares) {
+    throw new DataError(
+      `${where}: labels of one sample have shape ${shapeText(y.shape)}, but "labels" takes ${shapeText(objective.labels.shape(prediction).slice(1))}: use cross-entropy for classes, or give the objective ${objective.name} ${elements} numbers for each sample`,
+    );
+  }
+  if (!ofClasses && !asShares) {
     if (labels)
       eachRows(labels, dataset.size, (values) => checked(where, objective, values, prediction, batch));
     return;
   }
   const classes = prediction[objective.classAxis?.(prediction) ?? 1] ?? 1;
-  const perSample = elementCount(objective.labels.shape(prediction)) / batch;
+  const perSample = asShares ? elements / classes : elements;
   if (elementCount(y.shape) === classes * perSample) {
     if (labels) checkOneHot(where, labels, dataset.size);
     return;

@@ -34,6 +34,14 @@ export const dataKinds =
  * const { train, conversion } = await loadData("people.csv", { model, label: "income", standardize: true });
  */
 export async function loadData(spec: string, options: DataOptions = {}): Promise<SplitData> {
+  const data = await loadKind(spec, options);
+  // Folders of images change them when they are decoded.
+  if (!options.augment || data.conversion?.images) return data;
+  const { augmentedDataset } = await import("./images/augmented.ts");
+  return { ...data, train: augmentedDataset(data.train, options.augment) };
+}
+
+async function loadKind(spec: string, options: DataOptions): Promise<SplitData> {
   if (spec === "mnist") {
     refuseTableOptions(spec, options);
     return loadMnist();

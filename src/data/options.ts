@@ -21,7 +21,7 @@ export interface DataOptions {
   readonly standardize?: boolean | undefined;
   /** Images: `crop` (default) keeps the middle of the model's proportions, `stretch` the whole image. */
   readonly resize?: "crop" | "stretch" | undefined;
-  /** Images: random changes while training; other readers get the images as they are. */
+  /** Random changes of images while training; other readers get the images as they are. */
   readonly augment?: Augmentation | undefined;
   /** The share of the samples that will be held out for validation: means are computed without it. */
   readonly validation?: number | undefined;

@@ -1,5 +1,6 @@
 import { shuffledIndices, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { Mixup } from "../data/mixup.ts";
 import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
@@ -19,6 +20,7 @@ import type { TrainingSession } from "./training-session.ts";
 export interface FitParts {
   readonly step: Step;
   readonly options: TrainerOptions;
+  readonly mixup: Mixup | undefined;
   readonly session: TrainingSession;
   readonly length: RunLength;
   /** Where the run stands; the loop advances it. */
@@ -59,8 +61,10 @@ export class FitLoop {
     this.#run = run;
     this.#batch = batchOf(ports);
     const batches = run.length.most;
+    const { mixup } = run;
     this.#reader = new RunReader(
-      (tell) => new StepFeeder(ports, run.train, seed, { batches, normalize, ...(tell && { onMessage }) }),
+      (tell) =>
+        new StepFeeder(ports, run.train, seed, { batches, normalize, mixup, ...(tell && { onMessage }) }),
     );
     this.#perEpoch = stepsPerEpoch(run.train, this.#batch);
     this.#steps = stepsOf(run.chosen, this.#perEpoch);

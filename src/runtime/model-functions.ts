@@ -1,10 +1,27 @@
 import type { Dataset } from "../data/dataset.ts";
+import type { Augmentation } from "../data/images/augment.ts";
 import type { Model } from "../onnx/model.ts";
 import type { EvaluateOptions, ModelEvaluation } from "./evaluate-model.ts";
 import type { Prediction, PredictOptions } from "./predict.ts";
 
-/** The functions of {@link Library} that run a model over data. */
+/** The functions of {@link Library} that change data, and that run a model over them. */
 export interface ModelFunctions {
+  /**
+   * A dataset whose images change at random while training, and stay as they are for an evaluation: `--augment` for arrays of
+   * images. The changes depend on the run's seed, the epoch and the sample only.
+   *
+   * @param dataset - its images are uint8 or floats, [height, width], [channels, height, width] or [height, width, channels]
+   * with 1 or 3 channels
+   * @throws SorthError for a dataset without such images, and for colours of numbers that are no pixels
+   *
+   * @example
+   * import { augmentedDataset, loadMnist } from "sorth-onnx";
+   *
+   * const { train } = await loadMnist();
+   * const shifted = await augmentedDataset(train, { crop: 4 }); // for trainer.fit(shifted)
+   */
+  augmentedDataset(dataset: Dataset, changes: Augmentation): Promise<Dataset>;
+
   /**
    * Evaluates a model on a dataset: loss, accuracy, and the figures that belong to the loss. For class labels these are precision,
    * recall and F1 of each class, the confusion matrix and top-5 accuracy; for yes-or-no labels also the area under the curve; for

@@ -20,6 +20,7 @@ const plain = [
   ...(["batch", "dims", "loss", "output", "batchNorm", "runningVariance", "recompute"] as const),
   ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
   ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
+  "mixup",
 ] as const;
 const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
 

@@ -1,6 +1,6 @@
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
-import { checkNumber, count, notNegative, seedNumber } from "../numbers.ts";
+import { checkNumber, count, notNegative, positive, seedNumber } from "../numbers.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { LossOptions, TrainingFormOptions } from "../programs/options.ts";
 import type { Schedule } from "../schedules/schedule.ts";
@@ -34,6 +34,11 @@ export interface TrainerOptions extends LossOptions, TrainingFormOptions, Sessio
    * sees the run's first data and reports the decision to `onMessage`; the run keeps it.
    */
   readonly normalize?: Normalization;
+  /**
+   * α of mixup (arXiv 1710.09412): while training, each sample of a batch and its label are mixed with another one, with a
+   * share from Beta(α, α) that is drawn for each batch. A cross-entropy then reads probabilities of classes. Default: none.
+   */
+  readonly mixup?: number;
   /** Seed of the data's order, of dropout masks and of the random numbers of penalties; default 0. */
   readonly seed?: number;
 }
@@ -55,6 +60,7 @@ export function scheduleOf(schedule: string | Schedule | undefined): Schedule {
 export function checkTrainerNumbers(options: TrainerOptions): void {
   checkNumber("the learning rate", options.learningRate, notNegative);
   checkNumber("the penalty's weight", options.penaltyWeight, notNegative);
+  checkNumber("alpha of mixup", options.mixup, positive);
   checkNumber("the seed", options.seed, seedNumber);
   checkNumber("the number of threads", options.threads, count);
 }

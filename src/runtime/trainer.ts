@@ -10,7 +10,7 @@ import { batchOf } from "../programs/step-ports.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { EvaluationResult, TrainingEvent } from "./events.ts";
-import { FitLoop } from "./fit-loop.ts";
+import { FitLoop, type FitParts } from "./fit-loop.ts";
 import { type FitOptions, Fitting, splitOf, stepsOf } from "./fit-plan.ts";
 import { stopAtNotANumber } from "./not-a-number.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
@@ -22,6 +22,7 @@ import type { CheckpointKind } from "./stored-run.ts";
 import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
+import { withMixup } from "./with-mixup.ts";
 
 /** Parts that a trainer is made of. */
 interface TrainerParts {
@@ -30,6 +31,7 @@ interface TrainerParts {
   readonly backend: Backend;
   readonly length: RunLength;
   readonly runtime: TrainerRuntime;
+  readonly mixup: FitParts["mixup"];
 }
 
 /**
@@ -69,11 +71,12 @@ export class Trainer {
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
   static async create(
     model: Model,
-    options: TrainerOptions,
+    given: TrainerOptions,
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
-    checkTrainerNumbers(options);
+    checkTrainerNumbers(given);
+    const { options, mixup } = await withMixup(given);
     const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
     await backend.checkDevice?.();
@@ -82,7 +85,7 @@ export class Trainer {
     const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);
     const step = length.most > 1 ? stepLoop(single) : single;
     const session = await backend.openStep(step, options);
-    return new made({ model, step, backend, length, runtime }, options, session);
+    return new made({ model, step, backend, length, runtime, mixup }, options, session);
   }
 
   /**
@@ -134,11 +137,7 @@ export class Trainer {
     const trainer = await Trainer.create(run.model, rescuedOptions(run, options), runtime, made);
     const state = formerState(run, trainer.step.ports);
     if (state) trainer.takeOver(state);
-    else {
-      options.onMessage?.(
-        "the optimizer starts without a state: the checkpoint holds that of another optimizer",
-      );
-    }
+    else options.onMessage?.("the optimizer starts without a state: the checkpoint has another optimizer's");
     return trainer;
   }
 

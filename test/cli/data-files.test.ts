@@ -44,14 +44,19 @@ const cases: Readonly<Record<string, Case>> = {
     ...{
       model: "image",
       data: "pictures",
-      flags: ["--normalize", "imagenet", "--augment", "flip,crop"],
+      flags: ["--normalize", "imagenet", "--augment", "flip,crop=1"],
       falls: 0.5,
     },
     summary:
       "18 samples: uint8 [3, 6, 8] → float32 [3, 6, 8] ÷ 255 − 0.485/0.456/0.406, ÷ 0.229/0.224/0.225, labels of 3 classes",
   },
   "images as an .npz file, channels last": {
-    ...{ model: "image", data: "images-last.npz", falls: 0.9 },
+    ...{
+      model: "image",
+      data: "images-last.npz",
+      flags: ["--augment", "flip,crop=1,color=0.1"],
+      falls: 0.95,
+    },
     summary: "24 samples: uint8 [6, 8, 3] → float32 [3, 6, 8] ÷ 255, labels of 3 classes, 33.3–33.3 % each",
   },
   "IDX files": {
@@ -126,7 +131,7 @@ describe("from a file to a trained model", () => {
 });
 
 test("a run on augmented images is resumed bit for bit, with nothing but its folder", async () => {
-  const flags = ["--augment", "flip,crop=0.25,color", "--normalize", "data", "--validation", "0.2"];
+  const flags = ["--augment", "flip,crop=0.25,color,mixup=0.2", "--normalize", "data", "--validation", "0.2"];
   const train = [
     "train",
     `${fixtures}/image.onnx`,
@@ -147,7 +152,15 @@ test("a run on augmented images is resumed bit for bit, with nothing but its fol
 });
 
 test.each([
-  [["vector", "flowers.csv", "--augment", "flip"], "--augment belongs to folders of images"],
+  [["vector", "flowers.csv", "--augment", "flip"], "augmentation changes images, [height, width]"],
+  [["vector", "flowers.csv", "--resize", "crop"], "--resize belongs to folders of images"],
+  [
+    ["vector", "flowers.csv", "--batch", "8", "--augment", "mixup=1", "--objective", "bce"],
+    "give the objective bce 3 numbers",
+  ],
+  [["image", "pictures", "--augment", "crop=1.5"], '"crop=1.5": crop takes a whole number of pixels'],
+  [["image", "pictures", "--augment", "mixup"], '"mixup": mixup takes a number above 0'],
+  [["image", "pictures", "--augment", "flip=1"], '"flip=1" is none of flip, crop=PIXELS'],
   [["vector", "array-int8.npz", "--standardize"], "--standardize belongs to tables"],
   [["image", "pictures", "--label", "y"], "--label belongs to tables"],
   [["vector", "holes.csv"], "use --missing mean, zero or drop"],
@@ -156,7 +169,7 @@ test.each([
     "--normalize has 2 channels, but samples have shape [3, 6, 8]",
   ],
   [["image", "pictures", "--normalize", "mean=0.5"], "Give 0..1, none, imagenet, data, or mean=…,std=…"],
-  [["image", "pictures", "--augment", "turn"], '"turn" is none of flip, crop, color'],
+  [["image", "pictures", "--augment", "turn"], '"turn" is none of flip, crop=PIXELS'],
 ])("%j is refused", async ([model, data, ...flags], says) => {
   const { code, stderr } = await cli(
     "train",

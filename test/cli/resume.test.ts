@@ -56,6 +56,7 @@ const flags = () => [
     "frozen",
   ],
   ...["--steps-per-run", "2", "--no-report", "--from", "best"],
+  ...["--augment", "flip,crop=3,mixup=0.4"],
 ];
 
 describe("train --resume", () => {

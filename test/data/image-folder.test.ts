@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { applyChange, drawChange } from "../../src/data/images/augment.ts";
 import { channelStatistics } from "../../src/data/statistics.ts";
-import { loadData, readModel } from "../../src/index.ts";
+import { arrayDataset, augmentedDataset, type Dataset, loadData, readModel } from "../../src/index.ts";
 
 const fixtures = "test/fixtures/data";
 const own = mkdtempSync(join(tmpdir(), "sorth-images-"));
@@ -171,5 +171,76 @@ describe("augmentation", () => {
     expect([...applyChange(pixels, brighter, { height: 2, width: 2, channels: 3 })]).toEqual(
       [...pixels].map((v) => 2 * v),
     );
+  });
+
+  test("crop=2 shifts by up to two pixels each way, with black beyond the borders, as torchvision's padding", () => {
+    const own = { height: 3, width: 4, channels: 1 };
+    const pixels = Uint8Array.from({ length: 12 }, (_, i) => i + 1);
+    const changes = Array.from({ length: 300 }, (_, i) =>
+      drawChange({ crop: 2 }, own, { seed: 1, epoch: 0 }, i),
+    );
+    expect(new Set(changes.map(({ top, left }) => `${top} ${left}`)).size).toBe(25);
+    expect(Math.min(...changes.map(({ top }) => top))).toBe(-2);
+    const change = { enlarged: own, top: -1, left: 2, flips: false, factors: undefined };
+    expect([...applyChange(pixels, change, own)]).toEqual([0, 0, 0, 0, 3, 4, 0, 0, 7, 8, 0, 0]);
+    expect([...applyChange(pixels, { ...change, flips: true }, own)].slice(4, 8)).toEqual([0, 0, 4, 3]);
+  });
+});
+
+describe("augmentation of arrays", () => {
+  const pass = { seed: 3, epoch: 1 };
+  const pixels = Uint8Array.from({ length: 5 * 6 * 8 * 3 }, (_, i) => (i * 37) % 256);
+  const first = Uint8Array.from(pixels, (_, i) => {
+    const [n, c, place] = [Math.floor(i / 144), Math.floor((i % 144) / 48), i % 48];
+    return pixels[n * 144 + place * 3 + c] as number;
+  });
+  const read = async (data: Dataset, own?: typeof pass) => {
+    const x = new Float32Array(pixels.length);
+    await data.fill([0, 1, 2, 3, 4], x, new Int32Array(5), own);
+    return [...x];
+  };
+  const last = arrayDataset(pixels, new Int32Array(5), [6, 8, 3]);
+  const changes = { flip: true, crop: 2, color: 0.3 };
+
+  test("channels first and last change alike, as images of a folder do; only while training", async () => {
+    const changed = await read(await augmentedDataset(last, changes), pass);
+    const expected = [0, 1, 2, 3, 4].flatMap((n) => {
+      const size = { height: 6, width: 8, channels: 3 };
+      return [...applyChange(pixels.slice(n * 144, (n + 1) * 144), drawChange(changes, size, pass, n), size)];
+    });
+    expect(changed).toEqual(expected);
+    const moved = await read(
+      await augmentedDataset(arrayDataset(first, new Int32Array(5), [3, 6, 8]), changes),
+      pass,
+    );
+    expect(moved).toEqual(
+      Array.from(moved, (_, i) => {
+        const [n, c, place] = [Math.floor(i / 144), Math.floor((i % 144) / 48), i % 48];
+        return expected[n * 144 + place * 3 + c];
+      }),
+    );
+    expect(await read(await augmentedDataset(last, changes))).toEqual([...pixels]);
+  });
+
+  test("a share enlarges; floats from 0 to 1 stay in that range; normalised digits get their black", async () => {
+    const constant = arrayDataset(new Uint8Array(720).fill(9), new Int32Array(5), [6, 8, 3]);
+    expect(new Set(await read(await augmentedDataset(constant, { crop: 0.5 }), pass))).toEqual(new Set([9]));
+    const floats = arrayDataset(
+      Float32Array.from(pixels, (v) => v / 255),
+      new Int32Array(5),
+      [6, 8, 3],
+    );
+    const coloured = await read(await augmentedDataset(floats, { color: 1 }), pass);
+    expect([Math.min(...coloured), Math.max(...coloured)]).toEqual([0, 1]);
+    const digits = arrayDataset(new Uint8Array(720).fill(255), new Int32Array(5), [6, 8, 3], {
+      normalize: { mean: 0.5, std: 0.5 },
+    });
+    expect(new Set(await read(await augmentedDataset(digits, { crop: 3 }), pass))).toEqual(new Set([-1, 1]));
+    await expect(augmentedDataset(digits, { color: 0.1 })).rejects.toThrow(
+      "x holds -1 … 1, and color changes pixels",
+    );
+    await expect(
+      augmentedDataset(arrayDataset(first, new Int32Array(5), [144]), { flip: true }),
+    ).rejects.toThrow("samples have shape [144]");
   });
 });

@@ -62,6 +62,7 @@ const everything: TrainerOptions = {
     { penalty: so(), weight: 0.02, exclude: /FC3/i, schedule: "step:every=4,factor=0.5" },
   ],
   penaltyWeight: 0.2,
+  mixup: 0.3,
   penaltySchedule: "warmup:steps=5",
   trainable: /(weight|BIAS)/i,
   freeze: /^FC3\.BIAS/i,
