@@ -98,6 +98,10 @@ async function programWith(
     (await load()).define(command, streams, argv.slice(argv.indexOf(name) + 1));
     if (writes) command.option("--force", "replace files that exist");
     command
+      .option(
+        "--config <file>",
+        "a .yaml or .json file with flags, as in `epochs: 3`; flags of the command line override it",
+      )
       .option("--quiet", "no progress and no remarks")
       .option("--debug", "show where an error was thrown")
       .addHelpText("after", examplesText(name));
@@ -112,14 +116,21 @@ export function wholeProgram(streams: CommandStreams): Promise<Command> {
 
 /**
  * Runs the command line and returns its exit code: 0 success, 1 failure, 2 wrong usage.
- * @param argv - arguments after the program's name
+ * @param typed - arguments after the program's name
  *
  * @example
  * await run(["inspect", "model.onnx", "--json"], { stdout: process.stdout, stderr: process.stderr });
  */
-export async function run(argv: readonly string[], streams: CommandStreams): Promise<0 | 1 | 2> {
-  const called = argv.find((argument) => !argument.startsWith("-"));
-  const program = await programWith((name) => name === called || called === "help", streams, argv);
+export async function run(typed: readonly string[], streams: CommandStreams): Promise<0 | 1 | 2> {
+  const called = typed.find((argument) => !argument.startsWith("-"));
+  const isWanted = (name: string) => name === called || called === "help";
+  let argv = typed;
+  try {
+    argv = await configured(typed, called, () => programWith(isWanted, streams, typed));
+  } catch (error) {
+    return report(error, typed.includes("--debug"), streams);
+  }
+  const program = await programWith(isWanted, streams, argv);
   for (const command of [program, ...program.commands]) {
     const help = `see ${command === program ? "" : "sorth-onnx "}${command.name()} --help`;
     command.exitOverride().configureOutput({
@@ -134,6 +145,26 @@ export async function run(argv: readonly string[], streams: CommandStreams): Pro
     return 0;
   } catch (error) {
     return report(error, argv.includes("--debug"), streams);
+  }
+}
+
+/** The arguments with those of `--config` in its place. */
+async function configured(
+  argv: readonly string[],
+  called: string | undefined,
+  program: () => Promise<Command>,
+): Promise<readonly string[]> {
+  if (called === undefined || !argv.some((word) => /^--config(=|$)/.test(word))) return argv;
+  const command = (await program()).commands.find((one) => one.name() === called);
+  if (!command) return argv;
+  const at = argv.indexOf(called) + 1;
+  const { withConfig } = await import("./config/flags.ts");
+  try {
+    return [...argv.slice(0, at), ...withConfig(command, argv.slice(at))];
+  } catch (error) {
+    // Where the command line itself is wrong, its own reading of it says so.
+    if (error instanceof CommanderError) return argv;
+    throw error;
   }
 }
 

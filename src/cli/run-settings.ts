@@ -5,6 +5,7 @@ import { Command } from "commander";
 import type { DataConversion } from "../data/conversion.ts";
 import { FileError, messageOf } from "../errors.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
+import { configName, configText } from "./config/write.ts";
 
 /** The file in a run's folder that records how the run was started. */
 const settingsName = "run.json";
@@ -17,6 +18,8 @@ export interface RunSettings {
   readonly arguments: readonly string[];
   /** Whether the model was a training_model.onnx of ONNX Runtime's training tools. */
   readonly artifact: boolean;
+  /** The values of flags that were left out and that the program chose; they stand in `config.yaml`. */
+  readonly defaults?: Readonly<Record<string, string | number>>;
   /** How its data were converted; runs of an older version have no record of that. */
   readonly data?: DataConversion;
 }
@@ -24,12 +27,21 @@ export interface RunSettings {
 /** Flags that concern one call only (its output, or what it may replace); a resumed run does not inherit them. */
 const ofOneCall = ["force", "quiet", "debug", "json", "resume", "otherData"];
 /** Flags that name files. */
-const paths = ["output", "checkpoint", "ortCheckpoint", "data"];
+const paths = ["output", "checkpoint", "ortCheckpoint", "data", "tensorboard"];
 
-/** Records in a run's folder how the run was started. */
-export async function writeRunSettings(folder: string, settings: RunSettings): Promise<void> {
+/**
+ * Records in a run's folder how the run was started: `run.json` for a resumption, and `config.yaml`, which is made of the same
+ * settings, to repeat the run.
+ * @param declare - declares the arguments and flags of the command
+ */
+export async function writeRunSettings(
+  folder: string,
+  settings: RunSettings,
+  declare: (command: Command) => void,
+): Promise<void> {
   const text = `${JSON.stringify(settings, undefined, 2)}\n`;
   await writeFileSafely(join(folder, settingsName), text, { force: true });
+  await writeFileSafely(join(folder, configName), configText(settings, declare), { force: true });
 }
 
 /** How the run of a folder was started; undefined for runs of an older version or of the library. @throws SorthError for a damaged file */

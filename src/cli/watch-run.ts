@@ -7,6 +7,7 @@ import { ProgressLine } from "../report/progress.ts";
 import { RunLog } from "./run-log.ts";
 import { type RunSettings, writeRunSettings } from "./run-settings.ts";
 import type { Terminal } from "./terminal.ts";
+import { declare } from "./train-call.ts";
 
 /** A run in progress, and where its files go. */
 export interface WatchedRun {
@@ -44,7 +45,7 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
       if (log.add(event) === "begun") {
         // With --force the folder may hold the checkpoints of another run.
         for (const kind of ["best", "last"]) await rm(join(folder, `${kind}.safetensors`), { force: true });
-        if (settings) await writeRunSettings(folder, settings);
+        if (settings) await writeRunSettings(folder, settings, declare);
       }
       if (event.event === "end") end = event;
       // Steps block the event loop: Ctrl-C is handled between them.

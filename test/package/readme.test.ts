@@ -54,7 +54,7 @@ describe.each(guides)("the commands of %s", (file) => {
   const lines = [...new Set(commandsOf(file).map((argv) => argv.join(" ")))];
   it.each(lines)("sorth-onnx %s", async (line) => {
     const argv = line.split(" ");
-    const isFile = (word: string) => /\.(onnx|npz|csv|html|run)$|\/$|^checkpoint|^artifacts$/.test(word);
+    const isFile = (word: string) => /\.(onnx|npz|csv|html|run|yaml)$|\/$|^checkpoint|^artifacts$/.test(word);
     const there = argv.map((word, i) => (i > 0 && isFile(word) ? join(own, word) : word));
     // A run that was stopped, which is what one resumes, has written no model yet.
     if (argv.includes("--resume")) rmSync(join(own, "model.trained.onnx"), { force: true });

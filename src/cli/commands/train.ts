@@ -15,7 +15,7 @@ import {
   writeModel,
 } from "../../index.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
-import { modelFacts } from "../../programs/model-facts.ts";
+import { type ModelFacts, modelFacts } from "../../programs/model-facts.ts";
 import { listedWithSource } from "../../programs/tell-parameters.ts";
 import { normalizationFor } from "../../runtime/batch-feeds.ts";
 import { describeData } from "../../runtime/describe-data.ts";
@@ -25,8 +25,10 @@ import { given } from "../options.ts";
 import { checkNoRun, checkOutput, chosenOutput, outputBeside, runFolderOf } from "../output.ts";
 import { readData } from "../read-data.ts";
 import { penaltyNote, runFacts, writeRunReport } from "../run-report.ts";
+import type { RunSettings } from "../run-settings.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import { callOf, checkBest, checkEffects, declare, type TrainFlags } from "../train-call.ts";
+import { defaultBatch } from "../train-flags.ts";
 import { watchRun } from "../watch-run.ts";
 
 /** `train`: trains a model. */
@@ -82,9 +84,12 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const report = flags.report
       ? () => writeRunReport(folder, runFacts(trainer, call.model, data))
       : undefined;
-    const settings = flags.resume
+    const settings: RunSettings | undefined = flags.resume
       ? call.settings
-      : ({ version: 1, folder: process.cwd(), arguments: typed, artifact, data: record } as const);
+      : {
+          ...{ folder: process.cwd(), arguments: typed, artifact, data: record },
+          ...{ version: 1, defaults: defaultsOf(trainer, facts, flags) },
+        };
     const again = isResumed ? typed : ["--resume", folder];
     const steps = () => trainer.steps;
     const end = await watchRun(
@@ -112,6 +117,20 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       terminal.note(`checkpoint for ONNX Runtime's own sessions: ${flags.ortCheckpoint}`);
     if (figures) terminal.print(figuresText(figures));
   });
+}
+
+/** The values of flags that were left out, for the configuration that repeats the run. */
+function defaultsOf(
+  { options }: Trainer,
+  { freeBatch, block, artifact }: ModelFacts,
+  flags: TrainFlags,
+): Readonly<Record<string, string | number>> {
+  if (artifact !== undefined) return {};
+  return {
+    ...{ lr: options.learningRate ?? 1e-3, seed: options.seed ?? 0 },
+    ...(freeBatch && { batch: options.batch ?? defaultBatch }),
+    ...(block === undefined && flags.penalty === undefined && { penalty: "som" }),
+  };
 }
 
 /** The record of a run's data that its model keeps. */

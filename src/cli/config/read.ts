@@ -1,0 +1,55 @@
+import { readFileSync } from "node:fs";
+import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { messageOf, UsageError } from "../../errors.ts";
+
+/** A key at the top of a configuration file, and its value. */
+export interface ConfigEntry {
+  readonly key: string;
+  readonly value: unknown;
+  /** Line of the key in the file, from 1. */
+  readonly line: number;
+}
+
+/**
+ * Reads a configuration file, YAML or JSON: one key for each flag.
+ * @throws UsageError for a file that cannot be read, with the line where it is wrong
+ */
+export function readConfig(path: string): ConfigEntry[] {
+  const lines = new LineCounter();
+  const document = parseDocument(textOf(path), { lineCounter: lines });
+  const [wrong] = document.errors;
+  if (wrong) {
+    const [said = ""] = wrong.message.split(/ at line |\n/);
+    throw new UsageError(`"${path}", line ${lines.linePos(wrong.pos[0]).line}: ${said}`);
+  }
+  const { contents } = document;
+  if (!isMap(contents)) {
+    throw new UsageError(`"${path}" must hold one key for each flag, as in "epochs: 3"`);
+  }
+  return contents.items.map(({ key, value }) => {
+    const [at = 0] = (isScalar(key) && key.range) || [];
+    return {
+      key: `${key}`,
+      value:
+        value instanceof Object && "toJS" in value
+          ? (value.toJS as (of: unknown) => unknown)(document)
+          : value,
+      line: lines.linePos(at).line,
+    };
+  });
+}
+
+/** The text of a file. JSON is YAML too; what calls itself JSON must be JSON. */
+function textOf(path: string): string {
+  const isJson = /\.json$/i.test(path);
+  if (!isJson && !/\.ya?ml$/i.test(path)) {
+    throw new UsageError(`"${path}" is no configuration: give a .yaml or .json file`);
+  }
+  try {
+    const text = readFileSync(path, "utf8");
+    if (isJson) JSON.parse(text);
+    return text;
+  } catch (error) {
+    throw new UsageError(`the configuration "${path}" cannot be read: ${messageOf(error)}`);
+  }
+}
