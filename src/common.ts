@@ -181,9 +181,11 @@ export {
   runRecord,
   type StepPoint,
 } from "./report/run-record.ts";
+export type { CallbackRun, CallbackTrainer, TrainingCallback } from "./runtime/callbacks.ts";
 export type { EvaluateOptions, ModelEvaluation, WorstSample } from "./runtime/evaluate-model.ts";
 export type {
   CheckpointEvent,
+  CheckpointKind,
   EndEvent,
   EpochEvent,
   EvaluationResult,
@@ -191,13 +193,12 @@ export type {
   TrainingEvent,
 } from "./runtime/events.ts";
 export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
-export type { FitOptions } from "./runtime/fit-plan.ts";
+export type { EarlyStop, FitOptions } from "./runtime/fit-plan.ts";
 export type { ModelFunctions } from "./runtime/model-functions.ts";
 export type { ModelRunOptions } from "./runtime/model-run.ts";
 export type { Prediction, PredictOptions } from "./runtime/predict.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";
 export type { SessionOptions } from "./runtime/step-session.ts";
-export type { CheckpointKind } from "./runtime/stored-run.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
 export { parseSchedule, type Schedule } from "./schedules/public.ts";
 export type { VerifyCheck, VerifyOptions, VerifyReport } from "./verify/verify.ts";

@@ -31,6 +31,13 @@ export async function writeStored(
   }
 }
 
+/** Removes a file of that storage, if it is there. */
+export async function removeStored(folder: string, name: string): Promise<void> {
+  await (await storedFolder(folder, false)).removeEntry(name).catch((error: unknown) => {
+    if ((error as Partial<DOMException>).name !== "NotFoundError") throw error;
+  });
+}
+
 async function handleOf(folder: string, name: string, create: boolean): Promise<FileSystemFileHandle> {
   try {
     return await (await storedFolder(folder, create)).getFileHandle(name, { create });

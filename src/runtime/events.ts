@@ -35,6 +35,8 @@ export interface StepEvent extends Progress {
   readonly event: "step";
   /** Share of the weighted penalty in the loss: weight · penalty / loss. */
   readonly penaltyShare: number;
+  /** The schedule's factor included. */
+  readonly learningRate: number;
   readonly totalSteps: number;
 }
 
@@ -43,20 +45,35 @@ export interface EpochEvent extends Progress {
   readonly event: "epoch";
   readonly validation?: EvaluationResult;
   readonly accuracy?: number;
+  /** That of the last step. */
+  readonly learningRate: number;
+  /** Seconds that the epoch took, its validation included; of a resumed epoch, those since the run was resumed. */
+  readonly epochSeconds: number;
+  /** The share of the time of its steps, from 0 to 1, that went by before their samples were there. */
+  readonly waiting: number;
 }
+
+/**
+ * The checkpoints of a run: after the last epoch (or at the stop), of the best epoch, and of each epoch that is kept
+ * because it is among the best.
+ */
+export type CheckpointKind = "last" | "best" | `epoch-${number}`;
 
 /** The state was saved. */
 export interface CheckpointEvent extends Progress {
   readonly event: "checkpoint";
-  readonly kind: "best" | "last";
+  readonly kind: CheckpointKind;
 }
 
-/** The run is over; `stopped` says why, if early. */
+/**
+ * The run is over. If that is before the last planned step, `stopped` says why: `aborted` by the signal, after `maxSteps`,
+ * `early` because the monitored figure no longer improved, or by a callback.
+ */
 export interface EndEvent extends Progress {
   readonly event: "end";
   readonly validation?: EvaluationResult;
   readonly accuracy?: number;
-  readonly stopped?: "aborted" | "max-steps";
+  readonly stopped?: "aborted" | "max-steps" | "early" | "callback";
 }
 
 /** What {@link Trainer.fit} yields. */

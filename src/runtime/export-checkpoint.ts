@@ -2,8 +2,9 @@ import { UsageError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import { optimizerNames } from "../optimizers/table.ts";
 import { withWeights } from "../programs/export.ts";
+import type { CheckpointKind } from "./events.ts";
 import { exportOptionsFromText } from "./stored-options.ts";
-import { type CheckpointKind, readRun, type StoredRun } from "./stored-run.ts";
+import { readRun, type StoredRun } from "./stored-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
 /** Options of {@link exportCheckpoint}. */

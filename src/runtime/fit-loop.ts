@@ -3,16 +3,17 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Mixup } from "../data/mixup.ts";
 import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
-import type { EvaluationResult, TrainingEvent } from "./events.ts";
+import type { EpochDecision } from "./best-epochs.ts";
+import { EpochClock } from "./epoch-clock.ts";
+import type { CheckpointKind, EndEvent, EvaluationResult, TrainingEvent } from "./events.ts";
 import { type ChosenFit, stepsOf } from "./fit-plan.ts";
-import { withEpoch } from "./run-history.ts";
+import { type RunHistory, withEpoch } from "./run-history.ts";
 import type { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
 import { type PlannedRun, RunReader } from "./run-reader.ts";
 import { StepFeeder } from "./step-feeds.ts";
 import { addedPenalties, type StepScalars, scalarsOfSteps } from "./step-scalars.ts";
 import type { StepResult } from "./step-session.ts";
-import type { CheckpointKind } from "./stored-run.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainingSession } from "./training-session.ts";
 
@@ -32,7 +33,13 @@ export interface FitParts {
   readonly checkpoint: string | undefined;
   readonly signal: AbortSignal | undefined;
   readonly evaluate: (dataset: Dataset) => Promise<EvaluationResult>;
+  /** What follows from a finished epoch; undefined where only the lowest validation loss counts. */
+  readonly decide: ((history: RunHistory) => EpochDecision) | undefined;
+  /** Whether early stopping may have ended the run before this fit: its options are those of the resumed run. */
+  readonly goesOn: boolean;
   readonly save: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
+  /** Removes checkpoints. */
+  readonly remove: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
   /** Ends the run when a loss is NaN or infinite. */
   readonly stopAt: (loss: number) => Promise<never>;
 }
@@ -51,6 +58,11 @@ export class FitLoop {
   readonly #began = performance.now();
   /** The random order of the samples in an epoch. */
   #order: { readonly epoch: number; readonly indices: Uint32Array } | undefined;
+  #clock = new EpochClock();
+  /** The learning rate of the last step. */
+  #learningRate = 0;
+  /** Why the run ends before its last step. */
+  #stopped: "early" | "callback" | undefined;
   /** Figures of the last validated epoch. */
   #figures: { readonly validation?: EvaluationResult; readonly accuracy?: number } = {};
 
@@ -71,17 +83,39 @@ export class FitLoop {
     this.#first = run.position.step;
   }
 
+  /** Ends the run after the current step. */
+  stop(): void {
+    this.#stopped = "callback";
+  }
+
   /** Trains from the run's position to its end. */
   async *events(): Events {
-    const { position, checkpoint, signal, save } = this.#run;
+    const { position, checkpoint, save } = this.#run;
+    this.#stopWhereStopped();
     while (this.#goesOn(this.#steps.totalSteps)) {
       yield* this.#epoch();
-      if (this.#isBetweenEpochs) yield* this.#endOfEpoch();
+      // An abort may come before the first step of an epoch.
+      if (this.#isBetweenEpochs && position.counted > 0) yield* this.#endOfEpoch();
     }
-    if (checkpoint && !this.#isBetweenEpochs) await save(checkpoint, ["last"]);
-    const isEarly = position.step < this.#steps.planned;
-    const stopped = signal?.aborted ? "aborted" : isEarly ? "max-steps" : undefined;
+    const stopped = this.#whyStopped;
+    if (stopped === "early") position.endedEarly = true;
+    if (checkpoint && (!this.#isBetweenEpochs || position.endedEarly)) await save(checkpoint, ["last"]);
     yield { event: "end", ...this.#means(), ...this.#figures, ...(stopped && { stopped }) };
+  }
+
+  /** A run that was interrupted at the epoch where early stopping ends it ends there; one that had ended goes on. */
+  #stopWhereStopped(): void {
+    const { position, decide, goesOn } = this.#run;
+    const { history = [], endedEarly } = position;
+    delete position.endedEarly;
+    if (goesOn && !endedEarly && this.#isBetweenEpochs && decide?.(history).isOver) this.#stopped = "early";
+  }
+
+  get #whyStopped(): EndEvent["stopped"] {
+    if (this.#run.signal?.aborted) return "aborted";
+    const { step } = this.#run.position;
+    if (this.#stopped && step < this.#steps.totalSteps) return this.#stopped;
+    return step < this.#steps.planned ? "max-steps" : undefined;
   }
 
   /** Does the remaining steps of the current epoch. */
@@ -90,8 +124,11 @@ export class FitLoop {
     const { totalSteps } = this.#steps;
     const epoch = Math.floor(position.step / this.#perEpoch);
     if (this.#isBetweenEpochs) Object.assign(position, startEpoch);
+    this.#clock = new EpochClock();
     while (this.#goesOn(Math.min(totalSteps, (epoch + 1) * this.#perEpoch))) {
-      const { feeder, done } = await this.#reader.read(this.#planned(position.step), signal);
+      const { feeder, done } = await this.#clock.samples(
+        this.#reader.read(this.#planned(position.step), signal),
+      );
       if (signal?.aborted) return;
       const scalars = scalarsOfSteps(step, options, { position, done, epoch, totalSteps });
       const started = performance.now();
@@ -102,6 +139,7 @@ export class FitLoop {
       yield* this.#report(results, scalars, done);
       await session.settle();
     }
+    this.#clock.endSteps();
   }
 
   /** The run that begins after a step: it ends with the epoch at the latest. */
@@ -120,7 +158,7 @@ export class FitLoop {
 
   /** Yields the events of the steps of one run; `done` is the number of its last step. */
   async *#report(results: readonly StepResult[], scalars: readonly StepScalars[], done: number): Events {
-    const { position, session, step, signal, stopAt } = this.#run;
+    const { position, session, step, stopAt } = this.#run;
     const { totalSteps } = this.#steps;
     for (const [i, result] of results.entries()) {
       const { loss, penalty } = result;
@@ -129,15 +167,18 @@ export class FitLoop {
       advance(position, result, penalties);
       session.tell();
       const penaltyShare = loss === 0 ? 0 : ((scalars[i]?.penaltyWeight ?? 0) * penalty) / loss;
-      yield { event: "step", ...this.#progress(done), loss, penalty, penalties, penaltyShare, totalSteps };
+      const { learningRate = 0 } = scalars[i] ?? {};
+      this.#learningRate = learningRate;
+      const figures = { loss, penalty, penalties, penaltyShare, learningRate, totalSteps };
+      yield { event: "step", ...this.#progress(done), ...figures };
       // If the caller read the state meanwhile, the later steps of this run were rolled back: the loop does them again.
-      if (signal?.aborted || (i + 1 < results.length && session.settled)) return;
+      if (this.#isOver || (i + 1 < results.length && session.settled)) return;
     }
   }
 
   /** Validates and saves. */
   async *#endOfEpoch(): Events {
-    const { position, session, validation, checkpoint, evaluate, save } = this.#run;
+    const { position, session, validation, checkpoint, evaluate, decide, save, remove } = this.#run;
     const figures = validation && (await evaluate(validation));
     if (figures) {
       const { accuracy } = figures;
@@ -148,17 +189,36 @@ export class FitLoop {
     const { epoch, step, loss } = means;
     const finished = { epoch, step, loss, ...(figures && { validation: figures }) };
     position.history = withEpoch(position.history ?? [], finished);
-    const isBest = figures !== undefined && figures.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
-    if (isBest) position.bestLoss = figures.loss;
-    yield { event: "epoch", ...means, ...this.#figures };
-    if (!checkpoint) return;
-    const kinds: readonly CheckpointKind[] = isBest ? ["last", "best"] : ["last"];
-    await save(checkpoint, kinds);
-    for (const kind of kinds) yield { event: "checkpoint", ...this.#means(), kind };
+    const isLowest = figures !== undefined && figures.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
+    if (isLowest) position.bestLoss = figures.loss;
+    const { isBest, isKept, fallen, isOver } = decide?.(position.history) ?? { isBest: isLowest };
+    const kinds: readonly CheckpointKind[] = [
+      ...(isKept ? [`epoch-${epoch}` as const] : []),
+      ...(isBest ? ["best" as const] : []),
+      "last",
+    ];
+    if (checkpoint) {
+      // The last one comes last: a run that is cut off before it repeats the epoch.
+      await save(checkpoint, kinds);
+      await remove(checkpoint, fallen?.map((one) => `epoch-${one}` as const) ?? []);
+    }
+    const [learningRate, epochSeconds, waiting] = [
+      this.#learningRate,
+      this.#clock.seconds,
+      this.#clock.waiting,
+    ];
+    yield { event: "epoch", ...means, ...this.#figures, learningRate, epochSeconds, waiting };
+    if (checkpoint) for (const kind of kinds) yield { event: "checkpoint", ...this.#means(), kind };
+    if (isOver) this.#stopped ??= "early";
   }
 
   #goesOn(end: number): boolean {
-    return this.#run.position.step < end && !this.#run.signal?.aborted;
+    return this.#run.position.step < end && !this.#isOver;
+  }
+
+  /** Whether the run ends after the current step. */
+  get #isOver(): boolean {
+    return this.#run.signal?.aborted || this.#stopped !== undefined;
   }
 
   get #isBetweenEpochs(): boolean {

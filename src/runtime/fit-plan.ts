@@ -3,6 +3,7 @@ import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
+import type { TrainingCallback } from "./callbacks.ts";
 
 /** Options of {@link Trainer.fit}. A resumed run keeps its former value of every option that is left out. */
 export interface FitOptions {
@@ -12,12 +13,33 @@ export interface FitOptions {
   readonly maxSteps?: number;
   /** Samples held out for validation: a share of the dataset (0 to 1), or a separate dataset. */
   readonly validation?: number | Dataset;
-  /** Folder for the checkpoints `last` (each epoch and at the end) and `best` (lowest validation loss). */
+  /** Folder for the checkpoints `last` (each epoch and at the end) and `best` (of the epoch with the best {@link monitor}). */
   readonly checkpoint?: string;
+  /**
+   * The figure on the held-out samples that says which epochs are best: `loss` (default), `accuracy`, or one of the trainer's
+   * metrics. Less is better of losses and errors, more of all else; a metric of your own says it.
+   */
+  readonly monitor?: string;
+  /** Number of best epochs whose checkpoints stay in the folder, as `epoch-N`; default none. */
+  readonly keep?: number;
+  /** Ends the run when the monitored figure no longer improves; a number is the patience. `false` ends that of a resumed run. */
+  readonly earlyStop?: EarlyStop | number | false;
+  /** Functions that the run calls after steps, epochs and checkpoints, and at its end. */
+  readonly callbacks?: readonly TrainingCallback[];
   /** Lets a resumed run continue with other data, or another share for validation, than before. */
   readonly otherData?: boolean;
   /** Ends the run after the current step; the state stays. */
   readonly signal?: AbortSignal;
+}
+
+/** When a run ends before its last epoch. */
+export interface EarlyStop {
+  /** Epochs in a row without improvement after which the run ends: 1 ends it after the first such epoch. */
+  readonly patience: number;
+  /** An improvement must exceed this; default 0. */
+  readonly minimumChange?: number;
+  /** Default: {@link FitOptions.monitor}. */
+  readonly monitor?: string;
 }
 
 /** What a checkpoint stores about a fit, as JSON. */
@@ -27,10 +49,16 @@ export interface FitPlan {
   readonly data: DataIdentity;
   /** The share that is held out, or the identity of the separate dataset. */
   readonly validation?: number | DataIdentity;
+  readonly monitor?: string;
+  readonly keep?: number;
+  readonly earlyStop?: EarlyStop;
 }
 
 /** Options of a fit, with those of the resumed run as defaults. */
-export type ChosenFit = Pick<FitOptions, "maxSteps" | "validation"> & { readonly epochs: number };
+export type ChosenFit = Pick<FitOptions, "maxSteps" | "validation" | "monitor" | "keep"> & {
+  readonly epochs: number;
+  readonly earlyStop?: EarlyStop;
+};
 
 /**
  * Fills in the options that the caller left out.
@@ -43,16 +71,53 @@ function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | unde
   if (typeof options.validation === "number" && options.validation !== 0) {
     checkNumber("the share of the data for validation", options.validation, properShare);
   }
+  checkNumber("the number of checkpoints to keep", options.keep, count);
   if (stored && !options.otherData) checkSameData(dataset, options.validation, stored);
   // New epochs replace the end of the run, and with it the stored maxSteps.
   const maxSteps = options.maxSteps ?? (options.epochs === undefined ? stored?.maxSteps : undefined);
   const validation =
     options.validation ?? (typeof stored?.validation === "number" ? stored.validation : undefined);
+  const [monitor, keep] = [options.monitor ?? stored?.monitor, options.keep ?? stored?.keep];
+  const earlyStop = options.earlyStop === undefined ? stored?.earlyStop : earlyStopOf(options.earlyStop);
   return {
     epochs: options.epochs ?? stored?.epochs ?? 1,
     ...(maxSteps !== undefined && { maxSteps }),
     ...(validation !== undefined && { validation }),
+    ...(monitor !== undefined && { monitor }),
+    ...(keep !== undefined && { keep }),
+    ...(earlyStop && { earlyStop }),
   };
+}
+
+function earlyStopOf(given: EarlyStop | number | false): EarlyStop | undefined {
+  if (given === false) return undefined;
+  const stop = typeof given === "number" ? { patience: given } : given;
+  checkNumber("the patience of early stopping", stop.patience, count);
+  checkNumber("the minimum change of early stopping", stop.minimumChange, notNegative);
+  return stop;
+}
+
+/** @throws UsageError for options that decide between epochs in a run that computes nothing to decide by */
+export function checkDecides(
+  { earlyStop, keep, monitor }: ChosenFit,
+  {
+    validation,
+    checkpoint,
+  }: { readonly validation: Dataset | undefined; readonly checkpoint: string | undefined },
+): void {
+  const asked = earlyStop
+    ? "early stopping"
+    : keep !== undefined
+      ? "keeping the best checkpoints"
+      : "a monitored figure";
+  if (!validation && (earlyStop || keep !== undefined || monitor !== undefined)) {
+    throw new UsageError(
+      `${asked} needs held-out samples: give validation, as in 0.1 for a tenth of the samples (--validation 0.1)`,
+    );
+  }
+  if (keep !== undefined && checkpoint === undefined) {
+    throw new UsageError(`${asked} needs a folder for them: give checkpoint`);
+  }
 }
 
 /** The samples to train on, and the samples that are held out. */
@@ -74,10 +139,9 @@ export function stepsOf({ epochs, maxSteps }: ChosenFit, perEpoch: number) {
 }
 
 /** The plan that a checkpoint stores. Reads all samples, to identify the data. */
-export function planOf(dataset: Dataset, { epochs, maxSteps, validation }: ChosenFit): FitPlan {
+export function planOf(dataset: Dataset, { validation, ...others }: ChosenFit): FitPlan {
   return {
-    epochs,
-    ...(maxSteps !== undefined && { maxSteps }),
+    ...others,
     data: identityOf(dataset),
     ...(validation !== undefined && {
       validation: typeof validation === "number" ? validation : identityOf(validation),
@@ -156,9 +220,9 @@ export function planFromText(text: string, where: string): FitPlan {
     const { checksum, samples } = (value ?? {}) as Partial<DataIdentity>;
     return typeof checksum === "string" && count.holds(samples ?? 0);
   };
-  const { epochs, maxSteps = 1, data, validation = 0 } = plan ?? {};
+  const { epochs, maxSteps = 1, data, validation = 0, keep = 1, earlyStop } = plan ?? {};
   const holds =
-    [epochs, maxSteps].every(count.holds) &&
+    [epochs, maxSteps, keep, earlyStop?.patience ?? 1].every(count.holds) &&
     isIdentity(data) &&
     (typeof validation === "number"
       ? notNegative.holds(validation) && validation < 1

@@ -1,4 +1,4 @@
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import { readModel, writeModel } from "../onnx/files-node.ts";
@@ -25,6 +25,7 @@ const files: CheckpointFiles = {
       );
     }
   },
+  remove: (folder, name) => rm(join(folder, name), { force: true }),
   async writeModel(folder, model) {
     await mkdir(folder, { recursive: true });
     await writeModel(model, join(folder, "model.onnx"), { force: true });

@@ -3,6 +3,7 @@ import type { Normalization } from "../data/normalize.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
+import type { Better } from "./best-epochs.ts";
 import { checkDataset, evaluate, remarkOnRest } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Backend, Fed, ForwardSession } from "./step-session.ts";
@@ -47,6 +48,16 @@ export class OwnEvaluation {
     if (this.#checked.has(dataset)) return;
     checkDataset(dataset, { graph, ports: this.#ports }, this.#options.objective);
     this.#checked.add(dataset);
+  }
+
+  /** The figures that an evaluation computes, each with what is better of it. */
+  async figures(): Promise<ReadonlyMap<string, Better>> {
+    const { graph } = await this.#open();
+    const counts = graph.objective?.evaluate([], [], 0, graph.prediction?.shape ?? [0]);
+    return new Map<string, Better>([
+      ["loss", "lower"],
+      ...(counts?.correct === undefined ? [] : [["accuracy", "higher"] as const]),
+    ]);
   }
 
   /**

@@ -17,6 +17,8 @@ export interface Position {
   bestLoss: number | null;
   /** The finished epochs; absent in checkpoints of older versions. */
   history?: RunHistory;
+  /** Early stopping ended the run, and its end was reported. */
+  endedEarly?: boolean;
 }
 
 /** The position at the start of a run. */

@@ -3,14 +3,12 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
+import type { CheckpointKind } from "./events.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
 import { type Position, positionFromText } from "./run-position.ts";
 import { optionsFromText, optionsToText } from "./stored-options.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
-
-/** The checkpoints of a run: after the last epoch (or at the stop), and at the lowest validation loss. */
-export type CheckpointKind = "last" | "best";
 
 /** The content of a checkpoint. */
 export interface StoredRun {
@@ -26,16 +24,24 @@ export interface StoredRun {
   readonly weights: readonly string[] | undefined;
 }
 
+/** The name of a checkpoint's file. */
+const fileOf = (kind: CheckpointKind): string => `${kind}.safetensors`;
+
 /** Reads a checkpoint from a folder. @throws SorthError when it is missing or damaged */
 export async function readRun(
   folder: string,
   kind: CheckpointKind,
   { files }: Pick<TrainerRuntime, "files">,
 ): Promise<StoredRun> {
-  const name = `${kind}.safetensors`;
+  const name = fileOf(kind);
   const where = `${folder}/${name}`;
   const bytes = await files.read(folder, name).catch((error: unknown) => {
     if (kind === "last") throw error;
+    if (kind !== "best") {
+      throw new FileError(
+        `${messageOf(error)}; the checkpoint of an epoch is kept if it is among the best ones (--keep): the folder holds those that are`,
+      );
+    }
     throw new FileError(
       `${messageOf(error)}; a best checkpoint is kept when an epoch ends with a lower loss on held-out samples (--validation): take the last one (--from last)`,
     );
@@ -75,7 +81,16 @@ export async function writeRun(
     ...(fit && { fit: JSON.stringify(fit) }),
     weights: JSON.stringify([...parameters, ...statistics].map(({ input }) => input)),
   });
-  for (const kind of kinds) await files.write(folder, `${kind}.safetensors`, chunks);
+  for (const kind of kinds) await files.write(folder, fileOf(kind), chunks);
+}
+
+/** Removes checkpoints of a folder, if they are there. */
+export async function removeCheckpoints(
+  folder: string,
+  kinds: readonly CheckpointKind[],
+  { files }: Pick<TrainerRuntime, "files">,
+): Promise<void> {
+  for (const kind of kinds) await files.remove(folder, fileOf(kind));
 }
 
 /**

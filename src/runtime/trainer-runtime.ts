@@ -7,6 +7,8 @@ export interface CheckpointFiles {
   /** Writes a file in a folder, whole or not at all, over an older one. */
   write(folder: string, name: string, chunks: readonly Uint8Array[]): Promise<void>;
   read(folder: string, name: string): Promise<Uint8Array>;
+  /** Removes a file, if it is there. */
+  remove(folder: string, name: string): Promise<void>;
   /** Writes a model as `model.onnx`, with its external data. */
   writeModel(folder: string, model: Model): Promise<void>;
   readModel(folder: string): Promise<Model>;

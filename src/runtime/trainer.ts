@@ -9,16 +9,15 @@ import { stepLoop } from "../programs/step-loop.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import { normalizationFor } from "./batch-feeds.ts";
-import type { EvaluationResult, TrainingEvent } from "./events.ts";
+import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
 import { FitLoop, type FitParts } from "./fit-loop.ts";
-import { type FitOptions, Fitting, splitOf, stepsOf } from "./fit-plan.ts";
+import { checkDecides, type FitOptions, Fitting, splitOf, stepsOf } from "./fit-plan.ts";
 import { stopAtNotANumber } from "./not-a-number.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
 import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
 import { RunState } from "./run-state.ts";
 import type { Backend, StepSession } from "./step-session.ts";
-import type { CheckpointKind } from "./stored-run.ts";
 import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
@@ -190,7 +189,7 @@ export class Trainer {
   async *fit(dataset: Dataset, options: FitOptions = {}): AsyncGenerator<TrainingEvent, void, undefined> {
     let failed = true;
     try {
-      yield* (await this.#begin(dataset, options)).events();
+      yield* await this.#begin(dataset, options);
       failed = false;
     } finally {
       // Also when the caller leaves the loop: `state` and `export` then need no fetch. After a failure, that failure is
@@ -199,20 +198,38 @@ export class Trainer {
     }
   }
 
-  /** Checks the data and creates the loop over them. */
-  async #begin(dataset: Dataset, options: FitOptions): Promise<FitLoop> {
+  /** Checks the data and begins the loop over them. */
+  async #begin(dataset: Dataset, options: FitOptions): Promise<AsyncIterable<TrainingEvent>> {
     const chosen = this.#fitting.begin(dataset, options);
     this.#savedTo = undefined;
     const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
     this.#chooseNormalization(train);
     for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
-    const { signal, checkpoint } = options;
-    return new FitLoop({
+    const { signal, checkpoint, callbacks } = options;
+    checkDecides(chosen, { validation, checkpoint });
+    const { earlyStop, keep, monitor } = chosen;
+    const decides = earlyStop !== undefined || keep !== undefined || monitor !== undefined;
+    const loop = new FitLoop({
       ...{ ...this.#parts, options: this.#options, session: this.#session },
       ...{ position: this.#run.position, chosen, train, validation, checkpoint, signal },
       evaluate: (data) => this.evaluate(data),
+      decide: decides
+        ? (await import("./best-epochs.ts")).decisionsBy(chosen, await this.#evaluation.figures())
+        : undefined,
+      goesOn: options.earlyStop === undefined,
       save: (folder, kinds) => this.save(folder, kinds),
+      remove: async (folder, kinds) => {
+        const { removeCheckpoints } = await import("./stored-run.ts");
+        await removeCheckpoints(folder, kinds, this.#parts.runtime);
+      },
       stopAt: (loss) => this.#stopAt(loss, checkpoint),
+    });
+    if (!callbacks?.length) return loop.events();
+    const { checkCallbacks, withCallbacks } = await import("./callbacks.ts");
+    checkCallbacks(callbacks);
+    const run = { trainer: this, stop: () => loop.stop() };
+    return withCallbacks(loop.events(), callbacks, run, async () => {
+      if (checkpoint) await this.save(checkpoint);
     });
   }
 

@@ -1,6 +1,6 @@
 import { inlineExternal } from "../onnx/inline-external.ts";
 import { decodeModel } from "../onnx/model.ts";
-import { storedFile, writeStored } from "./browser-storage.ts";
+import { removeStored, storedFile, writeStored } from "./browser-storage.ts";
 import { webProbe } from "./probe-web.ts";
 import { wasmBackend, webgpuBackend } from "./session-web.ts";
 import type { CheckpointFiles, TrainerRuntime } from "./trainer-runtime.ts";
@@ -12,6 +12,7 @@ const read = async (folder: string, name: string): Promise<Uint8Array> =>
 const files: CheckpointFiles = {
   read,
   write: writeStored,
+  remove: removeStored,
   writeModel: (folder, model) => writeStored(folder, "model.onnx", inlineExternal(model).chunks),
   readModel: async (folder) => decodeModel(await read(folder, "model.onnx")),
 };

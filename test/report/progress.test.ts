@@ -5,13 +5,14 @@ import type { EpochEvent, StepEvent } from "../../src/runtime/events.ts";
 const step = (overrides: Partial<StepEvent> = {}): StepEvent => ({
   ...{ event: "step", step: 320, epoch: 1, totalSteps: 1874, loss: 0.213_45, penalty: 0.26 },
   penalties: { som: 0.026 },
-  ...{ penaltyShare: 0.1234, seconds: 10, samplesPerSecond: 4210.4 },
+  ...{ penaltyShare: 0.1234, learningRate: 1e-3, seconds: 10, samplesPerSecond: 4210.4 },
   ...overrides,
 });
 
 const epoch: EpochEvent = {
   ...{ event: "epoch", step: 937, epoch: 1, loss: 0.2, penalty: 0.031_26, seconds: 31.4 },
   penalties: { som: 0.003_126 },
+  ...{ learningRate: 1e-3, epochSeconds: 15.7, waiting: 0.02 },
   ...{ samplesPerSecond: 4000, validation: { loss: 0.0512, accuracy: 0.9862, samples: 6000 } },
 };
 
