@@ -25,7 +25,7 @@ async function onCpu(texts: readonly string[]) {
 }
 
 describe.each(["wasm", "webgpu"])("penalties in Chromium on %s", (backend) => {
-  const tab = useTab();
+  const tab = useTab({ keepDevice: backend === "webgpu" });
   for (const texts of penaltyGroups) {
     it(`${texts.join(" ")} train as on node's CPU`, async () => {
       const penalties = texts.map((text) => {

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll } from "vitest";
+import { addition } from "../helpers/addition.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { chromiumFlags, findChromium, serve } from "./browser.ts";
 
@@ -24,8 +25,19 @@ export interface Tab {
   readonly page: Page;
 }
 
+/** Options of {@link useTab}. */
+export interface TabOptions {
+  /**
+   * Keeps a WebGPU session open in the page. ONNX Runtime drops the device, and with it every shader that it compiled, when the
+   * last session is released; a software GPU compiles for most of a test's time.
+   */
+  readonly keepDevice?: boolean;
+}
+
+declare const ort: typeof import("onnxruntime-web/webgpu");
+
 /** Opens the built web entry in Chromium before the tests of a describe block, and closes it after them. Without it the tests are skipped. */
-export function useTab(): Tab {
+export function useTab({ keepDevice = false }: TabOptions = {}): Tab {
   const executablePath = findChromium();
   const missing = [
     executablePath ? "" : "no Chromium is installed (apt-get install chromium, or CHROMIUM_PATH)",
@@ -45,6 +57,15 @@ export function useTab(): Tab {
     tab.on("pageerror", (error) => console.error(error));
     await tab.goto(server.url);
     await tab.waitForFunction("globalThis.sorth");
+    if (keepDevice) {
+      const held = async (bytes: readonly number[]) => {
+        const options = { executionProviders: ["webgpu"], logSeverityLevel: 4 } as const;
+        Object.assign(globalThis, {
+          keeper: await ort.InferenceSession.create(Uint8Array.from(bytes), options),
+        });
+      };
+      await tab.evaluate(held, [...addition()]);
+    }
   });
   afterAll(async () => {
     await browser?.close();

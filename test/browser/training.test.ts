@@ -5,18 +5,22 @@ import { useTab } from "./tab.ts";
 
 declare const sorth: typeof import("../../src/web.ts");
 
-const samples = 64;
-/** Passes over the samples. A software GPU takes a second and more for a step of the larger two. */
-const epochsOf = { mlp: 5, cnn: 2, pointnet: 2 };
+/** Samples, samples per step and passes. A software GPU takes a second and more for 16 samples of the larger two. */
+const sizes = {
+  mlp: { samples: 64, batch: 16, epochs: 5 },
+  cnn: { samples: 16, batch: 4, epochs: 2 },
+  pointnet: { samples: 16, batch: 4, epochs: 2 },
+};
 
-async function onCpu(name: keyof typeof epochsOf, weight: number, learningRate: number) {
+async function onCpu(name: keyof typeof sizes, weight: number, learningRate: number) {
+  const { samples, batch, epochs } = sizes[name];
   const trainer = await Trainer.create(await readModel(`models/${name}.onnx`), {
-    ...{ objective: crossEntropy(), optimizer: adamw(), batch: 16, learningRate },
+    ...{ objective: crossEntropy(), optimizer: adamw(), batch, learningRate },
     penalties: weight === 0 ? [] : [{ penalty: som({ lambda1: 100 }), weight }],
   });
   const data = asDataset(await sampleData(name, samples));
   const losses: number[] = [];
-  for await (const event of trainer.fit(data, { epochs: epochsOf[name] })) {
+  for await (const event of trainer.fit(data, { epochs })) {
     if (event.event === "step") losses.push(event.loss);
   }
   const { loss } = await trainer.evaluate(data);
@@ -25,20 +29,20 @@ async function onCpu(name: keyof typeof epochsOf, weight: number, learningRate: 
 }
 
 describe("training in Chromium", () => {
-  const tab = useTab();
+  const tab = useTab({ keepDevice: true });
   for (const backend of ["wasm", "webgpu"]) {
     for (const name of ["mlp", "cnn", "pointnet"] as const) {
       // Compiling the shaders of a session anew is most of the time on a software GPU: one model shows resuming.
       const resumes = name === "mlp";
       const title = `${backend} trains ${name} as node's CPU does, plain and with SOM${resumes ? ", and resumes" : ""}`;
       it(title, async () => {
+        const { samples, batch, epochs } = sizes[name];
         const data = await sampleData(name, samples);
-        const epochs = epochsOf[name];
         // Biases in front of BatchNorm have no slope but rounding, which AdamW turns into whole steps of the learning rate.
         const learningRate = name === "mlp" ? 1e-3 : 1e-4;
         for (const weight of [0, 0.1]) {
           const found = await tab.page.evaluate(
-            async ({ name, backend, data, weight, learningRate, epochs, resumes }) => {
+            async ({ name, backend, data, weight, learningRate, batch, epochs, resumes }) => {
               const { Trainer, som, crossEntropy, adamw, arrayDataset, readModel } = sorth;
               const file = await fetch(`/models/${name}.onnx`);
               const model = await readModel(new Uint8Array(await file.arrayBuffer()));
@@ -49,7 +53,7 @@ describe("training in Chromium", () => {
                 objective: crossEntropy(),
                 optimizer: adamw(),
                 penalties,
-                batch: 16,
+                batch,
                 learningRate,
               };
               const losses: number[] = [];
@@ -68,11 +72,11 @@ describe("training in Chromium", () => {
               await trainer.release();
               return { losses, loss: evaluation.loss, backend: trainer.backend };
             },
-            { name, backend, data, weight, learningRate, epochs, resumes },
+            { name, backend, data, weight, learningRate, batch, epochs, resumes },
           );
           const expected = await onCpu(name, weight, learningRate);
           expect(found.backend).toBe(backend);
-          expect(found.losses).toHaveLength((epochs * samples) / 16);
+          expect(found.losses).toHaveLength((epochs * samples) / batch);
           for (const [step, loss] of expected.losses.entries()) {
             const difference = Math.abs((found.losses[step] ?? Number.NaN) - loss) / Math.abs(loss);
             expect(difference, `step ${step + 1}, weight ${weight}`).toBeLessThan(1e-4);

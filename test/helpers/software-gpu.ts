@@ -1,5 +1,8 @@
 import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { InferenceSession } from "onnxruntime-node";
+import { afterAll, beforeAll } from "vitest";
+import { addition } from "./addition.ts";
 
 /** Folders in which Debian and other systems install Chromium's software GPU (SwiftShader). */
 const places = [
@@ -28,4 +31,21 @@ export function useGpu(): string {
   process.env.VK_DRIVER_FILES = driver;
   process.env.XDG_RUNTIME_DIR ??= tmpdir();
   return "";
+}
+
+/**
+ * Keeps the device open for all tests of a file. ONNX Runtime drops the device, and with it every shader that it compiled,
+ * when the last session is released; a software GPU compiles for most of a test's time.
+ * @param missing - from {@link useGpu}
+ */
+export function keepDevice(missing: string): void {
+  let keeper: InferenceSession | undefined;
+  beforeAll(async () => {
+    if (missing !== "") return;
+    keeper = await InferenceSession.create(addition(), {
+      executionProviders: ["webgpu"],
+      logSeverityLevel: 4,
+    });
+  });
+  afterAll(() => keeper?.release());
 }

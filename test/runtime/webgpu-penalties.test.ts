@@ -1,10 +1,11 @@
 import { expect, test } from "vitest";
 import { arrayDataset, crossEntropy, sgd, Trainer } from "../../src/index.ts";
 import { parsePlan } from "../../src/penalties/text.ts";
-import { useGpu } from "../helpers/software-gpu.ts";
+import { keepDevice, useGpu } from "../helpers/software-gpu.ts";
 import { penaltyGroups, smallBatch, smallNetwork } from "../penalties/small-network.ts";
 
 const missing = useGpu();
+keepDevice(missing);
 const samples = smallBatch(0, 24);
 const train = arrayDataset(samples.x, Int32Array.from(samples.y), [2, 6, 6]);
 

@@ -24,15 +24,17 @@ import {
 } from "../../src/index.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
-import { useGpu } from "../helpers/software-gpu.ts";
+import { keepDevice, useGpu } from "../helpers/software-gpu.ts";
 
 const missing = useGpu();
+keepDevice(missing);
 const trainers: Trainer[] = [];
 afterEach(async () => {
   for (const trainer of trainers.splice(0)) await trainer.release();
 });
 
-const samples = 64;
+/** Samples and samples per step. A software GPU takes a second and more for 16 samples of a convolutional network. */
+const sizeOf = (name: string) => (name === "mlp" ? { samples: 64, batch: 16 } : { samples: 16, batch: 4 });
 const shapes: Readonly<Record<string, readonly number[]>> = {
   mlp: [1, 28, 28],
   cnn: [1, 28, 28],
@@ -44,6 +46,7 @@ const digits = (await loadMnist()).train;
 /** Real digits for images: on noise, Adam turns rounding errors into steps (CPU against CPU with rows permuted as well). */
 function data(name: string, kind: "class" | "values" = "class"): Dataset {
   const shape = shapes[name] ?? [];
+  const { samples } = sizeOf(name);
   if (kind === "class" && name !== "pointnet") {
     return subset(
       digits,
@@ -57,7 +60,8 @@ function data(name: string, kind: "class" | "values" = "class"): Dataset {
 }
 
 async function losses(name: string, options: TrainerOptions, dataset: Dataset, steps: number) {
-  const trainer = await Trainer.create(await readModel(`models/${name}.onnx`), { batch: 16, ...options });
+  const { batch } = sizeOf(name);
+  const trainer = await Trainer.create(await readModel(`models/${name}.onnx`), { batch, ...options });
   trainers.push(trainer);
   const found: number[] = [];
   for await (const event of trainer.fit(dataset, { epochs: steps, maxSteps: steps })) {
@@ -81,7 +85,6 @@ describe("native WebGPU", () => {
         // Biases in front of BatchNorm have no slope but rounding, which AdamW turns into whole steps of the learning rate.
         const learningRate = name === "mlp" ? 1e-3 : 1e-4;
         const options = { objective: crossEntropy(), optimizer: adamw(), penalties, learningRate };
-        // A software GPU takes a second and more for a step of a convolutional network.
         const steps = name === "mlp" ? 20 : 8;
         const cpu = await losses(name, options, data(name), steps);
         const gpu = await losses(name, { ...options, backend: "webgpu" }, data(name), steps);

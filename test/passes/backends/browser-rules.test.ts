@@ -83,7 +83,7 @@ const samplesOf = (op: string, backend: "wasm" | "webgpu") =>
   deviceCases.filter((one) => one.op === op).slice(0, backend === "webgpu" ? 1 : undefined);
 
 describe.each(["wasm", "webgpu"] as const)("rules in Chromium on %s", (backend) => {
-  const tab = useTab();
+  const tab = useTab({ keepDevice: backend === "webgpu" });
   for (const op of ops) {
     it(op, async () => {
       const models = [];

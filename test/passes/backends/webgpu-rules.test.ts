@@ -1,10 +1,11 @@
 import { InferenceSession, type Tensor as OrtTensor } from "onnxruntime-node";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { fromOrtTensor, toOrtTensor } from "../../../src/runtime/ort-tensor.ts";
-import { useGpu } from "../../helpers/software-gpu.ts";
+import { keepDevice, useGpu } from "../../helpers/software-gpu.ts";
 import { checkOnWebGpu, type DeviceModel, deviceCases, deviceModel, type Outcome } from "./device-cases.ts";
 
 const missing = useGpu();
+keepDevice(missing);
 
 async function run({ bytes, feeds }: DeviceModel, whole: boolean) {
   const session = await InferenceSession.create(bytes, {
@@ -38,16 +39,6 @@ async function onDevice(model: DeviceModel): Promise<Outcome> {
 }
 
 describe("every rule's samples on native WebGPU", () => {
-  // The device lives as long as one session does: a session that stays open saves making it for every sample.
-  let keeper: InferenceSession | undefined;
-  beforeAll(async () => {
-    if (missing !== "") return;
-    const [first] = deviceCases;
-    const { bytes } = await deviceModel(first as (typeof deviceCases)[number], { lower: true });
-    keeper = await InferenceSession.create(bytes, { executionProviders: ["webgpu"], logSeverityLevel: 4 });
-  });
-  afterAll(() => keeper?.release());
-
   for (const testCase of deviceCases) {
     it(testCase.title, async (context) => {
       context.skip(missing !== "", missing);
