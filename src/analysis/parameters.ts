@@ -1,7 +1,7 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
-import { elementCount } from "../onnx/tensor.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { isStepConstant } from "./block-nodes.ts";
 import { foldedFrom, isAnonymous, isLiteral, lastPart, notedKind } from "./exporter-names.ts";
 import { namesOfValue, sourceNameOf } from "./known-names.ts";
@@ -61,7 +61,7 @@ export function findParameters(
   const parameters: Parameter[] = [];
   const constants: ConstantValue[] = [];
   const { trainable, alsoTrain, freeze } = options;
-  const floats = graph.initializers.filter(({ type }) => isFloat(type));
+  const floats = graph.initializers.filter(({ type, initializer }) => isFloat(type) && !isEmpty(initializer));
   const readings = new Readings(graph);
   const known = trainable || alsoTrain || freeze ? floats.map((value) => namesOfValue(value, readings)) : [];
   if (trainable) checkMatches("--trainable", trainable, "parameter", known);
@@ -88,6 +88,9 @@ export function findParameters(
   });
   return { parameters, constants };
 }
+
+/** Whether a constant has no numbers, as the emptied cache of a decoder. */
+const isEmpty = (tensor: Tensor | undefined): boolean => tensor?.dims.includes(0) ?? false;
 
 /** The role in which a value is trained, or why it is not trained. */
 export interface Verdict {

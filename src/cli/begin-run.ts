@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
+import { lengthsOf } from "../data/lengths.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
@@ -45,11 +46,13 @@ async function begin(
 ): Promise<Trainer> {
   const balanced = flags.classWeights === "balanced";
   const { classWeights: _, ...others } = flags;
-  const chosen = trainerOptions(balanced ? others : flags, { injected: block !== undefined, freeBatch });
+  const asked = trainerOptions(balanced ? others : flags, { injected: block !== undefined, freeBatch });
+  const lengths = lengthsOf(model, data, asked);
+  const chosen = Object.keys(lengths).length > 0 ? { ...asked, dims: { ...lengths, ...asked.dims } } : asked;
   const options = balanced ? withBalancedClasses(model, chosen, data) : chosen;
-  const asked = flags.labels ?? flags.classAxis;
+  const isRead = flags.labels ?? flags.classAxis;
   const { objective, remark } =
-    options.objective && asked === undefined
+    options.objective && isRead === undefined
       ? objectiveFor(options.objective, data)
       : { objective: options.objective, remark: undefined };
   if (remark !== undefined) onMessage(remark);

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { DimensionOptions } from "../analysis/dimensions.ts";
-import { given, positiveInteger } from "./options.ts";
+import { given, positiveInteger, wholeNumber } from "./options.ts";
 
 /** Flags for models whose inputs have free dimensions. */
 export interface DimensionFlags {
@@ -23,5 +23,6 @@ export function dimensionsOf({ batch, dim }: DimensionFlags): DimensionOptions {
 function dimension(text: string, before: Readonly<Record<string, number>> = {}): Record<string, number> {
   const [, name, size] = /^(.+)=([^=]+)$/.exec(text) ?? [];
   if (name === undefined || size === undefined) throw new InvalidArgumentError("Write it as NAME=SIZE.");
-  return { ...before, [name]: positiveInteger(size) };
+  // 0 is for the cache of a decoder; other dimensions refuse it.
+  return { ...before, [name]: wholeNumber(size) };
 }

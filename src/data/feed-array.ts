@@ -1,5 +1,6 @@
 import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
+import type { LabelMaker } from "../losses/objective.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { numberToFloat16 } from "../onnx/small-types.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
@@ -32,6 +33,8 @@ export interface FeedPort {
   readonly type: DataTypeName;
   readonly shape: readonly number[];
   readonly batchAxis: number;
+  /** How the objective makes these labels of tokens where the data hold none. */
+  readonly own?: LabelMaker | undefined;
 }
 
 /** The conversion of samples for a {@link FeedArray}. */

@@ -48,6 +48,7 @@ export function fedColumns(ports: FedPorts, dataset: Dataset): [FeedPort, Column
 const namesOf = ({ data, labels }: FedPorts) => ({
   data: data.map(({ name }) => name),
   labels: labels.map(({ name }) => name),
+  own: labels.at(-1)?.own,
 });
 
 /** Feeds a dataset to a graph, batch by batch. */
@@ -104,17 +105,18 @@ export class DataFeeds {
       this.#feeds.find(({ column }) => column === one)?.array.rows;
     const x = rowsOf("x") ?? (main && rowsOf(main));
     const y = rowsOf("y") ?? (labels && rowsOf(labels));
+    const scratch = (shape: readonly number[]): BatchArray =>
+      new Float64Array(indices.length * elementCount(shape));
+    const both = () =>
+      dataset.fill(indices, x ?? scratch(dataset.x.shape), y ?? scratch(dataset.y.shape), pass);
     // Read a dataset of only x and y through its own `fill`, which a wrapping dataset may have replaced.
-    if ([x, y].filter(Boolean).length === this.#feeds.length) {
-      const scratch = (shape: readonly number[]): BatchArray =>
-        new Float64Array(indices.length * elementCount(shape));
-      return dataset.fill(indices, x ?? scratch(dataset.x.shape), y ?? scratch(dataset.y.shape), pass);
-    }
-    return together(
-      this.#feeds.map(({ array, column }) =>
+    if ([x, y].filter(Boolean).length === this.#feeds.length) return both();
+    return together([
+      ...(this.#feeds.some(({ column }) => typeof column === "string") ? [both()] : []),
+      ...this.#feeds.map(({ array, column }) =>
         typeof column === "string" ? undefined : column.fill(indices, array.rows, pass),
       ),
-    );
+    ]);
   }
 
   /**

@@ -1,6 +1,8 @@
 import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
+import type { LabelMaker } from "../losses/objective.ts";
 import type { Column, Dataset } from "./dataset.ts";
+import { isUsual, labelledTokens, tokensOf, usualColumn } from "./token-columns.ts";
 
 /** Usual names of label arrays and label inputs. */
 const labelNames = new Set([
@@ -16,6 +18,8 @@ export interface FedNames {
   readonly data: readonly string[];
   /** Label inputs: those of the model itself, and the labels of an objective. */
   readonly labels: readonly string[];
+  /** How the objective makes its labels, the last ones, of tokens where the data hold none. */
+  readonly own?: LabelMaker | undefined;
 }
 
 /** The array for each input. */
@@ -29,10 +33,11 @@ export interface Match {
 /**
  * Finds the array of a dataset for each input of a model: the one with the same name. A model with one data input takes the
  * array `x`, or the only array; a model with one label input takes the labels. Labels are fed as data only to an input with
- * their name.
+ * their name. Inputs of language models that data usually leave out get their usual numbers ({@link usualColumn}), and the
+ * objective of such a model makes its labels itself.
  * @throws SorthError that names the inputs without an array, and the available arrays
  */
-export function matchInputs(dataset: Dataset, { data, labels }: FedNames): Match {
+export function matchInputs(dataset: Dataset, { data, labels, own }: FedNames): Match {
   const columns = new Map<string, Column | "x" | "y">();
   const taken = new Set<Column>();
   const take = (input: string, column: Column) => {
@@ -46,8 +51,13 @@ export function matchInputs(dataset: Dataset, { data, labels }: FedNames): Match
   }
   const open = (inputs: readonly string[]) => inputs.filter((name) => !columns.has(name));
 
-  if (data.length === 1) {
-    for (const input of open(data)) {
+  const plain = data.length > 1 ? data.filter((name) => !isUsual(name)) : data;
+  for (const input of open(data.filter((name) => !plain.includes(name)))) {
+    const column = usualColumn(input, dataset);
+    if (column) columns.set(input, column);
+  }
+  if (plain.length === 1) {
+    for (const input of open(plain)) {
       if (!dataset.inputs) columns.set(input, "x");
       const free = [...(dataset.inputs?.values() ?? [])].filter((column) => !taken.has(column));
       const column =
@@ -61,6 +71,17 @@ export function matchInputs(dataset: Dataset, { data, labels }: FedNames): Match
     const free = dataset.labels && !taken.has(dataset.labels) ? dataset.labels : undefined;
     if (free) take(target, free);
     else if (!dataset.inputs && !dataset.labels && dataset.y.type !== "none") columns.set(target, "y");
+  }
+  const made = labels.at(-1);
+  if (own && made !== undefined && !columns.has(made)) {
+    const tokens = tokensOf(dataset);
+    const written = labelledTokens(dataset, own);
+    columns.set(made, { ...written.labels, name: made });
+    for (const input of data) {
+      const column = columns.get(input);
+      const isTokens = column === tokens || column === "x";
+      if (isTokens && own.replacesTokens) columns.set(input, written.tokens);
+    }
   }
   const missing = open([...data, ...labels]);
   if (missing.length > 0) throw new DataError(missingText(dataset, missing, labels));

@@ -62,7 +62,11 @@ export function feedsOfGraph(
   const labels = labelInputs(graph);
   const data = inputs.filter((input) => !labels.includes(input));
   const names = (values: readonly Pick<Value, "name">[]) => values.map(({ name }) => name);
-  const { columns } = matchInputs(dataset, { data: names(data), labels: names([...labels, ...added]) });
+  const { columns } = matchInputs(dataset, {
+    data: names(data),
+    labels: names([...labels, ...added]),
+    own: added.at(-1)?.own,
+  });
   const { x, y, name } = dataset;
   const columnOf = (input: Value) => {
     const column = columns.get(input.name) ?? "x";

@@ -1,3 +1,4 @@
+import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
@@ -41,6 +42,24 @@ export interface InjectedLoss {
   readonly build: (g: Emit, prediction: Typed, labels: Typed) => Typed;
 }
 
+/** The tokens of a sample, for which a loss makes labels. */
+export interface TokenSample {
+  readonly tokens: Float64Array;
+  /** 0 for padding; undefined where the data do not say. */
+  readonly attention: Float64Array | undefined;
+  /** Where the labels are written. */
+  readonly labels: Float64Array;
+  /** Random numbers of this sample: new ones each epoch, and always the same for an evaluation. */
+  readonly random: RandomGenerator;
+}
+
+/** How a loss makes labels of tokens. */
+export interface LabelMaker {
+  readonly replacesTokens: boolean;
+  /** Writes the labels of one sample, and may replace its tokens. */
+  readonly make: (sample: TokenSample) => void;
+}
+
 /** A loss that compares a model's prediction with labels. Axis 0 of both counts rows. */
 export interface Objective {
   /** As `--objective` spells it. */
@@ -59,7 +78,11 @@ export interface Objective {
     readonly type: "int32" | "float";
     /** Shape of the labels for predictions of the given shape. @throws SorthError if the loss does not accept that shape. */
     readonly shape: (prediction: Shape) => Shape;
+    /** For language models: how labels are made of tokens where the data hold none. */
+    readonly own?: (prediction: Shape) => LabelMaker;
   };
+  /** Whether eᴸ of the mean loss L is reported too: the perplexity of a language model. */
+  readonly perplexity?: true;
   /** Emits the loss. The nodes that compute the value must not contain a batch size. */
   readonly build: (g: Emit, prediction: Typed, labels: Typed) => ObjectiveGraph;
   /** The loss as inject writes it into a file; absent if inject cannot add it. */

@@ -17,6 +17,7 @@ export {
   binaryCrossEntropy,
   binaryFocal,
 } from "./binary.ts";
+export { type CausalLmOptions, causalLm } from "./causal-lm.ts";
 export { cosine } from "./cosine.ts";
 export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
 export { type DistillationOptions, distillation } from "./distillation.ts";
@@ -28,5 +29,14 @@ export {
   type SmoothL1Options,
   smoothL1,
 } from "./elementwise.ts";
-export type { Evaluation, InjectedLoss, Objective, ObjectiveGraph, ObjectiveOptions } from "./objective.ts";
+export { type MaskedLmOptions, maskedLm } from "./masked-lm.ts";
+export type {
+  Evaluation,
+  InjectedLoss,
+  LabelMaker,
+  Objective,
+  ObjectiveGraph,
+  ObjectiveOptions,
+  TokenSample,
+} from "./objective.ts";
 export { objectiveNamed, objectiveNames } from "./table.ts";

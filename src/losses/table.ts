@@ -1,9 +1,11 @@
 import { UsageError } from "../errors.ts";
 import { binaryCrossEntropy, binaryFocal } from "./binary.ts";
+import { causalLm } from "./causal-lm.ts";
 import { cosine } from "./cosine.ts";
 import { crossEntropy } from "./cross-entropy.ts";
 import { distillation } from "./distillation.ts";
 import { huber, l1, meanSquaredError, smoothL1 } from "./elementwise.ts";
+import { maskedLm } from "./masked-lm.ts";
 import { type Objective, type ObjectiveOptions, withDefaults } from "./objective.ts";
 
 // Each objective checks its own options.
@@ -13,7 +15,7 @@ const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(
   (
     [
       ...[crossEntropy, meanSquaredError, l1, binaryCrossEntropy, binaryFocal, huber, smoothL1],
-      ...[cosine, distillation],
+      ...[cosine, distillation, causalLm, maskedLm],
     ] as ObjectiveMaker[]
   ).map((make) => [make().name, make]),
 );

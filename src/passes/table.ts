@@ -20,6 +20,7 @@ import { raiseOpset } from "./opset/raise-opset.ts";
 import type { Pass } from "./pass.ts";
 import { recognizeActivations, writeOutActivations } from "./training/activations.ts";
 import { lowerBatchNorm, setBatchNormForm } from "./training/batch-norm.ts";
+import { emptyCache } from "./training/empty-cache.ts";
 import { poolBeforeRelu } from "./training/pool-before-relu.ts";
 import { recognizeLayerNormalization } from "./training/recognize-layer-normalization.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
@@ -46,6 +47,7 @@ export const passes = {
   tieCopies,
   splitShared,
   // Training
+  emptyCache,
   setBatchNormForm,
   lowerBatchNorm,
   replaceDropout,

@@ -4,6 +4,7 @@ import { SorthError, UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
+import type { LabelMaker } from "../losses/objective.ts";
 import { type OwnObjective, ownObjective } from "../losses/own-objective.ts";
 import { choosePrediction, remarkOnOwnScores } from "../losses/prediction.ts";
 import { elementCount } from "../onnx/tensor.ts";
@@ -27,6 +28,8 @@ export interface LossGraph extends Pick<PenaltyTerm, "parts" | "penalized"> {
   readonly own: OwnObjective | undefined;
   /** The input for labels, if the objective added one. */
   readonly labels: Value | undefined;
+  /** How the objective makes labels of tokens where the data hold none. */
+  readonly ownLabels?: LabelMaker | undefined;
 }
 
 /** Adds the loss of a prepared graph: the objective's or the model's own, and the penalties. */
@@ -52,7 +55,9 @@ export function emitLoss(
   };
 }
 
-type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels" | "own"> & { seeds: Seed[] };
+type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels" | "ownLabels" | "own"> & {
+  seeds: Seed[];
+};
 
 function objectiveLoss({ graph, emit, taken }: PreparedGraph, options: LossOptions): DataLoss {
   const { objective } = options;
@@ -62,7 +67,7 @@ function objectiveLoss({ graph, emit, taken }: PreparedGraph, options: LossOptio
   const { value, remark } = choosePrediction(graph, objective, options.output);
   if (remark) options.onMessage?.(remark);
   const prediction = typedOrHidden(value);
-  const { type, shape } = objective.labels;
+  const { type, shape, own } = objective.labels;
   const labelType = type === "float" ? prediction.type : type;
   const name = inputName(graph, "labels", taken);
   const labels = graph.addInput(name, labelType, shape(prediction.shape));
@@ -71,6 +76,7 @@ function objectiveLoss({ graph, emit, taken }: PreparedGraph, options: LossOptio
     dataLoss: built.value,
     prediction,
     labels,
+    ownLabels: own?.(prediction.shape),
     own: undefined,
     seeds: [{ value: prediction, gradient: built.gradient }],
   };

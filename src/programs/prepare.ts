@@ -1,4 +1,5 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
+import { cacheInputs, withoutCache } from "../analysis/cache-inputs.ts";
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { namesOfValue } from "../analysis/known-names.ts";
@@ -15,7 +16,8 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
-import { type Pass, runPass, runPasses } from "../passes/pass.ts";
+import { type Pass, runGraphPass, runPass, runPasses } from "../passes/pass.ts";
+import { emptyCache } from "../passes/training/empty-cache.ts";
 import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 import { takenPrefix } from "./ports.ts";
@@ -36,18 +38,20 @@ export interface PrepareOptions {
 }
 
 /**
- * Reads a model into a program: removes an injected block and keeps its options, splits shared initializers, expands functions
+ * Reads a model into a program: empties a decoder's cache, removes an injected block and keeps its options, splits shared initializers, expands functions
  * and bodies, raises the opset, infers shapes, and folds values that do not depend on data.
  * @throws SorthError if ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
  */
 export async function prepare(
   model: Model,
-  options: LossOptions,
+  given: LossOptions,
   probe: Probe,
   { passes = [], keeps, taken = takenPrefix }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
+  const options = withoutCache(given, cacheInputs(graph, given));
+  runGraphPass(emptyCache({ batch: given.batch, dims: given.dims }), graph);
   const penalties = takeBlock(graph, options);
   liftParameters(graph, options, model.external);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {

@@ -1,4 +1,5 @@
 import { SorthError } from "../errors.ts";
+import type { LabelMaker } from "../losses/objective.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
 import type { Draw } from "../penalties/draws.ts";
@@ -63,7 +64,7 @@ export interface StepPorts {
   /** The model's own inputs. */
   readonly inputs: readonly DataPort[];
   /** The labels of the objective; undefined for a model that holds its loss. */
-  readonly labels: DataPort | undefined;
+  readonly labels: (DataPort & { readonly own?: LabelMaker }) | undefined;
   /** Names of those inputs that take labels, of a model that holds its loss. */
   readonly targets?: readonly string[];
   readonly masks: readonly (DataPort & { readonly ratio: number })[];
@@ -122,4 +123,7 @@ export function batchOf({ inputs, targets = [] }: Pick<StepPorts, "inputs" | "ta
 
 /** The ports as JSON. */
 export const portsToText = (ports: StepPorts): string =>
-  JSON.stringify(ports, (_, value) => (value instanceof Map ? Object.fromEntries(value) : value));
+  JSON.stringify(ports, (key, value) => {
+    if (key === "own") return undefined;
+    return value instanceof Map ? Object.fromEntries(value) : value;
+  });

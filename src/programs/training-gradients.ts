@@ -166,7 +166,7 @@ export function dataPorts({
   const rows = (loss.labels ?? loss.prediction)?.shape?.[0];
   return {
     inputs: inputs.filter((input) => graph.inputs.includes(input)).map((input) => inputPort(input, rows)),
-    labels: loss.labels && dataPort(loss.labels),
+    labels: loss.labels && { ...dataPort(loss.labels), ...(loss.ownLabels && { own: loss.ownLabels }) },
     ...(targets.length > 0 && { targets }),
     masks: masks.map(({ input, ratio }) => ({ ...dataPort(input), ratio })),
     draws,

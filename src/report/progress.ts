@@ -51,12 +51,14 @@ export function stepText(event: StepEvent, secondsLeft: number | undefined, widt
 /** An epoch's figures in one line: `epoch 2  loss 0.0421  validation loss 0.0512  accuracy 98.6 %  0:31`. */
 export function epochText(event: EpochEvent): string {
   const accuracy = event.validation?.accuracy ?? event.accuracy;
+  const perplexity = event.validation?.perplexity;
   return [
     `epoch ${event.epoch}`,
     `loss ${short(event.loss)}`,
     ...(event.penalty === 0 ? [] : [`penalty ${short(event.penalty)}`]),
     ...(event.validation ? [`validation loss ${short(event.validation.loss)}`] : []),
     ...(accuracy === undefined ? [] : [`accuracy ${(100 * accuracy).toFixed(2)} %`]),
+    ...(perplexity === undefined ? [] : [`perplexity ${perplexity.toPrecision(4)}`]),
     `${number.format(event.samplesPerSecond)} samples/s`,
     clockText(event.seconds),
   ].join("  ");

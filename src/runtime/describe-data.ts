@@ -28,7 +28,9 @@ export function describeData(
     return `${name}${kind} ${shapeText(column.shape)} → ${type} ${shapeText(shape)}${scaled}`;
   });
   const parts = fed.length > 0 ? fed : [`${dataset.x.type} ${shapeText(dataset.x.shape)}`];
-  return `${dataset.size.toLocaleString("en-US")} samples: ${parts.join("; ")}${labelText(dataset, classes)}`;
+  const own = ports.labels?.own && dataset.y.type === "none";
+  const labels = own ? ", labels made of the tokens" : labelText(dataset, classes);
+  return `${dataset.size.toLocaleString("en-US")} samples: ${parts.join("; ")}${labels}`;
 }
 
 function scaling(normalize: Normalization | undefined, isBytes: boolean): string {

@@ -105,7 +105,9 @@ export async function evaluateModel(
     loss: mean,
     ...(classifies && { accuracy: counted === 0 ? 0 : correct / counted }),
     samples,
-    ...(objective.name === "cross-entropy" && places > 1 && { perplexity: Math.exp(mean) }),
+    ...((objective.perplexity || (objective.name === "cross-entropy" && places > 1)) && {
+      perplexity: Math.exp(mean),
+    }),
     ...figures?.report(),
     worst: worst.list,
   };

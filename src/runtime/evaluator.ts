@@ -68,9 +68,11 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
     if (graph.loss !== undefined) loss += (outputs.get(graph.loss)?.numbers()[0] ?? Number.NaN) * count;
   }
   const share = (sum: number, of: number) => (of === 0 ? 0 : sum / of);
+  const mean = share(loss, graph.loss === undefined ? weight : samples);
   return {
-    loss: share(loss, graph.loss === undefined ? weight : samples),
+    loss: mean,
     ...(correct === undefined ? {} : { accuracy: share(correct, counted) }),
+    ...(objective?.perplexity && { perplexity: Math.exp(mean) }),
     samples,
   };
 }

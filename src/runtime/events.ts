@@ -6,6 +6,8 @@ export interface EvaluationResult {
   readonly accuracy?: number;
   /** Further figures by name; absent where none were asked for. */
   readonly metrics?: Readonly<Record<string, number>>;
+  /** eᴸ of the mean loss L, for language models, whose accuracy is that of tokens. */
+  readonly perplexity?: number;
   /** Number of samples counted: all, or those in whole batches where the model's own loss is one number per batch. */
   readonly samples: number;
 }

@@ -19,6 +19,7 @@ import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
+import { emptyCache } from "../passes/training/empty-cache.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
 import { filledBatches } from "./evaluator.ts";
 import type { ForwardSession, SessionOptions } from "./step-session.ts";
@@ -75,13 +76,14 @@ export async function* modelResults(
   runtime: TrainerRuntime,
 ): AsyncGenerator<BatchOfResults, void, undefined> {
   checkNumber("batch", options.batch, count);
-  if (labelled && dataset.y.type === "none") {
+  if (labelled && dataset.y.type === "none" && !objective?.labels.own) {
     throw new DataError(`${dataset.name} has no labels, and an evaluation needs them`);
   }
   const graph = graphOf(model);
   checkNoArtifact(graph);
   const value = inferenceOf(graph, objective, options);
   const batch = batchFor(graph, options.batch, dataset.size);
+  runGraphPass(emptyCache({ batch }), graph);
   const backend = backendNamed(options.backend, runtime.backends);
   const session = await backend.openForward(modelOf(graph, model), options);
   try {
@@ -100,6 +102,7 @@ export async function* modelResults(
           type: objective.labels.type,
           shape: objective.labels.shape(dims),
           batchAxis: 0,
+          own: objective.labels.own?.(dims),
         },
       };
     if (labelled && objective) checkLabels(dataset, { objective, prediction: dims, batch });

@@ -1,8 +1,10 @@
 import { binaryCrossEntropy, binaryFocal } from "../../src/losses/binary.ts";
+import { causalLm } from "../../src/losses/causal-lm.ts";
 import { cosine } from "../../src/losses/cosine.ts";
 import { crossEntropy } from "../../src/losses/cross-entropy.ts";
 import { distillation } from "../../src/losses/distillation.ts";
 import { huber, l1, meanSquaredError, smoothL1 } from "../../src/losses/elementwise.ts";
+import { maskedLm } from "../../src/losses/masked-lm.ts";
 import type { Objective } from "../../src/losses/objective.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
 
@@ -130,6 +132,18 @@ export const cases: Record<string, Case> = {
   "distillation [N, T, C]": {
     objective: distillation({ classAxis: -1 }),
     ...{ shape: [3, 2, 4], labels: targets([3, 2, 4]) },
+  },
+  "causal-lm, −100 left out": {
+    objective: causalLm(),
+    ...{ shape: [3, 5, 4], labels: marked(randomInts("next tokens", 15, 0, 4), -100) },
+  },
+  "causal-lm, smoothed": {
+    objective: causalLm({ labelSmoothing: 0.2 }),
+    ...{ shape: [2, 4, 3], labels: randomInts("smoothed tokens", 8, 0, 3) },
+  },
+  "masked-lm": {
+    objective: maskedLm(),
+    ...{ shape: [3, 5, 4], labels: marked(randomInts("masked tokens", 15, 0, 4), -100) },
   },
   "mse [N, k]": { objective: meanSquaredError(), shape: [5, 3], labels: targets([5, 3]) },
   "mse [N]": { objective: meanSquaredError(), shape: [6], labels: targets([6]) },

@@ -57,6 +57,18 @@ function loop(): Graph {
   return b.output(y);
 }
 
+/** Keys of a decoder behind those of former tokens. */
+function withCache(): Graph {
+  const b = new GraphBuilder();
+  const tokens = b.input("input_ids", ["batch", "sequence"], "int64");
+  const mask = b.input("attention_mask", ["batch", "past + sequence"], "int64");
+  const past = b.input("past_key_values.0.key", ["batch", 2, "past", 3]);
+  const fresh = b.op("Gather", [b.weight("table", [5, 2, 3]), tokens], "keys");
+  const keys = b.op("Transpose", [fresh], "by_head", { perm: [0, 2, 1, 3] });
+  const present = b.op("Concat", [past, keys], "present.0.key", { axis: 2 });
+  return b.output(b.op("Relu", [present], "y"), b.op("Identity", [mask], "seen"), present);
+}
+
 /** An If of two branches. */
 function conditional(b: GraphBuilder, condition: Value, branches: readonly [string, string]): Graph {
   b.input("x", [2, 3]);
@@ -203,6 +215,7 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.25]));
     return inferred(b.output(b.op("Neg", [b.op("Dropout", [b.input("x", [2, 3]), ratio], "d")], "y")));
   },
+  emptyCache: () => withCache(),
   stopDropout: () => {
     const b = new GraphBuilder();
     const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.25]));

@@ -163,7 +163,8 @@ function nothingLeft(trainer: Trainer, folder: string): UsageError {
   );
 }
 
-function figuresText({ loss, accuracy, samples }: EvaluationResult): string {
+function figuresText({ loss, accuracy, perplexity, samples }: EvaluationResult): string {
   const share = accuracy === undefined ? "" : `accuracy ${(100 * accuracy).toFixed(2)} %, `;
-  return `test: ${share}loss ${loss.toPrecision(4)} on ${samples} samples`;
+  const tokens = perplexity === undefined ? "" : `perplexity ${perplexity.toPrecision(4)}, `;
+  return `test: ${share}${tokens}loss ${loss.toPrecision(4)} on ${samples} samples`;
 }

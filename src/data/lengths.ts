@@ -1,0 +1,49 @@
+import { cacheInputs, withoutCache } from "../analysis/cache-inputs.ts";
+import {
+  type DimensionOptions,
+  declaredBatchAxis,
+  fedInputs,
+  missingDimensions,
+} from "../analysis/dimensions.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Model } from "../onnx/model.ts";
+import { runGraphPass } from "../passes/pass.ts";
+import { emptyCache } from "../passes/training/empty-cache.ts";
+import { type Dataset, mainColumn } from "./dataset.ts";
+import { isUsual } from "./token-columns.ts";
+
+/**
+ * Lengths of a model's free dimensions that nobody has given but the data have: those of the arrays that are fed to its inputs
+ * by name, or of x where the model has one input.
+ *
+ * @example
+ * const { train } = await loadData("tokens.npz"); // input_ids [1000, 128]
+ * const dims = lengthsOf(model, train); // { sequence_length: 128 }
+ */
+export function lengthsOf(
+  model: Model,
+  dataset: Dataset,
+  options: DimensionOptions = {},
+): Readonly<Record<string, number>> {
+  const graph = graphOf(model);
+  const given = withoutCache(options, cacheInputs(graph, options));
+  runGraphPass(emptyCache({ batch: undefined, dims: options.dims }), graph);
+  const missing = new Set(missingDimensions(graph, given));
+  const inputs = fedInputs(graph);
+  const plain = inputs.filter(({ name }) => !isUsual(name));
+  const main = dataset.inputs ? mainColumn(dataset.inputs.values()) : dataset.x;
+  const found: Record<string, number> = {};
+  for (const input of inputs) {
+    const { name, declared } = input;
+    const shape = (dataset.inputs?.get(name) ?? (plain.length === 1 && plain[0] === input ? main : undefined))
+      ?.shape;
+    if (!shape || declared?.length !== shape.length + 1) continue;
+    const lengths = shape.toSpliced(declaredBatchAxis(input), 0, 0);
+    for (const [axis, dim] of declared.entries()) {
+      const key = dim ?? `${name}.${axis}`;
+      const length = lengths[axis];
+      if (typeof key === "string" && missing.has(key) && length) found[key] ??= length;
+    }
+  }
+  return found;
+}

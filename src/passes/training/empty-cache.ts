@@ -1,0 +1,76 @@
+import { cacheBranch, cacheInputs } from "../../analysis/cache-inputs.ts";
+import type { DimensionOptions } from "../../analysis/dimensions.ts";
+import { declaredBatchAxis, fedInputs } from "../../analysis/dimensions.ts";
+import type { Graph } from "../../graph/graph.ts";
+import type { Value } from "../../graph/node.ts";
+import { Tensor } from "../../onnx/tensor.ts";
+import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+
+/**
+ * Empties the cache of a decoder: nothing came before the tokens that it is trained on or evaluated with. Former keys and
+ * values become constants of length 0, and nothing is put in front of the new ones. An attention mask is as long as the tokens.
+ *
+ *     k = Concat(past_key_values.0.key [batch, heads, past, d], new)  →  k = new
+ *
+ * @param options - `batch`: samples in a batch; `dims`: lengths that the user gave
+ */
+export const emptyCache = defineGraphPass({
+  name: "empty-cache",
+  options: { batch: undefined, dims: undefined } as {
+    readonly batch: number | undefined;
+    readonly dims: DimensionOptions["dims"] | undefined;
+  },
+  run(graph, { batch, dims = {} }) {
+    const caches = cacheInputs(graph, { dims });
+    if (caches.length === 0) return unchanged("no input takes former keys or values");
+    const tokens = graph.inputs.find(({ name }) => name === "input_ids") ?? fedInputs(graph)[0];
+    for (const { input, declared, axis, length } of caches) {
+      const batchAxis = declaredBatchAxis(input);
+      const shape = declared.map((dim, at) => {
+        if (at === axis) return 0;
+        if (typeof dim === "number") return dim;
+        return at === batchAxis ? (dims[dim ?? ""] ?? batch ?? 1) : 0;
+      });
+      graph.inputToInitializer(input, emptyTensor(input, shape));
+      input.shape = shape;
+      dropFromConcats(graph, input);
+      if (typeof length === "string") nameByTokens(graph, length, { dims, tokens });
+    }
+    const branch = graph.inputs.find(({ name }) => name === cacheBranch);
+    if (branch) graph.inputToInitializer(branch, Tensor.of(cacheBranch, "bool", [1], Uint8Array.of(0)));
+    return changed(counted(caches.length, "input"));
+  },
+});
+
+function emptyTensor({ name, type }: Value, shape: readonly number[]): Tensor {
+  if (type === "double") return Tensor.of(name, type, shape, new Float64Array(0));
+  if (type === "float16" || type === "bfloat16") return Tensor.of(name, type, shape, new Uint16Array(0));
+  return Tensor.of(name, "float", shape, new Float32Array(0));
+}
+
+/** Two values one after the other, the first of which is empty, are the second. */
+function dropFromConcats(graph: Graph, empty: Value): void {
+  for (const { node } of [...empty.uses]) {
+    const [first, second, ...others] = node.inputs;
+    const joined = node.outputs[0];
+    if (node.op !== "Concat" || first !== empty || !second || !joined || others.length > 0) continue;
+    graph.replaceUses(joined, second, { outputs: true });
+    graph.removeNodes(new Set([node]));
+  }
+}
+
+/** Lengths of former and new tokens together are those of the new tokens: `past_sequence_length + sequence_length`. */
+function nameByTokens(
+  graph: Graph,
+  past: string,
+  { dims, tokens }: { readonly dims: Readonly<Record<string, number>>; readonly tokens: Value | undefined },
+): void {
+  const length = tokens?.declared?.at(-1);
+  for (const input of fedInputs(graph)) {
+    if (input === tokens || !input.declared) continue;
+    input.declared = input.declared.map((dim, axis) => {
+      const isTotal = typeof dim === "string" && (dim.includes(past) || /total/i.test(dim));
+      return isTotal && axis > 0 && dims[dim] === undefined ? length : dim;
+    });
+  }
+}
