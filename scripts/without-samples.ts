@@ -28,11 +28,15 @@ export function withoutSamples(): TsdownPlugin {
   });
 }
 
-/** Removes the texts for documents (docs/penalties.md, docs/backends.md) from the build for browsers. */
+/** Removes the texts for documents (docs/penalties.md, docs/backends.md) and for the command line from the build for browsers. */
 export const withoutTexts = (): TsdownPlugin[] => [
   cut({
     ...{ name: "without-penalty-texts", files: /src\/penalties\/.*\.ts$/ },
     properties: ["summary", "formula", "source", "about"],
+  }),
+  cut({
+    ...{ name: "without-schedule-texts", files: /src\/schedules\/.*\.ts$/ },
+    properties: ["summary"],
   }),
   cut({
     ...{ name: "without-form-texts", files: /src\/passes\/backends\/table\.ts$/ },

@@ -9,6 +9,7 @@ import { StepFeeder } from "../runtime/step-feeds.ts";
 import { type StepScalars, scalarsOfSteps } from "../runtime/step-scalars.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import type { ScheduledRun } from "../schedules/schedule.ts";
 
 /** Norms of a parameter's two gradients. */
 export interface GradientNorm {
@@ -60,12 +61,12 @@ export class GradientMeter {
    */
   async measure(
     { parameters, statistics }: TrainerState,
-    at: { readonly step: number; readonly totalSteps: number },
+    at: { readonly step: number; readonly totalSteps: number; readonly run?: ScheduledRun | undefined },
   ): Promise<GradientNorms> {
     const { ports } = this.#step;
     const state = sessionTensors(ports, { parameters, statistics });
     const [scalars] = scalarsOfSteps(this.#step, this.#options, {
-      ...{ position: { step: at.step - 1 }, done: at.step, epoch: 0, totalSteps: at.totalSteps },
+      ...{ position: { step: at.step - 1 }, done: at.step, epoch: 0, totalSteps: at.totalSteps, run: at.run },
     }) as [StepScalars];
     // The same masks and random numbers in every measurement.
     const own = { ...scalars, number: 1, update: 1, learningRate: 0 };

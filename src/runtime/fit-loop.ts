@@ -3,6 +3,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Mixup } from "../data/mixup.ts";
 import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
+import type { ScheduledRun } from "../schedules/schedule.ts";
 import type { EpochDecision } from "./best-epochs.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { CheckpointKind, EndEvent, EvaluationResult, TrainingEvent } from "./events.ts";
@@ -12,7 +13,7 @@ import type { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
 import { type PlannedRun, RunReader } from "./run-reader.ts";
 import { StepFeeder } from "./step-feeds.ts";
-import { addedPenalties, type StepScalars, scalarsOfSteps } from "./step-scalars.ts";
+import { addedPenalties, type StepScalars, scalarsOfSteps, scheduledRun } from "./step-scalars.ts";
 import type { StepResult } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainingSession } from "./training-session.ts";
@@ -81,6 +82,15 @@ export class FitLoop {
     this.#perEpoch = stepsPerEpoch(run.train, this.#batch);
     this.#steps = stepsOf(run.chosen, this.#perEpoch);
     this.#first = run.position.step;
+    // A schedule that this run cannot follow is refused before the first step.
+    const first = { position: run.position, done: this.#first + 1, epoch: 0, ...this.#steps };
+    scalarsOfSteps(run.step, run.options, { ...first, run: this.scheduled });
+  }
+
+  /** What the run's schedules may look at. */
+  get scheduled(): ScheduledRun {
+    const { position, validation } = this.#run;
+    return scheduledRun(position, this.#perEpoch, validation !== undefined);
   }
 
   /** Ends the run after the current step. */
@@ -130,7 +140,7 @@ export class FitLoop {
         this.#reader.read(this.#planned(position.step), signal),
       );
       if (signal?.aborted) return;
-      const scalars = scalarsOfSteps(step, options, { position, done, epoch, totalSteps });
+      const scalars = scalarsOfSteps(step, options, { position, done, epoch, totalSteps, run: this.scheduled });
       const started = performance.now();
       const running = session.run(feeder, scalars);
       if (done < totalSteps) this.#reader.readAhead(() => this.#planned(done));

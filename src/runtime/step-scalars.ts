@@ -1,5 +1,6 @@
 import type { Step } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
+import type { ScheduledRun } from "../schedules/schedule.ts";
 import type { Position } from "./run-position.ts";
 import type { StepResult } from "./step-session.ts";
 import { scheduleOf, type TrainerOptions } from "./trainer-options.ts";
@@ -21,6 +22,20 @@ export interface StepScalars {
   readonly schedules: ReadonlyMap<string, number>;
 }
 
+/** What a run's schedules may look at. @param isValidated - whether the run holds samples out */
+export const scheduledRun = (
+  { history = [] }: Pick<Position, "history">,
+  stepsPerEpoch: number,
+  isValidated: boolean,
+): ScheduledRun => ({
+  stepsPerEpoch,
+  ...(isValidated && {
+    validation: history.flatMap(({ step, validation }) =>
+      validation ? [{ step, loss: validation.loss }] : [],
+    ),
+  }),
+});
+
 /** Scalars of the next steps of a run, up to the step numbered `done`. */
 export function scalarsOfSteps(
   {
@@ -34,14 +49,15 @@ export function scalarsOfSteps(
     readonly done: number;
     readonly epoch: number;
     readonly totalSteps: number;
+    readonly run: ScheduledRun | undefined;
   },
 ): StepScalars[] {
-  const { position, done, epoch, totalSteps } = of;
+  const { position, done, epoch, totalSteps, run } = of;
   // A single penalty has no input for its schedule: the factor goes into the weight of all.
   const alone = ports.penalties.find(({ schedule }) => schedule === undefined)?.name ?? "";
   return Array.from({ length: done - position.step }, (_, i) => {
     const number = position.step + i + 1;
-    const factor = (schedule: TrainerOptions["schedule"]) => scheduleOf(schedule)(number, totalSteps);
+    const factor = (schedule: TrainerOptions["schedule"]) => scheduleOf(schedule)(number, totalSteps, run);
     return {
       ...{ number, epoch, update: number + (position.before ?? 0) },
       learningRate: (options.learningRate ?? 1e-3) * factor(options.schedule),

@@ -1,11 +1,11 @@
-import { countFromZero, share } from "../numbers.ts";
+import { share } from "../numbers.ts";
+import { afterWarmup, type Duration } from "./duration.ts";
 import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
-import { warmup } from "./warmup.ts";
 
 /** Options of {@link cosine}. */
 export interface CosineOptions {
-  /** Steps of a linear rise before the cosine; default 0. */
-  readonly warmup?: number;
+  /** A linear rise before the cosine; default 0 steps. */
+  readonly warmup?: Duration;
   /** The factor that it falls to, 0 (default) to 1. */
   readonly floor?: number;
 }
@@ -18,21 +18,21 @@ export interface CosineOptions {
  * @example
  * cosine({ warmup: 100, floor: 0.1 })(1, 1000); // 0.01
  */
-export function cosine({ warmup: rise = 0, floor = 0 }: CosineOptions = {}): Schedule {
-  checkOption("cosine", "warmup", rise, countFromZero);
+export function cosine({ warmup = 0, floor = 0 }: CosineOptions = {}): Schedule {
   checkOption("cosine", "floor", floor, share);
-  const rising = warmup(rise);
-  return (step, totalSteps) => {
-    if (step <= rise) return rising(step, totalSteps);
-    const done = Math.min(1, (step - 1 - rise) / Math.max(1, totalSteps - rise));
-    return floor + ((1 - floor) * (1 + Math.cos(Math.PI * done))) / 2;
-  };
+  return afterWarmup("cosine", warmup, (step, totalSteps) =>
+    halfCosine(Math.min(1, (step - 1) / Math.max(1, totalSteps)), floor),
+  );
 }
+
+/** Half a cosine from 1, where nothing is `done`, to `floor`, where all is. */
+export const halfCosine = (done: number, floor: number): number =>
+  floor + ((1 - floor) * (1 + Math.cos(Math.PI * done))) / 2;
 
 /** {@link cosine} in the table. */
 export const cosineEntry: ScheduleEntry = {
   name: "cosine",
-  summary: "rises linearly over `warmup` steps, then falls along half a cosine to `floor`",
+  summary: "falls along half a cosine to `floor`",
   options: { warmup: 0, floor: 0 },
   make: cosine,
 };

@@ -14,9 +14,17 @@
  *
  * @module sorth-onnx/schedules
  */
-export { constant } from "./constant.ts";
+export { type ConstantOptions, constant } from "./constant.ts";
 export { type CosineOptions, cosine } from "./cosine.ts";
-export type { Schedule } from "./schedule.ts";
+export { type CosineRestartsOptions, cosineRestarts } from "./cosine-restarts.ts";
+export type { Duration } from "./duration.ts";
+export { type ExponentialOptions, exponential } from "./exponential.ts";
+export { type LinearOptions, linear } from "./linear.ts";
+export { type MilestonesOptions, milestones } from "./milestones.ts";
+export { type OneCycleOptions, oneCycle } from "./one-cycle.ts";
+export { type PlateauOptions, plateau } from "./plateau.ts";
+export { type PolynomialOptions, polynomial } from "./polynomial.ts";
+export type { Schedule, ScheduledRun } from "./schedule.ts";
 export { sripSchedule } from "./srip.ts";
 export { type StepDecayOptions, stepDecay } from "./step-decay.ts";
 export { parseSchedule, scheduleNames } from "./table.ts";

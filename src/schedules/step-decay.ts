@@ -1,12 +1,15 @@
-import { count, positive } from "../numbers.ts";
+import { positive } from "../numbers.ts";
+import { afterWarmup, type Duration, durationOf } from "./duration.ts";
 import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link stepDecay}. */
 export interface StepDecayOptions {
-  /** Steps between two drops. */
-  readonly every: number;
+  /** From one drop to the next. */
+  readonly every: Duration;
   /** The share of the factor that remains after a drop. */
   readonly factor: number;
+  /** A linear rise at the beginning; default 0 steps. */
+  readonly warmup?: Duration;
 }
 
 /**
@@ -16,16 +19,20 @@ export interface StepDecayOptions {
  * @example
  * stepDecay({ every: 1000, factor: 0.1 })(1001, 5000); // 0.1
  */
-export function stepDecay({ every, factor }: StepDecayOptions): Schedule {
-  checkOption("step", "every", every, count);
+export function stepDecay({ every, factor, warmup = 0 }: StepDecayOptions): Schedule {
+  const stepsOf = durationOf("step", "every", every, 1);
   checkOption("step", "factor", factor, positive);
-  return (step) => factor ** Math.floor((step - 1) / every);
+  return afterWarmup(
+    "step",
+    warmup,
+    (step, totalSteps, run) => factor ** Math.floor((step - 1) / stepsOf(totalSteps, run)),
+  );
 }
 
 /** {@link stepDecay} in the table. */
 export const stepDecayEntry: ScheduleEntry = {
   name: "step",
   summary: "is multiplied by `factor` after every `every` steps",
-  options: { every: undefined, factor: undefined },
-  make: ({ every = 1, factor = 1 }) => stepDecay({ every, factor }),
+  options: { every: undefined, factor: undefined, warmup: 0 },
+  make: stepDecay,
 };
