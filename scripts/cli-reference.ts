@@ -7,6 +7,7 @@ import { objectiveForm } from "../src/losses/text.ts";
 import { optimizerFactories } from "../src/optimizers/table.ts";
 import { defaultsText } from "../src/optimizers/text.ts";
 import { penaltyDefinitions } from "../src/penalties/table.ts";
+import { scheduleEntries, scheduleForm } from "../src/schedules/table.ts";
 
 const heading = `# The command line
 
@@ -18,8 +19,8 @@ where, and what to do.
 **Patterns** (\`--include\`, \`--exclude\`, \`--trainable\`, \`--freeze\`, \`--tie\`, \`--untie\`, \`--wrt\`) are regular expressions. A pattern that matches nothing is an error
 that lists the nearest names.
 
-**Schedules** (\`--schedule\`, \`--penalty-schedule\`, \`schedule=\` of a penalty) count steps, not epochs: \`cosine:warmup=100,floor=0.1\` rises over the first 100 steps
-and falls to a tenth at the last.
+**Schedules** (\`--schedule\`, \`--penalty-schedule\`, \`schedule=\` of a penalty) are a name and options from the [list](#schedules): \`cosine:warmup=100,floor=0.1\` rises over the
+first 100 steps and falls to a tenth at the last. Lengths are numbers of steps, epochs (\`warmup=2ep\`) or shares of the run (\`warmup=10%\`).
 `;
 
 /** Flags that are described once: those of every command, and of every command that writes files. */
@@ -44,6 +45,7 @@ export async function cliReference(): Promise<string> {
     ...objectiveOptions(),
     ...penaltyOptions(),
     ...optimizerOptions(),
+    ...scheduleOptions(),
   ].join("\n");
 }
 
@@ -114,6 +116,27 @@ function optimizerOptions(): string[] {
     "Options are written behind the name: `--optimizer adamw:beta1=0.8,weight-decay=0.05`.",
     "",
     ...table(rows, ["optimizer", "what it is", "options and defaults"]),
+    "",
+  ];
+}
+
+/** The options that `--schedule name:option=value` takes. */
+function scheduleOptions(): string[] {
+  const rows = scheduleEntries.map((entry) => {
+    const [, options = ""] = scheduleForm(entry).split(/:(.*)/);
+    const texts = options === "" ? [] : options.split(",").map((text) => `\`${text}\``);
+    return [`\`${entry.name}\``, entry.summary, texts.join(", ")];
+  });
+  return [
+    "## Schedules",
+    "",
+    "Options are written behind the name: `--schedule cosine:warmup=100`; those without a default (…) have to be given. Lengths (`warmup`, `steps`, `period`, `every`, `at`) are numbers of steps, epochs (`2ep`) or shares of the run (`10%`).",
+    "",
+    ...table(rows, [
+      "schedule",
+      "factor of the learning rate, or of the penalty's weight",
+      "options and defaults",
+    ]),
     "",
   ];
 }

@@ -6,7 +6,6 @@ import { subjectOf } from "../src/penalties/applies.ts";
 import type { PenaltyDefinition, PenaltyOptions } from "../src/penalties/penalty.ts";
 import { penaltyDefinitions } from "../src/penalties/table.ts";
 import { parsePlan } from "../src/penalties/text.ts";
-import { scheduleEntries, scheduleForm } from "../src/schedules/table.ts";
 import { smallNetwork, trainedPenalties } from "../test/penalties/small-network.ts";
 
 type Definition = PenaltyDefinition<PenaltyOptions>;
@@ -36,11 +35,7 @@ In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include:
 
 \`sorth-onnx train --help\` also lists the penalties. The same penalty may be given several times, for different layers. How to write your own penalty: [examples/12-own-penalty](../examples/12-own-penalty/README.md).
 
-Schedules, for \`--schedule\` (the learning rate) and \`--penalty-schedule\` too. An option without a default has to be given:
-
-| schedule | factor |
-|---|---|
-${scheduleEntries.map((entry) => `| \`${scheduleForm(entry)}\` | ${entry.summary} |`).join("\n")}
+[cli.md](cli.md#schedules) lists the schedules.
 `;
 
 const behind = `Weight: the default, which is the weight of the penalty's source, or 1 if the source names none; for som, a weight that proved safe on every layer in experiments. Backends: whether a

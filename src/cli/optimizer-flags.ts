@@ -67,11 +67,26 @@ export function addUpdateFlags(command: Command): void {
 
 /** Declares the flags whose values change from step to step: a step graph has inputs for them. */
 export function addRateFlags(command: Command): void {
-  const schedules = scheduleEntries.map(scheduleForm).join(" | ");
   command
     .option("--lr <number>", "learning rate (default: 0.001)", numberIn(notNegative))
-    .option("--schedule <name>", `of the learning rate: ${schedules} (default: constant)`, schedule)
-    .option("--penalty-schedule <name>", "of the penalty's weight, written likewise", schedule);
+    .option(
+      "--schedule <name[:key=value,...]>",
+      "factor of the learning rate over the run: a schedule from the list below; its options may follow: cosine:warmup=100 (default: constant)",
+      schedule,
+    )
+    .option(
+      "--penalty-schedule <name[:key=value,...]>",
+      "factor of the penalty's weight over the run, written likewise",
+      schedule,
+    );
+  addHelpList(
+    command,
+    "Schedules, with the defaults of their options (lengths in steps, epochs as 2ep, or shares of the run as 10%):",
+    scheduleEntries.map((entry) => {
+      const [name = "", options] = scheduleForm(entry).split(/:(.*)/);
+      return { name, text: [entry.summary, ...(options ? [options.replaceAll(",", ", ")] : [])].join("; ") };
+    }),
+  );
 }
 
 /** The chosen optimizer, behind the chosen transformations. @throws UsageError for an option that the optimizer does not have */

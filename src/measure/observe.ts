@@ -120,7 +120,8 @@ class Observer {
       state &&
       (await this.#attempt("gradient norms", async () => {
         this.#meter ??= GradientMeter.create(this.#trainer, this.#dataset, this.#probe);
-        return (await this.#meter).measure(state, { step: Math.max(step, 1), totalSteps });
+        const { scheduled: run } = this.#trainer;
+        return (await this.#meter).measure(state, { step: Math.max(step, 1), totalSteps, run });
       }));
     if (norms) yield { event: "gradients", step, epoch, ...norms };
   }

@@ -140,7 +140,13 @@ export class FitLoop {
         this.#reader.read(this.#planned(position.step), signal),
       );
       if (signal?.aborted) return;
-      const scalars = scalarsOfSteps(step, options, { position, done, epoch, totalSteps, run: this.scheduled });
+      const scalars = scalarsOfSteps(step, options, {
+        position,
+        done,
+        epoch,
+        totalSteps,
+        run: this.scheduled,
+      });
       const started = performance.now();
       const running = session.run(feeder, scalars);
       if (done < totalSteps) this.#reader.readAhead(() => this.#planned(done));

@@ -49,7 +49,7 @@ export function scalarsOfSteps(
     readonly done: number;
     readonly epoch: number;
     readonly totalSteps: number;
-    readonly run: ScheduledRun | undefined;
+    readonly run?: ScheduledRun | undefined;
   },
 ): StepScalars[] {
   const { position, done, epoch, totalSteps, run } = of;

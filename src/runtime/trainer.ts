@@ -8,6 +8,7 @@ import { buildStep, type Step } from "../programs/step.ts";
 import { stepLoop } from "../programs/step-loop.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
+import type { ScheduledRun } from "../schedules/schedule.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
 import { FitLoop, type FitParts } from "./fit-loop.ts";
@@ -52,6 +53,7 @@ export class Trainer {
   /** Whether some data have decided how pixels are scaled. */
   #looked = false;
   #fitting = new Fitting();
+  #loop: FitLoop | undefined;
   /** The checkpoint folder that holds a state of this fit. */
   #savedTo: string | undefined;
 
@@ -177,6 +179,11 @@ export class Trainer {
     return this.#session.settled;
   }
 
+  /** What schedules look at in the current or last fit; undefined before the first. */
+  get scheduled(): ScheduledRun | undefined {
+    return this.#loop?.scheduled;
+  }
+
   /** Steps done so far. */
   get steps(): number {
     return this.#run.position.step;
@@ -224,6 +231,7 @@ export class Trainer {
       },
       stopAt: (loss) => this.#stopAt(loss, checkpoint),
     });
+    this.#loop = loop;
     if (!callbacks?.length) return loop.events();
     const { checkCallbacks, withCallbacks } = await import("./callbacks.ts");
     checkCallbacks(callbacks);

@@ -69,7 +69,7 @@ describe("sorth-onnx", () => {
       ["mhe:power=2", 'the penalty mhe has no option "power"; it has s, half'],
       ["mhe:s=3", "the penalty mhe: s must be 0, 1 or 2, not 3"],
       ["keras:mode", '"mode" in "keras:mode" is no option: write key=value'],
-      ["so:schedule=linear", 'there is no schedule "linear"'],
+      ["so:schedule=sawtooth", 'there is no schedule "sawtooth"'],
     ].map(([penalty = "", says = ""]) => ({
       argv: ["train", "models/mlp.onnx", "-o", "b.onnx", "--data", "mnist", "--penalty", penalty],
       says,

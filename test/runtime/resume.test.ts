@@ -83,12 +83,25 @@ describe("a run that was stopped", () => {
       { ...plain, runningVariance: "torch" } as const,
       { epochs: 4 },
     ],
+    [
+      "with schedules that follow the validation loss and count epochs",
+      {
+        ...plain,
+        schedule: "plateau:patience=0,threshold=0.5,factor=0.5,warmup=1ep",
+        penaltySchedule: "plateau:patience=1,threshold=0.5,cooldown=1",
+        penalties: [
+          { penalty: som(), schedule: "one-cycle" },
+          { penalty: so(), weight: 0.02, schedule: "exponential:factor=0.5" },
+        ],
+      } as const,
+      { epochs: 5, validation: 0.2 },
+    ],
   ])("%s goes on with nothing but its folder, bit for bit", async (name, own, fit) => {
     const model = network();
     const whole = await Trainer.create(model, own);
     const expected = await losses(whole, train, fit);
-    const { where, before } = await stopped(model, own, fit, 9, name);
-    expect(before).toHaveLength(9);
+    const { where, before } = await stopped(model, own, fit, 15, name);
+    expect(before).toHaveLength(15);
 
     const resumed = await Trainer.resume(where);
     const after = await losses(resumed, clouds("train", 60));
