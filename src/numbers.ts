@@ -21,6 +21,7 @@ const whole = (words: string, holds: (value: number) => boolean): NumberRange =>
 export const anyNumber = finite("a number", () => true);
 export const notNegative = finite("a number of 0 or more", (value) => value >= 0);
 export const positive = finite("a number above 0", (value) => value > 0);
+export const aboveOne = finite("a number above 1", (value) => value > 1);
 /** Both ends included. */
 export const share = finite("a number from 0 to 1", (value) => value >= 0 && value <= 1);
 /** Both ends left out: a part of something that leaves a rest. */

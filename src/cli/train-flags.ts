@@ -3,19 +3,25 @@ import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
 import { seedNumber } from "../numbers.ts";
 import { nodeBackends } from "../passes/backends/names.ts";
+import type { Precision } from "../programs/options.ts";
+import { halfPrecision } from "../programs/precision.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
-import { addFitFlags, type FitFlags } from "./fit-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
 import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
-import { given, numberIn, positiveInteger } from "./options.ts";
+import { fraction, given, numberIn, positiveInteger } from "./options.ts";
 import { addOutputFlag, type OutputFlags } from "./output.ts";
 import { addPenaltyFlags, checkBesideOwnPenalty, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
 import type { SharedFlags } from "./terminal.ts";
 
 /** Flags of every run, also of a resumed one. */
-export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, FitFlags {
+export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags {
   readonly data?: string;
+  readonly epochs: number;
+  readonly maxSteps?: number;
+  readonly validation?: number;
+  readonly from: "best" | "last";
+  readonly otherData?: true;
   readonly checkpoint?: string;
   readonly resume?: string;
   readonly ortCheckpoint?: string;
@@ -31,6 +37,7 @@ export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, F
 export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags {
   readonly batchNorm?: "train" | "frozen";
   readonly runningVariance?: "onnx" | "torch";
+  readonly precision?: Precision;
   readonly seed?: number;
   readonly threads?: number;
 }
@@ -41,9 +48,23 @@ export const defaultBatch = 64;
 /** Declares the flags of every run. */
 export function addRunFlags(command: Command): void {
   addOutputFlag(command, "trained", "where to write the trained model");
-  command.option("--data <source>", `${dataKinds}; docs/data.md describes each`);
-  addFitFlags(command);
   command
+    .option("--data <source>", `${dataKinds}; docs/data.md describes each`)
+    .option("--epochs <count>", "passes over the data", positiveInteger, 1)
+    .option("--max-steps <count>", "stop after this number of steps", positiveInteger)
+    .option(
+      "--validation <fraction>",
+      "share of the data to hold out for validation (default: the validation part of the data, if any)",
+      fraction,
+    )
+    .addOption(
+      new Option(
+        "--from <checkpoint>",
+        "which weights the trained model gets: those of the last step, or those with the lowest validation loss",
+      )
+        .choices(["best", "last"])
+        .default("last"),
+    )
     .option(
       "--checkpoint <path>",
       "folder for checkpoints, run.jsonl and report.html (default: <output>.run); for a training_model.onnx, the checkpoint file to continue from (default: the file checkpoint in its folder)",
@@ -112,6 +133,11 @@ export function addStepFlags(command: Command): void {
         "--running-variance <kind>",
         "running variance of BatchNorm: biased (onnx) or unbiased (torch); default: onnx",
       ).choices(["onnx", "torch"]),
+    )
+    .option(
+      "--precision <name>",
+      "float32 | mixed | mixed-float16 | mixed-bfloat16: products in half precision, weights and the rest in float32; mixed is float16 with a loss scale that adapts itself (default: float32)",
+      precision,
     );
 }
 
@@ -124,6 +150,7 @@ export function trainerOptions(
   model: { injected: boolean; freeBatch: boolean },
 ): TrainerOptions {
   const { lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads } = flags;
+  const { precision } = flags;
   const ownPenalty = model.injected && flags.penalty === undefined;
   if (ownPenalty) checkBesideOwnPenalty(flags, ["weight"]);
   const penalties = ownPenalty ? undefined : penaltiesOf(flags);
@@ -137,5 +164,12 @@ export function trainerOptions(
     ...(penalties ? { penalties } : given({ penaltyWeight: flags.weight })),
     optimizer: optimizerOf(flags),
     ...given({ learningRate: lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads }),
+    ...given({ precision }),
   };
+}
+
+/** Checks a precision and keeps it as text, so that a checkpoint can hold it. */
+function precision(text: string): Precision {
+  halfPrecision(text);
+  return text as Precision;
 }

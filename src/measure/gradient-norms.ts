@@ -48,7 +48,11 @@ export class GradientMeter {
    * @param dataset - the meter uses its first batch in the order of the run's seed
    */
   static async create({ model, options }: Trainer, dataset: Dataset, probe: Probe): Promise<GradientMeter> {
-    const step = await buildGradientStep(model, { ...options, onMessage: () => {} }, probe);
+    const step = await buildGradientStep(
+      model,
+      { ...options, precision: "float32", onMessage: () => {} },
+      probe,
+    );
     const { seed = 0, normalize } = options;
     const feeder = new StepFeeder(step.ports, dataset, seed, { normalize });
     await feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, batchOf(step.ports)));

@@ -94,6 +94,17 @@ export function numberToFloat16(value: number): number {
   return sign | (units + (exponent + 14) * 1024);
 }
 
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+
+/** The 16 bits of the bfloat16 nearest to a float32 number; ties round to even. */
+export function numberToBfloat16(value: number): number {
+  if (Number.isNaN(value)) return 0x7fc0;
+  single[0] = value;
+  const [bits = 0] = singleBits;
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
 function roundHalfToEven(value: number): number {
   const below = Math.floor(value);
   const rest = value - below;

@@ -1,6 +1,7 @@
 import { blockConvolutions } from "./backends/block-convolutions.ts";
 import { deviationApart } from "./backends/deviation-apart.ts";
 import { fillChannels } from "./backends/fill-channels.ts";
+import { halfInFloat } from "./backends/half-in-float.ts";
 import { joinSplits } from "./backends/join-splits.ts";
 import { openQuickly } from "./backends/open-quickly.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
@@ -21,12 +22,14 @@ import type { Pass } from "./pass.ts";
 import { recognizeActivations, writeOutActivations } from "./training/activations.ts";
 import { lowerBatchNorm, setBatchNormForm } from "./training/batch-norm.ts";
 import { emptyCache } from "./training/empty-cache.ts";
+import { mixedPrecision } from "./training/mixed-precision.ts";
 import { poolBeforeRelu } from "./training/pool-before-relu.ts";
 import { recognizeLayerNormalization } from "./training/recognize-layer-normalization.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
 import { replaceDropout } from "./training/replace-dropout.ts";
 import { stopDropout } from "./training/stop-dropout.ts";
 import { storeAsRead } from "./training/store-as-read.ts";
+import { widenHalf } from "./training/widen-half.ts";
 
 /** Every pass, by subject; what each makes of a small graph is in test/passes/printed. */
 export const passes = {
@@ -58,6 +61,8 @@ export const passes = {
   storeAsRead,
   recognizeLayerNormalization,
   recomputeActivations,
+  widenHalf,
+  mixedPrecision,
   // Layout
   rowsLayout,
   // Backends
@@ -66,5 +71,6 @@ export const passes = {
   fillChannels,
   deviationApart,
   joinSplits,
+  halfInFloat,
   openQuickly,
 } satisfies Readonly<Record<string, () => Pass<unknown>>>;

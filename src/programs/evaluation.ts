@@ -33,10 +33,10 @@ export async function inferenceForm(
   model: Model,
   options: LossOptions,
   probe: Probe,
-  names: Pick<PrepareOptions, "taken"> = {},
+  how: Pick<PrepareOptions, "taken" | "masters"> = {},
 ): Promise<Program> {
   const passes = [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()];
-  const program = await prepare(model, { ...options, onMessage: () => {} }, probe, { passes, ...names });
+  const program = await prepare(model, { ...options, onMessage: () => {} }, probe, { passes, ...how });
   await program.run(replaceDropout({ mode: "none" }));
   return program;
 }
@@ -52,7 +52,7 @@ export async function buildEvaluation(
   probe: Probe,
   lower?: Lowering,
 ): Promise<EvaluationGraph> {
-  const program = await inferenceForm(model, options, probe);
+  const program = await inferenceForm(model, options, probe, { masters: true });
   const { graph } = program;
   for (const port of [...ports.parameters, ...ports.statistics]) {
     const value = graph.value(port.input);

@@ -5,10 +5,12 @@ import { strip } from "../block/strip.ts";
 import { SorthError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
+import { numberToBfloat16, numberToFloat16 } from "../onnx/small-types.ts";
 import { splice } from "../onnx/splice.ts";
-import type { Tensor } from "../onnx/tensor.ts";
+import { Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { runGraphPass } from "../passes/pass.ts";
@@ -21,7 +23,8 @@ import type { LossOptions } from "./options.ts";
  * injected block is removed unless `keepPenalty` is set. Models in training form (BatchNormalization with training_mode,
  * Dropout that drops) and models with split initializers are rewritten in inference form.
  *
- * @param weights - by their names in the step graph, which are the model's except for split initializers
+ * @param weights - by their names in the step graph, which are the model's except for split initializers; float32 ones of a
+ * model in float16 or bfloat16 are rounded to it
  * @throws SorthError if a weight is not in the model, or has another type or shape there
  */
 export function withWeights(
@@ -32,29 +35,50 @@ export function withWeights(
   const injected = model.proto.metadataProps?.some(({ key }) => key === markKey) ?? false;
   const original = injected && !options.keepPenalty ? strip(model) : model;
   const names = new Set((original.proto.graph?.initializer ?? []).map(({ name }) => name ?? ""));
-  const all = withCopies(original, weights, options);
+  const { own, all } = inFilesForm(original, weights, options);
   const split = [...all.keys()].some((name) => !names.has(name));
-  return split || isTrainingForm(original) ? rewritten(original, weights, options) : replaced(original, all);
+  return split || isTrainingForm(original) ? rewritten(original, own, options) : replaced(original, all);
 }
 
-/** The weights in the file's form: copies follow their parameter, and a parameter stored only in repeated form is repeated. */
-function withCopies(
+/**
+ * The weights in the file's types (`own`), and in its form (`all`): copies follow their parameter, and a parameter stored only in
+ * repeated form is repeated.
+ */
+function inFilesForm(
   model: Model,
   weights: ReadonlyMap<string, Tensor>,
   options: LossOptions,
-): ReadonlyMap<string, Tensor> {
+): Record<"own" | "all", ReadonlyMap<string, Tensor>> {
   const graph = graphOf(model);
   const inFile = graph.initializers;
   const { copies } = liftParameters(graph, options, model.external);
-  checkWeights(weights, [...inFile, ...graph.initializers]);
-  const all = new Map(weights);
+  const stored = [...inFile, ...graph.initializers];
+  const typeOf = new Map(stored.map(({ name, type }) => [name, type]));
+  const own = new Map([...weights].map(([name, tensor]) => [name, inType(tensor, name, typeOf.get(name))]));
+  checkWeights(own, stored);
+  const all = new Map(own);
   for (const copy of copies) {
-    const parameter = weights.get(copy.of);
+    const parameter = own.get(copy.of);
     if (!parameter) continue;
     all.set(copy.name, copied(copy, parameter));
     if (copy.made) all.delete(copy.of);
   }
-  return all;
+  return { own, all };
+}
+
+const roundings = { float16: numberToFloat16, bfloat16: numberToBfloat16 };
+
+/** A float32 tensor in the half type that the file stores; any other as it is. @throws SorthError for a number beyond that type */
+function inType(tensor: Tensor, name: string, type: DataTypeName | undefined): Tensor {
+  if (tensor.type !== "float" || (type !== "float16" && type !== "bfloat16")) return tensor;
+  const round = roundings[type];
+  const bits = Uint16Array.from(tensor.data as Float32Array, round);
+  const rounded = Tensor.of(tensor.name, type, tensor.dims, bits);
+  const infinite = bits.findIndex((word) => (word & 0x7fff) === (round(Number.POSITIVE_INFINITY) & 0x7fff));
+  if (infinite < 0) return rounded;
+  throw new SorthError(
+    `the weight "${name}" has grown to ${tensor.numbers()[infinite]}, more than its type in the model holds (${type}): train with a lower learning rate, or convert the model to float32`,
+  );
 }
 
 /** @throws SorthError for a weight that none of the initializers can take */

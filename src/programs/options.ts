@@ -36,6 +36,25 @@ export interface LossOptions {
   readonly onMessage?: (message: string) => void;
 }
 
+/** In which precision a step computes. */
+export interface PrecisionOptions {
+  /**
+   * `float32` (default); `mixed`, or `mixed-float16`: products (MatMul, Gemm, Conv, ConvTranspose) and what lies between them in
+   * float16, with float32 weights and a loss scale that adapts itself, as torch.amp; `mixed-bfloat16`: likewise in bfloat16,
+   * without a scale. Options of the scale may follow `mixed`, as in `mixed:init-scale=1024,growth-interval=200`.
+   */
+  readonly precision?: Precision;
+}
+
+/** A precision by name; see {@link PrecisionOptions}. */
+export type Precision =
+  | "float32"
+  | "mixed"
+  | "mixed-float16"
+  | "mixed-bfloat16"
+  | `mixed:${string}`
+  | `mixed-float16:${string}`;
+
 /** How BatchNormalization and Dropout run while training (DESIGN §5.10). */
 export interface TrainingFormOptions {
   /** "train" (default): batch statistics, running statistics are state. "frozen": the stored statistics. */

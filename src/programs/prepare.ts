@@ -13,6 +13,7 @@ import { UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { isHalf } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
@@ -33,6 +34,8 @@ export interface PrepareOptions {
   readonly passes?: readonly Pass<unknown>[];
   /** Decides by its names whether a constant is kept apart, so that it can have a gradient; default: none is. */
   readonly keeps?: (names: readonly string[]) => boolean;
+  /** Makes a float32 model of one whose parameters are float16 or bfloat16, to train it; default false. */
+  readonly masters?: boolean;
   /** Prefix of an input or output whose own name is taken; default {@link takenPrefix}. */
   readonly taken?: string;
 }
@@ -46,7 +49,7 @@ export async function prepare(
   model: Model,
   given: LossOptions,
   probe: Probe,
-  { passes = [], keeps, taken = takenPrefix }: PrepareOptions = {},
+  { passes = [], keeps, masters = false, taken = takenPrefix }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
@@ -70,6 +73,14 @@ export async function prepare(
   // Passes keep outputs, so that values named in the options are still there afterwards.
   const named = [options.output, options.loss].flatMap((name) => graph.value(name ?? "") ?? []);
   graph.outputs.push(...named);
+  const half = found.parameters.find(({ value }) => isHalf(value.type));
+  if (masters && half) {
+    const { widenHalf } = await import("../passes/training/widen-half.ts");
+    options.onMessage?.(
+      `the weights are ${half.value.type}: training keeps them in float32 and writes them as ${half.value.type} again`,
+    );
+    await runPass(widenHalf(), graph, context);
+  }
   await runPasses(passes, graph, context);
   graph.outputs.length -= named.length;
   // Files of IR 3 list initializers among the inputs, though no caller feeds them.

@@ -127,6 +127,18 @@ export class Program {
     this.#prepared = { ...this.#prepared, sites: sitesOnRows(this.#prepared, moved) };
   }
 
+  /** Computes products in half precision, before anything is fed or differentiated. Layers have their responses in float32. */
+  async computeInHalf(type: "float16" | "bfloat16", masks: readonly Value[]): Promise<void> {
+    const { mixedPrecision } = await import("../passes/training/mixed-precision.ts");
+    const { parameters, sites } = this.prepared;
+    const moved = await this.run(mixedPrecision({ type, parameters, masks }));
+    const responseOf = (value: Value) => moved.get(value) ?? value;
+    this.#prepared = {
+      ...this.#prepared,
+      sites: sites.map((site) => ({ ...site, response: responseOf(site.response) })),
+    };
+  }
+
   /** Adds the loss: the objective or the model's own, and the penalties with the given weight, schedules and draws. */
   loss(inputs: PenaltyInputs = {}): LossGraph {
     return emitLoss(this.prepared, this.#context.options, inputs);
@@ -144,7 +156,7 @@ export class Program {
    * @throws SorthError when an operator on the way has no derivative
    */
   async gradients(
-    { seeds }: LossGraph,
+    { seeds }: Pick<LossGraph, "seeds">,
     wrt: readonly Value[],
     separate: ReadonlySet<Value> = new Set(),
   ): Promise<Map<Value, Typed>> {
@@ -220,9 +232,9 @@ export class Program {
   update(
     optimizer: Optimizer,
     trained: readonly TrainedParameter[],
-    scalars: { readonly learningRate: Typed; readonly step: Typed },
+    fed: Parameters<typeof emitUpdates>[4],
   ): UpdatePorts {
-    return emitUpdates(this.graph, this.emit, optimizer, trained, scalars);
+    return emitUpdates(this.graph, this.emit, optimizer, trained, fed);
   }
 
   /** Removes the model's own outputs. */

@@ -2,8 +2,9 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
+import { transformationOf } from "../optimizers/optimizer.ts";
 import { inputName } from "./ports.ts";
-import { type Step, type StepOptions, stepFacts } from "./step.ts";
+import { loweringPasses, type Step, type StepOptions, stepFacts } from "./step.ts";
 import type { ParameterPort, StepPorts } from "./step-ports.ts";
 import {
   dataPorts,
@@ -40,6 +41,7 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
   const names = ["learning_rate", "step"].map((name) => inputName(half.program.graph, name));
   const { ports, ...first } = await finishGradients(half, options);
 
+  const { scaling } = half;
   const program = half.program.beside("update");
   const [learningRate, step] = names.map((name) => program.input(name, half.type, [])) as [Typed, Typed];
   const trained = half.trained.map(({ name, value: { type, shape }, matrix }, i) => {
@@ -51,13 +53,17 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
       matrix,
     };
   });
-  const updated = program.update(options.optimizer ?? adamw(), trained, { learningRate, step });
+  const given = transformationOf(options.optimizer ?? adamw());
+  const optimizer = scaling?.around(given) ?? given;
+  const known = scaling?.inputIn(program);
+  const updated = program.update(optimizer, trained, { learningRate, step, ...known });
   return {
     ...first,
     update: await program.finish({ check: options.lower ? "structure" : "run" }),
     ports: {
       ...ports,
       ...updated,
+      ...scaling?.figures(program, updated),
       parameters: updated.parameters.map((port, i) => ({
         ...port,
         gradient: trained[i]?.gradient.name ?? "",
@@ -75,8 +81,8 @@ async function finishGradients(
   half: TrainingGradients,
   options: TrainingOptions & Pick<StepOptions, "lower">,
 ) {
-  const { program, loss, trained, penaltyWeight, type } = half;
-  const statistics = await runningStatistics(program, options.runningVariance);
+  const { program, loss, trained, penaltyWeight, type, scaling } = half;
+  const statistics = await runningStatistics(program, options.runningVariance, scaling);
 
   program.dropOutputs();
   const figures = nameFigures(program, loss);
@@ -93,8 +99,8 @@ async function finishGradients(
     ...figures,
   };
   const gradients = await program.finish({
-    passes: [...(await program.recomputation()), ...(options.lower?.passes ?? [])],
-    check: options.lower ? "structure" : "run",
+    passes: [...(await program.recomputation()), ...(await loweringPasses(half, options.lower))],
+    check: options.lower || half.half === "bfloat16" ? "structure" : "run",
   });
   return { ...stepFacts(half, ports), gradients, ports };
 }

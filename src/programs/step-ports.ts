@@ -86,6 +86,13 @@ export interface StepPorts {
   readonly penalty: string | undefined;
   /** The penalties that make up R. */
   readonly penalties: readonly PenaltyPort[];
+  /** Scalar outputs of a step in float16, which scales its loss. */
+  readonly scaling?: {
+    /** The scale of this step. */
+    readonly scale: string;
+    /** 1 if the update was left out because a gradient was not finite, else 0. */
+    readonly skipped: string;
+  };
   /**
    * Loop form only ({@link stepLoop}): the input that says how many steps a run does. Inputs, labels, masks, scalars, draws of
    * a step, and the outputs loss, penalty and those of single penalties then have a leading axis over the steps, which the
@@ -106,8 +113,9 @@ export const statePorts = ({
 ];
 
 /** Outputs that are figures of a step, not state: the loss, R, and each penalty that R is made of. */
-export const figureOutputs = ({ loss, penalty, penalties }: StepPorts): string[] => [
+export const figureOutputs = ({ loss, penalty, penalties, scaling }: StepPorts): string[] => [
   ...new Set([loss, ...(penalty === undefined ? [] : [penalty]), ...penalties.map(({ output }) => output)]),
+  ...(scaling ? [scaling.scale, scaling.skipped] : []),
 ];
 
 /** The axis of an input that counts the samples. */

@@ -7,6 +7,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
 import { packSmall } from "../optimizers/pack.ts";
+import type { Pass } from "../passes/pass.ts";
 import type { Schedule } from "../schedules/schedule.ts";
 import { batchAxisOfPort, portsKey, portsToText, type StepPorts } from "./step-ports.ts";
 import {
@@ -48,19 +49,19 @@ export interface Step {
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
   const { lower } = options;
   const given = transformationOf(options.optimizer ?? adamw());
-  const optimizer = packSmall(given, lower?.packed ?? 0);
-  const ownForm = lower !== undefined && optimizer.treatment !== undefined;
+  const ownForm = lower !== undefined && given.treatment !== undefined;
   const half = await trainingGradients(model, options, probe, ownForm);
-  const { program, loss, type, trained } = half;
+  const { program, loss, type, trained, scaling } = half;
+  const optimizer = packSmall(scaling?.around(given) ?? given, lower?.packed ?? 0);
   const scalars = {
     learningRate: program.input("learning_rate", type, []),
     step: program.input("step", type, []),
   };
-  const statistics = await runningStatistics(program, options.runningVariance);
+  const statistics = await runningStatistics(program, options.runningVariance, scaling);
 
   program.dropOutputs();
   const figures = nameFigures(program, loss);
-  const updated = program.update(optimizer, trained, scalars);
+  const updated = program.update(optimizer, trained, { ...scalars, ...scaling?.known });
   const named = nameStatistics(program, statistics);
 
   const ports: StepPorts = {
@@ -74,16 +75,26 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
       type,
     },
     ...figures,
+    ...scaling?.figures(program, updated),
   };
   const written = await program.finish({
-    passes: [...(await program.recomputation()), ...(lower?.passes ?? [])],
+    passes: [...(await program.recomputation()), ...(await loweringPasses(half, lower))],
     metadata: new Map([[portsKey, portsToText(ports)]]),
     // A trainer asks for a backend's forms, and opens the graph immediately.
-    check: lower ? "structure" : "run",
+    check: lower || half.half === "bfloat16" ? "structure" : "run",
   });
   graphs.set(written, program.graph);
   return { model: written, ports, ...stepFacts(half, ports) };
 }
+
+/** The passes that bring a step into the forms of its backend. */
+export const loweringPasses = async (
+  { half }: TrainingGradients,
+  lower: StepOptions["lower"],
+): Promise<Pass<unknown>[]> => [
+  ...(half && lower?.half ? [await lower.half()] : []),
+  ...(lower?.passes ?? []),
+];
 
 /** The graphs of written steps, for {@link takeGraph}. */
 const graphs = new WeakMap<Model, Graph>();

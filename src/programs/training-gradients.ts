@@ -19,7 +19,8 @@ import { type DropoutMask, replaceDropout } from "../passes/training/replace-dro
 import { constantDraws } from "../penalties/build.ts";
 import type { Draw } from "../penalties/draws.ts";
 import type { LossGraph } from "./loss-graph.ts";
-import type { LossOptions, TrainingFormOptions } from "./options.ts";
+import type { LossScaling } from "./loss-scaling.ts";
+import type { LossOptions, PrecisionOptions, TrainingFormOptions } from "./options.ts";
 import type { PenaltyInputs } from "./penalty-graph.ts";
 import { prepare } from "./prepare.ts";
 import type { Program } from "./program.ts";
@@ -27,7 +28,7 @@ import type { DataPort, DrawPort, PenaltyPort, StatePort, StepPorts } from "./st
 import type { TrainedParameter } from "./update.ts";
 
 /** Options of {@link trainingGradients}. */
-export interface TrainingOptions extends LossOptions, TrainingFormOptions {
+export interface TrainingOptions extends LossOptions, TrainingFormOptions, PrecisionOptions {
   /**
    * Brings the program into the forms that the backend that will run it prefers (src/passes/backends). A step then also holds
    * weights in the form in which its nodes read them ({@link StatePort.layout}), if the optimizer permits it
@@ -40,6 +41,10 @@ export interface TrainingOptions extends LossOptions, TrainingFormOptions {
 export interface TrainingGradients {
   readonly program: Program;
   readonly loss: LossGraph;
+  /** The type in which products are computed, if it is not float32. */
+  readonly half: "float16" | "bfloat16" | undefined;
+  /** The scale of the loss, for float16. */
+  readonly scaling: LossScaling | undefined;
   /** The type of the scalars that the step is fed. */
   readonly type: "float" | "double";
   /** The parameters with their gradients. */
@@ -89,7 +94,9 @@ export async function trainingGradients(
   probe: Probe,
   ownForm = false,
 ): Promise<TrainingGradients> {
-  const program = await prepare(model, options, probe, { passes: trainingForm(options) });
+  const passes = trainingForm(options);
+  const precision = options.precision && (await import("./precision.ts")).halfPrecision(options.precision);
+  const program = await prepare(model, options, probe, { passes, masters: true });
   const { graph } = program;
   const { parameters } = program.prepared;
   checkSamples(graph);
@@ -99,15 +106,24 @@ export async function trainingGradients(
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
   // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.
   const masks = await program.run(replaceDropout({ mode: "all" }));
-  if (options.lower?.layout) await program.layOut(options.lower.layout);
+  // The graph of a GPU, on the CPU too: it has no layout of rows.
+  if (precision)
+    await program.computeInHalf(
+      precision.type,
+      masks.map(({ input }) => input),
+    );
+  else if (options.lower?.layout) await program.layOut(options.lower.layout);
   for (const parameter of parameters) program.feed(parameter);
   const fed = fedPenalties(program);
   const loss = program.loss(fed.inputs);
   if (ownForm) await program.storeAsRead(loss);
-  const trained = program.trained(await program.gradients(loss, parameters));
+  const scaling = precision && (await import("./loss-scaling.ts")).lossScaling(program, loss, precision);
+  const trained = program.trained(await program.gradients(scaling?.scaled(loss) ?? loss, parameters));
   return {
     program,
     loss,
+    half: precision ? precision.type : undefined,
+    scaling: scaling || undefined,
     type: loss.total.type === "double" ? "double" : "float",
     trained,
     inputs,
@@ -122,11 +138,13 @@ export async function trainingGradients(
 export async function runningStatistics(
   program: Program,
   running: TrainingFormOptions["runningVariance"] = "onnx",
+  scaling?: LossScaling,
 ): Promise<NextStatistic[]> {
   const stored = batchNormStatistics(program.graph).flatMap(({ mean, variance }) => [mean, variance]);
   checkTrainable(stored);
   for (const statistic of stored) program.feed(statistic);
-  return program.run(lowerBatchNorm({ running }));
+  const statistics = await program.run(lowerBatchNorm({ running }));
+  return scaling ? scaling.finite(statistics) : statistics;
 }
 
 /** Names the outputs that are figures of a step: loss, R, and each penalty that R is made of. */

@@ -40,7 +40,12 @@ export function emitUpdates(
   emit: Emit,
   optimizer: Optimizer,
   trained: readonly TrainedParameter[],
-  fed: { readonly learningRate: Typed; readonly step: Typed },
+  fed: {
+    readonly learningRate: Typed;
+    readonly step: Typed;
+    /** Slots of the run that the graph has an input for already, by name. */
+    readonly slots?: ReadonlyMap<string, Typed>;
+  },
 ): UpdatePorts {
   const transformation = transformationOf(optimizer);
   const parameters = trained.map(({ name, value: { type, shape }, matrix }) => ({
@@ -56,8 +61,9 @@ export function emitUpdates(
   const state: Typed[] = [];
   for (const { spec, index } of slots) {
     const owner = ownerOf(spec);
+    const known = owner ? undefined : fed.slots?.get(spec.name);
     const name = inputName(graph, owner ? `${owner.value.name}.${spec.name}` : spec.name);
-    state[index] = typed(graph.addInput(name, spec.type, spec.shape));
+    state[index] = known ?? typed(graph.addInput(name, spec.type, spec.shape));
   }
   const result = transformation.emit(emit, {
     ...{ parameters, state },

@@ -11,7 +11,7 @@ import { figureOutputs, type StepPorts, statePorts } from "../programs/step-port
 import { checkReplaces, OrtForwardSession, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { type OpenOnDevice, openOnDevice } from "./placement.ts";
-import { allFinite, stepResults } from "./step-results.ts";
+import { allGood, stepResults } from "./step-results.ts";
 import type { Backend, Fed, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 /** Suffix of the outputs of the read-back graph. */
@@ -47,7 +47,7 @@ class DeviceStepSession implements StepSession {
     const next = new Map(
       statePorts(this.#ports).map(({ input, output }) => [input, outputs[output] as OrtTensor]),
     );
-    if (allFinite(results)) {
+    if (allGood(results)) {
       const old = this.#state;
       this.#state = next;
       this.#host = undefined;

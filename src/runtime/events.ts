@@ -39,6 +39,13 @@ export interface StepEvent extends Progress {
   readonly penaltyShare: number;
   /** The schedule's factor included. */
   readonly learningRate: number;
+  /** In mixed precision with float16: the factor of the loss in the backward pass of this step. */
+  readonly lossScale?: number;
+  /**
+   * In mixed precision with float16: whether a gradient was not finite, so that weights and the optimizer's state kept their
+   * numbers. The loss may be NaN then.
+   */
+  readonly skipped?: boolean;
   readonly totalSteps: number;
 }
 

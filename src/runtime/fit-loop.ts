@@ -13,6 +13,7 @@ import type { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
 import { type PlannedRun, RunReader } from "./run-reader.ts";
 import { StepFeeder } from "./step-feeds.ts";
+import { isGood } from "./step-results.ts";
 import { addedPenalties, type StepScalars, scalarsOfSteps, scheduledRun } from "./step-scalars.ts";
 import type { StepResult } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
@@ -41,8 +42,8 @@ export interface FitParts {
   readonly save: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
   /** Removes checkpoints. */
   readonly remove: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
-  /** Ends the run when a loss is NaN or infinite. */
-  readonly stopAt: (loss: number) => Promise<never>;
+  /** Ends the run when a loss is NaN or infinite, or its scale too small. */
+  readonly stopAt: (result: StepResult) => Promise<never>;
 }
 
 type Events = AsyncGenerator<TrainingEvent, void, undefined>;
@@ -178,14 +179,14 @@ export class FitLoop {
     const { totalSteps } = this.#steps;
     for (const [i, result] of results.entries()) {
       const { loss, penalty } = result;
-      if (!Number.isFinite(loss)) await stopAt(loss);
+      if (!isGood(result)) await stopAt(result);
       const penalties = addedPenalties(step.ports, scalars[i], result);
       advance(position, result, penalties);
       session.tell();
       const penaltyShare = loss === 0 ? 0 : ((scalars[i]?.penaltyWeight ?? 0) * penalty) / loss;
       const { learningRate = 0 } = scalars[i] ?? {};
       this.#learningRate = learningRate;
-      const figures = { loss, penalty, penalties, penaltyShare, learningRate, totalSteps };
+      const figures = { loss, penalty, penalties, penaltyShare, learningRate, ...result.scaling, totalSteps };
       yield { event: "step", ...this.#progress(done), ...figures };
       // If the caller read the state meanwhile, the later steps of this run were rolled back: the loop does them again.
       if (this.#isOver || (i + 1 < results.length && session.settled)) return;

@@ -6,7 +6,7 @@ import type { Step } from "../programs/step.ts";
 import { figureOutputs, type StatePort, type StepPorts } from "../programs/step-ports.ts";
 import { checkReplaces, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
-import { allFinite, stepResults } from "./step-results.ts";
+import { allGood, stepResults } from "./step-results.ts";
 import type { StepFeeds, StepResult, StepSession } from "./step-session.ts";
 import type { Uncopied } from "./uncopied-outputs.ts";
 
@@ -63,7 +63,7 @@ export class HostStepSession implements StepSession {
     }
     await this.#write(inputs, outputs);
     const results = stepResults(this.#ports, figures);
-    if (allFinite(results)) this.#current = next;
+    if (allGood(results)) this.#current = next;
     return results;
   }
 

@@ -1,7 +1,8 @@
 import { NumericError } from "../errors.ts";
+import type { StepResult } from "./step-session.ts";
 import type { TrainingSession } from "./training-session.ts";
 
-/** A run whose loss became NaN or infinite, and its last good step. */
+/** A run whose loss or gradients became NaN or infinite, and its last good step. */
 export interface BrokenRun {
   readonly session: TrainingSession;
   /** Number of steps before the one whose loss is NaN or infinite. */
@@ -14,19 +15,23 @@ export interface BrokenRun {
   readonly restore: () => string;
 }
 
-const advice = "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
+const usualAdvice =
+  "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
 
 /**
- * Ends a run whose loss is NaN or infinite. The state before that step is kept if it is finite. Otherwise the last good state
+ * Ends a run whose loss is NaN or infinite, or whose gradients are at every scale. The state before that step is kept if it is finite. Otherwise the last good state
  * is in the last checkpoint; without a checkpoint, an earlier state is restored.
  * @throws NumericError that says which state is left
  */
-export async function stopAtNotANumber(loss: number, run: BrokenRun): Promise<never> {
+export async function stopAtNotANumber({ loss, scaling }: StepResult, run: BrokenRun): Promise<never> {
   const { session, steps, checkpoint } = run;
   const finite = [...(await session.readState()).values()].every(
     ({ data }) => data instanceof BigInt64Array || (data as Float32Array).every(Number.isFinite),
   );
-  const what = `the loss became ${loss} at step ${steps + 1}`;
+  const what = scaling?.skipped
+    ? `gradients are not finite at step ${steps + 1}, though the loss scale fell to ${scaling.lossScale.toPrecision(2)}`
+    : `the loss became ${loss} at step ${steps + 1}`;
+  const advice = scaling?.skipped ? `train in float32 (--precision), or ${usualAdvice}` : usualAdvice;
   if (finite) {
     if (checkpoint) await run.save(checkpoint);
     const where = checkpoint ? ` in ${checkpoint}` : "";

@@ -50,7 +50,7 @@ export function positionFromText(text: string, where: string): Position {
 export const startEpoch = { loss: 0, penalty: 0, penalties: {}, counted: 0 } as const;
 
 /**
- * Counts one finished step.
+ * Counts one finished step. A loss that is not finite, of a step that left its update out, has no part in the sums.
  * @param penalties - what each penalty added to its loss, by name
  */
 export function advance(
@@ -59,6 +59,7 @@ export function advance(
   penalties: Readonly<Record<string, number>>,
 ): void {
   position.step += 1;
+  if (!Number.isFinite(loss)) return;
   position.loss += loss;
   position.penalty += penalty;
   const sums = position.penalties ?? {};

@@ -9,7 +9,7 @@ import { checkDevice, create, createOnDevice } from "./gpu-device-web.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { webProbe } from "./probe-web.ts";
-import { allFinite, stepResults } from "./step-results.ts";
+import { allGood, stepResults } from "./step-results.ts";
 import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 /** Opens a session. Threads belong to the page (`env.wasm.numThreads`), not to a session: the option `threads` is refused. */
@@ -41,7 +41,7 @@ class WasmStepSession implements StepSession {
     const inputs = [...feeds, ...this.#state].map(([name, tensor]) => [name, toOrtTensor(tensor)] as const);
     const outputs = await runSession(this.#session, Object.fromEntries(inputs));
     const results = stepResults(this.#ports, outputs);
-    if (allFinite(results)) {
+    if (allGood(results)) {
       if (this.#ports.count !== undefined) this.#before = this.#state;
       this.#state = new Map(
         statePorts(this.#ports).map(({ input, output }) => {

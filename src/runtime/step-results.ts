@@ -8,7 +8,7 @@ import type { StepResult } from "./step-session.ts";
  * @throws SorthError when an output is missing
  */
 export function stepResults(
-  { loss, penalty, penalties }: Pick<StepPorts, "loss" | "penalty" | "penalties">,
+  { loss, penalty, penalties, scaling }: Pick<StepPorts, "loss" | "penalty" | "penalties" | "scaling">,
   results: Readonly<Record<string, OrtTensor | undefined>>,
 ): StepResult[] {
   const numbers = (name: string): Float32Array => {
@@ -18,12 +18,20 @@ export function stepResults(
   };
   const all = penalty === undefined ? undefined : numbers(penalty);
   const parts = penalties.map(({ output }) => numbers(output));
+  const [scales, skips] = scaling ? [numbers(scaling.scale), numbers(scaling.skipped)] : [];
   return Array.from(numbers(loss), (value, i) => ({
     ...{ loss: value, penalty: all?.[i] ?? 0 },
     penalties: parts.map((part) => part[i] ?? 0),
+    ...(scales && { scaling: { lossScale: scales[i] ?? 0, skipped: skips?.[i] === 1 } }),
   }));
 }
 
-/** Whether every loss of a run is finite. */
-export const allFinite = (results: readonly StepResult[]): boolean =>
-  results.every(({ loss }) => Number.isFinite(loss));
+/** The scale of a loss below which a run stops: gradients are finite at no scale (the least scale of fairseq). */
+export const leastLossScale = 1e-4;
+
+/** Whether a run can go on after a step: its loss is finite, or the step left its update out and may try a smaller scale. */
+export const isGood = ({ loss, scaling }: StepResult): boolean =>
+  scaling?.skipped ? scaling.lossScale >= leastLossScale : Number.isFinite(loss);
+
+/** Whether a run can go on after each of some steps. */
+export const allGood = (results: readonly StepResult[]): boolean => results.every(isGood);

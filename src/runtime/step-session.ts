@@ -19,13 +19,15 @@ export interface StepResult {
   readonly penalty: number;
   /** The value of each of the ports' penalties, without any weight; together they make up `penalty`. */
   readonly penalties: readonly number[];
+  /** In mixed precision with float16: the scale of the loss, and whether the update was left out. */
+  readonly scaling?: { readonly lossScale: number; readonly skipped: boolean };
 }
 
 /** Runs a step graph and keeps its state between runs. Each entry (node, web) supplies one. */
 export interface StepSession {
   /**
-   * Does one step, or in Loop form as many as the feeds say. The state advances only when all losses are finite: after a NaN
-   * it is the state before the run.
+   * Does one step, or in Loop form as many as the feeds say. The state advances only when all losses are finite, or their
+   * updates were left out: after a NaN it is the state before the run.
    */
   run(feeds: StepFeeds): Promise<readonly StepResult[]>;
   /** Restores the state before the last run, if that run advanced it; works once, and only where Loop runs. */

@@ -17,7 +17,7 @@ const version = 3;
 
 /** Options that JSON can hold unchanged; functions among them are left out. */
 const plain = [
-  ...(["batch", "dims", "loss", "output", "batchNorm", "runningVariance", "recompute"] as const),
+  ...(["batch", "dims", "loss", "output", "batchNorm", "runningVariance", "recompute", "precision"] as const),
   ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
   ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
   "mixup",

@@ -2,13 +2,13 @@ import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, positive, seedNumber } from "../numbers.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
-import type { LossOptions, TrainingFormOptions } from "../programs/options.ts";
+import type { LossOptions, PrecisionOptions, TrainingFormOptions } from "../programs/options.ts";
 import type { Schedule } from "../schedules/schedule.ts";
 import { parseSchedule } from "../schedules/table.ts";
 import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */
-export interface TrainerOptions extends LossOptions, TrainingFormOptions, SessionOptions {
+export interface TrainerOptions extends LossOptions, TrainingFormOptions, PrecisionOptions, SessionOptions {
   /**
    * Where to train: `cpu` (default), `cuda` or `webgpu` in node, `wasm` (default) or `webgpu` in a browser. A resumed run
    * continues on its former backend, if that one is available.

@@ -18,7 +18,7 @@ import { OwnEvaluation } from "./own-evaluation.ts";
 import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
 import { RunState } from "./run-state.ts";
-import type { Backend, StepSession } from "./step-session.ts";
+import type { Backend, StepResult, StepSession } from "./step-session.ts";
 import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
@@ -229,7 +229,7 @@ export class Trainer {
         const { removeCheckpoints } = await import("./stored-run.ts");
         await removeCheckpoints(folder, kinds, this.#parts.runtime);
       },
-      stopAt: (loss) => this.#stopAt(loss, checkpoint),
+      stopAt: (result) => this.#stopAt(result, checkpoint),
     });
     this.#loop = loop;
     if (!callbacks?.length) return loop.events();
@@ -326,8 +326,8 @@ export class Trainer {
     if (normalize !== undefined) this.#options = { ...this.#options, normalize };
   }
 
-  #stopAt(loss: number, checkpoint: string | undefined): Promise<never> {
-    return stopAtNotANumber(loss, {
+  #stopAt(result: StepResult, checkpoint: string | undefined): Promise<never> {
+    return stopAtNotANumber(result, {
       ...{ session: this.#session, steps: this.steps, checkpoint },
       isSaved: checkpoint !== undefined && this.#savedTo === checkpoint,
       save: (folder) => this.save(folder),

@@ -4,7 +4,7 @@ import { allInModel, allInStep, modelPorts } from "../programs/state-layout.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { checkReplaces } from "./ort-session.ts";
 import type { StepFeeder } from "./step-feeds.ts";
-import { allFinite } from "./step-results.ts";
+import { allGood } from "./step-results.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import type { Backend, Fed, StepResult, StepSession } from "./step-session.ts";
 
@@ -46,7 +46,7 @@ export class TrainingSession {
   /** Does the steps that a feeder holds. The caller must report each of them (`tell`) before the next run. */
   async run(feeder: StepFeeder, steps: readonly StepScalars[]): Promise<readonly StepResult[]> {
     const results = await this.#session.run(feeder.feeds(steps));
-    this.#run = { feeder, steps, advanced: allFinite(results), told: 0 };
+    this.#run = { feeder, steps, advanced: allGood(results), told: 0 };
     return results;
   }
 

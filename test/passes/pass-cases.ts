@@ -13,6 +13,7 @@ import { rowsLayout } from "../../src/passes/layout/rows-layout.ts";
 import type { Pass, PassContext } from "../../src/passes/pass.ts";
 import { passes } from "../../src/passes/table.ts";
 import { setBatchNormForm } from "../../src/passes/training/batch-norm.ts";
+import { mixedPrecision } from "../../src/passes/training/mixed-precision.ts";
 import { recomputeActivations } from "../../src/passes/training/recompute-activations.ts";
 import { storeAsRead } from "../../src/passes/training/store-as-read.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
@@ -260,6 +261,29 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     });
     for (const gradient of gradients.values()) graph.addOutput(gradient);
     return { graph, context, pass: recomputeActivations({ arrivals }) };
+  },
+  widenHalf: () => {
+    const b = new GraphBuilder();
+    const half = (name: string, dims: readonly number[], bits: readonly number[]) =>
+      b.graph.addInitializer(Tensor.of(name, "float16", dims, Uint16Array.from(bits)));
+    const y = b.op("MatMul", [b.input("x", [1, 2], "float16"), half("w", [2, 1], [0x3c00, 0xb800])], "y");
+    return b.output(b.op("Cast", [b.op("Cast", [y], "z", { to: 1 })], "r", { to: 10 }));
+  },
+  mixedPrecision: async () => {
+    const b = new GraphBuilder();
+    const [w, c, v] = [b.weight("w", [3, 4]), b.weight("c", [4]), b.weight("v", [4, 2])];
+    const h = b.op("Add", [b.op("MatMul", [b.input("x", [2, 3]), w], "p"), c], "h");
+    const dropped = b.op("Mul", [b.op("Relu", [h], "r"), b.input("mask", [2, 4])], "dropped");
+    const y = b.op("MatMul", [dropped, v], "y");
+    const z = b.op("MatMul", [b.op("Add", [h, vector(b, "small", [1e-9])], "shifted"), v], "z");
+    const graph = await inferred(b.output(b.op("Softmax", [y], "s"), z));
+    return { graph, pass: mixedPrecision({ parameters: [w, c, v], masks: [graph.valueNamed("mask")] }) };
+  },
+  halfInFloat: () => {
+    const b = new GraphBuilder();
+    const [x, w] = [b.input("x", [2, 3], "float16"), b.input("w", [3, 2], "float16")];
+    const p = b.op("MatMul", [x, b.op("Transpose", [b.op("Transpose", [w], "t")], "u")], "p");
+    return inferred(b.output(b.op("Relu", [p], "y")));
   },
   rowsLayout: async () => {
     const b = new GraphBuilder();

@@ -34,6 +34,14 @@ const rowsForm: Form = {
   why: "1.2 to 5 times faster on small images and for kernels of 1×1: a convolution there reads its weights once for each image",
 };
 
+/** Steps in mixed precision apply this form, before the others. */
+const halfForm: Form = {
+  name: "half precision in float32",
+  backends: ["cpu", "wasm"],
+  change: "operators on float16 or bfloat16 → the same on float32, with a Cast before and behind each",
+  why: "ONNX Runtime's CPU has few float16 kernels and no bfloat16 ones, and where it converts by itself it leaves roundings out. So results are those of a GPU that adds up in float32, and mixed precision is slower here than float32",
+};
+
 /** The optimizer applies this form (src/optimizers/pack.ts). */
 const packedForm: Form = {
   name: "small parameters packed",
@@ -97,6 +105,7 @@ export const forms: readonly Form[] = [
     pass: async () => (await import("./open-quickly.ts")).openQuickly(),
   },
   rowsForm,
+  halfForm,
   packedForm,
   stepsInLoop,
 ];
@@ -121,6 +130,8 @@ export interface Lowering {
   readonly layout?: (facts: LayoutFacts) => Promise<Pass<ValuesOnRows>>;
   /** Parameters of at most so many numbers are packed for the optimizer; absent where none are. */
   readonly packed?: number;
+  /** A pass over a graph that computes in half precision, before the others; absent where the backend has kernels for it. */
+  readonly half?: () => Promise<Pass<unknown>>;
   /** Passes over the finished graph, in order. */
   readonly passes: readonly Pass<unknown>[];
 }
@@ -134,9 +145,12 @@ export async function loweringFor(backend: BackendName, probe: Probe): Promise<L
   return {
     passes,
     ...(rowsForm.backends.includes(backend) && { layout: layoutFor(backend, probe) }),
+    ...(halfForm.backends.includes(backend) && { half: halfInFloat }),
     ...(packedForm.backends.includes(backend) && { packed: mostPacked }),
   };
 }
+
+const halfInFloat = async (): Promise<Pass<unknown>> => (await import("./half-in-float.ts")).halfInFloat();
 
 /** Makes the pass that chooses layouts, for a backend that has several. */
 function layoutFor(backend: BackendName, probe: Probe): NonNullable<Lowering["layout"]> {
