@@ -1,3 +1,6 @@
+/** The bits of a number of this class, or of the package's. */
+type Bits = Pick<Long, "low" | "high" | "unsigned">;
+
 /**
  * A 64-bit integer of a protobuf message, in browsers: what protobufjs and this package use of the package `long`, over BigInt.
  * The build for browsers takes it in the place of `long`, whose arithmetic nothing here uses.
@@ -42,7 +45,7 @@ export default class Long {
     return Long.fromBigInt(BigInt(text), unsigned);
   }
 
-  static fromValue(value: Long | number | string | bigint, unsigned?: boolean): Long {
+  static fromValue(value: Bits | number | string | bigint, unsigned?: boolean): Long {
     if (typeof value === "number") return Long.fromNumber(value, unsigned);
     if (typeof value === "string") return Long.fromString(value, unsigned);
     if (typeof value === "bigint") return Long.fromBigInt(value, unsigned);
@@ -62,7 +65,7 @@ export default class Long {
     return this.toBigInt().toString(radix);
   }
 
-  equals(other: Long | number | string | bigint): boolean {
+  equals(other: Bits | number | string | bigint): boolean {
     return this.toBigInt() === Long.fromValue(other).toBigInt();
   }
 }
