@@ -1,10 +1,11 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
+import type { FitOptions } from "../index.ts";
 import type { ModelFacts } from "../programs/model-facts.ts";
 import { addTrainingDataFlags } from "./data-flags.ts";
+import { fitOf } from "./fit-flags.ts";
 import { given } from "./options.ts";
 import { outputBeside } from "./output.ts";
 import { type RunSettings, readRunSettings, resumedCall } from "./run-settings.ts";
@@ -40,12 +41,7 @@ export interface Call {
   /** Where to train; for a resumed run only the flags given now. */
   readonly placement: Partial<ReturnType<typeof placementOf>>;
   /** How to fit; for a resumed run only the flags given now. */
-  readonly fit: {
-    readonly epochs?: number;
-    readonly maxSteps?: number;
-    readonly validation?: number;
-    readonly otherData?: boolean;
-  };
+  readonly fit: FitOptions;
 }
 
 /** @throws UsageError for flags that are missing, or that a resumed run does not accept */
@@ -56,15 +52,16 @@ export async function callOf(
   trainingFlags: readonly string[],
 ): Promise<Call> {
   const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
-  const { epochs, maxSteps, validation, otherData } = flags;
+  const { epochs, otherData } = flags;
   if (flags.resume === undefined) {
     if (otherData) throw new UsageError("--other-data belongs to --resume");
+    if (flags.earlyStop === false) throw new UsageError("--no-early-stop belongs to --resume");
     if (path === undefined)
       throw new UsageError("missing required argument 'model' (see sorth-onnx train --help)");
     if (flags.data === undefined) {
       throw new UsageError(`required option '--data <source>' not specified: ${dataKinds}`);
     }
-    const fit = { epochs, ...given({ maxSteps, validation }) };
+    const fit = { epochs, ...fitOf(flags) };
     return { path, model: path, flags, data: flags.data, placement: placementOf(flags), fit };
   }
   const refused = command.options.filter(
@@ -92,7 +89,7 @@ export async function callOf(
     flags: { ...merged, output },
     data: merged.data ?? "",
     placement: Object.fromEntries(Object.entries(placementOf(flags)).filter(([name]) => isGiven(name))),
-    fit: given({ epochs: isGiven("epochs") ? epochs : undefined, maxSteps, validation, otherData }),
+    fit: { ...given({ epochs: isGiven("epochs") ? epochs : undefined, otherData }), ...fitOf(flags) },
   };
 }
 
@@ -109,18 +106,4 @@ export function checkEffects(
       "--allow-fallback belongs to --backend cuda and webgpu: on the CPU everything runs there",
     );
   }
-}
-
-/** @throws UsageError when --from best needs a checkpoint that the run will not write */
-export async function checkBest(
-  { from, validation, resume }: TrainFlags,
-  folder: string,
-  held: boolean,
-): Promise<void> {
-  if (from !== "best" || validation !== undefined || held) return;
-  const there = resume !== undefined && (await stat(join(folder, "best.safetensors")).catch(() => undefined));
-  if (there) return;
-  throw new UsageError(
-    "--from best needs held-out samples to find the best checkpoint: give --validation, as in --validation 0.1",
-  );
 }

@@ -7,21 +7,17 @@ import type { Precision } from "../programs/options.ts";
 import { halfPrecision } from "../programs/precision.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
+import { addFitFlags, type FitFlags } from "./fit-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
 import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
-import { fraction, given, numberIn, positiveInteger } from "./options.ts";
+import { given, numberIn, positiveInteger } from "./options.ts";
 import { addOutputFlag, type OutputFlags } from "./output.ts";
 import { addPenaltyFlags, checkBesideOwnPenalty, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
 import type { SharedFlags } from "./terminal.ts";
 
 /** Flags of every run, also of a resumed one. */
-export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags {
+export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, FitFlags {
   readonly data?: string;
-  readonly epochs: number;
-  readonly maxSteps?: number;
-  readonly validation?: number;
-  readonly from: "best" | "last";
-  readonly otherData?: true;
   readonly checkpoint?: string;
   readonly resume?: string;
   readonly ortCheckpoint?: string;
@@ -48,23 +44,9 @@ export const defaultBatch = 64;
 /** Declares the flags of every run. */
 export function addRunFlags(command: Command): void {
   addOutputFlag(command, "trained", "where to write the trained model");
+  command.option("--data <source>", `${dataKinds}; docs/data.md describes each`);
+  addFitFlags(command);
   command
-    .option("--data <source>", `${dataKinds}; docs/data.md describes each`)
-    .option("--epochs <count>", "passes over the data", positiveInteger, 1)
-    .option("--max-steps <count>", "stop after this number of steps", positiveInteger)
-    .option(
-      "--validation <fraction>",
-      "share of the data to hold out for validation (default: the validation part of the data, if any)",
-      fraction,
-    )
-    .addOption(
-      new Option(
-        "--from <checkpoint>",
-        "which weights the trained model gets: those of the last step, or those with the lowest validation loss",
-      )
-        .choices(["best", "last"])
-        .default("last"),
-    )
     .option(
       "--checkpoint <path>",
       "folder for checkpoints, run.jsonl and report.html (default: <output>.run); for a training_model.onnx, the checkpoint file to continue from (default: the file checkpoint in its folder)",

@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { messageOf, SorthError } from "../errors.ts";
@@ -44,7 +44,7 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
       if (event.event !== "angles" && event.event !== "gradients") progress.show(event);
       if (log.add(event) === "begun") {
         // With --force the folder may hold the checkpoints of another run.
-        for (const kind of ["best", "last"]) await rm(join(folder, `${kind}.safetensors`), { force: true });
+        await removeCheckpoints(folder);
         if (settings) await writeRunSettings(folder, settings, declare);
       }
       if (event.event === "end") end = event;
@@ -67,6 +67,12 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
     );
   }
   return end;
+}
+
+async function removeCheckpoints(folder: string): Promise<void> {
+  const names = await readdir(folder);
+  const old = names.filter((name) => /^(best|last|epoch-\d+)\.safetensors$/.test(name));
+  for (const name of old) await rm(join(folder, name));
 }
 
 /** A word of a command line, quoted for a shell. */

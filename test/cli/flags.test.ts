@@ -67,6 +67,18 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--other-data"), /--other-data belongs to --resume/],
   [train("--ort-checkpoint", "c"), /--ort-checkpoint belongs to runs/],
   [train("--from", "best"), /--from best needs/],
+  [train("--from", "worst"), /--from .* Give best, last, or epoch-N/],
+  [train("--from", "epoch-2"), /--from epoch-2 needs .* give --keep too/],
+  [train("--early-stop", "2"), /--early-stop needs held-out samples .*--validation 0.1/],
+  [train("--early-stop", "0"), /--early-stop .* whole number of 1 or more/],
+  [train("--no-early-stop"), /--no-early-stop belongs to --resume/],
+  [train("--minimum-change", "1"), /--minimum-change belongs to --early-stop/],
+  [train("--keep", "2"), /--keep needs held-out samples/],
+  [train("--monitor", "accuracy"), /--monitor needs held-out samples/],
+  [
+    train("--validation", "0.5", "--monitor", "beauty"),
+    /no figure "beauty" to monitor: this run computes loss/,
+  ],
   [train("--loss", "logits", "--prediction", "logits"), /prediction .* which an objective reads/],
   [
     ["grad", "m.onnx", "--batch", "2", "--loss", "logits", "--prediction", "logits"],

@@ -1,4 +1,12 @@
-import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/program.ts";
@@ -57,6 +65,7 @@ const flags = () => [
   ],
   ...["--steps-per-run", "2", "--no-report", "--from", "best"],
   ...["--augment", "flip,crop=3,mixup=0.4"],
+  ...["--keep", "2", "--early-stop", "3", "--minimum-change", "0.001"],
 ];
 
 describe("train --resume", () => {
@@ -75,6 +84,9 @@ describe("train --resume", () => {
     expect(losses("part")).toHaveLength(24);
     expect(readFileSync(at("part.onnx")).equals(readFileSync(at("whole.onnx")))).toBe(true);
 
+    const files = (name: string) => readdirSync(at(`${name}.run`)).sort();
+    expect(files("part")).toEqual(files("whole"));
+
     const again = await cli("train", "--resume", at("part.run"), "--force");
     expect(again).toMatchObject({ code: 2, stdout: "" });
     expect(again.stderr).toMatch(
@@ -82,6 +94,24 @@ describe("train --resume", () => {
     );
     const more = await cli("train", "--resume", at("part.run"), "--epochs", "4", "--force", "--json");
     expect(JSON.parse(more.stdout)).toMatchObject({ step: 32, epoch: 4, from: "best" });
+  });
+
+  it("goes on epoch by epoch after it was stopped early, or to its end", async () => {
+    const still = ["--data", at("data.npz"), "--batch", "4", "--lr", "0", "--penalty", "none", "--no-report"];
+    const stops = ["--validation", "0.2", "--epochs", "5", "--early-stop", "1"];
+    const stopped = await cli("train", at("model.onnx"), ...still, ...stops);
+    expect(stopped).toMatchObject({ code: 0 });
+    expect(stopped.stderr).toMatch(
+      /stopped: early, after epoch 2: the validation loss has not improved for 1 epoch/,
+    );
+    expect(stopped.stderr).toContain("weights of step 8, where the validation loss was lowest");
+    const resume = ["train", "--resume", at("model.trained.run"), "--force"];
+    const next = await cli(...resume, "--json", "--from", "last");
+    expect(JSON.parse(next.stdout)).toMatchObject({ epoch: 3, stopped: "early", from: "last" });
+    const [, advice = ""] = /to go on all the same: sorth-onnx (.*)/.exec(stopped.stderr) ?? [];
+    const whole = JSON.parse((await cli(...advice.split(" "), "--json")).stdout);
+    expect(whole).toMatchObject({ epoch: 5, step: 40, from: "last" });
+    expect(whole).not.toHaveProperty("stopped");
   });
 
   it("refuses other data unless told, and replaces no model", async () => {

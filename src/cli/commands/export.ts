@@ -1,7 +1,8 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { withConversion } from "../../data/conversion.ts";
 import { UsageError } from "../../errors.ts";
-import { exportCheckpoint, rescuedInference, writeModel } from "../../index.ts";
+import { type CheckpointKind, exportCheckpoint, rescuedInference, writeModel } from "../../index.ts";
+import { addFromFlag } from "../fit-flags.ts";
 import { given } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
 import { readRunSettings } from "../run-settings.ts";
@@ -9,7 +10,7 @@ import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts"
 
 interface Flags extends SharedFlags, OutputFlags {
   readonly checkpoint?: string;
-  readonly from: "best" | "last";
+  readonly from: CheckpointKind;
   readonly keepPenalty?: true;
   readonly prediction?: string;
 }
@@ -19,19 +20,16 @@ export function define(command: Command, streams: CommandStreams): void {
   command
     .argument("[folder]", "a folder that train has written: model.trained.run")
     .option("--checkpoint <folder>", "the same folder, given as a flag")
-    .addOption(
-      new Option(
-        "--from <checkpoint>",
-        "the weights of the last step, or those with the lowest validation loss",
-      )
-        .choices(["best", "last"])
-        .default("last"),
-    )
     .option("--keep-penalty", "keep an injected penalty in the trained model")
     .option(
       "--prediction <name>",
       "for a run of a training_model.onnx: the value to write as the model's output (default: the input of the cross-entropy)",
     );
+  addFromFlag(
+    command,
+    "which weights: last (of the last step), best (of the best epoch), or epoch-N of an epoch that --keep kept",
+    "last",
+  );
   addOutputFlag(command, "trained.last", "where to write the model");
   command.action(async (argument: string | undefined, flags: Flags) => {
     const terminal = new Terminal(streams, flags);

@@ -21,13 +21,14 @@ import { normalizationFor } from "../../runtime/batch-feeds.ts";
 import { describeData } from "../../runtime/describe-data.ts";
 import { trainerFor } from "../begin-run.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
+import { checkHeldOut, earlyText, fromOf, weightsText } from "../fit-flags.ts";
 import { given } from "../options.ts";
 import { checkNoRun, checkOutput, chosenOutput, outputBeside, runFolderOf } from "../output.ts";
 import { readData } from "../read-data.ts";
 import { penaltyNote, runFacts, writeRunReport } from "../run-report.ts";
 import type { RunSettings } from "../run-settings.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
-import { callOf, checkBest, checkEffects, declare, type TrainFlags } from "../train-call.ts";
+import { callOf, checkEffects, declare, type TrainFlags } from "../train-call.ts";
 import { defaultBatch } from "../train-flags.ts";
 import { watchRun } from "../watch-run.ts";
 
@@ -57,7 +58,11 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     checkEffects(flags, facts);
     const read = await readData(data, terminal, flags, { model, conversion: call.settings?.data });
     const { train, validation, test, normalize } = read;
-    await checkBest(flags, folder, validation !== undefined);
+    await checkHeldOut(flags, {
+      folder,
+      held: validation !== undefined,
+      isResumed: flags.resume !== undefined,
+    });
     // Remarks appear after the first step: if model and data do not fit, the user sees only the error.
     const remarks: string[] = [];
     const onMessage = (message: string) => remarks.push(message);
@@ -96,22 +101,22 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       { events, folder, isResumed, settings, remarks, signal, report, steps, again },
       terminal,
     );
-    if (flags.from === "best") await trainer.load(folder, "best");
+    const from = fromOf(flags);
+    if (from !== "last") await trainer.load(folder, from);
     await writeTrained(trainer, rescued, flags, { output, record }, terminal);
     const figures = test && (await trainer.evaluate(test));
     await trainer.release();
     await report?.();
     if (flags.json) {
       terminal.json({
-        ...{ output, checkpoint: folder, ...end, from: flags.from, exportedStep: trainer.steps },
+        ...{ output, checkpoint: folder, ...end, from, exportedStep: trainer.steps },
         ...(figures && { test: figures }),
       });
       return;
     }
     await terminal.wrote(path, output);
-    if (flags.from === "best") {
-      terminal.note(`weights of step ${trainer.steps}, where the validation loss was lowest`);
-    }
+    if (end?.event === "end" && end.stopped === "early") terminal.note(earlyText(flags, end, folder));
+    if (from !== "last") terminal.note(weightsText(flags, from, trainer.steps));
     terminal.note(`checkpoints, run.jsonl${flags.report ? " and report.html" : ""}: ${folder}`);
     if (flags.ortCheckpoint)
       terminal.note(`checkpoint for ONNX Runtime's own sessions: ${flags.ortCheckpoint}`);

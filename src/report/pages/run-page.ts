@@ -66,6 +66,8 @@ function remarks({ steps, end, resumed, unreadable }: RunRecord): string[] {
   const stops: Readonly<Record<string, string>> = {
     aborted: `interrupted after step ${last}`,
     "max-steps": `stopped after step ${last}, as was asked for`,
+    early: `stopped early, after step ${last}: the monitored figure no longer improved`,
+    callback: `stopped by a callback after step ${last}`,
   };
   return [
     ...(end ? [] : [`The record breaks off after step ${last}: the run was cut off, or failed.`]),
