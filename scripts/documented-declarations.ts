@@ -12,7 +12,7 @@ export function documentedDeclarations(): TsdownPlugin {
         file.type === "chunk" && file.fileName.endsWith(".d.ts") ? [file] : [],
       );
       const lists = files.flatMap(({ code }) =>
-        [...code.matchAll(/^interface (?:Library|ModelFunctions)\b[^{]*\{[\s\S]*?^\}/gm)].map(
+        [...code.matchAll(/^interface (?:Library|ModelFunctions|PageFunctions)\b[^{]*\{[\s\S]*?^\}/gm)].map(
           ([list]) => list,
         ),
       );

@@ -168,6 +168,8 @@ export type {
 } from "./programs/step-ports.ts";
 export type { TrainerState } from "./programs/trainer-state.ts";
 export type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
+export type { EvaluationPageOptions } from "./report/pages/evaluation-page.ts";
+export type { PageFunctions } from "./report/pages/page-functions.ts";
 export type { RunPageOptions } from "./report/pages/run-page.ts";
 export { anglePictures } from "./report/pictures.ts";
 export {

@@ -119,6 +119,19 @@ export const runReportPage: Library["runReportPage"] = async (run, options = {})
   return runPage(blankDocument(), run, options);
 };
 
+/** @function */
+export const evaluationReportPage: Library["evaluationReportPage"] = async (
+  evaluation,
+  dataset,
+  options = {},
+) => {
+  const [{ evaluationPage }, { blankDocument }] = await Promise.all([
+    import("./report/pages/evaluation-page.ts"),
+    import("./report/pages/blank-document.ts"),
+  ]);
+  return evaluationPage(blankDocument(), evaluation, dataset, options);
+};
+
 /**
  * Trains a model on stock ONNX Runtime, on the CPU, with CUDA or with WebGPU. One run of the step graph ({@link Library.buildStep}) does one batch, or several
  * (`stepsPerRun`). The same model, options, data, seed and number of threads give the same bits.

@@ -16,9 +16,7 @@ import type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
 import type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
 import type { SplitStep } from "./programs/split-step.ts";
 import type { Step, StepOptions } from "./programs/step.ts";
-import type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
-import type { RunPageOptions } from "./report/pages/run-page.ts";
-import type { RunRecord } from "./report/run-record.ts";
+import type { PageFunctions } from "./report/pages/page-functions.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
 import type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 import type { ModelFunctions } from "./runtime/model-functions.ts";
@@ -30,7 +28,7 @@ import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
  * when they come from `sorth-onnx/web`. Each is an export of its own with the same name, signature and numbers in both.
  * In a browser the code of all but {@link Library.buildStep} is loaded when it is first called.
  */
-export interface Library extends ModelFunctions {
+export interface Library extends ModelFunctions, PageFunctions {
   /**
    * Lists what a model consists of: its layers and the penalties that apply to each, what is skipped and why, the
    * parameters that training would change, and advice. For a training_model.onnx of ONNX Runtime's training tools it shows
@@ -296,45 +294,4 @@ export interface Library extends ModelFunctions {
    * await writeModel(await exportCheckpoint("run"), "exported.onnx");
    */
   exportCheckpoint(folder: string, options?: ExportCheckpointOptions): Promise<Model>;
-
-  /**
-   * Draws the angles of one or several models as a page: one self-contained HTML text with histograms, heat maps, spectra
-   * and tables, that needs no script and no network. Histograms and heat maps are there if the angles were measured with
-   * `anglePictures`. In a browser it is to be called in a page, not in a worker, which has no document to draw in.
-   *
-   * @param models - a name for each model, its weight angles, and optionally response angles and the record of its run
-   * @param options - where the samples came from, for the caption
-   * @returns the HTML text
-   * @throws UsageError in a worker
-   *
-   * @example
-   * import { writeFile } from "node:fs/promises";
-   * import { anglePictures, angleReportPage, readModel, weightAngles } from "sorth-onnx";
-   *
-   * const weights = await weightAngles(await readModel("model.onnx"), anglePictures);
-   * await writeFile("angles.html", await angleReportPage([{ model: "model.onnx", weights }]));
-   */
-  angleReportPage(models: readonly PageModel[], options?: AnglePageOptions): Promise<string>;
-
-  /**
-   * Draws a training run as a page, as {@link Library.angleReportPage} does: curves of loss and accuracy, the penalty's share
-   * and gradients, angles.
-   *
-   * @param run - the events of {@link Library.observe} (or of `trainer.fit` alone), or a record that `parseRunRecord` read
-   * @param options - the page's title, and lines about the run
-   * @returns the HTML text
-   * @throws UsageError in a worker
-   *
-   * @example
-   * import { writeFile } from "node:fs/promises";
-   * import { crossEntropy, loadMnist, readModel, runReportPage, Trainer } from "sorth-onnx";
-   *
-   * const { train } = await loadMnist();
-   * const trainer = await Trainer.create(await readModel("model.onnx"), { objective: crossEntropy(), batch: 32 });
-   * const events = [];
-   * for await (const event of trainer.fit(train, { maxSteps: 20 })) events.push(event);
-   * await trainer.release();
-   * await writeFile("report.html", await runReportPage(events, { title: "MNIST" }));
-   */
-  runReportPage(run: RunRecord | Iterable<unknown>, options?: RunPageOptions): Promise<string>;
 }

@@ -153,6 +153,19 @@ export const runReportPage: Library["runReportPage"] = async (run, options = {})
   return runPage(blankDocument(), run, options);
 };
 
+/** @function */
+export const evaluationReportPage: Library["evaluationReportPage"] = async (
+  evaluation,
+  dataset,
+  options = {},
+) => {
+  const [{ evaluationPage }, { blankDocument }] = await Promise.all([
+    import("./report/pages/evaluation-page.ts"),
+    import("./report/pages/blank-document-web.ts"),
+  ]);
+  return evaluationPage(blankDocument(), evaluation, dataset, options);
+};
+
 /**
  * Trains a model on stock ONNX Runtime, on WebAssembly or WebGPU; checkpoint folders lie in the origin private file system.
  * One run of the step graph ({@link Library.buildStep}) does one batch, or several (`stepsPerRun`). The same model, options,

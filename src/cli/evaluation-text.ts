@@ -1,4 +1,6 @@
+import type { Dataset } from "../data/dataset.ts";
 import { formatTable, type ModelEvaluation, type WorstSample } from "../index.ts";
+import { nameOfSample } from "../report/sample-name.ts";
 import { fitTable } from "../report/table.ts";
 
 /** More classes than these are left out of tables on a terminal; `--json` has all. */
@@ -6,20 +8,22 @@ const mostClasses = 20;
 
 /** How an evaluation is printed. */
 interface TextOptions {
-  /** Name of the data. */
-  readonly data: string;
+  readonly data: Dataset;
+  /** Names of the classes by label, where they are known. */
+  readonly classes: readonly string[] | undefined;
   readonly width: number;
   readonly paint: (heading: string) => string;
 }
 
 const percent = (value: number): string => `${(100 * value).toFixed(2)} %`;
+const nameIn = ({ classes }: TextOptions, label: number): string => classes?.[label] ?? String(label);
 const figure = (value: number): string => value.toPrecision(4);
 
 /** An evaluation as text: a line of figures, then tables. */
 export function evaluationText(evaluation: ModelEvaluation, options: TextOptions): string {
   const { loss, accuracy, samples, perplexity, worst } = evaluation;
   const first = [
-    `${options.data}: ${samples} samples`,
+    `${options.data.name}: ${samples} samples`,
     `loss ${figure(loss)}`,
     ...(accuracy === undefined ? [] : [`accuracy ${percent(accuracy)}`]),
     ...(perplexity === undefined ? [] : [`perplexity ${figure(perplexity)}`]),
@@ -58,7 +62,7 @@ function figures({ classes, labels, numbers }: ModelEvaluation, options: TextOpt
   const rows = classes.classes
     .slice(0, mostClasses)
     .map((one) => [
-      String(one.index),
+      nameIn(options, one.index),
       percent(one.precision),
       percent(one.recall),
       percent(one.f1),
@@ -77,27 +81,28 @@ function figures({ classes, labels, numbers }: ModelEvaluation, options: TextOpt
 const leftOut = (total: number): string[] =>
   total > mostClasses ? [`${total - mostClasses} more of ${total}: --json has all`] : [];
 
-function confusionTable(confusion: readonly (readonly number[])[], { width, paint }: TextOptions): string {
+function confusionTable(confusion: readonly (readonly number[])[], options: TextOptions): string {
+  const { width, paint } = options;
   const columns = [
     { heading: "", align: "right" as const },
-    ...confusion.map((_, c) => ({ heading: String(c), align: "right" as const, rank: 1 })),
+    ...confusion.map((_, c) => ({ heading: nameIn(options, c), align: "right" as const, rank: 1 })),
   ];
-  const rows = confusion.map((row, label) => [String(label), ...row.map(String)]);
+  const rows = confusion.map((row, label) => [nameIn(options, label), ...row.map(String)]);
   return fitTable(columns, rows, width, paint).text;
 }
 
-function worstTable(worst: readonly WorstSample[], { paint }: TextOptions): string[] {
+function worstTable(worst: readonly WorstSample[], options: TextOptions): string[] {
   if (worst.length === 0) return [];
   const classes = worst.some(({ answer }) => answer !== undefined);
   const columns = ["sample", "loss", ...(classes ? ["class", "answer"] : [])];
   const rows = worst.map(({ sample, loss, label, answer }) => [
-    ...[String(sample), figure(loss)],
-    ...(classes ? [String(label ?? ""), String(answer ?? "")] : []),
+    ...[String(nameOfSample(options.data, sample)), figure(loss)],
+    ...(classes ? [label, answer].map((one) => (one === undefined ? "" : nameIn(options, one))) : []),
   ]);
   const table = formatTable(
     columns.map((heading) => ({ heading, align: "right" as const })),
     rows,
-    paint,
+    options.paint,
   );
   return [`samples with the highest loss\n${table}`];
 }

@@ -70,6 +70,10 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
   evaluate: [
     example("evaluate model.onnx --data mnist", "loss, accuracy, figures of each class, confusion matrix"),
     example("evaluate model.onnx --data data.npz --json", "all figures as JSON"),
+    example(
+      "evaluate model.onnx --data data.npz --html evaluation.html",
+      "a page with the samples of the highest loss",
+    ),
   ],
   predict: [
     example(

@@ -61,7 +61,6 @@ const commands: Readonly<Record<string, KnownCommand>> = {
   evaluate: {
     summary: "compute loss, accuracy and further figures of a model on data",
     load: () => import("./commands/evaluate.ts"),
-    writes: false,
   },
   predict: {
     summary: "write a model's answer for every sample of data",

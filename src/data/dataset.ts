@@ -111,6 +111,8 @@ export interface Dataset {
   readonly fingerprint?: string;
   /** The file of a sample, where each has one of its own. */
   sampleName?(index: number): string;
+  /** The row of a sample in its table, from 0, where rows of the table were left out. */
+  sampleRow?(index: number): number;
   /**
    * Writes the given samples one after another, from the start of both arrays.
    * @throws SorthError (or rejects) for an index outside the dataset and for an array that is too short
@@ -171,6 +173,9 @@ export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.na
     ...(fingerprint !== undefined && { fingerprint: `${fingerprint} ${indices.join()}` }),
     ...(dataset.sampleName && {
       sampleName: (row: number) => dataset.sampleName?.(indices[row] ?? -1) ?? "",
+    }),
+    ...(dataset.sampleRow && {
+      sampleRow: (row: number) => dataset.sampleRow?.(indices[row] ?? -1) ?? -1,
     }),
     ...{ name, size: indices.length, x: dataset.x, y: dataset.y },
     ...(inputs && { inputs: new Map([...inputs].map(([key, column]) => [key, part(column)])) }),

@@ -10,6 +10,10 @@ const folder = temporaryFolder();
 afterAll(() => folder.remove());
 const at = (name: string) => join(folder.path, name);
 
+interface Figures {
+  readonly worst: readonly { readonly sample: string | number; readonly label: string | number }[];
+}
+
 const common = ["--batch", "4", "--penalty", "none", "--lr", "0.05", "--no-report", "--threads", "1"];
 
 interface Case {
@@ -117,7 +121,34 @@ describe("from a file to a trained model", () => {
     const [, first = ""] = readFileSync(answers, "utf8").split("\n");
     const sample = data === "pictures" ? "train/setosa/00.png" : "0";
     expect(first.split(",")[0]).toBe(sample);
-    if (conversion?.classes) expect(conversion.classes).toContain(first.split(",")[1]);
+    if (conversion?.classes) {
+      expect(conversion.classes).toContain(first.split(",")[1]);
+      const [heading] = readFileSync(answers, "utf8").split("\n");
+      expect(heading).toBe(["sample", "answer", ...conversion.classes.map((one) => `score.${one}`)].join());
+    }
+    const page = at("evaluation.html");
+    const evaluated = await cli(
+      ...["evaluate", output, "--data", plain, "--part", "train", "--worst", "3", "--json"],
+      ...["--html", page, "--force"],
+    );
+    expect(evaluated).toMatchObject({ code: 0, stderr: expect.stringContaining(`page: ${page}`) });
+    const figures = JSON.parse(evaluated.stdout) as Figures;
+    expect(figures).toMatchObject({
+      samples: again.train.size,
+      loss: expect.any(Number),
+      accuracy: expect.any(Number),
+    });
+    const html = readFileSync(page, "utf8");
+    for (const { sample, label } of figures.worst) {
+      expect(typeof sample).toBe(data === "pictures" ? "string" : "number");
+      if (conversion?.classes) expect(conversion.classes).toContain(label);
+      expect(html).toContain(`${sample}`);
+    }
+    // Images are shown, and nothing is loaded from elsewhere.
+    const isImage = data !== "holes.csv:label" && model !== "vector";
+    expect(html.match(/<img [^>]*src="data:image\/png;base64,/g)?.length ?? 0).toBe(isImage ? 3 : 0);
+    expect(html.includes("img-src data:")).toBe(isImage);
+    expect(html).toContain("Confusion matrix");
     const exported = at("exported.onnx");
     const { code: exportCode } = await cli(
       "export",

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { npz } from "./npz.ts";
@@ -66,6 +66,35 @@ it("train weighs rare classes up, and spreads a share of the target", async () =
     losses.push((JSON.parse(step) as { loss: number }).loss);
   }
   expect(new Set(losses).size).toBe(3);
+});
+
+it("evaluate --html writes a page beside the model, or where it is told, and replaces none", async () => {
+  copyFileSync("models/mlp.onnx", at("mlp.onnx"));
+  const evaluate = ["evaluate", at("mlp.onnx"), "--data", at("data.npz")];
+  const { code, stdout, stderr } = await cli(...evaluate, "--html");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining("mlp.evaluation.html") });
+  expect(stdout).toContain("samples with the highest loss");
+  const page = readFileSync(at("mlp.evaluation.html"), "utf8");
+  expect(page).toContain("Figures of each class");
+  expect(page).not.toMatch(/<script|https?:(?!\/\/www\.w3\.org)/);
+  const again = await cli(...evaluate, "--html");
+  expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining("already exists") });
+});
+
+it("samples of a table that lost rows keep the numbers of their rows", async () => {
+  const model = "test/fixtures/data/vector.onnx";
+  const source = ["--data", "test/fixtures/data/holes.csv", "--missing", "drop"];
+  const { code, stderr } = await cli("predict", model, ...source, "-o", at("rows.csv"), "--objective", "mse");
+  expect(code, stderr).toBe(0);
+  const samples = readFileSync(at("rows.csv"), "utf8")
+    .trim()
+    .split("\n")
+    .slice(1)
+    .map((line) => Number(line.split(",")[0]));
+  expect(samples.slice(0, 8)).toEqual([0, 1, 2, 4, 5, 6, 8, 9]);
+  const { stdout } = await cli("evaluate", model, ...source, "--worst", "22", "--json");
+  const worst = (JSON.parse(stdout) as { worst: { sample: number }[] }).worst.map(({ sample }) => sample);
+  expect(worst.sort((a, b) => a - b)).toEqual(samples);
 });
 
 it.each([

@@ -1,7 +1,10 @@
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
-import { evaluateModel, readModel } from "../../index.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import { evaluateModel, evaluationReportPage, type ModelEvaluation, readModel } from "../../index.ts";
 import { countFromZero } from "../../numbers.ts";
+import { writeFileSafely } from "../../onnx/write-file.ts";
+import { nameOfSample } from "../../report/sample-name.ts";
 import { evaluationText } from "../evaluation-text.ts";
 import {
   addModelRunFlags,
@@ -10,13 +13,15 @@ import {
   modelRunOf,
   partOf,
 } from "../model-run-flags.ts";
-import { numberIn } from "../options.ts";
+import { given, numberIn } from "../options.ts";
+import { checkOutput, outputBeside } from "../output.ts";
 import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
 interface Flags extends SharedFlags, ModelRunFlags {
   readonly worst: number;
   readonly json?: true;
+  readonly html?: string | true;
 }
 
 /** `evaluate`: figures of a model on data. */
@@ -30,20 +35,53 @@ export function define(command: Command, streams: CommandStreams): void {
       numberIn(countFromZero),
       10,
     )
-    .option("--json", "print all figures as JSON");
+    .option("--json", "print all figures as JSON")
+    .option(
+      "--html [file]",
+      "also write a page with figures, confusion matrix and the samples with the highest loss (default: beside the model, .evaluation.html)",
+    );
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const source = dataSourceOf(flags);
+    const page = flags.html === true ? outputBeside(path, "evaluation", "html") : flags.html;
+    if (page !== undefined) await checkOutput(page, terminal.write, "--html");
     const model = await readModel(path);
     const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
     const { worst } = flags;
     const options = { ...modelRunOf(flags, data.normalize, terminal), worst };
     const evaluation = await evaluateModel(model, part, options);
-    if (flags.json) terminal.json(evaluation);
-    else
-      terminal.print(
-        evaluationText(evaluation, { data: part.name, width: terminal.width, paint: terminal.colors.bold }),
-      );
+    const { classes } = data.conversion ?? {};
+    if (page !== undefined) {
+      const facts = [`${path} on ${part.name}.`];
+      const html = await evaluationReportPage(evaluation, part, { facts, ...given({ classes }) });
+      await writeFileSafely(page, html, terminal.write);
+    }
+    if (flags.json) terminal.json(namedEvaluation(evaluation, part, classes));
+    else {
+      const { bold: paint } = terminal.colors;
+      terminal.print(evaluationText(evaluation, { data: part, classes, width: terminal.width, paint }));
+    }
+    if (page !== undefined) terminal.note(`page: ${page}`);
   });
+}
+
+/** The figures with the files of samples and the names of classes, where these are known. */
+function namedEvaluation(evaluation: ModelEvaluation, data: Dataset, names: readonly string[] | undefined) {
+  const { classes, worst } = evaluation;
+  const nameOf = (label: number) => names?.[label] ?? label;
+  return {
+    ...evaluation,
+    ...(classes && {
+      classes: {
+        ...classes,
+        classes: classes.classes.map((one) => ({ ...one, ...given({ name: names?.[one.index] }) })),
+      },
+    }),
+    worst: worst.map(({ sample, loss, label, answer }) => ({
+      ...{ sample: nameOfSample(data, sample), loss },
+      ...(label !== undefined && { label: nameOf(label) }),
+      ...(answer !== undefined && { answer: nameOf(answer) }),
+    })),
+  };
 }

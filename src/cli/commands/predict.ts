@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
 import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
+import { nameOfSample } from "../../report/sample-name.ts";
 import {
   addModelRunFlags,
   dataSourceOf,
@@ -35,7 +36,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const part = partOf(data, flags);
     const { classes } = data.conversion ?? {};
     const named = ({ sample, answer, scores }: Prediction): NamedPrediction => ({
-      sample: part.sampleName?.(sample) ?? sample,
+      sample: nameOfSample(part, sample),
       ...(answer !== undefined && { answer: classes?.[answer] ?? answer }),
       scores,
     });
@@ -46,7 +47,7 @@ export function define(command: Command, streams: CommandStreams): void {
     // A model that records its classes has them for data without labels, too.
     const options = classes && !run.objective ? { ...run, objective: crossEntropy() } : run;
     for await (const prediction of predict(model, part, options)) {
-      if (answers === 0 && asLine === csvLine) lines.push(csvHeading(prediction));
+      if (answers === 0 && asLine === csvLine) lines.push(csvHeading(prediction, classes));
       lines.push(asLine(named(prediction)));
       answers += 1;
     }
@@ -68,8 +69,12 @@ const cell = (value: number | string): number | string =>
 
 const jsonLine = (prediction: NamedPrediction): string => JSON.stringify(prediction);
 
-const csvHeading = ({ answer, scores }: Prediction): string =>
-  ["sample", ...(answer === undefined ? [] : ["answer"]), ...scores.map((_, i) => `score.${i}`)].join(",");
+const csvHeading = ({ answer, scores }: Prediction, classes: readonly string[] = []): string =>
+  [
+    "sample",
+    ...(answer === undefined ? [] : ["answer"]),
+    ...scores.map((_, i) => cell(`score.${answer === undefined ? i : (classes[i] ?? i)}`)),
+  ].join(",");
 
 const csvLine = ({ sample, answer, scores }: NamedPrediction): string =>
   [

@@ -11,6 +11,7 @@ import {
   type PixelForm,
   type Pixels,
 } from "./augment.ts";
+import { type ImageForm, imageForm } from "./image-form.ts";
 
 /**
  * A dataset whose images change at random while training, and stay as they are for an evaluation: `--augment` for arrays of
@@ -49,7 +50,7 @@ export function augmentedDataset(dataset: Dataset, changes: Augmentation): Datas
 }
 
 /** How a column holds images. */
-type Form = PixelForm & { readonly size: ImageSize };
+type Form = PixelForm & ImageForm;
 
 function augmentedColumn(dataset: Dataset, column: Column, changes: Augmentation): Column {
   const form = formOf(dataset, column, changes);
@@ -63,16 +64,6 @@ function augmentedColumn(dataset: Dataset, column: Column, changes: Augmentation
       return isPending(filled) ? filled.then(change) : change();
     },
   };
-}
-
-/** The size of images of a shape; undefined for other samples. */
-function imageForm(shape: readonly number[]): Form | undefined {
-  const isColour = (dim: number | undefined) => dim === 1 || dim === 3;
-  const [a = 0, b = 0, c = 0] = shape;
-  if (shape.length === 2) return { size: { height: a, width: b, channels: 1 } };
-  if (shape.length !== 3) return undefined;
-  if (isColour(a)) return { size: { channels: a, height: b, width: c }, channelsFirst: true };
-  return isColour(c) ? { size: { height: a, width: b, channels: c } } : undefined;
 }
 
 function formOf(

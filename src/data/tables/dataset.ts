@@ -43,12 +43,14 @@ export async function convertTable(
   const inputs = conversion.inputs.map((input) => new InputRows(source, input, rows));
   const label = conversion.label && new LabelRows(source, conversion.label, rows);
   let [row, size] = [0, 0];
+  const kept = conversion.dropsMissing ? new Uint32Array(rows) : undefined;
   for await (const chunk of source.rows()) {
     for (const cells of chunk) {
       const parts = [...inputs, ...(label ? [label] : [])];
       const drops = conversion.dropsMissing && parts.some((part) => part.lacks(cells));
       if (!drops) {
         for (const part of parts) part.write(cells, size, row);
+        if (kept) kept[size] = row;
         size += 1;
       }
       row += 1;
@@ -61,11 +63,9 @@ export async function convertTable(
     inputs: inputs.map((input) => (statistics ? input.completed(statistics, chosen) : input.input)),
   };
   for (const [i, input] of complete.inputs.entries()) inputs[i]?.apply(input, size);
-  const dataset = datasetOfColumns(
-    ...([source.name, size] as const),
-    inputs.map((input) => input.column(size)),
-    label?.column(size),
-  );
+  const columns = inputs.map((input) => input.column(size));
+  const whole = datasetOfColumns(source.name, size, columns, label?.column(size));
+  const dataset: Dataset = kept && size < row ? { ...whole, sampleRow: (i) => kept[i] ?? -1 } : whole;
   return { dataset, conversion: complete, dropped: rows - size };
 }
 

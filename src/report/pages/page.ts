@@ -6,14 +6,16 @@ import { style } from "./style.ts";
  * Writes a self-contained page: no script, no file, no network, and a content security policy that forbids them. The same
  * content gives the same bytes.
  * @param document - an empty document
+ * @param options - `images`: the page holds pictures in `data:` addresses
  */
 export async function pageText(
   document: Document,
   title: string,
   content: (h: Elements) => readonly Child[],
+  { images = false }: { readonly images?: boolean } = {},
 ): Promise<string> {
   const h = new Elements(document);
-  const policy = `default-src 'none'; style-src 'sha256-${await sha256(style)}'; base-uri 'none'; form-action 'none'`;
+  const policy = `default-src 'none'; style-src 'sha256-${await sha256(style)}'${images ? "; img-src data:" : ""}; base-uri 'none'; form-action 'none'`;
   const root = h.make(
     "html",
     { lang: "en" },

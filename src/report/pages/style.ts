@@ -39,6 +39,7 @@ figcaption{display:flex;flex-wrap:wrap;gap:.1rem 1rem;align-items:baseline;margi
 .swatch{flex:none;width:.85rem;height:.85rem;border-radius:3px;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .swatch.dashed{border-radius:0;height:0;border-top:2px dashed var(--ink)}
 ${series}
+img.thumbnail{display:block;width:100%;max-width:192px;height:auto;image-rendering:pixelated}
 svg{display:block;max-width:100%;height:auto;color:var(--ink);overflow:visible}
 svg.chart{width:100%;max-width:460px}
 svg.chart text{white-space:pre}

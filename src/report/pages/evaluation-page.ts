@@ -1,0 +1,192 @@
+import type { Dataset } from "../../data/dataset.ts";
+import type { ModelEvaluation, WorstSample } from "../../runtime/evaluate-model.ts";
+import { figureText } from "../angle-figures.ts";
+import { cosineHeatMap } from "../plots/cosine-heat-map.ts";
+import { nameOfSample } from "../sample-name.ts";
+import { thumbnail } from "../thumbnail.ts";
+import type { Child, Elements } from "./elements.ts";
+import { pageText } from "./page.ts";
+
+/** Contents of the page besides the figures. */
+export interface EvaluationPageOptions {
+  /** Default: `Evaluation`. */
+  readonly title?: string;
+  /** Lines about the model and the data. */
+  readonly facts?: readonly string[];
+  /** Names of the classes by label. */
+  readonly classes?: readonly string[];
+}
+
+/** Most classes whose counts are a table; with more, the picture and the most frequent confusions remain. */
+const mostCounted = 40;
+/** Confusions that are listed. */
+const mostConfusions = 20;
+
+/** Writes the page of `evaluationReportPage` in an empty document. */
+export async function evaluationPage(
+  document: Document,
+  evaluation: ModelEvaluation,
+  dataset: Dataset,
+  { title = "Evaluation", facts = [], classes = [] }: EvaluationPageOptions = {},
+): Promise<string> {
+  const nameOf = (label: number | undefined) => (label === undefined ? "" : (classes[label] ?? `${label}`));
+  const pictures = await Promise.all(evaluation.worst.map(({ sample }) => thumbnail(dataset, sample)));
+  return pageText(
+    document,
+    title,
+    (h) => [
+      ...facts.map((fact) => h.make("p", { class: "facts" }, fact)),
+      summary(h, evaluation),
+      classTable(h, evaluation, nameOf),
+      labelTable(h, evaluation),
+      confusion(h, evaluation, nameOf),
+      worst(h, evaluation.worst, pictures, { dataset, nameOf }),
+    ],
+    { images: pictures.some((picture) => picture !== undefined) },
+  );
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
+const figure = (value: number): string => figureText(value, "number");
+
+function summary(h: Elements, evaluation: ModelEvaluation): Element {
+  const { loss, accuracy, samples, perplexity, classes, labels, numbers } = evaluation;
+  const macro = classes?.macro ?? labels?.macro;
+  const facts: readonly (readonly [string, string | undefined])[] = [
+    ["samples", samples.toLocaleString("en-US")],
+    ["loss", figure(loss)],
+    ["accuracy", accuracy === undefined ? undefined : percent(accuracy)],
+    [
+      `top-${classes?.topK?.k} accuracy`,
+      classes?.topK === undefined ? undefined : percent(classes.topK.accuracy),
+    ],
+    ["precision, mean", macro && percent(macro.precision)],
+    ["recall, mean", macro && percent(macro.recall)],
+    ["F1, mean", macro && percent(macro.f1)],
+    ["AUC, mean", labels?.macro.auc?.toFixed(4)],
+    ["perplexity", perplexity === undefined ? undefined : figure(perplexity)],
+    ["RMSE", numbers && figure(numbers.rmse)],
+    ["mean absolute error", numbers && figure(numbers.mae)],
+    ["R²", numbers?.r2?.toFixed(4)],
+  ];
+  return h.make(
+    "dl",
+    {},
+    ...facts.flatMap(([name, value]) =>
+      value === undefined ? [] : [h.make("div", {}, h.make("dt", {}, name), h.make("dd", {}, value))],
+    ),
+  );
+}
+
+const shares = [
+  { text: "precision", meaning: "share of the samples put into this class that belong to it" },
+  { text: "recall", meaning: "share of the samples of this class that were put into it" },
+  { text: "F1", meaning: "harmonic mean of precision and recall" },
+] as const;
+
+type NameOf = (label: number | undefined) => string;
+
+function classTable(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): Child {
+  if (!classes) return undefined;
+  const rows = classes.classes.map(({ index, precision, recall, f1, samples }) => [
+    ...[nameOf(index), percent(precision), percent(recall), percent(f1)],
+    samples.toLocaleString("en-US"),
+  ]);
+  const headings = [{ text: "class", kind: "text" as const }, ...shares, { text: "samples" }];
+  return h.section("classes", 2, "Classes", h.table("Figures of each class", headings, rows));
+}
+
+function labelTable(h: Elements, { labels }: ModelEvaluation): Child {
+  if (!labels) return undefined;
+  const rows = labels.labels.map(({ index, precision, recall, f1, auc, samples }) => [
+    ...[`${index}`, percent(precision), percent(recall), percent(f1), auc?.toFixed(4) ?? "–"],
+    samples.toLocaleString("en-US"),
+  ]);
+  const headings = [{ text: "label" }, ...shares, { text: "AUC" }, { text: "samples" }];
+  return h.section("labels", 2, "Labels", h.table("Figures of each label", headings, rows));
+}
+
+function confusion(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): Child {
+  if (!classes) return undefined;
+  const { confusion: counts } = classes;
+  const size = counts.length;
+  const cells = counts.flatMap((row) => {
+    const total = row.reduce((a, b) => a + b, 0);
+    return row.map((count) => (total === 0 ? null : count / total));
+  });
+  const picture = cosineHeatMap(
+    h.document,
+    { size, unitsPerCell: 1, cells },
+    { label: "Share of each class (down) that was put into each class (across)", scale: 1 },
+  );
+  const wrong = counts
+    .flatMap((row, label) => row.map((count, answer) => ({ label, answer, count })))
+    .filter(({ label, answer, count }) => label !== answer && count > 0)
+    .sort((a, b) => b.count - a.count)
+    .slice(0, mostConfusions);
+  return h.section(
+    "confusion",
+    2,
+    "Confusion matrix",
+    h.figures(
+      h.figure("Classes (down) and answers (across)", picture, {
+        text: "The stronger the colour, the larger the share of a class; right answers lie on the diagonal.",
+      }),
+    ),
+    size > mostCounted
+      ? h.paragraph(`The counts of ${size} × ${size} classes are in evaluate --json.`)
+      : h.table(
+          "Samples by class (down) and answer (across)",
+          [{ text: "class", kind: "text" }, ...counts.map((_, c) => ({ text: nameOf(c) }))],
+          counts.map((row, c) => [nameOf(c), ...row.map(String)]),
+        ),
+    wrong.length === 0
+      ? h.paragraph("No sample was put into a wrong class.")
+      : h.table(
+          "Most frequent confusions",
+          [{ text: "class", kind: "text" }, { text: "answer", kind: "text" }, { text: "samples" }],
+          wrong.map(({ label, answer, count }) => [nameOf(label), nameOf(answer), `${count}`]),
+        ),
+  );
+}
+
+function worst(
+  h: Elements,
+  samples: readonly WorstSample[],
+  pictures: readonly (string | undefined)[],
+  { dataset, nameOf }: { readonly dataset: Dataset; readonly nameOf: NameOf },
+): Child {
+  if (samples.length === 0) return undefined;
+  const classifies = samples.some(({ answer }) => answer !== undefined);
+  const title = "Samples with the highest loss";
+  if (pictures.every((picture) => picture === undefined)) {
+    const rows = samples.map(({ sample, loss, label, answer }) =>
+      [
+        ...[nameOfSample(dataset, sample), figure(loss)],
+        ...(classifies ? [nameOf(label), nameOf(answer)] : []),
+      ].map(String),
+    );
+    const own = [
+      { text: "class", kind: "text" as const },
+      { text: "answer", kind: "text" as const },
+    ];
+    const headings = [
+      { text: "sample", kind: "text" as const },
+      { text: "loss" },
+      ...(classifies ? own : []),
+    ];
+    return h.section("worst", 2, title, h.table(title, headings, rows));
+  }
+  const items = samples.map(({ sample, loss, label, answer }, i) => {
+    const name = `${nameOfSample(dataset, sample)}`;
+    const picture = pictures[i];
+    return h.figure(
+      name,
+      picture === undefined
+        ? h.paragraph("no picture")
+        : h.make("img", { src: picture, alt: name, class: "thumbnail" }),
+      { text: `loss ${figure(loss)}${classifies ? `, ${nameOf(label)} taken for ${nameOf(answer)}` : ""}` },
+    );
+  });
+  return h.section("worst", 2, title, h.figures(...items));
+}
