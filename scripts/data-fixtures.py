@@ -4,6 +4,7 @@
 """
 
 import gzip
+import io
 import json
 import pathlib
 import struct
@@ -131,3 +132,29 @@ floats.mkdir(exist_ok=True)
 idx = floats
 write_idx("x-idx2-float", whole.astype(">f4"), 13)
 write_idx("y-idx1-int", labels.astype(">i4"), 12)
+
+# Images in Parquet: as Hugging Face's datasets write them, with names of classes, and as plain bytes with labels as texts.
+
+
+def png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+encoded = [
+    png(np.clip(random.integers(0, 60, (6, 8, 3)) + 160 * np.eye(3, dtype=int)[label], 0, 255).astype(np.uint8))
+    for label in labels
+]
+struct_type = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+structs = pa.array([{"bytes": image, "path": f"{i}.png"} for i, image in enumerate(encoded)], struct_type)
+features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": names.tolist()}}
+pictures = pa.table({"image": structs, "label": pa.array(labels, pa.int64())})
+kept = {"huggingface": json.dumps({"info": {"features": features}})}
+pq.write_table(pictures.replace_schema_metadata(kept), folder / "pictures.parquet", row_group_size=10)
+plain = pa.table({"id": labels, "picture": pa.array(encoded, pa.binary()), "label": names[labels]})
+pq.write_table(plain, folder / "pictures-plain.parquet")
+holes = [{"bytes": encoded[0], "path": "0.png"}, None, {"bytes": None, "path": "elsewhere/2.png"}, {"bytes": b"no image", "path": "3.png"}]
+for i, row in enumerate(holes[1:]):
+    rows = pa.table({"image": pa.array([holes[0], row, holes[0]], struct_type), "label": pa.array([0, 1, 1], pa.int64())})
+    pq.write_table(rows, folder / f"pictures-{['missing', 'elsewhere', 'broken'][i]}.parquet")

@@ -61,7 +61,7 @@ function read(dataset: Dataset): DataIdentity {
 }
 
 /** Two 32-bit MurmurHash3 hashes: one of the low halves and one of the high halves of the doubles. */
-class Murmur {
+export class Murmur {
   #low = 0x9747b28c;
   #high = 0x85ebca6b;
 

@@ -54,6 +54,11 @@ const cases: Readonly<Record<string, Case>> = {
     summary:
       "18 samples: uint8 [3, 6, 8] → float32 [3, 6, 8] ÷ 255 − 0.485/0.456/0.406, ÷ 0.229/0.224/0.225, labels of 3 classes",
   },
+  "images in a Parquet file": {
+    ...{ model: "image", data: "pictures.parquet", flags: ["--augment", "flip,crop=1"], falls: 0.5 },
+    summary:
+      "24 samples: uint8 [3, 6, 8] → float32 [3, 6, 8] ÷ 255, labels of 3 classes (setosa, versicolor, virginica)",
+  },
   "images as an .npz file, channels last": {
     ...{
       model: "image",

@@ -29,16 +29,17 @@ async function load(): Promise<Sharp> {
  * Decodes an image as bytes [height, width, channels]: grey for one channel, else red, green and blue. It is turned as its
  * EXIF data say; transparent pixels become black.
  * @param fit - `crop` resizes the largest centred part of these proportions, `stretch` the whole image
- * @throws SorthError that names the file
+ * @param image - the path of its file or its bytes, and its name for messages
+ * @throws SorthError that names the file or the row
  */
 export async function decodeImage(
-  path: string,
+  { name, content }: { readonly name: string; readonly content: string | Uint8Array },
   { height, width, channels }: ImageSize,
   fit: "crop" | "stretch",
 ): Promise<Uint8Array> {
   const sharp = await decoder();
   try {
-    const image = sharp(path, { failOn: "error" })
+    const image = sharp(content, { failOn: "error" })
       .autoOrient()
       .flatten({ background: "black" })
       .resize(width, height, { fit: fit === "crop" ? "cover" : "fill" });
@@ -47,7 +48,7 @@ export async function decodeImage(
     return withChannels(data, info.channels, channels);
   } catch (error) {
     throw new DataError(
-      `${path}: cannot be decoded (${messageOf(error).split("\n")[0]}); remove or replace the file`,
+      `${typeof content === "string" ? content : name}: cannot be decoded (${messageOf(error).split("\n")[0]}); remove or replace the file`,
     );
   }
 }

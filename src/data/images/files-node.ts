@@ -20,14 +20,17 @@ export async function filesBelow(folder: string): Promise<string[]> {
 }
 
 /** The first bytes of files that sharp decodes. */
-const beginnings: readonly (readonly [string, (bytes: Buffer) => boolean])[] = [
-  ["PNG", (bytes) => bytes.subarray(0, 8).toString("latin1") === "\x89PNG\r\n\x1a\n"],
+const beginnings: readonly (readonly [string, (bytes: Uint8Array) => boolean])[] = [
+  ["PNG", (bytes) => text(bytes, 0) === "\x89PNG" && text(bytes, 4) === "\r\n\x1a\n"],
   ["JPEG", (bytes) => bytes[0] === 0xff && bytes[1] === 0xd8],
   ["WebP", (bytes) => text(bytes, 0) === "RIFF" && text(bytes, 8) === "WEBP"],
   ["GIF", (bytes) => text(bytes, 0) === "GIF8"],
   ["AVIF", (bytes) => text(bytes, 4) === "ftyp"],
 ];
-const text = (bytes: Buffer, at: number): string => bytes.subarray(at, at + 4).toString("latin1");
+const text = (bytes: Uint8Array, at: number): string => String.fromCharCode(...bytes.subarray(at, at + 4));
+
+/** Whether bytes begin as an image that can be decoded. */
+export const isImage = (bytes: Uint8Array): boolean => beginnings.some(([, fits]) => fits(bytes));
 
 /**
  * Looks at the first bytes of images.
@@ -67,7 +70,7 @@ async function look(path: string, bytes: Buffer): Promise<{ size: number; isImag
     const { size } = await file.stat();
     bytes.fill(0);
     await file.read(bytes, 0, bytes.length, 0);
-    return { size, isImage: beginnings.some(([, fits]) => fits(bytes)) };
+    return { size, isImage: isImage(bytes) };
   } finally {
     await file.close();
   }

@@ -33,6 +33,11 @@ export const isTable = (path: string): boolean => extname(path).toLowerCase() in
  * @throws SorthError that names file, row and column, what is expected and found, and the option that helps
  */
 export async function loadTable(path: string, options: DataOptions): Promise<SplitData> {
+  if (extname(path).toLowerCase() === ".parquet" && !options.conversion?.table) {
+    const { loadParquetImages } = await import("../images/parquet-images-node.ts");
+    const images = await loadParquetImages(path, options);
+    if (images) return images;
+  }
   const reader = readers[extname(path).toLowerCase()];
   if (!reader) throw new UsageError(`${path}: not a table`);
   const source = await reader(path);

@@ -1,12 +1,18 @@
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
+import {
+  type AsyncBuffer,
+  asyncBufferFromFile,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+} from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { DataError, FileError, messageOf } from "../../errors.ts";
 import type { Cell, TableSource } from "./table-source.ts";
 
 /** A table of Apache Parquet. Its row groups are read one after another. @throws SorthError for a file that cannot be read */
 export async function parquetTable(path: string): Promise<TableSource> {
-  const { file, metadata } = await opened(path);
-  const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
+  const { file, metadata, columns } = await openedParquet(path);
   return {
     ...{ name: path, columns, counts: { what: "row", first: 0 } },
     async *rows() {
@@ -31,10 +37,20 @@ export async function parquetTable(path: string): Promise<TableSource> {
   };
 }
 
-async function opened(path: string) {
+/** A Parquet file and its footer. */
+export interface ParquetFile {
+  readonly file: AsyncBuffer;
+  readonly metadata: FileMetaData;
+  /** Names of its columns. */
+  readonly columns: readonly string[];
+}
+
+/** Opens a Parquet file. @throws SorthError for other files */
+export async function openedParquet(path: string): Promise<ParquetFile> {
   try {
     const file = await asyncBufferFromFile(path);
-    return { file, metadata: await parquetMetadataAsync(file) };
+    const metadata = await parquetMetadataAsync(file);
+    return { file, metadata, columns: parquetSchema(metadata).children.map(({ element }) => element.name) };
   } catch (error) {
     throw new FileError(`${path}: not a Parquet file, or a damaged one (${messageOf(error)})`);
   }

@@ -1,0 +1,152 @@
+import { DataError, UsageError } from "../../errors.ts";
+import { shapeText } from "../../graph/shapes.ts";
+import { arrayColumn, labelled } from "../array-dataset.ts";
+import type { ImageConversion } from "../conversion.ts";
+import {
+  type BatchArray,
+  type Column,
+  type Dataset,
+  datasetOfColumns,
+  type TrainingPass,
+} from "../dataset.ts";
+import { wantedInputs } from "../model-inputs.ts";
+import type { DataOptions } from "../options.ts";
+import { type Augmentation, applyChange, checkAugmentation, drawChange, type ImageSize } from "./augment.ts";
+import { decodeImage } from "./decode-node.ts";
+
+/** An encoded image with its label. */
+export interface EncodedImage {
+  /** Where it lies, for messages and reports: its path, or its row. */
+  readonly name: string;
+  /** The path of its file, or its bytes. */
+  readonly content: string | Uint8Array;
+  /** Index of its class; below 0 where it has none. */
+  readonly label: number;
+}
+
+/** Images as a dataset. */
+export interface ImageSource {
+  /** Source of the images, for messages. */
+  readonly name: string;
+  readonly images: readonly EncodedImage[];
+  readonly conversion: ImageConversion;
+  /** The model's input for them. */
+  readonly input: string;
+  readonly augment: Augmentation | undefined;
+  /** Number of classes. */
+  readonly classes: number;
+  /** What identifies the images, without their conversion. */
+  readonly fingerprint: string;
+  /** Whether `name` of an image is a file, which reports give instead of its number. */
+  readonly named: boolean;
+}
+
+/** How images fit a model's only input for data. */
+export function imageConversionFor(
+  where: string,
+  { model, dims, resize = "crop" }: DataOptions,
+): ImageConversion & { readonly input: string } {
+  if (!model) throw new UsageError(`${where}: data of images needs the model, whose input says their size`);
+  const inputs = wantedInputs(model, dims);
+  const [input] = inputs;
+  if (!input || inputs.length > 1) {
+    throw new DataError(
+      `${where}: images fit a model with one input for data; this one has ${inputs.length}: save the samples in an .npz file`,
+    );
+  }
+  const { shape, name } = input;
+  const text = `[${shape.map((dim) => dim ?? "?").join(", ")}]`;
+  const isColour = (dim: number | null | undefined) => dim === 1 || dim === 3;
+  if (shape.includes(null)) {
+    throw new UsageError(
+      `${where}: input "${name}" of the model takes ${text}, with open lengths: fix the size of the images with --dim`,
+    );
+  }
+  const lengths = shape as readonly number[];
+  const own = { fit: resize, input: name };
+  if (lengths.length === 3 && isColour(lengths[0])) return { shape: lengths, channelsLast: false, ...own };
+  if (lengths.length === 3 && isColour(lengths[2])) return { shape: lengths, channelsLast: true, ...own };
+  if (lengths.length === 2) return { shape: [1, ...lengths], channelsLast: false, ...own };
+  const [pixels = 0] = lengths;
+  const channels =
+    lengths.length === 1 ? [1, 3].find((count) => Number.isInteger(Math.sqrt(pixels / count))) : undefined;
+  if (channels !== undefined) {
+    const side = Math.sqrt(pixels / channels);
+    return { shape: [channels, side, side], channelsLast: false, ...own };
+  }
+  throw new DataError(
+    `${where}: input "${name}" of the model takes ${text}; images need [1 or 3, height, width] or [height, width, 1 or 3]`,
+  );
+}
+
+/** A dataset of images, which are decoded when they are read. */
+export function imageDataset(source: ImageSource): Dataset {
+  const { name, images, conversion, input, classes, augment } = source;
+  if (augment) checkAugmentation(augment);
+  const { shape, channelsLast } = conversion;
+  const [channels = 1, height = 1, width = 1] = channelsLast ? [shape[2], shape[0], shape[1]] : shape;
+  const size = { channels, height, width };
+  const elements = channels * height * width;
+  const read = async (index: number, row: number, target: BatchArray, pass?: TrainingPass) => {
+    const image = images[index];
+    if (!image) throw new DataError(`${name}: sample ${index} is not in 0 … ${images.length - 1}`);
+    const pixels = await pixelsOf(image, source, size, index, pass);
+    writePixels(pixels, size, channelsLast, target, row * elements);
+  };
+  const x: Column = {
+    ...{ name: input, type: "integer", shape, bytes: true },
+    range: () => ({ least: 0, most: 255, whole: true }),
+    async fill(indices, target, pass) {
+      if (target.length < indices.length * elements) {
+        throw new DataError(
+          `${name}: ${indices.length} samples of shape ${shapeText(shape)} need ${indices.length * elements} elements, the array holds ${target.length}`,
+        );
+      }
+      // All at once: ONNX Runtime may block this thread, and decoders in other threads must have work until then.
+      await Promise.all(Array.from(indices, (index, row) => read(index, row, target, pass)));
+    },
+  };
+  const labels = labelled(
+    arrayColumn(name, "labels", images.length, { data: Int32Array.from(images, ({ label }) => label) }),
+  );
+  const isLabelled = images.every(({ label }) => label >= 0);
+  return {
+    ...datasetOfColumns(name, images.length, [x], isLabelled ? { ...labels, classes } : undefined),
+    fingerprint: source.fingerprint,
+    ...(source.named && { sampleName: (index) => images[index]?.name ?? "" }),
+  };
+}
+
+async function pixelsOf(
+  image: EncodedImage,
+  { conversion, augment }: ImageSource,
+  size: ImageSize,
+  index: number,
+  pass: TrainingPass | undefined,
+): Promise<Uint8Array> {
+  if (!augment || !pass) return decodeImage(image, size, conversion.fit);
+  const change = drawChange(augment, size, pass, index);
+  const enlarged = { ...size, ...change.enlarged };
+  return applyChange(await decodeImage(image, enlarged, conversion.fit), change, size);
+}
+
+/** Writes [height, width, channels] as it is, or channel by channel. */
+function writePixels(
+  pixels: Uint8Array,
+  { channels, height, width }: ImageSize,
+  channelsLast: boolean,
+  target: BatchArray,
+  to: number,
+): void {
+  if (target instanceof BigInt64Array || target instanceof BigUint64Array) {
+    throw new DataError("images cannot be fed to an input of 64-bit integers");
+  }
+  if (channelsLast || channels === 1) {
+    target.set(pixels, to);
+    return;
+  }
+  const area = height * width;
+  for (let c = 0; c < channels; c++) {
+    for (let i = 0; i < area; i++) target[to + c * area + i] = pixels[i * channels + c] as number;
+  }
+}

@@ -1,0 +1,221 @@
+import { parquetReadObjects, parquetSchema } from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { DataError, FileError, messageOf, UsageError } from "../../errors.ts";
+import { Murmur } from "../checksum.ts";
+import type { DataConversion, ImageConversion } from "../conversion.ts";
+import { isLabelName } from "../match.ts";
+import { wantedInputs } from "../model-inputs.ts";
+import type { DataOptions } from "../options.ts";
+import type { SplitData } from "../split-data.ts";
+import { openedParquet, type ParquetFile } from "../tables/parquet-node.ts";
+import { isImage } from "./files-node.ts";
+import { type EncodedImage, imageConversionFor, imageDataset } from "./image-dataset-node.ts";
+
+/**
+ * The images in a Parquet file: a column of encoded bytes, or of structs `{ bytes, path }` as Hugging Face writes them, with a
+ * column of labels beside it. Encoded images are held in memory and decoded when they are read.
+ * @returns undefined if the file holds no such column, or if the columns that are asked for lack it
+ * @throws SorthError that names row, column and what is expected
+ */
+export async function loadParquetImages(path: string, options: DataOptions): Promise<SplitData | undefined> {
+  const opened = await openedParquet(path);
+  const image = await imageColumnOf(opened, path, options);
+  if (image === undefined) return undefined;
+  for (const option of ["standardize", "missing"] as const) {
+    if (options[option] !== undefined && !(option === "missing" && options.missing === "drop")) {
+      throw new UsageError(`${path}: --${option} belongs to columns of numbers, and "${image}" holds images`);
+    }
+  }
+  const stored = options.conversion?.images && options.conversion;
+  const { input, ...fitted }: ImageConversion & { readonly input?: string | undefined } = stored?.images
+    ? { ...stored.images, input: options.model && wantedInputs(options.model, options.dims)[0]?.name }
+    : imageConversionFor(path, options);
+  const label = labelColumnOf(opened, path, image, options);
+  const { contents, labels, dropped } = await readRows(opened, path, { image, label }, options);
+  const classes = stored?.classes ?? classesOf(opened, label, labels);
+  const images = contents.map(
+    (content, i): EncodedImage => ({
+      ...{ name: `${path}: row ${content.row}`, content: content.bytes },
+      label: label === undefined ? -1 : labelOf(labels[i], classes, path, content.row, label),
+    }),
+  );
+  const hash = new Murmur();
+  for (const { bytes } of contents) hash.add(asNumbers(bytes));
+  const dataset = imageDataset({
+    ...{ name: path, images, conversion: fitted, input: input ?? "x", augment: options.augment },
+    classes: classes?.length ?? Math.max(...images.map((one) => one.label)) + 1,
+    fingerprint: `${JSON.stringify(fitted)} ${hash.text} ${images.map((one) => one.label).join()}`,
+    named: false,
+  });
+  const rows = contents.map(({ row }) => row);
+  const conversion: DataConversion = stored ?? { version: 1, images: fitted, ...(classes && { classes }) };
+  const used = [image, label];
+  const others = opened.columns.filter((name) => !used.includes(name));
+  const target = label === undefined ? "no labels (--label names their column)" : `labels from ${label}`;
+  return {
+    train: dropped > 0 ? { ...dataset, sampleRow: (index) => rows[index] ?? -1 } : dataset,
+    test: undefined,
+    remarks: [
+      `${path}: images from ${image}; ${target}${others.length > 0 ? `; not fed: ${others.join(", ")}` : ""}`,
+      ...(dropped > 0 ? [`${path}: ${dropped} rows lack a value and are left out`] : []),
+    ],
+    conversion,
+  };
+}
+
+/** Bytes, filled up to whole doubles. */
+function asNumbers(bytes: Uint8Array): Float64Array {
+  const numbers = new Float64Array(Math.ceil(bytes.length / 8));
+  new Uint8Array(numbers.buffer).set(bytes);
+  return numbers;
+}
+
+/** The column of images: the only one of structs with bytes, else the only one whose first value is an encoded image. */
+async function imageColumnOf(
+  { file, metadata }: ParquetFile,
+  path: string,
+  { columns, label }: DataOptions,
+): Promise<string | undefined> {
+  const asked = parquetSchema(metadata).children.filter(
+    ({ element: { name } }) => name !== label && (columns === undefined || columns.includes(name)),
+  );
+  const structs = asked.filter(({ children }) => children.some(({ element }) => element.name === "bytes"));
+  let found = structs.map(({ element }) => element.name);
+  const binary = asked.filter(({ element }) => element.type === "BYTE_ARRAY" && !element.logical_type);
+  if (found.length === 0 && binary.length > 0) {
+    const names = binary.map(({ element }) => element.name);
+    const options = { file, metadata, compressors, columns: names, rowStart: 0, rowEnd: 1, utf8: false };
+    const [first = {}] = await parquetReadObjects(options);
+    found = names.filter((name) => first[name] instanceof Uint8Array && isImage(first[name] as Uint8Array));
+  }
+  if (found.length > 1) {
+    throw new UsageError(
+      `${path}: images lie in the columns ${found.join(" and ")}: choose one with --columns`,
+    );
+  }
+  return found[0];
+}
+
+function labelColumnOf(
+  { columns: names }: ParquetFile,
+  path: string,
+  image: string,
+  { label }: DataOptions,
+): string | undefined {
+  if (label !== undefined) {
+    if (names.includes(label) && label !== image) return label;
+    throw new UsageError(`${path}: there is no column "${label}" (--label); it has ${names.join(", ")}`);
+  }
+  const usual = names.filter((name) => name !== image && isLabelName(name));
+  if (usual.length > 1) {
+    throw new UsageError(
+      `${path}: which of the columns ${usual.join(" and ")} is the label? Say it with --label`,
+    );
+  }
+  return usual[0];
+}
+
+type LabelValue = string | number;
+
+async function readRows(
+  { file, metadata }: ParquetFile,
+  path: string,
+  { image, label }: { readonly image: string; readonly label: string | undefined },
+  { missing }: DataOptions,
+) {
+  const contents: { readonly row: number; readonly bytes: Uint8Array }[] = [];
+  const labels: LabelValue[] = [];
+  let [first, dropped] = [0, 0];
+  for (const group of metadata.row_groups) {
+    const rowEnd = first + Number(group.num_rows);
+    const objects = await parquetReadObjects({
+      ...{ file, metadata, compressors, utf8: false, rowStart: first, rowEnd },
+      columns: [image, ...(label === undefined ? [] : [label])],
+    }).catch((error: unknown) => {
+      throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+    });
+    for (const [i, object] of objects.entries()) {
+      const row = first + i;
+      const bytes = bytesIn(object[image], path, row, image);
+      const value = label === undefined ? 0 : labelIn(object[label], path, row, label);
+      if (bytes === undefined || value === undefined) {
+        if (missing !== "drop") {
+          throw new DataError(
+            `${path}: row ${row}, column "${bytes === undefined ? image : label}" has no value: use --missing drop`,
+          );
+        }
+        dropped += 1;
+        continue;
+      }
+      contents.push({ row, bytes });
+      labels.push(value);
+    }
+    first = rowEnd;
+  }
+  if (contents.length === 0) throw new DataError(`${path}: there are no rows with an image`);
+  return { contents, labels, dropped };
+}
+
+/** @throws DataError for anything but an encoded image */
+function bytesIn(value: unknown, path: string, row: number, column: string): Uint8Array | undefined {
+  const isStruct = typeof value === "object" && value !== null && "bytes" in value;
+  const bytes = isStruct ? value.bytes : value;
+  const where = `${path}: row ${row}, column "${column}"`;
+  if (bytes === undefined || bytes === null) {
+    const elsewhere = isStruct && "path" in value && typeof value.path === "string" ? value.path : undefined;
+    if (elsewhere === undefined) return undefined;
+    throw new DataError(
+      `${where} holds the path "${elsewhere}" and no bytes: save the images in the file (datasets: embed_external_files=True)`,
+    );
+  }
+  if (bytes instanceof Uint8Array && isImage(bytes)) return bytes;
+  throw new DataError(`${where} holds no PNG, JPEG, WebP, GIF or AVIF image; remove or replace the row`);
+}
+
+function labelIn(value: unknown, path: string, row: number, column: string): LabelValue | undefined {
+  if (value === undefined || value === null || value === "") return undefined;
+  if (typeof value === "string") return value;
+  if (value instanceof Uint8Array) return new TextDecoder().decode(value);
+  if (typeof value === "boolean") return value ? 1 : 0;
+  const number = typeof value === "bigint" ? Number(value) : value;
+  if (typeof number === "number" && Number.isInteger(number) && number >= 0) return number;
+  throw new DataError(
+    `${path}: row ${row}, label "${column}" holds ${String(value)} where a class is expected, a text or a whole number of 0 or more`,
+  );
+}
+
+/** The names of the classes: those that Hugging Face's datasets record, else the texts of the labels in alphabetical order. */
+function classesOf(
+  { metadata }: ParquetFile,
+  label: string | undefined,
+  labels: readonly LabelValue[],
+): readonly string[] | undefined {
+  if (label === undefined) return undefined;
+  if (labels.some((one) => typeof one === "string")) return [...new Set(labels.map(String))].sort();
+  const kept = metadata.key_value_metadata?.find(({ key }) => key === "huggingface")?.value;
+  try {
+    const { info } = JSON.parse(kept ?? "{}") as {
+      info?: { features?: Record<string, { names?: unknown } | undefined> };
+    };
+    const names = info?.features?.[label]?.names;
+    if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
+  } catch {
+    // Another tool's record: the classes have no names.
+  }
+  return undefined;
+}
+
+function labelOf(
+  value: LabelValue | undefined,
+  classes: readonly string[] | undefined,
+  path: string,
+  row: number,
+  column: string,
+): number {
+  const found = typeof value === "string" ? (classes?.indexOf(value) ?? -1) : (value ?? -1);
+  if (found >= 0 && (classes === undefined || found < classes.length)) return found;
+  const known = classes?.slice(0, 20).join(", ") ?? "whole numbers";
+  throw new DataError(
+    `${path}: row ${row}, label "${column}" holds ${JSON.stringify(value)}, which is none of the classes ${known}`,
+  );
+}
