@@ -4,6 +4,8 @@ import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
 import { lengthsOf } from "../data/lengths.ts";
 import type { Normalization } from "../data/normalize.ts";
+import type { TextConversion } from "../data/text/conversion.ts";
+import { objectiveOfTexts } from "../data/text/objective.ts";
 import { UsageError } from "../errors.ts";
 import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
@@ -25,6 +27,8 @@ export interface Beginning {
   /** Defined for artifacts of ONNX Runtime's training API. */
   readonly rescued: RescuedModel | undefined;
   readonly train: Dataset;
+  /** How texts became tokens; undefined for other data. */
+  readonly text: TextConversion | undefined;
   /** How samples are scaled; undefined if model and data decide that. */
   readonly normalize: Normalization | undefined;
   readonly onMessage: (message: string) => void;
@@ -42,7 +46,7 @@ export function trainerFor(beginning: Beginning): Promise<Trainer> {
 async function begin(
   model: Model,
   { block, freeBatch }: ModelFacts,
-  { call: { flags }, train: data, normalize, onMessage }: Beginning,
+  { call: { flags }, train: data, text, normalize, onMessage }: Beginning,
 ): Promise<Trainer> {
   const balanced = flags.classWeights === "balanced";
   const { classWeights: _, ...others } = flags;
@@ -50,11 +54,10 @@ async function begin(
   const lengths = lengthsOf(model, data, asked);
   const chosen = Object.keys(lengths).length > 0 ? { ...asked, dims: { ...lengths, ...asked.dims } } : asked;
   const options = balanced ? withBalancedClasses(model, chosen, data) : chosen;
+  const own = options.objective && objectiveOfTexts(options.objective, text);
   const isRead = flags.labels ?? flags.classAxis;
   const { objective, remark } =
-    options.objective && isRead === undefined
-      ? objectiveFor(options.objective, data)
-      : { objective: options.objective, remark: undefined };
+    own && isRead === undefined ? objectiveFor(own, data) : { objective: own, remark: undefined };
   if (remark !== undefined) onMessage(remark);
   return Trainer.create(model, {
     ...options,

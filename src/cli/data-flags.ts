@@ -8,6 +8,7 @@ import {
 } from "../data/images/augment.ts";
 import { imagenet, type Normalization } from "../data/normalize.ts";
 import { type NumberRange, positive } from "../numbers.ts";
+import { positiveInteger } from "./options.ts";
 
 /** Flags of the commands that read data. */
 export interface DataFlags {
@@ -18,6 +19,9 @@ export interface DataFlags {
   readonly missing?: Missing;
   readonly standardize?: true;
   readonly resize?: "crop" | "stretch";
+  readonly tokenizer?: string;
+  readonly length?: number;
+  readonly text?: string;
 }
 
 /** Flags of data to train on. */
@@ -61,6 +65,19 @@ export function addDataFlags(command: Command): string[] {
         "--resize <how>",
         "images: crop keeps the middle of the image, stretch the whole image (default: crop)",
       ).choices(["crop", "stretch"]),
+    )
+    .option(
+      "--tokenizer <folder>",
+      "texts (.txt, or a column of a table): the folder with tokenizer.json; evaluate and predict find that of the training run",
+    )
+    .option(
+      "--length <tokens>",
+      "texts: tokens of one sample (default: as many as the model fixes)",
+      positiveInteger,
+    )
+    .option(
+      "--text <column>",
+      "texts in a table: their column (default: text, or the only one beside the label)",
     );
   return command.options.slice(before).map((option) => option.attributeName());
 }
@@ -73,7 +90,8 @@ export function addTrainingDataFlags(command: Command): string[] {
     "random changes while training, with commas, as in flip,crop=4,color=0.2,mixup=0.2; of images: flip mirrors, crop shifts by up to so many pixels (crop=0.125: cuts a window out of the image enlarged by that share), color changes brightness, contrast and saturation by up to that share; of any data: mixup mixes samples and labels of a batch with shares from Beta(α, α)",
     augmentation,
   );
-  return [...names, "augment"];
+  // A resumed run takes the tokenizer from another folder; it must be the same one.
+  return [...names.filter((name) => name !== "tokenizer"), "augment"];
 }
 
 const names = (text: string): string[] => text.split(",").map((name) => name.trim());

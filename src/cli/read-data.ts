@@ -12,7 +12,11 @@ export interface ReadFlags extends TrainingDataFlags {
   readonly dim?: Readonly<Record<string, number>>;
   readonly validation?: number;
   readonly seed?: number;
+  readonly objective?: string;
 }
+
+/** Whether a loss is that of a language model, which makes labels of tokens. */
+const isOfLanguage = (objective: string): boolean => /^(causal|masked)-lm(:|$)/.test(objective);
 
 /** Data, and how they are scaled when they are fed; undefined if model and data decide that. */
 export type ReadData = SplitData & { readonly normalize: Normalization | undefined };
@@ -30,8 +34,11 @@ export async function readData(
   const { label, columns, missing, standardize, resize, validation, seed, dim } = flags;
   const { mixup: _, ...changes } = flags.augment ?? {};
   const augment = Object.keys(changes).length > 0 ? changes : undefined;
+  const { tokenizer, length, text, objective } = flags;
+  const languageModel = objective === undefined ? undefined : isOfLanguage(objective);
   const own = given({ label, columns, missing, standardize, resize, augment, validation, seed });
-  const options: DataOptions = { ...own, ...given({ model, dims: dim, conversion }) };
+  const ofText = given({ tokenizer, length, text, languageModel });
+  const options: DataOptions = { ...own, ...ofText, ...given({ model, dims: dim, conversion }) };
   const data = await loadData(spec, options);
   if (resize !== undefined && !data.conversion?.images) {
     throw new UsageError(`${spec}: --resize belongs to folders of images`);

@@ -27,7 +27,7 @@ export interface RunSettings {
 /** Flags that concern one call only (its output, or what it may replace); a resumed run does not inherit them. */
 const ofOneCall = ["force", "quiet", "debug", "json", "resume", "otherData"];
 /** Flags that name files. */
-const paths = ["output", "checkpoint", "ortCheckpoint", "data", "tensorboard"];
+const paths = ["output", "checkpoint", "ortCheckpoint", "data", "tensorboard", "tokenizer"];
 
 /**
  * Records in a run's folder how the run was started: `run.json` for a resumption, and `config.yaml`, which is made of the same

@@ -5,6 +5,7 @@ import { splice } from "../onnx/splice.ts";
 import { bytesField, type FieldRecord, modelFields } from "../onnx/wire.ts";
 import type { Normalization } from "./normalize.ts";
 import type { ColumnConversion, Missing, TableConversion, TableInput } from "./tables/conversion.ts";
+import type { TextConversion } from "./text/conversion.ts";
 
 export type { ColumnConversion, Missing, TableConversion, TableInput };
 
@@ -39,6 +40,7 @@ export interface DataConversion {
   readonly classes?: readonly string[];
   readonly table?: TableConversion;
   readonly images?: ImageConversion;
+  readonly text?: TextConversion;
 }
 
 /** Key of a trained model's `metadata_props` that holds the conversion of its data. */

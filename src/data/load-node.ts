@@ -19,11 +19,12 @@ export async function loadNpz(path: string): Promise<SplitData> {
 
 /** The kinds of data that {@link loadData} reads, for messages and help. */
 export const dataKinds =
-  "mnist, a folder of images (one folder per class), .csv, .tsv, .jsonl, .parquet, .npz, .safetensors, or .npy and IDX files (a folder of them, or several with commas)";
+  "mnist, a folder of images (one folder per class), .csv, .tsv, .jsonl, .parquet, .txt, .npz, .safetensors, or .npy and IDX files (a folder of them, or several with commas)";
 
 /**
  * Loads the data that `--data` names: `mnist`; a folder of images with one folder per class; a table (`.csv`, `.tsv`, `.jsonl`,
- * `.parquet`), with its label column behind a colon (`people.csv:income`) if that has no usual name; arrays (`.npz`, `.npy`,
+ * `.parquet`), with its label column behind a colon (`people.csv:income`) if that has no usual name; texts (`.txt`, or a
+ * column of a table) with `options.tokenizer`; arrays (`.npz`, `.npy`,
  * `.safetensors`, IDX), a folder of them, or several files with commas between them. docs/data.md describes each.
  *
  * Images and tables are converted to fit `options.model`. `options.conversion` converts them as those of a trained model.
@@ -60,6 +61,8 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
     return loadTable(path, { ...options, label });
   }
   if (isTable(spec)) return loadTable(spec, options);
+  if (extname(spec).toLowerCase() === ".txt")
+    return (await import("./text/load-node.ts")).loadText(spec, options);
   refuseTableOptions(spec, options);
   if (extname(spec).toLowerCase() === ".npz") return loadNpz(spec);
   const files = spec.split(",").map((file) => file.trim());
@@ -83,10 +86,17 @@ async function loadFolder(folder: string, options: DataOptions): Promise<SplitDa
   return loadImageFolder(folder, options);
 }
 
-/** @throws UsageError for options that only tables take */
-function refuseTableOptions(spec: string, { label, columns, missing, standardize }: DataOptions): void {
-  const [given] = Object.entries({ label, columns, missing, standardize }).filter(
-    ([, value]) => value !== undefined,
-  );
+/** @throws UsageError for options that only tables and texts take */
+function refuseTableOptions(
+  spec: string,
+  { label, columns, missing, standardize, tokenizer, length, text }: DataOptions,
+): void {
+  const isGiven = ([, value]: readonly [string, unknown]) => value !== undefined;
+  const [ofText] = Object.entries({ tokenizer, length, text }).filter(isGiven);
+  if (ofText)
+    throw new UsageError(
+      `${spec}: --${ofText[0]} belongs to texts (.txt, or a column of .csv, .tsv, .jsonl, .parquet)`,
+    );
+  const [given] = Object.entries({ label, columns, missing, standardize }).filter(isGiven);
   if (given) throw new UsageError(`${spec}: --${given[0]} belongs to tables (.csv, .tsv, .jsonl, .parquet)`);
 }

@@ -19,6 +19,14 @@ export interface DataOptions {
   readonly missing?: Missing | undefined;
   /** Tables: subtract the mean of each column of numbers and divide by its standard deviation (of the training rows). */
   readonly standardize?: boolean | undefined;
+  /** Texts (`.txt`, or a column of a table): the folder of the tokenizer, with `tokenizer.json`. */
+  readonly tokenizer?: string | undefined;
+  /** Texts: tokens of one sample; default: as many as the model's file fixes. */
+  readonly length?: number | undefined;
+  /** Texts in a table: their column; default: `text`, or the only one beside the labels. */
+  readonly text?: string | undefined;
+  /** Texts in a table: whether they are joined and cut in blocks, and labels are not read; default: only without labels. */
+  readonly languageModel?: boolean | undefined;
   /** Images: `crop` (default) keeps the middle of the model's proportions, `stretch` the whole image. */
   readonly resize?: "crop" | "stretch" | undefined;
   /** Random changes of images while training; other readers get the images as they are. */

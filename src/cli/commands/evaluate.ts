@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { evaluateModel, evaluationReportPage, type ModelEvaluation, readModel } from "../../index.ts";
+import { objectiveOfTexts } from "../../data/text/objective.ts";
 import { countFromZero } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { nameOfSample } from "../../report/sample-name.ts";
@@ -49,7 +50,10 @@ export function define(command: Command, streams: CommandStreams): void {
     const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
     const { worst } = flags;
-    const options = { ...modelRunOf(flags, data.normalize, terminal), worst };
+    const run = modelRunOf(flags, data.normalize, terminal);
+    const objective =
+      run.objective && objectiveOfTexts(run.objective, (data.conversion ?? conversionOf(model))?.text);
+    const options = { ...run, ...given({ objective }), worst };
     const evaluation = await evaluateModel(model, part, options);
     const { classes } = data.conversion ?? {};
     if (page !== undefined) {

@@ -67,7 +67,10 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const remarks: string[] = [];
     const onMessage = (message: string) => remarks.push(message);
     const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
-    const trainer = await trainerFor({ call, command, model, facts, rescued, train, normalize, onMessage });
+    const trainer = await trainerFor({
+      ...{ call, command, model, facts, rescued, train, normalize, onMessage },
+      text: read.conversion?.text,
+    });
     const record = recordOf(read, trainer);
 
     const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));

@@ -192,7 +192,7 @@ class InputRows {
 }
 
 /** The labels. */
-class LabelRows {
+export class LabelRows {
   readonly #source: TableSource;
   readonly #name: string;
   readonly #data: Float64Array;

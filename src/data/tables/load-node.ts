@@ -33,16 +33,28 @@ export const isTable = (path: string): boolean => extname(path).toLowerCase() in
  * @throws SorthError that names file, row and column, what is expected and found, and the option that helps
  */
 export async function loadTable(path: string, options: DataOptions): Promise<SplitData> {
+  if (options.tokenizer !== undefined || options.conversion?.text) {
+    return (await import("../text/load-node.ts")).loadText(path, options);
+  }
+  for (const [name, value] of Object.entries({ length: options.length, text: options.text })) {
+    if (value !== undefined)
+      throw new UsageError(`${path}: --${name} belongs to texts: give --tokenizer too`);
+  }
   if (extname(path).toLowerCase() === ".parquet" && !options.conversion?.table) {
     const { loadParquetImages } = await import("../images/parquet-images-node.ts");
     const images = await loadParquetImages(path, options);
     if (images) return images;
   }
-  const reader = readers[extname(path).toLowerCase()];
-  if (!reader) throw new UsageError(`${path}: not a table`);
-  const source = await reader(path);
+  const source = await openTable(path);
   const stored = options.conversion?.table;
   return stored ? asTrained(source, stored, options) : asNew(source, options);
+}
+
+/** The rows of a table, by the name of its file. */
+export function openTable(path: string): Promise<TableSource> {
+  const reader = readers[extname(path).toLowerCase()];
+  if (!reader) throw new UsageError(`${path}: not a table`);
+  return reader(path);
 }
 
 /** Reads a table as that of a training run was read. A table without the column of the labels has none. */

@@ -1,0 +1,16 @@
+import type { TokenizerFacts } from "./tokenizer.ts";
+
+/** How texts become tokens. */
+export interface TextConversion extends TokenizerFacts {
+  /** Folder of the tokenizer, and a checksum of its `tokenizer.json`. */
+  readonly tokenizer: string;
+  readonly checksum: string;
+  /** Tokens of one sample. */
+  readonly length: number;
+  /** `blocks`: all documents joined and cut in blocks; `rows`: each row of a table is a sample, cut or padded. */
+  readonly samples: "blocks" | "rows";
+  /** Tables: the column of the texts. */
+  readonly column?: string;
+  /** Tables: the column of the labels: with classes, texts that become their index. */
+  readonly label?: { readonly name: string; readonly classes?: readonly string[] };
+}

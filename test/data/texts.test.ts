@@ -1,0 +1,103 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { DataOptions, Dataset } from "../../src/index.ts";
+import { loadData } from "../../src/index.ts";
+import { fixture } from "../oracles/references.ts";
+
+const texts = "test/fixtures/text";
+const expected = fixture<{
+  readonly length: number;
+  readonly blocks: Readonly<Record<"word-pieces" | "byte-pairs", readonly (readonly number[])[]>>;
+  readonly rows: readonly (readonly number[])[];
+  readonly attention: readonly (readonly number[])[];
+}>("text/tokens.json");
+const { length } = expected;
+const pieces: DataOptions = { tokenizer: `${texts}/word-pieces`, length };
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "sorth-texts-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function file(name: string, content: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+
+/** An array of a dataset, row by row. */
+async function rowsOf({ inputs, labels, size }: Dataset, name: string): Promise<number[][]> {
+  const column = name === "labels" ? labels : inputs?.get(name);
+  const width = column?.shape[0] ?? 1;
+  const values = new Float64Array(size * width);
+  await column?.fill(
+    Array.from({ length: size }, (_, i) => i),
+    values,
+  );
+  return Array.from({ length: size }, (_, i) => [...values.subarray(i * width, (i + 1) * width)]);
+}
+
+const story = `${texts}/story.txt`;
+
+describe("tokens as Hugging Face's tokenizers make them", () => {
+  test.each(["word-pieces", "byte-pairs"] as const)("a text file in blocks: %s", async (name) => {
+    const { train, remarks, conversion } = await loadData(story, { tokenizer: `${texts}/${name}`, length });
+    expect(await rowsOf(train, "input_ids")).toEqual(expected.blocks[name]);
+    expect(remarks?.[0]).toMatch(/14 documents, \d+ tokens → \d+ blocks of 8/);
+    expect(conversion?.text).toMatchObject({ length, samples: "blocks" });
+  });
+
+  test("rows of a table, cut and padded, with classes", async () => {
+    const { train, conversion } = await loadData(`${texts}/reviews.csv`, pieces);
+    expect(await rowsOf(train, "input_ids")).toEqual(expected.rows);
+    expect(await rowsOf(train, "attention_mask")).toEqual(expected.attention);
+    expect((await rowsOf(train, "labels")).slice(0, 4)).toEqual([[1], [0], [1], [0]]);
+    expect(conversion).toMatchObject({
+      classes: ["bad", "good"],
+      text: { maskToken: 4, specialTokens: [0, 1, 2, 3, 4], column: "text", samples: "rows" },
+    });
+    // Other data of the trained model: the same classes, and no need to say anything.
+    const later = await file(
+      "later.jsonl",
+      '{"text":"The day was warm"}\n{"text":"What a dull film, so grey!"}\n',
+    );
+    const again = await loadData(later, { ...(conversion && { conversion }) });
+    expect(await rowsOf(again.train, "input_ids")).toHaveLength(2);
+    expect(again.train.y.type).toBe("none");
+  });
+
+  test("rows of a table as a language model's documents, labels or not", async () => {
+    const lines = (await readFile(story, "utf8")).match(/.*\n/g) ?? [];
+    const rows = lines.map((text) => JSON.stringify({ label: "x", words: text.trim() || " " })).join("\n");
+    const path = await file("story.jsonl", rows);
+    const { train } = await loadData(path, { ...pieces, languageModel: true });
+    expect(await rowsOf(train, "input_ids")).toEqual(expected.blocks["word-pieces"]);
+  });
+});
+
+const csv = (content: string) => () => file("table.csv", content);
+
+test.each<[string, () => string | Promise<string>, DataOptions, string]>([
+  ["no tokenizer", () => story, {}, "--tokenizer DIR"],
+  ["no length", () => story, { tokenizer: `${texts}/byte-pairs` }, "--length 128"],
+  ["another folder", () => story, { tokenizer: texts, length }, "there is no tokenizer.json"],
+  ["too long", () => story, { ...pieces, length: 10_000 }, "choose a smaller --length"],
+  ["no such column", csv("a,b\nx,1\n"), { ...pieces, text: "c" }, "it has a, b"],
+  ["several columns", csv("a,b\nx,z\n"), pieces, "say it with --text"],
+  ["an empty text", csv("text,label\nx,1\n,0\n"), pieces, 'row 2 (line 3), column "text" holds no text'],
+  ["a length without tokenizer", csv("a,y\n1,0\n"), { length }, "give --tokenizer too"],
+  ["a tokenizer for arrays", () => "data.npz", pieces, "--tokenizer belongs to texts"],
+])("refuses %s", async (_, path, options, message) => {
+  await expect(loadData(await path(), options)).rejects.toThrow(
+    new RegExp(message.replace(/[()]/g, "\\$&"), "i"),
+  );
+});
+
+test("refuses another tokenizer than that of the training run", async () => {
+  const { conversion } = await loadData(`${texts}/reviews.csv`, pieces);
+  const other = { tokenizer: `${texts}/byte-pairs`, ...(conversion && { conversion }) };
+  await expect(loadData(`${texts}/reviews.csv`, other)).rejects.toThrow("not the tokenizer");
+});
