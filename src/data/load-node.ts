@@ -49,7 +49,8 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
   }
   const info = await stat(spec).catch(() => undefined);
   if (info?.isDirectory()) return loadFolder(spec, options);
-  const { isTable, loadTable } = await import("./tables/load-node.ts");
+  const { isTable } = await import("./tables/open-node.ts");
+  const { loadTable } = await import("./tables/load-node.ts");
   const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
   const [, path, label] = (!info && /^(.+):([^:/\\]+)$/.exec(spec)) || [];
   if (path !== undefined && label !== undefined && isTable(path)) {

@@ -1,4 +1,3 @@
-import { extname } from "node:path";
 import { UsageError } from "../../errors.ts";
 import { splitRows } from "../batches.ts";
 import type { DataConversion } from "../conversion.ts";
@@ -7,24 +6,11 @@ import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
 import type { TableConversion } from "./conversion.ts";
 import { widthOf } from "./conversion.ts";
-import { csvTable } from "./csv-node.ts";
 import { convertTable } from "./dataset.ts";
-import { jsonlTable } from "./jsonl-node.ts";
+import { openTable } from "./open-node.ts";
 import { chosenColumns, planTable } from "./plan.ts";
 import { survey } from "./survey.ts";
 import type { TableSource } from "./table-source.ts";
-
-const readers: Readonly<Record<string, (path: string) => Promise<TableSource>>> = {
-  ".csv": csvTable,
-  ".tsv": csvTable,
-  ".jsonl": jsonlTable,
-  ".ndjson": jsonlTable,
-  // Its decoders are loaded for such a file only.
-  ".parquet": async (path) => (await import("./parquet-node.ts")).parquetTable(path),
-};
-
-/** Whether a file is a table, by its name. */
-export const isTable = (path: string): boolean => extname(path).toLowerCase() in readers;
 
 /**
  * Reads a table: CSV, TSV, JSONL or Parquet. Numbers of all columns but the label are fed one after another, in the order of
@@ -48,13 +34,6 @@ export async function loadTable(path: string, options: DataOptions): Promise<Spl
   const source = await openTable(path);
   const stored = options.conversion?.table;
   return stored ? asTrained(source, stored, options) : asNew(source, options);
-}
-
-/** The rows of a table, by the name of its file. */
-export function openTable(path: string): Promise<TableSource> {
-  const reader = readers[extname(path).toLowerCase()];
-  if (!reader) throw new UsageError(`${path}: not a table`);
-  return reader(path);
 }
 
 /** Reads a table as that of a training run was read. A table without the column of the labels has none. */

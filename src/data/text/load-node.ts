@@ -9,7 +9,7 @@ import { wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
 import { LabelRows } from "../tables/dataset.ts";
-import { openTable } from "../tables/load-node.ts";
+import { openTable } from "../tables/open-node.ts";
 import { placeOf, survey } from "../tables/survey.ts";
 import { type Cell, type TableSource, textIn } from "../tables/table-source.ts";
 import { TokenBlocks } from "./blocks.ts";

@@ -1,0 +1,24 @@
+import { extname } from "node:path";
+import { UsageError } from "../../errors.ts";
+import { csvTable } from "./csv-node.ts";
+import { jsonlTable } from "./jsonl-node.ts";
+import type { TableSource } from "./table-source.ts";
+
+const readers: Readonly<Record<string, (path: string) => Promise<TableSource>>> = {
+  ".csv": csvTable,
+  ".tsv": csvTable,
+  ".jsonl": jsonlTable,
+  ".ndjson": jsonlTable,
+  // Its decoders are loaded for such a file only.
+  ".parquet": async (path) => (await import("./parquet-node.ts")).parquetTable(path),
+};
+
+/** Whether a file is a table, by its name. */
+export const isTable = (path: string): boolean => extname(path).toLowerCase() in readers;
+
+/** The rows of a table, by the name of its file. */
+export function openTable(path: string): Promise<TableSource> {
+  const reader = readers[extname(path).toLowerCase()];
+  if (!reader) throw new UsageError(`${path}: not a table`);
+  return reader(path);
+}
