@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { evaluateModel, evaluationReportPage, type ModelEvaluation, readModel } from "../../index.ts";
 import { objectiveOfTexts } from "../../data/text/objective.ts";
+import { evaluateModel, evaluationReportPage, type ModelEvaluation, readModel } from "../../index.ts";
 import { countFromZero } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { nameOfSample } from "../../report/sample-name.ts";

@@ -1,3 +1,4 @@
+import { extname } from "node:path";
 import { UsageError } from "../../errors.ts";
 import { splitRows } from "../batches.ts";
 import type { DataConversion } from "../conversion.ts";
