@@ -37,6 +37,8 @@ export { readModel, writeModel } from "./onnx/files-node.ts";
 export type { WriteOptions } from "./onnx/write-file.ts";
 export { ProgressLine, type ProgressOptions, type ProgressStream } from "./report/progress.ts";
 export { formatTable, type TableColumn } from "./report/table.ts";
+export type { HyperParameters } from "./report/tensorboard/event-file.ts";
+export { TensorBoardLog, type TensorBoardOptions, tensorboard } from "./report/tensorboard/log-node.ts";
 export { type RescueFileOptions, rescueFiles } from "./runtime/rescue-files-node.ts";
 
 const { probe } = nodeRuntime;

@@ -1,7 +1,8 @@
-import { readdir, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import type { Command } from "commander";
 import { FileError, UsageError } from "../errors.ts";
+import { eventFilesIn } from "../report/tensorboard/log-node.ts";
 
 /** The flag for the file that a command writes. */
 export interface OutputFlags {
@@ -65,6 +66,24 @@ export async function checkOutput(path: string, { force }: { force: boolean }, f
 export function runFolderOf(output: string): string {
   const { dir, name } = parse(output);
   return join(dir, `${name}.run`);
+}
+
+/** Refuses a folder for TensorBoard that holds another run. @throws UsageError unless `force` is set */
+export async function checkNoEvents(folder: string, { force }: { force: boolean }): Promise<void> {
+  const existing = await stat(folder).catch(() => undefined);
+  if (existing && !existing.isDirectory()) {
+    throw new UsageError(`cannot write events into "${folder}": it is a file; give --tensorboard a folder`);
+  }
+  if (existing && !force && eventFilesIn(folder).length > 0) {
+    throw new UsageError(
+      `"${folder}" already holds a run for TensorBoard; give --tensorboard another folder, or --force to replace it`,
+    );
+  }
+}
+
+/** Removes the files of an earlier run for TensorBoard. */
+export async function removeEvents(folder: string): Promise<void> {
+  for (const name of eventFilesIn(folder)) await rm(join(folder, name));
 }
 
 /** Refuses the folder of an earlier run for a new one. @throws UsageError unless `force` is set */

@@ -1,6 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { adamw, parseRunRecord, type RunRecord, runReportPage, type Trainer } from "../index.ts";
+import {
+  adamw,
+  type HyperParameters,
+  parseRunRecord,
+  type RunRecord,
+  runReportPage,
+  type Trainer,
+} from "../index.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import { optimizerText } from "../optimizers/text.ts";
 import { type PenaltyPlan, planOf, resolvePlans } from "../penalties/plan.ts";
@@ -45,6 +52,20 @@ export function runFacts(trainer: Trainer, model: string, data: string): string[
         ? "No penalty."
         : `Penalty: that of the model, weight ${options.penaltyWeight ?? step.penaltyWeight}.`,
   ];
+}
+
+/** The options of a run that TensorBoard shows beside its curves. */
+export function hyperParametersOf({ options, step, backend }: Trainer): HyperParameters {
+  const plans = options.penalties ?? [];
+  return {
+    optimizer: optimizerText(options.optimizer ?? adamw()),
+    learning_rate: options.learningRate ?? 1e-3,
+    schedule: typeof options.schedule === "function" ? "its own" : (options.schedule ?? "constant"),
+    batch: step.ports.inputs[0]?.shape[0] ?? 0,
+    seed: options.seed ?? 0,
+    penalty: plans.map((plan) => planText(planOf(plan))).join(" and ") || "none",
+    backend,
+  };
 }
 
 /** The record of the run that trained a model, if `run.jsonl` is in the run's default folder or in the model's folder. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Command } from "commander";
+import { Command } from "commander";
 import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
 import type { FitOptions } from "../index.ts";
@@ -26,6 +26,17 @@ export function declare(command: Command): string[] {
   addRunFlags(command);
   const ofData = addTrainingDataFlags(command);
   return [...addTrainingFlags(command), ...ofData];
+}
+
+/** The command `train` with what some words say, and the names of its flags that say how to train. */
+export function parsedCall(words: readonly string[]): {
+  readonly command: Command;
+  readonly trainingFlags: readonly string[];
+} {
+  const command = new Command("train").exitOverride().configureOutput({ writeErr: () => {} });
+  const trainingFlags = declare(command);
+  command.option("--force").option("--quiet").option("--debug");
+  return { command: command.parse([...words], { from: "user" }), trainingFlags };
 }
 
 /** A call of `train`, completed with the settings of a resumed run. */

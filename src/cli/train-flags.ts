@@ -24,6 +24,7 @@ export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, F
   readonly keepPenalty?: true;
   readonly json?: true;
   readonly report: boolean;
+  readonly tensorboard?: string;
   readonly backend: string;
   readonly allowFallback?: true;
   readonly stepsPerRun?: number | "auto";
@@ -70,6 +71,10 @@ export function addRunFlags(command: Command): void {
       (text: string) => (text === "auto" ? text : positiveInteger(text)),
     )
     .option("--keep-penalty", "keep an injected penalty in the trained model")
+    .option(
+      "--tensorboard <folder>",
+      "also write event files for TensorBoard: loss, penalties and learning rate of each step, figures of each epoch and of the test part",
+    )
     .option("--no-report", "write no report.html and skip the measurements for it (angles, gradients)")
     .option("--json", "print the final figures as JSON");
 }

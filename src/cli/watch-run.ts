@@ -4,6 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { messageOf, SorthError } from "../errors.ts";
 import type { ObservationEvent, TrainingEvent } from "../index.ts";
 import { ProgressLine } from "../report/progress.ts";
+import type { TensorBoardLog } from "../report/tensorboard/log-node.ts";
 import { RunLog } from "./run-log.ts";
 import { type RunSettings, writeRunSettings } from "./run-settings.ts";
 import type { Terminal } from "./terminal.ts";
@@ -20,11 +21,15 @@ export interface WatchedRun {
   /** Remarks to show after the first step; later ones are added. */
   readonly remarks: string[];
   readonly signal: AbortSignal | undefined;
+  /** Writes events for TensorBoard; undefined if the user wants none. */
+  readonly board: TensorBoardLog | undefined;
   /** Writes the report; undefined if the user wants none. */
   readonly report: (() => Promise<void>) | undefined;
   readonly steps: () => number;
   /** The arguments after `sorth-onnx train` that resume the run. */
   readonly again: readonly string[];
+  /** Called when the folder holds the first event of a new run. */
+  readonly began: () => Promise<void>;
 }
 
 /**
@@ -46,7 +51,9 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
         // With --force the folder may hold the checkpoints of another run.
         await removeCheckpoints(folder);
         if (settings) await writeRunSettings(folder, settings, declare);
+        await run.began();
       }
+      run.board?.add(event);
       if (event.event === "end") end = event;
       // Steps block the event loop: Ctrl-C is handled between them.
       await setImmediate();
@@ -59,6 +66,7 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
   } finally {
     progress.clear();
     log.flush();
+    run.board?.flush();
   }
   if (run.signal?.aborted) {
     await reportAnyway();

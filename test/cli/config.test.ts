@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { flagTexts } from "../../src/cli/config/values.ts";
+import { eventsIn } from "../report/event-reader.ts";
 import { npz } from "./npz.ts";
 import { cli, temporaryFolder } from "./run-cli.ts";
 
@@ -57,7 +58,9 @@ classWeights: [1, 2, 1, 1, 1, 1, 1, 1, 1, 1]
 
 describe("--config", () => {
   it("repeats a run to the bit: from the file beside it, and from one by hand", async () => {
-    expect(await cli(...typed, "-o", "typed.onnx")).toMatchObject({ code: 0 });
+    expect(await cli(...typed, "--tensorboard", "logs", "-o", "typed.onnx")).toMatchObject({ code: 0 });
+    expect(eventsIn("logs").filter(({ scalars }) => "train/loss" in scalars)).toHaveLength(16);
+    expect(eventsIn("logs").filter(({ scalars }) => "validation/loss" in scalars)).toHaveLength(2);
     const first = readFileSync(at("typed.onnx"));
     const written = readFileSync(at("typed.run/config.yaml"), "utf8");
     expect(parse(written)).toMatchObject({
@@ -78,7 +81,7 @@ describe("--config", () => {
     // Defaults are written too, and a resumed run reads the words of the first call.
     await cli("train", "model.onnx", "--data", "data.npz", "--batch", "8", "--max-steps", "2", "--no-report");
     expect(parse(readFileSync(at("model.trained.run/config.yaml"), "utf8"))).toEqual({
-      ...{ model: "model.onnx", data: "data.npz", epochs: 1, "max-steps": 2, from: "last", backend: "cpu" },
+      ...{ model: "model.onnx", data: "data.npz", epochs: 1, "max-steps": 2, backend: "cpu" },
       ...{ "no-report": true, batch: 8, penalty: "som", optimizer: "adamw", lr: 0.001, seed: 0 },
     });
     const more = await cli("train", "--resume", "0.run", "--epochs", "3", "--force", "--json");
@@ -119,11 +122,17 @@ describe("--config", () => {
   it.each([
     [["--config", "none.yaml"], /"none.yaml" cannot be read: .*no such file/],
     [["--config", "model.onnx"], /give a .yaml or .json file/],
-    [["--config"], /argument missing/],
+    [["-o", "new.onnx", "--config"], /argument missing/],
     [["--resume", "typed.run", "--config", "own.yaml"], /resumed run .* leave out --config/],
+    [[...typed.slice(1), "--tensorboard", "logs"], /"logs" already holds a run for TensorBoard/],
+    [[...typed.slice(1), "--tensorboard", "model.onnx"], /it is a file; give --tensorboard a folder/],
   ])("refuses %j", async (flags, says) => {
     file("j.json", "{ seed: 1 }");
-    const { code, stderr } = await cli("train", ...flags);
+    const { code, stderr } = await cli(
+      "train",
+      ...flags,
+      ...(flags.includes("-o") ? [] : ["-o", "new.onnx"]),
+    );
     expect([code, stderr]).toEqual([2, expect.stringMatching(says)]);
     expect(await cli("train", "--config", "j.json")).toMatchObject({
       code: 2,

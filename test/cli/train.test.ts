@@ -60,7 +60,15 @@ describe("train", () => {
     expect(changed?.length).toBe(before?.initializer?.length);
 
     expect(readdirSync(at("out.run")).sort()).toEqual([
-      ...["best.safetensors", "last.safetensors", "model.onnx", "report.html", "run.json", "run.jsonl"],
+      ...[
+        "best.safetensors",
+        "config.yaml",
+        "last.safetensors",
+        "model.onnx",
+        "report.html",
+        "run.json",
+        "run.jsonl",
+      ],
     ]);
     const log = events(at("out.run/run.jsonl"));
     expect(log.filter(({ event }) => event === "step")).toHaveLength(8);

@@ -24,6 +24,7 @@ export function withConfig(command: Command, typed: readonly string[]): string[]
   }
   const isTyped = (option: Option) => command.getOptionValueSource(option.attributeName()) === "cli";
   const names = keysOf(command);
+  const off = ({ negate, required }: Option, key: string) => !negate && required && names.has(`no-${key}`);
   const used = new Map<string, string>();
   const args: string[] = [];
   const flags: string[] = [];
@@ -50,25 +51,29 @@ export function withConfig(command: Command, typed: readonly string[]): string[]
       !isTyped(option) &&
       !alternatives(option).some((name) => command.getOptionValueSource(name) === "cli")
     )
-      flags.push(...wordsOf(option, entry, where));
+      flags.push(
+        ...(entry.value === false && off(option, key) ? [`--no-${key}`] : wordsOf(option, entry, where)),
+      );
   }
   return [...(operands.length > 0 ? [] : args), ...flags, ...withoutConfig(typed)];
 }
 
 /** The keys that a configuration of a command may hold, by their normal form: its flags, and arguments. */
 function keysOf(command: Command): Map<string, { readonly key: string; readonly option?: Option }> {
-  const options = command.options
-    .filter((option) => !outside.includes(option.attributeName()))
-    .flatMap((option) => {
-      const key = (option.long ?? "").replace(/^--/, "");
-      // --no-report is also `report: false`.
-      return (option.negate ? [key, key.replace(/^no-/, "")] : [key]).map((name) => ({ key: name, option }));
-    });
+  const options = command.options.filter((option) => !outside.includes(option.attributeName()));
+  const named = options.map((option) => ({ key: keyOf(option), option }));
+  // --no-report is also `report: false`.
+  const positive = options.flatMap((option) =>
+    option.negate ? [{ key: keyOf(option).replace(/^no-/, ""), option }] : [],
+  );
   const args = command.registeredArguments
     .filter(({ variadic }) => !variadic)
     .map((one) => ({ key: one.name() }));
-  return new Map([...args, ...options].map((one) => [normal(one.key), one]));
+  return new Map([...args, ...positive, ...named].map((one) => [normal(one.key), one]));
 }
+
+/** The key of a flag: its name without dashes. */
+export const keyOf = ({ long = "" }: Option): string => long.replace(/^--/, "");
 
 /** `maxSteps`, `max_steps` and `max-steps` are the same key. */
 const normal = (key: string): string => hyphened(key.replaceAll("_", "-"));

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
-import { typedValues } from "./flags.ts";
+import { keyOf, typedValues } from "./flags.ts";
 
 /** The file in a run's folder that repeats the run. */
 export const configName = "config.yaml";
@@ -33,7 +33,7 @@ export function configText(run: ConfiguredRun, declare: (command: Command) => vo
   const entries = command.options.flatMap((option): [string, unknown][] => {
     const name = option.attributeName();
     if (leftOut.has(name)) return [];
-    const key = (option.long ?? "").replace(/^--/, "");
+    const key = keyOf(option);
     const typed = values.get(option);
     if (typed !== undefined)
       return [[key, typed === true ? true : typed.length === 1 ? plain(typed[0] ?? "") : typed.map(plain)]];

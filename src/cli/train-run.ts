@@ -1,0 +1,207 @@
+import { type DataConversion, withConversion } from "../data/conversion.ts";
+import { UsageError } from "../errors.ts";
+import {
+  type CheckpointKind,
+  checkpointOf,
+  type EvaluationResult,
+  observe,
+  type RescuedModel,
+  readModel,
+  rescuedInference,
+  rescueFiles,
+  type SplitData,
+  type Trainer,
+  type TrainingEvent,
+  tensorboard,
+  writeCheckpoint,
+  writeModel,
+} from "../index.ts";
+import { checkIsNoData } from "../onnx/files-node.ts";
+import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
+import { listedWithSource } from "../programs/tell-parameters.ts";
+import { normalizationFor } from "../runtime/batch-feeds.ts";
+import { describeData } from "../runtime/describe-data.ts";
+import { trainerFor } from "./begin-run.ts";
+import { dimensionsOf } from "./dimension-flags.ts";
+import { checkHeldOut, earlyText, fromOf, weightsText } from "./fit-flags.ts";
+import { given } from "./options.ts";
+import {
+  checkNoEvents,
+  checkNoRun,
+  checkOutput,
+  chosenOutput,
+  outputBeside,
+  removeEvents,
+  runFolderOf,
+} from "./output.ts";
+import { readData } from "./read-data.ts";
+import { hyperParametersOf, penaltyNote, runFacts, writeRunReport } from "./run-report.ts";
+import type { RunSettings } from "./run-settings.ts";
+import type { Terminal } from "./terminal.ts";
+import { callOf, checkEffects, parsedCall, type TrainFlags } from "./train-call.ts";
+import { defaultBatch } from "./train-flags.ts";
+import { watchRun } from "./watch-run.ts";
+
+/** What one run gets from the command that it belongs to. */
+export interface RunContext {
+  readonly terminal: Terminal;
+  readonly signal: AbortSignal | undefined;
+  /** Several runs that belong together: the words that resume all of them; a run that is at its end already writes its model. */
+  readonly again?: readonly string[];
+  /** Called when the run has done its first step. */
+  readonly began?: () => Promise<void>;
+}
+
+/** What a run ends with. */
+export interface TrainedRun {
+  /** The model that was trained. */
+  readonly path: string;
+  readonly output: string;
+  readonly checkpoint: string;
+  readonly end: TrainingEvent | undefined;
+  readonly from: CheckpointKind;
+  readonly exportedStep: number;
+  /** Figures on the test part of the data, if there is one. */
+  readonly test: EvaluationResult | undefined;
+}
+
+/** Trains one model as the words after `sorth-onnx train` say. */
+export async function trainOne(typed: readonly string[], run: RunContext): Promise<TrainedRun> {
+  const { terminal, signal } = run;
+  const { command, trainingFlags } = parsedCall(typed);
+  const givenFlags = command.opts<TrainFlags>();
+  const call = await callOf(command, command.args[0], givenFlags, trainingFlags);
+  const { path, flags, data } = call;
+  const output = await chosenOutput(flags, outputBeside(path, "trained"), terminal.write);
+  const model = await readModel(path);
+  await checkIsNoData(output, model);
+  const facts = modelFacts(model, dimensionsOf(flags));
+  const artifact = facts.artifact !== undefined;
+  // For an artifact, --checkpoint names the state that the run begins with.
+  const ownFolder = artifact ? undefined : givenFlags.checkpoint;
+  const folder = ownFolder ?? flags.resume ?? runFolderOf(output);
+  const isResumed = folder === flags.resume;
+  if (flags.ortCheckpoint !== undefined) {
+    if (!artifact)
+      throw new UsageError("--ort-checkpoint belongs to runs that go on from training_model.onnx");
+    await checkOutput(flags.ortCheckpoint, terminal.write, "--ort-checkpoint");
+  }
+  if (!isResumed) await checkNoRun(folder, terminal.write);
+  const boardFolder = flags.tensorboard;
+  const isNewBoard = boardFolder !== undefined && !flags.resume;
+  if (isNewBoard) await checkNoEvents(boardFolder, terminal.write);
+  checkEffects(flags, facts);
+  const read = await readData(data, terminal, flags, { model, conversion: call.settings?.data });
+  const { train, validation, test: held, normalize } = read;
+  await checkHeldOut(flags, {
+    folder,
+    held: validation !== undefined,
+    isResumed: flags.resume !== undefined,
+  });
+  // Remarks appear after the first step: if model and data do not fit, the user sees only the error.
+  const remarks: string[] = [];
+  const onMessage = (message: string) => remarks.push(message);
+  const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
+  const trainer = await trainerFor({
+    ...{ call, command, model, facts, rescued, train, normalize, onMessage },
+    text: read.conversion?.text,
+  });
+  const record = recordOf(read, trainer);
+
+  const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));
+  const learned = trainer.step.ports.parameters;
+  remarks.unshift(
+    ...(trainsWith ? [trainsWith] : []),
+    ...(record.summary === undefined ? [] : [`data: ${record.summary}`]),
+    `trained: ${learned.length} parameters: ${listedWithSource(learned)}`,
+  );
+  // The data's own validation part, unless a share of the samples is held out.
+  const own = flags.validation === undefined ? given({ validation }) : {};
+  const options = { checkpoint: folder, ...given({ signal }), ...own, ...call.fit };
+  if (flags.resume && !run.again && trainer.stepsLeft(train, options) === 0) {
+    throw nothingLeft(trainer, flags.resume);
+  }
+  const fitted = trainer.fit(train, options);
+  const events = flags.report
+    ? observe(trainer, train, fitted, { ...given({ gamma: flags.gamma }), onMessage })
+    : fitted;
+  const report = flags.report ? () => writeRunReport(folder, runFacts(trainer, call.model, data)) : undefined;
+  const settings: RunSettings | undefined = flags.resume
+    ? call.settings
+    : {
+        ...{ folder: process.cwd(), arguments: typed, artifact, data: record },
+        ...{ version: 1, defaults: defaultsOf(trainer, facts, flags) },
+      };
+  const again = run.again ?? (isResumed ? typed : ["--resume", folder]);
+  const steps = () => trainer.steps;
+  const board =
+    boardFolder === undefined
+      ? undefined
+      : tensorboard(boardFolder, { hyperParameters: hyperParametersOf(trainer) });
+  const began = async () => {
+    if (isNewBoard) await removeEvents(boardFolder);
+    await run.began?.();
+  };
+  const end = await watchRun(
+    { events, folder, isResumed, settings, remarks, signal, report, steps, again, board, began },
+    terminal,
+  );
+  const from = fromOf(flags);
+  if (from !== "last") await trainer.load(folder, from);
+  await writeTrained(trainer, rescued, flags, { output, record }, terminal);
+  const test = held && (await trainer.evaluate(held));
+  if (test) board?.evaluated("test", test, trainer.steps);
+  await trainer.release();
+  await report?.();
+  if (!flags.json) await terminal.wrote(path, output);
+  if (end?.event === "end" && end.stopped === "early") terminal.note(earlyText(flags, end, folder));
+  if (from !== "last") terminal.note(weightsText(flags, from, trainer.steps));
+  terminal.note(`checkpoints, run.jsonl${flags.report ? " and report.html" : ""}: ${folder}`);
+  if (flags.ortCheckpoint)
+    terminal.note(`checkpoint for ONNX Runtime's own sessions: ${flags.ortCheckpoint}`);
+  return { path, output, checkpoint: folder, end, from, exportedStep: trainer.steps, test };
+}
+
+/** The values of flags that were left out, for the configuration that repeats the run. */
+function defaultsOf(
+  { options }: Trainer,
+  { freeBatch, block, artifact }: ModelFacts,
+  flags: TrainFlags,
+): Readonly<Record<string, string | number>> {
+  if (artifact !== undefined) return {};
+  return {
+    ...{ lr: options.learningRate ?? 1e-3, seed: options.seed ?? 0 },
+    ...(freeBatch && { batch: options.batch ?? defaultBatch }),
+    ...(block === undefined && flags.penalty === undefined && { penalty: "som" }),
+  };
+}
+
+/** The record of a run's data that its model keeps. */
+function recordOf({ train, conversion }: SplitData, { model, step, options }: Trainer): DataConversion {
+  const normalize = options.normalize ?? normalizationFor(train, { model, step });
+  const { classes } = conversion ?? {};
+  const summary = describeData(train, step.ports, { normalize, classes });
+  return { version: 1, ...conversion, ...given({ normalize }), summary };
+}
+
+/** Writes the trained model and, if asked for, the checkpoint for ONNX Runtime's own sessions. */
+async function writeTrained(
+  trainer: Trainer,
+  rescued: RescuedModel | undefined,
+  { keepPenalty, prediction, ortCheckpoint, lr }: TrainFlags,
+  { output, record }: { readonly output: string; readonly record: DataConversion },
+  terminal: Terminal,
+): Promise<void> {
+  const exported = trainer.export(given({ keepPenalty }));
+  const trained = rescued ? rescuedInference(exported, prediction) : exported;
+  await writeModel(withConversion(trained, record), output, terminal.write);
+  if (!rescued || ortCheckpoint === undefined) return;
+  const after = checkpointOf(trainer.state(), rescued.checkpoint, lr);
+  await writeCheckpoint(ortCheckpoint, after, terminal.write);
+}
+
+function nothingLeft(trainer: Trainer, folder: string): UsageError {
+  return new UsageError(
+    `the run in "${folder}" has done all its ${trainer.steps} steps: give --epochs or --max-steps to train further, or take its model with sorth-onnx export --checkpoint ${folder}`,
+  );
+}

@@ -1,0 +1,123 @@
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { FileError, messageOf } from "../../errors.ts";
+import type { ObservationEvent } from "../../measure/observe.ts";
+import type { EvaluationResult, TrainingEvent } from "../../runtime/events.ts";
+import {
+  firstRecord,
+  type HyperParameters,
+  hyperParameterRecord,
+  lastSteps,
+  scalarRecord,
+} from "./event-file.ts";
+import { evaluationScalars, type Scalars, scalarsOf } from "./event-scalars.ts";
+
+/** The files of events in a folder. */
+export const eventFilesIn = (folder: string): string[] =>
+  existsSync(folder) ? readdirSync(folder).filter((name) => name.includes(".tfevents.")) : [];
+
+/** Options of {@link tensorboard}. */
+export interface TensorBoardOptions {
+  /** Options of the run for TensorBoard's table of runs (HParams). */
+  readonly hyperParameters?: HyperParameters;
+}
+
+/**
+ * Writes a run for TensorBoard. Give it each event of a run, or give it to {@link Trainer.fit} as a callback. A run that goes on
+ * writes a further file, without the steps that the folder's files already hold.
+ */
+export class TensorBoardLog {
+  readonly #folder: string;
+  readonly #options: TensorBoardOptions;
+  /** The file; undefined until there is something to write. */
+  #path: string | undefined;
+  /** The last step of each curve in files of the same run. */
+  #before: ReadonlyMap<string, number> = new Map();
+  #records: Uint8Array[] = [];
+  #written = 0;
+  readonly onStepEnd = (event: TrainingEvent): void => this.add(event);
+  readonly onEpochEnd = (event: TrainingEvent): void => this.add(event);
+  readonly onEnd = (event: TrainingEvent): void => this.add(event);
+
+  /** @param folder - is created when the first event arrives */
+  constructor(folder: string, options: TensorBoardOptions = {}) {
+    this.#folder = folder;
+    this.#options = options;
+  }
+
+  /**
+   * Adds an event of a run. Steps are buffered for up to a second; other events are written at once.
+   * @throws SorthError when the file cannot be written
+   */
+  add(event: TrainingEvent | ObservationEvent): void {
+    this.#write(event.step, scalarsOf(event));
+    if (event.event !== "step" || Date.now() - this.#written > 1000) this.flush();
+  }
+
+  /** Adds the figures of an evaluation, as `test/loss` and so on. @param part - the first part of the curves' names */
+  evaluated(part: string, figures: EvaluationResult, step: number): void {
+    this.#write(step, evaluationScalars(part, figures));
+    this.flush();
+  }
+
+  /** Writes buffered steps. */
+  flush(): void {
+    const path = this.#path;
+    if (path === undefined || this.#records.length === 0) return;
+    const records = this.#records;
+    this.#records = [];
+    this.#written = Date.now();
+    this.#attempt(() => appendFileSync(path, Buffer.concat(records)));
+  }
+
+  #write(step: number, scalars: Scalars): void {
+    if (scalars.length === 0) return;
+    if (this.#path === undefined) this.#begin(step);
+    const fresh = scalars.filter(([tag]) => step > (this.#before.get(tag) ?? -1));
+    if (fresh.length > 0) this.#records.push(scalarRecord(step, fresh, Date.now() / 1000));
+  }
+
+  /** Chooses the file. Files that are there belong to the same run if it goes on after its first step. */
+  #begin(step: number): void {
+    const folder = this.#folder;
+    const files = eventFilesIn(folder);
+    this.#attempt(() => mkdirSync(folder, { recursive: true }));
+    const goesOn = step > 1 && files.length > 0;
+    if (goesOn) {
+      const all = files.flatMap((name) => [...lastSteps(readFileSync(join(folder, name)))]);
+      this.#before = all.reduce(
+        (last, [tag, at]) => last.set(tag, Math.max(at, last.get(tag) ?? at)),
+        new Map<string, number>(),
+      );
+    }
+    const seconds = Date.now() / 1000;
+    // TensorBoard reads a folder's files in the order of their names.
+    const stem = `events.out.tfevents.${`${Math.floor(seconds)}`.padStart(10, "0")}.${hostname()}.${process.pid}`;
+    let number = 0;
+    while (files.includes(`${stem}.${number}`)) number += 1;
+    this.#path = join(folder, `${stem}.${number}`);
+    this.#records.push(firstRecord(seconds));
+    const { hyperParameters } = this.#options;
+    if (hyperParameters && !goesOn) this.#records.push(hyperParameterRecord(hyperParameters, seconds));
+  }
+
+  #attempt(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      throw new FileError(`cannot write events for TensorBoard into "${this.#folder}": ${messageOf(error)}`);
+    }
+  }
+}
+
+/**
+ * Writes a run into a folder that `tensorboard --logdir` reads, in node: loss, penalties and learning rate of each step, figures of each epoch.
+ *
+ * @example
+ * const board = tensorboard("logs/run-1");
+ * for await (const event of trainer.fit(train, { epochs: 3, validation: 0.1 })) board.add(event);
+ * board.evaluated("test", await trainer.evaluate(test), trainer.steps);
+ */
+export const tensorboard = (folder: string, options: TensorBoardOptions = {}): TensorBoardLog =>
+  new TensorBoardLog(folder, options);
