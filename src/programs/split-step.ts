@@ -57,13 +57,14 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
   const optimizer = scaling?.around(given) ?? given;
   const known = scaling?.inputIn(program);
   const updated = program.update(optimizer, trained, { learningRate, step, ...known });
+  const figures = scaling?.figures(program, updated);
   return {
     ...first,
     update: await program.finish({ check: options.lower ? "structure" : "run" }),
     ports: {
       ...ports,
       ...updated,
-      ...scaling?.figures(program, updated),
+      ...figures,
       parameters: updated.parameters.map((port, i) => ({
         ...port,
         gradient: trained[i]?.gradient.name ?? "",

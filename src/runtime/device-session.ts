@@ -136,6 +136,7 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
     loops: loopsOn(name),
     stateOnDevice: true,
     checkDevice,
+    checkPrecision: async (precision) => (await import("./device-half.ts")).checkHalf(precision, open),
     lowering: () => loweringFor(name, open.probe),
     async openStep(step, options) {
       const locations = Object.fromEntries(

@@ -111,6 +111,7 @@ export const webgpuBackend: Backend = {
   loops: loopsOn("webgpu"),
   stateOnDevice: true,
   checkDevice: async () => (await webgpu()).checkDevice?.(),
+  checkPrecision: async (precision) => (await webgpu()).checkPrecision?.(precision),
   lowering: async () => (await webgpu()).lowering(),
   openStep: async (step, options) => (await webgpu()).openStep(step, options),
   openForward: async (model, options) => (await webgpu()).openForward(model, options),

@@ -3,6 +3,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import type { Lowering } from "../passes/backends/table.ts";
+import type { Precision } from "../programs/options.ts";
 import type { Step } from "../programs/step.ts";
 
 /**
@@ -64,6 +65,8 @@ export interface Backend {
   readonly stateOnDevice: boolean;
   /** @throws SorthError with what to do, where the device is missing */
   readonly checkDevice?: (() => Promise<void>) | undefined;
+  /** @throws SorthError with what to do, where the device does not compute in that precision */
+  readonly checkPrecision?: ((precision: Precision) => Promise<void>) | undefined;
   /** How programs are brought into the forms that this backend runs (src/passes/backends/table.ts). */
   lowering(): Promise<Lowering>;
   openStep(step: Step, options: SessionOptions): Promise<StepSession>;

@@ -81,6 +81,7 @@ export class Trainer {
     const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
     await backend.checkDevice?.();
+    if (options.precision !== undefined) await backend.checkPrecision?.(options.precision);
     const lower = await backend.lowering();
     const single = await buildStep(model, { ...options, optimizer, lower }, runtime.probe);
     const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);

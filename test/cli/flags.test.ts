@@ -61,6 +61,14 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--nesterov"), /no option "nesterov"/],
   [train("--optimizer", "sgd", "--nesterov"), /nesterov needs a momentum/],
   [train("--batch-norm", "frozen", "--running-variance", "torch"), /frozen .*leave runningVariance/],
+  [
+    train("--precision", "half"),
+    /there is no precision "half"; give one of float32, mixed, mixed-float16, mixed-bfloat16/,
+  ],
+  [train("--precision", "mixed-bfloat16:init-scale=2"), /scales no loss: leave out init-scale/],
+  [train("--precision", "mixed:interval=2"), /precision mixed has no option "interval"; it has initScale/],
+  [train("--precision", "mixed:backoff-factor=1"), /backoffFactor .* must be a number above 0 and below 1/],
+  [["artifacts", "m.onnx", "--batch", "8", "--precision", "mixed"], /unknown option '--precision'/],
   // Flags without an effect.
   [train("--keep-penalty"), /--keep-penalty belongs to a model with an injected penalty/],
   [train("--allow-fallback"), /--allow-fallback belongs to --backend cuda and webgpu/],

@@ -30,12 +30,16 @@ function batch(index: number, rows: number, from = 0, to = rows): Values {
 
 describe("a step in two graphs", () => {
   const optimizers: Record<string, Optimizer> = { adamw: adamw(), sgd: sgd({ momentum: 0.9 }) };
-  for (const [name, optimizer] of Object.entries(optimizers)) {
+  for (const [name, optimizer, precision] of [
+    ...Object.entries(optimizers).map((one) => [...one, "float32"] as const),
+    // The first update is left out.
+    ["mixed precision", adamw(), "mixed:init-scale=1e9"] as const,
+  ]) {
     it(`gives the bits of the step in one, ${name}`, async () => {
       const model = await readModel("models/mlp.onnx");
       const options = { objective: crossEntropy(), penalties: [{ penalty: som() }], optimizer, batch: 8 };
-      const whole = await buildStep(model, options);
-      const split = await buildSplitStep(model, options);
+      const whole = await buildStep(model, { ...options, precision });
+      const split = await buildSplitStep(model, { ...options, precision });
       const run = await opened(whole.model);
       const [gradients, update] = [await opened(split.gradients), await opened(split.update)];
       let one = await (await opened(initialState(whole)))({});
@@ -47,6 +51,7 @@ describe("a step in two graphs", () => {
         const slopes = await gradients({ ...two, ...feeds });
         const updated = await update({ ...two, ...feeds, ...slopes });
         expect(slopes.loss?.numbers()).toEqual(joined.loss?.numbers());
+        expect(updated.skipped?.numbers()).toEqual(joined.skipped?.numbers());
         one = advanced(one, joined);
         two = advanced(two, { ...slopes, ...updated });
         for (const [input, tensor] of Object.entries(one)) {

@@ -69,6 +69,7 @@ const everything: TrainerOptions = {
   untie: /SHARED/i,
   tie: /BN\.BIAS/i,
   batchNorm: "frozen",
+  precision: "mixed:init-scale=1e8,growth-interval=4",
   recompute: true,
   seed: 7,
   stepsPerRun: 2,
