@@ -87,6 +87,11 @@ export type {
 export type { ConvolutionSpectrum } from "./measure/convolution-spectrum.ts";
 export type { CosineMap } from "./measure/cosine-map.ts";
 export type { Distribution } from "./measure/distribution.ts";
+export type {
+  FindLearningRateOptions,
+  FoundLearningRate,
+  LearningRatePoint,
+} from "./measure/find-learning-rate.ts";
 export type { GradientNorm } from "./measure/gradient-norms.ts";
 export type {
   InspectedArtifact,
@@ -202,5 +207,5 @@ export type { Prediction, PredictOptions } from "./runtime/predict.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";
 export type { SessionOptions } from "./runtime/step-session.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
-export { parseSchedule, type Schedule } from "./schedules/public.ts";
+export { parseSchedule, type Schedule, type ScheduledRun } from "./schedules/public.ts";
 export type { VerifyCheck, VerifyOptions, VerifyReport } from "./verify/verify.ts";

@@ -6,6 +6,7 @@
 import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { Library } from "./library.ts";
+import { findLearningRate as findLearningRateWith } from "./measure/find-learning-rate.ts";
 import { inspect as inspectWith } from "./measure/inspect.ts";
 import { observe as observeWith } from "./measure/observe.ts";
 import { responseAngles as responseAnglesWith } from "./measure/response-angles.ts";
@@ -83,6 +84,10 @@ export const observe: Library["observe"] = (trainer, dataset, run, options = {})
 /** @function */
 export const trainerAngles: Library["trainerAngles"] = (trainer, dataset, options = {}) =>
   trainerAnglesWith(trainer, dataset, options, probe);
+
+/** @function */
+export const findLearningRate: Library["findLearningRate"] = (trainer, dataset, options = {}) =>
+  findLearningRateWith(trainer, dataset, options, nodeRuntime);
 
 /** @function */
 export const differentiate: Library["differentiate"] = (model, options) =>

@@ -6,6 +6,7 @@ import type {
   LayerWeightAngles,
   ResponseAngleOptions,
 } from "./measure/angle-report.ts";
+import type { FindLearningRateOptions, FoundLearningRate } from "./measure/find-learning-rate.ts";
 import type { Inspection, InspectOptions } from "./measure/inspect.ts";
 import type { ObservationEvent, ObserveOptions } from "./measure/observe.ts";
 import type { Feeds } from "./measure/sample-chunks.ts";
@@ -184,6 +185,32 @@ export interface Library extends ModelFunctions, PageFunctions {
    * await trainer.release();
    */
   trainerAngles(trainer: Trainer, dataset: Dataset, options?: TrainerAngleOptions): Promise<TrainerAngles[]>;
+
+  /**
+   * Looks for a learning rate: trains for some steps with rates that rise from `min` to `max` by a constant factor, until the
+   * loss diverges, and suggests a rate from the curve. It trains a copy of the trainer's state, with its loss, penalties (their weights
+   * without schedules) and optimizer; the trainer stays as it is.
+   *
+   * @param trainer - a trainer before its first step, or between two steps
+   * @param dataset - the samples to train on
+   * @param options - the range of the rates and the number of steps
+   * @returns the curve and what it suggests
+   * @throws UsageError for rates or steps out of range; SorthError when data do not fit the model
+   *
+   * @example
+   * import { crossEntropy, findLearningRate, loadMnist, readModel, Trainer } from "sorth-onnx";
+   *
+   * const { train } = await loadMnist();
+   * const trainer = await Trainer.create(await readModel("model.onnx"), { objective: crossEntropy(), batch: 32 });
+   * const { suggestion, points } = await findLearningRate(trainer, train, { steps: 50 });
+   * console.log(suggestion, points.length);
+   * await trainer.release();
+   */
+  findLearningRate(
+    trainer: Trainer,
+    dataset: Dataset,
+    options?: FindLearningRateOptions,
+  ): Promise<FoundLearningRate>;
 
   /**
    * Writes the gradient of a model's loss as an ONNX graph of standard operators, which can be differentiated again.

@@ -112,6 +112,12 @@ export const trainerAngles: Library["trainerAngles"] = async (trainer, dataset, 
 };
 
 /** @function */
+export const findLearningRate: Library["findLearningRate"] = async (trainer, dataset, options = {}) => {
+  const { findLearningRate: findLearningRateWith } = await import("./measure/find-learning-rate.ts");
+  return findLearningRateWith(trainer, dataset, options, webRuntime);
+};
+
+/** @function */
 export const differentiate: Library["differentiate"] = async (model, options) => {
   const { differentiate: differentiateWith } = await import("./programs/differentiate.ts");
   return differentiateWith(model, options, webProbe);

@@ -11,12 +11,14 @@ import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import { withBalancedClasses } from "./class-weights.ts";
+import type { TrainingDataFlags } from "./data-flags.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { clipped } from "./optimizer-flags.ts";
 import { given } from "./options.ts";
 import { asksForPenalty } from "./penalty-flags.ts";
+import { type PlacementFlags, placementOf } from "./placement-flags.ts";
 import type { Call } from "./train-call.ts";
-import { placementOf, trainerOptions } from "./train-flags.ts";
+import { type TrainingFlags, trainerOptions } from "./train-flags.ts";
 
 /** Everything needed to begin a run. */
 export interface Beginning {
@@ -36,18 +38,25 @@ export interface Beginning {
 
 /** The trainer of a call: of a resumed run, of a run rescued from artifacts, or of a new run. */
 export function trainerFor(beginning: Beginning): Promise<Trainer> {
-  const { call, model, facts, rescued, onMessage } = beginning;
+  const { call, model, rescued, onMessage } = beginning;
   const { flags, path, placement } = call;
   if (flags.resume) return resume(rescued?.model ?? model, path, flags.resume, { ...placement, onMessage });
   if (rescued) return beginRescued(rescued, beginning);
-  return begin(model, facts, beginning);
+  return newTrainer({ ...beginning, flags });
 }
 
-async function begin(
-  model: Model,
-  { block, freeBatch }: ModelFacts,
-  { call: { flags }, train: data, text, normalize, onMessage }: Beginning,
-): Promise<Trainer> {
+/** The trainer of a new run, as the flags say. */
+export async function newTrainer({
+  model,
+  facts: { block, freeBatch },
+  flags,
+  train: data,
+  text,
+  normalize,
+  onMessage,
+}: Pick<Beginning, "model" | "facts" | "train" | "text" | "normalize" | "onMessage"> & {
+  readonly flags: TrainingFlags & TrainingDataFlags & PlacementFlags;
+}): Promise<Trainer> {
   const balanced = flags.classWeights === "balanced";
   const { classWeights: _, ...others } = flags;
   const asked = trainerOptions(balanced ? others : flags, { injected: block !== undefined, freeBatch });

@@ -66,6 +66,13 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
       "holds out a tenth of the samples for validation",
     ),
   ],
+  "find-lr": [
+    example("find-lr model.onnx --data mnist", "suggests a learning rate for train"),
+    example(
+      "find-lr model.onnx --data data.npz --optimizer sgd --momentum 0.9 --max 1 --html rates.html",
+      "for another optimizer, with the curve as a page",
+    ),
+  ],
   export: [example("export held-out.run --from best -o best.onnx", "the model of a run's best epoch")],
   evaluate: [
     example("evaluate model.onnx --data mnist", "loss, accuracy, figures of each class, confusion matrix"),

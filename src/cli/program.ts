@@ -54,6 +54,11 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     summary: "train a model, with or without a penalty",
     load: () => import("./commands/train.ts"),
   },
+  "find-lr": {
+    summary:
+      "look for a learning rate: train a copy of a model with rising rates, and see where the loss falls",
+    load: () => import("./commands/find-lr.ts"),
+  },
   export: {
     summary: "write the trained model of a run from its checkpoint folder",
     load: () => import("./commands/export.ts"),

@@ -8,14 +8,9 @@ import { addTrainingDataFlags } from "./data-flags.ts";
 import { fitOf } from "./fit-flags.ts";
 import { given } from "./options.ts";
 import { outputBeside } from "./output.ts";
+import { placementOf } from "./placement-flags.ts";
 import { type RunSettings, readRunSettings, resumedCall } from "./run-settings.ts";
-import {
-  addRunFlags,
-  addTrainingFlags,
-  placementOf,
-  type RunFlags,
-  type TrainingFlags,
-} from "./train-flags.ts";
+import { addRunFlags, addTrainingFlags, type RunFlags, type TrainingFlags } from "./train-flags.ts";
 
 /** The flags of `train`. */
 export type TrainFlags = RunFlags & TrainingFlags;

@@ -2,7 +2,6 @@ import { type Command, Option } from "commander";
 import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
 import { seedNumber } from "../numbers.ts";
-import { nodeBackends } from "../passes/backends/names.ts";
 import type { Precision } from "../programs/options.ts";
 import { halfPrecision } from "../programs/precision.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
@@ -13,10 +12,11 @@ import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "
 import { given, numberIn, positiveInteger } from "./options.ts";
 import { addOutputFlag, type OutputFlags } from "./output.ts";
 import { addPenaltyFlags, checkBesideOwnPenalty, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
+import { addPlacementFlags, type PlacementFlags } from "./placement-flags.ts";
 import type { SharedFlags } from "./terminal.ts";
 
 /** Flags of every run, also of a resumed one. */
-export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, FitFlags {
+export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, FitFlags, PlacementFlags {
   readonly data?: string;
   readonly checkpoint?: string;
   readonly resume?: string;
@@ -25,9 +25,6 @@ export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, F
   readonly json?: true;
   readonly report: boolean;
   readonly tensorboard?: string;
-  readonly backend: string;
-  readonly allowFallback?: true;
-  readonly stepsPerRun?: number | "auto";
 }
 
 /** Flags that determine how a model is trained. A resumed run keeps those with which it was started. */
@@ -60,16 +57,9 @@ export function addRunFlags(command: Command): void {
       "--resume <folder>",
       "continue the run of a checkpoint folder, bit for bit; needs no other option",
     )
-    .option("--other-data", "allow a resumed run to continue with other data than before")
-    .addOption(
-      new Option("--backend <name>", "where to train").choices(nodeBackends).default(nodeBackends[0]),
-    )
-    .option("--allow-fallback", "run operators that the GPU lacks on the CPU, and name them")
-    .option(
-      "--steps-per-run <count>",
-      "training steps per call of ONNX Runtime: same numbers, less time; auto (default) aims at 50 ms per call",
-      (text: string) => (text === "auto" ? text : positiveInteger(text)),
-    )
+    .option("--other-data", "allow a resumed run to continue with other data than before");
+  addPlacementFlags(command);
+  command
     .option("--keep-penalty", "keep an injected penalty in the trained model")
     .option(
       "--tensorboard <folder>",
@@ -79,17 +69,17 @@ export function addRunFlags(command: Command): void {
     .option("--json", "print the final figures as JSON");
 }
 
-/** The library's options for the backend of a run. */
-export const placementOf = ({ backend, allowFallback, stepsPerRun }: RunFlags) => ({
-  backend,
-  ...given({ allowFallback, stepsPerRun }),
-});
-
 /** Declares the flags that say how to train, and returns their names. */
 export function addTrainingFlags(command: Command): string[] {
   const before = command.options.length;
   addStepFlags(command);
   addRateFlags(command);
+  addSeedFlags(command);
+  return command.options.slice(before).map((option) => option.attributeName());
+}
+
+/** Declares the flags that decide on the bits of a run, besides what a step computes. */
+export function addSeedFlags(command: Command): void {
   command
     .option(
       "--seed <number>",
@@ -97,7 +87,6 @@ export function addTrainingFlags(command: Command): string[] {
       numberIn(seedNumber),
     )
     .option("--threads <count>", "threads of ONNX Runtime (default: ONNX Runtime decides)", positiveInteger);
-  return command.options.slice(before).map((option) => option.attributeName());
 }
 
 /** Declares the training flags that determine the graph of a step. */

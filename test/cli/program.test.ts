@@ -13,6 +13,7 @@ const commands = [
   "step",
   "artifacts",
   "train",
+  "find-lr",
   "export",
   "evaluate",
   "predict",
@@ -23,13 +24,14 @@ const commands = [
 const onModels = commands.filter((command) => command !== "demo" && command !== "export");
 
 /** Options that a command cannot do without. */
-const required = (command: string): string[] => (command === "train" ? ["--data", "mnist"] : []);
+const required = (command: string): string[] =>
+  ["train", "find-lr"].includes(command) ? ["--data", "mnist"] : [];
 
 describe("sorth-onnx", () => {
   it("lists its commands, and no others", async () => {
     const { code, stdout, stderr } = await cli("--help");
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    const listed = [...stdout.matchAll(/^ {2}([a-z]+)(?: \[command\])? {2,}\S/gm)].map(([, name]) => name);
+    const listed = [...stdout.matchAll(/^ {2}([a-z-]+)(?: \[command\])? {2,}\S/gm)].map(([, name]) => name);
     expect(listed.filter((name) => name !== "help")).toEqual(commands);
   });
 

@@ -48,6 +48,7 @@ describe("every example of the help", () => {
     "step",
     "artifacts",
     "train",
+    "find-lr",
     "export",
     "evaluate",
     "predict",
@@ -62,7 +63,8 @@ describe("every example of the help", () => {
     const [, ...argv] = (line.match(/'[^']*'|"[^"]*"|\S+/g) ?? []).map((word) =>
       word.replace(/^['"]|['"]$/g, ""),
     );
-    const shorter = argv.includes("mnist") && argv[0] === "train" ? ["--max-steps", "2"] : [];
+    const short: Record<string, string[]> = { train: ["--max-steps", "2"], "find-lr": ["--steps", "2"] };
+    const shorter = (argv.includes("mnist") && short[argv[0] ?? ""]) || [];
     // Commands write beside the model, so they run where it lies.
     process.chdir(folder);
     const { code, stderr } = await cli(...argv, ...shorter);

@@ -29,7 +29,7 @@ const commandsOf = (file: string): string[][] =>
 it("README and guides show every command", () => {
   const names = [
     ...["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles", "export"],
-    ...["evaluate", "predict"],
+    ...["evaluate", "predict", "find-lr"],
   ];
   const shown = guides.flatMap(commandsOf).map(([name]) => name);
   expect(new Set(shown)).toEqual(new Set(names));
@@ -60,6 +60,7 @@ describe.each(guides)("the commands of %s", (file) => {
     if (argv.includes("--resume")) rmSync(join(own, "model.trained.onnx"), { force: true });
     const { code, stderr } = await cli(
       ...there,
+      ...(argv[0] === "find-lr" ? ["--steps", "5"] : []),
       ...(argv[0] === "train" ? ["--max-steps", argv.includes("--resume") ? "5" : "3"] : []),
     );
     expect({ code, errors: stderr.match(/^.*error.*$/gm) ?? [] }).toEqual({ code: 0, errors: [] });

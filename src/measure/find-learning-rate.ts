@@ -1,0 +1,127 @@
+import { stepsPerEpoch } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { NumericError, UsageError } from "../errors.ts";
+import { checkNumber, countFromZero, type NumberRange, positive } from "../numbers.ts";
+import { planOf } from "../penalties/plan.ts";
+import { batchOf } from "../programs/step-ports.ts";
+import { Trainer } from "../runtime/trainer.ts";
+import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
+import { suggestedRates } from "./suggested-rates.ts";
+
+/** Options of {@link Library.findLearningRate}. */
+export interface FindLearningRateOptions {
+  /** The learning rate of the first step; default 1e-7. */
+  readonly min?: number;
+  /** The learning rate of the last step; default 10. */
+  readonly max?: number;
+  /** Steps from `min` to `max`; default 100. */
+  readonly steps?: number;
+  /** Ends the search after the current step; the curve up to there is returned. */
+  readonly signal?: AbortSignal;
+  /** Called after each step, for progress. */
+  readonly onStep?: (point: LearningRatePoint, done: number, steps: number) => void;
+}
+
+/** One step of {@link Library.findLearningRate}. */
+export interface LearningRatePoint {
+  readonly learningRate: number;
+  /** The step's loss, penalties included. */
+  readonly loss: number;
+  /** The running mean of the losses that suggestions and the end of the search follow. */
+  readonly smoothed: number;
+}
+
+/** What {@link Library.findLearningRate} finds. */
+export interface FoundLearningRate {
+  /** The suggestion to train with: `steepest`. Undefined if the loss falls nowhere. */
+  readonly suggestion: number | undefined;
+  /** Where the smoothed loss falls fastest over the logarithm of the rate. */
+  readonly steepest: number | undefined;
+  /** In the middle of the longest fall of the smoothed loss, as fastai's `valley`. */
+  readonly valley: number | undefined;
+  /** Every step, in order. */
+  readonly points: readonly LearningRatePoint[];
+  /** Why the search ended before its last step: the loss diverged, or the caller aborted it. */
+  readonly stopped?: "diverged" | "aborted";
+}
+
+/** The share of the past in the running mean of the losses. */
+const past = 0.98;
+/** The search ends where the running mean is so many times its smallest value. */
+const divergence = 4;
+
+const someSteps: NumberRange = {
+  words: "a whole number of 2 or more",
+  holds: (value) => countFromZero.holds(value) && value >= 2,
+};
+
+/** Finds a learning rate on a copy of a run's state. Source: Smith 2017, arXiv 1506.01186, section 3.3, as in fastai and PyTorch Lightning. */
+export async function findLearningRate(
+  trainer: Trainer,
+  dataset: Dataset,
+  options: FindLearningRateOptions,
+  runtime: TrainerRuntime,
+): Promise<FoundLearningRate> {
+  const { min = 1e-7, max = 10, steps = 100, signal, onStep } = options;
+  checkNumber("min, the first learning rate,", min, positive);
+  checkNumber("max, the last learning rate,", max, positive);
+  checkNumber("the number of steps", steps, someSteps);
+  if (min >= max) throw new UsageError(`max, the last learning rate, must be above min (${min}), not ${max}`);
+  const copy = await copyOf(trainer, (step) => (max / min) ** ((step - 1) / (steps - 1)), min, runtime);
+  const points: LearningRatePoint[] = [];
+  let stopped: FoundLearningRate["stopped"];
+  try {
+    const epochs = Math.ceil(steps / stepsPerEpoch(dataset, batchOf(copy.step.ports)));
+    let [mean, best] = [0, Number.POSITIVE_INFINITY];
+    for await (const event of copy.fit(dataset, { epochs, maxSteps: steps, ...(signal && { signal }) })) {
+      if (event.event !== "step") continue;
+      const { loss, learningRate } = event;
+      mean = past * mean + (1 - past) * loss;
+      const point = { learningRate, loss, smoothed: mean / (1 - past ** event.step) };
+      points.push(point);
+      onStep?.(point, points.length, steps);
+      best = Math.min(best, point.smoothed);
+      if (best > 0 && point.smoothed > divergence * best) {
+        stopped = "diverged";
+        break;
+      }
+    }
+    if (signal?.aborted) stopped ??= "aborted";
+  } catch (error) {
+    // A loss of NaN or infinity is the end of the curve.
+    if (!(error instanceof NumericError) || points.length === 0) throw error;
+    stopped = "diverged";
+  } finally {
+    await copy.release();
+  }
+  const { steepest, valley } = suggestedRates(points, steps);
+  return { suggestion: steepest, steepest, valley, points, ...(stopped && { stopped }) };
+}
+
+/** A trainer of the same model and options, with a copy of the state and rates of its own. */
+async function copyOf(
+  trainer: Trainer,
+  schedule: (step: number) => number,
+  learningRate: number,
+  runtime: TrainerRuntime,
+): Promise<Trainer> {
+  const { penaltySchedule: _, penalties, ...options } = trainer.options;
+  const plans = penalties?.map((given) => {
+    const { schedule: __, ...plan } = planOf(given);
+    return plan;
+  });
+  const state = await trainer.readState();
+  const own = { ...options, ...(plans && { penalties: plans }), backend: trainer.backend };
+  // The trainer's own creation has said what there is to say about the model.
+  let isMade = false;
+  const onMessage = (message: string) => void (isMade && options.onMessage?.(message));
+  const copy = await Trainer.create(trainer.model, { ...own, learningRate, schedule, onMessage }, runtime);
+  try {
+    copy.takeOver(state);
+    isMade = true;
+  } catch (error) {
+    await copy.release();
+    throw error;
+  }
+  return copy;
+}

@@ -1,0 +1,82 @@
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { FoundLearningRate } from "../../src/index.ts";
+import { npz } from "./npz.ts";
+import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+
+beforeAll(() => {
+  copyFileSync("models/mlp.onnx", at("m.onnx"));
+  writeFileSync(
+    at("d.npz"),
+    npz(64, [1, 28, 28], (index) => index % 10),
+  );
+});
+afterAll(() => folder.remove());
+
+const find = (...flags: string[]) =>
+  cli("find-lr", at("m.onnx"), "--data", at("d.npz"), "--batch", "8", "--threads", "1", ...flags);
+
+describe("find-lr", () => {
+  it("prints a suggestion and the range, and writes nothing", async () => {
+    const before = snapshot(folder.path);
+    const { code, stdout } = await find(
+      "--optimizer",
+      "sgd",
+      "--penalty",
+      "none",
+      "--steps",
+      "30",
+      "--max",
+      "1",
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^(suggestion: --lr [\d.e-]+|no suggestion: .*)\nthe loss falls fastest at .*\n30 steps with rates from 1e-7 to 1/,
+    );
+    expect(snapshot(folder.path)).toEqual(before);
+  });
+
+  it("writes the curve as a page on its own, and prints it as JSON; flags of training have their effect", async () => {
+    const flags = ["--steps", "6", "--min", "1e-4", "--max", "1e-2", "--json"];
+    const first = await find(...flags, "--html", at("rates.html"));
+    expect(first).toMatchObject({ code: 0 });
+    const found = JSON.parse(first.stdout) as FoundLearningRate;
+    expect(found.points).toHaveLength(6);
+    expect(found.points.at(-1)?.learningRate).toBeCloseTo(1e-2, 12);
+    const page = readFileSync(at("rates.html"), "utf8");
+    expect(page).toContain("<svg");
+    expect(page).toContain("learning rate →");
+    expect(page).toMatch(/m\.onnx on .*d\.npz, batches of 8, adamw, seed 0, on cpu/);
+    expect(page).not.toMatch(/<script|<link|\b(src|href)=|url\(/);
+    expect((await find(...flags)).stdout).toBe(first.stdout);
+    const changes = [
+      ["--objective", "cross-entropy:label-smoothing=0.3"],
+      ["--penalty", "none"],
+      ["--optimizer", "sgd"],
+      ["--seed", "3"],
+    ];
+    for (const change of changes) {
+      const { code, stdout } = await find(...flags, ...change);
+      expect([change, code, stdout === first.stdout]).toEqual([change, 0, false]);
+    }
+  });
+
+  it.each([
+    [["--lr", "1"], /unknown option '--lr'/],
+    [["--schedule", "cosine"], /unknown option '--schedule'/],
+    [["--min", "0"], /--min .* Give a number above 0/],
+    [["--min", "1", "--max", "0.1"], /max, the last learning rate, must be above min \(1\), not 0.1/],
+    [["--steps", "1"], /the number of steps must be a whole number of 2 or more, not 1/],
+    [["--html", "m.onnx"], /m.onnx" already exists; give another name with --html/],
+  ])("%j is refused", async (flags, says) => {
+    const { code, stdout, stderr } = await find(
+      ...flags.map((word) => (word === "m.onnx" ? at(word) : word)),
+    );
+    expect(stderr).toMatch(says);
+    expect([code, stdout]).toEqual([2, ""]);
+  });
+});
