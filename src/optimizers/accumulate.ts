@@ -5,7 +5,8 @@ import { checkNumber, count } from "../numbers.ts";
 import { chain, withOwnNames } from "./chain.ts";
 import { zipped } from "./each-parameter.ts";
 import type { Optimizer } from "./optimizer.ts";
-import type { GradientTransformation, SlotSpec } from "./transformation.ts";
+import { ownCounts } from "./own-count.ts";
+import type { GradientTransformation, ParameterSpec, SlotSpec } from "./transformation.ts";
 import { lazy, Update } from "./update.ts";
 
 /**
@@ -25,6 +26,9 @@ import { lazy, Update } from "./update.ts";
 export function accumulate(batches: number, ...members: readonly Optimizer[]): GradientTransformation {
   checkNumber("the number of batches for one update", batches, count);
   const inner = chain(...members);
+  /** Parameters whose updates the inner transformation counts: one in so many batches. */
+  const counted = <P extends ParameterSpec>(parameters: readonly P[]): P[] =>
+    parameters.map((one) => (one.idle ? { ...one, idle: Math.floor(one.idle / batches) } : one));
   const whole: GradientTransformation = {
     ...{ name: "accumulate", options: { batches }, inner },
     ...(inner.treatment && { treatment: inner.treatment }),
@@ -33,21 +37,22 @@ export function accumulate(batches: number, ...members: readonly Optimizer[]): G
         ...parameters.map(
           ({ type, shape }, of): SlotSpec => ({ name: "accumulated", of, type, shape, start: 0 }),
         ),
-        ...inner.init(parameters),
+        ...inner.init(counted(parameters)),
       ]),
-    emit: (g, { updates, state, step, ...inputs }) => {
+    emit: (g, { parameters, updates, state, step, ...inputs }) => {
       const [sums, own] = [state.slice(0, updates.length), state.slice(updates.length)];
       const means = updates.map((update, i) =>
         lazy(() => g.add(sums[i] as Typed, g.mul(update.value(), 1 / batches))),
       );
       const result = inner.emit(g, {
-        ...{ ...inputs, state: own },
+        ...{ ...inputs, parameters: counted(parameters), state: own },
         updates: updates.map(
           ({ parameter }, i) => new Update(g, parameter, () => ({ direction: means[i] as () => Typed })),
         ),
         // A whole number at the last batch of an update, where alone it counts.
-        step: (type) =>
+        step: ownCounts(g, (type) =>
           g.once(`updates of ${batches} ${type} ${step(type).name}`, () => g.div(step(type), batches)),
+        ),
       });
       const due = (type: Typed["type"]) => isDue(g, step(type), batches);
       const chosen = (next: Typed, before: Typed): Typed => {
@@ -67,14 +72,16 @@ export function accumulate(batches: number, ...members: readonly Optimizer[]): G
         ],
       };
     },
-    compute: ({ updates, state, step, ...inputs }) => {
+    compute: ({ parameters, updates, state, step, ...inputs }) => {
       const [sums, own] = [state.slice(0, updates.length), state.slice(updates.length)];
       const means = updates.map((update, i) => zipped(sums[i] ?? [], update, (sum, u) => sum + u / batches));
       if (step % batches !== 0) {
         const rest = own.map((slot) => [...slot]);
         return { updates: updates.map((update) => update.map(() => 0)), state: [...means, ...rest] };
       }
-      const result = inner.compute({ ...inputs, updates: means, state: own, step: step / batches });
+      const result = inner.compute({
+        ...{ ...inputs, parameters: counted(parameters), updates: means, state: own, step: step / batches },
+      });
       return { updates: result.updates, state: [...means.map((mean) => mean.map(() => 0)), ...result.state] };
     },
   };

@@ -5,6 +5,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
 import { zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
+import { ownCount } from "./own-count.ts";
 import type { ParameterSpec, SlotSpec } from "./transformation.ts";
 import { decayWeights } from "./transformations/weight-decay.ts";
 import { lazy, Update } from "./update.ts";
@@ -58,17 +59,17 @@ export const scaleByFactoredRms = defineTransformation(
     emit: (g, { parameters, updates, state, learningRate, step }) => {
       let next = 0;
       const each = updates.map((update, i) => {
-        const { length } = slotsOf(parameters[i] as ParameterSpec, i);
+        const spec = parameters[i] as ParameterSpec;
+        const { length } = slotsOf(spec, i);
         const slots = state.slice(next, next + length);
         next += length;
-        const { type } = update.parameter;
         return lazy(() =>
           emitOne(g, update, slots, {
-            share: g.once(`adafactor share ${beta2Decay} ${step(type).name}`, () =>
-              g.exp(g.mul(g.log(step(type)), beta2Decay)),
+            share: g.once(`adafactor share ${beta2Decay} ${step(spec).name}`, () =>
+              g.exp(g.mul(g.log(step(spec)), beta2Decay)),
             ),
-            rate: g.once(`adafactor rate ${learningRate(type).name} ${step(type).name}`, () =>
-              g.min(learningRate(type), g.reciprocal(g.sqrt(step(type)))),
+            rate: g.once(`adafactor rate ${learningRate(spec).name} ${step(spec).name}`, () =>
+              g.min(learningRate(spec), g.reciprocal(g.sqrt(step(spec)))),
             ),
             ...{ leastSize, clip },
           }),
@@ -85,10 +86,11 @@ export const scaleByFactoredRms = defineTransformation(
       };
     },
     compute: ({ parameters, updates, state, learningRate, step }) => {
-      const [share, rate] = [step ** beta2Decay, Math.min(learningRate, 1 / Math.sqrt(step))];
       let next = 0;
       const results = updates.map((update, i) => {
         const parameter = parameters[i] as (typeof parameters)[number];
+        const own = ownCount(step, parameter);
+        const [share, rate] = [own ** beta2Decay, Math.min(learningRate, 1 / Math.sqrt(own))];
         const { length } = slotsOf(parameter, i);
         const slots = state.slice(next, next + length);
         next += length;

@@ -1,6 +1,7 @@
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
-import type { GradientTransformation, OptimizerOptions, SlotSpec } from "./transformation.ts";
+import { ownCount } from "./own-count.ts";
+import type { GradientTransformation, OptimizerOptions, ParameterSpec, SlotSpec } from "./transformation.ts";
 import { lazy, Update } from "./update.ts";
 
 /** A slot of each parameter, in the parameter's type and shape. */
@@ -24,20 +25,26 @@ export interface EachParameter {
     one: {
       /** Its name in the model. */
       readonly name: string;
+      readonly spec: ParameterSpec;
       readonly update: Update;
       readonly slots: readonly Typed[];
       readonly learningRate: () => Typed;
+      /** The number of the update as the parameter counts it. */
       readonly step: () => Typed;
+      /** The same as the run counts it: larger for a parameter that waited. */
+      readonly runStep: () => Typed;
     },
   ): { readonly update: Update; readonly slots?: readonly Typed[] };
   /** The same in float64. */
   compute(one: {
     readonly name: string;
+    readonly spec: ParameterSpec;
     readonly parameter: readonly number[];
     readonly update: readonly number[];
     readonly slots: readonly (readonly number[])[];
     readonly learningRate: number;
     readonly step: number;
+    readonly runStep: number;
   }): { readonly update: readonly number[]; readonly slots?: readonly (readonly number[])[] };
 }
 
@@ -65,12 +72,13 @@ export function eachParameter({
       ),
     emit: (g, { parameters, updates, state, learningRate, step }) => {
       const each = updates.map((update, i) => {
-        const { type } = update.parameter;
+        const spec = parameters[i] as ParameterSpec;
         return lazy(() =>
           emit(g, {
-            ...{ name: parameters[i]?.name ?? "", update, slots: slotsOf(state, i) },
-            learningRate: () => learningRate(type),
-            step: () => step(type),
+            ...{ name: spec.name, spec, update, slots: slotsOf(state, i) },
+            learningRate: () => learningRate(spec),
+            step: () => step(spec),
+            runStep: () => step(spec.type),
           }),
         );
       });
@@ -84,8 +92,8 @@ export function eachParameter({
     compute: ({ parameters, updates, state, learningRate, step }) => {
       const results = parameters.map((parameter, i) =>
         compute({
-          ...{ name: parameter.name, parameter: parameter.values, update: updates[i] ?? [] },
-          ...{ slots: slotsOf(state, i), learningRate, step },
+          ...{ name: parameter.name, spec: parameter, parameter: parameter.values, update: updates[i] ?? [] },
+          ...{ slots: slotsOf(state, i), learningRate, step: ownCount(step, parameter), runStep: step },
         }),
       );
       return {

@@ -4,7 +4,8 @@ import { decayRate, notNegative, positive } from "../numbers.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
 import { alike, zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
-import type { SlotSpec } from "./transformation.ts";
+import { ownCount } from "./own-count.ts";
+import type { ParameterSpec, SlotSpec } from "./transformation.ts";
 import { biasCorrection } from "./transformations/scale-by-adam.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { addDecayedWeights } from "./transformations/weight-decay.ts";
@@ -28,6 +29,12 @@ interface Shares<T> {
   readonly ofGradient: T;
   readonly ofMean: T;
 }
+
+/** The numbers of updates that some of the parameters wait. */
+const beginnings = (parameters: readonly ParameterSpec[]): number[] => {
+  const waits = [...new Set(parameters.map(({ idle = 0 }) => idle))].sort((a, b) => a - b);
+  return waits.length === 0 ? [0] : waits;
+};
 
 /**
  * NAdam's direction, Adam with Nesterov's momentum. Slots `m` and `v` of each parameter, and `mu_product` of the run:
@@ -64,14 +71,26 @@ export const scaleByNadam = defineTransformation(
         ...parameters.flatMap(({ type, shape }, of) =>
           ["m", "v"].map((name): SlotSpec => ({ name, of, type, shape, start: 0 })),
         ),
-        {
-          ...{ name: "mu_product", of: undefined, shape: [], start: 1 },
-          type: parameters.some(({ type }) => type === "double") ? "double" : "float",
-        },
+        // Parameters that begin later have a product of their own.
+        ...beginnings(parameters).map(
+          (): SlotSpec => ({
+            ...{ name: "mu_product", of: undefined, shape: [], start: 1 },
+            type: parameters.some(({ type }) => type === "double") ? "double" : "float",
+          }),
+        ),
       ],
-      emit: (g, { updates, state, step }) => {
-        const counter = slotAt(state, updates.length * 2);
-        const product = lazy(() => shares(g, counter, step(counter.type)).product());
+      emit: (g, { parameters, updates, state, step }) => {
+        const begun = beginnings(parameters);
+        const sharesOf = (idle: number) => {
+          const before = slotAt(state, updates.length * 2 + begun.indexOf(idle));
+          const count = step({ name: "", shape: [], type: before.type, idle });
+          return { before, ...shares(g, before, count) };
+        };
+        const product = (idle: number) =>
+          lazy(() => {
+            const { before, product: next } = sharesOf(idle);
+            return idle === 0 ? next() : g.where(g.greater(step(before.type), idle), next(), before);
+          });
         const each = updates.map((update, i) =>
           lazy(() => {
             const slope = update.value();
@@ -79,10 +98,11 @@ export const scaleByNadam = defineTransformation(
             const m0 = slotAt(state, 2 * i);
             const m = g.add(m0, g.mul(g.sub(slope, m0), 1 - beta1));
             const v = g.add(g.mul(slotAt(state, 2 * i + 1), beta2), g.mul(g.mul(slope, 1 - beta2), slope));
-            const own = shares(g, counter, step(counter.type));
+            const spec = parameters[i] as ParameterSpec;
+            const own = sharesOf(spec.idle ?? 0);
             const scalar = (value: Typed) =>
               value.type === type ? value : g.once(`${value.name} as ${type}`, () => g.cast(value, type));
-            const correction = biasCorrection(g, beta2, step(type));
+            const correction = biasCorrection(g, beta2, step(spec));
             const root = g.add(g.sqrt(g.div(v, correction)), epsilon);
             const ahead = g.add(g.mul(slope, scalar(own.ofGradient())), g.mul(m, scalar(own.ofMean())));
             return { direction: lazy(() => g.div(ahead, root)), m, v };
@@ -93,15 +113,22 @@ export const scaleByNadam = defineTransformation(
             ({ parameter }, i) =>
               new Update(g, parameter, () => ({ direction: () => slotAt(each, i)().direction() })),
           ),
-          state: [...each.flatMap((one) => [() => one().m, () => one().v]), product],
+          state: [...each.flatMap((one) => [() => one().m, () => one().v]), ...begun.map(product)],
         };
       },
-      compute: ({ updates, state, step }) => {
+      compute: ({ parameters, updates, state, step }) => {
         const share = (t: number) => beta1 * (1 - 0.5 * 0.96 ** (t * momentumDecay));
-        const product = (state[updates.length * 2]?.[0] ?? Number.NaN) * share(step);
-        const ofGradient = (1 - share(step)) / (1 - product);
-        const ofMean = share(step + 1) / (1 - product * share(step + 1));
+        const begun = beginnings(parameters);
+        const products = begun.map((idle, i) => {
+          const before = state[updates.length * 2 + i]?.[0] ?? Number.NaN;
+          return step > idle ? before * share(step - idle) : before;
+        });
         const results = updates.map((update, i) => {
+          const spec = parameters[i] as ParameterSpec;
+          const t = ownCount(step, spec);
+          const product = slotAt(products, begun.indexOf(spec.idle ?? 0));
+          const ofGradient = (1 - share(t)) / (1 - product);
+          const ofMean = share(t + 1) / (1 - product * share(t + 1));
           const m = zipped(update, slotAt(state, 2 * i), (u, before) => beta1 * before + (1 - beta1) * u);
           const v = zipped(
             update,
@@ -109,12 +136,12 @@ export const scaleByNadam = defineTransformation(
             (u, before) => beta2 * before + (1 - beta2) * u * u,
           );
           const ahead = zipped(update, m, (u, mean) => ofGradient * u + ofMean * mean);
-          const root = v.map((square) => Math.sqrt(square / (1 - beta2 ** step)) + epsilon);
+          const root = v.map((square) => Math.sqrt(square / (1 - beta2 ** t)) + epsilon);
           return { update: zipped(ahead, root, (a, b) => a / b), m, v };
         });
         return {
           updates: results.map(({ update }) => update),
-          state: [...results.flatMap(({ m, v }) => [m, v]), [product]],
+          state: [...results.flatMap(({ m, v }) => [m, v]), ...products.map((product) => [product])],
         };
       },
     };

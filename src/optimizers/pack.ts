@@ -97,11 +97,11 @@ function packsOf(
 ): Pack[] {
   const packs = new Map<string, number[]>();
   for (const [i, parameter] of parameters.entries()) {
-    const { type, shape } = parameter;
+    const { type, shape, rate, idle, weightDecay } = parameter;
     const own = slots.filter(({ of }) => of === i);
     const alike = own.every((slot) => slot.type === type && sameShape(slot.shape, shape));
     const treated = alike && elementCount(shape) <= most ? treatment(parameter) : undefined;
-    const key = treated === undefined ? `alone ${i}` : `${type} ${treated}`;
+    const key = treated === undefined ? `alone ${i}` : `${[type, rate, idle, weightDecay]} ${treated}`;
     packs.set(key, [...(packs.get(key) ?? []), i]);
   }
   return [...packs.values()].map((members) => ({ members }));

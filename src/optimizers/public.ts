@@ -48,6 +48,7 @@ export type {
   TransformationInputs,
   TransformationNumbers,
 } from "./transformation.ts";
+export { averageEqually } from "./transformations/average-equally.ts";
 export { averageUpdates } from "./transformations/average-updates.ts";
 export { averageWeights } from "./transformations/average-weights.ts";
 export { clipByGlobalNorm } from "./transformations/clip-by-global-norm.ts";

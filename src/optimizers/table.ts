@@ -15,6 +15,7 @@ import { nadam, scaleByNadam } from "./nadam.ts";
 import { rmsprop, scaleByRms } from "./rmsprop.ts";
 import { sgd } from "./sgd.ts";
 import type { GradientTransformation, OptimizerOptions } from "./transformation.ts";
+import { averageEqually } from "./transformations/average-equally.ts";
 import { averageUpdates } from "./transformations/average-updates.ts";
 import { averageWeights } from "./transformations/average-weights.ts";
 import { clipByGlobalNorm } from "./transformations/clip-by-global-norm.ts";
@@ -40,7 +41,7 @@ export const transformationFactories = factories(
   ...[clipByGlobalNorm, clipByValue, addDecayedWeights, scaleByAdam, scaleByLion, scaleBySign, momentum],
   ...[scaleByNadam, scaleByRms, scaleBySumOfSquares, scaleByFactoredRms, scaleByTrustRatio],
   ...[averageUpdates, orthogonalize],
-  ...[scaleByLearningRate, decayWeights, averageWeights],
+  ...[scaleByLearningRate, decayWeights, averageWeights, averageEqually],
 );
 
 /** Everything that has a name. */

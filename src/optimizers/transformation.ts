@@ -15,6 +15,12 @@ export interface ParameterSpec {
   readonly shape: Shape;
   /** For the weight of a layer: the matrix that it is. */
   readonly matrix?: LayerMatrix | undefined;
+  /** The weight decay of its group, in place of the optimizer's. */
+  readonly weightDecay?: number | undefined;
+  /** Updates that pass before it is trained: its own count of updates begins after them. */
+  readonly idle?: number | undefined;
+  /** Index of the learning rate of its group; undefined for the run's. */
+  readonly rate?: number | undefined;
 }
 
 /** A layer's weight as a matrix, or one for each group: [units, inputs, kernel…], or with units second. */
@@ -46,10 +52,13 @@ export interface TransformationInputs {
   readonly updates: readonly Update[];
   /** The slots, in the order of {@link GradientTransformation.init}. */
   readonly state: readonly Typed[];
-  /** The learning rate as a scalar of a parameter's type. */
-  readonly learningRate: (type: DataTypeName) => Typed;
-  /** The number of the update as a scalar of a parameter's type: 1 at the first. */
-  readonly step: (type: DataTypeName) => Typed;
+  /** The learning rate as a scalar: that of a parameter in its type, or that of the run in the type given. */
+  readonly learningRate: (of: ParameterSpec | DataTypeName) => Typed;
+  /**
+   * The number of the update as a scalar, 1 at the first: as a parameter counts, in its type (those of a group that waits begin
+   * later), or as the run counts, in the type given.
+   */
+  readonly step: (of: ParameterSpec | DataTypeName) => Typed;
 }
 
 /** The same on plain numbers. */

@@ -1,19 +1,19 @@
+import type { Emit } from "../../graph/emit.ts";
+import type { Typed } from "../../graph/emit-base.ts";
 import { decayRate } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
 import { alike, eachParameter, zipped } from "../each-parameter.ts";
 import { slotAt } from "../optimizer.ts";
 
 /**
- * Keeps an exponential moving average of the parameters beside them, ema ← d·ema + (1−d)·w of the updated w, from the initial
- * parameters on. One slot, `ema`. It does not change the updates; put it last in a chain. `Trainer.export` writes the
- * parameters themselves; `withWeights` makes a model with the averages.
+ * Keeps an exponential moving average of the parameters beside them, as torch.optim.swa_utils.AveragedModel with
+ * get_ema_multi_avg_fn does: the parameters after the first update, then ema ← d·ema + (1−d)·w of the updated w. One slot, `ema`.
+ * It does not change the updates; put it last in a chain. A trainer evaluates and exports the averages.
  *
  * @example
  * const trainer = await Trainer.create(model, { objective: crossEntropy(), optimizer: chain(adamw(), averageWeights(0.999)) });
  * // … after training:
- * const { slots, statistics } = trainer.state();
- * const averages = [...slots].map(([name, own]) => [name, own.get("ema") as Tensor] as const);
- * await writeModel(withWeights(model, new Map([...averages, ...statistics])), "averaged.onnx");
+ * await writeModel(trainer.export(), "averaged.onnx");
  */
 export const averageWeights = defineTransformation(
   {
@@ -32,16 +32,22 @@ export const averageWeights = defineTransformation(
       ...own,
       treatment: alike,
       slots: [{ name: "ema", start: "parameter" }],
-      emit: (g, { update, slots }) => {
+      emit: (g, { update, slots, runStep }) => {
         const before = slotAt(slots, 0);
-        return { update, slots: [g.add(before, g.mul(g.sub(update.next(), before), 1 - decay))] };
+        const share = shareOfNew(g, decay, runStep());
+        return { update, slots: [g.add(before, g.mul(g.sub(update.next(), before), share))] };
       },
-      compute: ({ parameter, update, slots }) => {
+      compute: ({ parameter, update, slots, runStep }) => {
         const next = zipped(parameter, update, (w, u) => w - u);
+        const past = runStep > 1 ? decay : 0;
         return {
           update,
-          slots: [zipped(slotAt(slots, 0), next, (before, w) => decay * before + (1 - decay) * w)],
+          slots: [zipped(slotAt(slots, 0), next, (before, w) => past * before + (1 - past) * w)],
         };
       },
     }),
 );
+
+/** 1 at the first update, then 1 − decay. */
+const shareOfNew = (g: Emit, decay: number, step: Typed): Typed =>
+  g.once(`share of an average ${decay} ${step.name}`, () => g.where(g.greater(step, 1), 1 - decay, 1));

@@ -2,6 +2,7 @@ import { notNegative } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
 import { eachParameter, zipped } from "../each-parameter.ts";
 import { patternOf } from "../options.ts";
+import type { ParameterSpec } from "../transformation.ts";
 import { remainder, Update } from "../update.ts";
 
 const defaults = {
@@ -15,12 +16,15 @@ const defaults = {
 const ranges = { weightDecay: notNegative };
 const main = "weightDecay";
 
-/** Whether a parameter of a name decays. */
-function decays({ weightDecay, include, exclude }: typeof defaults): (name: string) => boolean {
+/** λ of a parameter: that of its group, or the option's where the name decides so, or 0. */
+function decayOf({ weightDecay, include, exclude }: typeof defaults): (parameter: ParameterSpec) => number {
   const [only, but] = [include, exclude].map((text) => (text === "" ? undefined : patternOf(text)));
   // `search` takes no notice of where a pattern with the flags g or y last matched.
   const matches = (name: string, pattern: RegExp) => name.search(pattern) >= 0;
-  return (name) => weightDecay !== 0 && (!only || matches(name, only)) && !(but && matches(name, but));
+  return ({ name, weightDecay: own }) => {
+    if (own !== undefined) return own;
+    return (!only || matches(name, only)) && !(but && matches(name, but)) ? weightDecay : 0;
+  };
 }
 
 /**
@@ -38,18 +42,19 @@ export const addDecayedWeights = defineTransformation(
     ...{ defaults, ranges, main },
   },
   (options, own) => {
-    const [{ weightDecay }, applies] = [options, decays(options)];
+    const lambda = decayOf(options);
     return eachParameter({
       ...own,
-      treatment: ({ name }) => String(applies(name)),
-      emit: (g, { name, update }) => {
-        if (!applies(name)) return { update };
+      treatment: (parameter) => String(lambda(parameter)),
+      emit: (g, { spec, update }) => {
+        const weightDecay = lambda(spec);
+        if (weightDecay === 0) return { update };
         const { parameter } = update;
         const direction = () => g.add(update.value(), g.mul(parameter, weightDecay));
         return { update: new Update(g, parameter, () => ({ direction })) };
       },
-      compute: ({ name, parameter, update }) => ({
-        update: applies(name) ? zipped(update, parameter, (u, w) => u + weightDecay * w) : update,
+      compute: ({ spec, parameter, update }) => ({
+        update: zipped(update, parameter, (u, w) => u + lambda(spec) * w),
       }),
     });
   },
@@ -75,12 +80,13 @@ export const decayWeights = defineTransformation(
     ...{ ranges, main },
   },
   (options, own) => {
-    const [{ weightDecay, after }, applies] = [options, decays(options)];
+    const [{ after }, lambda] = [options, decayOf(options)];
     return eachParameter({
       ...own,
-      treatment: ({ name }) => String(applies(name)),
-      emit: (g, { name, update, learningRate }) => {
-        if (!applies(name)) return { update };
+      treatment: (parameter) => String(lambda(parameter)),
+      emit: (g, { spec, update, learningRate }) => {
+        const weightDecay = lambda(spec);
+        if (weightDecay === 0) return { update };
         const { parameter } = update;
         const rate = () => {
           const lr = learningRate();
@@ -91,8 +97,8 @@ export const decayWeights = defineTransformation(
         const value = () => g.add(g.mul(update.value(), remainder(g, rate())), g.mul(parameter, rate()));
         return { update: new Update(g, parameter, () => ({ next, value })) };
       },
-      compute: ({ name, parameter, update, learningRate }) => {
-        const rate = applies(name) ? learningRate * weightDecay : 0;
+      compute: ({ spec, parameter, update, learningRate }) => {
+        const rate = learningRate * lambda(spec);
         return { update: zipped(update, parameter, (u, w) => u + rate * (after ? w - u : w)) };
       },
     });
