@@ -158,7 +158,7 @@ export type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
 export { withWeights } from "./programs/export.ts";
 export { initialState } from "./programs/initial-state.ts";
-export type { LossOptions, TrainingFormOptions } from "./programs/options.ts";
+export type { LossOptions, ParameterGroup, TrainingFormOptions, UpdateOptions } from "./programs/options.ts";
 export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./programs/rescue.ts";
 export type { SplitParameterPort, SplitStep } from "./programs/split-step.ts";
 export type { Step, StepOptions } from "./programs/step.ts";
@@ -188,6 +188,7 @@ export {
   runRecord,
   type StepPoint,
 } from "./report/run-record.ts";
+export type { AveragedOption } from "./runtime/averages.ts";
 export type { CallbackRun, CallbackTrainer, TrainingCallback } from "./runtime/callbacks.ts";
 export type { EvaluateOptions, ModelEvaluation, WorstSample } from "./runtime/evaluate-model.ts";
 export type {

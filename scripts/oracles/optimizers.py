@@ -20,7 +20,18 @@ KEPT = (1, 2, 3, 4, 5, 50)
 SHAPES: dict[str, tuple[int, ...]] = {"fc.weight": (4, 3), "fc.bias": (3,), "scale": ()}
 
 Options = dict[str, Any]
-Parameters = Sequence[nn.Parameter]
+# Parameters, or groups of one parameter each.
+Parameters = Sequence[Any]
+
+
+def first(parameters: Any) -> nn.Parameter:
+    """The parameter, or that of a group."""
+    return parameters["params"][0] if isinstance(parameters, dict) else parameters
+
+
+def with_gradient(group: dict[str, Any]) -> list[nn.Parameter]:
+    """PyTorch's optimizers pass over a parameter whose gradient is None: one with requires_grad=False."""
+    return [p for p in group["params"] if p.grad is not None]
 
 
 class Lion(torch.optim.Optimizer):
@@ -33,7 +44,7 @@ class Lion(torch.optim.Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
-            for p in group["params"]:
+            for p in with_gradient(group):
                 m = self.state[p].setdefault("m", torch.zeros_like(p))
                 c = beta1 * m + (1 - beta1) * p.grad
                 p -= lr * (torch.sign(c) + decay * p)
@@ -49,17 +60,17 @@ class Muon(torch.optim.Optimizer):
             "beta1": 0.9, "beta2": 0.999,
         }  # fmt: skip
         o = {**defaults, **options}
-        matrices = [p for p in parameters if p.ndim == 2]
+        matrices = [p for p in parameters if first(p).ndim == 2]
         super().__init__(matrices, {"lr": lr, **o})
         betas = (o["beta1"], o["beta2"])
-        others = [p for p in parameters if p.ndim != 2]
+        others = [p for p in parameters if first(p).ndim != 2]
         self.others = torch.optim.AdamW(others, lr, betas=betas, weight_decay=o["weightDecay"])
 
     @torch.no_grad()
     def step(self) -> None:
         self.others.step()
         for group in self.param_groups:
-            for p in group["params"]:
+            for p in with_gradient(group):
                 m = self.state[p].setdefault("m", torch.zeros_like(p))
                 m.lerp_(p.grad, 1 - group["momentum"])
                 x = p.grad.lerp(m, group["momentum"]) if group["nesterov"] else m.clone()
@@ -79,18 +90,18 @@ class Lamb(torch.optim.Optimizer):
     """Algorithm 2 of arXiv 1904.00962 with φ(z) = z; PyTorch has none."""
 
     def __init__(self, parameters: Parameters, lr: float, betas: tuple[float, float], eps: float, weight_decay: float) -> None:
-        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "t": 0})
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self) -> None:
         for group in self.param_groups:
             lr, (beta1, beta2), eps, decay = group["lr"], group["betas"], group["eps"], group["weight_decay"]
-            group["t"] += 1
-            for p in group["params"]:
+            for p in with_gradient(group):
+                t = self.state[p]["t"] = self.state[p].get("t", 0) + 1
                 m, v = (self.state[p].setdefault(name, torch.zeros_like(p)) for name in "mv")
                 m.copy_(beta1 * m + (1 - beta1) * p.grad)
                 v.copy_(beta2 * v + (1 - beta2) * p.grad**2)
-                r = m / (1 - beta1 ** group["t"]) / ((v / (1 - beta2 ** group["t"])).sqrt() + eps) + decay * p
+                r = m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps) + decay * p
                 ratio = p.norm() / r.norm() if p.norm() > 0 and r.norm() > 0 else 1.0
                 p -= lr * ratio * r
 
@@ -162,6 +173,28 @@ CASES: list[dict[str, Options]] = [
     {"clip-by-value": {"maxValue": 0.3}, "adamw": {}},
     {"clip-by-value": {"maxValue": 0.3}, "sgd": {"momentum": 0.9}},
     {"sgd": {"momentum": 0.9}, "average-weights": {"decay": 0.8}},
+    {"adamw": {}, "average-equally": {"start": 3, "every": 2}},
+]
+
+# What groups of one parameter change: requires_grad is False for the updates that it is idle.
+GROUPS: dict[str, Options] = {
+    "fc.weight": {"learningRate": 0.004, "weightDecay": 0.2},
+    "fc.bias": {"idle": 2, "weightDecay": 0.0},
+    "scale": {"idle": 3, "learningRate": 0.03},
+}
+# The cases with these groups.
+GROUPED: list[dict[str, Options]] = [
+    {"sgd": {"momentum": 0.9, "nesterov": True, "weightDecay": 0.1}},
+    {"sgd": {"momentum": 0.8, "dampening": 0.3}},
+    {"adam": {"weightDecay": 0.1}},
+    {"clip-by-global-norm": {"maxNorm": 0.5}, "adamw": {"weightDecay": 0.1}, "average-weights": {"decay": 0.8}},
+    {"lion": {"weightDecay": 0.1}},
+    {"nadam": {"momentumDecay": 0.1, "weightDecay": 0.1}},
+    {"rmsprop": {"momentum": 0.9, "centered": True, "weightDecay": 0.1}},
+    {"adagrad": {"weightDecay": 0.1}},
+    {"adafactor": {"weightDecay": 0.1}},
+    {"lamb": {"weightDecay": 0.1}},
+    {"muon": {}},
 ]
 
 
@@ -185,28 +218,51 @@ def numbers(tensor: Tensor) -> list[float]:
     return [rounded(value) for value in tensor.detach().flatten().tolist()]
 
 
-def run(case: dict[str, Options]) -> list[Any]:
+# What follows an optimizer: the update after which averaging begins, how often, and PyTorch's function.
+AVERAGES: dict[str, Callable[[Options], tuple[int, int, Any]]] = {
+    "average-weights": lambda o: (1, 1, torch.optim.swa_utils.get_ema_multi_avg_fn(o["decay"])),
+    "average-equally": lambda o: (o["start"], o["every"], torch.optim.swa_utils.get_swa_multi_avg_fn()),
+}
+
+
+def run(case: dict[str, Options], groups: dict[str, Options] = {}) -> list[Any]:
     """After each kept update: every parameter, and every average where the case keeps averages."""
     parameters = [nn.Parameter(block(f"optimizers.{name}", shape)) for name, shape in SHAPES.items()]
     [(kind, options)] = [(name, own) for name, own in case.items() if name in OPTIMIZERS]
-    step_of = OPTIMIZERS[kind](parameters, options)
-    decay = case.get("average-weights", {}).get("decay")
-    averages = [parameter.detach().clone() for parameter in parameters]
+    apart = [{"params": [p], **group(groups.get(name, {}))} for p, name in zip(parameters, SHAPES)]
+    step_of = OPTIMIZERS[kind](apart if groups else parameters, options)
+    [start, every, function] = next((AVERAGES[name](own) for name, own in case.items() if name in AVERAGES), (0, 0, None))
+    model = nn.ParameterList(parameters)
+    averaged = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=function)
     values = []
     for step in range(STEPS):
         for parameter, (name, shape) in zip(parameters, SHAPES.items()):
-            parameter.grad = block(f"optimizers.{name}.gradient.{step}", shape)
+            idle = step < groups.get(name, {}).get("idle", 0)
+            parameter.grad = None if idle else block(f"optimizers.{name}.gradient.{step}", shape)
         for name, own in case.items():
             if name in CLIPS:
                 CLIPS[name](parameters, own)
         step_of.step()
         found = {"parameters": [numbers(parameter) for parameter in parameters]}
-        if decay is not None:
-            averages = [decay * average + (1 - decay) * parameter.detach() for average, parameter in zip(averages, parameters)]
-            found["averages"] = [numbers(average) for average in averages]
+        if function is not None:
+            past = step + 1 - start
+            if past >= 0 and past % every == 0:
+                averaged.update_parameters(model)
+            # Before it begins, a run has no average but its weights.
+            found["averages"] = [numbers(one) for one in (averaged.module if past >= 0 else model)]
         if step + 1 in KEPT:
             values.append(found)
     return values
+
+
+def group(own: Options) -> Options:
+    """The settings of a group under PyTorch's names, and under those of the classes here."""
+    rate = {"lr": own["learningRate"]} if "learningRate" in own else {}
+    return {**rate, **({"weight_decay": own["weightDecay"], "weightDecay": own["weightDecay"]} if "weightDecay" in own else {})}
+
+
+def chain(case: dict[str, Options]) -> list[Options]:
+    return [{"name": name, "options": own} for name, own in case.items()]
 
 
 def main() -> None:
@@ -216,8 +272,11 @@ def main() -> None:
         "made": {"script": "scripts/oracles/optimizers.py", "torch": torch.__version__},
         "steps": STEPS, "kept": KEPT, "learningRate": RATE, "shapes": {name: list(shape) for name, shape in SHAPES.items()},
         "cases": [
-            {"chain": [{"name": name, "options": own} for name, own in case.items()], "values": run(case)} for case in CASES
+            {"chain": chain(case), "values": run(case)} for case in CASES
+        ] + [
+            {"chain": chain(case), "grouped": True, "values": run(case, GROUPS)} for case in GROUPED
         ],
+        "groups": GROUPS,
     })  # fmt: skip
 
 

@@ -7,11 +7,12 @@ import { clippings, optimizerFactories, optimizerNames } from "../optimizers/tab
 import { defaultsText, parseOptimizer } from "../optimizers/text.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
 import { parseSchedule, scheduleEntries, scheduleForm } from "../schedules/table.ts";
+import { addGroupFlags, type GroupFlags } from "./group-flags.ts";
 import { addHelpList } from "./help-list.ts";
 import { given, numberIn } from "./options.ts";
 
 /** Flags that choose how parameters are updated, besides those of {@link clipFlags}. */
-export interface OptimizerFlags {
+export interface OptimizerFlags extends GroupFlags {
   readonly optimizer: string;
   readonly lr?: number;
   readonly momentum?: number;
@@ -55,6 +56,7 @@ export function addUpdateFlags(command: Command): void {
     "update once in this many batches, with the mean of their gradients (default: 1)",
     numberIn(count),
   );
+  addGroupFlags(command);
   addHelpList(
     command,
     "Optimizers, with the defaults of their options:",

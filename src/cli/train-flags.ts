@@ -7,6 +7,7 @@ import { halfPrecision } from "../programs/precision.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { addFitFlags, type FitFlags } from "./fit-flags.ts";
+import { groupsOf } from "./group-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
 import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
 import { given, numberIn, positiveInteger } from "./options.ts";
@@ -139,6 +140,7 @@ export function trainerOptions(
     ...lossOptionsOf({ ...flags, ...given({ objective }) }),
     ...(penalties ? { penalties } : given({ penaltyWeight: flags.weight })),
     optimizer: optimizerOf(flags),
+    ...groupsOf(flags),
     ...given({ learningRate: lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads }),
     ...given({ precision }),
   };

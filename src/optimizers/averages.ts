@@ -41,6 +41,8 @@ export function withAverage(
   if (swa !== undefined) return chain(optimizer, averageEqually(swa));
   const { inner, name, options } = optimizer;
   // An average of each update: batches before an update leave the weights as they are.
-  if (inner && name === "accumulate") return accumulate(Number(options.batches), withAverage(inner, { ema }));
+  if (inner && name === "accumulate") {
+    return accumulate(Number(options.batches), chain(inner, averageWeights(ema)));
+  }
   return chain(optimizer, averageWeights(ema));
 }

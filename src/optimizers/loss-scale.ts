@@ -2,6 +2,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { aboveOne, count, type NumberRange, positive, properShare } from "../numbers.ts";
 import { withOwnNames } from "./chain.ts";
+import { ownCounts } from "./own-count.ts";
 import type { GradientTransformation, SlotSpec } from "./transformation.ts";
 import { lazy, Update } from "./update.ts";
 
@@ -74,8 +75,9 @@ export function scaleLoss(options: LossScaleOptions, inner: GradientTransformati
           ({ parameter }, i) => new Update(g, parameter, () => ({ direction: unscaled[i] as () => Typed })),
         ),
         // Left-out updates do not count.
-        step: (type) =>
+        step: ownCounts(g, (type) =>
           g.once(`updates ${type} ${step(type).name}`, () => g.sub(step(type), inType(g, skipped, type))),
+        ),
       });
       const counted = lazy(() => g.add(good, 1));
       const due = lazy(() => g.greaterOrEqual(counted(), growthInterval));

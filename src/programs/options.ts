@@ -1,4 +1,6 @@
 import type { Objective } from "../losses/objective.ts";
+import type { AverageOptions } from "../optimizers/averages.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Penalty } from "../penalties/penalty.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 
@@ -54,6 +56,30 @@ export type Precision =
   | "mixed-bfloat16"
   | `mixed:${string}`
   | `mixed-float16:${string}`;
+/** Parameters that are updated otherwise than the rest; what is left out is as for the rest. */
+export interface ParameterGroup {
+  /** Matches the names of its parameters: their own, those in the source, and those of the layers that read them. */
+  readonly match: RegExp;
+  /** Its learning rate, in place of the run's; the schedule multiplies it likewise. */
+  readonly learningRate?: number;
+  /** Its weight decay, in place of the optimizer's. */
+  readonly weightDecay?: number;
+  /**
+   * For so many steps the parameters and their optimizer state stay as they are, as with PyTorch's requires_grad=False. Then they
+   * are trained as in a run that begins: the optimizer's count for its bias correction begins with them.
+   */
+  readonly freezeUntil?: number;
+}
+
+/** How parameters are updated. */
+export interface UpdateOptions extends AverageOptions {
+  /** Default: AdamW with torch's defaults. */
+  readonly optimizer?: Optimizer;
+  /** Sets parameters apart by their names; a parameter belongs to the first group that matches it. */
+  readonly groups?: readonly ParameterGroup[];
+  /** No weight decay of biases, of the scales and shifts of normalizations, and of parameters with fewer than two axes. */
+  readonly noDecay?: boolean;
+}
 
 /** How BatchNormalization and Dropout run while training (DESIGN §5.10). */
 export interface TrainingFormOptions {

@@ -1,5 +1,6 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { cacheInputs, withoutCache } from "../analysis/cache-inputs.ts";
+import { isCommonlyUndecayed } from "../analysis/decay.ts";
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { namesOfValue } from "../analysis/known-names.ts";
@@ -38,6 +39,8 @@ export interface PrepareOptions {
   readonly masters?: boolean;
   /** Prefix of an input or output whose own name is taken; default {@link takenPrefix}. */
   readonly taken?: string;
+  /** Whether to describe the parameters ({@link PreparedGraph.described}). */
+  readonly describes?: boolean;
 }
 
 /**
@@ -49,7 +52,7 @@ export async function prepare(
   model: Model,
   given: LossOptions,
   probe: Probe,
-  { passes = [], keeps, masters = false, taken = takenPrefix }: PrepareOptions = {},
+  { passes = [], keeps, masters = false, taken = takenPrefix, describes = false }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
@@ -63,8 +66,20 @@ export async function prepare(
   // Decided before bodies are expanded, because an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
   tellParameters(found, options);
-  const readings = keeps && new Readings(graph);
-  const asked = found.constants.filter(({ value }) => readings && keeps(namesOfValue(value, readings)));
+  const readings = keeps || describes ? new Readings(graph) : undefined;
+  const asked = found.constants.filter(({ value }) => readings && keeps?.(namesOfValue(value, readings)));
+  const described = new Map(
+    found.parameters.flatMap((one) =>
+      readings && describes
+        ? [
+            [
+              one.value.name,
+              { names: namesOfValue(one.value, readings), undecayed: isCommonlyUndecayed(one, readings) },
+            ] as const,
+          ]
+        : [],
+    ),
+  );
   const keep = new Set([...found.parameters, ...asked].map(({ value }) => value.name));
   const emit = new Emit(graph, { prefix: stepPrefix });
   const context = { emit, probe, onMessage: options.onMessage };
@@ -89,7 +104,7 @@ export async function prepare(
   const { sites, skipped } = findSites(graph);
   await runPass(foldConstants({ keep }), graph, context);
   const prepared = {
-    ...{ graph, emit, taken, batch, skipped, penalties },
+    ...{ graph, emit, taken, batch, skipped, penalties, described },
     parameters: found.parameters.map(({ value }) => value),
     constants: found.constants.map(({ value }) => value),
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.

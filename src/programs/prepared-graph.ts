@@ -4,6 +4,14 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { ResolvedPlans } from "../penalties/plan.ts";
 
+/** What a model says of a parameter. */
+export interface ParameterFacts {
+  /** Every name that a user may use for it. */
+  readonly names: readonly string[];
+  /** Whether weight decay is commonly left off it. */
+  readonly undecayed: boolean;
+}
+
 /** A model's graph with its shapes known, brought to the opset and the form that gradients are written in. */
 export interface PreparedGraph {
   readonly graph: Graph;
@@ -14,6 +22,8 @@ export interface PreparedGraph {
   readonly batch: number | undefined;
   /** The trained parameters: initializers of the graph, until {@link Program.feed} makes inputs of them. */
   readonly parameters: readonly Value[];
+  /** By the name of a parameter, its facts that later rewrites hide; empty unless asked for. */
+  readonly described: ReadonlyMap<string, ParameterFacts>;
   /** Other initializers of floats: constants by every rule, which only their name can ask for. */
   readonly constants: readonly Value[];
   readonly sites: readonly Site[];

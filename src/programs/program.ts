@@ -25,7 +25,13 @@ import type { PreparedGraph } from "./prepared-graph.ts";
 import { sitesOnRows } from "./sites-on-rows.ts";
 import { reordered } from "./state-layout.ts";
 import type { StatePort } from "./step-ports.ts";
-import { emitUpdates, statePort, type TrainedParameter, type UpdatePorts } from "./update.ts";
+import {
+  emitUpdates,
+  statePort,
+  type TrainedParameter,
+  type UpdatePorts,
+  type UpdateScalars,
+} from "./update.ts";
 
 /** The runtime, options and source of a program. */
 export interface ProgramContext {
@@ -105,6 +111,7 @@ export class Program {
       constants: [],
       sites: [],
       skipped: [],
+      described: new Map(),
       penalties: { weight: 1, plans: [] },
     };
     const emit = new Emit(graph, this.emit.options);
@@ -243,11 +250,7 @@ export class Program {
   }
 
   /** Adds the optimizer. @returns the ports of the parameters and of the optimizer's state */
-  update(
-    optimizer: Optimizer,
-    trained: readonly TrainedParameter[],
-    fed: Parameters<typeof emitUpdates>[4],
-  ): UpdatePorts {
+  update(optimizer: Optimizer, trained: readonly TrainedParameter[], fed: UpdateScalars): UpdatePorts {
     return emitUpdates(this.graph, this.emit, optimizer, trained, fed);
   }
 

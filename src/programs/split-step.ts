@@ -1,8 +1,6 @@
 import type { Probe } from "../analysis/probe.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Model } from "../onnx/model.ts";
-import { adamw } from "../optimizers/adamw.ts";
-import { transformationOf } from "../optimizers/optimizer.ts";
 import { inputName } from "./ports.ts";
 import { loweringPasses, type Step, type StepOptions, stepFacts } from "./step.ts";
 import type { ParameterPort, StepPorts } from "./step-ports.ts";
@@ -15,6 +13,7 @@ import {
   type TrainingOptions,
   trainingGradients,
 } from "./training-gradients.ts";
+import { averagePort, chosenOptimizer, inGroups, scalarPorts } from "./update-options.ts";
 
 /** A parameter of a split step. */
 export interface SplitParameterPort extends ParameterPort {
@@ -36,27 +35,34 @@ export type GradientStep = Awaited<ReturnType<typeof buildGradientStep>>;
 
 /** Writes a training step as two graphs: gradients, then update. `Library.buildSplitStep` documents it. */
 export async function buildSplitStep(model: Model, options: StepOptions, probe: Probe): Promise<SplitStep> {
+  const optimizer = chosenOptimizer(options);
   const half = await trainingGradients(model, options, probe);
+  const { trained: apart, groups } = await inGroups(half, options, optimizer);
   // The names as in an undivided step.
-  const names = ["learning_rate", "step"].map((name) => inputName(half.program.graph, name));
+  const names = ["learning_rate", "step", ...groups.map(({ name }) => name)].map((name) =>
+    inputName(half.program.graph, name),
+  );
   const { ports, ...first } = await finishGradients(half, options);
 
   const { scaling } = half;
   const program = half.program.beside("update");
-  const [learningRate, step] = names.map((name) => program.input(name, half.type, [])) as [Typed, Typed];
-  const trained = half.trained.map(({ name, value: { type, shape }, matrix }, i) => {
+  const [learningRate, step, ...rates] = names.map((name) => program.input(name, half.type, [])) as [
+    ...[Typed, Typed],
+    ...Typed[],
+  ];
+  const scalars = { learningRate, step, rates };
+  const trained = apart.map(({ name, value: { type, shape }, matrix, group }, i) => {
     const port = ports.parameters[i] as (typeof ports.parameters)[number];
     return {
       name,
       value: program.input(port.input, type, shape),
       gradient: program.input(port.gradient, type, shape),
-      matrix,
+      ...{ matrix, group },
     };
   });
-  const given = transformationOf(options.optimizer ?? adamw());
-  const optimizer = scaling?.around(given) ?? given;
   const known = scaling?.inputIn(program);
-  const updated = program.update(optimizer, trained, { learningRate, step, ...known });
+  const whole = scaling?.around(optimizer) ?? optimizer;
+  const updated = program.update(whole, trained, { ...scalars, ...known });
   const figures = scaling?.figures(program, updated);
   return {
     ...first,
@@ -65,11 +71,12 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
       ...ports,
       ...updated,
       ...figures,
+      ...averagePort(optimizer),
       parameters: updated.parameters.map((port, i) => ({
         ...port,
         gradient: trained[i]?.gradient.name ?? "",
       })),
-      scalars: { ...ports.scalars, learningRate: learningRate.name, step: step.name },
+      scalars: { ...ports.scalars, ...scalarPorts(scalars, groups) },
     },
   };
 }

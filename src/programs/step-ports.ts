@@ -1,6 +1,7 @@
 import { SorthError } from "../errors.ts";
 import type { LabelMaker } from "../losses/objective.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
+import type { AverageKind } from "../optimizers/averages.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
 import type { Draw } from "../penalties/draws.ts";
 
@@ -74,9 +75,13 @@ export interface StepPorts {
   readonly shared?: readonly (StatePort & { readonly name: string })[];
   /** Running statistics of BatchNormalization, by the name they have in the model. */
   readonly statistics: readonly (StatePort & { readonly name: string })[];
+  /** Which slot of each parameter holds the average of its weights that evaluations and exports take; absent if none is kept. */
+  readonly average?: AverageKind;
   /** Scalar inputs, in the loss's type. `penaltyWeight` is undefined without a penalty. */
   readonly scalars: {
     readonly learningRate: string;
+    /** Inputs for the learning rates of groups, each with the rate that a schedule multiplies; absent if there are none. */
+    readonly rates?: readonly { readonly input: string; readonly rate: number }[];
     readonly step: string;
     readonly penaltyWeight: string | undefined;
     readonly type: "float" | "double";

@@ -4,11 +4,10 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { adamw } from "../optimizers/adamw.ts";
-import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
 import { packSmall } from "../optimizers/pack.ts";
 import type { Pass } from "../passes/pass.ts";
 import type { Schedule } from "../schedules/schedule.ts";
+import type { UpdateOptions } from "./options.ts";
 import { batchAxisOfPort, portsKey, portsToText, type StepPorts } from "./step-ports.ts";
 import {
   dataPorts,
@@ -19,12 +18,10 @@ import {
   type TrainingOptions,
   trainingGradients,
 } from "./training-gradients.ts";
+import { averagePort, chosenOptimizer, inGroups, scalarPorts } from "./update-options.ts";
 
 /** Options of {@link buildStep}. */
-export interface StepOptions extends TrainingOptions {
-  /** Default: `adamw()`. */
-  readonly optimizer?: Optimizer;
-}
+export interface StepOptions extends TrainingOptions, UpdateOptions {}
 
 /** A training step as an ONNX model, and the state to start from. */
 export interface Step {
@@ -48,14 +45,16 @@ export interface Step {
 /** Writes one training step as a graph. `Library.buildStep` documents it. */
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
   const { lower } = options;
-  const given = transformationOf(options.optimizer ?? adamw());
+  const given = chosenOptimizer(options);
   const ownForm = lower !== undefined && given.treatment !== undefined;
   const half = await trainingGradients(model, options, probe, ownForm);
-  const { program, loss, type, trained, scaling } = half;
+  const { program, loss, type, scaling } = half;
+  const { trained, groups } = await inGroups(half, options, given);
   const optimizer = packSmall(scaling?.around(given) ?? given, lower?.packed ?? 0);
   const scalars = {
     learningRate: program.input("learning_rate", type, []),
     step: program.input("step", type, []),
+    rates: groups.map(({ name }) => program.input(name, type, [])),
   };
   const statistics = await runningStatistics(program, options.runningVariance, scaling);
 
@@ -68,12 +67,8 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     ...dataPorts(half),
     ...updated,
     statistics: named,
-    scalars: {
-      learningRate: scalars.learningRate.name,
-      step: scalars.step.name,
-      penaltyWeight: half.penaltyWeight,
-      type,
-    },
+    ...averagePort(given),
+    scalars: { ...scalarPorts(scalars, groups), penaltyWeight: half.penaltyWeight, type },
     ...figures,
     ...scaling?.figures(program, updated),
   };

@@ -20,7 +20,7 @@ import { constantDraws } from "../penalties/build.ts";
 import type { Draw } from "../penalties/draws.ts";
 import type { LossGraph } from "./loss-graph.ts";
 import type { LossScaling } from "./loss-scaling.ts";
-import type { LossOptions, PrecisionOptions, TrainingFormOptions } from "./options.ts";
+import type { LossOptions, PrecisionOptions, TrainingFormOptions, UpdateOptions } from "./options.ts";
 import type { PenaltyInputs } from "./penalty-graph.ts";
 import { prepare } from "./prepare.ts";
 import type { Program } from "./program.ts";
@@ -90,13 +90,15 @@ export function tellOfBranches({ graph }: Program, { batchNorm, onMessage }: Tra
  */
 export async function trainingGradients(
   model: Model,
-  options: TrainingOptions,
+  options: TrainingOptions & Pick<UpdateOptions, "groups" | "noDecay">,
   probe: Probe,
   ownForm = false,
 ): Promise<TrainingGradients> {
   const passes = trainingForm(options);
   const precision = options.precision && (await import("./precision.ts")).halfPrecision(options.precision);
-  const program = await prepare(model, options, probe, { passes, masters: true });
+  const program = await prepare(model, options, probe, {
+    ...{ passes, masters: true, describes: setsApart(options) },
+  });
   const { graph } = program;
   const { parameters } = program.prepared;
   checkSamples(graph);
@@ -133,6 +135,12 @@ export async function trainingGradients(
     penaltyWeight: fed.weight(),
   };
 }
+
+/** Whether options set parameters apart. */
+export const setsApart = ({
+  groups = [],
+  noDecay = false,
+}: Pick<UpdateOptions, "groups" | "noDecay">): boolean => groups.length > 0 || noDecay;
 
 /** Feeds the running statistics, and writes BatchNormalization out in standard operators. */
 export async function runningStatistics(

@@ -4,7 +4,8 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import { sameShape } from "../graph/shapes.ts";
 import { type Optimizer, transformationOf } from "../optimizers/optimizer.ts";
-import type { LayerMatrix, SlotSpec } from "../optimizers/transformation.ts";
+import { ownCounts } from "../optimizers/own-count.ts";
+import type { LayerMatrix, ParameterSpec, SlotSpec } from "../optimizers/transformation.ts";
 import { Update } from "../optimizers/update.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
 import { inputName, nameOutput } from "./ports.ts";
@@ -21,6 +22,18 @@ export interface TrainedParameter {
   readonly layout?: StateLayout | undefined;
   /** For the weight of a layer: the matrix that it is. */
   readonly matrix?: LayerMatrix | undefined;
+  /** What its group changes. */
+  readonly group?: Pick<ParameterSpec, "weightDecay" | "idle" | "rate"> | undefined;
+}
+
+/** The scalars that a step is fed for its optimizer, in the type of the loss. */
+export interface UpdateScalars {
+  readonly learningRate: Typed;
+  readonly step: Typed;
+  /** The learning rates of groups. */
+  readonly rates?: readonly Typed[];
+  /** Slots of the run that the graph has an input for already, by name. */
+  readonly slots?: ReadonlyMap<string, Typed>;
 }
 
 /** The ports that the optimizer adds to a step. */
@@ -32,7 +45,9 @@ export type UpdatePorts = Pick<StepPorts, "parameters" | "shared">;
  * The optimizer sees a list of parameters and hands back a list of updates: which tensors those are (the model's own, or
  * several laid end to end) is decided here and nowhere else.
  *
- * @param fed - scalars in the type of the loss; each is cast once where parameters have another
+ * A parameter that waits ({@link ParameterSpec.idle}) and its slots keep their numbers until then, and its gradient counts as 0.
+ *
+ * @param fed - each is cast once where parameters have another type
  * @returns the ports of the parameters, in the order given, and of slots that belong to none
  */
 export function emitUpdates(
@@ -40,20 +55,20 @@ export function emitUpdates(
   emit: Emit,
   optimizer: Optimizer,
   trained: readonly TrainedParameter[],
-  fed: {
-    readonly learningRate: Typed;
-    readonly step: Typed;
-    /** Slots of the run that the graph has an input for already, by name. */
-    readonly slots?: ReadonlyMap<string, Typed>;
-  },
+  fed: UpdateScalars,
 ): UpdatePorts {
   const transformation = transformationOf(optimizer);
-  const parameters = trained.map(({ name, value: { type, shape }, matrix }) => ({
-    name,
-    type,
-    shape,
-    matrix,
+  const parameters = trained.map(({ name, value: { type, shape }, matrix, group }) => ({
+    ...{ name, type, shape, matrix },
+    ...group,
   }));
+  const [base, ...rates] = [fed.learningRate, ...(fed.rates ?? [])].map((rate) => castOnce(emit, rate));
+  /** A value while a parameter is trained, and another one before that. */
+  const whileTrained = (value: Typed, before: Typed | number, idle: number | undefined): Typed => {
+    if (!idle) return value;
+    const begun = emit.once(`${fed.step.name} is after ${idle}`, () => emit.greater(fed.step, idle));
+    return emit.where(begun, value, before);
+  };
   const ownerOf = ({ of }: SlotSpec) => (of === undefined ? undefined : trained[of]);
   const slots = transformation.init(parameters).map((spec, index) => ({ spec, index }));
   // A parameter's slots stand together, whichever members of a chain they are of.
@@ -68,10 +83,14 @@ export function emitUpdates(
   const result = transformation.emit(emit, {
     ...{ parameters, state },
     updates: trained.map(
-      ({ value, gradient }) => new Update(emit, value, () => ({ direction: () => gradient })),
+      ({ value, gradient, group }) =>
+        new Update(emit, value, () => ({ direction: () => whileTrained(gradient, 0, group?.idle) })),
     ),
-    learningRate: castOnce(emit, fed.learningRate),
-    step: castOnce(emit, fed.step),
+    learningRate: (of) => {
+      const { type, rate = -1 } = typeof of === "string" ? { type: of } : of;
+      return (rates[rate] ?? (base as NonNullable<typeof base>))(type);
+    },
+    step: ownCounts(emit, castOnce(emit, fed.step)),
   });
   const slotPorts = (of: number | undefined, owner?: TrainedParameter) =>
     slots
@@ -84,16 +103,17 @@ export function emitUpdates(
         const alike = owner && sameShape(before.shape, owner.value.shape);
         return {
           name,
-          ...statePort(graph, emit, before, next),
+          ...statePort(graph, emit, before, whileTrained(next, before, owner?.group?.idle)),
           ...(alike && owner.layout && { layout: owner.layout }),
           ...(start !== 0 && { start }),
         };
       });
   const ports = trained.map((parameter, i): ParameterPort => {
-    const { name, value, layout } = parameter;
+    const { name, value, layout, group } = parameter;
     const next = result.updates[i]?.next();
     if (!next) throw new SorthError(`the optimizer ${transformation.name} returned no update of "${name}"`);
-    const port = { ...statePort(graph, emit, value, next), ...(layout && { layout }) };
+    const after = whileTrained(next, value, group?.idle);
+    const port = { ...statePort(graph, emit, value, after), ...(layout && { layout }) };
     const own = slotPorts(i, parameter).map(({ name: slot, ...rest }) => [slot, rest] as const);
     return { name, ...port, slots: new Map(own) };
   });

@@ -1,3 +1,5 @@
+import type { AverageKind } from "../optimizers/averages.ts";
+
 /** Figures of a validation or test set. */
 export interface EvaluationResult {
   /** Mean data loss, without penalty. */
@@ -8,6 +10,8 @@ export interface EvaluationResult {
   readonly metrics?: Readonly<Record<string, number>>;
   /** eᴸ of the mean loss L, for language models, whose accuracy is that of tokens. */
   readonly perplexity?: number;
+  /** The average of the weights that was evaluated; absent for the weights themselves. */
+  readonly average?: AverageKind;
   /** Number of samples counted: all, or those in whole batches where the model's own loss is one number per batch. */
   readonly samples: number;
 }

@@ -2,13 +2,14 @@ import { UsageError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import { optimizerNames } from "../optimizers/table.ts";
 import { withWeights } from "../programs/export.ts";
+import { type AveragedOption, noAverage } from "./averages.ts";
 import type { CheckpointKind } from "./events.ts";
 import { exportOptionsFromText } from "./stored-options.ts";
 import { readRun, type StoredRun } from "./stored-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
 /** Options of {@link exportCheckpoint}. */
-export interface ExportCheckpointOptions {
+export interface ExportCheckpointOptions extends AveragedOption {
   /** The last checkpoint (default), or the one with the lowest validation loss. */
   readonly from?: CheckpointKind;
   /** Leaves an injected penalty in the model. */
@@ -18,14 +19,21 @@ export interface ExportCheckpointOptions {
 /** Takes the trained model out of a checkpoint folder. `Library.exportCheckpoint` documents it. */
 export async function exportCheckpoint(
   folder: string,
-  { from = "last", keepPenalty = false }: ExportCheckpointOptions,
+  { from = "last", keepPenalty = false, averaged }: ExportCheckpointOptions,
   { files }: Pick<TrainerRuntime, "files">,
 ): Promise<Model> {
   const run = await readRun(folder, from, { files });
   const model = await files.readModel(folder);
   const options = exportOptionsFromText(run.options);
   const weights = weightNames(run, options.optimizer.name);
-  const tensors = [...run.tensors].filter(([name]) => weights.has(name));
+  const { averages = {} } = run;
+  const takes = averaged ?? run.averages !== undefined;
+  if (takes && !run.averages) throw noAverage();
+  const tensors = [...run.tensors]
+    .filter(([name]) => weights.has(name))
+    .map(
+      ([name, own]) => [name, (takes && run.tensors.get(averages[name] ?? "")?.named(name)) || own] as const,
+    );
   return withWeights(model, new Map(tensors), { ...options.patterns, keepPenalty });
 }
 

@@ -62,6 +62,9 @@ export class StepFeeder {
       ...this.#draws(steps),
       ...given(scalars.learningRate, ({ learningRate }) => learningRate),
       ...given(scalars.step, ({ update }) => update),
+      ...(scalars.rates ?? []).flatMap(({ input, rate }) =>
+        given(input, ({ rateFactor }) => rate * rateFactor),
+      ),
       ...given(scalars.penaltyWeight, ({ penaltyWeight }) => penaltyWeight),
       ...this.#ports.penalties.flatMap(({ name, schedule }) =>
         given(schedule, ({ schedules }) => schedules.get(name) ?? 1),

@@ -17,6 +17,8 @@ export interface StepScalars {
   /** Epoch of the step, from 0: seeds the random numbers that are drawn once an epoch. */
   readonly epoch: number;
   readonly learningRate: number;
+  /** The factor of the schedule in it, which multiplies the learning rates of groups too. */
+  readonly rateFactor: number;
   readonly penaltyWeight: number;
   /** Factors of single penalties, by the names of the ports' penalties; a penalty without an entry has 1. */
   readonly schedules: ReadonlyMap<string, number>;
@@ -61,6 +63,7 @@ export function scalarsOfSteps(
     return {
       ...{ number, epoch, update: number + (position.before ?? 0) },
       learningRate: (options.learningRate ?? 1e-3) * factor(options.schedule),
+      rateFactor: factor(options.schedule),
       penaltyWeight:
         (options.penaltyWeight ?? penaltyWeight) *
         factor(options.penaltySchedule) *

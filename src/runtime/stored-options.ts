@@ -7,6 +7,7 @@ import { optimizerFromStored, type StoredOptimizer, storedOptimizer } from "../o
 import type { PenaltyOptions } from "../penalties/penalty.ts";
 import { type PenaltyPlan, planOf } from "../penalties/plan.ts";
 import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
+import type { ParameterGroup } from "../programs/options.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
 /**
@@ -20,7 +21,7 @@ const plain = [
   ...(["batch", "dims", "loss", "output", "batchNorm", "runningVariance", "recompute", "precision"] as const),
   ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
   ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
-  "mixup",
+  ...(["mixup", "noDecay", "ema", "swa"] as const),
 ] as const;
 const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
 
@@ -32,7 +33,12 @@ type None<T extends never> = T;
 export type Forgotten = None<
   Exclude<
     keyof TrainerOptions,
-    (typeof plain | typeof patterns)[number] | "objective" | "optimizer" | "penalties" | "onMessage"
+    | (typeof plain | typeof patterns)[number]
+    | "objective"
+    | "optimizer"
+    | "penalties"
+    | "groups"
+    | "onMessage"
   >
 >;
 
@@ -52,6 +58,8 @@ interface StoredPlan {
   readonly own?: true;
 }
 
+type StoredGroup = Omit<ParameterGroup, "match"> & { readonly match: StoredPattern };
+
 /** What a checkpoint stores of the options: everything that has a name. */
 interface StoredOptions {
   readonly version?: number;
@@ -59,6 +67,7 @@ interface StoredOptions {
   readonly objective?: string | { readonly name: string; readonly options: ObjectiveOptions };
   readonly optimizer: StoredOptimizer;
   readonly penalties: readonly StoredPlan[];
+  readonly groups?: readonly StoredGroup[];
   readonly patterns: Readonly<Record<string, StoredPattern>>;
   /** Options that the caller has to give again: functions, and the user's own objectives and optimizers. */
   readonly functions?: readonly string[];
@@ -66,7 +75,7 @@ interface StoredOptions {
 
 /** Writes the options as JSON. The user's own objects have no text: the caller gives them again to resume the run. */
 export function optionsToText(options: TrainerOptions): string {
-  const { objective, optimizer = adamw(), penalties = [] } = options;
+  const { objective, optimizer = adamw(), penalties = [], groups } = options;
   const stored: StoredOptions = {
     version,
     numbers: Object.fromEntries(
@@ -77,6 +86,7 @@ export function optionsToText(options: TrainerOptions): string {
     ...(objective && { objective: { name: objective.name, options: objective.options ?? {} } }),
     optimizer: storedOptimizer(optimizer),
     penalties: penalties.map((given) => planToStore(planOf(given))),
+    ...(groups && { groups: groups.map((group) => ({ ...group, match: patternToStore(group.match) })) }),
     patterns: Object.fromEntries(
       patterns.flatMap((key) => (options[key] ? [[key, patternToStore(options[key])]] : [])),
     ),
@@ -114,13 +124,14 @@ function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPla
 export function optionsFromText(text: string, overrides: Partial<TrainerOptions> = {}): TrainerOptions {
   const stored = parsed(text);
   checkGivenAgain(stored, overrides);
-  const { objective, optimizer, penalties } = stored;
+  const { objective, optimizer, penalties, groups } = stored;
   return {
     ...stored.numbers,
     ...(objective !== undefined &&
       !overrides.objective && { objective: objectiveFrom(objective, overrides) }),
     ...(!overrides.optimizer && { optimizer: optimizerFromStored(optimizer) }),
     ...(!overrides.penalties && { penalties: penalties.map((plan) => planFrom(plan, stored.version ?? 1)) }),
+    ...(groups && { groups: groups.map((group) => ({ ...group, match: patternFrom(group.match) })) }),
     ...Object.fromEntries(Object.entries(stored.patterns).map(([key, kept]) => [key, patternFrom(kept)])),
     ...overrides,
   };

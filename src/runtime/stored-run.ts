@@ -3,6 +3,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
+import { averageInputs } from "./averages.ts";
 import type { CheckpointKind } from "./events.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
 import { type Position, positionFromText } from "./run-position.ts";
@@ -22,6 +23,8 @@ export interface StoredRun {
   readonly fit: FitPlan | undefined;
   /** Names of the model's own tensors, parameters and statistics; undefined in checkpoints of older versions. */
   readonly weights: readonly string[] | undefined;
+  /** The tensors that hold averages of parameters, by the parameters' names; undefined if the run keeps none. */
+  readonly averages: Readonly<Record<string, string>> | undefined;
 }
 
 /** The name of a checkpoint's file. */
@@ -47,13 +50,14 @@ export async function readRun(
     );
   });
   const { tensors, metadata } = decodeTensors(bytes, where);
-  const { options, position, fit, weights } = metadata;
+  const { options, position, fit, weights, averages } = metadata;
   if (options === undefined || position === undefined) throw new FileError(`${where} holds no training run`);
   return {
     ...{ where, tensors, options },
     position: positionFromText(position, where),
     fit: fit === undefined ? undefined : planFromText(fit, where),
     weights: weights === undefined ? undefined : (JSON.parse(weights) as string[]),
+    averages: averages === undefined ? undefined : (JSON.parse(averages) as Record<string, string>),
   };
 }
 
@@ -61,7 +65,7 @@ export async function readRun(
 export interface WrittenRun {
   readonly model: Model;
   readonly tensors: ReadonlyMap<string, Tensor>;
-  readonly ports: Pick<StepPorts, "parameters" | "statistics">;
+  readonly ports: Pick<StepPorts, "parameters" | "statistics" | "average">;
   readonly options: TrainerOptions;
   readonly position: Position;
   readonly fit: FitPlan | undefined;
@@ -72,14 +76,16 @@ export async function writeRun(
   folder: string,
   kinds: readonly CheckpointKind[],
   { files }: Pick<TrainerRuntime, "files">,
-  { model, tensors, ports: { parameters, statistics }, options, position, fit }: WrittenRun,
+  { model, tensors, ports, options, position, fit }: WrittenRun,
 ): Promise<void> {
+  const { parameters, statistics, average } = ports;
   await files.writeModel(folder, model);
   const chunks = encodeTensors(tensors, {
     options: optionsToText(options),
     position: JSON.stringify(position),
     ...(fit && { fit: JSON.stringify(fit) }),
     weights: JSON.stringify([...parameters, ...statistics].map(({ input }) => input)),
+    ...(average && { averages: JSON.stringify(Object.fromEntries(averageInputs(ports, average))) }),
   });
   for (const kind of kinds) await files.write(folder, fileOf(kind), chunks);
 }

@@ -1,14 +1,24 @@
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, positive, seedNumber } from "../numbers.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
-import type { LossOptions, PrecisionOptions, TrainingFormOptions } from "../programs/options.ts";
+import type {
+  LossOptions,
+  PrecisionOptions,
+  TrainingFormOptions,
+  UpdateOptions,
+} from "../programs/options.ts";
+import type { TrainerState } from "../programs/trainer-state.ts";
 import type { Schedule } from "../schedules/schedule.ts";
 import { parseSchedule } from "../schedules/table.ts";
 import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */
-export interface TrainerOptions extends LossOptions, TrainingFormOptions, PrecisionOptions, SessionOptions {
+export interface TrainerOptions
+  extends LossOptions,
+    TrainingFormOptions,
+    PrecisionOptions,
+    UpdateOptions,
+    SessionOptions {
   /**
    * Where to train: `cpu` (default), `cuda` or `webgpu` in node, `wasm` (default) or `webgpu` in a browser. A resumed run
    * continues on its former backend, if that one is available.
@@ -19,8 +29,6 @@ export interface TrainerOptions extends LossOptions, TrainingFormOptions, Precis
    * take about 50 ms on CPU, CUDA and wasm, 1 on WebGPU. The numbers are the same to the bit.
    */
   readonly stepsPerRun?: number | "auto";
-  /** Default: AdamW with torch's defaults. */
-  readonly optimizer?: Optimizer;
   /** Default 1e-3. */
   readonly learningRate?: number;
   /** Factor of the learning rate over the run, as text (`cosine:warmup=100`) or a function; default constant. */
@@ -54,6 +62,17 @@ export function backendNamed(name: string | undefined, backends: readonly [Backe
 /** A schedule given as text or as a function. */
 export function scheduleOf(schedule: string | Schedule | undefined): Schedule {
   return typeof schedule === "function" ? schedule : parseSchedule(schedule ?? "constant");
+}
+
+/** @throws UsageError for updates of another run where groups count the steps of this one */
+export function checkTakesOver(
+  { groups = [] }: TrainerOptions,
+  { updates = 0 }: Partial<TrainerState>,
+): void {
+  if (updates === 0 || groups.every(({ freezeUntil }) => freezeUntil === undefined)) return;
+  throw new UsageError(
+    "a run that goes on from another one's optimizer state cannot freeze a group until a step: leave freezeUntil (freeze-until) out",
+  );
 }
 
 /** @throws UsageError for a number that an option does not accept */

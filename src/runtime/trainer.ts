@@ -9,6 +9,7 @@ import { stepLoop } from "../programs/step-loop.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import type { ScheduledRun } from "../schedules/schedule.ts";
+import { type AveragedOption, averagedParameters, averageOf } from "./averages.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
 import { FitLoop, type FitParts } from "./fit-loop.ts";
@@ -19,7 +20,7 @@ import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
 import { RunState } from "./run-state.ts";
 import type { Backend, StepResult, StepSession } from "./step-session.ts";
-import { backendNamed, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
+import { backendNamed, checkTakesOver, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
 import { withMixup } from "./with-mixup.ts";
@@ -261,31 +262,37 @@ export class Trainer {
    * @throws UsageError for a parameter, statistic or slot that this run lacks or has in another shape
    */
   takeOver(state: Partial<TrainerState>): void {
+    checkTakesOver(this.#options, state);
     this.#run.takeOver(state);
   }
 
   /**
    * Loss and accuracy over a whole dataset, in inference form; every sample counts once. For a model that holds its loss this
    * is so if that loss is a cross-entropy. With any other loss of its own there is no accuracy, samples that fill no batch
-   * are left out, and `onMessage` receives a message.
+   * are left out, and `onMessage` receives a message. A run that keeps an average of its weights is evaluated with it, unless
+   * `averaged` is false.
    */
   async evaluate(
     dataset: Dataset,
-    options: { readonly signal?: AbortSignal } = {},
+    options: AveragedOption & { readonly signal?: AbortSignal } = {},
   ): Promise<EvaluationResult> {
     this.#chooseNormalization(dataset);
     const { normalize } = this.#options;
-    const held = () => this.#session.held(this.#parts.backend);
-    return this.#evaluation.run(dataset, held, { ...options, normalize });
+    const average = averageOf(this.step.ports, options);
+    const held = () => this.#session.held(this.#parts.backend, average);
+    const figures = await this.#evaluation.run(dataset, held, { ...options, normalize });
+    return { ...figures, ...(average !== undefined && { average }) };
   }
 
   /**
-   * The model with its current weights, in inference form; an injected block is left out unless `keepPenalty` is set.
-   * @throws SorthError as {@link state} does
+   * The model with its current weights, or with their average if the run keeps one and `averaged` is not false, in inference
+   * form; an injected block is left out unless `keepPenalty` is set.
+   * @throws SorthError as {@link state} does; UsageError for `averaged` where no average is kept
    */
-  export(options: { readonly keepPenalty?: boolean } = {}): Model {
-    const { parameters, statistics } = this.state();
-    return withWeights(this.#parts.model, new Map([...parameters, ...statistics]), {
+  export(options: AveragedOption & { readonly keepPenalty?: boolean } = {}): Model {
+    const state = this.state();
+    const parameters = averagedParameters(state, averageOf(this.step.ports, options));
+    return withWeights(this.#parts.model, new Map([...parameters, ...state.statistics]), {
       ...this.#options,
       ...options,
     });

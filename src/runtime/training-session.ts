@@ -1,7 +1,9 @@
 import { UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import type { AverageKind } from "../optimizers/averages.ts";
 import { allInModel, allInStep, modelPorts } from "../programs/state-layout.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
+import { averageInputs } from "./averages.ts";
 import { checkReplaces } from "./ort-session.ts";
 import type { StepFeeder } from "./step-feeds.ts";
 import { allGood } from "./step-results.ts";
@@ -79,13 +81,26 @@ export class TrainingSession {
     return allInModel(this.#ports, await this.#session.readState());
   }
 
-  /** The state as feeds for forward sessions of the same backend: in the step's form where it lies on a device. */
-  async held({ stateOnDevice }: Pick<Backend, "stateOnDevice">): Promise<ReadonlyMap<string, Fed>> {
+  /**
+   * The state as feeds for forward sessions of the same backend: in the step's form where it lies on a device.
+   * @param average - the slot to take for each parameter, if not the parameter itself
+   */
+  async held(
+    { stateOnDevice }: Pick<Backend, "stateOnDevice">,
+    average: AverageKind | undefined,
+  ): Promise<ReadonlyMap<string, Fed>> {
     await this.settle();
-    if (stateOnDevice) return this.#session.held();
-    // A forward session reads no slots.
-    const parameters = this.#ports.parameters.map((port) => ({ ...port, slots: new Map() }));
-    return allInModel({ ...this.#ports, parameters }, await this.#session.readState());
+    // A forward session reads no other slots.
+    const parameters = this.#ports.parameters.map((port) => ({
+      ...port,
+      slots: new Map([...port.slots].filter(([slot]) => slot === average)),
+    }));
+    const ports = { ...this.#ports, parameters };
+    const state: ReadonlyMap<string, Fed> = stateOnDevice
+      ? this.#session.held()
+      : allInModel(ports, await this.#session.readState());
+    const inputs = averageInputs(ports, average);
+    return new Map([...state].map(([input, own]) => [input, state.get(inputs.get(input) ?? input) ?? own]));
   }
 
   /** Replaces state by input name; tensors that are not named keep their numbers. @throws SorthError between the steps of a run */

@@ -127,6 +127,18 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
     /to which these flags do not apply: leave out --freeze, --batch/,
   ],
   [["step", "m.onnx", "--batch", "8", "--split", "--loop"], /either --split or --loop/],
+  [train("--group", "fc1"), /--group .* Give pattern:lr=0.01,weight-decay=0,freeze-until=100/],
+  [train("--group", "fc1:rate=1"), /"rate=1" is no setting of a group: give lr, weight-decay, freeze-until/],
+  [train("--group", "fc1:lr=-1"), /Give a number of 0 or more/],
+  [train("--group", "fc1:lr=1,lr=2"), /gives lr twice/],
+  [train("--group", "(:lr=1"), /not a regular expression/],
+  [train("--group", "fc9:lr=1"), /--group fc9 matches no trained parameter; near it: fc/],
+  [train("--group", "fc:lr=1", "--group", "fc1:lr=2"), /group fc1 .*groups before it/],
+  [train("--no-decay", "--optimizer", "sgd"), /no-decay\) has no effect: the optimizer has no weight decay/],
+  [train("--ema", "1"), /--ema .* at least 0 and below 1/],
+  [train("--ema", "0.9", "--swa", "3"), /either ema \(--ema\) or swa \(--swa\)/],
+  [train("--swa", "3:each=2"), /no "each" here; give start:every=steps/],
+  [train("--swa", "0.5"), /--swa .* whole number of 1 or more/],
   ...clippings.flatMap(({ flag }) => [
     ...["0", "-1", "much"].map(
       (value) =>

@@ -14,15 +14,25 @@ import {
   type TrainerOptions,
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
-import { accumulate, adamw, averageWeights, chain, perParameter, sgd } from "../../src/optimizers/public.ts";
+import {
+  accumulate,
+  adamw,
+  averageWeights,
+  chain,
+  clipByGlobalNorm,
+  nadam,
+  perParameter,
+  sgd,
+} from "../../src/optimizers/public.ts";
 import { clippings, optimizerFactories } from "../../src/optimizers/table.ts";
+import type { UpdateOptions } from "../../src/programs/options.ts";
 import { labels, uniform } from "../helpers/lcg.ts";
 import { maxDifference, relativeError } from "../helpers/numbers.ts";
 import { advanced, opened, type Values } from "../helpers/step-graphs.ts";
 import { modelFixture } from "../oracles/references.ts";
 
 // Whatever is added to the tables of optimizers and clippings is trained here in every form.
-const cases: Record<string, Optimizer> = Object.fromEntries([
+const optimizers: Record<string, Optimizer> = Object.fromEntries([
   ...optimizerFactories.map((make) => [make.definition.name, make()]),
   ...clippings.map(({ flag, make }) => [
     `${flag}, then the first optimizer`,
@@ -41,6 +51,18 @@ const cases: Record<string, Optimizer> = Object.fromEntries([
     ),
   ],
 ]);
+
+const cases: Record<string, UpdateOptions> = {
+  ...Object.fromEntries(Object.entries(optimizers).map(([name, optimizer]) => [name, { optimizer }])),
+  "groups, no decay of biases, a mean of weights": {
+    optimizer: accumulate(2, clipByGlobalNorm(0.1), nadam({ weightDecay: 0.1 })),
+    groups: [
+      { match: /fc1.weight/, learningRate: 0.01, weightDecay: 0.2 },
+      { match: /bias/, freezeUntil: 3 },
+    ],
+    ...{ noDecay: true, swa: { start: 2, every: 2 } },
+  },
+};
 
 /** 20-32-16-10, 8 samples. */
 const network = () => modelFixture("training/mlp.onnx");
@@ -85,14 +107,16 @@ const fed = (index: number): Values => {
     ),
     learning_rate: Tensor.float("learning_rate", [], [0.02]),
     step: Tensor.float("step", [], [index + 1]),
+    // That of a group.
+    "learning_rate.1": Tensor.float("learning_rate.1", [], [0.01]),
   };
 };
 
-describe.each(Object.entries(cases))("%s", (name, optimizer) => {
+describe.each(Object.entries(cases))("%s", (name, updates) => {
   test("two graphs give the bits of one: gradients are not cut before they are exchanged", async () => {
-    const own = { objective: crossEntropy(), optimizer };
+    const own = { objective: crossEntropy(), ...updates };
     const [whole, split] = [await buildStep(network(), own), await buildSplitStep(network(), own)];
-    const plain = await buildSplitStep(network(), { ...own, optimizer: gradientDescent });
+    const plain = await buildSplitStep(network(), { objective: crossEntropy(), optimizer: gradientDescent });
     const [run, gradients, update] = [
       await opened(whole.model),
       await opened(split.gradients),
@@ -119,7 +143,7 @@ describe.each(Object.entries(cases))("%s", (name, optimizer) => {
   });
 
   test("steps in a Loop, and steps after a resume, have the bits of single steps", async () => {
-    const own = { ...options, optimizer };
+    const own = { ...options, ...updates };
     const single = await trained(await Trainer.create(network(), { ...own, stepsPerRun: 1 }), 11);
     const loop = await trained(await Trainer.create(network(), { ...own, stepsPerRun: 4 }), 11);
     expect(loop).toEqual(single);

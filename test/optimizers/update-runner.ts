@@ -21,10 +21,12 @@ export interface Parameter extends ParameterSpec {
   readonly start: readonly number[];
 }
 
-/** Gradients of all parameters, and the learning rate that goes with them. */
+/** Gradients of all parameters, and the learning rates that go with them. */
 export interface UpdateStep {
   readonly gradients: readonly (readonly number[])[];
   readonly learningRate: number;
+  /** Those of groups. */
+  readonly rates?: readonly number[];
 }
 
 /** Numbers of every parameter, and of every slot by `parameter.slot` (`slot` where it belongs to none). */
@@ -47,13 +49,18 @@ export function updateGraph(
   const [learningRate, step] = ["learning_rate", "step"].map((name) =>
     typed(graph.addInput(name, scalarType, [])),
   ) as [ReturnType<typeof typed>, ReturnType<typeof typed>];
-  const trained = parameters.map(({ name, type, shape, matrix }) => ({
+  const count = Math.max(0, ...parameters.map(({ rate = -1 }) => rate + 1));
+  const rates = Array.from({ length: count }, (_, i) =>
+    typed(graph.addInput(`learning_rate.${i}`, scalarType, [])),
+  );
+  const trained = parameters.map(({ name, type, shape, matrix, weightDecay, idle, rate }) => ({
+    group: { weightDecay, idle, rate },
     name,
     value: typed(graph.addInput(name, type, shape)),
     matrix,
     gradient: typed(graph.addInput(`${name}.gradient`, type, shape)),
   }));
-  const ports = emitUpdates(graph, g, optimizer, trained, { learningRate, step });
+  const ports = emitUpdates(graph, g, optimizer, trained, { learningRate, step, rates });
   graph.prune();
   return { graph, ports };
 }
@@ -81,7 +88,7 @@ export async function runSteps(
   );
   const found: Numbers[] = [];
   try {
-    for (const [index, { gradients, learningRate }] of steps.entries()) {
+    for (const [index, { gradients, learningRate, rates = [] }] of steps.entries()) {
       const feeds = Object.fromEntries(
         parameters.map(({ name, type, shape }, i) => [
           `${name}.gradient`,
@@ -91,6 +98,9 @@ export async function runSteps(
       const scalars = {
         learning_rate: toOrt(tensorOf(scalarType, [], [learningRate])),
         step: toOrt(tensorOf(scalarType, [], [index + 1])),
+        ...Object.fromEntries(
+          rates.map((rate, i) => [`learning_rate.${i}`, toOrt(tensorOf(scalarType, [], [rate]))]),
+        ),
       };
       const fed: Record<string, ort.Tensor> = { ...state, ...feeds, ...scalars };
       const results = await session.run(

@@ -18,7 +18,7 @@ import {
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
-import { averageWeights, chain, decayWeights } from "../../src/optimizers/public.ts";
+import { chain, decayWeights } from "../../src/optimizers/public.ts";
 import { clippings } from "../../src/optimizers/table.ts";
 import { decodeTensors, encodeTensors } from "../../src/programs/checkpoint.ts";
 import { clouds, losses, network, plain, train } from "./small-run.ts";
@@ -53,8 +53,13 @@ const everything: TrainerOptions = {
     ...clippings.map(({ make }) => make(0.5)),
     sgd({ momentum: 0.8, nesterov: true, weightDecay: 0.01 }),
     decayWeights(0.1, { include: /^FC1/i }),
-    averageWeights(0.9),
   ),
+  groups: [
+    { match: /^FC1/i, learningRate: 0.05, freezeUntil: 12 },
+    { match: /fc2/y, learningRate: 0.01 },
+  ],
+  noDecay: true,
+  ema: 0.9,
   learningRate: 0.02,
   schedule: "cosine:warmup=3,floor=0.1",
   penalties: [

@@ -15,7 +15,13 @@ const data = arrayDataset(
   Int32Array.from(randomInts("uncopied y", steps * batch, 0, classes)),
   [1, 28, 28],
 );
-const scalars = { epoch: 0, learningRate: 1e-3, penaltyWeight: 0.1, schedules: new Map<string, number>() };
+const scalars = {
+  epoch: 0,
+  learningRate: 1e-3,
+  rateFactor: 1,
+  penaltyWeight: 0.1,
+  schedules: new Map<string, number>(),
+};
 const options = { objective: crossEntropy(), optimizer: adamw(), penalties: [som()], batch };
 
 test("a step returns no copy of its state", async () => {

@@ -12,6 +12,7 @@ interface Flags extends SharedFlags, OutputFlags {
   readonly checkpoint?: string;
   readonly from: CheckpointKind;
   readonly keepPenalty?: true;
+  readonly raw?: true;
   readonly prediction?: string;
 }
 
@@ -20,6 +21,7 @@ export function define(command: Command, streams: CommandStreams): void {
   command
     .argument("[folder]", "a folder that train has written: model.trained.run")
     .option("--checkpoint <folder>", "the same folder, given as a flag")
+    .option("--raw", "the weights themselves, for a run that keeps their average (--ema, --swa)")
     .option("--keep-penalty", "keep an injected penalty in the trained model")
     .option(
       "--prediction <name>",
@@ -48,7 +50,7 @@ export function define(command: Command, streams: CommandStreams): void {
     }
     const model = await exportCheckpoint(folder, {
       from: flags.from,
-      ...given({ keepPenalty: flags.keepPenalty }),
+      ...given({ keepPenalty: flags.keepPenalty, averaged: flags.raw && false }),
     });
     const inference = settings?.artifact ? rescuedInference(model, flags.prediction) : model;
     await writeModel(

@@ -42,7 +42,10 @@ export const averageEqually = defineTransformation(
         const next = zipped(parameter, update, (w, u) => w - u);
         const past = runStep - start;
         const share = past <= 0 ? 1 : past % every === 0 ? 1 / (past / every + 1) : 0;
-        return { update, slots: [zipped(slotAt(slots, 0), next, (before, w) => before + share * (w - before))] };
+        return {
+          update,
+          slots: [zipped(slotAt(slots, 0), next, (before, w) => before + share * (w - before))],
+        };
       },
     }),
 );

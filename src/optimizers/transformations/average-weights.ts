@@ -50,4 +50,6 @@ export const averageWeights = defineTransformation(
 
 /** 1 at the first update, then 1 − decay. */
 const shareOfNew = (g: Emit, decay: number, step: Typed): Typed =>
-  g.once(`share of an average ${decay} ${step.name}`, () => g.where(g.greater(step, 1), 1 - decay, 1));
+  g.once(`share of an average ${decay} ${step.name}`, () =>
+    g.where(g.greater(step, 1), g.scalar(1 - decay, step.type), 1),
+  );

@@ -1,0 +1,46 @@
+import { UsageError } from "../errors.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { AverageKind } from "../optimizers/averages.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
+import type { TrainerState } from "../programs/trainer-state.ts";
+
+/** Whether to take the average of the weights that a run keeps, or the weights themselves; default: the average if there is one. */
+export interface AveragedOption {
+  readonly averaged?: boolean;
+}
+
+/** The error for a run without an average. */
+export const noAverage = (): UsageError =>
+  new UsageError("the run keeps no average of its weights: begin it with ema or swa (--ema, --swa)");
+
+/** The slot to take for each parameter; undefined for the parameters themselves. @throws UsageError where no average is kept */
+export function averageOf(
+  { average }: Pick<StepPorts, "average">,
+  { averaged = average !== undefined }: AveragedOption,
+): AverageKind | undefined {
+  if (averaged && average === undefined) throw noAverage();
+  return averaged ? average : undefined;
+}
+
+/** The parameters, or their averages, by name. */
+export const averagedParameters = (
+  { parameters, slots }: TrainerState,
+  average: AverageKind | undefined,
+): ReadonlyMap<string, Tensor> =>
+  average === undefined
+    ? parameters
+    : new Map(
+        [...parameters].map(([name, own]) => [name, slots.get(name)?.get(average)?.named(name) ?? own]),
+      );
+
+/** Inputs of averages by the inputs of their parameters. */
+export const averageInputs = (
+  { parameters }: Pick<StepPorts, "parameters">,
+  average: AverageKind | undefined,
+): Map<string, string> =>
+  new Map(
+    parameters.flatMap(({ input, slots }) => {
+      const own = average && slots.get(average);
+      return own ? [[input, own.input] as const] : [];
+    }),
+  );
