@@ -4,8 +4,7 @@ import { checkNumber, count, notNegative } from "../numbers.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
 import type { ParameterGroup, UpdateOptions } from "./options.ts";
 import type { TrainingGradients, TrainingOptions } from "./training-gradients.ts";
-import type { TrainedParameter } from "./update.ts";
-import type { GroupRate } from "./update-options.ts";
+import type { GroupRate, TrainedParameter } from "./update.ts";
 
 /**
  * Sets parameters apart as the options say, and tells which.

@@ -5,13 +5,7 @@ import type { GradientTransformation } from "../optimizers/transformation.ts";
 import type { UpdateOptions } from "./options.ts";
 import type { StepPorts } from "./step-ports.ts";
 import { setsApart, type TrainingGradients, type TrainingOptions } from "./training-gradients.ts";
-import type { TrainedParameter, UpdateScalars } from "./update.ts";
-
-/** The input for the learning rate of a group: its name, and the rate that a schedule multiplies. */
-export interface GroupRate {
-  readonly name: string;
-  readonly rate: number;
-}
+import type { GroupRate, TrainedParameter, UpdateScalars } from "./update.ts";
 
 /** The optimizer that the options ask for, with the average of weights. */
 export const chosenOptimizer = ({

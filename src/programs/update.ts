@@ -36,6 +36,12 @@ export interface UpdateScalars {
   readonly slots?: ReadonlyMap<string, Typed>;
 }
 
+/** The input for the learning rate of a group: its name, and the rate that a schedule multiplies. */
+export interface GroupRate {
+  readonly name: string;
+  readonly rate: number;
+}
+
 /** The ports that the optimizer adds to a step. */
 export type UpdatePorts = Pick<StepPorts, "parameters" | "shared">;
 

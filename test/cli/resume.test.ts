@@ -68,7 +68,7 @@ const flags = () => [
   ...["--augment", "flip,crop=3,mixup=0.4"],
   ...["--keep", "2", "--early-stop", "3", "--minimum-change", "0.001"],
   ...["--weight-decay", "0.1", "--no-decay", "--swa", "4:every=3"],
-  ...["--group", "^fc2:lr=0.004,freeze-until=9", "--group", "fc3:weight-decay=0.2"],
+  ...["--group", "^fc2:lr=0.004,freeze-until=9", "--group", "logits:weight-decay=0.2"],
 ];
 
 describe("train --resume", () => {

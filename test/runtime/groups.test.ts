@@ -68,10 +68,11 @@ describe("groups", () => {
     const none = { ...base, optimizer: adamw({ weightDecay: 0 }) };
     const [all, bare] = [await states(base, 1), await states(none, 1)];
     const own = await states({ ...base, noDecay: true, groups: [{ match: /fc3/, weightDecay: 0 }] }, 1);
-    const after = (run: typeof all, name: string) => run.found[1]?.parameters.get(name)?.numbers();
-    for (const name of ["fc1.weight", "fc2.weight"]) expect(after(own, name)).toEqual(after(all, name));
+    const numbersAfter = (run: typeof all, name: string) => run.found[1]?.parameters.get(name)?.numbers();
+    for (const name of ["fc1.weight", "fc2.weight"])
+      expect(numbersAfter(own, name)).toEqual(numbersAfter(all, name));
     for (const name of ["shared.bias", "bn.weight", "bn.bias", "fc3.bias", "fc3.weight"]) {
-      expect(after(own, name) ?? name).toEqual(after(bare, name));
+      expect(numbersAfter(own, name) ?? name).toEqual(numbersAfter(bare, name));
     }
     expect(own.said.find((text) => text.startsWith("no weight decay"))).toMatch(/"bn.weight", "bn.bias"/);
   });
