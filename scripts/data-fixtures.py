@@ -158,3 +158,38 @@ holes = [{"bytes": encoded[0], "path": "0.png"}, None, {"bytes": None, "path": "
 for i, row in enumerate(holes[1:]):
     rows = pa.table({"image": pa.array([holes[0], row, holes[0]], struct_type), "label": pa.array([0, 1, 1], pa.int64())})
     pq.write_table(rows, folder / f"pictures-{['missing', 'elsewhere', 'broken'][i]}.parquet")
+
+# Images of 6 x 8 pixels in every form that Pillow writes, and their colours on black.
+forms_folder = folder / "forms"
+for name in ["a", "b"]:
+    (forms_folder / name).mkdir(parents=True, exist_ok=True)
+colour = Image.fromarray(exact)
+opacity = Image.fromarray(np.where(np.arange(48).reshape(6, 8) % 3 == 0, 0, 255).astype(np.uint8))
+see_through = colour.copy()
+see_through.putalpha(opacity)
+grey_opacity = colour.convert("LA")
+grey_opacity.putalpha(opacity)
+turned = Image.Exif()
+turned[0x112] = 6
+wide = np.asarray(colour.convert("L")).astype(np.uint16) * 257
+on_black = Image.composite(colour, Image.new("RGB", colour.size), opacity)
+grey_on_black = Image.composite(colour.convert("L"), Image.new("L", colour.size), opacity).convert("RGB")
+written = {
+    "a/grey.png": (colour.convert("L"), colour.convert("L").convert("RGB"), {}),
+    "a/grey16.png": (Image.fromarray(wide), colour.convert("L").convert("RGB"), {}),
+    "a/alpha.png": (see_through, on_black, {}),
+    "a/grey-alpha.png": (grey_opacity, grey_on_black, {}),
+    "a/palette.png": (colour.convert("P", palette=Image.Palette.ADAPTIVE), None, {}),
+    "a/one-bit.png": (colour.convert("1"), colour.convert("1").convert("RGB"), {}),
+    "b/lossless.webp": (colour, colour, {"lossless": True}),
+    "b/colour.tif": (colour, colour, {}),
+    "b/still.gif": (colour.convert("P", palette=Image.Palette.ADAPTIVE), None, {}),
+    "b/cmyk.jpg": (Image.new("RGB", (8, 6), (40, 120, 200)).convert("CMYK"), Image.new("RGB", (8, 6), (40, 120, 200)), {"quality": 100}),
+    "b/turned.png": (colour.transpose(Image.Transpose.ROTATE_90), colour, {"exif": turned}),
+    "b/PHOTO.JPEG": (Image.new("RGB", (8, 6), (200, 120, 40)), Image.new("RGB", (8, 6), (200, 120, 40)), {"quality": 100}),
+}
+pixels = {}
+for path, (image, seen, options) in written.items():
+    image.save(forms_folder / path, **options)
+    pixels[path] = np.asarray((seen or image.convert("RGB"))).tolist()
+(folder / "forms.json").write_text(json.dumps(pixels))

@@ -32,6 +32,8 @@ export interface SampleArray {
   readonly data: SourceArray;
   /** Shape of one sample; default [], one element per sample. */
   readonly shape?: readonly number[];
+  /** Name of the type in the source, for messages; default: that of the elements. */
+  readonly dtype?: string;
 }
 
 /** Arrays of {@link namedDataset}. */
@@ -113,7 +115,7 @@ export function arrayColumn(
   name: string,
   key: string,
   size: number,
-  { data, shape = [] }: SampleArray,
+  { data, shape = [], dtype = dtypeOf(data) }: SampleArray,
   table?: Float32Array,
 ): Column {
   const width = elementCount(shape);
@@ -131,7 +133,7 @@ export function arrayColumn(
     return found;
   };
   return {
-    ...{ name: key, type: float ? "float" : "integer", shape },
+    ...{ name: key, type: float ? "float" : "integer", shape, dtype },
     bytes: !table && (data instanceof Uint8Array || data instanceof Uint8ClampedArray),
     ...(table && { black: table[0] ?? 0 }),
     range,
@@ -153,6 +155,13 @@ function sampleCount(name: string, key: string, length: number, shape: readonly 
     `${name}: ${key} has ${length} elements, which is not a multiple of a sample's shape ${shapeText(shape)}`,
   );
 }
+
+/** `uint8` for a Uint8Array, and so on. */
+const dtypeOf = (array: SourceArray): string =>
+  array.constructor.name
+    .replace(/(Clamped)?Array$/, "")
+    .replace("Big", "")
+    .toLowerCase();
 
 const isFloatArray = (array: SourceArray): boolean =>
   array instanceof Float32Array || array instanceof Float64Array;

@@ -67,6 +67,8 @@ export interface Column extends TargetType {
   readonly name: string;
   /** Whether its elements are unsigned bytes, the usual form of pixels. */
   readonly bytes?: boolean;
+  /** Name of the type of its elements in the source, for messages. */
+  readonly dtype?: string;
   /** The number of a black pixel, where that is not 0. */
   readonly black?: number;
   /**

@@ -18,11 +18,12 @@ export interface ImageClasses {
   readonly test: readonly LabelledPath[];
 }
 
-const folderParts: Readonly<Record<string, "validation" | "test">> = {
+const folderParts: Readonly<Record<string, "train" | "validation" | "test">> = {
+  ...{ train: "train", training: "train" },
   ...{ test: "test", testing: "test" },
   ...{ val: "validation", valid: "validation", validation: "validation" },
 };
-const imageNames = /\.(png|jpe?g|webp|gif|bmp|avif)$/i;
+const imageNames = /\.(png|jpe?g|webp|gif|bmp|tiff?|avif)$/i;
 
 /**
  * Assigns each image to the class that its folder names: `digits/train/seven/0001.png` has class `seven`. Hidden files and
@@ -45,11 +46,11 @@ export function imageClasses(
     .sort((a, b) => (a.path < b.path ? -1 : 1));
   if (images.length === 0) {
     throw new DataError(
-      `${name}: there is no image in it (png, jpg, webp, gif, bmp, avif); put the images of each class in a folder of their own`,
+      `${name}: there is no image in it (png, jpg, webp, gif, tif, avif); put the images of each class in a folder of their own`,
     );
   }
-  const classOf = (parts: readonly string[]): string | undefined => parts.at(-2);
-  const found = [...new Set(images.map(({ parts }) => classOf(parts) ?? ""))].sort();
+  const placed = sortedIntoClasses(images, known);
+  const found = [...new Set(placed.map((image) => image.class ?? ""))].sort();
   const classes = known ?? found;
   const isLabelled = !known || found.some((one) => known.includes(one));
   const other = isLabelled ? found.find((one) => !classes.includes(one)) : undefined;
@@ -58,16 +59,48 @@ export function imageClasses(
       `${name}: the folder "${other}" is none of the model's classes, ${classes.slice(0, 20).join(", ")}`,
     );
   }
-  if (!known && (classes.length < 2 || classes.includes(""))) {
+  const stray = placed.find((image) => image.class === undefined);
+  if (!known && stray && classes.length > 2) {
+    throw new DataError(`${name}: "${stray.path}" lies in no class folder; move it into one, or remove it`);
+  }
+  if (!known && (classes.length < 2 || stray)) {
     throw new DataError(
       `${name}: the images are not sorted into classes; put the images of each class in a folder named after it`,
     );
   }
-  const labelled = images.map(({ path, parts }) => ({
-    ...{ path, label: classes.indexOf(classOf(parts) ?? "") },
-    part: parts.slice(0, -2).flatMap((part) => folderParts[part.toLowerCase()] ?? [])[0] ?? "train",
-  }));
+  const labelled = placed.map((image) => ({ ...image, label: classes.indexOf(image.class ?? "") }));
   const part = (wanted: "train" | "validation" | "test") =>
     labelled.filter((image) => image.part === wanted).map(({ path, label }) => ({ path, label }));
   return { classes, train: part("train"), validation: part("validation"), test: part("test") };
+}
+
+/** A path and its folders. */
+interface Split {
+  readonly path: string;
+  /** Folders and the file's name. */
+  readonly parts: readonly string[];
+}
+
+/**
+ * The class and the part of each image: the folder below that of its part, else the first folder, as torchvision's `ImageFolder`;
+ * folders below belong to the class. Folders that all images share are no classes if other folders lie below them.
+ */
+function sortedIntoClasses(images: readonly Split[], known: readonly string[] | undefined) {
+  let from = 0;
+  const sharedFolder = () => {
+    const first = images[0]?.parts[from];
+    const isShared = images.every(({ parts }) => parts.length - from > 2 && parts[from] === first);
+    return isShared && first !== undefined && !known?.includes(first);
+  };
+  while (sharedFolder()) from += 1;
+  return images.map(({ path, parts }) => {
+    const folders = parts.slice(from, -1);
+    const partAt = (at: number) => folderParts[folders[at]?.toLowerCase() ?? ""];
+    // A class, too, may be called test: then no folder lies below.
+    const above = folders.length > 1 ? partAt(0) : undefined;
+    const before = parts.slice(0, from).map((folder) => folderParts[folder.toLowerCase()]);
+    const below = folders.slice(1).map((_, i) => partAt(i + 1));
+    const part = above ?? before.find(Boolean) ?? below.find(Boolean) ?? "train";
+    return { path, part, class: above ? folders[1] : folders[0] };
+  });
 }

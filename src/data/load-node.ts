@@ -68,7 +68,8 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
   if (extname(spec).toLowerCase() === ".npz") return loadNpz(spec);
   const files = spec.split(",").map((file) => file.trim());
   if (files.every(isArrayFile)) return loadArrays(files, spec);
-  throw new UsageError(`${spec}: unknown kind of data; give ${dataKinds}`);
+  const lacking = info ? "" : "; there is no such file or folder";
+  throw new UsageError(`${spec}: unknown kind of data; give ${dataKinds}${lacking}`);
 }
 
 async function loadFolder(folder: string, options: DataOptions): Promise<SplitData> {

@@ -7,6 +7,8 @@ import type { SourceArray } from "./array-dataset.ts";
 export interface NpyArray {
   readonly shape: readonly number[];
   readonly data: SourceArray;
+  /** Its type in NumPy, where the elements above have another one: bool, float16. */
+  readonly dtype?: string;
 }
 
 /** Supported element types of NumPy (kind and size in bytes); other numeric types are refused by name. */
@@ -35,7 +37,7 @@ const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
  */
 export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
   const { descr, fortran, shape, dataAt } = readHeader(bytes, where);
-  const { arrayType, swap, half } = elementType(descr, where);
+  const { arrayType, swap, half, bool } = elementType(descr, where);
   const itemSize = arrayType.BYTES_PER_ELEMENT;
   const expected = elementCount(shape) * itemSize;
   const found = bytes.length - dataAt;
@@ -48,7 +50,12 @@ export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
   if (swap) swapBytes(copy, itemSize);
   let data = new arrayType(copy.buffer);
   if (half) data = Float32Array.from(data as Uint16Array, float16ToNumber);
-  return { shape, data: fortran && shape.length > 1 ? toRowMajor(data, shape) : data };
+  const dtype = half ? "float16" : bool ? "bool" : undefined;
+  return {
+    shape,
+    data: fortran && shape.length > 1 ? toRowMajor(data, shape) : data,
+    ...(dtype && { dtype }),
+  };
 }
 
 interface Header {
@@ -96,7 +103,7 @@ function elementType(descr: string, where: string) {
       : `has elements of type ${JSON.stringify(descr)}`;
     throw new FileError(`${where}: the array ${what}; save numbers (bool, integers or floats up to 64 bits)`);
   }
-  return { arrayType, swap: byteOrder === ">", half: code === "f2" };
+  return { arrayType, swap: byteOrder === ">", half: code === "f2", bool: code === "b1" };
 }
 
 function swapBytes(bytes: Uint8Array, itemSize: number): void {

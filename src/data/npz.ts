@@ -165,11 +165,11 @@ function datasetOf(entries: readonly Entry[], name: string, remarks: string[]): 
         `${name}: ${array} ${shapeText(found.shape)} counts its samples on axis ${axis}, as ${key} does`,
       );
     }
-    return [arrayColumn(name, array, size, { data: moved.data, shape: moved.shape.slice(1) })];
+    return [arrayColumn(name, array, size, { ...moved, shape: moved.shape.slice(1) })];
   });
   const target =
     labels && key !== undefined
-      ? labelled(arrayColumn(name, key, size, { data: labels.data, shape: labels.shape.slice(1) }))
+      ? labelled(arrayColumn(name, key, size, { ...labels, shape: labels.shape.slice(1) }))
       : undefined;
   return datasetOfColumns(name, size, columns, target);
 }
@@ -205,7 +205,7 @@ function samplesFirst(array: NpyArray, size: number): NpyArray | undefined {
       moved.set(data.subarray(from, from + inner) as never, (row * outer + o) * inner);
     }
   }
-  return { shape: [size, ...shape.toSpliced(axis, 1)], data: moved };
+  return { ...array, shape: [size, ...shape.toSpliced(axis, 1)], data: moved };
 }
 
 function checkSame(train: Dataset, other: Dataset): void {

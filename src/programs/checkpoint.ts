@@ -13,7 +13,13 @@ const formatNames: Partial<Record<DataTypeName, string>> = {
 };
 /** The key under which the format keeps texts. */
 const metadataKey = "__metadata__";
-const ownNames = new Map(Object.entries(formatNames).map(([own, theirs]) => [theirs, own as DataTypeName]));
+/** Types that files of other tools may hold, too. */
+const otherNames: Partial<Record<DataTypeName, string>> = {
+  ...{ bool: "BOOL", int8: "I8", uint8: "U8", int16: "I16", uint16: "U16", uint32: "U32", uint64: "U64" },
+};
+const ownNames = new Map(
+  Object.entries({ ...formatNames, ...otherNames }).map(([own, theirs]) => [theirs, own as DataTypeName]),
+);
 
 /**
  * Writes named tensors as a file of the safetensors format: 8 bytes of header length, a JSON header, the numbers.
@@ -50,13 +56,15 @@ export function encodeTensors(
 /**
  * Reads a file of the safetensors format. Tensors are views of its bytes.
  * @param where - the file's name, for messages
+ * @param kind - what the file should be, for messages
  * @throws SorthError when the file is damaged
  */
 export function decodeTensors(
   bytes: Uint8Array,
   where: string,
+  kind = "checkpoint",
 ): { tensors: Map<string, Tensor>; metadata: Record<string, string> } {
-  const damaged = (what: string) => new FileError(`${where} is not a checkpoint, or a damaged one (${what})`);
+  const damaged = (what: string) => new FileError(`${where} is not a ${kind}, or a damaged one (${what})`);
   if (bytes.length < 8) throw damaged("it is too short");
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   if (length > bytes.length - 8) throw damaged("its header is cut off");
@@ -77,6 +85,7 @@ export function decodeTensors(
     }
     const { dtype, shape, data_offsets } = (entry ?? {}) as Record<string, unknown>;
     const type = ownNames.get(`${dtype}`);
+    if (typeof dtype === "string" && !type) throw damaged(`tensor "${name}" has the type ${dtype}`);
     if (!type || !areCounts(shape) || !areCounts(data_offsets)) throw damaged(`tensor "${name}"`);
     const [start = 0, end = 0] = data_offsets;
     if (end > data.length || end - start !== byteLengthOf(type, shape)) throw damaged(`tensor "${name}"`);

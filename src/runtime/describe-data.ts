@@ -4,6 +4,7 @@ import { fedColumns } from "../data/feeds.ts";
 import { fitShape } from "../data/fit.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { shapeText } from "../graph/shapes.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import { type DataPorts, fedPorts } from "./batch-feeds.ts";
 
 /**
@@ -19,7 +20,7 @@ export function describeData(
   }: { readonly normalize?: Normalization | undefined; readonly classes?: readonly string[] | undefined },
 ): string {
   const fed = fedColumns(fedPorts(ports), dataset).map(([port, column]) => {
-    const kind = column.bytes ? "uint8" : column.type;
+    const kind = column.dtype ?? (column.bytes ? "uint8" : column.type);
     const { shape } = fitShape(dataset.name, column.shape, port);
     const type = port.type === "float" ? "float32" : port.type;
     const name = ports.inputs.length > 1 ? `${port.name} ` : "";
@@ -43,17 +44,39 @@ function scaling(normalize: Normalization | undefined, isBytes: boolean): string
 function labelText(dataset: Dataset, names: readonly string[] | undefined): string {
   const { y, labels, size } = dataset;
   if (y.type === "none") return ", no labels";
-  if (y.type === "float" || y.classes === undefined || !labels || y.shape.length > 0) {
-    return `, targets ${y.type} ${shapeText(y.shape)}`;
-  }
-  const { least } = labels.range();
-  if (least < 0 || y.classes > 100_000) return ", integer targets";
-  const counts = new Array<number>(y.classes).fill(0);
-  eachRows(labels, size, (values) => {
-    for (const label of values) counts[label] = (counts[label] ?? 0) + 1;
-  });
+  const counts = classCounts(dataset);
+  if (counts === "integers") return ", integer targets";
+  if (!counts) return `, targets ${labels?.dtype ?? y.type} ${shapeText(y.shape)}`;
   const share = (count: number) => ((100 * count) / size).toFixed(1);
   const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
   const listed = names && names.length <= 10 ? ` (${names.join(", ")})` : "";
-  return `, labels of ${y.classes} classes${listed}, ${share(fewest)}–${share(most)} % each`;
+  const oneHot = elementCount(y.shape) > 1 ? "one-hot " : "";
+  return `, ${oneHot}labels of ${counts.length} classes${listed}, ${share(fewest)}–${share(most)} % each`;
+}
+
+/** Samples of each class; undefined for labels that are no classes, "integers" for whole numbers that are too many. */
+function classCounts({ y, labels, size }: Dataset): number[] | "integers" | undefined {
+  if (!labels) return undefined;
+  const width = elementCount(y.shape);
+  const { least, most, whole } = labels.range();
+  if (width === 1 && y.classes !== undefined) {
+    if (least < 0 || y.classes > 100_000) return "integers";
+    const counts = new Array<number>(y.classes).fill(0);
+    eachRows(labels, size, (values) => {
+      for (const label of values) counts[label] = (counts[label] ?? 0) + 1;
+    });
+    return counts;
+  }
+  if (y.shape.length !== 1 || width < 2 || !whole || least < 0 || most > 1) return undefined;
+  const counts = new Array<number>(width).fill(0);
+  let isOneHot = true;
+  eachRows(labels, size, (values) => {
+    for (let at = 0; at < values.length; at += width) {
+      const row = values.subarray(at, at + width);
+      if (row.reduce((sum, share) => sum + share, 0) !== 1) isOneHot = false;
+      const label = row.indexOf(1);
+      counts[label] = (counts[label] ?? 0) + 1;
+    }
+  });
+  return isOneHot ? counts : undefined;
 }

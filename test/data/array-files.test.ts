@@ -1,6 +1,12 @@
-import { readFileSync } from "node:fs";
-import { describe, expect, test } from "vitest";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
 import { type Dataset, loadData } from "../../src/index.ts";
+import { describeData } from "../../src/runtime/describe-data.ts";
+
+const own = mkdtempSync(join(tmpdir(), "sorth-arrays-"));
+afterAll(() => rmSync(own, { recursive: true, force: true }));
 
 const folder = "test/fixtures/data";
 const { x: whole, y: labels } = JSON.parse(readFileSync(`${folder}/whole.json`, "utf8")) as {
@@ -70,6 +76,49 @@ describe("arrays that numpy wrote", () => {
       x: whole.flat(),
       y: labels,
     });
+  });
+
+  test("safetensors of other types", async () => {
+    const types = {
+      U8: Uint8Array,
+      I8: Int8Array,
+      U16: Uint16Array,
+      I16: Int16Array,
+      U32: Uint32Array,
+    } as const;
+    for (const [dtype, Kind] of Object.entries(types)) {
+      const [x, y] = [Kind.of(1, 2, 3, 4), BigInt64Array.of(0n, 1n)];
+      const header = JSON.stringify({
+        y: { dtype: "I64", shape: [2], data_offsets: [0, 16] },
+        x: { dtype, shape: [2, 2], data_offsets: [16, 16 + x.byteLength] },
+      }).padEnd(160);
+      const path = join(own, `${dtype}.safetensors`);
+      const length = new Uint8Array(BigUint64Array.of(BigInt(header.length)).buffer);
+      writeFileSync(
+        path,
+        Buffer.concat([length, Buffer.from(header), new Uint8Array(y.buffer), new Uint8Array(x.buffer)]),
+      );
+      const { train } = await loadData(path);
+      expect([await numbers(train), train.inputs?.get("x")?.dtype]).toEqual([
+        { x: [1, 2, 3, 4], y: [0, 1] },
+        Kind.name.replace("Array", "").toLowerCase(),
+      ]);
+    }
+  });
+
+  test.each([
+    ["array-int8", "24 samples: int8 [5] → float32 [5], labels of 3 classes, 33.3–33.3 % each"],
+    ["array-float16", "24 samples: float16 [5] → float32 [5]"],
+    ["array-big-float64", "24 samples: float64 [5] → float32 [5]"],
+    ["array-uint64", "24 samples: uint64 [5] → float32 [5]"],
+    ["array-bool", "24 samples: bool [5] → float32 [5]"],
+    ["labels-column", "labels of 3 classes, 33.3–33.3 % each"],
+    ["labels-onehot", "one-hot labels of 3 classes, 33.3–33.3 % each"],
+    ["labels-onehot-int", "one-hot labels of 3 classes, 33.3–33.3 % each"],
+  ])("%s is described with its type in NumPy", async (name, says) => {
+    const { train } = await loadData(`${folder}/${name}.npz`);
+    const inputs = [{ name: "x", type: "float", shape: [2, 5] }] as never;
+    expect(describeData(train, { inputs, labels: undefined }, {})).toContain(says);
   });
 
   test("IDX files, packed or not, and of other types", async () => {

@@ -67,6 +67,22 @@ describe("a folder of images", () => {
     expect([...colours]).toEqual([...exact.grey.flat(), ...exact.grey.flat(), ...exact.grey.flat()]);
   });
 
+  test("grey, 16 bits, transparent, palettes, one bit, CMYK, TIFF, GIF and turned images have the colours of Pillow", async () => {
+    const seen = JSON.parse(readFileSync(`${fixtures}/forms.json`, "utf8")) as Record<string, number[][][]>;
+    const { train } = await loadData(`${fixtures}/forms`, { model: await model("image-last") });
+    expect(train.size).toBe(Object.keys(seen).length);
+    const differences: Record<string, number> = {};
+    for (let i = 0; i < train.size; i++) {
+      const x = new Float32Array(144);
+      await train.fill([i], x, new Int32Array(1));
+      const path = train.sampleName?.(i) ?? "";
+      const expected = seen[path]?.flat(2) ?? [];
+      differences[path] = Math.max(...x.map((value, k) => Math.abs(value - (expected[k] ?? Number.NaN))));
+    }
+    const largest = (path: string) => (path === "b/cmyk.jpg" ? 60 : path === "b/PHOTO.JPEG" ? 2 : 0);
+    expect(Object.entries(differences).filter(([path, value]) => !(value <= largest(path)))).toEqual([]);
+  });
+
   test("other images for a trained model: its classes and its size; without class folders no labels", async () => {
     const { conversion } = await loadData(`${fixtures}/pictures`, { model: await model("image") });
     const options = { model: await model("image"), conversion } as const;
@@ -109,7 +125,7 @@ describe("a folder of images", () => {
   });
 
   test("without a model there is no size", async () => {
-    await expect(loadData(`${fixtures}/exact`)).rejects.toThrow("needs the model");
+    await expect(loadData(`${fixtures}/exact`)).rejects.toThrow("a folder of images needs the model");
   });
 
   test("mean and deviation of the channels", async () => {

@@ -33,6 +33,58 @@ describe("imageClasses", () => {
   });
 
   test.each([
+    // torchvision's ImageFolder: folders below belong to the class.
+    [
+      ["a/x/1.png", "a/y/2.png", "b/z/3.png"],
+      ["a", "b"],
+      [0, 0, 1],
+    ],
+    // Folders around the data.
+    [
+      ["set/images/a/1.png", "set/images/b/2.png"],
+      ["a", "b"],
+      [0, 1],
+    ],
+    [
+      ["set/train/a/x/1.png", "set/test/b/2.png", "set/train/b/3.png"],
+      ["a", "b"],
+      [0, 1],
+    ],
+    [
+      ["Training/a/1.tif", "Training/b/2.TIFF"],
+      ["a", "b"],
+      [0, 1],
+    ],
+  ])("%j has the classes %j", (paths, names, labels) => {
+    const { classes, train } = imageClasses(paths, "set");
+    expect([classes, train.map(({ label }) => label)]).toEqual([names, labels]);
+  });
+
+  test("parts may lie within the classes", () => {
+    const {
+      classes,
+      train,
+      test: held,
+    } = imageClasses(["chair/train/1.png", "chair/test/2.png", "table/train/3.png"], "m");
+    expect([classes, train.length, held]).toEqual([
+      ["chair", "table"],
+      2,
+      [{ path: "chair/test/2.png", label: 0 }],
+    ]);
+  });
+
+  test("a trained model's class is found though it is the only folder", () => {
+    const { train } = imageClasses(["dog/x/1.png", "dog/x/2.png"], "new", ["cat", "dog"]);
+    expect(train.map(({ label }) => label)).toEqual([1, 1]);
+  });
+
+  test("an image beside the class folders is named", () => {
+    expect(() => imageClasses(["a/1.png", "b/2.png", "3.png"], "m")).toThrow(
+      'm: "3.png" lies in no class folder',
+    );
+  });
+
+  test.each([
     [[], "there is no image in it"],
     [["a/b.txt"], "there is no image in it"],
     [["1.png", "2.png"], "not sorted into classes"],

@@ -65,6 +65,48 @@ describe("tables of pandas and pyarrow", () => {
   });
 });
 
+describe("labels and columns as pandas writes them", () => {
+  const source = "a,b,kind\n1,2,x\n3,4,y\n";
+  test.each([
+    ["kind", "kind"],
+    ["2", "kind"],
+    ["-1", "kind"],
+    ["0", "a"],
+  ])("the label %s is the column %s", async (label, name) => {
+    const path = written("numbered.csv", source);
+    const { conversion } = await loadData(path, { label });
+    expect(conversion?.table?.label?.name).toBe(name);
+    expect((await loadData(`${path}:${label}`)).conversion?.table?.label?.name).toBe(name);
+  });
+
+  test("a column that is called by a number is taken by its name", async () => {
+    const { conversion } = await loadData(written("names.csv", "2,b,c\n1,2,0\n3,4,1\n"), { label: "2" });
+    expect(conversion?.table?.label?.name).toBe("2");
+  });
+
+  test("decimal commas between semicolons", async () => {
+    const { train } = await loadData(written("comma.csv", "a;b;y\n1,5;-,25;0\n2;3,0;1\n"));
+    expect((await numbers(train)).x).toEqual([
+      [1.5, -0.25],
+      [2, 3],
+    ]);
+  });
+
+  test("true and false are 1 and 0 as data, and classes as labels", async () => {
+    const rows = [true, false, true].map((a, i) => JSON.stringify({ a, b: i, y: i > 0 })).join("\n");
+    const { train, conversion } = await loadData(written("truths.jsonl", rows));
+    expect(await numbers(train)).toEqual({
+      x: [
+        [1, 0],
+        [0, 1],
+        [1, 2],
+      ],
+      y: [0, 1, 1],
+    });
+    expect(conversion?.classes).toEqual(["false", "true"]);
+  });
+});
+
 describe("columns and a model's inputs", () => {
   test("a column goes to the input of its name, the others to the one that is left", async () => {
     const model = await readModel(`${fixtures}/named.onnx`);
@@ -174,6 +216,14 @@ describe("what does not fit is refused, with file, row, column and what helps", 
       {},
       "the first line holds numbers (1, 2, 3 …), not the names of the columns",
     ],
+    ["headless.csv", "1.5,2.5,x\n3.5,4,y\n", {}, "the first line holds numbers (1.5, 2.5 …)"],
+    [
+      "stray.csv",
+      `a,y\n${Array.from({ length: 30 }, (_, i) => `${i === 3 ? "abc" : i},0`).join("\n")}\n`,
+      {},
+      'row 4 (line 5), column "a" holds "abc" among numbers: replace it',
+    ],
+    ["infinite.csv", "a,y\n1,0\n-inf,1\n", {}, 'row 2 (line 3), column "a" holds -Infinity'],
     ["short.csv", "a,b,y\n1,2,0\n3,4\n", {}, "line 3"],
     ["empty.csv", "", {}, "the file is empty"],
     ["head.csv", "a,y\n", {}, "there are no rows"],
@@ -204,6 +254,14 @@ describe("what does not fit is refused, with file, row, column and what helps", 
     await expect(loadData(written("few.csv", "a,b,y\n1,2,0\n"), { model })).rejects.toThrow(
       'the columns a, b give 2 numbers per sample, but input "x" of the model takes 5: choose columns with --columns',
     );
+  });
+
+  test.each([
+    [",a,y\n0,1,0\n", {}, "the column without a name is an index of pandas (index=False leaves it out)"],
+    ["a,b,kind\n0,1,x\n", {}, "choose columns with --columns, and the column of the labels with --label"],
+  ])("%j: what helps", async (text, options, says) => {
+    const model = await readModel(`${fixtures}/vector.onnx`);
+    await expect(loadData(written("help.csv", text), { model, ...options })).rejects.toThrow(says);
   });
 
   test("a text that training did not see", async () => {

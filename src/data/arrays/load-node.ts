@@ -42,9 +42,9 @@ function arraysIn(bytes: Uint8Array, path: string): NamedArray[] {
   const file = nameIn(path);
   if (/\.npy$/i.test(path)) return [{ file, read: () => parseNpy(bytes, path) }];
   if (!/\.safetensors$/i.test(path)) return [{ file, read: () => parseIdxArray(bytes, path) }];
-  return [...decodeTensors(bytes, path).tensors].map(([key, tensor]) => ({
+  return [...decodeTensors(bytes, path, "safetensors file").tensors].map(([key, tensor]) => ({
     file: key,
-    read: () => ({ shape: tensor.dims, data: numbersIn(tensor, `${path}: ${key}`) }),
+    read: () => ({ shape: tensor.dims, data: numbersIn(tensor, `${path}: ${key}`), dtype: dtypeOf(tensor) }),
   }));
 }
 
@@ -55,6 +55,10 @@ const nameIn = (path: string): string =>
     .replace(arrayFile, "")
     .replace(/^t10k(?=[-_.])/i, "test")
     .replaceAll(".", "_");
+
+/** The name of a tensor's type in NumPy. */
+const dtypeOf = ({ type }: Tensor): string =>
+  type === "float" ? "float32" : type === "double" ? "float64" : type;
 
 /** The numbers of a tensor; 16-bit floats become 32-bit ones. */
 function numbersIn({ type, data }: Tensor, where: string): SourceArray {

@@ -25,6 +25,7 @@ const beginnings: readonly (readonly [string, (bytes: Uint8Array) => boolean])[]
   ["JPEG", (bytes) => bytes[0] === 0xff && bytes[1] === 0xd8],
   ["WebP", (bytes) => text(bytes, 0) === "RIFF" && text(bytes, 8) === "WEBP"],
   ["GIF", (bytes) => text(bytes, 0) === "GIF8"],
+  ["TIFF", (bytes) => text(bytes, 0) === "II*\0" || text(bytes, 0) === "MM\0*"],
   ["AVIF", (bytes) => text(bytes, 4) === "ftyp"],
 ];
 const text = (bytes: Uint8Array, at: number): string => String.fromCharCode(...bytes.subarray(at, at + 4));
@@ -49,7 +50,11 @@ export async function checkImages(folder: string, paths: readonly string[]): Pro
       const problem = await look(path, bytes).then(
         ({ size, isImage }) => {
           sizes[at] = size;
-          return size === 0 ? "is empty" : isImage ? undefined : "is no PNG, JPEG, WebP, GIF or AVIF image";
+          return size === 0
+            ? "is empty"
+            : isImage
+              ? undefined
+              : "is no PNG, JPEG, WebP, GIF, TIFF or AVIF image";
         },
         (error) => `cannot be read (${messageOf(error)})`,
       );

@@ -46,7 +46,10 @@ export function imageConversionFor(
   where: string,
   { model, dims, resize = "crop" }: DataOptions,
 ): ImageConversion & { readonly input: string } {
-  if (!model) throw new UsageError(`${where}: data of images needs the model, whose input says their size`);
+  if (!model) {
+    const kind = /\.parquet$/i.test(where) ? "file" : "folder";
+    throw new UsageError(`${where}: a ${kind} of images needs the model, whose input says their size`);
+  }
   const inputs = wantedInputs(model, dims);
   const [input] = inputs;
   if (!input || inputs.length > 1) {

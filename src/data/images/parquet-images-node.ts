@@ -8,6 +8,7 @@ import { wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
 import { openedParquet, type ParquetFile } from "../tables/parquet-node.ts";
+import { numbered } from "../tables/plan.ts";
 import { isImage } from "./files-node.ts";
 import { type EncodedImage, imageConversionFor, imageDataset } from "./image-dataset-node.ts";
 
@@ -100,8 +101,9 @@ function labelColumnOf(
   { columns: names }: ParquetFile,
   path: string,
   image: string,
-  { label }: DataOptions,
+  { label: given }: DataOptions,
 ): string | undefined {
+  const label = numbered(given, names);
   if (label !== undefined) {
     if (names.includes(label) && label !== image) return label;
     throw new UsageError(`${path}: there is no column "${label}" (--label); it has ${names.join(", ")}`);
@@ -169,7 +171,9 @@ function bytesIn(value: unknown, path: string, row: number, column: string): Uin
     );
   }
   if (bytes instanceof Uint8Array && isImage(bytes)) return bytes;
-  throw new DataError(`${where} holds no PNG, JPEG, WebP, GIF or AVIF image; remove or replace the row`);
+  throw new DataError(
+    `${where} holds no PNG, JPEG, WebP, GIF, TIFF or AVIF image; remove or replace the row`,
+  );
 }
 
 function labelIn(value: unknown, path: string, row: number, column: string): LabelValue | undefined {

@@ -14,9 +14,17 @@ export async function csvTable(path: string): Promise<TableSource> {
   const separator = /\.tsv$/i.test(path) ? "\t" : separatorIn(head);
   const columns = await columnsOf(path, separator);
   const header = columns.map((name) => name.trim());
-  if (header.length > 0 && header.every((name) => name !== "" && Number.isFinite(Number(name)))) {
+  const numeric = header.filter((name) => name !== "" && Number.isFinite(Number(name)));
+  // The label in a line of data may be a text.
+  const isData =
+    numeric.length === header.length ||
+    (header.length > 2 &&
+      numeric.length === header.length - 1 &&
+      new Set(numeric).size > 1 &&
+      numeric.some((name) => /[.-]/.test(name)));
+  if (header.length > 0 && isData) {
     throw new DataError(
-      `${path}: the first line holds numbers (${header.slice(0, 3).join(", ")} …), not the names of the columns; add a line with names`,
+      `${path}: the first line holds numbers (${numeric.slice(0, 3).join(", ")} …), not the names of the columns; add a line with names`,
     );
   }
   const twice = header.find((name, i) => header.indexOf(name) !== i);
@@ -33,13 +41,19 @@ async function* records(path: string, separator: string, from: number): AsyncGen
     parse({ delimiter: separator, bom: true, skip_empty_lines: true, from, relax_column_count: false }),
   );
   try {
-    for await (const row of parser) yield row as string[];
+    for await (const row of parser) {
+      // Semicolons separate where a comma is the decimal point.
+      yield separator === ";" ? (row as string[]).map(withDecimalPoint) : (row as string[]);
+    }
   } catch (error) {
     throw new DataError(`${path}: ${messageOf(error)}`);
   } finally {
     stream.destroy();
   }
 }
+
+const withDecimalPoint = (cell: string): string =>
+  /^\s*[-+]?\d*,\d+(e[-+]?\d+)?\s*$/i.test(cell) ? cell.replace(",", ".") : cell;
 
 async function columnsOf(path: string, separator: string): Promise<string[]> {
   for await (const row of records(path, separator, 1)) return row;

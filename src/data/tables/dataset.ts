@@ -185,7 +185,7 @@ class InputRows {
       values,
       columns.some((column) => column.kind === "number" && column.mean !== undefined),
     );
-    const column = arrayColumn(this.#source.name, name, size, { data, shape });
+    const { dtype: _, ...column } = arrayColumn(this.#source.name, name, size, { data, shape });
     // Small integers are pixels only where they form an image.
     return { ...column, bytes: data instanceof Uint8Array && shape.length > 1 };
   }

@@ -19,16 +19,23 @@ export interface TableOptions {
   readonly inputs?: readonly WantedInput[] | undefined;
 }
 
+/** The column that a label names, or counts from 0; from −1 downwards from the last one, as in Python. */
+export function numbered(label: string | undefined, columns: readonly string[]): string | undefined {
+  if (label === undefined || columns.includes(label) || !/^-?\d+$/.test(label)) return label;
+  return columns.at(Number(label)) ?? label;
+}
+
 /** The names of the label column and of the columns to feed. @throws UsageError for names that the table lacks */
 export function chosenColumns(
   source: TableSource,
-  { label, columns }: TableOptions,
+  { label: given, columns }: TableOptions,
 ): { readonly label: string | undefined; readonly columns: readonly string[] } {
   const { name, columns: all } = source;
   const check = (wanted: string, option: string) => {
     if (all.includes(wanted)) return;
     throw new UsageError(`${name}: there is no column "${wanted}" (${option}); it has ${all.join(", ")}`);
   };
+  const label = numbered(given, all);
   if (label !== undefined) check(label, "--label");
   for (const one of columns ?? []) check(one, "--columns");
   if (label !== undefined && columns?.includes(label)) {
@@ -66,7 +73,7 @@ export function planTable(
   const [stacked] = free;
   const conversion: TableInput[] = own.map((input) => {
     const column = used.find(({ name }) => name === input.name) as SurveyedColumn;
-    return { name: input.name, ...fed(source, input, [columnFor(column, input)]) };
+    return { name: input.name, ...fed(source, input, [columnFor(column, input)], true) };
   });
   if (stacked)
     conversion.push({
@@ -75,6 +82,7 @@ export function planTable(
         source,
         stacked,
         rest.map((column) => columnFor(column)),
+        label !== undefined,
       ),
     });
   const classes = label?.kind === "category" ? label.categories : undefined;
@@ -86,8 +94,11 @@ export function planTable(
 }
 
 /** A column's conversion. A text with an input of its own is one-hot if the input has as many numbers as there are texts. */
-function columnFor({ name, kind, categories, length }: SurveyedColumn, own?: WantedInput): ColumnConversion {
-  if (kind === "number") return { kind, name };
+function columnFor(
+  { name, kind, categories, length, yesOrNo }: SurveyedColumn,
+  own?: WantedInput,
+): ColumnConversion {
+  if (kind === "number" || yesOrNo) return { kind: "number", name };
   if (kind === "list") return { kind, name, length };
   const width = own?.shape.at(-1);
   const asIndex = own !== undefined && width !== null && width !== categories.length;
@@ -98,16 +109,24 @@ function fed(
   { name }: TableSource,
   input: WantedInput,
   columns: readonly ColumnConversion[],
+  hasLabel: boolean,
 ): Omit<TableInput, "name"> {
   const width = columns.reduce((sum, column) => sum + widthOf(column), 0);
   const { shape } = input;
   const fixed = shape.every((dim) => dim !== null) ? (shape as readonly number[]) : undefined;
   if (fixed && elementCount(fixed) !== width) {
+    const index = columns.find((column) => column.name === "" || /^__index_level_\d+__$/.test(column.name));
+    const advice = [
+      ...(hasLabel ? [] : [", and the column of the labels with --label"]),
+      ...(index
+        ? [`; the column ${index.name || "without a name"} is an index of pandas (index=False leaves it out)`]
+        : []),
+    ].join("");
     const parts = columns.map(
-      (column) => `${column.name}${widthOf(column) > 1 ? ` (${widthOf(column)})` : ""}`,
+      (column) => `${column.name || '""'}${widthOf(column) > 1 ? ` (${widthOf(column)})` : ""}`,
     );
     throw new DataError(
-      `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input.name}" of the model takes ${elementCount(fixed)}: choose columns with --columns`,
+      `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input.name}" of the model takes ${elementCount(fixed)}: choose columns with --columns${advice}`,
     );
   }
   const single = columns.length === 1 && width === 1 && shape.length === 0;

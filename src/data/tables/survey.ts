@@ -14,6 +14,8 @@ export interface SurveyedColumn {
   readonly categories: readonly string[];
   readonly length: number;
   readonly missing: number;
+  /** It holds true and false: classes as labels, 1 and 0 as data. */
+  readonly yesOrNo: boolean;
   /** The first row without a value. */
   readonly firstMissing: number;
 }
@@ -37,7 +39,9 @@ export async function survey(
 
 /** The place of a row in its file, for messages. */
 export const placeOf = ({ counts }: TableSource, row: number): string =>
-  `row ${row + 1} (${counts.what} ${counts.first + row})`;
+  counts.what === "row"
+    ? `row ${counts.first + row}`
+    : `row ${row + 1} (${counts.what} ${counts.first + row})`;
 
 class ColumnSurvey {
   readonly at: number;
@@ -47,6 +51,8 @@ class ColumnSurvey {
   #isText = false;
   #firstText: { row: number; text: string } | undefined;
   #numbers = 0;
+  #textCount = 0;
+  #truths = 0;
   #length: number | undefined;
   #missing = 0;
   #firstMissing = -1;
@@ -77,17 +83,29 @@ class ColumnSurvey {
     const number = numberIn(cell);
     if (number === undefined) {
       this.#isText = true;
+      this.#textCount += 1;
       this.#firstText ??= { row, text: textIn(cell) };
     } else {
       if (!Number.isFinite(number)) throw this.#error(row, `holds ${number}; remove or replace such values`);
       this.#numbers += 1;
     }
-    if (typeof cell === "boolean") this.#isText = true;
+    if (typeof cell === "boolean") {
+      this.#isText = true;
+      this.#truths += 1;
+    }
     if (this.#texts.size <= mostCategories) this.#texts.add(textIn(cell));
   }
 
   result(): SurveyedColumn {
     const isList = this.#length !== undefined;
+    // A few texts among many numbers are no categories.
+    if (this.#firstText && this.#texts.size > 10 && this.#textCount < this.#numbers / 10) {
+      const { row, text } = this.#firstText;
+      throw this.#error(
+        row,
+        `holds ${JSON.stringify(text)} among numbers: replace it, clear it and say --missing, or choose other columns with --columns`,
+      );
+    }
     if (this.#isText && this.#texts.size > mostCategories) {
       const { row, text } = this.#firstText ?? { row: 0, text: "" };
       const mixed =
@@ -99,6 +117,7 @@ class ColumnSurvey {
     return {
       ...{ name: this.#name, at: this.at, missing: this.#missing },
       kind: isList ? "list" : this.#isText ? "category" : "number",
+      yesOrNo: this.#truths > 0 && this.#truths === this.#numbers && this.#textCount === 0,
       ...{ length: this.#length ?? 1, firstMissing: this.#firstMissing },
       categories: this.#isText ? [...this.#texts].sort() : [],
     };

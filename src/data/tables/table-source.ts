@@ -45,8 +45,10 @@ const numberText = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 export function numberIn(cell: Cell | undefined): number | undefined {
   if (typeof cell === "number") return cell;
   if (typeof cell === "boolean") return cell ? 1 : 0;
-  if (typeof cell !== "string" || !numberText.test(cell.trim())) return undefined;
-  return Number(cell);
+  if (typeof cell !== "string") return undefined;
+  const text = cell.trim();
+  if (/^[-+]?inf(inity)?$/i.test(text)) return text.startsWith("-") ? -Infinity : Infinity;
+  return numberText.test(text) ? Number(text) : undefined;
 }
 
 /** The text in a cell. */
