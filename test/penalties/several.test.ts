@@ -129,8 +129,8 @@ describe("several penalties at once", () => {
       /schedule of the penalty so is a function/,
     );
     await expect(buildStep(model, { ...options, penalties: timed })).resolves.toBeDefined();
-    const wrong = [{ penalty: so(), schedule: "linear" }];
-    await expect(inject(model, { penalties: wrong })).rejects.toThrow(/there is no schedule "linear"/);
+    const wrong = [{ penalty: so(), schedule: "sawtooth" }];
+    await expect(inject(model, { penalties: wrong })).rejects.toThrow(/there is no schedule "sawtooth"/);
   });
 });
 
@@ -322,7 +322,7 @@ describe("a penalty as text", () => {
     ["so:weight=-1", /weight of the penalty so must be a number of at least 0, not "-1"/],
     ["so:weight=", /weight of the penalty so must be a number of at least 0, not ""/],
     ["so:include=(", /"\(", which chooses layers of the penalty so, is no regular expression/],
-    ["so:schedule=linear", /there is no schedule "linear"/],
+    ["so:schedule=sawtooth", /there is no schedule "sawtooth"/],
     ["so:include='a,b", /cannot be read: write name:key=value,key=value/],
     ["keras:mode=diagonal", /option mode of the penalty keras must be rows or columns, not diagonal/],
     ["som:rows=random,maxRows=3", /rows=random reads no responses, .*; leave maxRows out/],
