@@ -1,5 +1,6 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { EpochEvent, EvaluationResult } from "../index.ts";
 
 /** Writes `run.jsonl`, one event per line, as events arrive. Creates the folder and the file with the first event. */
 export class RunLog {
@@ -44,4 +45,15 @@ export class RunLog {
     this.#lines = [];
     this.#written = Date.now();
   }
+}
+
+/** The figures on held-out samples after the epoch that ended with a step, from `run.jsonl`; undefined if none did. */
+export function validationAt(folder: string, step: number): EvaluationResult | undefined {
+  const lines = readFileSync(join(folder, "run.jsonl"), "utf8").split("\n");
+  for (const line of lines.reverse()) {
+    if (!line.startsWith('{"event":"epoch"')) continue;
+    const event = JSON.parse(line) as EpochEvent;
+    if (event.step === step) return event.validation;
+  }
+  return undefined;
 }

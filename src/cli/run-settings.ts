@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { isAbsolute, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { Command } from "commander";
 import type { DataConversion } from "../data/conversion.ts";
 import { FileError, messageOf } from "../errors.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
+import { typedValues, withFlags } from "./config/flags.ts";
 import { configName, configText } from "./config/write.ts";
 
 /** The file in a run's folder that records how the run was started. */
@@ -83,28 +84,38 @@ export function resumedCall<Flags extends object>(
   declare(before);
   before.option("--force").option("--quiet").option("--debug");
   try {
-    before.parse([...settings.arguments], { from: "user" });
+    before.parse(argumentsHere(settings, declare), { from: "user" });
   } catch (error) {
     throw new FileError(
       `the run was started with options that this version does not have: ${messageOf(error)}`,
     );
   }
-  const moved = settings.folder !== process.cwd();
-  const here = (path: string) => (moved && !isAbsolute(path) ? resolve(settings.folder, path) : path);
-  // Data may also be a name (mnist), or have a column after a colon.
-  const dataHere = (spec: string) => (existsSync(here(spec).replace(/:[^:/\\]*$/, "")) ? here(spec) : spec);
   const flags: Record<string, unknown> = {};
   for (const option of command.options) {
     const name = option.attributeName();
     const now = command.getOptionValue(name);
     const kept = ofOneCall.includes(name) ? undefined : before.getOptionValue(name);
     const givenNow = ["cli", "env"].includes(command.getOptionValueSource(name) ?? "");
-    flags[name] = givenNow
-      ? now
-      : typeof kept === "string" && paths.includes(name)
-        ? (name === "data" ? dataHere : here)(kept)
-        : (kept ?? now);
+    flags[name] = givenNow ? now : (kept ?? now);
   }
-  const model = before.args[0];
-  return { flags: flags as Flags, model: model === undefined ? undefined : here(model) };
+  return { flags: flags as Flags, model: before.args[0] };
+}
+
+/** The words with which a run was started, as they read in the present working folder. */
+export function argumentsHere(
+  { arguments: words, folder }: RunSettings,
+  declare: (command: Command) => void,
+): readonly string[] {
+  if (folder === process.cwd()) return words;
+  const here = (path: string) => resolve(folder, path);
+  // Data may also be a name (mnist), or have a column after a colon.
+  const dataHere = (spec: string) => (existsSync(here(spec).replace(/:[^:/\\]*$/, "")) ? here(spec) : spec);
+  const moved = [...typedValues(declare, words).values].flatMap(([option, texts]) => {
+    const name = option.attributeName();
+    if (texts === true || !paths.includes(name)) return [];
+    return [[name, texts.map(name === "data" ? dataHere : here)] as const];
+  });
+  const { operands } = typedValues(declare, words);
+  const flags = withFlags(declare, words, Object.fromEntries(moved)).slice(operands.length);
+  return [...operands.map(here), ...flags];
 }

@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
 import { seedNumber } from "../numbers.ts";
@@ -26,6 +26,7 @@ export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, F
   readonly json?: true;
   readonly report: boolean;
   readonly tensorboard?: string;
+  readonly seeds?: readonly number[];
 }
 
 /** Flags that determine how a model is trained. A resumed run keeps those with which it was started. */
@@ -62,6 +63,14 @@ export function addRunFlags(command: Command): void {
   addPlacementFlags(command);
   command
     .option("--keep-penalty", "keep an injected penalty in the trained model")
+    .addOption(
+      new Option(
+        "--seeds <numbers>",
+        "one run for each of these seeds (1,2,3), in folders seed-1 and so on, and a summary: mean and 95 % interval of every figure",
+      )
+        .argParser(seedList)
+        .conflicts("seed"),
+    )
     .option(
       "--tensorboard <folder>",
       "also write event files for TensorBoard: loss, penalties and learning rate of each step, figures of each epoch and of the test part",
@@ -144,6 +153,12 @@ export function trainerOptions(
     ...given({ learningRate: lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads }),
     ...given({ precision }),
   };
+}
+
+function seedList(text: string): number[] {
+  const seeds = text.split(",").map(numberIn(seedNumber));
+  if (new Set(seeds).size === seeds.length) return seeds;
+  throw new InvalidArgumentError("Give each seed once.");
 }
 
 /** Checks a precision and keeps it as text, so that a checkpoint can hold it. */

@@ -35,16 +35,17 @@ import {
   runFolderOf,
 } from "./output.ts";
 import { readData } from "./read-data.ts";
+import { validationAt } from "./run-log.ts";
 import { hyperParametersOf, penaltyNote, runFacts, writeRunReport } from "./run-report.ts";
 import type { RunSettings } from "./run-settings.ts";
-import type { Terminal } from "./terminal.ts";
+import { type CommandStreams, Terminal } from "./terminal.ts";
 import { callOf, checkEffects, parsedCall, type TrainFlags } from "./train-call.ts";
 import { defaultBatch } from "./train-flags.ts";
 import { watchRun } from "./watch-run.ts";
 
 /** What one run gets from the command that it belongs to. */
 export interface RunContext {
-  readonly terminal: Terminal;
+  readonly streams: CommandStreams;
   readonly signal: AbortSignal | undefined;
   /** Several runs that belong together: the words that resume all of them; a run that is at its end already writes its model. */
   readonly again?: readonly string[];
@@ -61,15 +62,18 @@ export interface TrainedRun {
   readonly end: TrainingEvent | undefined;
   readonly from: CheckpointKind;
   readonly exportedStep: number;
+  /** Figures on the held-out samples of the weights that the model has, if an epoch ended with them. */
+  readonly validation: EvaluationResult | undefined;
   /** Figures on the test part of the data, if there is one. */
   readonly test: EvaluationResult | undefined;
 }
 
 /** Trains one model as the words after `sorth-onnx train` say. */
 export async function trainOne(typed: readonly string[], run: RunContext): Promise<TrainedRun> {
-  const { terminal, signal } = run;
+  const { streams, signal } = run;
   const { command, trainingFlags } = parsedCall(typed);
   const givenFlags = command.opts<TrainFlags>();
+  const terminal = new Terminal(streams, givenFlags);
   const call = await callOf(command, command.args[0], givenFlags, trainingFlags);
   const { path, flags, data } = call;
   const output = await chosenOutput(flags, outputBeside(path, "trained"), terminal.write);
@@ -152,6 +156,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const test = held && (await trainer.evaluate(held));
   if (test) board?.evaluated("test", test, trainer.steps);
   await trainer.release();
+  const reached = validationAt(folder, trainer.steps);
   await report?.();
   if (!flags.json) await terminal.wrote(path, output);
   if (end?.event === "end" && end.stopped === "early") terminal.note(earlyText(flags, end, folder));
@@ -159,7 +164,16 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   terminal.note(`checkpoints, run.jsonl${flags.report ? " and report.html" : ""}: ${folder}`);
   if (flags.ortCheckpoint)
     terminal.note(`checkpoint for ONNX Runtime's own sessions: ${flags.ortCheckpoint}`);
-  return { path, output, checkpoint: folder, end, from, exportedStep: trainer.steps, test };
+  return {
+    path,
+    output,
+    checkpoint: folder,
+    end,
+    from,
+    exportedStep: trainer.steps,
+    validation: reached,
+    test,
+  };
 }
 
 /** The values of flags that were left out, for the configuration that repeats the run. */

@@ -77,12 +77,13 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
   return end;
 }
 
-async function removeCheckpoints(folder: string): Promise<void> {
+/** Removes the checkpoints in a run's folder. */
+export async function removeCheckpoints(folder: string): Promise<void> {
   const names = await readdir(folder);
   const old = names.filter((name) => /^(best|last|epoch-\d+)\.safetensors$/.test(name));
   for (const name of old) await rm(join(folder, name));
 }
 
 /** A word of a command line, quoted for a shell. */
-const quoted = (word: string): string =>
+export const quoted = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -3,13 +3,21 @@ import type { EvaluationResult } from "../../index.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import { declare, type TrainFlags } from "../train-call.ts";
 import { trainOne } from "../train-run.ts";
+import { seedsText, severalRuns, trainSeeds } from "../train-seeds.ts";
 
 /** `train`: trains a model. */
 export function define(command: Command, streams: CommandStreams, typed: readonly string[]): void {
   declare(command);
   command.action(async (_path: string | undefined, flags: TrainFlags) => {
     const terminal = new Terminal(streams, flags);
-    const context = { terminal, signal: terminal.interrupted() };
+    const context = { streams, signal: terminal.interrupted() };
+    const several = await severalRuns(typed, flags);
+    if (several) {
+      const summary = await trainSeeds(several, context, terminal);
+      if (flags.json) terminal.json(summary);
+      else terminal.print(seedsText(summary, terminal.colors.bold));
+      return;
+    }
     const { output, checkpoint, end, from, exportedStep, test } = await trainOne(typed, context);
     if (flags.json) terminal.json({ output, checkpoint, ...end, from, exportedStep, ...(test && { test }) });
     else if (test) terminal.print(figuresText(test));

@@ -186,3 +186,26 @@ export function typedValues(
   const { operands } = command.parseOptions([...words]);
   return { command, values, operands };
 }
+
+/**
+ * The words of a command line with some flags replaced.
+ * @param changes - new values by commander's names; undefined takes a flag out
+ */
+export function withFlags(
+  declare: (command: Command) => void,
+  words: readonly string[],
+  changes: Readonly<Record<string, readonly string[] | undefined>>,
+): string[] {
+  const { command, values, operands } = typedValues(declare, words);
+  const all = new Map(values);
+  for (const [name, texts] of Object.entries(changes)) {
+    const option = command.options.find((one) => one.attributeName() === name && !one.negate);
+    if (!option) throw new TypeError(`no option ${name}`);
+    all.delete(option);
+    if (texts) all.set(option, texts);
+  }
+  const flags = [...all].flatMap(([{ long = "" }, texts]) =>
+    texts === true ? [long] : texts.map((text) => `${long}=${text}`),
+  );
+  return [...operands, ...flags];
+}
