@@ -190,7 +190,6 @@ export {
 } from "./report/run-record.ts";
 export type { AveragedOption } from "./runtime/averages.ts";
 export type { CallbackRun, CallbackTrainer, TrainingCallback } from "./runtime/callbacks.ts";
-export type { EvaluateOptions, ModelEvaluation, WorstSample } from "./runtime/evaluate-model.ts";
 export type {
   CheckpointEvent,
   CheckpointKind,
@@ -202,6 +201,12 @@ export type {
 } from "./runtime/events.ts";
 export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 export type { EarlyStop, FitOptions } from "./runtime/fit-plan.ts";
+export type {
+  EvaluateOptions,
+  ModelEvaluation,
+  TermFigures,
+  WorstSample,
+} from "./runtime/model-evaluation.ts";
 export type { ModelFunctions } from "./runtime/model-functions.ts";
 export type { ModelRunOptions } from "./runtime/model-run.ts";
 export type { Prediction, PredictOptions } from "./runtime/predict.ts";

@@ -10,9 +10,12 @@ import { UsageError } from "../errors.ts";
 import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
+import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { withBalancedClasses } from "./class-weights.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
+import { withLossFiles } from "./loss-files.ts";
+import { objectiveOf } from "./loss-flags.ts";
 import { clipped } from "./optimizer-flags.ts";
 import { given } from "./options.ts";
 import { asksForPenalty } from "./penalty-flags.ts";
@@ -37,10 +40,15 @@ export interface Beginning {
 }
 
 /** The trainer of a call: of a resumed run, of a run rescued from artifacts, or of a new run. */
-export function trainerFor(beginning: Beginning): Promise<Trainer> {
-  const { call, model, rescued, onMessage } = beginning;
-  const { flags, path, placement } = call;
-  if (flags.resume) return resume(rescued?.model ?? model, path, flags.resume, { ...placement, onMessage });
+export async function trainerFor(given: Beginning): Promise<Trainer> {
+  const { call, model, rescued, onMessage } = given;
+  const { path, placement } = call;
+  const flags = await withLossFiles(call.flags);
+  const beginning = { ...given, call: { ...call, flags } };
+  if (flags.resume) {
+    const options = { ...placement, ...ownObjective(beginning), onMessage };
+    return resume(rescued?.model ?? model, path, flags.resume, options);
+  }
   if (rescued) return beginRescued(rescued, beginning);
   return newTrainer({ ...beginning, flags });
 }
@@ -105,6 +113,12 @@ function beginRescued(
     ...(command.getOptionValueSource("optimizer") !== "cli" && { optimizer: former() }),
     onMessage,
   });
+}
+
+/** The objective of a resumed run, if its losses are files: a checkpoint does not hold them. */
+function ownObjective({ call: { flags }, train }: Beginning): Pick<TrainerOptions, "objective"> {
+  const { objective } = flags.losses ? objectiveOf(flags) : {};
+  return objective ? { objective: objectiveFor(objective, train).objective } : {};
 }
 
 /** @throws UsageError when the run trains another model. */

@@ -4,6 +4,7 @@ import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
 import { choosePrediction } from "../losses/prediction.ts";
+import { isObjective } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import type { LossOptions } from "../programs/options.ts";
 
@@ -13,7 +14,7 @@ import type { LossOptions } from "../programs/options.ts";
  */
 export function withBalancedClasses<O extends LossOptions>(model: Model, options: O, data: Dataset): O {
   const { objective, output } = options;
-  if (objective?.name !== "cross-entropy") {
+  if (!objective || !isObjective(objective) || objective.name !== "cross-entropy") {
     throw new UsageError("--class-weights belongs to --objective cross-entropy");
   }
   const { declared } = choosePrediction(graphOf(model), objective, output).value;

@@ -1,5 +1,11 @@
 import type { Dataset } from "../data/dataset.ts";
-import { formatTable, type ModelEvaluation, type WorstSample } from "../index.ts";
+import {
+  type EvaluationResult,
+  formatTable,
+  type ModelEvaluation,
+  type TermFigures,
+  type WorstSample,
+} from "../index.ts";
 import { nameOfSample } from "../report/sample-name.ts";
 import { fitTable } from "../report/table.ts";
 
@@ -28,11 +34,32 @@ export function evaluationText(evaluation: ModelEvaluation, options: TextOptions
     ...(accuracy === undefined ? [] : [`accuracy ${percent(accuracy)}`]),
     ...(perplexity === undefined ? [] : [`perplexity ${figure(perplexity)}`]),
   ];
-  const sections = [first.join(", "), ...figures(evaluation, options), ...worstTable(worst, options)];
+  const outputs = Object.entries(evaluation.outputs ?? {}).flatMap(([name, own]) => {
+    const text = figures(own, options);
+    return text.length === 0 ? [] : [options.paint(name), ...text];
+  });
+  const each = lossesText(evaluation);
+  const sections = [
+    ...[[first.join(", "), ...each].join("\n"), ...figures(evaluation, options), ...outputs],
+    ...worstTable(worst, options),
+  ];
   return sections.join("\n\n");
 }
 
-function figures({ classes, labels, numbers }: ModelEvaluation, options: TextOptions): string[] {
+/** A line about each of several losses: `logits: loss 0.42, accuracy 91.00 %; box: loss 0.11`. */
+export function lossesText({
+  losses,
+  accuracies = {},
+}: { [K in "losses" | "accuracies"]?: EvaluationResult[K] | undefined }): string[] {
+  if (!losses) return [];
+  const texts = Object.entries(losses).map(([name, loss]) => {
+    const accuracy = accuracies[name];
+    return `${name}: loss ${figure(loss)}${accuracy === undefined ? "" : `, accuracy ${percent(accuracy)}`}`;
+  });
+  return [texts.join("; ")];
+}
+
+function figures({ classes, labels, numbers }: TermFigures, options: TextOptions): string[] {
   if (numbers) {
     const r2 = numbers.r2 === undefined ? "none (a target is constant)" : numbers.r2.toFixed(4);
     return [`RMSE ${figure(numbers.rmse)}, mean absolute error ${figure(numbers.mae)}, R² ${r2}`];

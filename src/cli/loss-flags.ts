@@ -3,17 +3,21 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { messageOf, UsageError } from "../errors.ts";
 import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
-import { parseObjective } from "../losses/text.ts";
+import { type AnyObjective, combined, isObjective, type LossTerm } from "../losses/terms.ts";
+import { isLossFile, parseTerm } from "../losses/text.ts";
 import { hyphened, nameAndOptions } from "../name-and-options.ts";
 import { share } from "../numbers.ts";
 import type { LossOptions } from "../programs/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
-import { given, number, numberIn } from "./options.ts";
+import { given, number, numberIn, repeated } from "./options.ts";
 import { addParameterFlags, type ParameterFlags, parametersOf } from "./parameter-flags.ts";
 
 /** Flags that say which loss is put over a model, and how it reads labels. */
 export interface ObjectiveFlags {
-  readonly objective?: string;
+  /** One or several losses, whose weighted sum is taken. */
+  readonly objective?: readonly string[];
+  /** Losses that were read from files, by path: {@link readLosses}. */
+  readonly losses?: ReadonlyMap<string, LossTerm["objective"]>;
   /** The model's own loss, beside which there is no objective. */
   readonly loss?: string;
   readonly prediction?: string;
@@ -35,7 +39,8 @@ export function addObjectiveFlags(command: Command, meaning: string): void {
   command
     .option(
       "--objective <name[:options]>",
-      `${meaning}: ${objectiveNames.join(", ")}; options follow a colon: huber:delta=0.5`,
+      `${meaning}: ${objectiveNames.join(", ")}, or a loss of your own (loss.onnx, loss.mjs); options follow a colon: huber:delta=0.5. Repeat it for a sum over several outputs: cross-entropy:output=logits,labels=y_class,weight=1`,
+      repeated((text) => text),
     )
     .option(
       "--prediction <name>",
@@ -98,29 +103,74 @@ export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" |
  * @throws UsageError for a flag of an objective that was not chosen
  */
 export function objectiveOf(flags: ObjectiveFlags): {
-  readonly objective?: Objective;
+  readonly objective?: AnyObjective;
   readonly output?: string;
 } {
-  const { objective, prediction, ignoreIndex, labels, classAxis, labelSmoothing, classWeights } = flags;
+  const {
+    objective: texts = [],
+    prediction,
+    ignoreIndex,
+    labels,
+    classAxis,
+    labelSmoothing,
+    classWeights,
+  } = flags;
   const options: ObjectiveOptions = given({ ignoreIndex, labels, classAxis, labelSmoothing, classWeights });
   const [option] = Object.keys(options);
   if (option !== undefined) checkTaken(option, flags);
+  const terms = texts.map((text) => parseTerm(text, options, flags.losses));
+  const [only, second] = terms;
+  if (!only) return given({ output: prediction });
+  const { output, ...others } = only;
+  if (prediction !== undefined && (second || output !== undefined)) {
+    throw new UsageError(
+      `--prediction names the value that one objective reads: write it into each, as in --objective "${texts[0]?.split(":")[0]}:output=${prediction}"`,
+    );
+  }
+  const plain = !second && Object.keys(others).length === 1;
+  if (plain) return { objective: only.objective, ...given({ output: output ?? prediction }) };
   return {
-    ...given({ output: prediction }),
-    ...(objective !== undefined && { objective: parseObjective(objective, options) }),
+    objective: combined(terms.map((term) => ({ ...term, ...given({ output: term.output ?? prediction }) }))),
   };
 }
 
-/** @throws UsageError for an option that the chosen objective lacks, or that is given without an objective */
-function checkTaken(option: string, { objective, loss }: ObjectiveFlags): void {
+/**
+ * The options of a command that takes one loss of the table.
+ * @throws UsageError for several losses, and for one of the user's own
+ */
+export function oneObjective<O extends { readonly objective?: AnyObjective }>(
+  command: string,
+  { objective, ...options }: O,
+): Omit<O, "objective"> & { readonly objective?: Objective } {
+  if (objective === undefined) return options;
+  if (isObjective(objective)) return { ...options, objective };
+  throw new UsageError(
+    `${command} takes one objective, with no options for labels, mask or weight: ${objectiveNames.join(", ")}`,
+  );
+}
+
+/** @throws UsageError for an option that no chosen objective has, or several have, or that is given without an objective */
+function checkTaken(option: string, { objective = [], loss }: ObjectiveFlags): void {
   const takers = objectiveNames.filter((name) => Object.hasOwn(objectiveNamed(name).options, option));
-  const name = objective === undefined ? undefined : nameAndOptions(objective).name;
-  if (name !== undefined && (takers.includes(name) || !objectiveNames.includes(name))) return;
+  const names = objective.map((text) => nameAndOptions(text).name);
   const flag = `--${hyphened(option)}`;
+  const taking = names.filter((name) => takers.includes(name));
+  if (taking.length > 1) {
+    throw new UsageError(
+      `${flag} could belong to several objectives: write it into one of them, after the colon`,
+    );
+  }
+  if (taking.length === 1 || names.some((name) => !objectiveNames.includes(name) && !isLossFile(name)))
+    return;
+  const [name] = names;
   const own = loss === undefined ? "" : "; with --loss, the model itself reads the labels";
   const other = name === undefined ? own : `, not to ${name}`;
-  throw new UsageError(`${flag} belongs to --objective ${takers.join(" and ")}${other}`);
+  throw new UsageError(`${flag} belongs to --objective ${inWords(takers)}${other}`);
 }
+
+/** `a, b and c`. */
+const inWords = (names: readonly string[]): string =>
+  names.length < 2 ? names.join() : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 
 function integer(text: string): number {
   const value = number(text);

@@ -4,7 +4,7 @@ import { dataKinds } from "../data/load-node.ts";
 import type { Normalization } from "../data/normalize.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { UsageError } from "../errors.ts";
-import type { Objective } from "../losses/objective.ts";
+import type { AnyObjective } from "../losses/terms.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import type { ModelRunOptions } from "../runtime/model-run.ts";
 import { addDataFlags, type DataFlags } from "./data-flags.ts";
@@ -53,7 +53,7 @@ export function modelRunOf(
   flags: ModelRunFlags,
   normalize: Normalization | undefined,
   terminal: Terminal,
-): ModelRunOptions & { readonly objective?: Objective } {
+): ModelRunOptions & { readonly objective?: AnyObjective } {
   const { batch, backend, threads, allowFallback } = flags;
   return {
     ...objectiveOf(flags),

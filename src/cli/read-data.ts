@@ -12,7 +12,7 @@ export interface ReadFlags extends TrainingDataFlags {
   readonly dim?: Readonly<Record<string, number>>;
   readonly validation?: number;
   readonly seed?: number;
-  readonly objective?: string;
+  readonly objective?: readonly string[];
 }
 
 /** Whether a loss is that of a language model, which makes labels of tokens. */
@@ -35,7 +35,7 @@ export async function readData(
   const { mixup: _, ...changes } = flags.augment ?? {};
   const augment = Object.keys(changes).length > 0 ? changes : undefined;
   const { tokenizer, length, text, objective } = flags;
-  const languageModel = objective === undefined ? undefined : isOfLanguage(objective);
+  const languageModel = objective === undefined ? undefined : objective.some(isOfLanguage);
   const own = given({ label, columns, missing, standardize, resize, augment, validation, seed });
   const ofText = given({ tokenizer, length, text, languageModel });
   const options: DataOptions = { ...own, ...ofText, ...given({ model, dims: dim, conversion }) };

@@ -4,6 +4,8 @@ import { join, resolve } from "node:path";
 import { Command } from "commander";
 import type { DataConversion } from "../data/conversion.ts";
 import { FileError, messageOf } from "../errors.ts";
+import { isLossFile } from "../losses/text.ts";
+import { nameAndOptions } from "../name-and-options.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import { typedValues, withFlags } from "./config/flags.ts";
 import { configName, configText } from "./config/write.ts";
@@ -28,7 +30,7 @@ export interface RunSettings {
 /** Flags that concern one call only (its output, or what it may replace); a resumed run does not inherit them. */
 const ofOneCall = ["force", "quiet", "debug", "json", "resume", "otherData"];
 /** Flags that name files. */
-const paths = ["output", "checkpoint", "ortCheckpoint", "data", "tensorboard", "tokenizer"];
+const paths = ["output", "checkpoint", "ortCheckpoint", "data", "tensorboard", "tokenizer", "objective"];
 
 /**
  * Records in a run's folder how the run was started: `run.json` for a resumption, and `config.yaml`, which is made of the same
@@ -110,10 +112,16 @@ export function argumentsHere(
   const here = (path: string) => resolve(folder, path);
   // Data may also be a name (mnist), or have a column after a colon.
   const dataHere = (spec: string) => (existsSync(here(spec).replace(/:[^:/\\]*$/, "")) ? here(spec) : spec);
+  // A loss may be a file, with options after a colon.
+  const lossHere = (text: string) => {
+    const { name } = nameAndOptions(text);
+    return isLossFile(name) ? here(name) + text.slice(name.length) : text;
+  };
   const moved = [...typedValues(declare, words).values].flatMap(([option, texts]) => {
     const name = option.attributeName();
     if (texts === true || !paths.includes(name)) return [];
-    return [[name, texts.map(name === "data" ? dataHere : here)] as const];
+    const ofKind: Readonly<Record<string, (text: string) => string>> = { data: dataHere, objective: lossHere };
+    return [[name, texts.map(ofKind[name] ?? here)] as const];
   });
   const { operands } = typedValues(declare, words);
   const flags = withFlags(declare, words, Object.fromEntries(moved)).slice(operands.length);

@@ -143,7 +143,7 @@ export function trainerOptions(
   if (penaltySchedule !== undefined && penalties?.length === 0) {
     throw new UsageError("--penalty-schedule needs a penalty, but this run has none; leave the flag out");
   }
-  const objective = flags.objective ?? (flags.loss === undefined ? "cross-entropy" : undefined);
+  const objective = flags.objective ?? (flags.loss === undefined ? ["cross-entropy"] : undefined);
   return {
     ...(model.freeBatch && { batch: defaultBatch }),
     ...lossOptionsOf({ ...flags, ...given({ objective }) }),

@@ -32,6 +32,8 @@ export interface FeedOptions {
   readonly normalize?: Normalization | undefined;
   /** Mixes the samples of each batch, and their labels, while training. */
   readonly mixup?: Mixup | undefined;
+  /** Arrays that are not unused, although no input takes them. */
+  readonly readElsewhere?: readonly string[] | undefined;
   /** Receives messages for the user: transposed arrays, unused arrays. */
   readonly onMessage?: ((message: string) => void) | undefined;
 }
@@ -78,7 +80,10 @@ export class DataFeeds {
         array: this.#labelArray(port, columnOf(port), batches),
       })),
     ];
-    const left = unused.filter((name) => ports.labels.length > 0 || name !== dataset.labels?.name);
+    const left = unused.filter(
+      (name) =>
+        !options.readElsewhere?.includes(name) && (ports.labels.length > 0 || name !== dataset.labels?.name),
+    );
     if (left.length > 0)
       onMessage(`${dataset.name}: arrays that the model does not take: ${left.join(", ")}`);
   }

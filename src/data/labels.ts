@@ -2,8 +2,10 @@ import { DataError, messageOf } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
+import { type AnyObjective, isCombined, isObjective } from "../losses/terms.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type Column, type Dataset, eachRows, type TargetType } from "./dataset.ts";
+import { datasetFor } from "./term-labels.ts";
 
 /** The objective that reads the labels of a dataset. */
 export interface LabelReader {
@@ -53,8 +55,8 @@ export function checkLabels(dataset: Dataset, { objective, prediction, batch }: 
 }
 
 /** An objective adapted to the labels of a dataset. */
-export interface FittedObjective {
-  readonly objective: Objective;
+export interface FittedObjective<O extends AnyObjective = Objective> {
+  readonly objective: O;
   /** Message for the user. */
   readonly remark?: string;
 }
@@ -63,7 +65,25 @@ export interface FittedObjective {
  * Adapts the cross-entropy to the labels of a dataset: it reads class probabilities if y holds rows of floats that sum to 1,
  * and takes the last axis as classes if a sample has labels at several positions. Other objectives are returned unchanged.
  */
-export function objectiveFor(objective: Objective, dataset: Dataset): FittedObjective {
+export function objectiveFor<O extends AnyObjective>(objective: O, dataset: Dataset): FittedObjective<O>;
+export function objectiveFor(objective: AnyObjective, dataset: Dataset): FittedObjective<AnyObjective> {
+  if (!isCombined(objective)) return isObjective(objective) ? fitted(objective, dataset) : { objective };
+  const parts = objective.terms.map((term) => {
+    const { objective: own, labels: name } = term;
+    const isThere = name === undefined || dataset.inputs?.has(name) || dataset.labels?.name === name;
+    if (!isObjective(own) || !isThere) return { term, remark: undefined };
+    const view = datasetFor(dataset, { name: term.name, ...(name !== undefined && { labels: name }) });
+    const { objective: adapted, remark } = fitted(own, view);
+    return { term: { ...term, objective: adapted }, remark };
+  });
+  const remarks = parts.flatMap(({ remark }) => remark ?? []);
+  return {
+    objective: { ...objective, terms: parts.map(({ term }) => term) },
+    ...(remarks.length > 0 && { remark: remarks.join("\n") }),
+  };
+}
+
+function fitted(objective: Objective, dataset: Dataset): FittedObjective {
   const { labels, y, name, size } = dataset;
   const { options } = objective;
   if (objective.name !== "cross-entropy" || options?.labels !== "classes" || !labels) return { objective };

@@ -4,6 +4,7 @@ import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { UsageError } from "../errors.ts";
 import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
+import { type AnyObjective, isObjective } from "../losses/terms.ts";
 import { checkNumber, positive } from "../numbers.ts";
 import { randomStream } from "../random.ts";
 import type { BatchArray, TrainingPass } from "./dataset.ts";
@@ -51,11 +52,12 @@ const mixable = new Set(["mse", "l1", "huber", "smooth-l1", "bce", "binary-focal
  * The loss that takes mixed labels: a cross-entropy reads probabilities instead of class indices, other losses stay.
  * @throws UsageError for a loss whose labels cannot be mixed
  */
-export function objectiveOfMixtures(objective: Objective | undefined): Objective {
-  if (objective?.name === "cross-entropy") {
-    return crossEntropy({ ...(objective.options as CrossEntropyOptions), labels: "probabilities" });
+export function objectiveOfMixtures(objective: AnyObjective | undefined): Objective {
+  const single = objective && isObjective(objective) ? objective : undefined;
+  if (single?.name === "cross-entropy") {
+    return crossEntropy({ ...(single.options as CrossEntropyOptions), labels: "probabilities" });
   }
-  if (objective && mixable.has(objective.name)) return objective;
+  if (single && mixable.has(single.name)) return single;
   throw new UsageError(
     `mixup mixes the labels of a batch, which ${objective ? `the objective ${objective.name}` : "the model's own loss"} cannot take: use cross-entropy, bce or mse, or leave mixup out`,
   );

@@ -7,7 +7,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Column, Dataset } from "./dataset.ts";
 import type { FeedPort } from "./feed-array.ts";
-import { DataFeeds } from "./feeds.ts";
+import { DataFeeds, type FeedOptions } from "./feeds.ts";
 import { fitShape } from "./fit.ts";
 import { matchInputs } from "./match.ts";
 import { fixedShape, labelInputs, rowsOf } from "./model-inputs.ts";
@@ -54,7 +54,7 @@ export function feedsOfGraph(
   graph: Graph,
   dataset: Dataset,
   size: number,
-  options: SampleFeedOptions,
+  options: SampleFeedOptions & Pick<FeedOptions, "readElsewhere">,
   added: readonly FeedPort[] = [],
 ): DataFeeds {
   const inputs = fedInputs(graph);
@@ -94,7 +94,8 @@ export function feedsOfGraph(
       chooseNormalization(name, fed, () => graph),
       options,
     );
-  return new DataFeeds(ports, dataset, { normalize: chosen, onMessage: options.onMessage });
+  const { onMessage, readElsewhere } = options;
+  return new DataFeeds(ports, dataset, { normalize: chosen, onMessage, readElsewhere });
 }
 
 function told(

@@ -30,7 +30,7 @@ const name = "causal-lm";
  */
 export function causalLm(options: CausalLmOptions = {}): Objective {
   const kept = withDefaults<CausalLmOptions>(name, { labelSmoothing: 0 }, options);
-  const each = crossEntropy({ ...kept, classAxis: -1, ignoreIndex: uncounted });
+  const { maskShape: _, ...each } = crossEntropy({ ...kept, classAxis: -1, ignoreIndex: uncounted });
   const { injected } = each;
   return madeHere({
     ...each,

@@ -4,13 +4,14 @@ import { classAxisOf, placeOf } from "./class-scores.ts";
 import type { CrossEntropySettings } from "./cross-entropy-graph.ts";
 import type { Evaluation } from "./objective.ts";
 
-/** The cross-entropy of the first rows in float64. */
+/** The cross-entropy of the first rows in float64; with a mask, of the places where it is above 0. */
 export function crossEntropyOf(
   predictions: ArrayLike<number>,
   labels: ArrayLike<number>,
   rows: number,
   shape: Shape,
   settings: CrossEntropySettings,
+  mask?: ArrayLike<number>,
 ): Evaluation {
   const { labelSmoothing: smoothing, ignoreIndex, weights, focus } = settings;
   const shares = settings.labels === "probabilities";
@@ -24,7 +25,7 @@ export function crossEntropyOf(
     const at = (c: number): number => placeOf(place, c, classes, inner);
     const logit = (c: number): number => predictions[at(c)] ?? Number.NaN;
     const label = shares ? best(classes, (c) => labels[at(c)] ?? 0) : (labels[place] ?? -1);
-    if (!shares && label === ignoreIndex) continue;
+    if (!shares && (label === ignoreIndex || (mask && !((mask[place] ?? 0) > 0)))) continue;
     const found = best(classes, logit);
     const highest = logit(found);
     let [partition, aim, whole] = [0, 0, 0];

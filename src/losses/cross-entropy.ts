@@ -40,6 +40,8 @@ export interface CrossEntropyOptions {
 }
 
 const name = "cross-entropy";
+/** The label that marks places to leave out, as in torch. */
+const usualIgnored = -100;
 const defaults: Required<CrossEntropyOptions> = {
   ...{ labelSmoothing: 0, ignoreIndex: "none", labels: "classes", classAxis: 1, labelPlaces: 0 },
   ...{ classWeights: "none", focus: 0 },
@@ -71,15 +73,21 @@ export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
       type: shares ? "float" : "int32",
       shape: (prediction) => labelShape(prediction, settings),
     },
-    build: (g, prediction, labels) => buildCrossEntropy(g, prediction, labels, settings),
+    ...(!shares && { maskShape: (prediction: Shape) => labelShape(prediction, settings) }),
+    build: (g, prediction, labels, mask) => {
+      if (!mask) return buildCrossEntropy(g, prediction, labels, settings);
+      const ignoreIndex = settings.ignoreIndex === "none" ? usualIgnored : settings.ignoreIndex;
+      const kept = g.where(g.greater(mask, 0), labels, ignoreIndex);
+      return buildCrossEntropy(g, prediction, kept, { ...settings, ignoreIndex });
+    },
     injected: {
       labels: shares ? "prediction" : "int64",
       axes: (prediction) =>
         allAxes(prediction.length).filter((axis) => shares || axis !== axisOf(prediction)),
       build: (g, prediction, labels) => injectedCrossEntropy(g, prediction, labels, settings),
     },
-    evaluate: (predictions, labels, rows, shape) =>
-      crossEntropyOf(predictions, labels, rows, shape, settings),
+    evaluate: (predictions, labels, rows, shape, mask) =>
+      crossEntropyOf(predictions, labels, rows, shape, settings, mask),
     checkLabels: (labels, shape) => {
       if (shares) checkShares(labels, shape, axisOf(shape));
       else checkClasses(labels, dimAt(shape, axisOf(shape)), settings.ignoreIndex);

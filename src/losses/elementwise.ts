@@ -1,7 +1,7 @@
 import { DataError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
-import { allAxes } from "../graph/shapes.ts";
+import { allAxes, type Shape } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
 import { checkNumber, positive } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
@@ -120,12 +120,19 @@ export function elementwise(kind: ElementwiseLoss): Objective {
     options: kind.options ?? {},
     ...(kind.activations && { activations: kind.activations }),
     labels: { type: "float", shape: (prediction) => prediction },
-    build: (g, prediction, labels) => {
+    maskShape,
+    build: (g, prediction, labels, mask) => {
       const x = computable(g, prediction);
       const target = g.cast(labels, x.type);
+      const losses = kind.loss(g, x, target);
+      const slope = () => kind.slope(g, x, target, 1 / elementCount(x.shape));
+      if (!mask) return { value: g.meanOfAll(losses), gradient: () => g.cast(slope(), prediction.type) };
+      const counts = placesThatCount(g, mask, x);
+      // The mean over the places that count, kept above 0 so that a batch without one has the loss 0.
+      const share = g.max(g.meanOfAll(counts), 1e-30);
       return {
-        value: g.meanOfAll(kind.loss(g, x, target)),
-        gradient: () => g.cast(kind.slope(g, x, target, 1 / elementCount(x.shape)), prediction.type),
+        value: g.div(g.meanOfAll(g.mul(losses, counts)), share),
+        gradient: () => g.cast(g.mul(slope(), g.div(counts, share)), prediction.type),
       };
     },
     injected: {
@@ -133,18 +140,31 @@ export function elementwise(kind: ElementwiseLoss): Objective {
       axes: (prediction) => allAxes(prediction.length),
       build: (g, x, target) => g.reduceMean((kind.injected ?? kind.loss)(g, x, target)),
     },
-    evaluate: (predictions, labels, rows, shape) => {
+    evaluate: (predictions, labels, rows, shape, mask) => {
       const perRow = elementCount(shape.slice(1));
-      let [loss, correct] = [0, 0];
+      const perPlace = elementCount(shape) / elementCount(maskShape(shape));
+      let [loss, correct, counted] = [0, 0, 0];
       for (let i = 0; i < rows * perRow; i++) {
+        if (mask && !((mask[Math.floor(i / perPlace)] ?? 0) > 0)) continue;
         const [x, target] = [predictions[i] ?? Number.NaN, labels[i] ?? Number.NaN];
         loss += kind.evaluate(x, target) / perRow;
+        counted += 1 / perRow;
         if (kind.correct?.(x, target)) correct += 1 / perRow;
       }
-      return kind.correct ? { loss, correct } : { loss };
+      return { loss, ...(kind.correct && { correct }), ...(mask && { counted }) };
     },
     checkLabels: (labels) => checkEach(labels, kind.labels),
   });
+}
+
+/** A mask over sequences of vectors [N, T, units] has one number for each vector; over other predictions, one for each number. */
+const maskShape = (prediction: Shape): Shape =>
+  prediction.length < 3 ? prediction : prediction.slice(0, -1);
+
+/** 1 for the numbers of x that count, and 0 for others; it broadcasts to the shape of x. */
+function placesThatCount(g: Emit, mask: Typed, x: Typed): Typed {
+  const counts = g.indicator(g.greater(mask, 0), x.type);
+  return x.shape.length < 3 ? counts : g.unsqueeze(counts, [counts.shape.length]);
 }
 
 /** Refuses the first label that is not allowed. @throws DataError */

@@ -45,7 +45,7 @@ export function maskedLm(options: MaskedLmOptions = {}): Objective {
   const specialTokens =
     typeof kept.specialTokens === "object" ? kept.specialTokens.join() : `${kept.specialTokens}`;
   const special = new Set(tokensIn(specialTokens));
-  const each = crossEntropy({ labelSmoothing, classAxis: -1, ignoreIndex: uncounted });
+  const { maskShape: _, ...each } = crossEntropy({ labelSmoothing, classAxis: -1, ignoreIndex: uncounted });
   return madeHere({
     ...each,
     ...{ name, options: { ...kept, specialTokens }, perplexity: true },

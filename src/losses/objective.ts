@@ -83,19 +83,26 @@ export interface Objective {
   };
   /** Whether eᴸ of the mean loss L is reported too: the perplexity of a language model. */
   readonly perplexity?: true;
-  /** Emits the loss. The nodes that compute the value must not contain a batch size. */
-  readonly build: (g: Emit, prediction: Typed, labels: Typed) => ObjectiveGraph;
+  /** The shape of a mask for predictions of the given shape; absent for a loss that takes no mask. */
+  readonly maskShape?: (prediction: Shape) => Shape;
+  /**
+   * Emits the loss. The nodes that compute the value must not contain a batch size.
+   * @param mask - above 0 where a place counts; the value is the mean over these places
+   */
+  readonly build: (g: Emit, prediction: Typed, labels: Typed, mask?: Typed) => ObjectiveGraph;
   /** The loss as inject writes it into a file; absent if inject cannot add it. */
   readonly injected?: InjectedLoss;
   /**
    * The loss of the first `rows` rows in float64, for exact figures of a partly filled batch.
    * @param shape - the shape of `predictions`; its first axis may be longer than `rows`
+   * @param mask - above 0 where a place counts
    */
   readonly evaluate: (
     predictions: ArrayLike<number>,
     labels: ArrayLike<number>,
     rows: number,
     shape: Shape,
+    mask?: ArrayLike<number>,
   ) => Evaluation;
   /**
    * Refuses labels for which the loss is not defined.

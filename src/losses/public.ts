@@ -29,6 +29,8 @@ export {
   type SmoothL1Options,
   smoothL1,
 } from "./elementwise.ts";
+export { type KlDivergenceOptions, klDivergence } from "./kl-divergence.ts";
+export { type LossModel, lossModel } from "./loss-model.ts";
 export { type MaskedLmOptions, maskedLm } from "./masked-lm.ts";
 export type {
   Evaluation,
@@ -39,4 +41,12 @@ export type {
   ObjectiveOptions,
   TokenSample,
 } from "./objective.ts";
+export { type OwnLoss, type OwnLossOptions, ownLoss } from "./own-loss.ts";
 export { objectiveNamed, objectiveNames } from "./table.ts";
+export {
+  type AnyObjective,
+  type CombinedObjective,
+  combined,
+  type LossTerm,
+  type NamedTerm,
+} from "./terms.ts";

@@ -8,6 +8,7 @@ export const objectiveSummaries: Readonly<Record<string, string>> = {
   huber: "numbers: squared up to delta, linear above, as torch's HuberLoss",
   "smooth-l1": "numbers: squared up to beta, linear above, as torch's SmoothL1Loss",
   cosine: "embeddings: 1 − the cosine between prediction and label",
+  kl: "probabilities of classes: their divergence from the softmax of the scores, as torch's KLDivLoss",
   distillation: "a teacher's scores as labels: divergence of the softened probabilities (arXiv 1503.02531)",
   "causal-lm": "language models: each token from those before it, as in Hugging Face's libraries",
   "masked-lm": "language models: masked tokens from those around them (arXiv 1810.04805)",

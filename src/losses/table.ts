@@ -5,6 +5,7 @@ import { cosine } from "./cosine.ts";
 import { crossEntropy } from "./cross-entropy.ts";
 import { distillation } from "./distillation.ts";
 import { huber, l1, meanSquaredError, smoothL1 } from "./elementwise.ts";
+import { klDivergence } from "./kl-divergence.ts";
 import { maskedLm } from "./masked-lm.ts";
 import { type Objective, type ObjectiveOptions, withDefaults } from "./objective.ts";
 
@@ -15,7 +16,7 @@ const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(
   (
     [
       ...[crossEntropy, meanSquaredError, l1, binaryCrossEntropy, binaryFocal, huber, smoothL1],
-      ...[cosine, distillation, causalLm, maskedLm],
+      ...[cosine, klDivergence, distillation, causalLm, maskedLm],
     ] as ObjectiveMaker[]
   ).map((make) => [make().name, make]),
 );

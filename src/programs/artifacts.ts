@@ -13,6 +13,7 @@ import { float, int, ints } from "../graph/attribute.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { descendantsOf } from "../graph/reach.ts";
+import { isObjective } from "../losses/terms.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -59,6 +60,11 @@ export async function buildArtifacts(
   if (optimizer === "sgd" && adamw && Object.keys(adamw).length > 0) {
     throw new UsageError(
       `the optimizer sgd of the artifacts has no options: leave out ${Object.keys(adamw).join(", ")} (--weight-decay)`,
+    );
+  }
+  if (options.objective && !isObjective(options.objective)) {
+    throw new UsageError(
+      `artifacts hold one of the losses by name, not "${options.objective.name}": give one objective, without options for labels, mask or weight`,
     );
   }
   const { training, checkpoint, inputs } = await trainingModel(model, options, probe);

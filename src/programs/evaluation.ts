@@ -4,29 +4,46 @@ import type { Value } from "../graph/node.ts";
 import type { Shape } from "../graph/shapes.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
+import { isObjective, type NamedTerm, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Lowering } from "../passes/backends/table.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { replaceDropout } from "../passes/training/replace-dropout.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
+import type { LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { type PrepareOptions, prepare } from "./prepare.ts";
 import type { Program } from "./program.ts";
 import type { StepPorts } from "./step-ports.ts";
+import { dataPort, inputPort } from "./training-gradients.ts";
+
+/** One of the losses of an evaluation. */
+export interface EvaluatedTerm extends Pick<NamedTerm, "name" | "weight" | "mask"> {
+  /** Counts figures on {@link prediction}; undefined for a loss that only the graph computes. */
+  readonly objective: Objective | undefined;
+  /** Output that the objective reads, and its shape. */
+  readonly prediction: { readonly name: string; readonly shape: readonly number[] } | undefined;
+  /** Input of its labels; undefined for the labels of the dataset. */
+  readonly labels: string | undefined;
+  /** Output that is the loss: of each place (its first axis counts the samples), or of the whole batch. */
+  readonly output: { readonly name: string; readonly shape: readonly number[] } | undefined;
+}
 
 /** A model's inference form with its parameters as inputs. */
 export interface EvaluationGraph {
   readonly model: Model;
-  /** Counts figures on {@link prediction}; undefined for a model that holds its loss in a form that is not recognized. */
-  readonly objective: Objective | undefined;
-  /** Output that the objective reads, and its shape. */
-  readonly prediction: { readonly name: string; readonly shape: readonly number[] } | undefined;
-  /** Input of the labels that the objective of a model's own loss reads. */
-  readonly labels: string | undefined;
-  /** Output that is the loss of the whole batch; undefined if the objective computes it sample by sample. */
+  /** The losses to add up; none for a model that holds its loss in a form that is not recognized. */
+  readonly terms: readonly EvaluatedTerm[];
+  /** Output that is the model's own loss of the whole batch; undefined if the terms compute it sample by sample. */
   readonly loss: string | undefined;
+  /** The inputs besides the state, where labels are among them because the graph computes losses. */
+  readonly data?: Pick<StepPorts, "inputs" | "labels" | "targets">;
 }
+
+/** Whether an evaluation can only count whole batches, because some loss is one number for each batch. */
+export const countsBatches = ({ terms, loss }: Pick<EvaluationGraph, "terms" | "loss">): boolean =>
+  loss !== undefined || terms.some(({ output }) => output?.shape.length === 0);
 
 /** Reads a model in inference form: stored statistics, no Dropout. Makes no remarks, because training has already made them. */
 export async function inferenceForm(
@@ -60,17 +77,48 @@ export async function buildEvaluation(
     program.feed(value);
     if (port.layout) readInModelForm(program, value, port.shape, port.layout);
   }
-  const { objective, prediction, labels, loss } = measured(program, options);
+  const { terms, loss, added } = measured(program, options);
   program.dropOutputs();
   const total = loss && program.output(loss, "loss").name;
-  if (prediction && !graph.outputs.includes(prediction)) graph.addOutput(prediction);
+  const outputs = new Map<Value, Typed>();
+  const output = (value: Value | undefined, name?: string) => {
+    if (!value) return undefined;
+    const known =
+      outputs.get(value) ??
+      (name === undefined ? graph.addOutput(value) : program.output(typed(value), name));
+    outputs.set(value, typed(known));
+    return { name: known.name, shape: typed(known).shape };
+  };
+  const evaluated = terms.map(({ objective, prediction, labels, value, places, term }) => ({
+    ...{ name: term.name, weight: term.weight, ...(term.mask !== undefined && { mask: term.mask }) },
+    ...{ objective, labels, prediction: objective && output(prediction) },
+    output: objective ? undefined : output(places ?? value, `loss.${term.name}`),
+  }));
+  const data = added && dataOf(program, added, [...ports.parameters, ...ports.statistics]);
   return {
     // A session opens the graph at once.
     model: await program.finish({ passes: lower?.passes ?? [], check: "structure" }),
-    objective,
-    prediction: prediction && { name: prediction.name, shape: typed(prediction).shape },
-    labels: labels?.name,
-    loss: total,
+    ...{ terms: evaluated, loss: total, ...(data && { data }) },
+  };
+}
+
+/** The inputs of a graph besides its state. Removes those that nothing reads. */
+function dataOf(
+  { graph }: Program,
+  { labels, ownLabels, targets }: AddedInputs,
+  state: readonly { readonly input: string }[],
+): NonNullable<EvaluationGraph["data"]> {
+  graph.prune();
+  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  const held = new Set(state.map(({ input }) => input));
+  const rows = graph.outputs[0]?.shape?.[0];
+  const inputs = graph.inputs.filter((input) => input !== labels && !held.has(input.name));
+  const read = (value: Value) => graph.inputs.includes(value);
+  return {
+    inputs: inputs.map((input) => inputPort(input, rows)),
+    labels:
+      labels && read(labels) ? { ...dataPort(labels), ...(ownLabels && { own: ownLabels }) } : undefined,
+    targets: targets.filter(read).map(({ name }) => name),
   };
 }
 
@@ -94,17 +142,54 @@ function readInModelForm(
   graph.replaceUses(weight, original, { except: new Set(added) });
 }
 
-/** The values to evaluate: those that an objective reads, or the model's own loss. */
+type AddedInputs = Pick<LossGraph, "labels" | "ownLabels" | "targets">;
+
+/** A loss to evaluate, and what it reads or computes in the graph. */
+interface MeasuredTerm {
+  readonly term: NamedTerm;
+  readonly objective: Objective | undefined;
+  readonly prediction: Value | undefined;
+  readonly labels: string | undefined;
+  readonly value?: Typed;
+  readonly places?: Typed | undefined;
+}
+
+/** The values to evaluate: those that objectives read, losses that only a graph computes, or the model's own loss. */
 function measured(
   program: Program,
-  { objective, output }: LossOptions,
+  options: LossOptions,
 ): {
-  readonly objective?: Objective | undefined;
-  readonly prediction?: Value | undefined;
-  readonly labels?: Value | undefined;
-  readonly loss?: Typed | undefined;
+  readonly terms: readonly MeasuredTerm[];
+  readonly loss: Typed | undefined;
+  /** Inputs that the losses added to the graph. */
+  readonly added?: AddedInputs;
 } {
-  if (objective) return { objective, prediction: choosePrediction(program.graph, objective, output).value };
-  const { own, dataLoss } = program.dataLoss();
-  return { ...own, loss: own?.isLoss ? undefined : dataLoss };
+  const { objective, output } = options;
+  if (!objective) {
+    const { own, dataLoss } = program.dataLoss();
+    const term = own && { objective: own.objective, name: own.objective.name, weight: 1 };
+    return {
+      terms: term ? [{ ...own, term, labels: own.labels.name }] : [],
+      loss: own?.isLoss ? undefined : dataLoss,
+    };
+  }
+  const terms = termsOf(objective, output);
+  if (terms.every((term) => isObjective(term.objective))) {
+    const all = terms.map((term): MeasuredTerm => {
+      const { objective: own, output: name, labels } = term as NamedTerm & { readonly objective: Objective };
+      const { value } = choosePrediction(program.graph, own, name);
+      return { term, objective: own, prediction: value, labels };
+    });
+    return { terms: all, loss: undefined };
+  }
+  const { terms: all, ...added } = program.dataLoss();
+  const emitted = all.map(({ term, prediction, value, places }): MeasuredTerm => {
+    const own = isObjective(term.objective) ? term.objective : undefined;
+    const rows = program.prepared.batch;
+    // Places can be counted one by one if the first axis counts the samples.
+    const counted =
+      places && (rows === undefined || (places.shape[0] ?? 0) % rows === 0) ? places : undefined;
+    return { term, objective: own, prediction, labels: term.labels, value, places: counted };
+  });
+  return { terms: emitted, loss: undefined, added };
 }

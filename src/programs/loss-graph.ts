@@ -1,16 +1,16 @@
 import { typedOrHidden } from "../analysis/obstacle.ts";
 import type { Seed } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
-import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import type { LabelMaker } from "../losses/objective.ts";
 import { type OwnObjective, ownObjective } from "../losses/own-objective.ts";
-import { choosePrediction, remarkOnOwnScores } from "../losses/prediction.ts";
+import { remarkOnOwnScores } from "../losses/prediction.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { emitTerms, type TermGraph } from "./loss-terms.ts";
 import type { LossOptions } from "./options.ts";
 import { emitPenalties, type PenaltyInputs, type PenaltyTerm } from "./penalty-graph.ts";
-import { inputName } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 
 /** A loss in a graph: its data part, its penalty, and where their gradients enter. */
@@ -22,14 +22,18 @@ export interface LossGraph extends Pick<PenaltyTerm, "parts" | "penalized"> {
   /** dataLoss + weight · R. */
   readonly total: Typed;
   readonly seeds: readonly Seed[];
-  /** The value that the objective reads; undefined for a model whose own loss is not recognized. */
+  /** The value that the (first) objective reads; undefined for a loss that is a model, and where the model's own is not recognized. */
   readonly prediction: Typed | undefined;
   /** The objective in a model's own loss, if it is recognized. */
   readonly own: OwnObjective | undefined;
-  /** The input for labels, if the objective added one. */
+  /** The input `labels`, if the objective added it. */
   readonly labels: Value | undefined;
   /** How the objective makes labels of tokens where the data hold none. */
   readonly ownLabels?: LabelMaker | undefined;
+  /** Other inputs for labels and masks that the objective added. */
+  readonly targets: readonly Value[];
+  /** The losses that `dataLoss` adds up; none for a model that holds its loss. */
+  readonly terms: readonly TermGraph[];
 }
 
 /** Adds the loss of a prepared graph: the objective's or the model's own, and the penalties. */
@@ -55,32 +59,37 @@ export function emitLoss(
   };
 }
 
-type DataLoss = Pick<LossGraph, "dataLoss" | "prediction" | "labels" | "ownLabels" | "own"> & {
+type DataLoss = Pick<
+  LossGraph,
+  "dataLoss" | "prediction" | "labels" | "ownLabels" | "targets" | "terms" | "own"
+> & {
   seeds: Seed[];
 };
 
-function objectiveLoss({ graph, emit, taken }: PreparedGraph, options: LossOptions): DataLoss {
-  const { objective } = options;
-  if (!objective) throw new UsageError("no objective was given");
+function objectiveLoss(prepared: PreparedGraph, options: LossOptions): DataLoss {
   if (options.loss)
     throw new UsageError("give either an objective or the name of the model's own loss, not both");
-  const { value, remark } = choosePrediction(graph, objective, options.output);
-  if (remark) options.onMessage?.(remark);
-  const prediction = typedOrHidden(value);
-  const { type, shape, own } = objective.labels;
-  const labelType = type === "float" ? prediction.type : type;
-  const name = inputName(graph, "labels", taken);
-  const labels = graph.addInput(name, labelType, shape(prediction.shape));
-  const built = objective.build(emit, prediction, typed(labels));
+  const { terms, labels, ownLabels, targets } = emitTerms(prepared, options);
   return {
-    dataLoss: built.value,
-    prediction,
-    labels,
-    ownLabels: own?.(prediction.shape),
-    own: undefined,
-    seeds: [{ value: prediction, gradient: built.gradient }],
+    dataLoss: weightedSum(prepared, terms),
+    ...{ prediction: terms[0]?.prediction, labels, ownLabels, targets, terms, own: undefined },
+    seeds: terms.map(({ term, seed }) => weighted(prepared, term.weight, seed)),
   };
 }
+
+/** Σ weight · value, in float64 if all values are. */
+function weightedSum({ emit }: PreparedGraph, terms: readonly TermGraph[]): Typed {
+  const type = terms.every(({ value }) => value.type === "double") ? "double" : "float";
+  return terms
+    .map(({ term, value }) => {
+      const own = emit.cast(value, type);
+      return term.weight === 1 ? own : emit.mul(own, term.weight);
+    })
+    .reduce((a, b) => emit.add(a, b));
+}
+
+const weighted = ({ emit }: PreparedGraph, weight: number, { value, gradient }: Seed): Seed =>
+  weight === 1 ? { value, gradient } : { value, gradient: () => emit.mul(gradient(), weight) };
 
 function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss {
   if (!options.loss) {
@@ -110,7 +119,7 @@ function ownLoss({ graph, emit }: PreparedGraph, options: LossOptions): DataLoss
   return {
     dataLoss: emit.reshape(loss, []),
     prediction: own?.prediction,
-    labels: undefined,
+    ...{ labels: undefined, targets: [], terms: [] },
     own,
     seeds: [{ value: loss, gradient: () => emit.filled(1, loss.shape, loss.type) }],
   };

@@ -1,4 +1,4 @@
-import type { Objective } from "../losses/objective.ts";
+import type { AnyObjective } from "../losses/terms.ts";
 import type { AverageOptions } from "../optimizers/averages.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Penalty } from "../penalties/penalty.ts";
@@ -10,8 +10,11 @@ export interface LossOptions {
   readonly batch?: number;
   /** Sizes of other free dimensions, by the name that the model gives them. */
   readonly dims?: Readonly<Record<string, number>>;
-  /** The loss that compares the model's prediction with labels. Absent for a model that contains its loss. */
-  readonly objective?: Objective;
+  /**
+   * The loss that compares the model's prediction with labels, one of your own ({@link ownLoss}, {@link lossModel}), or a
+   * weighted sum over several outputs ({@link combined}). Absent for a model that contains its loss.
+   */
+  readonly objective?: AnyObjective;
   /** Name of the value that is the loss, for a model that contains it. */
   readonly loss?: string;
   /** The value that `objective` reads, an output or an inner value; default: the first float output. */

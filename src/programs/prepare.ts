@@ -14,15 +14,17 @@ import { UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { isLossModel, termsOf } from "../losses/terms.ts";
 import { isHalf } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
-import { type Pass, runGraphPass, runPass, runPasses } from "../passes/pass.ts";
+import { type Pass, type PassContext, runGraphPass, runPass, runPasses } from "../passes/pass.ts";
 import { emptyCache } from "../passes/training/empty-cache.ts";
 import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 import { takenPrefix } from "./ports.ts";
+import type { PreparedGraph } from "./prepared-graph.ts";
 import { Program } from "./program.ts";
 import { tellParameters } from "./tell-parameters.ts";
 
@@ -86,7 +88,9 @@ export async function prepare(
   const { external } = model;
   await expandModel(graph, { target: gradientOpset, dimensions: options, keep, external }, context);
   // Passes keep outputs, so that values named in the options are still there afterwards.
-  const named = [options.output, options.loss].flatMap((name) => graph.value(name ?? "") ?? []);
+  const terms = options.objective ? termsOf(options.objective) : [];
+  const wanted = [options.output, options.loss, ...terms.map(({ output }) => output)];
+  const named = wanted.flatMap((name) => graph.value(name ?? "") ?? []);
   graph.outputs.push(...named);
   const half = found.parameters.find(({ value }) => isHalf(value.type));
   if (masters && half) {
@@ -100,17 +104,38 @@ export async function prepare(
   graph.outputs.length -= named.length;
   // Files of IR 3 list initializers among the inputs, though no caller feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
+  const own = new Set(graph.nodes);
+  const losses = await withLossModels(graph, options, context);
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
+  // Folding drops what no output needs.
+  graph.outputs.push(...losses.lossModels.values());
   await runPass(foldConstants({ keep }), graph, context);
+  graph.outputs.length -= losses.lossModels.size;
   const prepared = {
     ...{ graph, emit, taken, batch, skipped, penalties, described },
+    ...losses,
     parameters: found.parameters.map(({ value }) => value),
     constants: found.constants.map(({ value }) => value),
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
-    sites: sites.map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
+    sites: sites
+      .filter(({ node }) => own.has(node))
+      .map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
   };
   return new Program(prepared, { probe, options, source: model });
+}
+
+/** Makes losses that are models part of the graph. */
+async function withLossModels(
+  graph: Graph,
+  options: LossOptions,
+  context: PassContext,
+): Promise<Pick<PreparedGraph, "lossModels" | "lossInputs">> {
+  const terms = options.objective ? termsOf(options.objective, options.output) : [];
+  if (!terms.some(({ objective }) => isLossModel(objective)))
+    return { lossModels: new Map(), lossInputs: [] };
+  const { addLossModels } = await import("./loss-models.ts");
+  return addLossModels(graph, terms, options, { ...context, target: gradientOpset });
 }
 
 /** Removes an injected block from the graph and returns its penalties for training. */

@@ -30,4 +30,8 @@ export interface PreparedGraph {
   readonly skipped: readonly SkippedSite[];
   /** Penalties to add: the options', or those of the model's injected block, which is gone from the graph. */
   readonly penalties: ResolvedPlans;
+  /** The losses that are models and became part of the graph: the output of each, by the name of its term. */
+  readonly lossModels: ReadonlyMap<string, Value>;
+  /** The inputs that they added, for labels and other targets. */
+  readonly lossInputs: readonly Value[];
 }

@@ -9,6 +9,7 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import { Graph } from "../graph/graph.ts";
 import { modelOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { termsOf } from "../losses/terms.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import type { Model, ModelSource } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -113,6 +114,7 @@ export class Program {
       skipped: [],
       described: new Map(),
       penalties: { weight: 1, plans: [] },
+      ...{ lossModels: new Map(), lossInputs: [] },
     };
     const emit = new Emit(graph, this.emit.options);
     return new Program({ ...this.prepared, ...none, graph, emit }, { ...this.#context, source: {} });
@@ -126,8 +128,9 @@ export class Program {
 
   /** Applies a pass that chooses layouts, before anything is fed or differentiated. Layers read their responses where they are then. */
   async layOut(layout: NonNullable<Lowering["layout"]>): Promise<void> {
-    const { output, loss } = this.#context.options;
-    const keep = new Set([output, loss].filter((name) => name !== undefined));
+    const { output, loss, objective } = this.#context.options;
+    const read = objective ? termsOf(objective).map((term) => term.output) : [];
+    const keep = new Set([output, loss, ...read].filter((name) => name !== undefined));
     const trained = new Set(this.prepared.parameters.map(({ name }) => name));
     if (!this.#has("Conv")) return;
     const moved = await this.run(await layout({ keep, trained }));

@@ -49,6 +49,14 @@ export interface PenaltyPort {
   readonly schedule: string | undefined;
 }
 
+/** One of the losses that a combined objective adds up. */
+export interface LossPort {
+  readonly name: string;
+  /** Output: its value without its weight. */
+  readonly output: string;
+  readonly weight: number;
+}
+
 /** An input for random numbers, new ones each epoch or each step. */
 export interface DrawPort extends DataPort {
   /** [rows, numbers in a row]. */
@@ -66,7 +74,7 @@ export interface StepPorts {
   readonly inputs: readonly DataPort[];
   /** The labels of the objective; undefined for a model that holds its loss. */
   readonly labels: (DataPort & { readonly own?: LabelMaker }) | undefined;
-  /** Names of those inputs that take labels, of a model that holds its loss. */
+  /** Names of those inputs that take labels or masks: of a model that holds its loss, and of losses that name their arrays. */
   readonly targets?: readonly string[];
   readonly masks: readonly (DataPort & { readonly ratio: number })[];
   readonly draws: readonly DrawPort[];
@@ -98,6 +106,8 @@ export interface StepPorts {
     /** 1 if the update was left out because a gradient was not finite, else 0. */
     readonly skipped: string;
   };
+  /** The losses that a combined objective adds up; absent for one loss. */
+  readonly losses?: readonly LossPort[];
   /**
    * Loop form only ({@link stepLoop}): the input that says how many steps a run does. Inputs, labels, masks, scalars, draws of
    * a step, and the outputs loss, penalty and those of single penalties then have a leading axis over the steps, which the
@@ -118,8 +128,11 @@ export const statePorts = ({
 ];
 
 /** Outputs that are figures of a step, not state: the loss, R, and each penalty that R is made of. */
-export const figureOutputs = ({ loss, penalty, penalties, scaling }: StepPorts): string[] => [
-  ...new Set([loss, ...(penalty === undefined ? [] : [penalty]), ...penalties.map(({ output }) => output)]),
+export const figureOutputs = ({ loss, penalty, penalties, losses = [], scaling }: StepPorts): string[] => [
+  ...new Set([
+    ...[loss, ...(penalty === undefined ? [] : [penalty])],
+    ...[...penalties, ...losses].map(({ output }) => output),
+  ]),
   ...(scaling ? [scaling.scale, scaling.skipped] : []),
 ];
 

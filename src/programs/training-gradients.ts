@@ -128,8 +128,8 @@ export async function trainingGradients(
     scaling: scaling || undefined,
     type: loss.total.type === "double" ? "double" : "float",
     trained,
-    inputs,
-    targets: targets.map(({ name }) => name),
+    inputs: [...new Set([...inputs, ...loss.targets])],
+    targets: [...targets, ...loss.targets].map(({ name }) => name),
     masks,
     draws: fed.draws,
     penaltyWeight: fed.weight(),
@@ -158,8 +158,8 @@ export async function runningStatistics(
 /** Names the outputs that are figures of a step: loss, R, and each penalty that R is made of. */
 export function nameFigures(
   program: Program,
-  { total, penalty: sum, parts }: LossGraph,
-): Pick<StepPorts, "loss" | "penalty" | "penalties"> {
+  { total, penalty: sum, parts, terms }: LossGraph,
+): Pick<StepPorts, "loss" | "penalty" | "penalties" | "losses"> {
   const loss = program.output(total, "loss").name;
   const penalty = sum && program.output(sum, "penalty").name;
   const penalties = parts.map(({ plan, value, schedule }): PenaltyPort => {
@@ -168,7 +168,11 @@ export function nameFigures(
     const output = alone || program.output(value, `penalty.${name}`).name;
     return { name, output, factor, schedule: schedule?.name };
   });
-  return { loss, penalty, penalties };
+  if (terms.length < 2) return { loss, penalty, penalties };
+  const losses = terms.map(({ term: { name, weight }, value }) => ({
+    ...{ name, weight, output: program.output(value, `loss.${name}`).name },
+  }));
+  return { loss, penalty, penalties, losses };
 }
 
 /** Makes the next values of running statistics outputs. */
@@ -241,13 +245,13 @@ function fedPenalties(program: Program): {
   return { inputs, draws, weight: () => weight };
 }
 
-function dataPort(value: Value): DataPort {
+export function dataPort(value: Value): DataPort {
   const { name, type, shape } = typed(value);
   return { name, type, shape };
 }
 
 /** An input of the model, with the axis that counts the samples where that is not the first. */
-function inputPort(value: Value, rows: number | undefined): DataPort {
+export function inputPort(value: Value, rows: number | undefined): DataPort {
   const port = dataPort(value);
   const batchAxis = batchAxisOf(value, port.shape, rows);
   return { ...port, ...(batchAxis > 0 && { batchAxis }) };

@@ -59,6 +59,9 @@ export function epochText(event: EpochEvent): string {
     ...(event.validation ? [`validation loss ${short(event.validation.loss)}`] : []),
     ...(accuracy === undefined ? [] : [`accuracy ${(100 * accuracy).toFixed(2)} %`]),
     ...(perplexity === undefined ? [] : [`perplexity ${perplexity.toPrecision(4)}`]),
+    ...Object.entries(event.validation?.losses ?? event.losses ?? {}).map(
+      ([name, loss]) => `${name} ${loss.toPrecision(4)}`,
+    ),
     `${number.format(event.samplesPerSecond)} samples/s`,
     clockText(event.seconds),
   ].join("  ");

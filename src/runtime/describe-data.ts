@@ -30,9 +30,17 @@ export function describeData(
   });
   const parts = fed.length > 0 ? fed : [`${dataset.x.type} ${shapeText(dataset.x.shape)}`];
   const own = ports.labels?.own && dataset.y.type === "none";
-  const labels = own ? ", labels made of the tokens" : labelText(dataset, classes);
-  return `${dataset.size.toLocaleString("en-US")} samples: ${parts.join("; ")}${labels}`;
+  const ofLabels = own ? "labels made of the tokens" : labelText(dataset, classes);
+  const labels = [ofLabels, ...targetTexts(dataset, ports)].filter((text) => text !== "");
+  return `${dataset.size.toLocaleString("en-US")} samples: ${[parts.join("; "), ...(labels.length > 0 ? labels : ["no labels"])].join(", ")}`;
 }
+
+/** Arrays that losses read by name. */
+const targetTexts = ({ inputs }: Dataset, { targets = [] }: DataPorts): string[] =>
+  targets.flatMap((name) => {
+    const column = inputs?.get(name);
+    return column ? [`${name} ${column.type} ${shapeText(column.shape)}`] : [];
+  });
 
 function scaling(normalize: Normalization | undefined, isBytes: boolean): string {
   if (normalize === "0..1") return " ÷ 255";
@@ -43,15 +51,15 @@ function scaling(normalize: Normalization | undefined, isBytes: boolean): string
 
 function labelText(dataset: Dataset, names: readonly string[] | undefined): string {
   const { y, labels, size } = dataset;
-  if (y.type === "none") return ", no labels";
+  if (y.type === "none") return "";
   const counts = classCounts(dataset);
-  if (counts === "integers") return ", integer targets";
-  if (!counts) return `, targets ${labels?.dtype ?? y.type} ${shapeText(y.shape)}`;
+  if (counts === "integers") return "integer targets";
+  if (!counts) return `targets ${labels?.dtype ?? y.type} ${shapeText(y.shape)}`;
   const share = (count: number) => ((100 * count) / size).toFixed(1);
   const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
   const listed = names && names.length <= 10 ? ` (${names.join(", ")})` : "";
   const oneHot = elementCount(y.shape) > 1 ? "one-hot " : "";
-  return `, ${oneHot}labels of ${counts.length} classes${listed}, ${share(fewest)}–${share(most)} % each`;
+  return `${oneHot}labels of ${counts.length} classes${listed}, ${share(fewest)}–${share(most)} % each`;
 }
 
 /** Samples of each class; undefined for labels that are no classes, "integers" for whole numbers that are too many. */

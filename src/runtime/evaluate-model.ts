@@ -1,53 +1,19 @@
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
+import { UsageError } from "../errors.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
-import { ClassMetrics, type ClassReport } from "../metrics/class-metrics.ts";
-import { LabelMetrics, type LabelReport } from "../metrics/label-metrics.ts";
-import { NumberMetrics, type NumberReport } from "../metrics/number-metrics.ts";
+import { isCombined, isObjective, type NamedTerm, termsOf } from "../losses/terms.ts";
+import { ClassMetrics } from "../metrics/class-metrics.ts";
+import { LabelMetrics } from "../metrics/label-metrics.ts";
+import { NumberMetrics } from "../metrics/number-metrics.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { type BatchOfResults, type ModelRunOptions, modelResults } from "./model-run.ts";
+import { joinedFigures } from "./evaluator.ts";
+import type { EvaluateOptions, ModelEvaluation, TermFigures, WorstSample } from "./model-evaluation.ts";
+import { modelResults, type ReadValue, type ValueResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
-
-/** Options of {@link ModelFunctions.evaluateModel}. */
-export interface EvaluateOptions extends ModelRunOptions {
-  /** The loss, which also decides which figures are computed; default: `crossEntropy()`. */
-  readonly objective?: Objective;
-  /** How many of the samples with the highest loss are listed; default 10. */
-  readonly worst?: number;
-}
-
-/** A sample with a high loss. */
-export interface WorstSample {
-  /** Its index in the dataset. */
-  readonly sample: number;
-  readonly loss: number;
-  /** Its class, and the class that it was put into; absent where a sample has no single class. */
-  readonly label?: number;
-  readonly answer?: number;
-}
-
-/** The figures of a model over a dataset. */
-export interface ModelEvaluation {
-  /** Mean loss, without penalty. */
-  readonly loss: number;
-  /** Share of right answers; absent for losses that do not classify. */
-  readonly accuracy?: number;
-  /** Samples that were counted. */
-  readonly samples: number;
-  /** eᴸ of the mean loss L, for a cross-entropy over several places of a sample, such as tokens. */
-  readonly perplexity?: number;
-  /** For losses of class labels. */
-  readonly classes?: ClassReport;
-  /** For losses of yes-or-no labels. */
-  readonly labels?: LabelReport;
-  /** For losses of numbers. */
-  readonly numbers?: NumberReport;
-  /** The samples with the highest loss, highest first. */
-  readonly worst: readonly WorstSample[];
-}
 
 /** Losses whose labels are yes or no. */
 const yesOrNo = new Set(["bce", "binary-focal"]);
@@ -66,69 +32,116 @@ export async function evaluateModel(
 ): Promise<ModelEvaluation> {
   const { objective, remark } = objectiveFor(options.objective ?? crossEntropy(), dataset);
   if (remark !== undefined) options.onMessage?.(remark);
+  if (isCombined(objective)) refuseOutput(options);
+  const terms = termsOf(objective, options.output);
+  if (!terms.every((term) => isObjective(term.objective))) {
+    const { evaluateInGraph } = await import("./evaluate-in-graph.ts");
+    return evaluateInGraph(model, dataset, { ...options, objective }, runtime);
+  }
+  const counted = terms.map((term) => new CountedTerm(term, term.objective as Objective));
   const worst = new Worst(options.worst ?? 10);
-  let figures: Figures | undefined;
-  let [loss, weight, counted, correct, samples, places] = [0, 0, 0, 0, 0, 1];
-  let classifies = false;
-  for await (const results of modelResults(model, dataset, { objective, labelled: true }, options, runtime)) {
-    const { scores, labels, shape, rowsOfSample, count, first } = results;
-    figures ??= figuresFor(objective, results);
-    const widths = {
-      scores: elementCount(shape.slice(1)) * rowsOfSample,
-      labels: labelsOfSample(results),
-    };
-    places = Math.max(places, widths.labels);
+  let samples = 0;
+  const read = { wanted: counted.map(({ wanted }) => wanted), labelled: true };
+  for await (const { values, count, first } of modelResults(model, dataset, read, options, runtime)) {
     for (let i = 0; i < count; i++) {
-      const own = part(scores, i * widths.scores, widths.scores);
-      const wanted = part(labels, i * widths.labels, widths.labels);
-      const one = objective.evaluate(own, wanted, rowsOfSample, [rowsOfSample, ...shape.slice(1)]);
-      const rows = one.counted ?? rowsOfSample;
-      const ofSample = one.weight ?? rows;
-      loss += one.loss;
-      weight += ofSample;
-      counted += rows;
-      if (one.correct !== undefined) {
-        correct += one.correct;
-        classifies = true;
-      }
-      const answer = figures?.add(own, wanted);
-      const mean = ofSample === 0 ? 0 : one.loss / ofSample;
-      worst.add({
-        ...{ sample: first + i, loss: mean },
-        ...(answer !== undefined && { label: wanted[0] ?? Number.NaN, answer }),
-      });
+      const own = counted.map((term, k) => term.add(values[k] as ValueResults, i));
+      const loss = own.reduce((sum, one, k) => sum + one.loss * (terms[k]?.weight ?? 1), 0);
+      worst.add({ ...(own.length === 1 ? own[0] : {}), sample: first + i, loss });
       samples += 1;
     }
   }
-  const mean = weight === 0 ? 0 : loss / weight;
+  const figures = counted.map((term) => term.figures());
+  const all = terms.map(({ name, weight }, k) => ({ name, weight, figures: figures[k] as TermFigures }));
   return {
-    loss: mean,
-    ...(classifies && { accuracy: counted === 0 ? 0 : correct / counted }),
-    samples,
-    ...((objective.perplexity || (objective.name === "cross-entropy" && places > 1)) && {
-      perplexity: Math.exp(mean),
-    }),
-    ...figures?.report(),
-    worst: worst.list,
+    ...(figures.length === 1 ? figures[0] : {}),
+    ...joinedFigures(all.map(({ figures: { loss, accuracy }, ...term }) => ({ ...term, loss, accuracy }))),
+    ...(all.length > 1 && { outputs: Object.fromEntries(all.map((one) => [one.name, one.figures])) }),
+    ...{ samples, worst: worst.list },
   };
+}
+
+/** @throws UsageError for a prediction beside losses that name their own */
+function refuseOutput({ output }: EvaluateOptions): void {
+  if (output === undefined) return;
+  throw new UsageError(
+    `"${output}" was given as the prediction, but each loss of a combined objective names its own: write output=${output} there`,
+  );
+}
+
+/** Sums of one loss over samples. */
+class CountedTerm {
+  readonly wanted: ReadValue;
+  readonly #objective: Objective;
+  readonly #sums = { loss: 0, weight: 0, counted: 0, correct: 0, places: 1, classifies: false };
+  #figures: Figures | undefined;
+  #seen = false;
+
+  constructor(term: NamedTerm, objective: Objective) {
+    this.#objective = objective;
+    this.wanted = { ...term, objective };
+  }
+
+  /** Counts one sample of a batch. @returns its loss and, if it is one row of classes, its class and answer */
+  add(results: ValueResults, i: number): Pick<WorstSample, "loss" | "label" | "answer"> {
+    const { scores, labels, mask: ofBatch, shape, rowsOfSample } = results;
+    const objective = this.#objective;
+    const sums = this.#sums;
+    if (!this.#seen) this.#figures = figuresFor(objective, results);
+    this.#seen = true;
+    const ofSample = (values: ArrayLike<number>, width: number) => part(values, i * width, width);
+    const samples = (shape[0] ?? 1) / rowsOfSample;
+    const own = ofSample(scores, elementCount(shape.slice(1)) * rowsOfSample);
+    const wanted = ofSample(labels, labels.length / samples);
+    const mask = ofBatch && ofSample(ofBatch, ofBatch.length / samples);
+    sums.places = Math.max(sums.places, wanted.length);
+    const one = objective.evaluate(own, wanted, rowsOfSample, [rowsOfSample, ...shape.slice(1)], mask);
+    const rows = one.counted ?? rowsOfSample;
+    const weight = one.weight ?? rows;
+    sums.loss += one.loss;
+    sums.weight += weight;
+    sums.counted += rows;
+    if (one.correct !== undefined) {
+      sums.correct += one.correct;
+      sums.classifies = true;
+    }
+    const answer = this.#figures?.add(own, wanted, mask);
+    return {
+      loss: weight === 0 ? 0 : one.loss / weight,
+      ...(answer !== undefined && { label: wanted[0] ?? Number.NaN, answer }),
+    };
+  }
+
+  figures(): TermFigures {
+    const { loss, weight, counted, correct, places, classifies } = this.#sums;
+    const mean = weight === 0 ? 0 : loss / weight;
+    return {
+      loss: mean,
+      ...(classifies && { accuracy: counted === 0 ? 0 : correct / counted }),
+      ...((this.#objective.perplexity || (this.#objective.name === "cross-entropy" && places > 1)) && {
+        perplexity: Math.exp(mean),
+      }),
+      ...this.#figures?.report(),
+    };
+  }
 }
 
 /** Figures that belong to a kind of labels. */
 interface Figures {
   /** Counts one sample. @returns its answer, if the sample is one row of classes */
-  add(scores: ArrayLike<number>, labels: ArrayLike<number>): number | undefined;
-  report(): Pick<ModelEvaluation, "classes" | "labels" | "numbers">;
+  add(scores: ArrayLike<number>, labels: ArrayLike<number>, mask?: ArrayLike<number>): number | undefined;
+  report(): Pick<TermFigures, "classes" | "labels" | "numbers">;
 }
 
 /** Numbers that are the labels of one sample. */
-const labelsOfSample = ({ labels, shape, rowsOfSample }: BatchOfResults): number =>
+const labelsOfSample = ({ labels, shape, rowsOfSample }: ValueResults): number =>
   (labels.length / (shape[0] ?? 1)) * rowsOfSample;
 
-function figuresFor(objective: Objective, results: BatchOfResults): Figures | undefined {
+function figuresFor(objective: Objective, results: ValueResults): Figures | undefined {
   if (objective.name === "cross-entropy" && objective.labels.type === "int32")
     return classFigures(objective, results);
   const width = labelsOfSample(results);
-  if (width > mostFigures) return undefined;
+  // These figures compare the same label of all samples, which a mask leaves out of some.
+  if (width > mostFigures || results.mask) return undefined;
   if (yesOrNo.has(objective.name)) {
     const metrics = new LabelMetrics(width);
     return {
@@ -145,16 +158,17 @@ function figuresFor(objective: Objective, results: BatchOfResults): Figures | un
 }
 
 /** Figures of class labels, at every place of a sample that has one. */
-function classFigures(objective: Objective, { shape, rowsOfSample }: BatchOfResults): Figures {
+function classFigures(objective: Objective, { shape, rowsOfSample }: ValueResults): Figures {
   const axis = objective.classAxis?.(shape) ?? 1;
   const classes = dimAt(shape, axis);
   const inner = elementCount(shape.slice(axis + 1));
   const metrics = new ClassMetrics(classes);
   return {
-    add: (scores, labels) => {
+    add: (scores, labels, mask) => {
       let answer: number | undefined;
       for (let place = 0; place < labels.length; place++) {
         const label = labels[place] ?? -1;
+        if (mask && !((mask[place] ?? 0) > 0)) continue;
         if (label === objective.options.ignoreIndex || label < 0 || label >= classes) continue;
         const from = Math.floor(place / inner) * classes * inner + (place % inner);
         const own = Array.from({ length: classes }, (_, c) => scores[from + c * inner] ?? Number.NaN);

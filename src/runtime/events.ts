@@ -4,7 +4,7 @@ import type { AverageKind } from "../optimizers/averages.ts";
 export interface EvaluationResult {
   /** Mean data loss, without penalty. */
   readonly loss: number;
-  /** Share of correctly classified samples; absent for models that do not classify. */
+  /** Share of correctly classified samples; absent for models that do not classify, or do so by several losses. */
   readonly accuracy?: number;
   /** Further figures by name; absent where none were asked for. */
   readonly metrics?: Readonly<Record<string, number>>;
@@ -12,6 +12,10 @@ export interface EvaluationResult {
   readonly perplexity?: number;
   /** The average of the weights that was evaluated; absent for the weights themselves. */
   readonly average?: AverageKind;
+  /** Each of several losses by name, without its weight. */
+  readonly losses?: Readonly<Record<string, number>>;
+  /** The accuracy of those of several losses that classify, by name. */
+  readonly accuracies?: Readonly<Record<string, number>>;
   /** Number of samples counted: all, or those in whole batches where the model's own loss is one number per batch. */
   readonly samples: number;
 }
@@ -31,6 +35,8 @@ interface Progress {
    * the penalties' names; a second plan with the same penalty is `name.2`, and so on.
    */
   readonly penalties: Readonly<Record<string, number>>;
+  /** Each of several losses by name, without its weight: of the step, or the mean over the epoch. Absent for a single loss. */
+  readonly losses?: Readonly<Record<string, number>>;
   /** Seconds since the run (or its resumption) began. */
   readonly seconds: number;
   readonly samplesPerSecond: number;

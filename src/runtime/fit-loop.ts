@@ -14,7 +14,13 @@ import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
 import { type PlannedRun, RunReader } from "./run-reader.ts";
 import { StepFeeder } from "./step-feeds.ts";
 import { isGood } from "./step-results.ts";
-import { addedPenalties, type StepScalars, scalarsOfSteps, scheduledRun } from "./step-scalars.ts";
+import {
+  addedPenalties,
+  namedLosses,
+  type StepScalars,
+  scalarsOfSteps,
+  scheduledRun,
+} from "./step-scalars.ts";
 import type { StepResult } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainingSession } from "./training-session.ts";
@@ -181,12 +187,14 @@ export class FitLoop {
       const { loss, penalty } = result;
       if (!isGood(result)) await stopAt(result);
       const penalties = addedPenalties(step.ports, scalars[i], result);
-      advance(position, result, penalties);
+      const losses = namedLosses(step.ports, result);
+      advance(position, result, penalties, losses);
       session.tell();
       const penaltyShare = loss === 0 ? 0 : ((scalars[i]?.penaltyWeight ?? 0) * penalty) / loss;
       const { learningRate = 0 } = scalars[i] ?? {};
       this.#learningRate = learningRate;
-      const figures = { loss, penalty, penalties, penaltyShare, learningRate, ...result.scaling, totalSteps };
+      const added = { penalties, ...(losses && { losses }) };
+      const figures = { loss, penalty, ...added, penaltyShare, learningRate, ...result.scaling, totalSteps };
       yield { event: "step", ...this.#progress(done), ...figures };
       // If the caller read the state meanwhile, the later steps of this run were rolled back: the loop does them again.
       if (this.#isOver || (i + 1 < results.length && session.settled)) return;

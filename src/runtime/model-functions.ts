@@ -1,7 +1,7 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { Augmentation } from "../data/images/augment.ts";
 import type { Model } from "../onnx/model.ts";
-import type { EvaluateOptions, ModelEvaluation } from "./evaluate-model.ts";
+import type { EvaluateOptions, ModelEvaluation } from "./model-evaluation.ts";
 import type { Prediction, PredictOptions } from "./predict.ts";
 
 /** The functions of {@link Library} that change data, and that run a model over them. */

@@ -3,18 +3,21 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { blockOf, removeBlock } from "../block/block.ts";
 import { type EvaluationBatch, evaluationBatches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { FeedPort } from "../data/feed-array.ts";
 import type { DataFeeds } from "../data/feeds.ts";
 import { checkLabels } from "../data/labels.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { feedsOfGraph } from "../data/sample-feeds.ts";
+import { datasetFor } from "../data/term-labels.ts";
 import { DataError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
+import type { NamedTerm } from "../losses/terms.ts";
 import { checkNumber, count } from "../numbers.ts";
-import { isFloat } from "../onnx/data-types.ts";
+import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import { runGraphPass } from "../passes/pass.ts";
@@ -39,12 +42,26 @@ export interface ModelRunOptions extends SessionOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A value of the model to read, and what an objective compares it with. */
+export interface ReadValue extends Pick<NamedTerm, "output" | "labels" | "mask"> {
+  /** If the model ends in an operator that it applies itself, the value in front of that is taken. */
+  readonly objective?: Objective | undefined;
+  /** Of the loss, for messages. */
+  readonly name: string;
+}
+
 /** One batch of results. */
 export interface BatchOfResults {
   /** Index of its first sample in the dataset. */
   readonly first: number;
   /** Samples that count: a fixed batch is filled up with copies of its last sample. */
   readonly count: number;
+  /** What was read, in the order in which it was asked for. */
+  readonly values: readonly ValueResults[];
+}
+
+/** The numbers of one value for a batch. */
+export interface ValueResults {
   /** The value's numbers, [rows, …]; a sample may have several rows. */
   readonly scores: ArrayLike<number>;
   /** The shape of the value. */
@@ -53,70 +70,69 @@ export interface BatchOfResults {
   readonly rowsOfSample: number;
   /** Labels of the rows, if they were asked for. */
   readonly labels: ArrayLike<number>;
+  /** Above 0 where a place counts; undefined if all do. */
+  readonly mask: ArrayLike<number> | undefined;
 }
 
 /** Samples per run, where the model and the caller leave that open. */
 const usualBatch = 64;
 
-/** Name of the input for labels; the model itself has none. */
+/** Name of the input for the labels of the dataset. */
 const labelsName = "labels";
 
 /**
  * Runs a model in inference form over a dataset, batch by batch: stored statistics, no Dropout, no penalty, and nothing that the
- * value does not need.
- * @param objective - if the model ends in an operator that it applies itself, the value in front of that is taken
- * @param labelled - whether the objective's labels are read too
+ * values do not need.
+ * @param labelled - whether the objectives' labels are read too
  * @throws SorthError when samples or labels do not fit the model, or the model cannot be run
  */
 export async function* modelResults(
   model: Model,
   dataset: Dataset,
-  { objective, labelled }: { readonly objective?: Objective | undefined; readonly labelled: boolean },
+  { wanted, labelled }: { readonly wanted: readonly ReadValue[]; readonly labelled: boolean },
   options: ModelRunOptions,
   runtime: TrainerRuntime,
 ): AsyncGenerator<BatchOfResults, void, undefined> {
   checkNumber("batch", options.batch, count);
-  if (labelled && dataset.y.type === "none" && !objective?.labels.own) {
+  const unlabelled = wanted.some(({ labels, objective }) => labels === undefined && !objective?.labels.own);
+  if (labelled && dataset.y.type === "none" && unlabelled) {
     throw new DataError(`${dataset.name} has no labels, and an evaluation needs them`);
   }
   const graph = graphOf(model);
   checkNoArtifact(graph);
-  const value = inferenceOf(graph, objective, options);
+  const values = inferenceOf(graph, wanted);
   const batch = batchFor(graph, options.batch, dataset.size);
   runGraphPass(emptyCache({ batch }), graph);
   const backend = backendNamed(options.backend, runtime.backends);
   const session = await backend.openForward(modelOf(graph, model), options);
   try {
-    const { dims } = await firstResult(session, feedsOfGraph(graph, dataset, batch, options), value);
-    const rows = dims[0] ?? batch;
-    if (rows % batch !== 0 && rows !== batch) {
-      throw new UsageError(
-        `"${value.name}" has ${rows} rows for ${batch} samples: name another value (--prediction)`,
-      );
-    }
+    const readElsewhere = wanted.flatMap(({ labels, mask }) => [labels ?? [], mask ?? []].flat());
+    const told = feedsOfGraph(graph, dataset, batch, { ...options, readElsewhere });
+    const shapes = await firstResults(session, told, values);
+    const read = wanted.map((one, i) => {
+      const shape = shapes[i] as readonly number[];
+      const ports = labelled && one.objective ? labelPorts(graph, dataset, one, { shape, batch }) : [];
+      return { value: values[i] as Value, shape, ports };
+    });
     const silent = { ...options, onMessage: undefined };
-    const port = labelled &&
-      objective && {
-        ...{
-          name: labelsName,
-          type: objective.labels.type,
-          shape: objective.labels.shape(dims),
-          batchAxis: 0,
-          own: objective.labels.own?.(dims),
-        },
-      };
-    if (labelled && objective) checkLabels(dataset, { objective, prediction: dims, batch });
-    const make = (): DataFeeds => feedsOfGraph(graph, dataset, batch, silent, port ? [port] : []);
+    const own = new Set(graph.inputs.map(({ name }) => name));
+    const added = new Map(read.flatMap(({ ports }) => ports).map((port) => [port.name, port]));
+    const ports = [...added.values()].filter(({ name }) => !own.has(name));
+    const make = (): DataFeeds => feedsOfGraph(graph, dataset, batch, silent, ports);
     const batches: EvaluationBatch[] = [...evaluationBatches(dataset, batch)];
     let first = 0;
     for await (const { feeds, count: counted } of filledBatches(batches, make(), make)) {
       options.signal?.throwIfAborted();
-      const inputs = new Map([...feeds.tensors()].filter(([name]) => name !== labelsName || !port));
-      const result = (await session.run(inputs)).get(value.name);
+      const inputs = new Map([...feeds.tensors()].filter(([name]) => own.has(name)));
+      const results = await session.run(inputs);
       yield {
-        ...{ first, count: counted, shape: dims, rowsOfSample: rows / batch },
-        scores: result?.numbers() ?? [],
-        labels: port ? feeds.labelsOf(labelsName) : [],
+        ...{ first, count: counted },
+        values: read.map(({ value, shape, ports: [labels, mask] }) => ({
+          ...{ shape, rowsOfSample: (shape[0] ?? batch) / batch },
+          scores: results.get(value.name)?.numbers() ?? [],
+          labels: labels ? feeds.labelsOf(labels.name) : [],
+          mask: mask && feeds.labelsOf(mask.name),
+        })),
       };
       first += counted;
     }
@@ -125,17 +141,39 @@ export async function* modelResults(
   }
 }
 
-/** Leaves in a graph what a value needs, in inference form. @returns the value */
-function inferenceOf(graph: Graph, objective: Objective | undefined, { output }: ModelRunOptions): Value {
+/** The inputs through which an objective's labels and mask are read, after a check of the labels. */
+function labelPorts(
+  graph: Graph,
+  dataset: Dataset,
+  { objective, ...term }: ReadValue,
+  { shape, batch }: { readonly shape: readonly number[]; readonly batch: number },
+): FeedPort[] {
+  if (!objective) return [];
+  const inputs = graph.inputs.map(({ name }) => name);
+  checkLabels(datasetFor(dataset, term, inputs), { objective, prediction: shape, batch });
+  const port = (name: string, type: DataTypeName, of: readonly number[]): FeedPort => ({
+    ...{ name, type, shape: of, batchAxis: 0 },
+  });
+  const { type, shape: labelShape, own } = objective.labels;
+  const made = term.labels === undefined && own ? { own: own(shape) } : {};
+  const labels = { ...port(term.labels ?? labelsName, type, labelShape(shape)), ...made };
+  if (term.mask === undefined || !objective.maskShape) return [labels];
+  return [labels, port(term.mask, "float", objective.maskShape(shape))];
+}
+
+/** Leaves in a graph what values need, in inference form. @returns the values */
+function inferenceOf(graph: Graph, wanted: readonly ReadValue[]): Value[] {
   const block = blockOf(graph);
   if (block) removeBlock(graph, block);
   runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
   runGraphPass(stopDropout(), graph);
-  const value = objective ? choosePrediction(graph, objective, output).value : outputOf(graph, output);
-  graph.outputs.splice(0, Infinity, value);
+  const values = wanted.map(({ objective, output }) =>
+    objective ? choosePrediction(graph, objective, output).value : outputOf(graph, output),
+  );
+  graph.outputs.splice(0, Infinity, ...new Set(values));
   graph.prune();
   for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
-  return value;
+  return values;
 }
 
 /** @throws UsageError if there is no such value */
@@ -149,7 +187,7 @@ function outputOf(graph: Graph, name: string | undefined): Value {
 }
 
 /** Samples of one run: what the model fixes, or what the caller asks for. @throws UsageError if these differ */
-function batchFor(graph: Graph, asked: number | undefined, samples: number): number {
+export function batchFor(graph: Graph, asked: number | undefined, samples: number): number {
   const fixed = fedInputs(graph).flatMap((input) => {
     const dim = input.declared?.[batchAxisOf(input, [], undefined)];
     return typeof dim === "number" ? [dim] : [];
@@ -160,14 +198,21 @@ function batchFor(graph: Graph, asked: number | undefined, samples: number): num
   throw new UsageError(`the model fixes its batch size at ${own}: use --batch ${own}, or leave it out`);
 }
 
-/** The value for the first samples, to know its shape. */
-async function firstResult(
+/** The shapes of values. @throws UsageError for one that is no tensor, or whose rows are no samples */
+async function firstResults(
   session: ForwardSession,
   feeds: DataFeeds,
-  { name }: Value,
-): Promise<{ readonly dims: readonly number[] }> {
+  values: readonly Value[],
+): Promise<(readonly number[])[]> {
   await feeds.fill(new Uint32Array(feeds.batch));
-  const result = (await session.run(feeds.tensors())).get(name);
-  if (!result) throw new UsageError(`"${name}" is no tensor: name another value (--prediction)`);
-  return { dims: result.dims };
+  const results = await session.run(feeds.tensors());
+  return values.map(({ name }) => {
+    const dims = results.get(name)?.dims;
+    if (!dims) throw new UsageError(`"${name}" is no tensor: name another value (--prediction)`);
+    const rows = dims[0] ?? feeds.batch;
+    if (rows % feeds.batch === 0) return dims;
+    throw new UsageError(
+      `"${name}" has ${rows} rows for ${feeds.batch} samples: name another value (--prediction)`,
+    );
+  });
 }

@@ -1,10 +1,14 @@
+import { hasFreeBatch } from "../analysis/dimensions.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { isObjective, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
+import type { DataPorts } from "./batch-feeds.ts";
 import type { Better } from "./best-epochs.ts";
-import { checkDataset, evaluate, remarkOnRest } from "./evaluator.ts";
+import { checkDataset, evaluate, evenBatch, remarkOnRest } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Backend, Fed, ForwardSession } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
@@ -17,6 +21,13 @@ export interface EvaluationSettings {
   readonly normalize?: Normalization | undefined;
 }
 
+/** An evaluation graph that is ready to run, and its inputs for data. */
+interface Opened {
+  readonly session: ForwardSession;
+  readonly graph: EvaluationGraph;
+  readonly ports: DataPorts;
+}
+
 /** Evaluates a trainer's model. Builds the graph and opens its session on first use. */
 export class OwnEvaluation {
   readonly #model: Model;
@@ -24,7 +35,8 @@ export class OwnEvaluation {
   readonly #ports: StepPorts;
   readonly #probe: TrainerRuntime["probe"];
   readonly #backend: Backend;
-  #opened: { session: ForwardSession; graph: EvaluationGraph } | undefined;
+  /** By the batch size. */
+  readonly #opened = new Map<number | undefined, Opened>();
   /** Datasets whose labels have been checked. */
   readonly #checked = new WeakSet<Dataset>();
   /** Messages already sent: each is sent once. */
@@ -44,19 +56,24 @@ export class OwnEvaluation {
 
   /** @throws SorthError for labels that the loss cannot take */
   async check(dataset: Dataset): Promise<void> {
-    const { graph } = await this.#open();
+    const { graph, ports } = await this.#open(dataset);
     if (this.#checked.has(dataset)) return;
-    checkDataset(dataset, { graph, ports: this.#ports }, this.#options.objective);
+    checkDataset(dataset, { graph, ports }, this.#options.objective);
     this.#checked.add(dataset);
   }
 
   /** The figures that an evaluation computes, each with what is better of it. */
   async figures(): Promise<ReadonlyMap<string, Better>> {
     const { graph } = await this.#open();
-    const counts = graph.objective?.evaluate([], [], 0, graph.prediction?.shape ?? [0]);
+    const classifying = graph.terms.filter(({ objective, prediction }) => {
+      const counts = objective?.evaluate([], [], 0, prediction?.shape ?? [0]);
+      return counts?.correct !== undefined;
+    });
+    // With several accuracies, none is that of the model.
+    const hasAccuracy = classifying.length === 1;
     return new Map<string, Better>([
       ["loss", "lower"],
-      ...(counts?.correct === undefined ? [] : [["accuracy", "higher"] as const]),
+      ...(hasAccuracy ? [["accuracy", "higher"] as const] : []),
     ]);
   }
 
@@ -69,8 +86,7 @@ export class OwnEvaluation {
     held: () => Promise<ReadonlyMap<string, Fed>>,
     { signal, normalize }: EvaluationSettings,
   ): Promise<EvaluationResult> {
-    const { session, graph } = await this.#open();
-    const ports = this.#ports;
+    const { session, graph, ports } = await this.#open(dataset);
     await this.check(dataset);
     const remark = remarkOnRest(dataset, { graph, ports });
     if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
@@ -79,16 +95,24 @@ export class OwnEvaluation {
   }
 
   async release(): Promise<void> {
-    await this.#opened?.session.release();
+    for (const { session } of this.#opened.values()) await session.release();
   }
 
-  async #open(): Promise<{ session: ForwardSession; graph: EvaluationGraph }> {
-    if (!this.#opened) {
-      const lower = await this.#backend.lowering();
-      const graph = await buildEvaluation(this.#model, this.#options, this.#ports, this.#probe, lower);
-      const session = await this.#backend.openForward(graph.model, this.#options);
-      this.#opened = { session, graph };
-    }
-    return this.#opened;
+  /** @param dataset - default: any, where its size does not matter */
+  async #open(dataset?: Dataset): Promise<Opened> {
+    const { batch: most, objective } = this.#options;
+    // A loss that is one number for a batch counts every sample if all batches are equal.
+    const inGraph = objective && !termsOf(objective).every((term) => isObjective(term.objective));
+    const even = inGraph && most !== undefined && hasFreeBatch(graphOf(this.#model), this.#options);
+    const batch = even && dataset ? evenBatch(dataset.size, most) : most;
+    const known = dataset ? this.#opened.get(batch) : [...this.#opened.values()][0];
+    if (known) return known;
+    const lower = await this.#backend.lowering();
+    const options = { ...this.#options, ...(batch !== undefined && { batch }) };
+    const graph = await buildEvaluation(this.#model, options, this.#ports, this.#probe, lower);
+    const session = await this.#backend.openForward(graph.model, this.#options);
+    const opened = { session, graph, ports: graph.data ?? this.#ports };
+    this.#opened.set(batch, opened);
+    return opened;
   }
 }

@@ -8,7 +8,7 @@ import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { type ModelRunOptions, modelResults } from "./model-run.ts";
+import { type ModelRunOptions, modelResults, type ValueResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
 /** Options of {@link ModelFunctions.predict}. */
@@ -43,8 +43,12 @@ export async function* predict(
 ): AsyncGenerator<Prediction, void, undefined> {
   const objective = options.objective ?? usualObjective(model, dataset, options);
   const kind = kindOf(objective);
-  const results = modelResults(model, dataset, { objective, labelled: false }, options, runtime);
-  for await (const { scores, shape, first, count, rowsOfSample } of results) {
+  const wanted = [
+    { objective, name: objective.name, ...(options.output !== undefined && { output: options.output }) },
+  ];
+  const results = modelResults(model, dataset, { wanted, labelled: false }, options, runtime);
+  for await (const { first, count, values } of results) {
+    const { scores, shape, rowsOfSample } = values[0] as ValueResults;
     const width = elementCount(shape.slice(1)) * rowsOfSample;
     if (kind === "classes") checkRows(objective, shape, rowsOfSample);
     for (let i = 0; i < count; i++) {
@@ -66,7 +70,7 @@ function usualObjective(model: Model, { y }: Dataset, { output, onMessage }: Pre
 }
 
 function kindOf({ name }: Objective): Kind {
-  if (name === "cross-entropy" || name === "distillation") return "classes";
+  if (["cross-entropy", "kl", "distillation"].includes(name)) return "classes";
   return name === "bce" || name === "binary-focal" ? "labels" : "numbers";
 }
 

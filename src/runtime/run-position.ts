@@ -13,6 +13,8 @@ export interface Position {
   penalty: number;
   /** What each penalty added to the loss, by name. */
   penalties?: Record<string, number>;
+  /** Each of several losses, by name. */
+  losses?: Record<string, number>;
   counted: number;
   bestLoss: number | null;
   /** The finished epochs; absent in checkpoints of older versions. */
@@ -32,9 +34,10 @@ export function positionFromText(text: string, where: string): Position {
   } catch {
     position = { ...startPosition(), step: -1 };
   }
-  const { step, before, loss, penalty, penalties, counted, bestLoss } = position ?? {};
-  const numbers = [loss, penalty, bestLoss ?? 0, ...Object.values(penalties ?? {})];
   const history = position?.history === undefined ? [] : historyFromJson(position.history);
+  const { step, before, loss, penalty, penalties, losses, counted, bestLoss } = position ?? {};
+  const sums = [penalties, losses].flatMap((byName) => Object.values(byName ?? {}));
+  const numbers = [loss, penalty, bestLoss ?? 0, ...sums];
   const holds =
     history !== undefined &&
     [step, counted].every(countFromZero.holds) &&
@@ -47,34 +50,43 @@ export function positionFromText(text: string, where: string): Position {
 }
 
 /** The figures at the start of an epoch. */
-export const startEpoch = { loss: 0, penalty: 0, penalties: {}, counted: 0 } as const;
+export const startEpoch = { loss: 0, penalty: 0, penalties: {}, losses: {}, counted: 0 } as const;
 
 /**
  * Counts one finished step. A loss that is not finite, of a step that left its update out, has no part in the sums.
  * @param penalties - what each penalty added to its loss, by name
+ * @param losses - each of several losses, by name
  */
 export function advance(
   position: Position,
   { loss, penalty }: Pick<StepResult, "loss" | "penalty">,
   penalties: Readonly<Record<string, number>>,
+  losses: Readonly<Record<string, number>> = {},
 ): void {
   position.step += 1;
   if (!Number.isFinite(loss)) return;
   position.loss += loss;
   position.penalty += penalty;
-  const sums = position.penalties ?? {};
-  position.penalties = Object.fromEntries(
-    Object.entries(penalties).map(([name, added]) => [name, (sums[name] ?? 0) + added]),
-  );
+  position.penalties = summed(position.penalties, penalties);
+  position.losses = summed(position.losses, losses);
   position.counted += 1;
 }
 
-/** Mean loss and penalties of the current epoch. */
-export function meanOf({ loss, penalty, penalties = {}, counted }: Position) {
+const summed = (
+  sums: Readonly<Record<string, number>> = {},
+  added: Readonly<Record<string, number>>,
+): Record<string, number> =>
+  Object.fromEntries(Object.entries(added).map(([name, number]) => [name, (sums[name] ?? 0) + number]));
+
+/** Mean losses and penalties of the current epoch. */
+export function meanOf({ loss, penalty, penalties = {}, losses = {}, counted }: Position) {
   const steps = Math.max(counted, 1);
+  const means = (sums: Readonly<Record<string, number>>) =>
+    Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / steps]));
   return {
     loss: loss / steps,
     penalty: penalty / steps,
-    penalties: Object.fromEntries(Object.entries(penalties).map(([name, sum]) => [name, sum / steps])),
+    penalties: means(penalties),
+    ...(Object.keys(losses).length > 0 && { losses: means(losses) }),
   };
 }

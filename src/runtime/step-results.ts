@@ -8,7 +8,13 @@ import type { StepResult } from "./step-session.ts";
  * @throws SorthError when an output is missing
  */
 export function stepResults(
-  { loss, penalty, penalties, scaling }: Pick<StepPorts, "loss" | "penalty" | "penalties" | "scaling">,
+  {
+    loss,
+    penalty,
+    penalties,
+    losses,
+    scaling,
+  }: Pick<StepPorts, "loss" | "penalty" | "penalties" | "losses" | "scaling">,
   results: Readonly<Record<string, OrtTensor | undefined>>,
 ): StepResult[] {
   const numbers = (name: string): Float32Array => {
@@ -18,10 +24,12 @@ export function stepResults(
   };
   const all = penalty === undefined ? undefined : numbers(penalty);
   const parts = penalties.map(({ output }) => numbers(output));
+  const terms = losses?.map(({ output }) => numbers(output));
   const [scales, skips] = scaling ? [numbers(scaling.scale), numbers(scaling.skipped)] : [];
   return Array.from(numbers(loss), (value, i) => ({
     ...{ loss: value, penalty: all?.[i] ?? 0 },
     penalties: parts.map((part) => part[i] ?? 0),
+    ...(terms && { losses: terms.map((term) => term[i] ?? 0) }),
     ...(scales && { scaling: { lossScale: scales[i] ?? 0, skipped: skips?.[i] === 1 } }),
   }));
 }

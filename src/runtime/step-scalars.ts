@@ -86,3 +86,10 @@ export function addedPenalties(
     }),
   );
 }
+
+/** Each of several losses of a step, without its weight, by name; undefined for a single loss. */
+export const namedLosses = (
+  { losses }: Pick<StepPorts, "losses">,
+  result: Pick<StepResult, "losses">,
+): Record<string, number> | undefined =>
+  losses && Object.fromEntries(losses.map(({ name }, i) => [name, result.losses?.[i] ?? 0]));

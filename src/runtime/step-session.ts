@@ -22,6 +22,8 @@ export interface StepResult {
   readonly penalties: readonly number[];
   /** In mixed precision with float16: the scale of the loss, and whether the update was left out. */
   readonly scaling?: { readonly lossScale: number; readonly skipped: boolean };
+  /** The value of each of the ports' losses, without its weight; absent for a single loss. */
+  readonly losses?: readonly number[];
 }
 
 /** Runs a step graph and keeps its state between runs. Each entry (node, web) supplies one. */

@@ -1,6 +1,7 @@
 import { FileError, UsageError } from "../errors.ts";
-import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
+import { isStorable, objectiveFromStored, type StoredObjective, storedObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
+import type { AnyObjective } from "../losses/terms.ts";
 import { isMadeHere } from "../made-here.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { optimizerFromStored, type StoredOptimizer, storedOptimizer } from "../optimizers/stored.ts";
@@ -64,7 +65,7 @@ type StoredGroup = Omit<ParameterGroup, "match"> & { readonly match: StoredPatte
 interface StoredOptions {
   readonly version?: number;
   readonly numbers: Readonly<Record<string, unknown>>;
-  readonly objective?: string | { readonly name: string; readonly options: ObjectiveOptions };
+  readonly objective?: string | StoredObjective;
   readonly optimizer: StoredOptimizer;
   readonly penalties: readonly StoredPlan[];
   readonly groups?: readonly StoredGroup[];
@@ -83,7 +84,7 @@ export function optionsToText(options: TrainerOptions): string {
         options[key] === undefined || typeof options[key] === "function" ? [] : [[key, options[key]]],
       ),
     ),
-    ...(objective && { objective: { name: objective.name, options: objective.options ?? {} } }),
+    ...(objective && { objective: storedObjective(objective) }),
     optimizer: storedOptimizer(optimizer),
     penalties: penalties.map((given) => planToStore(planOf(given))),
     ...(groups && { groups: groups.map((group) => ({ ...group, match: patternToStore(group.match) })) }),
@@ -92,7 +93,7 @@ export function optionsToText(options: TrainerOptions): string {
     ),
     functions: [
       ...(["schedule", "penaltySchedule"] as const).filter((key) => typeof options[key] === "function"),
-      ...(objective && !isMadeHere(objective) ? ["objective"] : []),
+      ...(objective && !isStorable(objective) ? ["objective"] : []),
       ...(isMadeHere(optimizer) ? [] : ["optimizer"]),
     ],
   };
@@ -205,8 +206,8 @@ function checkGivenAgain(
 function objectiveFrom(
   kept: NonNullable<StoredOptions["objective"]>,
   { onMessage }: Partial<TrainerOptions>,
-): Objective {
-  if (typeof kept !== "string") return objectiveNamed(kept.name, kept.options);
+): AnyObjective {
+  if (typeof kept !== "string") return objectiveFromStored(kept);
   const objective = objectiveNamed(kept);
   if (Object.keys(objective.options).length > 0) {
     onMessage?.(

@@ -96,7 +96,7 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [["inject", "m.onnx", "--labels", "classes", "--force"], /--labels belongs to --objective cross-entropy$/m],
   [
     ["inject", "m.onnx", "--objective", "bce", "--class-axis", "last", "--force"],
-    /--class-axis belongs to --objective cross-entropy and distillation, not to bce/,
+    /--class-axis belongs to --objective cross-entropy, kl and distillation, not to bce/,
   ],
   [
     ["inject", "m.onnx", "--objective", "hinge", "--force"],

@@ -4,6 +4,7 @@ import { cosine } from "../../src/losses/cosine.ts";
 import { crossEntropy } from "../../src/losses/cross-entropy.ts";
 import { distillation } from "../../src/losses/distillation.ts";
 import { huber, l1, meanSquaredError, smoothL1 } from "../../src/losses/elementwise.ts";
+import { klDivergence } from "../../src/losses/kl-divergence.ts";
 import { maskedLm } from "../../src/losses/masked-lm.ts";
 import type { Objective } from "../../src/losses/objective.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
@@ -125,6 +126,11 @@ export const cases: Record<string, Case> = {
   "smooth l1": { objective: smoothL1({ beta: 0.3 }), shape: [5, 3], labels: targets([5, 3]) },
   "cosine [N, k]": { objective: cosine(), shape: [5, 3], labels: targets([5, 3]) },
   "cosine [N, k, L]": { objective: cosine(), shape: [3, 4, 2], labels: targets([3, 4, 2]) },
+  "kl [N, C]": { objective: klDivergence(), shape: [5, 4], labels: shares([5, 4], 1) },
+  "kl [N, T, C]": {
+    objective: klDivergence({ classAxis: -1 }),
+    ...{ shape: [3, 2, 4], labels: shares([3, 2, 4], 2) },
+  },
   "distillation [N, C]": {
     objective: distillation({ temperature: 3 }),
     ...{ shape: [5, 4], labels: targets([5, 4]) },

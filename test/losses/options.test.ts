@@ -3,6 +3,7 @@ import { UsageError } from "../../src/errors.ts";
 import { Emit } from "../../src/graph/emit.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { type CrossEntropyOptions, crossEntropy } from "../../src/losses/cross-entropy.ts";
+import type { Objective } from "../../src/losses/objective.ts";
 import {
   binaryCrossEntropy,
   binaryFocal,
@@ -13,7 +14,7 @@ import {
 } from "../../src/losses/public.ts";
 import { objectiveSummaries } from "../../src/losses/summaries.ts";
 import { objectiveNamed, objectiveNames } from "../../src/losses/table.ts";
-import { parseObjective } from "../../src/losses/text.ts";
+import { parseTerm } from "../../src/losses/text.ts";
 
 test("objectives by name", () => {
   expect(objectiveNames.slice(0, 4)).toEqual(["cross-entropy", "mse", "l1", "bce"]);
@@ -70,7 +71,7 @@ test.each([
   ["cross-entropy:class-weights='1,5,2.5',focus=2", crossEntropy({ classWeights: [1, 5, 2.5], focus: 2 })],
   ["binary-focal:alpha=none", binaryFocal({ alpha: "none" })],
 ])("%s as text", (text, expected) => {
-  const { name, options } = parseObjective(text);
+  const { name, options } = parseTerm(text).objective as Objective;
   expect({ name, options }).toEqual({ name: expected.name, options: expected.options });
 });
 
@@ -83,7 +84,7 @@ test.each([
     '"cross-entropy:ignore-index=1" gives ignoreIndex already; leave out --ignore-index',
   ],
 ])("%s is refused", (text, more, message) => {
-  expect(() => parseObjective(text, more)).toThrow(new UsageError(message));
+  expect(() => parseTerm(text, more)).toThrow(new UsageError(message));
 });
 
 test("weights for another number of classes are refused", () => {

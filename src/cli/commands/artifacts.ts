@@ -73,7 +73,7 @@ export function define(command: Command, streams: CommandStreams): void {
     for (const name of existing ? fileNames : []) await checkOutput(join(folder, name), terminal.write);
     const model = await readModel(path);
     const { block, freeBatch } = modelFacts(model, dimensionsOf(flags));
-    const objective = flags.objective ?? (flags.loss === undefined ? "cross-entropy" : undefined);
+    const objective = flags.objective ?? (flags.loss === undefined ? ["cross-entropy"] : undefined);
     const injected = block !== undefined && flags.penalty === undefined;
     if (injected) checkBesideOwnPenalty(flags);
     const artifacts = await buildArtifacts(model, {

@@ -7,6 +7,7 @@ import { countFromZero } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { nameOfSample } from "../../report/sample-name.ts";
 import { evaluationText } from "../evaluation-text.ts";
+import { withLossFiles } from "../loss-files.ts";
 import {
   addModelRunFlags,
   dataSourceOf,
@@ -50,7 +51,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
     const { worst } = flags;
-    const run = modelRunOf(flags, data.normalize, terminal);
+    const run = modelRunOf(await withLossFiles(flags), data.normalize, terminal);
     const objective =
       run.objective && objectiveOfTexts(run.objective, (data.conversion ?? conversionOf(model))?.text);
     const options = { ...run, ...given({ objective }), worst };

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { differentiate, readModel, writeModel } from "../../index.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
+import { withLossFiles } from "../loss-files.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
 import { given, patterns } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
@@ -29,7 +30,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const original = await readModel(path);
     await checkIsNoData(output, original);
     const { model, loss, gradients, masks } = await differentiate(original, {
-      ...lossOptionsOf(flags),
+      ...lossOptionsOf(await withLossFiles(flags)),
       ...given({ wrt: flags.wrt, wrtInputs: flags.wrtInputs }),
       onMessage: (message) => terminal.note(message),
     });

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { inject, readModel, writeModel } from "../../index.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
-import { addObjectiveFlags, type ObjectiveFlags, objectiveOf } from "../loss-flags.ts";
+import { addObjectiveFlags, type ObjectiveFlags, objectiveOf, oneObjective } from "../loss-flags.ts";
 import { given } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
 import { addPenaltyFlags, type PenaltyFlags, penaltiesOf } from "../penalty-flags.ts";
@@ -28,7 +28,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const injected = await inject(await readModel(path), {
       penalties: penaltiesOf(flags),
       ...dimensionsOf(flags),
-      ...objectiveOf(flags),
+      ...oneObjective("inject", objectiveOf(flags)),
       ...given({ perSite, loss }),
       onMessage: (message) => terminal.note(message),
     });

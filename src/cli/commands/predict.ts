@@ -3,6 +3,7 @@ import { conversionOf } from "../../data/conversion.ts";
 import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { nameOfSample } from "../../report/sample-name.ts";
+import { oneObjective } from "../loss-flags.ts";
 import {
   addModelRunFlags,
   dataSourceOf,
@@ -43,7 +44,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const lines: string[] = [];
     const asLine = /\.jsonl$/i.test(output) ? jsonLine : csvLine;
     let answers = 0;
-    const run = modelRunOf(flags, data.normalize, terminal);
+    const run = oneObjective("predict", modelRunOf(flags, data.normalize, terminal));
     // A model that records its classes has them for data without labels, too.
     const options = classes && !run.objective ? { ...run, objective: crossEntropy() } : run;
     for await (const prediction of predict(model, part, options)) {

@@ -13,6 +13,7 @@ import {
 import { checkIsNoData } from "../../onnx/files-node.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
+import { withLossFiles } from "../loss-files.ts";
 import { optimizerOf } from "../optimizer-flags.ts";
 import { addOutputFlag, checkOutput, type OutputFlags, outputBeside } from "../output.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
@@ -56,7 +57,7 @@ export function define(command: Command, streams: CommandStreams): void {
       optimizer,
       learningRate: _,
       ...options
-    } = trainerOptions(flags, {
+    } = trainerOptions(await withLossFiles(flags), {
       injected: block !== undefined,
       freeBatch,
     });

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { EvaluationResult } from "../../index.ts";
+import { lossesText } from "../evaluation-text.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import { declare, type TrainFlags } from "../train-call.ts";
 import { trainOne } from "../train-run.ts";
@@ -24,8 +25,9 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
   });
 }
 
-function figuresText({ loss, accuracy, perplexity, samples }: EvaluationResult): string {
+function figuresText({ loss, accuracy, perplexity, losses, accuracies, samples }: EvaluationResult): string {
   const share = accuracy === undefined ? "" : `accuracy ${(100 * accuracy).toFixed(2)} %, `;
   const tokens = perplexity === undefined ? "" : `perplexity ${perplexity.toPrecision(4)}, `;
-  return `test: ${share}${tokens}loss ${loss.toPrecision(4)} on ${samples} samples`;
+  const each = lossesText({ losses, accuracies }).map((text) => ` (${text})`);
+  return `test: ${share}${tokens}loss ${loss.toPrecision(4)}${each.join("")} on ${samples} samples`;
 }

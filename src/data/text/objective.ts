@@ -1,10 +1,11 @@
 import { type MaskedLmOptions, maskedLm } from "../../losses/masked-lm.ts";
-import type { Objective } from "../../losses/objective.ts";
+import { type AnyObjective, isObjective } from "../../losses/terms.ts";
 import type { TextConversion } from "./conversion.ts";
 
 /** An objective that masks tokens, with the mask token and the special tokens of the texts' tokenizer where it has none. */
-export function objectiveOfTexts(objective: Objective, text: TextConversion | undefined): Objective {
-  if (objective.name !== "masked-lm" || !text) return objective;
+export function objectiveOfTexts<O extends AnyObjective>(objective: O, text: TextConversion | undefined): O;
+export function objectiveOfTexts(objective: AnyObjective, text: TextConversion | undefined): AnyObjective {
+  if (!isObjective(objective) || objective.name !== "masked-lm" || !text) return objective;
   const own = objective.options as MaskedLmOptions;
   const { maskToken, specialTokens } = text;
   return maskedLm({

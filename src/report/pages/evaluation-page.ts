@@ -1,5 +1,5 @@
 import type { Dataset } from "../../data/dataset.ts";
-import type { ModelEvaluation, WorstSample } from "../../runtime/evaluate-model.ts";
+import type { ModelEvaluation, WorstSample } from "../../runtime/model-evaluation.ts";
 import { figureText } from "../angle-figures.ts";
 import { cosineHeatMap } from "../plots/cosine-heat-map.ts";
 import { nameOfSample } from "../sample-name.ts";

@@ -1,5 +1,5 @@
 import type { Dataset } from "../../data/dataset.ts";
-import type { ModelEvaluation } from "../../runtime/evaluate-model.ts";
+import type { ModelEvaluation } from "../../runtime/model-evaluation.ts";
 import type { RunRecord } from "../run-record.ts";
 import type { AnglePageOptions, PageModel } from "./angle-page.ts";
 import type { EvaluationPageOptions } from "./evaluation-page.ts";

@@ -1,0 +1,67 @@
+import { DataError } from "../errors.ts";
+import { shapeText } from "../graph/shapes.ts";
+import type { NamedTerm } from "../losses/terms.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import { type BatchArray, type Column, type Dataset, isPending } from "./dataset.ts";
+
+/** Names of the arrays that a loss reads. */
+type Arrays = Pick<NamedTerm, "name" | "labels" | "mask">;
+
+/**
+ * The dataset with the labels that one loss reads: those that it names, with a valid label at every place that its mask leaves
+ * out. Not for feeding a model: {@link checkLabels} and the like look at it.
+ * @param inputs - names of the model's inputs, which a loss may name instead of an array
+ * @throws DataError when there is no array of a name
+ */
+export function datasetFor(dataset: Dataset, term: Arrays, inputs: readonly string[] = []): Dataset {
+  const { labels: name, mask } = term;
+  if (name === undefined && mask === undefined) return dataset;
+  const found = name === undefined ? dataset.labels : columnFor(dataset, term, name, inputs);
+  const counts = mask === undefined ? undefined : columnFor(dataset, term, mask, inputs);
+  const labels = found && mask !== undefined ? counts && masked(found, counts) : found;
+  if (name === undefined && !dataset.labels) return dataset;
+  const { labels: _, ...others } = dataset;
+  if (!labels) return { ...others, y: { type: "none", shape: [] } };
+  const { type, shape, classes } = labels;
+  return { ...others, y: { type, shape, ...(classes !== undefined && { classes }) }, labels };
+}
+
+function columnFor(
+  dataset: Dataset,
+  term: Arrays,
+  name: string,
+  inputs: readonly string[],
+): Column | undefined {
+  const { labels, inputs: arrays } = dataset;
+  const column = arrays?.get(name) ?? (labels?.name === name ? labels : undefined);
+  if (column || inputs.includes(name)) return column;
+  const all = [...(arrays?.values() ?? []), ...(labels ? [labels] : [])];
+  const held = all.map((one) => `${one.name} ${shapeText(one.shape)}`).join(", ") || "arrays without names";
+  throw new DataError(
+    `${dataset.name}: the loss "${term.name}" reads "${name}", but there is no such array; samples hold ${held}`,
+  );
+}
+
+/** Labels with 0, which every loss takes, where a mask is not above 0. */
+function masked(labels: Column, mask: Column): Column {
+  return {
+    ...labels,
+    range: () => {
+      const { least, most, whole } = labels.range();
+      return { least: Math.min(least, 0), most: Math.max(most, 0), whole };
+    },
+    fill: (indices, target: BatchArray, pass) => {
+      const filled = labels.fill(indices, target, pass);
+      const counts = new Float64Array(indices.length * elementCount(mask.shape));
+      const read = mask.fill(indices, counts, pass);
+      const places = elementCount(labels.shape) / elementCount(mask.shape);
+      const apply = () => {
+        for (let i = 0; i < indices.length * elementCount(labels.shape); i++) {
+          const counted = (counts[Math.floor(i / places)] ?? 0) > 0;
+          if (!counted) target[i] = (target instanceof BigInt64Array ? 0n : 0) as never;
+        }
+      };
+      return isPending(filled) || isPending(read) ? Promise.all([filled, read]).then(apply) : apply();
+    },
+  };
+}

@@ -1,0 +1,49 @@
+import { hasFreeBatch } from "../analysis/dimensions.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Model } from "../onnx/model.ts";
+import { buildEvaluation } from "../programs/evaluation.ts";
+import { normalizationFor } from "./batch-feeds.ts";
+import { checkDataset, evaluate, evenBatch, remarkOnRest } from "./evaluator.ts";
+import type { EvaluateOptions, ModelEvaluation } from "./model-evaluation.ts";
+import { batchFor } from "./model-run.ts";
+import { backendNamed } from "./trainer-options.ts";
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+
+/**
+ * Evaluates a model with losses that only a graph computes: they become part of its inference form. Loss and accuracy alone;
+ * no sample is listed, because such a loss may be one number for a batch.
+ */
+export async function evaluateInGraph(
+  model: Model,
+  dataset: Dataset,
+  options: EvaluateOptions,
+  runtime: TrainerRuntime,
+): Promise<ModelEvaluation> {
+  const own = graphOf(model);
+  checkNoArtifact(own);
+  const { objective, output, onMessage, signal } = options;
+  const backend = backendNamed(options.backend, runtime.backends);
+  const most = batchFor(own, options.batch, dataset.size);
+  const loss = {
+    batch: options.batch === undefined && hasFreeBatch(own) ? evenBatch(dataset.size, most) : most,
+    ...(objective && { objective }),
+    ...(output !== undefined && { output }),
+    ...(onMessage && { onMessage }),
+  };
+  const noState = { parameters: [], statistics: [] };
+  const graph = await buildEvaluation(model, loss, noState, runtime.probe, await backend.lowering());
+  const ports = graph.data ?? { inputs: [], labels: undefined };
+  const normalize = options.normalize ?? normalizationFor(dataset, { model, step: { ports } }, onMessage);
+  checkDataset(dataset, { graph, ports }, objective);
+  const remark = remarkOnRest(dataset, { graph, ports });
+  if (remark !== undefined) onMessage?.(remark);
+  const session = await backend.openForward(graph.model, options);
+  try {
+    const run = { session, graph, ports, state: new Map(), signal, normalize };
+    return { ...(await evaluate(dataset, run)), worst: [] };
+  } finally {
+    await session.release();
+  }
+}
