@@ -25,6 +25,20 @@ const backends: Readonly<Record<BackendName, readonly [where: string, state: str
   ],
 };
 
+/** What each backend does in float16 and in bfloat16. */
+const halfPrecision: Readonly<Record<BackendName, readonly [float16: string, bfloat16: string]>> = {
+  cpu: ["computed in float32, each result rounded; slower than float32", "as float16"],
+  cuda: [
+    "ONNX Runtime's kernels; not tried on a GPU yet",
+    "ONNX Runtime's kernels for MatMul and Gemm, an error that names the nodes where it has none; not tried on a GPU yet",
+  ],
+  wasm: ["as cpu", "as cpu"],
+  webgpu: [
+    "on GPUs with shader-f16, refused on others; every node of 18 networks has a kernel (a test holds it for one), their numbers are not checked: the software GPU of the tests has no shader-f16",
+    "refused",
+  ],
+};
+
 /** The content of `docs/backends.md`: the lowering table in Markdown. */
 export function backendsTable(): string {
   const byReason = (backend: BackendName) => {
@@ -55,6 +69,14 @@ export function backendsTable(): string {
     ...forms.map(
       ({ name, backends, change, why }) => `| ${name} | ${backends.join(", ")} | ${change} | ${why} |`,
     ),
+    "",
+    "## Half precision",
+    "",
+    "`--precision mixed` (float16) and `mixed-bfloat16`. Weights, sums, losses and the optimizer are float32 everywhere.",
+    "",
+    "| backend | float16 | bfloat16 |",
+    "|---|---|---|",
+    ...Object.entries(halfPrecision).map(([name, cells]) => `| ${name} | ${cells.join(" | ")} |`),
     "",
     "## What does not run on a device",
     "",

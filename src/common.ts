@@ -158,7 +158,14 @@ export type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
 export { withWeights } from "./programs/export.ts";
 export { initialState } from "./programs/initial-state.ts";
-export type { LossOptions, ParameterGroup, TrainingFormOptions, UpdateOptions } from "./programs/options.ts";
+export type {
+  LossOptions,
+  ParameterGroup,
+  Precision,
+  PrecisionOptions,
+  TrainingFormOptions,
+  UpdateOptions,
+} from "./programs/options.ts";
 export { checkpointOf, type RescuedModel, rescuedInference, rescueModel } from "./programs/rescue.ts";
 export type { SplitParameterPort, SplitStep } from "./programs/split-step.ts";
 export type { Step, StepOptions } from "./programs/step.ts";

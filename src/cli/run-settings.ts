@@ -120,7 +120,10 @@ export function argumentsHere(
   const moved = [...typedValues(declare, words).values].flatMap(([option, texts]) => {
     const name = option.attributeName();
     if (texts === true || !paths.includes(name)) return [];
-    const ofKind: Readonly<Record<string, (text: string) => string>> = { data: dataHere, objective: lossHere };
+    const ofKind: Readonly<Record<string, (text: string) => string>> = {
+      data: dataHere,
+      objective: lossHere,
+    };
     return [[name, texts.map(ofKind[name] ?? here)] as const];
   });
   const { operands } = typedValues(declare, words);

@@ -2,7 +2,7 @@ import type { Probe } from "../analysis/probe.ts";
 import { probeModel } from "../analysis/probe-model.ts";
 import { rulesFor } from "../autodiff/rules-for.ts";
 import { backward } from "../autodiff/walk.ts";
-import { messageOf, SorthError, UsageError } from "../errors.ts";
+import { messageOf, SorthError } from "../errors.ts";
 import { checkGraph } from "../graph/check.ts";
 import { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
@@ -137,29 +137,12 @@ export class Program {
     this.#prepared = { ...this.#prepared, sites: sitesOnRows(this.#prepared, moved) };
   }
 
-  /**
-   * Computes products in half precision, before anything is fed or differentiated. Layers have their responses in float32.
-   * @throws UsageError when the model has none, or float64 parameters
-   */
+  /** Computes products in half precision, before anything is fed or differentiated. Layers have their responses in float32. */
   async computeInHalf(type: "float16" | "bfloat16", masks: readonly Value[]): Promise<void> {
-    const { mixedPrecision } = await import("../passes/training/mixed-precision.ts");
-    const { parameters, sites } = this.prepared;
-    const moved = await this.run(mixedPrecision({ type, parameters, masks }));
-    const double = parameters.find((value) => value.type === "double");
-    if (double) {
-      throw new UsageError(
-        `mixed precision is for float32 and float16 models: the parameter "${double.name}" is float64; leave precision (--precision) out`,
-      );
-    }
-    if (moved.size === 0) {
-      throw new UsageError(
-        `mixed precision would have no effect: ${type} is for MatMul and Gemm${type === "float16" ? ", Conv and ConvTranspose" : ""} of float32 numbers, and the model has none; leave precision (--precision) out`,
-      );
-    }
-    const responseOf = (value: Value) => moved.get(value) ?? value;
+    const { sitesBesideHalf } = await import("./compute-in-half.ts");
     this.#prepared = {
       ...this.#prepared,
-      sites: sites.map((site) => ({ ...site, response: responseOf(site.response) })),
+      sites: await sitesBesideHalf(this.prepared, { type, masks }, (pass) => this.run(pass)),
     };
   }
 

@@ -8,9 +8,9 @@ import { writeFileSafely } from "../../onnx/write-file.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { rateText } from "../../report/rate-text.ts";
 import { newTrainer } from "../begin-run.ts";
-import { withLossFiles } from "../loss-files.ts";
 import { addTrainingDataFlags, type TrainingDataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
+import { withLossFiles } from "../loss-files.ts";
 import { given, numberIn, positiveInteger } from "../options.ts";
 import { checkOutput } from "../output.ts";
 import { addPlacementFlags, type PlacementFlags } from "../placement-flags.ts";
@@ -56,7 +56,15 @@ export function define(command: Command, streams: CommandStreams): void {
     const { train, normalize, conversion } = read;
     const text = conversion?.text;
     const onMessage = (message: string) => terminal.note(message);
-    const trainer = await newTrainer({ model, facts, flags: await withLossFiles(flags), train, text, normalize, onMessage });
+    const trainer = await newTrainer({
+      model,
+      facts,
+      flags: await withLossFiles(flags),
+      train,
+      text,
+      normalize,
+      onMessage,
+    });
     const { min, max, steps } = flags;
     const signal = terminal.interrupted();
     const found = await findLearningRate(trainer, train, {
