@@ -61,6 +61,7 @@ export { graphOf } from "./graph/model-graph.ts";
 export type { DeclaredDim, Node, Use, Value } from "./graph/node.ts";
 export { printGraph } from "./graph/print.ts";
 export type { Shape } from "./graph/shapes.ts";
+export type { HeadOptions } from "./head/replace-head.ts";
 export type { InjectOptions } from "./inject/options.ts";
 export type { Library } from "./library.ts";
 export {

@@ -4,6 +4,7 @@
  * @module sorth-onnx
  */
 import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
+import { replaceHead as replaceHeadWith } from "./head/replace-head.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { Library } from "./library.ts";
 import { findLearningRate as findLearningRateWith } from "./measure/find-learning-rate.ts";
@@ -52,6 +53,9 @@ export const inspect: Library["inspect"] = (model, options = {}) => inspectWith(
 
 /** @function */
 export const inject: Library["inject"] = (model, options) => injectWith(model, options, probe);
+
+/** @function */
+export const replaceHead: Library["replaceHead"] = (model, options) => replaceHeadWith(model, options, probe);
 
 /** @function */
 export const verify: Library["verify"] = (original, injected, options = {}) =>

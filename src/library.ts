@@ -1,4 +1,5 @@
 import type { Dataset } from "./data/dataset.ts";
+import type { HeadOptions } from "./head/replace-head.ts";
 import type { InjectOptions } from "./inject/options.ts";
 import type {
   AngleReport,
@@ -72,6 +73,26 @@ export interface Library extends ModelFunctions, PageFunctions {
    * await writeModel(injected, "injected.onnx");
    */
   inject(model: Model, options: InjectOptions): Promise<Model>;
+
+  /**
+   * Gives a classifier new classes: replaces its last layer, the one that the output reads through a Softmax or Sigmoid,
+   * pooling and changes of shape, by a fresh layer of as many units as there are classes. Everything else stays byte for
+   * byte; `Trainer` then trains all of the model, or the new layer alone (`trainable`).
+   *
+   * @param model - ends in a Gemm, a MatMul (and Add) or a Conv with a stored weight; it is not changed
+   * @param options - the number or the names of the classes, and the seed of the new weights: uniform in ±1/√fanIn, as
+   *   torch.nn.Linear draws them
+   * @returns a model of views of the old bytes with the new records between them; it holds the names of the classes
+   * @throws UsageError for no class or two of one name; SorthError with the code `model` when no such layer lies in front
+   *   of the output, its weight is quantized, or something behind it counts on the old number of classes
+   *
+   * @example
+   * import { readModel, replaceHead, writeModel } from "sorth-onnx";
+   *
+   * const pets = await replaceHead(await readModel("model.onnx"), { classes: ["cat", "dog", "hamster"] });
+   * await writeModel(pets, "pets.onnx");
+   */
+  replaceHead(model: Model, options: HeadOptions): Promise<Model>;
 
   /**
    * Compares an injected model with its original: nothing else was changed; without graph optimization the outputs are the

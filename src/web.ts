@@ -70,6 +70,12 @@ export const inject: Library["inject"] = async (model, options) => {
 };
 
 /** @function */
+export const replaceHead: Library["replaceHead"] = async (model, options) => {
+  const { replaceHead: replaceHeadWith } = await import("./head/replace-head.ts");
+  return replaceHeadWith(model, options, webProbe);
+};
+
+/** @function */
 export const verify: Library["verify"] = async (original, injected, options = {}) => {
   const { verify: verifyWith } = await import("./verify/verify.ts");
   return verifyWith(original, injected, options, webProbe);

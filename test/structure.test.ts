@@ -23,6 +23,7 @@ const layers: readonly (readonly string[])[] = [
   ["passes/table.ts"],
   ["programs"],
   ["data"],
+  ["head"],
   ["runtime"],
   ["measure"],
   ["report"],

@@ -38,6 +38,10 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     load: () => import("./commands/verify.ts"),
     writes: false,
   },
+  head: {
+    summary: "give a classifier new classes: a fresh last layer, and everything else as it is",
+    load: () => import("./commands/head.ts"),
+  },
   grad: {
     summary: "write a model that computes the gradient of a loss",
     load: () => import("./commands/grad.ts"),

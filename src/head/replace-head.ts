@@ -1,0 +1,194 @@
+import Long from "long";
+import { isInjected } from "../analysis/block-nodes.ts";
+import type { DimensionOptions } from "../analysis/dimensions.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { renameInNode } from "../block/rename-record.ts";
+import { conversionOf, withConversion } from "../data/conversion.ts";
+import { messageOf, SorthError, UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { descendantsOf } from "../graph/reach.ts";
+import { checkNumber, count, seedNumber } from "../numbers.ts";
+import {
+  decodeTensorProto,
+  decodeValueInfoProto,
+  encodeTensorProto,
+  encodeValueInfoProto,
+} from "../onnx/codec.ts";
+import { Model } from "../onnx/model.ts";
+import { Random, tensorOf } from "../onnx/random-tensors.ts";
+import type { onnx } from "../onnx/schema.js";
+import { splice } from "../onnx/splice.ts";
+import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { findHead, type Head, type HeadParameter, storedAt } from "./find-head.ts";
+
+/** Options of `replaceHead`. */
+export interface HeadOptions extends DimensionOptions {
+  /** How many classes, or their names in the order of their labels; the names are stored in the file, and `predict` writes them. */
+  readonly classes: number | readonly string[];
+  /** The output (or inner value) that the classifier computes; default: the first output of floats. */
+  readonly prediction?: string;
+  /** Seed of the new weights; default 0. */
+  readonly seed?: number;
+  /** Receives a sentence that names the layer. */
+  readonly onMessage?: (message: string) => void;
+}
+
+/** A stored tensor that becomes another one. */
+interface Replacement {
+  readonly value: Value;
+  readonly tensor: Tensor;
+  readonly reader: HeadParameter["reader"];
+}
+
+/** Gives a model new classes. `Library.replaceHead` documents it. */
+export async function replaceHead(model: Model, options: HeadOptions, probe: Probe): Promise<Model> {
+  const { classes, prediction, seed = 0, onMessage } = options;
+  const names = typeof classes === "number" ? undefined : classes;
+  const units = typeof classes === "number" ? classes : classes.length;
+  checkNumber("the number of classes", units, count);
+  checkNumber("the seed", seed, seedNumber);
+  const twice = names?.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new UsageError(`two classes are called "${twice}"`);
+
+  const before = graphOf(model);
+  checkNoArtifact(before);
+  if (isInjected(before)) {
+    throw new SorthError("the model has an injected penalty: strip it first, then inject again");
+  }
+  await inferShapes(before, probe, options);
+  const after = graphOf(model);
+  const head = findHead(after, prediction);
+  const replaced = [...newParameters(head, units, seed), ...newShapes(head, units)];
+  const renamed = apply(after, replaced);
+  try {
+    await inferShapes(after, probe, options);
+  } catch (error) {
+    throw new SorthError(
+      `the model cannot have ${units} classes: something behind its last layer, ${head.node.op} "${head.node.label}", counts on ${head.units} (${messageOf(error)})`,
+    );
+  }
+  onMessage?.(
+    `new head: ${head.node.op} "${head.node.label}" has ${units} new units of ${head.fanIn} weights in the place of ${head.units}`,
+  );
+  const changed = spliced(model, { before, after, head, replaced, renamed });
+  const former = conversionOf(model);
+  if (!names && !former?.classes) return changed;
+  const { classes: _, summary: __, ...rest } = former ?? { version: 1 as const };
+  return withConversion(changed, { ...rest, ...(names && { classes: names }) });
+}
+
+/** Fresh numbers, as torch.nn.Linear and torch.nn.Conv2d draw them: uniform in ±1/√fanIn, the bias too. */
+function newParameters({ weight, bias, fanIn }: Head, units: number, seed: number): Replacement[] {
+  const random = new Random("head", seed);
+  const bound = 1 / Math.sqrt(fanIn);
+  return [weight, ...(bias ? [bias] : [])].map(({ value, tensor, axis, reader }) => {
+    const dims = tensor.dims.map((dim, i) => (i === axis ? units : dim));
+    const numbers = Array.from({ length: elementCount(dims) }, () => bound * (2 * random.uniform() - 1));
+    return { value, reader, tensor: tensorOf(value.name, tensor.type, dims, numbers) };
+  });
+}
+
+/** Shapes that a Reshape behind the layer reads, with the new number of classes. */
+function newShapes({ behind, units: old }: Head, units: number): Replacement[] {
+  return behind.flatMap((node): Replacement[] => {
+    const shape = node.opType === "Reshape" ? storedAt(node, 1) : undefined;
+    const dims = shape?.tensor.numbers();
+    const at = dims?.lastIndexOf(old) ?? -1;
+    if (!shape || !dims || at < 0) return [];
+    const numbers = Array.from(dims, (dim, i) => (i === at ? units : dim));
+    return [{ ...shape, tensor: Tensor.int64(shape.value.name, [numbers.length], numbers) }];
+  });
+}
+
+/**
+ * Changes the graph. A tensor that something else reads too keeps its numbers: the reader gets a tensor of its own.
+ * @returns the nodes that read another name, with the old and the new name
+ */
+function apply(graph: Graph, replaced: Replacement[]): ReadonlyMap<Node, readonly [string, string]> {
+  const renamed = new Map<Node, readonly [string, string]>();
+  for (const [i, { value, tensor, reader }] of replaced.entries()) {
+    if (value.initializer && value.uses.size === 1) {
+      value.initializer = tensor;
+      value.shape = tensor.dims;
+      if (value.declared) value.declared = tensor.dims;
+      continue;
+    }
+    const own = graph.addInitializer(tensor.named(graph.freshName(`${value.name}.head`)));
+    renamed.set(reader.node, [value.name, own.name]);
+    graph.setInput(reader, own);
+    replaced[i] = { value: own, tensor, reader };
+  }
+  return renamed;
+}
+
+interface Changes {
+  readonly before: Graph;
+  readonly after: Graph;
+  readonly head: Head;
+  readonly replaced: readonly Replacement[];
+  readonly renamed: ReadonlyMap<Node, readonly [string, string]>;
+}
+
+/** The model's file with the records of the head changed; all other bytes stay. */
+function spliced(model: Model, { before, after, head, replaced, renamed }: Changes): Model {
+  const { layout } = model;
+  const replace = new Map<FieldRecord, Uint8Array | null>();
+  const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
+  const recordsOf = (field: number) => layout.graph.filter((record) => record.field === field);
+  const open = new Map(replaced.map(({ value, tensor }) => [value.name, tensor.named(value.name)]));
+  for (const record of recordsOf(graphFields.initializer)) {
+    const name = decodeTensorProto(payloadOf(record)).name ?? "";
+    const tensor = open.get(name);
+    if (tensor) replace.set(record, tensorRecord(tensor));
+    open.delete(name);
+  }
+  const nodes = recordsOf(graphFields.node);
+  after.nodes.forEach((node, i) => {
+    const [record, names] = [nodes[i], renamed.get(node)];
+    if (!record || !names) return;
+    replace.set(record, bytesField(graphFields.node, renameInNode(payloadOf(record), ...names)));
+  });
+  const lengthsOf = (name: string): Lengths => {
+    const [old, now] = [before.value(name)?.shape, after.value(name)?.shape];
+    return (axis) => (old?.[axis] === now?.[axis] ? undefined : now?.[axis]);
+  };
+  for (const record of [...recordsOf(graphFields.output), ...recordsOf(graphFields.input)]) {
+    const declared = decodeValueInfoProto(payloadOf(record));
+    if (setLengths(declared, lengthsOf(declared.name ?? ""))) {
+      replace.set(record, bytesField(record.field, encodeValueInfoProto(declared)));
+    }
+  }
+  // The file's notes of inner shapes are out of date from the layer on.
+  const behind = descendantsOf([head.response, ...head.node.outputs.flatMap((value) => value ?? [])]);
+  for (const record of recordsOf(graphFields.valueInfo)) {
+    const value = after.value(decodeValueInfoProto(payloadOf(record)).name ?? "");
+    if (value && behind.has(value)) replace.set(record, null);
+  }
+  return Model.spliced(
+    splice(layout, { replace, appendToGraph: [...open.values()].map(tensorRecord) }),
+    model,
+  );
+}
+
+const tensorRecord = (tensor: Tensor): Uint8Array =>
+  bytesField(graphFields.initializer, encodeTensorProto(tensor.toProto()));
+
+/** The new length of an axis; undefined where it stays. */
+type Lengths = (axis: number) => number | undefined;
+
+/** Changes the lengths that a declaration fixes. @returns whether there were any */
+function setLengths({ type }: onnx.ValueInfoProto, lengthOf: Lengths): boolean {
+  let any = false;
+  for (const [axis, dim] of (type?.tensorType?.shape?.dim ?? []).entries()) {
+    const length = lengthOf(axis);
+    if (length === undefined || dim.dimValue === undefined || dim.dimValue === null) continue;
+    dim.dimValue = Long.fromNumber(length);
+    any = true;
+  }
+  return any;
+}
