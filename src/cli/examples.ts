@@ -28,6 +28,16 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
     example("verify model.sorth.onnx", "compares with the original, which strip restores from the file"),
     example("verify model.onnx model.sorth.onnx --json", "compares with another file and reports as JSON"),
   ],
+  head: [
+    example(
+      "head model.onnx --classes 3",
+      "writes model.head.onnx, whose last layer is a fresh one of three units",
+    ),
+    example(
+      "head model.onnx --classes cat,dog,fox -o pets.onnx",
+      "the same with names, which predict writes",
+    ),
+  ],
   grad: [
     example(
       "grad model.onnx --objective cross-entropy --batch 32",

@@ -5,6 +5,7 @@ import { seedNumber } from "../numbers.ts";
 import type { Precision } from "../programs/options.ts";
 import { halfPrecision } from "../programs/precision.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import { addClassFlag, type ClassFlags } from "./class-list.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { addFitFlags, type FitFlags } from "./fit-flags.ts";
 import { groupsOf } from "./group-flags.ts";
@@ -30,7 +31,7 @@ export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, F
 }
 
 /** Flags that determine how a model is trained. A resumed run keeps those with which it was started. */
-export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags {
+export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags, ClassFlags {
   readonly batchNorm?: "train" | "frozen";
   readonly runningVariance?: "onnx" | "torch";
   readonly precision?: Precision;
@@ -82,6 +83,7 @@ export function addRunFlags(command: Command): void {
 /** Declares the flags that say how to train, and returns their names. */
 export function addTrainingFlags(command: Command): string[] {
   const before = command.options.length;
+  addClassFlag(command, "replace the model's last layer by a fresh one with these classes");
   addStepFlags(command);
   addRateFlags(command);
   addSeedFlags(command);

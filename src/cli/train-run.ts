@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { type DataConversion, withConversion } from "../data/conversion.ts";
 import { UsageError } from "../errors.ts";
 import {
@@ -22,6 +23,7 @@ import { listedWithSource } from "../programs/tell-parameters.ts";
 import { normalizationFor } from "../runtime/batch-feeds.ts";
 import { describeData } from "../runtime/describe-data.ts";
 import { trainerFor } from "./begin-run.ts";
+import { withClasses } from "./class-list.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { checkHeldOut, earlyText, fromOf, weightsText } from "./fit-flags.ts";
 import { given } from "./options.ts";
@@ -77,7 +79,13 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const call = await callOf(command, command.args[0], givenFlags, trainingFlags);
   const { path, flags, data } = call;
   const output = await chosenOutput(flags, outputBeside(path, "trained"), terminal.write);
-  const model = await readModel(path);
+  // Remarks appear after the first step: if model and data do not fit, the user sees only the error.
+  const remarks: string[] = [];
+  const onMessage = (message: string) => remarks.push(message);
+  const file = await readModel(path);
+  // The model in a run's folder has its new classes already.
+  const isOwnCopy = flags.resume !== undefined && path === join(flags.resume, "model.onnx");
+  const model = isOwnCopy ? file : await withClasses(file, flags, onMessage);
   await checkIsNoData(output, model);
   const facts = modelFacts(model, dimensionsOf(flags));
   const artifact = facts.artifact !== undefined;
@@ -102,9 +110,6 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
     held: validation !== undefined,
     isResumed: flags.resume !== undefined,
   });
-  // Remarks appear after the first step: if model and data do not fit, the user sees only the error.
-  const remarks: string[] = [];
-  const onMessage = (message: string) => remarks.push(message);
   const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
   const trainer = await trainerFor({
     ...{ call, command, model, facts, rescued, train, normalize, onMessage },

@@ -41,11 +41,10 @@ const passing = new Set([
  * Finds the layer that an output reads: a Gemm, MatMul or Conv with a stored weight, through the bias that is added to it, a
  * Softmax or Sigmoid, pooling and changes of shape.
  *
- * @param name - the output, or an inner value; default: the first output of floats
- * @throws UsageError if there is no such value; SorthError if no layer lies in front of it, or its weight cannot be replaced
+ * @param output - from {@link classifierOutput}
+ * @throws SorthError if no layer lies in front of it, or its weight cannot be replaced
  */
-export function findHead(graph: Graph, name?: string): Head {
-  const output = startOf(graph, name);
+export function findHead(output: Value): Head {
   const behind: Node[] = [];
   let value = output;
   for (;;) {
@@ -62,7 +61,13 @@ export function findHead(graph: Graph, name?: string): Head {
   }
 }
 
-function startOf(graph: Graph, name: string | undefined): Value {
+/**
+ * The value that a classifier computes.
+ * @param graph - with inferred types
+ * @param name - the output, or an inner value; default: the first output of floats
+ * @throws UsageError if there is no such value
+ */
+export function classifierOutput(graph: Graph, name: string | undefined): Value {
   const names = graph.outputs.map((output) => output.name).join(", ");
   if (name === undefined) {
     const first = graph.outputs.find(({ type }) => isFloat(type));

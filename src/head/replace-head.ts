@@ -24,7 +24,7 @@ import type { onnx } from "../onnx/schema.js";
 import { splice } from "../onnx/splice.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
-import { findHead, type Head, type HeadParameter, storedAt } from "./find-head.ts";
+import { classifierOutput, findHead, type Head, type HeadParameter, storedAt } from "./find-head.ts";
 
 /** Options of `replaceHead`. */
 export interface HeadOptions extends DimensionOptions {
@@ -62,7 +62,7 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
   }
   await inferShapes(before, probe, options);
   const after = graphOf(model);
-  const head = findHead(after, prediction);
+  const head = findHead(after.valueNamed(classifierOutput(before, prediction).name));
   const replaced = [...newParameters(head, units, seed), ...newShapes(head, units)];
   const renamed = apply(after, replaced);
   try {
@@ -75,7 +75,7 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
   onMessage?.(
     `new head: ${head.node.op} "${head.node.label}" has ${units} new units of ${head.fanIn} weights in the place of ${head.units}`,
   );
-  const changed = spliced(model, { before, after, head, replaced, renamed });
+  const changed = spliced(model, { before, after, replaced, renamed });
   const former = conversionOf(model);
   if (!names && !former?.classes) return changed;
   const { classes: _, summary: __, ...rest } = former ?? { version: 1 as const };
@@ -129,13 +129,12 @@ function apply(graph: Graph, replaced: Replacement[]): ReadonlyMap<Node, readonl
 interface Changes {
   readonly before: Graph;
   readonly after: Graph;
-  readonly head: Head;
   readonly replaced: readonly Replacement[];
   readonly renamed: ReadonlyMap<Node, readonly [string, string]>;
 }
 
 /** The model's file with the records of the head changed; all other bytes stay. */
-function spliced(model: Model, { before, after, head, replaced, renamed }: Changes): Model {
+function spliced(model: Model, { before, after, replaced, renamed }: Changes): Model {
   const { layout } = model;
   const replace = new Map<FieldRecord, Uint8Array | null>();
   const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
@@ -163,8 +162,8 @@ function spliced(model: Model, { before, after, head, replaced, renamed }: Chang
       replace.set(record, bytesField(record.field, encodeValueInfoProto(declared)));
     }
   }
-  // The file's notes of inner shapes are out of date from the layer on.
-  const behind = descendantsOf([head.response, ...head.node.outputs.flatMap((value) => value ?? [])]);
+  // The file's notes of shapes are out of date for the layer's parameters and all that depends on them.
+  const behind = descendantsOf(replaced.map(({ value }) => value));
   for (const record of recordsOf(graphFields.valueInfo)) {
     const value = after.value(decodeValueInfoProto(payloadOf(record)).name ?? "");
     if (value && behind.has(value)) replace.set(record, null);

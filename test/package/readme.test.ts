@@ -29,7 +29,7 @@ const commandsOf = (file: string): string[][] =>
 it("README and guides show every command", () => {
   const names = [
     ...["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles", "export"],
-    ...["evaluate", "predict", "find-lr"],
+    ...["evaluate", "predict", "find-lr", "head"],
   ];
   const shown = guides.flatMap(commandsOf).map(([name]) => name);
   expect(new Set(shown)).toEqual(new Set(names));
