@@ -44,6 +44,7 @@ describe("every example of the help", () => {
     "inject",
     "strip",
     "verify",
+    "head",
     "grad",
     "step",
     "artifacts",
