@@ -31,6 +31,14 @@ export function penaltyNote({ options, step }: Trainer, ofModel: readonly Penalt
   return `penalty ${plans.map((plan) => planText(planOf(plan))).join(" and ")} on ${step.penalized.join(", ")}`;
 }
 
+/** The average of the weights that is validated and written; undefined if the run keeps none. */
+export function averageText({ options: { ema, swa }, step }: Trainer): string | undefined {
+  if (step.ports.average === undefined) return undefined;
+  const { start, every = 1 } = typeof swa === "object" ? swa : { start: swa };
+  if (swa !== undefined) return `the mean of the weights from step ${start} on, every ${every} steps`;
+  return `the moving average of the weights${ema === undefined ? "" : `, decay ${ema}`}`;
+}
+
 /** The facts at the top of a run's report: model, data, optimizer, penalties. */
 export function runFacts(trainer: Trainer, model: string, data: string): string[] {
   const { options, step, backend } = trainer;
@@ -44,6 +52,7 @@ export function runFacts(trainer: Trainer, model: string, data: string): string[
   });
   const batch = step.ports.inputs[0]?.shape[0];
   const optimizer = optimizerText(options.optimizer ?? adamw());
+  const average = averageText(trainer);
   return [
     `${model} on ${data}, batches of ${batch}, ${optimizer}, learning rate ${options.learningRate ?? 1e-3}, seed ${options.seed ?? 0}, on ${backend}.`,
     penalties.length > 0
@@ -51,6 +60,7 @@ export function runFacts(trainer: Trainer, model: string, data: string): string[
       : step.ports.penalty === undefined
         ? "No penalty."
         : `Penalty: that of the model, weight ${options.penaltyWeight ?? step.penaltyWeight}.`,
+    ...(average === undefined ? [] : [`Validated and written: ${average}.`]),
   ];
 }
 

@@ -38,7 +38,7 @@ import {
 } from "./output.ts";
 import { readData } from "./read-data.ts";
 import { validationAt } from "./run-log.ts";
-import { hyperParametersOf, penaltyNote, runFacts, writeRunReport } from "./run-report.ts";
+import { averageText, hyperParametersOf, penaltyNote, runFacts, writeRunReport } from "./run-report.ts";
 import type { RunSettings } from "./run-settings.ts";
 import { type CommandStreams, Terminal } from "./terminal.ts";
 import { callOf, checkEffects, parsedCall, type TrainFlags } from "./train-call.ts";
@@ -119,10 +119,12 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
 
   const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));
   const learned = trainer.step.ports.parameters;
+  const average = averageText(trainer);
   remarks.unshift(
     ...(trainsWith ? [trainsWith] : []),
     ...(record.summary === undefined ? [] : [`data: ${record.summary}`]),
     `trained: ${learned.length} parameters: ${listedWithSource(learned)}`,
+    ...(average === undefined ? [] : [`validated and written: ${average}`]),
   );
   // The data's own validation part, unless a share of the samples is held out.
   const own = flags.validation === undefined ? given({ validation }) : {};

@@ -2,8 +2,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { aboveOne, count, type NumberRange, positive, properShare } from "../numbers.ts";
 import { withOwnNames } from "./chain.ts";
-import { ownCounts } from "./own-count.ts";
-import type { GradientTransformation, SlotSpec } from "./transformation.ts";
+import type { GradientTransformation, ParameterSpec, SlotSpec } from "./transformation.ts";
 import { lazy, Update } from "./update.ts";
 
 /** Options of dynamic loss scaling, under the names and with the defaults of torch.amp.GradScaler. */
@@ -33,13 +32,19 @@ const mostScale = 2 ** 127;
 /** The states that scaling keeps, which belong to no parameter. */
 export const lossScaleSlots = { scale: "loss_scale", good: "good_steps", skipped: "skipped_steps" } as const;
 
+/** The numbers of steps that parameters of groups wait. */
+const waitsOf = (parameters: readonly ParameterSpec[]): number[] => [
+  ...new Set(parameters.flatMap(({ idle }) => idle || [])),
+];
+
 /**
  * Divides gradients of a scaled loss by the scale before an optimizer reads them, and adapts the scale as torch.amp.GradScaler
  * does. If any gradient is not finite, the update is left out: parameters and the optimizer's state keep their numbers, its
  * count of updates too, and the scale shrinks.
  *
  * States: `loss_scale`, by which the loss of this step was multiplied; `good_steps`, updates in a row since the scale last
- * changed; `skipped_steps`, how many updates were left out.
+ * changed; `skipped_steps`, how many updates were left out, and for each group that waits `skipped_while_waiting`, how many of
+ * them before its parameters are trained.
  */
 export function scaleLoss(options: LossScaleOptions, inner: GradientTransformation): GradientTransformation {
   const { initScale, growthFactor, backoffFactor, growthInterval } = options;
@@ -54,10 +59,13 @@ export function scaleLoss(options: LossScaleOptions, inner: GradientTransformati
         ofRun(lossScaleSlots.scale, initScale),
         ofRun(lossScaleSlots.good, 0),
         ofRun(lossScaleSlots.skipped, 0),
+        ...waitsOf(parameters).map(() => ofRun("skipped_while_waiting", 0)),
         ...inner.init(parameters),
       ]),
-    emit: (g, { updates, state, step, ...inputs }) => {
-      const [scale, good, skipped, ...own] = state as [Typed, Typed, Typed, ...Typed[]];
+    emit: (g, { parameters, updates, state, step, ...inputs }) => {
+      const waits = waitsOf(parameters);
+      const [scale, good, skipped, ...rest] = state as [Typed, Typed, Typed, ...Typed[]];
+      const [waited, own] = [rest.slice(0, waits.length), rest.slice(waits.length)];
       const inverse = lazy(() => g.reciprocal(scale));
       const unscaled = updates.map((update) =>
         lazy(() => g.mul(update.value(), inType(g, inverse(), update.parameter.type))),
@@ -70,15 +78,22 @@ export function scaleLoss(options: LossScaleOptions, inner: GradientTransformati
       );
       const chosen = (next: Typed, before: Typed) => g.where(finite(), next, before);
       const result = inner.emit(g, {
-        ...{ ...inputs, state: own },
+        ...{ ...inputs, parameters, state: own },
         updates: updates.map(
           ({ parameter }, i) => new Update(g, parameter, () => ({ direction: unscaled[i] as () => Typed })),
         ),
         // Left-out updates do not count.
-        step: ownCounts(g, (type) =>
-          g.once(`updates ${type} ${step(type).name}`, () => g.sub(step(type), inType(g, skipped, type))),
-        ),
+        step: (of) => {
+          const { type, idle = 0 } = typeof of === "string" ? { type: of } : of;
+          return g.once(`updates ${type} ${idle} ${step(type).name}`, () => {
+            const before = waited[waits.indexOf(idle)];
+            const left = before ? g.sub(skipped, before) : skipped;
+            const counted = g.sub(step(type), inType(g, left, type));
+            return before ? g.max(g.sub(counted, idle), 1) : counted;
+          });
+        },
       });
+      const skippedNext = lazy(() => chosen(skipped, g.add(skipped, 1)));
       const counted = lazy(() => g.add(good, 1));
       const due = lazy(() => g.greaterOrEqual(counted(), growthInterval));
       const grown = () => g.where(due(), g.min(g.mul(scale, growthFactor), mostScale), scale);
@@ -92,24 +107,43 @@ export function scaleLoss(options: LossScaleOptions, inner: GradientTransformati
         state: [
           () => chosen(grown(), g.mul(scale, backoffFactor)),
           () => chosen(g.where(due(), 0, counted()), g.scalar(0)),
-          () => chosen(skipped, g.add(skipped, 1)),
+          skippedNext,
+          ...waits.map((idle, i) => () => {
+            const before = waited[i] as Typed;
+            return g.where(g.greater(step("float"), idle), before, skippedNext());
+          }),
           ...result.state.map((next, i) => () => chosen(next(), own[i] as Typed)),
         ],
       };
     },
-    compute: ({ updates, state, step, ...inputs }) => {
-      const [[scale = 1] = [], [good = 0] = [], [skipped = 0] = [], ...own] = state;
+    compute: ({ parameters, updates, state, step, ...inputs }) => {
+      const waits = waitsOf(parameters);
+      const [[scale = 1] = [], [good = 0] = [], [skipped = 0] = [], ...rest] = state;
+      const own = rest.slice(waits.length);
+      const waited = (now: number) => waits.map((idle, i) => [step > idle ? (rest[i]?.[0] ?? 0) : now]);
       const unscaled = updates.map((update) => update.map((value) => value / scale));
       if (!unscaled.flat().every(Number.isFinite)) {
         return {
           updates: updates.map((update) => update.map(() => 0)),
-          state: [[scale * backoffFactor], [0], [skipped + 1], ...own.map((slot) => [...slot])],
+          state: [
+            ...[[scale * backoffFactor], [0], [skipped + 1], ...waited(skipped + 1)],
+            ...own.map((slot) => [...slot]),
+          ],
         };
       }
-      const result = inner.compute({ ...inputs, updates: unscaled, state: own, step: step - skipped });
+      const result = inner.compute({
+        ...{ ...inputs, updates: unscaled, state: own, step: step - skipped },
+        parameters: parameters.map((one) => {
+          const left = rest[waits.indexOf(one.idle ?? 0)]?.[0] ?? 0;
+          return one.idle ? { ...one, idle: one.idle - left } : one;
+        }),
+      });
       const due = good + 1 >= growthInterval;
       const next = due ? Math.min(scale * growthFactor, mostScale) : scale;
-      return { updates: result.updates, state: [[next], [due ? 0 : good + 1], [skipped], ...result.state] };
+      return {
+        updates: result.updates,
+        state: [[next], [due ? 0 : good + 1], [skipped], ...waited(skipped), ...result.state],
+      };
     },
   };
 }

@@ -82,15 +82,14 @@ export const scaleByNadam = defineTransformation(
       emit: (g, { parameters, updates, state, step }) => {
         const begun = beginnings(parameters);
         const sharesOf = (idle: number) => {
-          const before = slotAt(state, updates.length * 2 + begun.indexOf(idle));
-          const count = step({ name: "", shape: [], type: before.type, idle });
-          return { before, ...shares(g, before, count) };
+          const slot = slotAt(state, updates.length * 2 + begun.indexOf(idle));
+          const count = step({ name: "", shape: [], type: slot.type, idle });
+          // While parameters wait, they count 1, as at their first update.
+          const first = () => g.where(g.greater(count, 1), slot, 1);
+          const before = idle === 0 ? slot : g.once(`nadam ${slot.name} ${count.name}`, first);
+          return shares(g, before, count);
         };
-        const product = (idle: number) =>
-          lazy(() => {
-            const { before, product: next } = sharesOf(idle);
-            return idle === 0 ? next() : g.where(g.greater(step(before.type), idle), next(), before);
-          });
+        const product = (idle: number) => lazy(() => sharesOf(idle).product());
         const each = updates.map((update, i) =>
           lazy(() => {
             const slope = update.value();
@@ -120,8 +119,9 @@ export const scaleByNadam = defineTransformation(
         const share = (t: number) => beta1 * (1 - 0.5 * 0.96 ** (t * momentumDecay));
         const begun = beginnings(parameters);
         const products = begun.map((idle, i) => {
-          const before = state[updates.length * 2 + i]?.[0] ?? Number.NaN;
-          return step > idle ? before * share(step - idle) : before;
+          const t = ownCount(step, { idle });
+          const before = t > 1 ? (state[updates.length * 2 + i]?.[0] ?? Number.NaN) : 1;
+          return before * share(t);
         });
         const results = updates.map((update, i) => {
           const spec = parameters[i] as ParameterSpec;

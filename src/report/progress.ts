@@ -57,6 +57,7 @@ export function epochText(event: EpochEvent): string {
     `loss ${short(event.loss)}`,
     ...(event.penalty === 0 ? [] : [`penalty ${short(event.penalty)}`]),
     ...(event.validation ? [`validation loss ${short(event.validation.loss)}`] : []),
+    ...(event.validation?.average ? [`(${event.validation.average})`] : []),
     ...(accuracy === undefined ? [] : [`accuracy ${(100 * accuracy).toFixed(2)} %`]),
     ...(perplexity === undefined ? [] : [`perplexity ${perplexity.toPrecision(4)}`]),
     ...Object.entries(event.validation?.losses ?? event.losses ?? {}).map(

@@ -8,6 +8,7 @@ import type { EpochDecision } from "./best-epochs.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { CheckpointKind, EndEvent, EvaluationResult, TrainingEvent } from "./events.ts";
 import { type ChosenFit, stepsOf } from "./fit-plan.ts";
+import { lateStarts } from "./late-starts.ts";
 import { type RunHistory, withEpoch } from "./run-history.ts";
 import type { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
@@ -89,6 +90,7 @@ export class FitLoop {
     this.#perEpoch = stepsPerEpoch(run.train, this.#batch);
     this.#steps = stepsOf(run.chosen, this.#perEpoch);
     this.#first = run.position.step;
+    for (const text of lateStarts(run.options, this.#steps.totalSteps)) run.options.onMessage?.(text);
     // A schedule that this run cannot follow is refused before the first step.
     const first = { position: run.position, done: this.#first + 1, epoch: 0, ...this.#steps };
     scalarsOfSteps(run.step, run.options, { ...first, run: this.scheduled });

@@ -43,14 +43,15 @@ export function rescuedOptions(run: RescuedModel, given: TrainerOptions): Traine
 /** The optimizer state that a rescued run continues with; undefined when the checkpoint holds the state of another optimizer. */
 export function formerState(
   { state: { slots, updates } }: RescuedModel,
-  { parameters }: Pick<StepPorts, "parameters">,
+  { parameters, average }: Pick<StepPorts, "parameters" | "average">,
 ): RescuedModel["state"] | undefined {
   const ports = new Map(parameters.map((port) => [port.name, port.slots]));
   // A parameter that the rescued run freezes has no slots in the new step.
   const trained = new Map([...slots].filter(([parameter]) => ports.has(parameter)));
   const fits = [...trained].every(([parameter, own]) => {
-    const wanted = ports.get(parameter);
-    return own.size === wanted?.size && [...own.keys()].every((slot) => wanted.has(slot));
+    // An average of weights begins with this run.
+    const wanted = [...(ports.get(parameter)?.keys() ?? [])].filter((slot) => slot !== average);
+    return own.size === wanted.length && wanted.every((slot) => own.has(slot));
   });
   return fits ? { slots: trained, updates } : undefined;
 }

@@ -63,6 +63,16 @@ describe("groups", () => {
     }
   });
 
+  test("that wait longer than the run are named, and a mean of weights that does", async () => {
+    const groups = [{ match: /fc1/, freezeUntil: 2 }];
+    const { said } = await states({ groups, swa: 9 }, 2);
+    expect(said).toContain("group fc1: frozen until step 2, and so in all 2 steps");
+    expect(said).toContainEqual(
+      expect.stringMatching(/mean of the weights begins at step 9, after the last step 2/),
+    );
+    expect((await states({ groups, swa: 2 }, 3)).said.join()).not.toMatch(/so in all|after the last/);
+  });
+
   test("and noDecay leave weight decay off", async () => {
     const base = { learningRate: 0.1, optimizer: adamw({ weightDecay: 0.5 }) };
     const none = { ...base, optimizer: adamw({ weightDecay: 0 }) };
