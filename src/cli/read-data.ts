@@ -3,6 +3,7 @@ import type { DataOptions } from "../data/options.ts";
 import { channelStatistics } from "../data/statistics.ts";
 import { UsageError } from "../errors.ts";
 import { loadData, type Model, type Normalization, type SplitData } from "../index.ts";
+import { arraysOfTerm } from "../losses/text.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { given } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
@@ -37,8 +38,9 @@ export async function readData(
   const { tokenizer, length, text, objective } = flags;
   const languageModel = objective === undefined ? undefined : objective.some(isOfLanguage);
   const own = given({ label, columns, missing, standardize, resize, augment, validation, seed });
+  const targets = (objective ?? []).flatMap(arraysOfTerm);
   const ofText = given({ tokenizer, length, text, languageModel });
-  const options: DataOptions = { ...own, ...ofText, ...given({ model, dims: dim, conversion }) };
+  const options: DataOptions = { ...own, ...ofText, targets, ...given({ model, dims: dim, conversion }) };
   const data = await loadData(spec, options);
   if (resize !== undefined && !data.conversion?.images) {
     throw new UsageError(`${spec}: --resize belongs to folders of images`);

@@ -13,6 +13,8 @@ export interface DataOptions {
   readonly conversion?: DataConversion | undefined;
   /** Tables: the column of the labels; default: the one with a usual name (y, label, target, …). */
   readonly label?: string | undefined;
+  /** Tables: further columns with labels or masks, which losses read by name. */
+  readonly targets?: readonly string[] | undefined;
   /** Tables: the columns to feed; default: all but the labels. */
   readonly columns?: readonly string[] | undefined;
   /** Tables: what is done about missing values; default: they are refused. */

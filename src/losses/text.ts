@@ -74,6 +74,15 @@ export function parseTerm(
   return { objective, ...rest };
 }
 
+/** The arrays that the text of a loss names: its labels and its mask. */
+export function arraysOfTerm(text: string): string[] {
+  const { name, options } = nameAndOptions(text);
+  return ["labels", "mask"].flatMap((option) => {
+    const value = options.get(option);
+    return value === undefined || isKindOfLabels(name, option, value) ? [] : [value];
+  });
+}
+
 /** `labels=probabilities` is an option of the cross-entropy, and no array. */
 const isKindOfLabels = (name: string, option: string, value: string): boolean =>
   option === "labels" && name === "cross-entropy" && ["classes", "probabilities"].includes(value);

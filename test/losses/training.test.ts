@@ -47,8 +47,8 @@ function soft(): SampleArray {
 
 /** Class labels of pixels, the first row of each image without one. */
 function pixels(): SampleArray {
-  const { data, shape } = classes("y_pixels", 3, 4, 5);
-  return { data: Int32Array.from(data as Int32Array, (label, i) => (i % 20 < 5 ? 255 : label)), shape };
+  const { data } = classes("y_pixels", 3, 4, 5);
+  return { data: Int32Array.from(data as Int32Array, (y, i) => (i % 20 < 5 ? 255 : y)), shape: [4, 5] };
 }
 
 const x = floats("x", 5);

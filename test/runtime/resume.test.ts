@@ -16,6 +16,7 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../../src/index.ts";
+import { combined } from "../../src/losses/public.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
 import { chain, decayWeights } from "../../src/optimizers/public.ts";
@@ -84,6 +85,17 @@ const everything: TrainerOptions = {
 describe("a run that was stopped", () => {
   test.each([
     ["with every option away from its default", everything, { epochs: 4, validation: 0.2, maxSteps: 21 }],
+    [
+      "with several losses",
+      {
+        ...plain,
+        objective: combined([
+          { objective: crossEntropy({ labelSmoothing: 0.1 }), name: "first", weight: 0.5 },
+          { objective: crossEntropy(), output: "logits" },
+        ]),
+      },
+      { epochs: 3, validation: 0.2 },
+    ],
     [
       "with batch statistics and torch's variance",
       { ...plain, runningVariance: "torch" } as const,

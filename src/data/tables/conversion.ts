@@ -35,6 +35,8 @@ export interface TableConversion {
   readonly inputs: readonly TableInput[];
   /** The column of the labels: with classes, texts that become their index. */
   readonly label?: { readonly name: string; readonly classes?: readonly string[] };
+  /** Further columns with labels or masks, which losses read by name. */
+  readonly targets?: readonly NonNullable<TableConversion["label"]>[];
   /** Rows with missing values are left out. */
   readonly dropsMissing?: true;
 }

@@ -42,11 +42,12 @@ export async function convertTable(
 ): Promise<ConvertedTable> {
   const inputs = conversion.inputs.map((input) => new InputRows(source, input, rows));
   const label = conversion.label && new LabelRows(source, conversion.label, rows);
+  const targets = (conversion.targets ?? []).map((target) => new LabelRows(source, target, rows));
   let [row, size] = [0, 0];
   const kept = conversion.dropsMissing ? new Uint32Array(rows) : undefined;
   for await (const chunk of source.rows()) {
     for (const cells of chunk) {
-      const parts = [...inputs, ...(label ? [label] : [])];
+      const parts = [...inputs, ...(label ? [label] : []), ...targets];
       const drops = conversion.dropsMissing && parts.some((part) => part.lacks(cells));
       if (!drops) {
         for (const part of parts) part.write(cells, size, row);
@@ -63,7 +64,7 @@ export async function convertTable(
     inputs: inputs.map((input) => (statistics ? input.completed(statistics, chosen) : input.input)),
   };
   for (const [i, input] of complete.inputs.entries()) inputs[i]?.apply(input, size);
-  const columns = inputs.map((input) => input.column(size));
+  const columns = [...inputs, ...targets].map((part) => part.column(size));
   const whole = datasetOfColumns(source.name, size, columns, label?.column(size));
   const dataset: Dataset = kept && size < row ? { ...whole, sampleRow: (i) => kept[i] ?? -1 } : whole;
   return { dataset, conversion: complete, dropped: rows - size };

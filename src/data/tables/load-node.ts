@@ -43,8 +43,14 @@ async function asTrained(
   stored: TableConversion,
   { conversion, missing }: DataOptions,
 ): Promise<SplitData> {
-  const { label, ...unlabelled } = stored;
-  const known = label && source.columns.includes(label.name) ? stored : unlabelled;
+  const { label, targets = [], ...unlabelled } = stored;
+  const isThere = ({ name }: { readonly name: string }) => source.columns.includes(name);
+  const there = targets.filter(isThere);
+  const known = {
+    ...unlabelled,
+    ...(label && isThere(label) && { label }),
+    ...(there.length > 0 && { targets: there }),
+  };
   const table = missing === "drop" ? { ...known, dropsMissing: true as const } : known;
   let rows = 0;
   for await (const chunk of source.rows()) rows += chunk.length;
@@ -57,10 +63,14 @@ async function asNew(source: TableSource, options: DataOptions): Promise<SplitDa
   const { model, dims, missing, standardize, validation, seed = 0 } = options;
   const inputs: readonly WantedInput[] | undefined = model && wantedInputs(model, dims);
   const chosen = chosenColumns(source, options);
-  const names = [...chosen.columns, ...(chosen.label === undefined ? [] : [chosen.label])];
+  const { targets } = chosen;
+  const names = [...chosen.columns, ...(chosen.label === undefined ? [] : [chosen.label]), ...targets];
   const { rows, columns } = await survey(source, names);
   const label = columns.find(({ name }) => name === chosen.label);
-  const plan = planTable(source, columns, label, { missing, standardize, ...(inputs && { inputs }) });
+  const plan = planTable(source, columns, label, {
+    ...{ missing, standardize, targets },
+    ...(inputs && { inputs }),
+  });
   const trainingRows =
     typeof validation === "number" && validation > 0
       ? (size: number) => splitRows(source.name, size, validation, seed).train
@@ -76,15 +86,20 @@ async function asNew(source: TableSource, options: DataOptions): Promise<SplitDa
 const droppedRemark = ({ name }: TableSource, dropped: number): string[] =>
   dropped > 0 ? [`${name}: ${dropped} rows lack a value and are left out`] : [];
 
-function columnRemarks({ name, columns }: TableSource, { inputs, label }: TableConversion): string[] {
+function columnRemarks(
+  { name, columns }: TableSource,
+  { inputs, label, targets = [] }: TableConversion,
+): string[] {
   const fed = inputs.map((input) => {
     const parts = input.columns.map((column) =>
       widthOf(column) > 1 ? `${column.name} (${widthOf(column)})` : column.name,
     );
     return `${input.name} from ${parts.length > 12 ? `${parts.length} columns` : parts.join(", ")}`;
   });
-  const target = label
-    ? `labels from ${label.name}`
-    : `no labels: none of ${columns.length} columns has a usual name (y, label, target, …), --label names one`;
+  const named = [...(label ? [label] : []), ...targets].map((column) => column.name);
+  const target =
+    named.length > 0
+      ? `labels from ${named.join(", ")}`
+      : `no labels: none of ${columns.length} columns has a usual name (y, label, target, …), --label names one`;
   return [`${name}: ${fed.join("; ")}; ${target}`];
 }

@@ -11,6 +11,8 @@ import type { TableSource } from "./table-source.ts";
 export interface TableOptions {
   /** The column of the labels; default: the one with a usual name (y, label, target, …). */
   readonly label?: string | undefined;
+  /** Further columns with labels or masks. */
+  readonly targets?: readonly string[] | undefined;
   /** The columns to feed; default: all but the labels. */
   readonly columns?: readonly string[] | undefined;
   readonly missing?: Missing | undefined;
@@ -28,8 +30,12 @@ export function numbered(label: string | undefined, columns: readonly string[]):
 /** The names of the label column and of the columns to feed. @throws UsageError for names that the table lacks */
 export function chosenColumns(
   source: TableSource,
-  { label: given, columns }: TableOptions,
-): { readonly label: string | undefined; readonly columns: readonly string[] } {
+  { label: given, columns, targets: named = [] }: TableOptions,
+): {
+  readonly label: string | undefined;
+  readonly columns: readonly string[];
+  readonly targets: readonly string[];
+} {
   const { name, columns: all } = source;
   const check = (wanted: string, option: string) => {
     if (all.includes(wanted)) return;
@@ -41,14 +47,17 @@ export function chosenColumns(
   if (label !== undefined && columns?.includes(label)) {
     throw new UsageError(`${name}: --columns feeds the label "${label}" to the model; leave it out`);
   }
-  const usual = all.filter((one) => isLabelName(one) && !columns?.includes(one));
+  // A loss may also read an input of the model by name.
+  const targets = named.filter((one) => all.includes(one) && one !== label && !columns?.includes(one));
+  const usual = all.filter((one) => isLabelName(one) && !columns?.includes(one) && !targets.includes(one));
   if (label === undefined && usual.length > 1) {
     throw new UsageError(
       `${name}: which of the columns ${usual.join(" and ")} is the label? Say it with --label`,
     );
   }
   const target = label ?? usual[0];
-  return { label: target, columns: columns ?? all.filter((one) => one !== target) };
+  const fed = columns ?? all.filter((one) => one !== target && !targets.includes(one));
+  return { label: target, columns: fed, targets };
 }
 
 /** How the columns of a table become inputs of a model; standardization and missing values are filled in later. */
@@ -59,7 +68,9 @@ export function planTable(
   options: TableOptions,
 ): TableConversion {
   const { missing, inputs = [{ name: "x", shape: [null], takesIntegers: false }] } = options;
-  const used = surveyed.filter((column) => column !== label);
+  const targets = surveyed.filter(({ name }) => options.targets?.includes(name));
+  const used = surveyed.filter((column) => column !== label && !targets.includes(column));
+  for (const column of targets) checkMissing(source, column, column, missing);
   for (const column of [...used, ...(label ? [label] : [])]) checkMissing(source, column, label, missing);
   const own = inputs.filter(({ name }) => used.some((column) => column.name === name));
   const rest = used.filter(({ name }) => !own.some((input) => input.name === name));
@@ -85,10 +96,14 @@ export function planTable(
         label !== undefined,
       ),
     });
-  const classes = label?.kind === "category" ? label.categories : undefined;
+  const labelOf = ({ name, kind, categories }: SurveyedColumn) => ({
+    name,
+    ...(kind === "category" && { classes: categories }),
+  });
   return {
     inputs: conversion,
-    ...(label && { label: { name: label.name, ...(classes && { classes }) } }),
+    ...(label && { label: labelOf(label) }),
+    ...(targets.length > 0 && { targets: targets.map(labelOf) }),
     ...(missing === "drop" && { dropsMissing: true as const }),
   };
 }
