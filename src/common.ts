@@ -116,6 +116,7 @@ export type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angle
 export type { WeightAngleOptions } from "./measure/weight-angles.ts";
 export type { ClassFigures, ClassReport } from "./metrics/class-metrics.ts";
 export type { LabelFigures, LabelReport } from "./metrics/label-metrics.ts";
+export type { Measured, Metric, MetricPass, MetricSample } from "./metrics/metric.ts";
 export type { NumberReport } from "./metrics/number-metrics.ts";
 export type { DataTypeName } from "./onnx/data-types.ts";
 export { decodeModel, encodeModel, Model, type ModelSource } from "./onnx/model.ts";

@@ -26,11 +26,16 @@ def classes() -> dict[str, Any]:
     # Class 6 never occurs among the labels.
     labels = np.array(lcg.labels("metrics.labels", ROWS, CLASSES - 1))
     answers = scores.argmax(1)
+    powers = np.exp(scores.astype(float))
+    softmax = powers / powers.sum(1, keepdims=True)
     each = metrics.precision_recall_fscore_support(labels, answers, labels=range(CLASSES), zero_division=0)
     macro = metrics.precision_recall_fscore_support(labels, answers, average="macro", zero_division=0)
     return {
         "accuracy": rounded(metrics.accuracy_score(labels, answers)),
         "top5": rounded(metrics.top_k_accuracy_score(labels, scores, k=5, labels=range(CLASSES))),
+        "top2": rounded(metrics.top_k_accuracy_score(labels, scores, k=2, labels=range(CLASSES))),
+        "logLoss": rounded(metrics.log_loss(labels, softmax, labels=range(CLASSES))),
+        "auc": [rounded(metrics.roc_auc_score(labels == c, softmax[:, c])) for c in range(CLASSES - 1)],
         "each": [numbers(figure) for figure in each], "macro": numbers(macro[:3]),
         "confusion": metrics.confusion_matrix(labels, answers, labels=range(CLASSES)).tolist(),
     }  # fmt: skip

@@ -16,6 +16,7 @@ import type { TrainingDataFlags } from "./data-flags.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { withLossFiles } from "./loss-files.ts";
 import { objectiveOf } from "./loss-flags.ts";
+import { metricsOf } from "./metric-flags.ts";
 import { clipped } from "./optimizer-flags.ts";
 import { given } from "./options.ts";
 import { asksForPenalty } from "./penalty-flags.ts";
@@ -44,13 +45,14 @@ export async function trainerFor(given: Beginning): Promise<Trainer> {
   const { call, model, rescued, onMessage } = given;
   const { path, placement } = call;
   const flags = await withLossFiles(call.flags);
+  const metrics = await metricsOf(flags);
   const beginning = { ...given, call: { ...call, flags } };
   if (flags.resume) {
-    const options = { ...placement, ...ownObjective(beginning), onMessage };
+    const options = { ...placement, ...ownObjective(beginning), ...(metrics && { metrics }), onMessage };
     return resume(rescued?.model ?? model, path, flags.resume, options);
   }
-  if (rescued) return beginRescued(rescued, beginning);
-  return newTrainer({ ...beginning, flags });
+  if (rescued) return beginRescued(rescued, beginning, { ...(metrics && { metrics }) });
+  return newTrainer({ ...beginning, ...(metrics && { metrics }), flags });
 }
 
 /** The trainer of a new run, as the flags say. */
@@ -61,9 +63,11 @@ export async function newTrainer({
   train: data,
   text,
   normalize,
+  metrics,
   onMessage,
 }: Pick<Beginning, "model" | "facts" | "train" | "text" | "normalize" | "onMessage"> & {
   readonly flags: TrainingFlags & TrainingDataFlags & PlacementFlags;
+  readonly metrics?: TrainerOptions["metrics"];
 }): Promise<Trainer> {
   const balanced = flags.classWeights === "balanced";
   const { classWeights: _, ...others } = flags;
@@ -79,6 +83,7 @@ export async function newTrainer({
   return Trainer.create(model, {
     ...options,
     ...given({ objective, normalize, mixup: flags.augment?.mixup }),
+    ...given({ metrics }),
     ...placementOf(flags),
     onMessage,
   });
@@ -88,6 +93,7 @@ export async function newTrainer({
 function beginRescued(
   run: RescuedModel,
   { call: { flags }, command, normalize, onMessage }: Beginning,
+  metrics: Pick<TrainerOptions, "metrics">,
 ): Promise<Trainer> {
   const { block, freeBatch } = modelFacts(run.model, dimensionsOf(flags));
   // --prediction names the output of the inference model, which is written at the end.
@@ -111,6 +117,7 @@ function beginRescued(
     ...placementOf(flags),
     ...given({ normalize, mixup: flags.augment?.mixup }),
     ...(command.getOptionValueSource("optimizer") !== "cli" && { optimizer: former() }),
+    ...metrics,
     onMessage,
   });
 }

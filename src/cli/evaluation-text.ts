@@ -99,7 +99,7 @@ function figures({ classes, labels, numbers }: TermFigures, options: TextOptions
   return [
     ...(topK ? [`top-${topK.k} accuracy ${percent(topK.accuracy)}`] : []),
     formatTable([...headings("class"), counts], [...rows, mean], options.paint),
-    ...(classes.classes.length <= mostClasses
+    ...(classes.confusion && classes.classes.length <= mostClasses
       ? [`rows by class (down) and answer (across)\n${confusionTable(classes.confusion, options)}`]
       : leftOut(classes.classes.length)),
   ];

@@ -89,11 +89,16 @@ export function fitOf({
 interface HeldOut {
   readonly folder: string;
   readonly held: boolean;
+  /** Whether their part for tests is evaluated at the end. */
+  readonly tested: boolean;
   readonly isResumed: boolean;
 }
 
 /** @throws UsageError for flags that need held-out samples in a run without any */
-export async function checkHeldOut(flags: FitFlags, { folder, held, isResumed }: HeldOut): Promise<void> {
+export async function checkHeldOut(
+  flags: FitFlags & { readonly metrics?: string },
+  { folder, held, tested, isResumed }: HeldOut,
+): Promise<void> {
   const from = fromOf(flags);
   const isThere = async () =>
     isResumed && (await stat(join(folder, `${from}.safetensors`)).catch(() => undefined)) !== undefined;
@@ -105,12 +110,11 @@ export async function checkHeldOut(flags: FitFlags, { folder, held, isResumed }:
     ...(flags.earlyStop ? ["--early-stop"] : []),
     ...(flags.keep === undefined ? [] : ["--keep"]),
     ...(flags.monitor === undefined ? [] : ["--monitor"]),
+    ...(flags.metrics === undefined || tested ? [] : ["--metrics"]),
     ...(from === "best" && !(await isThere()) ? ["--from best"] : []),
   ];
   if (asked[0] === undefined) return;
-  throw new UsageError(
-    `${asked[0]} needs held-out samples to find the best epochs: give --validation, as in --validation 0.1`,
-  );
+  throw new UsageError(`${asked[0]} needs held-out samples: give --validation, as in --validation 0.1`);
 }
 
 /** Says that a run ended early, and how it goes on. */

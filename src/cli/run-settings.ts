@@ -9,6 +9,7 @@ import { nameAndOptions } from "../name-and-options.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import { typedValues, withFlags } from "./config/flags.ts";
 import { configName, configText } from "./config/write.ts";
+import { withFiles } from "./metric-flags.ts";
 
 /** The file in a run's folder that records how the run was started. */
 const settingsName = "run.json";
@@ -30,7 +31,10 @@ export interface RunSettings {
 /** Flags that concern one call only (its output, or what it may replace); a resumed run does not inherit them. */
 const ofOneCall = ["force", "quiet", "debug", "json", "resume", "otherData"];
 /** Flags that name files. */
-const paths = ["output", "checkpoint", "ortCheckpoint", "data", "tensorboard", "tokenizer", "objective"];
+const paths = [
+  ...["output", "checkpoint", "ortCheckpoint", "data", "tensorboard", "tokenizer", "objective"],
+  "metrics",
+];
 
 /**
  * Records in a run's folder how the run was started: `run.json` for a resumption, and `config.yaml`, which is made of the same
@@ -123,6 +127,7 @@ export function argumentsHere(
     const ofKind: Readonly<Record<string, (text: string) => string>> = {
       data: dataHere,
       objective: lossHere,
+      metrics: (list) => withFiles(list, here),
     };
     return [[name, texts.map(ofKind[name] ?? here)] as const];
   });

@@ -10,6 +10,7 @@ import type { TrainingDataFlags } from "./data-flags.ts";
 import { addFitFlags, type FitFlags } from "./fit-flags.ts";
 import { groupsOf } from "./group-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
+import { addMetricFlag, type MetricFlags } from "./metric-flags.ts";
 import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
 import { given, numberIn, positiveInteger } from "./options.ts";
 import { addOutputFlag, type OutputFlags } from "./output.ts";
@@ -31,7 +32,7 @@ export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, F
 }
 
 /** Flags that determine how a model is trained. A resumed run keeps those with which it was started. */
-export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags, ClassFlags {
+export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags, ClassFlags, MetricFlags {
   readonly batchNorm?: "train" | "frozen";
   readonly runningVariance?: "onnx" | "torch";
   readonly precision?: Precision;
@@ -86,6 +87,7 @@ export function addTrainingFlags(command: Command): string[] {
   addClassFlag(command, "replace the model's last layer by a fresh one with these classes");
   addStepFlags(command);
   addRateFlags(command);
+  addMetricFlag(command);
   addSeedFlags(command);
   return command.options.slice(before).map((option) => option.attributeName());
 }

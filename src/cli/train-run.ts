@@ -108,6 +108,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   await checkHeldOut(flags, {
     folder,
     held: validation !== undefined,
+    tested: held !== undefined,
     isResumed: flags.resume !== undefined,
   });
   const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;

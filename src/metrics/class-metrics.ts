@@ -21,10 +21,28 @@ export interface ClassReport {
   /** Means over the classes that occur among the labels or the answers. */
   readonly macro: { readonly precision: number; readonly recall: number; readonly f1: number };
   readonly classes: readonly ClassFigures[];
-  /** Rows by their class (first index) and by the class that they were put into (second index). */
-  readonly confusion: readonly (readonly number[])[];
+  /**
+   * Rows by their class (first index) and by the class that they were put into (second index); absent above
+   * {@link mostConfused} classes.
+   */
+  readonly confusion?: readonly (readonly number[])[];
   /** Rows that were counted. */
   readonly rows: number;
+}
+
+/** A table of all pairs of more classes than these would not fit in memory, or be read by anyone. */
+export const mostConfused = 1000;
+
+/** How many classes have a higher score than a row's own; of equal scores the first one counts as higher. */
+export function rankOf(scores: ArrayLike<number>, label: number, classes: number): number {
+  const own = scores[label] ?? Number.NaN;
+  let above = 0;
+  for (let c = 0; c < classes; c++) {
+    const score = scores[c] ?? Number.NaN;
+    // A score that is NaN, or compared with NaN, counts as above: a model that diverged is not right.
+    if (score === own ? c < label : !(score < own)) above += 1;
+  }
+  return above;
 }
 
 /**
@@ -38,15 +56,21 @@ export interface ClassReport {
 export class ClassMetrics {
   readonly #classes: number;
   readonly #k: number;
+  /** Rows of each class, those put into it, and those of both. */
+  readonly #labels: Float64Array;
+  readonly #answers: Float64Array;
+  readonly #right: Float64Array;
   /** [classes, classes] */
-  readonly #counts: Float64Array;
+  readonly #counts: Float64Array | undefined;
   #amongFirst = 0;
 
   /** @param k - for top-k accuracy */
   constructor(classes: number, k = 5) {
     this.#classes = classes;
     this.#k = k;
-    this.#counts = new Float64Array(classes * classes);
+    const zeros = () => new Float64Array(classes);
+    [this.#labels, this.#answers, this.#right] = [zeros(), zeros(), zeros()];
+    this.#counts = classes > mostConfused ? undefined : new Float64Array(classes * classes);
   }
 
   /**
@@ -56,47 +80,49 @@ export class ClassMetrics {
    */
   add(scores: ArrayLike<number>, label: number): number {
     let answer = 0;
-    let above = 0;
-    const own = scores[label] ?? Number.NaN;
     for (let c = 0; c < this.#classes; c++) {
-      const score = scores[c] ?? Number.NaN;
-      if (score > (scores[answer] ?? Number.NaN)) answer = c;
-      // A score that is NaN, or compared with NaN, counts as above: a model that diverged is not right.
-      if (score === own ? c < label : !(score < own)) above += 1;
+      if ((scores[c] ?? Number.NaN) > (scores[answer] ?? Number.NaN)) answer = c;
     }
-    const at = label * this.#classes + answer;
-    this.#counts[at] = (this.#counts[at] ?? 0) + 1;
-    if (above < this.#k) this.#amongFirst += 1;
+    increment(this.#labels, label);
+    increment(this.#answers, answer);
+    if (answer === label) increment(this.#right, label);
+    if (this.#counts) increment(this.#counts, label * this.#classes + answer);
+    if (rankOf(scores, label, this.#classes) < this.#k) this.#amongFirst += 1;
     return answer;
   }
 
   report(): ClassReport {
     const n = this.#classes;
-    const count = (label: number, answer: number) => this.#counts[label * n + answer] ?? 0;
-    const indices = Array.from({ length: n }, (_, c) => c);
+    const counts = this.#counts;
     const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
-    const confusion = indices.map((label) => indices.map((answer) => count(label, answer)));
-    const answers = indices.map((answer) => sum(indices.map((label) => count(label, answer))));
-    const classes = indices.map((index): ClassFigures => {
-      const [right, samples] = [count(index, index), sum(confusion[index] ?? [])];
-      const precision = share(right, answers[index] ?? 0);
+    const classes = Array.from({ length: n }, (_, index): ClassFigures => {
+      const [right = 0, samples = 0] = [this.#right[index], this.#labels[index]];
+      const precision = share(right, this.#answers[index] ?? 0);
       const recall = share(right, samples);
       return { index, precision, recall, f1: share(2 * precision * recall, precision + recall), samples };
     });
-    const rows = sum(answers);
-    const present = classes.filter(({ index, samples }) => samples > 0 || (answers[index] ?? 0) > 0);
+    const rows = sum([...this.#labels]);
+    const present = classes.filter(({ index, samples }) => samples > 0 || (this.#answers[index] ?? 0) > 0);
     const mean = (figure: (one: ClassFigures) => number) => share(sum(present.map(figure)), present.length);
     return {
-      accuracy: share(sum(indices.map((c) => count(c, c))), rows),
+      accuracy: share(sum([...this.#right]), rows),
       ...(n > this.#k && { topK: { k: this.#k, accuracy: share(this.#amongFirst, rows) } }),
       macro: {
         precision: mean(({ precision }) => precision),
         recall: mean(({ recall }) => recall),
         f1: mean(({ f1 }) => f1),
       },
-      ...{ classes, confusion, rows },
+      classes,
+      ...(counts && {
+        confusion: classes.map(({ index }) => [...counts.subarray(index * n, (index + 1) * n)]),
+      }),
+      rows,
     };
   }
+}
+
+function increment(counts: Float64Array, at: number): void {
+  counts[at] = (counts[at] ?? 0) + 1;
 }
 
 /** part / whole, 0 for nothing of nothing. */

@@ -26,11 +26,17 @@ export function clockText(seconds: number): string {
 /**
  * The state of a run in one line of at most `width` characters; parts that do not fit are left out, the last one first.
  * @param secondsLeft - until the run ends; undefined if unknown
+ * @param epochSeconds - that the last epoch took; undefined if unknown
  *
  * @example
- * // epoch 1  step 320/1,874  loss 0.2134  penalty 12.3 %  4,210 samples/s  ETA 0:32
+ * // epoch 1  step 320/1,874  loss 0.2134  penalty 12.3 %  4,210 samples/s  ETA 0:32  lr 0.001  31.2 s/epoch
  */
-export function stepText(event: StepEvent, secondsLeft: number | undefined, width: number): string {
+export function stepText(
+  event: StepEvent,
+  secondsLeft: number | undefined,
+  width: number,
+  epochSeconds?: number,
+): string {
   const parts = [
     `epoch ${event.epoch}`,
     `step ${number.format(event.step)}/${number.format(event.totalSteps)}`,
@@ -38,6 +44,8 @@ export function stepText(event: StepEvent, secondsLeft: number | undefined, widt
     ...(event.penaltyShare === 0 ? [] : [`penalty ${percent(event.penaltyShare)}`]),
     `${number.format(event.samplesPerSecond)} samples/s`,
     ...(secondsLeft === undefined ? [] : [`ETA ${clockText(secondsLeft)}`]),
+    `lr ${short(event.learningRate)}`,
+    ...(epochSeconds === undefined ? [] : [perEpoch(epochSeconds)]),
   ];
   let text = "";
   for (const part of parts) {
@@ -48,8 +56,15 @@ export function stepText(event: StepEvent, secondsLeft: number | undefined, widt
   return text === "" ? (parts[0] ?? "").slice(0, Math.max(width, 0)) : text;
 }
 
-/** An epoch's figures in one line: `epoch 2  loss 0.0421  validation loss 0.0512  accuracy 98.6 %  0:31`. */
+const perEpoch = (seconds: number): string =>
+  `${seconds < 100 ? seconds.toFixed(1) : number.format(seconds)} s/epoch`;
+
+/** Waiting for samples is mentioned from this share of the time on. */
+const muchWaiting = 0.05;
+
+/** An epoch's figures in one line: `epoch 2  loss 0.0421  validation loss 0.0512  accuracy 98.6 %  f1 0.9857  …  0:31`. */
 export function epochText(event: EpochEvent): string {
+  const { accuracy: _, ...metrics } = event.validation?.metrics ?? {};
   const accuracy = event.validation?.accuracy ?? event.accuracy;
   const perplexity = event.validation?.perplexity;
   return [
@@ -63,10 +78,19 @@ export function epochText(event: EpochEvent): string {
     ...Object.entries(event.validation?.losses ?? event.losses ?? {}).map(
       ([name, loss]) => `${name} ${loss.toPrecision(4)}`,
     ),
+    ...Object.entries(metrics).map(([name, value]) => `${name} ${short(value)}`),
+    `lr ${short(event.learningRate)}`,
+    ...(event.waiting < muchWaiting
+      ? []
+      : [`waited ${Math.round(100 * event.waiting)} % of the time for data`]),
     `${number.format(event.samplesPerSecond)} samples/s`,
+    perEpoch(event.epochSeconds),
     clockText(event.seconds),
   ].join("  ");
 }
+
+/** Milliseconds between two lines for steps on a stream that is no terminal. */
+const logInterval = 60_000;
 
 /** Options of a {@link ProgressLine}. */
 export interface ProgressOptions {
@@ -78,7 +102,7 @@ export interface ProgressOptions {
 
 /**
  * Shows a run on a stream. A terminal gets one line that is rewritten, and one permanent line per epoch; other streams get
- * only the latter. Without a stream nothing is shown.
+ * the latter and, in long epochs, a line a minute. Without a stream nothing is shown.
  *
  * @example
  * const progress = new ProgressLine(process.stderr);
@@ -91,7 +115,10 @@ export class ProgressLine {
   readonly #now: () => number;
   #lastShown = Number.NEGATIVE_INFINITY;
   #firstStep: number | undefined;
+  #epochSeconds: number | undefined;
   #open = false;
+  /** When the last line was written to a stream that is no terminal. */
+  #logged: number | undefined;
 
   constructor(stream: ProgressStream | undefined, options: ProgressOptions = {}) {
     this.#stream = stream;
@@ -104,6 +131,8 @@ export class ProgressLine {
     if (event.event === "step") this.#step(event);
     else if (event.event === "epoch") {
       this.clear();
+      this.#epochSeconds = event.epochSeconds;
+      this.#logged = this.#now();
       this.#stream?.write(`${epochText(event)}\n`);
     }
   }
@@ -120,11 +149,19 @@ export class ProgressLine {
     this.#firstStep ??= event.step;
     const stream = this.#stream;
     const now = this.#now();
-    if (!stream?.isTTY || now - this.#lastShown < this.#interval) return;
+    this.#logged ??= now;
+    const due = stream?.isTTY ? now - this.#lastShown >= this.#interval : now - this.#logged >= logInterval;
+    if (!stream || !due) return;
     const done = event.step - this.#firstStep + 1;
     const secondsLeft = ((event.totalSteps - event.step) * event.seconds) / done;
     // On some terminals a line of the full width would wrap.
-    const text = stepText(event, secondsLeft, (stream.columns || 80) - 1);
+    const width = stream.isTTY ? (stream.columns || 80) - 1 : Number.POSITIVE_INFINITY;
+    const text = stepText(event, secondsLeft, width, this.#epochSeconds);
+    if (!stream.isTTY) {
+      stream.write(`${text}\n`);
+      this.#logged = now;
+      return;
+    }
     stream.write(`\r${text}\x1b[K`);
     this.#lastShown = now;
     this.#open = true;

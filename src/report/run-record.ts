@@ -23,6 +23,8 @@ export interface EpochPoint {
   readonly validationLoss: number;
   readonly accuracy: number;
   readonly samplesPerSecond: number;
+  /** Further figures on the held-out samples, by name. */
+  readonly metrics: ReadonlyMap<string, number>;
 }
 
 /** Mean and spread of a layer's angles. */
@@ -192,6 +194,11 @@ function epochOf(event: Fields): Omit<EpochPoint, "step" | "epoch"> {
     validationLoss: numberOf(validation.loss),
     accuracy: numberOf(event.accuracy ?? validation.accuracy),
     samplesPerSecond: numberOf(event.samplesPerSecond),
+    metrics: new Map(
+      Object.entries(objectOf(validation.metrics))
+        .filter(([name]) => name !== "accuracy")
+        .map(([name, value]) => [name, numberOf(value)] as const),
+    ),
   };
 }
 

@@ -1,24 +1,20 @@
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
 import { UsageError } from "../errors.ts";
-import { dimAt } from "../graph/shapes.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
 import { isCombined, isObjective, type NamedTerm, termsOf } from "../losses/terms.ts";
 import { ClassMetrics } from "../metrics/class-metrics.ts";
+import { classesOf, classRows } from "../metrics/class-rows.ts";
 import { LabelMetrics } from "../metrics/label-metrics.ts";
 import { NumberMetrics } from "../metrics/number-metrics.ts";
+import { kindOf } from "../metrics/table.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { joinedFigures } from "./evaluator.ts";
 import type { EvaluateOptions, ModelEvaluation, TermFigures, WorstSample } from "./model-evaluation.ts";
 import { modelResults, type ReadValue, type ValueResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
-
-/** Losses whose labels are yes or no. */
-const yesOrNo = new Set(["bce", "binary-focal"]);
-/** Losses that compare numbers. */
-const ofNumbers = new Set(["mse", "l1", "huber", "smooth-l1"]);
 
 /** More labels than these for one sample get no figures of their own. */
 const mostFigures = 10_000;
@@ -137,19 +133,19 @@ const labelsOfSample = ({ labels, shape, rowsOfSample }: ValueResults): number =
   (labels.length / (shape[0] ?? 1)) * rowsOfSample;
 
 function figuresFor(objective: Objective, results: ValueResults): Figures | undefined {
-  if (objective.name === "cross-entropy" && objective.labels.type === "int32")
-    return classFigures(objective, results);
+  const kind = kindOf(objective);
+  if (kind === "classes") return classFigures(objective, results);
   const width = labelsOfSample(results);
   // These figures compare the same label of all samples, which a mask leaves out of some.
   if (width > mostFigures || results.mask) return undefined;
-  if (yesOrNo.has(objective.name)) {
+  if (kind === "yes-or-no labels") {
     const metrics = new LabelMetrics(width);
     return {
       add: (scores, wanted) => void metrics.add(scores, wanted),
       report: () => ({ labels: metrics.report() }),
     };
   }
-  if (!ofNumbers.has(objective.name)) return undefined;
+  if (kind !== "numbers") return undefined;
   const metrics = new NumberMetrics(width);
   return {
     add: (scores, wanted) => void metrics.add(scores, wanted),
@@ -159,22 +155,12 @@ function figuresFor(objective: Objective, results: ValueResults): Figures | unde
 
 /** Figures of class labels, at every place of a sample that has one. */
 function classFigures(objective: Objective, { shape, rowsOfSample }: ValueResults): Figures {
-  const axis = objective.classAxis?.(shape) ?? 1;
-  const classes = dimAt(shape, axis);
-  const inner = elementCount(shape.slice(axis + 1));
-  const metrics = new ClassMetrics(classes);
+  const metrics = new ClassMetrics(classesOf(objective, shape));
+  const rows = classRows(objective, shape);
   return {
     add: (scores, labels, mask) => {
-      let answer: number | undefined;
-      for (let place = 0; place < labels.length; place++) {
-        const label = labels[place] ?? -1;
-        if (mask && !((mask[place] ?? 0) > 0)) continue;
-        if (label === objective.options.ignoreIndex || label < 0 || label >= classes) continue;
-        const from = Math.floor(place / inner) * classes * inner + (place % inner);
-        const own = Array.from({ length: classes }, (_, c) => scores[from + c * inner] ?? Number.NaN);
-        answer = metrics.add(own, label);
-      }
-      return labels.length === 1 && rowsOfSample === 1 ? answer : undefined;
+      const answers = rows(scores, labels, mask).map((row) => metrics.add(row.scores, row.label));
+      return labels.length === 1 && rowsOfSample === 1 ? answers[0] : undefined;
     },
     report: () => ({ classes: metrics.report() }),
   };

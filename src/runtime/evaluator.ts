@@ -7,6 +7,7 @@ import { datasetFor } from "../data/term-labels.ts";
 import { UsageError } from "../errors.ts";
 import type { Evaluation } from "../losses/objective.ts";
 import type { AnyObjective } from "../losses/terms.ts";
+import type { MeasuringPass } from "../metrics/measuring.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { countsBatches, type EvaluatedTerm, type EvaluationGraph } from "../programs/evaluation.ts";
 import { batchOf } from "../programs/step-ports.ts";
@@ -24,6 +25,8 @@ export interface Evaluated {
   readonly signal: AbortSignal | undefined;
   /** How pixels are scaled. */
   readonly normalize: Normalization | undefined;
+  /** Computes further figures of one of the losses; undefined where none were asked for. */
+  readonly measure?: { readonly term: EvaluatedTerm; readonly begin: () => MeasuringPass } | undefined;
 }
 
 /**
@@ -51,6 +54,8 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
     weight: 0,
     correct: undefined as number | undefined,
   }));
+  const { measure } = run;
+  const measured = measure?.begin();
   const batches = [...evaluationBatches(dataset, batch)].filter(
     ({ count }) => !countsBatches(graph) || count === batch,
   );
@@ -64,22 +69,28 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
       sum.counted += figures.counted;
       sum.weight += figures.weight ?? figures.counted;
       if (figures.correct !== undefined) sum.correct = (sum.correct ?? 0) + figures.correct;
+      if (measured && term === measure?.term && term.prediction) {
+        const scores = outputs.get(term.prediction.name)?.data as ArrayLike<number>;
+        const mask = term.mask === undefined ? undefined : feeds.labelsOf(term.mask);
+        measured.add({ scores, labels: feeds.labelsOf(term.labels), count, mask });
+      }
     }
     if (graph.loss !== undefined) loss += (outputs.get(graph.loss)?.numbers()[0] ?? Number.NaN) * count;
   }
   const share = (sum: number, of: number) => (of === 0 ? 0 : sum / of);
+  const figures = graph.terms.map(({ name, weight, objective }, i) => {
+    const { correct, counted, ...sum } = sums[i] as (typeof sums)[number];
+    const accuracy = correct === undefined ? undefined : share(correct, counted);
+    const loss = share(sum.loss, sum.weight);
+    const perplexity = objective?.perplexity && Math.exp(loss);
+    return { name, weight, loss, accuracy, perplexity };
+  });
+  const totals = measure && figures[graph.terms.indexOf(measure.term)];
   return {
-    ...joinedFigures(
-      graph.terms.map(({ name, weight, objective }, i) => {
-        const { correct, counted, ...sum } = sums[i] as (typeof sums)[number];
-        const accuracy = correct === undefined ? undefined : share(correct, counted);
-        const loss = share(sum.loss, sum.weight);
-        const perplexity = objective?.perplexity && Math.exp(loss);
-        return { name, weight, loss, accuracy, perplexity };
-      }),
-    ),
+    ...joinedFigures(figures),
     ...(graph.loss !== undefined && { loss: share(loss, samples) }),
     samples,
+    ...(totals && measured?.report(totals)),
   };
 }
 

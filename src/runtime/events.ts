@@ -1,13 +1,12 @@
+import type { Measured } from "../metrics/metric.ts";
 import type { AverageKind } from "../optimizers/averages.ts";
 
-/** Figures of a validation or test set. */
-export interface EvaluationResult {
+/** Figures of a validation or test set; those of {@link Measured} only where metrics were asked for. */
+export interface EvaluationResult extends Partial<Measured> {
   /** Mean data loss, without penalty. */
   readonly loss: number;
   /** Share of correctly classified samples; absent for models that do not classify, or do so by several losses. */
   readonly accuracy?: number;
-  /** Further figures by name; absent where none were asked for. */
-  readonly metrics?: Readonly<Record<string, number>>;
   /** eᴸ of the mean loss L, for language models, whose accuracy is that of tokens. */
   readonly perplexity?: number;
   /** The average of the weights that was evaluated; absent for the weights themselves. */

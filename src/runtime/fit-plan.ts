@@ -100,10 +100,8 @@ function earlyStopOf(given: EarlyStop | number | false): EarlyStop | undefined {
 /** @throws UsageError for options that decide between epochs in a run that computes nothing to decide by */
 export function checkDecides(
   { earlyStop, keep, monitor }: ChosenFit,
-  {
-    validation,
-    checkpoint,
-  }: { readonly validation: Dataset | undefined; readonly checkpoint: string | undefined },
+  options: FitOptions,
+  validation: Dataset | undefined,
 ): void {
   const asked = earlyStop
     ? "early stopping"
@@ -115,8 +113,8 @@ export function checkDecides(
       `${asked} needs held-out samples: give validation, as in 0.1 for a tenth of the samples (--validation 0.1)`,
     );
   }
-  if (keep !== undefined && checkpoint === undefined) {
-    throw new UsageError(`${asked} needs a folder for them: give checkpoint`);
+  if (options.keep !== undefined && options.checkpoint === undefined) {
+    throw new UsageError("keeping the best checkpoints needs a folder for them: give checkpoint");
   }
 }
 

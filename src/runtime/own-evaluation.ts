@@ -1,16 +1,16 @@
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
+import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { isObjective, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
-import type { StepPorts } from "../programs/step-ports.ts";
-import type { DataPorts } from "./batch-feeds.ts";
+import { batchOf, type StepPorts } from "../programs/step-ports.ts";
 import type { Better } from "./best-epochs.ts";
-import { checkDataset, evaluate, evenBatch, remarkOnRest } from "./evaluator.ts";
+import { checkDataset, type Evaluated, evaluate, evenBatch, remarkOnRest } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
-import type { Backend, Fed, ForwardSession } from "./step-session.ts";
+import type { Backend, Fed } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -22,11 +22,7 @@ export interface EvaluationSettings {
 }
 
 /** An evaluation graph that is ready to run, and its inputs for data. */
-interface Opened {
-  readonly session: ForwardSession;
-  readonly graph: EvaluationGraph;
-  readonly ports: DataPorts;
-}
+interface Opened extends Pick<Evaluated, "session" | "graph" | "ports" | "measure"> {}
 
 /** Evaluates a trainer's model. Builds the graph and opens its session on first use. */
 export class OwnEvaluation {
@@ -65,6 +61,8 @@ export class OwnEvaluation {
   /** The figures that an evaluation computes, each with what is better of it. */
   async figures(): Promise<ReadonlyMap<string, Better>> {
     const { graph } = await this.#open();
+    const { metrics = [] } = this.#options;
+    const table = metrics.length > 0 ? await import("../metrics/table.ts") : undefined;
     const classifying = graph.terms.filter(({ objective, prediction }) => {
       const counts = objective?.evaluate([], [], 0, prediction?.shape ?? [0]);
       return counts?.correct !== undefined;
@@ -74,6 +72,9 @@ export class OwnEvaluation {
     return new Map<string, Better>([
       ["loss", "lower"],
       ...(hasAccuracy ? [["accuracy", "higher"] as const] : []),
+      ...metrics.flatMap((metric) =>
+        table && metric !== "confusion" ? [[table.figureName(metric), table.betterOf(metric)] as const] : [],
+      ),
     ]);
   }
 
@@ -86,12 +87,12 @@ export class OwnEvaluation {
     held: () => Promise<ReadonlyMap<string, Fed>>,
     { signal, normalize }: EvaluationSettings,
   ): Promise<EvaluationResult> {
-    const { session, graph, ports } = await this.#open(dataset);
+    const { session, graph, ports, measure } = await this.#open(dataset);
     await this.check(dataset);
     const remark = remarkOnRest(dataset, { graph, ports });
     if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
     if (remark !== undefined) this.#remarks.add(remark);
-    return evaluate(dataset, { session, graph, ports, state: await held(), signal, normalize });
+    return evaluate(dataset, { session, graph, ports, state: await held(), signal, normalize, measure });
   }
 
   async release(): Promise<void> {
@@ -110,9 +111,35 @@ export class OwnEvaluation {
     const lower = await this.#backend.lowering();
     const options = { ...this.#options, ...(batch !== undefined && { batch }) };
     const graph = await buildEvaluation(this.#model, options, this.#ports, this.#probe, lower);
+    const ports = graph.data ?? this.#ports;
+    const measure = await this.#measuring(graph, batchOf(ports));
     const session = await this.#backend.openForward(graph.model, this.#options);
-    const opened = { session, graph, ports: graph.data ?? this.#ports };
+    const opened = { session, graph, ports, measure };
     this.#opened.set(batch, opened);
     return opened;
+  }
+
+  /** @throws UsageError for metrics that are not defined for any of the losses */
+  async #measuring({ terms }: EvaluationGraph, batch: number): Promise<Opened["measure"]> {
+    const { metrics = [] } = this.#options;
+    if (metrics.length === 0) return undefined;
+    const { measuring } = await import("../metrics/measuring.ts");
+    let reason: unknown;
+    for (const term of terms) {
+      const { objective, prediction, mask } = term;
+      if (!objective || !prediction) continue;
+      try {
+        const { shape } = prediction;
+        return { term, begin: measuring(metrics, objective, shape, batch, mask !== undefined) };
+      } catch (error) {
+        reason ??= error;
+      }
+    }
+    throw (
+      reason ??
+      new UsageError(
+        "metrics need a loss that compares a prediction with labels outside the graph, and this run has none: leave metrics out",
+      )
+    );
   }
 }

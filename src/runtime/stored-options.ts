@@ -39,6 +39,7 @@ export type Forgotten = None<
     | "optimizer"
     | "penalties"
     | "groups"
+    | "metrics"
     | "onMessage"
   >
 >;
@@ -70,13 +71,15 @@ interface StoredOptions {
   readonly penalties: readonly StoredPlan[];
   readonly groups?: readonly StoredGroup[];
   readonly patterns: Readonly<Record<string, StoredPattern>>;
+  /** Names of metrics, those of the user's own among them. */
+  readonly metrics?: readonly string[];
   /** Options that the caller has to give again: functions, and the user's own objectives and optimizers. */
   readonly functions?: readonly string[];
 }
 
 /** Writes the options as JSON. The user's own objects have no text: the caller gives them again to resume the run. */
 export function optionsToText(options: TrainerOptions): string {
-  const { objective, optimizer = adamw(), penalties = [], groups } = options;
+  const { objective, optimizer = adamw(), penalties = [], groups, metrics } = options;
   const stored: StoredOptions = {
     version,
     numbers: Object.fromEntries(
@@ -91,10 +94,12 @@ export function optionsToText(options: TrainerOptions): string {
     patterns: Object.fromEntries(
       patterns.flatMap((key) => (options[key] ? [[key, patternToStore(options[key])]] : [])),
     ),
+    ...(metrics && { metrics: metrics.map((one) => (typeof one === "string" ? one : one.name)) }),
     functions: [
       ...(["schedule", "penaltySchedule"] as const).filter((key) => typeof options[key] === "function"),
       ...(objective && !isStorable(objective) ? ["objective"] : []),
       ...(isMadeHere(optimizer) ? [] : ["optimizer"]),
+      ...(metrics?.some((one) => typeof one !== "string") ? ["metrics"] : []),
     ],
   };
   return JSON.stringify(stored);
@@ -125,7 +130,7 @@ function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPla
 export function optionsFromText(text: string, overrides: Partial<TrainerOptions> = {}): TrainerOptions {
   const stored = parsed(text);
   checkGivenAgain(stored, overrides);
-  const { objective, optimizer, penalties, groups } = stored;
+  const { objective, optimizer, penalties, groups, metrics } = stored;
   return {
     ...stored.numbers,
     ...(objective !== undefined &&
@@ -133,6 +138,8 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
     ...(!overrides.optimizer && { optimizer: optimizerFromStored(optimizer) }),
     ...(!overrides.penalties && { penalties: penalties.map((plan) => planFrom(plan, stored.version ?? 1)) }),
     ...(groups && { groups: groups.map((group) => ({ ...group, match: patternFrom(group.match) })) }),
+
+    ...(metrics && { metrics }),
     ...Object.fromEntries(Object.entries(stored.patterns).map(([key, kept]) => [key, patternFrom(kept)])),
     ...overrides,
   };
@@ -181,6 +188,11 @@ function checkGivenAgain(
     const name = typeof kept === "string" ? kept : kept?.name;
     throw new UsageError(
       `the run's ${missing} "${name}" is your own: give it again, Trainer.resume(folder, { ${missing} })`,
+    );
+  }
+  if (missing === "metrics") {
+    throw new UsageError(
+      `some of the run's metrics (${stored.metrics?.join(", ")}) are your own: give all of them again, Trainer.resume(folder, { metrics })`,
     );
   }
   // Version 1 listed "penalties" here if one of them had a schedule of its own.

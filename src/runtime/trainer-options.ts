@@ -1,5 +1,6 @@
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
+import type { Metric } from "../metrics/metric.ts";
 import { checkNumber, count, notNegative, positive, seedNumber } from "../numbers.ts";
 import type {
   LossOptions,
@@ -47,6 +48,12 @@ export interface TrainerOptions
    * share from Beta(α, α) that is drawn for each batch. A cross-entropy then reads probabilities of classes. Default: none.
    */
   readonly mixup?: number;
+  /**
+   * Figures that evaluations compute besides loss and accuracy, in the same pass: `top5` (or another number), `precision`,
+   * `recall`, `f1`, `auc`, `confusion` and `perplexity` for classes, the first four but top5 for yes-or-no labels, `mse`,
+   * `rmse`, `mae` and `r2` for numbers, and those of your own. Precision, recall, F1 and AUC are means over the classes.
+   */
+  readonly metrics?: readonly (string | Metric)[];
   /** Seed of the data's order, of dropout masks and of the random numbers of penalties; default 0. */
   readonly seed?: number;
 }

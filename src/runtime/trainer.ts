@@ -78,6 +78,7 @@ export class Trainer {
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
     checkTrainerNumbers(given);
+    if (given.metrics) (await import("../metrics/table.ts")).checkMetrics(given.metrics);
     const { options, mixup } = await withMixup(given);
     const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
@@ -215,7 +216,7 @@ export class Trainer {
     this.#chooseNormalization(train);
     for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
     const { signal, checkpoint, callbacks } = options;
-    checkDecides(chosen, { validation, checkpoint });
+    checkDecides(chosen, options, validation);
     const { earlyStop, keep, monitor } = chosen;
     const decides = earlyStop !== undefined || keep !== undefined || monitor !== undefined;
     const loop = new FitLoop({

@@ -21,6 +21,10 @@ beforeEach(() => {
   folder = temporaryFolder();
   copyFileSync("models/mlp.onnx", at("model.onnx"));
   writeFileSync(at("data.npz"), npz(40, [1, 28, 28], label));
+  writeFileSync(
+    at("own.mjs"),
+    "export default { name: 'samples', begin: (n = 0) => ({ add: () => void (n += 1), result: () => n }) };",
+  );
 });
 afterEach(() => folder.remove());
 
@@ -49,6 +53,13 @@ const losses = (name: string) =>
     .map((line) => JSON.parse(line) as { event: string; loss: number })
     .flatMap(({ event, loss }) => (event === "step" ? [loss] : []));
 
+const validationsOf = (name: string) =>
+  readFileSync(at(`${name}.run/run.jsonl`), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { event: string; validation?: object })
+    .flatMap(({ event, validation }) => (event === "epoch" ? [validation] : []));
+
 /** Flags away from their defaults, those of the run and of the training. */
 const flags = () => [
   ...["--data", at("data.npz"), "--epochs", "3", "--validation", "0.2", "--batch", "4", "--threads", "1"],
@@ -69,6 +80,7 @@ const flags = () => [
   ...["--keep", "2", "--early-stop", "3", "--minimum-change", "0.001"],
   ...["--weight-decay", "0.1", "--no-decay", "--swa", "4:every=3"],
   ...["--group", "^fc2:lr=0.004,freeze-until=9", "--group", "logits:weight-decay=0.2"],
+  ...["--metrics", `f1,auc,${at("own.mjs")}`],
 ];
 
 describe("train --resume", () => {
@@ -87,6 +99,9 @@ describe("train --resume", () => {
     expect(losses("part")).toHaveLength(24);
     expect(readFileSync(at("part.onnx")).equals(readFileSync(at("whole.onnx")))).toBe(true);
 
+    const ends = ["part", "whole"].map((name) => validationsOf(name));
+    expect(ends[0]).toEqual(ends[1]);
+    expect(ends[0]?.at(-1)).toMatchObject({ metrics: { f1: expect.any(Number), samples: 8 } });
     const files = (name: string) => readdirSync(at(`${name}.run`)).sort();
     expect(files("part")).toEqual(files("whole"));
 

@@ -41,7 +41,7 @@ describe("clockText", () => {
 });
 
 describe("stepText", () => {
-  const whole = "epoch 1  step 320/1,874  loss 0.2135  penalty 12.3 %  4,210 samples/s  ETA 0:32";
+  const whole = "epoch 1  step 320/1,874  loss 0.2135  penalty 12.3 %  4,210 samples/s  ETA 0:32  lr 0.001";
 
   test("says everything where there is room", () => {
     expect(stepText(step(), 32, 200)).toBe(whole);
@@ -50,7 +50,7 @@ describe("stepText", () => {
 
   test("leaves out the penalty of a run without, and an ETA that is not known", () => {
     expect(stepText(step({ penaltyShare: 0 }), undefined, 200)).toBe(
-      "epoch 1  step 320/1,874  loss 0.2135  4,210 samples/s",
+      "epoch 1  step 320/1,874  loss 0.2135  4,210 samples/s  lr 0.001",
     );
   });
 
@@ -70,10 +70,16 @@ describe("stepText", () => {
 
 test("epochText", () => {
   expect(epochText(epoch)).toBe(
-    "epoch 1  loss 0.2  penalty 0.03126  validation loss 0.0512  accuracy 98.62 %  4,000 samples/s  0:31",
+    "epoch 1  loss 0.2  penalty 0.03126  validation loss 0.0512  accuracy 98.62 %  lr 0.001  4,000 samples/s  15.7 s/epoch  0:31",
   );
   const { validation, ...plain } = epoch;
-  expect(epochText({ ...plain, penalty: 0 })).toBe("epoch 1  loss 0.2  4,000 samples/s  0:31");
+  expect(epochText({ ...plain, penalty: 0 })).toBe(
+    "epoch 1  loss 0.2  lr 0.001  4,000 samples/s  15.7 s/epoch  0:31",
+  );
+  const more = { loss: 1, samples: 9, accuracy: 0.5, metrics: { accuracy: 0.5, f1: 0.43219 } };
+  expect(epochText({ ...plain, validation: more, waiting: 0.124, epochSeconds: 1234.5 })).toMatch(
+    /accuracy 50.00 % {2}f1 0.4322 {2}lr 0.001 {2}waited 12 % of the time for data {2}4,000 samples\/s {2}1,235 s\/epoch/,
+  );
 });
 
 describe("ProgressLine on a terminal", () => {
@@ -130,6 +136,17 @@ describe("ProgressLine elsewhere", () => {
     line.show({ ...epoch, event: "end" });
     line.clear();
     expect(written).toEqual([`${epochText(epoch)}\n`]);
+  });
+
+  test("writes a line a minute while an epoch is long", () => {
+    const { line, written, clock } = recorder(false);
+    line.show(epoch);
+    for (let second = 0; second <= 150; second++) {
+      clock.time = second * 1000;
+      line.show(step({ step: second + 1 }));
+    }
+    expect(written.length).toBe(3);
+    expect(written[1]).toMatch(/^epoch 1 {2}step 61\/1,874 .* ETA .* lr 0.001 {2}15.7 s\/epoch\n$/);
   });
 
   test("writes nothing without a stream", () => {

@@ -25,9 +25,13 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
   });
 }
 
-function figuresText({ loss, accuracy, perplexity, losses, accuracies, samples }: EvaluationResult): string {
+function figuresText(figures: EvaluationResult): string {
+  const { loss, accuracy, perplexity, losses, accuracies, samples, metrics = {} } = figures;
   const share = accuracy === undefined ? "" : `accuracy ${(100 * accuracy).toFixed(2)} %, `;
   const tokens = perplexity === undefined ? "" : `perplexity ${perplexity.toPrecision(4)}, `;
+  const others = Object.entries(metrics)
+    .filter(([name]) => !["accuracy", perplexity === undefined ? "" : "perplexity"].includes(name))
+    .map(([name, value]) => `${name} ${value.toPrecision(4)}, `);
   const each = lossesText({ losses, accuracies }).map((text) => ` (${text})`);
-  return `test: ${share}${tokens}loss ${loss.toPrecision(4)}${each.join("")} on ${samples} samples`;
+  return `test: ${share}${tokens}${others.join("")}loss ${loss.toPrecision(4)}${each.join("")} on ${samples} samples`;
 }

@@ -107,8 +107,8 @@ function labelTable(h: Elements, { labels }: ModelEvaluation): Child {
 }
 
 function confusion(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): Child {
-  if (!classes) return undefined;
-  const { confusion: counts } = classes;
+  const counts = classes?.confusion;
+  if (!counts) return undefined;
   const size = counts.length;
   const cells = counts.flatMap((row) => {
     const total = row.reduce((a, b) => a + b, 0);

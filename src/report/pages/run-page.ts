@@ -30,6 +30,7 @@ export function runPage(
     record.steps.length === 0
       ? h.paragraph("No step was done.")
       : h.section("loss", 2, "Loss", h.figures(loss(h, record), validation(h, record), accuracy(h, record))),
+    ...metrics(h, record),
     ...penalties(h, record),
     ...angles(h, record),
     ...epochs(h, record),
@@ -163,6 +164,25 @@ function accuracy(h: Elements, record: RunRecord): Element | undefined {
   );
 }
 
+/** A curve for each further figure on the held-out samples. */
+function metrics(h: Elements, record: RunRecord): Child[] {
+  const drawn = metricsOf(record).flatMap((name) => {
+    const points = byEpoch(record, (epoch) => epoch.metrics.get(name) ?? Number.NaN);
+    if (!points) return [];
+    const text = `${shown(points[0]?.y ?? Number.NaN)} → ${shown(points.at(-1)?.y ?? Number.NaN)}.`;
+    const curve = curves(h.document, [{ color: 2, points, dots: true }], {
+      label: `${name} after each epoch: ${text}`,
+      ...{ x: epochAxis([record]), y: { label: name } },
+    });
+    return [h.figure(name, curve, { text })];
+  });
+  return drawn.length > 0 ? [h.section("metrics", 2, "Held-out samples", h.figures(...drawn))] : [];
+}
+
+const metricsOf = ({ epochs: rows }: Pick<RunRecord, "epochs">): string[] => [
+  ...new Set(rows.flatMap((row) => [...row.metrics.keys()])),
+];
+
 function penalties(h: Elements, record: RunRecord): Child[] {
   const share = shares(h, record.steps);
   const ratio = gradients(h, record);
@@ -258,7 +278,10 @@ function epochs(h: Elements, { epochs: rows, angles: points }: RunRecord): Child
     ["penalty", (row) => shown(row.penalty)],
     ["validation loss", (row) => shown(row.validationLoss)],
     ["accuracy", (row) => percent(row.accuracy)],
-    ["samples/s", (row) => `${Math.round(row.samplesPerSecond)}`],
+    ...metricsOf({ epochs: rows }).map(
+      (name) => [name, (row: (typeof rows)[number]) => shown(row.metrics.get(name) ?? Number.NaN)] as const,
+    ),
+    ["samples/s", (row: (typeof rows)[number]) => `${Math.round(row.samplesPerSecond)}`],
   ] as const satisfies readonly (readonly [string, (row: (typeof rows)[number]) => string])[];
   const used = columns.filter(([, cell]) => rows.some((row) => cell(row) !== "–"));
   const layers = [...new Set(points.flatMap((point) => [...point.layers.keys()]))];
