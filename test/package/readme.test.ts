@@ -1,10 +1,13 @@
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { penaltyNames } from "../../src/index.ts";
 import { npz } from "../cli/npz.ts";
 import { cli } from "../cli/run-cli.ts";
+import { npyBytes } from "../data/npy-bytes.ts";
+import { uniform } from "../helpers/lcg.ts";
 
 const readme = readFileSync("README.md", "utf8");
 const guides = ["README.md", "docs/training.md", "docs/artifacts.md"] as const;
@@ -25,6 +28,29 @@ const commandsOf = (file: string): string[][] =>
       .trim()
       .split(/ +/),
   );
+
+/** A model with two outputs, data for it, and losses in files. */
+function writeDetector(own: string): void {
+  for (const [name, to] of [
+    ["two.onnx", "detector.onnx"],
+    ["loss.onnx", "loss.onnx"],
+  ] as const) {
+    copyFileSync(join("test/fixtures/objectives", name), join(own, to));
+  }
+  writeFileSync(
+    join(own, "loss.mjs"),
+    "export default (g, prediction, labels) => g.abs(g.sub(prediction, labels));",
+  );
+  const floats = (width: number) =>
+    npyBytes({ descr: "<f4", shape: [64, width], data: uniform("two", 64 * width) });
+  const classes = npyBytes({
+    ...{ descr: "<i8", shape: [64] },
+    data: BigInt64Array.from({ length: 64 }, (_, i) => BigInt(i % 3)),
+  });
+  const arrays = { x: floats(5), y_box: floats(4), y_class: classes, labels: classes };
+  const files = Object.entries(arrays).map(([name, bytes]) => [`${name}.npy`, bytes]);
+  writeFileSync(join(own, "detector.npz"), zipSync(Object.fromEntries(files)));
+}
 
 it("README and guides show every command", () => {
   const names = [
@@ -48,13 +74,15 @@ describe.each(guides)("the commands of %s", (file) => {
       join(own, "data.npz"),
       npz(200, [20], (index) => index % 5),
     );
+    writeDetector(own);
   });
 
   // A document may show a command twice; its second run would find the files of the first.
   const lines = [...new Set(commandsOf(file).map((argv) => argv.join(" ")))];
   it.each(lines)("sorth-onnx %s", async (line) => {
     const argv = line.split(" ");
-    const isFile = (word: string) => /\.(onnx|npz|csv|html|run|yaml)$|\/$|^checkpoint|^artifacts$/.test(word);
+    const isFile = (word: string) =>
+      /\.(onnx|npz|csv|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs/.test(word);
     const there = argv.map((word, i) => (i > 0 && isFile(word) ? join(own, word) : word));
     // A run that was stopped, which is what one resumes, has written no model yet.
     if (argv.includes("--resume")) rmSync(join(own, "model.trained.onnx"), { force: true });
