@@ -2,6 +2,8 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem, type } from "node:os";
 
+export { peakMemory } from "../src/measure/peak-memory-node.ts";
+
 /** Description of processor, memory and system, on which timings depend. */
 export function machineDescription(): string {
   const all = cpus();
@@ -23,17 +25,6 @@ export function nodeVersions(): Record<string, string> {
   const manifest = new URL("../node_modules/onnxruntime-node/package.json", import.meta.url);
   const { version } = JSON.parse(readFileSync(manifest, "utf8")) as { version: string };
   return { node: process.version.slice(1), "onnxruntime-node": version };
-}
-
-/**
- * Peak resident memory of this process in MiB since the last call; on systems other than Linux, since the start of the
- * process. The first call is the baseline: what the process takes before it has loaded a model.
- */
-export function peakMemory(): number {
-  if (process.platform !== "linux") return process.resourceUsage().maxRSS / 1024;
-  const [, kibibytes] = /VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
-  writeFileSync("/proc/self/clear_refs", "5");
-  return Number(kibibytes) / 1024;
 }
 
 /** Replaces the text between `<!-- name -->` and `<!-- /name -->` in a Markdown file. */

@@ -105,6 +105,13 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
       "also response angles, with charts on a page",
     ),
   ],
+  bench: [
+    example("bench model.onnx --backend cpu --round-time 20", "time of a step, plain and with SOM"),
+    example(
+      "bench model.onnx --backend cpu --penalty so --rounds 3 --round-time 20 --profile --json",
+      "another penalty, and the time of each operator",
+    ),
+  ],
   demo: [example("demo", "prints the address of the page")],
 };
 

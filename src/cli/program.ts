@@ -79,6 +79,11 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     summary: "measure the angles between the units of each layer",
     load: () => import("./commands/angles.ts"),
   },
+  bench: {
+    summary: "time a training step with and without penalty on every backend that is here",
+    load: () => import("./commands/bench.ts"),
+    writes: false,
+  },
   demo: {
     summary: "serve a page that trains a model, plain and with SOM, and shows both",
     load: () => import("./commands/demo.ts"),

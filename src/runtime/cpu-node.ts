@@ -5,12 +5,13 @@ import { dataFolder } from "./data-folder-node.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { ortNode } from "./ort-node.ts";
 import { onlyUsefulOptimizers } from "./ort-optimizers.ts";
-import { OrtForwardSession, opened } from "./ort-session.ts";
+import { OrtForwardSession, opened, profiling } from "./ort-session.ts";
 import { nodeProbe } from "./probe-node.ts";
-import type { Backend, SessionOptions } from "./step-session.ts";
+import type { Backend, StepOptions } from "./step-session.ts";
 import { leavingOutputs, uncopied } from "./uncopied-outputs.ts";
 
-async function open(model: Model, { threads }: SessionOptions): Promise<InferenceSession> {
+async function open(model: Model, options: StepOptions): Promise<InferenceSession> {
+  const { threads } = options;
   const ort = await ortNode();
   return opened(
     ort.InferenceSession.create(model.bytes, {
@@ -20,6 +21,7 @@ async function open(model: Model, { threads }: SessionOptions): Promise<Inferenc
       enableMemPattern: false,
       extra: { ...dataFolder(model).extra, ...onlyUsefulOptimizers(model) },
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
+      ...profiling(options),
     }),
   );
 }

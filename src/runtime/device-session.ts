@@ -150,7 +150,8 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
           preferredOutputLocation: { ...locations, ...Object.fromEntries(figures) },
         },
       });
-      const reader = await openOnDevice(readBackGraph(step), open, { ...options, device: name });
+      const { profile: _, ...unmeasured } = options;
+      const reader = await openOnDevice(readBackGraph(step), open, { ...unmeasured, device: name });
       return new DeviceStepSession(session, reader, step);
     },
     openForward: async (model, options) =>

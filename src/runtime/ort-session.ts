@@ -3,7 +3,11 @@ import { RuntimeError, SorthError } from "../errors.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { ortMessage } from "./ort-probe.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
-import type { Fed, ForwardSession } from "./step-session.ts";
+import type { Fed, ForwardSession, StepOptions } from "./step-session.ts";
+
+/** ONNX Runtime's options for a session that measures its operators. */
+export const profiling = ({ profile }: StepOptions): InferenceSession.SessionOptions =>
+  profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile };
 
 /** Opens a session. @throws SorthError with ONNX Runtime's message in one line */
 export async function opened(session: Promise<InferenceSession>): Promise<InferenceSession> {

@@ -11,7 +11,8 @@ import { encodeModelProto } from "../onnx/codec.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import { type OpenSession, ortMessage } from "./ort-probe.ts";
-import type { SessionOptions } from "./step-session.ts";
+import { profiling } from "./ort-session.ts";
+import type { StepOptions } from "./step-session.ts";
 
 /** What {@link openOnDevice} needs to open a session on a device. */
 export interface OpenOnDevice {
@@ -35,12 +36,13 @@ const mostNamed = 6;
 export async function openOnDevice(
   model: Model,
   on: OpenOnDevice,
-  options: SessionOptions & {
+  options: StepOptions & {
     readonly device: string;
     readonly session?: InferenceSession.SessionOptions;
   },
 ): Promise<InferenceSession> {
-  const { device, session, allowFallback, onMessage } = options;
+  const { device, allowFallback, onMessage } = options;
+  const session = { ...options.session, ...profiling(options) };
   const whole = inlineExternal(model);
   try {
     return await openWhole(whole.bytes, on, session);

@@ -58,6 +58,12 @@ export interface ForwardSession {
   release(): Promise<void>;
 }
 
+/** Options of a step's session. */
+export interface StepOptions extends SessionOptions {
+  /** In node: ONNX Runtime measures each operator, and writes that when the session is released into a file that begins so. */
+  readonly profile?: string;
+}
+
 /** Opens sessions on one backend. */
 export interface Backend {
   readonly name: BackendName;
@@ -71,7 +77,7 @@ export interface Backend {
   readonly checkPrecision?: ((precision: Precision) => Promise<void>) | undefined;
   /** How programs are brought into the forms that this backend runs (src/passes/backends/table.ts). */
   lowering(): Promise<Lowering>;
-  openStep(step: Step, options: SessionOptions): Promise<StepSession>;
+  openStep(step: Step, options: StepOptions): Promise<StepSession>;
   openForward(model: Model, options: SessionOptions): Promise<ForwardSession>;
 }
 

@@ -55,7 +55,7 @@ function writeDetector(own: string): void {
 it("README and guides show every command", () => {
   const names = [
     ...["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles", "export"],
-    ...["evaluate", "predict", "find-lr", "head"],
+    ...["evaluate", "predict", "find-lr", "head", "bench"],
   ];
   const shown = guides.flatMap(commandsOf).map(([name]) => name);
   expect(new Set(shown)).toEqual(new Set(names));

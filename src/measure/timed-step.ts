@@ -1,0 +1,117 @@
+import type { Probe } from "../analysis/probe.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Model } from "../onnx/model.ts";
+import { adamw } from "../optimizers/adamw.ts";
+import { buildStep, type Step } from "../programs/step.ts";
+import { stepLoop } from "../programs/step-loop.ts";
+import { batchOf } from "../programs/step-ports.ts";
+import { RunLength } from "../runtime/run-length.ts";
+import { StepFeeder } from "../runtime/step-feeds.ts";
+import { scalarsOfSteps } from "../runtime/step-scalars.ts";
+import type { Backend, StepSession } from "../runtime/step-session.ts";
+import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import { randomDataset } from "./random-dataset.ts";
+
+/** What a {@link TimedStep} is opened with. */
+export interface TimedStepParts {
+  readonly backend: Backend;
+  readonly probe: Probe;
+  /** Default: random samples. */
+  readonly dataset?: Dataset | undefined;
+  /** Beginning of the file for ONNX Runtime's measurement of each operator. */
+  readonly profile?: string;
+}
+
+/** A training step on one backend, run again and again on the same batches as the trainer runs it. */
+export class TimedStep {
+  readonly #step: Step;
+  readonly #options: TrainerOptions;
+  readonly #length: RunLength;
+  readonly #session: StepSession;
+  readonly #feeder: StepFeeder;
+  #done = 0;
+  /** The loss of the last step. */
+  loss = Number.NaN;
+
+  private constructor(
+    step: Step,
+    options: TrainerOptions,
+    parts: { readonly length: RunLength; readonly session: StepSession; readonly feeder: StepFeeder },
+  ) {
+    this.#step = step;
+    this.#options = options;
+    this.#length = parts.length;
+    this.#session = parts.session;
+    this.#feeder = parts.feeder;
+  }
+
+  /** @throws SorthError where the backend's device is missing or does not run the step */
+  static async open(
+    model: Model,
+    options: TrainerOptions,
+    { backend, probe, dataset, profile }: TimedStepParts,
+  ): Promise<TimedStep> {
+    await backend.checkDevice?.();
+    if (options.precision !== undefined) await backend.checkPrecision?.(options.precision);
+    const lower = await backend.lowering();
+    const single = await buildStep(
+      model,
+      { ...options, optimizer: options.optimizer ?? adamw(), lower },
+      probe,
+    );
+    const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);
+    const step = length.most > 1 ? stepLoop(single) : single;
+    const samples = length.most * batchOf(single.ports);
+    const data = dataset ?? randomDataset(single.ports, samples);
+    const { normalize, seed = 0 } = options;
+    const feeder = new StepFeeder(step.ports, data, seed, { batches: length.most, normalize });
+    await feeder.fill(
+      Uint32Array.from({ length: samples }, (_, i) => i % data.size),
+      0,
+    );
+    const session = await backend.openStep(step, { ...options, ...(profile !== undefined && { profile }) });
+    return new TimedStep(step, options, { length, session, feeder });
+  }
+
+  /** Samples in a step. */
+  get batch(): number {
+    return batchOf(this.#step.ports);
+  }
+
+  /** Steps in a run of ONNX Runtime. */
+  get stepsPerRun(): number {
+    return this.#length.next;
+  }
+
+  /** Runs until ONNX Runtime has done its first work and runs have their final length. */
+  async warmUp(): Promise<void> {
+    for (let runs = 0, before = 0; runs < 3 || before !== this.stepsPerRun; runs++) {
+      before = this.stepsPerRun;
+      await this.#run();
+    }
+  }
+
+  /** Does whole runs for some time. @returns milliseconds per step */
+  async time(milliseconds: number): Promise<number> {
+    const began = performance.now();
+    const before = this.#done;
+    do await this.#run();
+    while (performance.now() - began < milliseconds);
+    return (performance.now() - began) / (this.#done - before);
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+
+  async #run(): Promise<void> {
+    const done = this.#done + this.stepsPerRun;
+    const of = { position: { step: this.#done }, done, epoch: 0, totalSteps: Number.MAX_SAFE_INTEGER };
+    const scalars = scalarsOfSteps(this.#step, this.#options, { ...of, run: { stepsPerEpoch: 1 } });
+    const began = performance.now();
+    const results = await this.#session.run(this.#feeder.feeds(scalars));
+    this.#length.took(performance.now() - began, scalars.length);
+    this.#done = done;
+    this.loss = results.at(-1)?.loss ?? Number.NaN;
+  }
+}

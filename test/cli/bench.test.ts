@@ -1,0 +1,90 @@
+import { expect, it } from "vitest";
+import { DeviceError } from "../../src/errors.ts";
+import { crossEntropy, readModel, som } from "../../src/index.ts";
+import { operatorTimes } from "../../src/measure/operator-profile-node.ts";
+import { type BackendTimes, benchmarkStep } from "../../src/measure/step-benchmark-node.ts";
+import { nodeRuntime } from "../../src/runtime/node.ts";
+import { cli } from "./run-cli.ts";
+
+const quick = ["--backend", "cpu", "--batch", "4", "--rounds", "3", "--round-time", "2"];
+
+it("times the step with and without penalty, and each operator", async () => {
+  const { code, stdout } = await cli("bench", "models/mlp.onnx", ...quick, "--profile", "--json");
+  expect(code).toBe(0);
+  const { backends } = JSON.parse(stdout) as { backends: readonly BackendTimes[] };
+  const [times] = backends;
+  if (!times || !("steps" in times)) throw new Error("no times");
+  expect([backends.length, times.backend, times.batch]).toEqual([1, "cpu", 4]);
+  const [plain, penalized] = times.steps;
+  expect([plain?.penalty, penalized?.penalty]).toEqual(["none", expect.stringMatching(/^som:.*weight=0.1$/)]);
+  for (const step of times.steps) {
+    expect(step.rounds).toHaveLength(3);
+    expect(step.milliseconds).toBe([...step.rounds].sort((a, b) => a - b)[1]);
+    expect(step.samplesPerSecond * step.milliseconds).toBeCloseTo(4000, 6);
+    const operators = step.operators ?? [];
+    expect(operators.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 9);
+    expect(operators.map(({ milliseconds }) => milliseconds)).toEqual(
+      operators.map(({ milliseconds }) => milliseconds).sort((a, b) => b - a),
+    );
+  }
+  expect(penalized?.ratio).toBe((penalized?.milliseconds ?? 0) / (plain?.milliseconds ?? 0));
+  // Three layers: three products forward, and five backward, because the data need no gradient. AdamW: no product.
+  const products = (plain?.operators ?? []).filter(({ operator }) => /Gemm$/.test(operator));
+  expect(products.reduce((sum, { calls }) => sum + calls, 0)).toBe(8);
+  expect((plain?.operators ?? []).some(({ operator }) => operator === "Tanh")).toBe(true);
+});
+
+it("prints a table, and only the plain step with --penalty none", async () => {
+  const { code, stdout } = await cli("bench", "models/mlp.onnx", ...quick, "--penalty", "none");
+  expect([code, stdout]).toEqual([
+    0,
+    expect.stringMatching(
+      /^models\/mlp\.onnx, batches of 4 of random samples, 3 rounds\nbackend .*\ncpu +none +[\d.]+ .*\n$/,
+    ),
+  ]);
+});
+
+it("names a backend that is missing with the reason, and refuses it where it was asked for", async () => {
+  const [cpu] = nodeRuntime.backends;
+  const missing = {
+    ...cpu,
+    name: "webgpu" as const,
+    checkDevice: () => Promise.reject(new DeviceError("no GPU here")),
+  };
+  const options = { objective: crossEntropy(), batch: 2 };
+  const model = await readModel("models/mlp.onnx");
+  const forms = [{ penalty: "som", model, options: { ...options, penalties: [{ penalty: som() }] } }];
+  const rest = { probe: nodeRuntime.probe, rounds: 1, milliseconds: 1, profile: false };
+  expect(await benchmarkStep(forms, { ...rest, backends: [cpu, missing] })).toMatchObject([
+    { backend: "cpu", batch: 2, steps: [{ penalty: "som" }] },
+    { backend: "webgpu", absent: "no GPU here" },
+  ]);
+});
+
+it.each([
+  [["--backend", "tpu"], /Give one of cpu, cuda, webgpu/],
+  [["--normalize", "none"], /--normalize: give --data too/],
+  [["--class-weights", "balanced"], /balanced needs --data/],
+  [["--penalty", "none", "--weight", "1"], /--penalty none means no penalty/],
+  [["--objective", "hinge"], /no objective "hinge"/],
+  [["--lr", "1"], /unknown option '--lr'/],
+])("refuses %j", async (flags, says) => {
+  const { code, stdout, stderr } = await cli("bench", "models/mlp.onnx", "--batch", "2", ...flags);
+  expect([code, stdout, stderr]).toEqual([2, "", expect.stringMatching(says)]);
+});
+
+it("sums a profile by operator, without the first runs and without containers", () => {
+  const node = (ts: number, op: string, dur: number) => ({
+    ...{ cat: "Node", name: `${op}_kernel_time`, ts, dur, args: { op_name: op } },
+  });
+  const run = (ts: number) => ({ cat: "Session", name: "model_run", ts, dur: 9 });
+  const profile = [
+    ...[run(0), node(1, "MatMul", 1000), run(10), node(11, "MatMul", 30), node(12, "MatMul", 30)],
+    ...[node(13, "Loop", 80), node(14, "Add", 20), run(20), node(21, "MatMul", 60), node(22, "Add", 60)],
+    { cat: "Node", name: "Add_fence_before", ts: 22, dur: 5, args: { op_name: "Add" } },
+  ];
+  expect(operatorTimes(profile, 1)).toEqual([
+    { operator: "MatMul", calls: 1.5, milliseconds: 0.06, share: 0.6 },
+    { operator: "Add", calls: 1, milliseconds: 0.04, share: 0.4 },
+  ]);
+});
