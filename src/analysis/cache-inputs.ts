@@ -1,6 +1,7 @@
 import type { Graph } from "../graph/graph.ts";
 import type { DeclaredDim, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
+import { cacheName } from "./cache-names.ts";
 import { type DimensionOptions, declaredBatchAxis, fedInputs } from "./dimensions.ts";
 
 /** An input for keys or values of tokens that came before: a decoder's cache. */
@@ -12,8 +13,6 @@ export interface CacheInput {
   readonly length: DeclaredDim;
 }
 
-/** Names of such inputs: `past_key_values.0.key`, `past_0`, `past_key_self_1`. */
-const names = /^past([._-]|$)|past_?(key|value|state)/i;
 /** Keys and values of an encoder's states are data, not former tokens. */
 const ofEncoder = /encoder|cross/i;
 
@@ -26,7 +25,8 @@ export function cacheInputs(graph: Graph, { dims = {} }: DimensionOptions = {}):
   const branches = graph.inputs.some(({ name }) => name === cacheBranch);
   return fedInputs(graph).flatMap((input): CacheInput[] => {
     const { name, type, declared } = input;
-    if (!declared || !isFloat(type) || !names.test(name) || (ofEncoder.test(name) && !branches)) return [];
+    if (!declared || !isFloat(type) || !cacheName.test(name) || (ofEncoder.test(name) && !branches))
+      return [];
     const axis = pastAxis(declared, declaredBatchAxis(input));
     if (axis === undefined) return [];
     const length = declared[axis];
@@ -55,4 +55,38 @@ export function withoutCache<O extends DimensionOptions>(options: O, caches: rea
     ...options,
     dims: Object.fromEntries(Object.entries(dims).filter(([name]) => !ofCache.has(name))),
   };
+}
+
+/**
+ * The options with the lengths of a decoder that reads no former tokens: 0 for them, and for former and new tokens together
+ * (`past_sequence_length + sequence_length`) the length of the new ones, where that is known.
+ */
+export function withEmptyCache<O extends DimensionOptions>(graph: Graph, options: O): O {
+  const caches = cacheInputs(graph, options);
+  if (caches.length === 0) return options;
+  const { dims = {} } = options;
+  const past: Record<string, number> = {};
+  for (const { input, axis, length } of caches) {
+    past[typeof length === "string" ? length : `${input.name}.${axis}`] = 0;
+  }
+  const last = tokensInput(graph)?.declared?.at(-1);
+  const tokens = typeof last === "string" ? dims[last] : last;
+  for (const total of totalLengths(graph, caches)) if (tokens !== undefined) past[total] = tokens;
+  return { ...withoutCache(options, caches), past };
+}
+
+/** The input of the tokens. */
+export const tokensInput = (graph: Graph): Value | undefined =>
+  graph.inputs.find(({ name }) => name === "input_ids") ?? fedInputs(graph)[0];
+
+/** Names of lengths of former and new tokens together, in inputs beside the cache. */
+export function totalLengths(graph: Graph, caches: readonly CacheInput[]): Set<string> {
+  const lengths = caches.flatMap(({ length }) => (typeof length === "string" ? [length] : []));
+  const ofCache = new Set(caches.map(({ input }) => input));
+  const names = fedInputs(graph)
+    .filter((input) => !ofCache.has(input) && input !== tokensInput(graph))
+    .flatMap(({ declared = [] }) => declared.slice(1))
+    .filter((dim) => typeof dim === "string")
+    .filter((dim) => /total/i.test(dim) || lengths.some((length) => dim !== length && dim.includes(length)));
+  return new Set(names);
 }

@@ -10,6 +10,8 @@ export interface DimensionOptions {
   readonly dims?: Readonly<Record<string, number>>;
   /** Leave missing lengths open, so that shapes that depend on them stay unknown (default: an error asks for them). */
   readonly open?: boolean;
+  /** Lengths of a decoder that reads no former tokens; analyses fill them in. */
+  readonly past?: Readonly<Record<string, number>>;
 }
 
 /** Default batch size for probing: divisible by 2, 3 and 4, and rare as a layer's size. */
@@ -125,7 +127,7 @@ const noSamples = ({ name }: Value): SorthError =>
  * @throws SorthError naming the input and the option that fixes it; UsageError for a dimension the model does not have.
  */
 export function resolveInputs(graph: Graph, options: DimensionOptions): Map<Value, readonly number[]> {
-  const dims = options.dims ?? {};
+  const dims = { ...options.past, ...options.dims };
   const inputs = fedInputs(graph);
   checkOptions(inputs, options);
   const batch = options.batch ?? defaultBatch;
@@ -169,7 +171,7 @@ interface MissingLength {
 
 /** Names of the free dimensions, except the batch, that have no length yet: `--dim` takes them. */
 export function missingDimensions(graph: Graph, options: DimensionOptions = {}): string[] {
-  const { dims = {} } = options;
+  const dims = { ...options.past, ...options.dims };
   const leading = fedInputs(graph).flatMap((input) => input.declared?.[declaredBatchAxis(input)] ?? []);
   const names = fedInputs(graph).flatMap((input) =>
     (input.declared ?? []).flatMap((dim, axis) => {

@@ -1,6 +1,7 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { type DataTypeName, dataTypeName } from "../onnx/data-types.ts";
+import { mayHaveCache } from "./cache-names.ts";
 import {
   type DimensionOptions,
   defaultBatch,
@@ -36,8 +37,12 @@ export interface InferredShapes {
 export async function inferShapes(
   graph: Graph,
   probe: Probe,
-  options: DimensionOptions = {},
+  given: DimensionOptions = {},
 ): Promise<InferredShapes> {
+  // Decoders read former tokens, of which there are none.
+  const options = mayHaveCache(graph)
+    ? (await import("./cache-inputs.ts")).withEmptyCache(graph, given)
+    : given;
   const inputs = resolveInputs(graph, options);
   for (const [input, shape] of inputs) input.shape = shape;
   const answers = await ask(graph, probe, inputs);

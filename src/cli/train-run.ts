@@ -17,6 +17,7 @@ import {
   writeCheckpoint,
   writeModel,
 } from "../index.ts";
+import { isObjective } from "../losses/terms.ts";
 import { checkIsNoData } from "../onnx/files-node.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import { listedWithSource } from "../programs/tell-parameters.ts";
@@ -203,7 +204,9 @@ function recordOf({ train, conversion }: SplitData, { model, step, options }: Tr
   const normalize = options.normalize ?? normalizationFor(train, { model, step });
   const { classes } = conversion ?? {};
   const summary = describeData(train, step.ports, { normalize, classes });
-  return { version: 1, ...conversion, ...given({ normalize }), summary };
+  const loss = options.objective && isObjective(options.objective) ? options.objective : undefined;
+  const objective = loss?.perplexity && { name: loss.name, options: loss.options };
+  return { version: 1, ...conversion, ...given({ normalize, objective }), summary };
 }
 
 /** Writes the trained model and, if asked for, the checkpoint for ONNX Runtime's own sessions. */

@@ -1,4 +1,5 @@
 import { FileError } from "../errors.ts";
+import type { ObjectiveOptions } from "../losses/objective.ts";
 import { decodeMetadataEntry, encodeMetadataEntry } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { splice } from "../onnx/splice.ts";
@@ -41,6 +42,8 @@ export interface DataConversion {
   readonly table?: TableConversion;
   readonly images?: ImageConversion;
   readonly text?: TextConversion;
+  /** The loss of a language model, which also says how its labels are made; absent for other losses. */
+  readonly objective?: { readonly name: string; readonly options: ObjectiveOptions };
 }
 
 /** Key of a trained model's `metadata_props` that holds the conversion of its data. */

@@ -34,6 +34,8 @@ export interface FeedOptions {
   readonly mixup?: Mixup | undefined;
   /** Arrays that are not unused, although no input takes them. */
   readonly readElsewhere?: readonly string[] | undefined;
+  /** Inputs that are fed with nothing: a length of theirs is 0. */
+  readonly empty?: readonly FeedPort[];
   /** Receives messages for the user: transposed arrays, unused arrays. */
   readonly onMessage?: ((message: string) => void) | undefined;
 }
@@ -50,7 +52,7 @@ export function fedColumns(ports: FedPorts, dataset: Dataset): [FeedPort, Column
 const namesOf = ({ data, labels }: FedPorts) => ({
   data: data.map(({ name }) => name),
   labels: labels.map(({ name }) => name),
-  own: labels.at(-1)?.own,
+  own: labels.find(({ own }) => own),
 });
 
 /** Feeds a dataset to a graph, batch by batch. */
@@ -58,6 +60,7 @@ export class DataFeeds {
   /** Samples per batch. */
   readonly batch: number;
   readonly #dataset: Dataset;
+  readonly #empty: readonly FeedArray[];
   readonly #mixup: Mixup | undefined;
   readonly #feeds: readonly { readonly array: FeedArray; readonly column: Column | "x" | "y" }[];
 
@@ -66,6 +69,7 @@ export class DataFeeds {
     const { batches = 1, onMessage = () => {} } = options;
     this.#dataset = dataset;
     this.#mixup = options.mixup;
+    this.#empty = (options.empty ?? []).map((port) => new FeedArray(port, { fit: { read: [0] } }));
     const { columns, unused } = matchInputs(dataset, namesOf(ports));
     const [first] = ports.data;
     this.batch = first?.shape[first.batchAxis] ?? 1;
@@ -138,7 +142,8 @@ export class DataFeeds {
 
   /** Data and labels by input name: one batch or, with a leading axis, the first `batches` batches. */
   tensors(batches?: number): Map<string, Tensor> {
-    return new Map(this.#feeds.map(({ array }) => [array.port.name, array.tensor(batches)]));
+    const arrays = [...this.#feeds.map(({ array }) => array), ...this.#empty];
+    return new Map(arrays.map((array) => [array.port.name, array.tensor(batches)]));
   }
 
   #dataArray(port: FeedPort, column: Column | "x" | "y", options: FeedOptions): FeedArray {

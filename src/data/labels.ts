@@ -6,6 +6,7 @@ import { type AnyObjective, isCombined, isObjective } from "../losses/terms.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type Column, type Dataset, eachRows, type TargetType } from "./dataset.ts";
 import { datasetFor } from "./term-labels.ts";
+import { tokensOf } from "./token-columns.ts";
 
 /** The objective that reads the labels of a dataset. */
 export interface LabelReader {
@@ -23,7 +24,10 @@ export interface LabelReader {
  */
 export function checkLabels(dataset: Dataset, { objective, prediction, batch }: LabelReader): void {
   const { name, y, labels } = dataset;
-  if (y.type === "none") return;
+  if (y.type === "none") {
+    if (objective.labels.own) checkTokens(dataset, prediction);
+    return;
+  }
   const where = `${name}: ${labels?.name ?? "y"}`;
   const ofClasses = objective.name === "cross-entropy" && objective.labels.type === "int32";
   const elements = elementCount(objective.labels.shape(prediction)) / batch;
@@ -52,6 +56,17 @@ export function checkLabels(dataset: Dataset, { objective, prediction, batch }: 
     );
   }
   checkClasses(where, dataset, y, { classes, ignored: objective.options?.ignoreIndex });
+}
+
+/** @throws SorthError when the tokens of which labels are made are none of the model's */
+function checkTokens(dataset: Dataset, prediction: readonly number[]): void {
+  const { name, range } = tokensOf(dataset);
+  const known = prediction.at(-1) ?? 0;
+  const { least, most } = range();
+  if (least >= 0 && most < known) return;
+  throw new DataError(
+    `${dataset.name}: ${name} holds the token ${least < 0 ? least : most}, but the model has scores for ${known} tokens (0 … ${known - 1}): use the tokenizer of the model`,
+  );
 }
 
 /** An objective adapted to the labels of a dataset. */

@@ -1,4 +1,3 @@
-import { cacheInputs, withoutCache } from "../analysis/cache-inputs.ts";
 import {
   type DimensionOptions,
   declaredBatchAxis,
@@ -7,8 +6,7 @@ import {
 } from "../analysis/dimensions.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
-import { runGraphPass } from "../passes/pass.ts";
-import { emptyCache } from "../passes/training/empty-cache.ts";
+import { emptied } from "../passes/training/empty-cache.ts";
 import { type Dataset, mainColumn } from "./dataset.ts";
 import { isUsual } from "./token-columns.ts";
 
@@ -26,8 +24,7 @@ export function lengthsOf(
   options: DimensionOptions = {},
 ): Readonly<Record<string, number>> {
   const graph = graphOf(model);
-  const given = withoutCache(options, cacheInputs(graph, options));
-  runGraphPass(emptyCache({ batch: undefined, dims: options.dims }), graph);
+  const given = emptied(graph, options);
   const missing = new Set(missingDimensions(graph, given));
   const inputs = fedInputs(graph);
   const plain = inputs.filter(({ name }) => !isUsual(name));

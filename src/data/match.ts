@@ -18,8 +18,8 @@ export interface FedNames {
   readonly data: readonly string[];
   /** Label inputs: those of the model itself, and the labels of an objective. */
   readonly labels: readonly string[];
-  /** How the objective makes its labels, the last ones, of tokens where the data hold none. */
-  readonly own?: LabelMaker | undefined;
+  /** The labels that the objective makes of tokens where the data hold none. */
+  readonly own?: { readonly name: string; readonly own?: LabelMaker | undefined } | undefined;
 }
 
 /** The array for each input. */
@@ -72,15 +72,14 @@ export function matchInputs(dataset: Dataset, { data, labels, own }: FedNames): 
     if (free) take(target, free);
     else if (!dataset.inputs && !dataset.labels && dataset.y.type !== "none") columns.set(target, "y");
   }
-  const made = labels.at(-1);
-  if (own && made !== undefined && !columns.has(made)) {
+  if (own?.own && !columns.has(own.name)) {
     const tokens = tokensOf(dataset);
-    const written = labelledTokens(dataset, own);
-    columns.set(made, { ...written.labels, name: made });
+    const written = labelledTokens(dataset, own.own);
+    columns.set(own.name, { ...written.labels, name: own.name });
     for (const input of data) {
       const column = columns.get(input);
       const isTokens = column === tokens || column === "x";
-      if (isTokens && own.replacesTokens) columns.set(input, written.tokens);
+      if (isTokens && own.own.replacesTokens) columns.set(input, written.tokens);
     }
   }
   const missing = open([...data, ...labels]);

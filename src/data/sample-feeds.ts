@@ -1,4 +1,6 @@
-import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
+import { cacheInputs } from "../analysis/cache-inputs.ts";
+import { mayHaveCache } from "../analysis/cache-names.ts";
+import { batchAxisOf, declaredBatchAxis, fedInputs } from "../analysis/dimensions.ts";
 import { DataError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -57,7 +59,8 @@ export function feedsOfGraph(
   options: SampleFeedOptions & Pick<FeedOptions, "readElsewhere">,
   added: readonly FeedPort[] = [],
 ): DataFeeds {
-  const inputs = fedInputs(graph);
+  const caches = mayHaveCache(graph) ? emptyPorts(graph, size) : [];
+  const inputs = fedInputs(graph).filter(({ name }) => !caches.some((port) => port.name === name));
   if (inputs.length === 0) throw new DataError("the model has no input for data");
   const labels = labelInputs(graph);
   const data = inputs.filter((input) => !labels.includes(input));
@@ -65,7 +68,7 @@ export function feedsOfGraph(
   const { columns } = matchInputs(dataset, {
     data: names(data),
     labels: names([...labels, ...added]),
-    own: added.at(-1)?.own,
+    own: added.find(({ own }) => own),
   });
   const { x, y, name } = dataset;
   const columnOf = (input: Value) => {
@@ -95,7 +98,20 @@ export function feedsOfGraph(
       options,
     );
   const { onMessage, readElsewhere } = options;
-  return new DataFeeds(ports, dataset, { normalize: chosen, onMessage, readElsewhere });
+  return new DataFeeds(ports, dataset, { normalize: chosen, onMessage, readElsewhere, empty: caches });
+}
+
+/** The inputs of a decoder for former tokens, of which there are none. */
+function emptyPorts(graph: Graph, size: number): FeedPort[] {
+  return cacheInputs(graph).map(({ input, declared, axis }) => {
+    const { name, type = "float" } = input;
+    const batchAxis = declaredBatchAxis(input);
+    const shape = declared.map((dim, at) => {
+      if (at === batchAxis) return size;
+      return at === axis || typeof dim !== "number" ? 0 : dim;
+    });
+    return { name, type, shape, batchAxis };
+  });
 }
 
 function told(

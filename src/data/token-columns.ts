@@ -9,13 +9,14 @@ type Read = (indices: ArrayLike<number>, target: BatchArray, pass?: TrainingPass
 
 /** The tokens of a dataset: the array `input_ids`, else the one that serves as x. */
 export function tokensOf(dataset: Dataset): Column {
-  const { inputs, x, y, size } = dataset;
+  const { inputs, x, y } = dataset;
   const column = inputs?.get("input_ids") ?? (inputs && mainColumn(inputs.values()));
   if (column) return column;
   const scratch = (rows: number): BatchArray => new Float64Array(rows * elementCount(y.shape));
   return {
     ...{ ...x, name: "x" },
-    range: () => ({ least: 0, most: size, whole: x.type === "integer" }),
+    // Only its own fill knows its numbers.
+    range: () => ({ least: 0, most: 0, whole: x.type === "integer" }),
     fill: (indices, target, pass) => dataset.fill(indices, target, scratch(indices.length), pass),
   };
 }

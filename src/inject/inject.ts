@@ -1,5 +1,6 @@
 import Long from "long";
 import { gradientOutput, isInjected } from "../analysis/block-nodes.ts";
+import { withEmptyCache } from "../analysis/cache-inputs.ts";
 import { checkSamples, resolveInputs } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -19,9 +20,10 @@ import { spliceBlock } from "./splice-block.ts";
 const supported = { opset: { least: 7, most: 26 }, irVersion: 13 } as const;
 
 /** Adds penalties to a model. `Library.inject` documents it. */
-export async function inject(model: Model, options: InjectOptions, probe: Probe): Promise<Model> {
-  const { plans } = checkedPlans(options);
+export async function inject(model: Model, given: InjectOptions, probe: Probe): Promise<Model> {
+  const { plans } = checkedPlans(given);
   const graph = graphOf(model);
+  const options = withEmptyCache(graph, given);
   checkNotInjected(graph);
   if (artifactKind(graph)) return injectIntoArtifact(model, options, probe);
   checkVersions(model, graph);

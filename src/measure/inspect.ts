@@ -1,3 +1,4 @@
+import { withEmptyCache } from "../analysis/cache-inputs.ts";
 import { type DimensionOptions, exampleFlags, fedInputs, missingDimensions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import {
@@ -140,7 +141,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     shape: value.initializer?.dims ?? [],
     reason,
   });
-  const missing = kind ? [] : missingDimensions(graph, options);
+  const missing = kind ? [] : missingDimensions(graph, withEmptyCache(graph, options));
   const batch = kind ? undefined : (await inferShapes(graph, probe, { ...options, open: true })).batch;
   const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph, { openResponses: true });
   return {

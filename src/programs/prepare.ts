@@ -1,5 +1,5 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
-import { cacheInputs, withoutCache } from "../analysis/cache-inputs.ts";
+import { mayHaveCache } from "../analysis/cache-names.ts";
 import { isCommonlyUndecayed } from "../analysis/decay.ts";
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
@@ -19,8 +19,7 @@ import { isHalf } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
-import { type Pass, type PassContext, runGraphPass, runPass, runPasses } from "../passes/pass.ts";
-import { emptyCache } from "../passes/training/empty-cache.ts";
+import { type Pass, type PassContext, runPass, runPasses } from "../passes/pass.ts";
 import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 import { takenPrefix } from "./ports.ts";
@@ -58,8 +57,7 @@ export async function prepare(
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
-  const options = withoutCache(given, cacheInputs(graph, given));
-  runGraphPass(emptyCache({ batch: given.batch, dims: given.dims }), graph);
+  const options = await withoutPast(graph, given);
   const penalties = takeBlock(graph, options);
   liftParameters(graph, options, model.external);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
@@ -136,6 +134,13 @@ async function withLossModels(
     return { lossModels: new Map(), lossInputs: [] };
   const { addLossModels } = await import("./loss-models.ts");
   return addLossModels(graph, terms, options, { ...context, target: gradientOpset });
+}
+
+/** Empties a decoder's cache. @returns the options without its lengths */
+async function withoutPast(graph: Graph, options: LossOptions): Promise<LossOptions> {
+  if (!mayHaveCache(graph)) return options;
+  const { emptied } = await import("../passes/training/empty-cache.ts");
+  return emptied(graph, options);
 }
 
 /** Removes an injected block from the graph and returns its penalties for training. */

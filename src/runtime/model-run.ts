@@ -1,3 +1,4 @@
+import { mayHaveCache } from "../analysis/cache-names.ts";
 import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { blockOf, removeBlock } from "../block/block.ts";
@@ -22,7 +23,6 @@ import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
-import { emptyCache } from "../passes/training/empty-cache.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
 import { filledBatches } from "./evaluator.ts";
 import type { ForwardSession, SessionOptions } from "./step-session.ts";
@@ -102,7 +102,10 @@ export async function* modelResults(
   checkNoArtifact(graph);
   const values = inferenceOf(graph, wanted);
   const batch = batchFor(graph, options.batch, dataset.size);
-  runGraphPass(emptyCache({ batch }), graph);
+  if (mayHaveCache(graph)) {
+    const { emptied } = await import("../passes/training/empty-cache.ts");
+    emptied(graph, { batch });
+  }
   const backend = backendNamed(options.backend, runtime.backends);
   const session = await backend.openForward(modelOf(graph, model), options);
   try {

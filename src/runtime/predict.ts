@@ -25,14 +25,14 @@ export interface PredictOptions extends ModelRunOptions {
 export interface Prediction {
   /** Index of the sample in the dataset. */
   readonly sample: number;
-  /** The class with the highest score, for models of classes. */
+  /** The class with the highest score, for models of classes; the next token, for causal language models. */
   readonly answer?: number;
-  /** Probabilities of the classes or of the yes-or-no labels, else the model's numbers. */
+  /** The probability of that token. For other models: probabilities of the classes or of the yes-or-no labels, else the model's numbers. */
   readonly scores: readonly number[];
 }
 
 /** How a model's numbers become an answer. */
-type Kind = "classes" | "labels" | "numbers";
+type Kind = "classes" | "labels" | "numbers" | "next";
 
 /** Runs a model as it stands on every sample. `ModelFunctions.predict` documents it. */
 export async function* predict(
@@ -46,10 +46,14 @@ export async function* predict(
   const wanted = [
     { objective, name: objective.name, ...(options.output !== undefined && { output: options.output }) },
   ];
-  const results = modelResults(model, dataset, { wanted, labelled: false }, options, runtime);
+  const results = modelResults(model, dataset, { wanted, labelled: kind === "next" }, options, runtime);
   for await (const { first, count, values } of results) {
-    const { scores, shape, rowsOfSample } = values[0] as ValueResults;
+    const { scores, labels, shape, rowsOfSample } = values[0] as ValueResults;
     const width = elementCount(shape.slice(1)) * rowsOfSample;
+    if (kind === "next") {
+      for (let i = 0; i < count; i++) yield { sample: first + i, ...nextToken(scores, labels, shape, i) };
+      continue;
+    }
     if (kind === "classes") checkRows(objective, shape, rowsOfSample);
     for (let i = 0; i < count; i++) {
       const own = Array.from({ length: width }, (_, k) => scores[i * width + k] ?? Number.NaN);
@@ -71,6 +75,12 @@ function usualObjective(model: Model, { y }: Dataset, { output, onMessage }: Pre
 
 function kindOf({ name }: Objective): Kind {
   if (["cross-entropy", "kl", "distillation"].includes(name)) return "classes";
+  if (name === "causal-lm") return "next";
+  if (name === "masked-lm") {
+    throw new UsageError(
+      "predict has no answers of a masked language model: evaluate measures it, and --objective mse gives its scores",
+    );
+  }
   return name === "bce" || name === "binary-focal" ? "labels" : "numbers";
 }
 
@@ -83,10 +93,26 @@ function checkRows(objective: Objective, shape: Shape, rowsOfSample: number): vo
   );
 }
 
+/** The most likely token behind the last one of a sample that counts, and its probability. */
+function nextToken(
+  scores: ArrayLike<number>,
+  labels: ArrayLike<number>,
+  shape: Shape,
+  sample: number,
+): Omit<Prediction, "sample"> {
+  const [places, tokens] = [dimAt(shape, 1), dimAt(shape, 2)];
+  let last = places - 1;
+  while (last > 0 && (labels[sample * places + last] ?? 0) < 0) last -= 1;
+  const from = (sample * places + last) * tokens;
+  const own = Array.from({ length: tokens }, (_, token) => scores[from + token] ?? Number.NaN);
+  const { answer = 0, scores: all } = answerOf("classes", own);
+  return { answer, scores: [all[answer] ?? Number.NaN] };
+}
+
 function answerOf(kind: Kind, scores: readonly number[]): Omit<Prediction, "sample"> {
   if (kind === "numbers") return { scores };
   if (kind === "labels") return { scores: scores.map((x) => 1 / (1 + Math.exp(-x))) };
-  const highest = Math.max(...scores);
+  const highest = scores.reduce((most, score) => Math.max(most, score), Number.NEGATIVE_INFINITY);
   const exponentials = scores.map((x) => Math.exp(x - highest));
   const sum = exponentials.reduce((a, b) => a + b, 0);
   return { answer: scores.indexOf(highest), scores: exponentials.map((x) => x / sum) };

@@ -1,3 +1,4 @@
+import { withEmptyCache } from "../analysis/cache-inputs.ts";
 import { fedInputs, hasFreeBatch, resolveInputs } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -51,7 +52,8 @@ export async function dataFor(
   const first = fedInputs(own).find(({ name }) => given.has(name));
   const chosenBatch = options.batch ?? given.get(first?.name ?? "")?.dims[0];
   const make = async (size: number): Promise<Map<string, Tensor>> => {
-    const chosen = { dims, ...(free || options.batch !== undefined ? { batch: size } : {}) };
+    const sizes = { dims, ...(free || options.batch !== undefined ? { batch: size } : {}) };
+    const chosen = withEmptyCache(own, sizes);
     await inferShapes(own, probe, chosen);
     const random = new Random("inputs of verify", options.seed ?? 1);
     const feeds = new Map(given);

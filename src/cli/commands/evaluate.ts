@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { objectiveOfTexts } from "../../data/text/objective.ts";
+import { objectiveOfTexts, trainedObjective } from "../../data/text/objective.ts";
 import { evaluateModel, evaluationReportPage, type ModelEvaluation, readModel } from "../../index.ts";
 import { countFromZero } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
@@ -52,8 +52,9 @@ export function define(command: Command, streams: CommandStreams): void {
     const part = partOf(data, flags);
     const { worst } = flags;
     const run = modelRunOf(await withLossFiles(flags), data.normalize, terminal);
-    const objective =
-      run.objective && objectiveOfTexts(run.objective, (data.conversion ?? conversionOf(model))?.text);
+    const trained = conversionOf(model);
+    const asked = run.objective ?? trainedObjective(trained);
+    const objective = asked && objectiveOfTexts(asked, (data.conversion ?? trained)?.text);
     const options = { ...run, ...given({ objective }), worst };
     const evaluation = await evaluateModel(model, part, options);
     const { classes } = data.conversion ?? {};

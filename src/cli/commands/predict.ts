@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
+import { trainedObjective } from "../../data/text/objective.ts";
 import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { nameOfSample } from "../../report/sample-name.ts";
@@ -46,7 +47,8 @@ export function define(command: Command, streams: CommandStreams): void {
     let answers = 0;
     const run = oneObjective("predict", modelRunOf(flags, data.normalize, terminal));
     // A model that records its classes has them for data without labels, too.
-    const options = classes && !run.objective ? { ...run, objective: crossEntropy() } : run;
+    const usual = trainedObjective(conversionOf(model)) ?? (classes && crossEntropy());
+    const options = usual && !run.objective ? { ...run, objective: usual } : run;
     for await (const prediction of predict(model, part, options)) {
       if (answers === 0 && asLine === csvLine) lines.push(csvHeading(prediction, classes));
       lines.push(asLine(named(prediction)));

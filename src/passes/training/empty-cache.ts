@@ -1,10 +1,17 @@
-import { cacheBranch, cacheInputs } from "../../analysis/cache-inputs.ts";
+import {
+  type CacheInput,
+  cacheBranch,
+  cacheInputs,
+  tokensInput,
+  totalLengths,
+  withoutCache,
+} from "../../analysis/cache-inputs.ts";
 import type { DimensionOptions } from "../../analysis/dimensions.ts";
 import { declaredBatchAxis, fedInputs } from "../../analysis/dimensions.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Value } from "../../graph/node.ts";
 import { Tensor } from "../../onnx/tensor.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changed, counted, defineGraphPass, runGraphPass, unchanged } from "../pass.ts";
 
 /**
  * Empties the cache of a decoder: nothing came before the tokens that it is trained on or evaluated with. Former keys and
@@ -23,8 +30,8 @@ export const emptyCache = defineGraphPass({
   run(graph, { batch, dims = {} }) {
     const caches = cacheInputs(graph, { dims });
     if (caches.length === 0) return unchanged("no input takes former keys or values");
-    const tokens = graph.inputs.find(({ name }) => name === "input_ids") ?? fedInputs(graph)[0];
-    for (const { input, declared, axis, length } of caches) {
+    nameByTokens(graph, caches, dims);
+    for (const { input, declared, axis } of caches) {
       const batchAxis = declaredBatchAxis(input);
       const shape = declared.map((dim, at) => {
         if (at === axis) return 0;
@@ -34,13 +41,27 @@ export const emptyCache = defineGraphPass({
       graph.inputToInitializer(input, emptyTensor(input, shape));
       input.shape = shape;
       dropFromConcats(graph, input);
-      if (typeof length === "string") nameByTokens(graph, length, { dims, tokens });
     }
     const branch = graph.inputs.find(({ name }) => name === cacheBranch);
     if (branch) graph.inputToInitializer(branch, Tensor.of(cacheBranch, "bool", [1], Uint8Array.of(0)));
     return changed(counted(caches.length, "input"));
   },
 });
+
+/** Former and new tokens together are as many as the new ones. */
+function nameByTokens(
+  graph: Graph,
+  caches: readonly CacheInput[],
+  dims: Readonly<Record<string, number>>,
+): void {
+  const totals = totalLengths(graph, caches);
+  const length = tokensInput(graph)?.declared?.at(-1);
+  for (const input of fedInputs(graph)) {
+    input.declared = input.declared?.map((dim) =>
+      typeof dim === "string" && totals.has(dim) && dims[dim] === undefined ? length : dim,
+    );
+  }
+}
 
 function emptyTensor({ name, type }: Value, shape: readonly number[]): Tensor {
   if (type === "double") return Tensor.of(name, type, shape, new Float64Array(0));
@@ -59,18 +80,9 @@ function dropFromConcats(graph: Graph, empty: Value): void {
   }
 }
 
-/** Lengths of former and new tokens together are those of the new tokens: `past_sequence_length + sequence_length`. */
-function nameByTokens(
-  graph: Graph,
-  past: string,
-  { dims, tokens }: { readonly dims: Readonly<Record<string, number>>; readonly tokens: Value | undefined },
-): void {
-  const length = tokens?.declared?.at(-1);
-  for (const input of fedInputs(graph)) {
-    if (input === tokens || !input.declared) continue;
-    input.declared = input.declared.map((dim, axis) => {
-      const isTotal = typeof dim === "string" && (dim.includes(past) || /total/i.test(dim));
-      return isTotal && axis > 0 && dims[dim] === undefined ? length : dim;
-    });
-  }
+/** Empties the cache of a graph, for a batch of known size. @returns the options without its lengths */
+export function emptied<O extends DimensionOptions>(graph: Graph, options: O): O {
+  const without = withoutCache(options, cacheInputs(graph, options));
+  runGraphPass(emptyCache({ batch: options.batch, dims: options.dims }), graph);
+  return without;
 }
