@@ -79,8 +79,9 @@ const summed = (
   Object.fromEntries(Object.entries(added).map(([name, number]) => [name, (sums[name] ?? 0) + number]));
 
 /** Mean losses and penalties of the current epoch. */
-export function meanOf({ loss, penalty, penalties = {}, losses = {}, counted }: Position) {
-  const steps = Math.max(counted, 1);
+export function meanOf({ step, loss, penalty, penalties = {}, losses = {}, counted }: Position) {
+  // No number at all where every loss so far was none.
+  const steps = counted === 0 && step > 0 ? Number.NaN : Math.max(counted, 1);
   const means = (sums: Readonly<Record<string, number>>) =>
     Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / steps]));
   return {
