@@ -121,6 +121,7 @@ export type { NumberReport } from "./metrics/number-metrics.ts";
 export type { DataTypeName } from "./onnx/data-types.ts";
 export { decodeModel, encodeModel, Model, type ModelSource } from "./onnx/model.ts";
 export { type ExternalReader, type ExternalReference, Tensor, type TensorData } from "./onnx/tensor.ts";
+export type { AverageKind, AverageOptions } from "./optimizers/averages.ts";
 export {
   adam,
   adamw,
