@@ -1,16 +1,19 @@
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { graphToProto } from "../../src/graph/proto.ts";
 import { penaltyNames } from "../../src/index.ts";
+import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { npz } from "../cli/npz.ts";
 import { cli } from "../cli/run-cli.ts";
 import { npyBytes } from "../data/npy-bytes.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
 import { uniform } from "../helpers/lcg.ts";
 
 const readme = readFileSync("README.md", "utf8");
-const guides = ["README.md", "docs/training.md", "docs/artifacts.md"] as const;
+const guides = ["README.md", "docs/training.md", "docs/artifacts.md", "docs/text.md"] as const;
 // Inside the package, so that the example finds it under its own name.
 const folder = "out/readme";
 
@@ -52,6 +55,19 @@ function writeDetector(own: string): void {
   writeFileSync(join(own, "detector.npz"), zipSync(Object.fromEntries(files)));
 }
 
+/** Texts, a tokenizer, a classifier of texts, and the smallest of language models. */
+function writeTexts(own: string): void {
+  const texts = "test/fixtures/text";
+  for (const name of ["story.txt", "reviews.csv", "classifier.onnx"])
+    copyFileSync(join(texts, name), join(own, name));
+  cpSync(join(texts, "word-pieces"), join(own, "tokenizer"), { recursive: true });
+  const b = new GraphBuilder();
+  const tokens = b.input("input_ids", ["batch", "sequence_length"], "int64");
+  const states = b.op("Gather", [b.weight("tokens.weight", [70, 8]), tokens], "states");
+  const graph = b.output(b.op("MatMul", [states, b.weight("head.weight", [8, 70])], "logits"));
+  writeFileSync(join(own, "decoder.onnx"), encodeModelProto(graphToProto(graph, { irVersion: 8 })));
+}
+
 it("README and guides show every command", () => {
   const names = [
     ...["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles", "export"],
@@ -75,6 +91,7 @@ describe.each(guides)("the commands of %s", (file) => {
       npz(200, [20], (index) => index % 5),
     );
     writeDetector(own);
+    writeTexts(own);
   });
 
   // A document may show a command twice; its second run would find the files of the first.
@@ -82,7 +99,7 @@ describe.each(guides)("the commands of %s", (file) => {
   it.each(lines)("sorth-onnx %s", async (line) => {
     const argv = line.split(" ");
     const isFile = (word: string) =>
-      /\.(onnx|npz|csv|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs/.test(word);
+      /\.(onnx|npz|csv|txt|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs|^tokenizer$/.test(word);
     const there = argv.map((word, i) => (i > 0 && isFile(word) ? join(own, word) : word));
     // A run that was stopped, which is what one resumes, has written no model yet.
     if (argv.includes("--resume")) rmSync(join(own, "model.trained.onnx"), { force: true });
