@@ -44,7 +44,7 @@ export {
 export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
 export type { Augmentation } from "./data/images/augment.ts";
 export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
-export type { MeanAndStd, Normalization } from "./data/normalize.ts";
+export { imagenet, type MeanAndStd, type Normalization } from "./data/normalize.ts";
 export { parseNpz } from "./data/npz.ts";
 export { type SampleFeedOptions, sampleFeeds } from "./data/sample-feeds.ts";
 export type { SplitData } from "./data/split-data.ts";

@@ -33,7 +33,6 @@ export * from "./common.ts";
 export { conversionKey, conversionOf, withConversion } from "./data/conversion.ts";
 export { loadData, loadNpz } from "./data/load-node.ts";
 export { loadMnist, type MnistOptions } from "./data/mnist-node.ts";
-export { imagenet } from "./data/normalize.ts";
 export type { DataOptions } from "./data/options.ts";
 export { readModel, writeModel } from "./onnx/files-node.ts";
 export type { WriteOptions } from "./onnx/write-file.ts";

@@ -35,8 +35,8 @@ export const buildStep: Library["buildStep"] = (model, options) => buildStepWith
 
 /**
  * Loads images as a dataset, from one folder per class; class folders below `test`, `val` or `validation` hold the test
- * samples. The browser decodes the images (also in a worker) and stretches them to the requested height and width. Pixels are
- * divided by 255, colours become grey by their luma (0.299 R + 0.587 G + 0.114 B), and transparent pixels become black.
+ * samples. The browser decodes the images (also in a worker) and stretches them to the requested height and width, or cuts out
+ * their middle (`resize: "crop"`); `augment` changes them while training. Pixels are divided by 255 (`normalize: imagenet` of a trainer then does what it does in node), colours become grey by their luma (0.299 R + 0.587 G + 0.114 B), and transparent pixels become black.
  * @throws SorthError when there are no images, when they are not in folders, when none can be decoded, and for a shape that
  * is not that of an image
  *

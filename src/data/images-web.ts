@@ -3,6 +3,8 @@ import { shapeText } from "../graph/shapes.ts";
 import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset } from "./dataset.ts";
 import { imageClasses, type LabelledPath } from "./image-classes.ts";
+import type { Augmentation } from "./images/augment.ts";
+import { augmentedDataset } from "./images/augmented.ts";
 import type { SplitData } from "./split-data.ts";
 
 /** A file of a folder that the user chose or dropped. */
@@ -18,6 +20,10 @@ export interface ImageOptions {
   readonly shape: readonly number[];
   /** Source of the images, for messages; default: the folder with which all paths begin. */
   readonly name?: string;
+  /** `stretch` (default): the whole image; `crop`: its largest centred part of the shape's proportions. */
+  readonly resize?: "crop" | "stretch";
+  /** Random changes of the training images while training, as `--augment` makes them in node. */
+  readonly augment?: Augmentation;
   /** Called after each image with the number of images read so far. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -53,7 +59,7 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
     const x = new Float32Array(images.length * channels * height * width);
     const y: number[] = [];
     for (const image of images) {
-      const pixels = await pixelsOf(contents.get(image.path), context).catch(() => undefined);
+      const pixels = await pixelsOf(contents.get(image.path), context, options.resize).catch(() => undefined);
       options.onProgress?.(++done, total);
       if (!pixels) {
         broken.push(image.path);
@@ -73,13 +79,15 @@ export async function loadImages(files: readonly ImageFile[], options: ImageOpti
       broken.length > 0 ? `none of ${broken.length} images can be decoded` : "all images are test samples";
     throw new DataError(`${name}: ${why}`);
   }
-  return { train, test, classes: sorted.classes, broken };
+  const changed = options.augment ? augmentedDataset(train, options.augment) : train;
+  return { train: changed, test, classes: sorted.classes, broken };
 }
 
-/** Pixels of an image stretched to the canvas: red, green, blue and opacity, 0 … 255 each. */
+/** Pixels of an image stretched to the canvas, or of its middle: red, green, blue and opacity, 0 … 255 each. */
 async function pixelsOf(
   file: Blob | undefined,
   context: OffscreenCanvasRenderingContext2D,
+  resize: ImageOptions["resize"] = "stretch",
 ): Promise<Uint8ClampedArray> {
   if (!file) throw new DataError("the file no longer exists");
   const { width, height } = context.canvas;
@@ -88,13 +96,31 @@ async function pixelsOf(
     context.fillStyle = "black";
     context.fillRect(0, 0, width, height);
     context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, 0, 0, width, height);
+    const [x, y, w, h] = usedPart(bitmap, { width, height }, resize);
+    context.drawImage(bitmap, x, y, w, h, 0, 0, width, height);
     return context.getImageData(0, 0, width, height).data;
   } catch (error) {
     throw new DataError(messageOf(error));
   } finally {
     bitmap.close();
   }
+}
+
+interface Extent {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** The part of an image that is used: left, top, width and height. */
+export function usedPart(
+  image: Extent,
+  to: Extent,
+  resize: "crop" | "stretch",
+): [number, number, number, number] {
+  if (resize === "stretch") return [0, 0, image.width, image.height];
+  const scale = Math.min(image.width / to.width, image.height / to.height);
+  const [width, height] = [to.width * scale, to.height * scale];
+  return [(image.width - width) / 2, (image.height - height) / 2, width, height];
 }
 
 /** Writes pixels channel by channel, as numbers in 0 … 1. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { imageClasses } from "../../src/data/image-classes.ts";
-import { writeChannels } from "../../src/data/images-web.ts";
+import { usedPart, writeChannels } from "../../src/data/images-web.ts";
 
 describe("imageClasses", () => {
   test("the folder of an image is its class; test, val and validation above it hold it out", () => {
@@ -104,4 +104,11 @@ test("pixels become channels in 0 … 1, or their luma", () => {
   const grey = new Float32Array(2);
   writeChannels(pixels, 1, grey);
   expect([...grey]).toEqual([0.299, 0.587 + 0.114 * 0.2].map(Math.fround));
+});
+
+test("a browser crops the middle of the shape's proportions, or stretches the whole image", () => {
+  const image = { width: 100, height: 60 };
+  expect(usedPart(image, { width: 28, height: 28 }, "crop")).toEqual([20, 0, 60, 60]);
+  expect(usedPart(image, { width: 10, height: 20 }, "crop")).toEqual([35, 0, 30, 60]);
+  expect(usedPart(image, { width: 28, height: 28 }, "stretch")).toEqual([0, 0, 100, 60]);
 });
