@@ -1,4 +1,4 @@
-import { zlibSync } from "fflate";
+import { crc32 } from "../onnx/crc32.ts";
 
 /** Pixels of 8 bits, [height, width, channels] with 1 (grey) or 3 (red, green, blue) channels, as a PNG file. */
 export function pngOf(
@@ -18,7 +18,7 @@ export function pngOf(
   const parts = [
     Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a),
     chunk("IHDR", header),
-    chunk("IDAT", zlibSync(lines)),
+    chunk("IDAT", stored(lines)),
     chunk("IEND", new Uint8Array(0)),
   ];
   const file = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
@@ -37,16 +37,41 @@ function chunk(name: string, content: Uint8Array): Uint8Array {
   view.setUint32(0, content.length);
   bytes.set(new TextEncoder().encode(name), 4);
   bytes.set(content, 8);
-  view.setUint32(content.length + 8, checksum(bytes.subarray(4, content.length + 8)));
+  view.setUint32(content.length + 8, crc32(bytes.subarray(4, content.length + 8)));
   return bytes;
 }
 
-/** CRC-32 as PNG defines it. */
-function checksum(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+/** The longest block that deflate stores. */
+const longest = 0xffff;
+
+/**
+ * Bytes in the container of zlib, not compressed: pictures here are thumbnails, and a compressor would be the largest part of
+ * what a page loads for them.
+ */
+function stored(bytes: Uint8Array): Uint8Array {
+  const blocks = Math.max(1, Math.ceil(bytes.length / longest));
+  const file = new Uint8Array(bytes.length + 5 * blocks + 6);
+  const view = new DataView(file.buffer);
+  view.setUint16(0, 0x7801);
+  let at = 2;
+  for (let block = 0; block < blocks; block++) {
+    const part = bytes.subarray(block * longest, (block + 1) * longest);
+    file[at] = block === blocks - 1 ? 1 : 0;
+    view.setUint16(at + 1, part.length, true);
+    view.setUint16(at + 3, ~part.length, true);
+    file.set(part, at + 5);
+    at += part.length + 5;
   }
-  return (crc ^ 0xffffffff) >>> 0;
+  view.setUint32(at, adler32(bytes));
+  return file;
+}
+
+/** Adler-32, with which a zlib stream ends (RFC 1950). */
+function adler32(bytes: Uint8Array): number {
+  let [a, b] = [1, 0];
+  for (const byte of bytes) {
+    a = (a + byte) % 65521;
+    b = (b + a) % 65521;
+  }
+  return b * 65536 + a;
 }
