@@ -1,7 +1,9 @@
 import type { Dataset } from "../data/dataset.ts";
+import { objectiveFor } from "../data/labels.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import { dimAt, type Shape, shapeText } from "../graph/shapes.ts";
+import { dimAt, type Shape } from "../graph/shapes.ts";
+import { placeOf } from "../losses/class-scores.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import { meanSquaredError } from "../losses/elementwise.ts";
 import type { Objective } from "../losses/objective.ts";
@@ -27,7 +29,12 @@ export interface Prediction {
   readonly sample: number;
   /** The class with the highest score, for models of classes; the next token, for causal language models. */
   readonly answer?: number;
-  /** The probability of that token. For other models: probabilities of the classes or of the yes-or-no labels, else the model's numbers. */
+  /** The class with the highest score at each place of a sample that has several: tokens, pixels (row by row). */
+  readonly answers?: readonly number[];
+  /**
+   * The probability of the next token, or of each answer of several. For other models: probabilities of the classes or of the
+   * yes-or-no labels, else the model's numbers.
+   */
   readonly scores: readonly number[];
 }
 
@@ -41,7 +48,8 @@ export async function* predict(
   options: PredictOptions,
   runtime: TrainerRuntime,
 ): AsyncGenerator<Prediction, void, undefined> {
-  const objective = options.objective ?? usualObjective(model, dataset, options);
+  // Labels, where there are some, say which axis counts the classes.
+  const { objective } = objectiveFor(options.objective ?? usualObjective(model, dataset, options), dataset);
   const kind = kindOf(objective);
   const wanted = [
     { objective, name: objective.name, ...(options.output !== undefined && { output: options.output }) },
@@ -54,10 +62,12 @@ export async function* predict(
       for (let i = 0; i < count; i++) yield { sample: first + i, ...nextToken(scores, labels, shape, i) };
       continue;
     }
-    if (kind === "classes") checkRows(objective, shape, rowsOfSample);
+    const axis = objective.classAxis?.(shape) ?? 1;
+    const isOneRow = rowsOfSample === 1 && dimAt(shape, axis) === elementCount(shape.slice(1));
     for (let i = 0; i < count; i++) {
       const own = Array.from({ length: width }, (_, k) => scores[i * width + k] ?? Number.NaN);
-      yield { sample: first + i, ...answerOf(kind, own) };
+      const places = kind === "classes" && !isOneRow;
+      yield { sample: first + i, ...(places ? answersOf(own, shape, axis) : answerOf(kind, own)) };
     }
   }
 }
@@ -84,13 +94,19 @@ function kindOf({ name }: Objective): Kind {
   return name === "bce" || name === "binary-focal" ? "labels" : "numbers";
 }
 
-/** @throws UsageError where a sample is more than one row of classes */
-function checkRows(objective: Objective, shape: Shape, rowsOfSample: number): void {
-  const classes = dimAt(shape, objective.classAxis?.(shape) ?? 1);
-  if (rowsOfSample === 1 && classes === elementCount(shape.slice(1))) return;
-  throw new UsageError(
-    `a prediction of shape ${shapeText(shape)} has classes at several places of a sample: take its numbers (--objective mse)`,
-  );
+/** The answer at each place of a sample. @param shape - of a batch of such scores, with its axis of classes */
+function answersOf(scores: readonly number[], shape: Shape, axis: number): Omit<Prediction, "sample"> {
+  const classes = dimAt(shape, axis);
+  const inner = elementCount(shape.slice(axis + 1));
+  const places = Array.from({ length: scores.length / classes }, (_, place) => {
+    const own = Array.from(
+      { length: classes },
+      (_, c) => scores[placeOf(place, c, classes, inner)] ?? Number.NaN,
+    );
+    const { answer = 0, scores: shares } = answerOf("classes", own);
+    return { answer, share: shares[answer] ?? Number.NaN };
+  });
+  return { answers: places.map(({ answer }) => answer), scores: places.map(({ share }) => share) };
 }
 
 /** The most likely token behind the last one of a sample that counts, and its probability. */

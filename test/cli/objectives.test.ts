@@ -17,7 +17,7 @@ const two = [
 ];
 
 beforeAll(() => {
-  for (const name of ["two", "loss", "sequence"]) {
+  for (const name of ["two", "loss", "dense"]) {
     const file = new URL(`../fixtures/objectives/${name}.onnx`, import.meta.url);
     copyFileSync(file, at(`${name}.onnx`));
   }
@@ -71,6 +71,27 @@ test("columns of a table as labels of several outputs, from training to evaluati
   expect(evaluated.loss).toBeCloseTo(1.5 * evaluated.losses.colour, 9);
   expect(evaluated.outputs.colour.classes.classes).toHaveLength(3);
   expect(evaluated.accuracies.colour).toBe(evaluated.outputs.colour.accuracy);
+});
+
+test("images of classes, trained, evaluated and predicted at every place", async () => {
+  const array = (descr: string, shape: readonly number[], data: Float32Array | Uint8Array) =>
+    npyBytes({ descr, shape, data });
+  const labels = Uint8Array.from({ length: 8 * 20 }, (_, i) => (i % 5 === 0 ? 255 : i % 3));
+  const files = {
+    "x.npy": array("<f4", [8, 2, 4, 5], uniform("image", 8 * 40)),
+    "y.npy": array("|u1", [8, 4, 5], labels),
+  };
+  writeFileSync(at("images.npz"), zipSync(files));
+  const data = ["--data", at("images.npz"), "--ignore-index", "255", "--objective", "cross-entropy"];
+  const run = ["--batch", "4", "--no-report", "-o", at("dense.trained.onnx")];
+  expect((await cli("train", at("dense.onnx"), ...data, ...run)).code).toBe(0);
+  const figures = JSON.parse((await cli("evaluate", at("dense.trained.onnx"), ...data, "--json")).stdout);
+  const counted = figures.classes.classes.map(({ samples }: { samples: number }) => samples);
+  expect(counted.reduce((a: number, b: number) => a + b, 0)).toBe(labels.filter((y) => y !== 255).length);
+  const answers = ["-o", at("dense.jsonl")];
+  expect((await cli("predict", at("dense.trained.onnx"), ...data, ...answers)).code).toBe(0);
+  const [first] = readFileSync(at("dense.jsonl"), "utf8").split("\n");
+  expect(JSON.parse(first ?? "").answers).toHaveLength(20);
 });
 
 test("a function of the user's own, resumed from its file", async () => {

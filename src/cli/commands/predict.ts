@@ -37,9 +37,10 @@ export function define(command: Command, streams: CommandStreams): void {
     const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
     const { classes } = data.conversion ?? {};
-    const named = ({ sample, answer, scores }: Prediction): NamedPrediction => ({
+    const named = ({ sample, answer, answers: ofPlaces, scores }: Prediction): NamedPrediction => ({
       sample: nameOfSample(part, sample),
       ...(answer !== undefined && { answer: classes?.[answer] ?? answer }),
+      ...(ofPlaces && { answers: ofPlaces.map((one) => classes?.[one] ?? one) }),
       scores,
     });
     const lines: string[] = [];
@@ -63,6 +64,7 @@ export function define(command: Command, streams: CommandStreams): void {
 interface NamedPrediction {
   readonly sample: number | string;
   readonly answer?: number | string;
+  readonly answers?: readonly (number | string)[];
   readonly scores: readonly number[];
 }
 
@@ -72,16 +74,18 @@ const cell = (value: number | string): number | string =>
 
 const jsonLine = (prediction: NamedPrediction): string => JSON.stringify(prediction);
 
-const csvHeading = ({ answer, scores }: Prediction, classes: readonly string[] = []): string =>
+const csvHeading = ({ answer, answers = [], scores }: Prediction, classes: readonly string[] = []): string =>
   [
     "sample",
     ...(answer === undefined ? [] : ["answer"]),
+    ...answers.map((_, i) => `answer.${i}`),
     ...scores.map((_, i) => cell(`score.${answer === undefined ? i : (classes[i] ?? i)}`)),
   ].join(",");
 
-const csvLine = ({ sample, answer, scores }: NamedPrediction): string =>
+const csvLine = ({ sample, answer, answers = [], scores }: NamedPrediction): string =>
   [
     cell(sample),
     ...(answer === undefined ? [] : [cell(answer)]),
+    ...answers.map(cell),
     ...scores.map((score) => Number(score.toPrecision(7))),
   ].join(",");
