@@ -52,6 +52,12 @@ const protobufForBrowsers = {
 /** Declarations are no code: in one file with it they would be lost. */
 const isCode = (id: string): boolean => !id.endsWith(".d.ts");
 
+/** Files that a page which trains loads when it asks for them, though a subpath holds them too. */
+const isLoadedLater = (id: string): boolean =>
+  /src\/schedules\/(public|table|cosine-restarts|exponential|linear|milestones|one-cycle|plateau|polynomial)\.ts$/.test(
+    id,
+  );
+
 /** The subpaths of the package: `sorth-onnx/penalties` and so on. */
 const subjects = Object.fromEntries(
   ["losses", "optimizers", "penalties", "schedules"].map((name) => [name, `src/${name}/public.ts`]),
@@ -79,7 +85,11 @@ export default defineConfig([
       documentedDeclarations(),
     ],
     // What a page that trains loads, in one file: small files compress worse.
-    outputOptions: { codeSplitting: { groups: [{ name: "core", tags: ["$initial"], test: isCode }] } },
+    outputOptions: {
+      codeSplitting: {
+        groups: [{ name: "core", tags: ["$initial"], test: (id) => isCode(id) && !isLoadedLater(id) }],
+      },
+    },
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.
     deps: {
       neverBundle: [/^onnxruntime-(web|node)/],

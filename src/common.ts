@@ -223,5 +223,5 @@ export type { Prediction, PredictOptions } from "./runtime/predict.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";
 export type { SessionOptions } from "./runtime/step-session.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
-export { parseSchedule, type Schedule, type ScheduledRun } from "./schedules/public.ts";
+export type { Schedule, ScheduledRun } from "./schedules/public.ts";
 export type { VerifyCheck, VerifyOptions, VerifyReport } from "./verify/verify.ts";

@@ -3,7 +3,11 @@ import { subset as datasetSubset } from "./data/dataset.ts";
 import * as losses from "./losses/public.ts";
 import * as penalties from "./penalties/public.ts";
 import { anglePictures } from "./report/pictures.ts";
-import * as schedules from "./schedules/public.ts";
+import { constant as constantSchedule } from "./schedules/constant.ts";
+import { cosine as cosineSchedule } from "./schedules/cosine.ts";
+import { sripSchedule as sripsSchedule } from "./schedules/srip.ts";
+import { stepDecay as stepDecaySchedule } from "./schedules/step-decay.ts";
+import { warmup as warmupSchedule } from "./schedules/warmup.ts";
 
 /** @deprecated Import `l1` from `sorth-onnx/losses`; this export goes with 0.2. */
 export const l1 = losses.l1;
@@ -36,15 +40,15 @@ export const srip = penalties.srip;
 /** @deprecated Import `vicreg` from `sorth-onnx/penalties`; this export goes with 0.2. */
 export const vicreg = penalties.vicreg;
 /** @deprecated Import `constant` from `sorth-onnx/schedules`; this export goes with 0.2. */
-export const constant = schedules.constant;
+export const constant = constantSchedule;
 /** @deprecated Import `cosine` from `sorth-onnx/schedules`; this export goes with 0.2. */
-export const cosine = schedules.cosine;
+export const cosine = cosineSchedule;
 /** @deprecated Import `sripSchedule` from `sorth-onnx/schedules`; this export goes with 0.2. */
-export const sripSchedule = schedules.sripSchedule;
+export const sripSchedule = sripsSchedule;
 /** @deprecated Import `stepDecay` from `sorth-onnx/schedules`; this export goes with 0.2. */
-export const stepDecay = schedules.stepDecay;
+export const stepDecay = stepDecaySchedule;
 /** @deprecated Import `warmup` from `sorth-onnx/schedules`; this export goes with 0.2. */
-export const warmup = schedules.warmup;
+export const warmup = warmupSchedule;
 /** @deprecated Import `datasetSubset`; this export goes with 0.2. */
 export const subset = datasetSubset;
 /** @deprecated Import `anglePictures`; this export goes with 0.2. */

@@ -41,6 +41,7 @@ export { formatTable, type TableColumn } from "./report/table.ts";
 export type { HyperParameters } from "./report/tensorboard/event-file.ts";
 export { TensorBoardLog, type TensorBoardOptions, tensorboard } from "./report/tensorboard/log-node.ts";
 export { type RescueFileOptions, rescueFiles } from "./runtime/rescue-files-node.ts";
+export { parseSchedule } from "./schedules/public.ts";
 
 const { probe } = nodeRuntime;
 

@@ -4,6 +4,7 @@ import { notNegative, positive } from "../numbers.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
 import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
 import { parsePlan } from "../penalties/text.ts";
+import { parseSchedule } from "../schedules/table.ts";
 import { addHelpList } from "./help-list.ts";
 import { given, numberIn, patterns, repeated } from "./options.ts";
 
@@ -106,6 +107,7 @@ export function penaltiesOf(flags: PenaltyFlags): PenaltyPlan[] {
     throw new UsageError(`--penalty none means no penalty at all; leave out ${others.join(", ")}`);
   }
   const plans = texts.map(parsePlan);
+  for (const { schedule } of plans) if (typeof schedule === "string") parseSchedule(schedule);
   for (const key of ["weight", "include", "exclude"] as const) {
     if (choice[key] === undefined || plans.some((plan) => plan[key] === undefined)) continue;
     throw new UsageError(`every --penalty gives its own ${key}; leave out --${key}`);

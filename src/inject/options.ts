@@ -4,6 +4,7 @@ import type { Objective } from "../losses/objective.ts";
 import { objectiveNamed } from "../losses/table.ts";
 import type { Penalty } from "../penalties/penalty.ts";
 import { type PenaltyPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
+import { parseSchedule } from "../schedules/table.ts";
 
 /** Options of inject. */
 export interface InjectOptions extends DimensionOptions {
@@ -49,5 +50,6 @@ export function checkedPlans(options: InjectOptions): ResolvedPlans {
       `the schedule of the penalty ${timed.label} is a function, which a model cannot keep; give it as text`,
     );
   }
+  for (const { schedule } of resolved.plans) if (typeof schedule === "string") parseSchedule(schedule);
   return resolved;
 }

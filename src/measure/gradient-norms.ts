@@ -7,8 +7,8 @@ import { batchOf } from "../programs/step-ports.ts";
 import { sessionTensors, type TrainerState } from "../programs/trainer-state.ts";
 import { StepFeeder } from "../runtime/step-feeds.ts";
 import { type StepScalars, scalarsOfSteps } from "../runtime/step-scalars.ts";
+import { type TimedOptions, timedOptions } from "../runtime/timed-options.ts";
 import type { Trainer } from "../runtime/trainer.ts";
-import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import type { ScheduledRun } from "../schedules/schedule.ts";
 
 /** Norms of a parameter's two gradients. */
@@ -33,10 +33,10 @@ export interface GradientNorms {
 export class GradientMeter {
   readonly #step: GradientStep;
   readonly #feeder: StepFeeder;
-  readonly #options: TrainerOptions;
+  readonly #options: TimedOptions;
   readonly #probe: Probe;
 
-  private constructor(step: GradientStep, feeder: StepFeeder, options: TrainerOptions, probe: Probe) {
+  private constructor(step: GradientStep, feeder: StepFeeder, options: TimedOptions, probe: Probe) {
     this.#step = step;
     this.#feeder = feeder;
     this.#options = options;
@@ -56,7 +56,7 @@ export class GradientMeter {
     const { seed = 0, normalize } = options;
     const feeder = new StepFeeder(step.ports, dataset, seed, { normalize });
     await feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, batchOf(step.ports)));
-    return new GradientMeter(step, feeder, options, probe);
+    return new GradientMeter(step, feeder, await timedOptions(options), probe);
   }
 
   /**

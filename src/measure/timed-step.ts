@@ -9,6 +9,7 @@ import { RunLength } from "../runtime/run-length.ts";
 import { StepFeeder } from "../runtime/step-feeds.ts";
 import { scalarsOfSteps } from "../runtime/step-scalars.ts";
 import type { Backend, StepSession } from "../runtime/step-session.ts";
+import { type TimedOptions, timedOptions } from "../runtime/timed-options.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { randomDataset } from "./random-dataset.ts";
 
@@ -25,7 +26,7 @@ export interface TimedStepParts {
 /** A training step on one backend, run again and again on the same batches as the trainer runs it. */
 export class TimedStep {
   readonly #step: Step;
-  readonly #options: TrainerOptions;
+  readonly #options: TimedOptions;
   readonly #length: RunLength;
   readonly #session: StepSession;
   readonly #feeder: StepFeeder;
@@ -35,7 +36,7 @@ export class TimedStep {
 
   private constructor(
     step: Step,
-    options: TrainerOptions,
+    options: TimedOptions,
     parts: { readonly length: RunLength; readonly session: StepSession; readonly feeder: StepFeeder },
   ) {
     this.#step = step;
@@ -70,7 +71,7 @@ export class TimedStep {
       0,
     );
     const session = await backend.openStep(step, { ...options, ...(profile !== undefined && { profile }) });
-    return new TimedStep(step, options, { length, session, feeder });
+    return new TimedStep(step, await timedOptions(options), { length, session, feeder });
   }
 
   /** Samples in a step. */

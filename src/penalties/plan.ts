@@ -2,7 +2,6 @@ import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { UsageError } from "../errors.ts";
 import type { Schedule } from "../schedules/schedule.ts";
-import { parseSchedule } from "../schedules/table.ts";
 import type { Penalty } from "./penalty.ts";
 
 /** A penalty, the layers it acts on, and how much it counts. */
@@ -40,7 +39,7 @@ export const planOf = (given: Penalty | PenaltyPlan): PenaltyPlan =>
 
 /**
  * Fills in the defaults of plans.
- * @throws UsageError for a weight that is not a number of at least 0, or a schedule that cannot be read
+ * @throws UsageError for a weight that is not a number of at least 0
  */
 export function resolvePlans(given: readonly (Penalty | PenaltyPlan)[]): ResolvedPlans {
   const counts = new Map<string, number>();
@@ -54,7 +53,6 @@ export function resolvePlans(given: readonly (Penalty | PenaltyPlan)[]): Resolve
     if (!Number.isFinite(weight) || weight < 0) {
       throw new UsageError(`the weight of the penalty ${name} must be a number of at least 0, not ${weight}`);
     }
-    if (typeof plan.schedule === "string") parseSchedule(plan.schedule);
     return {
       ...plan,
       ...{ label, weight },

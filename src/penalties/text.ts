@@ -1,6 +1,5 @@
 import { UsageError } from "../errors.ts";
 import { nameAndOptions } from "../name-and-options.ts";
-import { parseSchedule } from "../schedules/table.ts";
 import { planKeys, presetKey } from "./define.ts";
 import type { Penalty } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";
@@ -8,7 +7,7 @@ import { penaltyNamed, presetNamed } from "./table.ts";
 
 /**
  * Reads a penalty from text: a name and, after a colon, its options and `weight`, `include`, `exclude`, `schedule`. Values with
- * commas are quoted. `preset=NAME` takes options and weight from a preset, unless the text gives others.
+ * commas are quoted. A schedule stays a text, which is read when the penalty is used. `preset=NAME` takes options and weight from a preset, unless the text gives others.
  * @throws UsageError that names the penalty, for an unknown name or option, or an invalid value
  *
  * @example
@@ -24,7 +23,6 @@ export function parsePlan(text: string): PenaltyPlan {
   const preset = given.get(presetKey);
   const plan = preset === undefined ? { penalty: penaltyNamed(name, own) } : presetNamed(name, preset, own);
   const [weight, include, exclude, schedule] = planKeys.map((key) => given.get(key));
-  if (schedule !== undefined) parseSchedule(schedule);
   return {
     ...plan,
     ...(weight !== undefined && { weight: weightIn(weight, name) }),

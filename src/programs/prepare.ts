@@ -21,6 +21,7 @@ import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
 import { type Pass, type PassContext, runPass, runPasses } from "../passes/pass.ts";
 import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
+import { readSchedule } from "../schedules/read.ts";
 import type { LossOptions } from "./options.ts";
 import { takenPrefix } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
@@ -58,7 +59,7 @@ export async function prepare(
   const graph = graphOf(model);
   checkNoArtifact(graph);
   const options = await withoutPast(graph, given);
-  const penalties = takeBlock(graph, options);
+  const penalties = await withSchedules(takeBlock(graph, options));
   liftParameters(graph, options, model.external);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
     throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
@@ -141,6 +142,15 @@ async function withoutPast(graph: Graph, options: LossOptions): Promise<LossOpti
   if (!mayHaveCache(graph)) return options;
   const { emptied } = await import("../passes/training/empty-cache.ts");
   return emptied(graph, options);
+}
+
+/** Reads schedules that are texts. @throws UsageError for a text that is no schedule */
+async function withSchedules({ plans, ...others }: ResolvedPlans): Promise<ResolvedPlans> {
+  const read = plans.map(async ({ schedule: given, ...plan }) => {
+    const schedule = await readSchedule(given);
+    return { ...plan, ...(schedule && { schedule }) };
+  });
+  return { ...others, plans: await Promise.all(read) };
 }
 
 /** Removes an injected block from the graph and returns its penalties for training. */

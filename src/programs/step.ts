@@ -36,7 +36,7 @@ export interface Step {
   /** Default penalty weight: the first weight above 0 among the penalties. */
   readonly penaltyWeight: number;
   /** Schedules of single penalties, by the names of {@link StepPorts.penalties}. */
-  readonly penaltySchedules: ReadonlyMap<string, string | Schedule>;
+  readonly penaltySchedules: ReadonlyMap<string, Schedule>;
   /** Names of the layers with a penalty. */
   readonly penalized: readonly string[];
   readonly skipped: readonly SkippedSite[];
@@ -112,7 +112,9 @@ export function stepFacts(
     batch: batch ?? first?.shape[batchAxisOfPort(first)],
     penaltyWeight: penalties.weight,
     penaltySchedules: new Map(
-      loss.parts.flatMap(({ plan: { label, schedule } }) => (schedule ? [[label, schedule] as const] : [])),
+      loss.parts.flatMap(({ plan: { label, schedule } }) =>
+        typeof schedule === "function" ? [[label, schedule] as const] : [],
+      ),
     ),
     penalized: loss.penalized,
     skipped,

@@ -23,13 +23,13 @@ import {
   scheduledRun,
 } from "./step-scalars.ts";
 import type { StepResult } from "./step-session.ts";
-import type { TrainerOptions } from "./trainer-options.ts";
+import type { TimedOptions } from "./timed-options.ts";
 import type { TrainingSession } from "./training-session.ts";
 
 /** Parts that a fit gets from its trainer: the data, the session, and callbacks between steps. */
 export interface FitParts {
   readonly step: Step;
-  readonly options: TrainerOptions;
+  readonly options: TimedOptions;
   readonly mixup: Mixup | undefined;
   readonly session: TrainingSession;
   readonly length: RunLength;

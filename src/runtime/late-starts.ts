@@ -1,7 +1,10 @@
 import type { TrainerOptions } from "./trainer-options.ts";
 
 /** Messages about options that begin to act after the last step of a run. */
-export function lateStarts({ groups = [], swa }: TrainerOptions, totalSteps: number): string[] {
+export function lateStarts(
+  { groups = [], swa }: Pick<TrainerOptions, "groups" | "swa">,
+  totalSteps: number,
+): string[] {
   const start = typeof swa === "object" ? swa.start : swa;
   const mean =
     start !== undefined && start > totalSteps

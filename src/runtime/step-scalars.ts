@@ -1,9 +1,9 @@
 import type { Step } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
-import type { ScheduledRun } from "../schedules/schedule.ts";
+import type { Schedule, ScheduledRun } from "../schedules/schedule.ts";
 import type { Position } from "./run-position.ts";
 import type { StepResult } from "./step-session.ts";
-import { scheduleOf, type TrainerOptions } from "./trainer-options.ts";
+import type { TimedOptions } from "./timed-options.ts";
 
 /** The scalars that a step receives besides its batch. */
 export interface StepScalars {
@@ -45,7 +45,7 @@ export function scalarsOfSteps(
     penaltyWeight,
     penaltySchedules,
   }: Pick<Step, "penaltyWeight" | "penaltySchedules"> & { readonly ports: Pick<StepPorts, "penalties"> },
-  options: TrainerOptions,
+  options: TimedOptions,
   of: {
     readonly position: Pick<Position, "step" | "before">;
     readonly done: number;
@@ -59,7 +59,7 @@ export function scalarsOfSteps(
   const alone = ports.penalties.find(({ schedule }) => schedule === undefined)?.name ?? "";
   return Array.from({ length: done - position.step }, (_, i) => {
     const number = position.step + i + 1;
-    const factor = (schedule: TrainerOptions["schedule"]) => scheduleOf(schedule)(number, totalSteps, run);
+    const factor = (schedule: Schedule | undefined) => schedule?.(number, totalSteps, run) ?? 1;
     return {
       ...{ number, epoch, update: number + (position.before ?? 0) },
       learningRate: (options.learningRate ?? 1e-3) * factor(options.schedule),

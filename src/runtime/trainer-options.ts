@@ -10,7 +10,6 @@ import type {
 } from "../programs/options.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import type { Schedule } from "../schedules/schedule.ts";
-import { parseSchedule } from "../schedules/table.ts";
 import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */
@@ -64,11 +63,6 @@ export function backendNamed(name: string | undefined, backends: readonly [Backe
   if (found) return found;
   const names = backends.map((backend) => backend.name).join(", ");
   throw new UsageError(`there is no backend "${name}" here; give one of ${names}`);
-}
-
-/** A schedule given as text or as a function. */
-export function scheduleOf(schedule: string | Schedule | undefined): Schedule {
-  return typeof schedule === "function" ? schedule : parseSchedule(schedule ?? "constant");
 }
 
 /** @throws UsageError for updates of another run where groups count the steps of this one */

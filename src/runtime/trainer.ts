@@ -20,6 +20,7 @@ import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
 import { RunState } from "./run-state.ts";
 import type { Backend, StepResult, StepSession } from "./step-session.ts";
+import { timedOptions } from "./timed-options.ts";
 import { backendNamed, checkTakesOver, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
@@ -220,7 +221,7 @@ export class Trainer {
     const { earlyStop, keep, monitor } = chosen;
     const decides = earlyStop !== undefined || keep !== undefined || monitor !== undefined;
     const loop = new FitLoop({
-      ...{ ...this.#parts, options: this.#options, session: this.#session },
+      ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session },
       ...{ position: this.#run.position, chosen, train, validation, checkpoint, signal },
       evaluate: (data) => this.evaluate(data),
       decide: decides

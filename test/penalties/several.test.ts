@@ -97,7 +97,7 @@ describe("several penalties at once", () => {
       await buildSplitStep(model, { ...options, penalties: plans }),
     ];
     expect(whole.ports.penalties).toEqual(split.ports.penalties);
-    expect([...whole.penaltySchedules]).toEqual([["so", "cosine"]]);
+    expect([...whole.penaltySchedules].map(([name, factor]) => [name, factor(6, 10)])).toEqual([["so", 0.5]]);
     expect(whole.penaltyWeight).toBe(0.2);
   });
 
@@ -131,6 +131,8 @@ describe("several penalties at once", () => {
     await expect(buildStep(model, { ...options, penalties: timed })).resolves.toBeDefined();
     const wrong = [{ penalty: so(), schedule: "sawtooth" }];
     await expect(inject(model, { penalties: wrong })).rejects.toThrow(/there is no schedule "sawtooth"/);
+    const step = buildStep(model, { objective: crossEntropy(), penalties: wrong, batch: 2 });
+    await expect(step).rejects.toThrow(/there is no schedule "sawtooth"/);
   });
 });
 
@@ -322,7 +324,6 @@ describe("a penalty as text", () => {
     ["so:weight=-1", /weight of the penalty so must be a number of at least 0, not "-1"/],
     ["so:weight=", /weight of the penalty so must be a number of at least 0, not ""/],
     ["so:include=(", /"\(", which chooses layers of the penalty so, is no regular expression/],
-    ["so:schedule=sawtooth", /there is no schedule "sawtooth"/],
     ["so:include='a,b", /cannot be read: write name:key=value,key=value/],
     ["keras:mode=diagonal", /option mode of the penalty keras must be rows or columns, not diagonal/],
     ["som:rows=random,maxRows=3", /rows=random reads no responses, .*; leave maxRows out/],
