@@ -1,8 +1,11 @@
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { withConfig } from "../../src/cli/config/flags.ts";
 import { flagTexts } from "../../src/cli/config/values.ts";
+import { declare } from "../../src/cli/train-call.ts";
 import { eventsIn } from "../report/event-reader.ts";
 import { npz } from "./npz.ts";
 import { cli, temporaryFolder } from "./run-cli.ts";
@@ -138,6 +141,19 @@ describe("--config", () => {
       code: 2,
       stderr: expect.stringContaining("cannot be read"),
     });
+  });
+
+  it("drops what a typed flag excludes", () => {
+    const words = (...typed: string[]) => {
+      const command = new Command("train");
+      declare(command);
+      return withConfig(command.option("--config <file>"), ["--config", "s.yaml", ...typed]);
+    };
+    file("s.yaml", "seeds: [1, 2]\nepochs: 2\nearly-stop: false");
+    expect(words()).toEqual(["--seeds=1,2", "--epochs=2", "--no-early-stop"]);
+    expect(words("--seed", "3")).toEqual(["--epochs=2", "--no-early-stop", "--seed", "3"]);
+    file("s.yaml", "seed: 1\nreport: true\nearly_stop: 3");
+    expect(words("--seeds", "1,2")).toEqual(["--early-stop=3", "--seeds", "1,2"]);
   });
 
   it("reads values as a flag writes them", () => {

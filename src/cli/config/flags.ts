@@ -23,6 +23,7 @@ export function withConfig(command: Command, typed: readonly string[]): string[]
     throw new UsageError("a resumed run goes on with the options it was begun with; leave out --config");
   }
   const isTyped = (option: Option) => command.getOptionValueSource(option.attributeName()) === "cli";
+  const typedOptions = command.options.filter(isTyped);
   const names = keysOf(command);
   const off = ({ negate, required }: Option, key: string) => !negate && required && names.has(`no-${key}`);
   const used = new Map<string, string>();
@@ -47,10 +48,7 @@ export function withConfig(command: Command, typed: readonly string[]): string[]
       throw new UsageError(`${where}: "${entry.key}" is given already, as "${before}"`);
     used.set(slot, entry.key);
     if (option === undefined) args.push(argumentText(entry, where));
-    else if (
-      !isTyped(option) &&
-      !alternatives(option).some((name) => command.getOptionValueSource(name) === "cli")
-    )
+    else if (!isTyped(option) && !typedOptions.some((one) => excludes(one, option)))
       flags.push(
         ...(entry.value === false && off(option, key) ? [`--no-${key}`] : wordsOf(option, entry, where)),
       );
@@ -78,9 +76,16 @@ export const keyOf = ({ long = "" }: Option): string => long.replace(/^--/, "");
 /** `maxSteps`, `max_steps` and `max-steps` are the same key. */
 const normal = (key: string): string => hyphened(key.replaceAll("_", "-"));
 
-/** Names of the flags that a flag excludes. */
-const alternatives = (option: Option): readonly string[] =>
-  (option as Option & { readonly conflictsWith?: readonly string[] }).conflictsWith ?? [];
+/** Whether one of two flags excludes the other. */
+const excludes = (a: Option, b: Option): boolean =>
+  [
+    [a, b],
+    [b, a],
+  ].some(([one, other]) =>
+    (one as Option & { readonly conflictsWith?: readonly string[] }).conflictsWith?.includes(
+      other?.attributeName() ?? "",
+    ),
+  );
 
 /** The words of the command line for an entry. @throws UsageError for a value that the flag does not take */
 function wordsOf(option: Option, { key, value }: ConfigEntry, where: string): string[] {
