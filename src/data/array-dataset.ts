@@ -76,7 +76,12 @@ export function arrayDataset(
   const table = options.normalize ? byteTable(x, options.normalize) : undefined;
   return datasetOfColumns(
     ...([name, size] as const),
-    [arrayColumn(name, "x", size, { data: x, shape }, table)],
+    [
+      {
+        ...arrayColumn(name, "x", size, { data: x, shape }, table),
+        ...(options.normalize && { scaled: options.normalize }),
+      },
+    ],
     labelled(arrayColumn(name, "y", size, { data: y, shape: targetShape })),
   );
 }

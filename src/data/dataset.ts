@@ -69,6 +69,8 @@ export interface Column extends TargetType {
   readonly bytes?: boolean;
   /** Name of the type of its elements in the source, for messages. */
   readonly dtype?: string;
+  /** How its bytes v were scaled already, for messages: (v/255 − mean)/std. */
+  readonly scaled?: { readonly mean: number; readonly std: number };
   /** The number of a black pixel, where that is not 0. */
   readonly black?: number;
   /**

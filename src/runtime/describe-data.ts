@@ -24,8 +24,12 @@ export function describeData(
     const { shape } = fitShape(dataset.name, column.shape, port);
     const type = port.type === "float" ? "float32" : port.type;
     const name = ports.inputs.length > 1 ? `${port.name} ` : "";
-    const scaled =
+    const before = column.scaled
+      ? scaling({ mean: [column.scaled.mean], std: [column.scaled.std] }, true)
+      : "";
+    const after =
       column.bytes || typeof normalize === "object" ? scaling(normalize, column.bytes ?? false) : "";
+    const scaled = `${before}${after}`;
     return `${name}${kind} ${shapeText(column.shape)} → ${type} ${shapeText(shape)}${scaled}`;
   });
   const parts = fed.length > 0 ? fed : [`${dataset.x.type} ${shapeText(dataset.x.shape)}`];

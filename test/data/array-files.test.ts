@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { type Dataset, loadData } from "../../src/index.ts";
+import { arrayDataset, type Dataset, loadData } from "../../src/index.ts";
 import { describeData } from "../../src/runtime/describe-data.ts";
 
 const own = mkdtempSync(join(tmpdir(), "sorth-arrays-"));
@@ -119,6 +119,16 @@ describe("arrays that numpy wrote", () => {
     const { train } = await loadData(`${folder}/${name}.npz`);
     const inputs = [{ name: "x", type: "float", shape: [2, 5] }] as never;
     expect(describeData(train, { inputs, labels: undefined }, {})).toContain(says);
+  });
+
+  test("digits that are scaled when they are loaded say how", () => {
+    const digits = arrayDataset(new Uint8Array(8), Int32Array.of(0, 1), [4], {
+      normalize: { mean: 0.25, std: 0.5 },
+    });
+    const inputs = [{ name: "x", type: "float", shape: [2, 4] }] as never;
+    expect(describeData(digits, { inputs, labels: undefined }, {})).toBe(
+      "2 samples: uint8 [4] → float32 [4] ÷ 255 − 0.25, ÷ 0.5, labels of 2 classes, 50.0–50.0 % each",
+    );
   });
 
   test("IDX files, packed or not, and of other types", async () => {
