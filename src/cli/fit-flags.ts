@@ -65,9 +65,17 @@ function checkpointKind(text: string): CheckpointKind {
   throw new InvalidArgumentError("Give best, last, or epoch-N of an epoch that was kept.");
 }
 
-/** Which weights the trained model gets. */
-export const fromOf = ({ from, earlyStop }: FitFlags): CheckpointKind =>
-  from ?? (earlyStop ? "best" : "last");
+/** Which weights the trained model gets, as far as the flags say it. */
+const fromOf = ({ from, earlyStop }: FitFlags): CheckpointKind => from ?? (earlyStop ? "best" : "last");
+
+const isThere = async (folder: string, kind: CheckpointKind): Promise<boolean> =>
+  (await stat(join(folder, `${kind}.safetensors`)).catch(() => undefined)) !== undefined;
+
+/** Which weights the trained model of a finished run gets. With early stopping the best ones, unless no epoch was validated. */
+export async function weightsFrom(flags: FitFlags, folder: string): Promise<CheckpointKind> {
+  const from = fromOf(flags);
+  return flags.from === undefined && !(await isThere(folder, from)) ? "last" : from;
+}
 
 /** The options of a fit that flags stand for; nothing for flags that were not given. @throws UsageError for flags without an effect */
 export function fitOf({
@@ -99,10 +107,9 @@ export async function checkHeldOut(
   flags: FitFlags & { readonly metrics?: string },
   { folder, held, tested, isResumed }: HeldOut,
 ): Promise<void> {
-  const from = fromOf(flags);
-  const isThere = async () =>
-    isResumed && (await stat(join(folder, `${from}.safetensors`)).catch(() => undefined)) !== undefined;
-  if (from.startsWith("epoch-") && flags.keep === undefined && !(await isThere())) {
+  const from = flags.from ?? "last";
+  const keeps = isResumed && (await isThere(folder, from));
+  if (from.startsWith("epoch-") && flags.keep === undefined && !keeps) {
     throw new UsageError(`--from ${from} needs the checkpoints of single epochs: give --keep too`);
   }
   if (flags.validation !== undefined || held) return;
@@ -111,7 +118,7 @@ export async function checkHeldOut(
     ...(flags.keep === undefined ? [] : ["--keep"]),
     ...(flags.monitor === undefined ? [] : ["--monitor"]),
     ...(flags.metrics === undefined || tested ? [] : ["--metrics"]),
-    ...(from === "best" && !(await isThere()) ? ["--from best"] : []),
+    ...(from === "best" && !keeps ? ["--from best"] : []),
   ];
   if (asked[0] === undefined) return;
   throw new UsageError(`${asked[0]} needs held-out samples: give --validation, as in --validation 0.1`);

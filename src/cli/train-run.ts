@@ -26,7 +26,7 @@ import { describeData } from "../runtime/describe-data.ts";
 import { trainerFor } from "./begin-run.ts";
 import { withClasses } from "./class-list.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
-import { checkHeldOut, earlyText, fromOf, weightsText } from "./fit-flags.ts";
+import { checkHeldOut, earlyText, weightsFrom, weightsText } from "./fit-flags.ts";
 import { given } from "./options.ts";
 import {
   checkNoEvents,
@@ -159,7 +159,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
     { events, folder, isResumed, settings, remarks, signal, report, steps, again, board, began },
     terminal,
   );
-  const from = fromOf(flags);
+  const from = await weightsFrom(flags, folder);
   if (from !== "last") await trainer.load(folder, from);
   await writeTrained(trainer, rescued, flags, { output, record }, terminal);
   const test = held && (await trainer.evaluate(held));

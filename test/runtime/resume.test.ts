@@ -80,6 +80,7 @@ const everything: TrainerOptions = {
   seed: 7,
   stepsPerRun: 2,
   output: "logits",
+  metrics: ["f1", "auc"],
 };
 
 describe("a run that was stopped", () => {
