@@ -123,7 +123,17 @@ describe("train --resume", () => {
       /stopped: early, after epoch 2: the validation loss has not improved for 1 epoch/,
     );
     expect(stopped.stderr).toContain("weights of step 8, where the validation loss was lowest");
-    const short = await cli("train", at("model.onnx"), ...still, ...stops, "--max-steps", "3", "-o", at("s.onnx"), "--json");
+    const short = await cli(
+      "train",
+      at("model.onnx"),
+      ...still,
+      ...stops,
+      "--max-steps",
+      "3",
+      "-o",
+      at("s.onnx"),
+      "--json",
+    );
     // No epoch ended: there is no best one.
     expect(JSON.parse(short.stdout)).toMatchObject({ stopped: "max-steps", from: "last", exportedStep: 3 });
     const resume = ["train", "--resume", at("model.trained.run"), "--force"];
