@@ -7,10 +7,10 @@ import { ortNode } from "./ort-node.ts";
 import { onlyUsefulOptimizers } from "./ort-optimizers.ts";
 import { OrtForwardSession, opened, profiling } from "./ort-session.ts";
 import { nodeProbe } from "./probe-node.ts";
-import type { Backend, StepOptions } from "./step-session.ts";
+import type { Backend, StepSessionOptions } from "./step-session.ts";
 import { leavingOutputs, uncopied } from "./uncopied-outputs.ts";
 
-async function open(model: Model, options: StepOptions): Promise<InferenceSession> {
+async function open(model: Model, options: StepSessionOptions): Promise<InferenceSession> {
   const { threads } = options;
   const ort = await ortNode();
   return opened(

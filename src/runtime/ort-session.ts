@@ -3,10 +3,10 @@ import { RuntimeError, SorthError } from "../errors.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { ortMessage } from "./ort-probe.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
-import type { Fed, ForwardSession, StepOptions } from "./step-session.ts";
+import type { Fed, ForwardSession, StepSessionOptions } from "./step-session.ts";
 
 /** ONNX Runtime's options for a session that measures its operators. */
-export const profiling = ({ profile }: StepOptions): InferenceSession.SessionOptions =>
+export const profiling = ({ profile }: StepSessionOptions): InferenceSession.SessionOptions =>
   profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile };
 
 /** Opens a session. @throws SorthError with ONNX Runtime's message in one line */

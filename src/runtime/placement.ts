@@ -12,7 +12,7 @@ import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import { type OpenSession, ortMessage } from "./ort-probe.ts";
 import { profiling } from "./ort-session.ts";
-import type { StepOptions } from "./step-session.ts";
+import type { StepSessionOptions } from "./step-session.ts";
 
 /** What {@link openOnDevice} needs to open a session on a device. */
 export interface OpenOnDevice {
@@ -36,7 +36,7 @@ const mostNamed = 6;
 export async function openOnDevice(
   model: Model,
   on: OpenOnDevice,
-  options: StepOptions & {
+  options: StepSessionOptions & {
     readonly device: string;
     readonly session?: InferenceSession.SessionOptions;
   },

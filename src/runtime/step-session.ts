@@ -59,7 +59,7 @@ export interface ForwardSession {
 }
 
 /** Options of a step's session. */
-export interface StepOptions extends SessionOptions {
+export interface StepSessionOptions extends SessionOptions {
   /** In node: ONNX Runtime measures each operator, and writes that when the session is released into a file that begins so. */
   readonly profile?: string;
 }
@@ -77,7 +77,7 @@ export interface Backend {
   readonly checkPrecision?: ((precision: Precision) => Promise<void>) | undefined;
   /** How programs are brought into the forms that this backend runs (src/passes/backends/table.ts). */
   lowering(): Promise<Lowering>;
-  openStep(step: Step, options: StepOptions): Promise<StepSession>;
+  openStep(step: Step, options: StepSessionOptions): Promise<StepSession>;
   openForward(model: Model, options: SessionOptions): Promise<ForwardSession>;
 }
 

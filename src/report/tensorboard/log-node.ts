@@ -36,8 +36,11 @@ export class TensorBoardLog {
   #before: ReadonlyMap<string, number> = new Map();
   #records: Uint8Array[] = [];
   #written = 0;
+  /** {@link add}, as a callback of a run. */
   readonly onStepEnd = (event: TrainingEvent): void => this.add(event);
+  /** {@link add}, as a callback of a run. */
   readonly onEpochEnd = (event: TrainingEvent): void => this.add(event);
+  /** {@link add}, as a callback of a run. */
   readonly onEnd = (event: TrainingEvent): void => this.add(event);
 
   /** @param folder - is created when the first event arrives */
