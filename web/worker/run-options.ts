@@ -23,8 +23,9 @@ export function lossesOf({ inspection, rescued }: OpenedModel): string[] {
     .filter(({ type, shape }) => /^(float|double|float16|bfloat16)$/.test(type) && scalar(shape))
     .map(({ name }) => `${own}${name}`);
   const { shape = [] } = outputs[0] ?? {};
-  const usual =
-    shape.length === 2 ? [...objectiveNames] : ["mse", ...objectiveNames.filter((name) => name !== "mse")];
+  // The page reads no texts.
+  const names = objectiveNames.filter((name) => !name.endsWith("-lm"));
+  const usual = shape.length === 2 ? names : ["mse", ...names.filter((name) => name !== "mse")];
   return inputs.length > 1 && losses.length > 0 ? losses : usual;
 }
 
