@@ -39,6 +39,10 @@ export const withoutTexts = (): TsdownPlugin[] => [
     properties: ["summary"],
   }),
   cut({
+    ...{ name: "without-help", files: /src\/(losses|metrics|optimizers|schedules)\/.*\.ts$/ },
+    properties: ["summary", "about"],
+  }),
+  cut({
     ...{ name: "without-form-texts", files: /src\/passes\/backends\/table\.ts$/ },
     properties: ["change", "why"],
   }),

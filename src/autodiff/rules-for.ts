@@ -4,16 +4,19 @@ import { commonRules } from "./common-table.ts";
 import type { RuleTable } from "./rule.ts";
 
 /**
- * The rules that `backward` needs for a graph. A browser loads those of networks of images, and those of rarer operators, half
- * of all rules, only for a graph that has such an operator, or one without a rule, so that its refusal can say why.
+ * The rules that `backward` needs for a graph. A browser loads those of networks of images and those of rarer operators only
+ * for a graph that has such an operator; all of them for one with an operator that no table has, so that its refusal can say why.
  *
  * @example
  * const gradients = backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit });
  */
 export async function rulesFor({ nodes }: Graph): Promise<RuleTable> {
-  const others = nodes.filter(({ op }) => !(op in commonRules));
-  if (others.length === 0) return commonRules;
+  const missing = (table: RuleTable) => nodes.some(({ op }) => !(op in table));
+  if (!missing(commonRules)) return commonRules;
+  const { furtherRules } = await import("./further-table.ts");
+  const further = tableOf({ ...commonRules, ...furtherRules });
+  if (!missing(further)) return further;
   const { imageRules } = await import("./image-table.ts");
-  if (others.every(({ op }) => op in imageRules)) return tableOf({ ...commonRules, ...imageRules });
-  return (await import("./table.ts")).rules;
+  const ofImages = tableOf({ ...further, ...imageRules });
+  return missing(ofImages) ? (await import("./table.ts")).rules : ofImages;
 }

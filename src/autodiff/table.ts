@@ -1,5 +1,6 @@
 import { tableOf } from "../lookup.ts";
 import { commonRules } from "./common-table.ts";
+import { furtherRules } from "./further-table.ts";
 import { imageRules } from "./image-table.ts";
 import type { RuleTable } from "./rule.ts";
 import { attention } from "./rules/attention.ts";
@@ -23,6 +24,7 @@ import { transforms } from "./rules/transforms.ts";
 /** Every operator that this version knows: with a derivative, with a zero gradient, or refused with a reason. */
 export const rules: RuleTable = tableOf({
   ...commonRules,
+  ...furtherRules,
   ...imageRules,
   ...classical,
   ...quantization,

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { commonRules } from "../../src/autodiff/common-table.ts";
+import { furtherRules } from "../../src/autodiff/further-table.ts";
 import { imageRules } from "../../src/autodiff/image-table.ts";
 import { rulesFor } from "../../src/autodiff/rules-for.ts";
 import { rules } from "../../src/autodiff/table.ts";
@@ -30,7 +31,7 @@ test("reasons are sentences that fit behind a colon", () => {
 test("a graph of common operators needs the common rules alone; any other gets all of them", async () => {
   expect(await rulesFor(graphOf(decodeModel(readFileSync("models/mlp.onnx"))))).toBe(commonRules);
   const ofImages = await rulesFor(graphOf(decodeModel(readFileSync("models/cnn.onnx"))));
-  expect(ofImages).toEqual({ ...commonRules, ...imageRules });
+  expect(ofImages).toEqual({ ...commonRules, ...furtherRules, ...imageRules });
   for (const opType of ["LSTM", "Unheard"]) {
     const other = graphOf(decodeModel(readFileSync("models/cnn.onnx")));
     other.addNode({ opType, name: opType, inputs: [], outputs: ["other"] });
