@@ -22,7 +22,7 @@ import { channelFeatures, conversionFeatures, convolutionFeatures } from "../src
 import { rowPatches } from "../src/passes/layout/row-patches.ts";
 import { channelsLast, intoImage, intoRows, rowsShape } from "../src/passes/layout/rows.ts";
 import { runPasses } from "../src/passes/pass.ts";
-import { lowerBatchNorm } from "../src/passes/training/batch-norm.ts";
+import { lowerBatchNorm } from "../src/passes/training/lower-batch-norm.ts";
 import { nodeProbe } from "../src/runtime/probe-node.ts";
 import { fitted } from "./fit.ts";
 

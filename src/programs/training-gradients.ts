@@ -1,3 +1,4 @@
+import { isTrainingForm } from "../analysis/batch-norm-form.ts";
 import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
 import { hiddenSites } from "../analysis/hidden-sites.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
@@ -8,12 +9,7 @@ import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Lowering } from "../passes/backends/table.ts";
 import type { Pass } from "../passes/pass.ts";
-import {
-  batchNormStatistics,
-  lowerBatchNorm,
-  type NextStatistic,
-  setBatchNormForm,
-} from "../passes/training/batch-norm.ts";
+import { batchNormStatistics, type NextStatistic, setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
 import { constantDraws } from "../penalties/build.ts";
@@ -151,6 +147,9 @@ export async function runningStatistics(
   const stored = batchNormStatistics(program.graph).flatMap(({ mean, variance }) => [mean, variance]);
   checkTrainable(stored);
   for (const statistic of stored) program.feed(statistic);
+  if (!program.graph.nodes.some(isTrainingForm)) return [];
+  // A page that trains a model without BatchNormalization does not load it.
+  const { lowerBatchNorm } = await import("../passes/training/lower-batch-norm.ts");
   const statistics = await program.run(lowerBatchNorm({ running }));
   return scaling ? scaling.finite(statistics) : statistics;
 }

@@ -1,3 +1,4 @@
+import { isTrainingForm } from "../../analysis/batch-norm-form.ts";
 import { float, int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
@@ -65,10 +66,6 @@ export function normalizeBatch(g: Emit, node: Node, x: Typed, scale: Typed, bias
   const factor = factorOf(g, node, x, { scale, variance });
   return g.affine(centred, { scale: factor, shift: g.cast(bias, x.type) });
 }
-
-/** Whether a node normalizes with batch statistics. */
-export const isTrainingForm = (node: Node): boolean =>
-  node.op === "BatchNormalization" && node.flag("training_mode");
 
 function vjp(context: RuleContext, dy: Typed, g: Emit) {
   const { node } = context;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isTrainingForm } from "../../../src/autodiff/rules/batch-normalization.ts";
+import { isTrainingForm } from "../../../src/analysis/batch-norm-form.ts";
 import { rules } from "../../../src/autodiff/table.ts";
 import { backward } from "../../../src/autodiff/walk.ts";
 import { Emit } from "../../../src/graph/emit.ts";
@@ -8,11 +8,8 @@ import { graphToProto } from "../../../src/graph/proto.ts";
 import { encodeModelProto } from "../../../src/onnx/codec.ts";
 import { Tensor } from "../../../src/onnx/tensor.ts";
 import { runGraphPass, runPass } from "../../../src/passes/pass.ts";
-import {
-  batchNormStatistics,
-  lowerBatchNorm,
-  setBatchNormForm,
-} from "../../../src/passes/training/batch-norm.ts";
+import { batchNormStatistics, setBatchNormForm } from "../../../src/passes/training/batch-norm.ts";
+import { lowerBatchNorm } from "../../../src/passes/training/lower-batch-norm.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../../helpers/build-graph.ts";
 import { randomFloats } from "../../helpers/numbers.ts";
