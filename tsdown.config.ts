@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "tsdown";
+import { defineConfig, type TsdownPlugin } from "tsdown";
 import { documentedDeclarations } from "./scripts/documented-declarations.ts";
 import { withoutSamples, withoutTexts } from "./scripts/without-samples.ts";
 
@@ -52,11 +52,19 @@ const protobufForBrowsers = {
 /** Declarations are no code: in one file with it they would be lost. */
 const isCode = (id: string): boolean => !id.endsWith(".d.ts");
 
-/** Files that a page which trains loads when it asks for them, though a subpath holds them too. */
-const isLoadedLater = (id: string): boolean =>
-  /src\/schedules\/(public|table|cosine-restarts|exponential|linear|milestones|one-cycle|plateau|polynomial)\.ts$/.test(
-    id,
-  );
+/** The entry of a page that trains. */
+const page = fileURLToPath(new URL("src/web.ts", import.meta.url));
+
+/** The modules that this entry loads at once. The subpaths (`sorth-onnx/optimizers` …) hold others too. */
+const loadedAtOnce = new Set<string>([page]);
+const findLoadedAtOnce: TsdownPlugin = {
+  name: "loaded-at-once",
+  buildEnd() {
+    // The iterator of a Set also visits modules added during the loop.
+    for (const id of loadedAtOnce)
+      for (const to of this.getModuleInfo(id)?.importedIds ?? []) loadedAtOnce.add(to);
+  },
+};
 
 /** The subpaths of the package: `sorth-onnx/penalties` and so on. */
 const subjects = Object.fromEntries(
@@ -82,12 +90,13 @@ export default defineConfig([
       ...withoutTexts(),
       ortCommonOfBuild,
       protobufForBrowsers,
+      findLoadedAtOnce,
       documentedDeclarations(),
     ],
     // What a page that trains loads, in one file: small files compress worse.
     outputOptions: {
       codeSplitting: {
-        groups: [{ name: "core", tags: ["$initial"], test: (id) => isCode(id) && !isLoadedLater(id) }],
+        groups: [{ name: "core", test: (id) => isCode(id) && loadedAtOnce.has(id) }],
       },
     },
     // For browsers with or without a bundler: everything but ONNX Runtime is inside.

@@ -36,6 +36,7 @@ export { loadMnist, type MnistOptions } from "./data/mnist-node.ts";
 export type { DataOptions } from "./data/options.ts";
 export { readModel, writeModel } from "./onnx/files-node.ts";
 export type { WriteOptions } from "./onnx/write-file.ts";
+export { optimizerNamed, optimizerNames } from "./optimizers/public.ts";
 export { ProgressLine, type ProgressOptions, type ProgressStream } from "./report/progress.ts";
 export { formatTable, type TableColumn } from "./report/table.ts";
 export type { HyperParameters } from "./report/tensorboard/event-file.ts";

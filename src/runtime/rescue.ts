@@ -1,5 +1,5 @@
 import { UsageError } from "../errors.ts";
-import { optimizerNamed } from "../optimizers/table.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
@@ -18,7 +18,7 @@ export type RescueOptions = Omit<
  * @param given - may repeat the loss of the artifacts, but not name another one
  * @throws UsageError for options that the artifacts fix
  */
-export function rescuedOptions(run: RescuedModel, given: TrainerOptions): TrainerOptions {
+export async function rescuedOptions(run: RescuedModel, given: TrainerOptions): Promise<TrainerOptions> {
   const { loss, objective, trainable, alsoTrain, tie, untie, ...options } = given;
   const learningRate = options.learningRate ?? run.learningRate;
   if (objective || (loss !== undefined && loss !== run.options.loss)) {
@@ -31,13 +31,18 @@ export function rescuedOptions(run: RescuedModel, given: TrainerOptions): Traine
       "a training model says which weights are trained and shared; leave --trainable, --tie and --untie out (--freeze leaves some untrained)",
     );
   }
-  const optimizer = options.optimizer ?? optimizerNamed(run.optimizer.name, run.optimizer.options);
+  const optimizer = options.optimizer ?? (await formerOptimizer(run));
   return {
     ...options,
     optimizer,
     ...run.options,
     ...(learningRate !== undefined && { learningRate }),
   };
+}
+
+async function formerOptimizer({ optimizer: { name, options } }: RescuedModel): Promise<Optimizer> {
+  const { optimizerNamed } = await import("../optimizers/table.ts");
+  return optimizerNamed(name, options);
 }
 
 /** The optimizer state that a rescued run continues with; undefined when the checkpoint holds the state of another optimizer. */

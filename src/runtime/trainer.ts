@@ -139,7 +139,7 @@ export class Trainer {
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
-    const trainer = await Trainer.create(run.model, rescuedOptions(run, options), runtime, made);
+    const trainer = await Trainer.create(run.model, await rescuedOptions(run, options), runtime, made);
     const state = formerState(run, trainer.step.ports);
     if (state) trainer.takeOver(state);
     else options.onMessage?.("the optimizer starts without a state: the checkpoint has another optimizer's");

@@ -1,13 +1,6 @@
 import { chain } from "../../src/optimizers/chain.ts";
-import { clippings } from "../../src/optimizers/table.ts";
-import {
-  objectiveNamed,
-  objectiveNames,
-  optimizerNamed,
-  type PenaltyPlan,
-  som,
-  type TrainerOptions,
-} from "../../src/web.ts";
+import { clippings, optimizerNamed } from "../../src/optimizers/table.ts";
+import { objectiveNamed, objectiveNames, type PenaltyPlan, som, type TrainerOptions } from "../../src/web.ts";
 import type { RunName, Settings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
 

@@ -1,5 +1,6 @@
 import { elementCount } from "../../src/onnx/tensor.ts";
-import { buildStep, optimizerNames } from "../../src/web.ts";
+import { optimizerNames } from "../../src/optimizers/table.ts";
+import { buildStep } from "../../src/web.ts";
 import type { ModelSummary, Settings, SomSettings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
 import { fixedBatch, lossesOf, runOptions } from "./run-options.ts";
