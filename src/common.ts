@@ -48,6 +48,8 @@ export { imagenet, type MeanAndStd, type Normalization } from "./data/normalize.
 export { parseNpz } from "./data/npz.ts";
 export { type SampleFeedOptions, sampleFeeds } from "./data/sample-feeds.ts";
 export type { SplitData } from "./data/split-data.ts";
+export type { TextConversion } from "./data/text/conversion.ts";
+export type { TokenizerFacts } from "./data/text/tokenizer.ts";
 export * from "./deprecated.ts";
 export { type ErrorCode, SorthError, UsageError } from "./errors.ts";
 export type { Attribute } from "./graph/attribute.ts";
@@ -173,6 +175,7 @@ export { stepLoop } from "./programs/step-loop.ts";
 export type {
   DataPort,
   DrawPort,
+  LossPort,
   ParameterPort,
   PenaltyPort,
   StatePort,

@@ -23,7 +23,7 @@ export interface ClassReport {
   readonly classes: readonly ClassFigures[];
   /**
    * Rows by their class (first index) and by the class that they were put into (second index); absent above
-   * {@link mostConfused} classes.
+   * 1,000 classes.
    */
   readonly confusion?: readonly (readonly number[])[];
   /** Rows that were counted. */

@@ -11,8 +11,8 @@ export interface LossOptions {
   /** Sizes of other free dimensions, by the name that the model gives them. */
   readonly dims?: Readonly<Record<string, number>>;
   /**
-   * The loss that compares the model's prediction with labels, one of your own ({@link ownLoss}, {@link lossModel}), or a
-   * weighted sum over several outputs ({@link combined}). Absent for a model that contains its loss.
+   * The loss that compares the model's prediction with labels, one of your own (`ownLoss`, `lossModel`), or a weighted
+   * sum over several outputs (`combined`), all of `sorth-onnx/losses`. Absent for a model that contains its loss.
    */
   readonly objective?: AnyObjective;
   /** Name of the value that is the loss, for a model that contains it. */

@@ -21,10 +21,15 @@ export interface CallbackRun {
 
 /** What a callback may ask of the trainer. */
 export interface CallbackTrainer {
+  /** Steps done so far. */
   readonly steps: number;
+  /** Saves the run into a folder, from which it can be resumed. */
   save(folder: string): Promise<void>;
+  /** Figures over a whole dataset, in inference form. */
   evaluate(dataset: Dataset): Promise<EvaluationResult>;
+  /** Copies of the parameters, running statistics and optimizer state. */
   readState(): Promise<TrainerState>;
+  /** The model with its current weights. @throws SorthError between the steps of an epoch: await `readState` first */
   export(): Model;
 }
 

@@ -50,6 +50,7 @@ describe("every example of the help", () => {
     "artifacts",
     "train",
     "find-lr",
+    "bench",
     "export",
     "evaluate",
     "predict",
