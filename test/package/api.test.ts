@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { LogLevel, type ProjectReflection } from "typedoc";
@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { apiText, documentation, type Example, examplesOf, exportsOf } from "../../scripts/public-api.ts";
 import * as node from "../../src/index.ts";
 import { Trainer as TrainerCore } from "../../src/runtime/trainer.ts";
+import { npz } from "../cli/npz.ts";
 
 const folder = resolve("out/api-examples");
 const remarks: string[] = [];
@@ -22,8 +23,21 @@ beforeAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
+  writeFileSync(
+    join(folder, "digits.npz"),
+    npz(128, [1, 28, 28], (index) => index % 10),
+  );
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Guides whose code is checked as examples in comments are. */
+const guides = ["docs/from-lightning.md", "docs/from-keras.md", "docs/from-tensorflow-js.md"];
+
+/** The TypeScript in these guides. */
+const examplesOfGuides = (): Example[] =>
+  guides.flatMap((of) =>
+    [...readFileSync(of, "utf8").matchAll(/```ts\n([\s\S]+?)```/g)].map(([, code = ""]) => ({ of, code })),
+  );
 
 /** The examples as modules beside each other, with the sources in the place of the package. */
 function written(examples: readonly Example[]): string[] {
@@ -55,8 +69,10 @@ describe("the public API", () => {
   });
 
   it("has examples that are right as TypeScript", () => {
-    const examples = examplesOf(project);
-    expect(examples.length).toBeGreaterThan(18);
+    const ofGuides = examplesOfGuides();
+    expect(new Set(ofGuides.map(({ of }) => of))).toEqual(new Set(guides));
+    const examples = [...examplesOf(project), ...ofGuides];
+    expect(examples.length).toBeGreaterThan(18 + guides.length);
     const { config } = ts.readConfigFile("tsconfig.json", ts.sys.readFile);
     const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ".");
     const files = written(examples);
@@ -75,7 +91,8 @@ describe("the public API", () => {
   });
 
   it("has examples that run", async () => {
-    const examples = examplesOf(project).filter(({ code }) => !code.includes("sorth-onnx/web"));
+    const all = [...examplesOf(project), ...examplesOfGuides()];
+    const examples = all.filter(({ code }) => !code.includes("sorth-onnx/web"));
     const before = process.cwd();
     const log = console.log;
     const files = written(examples);

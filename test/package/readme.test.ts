@@ -13,7 +13,10 @@ import { GraphBuilder } from "../helpers/build-graph.ts";
 import { uniform } from "../helpers/lcg.ts";
 
 const readme = readFileSync("README.md", "utf8");
-const guides = ["README.md", "docs/training.md", "docs/artifacts.md", "docs/text.md"] as const;
+const guides = [
+  ...["README.md", "docs/training.md", "docs/artifacts.md", "docs/text.md"],
+  ...["docs/from-lightning.md", "docs/from-keras.md"],
+];
 // Inside the package, so that the example finds it under its own name.
 const folder = "out/readme";
 
@@ -89,6 +92,10 @@ describe.each(guides)("the commands of %s", (file) => {
     writeFileSync(
       join(own, "data.npz"),
       npz(200, [20], (index) => index % 5),
+    );
+    writeFileSync(
+      join(own, "digits.npz"),
+      npz(200, [1, 28, 28], (index) => index % 10),
     );
     writeDetector(own);
     writeTexts(own);
