@@ -142,7 +142,10 @@ export class Trainer {
     const trainer = await Trainer.create(run.model, await rescuedOptions(run, options), runtime, made);
     const state = formerState(run, trainer.step.ports);
     if (state) trainer.takeOver(state);
-    else options.onMessage?.("the optimizer starts without a state: the checkpoint has another optimizer's");
+    else
+      options.onMessage?.(
+        "the optimizer starts without a state: the checkpoint holds that of another optimizer",
+      );
     return trainer;
   }
 
