@@ -77,13 +77,13 @@ export function addRateFlags(command: Command): void {
       schedule,
     )
     .option(
-      "--penalty-schedule <name[:key=value,...]>",
+      "--penalty-schedule <schedule>",
       "factor of the penalty's weight over the run, written likewise",
       schedule,
     );
   addHelpList(
     command,
-    "Schedules, with the defaults of their options (lengths in steps, epochs as 2ep, or shares of the run as 10%):",
+    "Schedules, with their defaults (lengths: 100 steps, 2ep, 10% of the run):",
     scheduleEntries.map((entry) => {
       const [name = "", options] = scheduleForm(entry).split(/:(.*)/);
       return { name, text: [entry.summary, ...(options ? [options.replaceAll(",", ", ")] : [])].join("; ") };

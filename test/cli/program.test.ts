@@ -9,6 +9,7 @@ const commands = [
   "inject",
   "strip",
   "verify",
+  "head",
   "grad",
   "step",
   "artifacts",
@@ -18,6 +19,7 @@ const commands = [
   "evaluate",
   "predict",
   "angles",
+  "bench",
   "demo",
 ];
 /** Commands that read a model. */
@@ -44,7 +46,7 @@ describe("sorth-onnx", () => {
     const { code, stdout } = await cli(command, "--help");
     expect(code).toBe(0);
     for (const flag of ["--quiet", "--debug"]) expect(stdout).toContain(flag);
-    expect(stdout.includes("--force")).toBe(!["inspect", "verify", "evaluate", "demo"].includes(command));
+    expect(stdout.includes("--force")).toBe(!["inspect", "verify", "bench", "demo"].includes(command));
   });
 
   it.each([

@@ -46,13 +46,16 @@ describe("references, by hand", () => {
     expect(oneStep(adam({ weightDecay: 0.5 }), { gradients: [0], start: 4 })[0]).toBeCloseTo(3.75, 6);
   });
 
-  test("an average begins with the initial parameters", () => {
-    const [first] = referenceSteps(
+  // torch.optim.swa_utils.AveragedModel copies the parameters at its first update.
+  test("an average begins with the parameters after the first update", () => {
+    const step = { gradients: [[0.5]], learningRate: 1 };
+    const [first, second] = referenceSteps(
       chain(sgd(), averageWeights(0.75)),
       [{ name: "p", shape: [1], start: [2] }],
-      [{ gradients: [[0.5]], learningRate: 1 }],
+      [step, step],
     );
-    expect(first).toEqual({ parameters: [[1.5]], slots: { "p.ema": [0.75 * 2 + 0.25 * 1.5] } });
+    expect(first).toEqual({ parameters: [[1.5]], slots: { "p.ema": [1.5] } });
+    expect(second).toEqual({ parameters: [[1]], slots: { "p.ema": [0.75 * 1.5 + 0.25 * 1] } });
   });
 });
 
