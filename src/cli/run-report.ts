@@ -35,7 +35,9 @@ export function penaltyNote({ options, step }: Trainer, ofModel: readonly Penalt
 export function averageText({ options: { ema, swa }, step }: Trainer): string | undefined {
   if (step.ports.average === undefined) return undefined;
   const { start, every = 1 } = typeof swa === "object" ? swa : { start: swa };
-  if (swa !== undefined) return `the mean of the weights from step ${start} on, every ${every} steps`;
+  if (swa !== undefined) {
+    return `the mean of the weights from step ${start} on, every ${every === 1 ? "step" : `${every} steps`}`;
+  }
   return `the moving average of the weights${ema === undefined ? "" : `, decay ${ema}`}`;
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
 import { dataKinds } from "../data/load-node.ts";
@@ -76,6 +77,9 @@ export async function callOf(
   if (refused.length > 0) {
     const names = refused.map(({ long }) => long).join(", ");
     throw new UsageError(`a resumed run goes on with the options it was begun with; leave out ${names}`);
+  }
+  if (!existsSync(flags.resume)) {
+    throw new UsageError(`--resume "${flags.resume}": there is no such folder; give the folder of a run`);
   }
   const settings = await readRunSettings(flags.resume);
   const before = settings && resumedCall<TrainFlags>(settings, command, declare);

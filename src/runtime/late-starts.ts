@@ -2,7 +2,7 @@ import type { TrainerOptions } from "./trainer-options.ts";
 
 /** Messages about options that begin to act after the last step of a run. */
 export function lateStarts(
-  { groups = [], swa }: Pick<TrainerOptions, "groups" | "swa">,
+  { groups = [], swa, optimizer }: Pick<TrainerOptions, "groups" | "swa" | "optimizer">,
   totalSteps: number,
 ): string[] {
   const start = typeof swa === "object" ? swa.start : swa;
@@ -17,5 +17,10 @@ export function lateStarts(
       ? [`group ${match.source}: frozen until step ${freezeUntil}, and so in all ${totalSteps} steps`]
       : [],
   );
-  return [...mean, ...frozen];
+  const batches = optimizer?.name === "accumulate" ? Number(optimizer.options.batches) : 1;
+  const none =
+    batches > totalSteps
+      ? [`the weights are updated once in ${batches} steps, and so in none of the ${totalSteps}`]
+      : [];
+  return [...mean, ...frozen, ...none];
 }

@@ -73,6 +73,7 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--keep-penalty"), /--keep-penalty belongs to a model with an injected penalty/],
   [train("--allow-fallback"), /--allow-fallback belongs to --backend cuda and webgpu/],
   [train("--other-data"), /--other-data belongs to --resume/],
+  [["train", "--resume", "nowhere.run"], /--resume "nowhere.run": there is no such folder/],
   [train("--ort-checkpoint", "c"), /--ort-checkpoint belongs to runs/],
   [train("--from", "best"), /--from best needs/],
   [train("--from", "worst"), /--from .* Give best, last, or epoch-N/],

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { Trainer, type TrainerOptions } from "../../src/index.ts";
-import { adam, adamw, chain, decayWeights, scaleByLearningRate, sgd } from "../../src/optimizers/public.ts";
+import {
+  accumulate,
+  adam,
+  adamw,
+  chain,
+  decayWeights,
+  scaleByLearningRate,
+  sgd,
+} from "../../src/optimizers/public.ts";
 import type { TrainerState } from "../../src/programs/trainer-state.ts";
 import { relativeError } from "../helpers/numbers.ts";
 import { network, plain, train } from "./small-run.ts";
@@ -70,7 +78,10 @@ describe("groups", () => {
     expect(said).toContainEqual(
       expect.stringMatching(/mean of the weights begins at step 9, after the last step 2/),
     );
-    expect((await states({ groups, swa: 2 }, 3)).said.join()).not.toMatch(/so in all|after the last/);
+    const rare = await states({ optimizer: accumulate(3, adamw()) }, 2);
+    expect(rare.said).toContain("the weights are updated once in 3 steps, and so in none of the 2");
+    const all = await states({ groups, swa: 2, optimizer: accumulate(3, adamw()) }, 3);
+    expect(all.said.join()).not.toMatch(/so in all|after the last|in none/);
   });
 
   test("and noDecay leave weight decay off", async () => {
