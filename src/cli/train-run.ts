@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type DataConversion, withConversion } from "../data/conversion.ts";
+import { conversionOf, type DataConversion, withConversion } from "../data/conversion.ts";
 import { UsageError } from "../errors.ts";
 import {
   type CheckpointKind,
@@ -202,11 +202,12 @@ function defaultsOf(
 /** The record of a run's data that its model keeps. */
 function recordOf({ train, conversion }: SplitData, { model, step, options }: Trainer): DataConversion {
   const normalize = options.normalize ?? normalizationFor(train, { model, step });
-  const { classes } = conversion ?? {};
+  // Labels that are only numbers have the names that the model gives them, as --classes does.
+  const classes = conversion?.classes ?? conversionOf(model)?.classes;
   const summary = describeData(train, step.ports, { normalize, classes });
   const loss = options.objective && isObjective(options.objective) ? options.objective : undefined;
   const objective = loss?.perplexity && { name: loss.name, options: loss.options };
-  return { version: 1, ...conversion, ...given({ normalize, objective }), summary };
+  return { version: 1, ...conversion, ...given({ classes, normalize, objective }), summary };
 }
 
 /** Writes the trained model and, if asked for, the checkpoint for ONNX Runtime's own sessions. */

@@ -56,6 +56,9 @@ test("train --classes trains the new layer, and a stopped run goes on with it", 
       (await readModel(at("whole.onnx"))).proto.graph,
     );
   }
+  // The data have numbers as labels; the names are those of --classes.
+  for (const name of ["whole", "half"])
+    expect(conversionOf(await readModel(at(`${name}.onnx`)))?.classes).toEqual(["cat", "dog", "fox"]);
   const refused = await cli("train", "--resume", at("half.run"), "--classes", "4");
   expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("leave out --classes") });
 });
