@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { conversionOf, readModel } from "../../src/index.ts";
@@ -27,6 +27,12 @@ test("head writes a model with the classes of a file, and predict names them", a
   expect(conversionOf(await readModel(at("m.head.onnx")))?.classes).toEqual(["cat", "dog", "fox"]);
   const predicted = await cli("predict", at("m.head.onnx"), "--data", at("d.npz"), "-o", at("p.csv"));
   expect(predicted.code).toBe(0);
+  const [heading, ...rows] = readFileSync(at("p.csv"), "utf8").trim().split("\n");
+  expect(heading).toBe("sample,answer,score.cat,score.dog,score.fox");
+  for (const row of rows) expect(row).toMatch(/^\d+,(cat|dog|fox),/);
+  const evaluated = await cli("evaluate", at("m.head.onnx"), "--data", at("d.npz"), "--json");
+  const { classes } = JSON.parse(evaluated.stdout).classes;
+  expect(classes.map(({ name }: { name?: string }) => name)).toEqual(["cat", "dog", "fox"]);
 });
 
 test("train --classes trains the new layer, and a stopped run goes on with it", async () => {

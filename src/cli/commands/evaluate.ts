@@ -57,7 +57,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const objective = asked && objectiveOfTexts(asked, (data.conversion ?? trained)?.text);
     const options = { ...run, ...given({ objective }), worst };
     const evaluation = await evaluateModel(model, part, options);
-    const { classes } = data.conversion ?? {};
+    const classes = data.conversion?.classes ?? trained?.classes;
     if (page !== undefined) {
       const facts = [`${path} on ${part.name}.`];
       const html = await evaluationReportPage(evaluation, part, { facts, ...given({ classes }) });

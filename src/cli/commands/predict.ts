@@ -36,7 +36,8 @@ export function define(command: Command, streams: CommandStreams): void {
     const model = await readModel(path);
     const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
-    const { classes } = data.conversion ?? {};
+    // A model that records its classes has them for data that only number them, and for data without labels.
+    const classes = data.conversion?.classes ?? conversionOf(model)?.classes;
     const named = ({ sample, answer, answers: ofPlaces, scores }: Prediction): NamedPrediction => ({
       sample: nameOfSample(part, sample),
       ...(answer !== undefined && { answer: classes?.[answer] ?? answer }),
@@ -47,7 +48,6 @@ export function define(command: Command, streams: CommandStreams): void {
     const asLine = /\.jsonl$/i.test(output) ? jsonLine : csvLine;
     let answers = 0;
     const run = oneObjective("predict", modelRunOf(flags, data.normalize, terminal));
-    // A model that records its classes has them for data without labels, too.
     const usual = trainedObjective(conversionOf(model)) ?? (classes && crossEntropy());
     const options = usual && !run.objective ? { ...run, objective: usual } : run;
     for await (const prediction of predict(model, part, options)) {
