@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import type { Metric } from "../index.ts";
 import { checkMetrics, figureName, isMetricName, metricNames } from "../metrics/table.ts";
+import { figureAsked } from "../runtime/best-epochs.ts";
 import type { FitFlags } from "./fit-flags.ts";
 
 /** Flags that say what is measured on held-out samples. */
@@ -45,7 +46,7 @@ export async function metricsOf({
         .map(metricsIn),
     )
   ).flat();
-  const figure = monitor?.replace(/^(val|validation)[_.-]/, "");
+  const figure = monitor === undefined ? undefined : figureAsked(monitor);
   if (figure !== undefined && figure !== "accuracy" && isMetricName(figure)) {
     if (!found.map(figureName).includes(figureName(figure))) found.push(figure);
   }

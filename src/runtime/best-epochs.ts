@@ -56,9 +56,12 @@ export function decisionsBy(
   };
 }
 
-/** The figure of a name; `val_accuracy` is `accuracy`, since every figure here is that of held-out samples. */
+/** The figure that a name asks for: `val_accuracy` is `accuracy`, since every monitored figure is that of held-out samples. */
+export const figureAsked = (name: string): string => name.replace(/^(val|validation)[_.-]/, "");
+
+/** @throws UsageError for a figure that the run does not compute */
 function monitorNamed(name: string, figures: ReadonlyMap<string, Better>): Monitor {
-  const figure = name.replace(/^(val|validation)[_.-]/, "");
+  const figure = figureAsked(name);
   const better = figures.get(figure);
   if (better !== undefined) return { figure, better };
   throw new UsageError(

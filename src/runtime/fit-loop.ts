@@ -229,11 +229,8 @@ export class FitLoop {
       await save(checkpoint, kinds);
       await remove(checkpoint, fallen?.map((one) => `epoch-${one}` as const) ?? []);
     }
-    const [learningRate, epochSeconds, waiting] = [
-      this.#learningRate,
-      this.#clock.seconds,
-      this.#clock.waiting,
-    ];
+    const { seconds: epochSeconds, waiting } = this.#clock;
+    const learningRate = this.#learningRate;
     yield { event: "epoch", ...means, ...this.#figures, learningRate, epochSeconds, waiting };
     if (checkpoint) for (const kind of kinds) yield { event: "checkpoint", ...this.#means(), kind };
     if (isOver) this.#stopped ??= "early";

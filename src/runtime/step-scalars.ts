@@ -60,10 +60,10 @@ export function scalarsOfSteps(
   return Array.from({ length: done - position.step }, (_, i) => {
     const number = position.step + i + 1;
     const factor = (schedule: Schedule | undefined) => schedule?.(number, totalSteps, run) ?? 1;
+    const rateFactor = factor(options.schedule);
     return {
-      ...{ number, epoch, update: number + (position.before ?? 0) },
-      learningRate: (options.learningRate ?? 1e-3) * factor(options.schedule),
-      rateFactor: factor(options.schedule),
+      ...{ number, epoch, rateFactor, update: number + (position.before ?? 0) },
+      learningRate: (options.learningRate ?? 1e-3) * rateFactor,
       penaltyWeight:
         (options.penaltyWeight ?? penaltyWeight) *
         factor(options.penaltySchedule) *

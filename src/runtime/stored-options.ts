@@ -138,7 +138,6 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
     ...(!overrides.optimizer && { optimizer: optimizerFromStored(optimizer) }),
     ...(!overrides.penalties && { penalties: penalties.map((plan) => planFrom(plan, stored.version ?? 1)) }),
     ...(groups && { groups: groups.map((group) => ({ ...group, match: patternFrom(group.match) })) }),
-
     ...(metrics && { metrics }),
     ...Object.fromEntries(Object.entries(stored.patterns).map(([key, kept]) => [key, patternFrom(kept)])),
     ...overrides,
