@@ -33,7 +33,7 @@ export interface LearningRatePoint {
 
 /** What {@link Library.findLearningRate} finds. */
 export interface FoundLearningRate {
-  /** The suggestion to train with: `steepest`. Undefined if the loss falls nowhere. */
+  /** The suggestion to train with: `valley`, which noise moves least, else `steepest`. Undefined if the loss falls nowhere. */
   readonly suggestion: number | undefined;
   /** Where the smoothed loss falls fastest over the logarithm of the rate. */
   readonly steepest: number | undefined;
@@ -95,7 +95,7 @@ export async function findLearningRate(
     await copy.release();
   }
   const { steepest, valley } = suggestedRates(points, steps);
-  return { suggestion: steepest, steepest, valley, points, ...(stopped && { stopped }) };
+  return { suggestion: valley ?? steepest, steepest, valley, points, ...(stopped && { stopped }) };
 }
 
 /** A trainer of the same model and options, with a copy of the state and rates of its own. */

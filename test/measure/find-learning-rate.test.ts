@@ -44,9 +44,9 @@ describe("a search for a learning rate", () => {
       penalties: [{ penalty: so(), weight: 0.01, schedule: "plateau" }],
     };
     const trainer = await Trainer.create(network(), { ...timed, schedule: "cosine" });
-    const { points, suggestion, steepest, stopped } = await findLearningRate(trainer, train, range);
+    const { points, suggestion, valley, stopped } = await findLearningRate(trainer, train, range);
     expect(stopped).toBeUndefined();
-    expect(suggestion).toBe(steepest);
+    expect(suggestion).toBe(valley);
     expect(points.map(({ learningRate }) => learningRate)).toEqual(
       Array.from({ length: 20 }, (_, i) => 1e-5 * rise ** (i / 19)),
     );
