@@ -46,7 +46,7 @@ export async function readRun(
       );
     }
     throw new FileError(
-      `${messageOf(error)}; a best checkpoint is kept when an epoch ends with a lower loss on held-out samples (--validation): take the last one (--from last)`,
+      `${messageOf(error)}; a best checkpoint is kept after an epoch with the best loss, or figure of --monitor, on held-out samples (--validation): take the last one (--from last)`,
     );
   });
   const { tensors, metadata } = decodeTensors(bytes, where);
