@@ -44,6 +44,11 @@ export function define(command: Command, streams: CommandStreams): void {
   addSeedFlags(command);
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    if (flags.ema !== undefined || flags.swa !== undefined) {
+      throw new UsageError(
+        "an average of the weights changes no loss of a training step: leave --ema and --swa out of find-lr",
+      );
+    }
     if (flags.html !== undefined) await checkOutput(flags.html, terminal.write, "--html");
     const model = await readModel(path);
     const facts = modelFacts(model, dimensionsOf(flags));
