@@ -24,7 +24,7 @@ export function addClassFlag(command: Command, meaning: string): void {
  * The classes that a text asks for.
  * @throws UsageError for a text that is neither a number nor names; SorthError for a file that cannot be read
  */
-export async function classesIn(text: string): Promise<number | string[]> {
+async function classesIn(text: string): Promise<number | string[]> {
   if (/^\s*-?\d+\s*$/.test(text)) return Number(text);
   const source = /\.txt$/i.test(text) ? await namesInFile(text) : text.split(",");
   const names = source.map((name) => name.trim());

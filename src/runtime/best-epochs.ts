@@ -85,7 +85,7 @@ const gain = ({ better }: Monitor, value: number, than: number): number =>
   better === "higher" ? value - than : than - value;
 
 /** The best epochs, the best one first and of equal ones the earlier; those without a number come last. */
-export function bestEpochs(history: RunHistory, monitor: Monitor, count: number): number[] {
+function bestEpochs(history: RunHistory, monitor: Monitor, count: number): number[] {
   const validated = history.filter(({ validation }) => validation !== undefined);
   const order = (a: EpochFigures, b: EpochFigures) => {
     const [first, second] = [numberOf(a, monitor), numberOf(b, monitor)];
@@ -103,11 +103,7 @@ export function bestEpochs(history: RunHistory, monitor: Monitor, count: number)
  * Epochs since the figure was last better than ever by more than a minimum, as PyTorch Lightning and Keras count them. An epoch
  * whose figure is no number is one without improvement.
  */
-export function epochsWithoutImprovement(
-  history: RunHistory,
-  monitor: Monitor,
-  minimumChange: number,
-): number {
+function epochsWithoutImprovement(history: RunHistory, monitor: Monitor, minimumChange: number): number {
   let best: number | undefined;
   let without = 0;
   for (const epoch of history) {

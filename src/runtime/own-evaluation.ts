@@ -99,7 +99,7 @@ export class OwnEvaluation {
     for (const { session } of this.#opened.values()) await session.release();
   }
 
-  /** @param dataset - default: any, where its size does not matter */
+  /** @param dataset - its size decides on the batch; without one, an open graph of whatever batch will do */
   async #open(dataset?: Dataset): Promise<Opened> {
     const { batch: most, objective } = this.#options;
     // A loss that is one number for a batch counts every sample if all batches are equal.

@@ -35,7 +35,7 @@ export function stepResults(
 }
 
 /** The scale of a loss below which a run stops: gradients are finite at no scale (the least scale of fairseq). */
-export const leastLossScale = 1e-4;
+const leastLossScale = 1e-4;
 
 /** Whether a run can go on after a step: its loss is finite, or the step left its update out and may try a smaller scale. */
 export const isGood = ({ loss, scaling }: StepResult): boolean =>

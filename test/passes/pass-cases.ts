@@ -1,4 +1,3 @@
-import { inferShapes } from "../../src/analysis/infer.ts";
 import { rules } from "../../src/autodiff/table.ts";
 import { backward } from "../../src/autodiff/walk.ts";
 import { type Typed, typed } from "../../src/graph/emit-base.ts";
@@ -16,8 +15,8 @@ import { setBatchNormForm } from "../../src/passes/training/batch-norm.ts";
 import { mixedPrecision } from "../../src/passes/training/mixed-precision.ts";
 import { recomputeActivations } from "../../src/passes/training/recompute-activations.ts";
 import { storeAsRead } from "../../src/passes/training/store-as-read.ts";
-import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
+import { inferred } from "../helpers/inferred.ts";
 import { passContext } from "../helpers/pass-context.ts";
 import { body, DoubleBuilder, localFunction, loopInputs, withFunctions } from "./expansion/models.ts";
 import { allOnRows } from "./layout/both-layouts.ts";
@@ -31,12 +30,6 @@ export interface PassCase {
 
 type Made = Graph | (Partial<PassCase> & { readonly graph: Graph });
 type Make = () => Made | Promise<Made>;
-
-/** A graph whose shapes are known. */
-async function inferred(graph: Graph): Promise<Graph> {
-  await inferShapes(graph, nodeProbe, {});
-  return graph;
-}
 
 const vector = (b: GraphBuilder, name: string, numbers: readonly number[]): Value =>
   b.graph.addInitializer(Tensor.float(name, [numbers.length], numbers));

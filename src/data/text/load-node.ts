@@ -18,7 +18,7 @@ import { paddedTokens } from "./tokenizer.ts";
 import { type LoadedTokenizer, loadTokenizer } from "./tokenizer-node.ts";
 
 /** Whether a file is plain text, by its name. */
-export const isTextFile = (path: string): boolean => extname(path).toLowerCase() === ".txt";
+const isTextFile = (path: string): boolean => extname(path).toLowerCase() === ".txt";
 
 /**
  * Reads texts as tokens: a `.txt` file, or a column of a table. Without labels, or for a language model, all documents (lines of
