@@ -33,7 +33,7 @@ const plain = (base: string) => `
 
 const ownLong = fileURLToPath(new URL("src/onnx/long-web.ts", import.meta.url));
 
-/** protobufjs and long without what no browser reaches: a tenth of what a page loads would be theirs, half of it unused. */
+/** protobufjs and long without what no browser reaches: 3.5 kB less of what a page loads, compressed. */
 const protobufForBrowsers = {
   name: "protobuf-for-browsers",
   resolveId(id: string, importer = "") {
