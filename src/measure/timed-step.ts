@@ -60,7 +60,7 @@ export class TimedStep {
       { ...options, optimizer: options.optimizer ?? adamw(), lower },
       probe,
     );
-    const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);
+    const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
     const step = length.most > 1 ? stepLoop(single) : single;
     const samples = length.most * batchOf(single.ports);
     const data = dataset ?? randomDataset(single.ports, samples);

@@ -4,6 +4,7 @@ import { fillChannels } from "./backends/fill-channels.ts";
 import { halfInFloat } from "./backends/half-in-float.ts";
 import { joinSplits } from "./backends/join-splits.ts";
 import { openQuickly } from "./backends/open-quickly.ts";
+import { readTransposed } from "./backends/read-transposed.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
 import { foldConstants, foldValues } from "./cleanup/fold-constants.ts";
 import { liftConstants } from "./cleanup/lift-constants.ts";
@@ -71,6 +72,7 @@ export const passes = {
   refuseMiscomputed,
   fillChannels,
   deviationApart,
+  readTransposed,
   joinSplits,
   halfInFloat,
   openQuickly,

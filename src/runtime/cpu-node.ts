@@ -1,7 +1,7 @@
 import type { InferenceSession } from "onnxruntime-common";
 import type { Model } from "../onnx/model.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
-import { dataFolder } from "./data-folder-node.ts";
+import { dataFolder, inMappedForm, isLargeBase, unpackedWeights } from "./data-folder-node.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { ortNode } from "./ort-node.ts";
 import { onlyUsefulOptimizers } from "./ort-optimizers.ts";
@@ -10,16 +10,20 @@ import { nodeProbe } from "./probe-node.ts";
 import type { Backend, StepSessionOptions } from "./step-session.ts";
 import { leavingOutputs, uncopied } from "./uncopied-outputs.ts";
 
-async function open(model: Model, options: StepSessionOptions): Promise<InferenceSession> {
+async function open(given: Model, options: StepSessionOptions): Promise<InferenceSession> {
   const { threads } = options;
   const ort = await ortNode();
+  const model = inMappedForm(given);
   return opened(
     ort.InferenceSession.create(model.bytes, {
       executionProviders: ["cpu"],
       logSeverityLevel: 4,
       // Patterns plan a second arena beside the first: twice the memory, and no faster (docs/decisions.md).
       enableMemPattern: false,
-      extra: { ...dataFolder(model).extra, ...onlyUsefulOptimizers(model) },
+      extra: {
+        session: { ...dataFolder(model), ...unpackedWeights(model) },
+        ...onlyUsefulOptimizers(model),
+      },
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
       ...profiling(options),
     }),
@@ -31,6 +35,7 @@ export const cpuBackend: Backend = {
   name: "cpu",
   loops: loopsOn("cpu"),
   stateOnDevice: false,
+  oneStepARun: ({ model }) => isLargeBase(model),
   lowering: () => loweringFor("cpu", nodeProbe),
   openStep: async (step, options) => {
     const quiet = await uncopied();

@@ -1,6 +1,7 @@
 import { UsageError } from "../errors.ts";
 import { bitsPerElement } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import type { Step } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import type { Backend } from "./step-session.ts";
 
@@ -28,10 +29,11 @@ export class RunLength {
    * @param wanted - steps of a run, or "auto"
    * @throws UsageError for a number that is not a positive integer, or is above 1 on a device that does not run Loop
    */
-  constructor(wanted: number | "auto", backend: Backend, ports: StepPorts) {
+  constructor(wanted: number | "auto", backend: Backend, step: Step) {
     this.#fixed = wanted !== "auto";
     if (wanted === "auto") {
-      this.most = backend.loops ? clamp(Math.floor(mostBytes / bytesOfStep(ports)), 1, mostSteps) : 1;
+      const several = backend.loops && !backend.oneStepARun?.(step);
+      this.most = several ? clamp(Math.floor(mostBytes / bytesOfStep(step.ports)), 1, mostSteps) : 1;
       this.#next = 1;
       return;
     }

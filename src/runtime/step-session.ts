@@ -69,6 +69,8 @@ export interface Backend {
   readonly name: BackendName;
   /** Whether the backend runs the Loop form of a step on its device, several steps in one run. */
   readonly loops: boolean;
+  /** Whether a step takes so long that several in one run save no time. */
+  readonly oneStepARun?: (step: Step) => boolean;
   /** Whether the state lies on a device between runs: forward sessions then read it in the form that the step gives it. */
   readonly stateOnDevice: boolean;
   /** @throws SorthError with what to do, where the device is missing */

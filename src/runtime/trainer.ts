@@ -87,7 +87,7 @@ export class Trainer {
     if (options.precision !== undefined) await backend.checkPrecision?.(options.precision);
     const lower = await backend.lowering();
     const single = await buildStep(model, { ...options, optimizer, lower }, runtime.probe);
-    const length = new RunLength(options.stepsPerRun ?? "auto", backend, single.ports);
+    const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
     const step = length.most > 1 ? stepLoop(single) : single;
     const session = await backend.openStep(step, options);
     return new made({ model, step, backend, length, runtime, mixup }, options, session);

@@ -7,6 +7,7 @@ import { graphFromProto } from "../../src/graph/proto.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { blockConvolutions } from "../../src/passes/backends/block-convolutions.ts";
+import { readTransposed } from "../../src/passes/backends/read-transposed.ts";
 import { foldValues } from "../../src/passes/cleanup/fold-constants.ts";
 import { rowsLayout } from "../../src/passes/layout/rows-layout.ts";
 import type { Pass, PassContext } from "../../src/passes/pass.ts";
@@ -314,6 +315,15 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
       { axis: -1 },
     );
     return inferred(b.output(y as Value, d as Value));
+  },
+  readTransposed: async () => {
+    const b = new GraphBuilder();
+    const w = b.weight("w", [3, 4]);
+    const p = b.op("MatMul", [b.input("x", [5, 2, 4]), b.op("Transpose", [w], "t")], "p");
+    const rows = b.op("Reshape", [p, b.int64("as rows", [10, 3])], "rows");
+    const back = b.op("Transpose", [b.op("Transpose", [w], "u")], "v", { perm: [1, 0] });
+    const graph = await inferred(b.output(b.op("Gemm", [rows, back], "y")));
+    return { graph, pass: readTransposed({ least: 48 }) };
   },
   joinSplits: () => {
     const b = new GraphBuilder();

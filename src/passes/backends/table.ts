@@ -90,6 +90,14 @@ export const forms: readonly Form[] = [
     pass: async () => (await import("./deviation-apart.ts")).deviationApart(),
   },
   {
+    name: "weights as stored",
+    backends: ["cpu", "wasm"],
+    change:
+      "MatMul with the transpose of a frozen weight of 1 MiB or more → FusedMatMul with the weight and transB",
+    why: "ONNX Runtime keeps the transpose of a constant as a second copy: the backward pass of a frozen base would double its memory",
+    pass: async () => (await import("./read-transposed.ts")).readTransposed(),
+  },
+  {
     name: "splits joined",
     backends: ["cpu", "cuda", "wasm"],
     change: "Split whose parts are split again → one Split",
