@@ -224,4 +224,5 @@ export type { RescueOptions } from "./runtime/rescue.ts";
 export type { SessionOptions } from "./runtime/step-session.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
 export type { Schedule, ScheduledRun } from "./schedules/public.ts";
+export type { InnerValueInfo, TapOptions } from "./tap/tap.ts";
 export type { VerifyCheck, VerifyOptions, VerifyReport } from "./verify/verify.ts";

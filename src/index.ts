@@ -26,6 +26,7 @@ import { predict as predictWith } from "./runtime/predict.ts";
 import type { RescueOptions } from "./runtime/rescue.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
+import { innerValues as innerValuesWith, tap as tapWith } from "./tap/tap.ts";
 import { verify as verifyWith } from "./verify/verify.ts";
 
 export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";
@@ -57,6 +58,12 @@ export const inject: Library["inject"] = (model, options) => injectWith(model, o
 
 /** @function */
 export const replaceHead: Library["replaceHead"] = (model, options) => replaceHeadWith(model, options, probe);
+
+/** @function */
+export const tap: Library["tap"] = (model, options) => tapWith(model, options, probe);
+
+/** @function */
+export const innerValues: Library["innerValues"] = (model) => innerValuesWith(model, probe);
 
 /** @function */
 export const verify: Library["verify"] = (original, injected, options = {}) =>

@@ -23,6 +23,7 @@ import type { TrainingEvent } from "./runtime/events.ts";
 import type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 import type { ModelFunctions } from "./runtime/model-functions.ts";
 import type { Trainer } from "./runtime/trainer.ts";
+import type { TapFunctions } from "./tap/tap-functions.ts";
 import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
 
 /**
@@ -30,7 +31,7 @@ import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
  * when they come from `sorth-onnx/web`. Each is an export of its own with the same name, signature and numbers in both.
  * In a browser the code of all but {@link Library.buildStep} is loaded when it is first called.
  */
-export interface Library extends ModelFunctions, PageFunctions {
+export interface Library extends ModelFunctions, TapFunctions, PageFunctions {
   /**
    * Lists what a model consists of: its layers and the penalties that apply to each, what is skipped and why, the
    * parameters that training would change, and advice. For a training_model.onnx of ONNX Runtime's training tools it shows

@@ -76,6 +76,18 @@ export const replaceHead: Library["replaceHead"] = async (model, options) => {
 };
 
 /** @function */
+export const tap: Library["tap"] = async (model, options) => {
+  const { tap: tapWith } = await import("./tap/tap.ts");
+  return tapWith(model, options, webProbe);
+};
+
+/** @function */
+export const innerValues: Library["innerValues"] = async (model) => {
+  const { innerValues: innerValuesWith } = await import("./tap/tap.ts");
+  return innerValuesWith(model, webProbe);
+};
+
+/** @function */
 export const verify: Library["verify"] = async (original, injected, options = {}) => {
   const { verify: verifyWith } = await import("./verify/verify.ts");
   return verifyWith(original, injected, options, webProbe);

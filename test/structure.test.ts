@@ -24,6 +24,7 @@ const layers: readonly (readonly string[])[] = [
   ["programs"],
   ["data"],
   ["head"],
+  ["tap"],
   ["runtime"],
   ["measure"],
   ["report"],

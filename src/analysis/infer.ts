@@ -198,7 +198,7 @@ const retyping = new Set([
 ]);
 
 /** Values of a type that no binding describes (bfloat16, float8), with that type, traced from where it first appears. */
-function undescribedValues(graph: Graph): Map<Value, DataTypeName> {
+export function undescribedValues(graph: Graph): Map<Value, DataTypeName> {
   const hidden = new Map<Value, DataTypeName>();
   const typeOf = (value: Value | null | undefined) =>
     value ? (hidden.get(value) ?? (value.producer ? undefined : value.type)) : undefined;

@@ -16,6 +16,7 @@ export const escaped = (name: string): string => name.replace(/[\\^$.*+?()[\]{}|
  * @param option - the option with which the user gave it: `--freeze`
  * @param things - the kind of thing that it selects: `layer`, `parameter`
  * @param known - all names of each thing; the first one is printed
+ * @param lister - the command that lists the things
  * @throws UsageError that lists the most similar names
  */
 export function checkMatches(
@@ -23,12 +24,13 @@ export function checkMatches(
   pattern: RegExp,
   things: string,
   known: readonly (readonly string[])[],
+  lister = "sorth-onnx inspect",
 ): void {
   // If there is nothing to choose from, a later error says so.
   if (known.length === 0 || known.some((names) => matchesAny(pattern, names))) return;
   const near = nearNames(pattern.source, known).join(", ");
   throw new UsageError(
-    `${option} ${pattern.source} matches no ${things}; near it: ${near} (sorth-onnx inspect lists them all)`,
+    `${option} ${pattern.source} matches no ${things}; near it: ${near} (${lister} lists them all)`,
   );
 }
 

@@ -98,11 +98,17 @@ export const randomVersion = 2;
 export const isSeeded = ({ definition, options }: Penalty): boolean => definition.seeded?.(options) ?? false;
 
 /** A mark as text for the file, with a checksum that reveals damage before anything is restored from it. */
-export const markText = (mark: Mark): string =>
-  JSON.stringify({ ...mark, checksum: crc32(new TextEncoder().encode(JSON.stringify(mark))) });
+export const markText = (mark: Mark): string => sealed(mark);
 
-/** Reads a mark. @throws SorthError if it is damaged or from a later version. */
-export function parseMark(text: string): Mark {
+/** An object as JSON, with a checksum. */
+export const sealed = (content: object): string =>
+  JSON.stringify({ ...content, checksum: crc32(new TextEncoder().encode(JSON.stringify(content))) });
+
+/**
+ * Reads the text of a mark of version 1, without its checksum.
+ * @param damaged - makes the error for a text that is none, or that was changed
+ */
+export function unsealed(text: string, damaged: (reason: string) => SorthError): Record<string, unknown> {
   let mark: unknown;
   try {
     mark = JSON.parse(text);
@@ -114,14 +120,15 @@ export function parseMark(text: string): Mark {
     throw damaged(`it has version ${JSON.stringify(mark.version)}, this program reads version 1`);
   }
   const { checksum, ...rest } = mark;
-  if (
-    checksum !== undefined &&
-    JSON.stringify({ ...rest, checksum: crc32(new TextEncoder().encode(JSON.stringify(rest))) }) !== text
-  ) {
-    throw damaged("its checksum does not fit");
-  }
-  if (!isMark(rest)) throw damaged("a field is missing or of another type");
+  if (checksum !== undefined && sealed(rest) !== text) throw damaged("its checksum does not fit");
   return rest;
+}
+
+/** Reads a mark. @throws SorthError if it is damaged or from a later version. */
+export function parseMark(text: string): Mark {
+  const mark = unsealed(text, damaged);
+  if (!isMark(mark)) throw damaged("a field is missing or of another type");
+  return mark;
 }
 
 /** The error for a mark that strip must not trust. */
@@ -130,15 +137,15 @@ export const damaged = (reason: string): SorthError =>
     `metadata_props["${markKey}"] of the model is damaged (${reason}); inject into the original again`,
   );
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const isText = (value: unknown): value is string => typeof value === "string";
+export const isText = (value: unknown): value is string => typeof value === "string";
 
 const hasTexts = (value: unknown, ...keys: string[]): value is Record<string, unknown> =>
   isRecord(value) && keys.every((key) => isText(value[key]));
 
-const isListOf = (value: unknown, check: (item: unknown) => boolean): boolean =>
+export const isListOf = (value: unknown, check: (item: unknown) => boolean): boolean =>
   Array.isArray(value) && value.every(check);
 
 const isOptional = (value: unknown, check: (item: unknown) => boolean): boolean =>
@@ -163,6 +170,10 @@ const isRenamed = (value: unknown): boolean =>
 const isObjective = (loss: unknown): boolean =>
   hasTexts(loss, "name", "prediction", "labels", "output") && isOptional(loss.options, isRecord);
 
+/** Whether a value is a number of bytes that encode a length: a varint has at most 10. */
+export const isWidth = (value: unknown): boolean =>
+  Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 10;
+
 function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> & Mark {
   const { file } = mark;
   return (
@@ -176,10 +187,7 @@ function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> 
     isOptional(mark.kept, (list) => isListOf(list, isText)) &&
     isOptional(mark.objective, isObjective) &&
     isRecord(file) &&
-    // A varint has at most 10 bytes.
-    Number.isInteger(file.graphLengthWidth) &&
-    Number(file.graphLengthWidth) >= 1 &&
-    Number(file.graphLengthWidth) <= 10 &&
+    isWidth(file.graphLengthWidth) &&
     isOptional(file.replaced, (list) => isListOf(list, isText))
   );
 }

@@ -30,42 +30,77 @@ import { base64 } from "./base64.ts";
 import { addedOutputs, checkFits } from "./block.ts";
 import { damaged, type Mark, parseMark, type RenamedValue, renamedValues } from "./mark.ts";
 import { renameInNode } from "./rename-record.ts";
+import { damagedTaps, parseTaps, type TapsMark, tapsKey } from "./taps-mark.ts";
 
 /**
- * Removes an injected block. The result has the bytes of the model before inject, whatever encoder wrote it. If a tool has
- * rewritten the file or changed weights since, only the block is removed. The model's own parts with names like the block's
- * stay.
- * @throws SorthError if the model has no block, or its mark does not fit it
+ * Removes an injected block, and the outputs that `tap` added. The result has the bytes of the model before inject and tap,
+ * whatever encoder wrote it. If a tool has rewritten the file or changed weights since, only the block and those outputs are
+ * removed. The model's own parts with names like the block's stay.
+ * @throws SorthError if the model has neither, or its mark does not fit it
  *
  * @example
  * await writeModel(strip(await readModel("cnn-som.onnx")), "cnn.onnx");
  */
 export function strip(model: Model): Model {
+  return withoutAdded(model, { taps: true });
+}
+
+/** Removes an injected block alone; the outputs that `tap` added stay. */
+export const stripBlock = (model: Model): Model => withoutAdded(model, { taps: false });
+
+function withoutAdded(model: Model, remove: { readonly taps: boolean }): Model {
   const layout = model.layout;
-  const marks = layout.model.filter((record) => isMark(layout, record));
-  const [last] = marks.slice(-1);
-  if (marks.length > 1) throw damaged("there are several");
-  const mark = last && parseMark(decodeMetadataEntry(payloadOf(layout, last)).value ?? "");
-  const replace = new Map<FieldRecord, Uint8Array | null>(marks.map((record) => [record, null]));
+  const block = markIn(layout, markKey, damaged);
+  const mark = block && parseMark(block.text);
+  const taps = remove.taps ? markIn(layout, tapsKey, damagedTaps) : undefined;
+  const tapped = taps && parseTaps(taps.text);
+  const marks = [block, taps].filter((one) => one !== undefined);
+  const replace = new Map<FieldRecord, Uint8Array | null>(marks.map(({ record }) => [record, null]));
   for (const record of addedRecords(layout, mark)) replace.set(record, null);
-  if (replace.size === 0) throw new SorthError("nothing to strip: no penalty was injected into this model");
+  for (const record of tapped ? tapRecords(layout, tapped) : []) replace.set(record, null);
+  if (replace.size === 0) {
+    throw new SorthError(
+      "nothing to strip: no penalty was injected into this model, and no inner value was made an output (tap)",
+    );
+  }
   restoreNames(layout, mark, replace);
-  const width = mark?.file.graphLengthWidth;
+  // The mark that was added first knows how the original encoded the graph's length.
+  const first = block && (!taps || block.record.start < taps.record.start) ? mark : (tapped ?? mark);
+  const width = first?.file.graphLengthWidth;
   return Model.spliced(
     splice(layout, { replace, ...(width !== undefined && { graphLengthWidth: width }) }),
     model,
   );
 }
 
+/** The entry of metadata_props that holds a mark. @throws SorthError if there are several */
+function markIn(
+  layout: ModelLayout,
+  key: string,
+  damaged: (reason: string) => SorthError,
+): { readonly record: FieldRecord; readonly text: string } | undefined {
+  const [found, another] = layout.model.flatMap((record) => {
+    if (record.field !== modelFields.metadataProps) return [];
+    const entry = decodeMetadataEntry(payloadOf(layout, record));
+    return entry.key === key ? [{ record, text: entry.value ?? "" }] : [];
+  });
+  if (another) throw damaged("there are several");
+  return found;
+}
+
+/** The declarations of the outputs that `tap` added. @throws SorthError if the model would have no output left */
+function tapRecords(layout: ModelLayout, { outputs }: TapsMark): FieldRecord[] {
+  const added = new Set(outputs);
+  const declared = layout.graph.filter(({ field }) => field === graphFields.output);
+  const found = declared.filter((record) =>
+    added.has(decodeValueInfoProto(payloadOf(layout, record)).name ?? ""),
+  );
+  if (found.length === declared.length) throw damagedTaps("it names every output of the model");
+  return found;
+}
+
 const payloadOf = ({ bytes }: ModelLayout, { payload, end }: FieldRecord): Uint8Array =>
   bytes.subarray(payload, end);
-
-function isMark(layout: ModelLayout, record: FieldRecord): boolean {
-  return (
-    record.field === modelFields.metadataProps &&
-    decodeMetadataEntry(payloadOf(layout, record)).key === markKey
-  );
-}
 
 /** A node of a file. */
 interface NodeRecord extends NamedNode {

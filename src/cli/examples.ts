@@ -38,6 +38,14 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
       "the same with names, which predict writes",
     ),
   ],
+  tap: [
+    example("tap model.onnx --include relu1", "writes model.tapped.onnx, whose outputs include relu1"),
+    example(
+      "tap model.onnx --op '^(Relu|MatMul)$' --exclude '^logits' -o inside.onnx",
+      "every result of these operators",
+    ),
+    example("tap model.onnx --list", "the names that a pattern may match"),
+  ],
   grad: [
     example(
       "grad model.onnx --objective cross-entropy --batch 32",

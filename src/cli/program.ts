@@ -30,7 +30,7 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     load: () => import("./commands/inject.ts"),
   },
   strip: {
-    summary: "take the penalty out again: the original file, byte for byte",
+    summary: "take the penalty and tapped outputs out again: the original file, byte for byte",
     load: () => import("./commands/strip.ts"),
   },
   verify: {
@@ -41,6 +41,10 @@ const commands: Readonly<Record<string, KnownCommand>> = {
   head: {
     summary: "give a classifier new classes: a fresh last layer, and everything else as it is",
     load: () => import("./commands/head.ts"),
+  },
+  tap: {
+    summary: "make inner values of a model outputs, so that a run shows them",
+    load: () => import("./commands/tap.ts"),
   },
   grad: {
     summary: "write a model that computes the gradient of a loss",

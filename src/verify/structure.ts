@@ -1,5 +1,6 @@
 import { addedOutputs, type Block } from "../block/block.ts";
-import { strip } from "../block/strip.ts";
+import { strip, stripBlock } from "../block/strip.ts";
+import { tapsKey } from "../block/taps-mark.ts";
 import { listed } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { encodeNodeProto, encodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
@@ -10,7 +11,8 @@ import { check, note, type VerifyCheck } from "./report.ts";
 
 /** Checks that everything of the original is still there and that the whole block is used. */
 export function checkStructure(original: Model, injected: Model, graph: Graph, block: Block): VerifyCheck[] {
-  const stripped = strip(injected);
+  const tapped = original.proto.metadataProps?.some(({ key }) => key === tapsKey);
+  const stripped = tapped ? stripBlock(injected) : strip(injected);
   const same = equalBytes(stripped.bytes, original.bytes);
   const before: onnx.GraphProto.$Properties = original.proto.graph ?? {};
   const after: onnx.GraphProto.$Properties = same ? before : (stripped.proto.graph ?? {});

@@ -15,7 +15,7 @@ import { uniform } from "../helpers/lcg.ts";
 const readme = readFileSync("README.md", "utf8");
 const guides = [
   ...["README.md", "docs/training.md", "docs/artifacts.md", "docs/text.md"],
-  ...["docs/from-lightning.md", "docs/from-keras.md"],
+  ...["docs/from-lightning.md", "docs/from-keras.md", "docs/inner-values.md"],
 ];
 // Inside the package, so that the example finds it under its own name.
 const folder = "out/readme";
@@ -74,7 +74,7 @@ function writeTexts(own: string): void {
 it("README and guides show every command", () => {
   const names = [
     ...["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles", "export"],
-    ...["evaluate", "predict", "find-lr", "head", "bench"],
+    ...["evaluate", "predict", "find-lr", "head", "tap", "bench"],
   ];
   const shown = guides.flatMap(commandsOf).map(([name]) => name);
   expect(new Set(shown)).toEqual(new Set(names));
@@ -86,6 +86,7 @@ describe.each(guides)("the commands of %s", (file) => {
   beforeAll(() => {
     mkdirSync(own, { recursive: true });
     copyFileSync("models/mlp.onnx", join(own, "model.onnx"));
+    copyFileSync("models/cnn.onnx", join(own, "cnn.onnx"));
     for (const name of ["training_model.onnx", "checkpoint"]) {
       copyFileSync(join("test/fixtures/official/mlp", name), join(own, name));
     }
