@@ -45,6 +45,7 @@ describe("every example of the help", () => {
     "strip",
     "verify",
     "head",
+    "tap",
     "grad",
     "step",
     "artifacts",
