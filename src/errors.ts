@@ -1,3 +1,5 @@
+import { visible } from "./visible.ts";
+
 /**
  * The kind of an error, for programs that act on it:
  *
@@ -29,11 +31,12 @@ export class SorthError extends Error {
   readonly code: ErrorCode;
 
   /**
-   * @param message - what is wrong, where, and what to do: one line
+   * @param message - what is wrong, where, and what to do: one line. Line breaks and control characters, which names and
+   * texts of a file may hold, are escaped
    * @param options - the error behind it, and its kind: by default that of the error behind it, or `model`
    */
   constructor(message: string, { code, ...options }: ErrorOptions & { readonly code?: ErrorCode } = {}) {
-    super(message, options);
+    super(visible(message.replace(/\s*[\r\n]+\s*/g, " ")), options);
     this.code = code ?? (options.cause instanceof SorthError ? options.cause.code : "model");
   }
 

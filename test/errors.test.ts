@@ -94,3 +94,9 @@ describe("errors say of what kind they are", () => {
     expect(new SorthError("x", { cause: new Error("y") }).code).toBe("model");
   });
 });
+
+it("a message is one line that shows what names in a file hide", () => {
+  expect(new SorthError("the node a\n b\u001b[31m\u202e: wrong").message).toBe(
+    "the node a b\\u001b[31m\\u202e: wrong",
+  );
+});

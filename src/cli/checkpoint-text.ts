@@ -1,7 +1,7 @@
 import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { formatTable } from "../report/table.ts";
-import { visible } from "../report/visible.ts";
+import { visible } from "../visible.ts";
 
 /** The content of a checkpoint file of ONNX Runtime's training API, as an object for JSON. */
 export function checkpointReport({ parameters, frozen, optimizer, properties }: OrtCheckpoint): object {

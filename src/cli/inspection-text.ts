@@ -5,7 +5,7 @@ import { som } from "../penalties/som.ts";
 import { penaltyDefinitions } from "../penalties/table.ts";
 import { planText } from "../penalties/text.ts";
 import { formatTable, type TableColumn } from "../report/table.ts";
-import { visible } from "../report/visible.ts";
+import { visible } from "../visible.ts";
 
 type Paint = (heading: string) => string;
 

@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { messageOf, SorthError, UsageError } from "../errors.ts";
-import { visible, visibleLines } from "../report/visible.ts";
+import { visible, visibleLines } from "../visible.ts";
 import { examplesText } from "./examples.ts";
 import type { CommandStreams } from "./terminal.ts";
 

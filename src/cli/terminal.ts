@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import pc from "picocolors";
 import { formatBytes } from "../report/byte-count.ts";
-import { visible, visibleLines } from "../report/visible.ts";
+import { visible, visibleLines } from "../visible.ts";
 
 /** The streams to which a command writes: those of the process, or buffers in tests. */
 export interface CommandStreams {

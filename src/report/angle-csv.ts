@@ -4,8 +4,8 @@ import type {
   LayerResponseAngles,
   LayerWeightAngles,
 } from "../measure/angle-report.ts";
+import { visible } from "../visible.ts";
 import { type Figure, responseFigures, weightFigures } from "./angle-figures.ts";
-import { visible } from "./visible.ts";
 
 /** Measurements of one model. */
 export interface ModelAngles {

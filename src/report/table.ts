@@ -1,5 +1,5 @@
 import CliTable3 from "cli-table3";
-import { visible, visibleLines } from "./visible.ts";
+import { visible, visibleLines } from "../visible.ts";
 
 /** A column of a {@link formatTable}. */
 export interface TableColumn {

@@ -4,7 +4,7 @@ import { conversionOf } from "../../data/conversion.ts";
 import { SorthError, UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import { type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
-import { visible } from "../../report/visible.ts";
+import { visible } from "../../visible.ts";
 import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, number, wholeNumber } from "../options.ts";

@@ -1,13 +1,12 @@
-import { parquetReadObjects, parquetSchema } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
-import { DataError, FileError, messageOf, UsageError } from "../../errors.ts";
+import { parquetSchema } from "hyparquet";
+import { DataError, UsageError } from "../../errors.ts";
 import { Murmur } from "../checksum.ts";
 import type { DataConversion, ImageConversion } from "../conversion.ts";
 import { isLabelName } from "../match.ts";
 import { wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
-import { openedParquet, type ParquetFile } from "../tables/parquet-node.ts";
+import { openedParquet, type ParquetFile, parquetRows } from "../tables/parquet-node.ts";
 import { numbered } from "../tables/plan.ts";
 import { isImage } from "./files-node.ts";
 import { type EncodedImage, imageConversionFor, imageDataset } from "./image-dataset-node.ts";
@@ -73,11 +72,11 @@ function asNumbers(bytes: Uint8Array): Float64Array {
 
 /** The column of images: the only one of structs with bytes, else the only one whose first value is an encoded image. */
 async function imageColumnOf(
-  { file, metadata }: ParquetFile,
+  opened: ParquetFile,
   path: string,
   { columns, label }: DataOptions,
 ): Promise<string | undefined> {
-  const asked = parquetSchema(metadata).children.filter(
+  const asked = parquetSchema(opened.metadata).children.filter(
     ({ element: { name } }) => name !== label && (columns === undefined || columns.includes(name)),
   );
   const structs = asked.filter(({ children }) => children.some(({ element }) => element.name === "bytes"));
@@ -85,8 +84,12 @@ async function imageColumnOf(
   const binary = asked.filter(({ element }) => element.type === "BYTE_ARRAY" && !element.logical_type);
   if (found.length === 0 && binary.length > 0) {
     const names = binary.map(({ element }) => element.name);
-    const options = { file, metadata, compressors, columns: names, rowStart: 0, rowEnd: 1, utf8: false };
-    const [first = {}] = await parquetReadObjects(options);
+    const [first = {}] = await parquetRows(opened, path, {
+      columns: names,
+      rowStart: 0,
+      rowEnd: 1,
+      utf8: false,
+    });
     found = names.filter((name) => first[name] instanceof Uint8Array && isImage(first[name] as Uint8Array));
   }
   if (found.length > 1) {
@@ -120,7 +123,7 @@ function labelColumnOf(
 type LabelValue = string | number;
 
 async function readRows(
-  { file, metadata }: ParquetFile,
+  opened: ParquetFile,
   path: string,
   { image, label }: { readonly image: string; readonly label: string | undefined },
   { missing }: DataOptions,
@@ -128,14 +131,10 @@ async function readRows(
   const contents: { readonly row: number; readonly bytes: Uint8Array }[] = [];
   const labels: LabelValue[] = [];
   let [first, dropped] = [0, 0];
-  for (const group of metadata.row_groups) {
+  for (const group of opened.metadata.row_groups) {
     const rowEnd = first + Number(group.num_rows);
-    const objects = await parquetReadObjects({
-      ...{ file, metadata, compressors, utf8: false, rowStart: first, rowEnd },
-      columns: [image, ...(label === undefined ? [] : [label])],
-    }).catch((error: unknown) => {
-      throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
-    });
+    const columns = [image, ...(label === undefined ? [] : [label])];
+    const objects = await parquetRows(opened, path, { rowStart: first, rowEnd, columns, utf8: false });
     for (const [i, object] of objects.entries()) {
       const row = first + i;
       const bytes = bytesIn(object[image], path, row, image);

@@ -12,22 +12,15 @@ import type { Cell, TableSource } from "./table-source.ts";
 
 /** A table of Apache Parquet. Its row groups are read one after another. @throws SorthError for a file that cannot be read */
 export async function parquetTable(path: string): Promise<TableSource> {
-  const { file, metadata, columns } = await openedParquet(path);
+  const opened = await openedParquet(path);
+  const { metadata, columns } = opened;
   return {
     ...{ name: path, columns, counts: { what: "row", first: 0 } },
     async *rows() {
       let first = 0;
       for (const group of metadata.row_groups) {
         const rowEnd = first + Number(group.num_rows);
-        const objects = await parquetReadObjects({
-          file,
-          metadata,
-          compressors,
-          rowStart: first,
-          rowEnd,
-        }).catch((error: unknown) => {
-          throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
-        });
+        const objects = await parquetRows(opened, path, { rowStart: first, rowEnd });
         yield objects.map((object, i) =>
           columns.map((column) => cellOf(object[column], path, first + i, column)),
         );
@@ -53,6 +46,28 @@ export async function openedParquet(path: string): Promise<ParquetFile> {
     return { file, metadata, columns: parquetSchema(metadata).children.map(({ element }) => element.name) };
   } catch (error) {
     throw new FileError(`${path}: not a Parquet file, or a damaged one (${messageOf(error)})`);
+  }
+}
+
+/**
+ * Reads rows of a Parquet file.
+ * @param range - the rows, the columns (default: all), and whether bytes are read as texts (default: yes)
+ * @throws SorthError for pages that are damaged or in a form that the reader does not know
+ */
+export async function parquetRows(
+  { file, metadata }: ParquetFile,
+  path: string,
+  range: {
+    readonly rowStart: number;
+    readonly rowEnd: number;
+    readonly columns?: string[];
+    readonly utf8?: boolean;
+  },
+): Promise<Record<string, unknown>[]> {
+  try {
+    return await parquetReadObjects({ file, metadata, compressors, ...range });
+  } catch (error) {
+    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
   }
 }
 

@@ -1,0 +1,146 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  buildArtifacts,
+  buildStep,
+  crossEntropy,
+  differentiate,
+  inject,
+  inspect,
+  type Model,
+  readModel,
+  replaceHead,
+  som,
+  strip,
+  verify,
+  weightAngles,
+  writeModel,
+} from "../../../src/index.ts";
+import { equalBytes } from "../../../src/onnx/wire.ts";
+import { ortNode } from "../../../src/runtime/ort-node.ts";
+import type { Chance } from "../chance.ts";
+import { Broken, type Family } from "../family.ts";
+import { changedBytes } from "../mutate/bytes.ts";
+import { changedGraph } from "../mutate/graph.ts";
+import { changedRecords } from "../mutate/records.ts";
+import { inRepository } from "../seeds.ts";
+
+const quiet = { onMessage: () => {} };
+const loss = { ...quiet, objective: crossEntropy(), batch: 2 };
+
+/** A model with a change of its bytes, its records or what it says. */
+function changedModel(bytes: Uint8Array, chance: Chance): Uint8Array {
+  const changed = chance.below(8);
+  if (changed === 0) return changedBytes(bytes, chance);
+  return changed < 3 ? changedRecords(bytes, chance) : changedGraph(bytes, chance);
+}
+
+const read = (folder: string): Promise<Model> => readModel(join(folder, "model.onnx"));
+
+async function opens(model: Model): Promise<boolean> {
+  const { InferenceSession } = await ortNode();
+  try {
+    const session = await InferenceSession.create(model.bytes, {
+      graphOptimizationLevel: "disabled",
+      logSeverityLevel: 4,
+    });
+    await session.release();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The small exports of the tests, their names once read. */
+let exported: readonly string[] | undefined;
+
+export const models: Family = {
+  name: "models",
+  weight: 8,
+  async files(chance, seeds) {
+    const folder = inRepository("test/fixtures/exports");
+    exported ??= (await readdir(folder)).filter((name) => name.endsWith(".onnx")).sort();
+    const others = ["recipes/keras.onnx", "language/decoder.onnx", "text/classifier.onnx"];
+    const paths = [
+      ...exported.map((name) => join(folder, name)),
+      ...others.map((name) => inRepository(`test/fixtures/${name}`)),
+      join(seeds, "network.onnx"),
+    ];
+    return new Map([["model.onnx", changedModel(await readFile(chance.pick(paths)), chance)]]);
+  },
+  entries: {
+    inspect: async (folder) => inspect(await read(folder)),
+    async inject(folder, out) {
+      const model = await read(folder);
+      const injected = await inject(model, { penalties: [som()], ...quiet });
+      await writeModel(injected, join(out, "injected.onnx"));
+      if (!equalBytes(strip(injected).bytes, model.bytes)) throw new Broken("strip gives other bytes back");
+      if ((await opens(model)) && !(await opens(injected)))
+        throw new Broken("the injected file does not open");
+    },
+    "inject with a loss": async (folder, out) => {
+      const injected = await inject(await read(folder), {
+        penalties: [som()],
+        objective: crossEntropy(),
+        ...quiet,
+      });
+      await writeModel(injected, join(out, "injected.onnx"));
+    },
+    grad: async (folder) => differentiate(await read(folder), loss),
+    step: async (folder) => buildStep(await read(folder), { ...loss, penalties: [som()] }),
+    artifacts: async (folder) => buildArtifacts(await read(folder), loss),
+    angles: async (folder) => weightAngles(await read(folder)),
+    async head(folder, out) {
+      await writeModel(await replaceHead(await read(folder), { classes: 3 }), join(out, "head.onnx"));
+    },
+  },
+};
+
+/** Injected models: the mark says what `strip` restores, and a change of it must not delete or write anything else. */
+export const injectedModels: Family = {
+  name: "injected models",
+  weight: 3,
+  async files(chance, seeds) {
+    const name = chance.pick(["network", "cnn"]);
+    const bytes = await readFile(join(seeds, "injected", `${name}.onnx`));
+    return new Map([["model.onnx", changedModel(bytes, chance)]]);
+  },
+  entries: {
+    async strip(folder, out) {
+      await writeModel(strip(await read(folder)), join(out, "stripped.onnx"));
+    },
+    async verify(folder) {
+      const model = await read(folder);
+      return verify(strip(model), model);
+    },
+    inspect: async (folder) => inspect(await read(folder)),
+    grad: async (folder) => differentiate(await read(folder), loss),
+  },
+};
+
+const keys = ["location", "offset", "length", "checksum", "nothing"];
+
+/** Models whose weights lie in another file: places, offsets and lengths that are not there. */
+export const externalData: Family = {
+  name: "external data",
+  weight: 2,
+  async files(chance, seeds) {
+    const folder = join(seeds, "external");
+    const model = await readFile(join(folder, "model.onnx"));
+    const weights = await readFile(join(folder, "weights.data"));
+    const { changedExternal } = await import("../mutate/external.ts");
+    return new Map([
+      ["model.onnx", chance.once(4) ? changedModel(model, chance) : changedExternal(model, keys, chance)],
+      ["weights.data", chance.once(4) ? changedBytes(weights, chance) : weights],
+    ]);
+  },
+  entries: {
+    inspect: async (folder) => inspect(await read(folder)),
+    async inject(folder, out) {
+      const injected = await inject(await read(folder), { penalties: [som()], ...quiet });
+      await writeModel(injected, join(out, "injected.onnx"));
+    },
+    grad: async (folder) => differentiate(await read(folder), loss),
+    angles: async (folder) => weightAngles(await read(folder)),
+  },
+};

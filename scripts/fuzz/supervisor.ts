@@ -1,0 +1,100 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { residentBytes } from "./memory.ts";
+
+/** Limits of a case. */
+export const limits = {
+  /** Seconds. */
+  time: 10,
+  /** Bytes of memory for each byte of the files, and besides. */
+  memory: { perByte: 4, besides: 200e6 },
+} as const;
+
+/** A case as the parent knows it. */
+export interface Finished {
+  readonly number: number;
+  readonly family: string;
+  readonly entry: string;
+  readonly outcome: "done" | "refused" | "fault" | "crash" | "hang" | "memory";
+  readonly message: string;
+}
+
+interface Message {
+  readonly state: "ready" | "begun" | "ended";
+  readonly number: number;
+  readonly family: string;
+  readonly entry: string;
+  readonly bytes: number;
+  readonly kind: "done" | "refused" | "fault";
+  readonly message: string;
+}
+
+/** A process begins again after so many cases, so that what ONNX Runtime keeps of each does not add up. */
+const casesOfProcess = 500;
+
+/**
+ * Runs cases in child processes, each within the limits. A child that breaks them, or dies, is replaced.
+ * @param settings - seed, folders of seeds and of the work, and the family to which cases are restricted
+ * @param next - number of the next case; undefined at the end
+ */
+export class Supervisor {
+  #child: ChildProcess | undefined;
+  #cases = 0;
+  readonly #args: readonly string[];
+
+  constructor(seed: number, seeds: string, work: string, only?: string) {
+    this.#args = [String(seed), seeds, work, ...(only === undefined ? [] : [only])];
+  }
+
+  async run(number: number): Promise<Finished> {
+    const child = await this.#ready();
+    this.#cases++;
+    const base = residentBytes(child.pid ?? 0);
+    let where = { number, family: "", entry: "" };
+    let allowed = Number.POSITIVE_INFINITY;
+    return new Promise((resolve) => {
+      const began = performance.now();
+      const end = (outcome: Finished["outcome"], message: string) => {
+        clearInterval(watch);
+        child.off("message", heard);
+        child.off("exit", died);
+        if (outcome === "hang" || outcome === "memory") child.kill("SIGKILL");
+        if (outcome === "hang" || outcome === "memory" || outcome === "crash") this.#child = undefined;
+        resolve({ ...where, outcome, message });
+      };
+      const heard = ({ state, family, entry, bytes, kind, message }: Message) => {
+        where = { number, family, entry };
+        if (state === "begun") allowed = base + limits.memory.perByte * bytes + limits.memory.besides;
+        if (state === "ended") end(kind, message);
+      };
+      const died = (code: number | null, signal: string | null) =>
+        end("crash", `the process ended with ${signal ?? code}`);
+      const watch = setInterval(() => {
+        const held = residentBytes(child.pid ?? 0);
+        if (held > allowed) end("memory", `${Math.round((held - base) / 1e6)} MB`);
+        else if (performance.now() - began > limits.time * 1000) end("hang", `more than ${limits.time} s`);
+      }, 20);
+      child.on("message", heard);
+      child.on("exit", died);
+      child.send(number);
+    });
+  }
+
+  stop(): void {
+    this.#child?.kill("SIGKILL");
+    this.#child = undefined;
+  }
+
+  async #ready(): Promise<ChildProcess> {
+    if (this.#child && this.#cases < casesOfProcess) return this.#child;
+    this.stop();
+    this.#cases = 0;
+    const child = fork(fileURLToPath(new URL("child.ts", import.meta.url)), [...this.#args], {
+      // What ONNX Runtime prints of bad models is not asked for.
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    });
+    await new Promise((resolve) => child.once("message", resolve));
+    this.#child = child;
+    return child;
+  }
+}
