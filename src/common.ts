@@ -1,4 +1,14 @@
 // The part of the library that is the same in node (index.ts) and in browsers (web.ts).
+export type {
+  Adapter,
+  AdapterLayer,
+  AdapterScaling,
+  AdapterSettings,
+  AddAdaptersOptions,
+  LoraOptions,
+  WeightedAdapter,
+} from "./adapters/adapter.ts";
+export type { AdapterFiles } from "./adapters/peft-file.ts";
 export type { DimensionOptions } from "./analysis/dimensions.ts";
 export type { Probe, ProbedOutput } from "./analysis/probe.ts";
 export type { Site, SiteOp, SkippedSite } from "./analysis/site-types.ts";

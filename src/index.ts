@@ -3,6 +3,13 @@
  *
  * @module sorth-onnx
  */
+import { addAdapters as addAdaptersWith } from "./adapters/add.ts";
+import { adapterOf as adapterOfModel, loadAdapter as loadAdapterWith } from "./adapters/load.ts";
+import { mergeAdapters as mergeAdaptersWith, unmerge as unmergeWith } from "./adapters/merge.ts";
+import {
+  decodeAdapter as decodeAdapterFiles,
+  encodeAdapter as encodeAdapterFiles,
+} from "./adapters/peft-file.ts";
 import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
 import { replaceHead as replaceHeadWith } from "./head/replace-head.ts";
 import { inject as injectWith } from "./inject/inject.ts";
@@ -29,6 +36,7 @@ import type { TrainerOptions } from "./runtime/trainer-options.ts";
 import { innerValues as innerValuesWith, tap as tapWith } from "./tap/tap.ts";
 import { verify as verifyWith } from "./verify/verify.ts";
 
+export { readAdapter, writeAdapter } from "./adapters/adapter-files-node.ts";
 export { readCheckpoint, writeCheckpoint } from "./artifacts/checkpoint-files-node.ts";
 export * from "./common.ts";
 export { conversionKey, conversionOf, withConversion } from "./data/conversion.ts";
@@ -64,6 +72,30 @@ export const tap: Library["tap"] = (model, options) => tapWith(model, options, p
 
 /** @function */
 export const innerValues: Library["innerValues"] = (model) => innerValuesWith(model, probe);
+
+/** @function */
+export const addAdapters: Library["addAdapters"] = (model, options = {}) =>
+  addAdaptersWith(model, options, probe);
+
+/** @function */
+export const mergeAdapters: Library["mergeAdapters"] = (model, adapters = []) =>
+  mergeAdaptersWith(model, adapters, probe);
+
+/** @function */
+export const unmerge: Library["unmerge"] = (model, adapters) => unmergeWith(model, adapters, probe);
+
+/** @function */
+export const loadAdapter: Library["loadAdapter"] = (model, adapter) => loadAdapterWith(model, adapter, probe);
+
+/** @function */
+export const adapterOf: Library["adapterOf"] = async (model) => adapterOfModel(model);
+
+/** @function */
+export const encodeAdapter: Library["encodeAdapter"] = async (adapter) => encodeAdapterFiles(adapter);
+
+/** @function */
+export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) =>
+  decodeAdapterFiles(tensors, config);
 
 /** @function */
 export const verify: Library["verify"] = (original, injected, options = {}) =>

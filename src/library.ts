@@ -1,3 +1,4 @@
+import type { AdapterFunctions } from "./adapters/functions.ts";
 import type { Dataset } from "./data/dataset.ts";
 import type { HeadOptions } from "./head/replace-head.ts";
 import type { InjectOptions } from "./inject/options.ts";
@@ -31,7 +32,7 @@ import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
  * when they come from `sorth-onnx/web`. Each is an export of its own with the same name, signature and numbers in both.
  * In a browser the code of all but {@link Library.buildStep} is loaded when it is first called.
  */
-export interface Library extends ModelFunctions, TapFunctions, PageFunctions {
+export interface Library extends ModelFunctions, AdapterFunctions, TapFunctions, PageFunctions {
   /**
    * Lists what a model consists of: its layers and the penalties that apply to each, what is skipped and why, the
    * parameters that training would change, and advice. For a training_model.onnx of ONNX Runtime's training tools it shows

@@ -88,6 +88,48 @@ export const innerValues: Library["innerValues"] = async (model) => {
 };
 
 /** @function */
+export const addAdapters: Library["addAdapters"] = async (model, options = {}) => {
+  const { addAdapters: addAdaptersWith } = await import("./adapters/add.ts");
+  return addAdaptersWith(model, options, webProbe);
+};
+
+/** @function */
+export const mergeAdapters: Library["mergeAdapters"] = async (model, adapters = []) => {
+  const { mergeAdapters: mergeAdaptersWith } = await import("./adapters/merge.ts");
+  return mergeAdaptersWith(model, adapters, webProbe);
+};
+
+/** @function */
+export const unmerge: Library["unmerge"] = async (model, adapters) => {
+  const { unmerge: unmergeWith } = await import("./adapters/merge.ts");
+  return unmergeWith(model, adapters, webProbe);
+};
+
+/** @function */
+export const loadAdapter: Library["loadAdapter"] = async (model, adapter) => {
+  const { loadAdapter: loadAdapterWith } = await import("./adapters/load.ts");
+  return loadAdapterWith(model, adapter, webProbe);
+};
+
+/** @function */
+export const adapterOf: Library["adapterOf"] = async (model) => {
+  const { adapterOf: adapterOfModel } = await import("./adapters/load.ts");
+  return adapterOfModel(model);
+};
+
+/** @function */
+export const encodeAdapter: Library["encodeAdapter"] = async (adapter) => {
+  const { encodeAdapter: encodeAdapterFiles } = await import("./adapters/peft-file.ts");
+  return encodeAdapterFiles(adapter);
+};
+
+/** @function */
+export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) => {
+  const { decodeAdapter: decodeAdapterFiles } = await import("./adapters/peft-file.ts");
+  return decodeAdapterFiles(tensors, config);
+};
+
+/** @function */
 export const verify: Library["verify"] = async (original, injected, options = {}) => {
   const { verify: verifyWith } = await import("./verify/verify.ts");
   return verifyWith(original, injected, options, webProbe);

@@ -25,6 +25,7 @@ const layers: readonly (readonly string[])[] = [
   ["data"],
   ["head"],
   ["tap"],
+  ["adapters"],
   ["runtime"],
   ["measure"],
   ["report"],

@@ -2,6 +2,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { adapterParameters } from "./adapter-names.ts";
 import { isStepConstant } from "./block-nodes.ts";
 import { foldedFrom, isAnonymous, isLiteral, lastPart, notedKind } from "./exporter-names.ts";
 import { namesOfValue, sourceNameOf } from "./known-names.ts";
@@ -67,8 +68,11 @@ export function findParameters(
   if (trainable) checkMatches("--trainable", trainable, "parameter", known);
   if (alsoTrain) checkMatches("--trainable", alsoTrain, "parameter", known);
   if (freeze) checkMatches("--freeze", freeze, "parameter", known);
+  const ofAdapters = adapterParameters(graph);
   floats.forEach((value, i) => {
-    const { role, reason, doubt } = judgeParameter(value, readings);
+    const { role, reason, doubt } = ofAdapters
+      ? judgeBesideAdapters(value, readings, ofAdapters)
+      : judgeParameter(value, readings);
     const names = known[i] ?? [];
     const source = sourceNameOf(value, readings);
     const constant = (why: string, unsure = false) =>
@@ -87,6 +91,15 @@ export function findParameters(
     else parameters.push({ value, role, reason, doubt, source });
   });
   return { parameters, constants };
+}
+
+/** In a model with adapters, these are trained, and the base is frozen. */
+function judgeBesideAdapters(value: Value, readings: Readings, trained: ReadonlySet<string>): Verdict {
+  const verdict = judgeParameter(value, readings);
+  if (!trained.has(value.name)) {
+    return { role: undefined, reason: "frozen: the model has adapters", doubt: false };
+  }
+  return { role: verdict.role ?? "weight", reason: verdict.reason, doubt: false };
 }
 
 /** Whether a constant has no numbers, as the emptied cache of a decoder. */

@@ -1,0 +1,83 @@
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { FileError, UsageError } from "../errors.ts";
+import { reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
+import type { Adapter } from "./adapter.ts";
+import { decodeAdapter, encodeAdapter } from "./peft-file.ts";
+
+/** PEFT's names of the two files. */
+const [tensorsName, configName] = ["adapter_model.safetensors", "adapter_config.json"] as const;
+
+/**
+ * Reads an adapter in PEFT's format, written by this program or by PEFT.
+ * @param path - the file of tensors, or the folder that holds `adapter_model.safetensors`; `adapter_config.json` lies beside it
+ * @throws SorthError when a file cannot be read, UsageError for an adapter that is no LoRA
+ *
+ * @example
+ * import { mergeAdapters, readAdapter, readModel, writeModel } from "sorth-onnx";
+ *
+ * const merged = await mergeAdapters(await readModel("model.onnx"), await readAdapter("adapter"));
+ * await writeModel(merged, "merged.onnx");
+ */
+export async function readAdapter(path: string): Promise<Adapter> {
+  const file = (await isFolder(path)) ? join(path, tensorsName) : path;
+  const bytes = await readFile(file).catch((error: unknown) => {
+    throw new FileError(`cannot read the adapter "${file}": ${reasonOf(error)}`);
+  });
+  const beside = await readFile(join(dirname(file), configName), "utf8").catch(() => undefined);
+  return decodeAdapter(bytes, beside, `"${file}"`);
+}
+
+/**
+ * Writes an adapter in PEFT's format: the file of tensors, and `adapter_config.json` beside it. In Python
+ * `PeftModel.from_pretrained(model, folder)` reads them, if the file of tensors is called `adapter_model.safetensors`. If that
+ * folder has the configuration of another adapter, the file's own is called `<file>.adapter_config.json`.
+ * @param path - the file of tensors (`.safetensors`), or a folder for both files, which is created
+ * @returns the files that were written
+ * @throws UsageError if a file exists and `force` is not set
+ *
+ * @example
+ * import { adapterOf, readModel, writeAdapter } from "sorth-onnx";
+ *
+ * await writeAdapter(adapterOf(await readModel("adapted.onnx")), "adapter");
+ */
+export async function writeAdapter(
+  adapter: Adapter,
+  path: string,
+  options: WriteOptions = {},
+): Promise<string[]> {
+  const file = adapterFile(path);
+  await checkAdapterOutput(path, options);
+  const { tensors, config } = encodeAdapter(adapter);
+  const folder = dirname(file);
+  await mkdir(folder, { recursive: true });
+  const usual = join(folder, configName);
+  const other = await readFile(usual, "utf8").catch(() => undefined);
+  const isTaken = other !== undefined && other !== config && options.force !== true;
+  const configFile = isTaken ? join(folder, `${basename(file, ".safetensors")}.${configName}`) : usual;
+  await writeFileSafely(file, tensors, options);
+  await writeFileSafely(configFile, config, { force: !isTaken });
+  return [file, configFile];
+}
+
+/**
+ * Refuses a path to which no adapter can be written, before the long work begins.
+ * @throws UsageError if a file exists and `force` is not set
+ */
+export async function checkAdapterOutput(path: string, { force = false }: WriteOptions): Promise<void> {
+  const file = adapterFile(path);
+  if (force) return;
+  const folder = dirname(file);
+  const own = join(folder, `${basename(file, ".safetensors")}.${configName}`);
+  const others = basename(file) === tensorsName ? [join(folder, configName)] : [];
+  for (const one of [file, own, ...others]) {
+    if (!(await stat(one).catch(() => undefined))) continue;
+    throw new UsageError(`"${one}" already exists; give the adapter another name, or --force to replace it`);
+  }
+}
+
+/** The file of tensors: the path itself, or the one in a folder. */
+const adapterFile = (path: string): string => (/\.safetensors$/i.test(path) ? path : join(path, tensorsName));
+
+const isFolder = async (path: string): Promise<boolean> =>
+  (await stat(path).catch(() => undefined))?.isDirectory() ?? false;

@@ -1,0 +1,198 @@
+import { adaptersKey } from "../analysis/adapter-names.ts";
+import { isInjected } from "../analysis/block-nodes.ts";
+import { foldedFrom } from "../analysis/exporter-names.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { base64 } from "../block/base64.ts";
+import { renameInNode } from "../block/rename-record.ts";
+import { listed, SorthError, UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { Value } from "../graph/node.ts";
+import { valueInfo } from "../graph/proto.ts";
+import { classifierOutput, findHead, type HeadParameter } from "../head/find-head.ts";
+import { checkNumber, count, decayRate, positive, seedNumber } from "../numbers.ts";
+import { encodeMetadataEntry, encodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
+import { Model } from "../onnx/model.ts";
+import { Random } from "../onnx/random-tensors.ts";
+import { splice } from "../onnx/splice.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import type { AddAdaptersOptions, LoraOptions } from "./adapter.ts";
+import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
+import { adapterKind } from "./kinds.ts";
+import { chosenLayers, type FoundLayer, inferForLayers } from "./layers.ts";
+import { type Mark, type MarkedLayer, type MarkedParameter, markOf } from "./mark.ts";
+import { NodeWriter } from "./node-writer.ts";
+
+/** Puts fresh adapters beside the layers of a model. `Library.addAdapters` documents it. */
+export async function addAdapters(model: Model, options: AddAdaptersOptions, probe: Probe): Promise<Model> {
+  const settings = settingsOf(options);
+  checkNumber("the seed", options.seed, seedNumber);
+  const graph = await graphToAdapt(model, options, probe);
+  const layers = chosenLayers(graph, options, options.onMessage);
+  const kind = adapterKind("lora");
+  const random = new Random("lora", options.seed ?? 0);
+  const made = new Map<string, AdapterTensors>();
+  const beside = layers.map((layer): LayerToAdapt => {
+    const reason = kind.refuses(layer);
+    if (reason !== undefined) throw new UsageError(`no adapter can be put beside "${layer.name}": ${reason}`);
+    const key = sharedKey(layer);
+    const tensors = made.get(key) ?? kind.fresh(layer, settings, random);
+    made.set(key, tensors);
+    return { layer, kind, settings, tensors };
+  });
+  const heads = options.trainHead ? headOf(graph, layers) : [];
+  const numbers = [...made.values()].flatMap((tensors) => Object.values(tensors));
+  const total = numbers.reduce((sum, { size }) => sum + size, 0);
+  options.onMessage?.(
+    `adapters of rank ${settings.rank} beside ${layers.length} ${layers.length === 1 ? "layer" : "layers"} (${listed(layers.map(({ module }) => module))}): ${total} numbers to train`,
+  );
+  return withAdapters(model, graph, beside, heads);
+}
+
+/** The settings with PEFT's defaults. @throws UsageError for a number out of range */
+export function settingsOf({
+  rank = 8,
+  alpha = 8,
+  scaling = "lora",
+  dropout = 0,
+}: LoraOptions): LayerSettings {
+  checkNumber("the rank of the adapters", rank, count);
+  checkNumber("alpha of the adapters", alpha, positive);
+  checkNumber("the dropout of the adapters", dropout, decayRate);
+  if (scaling !== "lora" && scaling !== "rslora") {
+    throw new UsageError(`the scaling of adapters is "lora" or "rslora", not "${String(scaling)}"`);
+  }
+  return { rank, alpha, scaling, dropout };
+}
+
+/**
+ * A model's graph with the shapes that finding layers needs.
+ * @throws SorthError for an artifact, an injected model, or one with adapters
+ */
+export async function graphToAdapt(
+  model: Model,
+  options: Pick<AddAdaptersOptions, "batch" | "dims">,
+  probe: Probe,
+): Promise<Graph> {
+  const graph = graphOf(model);
+  checkNoArtifact(graph);
+  if (isInjected(graph)) {
+    throw new SorthError("the model has an injected penalty: strip it first, then add adapters");
+  }
+  if (markOf(graph)) {
+    throw new UsageError(
+      "the model has adapters already: merge them first (sorth-onnx merge), or train it without --lora, which trains these",
+    );
+  }
+  await inferForLayers(graph, probe, options);
+  return graph;
+}
+
+/** A layer with the adapter that it gets. */
+export interface LayerToAdapt {
+  readonly layer: FoundLayer;
+  readonly kind: AdapterKind;
+  readonly settings: LayerSettings;
+  readonly tensors: AdapterTensors;
+}
+
+/** Layers that read one weight in one form share an adapter, as calls of one module in PyTorch do. */
+export const sharedKey = ({ weight, form, unit, units }: FoundLayer): string =>
+  JSON.stringify([weight, form, unit, units]);
+
+/** The model's file with adapters spliced in: new records, and the renamed results of the layers; all other bytes stay. */
+export function withAdapters(
+  model: Model,
+  graph: Graph,
+  layers: readonly LayerToAdapt[],
+  heads: readonly MarkedParameter[],
+): Model {
+  const { layout } = model;
+  const records = layout.graph.filter(({ field }) => field === graphFields.node);
+  const recordOf = new Map(graph.nodes.map((node, i) => [node, records[i]]));
+  const replace = new Map<FieldRecord, Uint8Array>();
+  const taken = new Set<string>();
+  const named = new Map<string, Readonly<Record<string, string>>>();
+  const initializers: Tensor[] = [];
+  const constants: string[] = [];
+  const values: string[] = [];
+  const replaced: string[] = [];
+  const marked: MarkedLayer[] = [];
+  for (const { layer, kind, settings, tensors } of layers) {
+    const { names: _, linear: __, last, ...described } = layer;
+    const record = recordOf.get(last);
+    if (!record) throw new RangeError(`"${layer.name}" is not in the file`);
+    const writer = new NodeWriter(graph, layer.name, taken);
+    const key = sharedKey(layer);
+    let parameters = named.get(key);
+    if (!parameters) {
+      const entries = Object.entries(tensors).map(([part, tensor]) => {
+        const name = writer.name(part, layer.weight);
+        initializers.push(tensor.named(name));
+        return [part, name] as const;
+      });
+      parameters = Object.fromEntries(entries);
+      named.set(key, parameters);
+    }
+    const base = writer.name("base");
+    kind.write(writer, layer, parameters, settings, { base, result: layer.response });
+    const payload = layout.bytes.subarray(record.payload, record.end);
+    const renamed = bytesField(graphFields.node, renameInNode(payload, layer.response, base));
+    replace.set(record, concatBytes([renamed, ...writer.records]));
+    replaced.push(base64.encode(layout.bytes.subarray(record.start, record.end)));
+    initializers.push(...writer.constants);
+    constants.push(...writer.constants.map(({ name }) => name));
+    values.push(...writer.values);
+    marked.push({ ...described, kind: kind.name, settings, parameters, base });
+  }
+  const mark: Mark = {
+    version: 1,
+    layers: marked,
+    parameters: [...named.values()].flatMap((one) => Object.values(one)),
+    trained: heads.map(({ name }) => name),
+    ...{ heads, constants, values },
+    file: { graphLengthWidth: layout.graphLengthWidth, replaced },
+  };
+  return Model.spliced(
+    splice(layout, {
+      replace,
+      appendToGraph: initializers.flatMap((tensor) => recordsOfInitializer(model, tensor)),
+      appendToModel: [markRecord(mark)],
+    }),
+    model,
+  );
+}
+
+/** A mark as a record of a model. */
+export const markRecord = (mark: Mark): Uint8Array =>
+  bytesField(modelFields.metadataProps, encodeMetadataEntry(adaptersKey, JSON.stringify(mark)));
+
+/** An initializer as records of a graph; files of IR 3 list it among the inputs too. */
+function recordsOfInitializer(model: Model, tensor: Tensor): Uint8Array[] {
+  const record = bytesField(graphFields.initializer, encodeTensorProto(tensor.toProto()));
+  if (Number(model.proto.irVersion) >= 4) return [record];
+  const input = new Value(tensor.name, tensor.type, tensor.dims);
+  input.declared = tensor.dims;
+  return [record, bytesField(graphFields.input, encodeValueInfoProto(valueInfo(input)))];
+}
+
+/**
+ * The weight and bias of the layer that the output reads.
+ * @throws SorthError if there is none, UsageError if it has an adapter
+ */
+function headOf(graph: Graph, layers: readonly FoundLayer[]): MarkedParameter[] {
+  const { weight, bias, node } = findHead(classifierOutput(graph, undefined));
+  if (layers.some(({ product }) => node.outputs.some((output) => output?.name === product))) {
+    throw new UsageError(
+      `the layer "${node.label}" gives the output and is trained in full: leave it out of include, or put an adapter beside it and keep its classes`,
+    );
+  }
+  return [weight, ...(bias ? [bias] : [])].map((one) => headParameter(one));
+}
+
+function headParameter({ value, tensor, axis }: HeadParameter): MarkedParameter {
+  const [source = value.name] = foldedFrom(value);
+  return { name: value.name, source, transposed: tensor.dims.length === 2 && axis === 1 };
+}

@@ -1,0 +1,119 @@
+import type { Model } from "../onnx/model.ts";
+import type { Adapter, AddAdaptersOptions, WeightedAdapter } from "./adapter.ts";
+import type { AdapterFiles } from "./peft-file.ts";
+
+/** The functions of {@link Library} that put adapters beside the layers of a model, and fold them in. */
+export interface AdapterFunctions {
+  /**
+   * Puts fresh LoRA adapters beside the layers of a model: Y + (alpha/rank)·x·Aᵀ·Bᵀ, with A: [rank, in] and B: [out, rank] as
+   * initializers `<weight>.lora_A` and `<weight>.lora_B`. B begins with zeros, so the outputs stay as they were. Every other
+   * byte stays, opset and IR version too, and `mergeAdapters` takes the nodes out again. A `Trainer` of such a model trains
+   * the adapters alone: the base is frozen.
+   *
+   * @param model - its layers are Gemm, MatMul, Conv without groups, or MatMulNBits; quantized weights stay as they are
+   * @param options - rank, alpha, dropout, and which layers
+   * @returns a model of views of the old bytes with the new records between them
+   * @throws UsageError for numbers out of range, a pattern that matches no layer, or a model with adapters; SorthError for an
+   *   injected model
+   *
+   * @example
+   * import { addAdapters, readModel, writeModel } from "sorth-onnx";
+   *
+   * const adapted = await addAdapters(await readModel("model.onnx"), { rank: 4, alpha: 8, include: /fc/ });
+   * await writeModel(adapted, "adapted.onnx");
+   */
+  addAdapters(model: Model, options?: AddAdaptersOptions): Promise<Model>;
+
+  /**
+   * Folds adapters into the weights of a model: W + (alpha/rank)·BA, rounded once to the weight's type. Of the file only the
+   * records of these weights change. Several adapters add up, each with its weight.
+   *
+   * @param model - a model with adapters beside its layers, which become one with its weights, or one without
+   * @param adapters - adapters from files, for a model without them or in addition to its own
+   * @returns a model without adapters, of views of the old bytes
+   * @throws UsageError for an adapter whose modules or shapes the model does not have; SorthError for quantized weights,
+   *   beside which an adapter has to stay
+   *
+   * @example
+   * import { mergeAdapters, readAdapter, readModel, writeModel } from "sorth-onnx";
+   *
+   * const [first, second] = [await readAdapter("first"), await readAdapter("second")];
+   * const merged = await mergeAdapters(await readModel("model.onnx"), [first, { adapter: second, weight: 0.5 }]);
+   * await writeModel(merged, "merged.onnx");
+   */
+  mergeAdapters(model: Model, adapters?: Adapter | readonly (Adapter | WeightedAdapter)[]): Promise<Model>;
+
+  /**
+   * Subtracts adapters from the weights into which {@link AdapterFunctions.mergeAdapters} folded them. The weights are those from before within
+   * rounding: a weight much smaller than its adapter loses digits.
+   *
+   * @param model - the merged model
+   * @param adapters - the adapters with the weights with which they were merged
+   * @throws UsageError as mergeAdapters does, and for an adapter that also replaced parameters
+   *
+   * @example
+   * import { readAdapter, readModel, unmerge, writeModel } from "sorth-onnx";
+   *
+   * await writeModel(await unmerge(await readModel("merged.onnx"), await readAdapter("adapter")), "base.onnx");
+   */
+  unmerge(model: Model, adapters: Adapter | readonly (Adapter | WeightedAdapter)[]): Promise<Model>;
+
+  /**
+   * Puts an adapter from a file beside the layers of a model, as {@link AdapterFunctions.addAdapters} puts fresh ones, to train it further or to
+   * run a quantized model with it. Adapters that the model has are replaced.
+   *
+   * @param model - with or without adapters
+   * @param adapter - from `readAdapter` or `decodeAdapter`
+   * @throws UsageError for an adapter whose modules or shapes the model does not have
+   *
+   * @example
+   * import { loadAdapter, readAdapter, readModel, writeModel } from "sorth-onnx";
+   *
+   * const adapted = await loadAdapter(await readModel("int4.onnx"), await readAdapter("adapter"));
+   * await writeModel(adapted, "adapted.onnx");
+   */
+  loadAdapter(model: Model, adapter: Adapter): Promise<Model>;
+
+  /**
+   * The adapter of a model that has one, apart from the model.
+   *
+   * @throws UsageError if the model has none
+   *
+   * @example
+   * import { adapterOf, readModel, writeAdapter } from "sorth-onnx";
+   *
+   * await writeAdapter(await adapterOf(await readModel("adapted.onnx")), "adapter");
+   */
+  adapterOf(model: Model): Promise<Adapter>;
+
+  /**
+   * An adapter as the two files of PEFT's format, for a page; in node `writeAdapter` writes them.
+   * `PeftModel.from_pretrained(model, folder)` reads them from one folder, where they are called `adapter_model.safetensors` and
+   * `adapter_config.json`.
+   *
+   * @example
+   * import { adapterOf, encodeAdapter, readModel } from "sorth-onnx";
+   *
+   * const { tensors, config } = await encodeAdapter(await adapterOf(await readModel("adapted.onnx")));
+   * console.log(tensors.length, config);
+   */
+  encodeAdapter(adapter: Adapter): Promise<AdapterFiles>;
+
+  /**
+   * Reads an adapter from the two files of PEFT's format, of this program or of PEFT; in node `readAdapter` reads them from a
+   * folder.
+   *
+   * @param tensors - `adapter_model.safetensors`
+   * @param config - the text of `adapter_config.json`; files of this program hold theirs
+   * @throws SorthError for a damaged file; UsageError for another kind of adapter, or a missing configuration
+   *
+   * @example
+   * import { readFile } from "node:fs/promises";
+   * import { decodeAdapter, mergeAdapters, readModel } from "sorth-onnx";
+   *
+   * const adapter = await decodeAdapter(await readFile("adapter/adapter_model.safetensors"));
+   * const merged = await mergeAdapters(await readModel("model.onnx"), adapter);
+   * console.log(merged.size);
+   */
+  decodeAdapter(tensors: Uint8Array, config?: string): Promise<Adapter>;
+}

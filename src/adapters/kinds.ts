@@ -1,0 +1,15 @@
+import { UsageError } from "../errors.ts";
+import type { AdapterKind } from "./kind.ts";
+import { lora } from "./lora.ts";
+
+/** All kinds of adapters. */
+export const adapterKinds: readonly AdapterKind[] = [lora];
+
+/** @throws UsageError for a name that no kind has */
+export function adapterKind(name: string): AdapterKind {
+  const found = adapterKinds.find((kind) => kind.name === name);
+  if (found) return found;
+  throw new UsageError(
+    `there is no adapter "${name}"; there are ${adapterKinds.map((kind) => kind.name).join(", ")}`,
+  );
+}

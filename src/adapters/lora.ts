@@ -1,0 +1,92 @@
+import { UsageError } from "../errors.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
+import { tensorOf } from "../onnx/random-tensors.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import type { AdapterKind, LayerSettings } from "./kind.ts";
+import type { Layer } from "./layers.ts";
+
+/** The factor of an adapter: alpha/rank, or alpha/√rank. */
+export const scalingOf = ({ alpha, rank, scaling }: LayerSettings): number =>
+  alpha / (scaling === "rslora" ? Math.sqrt(rank) : rank);
+
+/** The type of an adapter's numbers. */
+const typeOf = (layer: Layer): DataTypeName => (layer.type === "double" ? "double" : "float");
+
+/**
+ * Y + (alpha/rank) · dropout(x) · Aᵀ · Bᵀ, with A: [rank, in] and B: [out, rank]. Beside a convolution A is a convolution of its
+ * geometry to `rank` channels, and B one with a kernel of 1. A begins uniform in ±1/√fanIn (Kaiming with a = √5), B with zeros.
+ * Source: Hu et al. 2021, arXiv 2106.09685, section 4.1; form and beginning as in PEFT (tuners/lora/layer.py).
+ */
+export const lora: AdapterKind = {
+  name: "lora",
+  peftType: "LORA",
+  refuses: () => undefined,
+
+  fresh(layer, { rank }, random) {
+    const bound = 1 / Math.sqrt(elementCount(layer.unit));
+    const dims = [rank, ...layer.unit];
+    const numbers = Array.from({ length: elementCount(dims) }, () => bound * (2 * random.uniform() - 1));
+    const up = [layer.units, rank, ...layer.unit.slice(1).map(() => 1)];
+    return {
+      lora_A: tensorOf("", typeOf(layer), dims, numbers),
+      lora_B: tensorOf("", typeOf(layer), up, Array<number>(elementCount(up)).fill(0)),
+    };
+  },
+
+  check(layer, { lora_A: down, lora_B: up }) {
+    const wrong = (what: string) =>
+      new UsageError(`the adapter does not fit the layer "${layer.module}": ${what}`);
+    if (!down || !up) throw wrong("it has no A or no B");
+    const rank = down.dims[0] ?? 0;
+    const wanted = [
+      [rank, ...layer.unit],
+      [layer.units, rank, ...layer.unit.slice(1).map(() => 1)],
+    ];
+    for (const [i, { dims }] of [down, up].entries()) {
+      if (dims.join() === wanted[i]?.join() && rank > 0) continue;
+      throw wrong(
+        `${i === 0 ? "A" : "B"} is [${dims.join(", ")}], the layer needs [${wanted[i]?.join(", ")}]`,
+      );
+    }
+  },
+
+  write(writer, layer, { lora_A: down = "", lora_B: up = "" }, settings, { base, result }) {
+    const type = typeOf(layer);
+    const half = layer.type !== type;
+    let x = layer.input;
+    if (layer.transposed) x = writer.transpose(x, "input");
+    if (half) x = writer.cast(x, type, "wide");
+    if (settings.dropout > 0) x = writer.dropout(x, settings.dropout);
+    let y: string;
+    if (layer.form === "convolution") {
+      const hidden = writer.conv(x, down, "lora_A", layer.geometry ?? {});
+      y = writer.conv(hidden, up, "lora_B", { kernel_shape: layer.unit.slice(1).map(() => 1) });
+    } else if (layer.form === "left") {
+      y = writer.op("MatMul", "lora_B", [up, writer.op("MatMul", "lora_A", [down, x])]);
+    } else {
+      const hidden = writer.op("MatMul", "lora_A", [x, writer.transpose(down, "lora_A_transposed")]);
+      y = writer.op("MatMul", "lora_B", [hidden, writer.transpose(up, "lora_B_transposed")]);
+    }
+    y = writer.op("Mul", "scaled", [y, writer.number("scaling", scalingOf(settings), type)]);
+    if (half) y = writer.cast(y, layer.type, "narrow");
+    writer.op("Add", "sum", [base, y], { output: result });
+  },
+
+  change(layer, { lora_A: down, lora_B: up }, settings) {
+    const fanIn = elementCount(layer.unit);
+    const result = new Float64Array(layer.units * fanIn);
+    if (!down || !up) return result;
+    const [a, b] = [down.numbers(), up.numbers()];
+    const rank = down.dims[0] ?? 0;
+    const factor = scalingOf({ ...settings, rank });
+    for (let unit = 0; unit < layer.units; unit++) {
+      const row = result.subarray(unit * fanIn, (unit + 1) * fanIn);
+      for (let r = 0; r < rank; r++) {
+        const share = factor * Number(b[unit * rank + r]);
+        if (share === 0) continue;
+        for (let i = 0; i < fanIn; i++) row[i] = (row[i] ?? 0) + share * Number(a[r * fanIn + i]);
+      }
+    }
+    return result;
+  },
+};

@@ -1,0 +1,105 @@
+import { adaptersKey } from "../analysis/adapter-names.ts";
+import { FileError, messageOf, type SorthError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { LayerSettings } from "./kind.ts";
+import type { Layer } from "./layers.ts";
+
+/** An adapter beside one layer of a file. */
+export interface MarkedLayer extends Layer {
+  /** Name of its kind in the table of kinds. */
+  readonly kind: string;
+  readonly settings: LayerSettings;
+  /** Names of its initializers, by their last part: `lora_A`, `lora_B`. */
+  readonly parameters: Readonly<Record<string, string>>;
+  /** What the layer's result without the adapter is called. */
+  readonly base: string;
+}
+
+/** A parameter of the base that is trained in full. */
+export interface MarkedParameter {
+  readonly name: string;
+  /** Its name in the source, and whether the file stores its transpose. */
+  readonly source: string;
+  readonly transposed: boolean;
+}
+
+/** A file's record of its adapters: metadata_props["sorth.adapters"], as JSON. It suffices to take them out again. */
+export interface Mark {
+  readonly version: 1;
+  readonly layers: readonly MarkedLayer[];
+  /** Names of all parameters of adapters. */
+  readonly parameters: readonly string[];
+  /** Names of base parameters that are trained in full; `heads` has the same with more about them. */
+  readonly trained: readonly string[];
+  readonly heads: readonly MarkedParameter[];
+  /** Other initializers that the adapters read. */
+  readonly constants: readonly string[];
+  /** Values that the adapters' nodes compute: the results of the layers among them. */
+  readonly values: readonly string[];
+  readonly file: {
+    /** Number of bytes that encoded the graph's length. */
+    readonly graphLengthWidth: number;
+    /** Original records of the nodes whose results were renamed; in file order, base64. */
+    readonly replaced: readonly string[];
+  };
+}
+
+/** The adapters of a graph; undefined if it has none. @throws SorthError if the record is damaged */
+export function markOf({ metadata }: Pick<Graph, "metadata">): Mark | undefined {
+  const text = metadata.get(adaptersKey);
+  return text === undefined ? undefined : parseMark(text);
+}
+
+/** Reads a mark. @throws SorthError if it is damaged or from a later version */
+export function parseMark(text: string): Mark {
+  let mark: unknown;
+  try {
+    mark = JSON.parse(text);
+  } catch (error) {
+    throw damagedMark(messageOf(error));
+  }
+  if (!isRecord(mark)) throw damagedMark("it is not an object");
+  if (mark.version !== 1)
+    throw damagedMark(`it has version ${JSON.stringify(mark.version)}, this program reads version 1`);
+  if (!isMark(mark)) throw damagedMark("a field is missing or of another type");
+  return mark;
+}
+
+/** The error for a mark that does not fit its model. */
+export const damagedMark = (reason: string): SorthError =>
+  new FileError(
+    `metadata_props["${adaptersKey}"] of the model is damaged (${reason}); add the adapters to the original again`,
+  );
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const areTexts = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((one) => typeof one === "string");
+
+const isLayer = (layer: unknown): boolean =>
+  isRecord(layer) &&
+  ["name", "module", "form", "input", "product", "response", "type", "weight", "kind", "base"].every(
+    (key) => typeof layer[key] === "string",
+  ) &&
+  Array.isArray(layer.unit) &&
+  typeof layer.units === "number" &&
+  isRecord(layer.parameters) &&
+  isRecord(layer.settings) &&
+  (typeof layer.stored === "string" || isRecord(layer.stored));
+
+function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> & Mark {
+  const { file, layers, heads } = mark;
+  return (
+    Array.isArray(layers) &&
+    layers.every(isLayer) &&
+    Array.isArray(heads) &&
+    heads.every((one) => isRecord(one) && typeof one.name === "string" && typeof one.source === "string") &&
+    [mark.parameters, mark.trained, mark.constants, mark.values].every(areTexts) &&
+    isRecord(file) &&
+    Number.isInteger(file.graphLengthWidth) &&
+    Number(file.graphLengthWidth) >= 1 &&
+    Number(file.graphLengthWidth) <= 10 &&
+    areTexts(file.replaced)
+  );
+}

@@ -1,0 +1,50 @@
+import { listed, UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import type { Adapter, AdapterLayer } from "./adapter.ts";
+import type { AdapterTensors, LayerSettings } from "./kind.ts";
+import { type FoundLayer, findLayers } from "./layers.ts";
+import { lora } from "./lora.ts";
+
+/** A layer of a model with the numbers that an adapter has for it. */
+export interface MatchedLayer {
+  readonly found: FoundLayer;
+  readonly tensors: AdapterTensors;
+  readonly settings: LayerSettings;
+}
+
+/**
+ * The layers of a graph for which an adapter has numbers. Modules are compared by their whole names; if that finds none, one
+ * may lack the beginning of the other (`model.fc1` and `fc1`).
+ * @throws UsageError for a module that the model lacks, or a shape that does not fit
+ */
+export function matched(graph: Graph, adapter: Adapter): MatchedLayer[] {
+  const { layers } = findLayers(graph);
+  return adapter.layers.flatMap((own) => {
+    const found = layersNamed(layers, own.module);
+    if (found.length === 0) throw unknownModule(own, layers);
+    return found.map((layer): MatchedLayer => {
+      const tensors = { lora_A: own.down, lora_B: own.up };
+      lora.check(layer, tensors);
+      const { scaling, dropout } = adapter;
+      const settings = { rank: own.down.dims[0] ?? 1, alpha: own.alpha, scaling, dropout };
+      return { found: layer, tensors, settings };
+    });
+  });
+}
+
+/** The layers of one module; several if the model calls the module several times. */
+function layersNamed(layers: readonly FoundLayer[], module: string): FoundLayer[] {
+  const exact = layers.filter((layer) => layer.module === module || layer.names.includes(module));
+  if (exact.length > 0) return exact;
+  const near = layers.filter(
+    (layer) => layer.module.endsWith(`.${module}`) || module.endsWith(`.${layer.module}`),
+  );
+  return new Set(near.map((layer) => layer.module)).size === 1 ? near : [];
+}
+
+function unknownModule({ module }: AdapterLayer, layers: readonly FoundLayer[]): UsageError {
+  const names = [...new Set(layers.map((layer) => layer.module))];
+  return new UsageError(
+    `the adapter is for a module "${module}", which the model does not have; it has ${listed(names)}`,
+  );
+}

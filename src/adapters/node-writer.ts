@@ -1,0 +1,100 @@
+import { adapterPrefix } from "../analysis/adapter-names.ts";
+import { type Attribute, float, int, ints, string } from "../graph/attribute.ts";
+import type { Graph } from "../graph/graph.ts";
+import { Node, Value } from "../graph/node.ts";
+import { nodeToProto } from "../graph/proto.ts";
+import { encodeNodeProto } from "../onnx/codec.ts";
+import { DataType, type DataTypeName } from "../onnx/data-types.ts";
+import { Tensor } from "../onnx/tensor.ts";
+import { bytesField, graphFields } from "../onnx/wire.ts";
+
+/**
+ * Writes the nodes beside one layer as records of a file. Names begin with `adapter/` and the layer's name; they are free in
+ * the graph. Operators are written as the model's opset has them.
+ */
+export class NodeWriter {
+  readonly #graph: Graph;
+  readonly #stem: string;
+  readonly #taken: Set<string>;
+  /** The records, in order. */
+  readonly records: Uint8Array[] = [];
+  /** The values that they compute. */
+  readonly values: string[] = [];
+  /** Constants that they read. */
+  readonly constants: Tensor[] = [];
+
+  /** @param taken - names that other writers have taken; this one adds its own */
+  constructor(graph: Graph, layer: string, taken: Set<string>) {
+    this.#graph = graph;
+    this.#stem = `${adapterPrefix}${layer.replace(/^\/+/, "")}`;
+    this.#taken = taken;
+  }
+
+  /** A free name that ends in `part`. */
+  name(part: string, stem = this.#stem): string {
+    const separator = stem === this.#stem ? "/" : ".";
+    let name = `${stem}${separator}${part}`;
+    for (let i = 2; this.#taken.has(name) || this.#graph.value(name); i++)
+      name = `${stem}${separator}${part}_${i}`;
+    this.#taken.add(name);
+    return name;
+  }
+
+  /** Adds a node. @param part - the last part of its name @returns the value that it computes */
+  op(
+    opType: string,
+    part: string,
+    inputs: readonly string[],
+    { attributes = {}, output }: { attributes?: Record<string, Attribute>; output?: string } = {},
+  ): string {
+    const name = this.name(part);
+    const result = output ?? name;
+    const node = new Node({
+      ...{ opType, name, inputs: inputs.map((input) => new Value(input)), outputs: [new Value(result)] },
+      attributes: new Map(Object.entries(attributes)),
+    });
+    this.records.push(bytesField(graphFields.node, encodeNodeProto(nodeToProto(node))));
+    this.values.push(result);
+    return result;
+  }
+
+  /** A single number. */
+  number(part: string, value: number, type: DataTypeName): string {
+    const name = this.name(part);
+    const data = type === "double" ? Float64Array.of(value) : Float32Array.of(value);
+    this.constants.push(Tensor.of(name, type, [], data));
+    return name;
+  }
+
+  /** The matrix with its axes exchanged. */
+  transpose(matrix: string, part: string): string {
+    return this.op("Transpose", part, [matrix], { attributes: { perm: ints([1, 0]) } });
+  }
+
+  cast(value: string, type: DataTypeName, part: string): string {
+    return this.op("Cast", part, [value], { attributes: { to: int(DataType[type]) } });
+  }
+
+  /** A Dropout in inference form: training draws its mask. */
+  dropout(value: string, ratio: number): string {
+    if (this.#graph.opset < 12) {
+      return this.op("Dropout", "dropout", [value], { attributes: { ratio: float(ratio) } });
+    }
+    return this.op("Dropout", "dropout", [value, this.number("dropout_ratio", ratio, "float")]);
+  }
+
+  conv(
+    x: string,
+    kernel: string,
+    part: string,
+    geometry: Readonly<Record<string, readonly number[] | string>>,
+  ): string {
+    const attributes = Object.fromEntries(
+      Object.entries(geometry).map(([name, value]) => [
+        name,
+        typeof value === "string" ? string(value) : ints(value),
+      ]),
+    );
+    return this.op("Conv", part, [x, kernel], { attributes });
+  }
+}

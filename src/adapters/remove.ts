@@ -1,0 +1,74 @@
+import { adaptersKey } from "../analysis/adapter-names.ts";
+import { base64 } from "../block/base64.ts";
+import { renameInNode } from "../block/rename-record.ts";
+import {
+  decodeMetadataEntry,
+  decodeNodeProto,
+  decodeTensorProto,
+  decodeValueInfoProto,
+} from "../onnx/codec.ts";
+import { Model } from "../onnx/model.ts";
+import { splice } from "../onnx/splice.ts";
+import {
+  bytesField,
+  equalBytes,
+  type FieldRecord,
+  fieldRecords,
+  graphFields,
+  modelFields,
+} from "../onnx/wire.ts";
+import { damagedMark, type Mark } from "./mark.ts";
+
+/**
+ * Takes the adapters out of a model's file. The result has the bytes of the model before `addAdapters`, whatever encoder wrote
+ * it; weights that were changed since stay changed.
+ * @throws SorthError if a node of the mark is missing
+ */
+export function removeAdapters(model: Model, mark: Mark): Model {
+  const { layout } = model;
+  const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
+  const replace = new Map<FieldRecord, Uint8Array | null>();
+  const values = new Set(mark.values);
+  const added = new Set([...mark.parameters, ...mark.constants]);
+  const responses = new Map(mark.layers.map(({ base, response }, i) => [base, { response, i }]));
+  const isOwn = (name: string) => added.has(name) || responses.has(name) || isInner(name, values, mark);
+  for (const record of layout.graph) {
+    if (record.field === graphFields.initializer) {
+      if (added.has(decodeTensorProto(payloadOf(record)).name)) replace.set(record, null);
+    } else if (record.field === graphFields.node) {
+      const { output } = decodeNodeProto(payloadOf(record));
+      const [base] = output.filter((name) => responses.has(name));
+      if (base !== undefined) {
+        const { response = "", i = 0 } = responses.get(base) ?? {};
+        replace.set(record, original(payloadOf(record), mark.file.replaced[i], response, base));
+        responses.delete(base);
+      } else if (output.length > 0 && output.every((name) => values.has(name))) replace.set(record, null);
+    } else if (record.field === graphFields.valueInfo || record.field === graphFields.input) {
+      const { name } = decodeValueInfoProto(payloadOf(record));
+      if (isOwn(name)) replace.set(record, null);
+    }
+  }
+  const [missing] = responses.keys();
+  if (missing !== undefined) throw damagedMark(`no node computes "${missing}"`);
+  for (const record of layout.model) {
+    if (record.field !== modelFields.metadataProps) continue;
+    if (decodeMetadataEntry(payloadOf(record)).key === adaptersKey) replace.set(record, null);
+  }
+  const { graphLengthWidth } = mark.file;
+  return Model.spliced(splice(layout, { replace, graphLengthWidth }), model);
+}
+
+/** Whether a value is an adapter's and not the result of a layer. */
+const isInner = (name: string, values: ReadonlySet<string>, { layers }: Mark): boolean =>
+  values.has(name) && !layers.some(({ response }) => response === name);
+
+/** The record of a layer's node as it was: the kept one if it fits, else the present one with its result renamed. */
+function original(message: Uint8Array, kept: string | undefined, response: string, base: string): Uint8Array {
+  const record = kept === undefined ? undefined : base64.decode(kept);
+  const [field] = record ? fieldRecords(record) : [];
+  if (record && field) {
+    const payload = record.subarray(field.payload, field.end);
+    if (equalBytes(renameInNode(payload, response, base), message)) return record;
+  }
+  return bytesField(graphFields.node, renameInNode(message, base, response));
+}

@@ -1,0 +1,72 @@
+import { foldedFrom } from "../analysis/exporter-names.ts";
+import { UsageError } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import type { Value } from "../graph/node.ts";
+import { decodeTensorProto } from "../onnx/codec.ts";
+import { Model } from "../onnx/model.ts";
+import { tensorOf } from "../onnx/random-tensors.ts";
+import { splice } from "../onnx/splice.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { initializerRecord } from "./initializer-record.ts";
+
+/**
+ * The model with parameters that an adapter's file replaces (PEFT's `modules_to_save`), by their names in the source.
+ * @param saved - in PyTorch's layout
+ * @throws UsageError for a parameter that the model lacks, or has in another shape
+ */
+export function withSaved(model: Model, saved: ReadonlyMap<string, Tensor>): Model {
+  const graph = graphOf(model);
+  const tensors = new Map<string, Tensor>();
+  for (const [source, tensor] of saved) {
+    const value = graph.initializers.find((one) => namesOf(one).some((name) => isSame(name, source)));
+    if (!value?.initializer) {
+      throw new UsageError(`the adapter replaces "${source}", which the model does not have under that name`);
+    }
+    tensors.set(value.name, inLayout(tensor, value.initializer, readsTransposed(value), source));
+  }
+  const { layout } = model;
+  const replace = new Map<FieldRecord, Uint8Array>();
+  for (const record of layout.graph) {
+    if (record.field !== graphFields.initializer) continue;
+    const { name, docString } = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));
+    const tensor = tensors.get(name);
+    if (tensor) replace.set(record, initializerRecord(tensor, docString));
+  }
+  return Model.spliced(splice(layout, { replace }), model);
+}
+
+const namesOf = (value: Value): string[] => [value.name, ...foldedFrom(value)];
+
+const isSame = (name: string, source: string): boolean =>
+  name === source || name.endsWith(`.${source}`) || source.endsWith(`.${name}`);
+
+/** Whether a matrix is stored as [in, out]: as MatMul, or Gemm without transB, reads it. */
+export const readsTransposed = (value: Value): boolean =>
+  [...value.uses].some(
+    ({ node, index }) =>
+      index === 1 && (node.op === "MatMul" || (node.op === "Gemm" && !node.flag("transB"))),
+  );
+
+/** A matrix with its axes exchanged. */
+export function transposed(tensor: Tensor): Tensor {
+  const [rows = 0, columns = 0] = tensor.dims;
+  const before = tensor.numbers();
+  const numbers = Array.from({ length: rows * columns }, (_, i) => {
+    const [j, k] = [Math.floor(i / rows), i % rows];
+    return before[k * columns + j] ?? 0;
+  });
+  return tensorOf(tensor.name, tensor.type, [columns, rows], numbers);
+}
+
+function inLayout(tensor: Tensor, own: Tensor, exchange: boolean, source: string): Tensor {
+  const laid = exchange && tensor.dims.length === 2 ? transposed(tensor) : tensor;
+  if (laid.dims.join() !== own.dims.join()) {
+    throw new UsageError(
+      `the adapter's "${source}" is [${laid.dims.join(", ")}], the model's is [${own.dims.join(", ")}]`,
+    );
+  }
+  return laid.type === own.type
+    ? laid.named(own.name)
+    : tensorOf(own.name, own.type, own.dims, laid.numbers());
+}

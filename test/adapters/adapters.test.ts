@@ -1,0 +1,156 @@
+import { describe, expect, test } from "vitest";
+import { graphToProto } from "../../src/graph/proto.ts";
+import {
+  adapterOf,
+  addAdapters,
+  decodeAdapter,
+  decodeModel,
+  encodeAdapter,
+  encodeModel,
+  graphOf,
+  inspect,
+  loadAdapter,
+  Model,
+  mergeAdapters,
+  Tensor,
+  unmerge,
+} from "../../src/index.ts";
+import { equalBytes } from "../../src/onnx/wire.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+import { runModel } from "../helpers/run-model.ts";
+
+const modelOf = (b: GraphBuilder): Model =>
+  decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
+
+const x4 = Tensor.float(
+  "x",
+  [3, 4],
+  Array.from({ length: 12 }, (_, i) => Math.sin(i)),
+);
+const images = Tensor.float(
+  "x",
+  [2, 3, 6, 6],
+  Array.from({ length: 216 }, (_, i) => Math.sin(i)),
+);
+
+/** Layers as exporters write them; the second of each model gives the output. */
+const models: Readonly<Record<string, { x?: Tensor; build: (b: GraphBuilder) => void }>> = {
+  "Gemm with transB, Gemm with alpha": {
+    build: (b) => {
+      const x = b.input("x", ["batch", 4]);
+      const h = b.op("Gemm", [x, b.weight("fc1.weight", [5, 4]), b.weight("fc1.bias", [5])], "h", {
+        transB: 1,
+        alpha: 0.5,
+      });
+      b.output(b.op("Gemm", [b.op("Relu", [h], "r"), b.weight("fc2.weight", [5, 3])], "y"));
+    },
+  },
+  "MatMul and Add of rank 3, its weight behind Transpose and Reshape": {
+    x: Tensor.float(
+      "x",
+      [2, 3, 4],
+      Array.from({ length: 24 }, (_, i) => Math.sin(i)),
+    ),
+    build: (b) => {
+      const x = b.input("x", ["batch", 3, 4]);
+      const w = b.op(
+        "Transpose",
+        [b.op("Reshape", [b.weight("fc1.weight", [20]), b.int64("s", [5, 4])], "w5")],
+        "wt",
+        { perm: [1, 0] },
+      );
+      const h = b.op("Add", [b.op("MatMul", [x, w], "p"), b.weight("fc1.bias", [5])], "h");
+      b.output(b.op("MatMul", [h, b.weight("fc2.weight", [5, 3])], "y"));
+    },
+  },
+  "the weight on the left": {
+    build: (b) => {
+      const x = b.input("x", [3, 4]);
+      const h = b.op("MatMul", [b.weight("fc1.weight", [5, 3]), x], "h");
+      b.output(b.op("Gemm", [b.weight("fc2.weight", [5, 2]), h], "y", { transA: 1 }));
+    },
+  },
+  convolutions: {
+    x: images,
+    build: (b) => {
+      const x = b.input("x", ["batch", 3, 6, 6]);
+      const h = b.op("Conv", [x, b.weight("c1.weight", [4, 3, 3, 3]), b.weight("c1.bias", [4])], "h", {
+        pads: [1, 1, 1, 1],
+        strides: [2, 2],
+      });
+      const k = b.op("Conv", [h, b.weight("c2.weight", [4, 4, 1, 1])], "k");
+      b.output(b.op("GlobalAveragePool", [b.op("Conv", [k, b.weight("c3.weight", [2, 4, 1, 1])], "z")], "y"));
+    },
+  },
+  "a weight that something else reads too": {
+    build: (b) => {
+      const x = b.input("x", ["batch", 4]);
+      const w = b.weight("fc1.weight", [4, 4]);
+      const h = b.op("MatMul", [x, w], "h");
+      b.output(
+        b.op(
+          "MatMul",
+          [
+            b.op("Add", [h, b.op("ReduceSum", [w], "sum", { keepdims: 0 })], "a"),
+            b.weight("fc2.weight", [4, 2]),
+          ],
+          "y",
+        ),
+      );
+    },
+  },
+};
+
+/** The model with B of every adapter filled with other numbers than zeros. */
+async function trained(model: Model): Promise<Model> {
+  const adapter = await adapterOf(model);
+  const layers = adapter.layers.map((layer) => ({
+    ...layer,
+    up: Tensor.float(
+      "",
+      layer.up.dims,
+      Array.from({ length: layer.up.size }, (_, i) => Math.cos(3 * i) / 4),
+    ),
+  }));
+  return loadAdapter(model, { ...adapter, layers });
+}
+
+const difference = (a: Tensor, b: Tensor): number =>
+  Math.max(...a.numbers().map((number, i) => Math.abs(number - (b.numbers()[i] ?? Number.NaN))));
+
+describe("adapters", () => {
+  for (const [name, { x = x4, build }] of Object.entries(models)) {
+    test(name, async () => {
+      const b = new GraphBuilder(17);
+      build(b);
+      const model = modelOf(b);
+      const run = async (one: Model) => (await runModel(encodeModel(one), { x })).y as Tensor;
+      const options = { rank: 2, alpha: 3, include: /./ } as const;
+      const adapted = await addAdapters(model, options);
+      const before = await run(model);
+      expect((await run(adapted)).numbers()).toEqual(before.numbers());
+      expect(equalBytes((await mergeAdapters(adapted)).bytes, model.bytes)).toBe(true);
+      const { parameters } = await inspect(adapted);
+      expect(parameters.map((one) => one.name).every((one) => /\.lora_[AB]$/.test(one))).toBe(true);
+
+      const changed = await trained(adapted);
+      const after = await run(changed);
+      expect(difference(after, before)).toBeGreaterThan(0.05);
+      const merged = await mergeAdapters(changed);
+      expect(difference(await run(merged), after)).toBeLessThan(3e-6);
+      expect(graphOf(merged).nodes.map((node) => node.op)).toEqual(
+        graphOf(model).nodes.map((node) => node.op),
+      );
+
+      const { tensors, config } = await encodeAdapter(await adapterOf(changed));
+      const read = await decodeAdapter(tensors, config);
+      expect(equalBytes((await mergeAdapters(model, read)).bytes, merged.bytes)).toBe(true);
+      expect(difference(await run(await unmerge(merged, read)), before)).toBeLessThan(3e-6);
+      const twice = await mergeAdapters(model, [
+        { adapter: read, weight: 0.25 },
+        { adapter: read, weight: 0.75 },
+      ]);
+      expect(difference(await run(twice), after)).toBeLessThan(3e-6);
+    });
+  }
+});
