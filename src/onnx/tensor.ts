@@ -210,6 +210,18 @@ export class Tensor {
   }
 
   /**
+   * The same bytes as elements of another type: packed bytes as the 4-bit numbers that they hold, for instance. Data in a file
+   * stays there, and both tensors name the same range of it.
+   * @throws SorthError when the new shape needs another number of bytes
+   */
+  reread(type: DataTypeName, dims: readonly number[]): Tensor {
+    const held = byteLengthOf(this.type, this.dims);
+    if (byteLengthOf(type, dims) !== held) throw wrongSize(this.name, type, dims, held);
+    const read = () => viewOf(type, this.bytes);
+    return new Tensor(this.name, type, dims, read, this.external, undefined, this.#stored);
+  }
+
+  /**
    * A message with raw data: a view of this tensor's memory, or a part of the model's file that is not read.
    * @param keepExternal - leave large external data in its file, unread; the message refers to it
    */

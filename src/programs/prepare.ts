@@ -28,8 +28,9 @@ import type { PreparedGraph } from "./prepared-graph.ts";
 import { Program } from "./program.ts";
 import { tellParameters } from "./tell-parameters.ts";
 
-/** The opset in which gradients are written. */
-const gradientOpset = 18;
+/** The opset in which gradients are written; 4-bit numbers in blocks are read by operators of opset 21. */
+const gradientOpset = ({ nodes }: Graph): number =>
+  nodes.some(({ op }) => op === "com.microsoft.MatMulNBits") ? 21 : 18;
 
 /** Options in which programs differ when they read a model. */
 export interface PrepareOptions {
@@ -85,7 +86,8 @@ export async function prepare(
   const emit = new Emit(graph, { prefix: stepPrefix });
   const context = { emit, probe, onMessage: options.onMessage };
   const { external } = model;
-  await expandModel(graph, { target: gradientOpset, dimensions: options, keep, external }, context);
+  const target = gradientOpset(graph);
+  await expandModel(graph, { target, dimensions: options, keep, external }, context);
   // Passes keep outputs, so that values named in the options are still there afterwards.
   const terms = options.objective ? termsOf(options.objective) : [];
   const wanted = [options.output, options.loss, ...terms.map(({ output }) => output)];
@@ -104,7 +106,7 @@ export async function prepare(
   // Files of IR 3 list initializers among the inputs, though no caller feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
   const own = new Set(graph.nodes);
-  const losses = await withLossModels(graph, options, context);
+  const losses = await withLossModels(graph, options, { ...context, target });
   const { batch } = await inferShapes(graph, probe, options);
   const { sites, skipped } = findSites(graph);
   // Folding drops what no output needs.
@@ -128,13 +130,13 @@ export async function prepare(
 async function withLossModels(
   graph: Graph,
   options: LossOptions,
-  context: PassContext,
+  context: PassContext & { readonly target: number },
 ): Promise<Pick<PreparedGraph, "lossModels" | "lossInputs">> {
   const terms = options.objective ? termsOf(options.objective, options.output) : [];
   if (!terms.some(({ objective }) => isLossModel(objective)))
     return { lossModels: new Map(), lossInputs: [] };
   const { addLossModels } = await import("./loss-models.ts");
-  return addLossModels(graph, terms, options, { ...context, target: gradientOpset });
+  return addLossModels(graph, terms, options, context);
 }
 
 /** Empties a decoder's cache. @returns the options without its lengths */

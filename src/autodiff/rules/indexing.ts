@@ -1,7 +1,7 @@
 import { int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
+import { allAxes, dimAt, normalizeAxis, type Shape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { RuleTable, SampleInput } from "../rule.ts";
 
@@ -25,23 +25,28 @@ function withBatchPositions(g: Emit, indices: Typed, batchAxes: number): Typed {
   return g.concat([...positions, indices], rank - 1);
 }
 
+/** The gradient of a value of `shape` from which slices along an axis were read: each is added where it was read. */
+export function addedWhereRead(g: Emit, dy: Typed, shape: Shape, axis: number, indices: Typed): Typed {
+  const rank = indices.shape.length;
+  // ScatterND adds along leading axes: move the gathered axes to the front, and the result's axis back afterwards.
+  const gathered = allAxes(rank).map((i) => axis + i);
+  const rest = allAxes(dy.shape.length).filter((i) => !gathered.includes(i));
+  const zeros = g.filled(0, [dimAt(shape, axis), ...shape.toSpliced(axis, 1)], dy.type);
+  const positions = g.cast(g.reshape(indices, [...indices.shape, 1]), "int64");
+  const sum = g.scatterAdd(zeros, positions, g.transpose(dy, [...gathered, ...rest]));
+  const order = allAxes(shape.length).slice(1);
+  order.splice(axis, 0, 0);
+  return g.transpose(sum, order);
+}
+
 /** Operators that read elements at indices; a gradient is added at the positions that were read. */
 export const indexing = {
   Gather: {
     vjp: (context, dy, g) => [
       () => {
-        const [x, indices] = [context.input(0), context.input(1)];
-        const axis = normalizeAxis(context.node.int("axis", 0), x.shape.length);
-        const rank = indices.shape.length;
-        // ScatterND adds along leading axes: move the gathered axes to the front, and the result's axis back afterwards.
-        const gathered = allAxes(rank).map((i) => axis + i);
-        const rest = allAxes(dy.shape.length).filter((i) => !gathered.includes(i));
-        const zeros = g.filled(0, [dimAt(x.shape, axis), ...x.shape.toSpliced(axis, 1)], x.type);
-        const positions = g.cast(g.reshape(indices, [...indices.shape, 1]), "int64");
-        const sum = g.scatterAdd(zeros, positions, g.transpose(dy, [...gathered, ...rest]));
-        const order = allAxes(x.shape.length).slice(1);
-        order.splice(axis, 0, 0);
-        return g.transpose(sum, order);
+        const { shape } = context.input(0);
+        const axis = normalizeAxis(context.node.int("axis", 0), shape.length);
+        return addedWhereRead(g, dy, shape, axis, context.input(1));
       },
       null,
     ],

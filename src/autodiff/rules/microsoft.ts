@@ -1,4 +1,5 @@
 import type { RuleTable } from "../rule.ts";
+import { blockQuantized } from "./block-quantized.ts";
 import { contributedOperators } from "./contributed-operators.ts";
 import { fusedOperators } from "./fused-operators.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
@@ -13,6 +14,7 @@ export const microsoft = {
   ...skipNormalizations,
   ...multiHeadAttention,
   ...contributedOperators,
+  ...blockQuantized,
 
   "com.microsoft.Range": { constant: "it makes constants" },
   "com.microsoft.Tokenizer": { constant: "it makes no floating-point numbers" },
@@ -62,12 +64,10 @@ export const microsoft = {
     "its weights or its inputs are quantized: train the float model, then quantize it",
     "DynamicQuantizeLSTM",
     "DynamicQuantizeMatMul",
-    "GatherBlockQuantized",
     "MatMulBnb4",
     "MatMulFpQ4",
     "MatMulInteger16",
     "MatMulIntegerToFloat",
-    "MatMulNBits",
     "QAttention",
     "QEmbedLayerNormalization",
     "QGemm",

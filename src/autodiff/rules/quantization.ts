@@ -3,6 +3,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable, SampleInput } from "../rule.ts";
+import { sumOverBlocks } from "./blocks.ts";
 
 const refused = {
   refused:
@@ -24,14 +25,7 @@ function sumToScale(g: Emit, context: RuleContext, perElement: Typed): Typed {
       allAxes(rank).filter((other) => other !== axis),
     );
   }
-  const blocks = dimAt(scale.shape, axis);
-  const rest = blocks * block - dimAt(shape, axis);
-  const whole = g.pad(perElement, [
-    ...shape.map(() => 0),
-    ...shape.map((_, other) => (other === axis ? rest : 0)),
-  ]);
-  const split = [...shape.slice(0, axis), blocks, block, ...shape.slice(axis + 1)];
-  return g.reduceSum(g.reshape(whole, split), [axis + 1]);
+  return sumOverBlocks(g, perElement, axis, block);
 }
 
 /** A zero point (one for all elements, per index of the axis, or per block) in a shape that broadcasts over x. */

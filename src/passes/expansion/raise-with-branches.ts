@@ -23,7 +23,7 @@ import { branchNames, type ExpandOptions, expandOptions, unknownCapture } from "
 export const raiseWithBranches = definePass({
   name: "raise-with-branches",
   options: {
-    /** The opset to raise to, at most 18. */
+    /** The opset to raise to, at most 21. */
     target: 18,
     ...expandOptions,
   },

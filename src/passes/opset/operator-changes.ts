@@ -223,8 +223,24 @@ const halfPixelForNearest: Adapter = (_graph, node) => {
   return undefined;
 };
 
+/** The axis became an input, and the last axis of the signal its default instead of the first. */
+const dftAxis: Adapter = (graph, node) => {
+  const axis = node.int("axis", 1);
+  node.attributes.delete("axis");
+  const number = Tensor.of(constantName(graph, node, "axis"), "int64", [], BigInt64Array.of(BigInt(axis)));
+  graph.appendInput(node, 2, graph.addInitializer(number));
+  return undefined;
+};
+
+/** Modes are named after interpolation along one axis. */
+const modesOfOneAxis: Adapter = (_graph, node) => {
+  const mode = node.string("mode", "bilinear").replace(/^bi/, "");
+  node.attributes.set("mode", string(mode));
+  return undefined;
+};
+
 /**
- * Operators whose form changed between opsets 7 and 18, so that a node of the older form is not valid in the newer one. All
+ * Operators whose form changed between opsets 7 and 21, so that a node of the older form is not valid in the newer one. All
  * others only took more types, more optional inputs, or attributes whose defaults mean what went before.
  */
 export const changes: Readonly<Record<string, readonly Change[]>> = tableOf({
@@ -233,9 +249,14 @@ export const changes: Readonly<Record<string, readonly Change[]>> = tableOf({
     { since: 14, adapt: batchNormalization },
   ],
   Clip: [{ since: 11, adapt: numbersToInputs("min", "max") }],
+  DFT: [{ since: 20, adapt: dftAxis }],
   Dropout: [
     { since: 10, adapt: floatMask },
     { since: 12, adapt: numbersToInputs("ratio") },
+  ],
+  GridSample: [{ since: 20, adapt: modesOfOneAxis }],
+  GroupNormalization: [
+    { since: 21, adapt: () => "its scale and bias have one number for each group, and one for each channel since opset 21" },
   ],
   Hardmax: coercedSoftmax,
   LogSoftmax: coercedSoftmax,

@@ -25,7 +25,7 @@ const oldest = 7;
 export const raiseOpset = defineGraphPass({
   name: "raise-opset",
   options: {
-    /** The opset to raise to, at most 18. */
+    /** The opset to raise to, at most 21. */
     target: 18,
   },
   run(graph, { target }) {
