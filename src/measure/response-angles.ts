@@ -1,5 +1,6 @@
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { hasWeightsOfBits } from "../analysis/quantized.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -88,6 +89,10 @@ async function sumsOf(
     sites.map((site) => ({ site, places: unitSample(site.units, site.groups, full) })),
     gamma,
   );
+  if (hasWeightsOfBits(graph)) {
+    const { exactProducts } = await import("../passes/training/exact-products.ts");
+    runGraphPass(exactProducts(), graph);
+  }
   graph.outputs.splice(0, Infinity, ...values.flatMap(({ gram, saturated }) => [gram, saturated]));
   // Chunks differ in size, so the file must leave the batch open.
   for (const input of graph.inputs) input.shape = undefined;

@@ -1,6 +1,7 @@
 import Long from "long";
 import { FileError, SorthError } from "../errors.ts";
 import { bitsPerElement, DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
+import { fromFields } from "./fields.ts";
 import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
 import { chunkBytes, chunkSize, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
@@ -325,33 +326,10 @@ function readData(
     data = viewOf(type, external({ ...reference, length: reference.length ?? expected }));
   } else {
     const raw = proto.rawData;
-    data = raw?.length ? viewOf(type, raw) : fromFields(proto, type);
+    data = raw?.length
+      ? viewOf(type, raw)
+      : (fromFields(proto, type, constructors[type] ?? Uint8Array) as NumericArray);
   }
   if (data.byteLength !== expected) throw wrongSize(name, type, dims, data.byteLength);
   return data;
-}
-
-/** Elements from the typed repeated fields; small types are in int32_data. */
-function fromFields(proto: onnx.TensorProto.$Properties, type: DataTypeName): NumericArray {
-  switch (type) {
-    case "float":
-    case "complex64":
-      return Float32Array.from(proto.floatData ?? []);
-    case "double":
-    case "complex128":
-      return Float64Array.from(proto.doubleData ?? []);
-    case "int64":
-      return BigInt64Array.from(proto.int64Data ?? [], (value) => BigInt(Long.fromValue(value).toString()));
-    case "uint64":
-      return BigUint64Array.from(proto.uint64Data ?? [], (value) => BigInt(Long.fromValue(value).toString()));
-    case "uint32":
-      return Uint32Array.from(proto.uint64Data ?? [], (value) => Long.fromValue(value).toNumber());
-    default: {
-      const values = proto.int32Data ?? [];
-      const array = (constructors[type] ?? Uint8Array) as unknown as {
-        from(v: number[]): NumericArray;
-      };
-      return array.from(values);
-    }
-  }
 }

@@ -23,6 +23,7 @@ import type { Pass } from "./pass.ts";
 import { recognizeActivations, writeOutActivations } from "./training/activations.ts";
 import { setBatchNormForm } from "./training/batch-norm.ts";
 import { emptyCache } from "./training/empty-cache.ts";
+import { exactProducts } from "./training/exact-products.ts";
 import { lowerBatchNorm } from "./training/lower-batch-norm.ts";
 import { mixedPrecision } from "./training/mixed-precision.ts";
 import { poolBeforeRelu } from "./training/pool-before-relu.ts";
@@ -64,6 +65,7 @@ export const passes = {
   recognizeLayerNormalization,
   recomputeActivations,
   widenHalf,
+  exactProducts,
   mixedPrecision,
   // Layout
   rowsLayout,

@@ -6,6 +6,7 @@ import { inferShapes } from "../analysis/infer.ts";
 import { namesOfValue } from "../analysis/known-names.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { hasWeightsOfBits } from "../analysis/quantized.ts";
 import { Readings } from "../analysis/readings.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -29,8 +30,7 @@ import { Program } from "./program.ts";
 import { tellParameters } from "./tell-parameters.ts";
 
 /** The opset in which gradients are written; 4-bit numbers in blocks are read by operators of opset 21. */
-const gradientOpset = ({ nodes }: Graph): number =>
-  nodes.some(({ op }) => op === "com.microsoft.MatMulNBits") ? 21 : 18;
+const gradientOpset = (graph: Graph): number => (hasWeightsOfBits(graph) ? 21 : 18);
 
 /** Options in which programs differ when they read a model. */
 export interface PrepareOptions {
@@ -100,6 +100,10 @@ export async function prepare(
       `the weights are ${half.value.type}: training keeps them in float32 and writes them as ${half.value.type} again`,
     );
     await runPass(widenHalf(), graph, context);
+  }
+  if (hasWeightsOfBits(graph)) {
+    const { exactProducts } = await import("../passes/training/exact-products.ts");
+    await runPass(exactProducts(), graph, context);
   }
   await runPasses(passes, graph, context);
   graph.outputs.length -= named.length;

@@ -5,6 +5,7 @@ import { dataFolder, inMappedForm, isLargeBase, unpackedWeights } from "./data-f
 import { HostStepSession } from "./host-step-session.ts";
 import { ortNode } from "./ort-node.ts";
 import { onlyUsefulOptimizers } from "./ort-optimizers.ts";
+import { sessionEntries } from "./ort-probe.ts";
 import { OrtForwardSession, opened, profiling } from "./ort-session.ts";
 import { nodeProbe } from "./probe-node.ts";
 import type { Backend, StepSessionOptions } from "./step-session.ts";
@@ -21,7 +22,7 @@ async function open(given: Model, options: StepSessionOptions): Promise<Inferenc
       // Patterns plan a second arena beside the first: twice the memory, and no faster (docs/decisions.md).
       enableMemPattern: false,
       extra: {
-        session: { ...dataFolder(model), ...unpackedWeights(model) },
+        ...sessionEntries({ ...dataFolder(model), ...unpackedWeights(model) }),
         ...onlyUsefulOptimizers(model),
       },
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),

@@ -1,5 +1,6 @@
 import { mayHaveCache } from "../analysis/cache-names.ts";
 import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
+import { hasWeightsOfBits } from "../analysis/quantized.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { blockOf, removeBlock } from "../block/block.ts";
 import { type EvaluationBatch, evaluationBatches } from "../data/batches.ts";
@@ -105,6 +106,10 @@ export async function* modelResults(
   if (mayHaveCache(graph)) {
     const { emptied } = await import("../passes/training/empty-cache.ts");
     emptied(graph, { batch });
+  }
+  if (hasWeightsOfBits(graph)) {
+    const { exactProducts } = await import("../passes/training/exact-products.ts");
+    runGraphPass(exactProducts(), graph);
   }
   const backend = backendNamed(options.backend, runtime.backends);
   const session = await backend.openForward(modelOf(graph, model), options);

@@ -12,6 +12,17 @@ export type OpenSession = (
   options: InferenceSession.SessionOptions,
 ) => Promise<InferenceSession>;
 
+/** Entries of a session's configuration by name. */
+export type SessionEntries = Readonly<Record<string, string>>;
+
+/**
+ * The given entries, and the one that every session here has: without it ONNX Runtime fuses DequantizeLinear and MatMul on the
+ * CPU into a product that rounds the activations to int8 (docs/decisions.md, "Quantized bases").
+ */
+export const sessionEntries = (entries: SessionEntries = {}): { readonly session: SessionEntries } => ({
+  session: { qdq_matmulnbits_accuracy_level: "1", ...entries },
+});
+
 /** ONNX Runtime's message in one line, without the source positions and stacks that some builds add. */
 export function ortMessage(error: unknown): string {
   return messageOf(error)
@@ -34,7 +45,7 @@ const withoutShapes = "CommonSubexpressionElimination";
 export function ortProbe(
   create: OpenSession,
   executionProvider: "cpu" | "wasm",
-  dataFolder?: (model: Model) => InferenceSession.SessionOptions,
+  dataFolder?: (model: Model) => SessionEntries,
 ): Probe {
   const bytesOf = (model: Uint8Array | Model): Uint8Array => {
     if (model instanceof Uint8Array) return model;
@@ -76,7 +87,7 @@ export function ortProbe(
     async run(model, feeds, options = {}) {
       const session = await open(bytesOf(model), {
         ...(options.optimize === false && { graphOptimizationLevel: "disabled" }),
-        ...(model instanceof Uint8Array ? {} : dataFolder?.(model)),
+        extra: sessionEntries(model instanceof Uint8Array ? {} : dataFolder?.(model)),
       });
       try {
         const results = await session.run(

@@ -10,7 +10,7 @@ import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
-import { type OpenSession, ortMessage } from "./ort-probe.ts";
+import { type OpenSession, ortMessage, sessionEntries } from "./ort-probe.ts";
 import { profiling } from "./ort-session.ts";
 import type { StepSessionOptions } from "./step-session.ts";
 
@@ -68,6 +68,7 @@ export async function openOnDevice(
 const base = ({ executionProvider }: OpenOnDevice): InferenceSession.SessionOptions => ({
   executionProviders: [executionProvider],
   logSeverityLevel: 4,
+  extra: sessionEntries(),
 });
 
 function openWhole(
@@ -78,7 +79,7 @@ function openWhole(
   return on.create(model, {
     ...base(on),
     ...session,
-    extra: { session: { disable_cpu_ep_fallback: "1" } },
+    extra: sessionEntries({ disable_cpu_ep_fallback: "1" }),
   });
 }
 

@@ -6,6 +6,7 @@ import { initialTensors } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { checkDevice, create, createOnDevice } from "./gpu-device-web.ts";
+import { sessionEntries } from "./ort-probe.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { webProbe } from "./probe-web.ts";
@@ -19,7 +20,9 @@ async function open(model: Uint8Array, { threads }: SessionOptions): Promise<Inf
       "threads of WebAssembly are set for the whole page, before the first session: env.wasm.numThreads of onnxruntime-web",
     );
   }
-  return opened(create(model, { executionProviders: ["wasm"], logSeverityLevel: 4 }));
+  return opened(
+    create(model, { executionProviders: ["wasm"], logSeverityLevel: 4, extra: sessionEntries() }),
+  );
 }
 
 /** Keeps the state in the page's memory: the outputs of a step are the inputs of the next one. */

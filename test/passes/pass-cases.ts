@@ -263,6 +263,13 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const y = b.op("MatMul", [b.input("x", [1, 2], "float16"), half("w", [2, 1], [0x3c00, 0xb800])], "y");
     return b.output(b.op("Cast", [b.op("Cast", [y], "z", { to: 1 })], "r", { to: 10 }));
   },
+  exactProducts: () => {
+    const b = new GraphBuilder(21, { "com.microsoft": 1 });
+    const bytes = b.graph.addInitializer(Tensor.of("bytes", "uint8", [2, 1, 8], new Uint8Array(16)));
+    const read = [b.input("x", [1, 16]), bytes, vector(b, "scales", [0.5, 0.25])];
+    const sizes = { K: 16, N: 2, bits: 4, block_size: 16, accuracy_level: 4 };
+    return b.output(b.op("MatMulNBits", read, "y", sizes, "com.microsoft"));
+  },
   mixedPrecision: async () => {
     const b = new GraphBuilder();
     const [w, c, v] = [b.weight("w", [3, 4]), b.weight("c", [4]), b.weight("v", [4, 2])];

@@ -256,7 +256,11 @@ export const changes: Readonly<Record<string, readonly Change[]>> = tableOf({
   ],
   GridSample: [{ since: 20, adapt: modesOfOneAxis }],
   GroupNormalization: [
-    { since: 21, adapt: () => "its scale and bias have one number for each group, and one for each channel since opset 21" },
+    {
+      since: 21,
+      adapt: () =>
+        "its scale and bias have one number for each group, and one for each channel since opset 21",
+    },
   ],
   Hardmax: coercedSoftmax,
   LogSoftmax: coercedSoftmax,

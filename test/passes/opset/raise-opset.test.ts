@@ -51,6 +51,24 @@ describe("the raised graph computes the same", () => {
   test.each(adapterCases)("$name (opset $opset)", raisedComputesTheSame);
 });
 
+test("GridSample and DFT compute the same in opset 21", async () => {
+  const b = new GraphBuilder(18);
+  const x = b.input("x", [1, 2, 4, 4]);
+  const grid = b.weight("grid", [1, 3, 3, 2]);
+  const signal = b.op("Reshape", [x, b.int64("signal", [2, 4, 4, 1])], "s");
+  b.output(
+    ...[{}, { mode: "bicubic" }, { mode: "nearest" }].map((mode, i) =>
+      b.op("GridSample", [x, grid], `g${i}`, mode),
+    ),
+    ...[{}, { axis: 2 }].map((axis, i) => b.op("DFT", [signal], `d${i}`, axis)),
+  );
+  const feeds = { x: Tensor.float("x", [1, 2, 4, 4], randomFloats("x", 32)) };
+  const before = plain(await runModel(b.graph, feeds, { optimize: false }));
+  runGraphPass(raiseOpset({ target: 21 }), b.graph);
+  expect(b.graph.opset).toBe(21);
+  expect(plain(await runModel(b.graph, feeds, { optimize: false }))).toEqual(before);
+});
+
 describe("a node whose form stayed computes the same", () => {
   test.each(keptForms)("$name (opset $opset)", raisedComputesTheSame);
 });

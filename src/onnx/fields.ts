@@ -1,0 +1,29 @@
+import Long from "long";
+import type { DataTypeName } from "./data-types.ts";
+import type { onnx } from "./schema.js";
+
+/** Elements from the typed repeated fields of a message; those of small types, which `array` holds, are in int32_data. */
+export function fromFields(
+  proto: onnx.TensorProto.$Properties,
+  type: DataTypeName,
+  array: object,
+): ArrayLike<number | bigint> {
+  switch (type) {
+    case "float":
+    case "complex64":
+      return Float32Array.from(proto.floatData ?? []);
+    case "double":
+    case "complex128":
+      return Float64Array.from(proto.doubleData ?? []);
+    case "int64":
+      return BigInt64Array.from(proto.int64Data ?? [], (value) => BigInt(Long.fromValue(value).toString()));
+    case "uint64":
+      return BigUint64Array.from(proto.uint64Data ?? [], (value) => BigInt(Long.fromValue(value).toString()));
+    case "uint32":
+      return Uint32Array.from(proto.uint64Data ?? [], (value) => Long.fromValue(value).toNumber());
+    default: {
+      const values = proto.int32Data ?? [];
+      return (array as { from(of: number[]): ArrayLike<number> }).from(values);
+    }
+  }
+}
