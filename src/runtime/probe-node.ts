@@ -7,5 +7,5 @@ import { ortProbe } from "./ort-probe.ts";
 export const nodeProbe: Probe = ortProbe(
   async (model, options) => (await ortNode()).InferenceSession.create(model, options),
   "cpu",
-  (model) => ({ extra: { session: dataFolder(model) } }),
+  dataFolder,
 );
