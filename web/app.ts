@@ -1,6 +1,6 @@
 import { formatBytes } from "../src/report/byte-count.ts";
 import { TrainingWorker } from "./client.ts";
-import { byId } from "./dom.ts";
+import { byId, setText } from "./dom.ts";
 import { History } from "./history.ts";
 import {
   type ChosenFile,
@@ -27,6 +27,7 @@ import { Pictures } from "./run/pictures.ts";
 import { saveFile } from "./save-file.ts";
 import { DataPanel } from "./setup/data-panel.ts";
 import { takeDrops } from "./setup/drop.ts";
+import { FineTuningPanel } from "./setup/fine-tuning-panel.ts";
 import { ModelPanel } from "./setup/model-panel.ts";
 import { SettingsPanel } from "./setup/settings-panel.ts";
 import { phaseText, progressText } from "./status-text.ts";
@@ -38,6 +39,7 @@ export class App {
   readonly #model = new ModelPanel((source) => this.#openModel(source));
   readonly #data = new DataPanel(() => this.#openData());
   readonly #settings = new SettingsPanel();
+  readonly #fineTuning = new FineTuningPanel();
   readonly #controls = new Controls({
     train: () => this.#train(),
     pause: () => this.#worker.send({ type: "pause" }),
@@ -84,6 +86,12 @@ export class App {
     this.#model.takeSample("mlp");
     this.#setPhase("idle", "");
     this.#showRun();
+  }
+
+  /** The settings of a run; undefined if something is missing or wrong, which the browser then points out. */
+  #readSettings(): Settings | undefined {
+    const settings = this.#settings.read();
+    return settings && { ...settings, ...this.#fineTuning.read() };
   }
 
   /** Whether a run can begin. */
@@ -144,7 +152,7 @@ export class App {
   }
 
   #train(): void {
-    const settings = this.#settings.read();
+    const settings = this.#readSettings();
     this.#wanted = settings !== undefined && !this.#canTrain && this.#isReading;
     if (this.#wanted) this.#refresh();
     if (!settings || !this.#canTrain) return;
@@ -173,7 +181,7 @@ export class App {
   }
 
   #download(what: "injected" | RunName): void {
-    const settings = this.#settings.read();
+    const settings = this.#readSettings();
     if (settings) this.#worker.send({ type: "download", what, settings });
   }
 
@@ -200,6 +208,7 @@ export class App {
       this.#reading.data = false;
       this.#samples = summary;
       this.#data.show(summary);
+      this.#fineTuning.fitData(summary);
       this.#refresh();
       if (this.#wanted && this.#canTrain) this.#train();
     },
@@ -217,6 +226,7 @@ export class App {
     },
     restored: ({ settings, history, data }) => {
       this.#settings.show(settings);
+      this.#fineTuning.show(settings);
       this.#data.showKept(data);
       this.#running = settings;
       this.#history = new History(history);
@@ -259,6 +269,7 @@ export class App {
     this.#summary = summary;
     this.#model.show(summary);
     this.#settings.fit(summary);
+    this.#fineTuning.fitModel(summary);
     this.#pictures.offer(summary.layers);
     if (this.#phase === "starting") {
       this.#model.showKept(summary.name);
@@ -282,6 +293,9 @@ export class App {
   /** Shows the figures of the run. */
   #showRun(): void {
     const weight = this.#running?.weight ?? 0;
+    const runs = this.#running?.runs ?? runNames;
+    byId("run", HTMLElement).dataset.runs = runs.join(" ");
+    setText(byId("figures-title", HTMLElement), runs.length > 1 ? "Both runs" : "The run");
     this.#figures.show(this.#history, this.#progress, weight, this.#samples?.test ?? 1000);
     this.#curves.show(this.#history, weight);
     this.#controls.progress(this.#progress);

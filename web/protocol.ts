@@ -13,6 +13,9 @@ export type RunName = (typeof runNames)[number];
 /** Both runs, by name. */
 export type PerRun<T> = Readonly<Record<RunName, T>>;
 
+/** The runs that are trained, by name. */
+export type SomeRuns<T> = Partial<PerRun<T>>;
+
 /** A file, with its path relative to the chosen folder. */
 export interface ChosenFile {
   readonly path: string;
@@ -28,11 +31,18 @@ export type ModelSource =
   /** The files of a model with its external data, or of a training model with its checkpoint. */
   | { readonly kind: "files"; readonly files: readonly ChosenFile[] };
 
+/** An image with the name of the class that it shows. */
+export interface ClassImage extends ChosenFile {
+  readonly class: string;
+  /** It lies in a folder for tests (`test`, `val`, `validation`). */
+  readonly held: boolean;
+}
+
 /** The source of data. */
 export type DataSource =
   | { readonly kind: "mnist"; readonly train: number; readonly test: number }
   | { readonly kind: "npz"; readonly file: ChosenFile }
-  | { readonly kind: "images"; readonly files: readonly ChosenFile[] };
+  | { readonly kind: "images"; readonly name: string; readonly images: readonly ClassImage[] };
 
 /** Options of SOM, in the library's form. */
 export interface SomSettings {
@@ -44,8 +54,19 @@ export interface SomSettings {
 
 export type BackendName = (typeof webBackends)[number];
 
-/** How pixels are scaled: as the library decides from the data, or as chosen. */
-export type NormalizationChoice = "auto" | Exclude<Normalization, object>;
+/** How pixels are scaled: as the model records, else as the library decides from the data; or as chosen. */
+export type NormalizationChoice = "auto" | "imagenet" | "-1..1" | Exclude<Normalization, object>;
+
+/** Which weights a run trains. */
+export const trainedParts = ["all", "head"] as const;
+
+/** How a model is fine-tuned. */
+export interface FineTuning {
+  /** Names of new classes by label; without them the model keeps its own. */
+  readonly classes?: readonly string[];
+  /** All weights, or those of the last layer. */
+  readonly train: (typeof trainedParts)[number];
+}
 
 /** Settings of both runs. */
 export interface Settings {
@@ -66,6 +87,16 @@ export interface Settings {
   readonly backend: BackendName;
   /** One of the model's {@link ModelSummary.losses}. */
   readonly loss: string;
+  /** Absent in runs that an older page kept: then nothing of the model changes, and both runs are trained. */
+  readonly fineTuning?: FineTuning;
+  readonly runs?: readonly RunName[];
+}
+
+/** The layer whose units are the classes. */
+export interface HeadSummary {
+  readonly layer: string;
+  readonly units: number;
+  readonly fanIn: number;
 }
 
 /** A layer, and whether SOM acts on it. */
@@ -89,6 +120,10 @@ export interface ModelSummary {
   readonly layers: readonly LayerSummary[];
   /** Trained tensors, and the total number of their elements. */
   readonly parameters: { readonly tensors: number; readonly numbers: number };
+  /** The classifier's last layer, or why the model cannot get new classes. */
+  readonly head: HeadSummary | string;
+  /** Names of the classes, if the file records them. */
+  readonly classes: readonly string[] | undefined;
   /** Losses that can be minimized; the first is the usual one. `output NAME` is a loss of the model's own. */
   readonly losses: readonly string[];
   /** Settings that the file decides: controls show these and are locked. */
@@ -111,6 +146,8 @@ export interface DataSummary {
   readonly test: number;
   readonly sample: string;
   readonly classes: number | undefined;
+  /** Names of the classes by label, where folders name them. */
+  readonly names: readonly string[] | undefined;
   readonly remarks: readonly string[];
 }
 
@@ -163,12 +200,12 @@ export interface Measurement {
   readonly filters: FilterPictures | undefined;
 }
 
-/** Progress of both runs. */
+/** Progress of the runs. */
 export interface Progress {
-  readonly steps: PerRun<number>;
+  readonly steps: SomeRuns<number>;
   readonly totalSteps: number;
   readonly epochs: number;
-  readonly stepsPerSecond: PerRun<number>;
+  readonly stepsPerSecond: SomeRuns<number>;
   readonly backend: string;
 }
 

@@ -9,7 +9,7 @@ export function progressText(progress: Progress | undefined, history: History): 
   if (!progress) return "";
   const { steps, totalSteps, epochs, backend } = progress;
   const titles: Readonly<Record<string, string>> = backendTitles;
-  const step = Math.min(steps.plain, steps.som);
+  const step = Math.min(...Object.values(steps));
   const perEpoch = Math.max(1, totalSteps / epochs);
   const epoch = Math.min(epochs, Math.floor(step / perEpoch) + 1);
   const place = `Epoch ${count(epoch)} of ${count(epochs)}, step ${count(step)} of ${count(totalSteps)}, on ${titles[backend] ?? backend}`;

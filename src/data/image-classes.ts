@@ -40,16 +40,12 @@ export function imageClasses(
   name: string,
   known?: readonly string[],
 ): ImageClasses {
-  const images = paths
-    .map((path) => ({ path, parts: path.split("/").filter(Boolean) }))
-    .filter(({ path, parts }) => imageNames.test(path) && !parts.some((part) => part.startsWith(".")))
-    .sort((a, b) => (a.path < b.path ? -1 : 1));
-  if (images.length === 0) {
+  const placed = placedImages(paths, known);
+  if (placed.length === 0) {
     throw new DataError(
       `${name}: there is no image in it (png, jpg, webp, gif, tif, avif); put the images of each class in a folder of their own`,
     );
   }
-  const placed = sortedIntoClasses(images, known);
   const found = [...new Set(placed.map((image) => image.class ?? ""))].sort();
   const classes = known ?? found;
   const isLabelled = !known || found.some((one) => known.includes(one));
@@ -74,6 +70,23 @@ export function imageClasses(
   return { classes, train: part("train"), validation: part("validation"), test: part("test") };
 }
 
+/** An image with the class and the part that its folders name. */
+export interface PlacedImage {
+  readonly path: string;
+  readonly part: "train" | "validation" | "test";
+  /** Undefined for an image in no folder. */
+  readonly class: string | undefined;
+}
+
+/** The images among paths, sorted, each with what its folders say; see {@link imageClasses}, which also checks them. */
+export function placedImages(paths: readonly string[], known?: readonly string[]): PlacedImage[] {
+  const images = paths
+    .map((path) => ({ path, parts: path.split("/").filter(Boolean) }))
+    .filter(({ path, parts }) => imageNames.test(path) && !parts.some((part) => part.startsWith(".")))
+    .sort((a, b) => (a.path < b.path ? -1 : 1));
+  return sortedIntoClasses(images, known);
+}
+
 /** A path and its folders. */
 interface Split {
   readonly path: string;
@@ -85,7 +98,7 @@ interface Split {
  * The class and the part of each image: the folder below that of its part, else the first folder, as torchvision's `ImageFolder`;
  * folders below belong to the class. Folders that all images share are no classes if other folders lie below them.
  */
-function sortedIntoClasses(images: readonly Split[], known: readonly string[] | undefined) {
+function sortedIntoClasses(images: readonly Split[], known: readonly string[] | undefined): PlacedImage[] {
   let from = 0;
   const sharedFolder = () => {
     const first = images[0]?.parts[from];

@@ -1,10 +1,10 @@
-import { DataError, messageOf } from "../errors.ts";
+import { DataError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
-import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset } from "./dataset.ts";
-import { imageClasses, type LabelledPath } from "./image-classes.ts";
+import { imageClasses } from "./image-classes.ts";
 import type { Augmentation } from "./images/augment.ts";
 import { augmentedDataset } from "./images/augmented.ts";
+import { BrowserImages } from "./images/browser-images.ts";
 import type { SplitData } from "./split-data.ts";
 
 /** A file of a folder that the user chose or dropped. */
@@ -14,9 +14,25 @@ export interface ImageFile {
   readonly content: Blob;
 }
 
+/** An image with the class that it shows. */
+export interface LabelledImage extends ImageFile {
+  /** Index of its class. */
+  readonly label: number;
+}
+
+/** Images of known classes. */
+export interface ClassImages {
+  /** Source of the images, for messages. */
+  readonly name: string;
+  /** Names of the classes by label. */
+  readonly classes: readonly string[];
+  readonly train: readonly LabelledImage[];
+  readonly test: readonly LabelledImage[];
+}
+
 /** Options of {@link loadImages}. */
 export interface ImageOptions {
-  /** Shape of one sample, [channels, height, width]: 1 channel (grey) or 3 (red, green, blue). */
+  /** Shape of one sample, [channels, height, width] or [height, width, channels]: 1 channel (grey) or 3 (red, green, blue). */
   readonly shape: readonly number[];
   /** Source of the images, for messages; default: the folder with which all paths begin. */
   readonly name?: string;
@@ -24,7 +40,12 @@ export interface ImageOptions {
   readonly resize?: "crop" | "stretch";
   /** Random changes of the training images while training, as `--augment` makes them in node. */
   readonly augment?: Augmentation;
-  /** Called after each image with the number of images read so far. */
+  /**
+   * Bytes of decoded images that are held in memory, one per pixel and channel; default 256 MiB. Images beyond that are
+   * decoded again whenever they are read.
+   */
+  readonly memory?: number;
+  /** Called with the number of images read so far. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -37,103 +58,53 @@ export interface LoadedImages extends SplitData {
 }
 
 /** Loads images as a dataset. `loadImages` of the web entry documents it. */
-export async function loadImages(files: readonly ImageFile[], options: ImageOptions): Promise<LoadedImages> {
-  const [channels, height, width, ...others] = options.shape;
-  if ((channels !== 1 && channels !== 3) || !height || !width || others.length > 0) {
+export function loadImages(files: readonly ImageFile[], options: ImageOptions): Promise<LoadedImages> {
+  const name = options.name ?? (files[0]?.path.split("/")[0] || "the folder");
+  const contents = new Map(files.map((file) => [file.path, file]));
+  const { classes, train, validation, test } = imageClasses([...contents.keys()], name);
+  const filesOf = (images: typeof train): LabelledImage[] =>
+    images.flatMap(({ path, label }) => {
+      const file = contents.get(path);
+      return file ? [{ ...file, label }] : [];
+    });
+  const held = filesOf([...test, ...validation]);
+  return loadClassImages({ name, classes, train: filesOf(train), test: held }, options);
+}
+
+/**
+ * Decodes images of known classes, of which some are held in memory.
+ * @throws SorthError when none of the training images can be decoded, and for a shape that is not that of an image
+ */
+export async function loadClassImages(images: ClassImages, options: ImageOptions): Promise<LoadedImages> {
+  const { name, classes } = images;
+  const { shape, resize: fit = "stretch", augment, memory = 256 * 2 ** 20, onProgress } = options;
+  const isColour = (dim: number | undefined) => dim === 1 || dim === 3;
+  if (shape.length !== 3 || !shape.every((dim) => dim > 0) || !(isColour(shape[0]) || isColour(shape[2]))) {
     throw new DataError(
-      `images cannot become samples of shape ${shapeText(options.shape)}; the shape must be [1, height, width] or [3, height, width]`,
+      `images cannot become samples of shape ${shapeText(shape)}; the shape must be [1 or 3, height, width] or [height, width, 1 or 3]`,
     );
   }
-  const name = options.name ?? (files[0]?.path.split("/")[0] || "the folder");
-  const contents = new Map(files.map(({ path, content }) => [path, content]));
-  const sorted = imageClasses([...contents.keys()], name);
-  const held = [...sorted.test, ...sorted.validation];
-  const total = sorted.train.length + held.length;
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  if (!context) throw new DataError("this browser offers no canvas to decode images");
+  if (!(memory >= 0)) throw new UsageError(`the memory for images is ${memory}, not a number of bytes`);
+  const conversion = { shape, channelsLast: !isColour(shape[0]), fit };
+  const total = images.train.length + images.test.length;
   const broken: string[] = [];
   let done = 0;
-
-  const read = async (images: readonly LabelledPath[], label: string): Promise<Dataset | undefined> => {
-    const x = new Float32Array(images.length * channels * height * width);
-    const y: number[] = [];
-    for (const image of images) {
-      const pixels = await pixelsOf(contents.get(image.path), context, options.resize).catch(() => undefined);
-      options.onProgress?.(++done, total);
-      if (!pixels) {
-        broken.push(image.path);
-        continue;
-      }
-      writeChannels(pixels, channels, x.subarray(y.length * channels * height * width));
-      y.push(image.label);
+  const read = async (part: readonly LabelledImage[], title: string): Promise<Dataset | undefined> => {
+    const source = { name: title, conversion, memory: (memory * part.length) / Math.max(1, total) };
+    const decoded = new BrowserImages(part, source);
+    for (let first = 0; first < part.length; first += decoded.atOnce) {
+      broken.push(...(await decoded.decodeFrom(first)));
+      done += Math.min(decoded.atOnce, part.length - first);
+      onProgress?.(done, total);
     }
-    if (y.length === 0) return undefined;
-    const used = x.subarray(0, y.length * channels * height * width);
-    return arrayDataset(used, Int32Array.from(y), [channels, height, width], { name: label });
+    return decoded.dataset(classes.length);
   };
-  const train = await read(sorted.train, name);
-  const test = await read(held, `${name} (test)`);
+  const train = await read(images.train, name);
+  const test = await read(images.test, `${name} (test)`);
   if (!train) {
     const why =
       broken.length > 0 ? `none of ${broken.length} images can be decoded` : "all images are test samples";
     throw new DataError(`${name}: ${why}`);
   }
-  const changed = options.augment ? augmentedDataset(train, options.augment) : train;
-  return { train: changed, test, classes: sorted.classes, broken };
-}
-
-/** Pixels of an image stretched to the canvas, or of its middle: red, green, blue and opacity, 0 … 255 each. */
-async function pixelsOf(
-  file: Blob | undefined,
-  context: OffscreenCanvasRenderingContext2D,
-  resize: ImageOptions["resize"] = "stretch",
-): Promise<Uint8ClampedArray> {
-  if (!file) throw new DataError("the file no longer exists");
-  const { width, height } = context.canvas;
-  const bitmap = await createImageBitmap(file);
-  try {
-    context.fillStyle = "black";
-    context.fillRect(0, 0, width, height);
-    context.imageSmoothingQuality = "high";
-    const [x, y, w, h] = usedPart(bitmap, { width, height }, resize);
-    context.drawImage(bitmap, x, y, w, h, 0, 0, width, height);
-    return context.getImageData(0, 0, width, height).data;
-  } catch (error) {
-    throw new DataError(messageOf(error));
-  } finally {
-    bitmap.close();
-  }
-}
-
-interface Extent {
-  readonly width: number;
-  readonly height: number;
-}
-
-/** The part of an image that is used: left, top, width and height. */
-export function usedPart(
-  image: Extent,
-  to: Extent,
-  resize: "crop" | "stretch",
-): [number, number, number, number] {
-  if (resize === "stretch") return [0, 0, image.width, image.height];
-  const scale = Math.min(image.width / to.width, image.height / to.height);
-  const [width, height] = [to.width * scale, to.height * scale];
-  return [(image.width - width) / 2, (image.height - height) / 2, width, height];
-}
-
-/** Writes pixels channel by channel, as numbers in 0 … 1. */
-export function writeChannels(pixels: Uint8ClampedArray, channels: number, target: Float32Array): void {
-  const count = pixels.length / 4;
-  for (let i = 0; i < count; i++) {
-    const [red, green, blue] = [pixels[4 * i] ?? 0, pixels[4 * i + 1] ?? 0, pixels[4 * i + 2] ?? 0];
-    if (channels === 1) {
-      target[i] = (0.299 * red + 0.587 * green + 0.114 * blue) / 255;
-    } else {
-      target[i] = red / 255;
-      target[count + i] = green / 255;
-      target[2 * count + i] = blue / 255;
-    }
-  }
+  return { train: augment ? augmentedDataset(train, augment) : train, test, classes, broken };
 }

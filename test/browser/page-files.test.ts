@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, describe, expect, it } from "vitest";
@@ -193,47 +193,6 @@ describe("files in the page", () => {
       "–",
       "–",
     ]);
-    expect(faults).toEqual([]);
-  });
-
-  it("reads images in folders", async () => {
-    const { page, faults } = await browser.shared();
-    await page.locator('input[name="model"][value="mlp"]').check();
-    // Bars in three positions, one class each, drawn by the browser itself.
-    const images = await page.evaluate(async () => {
-      const canvas = new OffscreenCanvas(32, 20);
-      const pen = canvas.getContext("2d");
-      const files: { name: string; bytes: number[] }[] = [];
-      for (const [label, name] of ["left", "middle", "right"].entries()) {
-        for (let i = 0; i < 12; i++) {
-          if (!pen) continue;
-          pen.fillStyle = "black";
-          pen.fillRect(0, 0, 32, 20);
-          pen.fillStyle = `hsl(${30 * i} 90% 70%)`;
-          pen.fillRect(2 + 10 * label + (i % 3), 0, 7, 20);
-          const blob = await canvas.convertToBlob({ type: "image/png" });
-          files.push({ name: `${name}/${i}.png`, bytes: [...new Uint8Array(await blob.arrayBuffer())] });
-        }
-      }
-      return files;
-    });
-    for (const { name, bytes } of images) {
-      mkdirSync(join(at("bars"), name, ".."), { recursive: true });
-      writeFileSync(join(at("bars"), name), Uint8Array.from(bytes));
-    }
-    writeFileSync(join(at("bars"), "left/broken.png"), "no picture");
-    await page.locator('input[name="data"][value="own"]').check();
-    await page.locator("#data-folder").setInputFiles(at("bars"));
-    const data = page.locator("#data-summary");
-    await data.getByText(/^bars: 29 training and 7 test samples of shape \[1, 28, 28\], 3 classes/).waitFor();
-    expect(await data.innerText()).toContain("classes: 0 left, 1 middle, 2 right");
-    expect(await data.innerText()).toContain("1 images (bars/left/broken.png …)");
-    await fill(page, { batch: 8, epochs: 12, weight: 0.01 });
-    await waitForStatus(page, /Ready to train/);
-    await press(page, "Train");
-    await waitForStatus(page, /^Finished/);
-    // Where a bar stands is easy to learn: pictures and labels belong together.
-    expect(Number.parseFloat(await figure(page, "accuracy", "plain"))).toBe(100);
     expect(faults).toEqual([]);
   });
 });

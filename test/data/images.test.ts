@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { imageClasses } from "../../src/data/image-classes.ts";
-import { usedPart, writeChannels } from "../../src/data/images-web.ts";
+import { usedPart, withChannels } from "../../src/data/images/browser-images.ts";
+import { inputForm } from "../../src/data/images/image-form.ts";
 
 describe("imageClasses", () => {
   test("the folder of an image is its class; test, val and validation above it hold it out", () => {
@@ -96,14 +97,22 @@ describe("imageClasses", () => {
   });
 });
 
-test("pixels become channels in 0 … 1, or their luma", () => {
+test("pixels become three channels, or their luma", () => {
   const pixels = Uint8ClampedArray.of(255, 0, 0, 255, 0, 255, 51, 0);
-  const colours = new Float32Array(6);
-  writeChannels(pixels, 3, colours);
-  expect([...colours]).toEqual([1, 0, 0, 1, 0, 0.2].map(Math.fround));
-  const grey = new Float32Array(2);
-  writeChannels(pixels, 1, grey);
-  expect([...grey]).toEqual([0.299, 0.587 + 0.114 * 0.2].map(Math.fround));
+  expect([...withChannels(pixels, 3)]).toEqual([255, 0, 0, 0, 255, 51]);
+  expect([...withChannels(pixels, 1)]).toEqual([76, 155]);
+});
+
+test.each([
+  [[3, 32, 20], { shape: [3, 32, 20], channelsLast: false }],
+  [[32, 20, 3], { shape: [32, 20, 3], channelsLast: true }],
+  [[32, 20], { shape: [1, 32, 20], channelsLast: false }],
+  [[784], { shape: [1, 28, 28], channelsLast: false }],
+  [[300], { shape: [3, 10, 10], channelsLast: false }],
+  [[77], undefined],
+  [[4, 8, 8], undefined],
+])("an input %j takes images in the form %j", (shape, form) => {
+  expect(inputForm(shape)).toEqual(form);
 });
 
 test("a browser crops the middle of the shape's proportions, or stretches the whole image", () => {

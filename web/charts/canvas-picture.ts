@@ -11,7 +11,7 @@ export class CanvasPicture {
     this.#canvas = el("canvas", { width: 1, height: 1, role: "img", "aria-label": title });
     this.element = el(
       "figure",
-      { class: "canvas" },
+      { class: "canvas", "data-run": kind },
       el("figcaption", { class: kind }, title),
       this.#canvas,
       this.#text,

@@ -38,7 +38,7 @@ export class Controls {
     // A disabled button loses the focus. The focus moves to the next usable button, so that keyboard users find it.
     const active = buttons.some((button) => button === document.activeElement && !button.disabled);
     if (focused && !active) ([this.#pause, this.#train].find((button) => !button.disabled) ?? run).focus();
-    for (const id of ["model", "data", "penalty", "training"]) {
+    for (const id of ["model", "data", "fine-tuning", "penalty", "training"]) {
       byId(`${id}-controls`, HTMLFieldSetElement).disabled = phase === "starting" || under;
     }
   }
@@ -48,7 +48,7 @@ export class Controls {
   }
 
   progress(progress: Progress | undefined): void {
-    const done = progress ? Math.min(progress.steps.plain, progress.steps.som) : 0;
+    const done = progress ? Math.min(...Object.values(progress.steps)) : 0;
     this.#progress.max = progress?.totalSteps || 1;
     this.#progress.value = done;
     this.#progress.textContent = progress ? `${count(done)} of ${count(progress.totalSteps)} steps` : "";

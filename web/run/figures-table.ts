@@ -46,7 +46,9 @@ export class FiguresTable {
       button(run, "Download", `Download the ${runStyles[run].label} model`),
     );
     this.#injected = button("injected", "Download the injected model", "Download the injected model");
-    const head = runNames.map((run) => el("th", { scope: "col", class: run }, runStyles[run].label));
+    const head = runNames.map((run) =>
+      el("th", { scope: "col", class: run, "data-run": run }, runStyles[run].label),
+    );
     byId("figures", HTMLElement).append(
       el(
         "div",
@@ -66,7 +68,7 @@ export class FiguresTable {
               "tr",
               {},
               el("th", { scope: "row" }, "Trained model, as it stands"),
-              ...this.#buttons.map((one) => el("td", {}, one)),
+              ...runNames.map((run, i) => el("td", { "data-run": run }, this.#buttons[i] ?? "")),
             ),
           ),
         ),
@@ -96,7 +98,7 @@ export class FiguresTable {
         response: text(test?.responseDistance, degrees),
         weight: text(test?.weightDistance, degrees),
         measured: text(test?.step, count),
-        step: progress ? `${count(progress.steps[run])} of ${count(progress.totalSteps)}` : "–",
+        step: text(progress?.steps[run], (step) => `${count(step)} of ${count(progress?.totalSteps ?? 0)}`),
         speed: text(progress?.stepsPerSecond[run], speed),
       };
       for (const [row, figure] of Object.entries(figures)) setText(this.#cells[row as Row][run], figure);

@@ -2,6 +2,8 @@ import { byId, el } from "../dom.ts";
 import { count } from "../format.ts";
 import type { ChosenFile, DataSource, DataSummary } from "../protocol.ts";
 import { chosenFiles } from "./chosen-files.ts";
+import { ClassesPanel } from "./classes-panel.ts";
+import { ImageCollection } from "./image-collection.ts";
 
 /** The panel in which the user chooses data. */
 export class DataPanel {
@@ -11,6 +13,8 @@ export class DataPanel {
   readonly #file = byId("data-file", HTMLInputElement);
   readonly #folder = byId("data-folder", HTMLInputElement);
   readonly #summary = byId("data-summary", HTMLElement);
+  readonly #images = new ImageCollection();
+  readonly #classes = new ClassesPanel(this.#images, () => this.#takeCollection());
   readonly #choose: (source: DataSource) => void;
   #source: DataSource | undefined;
 
@@ -46,8 +50,37 @@ export class DataPanel {
     this.#take({ kind: "mnist", train, test });
   }
 
+  /** Takes the images of folders: several classes, or one that is added to those that are there. */
   takeImages(files: readonly ChosenFile[]): void {
-    this.takeOwn({ kind: "images", files });
+    const taken = this.#images.take(files);
+    this.#classes.show();
+    if (taken === "replaced" || taken === "added") {
+      this.#takeCollection();
+      return;
+    }
+    const root = files[0]?.path.split("/")[0] || "the folder";
+    this.#check("own");
+    this.refuse(
+      taken === "no images"
+        ? `${root}: there is no image in it (png, jpg, webp, gif, tif, avif); put the images of each class in a folder of their own`
+        : `${root}: the images are not sorted into classes; put the images of each class in a folder named after it`,
+    );
+  }
+
+  /** Reads the images of all classes, as soon as there are two. */
+  #takeCollection(): void {
+    const { source } = this.#images;
+    const filled = this.#images.classes.filter((name) => this.#images.imagesOf(name).length > 0);
+    if (filled.length > 1) {
+      this.takeOwn(source);
+      return;
+    }
+    this.#showOwn();
+    this.#summary.replaceChildren(
+      filled.length === 0
+        ? "There are no images yet: drop a folder for each class, or use the camera."
+        : `Only one class so far, ${filled[0]}: drop a folder of images for another one, or use the camera.`,
+    );
   }
 
   takeOwn(source: DataSource): void {
@@ -57,6 +90,13 @@ export class DataPanel {
 
   /** Shows the data that a kept run was begun with. */
   showKept(source: DataSource | undefined): void {
+    if (source?.kind === "images") {
+      this.#images.restore(source);
+      this.#classes.show();
+      this.#check("own");
+      this.#source = source;
+      return;
+    }
     if (source?.kind !== "mnist") {
       this.#showOwn();
       return;
@@ -96,7 +136,7 @@ export class DataPanel {
   #showOwn(): void {
     this.#check("own");
     this.#source = undefined;
-    this.#summary.replaceChildren("Choose a file or a folder.");
+    this.#summary.replaceChildren("Choose a file or folders, or use the camera.");
   }
 
   #take(source: DataSource): void {

@@ -3,7 +3,7 @@ import { missingWebGpu } from "../../src/runtime/gpu-device-web.ts";
 import { encodeModel, inject, type Model, SorthError } from "../../src/web.ts";
 import { History } from "../history.ts";
 import type { Report, Request, Settings } from "../protocol.ts";
-import { inferenceForm } from "./inference-form.ts";
+import { prepareRun } from "./fine-tune.ts";
 import { describe } from "./keeper.ts";
 import { forget, type KeptRun, keptRun, placeIsTaken } from "./kept-run.ts";
 import { messageOf } from "./message-of.ts";
@@ -12,6 +12,7 @@ import { type OpenedModel, openModel } from "./open-model.ts";
 import { penaltyPlan } from "./run-options.ts";
 import { threads } from "./runtime.ts";
 import { summarizeModel } from "./summarize-model.ts";
+import { trainedModel } from "./trained-model.ts";
 import { Training } from "./training.ts";
 import { Turns } from "./turns.ts";
 
@@ -133,7 +134,8 @@ export class Desk {
     if (!opened || !data) return;
     this.#waiting = undefined;
     this.#tell({ type: "phase", phase: "starting", message: "" });
-    const parts = { opened, data, settings, history: new History(kept?.history) };
+    const prepared = await prepareRun({ opened, data }, settings, (message) => this.#notice(message));
+    const parts = { ...prepared, settings, history: new History(kept?.history) };
     const training = await Training.begin(parts, kept !== undefined, this.#tell);
     this.#training = training;
     // Trains while the desk handles other requests.
@@ -174,11 +176,9 @@ export class Desk {
       this.#send(`${opened.name}-injected.onnx`, model);
       return;
     }
-    await this.#training?.withTrainer(what, async (trainer) => {
-      await trainer.readState();
-      const trained = trainer.export();
-      // Artifacts become a model that any ONNX Runtime can run.
-      const model = (opened.rescued && inferenceForm(trained)) ?? trained;
+    const training = this.#training;
+    await training?.withTrainer(what, async (trainer) => {
+      const model = await trainedModel(trainer, training.parts);
       this.#send(`${opened.name}-${what}-step-${trainer.steps}.onnx`, model);
     });
   }

@@ -63,13 +63,13 @@ export class Keeper {
   async keep(pair: RunPair, { opened, data, settings, history }: RunParts): Promise<void> {
     if (!this.#usable) return;
     try {
-      for (const name of ["plain", "som"] as const) await pair.trainer(name).save(`${runFolder}/${name}`);
+      for (const name of pair.names) await pair.trainer(name)?.save(`${runFolder}/${name}`);
       const { steps, totalSteps } = pair.progress;
       const { source, summary } = data;
       await keepIndex({
         saved: {
           ...{ model: opened.name, data: summary.name, ownData: source.kind !== "mnist", totalSteps },
-          ...{ step: Math.min(steps.plain, steps.som), savedAt: Date.now() },
+          ...{ step: Math.min(...Object.values(steps)), savedAt: Date.now() },
         },
         model: opened.source,
         data: source.kind === "mnist" ? { mnist: source } : { own: describe(data) },

@@ -1,7 +1,9 @@
+import type { ImageConversion } from "../../src/data/conversion.ts";
+import { inputForm } from "../../src/data/images/image-form.ts";
+import { loadClassImages } from "../../src/data/images-web.ts";
 import {
   type Dataset,
   digitPoints,
-  loadImages,
   parseMnist,
   parseNpz,
   SorthError,
@@ -10,7 +12,7 @@ import {
   splitValidation,
   subset,
 } from "../../src/web.ts";
-import type { DataSource, DataSummary } from "../protocol.ts";
+import type { ClassImage, DataSource, DataSummary } from "../protocol.ts";
 import { fetched } from "./files.ts";
 import type { OpenedModel } from "./open-model.ts";
 
@@ -19,7 +21,14 @@ export interface OpenedData {
   readonly source: DataSource;
   readonly train: Dataset;
   readonly test: Dataset;
+  /** Names of the classes by label, where folders name them. */
+  readonly names: readonly string[] | undefined;
   readonly summary: DataSummary;
+}
+
+/** What is read from a source. */
+interface ReadData extends SplitData {
+  readonly names?: readonly string[];
 }
 
 /** Share of the samples that are held out if the data have no test samples. */
@@ -39,7 +48,7 @@ export async function openData(
 ): Promise<OpenedData> {
   const shape = opened.inspection.inputs[0]?.shape.slice(1) ?? [];
   const remarks: string[] = [];
-  const { train, test } = await read(source, shape, base, tell, remarks);
+  const { train, test, names } = await read(source, shape, base, tell, remarks);
   const split = test ? { train, test } : heldOut(train, remarks);
   await sampleFeeds(opened.models.plain, split.train, 1, { onMessage: (message) => remarks.push(message) });
   await sampleFeeds(opened.models.plain, split.test, 1);
@@ -47,8 +56,9 @@ export async function openData(
   return {
     source,
     ...split,
+    names,
     summary: {
-      ...{ name: train.name, train: size, test: split.test.size, classes: y.classes, remarks },
+      ...{ name: train.name, train: size, test: split.test.size, classes: y.classes, names, remarks },
       sample: `[${x.shape.join(", ")}]`,
     },
   };
@@ -66,7 +76,7 @@ async function read(
   base: string,
   tell: (message: string) => void,
   remarks: string[],
-): Promise<SplitData> {
+): Promise<ReadData> {
   if (source.kind === "npz") {
     const data = parseNpz(new Uint8Array(await source.file.content.arrayBuffer()), source.file.path);
     remarks.push(...(data.remarks ?? []));
@@ -84,25 +94,68 @@ async function read(
     );
     return { train: digitPoints(train, { points }), test: test && digitPoints(test, { points }) };
   }
+  return readImages(source, imageConversion(shape), tell, remarks);
+}
+
+/** How images become samples of a model. @throws SorthError for a model that takes no images, or leaves their size open */
+export function imageConversion(shape: readonly (number | string)[]): ImageConversion {
+  const text = `[${shape.join(", ")}]`;
   if (!shape.every((dim) => typeof dim === "number")) {
     throw new SorthError(
-      `the model leaves the size of its pictures open ([${shape.join(", ")}]); export it with a fixed size, or choose .npz data`,
+      `the model leaves the size of its pictures open (${text}); export it with a fixed size, or choose .npz data`,
     );
   }
-  const images = await loadImages(source.files, {
-    shape: shape as number[],
-    onProgress: (done, total) => {
-      if (done % 100 === 0) tell(`reading images: ${done} of ${total}`);
+  const form = inputForm(shape as number[]);
+  if (form) return { ...form, fit: "stretch" };
+  throw new SorthError(
+    `the model takes samples of shape ${text}; images need [1 or 3, height, width] or [height, width, 1 or 3]`,
+  );
+}
+
+async function readImages(
+  { name, images }: Extract<DataSource, { kind: "images" }>,
+  { shape, fit: resize }: ImageConversion,
+  tell: (message: string) => void,
+  remarks: string[],
+): Promise<ReadData> {
+  const names = classNames(images, name);
+  const labelled = images.map((image) => ({ ...image, label: names.indexOf(image.class) }));
+  const part = (held: boolean) => labelled.filter((image) => image.held === held);
+  let told = 0;
+  const loaded = await loadClassImages(
+    { name, classes: names, train: part(false), test: part(true) },
+    {
+      ...{ shape, resize },
+      onProgress: (done, total) => {
+        if (done - told < 100) return;
+        told = done;
+        tell(`reading images: ${done} of ${total}`);
+      },
     },
-  });
-  remarks.push(`classes: ${images.classes.map((name, label) => `${label} ${name}`).join(", ")}`);
-  if (images.broken.length > 0) {
-    const names = images.broken.slice(0, 3).join(", ");
+  );
+  remarks.push(`classes: ${names.map((one, label) => `${label} ${one}`).join(", ")}`);
+  if (loaded.broken.length > 0) {
+    const some = loaded.broken.slice(0, 3).join(", ");
     remarks.push(
-      `left out because the browser cannot decode them: ${images.broken.length} images (${names} …)`,
+      `left out because the browser cannot decode them: ${loaded.broken.length} images (${some}${loaded.broken.length > 3 ? " …" : ""})`,
     );
   }
-  return images;
+  return { ...loaded, names };
+}
+
+/** The names of the classes, sorted. @throws SorthError when there are fewer than two */
+function classNames(images: readonly ClassImage[], name: string): string[] {
+  const names = [...new Set(images.map((image) => image.class))].sort();
+  const [only] = names;
+  if (only === undefined) {
+    throw new SorthError(
+      `${name}: there are no images; drop a folder of images for each class, or use the camera`,
+    );
+  }
+  if (names.length > 1) return names;
+  throw new SorthError(
+    `${name}: there is only one class, ${only}; drop a folder of images for another one, or use the camera`,
+  );
 }
 
 /** The first samples of a dataset; MNIST's are in no order. */

@@ -31,6 +31,8 @@ export interface OpenedModel {
   readonly injected: Model | undefined;
   /** The runs that artifacts of ONNX Runtime's training API contain. */
   readonly rescued: PerRun<RescuedModel> | undefined;
+  /** The only parameters that are trained; without it, all of them. */
+  readonly trainable?: RegExp;
 }
 
 /**

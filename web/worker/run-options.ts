@@ -1,7 +1,16 @@
+import { conversionOf } from "../../src/data/conversion.ts";
 import { chain } from "../../src/optimizers/chain.ts";
 import { clippings, optimizerNamed } from "../../src/optimizers/table.ts";
-import { objectiveNamed, objectiveNames, type PenaltyPlan, som, type TrainerOptions } from "../../src/web.ts";
-import type { RunName, Settings } from "../protocol.ts";
+import {
+  imagenet,
+  type Normalization,
+  objectiveNamed,
+  objectiveNames,
+  type PenaltyPlan,
+  som,
+  type TrainerOptions,
+} from "../../src/web.ts";
+import type { NormalizationChoice, RunName, Settings } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
 
 /** Prefix of the name under which the page lists a loss of the model's own. */
@@ -30,8 +39,9 @@ export function fixedBatch({ inspection }: OpenedModel): number | undefined {
 
 /** The library's options for one run. */
 export function runOptions(run: RunName, opened: OpenedModel, settings: Settings): TrainerOptions {
-  const { loss, learningRate, seed, backend, weight, normalize } = settings;
-  const { rescued, block } = opened;
+  const { loss, learningRate, seed, backend, weight } = settings;
+  const { rescued, block, trainable } = opened;
+  const normalize = normalizationOf(settings.normalize, opened);
   const former = rescued?.[run].optimizer;
   const constants = former?.name === settings.optimizer ? former.options : {};
   const clips = clippings.flatMap(({ flag, make }) => {
@@ -45,10 +55,22 @@ export function runOptions(run: RunName, opened: OpenedModel, settings: Settings
   return {
     ...{ learningRate, seed, backend, optimizer },
     ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
-    ...(normalize !== "auto" && { normalize }),
+    ...(normalize !== undefined && { normalize }),
+    // The statistics of frozen layers stay those of the weights.
+    ...(trainable && { trainable, batchNorm: "frozen" as const }),
     ...(objective ? { objective } : { loss: loss.slice(own.length) }),
     ...(penalized && (block ? { penaltyWeight: weight } : { penalties: [penaltyPlan(opened, settings)] })),
   };
+}
+
+/** The scaling of pixels; undefined if the library is to decide. */
+function normalizationOf(
+  choice: NormalizationChoice,
+  { original }: Pick<OpenedModel, "original">,
+): Normalization | undefined {
+  if (choice === "auto") return original && conversionOf(original)?.normalize;
+  if (choice === "imagenet") return imagenet;
+  return choice === "-1..1" ? { mean: [0.5], std: [0.5] } : choice;
 }
 
 /** SOM with the options from the settings. The only layer of a model gets it in any case. */

@@ -1,6 +1,6 @@
 import { type Dataset, Trainer, type TrainingEvent } from "../../src/web.ts";
 import type { StepPoint } from "../history.ts";
-import { type PerRun, type Progress, type RunName, runNames, type Settings } from "../protocol.ts";
+import { type Progress, type RunName, runNames, type Settings, type SomeRuns } from "../protocol.ts";
 import { messageOf } from "./message-of.ts";
 import type { OpenedModel } from "./open-model.ts";
 import { runOptions } from "./run-options.ts";
@@ -22,8 +22,12 @@ export interface PairListener {
   stopped(run: RunName, message: string): void;
 }
 
+/** The runs that the settings ask for. */
+export const runsOf = ({ runs }: Settings): readonly RunName[] =>
+  runNames.filter((name) => runs?.includes(name) ?? true);
+
 /**
- * Two runs that advance together: the one that is behind does the next step. Each has its own trainer, and both use the same
+ * One run, or two that advance together: the one that is behind does the next step. Each has its own trainer, and both use the same
  * batches in the same order.
  */
 export class RunPair {
@@ -31,42 +35,39 @@ export class RunPair {
   readonly #epochs: number;
   readonly #totalSteps: number;
 
-  constructor(trainers: PerRun<Trainer>, train: Dataset, { epochs }: Settings) {
+  constructor(trainers: SomeRuns<Trainer>, train: Dataset, { epochs }: Settings) {
     this.#epochs = epochs;
-    this.#runs = runNames.map((name) => ({
-      name,
-      trainer: trainers[name],
-      events: trainers[name].fit(train, { epochs }),
-      speed: new Speed(),
-      done: false,
-    }));
-    const { plain } = trainers;
-    this.#totalSteps = plain.steps + plain.stepsLeft(train, { epochs });
+    this.#runs = runNames.flatMap((name) => {
+      const trainer = trainers[name];
+      if (!trainer) return [];
+      return [{ name, trainer, events: trainer.fit(train, { epochs }), speed: new Speed(), done: false }];
+    });
+    const [first] = this.#runs;
+    this.#totalSteps = first ? first.trainer.steps + first.trainer.stepsLeft(train, { epochs }) : 0;
   }
 
-  /** Creates the trainers of both runs. @throws SorthError as `Trainer.create` does */
-  static async trainers(opened: OpenedModel, settings: Settings, tell: (text: string) => void) {
-    const create = (name: RunName): Promise<Trainer> => {
+  /** Creates the trainers of the runs. @throws SorthError as `Trainer.create` does */
+  static trainers(opened: OpenedModel, settings: Settings, tell: (text: string) => void) {
+    const names = runsOf(settings);
+    return trainersOf(names, (name) => {
+      // Both runs say the same, the penalized one more.
       const onMessage = (message: string) => {
-        if (name === "som") tell(message);
+        if (name === names.at(-1)) tell(message);
       };
       const options = { ...runOptions(name, opened, settings), onMessage };
       return opened.rescued
         ? Trainer.rescue(opened.rescued[name], options)
         : Trainer.create(opened.models[name], options);
-    };
-    const plain = await create("plain");
-    try {
-      return { plain, som: await create("som") };
-    } catch (error) {
-      await plain.release();
-      throw error;
-    }
+    });
+  }
+
+  get names(): readonly RunName[] {
+    return this.#runs.map(({ name }) => name);
   }
 
   get progress(): Progress {
     const each = (figure: (run: Run) => number) =>
-      Object.fromEntries(this.#runs.map((run) => [run.name, figure(run)])) as Record<RunName, number>;
+      Object.fromEntries(this.#runs.map((run) => [run.name, figure(run)])) as SomeRuns<number>;
     return {
       steps: each(({ trainer }) => trainer.steps),
       totalSteps: this.#totalSteps,
@@ -92,8 +93,9 @@ export class RunPair {
     return this.#runs.every(({ done }) => done);
   }
 
-  trainer(name: RunName): Trainer {
-    return (this.#runs.find((run) => run.name === name) as Run).trainer;
+  /** The trainer of a run; undefined if that one is not trained. */
+  trainer(name: RunName): Trainer | undefined {
+    return this.#runs.find((run) => run.name === name)?.trainer;
   }
 
   /** Does one step of the run that is behind. */
@@ -124,4 +126,19 @@ export class RunPair {
     await this.stop();
     for (const { trainer } of this.#runs) await trainer.release().catch(() => {});
   }
+}
+
+/** Makes trainers one after the other. If one fails, those before it are released. */
+export async function trainersOf(
+  names: readonly RunName[],
+  make: (name: RunName) => Promise<Trainer>,
+): Promise<SomeRuns<Trainer>> {
+  const made: Partial<Record<RunName, Trainer>> = {};
+  try {
+    for (const name of names) made[name] = await make(name);
+  } catch (error) {
+    for (const trainer of Object.values(made)) await trainer.release();
+    throw error;
+  }
+  return made;
 }

@@ -1,7 +1,9 @@
+import { conversionOf } from "../../src/data/conversion.ts";
 import { elementCount } from "../../src/onnx/tensor.ts";
 import { optimizerNames } from "../../src/optimizers/table.ts";
 import { buildStep } from "../../src/web.ts";
 import type { ModelSummary, Settings, SomSettings } from "../protocol.ts";
+import { headSummary } from "./head-of.ts";
 import type { OpenedModel } from "./open-model.ts";
 import { fixedBatch, lossesOf, runOptions } from "./run-options.ts";
 
@@ -58,6 +60,8 @@ export async function summarizeModel(opened: OpenedModel): Promise<ModelSummary>
       tensors: parameters.length,
       numbers: parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     },
+    head: headSummary(opened),
+    classes: conversionOf(opened.original)?.classes,
     losses,
     fixed: {
       ...(batch !== undefined && { batch }),

@@ -1,12 +1,12 @@
 import { missingWebGpu, onDeviceLost } from "../../src/runtime/gpu-device-web.ts";
 import { Trainer } from "../../src/web.ts";
 import type { StepPoint } from "../history.ts";
-import { type BackendName, type PerRun, type Report, type RunName, runNames } from "../protocol.ts";
+import { type BackendName, type Report, type RunName, runNames, type SomeRuns } from "../protocol.ts";
 import { Keeper, type RunParts } from "./keeper.ts";
 import { runFolder } from "./kept-run.ts";
 import { measure } from "./measure.ts";
 import { messageOf } from "./message-of.ts";
-import { RunPair } from "./run-pair.ts";
+import { RunPair, runsOf, trainersOf } from "./run-pair.ts";
 import { nextTask, Turns } from "./turns.ts";
 
 type Tell = (report: Report) => void;
@@ -55,9 +55,11 @@ export class Training {
       if (!remarks.has(message)) notice(message);
       remarks.add(message);
     };
-    const make = (backend: BackendName): Promise<PerRun<Trainer>> =>
-      resumed ? resumeTrainers(backend) : RunPair.trainers(opened, { ...settings, backend }, remark);
-    let trainers: PerRun<Trainer>;
+    const resume = (backend: BackendName) =>
+      trainersOf(runsOf(settings), (name) => Trainer.resume(`${runFolder}/${name}`, { backend }));
+    const make = (backend: BackendName): Promise<SomeRuns<Trainer>> =>
+      resumed ? resume(backend) : RunPair.trainers(opened, { ...settings, backend }, remark);
+    let trainers: SomeRuns<Trainer>;
     if (settings.backend === "webgpu") {
       try {
         const missing = await missingWebGpu();
@@ -71,7 +73,7 @@ export class Training {
         trainers = await make("wasm");
       }
     } else trainers = await make("wasm");
-    for (const name of runNames) history.truncate(name, trainers[name].steps);
+    for (const name of runNames) history.truncate(name, trainers[name]?.steps ?? 0);
     const pair = new RunPair(trainers, data.train, settings);
     return new Training(pair, parts, await Keeper.begin(parts, { fresh: !resumed }, notice), tell);
   }
@@ -91,9 +93,8 @@ export class Training {
     }
     if (this.#stopped) return;
     await this.#turn(() => this.#settle());
-    const { plain, som } = this.#pair.progress.steps;
-    if (this.#failures.length === runNames.length) this.#phase("failed", this.#failures.join("; "));
-    else this.#phase("finished", `${Math.max(plain, som)} steps`);
+    if (this.#failures.length === this.#pair.names.length) this.#phase("failed", this.#failures.join("; "));
+    else this.#phase("finished");
   }
 
   pause(): void {
@@ -116,9 +117,18 @@ export class Training {
     if (this.#paused || this.#pair.done) await this.#turn(() => this.#measureAll());
   }
 
-  /** Lends the trainer of one run to `use`. */
+  /** What the run was begun with. */
+  get parts(): RunParts {
+    return this.#parts;
+  }
+
+  /** Lends the trainer of one run to `use`; the only run's if that one is not trained. */
   withTrainer<T>(run: RunName, use: (trainer: Trainer) => Promise<T>): Promise<T> {
-    return this.#turn(() => use(this.#pair.trainer(run)));
+    return this.#turn(async () => {
+      const trainer = this.#pair.trainer(run) ?? this.#pair.trainer(this.#pair.names[0] ?? "plain");
+      if (!trainer) throw new Error("there is no run");
+      return use(trainer);
+    });
   }
 
   /** Ends both runs and frees their sessions. */
@@ -155,7 +165,7 @@ export class Training {
   async #sleep(): Promise<void> {
     await this.#turn(() => this.#settle());
     if (!this.#paused || this.#stopped) return;
-    this.#phase("paused", `${this.#pair.progress.steps.plain} steps`);
+    this.#phase("paused");
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
     });
@@ -166,7 +176,7 @@ export class Training {
   async #settle(): Promise<void> {
     this.#report();
     const { steps } = this.#pair.progress;
-    if (runNames.some((name) => this.#measuredStep[name] !== steps[name])) await this.#measureAll();
+    if (this.#pair.names.some((name) => this.#measuredStep[name] !== steps[name])) await this.#measureAll();
     await this.#keeper.keep(this.#pair, this.#parts);
   }
 
@@ -182,24 +192,16 @@ export class Training {
   async #measureAll(): Promise<void> {
     const { opened, settings, data, history } = this.#parts;
     const began = performance.now();
-    for (const name of runNames) {
+    for (const name of this.#pair.names) {
+      const trainer = this.#pair.trainer(name);
+      if (!trainer) continue;
       const measured = { opened, settings, test: data.test, layer: this.#layer };
-      const measurement = await measure(name, this.#pair.trainer(name), measured);
+      const measurement = await measure(name, trainer, measured);
       history.addTest(name, measurement.test);
       this.#measuredStep[name] = measurement.test.step;
       this.#tell({ type: "measured", measurement });
     }
     this.#measuredAt = performance.now();
     this.#measuredIn = this.#measuredAt - began;
-  }
-}
-
-async function resumeTrainers(backend: BackendName): Promise<PerRun<Trainer>> {
-  const plain = await Trainer.resume(`${runFolder}/plain`, { backend });
-  try {
-    return { plain, som: await Trainer.resume(`${runFolder}/som`, { backend }) };
-  } catch (error) {
-    await plain.release();
-    throw error;
   }
 }

@@ -13,6 +13,8 @@ import { wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
 import { type Augmentation, applyChange, checkAugmentation, drawChange, type ImageSize } from "./augment.ts";
 import { decodeImage } from "./decode-node.ts";
+import { inputForm } from "./image-form.ts";
+import { writePixels } from "./write-pixels.ts";
 
 /** An encoded image with its label. */
 export interface EncodedImage {
@@ -59,24 +61,13 @@ export function imageConversionFor(
   }
   const { shape, name } = input;
   const text = `[${shape.map((dim) => dim ?? "?").join(", ")}]`;
-  const isColour = (dim: number | null | undefined) => dim === 1 || dim === 3;
   if (shape.includes(null)) {
     throw new UsageError(
       `${where}: input "${name}" of the model takes ${text}, with open lengths: fix the size of the images with --dim`,
     );
   }
-  const lengths = shape as readonly number[];
-  const own = { fit: resize, input: name };
-  if (lengths.length === 3 && isColour(lengths[0])) return { shape: lengths, channelsLast: false, ...own };
-  if (lengths.length === 3 && isColour(lengths[2])) return { shape: lengths, channelsLast: true, ...own };
-  if (lengths.length === 2) return { shape: [1, ...lengths], channelsLast: false, ...own };
-  const [pixels = 0] = lengths;
-  const channels =
-    lengths.length === 1 ? [1, 3].find((count) => Number.isInteger(Math.sqrt(pixels / count))) : undefined;
-  if (channels !== undefined) {
-    const side = Math.sqrt(pixels / channels);
-    return { shape: [channels, side, side], channelsLast: false, ...own };
-  }
+  const form = inputForm(shape as readonly number[]);
+  if (form) return { ...form, fit: resize, input: name };
   throw new DataError(
     `${where}: input "${name}" of the model takes ${text}; images need [1 or 3, height, width] or [height, width, 1 or 3]`,
   );
@@ -131,25 +122,4 @@ async function pixelsOf(
   const change = drawChange(augment, size, pass, index);
   const enlarged = { ...size, ...change.enlarged };
   return applyChange(await decodeImage(image, enlarged, conversion.fit), change, size);
-}
-
-/** Writes [height, width, channels] as it is, or channel by channel. */
-function writePixels(
-  pixels: Uint8Array,
-  { channels, height, width }: ImageSize,
-  channelsLast: boolean,
-  target: BatchArray,
-  to: number,
-): void {
-  if (target instanceof BigInt64Array || target instanceof BigUint64Array) {
-    throw new DataError("images cannot be fed to an input of 64-bit integers");
-  }
-  if (channelsLast || channels === 1) {
-    target.set(pixels, to);
-    return;
-  }
-  const area = height * width;
-  for (let c = 0; c < channels; c++) {
-    for (let i = 0; i < area; i++) target[to + c * area + i] = pixels[i * channels + c] as number;
-  }
 }
