@@ -2,12 +2,13 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
-import { lengthsOf } from "../data/lengths.ts";
+import { lengthsOf, siameseOf } from "../data/lengths.ts";
 import type { Normalization } from "../data/normalize.ts";
 import type { TextConversion } from "../data/text/conversion.ts";
 import { objectiveOfTexts } from "../data/text/objective.ts";
 import { UsageError } from "../errors.ts";
 import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
+import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
@@ -72,8 +73,15 @@ export async function newTrainer({
   const balanced = flags.classWeights === "balanced";
   const { classWeights: _, ...others } = flags;
   const asked = trainerOptions(balanced ? others : flags, { injected: block !== undefined, freeBatch });
-  const lengths = lengthsOf(model, data, asked);
-  const chosen = Object.keys(lengths).length > 0 ? { ...asked, dims: { ...lengths, ...asked.dims } } : asked;
+  const ofEmbeddings = (asked.objective ? termsOf(asked.objective) : []).some((term) =>
+    isOfEmbeddings(term.objective),
+  );
+  const siamese = ofEmbeddings ? siameseOf(model, data) : undefined;
+  const lengths = lengthsOf(model, data, { ...asked, ...given({ siamese }) });
+  const chosen = {
+    ...(Object.keys(lengths).length > 0 ? { ...asked, dims: { ...lengths, ...asked.dims } } : asked),
+    ...given({ siamese }),
+  };
   const options = balanced ? withBalancedClasses(model, chosen, data) : chosen;
   const own = options.objective && objectiveOfTexts(options.objective, text);
   const isRead = flags.labels ?? flags.classAxis;

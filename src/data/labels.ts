@@ -24,6 +24,12 @@ export interface LabelReader {
  */
 export function checkLabels(dataset: Dataset, { objective, prediction, batch }: LabelReader): void {
   const { name, y, labels } = dataset;
+  if (objective.labels.absent?.(prediction)) {
+    if (y.type === "none") return;
+    throw new DataError(
+      `${name}: ${labels?.name ?? "y"}: the objective ${objective.name} takes no labels of pairs, whose inputs all belong together: leave the labels out, or use cosine-similarity for pairs with a score`,
+    );
+  }
   if (y.type === "none") {
     if (objective.labels.own) checkTokens(dataset, prediction);
     return;

@@ -47,15 +47,17 @@ export const isUsual = (name: string): boolean => Object.hasOwn(usual, name);
 export function usualColumn(name: string, dataset: Dataset): Column | undefined {
   const write = usual[name];
   const { shape, type } = tokensOf(dataset);
-  if (!write || shape.length !== 1 || type !== "integer") return undefined;
-  const length = elementCount(shape);
+  // A sample may hold several texts.
+  if (!write || shape.length < 1 || shape.length > 2 || type !== "integer") return undefined;
+  const length = shape.at(-1) ?? 1;
+  const texts = elementCount(shape) / length;
   const attention = dataset.inputs?.get("attention_mask");
   return {
     ...{ name, type: "integer", shape, range: () => ({ least: 0, most: length, whole: true }) },
     fill(indices, target, pass) {
-      const values = new Float64Array(indices.length * length).fill(1);
+      const values = new Float64Array(indices.length * texts * length).fill(1);
       const finish = () => {
-        for (let row = 0; row < indices.length; row++)
+        for (let row = 0; row < indices.length * texts; row++)
           write(values.subarray(row * length, (row + 1) * length));
         copyTo(target, values);
       };

@@ -27,7 +27,9 @@ export interface AddedLoss {
 export function emitObjective(g: Emit, objective: Objective, output: string | undefined): AddedLoss {
   const { name, injected } = objective;
   if (!injected) {
-    throw new UsageError(`the objective "${name}" says no form for injected files (its field "injected")`);
+    throw new UsageError(
+      `the objective "${name}" has no form for injected files (its field "injected"): train and grad take it`,
+    );
   }
   const { value, remark } = choosePrediction(g.graph, objective, output);
   if (!value.type) throw new SorthError(`"${value.name}" is of an unknown type; a loss needs floats`);

@@ -11,6 +11,8 @@ export interface ObjectiveGraph {
   readonly value: Typed;
   /** ∂value/∂prediction in closed form, in the prediction's type and shape; built when called. */
   readonly gradient: () => Typed;
+  /** The value for which `gradient` is, if that is not the prediction: the rules differentiate what lies between both. */
+  readonly at?: Typed;
 }
 
 /** Sums over predicted rows. Divided by the number of counted rows, they are the loss and the accuracy. */
@@ -78,9 +80,16 @@ export interface Objective {
     readonly type: "int32" | "float";
     /** Shape of the labels for predictions of the given shape. @throws SorthError if the loss does not accept that shape. */
     readonly shape: (prediction: Shape) => Shape;
+    /** Whether the loss takes no labels for predictions of the given shape; it is then given the prediction in their place. */
+    readonly absent?: (prediction: Shape) => boolean;
     /** For language models: how labels are made of tokens where the data hold none. */
     readonly own?: (prediction: Shape) => LabelMaker;
   };
+  /**
+   * The loss reads embeddings: its predictions are `[N, units]` or, where a sample has several embeddings (a pair),
+   * `[N, embeddings, units]`. How those of tokens become one is said here.
+   */
+  readonly embeds?: { readonly pooling: "mean" | "cls" };
   /** Whether eᴸ of the mean loss L is reported too: the perplexity of a language model. */
   readonly perplexity?: true;
   /** The shape of a mask for predictions of the given shape; absent for a loss that takes no mask. */

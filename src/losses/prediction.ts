@@ -4,6 +4,9 @@ import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Objective } from "./objective.ts";
 
+/** Names of several values in one text, with commas between them, which losses of embeddings take. */
+export const namesIn = (text: string): string[] => text.split(",").map((name) => name.trim());
+
 /** The value that a loss compares with labels. */
 export interface Prediction {
   readonly value: Value;

@@ -18,7 +18,9 @@ export {
   binaryFocal,
 } from "./binary.ts";
 export { type CausalLmOptions, causalLm } from "./causal-lm.ts";
+export { type ContrastiveOptions, contrastive, infoNce } from "./contrastive.ts";
 export { cosine } from "./cosine.ts";
+export { type CosineSimilarityOptions, cosineSimilarity } from "./cosine-similarity.ts";
 export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
 export { type DistillationOptions, distillation } from "./distillation.ts";
 export {
@@ -29,6 +31,7 @@ export {
   type SmoothL1Options,
   smoothL1,
 } from "./elementwise.ts";
+export type { EmbeddingOptions, Pooling } from "./embeddings.ts";
 export { type KlDivergenceOptions, klDivergence } from "./kl-divergence.ts";
 export { type LossModel, lossModel } from "./loss-model.ts";
 export { type MaskedLmOptions, maskedLm } from "./masked-lm.ts";
@@ -50,3 +53,4 @@ export {
   type LossTerm,
   type NamedTerm,
 } from "./terms.ts";
+export { type TripletOptions, triplet } from "./triplet.ts";

@@ -12,4 +12,9 @@ export const objectiveSummaries: Readonly<Record<string, string>> = {
   distillation: "a teacher's scores as labels: divergence of the softened probabilities (arXiv 1503.02531)",
   "causal-lm": "language models: each token from those before it, as in Hugging Face's libraries",
   "masked-lm": "language models: masked tokens from those around them (arXiv 1810.04805)",
+  contrastive:
+    "embeddings: each anchor finds its positive among those of the batch (InfoNCE), or the samples of its class",
+  "info-nce": "the same as contrastive",
+  triplet: "embeddings: a positive nearer than a negative by a margin, as torch's TripletMarginLoss",
+  "cosine-similarity": "pairs of embeddings with a score: squared difference of their cosine from it",
 };

@@ -1,13 +1,16 @@
 import { UsageError } from "../errors.ts";
 import { binaryCrossEntropy, binaryFocal } from "./binary.ts";
 import { causalLm } from "./causal-lm.ts";
+import { contrastive, infoNce } from "./contrastive.ts";
 import { cosine } from "./cosine.ts";
+import { cosineSimilarity } from "./cosine-similarity.ts";
 import { crossEntropy } from "./cross-entropy.ts";
 import { distillation } from "./distillation.ts";
 import { huber, l1, meanSquaredError, smoothL1 } from "./elementwise.ts";
 import { klDivergence } from "./kl-divergence.ts";
 import { maskedLm } from "./masked-lm.ts";
 import { type Objective, type ObjectiveOptions, withDefaults } from "./objective.ts";
+import { triplet } from "./triplet.ts";
 
 // Each objective checks its own options.
 type ObjectiveMaker = (options?: ObjectiveOptions) => Objective;
@@ -17,6 +20,7 @@ const objectives: ReadonlyMap<string, ObjectiveMaker> = new Map(
     [
       ...[crossEntropy, meanSquaredError, l1, binaryCrossEntropy, binaryFocal, huber, smoothL1],
       ...[cosine, klDivergence, distillation, causalLm, maskedLm],
+      ...[contrastive, infoNce, triplet, cosineSimilarity],
     ] as ObjectiveMaker[]
   ).map((make) => [make().name, make]),
 );

@@ -47,6 +47,10 @@ export const isLossModel = (objective: AnyObjective): objective is LossModel => 
 /** Whether a loss also computes figures on numbers, beside the graph. */
 export const isObjective = (objective: AnyObjective): objective is Objective => "evaluate" in objective;
 
+/** Whether a loss reads embeddings. */
+export const isOfEmbeddings = (objective: AnyObjective): objective is Objective =>
+  isObjective(objective) && objective.embeds !== undefined;
+
 /**
  * The weighted sum Σ weight · loss over several outputs of a model, each with its own labels. Events and evaluations report
  * every loss by name, without its weight, beside the sum.

@@ -4,7 +4,7 @@ import type { Value } from "../graph/node.ts";
 import type { Shape } from "../graph/shapes.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
-import { isObjective, type NamedTerm, termsOf } from "../losses/terms.ts";
+import { isObjective, isOfEmbeddings, type NamedTerm, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Lowering } from "../passes/backends/table.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
@@ -109,7 +109,11 @@ function dataOf(
   state: readonly { readonly input: string }[],
 ): NonNullable<EvaluationGraph["data"]> {
   graph.prune();
-  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  // Figures on numbers read labels and masks that no node reads.
+  const asked = new Set([labels, ...targets]);
+  for (const input of [...graph.inputs]) {
+    if (input.uses.size === 0 && !asked.has(input)) graph.removeInput(input);
+  }
   const held = new Set(state.map(({ input }) => input));
   const rows = graph.outputs[0]?.shape?.[0];
   const inputs = graph.inputs.filter((input) => input !== labels && !held.has(input.name));
@@ -174,7 +178,7 @@ function measured(
     };
   }
   const terms = termsOf(objective, output);
-  if (terms.every((term) => isObjective(term.objective))) {
+  if (terms.every((term) => isObjective(term.objective) && !isOfEmbeddings(term.objective))) {
     const all = terms.map((term): MeasuredTerm => {
       const { objective: own, output: name, labels } = term as NamedTerm & { readonly objective: Objective };
       const { value } = choosePrediction(program.graph, own, name);

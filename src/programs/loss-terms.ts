@@ -6,7 +6,14 @@ import type { Value } from "../graph/node.ts";
 import { type Shape, sameShape, shapeText } from "../graph/shapes.ts";
 import type { LabelMaker } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
-import { isCombined, isLossModel, isObjective, type NamedTerm, termsOf } from "../losses/terms.ts";
+import {
+  isCombined,
+  isLossModel,
+  isObjective,
+  isOfEmbeddings,
+  type NamedTerm,
+  termsOf,
+} from "../losses/terms.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { LossOptions } from "./options.ts";
@@ -61,12 +68,11 @@ export function emitTerms(prepared: PreparedGraph, options: LossOptions): TermGr
   return { terms, labels: inputs.labels, ownLabels, targets: [...prepared.lossInputs, ...inputs.targets] };
 }
 
-function predictionOf(
-  { graph }: PreparedGraph,
-  { objective, output }: NamedTerm,
-  options: LossOptions,
-): Typed | undefined {
+function predictionOf(prepared: PreparedGraph, term: NamedTerm, options: LossOptions): Typed | undefined {
+  const { graph, embeddingsOf } = prepared;
+  const { objective, output } = term;
   if (isLossModel(objective)) return undefined;
+  if (isOfEmbeddings(objective) && embeddingsOf) return embeddingsOf(prepared, term, options);
   const { value, remark } = choosePrediction(graph, objective, output);
   if (remark) options.onMessage?.(remark);
   return typedOrHidden(value);
@@ -90,6 +96,12 @@ function emitTerm(
     return { value, read: sameShape(cast.shape, shape) ? cast : emit.reshape(cast, shape) };
   };
   const { type, shape } = objective.labels;
+  if (isObjective(objective) && objective.labels.absent?.(prediction.shape)) {
+    shape(prediction.shape);
+    const { value, at = prediction, gradient } = objective.build(emit, prediction, prediction);
+    const none = { places: undefined, labels: undefined, mask: undefined };
+    return { term, value, prediction, ...none, seed: { value: at, gradient } };
+  }
   const given = input(term.labels, type === "float" ? prediction.type : type, shape(prediction.shape));
   const labels = given.value;
   if (!isObjective(objective)) {
@@ -102,7 +114,7 @@ function emitTerm(
       : undefined;
   const mask = masked?.value;
   const built = objective.build(emit, prediction, given.read, masked?.read);
-  const seed = { value: prediction, gradient: built.gradient };
+  const seed = { value: built.at ?? prediction, gradient: built.gradient };
   return { term, value: built.value, places: undefined, prediction, labels, mask, seed };
 }
 

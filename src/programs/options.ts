@@ -17,8 +17,17 @@ export interface LossOptions {
   readonly objective?: AnyObjective;
   /** Name of the value that is the loss, for a model that contains it. */
   readonly loss?: string;
-  /** The value that `objective` reads, an output or an inner value; default: the first float output. */
+  /**
+   * The value that `objective` reads, an output or an inner value; default: the first float output. A loss of embeddings takes
+   * several, with commas: `text_embeds,image_embeds`.
+   */
   readonly output?: string;
+  /**
+   * Losses of embeddings (`contrastive`, `triplet`, `cosineSimilarity`): how many inputs of the model one sample holds, which
+   * pass through it side by side: 2 for pairs, 3 for triplets. Arrays of the data have this axis behind that of the samples:
+   * `input_ids` `[N, 2, T]`. Default: one, or as many as `output` names outputs.
+   */
+  readonly siamese?: number;
   /** Penalties, alone or with layers, weights and schedules. A model with an injected block has its own and accepts no others. */
   readonly penalties?: readonly (Penalty | PenaltyPlan)[];
   /** Train exactly the parameters whose name matches; other float constants that match become parameters. */

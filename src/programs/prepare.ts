@@ -15,7 +15,8 @@ import { UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import { isLossModel, termsOf } from "../losses/terms.ts";
+import { namesIn } from "../losses/prediction.ts";
+import { isLossModel, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import { isHalf } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
@@ -53,13 +54,14 @@ export interface PrepareOptions {
  */
 export async function prepare(
   model: Model,
-  given: LossOptions,
+  asked: LossOptions,
   probe: Probe,
   { passes = [], keeps, masters = false, taken = takenPrefix, describes = false }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
-  const options = await withoutPast(graph, given);
+  const embeddings = await embeddingParts(asked);
+  const options = await withoutPast(graph, embeddings?.rows(asked) ?? asked);
   const penalties = await withSchedules(takeBlock(graph, options));
   liftParameters(graph, options, model.external);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
@@ -69,7 +71,7 @@ export async function prepare(
   const found = findParameters(graph, options);
   tellParameters(found, options);
   const readings = keeps || describes ? new Readings(graph) : undefined;
-  const asked = found.constants.filter(({ value }) => readings && keeps?.(namesOfValue(value, readings)));
+  const kept = found.constants.filter(({ value }) => readings && keeps?.(namesOfValue(value, readings)));
   const described = new Map(
     found.parameters.flatMap((one) =>
       readings && describes
@@ -82,7 +84,7 @@ export async function prepare(
         : [],
     ),
   );
-  const keep = new Set([...found.parameters, ...asked].map(({ value }) => value.name));
+  const keep = new Set([...found.parameters, ...kept].map(({ value }) => value.name));
   const emit = new Emit(graph, { prefix: stepPrefix });
   const context = { emit, probe, onMessage: options.onMessage };
   const { external } = model;
@@ -91,7 +93,8 @@ export async function prepare(
   // Passes keep outputs, so that values named in the options are still there afterwards.
   const terms = options.objective ? termsOf(options.objective) : [];
   const wanted = [options.output, options.loss, ...terms.map(({ output }) => output)];
-  const named = wanted.flatMap((name) => graph.value(name ?? "") ?? []);
+  const names = wanted.flatMap((name) => (name === undefined ? [] : [name, ...namesIn(name)]));
+  const named = [...new Set(names)].flatMap((name) => graph.value(name) ?? []);
   graph.outputs.push(...named);
   const half = found.parameters.find(({ value }) => isHalf(value.type));
   if (masters && half) {
@@ -112,6 +115,7 @@ export async function prepare(
   const own = new Set(graph.nodes);
   const losses = await withLossModels(graph, options, { ...context, target });
   const { batch } = await inferShapes(graph, probe, options);
+  embeddings?.split(graph, emit, options);
   const { sites, skipped } = findSites(graph);
   // Folding drops what no output needs.
   graph.outputs.push(...losses.lossModels.values());
@@ -120,6 +124,7 @@ export async function prepare(
   const prepared = {
     ...{ graph, emit, taken, batch, skipped, penalties, described },
     ...losses,
+    ...(embeddings && { embeddingsOf: embeddings.embeddingsOf }),
     parameters: found.parameters.map(({ value }) => value),
     constants: found.constants.map(({ value }) => value),
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
@@ -128,6 +133,12 @@ export async function prepare(
       .map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
   };
   return new Program(prepared, { probe, options, source: model });
+}
+
+/** What losses of embeddings need of a graph; undefined without one. */
+async function embeddingParts({ objective, siamese }: LossOptions) {
+  const any = objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective));
+  return any || siamese !== undefined ? import("./embeddings.ts") : undefined;
 }
 
 /** Makes losses that are models part of the graph. */

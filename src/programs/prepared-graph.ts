@@ -1,8 +1,11 @@
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import type { Emit } from "../graph/emit.ts";
+import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
+import type { NamedTerm } from "../losses/terms.ts";
 import type { ResolvedPlans } from "../penalties/plan.ts";
+import type { LossOptions } from "./options.ts";
 
 /** What a model says of a parameter. */
 export interface ParameterFacts {
@@ -34,4 +37,6 @@ export interface PreparedGraph {
   readonly lossModels: ReadonlyMap<string, Value>;
   /** The inputs that they added, for labels and other targets. */
   readonly lossInputs: readonly Value[];
+  /** Emits the embeddings that a loss reads; absent without such a loss. */
+  readonly embeddingsOf?: (prepared: PreparedGraph, term: NamedTerm, options: LossOptions) => Typed;
 }

@@ -9,6 +9,7 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import { Graph } from "../graph/graph.ts";
 import { modelOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { namesIn } from "../losses/prediction.ts";
 import { termsOf } from "../losses/terms.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import type { Model, ModelSource } from "../onnx/model.ts";
@@ -130,7 +131,8 @@ export class Program {
   async layOut(layout: NonNullable<Lowering["layout"]>): Promise<void> {
     const { output, loss, objective } = this.#context.options;
     const read = objective ? termsOf(objective).map((term) => term.output) : [];
-    const keep = new Set([output, loss, ...read].filter((name) => name !== undefined));
+    const names = [output, loss, ...read].filter((name) => name !== undefined);
+    const keep = new Set([...names, ...names.flatMap(namesIn)]);
     const trained = new Set(this.prepared.parameters.map(({ name }) => name));
     if (!this.#has("Conv")) return;
     const moved = await this.run(await layout({ keep, trained }));

@@ -1,7 +1,9 @@
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { lengthsOf, siameseOf } from "../data/lengths.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation } from "../programs/evaluation.ts";
 import { normalizationFor } from "./batch-feeds.ts";
@@ -25,11 +27,18 @@ export async function evaluateInGraph(
   checkNoArtifact(own);
   const { objective, output, onMessage, signal } = options;
   const backend = backendNamed(options.backend, runtime.backends);
-  const most = batchFor(own, options.batch, dataset.size);
+  const ofEmbeddings = objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective));
+  const siamese = ofEmbeddings ? siameseOf(model, dataset) : undefined;
+  const free = hasFreeBatch(own);
+  const rows = batchFor(own, options.batch, dataset.size);
+  const most = free ? rows : rows / (siamese ?? 1);
+  const dims = lengthsOf(model, dataset, { ...(siamese !== undefined && { siamese }) });
   const loss = {
-    batch: options.batch === undefined && hasFreeBatch(own) ? evenBatch(dataset.size, most) : most,
+    batch: options.batch === undefined && free ? evenBatch(dataset.size, most) : most,
+    ...(Object.keys(dims).length > 0 && { dims }),
     ...(objective && { objective }),
     ...(output !== undefined && { output }),
+    ...(siamese !== undefined && { siamese }),
     ...(onMessage && { onMessage }),
   };
   const noState = { parameters: [], statistics: [] };

@@ -3,7 +3,7 @@ import { objectiveFor } from "../data/labels.ts";
 import { UsageError } from "../errors.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
-import { isCombined, isObjective, type NamedTerm, termsOf } from "../losses/terms.ts";
+import { isCombined, isObjective, isOfEmbeddings, type NamedTerm, termsOf } from "../losses/terms.ts";
 import { ClassMetrics } from "../metrics/class-metrics.ts";
 import { classesOf, classRows } from "../metrics/class-rows.ts";
 import { LabelMetrics } from "../metrics/label-metrics.ts";
@@ -30,7 +30,7 @@ export async function evaluateModel(
   if (remark !== undefined) options.onMessage?.(remark);
   if (isCombined(objective)) refuseOutput(options);
   const terms = termsOf(objective, options.output);
-  if (!terms.every((term) => isObjective(term.objective))) {
+  if (!terms.every((term) => isObjective(term.objective) && !isOfEmbeddings(term.objective))) {
     const { evaluateInGraph } = await import("./evaluate-in-graph.ts");
     return evaluateInGraph(model, dataset, { ...options, objective }, runtime);
   }
