@@ -106,9 +106,17 @@ describe("refuses", () => {
     Trainer.create(encoder, { objective, dims: {}, batch: samples, ...more });
   test.each<[string, () => unknown, string]>([
     ["triplets of two", () => made(triplet(), { siamese: 2 }), "needs three embeddings"],
-    ["a batch of one pair", () => made(contrastive(), { siamese: 2, batch: 1 }), "a batch of one pair has none"],
+    [
+      "a batch of one pair",
+      () => made(contrastive(), { siamese: 2, batch: 1 }),
+      "a batch of one pair has none",
+    ],
     ["scores of single texts", () => made(cosineSimilarity()), "needs two embeddings of each sample"],
-    ["pairs for another loss", () => made(crossEntropy(), { siamese: 2 }), "siamese belongs to losses of embeddings"],
+    [
+      "pairs for another loss",
+      () => made(crossEntropy(), { siamese: 2 }),
+      "siamese belongs to losses of embeddings",
+    ],
     ["an unknown pooling", () => contrastive({ pooling: "max" as "mean" }), "must be mean or cls, not max"],
     ["no temperature", () => contrastive({ temperature: 0 }), "must be a number above 0"],
     [
