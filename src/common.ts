@@ -76,19 +76,16 @@ export type { Shape } from "./graph/shapes.ts";
 export type { HeadOptions } from "./head/replace-head.ts";
 export type { InjectOptions } from "./inject/options.ts";
 export type { Library } from "./library.ts";
-export {
-  binaryCrossEntropy,
-  type CrossEntropyOptions,
-  crossEntropy,
-  type Evaluation,
-  type InjectedLoss,
-  meanSquaredError,
-  type Objective,
-  type ObjectiveGraph,
-  type ObjectiveOptions,
-  objectiveNamed,
-  objectiveNames,
-} from "./losses/public.ts";
+export { binaryCrossEntropy } from "./losses/binary.ts";
+export { type CrossEntropyOptions, crossEntropy } from "./losses/cross-entropy.ts";
+export { meanSquaredError } from "./losses/elementwise.ts";
+export type {
+  Evaluation,
+  InjectedLoss,
+  Objective,
+  ObjectiveGraph,
+  ObjectiveOptions,
+} from "./losses/objective.ts";
 export type {
   AngleReport,
   LayerAngles,

@@ -1,6 +1,6 @@
 // Names that say nothing without the subject that they belong to. They have moved; the old exports stay until version 0.2.
 import { subset as datasetSubset } from "./data/dataset.ts";
-import * as losses from "./losses/public.ts";
+import { l1 as l1Loss } from "./losses/elementwise.ts";
 import * as penalties from "./penalties/public.ts";
 import { anglePictures } from "./report/pictures.ts";
 import { constant as constantSchedule } from "./schedules/constant.ts";
@@ -10,7 +10,7 @@ import { stepDecay as stepDecaySchedule } from "./schedules/step-decay.ts";
 import { warmup as warmupSchedule } from "./schedules/warmup.ts";
 
 /** @deprecated Import `l1` from `sorth-onnx/losses`; this export goes with 0.2. */
-export const l1 = losses.l1;
+export const l1 = l1Loss;
 /** @deprecated Import `barlow` from `sorth-onnx/penalties`; this export goes with 0.2. */
 export const barlow = penalties.barlow;
 /** @deprecated Import `biggan` from `sorth-onnx/penalties`; this export goes with 0.2. */

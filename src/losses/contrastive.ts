@@ -124,8 +124,6 @@ export function wholeLabels(labels: ArrayLike<number>): void {
   }
 }
 
-const classes = crossEntropy();
-
 /** Vectors [N, embeddings, units]. */
 function ofPairs(
   g: Emit,
@@ -139,6 +137,7 @@ function ofPairs(
   const anchors = embeddingAt(g, vectors, 0);
   const scores = g.mul(g.matMul(anchors, g.transposeLast(candidates)), 1 / temperature);
   const own = g.iota(samples);
+  const classes = crossEntropy();
   const found = classes.build(g, scores, own);
   if (!symmetric) return { ...found, at: scores };
   const rest = (count - 2) * samples;
@@ -198,6 +197,7 @@ function pairFigures(
   ).flat();
   const own = Array.from({ length: rows }, (_, i) => i);
   const scores = vectors.map(([anchor = []]) => candidates.map((one) => dot(anchor, one) / temperature));
+  const classes = crossEntropy();
   const figures = (table: readonly (readonly number[])[]) =>
     classes.evaluate(table.flat(), own, rows, [rows, table[0]?.length ?? 0]);
   const found = figures(scores);

@@ -1,16 +1,11 @@
 import { conversionOf } from "../../src/data/conversion.ts";
+import { objectiveNamed, objectiveNames } from "../../src/losses/table.ts";
 import { chain } from "../../src/optimizers/chain.ts";
 import { clippings, optimizerNamed } from "../../src/optimizers/table.ts";
-import {
-  imagenet,
-  type Normalization,
-  objectiveNamed,
-  objectiveNames,
-  type PenaltyPlan,
-  som,
-  type TrainerOptions,
-} from "../../src/web.ts";
+
+import { imagenet, type Normalization, type PenaltyPlan, som, type TrainerOptions } from "../../src/web.ts";
 import type { NormalizationChoice, RunName, Settings } from "../protocol.ts";
+
 import type { OpenedModel } from "./open-model.ts";
 
 /** Prefix of the name under which the page lists a loss of the model's own. */
@@ -26,7 +21,7 @@ export function lossesOf({ inspection, rescued }: OpenedModel): string[] {
     .map(({ name }) => `${own}${name}`);
   const { shape = [] } = outputs[0] ?? {};
   // The page reads no texts.
-  const names = objectiveNames.filter((name) => !name.endsWith("-lm"));
+  const names = objectiveNames.filter((name) => !name.endsWith("-lm") && !objectiveNamed(name).embeds);
   const usual = shape.length === 2 ? names : ["mse", ...names.filter((name) => name !== "mse")];
   return inputs.length > 1 && losses.length > 0 ? losses : usual;
 }
