@@ -27,7 +27,8 @@ export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): s
   const all = Object.entries(rules).sort(([a], [b]) => a.localeCompare(b));
   const rows = all.filter(([, entry]) => "vjp" in entry);
   const others = all.filter(([, entry]) => !("vjp" in entry));
-  const refused = others.filter(([, entry]) => "refused" in entry).length;
+  const without = others.filter(([, entry]) => !("writtenOut" in entry));
+  const refused = without.filter(([, entry]) => "refused" in entry).length;
   const parts = [...new Set([...gradients.values()].flatMap((names) => [...names]))].sort();
   return [
     "# Operators",
@@ -36,7 +37,7 @@ export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): s
     "If a gradient would have to pass through an operator that is missing here, it is refused by name before anything is written.",
     "Older models are first converted to opset 18; newer ones stay unchanged. Names outside the standard domain begin with their domain.",
     "",
-    `${rows.length} operators have a derivative, ${others.length - refused} have a zero gradient, ${refused} are refused with a reason.`,
+    `${rows.length} operators have a derivative, ${without.length - refused} have a zero gradient, ${refused} are refused with a reason.`,
     "",
     "## With a derivative",
     "",
@@ -54,11 +55,22 @@ export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): s
     "",
     `Gradients consist of ${parts.length} operators: ${parts.join(", ")}.`,
     "",
+    "## Written out",
+    "",
+    "These are replaced by operators of the first table before gradients are made; in another form they are refused with the reason.",
+    "",
+    "| operator | form |",
+    "|---|---|",
+    ...others.flatMap(([name, entry]) =>
+      "writtenOut" in entry ? [`| ${name} | ${entry.writtenOut} |`] : [],
+    ),
+    "| If, Loop, Scan, Sequence… | the branch, the number of trips or the position does not depend on data |",
+    "",
     "## Without a derivative",
     "",
     "| operator | gradient |",
     "|---|---|",
-    ...others.map(([name, entry]) => `| ${name} | ${stateOf(entry)} |`),
+    ...without.map(([name, entry]) => `| ${name} | ${stateOf(entry)} |`),
     "",
   ].join("\n");
 }

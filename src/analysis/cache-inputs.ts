@@ -3,10 +3,12 @@ import type { DeclaredDim, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { cacheName } from "./cache-names.ts";
 import { type DimensionOptions, declaredBatchAxis, fedInputs } from "./dimensions.ts";
+import { cacheHeadWidth } from "./head-width.ts";
 
 /** An input for keys or values of tokens that came before: a decoder's cache. */
 export interface CacheInput {
   readonly input: Value;
+  /** Its lengths in the file; a width of heads that the file names only is a number where the weights say it. */
   readonly declared: readonly DeclaredDim[];
   /** The axis that counts the former tokens, and its length in the file: a name, or 0. */
   readonly axis: number;
@@ -18,7 +20,7 @@ const ofEncoder = /encoder|cross/i;
 
 /**
  * The inputs of a decoder for former tokens, of which there are none while it is trained or evaluated: float inputs with a
- * usual name and one free axis beside the batch.
+ * usual name and one free axis beside the batch (of several, the one whose name says that it is a length).
  * @param options - a length above 0 that is given for that axis makes the input an ordinary one
  */
 export function cacheInputs(graph: Graph, { dims = {} }: DimensionOptions = {}): CacheInput[] {
@@ -31,26 +33,54 @@ export function cacheInputs(graph: Graph, { dims = {} }: DimensionOptions = {}):
     if (axis === undefined) return [];
     const length = declared[axis];
     const given = dims[`${name}.${axis}`] ?? (typeof length === "string" ? dims[length] : undefined);
-    return (given ?? 0) === 0 ? [{ input, declared, axis, length }] : [];
+    return (given ?? 0) === 0 ? [{ input, declared: withWidth(input, declared, dims), axis, length }] : [];
   });
 }
 
 /** The input of merged decoders that chooses the branch which reads the cache. */
 export const cacheBranch = "use_cache_branch";
 
-/** The only axis beside the batch that is free or 0. */
+/** The only axis beside the batch that is free or 0; of several, the only one that is named like a length. */
 function pastAxis(declared: readonly DeclaredDim[], batchAxis: number): number | undefined {
-  const [axis, ...others] = declared.flatMap((dim, at) =>
-    at !== batchAxis && (typeof dim !== "number" || dim === 0) ? [at] : [],
+  const free = [...declared.keys()].filter(
+    (at) => at !== batchAxis && (typeof declared[at] !== "number" || declared[at] === 0),
   );
+  const named = free.filter((at) => /past|seq|len/i.test(`${declared[at]}`));
+  const [axis, ...others] = free.length > 1 ? named : free;
   return others.length === 0 ? axis : undefined;
+}
+
+/** Lengths with the width of a head in the last place, where the file only names it (onnxruntime-genai's `kv_cache_dim`). */
+function withWidth(
+  input: Value,
+  declared: readonly DeclaredDim[],
+  dims: Readonly<Record<string, number>>,
+): readonly DeclaredDim[] {
+  const last = declared.length - 1;
+  const name = declared[last];
+  if (last !== 3 || typeof name === "number") return declared;
+  const width = dims[name ?? `${input.name}.${last}`] ?? cacheHeadWidth(input);
+  return width === undefined ? declared : declared.with(last, width);
+}
+
+/** Names of the lengths that a cache alone has, and their numbers: of former tokens (0) and widths of heads. */
+function lengthsOfCache({ input, declared, axis, length }: CacheInput): Record<string, number> {
+  const nameOf = (dim: DeclaredDim, at: number) => (typeof dim === "string" ? dim : `${input.name}.${at}`);
+  const found: Record<string, number> = { [nameOf(length, axis)]: 0 };
+  for (const [at, dim] of (input.declared ?? []).entries()) {
+    const known = declared[at];
+    if (at !== axis && typeof dim !== "number" && typeof known === "number") found[nameOf(dim, at)] = known;
+  }
+  return found;
 }
 
 /** The options without lengths of former tokens, which only {@link cacheInputs} have. */
 export function withoutCache<O extends DimensionOptions>(options: O, caches: readonly CacheInput[]): O {
   const { dims } = options;
   if (!dims || caches.length === 0) return options;
-  const ofCache = new Set(caches.flatMap(({ input, axis, length }) => [`${input.name}.${axis}`, length]));
+  const ofCache = new Set(
+    caches.flatMap((cache) => [`${cache.input.name}.${cache.axis}`, ...Object.keys(lengthsOfCache(cache))]),
+  );
   return {
     ...options,
     dims: Object.fromEntries(Object.entries(dims).filter(([name]) => !ofCache.has(name))),
@@ -65,10 +95,7 @@ export function withEmptyCache<O extends DimensionOptions>(graph: Graph, options
   const caches = cacheInputs(graph, options);
   if (caches.length === 0) return options;
   const { dims = {} } = options;
-  const past: Record<string, number> = {};
-  for (const { input, axis, length } of caches) {
-    past[typeof length === "string" ? length : `${input.name}.${axis}`] = 0;
-  }
+  const past: Record<string, number> = Object.assign({}, ...caches.map(lengthsOfCache));
   const last = tokensInput(graph)?.declared?.at(-1);
   const tokens = typeof last === "string" ? dims[last] : last;
   for (const total of totalLengths(graph, caches)) if (tokens !== undefined) past[total] = tokens;

@@ -17,9 +17,9 @@ export const textsIn = (list: string): string[] =>
 const operatorName =
   /^(_?unsafe_view|view|expand|unsqueeze|squeeze|slice|select|repeat|tile|permute|transpose|reshape|div|mul|add|sub|neg|exp|cat|stack|clone|contiguous|_to_copy|linear|matmul|mm|addmm|rsqrt|sqrt|pow|index|getitem|dot|mv|alias|detach|flip|roll|\w*norm)(_\d+)?$/;
 
-/** Literals: numbers written in the source code. */
+/** Literals: numbers written in the source code. `/model/constants/FLOAT/30.0` is onnxruntime-genai's. */
 const literal =
-  /(^|\/)Constant(_\d+)?(_output_\d+)?$|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
+  /(^|\/)Constant(_\d+)?(_output_\d+)?$|(^|\/)constants\/B?(FLOAT|DOUBLE)\d*\/|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
 
 /** Exporters' names of their own constants: `val_3`, `onnx::Mul_12`, `const_fold_opt__7`, and all of TensorFlow's except variables. */
 const anonymous =

@@ -42,6 +42,7 @@ const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = tableOf({
   "com.microsoft.FusedConv": [null, "weight", "bias"],
   "com.microsoft.FusedGemm": ["weight", "weight", "bias"],
   "com.microsoft.FusedMatMul": ["weight", "weight"],
+  "com.microsoft.GroupQueryAttention": [...Array<null>(11).fill(null), "bias"],
   "com.microsoft.MultiHeadAttention": [null, null, null, "bias"],
   "com.microsoft.SkipLayerNormalization": [null, null, "scale", "bias", "bias"],
   "com.microsoft.SkipSimplifiedLayerNormalization": [null, null, "scale", "bias"],

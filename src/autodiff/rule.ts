@@ -87,6 +87,8 @@ export interface Constant {
 /** A known operator that is not differentiated, and the reason. */
 export interface Refused {
   readonly refused: string;
+  /** Says in which form a pass writes the operator out in others, which have derivatives. */
+  readonly writtenOut?: string;
 }
 
 /** The entry of an operator in the table: a derivative, a zero gradient, or a refusal. */

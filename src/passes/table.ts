@@ -33,6 +33,7 @@ import { replaceDropout } from "./training/replace-dropout.ts";
 import { stopDropout } from "./training/stop-dropout.ts";
 import { storeAsRead } from "./training/store-as-read.ts";
 import { widenHalf } from "./training/widen-half.ts";
+import { writeOutAttention } from "./training/write-out-attention.ts";
 
 /** Every pass, by subject; what each makes of a small graph is in test/passes/printed. */
 export const passes = {
@@ -54,6 +55,7 @@ export const passes = {
   splitShared,
   // Training
   emptyCache,
+  writeOutAttention,
   setBatchNormForm,
   lowerBatchNorm,
   replaceDropout,

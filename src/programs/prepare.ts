@@ -49,7 +49,7 @@ export interface PrepareOptions {
 
 /**
  * Reads a model into a program: empties a decoder's cache, removes an injected block and keeps its options, splits shared initializers, expands functions
- * and bodies, raises the opset, infers shapes, and folds values that do not depend on data.
+ * and bodies, raises the opset, writes the attention of decoders out, infers shapes, and folds values that do not depend on data.
  * @throws SorthError if ONNX Runtime refuses the model, an operator has no adapter, or a dimension is not known
  */
 export async function prepare(
@@ -90,6 +90,7 @@ export async function prepare(
   const { external } = model;
   const target = gradientOpset(graph);
   await expandModel(graph, { target, dimensions: options, keep, external }, context);
+  await writeOutOperators(graph, options, context);
   // Passes keep outputs, so that values named in the options are still there afterwards.
   const terms = options.objective ? termsOf(options.objective) : [];
   const wanted = [options.output, options.loss, ...terms.map(({ output }) => output)];
@@ -159,6 +160,13 @@ async function withoutPast(graph: Graph, options: LossOptions): Promise<LossOpti
   if (!mayHaveCache(graph)) return options;
   const { emptied } = await import("../passes/training/empty-cache.ts");
   return emptied(graph, options);
+}
+
+/** Writes operators out that have derivatives only in parts. */
+async function writeOutOperators(graph: Graph, dimensions: LossOptions, context: PassContext): Promise<void> {
+  if (!graph.nodes.some(({ opType }) => opType === "GroupQueryAttention")) return;
+  const { writeOutAttention } = await import("../passes/training/write-out-attention.ts");
+  await runPass(writeOutAttention({ dimensions }), graph, context);
 }
 
 /** Reads schedules that are texts. @throws UsageError for a text that is no schedule */

@@ -121,6 +121,17 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const b = new GraphBuilder(12);
     return inferred(conditional(b, b.input("c", [], "bool"), ["Softmax", "Abs"]));
   },
+  writeOutAttention: () => {
+    const b = new GraphBuilder(18, { "com.microsoft": 1 });
+    const tables = ["cosines", "sines"].map((name) => b.weight(name, [4, 8]));
+    const inputs = [
+      ...[b.input("qkv", [2, 3, 64]), null, null, null, null],
+      ...[b.input("lengths", [2], "int32"), b.input("total", [], "int32"), ...tables],
+    ];
+    const attributes = { num_heads: 2, kv_num_heads: 1, do_rotary: 1 };
+    const [y] = b.many("GroupQueryAttention", inputs, ["y", "k", "v"], attributes, "com.microsoft");
+    return b.output(y as Value);
+  },
   liftConstants: () => {
     const b = new GraphBuilder();
     const w = b.op("Constant", [], "w", { value: Tensor.float("", [2], [1, 2]) });

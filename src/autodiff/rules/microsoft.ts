@@ -53,13 +53,18 @@ export const microsoft = {
     "DecoderMaskedMultiHeadAttention",
     "DecoderMaskedSelfAttention",
     "GreedySearch",
-    "GroupQueryAttention",
     "LinearAttention",
     "PagedAttention",
     "Sampling",
     "SparseAttention",
     "WhisperBeamSearch",
   ),
+  // src/passes/training/write-out-attention.ts
+  "com.microsoft.GroupQueryAttention": {
+    refused: "only its training form has a derivative: without former tokens and without quantized keys",
+    writtenOut:
+      "training form (no former tokens), keys and values packed or apart, rotation by cos_cache and sin_cache, scale, softcap, local window, padding, attention_bias, sinks",
+  },
   ...refused(
     "its weights or its inputs are quantized: train the float model, then quantize it",
     "DynamicQuantizeLSTM",

@@ -16,8 +16,8 @@ export interface RotaryInputs {
   readonly heads: number;
 }
 
-/** How the pairs of a tensor [B, H, L, D] lie in its last axis. */
-interface Pairs {
+/** How the pairs of a tensor [B, H, L, D] lie in its last axis: the first `width` numbers are pairs. */
+export interface Pairs {
   readonly width: number;
   readonly interleaved: boolean;
 }
@@ -38,6 +38,24 @@ function fromPairs(g: Emit, first: Typed, second: Typed, pairs: Pairs, rest: rea
       ])
     : g.concat([first, second], 3);
   return g.concat([joined, ...rest], 3);
+}
+
+/**
+ * Turns the pairs of x: [B, H, L, D] by angles given as cosines and sines, which broadcast to [B, H, L, width/2]. It splits and
+ * joins, because the gradient of Split is one Concat, and that of each Slice a Pad and a sum.
+ */
+export function rotate(g: Emit, x: Typed, cosines: Typed, sines: Typed, pairs: Pairs): Typed {
+  const { width, interleaved } = pairs;
+  const rest = dimAt(x.shape, 3) - width;
+  const behind = rest > 0 ? [rest] : [];
+  const parts = g.split(x, 3, [...(interleaved ? [width] : [width / 2, width / 2]), ...behind]);
+  const shape = [...x.shape.slice(0, 3), width / 2];
+  const apart = (joined: Typed) =>
+    g.split(g.reshape(joined, [...shape, 2]), 4, [1, 1]).map((part) => g.reshape(part, shape));
+  const [a, b] = (interleaved ? apart(parts[0] as Typed) : parts) as [Typed, Typed];
+  const first = g.sub(g.mul(a, cosines), g.mul(b, sines));
+  const second = g.add(g.mul(a, sines), g.mul(b, cosines));
+  return fromPairs(g, first, second, pairs, rest > 0 ? parts.slice(-1) : []);
 }
 
 /**

@@ -41,6 +41,7 @@ export const emptyCache = defineGraphPass({
       graph.inputToInitializer(input, emptyTensor(input, shape));
       input.shape = shape;
       dropFromConcats(graph, input);
+      growFromEmpty(input);
     }
     const branch = graph.inputs.find(({ name }) => name === cacheBranch);
     if (branch) graph.inputToInitializer(branch, Tensor.of(cacheBranch, "bool", [1], Uint8Array.of(0)));
@@ -78,6 +79,11 @@ function dropFromConcats(graph: Graph, empty: Value): void {
     graph.replaceUses(joined, second, { outputs: true });
     graph.removeNodes(new Set([node]));
   }
+}
+
+/** A cache as long as a window of tokens has to be that long; one that grows with the tokens may be empty. */
+function growFromEmpty(empty: Value): void {
+  for (const { node } of empty.uses) node.attributes.delete("sliding_window_cache");
 }
 
 /** Empties the cache of a graph, for a batch of known size. @returns the options without its lengths */
