@@ -223,7 +223,8 @@ function withOwnModules(layers: readonly FoundLayer[]): FoundLayer[] {
   for (const { module, weight } of layers) {
     weights.set(module, (weights.get(module) ?? new Set()).add(weight));
   }
-  return layers.map((layer) =>
-    (weights.get(layer.module)?.size ?? 1) > 1 ? { ...layer, module: layer.weight } : layer,
-  );
+  return layers.map((layer) => {
+    const module = (weights.get(layer.module)?.size ?? 1) > 1 ? layer.weight : layer.module;
+    return { ...layer, module, names: [...new Set([...layer.names, module])] };
+  });
 }

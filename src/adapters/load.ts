@@ -1,3 +1,4 @@
+import { escaped } from "../analysis/name-patterns.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -50,3 +51,41 @@ export function adapterOf(model: Model): Adapter {
   );
   return { ...first.settings, layers: [...layers.values()], saved };
 }
+
+/**
+ * The numbers of an adapter by the names that a model's adapters have.
+ * @param model - with adapters beside the same layers
+ * @throws UsageError for a module beside which the model has no adapter, or another rank
+ */
+export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tensor> {
+  const mark = markOf(graphOf(model));
+  const numbers = new Map<string, Tensor>();
+  for (const { module, down, up } of adapter.layers) {
+    const tensors: Readonly<Record<string, Tensor>> = { lora_A: down, lora_B: up };
+    const found = mark?.layers.filter((layer) => isModule(layer.module, module)) ?? [];
+    const [first] = found;
+    if (!first)
+      throw new UsageError(`the adapter is for a module "${module}", beside which the run has no adapter`);
+    lora.check(first, tensors);
+    const rank = down.dims[0] ?? 0;
+    if (rank !== first.settings.rank) {
+      throw new UsageError(`the adapter has rank ${rank} beside "${module}", the run ${first.settings.rank}`);
+    }
+    for (const { parameters } of found) {
+      for (const [part, name] of Object.entries(parameters))
+        numbers.set(name, (tensors[part] as Tensor).named(name));
+    }
+  }
+  for (const { name, source, transposed: exchange } of mark?.heads ?? []) {
+    const tensor = adapter.saved.get(source);
+    if (tensor) numbers.set(name, (exchange ? transposed(tensor) : tensor).named(name));
+  }
+  return numbers;
+}
+
+const isModule = (own: string, other: string): boolean =>
+  own === other || own.endsWith(`.${other}`) || other.endsWith(`.${own}`);
+
+/** A pattern for the layers beside which an adapter lies. */
+export const layersOf = ({ layers }: Adapter): RegExp =>
+  new RegExp(`(?:^|\\.)(?:${layers.map(({ module }) => escaped(module)).join("|")})$`);

@@ -19,7 +19,7 @@ import { initializerRecord } from "./initializer-record.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { adapterKind } from "./kinds.ts";
 import type { Layer, StoredForm } from "./layers.ts";
-import { type Mark, markOf } from "./mark.ts";
+import { markOf } from "./mark.ts";
 import { matched } from "./match.ts";
 import { removeAdapters } from "./remove.ts";
 import { withSaved } from "./saved.ts";
@@ -101,8 +101,8 @@ function weighted(adapters: Adapter | readonly (Adapter | WeightedAdapter)[]): R
 const hasMark = (model: Model): boolean => markOf(graphOf(model)) !== undefined;
 
 /** Why the adapters of a model cannot be folded into its weights; undefined if they can. */
-export function obstacleToMerging({ layers }: Mark): string | undefined {
-  const found = layers.find(({ stored }) => typeof stored === "string");
+export function reasonAgainstMerging(model: Model): string | undefined {
+  const found = markOf(graphOf(model))?.layers.find(({ stored }) => typeof stored === "string");
   return found && `"${found.name}": ${found.stored as string}`;
 }
 

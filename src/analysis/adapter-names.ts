@@ -23,3 +23,6 @@ export function adapterParameters({ metadata }: Pick<Graph, "metadata">): Readon
 /** Whether a model has adapters beside its layers. */
 export const hasAdapters = (model: Model): boolean =>
   model.proto.metadataProps?.some(({ key }) => key === adaptersKey) ?? false;
+
+/** Whether a parameter's name is that of an adapter's B. */
+export const isUpward = (name: string): boolean => /\.lora_B(_\d+)?$/.test(name);

@@ -12,6 +12,7 @@ import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import { beginWith, loraOf } from "./adapter-flags.ts";
 import { withBalancedClasses } from "./class-weights.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
@@ -88,13 +89,17 @@ export async function newTrainer({
   const { objective, remark } =
     own && isRead === undefined ? objectiveFor(own, data) : { objective: own, remark: undefined };
   if (remark !== undefined) onMessage(remark);
-  return Trainer.create(model, {
+  const { lora, from } = await loraOf(flags, flags.classes !== undefined);
+  const trainer = await Trainer.create(model, {
     ...options,
+    ...given({ lora }),
     ...given({ objective, normalize, mixup: flags.augment?.mixup }),
     ...given({ metrics }),
     ...placementOf(flags),
     onMessage,
   });
+  beginWith(trainer, from);
+  return trainer;
 }
 
 /** Continues a run of ONNX Runtime's training API. Flags override its options. */

@@ -38,6 +38,16 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
       "the same with names, which predict writes",
     ),
   ],
+  merge: [
+    example(
+      "merge model.onnx --adapter adapter.safetensors",
+      "writes model.merged.onnx: the same file, other weights",
+    ),
+    example(
+      "merge model.onnx --adapter first:0.5 --adapter second:0.5 -o both.onnx",
+      "half of each of two adapters",
+    ),
+  ],
   tap: [
     example("tap model.onnx --include relu1", "writes model.tapped.onnx, whose outputs include relu1"),
     example(

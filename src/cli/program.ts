@@ -42,6 +42,10 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     summary: "give a classifier new classes: a fresh last layer, and everything else as it is",
     load: () => import("./commands/head.ts"),
   },
+  merge: {
+    summary: "fold adapters, of train --lora or of PEFT, into the weights of a model",
+    load: () => import("./commands/merge.ts"),
+  },
   tap: {
     summary: "make inner values of a model outputs, so that a run shows them",
     load: () => import("./commands/tap.ts"),

@@ -32,7 +32,17 @@ export interface RunSettings {
 const ofOneCall = ["force", "quiet", "debug", "json", "resume", "otherData"];
 /** Flags that name files. */
 const paths = [
-  ...["output", "checkpoint", "ortCheckpoint", "data", "tensorboard", "tokenizer", "objective"],
+  ...[
+    "output",
+    "checkpoint",
+    "ortCheckpoint",
+    "adapter",
+    "adapterFrom",
+    "data",
+    "tensorboard",
+    "tokenizer",
+    "objective",
+  ],
   "metrics",
 ];
 

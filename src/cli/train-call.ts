@@ -105,9 +105,14 @@ export async function callOf(
 
 /** @throws UsageError for flags that would have no effect */
 export function checkEffects(
-  { keepPenalty, allowFallback, backend }: TrainFlags,
-  { block }: ModelFacts,
+  { keepPenalty, allowFallback, backend, lora, adapterFrom }: TrainFlags,
+  { block, artifact }: ModelFacts,
 ): void {
+  if (artifact !== undefined && (lora || adapterFrom !== undefined)) {
+    throw new UsageError(
+      "--lora belongs to models: a training_model.onnx fixes which parameters are trained",
+    );
+  }
   if (keepPenalty && !block) {
     throw new UsageError("--keep-penalty belongs to a model with an injected penalty: this one has none");
   }

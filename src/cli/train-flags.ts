@@ -5,6 +5,7 @@ import { seedNumber } from "../numbers.ts";
 import type { Precision } from "../programs/options.ts";
 import { halfPrecision } from "../programs/precision.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import { type AdapterFlags, addAdapterFlags, addAdapterOutput } from "./adapter-flags.ts";
 import { addClassFlag, type ClassFlags } from "./class-list.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { addFitFlags, type FitFlags } from "./fit-flags.ts";
@@ -24,6 +25,7 @@ export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, F
   readonly checkpoint?: string;
   readonly resume?: string;
   readonly ortCheckpoint?: string;
+  readonly adapter?: string;
   readonly keepPenalty?: true;
   readonly json?: true;
   readonly report: boolean;
@@ -32,7 +34,13 @@ export interface RunFlags extends SharedFlags, OutputFlags, TrainingDataFlags, F
 }
 
 /** Flags that determine how a model is trained. A resumed run keeps those with which it was started. */
-export interface TrainingFlags extends LossFlags, PenaltyFlags, OptimizerFlags, ClassFlags, MetricFlags {
+export interface TrainingFlags
+  extends LossFlags,
+    PenaltyFlags,
+    OptimizerFlags,
+    ClassFlags,
+    AdapterFlags,
+    MetricFlags {
   readonly batchNorm?: "train" | "frozen";
   readonly runningVariance?: "onnx" | "torch";
   readonly precision?: Precision;
@@ -47,6 +55,7 @@ export const defaultBatch = 64;
 export function addRunFlags(command: Command): void {
   addOutputFlag(command, "trained", "where to write the trained model");
   command.option("--data <source>", `${dataKinds}; docs/data.md describes each`);
+  addAdapterOutput(command);
   addFitFlags(command);
   command
     .option(
@@ -85,6 +94,7 @@ export function addRunFlags(command: Command): void {
 export function addTrainingFlags(command: Command): string[] {
   const before = command.options.length;
   addClassFlag(command, "replace the model's last layer by a fresh one with these classes");
+  addAdapterFlags(command);
   addStepFlags(command);
   addRateFlags(command);
   addMetricFlag(command);

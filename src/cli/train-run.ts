@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { checkAdapterOutput } from "../adapters/adapter-files-node.ts";
 import { conversionOf, type DataConversion, withConversion } from "../data/conversion.ts";
 import { UsageError } from "../errors.ts";
 import {
@@ -23,6 +24,7 @@ import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import { listedWithSource } from "../programs/tell-parameters.ts";
 import { normalizationFor } from "../runtime/batch-feeds.ts";
 import { describeData } from "../runtime/describe-data.ts";
+import { checkHasAdapters, writeTrainedAdapter } from "./adapter-flags.ts";
 import { trainerFor } from "./begin-run.ts";
 import { withClasses } from "./class-list.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
@@ -104,6 +106,8 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const isNewBoard = boardFolder !== undefined && !flags.resume;
   if (isNewBoard) await checkNoEvents(boardFolder, terminal.write);
   checkEffects(flags, facts);
+  checkHasAdapters(model, flags);
+  if (flags.adapter !== undefined) await checkAdapterOutput(flags.adapter, terminal.write);
   const read = await readData(data, terminal, flags, { model, conversion: call.settings?.data });
   const { train, validation, test: held, normalize } = read;
   await checkHeldOut(flags, {
@@ -162,6 +166,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const from = await weightsFrom(flags, folder);
   if (from !== "last") await trainer.load(folder, from);
   await writeTrained(trainer, rescued, flags, { output, record }, terminal);
+  if (flags.adapter !== undefined) await writeTrainedAdapter(trainer, flags.adapter, terminal);
   const test = held && (await trainer.evaluate(held));
   if (test) board?.evaluated("test", test, trainer.steps);
   await trainer.release();

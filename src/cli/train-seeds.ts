@@ -150,15 +150,22 @@ function outputOf(seed: number, path: string, { output }: TrainFlags): string {
   return join(dir, `${name}.seed-${seed}${ext}`);
 }
 
+/** `a.safetensors` → `a.seed-1.safetensors`, a folder → a folder in it. */
+const adapterPathOf = (seed: number, path: string): string =>
+  /\.safetensors$/i.test(path)
+    ? path.replace(/(\.safetensors)$/i, `.seed-${seed}$1`)
+    : join(path, `seed-${seed}`);
+
 /** The words after `sorth-onnx train` for the run with a seed: of its resumption if it has a checkpoint, else of its beginning. */
 function wordsOf(seed: number, { words, folder, again }: SeveralRuns): string[] {
   const own = join(folder, `seed-${seed}`);
   if (again && existsSync(join(own, "last.safetensors"))) return ["--resume", own, ...again];
   const { command } = parsedCall(words);
   const flags = command.opts<TrainFlags>();
-  const { tensorboard } = flags;
+  const { tensorboard, adapter } = flags;
   const begun = withFlags(declare, words, {
     ...{ seed: [`${seed}`], checkpoint: [own], output: [outputOf(seed, command.args[0] ?? "", flags)] },
+    ...(adapter !== undefined && { adapter: [adapterPathOf(seed, adapter)] }),
     ...(tensorboard !== undefined && { tensorboard: [join(tensorboard, `seed-${seed}`)] }),
   });
   // A run that was cut off before its first checkpoint begins again.

@@ -105,7 +105,8 @@ async function copyOf(
   learningRate: number,
   runtime: TrainerRuntime,
 ): Promise<Trainer> {
-  const { penaltySchedule: _, penalties, ...options } = trainer.options;
+  // The trainer's model has its adapters already.
+  const { penaltySchedule: _, lora: __, penalties, ...options } = trainer.options;
   const plans = penalties?.map((given) => {
     const { schedule: __, ...plan } = planOf(given);
     return plan;

@@ -83,7 +83,7 @@ async function trainingModel(
   probe: Probe,
 ): Promise<{ training: Model; checkpoint: OrtCheckpoint; inputs: readonly Typed[] }> {
   const program = await prepare(model, options, probe, {
-    passes: trainingForm(options),
+    passes: trainingForm(model, options),
     // A penalty can be injected later, and then all names with its prefix are the block's.
     taken: stepPrefix,
   });

@@ -1,3 +1,4 @@
+import { adapterParameters, adapterPrefix, isUpward } from "../analysis/adapter-names.ts";
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { mayHaveCache } from "../analysis/cache-names.ts";
 import { isCommonlyUndecayed } from "../analysis/decay.ts";
@@ -117,7 +118,7 @@ export async function prepare(
   const losses = await withLossModels(graph, options, { ...context, target });
   const { batch } = await inferShapes(graph, probe, options);
   embeddings?.split(graph, emit, options);
-  const { sites, skipped } = findSites(graph);
+  const { sites, skipped } = sitesToTrain(graph);
   // Folding drops what no output needs.
   graph.outputs.push(...losses.lossModels.values());
   await runPass(foldConstants({ keep }), graph, context);
@@ -140,6 +141,17 @@ export async function prepare(
 async function embeddingParts({ objective, siamese }: LossOptions) {
   const any = objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective));
   return any || siamese !== undefined ? import("./embeddings.ts") : undefined;
+}
+
+/** The layers on which penalties act. In a model with adapters: what their A reads, and base layers that are trained in full. */
+function sitesToTrain(graph: Graph): ReturnType<typeof findSites> {
+  const found = findSites(graph);
+  const trained = adapterParameters(graph);
+  if (!trained) return found;
+  // B begins with zeros, where directions are undefined and the gradient of a penalty grows without bound.
+  const sites = found.sites.filter(({ weight: { name } }) => trained.has(name) && !isUpward(name));
+  const skipped = found.skipped.filter(({ name }) => name.startsWith(adapterPrefix));
+  return { sites, skipped };
 }
 
 /** Makes losses that are models part of the graph. */

@@ -1,3 +1,4 @@
+import { hasAdapters } from "../analysis/adapter-names.ts";
 import { isTrainingForm } from "../analysis/batch-norm-form.ts";
 import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
 import { hiddenSites } from "../analysis/hidden-sites.ts";
@@ -55,11 +56,14 @@ export interface TrainingGradients {
   readonly penaltyWeight: string | undefined;
 }
 
-/** The passes that bring a model into the form for training. @throws UsageError for an option that would have no effect */
-export function trainingForm({
-  batchNorm: mode = "train",
-  runningVariance,
-}: TrainingFormOptions): Pass<unknown>[] {
+/**
+ * The passes that bring a model into the form for training. Beside adapters the base keeps its statistics by default.
+ * @throws UsageError for an option that would have no effect
+ */
+export function trainingForm(
+  model: Model,
+  { batchNorm: mode = hasAdapters(model) ? "frozen" : "train", runningVariance }: TrainingFormOptions,
+): Pass<unknown>[] {
   if (mode === "frozen" && runningVariance !== undefined) {
     throw new UsageError(
       "frozen BatchNormalization (--batch-norm frozen) has no running variance: leave runningVariance (--running-variance) out",
@@ -90,7 +94,7 @@ export async function trainingGradients(
   probe: Probe,
   ownForm = false,
 ): Promise<TrainingGradients> {
-  const passes = trainingForm(options);
+  const passes = trainingForm(model, options);
   const precision = options.precision && (await import("./precision.ts")).halfPrecision(options.precision);
   const program = await prepare(model, options, probe, {
     ...{ passes, masters: true, describes: setsApart(options) },

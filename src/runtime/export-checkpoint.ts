@@ -6,6 +6,7 @@ import { type AveragedOption, noAverage } from "./averages.ts";
 import type { CheckpointKind } from "./events.ts";
 import { exportOptionsFromText } from "./stored-options.ts";
 import { readRun, type StoredRun } from "./stored-run.ts";
+import { trainedModel } from "./trained-model.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
 /** Options of {@link exportCheckpoint}. */
@@ -20,11 +21,11 @@ export interface ExportCheckpointOptions extends AveragedOption {
 export async function exportCheckpoint(
   folder: string,
   { from = "last", keepPenalty = false, averaged }: ExportCheckpointOptions,
-  { files }: Pick<TrainerRuntime, "files">,
+  { files, probe }: Pick<TrainerRuntime, "files" | "probe">,
 ): Promise<Model> {
   const run = await readRun(folder, from, { files });
-  const model = await files.readModel(folder);
   const options = exportOptionsFromText(run.options);
+  const { model, merged } = await trainedModel(await files.readModel(folder), options.adapted, probe);
   const weights = weightNames(run, options.optimizer.name);
   const { averages = {} } = run;
   const takes = averaged ?? run.averages !== undefined;
@@ -34,7 +35,7 @@ export async function exportCheckpoint(
     .map(
       ([name, own]) => [name, (takes && run.tensors.get(averages[name] ?? "")?.named(name)) || own] as const,
     );
-  return withWeights(model, new Map(tensors), { ...options.patterns, keepPenalty });
+  return merged(withWeights(model, new Map(tensors), { ...options.patterns, keepPenalty }));
 }
 
 /** Names of the model's own tensors. Checkpoints of older versions do not list them: there, every tensor that is no optimizer state. */

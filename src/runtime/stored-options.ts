@@ -1,3 +1,4 @@
+import type { LoraOptions } from "../adapters/adapter.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { isStorable, objectiveFromStored, type StoredObjective, storedObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
@@ -50,6 +51,7 @@ export type Forgotten = None<
     | "penalties"
     | "groups"
     | "metrics"
+    | "lora"
     | "onMessage"
   >
 >;
@@ -70,6 +72,10 @@ interface StoredPlan {
   readonly own?: true;
 }
 
+type StoredLora = Omit<LoraOptions, "include" | "exclude"> & {
+  readonly include?: StoredPattern;
+  readonly exclude?: StoredPattern;
+};
 type StoredGroup = Omit<ParameterGroup, "match"> & { readonly match: StoredPattern };
 
 /** What a checkpoint stores of the options: everything that has a name. */
@@ -80,6 +86,7 @@ interface StoredOptions {
   readonly optimizer: StoredOptimizer;
   readonly penalties: readonly StoredPlan[];
   readonly groups?: readonly StoredGroup[];
+  readonly lora?: StoredLora;
   readonly patterns: Readonly<Record<string, StoredPattern>>;
   /** Names of metrics, those of the user's own among them. */
   readonly metrics?: readonly string[];
@@ -89,7 +96,7 @@ interface StoredOptions {
 
 /** Writes the options as JSON. The user's own objects have no text: the caller gives them again to resume the run. */
 export function optionsToText(options: TrainerOptions): string {
-  const { objective, optimizer = adamw(), penalties = [], groups, metrics } = options;
+  const { objective, optimizer = adamw(), penalties = [], groups, metrics, lora } = options;
   const stored: StoredOptions = {
     version,
     numbers: Object.fromEntries(
@@ -101,6 +108,7 @@ export function optionsToText(options: TrainerOptions): string {
     optimizer: storedOptimizer(optimizer),
     penalties: penalties.map((given) => planToStore(planOf(given))),
     ...(groups && { groups: groups.map((group) => ({ ...group, match: patternToStore(group.match) })) }),
+    ...(lora && { lora: withPatterns(lora, patternToStore) }),
     patterns: Object.fromEntries(
       patterns.flatMap((key) => (options[key] ? [[key, patternToStore(options[key])]] : [])),
     ),
@@ -116,6 +124,20 @@ export function optionsToText(options: TrainerOptions): string {
 }
 
 const patternToStore = ({ source, flags }: RegExp): StoredPattern => ({ source, flags });
+
+/** The options of adapters with their patterns in another form. */
+const withPatterns = <From, To>(
+  {
+    include,
+    exclude,
+    ...others
+  }: Omit<LoraOptions, "include" | "exclude"> & { readonly include?: From; readonly exclude?: From },
+  convert: (pattern: From) => To,
+) => ({
+  ...others,
+  ...(include !== undefined && { include: convert(include) }),
+  ...(exclude !== undefined && { exclude: convert(exclude) }),
+});
 
 function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPlan): StoredPlan {
   return {
@@ -140,7 +162,7 @@ function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPla
 export function optionsFromText(text: string, overrides: Partial<TrainerOptions> = {}): TrainerOptions {
   const stored = parsed(text);
   checkGivenAgain(stored, overrides);
-  const { objective, optimizer, penalties, groups, metrics } = stored;
+  const { objective, optimizer, penalties, groups, metrics, lora } = stored;
   return {
     ...stored.numbers,
     ...(objective !== undefined &&
@@ -149,6 +171,7 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
     ...(!overrides.penalties && { penalties: penalties.map((plan) => planFrom(plan, stored.version ?? 1)) }),
     ...(groups && { groups: groups.map((group) => ({ ...group, match: patternFrom(group.match) })) }),
     ...(metrics && { metrics }),
+    ...(lora && { lora: withPatterns(lora, patternFrom) }),
     ...Object.fromEntries(Object.entries(stored.patterns).map(([key, kept]) => [key, patternFrom(kept)])),
     ...overrides,
   };
@@ -158,10 +181,18 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
 export function exportOptionsFromText(text: string): {
   readonly optimizer: { readonly name: string };
   readonly patterns: Pick<TrainerOptions, (typeof patterns)[number]>;
+  readonly adapted: Pick<TrainerOptions, "lora" | "batch" | "dims" | "seed">;
 } {
-  const { optimizer, patterns: kept } = parsed(text);
+  const { optimizer, patterns: kept, lora, numbers } = parsed(text);
+  const { batch, dims, seed } = numbers as Pick<TrainerOptions, "batch" | "dims" | "seed">;
   return {
     optimizer,
+    adapted: {
+      ...(lora && { lora: withPatterns(lora, patternFrom) }),
+      ...(batch !== undefined && { batch }),
+      ...(dims && { dims }),
+      ...(seed !== undefined && { seed }),
+    },
     patterns: Object.fromEntries(Object.entries(kept).map(([key, stored]) => [key, patternFrom(stored)])),
   };
 }

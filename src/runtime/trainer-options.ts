@@ -1,3 +1,4 @@
+import type { LoraOptions } from "../adapters/adapter.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import type { Metric } from "../metrics/metric.ts";
@@ -53,8 +54,14 @@ export interface TrainerOptions
    * `rmse`, `mae` and `r2` for numbers, and those of your own. Precision, recall, F1 and AUC are means over the classes.
    */
   readonly metrics?: readonly (string | Metric)[];
-  /** Seed of the data's order, of dropout masks and of the random numbers of penalties; default 0. */
+  /** Seed of the data's order, of dropout masks, adapters and of the random numbers of penalties; default 0. */
   readonly seed?: number;
+  /**
+   * Trains LoRA adapters beside the layers in place of the model's own parameters, which stay frozen; `alsoTrain` adds to them,
+   * and BatchNormalization keeps its statistics unless `batchNorm` is `train`. The exported model has the adapters in its weights; where these are quantized, beside them.
+   * Penalties act on the adapters' A: the directions in which they read the layer's inputs. Default: none.
+   */
+  readonly lora?: LoraOptions;
 }
 
 /** @throws UsageError for a name that no backend has */

@@ -21,14 +21,14 @@ import { RunLength } from "./run-length.ts";
 import { RunState } from "./run-state.ts";
 import type { Backend, StepResult, StepSession } from "./step-session.ts";
 import { timedOptions } from "./timed-options.ts";
+import { type ExportOptions, type TrainedModel, trainedModel } from "./trained-model.ts";
 import { backendNamed, checkTakesOver, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
 import { withMixup } from "./with-mixup.ts";
 
 /** Parts that a trainer is made of. */
-interface TrainerParts {
-  readonly model: Model;
+interface TrainerParts extends TrainedModel {
   readonly step: Step;
   readonly backend: Backend;
   readonly length: RunLength;
@@ -73,7 +73,7 @@ export class Trainer {
 
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
   static async create(
-    model: Model,
+    source: Model,
     given: TrainerOptions,
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
@@ -81,16 +81,16 @@ export class Trainer {
     checkTrainerNumbers(given);
     if (given.metrics) (await import("../metrics/table.ts")).checkMetrics(given.metrics);
     const { options, mixup } = await withMixup(given);
-    const optimizer = options.optimizer ?? adamw();
     const backend = backendNamed(options.backend, runtime.backends);
     await backend.checkDevice?.();
     if (options.precision !== undefined) await backend.checkPrecision?.(options.precision);
     const lower = await backend.lowering();
-    const single = await buildStep(model, { ...options, optimizer, lower }, runtime.probe);
+    const trained = await trainedModel(source, options, runtime.probe);
+    const single = await buildStep(trained.model, { optimizer: adamw(), ...options, lower }, runtime.probe);
     const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
     const step = length.most > 1 ? stepLoop(single) : single;
     const session = await backend.openStep(step, options);
-    return new made({ model, step, backend, length, runtime, mixup }, options, session);
+    return new made({ ...trained, step, backend, length, runtime, mixup }, options, session);
   }
 
   /**
@@ -168,7 +168,7 @@ export class Trainer {
     return this.#parts.backend.name;
   }
 
-  /** The trained model, with its initial weights. */
+  /** The trained model, with its initial weights and adapters. */
   get model(): Model {
     return this.#parts.model;
   }
@@ -291,16 +291,16 @@ export class Trainer {
 
   /**
    * The model with its current weights, or with their average if the run keeps one and `averaged` is not false, in inference
-   * form; an injected block is left out unless `keepPenalty` is set.
+   * form; an injected block is left out unless `keepPenalty` is set, adapters of the option `lora` are folded into the weights
+   * unless `merge` is false.
    * @throws SorthError as {@link state} does; UsageError for `averaged` where no average is kept
    */
-  export(options: AveragedOption & { readonly keepPenalty?: boolean } = {}): Model {
+  export(options: ExportOptions = {}): Model {
     const state = this.state();
-    const parameters = averagedParameters(state, averageOf(this.step.ports, options));
-    return withWeights(this.#parts.model, new Map([...parameters, ...state.statistics]), {
-      ...this.#options,
-      ...options,
-    });
+    const weights = averagedParameters(state, averageOf(this.step.ports, options));
+    const all = new Map([...weights, ...state.statistics]);
+    const model = withWeights(this.#parts.model, all, { ...this.#options, ...options });
+    return options.merge === false ? model : this.#parts.merged(model);
   }
 
   /**
@@ -318,7 +318,7 @@ export class Trainer {
   async save(folder: string, kinds: readonly CheckpointKind[] = ["last"]): Promise<void> {
     const { writeRun } = await import("./stored-run.ts");
     await writeRun(folder, kinds, this.#parts.runtime, {
-      ...{ model: this.#parts.model, tensors: await this.#session.readState(), ports: this.step.ports },
+      ...{ model: this.#parts.source, tensors: await this.#session.readState(), ports: this.step.ports },
       ...{ options: { ...this.#options, backend: this.backend }, position: this.#run.position },
       fit: this.#fitting.plan,
     });

@@ -6,7 +6,7 @@ import { keyOf, typedValues } from "./flags.ts";
 export const configName = "config.yaml";
 
 /** What belongs to one call: where it writes, and what it may replace. */
-const ofOneCall = ["output", "ortCheckpoint", "tensorboard", "resume", "otherData"];
+const ofOneCall = ["output", "ortCheckpoint", "adapter", "tensorboard", "resume", "otherData"];
 const ofScreen = ["force", "quiet", "debug", "json"];
 
 /** A run whose configuration is written. */
