@@ -10,18 +10,18 @@ import { lora } from "./lora.ts";
 import { markOf } from "./mark.ts";
 import { matched } from "./match.ts";
 import { removeAdapters } from "./remove.ts";
-import { transposed, withSaved } from "./saved.ts";
+import { withAxesExchanged, withSaved } from "./saved.ts";
 
 /** Puts an adapter beside the layers of a model. `Library.loadAdapter` documents it. */
 export async function loadAdapter(model: Model, adapter: Adapter, probe: Probe): Promise<Model> {
   const mark = markOf(graphOf(model));
   const bare = mark ? removeAdapters(model, mark) : model;
-  const base = adapter.saved.size > 0 ? withSaved(bare, adapter.saved) : bare;
+  const { model: base, heads } = withSaved(bare, adapter.saved);
   const graph = await graphToAdapt(base, {}, probe);
   const layers = matched(graph, adapter).map(({ found, tensors, settings }) => ({
     ...{ layer: found, tensors, settings, kind: lora },
   }));
-  return withAdapters(base, graph, layers, mark?.heads ?? []);
+  return withAdapters(base, graph, layers, heads.length > 0 ? heads : (mark?.heads ?? []));
 }
 
 /**
@@ -46,7 +46,7 @@ export function adapterOf(model: Model): Adapter {
   const saved = new Map(
     mark.heads.map(({ name, source, transposed: exchange }) => {
       const tensor = tensorOf(name);
-      return [source, exchange ? transposed(tensor) : tensor] as const;
+      return [source, exchange ? withAxesExchanged(tensor) : tensor] as const;
     }),
   );
   return { ...first.settings, layers: [...layers.values()], saved };
@@ -78,7 +78,7 @@ export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tens
   }
   for (const { name, source, transposed: exchange } of mark?.heads ?? []) {
     const tensor = adapter.saved.get(source);
-    if (tensor) numbers.set(name, (exchange ? transposed(tensor) : tensor).named(name));
+    if (tensor) numbers.set(name, (exchange ? withAxesExchanged(tensor) : tensor).named(name));
   }
   return numbers;
 }

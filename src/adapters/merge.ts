@@ -64,7 +64,7 @@ export async function mergeAdapters(
         `the adapter replaces ${[...adapter.saved.keys()].join(", ")}, which has no share: it can only be merged with weight 1`,
       );
     }
-    merged = withSaved(merged, adapter.saved);
+    merged = withSaved(merged, adapter.saved).model;
   }
   return merged;
 }

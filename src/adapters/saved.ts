@@ -9,13 +9,20 @@ import { splice } from "../onnx/splice.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { initializerRecord } from "./initializer-record.ts";
+import type { MarkedParameter } from "./mark.ts";
 
 /**
  * The model with parameters that an adapter's file replaces (PEFT's `modules_to_save`), by their names in the source.
  * @param saved - in PyTorch's layout
+ * @returns the model, and what was replaced
  * @throws UsageError for a parameter that the model lacks, or has in another shape
  */
-export function withSaved(model: Model, saved: ReadonlyMap<string, Tensor>): Model {
+export function withSaved(
+  model: Model,
+  saved: ReadonlyMap<string, Tensor>,
+): { readonly model: Model; readonly heads: readonly MarkedParameter[] } {
+  if (saved.size === 0) return { model, heads: [] };
+  const heads: MarkedParameter[] = [];
   const graph = graphOf(model);
   const tensors = new Map<string, Tensor>();
   for (const [source, tensor] of saved) {
@@ -23,7 +30,9 @@ export function withSaved(model: Model, saved: ReadonlyMap<string, Tensor>): Mod
     if (!value?.initializer) {
       throw new UsageError(`the adapter replaces "${source}", which the model does not have under that name`);
     }
-    tensors.set(value.name, inLayout(tensor, value.initializer, readsTransposed(value), source));
+    const transposed = tensor.dims.length === 2 && readsTransposed(value);
+    tensors.set(value.name, inLayout(tensor, value.initializer, transposed, source));
+    heads.push({ name: value.name, source, transposed });
   }
   const { layout } = model;
   const replace = new Map<FieldRecord, Uint8Array>();
@@ -33,7 +42,7 @@ export function withSaved(model: Model, saved: ReadonlyMap<string, Tensor>): Mod
     const tensor = tensors.get(name);
     if (tensor) replace.set(record, initializerRecord(tensor, docString));
   }
-  return Model.spliced(splice(layout, { replace }), model);
+  return { model: Model.spliced(splice(layout, { replace }), model), heads };
 }
 
 const namesOf = (value: Value): string[] => [value.name, ...foldedFrom(value)];
@@ -42,14 +51,14 @@ const isSame = (name: string, source: string): boolean =>
   name === source || name.endsWith(`.${source}`) || source.endsWith(`.${name}`);
 
 /** Whether a matrix is stored as [in, out]: as MatMul, or Gemm without transB, reads it. */
-export const readsTransposed = (value: Value): boolean =>
+const readsTransposed = (value: Value): boolean =>
   [...value.uses].some(
     ({ node, index }) =>
       index === 1 && (node.op === "MatMul" || (node.op === "Gemm" && !node.flag("transB"))),
   );
 
 /** A matrix with its axes exchanged. */
-export function transposed(tensor: Tensor): Tensor {
+export function withAxesExchanged(tensor: Tensor): Tensor {
   const [rows = 0, columns = 0] = tensor.dims;
   const before = tensor.numbers();
   const numbers = Array.from({ length: rows * columns }, (_, i) => {
@@ -60,7 +69,7 @@ export function transposed(tensor: Tensor): Tensor {
 }
 
 function inLayout(tensor: Tensor, own: Tensor, exchange: boolean, source: string): Tensor {
-  const laid = exchange && tensor.dims.length === 2 ? transposed(tensor) : tensor;
+  const laid = exchange ? withAxesExchanged(tensor) : tensor;
   if (laid.dims.join() !== own.dims.join()) {
     throw new UsageError(
       `the adapter's "${source}" is [${laid.dims.join(", ")}], the model's is [${own.dims.join(", ")}]`,
