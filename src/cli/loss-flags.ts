@@ -32,6 +32,7 @@ export interface ObjectiveFlags {
 /** Flags of the commands that differentiate a loss. */
 export interface LossFlags extends DimensionFlags, ParameterFlags, ObjectiveFlags {
   readonly recompute?: boolean;
+  readonly checkpointEvery?: "block" | number;
 }
 
 /** Declares the flags that choose the loss of a model. @param meaning - meaning of `--objective` in this command */
@@ -82,6 +83,11 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
     .option(
       "--recompute",
       "save memory: recompute cheap activations for the gradient instead of keeping them; results differ by rounding at most",
+    )
+    .option(
+      "--checkpoint-every <block|count>",
+      "save more memory: keep outputs of blocks and compute what lies between them again in the backward pass; block: at the places that make the peak smallest, a number: at every so many blocks",
+      checkpointEvery,
     );
   addParameterFlags(command);
   addDimensionFlags(command, batchMeaning);
@@ -89,12 +95,12 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
 
 /** The library's options for these flags. */
 export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" | "onMessage"> {
-  const { loss, recompute } = flags;
+  const { loss, recompute, checkpointEvery } = flags;
   return {
     ...dimensionsOf(flags),
     ...parametersOf(flags),
     ...objectiveOf(flags),
-    ...given({ loss, recompute }),
+    ...given({ loss, recompute, checkpointEvery }),
   };
 }
 
@@ -176,6 +182,13 @@ function integer(text: string): number {
   const value = number(text);
   if (!Number.isSafeInteger(value)) throw new InvalidArgumentError("Give a whole number.");
   return value;
+}
+
+function checkpointEvery(text: string): "block" | number {
+  if (text === "block") return text;
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new InvalidArgumentError("Give block, or a whole number of 1 or more.");
 }
 
 function classAxis(text: string): 1 | -1 {

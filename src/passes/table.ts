@@ -22,6 +22,7 @@ import { raiseOpset } from "./opset/raise-opset.ts";
 import type { Pass } from "./pass.ts";
 import { recognizeActivations, writeOutActivations } from "./training/activations.ts";
 import { setBatchNormForm } from "./training/batch-norm.ts";
+import { checkpointSegments } from "./training/checkpoint-segments.ts";
 import { emptyCache } from "./training/empty-cache.ts";
 import { exactProducts } from "./training/exact-products.ts";
 import { lowerBatchNorm } from "./training/lower-batch-norm.ts";
@@ -66,6 +67,7 @@ export const passes = {
   storeAsRead,
   recognizeLayerNormalization,
   recomputeActivations,
+  checkpointSegments,
   widenHalf,
   exactProducts,
   mixedPrecision,

@@ -46,6 +46,13 @@ export interface LossOptions {
    * false.
    */
   readonly recompute?: boolean;
+  /**
+   * Keep only some outputs of blocks of the forward pass, and compute what lies between them again when the gradient arrives
+   * there: a second forward pass of time for memory that grows with the square root of the depth. `block` chooses the places
+   * where the network is narrow so that the peak is smallest; a number N takes every N-th such place. Numbers are the same bit
+   * for bit, or differ by rounding where ONNX Runtime fuses operators whose results are no longer kept.
+   */
+  readonly checkpointEvery?: "block" | number;
   /** Receives remarks for the user: skipped layers, frozen parameters. */
   readonly onMessage?: (message: string) => void;
 }

@@ -11,6 +11,7 @@ import { modelOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { namesIn } from "../losses/prediction.ts";
 import { termsOf } from "../losses/terms.ts";
+import { checkNumber, count } from "../numbers.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import type { Model, ModelSource } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -87,6 +88,10 @@ export class Program {
   #prepared: PreparedGraph;
   /** The nodes of the gradients, each with the gradient at whose arrival it was emitted. */
   readonly #arrivals = new Map<Node, Typed>();
+  /** The gradients, and where they enter. */
+  #differentiated:
+    | { readonly gradients: ReadonlyMap<Value, Typed>; readonly seeds: readonly Value[] }
+    | undefined;
   /** How weights that became inputs are reordered. */
   #layouts: ReadonlyMap<Value, StateLayout> = new Map();
   /** Numbers of the weights that became inputs, by name, in the model's form. */
@@ -183,6 +188,7 @@ export class Program {
       await this.run(recognizeLayerNormalization());
     }
     const gradients = backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit, separate, arrivals });
+    this.#differentiated = { gradients, seeds: seeds.map(({ value }) => value) };
     if (activations) await this.run(activations.writeOutActivations());
     return gradients;
   }
@@ -257,11 +263,26 @@ export class Program {
     return statePort(this.graph, this.emit, input, next);
   }
 
-  /** The pass that recomputes cheap activations instead of keeping them, if the options ask for it. */
+  /** The passes that compute activations again instead of keeping them, if the options ask for it. */
   async recomputation(): Promise<Pass<unknown>[]> {
-    if (!this.#context.options.recompute) return [];
-    const { recomputeActivations } = await import("../passes/training/recompute-activations.ts");
-    return [recomputeActivations({ arrivals: this.#arrivals })];
+    const { recompute, checkpointEvery: every } = this.#context.options;
+    const arrivals = this.#arrivals;
+    const passes: Pass<unknown>[] = [];
+    if (every !== undefined && this.#differentiated) {
+      if (every !== "block") checkNumber("checkpointEvery", every, count);
+      const { checkpointSegments } = await import("../passes/training/checkpoint-segments.ts");
+      const { gradients, seeds } = this.#differentiated;
+      const fed = this.graph.inputs.filter(({ name }) => this.initial.has(name));
+      passes.push(
+        checkpointSegments({ every, arrivals, gradients, seeds, weights: new Set(fed), required: true }),
+      );
+    }
+    // What lies behind the last segment's end is kept otherwise.
+    if (recompute) {
+      const { recomputeActivations } = await import("../passes/training/recompute-activations.ts");
+      passes.push(recomputeActivations({ arrivals }));
+    }
+    return passes;
   }
 
   /** Ends the program: drops what no output needs, applies the last passes, checks the graph and encodes it once. */

@@ -42,6 +42,8 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--penalty", "so:weight=-1"), /weight of the penalty so/],
   [["artifacts", "m.onnx", "--batch", "8", "--weight-decay", "-1"], /--weight-decay/],
   [["angles", "m.onnx", "--data", "d.npz", "--gamma", "-1"], /--gamma/],
+  [train("--checkpoint-every", "0"), /--checkpoint-every .*Give block, or a whole number of 1 or more/],
+  [train("--checkpoint-every", "9"), /--checkpoint-every 9\) has no effect: .* fewer than 9 places/],
   // Contradictions.
   [
     train("--objective", "mse", "--loss", "logits"),

@@ -13,6 +13,7 @@ import { rowsLayout } from "../../src/passes/layout/rows-layout.ts";
 import type { Pass, PassContext } from "../../src/passes/pass.ts";
 import { passes } from "../../src/passes/table.ts";
 import { setBatchNormForm } from "../../src/passes/training/batch-norm.ts";
+import { checkpointSegments } from "../../src/passes/training/checkpoint-segments.ts";
 import { mixedPrecision } from "../../src/passes/training/mixed-precision.ts";
 import { recomputeActivations } from "../../src/passes/training/recompute-activations.ts";
 import { storeAsRead } from "../../src/passes/training/store-as-read.ts";
@@ -266,6 +267,25 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     });
     for (const gradient of gradients.values()) graph.addOutput(gradient);
     return { graph, context, pass: recomputeActivations({ arrivals }) };
+  },
+  checkpointSegments: async () => {
+    const b = new GraphBuilder();
+    const weights = ["w0", "w1", "w2"].map((name) => b.weight(name, [4, 4]));
+    let x = b.input("x", [8, 4]);
+    for (const [i, w] of weights.entries())
+      x = b.op("Tanh", [b.op("Sin", [b.op("MatMul", [x, w], `p${i}`)], `s${i}`)], `h${i}`);
+    const graph = await inferred(b.output(x));
+    const context = passContext(graph);
+    const arrivals = new Map<Node, Typed>();
+    const dy = typed(graph.addInput("dy", "float", [8, 4]));
+    const seeds = [{ value: x, gradient: () => dy }];
+    const gradients = backward(graph, { ...{ wrt: weights, seeds, rules, arrivals }, emit: context.emit });
+    for (const gradient of gradients.values()) graph.addOutput(gradient);
+    const given = new Set([dy as Value]);
+    return {
+      ...{ graph, context },
+      pass: checkpointSegments({ every: 1, arrivals, gradients, seeds: [x], weights: given }),
+    };
   },
   widenHalf: () => {
     const b = new GraphBuilder();

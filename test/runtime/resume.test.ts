@@ -77,6 +77,7 @@ const everything: TrainerOptions = {
   batchNorm: "frozen",
   precision: "mixed:init-scale=1e8,growth-interval=4",
   recompute: true,
+  checkpointEvery: 1,
   seed: 7,
   stepsPerRun: 2,
   output: "logits",

@@ -3,8 +3,8 @@ import { type Typed, typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Use, Value } from "../../graph/node.ts";
 import { isFloat } from "../../onnx/data-types.ts";
-import { elementCount } from "../../onnx/tensor.ts";
 import { changed, definePass, unchanged } from "../pass.ts";
+import { bytesOf, dependents, late } from "./late.ts";
 
 /** Operators that cost about as much as reading their input: elementwise, or only moving or renaming elements. */
 const cheap = new Set([
@@ -83,18 +83,6 @@ function recompute(
   return { values: chosen.length, bytes };
 }
 
-/** Nodes that depend on one of the values. */
-function dependents(order: readonly Node[], values: ReadonlySet<Value>): Set<Node> {
-  const result = new Set<Node>();
-  for (const node of order) {
-    const depends = [...node.inputs, ...node.captures].some(
-      (input) => input && (values.has(input) || (input.producer && result.has(input.producer))),
-    );
-    if (depends) result.add(node);
-  }
-  return result;
-}
-
 /** Chooses the values to compute again rather than keep, in forward order. They leave `kept`; their sources join it. */
 function choose(
   forward: readonly Node[],
@@ -154,16 +142,6 @@ const isCheap = (node: Node): boolean =>
   node.captures.length === 0 &&
   !node.flag("training_mode");
 
-const width: Readonly<Record<string, number>> = {
-  double: 8,
-  int64: 8,
-  uint64: 8,
-  float16: 2,
-  bfloat16: 2,
-  bool: 1,
-};
-const bytesOf = ({ type, shape }: Value): number => elementCount(shape ?? []) * (width[type ?? "float"] ?? 4);
-
 /** The value once more, from sources that wait for the gradient to arrive. */
 function computeAgain(
   graph: Graph,
@@ -178,7 +156,7 @@ function computeAgain(
     if (!input || input.initializer) return input;
     const { producer } = input;
     if (!producer || state.kept.has(input) || !isCheap(producer))
-      return late(emit, typed(input), state.arrival);
+      return late(emit, typed(input), [state.arrival]);
     return computeAgain(graph, emit, input, state);
   });
   const { type, shape } = typed(value);
@@ -189,18 +167,4 @@ function computeAgain(
   });
   state.again.set(value, copy);
   return copy;
-}
-
-/** The same value, available only after `arrival`: minus a zero that is computed from `arrival`. */
-function late(emit: Emit, value: Typed, arrival: Typed): Typed {
-  if (!isFloat(value.type)) return value;
-  return emit.once(`late ${value.name} ${arrival.name}`, () => {
-    const zero = emit.once(`zero after ${arrival.name}`, () => {
-      const line = emit.reshape(arrival, [elementCount(arrival.shape)]);
-      const one = emit.reshape(emit.slice(line, [{ axis: 0, start: 0, length: 1 }]), []);
-      // Never true, not even for NaN; a constant false would be folded.
-      return emit.cast(emit.less(one, -Infinity), "float");
-    });
-    return emit.sub(value, emit.cast(zero, value.type));
-  });
 }
