@@ -74,7 +74,7 @@ const flags = () => [
     "--batch-norm",
     "frozen",
   ],
-  ...["--precision", "mixed:growth-interval=5", "--checkpoint-every", "1"],
+  ...["--precision", "mixed:growth-interval=5", "--checkpoint-every", "2"],
   ...["--steps-per-run", "2", "--no-report", "--from", "best"],
   ...["--augment", "flip,crop=3,mixup=0.4"],
   ...["--keep", "2", "--early-stop", "3", "--minimum-change", "0.001"],
