@@ -1,14 +1,19 @@
 #!/usr/bin/env node
+import { constants } from "node:os";
 import { run } from "./program.ts";
 
-/** The first Ctrl-C asks the command to stop after the current step; the second one quits immediately. */
+/**
+ * The first Ctrl-C asks the command to stop after the current step, and so does the signal of a system that shuts down or of a
+ * terminal that is closed; the second one quits immediately.
+ */
 function onInterrupt(): AbortSignal {
   const controller = new AbortController();
-  process.once("SIGINT", () => {
-    process.stderr.write("\nstopping; Ctrl-C again quits at once\n");
+  const stop = (signal: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(128 + constants.signals[signal]);
+    process.stderr.write(signal === "SIGINT" ? "\nstopping; Ctrl-C again quits at once\n" : "\nstopping\n");
     controller.abort();
-    process.once("SIGINT", () => process.exit(130));
-  });
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
   return controller.signal;
 }
 

@@ -1,10 +1,11 @@
-import { readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { messageOf, SorthError } from "../errors.ts";
 import type { ObservationEvent, TrainingEvent } from "../index.ts";
 import { ProgressLine } from "../report/progress.ts";
 import type { TensorBoardLog } from "../report/tensorboard/log-node.ts";
+import { lockRun } from "./run-lock.ts";
 import { RunLog } from "./run-log.ts";
 import { type RunSettings, writeRunSettings } from "./run-settings.ts";
 import type { Terminal } from "./terminal.ts";
@@ -43,8 +44,10 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
   const log = new RunLog(folder, run.isResumed);
   const reportAnyway = () => run.report?.().catch((reason) => terminal.note(messageOf(reason)));
   let end: TrainingEvent | undefined;
+  let unlock: (() => Promise<void>) | undefined;
   try {
     for await (const event of events) {
+      unlock ??= await lockedFolder(folder);
       for (const remark of remarks.splice(0)) terminal.note(remark);
       if (event.event !== "angles" && event.event !== "gradients") progress.show(event);
       if (log.add(event) === "begun") {
@@ -67,6 +70,7 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
     progress.clear();
     log.flush();
     run.board?.flush();
+    await unlock?.();
   }
   if (run.signal?.aborted) {
     await reportAnyway();
@@ -75,6 +79,12 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
     );
   }
   return end;
+}
+
+/** Makes the folder of a run, which no other process may use meanwhile. @returns what gives it free again */
+async function lockedFolder(folder: string): Promise<() => Promise<void>> {
+  await mkdir(folder, { recursive: true });
+  return lockRun(folder);
 }
 
 /** Removes the checkpoints in a run's folder. */

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
   mkdirSync,
@@ -7,6 +8,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/program.ts";
@@ -247,5 +249,40 @@ describe("export", () => {
     const { code, stdout, stderr } = await cli(...argv);
     expect([code > 0, stdout]).toEqual([true, ""]);
     expect(stderr).toMatch(says);
+  });
+});
+
+describe("the lock of a run's folder", () => {
+  const train = (...more: string[]) =>
+    cli("train", at("model.onnx"), "--data", at("data.npz"), "--batch", "20", "--epochs", "1", ...more);
+  const lock = (owner: object) => writeFileSync(at("model.trained.run/run.lock"), JSON.stringify(owner));
+
+  it("keeps a second process out, and is taken over from one that was killed", async () => {
+    expect((await train()).code).toBe(0);
+    expect(readdirSync(at("model.trained.run"))).not.toContain("run.lock");
+
+    const before = snapshot(folder.path);
+    lock({ process: process.ppid, host: hostname() });
+    const refused = await cli("train", "--resume", at("model.trained.run"), "--epochs", "2", "--force");
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(
+      /^error: process \d+ on ".+" trains in ".+run": wait for its end or stop it/,
+    );
+    rmSync(at("model.trained.run/run.lock"));
+    expect(snapshot(folder.path)).toEqual(before);
+
+    const { pid } = spawnSync(process.execPath, ["--version"]);
+    lock({ process: pid, host: hostname() });
+    const resumed = await cli("train", "--resume", at("model.trained.run"), "--epochs", "2", "--force");
+    expect(resumed.stderr).not.toContain("run.lock");
+    expect(resumed.code).toBe(0);
+    expect(readdirSync(at("model.trained.run"))).not.toContain("run.lock");
+  });
+
+  it("of another machine is believed", async () => {
+    mkdirSync(at("model.trained.run"));
+    lock({ process: 1, host: "elsewhere" });
+    const { code, stderr } = await train("--force");
+    expect([code, stderr]).toEqual([2, expect.stringContaining('process 1 on "elsewhere" trains in')]);
   });
 });
