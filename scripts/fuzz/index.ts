@@ -4,7 +4,7 @@
  *     npm run fuzz -- --seconds 60
  *
  * A case is a seed file with a change: of its bytes, of its records (protobuf), or of what it says (names, edges, sizes, types).
- * It must be done, or refused with an error for users. Anything else is a fault: a crash, more than 10 s, more memory than
+ * It must be done, or refused with an error for users. Anything else is a fault: a crash, more than 10 s of work, more memory than
  * four times the files plus 200 MB, another error, a file that is left behind, a written file that does not open.
  *
  * --seconds N   how long to go on (default 60)

@@ -1,11 +1,11 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { residentBytes } from "./memory.ts";
+import { processorSeconds, residentBytes } from "./process-figures.ts";
 
 /** Limits of a case. */
 export const limits = {
-  /** Seconds. */
-  time: 10,
+  /** Seconds of work of the processor, and of waiting, which a busy machine makes longer. */
+  time: { working: 10, waiting: 60 },
   /** Bytes of memory for each byte of the files, and besides. */
   memory: { perByte: 4, besides: 200e6 },
 } as const;
@@ -49,7 +49,8 @@ export class Supervisor {
   async run(number: number): Promise<Finished> {
     const child = await this.#ready();
     this.#cases++;
-    const base = residentBytes(child.pid ?? 0);
+    const pid = child.pid ?? 0;
+    const [base, worked] = [residentBytes(pid), processorSeconds(pid)];
     let where = { number, family: "", entry: "" };
     let allowed = Number.POSITIVE_INFINITY;
     return new Promise((resolve) => {
@@ -70,9 +71,12 @@ export class Supervisor {
       const died = (code: number | null, signal: string | null) =>
         end("crash", `the process ended with ${signal ?? code}`);
       const watch = setInterval(() => {
-        const held = residentBytes(child.pid ?? 0);
+        const held = residentBytes(pid);
+        const working = processorSeconds(pid) - worked;
+        const waiting = (performance.now() - began) / 1000;
         if (held > allowed) end("memory", `${Math.round((held - base) / 1e6)} MB`);
-        else if (performance.now() - began > limits.time * 1000) end("hang", `more than ${limits.time} s`);
+        else if (working > limits.time.working) end("hang", `the processor works for ${working} s`);
+        else if (waiting > limits.time.waiting) end("hang", `it waits for ${limits.time.waiting} s`);
       }, 20);
       child.on("message", heard);
       child.on("exit", died);

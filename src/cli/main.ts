@@ -17,6 +17,9 @@ function onInterrupt(): AbortSignal {
   return controller.signal;
 }
 
+// A file beyond the limit of its size (ulimit -f) is a failed write with a message, not the end of the process.
+process.on("SIGXFSZ", () => {});
+
 // The reader of the output may stop early (`sorth-onnx inspect … | head`), which is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);

@@ -3,7 +3,8 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { onExit } from "signal-exit";
-import { FileError, messageOf, UsageError } from "../errors.ts";
+import { FileError, UsageError } from "../errors.ts";
+import { reasonOf } from "../onnx/write-file.ts";
 
 /** The process that trains in a folder. */
 interface Owner {
@@ -29,7 +30,9 @@ export async function lockRun(folder: string): Promise<() => Promise<void>> {
       taken = true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
-        throw new FileError(`cannot write "${path}": ${messageOf(error)}`);
+        // On a full disk the file is there, and empty.
+        await rm(path, { force: true });
+        throw new FileError(`cannot write "${path}": ${reasonOf(error)}`);
       }
       await refuseIfAlive(path, folder);
       await rm(path, { force: true });

@@ -1,6 +1,8 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { FileError } from "../errors.ts";
 import type { EpochEvent, EvaluationResult } from "../index.ts";
+import { reasonOf } from "../onnx/write-file.ts";
 
 /** Writes `run.jsonl`, one event per line, as events arrive. Creates the folder and the file with the first event. */
 export class RunLog {
@@ -32,15 +34,19 @@ export class RunLog {
     return started === this.#started ? undefined : "begun";
   }
 
-  /** Writes buffered events. */
+  /** Writes buffered events. @throws SorthError when they cannot be written; they are kept */
   flush(): void {
     if (this.#lines.length === 0) return;
     const text = this.#lines.join("");
-    if (this.#started) appendFileSync(this.#path, text);
-    else {
-      mkdirSync(this.#folder, { recursive: true });
-      writeFileSync(this.#path, text);
-      this.#started = true;
+    try {
+      if (this.#started) appendFileSync(this.#path, text);
+      else {
+        mkdirSync(this.#folder, { recursive: true });
+        writeFileSync(this.#path, text);
+        this.#started = true;
+      }
+    } catch (error) {
+      throw new FileError(`cannot write "${this.#path}": ${reasonOf(error)}`);
     }
     this.#lines = [];
     this.#written = Date.now();

@@ -1,8 +1,9 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { messageOf, SorthError } from "../errors.ts";
+import { FileError, messageOf, SorthError } from "../errors.ts";
 import type { ObservationEvent, TrainingEvent } from "../index.ts";
+import { reasonOf } from "../onnx/write-file.ts";
 import { ProgressLine } from "../report/progress.ts";
 import type { TensorBoardLog } from "../report/tensorboard/log-node.ts";
 import { lockRun } from "./run-lock.ts";
@@ -61,15 +62,22 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
       // Steps block the event loop: Ctrl-C is handled between them.
       await setImmediate();
     }
-  } catch (error) {
     log.flush();
-    // The run's own error matters more than one of the report.
+    run.board?.flush();
+  } catch (error) {
+    progress.clear();
+    // The run's own error matters more than those of its records, which have the same reason if the disk is full.
+    for (const record of [log, run.board]) {
+      try {
+        record?.flush();
+      } catch (reason) {
+        if (messageOf(reason) !== messageOf(error)) terminal.note(messageOf(reason));
+      }
+    }
     if (run.steps() > 0) await reportAnyway();
     throw error;
   } finally {
     progress.clear();
-    log.flush();
-    run.board?.flush();
     await unlock?.();
   }
   if (run.signal?.aborted) {
@@ -83,7 +91,11 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
 
 /** Makes the folder of a run, which no other process may use meanwhile. @returns what gives it free again */
 async function lockedFolder(folder: string): Promise<() => Promise<void>> {
-  await mkdir(folder, { recursive: true });
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw new FileError(`cannot make the folder "${folder}": ${reasonOf(error)}`);
+  }
   return lockRun(folder);
 }
 

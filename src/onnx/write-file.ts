@@ -163,6 +163,14 @@ export function reasonOf(error: unknown): string {
       return "a part of the path is not a folder";
     case "ENOSPC":
       return "the disk is full";
+    case "EDQUOT":
+      return "your share of the disk is used up";
+    case "EFBIG":
+      return "the file is larger than the system allows (ulimit -f)";
+    case "EROFS":
+      return "the disk is read-only";
+    case "ENAMETOOLONG":
+      return "the name is too long";
     default:
       return messageOf(error);
   }

@@ -1,0 +1,42 @@
+import { command } from "./command.ts";
+import type { Ground } from "./ground.ts";
+import { type Check, resumed, run, undisturbed } from "./signals.ts";
+
+/** Sizes of files, in bytes, at which a disk is full: below, among and above those that the commands write. */
+const sizes = [0, 4, 16, 64, 128, 256, 384, 448, 512, 768, 1024, 1536, 2048, 4096].map(
+  (kilobytes) => kilobytes * 1024,
+);
+
+/** A full disk at every size: one line of error, no part of a file, and a run that goes on when there is room again. */
+export async function* fullDisks(ground: Ground): AsyncGenerator<Check> {
+  const { trained } = await undisturbed(ground);
+  for (const fileSize of sizes) {
+    await ground.clean();
+    const before = await ground.names();
+    const injected = await command(ground.folder, ["inject", "model.onnx", "-o", "out.onnx"], { fileSize });
+    const left = (await ground.names()).filter((name) => !before.includes(name));
+    yield {
+      what: `inject with room for ${fileSize} bytes`,
+      fault:
+        injected.code === 0
+          ? undefined
+          : (faultOf(injected.stderr) ?? (left.length > 0 ? `leaves ${left}` : undefined)),
+    };
+    await ground.clean();
+    const trainedThen = await command(ground.folder, run, { fileSize });
+    const kept = (await ground.names()).filter((name) => /\.tmp$|run\.lock$/.test(name));
+    yield {
+      what: `train with room for ${fileSize} bytes`,
+      fault:
+        (trainedThen.code === 0 ? undefined : faultOf(trainedThen.stderr)) ??
+        (kept.length > 0 ? `leaves ${kept}` : await resumed(ground, trained)),
+    };
+  }
+}
+
+/** What is wrong with the end of a failed command's output. */
+function faultOf(stderr: string): string | undefined {
+  const errors = stderr.split("\n").filter((line) => line.startsWith("error: "));
+  if (errors.length !== 1) return `prints ${errors.length} errors: ${stderr.slice(-300)}`;
+  return /unexpected error|\bat .+:\d+:\d+/.test(stderr) ? `prints ${errors[0]}` : undefined;
+}
