@@ -6,6 +6,7 @@ import {
   type ChosenFile,
   type DataSource,
   type DataSummary,
+  type DownloadName,
   type Equipment,
   type Measurement,
   type ModelSource,
@@ -13,7 +14,6 @@ import {
   type Phase,
   type Progress,
   type Report,
-  type RunName,
   runNames,
   type Settings,
 } from "./protocol.ts";
@@ -24,6 +24,7 @@ import { KeptBanner } from "./run/kept-banner.ts";
 import { LayersTable } from "./run/layers-table.ts";
 import { Messages } from "./run/messages.ts";
 import { Pictures } from "./run/pictures.ts";
+import { TryPanel } from "./run/try-panel.ts";
 import { saveFile } from "./save-file.ts";
 import { DataPanel } from "./setup/data-panel.ts";
 import { takeDrops } from "./setup/drop.ts";
@@ -50,6 +51,7 @@ export class App {
   readonly #curves = new Curves();
   readonly #layers = new LayersTable();
   readonly #pictures = new Pictures((layer) => this.#worker.send({ type: "select-layer", layer }));
+  readonly #try = new TryPanel((run, image) => this.#worker.send({ type: "classify", run, image }));
   readonly #banner = new KeptBanner(
     () => this.#restore(),
     () => this.#worker.send({ type: "discard" }),
@@ -77,7 +79,9 @@ export class App {
 
   /** Starts the worker, and opens the first sample. */
   start(): void {
-    takeDrops((files) => this.#dropped(files));
+    takeDrops((files, target) => {
+      if (!this.#try.takeDrop(files, target)) this.#dropped(files);
+    });
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.#worker.send({ type: "save" });
     });
@@ -180,7 +184,7 @@ export class App {
     this.#setPhase("starting", "");
   }
 
-  #download(what: "injected" | RunName): void {
+  #download(what: DownloadName): void {
     const settings = this.#readSettings();
     if (settings) this.#worker.send({ type: "download", what, settings });
   }
@@ -239,6 +243,7 @@ export class App {
       this.#showRun();
     },
     measured: ({ measurement }) => this.#measured(measurement),
+    classified: ({ answer }) => this.#try.show(answer),
     "run-stopped": ({ run, message }) =>
       this.#messages.alert(`The run ${run === "som" ? "with SOM" : "without penalty"} stopped: ${message}`),
     notice: ({ message, failed }) => (failed ? this.#messages.alert(message) : this.#messages.note(message)),
@@ -321,7 +326,9 @@ export class App {
     this.#reason = message;
     this.#controls.show(phase, this.#canTrain || this.#isReading);
     const trained = phase === "running" || phase === "paused" || phase === "finished";
-    this.#figures.enable({ injected: this.#summary !== undefined, trained });
+    const adapters = this.#running?.fineTuning?.train === "lora";
+    this.#figures.enable({ injected: this.#summary !== undefined, trained, adapters });
+    this.#try.offer(trained && this.#summary?.takesImages === true, this.#running?.runs ?? runNames);
     const read = { ready: this.#canTrain, reading: this.#isReading, wanted: this.#wanted };
     const text = phaseText(phase, read, progressText(this.#progress, this.#history));
     this.#controls.status(text);

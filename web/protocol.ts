@@ -58,14 +58,16 @@ export type BackendName = (typeof webBackends)[number];
 export type NormalizationChoice = "auto" | "imagenet" | "-1..1" | Exclude<Normalization, object>;
 
 /** Which weights a run trains. */
-export const trainedParts = ["all", "head"] as const;
+export const trainedParts = ["all", "head", "lora"] as const;
 
 /** How a model is fine-tuned. */
 export interface FineTuning {
   /** Names of new classes by label; without them the model keeps its own. */
   readonly classes?: readonly string[];
-  /** All weights, or those of the last layer. */
+  /** All weights, those of the last layer, or adapters beside frozen layers (and a new last layer). */
   readonly train: (typeof trainedParts)[number];
+  /** Rank and alpha of the adapters. */
+  readonly lora?: { readonly rank: number; readonly alpha: number };
 }
 
 /** Settings of both runs. */
@@ -122,6 +124,8 @@ export interface ModelSummary {
   readonly parameters: { readonly tensors: number; readonly numbers: number };
   /** The classifier's last layer, or why the model cannot get new classes. */
   readonly head: HeadSummary | string;
+  /** Whether its input can be an image. */
+  readonly takesImages: boolean;
   /** Names of the classes, if the file records them. */
   readonly classes: readonly string[] | undefined;
   /** Losses that can be minimized; the first is the usual one. `output NAME` is a loss of the model's own. */
@@ -221,6 +225,19 @@ export interface SavedRun {
   readonly savedAt: number;
 }
 
+/** What can be downloaded: the model with the penalty, the model of a run, or the adapter of a run. */
+export type DownloadName = "injected" | RunName | `${RunName}-adapter`;
+
+/** The answer of a trained model to an image. */
+export interface Answer {
+  readonly run: RunName;
+  readonly step: number;
+  /** The likeliest classes, or all numbers of a model that tells no classes. */
+  readonly scores: readonly { readonly name: string; readonly score: number }[];
+  /** Whether scores are shares of 1. */
+  readonly areShares: boolean;
+}
+
 /** Capabilities of the worker. */
 export interface Equipment {
   readonly threads: number;
@@ -247,7 +264,9 @@ export type Request =
   /** The page is hidden and may be closed: save. */
   | { readonly type: "save" }
   | { readonly type: "select-layer"; readonly layer: string }
-  | { readonly type: "download"; readonly what: "injected" | RunName; readonly settings: Settings }
+  | { readonly type: "download"; readonly what: DownloadName; readonly settings: Settings }
+  /** Asks the model of a run, as it stands, about an image. */
+  | { readonly type: "classify"; readonly run: RunName; readonly image: Blob }
   /** Continues the kept run, on `backend` if it is given, else on its former backend. */
   | { readonly type: "restore"; readonly id: number; readonly backend?: BackendName }
   | { readonly type: "discard" };
@@ -270,6 +289,8 @@ export type Report =
     }
   | { readonly type: "steps"; readonly points: PerRun<readonly StepPoint[]>; readonly progress: Progress }
   | { readonly type: "measured"; readonly measurement: Measurement }
+  /** The answer to `classify`, or why there is none. */
+  | { readonly type: "classified"; readonly answer: Answer | string }
   /** One run cannot continue: its loss is NaN or infinite. */
   | { readonly type: "run-stopped"; readonly run: RunName; readonly message: string }
   /** A remark; `failed` if a request could not be fulfilled and nothing else changed. */

@@ -1,9 +1,19 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, describe, expect, it } from "vitest";
 import { graphToProto } from "../../src/graph/proto.ts";
-import { conversionOf, crossEntropy, loadData, predict, readModel } from "../../src/index.ts";
+import {
+  conversionOf,
+  crossEntropy,
+  decodeAdapter,
+  loadData,
+  mergeAdapters,
+  type Prediction,
+  predict,
+  readModel,
+  replaceHead,
+} from "../../src/index.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
@@ -104,11 +114,88 @@ describe("fine-tuning in the page", () => {
       of.proto.graph?.initializer?.find((tensor) => tensor.name === name)?.rawData;
     const before = await readModel(at("classifier.onnx"));
     expect(numbersOf("conv.weight")).toEqual(numbersOf("conv.weight", before));
+    // The panel for trying the model says of an image what the file says of it in node.
+    await page.locator("#try-file").setInputFiles(at("bars/right/0.png"));
+    const shares = page.locator("#try-scores li");
+    await shares.first().waitFor();
+    expect(await page.locator("#try-message").innerText()).toMatch(/^right, says the plain model after step/);
+    const shown = await shares.evaluateAll((items) =>
+      (items as HTMLElement[]).map(({ dataset }) => [dataset.name, Number(dataset.score)] as const),
+    );
+    expect(shown.map(([name]) => name).sort()).toEqual(["left", "middle", "right"]);
     const { train } = await loadData(at("bars/right"), { model, ...(conversion && { conversion }) });
-    const answers: (number | undefined)[] = [];
+    const answers: Prediction[] = [];
     const options = { objective: crossEntropy(), normalize: conversion?.normalize ?? "none" } as const;
-    for await (const { answer } of predict(model, train, options)) answers.push(answer);
-    expect(new Set(answers)).toEqual(new Set([0]));
+    for await (const answer of predict(model, train, options)) answers.push(answer);
+    expect(new Set(answers.map(({ answer }) => answer))).toEqual(new Set([0]));
+    const first = answers.find(({ sample }) => train.sampleName?.(sample)?.endsWith("0.png"));
+    for (const [name, share] of shown) {
+      const label = conversion?.classes?.indexOf(name ?? "") ?? -1;
+      expect(share).toBeCloseTo(first?.scores[label] ?? Number.NaN, 4);
+    }
     expect(faults).toEqual([]);
+  });
+
+  it("adapters on pictures of the camera: goes on after the tab was closed, and the adapter is a file", async () => {
+    const first = await browser.open();
+    const { page } = first;
+    await waitForStatus(page, /Ready to train/);
+    await page.locator("#model-files").setInputFiles(at("classifier.onnx"));
+    await page.locator("#model-summary", { hasText: "classifier.onnx" }).waitFor();
+    await page.locator('input[name="data"][value="own"]').check();
+    await page.locator("#data-folder").setInputFiles(join(at("bars"), "left"));
+    await page.locator("#new-class").fill("green");
+    await press(page, "Add");
+    // The button is held until there are some pictures.
+    const row = page.locator('[data-class="green"]');
+    const pictures = async () => Number.parseInt(await row.locator(".note").innerText(), 10);
+    await row.getByRole("button", { name: "Hold to add pictures" }).hover();
+    await page.mouse.down();
+    await expect.poll(pictures, { timeout: 30_000 }).toBeGreaterThanOrEqual(4);
+    await page.mouse.up();
+    await page.locator("#data-summary", { hasText: /images: \d+ training .* 2 classes/ }).waitFor();
+    expect(await row.locator("canvas").count()).toBeGreaterThanOrEqual(4);
+    await press(page, "Turn the camera off");
+    expect(await page.locator("#class-names").inputValue()).toBe("green\nleft");
+    await page.locator("#trained-part").selectOption("lora");
+    await fill(page, { batch: 4, epochs: 200, "lora-rank": 2, "lora-alpha": 4, "learning-rate": 0.01 });
+    await waitForStatus(page, /Ready to train/);
+    await press(page, "Train");
+    await waitForStatus(page, /step [1-9]/);
+    await press(page, "Pause");
+    await waitForStatus(page, /^Paused/);
+    const step = await figure(page, "step", "plain");
+    await page.close();
+
+    const second = await browser.open({ context: page.context() });
+    await second.page
+      .locator("#kept")
+      .getByText(/classifier on images, stopped at step/)
+      .waitFor();
+    await press(second.page, "Go on");
+    await waitForStatus(second.page, /^Epoch/);
+    await press(second.page, "Pause");
+    await waitForStatus(second.page, /^Paused/);
+    expect(number(await figure(second.page, "step", "plain"))).toBeGreaterThanOrEqual(number(step));
+    expect(await second.page.locator("#trained-part").inputValue()).toBe("lora");
+    expect(await second.page.locator('[data-class="green"]').isVisible()).toBe(true);
+    const merged = await readModel((await download(second.page, "plain")).path);
+    const file = await download(second.page, "plain-adapter");
+    expect(file.name).toMatch(/^classifier-plain-adapter-step-\d+\.safetensors$/);
+    const adapter = await decodeAdapter(readFileSync(file.path));
+    expect([adapter.rank, adapter.alpha, adapter.layers.length]).toEqual([2, 4, 1]);
+    // The adapter on the model with the same new classes is the merged model.
+    const base = await replaceHead(await readModel(at("classifier.onnx")), { classes: ["green", "left"] });
+    const again = await mergeAdapters(base, adapter);
+    const weights = ({ proto }: typeof base) =>
+      proto.graph?.initializer?.map(({ name, rawData }) => [
+        name,
+        Buffer.from(rawData ?? []).toString("hex"),
+      ]);
+    expect(weights(again)).toEqual(weights(merged));
+    expect(weights(merged)).not.toEqual(weights(base));
+    expect(conversionOf(merged)?.classes).toEqual(["green", "left"]);
+    expect([...first.faults, ...second.faults]).toEqual([]);
+    await second.page.context().close();
   });
 });

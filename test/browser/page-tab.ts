@@ -5,6 +5,7 @@ import { afterAll, beforeAll } from "vitest";
 import { type PageServer, servePage } from "../../src/cli/page-server.ts";
 import { mnistFolder } from "../../src/data/mnist-node.ts";
 import type { Dataset } from "../../src/index.ts";
+import type { DownloadName } from "../../web/protocol.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { chromiumFlags, findChromium } from "./browser.ts";
 
@@ -106,10 +107,7 @@ export async function fill(page: Page, values: Readonly<Record<string, string | 
 }
 
 /** What a button downloads. */
-export async function download(
-  page: Page,
-  what: "plain" | "som" | "injected",
-): Promise<{ name: string; path: string }> {
+export async function download(page: Page, what: DownloadName): Promise<{ name: string; path: string }> {
   const [event] = await Promise.all([
     page.waitForEvent("download"),
     page.locator(`[data-download="${what}"]`).click(),

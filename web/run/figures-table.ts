@@ -2,7 +2,7 @@ import { runStyles } from "../charts/theme.ts";
 import { byId, el, setText } from "../dom.ts";
 import { count, degrees, loss, percent, speed } from "../format.ts";
 import type { History } from "../history.ts";
-import { type PerRun, type Progress, type RunName, runNames } from "../protocol.ts";
+import { type DownloadName, type PerRun, type Progress, type RunName, runNames } from "../protocol.ts";
 
 const rows = {
   accuracy: "Test accuracy",
@@ -23,17 +23,19 @@ const recent = 50;
 export class FiguresTable {
   readonly #cells: Record<Row, PerRun<HTMLElement>>;
   readonly #buttons: readonly HTMLButtonElement[];
+  readonly #adapters: readonly HTMLButtonElement[];
+  readonly #adapterRow: HTMLTableRowElement;
   readonly #injected: HTMLButtonElement;
 
   /** @param download - called when the user asks for a file */
-  constructor(download: (what: "injected" | RunName) => void) {
+  constructor(download: (what: DownloadName) => void) {
     const cell = (row: Row, run: RunName) => el("td", { "data-figure": row, "data-run": run }, "–");
     const cells = Object.keys(rows).map((row) => [
       row,
       { plain: cell(row as Row, "plain"), som: cell(row as Row, "som") },
     ]);
     this.#cells = Object.fromEntries(cells) as Record<Row, PerRun<HTMLElement>>;
-    const button = (what: "injected" | RunName, text: string, label: string) => {
+    const button = (what: DownloadName, text: string, label: string) => {
       const element = el(
         "button",
         { type: "button", disabled: true, "aria-label": label, "data-download": what },
@@ -44,6 +46,15 @@ export class FiguresTable {
     };
     this.#buttons = runNames.map((run) =>
       button(run, "Download", `Download the ${runStyles[run].label} model`),
+    );
+    this.#adapters = runNames.map((run) =>
+      button(`${run}-adapter`, "Download", `Download the adapter of the ${runStyles[run].label} run`),
+    );
+    this.#adapterRow = el(
+      "tr",
+      { hidden: true },
+      el("th", { scope: "row" }, "Adapter alone (.safetensors)"),
+      ...runNames.map((run, i) => el("td", { "data-run": run }, this.#adapters[i] ?? "")),
     );
     this.#injected = button("injected", "Download the injected model", "Download the injected model");
     const head = runNames.map((run) =>
@@ -70,6 +81,7 @@ export class FiguresTable {
               el("th", { scope: "row" }, "Trained model, as it stands"),
               ...runNames.map((run, i) => el("td", { "data-run": run }, this.#buttons[i] ?? "")),
             ),
+            this.#adapterRow,
           ),
         ),
       ),
@@ -106,9 +118,15 @@ export class FiguresTable {
   }
 
   /** Enables the downloads that are available now. */
-  enable({ injected, trained }: { injected: boolean; trained: boolean }): void {
-    this.#injected.disabled = !injected;
-    for (const button of this.#buttons) button.disabled = !trained;
+  enable(available: {
+    readonly injected: boolean;
+    readonly trained: boolean;
+    /** The displayed run trains adapters. */
+    readonly adapters: boolean;
+  }): void {
+    this.#injected.disabled = !available.injected;
+    this.#adapterRow.hidden = !available.adapters;
+    for (const button of [...this.#buttons, ...this.#adapters]) button.disabled = !available.trained;
   }
 }
 

@@ -1,8 +1,8 @@
 import { byId } from "../dom.ts";
 import type { ChosenFile } from "../protocol.ts";
 
-/** Accepts files and folders dropped anywhere on the page. */
-export function takeDrops(take: (files: ChosenFile[]) => void): void {
+/** Accepts files and folders dropped anywhere on the page. @param take - gets them, and where they were dropped */
+export function takeDrops(take: (files: ChosenFile[], target: EventTarget | null) => void): void {
   const overlay = byId("drop", HTMLElement);
   const holdsFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
   addEventListener("dragover", (event) => {
@@ -18,11 +18,14 @@ export function takeDrops(take: (files: ChosenFile[]) => void): void {
     if (!holdsFiles(event)) return;
     event.preventDefault();
     overlay.hidden = true;
+    const { target } = event;
     // Entries are available only while the event is handled.
     const items = [...(event.dataTransfer?.items ?? [])];
     const entries = items.flatMap((item) => item.webkitGetAsEntry() ?? []);
     const loose = [...(event.dataTransfer?.files ?? [])].map((file) => ({ path: file.name, content: file }));
-    void (entries.length > 0 ? filesOf(entries) : Promise.resolve(loose)).then(take);
+    void (entries.length > 0 ? filesOf(entries) : Promise.resolve(loose)).then((files) =>
+      take(files, target),
+    );
   });
 }
 

@@ -25,6 +25,9 @@ export class FineTuningPanel {
   readonly #names = byId("class-names", HTMLTextAreaElement);
   readonly #namesNote = byId("class-names-note", HTMLElement);
   readonly #part = byId("trained-part", HTMLSelectElement);
+  readonly #rank = byId("lora-rank", HTMLInputElement);
+  readonly #alpha = byId("lora-alpha", HTMLInputElement);
+  readonly #loraFields = document.querySelectorAll<HTMLElement>("[data-lora]");
   readonly #runs = byId("runs", HTMLSelectElement);
   #model: ModelSummary | undefined;
   /** Names of the folders. */
@@ -53,13 +56,23 @@ export class FineTuningPanel {
   read(): Pick<Settings, "fineTuning" | "runs"> {
     const classes = this.#new.checked ? classesIn(this.#names.value) : undefined;
     const train = trainedParts.find((part) => part === this.#part.value) ?? "all";
-    const fineTuning: FineTuning = { train, ...(classes && { classes }) };
+    const fineTuning: FineTuning = {
+      train,
+      ...(classes && { classes }),
+      ...(train === "lora" && {
+        lora: { rank: this.#rank.valueAsNumber, alpha: this.#alpha.valueAsNumber },
+      }),
+    };
     return { fineTuning, runs: runChoices[this.#runs.value] ?? runNames };
   }
 
   /** Shows the choices of a run. */
   show({ fineTuning = { train: "all" }, runs = runNames }: Settings): void {
-    const { classes, train } = fineTuning;
+    const { classes, train, lora } = fineTuning;
+    if (lora) {
+      this.#rank.valueAsNumber = lora.rank;
+      this.#alpha.valueAsNumber = lora.alpha;
+    }
     this.#new.checked = classes !== undefined;
     if (classes) this.#names.value = classes.join("\n");
     this.#part.value = train;
@@ -104,6 +117,14 @@ export class FineTuningPanel {
     const lastLayer = this.#part.querySelector<HTMLOptionElement>('option[value="head"]');
     if (lastLayer) lastLayer.disabled = !can;
     if (!can && this.#part.value === "head") this.#part.value = "all";
+    const adapts = this.#model?.kind === "model";
+    const adapters = this.#part.querySelector<HTMLOptionElement>('option[value="lora"]');
+    if (adapters) adapters.disabled = !adapts;
+    if (!adapts && this.#part.value === "lora") this.#part.value = "all";
+    const isLora = this.#part.value === "lora";
+    for (const field of this.#loraFields) field.hidden = !isLora;
+    // Hidden fields are not checked.
+    for (const input of [this.#rank, this.#alpha]) input.disabled = !isLora;
     const isNew = this.#new.checked;
     this.#field.hidden = !isNew;
     setText(this.#headNote, this.#headText());

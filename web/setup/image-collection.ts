@@ -6,7 +6,6 @@ export type Taken = "replaced" | "added" | "no images" | "no classes";
 
 /** The user's images by class: from folders, and from the camera. */
 export class ImageCollection {
-  #name = "images";
   #images: ClassImage[] = [];
   /** Classes that the user named and that may have no images yet. */
   readonly #named = new Set<string>();
@@ -26,23 +25,18 @@ export class ImageCollection {
     if (placed.length === 0) return "no images";
     if (images.length === 0) return "no classes";
     const classes = new Set(images.map((image) => image.class));
-    const root = images[0]?.path.split("/")[0] ?? "images";
     if (classes.size > 1) {
       this.#images = images;
       this.#named.clear();
-      this.#name = images.every(({ path }) => path.startsWith(`${root}/`)) ? root : "images";
       return "replaced";
     }
     const taken = new Set(images.map(({ path }) => path));
     this.#images = [...this.#images.filter(({ path }) => !taken.has(path)), ...images];
-    if (this.classes.length > 1) this.#name = "images";
-    else this.#name = root;
     return "added";
   }
 
   /** Takes over the images of a kept run. */
-  restore({ name, images }: Extract<DataSource, { kind: "images" }>): void {
-    this.#name = name;
+  restore({ images }: Extract<DataSource, { kind: "images" }>): void {
     this.#images = [...images];
     this.#named.clear();
     this.#pictures = images.length;
@@ -77,6 +71,9 @@ export class ImageCollection {
   }
 
   get source(): Extract<DataSource, { kind: "images" }> {
-    return { kind: "images", name: this.#name, images: this.#images };
+    // The folder that holds all images, if there is one.
+    const [root] = this.#images[0]?.path.split("/") ?? [];
+    const isShared = this.#images.every(({ path }) => path.startsWith(`${root}/`));
+    return { kind: "images", name: isShared && root ? root : "images", images: this.#images };
   }
 }

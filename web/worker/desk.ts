@@ -2,7 +2,8 @@ import { clippings, optimizerFactories } from "../../src/optimizers/table.ts";
 import { missingWebGpu } from "../../src/runtime/gpu-device-web.ts";
 import { encodeModel, inject, type Model, SorthError } from "../../src/web.ts";
 import { History } from "../history.ts";
-import type { Report, Request, Settings } from "../protocol.ts";
+import { type Report, type Request, runNames, type Settings } from "../protocol.ts";
+import { Classifier } from "./classify.ts";
 import { prepareRun } from "./fine-tune.ts";
 import { describe } from "./keeper.ts";
 import { forget, type KeptRun, keptRun, placeIsTaken } from "./kept-run.ts";
@@ -12,7 +13,7 @@ import { type OpenedModel, openModel } from "./open-model.ts";
 import { penaltyPlan } from "./run-options.ts";
 import { threads } from "./runtime.ts";
 import { summarizeModel } from "./summarize-model.ts";
-import { trainedModel } from "./trained-model.ts";
+import { trainedAdapter, trainedModel } from "./trained-model.ts";
 import { Training } from "./training.ts";
 import { Turns } from "./turns.ts";
 
@@ -26,6 +27,7 @@ export class Desk {
   #opened: OpenedModel | undefined;
   #data: OpenedData | undefined;
   #training: Training | undefined;
+  readonly #classifier = new Classifier();
   /** A kept run whose data the user has not chosen yet. */
   #waiting: KeptRun | undefined;
 
@@ -59,6 +61,8 @@ export class Desk {
         return this.#training?.showLayer(request.layer);
       case "download":
         return this.#download(request);
+      case "classify":
+        return this.#classify(request);
       case "restore":
         return this.#restore(request);
       case "discard":
@@ -160,7 +164,7 @@ export class Desk {
     if (!kept) throw new SorthError("the browser does not have the run any more");
     const settings = backend ? { ...kept.settings, backend } : kept.settings;
     if (!(await this.#openModel({ type: "open-model", id, source: kept.model }))) return;
-    const data = "mnist" in kept.data ? kept.data.mnist : undefined;
+    const data = "own" in kept.data ? undefined : kept.data.source;
     this.#tell({ type: "restored", settings, history: kept.history, data });
     this.#waiting = { ...kept, settings };
     if (data) await this.#openData({ type: "open-data", id, source: data });
@@ -177,10 +181,27 @@ export class Desk {
       return;
     }
     const training = this.#training;
-    await training?.withTrainer(what, async (trainer) => {
-      const model = await trainedModel(trainer, training.parts);
-      this.#send(`${opened.name}-${what}-step-${trainer.steps}.onnx`, model);
+    const run = runNames.find((name) => what.startsWith(name)) ?? "plain";
+    await training?.withTrainer(run, async (trainer) => {
+      const name = `${opened.name}-${what}-step-${trainer.steps}`;
+      if (what.endsWith("-adapter")) {
+        const bytes = (await trainedAdapter(trainer)).slice();
+        this.#tell({ type: "file", name: `${name}.safetensors`, bytes });
+      } else this.#send(`${name}.onnx`, await trainedModel(trainer, training.parts));
     });
+  }
+
+  async #classify({ run, image }: RequestOf<"classify">): Promise<void> {
+    const training = this.#training;
+    if (!training) return this.#tell({ type: "classified", answer: "there is no run: press Train first" });
+    try {
+      const answer = await training.withTrainer(run, (trainer) =>
+        this.#classifier.ask(run, image, trainer, training.parts),
+      );
+      this.#tell({ type: "classified", answer });
+    } catch (error) {
+      this.#tell({ type: "classified", answer: messageOf(error) });
+    }
   }
 
   #send(name: string, model: Model): void {

@@ -1,5 +1,5 @@
 import { conversionOf } from "../../src/data/conversion.ts";
-import { inspect, replaceHead, SorthError } from "../../src/web.ts";
+import { addAdapters, inspect, replaceHead, SorthError } from "../../src/web.ts";
 import type { FineTuning, Settings } from "../protocol.ts";
 import { headOf, headSummary } from "./head-of.ts";
 import type { OpenedData } from "./open-data.ts";
@@ -25,16 +25,22 @@ export async function prepareRun(
   { fineTuning = untouched, seed }: Settings,
   tell: (message: string) => void,
 ): Promise<Prepared> {
-  const { classes, train } = fineTuning;
+  const { classes, train, lora = {} } = fineTuning;
   if (!classes && train === "all") return { opened, data: withLabels(data, opened) };
-  const model = classes
+  let model = classes
     ? await replaceHead(opened.original, { classes, seed, onMessage: tell })
     : opened.original;
-  const inspection = await inspect(model);
+  let inspection = await inspect(model);
+  const trainable = train === "head" ? headPattern({ original: model, inspection }) : undefined;
+  if (train === "lora") {
+    // A new last layer is trained in full, as PEFT's modules_to_save.
+    model = await addAdapters(model, { ...lora, seed, trainHead: classes !== undefined, onMessage: tell });
+    inspection = await inspect(model);
+  }
   const changed: OpenedModel = {
     ...opened,
-    ...{ original: model, inspection, models: { plain: model, som: model } },
-    ...(train === "head" && { trainable: headPattern({ original: model, inspection }) }),
+    ...{ original: model, inspection, models: { plain: model, som: model }, frozen: train !== "all" },
+    ...(trainable && { trainable }),
   };
   return { opened: changed, data: withLabels(data, changed) };
 }

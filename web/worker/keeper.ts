@@ -1,6 +1,6 @@
 import type { History } from "../history.ts";
 import type { Settings } from "../protocol.ts";
-import { keepIndex, keepModel, keepsNothing, runFolder, takePlace } from "./kept-run.ts";
+import { keepFiles, keepIndex, keepsData, keepsNothing, runFolder, takePlace } from "./kept-run.ts";
 import { messageOf } from "./message-of.ts";
 import type { OpenedData } from "./open-data.ts";
 import type { OpenedModel } from "./open-model.ts";
@@ -29,7 +29,7 @@ export class Keeper {
 
   /** Makes room for a new run, or continues to keep the stored one. Sends a message if the run will not be kept. */
   static async begin(
-    { opened }: RunParts,
+    { opened, data }: RunParts,
     { fresh }: { readonly fresh: boolean },
     tell: (message: string) => void,
   ): Promise<Keeper> {
@@ -46,7 +46,7 @@ export class Keeper {
         );
         return new Keeper(false, tell);
       }
-      if (fresh) await keepModel(opened.source);
+      if (fresh) await keepFiles(opened.source, data.source);
       return new Keeper(true, tell);
     } catch (error) {
       tell(`${messageOf(error)}; it will be lost when its tab is closed`);
@@ -68,11 +68,11 @@ export class Keeper {
       const { source, summary } = data;
       await keepIndex({
         saved: {
-          ...{ model: opened.name, data: summary.name, ownData: source.kind !== "mnist", totalSteps },
+          ...{ model: opened.name, data: summary.name, ownData: !keepsData(source), totalSteps },
           ...{ step: Math.min(...Object.values(steps)), savedAt: Date.now() },
         },
         model: opened.source,
-        data: source.kind === "mnist" ? { mnist: source } : { own: describe(data) },
+        data: keepsData(source) ? { source } : { own: describe(data) },
         settings,
         history: history.toJson(),
       });

@@ -1,7 +1,7 @@
 import { storedFile, storedFolder, writeStored } from "../../src/runtime/browser-storage.ts";
 import { SorthError } from "../../src/web.ts";
 import type { HistoryJson } from "../history.ts";
-import type { ChosenFile, DataSource, ModelSource, SavedRun, Settings } from "../protocol.ts";
+import type { ChosenFile, ClassImage, DataSource, ModelSource, SavedRun, Settings } from "../protocol.ts";
 import { messageOf } from "./message-of.ts";
 
 /** Folder in the page's own storage that holds the last run. */
@@ -12,23 +12,50 @@ const indexName = "run.json";
 export interface KeptRun {
   readonly saved: SavedRun;
   readonly model: ModelSource;
-  /** The user's own data are not stored: `own` only describes them, to check that the user chose the same again. */
-  readonly data: { readonly mnist: Extract<DataSource, { kind: "mnist" }> } | { readonly own: string };
+  /** Data that are not stored: `own` only describes them, to check that the user chose the same again. */
+  readonly data: { readonly source: Mnist | Images } | { readonly own: string };
   readonly settings: Settings;
   readonly history: HistoryJson;
 }
 
-/** The stored form: the model's files lie beside it. */
-interface Index extends Omit<KeptRun, "model"> {
+type Mnist = Extract<DataSource, { kind: "mnist" }>;
+type Images = Extract<DataSource, { kind: "images" }>;
+
+/** The stored form: the model's files lie beside it, and so do the images, one behind the other in one file. */
+interface Index extends Omit<KeptRun, "model" | "data"> {
   readonly version: 1;
+  readonly data: { readonly mnist: Mnist } | { readonly own: string } | { readonly images: StoredImages };
   readonly model: { readonly sample: "mlp" | "cnn" | "pointnet" } | { readonly files: readonly string[] };
 }
 
+/** Images in the stored file, in order. */
+interface StoredImages {
+  readonly name: string;
+  readonly images: readonly (Omit<ClassImage, "content"> & { readonly size: number })[];
+}
+
+const imagesName = "images";
+/** Most bytes of images that are stored: pictures of the camera exist nowhere else. */
+const mostBytes = 64 * 2 ** 20;
+
+/** Whether data are stored with their run. */
+export const keepsData = (source: DataSource): source is Mnist | Images =>
+  source.kind === "mnist" ||
+  (source.kind === "images" &&
+    source.images.reduce((sum, { content }) => sum + content.size, 0) <= mostBytes);
+
 /** Writes the files of a run that never change. @throws SorthError when the browser cannot store them */
-export async function keepModel(source: ModelSource): Promise<void> {
+export async function keepFiles(source: ModelSource, data: DataSource): Promise<void> {
   await forget();
   try {
     await storedFolder(runFolder, true);
+    if (data.kind === "images" && keepsData(data)) {
+      await writeStored(
+        runFolder,
+        imagesName,
+        data.images.map(({ content }) => content),
+      );
+    }
     if (source.kind === "sample") return;
     for (const [index, { content }] of source.files.entries())
       await writeStored(runFolder, `file-${index}`, [content]);
@@ -38,10 +65,11 @@ export async function keepModel(source: ModelSource): Promise<void> {
 }
 
 /** Writes a run's progress. Its checkpoints must be written first. */
-export async function keepIndex({ model, ...run }: KeptRun): Promise<void> {
+export async function keepIndex({ model, data, ...run }: KeptRun): Promise<void> {
   const index: Index = {
     ...run,
     version: 1,
+    data: "own" in data ? data : storedData(data.source),
     model: model.kind === "sample" ? { sample: model.name } : { files: model.files.map(({ path }) => path) },
   };
   await writeStored(runFolder, indexName, [JSON.stringify(index)]);
@@ -51,8 +79,9 @@ export async function keepIndex({ model, ...run }: KeptRun): Promise<void> {
 export async function keptRun(): Promise<KeptRun | undefined> {
   try {
     const text = await (await storedFile(runFolder, indexName)).text();
-    const { version, model, ...run } = JSON.parse(text) as Index;
+    const { version, model, data: stored, ...rest } = JSON.parse(text) as Index;
     if (version !== 1) return undefined;
+    const run = { ...rest, data: await dataOf(stored) };
     if ("sample" in model) return { ...run, model: { kind: "sample", name: model.sample } };
     const files: ChosenFile[] = [];
     for (const [index, path] of model.files.entries())
@@ -61,6 +90,26 @@ export async function keptRun(): Promise<KeptRun | undefined> {
   } catch {
     return undefined;
   }
+}
+
+function storedData(source: Mnist | Images): Index["data"] {
+  if (source.kind === "mnist") return { mnist: source };
+  const images = source.images.map(({ content, ...image }) => ({ ...image, size: content.size }));
+  return { images: { name: source.name, images } };
+}
+
+async function dataOf(stored: Index["data"]): Promise<KeptRun["data"]> {
+  if ("own" in stored) return stored;
+  if ("mnist" in stored) return { source: stored.mnist };
+  const { name, images } = stored.images;
+  // In memory, because the next run replaces the file.
+  const file = new Blob([await (await storedFile(runFolder, imagesName)).arrayBuffer()]);
+  let end = 0;
+  const parts = images.map(({ size, ...image }): ClassImage => {
+    end += size;
+    return { ...image, content: file.slice(end - size, end) };
+  });
+  return { source: { kind: "images", name, images: parts } };
 }
 
 /** Removes the kept run. */

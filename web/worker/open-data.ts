@@ -97,6 +97,13 @@ async function read(
   return readImages(source, imageConversion(shape), tell, remarks);
 }
 
+/** Whether images, and not points, fit a model's input. */
+export function takesImages({ inspection }: Pick<OpenedModel, "inspection">): boolean {
+  const shape = inspection.inputs[0]?.shape.slice(1) ?? [];
+  const isOfPoints = shape.length === 2 && shape[0] === 3;
+  return !isOfPoints && shape.every((dim) => typeof dim === "number") && !!inputForm(shape as number[]);
+}
+
 /** How images become samples of a model. @throws SorthError for a model that takes no images, or leaves their size open */
 export function imageConversion(shape: readonly (number | string)[]): ImageConversion {
   const text = `[${shape.join(", ")}]`;

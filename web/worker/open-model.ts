@@ -33,6 +33,8 @@ export interface OpenedModel {
   readonly rescued: PerRun<RescuedModel> | undefined;
   /** The only parameters that are trained; without it, all of them. */
   readonly trainable?: RegExp;
+  /** Most layers are frozen: BatchNormalization keeps its statistics. */
+  readonly frozen?: boolean;
 }
 
 /**

@@ -35,7 +35,7 @@ export function fixedBatch({ inspection }: OpenedModel): number | undefined {
 /** The library's options for one run. */
 export function runOptions(run: RunName, opened: OpenedModel, settings: Settings): TrainerOptions {
   const { loss, learningRate, seed, backend, weight } = settings;
-  const { rescued, block, trainable } = opened;
+  const { rescued, block, trainable, frozen } = opened;
   const normalize = normalizationOf(settings.normalize, opened);
   const former = rescued?.[run].optimizer;
   const constants = former?.name === settings.optimizer ? former.options : {};
@@ -52,7 +52,8 @@ export function runOptions(run: RunName, opened: OpenedModel, settings: Settings
     ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
     ...(normalize !== undefined && { normalize }),
     // The statistics of frozen layers stay those of the weights.
-    ...(trainable && { trainable, batchNorm: "frozen" as const }),
+    ...(frozen && { batchNorm: "frozen" as const }),
+    ...(trainable && { trainable }),
     ...(objective ? { objective } : { loss: loss.slice(own.length) }),
     ...(penalized && (block ? { penaltyWeight: weight } : { penalties: [penaltyPlan(opened, settings)] })),
   };

@@ -4,6 +4,7 @@ import { optimizerNames } from "../../src/optimizers/table.ts";
 import { buildStep } from "../../src/web.ts";
 import type { ModelSummary, Settings, SomSettings } from "../protocol.ts";
 import { headSummary } from "./head-of.ts";
+import { takesImages } from "./open-data.ts";
 import type { OpenedModel } from "./open-model.ts";
 import { fixedBatch, lossesOf, runOptions } from "./run-options.ts";
 
@@ -61,6 +62,7 @@ export async function summarizeModel(opened: OpenedModel): Promise<ModelSummary>
       numbers: parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0),
     },
     head: headSummary(opened),
+    takesImages: takesImages(opened),
     classes: conversionOf(opened.original)?.classes,
     losses,
     fixed: {

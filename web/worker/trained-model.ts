@@ -1,27 +1,50 @@
+import { hasAdapters } from "../../src/analysis/adapter-names.ts";
 import { conversionOf, type DataConversion, withConversion } from "../../src/data/conversion.ts";
-import { type Model, rescuedInference, type Trainer, UsageError } from "../../src/web.ts";
+import {
+  adapterOf,
+  encodeAdapter,
+  type Model,
+  mergeAdapters,
+  rescuedInference,
+  type Trainer,
+  UsageError,
+} from "../../src/web.ts";
 import { headSummary } from "./head-of.ts";
 import type { RunParts } from "./keeper.ts";
 import { imageConversion } from "./open-data.ts";
 
 /**
  * The model of a run as it stands, with the names of its classes and how its data were converted, which the command line reads.
- * Artifacts become a model that any ONNX Runtime can run.
+ * Adapters are folded into the weights, and artifacts become a model that any ONNX Runtime can run.
  */
 export async function trainedModel(trainer: Trainer, parts: RunParts): Promise<Model> {
   await trainer.readState();
-  const trained = trainer.export();
-  const model = (parts.opened.rescued && inferenceForm(trained)) ?? trained;
+  let model = trainer.export();
+  if (parts.opened.rescued) model = inferenceForm(model) ?? model;
+  if (hasAdapters(model)) model = await mergeAdapters(model);
   const record = recordOf(trainer, parts);
   return record ? withConversion(model, record) : model;
 }
 
-/** What the model records about its data; undefined if there is nothing to record. */
-function recordOf({ options }: Trainer, { opened, data }: RunParts): DataConversion | undefined {
-  const former = conversionOf(opened.original);
+/** The adapter of a run as it stands, as a file in PEFT's format. @throws SorthError if the run has none */
+export async function trainedAdapter(trainer: Trainer): Promise<Uint8Array> {
+  await trainer.readState();
+  const { tensors } = await encodeAdapter(await adapterOf(trainer.export()));
+  return tensors;
+}
+
+/** Names of the model's classes, by label; undefined where nothing names them. */
+export function classNamesOf({ opened, data }: RunParts): readonly string[] | undefined {
   const head = headSummary(opened);
   const isNamed = typeof head !== "string" && head.units === data.names?.length;
-  const classes = former?.classes ?? (isNamed ? data.names : undefined);
+  return conversionOf(opened.original)?.classes ?? (isNamed ? data.names : undefined);
+}
+
+/** What the model records about its data; undefined if there is nothing to record. */
+function recordOf({ options }: Trainer, parts: RunParts): DataConversion | undefined {
+  const { opened, data } = parts;
+  const former = conversionOf(opened.original);
+  const classes = classNamesOf(parts);
   const shape = opened.inspection.inputs[0]?.shape.slice(1) ?? [];
   const { normalize } = options;
   if (!classes && normalize === undefined && data.source.kind !== "images") return former;
