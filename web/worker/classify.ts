@@ -1,12 +1,6 @@
 import { loadClassImages } from "../../src/data/images-web.ts";
-import {
-  type Model,
-  objectiveNamed,
-  objectiveNames,
-  predict,
-  SorthError,
-  type Trainer,
-} from "../../src/web.ts";
+import { objectiveNamed, objectiveNames } from "../../src/losses/table.ts";
+import { type Model, predict, SorthError, type Trainer } from "../../src/web.ts";
 import type { Answer, RunName } from "../protocol.ts";
 import type { RunParts } from "./keeper.ts";
 import { imageConversion } from "./open-data.ts";
