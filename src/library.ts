@@ -236,14 +236,18 @@ export interface Library extends ModelFunctions, AdapterFunctions, TapFunctions,
   ): Promise<FoundLearningRate>;
 
   /**
-   * Writes the gradient of a model's loss as an ONNX graph of standard operators, which can be differentiated again.
+   * Writes the gradient of a model's loss as an ONNX graph of standard operators, which can be differentiated again. With
+   * `vjp`, `jvp` or `jacobian` it writes products with the Jacobian of the model's outputs, or the Jacobian, in its place.
+   * Variables are parameters, inputs and inner values of the model.
    * Parameters stay initializers; BatchNormalization and Dropout stay as the file has them. A parameter on which the loss
    * does not depend gets zeros. Large weights in other files stay there: write the graph with `writeModel`, which takes
    * them along.
    *
    * @param model - it is not changed
-   * @param options - the loss, the batch size where the model leaves it open, and what to differentiate with respect to
-   * @returns the graph, the name of its loss output, and which output is the gradient (in the parameter's shape) of which parameter
+   * @param options - the loss or the product, the batch size where the model leaves it open, and what to differentiate with
+   *   respect to
+   * @returns the graph, the name of its loss output, which output is the gradient (in the variable's shape) of which variable,
+   *   and the names of seeds, tangents, products and Jacobians
    * @throws SorthError with the code `model` when an operator between a parameter and the loss has no derivative: which,
    *   where, and the path to it; UsageError when a pattern matches nothing or a dimension is not known
    *

@@ -65,6 +65,14 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
       "grad model.onnx --objective mse --batch 1 --wrt-inputs . -o saliency.onnx",
       "gradients of the inputs too",
     ),
+    example(
+      "grad model.onnx --vjp --batch 1 --wrt '^(x|relu1)$' -o vjp.onnx",
+      "gradients of an input and of an inner value, from an input logits_seed",
+    ),
+    example(
+      "grad model.onnx --jacobian --batch 1 --wrt '^x$' -o jacobian.onnx",
+      "every derivative of the outputs by the input",
+    ),
   ],
   step: [
     example(

@@ -51,7 +51,7 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     load: () => import("./commands/tap.ts"),
   },
   grad: {
-    summary: "write a model that computes the gradient of a loss",
+    summary: "write a model that computes the gradient of a loss, or products with a Jacobian",
     load: () => import("./commands/grad.ts"),
   },
   step: {

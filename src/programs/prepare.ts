@@ -16,6 +16,7 @@ import { UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import type { Value } from "../graph/node.ts";
 import { namesIn } from "../losses/prediction.ts";
 import { isLossModel, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import { isHalf } from "../onnx/data-types.ts";
@@ -30,6 +31,7 @@ import { takenPrefix } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import { Program } from "./program.ts";
 import { tellParameters } from "./tell-parameters.ts";
+import type { VariableSource } from "./variables.ts";
 
 /** The opset in which gradients are written; 4-bit numbers in blocks are read by operators of opset 21. */
 const gradientOpset = (graph: Graph): number => (hasWeightsOfBits(graph) ? 21 : 18);
@@ -38,14 +40,22 @@ const gradientOpset = (graph: Graph): number => (hasWeightsOfBits(graph) ? 21 : 
 export interface PrepareOptions {
   /** Rewrites of the model in opset 18, before its shapes are inferred. */
   readonly passes?: readonly Pass<unknown>[];
-  /** Decides by its names whether a constant is kept apart, so that it can have a gradient; default: none is. */
-  readonly keeps?: (names: readonly string[]) => boolean;
+  /** Chooses what is kept as it is, so that it can have a gradient; default: nothing but the parameters. */
+  readonly choose?: (source: VariableSource) => Held;
   /** Makes a float32 model of one whose parameters are float16 or bfloat16, to train it; default false. */
   readonly masters?: boolean;
   /** Prefix of an input or output whose own name is taken; default {@link takenPrefix}. */
   readonly taken?: string;
   /** Whether to describe the parameters ({@link PreparedGraph.described}). */
   readonly describes?: boolean;
+}
+
+/** What a program keeps of a model in addition to its outputs. */
+export interface Held {
+  /** Constants that are not folded. */
+  readonly constants: readonly Value[];
+  /** Values that are there afterwards: {@link PreparedGraph.held}. */
+  readonly values: readonly Value[];
 }
 
 /**
@@ -57,7 +67,7 @@ export async function prepare(
   model: Model,
   asked: LossOptions,
   probe: Probe,
-  { passes = [], keeps, masters = false, taken = takenPrefix, describes = false }: PrepareOptions = {},
+  { passes = [], choose, masters = false, taken = takenPrefix, describes = false }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
@@ -71,8 +81,10 @@ export async function prepare(
   // Decided before bodies are expanded, because an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
   tellParameters(found, options);
-  const readings = keeps || describes ? new Readings(graph) : undefined;
-  const kept = found.constants.filter(({ value }) => readings && keeps?.(namesOfValue(value, readings)));
+  const readings = choose || describes ? new Readings(graph) : undefined;
+  const parameters = found.parameters.map(({ value }) => value);
+  const constants = found.constants.map(({ value }) => value);
+  const held = readings && choose?.({ graph, parameters, constants, readings });
   const described = new Map(
     found.parameters.flatMap((one) =>
       readings && describes
@@ -85,14 +97,17 @@ export async function prepare(
         : [],
     ),
   );
-  const keep = new Set([...found.parameters, ...kept].map(({ value }) => value.name));
+  const keep = new Set([...parameters, ...(held?.constants ?? [])].map(({ name }) => name));
   const emit = new Emit(graph, { prefix: stepPrefix });
   const context = { emit, probe, onMessage: options.onMessage };
   const { external } = model;
   const target = gradientOpset(graph);
+  // Passes keep outputs, so that these values are still there afterwards.
+  const kept = held?.values ?? [];
+  graph.outputs.push(...kept);
   await expandModel(graph, { target, dimensions: options, keep, external }, context);
   await writeOutOperators(graph, options, context);
-  // Passes keep outputs, so that values named in the options are still there afterwards.
+  // Likewise the values named in the options.
   const terms = options.objective ? termsOf(options.objective) : [];
   const wanted = [options.output, options.loss, ...terms.map(({ output }) => output)];
   const names = wanted.flatMap((name) => (name === undefined ? [] : [name, ...namesIn(name)]));
@@ -124,11 +139,10 @@ export async function prepare(
   await runPass(foldConstants({ keep }), graph, context);
   graph.outputs.length -= losses.lossModels.size;
   const prepared = {
-    ...{ graph, emit, taken, batch, skipped, penalties, described },
+    ...{ graph, emit, taken, batch, skipped, penalties, described, parameters, constants },
     ...losses,
     ...(embeddings && { embeddingsOf: embeddings.embeddingsOf }),
-    parameters: found.parameters.map(({ value }) => value),
-    constants: found.constants.map(({ value }) => value),
+    held: graph.outputs.splice(graph.outputs.length - kept.length),
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
     sites: sites
       .filter(({ node }) => own.has(node))

@@ -29,6 +29,8 @@ export interface PreparedGraph {
   readonly described: ReadonlyMap<string, ParameterFacts>;
   /** Other initializers of floats: constants by every rule, which only their name can ask for. */
   readonly constants: readonly Value[];
+  /** The values that were to be kept ({@link PrepareOptions.choose}), in that order: those that are in their place now. */
+  readonly held: readonly Value[];
   readonly sites: readonly Site[];
   readonly skipped: readonly SkippedSite[];
   /** Penalties to add: the options', or those of the model's injected block, which is gone from the graph. */

@@ -1,0 +1,103 @@
+import { expect, test } from "vitest";
+import { forward } from "../../src/autodiff/forward.ts";
+import type { Rule } from "../../src/autodiff/rule.ts";
+import { rules } from "../../src/autodiff/table.ts";
+import { backward } from "../../src/autodiff/walk.ts";
+import { Emit } from "../../src/graph/emit.ts";
+import type { Typed } from "../../src/graph/emit-base.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import {
+  arrayOf,
+  buildNode,
+  bytesOf,
+  dot,
+  numbersOf,
+  type RuleCase,
+  random,
+  randomLike,
+  runsInDouble,
+  titleOf,
+} from "./rule-case.ts";
+
+/** ⟨v, Ju⟩ by forward mode and ⟨Jᵀv, u⟩ by reverse mode, from one graph of a sample. */
+async function bothModes(testCase: RuleCase) {
+  const next = random(7);
+  const { graph, wrt, feeds } = buildNode(testCase, next);
+  const shapes = await nodeProbe.run(bytesOf(graph), feeds, { optimize: false });
+  const outputs = graph.outputs.flatMap((output) => {
+    const tensor = shapes.get(output.name);
+    output.type = tensor?.type;
+    output.shape = tensor?.dims;
+    return tensor?.type === testCase.type ? [output as Typed] : [];
+  });
+  const fed = (values: readonly Typed[], stem: string) =>
+    new Map(
+      values.map((value) => {
+        const input = graph.addInput(graph.freshName(stem), value.type, value.shape) as Typed;
+        const numbers = randomLike(input, next);
+        feeds.set(input.name, Tensor.of(input.name, input.type, input.shape, arrayOf(input.type, numbers)));
+        return [value, { input, numbers }] as const;
+      }),
+    );
+  const tangents = fed(wrt as Typed[], "u");
+  const seeds = fed(outputs, "v");
+  graph.outputs.length = 0;
+  const emit = new Emit(graph, { prefix: "d/" });
+  const gradients = backward(graph, {
+    ...{ wrt, rules, emit },
+    seeds: [...seeds].map(([value, { input }]) => ({ value, gradient: () => input })),
+  });
+  const products = await forward(graph, {
+    ...{ outputs, emit },
+    tangents: new Map([...tangents].map(([value, { input }]) => [value, input])),
+    backward: (from, to) => backward(graph, { wrt: to, seeds: from, rules, emit }),
+  });
+  const named = (values: Iterable<readonly [Typed, Typed]>) =>
+    new Map([...values].map(([value, result]) => [value, graph.addOutput(emit.identity(result)).name]));
+  const [reverse, ahead] = [gradients, products].map((map) => named(map as Map<Typed, Typed>));
+  graph.prune();
+  const results = await nodeProbe.run(bytesOf(graph), feeds, { optimize: false });
+  const sum = (names: ReadonlyMap<Typed, string> | undefined, beside: typeof tangents) =>
+    [...(names ?? [])].reduce(
+      (total, [value, name]) => total + dot(numbersOf(results.get(name)), beside.get(value)?.numbers ?? []),
+      0,
+    );
+  const size = [...(reverse ?? [])].reduce((total, [value, name]) => {
+    const parts = numbersOf(results.get(name));
+    const beside = tangents.get(value)?.numbers ?? [];
+    return total + beside.reduce((part, number, i) => part + Math.abs(number * (parts[i] ?? 0)), 0);
+  }, 0);
+  return { forward: sum(ahead, seeds), reverse: sum(reverse, tangents), size };
+}
+
+const samples = Object.entries(rules)
+  .filter((entry): entry is [string, Rule] => "vjp" in entry[1])
+  .flatMap(([op, rule]) => {
+    const chosen = process.env.ALL_SAMPLES ? rule.samples : [rule.samples[0]];
+    return chosen.map((sample) => ({ op, sample }));
+  });
+
+// With ALL_SAMPLES=1 on every sample, which takes 20 s of processor time.
+test("forward and reverse mode agree on a sample of every rule", { timeout: 900_000 }, async () => {
+  const wrong: string[] = [];
+  let moving = 0;
+  for (const { op, sample } of samples) {
+    const at = titleOf(op, sample);
+    try {
+      const check = (type: "double" | "float") => bothModes({ op, sample, type });
+      let result: Awaited<ReturnType<typeof check>> | undefined;
+      const double = await runsInDouble(sample, async () => {
+        result = await check("double");
+      });
+      const { forward: ahead, reverse, size } = result && double ? result : await check("float");
+      if (size > 0) moving++;
+      const error = Math.abs(ahead - reverse) / (size || 1);
+      if (!(error < (double ? 1e-7 : 1e-4))) wrong.push(`${at}: ⟨v, Ju⟩ = ${ahead}, ⟨Jᵀv, u⟩ = ${reverse}`);
+    } catch (error) {
+      wrong.push(`${at}: ${error}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(moving).toBeGreaterThan(0.9 * samples.length);
+});
