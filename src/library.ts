@@ -244,8 +244,7 @@ export interface Library extends ModelFunctions, AdapterFunctions, TapFunctions,
    * them along.
    *
    * @param model - it is not changed
-   * @param options - the loss or the product, the batch size where the model leaves it open, and what to differentiate with
-   *   respect to
+   * @param options - the loss or the product, the batch size where the model leaves it open, and the variables
    * @returns the graph, the name of its loss output, which output is the gradient (in the variable's shape) of which variable,
    *   and the names of seeds, tangents, products and Jacobians
    * @throws SorthError with the code `model` when an operator between a parameter and the loss has no derivative: which,
