@@ -27,11 +27,11 @@ import { Pictures } from "./run/pictures.ts";
 import { TryPanel } from "./run/try-panel.ts";
 import { saveFile } from "./save-file.ts";
 import { DataPanel } from "./setup/data-panel.ts";
-import { takeDrops } from "./setup/drop.ts";
+import { sortedFiles, takeDrops } from "./setup/drop.ts";
 import { FineTuningPanel } from "./setup/fine-tuning-panel.ts";
 import { ModelPanel } from "./setup/model-panel.ts";
 import { SettingsPanel } from "./setup/settings-panel.ts";
-import { phaseText, progressText } from "./status-text.ts";
+import { environmentText, phaseText, progressText } from "./status-text.ts";
 
 /** The page: sends the user's requests to the worker, and shows its reports. */
 export class App {
@@ -146,13 +146,10 @@ export class App {
       this.#messages.alert("Reset the run before you drop other files.");
       return;
     }
-    const ending = (pattern: RegExp) => files.filter(({ path }) => pattern.test(path));
-    const [archive] = ending(/\.npz$/i);
-    const images = ending(/\.(png|jpe?g|webp|gif|bmp|avif)$/i);
+    const { archive, hasImages, models } = sortedFiles(files);
     if (archive) this.#data.takeOwn({ kind: "npz", file: archive });
-    else if (images.length > 0) this.#data.takeImages(files);
-    const others = files.filter((file) => file !== archive && !images.includes(file));
-    if (ending(/\.onnx$/i).length > 0 || (!archive && images.length === 0)) this.#model.takeFiles(others);
+    else if (hasImages) this.#data.takeImages(files);
+    if (models) this.#model.takeFiles(models);
   }
 
   #train(): void {
@@ -262,10 +259,7 @@ export class App {
   #ready({ threads, webgpu: missing, optimizers, clips }: Equipment): void {
     this.#settings.showBackends(threads, missing);
     this.#settings.offer(optimizers, clips);
-    const isolated = globalThis.crossOriginIsolated ? "" : " (no COOP and COEP headers)";
-    const wasm = `WebAssembly: ${threads === 1 ? "1 thread" : `${threads} threads`}${isolated}`;
-    byId("environment", HTMLElement).textContent =
-      `${wasm} · WebGPU: ${missing === undefined ? "available" : "none"}`;
+    byId("environment", HTMLElement).textContent = environmentText(threads, missing === undefined);
   }
 
   /** The worker has opened a model: that of a kept run, or the requested one, for which data are then read. */

@@ -49,3 +49,10 @@ export function phaseText(phase: Phase, read: WhatIsRead, progress: string): str
       return "Stopped.";
   }
 }
+
+/** What the browser offers: "WebAssembly: 4 threads · WebGPU: available". */
+export function environmentText(threads: number, hasWebGpu: boolean): string {
+  const isolated = globalThis.crossOriginIsolated ? "" : " (no COOP and COEP headers)";
+  const wasm = `WebAssembly: ${threads === 1 ? "1 thread" : `${threads} threads`}${isolated}`;
+  return `${wasm} · WebGPU: ${hasWebGpu ? "available" : "none"}`;
+}

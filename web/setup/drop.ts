@@ -29,6 +29,21 @@ export function takeDrops(take: (files: ChosenFile[], target: EventTarget | null
   });
 }
 
+/** What dropped files are: an archive of data or images, and the files of a model; what is neither is taken for a model. */
+export function sortedFiles(files: readonly ChosenFile[]): {
+  readonly archive: ChosenFile | undefined;
+  readonly hasImages: boolean;
+  readonly models: readonly ChosenFile[] | undefined;
+} {
+  const ending = (pattern: RegExp) => files.filter(({ path }) => pattern.test(path));
+  const [archive] = ending(/\.npz$/i);
+  const images = new Set(ending(/\.(png|jpe?g|webp|gif|bmp|tiff?|avif)$/i));
+  const hasImages = images.size > 0;
+  const others = files.filter((file) => file !== archive && !images.has(file));
+  const isModel = ending(/\.onnx$/i).length > 0 || (!archive && !hasImages);
+  return { archive, hasImages, models: isModel ? others : undefined };
+}
+
 async function filesOf(entries: readonly FileSystemEntry[]): Promise<ChosenFile[]> {
   const files: ChosenFile[] = [];
   for (const entry of entries) {
