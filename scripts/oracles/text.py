@@ -40,7 +40,7 @@ def word_pieces(texts: list[str]) -> Tokenizer:
     trainer = trainers.WordPieceTrainer(vocab_size=70, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     save(tokenizer, "word-pieces", {"pad_token": "[PAD]", "mask_token": "[MASK]", "model_max_length": LENGTH})
     return tokenizer
@@ -67,6 +67,19 @@ def save(tokenizer: Tokenizer, name: str, config: dict[str, object]) -> None:
     content = json.loads(tokenizer.to_str())
     (FOLDER / name / "tokenizer.json").write_text(json.dumps(content, ensure_ascii=False) + "\n")
     (FOLDER / name / "tokenizer_config.json").write_text(json.dumps(config) + "\n")
+
+
+def pairs_of(tokenizer: Tokenizer, texts: list[str]) -> dict[str, list[dict[str, list[int]]]]:
+    """Each text with the next one, cut to 9 or 24 tokens in each way."""
+    found = {}
+    for strategy in ("longest_first", "only_first", "only_second"):
+        tokenizer.enable_truncation(24 if strategy != "longest_first" else 9, strategy=strategy)
+        tokenizer.enable_padding(length=24 if strategy != "longest_first" else 9, pad_id=0, pad_token="[PAD]")
+        encoded = [tokenizer.encode(*pair) for pair in zip([" ".join(texts[:2]), *texts[1:6]], [" ".join(texts[6:8]), *texts[1:6]])]
+        found[strategy.replace("_", "-")] = [
+            {"ids": one.ids, "attention": one.attention_mask, "types": one.type_ids} for one in encoded
+        ]
+    return found
 
 
 class Classifier(nn.Module):
@@ -125,6 +138,7 @@ def main() -> None:
             "blocks": joined,
             "rows": [row.ids for row in padded],
             "attention": [row.attention_mask for row in padded],
+            "pairs": pairs_of(pieces, texts),
         },
     )
     export(pieces.get_vocab_size())

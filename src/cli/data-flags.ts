@@ -7,6 +7,7 @@ import {
   properShareOrOne,
 } from "../data/images/augment.ts";
 import { imagenet, type Normalization } from "../data/normalize.ts";
+import { type Truncation, truncations } from "../data/text/tokenizer.ts";
 import { type NumberRange, positive } from "../numbers.ts";
 import { positiveInteger } from "./options.ts";
 
@@ -22,6 +23,7 @@ export interface DataFlags {
   readonly tokenizer?: string;
   readonly length?: number;
   readonly text?: string;
+  readonly truncation?: Truncation;
 }
 
 /** Flags of data to train on. */
@@ -72,12 +74,18 @@ export function addDataFlags(command: Command): string[] {
     )
     .option(
       "--length <tokens>",
-      "texts: tokens of one sample (default: as many as the model fixes)",
+      "texts: tokens of one sample (default: as many as the model fixes, or as the longest row of a table has)",
       positiveInteger,
     )
     .option(
       "--text <column>",
-      "texts in a table: their column (default: text, or the only one beside the label)",
+      "texts in a table: their column (default: text, or the only one beside the label); two with a comma are a pair, as question,answer",
+    )
+    .addOption(
+      new Option(
+        "--truncation <how>",
+        "texts in a table: which text of a pair is cut where both are longer than --length (default: longest-first)",
+      ).choices(truncations),
     );
   return command.options.slice(before).map((option) => option.attributeName());
 }

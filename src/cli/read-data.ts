@@ -3,7 +3,9 @@ import type { DataOptions } from "../data/options.ts";
 import { channelStatistics } from "../data/statistics.ts";
 import { UsageError } from "../errors.ts";
 import { loadData, type Model, type Normalization, type SplitData } from "../index.ts";
+import { objectiveNamed, objectiveNames } from "../losses/table.ts";
 import { arraysOfTerm } from "../losses/text.ts";
+import { nameAndOptions } from "../name-and-options.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { given } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
@@ -18,6 +20,12 @@ export interface ReadFlags extends TrainingDataFlags {
 
 /** Whether a loss is that of a language model, which makes labels of tokens. */
 const isOfLanguage = (objective: string): boolean => /^(causal|masked)-lm(:|$)/.test(objective);
+
+/** Whether a loss reads embeddings of texts that stay apart. */
+const readsEmbeddings = (objective: string): boolean => {
+  const { name } = nameAndOptions(objective);
+  return objectiveNames.includes(name) && objectiveNamed(name).embeds !== undefined;
+};
 
 /** Data, and how they are scaled when they are fed; undefined if model and data decide that. */
 export type ReadData = SplitData & { readonly normalize: Normalization | undefined };
@@ -35,11 +43,12 @@ export async function readData(
   const { label, columns, missing, standardize, resize, validation, seed, dim } = flags;
   const { mixup: _, ...changes } = flags.augment ?? {};
   const augment = Object.keys(changes).length > 0 ? changes : undefined;
-  const { tokenizer, length, text, objective } = flags;
+  const { tokenizer, length, text, truncation, objective } = flags;
   const languageModel = objective === undefined ? undefined : objective.some(isOfLanguage);
+  const apart = objective?.some(readsEmbeddings);
   const own = given({ label, columns, missing, standardize, resize, augment, validation, seed });
   const targets = (objective ?? []).flatMap(arraysOfTerm);
-  const ofText = given({ tokenizer, length, text, languageModel });
+  const ofText = given({ tokenizer, length, text, truncation, languageModel, apart });
   const options: DataOptions = { ...own, ...ofText, targets, ...given({ model, dims: dim, conversion }) };
   const data = await loadData(spec, options);
   if (resize !== undefined && !data.conversion?.images) {

@@ -211,7 +211,8 @@ function recordOf({ train, conversion }: SplitData, { model, step, options }: Tr
   const classes = conversion?.classes ?? conversionOf(model)?.classes;
   const summary = describeData(train, step.ports, { normalize, classes });
   const loss = options.objective && isObjective(options.objective) ? options.objective : undefined;
-  const objective = loss?.perplexity && { name: loss.name, options: loss.options };
+  const ofTexts = loss?.perplexity ?? loss?.embeds;
+  const objective = ofTexts && loss && { name: loss.name, options: loss.options };
   return { version: 1, ...conversion, ...given({ classes, normalize, objective }), summary };
 }
 

@@ -42,7 +42,7 @@ export interface DataConversion {
   readonly table?: TableConversion;
   readonly images?: ImageConversion;
   readonly text?: TextConversion;
-  /** The loss of a language model, which also says how its labels are made; absent for other losses. */
+  /** The loss of a language model, which also says how its labels are made, or of embeddings; absent for other losses. */
   readonly objective?: { readonly name: string; readonly options: ObjectiveOptions };
 }
 

@@ -1,5 +1,5 @@
 import { readdir, readFile, stat } from "node:fs/promises";
-import { extname, join } from "node:path";
+import { basename, extname, join } from "node:path";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
@@ -19,7 +19,7 @@ export async function loadNpz(path: string): Promise<SplitData> {
 
 /** The kinds of data that {@link loadData} reads, for messages and help. */
 export const dataKinds =
-  "mnist, a folder of images (one folder per class), .csv, .tsv, .jsonl, .parquet, .txt, .npz, .safetensors, or .npy and IDX files (a folder of them, or several with commas)";
+  "mnist, a folder of images (one folder per class) or of parts (train.csv, validation.csv, test.csv), .csv, .tsv, .jsonl, .parquet, .txt, .npz, .safetensors, or .npy and IDX files (a folder of them, or several with commas)";
 
 /**
  * Loads the data that `--data` names: `mnist`; a folder of images with one folder per class; a table (`.csv`, `.tsv`, `.jsonl`,
@@ -72,7 +72,57 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
   throw new UsageError(`${spec}: unknown kind of data; give ${dataKinds}${lacking}`);
 }
 
+/** Names of the parts of a dataset, as files of a folder have them. */
+const partNames = { train: ["train"], validation: ["validation", "valid", "val", "dev"], test: ["test"] };
+
+/** The files of the parts of a dataset: `train.csv`, `validation.csv`, `test.jsonl`; undefined without one to train on. */
+function partsOf(files: readonly string[], isPart: (file: string) => boolean) {
+  const found = (names: readonly string[]) =>
+    files.filter((file) => isPart(file) && names.includes(basename(file, extname(file)).toLowerCase()));
+  const parts = Object.entries(partNames).map(([part, names]) => [part, found(names)] as const);
+  const several = parts.find(([, own]) => own.length > 1);
+  const [[, [train]], [, [validation]], [, [test]]] = parts as [
+    readonly [string, string[]],
+    readonly [string, string[]],
+    readonly [string, string[]],
+  ];
+  return { train, validation, test, several };
+}
+
+/** Loads the files of a folder that are the parts of one dataset; the others are read as that to train on. */
+async function loadParts(
+  folder: string,
+  options: DataOptions,
+  {
+    train,
+    ...others
+  }: { readonly train: string; readonly validation?: string | undefined; readonly test?: string | undefined },
+): Promise<SplitData> {
+  const whole = await loadKind(join(folder, train), options);
+  const { conversion = options.conversion, remarks = [] } = whole;
+  const other = async (file: string | undefined) => {
+    if (file === undefined) return undefined;
+    const { model, dims, missing, tokenizer, text, truncation } = options;
+    const own = { model, dims, missing, tokenizer, text, truncation };
+    return loadKind(join(folder, file), { ...(conversion ? own : options), conversion });
+  };
+  const [validation, test] = [await other(others.validation), await other(others.test)];
+  return {
+    ...whole,
+    ...(validation && { validation: validation.train }),
+    test: test?.train,
+    remarks: [...remarks, ...(validation?.remarks ?? []), ...(test?.remarks ?? [])],
+  };
+}
+
 async function loadFolder(folder: string, options: DataOptions): Promise<SplitData> {
+  const { isTable } = await import("./tables/open-node.ts");
+  const isPart = (file: string) => isTable(file) || extname(file).toLowerCase() === ".txt";
+  const { train, several, ...others } = partsOf(await readdir(folder), isPart);
+  if (several) {
+    throw new UsageError(`${folder}: ${several[1].join(" and ")} are both the part ${several[0]}: leave one`);
+  }
+  if (train !== undefined) return loadParts(folder, options, { train, ...others });
   refuseTableOptions(folder, options);
   const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
   const files = (await readdir(folder)).filter(isArrayFile).sort();
@@ -91,10 +141,10 @@ async function loadFolder(folder: string, options: DataOptions): Promise<SplitDa
 /** @throws UsageError for options that only tables and texts take */
 function refuseTableOptions(
   spec: string,
-  { label, columns, missing, standardize, tokenizer, length, text }: DataOptions,
+  { label, columns, missing, standardize, tokenizer, length, text, truncation }: DataOptions,
 ): void {
   const isGiven = ([, value]: readonly [string, unknown]) => value !== undefined;
-  const [ofText] = Object.entries({ tokenizer, length, text }).filter(isGiven);
+  const [ofText] = Object.entries({ tokenizer, length, text, truncation }).filter(isGiven);
   if (ofText)
     throw new UsageError(
       `${spec}: --${ofText[0]} belongs to texts (.txt, or a column of .csv, .tsv, .jsonl, .parquet)`,

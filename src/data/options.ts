@@ -2,6 +2,7 @@ import type { Model } from "../onnx/model.ts";
 import type { DataConversion } from "./conversion.ts";
 import type { Augmentation } from "./images/augment.ts";
 import type { Missing } from "./tables/conversion.ts";
+import type { Truncation } from "./text/tokenizer.ts";
 
 /** How data on a disk become samples, see {@link loadData}. */
 export interface DataOptions {
@@ -25,8 +26,12 @@ export interface DataOptions {
   readonly tokenizer?: string | undefined;
   /** Texts: tokens of one sample; default: as many as the model's file fixes. */
   readonly length?: number | undefined;
-  /** Texts in a table: their column; default: `text`, or the only one beside the labels. */
+  /** Texts in a table: their column; default: `text`, or the only one beside the labels. Several with commas. */
   readonly text?: string | undefined;
+  /** Texts in a table, several columns: whether they stay sequences of their own for a loss of embeddings; default: a pair in one. */
+  readonly apart?: boolean | undefined;
+  /** Texts in a table: which tokens of a sample that is too long are left out; default `longest-first`. */
+  readonly truncation?: Truncation | undefined;
   /** Texts in a table: whether they are joined and cut in blocks, and labels are not read; default: only without labels. */
   readonly languageModel?: boolean | undefined;
   /** Images: `crop` (default) keeps the middle of the model's proportions, `stretch` the whole image. */

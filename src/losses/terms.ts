@@ -48,7 +48,9 @@ export const isLossModel = (objective: AnyObjective): objective is LossModel => 
 export const isObjective = (objective: AnyObjective): objective is Objective => "evaluate" in objective;
 
 /** Whether a loss reads embeddings. */
-export const isOfEmbeddings = (objective: AnyObjective): objective is Objective =>
+export const isOfEmbeddings = (
+  objective: AnyObjective,
+): objective is Objective & Required<Pick<Objective, "embeds">> =>
   isObjective(objective) && objective.embeds !== undefined;
 
 /**

@@ -8,6 +8,7 @@ import { crossEntropy } from "../losses/cross-entropy.ts";
 import { meanSquaredError } from "../losses/elementwise.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
+import { isOfEmbeddings } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type ModelRunOptions, modelResults, type ValueResults } from "./model-run.ts";
@@ -32,7 +33,8 @@ export interface Prediction {
   /** The class with the highest score at each place of a sample that has several: tokens, pixels (row by row). */
   readonly answers?: readonly number[];
   /**
-   * The probability of the next token, or of each answer of several. For other models: probabilities of the classes or of the
+   * The probability of the next token, or of each answer of several. For losses of embeddings: the embedding, or those of a
+   * sample's inputs one after another. For other models: probabilities of the classes or of the
    * yes-or-no labels, else the model's numbers.
    */
   readonly scores: readonly number[];
@@ -50,6 +52,10 @@ export async function* predict(
 ): AsyncGenerator<Prediction, void, undefined> {
   // Labels, where there are some, say which axis counts the classes.
   const { objective } = objectiveFor(options.objective ?? usualObjective(model, dataset, options), dataset);
+  if (isOfEmbeddings(objective)) {
+    const { predictEmbeddings } = await import("./predict-embeddings.ts");
+    return yield* predictEmbeddings(model, dataset, objective, options, runtime);
+  }
   const kind = kindOf(objective);
   const wanted = [
     { objective, name: objective.name, ...(options.output !== undefined && { output: options.output }) },

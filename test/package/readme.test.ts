@@ -61,6 +61,9 @@ function writeDetector(own: string): void {
 /** Texts, a tokenizer, a classifier of texts, and the smallest of language models. */
 function writeTexts(own: string): void {
   const texts = "test/fixtures/text";
+  const pair = (i: number) => JSON.stringify({ anchor: `a warm day ${i}`, positive: `warm and kind ${i}` });
+  writeFileSync(join(own, "pairs.jsonl"), [1, 2, 3, 4, 5, 6, 7, 8].map(pair).join("\n"));
+  copyFileSync("test/fixtures/text/classifier.onnx", join(own, "encoder.onnx"));
   for (const name of ["story.txt", "reviews.csv", "classifier.onnx"])
     copyFileSync(join(texts, name), join(own, name));
   cpSync(join(texts, "word-pieces"), join(own, "tokenizer"), { recursive: true });

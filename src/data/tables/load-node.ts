@@ -23,7 +23,8 @@ export async function loadTable(path: string, options: DataOptions): Promise<Spl
   if (options.tokenizer !== undefined || options.conversion?.text) {
     return (await import("../text/load-node.ts")).loadText(path, options);
   }
-  for (const [name, value] of Object.entries({ length: options.length, text: options.text })) {
+  const { length, text, truncation } = options;
+  for (const [name, value] of Object.entries({ length, text, truncation })) {
     if (value !== undefined)
       throw new UsageError(`${path}: --${name} belongs to texts: give --tokenizer too`);
   }

@@ -1,4 +1,4 @@
-import type { TokenizerFacts } from "./tokenizer.ts";
+import type { TokenizerFacts, Truncation } from "./tokenizer.ts";
 
 /** How texts become tokens. */
 export interface TextConversion extends TokenizerFacts {
@@ -11,6 +11,12 @@ export interface TextConversion extends TokenizerFacts {
   readonly samples: "blocks" | "rows";
   /** Tables: the column of the texts. */
   readonly column?: string;
+  /** Tables: the columns of several texts, in place of `column`: a pair in one sequence, unless they stay apart. */
+  readonly columns?: readonly string[];
+  /** The texts of a row stay sequences of their own, beside each other, for losses of embeddings. */
+  readonly apart?: true;
+  /** Which tokens of a sample that is too long are left out; default `longest-first`. */
+  readonly truncation?: Truncation;
   /** Tables: the column of the labels: with classes, texts that become their index. */
   readonly label?: { readonly name: string; readonly classes?: readonly string[] };
 }

@@ -27,6 +27,7 @@ interface TokenizerConfig {
   readonly mask_token?: NamedToken;
   readonly padding_side?: string;
   readonly truncation_side?: string;
+  readonly model_max_length?: number;
 }
 
 /**
@@ -68,6 +69,8 @@ export async function loadTokenizer(folder: string): Promise<LoadedTokenizer> {
       padsLeft: config.padding_side === "left",
       truncatesLeft: config.truncation_side === "left",
       ...(maskToken !== undefined && { maskToken }),
+      // A tokenizer without a limit says 10^30.
+      ...((config.model_max_length ?? 1e9) < 1e9 && { mostTokens: config.model_max_length }),
       specialTokens: (json.added_tokens ?? []).filter(({ special }) => special).map(({ id }) => id),
     },
   };
