@@ -13,8 +13,7 @@ import { inferenceForm } from "../programs/evaluation.ts";
 import { inputPort } from "../programs/training-gradients.ts";
 import { batchFeeds, normalizationFor } from "./batch-feeds.ts";
 import { filledBatches } from "./evaluator.ts";
-import { batchFor } from "./model-run.ts";
-import type { Prediction, PredictOptions } from "./predict.ts";
+import { batchFor, type ModelRunOptions } from "./model-run.ts";
 import { backendNamed } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -23,9 +22,9 @@ export async function* predictEmbeddings(
   model: Model,
   dataset: Dataset,
   objective: Objective,
-  options: PredictOptions,
+  options: ModelRunOptions,
   runtime: TrainerRuntime,
-): AsyncGenerator<Prediction, void, undefined> {
+): AsyncGenerator<{ readonly sample: number; readonly scores: readonly number[] }, void, undefined> {
   const own = graphOf(model);
   checkNoArtifact(own);
   const { output, normalize, signal, onMessage } = options;
