@@ -12,11 +12,15 @@ import { contrastive } from "../../src/losses/public.ts";
 import { peakMemory } from "../../src/measure/peak-memory-node.ts";
 
 const [folder = "", output = "experiments/minilm/results.json"] = process.argv.slice(2);
-const subjects = "dog cat car train river mountain phone book teacher doctor bread coffee guitar piano rain snow".split(" ");
+const subjects =
+  "dog cat car train river mountain phone book teacher doctor bread coffee guitar piano rain snow".split(" ");
 /** Two ways to say the same thing of each subject, so that a text's meaning is not its words. */
 const pairs = subjects.flatMap((subject) => [
   { anchor: `Where can I buy a ${subject}?`, positive: `Shops that sell a ${subject}` },
-  { anchor: `My ${subject} is broken or ill, what now?`, positive: `Help when something is wrong with a ${subject}` },
+  {
+    anchor: `My ${subject} is broken or ill, what now?`,
+    positive: `Help when something is wrong with a ${subject}`,
+  },
 ]);
 const questions = pairs.map(({ anchor }, i) => ({ text: anchor, label: i % 2 === 0 ? "buying" : "trouble" }));
 
@@ -38,7 +42,8 @@ const trainer = await Trainer.create(model, { objective, siamese: 2, batch: 8, d
 const before = await evaluateModel(model, apart.train, { objective, batch: 32 });
 const losses: number[] = [];
 const began = performance.now();
-for await (const event of trainer.fit(apart.train, { epochs: 5 })) if (event.event === "step") losses.push(event.loss);
+for await (const event of trainer.fit(apart.train, { epochs: 5 }))
+  if (event.event === "step") losses.push(event.loss);
 const seconds = (performance.now() - began) / 1000;
 const after = await evaluateModel(trainer.export(), apart.train, { objective, batch: 32 });
 await trainer.release();

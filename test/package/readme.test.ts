@@ -110,7 +110,9 @@ describe.each(guides)("the commands of %s", (file) => {
   it.each(lines)("sorth-onnx %s", async (line) => {
     const argv = line.split(" ");
     const isFile = (word: string) =>
-      /\.(onnx|npz|csv|txt|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs|^tokenizer$|^adapter/.test(word);
+      /\.(onnx|npz|csv|jsonl|txt|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs|^tokenizer$|^adapter/.test(
+        word,
+      );
     const there = argv.map((word, i) => (i > 0 && isFile(word) ? join(own, word) : word));
     // A run that was stopped, which is what one resumes, has written no model yet.
     if (argv.includes("--resume")) rmSync(join(own, "model.trained.onnx"), { force: true });
