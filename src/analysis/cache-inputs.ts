@@ -13,6 +13,8 @@ export interface CacheInput {
   /** The axis that counts the former tokens, and its length in the file: a name, or 0. */
   readonly axis: number;
   readonly length: DeclaredDim;
+  /** Places that the cache needs although no tokens are in it: those of a window that ONNX Runtime moves over the tokens, else 0. */
+  readonly places: number;
 }
 
 /** Keys and values of an encoder's states are data, not former tokens. */
@@ -33,7 +35,8 @@ export function cacheInputs(graph: Graph, { dims = {} }: DimensionOptions = {}):
     if (axis === undefined) return [];
     const length = declared[axis];
     const given = dims[`${name}.${axis}`] ?? (typeof length === "string" ? dims[length] : undefined);
-    return (given ?? 0) === 0 ? [{ input, declared: withWidth(input, declared, dims), axis, length }] : [];
+    if ((given ?? 0) !== 0) return [];
+    return [{ input, declared: withWidth(input, declared, dims), axis, length, places: placesOf(input) }];
   });
 }
 
@@ -63,10 +66,18 @@ function withWidth(
   return width === undefined ? declared : declared.with(last, width);
 }
 
-/** Names of the lengths that a cache alone has, and their numbers: of former tokens (0) and widths of heads. */
-function lengthsOfCache({ input, declared, axis, length }: CacheInput): Record<string, number> {
+/** Places of a cache that is as long as a window: an attention with such a cache refuses an empty one. */
+function placesOf(input: Value): number {
+  const windows = [...input.uses].map(({ node }) =>
+    node.flag("sliding_window_cache") ? node.int("local_window_size", 0) : 0,
+  );
+  return Math.max(0, ...windows);
+}
+
+/** Names of the lengths that a cache alone has, and their numbers: of its places and widths of heads. */
+function lengthsOfCache({ input, declared, axis, length, places }: CacheInput): Record<string, number> {
   const nameOf = (dim: DeclaredDim, at: number) => (typeof dim === "string" ? dim : `${input.name}.${at}`);
-  const found: Record<string, number> = { [nameOf(length, axis)]: 0 };
+  const found: Record<string, number> = { [nameOf(length, axis)]: places };
   for (const [at, dim] of (input.declared ?? []).entries()) {
     const known = declared[at];
     if (at !== axis && typeof dim !== "number" && typeof known === "number") found[nameOf(dim, at)] = known;
@@ -88,7 +99,7 @@ export function withoutCache<O extends DimensionOptions>(options: O, caches: rea
 }
 
 /**
- * The options with the lengths of a decoder that reads no former tokens: 0 for them, and for former and new tokens together
+ * The options with the lengths of a decoder that reads no former tokens: 0 for them (or places that stay unused), and for former and new tokens together
  * (`past_sequence_length + sequence_length`) the length of the new ones, where that is known.
  */
 export function withEmptyCache<O extends DimensionOptions>(graph: Graph, options: O): O {

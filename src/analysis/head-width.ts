@@ -4,10 +4,14 @@ import { constantTensor } from "./probe-model.ts";
 /** ONNX Runtime's attention of decoders, in which groups of query heads share keys and values. */
 export const groupQueryAttention = "com.microsoft.GroupQueryAttention";
 
-/** The width of a cache's heads: that of the attention which reads it. Undefined where no weight in front of it says so. */
+/**
+ * The width of a cache's heads: that of the attention which reads it, or of the new keys and values that are put behind it.
+ * Undefined where no weight in front of them says so.
+ */
 export function cacheHeadWidth(cache: Value): number | undefined {
   for (const { node } of cache.uses) {
-    const width = node.op === groupQueryAttention ? headWidth(node) : undefined;
+    const fresh = node.op === "Concat" ? node.inputs.find((input) => input !== cache) : undefined;
+    const width = node.op === groupQueryAttention ? headWidth(node) : fresh ? lastLength(fresh) : undefined;
     if (width !== undefined) return width;
   }
   return undefined;
@@ -41,13 +45,20 @@ function lastLength(value: Value, depth = 32): number | undefined {
       return node.flag("transB") ? constantTensor(node.inputs[1])?.dims[0] : of(1);
     case "com.microsoft.MatMulNBits":
       return node.int("N", 0) || undefined;
-    case "Reshape":
-      return positive(constantTensor(node.inputs[1])?.numbers().at(-1));
+    case "Reshape": {
+      const code = constantTensor(node.inputs[1])?.numbers() ?? [];
+      const whole = of(0);
+      // [0, 0, heads, −1]: the last axis is split by head.
+      const byHead = code.length === 4 && code[0] === 0 && code[1] === 0 && code[3] === -1;
+      return byHead && whole !== undefined ? whole / (code[2] ?? 1) : positive(code.at(-1));
+    }
     case "Split":
       return positive(constantTensor(node.inputs[1])?.numbers()[node.outputs.indexOf(value)]);
     case "Transpose": {
-      const dims = constantTensor(node.inputs[0])?.dims;
-      return dims?.[node.ints("perm")?.at(-1) ?? 0];
+      const last = node.ints("perm")?.at(-1) ?? 0;
+      return last === (node.ints("perm")?.length ?? 0) - 1
+        ? of(0)
+        : constantTensor(node.inputs[0])?.dims[last];
     }
     case "Add":
     case "Mul":

@@ -103,12 +103,13 @@ export function feedsOfGraph(
 
 /** The inputs of a decoder for former tokens, of which there are none. */
 function emptyPorts(graph: Graph, size: number): FeedPort[] {
-  return cacheInputs(graph).map(({ input, declared, axis }) => {
+  return cacheInputs(graph).map(({ input, declared, axis, places }) => {
     const { name, type = "float" } = input;
     const batchAxis = declaredBatchAxis(input);
     const shape = declared.map((dim, at) => {
       if (at === batchAxis) return size;
-      return at === axis || typeof dim !== "number" ? 0 : dim;
+      if (at === axis) return places;
+      return typeof dim === "number" ? dim : 0;
     });
     return { name, type, shape, batchAxis };
   });

@@ -1,4 +1,4 @@
-import { withEmptyCache } from "../analysis/cache-inputs.ts";
+import { cacheInputs, totalLengths, withEmptyCache } from "../analysis/cache-inputs.ts";
 import { type DimensionOptions, exampleFlags, fedInputs, missingDimensions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import {
@@ -124,6 +124,12 @@ export interface Inspection {
   readonly advice: readonly string[];
 }
 
+/** Lengths to ask the user for: a decoder's former and new tokens together are as many as its new ones. */
+function openLengths(graph: Graph, options: InspectOptions): string[] {
+  const totals = totalLengths(graph, cacheInputs(graph, options));
+  return missingDimensions(graph, withEmptyCache(graph, options)).filter((name) => !totals.has(name));
+}
+
 /** Lists the contents of a model, with the shapes that the probe finds. `Library.inspect` documents it. */
 export async function inspect(model: Model, options: InspectOptions, probe: Probe): Promise<Inspection> {
   const graph = graphOf(model);
@@ -141,7 +147,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     shape: value.initializer?.dims ?? [],
     reason,
   });
-  const missing = kind ? [] : missingDimensions(graph, withEmptyCache(graph, options));
+  const missing = kind ? [] : openLengths(graph, options);
   const batch = kind ? undefined : (await inferShapes(graph, probe, { ...options, open: true })).batch;
   const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph, { openResponses: true });
   return {

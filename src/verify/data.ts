@@ -10,7 +10,7 @@ import type { Graph } from "../graph/graph.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
 import { Random } from "../onnx/random-tensors.ts";
-import type { Tensor } from "../onnx/tensor.ts";
+import { elementCount, Tensor } from "../onnx/tensor.ts";
 import type { VerifyOptions } from "./options.ts";
 
 /** Batch size if the model leaves it open; small, to keep the float64 reference fast. */
@@ -58,7 +58,9 @@ export async function dataFor(
     const random = new Random("inputs of verify", options.seed ?? 1);
     const feeds = new Map(given);
     for (const [{ name, type }, shape] of resolveInputs(own, chosen)) {
-      if (type && !feeds.has(name)) feeds.set(name, random.tensor(name, type, shape));
+      if (!type || feeds.has(name)) continue;
+      const tensor = random.tensor(name, type, shape);
+      feeds.set(name, name === "attention_mask" ? filled(tensor) : tensor);
     }
     const labels = block.mark.objective && randomLabels(own, block.mark.objective, random);
     if (labels && !feeds.has(labels.name)) feeds.set(labels.name, labels);
@@ -68,6 +70,16 @@ export async function dataFor(
   const other = free && given.size === 0 ? { feeds: await make(batch + 1), batch: batch + 1 } : undefined;
   const feeds = await make(batch);
   return { other, feeds, samples: free || options.batch !== undefined ? batch : 1 };
+}
+
+/** A mask that hides no token: some attentions refuse samples with fewer tokens than places. */
+function filled(random: Tensor): Tensor {
+  const { name, type, dims } = random;
+  const size = elementCount(dims);
+  if (type === "int64") return Tensor.of(name, type, dims, new BigInt64Array(size).fill(1n));
+  if (type === "int32") return Tensor.of(name, type, dims, new Int32Array(size).fill(1));
+  if (type === "bool") return Tensor.of(name, type, dims, new Uint8Array(size).fill(1));
+  return type === "float" ? Tensor.float(name, dims, new Float32Array(size).fill(1)) : random;
 }
 
 /** A batch size with which responses are not too large. */
