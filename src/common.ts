@@ -167,6 +167,7 @@ export type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
 export { withWeights } from "./programs/export.ts";
 export { initialState } from "./programs/initial-state.ts";
+export type { JacobianOptions } from "./programs/jacobian-products.ts";
 export type {
   LossOptions,
   ParameterGroup,
@@ -189,6 +190,7 @@ export type {
   StepPorts,
 } from "./programs/step-ports.ts";
 export type { TrainerState } from "./programs/trainer-state.ts";
+export type { VariableOptions } from "./programs/variables.ts";
 export type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";
 export type { EvaluationPageOptions } from "./report/pages/evaluation-page.ts";
 export type { PageFunctions } from "./report/pages/page-functions.ts";

@@ -75,7 +75,8 @@ export function differentiatedOutputs(graph: Graph, of: readonly string[] | unde
   if (of.length === 0) throw new UsageError("no output is named: give at least one, or leave the list out");
   return [...new Set(of)].map((name) => {
     const value = graph.value(name);
-    if (value) return value;
+    if (value?.producer) return value;
+    if (value) throw new UsageError(`"${name}" is computed by no node, so it is no output (--of)`);
     const names = graph.outputs.map((output) => output.name);
     throw new UsageError(`the model has no value "${name}"; its outputs are ${listed(names)}`);
   });

@@ -99,6 +99,13 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
     ["grad", "m.onnx", "--batch", "2", "--loss", "logits", "--prediction", "logits"],
     /which an objective reads/,
   ],
+  [["grad", "m.onnx", "--batch", "2", "--vjp", "--objective", "mse"], /no loss: leave --objective out/],
+  [["grad", "m.onnx", "--batch", "2", "--vjp", "--jacobian"], /--vjp and --jacobian are two graphs/],
+  [["grad", "m.onnx", "--batch", "2", "--loss", "logits", "--of", "fc1"], /--of\) belong to --vjp/],
+  [["tap", "m.onnx"], /say which inner values become outputs: --include/],
+  [["tap", "m.onnx", "--list", "--include", "fc1"], /--list prints all values .* leave out --include/],
+  [["tap", "m.onnx", "--include", "fc1", "--json"], /--json belongs to --list/],
+  [["tap", "m.onnx", "--include", "fc1", "--limit", "0"], /--limit .* whole number of 1 or more/],
   [["inject", "m.onnx", "--prediction", "logits", "--force"], /without an objective/],
   [["inject", "m.onnx", "--labels", "classes", "--force"], /--labels belongs to --objective cross-entropy$/m],
   [

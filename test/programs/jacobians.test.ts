@@ -199,6 +199,7 @@ describe("an inner value", () => {
     [{ jvp: true, output: "logits" }, /leave --prediction out \(--of names the outputs\)/],
     [{ jvp: true, recompute: true }, /--recompute belongs to gradients, not to --jvp/],
     [{ vjp: true, of: ["scores"] }, /no value "scores"; its outputs are "logits"/],
+    [{ vjp: true, of: ["x"] }, /"x" is computed by no node, so it is no output/],
     [{ vjp: true, of: [] }, /no output is named/],
     [{ of: ["logits"], loss: "logits" }, /\(--of\) belong to --vjp, --jvp and --jacobian/],
     [{ jacobian: true, of: ["logits", "pool"] }, /a Jacobian is that of one output: name it/],
