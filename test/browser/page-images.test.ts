@@ -89,7 +89,7 @@ describe("fine-tuning in the page", () => {
     await page.locator("#data-folder").setInputFiles(at("bars"));
     await data.getByText(/^bars: 29 training and 7 test samples of shape \[3, 16, 16\], 3 classes/).waitFor();
     expect(await data.innerText()).toContain("classes: 0 left, 1 middle, 2 right");
-    expect(await data.innerText()).toContain("cannot decode them: 1 images (bars/left/broken.png)");
+    expect(await data.innerText()).toContain("cannot decode them: 1 image (bars/left/broken.png)");
 
     // The folders suggest new classes, and one run without a penalty.
     expect(await page.locator("#new-classes").isChecked()).toBe(true);

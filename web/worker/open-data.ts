@@ -12,6 +12,7 @@ import {
   splitValidation,
   subset,
 } from "../../src/web.ts";
+import { plural } from "../format.ts";
 import type { ClassImage, DataSource, DataSummary } from "../protocol.ts";
 import { fetched } from "./files.ts";
 import type { OpenedModel } from "./open-model.ts";
@@ -144,7 +145,7 @@ async function readImages(
   if (loaded.broken.length > 0) {
     const some = loaded.broken.slice(0, 3).join(", ");
     remarks.push(
-      `left out because the browser cannot decode them: ${loaded.broken.length} images (${some}${loaded.broken.length > 3 ? " …" : ""})`,
+      `left out because the browser cannot decode them: ${plural(loaded.broken.length, "image")} (${some}${loaded.broken.length > 3 ? " …" : ""})`,
     );
   }
   return { ...loaded, names };
