@@ -21,6 +21,8 @@ export {
 } from "./artifacts/checkpoint.ts";
 export type { OfficialAdamWOptions } from "./artifacts/optimizer-model.ts";
 export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
+export { foldBatchNorm } from "./batch-norm/fold-batch-norm.ts";
+export type { FoldedLayerOptions } from "./batch-norm/folded-layers.ts";
 export { strip } from "./block/strip.ts";
 export {
   type ArrayDatasetOptions,
@@ -229,6 +231,7 @@ export type {
 export type { ModelFunctions } from "./runtime/model-functions.ts";
 export type { ModelRunOptions } from "./runtime/model-run.ts";
 export type { Prediction, PredictOptions } from "./runtime/predict.ts";
+export type { RecoverBatchNormOptions } from "./runtime/recover-batch-norm.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";
 export type { SessionOptions } from "./runtime/step-session.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";

@@ -30,6 +30,7 @@ import { evaluateModel as evaluateModelWith } from "./runtime/evaluate-model.ts"
 import { exportCheckpoint as exportCheckpointWith } from "./runtime/export-checkpoint.ts";
 import { nodeRuntime } from "./runtime/node.ts";
 import { predict as predictWith } from "./runtime/predict.ts";
+import { recoverBatchNorm as recoverBatchNormWith } from "./runtime/recover-batch-norm.ts";
 import type { RescueOptions } from "./runtime/rescue.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
@@ -67,6 +68,10 @@ export const inject: Library["inject"] = (model, options) => injectWith(model, o
 
 /** @function */
 export const replaceHead: Library["replaceHead"] = (model, options) => replaceHeadWith(model, options, probe);
+
+/** @function */
+export const recoverBatchNorm: Library["recoverBatchNorm"] = (model, dataset, options = {}) =>
+  recoverBatchNormWith(model, dataset, options, nodeRuntime);
 
 /** @function */
 export const tap: Library["tap"] = (model, options) => tapWith(model, options, probe);

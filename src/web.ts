@@ -78,6 +78,12 @@ export const replaceHead: Library["replaceHead"] = async (model, options) => {
 };
 
 /** @function */
+export const recoverBatchNorm: Library["recoverBatchNorm"] = async (model, dataset, options = {}) => {
+  const { recoverBatchNorm: recoverBatchNormWith } = await import("./runtime/recover-batch-norm.ts");
+  return recoverBatchNormWith(model, dataset, options, webRuntime);
+};
+
+/** @function */
 export const tap: Library["tap"] = async (model, options) => {
   const { tap: tapWith } = await import("./tap/tap.ts");
   return tapWith(model, options, webProbe);

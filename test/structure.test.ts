@@ -23,7 +23,7 @@ const layers: readonly (readonly string[])[] = [
   ["passes/table.ts"],
   ["programs"],
   ["data"],
-  ["head"],
+  ["head", "batch-norm"],
   ["tap"],
   ["adapters"],
   ["runtime"],

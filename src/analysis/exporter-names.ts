@@ -1,4 +1,4 @@
-import type { Value } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
 
 /** Longest part of an exporter's note that is read, in characters. */
 export const longestNote = 4096;
@@ -46,6 +46,15 @@ export const isLiteral = (value: Value): boolean =>
 /** Whether the exporter invented the value's name. */
 export const isAnonymous = (value: Value): boolean =>
   anonymous.test(value.name) || operatorName.test(value.name) || value.metadata.has(foldedKey);
+
+/**
+ * Whether an exporter folded a BatchNormalization into a node: PyTorch's notes which of its rewrites made a node, and tf2onnx
+ * calls a convolution after the last operator that went into it.
+ */
+export const isFoldedByExporter = (node: Pick<Node, "op" | "name" | "metadata">): boolean =>
+  /FuseBatchNorm/.test(node.metadata.get("pkg.onnxscript.rewriter.rule_name") ?? "") ||
+  (/^(Conv|ConvTranspose|Gemm|MatMul|Add)$/.test(node.op) &&
+    /(^|\/)(batchnorm|FusedBatchNorm\w*)(\/|_|$)/i.test(node.name.slice(0, longestNote)));
 
 /** Last part of a name: `bias` of `model/dense/bias/Read/ReadVariableOp:0`, `pos_embed` of `encoder.pos_embed`. */
 export function lastPart(name: string): string {

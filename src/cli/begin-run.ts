@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
+import { beforeRecovery } from "../batch-norm/fold-batch-norm.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
 import { lengthsOf, siameseOf } from "../data/lengths.ts";
@@ -148,8 +149,8 @@ async function resume(
   folder: string,
   options: Parameters<typeof Trainer.resume>[1],
 ): Promise<Trainer> {
-  const kept = await readModel(join(folder, "model.onnx"));
-  if (Buffer.compare(model.bytes, kept.bytes) !== 0) {
+  const kept = beforeRecovery(await readModel(join(folder, "model.onnx")));
+  if (Buffer.compare(beforeRecovery(model).bytes, kept.bytes) !== 0) {
     throw new UsageError(
       `the run in "${folder}" trains another model than "${path}"; give the one it was begun with`,
     );

@@ -6,6 +6,7 @@ import type { Precision } from "../programs/options.ts";
 import { halfPrecision } from "../programs/precision.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { type AdapterFlags, addAdapterFlags, addAdapterOutput } from "./adapter-flags.ts";
+import { addBatchNormFlag, type BatchNormFlag, batchNormOf } from "./batch-norm-flag.ts";
 import { addClassFlag, type ClassFlags } from "./class-list.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { addFitFlags, type FitFlags } from "./fit-flags.ts";
@@ -40,8 +41,8 @@ export interface TrainingFlags
     OptimizerFlags,
     ClassFlags,
     AdapterFlags,
-    MetricFlags {
-  readonly batchNorm?: "train" | "frozen";
+    MetricFlags,
+    BatchNormFlag {
   readonly runningVariance?: "onnx" | "torch";
   readonly precision?: Precision;
   readonly seed?: number;
@@ -95,7 +96,7 @@ export function addTrainingFlags(command: Command): string[] {
   const before = command.options.length;
   addClassFlag(command, "replace the model's last layer by a fresh one with these classes");
   addAdapterFlags(command);
-  addStepFlags(command);
+  addStepFlags(command, { recovers: true });
   addRateFlags(command);
   addMetricFlag(command);
   addSeedFlags(command);
@@ -113,21 +114,19 @@ export function addSeedFlags(command: Command): void {
     .option("--threads <count>", "threads of ONNX Runtime (default: ONNX Runtime decides)", positiveInteger);
 }
 
-/** Declares the training flags that determine the graph of a step. */
-export function addStepFlags(command: Command): void {
+/**
+ * Declares the training flags that determine the graph of a step.
+ * @param recovers - whether the command has data, from which a folded BatchNorm can be recovered
+ */
+export function addStepFlags(command: Command, { recovers = false } = {}): void {
   addLossFlags(
     command,
     `samples per step, if the model leaves the batch size open (default: ${defaultBatch})`,
   );
   addPenaltyFlags(command);
   addUpdateFlags(command);
+  addBatchNormFlag(command, { recovers });
   command
-    .addOption(
-      new Option(
-        "--batch-norm <how>",
-        "normalize with batch statistics (train) or with the stored ones (frozen); default: train",
-      ).choices(["train", "frozen"]),
-    )
     .addOption(
       new Option(
         "--running-variance <kind>",
@@ -149,7 +148,7 @@ export function trainerOptions(
   flags: TrainingFlags,
   model: { injected: boolean; freeBatch: boolean },
 ): TrainerOptions {
-  const { lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads } = flags;
+  const { lr, schedule, penaltySchedule, runningVariance, seed, threads } = flags;
   const { precision } = flags;
   const ownPenalty = model.injected && flags.penalty === undefined;
   if (ownPenalty) checkBesideOwnPenalty(flags, ["weight"]);
@@ -164,7 +163,8 @@ export function trainerOptions(
     ...(penalties ? { penalties } : given({ penaltyWeight: flags.weight })),
     optimizer: optimizerOf(flags),
     ...groupsOf(flags),
-    ...given({ learningRate: lr, schedule, penaltySchedule, batchNorm, runningVariance, seed, threads }),
+    ...given({ learningRate: lr, schedule, penaltySchedule, runningVariance, seed, threads }),
+    ...batchNormOf(flags),
     ...given({ precision }),
   };
 }

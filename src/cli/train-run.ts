@@ -25,6 +25,7 @@ import { listedWithSource } from "../programs/tell-parameters.ts";
 import { normalizationFor } from "../runtime/batch-feeds.ts";
 import { describeData } from "../runtime/describe-data.ts";
 import { checkHasAdapters, writeTrainedAdapter } from "./adapter-flags.ts";
+import { withRecoveredBatchNorm } from "./batch-norm-flag.ts";
 import { trainerFor } from "./begin-run.ts";
 import { withClasses } from "./class-list.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
@@ -88,9 +89,9 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const file = await readModel(path);
   // The model in a run's folder has its new classes already.
   const isOwnCopy = flags.resume !== undefined && path === join(flags.resume, "model.onnx");
-  const model = isOwnCopy ? file : await withClasses(file, flags, onMessage);
-  await checkIsNoData(output, model);
-  const facts = modelFacts(model, dimensionsOf(flags));
+  const begun = isOwnCopy ? file : await withClasses(file, flags, onMessage);
+  await checkIsNoData(output, begun);
+  const facts = modelFacts(begun, dimensionsOf(flags));
   const artifact = facts.artifact !== undefined;
   // For an artifact, --checkpoint names the state that the run begins with.
   const ownFolder = artifact ? undefined : givenFlags.checkpoint;
@@ -106,9 +107,9 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const isNewBoard = boardFolder !== undefined && !flags.resume;
   if (isNewBoard) await checkNoEvents(boardFolder, terminal.write);
   checkEffects(flags, facts);
-  checkHasAdapters(model, flags);
+  checkHasAdapters(begun, flags);
   if (flags.adapter !== undefined) await checkAdapterOutput(flags.adapter, terminal.write);
-  const read = await readData(data, terminal, flags, { model, conversion: call.settings?.data });
+  const read = await readData(data, terminal, flags, { model: begun, conversion: call.settings?.data });
   const { train, validation, test: held, normalize } = read;
   await checkHeldOut(flags, {
     folder,
@@ -116,6 +117,10 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
     tested: held !== undefined,
     isResumed: flags.resume !== undefined,
   });
+  const isNew = flags.resume === undefined;
+  const model = isNew
+    ? await withRecoveredBatchNorm(begun, train, flags, { normalize, onMessage, signal })
+    : begun;
   const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
   const trainer = await trainerFor({
     ...{ call, command, model, facts, rescued, train, normalize, onMessage },

@@ -1,3 +1,4 @@
+import { isFoldedByExporter } from "../analysis/exporter-names.ts";
 import type { Graph } from "../graph/graph.ts";
 
 /** The program that wrote a file, from its header. */
@@ -14,29 +15,28 @@ export interface Producer {
  *
  * @example
  * exportAdvice(graph, { name: "pytorch", version: "2.15.0" });
- * // "BatchNorm was folded into the convolutions; to keep it: model.train(), then torch.onnx.export(…, optimize=False) (docs/exporting.md)"
+ * // "BatchNorm was folded into the convolutions, which are trained without it; train --batch-norm recover puts BatchNorm back; …"
  */
 export function exportAdvice(graph: Graph, producer: Producer): string | undefined {
   const has = (op: string) => graph.nodes.some((node) => node.op === op);
   if (has("BatchNormalization")) return undefined;
   const convolutions = graph.nodes.filter(({ op }) => op === "Conv");
   const recipe = recipeOf(graph, producer);
-  if (graph.nodes.some(foldedByExporter)) {
-    return `BatchNorm was folded into the convolutions, which are trained without it; ${recipe}`;
+  if (graph.nodes.some(isFoldedByExporter)) {
+    return `BatchNorm was folded into the convolutions, which are trained without it; ${remedy}; ${recipe}`;
   }
   // A convolution before BatchNorm usually has no bias; folding adds one.
   if (convolutions.length > 1 && convolutions.every(({ inputs }) => inputs[2])) {
     const dropout = has("Dropout") ? "" : ", no Dropout";
-    return `no BatchNorm${dropout}, and every convolution has a bias: if the network has BatchNorm, it was folded at export; ${recipe}`;
+    return `no BatchNorm${dropout}, and every convolution has a bias: if the network has BatchNorm, it was folded at export; ${remedy}; ${recipe}`;
   }
   const layers = graph.nodes.filter(({ op }) => op === "Conv" || op === "Gemm" || op === "MatMul");
   if (layers.length < 2 || has("Dropout")) return undefined;
-  return `no BatchNorm, no Dropout: if the network has them, it was exported for inference; ${recipe}`;
+  return `no BatchNorm, no Dropout: if the network has them, it was exported for inference; ${remedy}; ${recipe}`;
 }
 
-/** PyTorch's exporter records at a node which rewrites it came from. */
-const foldedByExporter = ({ metadata }: { readonly metadata: ReadonlyMap<string, string> }) =>
-  /FuseBatchNorm/.test(metadata.get("pkg.onnxscript.rewriter.rule_name") ?? "");
+/** What brings a folded BatchNorm back. */
+const remedy = "train --batch-norm recover puts BatchNorm back";
 
 /** Advice on how to keep BatchNorm and Dropout with the exporter that wrote the file. */
 function recipeOf(graph: Graph, { name, version }: Producer): string {

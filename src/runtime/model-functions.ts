@@ -3,6 +3,7 @@ import type { Augmentation } from "../data/images/augment.ts";
 import type { Model } from "../onnx/model.ts";
 import type { EvaluateOptions, ModelEvaluation } from "./model-evaluation.ts";
 import type { Prediction, PredictOptions } from "./predict.ts";
+import type { RecoverBatchNormOptions } from "./recover-batch-norm.ts";
 
 /** The functions of {@link Library} that change data, and that run a model over them. */
 export interface ModelFunctions {
@@ -21,6 +22,36 @@ export interface ModelFunctions {
    * const shifted = await augmentedDataset(train, { crop: 4 }); // for trainer.fit(shifted)
    */
   augmentedDataset(dataset: Dataset, changes: Augmentation): Promise<Dataset>;
+
+  /**
+   * Gives a model the BatchNorm back that its exporter folded into the weights, so that it can be trained with it. The mean μ
+   * and variance σ² of each folded layer's response are measured on data, unit by unit; the layer then gets a
+   * BatchNormalization with these statistics, scale √(σ² + ε) and bias μ, and loses its own bias. In inference form the model
+   * computes what it did, which is checked and reported. A `Trainer` trains the new scales and biases and normalizes by
+   * batches (`batchNorm: "train"`); what it exports has BatchNorm folded again, so that only weights differ from the file.
+   *
+   * Layers that get one: those that PyTorch's exporter has noted; without notes every convolution with a bias (in a model
+   * without convolutions every Gemm, and MatMul with Add), but not the last layer, nor one on single points as in
+   * squeeze-and-excitation, nor one that another normalization follows. `include` and `exclude` decide otherwise.
+   *
+   * @param model - float32; it is not changed
+   * @param dataset - usually the training data; labels are not read
+   * @param options - how many samples to measure on (default 1024, drawn by `seed`), which layers, batch size, backend
+   * @returns a model of views of the old bytes with new records between them; `foldBatchNorm` undoes it
+   * @throws SorthError with the code `model` when no layer reads as folded, `data` when samples do not fit; UsageError for a
+   * pattern that matches no layer
+   *
+   * @example
+   * import { crossEntropy, loadMnist, readModel, recoverBatchNorm, Trainer, writeModel } from "sorth-onnx";
+   *
+   * const { train } = await loadMnist();
+   * const model = await recoverBatchNorm(await readModel("folded.onnx"), train, { batch: 64, onMessage: console.log });
+   * const trainer = await Trainer.create(model, { objective: crossEntropy(), batch: 64 });
+   * for await (const _ of trainer.fit(train, { maxSteps: 20 }));
+   * await writeModel(trainer.export(), "trained.onnx"); // BatchNorm is folded again
+   * await trainer.release();
+   */
+  recoverBatchNorm(model: Model, dataset: Dataset, options?: RecoverBatchNormOptions): Promise<Model>;
 
   /**
    * Evaluates a model on a dataset: loss, accuracy, and the figures that belong to the loss. For class labels these are precision,

@@ -1,4 +1,6 @@
+import { batchNormKey } from "../analysis/batch-norm-form.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { UsageError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import type { AveragedOption } from "./averages.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
@@ -7,8 +9,19 @@ import type { TrainerOptions } from "./trainer-options.ts";
 export interface ExportOptions extends AveragedOption {
   /** Leaves an injected penalty in the model. */
   readonly keepPenalty?: boolean;
-  /** Whether the adapters of the option `lora` are folded into the weights, where these take them; default true. */
+  /** Whether the adapters of the option `lora`, or a recovered BatchNorm, are folded into the weights; default true. */
   readonly merge?: boolean;
+}
+
+/** Whether a model holds BatchNormalization nodes that `recoverBatchNorm` has put into it. */
+const hasRecoveredBatchNorm = ({ proto }: Model): boolean =>
+  proto.metadataProps?.some(({ key }) => key === batchNormKey) ?? false;
+
+/** What folds a recovered BatchNorm again before the caller gets a trained model. */
+async function finishOf(model: Model): Promise<(trained: Model) => Model> {
+  if (!hasRecoveredBatchNorm(model)) return (trained) => trained;
+  const { foldBatchNorm } = await import("../batch-norm/fold-batch-norm.ts");
+  return foldBatchNorm;
 }
 
 /** The model that a run trains, and how it becomes the one that the run writes. */
@@ -17,7 +30,7 @@ export interface TrainedModel {
   readonly model: Model;
   /** The model that the trainer was given: checkpoints hold it. */
   readonly source: Model;
-  /** Folds adapters into the weights, where these take them. */
+  /** Folds adapters, or a recovered BatchNorm, into the weights, where these take them. */
   readonly merged: (trained: Model) => Model;
 }
 
@@ -33,7 +46,12 @@ export async function trainedModel(
   }: Pick<TrainerOptions, "lora" | "batch" | "dims" | "seed" | "onMessage">,
   probe: Probe,
 ): Promise<TrainedModel> {
-  if (!lora) return { model: source, source, merged: (trained) => trained };
+  if (!lora) return { model: source, source, merged: await finishOf(source) };
+  if (hasRecoveredBatchNorm(source)) {
+    throw new UsageError(
+      "LoRA leaves the weights as they are, and a recovered BatchNorm is folded into them: train with one of the two",
+    );
+  }
   const { addAdapters } = await import("../adapters/add.ts");
   const { foldAdapters, reasonAgainstMerging } = await import("../adapters/merge.ts");
   const model = await addAdapters(

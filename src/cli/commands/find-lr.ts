@@ -7,6 +7,7 @@ import { positive } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { rateText } from "../../report/rate-text.ts";
+import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
 import { newTrainer } from "../begin-run.ts";
 import { addTrainingDataFlags, type TrainingDataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
@@ -40,7 +41,7 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--json", "print the suggestions and the curve as JSON");
   addPlacementFlags(command);
   addTrainingDataFlags(command);
-  addStepFlags(command);
+  addStepFlags(command, { recovers: true });
   addSeedFlags(command);
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
@@ -61,8 +62,9 @@ export function define(command: Command, streams: CommandStreams): void {
     const { train, normalize, conversion } = read;
     const text = conversion?.text;
     const onMessage = (message: string) => terminal.note(message);
+    const signal = terminal.interrupted();
     const trainer = await newTrainer({
-      model,
+      model: await withRecoveredBatchNorm(model, train, flags, { normalize, onMessage, signal }),
       facts,
       flags: await withLossFiles(flags),
       train,
@@ -71,7 +73,6 @@ export function define(command: Command, streams: CommandStreams): void {
       onMessage,
     });
     const { min, max, steps } = flags;
-    const signal = terminal.interrupted();
     const found = await findLearningRate(trainer, train, {
       ...given({ min, max, steps, signal }),
       onStep: ({ learningRate, smoothed }, done, all) =>

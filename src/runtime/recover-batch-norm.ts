@@ -1,0 +1,262 @@
+import { batchNormKey } from "../analysis/batch-norm-form.ts";
+import { stepPrefix } from "../analysis/block-nodes.ts";
+import { batchAxisOf, type DimensionOptions } from "../analysis/dimensions.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { batchStatistics, normalizeBatch } from "../autodiff/rules/batch-normalization.ts";
+import { type MeasuredLayer, type ResponseStatistics, withBatchNorm } from "../batch-norm/add-batch-norm.ts";
+import { type FoldedLayer, type FoldedLayerOptions, foldedLayers } from "../batch-norm/folded-layers.ts";
+import { blockOf } from "../block/block.ts";
+import { shuffledIndices } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Normalization } from "../data/normalize.ts";
+import { feedsOfGraph } from "../data/sample-feeds.ts";
+import { DataError, SorthError } from "../errors.ts";
+import { Emit } from "../graph/emit.ts";
+import { typed } from "../graph/emit-base.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
+import { checkNumber, count, seedNumber } from "../numbers.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import type { Model } from "../onnx/model.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { runGraphPass } from "../passes/pass.ts";
+import { setBatchNormForm } from "../passes/training/batch-norm.ts";
+import { stopDropout } from "../passes/training/stop-dropout.ts";
+import { batchFor } from "./model-run.ts";
+import type { ForwardSession, SessionOptions } from "./step-session.ts";
+import { backendNamed } from "./trainer-options.ts";
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+
+/** Options of `recoverBatchNorm`. */
+export interface RecoverBatchNormOptions extends FoldedLayerOptions, DimensionOptions, SessionOptions {
+  /** How many samples the statistics are measured on; default 1024, or all if there are fewer. */
+  readonly samples?: number;
+  /** Seed of the order in which samples are drawn; default 0. */
+  readonly seed?: number;
+  /** Scaling of pixels; default: chosen from the data and the model. */
+  readonly normalize?: Normalization;
+  /** Default: the first backend of the entry, which is the CPU. */
+  readonly backend?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** Samples from which statistics are measured, unless the caller says how many. */
+const usualSamples = 1024;
+
+/** Largest difference of the outputs that rounding can make, as a share of their size. */
+const mostRounding = 1e-3;
+
+/** Gives layers the BatchNormalization back that an exporter folded into them. `Library.recoverBatchNorm` documents it. */
+export async function recoverBatchNorm(
+  model: Model,
+  dataset: Dataset,
+  options: RecoverBatchNormOptions,
+  runtime: TrainerRuntime,
+): Promise<Model> {
+  const { samples = usualSamples, seed = 0, onMessage } = options;
+  checkNumber("the number of samples", samples, count);
+  checkNumber("the seed", seed, seedNumber);
+  const original = graphOf(model);
+  checkNoArtifact(original);
+  if (blockOf(original)) {
+    throw new SorthError("the model has an injected penalty: strip it first, then recover its BatchNorm");
+  }
+  if (original.metadata.has(batchNormKey)) {
+    throw new SorthError("the model has its BatchNorm back already");
+  }
+  const batches = new Batches(original, dataset, { ...options, samples, seed });
+  const graph = inferenceForm(model);
+  await inferShapes(graph, runtime.probe, batches.dimensions);
+  const { layers, others } = foldedLayers(graph, options);
+  const statistics = await statisticsOf(model, graph, layers, batches, options, runtime);
+  const measured = layers.map((layer, i): MeasuredLayer => ({ layer, statistics: at(statistics, i) }));
+  const recovered = withBatchNorm(model, measured);
+  const difference = await formDifference(model, recovered, batches, options, runtime);
+  if (!(difference.inference <= mostRounding)) {
+    throw new SorthError(
+      `with its BatchNorm back the model computes something else: its outputs differ by ${percent(difference.inference)} (please report this)`,
+    );
+  }
+  onMessage?.(
+    `BatchNorm recovered behind ${layers.length} of ${layers.length + others.length} layers from ${batches.samples} samples: the outputs stay the same (they differ by ${difference.inference.toExponential(1)}); normalized by batches of ${batches.size}, as in training, they differ by ${percent(difference.training)} at the start`,
+  );
+  return recovered;
+}
+
+const percent = (share: number): string => `${(100 * share).toPrecision(2)} %`;
+
+const at = <T>(list: readonly T[], i: number): T => list[i] as T;
+
+/** The samples that statistics are measured on, in whole batches. */
+class Batches {
+  readonly size: number;
+  readonly samples: number;
+  readonly dimensions: DimensionOptions;
+  readonly #graph: Graph;
+  readonly #dataset: Dataset;
+  readonly #options: RecoverBatchNormOptions;
+  readonly #order: Uint32Array;
+
+  constructor(
+    graph: Graph,
+    dataset: Dataset,
+    options: RecoverBatchNormOptions & { readonly samples: number; readonly seed: number },
+  ) {
+    this.#graph = graph;
+    this.#dataset = dataset;
+    this.#options = options;
+    this.size = batchFor(graph, options.batch, Math.min(dataset.size, options.samples));
+    const whole = Math.floor(Math.min(options.samples, dataset.size) / this.size);
+    if (whole === 0) {
+      throw new DataError(
+        `${dataset.name}: ${Math.min(options.samples, dataset.size)} samples do not fill a batch of ${this.size}; measure BatchNorm's statistics on more, or use a smaller batch`,
+      );
+    }
+    this.samples = whole * this.size;
+    this.#order = shuffledIndices(options.seed, 0, dataset.size).slice(0, this.samples);
+    const open = [...this.#feeds().tensors()].flatMap(([name, { dims }]) => {
+      const input = graph.valueNamed(name);
+      const batchAxis = batchAxisOf(input, dims, undefined);
+      return dims.flatMap((length, axis) =>
+        axis === batchAxis || typeof input.declared?.[axis] === "number"
+          ? []
+          : [[`${name}.${axis}`, length] as const],
+      );
+    });
+    this.dimensions = { batch: this.size, dims: { ...Object.fromEntries(open), ...options.dims } };
+  }
+
+  #feeds() {
+    // The trainer says how it scales pixels.
+    const { normalize } = this.#options;
+    return feedsOfGraph(this.#graph, this.#dataset, this.size, { normalize });
+  }
+
+  /** The inputs of each batch. */
+  async *feeds(most = Number.POSITIVE_INFINITY): AsyncGenerator<ReadonlyMap<string, Tensor>> {
+    const feeds = this.#feeds();
+    for (let start = 0, done = 0; start < this.samples && done < most; start += this.size, done++) {
+      this.#options.signal?.throwIfAborted();
+      await feeds.fill(this.#order.subarray(start, start + this.size));
+      yield feeds.tensors();
+    }
+  }
+}
+
+/** A model's graph in inference form. */
+function inferenceForm(model: Model): Graph {
+  const graph = graphOf(model);
+  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
+  runGraphPass(stopDropout(), graph);
+  return graph;
+}
+
+/** Mean and variance of each layer's response, one number per unit: batches are joined in float64 (Chan, Golub, LeVeque). */
+async function statisticsOf(
+  model: Model,
+  graph: Graph,
+  layers: readonly FoldedLayer[],
+  batches: Batches,
+  options: SessionOptions & { readonly backend?: string },
+  runtime: TrainerRuntime,
+): Promise<ResponseStatistics[]> {
+  const emit = new Emit(graph, { prefix: stepPrefix });
+  const values = layers.map(({ response }) => batchStatistics(emit, typed(response)));
+  const sums = layers.map(({ units }) => ({
+    mean: new Float64Array(units),
+    squares: new Float64Array(units),
+  }));
+  graph.outputs.splice(0, Infinity, ...values.flatMap(({ mean, variance }) => [mean, variance]));
+  const session = await openForward(graph, model, options, runtime);
+  let before = 0;
+  try {
+    for await (const feeds of batches.feeds()) {
+      const results = await session.run(onlyRead(graph, feeds));
+      values.forEach(({ mean, variance }, l) => {
+        const [m, v] = [mean, variance].map(({ name }) => results.get(name)?.data as Float32Array);
+        const { mean: total, squares } = at(sums, l);
+        const rows = elementCount(at(layers, l).response.shape ?? []) / total.length;
+        for (let i = 0; i < total.length; i++) {
+          const difference = (m?.[i] as number) - (total[i] as number);
+          const weight = before / (before + 1);
+          total[i] = (total[i] as number) + difference / (before + 1);
+          squares[i] =
+            (squares[i] as number) + rows * (v?.[i] as number) + difference * difference * rows * weight;
+        }
+      });
+      before += 1;
+    }
+  } finally {
+    await session.release();
+  }
+  return sums.map(({ mean, squares }, l) => {
+    const { response, units, name } = at(layers, l);
+    const rows = (elementCount(response.shape ?? []) / units) * before;
+    const variance = squares.map((sum) => sum / rows);
+    if (mean.every(Number.isFinite) && variance.every(Number.isFinite)) return { mean, variance };
+    throw new DataError(`the results of layer "${name}" are no finite numbers on these data`);
+  });
+}
+
+/** The outputs of the model and of the one with its BatchNorm back, on one batch: root mean square of the difference over that of the outputs. */
+async function formDifference(
+  model: Model,
+  recovered: Model,
+  batches: Batches,
+  options: SessionOptions & { readonly backend?: string },
+  runtime: TrainerRuntime,
+): Promise<{ readonly inference: number; readonly training: number }> {
+  const training = inferenceForm(recovered);
+  await inferShapes(training, runtime.probe, batches.dimensions);
+  const known = new Set(graphOf(model).nodes.map(({ label }) => label));
+  const emit = new Emit(training, { prefix: stepPrefix });
+  const added = training.nodes.filter(({ op, label }) => op === "BatchNormalization" && !known.has(label));
+  for (const node of added) {
+    const [x, scale, bias] = node.inputs.map((input) => input && typed(input));
+    const [y] = node.outputs;
+    if (!x || !scale || !bias || !y) continue;
+    training.replaceUses(y, normalizeBatch(emit, node, x, scale, bias), { outputs: true });
+  }
+  const outputs: (readonly number[])[] = [];
+  for (const graph of [inferenceForm(model), inferenceForm(recovered), training]) {
+    const floats = graph.outputs.filter(({ type }) => type === undefined || isFloat(type));
+    graph.outputs.splice(0, Infinity, ...floats);
+    const session = await openForward(graph, model, options, runtime);
+    try {
+      for await (const feeds of batches.feeds(1)) {
+        const results = await session.run(onlyRead(graph, feeds));
+        outputs.push(graph.outputs.flatMap(({ name }) => Array.from(results.get(name)?.numbers() ?? [])));
+      }
+    } finally {
+      await session.release();
+    }
+  }
+  const [first = [], second = [], third = []] = outputs;
+  return { inference: distance(first, second), training: distance(first, third) };
+}
+
+function distance(from: readonly number[], to: readonly number[]): number {
+  let [difference, size] = [0, 0];
+  from.forEach((number, i) => {
+    difference += (number - (to[i] as number)) ** 2;
+    size += number * number;
+  });
+  return size === 0 ? difference : Math.sqrt(difference / size);
+}
+
+const openForward = (
+  graph: Graph,
+  model: Model,
+  options: SessionOptions & { readonly backend?: string },
+  { backends }: TrainerRuntime,
+): Promise<ForwardSession> => {
+  graph.prune();
+  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  return backendNamed(options.backend, backends).openForward(modelOf(graph, model), options);
+};
+
+const onlyRead = (graph: Graph, feeds: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> => {
+  const read = new Set(graph.inputs.map(({ name }) => name));
+  return new Map([...feeds].filter(([name]) => read.has(name)));
+};
