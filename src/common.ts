@@ -234,6 +234,7 @@ export type { Prediction, PredictOptions } from "./runtime/predict.ts";
 export type { RecoverBatchNormOptions } from "./runtime/recover-batch-norm.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";
 export type { SessionOptions } from "./runtime/step-session.ts";
+export type { ExportOptions } from "./runtime/trained-model.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
 export type { Schedule, ScheduledRun } from "./schedules/public.ts";
 export type { InnerValueInfo, TapOptions } from "./tap/tap.ts";

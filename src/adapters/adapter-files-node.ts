@@ -14,10 +14,11 @@ const [tensorsName, configName] = ["adapter_model.safetensors", "adapter_config.
  * @throws SorthError when a file cannot be read, UsageError for an adapter that is no LoRA
  *
  * @example
- * import { mergeAdapters, readAdapter, readModel, writeModel } from "sorth-onnx";
+ * import { adapterOf, addAdapters, mergeAdapters, readAdapter, readModel, writeAdapter } from "sorth-onnx";
  *
- * const merged = await mergeAdapters(await readModel("model.onnx"), await readAdapter("adapter"));
- * await writeModel(merged, "merged.onnx");
+ * const model = await readModel("model.onnx");
+ * await writeAdapter(await adapterOf(await addAdapters(model)), "my-adapter");
+ * const merged = await mergeAdapters(model, await readAdapter("my-adapter"));
  */
 export async function readAdapter(path: string): Promise<Adapter> {
   const file = (await isFolder(path)) ? join(path, tensorsName) : path;
@@ -37,9 +38,9 @@ export async function readAdapter(path: string): Promise<Adapter> {
  * @throws UsageError if a file exists and `force` is not set
  *
  * @example
- * import { adapterOf, readModel, writeAdapter } from "sorth-onnx";
+ * import { adapterOf, addAdapters, readModel, writeAdapter } from "sorth-onnx";
  *
- * await writeAdapter(adapterOf(await readModel("adapted.onnx")), "adapter");
+ * await writeAdapter(await adapterOf(await addAdapters(await readModel("model.onnx"))), "adapter");
  */
 export async function writeAdapter(
   adapter: Adapter,

@@ -35,16 +35,16 @@ export interface AdapterFunctions {
    *   beside which an adapter has to stay
    *
    * @example
-   * import { mergeAdapters, readAdapter, readModel, writeModel } from "sorth-onnx";
+   * import { adapterOf, addAdapters, mergeAdapters, readModel, writeModel } from "sorth-onnx";
    *
-   * const [first, second] = [await readAdapter("first"), await readAdapter("second")];
-   * const merged = await mergeAdapters(await readModel("model.onnx"), [first, { adapter: second, weight: 0.5 }]);
-   * await writeModel(merged, "merged.onnx");
+   * const model = await readModel("model.onnx");
+   * const [first, second] = [await adapterOf(await addAdapters(model)), await adapterOf(await addAdapters(model, { seed: 1 }))];
+   * await writeModel(await mergeAdapters(model, [first, { adapter: second, weight: 0.5 }]), "merged.onnx");
    */
   mergeAdapters(model: Model, adapters?: Adapter | readonly (Adapter | WeightedAdapter)[]): Promise<Model>;
 
   /**
-   * Subtracts adapters from the weights into which {@link AdapterFunctions.mergeAdapters} folded them. The weights are those from before within
+   * Subtracts adapters from the weights into which `mergeAdapters` folded them. The weights are those from before within
    * rounding: a weight much smaller than its adapter loses digits.
    *
    * @param model - the merged model
@@ -52,14 +52,17 @@ export interface AdapterFunctions {
    * @throws UsageError as mergeAdapters does, and for an adapter that also replaced parameters
    *
    * @example
-   * import { readAdapter, readModel, unmerge, writeModel } from "sorth-onnx";
+   * import { adapterOf, addAdapters, mergeAdapters, readModel, unmerge } from "sorth-onnx";
    *
-   * await writeModel(await unmerge(await readModel("merged.onnx"), await readAdapter("adapter")), "base.onnx");
+   * const model = await readModel("model.onnx");
+   * const adapter = await adapterOf(await addAdapters(model));
+   * const base = await unmerge(await mergeAdapters(model, adapter), adapter);
+   * console.log(base.size === model.size);
    */
   unmerge(model: Model, adapters: Adapter | readonly (Adapter | WeightedAdapter)[]): Promise<Model>;
 
   /**
-   * Puts an adapter from a file beside the layers of a model, as {@link AdapterFunctions.addAdapters} puts fresh ones, to train it further or to
+   * Puts an adapter from a file beside the layers of a model, as `addAdapters` puts fresh ones, to train it further or to
    * run a quantized model with it. Adapters that the model has are replaced.
    *
    * @param model - with or without adapters
@@ -67,10 +70,11 @@ export interface AdapterFunctions {
    * @throws UsageError for an adapter whose modules or shapes the model does not have
    *
    * @example
-   * import { loadAdapter, readAdapter, readModel, writeModel } from "sorth-onnx";
+   * import { adapterOf, addAdapters, loadAdapter, readModel } from "sorth-onnx";
    *
-   * const adapted = await loadAdapter(await readModel("int4.onnx"), await readAdapter("adapter"));
-   * await writeModel(adapted, "adapted.onnx");
+   * const model = await readModel("model.onnx");
+   * const adapted = await loadAdapter(model, await adapterOf(await addAdapters(model)));
+   * console.log(adapted.size);
    */
   loadAdapter(model: Model, adapter: Adapter): Promise<Model>;
 
@@ -80,9 +84,10 @@ export interface AdapterFunctions {
    * @throws UsageError if the model has none
    *
    * @example
-   * import { adapterOf, readModel, writeAdapter } from "sorth-onnx";
+   * import { adapterOf, addAdapters, readModel } from "sorth-onnx";
    *
-   * await writeAdapter(await adapterOf(await readModel("adapted.onnx")), "adapter");
+   * const { layers } = await adapterOf(await addAdapters(await readModel("model.onnx")));
+   * for (const { module, down, up } of layers) console.log(module, down.dims, up.dims);
    */
   adapterOf(model: Model): Promise<Adapter>;
 
@@ -92,9 +97,10 @@ export interface AdapterFunctions {
    * `adapter_config.json`.
    *
    * @example
-   * import { adapterOf, encodeAdapter, readModel } from "sorth-onnx";
+   * import { adapterOf, addAdapters, encodeAdapter, readModel } from "sorth-onnx";
    *
-   * const { tensors, config } = await encodeAdapter(await adapterOf(await readModel("adapted.onnx")));
+   * const adapted = await addAdapters(await readModel("model.onnx"));
+   * const { tensors, config } = await encodeAdapter(await adapterOf(adapted));
    * console.log(tensors.length, config);
    */
   encodeAdapter(adapter: Adapter): Promise<AdapterFiles>;
@@ -108,12 +114,11 @@ export interface AdapterFunctions {
    * @throws SorthError for a damaged file; UsageError for another kind of adapter, or a missing configuration
    *
    * @example
-   * import { readFile } from "node:fs/promises";
-   * import { decodeAdapter, mergeAdapters, readModel } from "sorth-onnx";
+   * import { adapterOf, addAdapters, decodeAdapter, encodeAdapter, readModel } from "sorth-onnx";
    *
-   * const adapter = await decodeAdapter(await readFile("adapter/adapter_model.safetensors"));
-   * const merged = await mergeAdapters(await readModel("model.onnx"), adapter);
-   * console.log(merged.size);
+   * const { tensors, config } = await encodeAdapter(await adapterOf(await addAdapters(await readModel("model.onnx"))));
+   * const { rank, layers } = await decodeAdapter(tensors, config);
+   * console.log(rank, layers.length);
    */
   decodeAdapter(tensors: Uint8Array, config?: string): Promise<Adapter>;
 }
