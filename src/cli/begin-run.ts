@@ -91,8 +91,11 @@ export async function newTrainer({
     own && isRead === undefined ? objectiveFor(own, data) : { objective: own, remark: undefined };
   if (remark !== undefined) onMessage(remark);
   const { lora, from } = await loraOf(flags, flags.classes !== undefined);
+  const unpaired = lora?.rank === 1 && !lora.trainHead && flags.penalty === undefined;
+  if (unpaired) onMessage("no penalty: an adapter of rank 1 has no two directions to compare");
   const trainer = await Trainer.create(model, {
     ...options,
+    ...(unpaired && { penalties: [] }),
     ...given({ lora }),
     ...given({ objective, normalize, mixup: flags.augment?.mixup }),
     ...given({ metrics }),
