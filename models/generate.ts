@@ -1,5 +1,5 @@
 /**
- * Writes the three untrained sample models and their checksums into this folder: `npm run models`.
+ * Writes the four untrained sample models and their checksums into this folder: `npm run models`.
  * The same source gives the same bytes on every machine; test/models compares them with the committed files.
  */
 import { createHash } from "node:crypto";
@@ -7,16 +7,18 @@ import { writeFileSync } from "node:fs";
 import { argv } from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { encodeModelProto } from "../src/onnx/codec.ts";
+import type { onnx } from "../src/onnx/schema.js";
 import { cnn } from "./cnn.ts";
+import { decoder } from "./decoder.ts";
 import { mlp } from "./mlp.ts";
-import type { ModelBuilder } from "./model-builder.ts";
 import { pointnet } from "./pointnet.ts";
 
 /** The sample models by file name. */
-const builders: Record<string, () => ModelBuilder> = {
+const builders: Record<string, () => { toProto(): onnx.ModelProto }> = {
   "mlp.onnx": mlp,
   "cnn.onnx": cnn,
   "pointnet.onnx": pointnet,
+  "decoder.onnx": decoder,
 };
 
 /** The generated files of this folder by name, including the checksums. */
