@@ -133,6 +133,14 @@ describe("fine-tuning in the page", () => {
       const label = conversion?.classes?.indexOf(name ?? "") ?? -1;
       expect(share).toBeCloseTo(first?.scores[label] ?? Number.NaN, 4);
     }
+    // A camera that is not allowed is a message, no error.
+    await page.evaluate(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException("", "NotAllowedError"));
+    });
+    await press(page, "Use the camera");
+    await page
+      .locator("#try-message", { hasText: "No camera: the browser was not allowed to use it" })
+      .waitFor();
     expect(faults).toEqual([]);
   });
 

@@ -1,7 +1,8 @@
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { imageClasses } from "../../src/data/image-classes.ts";
 import { usedPart, withChannels } from "../../src/data/images/browser-images.ts";
 import { inputForm } from "../../src/data/images/image-form.ts";
+import { loadImages } from "../../src/data/images-web.ts";
 
 describe("imageClasses", () => {
   test("the folder of an image is its class; test, val and validation above it hold it out", () => {
@@ -120,4 +121,82 @@ test("a browser crops the middle of the shape's proportions, or stretches the wh
   expect(usedPart(image, { width: 28, height: 28 }, "crop")).toEqual([20, 0, 60, 60]);
   expect(usedPart(image, { width: 10, height: 20 }, "crop")).toEqual([35, 0, 30, 60]);
   expect(usedPart(image, { width: 28, height: 28 }, "stretch")).toEqual([0, 0, 100, 60]);
+});
+
+describe("images that a browser decodes", () => {
+  /** Stands in for a browser: a file holds the grey of each of its pixels, and "no image" is none. */
+  class Canvas {
+    #grey: Uint8Array = new Uint8Array();
+    getContext = () => this;
+    fillRect = () => {};
+    drawImage = ({ grey }: { grey: Uint8Array }) => {
+      this.#grey = grey;
+    };
+    getImageData = () => ({ data: rgba(this.#grey) });
+  }
+  const rgba = (grey: Uint8Array) => Uint8ClampedArray.from([...grey].flatMap((v) => [v, v + 1, v + 2, 255]));
+  let decoded = 0;
+  beforeAll(() => {
+    vi.stubGlobal("OffscreenCanvas", Canvas);
+    vi.stubGlobal("createImageBitmap", async (file: Blob) => {
+      decoded += 1;
+      const grey = new Uint8Array(await file.arrayBuffer());
+      if (grey.length !== 4) throw new Error("no image");
+      return { grey, width: 2, height: 2, close: () => {} };
+    });
+  });
+  afterAll(() => {
+    vi.unstubAllGlobals();
+  });
+
+  const file = (path: string, ...grey: number[]) => ({ path, content: new Blob([Uint8Array.from(grey)]) });
+  const files = [
+    ...Array.from({ length: 6 }, (_, i) =>
+      file(`set/${i % 2 ? "b" : "a"}/${i}.png`, i, 10 + i, 20 + i, 30 + i),
+    ),
+    file("set/a/broken.png", 1, 2, 3),
+    file("set/test/b/7.png", 70, 80, 90, 100),
+  ];
+
+  test.each([
+    [
+      [3, 2, 2],
+      [0, 10, 20, 30, 1, 11, 21, 31, 2, 12, 22, 32],
+    ],
+    [
+      [2, 2, 3],
+      [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32],
+    ],
+    [
+      [1, 2, 2],
+      [1, 11, 21, 31],
+    ],
+  ])("as samples of shape %j, whatever is held in memory", async (shape, first) => {
+    const rows: unknown[] = [];
+    for (const memory of [1000, 20, 0]) {
+      const loaded = await loadImages(files, { shape, memory });
+      expect(loaded.broken).toEqual(["set/a/broken.png"]);
+      expect([loaded.train.size, loaded.test?.size, loaded.train.y.classes]).toEqual([6, 1, 2]);
+      const before = decoded;
+      const x = new Float32Array(6 * first.length);
+      const y = new Int32Array(6);
+      await loaded.train.fill([0, 1, 2, 3, 4, 5], x, y);
+      expect(decoded > before).toBe(memory < 1000);
+      expect([...x.subarray(0, first.length)]).toEqual(first);
+      expect([...y]).toEqual([0, 0, 0, 1, 1, 1]);
+      rows.push([...x]);
+    }
+    expect(rows[1]).toEqual(rows[0]);
+    expect(rows[2]).toEqual(rows[0]);
+  });
+
+  test("shapes that are none of images, and folders without any that can be decoded, are refused", async () => {
+    await expect(loadImages(files, { shape: [4, 2, 2] })).rejects.toThrow(
+      "images cannot become samples of shape",
+    );
+    const none = [file("set/a/1.png", 1), file("set/b/2.png", 2)];
+    await expect(loadImages(none, { shape: [1, 2, 2] })).rejects.toThrow(
+      "set: none of 2 images can be decoded",
+    );
+  });
 });

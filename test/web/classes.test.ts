@@ -1,6 +1,6 @@
 import { describe, expect, it, test } from "vitest";
 import { arrayDataset } from "../../src/index.ts";
-import { classesIn, mismatch } from "../../web/setup/class-list.ts";
+import { classesIn, followed, mismatch } from "../../web/setup/class-list.ts";
 import { ImageCollection } from "../../web/setup/image-collection.ts";
 import { labelsIn } from "../../web/worker/fine-tune.ts";
 import { relabelled } from "../../web/worker/relabelled.ts";
@@ -23,6 +23,13 @@ test("names that do not fit the folders are named", () => {
   expect(() => labelsIn(["cat", "dog"], ["cow", "cat"])).toThrow(
     "the folder cow is no class of the model, which has cat, dog",
   );
+});
+
+test("names in the user's order follow the folders, other names stay", () => {
+  expect(followed("b, a", ["a", "b"], ["a", "b", "c"])).toBe("b\na\nc");
+  expect(followed("b, a", ["a", "b"], ["x", "y"])).toBe("x\ny");
+  expect(followed("b, z", ["a", "b"], ["x", "y"])).toBe("b, z");
+  expect(followed("b, a", undefined, ["x", "y"])).toBe("b, a");
 });
 
 test("labels become those of the model's classes", () => {

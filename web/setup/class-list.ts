@@ -21,3 +21,18 @@ export function mismatch(names: readonly string[], folders: readonly string[]): 
   }
   return empty.length > 0 ? `no images of ${empty.slice(0, 5).join(", ")}` : undefined;
 }
+
+/**
+ * The user's text after the folders changed. Names that were those of the former folders, in an order of the user's, follow the
+ * new ones; other texts stay.
+ */
+export function followed(
+  text: string,
+  former: readonly string[] | undefined,
+  folders: readonly string[],
+): string {
+  const names = classesIn(text);
+  if (!former || names.length !== former.length || mismatch(names, former) !== undefined) return text;
+  const kept = names.filter((name) => folders.includes(name));
+  return [...kept, ...folders.filter((name) => !kept.includes(name))].join("\n");
+}

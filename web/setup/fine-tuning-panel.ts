@@ -8,7 +8,7 @@ import {
   type Settings,
   trainedParts,
 } from "../protocol.ts";
-import { classesIn, mismatch } from "./class-list.ts";
+import { classesIn, followed, mismatch } from "./class-list.ts";
 
 /** Runs by the choices of the page. */
 const runChoices: Readonly<Record<string, readonly RunName[]>> = {
@@ -91,8 +91,9 @@ export class FineTuningPanel {
 
   /** Takes the names of the classes from the folders of images, unless the user typed other ones. */
   fitData({ names }: DataSummary): void {
+    if (names && this.#chosen.names) this.#names.value = followed(this.#names.value, this.#folders, names);
+    else if (names) this.#names.value = names.join("\n");
     this.#folders = names;
-    if (names && !this.#chosen.names) this.#names.value = names.join("\n");
     this.#suggest();
   }
 
