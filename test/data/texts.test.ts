@@ -177,6 +177,12 @@ test.each<[string, () => string | Promise<string>, DataOptions, string]>([
     "the second text alone has",
   ],
   [
+    "a truncation of single texts",
+    csv("text,y\nx,1\n"),
+    { ...pieces, truncation: "only-second" },
+    "--truncation says which text of a pair is cut",
+  ],
+  [
     "a truncation of blocks",
     csv("text\nx\n"),
     { ...pieces, truncation: "only-first" },

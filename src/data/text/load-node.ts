@@ -64,6 +64,11 @@ export async function loadText(path: string, options: DataOptions): Promise<Spli
     return blocks(path, textsOf(source, text, missing), loaded, text);
   }
   const { truncation } = options;
+  if (truncation !== undefined && (chosen.apart || columnsOf(chosen).length < 2)) {
+    throw new UsageError(
+      `${path}: --truncation says which text of a pair is cut, and here each sequence is one text: leave it out`,
+    );
+  }
   return rows(source, { ...chosen, ...base, ...(truncation && { truncation }) }, length, loaded, options);
 }
 
