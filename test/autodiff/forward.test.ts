@@ -78,6 +78,9 @@ const samples = Object.entries(rules)
     return chosen.map((sample) => ({ op, sample }));
   });
 
+/** ONNX Runtime's kernels for these compute sines in float32, whatever the type. */
+const float32Inside = new Set(["DFT", "STFT"]);
+
 // With ALL_SAMPLES=1 on every sample, which takes 20 s of processor time.
 test("forward and reverse mode agree on a sample of every rule", { timeout: 900_000 }, async () => {
   const wrong: string[] = [];
@@ -93,7 +96,8 @@ test("forward and reverse mode agree on a sample of every rule", { timeout: 900_
       const { forward: ahead, reverse, size } = result && double ? result : await check("float");
       if (size > 0) moving++;
       const error = Math.abs(ahead - reverse) / (size || 1);
-      if (!(error < (double ? 1e-7 : 1e-4))) wrong.push(`${at}: ⟨v, Ju⟩ = ${ahead}, ⟨Jᵀv, u⟩ = ${reverse}`);
+      if (!(error < (double ? (float32Inside.has(op) ? 1e-7 : 1e-11) : 1e-4)))
+        wrong.push(`${at}: ⟨v, Ju⟩ = ${ahead}, ⟨Jᵀv, u⟩ = ${reverse}`);
     } catch (error) {
       wrong.push(`${at}: ${error}`);
     }

@@ -153,6 +153,30 @@ describe("an inner value", () => {
     }
   });
 
+  test.each([
+    ["mlp", "x", [2, 1, 28, 28], "relu1", [2, 128]],
+    ["pointnet", "points", [2, 3, 128], "relu2", [2, 64, 128]],
+  ] as const)("⟨v, Ju⟩ = ⟨Jᵀv, u⟩ in %s", async (file, input, shape, inner, innerShape) => {
+    const model = await readModel(`models/${file}.onnx`);
+    const wrt = new RegExp(`^(${input}|${inner})$`);
+    const floats = (name: string, dims: readonly number[]) =>
+      Tensor.float(name, dims, randomFloats(name, count(dims)));
+    const x = { [input]: floats(input, shape) };
+    const u = [floats(`${input}_tangent`, shape), floats(`${inner}_tangent`, innerShape)] as const;
+    const [vjp, jvp] = [
+      await differentiate(model, { batch: 2, vjp: true, wrt }),
+      await differentiate(model, { batch: 2, jvp: true, wrt }),
+    ];
+    const seed = floats("seed", [2, 10]);
+    const reverse = await runModel(vjp.model.bytes, { ...x, logits_seed: seed });
+    const ahead = await runModel(jvp.model.bytes, { ...x, ...Object.fromEntries(u.map((t) => [t.name, t])) });
+    const dot = (a: Tensor | undefined, b: Tensor) =>
+      Array.from(b.numbers()).reduce((sum, number, i) => sum + number * Number(a?.numbers()[i]), 0);
+    const backward = dot(reverse[`${input}_grad`], u[0]) + dot(reverse[`${inner}_grad`], u[1]);
+    expect(backward).not.toBe(0);
+    expect(Math.abs(dot(ahead.logits_tangent, seed) - backward) / Math.abs(backward)).toBeLessThan(1e-4);
+  });
+
   /** Rewrites for gradients merge these operators with others; the value in their middle has its gradient all the same. */
   const merged: Readonly<
     Record<string, (b: GraphBuilder, x: Value) => { v: Value; y: Value; slope: (x: number) => number }>
