@@ -85,7 +85,9 @@ export function findLayers(graph: Graph): { layers: FoundLayer[]; refused: Refus
   for (const node of graph.nodes) if (node.op === "com.microsoft.MatMulNBits") add(ofBlocks(node));
   const order = new Map(graph.nodes.map((node, i) => [node, i]));
   layers.sort((a, b) => (order.get(a.last) ?? 0) - (order.get(b.last) ?? 0));
-  return { layers: withOwnModules(layers), refused };
+  // Penalties take no layer whose weight holds integers; adapters do.
+  const names = new Set(layers.map(({ name }) => name));
+  return { layers: withOwnModules(layers), refused: refused.filter(({ name }) => !names.has(name)) };
 }
 
 /**
