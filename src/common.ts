@@ -10,6 +10,7 @@ export type {
 } from "./adapters/adapter.ts";
 export type { AdapterFiles } from "./adapters/peft-file.ts";
 export type { DimensionOptions } from "./analysis/dimensions.ts";
+export type { ModelPart } from "./analysis/model-part.ts";
 export type { Probe, ProbedOutput } from "./analysis/probe.ts";
 export type { Site, SiteOp, SkippedSite } from "./analysis/site-types.ts";
 export {
@@ -191,6 +192,7 @@ export type {
   StatePort,
   StepPorts,
 } from "./programs/step-ports.ts";
+export type { TrainablePartOptions } from "./programs/trainable-part.ts";
 export type { TrainerState } from "./programs/trainer-state.ts";
 export type { VariableOptions } from "./programs/variables.ts";
 export type { AnglePageOptions, PageModel } from "./report/pages/angle-page.ts";

@@ -26,6 +26,7 @@ import { differentiate as differentiateWith } from "./programs/differentiate.ts"
 import type { RescuedModel } from "./programs/rescue.ts";
 import { buildSplitStep as buildSplitStepWith } from "./programs/split-step.ts";
 import { buildStep as buildStepWith } from "./programs/step.ts";
+import { trainablePart as trainablePartWith } from "./programs/trainable-part.ts";
 import { evaluateModel as evaluateModelWith } from "./runtime/evaluate-model.ts";
 import { exportCheckpoint as exportCheckpointWith } from "./runtime/export-checkpoint.ts";
 import { nodeRuntime } from "./runtime/node.ts";
@@ -102,6 +103,10 @@ export const encodeAdapter: Library["encodeAdapter"] = async (adapter) => encode
 /** @function */
 export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) =>
   decodeAdapterFiles(tensors, config);
+
+/** @function */
+export const trainablePart: Library["trainablePart"] = async (model, part, options = {}) =>
+  trainablePartWith(model, part, options);
 
 /** @function */
 export const verify: Library["verify"] = (original, injected, options = {}) =>

@@ -1,4 +1,5 @@
 import type { AdapterFunctions } from "./adapters/functions.ts";
+import type { ModelPart } from "./analysis/model-part.ts";
 import type { Dataset } from "./data/dataset.ts";
 import type { HeadOptions } from "./head/replace-head.ts";
 import type { InjectOptions } from "./inject/options.ts";
@@ -19,6 +20,7 @@ import type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
 import type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
 import type { SplitStep } from "./programs/split-step.ts";
 import type { Step, StepOptions } from "./programs/step.ts";
+import type { TrainablePartOptions } from "./programs/trainable-part.ts";
 import type { PageFunctions } from "./report/pages/page-functions.ts";
 import type { TrainingEvent } from "./runtime/events.ts";
 import type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
@@ -95,6 +97,25 @@ export interface Library extends ModelFunctions, AdapterFunctions, TapFunctions,
    * await writeModel(pets, "pets.onnx");
    */
   replaceHead(model: Model, options: HeadOptions): Promise<Model>;
+
+  /**
+   * A pattern for the option `trainable` that matches a part of a model which is often trained alone: its biases, or its last
+   * blocks with what comes after them.
+   *
+   * @param model - its parameters are those that a `Trainer` finds
+   * @param part - `"biases"` (BitFit, arXiv 2106.10199), those of normalizations included; or `{ lastBlocks: 2 }`. Blocks are
+   *   what the names number (`encoder.layer.11`, `layer4.1`); in a model without such names each layer is one
+   * @param options - `withHead` adds a fresh last layer to the biases
+   * @throws UsageError for a model without biases, or with fewer blocks
+   *
+   * @example
+   * import { crossEntropy, readModel, Trainer, trainablePart } from "sorth-onnx";
+   *
+   * const model = await readModel("model.onnx");
+   * const trainable = await trainablePart(model, "biases");
+   * const trainer = await Trainer.create(model, { objective: crossEntropy(), trainable, batch: 16 });
+   */
+  trainablePart(model: Model, part: ModelPart, options?: TrainablePartOptions): Promise<RegExp>;
 
   /**
    * Compares an injected model with its original: nothing else was changed; without graph optimization the outputs are the

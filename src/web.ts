@@ -84,6 +84,12 @@ export const recoverBatchNorm: Library["recoverBatchNorm"] = async (model, datas
 };
 
 /** @function */
+export const trainablePart: Library["trainablePart"] = async (model, part, options = {}) => {
+  const { trainablePart: trainablePartWith } = await import("./programs/trainable-part.ts");
+  return trainablePartWith(model, part, options);
+};
+
+/** @function */
 export const tap: Library["tap"] = async (model, options) => {
   const { tap: tapWith } = await import("./tap/tap.ts");
   return tapWith(model, options, webProbe);

@@ -22,6 +22,7 @@ import { objectiveOf } from "./loss-flags.ts";
 import { metricsOf } from "./metric-flags.ts";
 import { clipped } from "./optimizer-flags.ts";
 import { given } from "./options.ts";
+import { partOf } from "./part-flags.ts";
 import { asksForPenalty } from "./penalty-flags.ts";
 import { type PlacementFlags, placementOf } from "./placement-flags.ts";
 import type { Call } from "./train-call.ts";
@@ -90,13 +91,15 @@ export async function newTrainer({
   const { objective, remark } =
     own && isRead === undefined ? objectiveFor(own, data) : { objective: own, remark: undefined };
   if (remark !== undefined) onMessage(remark);
-  const { lora, from } = await loraOf(flags, flags.classes !== undefined);
+  const hasNewHead = flags.classes !== undefined;
+  const { lora, from } = await loraOf(flags, hasNewHead);
+  const trainable = await partOf(model, flags, hasNewHead, onMessage);
   const unpaired = lora?.rank === 1 && !lora.trainHead && flags.penalty === undefined;
   if (unpaired) onMessage("no penalty: an adapter of rank 1 has no two directions to compare");
   const trainer = await Trainer.create(model, {
     ...options,
     ...(unpaired && { penalties: [] }),
-    ...given({ lora }),
+    ...given({ lora, trainable }),
     ...given({ objective, normalize, mixup: flags.augment?.mixup }),
     ...given({ metrics }),
     ...placementOf(flags),

@@ -105,12 +105,18 @@ export async function callOf(
 
 /** @throws UsageError for flags that would have no effect */
 export function checkEffects(
-  { keepPenalty, allowFallback, backend, lora, adapterFrom }: TrainFlags,
+  { keepPenalty, allowFallback, backend, lora, adapterFrom, bitfit, lastBlocks }: TrainFlags,
   { block, artifact }: ModelFacts,
 ): void {
   if (artifact !== undefined && (lora || adapterFrom !== undefined)) {
     throw new UsageError(
       "--lora belongs to models: a training_model.onnx fixes which parameters are trained",
+    );
+  }
+  if (artifact !== undefined && (bitfit || lastBlocks !== undefined)) {
+    const flag = bitfit ? "--bitfit" : "--last-blocks";
+    throw new UsageError(
+      `${flag} belongs to models: a training_model.onnx fixes which parameters are trained`,
     );
   }
   if (keepPenalty && !block) {

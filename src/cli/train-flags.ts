@@ -16,6 +16,7 @@ import { addMetricFlag, type MetricFlags } from "./metric-flags.ts";
 import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
 import { given, numberIn, positiveInteger } from "./options.ts";
 import { addOutputFlag, type OutputFlags } from "./output.ts";
+import { addPartFlags, type PartFlags } from "./part-flags.ts";
 import { addPenaltyFlags, checkBesideOwnPenalty, type PenaltyFlags, penaltiesOf } from "./penalty-flags.ts";
 import { addPlacementFlags, type PlacementFlags } from "./placement-flags.ts";
 import type { SharedFlags } from "./terminal.ts";
@@ -41,6 +42,7 @@ export interface TrainingFlags
     OptimizerFlags,
     ClassFlags,
     AdapterFlags,
+    PartFlags,
     MetricFlags,
     BatchNormFlag {
   readonly runningVariance?: "onnx" | "torch";
@@ -96,6 +98,7 @@ export function addTrainingFlags(command: Command): string[] {
   const before = command.options.length;
   addClassFlag(command, "replace the model's last layer by a fresh one with these classes");
   addAdapterFlags(command);
+  addPartFlags(command);
   addStepFlags(command, { recovers: true });
   addRateFlags(command);
   addMetricFlag(command);
