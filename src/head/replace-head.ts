@@ -45,7 +45,7 @@ interface Replacement {
   readonly reader: HeadParameter["reader"];
 }
 
-/** Gives a model new classes. `Library.replaceHead` documents it. */
+/** Gives a model new classes. `HeadFunctions.replaceHead` documents it. */
 export async function replaceHead(model: Model, options: HeadOptions, probe: Probe): Promise<Model> {
   const { classes, prediction, seed = 0, onMessage } = options;
   const names = typeof classes === "number" ? undefined : classes;

@@ -15,7 +15,7 @@ export interface TrainablePartOptions extends ShareOptions, Pick<ParameterOption
   readonly onMessage?: (message: string) => void;
 }
 
-/** A pattern that matches the parameters of a part. `Library.trainablePart` documents it. */
+/** A pattern that matches the parameters of a part. `HeadFunctions.trainablePart` documents it. */
 export function trainablePart(
   model: Model,
   part: ModelPart,
