@@ -59,7 +59,7 @@ async function skimmedModel(path: string, from: number, source: ModelSource): Pr
   try {
     const skimmed = skim(file);
     if (!skimmed) return undefined;
-    const read = Model.fromSkimmed(file, skimmed, source);
+    const read = Model.fromSkimmed(file, skimmed, source, skim);
     void read.proto;
     model = read;
     return model;

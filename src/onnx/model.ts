@@ -4,8 +4,11 @@ import { externalLocations } from "./external.ts";
 import type { onnx } from "./schema.js";
 import type { Skimmed } from "./skim.ts";
 import { layoutOf, type ModelLayout } from "./splice.ts";
-import { type Chunk, chunkBytes, chunkSize, joinChunks, type StoredFile } from "./stored.ts";
+import { type Chunk, chunkBytes, chunkSize, joinChunks, joinedFile, type StoredFile } from "./stored.ts";
 import type { ExternalReader } from "./tensor.ts";
+
+/** Reads a file without the numbers of its large weights; undefined for one that has to be read as a whole. */
+type Skim = (file: StoredFile) => Skimmed | undefined;
 
 /** The origin of a model, which locates its external data. */
 export interface ModelSource {
@@ -30,7 +33,9 @@ export class Model {
   readonly external?: ExternalReader;
   #pieces: readonly Chunk[] | undefined;
   #proto: onnx.ModelProto | undefined;
-  readonly #skimmed: Skimmed | undefined;
+  #skimmed: Skimmed | undefined;
+  /** Reads a file without the numbers of its large weights; undefined where models are in memory as a whole. */
+  readonly #skim: Skim | undefined;
   #locations: () => ReadonlySet<string>;
 
   private constructor(
@@ -38,6 +43,7 @@ export class Model {
       pieces?: readonly Chunk[];
       proto?: onnx.ModelProto;
       skimmed?: Skimmed;
+      skim?: Skim | undefined;
       locations?: () => ReadonlySet<string>;
     },
     source: ModelSource,
@@ -45,6 +51,7 @@ export class Model {
     this.#pieces = content.pieces;
     this.#proto = content.proto;
     this.#skimmed = content.skimmed;
+    this.#skim = content.skim;
     if (source.path !== undefined) this.path = source.path;
     if (source.external !== undefined) this.external = source.external;
     this.#locations = content.locations ?? (() => externalLocations(this.proto));
@@ -59,8 +66,8 @@ export class Model {
    * A model whose weights stay in its file.
    * @internal
    */
-  static fromSkimmed(file: StoredFile, skimmed: Skimmed, source: ModelSource): Model {
-    return new Model({ pieces: [{ file, start: 0, end: file.size }], skimmed }, source);
+  static fromSkimmed(file: StoredFile, skimmed: Skimmed, source: ModelSource, skim: Skim): Model {
+    return new Model({ pieces: [{ file, start: 0, end: file.size }], skimmed, skim }, source);
   }
 
   /** A model from a message, which the caller must not change afterwards. Encodes it when its bytes are first needed. */
@@ -73,7 +80,7 @@ export class Model {
    * @internal
    */
   static spliced(pieces: readonly Chunk[], base: Model): Model {
-    return new Model({ pieces, locations: () => base.externalLocations }, base);
+    return new Model({ pieces, skim: base.#skim, locations: () => base.externalLocations }, base);
   }
 
   /**
@@ -106,7 +113,7 @@ export class Model {
 
   /** The decoded message; raw tensor data is a view of {@link Model.bytes}, or is read when used. @throws SorthError when decoding fails */
   get proto(): onnx.ModelProto {
-    this.#proto ??= this.#skimmed?.decode() ?? decodeModelProto(this.bytes);
+    this.#proto ??= this.#skimming()?.decode() ?? decodeModelProto(this.bytes);
     return this.#proto;
   }
 
@@ -116,7 +123,14 @@ export class Model {
    * @internal
    */
   get layout(): ModelLayout {
-    return this.#skimmed?.layout ?? layoutOf(this.bytes);
+    return this.#skimming()?.layout ?? layoutOf(this.bytes);
+  }
+
+  /** The model without the numbers of its large weights, if some of its pieces lie in a file. */
+  #skimming(): Skimmed | undefined {
+    if (!this.#skimmed && this.#skim && this.pieces.some((piece) => !(piece instanceof Uint8Array)))
+      this.#skimmed = this.#skim(joinedFile(this.pieces));
+    return this.#skimmed;
   }
 
   /** Names of the model's external data files, relative to its folder. */

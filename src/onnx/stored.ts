@@ -45,6 +45,38 @@ export function joinChunks(chunks: readonly Chunk[]): Uint8Array {
   return joined;
 }
 
+/** Pieces of a file that is not written yet, as a file. {@link keepStored} finds the file in which a part of it really lies. */
+export function joinedFile(chunks: readonly Chunk[]): StoredFile {
+  let size = 0;
+  const placed = chunks.map((chunk) => {
+    const start = size;
+    size += chunkSize(chunk);
+    return { chunk, start, end: size };
+  });
+  /** The pieces of the bytes from `from` to `to`. */
+  const cut = (from: number, to: number): Chunk[] =>
+    placed.flatMap(({ chunk, start, end }): Chunk[] => {
+      const [first, last] = [Math.max(from, start) - start, Math.min(to, end) - start];
+      if (first >= last) return [];
+      if (chunk instanceof Uint8Array) return [chunk.subarray(first, last)];
+      return [{ file: chunk.file, start: chunk.start + first, end: chunk.start + last }];
+    });
+  const file: StoredFile = {
+    ...{ path: "", size, isAtPath: () => false },
+    read: (start, end) => joinChunks(cut(start, end)),
+  };
+  pieces.set(file, cut);
+  return file;
+}
+
+const pieces = new WeakMap<StoredFile, (from: number, to: number) => Chunk[]>();
+
+/** Where bytes lie: in a file of pieces, the file of the one piece that holds them all. */
+function original(bytes: StoredBytes): StoredBytes {
+  const [piece, ...others] = pieces.get(bytes.file)?.(bytes.start, bytes.end) ?? [];
+  return piece && !(piece instanceof Uint8Array) && others.length === 0 ? piece : bytes;
+}
+
 /** Most bytes of a file in memory at one time, while a part of it is copied. */
 const partSize = 4 * 1024 * 1024;
 
@@ -61,7 +93,8 @@ export function* inParts(chunk: Chunk): Generator<Uint8Array> {
 const stored = new WeakMap<onnx.TensorProto.$Properties, StoredBytes>();
 
 /** Makes a part of a file the raw data of a message: whoever reads `rawData` reads the file. */
-export function keepStored(proto: onnx.TensorProto.$Properties, bytes: StoredBytes): void {
+export function keepStored(proto: onnx.TensorProto.$Properties, given: StoredBytes): void {
+  const bytes = original(given);
   stored.set(proto, bytes);
   Object.defineProperty(proto, "rawData", {
     get: () => chunkBytes(bytes),

@@ -70,7 +70,7 @@ function counted(): { model: Model; read: () => number } {
   const file = new CountedFile(bytes);
   const skimmed = skim(file);
   if (!skimmed) throw new Error("the file is unusual");
-  return { model: Model.fromSkimmed(file, skimmed, {}), read: () => file.taken };
+  return { model: Model.fromSkimmed(file, skimmed, {}, skim), read: () => file.taken };
 }
 
 /** A model's messages, with the numbers of each initializer as a checksum: their order may differ. */

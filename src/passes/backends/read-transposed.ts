@@ -3,15 +3,18 @@ import type { Emit } from "../../graph/emit.ts";
 import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
-import { allAxes } from "../../graph/shapes.ts";
-import { byteLengthOf } from "../../onnx/tensor.ts";
+import { dimAt } from "../../graph/shapes.ts";
+import { isFloat } from "../../onnx/data-types.ts";
+import { byteLengthOf, elementCount } from "../../onnx/tensor.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
 
 /**
  * Reads a large frozen weight as its file holds it. ONNX Runtime computes the Transpose of a constant once, when it opens the
  * graph, and keeps the result: a second copy of the weight, in memory of the process rather than in pages of the file.
  *
- *     MatMul(dy, Transpose(w))  →  com.microsoft.FusedMatMul(dy, w, transB = 1)
+ *     MatMul(dy, Transpose(w))  →  Gemm(dy, w, transB = 1)
+ *
+ * With com.microsoft.FusedMatMul in its place, an optimizer of ONNX Runtime 1.30 (MatMulScaleFusion) drops nodes that are read.
  */
 export const readTransposed = definePass({
   name: "read-transposed",
@@ -31,24 +34,24 @@ export const readTransposed = definePass({
 /** Makes a product read the stored weight behind an operand. @returns whether one of its operands is such a weight */
 function readStored(graph: Graph, emit: Emit, node: Node, least: number): boolean {
   const found = node.inputs.slice(0, 2).map((operand) => storedBehind(operand, least));
-  if (found.every((one) => one === undefined)) return false;
-  found.forEach((one, index) => {
-    if (one) graph.setInput({ node, index }, one.weight);
-  });
+  const [y] = node.outputs;
+  if (!y?.shape || found.every((one) => one === undefined)) return false;
+  const [a, b] = node.inputs.slice(0, 2).map((operand, i) => found[i]?.weight ?? operand);
   const flags = ["transA", "transB"].filter((_, index) => found[index]?.swapped);
   const turned = flags.map((flag) => [flag, int(node.flag(flag) ? 0 : 1)] as const);
-  if (node.op === "Gemm") {
+  // The rows of a batch are rows of one product with a matrix on the right.
+  const isBatch = y.shape.length > 2;
+  if (!a?.shape || !b || (isBatch && (node.op === "Gemm" || found[0] || b.shape?.length !== 2))) return false;
+  if (node.op === "Gemm" || flags.length === 0) {
+    for (const [index, operand] of [a, b].entries()) graph.setInput({ node, index }, operand);
     for (const [flag, value] of turned) node.attributes.set(flag, value);
     return true;
   }
-  const [y] = node.outputs;
-  if (!y || flags.length === 0) return true;
-  graph.opsets.set("com.microsoft", 1);
-  const attributes = Object.fromEntries(turned);
-  const product = emit.op("FusedMatMul", node.inputs, typed(y).shape, {
-    domain: "com.microsoft",
-    attributes,
-  });
+  const columns = dimAt(y.shape, -1);
+  const rows = elementCount(y.shape.slice(0, -1));
+  const left = isBatch ? emit.reshape(typed(a), [rows, dimAt(a.shape, -1)]) : a;
+  const matrix = emit.op("Gemm", [left, b], [rows, columns], { attributes: Object.fromEntries(turned) });
+  const product = isBatch ? emit.reshape(matrix, y.shape) : matrix;
   graph.replaceUses(y, product, { outputs: true });
   graph.removeNodes(new Set([node]));
   // An output of the graph keeps its name.
@@ -56,7 +59,7 @@ function readStored(graph: Graph, emit: Emit, node: Node, least: number): boolea
   return true;
 }
 
-/** The large frozen weight behind one or more Transposes of the last two axes; `swapped` after an odd number of them. */
+/** The large frozen matrix behind one or more Transposes; `swapped` after an odd number of them. */
 function storedBehind(
   operand: Value | null | undefined,
   least: number,
@@ -67,15 +70,13 @@ function storedBehind(
     weight = weight.producer.inputs[0];
     swapped = !swapped;
   }
-  // ONNX Runtime's CPU has the fused product in float32 only.
-  if (!weight?.initializer || weight === operand || weight.type !== "float") return undefined;
-  return byteLengthOf("float", weight.initializer.dims) < least ? undefined : { weight, swapped };
+  if (!weight?.initializer || weight === operand) return undefined;
+  const { type, dims } = weight.initializer;
+  return !isFloat(type) || byteLengthOf(type, dims) < least ? undefined : { weight, swapped };
 }
 
-function swapsLast(node: Node): boolean {
-  const rank = node.inputs[0]?.shape?.length ?? 0;
-  if (node.op !== "Transpose" || rank < 2) return false;
-  const axes = allAxes(rank);
-  const swapped = [...axes.slice(0, -2), rank - 1, rank - 2];
-  return `${node.ints("perm") ?? axes.reverse()}` === `${swapped}`;
-}
+/** Whether a node swaps the axes of a matrix. */
+const swapsLast = (node: Node): boolean =>
+  node.op === "Transpose" &&
+  node.inputs[0]?.shape?.length === 2 &&
+  `${node.ints("perm") ?? [1, 0]}` === "1,0";

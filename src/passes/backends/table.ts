@@ -92,8 +92,7 @@ export const forms: readonly Form[] = [
   {
     name: "weights as stored",
     backends: ["cpu", "wasm"],
-    change:
-      "MatMul with the transpose of a frozen weight of 1 MiB or more → FusedMatMul with the weight and transB",
+    change: "MatMul with the transpose of a frozen matrix of 1 MiB or more → Gemm with the matrix and transB",
     why: "ONNX Runtime keeps the transpose of a constant as a second copy: the backward pass of a frozen base would double its memory",
     pass: async () => (await import("./read-transposed.ts")).readTransposed(),
   },

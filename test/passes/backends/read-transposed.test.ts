@@ -11,7 +11,6 @@ import { runModel } from "../../helpers/run-model.ts";
 const shapes: Record<string, { a: readonly number[]; b: readonly number[]; gemm?: boolean }> = {
   "rows by matrix": { a: [5, 30], b: [40, 30] },
   "batch by matrix": { a: [2, 3, 5, 30], b: [40, 30] },
-  "batch by batch": { a: [2, 5, 30], b: [2, 40, 30] },
   Gemm: { a: [5, 30], b: [40, 30], gemm: true },
 };
 
@@ -30,7 +29,9 @@ for (const weightFirst of [false, true]) {
       };
       const [plain, stored] = [await make(), await make()];
       await runPass(readTransposed({ least: 0 }), stored, passContext(stored));
-      expect(stored.nodes.map(({ op }) => op)).not.toContain("Transpose");
+      // A product of a batch by a matrix on its left is no product of two matrices.
+      const stays = weightFirst && a.length > 2;
+      expect(stored.nodes.some(({ op }) => op === "Transpose")).toBe(stays);
       const x = plain.valueNamed("x").shape ?? [];
       const feeds = {
         x: Tensor.float(
