@@ -167,10 +167,11 @@ function parameterAt(node: Node, index: number, axis: number): HeadParameter | u
 
 const reversed = (dims: readonly number[]): number[] => dims.map((_, i) => dims.length - 1 - i);
 
-/** What an input reads, if that is stored in the file. */
+/** What an input reads, if that is stored in the file, also behind an Identity, which PyTorch writes for equal tensors. */
 export function storedAt(node: Node, index: number): Omit<HeadParameter, "axis"> | undefined {
   const value = node.inputs[index];
-  const tensor = value?.initializer ?? (value?.producer && constantOf(value.producer));
+  const source = value?.producer?.op === "Identity" ? value.producer.inputs[0] : value;
+  const tensor = source?.initializer ?? (source?.producer && constantOf(source.producer));
   return value && tensor ? { value, tensor, reader: { node, index } } : undefined;
 }
 
