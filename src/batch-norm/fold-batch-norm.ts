@@ -28,11 +28,10 @@ import { damagedMark, markIn, type RecoveredLayer } from "./mark.ts";
  * @throws SorthError with the code `file` if another program has changed these nodes
  *
  * @example
- * import { arrayDataset, foldBatchNorm, readModel, recoverBatchNorm } from "sorth-onnx";
+ * import { foldBatchNorm, loadMnist, readModel, recoverBatchNorm } from "sorth-onnx";
  *
- * const model = await readModel("folded.onnx");
- * const data = arrayDataset(new Float32Array(64 * 3 * 8 * 8).map(Math.sin), new Int32Array(64), [3, 8, 8]);
- * const same = foldBatchNorm(await recoverBatchNorm(model, data));
+ * const { train } = await loadMnist();
+ * const same = foldBatchNorm(await recoverBatchNorm(await readModel("model.onnx"), train));
  */
 export const foldBatchNorm = (model: Model): Model => withoutBatchNorm(model, { folded: true });
 

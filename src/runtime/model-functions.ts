@@ -45,7 +45,7 @@ export interface ModelFunctions {
    * import { crossEntropy, loadMnist, readModel, recoverBatchNorm, Trainer, writeModel } from "sorth-onnx";
    *
    * const { train } = await loadMnist();
-   * const model = await recoverBatchNorm(await readModel("folded.onnx"), train, { batch: 64, onMessage: console.log });
+   * const model = await recoverBatchNorm(await readModel("model.onnx"), train, { batch: 64 });
    * const trainer = await Trainer.create(model, { objective: crossEntropy(), batch: 64 });
    * for await (const _ of trainer.fit(train, { maxSteps: 20 }));
    * await writeModel(trainer.export(), "trained.onnx"); // BatchNorm is folded again
