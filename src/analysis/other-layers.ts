@@ -5,7 +5,7 @@ import { traceParameter } from "./trace-parameter.ts";
 const recurrent =
   "recurrent: its gates are computed inside of it, so that no penalty can read their responses; write the cell as Linear layers and export it again";
 const quantized =
-  "quantized: its weight holds integers, which no gradient reaches; inject into the model before it is quantized";
+  "quantized: its weight stays frozen and takes no penalty; --lora trains beside it, or inject into the model before it is quantized";
 const fusedActivation = (node: Node): string => {
   const activation = node.string("activation", "");
   return `fused${activation ? ` with ${activation}` : ""} by ONNX Runtime's optimizer, so that its response before the activation is not in the file; inject into the model before it is optimized, or save it with the optimization level "basic"`;

@@ -8,6 +8,7 @@ import { foldedFrom, isAnonymous, isLiteral, lastPart, notedKind } from "./expor
 import { namesOfValue, sourceNameOf } from "./known-names.ts";
 import { checkMatches, matchesAny } from "./name-patterns.ts";
 import { isFilled, signOfConstant } from "./number-signs.ts";
+import { scales } from "./quantized.ts";
 import { type Reading, Readings } from "./readings.ts";
 import { normalizations, plain, type Role } from "./roles.ts";
 
@@ -144,6 +145,9 @@ function verdictOn(value: Value, reading: Reading): Verdict {
   if (role === "running vector")
     return constant(`${where} estimates a norm with it: a buffer of spectral_norm`);
   if (role.startsWith("running")) return constant(`${role} of ${where}`);
+  const quantizing = scales(reading);
+  if (quantizing)
+    return constant(`scale of quantized numbers (${quantizing.op} "${quantizing.label}"), which stay frozen`);
   if (role === "other") return constant(`input ${index} of ${where}`);
   const parameter = (how = "", doubt = false): Verdict => ({
     ...{ role, doubt },

@@ -33,6 +33,7 @@ export interface ObjectiveFlags {
 export interface LossFlags extends DimensionFlags, ParameterFlags, ObjectiveFlags {
   readonly recompute?: boolean;
   readonly checkpointEvery?: "block" | number;
+  readonly straightThrough?: boolean;
 }
 
 /** Declares the flags that choose the loss of a model. @param meaning - meaning of `--objective` in this command */
@@ -88,6 +89,10 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
       "--checkpoint-every <block|count>",
       "save more memory: keep outputs of blocks and compute what lies between them again in the backward pass; block: at the places that make the peak smallest, a number: at every so many blocks",
       checkpointEvery,
+    )
+    .option(
+      "--straight-through",
+      "pass gradients through what rounds (Round, Floor, Ceil, Sign, quantized activations) as if it did not, and 0 outside of a quantizer's range",
     );
   addParameterFlags(command);
   addDimensionFlags(command, batchMeaning);
@@ -95,12 +100,12 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
 
 /** The library's options for these flags. */
 export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" | "onMessage"> {
-  const { loss, recompute, checkpointEvery } = flags;
+  const { loss, recompute, checkpointEvery, straightThrough } = flags;
   return {
     ...dimensionsOf(flags),
     ...parametersOf(flags),
     ...objectiveOf(flags),
-    ...given({ loss, recompute, checkpointEvery }),
+    ...given({ loss, recompute, checkpointEvery, straightThrough }),
   };
 }
 

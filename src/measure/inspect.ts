@@ -8,6 +8,7 @@ import {
   type ParameterOptions,
 } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { frozenLayers, quantizedLayers, roundsActivations } from "../analysis/quantized.ts";
 import type { ShareOptions } from "../analysis/shared-initializers.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -281,14 +282,21 @@ function interfaceOf({ name, type, declared, shape }: Value): InspectedValue {
 
 /** Advice about the file for users who want to train it. */
 function adviceFor(graph: Graph, parameters: number, producer: Producer): string[] {
-  const has = (op: string) => graph.nodes.some((node) => node.op === op);
   const advice: string[] = [];
+  const quantized = quantizedLayers(graph);
   if (parameters === 0)
-    advice.push("nothing in it is trainable: it holds no float initializer that a layer reads");
+    advice.push(
+      quantized.length > 0
+        ? `nothing in it is trained by default: ${frozenLayers(quantized)}; add --lora, --classes N, or name what to train (--trainable)`
+        : "nothing in it is trainable: it holds no float initializer that a layer reads",
+    );
   const missing = exportAdvice(graph, producer);
   if (missing) advice.push(missing);
-  if (has("QuantizeLinear") || has("DequantizeLinear")) {
-    advice.push("it is quantized: penalties can be injected, but its quantized layers cannot be trained");
+  if (parameters > 0 && quantized.length > 0) {
+    advice.push(`${frozenLayers(quantized)}; what is trained beside them gets its gradients through them`);
+  }
+  if (roundsActivations(graph)) {
+    advice.push("it rounds activations: gradients pass straight through with --straight-through");
   }
   return advice;
 }

@@ -35,6 +35,7 @@ import { stopDropout } from "./training/stop-dropout.ts";
 import { storeAsRead } from "./training/store-as-read.ts";
 import { widenHalf } from "./training/widen-half.ts";
 import { writeOutAttention } from "./training/write-out-attention.ts";
+import { writeOutQuantizers } from "./training/write-out-quantizers.ts";
 
 /** Every pass, by subject; what each makes of a small graph is in test/passes/printed. */
 export const passes = {
@@ -70,6 +71,7 @@ export const passes = {
   checkpointSegments,
   widenHalf,
   exactProducts,
+  writeOutQuantizers,
   mixedPrecision,
   // Layout
   rowsLayout,

@@ -53,6 +53,12 @@ export interface LossOptions {
    * for bit, or differ by rounding where ONNX Runtime fuses operators whose results are no longer kept.
    */
   readonly checkpointEvery?: "block" | number;
+  /**
+   * Passes gradients straight through what rounds: Round, Floor, Ceil, Sign, and quantized activations (QuantizeLinear,
+   * DynamicQuantizeLinear, MatMulInteger, QLinear…), as PyTorch's fake quantization does: as if the number were not rounded, and 0
+   * outside of the range. Default false: the gradient of Round, Floor, Ceil and Sign is 0, and quantized activations are refused.
+   */
+  readonly straightThrough?: boolean;
   /** Receives remarks for the user: skipped layers, frozen parameters. */
   readonly onMessage?: (message: string) => void;
 }

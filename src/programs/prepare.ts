@@ -7,7 +7,7 @@ import { inferShapes } from "../analysis/infer.ts";
 import { namesOfValue } from "../analysis/known-names.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { hasWeightsOfBits } from "../analysis/quantized.ts";
+import { frozenLayers, hasWeightsOfBits, quantizedLayers } from "../analysis/quantized.ts";
 import { Readings } from "../analysis/readings.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -81,6 +81,7 @@ export async function prepare(
   // Decided before bodies are expanded, because an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
   tellParameters(found, options);
+  const quantized = quantizedLayers(graph);
   const readings = choose || describes ? new Readings(graph) : undefined;
   const parameters = found.parameters.map(({ value }) => value);
   const constants = found.constants.map(({ value }) => value);
@@ -125,6 +126,10 @@ export async function prepare(
     const { exactProducts } = await import("../passes/training/exact-products.ts");
     await runPass(exactProducts(), graph, context);
   }
+  if (options.straightThrough) {
+    const { writeOutRounding } = await import("./write-out-rounding.ts");
+    await writeOutRounding(graph, options, context);
+  }
   await runPasses(passes, graph, context);
   graph.outputs.length -= named.length;
   // Files of IR 3 list initializers among the inputs, though no caller feeds them.
@@ -143,6 +148,7 @@ export async function prepare(
     ...losses,
     ...(embeddings && { embeddingsOf: embeddings.embeddingsOf }),
     held: graph.outputs.splice(graph.outputs.length - kept.length),
+    ...(quantized.length > 0 && { frozen: frozenLayers(quantized) }),
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
     sites: sites
       .filter(({ node }) => own.has(node))

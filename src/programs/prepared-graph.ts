@@ -31,6 +31,8 @@ export interface PreparedGraph {
   readonly constants: readonly Value[];
   /** The values that were to be kept ({@link PrepareOptions.choose}), in that order: those that are in their place now. */
   readonly held: readonly Value[];
+  /** Says which layers stay frozen because their weights are stored as quantized numbers; undefined if there are none. */
+  readonly frozen?: string | undefined;
   readonly sites: readonly Site[];
   readonly skipped: readonly SkippedSite[];
   /** Penalties to add: the options', or those of the model's injected block, which is gone from the graph. */

@@ -186,7 +186,8 @@ export class Program {
       );
       await this.run(recognizeLayerNormalization());
     }
-    const gradients = backward(graph, { wrt, seeds, rules: await rulesFor(graph), emit, separate, arrivals });
+    const rules = await rulesFor(graph, this.#context.options.straightThrough);
+    const gradients = backward(graph, { wrt, seeds, rules, emit, separate, arrivals });
     this.#differentiated = { gradients, seeds: seeds.map(({ value }) => value) };
     if (activations) await this.run(activations.writeOutActivations());
     return gradients;
@@ -215,8 +216,11 @@ export class Program {
       return [];
     });
     if (trained.length > 0) return trained;
+    const { frozen } = this.prepared;
     throw new SorthError(
-      "the loss depends on no trainable parameter; see sorth-onnx inspect, --trainable and --freeze",
+      frozen
+        ? `nothing is left to train: ${frozen}; add --lora, --classes N, or name what to train (--trainable), see sorth-onnx inspect`
+        : "the loss depends on no trainable parameter; see sorth-onnx inspect, --trainable and --freeze",
     );
   }
 

@@ -21,7 +21,7 @@ const version = 3;
 /** Options that JSON can hold unchanged; functions among them are left out. */
 const plain = [
   ...(["batch", "dims", "loss", "output", "siamese", "batchNorm", "runningVariance"] as const),
-  ...(["recompute", "checkpointEvery", "precision"] as const),
+  ...(["recompute", "checkpointEvery", "precision", "straightThrough"] as const),
   ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
   ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
   ...(["mixup", "noDecay", "ema", "swa"] as const),

@@ -57,6 +57,7 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
     train("--penalty", "so:weight=1", "--weight", "2"),
     /every --penalty gives its own weight; leave out --weight/,
   ],
+  [train("--straight-through"), /would have no effect: nothing in the model rounds/],
   [train("--schedule", "plateau"), /plateau follows the loss on held-out samples.*give --validation 0.1/],
   [train("--penalty-schedule", "plateau"), /plateau follows the loss on held-out samples/],
   [train("--penalty", "so:schedule=plateau"), /plateau follows the loss on held-out samples/],

@@ -30,11 +30,16 @@ const batch = ({ kind }: Figures) => Float32Array.from(kind === "convolutions" ?
 const trained = /lora|\.bias$/;
 
 /** The loss and the gradients of what is trained and of the input, beside PyTorch's. */
-async function expectGradients(name: string, figures: Figures, tolerance: number): Promise<void> {
+async function expectGradients(
+  name: string,
+  figures: Figures,
+  tolerance: number,
+  straightThrough = false,
+): Promise<void> {
   const model = modelFixture(`quantized/${name}.onnx`);
   const { gradients, model: written } = await differentiate(
     model,
-    { objective: crossEntropy(), wrt: trained, wrtInputs: /^x$/ },
+    { objective: crossEntropy(), wrt: trained, wrtInputs: /^x$/, straightThrough },
     nodeProbe,
   );
   const shape = [8, ...(figures.kind === "convolutions" ? [2, 8, 8] : [32])];
@@ -56,9 +61,14 @@ async function expectGradients(name: string, figures: Figures, tolerance: number
 }
 
 /** Losses of steps with AdamW, beside PyTorch's. */
-async function expectLosses(name: string, figures: Figures, tolerance: number): Promise<void> {
+async function expectLosses(
+  name: string,
+  figures: Figures,
+  tolerance: number,
+  straightThrough = false,
+): Promise<void> {
   const model = modelFixture(`quantized/${name}.onnx`);
-  const options = { objective: crossEntropy(), optimizer: adamw(), trainable: trained };
+  const options = { objective: crossEntropy(), optimizer: adamw(), trainable: trained, straightThrough };
   const runner = await StepRunner.create(await buildStep(model, options, nodeProbe));
   const losses: number[] = [];
   for (const _ of figures.losses ?? []) {
@@ -73,5 +83,12 @@ describe("branches beside a base that stays as the file holds it", () => {
   test.each(of("bases"))("%s: gradients and 20 steps as in PyTorch", async (name, figures) => {
     await expectGradients(name, figures, 1e-5);
     await expectLosses(name, figures, 1e-5);
+  });
+});
+
+describe("activations that the file rounds, with gradients straight through", () => {
+  test.each([...of("rounding"), ...of("convolutions")])("%s: as in PyTorch", async (name, figures) => {
+    await expectGradients(name, figures, 1e-5, true);
+    if (figures.losses) await expectLosses(name, figures, 1e-5, true);
   });
 });

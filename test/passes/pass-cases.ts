@@ -301,6 +301,20 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const sizes = { K: 16, N: 2, bits: 4, block_size: 16, accuracy_level: 4 };
     return b.output(b.op("MatMulNBits", read, "y", sizes, "com.microsoft"));
   },
+  writeOutQuantizers: async () => {
+    const b = new GraphBuilder();
+    const bytes = (name: string, type: "int8" | "uint8", dims: readonly number[], ...numbers: number[]) =>
+      b.graph.addInitializer(
+        Tensor.of(name, type, dims, type === "int8" ? Int8Array.from(numbers) : Uint8Array.from(numbers)),
+      );
+    const scale = (name: string, number: number) => b.graph.addInitializer(Tensor.float(name, [], [number]));
+    const [s, z] = [scale("s", 0.1), bytes("z", "uint8", [], 3)];
+    const q = b.op("QuantizeLinear", [b.input("x", [2, 3]), s, z], "q");
+    const w = [bytes("w", "int8", [3, 2], 1, -2, 3, -4, 5, -6), vector(b, "ws", [0.5, 0.25])];
+    const read = [q, s, z, ...w, bytes("wz", "int8", [2], 0, 1), s, z];
+    const product = b.op("QLinearMatMul", read, "product");
+    return inferred(b.output(b.op("DequantizeLinear", [product, s, z], "y")));
+  },
   mixedPrecision: async () => {
     const b = new GraphBuilder();
     const [w, c, v] = [b.weight("w", [3, 4]), b.weight("c", [4]), b.weight("v", [4, 2])];

@@ -130,6 +130,14 @@ describe("a run that was stopped", () => {
     expect(resumed.stepsLeft(train)).toBe(0);
   });
 
+  test("with gradients straight through a quantizer goes on bit for bit", async () => {
+    const own: TrainerOptions = { ...plain, straightThrough: true };
+    const model = network(["fc1.weight", "fc2.weight"], true);
+    const expected = await losses(await Trainer.create(model, own), train, { epochs: 2 });
+    const { where, before } = await stopped(model, own, { epochs: 2 }, 5, "straight-through");
+    expect([...before, ...(await losses(await Trainer.resume(where), train))]).toEqual(expected);
+  });
+
   test("refuses other data, and another share for validation, unless told", async () => {
     const { where } = await stopped(network(), plain, { epochs: 2, validation: 0.2 }, 7, "other data");
     const resumed = await Trainer.resume(where);

@@ -1,3 +1,4 @@
+import type { Value } from "../../src/graph/node.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
   arrayDataset,
@@ -20,8 +21,22 @@ export function clouds(name: string, size: number): Dataset {
   return arrayDataset(randomFloats(`${name} x`, size * features), y, [features], { name });
 }
 
+/** Quantizes a value to 8 bits and back. */
+function rounded(b: GraphBuilder, value: Value): Value {
+  const scale = b.graph.addInitializer(Tensor.float("scale", [], [0.05]));
+  const zero = b.graph.addInitializer(Tensor.of("zero", "uint8", [], Uint8Array.of(10)));
+  return b.op(
+    "DequantizeLinear",
+    [b.op("QuantizeLinear", [value, scale, zero], "levels"), scale, zero],
+    "rounded",
+  );
+}
+
 /** Two layers that share a weight vector, BatchNormalization and Dropout: every option has something to act on. */
-export function network(names: readonly [string, string] = ["fc1.weight", "fc2.weight"]): Model {
+export function network(
+  names: readonly [string, string] = ["fc1.weight", "fc2.weight"],
+  quantized = false,
+): Model {
   const b = new GraphBuilder(18);
   const x = b.input("x", ["batch", features]);
   const vector = (name: string, value: number) =>
@@ -32,6 +47,7 @@ export function network(names: readonly [string, string] = ["fc1.weight", "fc2.w
   h = b.op("BatchNormalization", [h, scale, vector("bn.bias", 0), mean, vector("bn.var", 1)], "bn");
   h = b.op("Dropout", [h, b.graph.addInitializer(Tensor.float("ratio", [], [0.25]))], "drop");
   h = b.op("Relu", [b.op("Gemm", [h, b.weight(names[1], [8, 8]), shared], "fc2")], "relu");
+  if (quantized) h = rounded(b, h);
   b.graph.addOutput(b.op("Gemm", [h, b.weight("fc3.weight", [8, 3]), b.weight("fc3.bias", [3])], "logits"));
   return Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
 }

@@ -3,6 +3,7 @@ import { blockQuantized } from "./block-quantized.ts";
 import { contributedOperators } from "./contributed-operators.ts";
 import { fusedOperators } from "./fused-operators.ts";
 import { multiHeadAttention } from "./multi-head-attention.ts";
+import { quantization, roundsActivations } from "./quantization.ts";
 import { skipNormalizations } from "./skip-normalization.ts";
 
 const refused = (reason: string, ...names: readonly string[]): RuleTable =>
@@ -65,16 +66,23 @@ export const microsoft = {
     writtenOut:
       "training form (no former tokens), keys and values packed or apart, rotation by cos_cache and sin_cache, scale, softcap, local window, padding, attention_bias, sinks",
   },
+  "com.microsoft.DequantizeLinear": {
+    vjp: quantization.DequantizeLinear.vjp,
+    samples: [
+      {
+        inputs: [
+          { shape: [2, 2], constant: [3, 200, 7, 0], type: "uint8" },
+          [],
+          { shape: [], constant: [5], type: "uint8" },
+        ],
+      },
+    ],
+    linear: true,
+  },
   ...refused(
-    "its weights or its inputs are quantized: train the float model, then quantize it",
-    "DynamicQuantizeLSTM",
+    roundsActivations,
     "DynamicQuantizeMatMul",
-    "MatMulBnb4",
-    "MatMulFpQ4",
-    "MatMulInteger16",
     "MatMulIntegerToFloat",
-    "QAttention",
-    "QEmbedLayerNormalization",
     "QGemm",
     "QLinearAdd",
     "QLinearAveragePool",
@@ -85,6 +93,16 @@ export const microsoft = {
     "QLinearMul",
     "QLinearSigmoid",
     "QLinearSoftmax",
+    "QuantizeLinear",
+  ),
+  ...refused(
+    "its weights or its inputs are quantized, and no rule writes it in floats: train the float model, then quantize it",
+    "DynamicQuantizeLSTM",
+    "MatMulBnb4",
+    "MatMulFpQ4",
+    "MatMulInteger16",
+    "QAttention",
+    "QEmbedLayerNormalization",
     "QLinearWhere",
     "QMoE",
     "QOrderedAttention",

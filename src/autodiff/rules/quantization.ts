@@ -5,10 +5,10 @@ import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable, SampleInput } from "../rule.ts";
 import { sumOverBlocks } from "./blocks.ts";
 
-const refused = {
-  refused:
-    "it rounds to a few levels, so its derivative is 0 or undefined: train the float model, then quantize it",
-} as const;
+/** Why operators that round activations are refused, and what to do. */
+export const roundsActivations =
+  "it rounds to a few levels, so its derivative is 0 or undefined: pass gradients straight through it (--straight-through), or train the float model and quantize that";
+const refused = { refused: roundsActivations } as const;
 
 /** Sums over all elements that share one scale: the whole tensor, all but one axis, or blocks of an axis. */
 function sumToScale(g: Emit, context: RuleContext, perElement: Typed): Typed {
