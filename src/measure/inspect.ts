@@ -8,7 +8,7 @@ import {
   type ParameterOptions,
 } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { frozenLayers, quantizedLayers, roundsActivations } from "../analysis/quantized.ts";
+import { frozenLayers, quantizedLayers, roundsActivations } from "../analysis/quantized-layers.ts";
 import type { ShareOptions } from "../analysis/shared-initializers.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";

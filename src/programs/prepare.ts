@@ -7,7 +7,7 @@ import { inferShapes } from "../analysis/infer.ts";
 import { namesOfValue } from "../analysis/known-names.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { frozenLayers, hasWeightsOfBits, quantizedLayers } from "../analysis/quantized.ts";
+import { hasQuantized, hasWeightsOfBits } from "../analysis/quantized.ts";
 import { Readings } from "../analysis/readings.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -81,7 +81,9 @@ export async function prepare(
   // Decided before bodies are expanded, because an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
   tellParameters(found, options);
-  const quantized = quantizedLayers(graph);
+  const frozen = hasQuantized(graph)
+    ? (await import("../analysis/quantized-layers.ts")).frozenText(graph)
+    : undefined;
   const readings = choose || describes ? new Readings(graph) : undefined;
   const parameters = found.parameters.map(({ value }) => value);
   const constants = found.constants.map(({ value }) => value);
@@ -148,7 +150,7 @@ export async function prepare(
     ...losses,
     ...(embeddings && { embeddingsOf: embeddings.embeddingsOf }),
     held: graph.outputs.splice(graph.outputs.length - kept.length),
-    ...(quantized.length > 0 && { frozen: frozenLayers(quantized) }),
+    frozen,
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
     sites: sites
       .filter(({ node }) => own.has(node))
