@@ -22,7 +22,6 @@ export {
 } from "./artifacts/checkpoint.ts";
 export type { OfficialAdamWOptions } from "./artifacts/optimizer-model.ts";
 export { type NamedOptimizer, readOptimizerModel } from "./artifacts/read-optimizer-model.ts";
-export { foldBatchNorm } from "./batch-norm/fold-batch-norm.ts";
 export type { FoldedLayerOptions } from "./batch-norm/folded-layers.ts";
 export { strip } from "./block/strip.ts";
 export {

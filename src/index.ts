@@ -10,6 +10,7 @@ import {
   decodeAdapter as decodeAdapterFiles,
   encodeAdapter as encodeAdapterFiles,
 } from "./adapters/peft-file.ts";
+import { foldBatchNorm as foldBatchNormWith } from "./batch-norm/fold-batch-norm.ts";
 import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
 import { replaceHead as replaceHeadWith } from "./head/replace-head.ts";
 import { inject as injectWith } from "./inject/inject.ts";
@@ -73,6 +74,9 @@ export const replaceHead: Library["replaceHead"] = (model, options) => replaceHe
 /** @function */
 export const recoverBatchNorm: Library["recoverBatchNorm"] = (model, dataset, options = {}) =>
   recoverBatchNormWith(model, dataset, options, nodeRuntime);
+
+/** @function */
+export const foldBatchNorm: Library["foldBatchNorm"] = async (model) => foldBatchNormWith(model);
 
 /** @function */
 export const tap: Library["tap"] = (model, options) => tapWith(model, options, probe);

@@ -84,6 +84,12 @@ export const recoverBatchNorm: Library["recoverBatchNorm"] = async (model, datas
 };
 
 /** @function */
+export const foldBatchNorm: Library["foldBatchNorm"] = async (model) => {
+  const { foldBatchNorm: foldBatchNormWith } = await import("./batch-norm/fold-batch-norm.ts");
+  return foldBatchNormWith(model);
+};
+
+/** @function */
 export const trainablePart: Library["trainablePart"] = async (model, part, options = {}) => {
   const { trainablePart: trainablePartWith } = await import("./programs/trainable-part.ts");
   return trainablePartWith(model, part, options);

@@ -19,20 +19,7 @@ import {
 } from "../onnx/wire.ts";
 import { damagedMark, markIn, type RecoveredLayer } from "./mark.ts";
 
-/**
- * Folds what `recoverBatchNorm` has put into a model back into the layers. With scale γ, bias β and running statistics μ, σ² of
- * a BatchNormalization and s = γ/√(σ² + ε), the layer's weight becomes s·W, unit by unit, and its bias β − s·μ. The file then
- * has the form in which it was exported: every byte but those of these weights and biases is what it was.
- *
- * @returns the model itself if nothing in it was recovered
- * @throws SorthError with the code `file` if another program has changed these nodes
- *
- * @example
- * import { foldBatchNorm, loadMnist, readModel, recoverBatchNorm } from "sorth-onnx";
- *
- * const { train } = await loadMnist();
- * const same = foldBatchNorm(await recoverBatchNorm(await readModel("model.onnx"), train));
- */
+/** Folds recovered BatchNorm into the layers again. `ModelFunctions.foldBatchNorm` documents it. */
 export const foldBatchNorm = (model: Model): Model => withoutBatchNorm(model, { folded: true });
 
 /** The model as it was before `recoverBatchNorm`: what its layers have learnt since is lost. */

@@ -37,7 +37,7 @@ export interface ModelFunctions {
    * @param model - float32; it is not changed
    * @param dataset - usually the training data; labels are not read
    * @param options - how many samples to measure on (default 1024, drawn by `seed`), which layers, batch size, backend
-   * @returns a model of views of the old bytes with new records between them; `foldBatchNorm` undoes it
+   * @returns a model of views of the old bytes with new records between them; {@link ModelFunctions.foldBatchNorm} undoes it
    * @throws SorthError with the code `model` when no layer reads as folded, `data` when samples do not fit; UsageError for a
    * pattern that matches no layer
    *
@@ -52,6 +52,22 @@ export interface ModelFunctions {
    * await trainer.release();
    */
   recoverBatchNorm(model: Model, dataset: Dataset, options?: RecoverBatchNormOptions): Promise<Model>;
+
+  /**
+   * Folds what `recoverBatchNorm` has put into a model back into the layers. With scale γ, bias β and running statistics μ, σ² of
+   * a BatchNormalization and s = γ/√(σ² + ε), the layer's weight becomes s·W, unit by unit, and its bias β − s·μ. The file then
+   * has the form in which it was exported: every byte but those of these weights and biases is what it was.
+   *
+   * @returns the model itself if nothing in it was recovered
+   * @throws SorthError with the code `file` if another program has changed these nodes
+   *
+   * @example
+   * import { foldBatchNorm, loadMnist, readModel, recoverBatchNorm } from "sorth-onnx";
+   *
+   * const { train } = await loadMnist();
+   * const same = await foldBatchNorm(await recoverBatchNorm(await readModel("model.onnx"), train));
+   */
+  foldBatchNorm(model: Model): Promise<Model>;
 
   /**
    * Evaluates a model on a dataset: loss, accuracy, and the figures that belong to the loss. For class labels these are precision,

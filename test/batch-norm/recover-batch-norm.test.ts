@@ -192,7 +192,7 @@ describe("recoverBatchNorm", () => {
       expect(farthest(before?.numbers() ?? [], after?.numbers() ?? [])).toBeLessThan(1e-5);
 
       expect(encodeModel(beforeRecovery(recovered))).toEqual(encodeModel(model));
-      const back = foldBatchNorm(recovered);
+      const back = await foldBatchNorm(recovered);
       expect(back.proto.graph?.node).toEqual(model.proto.graph?.node);
       expect(back.proto.metadataProps).toEqual(model.proto.metadataProps);
       const kept = tensorsOf(model);
