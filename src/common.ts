@@ -58,7 +58,7 @@ export type { Augmentation } from "./data/images/augment.ts";
 export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
 export { imagenet, type MeanAndStd, type Normalization } from "./data/normalize.ts";
 export { parseNpz } from "./data/npz.ts";
-export { type SampleFeedOptions, sampleFeeds } from "./data/sample-feeds.ts";
+export type { SampleFeedOptions } from "./data/sample-feeds.ts";
 export type { SplitData } from "./data/split-data.ts";
 export type { TextConversion } from "./data/text/conversion.ts";
 export type { TokenizerFacts } from "./data/text/tokenizer.ts";

@@ -3,6 +3,7 @@
  *
  * @module sorth-onnx
  */
+
 import { addAdapters as addAdaptersWith } from "./adapters/add.ts";
 import { adapterOf as adapterOfModel, loadAdapter as loadAdapterWith } from "./adapters/load.ts";
 import { mergeAdapters as mergeAdaptersWith, unmerge as unmergeWith } from "./adapters/merge.ts";
@@ -12,6 +13,7 @@ import {
 } from "./adapters/peft-file.ts";
 import { foldBatchNorm as foldBatchNormWith } from "./batch-norm/fold-batch-norm.ts";
 import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
+import { sampleFeeds as sampleFeedsWith } from "./data/sample-feeds.ts";
 import { replaceHead as replaceHeadWith } from "./head/replace-head.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { Library } from "./library.ts";
@@ -74,6 +76,10 @@ export const replaceHead: Library["replaceHead"] = (model, options) => replaceHe
 /** @function */
 export const recoverBatchNorm: Library["recoverBatchNorm"] = (model, dataset, options = {}) =>
   recoverBatchNormWith(model, dataset, options, nodeRuntime);
+
+/** @function */
+export const sampleFeeds: Library["sampleFeeds"] = (model, dataset, count, options) =>
+  sampleFeedsWith(model, dataset, count, options);
 
 /** @function */
 export const foldBatchNorm: Library["foldBatchNorm"] = async (model) => foldBatchNormWith(model);

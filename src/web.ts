@@ -84,6 +84,12 @@ export const recoverBatchNorm: Library["recoverBatchNorm"] = async (model, datas
 };
 
 /** @function */
+export const sampleFeeds: Library["sampleFeeds"] = async (model, dataset, count, options) => {
+  const { sampleFeeds: sampleFeedsWith } = await import("./data/sample-feeds.ts");
+  return sampleFeedsWith(model, dataset, count, options);
+};
+
+/** @function */
 export const foldBatchNorm: Library["foldBatchNorm"] = async (model) => {
   const { foldBatchNorm: foldBatchNormWith } = await import("./batch-norm/fold-batch-norm.ts");
   return foldBatchNormWith(model);

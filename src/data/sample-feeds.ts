@@ -15,7 +15,7 @@ import { matchInputs } from "./match.ts";
 import { fixedShape, labelInputs, rowsOf } from "./model-inputs.ts";
 import { chooseNormalization, type Normalization } from "./normalize.ts";
 
-/** Options of {@link sampleFeeds}. */
+/** Options of `sampleFeeds`. */
 export interface SampleFeedOptions {
   /** Conversion of pixels; default: chosen from the data and the model, with a message. */
   readonly normalize?: Normalization | undefined;
@@ -23,18 +23,7 @@ export interface SampleFeedOptions {
   readonly onMessage?: ((message: string) => void) | undefined;
 }
 
-/**
- * The first samples of a dataset as tensors for a model's inputs, in the types that the model declares. Each array is fed to
- * the input of its name, x to the only data input, and labels only to label inputs.
- *
- * @param count - number of samples; the result has fewer if the dataset has fewer
- * @returns tensors by input name, with the samples on the model's batch axis
- * @throws SorthError when the samples do not fit the model, or when an input has no array
- *
- * @example
- * const { test } = await loadMnist();
- * const feeds = await sampleFeeds(model, test, 256); // Map { "x" => float [256, 1, 28, 28] }
- */
+/** The first samples of a dataset as tensors for a model's inputs. `ModelFunctions.sampleFeeds` documents it. */
 export async function sampleFeeds(
   model: Model,
   dataset: Dataset,

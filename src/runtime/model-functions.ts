@@ -1,6 +1,8 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { Augmentation } from "../data/images/augment.ts";
+import type { SampleFeedOptions } from "../data/sample-feeds.ts";
 import type { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
 import type { EvaluateOptions, ModelEvaluation } from "./model-evaluation.ts";
 import type { Prediction, PredictOptions } from "./predict.ts";
 import type { RecoverBatchNormOptions } from "./recover-batch-norm.ts";
@@ -68,6 +70,28 @@ export interface ModelFunctions {
    * const same = await foldBatchNorm(await recoverBatchNorm(await readModel("model.onnx"), train));
    */
   foldBatchNorm(model: Model): Promise<Model>;
+
+  /**
+   * The first samples of a dataset as tensors for a model's inputs, in the types that the model declares. Each array is fed to
+   * the input of its name, x to the only data input, and labels only to label inputs.
+   *
+   * @param count - number of samples; the result has fewer if the dataset has fewer
+   * @returns tensors by input name, with the samples on the model's batch axis
+   * @throws SorthError when the samples do not fit the model, or when an input has no array
+   *
+   * @example
+   * import { loadMnist, readModel, sampleFeeds } from "sorth-onnx";
+   *
+   * const { train } = await loadMnist();
+   * const model = await readModel("model.onnx");
+   * const feeds = await sampleFeeds(model, train, 256); // Map { "x" => float [256, 1, 28, 28] }
+   */
+  sampleFeeds(
+    model: Model,
+    dataset: Dataset,
+    count: number,
+    options?: SampleFeedOptions,
+  ): Promise<Map<string, Tensor>>;
 
   /**
    * Evaluates a model on a dataset: loss, accuracy, and the figures that belong to the loss. For class labels these are precision,
