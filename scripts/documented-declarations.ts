@@ -12,9 +12,7 @@ export function documentedDeclarations(): TsdownPlugin {
         file.type === "chunk" && file.fileName.endsWith(".d.ts") ? [file] : [],
       );
       const lists = files.flatMap(({ code }) =>
-        [...code.matchAll(/^interface (?:Library|ModelFunctions|PageFunctions)\b[^{]*\{[\s\S]*?^\}/gm)].map(
-          ([list]) => list,
-        ),
+        [...code.matchAll(/^interface (?:Library|\w+Functions)\b[^{]*\{[\s\S]*?^\}/gm)].map(([list]) => list),
       );
       const texts = new Map(
         [...lists.join("\n").matchAll(/^ {2}(\/\*\*[\s\S]*?\*\/)\n {2}(\w+)\(/gm)].map(

@@ -50,7 +50,7 @@ export interface ModelFunctions {
    * const model = await recoverBatchNorm(await readModel("model.onnx"), train, { batch: 64 });
    * const trainer = await Trainer.create(model, { objective: crossEntropy(), batch: 64 });
    * for await (const _ of trainer.fit(train, { maxSteps: 20 }));
-   * await writeModel(trainer.export(), "trained.onnx"); // BatchNorm is folded again
+   * await writeModel(trainer.export(), "folded.onnx"); // BatchNorm is folded again
    * await trainer.release();
    */
   recoverBatchNorm(model: Model, dataset: Dataset, options?: RecoverBatchNormOptions): Promise<Model>;

@@ -10,6 +10,8 @@ const commands = [
   "strip",
   "verify",
   "head",
+  "merge",
+  "tap",
   "grad",
   "step",
   "artifacts",

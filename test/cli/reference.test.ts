@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cliReference } from "../../scripts/cli-reference.ts";
 import { commandExamples } from "../../src/cli/examples.ts";
+import { adapterOf, addAdapters, readModel, writeAdapter } from "../../src/index.ts";
 import { npz } from "./npz.ts";
 import { cli } from "./run-cli.ts";
 
@@ -24,7 +25,7 @@ describe("the reference of the command line", () => {
 describe("every example of the help", () => {
   let folder = "";
   const before = process.cwd();
-  beforeAll(() => {
+  beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "sorth-examples-"));
     mkdirSync(folder, { recursive: true });
     copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
@@ -32,6 +33,10 @@ describe("every example of the help", () => {
       join(folder, "data.npz"),
       npz(200, [1, 28, 28], (index) => index % 10),
     );
+    const adapter = adapterOf(await addAdapters(await readModel("models/mlp.onnx"), {}));
+    for (const name of ["adapter.safetensors", "first", "second"]) {
+      await writeAdapter(await adapter, join(folder, name));
+    }
   });
   afterAll(() => {
     process.chdir(before);
@@ -45,6 +50,7 @@ describe("every example of the help", () => {
     "strip",
     "verify",
     "head",
+    "merge",
     "tap",
     "grad",
     "step",
