@@ -34,7 +34,7 @@ export const offWebGpu: OffDevice = {
         inMicrosoft,
       ),
       ...["Inverse", "CDist", "ExpandDims", "GatherND", "GridSample", "Pad", "Trilu"].map(inMicrosoft),
-      ...["UnfoldTensor"].map(inMicrosoft),
+      ...["UnfoldTensor", "DequantizeLinear"].map(inMicrosoft),
     ].map((op) => [op, onCpu]),
   ),
   BatchNormalization: "training form fails (train writes it out)",
@@ -49,9 +49,12 @@ export const offWebGpu: OffDevice = {
   Resize: "antialias fails",
 };
 
-/** wasm: ONNX Runtime's build for browsers has no operators of ai.onnx.ml, on WebGPU neither. */
+/** wasm: ONNX Runtime's build for browsers has no operators of ai.onnx.ml, on WebGPU neither; embeddings in blocks it has on WebGPU alone. */
 export const offWasm: OffDevice = Object.fromEntries(
-  classical.map((op) => [inMl(op), "not in the build for browsers"]),
+  [...classical.map(inMl), inMicrosoft("GatherBlockQuantized")].map((op) => [
+    op,
+    "not in the build for browsers",
+  ]),
 );
 
 /** CUDA: no kernel, so the CPU computes it. */
