@@ -1,5 +1,5 @@
 /**
- * Trains a small network for 1,200 steps and prints the memory of the process in MiB after the first 200 and at the end.
+ * Trains a small network for 800 steps and prints the memory of the process in MiB after the first 200 and at the end.
  * Run in a process of its own: tsx leak-run.ts cpu|webgpu.
  */
 import { setFlagsFromString } from "node:v8";
@@ -12,7 +12,7 @@ const [backend = "cpu"] = process.argv.slice(2);
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
-const [batch, steps] = [8, 1200];
+const [batch, steps] = [8, 800];
 const trainer = await Trainer.create(leakModel(), {
   ...{ objective: crossEntropy(), optimizer: sgd({ momentum: 0.9 }), batch, backend, learningRate: 1e-4 },
 });

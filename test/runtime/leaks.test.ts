@@ -6,8 +6,8 @@ import { useGpu } from "../helpers/software-gpu.ts";
 const missing = useGpu();
 
 /**
- * Memory of the process after 200 and after 1,200 steps, in MiB. The software GPU's memory is the process's own. State that is
- * not let go would take 200 more.
+ * Memory of the process after 200 and after 800 steps, in MiB. The software GPU's memory is the process's own. State that is
+ * not let go would take 120 more.
  */
 async function memoryOver(backend: string): Promise<readonly number[]> {
   const { stdout } = await promisify(execFile)(
@@ -18,7 +18,7 @@ async function memoryOver(backend: string): Promise<readonly number[]> {
   return JSON.parse(stdout) as number[];
 }
 
-describe("memory stays flat over 1,000 steps", () => {
+describe("memory stays flat over 600 steps", () => {
   for (const backend of ["cpu", "webgpu"]) {
     it(backend, async (context) => {
       context.skip(backend === "webgpu" && missing !== "", missing);
