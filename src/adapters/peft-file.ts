@@ -1,4 +1,5 @@
 import { matchesAny } from "../analysis/name-patterns.ts";
+import { mayBacktrack } from "../block/bounded-pattern.ts";
 import { FileError, UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
@@ -125,7 +126,8 @@ function patternFor(patterns: Readonly<Record<string, unknown>>, module: string)
 }
 
 function isRegularMatch(key: string, module: string): boolean {
-  if (/^[\w.]+$/.test(key)) return false;
+  // A pattern of a file must not take the program's time.
+  if (/^[\w.]+$/.test(key) || mayBacktrack(key)) return false;
   try {
     return matchesAny(new RegExp(`^(.*\\.)?(${key})$`), [module]);
   } catch {
@@ -139,6 +141,9 @@ function readConfig(text: string, where: string) {
     config = JSON.parse(text) as Record<string, unknown>;
   } catch {
     throw new FileError(`${where}: adapter_config.json is not JSON`);
+  }
+  if (typeof config !== "object" || config === null) {
+    throw new FileError(`${where}: adapter_config.json is no object`);
   }
   const number = (key: string, fallback: number): number => {
     const value = config[key] ?? fallback;

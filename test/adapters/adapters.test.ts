@@ -16,6 +16,7 @@ import {
   unmerge,
 } from "../../src/index.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
+import { encodeTensors } from "../../src/programs/checkpoint.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { runModel } from "../helpers/run-model.ts";
 
@@ -153,4 +154,28 @@ describe("adapters", () => {
       expect(difference(await run(twice), after)).toBeLessThan(3e-6);
     });
   }
+});
+
+describe("a file of PEFT", () => {
+  const numbers = new Map([
+    ["base_model.model.fc1.lora_A.weight", Tensor.float("a", [1, 4], [1, 2, 3, 4])],
+    ["base_model.model.fc1.lora_B.weight", Tensor.float("b", [2, 1], [1, 2])],
+  ]);
+  const file = new Uint8Array(Buffer.concat(encodeTensors(numbers, {})));
+
+  test.each([
+    ["{", "adapter_config.json is not JSON"],
+    ["null", "adapter_config.json is no object"],
+    ["{}", "is an adapter with peft_type undefined"],
+    ['{"peft_type":"LORA","r":"8"}', "r in adapter_config.json is no number"],
+    ['{"peft_type":"LORA","use_dora":true}', "is an adapter with use_dora"],
+  ])("with the configuration %s is refused", async (config, message) => {
+    await expect(decodeAdapter(file, config)).rejects.toThrow(message);
+  });
+
+  test("with a pattern that would take forever is read without it", async () => {
+    const patterns = { "(.*a)*(.*b)*x": 3, fc1: 5 };
+    const config = JSON.stringify({ peft_type: "LORA", alpha_pattern: patterns });
+    expect((await decodeAdapter(file, config)).layers).toMatchObject([{ module: "fc1", alpha: 5 }]);
+  });
 });
