@@ -1,6 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
+  addAdapters,
   buildArtifacts,
   buildStep,
   crossEntropy,
@@ -8,10 +9,12 @@ import {
   inject,
   inspect,
   type Model,
+  mergeAdapters,
   readModel,
   replaceHead,
   som,
   strip,
+  tap,
   verify,
   weightAngles,
   writeModel,
@@ -90,6 +93,19 @@ export const models: Family = {
     step: async (folder) => buildStep(await read(folder), { ...loss, penalties: [som()] }),
     artifacts: async (folder) => buildArtifacts(await read(folder), loss),
     angles: async (folder) => weightAngles(await read(folder)),
+    async tap(folder, out) {
+      const model = await read(folder);
+      const tapped = await tap(model, { include: /./ });
+      await writeModel(tapped, join(out, "tapped.onnx"));
+      if (!equalBytes(strip(tapped).bytes, model.bytes)) throw new Broken("strip gives other bytes back");
+    },
+    async adapters(folder, out) {
+      const model = await read(folder);
+      const adapted = await addAdapters(model, { rank: 2 });
+      await writeModel(adapted, join(out, "adapted.onnx"));
+      const merged = await mergeAdapters(adapted);
+      if ((await opens(model)) && !(await opens(merged))) throw new Broken("the merged file does not open");
+    },
     async head(folder, out) {
       await writeModel(await replaceHead(await read(folder), { classes: 3 }), join(out, "head.onnx"));
     },
