@@ -186,13 +186,16 @@ export function missingDimensions(graph: Graph, options: DimensionOptions = {}):
 
 /** Flags for the user to copy that give these dimensions lengths that are common in such models. */
 export function exampleFlags(names: readonly string[]): string {
-  const length = (name: string) => {
-    if (/total/i.test(name)) return 32;
-    return /height|width|image|^[hw]$/i.test(name) ? 224 : 16;
-  };
   return names
-    .map((name) => `--dim ${/[^\w.-]/.test(name) ? `'${name}=${length(name)}'` : `${name}=${length(name)}`}`)
+    .map((name) => [name, `${name}=${usualLength(name)}`] as const)
+    .map(([name, text]) => `--dim ${/[^\w.-]/.test(name) ? `'${text}'` : text}`)
     .join(" ");
+}
+
+/** A length that is common for a free dimension of this name. */
+export function usualLength(name: string): number {
+  if (/total/i.test(name)) return 32;
+  return /height|width|image|^[hw]$/i.test(name) ? 224 : 16;
 }
 
 function lengthsNeeded(missing: readonly MissingLength[]): SorthError {

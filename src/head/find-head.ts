@@ -71,6 +71,11 @@ export function classifierOutput(graph: Graph, name: string | undefined): Value 
   const names = graph.outputs.map((output) => output.name).join(", ");
   if (name === undefined) {
     const first = graph.outputs.find(({ type }) => isFloat(type));
+    if (!first && graph.outputs.some(({ producer }) => producer?.opType === "ZipMap")) {
+      throw new UsageError(
+        'the scores are maps from names to numbers (ZipMap), which have no gradient: export the model with options={"zipmap": False} of skl2onnx',
+      );
+    }
     if (!first) throw new UsageError(`no output of the model holds floats (${names}): name the scores`);
     return first;
   }
@@ -94,16 +99,19 @@ function layerAt(node: Node, behind: readonly Node[]): Head | undefined {
   return found && { node, response, behind, ...found, bias: biasOf(node, found.units) };
 }
 
-/** A layer and the Add behind it. */
+/** A layer and the Add behind it, also with a Reshape in between, as Keras's Dense on sequences is written. */
 function withAddedBias(add: Node, response: Value, behind: readonly Node[]): Head | undefined {
   for (const [index, product] of add.inputs.entries()) {
-    const found = product?.producer?.domain === "" ? weightOf(product.producer) : undefined;
+    const reshape = product?.producer?.op === "Reshape" ? product.producer : undefined;
+    const layer = reshape ? reshape.inputs[0]?.producer : product?.producer;
+    const found = layer?.domain === "" ? weightOf(layer) : undefined;
     const tensor = storedAt(add, 1 - index);
-    if (!product?.producer || !found || !tensor) continue;
-    const own = biasOf(product.producer, found.units);
+    if (!layer || !found || !tensor) continue;
+    const own = biasOf(layer, found.units);
     const bias = vectorAt(add, 1 - index, found.units);
     if (own && bias) throw unclear(add, "two vectors are added to its result");
-    return { node: product.producer, response, behind, ...found, bias: bias ?? own };
+    const between = reshape ? [...behind, reshape] : behind;
+    return { node: layer, response, behind: between, ...found, bias: bias ?? own };
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 import Long from "long";
 import { isInjected } from "../analysis/block-nodes.ts";
-import type { DimensionOptions } from "../analysis/dimensions.ts";
+import { type DimensionOptions, missingDimensions, usualLength } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -22,7 +22,7 @@ import { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { onnx } from "../onnx/schema.js";
 import { splice } from "../onnx/splice.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { classifierOutput, findHead, type Head, type HeadParameter, storedAt } from "./find-head.ts";
 
@@ -60,13 +60,13 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
   if (isInjected(before)) {
     throw new SorthError("the model has an injected penalty: strip it first, then inject again");
   }
-  await inferShapes(before, probe, options);
+  const lengths = await withLengths(before, probe, options);
   const after = graphOf(model);
   const head = findHead(after.valueNamed(classifierOutput(before, prediction).name));
   const replaced = [...newParameters(head, units, seed), ...newShapes(head, units)];
   const renamed = apply(after, replaced);
   try {
-    await inferShapes(after, probe, options);
+    await inferShapes(after, probe, lengths);
   } catch (error) {
     throw new SorthError(
       `the model cannot have ${units} classes: something behind its last layer, ${head.node.op} "${head.node.label}", counts on ${head.units} (${messageOf(error)})`,
@@ -80,6 +80,28 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
   if (!names && !former?.classes) return changed;
   const { classes: _, summary: __, ...rest } = former ?? { version: 1 as const };
   return withConversion(changed, { ...rest, ...(names && { classes: names }) });
+}
+
+/**
+ * Infers shapes; lengths that neither the file nor the caller gives (tokens, pixels) are tried with usual ones, because the new
+ * classes do not depend on them.
+ * @returns the lengths
+ * @throws SorthError that asks for the lengths, if the model does not run with usual ones
+ */
+async function withLengths(graph: Graph, probe: Probe, options: DimensionOptions): Promise<DimensionOptions> {
+  try {
+    await inferShapes(graph, probe, options);
+    return options;
+  } catch (error) {
+    const missing = missingDimensions(graph, options);
+    if (missing.length === 0) throw error;
+    const usual = Object.fromEntries(missing.map((name) => [name, usualLength(name)]));
+    const lengths = { ...options, dims: { ...usual, ...options.dims } };
+    await inferShapes(graph, probe, lengths).catch(() => {
+      throw error;
+    });
+    return lengths;
+  }
 }
 
 /** Fresh numbers, as torch.nn.Linear and torch.nn.Conv2d draw them: uniform in ±1/√fanIn, the bias too. */
@@ -96,13 +118,24 @@ function newParameters({ weight, bias, fanIn }: Head, units: number, seed: numbe
 /** Shapes that a Reshape behind the layer reads, with the new number of classes. */
 function newShapes({ behind, units: old }: Head, units: number): Replacement[] {
   return behind.flatMap((node): Replacement[] => {
-    const shape = node.opType === "Reshape" ? storedAt(node, 1) : undefined;
+    const [shape] = node.opType === "Reshape" ? shapesAt(node) : [];
     const dims = shape?.tensor.numbers();
     const at = dims?.lastIndexOf(old) ?? -1;
     if (!shape || !dims || at < 0) return [];
     const numbers = Array.from(dims, (dim, i) => (i === at ? units : dim));
-    return [{ ...shape, tensor: Tensor.int64(shape.value.name, [numbers.length], numbers) }];
+    return [{ ...shape, tensor: tensorOf(shape.value.name, shape.tensor.type, [numbers.length], numbers) }];
   });
+}
+
+/** The stored lengths that a Reshape reads, the last first: its shape, or parts of a Concat that makes it, as for Keras's Dense on sequences. */
+function shapesAt(reshape: Node): Omit<HeadParameter, "axis">[] {
+  const stored = storedAt(reshape, 1);
+  if (stored) return [stored];
+  let maker = reshape.inputs[1]?.producer;
+  while (maker?.op === "Cast") maker = maker.inputs[0]?.producer;
+  if (maker?.op !== "Concat") return [];
+  const concat = maker;
+  return concat.inputs.flatMap((_, i) => storedAt(concat, i) ?? []).reverse();
 }
 
 /**

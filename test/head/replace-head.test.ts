@@ -21,8 +21,17 @@ import { GraphBuilder } from "../helpers/build-graph.ts";
 const modelOf = (b: GraphBuilder): Model =>
   decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
 
-/** The layers that exporters write for a classifier of ten classes, behind `x` of [batch, 6] or of [batch, 6, 4, 4]. */
-const heads: Readonly<Record<string, (b: GraphBuilder) => void>> = {
+interface Classifier {
+  /** Of a sample of `x`, [6] if nothing else is said. */
+  readonly shape?: readonly number[];
+  readonly opset?: number;
+  readonly build: (b: GraphBuilder) => void;
+  /** Labels of a sample, if there are several. */
+  readonly labels?: number;
+}
+
+/** The layers that exporters write for a classifier of ten classes. */
+const heads: Readonly<Record<string, ((b: GraphBuilder) => void) | Classifier>> = {
   "Gemm as PyTorch writes it": (b) => {
     const x = b.input("x", ["batch", 6]);
     b.output(b.op("Gemm", [x, b.weight("w", [10, 6]), b.weight("b", [10])], "y", { transB: 1 }));
@@ -47,11 +56,60 @@ const heads: Readonly<Record<string, (b: GraphBuilder) => void>> = {
   "MatMul alone": (b) => {
     b.output(b.op("MatMul", [b.input("x", ["batch", 6]), b.weight("w", [6, 10])], "y"));
   },
-  "Conv, pooled, as in SqueezeNet": (b) => {
-    const x = b.input("x", ["batch", 6, 4, 4]);
-    const scores = b.op("Conv", [x, b.weight("w", [10, 6, 1, 1]), b.weight("b", [10])], "scores");
-    const pooled = b.op("GlobalAveragePool", [b.op("Relu", [scores], "r")], "p");
-    b.output(b.op("Reshape", [pooled, b.int64("shape", [-1, 10])], "y"));
+  "Conv, pooled, as in SqueezeNet": {
+    shape: [6, 4, 4],
+    build: (b) => {
+      const x = b.input("x", ["batch", 6, 4, 4]);
+      const scores = b.op("Conv", [x, b.weight("w", [10, 6, 1, 1]), b.weight("b", [10])], "scores");
+      const pooled = b.op("GlobalAveragePool", [b.op("Relu", [scores], "r")], "p");
+      b.output(b.op("Reshape", [pooled, b.int64("shape", [-1, 10])], "y"));
+    },
+  },
+  "Conv on NHWC images, as in Keras's MobileNet": {
+    shape: [4, 4, 6],
+    build: (b) => {
+      const image = b.op("Transpose", [b.input("x", ["batch", 4, 4, 6])], "image", { perm: [0, 3, 1, 2] });
+      const pooled = b.op("GlobalAveragePool", [image], "pooled");
+      const scores = b.op("Conv", [pooled, b.weight("w", [10, 6, 1, 1]), b.weight("b", [10])], "scores");
+      b.output(b.op("Softmax", [b.op("Reshape", [scores, b.int64("shape", [-1, 10])], "flat")], "y"));
+    },
+  },
+  "Keras's Dense on sequences": {
+    ...{ shape: [4, 6], labels: 4 },
+    build: (b) => {
+      const x = b.input("x", ["batch", 4, 6]);
+      const rows = b.op("Reshape", [x, b.int64("rows", [-1, 6])], "r");
+      const product = b.op("MatMul", [rows, b.weight("w", [6, 10])], "product");
+      const lengths = b.op("Slice", [b.op("Shape", [x], "s"), b.int64("0", [0]), b.int64("2", [2])], "free");
+      const shape = b.op("Concat", [lengths, b.int64("units", [10])], "shape", { axis: 0 });
+      const scores = b.op("Reshape", [product, shape], "scores");
+      const logits = b.op("Add", [scores, b.weight("b", [10])], "logits");
+      b.output(b.op("Softmax", [logits], "y", { axis: -1 }));
+    },
+  },
+  "a free number of tokens, as in BERT": {
+    shape: [5, 6],
+    build: (b) => {
+      const x = b.input("x", ["batch", "tokens", 6]);
+      const first = b.op("Gather", [x, b.int64("0", 0)], "first", { axis: 1 });
+      const pooled = b.op("Tanh", [b.op("MatMul", [first, b.weight("v", [6, 6])], "p")], "pooled");
+      b.output(b.op("Gemm", [pooled, b.weight("w", [10, 6]), b.weight("b", [10])], "y", { transB: 1 }));
+    },
+  },
+  "a label beside the scores, as skl2onnx writes an MLPClassifier": (b) => {
+    const h = b.op("Relu", [b.op("MatMul", [b.input("x", ["batch", 6]), b.weight("v", [6, 6])], "m")], "h");
+    const product = b.op("MatMul", [h, b.weight("w", [6, 10])], "product");
+    const scores = b.op("Softmax", [b.op("Add", [product, b.weight("b", [1, 10])], "sum")], "y");
+    const label = b.op("ArgMax", [scores], "label", { axis: 1, keepdims: 0 });
+    [label.type, scores.type] = ["int64", "float"];
+    b.output(label, scores);
+  },
+  "Softmax of opset 11": {
+    opset: 11,
+    build: (b) => {
+      const inputs = [b.input("x", ["batch", 6]), b.weight("w", [6, 10]), b.weight("b", [10])];
+      b.output(b.op("Softmax", [b.op("Gemm", inputs, "logits")], "y"));
+    },
   },
   "a weight that two layers share": (b) => {
     const x = b.input("x", ["batch", 6]);
@@ -68,10 +126,22 @@ const heads: Readonly<Record<string, (b: GraphBuilder) => void>> = {
 const numbersOf = (model: Model, name: string) =>
   Tensor.fromProto(model.proto.graph?.initializer?.find((one) => one.name === name) ?? {}).numbers();
 
+/** The initializers of a model that another one does not have, or has with other numbers. */
+function differing(before: Model, after: Model): string[] {
+  const kept = new Map(before.proto.graph?.initializer?.map((tensor) => [tensor.name, tensor]));
+  return (after.proto.graph?.initializer ?? []).flatMap((tensor) => {
+    const { rawData } = kept.get(tensor.name) ?? {};
+    return equalBytes(tensor.rawData ?? new Uint8Array(), rawData ?? new Uint8Array())
+      ? []
+      : [tensor.name ?? ""];
+  });
+}
+
 describe("replaceHead", () => {
-  for (const [title, build] of Object.entries(heads)) {
+  for (const [title, made] of Object.entries(heads)) {
+    const { shape = [6], opset = 18, labels = 1, build } = typeof made === "object" ? made : { build: made };
     test(`${title}: three classes, trained and used`, async () => {
-      const b = new GraphBuilder(18);
+      const b = new GraphBuilder(opset);
       build(b);
       const model = modelOf(b);
       const names = ["cat", "dog", "fox"];
@@ -81,19 +151,26 @@ describe("replaceHead", () => {
         expect.stringMatching(/^new head: .* has 3 new units of (6|10) weights in the place of/),
       ]);
       expect(conversionOf(changed)?.classes).toEqual(names);
-      const shape = title.startsWith("Conv") ? [6, 4, 4] : [6];
+      const fresh = differing(model, changed);
+      for (const name of fresh) expect(name).toMatch(/^(w|b|same|shape|units)(\.head)?$/);
       const size = shape.reduce((a, c) => a * c, 1);
       const x = Float32Array.from({ length: 12 * size }, (_, i) => Math.sin(i * i));
-      const data = arrayDataset(
-        x,
-        Int32Array.from({ length: 12 }, (_, i) => i % 3),
-        shape,
-      );
-      const trainer = await Trainer.create(changed, { objective: crossEntropy(), batch: 4 });
+      const y = Int32Array.from({ length: 12 * labels }, (_, i) => i % 3);
+      const data = arrayDataset(x, y, shape, labels === 1 ? {} : { targetShape: [labels] });
+      const trainer = await Trainer.create(changed, {
+        objective: crossEntropy({ labelPlaces: labels === 1 ? 0 : labels }),
+        trainable: new RegExp(`^(${fresh.join("|")})$`),
+        ...{ batch: 4, ...(title.includes("tokens") && { dims: { tokens: 5 } }) },
+      });
       for await (const { loss } of trainer.fit(data)) expect(loss).toBeGreaterThan(0);
       const trained = trainer.export();
       await trainer.release();
-      for await (const { scores } of predict(trained, data)) expect(scores).toHaveLength(3);
+      expect(trained.proto.graph?.node).toEqual(changed.proto.graph?.node);
+      const moved = differing(changed, trained);
+      expect(moved).toContain(fresh.find((name) => name.startsWith("w")));
+      expect(moved.filter((name) => !fresh.includes(name))).toEqual([]);
+      for await (const { scores } of predict(trained, data))
+        expect(scores).toHaveLength(labels === 1 ? 3 : labels);
     });
   }
 
@@ -102,12 +179,7 @@ describe("replaceHead", () => {
     const changed = await replaceHead(model, { classes: 3 });
     const [before, after] = [model, changed].map(({ proto }) => proto.graph);
     expect(after?.node).toEqual(before?.node);
-    const kept = new Map(before?.initializer?.map((tensor) => [tensor.name, tensor]));
-    const differing = (after?.initializer ?? []).filter((tensor) => {
-      const { rawData } = kept.get(tensor.name) ?? {};
-      return !equalBytes(tensor.rawData ?? new Uint8Array(), rawData ?? new Uint8Array());
-    });
-    expect(differing.map(({ name }) => name).sort()).toEqual(["logits.bias", "logits.weight"]);
+    expect(differing(model, changed).sort()).toEqual(["logits.bias", "logits.weight"]);
     const weights = Array.from(numbersOf(changed, "logits.weight"));
     const bound = 1 / Math.sqrt(weights.length / 3);
     expect(Math.max(...weights.map(Math.abs))).toBeLessThan(bound);
@@ -138,6 +210,11 @@ describe("replaceHead", () => {
       "w",
     );
     quantized.output(quantized.op("Gemm", [quantized.input("x", ["batch", 6]), w], "y"));
+    const maps = new GraphBuilder(18, { "ai.onnx.ml": 3 });
+    const p = maps.op("MatMul", [maps.input("x", ["batch", 6]), maps.weight("w", [6, 3])], "p");
+    const ofClasses = { classlabels_int64s: [0, 1, 2] };
+    maps.output(maps.op("ZipMap", [p], "probability", ofClasses, "ai.onnx.ml"));
+    await refused(modelOf(maps), {}, /maps from names to numbers .*"zipmap": False/);
     await refused(modelOf(quantized), {}, /Gemm "y", cannot get new classes: its weight is quantized/);
   });
 });
