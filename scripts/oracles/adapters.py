@@ -49,6 +49,7 @@ cases = {
     "rslora": dict(
         r=4, lora_alpha=5, use_rslora=True, target_modules=["conv1", "qkv", "fc1"], modules_to_save=["head"]
     ),
+    "dora": dict(r=3, lora_alpha=6, use_dora=True, target_modules=["conv1", "conv2", "qkv", "proj", "fc1"]),
 }
 
 

@@ -13,6 +13,11 @@ export interface AdapterSettings {
   readonly scaling?: AdapterScaling;
   /** Share of the layer's inputs that the adapter does not see at a training step; default 0. */
   readonly dropout?: number;
+  /**
+   * Trains the length of each unit's weights apart from their direction, as PEFT's `use_dora` (Liu et al. 2024, arXiv
+   * 2402.09353); default false.
+   */
+  readonly dora?: boolean;
 }
 
 /** Which layers get adapters, and how these begin: the trainer's option `lora`. */
@@ -46,6 +51,8 @@ export interface AdapterLayer {
   readonly down: Tensor;
   /** B: [out, rank], of a convolution [out, rank, 1, …]. */
   readonly up: Tensor;
+  /** DoRA's lengths of the units' weights: [out], of a convolution [1, out, 1, …]. */
+  readonly magnitude?: Tensor;
 }
 
 /**

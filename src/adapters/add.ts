@@ -20,10 +20,11 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
 import type { AddAdaptersOptions, LoraOptions } from "./adapter.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
-import { adapterKind } from "./kinds.ts";
+import { kindOf } from "./kinds.ts";
 import { chosenLayers, type FoundLayer, inferForLayers } from "./layers.ts";
 import { type Mark, type MarkedLayer, type MarkedParameter, markOf } from "./mark.ts";
 import { NodeWriter } from "./node-writer.ts";
+import { weightNumbers } from "./weight-numbers.ts";
 
 /** Puts fresh adapters beside the layers of a model. `Library.addAdapters` documents it. */
 export async function addAdapters(model: Model, options: AddAdaptersOptions, probe: Probe): Promise<Model> {
@@ -31,14 +32,14 @@ export async function addAdapters(model: Model, options: AddAdaptersOptions, pro
   checkNumber("the seed", options.seed, seedNumber);
   const graph = await graphToAdapt(model, options, probe);
   const layers = chosenLayers(graph, options, options.onMessage);
-  const kind = adapterKind("lora");
+  const kind = kindOf(settings);
   const random = new Random("lora", options.seed ?? 0);
   const made = new Map<string, AdapterTensors>();
   const beside = layers.map((layer): LayerToAdapt => {
     const reason = kind.refuses(layer);
     if (reason !== undefined) throw new UsageError(`no adapter can be put beside "${layer.name}": ${reason}`);
     const key = sharedKey(layer);
-    const tensors = made.get(key) ?? kind.fresh(layer, settings, random);
+    const tensors = made.get(key) ?? kind.fresh(layer, settings, random, () => weightNumbers(graph, layer));
     made.set(key, tensors);
     return { layer, kind, settings, tensors };
   });
@@ -57,6 +58,7 @@ export function settingsOf({
   alpha = 8,
   scaling = "lora",
   dropout = 0,
+  dora = false,
 }: LoraOptions): LayerSettings {
   checkNumber("the rank of the adapters", rank, count);
   checkNumber("alpha of the adapters", alpha, positive);
@@ -64,7 +66,10 @@ export function settingsOf({
   if (scaling !== "lora" && scaling !== "rslora") {
     throw new UsageError(`the scaling of adapters is "lora" or "rslora", not "${String(scaling)}"`);
   }
-  return { rank, alpha, scaling, dropout };
+  if (typeof dora !== "boolean") {
+    throw new UsageError(`dora of adapters is true or false, not "${String(dora)}"`);
+  }
+  return { rank, alpha, scaling, dropout, dora };
 }
 
 /**
@@ -118,6 +123,7 @@ export function withAdapters(
   const initializers: Tensor[] = [];
   const constants: string[] = [];
   const values: string[] = [];
+  const detached: string[] = [];
   const replaced: string[] = [];
   const marked: MarkedLayer[] = [];
   for (const { layer, kind, settings, tensors } of layers) {
@@ -145,6 +151,7 @@ export function withAdapters(
     initializers.push(...writer.constants);
     constants.push(...writer.constants.map(({ name }) => name));
     values.push(...writer.values);
+    detached.push(...writer.detached);
     marked.push({ ...described, kind: kind.name, settings, parameters, base });
   }
   const mark: Mark = {
@@ -152,7 +159,7 @@ export function withAdapters(
     layers: marked,
     parameters: [...named.values()].flatMap((one) => Object.values(one)),
     trained: heads.map(({ name }) => name),
-    ...{ heads, constants, values },
+    ...{ heads, constants, values, ...(detached.length > 0 && { detached }) },
     file: { graphLengthWidth: layout.graphLengthWidth, replaced },
   };
   return Model.spliced(

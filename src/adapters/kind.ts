@@ -10,6 +10,9 @@ export type AdapterTensors = Readonly<Record<string, Tensor>>;
 /** The settings of one adapter, complete. */
 export type LayerSettings = Required<AdapterSettings>;
 
+/** Gives the weights with which a layer computes: [out, in, …kernel] as numbers in this order. */
+export type WeightNumbers = () => Float64Array;
+
 /** A way to adapt a layer: one file each. */
 export interface AdapterKind {
   readonly name: string;
@@ -18,7 +21,7 @@ export interface AdapterKind {
   /** Why a layer cannot have such an adapter; undefined if it can. */
   refuses(layer: Layer): string | undefined;
   /** The numbers with which an adapter begins: the model's outputs stay as they were. */
-  fresh(layer: Layer, settings: LayerSettings, random: Random): AdapterTensors;
+  fresh(layer: Layer, settings: LayerSettings, random: Random, weight: WeightNumbers): AdapterTensors;
   /** @throws UsageError if these are not the numbers of an adapter beside the layer */
   check(layer: Layer, tensors: AdapterTensors): void;
   /**
@@ -35,5 +38,7 @@ export interface AdapterKind {
     names: { readonly base: string; readonly result: string },
   ): void;
   /** What the adapter adds to the layer's weight: [out, in, …kernel] as numbers in this order. */
-  change(layer: Layer, tensors: AdapterTensors, settings: LayerSettings): Float64Array;
+  change(layer: Layer, tensors: AdapterTensors, settings: LayerSettings, weight: WeightNumbers): Float64Array;
+  /** Why a merged adapter cannot be taken out of the weights again; undefined if it can. */
+  readonly permanent?: string;
 }

@@ -1,9 +1,13 @@
 import { UsageError } from "../errors.ts";
-import type { AdapterKind } from "./kind.ts";
+import { dora } from "./dora.ts";
+import type { AdapterKind, LayerSettings } from "./kind.ts";
 import { lora } from "./lora.ts";
 
 /** All kinds of adapters. */
-export const adapterKinds: readonly AdapterKind[] = [lora];
+export const adapterKinds: readonly AdapterKind[] = [lora, dora];
+
+/** The kind that settings ask for. */
+export const kindOf = ({ dora: isDora }: Pick<LayerSettings, "dora">): AdapterKind => (isDora ? dora : lora);
 
 /** @throws UsageError for a name that no kind has */
 export function adapterKind(name: string): AdapterKind {

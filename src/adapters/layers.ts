@@ -46,6 +46,8 @@ export interface Layer {
 export interface StoredForm {
   /** Whether the operand is [out, in, …] rather than [in, out]. */
   readonly unitsFirst: boolean;
+  /** Name of the operand. */
+  readonly operand: string;
   /** The operator multiplies the product with it (Gemm's alpha). */
   readonly factor: number;
   /** Shape of the operand. */
@@ -172,7 +174,10 @@ function ofSite(site: Site): FoundLayer | RefusedLayer {
     stored:
       typeof steps === "string"
         ? steps
-        : { unitsFirst, factor: node.float("alpha", 1), dims: operand.shape ?? [], steps },
+        : {
+            ...{ unitsFirst, operand: operand.name, factor: node.float("alpha", 1) },
+            ...{ dims: operand.shape ?? [], steps },
+          },
   };
 }
 

@@ -6,9 +6,9 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Adapter, AdapterLayer } from "./adapter.ts";
 import { graphToAdapt, withAdapters } from "./add.ts";
-import { lora } from "./lora.ts";
+import { kindOf } from "./kinds.ts";
 import { markOf } from "./mark.ts";
-import { matched } from "./match.ts";
+import { matched, tensorsOf } from "./match.ts";
 import { removeAdapters } from "./remove.ts";
 import { withAxesExchanged, withSaved } from "./saved.ts";
 
@@ -18,9 +18,7 @@ export async function loadAdapter(model: Model, adapter: Adapter, probe: Probe):
   const bare = mark ? removeAdapters(model, mark) : model;
   const { model: base, heads } = withSaved(bare, adapter.saved);
   const graph = await graphToAdapt(base, {}, probe);
-  const layers = matched(graph, adapter).map(({ found, tensors, settings }) => ({
-    ...{ layer: found, tensors, settings, kind: lora },
-  }));
+  const layers = matched(graph, adapter).map(({ found, ...others }) => ({ layer: found, ...others }));
   return withAdapters(base, graph, layers, heads.length > 0 ? heads : (mark?.heads ?? []));
 }
 
@@ -41,7 +39,11 @@ export function adapterOf(model: Model): Adapter {
   const layers = new Map<string, AdapterLayer>();
   for (const { module, parameters, settings } of mark.layers) {
     const [down, up] = [tensorOf(parameters.lora_A), tensorOf(parameters.lora_B)];
-    layers.set(module, { module, alpha: settings.alpha, down, up });
+    const { lora_magnitude_vector: magnitude } = parameters;
+    layers.set(module, {
+      ...{ module, alpha: settings.alpha, down, up },
+      ...(magnitude !== undefined && { magnitude: tensorOf(magnitude) }),
+    });
   }
   const saved = new Map(
     mark.heads.map(({ name, source, transposed: exchange }) => {
@@ -49,7 +51,8 @@ export function adapterOf(model: Model): Adapter {
       return [source, exchange ? withAxesExchanged(tensor) : tensor] as const;
     }),
   );
-  return { ...first.settings, layers: [...layers.values()], saved };
+  // Files from before DoRA do not say that theirs is none.
+  return { ...first.settings, dora: first.settings.dora ?? false, layers: [...layers.values()], saved };
 }
 
 /**
@@ -60,13 +63,20 @@ export function adapterOf(model: Model): Adapter {
 export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tensor> {
   const mark = markOf(graphOf(model));
   const numbers = new Map<string, Tensor>();
-  for (const { module, down, up } of adapter.layers) {
-    const tensors: Readonly<Record<string, Tensor>> = { lora_A: down, lora_B: up };
-    const found = mark?.layers.filter((layer) => isModule(layer.module, module)) ?? [];
+  const kind = kindOf(adapter);
+  for (const layer of adapter.layers) {
+    const { module, down } = layer;
+    const tensors = tensorsOf(layer);
+    const found = mark?.layers.filter((one) => isModule(one.module, module)) ?? [];
     const [first] = found;
     if (!first)
       throw new UsageError(`the adapter is for a module "${module}", beside which the run has no adapter`);
-    lora.check(first, tensors);
+    if (first.kind !== kind.name) {
+      throw new UsageError(
+        `the adapter is of the kind ${kind.name}, the run trains ${first.kind} (dora=true|false)`,
+      );
+    }
+    kind.check(first, tensors);
     const rank = down.dims[0] ?? 0;
     if (rank !== first.settings.rank) {
       throw new UsageError(`the adapter has rank ${rank} beside "${module}", the run ${first.settings.rank}`);

@@ -4,13 +4,14 @@ import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { AdapterKind, LayerSettings } from "./kind.ts";
 import type { Layer } from "./layers.ts";
+import type { NodeWriter } from "./node-writer.ts";
 
 /** The factor of an adapter: alpha/rank, or alpha/√rank. */
 export const scalingOf = ({ alpha, rank, scaling }: LayerSettings): number =>
   alpha / (scaling === "rslora" ? Math.sqrt(rank) : rank);
 
 /** The type of an adapter's numbers. */
-const typeOf = (layer: Layer): DataTypeName => (layer.type === "double" ? "double" : "float");
+export const typeOf = (layer: Layer): DataTypeName => (layer.type === "double" ? "double" : "float");
 
 /**
  * Y + (alpha/rank) · dropout(x) · Aᵀ · Bᵀ, with A: [rank, in] and B: [out, rank]. Beside a convolution A is a convolution of its
@@ -52,24 +53,9 @@ export const lora: AdapterKind = {
 
   write(writer, layer, { lora_A: down = "", lora_B: up = "" }, settings, { base, result }) {
     const type = typeOf(layer);
-    const half = layer.type !== type;
-    let x = layer.input;
-    if (layer.transposed) x = writer.transpose(x, "input");
-    if (half) x = writer.cast(x, type, "wide");
-    if (settings.dropout > 0) x = writer.dropout(x, settings.dropout);
-    let y: string;
-    if (layer.form === "convolution") {
-      const hidden = writer.conv(x, down, "lora_A", layer.geometry ?? {});
-      y = writer.conv(hidden, up, "lora_B", { kernel_shape: layer.unit.slice(1).map(() => 1) });
-    } else if (layer.form === "left") {
-      y = writer.op("MatMul", "lora_B", [up, writer.op("MatMul", "lora_A", [down, x])]);
-    } else {
-      const hidden = writer.op("MatMul", "lora_A", [x, writer.transpose(down, "lora_A_transposed")]);
-      y = writer.op("MatMul", "lora_B", [hidden, writer.transpose(up, "lora_B_transposed")]);
-    }
-    y = writer.op("Mul", "scaled", [y, writer.number("scaling", scalingOf(settings), type)]);
-    if (half) y = writer.cast(y, layer.type, "narrow");
-    writer.op("Add", "sum", [base, y], { output: result });
+    const y = writeProduct(writer, layer, inputOf(writer, layer, settings), { down, up });
+    const scaled = writer.op("Mul", "scaled", [y, writer.number("scaling", scalingOf(settings), type)]);
+    writeSum(writer, layer, base, scaled, result);
   },
 
   change(layer, { lora_A: down, lora_B: up }, settings) {
@@ -90,3 +76,42 @@ export const lora: AdapterKind = {
     return result;
   },
 };
+
+/** What an adapter sees of the layer's input, in the type of its numbers. */
+export function inputOf(writer: NodeWriter, layer: Layer, { dropout }: LayerSettings): string {
+  const type = typeOf(layer);
+  let x = layer.input;
+  if (layer.transposed) x = writer.transpose(x, "input");
+  if (layer.type !== type) x = writer.cast(x, type, "wide");
+  return dropout > 0 ? writer.dropout(x, dropout) : x;
+}
+
+/** x·Aᵀ·Bᵀ. */
+export function writeProduct(
+  writer: NodeWriter,
+  layer: Layer,
+  x: string,
+  { down, up }: { readonly down: string; readonly up: string },
+): string {
+  if (layer.form === "convolution") {
+    const hidden = writer.conv(x, down, "lora_A", layer.geometry ?? {});
+    return writer.conv(hidden, up, "lora_B", { kernel_shape: layer.unit.slice(1).map(() => 1) });
+  }
+  if (layer.form === "left") {
+    return writer.op("MatMul", "lora_B", [up, writer.op("MatMul", "lora_A", [down, x])]);
+  }
+  const hidden = writer.op("MatMul", "lora_A", [x, writer.transpose(down, "lora_A_transposed")]);
+  return writer.op("MatMul", "lora_B", [hidden, writer.transpose(up, "lora_B_transposed")]);
+}
+
+/** The layer's result with what an adapter adds to it. */
+export function writeSum(
+  writer: NodeWriter,
+  layer: Layer,
+  base: string,
+  added: string,
+  result: string,
+): void {
+  const y = layer.type === typeOf(layer) ? added : writer.cast(added, layer.type, "narrow");
+  writer.op("Add", "sum", [base, y], { output: result });
+}

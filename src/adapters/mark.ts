@@ -36,6 +36,8 @@ export interface Mark {
   readonly constants: readonly string[];
   /** Values that the adapters' nodes compute: the results of the layers among them. */
   readonly values: readonly string[];
+  /** Those of the values that count as constants of a gradient (DoRA's norms); absent if there are none. */
+  readonly detached?: readonly string[];
   readonly file: {
     /** Number of bytes that encoded the graph's length. */
     readonly graphLengthWidth: number;
@@ -95,7 +97,7 @@ function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> 
     layers.every(isLayer) &&
     Array.isArray(heads) &&
     heads.every((one) => isRecord(one) && typeof one.name === "string" && typeof one.source === "string") &&
-    [mark.parameters, mark.trained, mark.constants, mark.values].every(areTexts) &&
+    [mark.parameters, mark.trained, mark.constants, mark.values, mark.detached ?? []].every(areTexts) &&
     isRecord(file) &&
     Number.isInteger(file.graphLengthWidth) &&
     Number(file.graphLengthWidth) >= 1 &&

@@ -1,13 +1,14 @@
 import { listed, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Adapter, AdapterLayer } from "./adapter.ts";
-import type { AdapterTensors, LayerSettings } from "./kind.ts";
+import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
+import { kindOf } from "./kinds.ts";
 import { type FoundLayer, findLayers } from "./layers.ts";
-import { lora } from "./lora.ts";
 
 /** A layer of a model with the numbers that an adapter has for it. */
 export interface MatchedLayer {
   readonly found: FoundLayer;
+  readonly kind: AdapterKind;
   readonly tensors: AdapterTensors;
   readonly settings: LayerSettings;
 }
@@ -19,18 +20,27 @@ export interface MatchedLayer {
  */
 export function matched(graph: Graph, adapter: Adapter): MatchedLayer[] {
   const { layers } = findLayers(graph);
+  const kind = kindOf(adapter);
   return adapter.layers.flatMap((own) => {
     const found = layersNamed(layers, own.module);
     if (found.length === 0) throw unknownModule(own, layers);
     return found.map((layer): MatchedLayer => {
-      const tensors = { lora_A: own.down, lora_B: own.up };
-      lora.check(layer, tensors);
-      const { scaling, dropout } = adapter;
-      const settings = { rank: own.down.dims[0] ?? 1, alpha: own.alpha, scaling, dropout };
-      return { found: layer, tensors, settings };
+      const reason = kind.refuses(layer);
+      if (reason !== undefined) throw new UsageError(`the adapter cannot act on "${layer.name}": ${reason}`);
+      const tensors = tensorsOf(own);
+      kind.check(layer, tensors);
+      const { scaling, dropout, dora } = adapter;
+      const settings = { rank: own.down.dims[0] ?? 1, alpha: own.alpha, scaling, dropout, dora };
+      return { found: layer, kind, tensors, settings };
     });
   });
 }
+
+/** The numbers for one module by the last part of their names. */
+export const tensorsOf = ({ down, up, magnitude }: AdapterLayer): AdapterTensors => ({
+  ...{ lora_A: down, lora_B: up },
+  ...(magnitude && { lora_magnitude_vector: magnitude }),
+});
 
 /** The layers of one module; several if the model calls the module several times. */
 function layersNamed(layers: readonly FoundLayer[], module: string): FoundLayer[] {

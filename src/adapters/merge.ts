@@ -16,13 +16,14 @@ import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { Adapter, WeightedAdapter } from "./adapter.ts";
 import { graphToAdapt } from "./add.ts";
 import { initializerRecord } from "./initializer-record.ts";
-import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
+import type { AdapterKind, AdapterTensors, LayerSettings, WeightNumbers } from "./kind.ts";
 import { adapterKind } from "./kinds.ts";
 import type { Layer, StoredForm } from "./layers.ts";
 import { markOf } from "./mark.ts";
 import { matched } from "./match.ts";
 import { removeAdapters } from "./remove.ts";
 import { withSaved } from "./saved.ts";
+import { weightNumbers } from "./weight-numbers.ts";
 import { toStored } from "./weight-steps.ts";
 
 /** A layer with an adapter to be merged. */
@@ -49,13 +50,11 @@ export async function mergeAdapters(
   if (given.length === 0) return merged;
   const graph = await graphToAdapt(merged, {}, probe);
   const changes = given.flatMap(({ adapter, weight }) =>
-    matched(graph, adapter).map(
-      ({ found, tensors, settings }): Change => ({
-        ...{ layer: found, tensors, settings, weight },
-        kind: adapterKind("lora"),
-      }),
-    ),
+    matched(graph, adapter).map(({ found, ...others }): Change => ({ layer: found, ...others, weight })),
   );
+  const permanent = changes.find(({ kind, weight }) => kind.permanent !== undefined && weight < 0)?.kind
+    .permanent;
+  if (permanent) throw new UsageError(`the adapter cannot be taken out of the weights again: ${permanent}`);
   merged = withChanges(merged, changes);
   for (const { adapter, weight } of given) {
     if (adapter.saved.size === 0) continue;
@@ -154,7 +153,7 @@ function withChanges(model: Model, changes: readonly Change[]): Model {
     const before = numbersOf(tensor);
     const results = [...layers.values()].map((list) => {
       const sum = Float64Array.from(before);
-      for (const change of list) addTo(sum, change);
+      for (const change of list) addTo(sum, change, () => weightNumbers(graph, change.layer));
       return { list, sum };
     });
     const [first] = results;
@@ -197,9 +196,13 @@ function numbersOf(tensor: Tensor): ArrayLike<number> {
 }
 
 /** Adds an adapter to a weight, in the weight's layout. */
-function addTo(sum: Float64Array, { layer, kind, tensors, settings, weight }: Change): void {
+function addTo(
+  sum: Float64Array,
+  { layer, kind, tensors, settings, weight }: Change,
+  before: WeightNumbers,
+): void {
   const { unitsFirst, factor, dims, steps } = layer.stored as StoredForm;
-  const change = kind.change(layer, tensors, settings);
+  const change = kind.change(layer, tensors, settings, before);
   const operand = unitsFirst ? change : exchanged(change, layer.units, elementCount(layer.unit));
   const stored = toStored(operand, dims, steps);
   const share = weight / factor;

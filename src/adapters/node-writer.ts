@@ -22,6 +22,8 @@ export class NodeWriter {
   readonly values: string[] = [];
   /** Constants that they read. */
   readonly constants: Tensor[] = [];
+  /** Those of the values that count as constants of a gradient. */
+  readonly detached: string[] = [];
 
   /** @param taken - names that other writers have taken; this one adds its own */
   constructor(graph: Graph, layer: string, taken: Set<string>) {
@@ -64,6 +66,28 @@ export class NodeWriter {
     const data = type === "double" ? Float64Array.of(value) : Float32Array.of(value);
     this.constants.push(Tensor.of(name, type, [], data));
     return name;
+  }
+
+  /** Several integers: a shape, axes. */
+  integers(part: string, numbers: readonly number[]): string {
+    const name = this.name(part);
+    this.constants.push(Tensor.of(name, "int64", [numbers.length], BigInt64Array.from(numbers, BigInt)));
+    return name;
+  }
+
+  reshape(value: string, part: string, shape: readonly number[]): string {
+    return this.op("Reshape", part, [value, this.integers(`${part}_shape`, shape)]);
+  }
+
+  /** The Euclidean norms of a matrix's rows: [rows]. */
+  norms(matrix: string, part: string): string {
+    const keepdims = int(0);
+    if (this.#graph.opset < 18) {
+      return this.op("ReduceL2", part, [matrix], { attributes: { axes: ints([1]), keepdims } });
+    }
+    return this.op("ReduceL2", part, [matrix, this.integers(`${part}_axes`, [1])], {
+      attributes: { keepdims },
+    });
   }
 
   /** The matrix with its axes exchanged. */

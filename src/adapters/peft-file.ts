@@ -25,9 +25,10 @@ const configKey = "adapter_config";
 export function encodeAdapter(adapter: Adapter): AdapterFiles {
   const config = JSON.stringify(configOf(adapter), null, 2);
   const tensors = new Map<string, Tensor>();
-  for (const { module, down, up } of adapter.layers) {
+  for (const { module, down, up, magnitude } of adapter.layers) {
     tensors.set(`${prefix}${module}.lora_A.weight`, down);
     tensors.set(`${prefix}${module}.lora_B.weight`, up);
+    if (magnitude) tensors.set(`${prefix}${module}.lora_magnitude_vector`, magnitude);
   }
   for (const [name, tensor] of adapter.saved) tensors.set(`${prefix}${name}`, tensor);
   const pieces = encodeTensors(tensors, { format: "pt", [configKey]: config });
@@ -41,7 +42,7 @@ export function encodeAdapter(adapter: Adapter): AdapterFiles {
 }
 
 /** PEFT's LoraConfig. */
-function configOf({ layers, saved, rank, alpha, scaling, dropout }: Adapter): Record<string, unknown> {
+function configOf({ layers, saved, rank, alpha, scaling, dropout, dora }: Adapter): Record<string, unknown> {
   const rankOf = (layer: AdapterLayer) => layer.down.dims[0] ?? rank;
   const others = (value: (layer: AdapterLayer) => number, usual: number) =>
     Object.fromEntries(
@@ -57,7 +58,7 @@ function configOf({ layers, saved, rank, alpha, scaling, dropout }: Adapter): Re
     lora_alpha: alpha,
     lora_dropout: dropout,
     use_rslora: scaling === "rslora",
-    use_dora: false,
+    use_dora: dora,
     bias: "none",
     fan_in_fan_out: false,
     init_lora_weights: true,
@@ -83,26 +84,35 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
     );
   }
   const settings = readConfig(text, where);
-  const parts = new Map<string, { down?: Tensor; up?: Tensor }>();
+  const parts = new Map<string, { down?: Tensor; up?: Tensor; magnitude?: Tensor }>();
+  const partOf = (module: string) => {
+    const part = parts.get(module) ?? {};
+    parts.set(module, part);
+    return part;
+  };
   const saved = new Map<string, Tensor>();
   for (const [key, tensor] of all) {
     const name = key.startsWith(prefix) ? key.slice(prefix.length) : key;
     // PEFT leaves out the adapter's name (`default`) in files, but not in the model's state_dict.
     const found = /^(.+)\.lora_([AB])(?:\.\w+)??\.weight$/.exec(name);
+    const [, scaled] = /^(.+)\.lora_magnitude_vector(?:\.\w+)??(?:\.weight)?$/.exec(name) ?? [];
     if (found) {
       const [, module = "", letter] = found;
-      const part = parts.get(module) ?? {};
-      parts.set(module, part);
-      part[letter === "A" ? "down" : "up"] = tensor;
-    } else if (/lora_|ia3_|\.hada_|\.oft_/.test(name)) {
+      partOf(module)[letter === "A" ? "down" : "up"] = tensor;
+    } else if (scaled !== undefined && settings.dora) partOf(scaled).magnitude = tensor;
+    else if (/lora_|ia3_|\.hada_|\.oft_/.test(name)) {
       throw new UsageError(
-        `${where} has "${key}", a part of an adapter that is not supported: only lora_A and lora_B are`,
+        `${where} has "${key}", a part of an adapter that is not supported: only lora_A, lora_B and, with use_dora, lora_magnitude_vector are`,
       );
     } else saved.set(name.replace(/\.modules_to_save\.\w+/, ""), tensor);
   }
-  const layers = [...parts].map(([module, { down, up }]): AdapterLayer => {
+  const layers = [...parts].map(([module, { down, up, magnitude }]): AdapterLayer => {
     if (!down || !up) throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
-    return { module, alpha: patternFor(settings.alphas, module) ?? settings.alpha, down, up };
+    if (settings.dora && !magnitude) {
+      throw new FileError(`${where} has use_dora, and no lora_magnitude_vector for "${module}"`);
+    }
+    const alphaHere = patternFor(settings.alphas, module) ?? settings.alpha;
+    return { module, alpha: alphaHere, down, up, ...(magnitude && { magnitude }) };
   });
   if (layers.length === 0) throw new FileError(`${where} holds no lora_A and lora_B`);
   return {
@@ -110,6 +120,7 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
     alpha: settings.alpha,
     scaling: settings.scaling,
     dropout: settings.dropout,
+    dora: settings.dora,
     layers,
     saved,
   };
@@ -151,16 +162,14 @@ function readConfig(text: string, where: string) {
     throw new FileError(`${where}: ${key} in adapter_config.json is no number`);
   };
   const refuse = (what: string) =>
-    new UsageError(
-      `${where} is an adapter with ${what}, which is not supported: only LoRA as in the paper is`,
-    );
+    new UsageError(`${where} is an adapter with ${what}, which is not supported: only LoRA and DoRA are`);
   if (config.peft_type !== "LORA") throw refuse(`peft_type ${JSON.stringify(config.peft_type)}`);
-  if (config.use_dora === true) throw refuse("use_dora");
   if (typeof config.bias === "string" && config.bias !== "none") throw refuse(`bias "${config.bias}"`);
   if (config.lora_bias === true) throw refuse("lora_bias");
   const rank = number("r", 8);
   return {
     ...{ rank, alpha: number("lora_alpha", 8), dropout: number("lora_dropout", 0) },
+    dora: config.use_dora === true,
     scaling: config.use_rslora === true ? ("rslora" as const) : ("lora" as const),
     alphas: (typeof config.alpha_pattern === "object" && config.alpha_pattern !== null
       ? config.alpha_pattern

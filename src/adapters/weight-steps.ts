@@ -47,7 +47,7 @@ export function toStored(
   for (const step of [...steps].reverse()) {
     if ("dims" in step) shape = step.dims;
     else {
-      const before = step.permutation.map((_, axis) => shape[step.permutation.indexOf(axis)] ?? 1);
+      const before = unpermutedShape(shape, step.permutation);
       data = unpermuted(data, shape, step.permutation, before);
       shape = before;
     }
@@ -55,8 +55,12 @@ export function toStored(
   return data;
 }
 
+/** The shape before a Transpose. */
+export const unpermutedShape = (shape: readonly number[], permutation: readonly number[]): number[] =>
+  permutation.map((_, axis) => shape[permutation.indexOf(axis)] ?? 1);
+
 /** The array whose axes a Transpose put into the order `permutation`. */
-function unpermuted(
+export function unpermuted(
   data: Float64Array,
   shape: readonly number[],
   permutation: readonly number[],

@@ -20,6 +20,14 @@ export function adapterParameters({ metadata }: Pick<Graph, "metadata">): Readon
   }
 }
 
+/** Names of values of adapters that count as constants of a gradient: the norms of DoRA. */
+export function detachedValues({ metadata }: Pick<Graph, "metadata">): readonly string[] {
+  const text = metadata.get(adaptersKey);
+  if (text?.includes('"detached"') !== true) return [];
+  const { detached }: { detached?: unknown } = JSON.parse(text);
+  return Array.isArray(detached) ? detached.map(String) : [];
+}
+
 /** Whether a model has adapters beside its layers. */
 export const hasAdapters = (model: Model): boolean =>
   model.proto.metadataProps?.some(({ key }) => key === adaptersKey) ?? false;

@@ -35,11 +35,13 @@ export function backward(
     separate?: ReadonlySet<Value>;
     /** Nodes to walk; results of all other nodes count as constant. Default: all. */
     nodes?: ReadonlySet<Node>;
+    /** Values that count as constants, whatever they depend on. */
+    detached?: ReadonlySet<Value>;
   },
 ): Map<Value, Typed> {
   const { wrt, seeds, rules, emit, nodes } = options;
   const order = graph.sorted().filter((node) => nodes?.has(node) ?? true);
-  const active = activeValues(order, wrt, rules);
+  const active = activeValues(order, wrt, rules, options.detached);
   const wanted = wantedValues(order, active, seeds);
   const path = order.filter((node) =>
     node.outputs.some((output) => output && active.has(output) && wanted.has(output)),
@@ -108,7 +110,12 @@ const quantized: ReadonlySet<string> = new Set([
  * Values that depend on one of `wrt` and can have a gradient: floats, values of unknown type, and results of operators
  * without a derivative or with quantized inputs (else a path through quantized numbers would silently count as no path).
  */
-function activeValues(order: readonly Node[], wrt: readonly Value[], rules: RuleTable): Set<Value> {
+function activeValues(
+  order: readonly Node[],
+  wrt: readonly Value[],
+  rules: RuleTable,
+  detached: ReadonlySet<Value> = new Set(),
+): Set<Value> {
   const active = new Set<Value>(wrt);
   for (const node of order) {
     const entry = rules[node.op];
@@ -118,6 +125,7 @@ function activeValues(order: readonly Node[], wrt: readonly Value[], rules: Rule
     const differentiable = entry && "vjp" in entry;
     const levels = reached.some((input) => input?.type && quantized.has(input.type));
     for (const output of node.outputs) {
+      if (output && detached.has(output)) continue;
       if (output && (!differentiable || levels || !output.type || isFloat(output.type))) active.add(output);
     }
   }

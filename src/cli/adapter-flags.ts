@@ -17,7 +17,7 @@ export interface AdapterFlags {
   readonly adapterFrom?: string;
 }
 
-const form = "rank=8,alpha=16,dropout=0.05,include=RE,exclude=RE,scaling=lora|rslora";
+const form = "rank=8,alpha=16,dropout=0.05,include=RE,exclude=RE,scaling=lora|rslora,dora=true";
 const numbers: Readonly<Record<string, NumberRange>> = { rank: count, alpha: positive, dropout: decayRate };
 
 /** Declares the flags that say how adapters are trained. */
@@ -62,6 +62,10 @@ function settingOf(key: string, value: string, part: string): unknown {
     if (value === "lora" || value === "rslora") return value;
     throw new InvalidArgumentError("Give scaling=lora or scaling=rslora.");
   }
+  if (key === "dora") {
+    if (value === "true" || value === "false") return value === "true";
+    throw new InvalidArgumentError("Give dora=true or dora=false.");
+  }
   throw new InvalidArgumentError(`"${part}" is no setting of adapters; give some of ${form}.`);
 }
 
@@ -76,8 +80,8 @@ export async function loraOf(
   const given = lora === true ? {} : lora;
   if (adapterFrom === undefined) return given ? { lora: { ...given, ...(head && { trainHead: true }) } } : {};
   const from = await readAdapter(adapterFrom);
-  const { rank, alpha, scaling, dropout } = from;
-  const own = { rank, alpha, scaling, dropout, ...(!given?.include && { include: layersOf(from) }) };
+  const { rank, alpha, scaling, dropout, dora } = from;
+  const own = { rank, alpha, scaling, dropout, dora, ...(!given?.include && { include: layersOf(from) }) };
   const trainHead = head || from.saved.size > 0;
   return { from, lora: { ...own, ...given, ...(trainHead && { trainHead: true }) } };
 }

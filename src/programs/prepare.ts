@@ -1,4 +1,4 @@
-import { adapterParameters, adapterPrefix, isUpward } from "../analysis/adapter-names.ts";
+import { adapterParameters, adapterPrefix, detachedValues, isUpward } from "../analysis/adapter-names.ts";
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { mayHaveCache } from "../analysis/cache-names.ts";
 import { isCommonlyUndecayed } from "../analysis/decay.ts";
@@ -114,6 +114,7 @@ export async function prepare(
   const terms = options.objective ? termsOf(options.objective) : [];
   const wanted = [options.output, options.loss, ...terms.map(({ output }) => output)];
   const names = wanted.flatMap((name) => (name === undefined ? [] : [name, ...namesIn(name)]));
+  names.push(...detachedValues(graph));
   const named = [...new Set(names)].flatMap((name) => graph.value(name) ?? []);
   graph.outputs.push(...named);
   const half = found.parameters.find(({ value }) => isHalf(value.type));
@@ -172,7 +173,10 @@ function sitesToTrain(graph: Graph): ReturnType<typeof findSites> {
   if (!trained) return found;
   // B begins with zeros, where directions are undefined and the gradient of a penalty grows without bound.
   const sites = found.sites.filter(({ weight: { name } }) => trained.has(name) && !isUpward(name));
-  const skipped = found.skipped.filter(({ name }) => name.startsWith(adapterPrefix));
+  // DoRA's product of B and A is a part of a norm.
+  const skipped = found.skipped.filter(
+    ({ name }) => name.startsWith(adapterPrefix) && !/\/change(_\d+)?$/.test(name),
+  );
   return { sites, skipped };
 }
 

@@ -1,3 +1,4 @@
+import { detachedValues } from "../analysis/adapter-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { probeModel } from "../analysis/probe-model.ts";
 import { rulesFor } from "../autodiff/rules-for.ts";
@@ -187,7 +188,8 @@ export class Program {
       await this.run(recognizeLayerNormalization());
     }
     const rules = await rulesFor(graph, this.#context.options.straightThrough);
-    const gradients = backward(graph, { wrt, seeds, rules, emit, separate, arrivals });
+    const detached = new Set(detachedValues(graph).flatMap((name) => graph.value(name) ?? []));
+    const gradients = backward(graph, { wrt, seeds, rules, emit, separate, arrivals, detached });
     this.#differentiated = { gradients, seeds: seeds.map(({ value }) => value) };
     if (activations) await this.run(activations.writeOutActivations());
     return gradients;

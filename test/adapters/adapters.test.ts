@@ -102,7 +102,7 @@ const models: Readonly<Record<string, { x?: Tensor; build: (b: GraphBuilder) => 
   },
 };
 
-/** The model with B of every adapter filled with other numbers than zeros. */
+/** The model with B of every adapter filled with other numbers than zeros, and DoRA's lengths changed. */
 async function trained(model: Model): Promise<Model> {
   const adapter = await adapterOf(model);
   const layers = adapter.layers.map((layer) => ({
@@ -112,6 +112,13 @@ async function trained(model: Model): Promise<Model> {
       layer.up.dims,
       Array.from({ length: layer.up.size }, (_, i) => Math.cos(3 * i) / 4),
     ),
+    ...(layer.magnitude && {
+      magnitude: Tensor.float(
+        "",
+        layer.magnitude.dims,
+        [...layer.magnitude.numbers()].map((number, i) => number * (1.1 + i / 10)),
+      ),
+    }),
   }));
   return loadAdapter(model, { ...adapter, layers });
 }
@@ -120,19 +127,29 @@ const difference = (a: Tensor, b: Tensor): number =>
   Math.max(...a.numbers().map((number, i) => Math.abs(number - (b.numbers()[i] ?? Number.NaN))));
 
 describe("adapters", () => {
-  for (const [name, { x = x4, build }] of Object.entries(models)) {
-    test(name, async () => {
+  const cases = Object.entries(models).flatMap(([name, model]) => [
+    { name, dora: false, ...model },
+    { name, dora: true, ...model },
+  ]);
+  for (const { name, dora, x = x4, build } of cases) {
+    test(`${name}${dora ? ", with DoRA" : ""}`, async () => {
       const b = new GraphBuilder(17);
       build(b);
       const model = modelOf(b);
       const run = async (one: Model) => (await runModel(encodeModel(one), { x })).y as Tensor;
-      const options = { rank: 2, alpha: 3, include: /./ } as const;
+      const options = { rank: 2, alpha: 3, include: /./, dora } as const;
       const adapted = await addAdapters(model, options);
       const before = await run(model);
-      expect((await run(adapted)).numbers()).toEqual(before.numbers());
-      expect(equalBytes((await mergeAdapters(adapted)).bytes, model.bytes)).toBe(true);
+      // The lengths are rounded to float32.
+      if (dora) expect(difference(await run(adapted), before)).toBeLessThan(1e-6);
+      else {
+        expect((await run(adapted)).numbers()).toEqual(before.numbers());
+        expect(equalBytes((await mergeAdapters(adapted)).bytes, model.bytes)).toBe(true);
+      }
       const { parameters } = await inspect(adapted);
-      expect(parameters.map((one) => one.name).every((one) => /\.lora_[AB]$/.test(one))).toBe(true);
+      expect(
+        parameters.map((one) => one.name).every((one) => /\.lora_([AB]|magnitude_vector)$/.test(one)),
+      ).toBe(true);
 
       const changed = await trained(adapted);
       const after = await run(changed);
@@ -146,7 +163,8 @@ describe("adapters", () => {
       const { tensors, config } = await encodeAdapter(await adapterOf(changed));
       const read = await decodeAdapter(tensors, config);
       expect(equalBytes((await mergeAdapters(model, read)).bytes, merged.bytes)).toBe(true);
-      expect(difference(await run(await unmerge(merged, read)), before)).toBeLessThan(3e-6);
+      if (dora) await expect(unmerge(merged, read)).rejects.toThrow(/cannot be taken out .* DoRA scales/);
+      else expect(difference(await run(await unmerge(merged, read)), before)).toBeLessThan(3e-6);
       const twice = await mergeAdapters(model, [
         { adapter: read, weight: 0.25 },
         { adapter: read, weight: 0.75 },

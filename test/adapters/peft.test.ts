@@ -22,7 +22,8 @@ import { runModel } from "../helpers/run-model.ts";
 
 // scripts/oracles/adapters.py
 const folder = "test/fixtures/peft";
-type Case = "lora" | "rslora";
+const names = ["lora", "rslora", "dora"] as const;
+type Case = (typeof names)[number];
 interface Recorded {
   readonly losses: readonly number[];
   readonly logits: readonly number[];
@@ -42,7 +43,7 @@ const farthest = (a: readonly number[], b: readonly number[]): number =>
     ? Math.max(...a.map((value, i) => Math.abs(value - (b[i] ?? Number.NaN))))
     : Number.NaN;
 
-describe.each(["lora", "rslora"] as const)("an adapter of PEFT: %s", (name) => {
+describe.each(names)("an adapter of PEFT: %s", (name) => {
   test("has the same losses over 20 steps, merged weights and answers; PEFT reads the file that we write", async () => {
     const base = await readModel(`${folder}/model.onnx`);
     const adapted = await loadAdapter(base, await readAdapter(`${folder}/${name}/begin`));

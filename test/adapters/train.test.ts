@@ -45,6 +45,7 @@ const options: TrainerOptions = {
     alpha: 5,
     scaling: "rslora",
     dropout: 0.3,
+    dora: true,
     include: /FC[123]/i,
     exclude: /fc3/,
     trainHead: true,
@@ -82,7 +83,10 @@ describe("a run with adapters", () => {
     expect(equalBytes(resumed.export().bytes, exported.bytes)).toBe(true);
     expect(equalBytes((await exportCheckpoint(at("run"))).bytes, exported.bytes)).toBe(true);
     expect(whole.step.ports.parameters.map(({ name }) => name).sort()).toEqual([
-      ...["bn.bias", "fc1.weight.lora_A", "fc1.weight.lora_B", "fc2.weight.lora_A", "fc2.weight.lora_B"],
+      "bn.bias",
+      ...["fc1", "fc2"].flatMap((name) =>
+        ["A", "B", "magnitude_vector"].map((part) => `${name}.weight.lora_${part}`),
+      ),
       ...["fc3.bias", "fc3.weight"],
     ]);
     const [before, after] = [weightsOf(network()), weightsOf(exported)];
@@ -99,7 +103,7 @@ describe("a run with adapters", () => {
     );
     // The same run, its adapters left beside the layers and folded in afterwards.
     const unmerged = whole.export({ merge: false });
-    expect((await inspect(unmerged)).parameters).toHaveLength(6);
+    expect((await inspect(unmerged)).parameters).toHaveLength(8);
     expect(equalBytes((await mergeAdapters(unmerged)).bytes, exported.bytes)).toBe(true);
     for (const trainer of [whole, resumed]) await trainer.release();
   });
@@ -115,6 +119,9 @@ describe("a run with adapters", () => {
     b.output(b.op("Gemm", [h, b.weight("fc2.weight", [8, 3])], "logits"));
     const model = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
     const said: string[] = [];
+    await expect(addAdapters(model, { dora: true })).rejects.toThrow(
+      /no adapter can be put beside "fc1": DoRA needs the norms .* its weight is quantized/,
+    );
     const trainer = await Trainer.create(model, {
       ...{
         objective: crossEntropy(),
@@ -158,7 +165,13 @@ describe("a run with adapters", () => {
       "--threads",
       "1",
     ];
-    const lora = ["--lora", "rank=2,alpha=4,dropout=0.1,include=fc[1,2]", "--lr", "0.01", ...common];
+    const lora = [
+      "--lora",
+      "rank=2,alpha=4,dropout=0.1,dora=false,include=fc[1,2]",
+      "--lr",
+      "0.01",
+      ...common,
+    ];
     const whole = await cli(
       "train",
       at("m.onnx"),
@@ -261,6 +274,7 @@ describe("a run with adapters", () => {
     [["train", "--lora", "rank=2,rank=3"], /gives rank twice/],
     [["train", "--lora", "scaling=half"], /scaling=lora or scaling=rslora/],
     [["train", "--lora", "include=nothing"], /include nothing matches no layer; near it/],
+    [["train", "--lora", "dora=yes"], /dora=true or dora=false/],
     [["train", "--lora", "dropout=1"], /at least 0 and below 1/],
     [["train", "--adapter", "x.safetensors"], /--adapter belongs to --lora/],
     [["train", "--lora", "--freeze", "lora"], /depends on no trainable parameter/],
