@@ -8,6 +8,7 @@ export type {
   LoraOptions,
   WeightedAdapter,
 } from "./adapters/adapter.ts";
+export type { OnnxAdapterFiles } from "./adapters/adapter-inputs.ts";
 export type { AdapterFiles } from "./adapters/peft-file.ts";
 export type { DimensionOptions } from "./analysis/dimensions.ts";
 export type { ModelPart } from "./analysis/model-part.ts";

@@ -4,9 +4,12 @@
  * @module sorth-onnx
  */
 
+import { writeOnnxAdapter as writeOnnxAdapterWith } from "./adapters/adapter-files-node.ts";
+import { encodeOnnxAdapter as encodeOnnxAdapterWith } from "./adapters/adapter-inputs.ts";
 import { addAdapters as addAdaptersWith } from "./adapters/add.ts";
 import { adapterOf as adapterOfModel, loadAdapter as loadAdapterWith } from "./adapters/load.ts";
 import { mergeAdapters as mergeAdaptersWith, unmerge as unmergeWith } from "./adapters/merge.ts";
+import { decodeOnnxAdapter as decodeOnnxAdapterFile } from "./adapters/onnx-adapter-file.ts";
 import {
   decodeAdapter as decodeAdapterFiles,
   encodeAdapter as encodeAdapterFiles,
@@ -24,6 +27,7 @@ import { responseAngles as responseAnglesWith } from "./measure/response-angles.
 import { trainerAngles as trainerAnglesWith } from "./measure/trainer-angles.ts";
 import { weightAngles as weightAnglesWith } from "./measure/weight-angles.ts";
 import type { Model } from "./onnx/model.ts";
+import type { WriteOptions } from "./onnx/write-file.ts";
 import { buildArtifacts as buildArtifactsWith } from "./programs/artifacts.ts";
 import { differentiate as differentiateWith } from "./programs/differentiate.ts";
 import type { RescuedModel } from "./programs/rescue.ts";
@@ -114,6 +118,27 @@ export const encodeAdapter: Library["encodeAdapter"] = async (adapter) => encode
 /** @function */
 export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) =>
   decodeAdapterFiles(tensors, config);
+
+/** @function */
+export const encodeOnnxAdapter: Library["encodeOnnxAdapter"] = (model) => encodeOnnxAdapterWith(model, probe);
+
+/**
+ * Writes the adapter of a model in ONNX Runtime's format, and beside it the graph that takes it: `x.onnx_adapter` and
+ * `x.inputs.onnx`. In Python a session of that graph takes the file as a `LoraAdapter`, by `RunOptions.add_active_adapter`.
+ * @param model - with adapters beside its layers
+ * @returns the files that were written
+ * @throws UsageError if a file exists and `force` is not set, or for a model of IR version 3
+ *
+ * @example
+ * import { addAdapters, readModel, writeOnnxAdapter } from "sorth-onnx";
+ *
+ * await writeOnnxAdapter(await addAdapters(await readModel("model.onnx")), "my.onnx_adapter");
+ */
+export const writeOnnxAdapter = (model: Model, path: string, options: WriteOptions = {}): Promise<string[]> =>
+  writeOnnxAdapterWith(model, path, options, probe);
+
+/** @function */
+export const decodeOnnxAdapter: Library["decodeOnnxAdapter"] = async (bytes) => decodeOnnxAdapterFile(bytes);
 
 /** @function */
 export const trainablePart: Library["trainablePart"] = async (model, part, options = {}) =>

@@ -156,6 +156,18 @@ export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) =
 };
 
 /** @function */
+export const encodeOnnxAdapter: Library["encodeOnnxAdapter"] = async (model) => {
+  const { encodeOnnxAdapter: encodeOnnxAdapterWith } = await import("./adapters/adapter-inputs.ts");
+  return encodeOnnxAdapterWith(model, webProbe);
+};
+
+/** @function */
+export const decodeOnnxAdapter: Library["decodeOnnxAdapter"] = async (bytes) => {
+  const { decodeOnnxAdapter: decodeOnnxAdapterFile } = await import("./adapters/onnx-adapter-file.ts");
+  return decodeOnnxAdapterFile(bytes);
+};
+
+/** @function */
 export const verify: Library["verify"] = async (original, injected, options = {}) => {
   const { verify: verifyWith } = await import("./verify/verify.ts");
   return verifyWith(original, injected, options, webProbe);

@@ -3,6 +3,7 @@
     python scripts/oracles/adapters.py          a model, PEFT's adapters before and after 20 steps, losses, merged weights
     RECORD_ADAPTERS=1 npx vitest run test/adapters/peft.test.ts     the adapters that our training ends with: <case>/ours
     python scripts/oracles/adapters.py --ours   loads these with PEFT and records what the model answers: ours.json
+    python scripts/oracles/adapters.py --onnx   the same with ONNX Runtime and the .onnx_adapter files: onnx.json, ort.onnx_adapter
 
 Made with torch 2.15 and peft 0.21.
 """
@@ -100,5 +101,32 @@ def ours():
     (folder / "ours.json").write_text(json.dumps(record))
 
 
+def onnx():
+    import onnxruntime
+
+    x, _ = data()
+    feeds = {"x": x.numpy()}
+    record = {}
+    for name in ["lora", "dora"]:
+        path = folder / name / "ours.onnx_adapter"
+        session = onnxruntime.InferenceSession(str(path).replace(".onnx_adapter", ".inputs.onnx"))
+        adapter = onnxruntime.LoraAdapter()
+        adapter.Load(str(path))
+        options = onnxruntime.RunOptions()
+        options.add_active_adapter(adapter)
+        record[name] = {
+            "with": session.run(["logits"], feeds, options)[0].flatten().tolist(),
+            "without": session.run(["logits"], feeds)[0].flatten().tolist(),
+        }
+        # The same parameters as ONNX Runtime writes them.
+        read = onnxruntime.AdapterFormat.read_adapter(str(path))
+        written = onnxruntime.AdapterFormat()
+        written.set_adapter_version(7)
+        written.set_model_version(3)
+        written.set_parameters(read.get_parameters())
+        written.export_adapter(str(folder / name / "ort.onnx_adapter"))
+    (folder / "onnx.json").write_text(json.dumps(record))
+
+
 if __name__ == "__main__":
-    ours() if "--ours" in sys.argv else main()
+    ours() if "--ours" in sys.argv else onnx() if "--onnx" in sys.argv else main()

@@ -1,15 +1,20 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import type { Probe } from "../analysis/probe.ts";
 import { FileError, UsageError } from "../errors.ts";
+import { writeModel } from "../onnx/files-node.ts";
+import type { Model } from "../onnx/model.ts";
 import { reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
 import type { Adapter } from "./adapter.ts";
+import { encodeOnnxAdapter } from "./adapter-inputs.ts";
+import { decodeOnnxAdapter, isOnnxAdapter } from "./onnx-adapter-file.ts";
 import { decodeAdapter, encodeAdapter } from "./peft-file.ts";
 
 /** PEFT's names of the two files. */
 const [tensorsName, configName] = ["adapter_model.safetensors", "adapter_config.json"] as const;
 
 /**
- * Reads an adapter in PEFT's format, written by this program or by PEFT.
+ * Reads an adapter in PEFT's format, written by this program or by PEFT, or in ONNX Runtime's (`.onnx_adapter`).
  * @param path - the file of tensors, or the folder that holds `adapter_model.safetensors`; `adapter_config.json` lies beside it
  * @throws SorthError when a file cannot be read, UsageError for an adapter that is no LoRA
  *
@@ -25,6 +30,7 @@ export async function readAdapter(path: string): Promise<Adapter> {
   const bytes = await readFile(file).catch((error: unknown) => {
     throw new FileError(`cannot read the adapter "${file}": ${reasonOf(error)}`);
   });
+  if (isOnnxAdapter(file)) return decodeOnnxAdapter(bytes, `"${file}"`);
   const beside = await readFile(join(dirname(file), configName), "utf8").catch(() => undefined);
   return decodeAdapter(bytes, beside, `"${file}"`);
 }
@@ -47,6 +53,11 @@ export async function writeAdapter(
   path: string,
   options: WriteOptions = {},
 ): Promise<string[]> {
+  if (isOnnxAdapter(path)) {
+    throw new UsageError(
+      `"${path}" is written by writeOnnxAdapter, which needs the model: its parameters are named after the model's weights`,
+    );
+  }
   const file = adapterFile(path);
   await checkAdapterOutput(path, options);
   const { tensors, config } = encodeAdapter(adapter);
@@ -61,6 +72,25 @@ export async function writeAdapter(
   return [file, configFile];
 }
 
+/** Writes the adapter of a model in ONNX Runtime's format. The export `writeOnnxAdapter` documents it. */
+export async function writeOnnxAdapter(
+  model: Model,
+  path: string,
+  options: WriteOptions,
+  probe: Probe,
+): Promise<string[]> {
+  if (!isOnnxAdapter(path)) throw new UsageError(`"${path}" does not end in .onnx_adapter`);
+  await checkAdapterOutput(path, options);
+  const { adapter, model: graph } = await encodeOnnxAdapter(model, probe);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFileSafely(path, adapter, options);
+  await writeModel(graph, graphBeside(path), options);
+  return [path, graphBeside(path)];
+}
+
+/** The graph that takes an adapter of ONNX Runtime. */
+const graphBeside = (path: string): string => path.replace(/\.onnx_adapter$/i, ".inputs.onnx");
+
 /**
  * Refuses a path to which no adapter can be written, before the long work begins.
  * @throws UsageError if a file exists and `force` is not set
@@ -71,7 +101,8 @@ export async function checkAdapterOutput(path: string, { force = false }: WriteO
   const folder = dirname(file);
   const own = join(folder, `${basename(file, ".safetensors")}.${configName}`);
   const others = basename(file) === tensorsName ? [join(folder, configName)] : [];
-  for (const one of [file, own, ...others]) {
+  const all = isOnnxAdapter(path) ? [path, graphBeside(path)] : [file, own, ...others];
+  for (const one of all) {
     if (!(await stat(one).catch(() => undefined))) continue;
     throw new UsageError(`"${one}" already exists; give the adapter another name, or --force to replace it`);
   }

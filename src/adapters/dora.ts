@@ -57,18 +57,11 @@ export const dora: AdapterKind = {
     const one = writer.number("one", 1, type);
     const times = (value: string, part: string) =>
       factor === 1 ? value : writer.op("Mul", part, [value, writer.number(`${part}_factor`, factor, type)]);
-    const matrix = (value: string, part: string, rows: number) =>
-      isConvolution ? writer.reshape(value, part, [rows, -1]) : value;
+    const matrix = (value: string, part: string) =>
+      isConvolution ? writer.reshape(value, part, [0, -1]) : value;
 
-    const rows = isConvolution
-      ? matrix(weight, "weight_rows", layer.units)
-      : unitsFirst
-        ? weight
-        : exchanged();
-    const product = writer.op("MatMul", "change", [
-      matrix(up, "lora_B_rows", layer.units),
-      matrix(down, "lora_A_rows", settings.rank),
-    ]);
+    const rows = isConvolution ? matrix(weight, "weight_rows") : unitsFirst ? weight : exchanged();
+    const product = writer.op("MatMul", "change", [matrix(up, "lora_B_rows"), matrix(down, "lora_A_rows")]);
     const change = writer.op("Mul", "change_scaled", [product, scaling]);
     const direction = writer.op("Add", "direction", [times(rows, "weight_times"), change]);
     const norm = writer.norms(direction, "norm");

@@ -1,5 +1,6 @@
 import type { Model } from "../onnx/model.ts";
 import type { Adapter, AddAdaptersOptions, WeightedAdapter } from "./adapter.ts";
+import type { OnnxAdapterFiles } from "./adapter-inputs.ts";
 import type { AdapterFiles } from "./peft-file.ts";
 
 /** The functions of {@link Library} that put adapters beside the layers of a model, and fold them in. */
@@ -121,4 +122,35 @@ export interface AdapterFunctions {
    * console.log(rank, layers.length);
    */
   decodeAdapter(tensors: Uint8Array, config?: string): Promise<Adapter>;
+
+  /**
+   * The adapter of a model in ONNX Runtime's format (`.onnx_adapter`), with the graph that takes it: the base with the adapter's
+   * parameters as optional inputs, whose defaults leave the base as it is. B holds the scaling, so one graph takes adapters of any
+   * rank and alpha for the same layers. In node `writeOnnxAdapter` writes both.
+   *
+   * @param model - with adapters beside its layers
+   * @throws UsageError for a model without adapters, or of IR version 3, whose initializers nobody can replace
+   *
+   * @example
+   * import { addAdapters, encodeOnnxAdapter, readModel, writeModel } from "sorth-onnx";
+   *
+   * const { adapter, model } = await encodeOnnxAdapter(await addAdapters(await readModel("model.onnx")));
+   * await writeModel(model, "takes-adapters.onnx");
+   * console.log(adapter.length);
+   */
+  encodeOnnxAdapter(model: Model): Promise<OnnxAdapterFiles>;
+
+  /**
+   * Reads an adapter from ONNX Runtime's format, as {@link Library.encodeOnnxAdapter} writes it.
+   *
+   * @throws SorthError for a damaged file; UsageError for parameters of other names
+   *
+   * @example
+   * import { addAdapters, decodeOnnxAdapter, encodeOnnxAdapter, mergeAdapters, readModel } from "sorth-onnx";
+   *
+   * const model = await readModel("model.onnx");
+   * const { adapter } = await encodeOnnxAdapter(await addAdapters(model));
+   * console.log((await mergeAdapters(model, await decodeOnnxAdapter(adapter))).size);
+   */
+  decodeOnnxAdapter(bytes: Uint8Array): Promise<Adapter>;
 }

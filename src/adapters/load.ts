@@ -67,7 +67,7 @@ export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tens
   for (const layer of adapter.layers) {
     const { module, down } = layer;
     const tensors = tensorsOf(layer);
-    const found = mark?.layers.filter((one) => isModule(one.module, module)) ?? [];
+    const found = mark?.layers.filter((one) => isModule(one.module, module) || one.weight === module) ?? [];
     const [first] = found;
     if (!first)
       throw new UsageError(`the adapter is for a module "${module}", beside which the run has no adapter`);

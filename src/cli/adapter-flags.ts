@@ -2,9 +2,10 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { Adapter, LoraOptions, WeightedAdapter } from "../adapters/adapter.ts";
 import { readAdapter, writeAdapter } from "../adapters/adapter-files-node.ts";
 import { adapterNumbers, adapterOf, layersOf } from "../adapters/load.ts";
+import { isOnnxAdapter } from "../adapters/onnx-adapter-file.ts";
 import { hasAdapters } from "../analysis/adapter-names.ts";
 import { UsageError } from "../errors.ts";
-import type { Trainer } from "../index.ts";
+import { type Trainer, writeOnnxAdapter } from "../index.ts";
 import { count, decayRate, type NumberRange, positive } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { number, numberIn, pattern } from "./options.ts";
@@ -38,7 +39,7 @@ export function addAdapterFlags(command: Command): void {
 export function addAdapterOutput(command: Command): void {
   command.option(
     "--adapter <file>",
-    "also write the trained adapter alone, in PEFT's format: a .safetensors file with adapter_config.json beside it, or a folder for both",
+    "also write the trained adapter alone, in PEFT's format: a .safetensors file with adapter_config.json beside it, or a folder for both; x.onnx_adapter: in ONNX Runtime's, with x.inputs.onnx, the graph that takes it",
   );
 }
 
@@ -102,9 +103,12 @@ export function checkHasAdapters(model: Model, flags: AdapterFlags & { readonly 
 export async function writeTrainedAdapter(trainer: Trainer, path: string, terminal: Terminal): Promise<void> {
   const model = trainer.export({ merge: false });
   const adapter = adapterOf(model);
-  const files = await writeAdapter(adapter, path, terminal.write);
+  const files = isOnnxAdapter(path)
+    ? await writeOnnxAdapter(model, path, terminal.write)
+    : await writeAdapter(adapter, path, terminal.write);
   terminal.note(`adapter: ${files.join(", ")}`);
-  const known = new Set([...adapterNumbers(model, adapter).keys()]);
+  const inFile = isOnnxAdapter(path) ? { ...adapter, saved: new Map() } : adapter;
+  const known = new Set(adapterNumbers(model, inFile).keys());
   const others = trainer.step.ports.parameters.map(({ name }) => name).filter((name) => !known.has(name));
   if (others.length === 0) return;
   terminal.note(

@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { decodeParameters } from "../../src/adapters/onnx-adapter-file.ts";
 import {
   adapterOf,
   crossEntropy,
   encodeAdapter,
   encodeModel,
+  encodeOnnxAdapter,
   graphOf,
   loadAdapter,
   loadNpz,
@@ -16,6 +18,7 @@ import {
   type Tensor,
   Trainer,
   writeAdapter,
+  writeOnnxAdapter,
 } from "../../src/index.ts";
 import { adamw } from "../../src/optimizers/public.ts";
 import { runModel } from "../helpers/run-model.ts";
@@ -86,5 +89,36 @@ describe.each(names)("an adapter of PEFT: %s", (name) => {
     if (process.env.RECORD_ADAPTERS) return;
     const answers = await logitsOf(await mergeAdapters(base, ours));
     expect(farthest(answers, json<Record<Case, number[]>>("ours.json")[name])).toBeLessThan(1e-5);
+  });
+});
+
+describe.each(["lora", "dora"] as const)("an adapter of ONNX Runtime: %s", (name) => {
+  test("is read by ONNX Runtime, which answers as the merged model; we read what it writes", async () => {
+    const base = await readModel(`${folder}/model.onnx`);
+    const theirs = await readAdapter(`${folder}/${name}/end`);
+    const adapted = await loadAdapter(base, theirs);
+    const path = `${folder}/${name}/ours.onnx_adapter`;
+    if (process.env.RECORD_ADAPTERS) {
+      await writeOnnxAdapter(adapted, path, { force: true });
+      return;
+    }
+    const { adapter, model } = await encodeOnnxAdapter(adapted);
+    expect(Buffer.from(adapter).equals(readFileSync(path))).toBe(true);
+    expect(Buffer.from(encodeModel(model)).equals(readFileSync(path.replace(/\w+$/, "inputs.onnx")))).toBe(
+      true,
+    );
+    // Answers of ONNX Runtime in Python, with RunOptions.add_active_adapter.
+    const answers = json<Record<typeof name, { with: number[]; without: number[] }>>("onnx.json")[name];
+    expect(farthest(answers.with, record[name].logits)).toBeLessThan(1e-5);
+    expect(farthest(answers.without, await logitsOf(base))).toBeLessThan(2e-6);
+    expect(farthest(await logitsOf(model), answers.without)).toBeLessThan(2e-6);
+
+    const read = await readAdapter(`${folder}/${name}/ort.onnx_adapter`);
+    expect(read.layers.map(({ module }) => module)).toContain("fc1.weight");
+    expect(farthest(await logitsOf(await mergeAdapters(base, read)), record[name].logits)).toBeLessThan(1e-5);
+    expect((await readAdapter(path)).dora).toBe(name === "dora");
+    for (const damaged of [adapter.slice(0, 40), adapter.slice(0, adapter.length - 9), new Uint8Array(30)]) {
+      expect(() => decodeParameters(damaged, "it")).toThrow(/it is (a damaged|no) adapter of ONNX Runtime/);
+    }
   });
 });

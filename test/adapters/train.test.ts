@@ -258,6 +258,38 @@ describe("a run with adapters", () => {
     const adapter = await readAdapter(at("c"));
     expect([...adapter.saved.keys()]).toEqual(["logits.weight", "logits.bias"]);
     expect(adapter).toMatchObject({ rank: 8, alpha: 8 });
+    const ort = [
+      "--adapter-from",
+      at("a.safetensors"),
+      ...common,
+      "--max-steps",
+      "1",
+      "--adapter",
+      at("o.onnx_adapter"),
+    ];
+    expect(await cli("train", at("m.onnx"), ...ort, "-o", at("o.onnx"))).toMatchObject({ code: 0 });
+    expect(existsSync(at("o.inputs.onnx"))).toBe(true);
+    await cli("merge", at("m.onnx"), "--adapter", at("o.onnx_adapter"), "-o", at("om.onnx"));
+    for (const [weight, numbers] of weightsOf(await readModel(at("om.onnx")))) {
+      const trained = weightsOf(await readModel(at("o.onnx"))).get(weight) ?? [];
+      expect(
+        Math.max(...numbers.map((number, i) => Math.abs(number - (trained[i] ?? Number.NaN)))),
+      ).toBeLessThan(1e-6);
+    }
+    expect(
+      await cli(
+        "train",
+        at("m.onnx"),
+        "--adapter-from",
+        at("o.onnx_adapter"),
+        ...common,
+        "--max-steps",
+        "1",
+        "-o",
+        at("oo.onnx"),
+      ),
+    ).toMatchObject({ code: 0 });
+
     const adapted = await addAdapters(await readModel(at("m.onnx")), { include: /fc1/ });
     await writeModel(adapted, at("adapted.onnx"));
     for (const command of ["evaluate", "inspect", "predict"]) {

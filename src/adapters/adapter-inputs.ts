@@ -1,0 +1,92 @@
+import type { Probe } from "../analysis/probe.ts";
+import { UsageError } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { Value } from "../graph/node.ts";
+import { valueInfo } from "../graph/proto.ts";
+import { decodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
+import { Model } from "../onnx/model.ts";
+import { Random, tensorOf } from "../onnx/random-tensors.ts";
+import { splice } from "../onnx/splice.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import type { Adapter, AdapterLayer } from "./adapter.ts";
+import { initializerRecord } from "./initializer-record.ts";
+import { adapterKind } from "./kinds.ts";
+import { adapterOf, loadAdapter } from "./load.ts";
+import { scalingOf } from "./lora.ts";
+import { type Mark, markOf } from "./mark.ts";
+import { encodeParameters } from "./onnx-adapter-file.ts";
+import { weightNumbers } from "./weight-numbers.ts";
+
+/** An adapter in ONNX Runtime's format, with the graph that takes it. */
+export interface OnnxAdapterFiles {
+  /** The `.onnx_adapter` file. */
+  readonly adapter: Uint8Array;
+  /** The base with the adapter's parameters as optional inputs; without them it computes what the base does. */
+  readonly model: Model;
+}
+
+/**
+ * The adapter of a model as ONNX Runtime loads it. B holds the scaling, so that one graph takes adapters of any rank and alpha.
+ * `Library.encodeOnnxAdapter` documents it.
+ */
+export async function encodeOnnxAdapter(model: Model, probe: Probe): Promise<OnnxAdapterFiles> {
+  if (Number(model.proto.irVersion) < 4) {
+    throw new UsageError(
+      "the model's file is of IR version 3 or less, whose initializers no caller can replace: ONNX Runtime cannot give it an adapter; export it again",
+    );
+  }
+  const adapter = adapterOf(model);
+  const loaded = await loadAdapter(model, withScaling(adapter), probe);
+  const graph = graphOf(loaded);
+  const mark = markOf(graph) as Mark;
+  const parameters = mark.parameters.map((name) => graph.valueNamed(name).initializer as Tensor);
+  const defaults = new Map<string, Tensor>();
+  for (const layer of mark.layers) {
+    const fresh = adapterKind(layer.kind).fresh(layer, layer.settings, new Random("lora", 0), () =>
+      weightNumbers(graph, layer),
+    );
+    for (const [part, name] of Object.entries(layer.parameters)) {
+      const tensor = fresh[part];
+      if (tensor) defaults.set(name, tensor.named(name));
+    }
+  }
+  return { adapter: encodeParameters(parameters), model: withInputs(loaded, mark, defaults) };
+}
+
+/** The same adapter with its scaling in B: alpha is the rank. */
+function withScaling(adapter: Adapter): Adapter {
+  const layers = adapter.layers.map((layer): AdapterLayer => {
+    const rank = layer.down.dims[0] ?? 1;
+    const factor = scalingOf({ ...adapter, alpha: layer.alpha, rank });
+    const { type, dims } = layer.up;
+    const numbers = Array.from(layer.up.numbers(), (number) => factor * Number(number));
+    return { ...layer, alpha: rank, up: tensorOf("", type, dims, numbers) };
+  });
+  return { ...adapter, scaling: "lora", dropout: 0, layers };
+}
+
+/** The model with the parameters of its adapters as inputs, and other numbers for callers that give none. */
+function withInputs(model: Model, mark: Mark, defaults: ReadonlyMap<string, Tensor>): Model {
+  const { layout } = model;
+  const replace = new Map<FieldRecord, Uint8Array>();
+  for (const record of layout.graph) {
+    if (record.field !== graphFields.initializer) continue;
+    const { name } = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));
+    const tensor = defaults.get(name);
+    if (tensor) replace.set(record, initializerRecord(tensor));
+  }
+  const free = new Map(
+    mark.layers.flatMap(({ parameters: { lora_A: down = "", lora_B: up = "" } }) => [
+      [down, 0],
+      [up, 1],
+    ]),
+  );
+  const appendToGraph = [...defaults.values()].map(({ name, type, dims }) => {
+    const input = new Value(name, type);
+    const rank = `${name.replace(/_[AB](_\d+)?$/, "$1")}_rank`;
+    input.declared = dims.map((dim, axis) => (free.get(name) === axis ? rank : dim));
+    return bytesField(graphFields.input, encodeValueInfoProto(valueInfo(input)));
+  });
+  return Model.spliced(splice(layout, { replace, appendToGraph }), model);
+}
