@@ -31,11 +31,7 @@ export interface OnnxAdapterFiles {
  * `Library.encodeOnnxAdapter` documents it.
  */
 export async function encodeOnnxAdapter(model: Model, probe: Probe): Promise<OnnxAdapterFiles> {
-  if (Number(model.proto.irVersion) < 4) {
-    throw new UsageError(
-      "the model's file is of IR version 3 or less, whose initializers no caller can replace: ONNX Runtime cannot give it an adapter; export it again",
-    );
-  }
+  checkTakesInputs(model);
   const adapter = adapterOf(model);
   const loaded = await loadAdapter(model, withScaling(adapter), probe);
   const graph = graphOf(loaded);
@@ -52,6 +48,14 @@ export async function encodeOnnxAdapter(model: Model, probe: Probe): Promise<Onn
     }
   }
   return { adapter: encodeParameters(parameters), model: withInputs(loaded, mark, defaults) };
+}
+
+/** @throws UsageError for a file whose initializers no caller can replace */
+export function checkTakesInputs({ proto }: Model): void {
+  if (Number(proto.irVersion) >= 4) return;
+  throw new UsageError(
+    "an .onnx_adapter is no use for this model: its file has IR version 3 or less, whose initializers ONNX Runtime lets nobody replace; write the adapter as .safetensors, or export the model again",
+  );
 }
 
 /** The same adapter with its scaling in B: alpha is the rank. */

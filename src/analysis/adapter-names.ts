@@ -24,8 +24,12 @@ export function adapterParameters({ metadata }: Pick<Graph, "metadata">): Readon
 export function detachedValues({ metadata }: Pick<Graph, "metadata">): readonly string[] {
   const text = metadata.get(adaptersKey);
   if (text?.includes('"detached"') !== true) return [];
-  const { detached }: { detached?: unknown } = JSON.parse(text);
-  return Array.isArray(detached) ? detached.map(String) : [];
+  try {
+    const mark: { detached?: unknown } | null = JSON.parse(text);
+    return Array.isArray(mark?.detached) ? mark.detached.map(String) : [];
+  } catch {
+    return [];
+  }
 }
 
 /** Whether a model has adapters beside its layers. */

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { Adapter, LoraOptions, WeightedAdapter } from "../adapters/adapter.ts";
 import { readAdapter, writeAdapter } from "../adapters/adapter-files-node.ts";
+import { checkTakesInputs } from "../adapters/adapter-inputs.ts";
 import { adapterNumbers, adapterOf, layersOf } from "../adapters/load.ts";
 import { isOnnxAdapter } from "../adapters/onnx-adapter-file.ts";
 import { hasAdapters } from "../analysis/adapter-names.ts";
@@ -92,8 +93,9 @@ export function beginWith(trainer: Trainer, from: Adapter | undefined): void {
   if (from) trainer.takeOver({ parameters: adapterNumbers(trainer.model, from) });
 }
 
-/** @throws UsageError for `--adapter` where nothing has adapters */
+/** @throws UsageError for `--adapter` where nothing has adapters, and for an `.onnx_adapter` that the model cannot take */
 export function checkHasAdapters(model: Model, flags: AdapterFlags & { readonly adapter?: string }): void {
+  if (flags.adapter !== undefined && isOnnxAdapter(flags.adapter)) checkTakesInputs(model);
   if (flags.adapter === undefined || flags.lora || flags.adapterFrom !== undefined || hasAdapters(model))
     return;
   throw new UsageError("--adapter belongs to --lora, and to models with adapters: this run has none");

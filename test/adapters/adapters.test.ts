@@ -7,6 +7,7 @@ import {
   decodeModel,
   encodeAdapter,
   encodeModel,
+  encodeOnnxAdapter,
   graphOf,
   inspect,
   loadAdapter,
@@ -174,6 +175,15 @@ describe("adapters", () => {
   }
 });
 
+test("a model of IR version 3 takes no adapter of ONNX Runtime", async () => {
+  const b = new GraphBuilder(8);
+  b.output(b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 2])], "y"));
+  const model = decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 3 }))));
+  const adapted = await addAdapters(model, { include: /fc1/ });
+  await expect(encodeOnnxAdapter(adapted)).rejects.toThrow(/its file has IR version 3 or less/);
+  await expect(encodeOnnxAdapter(model)).rejects.toThrow(/IR version 3/);
+});
+
 describe("a file of PEFT", () => {
   const numbers = new Map([
     ["base_model.model.fc1.lora_A.weight", Tensor.float("a", [1, 4], [1, 2, 3, 4])],
@@ -186,7 +196,7 @@ describe("a file of PEFT", () => {
     ["null", "adapter_config.json is no object"],
     ["{}", "is an adapter with peft_type undefined"],
     ['{"peft_type":"LORA","r":"8"}', "r in adapter_config.json is no number"],
-    ['{"peft_type":"LORA","use_dora":true}', "is an adapter with use_dora"],
+    ['{"peft_type":"LORA","use_dora":true}', "has use_dora, and no lora_magnitude_vector"],
   ])("with the configuration %s is refused", async (config, message) => {
     await expect(decodeAdapter(file, config)).rejects.toThrow(message);
   });
