@@ -110,7 +110,7 @@ describe.each(guides)("the commands of %s", (file) => {
   it.each(lines)("sorth-onnx %s", async (line) => {
     const argv = line.split(" ");
     const isFile = (word: string) =>
-      /\.(onnx|npz|csv|jsonl|txt|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs|^tokenizer$|^adapter/.test(
+      /\.(onnx|onnx_adapter|npz|csv|jsonl|txt|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs|^tokenizer$|^adapter/.test(
         word,
       );
     const there = argv.map((word, i) => (i > 0 && isFile(word) ? join(own, word) : word));
