@@ -166,7 +166,7 @@ describe("fine-tuning in the page", () => {
     await press(page, "Turn the camera off");
     expect(await page.locator("#class-names").inputValue()).toBe("green\nleft");
     await page.locator("#trained-part").selectOption("lora");
-    await fill(page, { batch: 4, epochs: 200, "lora-rank": 2, "lora-alpha": 4, "learning-rate": 0.01 });
+    await fill(page, { batch: 4, epochs: 5000, "lora-rank": 2, "lora-alpha": 4, "learning-rate": 0.01 });
     await waitForStatus(page, /Ready to train/);
     await press(page, "Train");
     await waitForStatus(page, /step [1-9]/);
