@@ -160,6 +160,12 @@ def main() -> None:
         ),
         "masked yes": ("sequence", lambda s: masked(F.binary_cross_entropy_with_logits(s, yes, reduction="none"))),
         "masked numbers": ("sequence", lambda s: masked((s - numbers) ** 2)),
+        "masked scores": (
+            "sequence",
+            lambda s: masked(
+                4 * F.kl_div(F.log_softmax(s / 2, 2), F.softmax(numbers / 2, 2), reduction="none").sum(2)
+            ),
+        ),
         "pixels": ("dense", lambda s: F.cross_entropy(s, pixels, weight, ignore_index=255)),
         "pixels last": (
             "dense-last",

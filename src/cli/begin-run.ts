@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { beforeRecovery } from "../batch-norm/fold-batch-norm.ts";
@@ -9,6 +10,7 @@ import type { TextConversion } from "../data/text/conversion.ts";
 import { objectiveOfTexts } from "../data/text/objective.ts";
 import { UsageError } from "../errors.ts";
 import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
+import { withTaughtLosses } from "../losses/teaching.ts";
 import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
@@ -17,7 +19,7 @@ import { beginWith, loraOf } from "./adapter-flags.ts";
 import { withBalancedClasses } from "./class-weights.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
-import { withLossFiles } from "./loss-files.ts";
+import { teacherPath, withLossFiles } from "./loss-files.ts";
 import { objectiveOf } from "./loss-flags.ts";
 import { metricsOf } from "./metric-flags.ts";
 import { clipped } from "./optimizer-flags.ts";
@@ -45,14 +47,15 @@ export interface Beginning {
 }
 
 /** The trainer of a call: of a resumed run, of a run rescued from artifacts, or of a new run. */
-export async function trainerFor(given: Beginning): Promise<Trainer> {
-  const { call, model, rescued, onMessage } = given;
+export async function trainerFor(asked: Beginning): Promise<Trainer> {
+  const { call, model, rescued, onMessage } = asked;
   const { path, placement } = call;
-  const flags = await withLossFiles(call.flags);
+  const flags = await withLossFiles(withoutLostTeacher(call.flags));
   const metrics = await metricsOf(flags);
-  const beginning = { ...given, call: { ...call, flags } };
+  const beginning = { ...asked, call: { ...call, flags } };
   if (flags.resume) {
-    const options = { ...placement, ...ownObjective(beginning), ...(metrics && { metrics }), onMessage };
+    const { teacher } = flags.taught ?? {};
+    const options = { ...placement, ...ownObjective(beginning), ...given({ metrics, teacher }), onMessage };
     return resume(rescued?.model ?? model, path, flags.resume, options);
   }
   if (rescued) return beginRescued(rescued, beginning, { ...(metrics && { metrics }) });
@@ -85,7 +88,9 @@ export async function newTrainer({
     ...(Object.keys(lengths).length > 0 ? { ...asked, dims: { ...lengths, ...asked.dims } } : asked),
     ...given({ siamese }),
   };
-  const options = balanced ? withBalancedClasses(model, chosen, data) : chosen;
+  const single = balanced ? withBalancedClasses(model, chosen, data) : chosen;
+  // Which losses read the teacher is decided before the labels decide on kinds of losses.
+  const options = single.teacher ? withTaughtLosses(single) : single;
   const own = options.objective && objectiveOfTexts(options.objective, text);
   const isRead = flags.labels ?? flags.classAxis;
   const { objective, remark } =
@@ -108,6 +113,12 @@ export async function newTrainer({
   beginWith(trainer, from);
   return trainer;
 }
+
+/** The flags of a resumed run without a teacher whose file is gone: the run has a copy. */
+const withoutLostTeacher = <F extends Call["flags"]>({ teacher, ...flags }: F) =>
+  teacher === undefined || (flags.resume !== undefined && !existsSync(teacherPath(teacher).path))
+    ? flags
+    : { ...flags, teacher };
 
 /** Continues a run of ONNX Runtime's training API. Flags override its options. */
 function beginRescued(

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { messageOf, UsageError } from "../errors.ts";
@@ -11,7 +12,7 @@ import { nameAndOptions } from "../name-and-options.ts";
 import type { ObjectiveFlags } from "./loss-flags.ts";
 
 /**
- * The flags with the losses that they name by file: an ONNX model, or a module whose default export is a loss.
+ * The flags with the losses that they name by file, an ONNX model or a module whose default export is a loss, and the teacher.
  * @throws SorthError for a file that cannot be read or exports no loss
  */
 export async function withLossFiles<F extends ObjectiveFlags>(flags: F): Promise<F> {
@@ -20,7 +21,22 @@ export async function withLossFiles<F extends ObjectiveFlags>(flags: F): Promise
     const path = nameAndOptions(text).name;
     if (isLossFile(path)) losses.set(path, await lossIn(path));
   }
-  return losses.size === 0 ? flags : { ...flags, losses };
+  const teacher = flags.teacher === undefined ? undefined : await readTeacher(flags.teacher);
+  return { ...flags, ...(losses.size > 0 && { losses }), ...(teacher && { taught: teacher }) };
+}
+
+/** The model of `--teacher model[:output]`, and the output. */
+async function readTeacher(text: string): Promise<NonNullable<ObjectiveFlags["taught"]>> {
+  const { path, output } = teacherPath(text);
+  const model = await readModel(path);
+  return { teacher: model, ...(output !== undefined && { teacherOutput: output }) };
+}
+
+/** The parts of `--teacher`: a path, in which a colon may be, and an output after another one. */
+export function teacherPath(text: string): { readonly path: string; readonly output?: string } {
+  const colon = text.lastIndexOf(":");
+  if (colon < 0 || existsSync(text) || !existsSync(text.slice(0, colon))) return { path: text };
+  return { path: text.slice(0, colon), output: text.slice(colon + 1) };
 }
 
 async function lossIn(path: string): Promise<LossTerm["objective"]> {

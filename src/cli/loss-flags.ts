@@ -18,6 +18,10 @@ export interface ObjectiveFlags {
   readonly objective?: readonly string[];
   /** Losses that were read from files, by path: {@link readLosses}. */
   readonly losses?: ReadonlyMap<string, LossTerm["objective"]>;
+  /** A model to learn from, and after a colon its output. */
+  readonly teacher?: string;
+  /** That model, once it was read ({@link withLossFiles}). */
+  readonly taught?: Pick<LossOptions, "teacher" | "teacherOutput">;
   /** The model's own loss, beside which there is no objective. */
   readonly loss?: string;
   readonly prediction?: string;
@@ -76,6 +80,17 @@ export function addObjectiveFlags(command: Command, meaning: string): void {
     );
 }
 
+/** Declares `--teacher`. */
+export function addTeacherFlag(command: Command): void {
+  command.option(
+    "--teacher <model[:output]>",
+    `learn from another ONNX model, which runs in the same step: --objective distillation:temperature=T,alpha=A is A times the divergence from it and 1 − A times the cross-entropy with the labels, kl, mse and other losses read it in place of labels (default objective: ${taughtObjective})`,
+  );
+}
+
+/** The default of `--objective` beside a teacher. */
+export const taughtObjective = "distillation:temperature=4,alpha=0.9";
+
 /** Declares the flags that choose the loss and the parameters. */
 export function addLossFlags(command: Command, batchMeaning: string): void {
   addObjectiveFlags(command, "the loss that compares the prediction with labels");
@@ -105,6 +120,7 @@ export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" |
     ...dimensionsOf(flags),
     ...parametersOf(flags),
     ...objectiveOf(flags),
+    ...flags.taught,
     ...given({ loss, recompute, checkpointEvery, straightThrough }),
   };
 }

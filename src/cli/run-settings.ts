@@ -42,6 +42,7 @@ const paths = [
     "tensorboard",
     "tokenizer",
     "objective",
+    "teacher",
   ],
   "metrics",
 ];
@@ -137,6 +138,7 @@ export function argumentsHere(
     const ofKind: Readonly<Record<string, (text: string) => string>> = {
       data: dataHere,
       objective: lossHere,
+      teacher: dataHere,
       metrics: (list) => withFiles(list, here),
     };
     return [[name, texts.map(ofKind[name] ?? here)] as const];

@@ -105,7 +105,7 @@ export async function callOf(
 
 /** @throws UsageError for flags that would have no effect */
 export function checkEffects(
-  { keepPenalty, allowFallback, backend, lora, adapterFrom, bitfit, lastBlocks }: TrainFlags,
+  { keepPenalty, allowFallback, backend, lora, adapterFrom, bitfit, lastBlocks, teacher }: TrainFlags,
   { block, artifact }: ModelFacts,
 ): void {
   if (artifact !== undefined && (lora || adapterFrom !== undefined)) {
@@ -118,6 +118,9 @@ export function checkEffects(
     throw new UsageError(
       `${flag} belongs to models: a training_model.onnx fixes which parameters are trained`,
     );
+  }
+  if (artifact !== undefined && teacher !== undefined) {
+    throw new UsageError("--teacher belongs to models: a training_model.onnx has a loss of its own");
   }
   if (keepPenalty && !block) {
     throw new UsageError("--keep-penalty belongs to a model with an injected penalty: this one has none");

@@ -11,7 +11,13 @@ import { addClassFlag, type ClassFlags } from "./class-list.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { addFitFlags, type FitFlags } from "./fit-flags.ts";
 import { groupsOf } from "./group-flags.ts";
-import { addLossFlags, type LossFlags, lossOptionsOf } from "./loss-flags.ts";
+import {
+  addLossFlags,
+  addTeacherFlag,
+  type LossFlags,
+  lossOptionsOf,
+  taughtObjective,
+} from "./loss-flags.ts";
 import { addMetricFlag, type MetricFlags } from "./metric-flags.ts";
 import { addRateFlags, addUpdateFlags, type OptimizerFlags, optimizerOf } from "./optimizer-flags.ts";
 import { given, numberIn, positiveInteger } from "./options.ts";
@@ -126,6 +132,7 @@ export function addStepFlags(command: Command, { recovers = false } = {}): void 
     command,
     `samples per step, if the model leaves the batch size open (default: ${defaultBatch})`,
   );
+  addTeacherFlag(command);
   addPenaltyFlags(command);
   addUpdateFlags(command);
   addBatchNormFlag(command, { recovers });
@@ -159,7 +166,8 @@ export function trainerOptions(
   if (penaltySchedule !== undefined && penalties?.length === 0) {
     throw new UsageError("--penalty-schedule needs a penalty, but this run has none; leave the flag out");
   }
-  const objective = flags.objective ?? (flags.loss === undefined ? ["cross-entropy"] : undefined);
+  const standard = flags.teacher === undefined ? "cross-entropy" : taughtObjective;
+  const objective = flags.objective ?? (flags.loss === undefined ? [standard] : undefined);
   return {
     ...(model.freeBatch && { batch: defaultBatch }),
     ...lossOptionsOf({ ...flags, ...given({ objective }) }),

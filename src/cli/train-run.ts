@@ -44,6 +44,7 @@ import { readData } from "./read-data.ts";
 import { validationAt } from "./run-log.ts";
 import { averageText, hyperParametersOf, penaltyNote, runFacts, writeRunReport } from "./run-report.ts";
 import type { RunSettings } from "./run-settings.ts";
+import { checkTaughtData } from "./taught-data.ts";
 import { type CommandStreams, Terminal } from "./terminal.ts";
 import { callOf, checkEffects, parsedCall, type TrainFlags } from "./train-call.ts";
 import { defaultBatch } from "./train-flags.ts";
@@ -127,6 +128,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
     text: read.conversion?.text,
   });
   const record = recordOf(read, trainer);
+  checkTaughtData(trainer.options.teacher, record);
 
   const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));
   const learned = trainer.step.ports.parameters;

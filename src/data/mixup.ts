@@ -4,7 +4,7 @@ import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { UsageError } from "../errors.ts";
 import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
-import { type AnyObjective, isObjective } from "../losses/terms.ts";
+import { type AnyObjective, isCombined, isObjective } from "../losses/terms.ts";
 import { checkNumber, positive } from "../numbers.ts";
 import { randomStream } from "../random.ts";
 import type { BatchArray, TrainingPass } from "./dataset.ts";
@@ -52,7 +52,18 @@ const mixable = new Set(["mse", "l1", "huber", "smooth-l1", "bce", "binary-focal
  * The loss that takes mixed labels: a cross-entropy reads probabilities instead of class indices, other losses stay.
  * @throws UsageError for a loss whose labels cannot be mixed
  */
-export function objectiveOfMixtures(objective: AnyObjective | undefined): Objective {
+export function objectiveOfMixtures(objective: AnyObjective | undefined): AnyObjective {
+  // Beside a teacher, which reads the mixed samples too, the losses that read labels take mixed ones.
+  if (objective && isCombined(objective) && objective.terms.some(({ teacher }) => teacher)) {
+    const terms = objective.terms.map((term) =>
+      term.teacher ? term : { ...term, objective: ofMixtures(term.objective) },
+    );
+    return { ...objective, terms };
+  }
+  return ofMixtures(objective);
+}
+
+function ofMixtures(objective: AnyObjective | undefined): Objective {
   const single = objective && isObjective(objective) ? objective : undefined;
   if (single?.name === "cross-entropy") {
     return crossEntropy({ ...(single.options as CrossEntropyOptions), labels: "probabilities" });

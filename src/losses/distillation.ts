@@ -16,37 +16,55 @@ export interface DistillationOptions {
   readonly temperature?: number;
   /** The class axis of both sides: 1 (default), or −1 for the last one. */
   readonly classAxis?: 1 | -1;
+  /**
+   * α, above 0 and up to 1: the loss is α times the divergence from the teacher, and 1 − α times the cross-entropy with the labels
+   * of the data. Below 1 it needs a teacher that is a model (the option `teacher`). Default 1: no labels.
+   */
+  readonly alpha?: number;
 }
 
 /**
  * Learning from a teacher (arXiv 1503.02531): T² times the divergence KL(softmax(teacher/T) ‖ softmax(prediction/T)), the mean
- * over rows (torch's `KLDivLoss` of log-probabilities, "batchmean"). Labels are the teacher's scores, in the prediction's shape
- * `[N, classes, …]`: run the teacher over the data and store its outputs as labels.
+ * over rows (torch's `KLDivLoss` of log-probabilities, "batchmean"). The teacher is a model that runs in the same step (the
+ * option `teacher` of a trainer), or labels are its scores, in the prediction's shape `[N, classes, …]`.
  *
  * @throws UsageError for an unknown option or a value out of range.
  * @example
- * await Trainer.create(student, { objective: distillation({ temperature: 4 }) });
+ * const teacher = await readModel("teacher.onnx");
+ * await Trainer.create(student, { teacher, objective: distillation({ temperature: 4, alpha: 0.9 }) });
  */
 export function distillation(options: DistillationOptions = {}): Objective {
   const settings = withDefaults<DistillationOptions>(
     "distillation",
-    { temperature: 1, classAxis: 1 },
+    { temperature: 1, classAxis: 1, alpha: 1 },
     options,
   );
-  const { temperature, classAxis } = settings;
+  const { temperature, classAxis, alpha } = settings;
   checkNumber("temperature of the objective distillation", temperature, positive);
   if (classAxis !== 1 && classAxis !== -1) {
     throw new UsageError(`classAxis of the objective distillation must be 1 or -1, not ${classAxis}`);
   }
+  if (!(alpha > 0 && alpha <= 1)) {
+    throw new UsageError(`alpha of the objective distillation must be above 0 and at most 1, not ${alpha}`);
+  }
   const scores = { classAxis, labelPlaces: 0, labels: "probabilities" } as const;
-  const axisOf = (prediction: Shape) => classAxisOf(prediction, scores);
+  const axisOf = (prediction: Shape) => {
+    // Beside a teacher, a term for the labels takes the place of this option.
+    if (alpha < 1) {
+      throw new UsageError(
+        `alpha ${alpha} of the objective distillation is for labels beside a teacher: give the teacher as a model (--teacher FILE), or leave alpha out`,
+      );
+    }
+    return classAxisOf(prediction, scores);
+  };
   return madeHere({
     name: "distillation",
     options: settings,
     activations: ["Softmax", "LogSoftmax"],
     classAxis: axisOf,
     labels: { type: "float", shape: (prediction) => labelShape(prediction, scores) },
-    build: (g, prediction, labels) => {
+    maskShape: (prediction) => placesOf(prediction, axisOf(prediction)),
+    build: (g, prediction, labels, mask) => {
       const x = computable(g, prediction);
       const axis = axisOf(x.shape);
       const [student, teacher] = [x, g.cast(labels, x.type)].map((value) =>
@@ -54,11 +72,16 @@ export function distillation(options: DistillationOptions = {}): Objective {
       ) as [LogProbabilities, LogProbabilities];
       const each = g.mul(teacher.p(), g.sub(teacher.log, student.log));
       const classes = dimAt(x.shape, axis);
+      const counts = mask && g.unsqueeze(g.indicator(g.greater(mask, 0), x.type), [axis]);
+      // The share of places that count, kept above 0 so that a batch without one has the loss 0.
+      const share = counts && g.max(g.meanOfAll(counts), 1e-30);
+      const mean = g.meanOfAll(counts ? g.mul(each, counts) : each);
       return {
-        value: g.mul(g.meanOfAll(each), classes * temperature ** 2),
+        value: g.mul(share ? g.div(mean, share) : mean, classes * temperature ** 2),
         gradient: () => {
           const scale = (temperature * classes) / elementCount(x.shape);
-          return g.cast(g.mul(g.sub(student.p(), teacher.p()), scale), prediction.type);
+          const slope = g.mul(g.sub(student.p(), teacher.p()), scale);
+          return g.cast(counts && share ? g.mul(slope, g.div(counts, share)) : slope, prediction.type);
         },
       };
     },
@@ -75,13 +98,15 @@ export function distillation(options: DistillationOptions = {}): Objective {
         return g.mul(g.reduceMean(each), dimAt(x.shape, axis) * temperature ** 2);
       },
     },
-    evaluate: (predictions, labels, rows, shape) => {
+    evaluate: (predictions, labels, rows, shape, mask) => {
       const axis = axisOf(shape);
       const classes = dimAt(shape, axis);
       const inner = elementCount(shape.slice(axis + 1));
       const positions = elementCount(shape.slice(1)) / classes;
-      let [loss, correct] = [0, 0];
+      let [loss, correct, counted] = [0, 0, 0];
       for (let place = 0; place < rows * positions; place++) {
+        if (mask && !((mask[place] ?? 0) > 0)) continue;
+        counted += 1 / positions;
         const logs = (values: ArrayLike<number>) => {
           const own = Array.from(
             { length: classes },
@@ -100,11 +125,14 @@ export function distillation(options: DistillationOptions = {}): Objective {
         const best = (values: readonly number[]) => values.indexOf(Math.max(...values));
         if (best(student) === best(teacher)) correct += 1 / positions;
       }
-      return { loss, correct };
+      return { loss, correct, ...(mask && { counted }) };
     },
     checkLabels: finiteLabels,
   });
 }
+
+/** The shape of scores without their class axis. */
+const placesOf = (prediction: Shape, axis: number): Shape => prediction.filter((_, at) => at !== axis);
 
 interface LogProbabilities {
   readonly log: Typed;
@@ -112,7 +140,7 @@ interface LogProbabilities {
 }
 
 /** log softmax along an axis in basic operators, and the probabilities. */
-function logProbabilities(g: Emit, x: Typed, axis: number): LogProbabilities {
+export function logProbabilities(g: Emit, x: Typed, axis: number): LogProbabilities {
   const shifted = g.sub(x, g.reduceMax(x, [axis], true));
   const exponentials = g.exp(shifted);
   const partition = g.reduceSum(exponentials, [axis], true);

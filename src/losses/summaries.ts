@@ -9,7 +9,8 @@ export const objectiveSummaries: Readonly<Record<string, string>> = {
   "smooth-l1": "numbers: squared up to beta, linear above, as torch's SmoothL1Loss",
   cosine: "embeddings: 1 − the cosine between prediction and label",
   kl: "probabilities of classes: their divergence from the softmax of the scores, as torch's KLDivLoss",
-  distillation: "a teacher's scores as labels: divergence of the softened probabilities (arXiv 1503.02531)",
+  distillation:
+    "divergence from a teacher's softened probabilities (arXiv 1503.02531): from those of `--teacher`, or of scores that are labels",
   "causal-lm": "language models: each token from those before it, as in Hugging Face's libraries",
   "masked-lm": "language models: masked tokens from those around them (arXiv 1810.04805)",
   contrastive:

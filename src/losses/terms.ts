@@ -23,6 +23,12 @@ export interface LossTerm {
   readonly mask?: string;
   /** Factor in the sum; default 1. */
   readonly weight?: number;
+  /**
+   * Beside a teacher (the option `teacher`): the teacher's value that takes the place of labels, an output or an inner value; `true`
+   * for the output of the same name, else its first float output; `false` for labels of the data. Default: `true` for a
+   * distillation and, where `labels` is absent, for other losses whose labels are numbers or probabilities.
+   */
+  readonly teacher?: string | boolean;
 }
 
 /** A term with its name and weight decided. */

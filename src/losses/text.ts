@@ -25,7 +25,7 @@ function objectiveOf(
 export const isLossFile = (name: string): boolean => /\.(onnx|[cm]?[jt]s)$/i.test(name);
 
 /** Options of a term, beside those of its loss. */
-const termOptions = ["name", "output", "labels", "mask", "weight"] as const;
+const termOptions = ["name", "output", "labels", "mask", "weight", "teacher"] as const;
 
 /**
  * Reads a loss from text: a name and, after a colon, its options, those of a term in a sum among them. Names of options may be

@@ -210,6 +210,12 @@ export class Tensor {
     return new Tensor(name, this.type, this.dims, read, this.external, this.#readBeginning, this.#stored);
   }
 
+  /** The same data under another name, for a model in another folder: written into its file, not looked for in an external one. */
+  moved(name: string): Tensor {
+    const read = () => this.data;
+    return new Tensor(name, this.type, this.dims, read, undefined, this.#readBeginning, this.#stored);
+  }
+
   /**
    * The same bytes as elements of another type: packed bytes as the 4-bit numbers that they hold, for instance. Data in a file
    * stays there, and both tensors name the same range of it.

@@ -62,6 +62,11 @@ export async function buildArtifacts(
       `the optimizer sgd of the artifacts has no options: leave out ${Object.keys(adamw).join(", ")} (--weight-decay)`,
     );
   }
+  if (options.teacher) {
+    throw new UsageError(
+      "artifacts compare predictions with labels alone: leave the teacher out, and train with it here",
+    );
+  }
   if (options.objective && !isObjective(options.objective)) {
     throw new UsageError(
       `artifacts hold one of the losses by name, not "${options.objective.name}": give one objective, without options for labels, mask or weight`,

@@ -178,7 +178,11 @@ function measured(
     };
   }
   const terms = termsOf(objective, output);
-  if (terms.every((term) => isObjective(term.objective) && !isOfEmbeddings(term.objective))) {
+  const { taught } = program.prepared;
+  // A step beside a teacher may feed no labels, so that its inputs are not those of the evaluation.
+  const isPlain = ({ objective, teacher }: NamedTerm) =>
+    teacher === undefined && isObjective(objective) && !isOfEmbeddings(objective);
+  if (terms.every(isPlain)) {
     const all = terms.map((term): MeasuredTerm => {
       const { objective: own, output: name, labels } = term as NamedTerm & { readonly objective: Objective };
       const { value } = choosePrediction(program.graph, own, name);
@@ -188,7 +192,8 @@ function measured(
   }
   const { terms: all, ...added } = program.dataLoss();
   const emitted = all.map(({ term, prediction, value, places }): MeasuredTerm => {
-    const own = isObjective(term.objective) ? term.objective : undefined;
+    const isTaught = taught?.values.has(term.name) ?? false;
+    const own = isObjective(term.objective) && !isTaught ? term.objective : undefined;
     const rows = program.prepared.batch;
     // Places can be counted one by one if the first axis counts the samples.
     const counted =

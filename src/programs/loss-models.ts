@@ -9,9 +9,9 @@ import { choosePrediction } from "../losses/prediction.ts";
 import { isLossModel, type NamedTerm } from "../losses/terms.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
-import { type PassContext, runGraphPass } from "../passes/pass.ts";
-import { setBatchNormForm } from "../passes/training/batch-norm.ts";
-import { stopDropout } from "../passes/training/stop-dropout.ts";
+import type { PassContext } from "../passes/pass.ts";
+import { toInferenceGraph } from "./inference-graph.ts";
+import { joinGraph } from "./join-graph.ts";
 import type { LossOptions } from "./options.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 
@@ -56,11 +56,10 @@ async function lossGraph(
   const { external } = model;
   liftParameters(graph, {}, external);
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
-  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
-  runGraphPass(stopDropout(), graph);
   const context = { emit: new Emit(graph, { prefix: stepPrefix }), probe, onMessage };
   const dimensions = { dims: knownDims(graph, dims), open: true };
   await expandModel(graph, { target, dimensions, keep: new Set(), ...(external && { external }) }, context);
+  toInferenceGraph(graph);
   return graph;
 }
 
@@ -78,37 +77,14 @@ function join(
   options: LossOptions,
 ): { readonly output: Value; readonly added: readonly Value[] } {
   const { joined, added } = joinInputs(graph, loss, term, options);
-  for (const [domain, version] of loss.opsets) {
-    graph.opsets.set(domain, Math.max(version, graph.opsets.get(domain) ?? 0));
-  }
-  // Bodies capture by name, so values get their new names while they are still in the graph of the loss.
-  const fresh = (name: string) => graph.freshName(`${stepPrefix}${term.name}/${name}`);
   const [output] = loss.outputs;
   if (!output) throw new UsageError(`the loss ${term.name} has no output`);
   if (loss.inputs.includes(output)) throw new UsageError(`the loss ${term.name} returns one of its inputs`);
-  for (const value of [...loss.values]) loss.rename(value, loss.freshName(fresh(value.name)));
-  for (const [input, there] of joined) {
-    const same = loss.value(there.name);
-    if (same) loss.replaceUses(input, same);
-    else loss.rename(input, there.name);
-  }
-  for (const { name, initializer } of loss.initializers) {
+  const at = joinGraph(graph, loss, {
+    ...{ joined, prefix: `${stepPrefix}${term.name}/` },
     // A copy of the numbers, because those of another file would be looked for beside the model.
-    if (initializer)
-      graph.addInitializer(Tensor.of(name, initializer.type, initializer.dims, initializer.data));
-  }
-  const at = ({ name }: Value) => graph.valueNamed(name);
-  for (const node of loss.sorted()) {
-    const copy = graph.addNode({
-      ...{ opType: node.opType, domain: node.domain, overload: node.overload },
-      name: node.name === "" ? "" : fresh(node.name),
-      ...{ attributes: node.attributes, metadata: node.metadata },
-      inputs: node.inputs.map((value) => value && at(value)),
-      outputs: node.outputs.map((value) => value?.name ?? null),
-      captures: node.captures.map(at),
-    });
-    copy.obstacle = node.obstacle;
-  }
+    constant: ({ type, dims, data }, name) => Tensor.of(name, type, dims, data),
+  });
   return { output: at(output), added };
 }
 

@@ -102,7 +102,9 @@ function emitTerm(
     const none = { places: undefined, labels: undefined, mask: undefined };
     return { term, value, prediction, ...none, seed: { value: at, gradient } };
   }
-  const given = input(term.labels, type === "float" ? prediction.type : type, shape(prediction.shape));
+  const given =
+    taughtLabels(prepared, term, prediction) ??
+    input(term.labels, type === "float" ? prediction.type : type, shape(prediction.shape));
   const labels = given.value;
   if (!isObjective(objective)) {
     const loss = objective.loss(emit, prediction, given.read);
@@ -116,6 +118,14 @@ function emitTerm(
   const built = objective.build(emit, prediction, given.read, masked?.read);
   const seed = { value: built.at ?? prediction, gradient: built.gradient };
   return { term, value: built.value, places: undefined, prediction, labels, mask, seed };
+}
+
+/** The labels of a loss that reads a teacher; undefined for others. */
+function taughtLabels({ emit, taught }: PreparedGraph, term: NamedTerm, prediction: Typed) {
+  const value = taught?.values.get(term.name);
+  return (
+    taught && value && { value: undefined, read: taught.labels(emit, term, prediction, typedOrHidden(value)) }
+  );
 }
 
 /** The mean of a loss that the rules differentiate. */

@@ -1,4 +1,5 @@
 import type { AnyObjective } from "../losses/terms.ts";
+import type { Model } from "../onnx/model.ts";
 import type { AverageOptions } from "../optimizers/averages.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { Penalty } from "../penalties/penalty.ts";
@@ -22,6 +23,17 @@ export interface LossOptions {
    * several, with commas: `text_embeds,image_embeds`.
    */
   readonly output?: string;
+  /**
+   * A model from whose values the model learns: losses read them in place of labels (`distillation`, `kl`, `meanSquaredError` …).
+   * It becomes part of the graph, in inference form and frozen, and reads the same inputs, by name or the only one of each. Its
+   * weights stay constants, or in their files where these lie in the model's folder.
+   */
+  readonly teacher?: Model;
+  /**
+   * The teacher's value that losses read, an output or an inner value. Default: the output with the name of the model's, else
+   * its first float output. `combined` can name one for each loss.
+   */
+  readonly teacherOutput?: string;
   /**
    * Losses of embeddings (`contrastive`, `triplet`, `cosineSimilarity`): how many inputs of the model one sample holds, which
    * pass through it side by side: 2 for pairs, 3 for triplets. Arrays of the data have this axis behind that of the samples:

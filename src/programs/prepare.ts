@@ -16,7 +16,7 @@ import { UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import type { Value } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
 import { namesIn } from "../losses/prediction.ts";
 import { isLossModel, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import { isHalf } from "../onnx/data-types.ts";
@@ -30,6 +30,7 @@ import type { LossOptions } from "./options.ts";
 import { takenPrefix } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import { Program } from "./program.ts";
+import type { Teaching } from "./teacher.ts";
 import { tellParameters } from "./tell-parameters.ts";
 import type { VariableSource } from "./variables.ts";
 
@@ -71,8 +72,10 @@ export async function prepare(
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
-  const embeddings = await embeddingParts(asked);
-  const options = await withoutPast(graph, embeddings?.rows(asked) ?? asked);
+  const teacher = await teaching(asked);
+  const given = teacher?.options ?? asked;
+  const embeddings = await embeddingParts(given);
+  const options = await withoutPast(graph, embeddings?.rows(given) ?? given);
   const penalties = await withSchedules(takeBlock(graph, options));
   liftParameters(graph, options, model.external);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
@@ -104,7 +107,7 @@ export async function prepare(
   const emit = new Emit(graph, { prefix: stepPrefix });
   const context = { emit, probe, onMessage: options.onMessage };
   const { external } = model;
-  const target = gradientOpset(graph);
+  const target = Math.max(gradientOpset(graph), teacher?.opset ?? 0);
   // Passes keep outputs, so that these values are still there afterwards.
   const kept = held?.values ?? [];
   graph.outputs.push(...kept);
@@ -138,26 +141,38 @@ export async function prepare(
   // Files of IR 3 list initializers among the inputs, though no caller feeds them.
   for (const input of [...graph.inputs]) if (input.initializer) graph.removeInput(input);
   const own = new Set(graph.nodes);
-  const losses = await withLossModels(graph, options, { ...context, target });
+  const joining = { ...context, target: Math.max(target, graph.opset) };
+  const losses = await withLossModels(graph, options, joining);
+  const taught = await teacher?.join(graph, model, joining);
   const { batch } = await inferShapes(graph, probe, options);
   embeddings?.split(graph, emit, options);
-  const { sites, skipped } = sitesToTrain(graph);
+  const { sites, skipped } = sitesToTrain(graph, own);
   // Folding drops what no output needs.
-  graph.outputs.push(...losses.lossModels.values());
+  const needed = [...losses.lossModels.values(), ...(taught?.values.values() ?? [])];
+  graph.outputs.push(...needed);
   await runPass(foldConstants({ keep }), graph, context);
-  graph.outputs.length -= losses.lossModels.size;
+  graph.outputs.length -= needed.length;
   const prepared = {
     ...{ graph, emit, taken, batch, skipped, penalties, described, parameters, constants },
     ...losses,
+    ...(taught && { taught }),
     ...(embeddings && { embeddingsOf: embeddings.embeddingsOf }),
     held: graph.outputs.splice(graph.outputs.length - kept.length),
     frozen,
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
-    sites: sites
-      .filter(({ node }) => own.has(node))
-      .map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
+    sites: sites.map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
   };
   return new Program(prepared, { probe, options, source: model });
+}
+
+/** The teacher of a run; undefined without one. @throws UsageError for options that need one */
+async function teaching(options: LossOptions): Promise<Teaching | undefined> {
+  const { teacher, teacherOutput, objective } = options;
+  if (teacher) return (await import("./teacher.ts")).teaching({ ...options, teacher });
+  const reading = objective ? termsOf(objective).find((term) => term.teacher) : undefined;
+  if (teacherOutput === undefined && !reading) return undefined;
+  const what = reading ? `the loss ${reading.name} reads a teacher` : `teacherOutput "${teacherOutput}"`;
+  throw new UsageError(`${what}, and there is none: give the model (--teacher FILE)`);
 }
 
 /** What losses of embeddings need of a graph; undefined without one. */
@@ -166,9 +181,17 @@ async function embeddingParts({ objective, siamese }: LossOptions) {
   return any || siamese !== undefined ? import("./embeddings.ts") : undefined;
 }
 
-/** The layers on which penalties act. In a model with adapters: what their A reads, and base layers that are trained in full. */
-function sitesToTrain(graph: Graph): ReturnType<typeof findSites> {
-  const found = findSites(graph);
+/**
+ * The layers on which penalties act. In a model with adapters: what their A reads, and base layers that are trained in full.
+ * @param own - the model's nodes: others are those of losses and of a teacher
+ */
+function sitesToTrain(graph: Graph, own: ReadonlySet<Node>): ReturnType<typeof findSites> {
+  const all = findSites(graph);
+  const foreign = new Set(graph.nodes.filter((node) => !own.has(node)).map(({ label }) => label));
+  const found = {
+    sites: all.sites.filter(({ node }) => own.has(node)),
+    skipped: all.skipped.filter(({ name }) => !foreign.has(name)),
+  };
   const trained = adapterParameters(graph);
   if (!trained) return found;
   // B begins with zeros, where directions are undefined and the gradient of a penalty grows without bound.

@@ -15,6 +15,14 @@ export interface ParameterFacts {
   readonly undecayed: boolean;
 }
 
+/** The losses that compare the model with a teacher, which is part of the graph. */
+export interface TaughtLosses {
+  /** The teacher's value that each of them reads, by the name of its term. */
+  readonly values: ReadonlyMap<string, Value>;
+  /** Emits the labels that such a loss reads, in the shape of its prediction. */
+  readonly labels: (g: Emit, term: NamedTerm, prediction: Typed, value: Typed) => Typed;
+}
+
 /** A model's graph with its shapes known, brought to the opset and the form that gradients are written in. */
 export interface PreparedGraph {
   readonly graph: Graph;
@@ -41,6 +49,8 @@ export interface PreparedGraph {
   readonly lossModels: ReadonlyMap<string, Value>;
   /** The inputs that they added, for labels and other targets. */
   readonly lossInputs: readonly Value[];
+  /** Absent without a teacher. */
+  readonly taught?: TaughtLosses;
   /** Emits the embeddings that a loss reads; absent without such a loss. */
   readonly embeddingsOf?: (prepared: PreparedGraph, term: NamedTerm, options: LossOptions) => Typed;
 }

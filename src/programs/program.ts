@@ -137,7 +137,8 @@ export class Program {
     const { output, loss, objective } = this.#context.options;
     const read = objective ? termsOf(objective).map((term) => term.output) : [];
     const names = [output, loss, ...read].filter((name) => name !== undefined);
-    const keep = new Set([...names, ...names.flatMap(namesIn)]);
+    const taught = [...(this.prepared.taught?.values.values() ?? [])].map(({ name }) => name);
+    const keep = new Set([...names, ...names.flatMap(namesIn), ...taught]);
     const trained = new Set(this.prepared.parameters.map(({ name }) => name));
     if (!this.#has("Conv")) return;
     const moved = await this.run(await layout({ keep, trained }));

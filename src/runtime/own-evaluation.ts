@@ -11,6 +11,7 @@ import type { Better } from "./best-epochs.ts";
 import { checkDataset, type Evaluated, evaluate, evenBatch, remarkOnRest } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Backend, Fed } from "./step-session.ts";
+import type { Taught } from "./taught.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -22,7 +23,11 @@ export interface EvaluationSettings {
 }
 
 /** An evaluation graph that is ready to run, and its inputs for data. */
-interface Opened extends Pick<Evaluated, "session" | "graph" | "ports" | "measure"> {}
+interface Opened extends Pick<Evaluated, "session" | "graph" | "ports" | "measure"> {
+  readonly options: TrainerOptions;
+  /** The batch size for which the graph was built. */
+  readonly batch: number | undefined;
+}
 
 /** Evaluates a trainer's model. Builds the graph and opens its session on first use. */
 export class OwnEvaluation {
@@ -31,8 +36,8 @@ export class OwnEvaluation {
   readonly #ports: StepPorts;
   readonly #probe: TrainerRuntime["probe"];
   readonly #backend: Backend;
-  /** By the batch size. */
-  readonly #opened = new Map<number | undefined, Opened>();
+  readonly #taught: Taught | undefined;
+  readonly #opened: Opened[] = [];
   /** Datasets whose labels have been checked. */
   readonly #checked = new WeakSet<Dataset>();
   /** Messages already sent: each is sent once. */
@@ -41,8 +46,14 @@ export class OwnEvaluation {
   constructor(
     model: Model,
     options: TrainerOptions,
-    of: { readonly ports: StepPorts; readonly probe: TrainerRuntime["probe"]; readonly backend: Backend },
+    of: {
+      readonly ports: StepPorts;
+      readonly probe: TrainerRuntime["probe"];
+      readonly backend: Backend;
+      readonly taught: Taught | undefined;
+    },
   ) {
+    this.#taught = of.taught;
     this.#model = model;
     this.#options = options;
     this.#ports = of.ports;
@@ -52,9 +63,9 @@ export class OwnEvaluation {
 
   /** @throws SorthError for labels that the loss cannot take */
   async check(dataset: Dataset): Promise<void> {
-    const { graph, ports } = await this.#open(dataset);
+    const { graph, ports, options } = await this.#open(dataset);
     if (this.#checked.has(dataset)) return;
-    checkDataset(dataset, { graph, ports }, this.#options.objective);
+    checkDataset(dataset, { graph, ports }, options.objective);
     this.#checked.add(dataset);
   }
 
@@ -96,26 +107,31 @@ export class OwnEvaluation {
   }
 
   async release(): Promise<void> {
-    for (const { session } of this.#opened.values()) await session.release();
+    for (const { session } of this.#opened) await session.release();
   }
 
   /** @param dataset - its size decides on the batch; without one, an open graph of whatever batch will do */
   async #open(dataset?: Dataset): Promise<Opened> {
-    const { batch: most, objective } = this.#options;
+    // Beside a teacher, the labels of a dataset decide on the losses.
+    const options = this.#taught?.evaluated(dataset, this.#options) ?? this.#options;
+    const { batch: most, objective, teacher } = options;
     // A loss that is one number for a batch counts every sample if all batches are equal.
-    const inGraph = objective && !termsOf(objective).every((term) => isObjective(term.objective));
+    const inGraph =
+      teacher || (objective && !termsOf(objective).every((term) => isObjective(term.objective)));
     const even = inGraph && most !== undefined && hasFreeBatch(graphOf(this.#model), this.#options);
     const batch = even && dataset ? evenBatch(dataset.size, most) : most;
-    const known = dataset ? this.#opened.get(batch) : [...this.#opened.values()][0];
+    const known = dataset
+      ? this.#opened.find((one) => one.options === options && one.batch === batch)
+      : this.#opened[0];
     if (known) return known;
     const lower = await this.#backend.lowering();
-    const options = { ...this.#options, ...(batch !== undefined && { batch }) };
-    const graph = await buildEvaluation(this.#model, options, this.#ports, this.#probe, lower);
+    const own = { ...options, ...(batch !== undefined && { batch }) };
+    const graph = await buildEvaluation(this.#model, own, this.#ports, this.#probe, lower);
     const ports = graph.data ?? this.#ports;
     const measure = await this.#measuring(graph, batchOf(ports));
     const session = await this.#backend.openForward(graph.model, this.#options);
-    const opened = { session, graph, ports, measure };
-    this.#opened.set(batch, opened);
+    const opened = { session, graph, ports, measure, options, batch };
+    this.#opened.push(opened);
     return opened;
   }
 

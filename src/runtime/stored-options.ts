@@ -10,6 +10,7 @@ import type { PenaltyOptions } from "../penalties/penalty.ts";
 import { type PenaltyPlan, planOf } from "../penalties/plan.ts";
 import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
 import type { ParameterGroup } from "../programs/options.ts";
+import { checksumOf } from "./stored-teacher.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
 /**
@@ -24,7 +25,7 @@ const plain = [
   ...(["recompute", "checkpointEvery", "precision", "straightThrough"] as const),
   ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
   ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
-  ...(["mixup", "noDecay", "ema", "swa"] as const),
+  ...(["mixup", "noDecay", "ema", "swa", "teacherOutput"] as const),
 ] as const;
 const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
 
@@ -43,6 +44,7 @@ export type Forgotten = None<
     | "groups"
     | "metrics"
     | "lora"
+    | "teacher"
     | "onMessage"
   >
 >;
@@ -78,6 +80,8 @@ interface StoredOptions {
   readonly penalties: readonly StoredPlan[];
   readonly groups?: readonly StoredGroup[];
   readonly lora?: StoredLora;
+  /** The checksum of the teacher, which the run's folder holds as a model. */
+  readonly teacher?: string;
   readonly patterns: Readonly<Record<string, StoredPattern>>;
   /** Names of metrics, those of the user's own among them. */
   readonly metrics?: readonly string[];
@@ -87,7 +91,7 @@ interface StoredOptions {
 
 /** Writes the options as JSON. The user's own objects have no text: the caller gives them again to resume the run. */
 export function optionsToText(options: TrainerOptions): string {
-  const { objective, optimizer = adamw(), penalties = [], groups, metrics, lora } = options;
+  const { objective, optimizer = adamw(), penalties = [], groups, metrics, lora, teacher } = options;
   const stored: StoredOptions = {
     version,
     numbers: Object.fromEntries(
@@ -100,6 +104,7 @@ export function optionsToText(options: TrainerOptions): string {
     penalties: penalties.map((given) => planToStore(planOf(given))),
     ...(groups && { groups: groups.map((group) => ({ ...group, match: patternToStore(group.match) })) }),
     ...(lora && { lora: withPatterns(lora, patternToStore) }),
+    ...(teacher && { teacher: checksumOf(teacher) }),
     patterns: Object.fromEntries(
       patterns.flatMap((key) => (options[key] ? [[key, patternToStore(options[key])]] : [])),
     ),
@@ -187,6 +192,9 @@ export function exportOptionsFromText(text: string): {
     patterns: Object.fromEntries(Object.entries(kept).map(([key, stored]) => [key, patternFrom(stored)])),
   };
 }
+
+/** The checksum of a run's teacher; undefined for a run without one. */
+export const teacherIn = (text: string): string | undefined => parsed(text).teacher;
 
 function parsed(text: string): StoredOptions {
   let stored: Partial<StoredOptions> | null;

@@ -7,7 +7,8 @@ import { averageInputs } from "./averages.ts";
 import type { CheckpointKind } from "./events.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
 import { type Position, positionFromText } from "./run-position.ts";
-import { optionsFromText, optionsToText } from "./stored-options.ts";
+import { optionsFromText, optionsToText, teacherIn } from "./stored-options.ts";
+import { storedTeacher, teacherFolder } from "./stored-teacher.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -69,6 +70,8 @@ export interface WrittenRun {
   readonly options: TrainerOptions;
   readonly position: Position;
   readonly fit: FitPlan | undefined;
+  /** Whether the folder holds this run already, so that only its state is new. */
+  readonly isSaved: boolean;
 }
 
 /** Writes a run to a folder: its model, and its state as checkpoints of the given kinds. */
@@ -76,10 +79,11 @@ export async function writeRun(
   folder: string,
   kinds: readonly CheckpointKind[],
   { files }: Pick<TrainerRuntime, "files">,
-  { model, tensors, ports, options, position, fit }: WrittenRun,
+  { model, tensors, ports, options, position, fit, isSaved }: WrittenRun,
 ): Promise<void> {
   const { parameters, statistics, average } = ports;
   await files.writeModel(folder, model);
+  if (options.teacher && !isSaved) await files.writeModel(teacherFolder(folder), options.teacher);
   const chunks = encodeTensors(tensors, {
     options: optionsToText(options),
     position: JSON.stringify(position),
@@ -100,15 +104,17 @@ export async function removeCheckpoints(
 }
 
 /**
- * The options to resume a run with. The run continues on its former backend. If that one is not available here (a run of node
+ * The options to resume a run with, its teacher among them. The run continues on its former backend. If that one is not available here (a run of node
  * in a browser), it continues on the first available one, and `onMessage` receives a message.
  */
-export function resumedOptions(
+export async function resumedOptions(
   text: string,
+  folder: string,
   { backend: chosen, ...overrides }: Partial<TrainerOptions>,
-  { backends }: Pick<TrainerRuntime, "backends">,
-): TrainerOptions {
-  const stored = optionsFromText(text, overrides);
+  { backends, files }: Pick<TrainerRuntime, "backends" | "files">,
+): Promise<TrainerOptions> {
+  const teacher = await storedTeacher(folder, teacherIn(text), overrides.teacher, files);
+  const stored = { ...optionsFromText(text, overrides), ...(teacher && { teacher }) };
   const { backend: before, stepsPerRun, ...options } = stored;
   const available = backends.find(({ name }) => name === before)?.name;
   const backend = chosen ?? available ?? backends[0].name;

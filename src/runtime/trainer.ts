@@ -12,12 +12,13 @@ import type { ScheduledRun } from "../schedules/schedule.ts";
 import { type AveragedOption, averagedParameters, averageOf } from "./averages.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
-import { FitLoop, type FitParts } from "./fit-loop.ts";
+import { FitLoop } from "./fit-loop.ts";
 import { checkDecides, type FitOptions, Fitting, splitOf, stepsOf } from "./fit-plan.ts";
 import { stopAtNotANumber } from "./not-a-number.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
 import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
+import { type RunOptions, runOptions } from "./run-options.ts";
 import { RunState } from "./run-state.ts";
 import type { Backend, StepResult, StepSession } from "./step-session.ts";
 import { timedOptions } from "./timed-options.ts";
@@ -25,15 +26,13 @@ import { type ExportOptions, type TrainedModel, trainedModel } from "./trained-m
 import { backendNamed, checkTakesOver, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
-import { withMixup } from "./with-mixup.ts";
 
 /** Parts that a trainer is made of. */
-interface TrainerParts extends TrainedModel {
+interface TrainerParts extends TrainedModel, Omit<RunOptions, "options"> {
   readonly step: Step;
   readonly backend: Backend;
   readonly length: RunLength;
   readonly runtime: TrainerRuntime;
-  readonly mixup: FitParts["mixup"];
 }
 
 /**
@@ -68,7 +67,7 @@ export class Trainer {
     this.#session = new TrainingSession(session, step.ports, () => length.interrupted());
     this.#run = new RunState(step, this.#session);
     const ports = backend.stateOnDevice ? step.ports : this.#run.ports;
-    this.#evaluation = new OwnEvaluation(model, options, { ports, probe: runtime.probe, backend });
+    this.#evaluation = new OwnEvaluation(model, options, { ...parts, ports, probe: runtime.probe });
   }
 
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
@@ -80,7 +79,7 @@ export class Trainer {
   ): Promise<Trainer> {
     checkTrainerNumbers(given);
     if (given.metrics) (await import("../metrics/table.ts")).checkMetrics(given.metrics);
-    const { options, mixup } = await withMixup(given);
+    const { options, ...parts } = await runOptions(source, given);
     const backend = backendNamed(options.backend, runtime.backends);
     await backend.checkDevice?.();
     if (options.precision !== undefined) await backend.checkPrecision?.(options.precision);
@@ -90,7 +89,7 @@ export class Trainer {
     const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
     const step = length.most > 1 ? stepLoop(single) : single;
     const session = await backend.openStep(step, options);
-    return new made({ ...trained, step, backend, length, runtime, mixup }, options, session);
+    return new made({ ...trained, ...parts, step, backend, length, runtime }, options, session);
   }
 
   /**
@@ -109,7 +108,7 @@ export class Trainer {
     const { readRun, resumedOptions } = await import("./stored-run.ts");
     const checkpoint = await readRun(folder, "last", runtime);
     const model = await runtime.files.readModel(folder);
-    const options = resumedOptions(checkpoint.options, overrides, runtime);
+    const options = await resumedOptions(checkpoint.options, folder, overrides, runtime);
     const trainer = await Trainer.create(model, options, runtime, made);
     try {
       trainer.#run.goTo(checkpoint);
@@ -218,6 +217,7 @@ export class Trainer {
     this.#savedTo = undefined;
     const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
     this.#chooseNormalization(train);
+    this.#parts.taught?.check(this.#options.normalize);
     for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
     const { signal, checkpoint, callbacks } = options;
     checkDecides(chosen, options, validation);
@@ -320,7 +320,7 @@ export class Trainer {
     await writeRun(folder, kinds, this.#parts.runtime, {
       ...{ model: this.#parts.source, tensors: await this.#session.readState(), ports: this.step.ports },
       ...{ options: { ...this.#options, backend: this.backend }, position: this.#run.position },
-      fit: this.#fitting.plan,
+      ...{ fit: this.#fitting.plan, isSaved: this.#savedTo === folder },
     });
     this.#savedTo = folder;
   }

@@ -22,6 +22,7 @@ const label = (index: number) => index % 10;
 beforeEach(() => {
   folder = temporaryFolder();
   copyFileSync("models/mlp.onnx", at("model.onnx"));
+  copyFileSync("models/cnn.onnx", at("teacher.onnx"));
   writeFileSync(at("data.npz"), npz(40, [1, 28, 28], label));
   writeFileSync(
     at("own.mjs"),
@@ -83,6 +84,7 @@ const flags = () => [
   ...["--weight-decay", "0.1", "--no-decay", "--swa", "4:every=3"],
   ...["--group", "^fc2:lr=0.004,freeze-until=9", "--group", "logits:weight-decay=0.2"],
   ...["--metrics", `f1,auc,${at("own.mjs")}`],
+  ...["--teacher", `${at("teacher.onnx")}:logits`, "--objective", "distillation:temperature=2,alpha=0.7"],
 ];
 
 describe("train --resume", () => {
@@ -93,8 +95,15 @@ describe("train --resume", () => {
     const said = await interrupted("epoch 2", "train", at("model.onnx"), ...flags(), "-o", at("part.onnx"));
     const [, advice = ""] = /to go on: sorth-onnx (.*)\n$/.exec(said) ?? [];
     expect(advice).toBe(`train --resume ${at("part.run")}`);
-    // The run has its own copy of the model; the data lie where they lay.
-    rmSync(at("model.onnx"));
+    copyFileSync(at("model.onnx"), at("teacher.onnx"));
+    expect(await cli(...advice.split(" "))).toMatchObject({
+      ...{
+        code: 2,
+        stderr: expect.stringMatching(/teacher\.onnx" is another model than the one with which/),
+      },
+    });
+    // The run has its own copies of the model and the teacher; the data lie where they lay.
+    for (const name of ["model.onnx", "teacher.onnx"]) rmSync(at(name));
     const resumed = await cli(...advice.split(" "));
     expect(resumed).toMatchObject({ code: 0 });
     expect(losses("part")).toEqual(losses("whole"));

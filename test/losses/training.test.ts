@@ -8,6 +8,7 @@ import {
   binaryCrossEntropy,
   combined,
   crossEntropy,
+  distillation,
   huber,
   klDivergence,
   lossModel,
@@ -123,6 +124,11 @@ const cases: Readonly<Record<string, Case>> = {
     model: "sequence",
     data: namedDataset({ inputs: tokens, labels: floats("y_numbers", 4, 5) }),
     objective: masked(meanSquaredError()),
+  },
+  "masked scores": {
+    model: "sequence",
+    data: namedDataset({ inputs: tokens, labels: floats("y_numbers", 4, 5) }),
+    objective: masked(distillation({ temperature: 2, classAxis: -1 })),
   },
   pixels: {
     model: "dense",

@@ -17,9 +17,11 @@ import {
   Trainer,
   writeModel,
 } from "../../src/index.ts";
+import { distillation } from "../../src/losses/public.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { inlineExternal } from "../../src/onnx/inline-external.ts";
 import { onnx } from "../../src/onnx/schema.js";
+import { Tensor } from "../../src/onnx/tensor.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
 
@@ -127,4 +129,27 @@ describe("frozen weights in another file stay there", () => {
     expect([...there.exported.externalLocations]).toEqual(["weights.bin"]);
     expect(inlineExternal(there.exported).proto.graph?.initializer).toHaveLength(3);
   });
+});
+
+test("a teacher's large weights stay in their file beside the model, and move into a step elsewhere", async () => {
+  const b = new GraphBuilder(18);
+  b.output(b.op("MatMul", [b.input("x", ["N", 128]), b.weight("small.weight", [128, 3])], "y"));
+  const bytes = encodeModelProto(graphToProto(b.graph, { irVersion: 9 }));
+  const own = join(folder, "students");
+  await mkdir(own);
+  const steps = [];
+  for (const place of [source, own]) {
+    await writeFile(join(place, "student.onnx"), bytes);
+    const student = await readModel(join(place, "student.onnx"));
+    steps.push(await buildStep(student, { teacher: outside, objective: distillation(), batch: 4 }));
+  }
+  const taught = steps.map(({ model }) =>
+    (model.proto.graph?.initializer ?? []).filter(({ name }) => name === `step/teacher/${frozen}`),
+  );
+  expect(taught.map((found) => found.map(({ externalData }) => externalData?.length ?? 0))).toEqual([
+    [3],
+    [0],
+  ]);
+  const moved = Tensor.fromProto(taught[1]?.[0] ?? {});
+  expect(moved.data).toEqual(Float32Array.from(randomFloats(frozen, 128 * 128)));
 });

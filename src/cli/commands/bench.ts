@@ -17,6 +17,7 @@ import type { TrainerOptions } from "../../runtime/trainer-options.ts";
 import { newTrainer } from "../begin-run.ts";
 import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
+import { withLossFiles } from "../loss-files.ts";
 import { given, positiveInteger, repeated } from "../options.ts";
 import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
@@ -109,7 +110,7 @@ function checkDataFlags(flags: Flags, command: Command, names: readonly string[]
 
 /** The options of the step that `train` would build, and the samples. */
 async function optionsOf(model: Model, facts: ModelFacts, flags: Flags, terminal: Terminal) {
-  const { threads, allowFallback, stepsPerRun, backend: _, ...others } = flags;
+  const { threads, allowFallback, stepsPerRun, backend: _, ...others } = await withLossFiles(flags);
   const onMessage = (message: string) => terminal.note(message);
   const placed = given({ threads, allowFallback, stepsPerRun });
   if (flags.data === undefined) {
