@@ -27,12 +27,15 @@ const figure = (value: number): string => value.toPrecision(4);
 
 /** An evaluation as text: a line of figures, then tables. */
 export function evaluationText(evaluation: ModelEvaluation, options: TextOptions): string {
-  const { loss, accuracy, samples, perplexity, worst } = evaluation;
+  const { loss, accuracy, samples, perplexity, worst, metrics = {} } = evaluation;
+  const shown = ["accuracy", ...(perplexity === undefined ? [] : ["perplexity"])];
+  const asked = Object.entries(metrics).filter(([name]) => !shown.includes(name));
   const first = [
     `${options.data.name}: ${samples} samples`,
     `loss ${figure(loss)}`,
     ...(accuracy === undefined ? [] : [`accuracy ${percent(accuracy)}`]),
     ...(perplexity === undefined ? [] : [`perplexity ${figure(perplexity)}`]),
+    ...asked.map(([name, value]) => `${name} ${figure(value)}`),
   ];
   const outputs = Object.entries(evaluation.outputs ?? {}).flatMap(([name, own]) => {
     const text = figures(own, options);

@@ -12,11 +12,11 @@ export interface MetricFlags {
   readonly metrics?: string;
 }
 
-/** Declares `--metrics`. */
-export function addMetricFlag(command: Command): void {
+/** Declares `--metrics`. @param when - where and when they are computed */
+export function addMetricFlag(command: Command, when = "on held-out samples after each epoch"): void {
   command.option(
     "--metrics <names>",
-    `figures to compute on held-out samples after each epoch: ${metricNames.join(", ")} (or top1, top2 …), and .mjs files whose default export is a metric of your own or a list of them`,
+    `figures to compute ${when}: ${metricNames.join(", ")} (or top1, top2 …), and .mjs files whose default export is a metric of your own or a list of them`,
   );
 }
 

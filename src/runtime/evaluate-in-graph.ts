@@ -6,8 +6,9 @@ import { graphOf } from "../graph/model-graph.ts";
 import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation } from "../programs/evaluation.ts";
+import { batchOf } from "../programs/step-ports.ts";
 import { normalizationFor } from "./batch-feeds.ts";
-import { checkDataset, evaluate, evenBatch, remarkOnRest } from "./evaluator.ts";
+import { checkDataset, evaluate, evenBatch, measureOf, remarkOnRest } from "./evaluator.ts";
 import type { EvaluateOptions, ModelEvaluation } from "./model-evaluation.ts";
 import { batchFor } from "./model-run.ts";
 import { backendNamed } from "./trainer-options.ts";
@@ -50,7 +51,9 @@ export async function evaluateInGraph(
   if (remark !== undefined) onMessage?.(remark);
   const session = await backend.openForward(graph.model, options);
   try {
-    const run = { session, graph, ports, state: new Map(), signal, normalize };
+    const { metrics } = options;
+    const measure = metrics && (await measureOf(metrics, graph, batchOf(ports)));
+    const run = { session, graph, ports, state: new Map(), signal, normalize, measure };
     return { ...(await evaluate(dataset, run)), worst: [] };
   } finally {
     await session.release();

@@ -7,11 +7,14 @@ import { isCombined, isObjective, isOfEmbeddings, type NamedTerm, termsOf } from
 import { ClassMetrics } from "../metrics/class-metrics.ts";
 import { classesOf, classRows } from "../metrics/class-rows.ts";
 import { LabelMetrics } from "../metrics/label-metrics.ts";
+import type { MeasuringPass } from "../metrics/measuring.ts";
+import type { Metric } from "../metrics/metric.ts";
 import { NumberMetrics } from "../metrics/number-metrics.ts";
-import { kindOf } from "../metrics/table.ts";
+import { checkMetrics, kindOf } from "../metrics/table.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { joinedFigures } from "./evaluator.ts";
+import { measuredTerm } from "./measured-term.ts";
 import type { EvaluateOptions, ModelEvaluation, TermFigures, WorstSample } from "./model-evaluation.ts";
 import { modelResults, type ReadValue, type ValueResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
@@ -26,6 +29,7 @@ export async function evaluateModel(
   options: EvaluateOptions,
   runtime: TrainerRuntime,
 ): Promise<ModelEvaluation> {
+  checkMetrics(options.metrics ?? []);
   const { objective, remark } = objectiveFor(options.objective ?? crossEntropy(), dataset);
   if (remark !== undefined) options.onMessage?.(remark);
   if (isCombined(objective)) refuseOutput(options);
@@ -36,9 +40,15 @@ export async function evaluateModel(
   }
   const counted = terms.map((term) => new CountedTerm(term, term.objective as Objective));
   const worst = new Worst(options.worst ?? 10);
+  const { metrics = [] } = options;
+  let measured: { readonly term: number; readonly pass: MeasuringPass } | undefined;
   let samples = 0;
   const read = { wanted: counted.map(({ wanted }) => wanted), labelled: true };
   for await (const { values, count, first } of modelResults(model, dataset, read, options, runtime)) {
+    if (metrics.length > 0) {
+      measured ??= measuredPass(metrics, terms, values);
+      measured.pass.add({ ...(values[measured.term] as ValueResults), count });
+    }
     for (let i = 0; i < count; i++) {
       const own = counted.map((term, k) => term.add(values[k] as ValueResults, i));
       const loss = own.reduce((sum, one, k) => sum + one.loss * (terms[k]?.weight ?? 1), 0);
@@ -52,8 +62,25 @@ export async function evaluateModel(
     ...(figures.length === 1 ? figures[0] : {}),
     ...joinedFigures(all.map(({ figures: { loss, accuracy }, ...term }) => ({ ...term, loss, accuracy }))),
     ...(all.length > 1 && { outputs: Object.fromEntries(all.map((one) => [one.name, one.figures])) }),
+    ...measured?.pass.report({ accuracy: undefined, ...(figures[measured.term] as TermFigures) }),
     ...{ samples, worst: worst.list },
   };
+}
+
+/** Begins to compute metrics of the first loss for which they are defined. @returns its index too */
+function measuredPass(
+  metrics: readonly (string | Metric)[],
+  terms: readonly NamedTerm[],
+  values: readonly ValueResults[],
+) {
+  const [first] = values;
+  const batch = first ? (first.shape[0] ?? 1) / first.rowsOfSample : 1;
+  const measurable = terms.map(({ objective, mask }, term) => ({
+    ...{ term, objective: objective as Objective },
+    ...{ shape: values[term]?.shape, isMasked: mask !== undefined },
+  }));
+  const { term, begin } = measuredTerm(metrics, measurable, batch);
+  return { term, pass: begin() };
 }
 
 /** @throws UsageError for a prediction beside losses that name their own */

@@ -8,6 +8,7 @@ import { UsageError } from "../errors.ts";
 import type { Evaluation } from "../losses/objective.ts";
 import type { AnyObjective } from "../losses/terms.ts";
 import type { MeasuringPass } from "../metrics/measuring.ts";
+import type { Metric } from "../metrics/metric.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { countsBatches, type EvaluatedTerm, type EvaluationGraph } from "../programs/evaluation.ts";
 import { batchOf } from "../programs/step-ports.ts";
@@ -92,6 +93,20 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
     samples,
     ...(totals && measured?.report(totals)),
   };
+}
+
+/** What computes metrics beside the losses of a graph. @throws UsageError for metrics that are not defined for any of them */
+export async function measureOf(
+  metrics: readonly (string | Metric)[],
+  { terms }: Pick<EvaluationGraph, "terms">,
+  batch: number,
+): Promise<NonNullable<Evaluated["measure"]>> {
+  const { measuredTerm } = await import("./measured-term.ts");
+  const measurable = terms.map((term) => ({
+    ...{ term, objective: term.objective },
+    ...{ shape: term.prediction?.shape, isMasked: term.mask !== undefined },
+  }));
+  return measuredTerm(metrics, measurable, batch);
 }
 
 /** The figures of several losses as those of their weighted sum. */

@@ -1,6 +1,7 @@
 import type { AnyObjective } from "../losses/terms.ts";
 import type { ClassReport } from "../metrics/class-metrics.ts";
 import type { LabelReport } from "../metrics/label-metrics.ts";
+import type { Metric } from "../metrics/metric.ts";
 import type { NumberReport } from "../metrics/number-metrics.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { ModelRunOptions } from "./model-run.ts";
@@ -11,6 +12,8 @@ export interface EvaluateOptions extends ModelRunOptions {
   readonly objective?: AnyObjective;
   /** How many of the samples with the highest loss are listed; default 10. */
   readonly worst?: number;
+  /** Further figures, as a trainer's `metrics`: `top5`, `f1`, `auc`, `rmse` …, and those of your own. */
+  readonly metrics?: readonly (string | Metric)[];
 }
 
 /** A sample with a high loss. */
@@ -40,7 +43,9 @@ export interface TermFigures {
 }
 
 /** The figures of a model over a dataset. With several losses, `loss` is their weighted sum. */
-export interface ModelEvaluation extends TermFigures, Pick<EvaluationResult, "losses" | "accuracies"> {
+export interface ModelEvaluation
+  extends TermFigures,
+    Pick<EvaluationResult, "losses" | "accuracies" | "metrics" | "perClass" | "confusion"> {
   /** Samples that were counted. */
   readonly samples: number;
   /** All figures of each of several losses, by name. */

@@ -1,14 +1,13 @@
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
-import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { isObjective, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
 import { batchOf, type StepPorts } from "../programs/step-ports.ts";
 import type { Better } from "./best-epochs.ts";
-import { checkDataset, type Evaluated, evaluate, evenBatch, remarkOnRest } from "./evaluator.ts";
+import { checkDataset, type Evaluated, evaluate, evenBatch, measureOf, remarkOnRest } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Backend, Fed } from "./step-session.ts";
 import type { Taught } from "./taught.ts";
@@ -136,26 +135,8 @@ export class OwnEvaluation {
   }
 
   /** @throws UsageError for metrics that are not defined for any of the losses */
-  async #measuring({ terms }: EvaluationGraph, batch: number): Promise<Opened["measure"]> {
+  async #measuring(graph: EvaluationGraph, batch: number): Promise<Opened["measure"]> {
     const { metrics = [] } = this.#options;
-    if (metrics.length === 0) return undefined;
-    const { measuring } = await import("../metrics/measuring.ts");
-    let reason: unknown;
-    for (const term of terms) {
-      const { objective, prediction, mask } = term;
-      if (!objective || !prediction) continue;
-      try {
-        const { shape } = prediction;
-        return { term, begin: measuring(metrics, objective, shape, batch, mask !== undefined) };
-      } catch (error) {
-        reason ??= error;
-      }
-    }
-    throw (
-      reason ??
-      new UsageError(
-        "metrics need a loss that compares a prediction with labels outside the graph, and this run has none: leave metrics out",
-      )
-    );
+    return metrics.length === 0 ? undefined : measureOf(metrics, graph, batch);
   }
 }

@@ -32,6 +32,25 @@ it("evaluate --json has all figures", async () => {
   });
 });
 
+it("evaluate --metrics computes those of train --metrics, and one of a file", async () => {
+  const own =
+    "export default { name: 'seen', begin: (n = 0) => ({ add: () => void (n += 1), result: () => n }) };";
+  writeFileSync(at("own.mjs"), own);
+  const asked = ["--data", at("data.npz"), "--metrics", `f1,auc,top3,${at("own.mjs")}`];
+  const { stdout } = await cli("evaluate", "models/mlp.onnx", ...asked, "--json");
+  const { metrics, classes, perClass } = JSON.parse(stdout);
+  expect(metrics).toEqual({
+    f1: classes.macro.f1,
+    auc: expect.any(Number),
+    top3: expect.any(Number),
+    seen: 30,
+  });
+  expect(perClass.auc).toHaveLength(10);
+  const text = await cli("evaluate", "models/mlp.onnx", ...asked, "--html", at("metrics.html"));
+  expect(text.stdout).toMatch(/accuracy \d+\.\d\d %, f1 0\.\d+, auc 0\.\d+, top3 0\.\d+, seen 30\.00/);
+  expect(readFileSync(at("metrics.html"), "utf8")).toMatch(/<dt>auc<\/dt><dd>0\.\d+<\/dd>/);
+});
+
 it("predict writes one line a sample, as CSV or JSON", async () => {
   for (const name of ["answers.csv", "answers.jsonl"]) {
     const { code } = await cli("predict", "models/mlp.onnx", "--data", at("data.npz"), "-o", at(name));
@@ -103,6 +122,11 @@ it.each([
   [
     ["evaluate", "models/mlp.onnx", "--data", "DATA", "--prediction", "nothing"],
     /no value "nothing"|has no value/,
+  ],
+  [["evaluate", "models/mlp.onnx", "--data", "DATA", "--metrics", "f3"], /no metric "f3"/],
+  [
+    ["evaluate", "models/mlp.onnx", "--data", "DATA", "--metrics", "r2"],
+    /"r2" is not defined for the labels/,
   ],
   [["predict", "models/mlp.onnx", "--data", "DATA", "-o", "FOLDER"], /is a folder/],
 ])("%j is refused in one line", async (argv, message) => {

@@ -8,6 +8,7 @@ import { writeFileSafely } from "../../onnx/write-file.ts";
 import { nameOfSample } from "../../report/sample-name.ts";
 import { evaluationText } from "../evaluation-text.ts";
 import { withLossFiles } from "../loss-files.ts";
+import { addMetricFlag, type MetricFlags, metricsOf } from "../metric-flags.ts";
 import {
   addModelRunFlags,
   dataSourceOf,
@@ -20,7 +21,7 @@ import { checkOutput, outputBeside } from "../output.ts";
 import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
-interface Flags extends SharedFlags, ModelRunFlags {
+interface Flags extends SharedFlags, ModelRunFlags, MetricFlags {
   readonly worst: number;
   readonly json?: true;
   readonly html?: string | true;
@@ -30,6 +31,7 @@ interface Flags extends SharedFlags, ModelRunFlags {
 export function define(command: Command, streams: CommandStreams): void {
   command.argument("<model>", "an ONNX model with its weights");
   addModelRunFlags(command, "the loss to compute, which also decides on the other figures");
+  addMetricFlag(command, "besides those of the loss");
   command
     .option(
       "--worst <count>",
@@ -47,6 +49,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const source = dataSourceOf(flags);
     const page = flags.html === true ? outputBeside(path, "evaluation", "html") : flags.html;
     if (page !== undefined) await checkOutput(page, terminal.write, "--html");
+    const metrics = await metricsOf(flags);
     const model = await readModel(path);
     const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
@@ -55,7 +58,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const trained = conversionOf(model);
     const asked = run.objective ?? trainedObjective(trained);
     const objective = asked && objectiveOfTexts(asked, (data.conversion ?? trained)?.text);
-    const options = { ...run, ...given({ objective }), worst };
+    const options = { ...run, ...given({ objective, metrics }), worst };
     const evaluation = await evaluateModel(model, part, options);
     const classes = data.conversion?.classes ?? trained?.classes;
     if (page !== undefined) {

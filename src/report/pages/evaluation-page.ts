@@ -50,8 +50,10 @@ const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 const figure = (value: number): string => figureText(value, "number");
 
 function summary(h: Elements, evaluation: ModelEvaluation): Element {
-  const { loss, accuracy, samples, perplexity, classes, labels, numbers } = evaluation;
+  const { loss, accuracy, samples, perplexity, classes, labels, numbers, metrics = {} } = evaluation;
   const macro = classes?.macro ?? labels?.macro;
+  const shown = ["accuracy", "perplexity", "precision", "recall", "f1", "rmse", "mae", "r2"];
+  const asked = Object.entries(metrics).filter(([name]) => !shown.includes(name));
   const facts: readonly (readonly [string, string | undefined])[] = [
     ["samples", samples.toLocaleString("en-US")],
     ["loss", figure(loss)],
@@ -68,6 +70,7 @@ function summary(h: Elements, evaluation: ModelEvaluation): Element {
     ["RMSE", numbers && figure(numbers.rmse)],
     ["mean absolute error", numbers && figure(numbers.mae)],
     ["R²", numbers?.r2?.toFixed(4)],
+    ...asked.map(([name, value]) => [name, figure(value)] as const),
   ];
   return h.make(
     "dl",
