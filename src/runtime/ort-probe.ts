@@ -37,6 +37,14 @@ export function ortMessage(error: unknown): string {
  */
 const withoutShapes = "CommonSubexpressionElimination";
 
+/** Bytes of model and inputs below which a pool of threads takes longer to start and to end than the model to run. */
+const smallRun = 2 ** 16;
+
+function isSmall(model: Uint8Array, feeds: ReadonlyMap<string, Tensor>): boolean {
+  const fed = [...feeds.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
+  return model.length + fed <= smallRun;
+}
+
 /**
  * The {@link Probe} of a build of ONNX Runtime.
  * @param executionProvider - its CPU: `cpu` in node, `wasm` on the web
@@ -85,7 +93,9 @@ export function ortProbe(
     },
 
     async run(model, feeds, options = {}) {
-      const session = await open(bytesOf(model), {
+      const bytes = bytesOf(model);
+      const session = await open(bytes, {
+        ...(isSmall(bytes, feeds) && { intraOpNumThreads: 1 }),
         ...(options.optimize === false && { graphOptimizationLevel: "disabled" }),
         extra: sessionEntries(model instanceof Uint8Array ? {} : dataFolder?.(model)),
       });

@@ -12,11 +12,11 @@ import {
   buildNode,
   bytesOf,
   dot,
+  inDouble,
   numbersOf,
   type RuleCase,
   random,
   randomLike,
-  runsInDouble,
   titleOf,
 } from "./rule-case.ts";
 
@@ -89,11 +89,8 @@ test("forward and reverse mode agree on a sample of every rule", { timeout: 900_
     const at = titleOf(op, sample);
     try {
       const check = (type: "double" | "float") => bothModes({ op, sample, type });
-      let result: Awaited<ReturnType<typeof check>> | undefined;
-      const double = await runsInDouble(sample, async () => {
-        result = await check("double");
-      });
-      const { forward: ahead, reverse, size } = result && double ? result : await check("float");
+      const double = await inDouble(sample, () => check("double"));
+      const { forward: ahead, reverse, size } = double ? double.result : await check("float");
       if (size > 0) moving++;
       const error = Math.abs(ahead - reverse) / (size || 1);
       if (!(error < (double ? (float32Inside.has(op) ? 1e-7 : 1e-11) : 1e-4)))

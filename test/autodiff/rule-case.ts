@@ -11,7 +11,7 @@ import type { Shape } from "../../src/graph/shapes.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { DataType, type DataTypeName } from "../../src/onnx/data-types.ts";
 import { elementCount, Tensor, type TensorData } from "../../src/onnx/tensor.ts";
-import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import { runOpened } from "../helpers/opened-models.ts";
 
 /** One sample of one rule, as models: the node alone, and the node with the gradients of a random projection. */
 export interface RuleCase {
@@ -153,7 +153,7 @@ export const movedFeeds = (
 export async function gradientCase(testCase: RuleCase, next: () => number) {
   const { graph, wrt, feeds } = buildNode(testCase, next);
   const forward = bytesOf(graph);
-  const y = await nodeProbe.run(forward, feeds);
+  const y = await runOpened(forward, feeds);
   const projections = new Map<Value, Tensor>();
   for (const output of graph.outputs) {
     const tensor = y.get(output.name) as Tensor;
@@ -192,13 +192,11 @@ export async function gradientOperators(op: string, sample: Sample): Promise<Set
 export async function directionCheck(testCase: RuleCase, rule: Rule, seed: number) {
   const next = random(seed);
   const { graph, wrt, feeds, forward, projections, results } = await gradientCase(testCase, next);
-  const computed = results.some(Boolean)
-    ? await nodeProbe.run(bytesOf(graph), feeds)
-    : new Map<string, Tensor>();
+  const computed = results.some(Boolean) ? await runOpened(bytesOf(graph), feeds) : new Map<string, Tensor>();
 
   const directions = wrt.map((value) => randomLike(value, next));
   const at = async (step: number) => {
-    const outputs = await nodeProbe.run(forward, movedFeeds(wrt, feeds, directions, step));
+    const outputs = await runOpened(forward, movedFeeds(wrt, feeds, directions, step));
     return [...projections].reduce(
       (s, [output, v]) => s + dot(numbersOf(outputs.get(output.name)), numbersOf(v)),
       0,
@@ -230,14 +228,16 @@ export async function directionCheck(testCase: RuleCase, rule: Rule, seed: numbe
 const noKernel =
   /NOT_IMPLEMENTED|Could not find an implementation|Failed to find kernel|not a registered|INVALID_GRAPH|Type Error/i;
 
-/** Element types in which a check of the sample runs: double where ONNX Runtime has kernels for all of it. */
-export async function runsInDouble(sample: Sample, check: () => Promise<unknown>): Promise<boolean> {
-  if (sample.floatOnly) return false;
+/** What a check of the sample in double gives; nothing where ONNX Runtime has no kernels in double for all of it. */
+export async function inDouble<T>(
+  sample: Sample,
+  check: () => Promise<T>,
+): Promise<{ result: T } | undefined> {
+  if (sample.floatOnly) return undefined;
   try {
-    await check();
-    return true;
+    return { result: await check() };
   } catch (error) {
-    if (noKernel.test(String(error))) return false;
+    if (noKernel.test(String(error))) return undefined;
     throw error;
   }
 }
