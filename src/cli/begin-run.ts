@@ -38,7 +38,8 @@ export interface Beginning {
   readonly facts: ModelFacts;
   /** Defined for artifacts of ONNX Runtime's training API. */
   readonly rescued: RescuedModel | undefined;
-  readonly train: Dataset;
+  /** Undefined where the data come later, as those of workers do. */
+  readonly train: Dataset | undefined;
   /** How texts became tokens; undefined for other data. */
   readonly text: TextConversion | undefined;
   /** How samples are scaled; undefined if model and data decide that. */
@@ -82,19 +83,20 @@ export async function newTrainer({
   const ofEmbeddings = (asked.objective ? termsOf(asked.objective) : []).some((term) =>
     isOfEmbeddings(term.objective),
   );
-  const siamese = ofEmbeddings ? siameseOf(model, data) : undefined;
-  const lengths = lengthsOf(model, data, { ...asked, ...given({ siamese }) });
+  const siamese = ofEmbeddings && data ? siameseOf(model, data) : undefined;
+  const lengths = data ? lengthsOf(model, data, { ...asked, ...given({ siamese }) }) : {};
   const chosen = {
     ...(Object.keys(lengths).length > 0 ? { ...asked, dims: { ...lengths, ...asked.dims } } : asked),
     ...given({ siamese }),
   };
-  const single = balanced ? withBalancedClasses(model, chosen, data) : chosen;
+  if (balanced && !data) throw new UsageError("--class-weights balanced needs data: give --data too");
+  const single = balanced && data ? withBalancedClasses(model, chosen, data) : chosen;
   // Which losses read the teacher is decided before the labels decide on kinds of losses.
   const options = single.teacher ? withTaughtLosses(single) : single;
   const own = options.objective && objectiveOfTexts(options.objective, text);
   const isRead = flags.labels ?? flags.classAxis;
   const { objective, remark } =
-    own && isRead === undefined ? objectiveFor(own, data) : { objective: own, remark: undefined };
+    own && data && isRead === undefined ? objectiveFor(own, data) : { objective: own, remark: undefined };
   if (remark !== undefined) onMessage(remark);
   const hasNewHead = flags.classes !== undefined;
   const { lora, from } = await loraOf(flags, hasNewHead);
@@ -156,7 +158,8 @@ function beginRescued(
 /** The objective of a resumed run, if its losses are files: a checkpoint does not hold them. */
 function ownObjective({ call: { flags }, train }: Beginning): Pick<TrainerOptions, "objective"> {
   const { objective } = flags.losses ? objectiveOf(flags) : {};
-  return objective ? { objective: objectiveFor(objective, train).objective } : {};
+  if (!objective) return {};
+  return { objective: train ? objectiveFor(objective, train).objective : objective };
 }
 
 /** @throws UsageError when the run trains another model. */

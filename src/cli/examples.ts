@@ -102,6 +102,10 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
       "holds out a tenth of the samples for validation",
     ),
   ],
+  distribute: [
+    example("distribute model.onnx -o shared --workers 2", "writes a run that two processes share with torchrun"),
+    example("distribute model.onnx -o exact --workers 4 --exact --batch 128", "penalties and BatchNorm see all 128 samples"),
+  ],
   "find-lr": [
     example("find-lr model.onnx --data mnist", "suggests a learning rate for train"),
     example(

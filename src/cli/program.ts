@@ -66,6 +66,10 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     summary: "train a model, with or without a penalty",
     load: () => import("./commands/train.ts"),
   },
+  distribute: {
+    summary: "write a run for several processes, machines or GPUs, which train in Python",
+    load: () => import("./commands/distribute.ts"),
+  },
   "find-lr": {
     summary:
       "look for a learning rate: train a copy of a model with rising rates, and see where the loss falls",

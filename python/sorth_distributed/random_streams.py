@@ -1,0 +1,180 @@
+"""The random numbers of sorth-onnx (src/random.ts): xoroshiro128+ in 32-bit words, the same bits as in TypeScript.
+
+A stream is read in blocks: its state is a linear function of the state before, over bits, so that the states at equal distances
+are computed for all blocks at once and each block is then advanced beside the others.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint32]
+"""[4, lanes]: the state words s01, s00, s11, s10 of each lane."""
+
+_FACTORS = (0x239B961B, 0xAB0E9789, 0x38B34AE5, 0xA1E38B93)
+_MASK = 0xFFFFFFFF
+_BLOCK_BITS = 6
+"""Every lane gives 2**6 numbers."""
+
+
+def _avalanche(word: int) -> int:
+    h = word & _MASK
+    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & _MASK
+    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & _MASK
+    return h ^ (h >> 16)
+
+
+def _absorb(state: list[int], word: int) -> None:
+    for lane, factor in enumerate(_FACTORS):
+        state[lane] = _avalanche(state[lane] ^ (((word + lane + 1) * factor) & _MASK))
+    total = sum(state)
+    for lane in range(4):
+        state[lane] = _avalanche(state[lane] + total)
+
+
+def _next(words: Words) -> Words:
+    """Advances all lanes by one number, in place, and returns that number of each."""
+    s01, s00, s11, s10 = words
+    out = s00 + s10
+    a0, a1 = s10 ^ s00, s11 ^ s01
+    new00 = (s00 << np.uint32(24)) ^ (s01 >> np.uint32(8)) ^ a0 ^ (a0 << np.uint32(16))
+    new01 = (s01 << np.uint32(24)) ^ (s00 >> np.uint32(8)) ^ a1 ^ ((a1 << np.uint32(16)) | (a0 >> np.uint32(16)))
+    new10 = (a1 << np.uint32(5)) ^ (a0 >> np.uint32(27))
+    new11 = (a0 << np.uint32(5)) ^ (a1 >> np.uint32(27))
+    words[0], words[1], words[2], words[3] = new01, new00, new11, new10
+    return out
+
+
+def _apply(columns: Words, words: Words) -> Words:
+    """The states that a linear map, given by the images of the 128 unit states, makes of states."""
+    result = np.zeros_like(words)
+    for bit in range(128):
+        is_set = (words[bit // 32] >> np.uint32(bit % 32)) & np.uint32(1)
+        result ^= columns[:, bit : bit + 1] * is_set[np.newaxis, :]
+    return result
+
+
+@lru_cache(maxsize=64)
+def _jump(power: int) -> Words:
+    """The map that advances a state by 2**power numbers."""
+    if power > 0:
+        half = _jump(power - 1)
+        return _apply(half, half)
+    units: Words = np.zeros((4, 128), np.uint32)
+    for bit in range(128):
+        units[bit // 32, bit] = np.uint32(1) << np.uint32(bit % 32)
+    _next(units)
+    return units
+
+
+class Stream:
+    """Random numbers for one purpose and keys, as `randomStream` of sorth-onnx gives them."""
+
+    def __init__(self, purpose: str, *keys: int) -> None:
+        state = [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344]
+        for character in purpose:
+            _absorb(state, ord(character))
+        for key in keys:
+            _absorb(state, key & _MASK)
+            _absorb(state, (key >> 32) & _MASK)
+        _absorb(state, len(purpose))
+        _absorb(state, len(keys))
+        self._words: Words = np.array(state, np.uint32).reshape(4, 1)
+        self._rest: NDArray[np.uint32] = np.zeros(0, np.uint32)
+
+    def words(self, count: int) -> NDArray[np.uint32]:
+        """The next `count` numbers of 32 bits."""
+        if count > len(self._rest):
+            self._rest = np.concatenate([self._rest, self._read(count - len(self._rest))])
+        taken, self._rest = self._rest[:count], self._rest[count:]
+        return taken
+
+    def _read(self, count: int) -> NDArray[np.uint32]:
+        lanes = self._words
+        power = _BLOCK_BITS
+        needed = -(-count // (1 << _BLOCK_BITS))
+        while lanes.shape[1] < needed:
+            lanes = np.concatenate([lanes, _apply(_jump(power), lanes)], axis=1)
+            power += 1
+        numbers = np.empty((1 << _BLOCK_BITS, lanes.shape[1]), np.uint32)
+        for row in range(1 << _BLOCK_BITS):
+            numbers[row] = _next(lanes)
+        # The last lane has arrived where the stream goes on.
+        self._words = lanes[:, -1:].copy()
+        return numbers.T.reshape(-1)
+
+    def float32(self, count: int) -> NDArray[np.float32]:
+        """Uniform from 0 to 1, multiples of 2**-24."""
+        return (self.words(count) & np.uint32(0xFFFFFF)).astype(np.float32) * np.float32(2**-24)
+
+    def float64(self, count: int) -> NDArray[np.float64]:
+        """Uniform from 0 to 1, multiples of 2**-53."""
+        pairs = self.words(2 * count).reshape(count, 2).astype(np.uint64)
+        high, low = pairs[:, 0] & np.uint64(0x3FFFFFF), pairs[:, 1] & np.uint64(0x7FFFFFF)
+        return (high * np.uint64(0x8000000) + low).astype(np.float64) * 2.0**-53
+
+    def normal(self, count: int) -> NDArray[np.float64]:
+        """Standard normal numbers (Box-Muller)."""
+        pairs = self.float64(2 * count).reshape(count, 2)
+        radius = [math.sqrt(-2 * math.log(1 - u)) for u in pairs[:, 0]]
+        angle = [math.cos(2 * math.pi * u) for u in pairs[:, 1]]
+        return np.array(radius) * np.array(angle)
+
+    def order(self, count: int) -> NDArray[np.int64]:
+        """0 to count - 1 in a random order (Fisher-Yates, as `shuffled` of src/data/batches.ts)."""
+        order = list(range(count))
+        numbers = iter(self.words(count + 64).tolist())
+        for i in range(count - 1, 0, -1):
+            size = i + 1
+            allowed = (2**32 // size) * size if size > 2 else 2**32
+            value = self._shifted(numbers)
+            while value >= allowed:
+                value = self._shifted(numbers)
+            j = value % size
+            order[i], order[j] = order[j], order[i]
+        return np.array(order, np.int64)
+
+    def _shifted(self, numbers: "object") -> int:
+        value = next(numbers, None)  # type: ignore[call-overload]
+        if value is None:
+            value = int(self.words(1)[0])
+        # The generator's numbers are signed; 2**31 is added to each.
+        return (int(value) + 0x80000000) & _MASK
+
+
+def shuffled_indices(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of the samples in an epoch, counted from 0."""
+    return Stream("order", seed, epoch).order(count)
+
+
+def split_rows(size: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The samples to train on, and those that are held out; both ascending."""
+    held = min(max(math.floor(size * fraction + 0.5), 1), size - 1)
+    order = Stream("validation", seed).order(size)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def dropout_masks(
+    seed: int, step: int, masks: list[tuple[tuple[int, ...], float]]
+) -> list[NDArray[np.float32]]:
+    """The Dropout masks of a step of the joint batch, 0 or 1, given their shapes and ratios."""
+    stream = Stream("dropout", seed, step)
+    return [
+        (stream.float32(math.prod(shape)).astype(np.float64) >= ratio).astype(np.float32).reshape(shape)
+        for shape, ratio in masks
+    ]
+
+
+def drawn(distribution: str, shape: tuple[int, int], seed: int, run: int, turn: int) -> NDArray[np.float32]:
+    """The numbers of a penalty's draw in one step or epoch (src/penalties/draws.ts)."""
+    rows, columns = shape
+    stream = Stream(f"penalty, {distribution}", seed, rows, columns, run, turn)
+    if distribution != "sphere":
+        return stream.float64(rows * columns).reshape(rows, columns).astype(np.float32)
+    numbers = stream.normal(rows * columns).reshape(rows, columns)
+    norms = np.array([math.hypot(*row) for row in numbers])
+    return (numbers / norms[:, np.newaxis]).astype(np.float32)

@@ -1,0 +1,107 @@
+import { join } from "node:path";
+import type { Command } from "commander";
+import { conversionOf } from "../../data/conversion.ts";
+import { checkFolder, writeDistribution } from "../../distribute/write-node.ts";
+import { UsageError } from "../../errors.ts";
+import { readModel } from "../../index.ts";
+import { modelFacts } from "../../programs/model-facts.ts";
+import { listedWithSource } from "../../programs/tell-parameters.ts";
+import { nodeRuntime } from "../../runtime/node.ts";
+import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
+import { trainerFor } from "../begin-run.ts";
+import { withClasses } from "../class-list.ts";
+import { dimensionsOf } from "../dimension-flags.ts";
+import { checkDistributed, type DistributeFlags, declareDistribute, wordsOfTraining } from "../distribute-flags.ts";
+import { fitOf } from "../fit-flags.ts";
+import { given } from "../options.ts";
+import { outputBeside } from "../output.ts";
+import { readData } from "../read-data.ts";
+import type { RunSettings } from "../run-settings.ts";
+import { type CommandStreams, Terminal } from "../terminal.ts";
+import { callOf, checkEffects } from "../train-call.ts";
+import { quoted } from "../watch-run.ts";
+
+/** `distribute`: writes a run for several processes. */
+export function define(command: Command, streams: CommandStreams, typed: readonly string[]): void {
+  const trainingFlags = declareDistribute(command);
+  command.action(async (argument: string | undefined, flags: DistributeFlags) => {
+    const terminal = new Terminal(streams, flags);
+    checkDistributed(command, flags);
+    // The data may come later, with run.py.
+    const asked = { ...flags, data: flags.data ?? (flags.resume === undefined ? "" : undefined) };
+    const call = await callOf(command, argument, asked as DistributeFlags, trainingFlags);
+    const { path } = call;
+    const folder = flags.output ?? folderBeside(call.model, flags.resume);
+    await checkFolder(folder, terminal.write.force);
+    const remark = (message: string) => terminal.note(message);
+    const begun = await withClasses(await readModel(path), flags, remark);
+    const facts = modelFacts(begun, dimensionsOf(flags));
+    if (facts.artifact !== undefined) {
+      throw new UsageError(`"${path}" is a file of ONNX Runtime's training tools: distribute takes the model itself`);
+    }
+    checkEffects(call.flags, facts);
+    const read =
+      flags.data === undefined
+        ? undefined
+        : await readData(flags.data, terminal, call.flags, { model: begun, conversion: call.settings?.data });
+    const recovers = flags.batchNorm?.startsWith("recover") && flags.resume === undefined;
+    if (recovers && !read) throw new UsageError("--batch-norm recover needs data: give --data too");
+    const normalize = read?.normalize ?? (flags.normalize === "data" ? undefined : flags.normalize);
+    if (flags.normalize === "data" && !read) throw new UsageError("--normalize data needs data: give --data too");
+    const model =
+      recovers && read
+        ? await withRecoveredBatchNorm(begun, read.train, flags, {
+            ...{ normalize, onMessage: remark, signal: terminal.interrupted() },
+          })
+        : begun;
+    const trainer = await trainerFor({
+      ...{ call, command, model, facts, rescued: undefined, train: read?.train },
+      ...{ normalize, onMessage: remark, text: undefined },
+    });
+    const { epochs, validation, maxSteps } = { ...call.flags, ...given(fitOf(flags)) };
+    const conversion = read?.conversion ?? call.settings?.data ?? conversionOf(model);
+    const settings: RunSettings = call.settings ?? {
+      ...{ version: 1, folder: process.cwd(), arguments: wordsOfTraining(typed), artifact: false },
+    };
+    const contract = await writeDistribution(
+      trainer,
+      folder,
+      {
+        ...{ force: terminal.write.force, fit: given({ epochs, validation, maxSteps }), settings: { ...settings } },
+        ...given({ workers: flags.workers, conversion }),
+      },
+      nodeRuntime,
+    );
+    await trainer.release();
+    if (flags.json) {
+      const { shards, batch, exact } = contract;
+      terminal.json({ folder, workers: shards, batch, exact });
+      return;
+    }
+    const learned = trainer.step.ports.parameters;
+    terminal.note(`trained: ${learned.length} parameters: ${listedWithSource(learned)}`);
+    for (const text of remarksOn(contract)) terminal.note(text);
+    const { shards } = contract;
+    const start = shards > 1 ? `torchrun --nproc-per-node ${shards}` : "python";
+    terminal.print(`${path} → ${folder}`);
+    terminal.print(
+      `to train: ${start} ${quoted(join(folder, "run.py"))} --data ${quoted(flags.data ?? "mnist")} --checkpoint run -o trained.onnx`,
+    );
+  });
+}
+
+/** The folder that is written where -o does not name one. */
+const folderBeside = (model: string, resumed: string | undefined): string =>
+  resumed === undefined
+    ? outputBeside(model, "distributed", "").replace(/\.$/, "")
+    : `${resumed.replace(/[\\/]+$/, "").replace(/\.run$/, "")}.distributed`;
+
+/** In which figures several processes differ from one. */
+function remarksOn({ shards, exact, statistics, penalty, batch }: Awaited<ReturnType<typeof writeDistribution>>): string[] {
+  if (shards === 1 || exact) return [];
+  const each = `each of the ${shards} parts of the batch has its own, over ${batch / shards} samples`;
+  return [
+    ...(statistics.length > 0 ? [`BatchNorm: ${each}; --exact takes the joint batch`] : []),
+    ...(penalty === null ? [] : [`penalties on responses: ${each}; --exact takes the joint batch`]),
+  ];
+}

@@ -1,0 +1,139 @@
+import type { DataConversion } from "../data/conversion.ts";
+import type { Normalization } from "../data/normalize.ts";
+import type { ObjectiveOptions } from "../losses/objective.ts";
+import type { StateLayout } from "../passes/training/store-as-read.ts";
+import type { DataPort, DrawPort, LossPort, PenaltyPort, StatePort, StepPorts } from "../programs/step-ports.ts";
+
+/** The marks of a contract's file. */
+export const contractFormat = { format: "sorth-onnx/distribute", version: 1 } as const;
+
+/** A value that is summed over all shards after a stage; it then replaces the shards' own values. */
+export interface Reduction {
+  /** Output of the stage. */
+  readonly name: string;
+  /** The sum, or the sum divided by the number of shards. */
+  readonly op: "sum" | "mean";
+  /** The name under which later stages read the result; default `name`. */
+  readonly as?: string;
+}
+
+/** One of the graphs that a step runs in order, each once for every shard. */
+export interface Stage {
+  readonly file: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly reduce: readonly Reduction[];
+}
+
+/** A schedule by name, with its options as text or numbers. */
+export interface NamedSchedule {
+  readonly name: string;
+  readonly options: Readonly<Record<string, number | string>>;
+}
+
+/** A state of the run: an input of the graphs, and the output that replaces it. */
+export interface ContractState extends Omit<StatePort, "layout" | "start"> {
+  /** How the model's numbers lie in the graphs; checkpoints and exports have the model's form. */
+  readonly layout?: StateLayout;
+}
+
+/** A trained parameter. */
+export interface ContractParameter extends ContractState {
+  readonly name: string;
+  /** Output of the last stage: the gradient of the joint batch. */
+  readonly gradient: string;
+  readonly slots: Readonly<Record<string, ContractState>>;
+}
+
+/** An array of the joint batch that shards read in parts. */
+export interface ContractMask extends Omit<DataPort, "batchAxis"> {
+  readonly ratio: number;
+  /** The axis along which the joint array is cut; null where every shard reads all of it. */
+  readonly cut: number | null;
+}
+
+/** One of the losses of an evaluation. */
+export interface ContractTerm {
+  readonly name: string;
+  readonly weight: number;
+  /** Counted from the prediction; null for a loss that the graph computes. */
+  readonly objective: { readonly name: string; readonly options: ObjectiveOptions } | null;
+  readonly prediction: { readonly name: string; readonly shape: readonly number[] } | null;
+  readonly labels: string | null;
+  readonly mask: string | null;
+  readonly output: { readonly name: string; readonly shape: readonly number[] } | null;
+}
+
+/** Inputs that are fed with samples. */
+export type ContractFeeds = {
+  readonly inputs: readonly DataPort[];
+  readonly labels: (DataPort & { readonly classAxis?: number }) | null;
+  readonly targets: readonly string[];
+};
+
+/** What `contract.json` says to the processes that train together. Shapes of data are those of one shard. */
+export interface Contract {
+  readonly format: typeof contractFormat.format;
+  readonly version: typeof contractFormat.version;
+  readonly seed: number;
+  /** Samples of the joint batch. */
+  readonly batch: number;
+  /** Equal parts of the joint batch. */
+  readonly shards: number;
+  /** Where the graphs are meant to run: cpu or cuda. */
+  readonly backend: string;
+  readonly threads: number | null;
+  /** Whether penalties on responses and BatchNormalization see the joint batch. */
+  readonly exact: boolean;
+  readonly learningRate: number;
+  readonly penaltyWeight: number;
+  readonly schedule: NamedSchedule | null;
+  readonly penaltySchedule: NamedSchedule | null;
+  /** Schedules of single penalties, by the names of `penalties`. */
+  readonly penaltySchedules: Readonly<Record<string, NamedSchedule>>;
+  readonly metrics: readonly string[];
+  /** How long to train, where the runner's flags do not say it. */
+  readonly fit: Readonly<Record<string, unknown>>;
+  readonly feeds: ContractFeeds;
+  readonly data: {
+    /** Null where the first data decide. */
+    readonly normalize: Normalization | null;
+    /** What bytes of an input need where nothing else is asked for. */
+    readonly bytes: Normalization;
+    /** The folder of MNIST's files on the machine that wrote this. */
+    readonly mnist: string | null;
+    readonly conversion: DataConversion | null;
+  };
+  readonly parameters: readonly ContractParameter[];
+  readonly shared: readonly (ContractState & { readonly name: string })[];
+  readonly statistics: readonly (ContractState & { readonly name: string })[];
+  /** The slot that holds the average of each parameter that evaluations and exports take. */
+  readonly average: string | null;
+  readonly masks: readonly ContractMask[];
+  readonly draws: readonly DrawPort[];
+  readonly scalars: StepPorts["scalars"];
+  readonly loss: string;
+  readonly penalty: string | null;
+  readonly penalties: readonly PenaltyPort[];
+  readonly losses: readonly LossPort[];
+  readonly scaling: StepPorts["scaling"] | null;
+  readonly stages: readonly Stage[];
+  readonly update: { readonly file: string };
+  readonly evaluation: {
+    readonly file: string;
+    readonly terms: readonly ContractTerm[];
+    readonly loss: string | null;
+    readonly feeds: ContractFeeds;
+    /** Parameters and statistics that the graph reads. */
+    readonly state: readonly string[];
+  };
+  readonly export: {
+    readonly file: string;
+    /** Where the bytes of each trained tensor lie in the file; null where writing them there does not make the trained model. */
+    readonly weights:
+      | readonly { readonly input: string; readonly offset: number; readonly length: number }[]
+      | null;
+  };
+  /** How the run was asked for, as `sorth-onnx train` keeps it; null for a run of the library. */
+  readonly settings: Readonly<Record<string, unknown>> | null;
+}

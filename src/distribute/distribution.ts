@@ -1,0 +1,270 @@
+import { conversionOf, type DataConversion } from "../data/conversion.ts";
+import { DataError, UsageError } from "../errors.ts";
+import type { Column } from "../data/dataset.ts";
+import { chooseNormalization, type Normalization } from "../data/normalize.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { nameAndOptions, withoutHyphens } from "../name-and-options.ts";
+import { count } from "../numbers.ts";
+import type { Model } from "../onnx/model.ts";
+import { adamw } from "../optimizers/adamw.ts";
+import { resolvePlans } from "../penalties/plan.ts";
+import { buildEvaluation } from "../programs/evaluation.ts";
+import { buildSplitStep } from "../programs/split-step.ts";
+import {
+  batchAxisOfPort,
+  batchOf,
+  type DataPort,
+  figureOutputs,
+  type StatePort,
+  type StepPorts,
+} from "../programs/step-ports.ts";
+import type { Trainer } from "../runtime/trainer.ts";
+import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
+import type { Schedule } from "../schedules/schedule.ts";
+import {
+  type Contract,
+  type ContractFeeds,
+  type ContractMask,
+  type ContractState,
+  type ContractTerm,
+  contractFormat,
+  type NamedSchedule,
+  type Stage,
+} from "./contract.ts";
+import { exportTemplate } from "./export-places.ts";
+
+/** How a run is shared out. */
+export interface DistributeOptions {
+  /** Equal parts into which the joint batch is cut; default 1. As many processes can share the work, or fewer. */
+  readonly workers?: number;
+  /** How long to train, where the runner is not told: epochs, maxSteps, validation. */
+  readonly fit?: Readonly<Record<string, unknown>>;
+  /** How the data are converted, where data were read. */
+  readonly conversion?: DataConversion;
+  /** The folder of MNIST's files. */
+  readonly mnist?: string;
+  /** How the run was asked for. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+}
+
+/** A run for several processes: what `contract.json` says, and the graphs by file name. */
+export interface Distribution {
+  readonly contract: Contract;
+  readonly files: ReadonlyMap<string, Model>;
+}
+
+/**
+ * Writes the run that a trainer begins as graphs for one shard of its batch.
+ * @throws UsageError for a batch that cannot be cut, and for options that processes cannot follow
+ */
+export async function distributionOf(
+  trainer: Trainer,
+  options: DistributeOptions,
+  { probe, backends }: Pick<TrainerRuntime, "probe" | "backends">,
+): Promise<Distribution> {
+  const { workers: shards = 1 } = options;
+  const { options: run, model, step } = trainer;
+  const batch = batchOf(step.ports);
+  checkShards(batch, shards);
+  refuseFunctions(run);
+  const backend = backends.find(({ name }) => name === trainer.backend);
+  const lower = await backend?.lowering();
+  const shard = { optimizer: adamw(), ...run, ...(shards > 1 && { batch: batch / shards }) };
+  const split = await buildSplitStep(model, { ...shard, ...(lower && { lower }) }, probe);
+  const { ports } = split;
+  if (batchOf(ports) !== batch / shards) {
+    throw new UsageError(
+      `the model fixes its batch at ${batchOf(ports)} samples, so that ${shards} workers cannot share it: export it with a free batch dimension, or leave --workers out`,
+    );
+  }
+  checkSameState(step.ports, ports);
+  const evaluation = await buildEvaluation(model, shard, ports, probe, lower);
+  const template = await exportTemplate(trainer);
+  const stages = [plainStage(ports)];
+  const schedules = resolvePlans(run.penalties ?? []).plans.flatMap(({ label, schedule }) =>
+    schedule === undefined ? [] : [[label, named(schedule)] as const],
+  );
+  const contract: Contract = {
+    ...contractFormat,
+    ...{ seed: run.seed ?? 0, batch, shards, backend: trainer.backend, threads: run.threads ?? null },
+    ...{ exact: false, learningRate: run.learningRate ?? 1e-3 },
+    penaltyWeight: run.penaltyWeight ?? step.penaltyWeight,
+    schedule: run.schedule === undefined ? null : named(run.schedule),
+    penaltySchedule: run.penaltySchedule === undefined ? null : named(run.penaltySchedule),
+    penaltySchedules: Object.fromEntries(schedules),
+    metrics: (run.metrics ?? []).map((one) => (typeof one === "string" ? one : one.name)),
+    fit: options.fit ?? {},
+    feeds: feedsOf(ports),
+    data: {
+      normalize: run.normalize ?? null,
+      bytes: ofBytes(model, ports.inputs),
+      mnist: options.mnist ?? null,
+      conversion: options.conversion ?? conversionOf(model) ?? null,
+    },
+    parameters: ports.parameters.map(({ slots, name, gradient, ...port }) => ({
+      ...{ name, gradient, ...stateOf(port) },
+      slots: Object.fromEntries([...slots].map(([slot, own]) => [slot, stateOf(own)])),
+    })),
+    shared: (ports.shared ?? []).map((port) => ({ name: port.name, ...stateOf(port) })),
+    statistics: ports.statistics.map((port) => ({ name: port.name, ...stateOf(port) })),
+    average: ports.average ?? null,
+    masks: ports.masks.map((mask, i) => maskOf(mask, step.ports.masks[i])),
+    draws: ports.draws,
+    scalars: ports.scalars,
+    ...{ loss: ports.loss, penalty: ports.penalty ?? null, penalties: ports.penalties },
+    ...{ losses: ports.losses ?? [], scaling: ports.scaling ?? null, stages },
+    update: { file: updateFile },
+    evaluation: {
+      file: evaluationFile,
+      terms: evaluation.terms.map(
+        ({ name, weight, objective, prediction, labels, mask, output }): ContractTerm => ({
+          ...{ name, weight, prediction: prediction ?? null, labels: labels ?? null },
+          ...{ mask: mask ?? null, output: output ?? null },
+          objective: objective ? { name: objective.name, options: objective.options } : null,
+        }),
+      ),
+      loss: evaluation.loss ?? null,
+      feeds: feedsOf(evaluation.data ?? ports),
+      state: stateInputs(evaluation.model, ports),
+    },
+    export: { file: exportFile, weights: template.weights ?? null },
+    settings: options.settings ?? null,
+  };
+  const files = new Map([
+    [stages[0]?.file ?? "", split.gradients],
+    [updateFile, split.update],
+    [evaluationFile, evaluation.model],
+    [exportFile, template.model],
+  ]);
+  return { contract, files };
+}
+
+const updateFile = "update.onnx";
+const evaluationFile = "evaluation.onnx";
+const exportFile = "model.onnx";
+
+/** @throws UsageError for a batch that is no multiple of the number of shards */
+function checkShards(batch: number, shards: number): void {
+  if (!count.holds(shards)) {
+    throw new UsageError(`the number of workers must be ${count.words}, not ${shards}`);
+  }
+  if (batch % shards === 0) return;
+  const [below, above] = [Math.floor(batch / shards) * shards, Math.ceil(batch / shards) * shards];
+  const nearest = [...(below > 0 ? [below] : []), above].join(" or ");
+  throw new UsageError(
+    `a batch of ${batch} cannot be cut into ${shards} equal parts: give --batch ${nearest}, or another number of --workers`,
+  );
+}
+
+/** @throws UsageError for what only JavaScript can compute */
+function refuseFunctions({ schedule, penaltySchedule, penalties, metrics, mixup, teacher }: Trainer["options"]): void {
+  const timed = resolvePlans(penalties ?? []).plans.some((plan) => typeof plan.schedule === "function");
+  if (typeof schedule === "function" || typeof penaltySchedule === "function" || timed) {
+    throw new UsageError("a schedule that is a function cannot be distributed: give it as text, as in cosine:warmup=100");
+  }
+  if (metrics?.some((one) => typeof one !== "string")) {
+    throw new UsageError("metrics of your own cannot be distributed: name those of --metrics");
+  }
+  if (mixup !== undefined) throw new UsageError("mixup is not distributed: leave --augment mixup out");
+  if (teacher) throw new UsageError("a teacher is not distributed: leave --teacher out");
+}
+
+/** A checkpoint of the run is one of the undivided step, so that both must hold the same state. */
+function checkSameState(joint: StepPorts, shard: Pick<StepPorts, "parameters" | "shared" | "statistics">): void {
+  const names = ({ parameters, shared = [], statistics }: typeof shard) =>
+    [...parameters.flatMap((port) => [port, ...port.slots.values()]), ...shared, ...statistics].map(
+      ({ input }) => input,
+    );
+  if (names(joint).join() !== names(shard).join()) {
+    throw new UsageError("the step of a shard holds another state than that of the joint batch; please report it");
+  }
+}
+
+/** The plain form: each shard computes its gradients, and their mean is that of the joint batch. */
+function plainStage(ports: Awaited<ReturnType<typeof buildSplitStep>>["ports"]): Stage {
+  const { scaling: _, ...figures } = ports;
+  const outputs = [
+    ...new Set([
+      ...figureOutputs({ ...figures, parameters: ports.parameters } as StepPorts),
+      ...ports.parameters.map(({ gradient }) => gradient),
+      ...ports.statistics.map(({ output }) => output),
+    ]),
+  ];
+  const { penaltyWeight } = ports.scalars;
+  const inputs = [
+    ...[...ports.inputs, ...(ports.labels ? [ports.labels] : []), ...ports.masks, ...ports.draws].map(
+      ({ name }) => name,
+    ),
+    ...[...ports.parameters, ...ports.statistics].map(({ input }) => input),
+    ...(penaltyWeight === undefined ? [] : [penaltyWeight]),
+    ...ports.penalties.flatMap(({ schedule }) => (schedule === undefined ? [] : [schedule])),
+  ];
+  return {
+    ...{ file: "gradients.onnx", inputs, outputs },
+    reduce: outputs.map((name) => ({ name, op: "mean" as const })),
+  };
+}
+
+const feedsOf = ({
+  inputs,
+  labels,
+  targets = [],
+}: Pick<StepPorts, "inputs" | "labels" | "targets">): ContractFeeds => {
+  if (labels?.own) throw new UsageError("language models and their labels are not distributed yet: train on one machine");
+  return { inputs: inputs.map(withAxis), labels: labels ? withAxis(labels) : null, targets };
+};
+
+const withAxis = ({ name, type, shape, ...port }: DataPort): DataPort => ({
+  ...{ name, type, shape, batchAxis: batchAxisOfPort({ name, type, shape, ...port }) },
+});
+
+const stateOf = ({ input, output, type, shape, layout }: StatePort): ContractState => ({
+  ...{ input, output, type, shape },
+  ...(layout && { layout }),
+});
+
+/** The axis along which a mask of the joint batch is cut into those of the shards. */
+function maskOf(
+  { name, type, shape, ratio }: StepPorts["masks"][number],
+  joint: StepPorts["masks"][number] | undefined,
+): ContractMask {
+  const other = shape.flatMap((length, axis) => (length === joint?.shape[axis] ? [] : [axis]));
+  const [axis, ...more] = other;
+  if (!joint || joint.shape.length !== shape.length || more.length > 0) {
+    throw new DataError(`the Dropout mask "${name}" of the joint batch cannot be cut into those of its parts`);
+  }
+  return { name, type, shape: joint.shape, ratio, cut: axis ?? null };
+}
+
+/** A schedule's name and options; those with a unit stay texts. */
+function named(schedule: string | Schedule): NamedSchedule {
+  if (typeof schedule !== "string") throw new UsageError("a schedule that is a function cannot be distributed");
+  const { name, options } = nameAndOptions(schedule);
+  const values = [...options].map(([key, value]) => {
+    const number = value.trim() === "" ? Number.NaN : Number(value);
+    return [withoutHyphens(key), Number.isFinite(number) ? number : value] as const;
+  });
+  return { name, options: Object.fromEntries(values) };
+}
+
+/** How bytes are scaled for a model, unless it scales them itself. */
+function ofBytes(model: Model, inputs: readonly DataPort[]): Normalization {
+  const bytes: Column = {
+    ...{ name: "x", type: "integer", shape: [1, 1], bytes: true, fill: () => {} },
+    range: () => ({ least: 0, most: 255, whole: true }),
+  };
+  const ports = inputs.map((port) => ({ ...port, batchAxis: batchAxisOfPort(port) }));
+  const graph = graphOf(model);
+  const { normalize } = chooseNormalization(
+    "the data",
+    ports.map((port) => [port, bytes] as const),
+    () => graph,
+  );
+  return normalize ?? "none";
+}
+
+/** The state that a graph reads. */
+function stateInputs(model: Model, { parameters, statistics }: Pick<StepPorts, "parameters" | "statistics">): string[] {
+  const names = new Set((model.proto.graph?.input ?? []).map(({ name }) => name));
+  return [...parameters, ...statistics].map(({ input }) => input).filter((input) => names.has(input));
+}

@@ -1,0 +1,65 @@
+import { cp, mkdir, readdir } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { FileError, messageOf, UsageError } from "../errors.ts";
+import { writeModel } from "../onnx/files-node.ts";
+import { writeFileSafely } from "../onnx/write-file.ts";
+import { mnistFolder, sampleFolder } from "../data/mnist-node.ts";
+import type { Trainer } from "../runtime/trainer.ts";
+import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
+import { type DistributeOptions, distributionOf } from "./distribution.ts";
+import type { Contract } from "./contract.ts";
+
+/** Options of {@link writeDistribution}. */
+export interface WriteDistributionOptions extends DistributeOptions {
+  /** Replaces files of a folder that is not empty. */
+  readonly force?: boolean;
+}
+
+/** The Python package that runs a distribution, in this package. */
+const pythonFolder = (): string =>
+  join(dirname(createRequire(import.meta.url).resolve("sorth-onnx/package.json")), "python");
+
+/**
+ * Writes the run that a trainer begins into a folder, from which several processes do it together: graphs for a part of the
+ * batch, `contract.json`, the first checkpoint (`state/`), and a Python package with its start file `run.py`.
+ * @throws UsageError for a folder that is not empty, and as {@link distributionOf} does
+ */
+export async function writeDistribution(
+  trainer: Trainer,
+  folder: string,
+  { force = false, ...options }: WriteDistributionOptions,
+  runtime: TrainerRuntime,
+): Promise<Contract> {
+  await checkFolder(folder, force);
+  const mnist = options.mnist ?? mnistFolder() ?? sampleFolder();
+  const { contract, files } = await distributionOf(
+    trainer,
+    { ...options, ...(mnist !== undefined && { mnist }) },
+    runtime,
+  );
+  await mkdir(folder, { recursive: true });
+  for (const [name, model] of files) await writeModel(model, join(folder, name), { force: true });
+  await trainer.save(join(folder, "state"));
+  const isSource = (path: string) => !/__pycache__|\.pyc$|[\\/]tests([\\/]|$)/.test(path);
+  await cp(pythonFolder(), folder, { recursive: true, force: true, filter: isSource });
+  // The contract comes last: a folder that has one is whole.
+  await writeFileSafely(join(folder, "contract.json"), `${JSON.stringify(contract, undefined, 1)}\n`, {
+    force: true,
+  });
+  return contract;
+}
+
+/** @throws UsageError for a folder that holds other files */
+export async function checkFolder(folder: string, force: boolean): Promise<void> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw new FileError(`cannot write into "${folder}": ${messageOf(error)}`);
+  }
+  if (names.length > 0 && !force) {
+    throw new UsageError(`"${folder}" is not empty; give another folder with -o, or --force to replace its files`);
+  }
+}
