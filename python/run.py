@@ -1,0 +1,14 @@
+"""Trains the run that `sorth-onnx distribute` wrote into this folder: `python run.py` or `torchrun --nproc-per-node N run.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+folder = Path(__file__).resolve().parent
+sys.path.insert(0, str(folder))
+
+from sorth_distributed.command import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main(folder))

@@ -27,6 +27,7 @@ const layers: readonly (readonly string[])[] = [
   ["tap"],
   ["adapters"],
   ["runtime"],
+  ["distribute"],
   ["measure"],
   ["report"],
   ["cli"],

@@ -47,7 +47,8 @@ export function declareDistribute(command: Command): string[] {
       option.description = "folder to write (default: model.distributed in the folder of model.onnx)";
     }
     if (option.attributeName() === "resume") {
-      option.description = "distribute the run of a checkpoint folder from where it stands; needs no other option";
+      option.description =
+        "distribute the run of a checkpoint folder from where it stands; needs no other option";
     }
     if (option.attributeName() === "data") {
       option.description = `read data already now, where the graphs depend on them (class weights, recovered BatchNorm); run.py reads its own --data`;
@@ -67,7 +68,11 @@ export function declareDistribute(command: Command): string[] {
 }
 
 /** @throws UsageError for flags that would have no effect */
-export function checkDistributed(command: Command, { backend, data }: DistributeFlags): void {
+export function checkDistributed(command: Command, { backend, data, exact }: DistributeFlags): void {
+  if (exact)
+    throw new UsageError(
+      "--exact is not there yet: each part of the batch has its own penalties and BatchNorm",
+    );
   for (const option of command.options) {
     const name = option.attributeName();
     const reason = refused[name];
@@ -83,7 +88,9 @@ export function checkDistributed(command: Command, { backend, data }: Distribute
     (name) => command.getOptionValueSource(name) === "cli",
   );
   if (needing.length > 0) {
-    throw new UsageError(`${needing.map((name) => `--${name}`).join(", ")}: give --data too, from which tables and images are converted`);
+    throw new UsageError(
+      `${needing.map((name) => `--${name}`).join(", ")}: give --data too, from which tables and images are converted`,
+    );
   }
 }
 

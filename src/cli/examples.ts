@@ -103,8 +103,10 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
     ),
   ],
   distribute: [
-    example("distribute model.onnx -o shared --workers 2", "writes a run that two processes share with torchrun"),
-    example("distribute model.onnx -o exact --workers 4 --exact --batch 128", "penalties and BatchNorm see all 128 samples"),
+    example(
+      "distribute model.onnx -o shared --workers 2",
+      "writes a run that two processes share with torchrun",
+    ),
   ],
   "find-lr": [
     example("find-lr model.onnx --data mnist", "suggests a learning rate for train"),

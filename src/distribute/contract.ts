@@ -2,7 +2,14 @@ import type { DataConversion } from "../data/conversion.ts";
 import type { Normalization } from "../data/normalize.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
-import type { DataPort, DrawPort, LossPort, PenaltyPort, StatePort, StepPorts } from "../programs/step-ports.ts";
+import type {
+  DataPort,
+  DrawPort,
+  LossPort,
+  PenaltyPort,
+  StatePort,
+  StepPorts,
+} from "../programs/step-ports.ts";
 
 /** The marks of a contract's file. */
 export const contractFormat = { format: "sorth-onnx/distribute", version: 1 } as const;

@@ -1,7 +1,7 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
-import { DataError, UsageError } from "../errors.ts";
 import type { Column } from "../data/dataset.ts";
 import { chooseNormalization, type Normalization } from "../data/normalize.ts";
+import { DataError, UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { nameAndOptions, withoutHyphens } from "../name-and-options.ts";
 import { count } from "../numbers.ts";
@@ -157,10 +157,19 @@ function checkShards(batch: number, shards: number): void {
 }
 
 /** @throws UsageError for what only JavaScript can compute */
-function refuseFunctions({ schedule, penaltySchedule, penalties, metrics, mixup, teacher }: Trainer["options"]): void {
+function refuseFunctions({
+  schedule,
+  penaltySchedule,
+  penalties,
+  metrics,
+  mixup,
+  teacher,
+}: Trainer["options"]): void {
   const timed = resolvePlans(penalties ?? []).plans.some((plan) => typeof plan.schedule === "function");
   if (typeof schedule === "function" || typeof penaltySchedule === "function" || timed) {
-    throw new UsageError("a schedule that is a function cannot be distributed: give it as text, as in cosine:warmup=100");
+    throw new UsageError(
+      "a schedule that is a function cannot be distributed: give it as text, as in cosine:warmup=100",
+    );
   }
   if (metrics?.some((one) => typeof one !== "string")) {
     throw new UsageError("metrics of your own cannot be distributed: name those of --metrics");
@@ -170,13 +179,18 @@ function refuseFunctions({ schedule, penaltySchedule, penalties, metrics, mixup,
 }
 
 /** A checkpoint of the run is one of the undivided step, so that both must hold the same state. */
-function checkSameState(joint: StepPorts, shard: Pick<StepPorts, "parameters" | "shared" | "statistics">): void {
+function checkSameState(
+  joint: StepPorts,
+  shard: Pick<StepPorts, "parameters" | "shared" | "statistics">,
+): void {
   const names = ({ parameters, shared = [], statistics }: typeof shard) =>
     [...parameters.flatMap((port) => [port, ...port.slots.values()]), ...shared, ...statistics].map(
       ({ input }) => input,
     );
   if (names(joint).join() !== names(shard).join()) {
-    throw new UsageError("the step of a shard holds another state than that of the joint batch; please report it");
+    throw new UsageError(
+      "the step of a shard holds another state than that of the joint batch; please report it",
+    );
   }
 }
 
@@ -210,7 +224,8 @@ const feedsOf = ({
   labels,
   targets = [],
 }: Pick<StepPorts, "inputs" | "labels" | "targets">): ContractFeeds => {
-  if (labels?.own) throw new UsageError("language models and their labels are not distributed yet: train on one machine");
+  if (labels?.own)
+    throw new UsageError("language models and their labels are not distributed yet: train on one machine");
   return { inputs: inputs.map(withAxis), labels: labels ? withAxis(labels) : null, targets };
 };
 
@@ -231,14 +246,17 @@ function maskOf(
   const other = shape.flatMap((length, axis) => (length === joint?.shape[axis] ? [] : [axis]));
   const [axis, ...more] = other;
   if (!joint || joint.shape.length !== shape.length || more.length > 0) {
-    throw new DataError(`the Dropout mask "${name}" of the joint batch cannot be cut into those of its parts`);
+    throw new DataError(
+      `the Dropout mask "${name}" of the joint batch cannot be cut into those of its parts`,
+    );
   }
   return { name, type, shape: joint.shape, ratio, cut: axis ?? null };
 }
 
 /** A schedule's name and options; those with a unit stay texts. */
 function named(schedule: string | Schedule): NamedSchedule {
-  if (typeof schedule !== "string") throw new UsageError("a schedule that is a function cannot be distributed");
+  if (typeof schedule !== "string")
+    throw new UsageError("a schedule that is a function cannot be distributed");
   const { name, options } = nameAndOptions(schedule);
   const values = [...options].map(([key, value]) => {
     const number = value.trim() === "" ? Number.NaN : Number(value);
@@ -264,7 +282,10 @@ function ofBytes(model: Model, inputs: readonly DataPort[]): Normalization {
 }
 
 /** The state that a graph reads. */
-function stateInputs(model: Model, { parameters, statistics }: Pick<StepPorts, "parameters" | "statistics">): string[] {
+function stateInputs(
+  model: Model,
+  { parameters, statistics }: Pick<StepPorts, "parameters" | "statistics">,
+): string[] {
   const names = new Set((model.proto.graph?.input ?? []).map(({ name }) => name));
   return [...parameters, ...statistics].map(({ input }) => input).filter((input) => names.has(input));
 }

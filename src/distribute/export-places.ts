@@ -1,7 +1,7 @@
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
-import { equalBytes, fieldRecords, graphFields, tensorFields } from "../onnx/wire.ts";
 import { Tensor } from "../onnx/tensor.ts";
+import { equalBytes, fieldRecords, graphFields, tensorFields } from "../onnx/wire.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 
 /** A place in a model's file. */
@@ -56,7 +56,10 @@ export async function exportTemplate(trainer: Trainer): Promise<ExportTemplate> 
     statistics: changed(before.statistics),
     ...(average && {
       slots: new Map(
-        [...before.parameters].map(([name, tensor]) => [name, new Map([[average, turned(tensor).named(average)]])]),
+        [...before.parameters].map(([name, tensor]) => [
+          name,
+          new Map([[average, turned(tensor).named(average)]]),
+        ]),
       ),
     }),
   });

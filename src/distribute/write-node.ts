@@ -1,14 +1,14 @@
 import { cp, mkdir, readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { mnistFolder, sampleFolder } from "../data/mnist-node.ts";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import { writeModel } from "../onnx/files-node.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
-import { mnistFolder, sampleFolder } from "../data/mnist-node.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
-import { type DistributeOptions, distributionOf } from "./distribution.ts";
 import type { Contract } from "./contract.ts";
+import { type DistributeOptions, distributionOf } from "./distribution.ts";
 
 /** Options of {@link writeDistribution}. */
 export interface WriteDistributionOptions extends DistributeOptions {
@@ -60,6 +60,8 @@ export async function checkFolder(folder: string, force: boolean): Promise<void>
     throw new FileError(`cannot write into "${folder}": ${messageOf(error)}`);
   }
   if (names.length > 0 && !force) {
-    throw new UsageError(`"${folder}" is not empty; give another folder with -o, or --force to replace its files`);
+    throw new UsageError(
+      `"${folder}" is not empty; give another folder with -o, or --force to replace its files`,
+    );
   }
 }

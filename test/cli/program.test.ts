@@ -16,6 +16,7 @@ const commands = [
   "step",
   "artifacts",
   "train",
+  "distribute",
   "find-lr",
   "export",
   "evaluate",

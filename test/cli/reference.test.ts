@@ -56,6 +56,7 @@ describe("every example of the help", () => {
     "step",
     "artifacts",
     "train",
+    "distribute",
     "find-lr",
     "bench",
     "export",

@@ -11,7 +11,12 @@ import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
 import { trainerFor } from "../begin-run.ts";
 import { withClasses } from "../class-list.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
-import { checkDistributed, type DistributeFlags, declareDistribute, wordsOfTraining } from "../distribute-flags.ts";
+import {
+  checkDistributed,
+  type DistributeFlags,
+  declareDistribute,
+  wordsOfTraining,
+} from "../distribute-flags.ts";
 import { fitOf } from "../fit-flags.ts";
 import { given } from "../options.ts";
 import { outputBeside } from "../output.ts";
@@ -37,7 +42,9 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const begun = await withClasses(await readModel(path), flags, remark);
     const facts = modelFacts(begun, dimensionsOf(flags));
     if (facts.artifact !== undefined) {
-      throw new UsageError(`"${path}" is a file of ONNX Runtime's training tools: distribute takes the model itself`);
+      throw new UsageError(
+        `"${path}" is a file of ONNX Runtime's training tools: distribute takes the model itself`,
+      );
     }
     checkEffects(call.flags, facts);
     const read =
@@ -47,7 +54,8 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const recovers = flags.batchNorm?.startsWith("recover") && flags.resume === undefined;
     if (recovers && !read) throw new UsageError("--batch-norm recover needs data: give --data too");
     const normalize = read?.normalize ?? (flags.normalize === "data" ? undefined : flags.normalize);
-    if (flags.normalize === "data" && !read) throw new UsageError("--normalize data needs data: give --data too");
+    if (flags.normalize === "data" && !read)
+      throw new UsageError("--normalize data needs data: give --data too");
     const model =
       recovers && read
         ? await withRecoveredBatchNorm(begun, read.train, flags, {
@@ -67,7 +75,11 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       trainer,
       folder,
       {
-        ...{ force: terminal.write.force, fit: given({ epochs, validation, maxSteps }), settings: { ...settings } },
+        ...{
+          force: terminal.write.force,
+          fit: given({ epochs, validation, maxSteps }),
+          settings: { ...settings },
+        },
         ...given({ workers: flags.workers, conversion }),
       },
       nodeRuntime,
@@ -97,7 +109,13 @@ const folderBeside = (model: string, resumed: string | undefined): string =>
     : `${resumed.replace(/[\\/]+$/, "").replace(/\.run$/, "")}.distributed`;
 
 /** In which figures several processes differ from one. */
-function remarksOn({ shards, exact, statistics, penalty, batch }: Awaited<ReturnType<typeof writeDistribution>>): string[] {
+function remarksOn({
+  shards,
+  exact,
+  statistics,
+  penalty,
+  batch,
+}: Awaited<ReturnType<typeof writeDistribution>>): string[] {
   if (shards === 1 || exact) return [];
   const each = `each of the ${shards} parts of the batch has its own, over ${batch / shards} samples`;
   return [

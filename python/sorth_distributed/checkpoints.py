@@ -1,0 +1,76 @@
+"""Checkpoints as `sorth-onnx train` writes and reads them: safetensors files, replaced in one move."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+
+import numpy as np
+
+from .contract import Array
+from .errors import RunError
+
+_NAMES = {"float32": "F32", "float64": "F64", "float16": "F16", "int32": "I32", "int64": "I64"}
+_TYPES = {name: dtype for dtype, name in _NAMES.items()}
+
+
+def write_safely(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Writes a file that is whole at any time: a temporary file takes its place at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        if os.path.exists(name):
+            os.unlink(name)
+        raise
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Writes a safetensors file."""
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, array in tensors.items():
+        end = offset + array.nbytes
+        entries[name] = {
+            "dtype": _NAMES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    data = (memoryview(np.ascontiguousarray(array)).cast("B") for array in tensors.values() if array.size > 0)
+    write_safely(path, [len(header).to_bytes(8, "little"), header, *data])
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    """Reads a safetensors file: its tensors and its texts."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f'"{path}" cannot be read ({error.strerror}): give the folder of a run') from error
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        metadata = header.pop("__metadata__", {})
+        data = memoryview(content)[8 + length :]
+        tensors: dict[str, Array] = {}
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            if end > len(data):
+                raise ValueError(f'tensor "{name}" is cut off')
+            array = np.frombuffer(data[start:end], np.dtype(_TYPES[entry["dtype"]]))
+            tensors[name] = array.reshape(entry["shape"])
+        return tensors, metadata
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f'"{path}" is not a checkpoint, or a damaged one ({error})') from error

@@ -1,0 +1,173 @@
+"""The command line of `run.py`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Sequence
+
+from . import run_folder
+from .contract import Contract, load
+from .data import load_data
+from .errors import RunError
+from .export import check_export
+from .reducer import Reducer, reducer_of_environment
+from .worker import Fit, Worker
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        description="Trains a run of sorth-onnx distribute: python run.py, or torchrun --nproc-per-node N run.py.",
+    )
+    parser.add_argument("--data", help="mnist, or a file as sorth-onnx train reads it")
+    parser.add_argument("--epochs", type=int, help="passes over the data (default: as distributed)")
+    parser.add_argument("--max-steps", type=int, help="stop after this number of steps")
+    parser.add_argument("--validation", type=float, help="share of the data to hold out for validation")
+    parser.add_argument("--checkpoint", help="folder for checkpoints and run.jsonl")
+    parser.add_argument("--resume", help="continue the run of this folder")
+    parser.add_argument("--save-every", type=int, help="also save after so many steps, not only after epochs")
+    parser.add_argument("-o", "--output", help="where to write the trained model")
+    parser.add_argument("--shard-optimizer", action="store_true", help="each process updates its share of the weights")
+    parser.add_argument(
+        "--reduce", choices=["float32", "bfloat16"], default="float32", help="the type in which gradients travel"
+    )
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    return parser
+
+
+def main(folder: Path, words: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns its exit code: 0 done, 1 failed, 2 wrong usage."""
+    flags = _parser().parse_args(words)
+    try:
+        contract = load(folder)
+        reducer = reducer_of_environment(contract.backend)
+    except RunError as error:
+        return _failed(error, 0)
+    try:
+        return _run(contract, reducer, flags)
+    except RunError as error:
+        return _failed(error, reducer.rank)
+    finally:
+        reducer.close()
+
+
+def _failed(error: RunError, rank: int) -> int:
+    if rank == 0:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    return 1
+
+
+def _run(contract: Contract, reducer: Reducer, flags: Any) -> int:
+    if flags.data is None:
+        raise RunError("--data is missing: mnist, or a file as sorth-onnx train reads it")
+    for name in ("epochs", "max_steps", "save_every"):
+        value = getattr(flags, name)
+        if value is not None and value < 1:
+            raise RunError(f"--{name.replace('_', '-')} must be a whole number of 1 or more, not {value}")
+    if flags.validation is not None and not 0 <= flags.validation < 1:
+        raise RunError(f"--validation must be at least 0 and below 1, not {flags.validation}")
+    if flags.output:
+        check_export(contract)
+        output = Path(flags.output)
+        if output.exists() and not flags.force and not flags.resume and not _is_restart():
+            raise RunError(f'"{output}" already exists; give another name with -o, or --force to replace it')
+        if not output.parent.is_dir():
+            raise RunError(f'cannot write "{output}": the folder "{output.parent}" does not exist; create it first')
+    run = Path(flags.checkpoint or flags.resume) if flags.checkpoint or flags.resume else None
+    continued = Path(flags.resume) if flags.resume else None
+    restarted = run is not None and _is_restart() and (run / "last.safetensors").exists()
+    if restarted:
+        continued = run
+    if reducer.rank == 0 and run is not None and continued != run:
+        run_folder.check_new(run, flags.force or _is_restart())
+    worker = Worker(
+        contract, reducer, load_data(flags.data, contract),
+        shard_optimizer=flags.shard_optimizer, half=flags.reduce == "bfloat16",
+    )  # fmt: skip
+    if continued:
+        worker.load(continued)
+    if restarted and run and reducer.rank == 0:
+        run_folder.forget_after(run, worker.position.step)
+    return _train(worker, run, continued, flags)
+
+
+def _is_restart() -> bool:
+    """Whether torchrun started the processes again after one of them had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _fit_of(worker: Worker, run: Path | None, flags: Any, continued: bool) -> Fit:
+    noted = worker.contract.raw["fit"]
+    before = (worker._plan or {}) if continued else {}
+    validation = before.get("validation", noted.get("validation"))
+    max_steps = flags.max_steps
+    if max_steps is None and flags.epochs is None:
+        max_steps = before.get("maxSteps", noted.get("maxSteps"))
+    return Fit(
+        epochs=flags.epochs or before.get("epochs") or noted.get("epochs", 1),
+        max_steps=max_steps,
+        validation=flags.validation if flags.validation is not None else validation if isinstance(validation, (int, float)) else None,
+        checkpoint=run,
+        save_every=flags.save_every,
+    )
+
+
+def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any) -> int:
+    reducer = worker.reducer
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: worker.stop())
+    fit = _fit_of(worker, run, flags, continued is not None)
+    lock = run_folder.RunLock(run) if run and reducer.rank == 0 else None
+    log = run_folder.RunLog(run, continued == run) if run and reducer.rank == 0 else None
+    event: dict[str, Any] = {}
+    try:
+        events = worker.fit(fit)
+        for event in events:
+            if log:
+                log.add(event)
+            if not flags.quiet and reducer.rank == 0:
+                _show(event)
+            if log and run and event["event"] == "step" and event["step"] == 1:
+                _begin(worker, run, fit, flags)
+        if run and continued is not None and continued != run and reducer.rank == 0:
+            _begin(worker, run, fit, flags)
+    finally:
+        if log:
+            log.flush()
+        if lock:
+            lock.release()
+    if event.get("stopped") == "aborted":
+        if reducer.rank == 0:
+            where = f"; to go on: run.py --data {flags.data} --resume {run}" if run else ""
+            print(f"stopped after step {worker.position.step}{where}", file=sys.stderr, flush=True)
+        return 1
+    if flags.output:
+        worker.export(flags.output)
+    if worker.data and worker.data.test and not worker.evaluation.obstacle:
+        figures = worker.evaluate(worker.data.test)
+        if reducer.rank == 0:
+            accuracy = f"accuracy {100 * figures['accuracy']:.2f} %, " if "accuracy" in figures else ""
+            print(f"test: {accuracy}loss {figures['loss']:.4g} on {figures['samples']} samples", flush=True)
+    return 0
+
+
+def _begin(worker: Worker, run: Path, fit: Fit, flags: Any) -> None:
+    chosen = {"epochs": fit.epochs, "maxSteps": fit.max_steps, "validation": fit.validation}
+    run_folder.begin(worker.contract, run, flags.data, chosen, worker.record())
+
+
+def _show(event: dict[str, Any]) -> None:
+    if event["event"] == "step" and event["step"] % 100 == 0 or event["event"] == "epoch":
+        held = event.get("validation")
+        more = f", validation loss {held['loss']:.4f}" if held else ""
+        print(
+            f"epoch {event['epoch']}, step {event['step']}: loss {event['loss']:.4f}{more}, "
+            f"{event['samplesPerSecond']:.0f} samples/s",
+            file=sys.stderr,
+            flush=True,
+        )

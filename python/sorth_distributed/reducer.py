@@ -1,0 +1,131 @@
+"""Sums over the processes that train together."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Protocol, Sequence
+
+import numpy as np
+
+from .contract import Array
+from .errors import RunError
+
+
+class Pending(Protocol):
+    """A sum under way."""
+
+    def wait(self) -> None:
+        """Returns when the array holds the sum."""
+
+
+class _Done:
+    def wait(self) -> None:
+        """Nothing is under way."""
+
+
+class Reducer(Protocol):
+    """How processes exchange arrays. Arrays on the host; all processes call the same methods in the same order."""
+
+    rank: int
+    size: int
+
+    def sum(self, array: Array, half: bool = False) -> Pending:
+        """Begins to replace the array by its sum over all processes; `half` sends bfloat16."""
+
+    def share(self, array: Array, source: int) -> Pending:
+        """Begins to replace the array by that of a process."""
+
+    def close(self) -> None:
+        """Ends the exchange."""
+
+
+class Alone:
+    """One process."""
+
+    rank = 0
+    size = 1
+
+    def sum(self, array: Array, half: bool = False) -> Pending:
+        """The array is its own sum."""
+        return _Done()
+
+    def share(self, array: Array, source: int) -> Pending:
+        """The array is the source's."""
+        return _Done()
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class _Work:
+    def __init__(self, work: Any, then: Callable[[], None] | None = None) -> None:
+        self._work, self._then = work, then
+
+    def wait(self) -> None:
+        self._work.wait()
+        if self._then:
+            self._then()
+
+
+class TorchReducer:
+    """The processes of torchrun, over gloo, or over NCCL where each has a GPU."""
+
+    def __init__(self, backend: str = "gloo") -> None:
+        try:
+            import torch
+            import torch.distributed as distributed
+        except ImportError as error:
+            raise RunError("several processes need PyTorch: pip install torch") from error
+        self._torch, self._distributed = torch, distributed
+        if not distributed.is_initialized():
+            distributed.init_process_group(backend)
+        self.rank = distributed.get_rank()
+        self.size = distributed.get_world_size()
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        self._device = torch.device("cuda", local) if backend == "nccl" else torch.device("cpu")
+
+    def sum(self, array: Array, half: bool = False) -> Pending:
+        """All-reduces in place, asynchronously."""
+        torch = self._torch
+        own = torch.from_numpy(array.reshape(-1))
+        sent = own.to(self._device, torch.bfloat16) if half else own.to(self._device)
+        work = self._distributed.all_reduce(sent, async_op=True)
+        if sent.data_ptr() == own.data_ptr():
+            return _Work(work)
+        return _Work(work, lambda: own.copy_(sent))
+
+    def share(self, array: Array, source: int) -> Pending:
+        """Broadcasts in place, asynchronously."""
+        own = self._torch.from_numpy(array.reshape(-1))
+        sent = own.to(self._device)
+        work = self._distributed.broadcast(sent, source, async_op=True)
+        if sent.data_ptr() == own.data_ptr():
+            return _Work(work)
+        return _Work(work, lambda: own.copy_(sent))
+
+    def close(self) -> None:
+        """Leaves the group."""
+        if self._distributed.is_initialized():
+            self._distributed.destroy_process_group()
+
+
+def reducer_of_environment(backend: str) -> Reducer:
+    """The reducer for the processes that torchrun started; `Alone` under plain Python."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Alone()
+    return TorchReducer("nccl" if backend == "cuda" and _has_gpus() else "gloo")
+
+
+def _has_gpus() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def summed(reducer: Reducer, numbers: Sequence[float]) -> list[float]:
+    """The sums of a few numbers over all processes."""
+    array = np.array(numbers, np.float64)
+    reducer.sum(array).wait()
+    return [float(one) for one in array]

@@ -1,0 +1,152 @@
+"""The folder of a run: checkpoints, `run.json`, `model.onnx` and `run.jsonl`, as `sorth-onnx train` keeps them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+from .checkpoints import write_safely
+from .contract import Contract
+from .errors import RunError
+from .position import json_text
+
+
+class RunLog:
+    """`run.jsonl`: one event a line. Steps are written once a second, other events at once."""
+
+    def __init__(self, folder: Path, resumed: bool) -> None:
+        self._path = folder / "run.jsonl"
+        self._lines: list[str] = []
+        self._written = 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        if not resumed:
+            self._path.write_text("")
+        elif self._path.exists() and not self._path.read_text().endswith(("\n", "")):
+            self._lines.append("\n")
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Adds an event."""
+        self._lines.append(json_text(event) + "\n")
+        if event["event"] != "step" or time.monotonic() - self._written > 1:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is held back."""
+        if not self._lines:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write("".join(self._lines))
+        self._lines, self._written = [], time.monotonic()
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Leaves out of `run.jsonl` what came after a step: a restarted run does it again."""
+    path = folder / "run.jsonl"
+    if not path.exists():
+        return
+
+    def stays(line: str) -> bool:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return False
+        return bool(event.get("step", 0) <= step and event.get("event") != "end")
+
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if stays(line)]
+    write_safely(path, ["".join(f"{line}\n" for line in kept).encode()])
+
+
+class RunLock:
+    """Keeps other processes of this machine from training in the folder at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "run.lock"
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                with self._path.open("x") as file:
+                    file.write(json_text({"process": os.getpid(), "host": socket.gethostname()}) + "\n")
+                return
+            except FileExistsError:
+                self._refuse_if_alive(folder)
+                self._path.unlink(missing_ok=True)
+
+    def _refuse_if_alive(self, folder: Path) -> None:
+        try:
+            owner = json.loads(self._path.read_text())
+            pid, host = int(owner["process"]), owner["host"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if host == socket.gethostname() and not _is_alive(pid):
+            return
+        raise RunError(
+            f'process {pid} on "{host}" trains in "{folder}": wait for its end, or give --checkpoint another folder; '
+            f'if no such process runs, delete "{self._path}"'
+        )
+
+    def release(self) -> None:
+        """Gives the folder free."""
+        self._path.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def check_new(folder: Path, force: bool) -> None:
+    """Refuses the folder of an earlier run for a new one."""
+    if folder.is_file():
+        raise RunError(f'"{folder}" is a file; give --checkpoint another name')
+    names = [one for one in folder.iterdir() if one.name != "run.lock"] if folder.is_dir() else []
+    if names and not force:
+        raise RunError(
+            f'"{folder}" already holds a run; continue it with --resume, give --checkpoint another folder, '
+            "or --force to replace it"
+        )
+    for old in names:
+        if old.suffix == ".safetensors":
+            old.unlink()
+
+
+def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """Writes the model and how the run was started, by which `sorth-onnx train --resume` goes on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (contract.folder / "state").iterdir():
+        if not file.name.endswith(".safetensors"):
+            shutil.copyfile(file, folder / file.name)
+    settings = contract.raw["settings"]
+    if settings is None:
+        return
+    words = list(settings["arguments"])
+    for key, flag in (("epochs", "--epochs"), ("maxSteps", "--max-steps"), ("validation", "--validation")):
+        words = _without(words, flag)
+        if flags.get(key) is not None:
+            words.append(f"{flag}={flags[key]}")
+    where = data if data == "mnist" else str(Path(data).resolve())
+    words = [*_without(words, "--data"), f"--data={where}"]
+    text = json.dumps({**settings, "arguments": words, "data": record}, indent=2, ensure_ascii=False)
+    write_safely(folder / "run.json", [f"{text}\n".encode()])
+
+
+def _without(words: list[str], flag: str) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == flag:
+            skip = True
+        elif not word.startswith(f"{flag}="):
+            kept.append(word)
+    return kept
