@@ -1,7 +1,7 @@
 import { SorthError } from "../errors.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { elementCount, Tensor, type TensorData } from "../onnx/tensor.ts";
-import { type Attribute, int, tensor } from "./attribute.ts";
+import { type Attribute, int, string, tensor } from "./attribute.ts";
 import type { Graph } from "./graph.ts";
 import type { Node, Value } from "./node.ts";
 import { type Shape, shapeText } from "./shapes.ts";
@@ -14,9 +14,15 @@ export interface EmitOptions {
   readonly constants?: "initializers" | "nodes";
   /** Whether the graph must also work for other lengths (such as another batch size) than its static shapes. Default: false. */
   readonly openShapes?: boolean;
+  /** In how many shards the batch is cut, of which the graph computes one ({@link EmitBase.overShards}). Default: 1. */
+  readonly shards?: number;
   /** `metadata_props` of every emitted node. */
   readonly metadata?: ReadonlyMap<string, string>;
 }
+
+/** The operator of {@link EmitBase.overShards}, which no runtime has: a graph is cut where it stands. */
+export const shardsDomain = "sorth";
+export const shardsOp = "OverShards";
 
 /** A value whose type and static shape are known; every emitted value is one. */
 export type Typed = Value & { type: DataTypeName; shape: Shape };
@@ -157,6 +163,26 @@ export class EmitBase {
     const value = build();
     this.#memo.set(key, value);
     return value;
+  }
+
+  /** In how many shards the batch is cut, of which the graph computes one. */
+  get shards(): number {
+    return this.options.shards ?? 1;
+  }
+
+  /**
+   * The sum or the mean of a value over all shards of the batch; the value itself if there is one shard. Where the graph is cut
+   * in stages (src/distribute), whoever runs them computes it.
+   */
+  overShards(x: Typed, reduce: "sum" | "mean"): Typed {
+    if (this.shards === 1) return x;
+    return this.once(`${reduce} over shards of ${x.name}`, () => {
+      this.graph.opsets.set(shardsDomain, 1);
+      return this.op(shardsOp, [x], x.shape, {
+        domain: shardsDomain,
+        attributes: { reduce: string(reduce) },
+      });
+    });
   }
 
   #holds = (value: Typed): boolean => this.graph.value(value.name) === value;

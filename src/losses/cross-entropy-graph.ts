@@ -224,5 +224,5 @@ const rowsThatCount = (g: Emit, labels: Typed, ignored: number, type: Typed["typ
 /** The mean weight of rows, kept above 0 so that a batch without rows that count has the loss 0. */
 function shareOf(g: Emit, mask: Typed | undefined, ofRow: Typed | undefined): Typed {
   const weights = mask && ofRow ? g.mul(mask, ofRow) : ((mask ?? ofRow) as Typed);
-  return g.max(g.meanOfAll(weights), 1e-30);
+  return g.max(g.overShards(g.meanOfAll(weights), "mean"), 1e-30);
 }

@@ -74,7 +74,7 @@ export function distillation(options: DistillationOptions = {}): Objective {
       const classes = dimAt(x.shape, axis);
       const counts = mask && g.unsqueeze(g.indicator(g.greater(mask, 0), x.type), [axis]);
       // The share of places that count, kept above 0 so that a batch without one has the loss 0.
-      const share = counts && g.max(g.meanOfAll(counts), 1e-30);
+      const share = counts && g.max(g.overShards(g.meanOfAll(counts), "mean"), 1e-30);
       const mean = g.meanOfAll(counts ? g.mul(each, counts) : each);
       return {
         value: g.mul(share ? g.div(mean, share) : mean, classes * temperature ** 2),

@@ -129,7 +129,7 @@ export function elementwise(kind: ElementwiseLoss): Objective {
       if (!mask) return { value: g.meanOfAll(losses), gradient: () => g.cast(slope(), prediction.type) };
       const counts = placesThatCount(g, mask, x);
       // The mean over the places that count, kept above 0 so that a batch without one has the loss 0.
-      const share = g.max(g.meanOfAll(counts), 1e-30);
+      const share = g.max(g.overShards(g.meanOfAll(counts), "mean"), 1e-30);
       return {
         value: g.div(g.meanOfAll(g.mul(losses, counts)), share),
         gradient: () => g.cast(g.mul(slope(), g.div(counts, share)), prediction.type),

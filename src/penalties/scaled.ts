@@ -24,3 +24,12 @@ export function scaledBy(g: Emit, x: Typed, factor: Typed): Typed {
   const own = g.cast(factor, x.type);
   return g.mul(x, x.type === "double" ? g.expand(own, [x.shape.at(-2) ?? 1, 1]) : own);
 }
+
+/**
+ * The weight of a penalty's gradient with respect to responses. The gradients of a shard are those of its own mean loss, whose
+ * mean over the shards is that of the batch; so a loss of all shards together counts as many times as there are shards.
+ */
+export function ofShard(g: Emit, weight: Typed | undefined): Typed | undefined {
+  if (g.shards === 1) return weight;
+  return weight ? g.once(`${weight.name} of a shard`, () => g.mul(weight, g.shards)) : g.scalar(g.shards);
+}

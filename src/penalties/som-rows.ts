@@ -6,6 +6,7 @@ import { numeric, type PenaltyLayer } from "./layer.ts";
 import type { Slope } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
 import { type ResponseLayout, reshapeToResponse } from "./response-matrix.ts";
+import { ofShard } from "./scaled.ts";
 import { leastMeanSquare, leastVariation, type SomOptions } from "./som-options.ts";
 import { WeightMatrix } from "./weight-matrix.ts";
 
@@ -16,6 +17,8 @@ export interface SomRows {
   /** Number of rows, for the probed batch size. */
   readonly rows: number;
   readonly rowsFixed: boolean;
+  /** Whether each shard of a batch has its own rows. */
+  readonly inShards: boolean;
   /** @param gradient - emits ∂R/∂y times the given weight, in y's type and shape */
   readonly slopes: (gradient: (weight?: Typed) => Typed) => readonly Slope[];
 }
@@ -40,7 +43,7 @@ export function randomRows(layer: PenaltyLayer, { directions, seed }: SomOptions
   return {
     y,
     layout: { units: site.units, groups: site.groups, unitAxis: 0 },
-    ...{ rows: directions, rowsFixed: true },
+    ...{ rows: directions, rowsFixed: true, inShards: false },
     slopes: (gradient) => [
       {
         of: weight,
@@ -68,16 +71,16 @@ export function batchRows(layer: PenaltyLayer, options: SomOptions): SomRows {
   const back = (gradient: Typed): Typed =>
     g.cast(subset.pull(centered.pull(scaled.pull(gradient))), response.type);
   return {
-    ...{ y: scaled.y, layout, rows, rowsFixed: site.rowsFixed },
+    ...{ y: scaled.y, layout, rows, rowsFixed: site.rowsFixed, inShards: g.shards > 1 },
     slopes: (gradient) => [
-      { of: response, gradient: (weight) => back(gradient(weight)) },
+      { of: response, gradient: (weight) => back(gradient(ofShard(g, weight))) },
       // The bias is subtracted from the response, so its gradient is subtracted too.
       ...(added
         ? [
             {
               of: added.value,
               gradient: (weight: Typed | undefined) => {
-                const dY = g.cast(back(gradient(weight)), whole.type);
+                const dY = g.cast(back(gradient(ofShard(g, weight))), whole.type);
                 const sum = sumToBias(layer, g.mul(dY, -added.factor));
                 return g.cast(sum, added.value.type);
               },
@@ -210,7 +213,7 @@ const rowAxes = (y: Typed, { unitAxis }: ResponseLayout): number[] =>
 
 /** The mean square of each unit's responses: one number per unit, in y's rank. */
 const meanSquareOf = (g: Emit, y: Typed, layout: ResponseLayout): Typed =>
-  g.reduceMean(g.square(y), rowAxes(y, layout), true);
+  g.overShards(g.reduceMean(g.square(y), rowAxes(y, layout), true), "mean");
 
 /**
  * y − mean over rows; the mean is subtracted from the gradient too. A unit with only rounding errors left gets zeros.
@@ -218,7 +221,7 @@ const meanSquareOf = (g: Emit, y: Typed, layout: ResponseLayout): Typed =>
  */
 function withoutMean(g: Emit, y: Typed, layout: ResponseLayout, before: Typed): Step {
   const axes = rowAxes(y, layout);
-  const centered = (x: Typed): Typed => g.sub(x, g.reduceMean(x, axes, true));
+  const centered = (x: Typed): Typed => g.sub(x, g.overShards(g.reduceMean(x, axes, true), "mean"));
   const rest = centered(y);
   const varies = g.greater(meanSquareOf(g, rest, layout), g.mul(before, leastVariation));
   const alive = g.indicator(varies, y.type);

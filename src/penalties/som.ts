@@ -102,7 +102,8 @@ function warningOf(site: Site, options: SomOptions): string | undefined {
 
 function somOfResponses(g: Emit, rows: SomRows, options: SomOptions): PenaltyGraph {
   const units = rows.layout.units / rows.layout.groups;
-  const smallerGram = rows.rowsFixed && 2 * rows.rows <= units;
+  // The Gram matrix of rows would hold products of one shard with another.
+  const smallerGram = rows.rowsFixed && !rows.inShards && 2 * rows.rows <= units;
   const { value, gradient } = (smallerGram ? fewRows : manyRows)(g, rows, options);
   return { value, slopes: rows.slopes((weight) => gradient(weight && g.cast(weight, rows.y.type))) };
 }
@@ -114,11 +115,12 @@ interface Built {
 }
 
 /** The form with the k×k Gram matrix, for any batch. */
-function manyRows(g: Emit, { y, layout }: SomRows, options: SomOptions): Built {
+function manyRows(g: Emit, { y, layout, inShards }: SomRows, options: SomOptions): Built {
   const c = coefficients(options, layout.units / layout.groups, layout.groups);
   const matrix = new ResponseMatrix(layout, y, g);
   const t = tanhOf(g, matrix.value, options);
-  const graph = somOfUnits(g, matrix.gram(t), c);
+  const gram = matrix.gram(t);
+  const graph = somOfUnits(g, inShards ? g.overShards(gram, "sum") : gram, c);
   return {
     value: graph.value,
     gradient: (weight) => {

@@ -49,6 +49,8 @@ export interface PrepareOptions {
   readonly taken?: string;
   /** Whether to describe the parameters ({@link PreparedGraph.described}). */
   readonly describes?: boolean;
+  /** In how many shards the batch is cut, of which the graph computes one; default 1. */
+  readonly shards?: number;
 }
 
 /** What a program keeps of a model in addition to its outputs. */
@@ -68,7 +70,14 @@ export async function prepare(
   model: Model,
   asked: LossOptions,
   probe: Probe,
-  { passes = [], choose, masters = false, taken = takenPrefix, describes = false }: PrepareOptions = {},
+  {
+    passes = [],
+    choose,
+    masters = false,
+    taken = takenPrefix,
+    describes = false,
+    shards = 1,
+  }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
   checkNoArtifact(graph);
@@ -104,7 +113,7 @@ export async function prepare(
     ),
   );
   const keep = new Set([...parameters, ...(held?.constants ?? [])].map(({ name }) => name));
-  const emit = new Emit(graph, { prefix: stepPrefix });
+  const emit = new Emit(graph, { prefix: stepPrefix, shards });
   const context = { emit, probe, onMessage: options.onMessage };
   const { external } = model;
   const target = Math.max(gradientOpset(graph), teacher?.opset ?? 0);
@@ -160,7 +169,7 @@ export async function prepare(
     held: graph.outputs.splice(graph.outputs.length - kept.length),
     frozen,
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
-    sites: sites.map((site) => ({ ...site, rowsFixed: true, freeAxes: [] })),
+    sites: sites.map((site) => ({ ...site, rows: site.rows * shards, rowsFixed: true, freeAxes: [] })),
   };
   return new Program(prepared, { probe, options, source: model });
 }

@@ -1,5 +1,7 @@
 import type { Probe } from "../analysis/probe.ts";
+import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import type { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { inputName } from "./ports.ts";
 import { loweringPasses, type Step, type StepOptions, stepFacts } from "./step.ts";
@@ -9,6 +11,7 @@ import {
   nameFigures,
   nameStatistics,
   runningStatistics,
+  type ShardOptions,
   type TrainingGradients,
   type TrainingOptions,
   trainingGradients,
@@ -35,6 +38,16 @@ export type GradientStep = Awaited<ReturnType<typeof buildGradientStep>>;
 
 /** Writes a training step as two graphs: gradients, then update. `Library.buildSplitStep` documents it. */
 export async function buildSplitStep(model: Model, options: StepOptions, probe: Probe): Promise<SplitStep> {
+  const { graph: _, ...step } = await splitStep(model, options, probe);
+  return step;
+}
+
+/** The same, with the graph of the gradients in memory; for a batch in shards it holds the operator of {@link Emit.overShards}. */
+export async function splitStep(
+  model: Model,
+  options: StepOptions & ShardOptions,
+  probe: Probe,
+): Promise<SplitStep & { readonly graph: Graph }> {
   const optimizer = chosenOptimizer(options);
   const half = await trainingGradients(model, options, probe);
   const { trained: apart, groups } = await inGroups(half, options, optimizer);
@@ -66,6 +79,7 @@ export async function buildSplitStep(model: Model, options: StepOptions, probe: 
   const figures = scaling?.figures(program, updated);
   return {
     ...first,
+    graph: half.program.graph,
     update: await program.finish({ check: options.lower ? "structure" : "run" }),
     ports: {
       ...ports,
@@ -87,7 +101,7 @@ export const buildGradientStep = async (model: Model, options: TrainingOptions, 
 
 async function finishGradients(
   half: TrainingGradients,
-  options: TrainingOptions & Pick<StepOptions, "lower">,
+  options: TrainingOptions & Pick<StepOptions, "lower"> & ShardOptions,
 ) {
   const { program, loss, trained, penaltyWeight, type, scaling } = half;
   const statistics = await runningStatistics(program, options.runningVariance, scaling);
@@ -108,7 +122,7 @@ async function finishGradients(
   };
   const gradients = await program.finish({
     passes: [...(await program.recomputation()), ...(await loweringPasses(half, options.lower))],
-    check: options.lower || half.half === "bfloat16" ? "structure" : "run",
+    check: options.lower || half.half === "bfloat16" || options.shards ? "structure" : "run",
   });
   return { ...stepFacts(half, ports), gradients, ports };
 }

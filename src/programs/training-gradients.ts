@@ -34,6 +34,11 @@ export interface TrainingOptions extends LossOptions, TrainingFormOptions, Preci
   readonly lower?: Lowering;
 }
 
+/** In how many shards the joint batch is cut, of which a graph computes one; default 1. */
+export interface ShardOptions {
+  readonly shards?: number;
+}
+
 /** The first half of a training step: a program up to its gradients. */
 export interface TrainingGradients {
   readonly program: Program;
@@ -90,14 +95,14 @@ export function tellOfBranches({ graph }: Program, { batchNorm, onMessage }: Tra
  */
 export async function trainingGradients(
   model: Model,
-  options: TrainingOptions & Pick<UpdateOptions, "groups" | "noDecay">,
+  options: TrainingOptions & Pick<UpdateOptions, "groups" | "noDecay"> & ShardOptions,
   probe: Probe,
   ownForm = false,
 ): Promise<TrainingGradients> {
   const passes = trainingForm(model, options);
   const precision = options.precision && (await import("./precision.ts")).halfPrecision(options.precision);
   const program = await prepare(model, options, probe, {
-    ...{ passes, masters: true, describes: setsApart(options) },
+    ...{ passes, masters: true, describes: setsApart(options), shards: options.shards ?? 1 },
   });
   const { graph } = program;
   const { parameters } = program.prepared;

@@ -285,6 +285,13 @@ const constants = {
     (type): Case => ({ emit: (g) => g.scalar(3, type), expected: () => [3] }),
   ),
   once: [{ emit: (g) => g.once("key", () => g.scalar(1)), expected: () => [1] }],
+  overShards: [
+    one(
+      M,
+      (g, a) => g.overShards(a, "sum"),
+      map((x) => x),
+    ),
+  ],
   op: [
     one(
       M,

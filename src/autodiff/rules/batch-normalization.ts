@@ -28,14 +28,26 @@ export interface BatchStatistics {
 
 /**
  * Batch statistics of x: [N, C, …]. The variance is the mean of squared differences, which is safe for any mean. The
- * statistics of an x are emitted once: the forward pass and the gradient share them.
+ * statistics of an x are emitted once: the forward pass and the gradient share them. Those of a batch in shards are of all
+ * shards together: with m and v of one shard, the variance is the mean of v + m² minus the square of the mean, in float64.
  */
 export function batchStatistics(g: Emit, x: Typed): BatchStatistics {
   const axes = acrossChannels(x);
   const mean = g.once(`batch mean of ${x.name}`, () => g.reduceMean(x, axes));
   const centred = centredBy(g, x, mean);
   const variance = g.once(`batch variance of ${x.name}`, () => g.reduceMean(g.square(centred), axes));
-  return { mean, variance, centred };
+  return g.shards === 1 ? { mean, variance, centred } : ofAllShards(g, x, { mean, variance });
+}
+
+function ofAllShards(g: Emit, x: Typed, own: Omit<BatchStatistics, "centred">): BatchStatistics {
+  const [m, v] = [g.cast(own.mean, "double"), g.cast(own.variance, "double")];
+  const all = g.overShards(m, "mean");
+  const square = g.once(`square of ${m.name}`, () => g.add(v, g.square(m)));
+  const variance = g.once(`variance of all shards of ${x.name}`, () =>
+    g.cast(g.max(g.sub(g.overShards(square, "mean"), g.square(all)), 0), x.type),
+  );
+  const mean = g.cast(all, x.type);
+  return { mean, variance, centred: centredBy(g, x, mean) };
 }
 
 const centredBy = (g: Emit, x: Typed, mean: Value): Typed =>
@@ -82,6 +94,8 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
     g.once(`sum over channels of ${dy.name}·${centred().name}·r`, () =>
       g.mul(r(), g.reduceSum(g.mul(dy, centred()), axes)),
     );
+  // Gradients of a shard are those of its own mean loss: the mean over shards is that of the batch.
+  const ofAll = (value: Typed) => g.overShards(value, "mean");
   // A parameter's gradient has the parameter's type, which may be wider than x's.
   const as = (index: number, gradient: Typed) => g.cast(gradient, context.input(index).type);
   // The next running statistics: m·stored + (1 − m)·the batch's.
@@ -101,8 +115,8 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
     const count = elementCount(axes.map((axis) => dimAt(x.shape, axis)));
     const share = (1 - momentum) / count;
     const a = g.mul(factor(), -1 / count);
-    const b = plus(g.mul(g.mul(a, r()), moment()), running(2), 2 * share);
-    const c = plus(g.mul(a, sum()), running(1), share);
+    const b = plus(g.mul(g.mul(a, r()), ofAll(moment())), running(2), 2 * share);
+    const c = plus(g.mul(a, ofAll(sum())), running(1), share);
     return g.add(direct, g.affine(centred(), { scale: b, shift: c }));
   };
   return [

@@ -49,7 +49,7 @@ function lowerNode(graph: Graph, emit: Emit, node: Node, running: Running): Next
     throw new SorthError(`BatchNormalization node "${node.label}" lacks its input, scale, bias or output`);
   }
   const batch = batchStatistics(emit, x);
-  const count = elementCount(x.shape) / dimAt(x.shape, 1);
+  const count = (emit.shards * elementCount(x.shape)) / dimAt(x.shape, 1);
   const unbiased =
     running === "torch" && count > 1 ? emit.mul(batch.variance, count / (count - 1)) : batch.variance;
   const momentum = node.float("momentum", defaultMomentum);

@@ -5,7 +5,7 @@ import type { PenaltyGraph } from "../penalty.ts";
 import { type Matrix, type PenaltyReference, type PlainLayer, unitsOf } from "../plain-layer.ts";
 import { byGroups, pairSums, sum, transposed, type ValueAndGradient, withGradient } from "../plain-math.ts";
 import { ResponseMatrix } from "../response-matrix.ts";
-import { scaled, scaledBy } from "../scaled.ts";
+import { ofShard, scaled, scaledBy } from "../scaled.ts";
 
 /** A function of the covariances of a layer's units. */
 export interface OfCovariances {
@@ -24,15 +24,20 @@ export function penaltyOfCovariances(
   of: (g: Emit, products: Typed, rows: Typed | number) => OfCovariances,
 ): PenaltyGraph {
   const matrix = new ResponseMatrix(site, numeric(g, response), g);
-  const centred = g.sub(matrix.value, g.reduceMean(matrix.value, matrix.rowAxes, true));
-  const { value, pull } = of(g, matrix.gram(centred), matrix.rows(site.rowsFixed));
+  const mean = g.overShards(g.reduceMean(matrix.value, matrix.rowAxes, true), "mean");
+  const centred = g.sub(matrix.value, mean);
+  const rows = matrix.rows(site.rowsFixed);
+  const { value, pull } = of(
+    ...[g, g.overShards(matrix.gram(centred), "sum"), typeof rows === "number" ? rows * g.shards : rows],
+  );
   return {
     value,
     slopes: [
       {
         of: response,
         gradient: (factor) => {
-          const weighted = factor ? scaledBy(g, pull(), factor) : pull();
+          const whole = ofShard(g, factor);
+          const weighted = whole ? scaledBy(g, pull(), whole) : pull();
           return g.cast(matrix.back(matrix.times(weighted, centred)), response.type);
         },
       },
