@@ -232,6 +232,13 @@ export type {
 } from "./runtime/model-evaluation.ts";
 export type { ModelFunctions } from "./runtime/model-functions.ts";
 export type { ModelRunOptions } from "./runtime/model-run.ts";
+export type {
+  NewParameters,
+  ParameterForm,
+  ParametersOptions,
+  ParameterValues,
+  SetParametersOptions,
+} from "./runtime/parameters.ts";
 export type { Prediction, PredictOptions } from "./runtime/predict.ts";
 export type { RecoverBatchNormOptions } from "./runtime/recover-batch-norm.ts";
 export type { RescueOptions } from "./runtime/rescue.ts";

@@ -66,6 +66,17 @@ describe("examples in node", () => {
       argv: [at("artifacts")],
       check: () => expect(readdirSync(at("artifacts"))).toHaveLength(4),
     },
+    "13-federated": {
+      argv: [],
+      check: (stdout) => {
+        const [first = 0, , , fourth = 0, alone = 0, central = 1] = [
+          ...stdout.matchAll(/accuracy (0\.\d+)$/gm),
+        ].map(([, accuracy]) => Number(accuracy));
+        expect(fourth).toBeGreaterThan(first);
+        expect(fourth).toBeGreaterThan(alone);
+        expect(fourth).toBeGreaterThan(central - 0.05);
+      },
+    },
     "12-own-penalty": {
       argv: [],
       check: (stdout) => {
@@ -78,7 +89,9 @@ describe("examples in node", () => {
   for (const [name, { argv, check }] of Object.entries(scripts)) {
     it(name, async (context) => {
       context.skip(!built, "dist/node is not built (npm run build)");
-      check((await run(process.execPath, [`examples/${name}/main.mjs`, ...argv])).stdout);
+      const path = `examples/${name}/main`;
+      const script = existsSync(`${path}.ts`) ? ["--import", "tsx", `${path}.ts`] : [`${path}.mjs`];
+      check((await run(process.execPath, [...script, ...argv])).stdout);
     });
   }
 });
@@ -124,5 +137,5 @@ it("every example says how it is run, and is run here or by scripts/official", (
     expect(list).toContain(`(${name}/README.md)`);
     expect(tests).toContain(name);
   }
-  expect(names).toHaveLength(13);
+  expect(names).toHaveLength(14);
 });

@@ -68,7 +68,7 @@ const hooks = {
 } as const satisfies Record<TrainingEvent["event"], keyof TrainingCallback>;
 
 /** @throws UsageError for a callback that no event would call */
-export function checkCallbacks(callbacks: readonly TrainingCallback[]): void {
+function checkCallbacks(callbacks: readonly TrainingCallback[]): void {
   const names = Object.values(hooks);
   const idle = callbacks.findIndex(
     (callback) => !names.some((name) => typeof callback?.[name] === "function"),
@@ -82,13 +82,15 @@ export function checkCallbacks(callbacks: readonly TrainingCallback[]): void {
 /**
  * Calls the callbacks for each event, one after another, before the event is passed on.
  * @param save - keeps the state of the run when a callback throws
+ * @throws UsageError for a callback that no event would call
  */
 export async function* withCallbacks(
   events: AsyncIterable<TrainingEvent>,
   callbacks: readonly TrainingCallback[],
   run: CallbackRun,
-  save: () => Promise<void>,
+  save: () => Promise<unknown>,
 ): AsyncGenerator<TrainingEvent, void, undefined> {
+  checkCallbacks(callbacks);
   for await (const event of events) {
     try {
       for (const callback of callbacks) {

@@ -1,4 +1,4 @@
-import { splitValidation } from "../data/batches.ts";
+import { splitValidation, stepsPerEpoch } from "../data/batches.ts";
 import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { FileError, UsageError } from "../errors.ts";
@@ -97,18 +97,22 @@ function earlyStopOf(given: EarlyStop | number | false): EarlyStop | undefined {
   return stop;
 }
 
-/** @throws UsageError for options that decide between epochs in a run that computes nothing to decide by */
+/**
+ * Whether options decide between epochs.
+ * @throws UsageError where they do, in a run that computes nothing to decide by
+ */
 export function checkDecides(
   { earlyStop, keep, monitor }: ChosenFit,
   options: FitOptions,
   validation: Dataset | undefined,
-): void {
+): boolean {
+  const decides = earlyStop !== undefined || keep !== undefined || monitor !== undefined;
   const asked = earlyStop
     ? "early stopping"
     : keep !== undefined
       ? "keeping the best checkpoints"
       : "a monitored figure";
-  if (!validation && (earlyStop || keep !== undefined || monitor !== undefined)) {
+  if (!validation && decides) {
     throw new UsageError(
       `${asked} needs held-out samples: give validation, as in 0.1 for a tenth of the samples (--validation 0.1)`,
     );
@@ -116,6 +120,7 @@ export function checkDecides(
   if (options.keep !== undefined && options.checkpoint === undefined) {
     throw new UsageError("keeping the best checkpoints needs a folder for them: give checkpoint");
   }
+  return decides;
 }
 
 /** The samples to train on, and the samples that are held out. */
@@ -161,6 +166,12 @@ export class Fitting {
   /** The options of a fit, completed by {@link chosenFit}. */
   chosen(dataset: Dataset, options: FitOptions): ChosenFit {
     return chosenFit(dataset, options, this.#stored);
+  }
+
+  /** The step after which a fit ends. */
+  totalSteps(dataset: Dataset, options: FitOptions, seed: number, batch: number): number {
+    const chosen = this.chosen(dataset, options);
+    return stepsOf(chosen, stepsPerEpoch(splitOf(dataset, chosen, seed).train, batch)).totalSteps;
   }
 
   /** Begins a fit. */

@@ -45,10 +45,14 @@ async function formerOptimizer({ optimizer: { name, options } }: RescuedModel): 
   return optimizerNamed(name, options);
 }
 
-/** The optimizer state that a rescued run continues with; undefined when the checkpoint holds the state of another optimizer. */
+/**
+ * The optimizer state that a rescued run continues with; undefined, with a message, when the checkpoint holds the state of
+ * another optimizer.
+ */
 export function formerState(
   { state: { slots, updates } }: RescuedModel,
   { parameters, average }: Pick<StepPorts, "parameters" | "average">,
+  onMessage?: (message: string) => void,
 ): RescuedModel["state"] | undefined {
   const ports = new Map(parameters.map((port) => [port.name, port.slots]));
   // A parameter that the rescued run freezes has no slots in the new step.
@@ -58,5 +62,7 @@ export function formerState(
     const wanted = [...(ports.get(parameter)?.keys() ?? [])].filter((slot) => slot !== average);
     return own.size === wanted.length && wanted.every((slot) => own.has(slot));
   });
-  return fits ? { slots: trained, updates } : undefined;
+  if (fits) return { slots: trained, updates };
+  onMessage?.("the optimizer starts without a state: the checkpoint holds that of another optimizer");
+  return undefined;
 }

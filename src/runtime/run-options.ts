@@ -15,7 +15,8 @@ export interface RunOptions {
 
 /** The options of a run of a model, and what follows from them; unchanged without mixup and teacher. */
 export async function runOptions(model: Model, given: TrainerOptions): Promise<RunOptions> {
-  const { teacher } = given;
+  const { teacher, metrics } = given;
+  if (metrics) (await import("../metrics/table.ts")).checkMetrics(metrics);
   const taught = teacher && (await import("./taught.ts")).taughtRun(model, { ...given, teacher });
   const options = taught?.options ?? given;
   if (options.mixup === undefined) return { options, mixup: undefined, taught };

@@ -1,4 +1,3 @@
-import { stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
@@ -13,27 +12,21 @@ import { type AveragedOption, averagedParameters, averageOf } from "./averages.t
 import { normalizationFor } from "./batch-feeds.ts";
 import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
 import { FitLoop } from "./fit-loop.ts";
-import { checkDecides, type FitOptions, Fitting, splitOf, stepsOf } from "./fit-plan.ts";
+import { checkDecides, type FitOptions, Fitting, splitOf } from "./fit-plan.ts";
 import { stopAtNotANumber } from "./not-a-number.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
+import type { NewParameters, ParameterForm, ParametersOptions, SetParametersOptions } from "./parameters.ts";
 import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
 import { RunLength } from "./run-length.ts";
-import { type RunOptions, runOptions } from "./run-options.ts";
+import { runOptions } from "./run-options.ts";
 import { RunState } from "./run-state.ts";
-import type { Backend, StepResult, StepSession } from "./step-session.ts";
+import type { StepSession } from "./step-session.ts";
 import { timedOptions } from "./timed-options.ts";
-import { type ExportOptions, type TrainedModel, trainedModel } from "./trained-model.ts";
+import { type ExportOptions, trainedModel } from "./trained-model.ts";
 import { backendNamed, checkTakesOver, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
+import type { TrainerParts } from "./trainer-parts.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
-
-/** Parts that a trainer is made of. */
-interface TrainerParts extends TrainedModel, Omit<RunOptions, "options"> {
-  readonly step: Step;
-  readonly backend: Backend;
-  readonly length: RunLength;
-  readonly runtime: TrainerRuntime;
-}
 
 /**
  * Trains a model on stock ONNX Runtime: one run of the step graph per batch.
@@ -78,7 +71,6 @@ export class Trainer {
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
     checkTrainerNumbers(given);
-    if (given.metrics) (await import("../metrics/table.ts")).checkMetrics(given.metrics);
     const { options, ...parts } = await runOptions(source, given);
     const backend = backendNamed(options.backend, runtime.backends);
     await backend.checkDevice?.();
@@ -139,12 +131,8 @@ export class Trainer {
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
     const trainer = await Trainer.create(run.model, await rescuedOptions(run, options), runtime, made);
-    const state = formerState(run, trainer.step.ports);
+    const state = formerState(run, trainer.step.ports, options.onMessage);
     if (state) trainer.takeOver(state);
-    else
-      options.onMessage?.(
-        "the optimizer starts without a state: the checkpoint holds that of another optimizer",
-      );
     return trainer;
   }
 
@@ -158,8 +146,7 @@ export class Trainer {
    */
   async load(folder: string, kind: CheckpointKind = "last"): Promise<void> {
     await this.#session.readState();
-    const { readRun } = await import("./stored-run.ts");
-    this.#run.goTo(await readRun(folder, kind, this.#parts.runtime));
+    this.#run.goTo(await (await import("./stored-run.ts")).readRun(folder, kind, this.#parts.runtime));
   }
 
   /** The backend: `cpu`, `wasm`, `webgpu` … */
@@ -220,9 +207,7 @@ export class Trainer {
     this.#parts.taught?.check(this.#options.normalize);
     for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
     const { signal, checkpoint, callbacks } = options;
-    checkDecides(chosen, options, validation);
-    const { earlyStop, keep, monitor } = chosen;
-    const decides = earlyStop !== undefined || keep !== undefined || monitor !== undefined;
+    const decides = checkDecides(chosen, options, validation);
     const loop = new FitLoop({
       ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session },
       ...{ position: this.#run.position, chosen, train, validation, checkpoint, signal },
@@ -232,20 +217,21 @@ export class Trainer {
         : undefined,
       goesOn: options.earlyStop === undefined,
       save: (folder, kinds) => this.save(folder, kinds),
-      remove: async (folder, kinds) => {
-        const { removeCheckpoints } = await import("./stored-run.ts");
-        await removeCheckpoints(folder, kinds, this.#parts.runtime);
-      },
-      stopAt: (result) => this.#stopAt(result, checkpoint),
+      remove: async (folder, kinds) =>
+        (await import("./stored-run.ts")).removeCheckpoints(folder, kinds, this.#parts.runtime),
+      stopAt: (result) =>
+        stopAtNotANumber(result, {
+          ...{ session: this.#session, steps: this.steps, checkpoint },
+          isSaved: checkpoint !== undefined && this.#savedTo === checkpoint,
+          save: (folder) => this.save(folder),
+          restore: () => this.#run.restore(),
+        }),
     });
     this.#loop = loop;
     if (!callbacks?.length) return loop.events();
-    const { checkCallbacks, withCallbacks } = await import("./callbacks.ts");
-    checkCallbacks(callbacks);
+    const { withCallbacks } = await import("./callbacks.ts");
     const run = { trainer: this, stop: () => loop.stop() };
-    return withCallbacks(loop.events(), callbacks, run, async () => {
-      if (checkpoint) await this.save(checkpoint);
-    });
+    return withCallbacks(loop.events(), callbacks, run, async () => checkpoint && this.save(checkpoint));
   }
 
   /**
@@ -272,6 +258,29 @@ export class Trainer {
   }
 
   /**
+   * Copies of the numbers that the run trains (of adapters alone where only they are trained), for a transport of your own: a
+   * list in the same order for each run of this model and these options, or one vector (`flat`). At any time, on any backend.
+   *
+   * @example
+   * await other.setParameters(await trainer.parameters({ flat: true }));
+   */
+  async parameters<O extends ParametersOptions>(options?: O): Promise<ParameterForm<O>> {
+    const { parametersOf } = await import("./parameters.ts");
+    return parametersOf(this.#run.ports, await this.readState(), options ?? {}) as ParameterForm<O>;
+  }
+
+  /**
+   * Sets what {@link parameters} returned, in any of its forms: all parameters, and the running statistics if they are among
+   * the numbers. The position of the run stays, and the optimizer's state unless `optimizer` is `reset`.
+   * @throws UsageError for other names, shapes or lengths, and for NaN and infinite numbers; the state then stays as it was
+   */
+  async setParameters(given: NewParameters, options: SetParametersOptions = {}): Promise<void> {
+    const { givenState } = await import("./parameters.ts");
+    const run = { ...this.#options, ...(await this.readState()) };
+    this.takeOver(givenState(this.#run.ports, given, options, run));
+  }
+
+  /**
    * Loss and accuracy over a whole dataset, in inference form; every sample counts once. For a model that holds its loss this
    * is so if that loss is a cross-entropy. With any other loss of its own there is no accuracy, samples that fill no batch
    * are left out, and `onMessage` receives a message. A run that keeps an average of its weights is evaluated with it, unless
@@ -282,10 +291,12 @@ export class Trainer {
     options: AveragedOption & { readonly signal?: AbortSignal } = {},
   ): Promise<EvaluationResult> {
     this.#chooseNormalization(dataset);
-    const { normalize } = this.#options;
     const average = averageOf(this.step.ports, options);
     const held = () => this.#session.held(this.#parts.backend, average);
-    const figures = await this.#evaluation.run(dataset, held, { ...options, normalize });
+    const figures = await this.#evaluation.run(dataset, held, {
+      ...options,
+      normalize: this.#options.normalize,
+    });
     return { ...figures, ...(average !== undefined && { average }) };
   }
 
@@ -308,10 +319,8 @@ export class Trainer {
    * @throws UsageError as {@link fit} does
    */
   stepsLeft(dataset: Dataset, options: FitOptions = {}): number {
-    const chosen = this.#fitting.chosen(dataset, options);
-    const { train } = splitOf(dataset, chosen, this.#options.seed ?? 0);
-    const { totalSteps } = stepsOf(chosen, stepsPerEpoch(train, batchOf(this.step.ports)));
-    return Math.max(0, totalSteps - this.#run.position.step);
+    const all = this.#fitting.totalSteps(dataset, options, this.#options.seed ?? 0, batchOf(this.step.ports));
+    return Math.max(0, all - this.#run.position.step);
   }
 
   /** Saves the run for {@link Trainer.resume}: `model.onnx` (and its external data), `last.safetensors`. */
@@ -337,14 +346,5 @@ export class Trainer {
     this.#looked = true;
     const normalize = normalizationFor(dataset, this.#parts, this.#options.onMessage);
     if (normalize !== undefined) this.#options = { ...this.#options, normalize };
-  }
-
-  #stopAt(result: StepResult, checkpoint: string | undefined): Promise<never> {
-    return stopAtNotANumber(result, {
-      ...{ session: this.#session, steps: this.steps, checkpoint },
-      isSaved: checkpoint !== undefined && this.#savedTo === checkpoint,
-      save: (folder) => this.save(folder),
-      restore: () => this.#run.restore(),
-    });
   }
 }

@@ -68,14 +68,21 @@ describe("training in Chromium", () => {
               for await (const event of trainer.fit(dataset, { epochs })) {
                 if (event.event === "step") losses.push(event.loss);
               }
+              // Out and in again, with other numbers in between: what is evaluated is what came back.
+              const all = { flat: true, statistics: true } as const;
+              const vector = await trainer.parameters(all);
+              await trainer.setParameters(vector.map(() => 0.5));
+              const isSet = (await trainer.parameters(all)).every((number) => number === 0.5);
+              await trainer.setParameters(vector);
               const evaluation = await trainer.evaluate(dataset);
               await trainer.release();
-              return { losses, loss: evaluation.loss, backend: trainer.backend };
+              return { losses, loss: evaluation.loss, backend: trainer.backend, isSet };
             },
             { name, backend, data, weight, learningRate, batch, epochs, resumes },
           );
           const expected = await onCpu(name, weight, learningRate);
           expect(found.backend).toBe(backend);
+          expect(found.isSet).toBe(true);
           expect(found.losses).toHaveLength((epochs * samples) / batch);
           for (const [step, loss] of expected.losses.entries()) {
             const difference = Math.abs((found.losses[step] ?? Number.NaN) - loss) / Math.abs(loss);

@@ -1,0 +1,14 @@
+import type { Step } from "../programs/step.ts";
+import type { RunLength } from "./run-length.ts";
+import type { RunOptions } from "./run-options.ts";
+import type { Backend } from "./step-session.ts";
+import type { TrainedModel } from "./trained-model.ts";
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+
+/** Parts that a trainer is made of. */
+export interface TrainerParts extends TrainedModel, Omit<RunOptions, "options"> {
+  readonly step: Step;
+  readonly backend: Backend;
+  readonly length: RunLength;
+  readonly runtime: TrainerRuntime;
+}
