@@ -12,6 +12,8 @@ export interface ServedPage {
   readonly mnist: string | undefined;
   /** Port to listen on; 0 for any free one. */
   readonly port: number;
+  /** Milliseconds that a client may take to send its request, and may leave an answer unread (default 15,000). */
+  readonly patience?: number;
 }
 
 /** A running server. */
@@ -25,6 +27,9 @@ export interface PageServer {
 const mnistPath = "/data/mnist/";
 const indexPath = "/data/index.json";
 
+/** Connections that may be open at a time; a browser opens six. */
+const mostConnections = 128;
+
 /** Host names by which a browser on this computer reaches the server. */
 const ownNames = ["127.0.0.1", "localhost"];
 
@@ -37,20 +42,29 @@ const ownNames = ["127.0.0.1", "localhost"];
  * console.log(server.url);
  * await server.close();
  */
-export async function servePage({ folder, mnist, port }: ServedPage): Promise<PageServer> {
+export async function servePage({ folder, mnist, port, patience = 15_000 }: ServedPage): Promise<PageServer> {
   let served = port;
-  const server = createServer((request, response) => {
+  // Clients that send slowly, or do not read what they asked for, are disconnected.
+  const times = {
+    headersTimeout: patience,
+    requestTimeout: patience,
+    connectionsCheckingInterval: patience / 3,
+  };
+  const server = createServer(times, (request, response) => {
     void answer(request, response).catch(() => response.destroy());
   });
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     for (const [name, value] of Object.entries(pageHeaders)) response.setHeader(name, value);
     const refuse = (status: number, text: string) => {
+      // The rest of the request, which may be long, is not read.
+      if (request.method !== "GET" && request.method !== "HEAD") response.setHeader("Connection", "close");
       response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8" }).end(`${text}\n`);
     };
     // Reject DNS rebinding: a site whose name resolves to this address sends its own name as the host.
     if (!ownNames.some((name) => request.headers.host === `${name}:${served}`)) {
       return refuse(403, "this server answers to 127.0.0.1 and localhost only");
     }
+    if (isOfAnotherSite(request)) return refuse(403, "this server answers its own page only");
     if (request.method !== "GET" && request.method !== "HEAD") {
       response.setHeader("Allow", "GET, HEAD");
       return refuse(405, "only GET and HEAD");
@@ -67,6 +81,8 @@ export async function servePage({ folder, mnist, port }: ServedPage): Promise<Pa
     if (url === indexPath) sendIndex(response, null);
     else refuse(404, "there is no such file");
   };
+  server.setTimeout(patience);
+  server.maxConnections = mostConnections;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(error, port)));
     server.listen(port, "127.0.0.1", resolve);
@@ -80,6 +96,13 @@ export async function servePage({ folder, mnist, port }: ServedPage): Promise<Pa
         server.closeAllConnections();
       }),
   };
+}
+
+/** Whether a page of another origin asks, other than by a link that a user follows. Browsers say so in these headers. */
+function isOfAnotherSite({ headers }: IncomingMessage): boolean {
+  const { origin, host, "sec-fetch-site": site, "sec-fetch-mode": mode } = headers;
+  if (origin !== undefined && origin !== `http://${host}`) return true;
+  return (site === "cross-site" || site === "same-site") && mode !== "navigate";
 }
 
 /** Tells the page whether MNIST is available, and the suffix of its files. */

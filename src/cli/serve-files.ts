@@ -1,4 +1,4 @@
-import { open, stat } from "node:fs/promises";
+import { open, realpath, stat } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join, resolve, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -32,6 +32,8 @@ export async function sendFile(
   let handle: Awaited<ReturnType<typeof open>>;
   let info: Awaited<ReturnType<typeof stat>>;
   try {
+    // A symbolic link must not lead out of the folder.
+    if (!(await realpath(file)).startsWith((await realpath(folder)) + sep)) return "missing";
     info = await stat(file);
     if (!info.isFile()) return "missing";
     handle = await open(file);

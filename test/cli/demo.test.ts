@@ -1,6 +1,7 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, request, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PageServer, servePage } from "../../src/cli/page-server.ts";
@@ -68,6 +69,10 @@ describe("the page's server", () => {
     writeFileSync(at("digits/train-labels-idx1-ubyte"), "labels");
     writeFileSync(at("secret.txt"), "secret");
     writeFileSync(at("page-secret/index.html"), "secret");
+    symlinkSync(at("secret.txt"), at("page/linked.txt"));
+    symlinkSync(at("secret.txt"), at("digits/linked.txt"));
+    symlinkSync(folder.path, at("page/linked"));
+    if (process.platform !== "win32") spawnSync("mkfifo", [at("page/pipe")]);
     withDigits = await servePage({ folder: at("page"), mnist: at("digits"), port: 0 });
     without = await servePage({ folder: at("page"), mnist: undefined, port: 0 });
   });
@@ -115,6 +120,19 @@ describe("the page's server", () => {
     "/%00",
     "/%ff",
     "/..\\secret.txt",
+    "/..%5csecret.txt",
+    "/%252e%252e/secret.txt",
+    "/%252e%252e%252fsecret.txt",
+    "/assets/..%2f..%2fsecret.txt",
+    "/....//secret.txt",
+    "/%c0%ae%c0%ae/secret.txt",
+    "/index.html%00.js",
+    "/linked.txt",
+    "/linked/secret.txt",
+    "/data/mnist/linked.txt",
+    "/pipe",
+    "http://127.0.0.1/../secret.txt",
+    "*",
   ])("%s leads nowhere", async (path) => {
     for (const server of [withDigits, without]) {
       const { status, body } = await ask(server, path);
@@ -125,13 +143,60 @@ describe("the page's server", () => {
   });
 
   it("takes GET and HEAD only", async () => {
-    expect((await ask(without, "/", "HEAD")).status).toBe(200);
-    const post = await ask(without, "/", "POST");
-    expect([post.status, post.headers.allow]).toEqual([405, "GET, HEAD"]);
+    const head = await ask(without, "/", "HEAD");
+    expect([head.status, head.body, head.headers["content-length"]]).toEqual([200, "", "11"]);
+    for (const method of ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"]) {
+      const { status, headers } = await ask(without, "/", method);
+      expect([method, status, headers.allow, headers.connection]).toEqual([
+        ...[method, 405, "GET, HEAD", "close"],
+      ]);
+    }
   });
 
-  it.each(["bytes=5-1", "bytes=0-1", "bytes=99-", "bytes=-0", "x"])(
-    "sends the whole file for the range %s",
+  it("answers no page of another origin, except where a link leads to it", async () => {
+    const { host, origin } = new URL(without.url);
+    const statusFor = async (headers: Record<string, string>) =>
+      (await ask(without, "/assets/a.js", "GET", { Host: host, ...headers })).status;
+    expect(await statusFor({ Origin: origin, "Sec-Fetch-Site": "same-origin" })).toBe(200);
+    expect(await statusFor({ "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate" })).toBe(200);
+    expect(await statusFor({ "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors" })).toBe(403);
+    expect(await statusFor({ "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors" })).toBe(403);
+    for (const foreign of ["https://evil.example", "null", "http://localhost:1", `${origin}.evil.example`]) {
+      expect(await statusFor({ Origin: foreign })).toBe(403);
+    }
+    const { headers } = await ask(without, "/");
+    expect(headers["access-control-allow-origin"]).toBeUndefined();
+    expect(headers["cross-origin-resource-policy"]).toBe("same-origin");
+    expect(headers["content-security-policy"]).toContain("frame-ancestors 'none'");
+  });
+
+  it("disconnects clients that send slowly or read nothing, and bounds their number", async () => {
+    const large = at("page/unread.bin");
+    writeFileSync(large, new Uint8Array(20_000_000));
+    const server = await servePage({ folder: at("page"), mnist: undefined, port: 0, patience: 300 });
+    const { port, host } = new URL(server.url);
+    const begun = [
+      "GET / HTTP/1.1\r\nX-Slow: ",
+      `POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 1000000\r\n\r\n`,
+      `GET /unread.bin HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
+      ...Array<string>(200).fill("GET /"),
+    ];
+    const sockets = begun.map((text) => {
+      const socket = connect(Number(port), "127.0.0.1", () => socket.write(text)).pause();
+      return socket.on("error", () => {});
+    });
+    if (existsSync("/proc/self/fd")) {
+      await expect.poll(() => openFiles(large), { timeout: 5000, interval: 10 }).toBe(1);
+    }
+    await expect.poll(() => openFiles(large), { timeout: 5000, interval: 50 }).toBe(0);
+    const answered = async () => (await ask(server, "/").catch(() => ({ status: 0 }))).status;
+    await expect.poll(answered, { timeout: 5000, interval: 50 }).toBe(200);
+    for (const socket of sockets) socket.destroy();
+    await server.close();
+  });
+
+  it.each(["bytes=5-1", "bytes=0-1", "bytes=99-", "bytes=-0", `bytes=${"0-1,".repeat(2000)}0-1`, "x"])(
+    "sends the whole file for the range %.20s",
     async (range) => {
       const { status, body } = await ask(without, "/", "GET", { Range: range });
       expect([status, body]).toEqual([200, "<p>page</p>"]);
