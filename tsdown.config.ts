@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig, type TsdownPlugin } from "tsdown";
 import { documentedDeclarations } from "./scripts/documented-declarations.ts";
+import { thirdPartyNotices } from "./scripts/licences/plugin.ts";
 import { withoutSamples, withoutTexts } from "./scripts/without-samples.ts";
 
 const shared = {
@@ -71,6 +72,8 @@ const subjects = Object.fromEntries(
   ["losses", "optimizers", "penalties", "schedules"].map((name) => [name, `src/${name}/public.ts`]),
 );
 
+const notices = thirdPartyNotices();
+
 export default defineConfig([
   {
     ...shared,
@@ -92,6 +95,7 @@ export default defineConfig([
       protobufForBrowsers,
       findLoadedAtOnce,
       documentedDeclarations(),
+      ...([notices.collect, notices.write] as TsdownPlugin[]),
     ],
     // What a page that trains loads, in one file: small files compress worse.
     outputOptions: {

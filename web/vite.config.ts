@@ -1,4 +1,5 @@
 import { defineConfig, type Plugin, type UserConfig } from "vite";
+import { thirdPartyNotices } from "../scripts/licences/plugin.ts";
 import { withoutSamples, withoutTexts } from "../scripts/without-samples.ts";
 import { contentSecurityPolicy } from "../src/cli/page-headers.ts";
 import { mnistFiles } from "./mnist-files.ts";
@@ -23,11 +24,12 @@ export default defineConfig((): UserConfig => {
   const output = { assetFileNames };
   // Plugin timings say more about a busy machine than about the build.
   const checks = { pluginTimings: false };
+  const notices = thirdPartyNotices();
   return {
     root: import.meta.dirname,
     base: "./",
     publicDir: false,
-    plugins: [policyElement(), mnistFiles()],
+    plugins: [policyElement(), mnistFiles(), notices.collect, notices.write],
     // ONNX Runtime's loader and WebAssembly stay separate files, because its threads load them again.
     resolve: { conditions: ["onnxruntime-web-use-extern-wasm", "module", "browser"] },
     build: {
@@ -42,7 +44,7 @@ export default defineConfig((): UserConfig => {
     },
     worker: {
       format: "es",
-      plugins: () => [withoutSamples(), ...withoutTexts()] as Plugin[],
+      plugins: () => [withoutSamples(), ...withoutTexts(), notices.collect] as Plugin[],
       rolldownOptions: { output, checks },
     },
   };

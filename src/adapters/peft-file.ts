@@ -3,6 +3,7 @@ import { mayBacktrack } from "../block/bounded-pattern.ts";
 import { FileError, UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
+import { visibleLines } from "../visible.ts";
 import type { Adapter, AdapterLayer } from "./adapter.ts";
 
 /** The two files of an adapter in PEFT's format. */
@@ -23,7 +24,7 @@ const configKey = "adapter_config";
  * `adapter_model.safetensors` and `adapter_config.json`.
  */
 export function encodeAdapter(adapter: Adapter): AdapterFiles {
-  const config = JSON.stringify(configOf(adapter), null, 2);
+  const config = visibleLines(JSON.stringify(configOf(adapter), null, 2));
   const tensors = new Map<string, Tensor>();
   for (const { module, down, up, magnitude } of adapter.layers) {
     tensors.set(`${prefix}${module}.lora_A.weight`, down);

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { constants } from "node:os";
+import { setFlagsFromString } from "node:v8";
 import { run } from "./program.ts";
 
 /**
@@ -16,6 +17,9 @@ function onInterrupt(): AbortSignal {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
   return controller.signal;
 }
+
+// A pattern of a file (a checkpoint's, a tokenizer's) that would take for ever goes on in the engine whose time is linear.
+setFlagsFromString("--enable-experimental-regexp-engine-on-excessive-backtracks");
 
 // A file beyond the limit of its size (ulimit -f) is a failed write with a message, not the end of the process.
 process.on("SIGXFSZ", () => {});

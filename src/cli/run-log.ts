@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import type { EpochEvent, EvaluationResult } from "../index.ts";
 import { reasonOf } from "../onnx/write-file.ts";
+import { visible } from "../visible.ts";
 
 /** Writes `run.jsonl`, one event per line, as events arrive. Creates the folder and the file with the first event. */
 export class RunLog {
@@ -29,7 +30,7 @@ export class RunLog {
    */
   add(event: { readonly event: string }): "begun" | undefined {
     const started = this.#started;
-    this.#lines.push(`${JSON.stringify(event)}\n`);
+    this.#lines.push(`${visible(JSON.stringify(event))}\n`);
     if (event.event !== "step" || Date.now() - this.#written > 1000) this.flush();
     return started === this.#started ? undefined : "begun";
   }

@@ -7,6 +7,7 @@ import { FileError, messageOf } from "../errors.ts";
 import { isLossFile } from "../losses/text.ts";
 import { nameAndOptions } from "../name-and-options.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
+import { visibleLines } from "../visible.ts";
 import { typedValues, withFlags } from "./config/flags.ts";
 import { configName, configText } from "./config/write.ts";
 import { withFiles } from "./metric-flags.ts";
@@ -57,7 +58,7 @@ export async function writeRunSettings(
   settings: RunSettings,
   declare: (command: Command) => void,
 ): Promise<void> {
-  const text = `${JSON.stringify(settings, undefined, 2)}\n`;
+  const text = `${visibleLines(JSON.stringify(settings, undefined, 2))}\n`;
   await writeFileSafely(join(folder, settingsName), text, { force: true });
   await writeFileSafely(join(folder, configName), configText(settings, declare), { force: true });
 }

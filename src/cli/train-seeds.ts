@@ -7,6 +7,7 @@ import { writeFileSafely } from "../onnx/write-file.ts";
 import { modelFacts } from "../programs/model-facts.ts";
 import { type MeanInterval, meanInterval } from "../report/mean-interval.ts";
 import { formatTable } from "../report/table.ts";
+import { visibleLines } from "../visible.ts";
 import { withFlags } from "./config/flags.ts";
 import { checkNoRun, checkOutput, outputBeside, runFolderOf } from "./output.ts";
 import { argumentsHere, type RunSettings, readRunSettings, writeRunSettings } from "./run-settings.ts";
@@ -114,7 +115,7 @@ export async function trainSeeds(
     terminal.note(`seed ${seed}, run ${i + 1} of ${seeds.length}`);
     const words = wordsOf(seed, { ...several, words: alone });
     runs.push(seedRun(seed, await trainOne(words, { streams, signal, again: resume, began })));
-    const text = `${JSON.stringify(summaryOf(seeds, runs), undefined, 2)}\n`;
+    const text = `${visibleLines(JSON.stringify(summaryOf(seeds, runs), undefined, 2))}\n`;
     await writeFileSafely(join(folder, seedsName), text, { force: true });
   }
   return summaryOf(seeds, runs);

@@ -4,8 +4,8 @@ import type {
   LayerResponseAngles,
   LayerWeightAngles,
 } from "../measure/angle-report.ts";
-import { visible } from "../visible.ts";
 import { type Figure, responseFigures, weightFigures } from "./angle-figures.ts";
+import { csvCell } from "./csv-cell.ts";
 
 /** Measurements of one model. */
 export interface ModelAngles {
@@ -45,7 +45,7 @@ export function angleCsv(models: readonly ModelAngles[]): string {
       ];
     });
   });
-  return `${[header, ...lines].map((line) => line.map(quoted).join(",")).join("\r\n")}\r\n`;
+  return `${[header, ...lines].map((line) => line.map(csvCell).join(",")).join("\r\n")}\r\n`;
 }
 
 function cells<Layer>(figures: readonly Figure<Layer>[], layer: Layer | undefined): string[] {
@@ -53,13 +53,4 @@ function cells<Layer>(figures: readonly Figure<Layer>[], layer: Layer | undefine
     const number = layer === undefined ? Number.NaN : value(layer);
     return Number.isNaN(number) ? "" : `${number}`;
   });
-}
-
-/** Spreadsheets read a text that begins like this as a formula; numbers are not affected. */
-const formula = /^[=+\-@＝＋－＠]/;
-
-function quoted(cell: string): string {
-  const shown = visible(cell);
-  const text = formula.test(shown) && !Number.isFinite(Number(shown)) ? `'${shown}` : shown;
-  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,4 +1,5 @@
 import type { LoraOptions } from "../adapters/adapter.ts";
+import { mayBacktrack } from "../block/bounded-pattern.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { isStorable, objectiveFromStored, type StoredObjective, storedObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
@@ -165,10 +166,17 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
       !overrides.objective && { objective: objectiveFrom(objective, overrides) }),
     ...(!overrides.optimizer && { optimizer: optimizerFromStored(optimizer) }),
     ...(!overrides.penalties && { penalties: penalties.map((plan) => planFrom(plan, stored.version ?? 1)) }),
-    ...(groups && { groups: groups.map((group) => ({ ...group, match: patternFrom(group.match) })) }),
+    ...(groups &&
+      !overrides.groups && {
+        groups: groups.map((group) => ({ ...group, match: patternFrom(group.match) })),
+      }),
     ...(metrics && { metrics }),
-    ...(lora && { lora: withPatterns(lora, patternFrom) }),
-    ...Object.fromEntries(Object.entries(stored.patterns).map(([key, kept]) => [key, patternFrom(kept)])),
+    ...(lora && !overrides.lora && { lora: withPatterns(lora, patternFrom) }),
+    ...Object.fromEntries(
+      Object.entries(stored.patterns).flatMap(([key, kept]) =>
+        key in overrides ? [] : [[key, patternFrom(kept)]],
+      ),
+    ),
     ...overrides,
   };
 }
@@ -268,8 +276,16 @@ function objectiveFrom(
   return objective;
 }
 
-const patternFrom = (kept: StoredPattern): RegExp =>
-  typeof kept === "string" ? new RegExp(kept) : new RegExp(kept.source, kept.flags);
+function patternFrom(kept: StoredPattern): RegExp {
+  const { source, flags } = typeof kept === "string" ? { source: kept, flags: "" } : kept;
+  // The command line goes on in linear time with what takes too long; these forms have no such time.
+  if (mayBacktrack(source) && (/[iuvy]/.test(flags) || /\\[1-9k]|\(\?<?[=!]|\{\d/.test(source))) {
+    throw new UsageError(
+      `the checkpoint has the pattern ${source}, which may take for ever: give the options with patterns again, Trainer.resume(folder, { … })`,
+    );
+  }
+  return new RegExp(source, flags);
+}
 
 function planFrom(plan: StoredPlan, storedVersion: number): PenaltyPlan {
   const { name, options, include, exclude, schedule } = plan;

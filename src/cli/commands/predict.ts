@@ -3,7 +3,9 @@ import { conversionOf } from "../../data/conversion.ts";
 import { trainedObjective } from "../../data/text/objective.ts";
 import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
+import { csvCell } from "../../report/csv-cell.ts";
 import { nameOfSample } from "../../report/sample-name.ts";
+import { visible } from "../../visible.ts";
 import { oneObjective } from "../loss-flags.ts";
 import {
   addModelRunFlags,
@@ -68,24 +70,20 @@ interface NamedPrediction {
   readonly scores: readonly number[];
 }
 
-/** A cell of a CSV file. */
-const cell = (value: number | string): number | string =>
-  typeof value === "string" && /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
-
-const jsonLine = (prediction: NamedPrediction): string => JSON.stringify(prediction);
+const jsonLine = (prediction: NamedPrediction): string => visible(JSON.stringify(prediction));
 
 const csvHeading = ({ answer, answers = [], scores }: Prediction, classes: readonly string[] = []): string =>
   [
     "sample",
     ...(answer === undefined ? [] : ["answer"]),
     ...answers.map((_, i) => `answer.${i}`),
-    ...scores.map((_, i) => cell(`score.${answer === undefined ? i : (classes[i] ?? i)}`)),
+    ...scores.map((_, i) => csvCell(`score.${answer === undefined ? i : (classes[i] ?? i)}`)),
   ].join(",");
 
 const csvLine = ({ sample, answer, answers = [], scores }: NamedPrediction): string =>
   [
-    cell(sample),
-    ...(answer === undefined ? [] : [cell(answer)]),
-    ...answers.map(cell),
+    csvCell(sample),
+    ...(answer === undefined ? [] : [csvCell(answer)]),
+    ...answers.map(csvCell),
     ...scores.map((score) => Number(score.toPrecision(7))),
   ].join(",");

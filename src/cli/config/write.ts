@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { stringify } from "yaml";
+import { visible, visibleLines } from "../../visible.ts";
 import { keyOf, typedValues } from "./flags.ts";
 
 /** The file in a run's folder that repeats the run. */
@@ -41,10 +42,19 @@ export function configText(run: ConfiguredRun, declare: (command: Command) => vo
     return standard === undefined ? [] : [[key, standard]];
   });
   const model = operands[0] === undefined ? {} : { model: operands[0] };
+  const content = { ...model, ...Object.fromEntries(entries) };
+  const text = stringify(content, { lineWidth: 0 });
+  // Invisible characters can be escaped in quotes alone.
+  const shown =
+    visibleLines(text) === text
+      ? text
+      : visibleLines(
+          stringify(content, { lineWidth: 0, defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" }),
+        );
   return [
     "# The options of this run. To repeat it: sorth-onnx train --config <this file> -o <another model>",
-    `# Paths are relative to the folder where it was started: ${JSON.stringify(folder)}`,
-    stringify({ ...model, ...Object.fromEntries(entries) }, { lineWidth: 0 }),
+    `# Paths are relative to the folder where it was started: ${visible(JSON.stringify(folder))}`,
+    shown,
   ].join("\n");
 }
 

@@ -1,4 +1,5 @@
 import manifest from "../../../package.json" with { type: "json" };
+import { visibleLines } from "../../visible.ts";
 import { type Child, Elements } from "./elements.ts";
 import { style } from "./style.ts";
 
@@ -37,7 +38,8 @@ export async function pageText(
       h.make("footer", {}, `sorth-onnx ${manifest.version}`),
     ),
   );
-  return `<!doctype html>\n${root.outerHTML}\n`;
+  // Names from files could turn the direction of what follows them.
+  return `<!doctype html>\n${visibleLines(root.outerHTML)}\n`;
 }
 
 /** Replaces angle brackets: not every document escapes the text of a title when it is written. */
