@@ -8,6 +8,7 @@ import { onnx } from "../onnx/schema.js";
 import { byteLengthOf, elementCount, Tensor, viewOf } from "../onnx/tensor.ts";
 import type { Probe } from "./probe.ts";
 import { isDescribed } from "./probe-model.ts";
+import { isUnbiased } from "./unsafe-forms.ts";
 
 /** Type and shape of a value; undefined if not known. */
 export interface TypeAndShape {
@@ -69,6 +70,19 @@ export async function runNode(
     feeds.set(value.name, Tensor.of(value.name, type, shape, zeros));
   }
   const outputs = node.outputs.flatMap((output) => output ?? []);
+  const proto = nodeToProto(node);
+  // Without a bias, ONNX Runtime ends the process.
+  if (isUnbiased(node)) {
+    const weight = node.inputs[1] && known(node.inputs[1]);
+    const columns = weight?.shape?.[1] ?? 0;
+    const bias = `${outputs[0]?.name}/bias`;
+    const zeros = viewOf(
+      weight?.type ?? "float",
+      new Uint8Array(byteLengthOf(weight?.type ?? "float", [columns])),
+    );
+    initializer.push(Tensor.of(bias, weight?.type ?? "float", [columns], zeros).toProto());
+    proto.input = [...proto.input.slice(0, 2), bias, ...proto.input.slice(3)];
+  }
   const model = new onnx.ModelProto({
     irVersion: Long.fromNumber(10),
     opsetImport: [...graph.opsets].map(([domain, version]) => ({
@@ -77,7 +91,7 @@ export async function runNode(
     })),
     graph: new onnx.GraphProto({
       name: "one operator",
-      node: [nodeToProto(node)],
+      node: [proto],
       ...{ input, initializer },
       output: outputs.map(({ name }) => new onnx.ValueInfoProto({ name })),
     }),

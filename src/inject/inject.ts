@@ -3,6 +3,7 @@ import { gradientOutput, isInjected } from "../analysis/block-nodes.ts";
 import { withEmptyCache } from "../analysis/cache-inputs.ts";
 import { checkSamples, resolveInputs } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { runtimeFaults } from "../analysis/runtime-faults.ts";
 import { findSites } from "../analysis/sites.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
 import { SorthError, UsageError } from "../errors.ts";
@@ -29,6 +30,7 @@ export async function inject(model: Model, given: InjectOptions, probe: Probe): 
   checkVersions(model, graph);
   checkDimensions(graph, options);
   checkSamples(graph);
+  for (const fault of runtimeFaults(graph)) options.onMessage?.(fault);
   const layout = model.layout;
   // Penalties that read only weights need no lengths of data.
   const ofWeights =

@@ -9,6 +9,7 @@ import {
 } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { frozenLayers, quantizedLayers, roundsActivations } from "../analysis/quantized-layers.ts";
+import { runtimeFaults } from "../analysis/runtime-faults.ts";
 import type { ShareOptions } from "../analysis/shared-initializers.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -139,6 +140,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   if (training) return inspectTraining(model, training, options, probe);
   const block = blockOf(graph);
   const own = new Set(graph.nodes);
+  const faults = runtimeFaults(graph);
   // Same as in train, so that both use the same parameters and layers.
   const { copies, shared } = liftParameters(graph, options, model.external);
   const found = findParameters(graph, options);
@@ -180,6 +182,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
           }),
           ...adviceOnLengths(missing, sites),
           ...adviceOnFunctions(sites, own),
+          ...faults,
         ],
   };
 }

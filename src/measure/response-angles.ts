@@ -1,8 +1,8 @@
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { hasWeightsOfBits } from "../analysis/quantized.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
+import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -89,11 +89,8 @@ async function sumsOf(
     sites.map((site) => ({ site, places: unitSample(site.units, site.groups, full) })),
     gamma,
   );
-  if (hasWeightsOfBits(graph)) {
-    const { exactProducts } = await import("../passes/training/exact-products.ts");
-    runGraphPass(exactProducts(), graph);
-  }
   graph.outputs.splice(0, Infinity, ...values.flatMap(({ gram, saturated }) => [gram, saturated]));
+  if (mayBeMiscomputed(graph)) (await import("../passes/training/sidestep-faults.ts")).sidestepFaults(graph);
   // Chunks differ in size, so the file must leave the batch open.
   for (const input of graph.inputs) input.shape = undefined;
   const summing = modelOf(graph, model);

@@ -21,6 +21,7 @@ import { rowsLayout } from "./layout/rows-layout.ts";
 import { raiseOpset } from "./opset/raise-opset.ts";
 import type { Pass } from "./pass.ts";
 import { recognizeActivations, writeOutActivations } from "./training/activations.ts";
+import { attentionBias } from "./training/attention-bias.ts";
 import { setBatchNormForm } from "./training/batch-norm.ts";
 import { checkpointSegments } from "./training/checkpoint-segments.ts";
 import { emptyCache } from "./training/empty-cache.ts";
@@ -31,6 +32,7 @@ import { poolBeforeRelu } from "./training/pool-before-relu.ts";
 import { recognizeLayerNormalization } from "./training/recognize-layer-normalization.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
 import { replaceDropout } from "./training/replace-dropout.ts";
+import { stillStatistics } from "./training/still-statistics.ts";
 import { stopDropout } from "./training/stop-dropout.ts";
 import { storeAsRead } from "./training/store-as-read.ts";
 import { widenHalf } from "./training/widen-half.ts";
@@ -61,6 +63,7 @@ export const passes = {
   setBatchNormForm,
   lowerBatchNorm,
   replaceDropout,
+  stillStatistics,
   stopDropout,
   poolBeforeRelu,
   recognizeActivations,
@@ -71,6 +74,7 @@ export const passes = {
   checkpointSegments,
   widenHalf,
   exactProducts,
+  attentionBias,
   writeOutQuantizers,
   mixedPrecision,
   // Layout

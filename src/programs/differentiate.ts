@@ -1,10 +1,12 @@
 import type { Probe } from "../analysis/probe.ts";
+import { hasQuantized } from "../analysis/quantized.ts";
 import { typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { setApart } from "../graph/set-apart.ts";
 import type { Model } from "../onnx/model.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
+import { stillStatistics } from "../passes/training/still-statistics.ts";
 import type { JacobianOptions, Named } from "./jacobian-products.ts";
 import type { LossOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
@@ -66,7 +68,7 @@ export async function differentiate(
     program.dropOutputs();
     const total = program.output(loss.total, "loss");
     nameGradients(program, variables, gradients, maps.gradients);
-    return { ...maps, model: await finished(program), loss: total.name };
+    return { ...maps, model: await finished(program, options.onMessage), loss: total.name };
   }
   const outputs = products.typedOutputs(chosen.names.outputs, chosen.outputs);
   const variables = variablesOf(chosen);
@@ -94,7 +96,7 @@ export async function differentiate(
     }
     for (const { name, value } of variables) maps.tangents.set(name, found.tangents.get(value)?.name ?? "");
   }
-  return { ...maps, model: await finished(program), loss: "" };
+  return { ...maps, model: await finished(program, options.onMessage), loss: "" };
 }
 
 /** A prepared model with the values that its derivative is about. */
@@ -177,5 +179,12 @@ function nameGradients(
   }
 }
 
-const finished = async (program: Program): Promise<Model> =>
-  program.finish({ passes: await program.recomputation() });
+async function finished(program: Program, tell: LossOptions["onMessage"]): Promise<Model> {
+  const passes = [...(await program.recomputation()), stillStatistics()];
+  const model = await program.finish({ passes });
+  if (hasQuantized(program.graph)) {
+    const { roundingText } = await import("../analysis/runtime-faults.ts");
+    for (const fault of roundingText(program.graph)) tell?.(fault);
+  }
+  return model;
+}

@@ -10,6 +10,7 @@ import type { Probe } from "../analysis/probe.ts";
 import { hasQuantized, hasWeightsOfBits } from "../analysis/quantized.ts";
 import { Readings } from "../analysis/readings.ts";
 import { findSites } from "../analysis/sites.ts";
+import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { blockOf, removeBlock } from "../block/block.ts";
 import { UsageError } from "../errors.ts";
@@ -137,10 +138,8 @@ export async function prepare(
     );
     await runPass(widenHalf(), graph, context);
   }
-  if (hasWeightsOfBits(graph)) {
-    const { exactProducts } = await import("../passes/training/exact-products.ts");
-    await runPass(exactProducts(), graph, context);
-  }
+  if (mayBeMiscomputed(graph))
+    (await import("../passes/training/sidestep-faults.ts")).sidestepFaults(graph, { final: false });
   if (options.straightThrough) {
     const { writeOutRounding } = await import("./write-out-rounding.ts");
     await writeOutRounding(graph, options, context);

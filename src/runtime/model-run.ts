@@ -1,6 +1,8 @@
+import { stepPrefix } from "../analysis/block-nodes.ts";
 import { mayHaveCache } from "../analysis/cache-names.ts";
 import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
-import { hasWeightsOfBits } from "../analysis/quantized.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { blockOf, removeBlock } from "../block/block.ts";
 import { type EvaluationBatch, evaluationBatches } from "../data/batches.ts";
@@ -12,6 +14,7 @@ import type { Normalization } from "../data/normalize.ts";
 import { feedsOfGraph } from "../data/sample-feeds.ts";
 import { datasetFor } from "../data/term-labels.ts";
 import { DataError, UsageError } from "../errors.ts";
+import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
@@ -22,7 +25,8 @@ import { checkNumber, count } from "../numbers.ts";
 import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
-import { runGraphPass } from "../passes/pass.ts";
+import { rightForms } from "../passes/backends/table.ts";
+import { runGraphPass, runPasses } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
 import { filledBatches } from "./evaluator.ts";
@@ -107,11 +111,8 @@ export async function* modelResults(
     const { emptied } = await import("../passes/training/empty-cache.ts");
     emptied(graph, { batch });
   }
-  if (hasWeightsOfBits(graph)) {
-    const { exactProducts } = await import("../passes/training/exact-products.ts");
-    runGraphPass(exactProducts(), graph);
-  }
   const backend = backendNamed(options.backend, runtime.backends);
+  await avoidFaults(graph, backend.name, batch, runtime);
   const session = await backend.openForward(modelOf(graph, model), options);
   try {
     const readElsewhere = wanted.flatMap(({ labels, mask }) => [labels ?? [], mask ?? []].flat());
@@ -147,6 +148,20 @@ export async function* modelResults(
   } finally {
     await session.release();
   }
+}
+
+/** Brings operators that ONNX Runtime or a backend of it computes wrongly into other forms, or refuses them. */
+async function avoidFaults(
+  graph: Graph,
+  backend: BackendName,
+  batch: number,
+  { probe }: TrainerRuntime,
+): Promise<void> {
+  if (mayBeMiscomputed(graph)) (await import("../passes/training/sidestep-faults.ts")).sidestepFaults(graph);
+  const passes = await rightForms(backend, probe);
+  if (passes.length === 0) return;
+  await inferShapes(graph, probe, { batch, open: true });
+  await runPasses(passes, graph, { emit: new Emit(graph, { prefix: stepPrefix }), probe });
 }
 
 /** The inputs through which an objective's labels and mask are read, after a check of the labels. */

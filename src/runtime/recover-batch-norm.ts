@@ -2,6 +2,7 @@ import { batchNormKey } from "../analysis/batch-norm-form.ts";
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { batchAxisOf, type DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
+import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { batchStatistics, normalizeBatch } from "../autodiff/rules/batch-normalization.ts";
 import { type MeasuredLayer, type ResponseStatistics, withBatchNorm } from "../batch-norm/add-batch-norm.ts";
@@ -22,6 +23,7 @@ import type { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
+import { sidestepFaults } from "../passes/training/sidestep-faults.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
 import { batchFor } from "./model-run.ts";
 import type { ForwardSession, SessionOptions } from "./step-session.ts";
@@ -253,6 +255,7 @@ const openForward = (
 ): Promise<ForwardSession> => {
   graph.prune();
   for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  if (mayBeMiscomputed(graph)) sidestepFaults(graph);
   return backendNamed(options.backend, backends).openForward(modelOf(graph, model), options);
 };
 

@@ -2,6 +2,7 @@ import { hiddenValues, type InnerValue, innerValues as innerValuesOf } from "../
 import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import { declarationOf, openTypes } from "../analysis/open-types.ts";
 import type { Probe } from "../analysis/probe.ts";
+import { runtimeFaults } from "../analysis/runtime-faults.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { parseTaps, type TapsMark, tapsKey, tapsText } from "../block/taps-mark.ts";
 import { listed, SorthError, UsageError } from "../errors.ts";
@@ -59,6 +60,7 @@ export async function tap(model: Model, options: TapOptions, probe: Probe): Prom
   const graph = graphOf(model);
   checkNoArtifact(graph);
   const chosen = chosenValues(graph, options);
+  for (const fault of runtimeFaults(graph)) options.onMessage?.(fault);
   if (chosen.length > limit) {
     throw new UsageError(
       `${patternText(options)} matches ${chosen.length} values, above the limit of ${limit}: narrow it, or raise the limit (--limit ${chosen.length}); every output is copied at each run`,

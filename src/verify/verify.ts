@@ -1,4 +1,5 @@
 import type { Probe } from "../analysis/probe.ts";
+import { isUnbiased } from "../analysis/unsafe-forms.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
 import { type Block, blockOf } from "../block/block.ts";
 import { messageOf, SorthError } from "../errors.ts";
@@ -33,6 +34,12 @@ export async function verify(
   if (!block) {
     throw new SorthError(
       "no penalty was injected into the second model; give the original first, then the injected one",
+    );
+  }
+  const unbiased = graph.nodes.find(isUnbiased);
+  if (unbiased) {
+    throw new SorthError(
+      `Attention "${unbiased.label}" has no bias, without which ONNX Runtime ends the process: such a model cannot be run, and not be verified`,
     );
   }
   if (artifactKind(graph)) return verifyArtifact(original, injected, block, options, probe);

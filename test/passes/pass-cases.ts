@@ -228,6 +228,20 @@ const makers: Readonly<Record<keyof typeof passes, Make>> = {
     const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.25]));
     return b.output(b.op("Dropout", [b.input("x", [2, 3]), ratio, flag(b, "training", true)], "y"));
   },
+  stillStatistics: () => {
+    const b = new GraphBuilder();
+    const numbers = ["scale", "bias", "mean", "variance"].map((name, i) => vector(b, name, [1 + i, 2 + i]));
+    const x = b.input("x", [4, 2]);
+    const form = { training_mode: 1, momentum: 0.8 };
+    const [y] = b.many("BatchNormalization", [x, ...numbers], ["y", "m", "v"], form);
+    const [z, mean] = b.many("BatchNormalization", [x, ...numbers], ["z", "read", "hidden"], form);
+    return b.output(y as Value, z as Value, mean as Value);
+  },
+  attentionBias: () => {
+    const b = new GraphBuilder(21, { "com.microsoft": 1 });
+    const read = [b.input("x", [1, 2, 4]), b.weight("w", [4, 12])];
+    return b.output(b.op("Attention", read, "y", { num_heads: 2 }, "com.microsoft"));
+  },
   poolBeforeRelu: () => {
     const b = new GraphBuilder();
     const r = b.op("Relu", [b.input("x", [1, 2, 4, 4])], "r");

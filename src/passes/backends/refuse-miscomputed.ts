@@ -19,7 +19,7 @@ export const refuseMiscomputed = defineGraphPass({
       const wrong = wrongForms[node.op]?.(node);
       if (!wrong) continue;
       throw new DeviceError(
-        `webgpu does not compute ${node.op} "${node.label}" rightly: ${wrong}; train on the CPU (wasm in a browser)`,
+        `webgpu does not compute ${node.op} "${node.label}" rightly: ${wrong}; use the CPU (wasm in a browser)`,
       );
     }
     return unchanged("WebGPU computes every operator rightly, as far as is known");

@@ -13,6 +13,8 @@ export interface Form {
   readonly change: string;
   /** The measurement or the fault behind it. */
   readonly why: string;
+  /** Whether the backend computes the replaced form wrongly: then also models that are only run get the other one. */
+  readonly fault?: true;
   /** The pass that brings a finished graph into the form; undefined if this machine does not use it. Absent if the Trainer applies the form. */
   readonly pass?: (probe: Probe) => Promise<Pass<unknown> | undefined>;
 }
@@ -70,6 +72,7 @@ export const forms: readonly Form[] = [
   {
     name: "refusal of wrong results",
     backends: ["webgpu"],
+    fault: true,
     change:
       "Einsum that broadcasts, Pad by wrapping and cropping, some Resize, reductions without axes → an error",
     why: "WebGPU computes them wrongly without saying so, or ends the process",
@@ -78,6 +81,7 @@ export const forms: readonly Form[] = [
   {
     name: "channels in fours",
     backends: ["webgpu"],
+    fault: true,
     change: "Conv of 6, 9, 18 … channels with outputs in fours → the same with channels of zeros added",
     why: "WebGPU's kernel is wrong by the result's own size (microsoft/onnxruntime issue 29651)",
     pass: async () => (await import("./fill-channels.ts")).fillChannels(),
@@ -85,6 +89,7 @@ export const forms: readonly Form[] = [
   {
     name: "deviation apart",
     backends: ["webgpu"],
+    fault: true,
     change: "second output of SimplifiedLayerNormalization → computed from its input",
     why: "WebGPU writes other numbers there",
     pass: async () => (await import("./deviation-apart.ts")).deviationApart(),
@@ -145,17 +150,26 @@ export interface Lowering {
 
 /** The passes that bring a program into the forms of a backend. */
 export async function loweringFor(backend: BackendName, probe: Probe): Promise<Lowering> {
-  const prepared = await Promise.all(
-    forms.flatMap(({ backends, pass }) => (pass && backends.includes(backend) ? [pass(probe)] : [])),
-  );
-  const passes = prepared.filter((pass) => pass !== undefined);
   return {
-    passes,
+    passes: await passesOf(
+      forms.filter(({ backends }) => backends.includes(backend)),
+      probe,
+    ),
     ...(rowsForm.backends.includes(backend) && { layout: layoutFor(backend, probe) }),
     ...(halfForm.backends.includes(backend) && { half: halfInFloat }),
     ...(packedForm.backends.includes(backend) && { packed: mostPacked }),
   };
 }
+
+/** The passes for a graph that a backend only runs: they avoid what it computes wrongly. The graph has shapes. */
+export const rightForms = (backend: BackendName, probe: Probe): Promise<Pass<unknown>[]> =>
+  passesOf(
+    forms.filter(({ backends, fault }) => fault && backends.includes(backend)),
+    probe,
+  );
+
+const passesOf = async (chosen: readonly Form[], probe: Probe): Promise<Pass<unknown>[]> =>
+  (await Promise.all(chosen.map(({ pass }) => pass?.(probe)))).filter((pass) => pass !== undefined);
 
 const halfInFloat = async (): Promise<Pass<unknown>> => (await import("./half-in-float.ts")).halfInFloat();
 
