@@ -8,7 +8,7 @@ export const hasWeightsOfBits = ({ nodes }: Graph): boolean =>
 
 /** Whether a graph has operators on quantized numbers. */
 export const hasQuantized = ({ nodes }: Graph): boolean =>
-  nodes.some(({ opType }) => /Quant|NBits|Integer|^Q[A-Z]|Bnb4/.test(opType));
+  nodes.some(({ opType }) => /[Qq]uant|NBits|Integer|^Q[A-Z]|Bnb4/.test(opType));
 
 /** Operators that read the scales of quantized numbers, with the index of these and of the zero points behind. */
 const scaleAt: ReadonlyMap<string, number> = new Map([
