@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -119,8 +120,10 @@ def _fit_of(worker: Worker, run: Path | None, flags: Any, continued: bool) -> Fi
 
 def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any) -> int:
     reducer = worker.reducer
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: worker.stop())
+    # Ray runs the loop in a thread, where Python takes no signals.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: worker.stop())
     fit = _fit_of(worker, run, flags, continued is not None)
     lock = run_folder.RunLock(run) if run and reducer.rank == 0 else None
     log = run_folder.RunLog(run, continued == run) if run and reducer.rank == 0 else None

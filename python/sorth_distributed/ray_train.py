@@ -1,0 +1,120 @@
+"""Ray Train: the same runner as a TorchTrainer loop.
+
+    python -m sorth_distributed.ray_train DIR --workers 2 --data mnist --checkpoint RUN -o trained.onnx
+
+All flags but --workers and --gpu are those of run.py. Ray places the workers, sets up torch.distributed between them, and starts
+them again after a failure (--failures), from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from . import command
+from .contract import load
+from .errors import RunError
+from .reducer import reducer_of_environment
+
+PATHS = ("checkpoint", "resume", "output")
+
+
+def train_loop(config: Mapping[str, Any]) -> None:
+    """The loop of one Ray worker: what run.py does in a process of torchrun. `config`: `folder`, and the flags of run.py by name."""
+    contract = load(Path(config["folder"]))
+    flags = argparse.Namespace(**config["flags"])
+    run = flags.checkpoint or flags.resume
+    if config["attempts"] and run and (Path(run) / "last.safetensors").exists() and _started_before(config):
+        flags.resume, flags.force = run, True
+    reducer = reducer_of_environment(contract.backend)
+    code = command._run(contract, reducer, flags)
+    if code:
+        raise RunError(f"the run ended before its last step (exit code {code})")
+
+
+def _started_before(config: Mapping[str, Any]) -> bool:
+    """Whether this is a restart: the first start leaves a mark beside the run."""
+    mark = Path(config["mark"])
+    if mark.exists():
+        return True
+    if int(os.environ.get("RANK", "0")) == 0:
+        mark.touch()
+    return False
+
+
+def train(
+    folder: str | Path,
+    words: Sequence[str],
+    *,
+    workers: int,
+    gpu: bool = False,
+    failures: int = 0,
+    storage: str | Path | None = None,
+) -> None:
+    """Trains a distributed run on Ray workers. `words`: flags of run.py. Raises RunError where a worker failed."""
+    try:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+    except ImportError as error:
+        raise RunError('Ray Train is not installed: pip install "ray[train]" torch') from error
+    flags = vars(command._parser().parse_args(list(words)))
+    # Ray's workers have another working directory.
+    for name in PATHS:
+        if flags[name]:
+            flags[name] = str(Path(flags[name]).resolve())
+    if flags["data"] and flags["data"] != "mnist":
+        flags["data"] = str(Path(flags["data"]).resolve())
+    _show_package_to_workers()
+    kept = Path(storage) if storage else Path(tempfile.mkdtemp(prefix="sorth-ray-"))
+    config = {"folder": str(Path(folder).resolve()), "flags": flags, "attempts": failures, "mark": str(kept / "started")}
+    trainer = TorchTrainer(
+        train_loop,
+        train_loop_config=config,
+        torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
+        run_config=RunConfig(storage_path=str(kept), failure_config=FailureConfig(max_failures=failures)),
+    )
+    try:
+        result = trainer.fit()
+    except Exception as error:
+        raise RunError(f"the run failed on Ray: {_cause(error)}") from error
+    if result.error:
+        raise RunError(f"the run failed on Ray: {_cause(result.error)}")
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of what a worker raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _show_package_to_workers() -> None:
+    """Ray's workers import this package too."""
+    parent = str(Path(__file__).resolve().parent.parent)
+    paths = [parent, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command line; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sorth_distributed.ray_train", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("folder", type=Path, help="what sorth-onnx distribute wrote")
+    parser.add_argument("--workers", type=int, required=True, help="number of Ray workers")
+    parser.add_argument("--gpu", action="store_true", help="a GPU for each worker, and NCCL between them")
+    parser.add_argument("--failures", type=int, default=0, help="restarts from the last checkpoint after a failure")
+    own, others = parser.parse_known_args(words)
+    try:
+        train(own.folder, others, workers=own.workers, gpu=own.gpu, failures=own.failures)
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
