@@ -68,11 +68,12 @@ export function declareDistribute(command: Command): string[] {
 }
 
 /** @throws UsageError for flags that would have no effect */
-export function checkDistributed(command: Command, { backend, data, exact }: DistributeFlags): void {
-  if (exact)
+export function checkDistributed(command: Command, { backend, data, exact, workers }: DistributeFlags): void {
+  if (exact && (workers ?? 1) === 1) {
     throw new UsageError(
-      "--exact is not there yet: each part of the batch has its own penalties and BatchNorm",
+      "--exact changes nothing for one worker, which has the whole batch: give --workers, or leave it out",
     );
+  }
   for (const option of command.options) {
     const name = option.attributeName();
     const reason = refused[name];

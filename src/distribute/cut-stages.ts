@@ -1,75 +1,71 @@
+import { stepPrefix } from "../analysis/block-nodes.ts";
+import { Emit } from "../graph/emit.ts";
 import { shardsDomain, shardsOp, type Typed, typed } from "../graph/emit-base.ts";
 import { Graph } from "../graph/graph.ts";
 import { modelOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Model, ModelSource } from "../onnx/model.ts";
 import { byteLengthOf } from "../onnx/tensor.ts";
+import type { Reduction, Stage as StageOfContract } from "./contract.ts";
 
-/** A value that is reduced over all shards behind a stage. */
-export interface Reduction {
-  /** The value of each shard. */
-  readonly name: string;
-  readonly op: "sum" | "mean";
-  /** The name of the result, which every shard then has; default `name`. */
-  readonly as?: string;
-}
-
-/** A part of a gradient graph, of standard operators. */
-export interface Stage {
+/** A part of a gradient graph, of standard operators: what it reads, computes, and what is reduced behind it. */
+export interface Stage extends Omit<StageOfContract, "file"> {
   readonly model: Model;
-  /** What it reads: data, parameters and scalars, and values of earlier stages. */
-  readonly inputs: readonly string[];
-  /** The graph's outputs that it computes, what is reduced behind it, and what later stages read. */
-  readonly outputs: readonly string[];
-  /** What is reduced behind it, before the next stage is run. */
-  readonly reduce: readonly Reduction[];
-}
-
-/** How {@link cutStages} cuts a graph. */
-export interface CutOptions {
-  /** The inputs that each shard has of its own: data, labels, masks. The others are the same for all shards. */
-  readonly ofShard: ReadonlySet<string>;
-  /** Where large weights are that stay in files. */
-  readonly source: ModelSource;
 }
 
 /**
  * Cuts a graph where it needs sums or means over the shards of the batch ({@link EmitBase.overShards}): what can be computed
  * before the first of them is the first stage, what needs one of them but none behind it the second, and so on. Every sum and
- * mean is taken as early as it can be, so there are as few stages as possible. The mean over the shards of every output that
- * differs between them is taken behind the last stage.
+ * mean is taken as early as it can be, so there are as few stages as possible. Of every output of the graph the mean is taken.
+ * @param source - where large weights are that stay in files
  */
-export function cutStages(graph: Graph, { ofShard, source }: CutOptions): Stage[] {
+export function cutStages(graph: Graph, source: ModelSource): Stage[] {
+  setApart(graph);
   const order = graph.sorted();
   const levels = levelsOf(order);
   sink(graph, order, levels);
-  const used = [...new Set(order.filter((node) => !isReduction(node)).map((node) => levels.get(node)))];
-  const stages = used.filter((level) => level !== undefined).sort((a, b) => a - b);
-  const last = stages.at(-1);
-  const differing = differingValues(graph, order, ofShard);
-  return stages.map((level): Stage => {
-    const here = order.filter((node) => levels.get(node) === level);
-    const nodes = here.filter((node) => !isReduction(node));
-    const inner = here.filter(isReduction).map((node): Reduction => {
-      const [from, to] = [node.inputs[0] as Value, node.outputs[0] as Value];
-      return { name: from.name, op: node.string("reduce", "sum") as Reduction["op"], as: to.name };
+  const computing = order.filter((node) => !isReduction(node));
+  const used = new Set(computing.flatMap((node) => levels.get(node) ?? []));
+  return [...used]
+    .sort((a, b) => a - b)
+    .map((level): Stage => {
+      const nodes = computing.filter((node) => levels.get(node) === level);
+      const reductions = order.filter((node) => isReduction(node) && levels.get(node) === level);
+      const isNeeded = (value: Value) =>
+        graph.outputs.includes(value) ||
+        [...value.uses].some(({ node }) => isReduction(node) || levels.get(node) !== level);
+      const outputs = nodes
+        .flatMap((node) => node.outputs.filter((value) => value !== null))
+        .filter(isNeeded);
+      const stage = stageGraph(graph, nodes, outputs);
+      return {
+        model: modelOf(stage, source),
+        inputs: stage.inputs.map(({ name }) => name),
+        outputs: stage.outputs.map(({ name }) => name),
+        reduce: [
+          ...reductions.map(reductionOf),
+          ...outputs.flatMap((value): Reduction[] =>
+            graph.outputs.includes(value) ? [{ name: value.name, op: "mean" }] : [],
+          ),
+        ],
+      };
     });
-    const own = level === last ? graph.outputs.filter((output) => differing.has(output)) : [];
-    const means = own.map(({ name }): Reduction => ({ name, op: "mean" }));
-    const isNeeded = (value: Value) =>
-      graph.outputs.includes(value) ||
-      [...value.uses].some(({ node }) => isReduction(node) || levels.get(node) !== level);
-    const outputs = nodes.flatMap((node) =>
-      node.outputs.filter((value) => value !== null && isNeeded(value)),
-    );
-    const stage = stageGraph(graph, nodes, outputs as Value[]);
-    return {
-      model: modelOf(stage, source),
-      inputs: stage.inputs.map(({ name }) => name),
-      outputs: stage.outputs.map(({ name }) => name),
-      reduce: [...inner, ...means],
-    };
-  });
+}
+
+const reductionOf = (node: Node): Reduction => {
+  const [from, to] = [node.inputs[0] as Value, node.outputs[0] as Value];
+  return { name: from.name, op: node.string("reduce", "sum") as Reduction["op"], as: to.name };
+};
+
+/** Gives each reduction a value of its own: who runs the stages may replace it by the sum, though others read the shard's. */
+function setApart(graph: Graph): void {
+  const emit = new Emit(graph, { prefix: stepPrefix });
+  for (const node of graph.nodes.filter(isReduction)) {
+    const [value] = node.inputs;
+    if (value && (value.uses.size > 1 || graph.outputs.includes(value))) {
+      graph.setInput({ node, index: 0 }, emit.identity(value));
+    }
+  }
 }
 
 const isReduction = ({ domain, opType }: Node): boolean => domain === shardsDomain && opType === shardsOp;
@@ -113,31 +109,25 @@ function sink(graph: Graph, order: readonly Node[], levels: Map<Node, number>): 
 const bytesOf = (values: readonly Value[]): number =>
   values.reduce((sum, { type, shape }) => sum + (type && shape ? byteLengthOf(type, shape) : 0), 0);
 
-/** Values that differ between shards: what depends on their own data other than through a reduction. */
-function differingValues(graph: Graph, order: readonly Node[], ofShard: ReadonlySet<string>): Set<Value> {
-  const differing = new Set(graph.inputs.filter(({ name }) => ofShard.has(name)));
-  for (const node of order) {
-    if (isReduction(node) || !readsOf(node).some((value) => differing.has(value))) continue;
-    for (const output of node.outputs) if (output) differing.add(output);
-  }
-  return differing;
-}
-
-/** A graph of some nodes of another, under the same names. */
+/** A graph of some nodes of another, under the same names. Values of other stages that are bfloat16, which NumPy lacks, come and go as float32. */
 function stageGraph(whole: Graph, nodes: readonly Node[], outputs: readonly Value[]): Graph {
-  const graph = new Graph(
-    whole.name,
-    [...whole.opsets].filter(([domain]) => domain !== shardsDomain) as never,
-  );
+  const opsets = new Map([...whole.opsets].filter(([domain]) => domain !== shardsDomain));
+  const graph = new Graph(whole.name, opsets);
   graph.functions.push(...whole.functions);
+  const emit = new Emit(graph, { prefix: "stage/" });
   const own = new Set(nodes);
   const copies = new Map<Value, Value>();
   const copyOf = (value: Value): Value => {
     const known = copies.get(value);
     if (known) return known;
-    const copy = added(graph, value);
+    const { name, initializer } = value;
+    const copy = initializer ? graph.addInitializer(initializer) : inputOf(typed(value));
     copies.set(value, copy);
     return copy;
+    function inputOf({ type, shape, producer }: Typed): Value {
+      if (type !== "bfloat16" || !producer) return graph.addInput(name, type, shape);
+      return emit.cast(graph.addInput(handedOn(value), "float", shape), type);
+    }
   };
   for (const node of nodes) {
     for (const value of readsOf(node)) if (!value.producer || !own.has(value.producer)) copyOf(value);
@@ -155,13 +145,17 @@ function stageGraph(whole: Graph, nodes: readonly Node[], outputs: readonly Valu
       if (value && output) copies.set(value, Object.assign(output, { type: value.type, shape: value.shape }));
     });
   }
-  for (const output of outputs) graph.addOutput(copyOf(output));
+  for (const output of outputs) {
+    const copy = copyOf(output);
+    if (output.type !== "bfloat16") graph.addOutput(copy);
+    else {
+      const wide = emit.cast(copy, "float");
+      graph.rename(wide, handedOn(output));
+      graph.addOutput(wide);
+    }
+  }
   return graph;
 }
 
-/** A constant, or else an input, of the name of a value. */
-function added(graph: Graph, value: Value): Value {
-  if (value.initializer) return graph.addInitializer(value.initializer);
-  const { name, type, shape }: Typed = typed(value);
-  return graph.addInput(name, type, shape);
-}
+/** The name under which a bfloat16 value goes from stage to stage. */
+const handedOn = ({ name }: Value): string => `${name}.float32`;

@@ -1,3 +1,4 @@
+import type { Probe } from "../analysis/probe.ts";
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { Column } from "../data/dataset.ts";
 import { chooseNormalization, type Normalization } from "../data/normalize.ts";
@@ -9,7 +10,8 @@ import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { resolvePlans } from "../penalties/plan.ts";
 import { buildEvaluation } from "../programs/evaluation.ts";
-import { buildSplitStep } from "../programs/split-step.ts";
+import { buildSplitStep, type SplitStep } from "../programs/split-step.ts";
+import type { StepOptions } from "../programs/step.ts";
 import {
   batchAxisOfPort,
   batchOf,
@@ -32,11 +34,14 @@ import {
   type Stage,
 } from "./contract.ts";
 import { exportTemplate } from "./export-places.ts";
+import { exactStages } from "./stages.ts";
 
 /** How a run is shared out. */
 export interface DistributeOptions {
   /** Equal parts into which the joint batch is cut; default 1. As many processes can share the work, or fewer. */
   readonly workers?: number;
+  /** Penalties on responses, BatchNormalization and weighted losses over the joint batch; default each shard has its own. */
+  readonly exact?: boolean;
   /** How long to train, where the runner is not told: epochs, maxSteps, validation. */
   readonly fit?: Readonly<Record<string, unknown>>;
   /** How the data are converted, where data were read. */
@@ -70,7 +75,7 @@ export async function distributionOf(
   const backend = backends.find(({ name }) => name === trainer.backend);
   const lower = await backend?.lowering();
   const shard = { optimizer: adamw(), ...run, ...(shards > 1 && { batch: batch / shards }) };
-  const split = await buildSplitStep(model, { ...shard, ...(lower && { lower }) }, probe);
+  const { stages, ...split } = await stagesOf(model, { ...shard, ...(lower && { lower }) }, options, probe);
   const { ports } = split;
   if (batchOf(ports) !== batch / shards) {
     throw new UsageError(
@@ -80,14 +85,13 @@ export async function distributionOf(
   checkSameState(step.ports, ports);
   const evaluation = await buildEvaluation(model, shard, ports, probe, lower);
   const template = await exportTemplate(trainer);
-  const stages = [plainStage(ports)];
   const schedules = resolvePlans(run.penalties ?? []).plans.flatMap(({ label, schedule }) =>
     schedule === undefined ? [] : [[label, named(schedule)] as const],
   );
   const contract: Contract = {
     ...contractFormat,
     ...{ seed: run.seed ?? 0, batch, shards, backend: trainer.backend, threads: run.threads ?? null },
-    ...{ exact: false, learningRate: run.learningRate ?? 1e-3 },
+    ...{ exact: options.exact ?? false, learningRate: run.learningRate ?? 1e-3 },
     penaltyWeight: run.penaltyWeight ?? step.penaltyWeight,
     schedule: run.schedule === undefined ? null : named(run.schedule),
     penaltySchedule: run.penaltySchedule === undefined ? null : named(run.penaltySchedule),
@@ -112,7 +116,8 @@ export async function distributionOf(
     draws: ports.draws,
     scalars: ports.scalars,
     ...{ loss: ports.loss, penalty: ports.penalty ?? null, penalties: ports.penalties },
-    ...{ losses: ports.losses ?? [], scaling: ports.scaling ?? null, stages },
+    ...{ losses: ports.losses ?? [], scaling: ports.scaling ?? null },
+    stages: stages.map(({ model: _, ...stage }) => stage),
     update: { file: updateFile },
     evaluation: {
       file: evaluationFile,
@@ -131,7 +136,7 @@ export async function distributionOf(
     settings: options.settings ?? null,
   };
   const files = new Map([
-    [stages[0]?.file ?? "", split.gradients],
+    ...stages.map((stage) => [stage.file, stage.model] as const),
     [updateFile, split.update],
     [evaluationFile, evaluation.model],
     [exportFile, template.model],
@@ -192,6 +197,23 @@ function checkSameState(
       "the step of a shard holds another state than that of the joint batch; please report it",
     );
   }
+}
+
+/** The step of a shard, and its gradients in one graph or, exact over the joint batch, in several. */
+async function stagesOf(
+  model: Model,
+  options: StepOptions,
+  { workers: shards = 1, exact = false }: DistributeOptions,
+  probe: Probe,
+): Promise<
+  Omit<SplitStep, "gradients"> & { readonly stages: readonly (Stage & { readonly model: Model })[] }
+> {
+  if (exact) {
+    const { stages, ...step } = await exactStages(model, options, { shards, probe });
+    return { ...step, stages: stages.map((stage, i) => ({ ...stage, file: `gradients-${i + 1}.onnx` })) };
+  }
+  const { gradients, ...step } = await buildSplitStep(model, options, probe);
+  return { ...step, stages: [{ ...plainStage(step.ports), model: gradients }] };
 }
 
 /** The plain form: each shard computes its gradients, and their mean is that of the joint batch. */

@@ -32,9 +32,7 @@ export async function exactStages(
 ): Promise<ExactStep> {
   checkNumber("shards", shards, count);
   const { gradients: _, graph, ...step } = await splitStep(model, { ...options, shards }, probe);
-  const { inputs, labels, masks } = step.ports;
-  const ofShard = new Set([...inputs, ...masks, ...(labels ? [labels] : [])].map(({ name }) => name));
-  const stages = cutStages(graph, { ofShard, source: model });
+  const stages = cutStages(graph, model);
   if (stages.every(({ reduce }) => reduce.every((one) => one.as === undefined)))
     throw new UsageError(withoutEffect);
   return { ...step, stages };

@@ -39,6 +39,8 @@ export function batchStatistics(g: Emit, x: Typed): BatchStatistics {
   return g.shards === 1 ? { mean, variance, centred } : ofAllShards(g, x, { mean, variance });
 }
 
+const wideOf = ({ type }: Typed) => (type === "double" ? type : "float");
+
 function ofAllShards(g: Emit, x: Typed, own: Omit<BatchStatistics, "centred">): BatchStatistics {
   const [m, v] = [g.cast(own.mean, "double"), g.cast(own.variance, "double")];
   const all = g.overShards(m, "mean");
@@ -95,7 +97,8 @@ function vjp(context: RuleContext, dy: Typed, g: Emit) {
       g.mul(r(), g.reduceSum(g.mul(dy, centred()), axes)),
     );
   // Gradients of a shard are those of its own mean loss: the mean over shards is that of the batch.
-  const ofAll = (value: Typed) => g.overShards(value, "mean");
+  const ofAll = (value: Typed) =>
+    g.shards === 1 ? value : g.cast(g.overShards(g.cast(value, wideOf(value)), "mean"), x.type);
   // A parameter's gradient has the parameter's type, which may be wider than x's.
   const as = (index: number, gradient: Typed) => g.cast(gradient, context.input(index).type);
   // The next running statistics: m·stored + (1 − m)·the batch's.

@@ -80,7 +80,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
           fit: given({ epochs, validation, maxSteps }),
           settings: { ...settings },
         },
-        ...given({ workers: flags.workers, conversion }),
+        ...given({ workers: flags.workers, exact: flags.exact, conversion }),
       },
       nodeRuntime,
     );
