@@ -20,7 +20,7 @@ export interface Trend {
 /** Share of the work in the beginning that is no part of the line: caches and pools fill, code is compiled. */
 export const warmUp = 0.25;
 
-/** Quantiles of Student's t for 95 %, by degrees of freedom; beyond the last 1.96 is near enough. */
+/** Quantiles of Student's t for 95 %, by degrees of freedom. */
 const student = [12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18, 2.16, 2.14, 2.13];
 
 /**
@@ -44,7 +44,7 @@ export function trendOf(all: readonly Sample[]): Trend {
   const products = residuals.slice(1).reduce((sum, r, i) => sum + r * (residuals[i] ?? 0), 0);
   const correlation = squares === 0 ? 0 : Math.min(Math.max(products / squares, 0), 0.9);
   const count = Math.max((samples.length * (1 - correlation)) / (1 + correlation), 3);
-  const quantile = student[Math.floor(count - 2) - 1] ?? 1.96;
+  const quantile = student[Math.floor(count - 2) - 1] ?? 1.96 + 2.4 / (count - 2);
   const variance = (squares / samples.length) * (count / (count - 2));
   const uncertainty = quantile * Math.sqrt(variance / ((spread / samples.length) * count));
   return { slope, uncertainty, samples: samples.length, first: first.held, last: last.held };

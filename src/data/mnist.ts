@@ -1,8 +1,8 @@
-import { gunzipSync } from "fflate";
 import { DataError, FileError, messageOf } from "../errors.ts";
 import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset } from "./dataset.ts";
 import { type IdxArray, parseIdx } from "./idx.ts";
+import { gunzip } from "./unzip.ts";
 
 /** Normalization of pixels. */
 export interface PixelOptions {
@@ -52,12 +52,12 @@ export function parseMnist(
 
 function parse({ name, bytes }: NamedBytes): IdxArray {
   const compressed = bytes[0] === 0x1f && bytes[1] === 0x8b;
-  return parseIdx(compressed ? gunzip(bytes, name) : bytes, name);
+  return parseIdx(compressed ? unpacked(bytes, name) : bytes, name);
 }
 
-function gunzip(bytes: Uint8Array, name: string): Uint8Array {
+function unpacked(bytes: Uint8Array, name: string): Uint8Array {
   try {
-    return gunzipSync(bytes);
+    return gunzip(bytes);
   } catch (error) {
     throw new FileError(`${name}: cannot be decompressed (${messageOf(error)})`);
   }

@@ -1,4 +1,3 @@
-import { unzipSync } from "fflate";
 import { DataError, FileError, messageOf, SorthError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
@@ -7,6 +6,7 @@ import { type Dataset, datasetOfColumns } from "./dataset.ts";
 import { isLabelName } from "./match.ts";
 import { type NpyArray, parseNpy } from "./npy.ts";
 import type { SplitData } from "./split-data.ts";
+import { unzip } from "./unzip.ts";
 
 /** The parts of a data set, and the words that begin or end the names of their arrays (`x_train`, `train_images`). */
 const parts = {
@@ -75,13 +75,13 @@ export function dataOfArrays(arrays: readonly NamedArray[], name: string): Split
 }
 
 function readArchive(bytes: Uint8Array, name: string): NamedArray[] {
-  let files: Record<string, Uint8Array>;
+  let files: Map<string, Uint8Array>;
   try {
-    files = unzipSync(bytes);
+    files = unzip(bytes);
   } catch (error) {
     throw new FileError(`${name}: not an .npz archive, or a damaged one (${messageOf(error)})`);
   }
-  return Object.entries(files).map(([path, content]) => {
+  return [...files].map(([path, content]) => {
     const file = path.replace(/\.npy$/, "");
     return { file, read: () => parseNpy(content, `${name}: ${file}`) };
   });

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from "node:fs";
 import { type FileHandle, mkdir, open, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
@@ -113,6 +113,9 @@ async function realPlace(path: string): Promise<string> {
 async function readWhole(path: string): Promise<Uint8Array> {
   let handle: FileHandle | undefined;
   try {
+    const found = await stat(path);
+    // Opening a pipe would wait for its writer.
+    if (!found.isFile() && !found.isDirectory()) throw notOrdinary(path);
     handle = await open(path, "r");
     const { size } = await handle.stat();
     if (size > largestModel) {
@@ -135,6 +138,9 @@ async function readWhole(path: string): Promise<Uint8Array> {
   }
 }
 
+const notOrdinary = (path: string): FileError =>
+  new FileError(`cannot read "${path}": it is a pipe, a device or a socket; give an ordinary file`);
+
 /** A reader of external data that refuses files outside `folder`. */
 export function externalReader(folder: string): ExternalReader {
   return (range) => readRange(folder, range);
@@ -145,6 +151,7 @@ function readRange(folder: string, range: ExternalReference): Uint8Array {
   let descriptor: number | undefined;
   try {
     checkInside(realpathSync(folder), realpathSync(file), range.location);
+    if (!statSync(file).isFile()) throw notOrdinary(file);
     descriptor = openSync(file, "r");
     const { offset, length } = checkedRange(range, fstatSync(descriptor).size);
     const bytes = new Uint8Array(length);

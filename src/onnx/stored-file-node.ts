@@ -21,7 +21,11 @@ export interface OpenFile extends StoredFile {
  * @throws SorthError when it cannot be opened
  */
 export function openStored(path: string): OpenFile {
-  const descriptor = attempt(path, () => openSync(path, "r"));
+  const descriptor = attempt(path, () => {
+    // Opening a pipe would wait for its writer.
+    if (!statSync(path).isFile()) throw new FileError(`cannot read "${path}": it is no ordinary file`);
+    return openSync(path, "r");
+  });
   const opened = fstatSync(descriptor);
   const token = {};
   const check = () => {

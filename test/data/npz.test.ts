@@ -2,10 +2,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { zipSync } from "fflate";
+import { gzipSync, zipSync } from "fflate";
 import { afterAll, describe, expect, test } from "vitest";
 import { loadData, loadNpz } from "../../src/data/load-node.ts";
 import { parseNpz } from "../../src/data/npz.ts";
+import { gunzip } from "../../src/data/unzip.ts";
 import { FileError, SorthError, UsageError } from "../../src/errors.ts";
 import { npyBytes } from "./npy-bytes.ts";
 
@@ -103,6 +104,27 @@ describe("parseNpz refuses", () => {
     for (let length = 0; length < bytes.length; length += 7) {
       expect(() => parseNpz(bytes.slice(0, length), "d.npz"), `${length} bytes`).toThrow(SorthError);
     }
+  });
+
+  test("an archive of zeros without end, a name twice, and every flipped bit of an array", () => {
+    const zeros = zipSync({ "x.npy": x });
+    const directory = zeros.length - 22 - 46 - "x.npy".length;
+    new DataView(zeros.buffer).setUint32(directory + 24, 3_500_000_000, true);
+    expect(() => parseNpz(zeros, "d.npz")).toThrow(/its \d+ bytes unpack to 3500000000 or more/);
+    const twice = zipSync({ "x.npy": x, "z.npy": x }, { level: 0 });
+    for (let at = 0; at < twice.length; at++) if (twice[at] === 0x7a) twice[at] = 0x78;
+    expect(() => parseNpz(twice, "d.npz")).toThrow('it holds "x.npy" twice');
+    const stored = zipSync({ "x.npy": x, "y.npy": int64s([2], [0n, 1n]) }, { level: 0 });
+    expect(parseNpz(stored, "d.npz").train.size).toBe(2);
+    for (let at = 35; at < 35 + x.length; at += 3) {
+      const damaged = stored.slice();
+      damaged[at] = (damaged[at] ?? 0) ^ (1 << (at % 8));
+      expect(() => parseNpz(damaged, "d.npz"), `byte ${at}`).toThrow("its content is damaged");
+    }
+    const packed = gzipSync(x);
+    expect(gunzip(packed)).toEqual(x);
+    expect(() => gunzip(packed.with(packed.length - 8, (packed.at(-8) ?? 0) ^ 1))).toThrow("damaged");
+    expect(() => gunzip(packed.with(packed.length - 1, 0xff))).toThrow("which real data does not");
   });
 
   test("damaged archives, with one line and never anything else", () => {

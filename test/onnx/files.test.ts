@@ -1,6 +1,6 @@
-import { fork } from "node:child_process";
+import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Long from "long";
@@ -143,6 +143,36 @@ describe("external data", () => {
       await writeFile(path, adder(location).bytes);
       check(await readModel(path));
     }
+  });
+
+  it("is never a pipe, a device, a folder or a file of the system, and no longer than its tensor", async () => {
+    await mkdir(join(folder, "traps"));
+    execFileSync("mkfifo", [join(folder, "traps", "pipe")]);
+    await symlink("pipe", join(folder, "traps", "to-pipe"));
+    await symlink("/dev/zero", join(folder, "traps", "zero"));
+    await symlink("/proc/self/environ", join(folder, "traps", "environ"));
+    await symlink("/", join(folder, "traps", "root"));
+    await writeFile(join(folder, "traps", "sparse"), "");
+    await truncate(join(folder, "traps", "sparse"), 1e11);
+    const huge = { length: "100000000000" };
+    for (const [location, message, range] of [
+      ["pipe", /it is a pipe, a device or a socket/],
+      ["to-pipe", /it is a pipe, a device or a socket/],
+      ["zero", /link to a file outside/],
+      ["environ", /link to a file outside/],
+      ["root/etc/passwd", /link to a file outside/],
+      [".", /not a file inside its folder/],
+      ["sparse\0.bin", /not a file inside its folder/],
+      ["sparse", /100000000000/, huge],
+    ] as const) {
+      const path = join(folder, "traps", "m.onnx");
+      await writeFile(path, adder(location, range).bytes);
+      const model = await readModel(path);
+      expect(() => weightOf(model), location).toThrow(message);
+    }
+    await expect(readModel(join(folder, "traps", "pipe"))).rejects.toThrow(
+      /it is a pipe, a device or a socket/,
+    );
   });
 
   it("is shared in the same folder, copied to another, and never overwritten", async () => {

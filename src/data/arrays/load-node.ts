@@ -1,6 +1,5 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { gunzipSync } from "fflate";
 import { FileError, messageOf } from "../../errors.ts";
 import { float16ToNumber } from "../../onnx/small-types.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
@@ -9,6 +8,7 @@ import type { SourceArray } from "../array-dataset.ts";
 import { parseNpy } from "../npy.ts";
 import { dataOfArrays, type NamedArray } from "../npz.ts";
 import type { SplitData } from "../split-data.ts";
+import { gunzip } from "../unzip.ts";
 import { parseIdxArray } from "./idx-array.ts";
 
 const arrayFile =
@@ -32,7 +32,7 @@ export async function loadArrays(paths: readonly string[], name: string): Promis
 async function contentOf(path: string): Promise<Uint8Array> {
   try {
     const bytes = new Uint8Array(await readFile(path));
-    return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes;
+    return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzip(bytes) : bytes;
   } catch (error) {
     throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
   }

@@ -1,0 +1,74 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { graphToProto } from "../../src/graph/proto.ts";
+import { adamw, crossEntropy, decodeModel } from "../../src/index.ts";
+import { Model } from "../../src/onnx/model.ts";
+import { optionsFromText, optionsToText } from "../../src/runtime/stored-options.ts";
+import { temporaryFolder } from "../cli/run-cli.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+
+/** Text that becomes code. */
+const code =
+  /\beval\s*\(|(?<![.\w])Function\s*\(|\bset(?:Timeout|Interval)\s*\(\s*["'`]|\bnode:vm\b|import\s*\(\s*["'`]data:/;
+/** Text that becomes markup. D3, in the bundles, has a function for it that nothing here calls. */
+const markup = /\b(?:inner|outer)HTML\s*=|\binsertAdjacentHTML\b|\bdocument\.write\b|\.html\(/;
+/** Functions of ONNX Runtime's own loader, which the page's security policy keeps from being called. */
+const runtime = /^dist\/page\/assets\/ort-/;
+
+it.for(["src", "web", "dist/node", "dist/web", "dist/page"])(
+  "%s turns no text into code or markup",
+  (folder, context) => {
+    context.skip(!existsSync(folder), `${folder} is not built`);
+    const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .map((file) => join(folder, file))
+      .filter((file) => /\.(ts|m?js|html)$/.test(file) && !file.endsWith(".d.ts") && !runtime.test(file));
+    expect(files.length).toBeGreaterThan(10);
+    const found = files.flatMap((file) => {
+      const text = readFileSync(file, "utf8");
+      const parts = [code.exec(text), folder.startsWith("dist") ? null : markup.exec(text)];
+      return parts.flatMap((part) => (part ? [`${file}: ${part[0]}`] : []));
+    });
+    expect(found).toEqual([]);
+  },
+);
+
+it("a checkpoint's pattern that no engine ends is refused, unless it is given again", () => {
+  const options = { objective: crossEntropy(), optimizer: adamw(), batch: 4 };
+  for (const freeze of [/(a{1,50}){1,50}$/, /^(?!b)(a+)+$/, /(a+)+\1$/, /^(a+)+$/i]) {
+    const text = optionsToText({ ...options, freeze });
+    expect(() => optionsFromText(text)).toThrow(/may take for ever: give the options with patterns again/);
+    expect(optionsFromText(text, { freeze: /a/ }).freeze).toEqual(/a/);
+  }
+  for (const freeze of [/^(?!.*head)/, /(a|b)+/, /layer\.\d{1,2}\./, /Conv/i]) {
+    expect(optionsFromText(optionsToText({ ...options, freeze })).freeze).toEqual(freeze);
+  }
+});
+
+it("the command line ends with a pattern that would take for ever", (context) => {
+  context.skip(!existsSync("dist/node/cli.js"), "dist/node is not built");
+  const folder = temporaryFolder();
+  const b = new GraphBuilder(18);
+  b.graph.addOutput(b.op("MatMul", [b.input("x", [2, 4]), b.weight(`${"a".repeat(60)}!`, [4, 4])], "y"));
+  const path = join(folder.path, "m.onnx");
+  writeFileSync(path, Model.fromProto(graphToProto(b.graph)).bytes);
+  const words = ["dist/node/cli.js", "inject", path, "--include", "^(a+)+$"];
+  const { status, stderr } = spawnSync(process.execPath, words, { encoding: "utf8", timeout: 60_000 });
+  folder.remove();
+  expect([status, stderr]).toEqual([2, expect.stringContaining("matches no layer")]);
+});
+
+it("names of a file never reach what every object has", () => {
+  const b = new GraphBuilder(18);
+  let h = b.input("__proto__", [2, 4]);
+  for (const name of ["constructor", "prototype", "toString", "hasOwnProperty"]) {
+    h = b.op("MatMul", [h, b.weight(`${name}.w`, [4, 4])], name);
+  }
+  b.graph.addOutput(h);
+  b.graph.metadata.set("__proto__", '{"polluted":1}');
+  const again = decodeModel(Model.fromProto(graphToProto(b.graph)).bytes);
+  expect(again.proto.graph?.node?.map(({ output }) => output?.[0])).toContain("hasOwnProperty");
+  expect(Object.keys(Object.prototype)).toEqual([]);
+  expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+});
