@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { appliesTo } from "../../src/penalties/applies.ts";
-import { relativeError } from "../helpers/numbers.ts";
+import { randomNormals, relativeError } from "../helpers/numbers.ts";
 import { dataFor, layers, penalties } from "./cases.ts";
 import {
   type LayerCase,
@@ -51,25 +51,36 @@ describe.each(cases)("$text, $name", ({ penalty, layer, data }) => {
     const inexact = definition.reference && /rms/.test(`${options.scale}`);
     if (inexact) return;
     for (const of of ["response", "weight"] as const) {
-      expect(relativeError(differences(penalty, layer, data, of), expected[of])).toBeLessThan(1e-6);
+      const slopes = expected[of];
+      const size = Math.hypot(...slopes) || 1;
+      for (const name of ["first", "second"]) {
+        const direction = unitVector(`${name} direction`, slopes.length);
+        const along = slopes.reduce((sum, slope, i) => sum + slope * (direction[i] ?? 0), 0);
+        const quotient = difference(penalty, layer, data, of, direction);
+        expect(Math.abs(quotient - along) / size).toBeLessThan(1e-6);
+      }
     }
   });
 });
 
-/** Central differences of the reference's value, fourth order. */
-function differences(
+/** A seeded vector of length 1. */
+function unitVector(name: string, count: number): number[] {
+  const numbers = randomNormals(name, count);
+  return Array.from(numbers, (number) => number / Math.hypot(...numbers));
+}
+
+/** The central difference of the reference's value along a direction, fourth order. */
+function difference(
   penalty: (typeof cases)[number]["penalty"],
   layer: LayerCase,
   data: LayerData,
   of: "response" | "weight",
-): number[] {
+  direction: readonly number[],
+): number {
   const step = 1e-5;
-  return Array.from(data[of], (_, index) => {
-    const at = (offset: number): number => {
-      const moved = Float64Array.from(data[of]);
-      moved[index] = (moved[index] ?? 0) + offset * step;
-      return referenceOf(penalty, layer, { ...data, [of]: moved }).value;
-    };
-    return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
-  });
+  const at = (offset: number): number => {
+    const moved = Float64Array.from(data[of], (x, i) => x + offset * step * (direction[i] ?? 0));
+    return referenceOf(penalty, layer, { ...data, [of]: moved }).value;
+  };
+  return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
 }
