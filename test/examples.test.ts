@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { graphOf } from "../src/graph/model-graph.ts";
 import { graphToProto } from "../src/graph/proto.ts";
 import { Model, readModel, writeModel } from "../src/index.ts";
-import { chromiumFlags, findChromium, serve } from "./browser/browser.ts";
+import { findChromium, serve, testFlags } from "./browser/browser.ts";
 import { cli, temporaryFolder } from "./cli/run-cli.ts";
 
 const run = promisify(execFile);
@@ -102,7 +102,7 @@ it("04-own-loop-web in Chromium", async (context) => {
   if (!executablePath) return;
   const page = readFileSync("examples/04-own-loop-web/index.html", "utf8");
   const server = await serve(process.cwd(), page);
-  const browser = await chromium.launch({ executablePath, args: chromiumFlags });
+  const browser = await chromium.launch({ executablePath, args: testFlags });
   try {
     const tab = await browser.newPage();
     for (const file of ["step.onnx", "step.initial.onnx"]) {

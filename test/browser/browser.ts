@@ -28,6 +28,12 @@ export const chromiumFlags = [
   "--enable-unsafe-webgpu",
 ];
 
+/**
+ * The same for tests. Most of their time went into V8's optimizing compiler, which works on tens of megabytes of WebAssembly after
+ * each load of a page: here functions are compiled when they are called first, and once.
+ */
+export const testFlags = [...chromiumFlags, "--js-flags=--wasm-lazy-compilation --no-wasm-tier-up"];
+
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html",
   ".js": "text/javascript",

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PageServer, servePage } from "../../src/cli/page-server.ts";
 import { mnistFolder } from "../../src/data/mnist-node.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { chromiumFlags, findChromium, findFirefox } from "./browser.ts";
+import { findChromium, findFirefox, testFlags } from "./browser.ts";
 
 const [firefoxPath, chromiumPath] = [findFirefox(), findChromium()];
 const missing = [
@@ -61,7 +61,7 @@ describe("the page in Firefox", () => {
 
   it("trains on WebAssembly, with the figures of Chromium", async () => {
     const firefox = await puppeteer.launch({ browser: "firefox", executablePath: firefoxPath ?? "" });
-    const other = await chromium.launch({ executablePath: chromiumPath ?? "", args: chromiumFlags });
+    const other = await chromium.launch({ executablePath: chromiumPath ?? "", args: testFlags });
     try {
       const page = await firefox.newPage();
       const faults: unknown[] = [];

@@ -11,7 +11,7 @@ import {
 } from "../artifacts/official-fixtures.ts";
 import type { TrainingBuild } from "../helpers/official-runtime.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { chromiumFlags, findChromium, serve } from "./browser.ts";
+import { findChromium, serve, testFlags } from "./browser.ts";
 
 const executablePath = findChromium();
 const missing = executablePath ? "" : "no Chromium is installed (apt-get install chromium, or CHROMIUM_PATH)";
@@ -40,7 +40,7 @@ describe("ONNX Runtime's own training session in Chromium", () => {
   beforeAll(async () => {
     if (!executablePath) return;
     server = await serve(process.cwd(), page);
-    browser = await chromium.launch({ executablePath, args: chromiumFlags });
+    browser = await chromium.launch({ executablePath, args: testFlags });
     tab = await browser.newPage();
     await tab.goto(server.url);
     await tab.waitForFunction("globalThis.ort");

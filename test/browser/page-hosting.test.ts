@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { chromiumFlags } from "./browser.ts";
+import { testFlags } from "./browser.ts";
 import { figure, fill, usePageBrowser, waitForStatus } from "./page-tab.ts";
 
 const types: Readonly<Record<string, string>> = {
@@ -38,7 +38,7 @@ async function plainHost(below: string): Promise<{ url: string; close: () => Pro
 describe("the page on a static host", () => {
   // Without the flag Chromium has no WebGPU adapter in a container. The name stands for a host without https.
   const browser = usePageBrowser([
-    ...chromiumFlags.filter((flag) => flag !== "--enable-unsafe-webgpu"),
+    ...testFlags.filter((flag) => flag !== "--enable-unsafe-webgpu"),
     "--host-resolver-rules=MAP plain-host.test 127.0.0.1",
   ]);
   let host: Awaited<ReturnType<typeof plainHost>>;

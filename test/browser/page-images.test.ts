@@ -17,7 +17,7 @@ import {
 import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
-import { chromiumFlags } from "./browser.ts";
+import { testFlags } from "./browser.ts";
 import { download, figure, fill, number, usePageBrowser, waitForStatus } from "./page-tab.ts";
 
 const folder = temporaryFolder();
@@ -68,7 +68,7 @@ const press = (page: Page, name: string) => page.getByRole("button", { name, exa
 
 describe("fine-tuning in the page", () => {
   const browser = usePageBrowser([
-    ...chromiumFlags,
+    ...testFlags,
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
   ]);

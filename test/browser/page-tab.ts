@@ -7,7 +7,7 @@ import { mnistFolder } from "../../src/data/mnist-node.ts";
 import type { Dataset } from "../../src/index.ts";
 import type { DownloadName } from "../../web/protocol.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { chromiumFlags, findChromium } from "./browser.ts";
+import { findChromium, testFlags } from "./browser.ts";
 
 /** The page in a tab, and what it must not do. */
 export interface PageTab {
@@ -35,7 +35,7 @@ export interface PageBrowser {
 }
 
 /** Starts a browser and a server before the tests of a describe block, and ends them after. Without them the tests are skipped. */
-export function usePageBrowser(flags: readonly string[] = chromiumFlags): PageBrowser {
+export function usePageBrowser(flags: readonly string[] = testFlags): PageBrowser {
   const executablePath = findChromium();
   const missing = [
     executablePath ? "" : "no Chromium is installed (apt-get install chromium, or CHROMIUM_PATH)",

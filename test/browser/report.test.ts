@@ -16,7 +16,7 @@ import { randomNormals } from "../helpers/numbers.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { convolution, responseLayer, weightLayer } from "../measure/layers.ts";
 import { longRun } from "../report/runs.ts";
-import { chromiumFlags, findChromium, serve } from "./browser.ts";
+import { findChromium, serve, testFlags } from "./browser.ts";
 
 const executablePath = findChromium();
 const missing = executablePath ? "" : "no Chromium is installed (apt-get install chromium, or CHROMIUM_PATH)";
@@ -73,7 +73,7 @@ describe("report pages in Chromium", () => {
   const texts = new Map<string, string>();
   beforeAll(async () => {
     if (!executablePath) return;
-    browser = await chromium.launch({ executablePath, args: chromiumFlags });
+    browser = await chromium.launch({ executablePath, args: testFlags });
     for (const [name, write] of Object.entries(pages)) texts.set(name, await write());
   });
   afterAll(() => browser?.close());

@@ -3,7 +3,7 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll } from "vitest";
 import { addition } from "../helpers/addition.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { chromiumFlags, findChromium, serve } from "./browser.ts";
+import { findChromium, serve, testFlags } from "./browser.ts";
 
 /** The built web entry as a page without a bundler loads it: only ONNX Runtime is mapped. */
 const page = `<!doctype html><title>sorth-onnx</title>
@@ -52,7 +52,7 @@ export function useTab({ keepDevice = false }: TabOptions = {}): Tab {
   beforeAll(async () => {
     if (missing || !executablePath) return;
     server = await serve(process.cwd(), page);
-    browser = await chromium.launch({ executablePath, args: chromiumFlags });
+    browser = await chromium.launch({ executablePath, args: testFlags });
     tab = await browser.newPage();
     tab.on("pageerror", (error) => console.error(error));
     await tab.goto(server.url);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Browser, chromium } from "playwright-core";
 import * as vite from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { chromiumFlags, findChromium, isolated, serve } from "../browser/browser.ts";
+import { findChromium, isolated, serve, testFlags } from "../browser/browser.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { installedProject, type Project, unbuilt } from "./installed.ts";
 
@@ -33,7 +33,7 @@ beforeAll(async () => {
   cpSync(join(own, "examples/web-vite"), project.path, { recursive: true });
   mkdirSync(join(project.path, "public"));
   copyFileSync(join(own, "models/mlp.onnx"), join(project.path, "public/model.onnx"));
-  browser = await chromium.launch({ executablePath, args: chromiumFlags });
+  browser = await chromium.launch({ executablePath, args: testFlags });
 });
 afterAll(async () => {
   await browser?.close();
