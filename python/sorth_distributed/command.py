@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--validation", type=float, help="share of the data to hold out for validation")
     parser.add_argument("--checkpoint", help="folder for checkpoints and run.jsonl")
     parser.add_argument("--resume", help="continue the run of this folder")
+    parser.add_argument("--other-data", action="store_true", help="allow a resumed run to continue with other data")
     parser.add_argument("--save-every", type=int, help="also save after so many steps, not only after epochs")
     parser.add_argument("-o", "--output", help="where to write the trained model")
     parser.add_argument("--shard-optimizer", action="store_true", help="each process updates its share of the weights")
@@ -90,6 +91,7 @@ def _run(contract: Contract, reducer: Reducer, flags: Any) -> int:
         contract, reducer, load_data(flags.data, contract),
         shard_optimizer=flags.shard_optimizer, half=flags.reduce == "bfloat16",
     )  # fmt: skip
+    worker.other_data = flags.other_data
     if continued:
         worker.load(continued)
     if restarted and run and reducer.rank == 0:
@@ -128,17 +130,21 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
     lock = run_folder.RunLock(run) if run and reducer.rank == 0 else None
     log = run_folder.RunLog(run, continued == run) if run and reducer.rank == 0 else None
     event: dict[str, Any] = {}
+    begun = continued == run
     try:
         events = worker.fit(fit)
         for event in events:
             if log:
                 log.add(event)
+            for remark in worker.remarks:
+                if reducer.rank == 0 and not flags.quiet:
+                    print(remark, file=sys.stderr, flush=True)
+            worker.remarks.clear()
             if not flags.quiet and reducer.rank == 0:
                 _show(event)
-            if log and run and event["event"] == "step" and event["step"] == 1:
+            if log and run and not begun:
                 _begin(worker, run, fit, flags)
-        if run and continued is not None and continued != run and reducer.rank == 0:
-            _begin(worker, run, fit, flags)
+                begun = True
     finally:
         if log:
             log.flush()

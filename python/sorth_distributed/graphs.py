@@ -104,10 +104,10 @@ class Bound:
     binding: Any
     kept: Any
 
-    def run(self, options: ort.RunOptions | None = None) -> None:
+    def run(self) -> None:
         """One run."""
         try:
-            self.session.run_with_iobinding(self.binding, options)
+            self.session.run_with_iobinding(self.binding)
         except Exception as error:
             raise RunError(f'a graph failed: {" ".join(str(error).split())[:300]}') from error
 
@@ -155,12 +155,17 @@ def buckets_of(
 class StepGraphs:
     """The stages and the update of a step, for the shards of one process, and the state of the run."""
 
-    def __init__(self, contract: Contract, reducer: Reducer, *, half: bool = False, owned: set[str] | None = None) -> None:
-        """`half` reduces gradients in bfloat16; `owned` names the parameters that this process alone updates."""
+    def __init__(self, contract: Contract, reducer: Reducer, *, half: bool = False, sharded: bool = False) -> None:
+        """`half` reduces gradients in bfloat16; `sharded`: this process updates its share of the parameters alone."""
         self.contract, self._reducer, self._half = contract, reducer, half
         self.device = device_of(contract)
         self.shards = list(range(reducer.rank, contract.shards, reducer.size))
-        self._owned = owned
+        parts = contract.raw["update"]["parts"]
+        self._sharded = sharded and reducer.size > 1 and len(parts) > 0
+        self.owners: dict[str, int] = {}
+        """The process that updates each parameter; empty where all update all."""
+        if self._sharded:
+            self.owners = {name: i % reducer.size for i, part in enumerate(parts) for name in part["parameters"]}
         self._turn = 0
         self._states: list[dict[str, Buffer]] = [self._empty_state(), self._empty_state()]
         self.values: dict[str, Buffer] = {}
@@ -178,12 +183,10 @@ class StepGraphs:
 
     def _kept_states(self) -> list[State]:
         """The state that this process holds."""
-        if self._owned is None:
-            return list(self.contract.states)
         other = {
             slot.input
             for one in self.contract.parameters
-            if one.name not in self._owned
+            if self.owners.get(one.name, self._reducer.rank) != self._reducer.rank
             for slot in one.slots.values()
         }
         return [state for state in self.contract.states if state.input not in other]
@@ -238,30 +241,25 @@ class StepGraphs:
                 bound[name] = buffer
         return bound
 
-    def _bound_update(self) -> list[Bound]:
-        graph = Graph(self.contract.file(self.contract.raw["update"]["file"]), self.contract, self.device)
-        other: set[str] = set()
-        if self._owned is not None:
-            kept = {state.input for state in self._kept_states()}
-            other = {state.input for state in self.contract.states if state.input not in kept}
-            for name in other:
-                graph.inputs.pop(name, None)
-        bound = []
+    def _bound_update(self) -> list[list[Bound]]:
+        """The graphs of the update for each turn: the whole, or the parts of this process."""
+        raw = self.contract.raw["update"]
+        files = [raw["file"]]
+        if self._sharded:
+            files = [part["file"] for part in raw["parts"][self._reducer.rank :: self._reducer.size]]
+        graphs = [Graph(self.contract.file(file), self.contract, self.device) for file in files]
+        names = {state.output: state.input for state in self.contract.states}
+        bound: list[list[Bound]] = [[], []]
         for turn in range(2):
             following = self._states[1 - turn]
-            outputs: dict[str, Buffer] = {}
-            names = {state.output: state.input for state in self.contract.states}
-            for name, (shape, dtype) in graph.outputs.items():
-                parameter = next((one for one in self.contract.parameters if one.output == name), None)
-                if name in names and names[name] in other:
-                    continue
-                if parameter and self._owned is not None and parameter.name not in self._owned:
-                    continue
-                if name in names:
-                    outputs[name] = following[names[name]]
-                else:
-                    outputs[name] = self.values.setdefault(name, Buffer.empty(shape, dtype, "cpu"))
-            bound.append(graph.bind(self._inputs(graph, {}, turn), outputs))
+            for graph in graphs:
+                outputs = {
+                    name: following[names[name]]
+                    if name in names
+                    else self.values.setdefault(name, Buffer.empty(shape, dtype, "cpu"))
+                    for name, (shape, dtype) in graph.outputs.items()
+                }
+                bound[turn].append(graph.bind(self._inputs(graph, {}, turn), outputs))
         return bound
 
     def write(self, name: str, array: Any) -> None:
@@ -294,10 +292,9 @@ class StepGraphs:
 
     def update(self) -> None:
         """Goes on to the next state."""
-        options = ort.RunOptions()
-        options.only_execute_path_to_fetches = self._owned is not None
         following = self._states[1 - self._turn]
-        self._update[self._turn].run(options)
+        for part in self._update[self._turn]:
+            part.run()
         for one in self.contract.statistics:
             following[one.input].write(self.values[one.output].read())
         self._turn = 1 - self._turn

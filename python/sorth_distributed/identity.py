@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import Any, Iterator, Mapping
 
 import numpy as np
 
-from .contract import size_of
+from .contract import Array, size_of
 from .data import Column, Dataset
 
 _CHUNK = 2**18
@@ -19,30 +19,75 @@ def _type_of(column: Column | None) -> str:
     return "float" if column.is_float else "integer"
 
 
-def identity_of(dataset: Dataset) -> dict[str, Any]:
-    """Name, number of samples, and a CRC-32 of all numbers as float64, in the order in which sorth-onnx reads them."""
+def _numbers(dataset: Dataset) -> Iterator[Array]:
+    """All numbers as float64, in the order in which sorth-onnx reads them for its checksum."""
     main = next((one for one in dataset.inputs if one.name.lower() == "x"), dataset.inputs[0])
     labels = dataset.labels
     shape_of_labels = labels.shape if labels else ()
-    sizes = size_of(main.shape), size_of(shape_of_labels) if labels else 1
-    crc = 0
-
-    def add(numbers: Any) -> None:
-        nonlocal crc
-        crc = zlib.crc32(np.ascontiguousarray(numbers, "<f8").tobytes(), crc)
-
+    sizes = size_of(main.shape) + (size_of(shape_of_labels) if labels else 1)
     types = len(_type_of(main)), len(_type_of(labels))
-    add([dataset.size, *main.shape, -1, *shape_of_labels, -1, *types])
-    rows = max(1, min(dataset.size, _CHUNK // max(1, sum(sizes))))
+    yield np.array([dataset.size, *main.shape, -1, *shape_of_labels, -1, *types], "<f8")
+    rows = max(1, min(dataset.size, _CHUNK // max(1, sizes)))
     for start in range(0, dataset.size, rows):
         own = np.arange(start, min(start + rows, dataset.size))
-        add(main.read(own))
-        if labels:
-            add(labels.read(own))
+        yield np.ascontiguousarray(main.read(own), "<f8")
+        # Without labels, sorth-onnx reads one zero for each sample.
+        yield np.ascontiguousarray(labels.read(own), "<f8") if labels else np.zeros(len(own), "<f8")
     for column in dataset.inputs:
         if column is main:
             continue
-        add([*column.shape, -1, len(_type_of(column))])
+        yield np.array([*column.shape, -1, len(_type_of(column))], "<f8")
         for start in range(0, dataset.size, 4096):
-            add(column.read(np.arange(start, min(start + 4096, dataset.size))))
+            yield np.ascontiguousarray(column.read(np.arange(start, min(start + 4096, dataset.size))), "<f8")
+
+
+def identity_of(dataset: Dataset) -> dict[str, Any]:
+    """Name, number of samples, and a CRC-32 of all numbers."""
+    crc = 0
+    for numbers in _numbers(dataset):
+        crc = zlib.crc32(numbers.tobytes(), crc)
     return {"name": dataset.name, "samples": dataset.size, "checksum": f"crc32:{crc:08x}"}
+
+
+_MOST_NUMBERS = 1_000_000
+"""Of the checksum of sorth-onnx, which takes Python about two seconds for so many."""
+
+
+def same_data(dataset: Dataset, before: Mapping[str, Any]) -> bool | None:
+    """Whether a dataset is that of a checkpoint; None where only the number of samples could be compared."""
+    if before["samples"] != dataset.size:
+        return False
+    if before["checksum"].startswith("crc32:"):
+        return bool(identity_of(dataset)["checksum"] == before["checksum"])
+    columns = [*dataset.inputs, *([dataset.labels] if dataset.labels else [])]
+    if dataset.size * sum(size_of(one.shape) for one in columns) > _MOST_NUMBERS:
+        return None
+    return _murmur(dataset) == before["checksum"]
+
+
+def _murmur(dataset: Dataset) -> str:
+    """The checksum that `sorth-onnx train` writes: two MurmurHash3, of the low and the high words of the doubles."""
+    low, high = 0x9747B28C, 0x85EBCA6B
+    for numbers in _numbers(dataset):
+        words = numbers.reshape(-1).view("<u4").tolist()
+        low = _mixed(low, words[0::2])
+        high = _mixed(high, words[1::2])
+    return f"{_finished(low ^ high):08x}{_finished(high):08x}"
+
+
+def _mixed(h: int, words: list[int]) -> int:
+    for word in words:
+        k = (word * 0xCC9E2D51) & 0xFFFFFFFF
+        k = ((k << 15) | (k >> 17)) & 0xFFFFFFFF
+        h ^= (k * 0x1B873593) & 0xFFFFFFFF
+        h = ((h << 13) | (h >> 19)) & 0xFFFFFFFF
+        h = (h * 5 + 0xE6546B64) & 0xFFFFFFFF
+    return h
+
+
+def _finished(h: int) -> int:
+    h ^= h >> 16
+    h = (h * 0x85EBCA6B) & 0xFFFFFFFF
+    h ^= h >> 13
+    h = (h * 0xC2B2AE35) & 0xFFFFFFFF
+    return h ^ (h >> 16)

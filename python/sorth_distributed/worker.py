@@ -20,7 +20,7 @@ from .evaluation import Evaluation
 from .export import write_model
 from .feeds import Feeder, normalization_of
 from .graphs import StepGraphs
-from .identity import identity_of
+from .identity import identity_of, same_data
 from .position import Position, json_text
 from .reducer import Alone, Reducer, summed
 from .schedules import Run, Schedule, schedule_of
@@ -60,17 +60,17 @@ class Worker:
                 f"{contract.shards}, or distribute the run with --workers {self.reducer.size}"
             )
         self.data = data if isinstance(data, Parts) or data is None else Parts(data)
-        self._owners = _owners(contract, self.reducer.size) if shard_optimizer else None
-        owned = None
-        if self._owners is not None:
-            owned = {name for name, rank in self._owners.items() if rank == self.reducer.rank}
-        self.graphs = StepGraphs(contract, self.reducer, half=half, owned=owned)
+        self.graphs = StepGraphs(contract, self.reducer, half=half, sharded=shard_optimizer)
         self.evaluation = Evaluation(contract, self.reducer, self.graphs.device)
         self.position = Position()
         self.normalize: Any = contract.raw["data"]["normalize"]
         self._plan: dict[str, Any] | None = None
         self._stop = False
         self._options = ""
+        self.other_data = False
+        """Whether a resumed run may go on with other data than before."""
+        self.remarks: list[str] = []
+        """What the user should know."""
         self.load(contract.folder / "state")
         self._schedules = _Schedules(contract)
 
@@ -121,11 +121,13 @@ class Worker:
         """The whole state in the model's form; with a sharded optimizer, its owners send their slots."""
         held = self.graphs.state
         tensors: dict[str, Array] = {}
+        owners = self.graphs.owners
         owner_of = {
-            slot.input: self._owners[one.name]
-            for one in (self.contract.parameters if self._owners else ())
+            slot.input: owners[one.name]
+            for one in self.contract.parameters
+            if one.name in owners
             for slot in one.slots.values()
-        } if self._owners else {}
+        }
         for state in self.contract.states:
             if state.input in held:
                 array = np.array(held[state.input].read())
@@ -176,6 +178,10 @@ class Worker:
             )
         planned = fit.epochs * per_epoch
         total = min(planned, fit.max_steps or planned)
+        if self.position.step >= total:
+            raise RunError(
+                f"the run has done all its {self.position.step} steps: give --epochs or --max-steps to train further"
+            )
         loop = _Loop(self, train, validation, fit, per_epoch, total)
         yield from loop.events(planned)
 
@@ -189,6 +195,7 @@ class Worker:
 
     def _plan_of(self, fit: Fit, validation: Dataset | None) -> dict[str, Any]:
         assert self.data is not None
+        self._check_data(self.data.train)
         plan: dict[str, Any] = {"epochs": fit.epochs, "data": identity_of(self.data.train)}
         if fit.max_steps is not None:
             plan["maxSteps"] = fit.max_steps
@@ -196,18 +203,24 @@ class Worker:
             plan["validation"] = fit.validation
         elif validation is not None:
             plan["validation"] = identity_of(validation)
-        self._check_data(plan)
         return plan
 
-    def _check_data(self, plan: Mapping[str, Any]) -> None:
+    def _check_data(self, train: Dataset) -> None:
         before = self._plan and self._plan["data"]
-        if not before or not before["checksum"].startswith("crc32:"):
+        if not before or self.other_data:
             return
-        if before["checksum"] != plan["data"]["checksum"]:
+        same = same_data(train, before)
+        if same is None:
+            self.remarks.append(
+                f'the checkpoint\'s checksum of "{before["name"]}" is not compared, because that takes Python long; '
+                f"the number of samples is the same ({train.size})"
+            )
+        elif not same:
+            now = identity_of(train)
             raise RunError(
                 f'the run was trained on other data: "{before["name"]}" with {before["samples"]} samples (checksum '
-                f'{before["checksum"]}), and "{plan["data"]["name"]}" has {plan["data"]["samples"]} '
-                f'({plan["data"]["checksum"]}); give the same data'
+                f'{before["checksum"]}), and "{now["name"]}" has {now["samples"]} ({now["checksum"]}); give the same data, '
+                "or --other-data to go on with these"
             )
 
     def step(self, feeder: Feeder, rows: Array, epoch: int, run: Run) -> Event:
@@ -244,11 +257,12 @@ class Worker:
 
     def _exchange(self) -> None:
         """With a sharded optimizer: each process gets the parameters that the others updated."""
-        if self._owners is None or self.reducer.size == 1:
+        owners = self.graphs.owners
+        if not owners:
             return
         arrays = [np.ascontiguousarray(self.graphs.state[one.input].read()) for one in self.contract.parameters]
         pending = [
-            self.reducer.share(array, self._owners[one.name]) for one, array in zip(self.contract.parameters, arrays)
+            self.reducer.share(array, owners[one.name]) for one, array in zip(self.contract.parameters, arrays)
         ]
         for one, array, work in zip(self.contract.parameters, arrays, pending):
             work.wait()
@@ -343,17 +357,6 @@ def _cut(numbers: Array, axis: int | None, shard: int, shards: int) -> Array:
         return numbers
     size = numbers.shape[axis] // shards
     return np.take(numbers, range(shard * size, (shard + 1) * size), axis=axis)
-
-
-def _owners(contract: Contract, size: int) -> dict[str, int]:
-    """The process that updates each parameter: the largest first, each to the process that has least."""
-    loads = [0] * size
-    owners: dict[str, int] = {}
-    for one in sorted(contract.parameters, key=lambda own: -math.prod(own.shape)):
-        rank = loads.index(min(loads))
-        owners[one.name] = rank
-        loads[rank] += math.prod(one.shape)
-    return owners
 
 
 @dataclass(frozen=True)

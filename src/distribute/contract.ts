@@ -125,7 +125,11 @@ export interface Contract {
   readonly losses: readonly LossPort[];
   readonly scaling: StepPorts["scaling"] | null;
   readonly stages: readonly Stage[];
-  readonly update: { readonly file: string };
+  readonly update: {
+    readonly file: string;
+    /** The same in parts, each for some of the parameters, which workers share where the optimizer's state is sharded. */
+    readonly parts: readonly { readonly file: string; readonly parameters: readonly string[] }[];
+  };
   readonly evaluation: {
     readonly file: string;
     readonly terms: readonly ContractTerm[];

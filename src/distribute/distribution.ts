@@ -35,6 +35,7 @@ import {
 } from "./contract.ts";
 import { exportTemplate } from "./export-places.ts";
 import { exactStages } from "./stages.ts";
+import { updateParts } from "./update-parts.ts";
 
 /** How a run is shared out. */
 export interface DistributeOptions {
@@ -85,6 +86,7 @@ export async function distributionOf(
   checkSameState(step.ports, ports);
   const evaluation = await buildEvaluation(model, shard, ports, probe, lower);
   const template = await exportTemplate(trainer);
+  const parts = updateParts(split.update, ports.parameters, shards);
   const schedules = resolvePlans(run.penalties ?? []).plans.flatMap(({ label, schedule }) =>
     schedule === undefined ? [] : [[label, named(schedule)] as const],
   );
@@ -118,7 +120,7 @@ export async function distributionOf(
     ...{ loss: ports.loss, penalty: ports.penalty ?? null, penalties: ports.penalties },
     ...{ losses: ports.losses ?? [], scaling: ports.scaling ?? null },
     stages: stages.map(({ model: _, ...stage }) => stage),
-    update: { file: updateFile },
+    update: { file: updateFile, parts: parts.map(({ file, parameters }) => ({ file, parameters })) },
     evaluation: {
       file: evaluationFile,
       terms: evaluation.terms.map(
@@ -140,6 +142,7 @@ export async function distributionOf(
     [updateFile, split.update],
     [evaluationFile, evaluation.model],
     [exportFile, template.model],
+    ...parts.map((part) => [part.file, part.model] as const),
   ]);
   return { contract, files };
 }

@@ -209,7 +209,7 @@ function checkSameData(dataset: Dataset, validation: FitOptions["validation"], s
 }
 
 function checkIdentity(dataset: Dataset, before: DataIdentity, verb: string): void {
-  const now = identityOf(dataset);
+  const now = identityOf(dataset, before.checksum);
   if (now.checksum === before.checksum && now.samples === before.samples) return;
   throw new UsageError(
     `the run was ${verb} on other data: "${before.name}" with ${before.samples} samples (checksum ${before.checksum}), and "${now.name}" has ${now.samples} (${now.checksum}); give the same data, or set otherData (--other-data) to go on with these`,
