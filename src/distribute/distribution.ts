@@ -1,4 +1,5 @@
 import type { Probe } from "../analysis/probe.ts";
+import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { Column } from "../data/dataset.ts";
 import { chooseNormalization, type Normalization } from "../data/normalize.ts";
@@ -73,16 +74,16 @@ export async function distributionOf(
   const batch = batchOf(step.ports);
   checkShards(batch, shards);
   refuseFunctions(run);
+  if (shards > 1 && !hasFreeBatch(graphOf(model), run)) {
+    throw new UsageError(
+      `the model fixes its batch at ${batch} samples, so that ${shards} workers cannot share it: export it with a free batch dimension, or leave --workers out`,
+    );
+  }
   const backend = backends.find(({ name }) => name === trainer.backend);
   const lower = await backend?.lowering();
   const shard = { optimizer: adamw(), ...run, ...(shards > 1 && { batch: batch / shards }) };
   const { stages, ...split } = await stagesOf(model, { ...shard, ...(lower && { lower }) }, options, probe);
   const { ports } = split;
-  if (batchOf(ports) !== batch / shards) {
-    throw new UsageError(
-      `the model fixes its batch at ${batchOf(ports)} samples, so that ${shards} workers cannot share it: export it with a free batch dimension, or leave --workers out`,
-    );
-  }
   checkSameState(step.ports, ports);
   const evaluation = await buildEvaluation(model, shard, ports, probe, lower);
   const template = await exportTemplate(trainer);

@@ -1,0 +1,155 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Contract } from "../../src/distribute/contract.ts";
+import { distributionOf } from "../../src/distribute/distribution.ts";
+import { crossEntropy, dso, sgd, som, Trainer, writeModel } from "../../src/index.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { buildGradientStep } from "../../src/programs/split-step.ts";
+import { nodeRuntime } from "../../src/runtime/node.ts";
+import { npz } from "../cli/npz.ts";
+import { cli, temporaryFolder } from "../cli/run-cli.ts";
+import { randomFloats, randomInts } from "../helpers/numbers.ts";
+import { runModel } from "../helpers/run-model.ts";
+import { smallModel } from "./small-model.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+const contractOf = (name: string) =>
+  JSON.parse(readFileSync(at(`${name}/contract.json`), "utf8")) as Contract;
+
+beforeAll(async () => {
+  await writeModel(smallModel(), at("model.onnx"));
+  await writeModel(smallModel(8), at("fixed.onnx"));
+  writeFileSync(
+    at("data.npz"),
+    npz(60, [6], (index) => index % 3),
+  );
+});
+afterAll(() => folder.remove());
+
+describe("sorth-onnx distribute", () => {
+  it("writes graphs for a part of the batch, the first state and the Python package", async () => {
+    const flags = ["--batch", "8", "--workers", "4", "--epochs", "3", "--schedule", "cosine:warmup=10%"];
+    const { code, stderr } = await cli("distribute", at("model.onnx"), "-o", at("shared"), ...flags);
+    expect({ code, errors: stderr.match(/error.*/) }).toEqual({ code: 0, errors: null });
+    const parts = ["update.0.onnx", "update.1.onnx", "update.2.onnx", "update.3.onnx"];
+    const files = [
+      "contract.json",
+      "evaluation.onnx",
+      "gradients.onnx",
+      "model.onnx",
+      "requirements.txt",
+      "run.py",
+    ];
+    expect(readdirSync(at("shared")).sort()).toEqual(
+      [...files, "sorth_distributed", "state", ...parts, "update.onnx"].sort(),
+    );
+    expect(readdirSync(at("shared/state")).sort()).toEqual(["last.safetensors", "model.onnx"]);
+    expect(existsSync(at("shared/sorth_distributed/worker.py"))).toBe(true);
+    const contract = contractOf("shared");
+    expect(contract).toMatchObject({ batch: 8, shards: 4, seed: 0, fit: { epochs: 3 } });
+    expect(contract.schedule).toEqual({ name: "cosine", options: { warmup: "10%" } });
+    expect(contract.feeds.inputs[0]?.shape).toEqual([2, 6]);
+    expect(contract.masks).toEqual([
+      { name: "drop.mask", type: "float", shape: [8, 8], ratio: 0.25, cut: 0 },
+    ]);
+    expect(contract.stages[0]?.reduce.map(({ name, op }) => `${op} ${name}`)).toContain(
+      "mean fc1.weight.grad",
+    );
+    expect(contract.update.parts.flatMap(({ parameters }) => parameters).sort()).toEqual(
+      contract.parameters.map(({ name }) => name).sort(),
+    );
+    expect(contract.export.weights).toHaveLength(4);
+  });
+
+  it.each([
+    { flags: ["--batch", "10", "--workers", "4"], says: "give --batch 8 or 12" },
+    { flags: ["--seeds", "1,2"], says: "--seeds does several runs" },
+    { flags: ["--checkpoint", "run"], says: "--checkpoint is a flag of run.py" },
+    { flags: ["--augment", "mixup=0.2"], says: "--augment is not distributed" },
+    { flags: ["--steps-per-run", "4"], says: "--steps-per-run has no effect" },
+    { flags: ["--backend", "webgpu"], says: "Python's ONNX Runtime has cpu and cuda" },
+    { flags: ["--class-weights", "balanced"], says: "needs data: give --data too" },
+    { flags: ["--no-report"], says: "--no-report has no effect" },
+  ])("refuses $flags", async ({ flags, says }) => {
+    const { code, stderr } = await cli("distribute", at("model.onnx"), "-o", at("refused"), ...flags);
+    expect({ code, lines: stderr.trim().split("\n").length }).toEqual({ code: 2, lines: 1 });
+    expect(stderr).toContain(says);
+    expect(existsSync(at("refused"))).toBe(false);
+  });
+
+  it("refuses to share a batch that the model fixes, and a folder with other files", async () => {
+    const fixed = await cli("distribute", at("fixed.onnx"), "-o", at("refused"), "--workers", "2");
+    expect(fixed.code).toBe(2);
+    expect(fixed.stderr).toContain("batch");
+    const full = await cli("distribute", at("model.onnx"), "-o", folder.path, "--batch", "8");
+    expect(full.stderr).toContain("is not empty; give another folder with -o, or --force");
+  });
+
+  it("goes on from a run, and says where adapters need another export", async () => {
+    const train = ["--data", at("data.npz"), "--batch", "8", "--max-steps", "3", "--no-report", "--quiet"];
+    await cli("train", at("model.onnx"), ...train, "-o", at("begun.onnx"));
+    const { code } = await cli(
+      "distribute",
+      "--resume",
+      at("begun.run"),
+      "-o",
+      at("going"),
+      "--workers",
+      "2",
+    );
+    expect(code).toBe(0);
+    const last = (name: string) => readFileSync(at(`${name}/last.safetensors`));
+    expect(last("going/state").equals(last("begun.run"))).toBe(false);
+    expect(last("going/state").toString("latin1")).toContain('\\"step\\":3');
+    await cli("distribute", at("model.onnx"), "-o", at("lora"), "--batch", "8", "--lora", "rank=2");
+    expect(contractOf("lora").export.weights).toBeNull();
+  });
+});
+
+it("the mean over shards is the gradient of the joint batch, with Dropout", async () => {
+  const options = { objective: crossEntropy(), optimizer: sgd(), batch: 8, penalties: [] };
+  const trainer = await Trainer.create(smallModel(), options);
+  const { contract, files } = await distributionOf(trainer, { workers: 4 }, nodeRuntime);
+  await trainer.release();
+  const x = randomFloats("x", 48);
+  const labels = Int32Array.from(randomInts("y", 8, 0, 3));
+  const mask = Float32Array.from(randomInts("mask", 64, 0, 2));
+  const state = new Map([...trainer.step.initial].map(([name, tensor]) => [name, tensor]));
+  const feeds = (first: number, rows: number) =>
+    new Map([
+      ...state,
+      ["x", Tensor.float("x", [rows, 6], x.slice(first * 6, (first + rows) * 6))],
+      ["labels", Tensor.of("labels", "int32", [rows], labels.slice(first, first + rows))],
+      ["drop.mask", Tensor.float("drop.mask", [rows, 8], mask.slice(first * 8, (first + rows) * 8))],
+    ]);
+  const graph = files.get(contract.stages[0]?.file ?? "")?.bytes ?? new Uint8Array();
+  const shards = await Promise.all(
+    [0, 2, 4, 6].map((first) => runModel(graph, Object.fromEntries(feeds(first, 2)))),
+  );
+  const joint = await buildGradientStep(smallModel(), options, nodeRuntime.probe);
+  const whole = await runModel(joint.gradients.bytes, Object.fromEntries(feeds(0, 8)));
+  for (const { name } of contract.stages[0]?.reduce ?? []) {
+    const expected = whole[name]?.numbers() ?? [];
+    const mean = Array.from(
+      expected,
+      (_, i) => shards.reduce((sum, one) => sum + (one[name]?.numbers()[i] ?? Number.NaN), 0) / 4,
+    );
+    expect(Math.max(...mean.map((value, i) => Math.abs(value - (expected[i] ?? 0))))).toBeLessThan(1e-6);
+  }
+});
+
+it("penalties by name stay in the contract with their schedules", async () => {
+  const trainer = await Trainer.create(smallModel(), {
+    ...{ objective: crossEntropy(), batch: 8 },
+    penalties: [
+      { penalty: som(), schedule: "linear" },
+      { penalty: dso(), weight: 0.2, include: /fc1/ },
+    ],
+  });
+  const { contract } = await distributionOf(trainer, { workers: 2 }, nodeRuntime);
+  await trainer.release();
+  expect(contract.penaltySchedules).toEqual({ som: { name: "linear", options: {} } });
+  expect(contract.penalties.map(({ name }) => name)).toEqual(["som", "dso"]);
+});

@@ -1,0 +1,190 @@
+import { execFile } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readModel, writeModel } from "../../src/index.ts";
+import { npz } from "../cli/npz.ts";
+import { cli, temporaryFolder } from "../cli/run-cli.ts";
+import { skipWithout } from "../helpers/skip-without.ts";
+import { smallModel } from "./small-model.ts";
+
+const python = process.env.SORTH_PYTHON ?? "";
+const folder = temporaryFolder();
+const at = (name: string) => join(folder.path, name);
+const start = promisify(execFile);
+
+interface Line {
+  readonly event: string;
+  readonly step: number;
+  readonly loss: number;
+  readonly validation?: { readonly loss: number; readonly accuracy: number };
+}
+const lines = (run: string): Line[] =>
+  readFileSync(at(`${run}/run.jsonl`), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Line);
+const losses = (...runs: string[]) =>
+  runs.flatMap((run) => lines(run).flatMap(({ event, loss }) => (event === "step" ? [loss] : [])));
+
+/** Runs a distributed run: in one process, or several under torchrun. */
+async function runPython(dir: string, processes: number, ...flags: string[]): Promise<string> {
+  const torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", `${processes}`];
+  const words = [at(`${dir}/run.py`), "--quiet", ...flags];
+  const { stdout } = await start(python, [...(processes === 1 ? [] : torchrun), ...words], {
+    cwd: folder.path,
+  });
+  return stdout;
+}
+
+async function sorth(...argv: string[]): Promise<void> {
+  const { code, stderr } = await cli(...argv);
+  expect({ code, errors: stderr.match(/.*error.*/) }).toEqual({ code: 0, errors: null });
+}
+
+function expectNear(actual: readonly number[], expected: readonly number[], tolerance: number): void {
+  expect(actual).toHaveLength(expected.length);
+  expect(Math.max(...actual.map((value, i) => Math.abs(value - (expected[i] ?? 0))))).toBeLessThan(tolerance);
+}
+
+const data = ["--data", at("data.npz")];
+
+beforeAll(async () => {
+  await writeModel(smallModel(), at("model.onnx"));
+  writeFileSync(
+    at("data.npz"),
+    npz(96, [6], (index) => (index * 5 + Math.floor(index / 7)) % 3),
+  );
+});
+afterAll(() => folder.remove());
+
+describe("processes that train together", () => {
+  skipWithout(python === "" ? "no Python with onnxruntime and torch was named (SORTH_PYTHON)" : "");
+
+  it.each([
+    { name: "adamw", flags: ["--lr", "0.01"], several: [2, 4], how: [] },
+    {
+      name: "sgd",
+      flags: [
+        ...["--optimizer", "sgd", "--momentum", "0.9", "--lr", "0.05", "--schedule", "cosine:warmup=3"],
+        ...["--clip-norm", "0.5", "--accumulate", "2", "--group", "fc2:lr=0.02"],
+      ],
+      several: [2],
+      how: ["--shard-optimizer"],
+    },
+    { name: "mixed", flags: ["--precision", "mixed", "--ema", "0.9"], several: [], how: [] },
+  ])(
+    "equal one process and the joint batch of train: $name",
+    async ({ name, flags, several, how }) => {
+      const all = ["--batch", "16", "--penalty", "none", "--max-steps", "20", "--epochs", "4", ...flags];
+      const run = [...all, "--validation", "0.2"];
+      await sorth(
+        "train",
+        at("model.onnx"),
+        ...data,
+        ...run,
+        "-o",
+        at(`${name}.onnx`),
+        "--no-report",
+        "--quiet",
+      );
+      await sorth("distribute", at("model.onnx"), ...run, "-o", at(name), "--workers", "4", "--quiet");
+      const expected = lines(`${name}.run`);
+      for (const processes of [1, ...several]) {
+        const own = `${name}-${processes}`;
+        await runPython(name, processes, ...data, "--checkpoint", own, "-o", `${own}.onnx`, ...how);
+        const actual = lines(own);
+        // Half precision rounds sums of other lengths differently.
+        const tolerance = name === "mixed" ? 2e-3 : 1e-5;
+        expectNear(losses(own), losses(`${name}.run`), tolerance);
+        expect(actual.map(({ event, step }) => `${event} ${step}`)).toEqual(
+          expected.map(({ event, step }) => `${event} ${step}`),
+        );
+        const figures = (all: Line[]) =>
+          all.flatMap(({ validation }) => (validation ? [validation.loss] : []));
+        expectNear(figures(actual), figures(expected), tolerance);
+        const keys = (all: Line[]) => all.map((line) => Object.keys(line).sort().join());
+        expect(new Set(keys(actual))).toEqual(new Set(keys(expected)));
+        const [mine, theirs] = [await readModel(at(`${own}.onnx`)), await readModel(at(`${name}.onnx`))];
+        expect(mine.proto.graph?.node).toEqual(theirs.proto.graph?.node);
+      }
+    },
+    120_000,
+  );
+
+  it("a run goes from train to workers and back", async () => {
+    const run = [
+      "--batch",
+      "16",
+      "--penalty",
+      "none",
+      "--lr",
+      "0.01",
+      "--epochs",
+      "4",
+      "--no-report",
+      "--quiet",
+    ];
+    await sorth("train", at("model.onnx"), ...data, ...run, "-o", at("whole.onnx"));
+    await sorth("train", at("model.onnx"), ...data, ...run, "--max-steps", "5", "-o", at("first.onnx"));
+    await sorth("distribute", "--resume", at("first.run"), "-o", at("middle"), "--workers", "2", "--quiet");
+    await runPython("middle", 1, ...data, "--checkpoint", "second.run", "--max-steps", "13");
+    await sorth(
+      "train",
+      "--resume",
+      at("second.run"),
+      "--epochs",
+      "4",
+      "-o",
+      at("third.onnx"),
+      "--no-report",
+      "--quiet",
+    );
+    expectNear(losses("first.run", "second.run"), losses("whole.run"), 1e-5);
+  }, 60_000);
+
+  it("a worker that dies starts the run again from its last checkpoint, with the same end", async () => {
+    const run = ["--batch", "16", "--penalty", "none", "--lr", "0.01", "--epochs", "3"];
+    await sorth("distribute", at("model.onnx"), ...run, "-o", at("killed"), "--workers", "2", "--quiet");
+    const wrapper = at("dies.py");
+    writeFileSync(
+      wrapper,
+      [
+        "import os, signal, sys",
+        `sys.path.insert(0, ${JSON.stringify(at("killed"))})`,
+        "from pathlib import Path",
+        "from sorth_distributed import worker, command",
+        "step = worker.Worker.step",
+        "def dying(self, *args):",
+        "    first = os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'",
+        "    if first and self.reducer.rank == 1 and self.position.step == 10: os.kill(os.getpid(), signal.SIGKILL)",
+        "    return step(self, *args)",
+        "worker.Worker.step = dying",
+        `sys.exit(command.main(Path(${JSON.stringify(at("killed"))})))`,
+      ].join("\n"),
+    );
+    const flags = ["--quiet", ...data, "--checkpoint", "again.run"];
+    const torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"];
+    await start(python, [...torchrun, wrapper, ...flags], { cwd: dirname(wrapper) });
+    await runPython("killed", 1, ...data, "--checkpoint", "whole-run");
+    expectNear(losses("again.run"), losses("whole-run"), 1e-6);
+  }, 120_000);
+
+  it.each([
+    { flags: ["--data", "nothing.npz"], says: "nothing.npz" },
+    { flags: [...data, "--max-steps", "0"], says: "--max-steps must be a whole number of 1 or more" },
+    { flags: [...data, "-o", "no-folder/x.onnx"], says: "does not exist; create it first" },
+  ])(
+    "refuses $flags in one line",
+    async ({ flags, says }) => {
+      await sorth("distribute", at("model.onnx"), "--batch", "8", "-o", at("plain"), "--quiet", "--force");
+      const error = await runPython("plain", 1, ...flags).catch(
+        (reason: { stderr: string }) => reason.stderr,
+      );
+      expect(error).toContain(says);
+      expect(error.trim().split("\n")).toHaveLength(1);
+    },
+    60_000,
+  );
+});
