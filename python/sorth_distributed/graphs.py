@@ -161,7 +161,12 @@ class StepGraphs:
         self.device = device_of(contract)
         self.shards = list(range(reducer.rank, contract.shards, reducer.size))
         parts = contract.raw["update"]["parts"]
-        self._sharded = sharded and reducer.size > 1 and len(parts) > 0
+        self._sharded = sharded and reducer.size > 1
+        if self._sharded and not parts:
+            raise RunError(
+                "the optimizer of this run reads the state of all parameters together (clipping after accumulation, say): "
+                "leave --shard-optimizer out"
+            )
         self.owners: dict[str, int] = {}
         """The process that updates each parameter; empty where all update all."""
         if self._sharded:
@@ -228,6 +233,8 @@ class StepGraphs:
             *(one["schedule"] for one in self.contract.raw["penalties"] if one.get("schedule")),
             *_scalar_names(self.contract),
         }
+        feeds = self.contract.feeds
+        fed = {port.name for port in (*feeds.inputs, *([feeds.labels] if feeds.labels else []), *self.contract.masks)}
         for name, (shape, dtype) in graph.inputs.items():
             if name in self._states[turn]:
                 bound[name] = self._states[turn][name]
@@ -235,6 +242,8 @@ class StepGraphs:
                 bound[name] = own[name]
             elif name in self.values:
                 bound[name] = self.values[name]
+            elif name not in shared and name not in fed:
+                raise RunError(f'a graph reads "{name}", which nothing feeds: write the folder again with sorth-onnx distribute')
             else:
                 buffer = Buffer.empty(shape, dtype, self.device)
                 (self.values if name in shared else own)[name] = buffer

@@ -14,6 +14,8 @@ export interface UpdatePart {
  * Cuts an update into parts of about equal size: each computes the next numbers of its parameters and of their slots, and reads no
  * slots of the others. Gradients of others stay inputs where the optimizer looks at all of them, as clipping by the global norm does.
  * Counters that belong to no parameter are computed by every part.
+ *
+ * @returns none for an optimizer that reads the slots of all parameters together, as clipping after accumulation does
  */
 export function updateParts(
   update: Model,
@@ -29,7 +31,7 @@ export function updateParts(
     least.size += elementCount(shape);
     least.names.add(name);
   }
-  return bins.map(({ names }, i) => {
+  const made = bins.map(({ names }, i) => {
     const others = parameters.filter(({ name }) => !names.has(name));
     const left = new Set(
       others.flatMap((port) => [port.output, ...[...port.slots.values()].map(({ output }) => output)]),
@@ -40,6 +42,12 @@ export function updateParts(
       model: withoutOutputs(update, left),
     };
   });
+  const readsOthers = ({ parameters: own, model }: UpdatePart): boolean => {
+    const slots = parameters.flatMap((port) => (own.includes(port.name) ? [] : [...port.slots.values()]));
+    const inputs = new Set((model.proto.graph?.input ?? []).map(({ name }) => name));
+    return slots.some(({ input }) => inputs.has(input));
+  };
+  return made.some(readsOthers) ? [] : made;
 }
 
 /** A graph without some outputs, and without what only they need. */
