@@ -1,3 +1,4 @@
+import { learnCrc } from "../data/crc-checksum.ts";
 import { FileError, messageOf } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -53,6 +54,8 @@ export async function readRun(
   const { tensors, metadata } = decodeTensors(bytes, where);
   const { options, position, fit, weights, averages } = metadata;
   if (options === undefined || position === undefined) throw new FileError(`${where} holds no training run`);
+  // The plan may hold a checksum that Python workers wrote.
+  learnCrc();
   return {
     ...{ where, tensors, options },
     position: positionFromText(position, where),

@@ -99,8 +99,6 @@ export class Trainer {
   ): Promise<Trainer> {
     const { readRun, resumedOptions } = await import("./stored-run.ts");
     const checkpoint = await readRun(folder, "last", runtime);
-    if (checkpoint.fit?.data.checksum.startsWith("crc32:"))
-      (await import("../data/crc-checksum.ts")).learnCrc();
     const model = await runtime.files.readModel(folder);
     const options = await resumedOptions(checkpoint.options, folder, overrides, runtime);
     const trainer = await Trainer.create(model, options, runtime, made);
