@@ -1,5 +1,5 @@
-import type { Probe } from "../analysis/probe.ts";
 import { hasFreeBatch } from "../analysis/dimensions.ts";
+import type { Probe } from "../analysis/probe.ts";
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { Column } from "../data/dataset.ts";
 import { chooseNormalization, type Normalization } from "../data/normalize.ts";
