@@ -224,5 +224,9 @@ def load_data(spec: str, contract: Contract) -> Parts:
             _mnist_part(path, "train", spec),
             test=_mnist_part(path, "t10k", f"{spec} (test)") if any(path.glob("t10k-images*")) else None,
         )
+    from . import tables  # which reads rows into the classes of this module
+
+    if tables.is_table(spec):
+        return tables.load_table(spec, contract.raw["data"]["conversion"] or {})
     lacking = "" if path.exists() else "; there is no such file"
-    raise RunError(f"{spec}: workers read mnist and .npz files{lacking}")
+    raise RunError(f"{spec}: workers read mnist, .npz, .csv, .tsv, .jsonl and .parquet files, and folders of IDX files{lacking}")

@@ -176,6 +176,42 @@ describe("processes that train together", () => {
     expectNear(losses("again.run"), losses("whole-run"), 1e-6);
   }, 120_000);
 
+  it("a table is read as train reads it", async () => {
+    const row = (i: number) =>
+      `${(i * 37) % 11},${i % 4 ? ["red", "blue", "green"][i % 3] : ""},${(i * 0.37) % 1},${i % 3 ? "yes" : "no"}`;
+    const rows = Array.from({ length: 64 }, (_, i) => row(i));
+    writeFileSync(
+      at("table.csv"),
+      ["a,color,c,b,label", ...rows.map((text, i) => text.replace(/,(?=[^,]*$)/, `,${i % 5},`))].join("\n"),
+    );
+    const run = ["--batch", "16", "--penalty", "none", "--epochs", "2", "--standardize"];
+    await sorth(
+      "train",
+      at("model.onnx"),
+      "--data",
+      at("table.csv"),
+      ...run,
+      "-o",
+      at("rows.onnx"),
+      "--no-report",
+      "--quiet",
+    );
+    await sorth(
+      "distribute",
+      at("model.onnx"),
+      "--data",
+      at("table.csv"),
+      ...run,
+      "-o",
+      at("rows"),
+      "--workers",
+      "2",
+      "--quiet",
+    );
+    await runPython("rows", 1, "--data", at("table.csv"), "--checkpoint", "rows-1");
+    expectNear(losses("rows-1"), losses("rows.run"), 1e-5);
+  }, 60_000);
+
   it.each([
     { flags: ["--data", "nothing.npz"], says: "nothing.npz" },
     { flags: [...data, "--max-steps", "0"], says: "--max-steps must be a whole number of 1 or more" },

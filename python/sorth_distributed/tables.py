@@ -1,0 +1,156 @@
+"""Tables (.csv, .tsv, .jsonl, .parquet): rows become samples as `sorth-onnx distribute --data` learned it from its table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from .contract import Array
+from .data import Column, Dataset, Parts, column_of
+from .errors import RunError
+
+_MISSING = {"", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"}
+Row = Mapping[str, Any]
+
+
+def is_table(spec: str) -> bool:
+    """Whether `--data` names a table, with or without its label column behind a colon."""
+    return _path_of(spec).suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+def _path_of(spec: str) -> Path:
+    found = re.fullmatch(r"(.+):[^:/\\]+", spec)
+    return Path(spec if Path(spec).exists() or not found else found[1])
+
+
+def load_table(spec: str, conversion: Mapping[str, Any]) -> Parts:
+    """Reads a table. Raises RunError without the conversion that `distribute --data` keeps, and naming the row that does not fit."""
+    path = _path_of(spec)
+    table = conversion.get("table")
+    if table is None:
+        raise RunError(
+            f"{spec}: how its columns become numbers is learned from data: distribute the run with --data {spec}, "
+            "or give an .npz file"
+        )
+    if table.get("targets"):
+        raise RunError(f"{spec}: several label columns are not read by workers: give an .npz file")
+    label = table.get("label")
+    names = [column["name"] for one in table["inputs"] for column in one["columns"]]
+    names += [label["name"]] if label else []
+    rows: list[Row] = []
+    for number, row in enumerate(_rows(path)):
+        lacking = [name for name in names if name not in row]
+        if lacking:
+            raise RunError(f'{path}: there is no column "{lacking[0]}"')
+        if table.get("dropsMissing") and any(_is_missing(row[name]) for name in names):
+            continue
+        rows.append({**row, "": number + 1})
+    if not rows:
+        raise RunError(f"{path}: there are no rows")
+    inputs = tuple(_input(path, one, rows) for one in table["inputs"])
+    return Parts(Dataset(str(path), len(rows), inputs, _label(path, label, rows) if label else None))
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    kind = path.suffix.lower()
+    try:
+        if kind == ".parquet":
+            try:
+                import pyarrow.parquet as parquet
+            except ImportError as error:
+                raise RunError(f"{path}: pip install pyarrow, which reads .parquet files") from error
+            for batch in parquet.ParquetFile(path).iter_batches():
+                yield from batch.to_pylist()
+            return
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if kind == ".jsonl":
+                yield from (json.loads(line) for line in file if line.strip())
+                return
+            first = file.readline()
+            file.seek(0)
+            separator = max(",;\t", key=first.count) if kind == ".csv" else "\t"
+            yield from csv.DictReader(file, delimiter=separator, skipinitialspace=True)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error})") from error
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and cell.strip() in _MISSING) or cell != cell
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def _number(path: Path, row: Row, name: str) -> float:
+    cell = row[name]
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        raise RunError(f'{path}: row {row[""]}, column "{name}" holds "{cell}", not a number') from None
+
+
+def _place(path: Path, row: Row, name: str, known: Sequence[str]) -> int:
+    text = _text(row[name])
+    if text not in known:
+        raise RunError(f'{path}: row {row[""]}, column "{name}" holds "{text}", none of {", ".join(known[:5])}')
+    return known.index(text)
+
+
+def _compact(values: Array, is_float: bool) -> Array:
+    whole = not is_float and bool((values == np.floor(values)).all()) and float(np.abs(values).max(initial=0)) < 2**31
+    return values.astype(np.int32 if whole else np.float32)
+
+
+def _input(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
+    pieces: list[Array] = []
+    is_float = False
+    for column in given["columns"]:
+        name = column["name"]
+        if column["kind"] == "list":
+            pieces.append(np.array([row[name] for row in rows], np.float64))
+        elif column["kind"] == "category":
+            known = column["categories"]
+            places = [None if _is_missing(row[name]) else _place(path, row, name, known) for row in rows]
+            if column.get("asIndex"):
+                pieces.append(np.array([0 if one is None else one for one in places], np.float64)[:, np.newaxis])
+            else:
+                shares = np.zeros((len(rows), len(known)))
+                for index, one in enumerate(places):
+                    if one is not None:
+                        shares[index, one] = 1
+                pieces.append(shares)
+        else:
+            values = np.array([_filled(path, row, column) for row in rows])
+            if "mean" in column:
+                is_float = True
+                values = (values - column["mean"]) / column["std"]
+            pieces.append(values[:, np.newaxis])
+    array = _compact(np.concatenate(pieces, axis=1), is_float).reshape(len(rows), *given["shape"])
+    return column_of(given["name"], array)
+
+
+def _filled(path: Path, row: Row, column: Mapping[str, Any]) -> float:
+    if not _is_missing(row[column["name"]]):
+        return _number(path, row, column["name"])
+    if "missing" not in column:
+        raise RunError(
+            f'{path}: row {row[""]}, column "{column["name"]}" has no value, and the data of the run had all: '
+            "distribute it with --missing"
+        )
+    return float(column["missing"])
+
+
+def _label(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
+    name, classes = given["name"], given.get("classes")
+    values = [_place(path, row, name, classes) if classes else _number(path, row, name) for row in rows]
+    return column_of(name, _compact(np.array(values, np.float64), False))
