@@ -184,7 +184,7 @@ describe("processes that train together", () => {
       at("table.csv"),
       ["a,color,c,b,label", ...rows.map((text, i) => text.replace(/,(?=[^,]*$)/, `,${i % 5},`))].join("\n"),
     );
-    const run = ["--batch", "16", "--penalty", "none", "--epochs", "2", "--standardize"];
+    const run = ["--batch", "16", "--penalty", "none", "--epochs", "2", "--standardize", "--missing", "mean"];
     await sorth(
       "train",
       at("model.onnx"),
