@@ -18,10 +18,11 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { commitDescription, machineDescription } from "../../bench/machine.ts";
+import { messageOf } from "../../src/errors.ts";
 import { fixed, formatTable } from "../../src/report/table.ts";
 import { scriptArguments } from "../arguments.ts";
 import { browserSoak, pageSoak } from "./browser-soak.ts";
-import { bounds, type MeasureName, meanings, measures, type Reading, type Soak } from "./measures.ts";
+import { bounds, meanings, measures, type Reading, type Soak } from "./measures.ts";
 import { nodeSoak } from "./node-soak.ts";
 import { isKnown } from "./processes.ts";
 import { rises, type Trend, trendOf } from "./trend.ts";
@@ -76,15 +77,22 @@ function soaks(): Soak[] {
   ];
 }
 
-/** Runs one soak and prints its table. @returns what rises */
-async function run(soak: Soak): Promise<MeasureName[]> {
+/** Runs one soak and prints its table; of one that ended early, what was read until then. @returns what is wrong */
+async function run(soak: Soak): Promise<string[]> {
   const began = performance.now();
   const readings: Reading[] = [];
-  for await (const reading of soak.readings()) {
-    readings.push(reading);
-    if (process.stderr.isTTY) process.stderr.write(`\r${soak.name}: ${fixed(reading.at, 0)}\x1b[K`);
+  const faults: string[] = [];
+  try {
+    for await (const reading of soak.readings()) {
+      readings.push(reading);
+      if (process.stderr.isTTY) process.stderr.write(`\r${soak.name}: ${fixed(reading.at, 0)}\x1b[K`);
+    }
+  } catch (error) {
+    faults.push(messageOf(error));
   }
+  const done = readings.at(-1)?.at ?? 0;
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  if (readings.length < 8) return [...faults, `${readings.length} readings are too few for a line`];
   const per = soak.unit === "steps" ? 1000 : 1;
   const lines = measures.flatMap((name) => {
     const samples = readings.flatMap(({ at, held }) =>
@@ -96,7 +104,7 @@ async function run(soak: Soak): Promise<MeasureName[]> {
   });
   const unit = per === 1 ? soak.unit.slice(0, -1) : "1,000 steps";
   const seconds = Math.round((performance.now() - began) / 1000);
-  console.log(`${soak.name}: ${soak.amount} ${soak.unit} in ${seconds} s, ${readings.length} readings`);
+  console.log(`${soak.name}: ${Math.round(done)} ${soak.unit} in ${seconds} s, ${readings.length} readings`);
   const heads = ["", "after warm-up", "at the end", `slope per ${unit}`, "95 %", "bound"];
   console.log(
     formatTable(
@@ -112,9 +120,9 @@ async function run(soak: Soak): Promise<MeasureName[]> {
   );
   if (values.output !== undefined) {
     const trends = Object.fromEntries(lines.map(({ name, trend }) => [name, scaled(trend, per)]));
-    keep(values.output, soak, { amount: soak.amount, per: unit, seconds, trends });
+    keep(values.output, soak, { amount: Math.round(done), per: unit, seconds, trends });
   }
-  return lines.filter(({ risen }) => risen).map(({ name }) => name);
+  return [...faults, ...lines.flatMap(({ name, risen }) => (risen ? [`${meanings[name]} rises`] : []))];
 }
 
 const scaled = (trend: Trend, per: number) => ({
@@ -136,9 +144,8 @@ const planned = soaks();
 if (!isKnown) refuse("memory and handles of processes are read from /proc, which only Linux has");
 let failed = false;
 for (const soak of planned) {
-  const risen = await run(soak);
-  if (risen.length === 0) continue;
-  failed = true;
-  console.log(`${soak.name}: ${risen.join(", ")} not flat`);
+  const faults = await run(soak);
+  if (faults.length > 0) failed = true;
+  for (const fault of faults) console.log(`${soak.name}: ${fault}`);
 }
 process.exitCode = failed ? 1 : 0;

@@ -39,7 +39,7 @@ const rows = Array.from({ length: 40 }, (_, row) => [
 beforeAll(() => {
   const b = new GraphBuilder(18);
   let h = b.input("x", ["N", columns.length]);
-  for (const name of names.slice(0, 8)) {
+  for (const name of [names[1], names[3], names[5], names[6], "__proto__"].map(String)) {
     h = b.op(
       "Tanh",
       [b.op("MatMul", [h, b.weight(`${name}.weight`, [8, 8])], `${name}.out`)],
@@ -86,13 +86,27 @@ function check(file: string, text: string): void {
 describe("files about hostile names", () => {
   it("run, command after command, and neither files nor terminal hold what would act", async () => {
     const data = ["--data", `${at("data.csv")}:label`];
-    const small = ["--batch", "8", "--max-steps", "5"];
+    const small = ["--batch", "8", "--max-steps", "2"];
     const m = at("m.onnx");
     const first = ["-o", at("t.onnx"), "--checkpoint", at("run"), "--tensorboard", at("tb")];
     const second = ["-o", at("l.onnx"), "--checkpoint", at("lora")];
     const commands = [
-      [...["train", m, ...data, ...small, "--penalty", "som", "--validation", "0.25"], ...first],
-      [...["train", m, ...data, ...small, "--lora", "rank=2", "--adapter", at("a.safetensors")], ...second],
+      [...["train", m, ...data, ...small, "--penalty", "none"], ...first],
+      [
+        ...[
+          "train",
+          m,
+          ...data,
+          ...small,
+          "--lora",
+          "rank=2",
+          "--penalty",
+          "none",
+          "--adapter",
+          at("a.safetensors"),
+        ],
+        ...second,
+      ],
       ["evaluate", at("t.onnx"), ...data, "--html", at("evaluation.html")],
       ["evaluate", at("t.onnx"), ...data, "--json"],
       ["predict", at("t.onnx"), ...data, "-o", at("p.csv")],
@@ -100,7 +114,6 @@ describe("files about hostile names", () => {
       ["angles", at("t.onnx"), m, "--html", at("angles.html")],
       ["angles", at("t.onnx"), "--csv"],
       ["angles", at("t.onnx"), "--json"],
-      ["find-lr", m, ...data, "--batch", "8", "--steps", "12"],
       ["tap", m, "--list"],
       ["head", m, "--classes", "3", "-o", at("h.onnx")],
       ["merge", m, "--adapter", at("a.safetensors"), "-o", at("merged.onnx")],

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import onnxProto from "onnx-proto";
@@ -61,6 +62,30 @@ describe("the package", () => {
     // Of other folders only what documents lead to.
     const aside = paths.filter((path) => /^\.\/(src|test|scripts|bench|experiments|web|\.ci)\//.test(path));
     expect(aside.filter((path) => !/\.(md|svg|jsonl|py)$/.test(path))).toEqual([]);
+    // What packages inside of the bundles ask for, and how to report a hole.
+    expect(paths).toEqual(
+      expect.arrayContaining([
+        ...["./SECURITY.md", "./dist/web/THIRD-PARTY-NOTICES.txt", "./dist/page/THIRD-PARTY-NOTICES.txt"],
+      ]),
+    );
+  });
+
+  it("holds nothing private, no source maps, and no more than it needs", (context) => {
+    context.skip(unbuilt !== "", unbuilt);
+    const packed = packedFiles();
+    const hidden =
+      /(^|\/)(\.|node_modules\/|out\/)|\.(map|log|tmp|env|pem|key|tgz)$|(^|\/)(package-lock|npm-debug)/;
+    expect(packed.filter((path) => hidden.test(path))).toEqual([]);
+    const sizes = packed.map((path) => statSync(path).size);
+    expect(sizes.reduce((a, b) => a + b, 0)).toBeLessThan(40_000_000);
+    // ONNX Runtime's WebAssembly aside.
+    const large = packed.filter((_, i) => (sizes[i] ?? 0) > 1_500_000);
+    expect(large.filter((path) => !path.endsWith(".wasm"))).toEqual([]);
+    // Places on the computer that built it.
+    const texts = packed.filter((path) => /\.(js|ts|md|html|json|txt)$/.test(path));
+    const here = [process.cwd(), homedir()].filter((path) => path.length > 5);
+    const told = texts.filter((path) => here.some((place) => readFileSync(path, "utf8").includes(place)));
+    expect(told).toEqual([]);
   });
 
   it("holds every document that its messages name", () => {
