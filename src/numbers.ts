@@ -30,6 +30,8 @@ export const properShare = finite("a number above 0 and below 1", (value) => val
 export const decayRate = finite("a number of at least 0 and below 1", (value) => value >= 0 && value < 1);
 export const countFromZero = whole("a whole number of 0 or more", (value) => value >= 0);
 export const count = whole("a whole number of 1 or more", (value) => value >= 1);
+/** Threads of a session. ONNX Runtime starts all that it is asked for, and a process with 100,000 of them never begins. */
+export const threadCount = whole("a whole number from 1 to 256", (value) => value >= 1 && value <= 256);
 /** What a random generator takes: two seeds that are equal in 32 bits would give the same numbers. */
 export const seedNumber = whole(
   "a whole number from 0 to 4294967295",

@@ -3,10 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { npz } from "../../test/cli/npz.ts";
 import { inRepository } from "../fuzz/seeds.ts";
+import { command } from "./command.ts";
 
 /** A folder with a model and data, in which commands are disturbed. */
 export class Ground {
   readonly folder: string;
+  readonly #kept = new Set(["model.onnx", "data.npz"]);
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -19,7 +21,32 @@ export class Ground {
       ground.at("data.npz"),
       npz(200, [1, 28, 28], (index) => index % 10),
     );
+    await ground.#trainSource();
     return ground;
+  }
+
+  /** A finished run, for commands that read one. */
+  async #trainSource(): Promise<void> {
+    const words = [
+      "train",
+      "model.onnx",
+      "--data",
+      "data.npz",
+      "--batch",
+      "50",
+      "--epochs",
+      "1",
+      "--no-report",
+    ];
+    const { code, stderr } = await command(this.folder, [
+      ...words,
+      "-o",
+      "x.onnx",
+      "--checkpoint",
+      "source.run",
+    ]);
+    if (code !== 0) throw new Error(`no run can be made: ${stderr}`);
+    this.#kept.add("source.run");
   }
 
   at(name: string): string {
@@ -29,7 +56,7 @@ export class Ground {
   /** Removes everything that commands have written. */
   async clean(): Promise<void> {
     for (const name of await readdir(this.folder)) {
-      if (name !== "model.onnx" && name !== "data.npz") await rm(this.at(name), { recursive: true });
+      if (!this.#kept.has(name)) await rm(this.at(name), { recursive: true });
     }
   }
 

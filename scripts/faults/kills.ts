@@ -47,6 +47,7 @@ export async function* killedCommands(ground: Ground, count: number, chance: Cha
       words: ["grad", "model.onnx", "--objective", "cross-entropy", "--batch", "4", "-o", "out.onnx"],
       out: ["out.onnx"],
     },
+    { words: ["export", "source.run", "-o", "out.onnx"], out: ["out.onnx"] },
     {
       words: ["artifacts", "model.onnx", "-o", "out"],
       out: ["out/training_model.onnx", "out/eval_model.onnx", "out/optimizer_model.onnx", "out/checkpoint"],

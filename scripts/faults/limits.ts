@@ -1,4 +1,4 @@
-import { command } from "./command.ts";
+import { command, faultOf } from "./command.ts";
 import type { Ground } from "./ground.ts";
 import { type Check, resumed, run, undisturbed } from "./signals.ts";
 
@@ -7,10 +7,12 @@ const sizes = [0, 4, 16, 64, 128, 256, 384, 448, 512, 768, 1024, 1536, 2048, 409
   (kilobytes) => kilobytes * 1024,
 );
 
+const quickSizes = [64, 448, 2048].map((kilobytes) => kilobytes * 1024);
+
 /** A full disk at every size: one line of error, no part of a file, and a run that goes on when there is room again. */
-export async function* fullDisks(ground: Ground): AsyncGenerator<Check> {
+export async function* fullDisks(ground: Ground, quick: boolean): AsyncGenerator<Check> {
   const { trained } = await undisturbed(ground);
-  for (const fileSize of sizes) {
+  for (const fileSize of quick ? quickSizes : sizes) {
     await ground.clean();
     const before = await ground.names();
     const injected = await command(ground.folder, ["inject", "model.onnx", "-o", "out.onnx"], { fileSize });
@@ -32,11 +34,4 @@ export async function* fullDisks(ground: Ground): AsyncGenerator<Check> {
         (kept.length > 0 ? `leaves ${kept}` : await resumed(ground, trained)),
     };
   }
-}
-
-/** What is wrong with the end of a failed command's output. */
-function faultOf(stderr: string): string | undefined {
-  const errors = stderr.split("\n").filter((line) => line.startsWith("error: "));
-  if (errors.length !== 1) return `prints ${errors.length} errors: ${stderr.slice(-300)}`;
-  return /unexpected error|\bat .+:\d+:\d+/.test(stderr) ? `prints ${errors[0]}` : undefined;
 }

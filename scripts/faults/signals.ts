@@ -12,7 +12,7 @@ export const run = [
   ...["train", "model.onnx", "--data", "data.npz", "--batch", "10", "--epochs", "4", "--validation", "0.2"],
   ...["--seed", "3", "--penalty", "som", "-o", "trained.onnx", "--checkpoint", "run"],
 ];
-const goOn = ["train", "--resume", "run", "-o", "trained.onnx", "--force"];
+export const goOn = ["train", "--resume", "run", "-o", "trained.onnx", "--force"];
 
 /** The model of the run that nothing disturbs. */
 export async function undisturbed(ground: Ground): Promise<{ trained: Buffer; milliseconds: number }> {

@@ -16,6 +16,8 @@ export interface Family {
    * @param seeds - folder of what {@link makeSeeds} has written
    */
   readonly files: (chance: Chance, seeds: string) => Promise<Files>;
+  /** Whether an entry may write into the folder of its files, as a resumed run does. */
+  readonly changesInput?: true;
   /** What is called on the folder that holds the files; `out` is a folder for what it writes, empty before and after an error. */
   readonly entries: Readonly<Record<string, (folder: string, out: string) => Promise<unknown>>>;
 }

@@ -12,8 +12,7 @@
  * --seed N      which cases (default: the time); the same seed gives the same cases
  * --from N      number of the first case (default 0)
  * --case N      this case alone, with its message
- * --only NAME   cases of one family: models, injected models, external data, checkpoints, training artifacts, data files,
- *               image folders, texts
+ * --only NAME   cases of one family: scripts/fuzz/families/table.ts lists them
  * --keep DIR    where to write the files of cases that fail (default out/fuzz)
  *
  * Ends with exit code 1 if there was a fault.
@@ -64,10 +63,19 @@ const supervisor = new Supervisor(seed, seeds, work, values.only);
 const began = performance.now();
 const counts = new Map<string, number>();
 let faults = 0;
+let [slowest, largest] = [0, 0];
 let number = first;
-for (; number < end && performance.now() - began < Number(values.seconds) * 1000; number++) {
+let isStopped = false;
+// Ctrl-C ends the run with its figures.
+for (const signal of ["SIGINT", "SIGTERM"] as const)
+  process.once(signal, () => {
+    isStopped = true;
+  });
+for (; !isStopped && number < end && performance.now() - began < Number(values.seconds) * 1000; number++) {
   const finished = await supervisor.run(number);
   const { family, entry, outcome, message } = finished;
+  slowest = Math.max(slowest, finished.seconds);
+  largest = Math.max(largest, finished.memory);
   counts.set(`${family}: ${outcome}`, (counts.get(`${family}: ${outcome}`) ?? 0) + 1);
   if (values.case !== undefined) console.log(`${family}, ${entry}: ${outcome} ${message}`);
   if (outcome === "done" || outcome === "refused") continue;
@@ -80,6 +88,9 @@ for (; number < end && performance.now() - began < Number(values.seconds) * 1000
 supervisor.stop();
 await rm(work, { recursive: true, force: true });
 for (const [name, count] of [...counts].sort()) console.log(`${String(count).padStart(7)}  ${name}`);
+console.log(
+  `the slowest case took ${slowest.toFixed(1)} s of the processor, the largest ${Math.round(largest / 1e6)} MB`,
+);
 const seconds = Math.round((performance.now() - began) / 1000);
 console.log(`${number - first} cases of seed ${seed} in ${seconds} s, ${faults} faults`);
 if (faults > 0) console.log(`files of the faults: ${values.keep}/${seed}-N`);

@@ -1,10 +1,12 @@
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { SorthError } from "../../src/errors.ts";
+import { equalBytes } from "../../src/onnx/wire.ts";
 import { visible } from "../../src/visible.ts";
 import { Chance } from "./chance.ts";
 import { families, pickFamily } from "./families/table.ts";
 import { Broken, type Family, type Files } from "./family.ts";
+import { filesIn } from "./seeds.ts";
 
 /** A case that is ready to run. */
 export interface Case {
@@ -41,7 +43,26 @@ function faultOfMessage(message: string): string | undefined {
  * Writes the files of a case into a folder of its own, calls the entry on it, and judges how it ends.
  * @param folder - is made, and removed afterwards
  */
-export async function runCase({ family, entry, files }: Case, folder: string): Promise<Outcome> {
+export async function runCase(made: Case, folder: string): Promise<Outcome> {
+  try {
+    const outcome = await judged(made, folder);
+    if (made.family.changesInput || outcome.kind === "fault") return outcome;
+    const after = await filesIn(join(folder, "in"));
+    const names = new Set([...after.keys(), ...made.files.keys()]);
+    const changed = [...names].filter(
+      (name) => !equalBytes(after.get(name) ?? none, made.files.get(name) ?? none),
+    );
+    return changed.length === 0
+      ? outcome
+      : { kind: "fault", message: `it wrote into its input: ${changed.join(", ")}` };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+const none = new Uint8Array();
+
+async function judged({ family, entry, files }: Case, folder: string): Promise<Outcome> {
   const [input, out] = [join(folder, "in"), join(folder, "out")];
   await mkdir(out, { recursive: true });
   try {
@@ -61,7 +82,5 @@ export async function runCase({ family, entry, files }: Case, folder: string): P
     if (written.length > 0)
       return { kind: "fault", message: `it failed and left ${written.join(", ")}: ${message}` };
     return { kind: "refused", message };
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 }

@@ -1,7 +1,9 @@
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
+import { run } from "../../src/cli/program.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
+  addAdapters,
   arrayDataset,
   crossEntropy,
   inject,
@@ -13,6 +15,7 @@ import {
   writeModel,
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import { npz } from "../../test/cli/npz.ts";
 import { GraphBuilder } from "../../test/helpers/build-graph.ts";
 import { externalized } from "./externalized.ts";
 import type { Files } from "./family.ts";
@@ -56,6 +59,12 @@ export async function makeSeeds(folder: string): Promise<void> {
     const injected = await inject(model, { penalties: [som()], onMessage: () => {} });
     await writeModel(injected, join(folder, "injected", `${name}.onnx`));
   }
+  await writeModel(await addAdapters(plain, { rank: 2 }), join(folder, "adapted.onnx"));
+  await writeFile(
+    join(folder, "data.npz"),
+    npz(12, [6], (index) => index % 3),
+  );
+  await trainedRun(folder);
   await externalized(plain, join(folder, "external"));
   const trainer = await Trainer.create(plain, {
     objective: crossEntropy(),
@@ -68,6 +77,39 @@ export async function makeSeeds(folder: string): Promise<void> {
     // The folder is wanted, not the events.
   }
   await trainer.release();
+}
+
+/** The folder of a run by the command line, with its record and its configuration. */
+async function trainedRun(folder: string): Promise<void> {
+  let message = "";
+  const write = (text: string) => (message += text);
+  const words = [
+    ...[
+      "train",
+      join(folder, "network.onnx"),
+      "--data",
+      join(folder, "data.npz"),
+      "--epochs",
+      "2",
+      "--batch",
+      "4",
+    ],
+    ...[
+      "--validation",
+      "0.34",
+      "--keep",
+      "1",
+      "--no-report",
+      "--penalty",
+      "som",
+      "--threads",
+      "1",
+      "--quiet",
+    ],
+    ...["-o", join(folder, "trained.onnx"), "--checkpoint", join(folder, "run")],
+  ];
+  const code = await run(words, { stdout: { write }, stderr: { write } });
+  if (code !== 0) throw new Error(`the seeds cannot be made: ${message}`);
 }
 
 /** The files of a folder and its subfolders. */

@@ -17,6 +17,10 @@ export interface Finished {
   readonly entry: string;
   readonly outcome: "done" | "refused" | "fault" | "crash" | "hang" | "memory";
   readonly message: string;
+  /** Seconds of the processor. */
+  readonly seconds: number;
+  /** Most bytes of memory that it added to the process, as seen now and then. */
+  readonly memory: number;
 }
 
 interface Message {
@@ -29,8 +33,8 @@ interface Message {
   readonly message: string;
 }
 
-/** A process begins again after so many cases, so that what ONNX Runtime keeps of each does not add up. */
-const casesOfProcess = 500;
+/** A process begins again when it holds so many bytes: what ONNX Runtime keeps of each case adds up. */
+const mostBytesOfProcess = 1.2e9;
 
 /**
  * Runs cases in child processes, each within the limits. A child that breaks them, or dies, is replaced.
@@ -39,7 +43,6 @@ const casesOfProcess = 500;
  */
 export class Supervisor {
   #child: ChildProcess | undefined;
-  #cases = 0;
   readonly #args: readonly string[];
 
   constructor(seed: number, seeds: string, work: string, only?: string) {
@@ -48,10 +51,10 @@ export class Supervisor {
 
   async run(number: number): Promise<Finished> {
     const child = await this.#ready();
-    this.#cases++;
     const pid = child.pid ?? 0;
     const [base, worked] = [residentBytes(pid), processorSeconds(pid)];
     let where = { number, family: "", entry: "" };
+    let most = base;
     let allowed = Number.POSITIVE_INFINITY;
     return new Promise((resolve) => {
       const began = performance.now();
@@ -61,7 +64,7 @@ export class Supervisor {
         child.off("exit", died);
         if (outcome === "hang" || outcome === "memory") child.kill("SIGKILL");
         if (outcome === "hang" || outcome === "memory" || outcome === "crash") this.#child = undefined;
-        resolve({ ...where, outcome, message });
+        resolve({ ...where, outcome, message, seconds: processorSeconds(pid) - worked, memory: most - base });
       };
       const heard = ({ state, family, entry, bytes, kind, message }: Message) => {
         where = { number, family, entry };
@@ -72,6 +75,7 @@ export class Supervisor {
         end("crash", `the process ended with ${signal ?? code}`);
       const watch = setInterval(() => {
         const held = residentBytes(pid);
+        most = Math.max(most, held);
         const working = processorSeconds(pid) - worked;
         const waiting = (performance.now() - began) / 1000;
         if (held > allowed) end("memory", `${Math.round((held - base) / 1e6)} MB`);
@@ -90,9 +94,8 @@ export class Supervisor {
   }
 
   async #ready(): Promise<ChildProcess> {
-    if (this.#child && this.#cases < casesOfProcess) return this.#child;
+    if (this.#child && residentBytes(this.#child.pid ?? 0) < mostBytesOfProcess) return this.#child;
     this.stop();
-    this.#cases = 0;
     const child = fork(fileURLToPath(new URL("child.ts", import.meta.url)), [...this.#args], {
       // What ONNX Runtime prints of bad models is not asked for.
       stdio: ["ignore", "ignore", "ignore", "ipc"],

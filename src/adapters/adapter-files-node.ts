@@ -1,10 +1,10 @@
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Probe } from "../analysis/probe.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { writeModel } from "../onnx/files-node.ts";
 import type { Model } from "../onnx/model.ts";
-import { reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
+import { makeFolder, reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
 import type { Adapter } from "./adapter.ts";
 import { encodeOnnxAdapter } from "./adapter-inputs.ts";
 import { decodeOnnxAdapter, isOnnxAdapter } from "./onnx-adapter-file.ts";
@@ -62,7 +62,7 @@ export async function writeAdapter(
   await checkAdapterOutput(path, options);
   const { tensors, config } = encodeAdapter(adapter);
   const folder = dirname(file);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const usual = join(folder, configName);
   const other = await readFile(usual, "utf8").catch(() => undefined);
   const isTaken = other !== undefined && other !== config && options.force !== true;
@@ -82,7 +82,7 @@ export async function writeOnnxAdapter(
   if (!isOnnxAdapter(path)) throw new UsageError(`"${path}" does not end in .onnx_adapter`);
   await checkAdapterOutput(path, options);
   const { adapter, model: graph } = await encodeOnnxAdapter(model, probe);
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await writeFileSafely(path, adapter, options);
   await writeModel(graph, graphBeside(path), options);
   return [path, graphBeside(path)];

@@ -1,7 +1,7 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { ancestorsOf } from "../graph/reach.ts";
-import { dimAt } from "../graph/shapes.ts";
+import { dimAt, isGroupCount } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { injectedNodes, originalPrefix } from "./block-nodes.ts";
@@ -244,6 +244,7 @@ function convolution(
   if (shape.length < 3 || shape.length > 5)
     return `a convolution over ${shape.length - 2} axes; supported are 1 to 3`;
   const groups = node.int("group", 1);
+  if (!isGroupCount(groups, shape)) return `its weight of shape [${shape}] has no ${groups} groups`;
   const bias = node.inputs[2];
   const kernel = elementCount(shape.slice(2));
   // Conv: [units, channels/groups, …]. ConvTranspose: [channels, units/groups, …].

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { constants } from "node:os";
 import { setFlagsFromString } from "node:v8";
+import { reasonOf } from "../onnx/write-file.ts";
 import { run } from "./program.ts";
 
 /**
@@ -24,14 +25,20 @@ setFlagsFromString("--enable-experimental-regexp-engine-on-excessive-backtracks"
 // A file beyond the limit of its size (ulimit -f) is a failed write with a message, not the end of the process.
 process.on("SIGXFSZ", () => {});
 
-// The reader of the output may stop early (`sorth-onnx inspect … | head`), which is not an error.
+let isLost = false;
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // The reader of the output may stop early (`sorth-onnx inspect … | head`), which is not an error.
   if (error.code === "EPIPE") process.exit(0);
-  throw error;
+  if (!isLost) process.stderr.write(`error: cannot write to stdout: ${reasonOf(error)}\n`);
+  isLost = true;
+  process.exitCode = 1;
 });
+// Where progress and remarks cannot be shown, the work goes on.
+process.stderr.on("error", () => {});
 
-process.exitCode = await run(process.argv.slice(2), {
+const code = await run(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,
   onInterrupt,
 });
+process.exitCode = isLost && code === 0 ? 1 : code;

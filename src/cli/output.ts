@@ -2,6 +2,7 @@ import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import type { Command } from "commander";
 import { FileError, UsageError } from "../errors.ts";
+import { checkReplaceable } from "../onnx/write-file.ts";
 import { eventFilesIn } from "../report/tensorboard/log-node.ts";
 
 /** The flag for the file that a command writes. */
@@ -42,13 +43,12 @@ export async function chosenOutput(
 /**
  * Refuses an output file that cannot be written, before the long work begins.
  * @param flag - the flag that names the file
- * @throws UsageError when the file exists and `force` is not set, or is a folder; SorthError when its folder is missing
+ * @throws UsageError when the file exists and `force` is not set, or is a folder, a device or a pipe; SorthError when its
+ * folder is missing
  */
 export async function checkOutput(path: string, { force }: { force: boolean }, flag = "-o"): Promise<void> {
   const existing = await stat(path).catch(() => undefined);
-  if (existing?.isDirectory()) {
-    throw new UsageError(`cannot write "${path}": it is a folder; give a file name`);
-  }
+  if (existing) checkReplaceable(path, existing);
   if (existing && !force) {
     throw new UsageError(
       `"${path}" already exists; give another name with ${flag}, or --force to replace it`,

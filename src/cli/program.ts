@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
-import { messageOf, SorthError, UsageError } from "../errors.ts";
+import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
+import { reasonOf } from "../onnx/write-file.ts";
 import { visible, visibleLines } from "../visible.ts";
 import { examplesText } from "./examples.ts";
 import type { CommandStreams } from "./terminal.ts";
@@ -194,14 +195,23 @@ async function configured(
 }
 
 /** Prints an error in one line and returns the exit code. */
-function report(error: unknown, debug: boolean, { stderr }: CommandStreams): 0 | 1 | 2 {
+function report(thrown: unknown, debug: boolean, { stderr }: CommandStreams): 0 | 1 | 2 {
   // Commander has already printed the error, the help or the version.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
+  const error = ofTheSystem(thrown) ?? thrown;
   const known = error instanceof SorthError;
   const line = visible(messageOf(error).replace(/\s*\n\s*/g, " "));
   stderr.write(known ? `error: ${line}\n` : `unexpected error: ${line} (run with --debug to see where)\n`);
   if (debug && error instanceof Error) stderr.write(`${visibleLines(`${error.stack}`)}\n`);
   return known ? error.exitCode : 1;
+}
+
+/** The error for users behind one of the file system: a full disk, a folder that was removed, a permission that is missing. */
+function ofTheSystem(error: unknown): FileError | undefined {
+  const { code, syscall, path } = error as Partial<NodeJS.ErrnoException>;
+  if (!(error instanceof Error) || code === undefined || syscall === undefined) return undefined;
+  const place = path === undefined ? "a file" : `"${path}"`;
+  return new FileError(`cannot use ${place}: ${reasonOf(error)}`, { cause: error });
 }
 
 function sentence(text: string): string {

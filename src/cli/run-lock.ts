@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { onExit } from "signal-exit";
 import { FileError, UsageError } from "../errors.ts";
+import { isAlive } from "../onnx/leftovers.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 
 /** The process that trains in a folder. */
@@ -53,7 +54,9 @@ export async function lockRun(folder: string): Promise<() => Promise<void>> {
 
 async function refuseIfAlive(path: string, folder: string): Promise<void> {
   const owner = await ownerIn(path);
-  if (!owner || (owner.host === hostname() && !isAlive(owner.process))) return;
+  // A run that resumes in its own process, as tests and programs do, has its own lock.
+  const isOther = owner?.process !== process.pid;
+  if (!owner || (owner.host === hostname() && !(isOther && isAlive(owner.process)))) return;
   throw new UsageError(
     `process ${owner.process} on "${owner.host}" trains in "${folder}": wait for its end or stop it, or give --checkpoint another folder; if no such process runs, delete "${path}"`,
   );
@@ -68,17 +71,5 @@ async function ownerIn(path: string): Promise<Owner | undefined> {
       : undefined;
   } catch {
     return undefined;
-  }
-}
-
-function isAlive(number: number): boolean {
-  // A run that resumes in its own process, as tests and programs do.
-  if (number === process.pid) return false;
-  try {
-    process.kill(number, 0);
-    return true;
-  } catch (error) {
-    // EPERM: it runs, as another user's.
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

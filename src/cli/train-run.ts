@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { checkAdapterOutput } from "../adapters/adapter-files-node.ts";
 import { conversionOf, type DataConversion, withConversion } from "../data/conversion.ts";
@@ -142,7 +143,8 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   // The data's own validation part, unless a share of the samples is held out.
   const own = flags.validation === undefined ? given({ validation }) : {};
   const options = { checkpoint: folder, ...given({ signal }), ...own, ...call.fit };
-  if (flags.resume && !run.again && trainer.stepsLeft(train, options) === 0) {
+  // A run that was killed between its last step and its model only has to write the model.
+  if (flags.resume && !run.again && existsSync(output) && trainer.stepsLeft(train, options) === 0) {
     throw nothingLeft(trainer, flags.resume);
   }
   const fitted = trainer.fit(train, options);

@@ -14,18 +14,22 @@ function readerOf(bytes: Uint8Array): protobuf.Reader {
   return reader;
 }
 
+/** A message from its bytes. @throws SorthError when they are none */
+function decoded<Message>(type: { decode(reader: protobuf.Reader): Message }, bytes: Uint8Array): Message {
+  try {
+    return type.decode(readerOf(bytes));
+  } catch (error) {
+    throw new FileError(`not an ONNX model, or a truncated one (${messageOf(error)})`);
+  }
+}
+
 /**
  * Decodes the bytes of an ONNX model. Raw tensor data stays a view into `bytes`; unknown fields are kept.
  * @throws SorthError when the bytes are not an ONNX model
  */
 export function decodeModelProto(bytes: Uint8Array): onnx.ModelProto {
   if (bytes.length === 0) throw new FileError("the file is empty, not an ONNX model");
-  let proto: onnx.ModelProto;
-  try {
-    proto = onnx.ModelProto.decode(readerOf(bytes));
-  } catch (error) {
-    throw new FileError(`not an ONNX model, or a truncated one (${messageOf(error)})`);
-  }
+  const proto = decoded(onnx.ModelProto, bytes);
   if (!proto.graph) throw new FileError("not an ONNX model: it has no graph");
   return proto;
 }
@@ -45,9 +49,9 @@ export function encodeNodeProto(proto: onnx.NodeProto.$Properties): Uint8Array {
   return plainBytes(onnx.NodeProto.encode(proto).finish());
 }
 
-/** Decodes a node of a graph; unknown fields are kept. */
+/** Decodes a node of a graph; unknown fields are kept. @throws SorthError when the bytes are none */
 export function decodeNodeProto(bytes: Uint8Array): onnx.NodeProto {
-  return onnx.NodeProto.decode(readerOf(bytes));
+  return decoded(onnx.NodeProto, bytes);
 }
 
 /** Encodes the name and type of a graph input or output. */
@@ -62,17 +66,17 @@ export function encodeMetadataEntry(key: string, value: string): Uint8Array {
 
 /** Decodes an entry of metadata_props. */
 export function decodeMetadataEntry(bytes: Uint8Array): onnx.StringStringEntryProto {
-  return onnx.StringStringEntryProto.decode(readerOf(bytes));
+  return decoded(onnx.StringStringEntryProto, bytes);
 }
 
 /** Decodes a tensor; raw data stays a view. */
 export function decodeTensorProto(bytes: Uint8Array): onnx.TensorProto {
-  return onnx.TensorProto.decode(readerOf(bytes));
+  return decoded(onnx.TensorProto, bytes);
 }
 
 /** Decodes the name and type of a graph input, output or inner value. */
 export function decodeValueInfoProto(bytes: Uint8Array): onnx.ValueInfoProto {
-  return onnx.ValueInfoProto.decode(readerOf(bytes));
+  return decoded(onnx.ValueInfoProto, bytes);
 }
 
 /** Encodes a tensor. */

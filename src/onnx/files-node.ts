@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from "node:fs";
-import { type FileHandle, mkdir, open, realpath, stat } from "node:fs/promises";
+import { type FileHandle, open, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
 import { checkedLocation, checkedRange } from "./external.ts";
@@ -8,7 +8,7 @@ import { skim } from "./skim.ts";
 import { openStored } from "./stored-file-node.ts";
 import type { ExternalReader, ExternalReference } from "./tensor.ts";
 import { equalBytes } from "./wire.ts";
-import { reasonOf, type WriteOptions, writeFileSafely } from "./write-file.ts";
+import { makeFolder, reasonOf, type WriteOptions, writeFileSafely } from "./write-file.ts";
 
 export { type WriteOptions, writeFileSafely } from "./write-file.ts";
 
@@ -196,7 +196,7 @@ async function carryExternalData(model: Model, path: string): Promise<void> {
     const source = join(from, location);
     checkInside(from, await realpath(source).catch(() => missing(source)), location);
     const target = join(to, location);
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     checkInside(to, await realpath(dirname(target)), location);
     if (!(await stat(target).catch(() => undefined))) await copySafely(source, target);
     else if (!(await sameContent(source, target))) {

@@ -1,9 +1,21 @@
-import { randomBytes } from "node:crypto";
-import { unlinkSync } from "node:fs";
-import { chmod, constants, copyFile, type FileHandle, link, open, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { type Stats, unlinkSync } from "node:fs";
+import {
+  chmod,
+  constants,
+  copyFile,
+  type FileHandle,
+  link,
+  lstat,
+  mkdir,
+  open,
+  realpath,
+  rename,
+  rm,
+  stat,
+} from "node:fs/promises";
 import { onExit } from "signal-exit";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
+import { removeLeftovers, temporaryName } from "./leftovers.ts";
 import { type Chunk, chunkSize, inParts, type StoredBytes } from "./stored.ts";
 
 /** The content of a file: bytes, or pieces in order, of which some may lie in another file. */
@@ -22,24 +34,23 @@ const syncEvery = 64 * 1024 * 1024;
 
 /**
  * Writes a file atomically: under a temporary name in the same folder, synced, then renamed. An error or a signal leaves
- * neither a partial file nor the temporary one.
+ * neither a partial file nor the temporary one; what a killed process left is removed. A symbolic link stays, and the file to which it leads is written.
  * @param content - bytes, or pieces to write in order. If the first piece is the beginning of a large file, that file is copied by
  * the operating system, and only what differs is written
- * @throws UsageError when the file exists and `force` is not set; SorthError when it cannot be written
+ * @throws UsageError when the file exists and `force` is not set, and for a folder, a device or a pipe; SorthError when it cannot
+ * be written
  */
 export async function writeFileSafely(
-  path: string,
+  given: string,
   content: Content,
   options: WriteOptions = {},
 ): Promise<void> {
+  const path = await targetOf(given);
   const existing = await stat(path).catch(() => undefined);
-  if (existing?.isDirectory())
-    throw new UsageError(`cannot write "${path}": it is a folder; give a file name`);
+  if (existing) checkReplaceable(path, existing);
   if (existing && !options.force) throw alreadyThere(path);
-  const temporary = join(
-    dirname(path),
-    `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`,
-  );
+  await removeLeftovers(path);
+  const temporary = temporaryName(path);
   const forget = onExit(() => removeQuietly(temporary));
   try {
     const base = baseOf(content);
@@ -60,6 +71,29 @@ export async function writeFileSafely(
     await rm(temporary, { force: true });
     forget();
   }
+}
+
+/** The file to which a symbolic link leads, or the path itself. @throws FileError for a link that leads nowhere */
+async function targetOf(path: string): Promise<string> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found?.isSymbolicLink()) return path;
+  return realpath(path).catch(() => {
+    throw new FileError(`cannot write "${path}": it is a link to a file that does not exist`);
+  });
+}
+
+/** @throws UsageError for what a file cannot take the place of: a folder, a device, a pipe */
+export function checkReplaceable(path: string, existing: Stats): void {
+  if (existing.isFile()) return;
+  const kind = existing.isDirectory() ? "folder" : "device or a pipe";
+  throw new UsageError(`cannot write "${path}": it is a ${kind}; give a file name`);
+}
+
+/** Makes a folder, and those in which it lies, unless it is there. @throws FileError when it cannot be made */
+export async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true }).catch((error: unknown) => {
+    throw new FileError(`cannot make the folder "${path}": ${reasonOf(error)}`);
+  });
 }
 
 const alreadyThere = (path: string): UsageError =>

@@ -21,7 +21,7 @@ import type { Value } from "../graph/node.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
 import type { NamedTerm } from "../losses/terms.ts";
-import { checkNumber, count } from "../numbers.ts";
+import { checkNumber, count, threadCount } from "../numbers.ts";
 import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
@@ -99,6 +99,7 @@ export async function* modelResults(
   runtime: TrainerRuntime,
 ): AsyncGenerator<BatchOfResults, void, undefined> {
   checkNumber("batch", options.batch, count);
+  checkNumber("the number of threads", options.threads, threadCount);
   const unlabelled = wanted.some(({ labels, objective }) => labels === undefined && !objective?.labels.own);
   if (labelled && dataset.y.type === "none" && unlabelled) {
     throw new DataError(`${dataset.name} has no labels, and an evaluation needs them`);

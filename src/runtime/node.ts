@@ -1,8 +1,8 @@
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import { readModel, writeModel } from "../onnx/files-node.ts";
-import { reasonOf, writeFileSafely } from "../onnx/write-file.ts";
+import { makeFolder, reasonOf, writeFileSafely } from "../onnx/write-file.ts";
 import { cpuBackend } from "./cpu-node.ts";
 import { cudaBackend } from "./cuda-node.ts";
 import { nodeProbe } from "./probe-node.ts";
@@ -12,7 +12,7 @@ import { webgpuBackend } from "./webgpu-node.ts";
 /** Checkpoints as files in a folder, which is created on the first write. */
 const files: CheckpointFiles = {
   async write(folder, name, chunks) {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await writeFileSafely(join(folder, name), chunks, { force: true });
   },
   async read(folder, name) {
@@ -27,7 +27,7 @@ const files: CheckpointFiles = {
   },
   remove: (folder, name) => rm(join(folder, name), { force: true }),
   async writeModel(folder, model) {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await writeModel(model, join(folder, "model.onnx"), { force: true });
   },
   readModel: (folder) => readModel(join(folder, "model.onnx")),

@@ -2,7 +2,7 @@ import type { LoraOptions } from "../adapters/adapter.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import type { Metric } from "../metrics/metric.ts";
-import { checkNumber, count, notNegative, positive, seedNumber } from "../numbers.ts";
+import { checkNumber, notNegative, positive, seedNumber, threadCount } from "../numbers.ts";
 import type {
   LossOptions,
   PrecisionOptions,
@@ -89,5 +89,5 @@ export function checkTrainerNumbers(options: TrainerOptions): void {
   checkNumber("the penalty's weight", options.penaltyWeight, notNegative);
   checkNumber("alpha of mixup", options.mixup, positive);
   checkNumber("the seed", options.seed, seedNumber);
-  checkNumber("the number of threads", options.threads, count);
+  checkNumber("the number of threads", options.threads, threadCount);
 }

@@ -12,6 +12,7 @@ describe("numbers out of range are refused", () => {
     [{ seed: -1 }, /the seed must be a whole number/],
     [{ seed: 2 ** 32 }, /the seed must be a whole number from 0 to 4294967295/],
     [{ threads: 0 }, /the number of threads/],
+    [{ threads: 100_000 }, /the number of threads must be a whole number from 1 to 256/],
     [{ batch: 2.5 }, /"batch" must be a whole number of at least 1/],
     [{ stepsPerRun: 0 }, /steps of a run/],
     [{ penalties: [{ penalty: so(), weight: -1 }] }, /weight of the penalty so/],

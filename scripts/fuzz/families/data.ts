@@ -5,7 +5,7 @@ import type { Chance } from "../chance.ts";
 import type { Family } from "../family.ts";
 import { changedNpy, changedNpz, changedSafetensors } from "../mutate/arrays.ts";
 import { changedBytes } from "../mutate/bytes.ts";
-import { changedJson, changedText } from "../mutate/text.ts";
+import { changedJson, changedObjects, changedText } from "../mutate/text.ts";
 import { inRepository } from "../seeds.ts";
 
 /** Reads the first samples of every part. */
@@ -30,14 +30,6 @@ const changedLines = (bytes: Uint8Array, chance: Chance): Uint8Array =>
       ? changedBytes(bytes, chance)
       : Buffer.from(changedText(Buffer.from(bytes).toString(), chance)),
   );
-
-/** JSON objects, one a line: one of them changed. */
-function changedObjects(bytes: Uint8Array, chance: Chance): Uint8Array {
-  const lines = Buffer.from(bytes).toString().split("\n");
-  const at = chance.below(lines.length);
-  lines[at] = changedJson(lines[at] ?? "", chance);
-  return Buffer.from(lines.join("\n"));
-}
 
 /** How files of an ending are changed. */
 const byEnding: readonly (readonly [RegExp, (bytes: Uint8Array, chance: Chance) => Uint8Array])[] = [

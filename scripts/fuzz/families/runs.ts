@@ -7,20 +7,22 @@ import { changedSafetensors } from "../mutate/arrays.ts";
 import { changedBytes } from "../mutate/bytes.ts";
 import { changedGraph } from "../mutate/graph.ts";
 import { changedRecords } from "../mutate/records.ts";
-import { changedJson } from "../mutate/text.ts";
+import { changedJson, changedObjects, changedText } from "../mutate/text.ts";
 import { filesIn, inRepository, samples } from "../seeds.ts";
 
 /** A file changed by its kind. */
-function changedFile(name: string, bytes: Uint8Array, chance: Chance): Uint8Array {
+export function changedFile(name: string, bytes: Uint8Array, chance: Chance): Uint8Array {
   if (name.endsWith(".onnx"))
     return chance.once(2) ? changedGraph(bytes, chance) : changedRecords(bytes, chance);
   if (name.endsWith(".safetensors")) return changedSafetensors(bytes, chance);
+  if (name.endsWith(".jsonl")) return changedObjects(bytes, chance);
+  if (name.endsWith(".yaml")) return Buffer.from(changedText(Buffer.from(bytes).toString(), chance));
   if (name.endsWith(".json")) return Buffer.from(changedJson(Buffer.from(bytes).toString(), chance));
   return changedBytes(bytes, chance);
 }
 
 /** Changes one file, or removes it, or puts another one in its place. */
-function withChange(files: Files, chance: Chance): Files {
+export function withChange(files: Files, chance: Chance): Files {
   const name = chance.pick([...files.keys()]);
   const change = chance.below(12);
   if (change === 0) files.delete(name);
@@ -33,6 +35,7 @@ function withChange(files: Files, chance: Chance): Files {
 export const checkpoints: Family = {
   name: "checkpoints",
   weight: 3,
+  changesInput: true,
   files: async (chance, seeds) => withChange(await filesIn(join(seeds, "checkpoint")), chance),
   entries: {
     async resume(folder) {

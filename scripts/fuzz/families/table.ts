@@ -1,14 +1,20 @@
 import type { Chance } from "../chance.ts";
 import type { Family } from "../family.ts";
+import { adapters, onnxAdapters } from "./adapters.ts";
+import { commands, configurations, runs } from "./commands.ts";
 import { dataFiles, imageFolders, texts } from "./data.ts";
 import { externalData, injectedModels, models } from "./models.ts";
 import { artifacts, checkpoints } from "./runs.ts";
+import { browserStorage, chosenFiles, requests } from "./web.ts";
 
 /** Every kind of input. */
 export const families: readonly Family[] = [
   ...[models, injectedModels, externalData],
   ...[checkpoints, artifacts],
   ...[dataFiles, imageFolders, texts],
+  ...[adapters, onnxAdapters],
+  ...[commands, configurations, runs],
+  ...[browserStorage, chosenFiles, requests],
 ];
 
 /** One of the families, by their weights. */

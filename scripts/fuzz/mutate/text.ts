@@ -28,7 +28,7 @@ export function changedText(text: string, chance: Chance): string {
       () => lines.splice(at, 1),
       () => lines.splice(at, 0, line),
       () => lines.splice(at, 1, line + chance.pick([",", '"', "\r", "\t", "}", "\u0000", ",,,,,"])),
-      () => lines.splice(at, 1, line.repeat(1 + chance.below(200))),
+      () => lines.splice(at, 1, line.repeat(1 + chance.below(Math.min(200, 1e6 / (line.length + 1))))),
       () => lines.splice(at, 0, hostileValue(chance)),
     ];
     chance.pick(changes)();
@@ -87,4 +87,12 @@ export function changedJson(text: string, chance: Chance): string {
     // An object was put into itself.
     return changedText(text, chance);
   }
+}
+
+/** JSON objects, one a line: one of them changed. */
+export function changedObjects(bytes: Uint8Array, chance: Chance): Uint8Array {
+  const lines = Buffer.from(bytes).toString().split("\n");
+  const at = chance.below(lines.length);
+  lines[at] = changedJson(lines[at] ?? "", chance);
+  return Buffer.from(lines.join("\n"));
 }

@@ -1,6 +1,7 @@
+import { SorthError } from "../../errors.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import { allAxes } from "../../graph/shapes.ts";
+import { allAxes, isGroupCount } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable } from "../rule.ts";
 import { kernelGradient, slideWindows, spreadWindows } from "./convolution-gradients.ts";
 import { convolutionSamples } from "./convolution-samples.ts";
@@ -16,12 +17,17 @@ const biasGradient = (g: Emit, dy: Typed) =>
     allAxes(dy.shape.length).filter((axis) => axis !== 1),
   );
 
-const operands = (context: RuleContext) => ({
-  x: context.input(0),
-  w: context.input(1),
-  y: context.output(0),
-  group: context.node.int("group", 1),
-});
+function operands(context: RuleContext) {
+  const { node } = context;
+  const [x, w, y] = [context.input(0), context.input(1), context.output(0)];
+  const group = node.int("group", 1);
+  if (!isGroupCount(group, w.shape)) {
+    throw new SorthError(
+      `cannot differentiate ${node.op} (node "${node.label}"): its weight of shape [${w.shape}] has no ${group} groups`,
+    );
+  }
+  return { x, w, y, group };
+}
 
 export const convolution = {
   // dX spreads dY through the kernel; dW weighs the windows of X by dY; dB sums dY.

@@ -1,5 +1,5 @@
 import { rmSync } from "node:fs";
-import { mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
+import { rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { onExit } from "signal-exit";
@@ -7,6 +7,8 @@ import { type OfficialOptimizer, officialOptimizers } from "../../artifacts/opti
 import { UsageError } from "../../errors.ts";
 import { buildArtifacts, readModel, writeCheckpoint, writeModel } from "../../index.ts";
 import { notNegative } from "../../numbers.ts";
+import { removeLeftovers, temporaryName } from "../../onnx/leftovers.ts";
+import { makeFolder } from "../../onnx/write-file.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
@@ -85,9 +87,12 @@ export function define(command: Command, streams: CommandStreams): void {
       ...(flags.weightDecay !== undefined && { adamw: { weightDecay: flags.weightDecay } }),
       onMessage: (message) => terminal.note(message),
     });
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     // Write all files before renaming the first, so that the folder never mixes files of two calls.
-    const staging = await mkdtemp(join(folder, ".artifacts-"));
+    const place = join(folder, "artifacts");
+    await removeLeftovers(place);
+    const staging = temporaryName(place);
+    await makeFolder(staging);
     const forget = onExit(() => rmSync(staging, { recursive: true, force: true }));
     try {
       await writeModel(artifacts.training, join(staging, "training_model.onnx"));
