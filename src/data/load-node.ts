@@ -51,7 +51,7 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
   if (info?.isDirectory()) return loadFolder(spec, options);
   // To open a pipe would wait for somebody who writes into it.
   if (info && !info.isFile())
-    throw new FileError(`cannot read "${spec}": it is a device or a pipe, not a file`);
+    throw new FileError(`cannot read "${spec}": it is a pipe, a device or a socket; give an ordinary file`);
   const { isTable } = await import("./tables/open-node.ts");
   const { loadTable } = await import("./tables/load-node.ts");
   const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
