@@ -16,7 +16,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NAMES = ["sorthA", "sorthB"]
-LINKS = [200, 100, 50, 20]
+LINKS = [50, 20, 10]
 """Megabits a second."""
 
 

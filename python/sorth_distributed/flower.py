@@ -106,14 +106,15 @@ def server_app(
     test: Callable[[Contract], Dataset] | None = None,
     statistics: bool = False,
     secure: bool = False,
-    most_samples: int = 100_000,
+    most_samples: int = 1000,
     on_round: Callable[[int, dict[str, Any]], None] | None = None,
     done: Callable[[Worker], None] | None = None,
 ) -> Any:
     """The ServerApp: federated averaging, weighted by samples.
 
     `test`: samples on which the server evaluates each round, passed to `on_round`; `done` gets a worker with the last parameters,
-    to export or save them. `most_samples`: with `secure`, the largest number of samples of one client.
+    to export or save them. `most_samples`: with `secure`, the samples of the largest client: SecAgg+ rounds weights to steps of
+    16/2²² times this number over the client's own, and counts no client for more.
     """
     flower = _flower()
     worker = Worker(load(Path(folder)))
@@ -231,8 +232,10 @@ def simulate(
         parts = load_data(data, contract)
         return parts.test or parts.train
 
+    contract = load(Path(folder))
+    most = max(own(number, clients, contract).size for number in range(clients))
     server = server_app(
-        folder, rounds=rounds, clients=clients, test=tested, statistics=statistics, secure=secure,
+        folder, rounds=rounds, clients=clients, test=tested, statistics=statistics, secure=secure, most_samples=most,
         on_round=lambda _, found: figures.append(found), done=done,
     )  # fmt: skip
     client = client_app(folder, own, epochs=epochs, statistics=statistics, secure=secure)
