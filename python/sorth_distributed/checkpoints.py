@@ -49,7 +49,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
         offset = end
     header = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
-    data = (memoryview(np.ascontiguousarray(array)).cast("B") for array in tensors.values() if array.size > 0)
+    data = (np.ascontiguousarray(array).tobytes() for array in tensors.values() if array.size > 0)
     write_safely(path, [len(header).to_bytes(8, "little"), header, *data])
 
 

@@ -107,7 +107,9 @@ class Bound:
     def run(self) -> None:
         """One run."""
         try:
+            self.binding.synchronize_inputs()
             self.session.run_with_iobinding(self.binding)
+            self.binding.synchronize_outputs()
         except Exception as error:
             raise RunError(f'a graph failed: {" ".join(str(error).split())[:300]}') from error
 
@@ -234,7 +236,8 @@ class StepGraphs:
             *_scalar_names(self.contract),
         }
         feeds = self.contract.feeds
-        fed = {port.name for port in (*feeds.inputs, *([feeds.labels] if feeds.labels else []), *self.contract.masks)}
+        ports = [*feeds.inputs, *([feeds.labels] if feeds.labels else [])]
+        fed = {*(port.name for port in ports), *(mask.name for mask in self.contract.masks)}
         for name, (shape, dtype) in graph.inputs.items():
             if name in self._states[turn]:
                 bound[name] = self._states[turn][name]

@@ -62,7 +62,7 @@ def same_data(dataset: Dataset, before: Mapping[str, Any]) -> bool | None:
     columns = [*dataset.inputs, *([dataset.labels] if dataset.labels else [])]
     if dataset.size * sum(size_of(one.shape) for one in columns) > _MOST_NUMBERS:
         return None
-    return _murmur(dataset) == before["checksum"]
+    return bool(_murmur(dataset) == before["checksum"])
 
 
 def _murmur(dataset: Dataset) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any, Callable, Protocol, Sequence
 
 import numpy as np
@@ -67,6 +68,10 @@ class _Work:
             self._then()
 
 
+def _copy(to: Any, source: Any) -> None:
+    to.copy_(source)
+
+
 class TorchReducer:
     """The processes of torchrun, over gloo, or over NCCL where each has a GPU."""
 
@@ -92,7 +97,7 @@ class TorchReducer:
         work = self._distributed.all_reduce(sent, async_op=True)
         if sent.data_ptr() == own.data_ptr():
             return _Work(work)
-        return _Work(work, lambda: own.copy_(sent))
+        return _Work(work, partial(_copy, own, sent))
 
     def share(self, array: Array, source: int) -> Pending:
         """Broadcasts in place, asynchronously."""
@@ -101,7 +106,7 @@ class TorchReducer:
         work = self._distributed.broadcast(sent, source, async_op=True)
         if sent.data_ptr() == own.data_ptr():
             return _Work(work)
-        return _Work(work, lambda: own.copy_(sent))
+        return _Work(work, partial(_copy, own, sent))
 
     def close(self) -> None:
         """Leaves the group."""

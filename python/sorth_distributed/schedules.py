@@ -113,7 +113,7 @@ def _polynomial(options: Options) -> Schedule:
 
     def factor(step: int, total: int, run: Run) -> float:
         left = max(0, 1 - (step - 1) / _steps(options.get("steps", "100%"), total, run, 1))
-        return floor + (1 - floor) * left**power
+        return float(floor + (1 - floor) * left**power)
 
     return _after_warmup(options, factor)
 
@@ -123,14 +123,14 @@ def _exponential(options: Options) -> Schedule:
 
     def factor(step: int, total: int, run: Run) -> float:
         times = (step - 1) / _steps(options.get("every", "1ep"), total, run, 1)
-        return options["factor"] ** (times if smooth else math.floor(times))
+        return float(options["factor"] ** (times if smooth else math.floor(times)))
 
     return _after_warmup(options, factor)
 
 
 def _step(options: Options) -> Schedule:
     def factor(step: int, total: int, run: Run) -> float:
-        return options.get("factor", 0.1) ** math.floor((step - 1) / _steps(options["every"], total, run, 1))
+        return float(options["factor"] ** math.floor((step - 1) / _steps(options["every"], total, run, 1)))
 
     return _after_warmup(options, factor)
 
@@ -140,7 +140,7 @@ def _milestones(options: Options) -> Schedule:
 
     def factor(step: int, total: int, run: Run) -> float:
         passed = sum(1 for mark in marks if _steps(mark, total, run, 1) < step)
-        return options.get("factor", 0.1) ** passed
+        return float(options.get("factor", 0.1) ** passed)
 
     return _after_warmup(options, factor)
 
