@@ -5,4 +5,4 @@ import { gradientOperatorsOfAll } from "./gradient-operators.ts";
 
 test("docs/ops.md is what the table says (npm run docs:ops)", async () => {
   expect(readFileSync("docs/ops.md", "utf8")).toBe(opsTable(await gradientOperatorsOfAll()));
-}, 60_000);
+});

@@ -59,7 +59,7 @@ describe.each(["wasm", "webgpu"])("penalties in Chromium on %s", (backend) => {
           expect(difference, `${name} in step ${step + 1}`).toBeLessThan(1e-4);
         }
       }
-    }, 120_000);
+    });
   }
 });
 

@@ -2,8 +2,8 @@ import { graphToProto } from "../../src/graph/proto.ts";
 import { Model } from "../../src/index.ts";
 import { GraphBuilder } from "./build-graph.ts";
 
-/** Features of {@link leakModel}. Parameters and momentum take 0.2 MiB, so a leak of one state per step takes 200 MiB in 1,000. */
-export const leakWidth = 160;
+/** Features of {@link leakModel}. Parameters and momentum take 0.4 MiB, so a leak of one state per step takes 120 MiB in 300. */
+export const leakWidth = 224;
 
 /** A network small enough for a software GPU, with enough state to show whether a step releases it. */
 export function leakModel(): Model {
