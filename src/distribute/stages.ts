@@ -4,6 +4,7 @@ import { checkNumber, count } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { type SplitStep, splitStep } from "../programs/split-step.ts";
 import type { StepOptions } from "../programs/step.ts";
+import { checkRows } from "./check-rows.ts";
 import { cutStages, type Stage } from "./cut-stages.ts";
 
 /** A training step over a batch in shards, in several graphs. */
@@ -20,7 +21,8 @@ export interface ExactStep extends Omit<SplitStep, "gradients"> {
  *
  * @param options - `batch` counts the samples of one shard
  * @param context - `shards`: in how many equal shards the joint batch is cut
- * @throws UsageError if there is nothing of this kind in the step
+ * @throws UsageError if there is nothing of this kind in the step, and for what would not be exact: a loss or a model that compares
+ *   samples of a batch with each other, a penalty of one's own on responses
  *
  * @example
  * const { stages, update } = await exactStages(model, { objective: crossEntropy(), penalties: [som()], batch: 16 }, { shards: 4, probe });
@@ -31,6 +33,7 @@ export async function exactStages(
   { shards, probe }: { readonly shards: number; readonly probe: Probe },
 ): Promise<ExactStep> {
   checkNumber("shards", shards, count);
+  await checkRows(model, options, { shards, probe });
   const { gradients: _, graph, ...step } = await splitStep(model, { ...options, shards }, probe);
   const stages = cutStages(graph, model);
   if (stages.every(({ reduce }) => reduce.every((one) => one.as === undefined)))
