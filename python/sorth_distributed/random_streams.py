@@ -39,7 +39,7 @@ def _absorb(state: list[int], word: int) -> None:
 def _next(words: Words) -> Words:
     """Advances all lanes by one number, in place, and returns that number of each."""
     s01, s00, s11, s10 = words
-    out = s00 + s10
+    out: NDArray[np.uint32] = s00 + s10
     a0, a1 = s10 ^ s00, s11 ^ s01
     new00 = (s00 << np.uint32(24)) ^ (s01 >> np.uint32(8)) ^ a0 ^ (a0 << np.uint32(16))
     new01 = (s01 << np.uint32(24)) ^ (s00 >> np.uint32(8)) ^ a1 ^ ((a1 << np.uint32(16)) | (a0 >> np.uint32(16)))
@@ -122,7 +122,7 @@ class Stream:
         pairs = self.float64(2 * count).reshape(count, 2)
         radius = [math.sqrt(-2 * math.log(1 - u)) for u in pairs[:, 0]]
         angle = [math.cos(2 * math.pi * u) for u in pairs[:, 1]]
-        return np.array(radius) * np.array(angle)
+        return np.array([r * a for r, a in zip(radius, angle)], np.float64)
 
     def order(self, count: int) -> NDArray[np.int64]:
         """0 to count - 1 in a random order (Fisher-Yates, as `shuffled` of src/data/batches.ts)."""
@@ -177,4 +177,4 @@ def drawn(distribution: str, shape: tuple[int, int], seed: int, run: int, turn: 
         return stream.float64(rows * columns).reshape(rows, columns).astype(np.float32)
     numbers = stream.normal(rows * columns).reshape(rows, columns)
     norms = np.array([math.hypot(*row) for row in numbers])
-    return (numbers / norms[:, np.newaxis]).astype(np.float32)
+    return np.asarray(numbers / norms[:, np.newaxis], np.float32)
