@@ -115,7 +115,7 @@ describe("processes that train together", () => {
         expect(mine.proto.graph?.node).toEqual(theirs.proto.graph?.node);
       }
     },
-    120_000,
+    300_000,
   );
 
   it("a run goes from train to workers and back", async () => {
@@ -174,7 +174,7 @@ describe("processes that train together", () => {
     await start(python, [...torchrun, wrapper, ...flags], { cwd: dirname(wrapper) });
     await runPython("killed", 1, ...data, "--checkpoint", "whole-run");
     expectNear(losses("again.run"), losses("whole-run"), 1e-6);
-  }, 120_000);
+  }, 300_000);
 
   it("a table is read as train reads it", async () => {
     const row = (i: number) =>
