@@ -8,9 +8,10 @@ export interface NumberRange {
   readonly holds: (value: number) => boolean;
 }
 
+/** Of the number itself and of what float32, in which graphs compute, makes of it: 1e39 is infinite there, and 1e-50 is 0. */
 const finite = (words: string, holds: (value: number) => boolean): NumberRange => ({
   words,
-  holds: (value) => Number.isFinite(value) && holds(value),
+  holds: (value) => Number.isFinite(Math.fround(value)) && holds(value) && holds(Math.fround(value)),
 });
 const whole = (words: string, holds: (value: number) => boolean): NumberRange => ({
   words,

@@ -73,15 +73,8 @@ export async function runNode(
   const proto = nodeToProto(node);
   // Without a bias, ONNX Runtime ends the process.
   if (isUnbiased(node)) {
-    const weight = node.inputs[1] && known(node.inputs[1]);
-    const columns = weight?.shape?.[1] ?? 0;
-    const bias = `${outputs[0]?.name}/bias`;
-    const zeros = viewOf(
-      weight?.type ?? "float",
-      new Uint8Array(byteLengthOf(weight?.type ?? "float", [columns])),
-    );
-    initializer.push(Tensor.of(bias, weight?.type ?? "float", [columns], zeros).toProto());
-    proto.input = [...proto.input.slice(0, 2), bias, ...proto.input.slice(3)];
+    const { addZeroBias } = await import("./zero-bias.ts");
+    initializer.push(addZeroBias(proto, node.inputs[1] && known(node.inputs[1])));
   }
   const model = new onnx.ModelProto({
     irVersion: Long.fromNumber(10),

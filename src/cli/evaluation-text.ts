@@ -22,8 +22,9 @@ interface TextOptions {
 }
 
 const percent = (value: number): string => `${(100 * value).toFixed(2)} %`;
-const nameIn = ({ classes }: TextOptions, label: number): string => classes?.[label] ?? String(label);
-const figure = (value: number): string => value.toPrecision(4);
+const nameIn = ({ classes }: TextOptions, label: number): string =>
+  label < 0 ? "–" : (classes?.[label] ?? String(label));
+const figure = (value: number): string => (Number.isNaN(value) ? "not defined" : value.toPrecision(4));
 
 /** An evaluation as text: a line of figures, then tables. */
 export function evaluationText(evaluation: ModelEvaluation, options: TextOptions): string {

@@ -5,7 +5,8 @@ import { anyNumber, count, countFromZero, type NumberRange, properShare } from "
 export const numberIn =
   (range: NumberRange) =>
   (text: string): number => {
-    const value = text.trim() === "" ? Number.NaN : Number(text);
+    // Not 0x10, which Number reads.
+    const value = /^[^x]*\d[^x]*$/i.test(text) && !/^\s*[+-]?0[bo]/i.test(text) ? Number(text) : Number.NaN;
     if (!range.holds(value)) throw new InvalidArgumentError(`Give ${range.words}.`);
     return value;
   };

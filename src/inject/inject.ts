@@ -5,6 +5,7 @@ import { checkSamples, resolveInputs } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { runtimeFaults } from "../analysis/runtime-faults.ts";
 import { findSites } from "../analysis/sites.ts";
+import { unusableText } from "../analysis/unusable-numbers.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -41,7 +42,11 @@ export async function inject(model: Model, given: InjectOptions, probe: Probe): 
   });
   const own = [...graph.nodes];
   const shapes = resolveInputs(graph, sizes);
-  const block = buildBlock(graph, findSites(graph, { openResponses: ofWeights }), options);
+  const found = findSites(graph, { openResponses: ofWeights });
+  const weights = new Set(found.sites.flatMap(({ weight, bias }) => (bias ? [weight, bias] : [weight])));
+  for (const text of unusableText([...weights].map((value) => ({ value, reason: "" }))))
+    options.onMessage?.(text);
+  const block = buildBlock(graph, found, options);
   await checkLoads(graph, shapes, block, probe);
   const rebuild = (fresh: Graph, own: InjectOptions) =>
     buildBlock(fresh, findSites(fresh, { openResponses: ofWeights }), own);

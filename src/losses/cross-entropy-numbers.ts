@@ -47,9 +47,12 @@ export function crossEntropyOf(
   return { loss, correct, counted, ...(weights && { weight }) };
 }
 
-/** The class with the highest number; the first one if there are several. */
+/** The class with the highest number; the first one if there are several, −1 if one is NaN: a model that diverged is not right. */
 function best(classes: number, numberOf: (c: number) => number): number {
   let found = 0;
-  for (let c = 1; c < classes; c++) if (numberOf(c) > numberOf(found)) found = c;
+  for (let c = 0; c < classes; c++) {
+    if (Number.isNaN(numberOf(c))) return -1;
+    if (numberOf(c) > numberOf(found)) found = c;
+  }
   return found;
 }

@@ -13,6 +13,7 @@ import { runtimeFaults } from "../analysis/runtime-faults.ts";
 import type { ShareOptions } from "../analysis/shared-initializers.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
+import { unusableText } from "../analysis/unusable-numbers.ts";
 import { doneSuffix } from "../artifacts/format.ts";
 import { forwardGraphOf, zerosFor } from "../artifacts/forward-part.ts";
 import { fullGradientOf } from "../artifacts/full-gradient.ts";
@@ -182,6 +183,10 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
           }),
           ...adviceOnLengths(missing, sites),
           ...adviceOnFunctions(sites, own),
+          ...unusableText([
+            ...found.parameters,
+            ...found.constants.filter(({ reason }) => reason.startsWith("running")),
+          ]),
           ...faults,
         ],
   };

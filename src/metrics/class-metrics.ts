@@ -74,19 +74,27 @@ export class ClassMetrics {
   }
 
   /**
-   * Counts one row. The answer is the class with the highest score, the first one if there are several.
+   * Counts one row. The answer is the class with the highest score, the first one if there are several. A row with a score that is
+   * NaN has no answer: it counts as wrong, and is in no column of the confusion.
    * @param label - from 0 to classes − 1
-   * @returns the answer
+   * @returns the answer; −1 without one
    */
   add(scores: ArrayLike<number>, label: number): number {
     let answer = 0;
     for (let c = 0; c < this.#classes; c++) {
-      if ((scores[c] ?? Number.NaN) > (scores[answer] ?? Number.NaN)) answer = c;
+      const score = scores[c] ?? Number.NaN;
+      if (Number.isNaN(score)) {
+        answer = -1;
+        break;
+      }
+      if (score > (scores[answer] ?? Number.NaN)) answer = c;
     }
     increment(this.#labels, label);
-    increment(this.#answers, answer);
-    if (answer === label) increment(this.#right, label);
-    if (this.#counts) increment(this.#counts, label * this.#classes + answer);
+    if (answer >= 0) {
+      increment(this.#answers, answer);
+      if (answer === label) increment(this.#right, label);
+      if (this.#counts) increment(this.#counts, label * this.#classes + answer);
+    }
     if (rankOf(scores, label, this.#classes) < this.#k) this.#amongFirst += 1;
     return answer;
   }

@@ -89,7 +89,7 @@ function checkedOptions(
         `option ${name} of the penalty ${penalty} must be a ${typeof fallback}, not ${JSON.stringify(value)}`,
       );
     }
-    if (typeof value === "number" && !Number.isFinite(value)) {
+    if (typeof value === "number" && !Number.isFinite(Math.fround(value))) {
       throw new UsageError(`option ${name} of the penalty ${penalty} must be a finite number, not ${value}`);
     }
     const choices = definition.choices?.[name];

@@ -4,6 +4,7 @@ import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { inputName } from "./ports.ts";
+import { checkInitial } from "./check-initial.ts";
 import { loweringPasses, type Step, type StepOptions, stepFacts } from "./step.ts";
 import type { ParameterPort, StepPorts } from "./step-ports.ts";
 import {
@@ -124,5 +125,6 @@ async function finishGradients(
     passes: [...(await program.recomputation()), ...(await loweringPasses(half, options.lower))],
     check: options.lower || half.half === "bfloat16" || options.shards ? "structure" : "run",
   });
+  checkInitial(half.program.initial);
   return { ...stepFacts(half, ports), gradients, ports };
 }

@@ -43,6 +43,8 @@ export async function evaluateModel(
   const { metrics = [] } = options;
   let measured: { readonly term: number; readonly pass: MeasuringPass } | undefined;
   let samples = 0;
+  let undefinedFirst: number | undefined;
+  let undefinedSamples = 0;
   const read = { wanted: counted.map(({ wanted }) => wanted), labelled: true };
   for await (const { values, count, first } of modelResults(model, dataset, read, options, runtime)) {
     if (metrics.length > 0) {
@@ -53,8 +55,17 @@ export async function evaluateModel(
       const own = counted.map((term, k) => term.add(values[k] as ValueResults, i));
       const loss = own.reduce((sum, one, k) => sum + one.loss * (terms[k]?.weight ?? 1), 0);
       worst.add({ ...(own.length === 1 ? own[0] : {}), sample: first + i, loss });
+      if (!Number.isFinite(loss)) {
+        undefinedFirst ??= first + i;
+        undefinedSamples += 1;
+      }
       samples += 1;
     }
+  }
+  if (undefinedFirst !== undefined) {
+    options.onMessage?.(
+      `${undefinedSamples} of ${samples} samples have no finite loss, the first is sample ${undefinedFirst}: the model gives NaN, Infinity or huge numbers there, and no mean loss is defined`,
+    );
   }
   const figures = counted.map((term) => term.figures());
   const all = terms.map(({ name, weight }, k) => ({ name, weight, figures: figures[k] as TermFigures }));
@@ -196,6 +207,9 @@ function classFigures(objective: Objective, { shape, rowsOfSample }: ValueResult
 const part = (values: ArrayLike<number>, from: number, length: number): ArrayLike<number> =>
   Array.from({ length }, (_, i) => values[from + i] ?? Number.NaN);
 
+/** A loss for its place in a list: one that is not defined stands first. */
+const height = ({ loss }: WorstSample): number => (Number.isNaN(loss) ? Number.POSITIVE_INFINITY : loss);
+
 /** The samples with the highest loss. */
 class Worst {
   readonly list: WorstSample[] = [];
@@ -207,8 +221,8 @@ class Worst {
 
   add(sample: WorstSample): void {
     const last = this.list.at(-1);
-    if (this.list.length >= this.#most && last && sample.loss <= last.loss) return;
-    const at = this.list.findIndex(({ loss }) => sample.loss > loss);
+    if (this.list.length >= this.#most && last && height(sample) <= height(last)) return;
+    const at = this.list.findIndex((other) => height(sample) > height(other));
     this.list.splice(at < 0 ? this.list.length : at, 0, sample);
     if (this.list.length > this.#most) this.list.pop();
   }

@@ -21,7 +21,7 @@ export interface WorstSample {
   /** Its index in the dataset. */
   readonly sample: number;
   readonly loss: number;
-  /** Its class, and the class that it was put into; absent where a sample has no single class. */
+  /** Its class, and the class that it was put into (−1 if its scores are NaN); absent where a sample has no single class. */
   readonly label?: number;
   readonly answer?: number;
 }

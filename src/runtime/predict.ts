@@ -28,7 +28,7 @@ export interface PredictOptions extends ModelRunOptions {
 export interface Prediction {
   /** Index of the sample in the dataset. */
   readonly sample: number;
-  /** The class with the highest score, for models of classes; the next token, for causal language models. */
+  /** The class with the highest score, for models of classes; the next token, for causal language models. −1 if a score is NaN. */
   readonly answer?: number;
   /** The class with the highest score at each place of a sample that has several: tokens, pixels (row by row). */
   readonly answers?: readonly number[];
@@ -109,7 +109,7 @@ function answersOf(scores: readonly number[], shape: Shape, axis: number): Omit<
       { length: classes },
       (_, c) => scores[placeOf(place, c, classes, inner)] ?? Number.NaN,
     );
-    const { answer = 0, scores: shares } = answerOf("classes", own);
+    const { answer = -1, scores: shares } = answerOf("classes", own);
     return { answer, share: shares[answer] ?? Number.NaN };
   });
   return { answers: places.map(({ answer }) => answer), scores: places.map(({ share }) => share) };
@@ -127,7 +127,7 @@ function nextToken(
   while (last > 0 && (labels[sample * places + last] ?? 0) < 0) last -= 1;
   const from = (sample * places + last) * tokens;
   const own = Array.from({ length: tokens }, (_, token) => scores[from + token] ?? Number.NaN);
-  const { answer = 0, scores: all } = answerOf("classes", own);
+  const { answer = -1, scores: all } = answerOf("classes", own);
   return { answer, scores: [all[answer] ?? Number.NaN] };
 }
 

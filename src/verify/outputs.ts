@@ -36,7 +36,12 @@ export async function checkOutputs(
   );
   const checks = [
     ...(broken.length > 0
-      ? [note("inputs", `the original gives NaN on these inputs (${listed(broken)}); give --data`)]
+      ? [
+          note(
+            "inputs",
+            `the original gives NaN on these inputs (${listed(broken)}): give --data, or see whether sorth-onnx inspect finds such numbers in its weights`,
+          ),
+        ]
       : []),
     check(
       "outputs bit-identical",

@@ -111,11 +111,10 @@ async function checkOtherBatch(
       await run.probe.run(run.model.bytes, run.feeds, { optimize: false }),
       mark.penalty,
     );
-    return check(
-      "batch stays free",
-      broken || Number.isFinite(value),
-      `R = ${shown(value)} at batch ${batch}`,
-    );
+    if (broken && !Number.isFinite(value)) {
+      return note("batch stays free", `runs at batch ${batch}, where R is not defined either`);
+    }
+    return check("batch stays free", Number.isFinite(value), `R = ${shown(value)} at batch ${batch}`);
   } catch (error) {
     const why = await failureOf(original, run, mark);
     if (why !== undefined)

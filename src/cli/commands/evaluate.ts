@@ -78,7 +78,7 @@ export function define(command: Command, streams: CommandStreams): void {
 /** The figures with the files of samples and the names of classes, where these are known. */
 function namedEvaluation(evaluation: ModelEvaluation, data: Dataset, names: readonly string[] | undefined) {
   const { classes, worst } = evaluation;
-  const nameOf = (label: number) => names?.[label] ?? label;
+  const nameOf = (label: number) => (label < 0 ? null : (names?.[label] ?? label));
   return {
     ...evaluation,
     ...(classes && {

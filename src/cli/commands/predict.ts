@@ -40,15 +40,17 @@ export function define(command: Command, streams: CommandStreams): void {
     const part = partOf(data, flags);
     // A model that records its classes has them for data that only number them, and for data without labels.
     const classes = data.conversion?.classes ?? conversionOf(model)?.classes;
+    const nameOf = (answer: number) => (answer < 0 ? null : (classes?.[answer] ?? answer));
     const named = ({ sample, answer, answers: ofPlaces, scores }: Prediction): NamedPrediction => ({
       sample: nameOfSample(part, sample),
-      ...(answer !== undefined && { answer: classes?.[answer] ?? answer }),
-      ...(ofPlaces && { answers: ofPlaces.map((one) => classes?.[one] ?? one) }),
+      ...(answer !== undefined && { answer: nameOf(answer) }),
+      ...(ofPlaces && { answers: ofPlaces.map(nameOf) }),
       scores,
     });
     const lines: string[] = [];
     const asLine = /\.jsonl$/i.test(output) ? jsonLine : csvLine;
     let answers = 0;
+    const unclear: number[] = [];
     const run = oneObjective("predict", modelRunOf(flags, data.normalize, terminal));
     const usual = trainedObjective(conversionOf(model)) ?? (classes && crossEntropy());
     const options = usual && !run.objective ? { ...run, objective: usual } : run;
@@ -56,8 +58,14 @@ export function define(command: Command, streams: CommandStreams): void {
       if (answers === 0 && asLine === csvLine) lines.push(csvHeading(prediction, classes));
       lines.push(asLine(named(prediction)));
       answers += 1;
+      if (!prediction.scores.every(Number.isFinite)) unclear.push(prediction.sample);
     }
     await writeFileSafely(output, `${lines.join("\n")}\n`, terminal.write);
+    if (unclear.length > 0) {
+      terminal.note(
+        `${unclear.length} of ${answers} samples have scores that are not defined (NaN or infinite), the first is sample ${unclear[0]}: their places in ${output} are empty`,
+      );
+    }
     terminal.note(`${answers} samples of ${part.name} → ${output}`);
   });
 }
@@ -65,8 +73,9 @@ export function define(command: Command, streams: CommandStreams): void {
 /** A prediction with the file of its sample and the name of its class, where these are known. */
 interface NamedPrediction {
   readonly sample: number | string;
-  readonly answer?: number | string;
-  readonly answers?: readonly (number | string)[];
+  /** null where the model's numbers are NaN. */
+  readonly answer?: number | string | null;
+  readonly answers?: readonly (number | string | null)[];
   readonly scores: readonly number[];
 }
 
@@ -83,7 +92,7 @@ const csvHeading = ({ answer, answers = [], scores }: Prediction, classes: reado
 const csvLine = ({ sample, answer, answers = [], scores }: NamedPrediction): string =>
   [
     csvCell(sample),
-    ...(answer === undefined ? [] : [csvCell(answer)]),
-    ...answers.map(csvCell),
-    ...scores.map((score) => Number(score.toPrecision(7))),
+    ...(answer === undefined ? [] : [csvCell(answer ?? "")]),
+    ...answers.map((one) => csvCell(one ?? "")),
+    ...scores.map((score) => (Number.isFinite(score) ? Number(score.toPrecision(7)) : "")),
   ].join(",");

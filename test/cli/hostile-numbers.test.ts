@@ -1,0 +1,340 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { zipSync } from "fflate";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Value } from "../../src/graph/node.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
+import {
+  arrayDataset,
+  crossEntropy,
+  decodeModel,
+  evaluateModel,
+  inject,
+  responseAngles,
+  sgd,
+  som,
+  Trainer,
+  verify,
+} from "../../src/index.ts";
+import { encodeModelProto } from "../../src/onnx/codec.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { npyBytes } from "../data/npy-bytes.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+import { randomFloats } from "../helpers/numbers.ts";
+import { cli, temporaryFolder } from "./run-cli.ts";
+
+// docs/numbers.md: hostile numbers × commands, each with its defined behaviour.
+
+let folder: ReturnType<typeof temporaryFolder>;
+const at = (name: string) => join(folder.path, name);
+const features = 4;
+const samples = 12;
+
+interface Kind {
+  readonly hidden?: number;
+  readonly classes?: number;
+  /** Changes the first layer's weights. */
+  readonly weight?: (numbers: Float32Array) => void;
+  readonly variance?: number;
+  readonly scale?: number;
+}
+
+/** x [batch, 4] → Gemm → BatchNormalization → Relu → Gemm → logits. */
+function model({ hidden = 5, classes = 3, weight, variance = 1, scale = 1 }: Kind = {}): Uint8Array {
+  const b = new GraphBuilder(18);
+  const initial = (
+    name: string,
+    dims: readonly number[],
+    change?: (numbers: Float32Array) => void,
+  ): Value => {
+    const numbers = Float32Array.from(
+      randomFloats(
+        name,
+        dims.reduce((a, dim) => a * dim, 1),
+      ),
+    );
+    change?.(numbers);
+    return b.graph.addInitializer(Tensor.float(name, dims, numbers));
+  };
+  const filled = (name: string, value: number) => initial(name, [hidden], (numbers) => numbers.fill(value));
+  const x = b.input("x", ["batch", features]);
+  const h = b.op(
+    "Gemm",
+    [x, initial("fc1.weight", [hidden, features], weight), filled("fc1.bias", 0)],
+    "fc1",
+    {
+      transB: 1,
+    },
+  );
+  const statistics = [
+    filled("bn.scale", scale),
+    filled("bn.bias", 0.5),
+    filled("bn.mean", 0),
+    filled("bn.var", variance),
+  ];
+  const normalized = b.op("BatchNormalization", [h, ...statistics], "bn");
+  const last = [b.op("Relu", [normalized], "relu"), initial("fc2.weight", [classes, hidden])];
+  b.output(b.op("Gemm", last, "logits", { transB: 1 }));
+  return encodeModelProto(graphToProto(b.graph, { irVersion: 8 }));
+}
+
+const models: Readonly<Record<string, Kind>> = {
+  good: {},
+  nan: { weight: (w) => w.fill(Number.NaN, 5, 6) },
+  infinite: { weight: (w) => w.fill(Number.POSITIVE_INFINITY, 5, 6) },
+  huge: { weight: (w) => w.fill(3e38) },
+  denormal: { weight: (w) => w.fill(1e-42) },
+  dead: { weight: (w) => w.fill(0, 0, 2 * features) },
+  "one-unit": { hidden: 1 },
+  "one-class": { classes: 1 },
+  "zero-size": { hidden: 0 },
+  "negative-variance": { variance: -1 },
+  "scale-0": { scale: 0 },
+  "scale-negative": { scale: -2 },
+};
+
+function npz(x: (numbers: Float32Array) => void, count = samples, label = (i: number) => i % 3): Uint8Array {
+  const numbers = Float32Array.from(randomFloats("hostile x", count * features));
+  x(numbers);
+  const y = BigInt64Array.from({ length: count }, (_, i) => BigInt(label(i)));
+  return zipSync({
+    "x.npy": npyBytes({ descr: "<f4", shape: [count, features], data: numbers }),
+    "y.npy": npyBytes({ descr: "<i8", shape: [count], data: y }),
+  });
+}
+
+const keep = () => {};
+const data: Readonly<Record<string, Uint8Array>> = {
+  plain: npz(keep),
+  "nan-data": npz((x) => x.fill(Number.NaN, 9, 10)),
+  "infinite-data": npz((x) => x.fill(Number.NEGATIVE_INFINITY, 9, 10)),
+  "huge-data": npz((x) => x.fill(1e38)),
+  "denormal-data": npz((x) => x.fill(1e-42)),
+  constant: npz((x) => x.fill(1)),
+  "one-sample": npz(keep, 1),
+  empty: npz(keep, 0),
+  "same-class": npz(keep, samples, () => 1),
+};
+
+beforeAll(() => {
+  folder = temporaryFolder();
+  for (const [name, kind] of Object.entries(models)) writeFileSync(at(`${name}.onnx`), model(kind));
+  for (const [name, bytes] of Object.entries(data)) writeFileSync(at(`${name}.npz`), bytes);
+});
+afterAll(() => folder.remove());
+
+/** A command on a model and data, and what it must say: an exit code, and a pattern for stdout and stderr together. */
+type Row = readonly [command: string, model: string, data: string, code: number, says: RegExp];
+
+const notTrained =
+  /the model's "fc1.weight" holds (NaN|Infinity) at \[1, 1\]: nothing can be trained from there/;
+const noData = /x holds (NaN|-Infinity) in sample 2 \(element 1\)/;
+const twoClasses = /needs logits .* two classes or more/;
+const rows: readonly Row[] = [
+  ["inspect", "nan", "", 0, /advice: "fc1.weight" holds NaN at \[1, 1\]/],
+  ["inspect", "infinite", "", 0, /advice: "fc1.weight" holds Infinity at \[1, 1\]/],
+  ["inspect", "negative-variance", "", 0, /advice: "bn.var" holds a variance below 0 \(-1\)/],
+  ["inspect", "zero-size", "", 0, /fc1 +Gemm +one unit has no pairs/],
+  ["inject", "nan", "", 0, /"fc1.weight" holds NaN at \[1, 1\]/],
+  ["inject", "one-unit", "", 0, /fc1: no penalty: one unit has no pairs/],
+  ["inject", "zero-size", "", 0, /fc1: no penalty: one unit has no pairs/],
+  ["inject", "huge", "", 0, /→/],
+  ["grad", "one-class", "", 1, twoClasses],
+  ["grad", "zero-size", "", 2, /no initializer looks like a parameter/],
+  ["step", "nan", "", 1, notTrained],
+  ["train", "nan", "plain", 1, notTrained],
+  ["train", "infinite", "plain", 1, notTrained],
+  ["train", "negative-variance", "plain", 0, /→/],
+  ["train", "huge", "plain", 1, /the loss became NaN at step 1; the state after step 0 is kept in/],
+  ["train", "denormal", "plain", 0, /→/],
+  ["train", "dead", "plain", 0, /→/],
+  ["train", "scale-0", "plain", 0, /→/],
+  ["train", "one-class", "plain", 1, twoClasses],
+  ["train", "good", "nan-data", 1, noData],
+  ["train", "good", "infinite-data", 1, noData],
+  ["train", "good", "constant", 0, /→/],
+  ["train", "good", "same-class", 0, /→/],
+  ["train", "good", "empty", 1, /there are no samples/],
+  ["train", "good", "one-sample", 2, /a batch of 4 is larger than the 1 training samples/],
+  ["find-lr", "nan", "plain", 1, notTrained],
+  ["find-lr", "huge", "plain", 1, /the loss became NaN at step 1/],
+  ["bench", "nan", "", 1, notTrained],
+  [
+    "evaluate",
+    "nan",
+    "plain",
+    0,
+    /12 of 12 samples have no finite loss, the first is sample 0.*accuracy 0.00 %/s,
+  ],
+  ["evaluate", "negative-variance", "plain", 0, /12 of 12 samples have no finite loss/],
+  ["evaluate", "good", "nan-data", 1, noData],
+  ["evaluate", "good", "one-sample", 0, /1 samples, loss \d/],
+  ["evaluate", "one-class", "plain", 1, twoClasses],
+  ["evaluate", "scale-negative", "constant", 0, /loss \d/],
+  ["predict", "nan", "plain", 0, /12 of 12 samples have scores that are not defined/],
+  ["predict", "good", "infinite-data", 1, noData],
+  ["predict", "one-class", "plain", 0, /12 samples of/],
+  [
+    "angles",
+    "nan",
+    "plain",
+    0,
+    /fc1: skipped, its weight holds NaN or Infinity.*fc1: skipped, its responses hold NaN/s,
+  ],
+  ["angles", "huge", "plain", 0, /fc1: 10 pairs of units alike/],
+  ["angles", "dead", "plain", 0, /fc1: 2 dead units \(0, 1\)/],
+  ["angles", "zero-size", "plain", 0, /dead units/],
+  ["angles", "good", "one-sample", 0, /one row of responses: angles need at least two/],
+  ["angles", "good", "denormal-data", 0, /response angles/],
+  ["head", "nan", "", 0, /4 new units/],
+  ["tap", "nan", "", 0, /added outputs: relu/],
+  ["artifacts", "zero-size", "", 1, /the loss depends on no trainable parameter/],
+];
+
+/** What each command needs besides the model and the data. */
+const flags: Readonly<Record<string, readonly string[]>> = {
+  inject: ["--batch", "4", "-o", "OUT.onnx"],
+  grad: ["--objective", "cross-entropy", "--batch", "4", "-o", "OUT.onnx"],
+  step: ["--batch", "4", "-o", "OUT.onnx"],
+  train: ["--batch", "4", "--max-steps", "2", "--threads", "1", "-o", "OUT.onnx"],
+  "find-lr": ["--batch", "4", "--steps", "3"],
+  bench: ["--batch", "4", "--rounds", "1", "--round-time", "1"],
+  predict: ["-o", "OUT.csv"],
+  head: ["--classes", "4", "-o", "OUT.onnx"],
+  tap: ["--include", "relu", "-o", "OUT.onnx"],
+  artifacts: ["-o", "OUT.art"],
+};
+
+let runs = 0;
+async function run([command, name, source]: readonly string[], more: readonly string[] = []) {
+  const out = at(`out${runs++}`);
+  const own = [...(flags[command ?? ""] ?? []), ...more].map((flag) => flag.replace("OUT", out));
+  const given = source ? ["--data", at(`${source}.npz`)] : [];
+  return { out, ...(await cli(command ?? "", at(`${name}.onnx`), ...given, ...own)) };
+}
+
+test.each(rows)("%s of %s %s", async (command, name, source, code, says) => {
+  const result = await run([command, name, source]);
+  expect({ code: result.code, text: `${result.stderr}${result.stdout}` }).toEqual({
+    code,
+    text: expect.stringMatching(says),
+  });
+  expect(result.stderr).not.toMatch(/unexpected|TypeError|RangeError/);
+});
+
+describe("figures that are not defined", () => {
+  test("are null in JSON, empty in CSV, and no NaN anywhere", async () => {
+    const evaluation = JSON.parse(
+      (await run(["evaluate", "nan", "plain"], ["--json", "--metrics", "auc,f1"])).stdout,
+    );
+    expect(evaluation).toMatchObject({ loss: null, accuracy: 0 });
+    expect(evaluation.worst[0]).toMatchObject({ sample: 0, loss: null, answer: null });
+    expect(JSON.parse((await run(["angles", "nan", "plain"], ["--json"])).stdout)).toBeTypeOf("object");
+    for (const csv of ["--csv"])
+      expect((await run(["angles", "nan", "plain"], [csv])).stdout).not.toMatch(/,NaN|Infinity,/);
+    const { out } = await run(["predict", "infinite", "plain"]);
+    const lines = readFileSync(`${out}.csv`, "utf8").trim().split("\n");
+    expect(lines).toHaveLength(samples + 1);
+    expect(lines.join("\n")).not.toMatch(/NaN|Infinity/);
+    const page = await run(["evaluate", "nan", "plain"], ["--html", at("page.html")]);
+    expect(page.code).toBe(0);
+    expect(readFileSync(at("page.html"), "utf8").replace(/<script[\s\S]*?<\/script>/g, "")).not.toMatch(
+      /\bNaN\b/,
+    );
+  });
+
+  test("a run that ends at NaN keeps the state before", async () => {
+    const { out } = await run(["train", "huge", "plain"]);
+    const kept = await Trainer.resume(`${out}.run`);
+    const weight = kept.state().parameters.get("fc1.weight")?.numbers() ?? [];
+    expect(new Set(weight)).toEqual(new Set([Math.fround(3e38)]));
+    await kept.release();
+  });
+});
+
+/** Numbers of flags: what is refused, and what is taken. */
+test.each([
+  ["--lr", "nan", /a number of 0 or more/],
+  ["--lr", "1e400", /a number of 0 or more/],
+  ["--lr", "1e39", /a number of 0 or more/],
+  ["--lr", "0x10", /a number of 0 or more/],
+  ["--lr", "-1", /a number of 0 or more/],
+  ["--lr", "", /a number of 0 or more/],
+  ["--batch", "1.5", /a whole number of 1 or more/],
+  ["--batch", "0x8", /a whole number of 1 or more/],
+  ["--batch", "0b1", /a whole number of 1 or more/],
+  ["--batch", "9007199254740992", /a whole number of 1 or more/],
+  ["--epochs", "0", /a whole number of 1 or more/],
+  ["--seed", "4294967296", /from 0 to 4294967295/],
+  ["--gamma", "0", /a number above 0/],
+  ["--gamma", "-1", /a number above 0/],
+  ["--gamma", "1e-50", /a number above 0/],
+  ["--penalty", "som:gamma=-1", /gamma must be above 0, not -1/],
+  ["--penalty", "som:gamma=1e39", /gamma/],
+  ["--momentum", "0.9999999999", /below 1/],
+] as const)("train %s=%s is refused", async (flag, value, says) => {
+  const { code, stderr } = await cli(
+    "train",
+    at("good.onnx"),
+    "--data",
+    at("plain.npz"),
+    `${flag}=${value}`,
+    ...(flag === "--momentum" ? ["--optimizer", "sgd"] : []),
+    "-o",
+    at("never.onnx"),
+  );
+  expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(says) });
+});
+
+test("a learning rate of 0 changes running statistics alone; one of 1e38 ends at the state before NaN", async () => {
+  const trained = async (rate: string) => {
+    const result = await run(
+      ["train", "good", "plain"],
+      ["--max-steps", "9", "--epochs", "9", `--lr=${rate}`, "--optimizer", "sgd"],
+    );
+    return result;
+  };
+  const still = await trained("-0");
+  expect(still.code).toBe(0);
+  const [before, after] = [decodeModel(model()), decodeModel(readFileSync(`${still.out}.onnx`))].map(
+    ({ proto }) =>
+      new Map((proto.graph?.initializer ?? []).map((one) => [one.name, Buffer.from(one.rawData ?? [])])),
+  );
+  for (const [name, bytes] of before ?? []) {
+    const same = bytes.equals(after?.get(name) ?? Buffer.alloc(0));
+    expect([name, same]).toEqual([name, name !== "bn.mean" && name !== "bn.var"]);
+  }
+  const broken = await trained("1e38");
+  expect(broken.code).toBe(1);
+  expect(broken.stderr).toMatch(
+    /the loss became (NaN|Infinity|-Infinity) at step \d+.*(is kept in|was restored|last good state)/,
+  );
+});
+
+test("the library does the same", async () => {
+  const open = (name: string) => decodeModel(model(models[name]));
+  await expect(Trainer.create(open("nan"), { objective: crossEntropy(), batch: 4 })).rejects.toThrow(
+    notTrained,
+  );
+  for (const learningRate of [Number.NaN, 1e39, -1]) {
+    await expect(
+      Trainer.create(open("good"), { objective: crossEntropy(), batch: 4, learningRate }),
+    ).rejects.toThrow(/learning rate/);
+  }
+  expect(() => sgd({ momentum: 1 - 1e-12 })).toThrow(/momentum/);
+  expect(() => som({ gamma: Number.NaN })).toThrow(/gamma/);
+  const said: string[] = [];
+  const onMessage = (text: string) => void said.push(text);
+  const dataset = arrayDataset(randomFloats("x", 16), Int32Array.of(0, 1, 2, 0), [features]);
+  const { loss, accuracy, worst } = await evaluateModel(open("nan"), dataset, { onMessage });
+  expect([loss, accuracy, worst[0]?.answer]).toEqual([Number.NaN, 0, -1]);
+  const injected = await inject(open("nan"), { penalties: [{ penalty: som() }], onMessage });
+  expect(said.join("\n")).toMatch(
+    /4 of 4 samples have no finite loss[\s\S]*"fc1.weight" holds NaN at \[1, 1\]/,
+  );
+  const { checks } = await verify(open("nan"), injected);
+  expect(checks.find(({ name }) => name === "batch stays free")).toMatchObject({ status: "noted" });
+  const x = Tensor.float("x", [4, features], new Float32Array(16).fill(Number.NaN));
+  const { skipped } = await responseAngles(open("good"), { x });
+  expect(skipped.map(({ reason }) => reason)).toEqual(["its responses hold NaN", "its responses hold NaN"]);
+});
