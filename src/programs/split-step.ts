@@ -3,8 +3,8 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Model } from "../onnx/model.ts";
-import { inputName } from "./ports.ts";
 import { checkInitial } from "./check-initial.ts";
+import { inputName } from "./ports.ts";
 import { loweringPasses, type Step, type StepOptions, stepFacts } from "./step.ts";
 import type { ParameterPort, StepPorts } from "./step-ports.ts";
 import {

@@ -64,7 +64,7 @@ export async function evaluateModel(
   }
   if (undefinedFirst !== undefined) {
     options.onMessage?.(
-      `${undefinedSamples} of ${samples} samples have no finite loss, the first is sample ${undefinedFirst}: the model gives NaN, Infinity or huge numbers there, and no mean loss is defined`,
+      `${undefinedSamples} of ${samples} samples have no finite loss, the first is sample ${undefinedFirst}`,
     );
   }
   const figures = counted.map((term) => term.figures());

@@ -16,7 +16,7 @@ export interface BrokenRun {
 }
 
 const usualAdvice =
-  "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data and in the model (sorth-onnx inspect)";
+  "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data";
 
 /**
  * Ends a run whose loss is NaN or infinite, or whose gradients are at every scale. The state before that step is kept if it is finite. Otherwise the last good state
