@@ -14,7 +14,7 @@ export interface Stage extends Omit<StageOfContract, "file"> {
 }
 
 /**
- * Cuts a graph where it needs sums or means over the shards of the batch ({@link EmitBase.overShards}): what can be computed
+ * Cuts a graph where it needs sums or means over the shards of the batch (`overShards`): what can be computed
  * before the first of them is the first stage, what needs one of them but none behind it the second, and so on. Every sum and
  * mean is taken as early as it can be, so there are as few stages as possible. Of every output of the graph the mean is taken.
  * @param source - where large weights are that stay in files

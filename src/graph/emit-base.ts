@@ -14,13 +14,13 @@ export interface EmitOptions {
   readonly constants?: "initializers" | "nodes";
   /** Whether the graph must also work for other lengths (such as another batch size) than its static shapes. Default: false. */
   readonly openShapes?: boolean;
-  /** In how many shards the batch is cut, of which the graph computes one ({@link EmitBase.overShards}). Default: 1. */
+  /** In how many shards the batch is cut, of which the graph computes one (`overShards`). Default: 1. */
   readonly shards?: number;
   /** `metadata_props` of every emitted node. */
   readonly metadata?: ReadonlyMap<string, string>;
 }
 
-/** The operator of {@link EmitBase.overShards}, which no runtime has: a graph is cut where it stands. */
+/** The operator of `overShards`, which no runtime has: a graph is cut where it stands. */
 export const shardsDomain = "sorth";
 export const shardsOp = "OverShards";
 
