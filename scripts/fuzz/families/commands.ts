@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Chance } from "../chance.ts";
 import type { Family, Files } from "../family.ts";
 import { changedNpz } from "../mutate/arrays.ts";
-import { changedText } from "../mutate/text.ts";
+import { changedText, hostileValue } from "../mutate/text.ts";
 import { filesIn } from "../seeds.ts";
 import { command } from "./command.ts";
 import { changedModel } from "./models.ts";
@@ -93,7 +93,7 @@ schedule: { name: cosine, warmup: 1 }
 penalty:
   - { name: so, weight: 0.01, include: fc1 }
   - som
-freeze: [fc2.bias]
+freeze: [fc1.bias]
 group: ["fc1:lr=0.1,freeze-until=1"]
 classWeights: [1, 2, 1]
 metrics: f1
@@ -105,6 +105,15 @@ seed: 1
 report: false
 `;
 
+/** A configuration with the value of one flag replaced, or changed as any text. */
+function changedFlag(text: string, chance: Chance): string {
+  if (chance.once(3)) return changedText(text, chance);
+  const lines = text.split("\n");
+  const at = chance.below(lines.length);
+  lines[at] = `${lines[at]?.split(":")[0]}: ${hostileValue(chance)}`;
+  return lines.join("\n");
+}
+
 /** Configuration files: flags that do not exist, that contradict each other, and values of every kind. */
 export const configurations: Family = {
   name: "configurations",
@@ -114,7 +123,7 @@ export const configurations: Family = {
       ["model.onnx", await readFile(join(seeds, "network.onnx"))],
       ["data.npz", await readFile(join(seeds, "data.npz"))],
     ]);
-    return files.set("config.yaml", Buffer.from(changedText(configuration, chance)));
+    return files.set("config.yaml", Buffer.from(changedFlag(configuration, chance)));
   },
   entries: {
     // What the command line says goes before what the file says: work and written files stay within bounds.
