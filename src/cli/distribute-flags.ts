@@ -28,6 +28,7 @@ const refused: Readonly<Record<string, string>> = {
   allowFallback: "has no effect: workers say on which device they compute",
   augment: notYet,
   teacher: notYet,
+  metrics: "is not computed by workers: sorth-onnx evaluate --metrics does for the trained file",
   monitor: notYet,
   earlyStop: notYet,
   minimumChange: notYet,

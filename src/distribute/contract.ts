@@ -98,7 +98,6 @@ export interface Contract {
   readonly penaltySchedule: NamedSchedule | null;
   /** Schedules of single penalties, by the names of `penalties`. */
   readonly penaltySchedules: Readonly<Record<string, NamedSchedule>>;
-  readonly metrics: readonly string[];
   /** How long to train, where the runner's flags do not say it. */
   readonly fit: Readonly<Record<string, unknown>>;
   readonly feeds: ContractFeeds;

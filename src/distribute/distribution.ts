@@ -99,7 +99,6 @@ export async function distributionOf(
     schedule: run.schedule === undefined ? null : named(run.schedule),
     penaltySchedule: run.penaltySchedule === undefined ? null : named(run.penaltySchedule),
     penaltySchedules: Object.fromEntries(schedules),
-    metrics: (run.metrics ?? []).map((one) => (typeof one === "string" ? one : one.name)),
     fit: options.fit ?? {},
     feeds: feedsOf(ports),
     data: {
@@ -180,8 +179,10 @@ function refuseFunctions({
       "a schedule that is a function cannot be distributed: give it as text, as in cosine:warmup=100",
     );
   }
-  if (metrics?.some((one) => typeof one !== "string")) {
-    throw new UsageError("metrics of your own cannot be distributed: name those of --metrics");
+  if (metrics !== undefined && metrics.length > 0) {
+    throw new UsageError(
+      "workers compute no metrics: leave --metrics out, and give them to sorth-onnx evaluate with the trained file",
+    );
   }
   if (mixup !== undefined) throw new UsageError("mixup is not distributed: leave --augment mixup out");
   if (teacher) throw new UsageError("a teacher is not distributed: leave --teacher out");
