@@ -224,6 +224,7 @@ export type {
 } from "./runtime/events.ts";
 export type { ExportCheckpointOptions } from "./runtime/export-checkpoint.ts";
 export type { EarlyStop, FitOptions } from "./runtime/fit-plan.ts";
+export type { MemoryEstimate } from "./runtime/memory-estimate.ts";
 export type {
   EvaluateOptions,
   ModelEvaluation,
@@ -245,6 +246,7 @@ export type { RescueOptions } from "./runtime/rescue.ts";
 export type { SessionOptions } from "./runtime/step-session.ts";
 export type { ExportOptions } from "./runtime/trained-model.ts";
 export type { TrainerOptions } from "./runtime/trainer-options.ts";
+export type { UpdateBatchNormOptions } from "./runtime/update-batch-norm.ts";
 export type { Schedule, ScheduledRun } from "./schedules/public.ts";
 export type { InnerValueInfo, TapOptions } from "./tap/tap.ts";
 export type { VerifyCheck, VerifyOptions, VerifyReport } from "./verify/verify.ts";

@@ -42,6 +42,7 @@ import { recoverBatchNorm as recoverBatchNormWith } from "./runtime/recover-batc
 import type { RescueOptions } from "./runtime/rescue.ts";
 import { Trainer as TrainerCore } from "./runtime/trainer.ts";
 import type { TrainerOptions } from "./runtime/trainer-options.ts";
+import { updateBatchNorm as updateBatchNormWith } from "./runtime/update-batch-norm.ts";
 import { innerValues as innerValuesWith, tap as tapWith } from "./tap/tap.ts";
 import { verify as verifyWith } from "./verify/verify.ts";
 
@@ -81,6 +82,10 @@ export const replaceHead: Library["replaceHead"] = (model, options) => replaceHe
 /** @function */
 export const recoverBatchNorm: Library["recoverBatchNorm"] = (model, dataset, options = {}) =>
   recoverBatchNormWith(model, dataset, options, nodeRuntime);
+
+/** @function */
+export const updateBatchNorm: Library["updateBatchNorm"] = (model, dataset, options = {}) =>
+  updateBatchNormWith(model, dataset, options, nodeRuntime);
 
 /** @function */
 export const sampleFeeds: Library["sampleFeeds"] = (model, dataset, count, options) =>

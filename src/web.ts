@@ -84,6 +84,12 @@ export const recoverBatchNorm: Library["recoverBatchNorm"] = async (model, datas
 };
 
 /** @function */
+export const updateBatchNorm: Library["updateBatchNorm"] = async (model, dataset, options = {}) => {
+  const { updateBatchNorm: updateBatchNormWith } = await import("./runtime/update-batch-norm.ts");
+  return updateBatchNormWith(model, dataset, options, webRuntime);
+};
+
+/** @function */
 export const sampleFeeds: Library["sampleFeeds"] = async (model, dataset, count, options) => {
   const { sampleFeeds: sampleFeedsWith } = await import("./data/sample-feeds.ts");
   return sampleFeedsWith(model, dataset, count, options);

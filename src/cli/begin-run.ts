@@ -45,18 +45,20 @@ export interface Beginning {
   /** How samples are scaled; undefined if model and data decide that. */
   readonly normalize: Normalization | undefined;
   readonly onMessage: (message: string) => void;
+  readonly onMemory?: TrainerOptions["onMemory"];
 }
 
 /** The trainer of a call: of a resumed run, of a run rescued from artifacts, or of a new run. */
 export async function trainerFor(asked: Beginning): Promise<Trainer> {
-  const { call, model, rescued, onMessage } = asked;
+  const { call, model, rescued, onMessage, onMemory } = asked;
   const { path, placement } = call;
   const flags = await withLossFiles(withoutLostTeacher(call.flags));
   const metrics = await metricsOf(flags);
   const beginning = { ...asked, call: { ...call, flags } };
   if (flags.resume) {
     const { teacher } = flags.taught ?? {};
-    const options = { ...placement, ...ownObjective(beginning), ...given({ metrics, teacher }), onMessage };
+    const others = { ...given({ metrics, teacher, onMemory }), onMessage };
+    const options = { ...placement, ...ownObjective(beginning), ...others };
     return resume(rescued?.model ?? model, path, flags.resume, options);
   }
   if (rescued) return beginRescued(rescued, beginning, { ...(metrics && { metrics }) });
@@ -73,7 +75,8 @@ export async function newTrainer({
   normalize,
   metrics,
   onMessage,
-}: Pick<Beginning, "model" | "facts" | "train" | "text" | "normalize" | "onMessage"> & {
+  onMemory,
+}: Pick<Beginning, "model" | "facts" | "train" | "text" | "normalize" | "onMessage" | "onMemory"> & {
   readonly flags: TrainingFlags & TrainingDataFlags & PlacementFlags;
   readonly metrics?: TrainerOptions["metrics"];
 }): Promise<Trainer> {
@@ -108,7 +111,7 @@ export async function newTrainer({
     ...(unpaired && { penalties: [] }),
     ...given({ lora, trainable }),
     ...given({ objective, normalize, mixup: flags.augment?.mixup }),
-    ...given({ metrics }),
+    ...given({ metrics, onMemory }),
     ...placementOf(flags),
     onMessage,
   });
@@ -125,7 +128,7 @@ const withoutLostTeacher = <F extends Call["flags"]>({ teacher, ...flags }: F) =
 /** Continues a run of ONNX Runtime's training API. Flags override its options. */
 function beginRescued(
   run: RescuedModel,
-  { call: { flags }, command, normalize, onMessage }: Beginning,
+  { call: { flags }, command, normalize, onMessage, onMemory }: Beginning,
   metrics: Pick<TrainerOptions, "metrics">,
 ): Promise<Trainer> {
   const { block, freeBatch } = modelFacts(run.model, dimensionsOf(flags));
@@ -151,6 +154,7 @@ function beginRescued(
     ...given({ normalize, mixup: flags.augment?.mixup }),
     ...(command.getOptionValueSource("optimizer") !== "cli" && { optimizer: former() }),
     ...metrics,
+    ...given({ onMemory }),
     onMessage,
   });
 }

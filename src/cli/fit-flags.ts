@@ -17,6 +17,8 @@ export interface FitFlags {
   readonly keep?: number;
   readonly from?: CheckpointKind;
   readonly otherData?: true;
+  /** False after `--no-update-bn`. */
+  readonly updateBn?: boolean;
 }
 
 /** Declares these flags. */
@@ -48,6 +50,10 @@ export function addFitFlags(command: Command): void {
       "--keep <count>",
       "keep the checkpoints of this many best epochs, as epoch-N.safetensors",
       positiveInteger,
+    )
+    .option(
+      "--no-update-bn",
+      "with --swa: leave BatchNorm the statistics of the weights in training (default: computed again for the averaged weights at the end)",
     );
   addFromFlag(
     command,

@@ -26,11 +26,13 @@ import { listedWithSource } from "../programs/tell-parameters.ts";
 import { normalizationFor } from "../runtime/batch-feeds.ts";
 import { describeData } from "../runtime/describe-data.ts";
 import { checkHasAdapters, writeTrainedAdapter } from "./adapter-flags.ts";
+import { updateAveragedBatchNorm, updatesBatchNorm } from "./averaged-batch-norm.ts";
 import { withRecoveredBatchNorm } from "./batch-norm-flag.ts";
 import { trainerFor } from "./begin-run.ts";
 import { withClasses } from "./class-list.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { checkHeldOut, earlyText, weightsFrom, weightsText } from "./fit-flags.ts";
+import { tellMemory } from "./memory-note.ts";
 import { given } from "./options.ts";
 import {
   checkNoEvents,
@@ -127,7 +129,9 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const trainer = await trainerFor({
     ...{ call, command, model, facts, rescued, train, normalize, onMessage },
     text: read.conversion?.text,
+    onMemory: tellMemory(onMessage, (text) => terminal.note(text)),
   });
+  const updates = updatesBatchNorm(trainer, flags);
   const record = recordOf(read, trainer);
   checkTaughtData(trainer.options.teacher, record);
 
@@ -174,6 +178,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   );
   const from = await weightsFrom(flags, folder);
   if (from !== "last") await trainer.load(folder, from);
+  if (updates && !signal?.aborted) terminal.note(await updateAveragedBatchNorm(trainer, train, signal));
   await writeTrained(trainer, rescued, flags, { output, record }, terminal);
   if (flags.adapter !== undefined) await writeTrainedAdapter(trainer, flags.adapter, terminal);
   const test = held && (await trainer.evaluate(held));

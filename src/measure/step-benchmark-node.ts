@@ -3,6 +3,7 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { SorthError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
+import type { MemoryEstimate } from "../runtime/memory-estimate.ts";
 import type { Backend } from "../runtime/step-session.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { type OperatorTime, profiled } from "./operator-profile-node.ts";
@@ -49,6 +50,8 @@ export interface StepTime {
   readonly stepsPerRun: number;
   /** Bytes by which opening the step and its first runs raised the peak of the process's memory. */
   readonly memory: number;
+  /** The same as estimated before; absent where the state lies on a device. */
+  readonly estimatedMemory?: number;
   /** Operators of one step, the slowest first. */
   readonly operators?: readonly OperatorTime[];
 }
@@ -64,6 +67,7 @@ interface Contender {
   readonly form: BenchmarkForm;
   readonly step: TimedStep;
   readonly memory: number;
+  readonly estimated: number | undefined;
   readonly rounds: number[];
 }
 
@@ -123,11 +127,16 @@ async function openedForms(
     for (const form of forms) {
       peakMemory();
       const before = process.memoryUsage().rss;
-      const step = await TimedStep.open(form.model, form.options, { backend, probe, dataset });
-      open.push({ backend, form, step, memory: 0, rounds: [] });
+      let estimated: number | undefined;
+      const onMemory = ({ added }: MemoryEstimate) => {
+        estimated = added;
+      };
+      const parts = { backend, probe, dataset };
+      const step = await TimedStep.open(form.model, { ...form.options, onMemory }, parts);
+      open.push({ ...{ backend, form, step, estimated }, memory: 0, rounds: [] });
       await step.warmUp();
       const memory = Math.max(0, Math.round(peakMemory() * 2 ** 20 - before));
-      open[open.length - 1] = { backend, form, step, memory, rounds: [] };
+      open[open.length - 1] = { ...{ backend, form, step, estimated }, memory, rounds: [] };
     }
     return open;
   } catch (error) {
@@ -145,7 +154,7 @@ async function timesOf(
 ): Promise<BackendTimes> {
   const plain = contenders.find(({ form }) => form.penalty === "none");
   const steps: StepTime[] = [];
-  for (const { form, step, memory, rounds } of contenders) {
+  for (const { form, step, memory, estimated, rounds } of contenders) {
     const milliseconds = median(rounds);
     if (profile) onProgress?.(`profile on ${backend.name}, penalty ${form.penalty}`);
     steps.push({
@@ -154,6 +163,7 @@ async function timesOf(
       samplesPerSecond: (step.batch * 1000) / milliseconds,
       ...(plain && plain.step !== step && { ratio: milliseconds / median(plain.rounds) }),
       ...{ stepsPerRun: step.stepsPerRun, memory },
+      ...(estimated !== undefined && { estimatedMemory: estimated }),
       ...(profile && { operators: await operatorsOf(form, { backend, probe, dataset }, milliseconds) }),
     });
   }

@@ -1,11 +1,10 @@
 import type { Probe } from "../analysis/probe.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../onnx/model.ts";
-import { adamw } from "../optimizers/adamw.ts";
-import { buildStep, type Step } from "../programs/step.ts";
-import { stepLoop } from "../programs/step-loop.ts";
+import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
-import { RunLength } from "../runtime/run-length.ts";
+import { checkRuns, openStep } from "../runtime/open-step.ts";
+import type { RunLength } from "../runtime/run-length.ts";
 import { StepFeeder } from "../runtime/step-feeds.ts";
 import { scalarsOfSteps } from "../runtime/step-scalars.ts";
 import type { Backend, StepSession } from "../runtime/step-session.ts";
@@ -52,25 +51,17 @@ export class TimedStep {
     options: TrainerOptions,
     { backend, probe, dataset, profile }: TimedStepParts,
   ): Promise<TimedStep> {
-    await backend.checkDevice?.();
-    if (options.precision !== undefined) await backend.checkPrecision?.(options.precision);
-    const lower = await backend.lowering();
-    const single = await buildStep(
-      model,
-      { ...options, optimizer: options.optimizer ?? adamw(), lower },
-      probe,
-    );
-    const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
-    const step = length.most > 1 ? stepLoop(single) : single;
-    const samples = length.most * batchOf(single.ports);
-    const data = dataset ?? randomDataset(single.ports, samples);
+    await checkRuns(backend, options);
+    const own = { ...options, ...(profile !== undefined && { profile }) };
+    const { step, length, session } = await openStep(model, own, backend, probe);
+    const samples = length.most * batchOf(step.ports);
+    const data = dataset ?? randomDataset(step.ports, samples);
     const { normalize, seed = 0 } = options;
     const feeder = new StepFeeder(step.ports, data, seed, { batches: length.most, normalize });
     await feeder.fill(
       Uint32Array.from({ length: samples }, (_, i) => i % data.size),
       0,
     );
-    const session = await backend.openStep(step, { ...options, ...(profile !== undefined && { profile }) });
     return new TimedStep(step, await timedOptions(options), { length, session, feeder });
   }
 

@@ -95,6 +95,9 @@ export const loweringPasses = async (
 /** The graphs of written steps, for {@link takeGraph}. */
 const graphs = new WeakMap<Model, Graph>();
 
+/** The graph of a step as it was written, to look at; undefined once it was taken. */
+export const writtenGraph = ({ model }: Pick<Step, "model">): Graph | undefined => graphs.get(model);
+
 /** The graph of a step, which the caller may change: the first caller gets the written graph, later ones a copy. */
 export function takeGraph({ model }: Step): Graph {
   const graph = graphs.get(model) ?? graphOf(model);

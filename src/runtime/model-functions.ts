@@ -6,6 +6,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { EvaluateOptions, ModelEvaluation } from "./model-evaluation.ts";
 import type { Prediction, PredictOptions } from "./predict.ts";
 import type { RecoverBatchNormOptions } from "./recover-batch-norm.ts";
+import type { UpdateBatchNormOptions } from "./update-batch-norm.ts";
 
 /** The functions of {@link Library} that change data, and that run a model over them. */
 export interface ModelFunctions {
@@ -70,6 +71,24 @@ export interface ModelFunctions {
    * const same = await foldBatchNorm(await recoverBatchNorm(await readModel("model.onnx"), train));
    */
   foldBatchNorm(model: Model): Promise<Model>;
+
+  /**
+   * Computes the running statistics of a model's BatchNormalization again, with the weights that it has: the means over batches of
+   * each batch's mean and variance, in training form, as `torch.optim.swa_utils.update_bn`. For weights that no step has trained,
+   * such as an average. Dropout is off, where PyTorch leaves it on.
+   *
+   * @param dataset - the training data; labels are not read, and samples that fill no batch are left out
+   * @param options - `batch`: that of the training; `samples` to read fewer
+   * @returns the model with other running statistics, every other byte as it was
+   * @throws SorthError with the code `model` if nothing has running statistics, `data` when samples do not fit
+   *
+   * @example
+   * import { loadMnist, readModel, updateBatchNorm } from "sorth-onnx";
+   *
+   * const { train } = await loadMnist();
+   * const model = await updateBatchNorm(await readModel("model.onnx"), train, { batch: 64, samples: 256 });
+   */
+  updateBatchNorm(model: Model, dataset: Dataset, options?: UpdateBatchNormOptions): Promise<Model>;
 
   /**
    * The first samples of a dataset as tensors for a model's inputs, in the types that the model declares. Each array is fed to

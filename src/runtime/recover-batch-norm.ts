@@ -1,33 +1,25 @@
 import { batchNormKey } from "../analysis/batch-norm-form.ts";
 import { stepPrefix } from "../analysis/block-nodes.ts";
-import { batchAxisOf, type DimensionOptions } from "../analysis/dimensions.ts";
+import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
-import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { batchStatistics, normalizeBatch } from "../autodiff/rules/batch-normalization.ts";
 import { type MeasuredLayer, type ResponseStatistics, withBatchNorm } from "../batch-norm/add-batch-norm.ts";
 import { type FoldedLayer, type FoldedLayerOptions, foldedLayers } from "../batch-norm/folded-layers.ts";
 import { blockOf } from "../block/block.ts";
-import { shuffledIndices } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
-import { feedsOfGraph } from "../data/sample-feeds.ts";
 import { DataError, SorthError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import { typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
-import { graphOf, modelOf } from "../graph/model-graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
 import { checkNumber, count, seedNumber } from "../numbers.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
-import { elementCount, type Tensor } from "../onnx/tensor.ts";
-import { runGraphPass } from "../passes/pass.ts";
-import { setBatchNormForm } from "../passes/training/batch-norm.ts";
-import { sidestepFaults } from "../passes/training/sidestep-faults.ts";
-import { stopDropout } from "../passes/training/stop-dropout.ts";
-import { batchFor } from "./model-run.ts";
-import type { ForwardSession, SessionOptions } from "./step-session.ts";
-import { backendNamed } from "./trainer-options.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import { inferenceForm, MeasuredBatches, onlyRead, openForward } from "./measured-batches.ts";
+import type { SessionOptions } from "./step-session.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
 /** Options of `recoverBatchNorm`. */
@@ -67,7 +59,7 @@ export async function recoverBatchNorm(
   if (original.metadata.has(batchNormKey)) {
     throw new SorthError("the model has its BatchNorm back already");
   }
-  const batches = new Batches(original, dataset, { ...options, samples, seed });
+  const batches = new MeasuredBatches(original, dataset, { ...options, samples, seed });
   const graph = inferenceForm(model);
   await inferShapes(graph, runtime.probe, batches.dimensions);
   const { layers, others } = foldedLayers(graph, options);
@@ -90,76 +82,12 @@ const percent = (share: number): string => `${(100 * share).toPrecision(2)} %`;
 
 const at = <T>(list: readonly T[], i: number): T => list[i] as T;
 
-/** The samples that statistics are measured on, in whole batches. */
-class Batches {
-  readonly size: number;
-  readonly samples: number;
-  readonly dimensions: DimensionOptions;
-  readonly #graph: Graph;
-  readonly #dataset: Dataset;
-  readonly #options: RecoverBatchNormOptions;
-  readonly #order: Uint32Array;
-
-  constructor(
-    graph: Graph,
-    dataset: Dataset,
-    options: RecoverBatchNormOptions & { readonly samples: number; readonly seed: number },
-  ) {
-    this.#graph = graph;
-    this.#dataset = dataset;
-    this.#options = options;
-    this.size = batchFor(graph, options.batch, Math.min(dataset.size, options.samples));
-    const whole = Math.floor(Math.min(options.samples, dataset.size) / this.size);
-    if (whole === 0) {
-      throw new DataError(
-        `${dataset.name}: ${Math.min(options.samples, dataset.size)} samples do not fill a batch of ${this.size}; measure BatchNorm's statistics on more, or use a smaller batch`,
-      );
-    }
-    this.samples = whole * this.size;
-    this.#order = shuffledIndices(options.seed, 0, dataset.size).slice(0, this.samples);
-    const open = [...this.#feeds().tensors()].flatMap(([name, { dims }]) => {
-      const input = graph.valueNamed(name);
-      const batchAxis = batchAxisOf(input, dims, undefined);
-      return dims.flatMap((length, axis) =>
-        axis === batchAxis || typeof input.declared?.[axis] === "number"
-          ? []
-          : [[`${name}.${axis}`, length] as const],
-      );
-    });
-    this.dimensions = { batch: this.size, dims: { ...Object.fromEntries(open), ...options.dims } };
-  }
-
-  #feeds() {
-    // The trainer says how it scales pixels.
-    const { normalize } = this.#options;
-    return feedsOfGraph(this.#graph, this.#dataset, this.size, { normalize });
-  }
-
-  /** The inputs of each batch. */
-  async *feeds(most = Number.POSITIVE_INFINITY): AsyncGenerator<ReadonlyMap<string, Tensor>> {
-    const feeds = this.#feeds();
-    for (let start = 0, done = 0; start < this.samples && done < most; start += this.size, done++) {
-      this.#options.signal?.throwIfAborted();
-      await feeds.fill(this.#order.subarray(start, start + this.size));
-      yield feeds.tensors();
-    }
-  }
-}
-
-/** A model's graph in inference form. */
-function inferenceForm(model: Model): Graph {
-  const graph = graphOf(model);
-  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
-  runGraphPass(stopDropout(), graph);
-  return graph;
-}
-
 /** Mean and variance of each layer's response, one number per unit: batches are joined in float64 (Chan, Golub, LeVeque). */
 async function statisticsOf(
   model: Model,
   graph: Graph,
   layers: readonly FoldedLayer[],
-  batches: Batches,
+  batches: MeasuredBatches,
   options: SessionOptions & { readonly backend?: string },
   runtime: TrainerRuntime,
 ): Promise<ResponseStatistics[]> {
@@ -205,7 +133,7 @@ async function statisticsOf(
 async function formDifference(
   model: Model,
   recovered: Model,
-  batches: Batches,
+  batches: MeasuredBatches,
   options: SessionOptions & { readonly backend?: string },
   runtime: TrainerRuntime,
 ): Promise<{ readonly inference: number; readonly training: number }> {
@@ -246,20 +174,3 @@ function distance(from: readonly number[], to: readonly number[]): number {
   });
   return size === 0 ? difference : Math.sqrt(difference / size);
 }
-
-const openForward = (
-  graph: Graph,
-  model: Model,
-  options: SessionOptions & { readonly backend?: string },
-  { backends }: TrainerRuntime,
-): Promise<ForwardSession> => {
-  graph.prune();
-  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
-  if (mayBeMiscomputed(graph)) sidestepFaults(graph);
-  return backendNamed(options.backend, backends).openForward(modelOf(graph, model), options);
-};
-
-const onlyRead = (graph: Graph, feeds: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> => {
-  const read = new Set(graph.inputs.map(({ name }) => name));
-  return new Map([...feeds].filter(([name]) => read.has(name)));
-};

@@ -47,6 +47,7 @@ export type Forgotten = None<
     | "lora"
     | "teacher"
     | "onMessage"
+    | "onMemory"
   >
 >;
 

@@ -11,6 +11,7 @@ import type {
 } from "../programs/options.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import type { Schedule } from "../schedules/schedule.ts";
+import type { MemoryEstimate } from "./memory-estimate.ts";
 import type { Backend, SessionOptions } from "./step-session.ts";
 
 /** How a model is trained. */
@@ -62,6 +63,11 @@ export interface TrainerOptions
    * Penalties act on the adapters' A: the directions in which they read the layer's inputs. Default: none.
    */
   readonly lora?: LoraOptions;
+  /**
+   * Receives an estimate of the run's memory before its session opens, where the state lies in the host's memory (`cpu`, `wasm`).
+   * In node, `process.memoryUsage().rss + estimate.added` is the peak of the process, within about 30 %.
+   */
+  readonly onMemory?: (estimate: MemoryEstimate) => void;
 }
 
 /** @throws UsageError for a name that no backend has */

@@ -1,10 +1,8 @@
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../onnx/model.ts";
-import { adamw } from "../optimizers/adamw.ts";
 import { withWeights } from "../programs/export.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
-import { buildStep, type Step } from "../programs/step.ts";
-import { stepLoop } from "../programs/step-loop.ts";
+import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import type { ScheduledRun } from "../schedules/schedule.ts";
@@ -14,10 +12,10 @@ import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.t
 import { FitLoop } from "./fit-loop.ts";
 import { checkDecides, type FitOptions, Fitting, splitOf } from "./fit-plan.ts";
 import { stopAtNotANumber } from "./not-a-number.ts";
+import { checkRuns, openStep } from "./open-step.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
 import type { NewParameters, ParameterForm, ParametersOptions, SetParametersOptions } from "./parameters.ts";
 import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
-import { RunLength } from "./run-length.ts";
 import { runOptions } from "./run-options.ts";
 import { RunState } from "./run-state.ts";
 import type { StepSession } from "./step-session.ts";
@@ -73,14 +71,9 @@ export class Trainer {
     checkTrainerNumbers(given);
     const { options, ...parts } = await runOptions(source, given);
     const backend = backendNamed(options.backend, runtime.backends);
-    await backend.checkDevice?.();
-    if (options.precision !== undefined) await backend.checkPrecision?.(options.precision);
-    const lower = await backend.lowering();
+    await checkRuns(backend, options);
     const trained = await trainedModel(source, options, runtime.probe);
-    const single = await buildStep(trained.model, { optimizer: adamw(), ...options, lower }, runtime.probe);
-    const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
-    const step = length.most > 1 ? stepLoop(single) : single;
-    const session = await backend.openStep(step, options);
+    const { step, length, session } = await openStep(trained.model, options, backend, runtime.probe);
     return new made({ ...trained, ...parts, step, backend, length, runtime }, options, session);
   }
 

@@ -148,13 +148,25 @@ function printTimes(path: string, times: readonly BackendTimes[], flags: Flags, 
   const batch = here[0]?.batch;
   const data = flags.data ?? "random samples";
   if (batch !== undefined) terminal.print(`${path}, batches of ${batch} of ${data}, ${flags.rounds} rounds`);
-  const headings = ["backend", "penalty", "ms a step", "quartiles", "÷ none", "samples/s", "memory"];
+  const headings = [
+    "backend",
+    "penalty",
+    "ms a step",
+    "quartiles",
+    "÷ none",
+    "samples/s",
+    "memory",
+    "estimated",
+  ];
   const columns = headings.map((heading, i) => ({ heading, align: i < 2 ? "left" : "right" }) as const);
   const rows = here.flatMap(({ backend, steps }) =>
     steps.map((step) => [
       ...[backend, step.penalty, digits(step.milliseconds), step.quartiles.map(digits).join("–")],
       ...[fixed(step.ratio, 2), Math.round(step.samplesPerSecond).toLocaleString("en")],
-      formatBytes(step.memory),
+      ...[
+        formatBytes(step.memory),
+        step.estimatedMemory === undefined ? "" : formatBytes(step.estimatedMemory),
+      ],
     ]),
   );
   if (rows.length > 0) terminal.print(formatTable(columns, rows, bold));

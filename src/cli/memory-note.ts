@@ -1,0 +1,36 @@
+import { freemem } from "node:os";
+import { formatBytes } from "../report/byte-count.ts";
+import type { MemoryEstimate } from "../runtime/memory-estimate.ts";
+
+/** Copies of the state that checkpoints, the report and the trained model take beside the step, whose memory ONNX Runtime keeps. */
+const copies = 3;
+
+/** The most memory that the process may take, by an estimate from before its session opens. */
+export function memoryText(estimate: MemoryEstimate, held: number = process.memoryUsage.rss()): string {
+  const { added, state, activations, mapped, frozen } = estimate;
+  const parts = [
+    `${formatBytes(held)} before the run`,
+    `${formatBytes(state)} of parameters and optimizer state in about six copies with those for checkpoints`,
+    `${formatBytes(activations)} of activations`,
+    ...(frozen - mapped > 0 ? [`${formatBytes(frozen - mapped)} of frozen weights`] : []),
+    ...(mapped > 0 ? [`${formatBytes(mapped)} mapped from the model's file`] : []),
+  ];
+  return `memory: about ${formatBytes(held + added + copies * state)} at the peak (${parts.join(", ")})`;
+}
+
+/**
+ * Calls one of two functions with the text: `now` if the machine lacks so much memory, because the run may be killed before it has
+ * said anything, else `later`.
+ */
+export const tellMemory =
+  (later: (text: string) => void, now: (text: string) => void) =>
+  (estimate: MemoryEstimate): void => {
+    const text = memoryText(estimate);
+    const free = freemem();
+    if (estimate.added - estimate.mapped <= free) later(text);
+    else {
+      now(
+        `${text}; ${formatBytes(free)} are free: a smaller --batch, --recompute, --checkpoint-every block or --lora needs less`,
+      );
+    }
+  };

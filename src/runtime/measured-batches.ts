@@ -1,0 +1,106 @@
+import { batchAxisOf, type DimensionOptions } from "../analysis/dimensions.ts";
+import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
+import { shuffledIndices } from "../data/batches.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Normalization } from "../data/normalize.ts";
+import { feedsOfGraph } from "../data/sample-feeds.ts";
+import { DataError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
+import type { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { runGraphPass } from "../passes/pass.ts";
+import { setBatchNormForm } from "../passes/training/batch-norm.ts";
+import { sidestepFaults } from "../passes/training/sidestep-faults.ts";
+import { stopDropout } from "../passes/training/stop-dropout.ts";
+import { batchFor } from "./model-run.ts";
+import type { ForwardSession, SessionOptions } from "./step-session.ts";
+import { backendNamed } from "./trainer-options.ts";
+import type { TrainerRuntime } from "./trainer-runtime.ts";
+
+/** Which samples are measured, and how they are fed. */
+interface MeasuredOptions extends DimensionOptions {
+  readonly samples: number;
+  readonly seed: number;
+  readonly normalize?: Normalization;
+  readonly signal?: AbortSignal;
+}
+
+/** The samples that statistics are measured on, in whole batches. */
+export class MeasuredBatches {
+  readonly size: number;
+  readonly samples: number;
+  readonly dimensions: DimensionOptions;
+  readonly #graph: Graph;
+  readonly #dataset: Dataset;
+  readonly #options: MeasuredOptions;
+  readonly #order: Uint32Array;
+
+  constructor(graph: Graph, dataset: Dataset, options: MeasuredOptions) {
+    this.#graph = graph;
+    this.#dataset = dataset;
+    this.#options = options;
+    this.size = batchFor(graph, options.batch, Math.min(dataset.size, options.samples));
+    const whole = Math.floor(Math.min(options.samples, dataset.size) / this.size);
+    if (whole === 0) {
+      throw new DataError(
+        `${dataset.name}: ${Math.min(options.samples, dataset.size)} samples do not fill a batch of ${this.size}; measure BatchNorm's statistics on more, or use a smaller batch`,
+      );
+    }
+    this.samples = whole * this.size;
+    this.#order = shuffledIndices(options.seed, 0, dataset.size).slice(0, this.samples);
+    const open = [...this.#feeds().tensors()].flatMap(([name, { dims }]) => {
+      const input = graph.valueNamed(name);
+      const batchAxis = batchAxisOf(input, dims, undefined);
+      return dims.flatMap((length, axis) =>
+        axis === batchAxis || typeof input.declared?.[axis] === "number"
+          ? []
+          : [[`${name}.${axis}`, length] as const],
+      );
+    });
+    this.dimensions = { batch: this.size, dims: { ...Object.fromEntries(open), ...options.dims } };
+  }
+
+  #feeds() {
+    // The trainer says how it scales pixels.
+    const { normalize } = this.#options;
+    return feedsOfGraph(this.#graph, this.#dataset, this.size, { normalize });
+  }
+
+  /** The inputs of each batch. */
+  async *feeds(most = Number.POSITIVE_INFINITY): AsyncGenerator<ReadonlyMap<string, Tensor>> {
+    const feeds = this.#feeds();
+    for (let start = 0, done = 0; start < this.samples && done < most; start += this.size, done++) {
+      this.#options.signal?.throwIfAborted();
+      await feeds.fill(this.#order.subarray(start, start + this.size));
+      yield feeds.tensors();
+    }
+  }
+}
+
+/** A model's graph in inference form. */
+export function inferenceForm(model: Model): Graph {
+  const graph = graphOf(model);
+  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
+  runGraphPass(stopDropout(), graph);
+  return graph;
+}
+
+/** A session for a graph, without what its outputs do not need. */
+export const openForward = (
+  graph: Graph,
+  model: Model,
+  options: SessionOptions & { readonly backend?: string },
+  { backends }: TrainerRuntime,
+): Promise<ForwardSession> => {
+  graph.prune();
+  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  if (mayBeMiscomputed(graph)) sidestepFaults(graph);
+  return backendNamed(options.backend, backends).openForward(modelOf(graph, model), options);
+};
+
+/** Those of the tensors that are inputs of the graph. */
+export const onlyRead = (graph: Graph, feeds: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> => {
+  const read = new Set(graph.inputs.map(({ name }) => name));
+  return new Map([...feeds].filter(([name]) => read.has(name)));
+};

@@ -1,0 +1,41 @@
+import type { Probe } from "../analysis/probe.ts";
+import type { Model } from "../onnx/model.ts";
+import { adamw } from "../optimizers/adamw.ts";
+import { buildStep, type Step } from "../programs/step.ts";
+import { stepLoop } from "../programs/step-loop.ts";
+import { RunLength } from "./run-length.ts";
+import type { Backend, StepSession } from "./step-session.ts";
+import type { TrainerOptions } from "./trainer-options.ts";
+
+/** A training step whose session is open. */
+export interface OpenStep {
+  /** In Loop form if runs do several steps. */
+  readonly step: Step;
+  readonly length: RunLength;
+  readonly session: StepSession;
+}
+
+/** @throws SorthError where the backend's device is missing or computes in no such precision */
+export async function checkRuns(backend: Backend, { precision }: TrainerOptions): Promise<void> {
+  await backend.checkDevice?.();
+  if (precision !== undefined) await backend.checkPrecision?.(precision);
+}
+
+/** Builds the step of a model in the form of a backend, and opens its session. @throws SorthError as buildStep does */
+export async function openStep(
+  model: Model,
+  options: TrainerOptions & { readonly profile?: string },
+  backend: Backend,
+  probe: Probe,
+): Promise<OpenStep> {
+  const lower = await backend.lowering();
+  const single = await buildStep(model, { optimizer: adamw(), ...options, lower }, probe);
+  const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
+  if (options.onMemory && !backend.stateOnDevice) {
+    const { estimateMemory } = await import("./memory-estimate.ts");
+    const estimate = estimateMemory(single, length.most > 1);
+    if (estimate) options.onMemory(estimate);
+  }
+  const step = length.most > 1 ? stepLoop(single) : single;
+  return { step, length, session: await backend.openStep(step, options) };
+}
