@@ -55,8 +55,8 @@ export async function updateBatchNorm(
 /** A BatchNormalization with running statistics of its own. */
 interface RunningNormalization {
   readonly node: Node;
-  readonly mean: string;
-  readonly variance: string;
+  /** Its running mean and variance. */
+  readonly stored: readonly [Tensor, Tensor];
 }
 
 /**
@@ -80,10 +80,9 @@ export async function batchNormStatistics(
   const found = graph.nodes.flatMap((node): RunningNormalization[] => {
     const [, , , mean, variance] = node.op === "BatchNormalization" ? node.inputs : [];
     if (!mean?.initializer || !variance?.initializer) return [];
-    const isWanted = (name: string) => wanted?.has(name) ?? true;
-    return isWanted(mean.name) && isWanted(variance.name)
-      ? [{ node, mean: mean.name, variance: variance.name }]
-      : [];
+    const stored = [mean, variance].map(({ name, initializer }) => (initializer as Tensor).named(name));
+    const isWanted = stored.every(({ name }) => wanted?.has(name) ?? true);
+    return isWanted ? [{ node, stored: stored as [Tensor, Tensor] }] : [];
   });
   if (found.length === 0) return new Map();
   const emit = new Emit(graph, { prefix: stepPrefix });
@@ -118,17 +117,17 @@ export async function batchNormStatistics(
     await session.release();
   }
   const results = new Map<string, Tensor>();
-  for (const [i, { mean, variance }] of found.entries()) {
+  for (const [i, { stored }] of found.entries()) {
     const { rows = 1 } = measured[i] ?? {};
     const factor = runningVariance === "torch" ? rows / Math.max(1, rows - 1) : 1;
-    for (const [part, name] of [mean, variance].entries()) {
+    for (const [part, tensor] of stored.entries()) {
       const values = (sums[i]?.[part] ?? new Float64Array()).map(
         (sum) => (sum / number) * (part === 1 ? factor : 1),
       );
       if (!values.every(Number.isFinite)) {
-        throw new SorthError(`the statistics of "${name}" are no finite numbers on these data`);
+        throw new SorthError(`the statistics of "${tensor.name}" are no finite numbers on these data`);
       }
-      results.set(name, like(graph.valueNamed(name).initializer as Tensor, values));
+      results.set(tensor.name, like(tensor, values));
     }
   }
   return results;

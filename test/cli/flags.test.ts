@@ -161,6 +161,7 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--ema", "1"), /--ema .* at least 0 and below 1/],
   [train("--ema", "0.9", "--swa", "3"), /either ema \(--ema\) or swa \(--swa\)/],
   [train("--swa", "3:each=2"), /no "each" here; give start:every=steps/],
+  [train("--no-update-bn"), /--no-update-bn belongs to --swa/],
   [train("--swa", "0.5"), /--swa .* whole number of 1 or more/],
   ...clippings.flatMap(({ flag }) => [
     ...["0", "-1", "much"].map(
