@@ -1,11 +1,14 @@
+import type { DataTypeName } from "../onnx/data-types.ts";
 import type { onnx } from "../onnx/schema.js";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
-import type { TypeAndShape } from "./run-node.ts";
 
 /** Lets an Attention without a bias read zeros. @returns the zeros */
 export function addZeroBias(
   attention: onnx.NodeProto.$Properties,
-  weight: TypeAndShape | null | undefined,
+  weight:
+    | { readonly type: DataTypeName | undefined; readonly shape: readonly number[] | undefined }
+    | null
+    | undefined,
 ): onnx.TensorProto.$Properties {
   const { type = "float", shape } = weight ?? {};
   const dims = [shape?.[1] ?? 0];
