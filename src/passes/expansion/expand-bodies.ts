@@ -9,7 +9,6 @@ import { foldConstants } from "../cleanup/fold-constants.ts";
 import { changed, definePass, type PassContext, runPasses, unchanged } from "../pass.ts";
 import { bodyContext } from "./body-context.ts";
 import { Inliner } from "./inliner.ts";
-import { takeBranches } from "./take-branches.ts";
 
 /** Options of {@link expandBodies}. */
 export interface ExpandOptions {
@@ -55,7 +54,8 @@ export const expandBodies = definePass({
   async run(graph, { dimensions, keep, external }, context) {
     if (!hasBodies(graph)) return unchanged("the graph holds no bodies and no sequences");
     // A page that trains a model without bodies does not load them.
-    const [{ unrollLoops }, { resolveSequences }] = await Promise.all([
+    const [{ takeBranches }, { unrollLoops }, { resolveSequences }] = await Promise.all([
+      import("./take-branches.ts"),
       import("./unroll-loops.ts"),
       import("./resolve-sequences.ts"),
     ]);

@@ -1,14 +1,6 @@
-import { inferShapes } from "../../analysis/infer.ts";
-import { capturedNames } from "../../graph/bodies.ts";
-import { bodyFromGraph, bodyOf, graphOfBody } from "../../graph/body-graph.ts";
-import type { Graph } from "../../graph/graph.ts";
-import type { Node } from "../../graph/node.ts";
-import { sameShape, shapeText } from "../../graph/shapes.ts";
-import { foldConstants } from "../cleanup/fold-constants.ts";
 import { raiseOpset } from "../opset/raise-opset.ts";
-import { changed, counted, definePass, type PassContext, runGraphPass, runPass, unchanged } from "../pass.ts";
-import { bodyContext } from "./body-context.ts";
-import { branchNames, type ExpandOptions, expandOptions, unknownCapture } from "./expand-bodies.ts";
+import { changed, counted, definePass, runGraphPass, unchanged } from "../pass.ts";
+import { expandOptions } from "./expand-bodies.ts";
 
 /**
  * Raises an expanded graph's opset, the branches of every If included: each is taken as a graph of its own with what it
@@ -30,70 +22,15 @@ export const raiseWithBranches = definePass({
   async run(graph, options, context) {
     const conditionals = graph.nodes.filter(({ op }) => op === "If");
     const from = graph.opset;
-    await raise(graph, conditionals, options, context);
+    if (conditionals.length === 0) runGraphPass(raiseOpset({ target: options.target }), graph);
+    else {
+      // A page that trains a model without branches does not load this.
+      const { raiseBranches } = await import("./raise-branches.ts");
+      await raiseBranches(graph, conditionals, { ...options, inner: raiseWithBranches(options) }, context);
+    }
     if (from < options.target) return changed(`opset ${from} to ${options.target}`);
     return conditionals.length > 0
       ? changed(`the branches of ${counted(conditionals.length, "If node")}`)
       : unchanged(`the graph is in opset ${from}, no older than ${options.target}, and has no branches`);
   },
 });
-
-interface RaiseOptions extends ExpandOptions {
-  readonly target: number;
-}
-
-async function raise(
-  graph: Graph,
-  conditionals: readonly Node[],
-  options: RaiseOptions,
-  context: PassContext,
-): Promise<void> {
-  const opsets = new Map(graph.opsets);
-  // The outer graph is raised without bodies: those are raised on their own, with their shapes known.
-  const bodies = new Map(conditionals.map((node) => [node, new Map(node.attributes)]));
-  for (const node of conditionals) for (const name of branchNames) node.attributes.delete(name);
-  runGraphPass(raiseOpset({ target: options.target }), graph);
-  for (const [node, attributes] of bodies) {
-    for (const [name, attribute] of attributes) node.attributes.set(name, attribute);
-  }
-  for (const node of conditionals) {
-    node.obstacle = unknownCapture(node);
-    if (node.obstacle) continue;
-    const branches: Graph[] = [];
-    for (const name of branchNames) {
-      const branch = graphOfBody(node, name, { outer: graph, opsets, external: options.external });
-      await prepare(branch, { ...options, dimensions: {} }, bodyContext(branch, context));
-      branches.push(branch);
-    }
-    const prepared = branchNames.map((name, i) => {
-      const captured = capturedNames(bodyOf(node, name));
-      return [name, bodyFromGraph(branches[i] as Graph, captured)] as const;
-    });
-    graph.setBodies(node, new Map(prepared));
-    node.obstacle = differenceOf(node, branches);
-  }
-}
-
-async function prepare(branch: Graph, options: RaiseOptions, context: PassContext): Promise<void> {
-  const infer = () => inferShapes(branch, context.probe, options.dimensions);
-  if (branch.opset < 13 || branch.nodes.some(({ op }) => op === "If")) await infer();
-  await runPass(raiseWithBranches(options), branch, context);
-  await infer();
-  await runPass(foldConstants({ keep: options.keep }), branch, context);
-}
-
-/** Why the results of two branches have no derivative in common. */
-function differenceOf(node: Node, branches: readonly Graph[]): string | undefined {
-  const [first, second] = branches.map((branch) => branch.outputs);
-  for (const [index, output] of node.outputs.entries()) {
-    const [a, b] = [first?.[index], second?.[index]];
-    if (!output || !a || !b) continue;
-    if (!a.type || !b.type || !a.shape || !b.shape) {
-      return `output ${index} of its branches has no known shape, or is no tensor`;
-    }
-    if (!sameShape(a.shape, b.shape)) {
-      return `its branches give different shapes, ${shapeText(a.shape)} and ${shapeText(b.shape)}`;
-    }
-  }
-  return undefined;
-}
