@@ -13,16 +13,16 @@ export function unusableNumber({ data, dims }: Tensor): string | undefined {
   return undefined;
 }
 
-/** Tensors with more numbers are not looked at by commands that only read or rewrite a file. */
-const mostRead = 1 << 24;
-
-/** Says which parameters and running statistics of a file hold numbers that nothing can be computed with. */
+/**
+ * Says which parameters and running statistics of a file hold numbers that nothing can be computed with. Looks at those that
+ * are in memory: commands that only read or rewrite a file leave the weights of a large one, and of other files, unread.
+ */
 export function unusableText(
   values: readonly { readonly value: Value; readonly reason: string }[],
 ): string[] {
   return values.flatMap(({ value, reason }) => {
     const tensor = value.initializer;
-    if (!tensor || tensor.size > mostRead) return [];
+    if (!tensor?.isInMemory) return [];
     const found =
       unusableNumber(tensor) ?? (reason.startsWith("running variance") ? negative(tensor) : undefined);
     return found ? [`"${value.name}" holds ${found}: what is computed with it is not defined`] : [];

@@ -154,6 +154,11 @@ export class Tensor {
     return new Tensor(name, type, dims, read, reference, beginning, stored);
   }
 
+  /** Whether the elements can be had without reading a file. */
+  get isInMemory(): boolean {
+    return this.#data !== undefined || (!this.external && !this.#stored);
+  }
+
   /** Number of elements. */
   get size(): number {
     return elementCount(this.dims);

@@ -86,7 +86,7 @@ export interface ModelFunctions {
    * import { loadMnist, readModel, updateBatchNorm } from "sorth-onnx";
    *
    * const { train } = await loadMnist();
-   * const model = await updateBatchNorm(await readModel("model.onnx"), train, { batch: 64, samples: 256 });
+   * const model = await updateBatchNorm(await readModel("cnn.onnx"), train, { batch: 64, samples: 256 });
    */
   updateBatchNorm(model: Model, dataset: Dataset, options?: UpdateBatchNormOptions): Promise<Model>;
 

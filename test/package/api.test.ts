@@ -23,6 +23,7 @@ beforeAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
+  copyFileSync("models/cnn.onnx", join(folder, "cnn.onnx"));
   writeFileSync(
     join(folder, "digits.npz"),
     npz(128, [1, 28, 28], (index) => index % 10),

@@ -26,10 +26,9 @@ export function penaltyOfCovariances(
   const matrix = new ResponseMatrix(site, numeric(g, response), g);
   const mean = g.overShards(g.reduceMean(matrix.value, matrix.rowAxes, true), "mean");
   const centred = g.sub(matrix.value, mean);
+  const products = g.overShards(matrix.gram(centred), "sum");
   const rows = matrix.rows(site.rowsFixed);
-  const { value, pull } = of(
-    ...[g, g.overShards(matrix.gram(centred), "sum"), typeof rows === "number" ? rows * g.shards : rows],
-  );
+  const { value, pull } = of(g, products, typeof rows === "number" ? rows * g.shards : rows);
   return {
     value,
     slopes: [
