@@ -146,6 +146,7 @@ describe("a run in the page", () => {
     };
     const first = await browser.open();
     await waitForStatus(first.page, /Ready to train/);
+    await first.page.locator("#model-files").setInputFiles("models/mlp.onnx");
     await choose(first.page, "mine.npz");
     await fill(first.page, { epochs: 40, batch: 32 });
     await waitForStatus(first.page, /Ready to train/);
@@ -164,6 +165,13 @@ describe("a run in the page", () => {
     await page.locator("#data-summary", { hasText: "the run was begun with other data" }).waitFor();
     await choose(page, "mine.npz");
     await waitForStatus(page, /^Finished\. Epoch 40 of 40, step 80 of 80/);
+    // The model came out of the storage, which a reset empties: it is kept with the next run again.
+    await press(page, "Reset");
+    await waitForStatus(page, /Ready to train/);
+    await fill(page, { epochs: 1 });
+    await press(page, "Train");
+    await waitForStatus(page, /^Finished\. Epoch 1 of 1/);
+    expect(await page.locator("#messages").innerText()).not.toContain("will be lost");
     expect([...first.faults, ...faults]).toEqual([]);
     await page.context().close();
   });

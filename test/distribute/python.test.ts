@@ -63,11 +63,23 @@ describe("processes that train together", () => {
   skipWithout(python === "" ? "no Python with onnxruntime and torch was named (SORTH_PYTHON)" : "");
 
   it.each([
-    { name: "adamw", flags: ["--lr", "0.01"], several: [2, 4], how: [] },
+    { name: "adamw", flags: ["--lr", "0.01", "--penalty", "none"], several: [2, 4], how: [] },
+    { name: "exact", flags: ["--lr", "0.01", "--penalty", "som"], several: [2, 4], how: [] },
     {
       name: "sgd",
       flags: [
-        ...["--optimizer", "sgd", "--momentum", "0.9", "--lr", "0.05", "--schedule", "cosine:warmup=3"],
+        ...[
+          "--penalty",
+          "none",
+          "--optimizer",
+          "sgd",
+          "--momentum",
+          "0.9",
+          "--lr",
+          "0.05",
+          "--schedule",
+          "cosine:warmup=3",
+        ],
         ...["--clip-norm", "0.5", "--group", "fc2:lr=0.02"],
       ],
       several: [2],
@@ -75,14 +87,14 @@ describe("processes that train together", () => {
     },
     {
       name: "half",
-      flags: ["--precision", "mixed-bfloat16", "--ema", "0.9", "--accumulate", "2"],
+      flags: ["--penalty", "none", "--precision", "mixed-bfloat16", "--ema", "0.9", "--accumulate", "2"],
       several: [],
       how: [],
     },
   ])(
     "equal one process and the joint batch of train: $name",
     async ({ name, flags, several, how }) => {
-      const all = ["--batch", "16", "--penalty", "none", "--max-steps", "20", "--epochs", "4", ...flags];
+      const all = ["--batch", "16", "--max-steps", "20", "--epochs", "4", ...flags];
       const run = [...all, "--validation", "0.2"];
       await sorth(
         "train",
@@ -94,7 +106,18 @@ describe("processes that train together", () => {
         "--no-report",
         "--quiet",
       );
-      await sorth("distribute", at("model.onnx"), ...run, "-o", at(name), "--workers", "4", "--quiet");
+      const exact = name === "exact" ? ["--exact"] : [];
+      await sorth(
+        "distribute",
+        at("model.onnx"),
+        ...run,
+        ...exact,
+        "-o",
+        at(name),
+        "--workers",
+        "4",
+        "--quiet",
+      );
       const expected = lines(`${name}.run`);
       for (const processes of [1, ...several]) {
         const own = `${name}-${processes}`;

@@ -77,7 +77,7 @@ function writeTexts(own: string): void {
 it("README and guides show every command", () => {
   const names = [
     ...["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles", "export"],
-    ...["evaluate", "predict", "find-lr", "head", "merge", "tap", "bench"],
+    ...["evaluate", "predict", "find-lr", "head", "merge", "tap", "bench", "distribute"],
   ];
   const shown = guides.flatMap(commandsOf).map(([name]) => name);
   expect(new Set(shown)).toEqual(new Set(names));

@@ -85,7 +85,7 @@ export async function keptRun(): Promise<KeptRun | undefined> {
     if ("sample" in model) return { ...run, model: { kind: "sample", name: model.sample } };
     const files: ChosenFile[] = [];
     for (const [index, path] of model.files.entries())
-      files.push({ path, content: await storedFile(runFolder, `file-${index}`) });
+      files.push({ path, content: await copyOf(`file-${index}`) });
     return { ...run, model: { kind: "files", files } };
   } catch {
     return undefined;
@@ -102,8 +102,7 @@ async function dataOf(stored: Index["data"]): Promise<KeptRun["data"]> {
   if ("own" in stored) return stored;
   if ("mnist" in stored) return { source: stored.mnist };
   const { name, images } = stored.images;
-  // In memory, because the next run replaces the file.
-  const file = new Blob([await (await storedFile(runFolder, imagesName)).arrayBuffer()]);
+  const file = await copyOf(imagesName);
   let end = 0;
   const parts = images.map(({ size, ...image }): ClassImage => {
     end += size;
@@ -111,6 +110,10 @@ async function dataOf(stored: Index["data"]): Promise<KeptRun["data"]> {
   });
   return { source: { kind: "images", name, images: parts } };
 }
+
+/** A stored file, apart from the storage: the next run, and a reset, remove the file. */
+const copyOf = async (name: string): Promise<Blob> =>
+  new Blob([await (await storedFile(runFolder, name)).arrayBuffer()]);
 
 /** Removes the kept run. */
 export async function forget(): Promise<void> {
