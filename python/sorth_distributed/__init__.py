@@ -10,8 +10,9 @@
 from .contract import Contract, load
 from .data import Dataset, Parts, column_of, load_data
 from .errors import RunError
+from .fit_loop import Fit
 from .reducer import Alone, Reducer, TorchReducer, reducer_of_environment
-from .worker import Fit, Worker
+from .worker import Worker
 
 __all__ = [
     "Alone",

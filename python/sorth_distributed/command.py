@@ -15,8 +15,9 @@ from .contract import Contract, load
 from .data import load_data
 from .errors import RunError
 from .export import check_export
+from .fit_loop import Fit
 from .reducer import Reducer, reducer_of_environment
-from .worker import Fit, Worker
+from .worker import Worker
 
 
 def _parser() -> argparse.ArgumentParser:

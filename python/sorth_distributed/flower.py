@@ -19,8 +19,9 @@ import numpy as np
 from .contract import Array, Contract, State, load
 from .data import Dataset, load_data
 from .errors import RunError
+from .fit_loop import Fit
 from .position import Position
-from .worker import Fit, Worker
+from .worker import Worker
 
 DataOf = Callable[[int, int, Contract], Dataset]
 """The samples of a client: its number from 0, how many clients there are, the contract."""

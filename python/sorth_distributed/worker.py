@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 
@@ -19,24 +17,13 @@ from .errors import RunError
 from .evaluation import Evaluation
 from .export import write_model
 from .feeds import Feeder, normalization_of
+from .fit_loop import Event, Fit, FitLoop, NotANumber
 from .graphs import StepGraphs
 from .identity import identity_of, same_data
 from .position import Position, json_text
 from .reducer import Alone, Reducer, summed
-from .schedules import Run, Schedule, schedule_of
-
-Event = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How long to train."""
-
-    epochs: int = 1
-    max_steps: int | None = None
-    validation: float | None = None
-    checkpoint: Path | None = None
-    save_every: int | None = None
+from .scalars import Scalars, ScalarSchedules
+from .schedules import Run
 
 
 class Worker:
@@ -65,14 +52,14 @@ class Worker:
         self.position = Position()
         self.normalize: Any = contract.raw["data"]["normalize"]
         self._plan: dict[str, Any] | None = None
-        self._stop = False
+        self.stopping = False
         self._options = ""
         self.other_data = False
         """Whether a resumed run may go on with other data than before."""
         self.remarks: list[str] = []
         """What the user should know."""
         self.load(contract.folder / "state")
-        self._schedules = _Schedules(contract)
+        self._schedules = ScalarSchedules(contract)
 
     # --- state ----------------------------------------------------------------------------------------------------------------
 
@@ -156,7 +143,7 @@ class Worker:
 
     def stop(self) -> None:
         """Ends the run after the current step, on all processes."""
-        self._stop = True
+        self.stopping = True
 
     def fit(self, fit: Fit | None = None) -> Iterator[Event]:
         """Trains from where the run stands to its end, and yields events as `run.jsonl` has them."""
@@ -182,7 +169,7 @@ class Worker:
             raise RunError(
                 f"the run has done all its {self.position.step} steps: give --epochs or --max-steps to train further"
             )
-        loop = _Loop(self, train, validation, fit, per_epoch, total)
+        loop = FitLoop(self, train, validation, fit, per_epoch, total)
         yield from loop.events(planned)
 
     def _split(self, fit: Fit) -> tuple[Dataset, Dataset | None]:
@@ -268,7 +255,7 @@ class Worker:
             work.wait()
             self.graphs.state[one.input].write(array)
 
-    def _report(self, loss: float, scalars: "_Scalars") -> Event:
+    def _report(self, loss: float, scalars: Scalars) -> Event:
         raw, graphs = self.contract.raw, self.graphs
         penalty = graphs.number(raw["penalty"])
         penalties = {
@@ -337,10 +324,6 @@ class Worker:
             write_model(self.contract, Path(path), weights, self.record())
 
 
-class NotANumber(RunError):
-    """The loss is NaN or infinite."""
-
-
 def _numpy(name: str) -> Any:
     from .contract import DTYPES
 
@@ -357,144 +340,3 @@ def _cut(numbers: Array, axis: int | None, shard: int, shards: int) -> Array:
         return numbers
     size = numbers.shape[axis] // shards
     return np.take(numbers, range(shard * size, (shard + 1) * size), axis=axis)
-
-
-@dataclass(frozen=True)
-class _Scalars:
-    fed: Mapping[str, float]
-    learning_rate: float
-    penalty_weight: float
-    penalties: Mapping[str, float]
-
-
-class _Schedules:
-    """The scalars of each step."""
-
-    def __init__(self, contract: Contract) -> None:
-        raw = contract.raw
-        self._contract = contract
-        self._rate: Schedule = schedule_of(raw["schedule"])
-        self._weight: Schedule = schedule_of(raw["penaltySchedule"])
-        self._own = {name: schedule_of(named) for name, named in raw["penaltySchedules"].items()}
-        # A single penalty has no input for its schedule: the factor goes into the weight of all.
-        self._alone = next((one["name"] for one in raw["penalties"] if not one.get("schedule")), "")
-
-    def of_step(self, number: int, update: int, run: Run) -> _Scalars:
-        """The scalars of a step, counted from 1."""
-        names = self._contract.raw["scalars"]
-        factor = self._rate(number, run)
-        rate = self._contract.learning_rate * factor
-        own = {name: schedule(number, run) for name, schedule in self._own.items()}
-        weight = self._contract.penalty_weight * self._weight(number, run) * own.get(self._alone, 1.0)
-        fed: dict[str, float] = {names["learningRate"]: rate, names["step"]: float(update)}
-        for group in names.get("rates", []):
-            fed[group["input"]] = group["rate"] * factor
-        if names.get("penaltyWeight"):
-            fed[names["penaltyWeight"]] = weight
-        for one in self._contract.raw["penalties"]:
-            if one.get("schedule"):
-                fed[one["schedule"]] = own.get(one["name"], 1.0)
-        return _Scalars(fed, rate, weight, own)
-
-
-class _Loop:
-    """The loop over epochs and steps (src/runtime/fit-loop.ts)."""
-
-    def __init__(
-        self, worker: Worker, train: Dataset, validation: Dataset | None, fit: Fit, per_epoch: int, total: int
-    ) -> None:
-        self._worker, self._train, self._validation, self._fit = worker, train, validation, fit
-        self._per_epoch, self._total = per_epoch, total
-        self._feeder = Feeder(worker.contract.feeds, train, worker.normalize)
-        self._first, self._began = worker.position.step, time.monotonic()
-        self._figures: dict[str, Any] = {}
-        self._rate = 0.0
-
-    def events(self, planned: int) -> Iterator[Event]:
-        """Everything that happens, to the end."""
-        worker, position = self._worker, self._worker.position
-        stopped = False
-        while position.step < self._total and not stopped:
-            epoch = position.step // self._per_epoch
-            if position.step % self._per_epoch == 0:
-                position.start_epoch()
-            order = random_streams.shuffled_indices(worker.contract.seed, epoch, self._train.size)
-            began, waiting = time.monotonic(), 0.0
-            end = min(self._total, (epoch + 1) * self._per_epoch)
-            while position.step < end and not stopped:
-                yield self._step(order, epoch)
-                stopped = summed(worker.reducer, [float(worker._stop)])[0] > 0
-                every = self._fit.save_every
-                if every and position.step % every == 0 and self._fit.checkpoint and position.step < end:
-                    worker.save(self._fit.checkpoint)
-            if position.step % self._per_epoch == 0 and position.counted > 0:
-                yield from self._end_of_epoch(epoch + 1, began, waiting)
-        if self._fit.checkpoint and position.step % self._per_epoch != 0:
-            worker.save(self._fit.checkpoint)
-        why = "aborted" if stopped else "max-steps" if position.step < planned else None
-        yield {"event": "end", **self._progress(), **position.means(), **self._figures, **({"stopped": why} if why else {})}
-
-    def _step(self, order: Array, epoch: int) -> Event:
-        worker, position = self._worker, self._worker.position
-        batch = worker.contract.batch
-        start = position.step % self._per_epoch * batch
-        run = Run(self._total, self._per_epoch, self._validated())
-        try:
-            event = worker.step(self._feeder, order[start : start + batch], epoch, run)
-        except NotANumber as error:
-            kept = ""
-            if self._fit.checkpoint:
-                worker.save(self._fit.checkpoint)
-                kept = f" in {self._fit.checkpoint}"
-            raise RunError(
-                f"{error}; the state after step {position.step} is kept{kept}: lower the learning rate or the penalty "
-                "weight, and look for NaN or huge numbers in the data"
-            ) from error
-        position.advance(event["loss"], event["penalty"], event["penalties"], event.get("losses", {}))
-        self._rate = event["learningRate"]
-        return {"event": "step", **self._progress(), **event, "totalSteps": self._total}
-
-    def _validated(self) -> list[tuple[int, float]] | None:
-        if self._validation is None:
-            return None
-        return [
-            (one["step"], one["validation"]["loss"]) for one in self._worker.position.history if "validation" in one
-        ]
-
-    def _end_of_epoch(self, epoch: int, began: float, waiting: float) -> Iterator[Event]:
-        worker, position = self._worker, self._worker.position
-        figures = worker.evaluate(self._validation) if self._validation is not None else None
-        if figures:
-            self._figures = {"validation": figures}
-            if "accuracy" in figures:
-                self._figures["accuracy"] = figures["accuracy"]
-        means = position.means()
-        position.finish_epoch(epoch, means["loss"], figures)
-        is_best = figures is not None and (position.best_loss is None or figures["loss"] < position.best_loss)
-        if is_best and figures:
-            position.best_loss = figures["loss"]
-        kinds = [*(["best"] if is_best else []), "last"]
-        if self._fit.checkpoint:
-            worker.save(self._fit.checkpoint, kinds)
-        seconds = time.monotonic() - began
-        yield {
-            "event": "epoch", **self._progress(), **means, **self._figures,
-            "learningRate": self._rate, "epochSeconds": seconds, "waiting": waiting,
-        }  # fmt: skip
-        if self._fit.checkpoint:
-            for kind in kinds:
-                yield {"event": "checkpoint", **self._progress(), **means, "kind": kind}
-
-    def _progress(self) -> Event:
-        position = self._worker.position
-        seconds = time.monotonic() - self._began
-        done = position.step - self._first
-        return {
-            "step": position.step,
-            "epoch": max(1, -(-position.step // self._per_epoch)),
-            "seconds": seconds,
-            "samplesPerSecond": done * self._worker.contract.batch / max(seconds, 1e-9),
-        }
-
-
-Listener = Callable[[Event], None]

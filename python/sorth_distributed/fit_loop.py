@@ -1,0 +1,136 @@
+"""The loop over epochs and steps, and what it says on the way."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+
+from . import random_streams
+from .contract import Array
+from .data import Dataset
+from .errors import RunError
+from .feeds import Feeder
+from .reducer import summed
+from .schedules import Run
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How long to train."""
+
+    epochs: int = 1
+    max_steps: int | None = None
+    validation: float | None = None
+    checkpoint: Path | None = None
+    save_every: int | None = None
+
+
+class NotANumber(RunError):
+    """The loss is NaN or infinite."""
+
+
+class FitLoop:
+    """The loop over epochs and steps (src/runtime/fit-loop.ts)."""
+
+    def __init__(
+        self, worker: Worker, train: Dataset, validation: Dataset | None, fit: Fit, per_epoch: int, total: int
+    ) -> None:
+        self._worker, self._train, self._validation, self._fit = worker, train, validation, fit
+        self._per_epoch, self._total = per_epoch, total
+        self._feeder = Feeder(worker.contract.feeds, train, worker.normalize)
+        self._first, self._began = worker.position.step, time.monotonic()
+        self._figures: dict[str, Any] = {}
+        self._rate = 0.0
+
+    def events(self, planned: int) -> Iterator[Event]:
+        """Everything that happens, to the end."""
+        worker, position = self._worker, self._worker.position
+        stopped = False
+        while position.step < self._total and not stopped:
+            epoch = position.step // self._per_epoch
+            if position.step % self._per_epoch == 0:
+                position.start_epoch()
+            order = random_streams.shuffled_indices(worker.contract.seed, epoch, self._train.size)
+            began, waiting = time.monotonic(), 0.0
+            end = min(self._total, (epoch + 1) * self._per_epoch)
+            while position.step < end and not stopped:
+                yield self._step(order, epoch)
+                stopped = summed(worker.reducer, [float(worker.stopping)])[0] > 0
+                every = self._fit.save_every
+                if every and position.step % every == 0 and self._fit.checkpoint and position.step < end:
+                    worker.save(self._fit.checkpoint)
+            if position.step % self._per_epoch == 0 and position.counted > 0:
+                yield from self._end_of_epoch(epoch + 1, began, waiting)
+        if self._fit.checkpoint and position.step % self._per_epoch != 0:
+            worker.save(self._fit.checkpoint)
+        why = "aborted" if stopped else "max-steps" if position.step < planned else None
+        yield {"event": "end", **self._progress(), **position.means(), **self._figures, **({"stopped": why} if why else {})}
+
+    def _step(self, order: Array, epoch: int) -> Event:
+        worker, position = self._worker, self._worker.position
+        batch = worker.contract.batch
+        start = position.step % self._per_epoch * batch
+        run = Run(self._total, self._per_epoch, self._validated())
+        try:
+            event = worker.step(self._feeder, order[start : start + batch], epoch, run)
+        except NotANumber as error:
+            kept = ""
+            if self._fit.checkpoint:
+                worker.save(self._fit.checkpoint)
+                kept = f" in {self._fit.checkpoint}"
+            raise RunError(
+                f"{error}; the state after step {position.step} is kept{kept}: lower the learning rate or the penalty "
+                "weight, and look for NaN or huge numbers in the data"
+            ) from error
+        position.advance(event["loss"], event["penalty"], event["penalties"], event.get("losses", {}))
+        self._rate = event["learningRate"]
+        return {"event": "step", **self._progress(), **event, "totalSteps": self._total}
+
+    def _validated(self) -> list[tuple[int, float]] | None:
+        if self._validation is None:
+            return None
+        return [
+            (one["step"], one["validation"]["loss"]) for one in self._worker.position.history if "validation" in one
+        ]
+
+    def _end_of_epoch(self, epoch: int, began: float, waiting: float) -> Iterator[Event]:
+        worker, position = self._worker, self._worker.position
+        figures = worker.evaluate(self._validation) if self._validation is not None else None
+        if figures:
+            self._figures = {"validation": figures}
+            if "accuracy" in figures:
+                self._figures["accuracy"] = figures["accuracy"]
+        means = position.means()
+        position.finish_epoch(epoch, means["loss"], figures)
+        is_best = figures is not None and (position.best_loss is None or figures["loss"] < position.best_loss)
+        if is_best and figures:
+            position.best_loss = figures["loss"]
+        kinds = [*(["best"] if is_best else []), "last"]
+        if self._fit.checkpoint:
+            worker.save(self._fit.checkpoint, kinds)
+        seconds = time.monotonic() - began
+        yield {
+            "event": "epoch", **self._progress(), **means, **self._figures,
+            "learningRate": self._rate, "epochSeconds": seconds, "waiting": waiting,
+        }  # fmt: skip
+        if self._fit.checkpoint:
+            for kind in kinds:
+                yield {"event": "checkpoint", **self._progress(), **means, "kind": kind}
+
+    def _progress(self) -> Event:
+        position = self._worker.position
+        seconds = time.monotonic() - self._began
+        done = position.step - self._first
+        return {
+            "step": position.step,
+            "epoch": max(1, -(-position.step // self._per_epoch)),
+            "seconds": seconds,
+            "samplesPerSecond": done * self._worker.contract.batch / max(seconds, 1e-9),
+        }
