@@ -105,6 +105,7 @@ async function dataOf(stored: Index["data"]): Promise<KeptRun["data"]> {
   const file = await copyOf(imagesName);
   let end = 0;
   const parts = images.map(({ size, ...image }): ClassImage => {
+    if (!Number.isSafeInteger(size) || size < 0) throw new SorthError("the stored images are damaged");
     end += size;
     return { ...image, content: file.slice(end - size, end) };
   });

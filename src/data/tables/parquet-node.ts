@@ -43,9 +43,24 @@ export async function openedParquet(path: string): Promise<ParquetFile> {
   try {
     const file = await asyncBufferFromFile(path);
     const metadata = await parquetMetadataAsync(file);
+    checkColumns(metadata);
     return { file, metadata, columns: parquetSchema(metadata).children.map(({ element }) => element.name) };
   } catch (error) {
     throw new FileError(`${path}: not a Parquet file, or a damaged one (${messageOf(error)})`);
+  }
+}
+
+/** @throws Error for data of a column that the schema lacks: hyparquet would notice while other columns are being read, whose errors then end the process */
+function checkColumns(metadata: FileMetaData): void {
+  const schema = parquetSchema(metadata);
+  for (const { columns } of metadata.row_groups) {
+    for (const { meta_data } of columns) {
+      let at: typeof schema | undefined = schema;
+      for (const name of meta_data?.path_in_schema ?? []) {
+        at = at?.children.find(({ element }) => element.name === name);
+      }
+      if (!at) throw new Error(`the schema has no column "${meta_data?.path_in_schema.join(".")}"`);
+    }
   }
 }
 
