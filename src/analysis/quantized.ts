@@ -6,9 +6,11 @@ import type { Reading } from "./readings.ts";
 export const hasWeightsOfBits = ({ nodes }: Graph): boolean =>
   nodes.some(({ op }) => op === "com.microsoft.MatMulNBits");
 
+/** Names of the operators, of any domain, that work on quantized numbers. */
+export const quantized = /[Qq]uant|NBits|Integer|^Q[A-Z]|Bnb4/;
+
 /** Whether a graph has operators on quantized numbers. */
-export const hasQuantized = ({ nodes }: Graph): boolean =>
-  nodes.some(({ opType }) => /[Qq]uant|NBits|Integer|^Q[A-Z]|Bnb4/.test(opType));
+export const hasQuantized = ({ nodes }: Graph): boolean => nodes.some(({ opType }) => quantized.test(opType));
 
 /** Operators that read the scales of quantized numbers, with the index of these and of the zero points behind. */
 const scaleAt: ReadonlyMap<string, number> = new Map([

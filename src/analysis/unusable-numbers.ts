@@ -1,17 +1,31 @@
 import type { Value } from "../graph/node.ts";
+import { decodedNumbers } from "../onnx/small-types.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+
+/** The exponent's bits of the 16-bit types; all of them are set in NaN and Infinity alone. */
+const halfExponents: Readonly<Record<string, number>> = { float16: 0x7c00, bfloat16: 0x7f80 };
 
 /**
  * The first number of a tensor that nothing can be computed with, and its place: `NaN at [1, 3]`; undefined if all are finite.
- * Tensors of other types than float and double have none.
+ * Tensors of other types than float, double, float16 and bfloat16 have none.
  */
-export function unusableNumber({ data, dims }: Tensor): string | undefined {
-  if (!(data instanceof Float32Array || data instanceof Float64Array)) return undefined;
-  for (let at = 0; at < data.length; at++) {
-    if (!Number.isFinite(data[at])) return `${data[at]} at [${placeOf(at, dims).join(", ")}]`;
-  }
-  return undefined;
+export function unusableNumber({ type, data, dims }: Tensor): string | undefined {
+  const exponent = halfExponents[type];
+  let index: number;
+  if (exponent !== undefined && data instanceof Uint16Array) {
+    index = data.findIndex((bits) => (bits & exponent) === exponent);
+  } else if (data instanceof Float32Array || data instanceof Float64Array) {
+    index = data.findIndex((number: number) => !Number.isFinite(number));
+  } else return undefined;
+  if (index < 0) return undefined;
+  const found = data.subarray(index, index + 1);
+  const [number] = decodedNumbers(type, found, 1) ?? found;
+  return `${number} at [${placeOf(index, dims).join(", ")}]`;
 }
+
+/** The first number of a tensor that is below 0, as no variance can be. */
+export const negativeNumber = (tensor: Tensor): number | undefined =>
+  tensor.numbers().find((number) => number < 0);
 
 /**
  * Says which parameters and running statistics of a file hold numbers that nothing can be computed with. Looks at those that
@@ -30,7 +44,7 @@ export function unusableText(
 }
 
 const negative = (tensor: Tensor): string | undefined => {
-  const found = tensor.numbers().find((number) => number < 0);
+  const found = negativeNumber(tensor);
   return found === undefined ? undefined : `a variance below 0 (${found})`;
 };
 

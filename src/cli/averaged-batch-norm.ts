@@ -1,6 +1,7 @@
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import type { Trainer } from "../index.ts";
+import { counted } from "../passes/pass.ts";
 import { nodeRuntime } from "../runtime/node.ts";
 import { batchNormStatistics } from "../runtime/update-batch-norm.ts";
 import { given } from "./options.ts";
@@ -35,5 +36,5 @@ export async function updateAveragedBatchNorm(
     nodeRuntime,
   );
   trainer.takeOver({ statistics: new Map([...statistics, ...found]) });
-  return `BatchNorm: ${found.size / 2} layers have the statistics of the averaged weights on the training data (--no-update-bn keeps those of the run)`;
+  return `BatchNorm: ${counted(found.size / 2, "layer")} with the statistics of the averaged weights on the training data (--no-update-bn keeps those of the run)`;
 }

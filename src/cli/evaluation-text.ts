@@ -6,6 +6,7 @@ import {
   type TermFigures,
   type WorstSample,
 } from "../index.ts";
+import { counted } from "../passes/pass.ts";
 import { nameOfSample } from "../report/sample-name.ts";
 import { fitTable } from "../report/table.ts";
 
@@ -32,7 +33,7 @@ export function evaluationText(evaluation: ModelEvaluation, options: TextOptions
   const shown = ["accuracy", ...(perplexity === undefined ? [] : ["perplexity"])];
   const asked = Object.entries(metrics).filter(([name]) => !shown.includes(name));
   const first = [
-    `${options.data.name}: ${samples} samples`,
+    `${options.data.name}: ${counted(samples, "sample")}`,
     `loss ${figure(loss)}`,
     ...(accuracy === undefined ? [] : [`accuracy ${percent(accuracy)}`]),
     ...(perplexity === undefined ? [] : [`perplexity ${figure(perplexity)}`]),

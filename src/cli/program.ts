@@ -1,6 +1,6 @@
 import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
-import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
+import { FileError, messageOf, RuntimeError, SorthError, UsageError } from "../errors.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import { visible, visibleLines } from "../visible.ts";
 import { examplesText } from "./examples.ts";
@@ -202,14 +202,27 @@ function report(thrown: unknown, debug: boolean, { stderr }: CommandStreams): 0 
   const known = error instanceof SorthError;
   const line = visible(messageOf(error).replace(/\s*\n\s*/g, " "));
   stderr.write(known ? `error: ${line}\n` : `unexpected error: ${line} (run with --debug to see where)\n`);
-  if (debug && error instanceof Error) stderr.write(`${visibleLines(`${error.stack}`)}\n`);
+  if (debug && thrown instanceof Error) stderr.write(`${visibleLines(`${thrown.stack}`)}\n`);
   return known ? error.exitCode : 1;
 }
 
-/** The error for users behind one of the file system: a full disk, a folder that was removed, a permission that is missing. */
-function ofTheSystem(error: unknown): FileError | undefined {
-  const { code, syscall, path } = error as Partial<NodeJS.ErrnoException>;
-  if (!(error instanceof Error) || code === undefined || syscall === undefined) return undefined;
+/** The engine's words for an array that is larger than arrays can be, or than the memory that is free. */
+const tooLarge = /^(Invalid typed array length: \d|Invalid array length$|Array buffer allocation failed)/;
+
+/**
+ * The error for users behind one of the system: a full disk, a folder that was removed, a permission that is missing, sizes for
+ * which there is no memory.
+ */
+function ofTheSystem(error: unknown): SorthError | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error instanceof RangeError && tooLarge.test(error.message)) {
+    return new RuntimeError(
+      `the model's sizes need an array larger than this machine can hold (${error.message}): use smaller ones (--batch, --dim), or export the model with smaller or free dimensions`,
+      { cause: error },
+    );
+  }
+  const { code, syscall, path }: NodeJS.ErrnoException = error;
+  if (code === undefined || syscall === undefined) return undefined;
   const place = path === undefined ? "a file" : `"${path}"`;
   return new FileError(`cannot use ${place}: ${reasonOf(error)}`, { cause: error });
 }

@@ -21,6 +21,7 @@ import {
 } from "../index.ts";
 import { isObjective } from "../losses/terms.ts";
 import { checkIsNoData } from "../onnx/files-node.ts";
+import { counted } from "../passes/pass.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import { listedWithSource } from "../programs/tell-parameters.ts";
 import { normalizationFor } from "../runtime/batch-feeds.ts";
@@ -141,7 +142,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   remarks.unshift(
     ...(trainsWith ? [trainsWith] : []),
     ...(record.summary === undefined ? [] : [`data: ${record.summary}`]),
-    `trained: ${learned.length} parameters: ${listedWithSource(learned)}`,
+    `trained: ${counted(learned.length, "parameter")}: ${listedWithSource(learned)}`,
     ...(average === undefined ? [] : [`validated and written: ${average}`]),
   );
   // The data's own validation part, unless a share of the samples is held out.

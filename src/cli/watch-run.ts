@@ -1,9 +1,9 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { FileError, messageOf, SorthError } from "../errors.ts";
+import { messageOf, SorthError } from "../errors.ts";
 import type { ObservationEvent, TrainingEvent } from "../index.ts";
-import { makeFolder, reasonOf } from "../onnx/write-file.ts";
+import { makeFolder } from "../onnx/write-file.ts";
 import { ProgressLine } from "../report/progress.ts";
 import type { TensorBoardLog } from "../report/tensorboard/log-node.ts";
 import { lockRun } from "./run-lock.ts";
@@ -91,11 +91,7 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
 
 /** Makes the folder of a run, which no other process may use meanwhile. @returns what gives it free again */
 async function lockedFolder(folder: string): Promise<() => Promise<void>> {
-  try {
-    await makeFolder(folder);
-  } catch (error) {
-    throw new FileError(`cannot make the folder "${folder}": ${reasonOf(error)}`);
-  }
+  await makeFolder(folder);
   return lockRun(folder);
 }
 

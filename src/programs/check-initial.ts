@@ -1,14 +1,32 @@
-import { unusableNumber } from "../analysis/unusable-numbers.ts";
+import { negativeNumber, unusableNumber } from "../analysis/unusable-numbers.ts";
 import { NumericError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import type { NextStatistic } from "../passes/training/batch-norm.ts";
+import type { LossOptions } from "./options.ts";
 
-/** @throws NumericError when a weight or running statistic holds NaN or Infinity: every loss of it would be NaN */
-export function checkInitial(initial: ReadonlyMap<string, Tensor>): void {
+/**
+ * Checks the numbers from which a run begins, and tells of a running variance below 0: training normalizes with the variance of
+ * the batch and raises it, but whoever reads it before computes NaN.
+ * @throws NumericError when a weight or running statistic holds NaN or Infinity: every loss of it would be NaN
+ */
+export function checkInitial(
+  initial: ReadonlyMap<string, Tensor>,
+  statistics: readonly NextStatistic[],
+  { onMessage }: Pick<LossOptions, "onMessage">,
+): void {
   for (const [name, tensor] of initial) {
     const found = unusableNumber(tensor);
     if (!found) continue;
     throw new NumericError(
       `the model's "${name}" holds ${found}: nothing can be trained from there; export the model again, or replace that number`,
+    );
+  }
+  for (const { input, isVariance } of statistics) {
+    const tensor = isVariance ? initial.get(input.name) : undefined;
+    const found = tensor && negativeNumber(tensor);
+    if (found === undefined) continue;
+    onMessage?.(
+      `the model's running variance "${input.name}" is below 0 (${found}): until training has raised it, the loss on held-out samples and the results of the trained model are NaN`,
     );
   }
 }

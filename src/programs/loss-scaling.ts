@@ -49,7 +49,10 @@ export class LossScaling {
   /** Running statistics that a forward pass which overflowed leaves as they were. */
   finite(statistics: readonly NextStatistic[]): NextStatistic[] {
     const { emit } = this.#program;
-    return statistics.map(({ input, next }) => ({ input, next: keepFinite(emit, next, typed(input)) }));
+    return statistics.map((statistic) => {
+      const { input, next } = statistic;
+      return { ...statistic, next: keepFinite(emit, next, typed(input)) };
+    });
   }
 
   /** Adds the outputs by which a loop knows of left-out updates. */

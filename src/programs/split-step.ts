@@ -125,6 +125,6 @@ async function finishGradients(
     passes: [...(await program.recomputation()), ...(await loweringPasses(half, options.lower))],
     check: options.lower || half.half === "bfloat16" || options.shards ? "structure" : "run",
   });
-  checkInitial(half.program.initial);
+  checkInitial(half.program.initial, statistics, options);
   return { ...stepFacts(half, ports), gradients, ports };
 }

@@ -57,7 +57,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     rates: groups.map(({ name }) => program.input(name, type, [])),
   };
   const statistics = await runningStatistics(program, options.runningVariance, scaling);
-  (await import("./check-initial.ts")).checkInitial(program.initial);
+  (await import("./check-initial.ts")).checkInitial(program.initial, statistics, options);
 
   program.dropOutputs();
   const figures = nameFigures(program, loss);

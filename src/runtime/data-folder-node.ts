@@ -1,4 +1,5 @@
 import { dirname, resolve } from "node:path";
+import { quantized } from "../analysis/quantized.ts";
 import type { Model } from "../onnx/model.ts";
 import { bytesInFiles, withWeightsInFile } from "../onnx/weights-in-files.ts";
 
@@ -18,15 +19,16 @@ export const inMappedForm = (model: Model): Model => withWeightsInFile(model, fo
  * weights of products anew, in memory of its own, and does so for each product that reads them (docs/decisions.md).
  */
 const unpackedFrom = 32 * 2 ** 20;
-/** Operators on quantized numbers are up to ten times slower unpacked. */
-const packed = /NBits|Integer|QLinear|QAttention|DynamicQuant/;
 
 /** Whether a model's frozen weights are so large that memory decides how it is run. */
 export const isLargeBase = (model: Model): boolean => bytesInFiles(model) >= unpackedFrom;
 
-/** The session's configuration that leaves large mapped weights where they are. */
+/**
+ * The session's configuration that leaves large mapped weights where they are. Operators on quantized numbers, of which ONNX Runtime
+ * may make others, are up to ten times slower unpacked.
+ */
 export function unpackedWeights(model: Model): Record<string, string> {
   const nodes = model.proto.graph?.node ?? [];
-  const keeps = isLargeBase(model) && !nodes.some(({ opType }) => packed.test(opType ?? ""));
+  const keeps = isLargeBase(model) && !nodes.some(({ opType }) => quantized.test(opType ?? ""));
   return keeps ? { disable_prepacking: "1" } : {};
 }

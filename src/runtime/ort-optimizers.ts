@@ -1,4 +1,5 @@
 import type { InferenceSession } from "onnxruntime-common";
+import { quantized } from "../analysis/quantized.ts";
 import { bodiesOf } from "../graph/bodies.ts";
 import type { Model } from "../onnx/model.ts";
 import type { onnx } from "../onnx/schema.js";
@@ -22,7 +23,7 @@ const idle: readonly Idle[] = [
       ...["QDQSelectorActionTransformer", "QDQFinalCleanupTransformer", "MatMulNBitsFusion"],
       ...["MatMulIntegerToFloatFusion", "DynamicQuantizeMatMulFusion"],
     ],
-    without: /Quant|Integer|QLinear|NBits|^Q[A-Z]/,
+    without: quantized,
   },
   {
     optimizers: ["GroupQueryAttentionFusion", "GroupQueryAttentionPreNormFusion"],

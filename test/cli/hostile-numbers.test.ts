@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { unusableNumber } from "../../src/analysis/unusable-numbers.ts";
 import type { Value } from "../../src/graph/node.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
@@ -37,10 +38,18 @@ interface Kind {
   readonly weight?: (numbers: Float32Array) => void;
   readonly variance?: number;
   readonly scale?: number;
+  readonly batch?: number | string;
 }
 
 /** x [batch, 4] → Gemm → BatchNormalization → Relu → Gemm → logits. */
-function model({ hidden = 5, classes = 3, weight, variance = 1, scale = 1 }: Kind = {}): Uint8Array {
+function model({
+  hidden = 5,
+  classes = 3,
+  weight,
+  variance = 1,
+  scale = 1,
+  batch = "batch",
+}: Kind = {}): Uint8Array {
   const b = new GraphBuilder(18);
   const initial = (
     name: string,
@@ -57,7 +66,7 @@ function model({ hidden = 5, classes = 3, weight, variance = 1, scale = 1 }: Kin
     return b.graph.addInitializer(Tensor.float(name, dims, numbers));
   };
   const filled = (name: string, value: number) => initial(name, [hidden], (numbers) => numbers.fill(value));
-  const x = b.input("x", ["batch", features]);
+  const x = b.input("x", [batch, features]);
   const h = b.op(
     "Gemm",
     [x, initial("fc1.weight", [hidden, features], weight), filled("fc1.bias", 0)],
@@ -91,6 +100,7 @@ const models: Readonly<Record<string, Kind>> = {
   "negative-variance": { variance: -1 },
   "scale-0": { scale: 0 },
   "scale-negative": { scale: -2 },
+  "batch-1e12": { batch: 1e12 },
 };
 
 function npz(x: (numbers: Float32Array) => void, count = samples, label = (i: number) => i % 3): Uint8Array {
@@ -144,7 +154,8 @@ const rows: readonly Row[] = [
   ["step", "nan", "", 1, notTrained],
   ["train", "nan", "plain", 1, notTrained],
   ["train", "infinite", "plain", 1, notTrained],
-  ["train", "negative-variance", "plain", 0, /→/],
+  ["train", "negative-variance", "plain", 0, /running variance "bn.var" is below 0 \(-1\).*→/s],
+  ["step", "negative-variance", "", 0, /running variance "bn.var" is below 0 \(-1\)/],
   ["train", "huge", "plain", 1, /the loss became NaN at step 1; the state after step 0 is kept in/],
   ["train", "denormal", "plain", 0, /→/],
   ["train", "dead", "plain", 0, /→/],
@@ -168,7 +179,7 @@ const rows: readonly Row[] = [
   ],
   ["evaluate", "negative-variance", "plain", 0, /12 of 12 samples have no finite loss/],
   ["evaluate", "good", "nan-data", 1, noData],
-  ["evaluate", "good", "one-sample", 0, /1 samples, loss \d/],
+  ["evaluate", "good", "one-sample", 0, /1 sample, loss \d/],
   ["evaluate", "one-class", "plain", 1, twoClasses],
   ["evaluate", "scale-negative", "constant", 0, /loss \d/],
   ["predict", "nan", "plain", 0, /12 of 12 samples have scores that are not defined/],
@@ -250,6 +261,34 @@ describe("figures that are not defined", () => {
     expect(new Set(weight)).toEqual(new Set([Math.fround(3e38)]));
     await kept.release();
   });
+});
+
+test("sizes for which there is no array are an error for users", async () => {
+  const [path, injected] = [at("batch-1e12.onnx"), at("injected-1e12.onnx")];
+  expect((await cli("inject", path, "-o", injected)).code).toBe(0);
+  const given = ["--data", at("plain.npz")];
+  for (const words of [
+    ["train", path, ...given, "-o", at("never.onnx")],
+    ["evaluate", path, ...given],
+    ["predict", path, ...given, "-o", at("never.csv")],
+    ["bench", path, "--batch", "1000000000000", "--rounds", "1", "--round-time", "1"],
+    ["verify", path, injected],
+  ]) {
+    const { code, stderr } = await cli(...words);
+    expect({ words, code, stderr }).toEqual({
+      ...{ words, code: 1 },
+      stderr: expect.stringMatching(/^error: the model's sizes need an array larger .*--batch/m),
+    });
+  }
+});
+
+test("NaN and Infinity are found in 16-bit weights too", () => {
+  const numberIn = (type: "float16" | "bfloat16", bits: number) =>
+    unusableNumber(Tensor.of("w", type, [2, 2], Uint16Array.of(0, 0x3c00, bits, 0x7c00)));
+  expect(numberIn("float16", 0xfc00)).toBe("-Infinity at [1, 0]");
+  expect(numberIn("float16", 0x7e00)).toBe("NaN at [1, 0]");
+  expect(numberIn("bfloat16", 0x7fc0)).toBe("NaN at [1, 0]");
+  expect(numberIn("bfloat16", 0x7c00)).toBeUndefined();
 });
 
 /** Numbers of flags: what is refused, and what is taken. */

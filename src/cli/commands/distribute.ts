@@ -4,6 +4,7 @@ import { conversionOf } from "../../data/conversion.ts";
 import { checkFolder, writeDistribution } from "../../distribute/write-node.ts";
 import { UsageError } from "../../errors.ts";
 import { readModel } from "../../index.ts";
+import { counted } from "../../passes/pass.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { listedWithSource } from "../../programs/tell-parameters.ts";
 import { nodeRuntime } from "../../runtime/node.ts";
@@ -91,7 +92,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       return;
     }
     const learned = trainer.step.ports.parameters;
-    terminal.note(`trained: ${learned.length} parameters: ${listedWithSource(learned)}`);
+    terminal.note(`trained: ${counted(learned.length, "parameter")}: ${listedWithSource(learned)}`);
     for (const text of remarksOn(contract)) terminal.note(text);
     const { shards } = contract;
     const start = shards > 1 ? `torchrun --nproc-per-node ${shards}` : "python";

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { mergeAdapters, readModel, writeModel } from "../../index.ts";
 import { checkIsNoData } from "../../onnx/files-node.ts";
+import { counted } from "../../passes/pass.ts";
 import { adaptersOf, weightedFile } from "../adapter-flags.ts";
 import { repeated } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
@@ -33,7 +34,7 @@ export function define(command: Command, streams: CommandStreams): void {
     for (const [i, { adapter, weight = 1 }] of adapters.entries()) {
       const share = weight === 1 ? "" : `, times ${weight}`;
       terminal.note(
-        `merged: ${files[i]?.path}, rank ${adapter.rank}, ${adapter.layers.length} layers${share}`,
+        `merged: ${files[i]?.path}, rank ${adapter.rank}, ${counted(adapter.layers.length, "layer")}${share}`,
       );
     }
   });

@@ -3,6 +3,7 @@ import { conversionOf } from "../../data/conversion.ts";
 import { trainedObjective } from "../../data/text/objective.ts";
 import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
+import { counted } from "../../passes/pass.ts";
 import { csvCell } from "../../report/csv-cell.ts";
 import { nameOfSample } from "../../report/sample-name.ts";
 import { visible } from "../../visible.ts";
@@ -63,10 +64,10 @@ export function define(command: Command, streams: CommandStreams): void {
     await writeFileSafely(output, `${lines.join("\n")}\n`, terminal.write);
     if (unclear.length > 0) {
       terminal.note(
-        `${unclear.length} of ${answers} samples have scores that are not defined (NaN or infinite), the first is sample ${unclear[0]}: their places in ${output} are empty`,
+        `${unclear.length} of ${counted(answers, "sample")} have scores that are not defined (NaN or infinite), the first is sample ${unclear[0]}: their places in ${output} are empty`,
       );
     }
-    terminal.note(`${answers} samples of ${part.name} → ${output}`);
+    terminal.note(`${counted(answers, "sample")} of ${part.name} → ${output}`);
   });
 }
 

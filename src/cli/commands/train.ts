@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { EvaluationResult } from "../../index.ts";
+import { counted } from "../../passes/pass.ts";
 import { lossesText } from "../evaluation-text.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import { declare, type TrainFlags } from "../train-call.ts";
@@ -33,5 +34,5 @@ function figuresText(figures: EvaluationResult): string {
     .filter(([name]) => !["accuracy", perplexity === undefined ? "" : "perplexity"].includes(name))
     .map(([name, value]) => `${name} ${value.toPrecision(4)}, `);
   const each = lossesText({ losses, accuracies }).map((text) => ` (${text})`);
-  return `test: ${share}${tokens}${others.join("")}loss ${loss.toPrecision(4)}${each.join("")} on ${samples} samples`;
+  return `test: ${share}${tokens}${others.join("")}loss ${loss.toPrecision(4)}${each.join("")} on ${counted(samples, "sample")}`;
 }

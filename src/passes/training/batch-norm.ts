@@ -15,6 +15,7 @@ export interface RunningStatistics {
 /** A running statistic that a step reads, and its next value. */
 export interface NextStatistic {
   readonly input: Value;
+  readonly isVariance: boolean;
   readonly next: Typed;
 }
 

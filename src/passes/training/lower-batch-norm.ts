@@ -56,7 +56,8 @@ function lowerNode(graph: Graph, emit: Emit, node: Node, running: Running): Next
   const next = statisticsOf(node).map((input, i): NextStatistic => {
     const stored = typed(input);
     const current = emit.cast(i === 0 ? batch.mean : unbiased, stored.type);
-    return { input, next: emit.add(emit.mul(stored, momentum), emit.mul(current, 1 - momentum)) };
+    const value = emit.add(emit.mul(stored, momentum), emit.mul(current, 1 - momentum));
+    return { input, isVariance: i === 1, next: value };
   });
   graph.replaceUses(output, normalizeBatch(emit, node, x, scale, bias), { outputs: true });
   statisticOutputs.forEach((value, i) => {
