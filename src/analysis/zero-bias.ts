@@ -2,6 +2,10 @@ import type { DataTypeName } from "../onnx/data-types.ts";
 import type { onnx } from "../onnx/schema.js";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 
+/** A bias of zeros: `[columns]`. */
+export const zeroBias = (name: string, type: DataTypeName, columns: number): Tensor =>
+  Tensor.of(name, type, [columns], viewOf(type, new Uint8Array(byteLengthOf(type, [columns]))));
+
 /** Lets an Attention without a bias read zeros. @returns the zeros */
 export function addZeroBias(
   attention: onnx.NodeProto.$Properties,
@@ -11,10 +15,8 @@ export function addZeroBias(
     | undefined,
 ): onnx.TensorProto.$Properties {
   const { type = "float", shape } = weight ?? {};
-  const dims = [shape?.[1] ?? 0];
   const inputs = attention.input ?? [];
   const name = `${attention.output?.[0]}/bias`;
   attention.input = [...inputs.slice(0, 2), name, ...inputs.slice(3)];
-  const zeros = viewOf(type, new Uint8Array(byteLengthOf(type, dims)));
-  return Tensor.of(name, type, dims, zeros).toProto();
+  return zeroBias(name, type, shape?.[1] ?? 0).toProto();
 }

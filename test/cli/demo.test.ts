@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, request, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PageServer, servePage } from "../../src/cli/page-server.ts";
@@ -246,8 +247,36 @@ describe("the page's server", () => {
     expect((await ask(without, "/")).status).toBe(200);
   });
 
-  it("listens on the loopback interface alone", () => {
-    expect(new URL(without.url).hostname).toBe("127.0.0.1");
+  it("listens on the loopback interface alone", async () => {
+    const { hostname, port } = new URL(without.url);
+    expect(hostname).toBe("127.0.0.1");
+    const connects = (host: string) =>
+      new Promise<boolean>((resolve) => {
+        const socket = connect(Number(port), host, () => resolve(true));
+        socket.on("error", () => resolve(false)).on("connect", () => socket.destroy());
+      });
+    expect(await connects("127.0.0.1")).toBe(true);
+    const others = Object.values(networkInterfaces()).flatMap((one = []) =>
+      one.map(({ address }) => address),
+    );
+    // 127.0.0.2 is this computer too, on Linux.
+    for (const host of [...others, "127.0.0.2"]) {
+      if (host !== "127.0.0.1") expect([host, await connects(host)]).toEqual([host, false]);
+    }
+  });
+
+  it("has no more than 128 connections at a time", async () => {
+    const server = await servePage({ folder: at("page"), mnist: undefined, port: 0 });
+    let closed = 0;
+    const sockets = Array.from({ length: 140 }, () =>
+      connect(Number(new URL(server.url).port), "127.0.0.1")
+        .on("error", () => {})
+        .on("close", () => closed++)
+        .resume(),
+    );
+    await expect.poll(() => closed, { timeout: 5000, interval: 20 }).toBe(12);
+    for (const socket of sockets) socket.destroy();
+    await server.close();
   });
 });
 

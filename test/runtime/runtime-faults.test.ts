@@ -177,7 +177,11 @@ describe("com.microsoft.Attention without a bias", () => {
     const run = async (of: Model) =>
       runModel((await differentiate(of, options)).model.bytes, { ...feeds, labels });
     expect((await run(model)).w_grad?.numbers()).toEqual((await run(same)).w_grad?.numbers());
-    const injected = await inject(model, { penalties: [{ penalty: som() }], batch: rows });
+    const said: string[] = [];
+    const onMessage = (text: string) => void said.push(text);
+    const injected = await inject(model, { penalties: [{ penalty: som() }], batch: rows, onMessage });
+    await tap(model, { include: /^y$/, onMessage });
+    expect(said.filter((text) => /Attention without a bias \("y"\) ends/.test(text))).toHaveLength(2);
     await expect(verify(model, injected)).rejects.toThrow(/Attention "y" has no bias/);
   });
 });

@@ -1,8 +1,8 @@
 import { isUnbiased } from "../../analysis/unsafe-forms.ts";
+import { zeroBias } from "../../analysis/zero-bias.ts";
 import { SorthError } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
-import { elementCount, Tensor } from "../../onnx/tensor.ts";
 import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
 /**
@@ -31,10 +31,6 @@ function addZeros(graph: Graph, node: Node): void {
       `Attention "${node.label}" has no bias, without which ONNX Runtime ends the process: export it with a bias`,
     );
   }
-  const zeros = type === "float" ? new Float32Array(columns) : new Uint16Array(elementCount([columns]));
-  graph.appendInput(
-    node,
-    2,
-    graph.addInitializer(Tensor.of(graph.freshName(`${node.label}.bias`), type, [columns], zeros)),
-  );
+  const bias = zeroBias(graph.freshName(`${node.label}.bias`), type, columns);
+  graph.appendInput(node, 2, graph.addInitializer(bias));
 }
