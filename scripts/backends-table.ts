@@ -81,8 +81,7 @@ export function backendsTable(): string {
     "## What does not run on a device",
     "",
     "Everything else runs everywhere: every rule's sample cases run on cpu, wasm, webgpu in node and webgpu in Chromium, and are",
-    "compared (test/passes/backends; on a GPU `npm test` runs one sample of each form, `npm run test:long` all). [ops.md](ops.md)",
-    "has this by operator, gradients included.",
+    "compared (test/passes/backends). [ops.md](ops.md) has this by operator, gradients included.",
     "",
     ...(["webgpu", "cuda", "wasm"] as const).flatMap((backend) => [
       `### ${backend}`,

@@ -1,16 +1,20 @@
 import { mkdirSync, watch } from "node:fs";
 import type { Chance } from "../fuzz/chance.ts";
-import { command } from "./command.ts";
+import { command, type Ended } from "./command.ts";
 import type { Ground } from "./ground.ts";
 import { type Check, resumed, run, undisturbed } from "./signals.ts";
+
+/** Whether the signal came before the command had ended: only then its check counts. */
+const wasKilled = ({ signal }: Ended): boolean => signal === "SIGKILL";
 
 /** Runs that are killed at any moment: what they have saved leads to the same model. */
 export async function* killedRuns(ground: Ground, count: number, chance: Chance): AsyncGenerator<Check> {
   const { trained, milliseconds } = await undisturbed(ground);
-  for (let i = 0; i < count; i++) {
+  for (let killed = 0; killed < count; ) {
     await ground.clean();
     const at = chance.below(Math.ceil(milliseconds * 1.05));
-    await command(ground.folder, run, { send: { signal: "SIGKILL", at } });
+    if (!wasKilled(await command(ground.folder, run, { send: { signal: "SIGKILL", at } }))) continue;
+    killed++;
     yield {
       what: `killed after ${at} ms of ${Math.round(milliseconds)}`,
       fault: await resumed(ground, trained),
@@ -21,7 +25,7 @@ export async function* killedRuns(ground: Ground, count: number, chance: Chance)
 /** Runs that are killed when something in their folder changes: a checkpoint is then written, renamed or removed. */
 export async function* killedSaves(ground: Ground, count: number, chance: Chance): AsyncGenerator<Check> {
   const { trained } = await undisturbed(ground);
-  for (let i = 0; i < count; i++) {
+  for (let killed = 0; killed < count; ) {
     await ground.clean();
     mkdirSync(ground.at("run"));
     // Each checkpoint is some changes: a temporary file, its content, its name.
@@ -33,7 +37,8 @@ export async function* killedSaves(ground: Ground, count: number, chance: Chance
       });
       return () => watcher.close();
     };
-    await command(ground.folder, [...run, "--force"], { beside });
+    if (!wasKilled(await command(ground.folder, [...run, "--force"], { beside }))) continue;
+    killed++;
     yield { what: `killed at change ${nth} of its checkpoints`, fault: await resumed(ground, trained) };
   }
 }
@@ -62,10 +67,11 @@ export async function* killedCommands(ground: Ground, count: number, chance: Cha
       await Promise.all(out.map(async (name) => [name, await ground.bytes(name)] as const)),
     );
     const model = await ground.bytes("model.onnx");
-    for (let i = 0; i < count / commands.length; i++) {
+    for (let killed = 0; killed < count / commands.length; ) {
       await ground.clean();
       const at = chance.below(Math.ceil(milliseconds * 1.05));
-      await command(folder, words, { send: { signal: "SIGKILL", at } });
+      if (!wasKilled(await command(folder, words, { send: { signal: "SIGKILL", at } }))) continue;
+      killed++;
       const torn: string[] = [];
       for (const name of out) {
         const bytes = await ground.bytes(name);

@@ -116,10 +116,7 @@ export interface GraphOptions {
   readonly closed?: boolean;
   /** Numbers in the place of a penalty's random ones. */
   readonly draw?: (draw: Draw) => Float32Array;
-  /**
-   * Whether ONNX Runtime may rewrite the graph, which takes most of a case's time; default false in double, where formulas
-   * are compared, else true.
-   */
+  /** Whether ONNX Runtime may rewrite the graph; default true. */
   readonly optimize?: boolean;
 }
 
@@ -170,7 +167,7 @@ export async function runPenalty(
     feeds[name] = tensorOf(name, c.type ?? "float", shapes[name], numbers[name]);
   }
   for (const input of [...graph.inputs]) if (!used.includes(input)) graph.removeInput(input);
-  const { optimize = c.type !== "double" } = options;
+  const { optimize = true } = options;
   const results = await runModel(graph, feeds, { optimize });
   const found = (name: string | undefined, count: number) =>
     name === undefined ? Array.from({ length: count }, () => 0) : (results[name]?.numbers() ?? []);

@@ -154,8 +154,8 @@ describe("what a sound injection is never told to fail for", () => {
     );
     const checks = await checked(model, "som");
     expect(failed(checks)).toEqual([]);
-    expect(named(checks, "inputs")?.detail).toContain(
-      'the original gives NaN on these inputs ("y"): give --data',
+    expect(named(checks, "inputs")?.detail).toBe(
+      'the original gives NaN on these inputs ("y"): give --data, or see whether sorth-onnx inspect finds such numbers in its weights',
     );
     const x = Tensor.float("x", [8, 6], randomNormals("positive", 48).map(Math.abs));
     const right = await checked(model, "som", { feeds: new Map([["x", x]]) });

@@ -105,7 +105,7 @@ seed: 1
 report: false
 `;
 
-/** A configuration with the value of one flag replaced, or changed as any text. */
+/** A configuration with the value of one flag replaced, or with cells and lines changed as in any other text file. */
 function changedFlag(text: string, chance: Chance): string {
   if (chance.once(3)) return changedText(text, chance);
   const lines = text.split("\n");

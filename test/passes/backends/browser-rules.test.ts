@@ -77,7 +77,7 @@ const ops = [...new Set(deviceCases.map(({ op }) => op))];
 
 /**
  * The samples of an operator that run in the page. WebGPU there is the code of native WebGPU, on which
- * webgpu-rules.test.ts runs every form: the first sample shows that the build for browsers has the operator.
+ * webgpu-rules.test.ts runs every sample: the first sample shows that the build for browsers has the operator.
  */
 const samplesOf = (op: string, backend: "wasm" | "webgpu") =>
   deviceCases.filter((one) => one.op === op).slice(0, backend === "webgpu" ? 1 : undefined);

@@ -10,31 +10,9 @@ import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { bytesOf, gradientCase, random, titleOf } from "../../autodiff/rule-case.ts";
 
 /** Every sample of every rule: the operators and what they are called in tests. */
-const allCases = Object.entries(rules).flatMap(([op, rule]) =>
+export const deviceCases = Object.entries(rules).flatMap(([op, rule]) =>
   "vjp" in rule ? (rule as Rule).samples.map((sample) => ({ op, sample, title: titleOf(op, sample) })) : [],
 );
-
-/** What a device's kernel is chosen by: operator, opset, attributes and inputs that are there, rank. */
-function formOf({ op, sample }: (typeof allCases)[number]): string {
-  const { inputs, attributes = {}, opset } = sample;
-  const [first] = inputs;
-  const rank = first && ("shape" in first ? first.shape : first).length;
-  return JSON.stringify([
-    op,
-    opset,
-    Object.keys(attributes).sort(),
-    rank,
-    inputs.map((input) => input !== null),
-  ]);
-}
-
-/**
- * The first sample of every form. Numbers are compared with finite differences for every sample elsewhere; here they show that
- * a device has the kernels. A software GPU compiles shaders for minutes: SORTH_LONG=1 (npm run test:long) runs every sample.
- */
-export const deviceCases = process.env.SORTH_LONG
-  ? allCases
-  : [...new Map([...allCases].reverse().map((one) => [formOf(one), one])).values()].reverse();
 
 /** A node and its gradients as a model in the form for WebGPU; refused ones carry the reason. */
 export interface DeviceModel {

@@ -38,7 +38,7 @@ async function onDevice(model: DeviceModel): Promise<Outcome> {
   }
 }
 
-describe("every form of every rule on native WebGPU", () => {
+describe("every rule's samples on native WebGPU", () => {
   for (const testCase of deviceCases) {
     it(testCase.title, async (context) => {
       context.skip(missing !== "", missing);

@@ -1,0 +1,70 @@
+import type { Graph } from "../../../src/graph/graph.ts";
+import type { Value } from "../../../src/graph/node.ts";
+import { graphFromProto } from "../../../src/graph/proto.ts";
+import { onnx } from "../../../src/onnx/schema.js";
+import { GraphBuilder } from "../../helpers/build-graph.ts";
+import { inferred } from "../../helpers/inferred.ts";
+import { flag, type Makers, vector } from "../pass-case.ts";
+import { body, DoubleBuilder, localFunction, loopInputs, withFunctions } from "./models.ts";
+
+/** A Loop that runs a Tanh twice. */
+function loop(): Graph {
+  const b = new GraphBuilder();
+  const x = b.input("x", [2]);
+  const y = b.op("Loop", [b.int64("twice", 2), flag(b, "always", true), x], "y", {
+    body: body((inner) => {
+      const [, going] = loopInputs(inner);
+      const h = inner.input("h", [2]);
+      return [inner.op("Identity", [going], "on"), inner.op("Tanh", [h], "next")];
+    }),
+  });
+  return b.output(y);
+}
+
+/** An If of two branches. */
+function conditional(b: GraphBuilder, condition: Value, branches: readonly [string, string]): Graph {
+  b.input("x", [2, 3]);
+  const branch = (op: string) => body((inner) => [inner.op(op, [inner.outer("x")], `${op}`.toLowerCase())]);
+  return b.output(
+    b.op("If", [condition], "y", { then_branch: branch(branches[0]), else_branch: branch(branches[1]) }),
+  );
+}
+
+/** Small graphs for the passes of src/passes/expansion. */
+export const expansionCases = {
+  inlineFunctions: () => {
+    const b = new DoubleBuilder(18, { local: 1 });
+    const call = b.op("Block", [b.input("x", [2, 3], "double"), b.weight("w", [3, 2])], "y", {}, "local");
+    const node = (opType: string, input: string[], output: string[]) =>
+      new onnx.NodeProto({ opType, input, output });
+    const block = localFunction("Block", {
+      ...{ input: ["a", "b"], output: ["out"] },
+      node: [node("MatMul", ["a", "b"], ["h"]), node("Tanh", ["h"], ["out"])],
+    });
+    return graphFromProto(withFunctions(b.model(call), block).proto);
+  },
+  liftBodyConstants: () => {
+    const b = new GraphBuilder();
+    b.input("x", [2]);
+    const branch = (op: string) =>
+      body((inner) => [inner.op(op, [inner.outer("x"), vector(inner, `${op}.weight`, [1, 2])], op)]);
+    const branches = { then_branch: branch("Mul"), else_branch: branch("Add") };
+    return b.output(b.op("If", [b.input("c", [], "bool")], "y", branches));
+  },
+  takeBranches: () => {
+    const b = new GraphBuilder();
+    const condition = b.op("Not", [flag(b, "never", false)], "c");
+    return conditional(b, condition, ["Neg", "Abs"]);
+  },
+  unrollLoops: () => inferred(loop()),
+  resolveSequences: () => {
+    const b = new GraphBuilder();
+    const s = b.op("SequenceConstruct", [b.input("a", [2]), b.input("b", [2])], "s");
+    return b.output(b.op("Neg", [b.op("SequenceAt", [s, b.int64("one", 1)], "at")], "y"));
+  },
+  expandBodies: loop,
+  raiseWithBranches: () => {
+    const b = new GraphBuilder(12);
+    return inferred(conditional(b, b.input("c", [], "bool"), ["Softmax", "Abs"]));
+  },
+} satisfies Makers;
