@@ -8,7 +8,10 @@ from pathlib import Path
 folder = Path(__file__).resolve().parent
 sys.path.insert(0, str(folder))
 
-from sorth_distributed.command import main  # noqa: E402
+try:
+    from sorth_distributed.command import main
+except ImportError as error:
+    sys.exit(f"error: {error}: pip install -r {folder / 'requirements.txt'}")
 
 if __name__ == "__main__":
     sys.exit(main(folder))

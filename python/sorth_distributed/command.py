@@ -50,17 +50,18 @@ def main(folder: Path, words: Sequence[str] | None = None) -> int:
         contract = load(folder)
         reducer = reducer_of_environment(contract.backend)
     except RunError as error:
-        return _failed(error, 0)
+        return _failed(error)
     try:
         return _run(contract, reducer, flags)
     except RunError as error:
-        return _failed(error, reducer.rank)
+        return _failed(error)
     finally:
         reducer.close()
 
 
-def _failed(error: RunError, rank: int) -> int:
-    if rank == 0:
+def _failed(error: RunError) -> int:
+    # Once on each machine: another one may have found what is wrong.
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
         print(f"error: {error}", file=sys.stderr, flush=True)
     return 1
 
@@ -86,12 +87,13 @@ def _run(contract: Contract, reducer: Reducer, flags: Any) -> int:
     restarted = run is not None and _is_restart() and (run / "last.safetensors").exists()
     if restarted:
         continued = run
-    if reducer.rank == 0 and run is not None and continued != run:
-        run_folder.check_new(run, flags.force or _is_restart())
     worker = Worker(
         contract, reducer, load_data(flags.data, contract),
         shard_optimizer=flags.shard_optimizer, half=flags.reduce == "bfloat16",
     )  # fmt: skip
+    # --force deletes the checkpoints of an earlier run, so only after the data were found.
+    if reducer.rank == 0 and run is not None and continued != run:
+        run_folder.check_new(run, flags.force or _is_restart())
     worker.other_data = flags.other_data
     if continued:
         worker.load(continued)
@@ -106,14 +108,14 @@ def _is_restart() -> bool:
 
 
 def _fit_of(worker: Worker, run: Path | None, flags: Any, continued: bool) -> Fit:
-    noted = worker.contract.raw["fit"]
-    before = (worker._plan or {}) if continued else {}
-    validation = before.get("validation", noted.get("validation"))
+    noted, before = worker.contract.raw["fit"], worker.plan or {}
+    known = (before or noted) if continued else {**before, **noted}
+    validation = known.get("validation")
     max_steps = flags.max_steps
     if max_steps is None and flags.epochs is None:
-        max_steps = before.get("maxSteps", noted.get("maxSteps"))
+        max_steps = known.get("maxSteps")
     return Fit(
-        epochs=flags.epochs or before.get("epochs") or noted.get("epochs", 1),
+        epochs=flags.epochs or known.get("epochs", 1),
         max_steps=max_steps,
         validation=flags.validation if flags.validation is not None else validation if isinstance(validation, (int, float)) else None,
         checkpoint=run,

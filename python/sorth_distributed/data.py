@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -89,10 +90,13 @@ def _read_idx(folder: Path, name: str) -> Array:
     spellings = [name, re.sub(r"-(idx\d)", r".\1", name)]
     for candidate in [folder / f"{one}{end}" for one in spellings for end in ("", ".gz")]:
         if candidate.exists():
-            content = candidate.read_bytes()
-            content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-            shape = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(content[3])]
-            return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
+            try:
+                content = candidate.read_bytes()
+                content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+                shape = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(content[3])]
+                return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(shape)
+            except (OSError, EOFError, IndexError, ValueError, zlib.error) as error:
+                raise RunError(f"{candidate}: cannot be read as an IDX file ({error})") from error
     raise RunError(f"{folder}: the file {name} (or {name}.gz) is missing")
 
 
@@ -134,7 +138,7 @@ _PARTS = {
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-_LABEL_NAMES = {"y", "label", "labels", "target", "targets", "y_true", "ground_truth", "classes"}
+LABEL_NAMES = {"y", "label", "labels", "target", "targets", "y_true", "ground_truth", "classes"}
 
 
 def _part_and_name(file: str) -> tuple[str, str]:
@@ -147,7 +151,7 @@ def _part_and_name(file: str) -> tuple[str, str]:
 
 
 def _key(name: str) -> str:
-    return "labels" if name.lower() in _LABEL_NAMES else name.lower()
+    return "labels" if name.lower() in LABEL_NAMES else name.lower()
 
 
 def _sorted_arrays(arrays: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
@@ -168,7 +172,7 @@ def _sorted_arrays(arrays: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
 def _dataset_of(arrays: Mapping[str, Array], name: str) -> Dataset:
     key = next((one for one in ("y", "labels", "label") if one in arrays), None)
     if key is None:
-        key = next((one for one in arrays if one.lower() in _LABEL_NAMES), None)
+        key = next((one for one in arrays if one.lower() in LABEL_NAMES), None)
     data = {one: array for one, array in arrays.items() if one != key}
     labels = arrays[key] if key is not None else None
     if not data:
@@ -198,7 +202,7 @@ def _npz(path: str) -> Parts:
                     continue
                 if array.dtype.kind in "fiub":
                     arrays[name] = array
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RunError(f"{path}: cannot be read as an .npz archive ({error})") from error
     parts = _sorted_arrays(arrays)
     if "train" not in parts:

@@ -7,10 +7,8 @@ from typing import Any, Mapping
 import numpy as np
 
 from .contract import DTYPES, Array, Contract, Feeds, Port, size_of
-from .data import Column, Dataset, Rows
+from .data import LABEL_NAMES, Column, Dataset, Rows
 from .errors import RunError
-
-_LABEL_NAMES = {"y", "label", "labels", "target", "targets", "y_true", "ground_truth", "classes"}
 
 
 def match(feeds: Feeds, dataset: Dataset) -> dict[str, Column]:
@@ -31,7 +29,7 @@ def match(feeds: Feeds, dataset: Dataset) -> dict[str, Column]:
     target = (
         open_labels[0]
         if len(open_labels) == 1
-        else next((port for port in open_labels if port.name.lower() in _LABEL_NAMES), None)
+        else next((port for port in open_labels if port.name.lower() in LABEL_NAMES), None)
     )
     if target and dataset.labels and dataset.labels.name not in taken:
         found[target.name] = dataset.labels
@@ -52,12 +50,15 @@ def normalization_of(contract: Contract, dataset: Dataset) -> Any:
         return given
     for name, column in match(contract.feeds, dataset).items():
         port = next((one for one in contract.feeds.inputs if one.name == name), None)
-        if port is None or port.type not in ("float", "double", "float16") or not column.is_bytes:
+        if port is None or port.type not in _FLOATS or not column.is_bytes:
             continue
         least_most = [column.read(np.array([row])) for row in range(0, dataset.size, max(1, dataset.size // 256))]
         if max(int(array.max()) for array in least_most) > 127:
             return contract.raw["data"]["bytes"]
     return None
+
+
+_FLOATS = ("float", "double", "float16")
 
 
 class Feeder:
@@ -79,19 +80,26 @@ class Feeder:
         made = {port.name: self._input(port, rows) for port in self._data}
         return {**made, **{port.name: self._label(port, rows) for port in self._labels}}
 
-    @staticmethod
-    def _check(dataset: Dataset, port: Port, column: Column) -> None:
+    def _check(self, dataset: Dataset, port: Port, column: Column) -> None:
         own = size_of(port.shape) // port.shape[port.batch_axis]
         if size_of(column.shape) != own:
             raise RunError(
                 f'{dataset.name}: samples of {column.name} have shape {list(column.shape)}, '
                 f'but the input "{port.name}" takes {list(port.shape)}'
             )
+        if self._normalize == "0..1" and port.type in _FLOATS and not column.is_bytes:
+            parts = [column.read(np.arange(start, min(start + 4096, dataset.size))) for start in range(0, dataset.size, 4096)]
+            least, most = min(float(one.min()) for one in parts), max(float(one.max()) for one in parts)
+            if least < 0 or not 1 < most <= 255:
+                raise RunError(
+                    f"{dataset.name}: the run divides pixels by 255, but {column.name} holds numbers from {least:g} to {most:g}: "
+                    "distribute it without --normalize 0..1"
+                )
 
     def _input(self, port: Port, rows: Rows) -> Array:
         column = self._columns[port.name]
         array = column.read(rows)
-        if port.type in ("float", "double", "float16"):
+        if port.type in _FLOATS:
             array = self._scaled(array, column)
         return _placed(array, column.shape, port)
 

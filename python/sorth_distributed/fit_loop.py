@@ -58,7 +58,7 @@ class FitLoop:
             if position.step % self._per_epoch == 0:
                 position.start_epoch()
             order = random_streams.shuffled_indices(worker.contract.seed, epoch, self._train.size)
-            began, waiting = time.monotonic(), 0.0
+            began = time.monotonic()
             end = min(self._total, (epoch + 1) * self._per_epoch)
             while position.step < end and not stopped:
                 yield self._step(order, epoch)
@@ -67,7 +67,7 @@ class FitLoop:
                 if every and position.step % every == 0 and self._fit.checkpoint and position.step < end:
                     worker.save(self._fit.checkpoint)
             if position.step % self._per_epoch == 0 and position.counted > 0:
-                yield from self._end_of_epoch(epoch + 1, began, waiting)
+                yield from self._end_of_epoch(epoch + 1, began)
         if self._fit.checkpoint and position.step % self._per_epoch != 0:
             worker.save(self._fit.checkpoint)
         why = "aborted" if stopped else "max-steps" if position.step < planned else None
@@ -100,7 +100,7 @@ class FitLoop:
             (one["step"], one["validation"]["loss"]) for one in self._worker.position.history if "validation" in one
         ]
 
-    def _end_of_epoch(self, epoch: int, began: float, waiting: float) -> Iterator[Event]:
+    def _end_of_epoch(self, epoch: int, began: float) -> Iterator[Event]:
         worker, position = self._worker, self._worker.position
         figures = worker.evaluate(self._validation) if self._validation is not None else None
         if figures:
@@ -118,7 +118,7 @@ class FitLoop:
         seconds = time.monotonic() - began
         yield {
             "event": "epoch", **self._progress(), **means, **self._figures,
-            "learningRate": self._rate, "epochSeconds": seconds, "waiting": waiting,
+            "learningRate": self._rate, "epochSeconds": seconds, "waiting": 0.0,
         }  # fmt: skip
         if self._fit.checkpoint:
             for kind in kinds:

@@ -18,7 +18,7 @@ from typing import Any, Mapping, Sequence
 from . import command
 from .contract import load
 from .errors import RunError
-from .reducer import reducer_of_environment
+from .reducer import Reducer, reducer_of_environment, summed
 
 PATHS = ("checkpoint", "resume", "output")
 
@@ -28,22 +28,21 @@ def train_loop(config: Mapping[str, Any]) -> None:
     contract = load(Path(config["folder"]))
     flags = argparse.Namespace(**config["flags"])
     run = flags.checkpoint or flags.resume
-    if config["attempts"] and run and (Path(run) / "last.safetensors").exists() and _started_before(config):
-        flags.resume, flags.force = run, True
     reducer = reducer_of_environment(contract.backend)
+    if run and _started_before(config, reducer) and (Path(run) / "last.safetensors").exists():
+        flags.resume, flags.force = run, True
     code = command._run(contract, reducer, flags)
     if code:
         raise RunError(f"the run ended before its last step (exit code {code})")
 
 
-def _started_before(config: Mapping[str, Any]) -> bool:
-    """Whether this is a restart: the first start leaves a mark beside the run."""
-    mark = Path(config["mark"])
-    if mark.exists():
-        return True
-    if int(os.environ.get("RANK", "0")) == 0:
+def _started_before(config: Mapping[str, Any], reducer: Reducer) -> bool:
+    """Whether this is a restart: at the first start the first worker leaves a mark, which it alone looks for."""
+    mark, found = Path(config["mark"]), 0.0
+    if reducer.rank == 0:
+        found = float(mark.exists())
         mark.touch()
-    return False
+    return summed(reducer, [found])[0] > 0
 
 
 def train(
@@ -70,7 +69,7 @@ def train(
         flags["data"] = str(Path(flags["data"]).resolve())
     _show_package_to_workers()
     kept = Path(storage) if storage else Path(tempfile.mkdtemp(prefix="sorth-ray-"))
-    config = {"folder": str(Path(folder).resolve()), "flags": flags, "attempts": failures, "mark": str(kept / "started")}
+    config = {"folder": str(Path(folder).resolve()), "flags": flags, "mark": str(kept / "started")}
     trainer = TorchTrainer(
         train_loop,
         train_loop_config=config,

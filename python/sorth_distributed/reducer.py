@@ -63,7 +63,10 @@ class _Work:
         self._work, self._then = work, then
 
     def wait(self) -> None:
-        self._work.wait()
+        try:
+            self._work.wait()
+        except RuntimeError as error:
+            raise RunError("another process of this run has ended: its own message says why") from error
         if self._then:
             self._then()
 

@@ -26,7 +26,8 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         if not resumed:
             self._path.write_text("")
-        elif self._path.exists() and not self._path.read_text().endswith(("\n", "")):
+        elif self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n"):
+            # A killed run may have left half a line: start on a new one.
             self._lines.append("\n")
 
     def add(self, event: Mapping[str, Any]) -> None:

@@ -75,7 +75,7 @@ def _rows(path: Path) -> Iterator[Row]:
             file.seek(0)
             separator = max(",;\t", key=first.count) if kind == ".csv" else "\t"
             yield from csv.DictReader(file, delimiter=separator, skipinitialspace=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read ({error})") from error
 
 
@@ -117,7 +117,7 @@ def _input(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
     for column in given["columns"]:
         name = column["name"]
         if column["kind"] == "list":
-            pieces.append(np.array([row[name] for row in rows], np.float64))
+            pieces.append(np.array([_list(path, row, column) for row in rows], np.float64))
         elif column["kind"] == "category":
             known = column["categories"]
             places = [None if _is_missing(row[name]) else _place(path, row, name, known) for row in rows]
@@ -137,6 +137,13 @@ def _input(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
             pieces.append(values[:, np.newaxis])
     array = _compact(np.concatenate(pieces, axis=1), is_float).reshape(len(rows), *given["shape"])
     return column_of(given["name"], array)
+
+
+def _list(path: Path, row: Row, column: Mapping[str, Any]) -> Sequence[float]:
+    cell, length = row[column["name"]], column["length"]
+    if isinstance(cell, list) and len(cell) == length and all(isinstance(one, (int, float)) for one in cell):
+        return cell
+    raise RunError(f'{path}: row {row[""]}, column "{column["name"]}" holds no list of {length} numbers')
 
 
 def _filled(path: Path, row: Row, column: Mapping[str, Any]) -> float:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from . import random_streams
 from .checkpoints import read_tensors, write_tensors
-from .contract import Array, Contract
+from .contract import DTYPES, Array, Contract, State
 from .data import Dataset, Parts
 from .errors import RunError
 from .evaluation import Evaluation
 from .export import write_model
 from .feeds import Feeder, normalization_of
 from .fit_loop import Event, Fit, FitLoop, NotANumber
-from .graphs import StepGraphs
+from .graphs import Buffer, StepGraphs
 from .identity import identity_of, same_data
 from .position import Position, json_text
 from .reducer import Alone, Reducer, summed
@@ -51,7 +51,8 @@ class Worker:
         self.evaluation = Evaluation(contract, self.reducer, self.graphs.device)
         self.position = Position()
         self.normalize: Any = contract.raw["data"]["normalize"]
-        self._plan: dict[str, Any] | None = None
+        self.plan: dict[str, Any] | None = None
+        """How the run is fitted, as checkpoints keep it."""
         self.stopping = False
         self._options = ""
         self.other_data = False
@@ -77,10 +78,26 @@ class Worker:
                     f"and {list(state.model_shape)} in the model"
                 )
         self.graphs.restore(tensors)
+        self._check_options(path, metadata)
         self._options = metadata["options"]
         self.position = Position.from_text(metadata["position"])
-        self._plan = json.loads(metadata["fit"]) if "fit" in metadata else None
+        self.plan = json.loads(metadata["fit"]) if "fit" in metadata else None
         self.normalize = json.loads(self._options)["numbers"].get("normalize", self.normalize)
+
+    def _check_options(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Refuses a checkpoint of a run with other options, or with some that workers do not follow."""
+        for key, flag in (("earlyStop", "--early-stop"), ("keep", "--keep"), ("monitor", "--monitor")):
+            if key in json.loads(metadata.get("fit", "{}")):
+                raise RunError(f"{path}: the run was begun with {flag}, which is not distributed: train on one machine")
+        if not self._options:
+            return
+        own, other = _meaning(self._options), _meaning(metadata["options"])
+        differing = [key for key in sorted({*own, *other}) if own.get(key) != other.get(key)]
+        if differing:
+            raise RunError(
+                f"{path} is of a run with other options ({', '.join(differing)}): distribute that run itself, with "
+                "sorth-onnx distribute --resume"
+            )
 
     def save(self, folder: str | Path, kinds: Sequence[str] = ("last",)) -> None:
         """Writes a checkpoint that `sorth-onnx train --resume` and `load` continue."""
@@ -93,7 +110,7 @@ class Worker:
             metadata = {
                 "options": json_text(options),
                 "position": self.position.to_text(),
-                **({"fit": json_text(self._plan)} if self._plan else {}),
+                **({"fit": json_text(self.plan)} if self.plan else {}),
                 "weights": json_text([state.input for state in states]),
             }
             average = self.contract.average
@@ -106,7 +123,6 @@ class Worker:
 
     def _gathered(self) -> dict[str, Array]:
         """The whole state in the model's form; with a sharded optimizer, its owners send their slots."""
-        held = self.graphs.state
         tensors: dict[str, Array] = {}
         owners = self.graphs.owners
         owner_of = {
@@ -116,28 +132,16 @@ class Worker:
             for slot in one.slots.values()
         }
         for state in self.contract.states:
-            if state.input in held:
-                array = np.array(held[state.input].read())
-            else:
-                array = np.zeros(state.shape, _numpy(state.type))
-            if state.input in owner_of:
-                array = np.ascontiguousarray(array)
-                self.reducer.share(array, owner_of[state.input]).wait()
-            tensors[state.input] = state.in_model(array)
+            tensors[state.input] = state.in_model(self._whole(state, owner_of.get(state.input)))
         return tensors
 
-    def get_parameters(self) -> list[Array]:
-        """Copies of the trained parameters in the model's form, in the order of the contract."""
-        return [np.array(one.in_model(self.graphs.state[one.input].read())) for one in self.contract.parameters]
-
-    def set_parameters(self, arrays: Sequence[Array]) -> None:
-        """Replaces the trained parameters; the optimizer keeps its state."""
-        if len(arrays) != len(self.contract.parameters):
-            raise RunError(f"{len(arrays)} arrays were given for {len(self.contract.parameters)} parameters")
-        for one, array in zip(self.contract.parameters, arrays):
-            if tuple(array.shape) != one.model_shape:
-                raise RunError(f'"{one.name}" is {list(one.model_shape)}, not {list(array.shape)}')
-            self.graphs.state[one.input].write(one.in_step(np.asarray(array, _numpy(one.type))))
+    def _whole(self, state: State, owner: int | None) -> Array:
+        """A copy of a state in the graphs' form; with a sharded optimizer its owner sends it."""
+        held = self.graphs.state.get(state.input)
+        array = np.array(held.read(), order="C") if held else np.zeros(state.shape, DTYPES[state.type])
+        if owner is not None:
+            self.reducer.share(array, owner).wait()
+        return array
 
     # --- training -------------------------------------------------------------------------------------------------------------
 
@@ -155,7 +159,7 @@ class Worker:
             self.normalize = normalization_of(self.contract, train)
         if validation is not None and self.evaluation.obstacle:
             raise RunError(self.evaluation.obstacle)
-        self._plan = self._plan_of(fit, validation)
+        self.plan = self._plan_of(fit, validation)
         batch = self.contract.batch
         per_epoch = train.size // batch
         if per_epoch == 0:
@@ -182,7 +186,7 @@ class Worker:
 
     def _plan_of(self, fit: Fit, validation: Dataset | None) -> dict[str, Any]:
         assert self.data is not None
-        self._check_data(self.data.train)
+        self._check_data(self.data.train, fit)
         plan: dict[str, Any] = {"epochs": fit.epochs, "data": identity_of(self.data.train)}
         if fit.max_steps is not None:
             plan["maxSteps"] = fit.max_steps
@@ -192,10 +196,16 @@ class Worker:
             plan["validation"] = identity_of(validation)
         return plan
 
-    def _check_data(self, train: Dataset) -> None:
-        before = self._plan and self._plan["data"]
-        if not before or self.other_data:
+    def _check_data(self, train: Dataset, fit: Fit) -> None:
+        if not self.plan or self.other_data:
             return
+        before, held = self.plan["data"], self.plan.get("validation", 0)
+        if fit.validation is not None and fit.validation != held:
+            begun = f"a share of {held}" if isinstance(held, (int, float)) else f'"{held["name"]}"'
+            raise RunError(
+                f"the run was begun with {begun} held out for validation, not with a share of {fit.validation}: leave "
+                "--validation out, or give --other-data"
+            )
         same = same_data(train, before)
         if same is None:
             self.remarks.append(
@@ -289,16 +299,14 @@ class Worker:
         state = dict(self.graphs.state)
         average = self.contract.average
         if average:
-            state.update(
-                {one.input: self._slot(one.input, one.slots[average].input) for one in self.contract.parameters if average in one.slots}
-            )
+            for one in self.contract.parameters:
+                slot, owner = one.slots.get(average), self.graphs.owners.get(one.name)
+                if slot:
+                    state[one.input] = (
+                        state[slot.input] if owner is None else Buffer(self._whole(slot, owner), self.graphs.device)
+                    )
         figures = self.evaluation.run(dataset, state, self.normalize)
         return {**figures, **({"average": average} if average else {})}
-
-    def _slot(self, parameter: str, slot: str) -> Any:
-        if slot in self.graphs.state:
-            return self.graphs.state[slot]
-        raise RunError(f'"{parameter}": the average of a sharded optimizer is not evaluated: leave --shard-optimizer out')
 
     def record(self) -> dict[str, Any]:
         """What the trained model keeps about its data."""
@@ -324,10 +332,15 @@ class Worker:
             write_model(self.contract, Path(path), weights, self.record())
 
 
-def _numpy(name: str) -> Any:
-    from .contract import DTYPES
+def _meaning(text: str) -> dict[str, Any]:
+    """The options of a checkpoint that must be the same in all of a run; where it computes may change."""
+    options: dict[str, Any] = json.loads(text)
+    numbers = options.pop("numbers")
+    options.pop("version", None)
+    return {**options, **{key: one for key, one in numbers.items() if key not in _PLACEMENT}}
 
-    return DTYPES[name]
+
+_PLACEMENT = ("normalize", "backend", "threads", "stepsPerRun", "allowFallback")
 
 
 def _js(number: float) -> str:

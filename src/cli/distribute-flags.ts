@@ -13,19 +13,29 @@ export interface DistributeFlags extends TrainFlags {
 const byRunner = "is a flag of run.py, which trains: give it there";
 const notYet = "is not distributed: train on one machine with sorth-onnx train";
 
-/** Flags of `train` that have no effect here, each with what to do instead. */
-const refused: Readonly<Record<string, string>> = {
+type Reasons = Readonly<Record<string, string>>;
+
+/** Flags of `train` without an effect on the numbers of a run, each with what to do instead. */
+const idle: Reasons = {
   checkpoint: byRunner,
   otherData: byRunner,
-  from: "chooses weights at the end of a run: take them with sorth-onnx export RUN --from best",
-  adapter: "writes adapters at the end of a run: run.py's run folder holds them",
-  keepPenalty: "belongs to the end of a run: sorth-onnx export RUN --keep-penalty",
   ortCheckpoint: notYet,
   seeds: "does several runs: write one folder for each --seed",
-  tensorboard: "is not written by workers: run.jsonl in the run's folder has every figure",
   report: "has no effect: workers write no report",
   stepsPerRun: "has no effect: workers exchange gradients after every step",
   allowFallback: "has no effect: workers say on which device they compute",
+};
+
+/** Flags that say what a run leaves at its end. */
+const ofEnd: Reasons = {
+  from: "chooses weights at the end of a run: take them with sorth-onnx export RUN --from best",
+  adapter: "writes adapters at the end of a run: run.py's run folder holds them",
+  keepPenalty: "belongs to the end of a run: sorth-onnx export RUN --keep-penalty",
+  tensorboard: "is not written by workers: run.jsonl in the run's folder has every figure",
+};
+
+/** Flags that determine how a run goes, and that workers do not follow. */
+const notFollowed: Reasons = {
   augment: notYet,
   teacher: notYet,
   metrics: "is not computed by workers: sorth-onnx evaluate --metrics does for the trained file",
@@ -38,6 +48,8 @@ const refused: Readonly<Record<string, string>> = {
   text: "is not distributed: give run.py the tokens as an .npz file",
   truncation: "is not distributed: give run.py the tokens as an .npz file",
 };
+
+const refused: Reasons = { ...idle, ...ofEnd, ...notFollowed };
 
 /** Declares the argument and flags of `distribute`; help leaves out what it refuses. */
 export function declareDistribute(command: Command): string[] {
@@ -94,6 +106,22 @@ export function checkDistributed(command: Command, { backend, data, exact, worke
       `${needing.map((name) => `--${name}`).join(", ")}: give --data too, from which tables and images are converted`,
     );
   }
+}
+
+/**
+ * The same for the flags with which a resumed run was begun.
+ * @returns what its workers leave out at the end
+ * @throws UsageError for flags that workers do not follow
+ */
+export function checkTakenOver(command: Command, flags: DistributeFlags): string[] {
+  const values: Readonly<Record<string, unknown>> = { ...flags };
+  return command.options.flatMap((option) => {
+    const name = option.attributeName();
+    if (option.negate || values[name] === undefined || values[name] === false) return [];
+    const begun = `the run was begun with ${option.long}, which`;
+    if (notFollowed[name] !== undefined) throw new UsageError(`${begun} ${notFollowed[name]}`);
+    return ofEnd[name] === undefined ? [] : [`${begun} ${ofEnd[name]}`];
+  });
 }
 
 /** Words that run.py gives itself, or that belong to this command alone. */

@@ -60,8 +60,9 @@ export async function checkRows(
   const names = options.objective ? termsOf(options.objective, options.output).map(({ name }) => name) : [];
   const rows = new Rows(one.program.graph, two.program.graph);
   const responses = one.program.prepared.sites.map(({ response }) => response);
+  const needed = ancestorsOf([...one.ends, ...responses]);
   for (const node of one.program.graph.sorted()) {
-    if (!rows.needed([...one.ends, ...responses]).has(node)) continue;
+    if (!needed.has(node)) continue;
     const reason = rows.follow(node);
     if (reason === undefined) continue;
     const loss = names.length > 0 ? `the loss ${names.join(" + ")}` : "the model's own loss";
@@ -83,22 +84,13 @@ const linear = new Set([
 const losses = new Set(["SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"]);
 
 class Rows {
-  readonly #graph: Graph;
   /** The same graph for a batch twice as long. */
   readonly #longer: Graph;
   readonly #kinds = new Map<Value, Kind>();
-  #needed: ReadonlySet<Node> | undefined;
 
   constructor(graph: Graph, longer: Graph) {
-    this.#graph = graph;
     this.#longer = longer;
-    for (const input of this.#graph.inputs)
-      this.#kinds.set(input, this.#axes(input)?.length ? "rows" : "same");
-  }
-
-  needed(ends: readonly Value[]): ReadonlySet<Node> {
-    this.#needed ??= ancestorsOf(ends);
-    return this.#needed;
+    for (const input of graph.inputs) this.#kinds.set(input, this.#axes(input)?.length ? "rows" : "same");
   }
 
   /** The axes that count samples; undefined where they are not known. */
@@ -120,11 +112,9 @@ class Rows {
     };
     if (node.domain === shardsDomain) return void set("same");
     if (kinds.has("mean")) {
-      const divides =
-        (node.op === "Div" || node.op === "Mul") && this.#kind(node.inputs[1] ?? null) !== "same";
-      const both = node.op === "Mul" && this.#kind(node.inputs[0] ?? null) === "same";
-      if (linear.has(node.op) && !kinds.has("rows") && (!divides || both)) return void set("mean");
-      // A weight's mean goes on to all shards; max keeps it above 0 behind.
+      const [first, second] = [0, 1].map((i) => this.#kind(node.inputs[i] ?? null) === "same");
+      const scales = node.op === "Mul" ? first || second : node.op !== "Div" || second;
+      if (linear.has(node.op) && !kinds.has("rows") && scales) return void set("mean");
       return "computes with a mean over the samples";
     }
     if (!kinds.has("rows")) return void set("same");

@@ -74,7 +74,7 @@ export interface ContractTerm {
 /** Inputs that are fed with samples. */
 export type ContractFeeds = {
   readonly inputs: readonly DataPort[];
-  readonly labels: (DataPort & { readonly classAxis?: number }) | null;
+  readonly labels: DataPort | null;
   readonly targets: readonly string[];
 };
 

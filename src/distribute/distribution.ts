@@ -20,6 +20,7 @@ import {
   figureOutputs,
   type StatePort,
   type StepPorts,
+  statePorts,
 } from "../programs/step-ports.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
@@ -193,10 +194,7 @@ function checkSameState(
   joint: StepPorts,
   shard: Pick<StepPorts, "parameters" | "shared" | "statistics">,
 ): void {
-  const names = ({ parameters, shared = [], statistics }: typeof shard) =>
-    [...parameters.flatMap((port) => [port, ...port.slots.values()]), ...shared, ...statistics].map(
-      ({ input }) => input,
-    );
+  const names = (ports: typeof shard) => statePorts(ports).map(({ input }) => input);
   if (names(joint).join() !== names(shard).join()) {
     throw new UsageError(
       "the step of a shard holds another state than that of the joint batch; please report it",

@@ -11,6 +11,7 @@ import { npz } from "../cli/npz.ts";
 import { cli, temporaryFolder } from "../cli/run-cli.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
+import { network } from "../runtime/small-run.ts";
 import { smallModel } from "./small-model.ts";
 
 const folder = temporaryFolder();
@@ -72,6 +73,7 @@ describe("sorth-onnx distribute", () => {
     { flags: ["--backend", "webgpu"], says: "Python's ONNX Runtime has cpu and cuda" },
     { flags: ["--class-weights", "balanced"], says: "needs data: give --data too" },
     { flags: ["--no-report"], says: "--no-report has no effect" },
+    { flags: ["--no-update-bn"], says: "--no-update-bn belongs to --swa" },
   ])("refuses $flags", async ({ flags, says }) => {
     const { code, stderr } = await cli("distribute", at("model.onnx"), "-o", at("refused"), ...flags);
     expect({ code, lines: stderr.trim().split("\n").length }).toEqual({ code: 2, lines: 1 });
@@ -85,6 +87,31 @@ describe("sorth-onnx distribute", () => {
     expect(fixed.stderr).toContain("batch");
     const full = await cli("distribute", at("model.onnx"), "-o", folder.path, "--batch", "8");
     expect(full.stderr).toContain("is not empty; give another folder with -o, or --force");
+  });
+
+  it("refuses averaged weights whose BatchNorm workers do not update", async () => {
+    await writeModel(network(), at("norm.onnx"));
+    const words = ["distribute", at("norm.onnx"), "-o", at("averaged"), "--batch", "8", "--swa", "2"];
+    const { code, stderr } = await cli(...words);
+    expect(code).toBe(2);
+    expect(stderr).toContain("add --no-update-bn, or train on one machine");
+    expect((await cli(...words, "--no-update-bn")).code).toBe(0);
+  });
+
+  it("refuses a run begun with options that workers do not follow, and says what they leave out", async () => {
+    const train = ["--data", at("data.npz"), "--batch", "8", "--max-steps", "3", "--no-report", "--quiet"];
+    const begin = (name: string, ...flags: string[]) =>
+      cli("train", at("model.onnx"), ...train, ...flags, "-o", at(`${name}.onnx`));
+    const resume = (name: string) => cli("distribute", "--resume", at(`${name}.run`), "-o", at(`${name}-on`));
+    await begin("kept", "--validation", "0.2", "--keep", "2");
+    const kept = await resume("kept");
+    expect(kept.code).toBe(2);
+    expect(kept.stderr).toContain("the run was begun with --keep, which is not distributed");
+    expect(existsSync(at("kept-on"))).toBe(false);
+    await begin("board", "--tensorboard", at("events"));
+    const board = await resume("board");
+    expect(board.code).toBe(0);
+    expect(board.stderr).toContain("the run was begun with --tensorboard, which is not written by workers");
   });
 
   it("goes on from a run, and says where adapters need another export", async () => {

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -80,7 +80,7 @@ describe("processes that train together", () => {
           "--schedule",
           "cosine:warmup=3",
         ],
-        ...["--clip-norm", "0.5", "--group", "fc2:lr=0.02"],
+        ...["--clip-norm", "0.5", "--group", "fc2:lr=0.02", "--ema", "0.9"],
       ],
       several: [2],
       how: ["--shard-optimizer"],
@@ -170,7 +170,32 @@ describe("processes that train together", () => {
       "--quiet",
     );
     expectNear(losses("first.run", "second.run"), losses("whole.run"), 1e-5);
-  }, 60_000);
+    const further = ["--epochs", "5", "--max-steps"];
+    // A killed process leaves half a line.
+    appendFileSync(at("second.run/run.jsonl"), '{"event":"st');
+    await runPython("middle", 1, ...data, "--resume", "second.run", ...further, "26");
+    const [half, next] = readFileSync(at("second.run/run.jsonl"), "utf8").split("\n").slice(-5);
+    expect([half, JSON.parse(next ?? "").step]).toEqual(['{"event":"st', 25]);
+    const [rate, keep] = [
+      [...run, "--lr", "0.02"],
+      [...run, "--validation", "0.2", "--keep", "1"],
+    ];
+    await sorth("train", at("model.onnx"), ...data, ...rate, "-o", at("rate.onnx"));
+    await sorth("train", at("model.onnx"), ...data, ...keep, "-o", at("keep.onnx"));
+    const refusal = (...flags: string[]) =>
+      runPython("middle", 1, ...data, ...flags).catch((reason: { stderr: string }) => reason.stderr);
+    expect(await refusal("--resume", "rate.run")).toMatch(
+      /^error: .* with other options \(learningRate\).*\n$/,
+    );
+    expect(await refusal("--resume", "keep.run")).toMatch(/^error: .* begun with --keep, which is not.*\n$/);
+    const other = await refusal("--resume", "second.run", "--validation", "0.5", ...further, "28");
+    expect(other).toMatch(
+      /^error: the run was begun with a share of 0 held out .* not with a share of 0.5.*\n$/,
+    );
+    const lost = await refusal("--data", "nothing.npz", "--checkpoint", "second.run", "--force");
+    expect(lost).toContain("nothing.npz");
+    expect(existsSync(at("second.run/last.safetensors"))).toBe(true);
+  }, 120_000);
 
   it("a worker that dies starts the run again from its last checkpoint, with the same end", async () => {
     const run = ["--batch", "16", "--penalty", "none", "--lr", "0.01", "--epochs", "3"];
@@ -239,10 +264,19 @@ describe("processes that train together", () => {
     { flags: ["--data", "nothing.npz"], says: "nothing.npz" },
     { flags: [...data, "--max-steps", "0"], says: "--max-steps must be a whole number of 1 or more" },
     { flags: [...data, "-o", "no-folder/x.onnx"], says: "does not exist; create it first" },
+    { flags: ["--data", "idx"], says: "cannot be read as an IDX file" },
+    {
+      flags: [...data],
+      how: ["--normalize", "0..1"],
+      says: "the run divides pixels by 255, but x holds numbers",
+    },
   ])(
     "refuses $flags in one line",
-    async ({ flags, says }) => {
-      await sorth("distribute", at("model.onnx"), "--batch", "8", "-o", at("plain"), "--quiet", "--force");
+    async ({ flags, says, how = [] }) => {
+      mkdirSync(at("idx"), { recursive: true });
+      writeFileSync(at("idx/train-images-idx3-ubyte"), Uint8Array.of(0, 0, 8, 3, 0, 0));
+      const plain = ["--batch", "8", "-o", at("plain"), "--quiet", "--force"];
+      await sorth("distribute", at("model.onnx"), ...plain, ...how);
       const error = await runPython("plain", 1, ...flags).catch(
         (reason: { stderr: string }) => reason.stderr,
       );

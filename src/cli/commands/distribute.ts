@@ -8,12 +8,14 @@ import { counted } from "../../passes/pass.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { listedWithSource } from "../../programs/tell-parameters.ts";
 import { nodeRuntime } from "../../runtime/node.ts";
+import { updatesBatchNorm } from "../averaged-batch-norm.ts";
 import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
 import { trainerFor } from "../begin-run.ts";
 import { withClasses } from "../class-list.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import {
   checkDistributed,
+  checkTakenOver,
   type DistributeFlags,
   declareDistribute,
   wordsOfTraining,
@@ -40,6 +42,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const folder = flags.output ?? folderBeside(call.model, flags.resume);
     await checkFolder(folder, terminal.write.force);
     const remark = (message: string) => terminal.note(message);
+    for (const text of checkTakenOver(command, call.flags)) remark(text);
     const begun = await withClasses(await readModel(path), flags, remark);
     const facts = modelFacts(begun, dimensionsOf(flags));
     if (facts.artifact !== undefined) {
@@ -67,6 +70,11 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       ...{ call, command, model, facts, rescued: undefined, train: read?.train },
       ...{ normalize, onMessage: remark, text: undefined },
     });
+    if (updatesBatchNorm(trainer, call.flags)) {
+      throw new UsageError(
+        "--swa: workers do not compute BatchNorm's statistics again for the averaged weights: add --no-update-bn, or train on one machine",
+      );
+    }
     const { epochs, validation, maxSteps } = { ...call.flags, ...given(fitOf(flags)) };
     const conversion = read?.conversion ?? call.settings?.data ?? conversionOf(model);
     const settings: RunSettings = call.settings ?? {
