@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { readModel } from "../../src/index.ts";
+import { loadData, readModel } from "../../src/index.ts";
 import { writeFileSafely } from "../../src/onnx/write-file.ts";
 
 let folder: string;
@@ -56,5 +56,9 @@ describe("writing a file", () => {
     expect(lstatSync(at("pipe")).isFIFO()).toBe(true);
     await expect(writeFileSafely("/dev/null", "x", { force: true })).rejects.toThrow(/a device or a pipe/);
     await expect(readModel(at("pipe"))).rejects.toThrow(/it is a pipe/);
+    for (const name of ["pipe.csv", "pipe.npz"]) {
+      execFileSync("mkfifo", [at(name)]);
+      await expect(loadData(at(name))).rejects.toThrow(/it is a pipe/);
+    }
   });
 });
