@@ -4,6 +4,7 @@ import type { Page } from "playwright-core";
 import { afterAll, describe, expect, it } from "vitest";
 import { npz } from "../cli/npz.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
+import { chromiumFlags } from "./browser.ts";
 import { download, figure, fill, usePageBrowser, waitForStatus } from "./page-tab.ts";
 
 const folder = temporaryFolder();
@@ -47,7 +48,8 @@ async function trainSomeSteps(page: Page): Promise<void> {
 }
 
 describe("a run in the page", () => {
-  const browser = usePageBrowser();
+  // With the compilation of WebAssembly that people have: the page's quickness is measured.
+  const browser = usePageBrowser(chromiumFlags);
 
   it("pauses, goes on, is reset, and leaves the page quick", async () => {
     const { page, faults } = await browser.shared();
