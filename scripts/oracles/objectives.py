@@ -140,8 +140,16 @@ def main() -> None:
     soft = (floats("soft", n, 3).double() + 1.1) / (floats("soft", n, 3).double() + 1.1).sum(1, keepdim=True)
     many = classes("y_many", 2, n, 3).double()
 
+    shares = torch.softmax(3 * numbers, 2)
+    weights = torch.tensor([0.5, 2.0, 1.0, 4.0, 0.25]).double()
+    following = torch.cat([torch.where(mask > 0, tokens, -100)[:, 1:], torch.full((n, 1), -100)], 1)
+
     def masked(each: Tensor) -> Tensor:
         counts = mask.double().reshape(n, 4, *([1] * (each.dim() - 2))).expand_as(each)
+        return (each * counts).sum() / counts.sum()
+
+    def columns(each: Tensor) -> Tensor:
+        counts = classes("columns", 2, n, 5).double()
         return (each * counts).sum() / counts.sum()
 
     cases: dict[str, tuple[str, Callable[..., Tensor]]] = {
@@ -165,6 +173,21 @@ def main() -> None:
             lambda s: masked(
                 4 * F.kl_div(F.log_softmax(s / 2, 2), F.softmax(numbers / 2, 2), reduction="none").sum(2)
             ),
+        ),
+        "masked cosine": ("sequence", lambda s: masked(1 - F.cosine_similarity(s, shares, dim=2))),
+        "masked kl": ("sequence", lambda s: masked(F.kl_div(F.log_softmax(s, 2), shares, reduction="none").sum(2))),
+        "masked kl over axis 1": (
+            "sequence",
+            lambda s: columns(F.kl_div(F.log_softmax(s, 1), torch.softmax(3 * numbers, 1), reduction="none").sum(1)),
+        ),
+        "masked probabilities": (
+            "sequence",
+            lambda s: masked(F.cross_entropy(s.mT, shares.mT, weights, label_smoothing=0.1, reduction="none")),
+        ),
+        "masked causal-lm": ("sequence", lambda s: F.cross_entropy(s.mT, following, weights, label_smoothing=0.1)),
+        "masked masked-lm": (
+            "sequence",
+            lambda s: F.cross_entropy(s.mT, torch.where(mask > 0, tokens, -100), weights, label_smoothing=0.1),
         ),
         "pixels": ("dense", lambda s: F.cross_entropy(s, pixels, weight, ignore_index=255)),
         "pixels last": (

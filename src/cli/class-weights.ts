@@ -15,7 +15,7 @@ import type { LossOptions } from "../programs/options.ts";
 export function withBalancedClasses<O extends LossOptions>(model: Model, options: O, data: Dataset): O {
   const { objective, output } = options;
   if (!objective || !isObjective(objective) || objective.name !== "cross-entropy") {
-    throw new UsageError("--class-weights belongs to --objective cross-entropy");
+    throw new UsageError("--class-weights balanced belongs to --objective cross-entropy");
   }
   const { declared } = choosePrediction(graphOf(model), objective, output).value;
   // Other axes do not matter for which axis counts the classes, unless labels hint at it.

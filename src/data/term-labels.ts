@@ -1,5 +1,6 @@
 import { DataError } from "../errors.ts";
-import { shapeText } from "../graph/shapes.ts";
+import { type Shape, shapeText } from "../graph/shapes.ts";
+import type { Objective } from "../losses/objective.ts";
 import type { NamedTerm } from "../losses/terms.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type BatchArray, type Column, type Dataset, isPending } from "./dataset.ts";
@@ -7,18 +8,29 @@ import { type BatchArray, type Column, type Dataset, isPending } from "./dataset
 /** Names of the arrays that a loss reads. */
 type Arrays = Pick<NamedTerm, "name" | "labels" | "mask">;
 
+/** The loss, and the shape of the predictions of a batch, which say to which labels a number of a mask belongs. */
+interface MaskReader {
+  readonly objective: Pick<Objective, "classAxis" | "maskedAxis">;
+  readonly prediction: Shape;
+}
+
 /**
  * The dataset with the labels that one loss reads: those that it names, with a valid label at every place that its mask leaves
  * out. Not for feeding a model: {@link checkLabels} and the like look at it.
  * @param inputs - names of the model's inputs, which a loss may name instead of an array
  * @throws DataError when there is no array of a name
  */
-export function datasetFor(dataset: Dataset, term: Arrays, inputs: readonly string[] = []): Dataset {
+export function datasetFor(
+  dataset: Dataset,
+  term: Arrays,
+  inputs: readonly string[] = [],
+  reader?: MaskReader,
+): Dataset {
   const { labels: name, mask } = term;
   if (name === undefined && mask === undefined) return dataset;
   const found = name === undefined ? dataset.labels : columnFor(dataset, term, name, inputs);
   const counts = mask === undefined ? undefined : columnFor(dataset, term, mask, inputs);
-  const labels = found && mask !== undefined ? counts && masked(found, counts) : found;
+  const labels = found && mask !== undefined ? counts && masked(found, counts, reader) : found;
   if (name === undefined && !dataset.labels) return dataset;
   const { labels: _, ...others } = dataset;
   if (!labels) return { ...others, y: { type: "none", shape: [] } };
@@ -42,23 +54,29 @@ function columnFor(
   );
 }
 
-/** Labels with 0, which every loss takes, where a mask is not above 0. */
-function masked(labels: Column, mask: Column): Column {
+/** Labels with a number that the loss takes where a mask is not above 0: the same share for each class, else 0. */
+function masked(labels: Column, mask: Column, reader: MaskReader | undefined): Column {
+  const places = elementCount(labels.shape) / elementCount(mask.shape);
+  const { objective, prediction = [] } = reader ?? {};
+  const axis = places > 1 ? objective?.maskedAxis?.(prediction) : undefined;
+  const inner = axis === undefined ? 1 : elementCount(prediction.slice(axis + 1));
+  const valid = axis !== undefined && objective?.classAxis ? 1 / places : 0;
+  // The number of the mask for the n-th number of labels [N, …, vector, inner]
+  const placeOf = (at: number) => Math.floor(at / (places * inner)) * inner + (at % inner);
   return {
     ...labels,
     range: () => {
       const { least, most, whole } = labels.range();
-      return { least: Math.min(least, 0), most: Math.max(most, 0), whole };
+      return { least: Math.min(least, 0), most: Math.max(most, valid), whole: whole && valid === 0 };
     },
     fill: (indices, target: BatchArray, pass) => {
       const filled = labels.fill(indices, target, pass);
       const counts = new Float64Array(indices.length * elementCount(mask.shape));
       const read = mask.fill(indices, counts, pass);
-      const places = elementCount(labels.shape) / elementCount(mask.shape);
       const apply = () => {
         for (let i = 0; i < indices.length * elementCount(labels.shape); i++) {
-          const counted = (counts[Math.floor(i / places)] ?? 0) > 0;
-          if (!counted) target[i] = (target instanceof BigInt64Array ? 0n : 0) as never;
+          const counted = (counts[placeOf(i)] ?? 0) > 0;
+          if (!counted) target[i] = (target instanceof BigInt64Array ? 0n : valid) as never;
         }
       };
       return isPending(filled) || isPending(read) ? Promise.all([filled, read]).then(apply) : apply();

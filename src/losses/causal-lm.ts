@@ -13,6 +13,8 @@ export const uncounted = -100;
 export interface CausalLmOptions {
   /** Share of the target that is spread evenly over all tokens, 0 (default) to 1. */
   readonly labelSmoothing?: number;
+  /** A weight for each token, as {@link CrossEntropyOptions.classWeights}. Default "none". */
+  readonly classWeights?: readonly number[] | string;
 }
 
 const name = "causal-lm";
@@ -21,7 +23,8 @@ const name = "causal-lm";
  * Next token: the cross-entropy of `logits` `[N, T, tokens]` at place t with the token at place t + 1, the mean over all
  * tokens that count. Labels `[N, T]` are tokens at their own place and are shifted in the graph, as in Hugging Face's
  * models; −100 marks those that do not count. Data without labels get them from their tokens (`input_ids`), where
- * `attention_mask` is not 0.
+ * `attention_mask` is not 0. A mask `[N, T]` stands beside the tokens as labels do: the tokens where it is above 0 are learned,
+ * such as those of an answer.
  *
  * @throws UsageError for an unknown option or a value out of range
  *
@@ -29,18 +32,21 @@ const name = "causal-lm";
  * await Trainer.create(model, { objective: causalLm(), dims: { sequence_length: 128 } });
  */
 export function causalLm(options: CausalLmOptions = {}): Objective {
-  const kept = withDefaults<CausalLmOptions>(name, { labelSmoothing: 0 }, options);
-  const { maskShape: _, ...each } = crossEntropy({ ...kept, classAxis: -1, ignoreIndex: uncounted });
-  const { injected } = each;
+  const kept = withDefaults<CausalLmOptions>(name, { labelSmoothing: 0, classWeights: "none" }, options);
+  const each = crossEntropy({ ...kept, classAxis: -1, ignoreIndex: uncounted });
+  const { injected, options: checked } = each;
   return madeHere({
     ...each,
-    ...{ name, options: kept, perplexity: true },
+    ...{ name, options: { ...kept, classWeights: checked.classWeights as string }, perplexity: true },
     labels: {
       type: "int32",
       shape: (prediction) => tokensOf(name, prediction, 2),
       own: () => tokensAsLabels,
     },
-    build: (g, prediction, labels) => each.build(g, prediction, nextTokens(g, labels)),
+    build: (g, prediction, labels, mask) => {
+      const counted = mask ? g.where(g.greater(mask, 0), labels, uncounted) : labels;
+      return each.build(g, prediction, nextTokens(g, counted));
+    },
     ...(injected && {
       injected: {
         ...injected,
@@ -50,8 +56,11 @@ export function causalLm(options: CausalLmOptions = {}): Objective {
         },
       },
     }),
-    evaluate: (predictions, labels, rows, shape) =>
-      each.evaluate(predictions, shifted(labels, dimAt(shape, 1)), rows, shape),
+    evaluate: (predictions, labels, rows, shape, mask) => {
+      const counted = (at: number) => !mask || (mask[at] ?? 0) > 0;
+      const kept = Float64Array.from(labels, (label, at) => (counted(at) ? label : uncounted));
+      return each.evaluate(predictions, shifted(kept, dimAt(shape, 1)), rows, shape);
+    },
   });
 }
 

@@ -18,12 +18,16 @@ export interface CrossEntropySettings extends ClassScores {
   readonly focus: number;
 }
 
-/** The loss and its gradient in closed form, of operators that every backend runs. */
+/**
+ * The loss and its gradient in closed form, of operators that every backend runs.
+ * @param places - beside probabilities as labels: above 0 where a place counts
+ */
 export function buildCrossEntropy(
   g: Emit,
   prediction: Typed,
   labels: Typed,
   settings: CrossEntropySettings,
+  places?: Typed,
 ): ObjectiveGraph {
   const { shape, type } = prediction;
   const { labelSmoothing: smoothing, ignoreIndex, weights, focus } = settings;
@@ -47,12 +51,14 @@ export function buildCrossEntropy(
   const shifted = g.sub(x, g.reduceMax(x, [1], true));
   const exponentials = g.exp(shifted);
   const partition = g.reduceSum(exponentials, [1], true);
-  const wanted = () =>
-    flat ? g.reshapeAs(labels, [-1, 1], [n, 1]) : g.reshapeAs(labels, [0, 1, -1], [n, 1, positions]);
-  const given = shares ? undefined : wanted();
+  const ofRows = (value: Typed) =>
+    flat ? g.reshapeAs(value, [-1, 1], [n, 1]) : g.reshapeAs(value, [0, 1, -1], [n, 1, positions]);
+  const given = shares ? undefined : ofRows(labels);
+  const counts = places && g.greater(ofRows(places), 0);
+  const kept = () => (counts ? g.where(counts, arranged(labels), 0) : arranged(labels));
   const hit = given
     ? g.indicator(g.equal(g.reshape(g.iota(classes), ofClasses), given), x.type)
-    : g.cast(arranged(labels), x.type);
+    : g.cast(kept(), x.type);
   const smoothed = smoothing === 0 ? hit : g.add(g.mul(hit, 1 - smoothing), smoothing / classes);
   const weightOfClass = weights && g.numbers(checkedWeights(weights, classes), ofClasses, x.type);
   const target = weightOfClass ? g.mul(smoothed, weightOfClass) : smoothed;
@@ -62,7 +68,8 @@ export function buildCrossEntropy(
   const plain = g.sub(scaled(g.log(partition)), g.reduceSum(g.mul(shifted, target), [1], true));
   const focal = focus === 0 ? undefined : focalFactors(g, focus, { hit, exponentials, partition });
   const losses = focal ? focal.value(plain) : plain;
-  const mask = given && ignoreIndex !== "none" ? rowsThatCount(g, given, ignoreIndex, x.type) : undefined;
+  const ignored = given && ignoreIndex !== "none" ? rowsThatCount(g, given, ignoreIndex, x.type) : undefined;
+  const mask = counts ? g.indicator(counts, x.type) : ignored;
   const ofRow = given && weightOfClass && g.reduceSum(g.mul(hit, weightOfClass), [1], true);
   const share = mask || ofRow ? shareOf(g, mask, ofRow) : undefined;
   const counted = mask ? g.mul(losses, mask) : losses;

@@ -25,7 +25,7 @@ export function crossEntropyOf(
     const at = (c: number): number => placeOf(place, c, classes, inner);
     const logit = (c: number): number => predictions[at(c)] ?? Number.NaN;
     const label = shares ? best(classes, (c) => labels[at(c)] ?? 0) : (labels[place] ?? -1);
-    if (!shares && (label === ignoreIndex || (mask && !((mask[place] ?? 0) > 0)))) continue;
+    if ((!shares && label === ignoreIndex) || (mask && !((mask[place] ?? 0) > 0))) continue;
     const found = best(classes, logit);
     const highest = logit(found);
     let [partition, aim, whole] = [0, 0, 0];

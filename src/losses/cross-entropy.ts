@@ -73,9 +73,10 @@ export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
       type: shares ? "float" : "int32",
       shape: (prediction) => labelShape(prediction, settings),
     },
-    ...(!shares && { maskShape: (prediction: Shape) => labelShape(prediction, settings) }),
+    maskShape: (prediction) => labelShape(prediction, { ...settings, labels: "classes" }),
+    ...(shares && { maskedAxis: axisOf }),
     build: (g, prediction, labels, mask) => {
-      if (!mask) return buildCrossEntropy(g, prediction, labels, settings);
+      if (!mask || shares) return buildCrossEntropy(g, prediction, labels, settings, mask);
       const ignoreIndex = settings.ignoreIndex === "none" ? usualIgnored : settings.ignoreIndex;
       const kept = g.where(g.greater(mask, 0), labels, ignoreIndex);
       return buildCrossEntropy(g, prediction, kept, { ...settings, ignoreIndex });

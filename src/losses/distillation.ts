@@ -8,6 +8,7 @@ import { checkNumber, positive } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { classAxisOf, labelShape, placeOf } from "./class-scores.ts";
 import { finiteLabels } from "./elementwise.ts";
+import { countedPlaces, without } from "./mask.ts";
 import { computable, type Objective, withDefaults } from "./objective.ts";
 
 /** Options of {@link distillation}. */
@@ -63,25 +64,23 @@ export function distillation(options: DistillationOptions = {}): Objective {
     activations: ["Softmax", "LogSoftmax"],
     classAxis: axisOf,
     labels: { type: "float", shape: (prediction) => labelShape(prediction, scores) },
-    maskShape: (prediction) => placesOf(prediction, axisOf(prediction)),
+    maskShape: (prediction) => without(prediction, axisOf(prediction)),
+    maskedAxis: axisOf,
     build: (g, prediction, labels, mask) => {
       const x = computable(g, prediction);
       const axis = axisOf(x.shape);
-      const [student, teacher] = [x, g.cast(labels, x.type)].map((value) =>
+      const places = countedPlaces(g, mask, x, axis);
+      const [student, teacher] = [x, places.labels(g.cast(labels, x.type))].map((value) =>
         logProbabilities(g, g.mul(value, 1 / temperature), axis),
       ) as [LogProbabilities, LogProbabilities];
       const each = g.mul(teacher.p(), g.sub(teacher.log, student.log));
       const classes = dimAt(x.shape, axis);
-      const counts = mask && g.unsqueeze(g.indicator(g.greater(mask, 0), x.type), [axis]);
-      // The share of places that count, kept above 0 so that a batch without one has the loss 0.
-      const share = counts && g.max(g.overShards(g.meanOfAll(counts), "mean"), 1e-30);
-      const mean = g.meanOfAll(counts ? g.mul(each, counts) : each);
       return {
-        value: g.mul(share ? g.div(mean, share) : mean, classes * temperature ** 2),
+        value: g.mul(places.mean(each), classes * temperature ** 2),
         gradient: () => {
           const scale = (temperature * classes) / elementCount(x.shape);
           const slope = g.mul(g.sub(student.p(), teacher.p()), scale);
-          return g.cast(counts && share ? g.mul(slope, g.div(counts, share)) : slope, prediction.type);
+          return g.cast(places.slope(slope), prediction.type);
         },
       };
     },
@@ -130,9 +129,6 @@ export function distillation(options: DistillationOptions = {}): Objective {
     checkLabels: finiteLabels,
   });
 }
-
-/** The shape of scores without their class axis. */
-const placesOf = (prediction: Shape, axis: number): Shape => prediction.filter((_, at) => at !== axis);
 
 interface LogProbabilities {
   readonly log: Typed;

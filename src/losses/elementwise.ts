@@ -5,6 +5,7 @@ import { allAxes, type Shape } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
 import { checkNumber, positive } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { countedPlaces, without } from "./mask.ts";
 import { computable, type Objective, type ObjectiveOptions, withDefaults } from "./objective.ts";
 
 /** A loss that is a mean over elements, each compared with its own label. */
@@ -121,18 +122,15 @@ export function elementwise(kind: ElementwiseLoss): Objective {
     ...(kind.activations && { activations: kind.activations }),
     labels: { type: "float", shape: (prediction) => prediction },
     maskShape,
+    maskedAxis,
     build: (g, prediction, labels, mask) => {
       const x = computable(g, prediction);
-      const target = g.cast(labels, x.type);
-      const losses = kind.loss(g, x, target);
-      const slope = () => kind.slope(g, x, target, 1 / elementCount(x.shape));
-      if (!mask) return { value: g.meanOfAll(losses), gradient: () => g.cast(slope(), prediction.type) };
-      const counts = placesThatCount(g, mask, x);
-      // The mean over the places that count, kept above 0 so that a batch without one has the loss 0.
-      const share = g.max(g.overShards(g.meanOfAll(counts), "mean"), 1e-30);
+      const places = countedPlaces(g, mask, x, maskedAxis(x.shape));
+      const target = places.labels(g.cast(labels, x.type));
       return {
-        value: g.div(g.meanOfAll(g.mul(losses, counts)), share),
-        gradient: () => g.cast(g.mul(slope(), g.div(counts, share)), prediction.type),
+        value: places.mean(kind.loss(g, x, target)),
+        gradient: () =>
+          g.cast(places.slope(kind.slope(g, x, target, 1 / elementCount(x.shape))), prediction.type),
       };
     },
     injected: {
@@ -158,14 +156,13 @@ export function elementwise(kind: ElementwiseLoss): Objective {
 }
 
 /** A mask over sequences of vectors [N, T, units] has one number for each vector; over other predictions, one for each number. */
-const maskShape = (prediction: Shape): Shape =>
-  prediction.length < 3 ? prediction : prediction.slice(0, -1);
+const maskedAxis = (prediction: Shape): number | undefined =>
+  prediction.length < 3 ? undefined : prediction.length - 1;
 
-/** 1 for the numbers of x that count, and 0 for others; it broadcasts to the shape of x. */
-function placesThatCount(g: Emit, mask: Typed, x: Typed): Typed {
-  const counts = g.indicator(g.greater(mask, 0), x.type);
-  return x.shape.length < 3 ? counts : g.unsqueeze(counts, [counts.shape.length]);
-}
+const maskShape = (prediction: Shape): Shape => {
+  const axis = maskedAxis(prediction);
+  return axis === undefined ? prediction : without(prediction, axis);
+};
 
 /** Refuses the first label that is not allowed. @throws DataError */
 function checkEach(labels: ArrayLike<number>, valid: ElementwiseLoss["labels"]): void {

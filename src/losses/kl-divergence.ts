@@ -1,7 +1,9 @@
 import { dimAt } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { placeOf } from "./class-scores.ts";
 import { crossEntropy } from "./cross-entropy.ts";
+import { countedPlaces } from "./mask.ts";
 import { computable, type Objective, withDefaults } from "./objective.ts";
 
 /** Options of {@link klDivergence}. */
@@ -26,13 +28,16 @@ export function klDivergence(options: KlDivergenceOptions = {}): Objective {
   return madeHere({
     ...each,
     ...{ name: "kl", options: settings },
-    build: (g, prediction, labels) => {
-      const { value, gradient } = each.build(g, prediction, labels);
-      const shares = g.cast(labels, computable(g, prediction).type);
+    build: (g, prediction, labels, mask) => {
+      const { value, gradient } = each.build(g, prediction, labels, mask);
+      const x = computable(g, prediction);
+      const axis = classAxis(x.shape);
+      const places = countedPlaces(g, mask, x, axis);
+      const shares = places.labels(g.cast(labels, x.type));
       // 0·log 0 counts as 0.
       const logs = g.log(g.max(shares, 1e-37));
-      const classes = dimAt(prediction.shape, classAxis(prediction.shape));
-      return { value: g.add(value, g.mul(g.meanOfAll(g.mul(shares, logs)), classes)), gradient };
+      const entropy = g.mul(places.mean(g.mul(shares, logs)), dimAt(x.shape, axis));
+      return { value: g.add(value, entropy), gradient };
     },
     ...(injected && {
       injected: {
@@ -45,13 +50,18 @@ export function klDivergence(options: KlDivergenceOptions = {}): Objective {
         },
       },
     }),
-    evaluate: (predictions, labels, rows, shape) => {
-      const figures = each.evaluate(predictions, labels, rows, shape);
-      const positions = elementCount(shape.slice(1)) / dimAt(shape, classAxis(shape));
+    evaluate: (predictions, labels, rows, shape, mask) => {
+      const figures = each.evaluate(predictions, labels, rows, shape, mask);
+      const axis = classAxis(shape);
+      const [classes, inner] = [dimAt(shape, axis), elementCount(shape.slice(axis + 1))];
+      const positions = elementCount(shape.slice(1)) / classes;
       let sum = 0;
-      for (let i = 0; i < rows * elementCount(shape.slice(1)); i++) {
-        const share = labels[i] ?? Number.NaN;
-        if (share !== 0) sum += share * Math.log(share);
+      for (let place = 0; place < rows * positions; place++) {
+        if (mask && !((mask[place] ?? 0) > 0)) continue;
+        for (let c = 0; c < classes; c++) {
+          const share = labels[placeOf(place, c, classes, inner)] ?? Number.NaN;
+          if (share !== 0) sum += share * Math.log(share);
+        }
       }
       return { ...figures, loss: figures.loss + sum / positions };
     },

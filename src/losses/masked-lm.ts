@@ -18,11 +18,14 @@ export interface MaskedLmOptions {
   readonly specialTokens?: readonly number[] | string;
   /** Share of the target that is spread evenly over all tokens, 0 (default) to 1. */
   readonly labelSmoothing?: number;
+  /** A weight for each token, as {@link CrossEntropyOptions.classWeights}. Default "none". */
+  readonly classWeights?: readonly number[] | string;
 }
 
 const name = "masked-lm";
 const defaults: Required<MaskedLmOptions> = {
   ...{ maskToken: "none", probability: 0.15, specialTokens: "none", labelSmoothing: 0 },
+  classWeights: "none",
 };
 
 /**
@@ -38,17 +41,18 @@ const defaults: Required<MaskedLmOptions> = {
  */
 export function maskedLm(options: MaskedLmOptions = {}): Objective {
   const kept = withDefaults<MaskedLmOptions>(name, defaults, options);
-  const { maskToken, probability, labelSmoothing } = kept;
+  const { maskToken, probability, labelSmoothing, classWeights } = kept;
   checkNumber("probability of the masked-lm", probability, properShare);
   if (maskToken !== "none") checkNumber("maskToken of the masked-lm", maskToken, countFromZero);
   // Options are kept as text in files and checkpoints.
   const specialTokens =
     typeof kept.specialTokens === "object" ? kept.specialTokens.join() : `${kept.specialTokens}`;
   const special = new Set(tokensIn(specialTokens));
-  const { maskShape: _, ...each } = crossEntropy({ labelSmoothing, classAxis: -1, ignoreIndex: uncounted });
+  const each = crossEntropy({ labelSmoothing, classWeights, classAxis: -1, ignoreIndex: uncounted });
+  const weights = each.options.classWeights as string;
   return madeHere({
     ...each,
-    ...{ name, options: { ...kept, specialTokens }, perplexity: true },
+    ...{ name, options: { ...kept, specialTokens, classWeights: weights }, perplexity: true },
     labels: {
       type: "int32",
       shape: (prediction) => tokensOf(name, prediction, 1),

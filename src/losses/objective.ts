@@ -94,6 +94,8 @@ export interface Objective {
   readonly perplexity?: true;
   /** The shape of a mask for predictions of the given shape; absent for a loss that takes no mask. */
   readonly maskShape?: (prediction: Shape) => Shape;
+  /** The axis of labels that a mask lacks, where one number of it stands for several of a label; absent or undefined: none. */
+  readonly maskedAxis?: (prediction: Shape) => number | undefined;
   /**
    * Emits the loss. The nodes that compute the value must not contain a batch size.
    * @param mask - above 0 where a place counts; the value is the mean over these places

@@ -19,7 +19,7 @@ export {
 } from "./binary.ts";
 export { type CausalLmOptions, causalLm } from "./causal-lm.ts";
 export { type ContrastiveOptions, contrastive, infoNce } from "./contrastive.ts";
-export { cosine } from "./cosine.ts";
+export { type CosineOptions, cosine } from "./cosine.ts";
 export { type CosineSimilarityOptions, cosineSimilarity } from "./cosine-similarity.ts";
 export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
 export { type DistillationOptions, distillation } from "./distillation.ts";

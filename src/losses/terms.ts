@@ -18,7 +18,8 @@ export interface LossTerm {
   readonly labels?: string;
   /**
    * The array (or input of the model) that says which places count, such as `attention_mask`: above 0 they do. The mean is
-   * over these places. It has the labels' shape or, for losses of numbers over `[N, T, units]`, the shape `[N, T]`.
+   * over these places. It has the labels' shape or, where labels hold a vector or probabilities at each place (`[N, T, units]`),
+   * that shape without this axis: `[N, T]`.
    */
   readonly mask?: string;
   /** Factor in the sum; default 1. */

@@ -217,7 +217,8 @@ export function checkDataset(
       ...(given && labels !== undefined && { labels }),
       ...(mask !== undefined && { mask }),
     };
-    const own = datasetFor(dataset, named, inputs);
+    const reader = objective && prediction && { objective, prediction: prediction.shape };
+    const own = datasetFor(dataset, named, inputs, reader);
     if (objective && prediction) {
       checkLabels(own, { objective, prediction: prediction.shape, batch: batchOf(ports) });
     }

@@ -174,7 +174,8 @@ function labelPorts(
 ): FeedPort[] {
   if (!objective) return [];
   const inputs = graph.inputs.map(({ name }) => name);
-  checkLabels(datasetFor(dataset, term, inputs), { objective, prediction: shape, batch });
+  const labelled = datasetFor(dataset, term, inputs, { objective, prediction: shape });
+  checkLabels(labelled, { objective, prediction: shape, batch });
   const port = (name: string, type: DataTypeName, of: readonly number[]): FeedPort => ({
     ...{ name, type, shape: of, batchAxis: 0 },
   });

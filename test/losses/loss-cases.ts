@@ -124,6 +124,10 @@ export const cases: Record<string, Case> = {
   },
   huber: { objective: huber({ delta: 0.7 }), shape: [5, 3], labels: targets([5, 3]) },
   "smooth l1": { objective: smoothL1({ beta: 0.3 }), shape: [5, 3], labels: targets([5, 3]) },
+  "cosine [N, T, k]": {
+    objective: cosine({ axis: -1 }),
+    ...{ shape: [2, 3, 4], labels: targets([2, 3, 4]) },
+  },
   "cosine [N, k]": { objective: cosine(), shape: [5, 3], labels: targets([5, 3]) },
   "cosine [N, k, L]": { objective: cosine(), shape: [3, 4, 2], labels: targets([3, 4, 2]) },
   "kl [N, C]": { objective: klDivergence(), shape: [5, 4], labels: shares([5, 4], 1) },

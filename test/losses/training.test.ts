@@ -6,12 +6,15 @@ import { evaluateModel, sgd, Trainer } from "../../src/index.ts";
 import {
   type AnyObjective,
   binaryCrossEntropy,
+  causalLm,
   combined,
+  cosine,
   crossEntropy,
   distillation,
   huber,
   klDivergence,
   lossModel,
+  maskedLm,
   meanSquaredError,
   ownLoss,
 } from "../../src/losses/public.ts";
@@ -52,6 +55,25 @@ function pixels(): SampleArray {
   return { data: Int32Array.from(data as Int32Array, (y, i) => (i % 20 < 5 ? 255 : y)), shape: [4, 5] };
 }
 
+/** The softmax of three times `y_numbers` [samples, 4, 5] along an axis. */
+function softmax(axis: 1 | 2): SampleArray {
+  const powers = Float64Array.from(floats("y_numbers", 4, 5).data as Float32Array, (v) => Math.exp(3 * v));
+  const [length, stride] = axis === 1 ? [4, 5] : [5, 1];
+  const sum = (at: number) => {
+    const first = at - (Math.floor(at / stride) % length) * stride;
+    return Array.from({ length }, (_, i) => powers[first + i * stride] ?? 0).reduce((a, b) => a + b);
+  };
+  return { data: powers.map((power, at) => power / sum(at)), shape: [4, 5] };
+}
+
+/** Labels of vectors, zeros where the mask leaves a token out, and an absurd number at one of these places. */
+function padded({ data, shape = [] }: SampleArray): SampleArray {
+  const counts = classes("mask", 2, 4).data;
+  const kept = Float64Array.from(data as Float32Array, (v, at) => (counts[Math.floor(at / 5)] ? v : 0));
+  kept[5 * (counts as Int32Array).indexOf(0)] = 1e30;
+  return { data: kept, shape };
+}
+
 const x = floats("x", 5);
 const tokens = { x: floats("tokens", 4, 3), mask: classes("mask", 2, 4) };
 const logCosh = ownLoss({
@@ -61,6 +83,7 @@ const logCosh = ownLoss({
     return g.sub(g.softplus(g.mul(d, 2)), g.add(d, Math.LN2));
   },
 });
+const weights = [0.5, 2, 1, 4, 0.25];
 const ofPixels = crossEntropy({ classWeights: [1, 2, 0.5], ignoreIndex: 255 });
 const masked = (objective: Parameters<typeof combined>[0][number]["objective"]) =>
   combined([{ objective, mask: "mask" }]);
@@ -129,6 +152,38 @@ const cases: Readonly<Record<string, Case>> = {
     model: "sequence",
     data: namedDataset({ inputs: tokens, labels: floats("y_numbers", 4, 5) }),
     objective: masked(distillation({ temperature: 2, classAxis: -1 })),
+  },
+  "masked cosine": {
+    model: "sequence",
+    data: namedDataset({ inputs: tokens, labels: padded(softmax(2)) }),
+    objective: masked(cosine({ axis: -1 })),
+  },
+  "masked kl": {
+    model: "sequence",
+    data: namedDataset({ inputs: tokens, labels: padded(softmax(2)) }),
+    objective: masked(klDivergence({ classAxis: -1 })),
+  },
+  "masked kl over axis 1": {
+    model: "sequence",
+    data: namedDataset({ inputs: { ...tokens, columns: classes("columns", 2, 5) }, labels: softmax(1) }),
+    objective: combined([{ objective: klDivergence(), mask: "columns" }]),
+  },
+  "masked probabilities": {
+    model: "sequence",
+    data: namedDataset({ inputs: tokens, labels: padded(softmax(2)) }),
+    objective: masked(
+      crossEntropy({ labels: "probabilities", labelSmoothing: 0.1, classAxis: -1, classWeights: weights }),
+    ),
+  },
+  "masked causal-lm": {
+    model: "sequence",
+    data: namedDataset({ inputs: tokens, labels: classes("y_tokens", 5, 4) }),
+    objective: masked(causalLm({ labelSmoothing: 0.1, classWeights: weights })),
+  },
+  "masked masked-lm": {
+    model: "sequence",
+    data: namedDataset({ inputs: tokens, labels: classes("y_tokens", 5, 4) }),
+    objective: masked(maskedLm({ labelSmoothing: 0.1, classWeights: weights })),
   },
   pixels: {
     model: "dense",
