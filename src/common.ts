@@ -5,6 +5,8 @@ export type {
   AdapterScaling,
   AdapterSettings,
   AddAdaptersOptions,
+  Ia3Layer,
+  LoraLayer,
   LoraOptions,
   WeightedAdapter,
 } from "./adapters/adapter.ts";

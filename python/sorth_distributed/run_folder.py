@@ -130,7 +130,7 @@ def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any],
     if settings is None:
         return
     words = list(settings["arguments"])
-    for key, flag in _FLAGS:
+    for key, flag in (("epochs", "--epochs"), ("maxSteps", "--max-steps"), ("validation", "--validation")):
         words = _without(words, flag)
         if flags.get(key) is not None:
             words.append(f"{flag}={flags[key]}")
@@ -138,19 +138,6 @@ def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any],
     words = [*_without(words, "--data"), f"--data={where}"]
     text = json.dumps({**settings, "arguments": words, "data": record}, indent=2, ensure_ascii=False)
     write_safely(folder / "run.json", [f"{text}\n".encode()])
-
-
-_FLAGS = (
-    ("epochs", "--epochs"),
-    ("maxSteps", "--max-steps"),
-    ("validation", "--validation"),
-    ("monitor", "--monitor"),
-    ("keep", "--keep"),
-    ("earlyStop", "--early-stop"),
-    ("minimumChange", "--minimum-change"),
-    ("from", "--from"),
-)
-"""What run.py says itself, and its flags of `sorth-onnx train`."""
 
 
 def _without(words: list[str], flag: str) -> list[str]:

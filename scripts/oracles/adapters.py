@@ -1,4 +1,4 @@
-"""LoRA in PEFT on PyTorch: test/fixtures/peft, the reference of test/adapters/peft.test.ts.
+"""LoRA, DoRA and IA³ in PEFT on PyTorch: test/fixtures/peft, the reference of test/adapters/peft.test.ts.
 
     python scripts/oracles/adapters.py          a model, PEFT's adapters before and after 20 steps, losses, merged weights
     RECORD_ADAPTERS=1 npx vitest run test/adapters/peft.test.ts     the adapters that our training ends with: <case>/ours
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 folder = Path("test/fixtures/peft")
@@ -51,7 +51,16 @@ cases = {
         r=4, lora_alpha=5, use_rslora=True, target_modules=["conv1", "qkv", "fc1"], modules_to_save=["head"]
     ),
     "dora": dict(r=3, lora_alpha=6, use_dora=True, target_modules=["conv1", "conv2", "qkv", "proj", "fc1"]),
+    "ia3": dict(
+        target_modules=["conv1", "conv2", "qkv", "proj", "fc1"],
+        feedforward_modules=["conv2", "proj"],
+        modules_to_save=["head"],
+    ),
 }
+
+
+def config(name):
+    return (IA3Config if name == "ia3" else LoraConfig)(**cases[name])
 
 
 def data():
@@ -69,9 +78,9 @@ def main():
     )
     numpy.savez(folder / "data.npz", x=x.numpy(), y=y.numpy().astype(numpy.int64))
     record = {}
-    for name, settings in cases.items():
+    for name in cases:
         torch.manual_seed(2)
-        model = get_peft_model(network(), LoraConfig(**settings))
+        model = get_peft_model(network(), config(name))
         model.save_pretrained(folder / name / "begin")
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.02)
         losses = []
@@ -107,7 +116,7 @@ def onnx():
     x, _ = data()
     feeds = {"x": x.numpy()}
     record = {}
-    for name in ["lora", "dora"]:
+    for name in ["lora", "dora", "ia3"]:
         path = folder / name / "ours.onnx_adapter"
         session = onnxruntime.InferenceSession(str(path).replace(".onnx_adapter", ".inputs.onnx"))
         adapter = onnxruntime.LoraAdapter()

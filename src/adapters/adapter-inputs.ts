@@ -9,7 +9,7 @@ import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
-import type { Adapter, AdapterLayer } from "./adapter.ts";
+import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
 import { initializerRecord } from "./initializer-record.ts";
 import { adapterKind } from "./kinds.ts";
 import { adapterOf, loadAdapter } from "./load.ts";
@@ -61,6 +61,7 @@ export function checkTakesInputs({ proto }: Model): void {
 /** The same adapter with its scaling in B: alpha is the rank. */
 function withScaling(adapter: Adapter): Adapter {
   const layers = adapter.layers.map((layer): AdapterLayer => {
+    if (isFactors(layer)) return layer;
     const rank = layer.down.dims[0] ?? 1;
     const factor = scalingOf({ ...adapter, alpha: layer.alpha, rank });
     const { type, dims } = layer.up;

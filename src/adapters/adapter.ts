@@ -18,6 +18,11 @@ export interface AdapterSettings {
    * 2402.09353); default false.
    */
   readonly dora?: boolean;
+  /**
+   * Trains one factor for each of a layer's results in place of A and B, as PEFT's IA³ (Liu et al. 2022, arXiv 2205.05638);
+   * default false. The other settings are LoRA's.
+   */
+  readonly ia3?: boolean;
 }
 
 /** Which layers get adapters, and how these begin: the trainer's option `lora`. */
@@ -29,6 +34,8 @@ export interface LoraOptions extends AdapterSettings {
   readonly include?: RegExp;
   /** Layers without an adapter. */
   readonly exclude?: RegExp;
+  /** With `ia3`: layers whose inputs are scaled rather than their results, as PEFT's `feedforward_modules`; default: none. */
+  readonly feedforward?: RegExp;
   /** Trains the weight and bias of the layer that the output reads in full, as PEFT's `modules_to_save`; default false. */
   readonly trainHead?: boolean;
   /** Seed of A; B begins with zeros. Default 0. */
@@ -41,8 +48,11 @@ export interface AddAdaptersOptions extends LoraOptions, DimensionOptions {
   readonly onMessage?: (message: string) => void;
 }
 
-/** The numbers of an adapter beside one layer. */
-export interface AdapterLayer {
+/** The numbers of an adapter beside one layer: those of LoRA and DoRA, or of IA³. */
+export type AdapterLayer = LoraLayer | Ia3Layer;
+
+/** The numbers of LoRA or DoRA beside one layer. */
+export interface LoraLayer {
   /** The layer's module in the source (`encoder.layers.0.fc1`), by which PEFT's files name it. */
   readonly module: string;
   /** alpha of this layer; its rank is the number of rows of A. */
@@ -54,6 +64,24 @@ export interface AdapterLayer {
   /** DoRA's lengths of the units' weights: [out], of a convolution [1, out, 1, …]. */
   readonly magnitude?: Tensor;
 }
+
+/** The numbers of IA³ beside one layer. */
+export interface Ia3Layer {
+  /** The layer's module in the source, as of a {@link LoraLayer}. */
+  readonly module: string;
+  /** The factors: [out, 1], of inputs [1, in]; of a convolution [1, out, 1, …] or [1, in, 1, …]. */
+  readonly factors: Tensor;
+  /** Whether they scale the layer's inputs rather than its results. */
+  readonly feedforward: boolean;
+  readonly down?: undefined;
+  readonly up?: undefined;
+}
+
+/** LoRA's settings where an adapter is none. */
+export const noRank = { rank: 8, alpha: 8 } as const;
+
+/** Whether the numbers of a layer are those of IA³. */
+export const isFactors = (layer: AdapterLayer): layer is Ia3Layer => "factors" in layer;
 
 /**
  * An adapter apart from its model: what a file in PEFT's format holds. `readAdapter` and `decodeAdapter` read one,

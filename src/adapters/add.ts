@@ -1,6 +1,7 @@
 import { adaptersKey } from "../analysis/adapter-names.ts";
 import { isInjected } from "../analysis/block-nodes.ts";
 import { foldedFrom } from "../analysis/exporter-names.ts";
+import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { base64 } from "../block/base64.ts";
@@ -33,33 +34,30 @@ export async function addAdapters(model: Model, options: AddAdaptersOptions, pro
   const graph = await graphToAdapt(model, options, probe);
   const layers = chosenLayers(graph, options, options.onMessage);
   const kind = kindOf(settings);
+  const isFeedforward = choiceOfInputs(options, layers);
   const random = new Random("lora", options.seed ?? 0);
   const made = new Map<string, AdapterTensors>();
   const beside = layers.map((layer): LayerToAdapt => {
-    const reason = kind.refuses(layer);
+    const own = settings.ia3 ? { ...settings, feedforward: isFeedforward(layer) } : settings;
+    const reason = kind.refuses(layer, own);
     if (reason !== undefined) throw new UsageError(`no adapter can be put beside "${layer.name}": ${reason}`);
-    const key = sharedKey(layer);
-    const tensors = made.get(key) ?? kind.fresh(layer, settings, random, () => weightNumbers(graph, layer));
+    const key = sharedKey(layer, own);
+    const tensors = made.get(key) ?? kind.fresh(layer, own, random, () => weightNumbers(graph, layer));
     made.set(key, tensors);
-    return { layer, kind, settings, tensors };
+    return { layer, kind, settings: own, tensors };
   });
   const heads = options.trainHead ? headOf(graph, layers) : [];
   const numbers = [...made.values()].flatMap((tensors) => Object.values(tensors));
   const total = numbers.reduce((sum, { size }) => sum + size, 0);
   options.onMessage?.(
-    `adapters of rank ${settings.rank} beside ${layers.length} ${layers.length === 1 ? "layer" : "layers"} (${listed(layers.map(({ module }) => module))}): ${total} numbers to train`,
+    `${kind.describes(settings)} beside ${layers.length} ${layers.length === 1 ? "layer" : "layers"} (${listed(layers.map(({ module }) => module))}): ${total} numbers to train`,
   );
   return withAdapters(model, graph, beside, heads);
 }
 
 /** The settings with PEFT's defaults. @throws UsageError for a number out of range */
-export function settingsOf({
-  rank = 8,
-  alpha = 8,
-  scaling = "lora",
-  dropout = 0,
-  dora = false,
-}: LoraOptions): LayerSettings {
+export function settingsOf(options: LoraOptions): LayerSettings {
+  const { rank = 8, alpha = 8, scaling = "lora", dropout = 0, dora = false, ia3 = false } = options;
   checkNumber("the rank of the adapters", rank, count);
   checkNumber("alpha of the adapters", alpha, positive);
   checkNumber("the dropout of the adapters", dropout, decayRate);
@@ -69,7 +67,27 @@ export function settingsOf({
   if (typeof dora !== "boolean") {
     throw new UsageError(`dora of adapters is true or false, not "${String(dora)}"`);
   }
-  return { rank, alpha, scaling, dropout, dora };
+  if (typeof ia3 !== "boolean") throw new UsageError(`ia3 is true or false, not "${String(ia3)}"`);
+  const [other] = Object.entries({ rank, alpha, scaling, dropout, dora }).find(
+    ([key, value]) => options[key as keyof LoraOptions] !== undefined && value !== false,
+  ) ?? [undefined];
+  if (ia3 && other)
+    throw new UsageError(`ia3 trains factors of layers, which have no ${other}: leave it out`);
+  if (!ia3 && options.feedforward) {
+    throw new UsageError("feedforward names layers whose inputs IA³ scales: it belongs to ia3 (ia3=true)");
+  }
+  return { rank, alpha, scaling, dropout, dora, ia3 };
+}
+
+/** Which of the layers have their inputs scaled. @throws UsageError for a pattern that matches none of them */
+function choiceOfInputs(
+  { feedforward }: LoraOptions,
+  layers: readonly FoundLayer[],
+): (layer: FoundLayer) => boolean {
+  if (!feedforward) return () => false;
+  const names = layers.map((layer) => layer.names);
+  checkMatches("feedforward", feedforward, "layer that gets an adapter", names);
+  return (layer) => matchesAny(feedforward, layer.names);
 }
 
 /**
@@ -104,8 +122,8 @@ export interface LayerToAdapt {
 }
 
 /** Layers that read one weight in one form share an adapter, as calls of one module in PyTorch do. */
-export const sharedKey = ({ weight, form, unit, units }: FoundLayer): string =>
-  JSON.stringify([weight, form, unit, units]);
+const sharedKey = ({ weight, form, unit, units }: FoundLayer, { feedforward }: LayerSettings): string =>
+  JSON.stringify([weight, form, unit, units, feedforward]);
 
 /** The model's file with adapters spliced in: new records, and the renamed results of the layers; all other bytes stay. */
 export function withAdapters(
@@ -128,10 +146,8 @@ export function withAdapters(
   const marked: MarkedLayer[] = [];
   for (const { layer, kind, settings, tensors } of layers) {
     const { names: _, linear: __, last, ...described } = layer;
-    const record = recordOf.get(last);
-    if (!record) throw new RangeError(`"${layer.name}" is not in the file`);
     const writer = new NodeWriter(graph, layer.name, taken);
-    const key = sharedKey(layer);
+    const key = sharedKey(layer, settings);
     let parameters = named.get(key);
     if (!parameters) {
       const entries = Object.entries(tensors).map(([part, tensor]) => {
@@ -143,16 +159,25 @@ export function withAdapters(
       named.set(key, parameters);
     }
     const base = writer.name("base");
-    kind.write(writer, layer, parameters, settings, { base, result: layer.response });
+    const read = kind.write(writer, layer, parameters, settings, { base, result: layer.response });
+    const record = recordOf.get(
+      read === undefined ? last : (graph.valueNamed(layer.product).producer ?? last),
+    );
+    if (!record) throw new RangeError(`"${layer.name}" is not in the file`);
     const payload = layout.bytes.subarray(record.payload, record.end);
-    const renamed = bytesField(graphFields.node, renameInNode(payload, layer.response, base));
-    replace.set(record, concatBytes([renamed, ...writer.records]));
+    const [from, to] = read === undefined ? [layer.response, base] : [layer.input, read];
+    const renamed = bytesField(graphFields.node, renameInNode(payload, from, to));
+    const pieces = read === undefined ? [renamed, ...writer.records] : [...writer.records, renamed];
+    replace.set(record, concatBytes(pieces));
     replaced.push(base64.encode(layout.bytes.subarray(record.start, record.end)));
     initializers.push(...writer.constants);
     constants.push(...writer.constants.map(({ name }) => name));
     values.push(...writer.values);
     detached.push(...writer.detached);
-    marked.push({ ...described, kind: kind.name, settings, parameters, base });
+    marked.push({
+      ...{ ...described, kind: kind.name, settings, parameters, base },
+      ...(read !== undefined && { read }),
+    });
   }
   const mark: Mark = {
     version: 1,

@@ -16,6 +16,8 @@ export const dora: AdapterKind = {
   peftType: "LORA",
   permanent: "DoRA scales the weights by their norm from before, which the merged ones do not have",
 
+  describes: (settings) => lora.describes(settings),
+
   refuses({ stored }) {
     if (typeof stored === "string") return `DoRA needs the norms of the layer's weights, and ${stored}`;
     return undefined;
@@ -84,18 +86,19 @@ export const dora: AdapterKind = {
       writer.op("Mul", "lora_scaled", [lower, gain]),
     ]);
     writeSum(writer, layer, base, added, result);
+    return undefined;
   },
 
-  change(layer, tensors, settings, weight) {
+  change(layer, tensors, settings, weight, share) {
     const before = weight();
-    const moved = lora.change(layer, tensors, settings, weight);
+    const moved = lora.change(layer, tensors, settings, weight, 1);
     for (const [i, number] of before.entries()) moved[i] = (moved[i] ?? 0) + number;
     const norms = normsOf(layer, moved);
     const lengths = tensors.lora_magnitude_vector?.numbers() ?? [];
     const fanIn = elementCount(layer.unit);
     return moved.map((number, i) => {
       const unit = Math.floor(i / fanIn);
-      return (number * Number(lengths[unit])) / (norms[unit] ?? 1) - (before[i] ?? 0);
+      return share * ((number * Number(lengths[unit])) / (norms[unit] ?? 1) - (before[i] ?? 0));
     });
   },
 };

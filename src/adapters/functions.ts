@@ -6,8 +6,8 @@ import type { AdapterFiles } from "./peft-file.ts";
 /** The functions of {@link Library} that put adapters beside the layers of a model, and fold them in. */
 export interface AdapterFunctions {
   /**
-   * Puts fresh LoRA adapters beside the layers of a model: Y + (alpha/rank)·x·Aᵀ·Bᵀ, with A: [rank, in] and B: [out, rank] as
-   * initializers `<weight>.lora_A` and `<weight>.lora_B`. B begins with zeros, so the outputs stay as they were. Every other
+   * Puts fresh LoRA adapters beside the layers of a model (with `dora` or `ia3` those kinds): Y + (alpha/rank)·x·Aᵀ·Bᵀ, with
+   * A: [rank, in] and B: [out, rank] as initializers `<weight>.lora_A` and `<weight>.lora_B`. B begins with zeros, so the outputs stay as they were. Every other
    * byte stays, opset and IR version too, and `mergeAdapters` takes the nodes out again. A `Trainer` of such a model trains
    * the adapters alone: the base is frozen.
    *
@@ -27,7 +27,7 @@ export interface AdapterFunctions {
 
   /**
    * Folds adapters into the weights of a model: W + (alpha/rank)·BA, rounded once to the weight's type. Of the file only the
-   * records of these weights change. Several adapters add up, each with its weight.
+   * records of these weights change. Several adapters add up, each with its weight; factors of IA³ multiply, in the order given.
    *
    * @param model - a model with adapters beside its layers, which become one with its weights, or one without
    * @param adapters - adapters from files, for a model without them or in addition to its own
@@ -88,7 +88,7 @@ export interface AdapterFunctions {
    * import { adapterOf, addAdapters, readModel } from "sorth-onnx";
    *
    * const { layers } = await adapterOf(await addAdapters(await readModel("model.onnx")));
-   * for (const { module, down, up } of layers) console.log(module, down.dims, up.dims);
+   * for (const { module, down, up } of layers) console.log(module, down?.dims, up?.dims);
    */
   adapterOf(model: Model): Promise<Adapter>;
 

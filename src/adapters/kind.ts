@@ -8,7 +8,10 @@ import type { NodeWriter } from "./node-writer.ts";
 export type AdapterTensors = Readonly<Record<string, Tensor>>;
 
 /** The settings of one adapter, complete. */
-export type LayerSettings = Required<AdapterSettings>;
+export interface LayerSettings extends Required<AdapterSettings> {
+  /** Whether the adapter scales the layer's inputs rather than its results (IA³). */
+  readonly feedforward?: boolean;
+}
 
 /** Gives the weights with which a layer computes: [out, in, …kernel] as numbers in this order. */
 export type WeightNumbers = () => Float64Array;
@@ -19,16 +22,20 @@ export interface AdapterKind {
   /** PEFT's `peft_type`. */
   readonly peftType: string;
   /** Why a layer cannot have such an adapter; undefined if it can. */
-  refuses(layer: Layer): string | undefined;
+  refuses(layer: Layer, settings: LayerSettings): string | undefined;
+  /** What is put beside layers, for a message: `adapters of rank 8`. */
+  describes(settings: LayerSettings): string;
   /** The numbers with which an adapter begins: the model's outputs stay as they were. */
   fresh(layer: Layer, settings: LayerSettings, random: Random, weight: WeightNumbers): AdapterTensors;
   /** @throws UsageError if these are not the numbers of an adapter beside the layer */
   check(layer: Layer, tensors: AdapterTensors): void;
   /**
-   * Adds the nodes of the adapter.
+   * Adds the nodes of the adapter: behind the layer, or in front of it.
    * @param base - the layer's result without the adapter
    * @param parameters - names of the adapter's initializers
    * @param result - the name that the layer's result with the adapter gets
+   * @returns for an adapter in front of the layer: the value that the layer's operator then reads as data; its result keeps its
+   *   name
    */
   write(
     writer: NodeWriter,
@@ -36,9 +43,22 @@ export interface AdapterKind {
     parameters: Readonly<Record<string, string>>,
     settings: LayerSettings,
     names: { readonly base: string; readonly result: string },
-  ): void;
-  /** What the adapter adds to the layer's weight: [out, in, …kernel] as numbers in this order. */
-  change(layer: Layer, tensors: AdapterTensors, settings: LayerSettings, weight: WeightNumbers): Float64Array;
+  ): string | undefined;
+  /**
+   * What the adapter adds to the layer's weight: [out, in, …kernel] as numbers in this order.
+   * @param share - the factor by which the adapter acts; below 0 it is taken out of the weight again
+   */
+  change(
+    layer: Layer,
+    tensors: AdapterTensors,
+    settings: LayerSettings,
+    weight: WeightNumbers,
+    share: number,
+  ): Float64Array;
+  /** What it adds to the layer's bias, if it changes that. */
+  changeOfBias?(tensors: AdapterTensors, bias: Float64Array, share: number): Float64Array | undefined;
+  /** Whether several adapters on one layer act one after the other, each on the weight with those before. */
+  readonly compounds?: boolean;
   /** Why a merged adapter cannot be taken out of the weights again; undefined if it can. */
   readonly permanent?: string;
 }

@@ -1,13 +1,18 @@
 import { UsageError } from "../errors.ts";
 import { dora } from "./dora.ts";
+import { ia3 } from "./ia3.ts";
 import type { AdapterKind, LayerSettings } from "./kind.ts";
 import { lora } from "./lora.ts";
 
 /** All kinds of adapters. */
-export const adapterKinds: readonly AdapterKind[] = [lora, dora];
+export const adapterKinds: readonly AdapterKind[] = [lora, dora, ia3];
 
 /** The kind that settings ask for. */
-export const kindOf = ({ dora: isDora }: Pick<LayerSettings, "dora">): AdapterKind => (isDora ? dora : lora);
+export const kindOf = ({
+  dora: isDora,
+  ia3: isIa3,
+}: Pick<LayerSettings, "dora"> & { readonly ia3?: boolean }): AdapterKind =>
+  isIa3 ? ia3 : isDora ? dora : lora;
 
 /** @throws UsageError for a name that no kind has */
 export function adapterKind(name: string): AdapterKind {

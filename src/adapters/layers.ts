@@ -12,6 +12,7 @@ import type { Node, Value } from "../graph/node.ts";
 import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import type { LoraOptions } from "./adapter.ts";
 import { lastLayers } from "./last-layers.ts";
+import { biasOf, type LayerBias } from "./layer-bias.ts";
 import { type WeightStep, weightSteps } from "./weight-steps.ts";
 
 /** A layer beside which an adapter can be put, described by names, so that a file can hold the description. */
@@ -38,6 +39,8 @@ export interface Layer {
   readonly units: number;
   /** The convolution's geometry: its integer attributes and auto_pad. */
   readonly geometry?: Readonly<Record<string, readonly number[] | string>>;
+  /** The bias that the layer adds; absent if it adds none. */
+  readonly bias?: LayerBias;
   /** How the weight that the operator reads follows from the stored one; a text says why nothing can be merged into it. */
   readonly stored: StoredForm | string;
 }
@@ -157,6 +160,7 @@ function ofSite(site: Site): FoundLayer | RefusedLayer {
   const flags = op === "Gemm" ? [node.flag("transA"), node.flag("transB")] : [false, false];
   const unitsFirst = convolution || (right ? flags[1] : !flags[0]) === true;
   const steps = weightSteps(operand);
+  const bias = biasOf(site);
   return {
     ...{ name, names, linear: !convolution, last: response.producer },
     module: moduleNamed(node, weight),
@@ -171,6 +175,7 @@ function ofSite(site: Site): FoundLayer | RefusedLayer {
     unit: convolution ? (operand.shape ?? []).slice(1) : [fanIn],
     units,
     ...(convolution && { geometry: geometryOf(node) }),
+    ...(bias && { bias }),
     stored:
       typeof steps === "string"
         ? steps

@@ -4,11 +4,11 @@ import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { Adapter, AdapterLayer } from "./adapter.ts";
+import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
 import { graphToAdapt, withAdapters } from "./add.ts";
 import { kindOf } from "./kinds.ts";
 import { markOf } from "./mark.ts";
-import { matched, tensorsOf } from "./match.ts";
+import { layerFrom, matched, tensorsOf } from "./match.ts";
 import { removeAdapters } from "./remove.ts";
 import { withAxesExchanged, withSaved } from "./saved.ts";
 
@@ -38,12 +38,10 @@ export function adapterOf(model: Model): Adapter {
   };
   const layers = new Map<string, AdapterLayer>();
   for (const { module, parameters, settings } of mark.layers) {
-    const [down, up] = [tensorOf(parameters.lora_A), tensorOf(parameters.lora_B)];
-    const { lora_magnitude_vector: magnitude } = parameters;
-    layers.set(module, {
-      ...{ module, alpha: settings.alpha, down, up },
-      ...(magnitude !== undefined && { magnitude: tensorOf(magnitude) }),
-    });
+    const parts = Object.entries(parameters).map(([part, name]) => [part, tensorOf(name)] as const);
+    const layer = layerFrom(module, settings.alpha, Object.fromEntries(parts));
+    if (!layer) throw new UsageError(`the model's file has only one of lora_A and lora_B for "${module}"`);
+    layers.set(module, layer);
   }
   const saved = new Map(
     mark.heads.map(({ name, source, transposed: exchange }) => {
@@ -51,8 +49,9 @@ export function adapterOf(model: Model): Adapter {
       return [source, exchange ? withAxesExchanged(tensor) : tensor] as const;
     }),
   );
-  // Files from before DoRA do not say that theirs is none.
-  return { ...first.settings, dora: first.settings.dora ?? false, layers: [...layers.values()], saved };
+  // Files from before DoRA and IA³ do not say that theirs is none.
+  const { rank, alpha, scaling, dropout, dora = false, ia3 = false } = first.settings;
+  return { rank, alpha, scaling, dropout, dora, ia3, layers: [...layers.values()], saved };
 }
 
 /**
@@ -65,7 +64,7 @@ export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tens
   const numbers = new Map<string, Tensor>();
   const kind = kindOf(adapter);
   for (const layer of adapter.layers) {
-    const { module, down } = layer;
+    const { module } = layer;
     const tensors = tensorsOf(layer);
     const found = mark?.layers.filter((one) => isModule(one.module, module) || one.weight === module) ?? [];
     const [first] = found;
@@ -73,11 +72,17 @@ export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tens
       throw new UsageError(`the adapter is for a module "${module}", beside which the run has no adapter`);
     if (first.kind !== kind.name) {
       throw new UsageError(
-        `the adapter is of the kind ${kind.name}, the run trains ${first.kind} (dora=true|false)`,
+        `the adapter is of the kind ${kind.name}, the run trains ${first.kind} (dora=true|false, ia3=true|false)`,
       );
     }
     kind.check(first, tensors);
-    const rank = down.dims[0] ?? 0;
+    if (isFactors(layer) && layer.feedforward !== (first.settings.feedforward ?? false)) {
+      const [own, other] = layer.feedforward ? ["inputs", "results"] : ["results", "inputs"];
+      throw new UsageError(
+        `the adapter scales the ${own} of "${module}", the run its ${other} (feedforward=RE)`,
+      );
+    }
+    const rank = layer.down?.dims[0] ?? first.settings.rank;
     if (rank !== first.settings.rank) {
       throw new UsageError(`the adapter has rank ${rank} beside "${module}", the run ${first.settings.rank}`);
     }
@@ -97,5 +102,5 @@ const isModule = (own: string, other: string): boolean =>
   own === other || own.endsWith(`.${other}`) || other.endsWith(`.${own}`);
 
 /** A pattern for the layers beside which an adapter lies. */
-export const layersOf = ({ layers }: Adapter): RegExp =>
+export const layersOf = (layers: readonly AdapterLayer[]): RegExp =>
   new RegExp(`(?:^|\\.)(?:${layers.map(({ module }) => escaped(module)).join("|")})$`);

@@ -22,6 +22,7 @@ export const lora: AdapterKind = {
   name: "lora",
   peftType: "LORA",
   refuses: () => undefined,
+  describes: ({ rank }) => `adapters of rank ${rank}`,
 
   fresh(layer, { rank }, random) {
     const bound = 1 / Math.sqrt(elementCount(layer.unit));
@@ -56,21 +57,22 @@ export const lora: AdapterKind = {
     const y = writeProduct(writer, layer, inputOf(writer, layer, settings), { down, up });
     const scaled = writer.op("Mul", "scaled", [y, writer.number("scaling", scalingOf(settings), type)]);
     writeSum(writer, layer, base, scaled, result);
+    return undefined;
   },
 
-  change(layer, { lora_A: down, lora_B: up }, settings) {
+  change(layer, { lora_A: down, lora_B: up }, settings, _weight, share) {
     const fanIn = elementCount(layer.unit);
     const result = new Float64Array(layer.units * fanIn);
     if (!down || !up) return result;
     const [a, b] = [down.numbers(), up.numbers()];
     const rank = down.dims[0] ?? 0;
-    const factor = scalingOf({ ...settings, rank });
+    const factor = share * scalingOf({ ...settings, rank });
     for (let unit = 0; unit < layer.units; unit++) {
       const row = result.subarray(unit * fanIn, (unit + 1) * fanIn);
       for (let r = 0; r < rank; r++) {
-        const share = factor * Number(b[unit * rank + r]);
-        if (share === 0) continue;
-        for (let i = 0; i < fanIn; i++) row[i] = (row[i] ?? 0) + share * Number(a[r * fanIn + i]);
+        const part = factor * Number(b[unit * rank + r]);
+        if (part === 0) continue;
+        for (let i = 0; i < fanIn; i++) row[i] = (row[i] ?? 0) + part * Number(a[r * fanIn + i]);
       }
     }
     return result;

@@ -13,6 +13,8 @@ export interface MarkedLayer extends Layer {
   readonly parameters: Readonly<Record<string, string>>;
   /** What the layer's result without the adapter is called. */
   readonly base: string;
+  /** For an adapter in front of the layer: the value that the layer's operator reads in place of its input. */
+  readonly read?: string;
 }
 
 /** A parameter of the base that is trained in full. */

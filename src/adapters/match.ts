@@ -1,6 +1,7 @@
 import { listed, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Adapter, AdapterLayer } from "./adapter.ts";
+import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
+import { partOf } from "./ia3.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { kindOf } from "./kinds.ts";
 import { type FoundLayer, findLayers } from "./layers.ts";
@@ -25,22 +26,38 @@ export function matched(graph: Graph, adapter: Adapter): MatchedLayer[] {
     const found = layersNamed(layers, own.module);
     if (found.length === 0) throw unknownModule(own, layers);
     return found.map((layer): MatchedLayer => {
-      const reason = kind.refuses(layer);
+      const settings = settingsFor(own, adapter);
+      const reason = kind.refuses(layer, settings);
       if (reason !== undefined) throw new UsageError(`the adapter cannot act on "${layer.name}": ${reason}`);
       const tensors = tensorsOf(own);
       kind.check(layer, tensors);
-      const { scaling, dropout, dora } = adapter;
-      const settings = { rank: own.down.dims[0] ?? 1, alpha: own.alpha, scaling, dropout, dora };
       return { found: layer, kind, tensors, settings };
     });
   });
 }
 
+/** The settings of an adapter for one of its layers. */
+function settingsFor(layer: AdapterLayer, adapter: Adapter): LayerSettings {
+  const { rank, alpha, scaling, dropout, dora, ia3 = false } = adapter;
+  const common = { rank, alpha, scaling, dropout, dora, ia3 };
+  if (isFactors(layer)) return { ...common, feedforward: layer.feedforward };
+  return { ...common, rank: layer.down.dims[0] ?? 1, alpha: layer.alpha };
+}
+
 /** The numbers for one module by the last part of their names. */
-export const tensorsOf = ({ down, up, magnitude }: AdapterLayer): AdapterTensors => ({
-  ...{ lora_A: down, lora_B: up },
-  ...(magnitude && { lora_magnitude_vector: magnitude }),
-});
+export function tensorsOf(layer: AdapterLayer): AdapterTensors {
+  if (isFactors(layer)) return { [partOf(layer.feedforward)]: layer.factors };
+  const { down, up, magnitude } = layer;
+  return { lora_A: down, lora_B: up, ...(magnitude && { lora_magnitude_vector: magnitude }) };
+}
+
+/** Numbers for one module by the last part of their names, as {@link tensorsOf} gives them. */
+export function layerFrom(module: string, alpha: number, tensors: AdapterTensors): AdapterLayer | undefined {
+  const { lora_A: down, lora_B: up, lora_magnitude_vector: magnitude, ia3_l, ia3_l_input } = tensors;
+  const factors = ia3_l ?? ia3_l_input;
+  if (factors) return { module, factors, feedforward: !ia3_l };
+  return down && up && { module, alpha, down, up, ...(magnitude && { magnitude }) };
+}
 
 /** The layers of one module; several if the model calls the module several times. */
 function layersNamed(layers: readonly FoundLayer[], module: string): FoundLayer[] {

@@ -139,42 +139,72 @@ function withChanges(model: Model, changes: readonly Change[]): Model {
     );
   }
   const graph = graphOf(model);
-  const byWeight = new Map<Value, Map<string, Change[]>>();
-  for (const change of changes) {
-    const value = graph.valueNamed(change.layer.weight);
-    const forms = byWeight.get(value) ?? new Map<string, Change[]>();
-    byWeight.set(value, forms);
-    const key = operandOf(graph, change.layer).node.label;
-    forms.set(key, [...(forms.get(key) ?? []), change]);
+  const byValue = new Map<Value, Map<string, Target[]>>();
+  for (const target of changes.flatMap((change) => targetsOf(graph, change))) {
+    const layers = byValue.get(target.value) ?? new Map<string, Target[]>();
+    byValue.set(target.value, layers);
+    layers.set(target.layer, [...(layers.get(target.layer) ?? []), target]);
   }
   const edits = new Edits(model, graph);
-  for (const [value, layers] of byWeight) {
+  for (const [value, layers] of byValue) {
     const tensor = constantTensor(value) as Tensor;
     const before = numbersOf(tensor);
     const results = [...layers.values()].map((list) => {
       const sum = Float64Array.from(before);
-      for (const change of list) addTo(sum, change, () => weightNumbers(graph, change.layer));
+      for (const target of list) target.addTo(sum);
       return { list, sum };
     });
     const [first] = results;
-    const isChanged = results.some(({ sum }) => sum.some((number, i) => number !== before[i]));
-    if (!first || !isChanged) continue;
+    const isChanged = ({ sum }: { readonly sum: Float64Array }) =>
+      sum.some((number, i) => number !== before[i]);
+    if (!first || !results.some(isChanged)) continue;
     const same = results.every(({ sum }) => sum.every((number, i) => number === first.sum[i]));
-    const readers = new Set(
-      results.flatMap(({ list }) => list.map(({ layer }) => operandOf(graph, layer).reader)),
-    );
+    const readers = new Set(results.flatMap(({ list }) => list.map(({ reader }) => reader)));
     if (same && [...value.uses].every(({ node }) => readers.has(node))) {
       edits.replace(value, rounded(tensor, first.sum, value.name));
       continue;
     }
-    // Something else reads the weight too: it keeps the old numbers.
-    for (const { list, sum } of results) {
-      const [change] = list;
-      if (change)
-        edits.separate(value, rounded(tensor, sum, value.name), operandOf(graph, change.layer).reader);
+    // Something else reads the numbers too: it keeps the old ones.
+    for (const { list, sum } of results.filter(isChanged)) {
+      const [target] = list;
+      if (target) edits.separate(value, rounded(tensor, sum, value.name), target.reader);
     }
   }
   return edits.done();
+}
+
+/** Stored numbers that an adapter changes for one layer: its weight, or its bias. */
+interface Target {
+  readonly value: Value;
+  /** The layer's node. */
+  readonly layer: string;
+  /** The node that reads the numbers: the layer's own, or the first of the operators in between. */
+  readonly reader: Node;
+  readonly addTo: (sum: Float64Array) => void;
+}
+
+function targetsOf(graph: Graph, change: Change): Target[] {
+  const { layer, kind, tensors, weight } = change;
+  const { node, reader } = operandOf(graph, layer);
+  const targets: Target[] = [
+    {
+      ...{ value: graph.valueNamed(layer.weight), layer: node.label, reader },
+      addTo: (sum) =>
+        addTo(sum, change, () => weightNumbers(graph, layer, kind.compounds === true ? sum : undefined)),
+    },
+  ];
+  if (!kind.changeOfBias || !layer.bias || !("name" in layer.bias)) return targets;
+  const { name } = layer.bias;
+  const ofBias: Target = {
+    ...{ value: graph.valueNamed(name), layer: node.label, reader: biasReader(graph, layer, name) },
+    addTo: (sum) => {
+      const change = kind.changeOfBias?.(tensors, Float64Array.from(sum), weight);
+      change?.forEach((number, i) => {
+        sum[i] = (sum[i] ?? 0) + number;
+      });
+    },
+  };
+  return [...targets, ofBias];
 }
 
 /** A layer's node, and the node that reads its stored weight: the layer's own, or the first of the operators in between. */
@@ -190,6 +220,20 @@ function operandOf(graph: Graph, layer: Layer): { node: Node; reader: Node } {
   return { node, reader };
 }
 
+/** The node that reads a layer's stored bias: the one that adds it, or the first of the operators in between. */
+function biasReader(graph: Graph, layer: Layer, bias: string): Node {
+  const last = graph.valueNamed(layer.response).producer;
+  for (const input of last?.inputs ?? []) {
+    let [reader, value] = [last, input];
+    while (value && value.name !== bias && value.producer && value.name !== layer.product) {
+      reader = value.producer;
+      value = reader.inputs[0] ?? null;
+    }
+    if (value?.name === bias && reader) return reader;
+  }
+  throw new SorthError(`the model has no layer "${layer.name}" with the bias "${bias}"`);
+}
+
 function numbersOf(tensor: Tensor): ArrayLike<number> {
   const { type } = tensor;
   return type === "float" || type === "double" ? (tensor.data as Float32Array) : tensor.numbers();
@@ -202,11 +246,10 @@ function addTo(
   before: WeightNumbers,
 ): void {
   const { unitsFirst, factor, dims, steps } = layer.stored as StoredForm;
-  const change = kind.change(layer, tensors, settings, before);
+  const change = kind.change(layer, tensors, settings, before, weight);
   const operand = unitsFirst ? change : exchanged(change, layer.units, elementCount(layer.unit));
   const stored = toStored(operand, dims, steps);
-  const share = weight / factor;
-  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + share * (stored[i] ?? 0);
+  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (stored[i] ?? 0) / factor;
 }
 
 function exchanged(matrix: Float64Array, rows: number, columns: number): Float64Array {

@@ -95,8 +95,11 @@ export class NodeWriter {
     return this.op("Transpose", part, [matrix], { attributes: { perm: ints([1, 0]) } });
   }
 
-  cast(value: string, type: DataTypeName, part: string): string {
-    return this.op("Cast", part, [value], { attributes: { to: int(DataType[type]) } });
+  cast(value: string, type: DataTypeName, part: string, { output }: { output?: string } = {}): string {
+    return this.op("Cast", part, [value], {
+      attributes: { to: int(DataType[type]) },
+      ...(output !== undefined && { output }),
+    });
   }
 
   /** A Dropout in inference form: training draws its mask. */

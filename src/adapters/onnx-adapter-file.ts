@@ -3,7 +3,8 @@ import { FlatbufferTable } from "../artifacts/flatbuffer-table.ts";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import { DataType, dataTypeName } from "../onnx/data-types.ts";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
-import type { Adapter, AdapterLayer } from "./adapter.ts";
+import { type Adapter, type AdapterLayer, isFactors, noRank } from "./adapter.ts";
+import { layerFrom } from "./match.ts";
 
 /** File identifier and field numbers of onnxruntime/lora/adapter_format/adapter_schema.fbs. */
 const identifier = "TORT";
@@ -88,28 +89,34 @@ function readParameter(table: FlatbufferTable): Tensor {
 export function decodeOnnxAdapter(bytes: Uint8Array, where = "the adapter"): Adapter {
   const parts = new Map<string, Map<string, Tensor>>();
   for (const tensor of decodeParameters(bytes, where)) {
-    const [, module, part] = /^(.+)\.(lora_A|lora_B|lora_magnitude_vector)$/.exec(tensor.name) ?? [];
+    const [, module, part] =
+      /^(.+)\.(lora_A|lora_B|lora_magnitude_vector|ia3_l|ia3_l_input)$/.exec(tensor.name) ?? [];
     if (module === undefined || part === undefined) {
       throw new UsageError(
-        `${where} has a parameter "${tensor.name}"; those of this program are called <weight>.lora_A and <weight>.lora_B, for others the graph that takes them is needed`,
+        `${where} has a parameter "${tensor.name}"; those of this program are called <weight>.lora_A and <weight>.lora_B, or <weight>.ia3_l, for others the graph that takes them is needed`,
       );
     }
     parts.set(module, (parts.get(module) ?? new Map<string, Tensor>()).set(part, tensor));
   }
   const layers = [...parts].map(([module, tensors]): AdapterLayer => {
-    const [down, up] = [tensors.get("lora_A"), tensors.get("lora_B")];
-    const magnitude = tensors.get("lora_magnitude_vector");
-    if (!down || !up) throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
-    return { module, alpha: down.dims[0] ?? 0, down, up, ...(magnitude && { magnitude }) };
+    const rank = tensors.get("lora_A")?.dims[0] ?? 0;
+    const layer = layerFrom(module, rank, Object.fromEntries(tensors));
+    if (!layer) throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
+    return layer;
   });
   const [first] = layers;
   if (!first) throw new FileError(`${where} holds no parameters`);
-  const lengths = layers.filter(({ magnitude }) => magnitude).length;
+  const factors = layers.filter(isFactors).length;
+  if (factors > 0 && factors < layers.length) {
+    throw new FileError(`${where} has ia3_l for some of its layers and lora_A for others`);
+  }
+  const lengths = layers.filter((layer) => "magnitude" in layer).length;
   if (lengths > 0 && lengths < layers.length) {
     throw new FileError(`${where} has lora_magnitude_vector for some of its layers only`);
   }
   return {
-    ...{ rank: first.alpha, alpha: first.alpha, scaling: "lora", dropout: 0, dora: lengths > 0 },
+    ...(isFactors(first) ? noRank : { rank: first.alpha, alpha: first.alpha }),
+    ...{ scaling: "lora", dropout: 0, dora: lengths > 0, ia3: factors > 0 },
     ...{ layers, saved: new Map() },
   };
 }

@@ -4,7 +4,9 @@ import { FileError, UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import { visibleLines } from "../visible.ts";
-import type { Adapter, AdapterLayer } from "./adapter.ts";
+import { type Adapter, type AdapterLayer, isFactors, type LoraLayer } from "./adapter.ts";
+import { partOf } from "./ia3.ts";
+import { layerFrom } from "./match.ts";
 
 /** The two files of an adapter in PEFT's format. */
 export interface AdapterFiles {
@@ -26,7 +28,13 @@ const configKey = "adapter_config";
 export function encodeAdapter(adapter: Adapter): AdapterFiles {
   const config = visibleLines(JSON.stringify(configOf(adapter), null, 2));
   const tensors = new Map<string, Tensor>();
-  for (const { module, down, up, magnitude } of adapter.layers) {
+  for (const layer of adapter.layers) {
+    const { module } = layer;
+    if (isFactors(layer)) {
+      tensors.set(`${prefix}${module}.ia3_l`, layer.factors);
+      continue;
+    }
+    const { down, up, magnitude } = layer;
     tensors.set(`${prefix}${module}.lora_A.weight`, down);
     tensors.set(`${prefix}${module}.lora_B.weight`, up);
     if (magnitude) tensors.set(`${prefix}${module}.lora_magnitude_vector`, magnitude);
@@ -42,14 +50,39 @@ export function encodeAdapter(adapter: Adapter): AdapterFiles {
   return { tensors: bytes, config: `${config}\n` };
 }
 
-/** PEFT's LoraConfig. */
-function configOf({ layers, saved, rank, alpha, scaling, dropout, dora }: Adapter): Record<string, unknown> {
-  const rankOf = (layer: AdapterLayer) => layer.down.dims[0] ?? rank;
-  const others = (value: (layer: AdapterLayer) => number, usual: number) =>
-    Object.fromEntries(
-      layers.flatMap((layer) => (value(layer) === usual ? [] : [[layer.module, value(layer)]])),
-    );
+/** PEFT's LoraConfig or IA3Config. */
+function configOf({
+  layers,
+  saved,
+  rank,
+  alpha,
+  scaling,
+  dropout,
+  dora,
+  ia3 = false,
+}: Adapter): Record<string, unknown> {
   const modules = [...new Set([...saved.keys()].map((name) => name.slice(0, name.lastIndexOf("."))))];
+  if (ia3) {
+    return {
+      peft_type: "IA3",
+      task_type: null,
+      base_model_name_or_path: null,
+      inference_mode: true,
+      target_modules: layers.map(({ module }) => module),
+      feedforward_modules: layers.flatMap((layer) =>
+        isFactors(layer) && layer.feedforward ? [layer.module] : [],
+      ),
+      fan_in_fan_out: false,
+      modules_to_save: modules.length > 0 ? modules : null,
+      init_ia3_weights: true,
+    };
+  }
+  const ranked = layers.flatMap((layer) => (isFactors(layer) ? [] : [layer]));
+  const rankOf = (layer: LoraLayer) => layer.down.dims[0] ?? rank;
+  const others = (value: (layer: LoraLayer) => number, usual: number) =>
+    Object.fromEntries(
+      ranked.flatMap((layer) => (value(layer) === usual ? [] : [[layer.module, value(layer)]])),
+    );
   return {
     peft_type: "LORA",
     task_type: null,
@@ -85,11 +118,9 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
     );
   }
   const settings = readConfig(text, where);
-  const parts = new Map<string, { down?: Tensor; up?: Tensor; magnitude?: Tensor }>();
-  const partOf = (module: string) => {
-    const part = parts.get(module) ?? {};
-    parts.set(module, part);
-    return part;
+  const parts = new Map<string, Record<string, Tensor>>();
+  const add = (module: string, part: string, tensor: Tensor): void => {
+    parts.set(module, { ...parts.get(module), [part]: tensor });
   };
   const saved = new Map<string, Tensor>();
   for (const [key, tensor] of all) {
@@ -97,34 +128,50 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
     // PEFT leaves out the adapter's name (`default`) in files, but not in the model's state_dict.
     const found = /^(.+)\.lora_([AB])(?:\.\w+)??\.weight$/.exec(name);
     const [, scaled] = /^(.+)\.lora_magnitude_vector(?:\.\w+)??(?:\.weight)?$/.exec(name) ?? [];
-    if (found) {
+    const [, factored] = /^(.+)\.ia3_l(?:\.\w+)??$/.exec(name) ?? [];
+    if (found && !settings.ia3) {
       const [, module = "", letter] = found;
-      partOf(module)[letter === "A" ? "down" : "up"] = tensor;
-    } else if (scaled !== undefined && settings.dora) partOf(scaled).magnitude = tensor;
-    else if (/lora_|ia3_|\.hada_|\.oft_/.test(name)) {
+      add(module, `lora_${letter}`, tensor);
+    } else if (scaled !== undefined && settings.dora) add(scaled, "lora_magnitude_vector", tensor);
+    else if (factored !== undefined && settings.ia3) {
+      add(factored, partOf(isFeedforward(settings.feedforward, factored, tensor)), tensor);
+    } else if (/lora_|ia3_|\.hada_|\.oft_/.test(name)) {
       throw new UsageError(
-        `${where} has "${key}", a part of an adapter that is not supported: only lora_A, lora_B and, with use_dora, lora_magnitude_vector are`,
+        `${where} has "${key}", a part of an adapter that is not supported: only lora_A, lora_B and, with use_dora, lora_magnitude_vector are, and ia3_l of an IA3Config`,
       );
     } else saved.set(name.replace(/\.modules_to_save\.\w+/, ""), tensor);
   }
-  const layers = [...parts].map(([module, { down, up, magnitude }]): AdapterLayer => {
-    if (!down || !up) throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
-    if (settings.dora && !magnitude) {
+  const layers = [...parts].map(([module, own]): AdapterLayer => {
+    const layer = layerFrom(module, patternFor(settings.alphas, module) ?? settings.alpha, own);
+    if (!layer) throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
+    if (settings.dora && !own.lora_magnitude_vector) {
       throw new FileError(`${where} has use_dora, and no lora_magnitude_vector for "${module}"`);
     }
-    const alphaHere = patternFor(settings.alphas, module) ?? settings.alpha;
-    return { module, alpha: alphaHere, down, up, ...(magnitude && { magnitude }) };
+    return layer;
   });
-  if (layers.length === 0) throw new FileError(`${where} holds no lora_A and lora_B`);
+  if (layers.length === 0) {
+    throw new FileError(`${where} holds no ${settings.ia3 ? "ia3_l" : "lora_A and lora_B"}`);
+  }
   return {
     rank: settings.rank,
     alpha: settings.alpha,
     scaling: settings.scaling,
     dropout: settings.dropout,
     dora: settings.dora,
+    ia3: settings.ia3,
     layers,
     saved,
   };
+}
+
+/**
+ * Whether factors scale the inputs of a module: PEFT's list of names, which match the end of the module's, or its one pattern. The
+ * shape of a linear layer's factors says it too.
+ */
+function isFeedforward(given: unknown, module: string, { dims }: Tensor): boolean {
+  if (dims.length === 2) return dims[0] === 1;
+  if (Array.isArray(given)) return given.some((name) => typeof name === "string" && module.endsWith(name));
+  return typeof given === "string" && isRegularMatch(given, module, "whole");
 }
 
 /** The number that a pattern of PEFT's gives for a module: its keys match the end of the module's name. */
@@ -137,11 +184,11 @@ function patternFor(patterns: Readonly<Record<string, unknown>>, module: string)
   return found && Number(found[1]);
 }
 
-function isRegularMatch(key: string, module: string): boolean {
+function isRegularMatch(key: string, module: string, part: "end" | "whole" = "end"): boolean {
   // A pattern of a file must not take the program's time.
-  if (/^[\w.]+$/.test(key) || mayBacktrack(key)) return false;
+  if ((part === "end" && /^[\w.]+$/.test(key)) || mayBacktrack(key)) return false;
   try {
-    return matchesAny(new RegExp(`^(.*\\.)?(${key})$`), [module]);
+    return matchesAny(new RegExp(`^${part === "end" ? "(.*\\.)?" : ""}(${key})$`), [module]);
   } catch {
     return false;
   }
@@ -163,14 +210,18 @@ function readConfig(text: string, where: string) {
     throw new FileError(`${where}: ${key} in adapter_config.json is no number`);
   };
   const refuse = (what: string) =>
-    new UsageError(`${where} is an adapter with ${what}, which is not supported: only LoRA and DoRA are`);
-  if (config.peft_type !== "LORA") throw refuse(`peft_type ${JSON.stringify(config.peft_type)}`);
+    new UsageError(
+      `${where} is an adapter with ${what}, which is not supported: only LoRA, DoRA and IA³ are`,
+    );
+  const ia3 = config.peft_type === "IA3";
+  if (config.peft_type !== "LORA" && !ia3) throw refuse(`peft_type ${JSON.stringify(config.peft_type)}`);
   if (typeof config.bias === "string" && config.bias !== "none") throw refuse(`bias "${config.bias}"`);
   if (config.lora_bias === true) throw refuse("lora_bias");
   const rank = number("r", 8);
   return {
     ...{ rank, alpha: number("lora_alpha", 8), dropout: number("lora_dropout", 0) },
-    dora: config.use_dora === true,
+    dora: !ia3 && config.use_dora === true,
+    ...{ ia3, feedforward: config.feedforward_modules },
     scaling: config.use_rslora === true ? ("rslora" as const) : ("lora" as const),
     alphas: (typeof config.alpha_pattern === "object" && config.alpha_pattern !== null
       ? config.alpha_pattern

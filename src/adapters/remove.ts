@@ -30,26 +30,34 @@ export function removeAdapters(model: Model, mark: Mark): Model {
   const replace = new Map<FieldRecord, Uint8Array | null>();
   const values = new Set(mark.values);
   const added = new Set([...mark.parameters, ...mark.constants]);
-  const responses = new Map(mark.layers.map(({ base, response }, i) => [base, { response, i }]));
-  const isOwn = (name: string) => added.has(name) || responses.has(name) || isInner(name, values, mark);
+  // The value that a changed node computes or reads, and what it is called without the adapter.
+  const changed = new Map(
+    mark.layers.map(({ base, response, input, read }, i) =>
+      read === undefined ? [base, { name: response, i }] : [read, { name: input, i }],
+    ),
+  );
+  const isOwn = (name: string) => added.has(name) || changed.has(name) || isInner(name, values, mark);
   for (const record of layout.graph) {
     if (record.field === graphFields.initializer) {
       if (added.has(decodeTensorProto(payloadOf(record)).name)) replace.set(record, null);
     } else if (record.field === graphFields.node) {
-      const { output } = decodeNodeProto(payloadOf(record));
-      const [base] = output.filter((name) => responses.has(name));
-      if (base !== undefined) {
-        const { response = "", i = 0 } = responses.get(base) ?? {};
-        replace.set(record, original(payloadOf(record), mark.file.replaced[i], response, base));
-        responses.delete(base);
-      } else if (output.length > 0 && output.every((name) => values.has(name))) replace.set(record, null);
+      const { input, output } = decodeNodeProto(payloadOf(record));
+      if (output.length > 0 && output.every((name) => values.has(name))) {
+        replace.set(record, null);
+        continue;
+      }
+      const found = [...output, ...input].find((name) => changed.has(name));
+      if (found === undefined) continue;
+      const { name = "", i = 0 } = changed.get(found) ?? {};
+      replace.set(record, original(payloadOf(record), mark.file.replaced[i], name, found));
+      changed.delete(found);
     } else if (record.field === graphFields.valueInfo || record.field === graphFields.input) {
       const { name } = decodeValueInfoProto(payloadOf(record));
       if (isOwn(name)) replace.set(record, null);
     }
   }
-  const [missing] = responses.keys();
-  if (missing !== undefined) throw damagedMark(`no node computes "${missing}"`);
+  const [missing] = changed.keys();
+  if (missing !== undefined) throw damagedMark(`no node computes or reads "${missing}"`);
   for (const record of layout.model) {
     if (record.field !== modelFields.metadataProps) continue;
     if (decodeMetadataEntry(payloadOf(record)).key === adaptersKey) replace.set(record, null);
@@ -60,15 +68,15 @@ export function removeAdapters(model: Model, mark: Mark): Model {
 
 /** Whether a value is an adapter's and not the result of a layer. */
 const isInner = (name: string, values: ReadonlySet<string>, { layers }: Mark): boolean =>
-  values.has(name) && !layers.some(({ response }) => response === name);
+  values.has(name) && !layers.some(({ response, read }) => response === name && read === undefined);
 
-/** The record of a layer's node as it was: the kept one if it fits, else the present one with its result renamed. */
-function original(message: Uint8Array, kept: string | undefined, response: string, base: string): Uint8Array {
+/** The record of a layer's node as it was: the kept one if it fits, else the present one with its value's own name. */
+function original(message: Uint8Array, kept: string | undefined, own: string, present: string): Uint8Array {
   const record = kept === undefined ? undefined : base64.decode(kept);
   const [field] = record ? fieldRecords(record) : [];
   if (record && field) {
     const payload = record.subarray(field.payload, field.end);
-    if (equalBytes(renameInNode(payload, response, base), message)) return record;
+    if (equalBytes(renameInNode(payload, own, present), message)) return record;
   }
-  return bytesField(graphFields.node, renameInNode(message, base, response));
+  return bytesField(graphFields.node, renameInNode(message, present, own));
 }

@@ -4,8 +4,11 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { Layer, StoredForm } from "./layers.ts";
 import { unpermuted, unpermutedShape } from "./weight-steps.ts";
 
-/** The weights with which a layer computes: [out, in, …kernel] as numbers in this order. */
-export function weightNumbers(graph: Graph, layer: Layer): Float64Array {
+/**
+ * The weights with which a layer computes: [out, in, …kernel] as numbers in this order.
+ * @param stored - other numbers in the place of the stored weight's
+ */
+export function weightNumbers(graph: Graph, layer: Layer, stored?: Float64Array): Float64Array {
   const tensor = constantTensor(graph.valueNamed(layer.weight)) as Tensor;
   const { steps, dims, unitsFirst, factor } = layer.stored as StoredForm;
   const shapes = [dims];
@@ -13,7 +16,7 @@ export function weightNumbers(graph: Graph, layer: Layer): Float64Array {
     const [shape = []] = shapes;
     shapes.unshift("dims" in step ? step.dims : unpermutedShape(shape, step.permutation));
   }
-  let data: Float64Array = Float64Array.from(tensor.numbers());
+  let data: Float64Array = Float64Array.from(stored ?? tensor.numbers());
   for (const [i, step] of steps.entries()) {
     if ("dims" in step) continue;
     const back = step.permutation.map((_, axis) => step.permutation.indexOf(axis));

@@ -19,7 +19,8 @@ export interface AdapterFlags {
   readonly adapterFrom?: string;
 }
 
-const form = "rank=8,alpha=16,dropout=0.05,include=RE,exclude=RE,scaling=lora|rslora,dora=true";
+const form =
+  "rank=8,alpha=16,dropout=0.05,include=RE,exclude=RE,scaling=lora|rslora,dora=true, or ia3=true,feedforward=RE";
 const numbers: Readonly<Record<string, NumberRange>> = { rank: count, alpha: positive, dropout: decayRate };
 
 /** Declares the flags that say how adapters are trained. */
@@ -59,14 +60,14 @@ function settings(text: string): LoraOptions {
 function settingOf(key: string, value: string, part: string): unknown {
   const range = Object.hasOwn(numbers, key) ? numbers[key] : undefined;
   if (range) return numberIn(range)(value);
-  if (key === "include" || key === "exclude") return pattern(value);
+  if (key === "include" || key === "exclude" || key === "feedforward") return pattern(value);
   if (key === "scaling") {
     if (value === "lora" || value === "rslora") return value;
     throw new InvalidArgumentError("Give scaling=lora or scaling=rslora.");
   }
-  if (key === "dora") {
+  if (key === "dora" || key === "ia3") {
     if (value === "true" || value === "false") return value === "true";
-    throw new InvalidArgumentError("Give dora=true or dora=false.");
+    throw new InvalidArgumentError(`Give ${key}=true or ${key}=false.`);
   }
   throw new InvalidArgumentError(`"${part}" is no setting of adapters; give some of ${form}.`);
 }
@@ -82,10 +83,16 @@ export async function loraOf(
   const given = lora === true ? {} : lora;
   if (adapterFrom === undefined) return given ? { lora: { ...given, ...(head && { trainHead: true }) } } : {};
   const from = await readAdapter(adapterFrom);
-  const { rank, alpha, scaling, dropout, dora } = from;
-  const own = { rank, alpha, scaling, dropout, dora, ...(!given?.include && { include: layersOf(from) }) };
+  const own = { ...settingsOf(from), ...(!given?.include && { include: layersOf(from.layers) }) };
   const trainHead = head || from.saved.size > 0;
   return { from, lora: { ...own, ...given, ...(trainHead && { trainHead: true }) } };
+}
+
+/** The settings of an adapter as options. */
+function settingsOf({ rank, alpha, scaling, dropout, dora, ia3, layers }: Adapter): LoraOptions {
+  if (!ia3) return { rank, alpha, scaling, dropout, dora };
+  const scaled = layers.filter((layer) => "factors" in layer && layer.feedforward);
+  return { ia3, ...(scaled.length > 0 && { feedforward: layersOf(scaled) }) };
 }
 
 /** Gives a new run the numbers of an adapter. @throws UsageError if the run has no such adapters */

@@ -104,8 +104,10 @@ export async function newTrainer({
   const hasNewHead = flags.classes !== undefined;
   const { lora, from } = await loraOf(flags, hasNewHead);
   const trainable = await partOf(model, flags, hasNewHead, onMessage);
-  const unpaired = lora?.rank === 1 && !lora.trainHead && flags.penalty === undefined;
-  if (unpaired) onMessage("no penalty: an adapter of rank 1 has no two directions to compare");
+  const lone =
+    lora?.rank === 1 ? "an adapter of rank 1 has" : lora?.ia3 ? "the factors of IA³ have" : undefined;
+  const unpaired = lone !== undefined && !lora?.trainHead && flags.penalty === undefined;
+  if (unpaired) onMessage(`no penalty: ${lone} no two directions to compare`);
   const trainer = await Trainer.create(model, {
     ...options,
     ...(unpaired && { penalties: [] }),

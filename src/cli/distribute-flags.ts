@@ -28,6 +28,7 @@ const idle: Reasons = {
 
 /** Flags that say what a run leaves at its end. */
 const ofEnd: Reasons = {
+  from: "chooses weights at the end of a run: take them with sorth-onnx export RUN --from best",
   adapter: "writes adapters at the end of a run: run.py's run folder holds them",
   keepPenalty: "belongs to the end of a run: sorth-onnx export RUN --keep-penalty",
   tensorboard: "is not written by workers: run.jsonl in the run's folder has every figure",
@@ -37,6 +38,11 @@ const ofEnd: Reasons = {
 const notFollowed: Reasons = {
   augment: notYet,
   teacher: notYet,
+  metrics: "is not computed by workers: sorth-onnx evaluate --metrics does for the trained file",
+  monitor: notYet,
+  earlyStop: notYet,
+  minimumChange: notYet,
+  keep: notYet,
   tokenizer: "is not distributed: give run.py the tokens as an .npz file",
   length: "is not distributed: give run.py the tokens as an .npz file",
   text: "is not distributed: give run.py the tokens as an .npz file",

@@ -1,7 +1,6 @@
 import type { DataConversion } from "../data/conversion.ts";
 import type { Normalization } from "../data/normalize.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
-import type { LabelKind } from "../metrics/table.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
 import type {
   DataPort,
@@ -72,13 +71,6 @@ export interface ContractTerm {
   readonly output: { readonly name: string; readonly shape: readonly number[] } | null;
 }
 
-/** Figures on held-out samples besides loss and accuracy. */
-export interface ContractMetrics {
-  readonly term: number;
-  readonly names: readonly string[];
-  readonly kind: LabelKind;
-}
-
 /** Inputs that are fed with samples. */
 export type ContractFeeds = {
   readonly inputs: readonly DataPort[];
@@ -141,10 +133,6 @@ export interface Contract {
     readonly file: string;
     readonly terms: readonly ContractTerm[];
     readonly loss: string | null;
-    /** Metrics, and the loss that they look at by its place in `terms`; null where none were asked for. */
-    readonly metrics: ContractMetrics | null;
-    /** The figures of a validation that may decide between epochs, each with what is better of it. */
-    readonly figures: Readonly<Record<string, "higher" | "lower">>;
     readonly feeds: ContractFeeds;
     /** Parameters and statistics that the graph reads. */
     readonly state: readonly string[];

@@ -5,13 +5,12 @@ import type { Column } from "../data/dataset.ts";
 import { chooseNormalization, type Normalization } from "../data/normalize.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import { figureName, kindOf } from "../metrics/table.ts";
 import { nameAndOptions, withoutHyphens } from "../name-and-options.ts";
 import { count } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { resolvePlans } from "../penalties/plan.ts";
-import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
+import { buildEvaluation } from "../programs/evaluation.ts";
 import { buildSplitStep, type SplitStep } from "../programs/split-step.ts";
 import type { StepOptions } from "../programs/step.ts";
 import {
@@ -23,8 +22,6 @@ import {
   type StepPorts,
   statePorts,
 } from "../programs/step-ports.ts";
-import { measureOf } from "../runtime/evaluator.ts";
-import { figuresIn } from "../runtime/own-evaluation.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import type { Schedule } from "../schedules/schedule.ts";
@@ -32,7 +29,6 @@ import {
   type Contract,
   type ContractFeeds,
   type ContractMask,
-  type ContractMetrics,
   type ContractState,
   type ContractTerm,
   contractFormat,
@@ -49,7 +45,7 @@ export interface DistributeOptions {
   readonly workers?: number;
   /** Penalties on responses, BatchNormalization and weighted losses over the joint batch; default each shard has its own. */
   readonly exact?: boolean;
-  /** How to train, where the runner's flags do not say it: epochs, maxSteps, validation, monitor, keep, earlyStop, from. */
+  /** How long to train, where the runner is not told: epochs, maxSteps, validation. */
   readonly fit?: Readonly<Record<string, unknown>>;
   /** How the data are converted, where data were read. */
   readonly conversion?: DataConversion;
@@ -136,8 +132,6 @@ export async function distributionOf(
         }),
       ),
       loss: evaluation.loss ?? null,
-      metrics: await metricsIn(evaluation, run.metrics, batch / shards),
-      figures: Object.fromEntries(await figuresIn(evaluation, run.metrics)),
       feeds: feedsOf(evaluation.data ?? ports),
       state: stateInputs(evaluation.model, ports),
     },
@@ -186,30 +180,13 @@ function refuseFunctions({
       "a schedule that is a function cannot be distributed: give it as text, as in cosine:warmup=100",
     );
   }
-  const own = metrics?.find((metric) => typeof metric !== "string");
-  if (own !== undefined) {
+  if (metrics !== undefined && metrics.length > 0) {
     throw new UsageError(
-      `the metric "${figureName(own)}" is your own, in JavaScript, which workers cannot run: leave it out (--metrics), and compute it with sorth-onnx evaluate`,
+      "workers compute no metrics: leave --metrics out, and give them to sorth-onnx evaluate with the trained file",
     );
   }
   if (mixup !== undefined) throw new UsageError("mixup is not distributed: leave --augment mixup out");
   if (teacher) throw new UsageError("a teacher is not distributed: leave --teacher out");
-}
-
-/** The metrics that workers compute. @throws UsageError for metrics that are not defined for the labels of any loss */
-async function metricsIn(
-  graph: EvaluationGraph,
-  metrics: Trainer["options"]["metrics"] = [],
-  batch: number,
-): Promise<ContractMetrics | null> {
-  if (metrics.length === 0) return null;
-  const { term } = await measureOf(metrics, graph, batch);
-  const { objective } = term;
-  if (!objective) return null;
-  return {
-    ...{ term: graph.terms.indexOf(term), kind: kindOf(objective) },
-    names: metrics.map(figureName),
-  };
 }
 
 /** A checkpoint of the run is one of the undivided step, so that both must hold the same state. */

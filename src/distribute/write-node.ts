@@ -41,7 +41,7 @@ export async function writeDistribution(
   await mkdir(folder, { recursive: true });
   for (const [name, model] of files) await writeModel(model, join(folder, name), { force: true });
   await trainer.save(join(folder, "state"));
-  const isSource = (path: string) => !/__pycache__$|\.pyc$|[\\/]\.\w+_cache$/.test(path);
+  const isSource = (path: string) => !/__pycache__$|\.pyc$/.test(path);
   await cp(pythonFolder(), folder, { recursive: true, force: true, filter: isSource });
   // The contract comes last: a folder that has one is whole.
   await writeFileSafely(join(folder, "contract.json"), `${JSON.stringify(contract, undefined, 1)}\n`, {

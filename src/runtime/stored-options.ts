@@ -67,10 +67,8 @@ interface StoredPlan {
   readonly own?: true;
 }
 
-type StoredLora = Omit<LoraOptions, "include" | "exclude"> & {
-  readonly include?: StoredPattern;
-  readonly exclude?: StoredPattern;
-};
+type LoraPattern = "include" | "exclude" | "feedforward";
+type StoredLora = Omit<LoraOptions, LoraPattern> & Partial<Record<LoraPattern, StoredPattern>>;
 type StoredGroup = Omit<ParameterGroup, "match"> & { readonly match: StoredPattern };
 
 /** What a checkpoint stores of the options: everything that has a name. */
@@ -128,13 +126,15 @@ const withPatterns = <From, To>(
   {
     include,
     exclude,
+    feedforward,
     ...others
-  }: Omit<LoraOptions, "include" | "exclude"> & { readonly include?: From; readonly exclude?: From },
+  }: Omit<LoraOptions, LoraPattern> & Partial<Record<LoraPattern, From>>,
   convert: (pattern: From) => To,
 ) => ({
   ...others,
   ...(include !== undefined && { include: convert(include) }),
   ...(exclude !== undefined && { exclude: convert(exclude) }),
+  ...(feedforward !== undefined && { feedforward: convert(feedforward) }),
 });
 
 function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPlan): StoredPlan {

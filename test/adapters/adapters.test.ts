@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
+  type AdapterLayer,
   adapterOf,
   addAdapters,
   decodeAdapter,
@@ -10,6 +11,7 @@ import {
   encodeOnnxAdapter,
   graphOf,
   inspect,
+  type LoraOptions,
   loadAdapter,
   Model,
   mergeAdapters,
@@ -108,37 +110,44 @@ async function trained(model: Model): Promise<Model> {
   const adapter = await adapterOf(model);
   const layers = adapter.layers.map((layer) => ({
     ...layer,
-    up: Tensor.float(
-      "",
-      layer.up.dims,
-      Array.from({ length: layer.up.size }, (_, i) => Math.cos(3 * i) / 4),
-    ),
-    ...(layer.magnitude && {
-      magnitude: Tensor.float(
-        "",
-        layer.magnitude.dims,
-        [...layer.magnitude.numbers()].map((number, i) => number * (1.1 + i / 10)),
-      ),
-    }),
-  }));
+    ...("factors" in layer
+      ? { factors: filled(layer.factors, (i) => 1.5 + Math.cos(3 * i) / 4) }
+      : { up: filled(layer.up, (i) => Math.cos(3 * i) / 4) }),
+    ...("magnitude" in layer &&
+      layer.magnitude && {
+        magnitude: filled(layer.magnitude, (i, number) => number * (1.1 + i / 10)),
+      }),
+  })) as AdapterLayer[];
   return loadAdapter(model, { ...adapter, layers });
 }
+
+const filled = (tensor: Tensor, numberAt: (i: number, before: number) => number): Tensor =>
+  Tensor.float(
+    "",
+    tensor.dims,
+    Array.from(tensor.numbers(), (number, i) => numberAt(i, Number(number))),
+  );
 
 const difference = (a: Tensor, b: Tensor): number =>
   Math.max(...a.numbers().map((number, i) => Math.abs(number - (b.numbers()[i] ?? Number.NaN))));
 
 describe("adapters", () => {
   const cases = Object.entries(models).flatMap(([name, model]) => [
-    { name, dora: false, ...model },
-    { name, dora: true, ...model },
+    { name, kind: "lora", ...model },
+    { name, kind: "dora", ...model },
+    { name, kind: "ia3", ...model },
+    { name, kind: "ia3 of inputs", ...model },
   ]);
-  for (const { name, dora, x = x4, build } of cases) {
-    test(`${name}${dora ? ", with DoRA" : ""}`, async () => {
+  for (const { name, kind, x = x4, build } of cases) {
+    const [dora, ia3] = [kind === "dora", kind.startsWith("ia3")];
+    test(`${name}: ${kind}`, async () => {
       const b = new GraphBuilder(17);
       build(b);
       const model = modelOf(b);
       const run = async (one: Model) => (await runModel(encodeModel(one), { x })).y as Tensor;
-      const options = { rank: 2, alpha: 3, include: /./, dora } as const;
+      const options: LoraOptions = ia3
+        ? { ia3, include: /./, ...(kind === "ia3 of inputs" && { feedforward: /1|c2/ }) }
+        : { rank: 2, alpha: 3, include: /./, dora };
       const adapted = await addAdapters(model, options);
       const before = await run(model);
       // The lengths are rounded to float32.
@@ -148,7 +157,7 @@ describe("adapters", () => {
         expect(equalBytes((await mergeAdapters(adapted)).bytes, model.bytes)).toBe(true);
       }
       const { parameters } = await inspect(adapted);
-      const own = dora ? /\.lora_([AB]|magnitude_vector)$/ : /\.lora_[AB]$/;
+      const own = ia3 ? /\.ia3_l(_input)?$/ : dora ? /\.lora_([AB]|magnitude_vector)$/ : /\.lora_[AB]$/;
       expect(parameters.map((one) => one.name).every((one) => own.test(one))).toBe(true);
 
       const changed = await trained(adapted);
@@ -169,7 +178,15 @@ describe("adapters", () => {
         { adapter: read, weight: 0.25 },
         { adapter: read, weight: 0.75 },
       ]);
-      expect(difference(await run(twice), after)).toBeLessThan(3e-6);
+      if (!ia3) expect(difference(await run(twice), after)).toBeLessThan(3e-6);
+      else {
+        // Factors multiply, one adapter after the other.
+        const back = [
+          { adapter: read, weight: -0.75 },
+          { adapter: read, weight: -0.25 },
+        ];
+        expect(difference(await run(await mergeAdapters(twice, back)), before)).toBeLessThan(3e-6);
+      }
     });
   }
 });

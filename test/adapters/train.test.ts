@@ -54,59 +54,74 @@ const options: TrainerOptions = {
   penalties: [{ penalty: som(), weight: 0.1 }],
 };
 
+/** The same with IA³. */
+const { rank: _, alpha: __, scaling: ___, dropout: ____, dora: _____, ...shared } = options.lora ?? {};
+const ia3Options: TrainerOptions = { ...options, lora: { ...shared, ia3: true, feedforward: /fc2/ } };
+
 const weightsOf = (model: Model) =>
   new Map(graphOf(model).initializers.map(({ name, initializer }) => [name, initializer?.numbers() ?? []]));
 
 describe("a run with adapters", () => {
-  test("resumes bit for bit, and writes the base with other weights", async () => {
-    const whole = await Trainer.create(network(), options);
-    const all = await losses(whole, train, { epochs: 2 });
-    const exported = whole.export();
-
-    const first = await Trainer.create(network(), options);
-    const controller = new AbortController();
-    const some: number[] = [];
-    for await (const event of first.fit(train, {
-      epochs: 2,
-      signal: controller.signal,
-      checkpoint: at("run"),
-    })) {
-      if (event.event !== "step") continue;
-      some.push(event.loss);
-      if (event.step === 9) controller.abort();
-    }
-    await first.release();
-    expect(encodeModel(await readModel(at("run/model.onnx")))).toEqual(encodeModel(network()));
-    const resumed = await Trainer.resume(at("run"));
-    const rest = await losses(resumed, train, { checkpoint: at("run") });
-    expect([...some, ...rest]).toEqual(all);
-    expect(equalBytes(resumed.export().bytes, exported.bytes)).toBe(true);
-    expect(equalBytes((await exportCheckpoint(at("run"))).bytes, exported.bytes)).toBe(true);
-    expect(whole.step.ports.parameters.map(({ name }) => name).sort()).toEqual([
-      "bn.bias",
-      ...["fc1", "fc2"].flatMap((name) =>
-        ["A", "B", "magnitude_vector"].map((part) => `${name}.weight.lora_${part}`),
+  test.each([
+    {
+      ...{ name: "DoRA", options, changes: ["fc1.weight", "fc2.weight"] },
+      parts: [1, 2].flatMap((layer) =>
+        ["A", "B", "magnitude_vector"].map((part) => `fc${layer}.weight.lora_${part}`),
       ),
-      ...["fc3.bias", "fc3.weight"],
-    ]);
-    const [before, after] = [weightsOf(network()), weightsOf(exported)];
-    const changed = [...after].filter(([name, numbers]) => `${before.get(name)}` !== `${numbers}`);
-    expect(changed.map(([name]) => name).sort()).toEqual([
-      "bn.bias",
-      "fc1.weight",
-      "fc2.weight",
-      "fc3.bias",
-      "fc3.weight",
-    ]);
-    expect(graphOf(exported).nodes.map(({ label }) => label)).toEqual(
-      graphOf(network()).nodes.map(({ label }) => label),
-    );
-    // The same run, its adapters left beside the layers and folded in afterwards.
-    const unmerged = whole.export({ merge: false });
-    expect((await inspect(unmerged)).parameters).toHaveLength(8);
-    expect(equalBytes((await mergeAdapters(unmerged)).bytes, exported.bytes)).toBe(true);
-    for (const trainer of [whole, resumed]) await trainer.release();
-  });
+    },
+    {
+      // Factors of results scale the bias too; fc2 keeps the one that both layers read.
+      ...{ name: "IA³", options: ia3Options, changes: ["fc1.weight", "fc2.weight", "shared.bias.merged"] },
+      parts: ["fc1.weight.ia3_l", "fc2.weight.ia3_l_input"],
+    },
+  ])(
+    "resumes bit for bit, and writes the base with other weights: $name",
+    async ({ name, options, changes, parts }) => {
+      const folder = at(name);
+      const whole = await Trainer.create(network(), options);
+      const all = await losses(whole, train, { epochs: 2 });
+      const exported = whole.export();
+
+      const first = await Trainer.create(network(), options);
+      const controller = new AbortController();
+      const some: number[] = [];
+      for await (const event of first.fit(train, {
+        epochs: 2,
+        signal: controller.signal,
+        checkpoint: folder,
+      })) {
+        if (event.event !== "step") continue;
+        some.push(event.loss);
+        if (event.step === 9) controller.abort();
+      }
+      await first.release();
+      expect(encodeModel(await readModel(join(folder, "model.onnx")))).toEqual(encodeModel(network()));
+      const resumed = await Trainer.resume(folder);
+      const rest = await losses(resumed, train, { checkpoint: folder });
+      expect([...some, ...rest]).toEqual(all);
+      expect(equalBytes(resumed.export().bytes, exported.bytes)).toBe(true);
+      expect(equalBytes((await exportCheckpoint(folder)).bytes, exported.bytes)).toBe(true);
+      expect(whole.step.ports.parameters.map(({ name }) => name).sort()).toEqual([
+        "bn.bias",
+        ...parts,
+        ...["fc3.bias", "fc3.weight"],
+      ]);
+      const [before, after] = [weightsOf(network()), weightsOf(exported)];
+      const changed = [...after].filter(([name, numbers]) => `${before.get(name)}` !== `${numbers}`);
+      expect(changed.map(([name]) => name).sort()).toEqual([
+        "bn.bias",
+        ...[...changes, "fc3.bias", "fc3.weight"].sort(),
+      ]);
+      expect(graphOf(exported).nodes.map(({ label }) => label)).toEqual(
+        graphOf(network()).nodes.map(({ label }) => label),
+      );
+      // The same run, its adapters left beside the layers and folded in afterwards.
+      const unmerged = whole.export({ merge: false });
+      expect((await inspect(unmerged)).parameters).toHaveLength(parts.length + 2);
+      expect(equalBytes((await mergeAdapters(unmerged)).bytes, exported.bytes)).toBe(true);
+      for (const trainer of [whole, resumed]) await trainer.release();
+    },
+  );
 
   test("keeps them beside quantized weights, and says so", async () => {
     const b = new GraphBuilder(18);
@@ -308,6 +323,12 @@ describe("a run with adapters", () => {
     [["train", "--lora", "include=nothing"], /include nothing matches no layer; near it/],
     [["train", "--lora", "dora=yes"], /dora=true or dora=false/],
     [["train", "--lora", "dropout=1"], /at least 0 and below 1/],
+    [["train", "--lora", "ia3=true,rank=2"], /ia3 trains factors of layers, which have no rank/],
+    [["train", "--lora", "feedforward=fc1"], /feedforward names layers whose inputs IA³ scales/],
+    [
+      ["train", "--lora", "ia3=true,include=fc1,feedforward=fc2"],
+      /feedforward fc2 matches no layer that gets/,
+    ],
     [["train", "--adapter", "x.safetensors"], /--adapter belongs to --lora/],
     [["train", "--lora", "--freeze", "lora"], /depends on no trainable parameter/],
     [["train", "--adapter-from", "none.safetensors"], /cannot read the adapter .*none.safetensors/],

@@ -64,23 +64,7 @@ describe("sorth-onnx distribute", () => {
     expect(contract.export.weights).toHaveLength(4);
   });
 
-  it("hands on what decides between epochs, and the metrics", async () => {
-    const flags = ["--metrics", "f1,top-2", "--monitor", "val_f1", "--early-stop", "3", "--keep", "2"];
-    const more = ["--minimum-change", "0.1", "--from", "best", "--batch", "8"];
-    expect((await cli("distribute", at("model.onnx"), "-o", at("decides"), ...flags, ...more)).code).toBe(0);
-    const { fit, evaluation } = contractOf("decides");
-    expect(fit).toEqual({
-      ...{ epochs: 1, monitor: "val_f1", keep: 2, from: "best" },
-      earlyStop: { patience: 3, minimumChange: 0.1 },
-    });
-    expect(evaluation.metrics).toEqual({ term: 0, kind: "classes", names: ["f1", "top2"] });
-    const higher = ["accuracy", "f1", "top2"].map((name) => [name, "higher"] as const);
-    expect(evaluation.figures).toEqual({ loss: "lower", ...Object.fromEntries(higher) });
-  });
-
   it.each([
-    { flags: ["--metrics", "r2"], says: 'the metric "r2" is not defined for the labels of cross-entropy' },
-    { flags: ["--minimum-change", "1"], says: "--minimum-change belongs to --early-stop" },
     { flags: ["--batch", "10", "--workers", "4"], says: "give --batch 8 or 12" },
     { flags: ["--seeds", "1,2"], says: "--seeds does several runs" },
     { flags: ["--checkpoint", "run"], says: "--checkpoint is a flag of run.py" },
@@ -119,11 +103,11 @@ describe("sorth-onnx distribute", () => {
     const begin = (name: string, ...flags: string[]) =>
       cli("train", at("model.onnx"), ...train, ...flags, "-o", at(`${name}.onnx`));
     const resume = (name: string) => cli("distribute", "--resume", at(`${name}.run`), "-o", at(`${name}-on`));
-    await begin("mixed", "--augment", "mixup=0.2");
-    const mixed = await resume("mixed");
-    expect(mixed.code).toBe(2);
-    expect(mixed.stderr).toContain("the run was begun with --augment, which is not distributed");
-    expect(existsSync(at("mixed-on"))).toBe(false);
+    await begin("kept", "--validation", "0.2", "--keep", "2");
+    const kept = await resume("kept");
+    expect(kept.code).toBe(2);
+    expect(kept.stderr).toContain("the run was begun with --keep, which is not distributed");
+    expect(existsSync(at("kept-on"))).toBe(false);
     await begin("board", "--tensorboard", at("events"));
     const board = await resume("board");
     expect(board.code).toBe(0);

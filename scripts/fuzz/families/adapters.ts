@@ -24,7 +24,7 @@ export const adapters: Family = {
   name: "adapters",
   weight: 2,
   async files(chance) {
-    const kind = chance.pick(["lora", "dora", "rslora"]);
+    const kind = chance.pick(["lora", "dora", "rslora", "ia3"]);
     return withChange(await filesIn(inRepository(`test/fixtures/peft/${kind}/end`)), chance);
   },
   entries: {

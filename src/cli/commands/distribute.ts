@@ -75,8 +75,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
         "--swa: workers do not compute BatchNorm's statistics again for the averaged weights: add --no-update-bn, or train on one machine",
       );
     }
-    const { epochs, from } = call.flags;
-    const fit = { ...given({ epochs }), ...fitOf(call.flags), ...given({ from }) };
+    const { epochs, validation, maxSteps } = { ...call.flags, ...given(fitOf(flags)) };
     const conversion = read?.conversion ?? call.settings?.data ?? conversionOf(model);
     const settings: RunSettings = call.settings ?? {
       ...{ version: 1, folder: process.cwd(), arguments: wordsOfTraining(typed), artifact: false },
@@ -87,7 +86,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       {
         ...{
           force: terminal.write.force,
-          fit,
+          fit: given({ epochs, validation, maxSteps }),
           settings: { ...settings },
         },
         ...given({ workers: flags.workers, exact: flags.exact, conversion }),

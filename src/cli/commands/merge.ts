@@ -34,7 +34,7 @@ export function define(command: Command, streams: CommandStreams): void {
     for (const [i, { adapter, weight = 1 }] of adapters.entries()) {
       const share = weight === 1 ? "" : `, times ${weight}`;
       terminal.note(
-        `merged: ${files[i]?.path}, rank ${adapter.rank}, ${counted(adapter.layers.length, "layer")}${share}`,
+        `merged: ${files[i]?.path}, ${adapter.ia3 ? "factors (IA³)" : `rank ${adapter.rank}`}, ${counted(adapter.layers.length, "layer")}${share}`,
       );
     }
   });

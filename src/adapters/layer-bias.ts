@@ -1,0 +1,32 @@
+import { constantTensor } from "../analysis/probe-model.ts";
+import type { Site } from "../analysis/site-types.ts";
+import type { Value } from "../graph/node.ts";
+import { weightSteps } from "./weight-steps.ts";
+
+/** The stored bias of a layer; or why its numbers cannot be changed with the layer's weights. */
+export type LayerBias = { readonly name: string } | { readonly reason: string };
+
+/** The bias that a layer adds to its product; undefined if it adds none. */
+export function biasOf({ node, op, response, units, weightInput }: Site): LayerBias | undefined {
+  const added = addedTo({ node, op, response });
+  if (!added) return undefined;
+  const dims = added.shape ?? constantTensor(added)?.dims ?? [];
+  const fromLast = op !== "Conv" && op !== "ConvTranspose" && weightInput === 0 ? 2 : 1;
+  const isPerUnit = dims.every((dim, axis) => dim === (axis === dims.length - fromLast ? units : 1));
+  if (dims.length < fromLast || !isPerUnit) {
+    return { reason: `its bias is [${dims.join(", ")}], not one number for each unit` };
+  }
+  const steps = weightSteps(added);
+  if (typeof steps === "string") return { reason: steps.replace("its weight", "its bias") };
+  let root: Value = added;
+  // The operators between a bias and its layer keep the order of its numbers: it is a vector.
+  while (!constantTensor(root) && root.producer?.inputs[0]) root = root.producer.inputs[0];
+  return { name: root.name };
+}
+
+function addedTo({ node, op, response }: Pick<Site, "node" | "op" | "response">): Value | undefined {
+  const { producer } = response;
+  if (op !== "MatMul") return node.inputs[2] ?? undefined;
+  if (!producer || producer === node) return undefined;
+  return producer.inputs.find((input) => input && input !== node.outputs[0]) ?? undefined;
+}
