@@ -13,7 +13,8 @@ import { Value } from "../graph/node.ts";
 import { valueInfo } from "../graph/proto.ts";
 import { classifierOutput, findHead, type HeadParameter } from "../head/find-head.ts";
 import { checkNumber, count, decayRate, positive, seedNumber } from "../numbers.ts";
-import { encodeMetadataEntry, encodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
+import { encodeMetadataEntry, encodeValueInfoProto } from "../onnx/codec.ts";
+import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { Random } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
@@ -203,11 +204,11 @@ export const markRecord = (mark: Mark): Uint8Array =>
 
 /** An initializer as records of a graph; files of IR 3 list it among the inputs too. */
 function recordsOfInitializer(model: Model, tensor: Tensor): Uint8Array[] {
-  const record = bytesField(graphFields.initializer, encodeTensorProto(tensor.toProto()));
-  if (Number(model.proto.irVersion) >= 4) return [record];
+  const record = initializerRecord(tensor);
+  if (Number(model.proto.irVersion) >= 4) return record;
   const input = new Value(tensor.name, tensor.type, tensor.dims);
   input.declared = tensor.dims;
-  return [record, bytesField(graphFields.input, encodeValueInfoProto(valueInfo(input)))];
+  return [...record, bytesField(graphFields.input, encodeValueInfoProto(valueInfo(input)))];
 }
 
 /**

@@ -8,6 +8,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { anyNumber, checkNumber } from "../numbers.ts";
 import { decodeTensorProto } from "../onnx/codec.ts";
+import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { numberToBfloat16, numberToFloat16 } from "../onnx/small-types.ts";
 import { splice } from "../onnx/splice.ts";
@@ -15,7 +16,6 @@ import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { Adapter, WeightedAdapter } from "./adapter.ts";
 import { graphToAdapt } from "./add.ts";
-import { initializerRecord } from "./initializer-record.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings, WeightNumbers } from "./kind.ts";
 import { adapterKind } from "./kinds.ts";
 import type { Layer, StoredForm } from "./layers.ts";
@@ -286,10 +286,12 @@ class Edits {
     this.#graph = graph;
   }
 
-  /** A weight gets other numbers. */
+  /** A weight gets other numbers. The graph lets go of the old ones, which it has read. */
   replace(value: Value, tensor: Tensor): void {
-    if (value.initializer) this.#initializers.set(value.name, tensor);
-    else {
+    if (value.initializer) {
+      this.#initializers.set(value.name, tensor);
+      value.initializer = tensor;
+    } else {
       if (value.producer) this.#dropped.add(value.producer);
       this.#appended.push(tensor);
     }
@@ -305,7 +307,7 @@ class Edits {
 
   done(): Model {
     const { layout } = this.#model;
-    const replace = new Map<FieldRecord, Uint8Array | null>();
+    const replace = new Map<FieldRecord, Uint8Array | Uint8Array[] | null>();
     const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
     for (const record of layout.graph) {
       if (record.field !== graphFields.initializer) continue;
@@ -323,7 +325,7 @@ class Edits {
         replace.set(record, bytesField(graphFields.node, message));
       }
     });
-    const appendToGraph = this.#appended.map((tensor) => initializerRecord(tensor));
+    const appendToGraph = this.#appended.flatMap((tensor) => initializerRecord(tensor));
     return Model.spliced(splice(layout, { replace, appendToGraph }), this.#model);
   }
 }

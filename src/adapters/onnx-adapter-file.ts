@@ -1,8 +1,8 @@
 import { Builder, type Offset } from "flatbuffers";
-import { FlatbufferTable } from "../artifacts/flatbuffer-table.ts";
+import { FlatbufferTable, tensorIn } from "../artifacts/flatbuffer-table.ts";
 import { FileError, messageOf, UsageError } from "../errors.ts";
-import { DataType, dataTypeName } from "../onnx/data-types.ts";
-import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
+import { DataType } from "../onnx/data-types.ts";
+import type { Tensor } from "../onnx/tensor.ts";
 import { type Adapter, type AdapterLayer, isFactors, noRank } from "./adapter.ts";
 import { layerFrom } from "./match.ts";
 
@@ -62,22 +62,10 @@ export function decodeParameters(bytes: Uint8Array, where: string): Tensor[] {
     const found = root.int32(fields.adapter.format, 0);
     if (found !== version)
       throw new RangeError(`it has version ${found} of the format, this program reads ${version}`);
-    return (root.tables(fields.adapter.parameters) ?? []).map(readParameter);
+    return (root.tables(fields.adapter.parameters) ?? []).map((table) => tensorIn(table, fields.parameter));
   } catch (error) {
     throw new FileError(`${where} is a damaged adapter of ONNX Runtime (${messageOf(error)})`);
   }
-}
-
-function readParameter(table: FlatbufferTable): Tensor {
-  const name = table.text(fields.parameter.name) ?? "";
-  const dims = (table.int64s(fields.parameter.dims) ?? []).map(Number);
-  const type = dataTypeName(table.int32(fields.parameter.type, 0));
-  const data = table.bytes(fields.parameter.data) ?? new Uint8Array();
-  const expected = dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) && byteLengthOf(type, dims);
-  if (expected !== data.length) {
-    throw new RangeError(`"${name}" is ${type} [${dims.join(", ")}] but has ${data.length} bytes`);
-  }
-  return Tensor.of(name, type, dims, viewOf(type, data));
 }
 
 /**

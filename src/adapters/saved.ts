@@ -3,12 +3,12 @@ import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { decodeTensorProto } from "../onnx/codec.ts";
+import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
-import { initializerRecord } from "./initializer-record.ts";
 import type { MarkedParameter } from "./mark.ts";
 
 /**
@@ -35,7 +35,7 @@ export function withSaved(
     heads.push({ name: value.name, source, transposed });
   }
   const { layout } = model;
-  const replace = new Map<FieldRecord, Uint8Array>();
+  const replace = new Map<FieldRecord, Uint8Array[]>();
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;
     const { name, docString } = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));

@@ -1,8 +1,8 @@
 import { Builder, type Offset } from "flatbuffers";
 import { FileError, messageOf } from "../errors.ts";
-import { DataType, dataTypeName } from "../onnx/data-types.ts";
-import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
-import { FlatbufferTable } from "./flatbuffer-table.ts";
+import { DataType } from "../onnx/data-types.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { FlatbufferTable, tensorIn } from "./flatbuffer-table.ts";
 
 /** The state of an optimizer in a checkpoint. */
 export interface OrtOptimizerState {
@@ -104,18 +104,11 @@ function readRoot(root: FlatbufferTable): OrtCheckpoint {
 }
 
 function readTensor(table: FlatbufferTable): Tensor {
-  const name = table.text(fields.tensor.name) ?? "";
   if (table.int64(fields.tensor.externalOffset, -1n) >= 0n) {
+    const name = table.text(fields.tensor.name) ?? "";
     throw new Unsupported(`keeps the numbers of "${name}" in another file, which is not read`);
   }
-  const dims = (table.int64s(fields.tensor.dims) ?? []).map(Number);
-  const type = dataTypeName(table.int32(fields.tensor.type, 0));
-  const data = table.bytes(fields.tensor.data) ?? new Uint8Array();
-  const expected = dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) && byteLengthOf(type, dims);
-  if (expected !== data.length) {
-    throw new RangeError(`"${name}" is ${type} [${dims.join(", ")}] but has ${data.length} bytes`);
-  }
-  return Tensor.of(name, type, dims, viewOf(type, data));
+  return tensorIn(table, fields.tensor);
 }
 
 function readOptimizer(group: FlatbufferTable): OrtOptimizerState {

@@ -1,4 +1,6 @@
 import { ByteBuffer } from "flatbuffers";
+import { dataTypeName } from "../onnx/data-types.ts";
+import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 
 /** Remaining number of bytes that may be read from a file. */
 interface Budget {
@@ -114,6 +116,26 @@ export class FlatbufferTable {
     }
     return offset;
   }
+}
+
+/**
+ * A tensor in a table of ONNX Runtime's formats: a name, int64 lengths, a type and the numbers as bytes.
+ * @param fields - their field numbers
+ * @throws RangeError when the bytes are not those of the shape
+ */
+export function tensorIn(
+  table: FlatbufferTable,
+  fields: Readonly<Record<"name" | "dims" | "type" | "data", number>>,
+): Tensor {
+  const name = table.text(fields.name) ?? "";
+  const dims = (table.int64s(fields.dims) ?? []).map(Number);
+  const type = dataTypeName(table.int32(fields.type, 0));
+  const data = table.bytes(fields.data) ?? new Uint8Array();
+  const expected = dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) && byteLengthOf(type, dims);
+  if (expected !== data.length) {
+    throw new RangeError(`"${name}" is ${type} [${dims.join(", ")}] but has ${data.length} bytes`);
+  }
+  return Tensor.of(name, type, dims, viewOf(type, data));
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });

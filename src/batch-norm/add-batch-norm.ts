@@ -3,7 +3,8 @@ import { base64 } from "../block/base64.ts";
 import { renameInNode } from "../block/rename-record.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import { encodeMetadataEntry, encodeNodeProto, encodeTensorProto } from "../onnx/codec.ts";
+import { encodeMetadataEntry, encodeNodeProto } from "../onnx/codec.ts";
+import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { onnx } from "../onnx/schema.js";
@@ -48,9 +49,7 @@ export function withBatchNorm(model: Model, measured: readonly MeasuredLayer[]):
   const layers = measured.map(({ layer, statistics }): RecoveredLayer => {
     const { folded, ...names } = namesFor(graph, layer);
     const { tensors, unnormalized, batchNorm } = batchNormOf(graph, layer, names, statistics);
-    for (const tensor of tensors) {
-      initializers.push(bytesField(graphFields.initializer, encodeTensorProto(tensor.toProto())));
-    }
+    initializers.push(...tensors.flatMap((tensor) => initializerRecord(tensor)));
     const { node, add, response, bias, biasInput, ownsBias, weight, axis, units } = layer;
     const record = recordOf.get(response.name) as FieldRecord;
     const before = layout.bytes.subarray(record.payload, record.end);

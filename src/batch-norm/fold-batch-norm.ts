@@ -1,11 +1,7 @@
 import { base64 } from "../block/base64.ts";
 import { renameInNode } from "../block/rename-record.ts";
-import {
-  decodeNodeProto,
-  decodeTensorProto,
-  decodeValueInfoProto,
-  encodeTensorProto,
-} from "../onnx/codec.ts";
+import { decodeNodeProto, decodeTensorProto, decodeValueInfoProto } from "../onnx/codec.ts";
+import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
@@ -30,7 +26,7 @@ function withoutBatchNorm(model: Model, { folded }: { readonly folded: boolean }
   const found = markIn(layout);
   if (!found) return model;
   const { layers, graphLengthWidth } = found.mark;
-  const replace = new Map<FieldRecord, Uint8Array | null>([[found.record, null]]);
+  const replace = new Map<FieldRecord, Uint8Array | Uint8Array[] | null>([[found.record, null]]);
   const append: Uint8Array[] = [];
   const nodes = new Nodes(layout);
   const tensors = new Tensors(model, layout);
@@ -39,9 +35,9 @@ function withoutBatchNorm(model: Model, { folded }: { readonly folded: boolean }
     if (folded) {
       for (const tensor of foldedTensors(layer, nodes.epsilonOf(layer), tensors)) {
         const record = tensors.records.get(tensor.name);
-        const bytes = bytesField(graphFields.initializer, encodeTensorProto(tensor.toProto()));
+        const bytes = initializerRecord(tensor);
         if (record) replace.set(record, bytes);
-        else append.push(bytes);
+        else append.push(...bytes);
       }
     }
     for (const name of [layer.scale, layer.bias, layer.mean, layer.variance]) {
@@ -116,7 +112,7 @@ class Tensors {
 function restoreNodes(
   layer: RecoveredLayer,
   nodes: Nodes,
-  replace: Map<FieldRecord, Uint8Array | null>,
+  replace: Map<FieldRecord, Uint8Array | Uint8Array[] | null>,
   bias: string | undefined,
 ): void {
   const { response, unnormalized, biasInput = "", add } = layer;

@@ -27,7 +27,7 @@ export const tellMemory =
   (estimate: MemoryEstimate): void => {
     const text = memoryText(estimate);
     const free = freemem();
-    if (estimate.added - estimate.mapped <= free) later(text);
+    if (estimate.added - estimate.mapped + copies * estimate.state <= free) later(text);
     else {
       now(
         `${text}; ${formatBytes(free)} are free: a smaller --batch, --recompute, --checkpoint-every block or --lora needs less`,

@@ -12,12 +12,8 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { descendantsOf } from "../graph/reach.ts";
 import { checkNumber, count, seedNumber } from "../numbers.ts";
-import {
-  decodeTensorProto,
-  decodeValueInfoProto,
-  encodeTensorProto,
-  encodeValueInfoProto,
-} from "../onnx/codec.ts";
+import { decodeTensorProto, decodeValueInfoProto, encodeValueInfoProto } from "../onnx/codec.ts";
+import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { onnx } from "../onnx/schema.js";
@@ -169,14 +165,14 @@ interface Changes {
 /** The model's file with the records of the head changed; all other bytes stay. */
 function spliced(model: Model, { before, after, replaced, renamed }: Changes): Model {
   const { layout } = model;
-  const replace = new Map<FieldRecord, Uint8Array | null>();
+  const replace = new Map<FieldRecord, Uint8Array | Uint8Array[] | null>();
   const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
   const recordsOf = (field: number) => layout.graph.filter((record) => record.field === field);
   const open = new Map(replaced.map(({ value, tensor }) => [value.name, tensor.named(value.name)]));
   for (const record of recordsOf(graphFields.initializer)) {
     const name = decodeTensorProto(payloadOf(record)).name ?? "";
     const tensor = open.get(name);
-    if (tensor) replace.set(record, tensorRecord(tensor));
+    if (tensor) replace.set(record, initializerRecord(tensor));
     open.delete(name);
   }
   const nodes = recordsOf(graphFields.node);
@@ -202,13 +198,13 @@ function spliced(model: Model, { before, after, replaced, renamed }: Changes): M
     if (value && behind.has(value)) replace.set(record, null);
   }
   return Model.spliced(
-    splice(layout, { replace, appendToGraph: [...open.values()].map(tensorRecord) }),
+    splice(layout, {
+      replace,
+      appendToGraph: [...open.values()].flatMap((tensor) => initializerRecord(tensor)),
+    }),
     model,
   );
 }
-
-const tensorRecord = (tensor: Tensor): Uint8Array =>
-  bytesField(graphFields.initializer, encodeTensorProto(tensor.toProto()));
 
 /** The new length of an axis; undefined where it stays. */
 type Lengths = (axis: number) => number | undefined;

@@ -7,15 +7,16 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
+import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
-import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { byteLengthOf, elementCount, type Tensor } from "../onnx/tensor.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { epsilon } from "../penalties/som-options.ts";
 import { welchBound } from "./angle-references.ts";
 import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./angle-report.ts";
 import { type AngleStatistics, PairCollector, type PairOptions } from "./pair-statistics.ts";
-import { addResponseSums } from "./response-gram.ts";
+import { addResponseSums, type ResponseSums } from "./response-gram.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { sampledIndices, unitSample } from "./unit-sample.ts";
 
@@ -35,9 +36,9 @@ export async function responseAngles(
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
   await inferShapes(graph, probe, dimensions);
   const { sites, skipped } = findSites(graph, { leastRows: 2 });
-  const measured = await sumsOf(model, graph, sites, { gamma, full: options.full ?? false }, chunks, probe);
+  const measured = sumsOf(model, graph, sites, { gamma, full: options.full ?? false }, chunks, probe);
   const layers: LayerResponseAngles[] = [];
-  for (const { site, gram, saturated, places } of measured) {
+  for await (const { site, gram, saturated, places } of measured) {
     const { name, op, units, fanIn, groups } = site;
     options.onLayer?.(name);
     if (!gram.every(Number.isFinite)) {
@@ -74,42 +75,99 @@ interface SiteSums {
   saturated: number;
 }
 
+/** Bytes of Gram matrices that are summed at the same time: with more, the responses are computed again for the next layers. */
+const mostSums = 256 * 2 ** 20;
+
 /** The sites' Gram matrices of tanh-squashed responses, summed over all chunks in float64. */
-async function sumsOf(
+async function* sumsOf(
   model: Model,
   graph: Graph,
   sites: readonly Site[],
   { gamma, full }: { gamma: number; full: boolean },
   chunks: readonly ReadonlyMap<string, Tensor>[],
   probe: Probe,
-): Promise<SiteSums[]> {
-  if (sites.length === 0) return [];
+): AsyncGenerator<SiteSums> {
+  if (sites.length === 0) return;
   const values = addResponseSums(
     graph,
     sites.map((site) => ({ site, places: unitSample(site.units, site.groups, full) })),
     gamma,
   );
-  graph.outputs.splice(0, Infinity, ...values.flatMap(({ gram, saturated }) => [gram, saturated]));
+  graph.outputs.splice(0, Infinity, ...outputsOf(values));
   if (mayBeMiscomputed(graph)) (await import("../passes/training/sidestep-faults.ts")).sidestepFaults(graph);
   // Chunks differ in size, so the file must leave the batch open.
   for (const input of graph.inputs) input.shape = undefined;
-  const summing = modelOf(graph, model);
-  const sums = values.map(
-    ({ site, places, gram }): SiteSums => ({
-      ...{ site, places, saturated: 0 },
-      gram: new Float64Array(elementCount(gram.shape)),
+  const weights = largeMatrices(graph);
+  for (const value of weights.keys()) {
+    value.initializer = undefined;
+    if (!graph.inputs.includes(value)) graph.inputs.push(value);
+  }
+  const fed = [...weights].map(([{ name }, tensor]) => [name, tensor] as const);
+  for (const group of together(values)) {
+    const summing = group.length === values.length ? modelOf(graph, model) : partOf(graph, group, model);
+    const sums = group.map(
+      ({ site, places, gram }): SiteSums => ({
+        ...{ site, places, saturated: 0 },
+        gram: new Float64Array(elementCount(gram.shape)),
+      }),
+    );
+    for (const chunk of chunks) {
+      const results = await probe.run(summing, new Map([...chunk, ...fed]));
+      group.forEach(({ gram, saturated }, index) => {
+        const part = results.get(gram.name)?.data as Float32Array | Float64Array;
+        const sum = sums[index] as SiteSums;
+        for (let i = 0; i < sum.gram.length; i++) sum.gram[i] = (sum.gram[i] as number) + (part[i] as number);
+        sum.saturated += results.get(saturated.name)?.numbers()[0] ?? Number.NaN;
+      });
+    }
+    yield* sums;
+  }
+}
+
+const outputsOf = (values: readonly ResponseSums[]): Value[] =>
+  values.flatMap(({ gram, saturated }) => [gram, saturated]);
+
+/** Layers whose Gram matrices take at most {@link mostSums} together, or a single layer. */
+function together(values: readonly ResponseSums[]): ResponseSums[][] {
+  const groups: ResponseSums[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const one of values) {
+    const own = elementCount(one.gram.shape) * Float64Array.BYTES_PER_ELEMENT;
+    bytes += own;
+    if (bytes > mostSums) {
+      groups.push([]);
+      bytes = own;
+    }
+    groups.at(-1)?.push(one);
+  }
+  return groups;
+}
+
+/** The part of the graph that computes the sums of some layers. */
+function partOf(graph: Graph, values: readonly ResponseSums[], model: Model): Model {
+  graph.outputs.splice(0, Infinity, ...outputsOf(values));
+  const part = graphOf(modelOf(graph, model));
+  part.prune();
+  return modelOf(part, model);
+}
+
+/** Bytes of matrices in memory from which the session gets them as inputs. */
+const largeModel = 64 * 2 ** 20;
+
+/**
+ * The matrices of a large model that are in memory: as inputs they are not copied, as initializers five times (the session's file,
+ * its message, its tensors). Kernels of convolutions stay initializers, for which ONNX Runtime chooses a faster form.
+ */
+function largeMatrices(graph: Graph): Map<Value, Tensor> {
+  const found = new Map(
+    graph.initializers.flatMap((value) => {
+      const { initializer } = value;
+      const isOne = initializer?.type === "float" && initializer.dims.length === 2 && initializer.isInMemory;
+      return isOne ? [[value, initializer] as const] : [];
     }),
   );
-  for (const chunk of chunks) {
-    const results = await probe.run(summing, chunk);
-    values.forEach(({ gram, saturated }, index) => {
-      const part = results.get(gram.name)?.data as Float32Array | Float64Array;
-      const sum = sums[index] as SiteSums;
-      for (let i = 0; i < sum.gram.length; i++) sum.gram[i] = (sum.gram[i] as number) + (part[i] as number);
-      sum.saturated += results.get(saturated.name)?.numbers()[0] ?? Number.NaN;
-    });
-  }
-  return sums;
+  const bytes = [...found.values()].reduce((sum, { type, dims }) => sum + byteLengthOf(type, dims), 0);
+  return bytes < largeModel ? new Map() : found;
 }
 
 /**

@@ -1,7 +1,16 @@
 import { encodeGraphProto, encodeModelProto, encodeTensorProto } from "./codec.ts";
 import type { onnx } from "./schema.js";
 import { type Chunk, chunkSize, storedBytes } from "./stored.ts";
-import { concatBytes, graphFields, modelFields, tensorFields, varint, wireTypes } from "./wire.ts";
+import type { Tensor } from "./tensor.ts";
+import {
+  bytesField,
+  concatBytes,
+  graphFields,
+  modelFields,
+  tensorFields,
+  varint,
+  wireTypes,
+} from "./wire.ts";
 
 /** Raw data in memory of at least this many bytes is a piece of its own. */
 const apartFrom = 1024 * 1024;
@@ -38,6 +47,15 @@ function dataApart(tensor: onnx.TensorProto.$Properties): Chunk | undefined {
   const stored = storedBytes(tensor);
   if (stored) return stored;
   return (tensor.rawData?.length ?? 0) >= apartFrom ? (tensor.rawData ?? undefined) : undefined;
+}
+
+/** A tensor as the record of a graph, in pieces: the numbers of a large one are not copied. */
+export function initializerRecord(tensor: Tensor, docString = ""): Uint8Array[] {
+  const proto = tensor.toProto();
+  if (docString) proto.docString = docString;
+  const { rawData } = proto;
+  if (rawData.length >= apartFrom) return [tensorHead(proto, rawData.length), rawData];
+  return [bytesField(graphFields.initializer, encodeTensorProto(proto))];
 }
 
 /** The record of an initializer up to its raw data, which is its last field. */

@@ -3,8 +3,9 @@ import { type FileHandle, open, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
 import { checkedLocation, checkedRange } from "./external.ts";
-import { decodeModel, Model, type ModelSource } from "./model.ts";
+import { Model, type ModelSource } from "./model.ts";
 import { skim } from "./skim.ts";
+import type { StoredFile } from "./stored.ts";
 import { openStored } from "./stored-file-node.ts";
 import type { ExternalReader, ExternalReference } from "./tensor.ts";
 import { equalBytes } from "./wire.ts";
@@ -43,8 +44,12 @@ export async function readModelInParts(path: string, from: number): Promise<Mode
     throw new FileError(`cannot read "${path}": ${messageOf(error)}`);
   }
   const bytes = await readWhole(path);
+  // Edited, it may become large: adapters merged into external data.
+  const skimLarge = (file: StoredFile) => (file.size < from ? undefined : skim(file));
   try {
-    return decodeModel(bytes, source);
+    const model = Model.fromBytesSkimming(bytes, source, skimLarge);
+    void model.proto;
+    return model;
   } catch (error) {
     throw new FileError(`cannot read "${path}": ${messageOf(error)}`);
   }

@@ -70,6 +70,14 @@ export class Model {
     return new Model({ pieces: [{ file, start: 0, end: file.size }], skimmed, skim }, source);
   }
 
+  /**
+   * {@link fromBytes} for a model whose successors are read by `skim` too, if they are in pieces.
+   * @internal
+   */
+  static fromBytesSkimming(bytes: Uint8Array, source: ModelSource, skim: Skim): Model {
+    return new Model({ pieces: [bytes], skim }, source);
+  }
+
   /** A model from a message, which the caller must not change afterwards. Encodes it when its bytes are first needed. */
   static fromProto(proto: onnx.ModelProto, source: ModelSource = {}): Model {
     return new Model({ proto }, source);
@@ -126,9 +134,9 @@ export class Model {
     return this.#skimming()?.layout ?? layoutOf(this.bytes);
   }
 
-  /** The model without the numbers of its large weights, if some of its pieces lie in a file. */
+  /** The model without the numbers of its large weights, if they are pieces of their own or lie in a file. */
   #skimming(): Skimmed | undefined {
-    if (!this.#skimmed && this.#skim && this.pieces.some((piece) => !(piece instanceof Uint8Array)))
+    if (!this.#skimmed && this.#skim && !(this.pieces.length === 1 && this.pieces[0] instanceof Uint8Array))
       this.#skimmed = this.#skim(joinedFile(this.pieces));
     return this.#skimmed;
   }

@@ -47,11 +47,14 @@ export function tagEnd(bytes: Uint8Array, start: number): number {
   return offset + 1;
 }
 
+/** What takes the place of records: bytes, or pieces of them; null for nothing. */
+export type Replacements = ReadonlyMap<FieldRecord, Uint8Array | readonly Uint8Array[] | null>;
+
 /** Changes to a model's file. Every new record is complete: tag, length and payload (see `bytesField`). */
 export interface Edits {
-  /** Replacements of records of the model or of its graph; null removes a record. */
-  readonly replace?: ReadonlyMap<FieldRecord, Uint8Array | null>;
-  /** Records to append to the graph. */
+  /** Replacements of records of the model or of its graph. */
+  readonly replace?: Replacements;
+  /** Records to append to the graph, or their pieces in order. */
   readonly appendToGraph?: readonly Uint8Array[];
   /** Records to append to the model. */
   readonly appendToModel?: readonly Uint8Array[];
@@ -69,7 +72,7 @@ export interface Edits {
  */
 export function splice(layout: ModelLayout, edits: Edits): Chunk[] {
   const { graphField } = layout;
-  const replace = edits.replace ?? new Map<FieldRecord, Uint8Array | null>();
+  const replace = edits.replace ?? new Map<FieldRecord, null>();
   if (replace.has(graphField)) throw new RangeError("the graph's own record is changed through its parts");
   const graph = new Pieces(layout);
   graph.copy(layout.graph, replace);
@@ -116,13 +119,13 @@ class Pieces {
     }
   }
 
-  copy(records: readonly FieldRecord[], replace: ReadonlyMap<FieldRecord, Uint8Array | null>): void {
+  copy(records: readonly FieldRecord[], replace: Replacements): void {
     for (const record of records) {
       const replacement = replace.get(record);
       if (replacement === undefined) {
         const { start, end } = this.placeOf(record);
         this.view(start, end);
-      } else if (replacement) this.add([replacement]);
+      } else if (replacement) this.add(replacement instanceof Uint8Array ? [replacement] : replacement);
     }
   }
 

@@ -71,10 +71,11 @@ export function joinedFile(chunks: readonly Chunk[]): StoredFile {
 
 const pieces = new WeakMap<StoredFile, (from: number, to: number) => Chunk[]>();
 
-/** Where bytes lie: in a file of pieces, the file of the one piece that holds them all. */
-function original(bytes: StoredBytes): StoredBytes {
+/** Where bytes lie: in a file of pieces, within the one piece that holds them all. */
+function original(bytes: StoredBytes): Chunk {
   const [piece, ...others] = pieces.get(bytes.file)?.(bytes.start, bytes.end) ?? [];
-  return piece && !(piece instanceof Uint8Array) && others.length === 0 ? piece : bytes;
+  if (!piece || others.length > 0) return bytes;
+  return piece instanceof Uint8Array ? piece : original(piece);
 }
 
 /** Most bytes of a file in memory at one time, while a part of it is copied. */
@@ -92,9 +93,13 @@ export function* inParts(chunk: Chunk): Generator<Uint8Array> {
 
 const stored = new WeakMap<onnx.TensorProto.$Properties, StoredBytes>();
 
-/** Makes a part of a file the raw data of a message: whoever reads `rawData` reads the file. */
+/** Makes a part of a file the raw data of a message: whoever reads `rawData` reads the file, unless it is in memory. */
 export function keepStored(proto: onnx.TensorProto.$Properties, given: StoredBytes): void {
   const bytes = original(given);
+  if (bytes instanceof Uint8Array) {
+    proto.rawData = bytes;
+    return;
+  }
   stored.set(proto, bytes);
   Object.defineProperty(proto, "rawData", {
     get: () => chunkBytes(bytes),

@@ -6,12 +6,13 @@ import { SorthError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
+import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 import { numberToBfloat16, numberToFloat16 } from "../onnx/small-types.ts";
 import { splice } from "../onnx/splice.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
@@ -106,15 +107,12 @@ function isTrainingForm(model: Model): boolean {
 /** The same file with new records for the weights. */
 function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
   const layout = model.layout;
-  const records = new Map<FieldRecord, Uint8Array>();
+  const records = new Map<FieldRecord, Uint8Array[]>();
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;
     const { name, docString } = onnx.TensorProto.decode(layout.bytes.subarray(record.payload, record.end));
     const tensor = weights.get(name);
-    if (!tensor) continue;
-    const proto = tensor.named(name).toProto();
-    if (docString) proto.docString = docString;
-    records.set(record, bytesField(graphFields.initializer, onnx.TensorProto.encode(proto).finish()));
+    if (tensor) records.set(record, initializerRecord(tensor.named(name), docString));
   }
   return Model.spliced(splice(layout, { replace: records }), model);
 }

@@ -7,7 +7,6 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { choosePrediction } from "../losses/prediction.ts";
 import { isLossModel, type NamedTerm } from "../losses/terms.ts";
-import { Tensor } from "../onnx/tensor.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
 import type { PassContext } from "../passes/pass.ts";
 import { toInferenceGraph } from "./inference-graph.ts";
@@ -82,8 +81,7 @@ function join(
   if (loss.inputs.includes(output)) throw new UsageError(`the loss ${term.name} returns one of its inputs`);
   const at = joinGraph(graph, loss, {
     ...{ joined, prefix: `${stepPrefix}${term.name}/` },
-    // A copy of the numbers, because those of another file would be looked for beside the model.
-    constant: ({ type, dims, data }, name) => Tensor.of(name, type, dims, data),
+    constant: (tensor, name) => tensor.moved(name),
   });
   return { output: at(output), added };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { Probe } from "../../src/analysis/probe.ts";
 import { graphOf } from "../../src/graph/model-graph.ts";
 import { responseAngles } from "../../src/measure/response-angles.ts";
 import type { Model } from "../../src/onnx/model.ts";
@@ -46,6 +47,34 @@ describe("responseAngles", () => {
     });
     return rows;
   }
+
+  test("a large model's layers are measured some at a time, with their matrices as inputs", async () => {
+    const layers = Array.from({ length: 9 }, (_, i) => `layer${i}`);
+    const modelOfLayers = (names: readonly string[]) => {
+      const b = new GraphBuilder();
+      const x = b.input("x", ["batch", 1024]);
+      for (const name of names) b.output(b.op("MatMul", [x, b.weight(name, [1024, 2048])], `${name}.y`));
+      return modelOf(b.graph);
+    };
+    const fed: number[] = [];
+    const probe: Probe = {
+      ...nodeProbe,
+      run: (model, feeds, options) => {
+        fed.push(feeds.size);
+        return nodeProbe.run(model, feeds, options);
+      },
+    };
+    const x = Tensor.of("x", "float", [4, 1024], randomNormals("large x", 4 * 1024));
+    const all = await responseAngles(modelOfLayers(layers), { x }, {}, probe);
+    // 72 MiB of weights; 8 of 9 Gram matrices of 32 MiB at a time.
+    expect(fed).toEqual([10, 10]);
+    expect(all.layers).toHaveLength(9);
+    const [alone] = (await responseAngles(modelOfLayers(layers.slice(8)), { x }, {}, probe)).layers;
+    expect(fed.at(-1)).toBe(1);
+    expect(all.layers[8]?.mean).toBeCloseTo(alone?.mean as number, 4);
+    expect(all.layers[8]?.spread).toBeCloseTo(alone?.spread as number, 4);
+    expect(all.layers[0]?.spread).not.toBeCloseTo(alone?.spread as number, 4);
+  });
 
   test("agrees with the formula on every layer of the CNN, in one chunk or several", async () => {
     const model = sample("cnn.onnx");

@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { strip } from "../../src/block/strip.ts";
+import { withConversion } from "../../src/data/conversion.ts";
+import { graphOf } from "../../src/graph/model-graph.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
   differentiate,
@@ -19,7 +21,9 @@ import { readModelInParts } from "../../src/onnx/files-node.ts";
 import { decodeModel, Model } from "../../src/onnx/model.ts";
 import { skim } from "../../src/onnx/skim.ts";
 import type { StoredFile } from "../../src/onnx/stored.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
+import { withWeights } from "../../src/programs/export.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 
 /** A model of 2.6 MB: two products with 1.1 MB of weights each, and six with 66 KB. */
@@ -119,6 +123,22 @@ describe("the weights of a large file", () => {
     expect(pieces.length).toBeGreaterThan(1);
     const { model: expected } = await differentiate(decodeModel(bytes), gradients);
     expect(contentOf(decodeModel(written.bytes))).toEqual(contentOf(decodeModel(expected.bytes)));
+  });
+});
+
+describe("the weights of a large model that was edited in memory", () => {
+  it("are not copied, neither into its records nor by its message", () => {
+    const model = Model.fromBytesSkimming(largeModel(), {}, skim);
+    const name =
+      model.proto.graph?.initializer?.find(({ rawData }) => (rawData?.length ?? 0) > 1e6)?.name ?? "";
+    const numbers = Float32Array.from({ length: 128 * 2200 }, (_, i) => i);
+    const edited = withWeights(model, new Map([[name, Tensor.of(name, "float", [128, 2200], numbers)]]));
+    const again = withConversion(edited, { version: 1 });
+    for (const one of [edited, again]) {
+      const found = one.proto.graph?.initializer?.find((tensor) => tensor.name === name);
+      expect(found?.rawData?.buffer).toBe(numbers.buffer);
+      expect(graphOf(Model.fromBytes(one.bytes)).valueNamed(name).initializer?.data).toEqual(numbers);
+    }
   });
 });
 

@@ -83,8 +83,11 @@ test("the text says the peak at once if the machine lacks the memory", () => {
   );
   tell(estimate);
   tell({ ...estimate, added: 1e15 });
+  // The copies for checkpoints, report and trained model count too.
+  tell({ ...estimate, state: 1e15 });
   expect(said).toEqual([
     expect.stringMatching(/^later memory: about/),
+    expect.stringMatching(/^now .* are free: a smaller --batch/),
     expect.stringMatching(/^now .* are free: a smaller --batch/),
   ]);
 });
