@@ -11,6 +11,7 @@ import torch
 import transformers
 from torch.optim import lr_scheduler as schedulers
 
+import lcg
 from summary import rounded, write_json
 
 FIXTURE = Path(__file__).parents[2] / "test" / "fixtures" / "schedules.json"
@@ -61,6 +62,43 @@ def one_cycle(**options: Any) -> Make:
     return lambda own: schedulers.OneCycleLR(own, max_lr=1.0, total_steps=STEPS, cycle_momentum=False, **options)
 
 
+def momenta(make_optimizer: type[torch.optim.Optimizer], **options: Any) -> list[float]:
+    """The momentum of each step, Adam's beta1."""
+    own = make_optimizer([torch.zeros(1, dtype=torch.float64, requires_grad=True)], lr=1.0)
+    scheduler = schedulers.OneCycleLR(own, max_lr=1.0, total_steps=STEPS, **options)
+    found = []
+    for step in range(1, STEPS + 1):
+        group = own.param_groups[0]
+        found.append(rounded(group["betas"][0] if "betas" in group else group["momentum"]))
+        own.step()
+        if step < STEPS:
+            scheduler.step()
+    return found
+
+
+def cycled(name: str) -> list[float]:
+    """Losses of 24 updates while the momentum moves."""
+    start, target = lcg.uniform("cycled", [6], 1), lcg.uniform("cycled.target", [6], 1)
+    weight = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    makes = {
+        "sgd": lambda: torch.optim.SGD([weight], lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+        "adam": lambda: torch.optim.Adam([weight], lr=0.1),
+        "adamw": lambda: torch.optim.AdamW([weight], lr=0.1),
+    }
+    own = makes[name]()
+    scheduler = schedulers.OneCycleLR(own, max_lr=0.1, total_steps=24, base_momentum=0.7)
+    found = []
+    for step in range(24):
+        own.zero_grad()
+        loss = ((weight - torch.tensor(target, dtype=torch.float64)) ** 2).mean()
+        loss.backward()
+        own.step()
+        if step < 23:
+            scheduler.step()
+        found.append(rounded(loss.item()))
+    return found
+
+
 def main() -> None:
     rest = STEPS - WARMUP
     by_step: dict[str, Make] = {
@@ -73,6 +111,7 @@ def main() -> None:
         "cosine-restarts:period=1ep,growth=3,warmup=8": behind_warmup(lambda own: schedulers.CosineAnnealingWarmRestarts(own, T_0=10, T_mult=3)),
         "one-cycle": one_cycle(),
         "one-cycle:anneal=linear,pct-start=0.25,div-factor=10,final-div-factor=100": one_cycle(anneal_strategy="linear", pct_start=0.25, div_factor=10, final_div_factor=100),
+        "one-cycle:three-phase=true,pct-start=0.35": one_cycle(three_phase=True, pct_start=0.35),
         "polynomial:power=2": lambda own: schedulers.PolynomialLR(own, total_iters=STEPS, power=2),
         "polynomial:power=0.5,steps=25,warmup=8": behind_warmup(lambda own: schedulers.PolynomialLR(own, total_iters=25, power=0.5)),
         "linear": lambda own: transformers.get_linear_schedule_with_warmup(own, 0, STEPS),
@@ -94,6 +133,9 @@ def main() -> None:
         "plateau:patience=0,factor=0.5,cooldown=2": {"patience": 0, "factor": 0.5, "cooldown": 2},
         "plateau:patience=1,threshold=0.05,floor=0.03": {"patience": 1, "threshold": 0.05, "min_lr": 0.03},
         "plateau:patience=2,threshold=0.05,threshold-mode=abs": {"patience": 2, "threshold": 0.05, "threshold_mode": "abs"},
+        "plateau:mode=max,patience=1": {"mode": "max", "patience": 1},
+        "plateau:mode=max,patience=0,threshold=0.05,factor=0.5": {"mode": "max", "patience": 0, "threshold": 0.05, "factor": 0.5},
+        "plateau:mode=max,patience=1,threshold=0.05,threshold-mode=abs,cooldown=1": {"mode": "max", "patience": 1, "threshold": 0.05, "threshold_mode": "abs", "cooldown": 1},
         "plateau:patience=2,threshold=0": {"patience": 2, "threshold": 0.0},
     }  # fmt: skip
     fixture = {
@@ -104,6 +146,14 @@ def main() -> None:
             **{name: rates(make) for name, make in by_step.items()},
             **{name: rates(make, every=PER_EPOCH) for name, make in by_epoch.items()},
         },
+        "momenta": {
+            "one-cycle:cycle-momentum=true": momenta(torch.optim.SGD),
+            "one-cycle:cycle-momentum=true,anneal=linear,base-momentum=0.7,max-momentum=0.99,pct-start=0.25": momenta(
+                torch.optim.Adam, anneal_strategy="linear", base_momentum=0.7, max_momentum=0.99, pct_start=0.25
+            ),
+            "one-cycle:cycle-momentum=true,three-phase=true": momenta(torch.optim.SGD, three_phase=True),
+        },
+        "cycled": {name: cycled(name) for name in ("sgd", "adam", "adamw")},
         "losses": [None if loss != loss else loss for loss in LOSSES],
         "plateaus": {name: plateau(**options) for name, options in plateaus.items()},
     }

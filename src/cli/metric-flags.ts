@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import type { Metric } from "../index.ts";
 import { checkMetrics, figureName, isMetricName, metricNames } from "../metrics/table.ts";
-import { figureAsked } from "../runtime/best-epochs.ts";
+import { figureAsked } from "../schedules/schedule.ts";
 import type { FitFlags } from "./fit-flags.ts";
 
 /** Flags that say what is measured on held-out samples. */

@@ -278,11 +278,27 @@ function maskOf(
   return { name, type, shape: joint.shape, ratio, cut: axis ?? null };
 }
 
+/** Options of schedules of which workers know some values only. */
+const followedByWorkers: Readonly<Record<string, readonly string[]>> = {
+  monitor: ["loss", "val_loss"],
+  mode: ["min", "auto"],
+  threePhase: ["false"],
+  cycleMomentum: ["false"],
+};
+
 /** A schedule's name and options; those with a unit stay texts. */
 function named(schedule: string | Schedule): NamedSchedule {
   if (typeof schedule !== "string")
     throw new UsageError("a schedule that is a function cannot be distributed");
   const { name, options } = nameAndOptions(schedule);
+  for (const [key, value] of options) {
+    const followed = followedByWorkers[withoutHyphens(key)];
+    if (followed && !followed.includes(value)) {
+      throw new UsageError(
+        `workers do not follow ${key}=${value} of the schedule ${name}: leave it out, or use train`,
+      );
+    }
+  }
   const values = [...options].map(([key, value]) => {
     const number = value.trim() === "" ? Number.NaN : Number(value);
     return [withoutHyphens(key), Number.isFinite(number) ? number : value] as const;

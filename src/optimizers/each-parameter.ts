@@ -29,6 +29,8 @@ export interface EachParameter {
       readonly update: Update;
       readonly slots: readonly Typed[];
       readonly learningRate: () => Typed;
+      /** As {@link TransformationInputs.momentum}. */
+      readonly momentum: (() => Typed) | undefined;
       /** The number of the update as the parameter counts it. */
       readonly step: () => Typed;
       /** The same as the run counts it: larger for a parameter that waited. */
@@ -43,6 +45,7 @@ export interface EachParameter {
     readonly update: readonly number[];
     readonly slots: readonly (readonly number[])[];
     readonly learningRate: number;
+    readonly momentum?: number | undefined;
     readonly step: number;
     readonly runStep: number;
   }): { readonly update: readonly number[]; readonly slots?: readonly (readonly number[])[] };
@@ -70,13 +73,14 @@ export function eachParameter({
           return { name: slotName, of, type, shape, start };
         }),
       ),
-    emit: (g, { parameters, updates, state, learningRate, step }) => {
+    emit: (g, { parameters, updates, state, learningRate, momentum, step }) => {
       const each = updates.map((update, i) => {
         const spec = parameters[i] as ParameterSpec;
         return lazy(() =>
           emit(g, {
             ...{ name: spec.name, spec, update, slots: slotsOf(state, i) },
             learningRate: () => learningRate(spec),
+            momentum: momentum && (() => momentum(spec.type)),
             step: () => step(spec),
             runStep: () => step(spec.type),
           }),
@@ -89,11 +93,12 @@ export function eachParameter({
         state: each.flatMap((one) => slots.map((_, k) => () => one().slots?.[k] as Typed)),
       };
     },
-    compute: ({ parameters, updates, state, learningRate, step }) => {
+    compute: ({ parameters, updates, state, learningRate, momentum, step }) => {
       const results = parameters.map((parameter, i) =>
         compute({
           ...{ name: parameter.name, spec: parameter, parameter: parameter.values, update: updates[i] ?? [] },
-          ...{ slots: slotsOf(state, i), learningRate, step: ownCount(step, parameter), runStep: step },
+          ...{ slots: slotsOf(state, i), learningRate, momentum },
+          ...{ step: ownCount(step, parameter), runStep: step },
         }),
       );
       return {

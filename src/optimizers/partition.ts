@@ -46,7 +46,8 @@ export function partition(
           ),
         ),
       ),
-    emit: (g, { parameters, updates, state, ...inputs }) => {
+    // A momentum that a schedule moves would reach some parts only.
+    emit: (g, { parameters, updates, state, momentum: _, ...inputs }) => {
       const next = [...updates];
       const slots = placed(parameters).flatMap(({ indices, transformation, own, from, end }) => {
         const result = transformation.emit(g, {

@@ -54,6 +54,8 @@ export interface TransformationInputs {
   readonly state: readonly Typed[];
   /** The learning rate as a scalar: that of a parameter in its type, or that of the run in the type given. */
   readonly learningRate: (of: ParameterSpec | DataTypeName) => Typed;
+  /** The momentum of this step, where a schedule moves it: it takes the place of a transformation's own. */
+  readonly momentum?: ((type: DataTypeName) => Typed) | undefined;
   /**
    * The number of the update as a scalar, 1 at the first: as a parameter counts, in its type (those of a group that waits begin
    * later), or as the run counts, in the type given.
@@ -67,6 +69,7 @@ export interface TransformationNumbers {
   readonly updates: readonly (readonly number[])[];
   readonly state: readonly (readonly number[])[];
   readonly learningRate: number;
+  readonly momentum?: number | undefined;
   readonly step: number;
 }
 

@@ -53,18 +53,20 @@ export async function splitStep(
   const half = await trainingGradients(model, options, probe);
   const { trained: apart, groups } = await inGroups(half, options, optimizer);
   // The names as in an undivided step.
-  const names = ["learning_rate", "step", ...groups.map(({ name }) => name)].map((name) =>
+  const moved = options.movesMomentum ? ["momentum"] : [];
+  const names = ["learning_rate", "step", ...groups.map(({ name }) => name), ...moved].map((name) =>
     inputName(half.program.graph, name),
   );
   const { ports, ...first } = await finishGradients(half, options);
 
   const { scaling } = half;
   const program = half.program.beside("update");
-  const [learningRate, step, ...rates] = names.map((name) => program.input(name, half.type, [])) as [
+  const [learningRate, step, ...others] = names.map((name) => program.input(name, half.type, [])) as [
     ...[Typed, Typed],
     ...Typed[],
   ];
-  const scalars = { learningRate, step, rates };
+  const momentum = others[groups.length];
+  const scalars = { learningRate, step, rates: others.slice(0, groups.length), momentum };
   const trained = apart.map(({ name, value: { type, shape }, matrix, group }, i) => {
     const port = ports.parameters[i] as (typeof ports.parameters)[number];
     return {

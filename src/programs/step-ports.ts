@@ -91,6 +91,8 @@ export interface StepPorts {
     /** Inputs for the learning rates of groups, each with the rate that a schedule multiplies; absent if there are none. */
     readonly rates?: readonly { readonly input: string; readonly rate: number }[];
     readonly step: string;
+    /** Absent unless a schedule moves the momentum. */
+    readonly momentum?: string;
     readonly penaltyWeight: string | undefined;
     readonly type: "float" | "double";
   };

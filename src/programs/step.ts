@@ -21,7 +21,10 @@ import {
 import { averagePort, chosenOptimizer, inGroups, scalarPorts } from "./update-options.ts";
 
 /** Options of {@link buildStep}. */
-export interface StepOptions extends TrainingOptions, UpdateOptions {}
+export interface StepOptions extends TrainingOptions, UpdateOptions {
+  /** Whether the step is fed its momentum (SGD's, or Adam's β1) as a scalar input `momentum`, for schedules that move it. */
+  readonly movesMomentum?: boolean;
+}
 
 /** A training step as an ONNX model, and the state to start from. */
 export interface Step {
@@ -55,6 +58,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     learningRate: program.input("learning_rate", type, []),
     step: program.input("step", type, []),
     rates: groups.map(({ name }) => program.input(name, type, [])),
+    momentum: options.movesMomentum ? program.input("momentum", type, []) : undefined,
   };
   const statistics = await runningStatistics(program, options.runningVariance, scaling);
   (await import("./check-initial.ts")).checkInitial(program.initial, statistics, options);

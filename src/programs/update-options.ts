@@ -27,10 +27,11 @@ export async function inGroups(
 
 /** The ports of the scalars that an optimizer reads. */
 export const scalarPorts = (
-  { learningRate, step, rates = [] }: UpdateScalars,
+  { learningRate, step, rates = [], momentum }: UpdateScalars,
   groups: readonly GroupRate[],
-): Pick<StepPorts["scalars"], "learningRate" | "step" | "rates"> => ({
+): Pick<StepPorts["scalars"], "learningRate" | "step" | "rates" | "momentum"> => ({
   ...{ learningRate: learningRate.name, step: step.name },
+  ...(momentum && { momentum: momentum.name }),
   ...(rates.length > 0 && {
     rates: rates.map(({ name }, i) => ({ input: name, rate: groups[i]?.rate ?? Number.NaN })),
   }),

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -32,6 +32,8 @@ export interface UpdateScalars {
   readonly step: Typed;
   /** The learning rates of groups. */
   readonly rates?: readonly Typed[];
+  /** The momentum, where a schedule moves it. */
+  readonly momentum?: Typed | undefined;
   /** Slots of the run that the graph has an input for already, by name. */
   readonly slots?: ReadonlyMap<string, Typed>;
 }
@@ -96,6 +98,7 @@ export function emitUpdates(
       const { type, rate = -1 } = typeof of === "string" ? { type: of } : of;
       return (rates[rate] ?? (base as NonNullable<typeof base>))(type);
     },
+    momentum: fed.momentum && castOnce(emit, fed.momentum),
     step: ownCounts(emit, castOnce(emit, fed.step)),
   });
   const slotPorts = (of: number | undefined, owner?: TrainedParameter) =>
@@ -124,6 +127,11 @@ export function emitUpdates(
     return { name, ...port, slots: new Map(own) };
   });
   const shared = slotPorts(undefined);
+  if (fed.momentum?.uses.size === 0) {
+    throw new UsageError(
+      `the schedule moves the momentum, but the optimizer ${transformation.name} has none that can be moved: take sgd with a momentum, adam or adamw, or leave cycle-momentum out`,
+    );
+  }
   return { parameters: ports, ...(shared.length > 0 && { shared }) };
 }
 

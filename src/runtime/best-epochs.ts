@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { figureAsked, figureOf } from "../schedules/schedule.ts";
 import type { EarlyStop } from "./fit-plan.ts";
 import type { EpochFigures, RunHistory } from "./run-history.ts";
 
@@ -56,9 +57,6 @@ export function decisionsBy(
   };
 }
 
-/** The figure that a name asks for: `val_accuracy` is `accuracy`, since every monitored figure is that of held-out samples. */
-export const figureAsked = (name: string): string => name.replace(/^(val|validation)[_.-]/, "");
-
 /** @throws UsageError for a figure that the run does not compute */
 function monitorNamed(name: string, figures: ReadonlyMap<string, Better>): Monitor {
   const figure = figureAsked(name);
@@ -70,12 +68,8 @@ function monitorNamed(name: string, figures: ReadonlyMap<string, Better>): Monit
 }
 
 /** The number of a figure after an epoch; NaN where it was not computed. */
-function numberOf({ validation }: EpochFigures, { figure }: Monitor): number {
-  const { loss, accuracy, metrics = {} } = validation ?? {};
-  if (figure === "loss") return loss ?? Number.NaN;
-  if (figure === "accuracy") return accuracy ?? Number.NaN;
-  return metrics[figure] ?? Number.NaN;
-}
+const numberOf = ({ validation }: EpochFigures, { figure }: Monitor): number =>
+  validation ? figureOf(validation, figure) : Number.NaN;
 
 const isLost = (epoch: EpochFigures | undefined, monitor: Monitor): boolean =>
   epoch === undefined || Number.isNaN(numberOf(epoch, monitor));

@@ -38,6 +38,8 @@ export interface FitParts {
   readonly chosen: ChosenFit;
   readonly train: Dataset;
   readonly validation: Dataset | undefined;
+  /** The figures that a validation computes. */
+  readonly figures: ScheduledRun["figures"];
   /** Folder for checkpoints. */
   readonly checkpoint: string | undefined;
   readonly signal: AbortSignal | undefined;
@@ -98,8 +100,8 @@ export class FitLoop {
 
   /** What the run's schedules may look at. */
   get scheduled(): ScheduledRun {
-    const { position, validation } = this.#run;
-    return scheduledRun(position, this.#perEpoch, validation !== undefined);
+    const { position, figures } = this.#run;
+    return scheduledRun(position, this.#perEpoch, figures);
   }
 
   /** Ends the run after the current step. */

@@ -1,10 +1,12 @@
 import type { Probe } from "../analysis/probe.ts";
+import { UsageError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { buildStep, type Step } from "../programs/step.ts";
 import { stepLoop } from "../programs/step-loop.ts";
 import { RunLength } from "./run-length.ts";
 import type { Backend, StepSession } from "./step-session.ts";
+import { timedOptions } from "./timed-options.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
 /** A training step whose session is open. */
@@ -29,7 +31,14 @@ export async function openStep(
   probe: Probe,
 ): Promise<OpenStep> {
   const lower = await backend.lowering();
-  const single = await buildStep(model, { optimizer: adamw(), ...options, lower }, probe);
+  const { schedule, penaltySchedule } = await timedOptions(options);
+  const movesMomentum = schedule?.momentum !== undefined;
+  const single = await buildStep(model, { optimizer: adamw(), ...options, movesMomentum, lower }, probe);
+  if ([penaltySchedule, ...single.penaltySchedules.values()].some((one) => one?.momentum)) {
+    throw new UsageError(
+      "the momentum moves with the schedule of the learning rate, not with a penalty's: leave cycle-momentum out there",
+    );
+  }
   const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
   if (options.onMemory && !backend.stateOnDevice) {
     const { estimateMemory } = await import("./memory-estimate.ts");

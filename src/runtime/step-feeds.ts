@@ -62,6 +62,7 @@ export class StepFeeder {
       ...this.#draws(steps),
       ...given(scalars.learningRate, ({ learningRate }) => learningRate),
       ...given(scalars.step, ({ update }) => update),
+      ...given(scalars.momentum, ({ momentum }) => momentum ?? Number.NaN),
       ...(scalars.rates ?? []).flatMap(({ input, rate }) =>
         given(input, ({ rateFactor }) => rate * rateFactor),
       ),

@@ -19,22 +19,23 @@ export interface StepScalars {
   readonly learningRate: number;
   /** The factor of the schedule in it, which multiplies the learning rates of groups too. */
   readonly rateFactor: number;
+  /** The momentum that the schedule gives; absent where it moves none. */
+  readonly momentum?: number;
   readonly penaltyWeight: number;
   /** Factors of single penalties, by the names of the ports' penalties; a penalty without an entry has 1. */
   readonly schedules: ReadonlyMap<string, number>;
 }
 
-/** What a run's schedules may look at. @param isValidated - whether the run holds samples out */
+/** What a run's schedules may look at. @param figures - those of a validation; undefined in a run that holds no samples out */
 export const scheduledRun = (
   { history = [] }: Pick<Position, "history">,
   stepsPerEpoch: number,
-  isValidated: boolean,
+  figures: ScheduledRun["figures"],
 ): ScheduledRun => ({
   stepsPerEpoch,
-  ...(isValidated && {
-    validation: history.flatMap(({ step, validation }) =>
-      validation ? [{ step, loss: validation.loss }] : [],
-    ),
+  ...(figures && {
+    figures,
+    validation: history.flatMap(({ step, validation }) => (validation ? [{ step, ...validation }] : [])),
   }),
 });
 
@@ -61,7 +62,9 @@ export function scalarsOfSteps(
     const number = position.step + i + 1;
     const factor = (schedule: Schedule | undefined) => schedule?.(number, totalSteps, run) ?? 1;
     const rateFactor = factor(options.schedule);
+    const momentum = options.schedule?.momentum?.(number, totalSteps, run);
     return {
+      ...(momentum !== undefined && { momentum }),
       ...{ number, epoch, rateFactor, update: number + (position.before ?? 0) },
       learningRate: (options.learningRate ?? 1e-3) * rateFactor,
       penaltyWeight:

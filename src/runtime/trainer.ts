@@ -201,13 +201,13 @@ export class Trainer {
     for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
     const { signal, checkpoint, callbacks } = options;
     const decides = checkDecides(chosen, options, validation);
+    const figures = validation && (await this.#evaluation.figures());
     const loop = new FitLoop({
       ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session },
-      ...{ position: this.#run.position, chosen, train, validation, checkpoint, signal },
+      ...{ position: this.#run.position, chosen, train, validation, figures, checkpoint, signal },
       evaluate: (data) => this.evaluate(data),
-      decide: decides
-        ? (await import("./best-epochs.ts")).decisionsBy(chosen, await this.#evaluation.figures())
-        : undefined,
+      decide:
+        decides && figures ? (await import("./best-epochs.ts")).decisionsBy(chosen, figures) : undefined,
       goesOn: options.earlyStop === undefined,
       save: (folder, kinds) => this.save(folder, kinds),
       remove: async (folder, kinds) =>

@@ -8,15 +8,48 @@ import type { NumberRange } from "../numbers.ts";
  * @param totalSteps - steps of the whole run
  * @param run - what else a schedule may look at; a trainer gives it
  */
-export type Schedule = (step: number, totalSteps: number, run?: ScheduledRun) => number;
+export type Schedule = FactorAt & {
+  /**
+   * The momentum at a step, of a schedule that moves it too: SGD's, or Adam's β1, in place of the optimizer's own number. For the
+   * schedule of the learning rate only.
+   */
+  readonly momentum?: FactorAt;
+};
+
+type FactorAt = (step: number, totalSteps: number, run?: ScheduledRun) => number;
 
 /** Facts about a run that some schedules need. */
 export interface ScheduledRun {
   /** Steps of one pass over the data. */
   readonly stepsPerEpoch: number;
-  /** The loss on held-out samples after each epoch so far; undefined in a run without held-out samples. */
-  readonly validation?: readonly { readonly step: number; readonly loss: number }[];
+  /** The figures on held-out samples after each epoch so far; undefined in a run without held-out samples. */
+  readonly validation?: readonly ValidatedEpoch[];
+  /** The figures that a validation of the run computes, by name, and whether more of it is better. */
+  readonly figures?: ReadonlyMap<string, "higher" | "lower">;
 }
+
+/** Figures on held-out samples after an epoch. */
+export interface ValidatedEpoch {
+  /** The last step of the epoch. */
+  readonly step: number;
+  readonly loss: number;
+  readonly accuracy?: number;
+  /** Further figures by name. */
+  readonly metrics?: Readonly<Record<string, number>>;
+}
+
+/** The figure with a name; NaN where it was not computed. */
+export function figureOf(
+  { loss, accuracy, metrics = {} }: Omit<ValidatedEpoch, "step">,
+  name: string,
+): number {
+  if (name === "loss") return loss;
+  if (name === "accuracy") return accuracy ?? Number.NaN;
+  return metrics[name] ?? Number.NaN;
+}
+
+/** The figure that a name asks for: `val_accuracy` is `accuracy`, since every monitored figure is that of held-out samples. */
+export const figureAsked = (name: string): string => name.replace(/^(val|validation)[_.-]/, "");
 
 /** A number, or a text: of a choice, of a {@link Duration}, or of several. */
 export type ScheduleOption = number | string;

@@ -62,7 +62,7 @@ const everything: TrainerOptions = {
   noDecay: true,
   ema: 0.9,
   learningRate: 0.02,
-  schedule: "cosine:warmup=3,floor=0.1",
+  schedule: "one-cycle:cycle-momentum=true,base-momentum=0.5,three-phase=true,anneal=linear",
   penalties: [
     { penalty: som({ gamma: 5, lambda1: 3 }), weight: 0.3, include: /^FC[12]/i },
     { penalty: so(), weight: 0.02, exclude: /FC3/i, schedule: "step:every=4,factor=0.5" },
@@ -107,7 +107,7 @@ describe("a run that was stopped", () => {
       "with schedules that follow the validation loss and count epochs",
       {
         ...plain,
-        schedule: "plateau:patience=0,threshold=0.5,factor=0.5,warmup=1ep",
+        schedule: "plateau:monitor=accuracy,patience=0,threshold=0.5,factor=0.5,warmup=1ep",
         penaltySchedule: "plateau:patience=1,threshold=0.5,cooldown=1",
         penalties: [
           { penalty: som(), schedule: "one-cycle" },

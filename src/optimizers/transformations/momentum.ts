@@ -28,19 +28,20 @@ export const momentum = defineTransformation(
     ranges: { momentum: decayRate, dampening: anyShare },
     main: "momentum",
   },
-  ({ momentum: share, dampening, nesterov }, own) =>
+  ({ momentum: ownShare, dampening, nesterov }, own) =>
     eachParameter({
       ...own,
       treatment: alike,
       slots: ["m"],
-      emit: (g, { update, slots, step }) => {
+      emit: (g, { update, slots, step, momentum: moved }) => {
+        const share = moved?.() ?? ownShare;
         const slope = update.value();
         const kept = dampening === 0 ? slope : g.mul(slope, updateShare(g, step(), dampening));
         const m = g.add(g.mul(slotAt(slots, 0), share), kept);
         const direction = () => (nesterov ? g.add(slope, g.mul(m, share)) : m);
         return { update: new Update(g, update.parameter, () => ({ direction })), slots: [m] };
       },
-      compute: ({ update, slots, step }) => {
+      compute: ({ update, slots, step, momentum: share = ownShare }) => {
         const m = zipped(update, slotAt(slots, 0), (u, before) =>
           step === 1 ? u : share * before + (1 - dampening) * u,
         );

@@ -38,18 +38,21 @@ export const scaleByAdam = defineTransformation(
     },
     ranges: adamRanges,
   },
-  ({ beta1, beta2, epsilon, uncorrectedEpsilon }, own) =>
+  ({ beta1: ownBeta, beta2, epsilon, uncorrectedEpsilon }, own) =>
     eachParameter({
       ...own,
       treatment: alike,
       slots: ["m", "v"],
-      emit: (g, { update, slots, step }) => {
+      emit: (g, { update, slots, step, momentum }) => {
+        const beta1 = momentum?.() ?? ownBeta;
+        const rest =
+          typeof beta1 === "number" ? 1 - beta1 : g.once(`1 - ${beta1.name}`, () => g.sub(1, beta1));
         const slope = update.value();
         const [m0, v0] = [slotAt(slots, 0), slotAt(slots, 1)];
-        const m = g.add(m0, g.mul(g.sub(slope, m0), 1 - beta1));
+        const m = g.add(m0, g.mul(g.sub(slope, m0), rest));
         const v = g.add(g.mul(v0, beta2), g.mul(g.mul(slope, 1 - beta2), slope));
         // Scalars, the same for all parameters.
-        const scalars = `${beta1} ${beta2} ${epsilon} ${step().name}`;
+        const scalars = `${momentum ? "momentum" : ownBeta} ${beta2} ${epsilon} ${step().name}`;
         const root = g.once(`adam root ${scalars}`, () => g.sqrt(biasCorrection(g, beta2, step())));
         const floor = () =>
           uncorrectedEpsilon ? epsilon : g.once(`adam floor ${scalars}`, () => g.mul(root, epsilon));
@@ -64,7 +67,7 @@ export const scaleByAdam = defineTransformation(
         const direction = lazy(() => g.div(m, g.add(g.sqrt(v), floor())));
         return { update: new Update(g, update.parameter, () => ({ direction, factor })), slots: [m, v] };
       },
-      compute: ({ update, slots, step }) => {
+      compute: ({ update, slots, step, momentum: beta1 = ownBeta }) => {
         const [correction1, correction2] = [1 - beta1 ** step, 1 - beta2 ** step];
         const m = zipped(update, slotAt(slots, 0), (u, before) => beta1 * before + (1 - beta1) * u);
         const v = zipped(update, slotAt(slots, 1), (u, before) => beta2 * before + (1 - beta2) * u * u);
@@ -83,11 +86,14 @@ export const scaleByAdam = defineTransformation(
 /**
  * 1 − βᵗ without cancellation: −expm1(t·ln β), with expm1(x) = 2T/(1 − T), T = tanh(x/2). For β2 = 0.999 and t = 1 the
  * subtraction would lose three of float32's seven digits.
+ * @param beta - a number, or a scalar above 0 that differs from step to step
  */
-export function biasCorrection(g: Emit, beta: number, step: Typed): Typed {
+export function biasCorrection(g: Emit, beta: number | Typed, step: Typed): Typed {
   if (beta === 0) return g.scalar(1, step.type);
-  return g.once(`1 - ${beta}^${step.name}`, () => {
-    const t = g.tanh(g.mul(step, Math.log(beta) / 2));
+  const [name, half] =
+    typeof beta === "number" ? [beta, Math.log(beta) / 2] : [beta.name, g.mul(g.log(beta), 0.5)];
+  return g.once(`1 - ${name}^${step.name}`, () => {
+    const t = g.tanh(g.mul(step, half));
     return g.div(g.mul(t, -2), g.sub(1, t));
   });
 }
