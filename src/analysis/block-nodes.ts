@@ -20,6 +20,13 @@ export interface NamedNode {
   readonly outputs: readonly string[];
 }
 
+/** A node of a graph by names. */
+export const namesOf = ({ name, inputs, captures, outputs }: Node): NamedNode => ({
+  name,
+  inputs: [...inputs, ...captures].flatMap((value) => value?.name ?? []),
+  outputs: outputs.flatMap((value) => value?.name ?? []),
+});
+
 /** Distinguishes the nodes of a block from the model's own nodes with similar names. */
 export interface BlockNames {
   /** Outputs of the graph. */
@@ -89,16 +96,7 @@ export const takenOver = (names: Iterable<string>): string[] =>
 export function injectedNodes(graph: Graph, added: Iterable<string> = []): Set<Node> {
   if (gradientOutput(graph) !== undefined)
     return new Set(graph.nodes.filter(({ name }) => name.startsWith(stepPrefix)));
-  const views = new Map(
-    graph.nodes.map((node) => [
-      {
-        name: node.name,
-        inputs: [...node.inputs, ...node.captures].flatMap((value) => value?.name ?? []),
-        outputs: node.outputs.flatMap((value) => value?.name ?? []),
-      },
-      node,
-    ]),
-  );
+  const views = new Map(graph.nodes.map((node) => [namesOf(node), node]));
   const names = [...graph.values].map(({ name }) => name);
   const found = blockNodes([...views.keys()], {
     outputs: graph.outputs.map(({ name }) => name),

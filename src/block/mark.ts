@@ -30,6 +30,8 @@ export interface MarkedSite {
   readonly penalties: readonly string[];
   /** The value that holds its scalar. */
   readonly value: string;
+  /** Numbers of a layer inside a function (response, weight, bias) by their name after inlining: what the block calls them. */
+  readonly inner?: Readonly<Record<string, string>>;
 }
 
 /** An added loss, as a mark keeps it. */
@@ -162,7 +164,9 @@ const isPenalty = (value: unknown): boolean =>
   isOptional(value.schedule, isText);
 
 const isSite = (value: unknown): boolean =>
-  hasTexts(value, "name", "value") && isListOf(value.penalties, isText);
+  hasTexts(value, "name", "value") &&
+  isListOf(value.penalties, isText) &&
+  isOptional(value.inner, (names) => isRecord(names) && Object.values(names).every(isText));
 
 const isRenamed = (value: unknown): boolean =>
   hasTexts(value, "name", "original") && String(value.original).startsWith(originalPrefix);

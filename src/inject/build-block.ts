@@ -6,6 +6,7 @@ import {
   type MarkedObjective,
   type MarkedPattern,
   type MarkedPenalty,
+  type MarkedSite,
   randomVersion,
 } from "../block/mark.ts";
 import { listed, SorthError, UsageError } from "../errors.ts";
@@ -24,6 +25,7 @@ import { type ResolvedPlan, tellSchedules } from "../penalties/plan.ts";
 import { gradientsOf } from "./block-gradients.ts";
 import { emitObjective } from "./objective.ts";
 import { addedObjective, checkedPlans, type InjectOptions } from "./options.ts";
+import { numbersOf, repeatInner } from "./reach-functions.ts";
 
 /** The nodes that were added to a graph, and the changes to its own loss. */
 export interface BuiltBlock {
@@ -31,8 +33,6 @@ export interface BuiltBlock {
   readonly nodes: readonly Node[];
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
-  /** The model's own nodes that read or compute its loss, which was renamed. */
-  readonly renamed: ReadonlySet<Node>;
   readonly mark: Omit<Mark, "file">;
   /** w · ∂R/∂value of the responses and parameters that {@link BlockContext.gradientOf} chose. */
   readonly gradients: ReadonlyMap<Value, Typed>;
@@ -47,6 +47,8 @@ export interface BlockContext {
   readonly gradientOf?: (value: Value, site: Site) => boolean;
   /** The model's own names that look like a block's; default: found in the graph. */
   readonly kept?: readonly string[];
+  /** Values inside functions, which no node of the file can read: the block computes them again. Default: none. */
+  readonly inner?: ReadonlySet<Value>;
   /** Supplies random numbers; default: constants. */
   readonly draw?: (g: Emit) => NonNullable<BuildOptions["draw"]>;
 }
@@ -59,7 +61,7 @@ export function buildBlock(
   graph: Graph,
   found: FoundLayers,
   options: InjectOptions,
-  { gradientOf, draw, kept: names }: BlockContext = {},
+  { gradientOf, inner = noValues, draw, kept: names }: BlockContext = {},
 ): BuiltBlock {
   const { plans, weight: w } = checkedPlans(options);
   const tell = options.onMessage ?? (() => {});
@@ -95,23 +97,23 @@ export function buildBlock(
 
   const outputs = [penalty, ...perSite, ...(objectiveLoss ? [objectiveLoss] : [])];
   for (const output of outputs) graph.addOutput(output);
+  const emitted = graph.nodes.slice(first);
+  const { nodes: repeated, copies } = repeatInner(g, emitted, inner);
   return {
-    nodes: needed(graph.nodes.slice(first), [
-      ...outputs,
-      ...(loss ? [loss.total] : []),
-      ...gradients.values(),
-    ]),
+    nodes: needed(
+      [...repeated, ...emitted],
+      [...outputs, ...(loss ? [loss.total] : []), ...gradients.values()],
+    ),
     gradients,
     inputs: added ? [added.labels] : [],
     outputs,
-    renamed: loss?.nodes ?? new Set(),
     mark: {
       version: 1,
       ...(plans.some(({ penalty }) => isSeeded(penalty)) && { random: randomVersion }),
       penalty: penalty.name,
       penalties: plans.map(markedPlan),
       sites: sites.map(({ site, labels, value }) => ({
-        ...{ name: site.name, penalties: labels, value: value.name },
+        ...{ name: site.name, penalties: labels, value: value.name, ...innerOf(site, copies) },
       })),
       perSite: perSite.map(({ name }) => name),
       ...(kept.length > 0 && { kept }),
@@ -128,6 +130,17 @@ export function buildBlock(
         }),
     },
   };
+}
+
+const noValues: ReadonlySet<Value> = new Set();
+
+/** The numbers of a layer inside a function, and what the block calls them. */
+function innerOf(site: Site, copies: ReadonlyMap<Value, Value>): Pick<MarkedSite, "inner"> {
+  const names = numbersOf(site).flatMap((value) => {
+    const copy = copies.get(value);
+    return copy ? [[value.name, copy.name] as const] : [];
+  });
+  return names.length > 0 ? { inner: Object.fromEntries(names) } : {};
 }
 
 function markedPlan({ penalty, weight, include, exclude, schedule }: ResolvedPlan): MarkedPenalty {
@@ -167,7 +180,7 @@ function replaceLoss(
   graph: Graph,
   name: string,
   addTo: (loss: Typed) => Typed,
-): { total: Typed; original: Value; nodes: Set<Node> } {
+): { total: Typed; original: Value } {
   const original = graph.outputs.find((output) => output.name === name);
   if (!original) {
     const names = listed(graph.outputs.map((output) => output.name));
@@ -185,12 +198,11 @@ function replaceLoss(
       `the loss "${name}" is read inside a body of node "${inBody.node.label}"; export the model with an Identity before that output`,
     );
   }
-  const nodes = new Set([producer, ...[...original.uses].map(({ node }) => node)]);
   const total = addTo(typed(original));
   graph.rename(original, graph.freshName(`${originalPrefix}${name}`));
   renamed(graph, total, name);
   graph.outputs.splice(graph.outputs.indexOf(original), 1, total);
-  return { total, original, nodes };
+  return { total, original };
 }
 
 /** The nodes on which the values depend, in order. */

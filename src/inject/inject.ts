@@ -9,13 +9,13 @@ import { unusableText } from "../analysis/unusable-numbers.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
-import { graphOf } from "../graph/model-graph.ts";
 import { Model } from "../onnx/model.ts";
 import { subjectOf } from "../penalties/applies.ts";
 import { buildBlock } from "./build-block.ts";
 import { checkFreeSizes, checkLoads, inferForBlock } from "./check-block.ts";
 import { injectIntoArtifact } from "./inject-artifact.ts";
 import { checkedPlans, type InjectOptions } from "./options.ts";
+import { innerValues, reachableSites, reachFunctions } from "./reach-functions.ts";
 import { spliceBlock } from "./splice-block.ts";
 
 /** Opsets in which the block can be written, and the newest file version that ONNX Runtime loads. */
@@ -24,7 +24,7 @@ const supported = { opset: { least: 7, most: 26 }, irVersion: 13 } as const;
 /** Adds penalties to a model. `Library.inject` documents it. */
 export async function inject(model: Model, given: InjectOptions, probe: Probe): Promise<Model> {
   const { plans } = checkedPlans(given);
-  const graph = graphOf(model);
+  const { graph, own, outer } = reachFunctions(model);
   const options = withEmptyCache(graph, given);
   checkNotInjected(graph);
   if (artifactKind(graph)) return injectIntoArtifact(model, options, probe);
@@ -40,17 +40,26 @@ export async function inject(model: Model, given: InjectOptions, probe: Probe): 
     ...options,
     ...(ofWeights && { open: true }),
   });
-  const own = [...graph.nodes];
   const shapes = resolveInputs(graph, sizes);
-  const found = findSites(graph, { openResponses: ofWeights });
+  const layersOf = (one: Graph) => {
+    const inner = innerValues(one, outer);
+    return { inner, found: reachableSites(findSites(one, { openResponses: ofWeights }), inner) };
+  };
+  const { inner, found } = layersOf(graph);
   const weights = new Set(found.sites.flatMap(({ weight, bias }) => (bias ? [weight, bias] : [weight])));
   for (const text of unusableText([...weights].map((value) => ({ value, reason: "" }))))
     options.onMessage?.(text);
-  const block = buildBlock(graph, found, options);
+  const block = buildBlock(graph, found, options, { inner });
   await checkLoads(graph, shapes, block, probe);
-  const rebuild = (fresh: Graph, own: InjectOptions) =>
-    buildBlock(fresh, findSites(fresh, { openResponses: ofWeights }), own);
-  await checkFreeSizes({ block, others, graphOf: () => graphOf(model), rebuild }, options, probe);
+  const rebuild = (fresh: Graph, own: InjectOptions) => {
+    const layers = layersOf(fresh);
+    return buildBlock(fresh, layers.found, own, layers);
+  };
+  await checkFreeSizes(
+    { block, others, graphOf: () => reachFunctions(model).graph, rebuild },
+    options,
+    probe,
+  );
   return Model.spliced(spliceBlock(layout, own, block), model);
 }
 

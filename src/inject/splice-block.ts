@@ -1,4 +1,4 @@
-import { markKey } from "../analysis/block-nodes.ts";
+import { markKey, type NamedNode } from "../analysis/block-nodes.ts";
 import { base64 } from "../block/base64.ts";
 import { type Mark, markText } from "../block/mark.ts";
 import { renameInNode } from "../block/rename-record.ts";
@@ -13,9 +13,9 @@ import type { BuiltBlock } from "./build-block.ts";
 /**
  * A model's file with a block's records in it: nodes, inputs and outputs at the end of the graph, the mark at the end of the
  * model. Nodes that refer to a renamed loss are replaced in place, and the mark keeps their originals.
- * @param own - the model's nodes, in file order
+ * @param own - the model's nodes, in file order, with the names in the file
  */
-export function spliceBlock(layout: ModelLayout, own: readonly Node[], block: BuiltBlock): Chunk[] {
+export function spliceBlock(layout: ModelLayout, own: readonly NamedNode[], block: BuiltBlock): Chunk[] {
   const { bytes } = layout;
   const records = layout.graph.filter(({ field }) => field === graphFields.node);
   const replace = new Map<FieldRecord, Uint8Array>();
@@ -23,7 +23,7 @@ export function spliceBlock(layout: ModelLayout, own: readonly Node[], block: Bu
   const { loss } = block.mark;
   own.forEach((node, index) => {
     const record = records[index];
-    if (!record || !loss || !block.renamed.has(node)) return;
+    if (!record || !loss || ![...node.inputs, ...node.outputs].includes(loss.name)) return;
     replaced.push(base64.encode(bytes.subarray(record.start, record.end)));
     const payload = bytes.subarray(record.payload, record.end);
     replace.set(record, bytesField(graphFields.node, renameInNode(payload, loss.name, loss.original)));

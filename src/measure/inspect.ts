@@ -140,7 +140,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const training = trainingModelOf(graph);
   if (training) return inspectTraining(model, training, options, probe);
   const block = blockOf(graph);
-  const own = new Set(graph.nodes);
+  const own = { nodes: new Set(graph.nodes), values: new Set([...graph.values].map(({ name }) => name)) };
   const faults = runtimeFaults(graph);
   // Same as in train, so that both use the same parameters and layers.
   const { copies, shared } = liftParameters(graph, options, model.external);
@@ -156,7 +156,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph, { openResponses: true });
   return {
     ...fileFacts(model, graph),
-    nodes: own.size,
+    nodes: own.nodes.size,
     kind: kind ? "training-artifact" : block ? "injected" : "model",
     ...(kind && { artifact: { kind, loss: undefined, frozen: [], gradients: {} } }),
     ...(block && { block: inspectedBlock(block.mark) }),
@@ -200,12 +200,16 @@ function adviceOnLengths(missing: readonly string[], sites: readonly Site[]): st
   ];
 }
 
-/** Which layers an injected block cannot read. */
-function adviceOnFunctions(sites: readonly Site[], own: ReadonlySet<Node>): string[] {
-  const names = sites.flatMap(({ name, node }) => (own.has(node) ? [] : [name]));
-  if (names.length === 0) return [];
+/** Which layers an injected block cannot penalise: those whose weights are constants inside functions. */
+function adviceOnFunctions(
+  sites: readonly Site[],
+  { nodes, values }: { readonly nodes: ReadonlySet<Node>; readonly values: ReadonlySet<string> },
+): string[] {
+  const inner = sites.filter(({ node, weight }) => !nodes.has(node) && !values.has(weight.name));
+  if (inner.length === 0) return [];
+  const [names, their] = [listed(inner.map(({ name }) => name)), inner.length === 1 ? "its" : "their"];
   return [
-    `${listed(names)} ${names.length === 1 ? "lies" : "lie"} in functions of the model: train, step and grad penalise such layers, inject cannot reach their responses (export without functions for it)`,
+    `${names}: ${their} weights are constants inside functions of the model, so that inject leaves ${inner.length === 1 ? "it" : "them"} out; train, step and grad penalise and train ${inner.length === 1 ? "it" : "them"}`,
   ];
 }
 

@@ -1,36 +1,32 @@
 import Long from "long";
-import type { Site } from "../analysis/site-types.ts";
-import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { nodeToProto, valueInfo } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType } from "../onnx/data-types.ts";
-import type { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 import type { Tensor } from "../onnx/tensor.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
-import type { LayerTensors } from "./sites.ts";
+import type { VerifyRun } from "./run.ts";
+import { type InjectedSite, type LayerTensors, nameInBlock } from "./sites.ts";
 
 /** The part of an injected model that computes one site's scalar from the site's numbers. */
 export interface BlockAlone {
   readonly bytes: Uint8Array;
-  /** Values to feed: those of response, weight, bias and the model's inputs that the block reads. */
-  readonly inputs: ReadonlySet<string>;
+  /** Response, weight, bias and the model's inputs, as far as the block reads them. */
+  readonly feeds: ReadonlyMap<string, Tensor>;
 }
 
 /**
  * Cuts out the nodes that compute a value, back to the response, the weight and the bias of its site. Parts that read
  * anything else are kept unchanged, so a block that reads a copy of the responses does not move with them.
  */
-export function blockAlone(
-  { graph, model }: { readonly graph: Graph; readonly model: Model },
-  site: Site,
-  output: string,
-  tensors: LayerTensors,
-): BlockAlone {
+export function blockAlone(run: VerifyRun, injected: InjectedSite, tensors: LayerTensors): BlockAlone {
+  const { graph, model } = run;
+  const { site, marked } = injected;
+  const output = marked.value;
   const fed = new Map<string, Tensor>();
   const feed = (value: Value | undefined, tensor: Tensor | undefined) => {
-    if (value && tensor) fed.set(value.name, tensor);
+    if (value && tensor) fed.set(nameInBlock(injected, value), tensor);
   };
   feed(site.response, tensors.response);
   feed(weightOf(site), tensors.weight);
@@ -72,7 +68,8 @@ export function blockAlone(
       }),
     }),
   );
-  return { bytes, inputs: new Set(inputs.keys()) };
+  const known = new Map([...run.feeds, ...fed]);
+  return { bytes, feeds: new Map([...known].filter(([name]) => inputs.has(name))) };
 }
 
 /** An input of the tensor's type, with a free length on every axis. */

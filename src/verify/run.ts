@@ -9,6 +9,8 @@ export interface VerifyRun {
   readonly model: Model;
   /** The graph of that model. */
   readonly graph: Graph;
+  /** The original with its functions written out, if layers inside them have penalties: their numbers are read from it. */
+  readonly written?: Model;
   readonly feeds: ReadonlyMap<string, Tensor>;
   readonly probe: Probe;
   readonly seed: number;

@@ -85,9 +85,13 @@ function neededValues(injected: Pick<InjectedSite, "site" | "penalties">): Value
   return [...(readsResponses(injected) ? [site.response] : []), ...computed];
 }
 
-/** Names of the values that a run must return for {@link layerTensors}. */
+/** Names of the values that a run must return for {@link layerTensors}; some lie in functions of the model. */
 export const layerNames = (injected: InjectedSite): string[] =>
   injected.hidden ? [] : neededValues(injected).map(({ name }) => name);
+
+/** What the block calls a value of its layer: a layer inside a function is computed again in the block. */
+export const nameInBlock = ({ marked }: InjectedSite, { name }: Value): string =>
+  marked.inner?.[name] ?? name;
 
 /** The tensors of a site in one run that its penalties read. */
 export interface LayerTensors {

@@ -1,7 +1,7 @@
 import { messageOf } from "../errors.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import { addedTo, weightOf } from "../penalties/layer.ts";
+import { addedTo } from "../penalties/layer.ts";
 import {
   type Matrix,
   type PenaltyReference,
@@ -233,25 +233,9 @@ function movedTensors({ site }: InjectedSite, tensors: LayerTensors, numbers: La
 }
 
 /** The site's scalar as the graph computes it from the layer's tensors. */
-async function blockAt(
-  run: VerifyRun,
-  { injected: { site, marked } }: ComparedLayer,
-  tensors: LayerTensors,
-): Promise<number> {
-  const { bytes, inputs } = blockAlone(run, site, marked.value, tensors);
-  const own = new Map<string | undefined, Tensor | undefined>([
-    ...run.feeds,
-    [site.response.name, tensors.response],
-    [weightOf(site)?.name, tensors.weight],
-    [addedTo(site)?.value.name, tensors.bias],
-  ]);
-  const feeds = new Map(
-    [...inputs].flatMap((name) => {
-      const tensor = own.get(name);
-      return tensor ? [[name, tensor] as const] : [];
-    }),
-  );
-  return scalarOf(await run.probe.run(bytes, feeds, { optimize: false }), marked.value);
+async function blockAt(run: VerifyRun, { injected }: ComparedLayer, tensors: LayerTensors): Promise<number> {
+  const { bytes, feeds } = blockAlone(run, injected, tensors);
+  return scalarOf(await run.probe.run(bytes, feeds, { optimize: false }), injected.marked.value);
 }
 
 /** The first samples of a response (rows of its first axis). */

@@ -50,11 +50,8 @@ export async function checkValues(
   const others = new Map<InjectedSite, VerifyCheck>();
   let penalty = Number.NaN;
   for (const together of inRuns([...shares.keys()])) {
-    const names = together.flatMap((injected) => [
-      ...(shares.get(injected)?.value ? layerNames(injected) : []),
-      injected.marked.value,
-    ]);
-    const results = await run.probe.run(tap(run.model, [...names, output]), run.feeds, { optimize: false });
+    const names = together.flatMap((injected) => (shares.get(injected)?.value ? layerNames(injected) : []));
+    const results = await numbersOf(run, together, names, output);
     penalty = scalarOf(results, output);
     for (const injected of together) {
       const value = scalarCheck(injected, shares.get(injected), results, run);
@@ -67,6 +64,23 @@ export async function checkValues(
     totalCheck(penalty, [...values.values()]),
     ...others.values(),
   ];
+}
+
+/** The scalars of sites, the sum, and the values that penalties read: those inside functions from the original. */
+async function numbersOf(
+  { model, written, feeds, probe }: VerifyRun,
+  sites: readonly InjectedSite[],
+  names: readonly string[],
+  output: string,
+): Promise<Results> {
+  const inner = new Set(sites.flatMap(({ marked }) => Object.keys(marked.inner ?? {})));
+  const outer = [...names.filter((name) => !inner.has(name)), ...sites.map(({ marked }) => marked.value)];
+  const results = await probe.run(tap(model, [...outer, output]), feeds, { optimize: false });
+  const hidden = names.filter((name) => inner.has(name));
+  if (hidden.length === 0 || !written) return results;
+  const own = new Set(written.proto.graph?.input?.map(({ name }) => name));
+  const known = new Map([...feeds].filter(([name]) => own.has(name)));
+  return new Map([...results, ...(await probe.run(tap(written, hidden), known, { optimize: false }))]);
 }
 
 /** Groups sites so that one run returns the numbers of each group. */

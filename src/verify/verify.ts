@@ -3,7 +3,8 @@ import { isUnbiased } from "../analysis/unsafe-forms.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
 import { type Block, blockOf } from "../block/block.ts";
 import { messageOf, SorthError } from "../errors.ts";
-import { graphOf } from "../graph/model-graph.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
+import { reachFunctions } from "../inject/reach-functions.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import { verifyArtifact } from "./artifact.ts";
@@ -43,12 +44,14 @@ export async function verify(
     );
   }
   if (artifactKind(graph)) return verifyArtifact(original, injected, block, options, probe);
-  const own = graphOf(original);
+  const own = reachFunctions(original).graph;
   const data = await dataFor(own, block, options, probe);
   const before = withoutDraws(inlineExternal(original));
   const after = withoutDraws(inlineExternal(injected));
+  const inFunctions = block.mark.sites.some(({ inner }) => inner);
   const run: VerifyRun = {
     ...{ model: after.model, graph, feeds: data.feeds },
+    ...(inFunctions && { written: modelOf(reachFunctions(before.model).graph, before.model) }),
     ...{ probe, seed: options.seed ?? 1 },
   };
   const checks = [
