@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from . import run_folder
 from .contract import Contract, load
-from .data import load_data
+from .data import load_data, source_of
 from .errors import RunError
 from .export import check_export
 from .fit_loop import Fit
-from .reducer import Reducer, reducer_of_environment
+from .reducer import Reducer, reducer_of_environment, summed
 from .worker import Worker
 
 
@@ -25,10 +26,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="run.py",
         description="Trains a run of sorth-onnx distribute: python run.py, or torchrun --nproc-per-node N run.py.",
     )
-    parser.add_argument("--data", help="mnist, or a file as sorth-onnx train reads it")
+    parser.add_argument("--data", help="mnist, or a file as sorth-onnx train reads it; data that were converted need none")
     parser.add_argument("--epochs", type=int, help="passes over the data (default: as distributed)")
     parser.add_argument("--max-steps", type=int, help="stop after this number of steps")
     parser.add_argument("--validation", type=float, help="share of the data to hold out for validation")
+    parser.add_argument("--monitor", help="the figure on the held-out samples that says which epochs are best")
+    parser.add_argument("--early-stop", type=int, help="end when that figure has not improved for so many epochs in a row")
+    parser.add_argument("--no-early-stop", action="store_true", help="a resumed run no longer ends early")
+    parser.add_argument("--minimum-change", type=float, help="what --early-stop takes for an improvement must exceed this")
+    parser.add_argument("--keep", type=int, help="keep the checkpoints of so many best epochs, as epoch-N.safetensors")
+    parser.add_argument("--from", dest="weights", help="weights of the trained model: last, best or epoch-N")
     parser.add_argument("--checkpoint", help="folder for checkpoints and run.jsonl")
     parser.add_argument("--resume", help="continue the run of this folder")
     parser.add_argument("--other-data", action="store_true", help="allow a resumed run to continue with other data")
@@ -67,14 +74,21 @@ def _failed(error: RunError) -> int:
 
 
 def _run(contract: Contract, reducer: Reducer, flags: Any) -> int:
-    if flags.data is None:
-        raise RunError("--data is missing: mnist, or a file as sorth-onnx train reads it")
-    for name in ("epochs", "max_steps", "save_every"):
+    flags.data = source_of(flags.data, contract)
+    for name in ("epochs", "max_steps", "save_every", "early_stop", "keep"):
         value = getattr(flags, name)
         if value is not None and value < 1:
             raise RunError(f"--{name.replace('_', '-')} must be a whole number of 1 or more, not {value}")
     if flags.validation is not None and not 0 <= flags.validation < 1:
         raise RunError(f"--validation must be at least 0 and below 1, not {flags.validation}")
+    if flags.minimum_change is not None and (flags.early_stop is None or not flags.minimum_change >= 0):
+        raise RunError("--minimum-change is a number of 0 or more, and belongs to --early-stop: give the number of epochs too")
+    if flags.early_stop is not None and flags.no_early_stop:
+        raise RunError("--early-stop and --no-early-stop contradict each other: give one")
+    if flags.weights is not None and not re.fullmatch(r"last|best|epoch-[1-9]\d*", flags.weights):
+        raise RunError(f'--from takes last, best or epoch-N, not "{flags.weights}"')
+    if flags.weights is not None and not flags.output:
+        raise RunError("--from chooses the weights of the trained model: give -o too")
     if flags.output:
         check_export(contract)
         output = Path(flags.output)
@@ -120,7 +134,38 @@ def _fit_of(worker: Worker, run: Path | None, flags: Any, continued: bool) -> Fi
         validation=flags.validation if flags.validation is not None else validation if isinstance(validation, (int, float)) else None,
         checkpoint=run,
         save_every=flags.save_every,
+        monitor=flags.monitor or known.get("monitor"),
+        keep=flags.keep or known.get("keep"),
+        early_stop=_early_stop(flags, known),
+        goes_on=flags.early_stop is None and not flags.no_early_stop and known.get("earlyStop") is not False,
     )
+
+
+def _early_stop(flags: Any, known: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    if flags.no_early_stop:
+        return None
+    if flags.early_stop is None:
+        return known.get("earlyStop") or None
+    least = {} if flags.minimum_change is None else {"minimumChange": flags.minimum_change}
+    return {"patience": flags.early_stop, **least}
+
+
+def _chosen_weights(worker: Worker, run: Path | None, fit: Fit, flags: Any) -> str:
+    """Which checkpoint the trained model is of; by default the best with early stopping, if an epoch was validated."""
+    noted = worker.contract.raw["fit"].get("from")
+    asked = flags.weights or noted
+    kind = asked or ("best" if fit.early_stop else "last")
+    if kind == "last":
+        return kind
+    if run is None:
+        raise RunError(f"the weights of {kind} are those of a checkpoint: give --checkpoint, or --from last")
+    found = summed(worker.reducer, [float(worker.reducer.rank == 0 and (run / f"{kind}.safetensors").exists())])[0] > 0
+    if not found and asked is None:
+        return "last"
+    if not found:
+        why = "validate (--validation)" if kind == "best" else "keep the checkpoints of single epochs (--keep)"
+        raise RunError(f'"{run}" has no checkpoint "{kind}": {why}, or give --from last')
+    return str(kind)
 
 
 def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any) -> int:
@@ -159,7 +204,12 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
             print(f"stopped after step {worker.position.step}{where}", file=sys.stderr, flush=True)
         return 1
     if flags.output:
+        kind = _chosen_weights(worker, run, fit, flags)
+        if kind != "last" and run:
+            worker.load(run, kind)
         worker.export(flags.output)
+        if reducer.rank == 0 and not flags.quiet:
+            _say_end(worker, event, kind)
     if worker.data and worker.data.test and not worker.evaluation.obstacle:
         figures = worker.evaluate(worker.data.test)
         if reducer.rank == 0:
@@ -168,9 +218,24 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
     return 0
 
 
+def _say_end(worker: Worker, event: Mapping[str, Any], kind: str) -> None:
+    if event.get("stopped") == "early":
+        print(f"stopped: early, after epoch {event['epoch']}; to go on all the same: --no-early-stop", file=sys.stderr)
+    if kind != "last":
+        print(f"weights of step {worker.position.step} ({kind})", file=sys.stderr, flush=True)
+
+
 def _begin(worker: Worker, run: Path, fit: Fit, flags: Any) -> None:
-    chosen = {"epochs": fit.epochs, "maxSteps": fit.max_steps, "validation": fit.validation}
+    chosen = {
+        "epochs": fit.epochs, "maxSteps": fit.max_steps, "validation": fit.validation, "monitor": fit.monitor,
+        "keep": fit.keep, **_stop_words(fit.early_stop), "from": flags.weights or worker.contract.raw["fit"].get("from"),
+    }  # fmt: skip
     run_folder.begin(worker.contract, run, flags.data, chosen, worker.record())
+
+
+def _stop_words(stop: Mapping[str, Any] | None) -> dict[str, Any]:
+    found = stop or {}
+    return {"earlyStop": found.get("patience"), "minimumChange": found.get("minimumChange")}
 
 
 def _show(event: dict[str, Any]) -> None:

@@ -90,6 +90,8 @@ class Port:
     type: str
     shape: Shape
     batch_axis: int
+    own: str | None = None
+    """`tokens`: labels that are made of the tokens where the data hold none."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def _parameter(entry: Mapping[str, Any]) -> Parameter:
 
 
 def _port(entry: Mapping[str, Any]) -> Port:
-    return Port(entry["name"], entry["type"], tuple(entry["shape"]), entry.get("batchAxis", 0))
+    return Port(entry["name"], entry["type"], tuple(entry["shape"]), entry.get("batchAxis", 0), entry.get("own"))
 
 
 def _feeds(entry: Mapping[str, Any]) -> Feeds:

@@ -40,6 +40,8 @@ class Dataset:
     size: int
     inputs: tuple[Column, ...]
     labels: Column | None
+    checksums: tuple[str, ...] = ()
+    """Known checksums of the samples."""
 
     def subset(self, rows: Rows, name: str | None = None) -> "Dataset":
         """Some of the samples."""
@@ -213,11 +215,62 @@ def _npz(path: str) -> Parts:
     return Parts(made["train"], made.get("validation"), made.get("test"))
 
 
+# --- arrays that sorth-onnx distribute converted ---------------------------------------------------------------------------------
+
+
+def _converted(contract: Contract) -> Parts:
+    converted = contract.raw["data"]["converted"]
+
+    def dataset(part: Mapping[str, Any]) -> Dataset:
+        def column(entry: Mapping[str, Any]) -> Column:
+            path = contract.folder / entry["file"]
+            try:
+                array = np.load(path, mmap_mode="r")
+            except (OSError, ValueError) as error:
+                raise RunError(f"{path}: cannot be read ({error}): copy the whole folder of sorth-onnx distribute") from error
+            return Column(
+                entry["name"], tuple(entry["shape"]), lambda rows: np.asarray(array[rows]), entry["bytes"], entry["float"]
+            )
+
+        entries = part["columns"]
+        labels = [column(one) for one in entries if one["labels"]]
+        return Dataset(
+            part["name"],
+            part["size"],
+            tuple(column(one) for one in entries if not one["labels"]),
+            labels[0] if labels else None,
+            tuple(part["checksums"]),
+        )
+
+    own = {part: dataset(converted[part]) for part in ("train", "validation", "test") if converted[part]}
+    return Parts(own["train"], own.get("validation"), own.get("test"))
+
+
 # --- all ----------------------------------------------------------------------------------------------------------------------
+
+
+def source_of(spec: str | None, contract: Contract) -> str:
+    """What the data are, without `--data` what was converted. Raises RunError where there is neither."""
+    converted = contract.raw["data"]["converted"]
+    if spec is not None:
+        return spec
+    if converted is None:
+        raise RunError("--data is missing: mnist, or a file as sorth-onnx train reads it")
+    return str(converted["source"])
+
+
+def whole_path(spec: str) -> str:
+    """The path of data, or the paths of several files with commas, from the root."""
+    if spec == "mnist" or "," not in spec or Path(spec).exists():
+        return spec if spec == "mnist" else str(Path(spec).resolve())
+    return ",".join(str(Path(one.strip()).resolve()) for one in spec.split(","))
 
 
 def load_data(spec: str, contract: Contract) -> Parts:
     """Reads what `--data` names. Raises RunError for anything else."""
+    converted = contract.raw["data"]["converted"]
+    if converted is not None and converted["source"] in (spec, whole_path(spec)):
+        return _converted(contract)
     if spec == "mnist":
         return _mnist(contract)
     path = Path(spec)
@@ -233,4 +286,7 @@ def load_data(spec: str, contract: Contract) -> Parts:
     if tables.is_table(spec):
         return tables.load_table(spec, contract.raw["data"]["conversion"] or {})
     lacking = "" if path.exists() else "; there is no such file"
-    raise RunError(f"{spec}: workers read mnist, .npz, .csv, .tsv, .jsonl and .parquet files, and folders of IDX files{lacking}")
+    raise RunError(
+        f"{spec}: workers read mnist, .npz, .csv, .tsv, .jsonl and .parquet files, and folders of IDX files; sorth-onnx distribute "
+        f"--data converts all else{lacking}"
+    )

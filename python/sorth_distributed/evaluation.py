@@ -2,81 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Mapping
 
 import numpy as np
 
-from .contract import Array, Contract, size_of
+from .contract import Array, Contract
 from .data import Dataset
 from .errors import RunError
 from .feeds import Feeder
 from .graphs import Buffer, Graph
+from .losses import figures_of, is_known
+from .metrics import measuring, with_totals
 from .reducer import Reducer, summed
-
-
-def _cross_entropy(
-    prediction: Array, labels: Array, rows: int, options: Mapping[str, Any], mask: Array | None
-) -> tuple[float, float | None, float, float]:
-    shape = prediction.shape
-    last = options.get("classAxis", 1) == -1
-    places = options.get("labelPlaces", 0)
-    if not last and places and len(shape) > 2 and size_of(shape[2:]) != places and size_of(shape[1:-1]) == places:
-        last = True
-    axis = len(shape) - 1 if last or len(shape) == 1 else 1
-    scores = np.moveaxis(prediction[:rows].astype(np.float64), axis, -1)
-    classes, positions = scores.shape[-1], size_of(scores.shape[1:-1])
-    scores = scores.reshape(-1, classes)
-    shares = options.get("labels") == "probabilities"
-    smoothing, focus = options.get("labelSmoothing", 0), options.get("focus", 0)
-    text = options.get("classWeights", "none")
-    weights = None if text == "none" else np.array([float(one) for one in str(text).split(",")])
-    if shares:
-        target = np.moveaxis(labels[:rows].astype(np.float64), axis, -1).reshape(-1, classes)
-        label = target.argmax(axis=1)
-        counts = np.ones(len(label), bool)
-    else:
-        label = labels[:rows].astype(np.int64).reshape(-1)
-        ignored = options.get("ignoreIndex", "none")
-        counts = np.ones(len(label), bool) if ignored == "none" else label != ignored
-        if mask is not None:
-            counts &= mask[:rows].reshape(-1) > 0
-        label = np.where(counts, label, 0)
-        if ((label < 0) | (label >= classes)).any():
-            raise RunError(f"a label is no class of the model, which has {classes} (0 to {classes - 1})")
-        target = np.eye(classes)[label]
-    of_class = np.ones(classes) if weights is None else weights
-    aim = of_class * ((1 - smoothing) * target + smoothing / classes)
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    partition = np.exp(shifted).sum(axis=1)
-    plain = aim.sum(axis=1) * np.log(partition) - (aim * shifted).sum(axis=1)
-    at_label = shifted[np.arange(len(label)), label]
-    missed = 1.0 if focus == 0 else (1 - np.exp(at_label) / partition) ** focus
-    found = scores.argmax(axis=1) == label
-    each = np.ones(len(label)) if shares else of_class[label]
-    counted = counts.sum() / positions
-    weight = (each * counts).sum() / positions if weights is not None else counted
-    return (
-        float((missed * plain * counts).sum() / positions),
-        float((found & counts).sum() / positions),
-        float(counted),
-        float(weight),
-    )
-
-
-def _elementwise(
-    name: str, prediction: Array, labels: Array, rows: int, options: Mapping[str, Any], mask: Array | None
-) -> tuple[float, float | None, float, float]:
-    x = prediction[:rows].astype(np.float64).reshape(rows, -1)
-    y = labels[:rows].astype(np.float64).reshape(rows, -1)
-    if name == "mse":
-        losses = (x - y) ** 2
-    elif name == "l1":
-        losses = np.abs(x - y)
-    else:
-        raise RunError(f"the loss {name} is not evaluated by workers")
-    if mask is not None:
-        raise RunError(f"the loss {name} with a mask is not evaluated by workers")
-    return float(losses.mean(axis=1).sum()), None, float(rows), float(rows)
 
 
 class Evaluation:
@@ -101,12 +39,19 @@ class Evaluation:
         unknown = [
             term["objective"]["name"]
             for term in raw["terms"]
-            if term["objective"] and term["objective"]["name"] not in ("cross-entropy", "mse", "l1")
+            if term["objective"] and term["prediction"] and not is_known(term["objective"]["name"])
         ]
         self.obstacle = (
             f"workers do not evaluate the loss {unknown[0]}: leave --validation out, and evaluate the trained model"
             if unknown
             else None
+        )
+        measured = raw.get("metrics")
+        self.measured: int | None = measured["term"] if measured else None
+        """Which of the losses the metrics look at."""
+        self._names: list[str] = measured["names"] if measured else []
+        self._begin = (
+            measuring(self._names, measured["kind"], raw["terms"][measured["term"]], self._batch) if measured else None
         )
 
     def run(self, dataset: Dataset, state: Mapping[str, Buffer], normalize: Any) -> dict[str, Any]:
@@ -128,6 +73,7 @@ class Evaluation:
         starts = range(0, samples, self._batch)
         sums = np.zeros((len(terms) + 1, 4))
         classifies = [False] * len(terms)
+        measured = self._begin() if self._begin else None
         for start in list(starts)[self._reducer.rank :: self._reducer.size]:
             count = min(self._batch, samples - start)
             rows = np.minimum(np.arange(start, start + self._batch), start + count - 1)
@@ -137,54 +83,65 @@ class Evaluation:
                     self._inputs[name].write(array)
             bound.run()
             for index, term in enumerate(terms):
-                figures = self._figures(term, fed, count)
-                classifies[index] = figures[1] is not None
-                sums[index] += [0.0 if one is None else one for one in figures]
+                if not (term["objective"] and term["prediction"]):
+                    sums[index] += self._counted_by_graph(term, count)
+                    continue
+                given = self._given(term, fed, count)
+                figures = figures_of(term["objective"], *given)
+                classifies[index] = figures.correct is not None
+                sums[index] += [figures.loss, figures.correct or 0.0, figures.counted, figures.weight]
+                if measured and index == self.measured:
+                    measured.add(*given)
             if whole is not None:
                 sums[-1, 0] += float(self._outputs[whole].read().reshape(-1)[0]) * count
         flags = summed(self._reducer, [*sums.reshape(-1), *(float(one) for one in classifies)])
         sums = np.array(flags[: sums.size]).reshape(sums.shape)
-        return self._joined(sums, [one > 0 for one in flags[sums.size :]], samples)
+        found, each = self._joined(sums, [one > 0 for one in flags[sums.size :]], samples)
+        if measured is None or self.measured is None:
+            return found
+        loss, accuracy = each[self.measured]
+        return {**found, **with_totals(measured.report(self._reducer), self._names, loss, accuracy)}
 
-    def _figures(self, term: Mapping[str, Any], fed: Mapping[str, Array], count: int) -> tuple[float, float | None, float, float]:
-        objective, prediction = term["objective"], term["prediction"]
-        if objective and prediction:
-            array = self._outputs[prediction["name"]].read().reshape(prediction["shape"])
-            rows = array.shape[0] // self._batch * count
-            port = self._feeds.labels
-            labels = fed[term["labels"] if term["labels"] else port.name if port else ""]
-            mask = fed[term["mask"]] if term["mask"] else None
-            labels = labels.reshape(array.shape[0], -1)
-            if objective["name"] == "cross-entropy":
-                if objective["options"].get("labels") == "probabilities":
-                    labels = labels.reshape(array.shape)
-                return _cross_entropy(array, labels, rows, objective["options"], mask)
-            return _elementwise(objective["name"], array, labels, rows, objective["options"], mask)
+    def _given(self, term: Mapping[str, Any], fed: Mapping[str, Array], count: int) -> tuple[Array, Array, int, Array | None]:
+        """A prediction, labels, the rows of both that count, and a mask."""
+        prediction, port = term["prediction"], self._feeds.labels
+        array = self._outputs[prediction["name"]].read().reshape(prediction["shape"])
+        labels = fed[term["labels"] if term["labels"] else port.name if port else ""]
+        mask = fed[term["mask"]] if term["mask"] else None
+        return array, labels.reshape(array.shape[0], -1), array.shape[0] // self._batch * count, mask
+
+    def _counted_by_graph(self, term: Mapping[str, Any], count: int) -> list[float]:
+        """The figures of a loss that the graph computes, for each place or for the whole batch."""
         numbers = self._outputs[term["output"]["name"]].read().astype(np.float64).reshape(-1)
-        if not term["output"]["shape"]:
-            return float(numbers[0]) * count, None, float(count), float(count)
-        places = len(numbers) // self._batch
-        return float(numbers[: count * places].sum() / places), None, float(count), float(count)
+        places = len(numbers) // self._batch if term["output"]["shape"] else 1
+        loss = numbers[: count * places].sum() / places if term["output"]["shape"] else numbers[0] * count
+        return [float(loss), 0.0, float(count), float(count)]
 
-    def _joined(self, sums: Array, classifies: list[bool], samples: int) -> dict[str, Any]:
+    def _joined(
+        self, sums: Array, classifies: list[bool], samples: int
+    ) -> tuple[dict[str, Any], list[tuple[float, float | None]]]:
+        """All figures, and loss and accuracy of each loss."""
+
         def share(part: float, of: float) -> float:
-            return 0.0 if of == 0 else part / of
+            return 0.0 if of == 0 else float(part / of)
 
         terms = self._raw["terms"]
-        losses = [share(loss, weight) for loss, _, _, weight in sums[: len(terms)]]
-        found = [
-            (term["name"], share(correct, counted))
-            for term, (_, correct, counted, _), is_class in zip(terms, sums, classifies)
-            if is_class
+        each = [
+            (share(loss, weight), share(correct, counted) if is_class else None)
+            for (loss, correct, counted, weight), is_class in zip(sums[: len(terms)], classifies)
         ]
-        figures: dict[str, Any] = {"loss": sum(loss * term["weight"] for loss, term in zip(losses, terms))}
-        if len(found) == 1:
-            figures["accuracy"] = found[0][1]
+        named = list(zip((term["name"] for term in terms), each))
+        accuracies = {name: accuracy for name, (_, accuracy) in named if accuracy is not None}
+        figures: dict[str, Any] = {"loss": sum(loss * term["weight"] for (loss, _), term in zip(each, terms))}
+        if len(accuracies) == 1:
+            (figures["accuracy"],) = accuracies.values()
+        if len(terms) == 1 and terms[0]["objective"] and terms[0]["objective"]["name"] in ("causal-lm", "masked-lm"):
+            figures["perplexity"] = math.exp(min(figures["loss"], 700.0))
         if len(terms) > 1:
-            figures["losses"] = {term["name"]: loss for loss, term in zip(losses, terms)}
-            if found:
-                figures["accuracies"] = dict(found)
+            figures["losses"] = {name: loss for name, (loss, _) in named}
+            if accuracies:
+                figures["accuracies"] = accuracies
         if self._raw["loss"] is not None:
             figures["loss"] = share(sums[-1, 0], samples)
         figures["samples"] = samples
-        return figures
+        return figures, each

@@ -9,6 +9,7 @@ import numpy as np
 from .contract import DTYPES, Array, Contract, Feeds, Port, size_of
 from .data import LABEL_NAMES, Column, Dataset, Rows
 from .errors import RunError
+from .token_columns import is_usual, labels_of_tokens, usual_column
 
 
 def match(feeds: Feeds, dataset: Dataset) -> dict[str, Column]:
@@ -19,8 +20,13 @@ def match(feeds: Feeds, dataset: Dataset) -> dict[str, Column]:
     columns = [*dataset.inputs, *([dataset.labels] if dataset.labels else [])]
     found = {port.name: column for port in [*data, *labels] for column in columns if column.name == port.name}
     taken = {column.name for column in found.values()}
-    waiting = [port for port in data if port.name not in found]
-    if len(data) == 1 and waiting:
+    plain = [port for port in data if not is_usual(port.name)] if len(data) > 1 else data
+    for port in data:
+        own = usual_column(port.name, dataset) if port not in plain and port.name not in found else None
+        if own:
+            found[port.name] = own
+    waiting = [port for port in plain if port.name not in found]
+    if len(plain) == 1 and waiting:
         free = [column for column in dataset.inputs if column.name not in taken]
         own = next((one for one in free if one.name.lower() == "x"), free[0] if len(free) == 1 else None)
         if own:
@@ -33,6 +39,8 @@ def match(feeds: Feeds, dataset: Dataset) -> dict[str, Column]:
     )
     if target and dataset.labels and dataset.labels.name not in taken:
         found[target.name] = dataset.labels
+    if feeds.labels and feeds.labels.own == "tokens" and feeds.labels.name not in found:
+        found[feeds.labels.name] = labels_of_tokens(feeds.labels.name, dataset)
     missing = [port.name for port in [*data, *labels] if port.name not in found]
     if missing:
         held = ", ".join(f"{one.name} {list(one.shape)}" for one in columns)

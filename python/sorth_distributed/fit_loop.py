@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 from . import random_streams
 from .contract import Array
@@ -30,6 +30,14 @@ class Fit:
     validation: float | None = None
     checkpoint: Path | None = None
     save_every: int | None = None
+    monitor: str | None = None
+    """The figure on the held-out samples that says which epochs are best; None: loss."""
+    keep: int | None = None
+    """Best epochs whose checkpoints stay."""
+    early_stop: Mapping[str, Any] | None = None
+    """`patience`, `minimumChange` and `monitor`, as checkpoints have them."""
+    goes_on: bool = True
+    """Whether early stopping may have ended the run before: its options are those of the resumed run."""
 
 
 class NotANumber(RunError):
@@ -48,12 +56,18 @@ class FitLoop:
         self._first, self._began = worker.position.step, time.monotonic()
         self._figures: dict[str, Any] = {}
         self._rate = 0.0
+        self._decisions = worker.decisions()
+        self._ends_early = False
 
     def events(self, planned: int) -> Iterator[Event]:
         """Everything that happens, to the end."""
         worker, position = self._worker, self._worker.position
         stopped = False
-        while position.step < self._total and not stopped:
+        if self._fit.goes_on and not position.ended_early and self._decisions and position.step % self._per_epoch == 0:
+            # A run that was interrupted at the epoch where early stopping ends it ends there.
+            self._ends_early = self._decisions.after(position.history).is_over
+        position.ended_early = False
+        while position.step < self._total and not stopped and not self._ends_early:
             epoch = position.step // self._per_epoch
             if position.step % self._per_epoch == 0:
                 position.start_epoch()
@@ -68,9 +82,11 @@ class FitLoop:
                     worker.save(self._fit.checkpoint)
             if position.step % self._per_epoch == 0 and position.counted > 0:
                 yield from self._end_of_epoch(epoch + 1, began)
-        if self._fit.checkpoint and position.step % self._per_epoch != 0:
+        early = self._ends_early and position.step < self._total and not stopped
+        position.ended_early = early
+        if self._fit.checkpoint and (position.step % self._per_epoch != 0 or early):
             worker.save(self._fit.checkpoint)
-        why = "aborted" if stopped else "max-steps" if position.step < planned else None
+        why = "aborted" if stopped else "early" if early else "max-steps" if position.step < planned else None
         yield {"event": "end", **self._progress(), **position.means(), **self._figures, **({"stopped": why} if why else {})}
 
     def _step(self, order: Array, epoch: int) -> Event:
@@ -112,9 +128,17 @@ class FitLoop:
         is_best = figures is not None and (position.best_loss is None or figures["loss"] < position.best_loss)
         if is_best and figures:
             position.best_loss = figures["loss"]
-        kinds = [*(["best"] if is_best else []), "last"]
+        decision = self._decisions.after(position.history) if self._decisions else None
+        kinds = [
+            *([f"epoch-{epoch}"] if decision and decision.is_kept else []),
+            *(["best"] if (decision.is_best if decision else is_best) else []),
+            "last",
+        ]
         if self._fit.checkpoint:
             worker.save(self._fit.checkpoint, kinds)
+            if decision and worker.reducer.rank == 0:
+                for one in decision.fallen:
+                    (self._fit.checkpoint / f"epoch-{one}.safetensors").unlink(missing_ok=True)
         seconds = time.monotonic() - began
         yield {
             "event": "epoch", **self._progress(), **means, **self._figures,
@@ -123,6 +147,7 @@ class FitLoop:
         if self._fit.checkpoint:
             for kind in kinds:
                 yield {"event": "checkpoint", **self._progress(), **means, "kind": kind}
+        self._ends_early = decision is not None and decision.is_over
 
     def _progress(self) -> Event:
         position = self._worker.position

@@ -43,6 +43,9 @@ def _numbers(dataset: Dataset) -> Iterator[Array]:
 
 def identity_of(dataset: Dataset) -> dict[str, Any]:
     """Name, number of samples, and a CRC-32 of all numbers."""
+    known = next((one for one in dataset.checksums if one.startswith("crc32:")), None)
+    if known is not None:
+        return {"name": dataset.name, "samples": dataset.size, "checksum": known}
     crc = 0
     for numbers in _numbers(dataset):
         crc = zlib.crc32(numbers.tobytes(), crc)
@@ -57,6 +60,8 @@ def same_data(dataset: Dataset, before: Mapping[str, Any]) -> bool | None:
     """Whether a dataset is that of a checkpoint; None where only the number of samples could be compared."""
     if before["samples"] != dataset.size:
         return False
+    if dataset.checksums:
+        return before["checksum"] in dataset.checksums
     if before["checksum"].startswith("crc32:"):
         return bool(identity_of(dataset)["checksum"] == before["checksum"])
     columns = [*dataset.inputs, *([dataset.labels] if dataset.labels else [])]

@@ -21,6 +21,8 @@ class Position:
     best_loss: float | None = None
     before: int | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    ended_early: bool = False
+    """Early stopping ended the run, and its end was reported."""
 
     @staticmethod
     def from_text(text: str) -> "Position":
@@ -28,7 +30,7 @@ class Position:
         raw = json.loads(text)
         return Position(
             raw["step"], raw["loss"], raw["penalty"], raw.get("penalties") or {}, raw.get("losses") or {},
-            raw["counted"], raw.get("bestLoss"), raw.get("before"), raw.get("history") or [],
+            raw["counted"], raw.get("bestLoss"), raw.get("before"), raw.get("history") or [], raw.get("endedEarly", False),
         )  # fmt: skip
 
     def to_text(self) -> str:
@@ -45,6 +47,8 @@ class Position:
         }
         if self.before is not None:
             raw["before"] = self.before
+        if self.ended_early:
+            raw["endedEarly"] = True
         return json_text(raw)
 
     def start_epoch(self) -> None:

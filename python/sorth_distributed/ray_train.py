@@ -17,6 +17,7 @@ from typing import Any, Mapping, Sequence
 
 from . import command
 from .contract import load
+from .data import whole_path
 from .errors import RunError
 from .reducer import Reducer, reducer_of_environment, summed
 
@@ -65,8 +66,8 @@ def train(
     for name in PATHS:
         if flags[name]:
             flags[name] = str(Path(flags[name]).resolve())
-    if flags["data"] and flags["data"] != "mnist":
-        flags["data"] = str(Path(flags["data"]).resolve())
+    if flags["data"]:
+        flags["data"] = whole_path(flags["data"])
     _show_package_to_workers()
     kept = Path(storage) if storage else Path(tempfile.mkdtemp(prefix="sorth-ray-"))
     config = {"folder": str(Path(folder).resolve()), "flags": flags, "mark": str(kept / "started")}

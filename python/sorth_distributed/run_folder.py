@@ -12,6 +12,7 @@ from typing import Any, Mapping
 
 from .checkpoints import write_safely
 from .contract import Contract
+from .data import whole_path
 from .errors import RunError
 from .position import json_text
 
@@ -130,14 +131,26 @@ def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any],
     if settings is None:
         return
     words = list(settings["arguments"])
-    for key, flag in (("epochs", "--epochs"), ("maxSteps", "--max-steps"), ("validation", "--validation")):
+    for key, flag in _FLAGS:
         words = _without(words, flag)
         if flags.get(key) is not None:
             words.append(f"{flag}={flags[key]}")
-    where = data if data == "mnist" else str(Path(data).resolve())
-    words = [*_without(words, "--data"), f"--data={where}"]
+    words = [*_without(words, "--data"), f"--data={whole_path(data)}"]
     text = json.dumps({**settings, "arguments": words, "data": record}, indent=2, ensure_ascii=False)
     write_safely(folder / "run.json", [f"{text}\n".encode()])
+
+
+_FLAGS = (
+    ("epochs", "--epochs"),
+    ("maxSteps", "--max-steps"),
+    ("validation", "--validation"),
+    ("monitor", "--monitor"),
+    ("keep", "--keep"),
+    ("earlyStop", "--early-stop"),
+    ("minimumChange", "--minimum-change"),
+    ("from", "--from"),
+)
+"""What run.py says itself, and its flags of `sorth-onnx train`."""
 
 
 def _without(words: list[str], flag: str) -> list[str]:

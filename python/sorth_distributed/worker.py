@@ -10,6 +10,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import numpy as np
 
 from . import random_streams
+from .best_epochs import Decisions
 from .checkpoints import read_tensors, write_tensors
 from .contract import DTYPES, Array, Contract, State
 from .data import Dataset, Parts
@@ -85,10 +86,7 @@ class Worker:
         self.normalize = json.loads(self._options)["numbers"].get("normalize", self.normalize)
 
     def _check_options(self, path: Path, metadata: Mapping[str, str]) -> None:
-        """Refuses a checkpoint of a run with other options, or with some that workers do not follow."""
-        for key, flag in (("earlyStop", "--early-stop"), ("keep", "--keep"), ("monitor", "--monitor")):
-            if key in json.loads(metadata.get("fit", "{}")):
-                raise RunError(f"{path}: the run was begun with {flag}, which is not distributed: train on one machine")
+        """Refuses a checkpoint of a run with other options."""
         if not self._options:
             return
         own, other = _meaning(self._options), _meaning(metadata["options"])
@@ -159,6 +157,7 @@ class Worker:
             self.normalize = normalization_of(self.contract, train)
         if validation is not None and self.evaluation.obstacle:
             raise RunError(self.evaluation.obstacle)
+        _check_held_out(fit, validation)
         self.plan = self._plan_of(fit, validation)
         batch = self.contract.batch
         per_epoch = train.size // batch
@@ -194,7 +193,20 @@ class Worker:
             plan["validation"] = fit.validation
         elif validation is not None:
             plan["validation"] = identity_of(validation)
+        if fit.monitor is not None:
+            plan["monitor"] = fit.monitor
+        if fit.keep is not None:
+            plan["keep"] = fit.keep
+        if fit.early_stop is not None:
+            plan["earlyStop"] = dict(fit.early_stop)
         return plan
+
+    def decisions(self) -> Decisions | None:
+        """What decides between epochs; None where only the lowest validation loss counts."""
+        plan = self.plan or {}
+        if not {"monitor", "keep", "earlyStop"} & plan.keys():
+            return None
+        return Decisions(plan, self.contract.raw["evaluation"]["figures"])
 
     def _check_data(self, train: Dataset, fit: Fit) -> None:
         if not self.plan or self.other_data:
@@ -330,6 +342,20 @@ class Worker:
         }
         if self.reducer.rank == 0:
             write_model(self.contract, Path(path), weights, self.record())
+
+
+def _check_held_out(fit: Fit, validation: Dataset | None) -> None:
+    """Refuses to decide between epochs by nothing."""
+    asked = (
+        "early stopping (--early-stop)" if fit.early_stop is not None
+        else "keeping the best checkpoints (--keep)" if fit.keep is not None
+        else "a monitored figure (--monitor)" if fit.monitor is not None
+        else None
+    )  # fmt: skip
+    if asked and validation is None:
+        raise RunError(f"{asked} needs held-out samples: give --validation, as in --validation 0.1")
+    if fit.keep is not None and fit.checkpoint is None:
+        raise RunError("keeping the best checkpoints (--keep) needs a folder for them: give --checkpoint")
 
 
 def _meaning(text: str) -> dict[str, Any]:

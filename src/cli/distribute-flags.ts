@@ -28,7 +28,6 @@ const idle: Reasons = {
 
 /** Flags that say what a run leaves at its end. */
 const ofEnd: Reasons = {
-  from: "chooses weights at the end of a run: take them with sorth-onnx export RUN --from best",
   adapter: "writes adapters at the end of a run: run.py's run folder holds them",
   keepPenalty: "belongs to the end of a run: sorth-onnx export RUN --keep-penalty",
   tensorboard: "is not written by workers: run.jsonl in the run's folder has every figure",
@@ -38,15 +37,6 @@ const ofEnd: Reasons = {
 const notFollowed: Reasons = {
   augment: notYet,
   teacher: notYet,
-  metrics: "is not computed by workers: sorth-onnx evaluate --metrics does for the trained file",
-  monitor: notYet,
-  earlyStop: notYet,
-  minimumChange: notYet,
-  keep: notYet,
-  tokenizer: "is not distributed: give run.py the tokens as an .npz file",
-  length: "is not distributed: give run.py the tokens as an .npz file",
-  text: "is not distributed: give run.py the tokens as an .npz file",
-  truncation: "is not distributed: give run.py the tokens as an .npz file",
 };
 
 const refused: Reasons = { ...idle, ...ofEnd, ...notFollowed };
@@ -64,7 +54,7 @@ export function declareDistribute(command: Command): string[] {
         "distribute the run of a checkpoint folder from where it stands; needs no other option";
     }
     if (option.attributeName() === "data") {
-      option.description = `read data already now, where the graphs depend on them (class weights, recovered BatchNorm); run.py reads its own --data`;
+      option.description = `read data already now: tables, folders of images and texts, which are converted, and where the graphs depend on data (class weights, recovered BatchNorm); run.py reads its own --data`;
     }
   }
   command
@@ -98,12 +88,13 @@ export function checkDistributed(command: Command, { backend, data, exact, worke
     throw new UsageError("--backend webgpu is not distributed: Python's ONNX Runtime has cpu and cuda");
   }
   if (data !== undefined) return;
-  const needing = ["label", "columns", "missing", "standardize", "resize"].filter(
-    (name) => command.getOptionValueSource(name) === "cli",
-  );
+  const needing = [
+    ...["label", "columns", "missing", "standardize", "resize"],
+    ...["tokenizer", "length", "text", "truncation"],
+  ].filter((name) => command.getOptionValueSource(name) === "cli");
   if (needing.length > 0) {
     throw new UsageError(
-      `${needing.map((name) => `--${name}`).join(", ")}: give --data too, from which tables and images are converted`,
+      `${needing.map((name) => `--${name}`).join(", ")}: give --data too, from which tables, images and texts are converted`,
     );
   }
 }

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { checkAdapterOutput } from "../adapters/adapter-files-node.ts";
-import { conversionOf, type DataConversion, withConversion } from "../data/conversion.ts";
+import { type DataConversion, withConversion } from "../data/conversion.ts";
 import { UsageError } from "../errors.ts";
 import {
   type CheckpointKind,
@@ -12,20 +12,17 @@ import {
   readModel,
   rescuedInference,
   rescueFiles,
-  type SplitData,
   type Trainer,
   type TrainingEvent,
   tensorboard,
   writeCheckpoint,
   writeModel,
 } from "../index.ts";
-import { isObjective } from "../losses/terms.ts";
 import { checkIsNoData } from "../onnx/files-node.ts";
 import { counted } from "../passes/pass.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import { listedWithSource } from "../programs/tell-parameters.ts";
-import { normalizationFor } from "../runtime/batch-feeds.ts";
-import { describeData } from "../runtime/describe-data.ts";
+import { dataRecord } from "../runtime/data-record.ts";
 import { checkHasAdapters, writeTrainedAdapter } from "./adapter-flags.ts";
 import { updateAveragedBatchNorm, updatesBatchNorm } from "./averaged-batch-norm.ts";
 import { withRecoveredBatchNorm } from "./batch-norm-flag.ts";
@@ -133,7 +130,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
     onMemory: tellMemory(onMessage, (text) => terminal.note(text)),
   });
   const updates = updatesBatchNorm(trainer, flags);
-  const record = recordOf(read, trainer);
+  const record = dataRecord(read, trainer);
   checkTaughtData(trainer.options.teacher, record);
 
   const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));
@@ -217,18 +214,6 @@ function defaultsOf(
     ...(freeBatch && { batch: options.batch ?? defaultBatch }),
     ...(block === undefined && flags.penalty === undefined && { penalty: "som" }),
   };
-}
-
-/** The record of a run's data that its model keeps. */
-function recordOf({ train, conversion }: SplitData, { model, step, options }: Trainer): DataConversion {
-  const normalize = options.normalize ?? normalizationFor(train, { model, step });
-  // Labels that are only numbers have the names that the model gives them, as --classes does.
-  const classes = conversion?.classes ?? conversionOf(model)?.classes;
-  const summary = describeData(train, step.ports, { normalize, classes });
-  const loss = options.objective && isObjective(options.objective) ? options.objective : undefined;
-  const ofTexts = loss?.perplexity ?? loss?.embeds;
-  const objective = ofTexts && loss && { name: loss.name, options: loss.options };
-  return { version: 1, ...conversion, ...given({ classes, normalize, objective }), summary };
 }
 
 /** Writes the trained model and, if asked for, the checkpoint for ONNX Runtime's own sessions. */

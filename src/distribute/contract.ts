@@ -1,6 +1,7 @@
 import type { DataConversion } from "../data/conversion.ts";
 import type { Normalization } from "../data/normalize.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
+import type { LabelKind } from "../metrics/table.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
 import type {
   DataPort,
@@ -71,10 +72,46 @@ export interface ContractTerm {
   readonly output: { readonly name: string; readonly shape: readonly number[] } | null;
 }
 
+/** Figures on held-out samples besides loss and accuracy. */
+export interface ContractMetrics {
+  readonly term: number;
+  readonly names: readonly string[];
+  readonly kind: LabelKind;
+}
+
+/** Samples as arrays in `.npy` files. */
+export interface ContractDataset {
+  readonly name: string;
+  readonly size: number;
+  readonly columns: readonly {
+    readonly name: string;
+    /** Path in the folder. */
+    readonly file: string;
+    /** Of one sample. */
+    readonly shape: readonly number[];
+    readonly bytes: boolean;
+    readonly float: boolean;
+    /** Whether it is the dataset's labels. */
+    readonly labels: boolean;
+  }[];
+  /** By which a run knows its data: that of `train`, and that of workers. */
+  readonly checksums: readonly string[];
+}
+
+/** Data that were converted into arrays. */
+export interface ConvertedData {
+  /** What they were read from. */
+  readonly source: string;
+  readonly train: ContractDataset;
+  readonly validation: ContractDataset | null;
+  readonly test: ContractDataset | null;
+}
+
 /** Inputs that are fed with samples. */
 export type ContractFeeds = {
   readonly inputs: readonly DataPort[];
-  readonly labels: DataPort | null;
+  /** `own`: where the data hold no labels, they are made of the tokens. */
+  readonly labels: (DataPort & { readonly own?: "tokens" }) | null;
   readonly targets: readonly string[];
 };
 
@@ -109,6 +146,8 @@ export interface Contract {
     /** The folder of MNIST's files on the machine that wrote this. */
     readonly mnist: string | null;
     readonly conversion: DataConversion | null;
+    /** The samples as arrays, where workers cannot read the data themselves. */
+    readonly converted: ConvertedData | null;
   };
   readonly parameters: readonly ContractParameter[];
   readonly shared: readonly (ContractState & { readonly name: string })[];
@@ -133,6 +172,10 @@ export interface Contract {
     readonly file: string;
     readonly terms: readonly ContractTerm[];
     readonly loss: string | null;
+    /** Metrics, and the loss that they look at by its place in `terms`; null where none were asked for. */
+    readonly metrics: ContractMetrics | null;
+    /** The figures of a validation that may decide between epochs, each with what is better of it. */
+    readonly figures: Readonly<Record<string, "higher" | "lower">>;
     readonly feeds: ContractFeeds;
     /** Parameters and statistics that the graph reads. */
     readonly state: readonly string[];

@@ -5,12 +5,12 @@ import type { Column } from "../data/dataset.ts";
 import { chooseNormalization, type Normalization } from "../data/normalize.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { figureName, kindOf } from "../metrics/table.ts";
 import { nameAndOptions, withoutHyphens } from "../name-and-options.ts";
-import { count } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { resolvePlans } from "../penalties/plan.ts";
-import { buildEvaluation } from "../programs/evaluation.ts";
+import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
 import { buildSplitStep, type SplitStep } from "../programs/split-step.ts";
 import type { StepOptions } from "../programs/step.ts";
 import {
@@ -22,6 +22,8 @@ import {
   type StepPorts,
   statePorts,
 } from "../programs/step-ports.ts";
+import { measureOf } from "../runtime/evaluator.ts";
+import { figuresIn } from "../runtime/own-evaluation.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import type { Schedule } from "../schedules/schedule.ts";
@@ -29,6 +31,7 @@ import {
   type Contract,
   type ContractFeeds,
   type ContractMask,
+  type ContractMetrics,
   type ContractState,
   type ContractTerm,
   contractFormat,
@@ -36,6 +39,7 @@ import {
   type Stage,
 } from "./contract.ts";
 import { exportTemplate } from "./export-places.ts";
+import { checkShards, refuseFunctions } from "./refusals.ts";
 import { exactStages } from "./stages.ts";
 import { updateParts } from "./update-parts.ts";
 
@@ -45,7 +49,7 @@ export interface DistributeOptions {
   readonly workers?: number;
   /** Penalties on responses, BatchNormalization and weighted losses over the joint batch; default each shard has its own. */
   readonly exact?: boolean;
-  /** How long to train, where the runner is not told: epochs, maxSteps, validation. */
+  /** How to train, where the runner's flags do not say it: epochs, maxSteps, validation, monitor, keep, earlyStop, from. */
   readonly fit?: Readonly<Record<string, unknown>>;
   /** How the data are converted, where data were read. */
   readonly conversion?: DataConversion;
@@ -107,6 +111,7 @@ export async function distributionOf(
       bytes: ofBytes(model, ports.inputs),
       mnist: options.mnist ?? null,
       conversion: options.conversion ?? conversionOf(model) ?? null,
+      converted: null,
     },
     parameters: ports.parameters.map(({ slots, name, gradient, ...port }) => ({
       ...{ name, gradient, ...stateOf(port) },
@@ -132,6 +137,8 @@ export async function distributionOf(
         }),
       ),
       loss: evaluation.loss ?? null,
+      metrics: await metricsIn(evaluation, run.metrics, batch / shards),
+      figures: Object.fromEntries(await figuresIn(evaluation, run.metrics)),
       feeds: feedsOf(evaluation.data ?? ports),
       state: stateInputs(evaluation.model, ports),
     },
@@ -152,41 +159,20 @@ const updateFile = "update.onnx";
 const evaluationFile = "evaluation.onnx";
 const exportFile = "model.onnx";
 
-/** @throws UsageError for a batch that is no multiple of the number of shards */
-function checkShards(batch: number, shards: number): void {
-  if (!count.holds(shards)) {
-    throw new UsageError(`the number of workers must be ${count.words}, not ${shards}`);
-  }
-  if (batch % shards === 0) return;
-  const [below, above] = [Math.floor(batch / shards) * shards, Math.ceil(batch / shards) * shards];
-  const nearest = [...(below > 0 ? [below] : []), above].join(" or ");
-  throw new UsageError(
-    `a batch of ${batch} cannot be cut into ${shards} equal parts: give --batch ${nearest}, or another number of --workers`,
-  );
-}
-
-/** @throws UsageError for what only JavaScript can compute */
-function refuseFunctions({
-  schedule,
-  penaltySchedule,
-  penalties,
-  metrics,
-  mixup,
-  teacher,
-}: Trainer["options"]): void {
-  const timed = resolvePlans(penalties ?? []).plans.some((plan) => typeof plan.schedule === "function");
-  if (typeof schedule === "function" || typeof penaltySchedule === "function" || timed) {
-    throw new UsageError(
-      "a schedule that is a function cannot be distributed: give it as text, as in cosine:warmup=100",
-    );
-  }
-  if (metrics !== undefined && metrics.length > 0) {
-    throw new UsageError(
-      "workers compute no metrics: leave --metrics out, and give them to sorth-onnx evaluate with the trained file",
-    );
-  }
-  if (mixup !== undefined) throw new UsageError("mixup is not distributed: leave --augment mixup out");
-  if (teacher) throw new UsageError("a teacher is not distributed: leave --teacher out");
+/** The metrics that workers compute. @throws UsageError for metrics that are not defined for the labels of any loss */
+async function metricsIn(
+  graph: EvaluationGraph,
+  metrics: Trainer["options"]["metrics"] = [],
+  batch: number,
+): Promise<ContractMetrics | null> {
+  if (metrics.length === 0) return null;
+  const { term } = await measureOf(metrics, graph, batch);
+  const { objective } = term;
+  if (!objective) return null;
+  return {
+    ...{ term: graph.terms.indexOf(term), kind: kindOf(objective) },
+    names: metrics.map(figureName),
+  };
 }
 
 /** A checkpoint of the run is one of the undivided step, so that both must hold the same state. */
@@ -248,11 +234,13 @@ const feedsOf = ({
   inputs,
   labels,
   targets = [],
-}: Pick<StepPorts, "inputs" | "labels" | "targets">): ContractFeeds => {
-  if (labels?.own)
-    throw new UsageError("language models and their labels are not distributed yet: train on one machine");
-  return { inputs: inputs.map(withAxis), labels: labels ? withAxis(labels) : null, targets };
-};
+}: Pick<StepPorts, "inputs" | "labels" | "targets">): ContractFeeds => ({
+  inputs: inputs.map(withAxis),
+  labels: labels
+    ? { ...withAxis(labels), ...(labels.own && !labels.own.replacesTokens && { own: "tokens" as const }) }
+    : null,
+  targets,
+});
 
 const withAxis = ({ name, type, shape, ...port }: DataPort): DataPort => ({
   ...{ name, type, shape, batchAxis: batchAxisOfPort({ name, type, shape, ...port }) },

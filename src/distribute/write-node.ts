@@ -2,16 +2,20 @@ import { cp, mkdir, readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { mnistFolder, sampleFolder } from "../data/mnist-node.ts";
+import type { SplitData } from "../data/split-data.ts";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import { writeModel } from "../onnx/files-node.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import type { Contract } from "./contract.ts";
+import { writeConverted } from "./converted-data-node.ts";
 import { type DistributeOptions, distributionOf } from "./distribution.ts";
 
 /** Options of {@link writeDistribution}. */
 export interface WriteDistributionOptions extends DistributeOptions {
+  /** Data that workers cannot read themselves, and what they were read from: they are written as arrays. */
+  readonly data?: Pick<SplitData, "train" | "validation" | "test"> & { readonly source: string };
   /** Replaces files of a folder that is not empty. */
   readonly force?: boolean;
 }
@@ -28,20 +32,22 @@ const pythonFolder = (): string =>
 export async function writeDistribution(
   trainer: Trainer,
   folder: string,
-  { force = false, ...options }: WriteDistributionOptions,
+  { force = false, data, ...options }: WriteDistributionOptions,
   runtime: TrainerRuntime,
 ): Promise<Contract> {
   await checkFolder(folder, force);
   const mnist = options.mnist ?? mnistFolder() ?? sampleFolder();
-  const { contract, files } = await distributionOf(
+  const { contract: plain, files } = await distributionOf(
     trainer,
     { ...options, ...(mnist !== undefined && { mnist }) },
     runtime,
   );
   await mkdir(folder, { recursive: true });
+  const converted = data && (await writeConverted(folder, data.source, data, trainer.step.ports));
+  const contract = converted ? { ...plain, data: { ...plain.data, converted } } : plain;
   for (const [name, model] of files) await writeModel(model, join(folder, name), { force: true });
   await trainer.save(join(folder, "state"));
-  const isSource = (path: string) => !/__pycache__$|\.pyc$/.test(path);
+  const isSource = (path: string) => !/__pycache__$|\.pyc$|[\\/]\.\w+_cache$/.test(path);
   await cp(pythonFolder(), folder, { recursive: true, force: true, filter: isSource });
   // The contract comes last: a folder that has one is whole.
   await writeFileSafely(join(folder, "contract.json"), `${JSON.stringify(contract, undefined, 1)}\n`, {

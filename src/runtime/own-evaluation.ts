@@ -28,6 +28,27 @@ interface Opened extends Pick<Evaluated, "session" | "graph" | "ports" | "measur
   readonly batch: number | undefined;
 }
 
+/** The figures that an evaluation computes, each with what is better of it. */
+export async function figuresIn(
+  { terms }: Pick<EvaluationGraph, "terms">,
+  metrics: TrainerOptions["metrics"] = [],
+): Promise<ReadonlyMap<string, Better>> {
+  const table = metrics.length > 0 ? await import("../metrics/table.ts") : undefined;
+  const classifying = terms.filter(({ objective, prediction }) => {
+    const counts = objective?.evaluate([], [], 0, prediction?.shape ?? [0]);
+    return counts?.correct !== undefined;
+  });
+  // With several accuracies, none is that of the model.
+  const hasAccuracy = classifying.length === 1;
+  return new Map<string, Better>([
+    ["loss", "lower"],
+    ...(hasAccuracy ? [["accuracy", "higher"] as const] : []),
+    ...metrics.flatMap((metric) =>
+      table && metric !== "confusion" ? [[table.figureName(metric), table.betterOf(metric)] as const] : [],
+    ),
+  ]);
+}
+
 /** Evaluates a trainer's model. Builds the graph and opens its session on first use. */
 export class OwnEvaluation {
   readonly #model: Model;
@@ -71,21 +92,7 @@ export class OwnEvaluation {
   /** The figures that an evaluation computes, each with what is better of it. */
   async figures(): Promise<ReadonlyMap<string, Better>> {
     const { graph } = await this.#open();
-    const { metrics = [] } = this.#options;
-    const table = metrics.length > 0 ? await import("../metrics/table.ts") : undefined;
-    const classifying = graph.terms.filter(({ objective, prediction }) => {
-      const counts = objective?.evaluate([], [], 0, prediction?.shape ?? [0]);
-      return counts?.correct !== undefined;
-    });
-    // With several accuracies, none is that of the model.
-    const hasAccuracy = classifying.length === 1;
-    return new Map<string, Better>([
-      ["loss", "lower"],
-      ...(hasAccuracy ? [["accuracy", "higher"] as const] : []),
-      ...metrics.flatMap((metric) =>
-        table && metric !== "confusion" ? [[table.figureName(metric), table.betterOf(metric)] as const] : [],
-      ),
-    ]);
+    return figuresIn(graph, this.#options.metrics);
   }
 
   /**

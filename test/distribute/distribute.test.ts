@@ -1,9 +1,11 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { identityOf } from "../../src/data/checksum.ts";
+import { parseNpy } from "../../src/data/npy.ts";
 import type { Contract } from "../../src/distribute/contract.ts";
 import { distributionOf } from "../../src/distribute/distribution.ts";
-import { crossEntropy, dso, sgd, som, Trainer, writeModel } from "../../src/index.ts";
+import { crossEntropy, dso, loadData, readModel, sgd, som, Trainer, writeModel } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { buildGradientStep } from "../../src/programs/split-step.ts";
 import { nodeRuntime } from "../../src/runtime/node.ts";
@@ -64,13 +66,58 @@ describe("sorth-onnx distribute", () => {
     expect(contract.export.weights).toHaveLength(4);
   });
 
+  it("hands on what decides between epochs, and the metrics", async () => {
+    const flags = ["--metrics", "f1,top-2", "--monitor", "val_f1", "--early-stop", "3", "--keep", "2"];
+    const more = ["--minimum-change", "0.1", "--from", "best", "--batch", "8"];
+    expect((await cli("distribute", at("model.onnx"), "-o", at("decides"), ...flags, ...more)).code).toBe(0);
+    const { fit, evaluation } = contractOf("decides");
+    expect(fit).toEqual({
+      ...{ epochs: 1, monitor: "val_f1", keep: 2, from: "best" },
+      earlyStop: { patience: 3, minimumChange: 0.1 },
+    });
+    expect(evaluation.metrics).toEqual({ term: 0, kind: "classes", names: ["f1", "top2"] });
+    const higher = ["accuracy", "f1", "top2"].map((name) => [name, "higher"] as const);
+    expect(evaluation.figures).toEqual({ loss: "lower", ...Object.fromEntries(higher) });
+  });
+
+  it("converts a folder of images into arrays", async () => {
+    const [model, data] = ["test/fixtures/data/image.onnx", "test/fixtures/data/pictures"];
+    const { code, stderr } = await cli(
+      "distribute",
+      model,
+      "--data",
+      data,
+      "-o",
+      at("images"),
+      "--batch",
+      "6",
+    );
+    expect(code).toBe(0);
+    expect(stderr).toContain("18 samples to train on, converted for this model");
+    const { converted, conversion } = contractOf("images").data;
+    expect(converted).toMatchObject({ source: resolve(data), train: { size: 18 }, validation: { size: 3 } });
+    expect(conversion).toMatchObject({ classes: ["setosa", "versicolor", "virginica"], normalize: "0..1" });
+    const { train } = await loadData(data, { model: await readModel(model) });
+    const x = new Uint8Array(18 * 144);
+    await train.fill([...Array(18).keys()], x, new Int32Array(18));
+    const [pixels, labels] = converted?.train.columns ?? [];
+    expect([pixels?.bytes, labels?.labels]).toEqual([true, true]);
+    const file = parseNpy(new Uint8Array(readFileSync(at(`images/${pixels?.file}`))), "pixels");
+    expect([file.shape, file.data]).toEqual([[18, 3, 6, 8], x]);
+    const own = identityOf(train).checksum;
+    expect(converted?.train.checksums).toEqual([own, identityOf(train, "crc32:").checksum]);
+  });
+
   it.each([
+    { flags: ["--metrics", "r2"], says: 'the metric "r2" is not defined for the labels of cross-entropy' },
+    { flags: ["--minimum-change", "1"], says: "--minimum-change belongs to --early-stop" },
     { flags: ["--batch", "10", "--workers", "4"], says: "give --batch 8 or 12" },
     { flags: ["--seeds", "1,2"], says: "--seeds does several runs" },
     { flags: ["--checkpoint", "run"], says: "--checkpoint is a flag of run.py" },
     { flags: ["--augment", "mixup=0.2"], says: "--augment is not distributed" },
     { flags: ["--steps-per-run", "4"], says: "--steps-per-run has no effect" },
     { flags: ["--backend", "webgpu"], says: "Python's ONNX Runtime has cpu and cuda" },
+    { flags: ["--tokenizer", "pieces"], says: "give --data too, from which tables, images and texts" },
     { flags: ["--class-weights", "balanced"], says: "needs data: give --data too" },
     { flags: ["--no-report"], says: "--no-report has no effect" },
     { flags: ["--no-update-bn"], says: "--no-update-bn belongs to --swa" },
@@ -103,11 +150,11 @@ describe("sorth-onnx distribute", () => {
     const begin = (name: string, ...flags: string[]) =>
       cli("train", at("model.onnx"), ...train, ...flags, "-o", at(`${name}.onnx`));
     const resume = (name: string) => cli("distribute", "--resume", at(`${name}.run`), "-o", at(`${name}-on`));
-    await begin("kept", "--validation", "0.2", "--keep", "2");
-    const kept = await resume("kept");
-    expect(kept.code).toBe(2);
-    expect(kept.stderr).toContain("the run was begun with --keep, which is not distributed");
-    expect(existsSync(at("kept-on"))).toBe(false);
+    await begin("mixed", "--augment", "mixup=0.2");
+    const mixed = await resume("mixed");
+    expect(mixed.code).toBe(2);
+    expect(mixed.stderr).toContain("the run was begun with --augment, which is not distributed");
+    expect(existsSync(at("mixed-on"))).toBe(false);
     await begin("board", "--tensorboard", at("events"));
     const board = await resume("board");
     expect(board.code).toBe(0);

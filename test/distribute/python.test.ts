@@ -1,11 +1,13 @@
 import { execFile } from "node:child_process";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { zipSync } from "fflate";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readModel, writeModel } from "../../src/index.ts";
 import { npz } from "../cli/npz.ts";
 import { cli, temporaryFolder } from "../cli/run-cli.ts";
+import { npyBytes } from "../data/npy-bytes.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { smallModel } from "./small-model.ts";
 
@@ -19,6 +21,27 @@ interface Line {
   readonly step: number;
   readonly loss: number;
   readonly validation?: { readonly loss: number; readonly accuracy: number };
+  readonly stopped?: string;
+  readonly kind?: string;
+}
+
+/** The figures of a validation to six digits: losses of several processes differ in the last ones. */
+const rounded = (figures: Line["validation"]): unknown =>
+  figures &&
+  JSON.parse(JSON.stringify(figures), (_, value) => (typeof value === "number" ? +value.toFixed(5) : value));
+
+const floats = (bytes: Uint8Array | null | undefined): number[] =>
+  Array.from(new Float32Array((bytes ?? new Uint8Array()).slice().buffer));
+
+/** Samples with three yes-or-no labels, or three numbers. */
+function rowsOf(kind: "yes" | "numbers"): Uint8Array {
+  const x = Float32Array.from({ length: 96 * 6 }, (_, i) => ((i * 37) % 97) / 97);
+  const y = Float32Array.from({ length: 96 * 3 }, (_, i) => ((i * 29) % 53) / 53);
+  const labels = kind === "yes" ? y.map((value) => Number(value > 0.6)) : y;
+  return zipSync({
+    "x.npy": npyBytes({ descr: "<f4", shape: [96, 6], data: x }),
+    "y.npy": npyBytes({ descr: "<f4", shape: [96, 3], data: labels }),
+  });
 }
 const lines = (run: string): Line[] =>
   readFileSync(at(`${run}/run.jsonl`), "utf8")
@@ -176,18 +199,13 @@ describe("processes that train together", () => {
     await runPython("middle", 1, ...data, "--resume", "second.run", ...further, "26");
     const [half, next] = readFileSync(at("second.run/run.jsonl"), "utf8").split("\n").slice(-5);
     expect([half, JSON.parse(next ?? "").step]).toEqual(['{"event":"st', 25]);
-    const [rate, keep] = [
-      [...run, "--lr", "0.02"],
-      [...run, "--validation", "0.2", "--keep", "1"],
-    ];
+    const rate = [...run, "--lr", "0.02"];
     await sorth("train", at("model.onnx"), ...data, ...rate, "-o", at("rate.onnx"));
-    await sorth("train", at("model.onnx"), ...data, ...keep, "-o", at("keep.onnx"));
     const refusal = (...flags: string[]) =>
       runPython("middle", 1, ...data, ...flags).catch((reason: { stderr: string }) => reason.stderr);
     expect(await refusal("--resume", "rate.run")).toMatch(
       /^error: .* with other options \(learningRate\).*\n$/,
     );
-    expect(await refusal("--resume", "keep.run")).toMatch(/^error: .* begun with --keep, which is not.*\n$/);
     const other = await refusal("--resume", "second.run", "--validation", "0.5", ...further, "28");
     expect(other).toMatch(
       /^error: the run was begun with a share of 0 held out .* not with a share of 0.5.*\n$/,
@@ -196,6 +214,51 @@ describe("processes that train together", () => {
     expect(lost).toContain("nothing.npz");
     expect(existsSync(at("second.run/last.safetensors"))).toBe(true);
   }, 120_000);
+
+  const labels = ["yes", "numbers"] as const;
+  const tops = "accuracy,top2,precision,recall,f1,auc,confusion";
+  it.each([
+    { name: "classes", flags: ["--metrics", tops, "--monitor", "f1", "--early-stop", "2", "--keep", "2"] },
+    { name: "yes", flags: ["--objective", "bce:positive-weight=2", "--metrics", "accuracy,f1,auc"] },
+    {
+      name: "numbers",
+      flags: ["--objective", "huber:delta=0.5", "--metrics", "r2,mae,rmse,mse", "--keep", "1"],
+    },
+  ])("validate, keep and stop as train does: $name", async ({ name, flags }) => {
+    for (const kind of labels) writeFileSync(at(`${kind}.npz`), rowsOf(kind));
+    const from = name === "classes" ? data : ["--data", at(`${name}.npz`)];
+    const plan = [
+      "--batch",
+      "16",
+      "--epochs",
+      "8",
+      "--penalty",
+      "none",
+      "--lr",
+      "0.03",
+      "--validation",
+      "0.25",
+    ];
+    const [trained, model] = [`${name}-train`, at(`${name}-train.onnx`)];
+    const quiet = ["--no-report", "--quiet"];
+    await sorth("train", at("model.onnx"), ...from, ...plan, ...flags, "-o", model, ...quiet);
+    const share = ["-o", at(`${name}-dir`), "--workers", "2", "--quiet"];
+    await sorth("distribute", at("model.onnx"), ...plan, ...flags, ...share);
+    const figures = (run: string) =>
+      lines(run).flatMap(({ event, step, validation, stopped, kind }) =>
+        event === "step" ? [] : [{ event, step, stopped, kind, validation: rounded(validation) }],
+      );
+    for (const processes of name === "classes" ? [1, 2] : [1]) {
+      const own = `${name}-run-${processes}`;
+      await runPython(`${name}-dir`, processes, ...from, "--checkpoint", own, "-o", `${own}.onnx`);
+      expect(figures(own)).toEqual(figures(`${trained}.run`));
+      const files = (run: string) => readdirSync(at(run)).filter((file) => file.endsWith(".safetensors"));
+      expect(files(own)).toEqual(files(`${trained}.run`));
+      const weight = async (path: string) => (await readModel(path)).proto.graph?.initializer?.[0]?.rawData;
+      const [mine, theirs] = [await weight(at(`${own}.onnx`)), await weight(model)];
+      expectNear(floats(mine), floats(theirs), 1e-5);
+    }
+  });
 
   it("a worker that dies starts the run again from its last checkpoint, with the same end", async () => {
     const run = ["--batch", "16", "--penalty", "none", "--lr", "0.01", "--epochs", "3"];
@@ -259,6 +322,31 @@ describe("processes that train together", () => {
     await runPython("rows", 1, "--data", at("table.csv"), "--checkpoint", "rows-1");
     expectNear(losses("rows-1"), losses("rows.run"), 1e-5);
   }, 60_000);
+
+  const [images, texts] = ["test/fixtures/data", "test/fixtures/text"];
+  const pieces = ["--tokenizer", `${texts}/word-pieces`, "--length", "8"];
+  it.each([
+    { name: "images", model: `${images}/image.onnx`, source: `${images}/pictures`, flags: ["--batch", "6"] },
+    { name: "texts", model: `${texts}/classifier.onnx`, source: `${texts}/reviews.csv`, flags: pieces },
+    {
+      ...{ name: "tokens", model: "models/decoder.onnx", source: `${texts}/story.txt` },
+      flags: [...pieces, "--objective", "causal-lm"],
+    },
+  ])("$name are converted once, go to workers and back", async ({ name, model, source, flags }) => {
+    const from = [model, "--data", source, "--batch", "4", ...flags];
+    const run = ["--penalty", "none", "--lr", "0.003", "--epochs", "8", "--max-steps", "20"];
+    const held = name === "images" ? [] : ["--validation", "0.25"];
+    const quiet = ["--no-report", "--quiet"];
+    await sorth("train", ...from, ...run, ...held, "-o", at(`${name}.onnx`), ...quiet);
+    await sorth("distribute", ...from, ...run, ...held, "-o", at(name), "--workers", "2", "--quiet");
+    await runPython(name, 1, "--checkpoint", `${name}-1`, "-o", `${name}-1.onnx`);
+    expectNear(losses(`${name}-1`), losses(`${name}.run`), 1e-5);
+    const last = (path: string) => lines(path).at(-1)?.validation?.loss ?? Number.NaN;
+    expect(last(`${name}-1`)).toBeCloseTo(last(`${name}.run`), 5);
+    const on = ["--epochs", "12", "--max-steps", "22", "--no-report", "--quiet", "--force"];
+    await sorth("train", "--resume", at(`${name}-1`), ...on, "-o", at(`${name}-2.onnx`));
+    expect(losses(`${name}-1`)).toHaveLength(22);
+  });
 
   it.each([
     { flags: ["--data", "nothing.npz"], says: "nothing.npz" },

@@ -1,12 +1,14 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
+import { isReadByWorkers } from "../../distribute/converted-data-node.ts";
 import { checkFolder, writeDistribution } from "../../distribute/write-node.ts";
 import { UsageError } from "../../errors.ts";
 import { readModel } from "../../index.ts";
 import { counted } from "../../passes/pass.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { listedWithSource } from "../../programs/tell-parameters.ts";
+import { dataRecord } from "../../runtime/data-record.ts";
 import { nodeRuntime } from "../../runtime/node.ts";
 import { updatesBatchNorm } from "../averaged-batch-norm.ts";
 import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
@@ -26,7 +28,7 @@ import { outputBeside } from "../output.ts";
 import { readData } from "../read-data.ts";
 import type { RunSettings } from "../run-settings.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
-import { callOf, checkEffects } from "../train-call.ts";
+import { type Call, callOf, checkEffects } from "../train-call.ts";
 import { quoted } from "../watch-run.ts";
 
 /** `distribute`: writes a run for several processes. */
@@ -51,10 +53,11 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       );
     }
     checkEffects(call.flags, facts);
+    const spec = await specOf(flags, call);
     const read =
-      flags.data === undefined
+      spec === undefined
         ? undefined
-        : await readData(flags.data, terminal, call.flags, { model: begun, conversion: call.settings?.data });
+        : await readData(spec, terminal, call.flags, { model: begun, conversion: call.settings?.data });
     const recovers = flags.batchNorm?.startsWith("recover") && flags.resume === undefined;
     if (recovers && !read) throw new UsageError("--batch-norm recover needs data: give --data too");
     const normalize = read?.normalize ?? (flags.normalize === "data" ? undefined : flags.normalize);
@@ -68,15 +71,17 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
         : begun;
     const trainer = await trainerFor({
       ...{ call, command, model, facts, rescued: undefined, train: read?.train },
-      ...{ normalize, onMessage: remark, text: undefined },
+      ...{ normalize, onMessage: remark, text: read?.conversion?.text },
     });
     if (updatesBatchNorm(trainer, call.flags)) {
       throw new UsageError(
         "--swa: workers do not compute BatchNorm's statistics again for the averaged weights: add --no-update-bn, or train on one machine",
       );
     }
-    const { epochs, validation, maxSteps } = { ...call.flags, ...given(fitOf(flags)) };
-    const conversion = read?.conversion ?? call.settings?.data ?? conversionOf(model);
+    const { epochs, from } = call.flags;
+    const fit = { ...given({ epochs }), ...fitOf(call.flags), ...given({ from }) };
+    const conversion = read ? dataRecord(read, trainer) : (call.settings?.data ?? conversionOf(model));
+    const source = spec !== undefined && !(await isReadByWorkers(spec, read?.conversion)) ? spec : undefined;
     const settings: RunSettings = call.settings ?? {
       ...{ version: 1, folder: process.cwd(), arguments: wordsOfTraining(typed), artifact: false },
     };
@@ -86,10 +91,11 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       {
         ...{
           force: terminal.write.force,
-          fit: given({ epochs, validation, maxSteps }),
+          fit,
           settings: { ...settings },
         },
         ...given({ workers: flags.workers, exact: flags.exact, conversion }),
+        ...(read && source !== undefined && { data: { ...read, source } }),
       },
       nodeRuntime,
     );
@@ -102,13 +108,29 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const learned = trainer.step.ports.parameters;
     terminal.note(`trained: ${counted(learned.length, "parameter")}: ${listedWithSource(learned)}`);
     for (const text of remarksOn(contract)) terminal.note(text);
+    const { converted } = contract.data;
+    if (converted) {
+      const { size } = converted.train;
+      terminal.note(
+        `data: ${counted(size, "sample")} to train on, converted for this model: ${join(folder, "data")}, from which run.py reads them; without --data, or with the same`,
+      );
+    }
     const { shards } = contract;
     const start = shards > 1 ? `torchrun --nproc-per-node ${shards}` : "python";
     terminal.print(`${path} → ${folder}`);
     terminal.print(
-      `to train: ${start} ${quoted(join(folder, "run.py"))} --data ${quoted(flags.data ?? "mnist")} --checkpoint run -o trained.onnx`,
+      `to train: ${start} ${quoted(join(folder, "run.py"))} --data ${quoted(spec ?? "mnist")} --checkpoint run -o trained.onnx`,
     );
   });
+}
+
+/** The data to read now: those that are named, or those of a resumed run that workers cannot read themselves. */
+async function specOf(
+  { data, resume }: DistributeFlags,
+  { data: before, settings }: Call,
+): Promise<string | undefined> {
+  if (data !== undefined || resume === undefined || before === "") return data;
+  return (await isReadByWorkers(before, settings?.data)) ? undefined : before;
 }
 
 /** The folder that is written where -o does not name one. */
