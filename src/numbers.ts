@@ -22,6 +22,8 @@ const whole = (words: string, holds: (value: number) => boolean): NumberRange =>
 export const anyNumber = finite("a number", () => true);
 export const notNegative = finite("a number of 0 or more", (value) => value >= 0);
 export const positive = finite("a number above 0", (value) => value > 0);
+/** What is added to a divisor, or divides: float32 rounds the product of a smaller number and a correction to 0, and 0/0 is NaN. */
+export const divisor = finite("a number above 0 (1e-30 or more)", (value) => value >= 1e-30);
 export const aboveOne = finite("a number above 1", (value) => value > 1);
 /** Both ends included. */
 export const share = finite("a number from 0 to 1", (value) => value >= 0 && value <= 1);

@@ -15,12 +15,24 @@ export function unusableNumber({ type, data, dims }: Tensor): string | undefined
   if (exponent !== undefined && data instanceof Uint16Array) {
     index = data.findIndex((bits) => (bits & exponent) === exponent);
   } else if (data instanceof Float32Array || data instanceof Float64Array) {
-    index = data.findIndex((number: number) => !Number.isFinite(number));
+    index = 0;
+    // A plain loop, because whole states are looked through. ∞ − ∞ and NaN − NaN are not 0.
+    while (index < data.length && (data[index] as number) - (data[index] as number) === 0) index++;
+    if (index === data.length) return undefined;
   } else return undefined;
   if (index < 0) return undefined;
   const found = data.subarray(index, index + 1);
   const [number] = decodedNumbers(type, found, 1) ?? found;
   return `${number} at [${placeOf(index, dims).join(", ")}]`;
+}
+
+/** The first tensor of a state that holds NaN or Infinity, and where: `"w" holds NaN at [0, 3]`; undefined for a sound state. */
+export function brokenNumber(state: ReadonlyMap<string, Tensor>): string | undefined {
+  for (const [name, tensor] of state) {
+    const found = unusableNumber(tensor);
+    if (found) return `"${name}" holds ${found}`;
+  }
+  return undefined;
 }
 
 /** The first number of a tensor that is below 0, as no variance can be. */

@@ -99,6 +99,9 @@ export function convolutionSpectrum(
 const blockSide = ({ units, channels, groups, strides }: Convolution): number =>
   Math.min(units / groups, channels * elementCount(strides));
 
+/** What a frequency costs besides its arithmetic: small arrays and loops, in operations. */
+const perFrequency = 3000;
+
 /** Operations for a grid: half of its frequencies, each a Hermitian matrix that is computed as a real one of twice its side. */
 function operationsOn(convolution: Convolution, grid: readonly number[]): number {
   const { groups, strides, units, channels, window } = convolution;
@@ -106,7 +109,7 @@ function operationsOn(convolution: Convolution, grid: readonly number[]): number
   const side = blockSide(convolution);
   const other = Math.max(units / groups, channels * elementCount(strides));
   const transform = 4 * side * other * elementCount(window);
-  return frequencies * (eigenvalueOperations(2 * side) + 4 * side * side * other + transform);
+  return frequencies * (perFrequency + eigenvalueOperations(2 * side) + 4 * side * side * other + transform);
 }
 
 /** The largest grid within the budget, found by repeated halving; no smaller than the kernel. Undefined if there is none. */

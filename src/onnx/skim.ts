@@ -1,6 +1,6 @@
 import { decodeModelProto } from "./codec.ts";
 import type { onnx } from "./schema.js";
-import { type ModelLayout, tagEnd } from "./splice.ts";
+import { type ModelLayout, oddRecord, tagEnd } from "./splice.ts";
 import { type Chunk, joinChunks, keepStored, type StoredBytes, type StoredFile } from "./stored.ts";
 import {
   bytesField,
@@ -40,9 +40,9 @@ export function skim(file: StoredFile): Skimmed | undefined {
   const model = window.records(0, file.size);
   const graphs = model?.filter(({ field }) => field === modelFields.graph) ?? [];
   const [graph] = graphs;
-  if (!model || !graph || graphs.length > 1 || graph.wireType !== wireTypes.bytes) return undefined;
+  if (!model || !graph || graphs.length > 1 || oddRecord(model, modelFields)) return undefined;
   const records = window.records(graph.payload, graph.end);
-  if (!records) return undefined;
+  if (!records || oddRecord(records, graphFields)) return undefined;
 
   const initializers: (StoredBytes | undefined)[] = [];
   const parts = records.map((record) => {

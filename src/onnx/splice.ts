@@ -1,6 +1,14 @@
 import { FileError } from "../errors.ts";
 import type { Chunk, StoredFile } from "./stored.ts";
-import { type FieldRecord, fieldRecords, modelFields, varint, wireTypes } from "./wire.ts";
+import {
+  damaged,
+  type FieldRecord,
+  fieldRecords,
+  graphFields,
+  modelFields,
+  varint,
+  wireTypes,
+} from "./wire.ts";
 
 /** The positions of the records in a model's file: those of the model and those of its graph. */
 export interface ModelLayout {
@@ -21,9 +29,7 @@ export interface ModelLayout {
  */
 export function layoutOf(bytes: Uint8Array): ModelLayout {
   const model = fieldRecords(bytes);
-  const graphs = model.filter(
-    ({ field, wireType }) => field === modelFields.graph && wireType === wireTypes.bytes,
-  );
+  const graphs = model.filter(({ field }) => field === modelFields.graph);
   const [graphField] = graphs;
   if (!graphField) throw new FileError("not an ONNX model: it has no graph");
   if (graphs.length > 1) {
@@ -31,14 +37,26 @@ export function layoutOf(bytes: Uint8Array): ModelLayout {
       `the file holds its graph in ${graphs.length} parts, which cannot be edited; load and save it once with another tool`,
     );
   }
+  const graph = fieldRecords(bytes, graphField.payload, graphField.end);
+  const odd = oddRecord(model, modelFields) ?? oddRecord(graph, graphFields);
+  if (odd) throw damaged(odd.start);
   return {
     bytes,
     model,
     graphField,
-    graph: fieldRecords(bytes, graphField.payload, graphField.end),
+    graph,
     graphLengthWidth: graphField.payload - tagEnd(bytes, graphField.start),
   };
 }
+
+/** A record of a message's own field that is no bytes: decoders skip it, and what edits records would take it for a message. */
+export const oddRecord = (
+  records: readonly FieldRecord[],
+  fields: Readonly<Record<string, number>>,
+): FieldRecord | undefined => {
+  const numbers = Object.values(fields);
+  return records.find(({ field, wireType }) => wireType !== wireTypes.bytes && numbers.includes(field));
+};
 
 /** Where the tag that begins at `start` ends. */
 export function tagEnd(bytes: Uint8Array, start: number): number {

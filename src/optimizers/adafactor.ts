@@ -1,6 +1,6 @@
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
-import { type NumberRange, notNegative, positive } from "../numbers.ts";
+import { divisor, type NumberRange, notNegative, positive } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
 import { zipped } from "./each-parameter.ts";
@@ -23,7 +23,7 @@ const defaults = {
   /** An update whose root mean square is above this is scaled down to it. */
   clip: 1,
 };
-const ranges = { beta2Decay: exponent, leastSize: positive, clip: positive };
+const ranges = { beta2Decay: exponent, leastSize: positive, clip: divisor };
 
 /** float32's and float64's resolution: below it a root mean square counts as this. */
 const resolution = (type: Typed["type"]): number => (type === "double" ? 2 ** -52 : 2 ** -23);

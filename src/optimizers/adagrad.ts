@@ -1,4 +1,4 @@
-import { notNegative, positive } from "../numbers.ts";
+import { divisor, notNegative } from "../numbers.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
 import { alike, eachParameter, zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
@@ -12,7 +12,7 @@ const defaults = {
   /** Added to the root. */
   epsilon: 1e-10,
 };
-const ranges = { initialSum: notNegative, epsilon: positive };
+const ranges = { initialSum: notNegative, epsilon: divisor };
 
 /** Divides an update by the root of the sum of all its squares: s ← s + u², u ← u/(√s + ε). One slot, `sum`. */
 export const scaleBySumOfSquares = defineTransformation(

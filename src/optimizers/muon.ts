@@ -1,11 +1,11 @@
-import { count, decayRate, notNegative, positive } from "../numbers.ts";
+import { decayRate, divisor, notNegative } from "../numbers.ts";
 import { chain } from "./chain.ts";
 import { defineOptimizer } from "./define.ts";
 import { patternOf } from "./options.ts";
 import { partition } from "./partition.ts";
 import type { ParameterSpec } from "./transformation.ts";
 import { averageUpdates } from "./transformations/average-updates.ts";
-import { orthogonalize } from "./transformations/orthogonalize.ts";
+import { orthogonalize, stepCount } from "./transformations/orthogonalize.ts";
 import { scaleByAdam } from "./transformations/scale-by-adam.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { decayWeights } from "./transformations/weight-decay.ts";
@@ -47,7 +47,7 @@ export const muon = defineOptimizer(
       exclude: "",
     },
     ranges: {
-      ...{ momentum: decayRate, steps: count, epsilon: positive, weightDecay: notNegative },
+      ...{ momentum: decayRate, steps: stepCount, epsilon: divisor, weightDecay: notNegative },
       ...{ beta1: decayRate, beta2: decayRate },
     },
   },

@@ -1,6 +1,6 @@
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
-import { decayRate, notNegative, positive } from "../numbers.ts";
+import { decayRate, divisor, notNegative } from "../numbers.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
 import { alike, zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
@@ -21,7 +21,7 @@ const defaults = {
   /** ψ: how slowly the momentum grows. */
   momentumDecay: 4e-3,
 };
-const ranges = { beta1: decayRate, beta2: decayRate, epsilon: positive, momentumDecay: notNegative };
+const ranges = { beta1: decayRate, beta2: decayRate, epsilon: divisor, momentumDecay: notNegative };
 
 /** The scalars of a step: how much of the gradient and of m make up the direction. */
 interface Shares<T> {

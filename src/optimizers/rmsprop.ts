@@ -1,4 +1,4 @@
-import { decayRate, notNegative, positive } from "../numbers.ts";
+import { decayRate, divisor, notNegative } from "../numbers.ts";
 import { defineOptimizer, defineTransformation } from "./define.ts";
 import { alike, eachParameter, zipped } from "./each-parameter.ts";
 import { slotAt } from "./optimizer.ts";
@@ -15,7 +15,7 @@ const defaults = {
   /** Whether the running mean of updates is subtracted, so that the root is a standard deviation. */
   centered: false,
 };
-const ranges = { alpha: decayRate, epsilon: positive };
+const ranges = { alpha: decayRate, epsilon: divisor };
 
 /**
  * Divides an update by the root of a running mean of its square: v ← α·v + (1−α)·u², u ← u/(√v + ε). Slot `v`; with `centered`

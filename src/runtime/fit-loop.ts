@@ -1,3 +1,4 @@
+import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { shuffledIndices, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Mixup } from "../data/mixup.ts";
@@ -51,8 +52,8 @@ export interface FitParts {
   readonly save: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
   /** Removes checkpoints. */
   readonly remove: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
-  /** Ends the run when a loss is NaN or infinite, or its scale too small. */
-  readonly stopAt: (result: StepResult) => Promise<never>;
+  /** Ends the run when a loss is NaN or infinite, or its scale too small; without a result: when the state is not finite. */
+  readonly stopAt: (result?: StepResult) => Promise<never>;
 }
 
 type Events = AsyncGenerator<TrainingEvent, void, undefined>;
@@ -120,6 +121,7 @@ export class FitLoop {
     }
     const stopped = this.#whyStopped;
     if (stopped === "early") position.endedEarly = true;
+    if (!this.#isBetweenEpochs) await this.#checkState();
     if (checkpoint && (!this.#isBetweenEpochs || position.endedEarly)) await save(checkpoint, ["last"]);
     yield { event: "end", ...this.#means(), ...this.#figures, ...(stopped && { stopped }) };
   }
@@ -207,13 +209,13 @@ export class FitLoop {
 
   /** Validates and saves. */
   async *#endOfEpoch(): Events {
-    const { position, session, validation, checkpoint, evaluate, decide, save, remove } = this.#run;
+    const { position, validation, checkpoint, evaluate, decide, save, remove } = this.#run;
+    await this.#checkState();
     const figures = validation && (await evaluate(validation));
     if (figures) {
       const { accuracy } = figures;
       this.#figures = { validation: figures, ...(accuracy !== undefined && { accuracy }) };
     }
-    await session.readState();
     const means = this.#means();
     const { epoch, step, loss } = means;
     const finished = { epoch, step, loss, ...(figures && { validation: figures }) };
@@ -236,6 +238,12 @@ export class FitLoop {
     yield { event: "epoch", ...means, ...this.#figures, learningRate, epochSeconds, waiting };
     if (checkpoint) for (const kind of kinds) yield { event: "checkpoint", ...this.#means(), kind };
     if (isOver) this.#stopped ??= "early";
+  }
+
+  /** A step whose loss is finite may still leave NaN behind: nobody is to validate, save or export that. */
+  async #checkState(): Promise<void> {
+    const { session, stopAt } = this.#run;
+    if (brokenNumber(await session.readState()) !== undefined) await stopAt();
   }
 
   #goesOn(end: number): boolean {

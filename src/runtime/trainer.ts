@@ -11,7 +11,6 @@ import { normalizationFor } from "./batch-feeds.ts";
 import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
 import { FitLoop } from "./fit-loop.ts";
 import { checkDecides, type FitOptions, Fitting, splitOf } from "./fit-plan.ts";
-import { stopAtNotANumber } from "./not-a-number.ts";
 import { checkRuns, openStep } from "./open-step.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
 import type { NewParameters, ParameterForm, ParametersOptions, SetParametersOptions } from "./parameters.ts";
@@ -212,13 +211,15 @@ export class Trainer {
       save: (folder, kinds) => this.save(folder, kinds),
       remove: async (folder, kinds) =>
         (await import("./stored-run.ts")).removeCheckpoints(folder, kinds, this.#parts.runtime),
-      stopAt: (result) =>
-        stopAtNotANumber(result, {
+      stopAt: async (result) => {
+        const { stopAtNotANumber } = await import("./not-a-number.ts");
+        return stopAtNotANumber(result, {
           ...{ session: this.#session, steps: this.steps, checkpoint },
           isSaved: checkpoint !== undefined && this.#savedTo === checkpoint,
           save: (folder) => this.save(folder),
           restore: () => this.#run.restore(),
-        }),
+        });
+      },
     });
     this.#loop = loop;
     if (!callbacks?.length) return loop.events();

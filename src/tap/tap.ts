@@ -59,6 +59,8 @@ export async function tap(model: Model, options: TapOptions, probe: Probe): Prom
   checkNumber("the limit", limit, count);
   const graph = graphOf(model);
   checkNoArtifact(graph);
+  if (graph.outputs.length === 0)
+    throw new SorthError("the model has no output: ONNX Runtime runs no such model");
   const chosen = chosenValues(graph, options);
   for (const fault of runtimeFaults(graph)) options.onMessage?.(fault);
   if (chosen.length > limit) {

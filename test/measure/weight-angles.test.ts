@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { LayerWeightAngles } from "../../src/measure/angle-report.ts";
+import { convolutionSpectrum } from "../../src/measure/convolution-spectrum.ts";
 import { responseAngles } from "../../src/measure/response-angles.ts";
 import { isComputed } from "../../src/measure/spectrum.ts";
 import { type WeightAngleOptions, weightAngles } from "../../src/measure/weight-angles.ts";
@@ -208,6 +209,13 @@ describe("weightAngles, further figures", () => {
       notComputed:
         "singular values of 1500 units of 1500 take about 3 s: ask for them with --full (full: true)",
     });
+  });
+
+  test("small blocks at many positions count as what they take", () => {
+    const size = 4096;
+    const convolution = { kernel: [1], units: 1, channels: 1, groups: 1, window: [1], strides: [1] };
+    const found = convolutionSpectrum({ ...convolution, dilations: [1], inputSize: [size] }, 3000 * 128);
+    expect(found).toMatchObject({ inputSize: [size], grid: [128] });
   });
 
   test("a stride that does not divide the image has no circular form", async () => {

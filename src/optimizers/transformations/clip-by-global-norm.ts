@@ -10,7 +10,7 @@ const epsilon = 1e-6;
 
 /**
  * All updates are multiplied by min(1, maxNorm / (‖u‖ + 1e-6)), ‖u‖ over all parameters together, as
- * torch.nn.utils.clip_grad_norm_ does. A NaN norm makes every update NaN, so that the run stops.
+ * torch.nn.utils.clip_grad_norm_ does. A norm that is NaN or infinite makes every update NaN, so that the run stops.
  *
  * @example
  * chain(clipByGlobalNorm(1), adamw());
@@ -40,7 +40,8 @@ export const clipByGlobalNorm = defineTransformation(
             updates.map((update) => sumOfSquares(g, update.value())),
           ),
         );
-        const share = g.div(maxNorm, g.add(norm, epsilon));
+        // ∞·0 is NaN: updates whose squares overflow would become 0 without a word.
+        const share = g.add(g.div(maxNorm, g.add(norm, epsilon)), g.mul(norm, 0));
         // A comparison with NaN is false: NaN stays.
         return g.where(g.greater(share, 1), 1, share);
       });
@@ -51,7 +52,7 @@ export const clipByGlobalNorm = defineTransformation(
     },
     compute: ({ updates }) => {
       const norm = Math.sqrt(updates.flat().reduce((total, value) => total + value * value, 0));
-      const share = maxNorm / (norm + epsilon);
+      const share = maxNorm / (norm + epsilon) + norm * 0;
       const factor = share > 1 ? 1 : share;
       return { updates: updates.map((update) => update.map((value) => value * factor)), state: [] };
     },

@@ -1,7 +1,7 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
-import { count, positive } from "../../numbers.ts";
+import { divisor, type NumberRange } from "../../numbers.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { defineTransformation } from "../define.ts";
 import type { LayerMatrix, ParameterSpec } from "../transformation.ts";
@@ -18,7 +18,12 @@ const defaults = {
   /** Whether steps have the usual size of AdamW's, 0.2·√max(rows, columns), and not √max(1, rows/columns). */
   matchAdam: true,
 };
-const ranges = { steps: count, epsilon: positive };
+/** Torch's bound too: the graph holds the steps one after another. */
+export const stepCount: NumberRange = {
+  words: "a whole number from 1 to 99",
+  holds: (steps) => Number.isInteger(steps) && steps >= 1 && steps < 100,
+};
+const ranges = { steps: stepCount, epsilon: divisor };
 
 /**
  * Replaces the update of a layer's weight by the nearest matrix with orthonormal rows or columns, roughly: quintic Newton-Schulz

@@ -1,13 +1,13 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import { decayRate, positive } from "../../numbers.ts";
+import { decayRate, divisor } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
 import { alike, eachParameter, zipped } from "../each-parameter.ts";
 import { slotAt } from "../optimizer.ts";
 import { lazy, Update } from "../update.ts";
 
 /** Ranges of the options of Adam's moments. */
-export const adamRanges = { beta1: decayRate, beta2: decayRate, epsilon: positive };
+export const adamRanges = { beta1: decayRate, beta2: decayRate, epsilon: divisor };
 
 /**
  * Adam's direction (arXiv 1412.6980), from running means of the update and of its square. Two slots, `m` and `v`; t counts

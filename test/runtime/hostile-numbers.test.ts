@@ -1,0 +1,361 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { graphToProto } from "../../src/graph/proto.ts";
+import {
+  type Dataset,
+  Model,
+  meanSquaredError,
+  namedDataset,
+  sgd,
+  Trainer,
+  type TrainerOptions,
+} from "../../src/index.ts";
+import {
+  binaryCrossEntropy,
+  binaryFocal,
+  causalLm,
+  contrastive,
+  cosine,
+  cosineSimilarity,
+  crossEntropy,
+  distillation,
+  huber,
+  klDivergence,
+  l1,
+  maskedLm,
+  type Objective,
+  smoothL1,
+  triplet,
+} from "../../src/losses/public.ts";
+import { objectiveNames } from "../../src/losses/table.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { chain, clipByGlobalNorm, optimizerNamed, scaleByTrustRatio } from "../../src/optimizers/public.ts";
+import { optimizerFactories } from "../../src/optimizers/table.ts";
+import type { OptimizerOptions } from "../../src/optimizers/transformation.ts";
+import { penaltyDefinitions, penaltyNamed } from "../../src/penalties/table.ts";
+import type { TrainerState } from "../../src/programs/trainer-state.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+import { referenceSteps, runSteps } from "../optimizers/update-runner.ts";
+
+// docs/numbers.md, the part of the library: each loss, optimizer and penalty on numbers that break arithmetic. What must hold:
+// an error with the place and advice, or finite numbers that are right; never NaN that nobody was told of.
+
+const [samples, features, units, places] = [4, 3, 3, 2];
+const wave = (i: number) => Math.sin(12.9 * i);
+/** What a run on good numbers looks like, and numbers that break arithmetic. */
+const data: Readonly<Record<string, (i: number) => number>> = {
+  plain: wave,
+  "1e12": (i) => 1e12 * wave(i),
+  "1e18": (i) => 1e18 * wave(i),
+  "1e38": () => 1e38,
+  denormal: () => 1e-42,
+  constant: () => 1,
+  zero: () => 0,
+};
+
+/** Whether every number of a state is finite. */
+const isFiniteState = ({ parameters, statistics, slots, shared = new Map() }: TrainerState): boolean =>
+  [parameters, statistics, shared, ...slots.values()].every((part) =>
+    [...part.values()].every((tensor) => tensor.numbers().every(Number.isFinite)),
+  );
+
+interface Ended {
+  readonly loss: number | undefined;
+  readonly error: string;
+  readonly state: TrainerState;
+}
+
+/** Some steps with a trainer. */
+async function train(trainer: Trainer, dataset: Dataset, steps = 1): Promise<Ended> {
+  let [loss, error]: [number | undefined, string] = [undefined, ""];
+  try {
+    const length = { epochs: 1000, maxSteps: trainer.steps + steps };
+    for await (const event of trainer.fit(dataset, length)) if (event.event === "step") loss ??= event.loss;
+  } catch (thrown) {
+    error = `${thrown}`;
+  }
+  return { loss, error, state: await trainer.readState() };
+}
+
+const broken = /became (NaN|-?Infinity)|holds (NaN|-?Infinity)/;
+const advice = /lower the learning rate .* huge numbers in the data/;
+
+/** The run ended with an error and advice, or well; its state is finite in any case. */
+function expectDefined({ loss, error, state }: Ended): void {
+  if (error === "") expect(loss).toSatisfy(Number.isFinite);
+  else {
+    expect(error).toMatch(broken);
+    expect(error).toMatch(advice);
+  }
+  expect(isFiniteState(state)).toBe(true);
+}
+
+describe("losses", () => {
+  const classes = (i: number) => i % units;
+  const shares = (i: number) => [0.2, 0.3, 0.5][i % 3] as number;
+  const yesNo = (i: number) => i % 2;
+
+  /** A loss, its labels, and the labels beside the usual ones that it takes. */
+  interface Case {
+    readonly objective: Objective;
+    readonly label?: (i: number) => number;
+    readonly perSample?: number;
+    readonly tokens?: true;
+    readonly siamese?: number;
+    readonly takes?: readonly number[];
+  }
+  const number = { label: wave, perSample: units, takes: [-1, 0.5] };
+  const clazz = { label: classes };
+  const cases: Readonly<Record<string, Case>> = {
+    "cross-entropy": { objective: crossEntropy(), ...clazz },
+    "cross-entropy of shares": {
+      objective: crossEntropy({ labels: "probabilities" }),
+      ...{ label: shares, perSample: units },
+    },
+    "focal cross-entropy": { objective: crossEntropy({ focus: 2 }), ...clazz },
+    mse: { objective: meanSquaredError(), ...number },
+    l1: { objective: l1(), ...number },
+    bce: { objective: binaryCrossEntropy(), label: yesNo, perSample: units, takes: [0.5] },
+    "binary-focal": { objective: binaryFocal(), label: yesNo, perSample: units, takes: [0.5] },
+    huber: { objective: huber(), ...number },
+    "smooth-l1": { objective: smoothL1(), ...number },
+    cosine: { objective: cosine(), ...number },
+    kl: { objective: klDivergence(), label: shares, perSample: units },
+    distillation: { objective: distillation(), ...number, takes: [-1, 0.5, 1e38] },
+    "causal-lm": { objective: causalLm(), ...clazz, perSample: places, tokens: true },
+    "masked-lm": { objective: maskedLm(), ...clazz, perSample: places, tokens: true },
+    contrastive: { objective: contrastive(), siamese: 2 },
+    infonce: { objective: contrastive({ symmetric: true }), siamese: 2 },
+    "contrastive of classes": { objective: contrastive(), ...clazz, takes: [-1] },
+    triplet: { objective: triplet(), siamese: 3 },
+    "triplet by cosine": { objective: triplet({ distance: "cosine" }), siamese: 3 },
+    "triplet of classes": { objective: triplet(), ...clazz, takes: [-1] },
+    "cosine-similarity": { objective: cosineSimilarity(), label: wave, siamese: 2, takes: [-1, 0.5] },
+  };
+
+  /** x → MatMul → Tanh → MatMul → y: [batch, 3], or [batch, 2, 3] for tokens. */
+  function network(tokens: boolean): Model {
+    const b = new GraphBuilder(18);
+    const x = b.input("x", ["batch", ...(tokens ? [places] : []), features]);
+    const h = b.op("Tanh", [b.op("MatMul", [x, b.weight("w1", [features, 4])], "h")], "t");
+    b.output(
+      b.op("Add", [b.op("MatMul", [h, b.weight("w2", [4, units])], "m"), b.weight("bias", [units])], "y"),
+    );
+    return Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+  }
+
+  function dataset(
+    { label, perSample = 1, tokens, siamese }: Case,
+    x: (i: number) => number,
+    y = label,
+    isLate = false,
+  ): Dataset {
+    const shape = [...(siamese ? [siamese] : []), ...(tokens ? [places] : []), features];
+    const numbers = new Float32Array(samples * shape.reduce((a, b) => a * b));
+    const fill = () => numbers.set(Float32Array.from(numbers, (_, i) => x(i)));
+    if (!isLate) fill();
+    const labels = y && Float64Array.from({ length: samples * perSample }, (_, i) => y(i));
+    const whole = labels?.every((one) => Number.isInteger(one) && Math.abs(one) < 1e9) && label !== wave;
+    const made = namedDataset({
+      inputs: { x: { data: numbers, shape } },
+      ...(labels && {
+        labels: { data: whole ? Int32Array.from(labels) : labels, shape: perSample > 1 ? [perSample] : [] },
+      }),
+    });
+    // A source that was looked through when it was opened may give others later.
+    if (isLate) fill();
+    return made;
+  }
+
+  test("each one is here", () => {
+    expect([...new Set(Object.values(cases).map(({ objective }) => objective.name))].sort()).toEqual(
+      expect.arrayContaining(objectiveNames.filter((name) => name !== "infonce" && name !== "info-nce")),
+    );
+  });
+
+  describe.each(Object.entries(cases))("%s", (_, one) => {
+    const { objective, label, siamese, takes = [] } = one;
+    let trainer: Trainer;
+    let start: TrainerState;
+    beforeAll(async () => {
+      const options = { objective, batch: samples, threads: 1, optimizer: sgd(), learningRate: 0.1 };
+      trainer = await Trainer.create(network(one.tokens ?? false), {
+        ...options,
+        ...(siamese && { siamese }),
+      });
+      start = await trainer.readState();
+    });
+    afterAll(() => trainer.release());
+    const from = (given: () => Dataset, steps?: number) => {
+      trainer.takeOver({ parameters: start.parameters });
+      return train(trainer, given(), steps);
+    };
+
+    test("data", async () => {
+      for (const kind of ["plain", "1e38", "denormal", "constant", "zero"]) {
+        const given = dataset(one, data[kind] as (i: number) => number);
+        trainer.takeOver({ parameters: start.parameters });
+        const expected = await trainer.evaluate(given);
+        const { loss = Number.NaN, error, state } = await from(() => given);
+        expect([kind, error, isFiniteState(state)]).toEqual([kind, "", true]);
+        // The graph's float32 beside the float64 of evaluations.
+        expect(Math.abs(loss - expected.loss), kind).toBeLessThan(1e-5 * (1 + expected.loss));
+      }
+      expect(() => dataset(one, (i) => (i === 4 ? Number.NaN : 1))).toThrow(/x holds NaN in sample/);
+      // A causal model's last place predicts nothing, but the gradient meets its NaN.
+      const late = await from(() => dataset(one, () => Number.NaN, label, true));
+      expectDefined(late);
+      expect(late.error).toMatch(/the loss became NaN at step/);
+      const infinite = await from(() => dataset(one, () => Number.POSITIVE_INFINITY, label, true));
+      expect(infinite.error).toMatch(/x: input "x" .* the array holds Infinity/);
+    });
+
+    test.skipIf(!label)("labels", async () => {
+      for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+        const given = () => dataset(one, wave, (i) => (i === 1 ? wrong : (label?.(i) ?? 0)));
+        expect(given).toThrow(/labels holds (NaN|-?Infinity) in sample \d \(element \d\)/);
+      }
+      for (const odd of [-1, 0.5, 1e38, 1e39]) {
+        const ended = await from(() => dataset(one, wave, (i) => (i === 1 ? odd : (label?.(i) ?? 0))));
+        expect(isFiniteState(ended.state)).toBe(true);
+        if (takes.includes(odd)) expect([odd, ended.error]).toEqual([odd, ""]);
+        // Numbers that fit float32, and losses that do not.
+        else if (odd === 1e38 && takes.includes(0.5) && !ended.error.includes("labels")) expectDefined(ended);
+        else expect(ended.error).toMatch(/labels(: | holds).*(-1|0\.5|1e\+3[89]|floats|sum to)/);
+      }
+    });
+  });
+});
+
+describe("optimizers", () => {
+  /** x → Gemm → Relu → Gemm: gradients grow with the data. */
+  function network(): Model {
+    const b = new GraphBuilder(18);
+    const first = [b.input("x", ["batch", features]), b.weight("w1", [features, 4]), b.weight("b1", [4])];
+    const h = b.op("Relu", [b.op("Gemm", first, "h")], "t");
+    b.output(b.op("Gemm", [h, b.weight("w2", [4, units]), b.weight("b2", [units])], "y"));
+    return Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+  }
+  const y = { data: Float32Array.from({ length: samples * units }, (_, i) => wave(i)), shape: [units] };
+  const dataset = (x: (i: number) => number) => {
+    const numbers = Float32Array.from({ length: samples * features }, (_, i) => x(i));
+    return namedDataset({ inputs: { x: { data: numbers, shape: [features] } }, labels: y });
+  };
+  /** Runs on data of some kinds, each from the same state. */
+  async function ended(options: Partial<TrainerOptions>, kinds: readonly string[], steps = 2) {
+    const base = { objective: meanSquaredError(), batch: samples, threads: 1, learningRate: 0.01 };
+    const trainer = await Trainer.create(network(), { ...base, ...options });
+    const before = await trainer.readState();
+    const results: (Ended & { readonly before: TrainerState })[] = [];
+    for (const kind of kinds) {
+      trainer.takeOver(before);
+      const result = await train(trainer, dataset(data[kind] as (i: number) => number), steps);
+      expectDefined(result);
+      results.push({ ...result, before });
+    }
+    await trainer.release();
+    return results;
+  }
+  const numbersOf = ({ parameters }: TrainerState) => [...parameters.values()].map((one) => one.numbers());
+  const names = optimizerFactories.map(({ definition }) => definition.name);
+
+  test.each(names)("%s: data, and learning rates of 0 and 1e9", async (name) => {
+    const optimizer = optimizerNamed(name);
+    await ended({ optimizer }, Object.keys(data));
+    for (const learningRate of [0, 1e9]) {
+      const results = await ended({ optimizer, learningRate }, ["plain"], learningRate > 0 ? 3 : 1);
+      if (learningRate > 0) continue;
+      for (const { state, before } of results) expect(numbersOf(state)).toEqual(numbersOf(before));
+    }
+  });
+
+  /** The borders of options, and beyond them: refused, or defined. */
+  const borders = { beta: [0, 0.99999994], weightDecay: [3e38], divisor: [1e-30] } as const;
+  const kindOf: Readonly<Record<string, keyof typeof borders>> = {
+    ...{ beta1: "beta", beta2: "beta", alpha: "beta", momentum: "beta" },
+    ...{ weightDecay: "weightDecay", epsilon: "divisor", clip: "divisor" },
+  };
+  test.each(names)("%s: betas, ε and weight decay at their borders", async (name) => {
+    const { defaults } =
+      optimizerFactories.find(({ definition }) => definition.name === name)?.definition ?? {};
+    for (const option of Object.keys(defaults ?? {})) {
+      const kind = kindOf[option];
+      if (!kind) continue;
+      const beyond = { beta: [-1e-9, 1, 0.99999999], weightDecay: [-1, 1e39], divisor: [0, 1e-44] }[kind];
+      for (const value of beyond)
+        expect(() => optimizerNamed(name, { [option]: value }), `${option}=${value}`).toThrow(option);
+      for (const value of borders[kind]) {
+        const optimizer = optimizerNamed(name, { [option]: value } as OptimizerOptions);
+        await ended({ optimizer }, ["plain", "zero"]);
+      }
+    }
+  });
+
+  test.each(names)("%s: zero, denormal, large and equal gradients as in float64", async (name) => {
+    const start = [0.5, -0.25, 0, 1, 2, -3];
+    const parameter = { name: "w", type: "float" as const, shape: [3, 2], start };
+    const gradients = [() => 0, () => 1e-42, () => 1, (i: number) => 1e8 * (1 + i)];
+    const steps = gradients.map((of) => ({ gradients: [start.map((_, i) => of(i))], learningRate: 0.01 }));
+    const matrix = { matrix: { unitAxis: 1, groups: 1, isOutput: false } as const };
+    const given = [{ ...parameter, ...matrix }];
+    const [found, expected] = [
+      await runSteps(optimizerNamed(name), given, steps),
+      referenceSteps(optimizerNamed(name), given, steps),
+    ];
+    for (const [i, { parameters }] of found.entries()) {
+      const right = expected[i]?.parameters[0] ?? [];
+      const size = Math.max(1, ...right.map(Math.abs));
+      for (const [k, value] of (parameters[0] ?? []).entries())
+        expect(Math.abs(value - (right[k] ?? Number.NaN)) / size).toBeLessThan(1e-5);
+    }
+  });
+
+  test("updates whose norm overflows end the run instead of becoming 0", async () => {
+    for (const first of [clipByGlobalNorm(1), scaleByTrustRatio()]) {
+      const [result] = await ended({ optimizer: chain(first, sgd()) }, ["1e18"], 1);
+      expect(result?.error).toMatch(
+        /after step 1, "\w+" holds NaN at \[\d.*though the loss is finite; the state at the beginning was restored/,
+      );
+      expect(result && numbersOf(result.state)).toEqual(result && numbersOf(result.before));
+    }
+  });
+});
+
+describe("penalties", () => {
+  const weights: Readonly<Record<string, (i: number) => number>> = {
+    ...data,
+    "1e38": (i) => 1e38 * wave(i),
+    "1e-25": (i) => 1e-25 * wave(i),
+    "equal units": (i) => wave(i % 8),
+    sparse: (i) => (i % 7 === 0 ? 1 : 0),
+  };
+  /** x [batch, 2, 3, 3] → Conv → Tanh → Gemm. */
+  function network(): Model {
+    const b = new GraphBuilder(18);
+    const x = b.input("x", ["batch", 2, 3, 3]);
+    const c = b.op("Conv", [x, b.weight("conv", [4, 2, 2, 2]), b.weight("conv.bias", [4])], "c");
+    const h = b.op("Flatten", [b.op("Tanh", [c], "t")], "f");
+    b.output(b.op("Gemm", [h, b.weight("fc", [16, units]), b.weight("fc.bias", [units])], "y"));
+    return Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+  }
+  const y = { data: Float32Array.from({ length: samples * units }, (_, i) => wave(i)), shape: [units] };
+  const numbers = Float32Array.from({ length: samples * 18 }, (_, i) => wave(i));
+  const dataset = namedDataset({ inputs: { x: { data: numbers, shape: [2, 3, 3] } }, labels: y });
+
+  test.each(penaltyDefinitions.map(({ name }) => name))("%s", async (name) => {
+    const trainer = await Trainer.create(network(), {
+      ...{ objective: meanSquaredError(), batch: samples, threads: 1, optimizer: sgd(), learningRate: 0.01 },
+      penalties: [{ penalty: penaltyNamed(name) }],
+    });
+    for (const [kind, weight] of Object.entries(weights)) {
+      const parameters = [...trainer.state().parameters].map(([own, { dims, size }]) => {
+        const filled = Float32Array.from({ length: size }, (_, i) => weight(i));
+        return [own, Tensor.float(own, dims, filled)] as const;
+      });
+      trainer.takeOver({ parameters: new Map(parameters) });
+      const result = await train(trainer, dataset, 2);
+      expectDefined(result);
+      if (!kind.startsWith("1e") || kind === "1e-25") expect([kind, result.error]).toEqual([kind, ""]);
+    }
+    await trainer.release();
+  });
+});
