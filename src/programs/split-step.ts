@@ -79,6 +79,7 @@ export async function splitStep(
   const known = scaling?.inputIn(program);
   const whole = scaling?.around(optimizer) ?? optimizer;
   const updated = program.update(whole, trained, { ...scalars, ...known });
+  if (momentum) (await import("./moved-momentum.ts")).checkMoved(momentum, optimizer);
   const figures = scaling?.figures(program, updated);
   return {
     ...first,

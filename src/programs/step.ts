@@ -66,6 +66,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   program.dropOutputs();
   const figures = nameFigures(program, loss);
   const updated = program.update(optimizer, trained, { ...scalars, ...scaling?.known });
+  if (scalars.momentum) (await import("./moved-momentum.ts")).checkMoved(scalars.momentum, given);
   const named = nameStatistics(program, statistics);
 
   const ports: StepPorts = {

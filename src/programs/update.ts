@@ -1,4 +1,4 @@
-import { SorthError, UsageError } from "../errors.ts";
+import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -127,11 +127,6 @@ export function emitUpdates(
     return { name, ...port, slots: new Map(own) };
   });
   const shared = slotPorts(undefined);
-  if (fed.momentum?.uses.size === 0) {
-    throw new UsageError(
-      `the schedule moves the momentum, but the optimizer ${transformation.name} has none that can be moved: take sgd with a momentum, adam or adamw, or leave cycle-momentum out`,
-    );
-  }
   return { parameters: ports, ...(shared.length > 0 && { shared }) };
 }
 

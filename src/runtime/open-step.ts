@@ -1,5 +1,4 @@
 import type { Probe } from "../analysis/probe.ts";
-import { UsageError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { buildStep, type Step } from "../programs/step.ts";
@@ -35,9 +34,7 @@ export async function openStep(
   const movesMomentum = schedule?.momentum !== undefined;
   const single = await buildStep(model, { optimizer: adamw(), ...options, movesMomentum, lower }, probe);
   if ([penaltySchedule, ...single.penaltySchedules.values()].some((one) => one?.momentum)) {
-    throw new UsageError(
-      "the momentum moves with the schedule of the learning rate, not with a penalty's: leave cycle-momentum out there",
-    );
+    throw (await import("../programs/moved-momentum.ts")).movedByPenalty();
   }
   const length = new RunLength(options.stepsPerRun ?? "auto", backend, single);
   if (options.onMemory && !backend.stateOnDevice) {

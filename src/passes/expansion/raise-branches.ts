@@ -8,7 +8,8 @@ import { foldConstants } from "../cleanup/fold-constants.ts";
 import { raiseOpset } from "../opset/raise-opset.ts";
 import { type Pass, type PassContext, runGraphPass, runPass } from "../pass.ts";
 import { bodyContext } from "./body-context.ts";
-import { branchNames, type ExpandOptions, unknownCapture } from "./expand-bodies.ts";
+import type { ExpandOptions } from "./expand-options.ts";
+import { branchNames, unknownCapture } from "./expansion-rounds.ts";
 
 /** How branches are raised. */
 interface RaiseOptions extends ExpandOptions {

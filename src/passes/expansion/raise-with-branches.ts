@@ -1,6 +1,6 @@
 import { raiseOpset } from "../opset/raise-opset.ts";
 import { changed, counted, definePass, runGraphPass, unchanged } from "../pass.ts";
-import { expandOptions } from "./expand-bodies.ts";
+import { expandOptions } from "./expand-options.ts";
 
 /**
  * Raises an expanded graph's opset, the branches of every If included: each is taken as a graph of its own with what it
