@@ -3,6 +3,7 @@
 Prints what is left of BatchNorm and Dropout in each file, as the table of docs/exporting.md, and writes the files to
 test/fixtures/recipes, which a test holds the advice against. Run: npm run python -- scripts/export-recipes.py
 The rows of Keras need `pip install tensorflow-cpu tf2onnx` beside scripts/requirements.txt and are left out without.
+With an older PyTorch (2.5 to 2.8) it tries the ways of that version and writes its files beside the others.
 """
 
 import collections
@@ -45,10 +46,34 @@ recipes = {
     ),
 }
 
+# Until 2.8, the exporter without flags is the one of TorchScript.
+older = {
+    "eval": (False, {}, "`model.eval()`, default exporter"),
+    "training": (
+        True,
+        {"training": training, "do_constant_folding": False},
+        "`training=TrainingMode.TRAINING, do_constant_folding=False`",
+    ),
+    "functions": (
+        False,
+        {"export_modules_as_functions": {nn.Conv2d, nn.Linear}},
+        "`model.eval()`, `export_modules_as_functions={nn.Conv2d, nn.Linear}`",
+    ),
+    "dynamo-train": (True, {"dynamo": True}, "`model.train()`, `dynamo=True`"),
+    "dynamo-unoptimized": (True, {"dynamo": True, "optimize": False}, "`model.train()`, `dynamo=True, optimize=False`"),
+}
+version = torch.__version__.split("+")[0]
+is_older = tuple(int(part) for part in version.split(".")[:2]) < (2, 9)
+if is_older:
+    short = ".".join(version.split(".")[:2])
+    recipes = {f"torch-{short}-{name}": recipe for name, recipe in older.items()}
+
 
 def report(exporter: str, how: str, path: pathlib.Path) -> None:
     """Returns one row of the table."""
     counts = collections.Counter(node.op_type for node in onnx.load(path).graph.node)
+    for function in onnx.load(path).functions:
+        counts.update(node.op_type for node in function.node)
     kept = lambda op: "kept" if counts[op] else "**gone**"  # noqa: E731
     print(f"| {exporter} | {how} | {kept('BatchNormalization')} | {kept('Dropout')} |")
 
@@ -94,7 +119,8 @@ for name, (train, options, how) in recipes.items():
             node.metadata_props.remove(entry)
     onnx.save(model, path)
     path.with_suffix(".onnx.data").unlink(missing_ok=True)
-    report(f"PyTorch {torch.__version__.split('+')[0]}", how, path)
-# The option changes nothing: this is the same file again.
-(folder / "torch-default-training.onnx").unlink()
-keras_rows()
+    report(f"PyTorch {version}", how, path)
+if not is_older:
+    # The option changes nothing: this is the same file again.
+    (folder / "torch-default-training.onnx").unlink()
+    keras_rows()

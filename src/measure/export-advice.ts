@@ -49,9 +49,12 @@ function recipeOf(graph: Graph, { name, version }: Producer): string {
 
 function torchRecipe(graph: Graph, version: string): string {
   const dynamo = graph.nodes.some(({ metadata }) => [...metadata.keys()].some((key) => /^pkg\./.test(key)));
-  if (dynamo) return "model.train(), then torch.onnx.export(…, optimize=False)";
-  // PyTorch 2.5 added the option; older versions have the TorchScript exporter only.
   const [major = 0, minor = 0] = version.split(".").map(Number);
-  const script = major > 2 || (major === 2 && minor >= 5) ? "dynamo=False, " : "";
+  const isSince = (other: number) => major > 2 || (major === 2 && minor >= other);
+  // The default since 2.9.
+  if (dynamo)
+    return `model.train(), then torch.onnx.export(…, ${isSince(9) ? "" : "dynamo=True, "}optimize=False)`;
+  // PyTorch 2.5 added the option; older versions have the TorchScript exporter only.
+  const script = isSince(5) ? "dynamo=False, " : "";
   return `torch.onnx.export(…, ${script}training=torch.onnx.TrainingMode.TRAINING, do_constant_folding=False)`;
 }
