@@ -54,6 +54,12 @@ export { loadData, loadNpz } from "./data/load-node.ts";
 export { loadMnist, type MnistOptions } from "./data/mnist-node.ts";
 export type { DataOptions } from "./data/options.ts";
 export type { Truncation } from "./data/text/tokenizer.ts";
+export {
+  type Distributed,
+  type DistributedFit,
+  type DistributeOptions,
+  distribute,
+} from "./distribute/distribute-node.ts";
 export { objectiveNamed, objectiveNames } from "./losses/public.ts";
 export { readModel, writeModel } from "./onnx/files-node.ts";
 export type { WriteOptions } from "./onnx/write-file.ts";

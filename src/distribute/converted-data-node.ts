@@ -22,7 +22,7 @@ export async function isReadByWorkers(
   spec: string,
   conversion: DataConversion | undefined,
 ): Promise<boolean> {
-  if (spec === "mnist" || extname(spec).toLowerCase() === ".npz") return true;
+  if (/^mnist( sample)?$/.test(spec) || extname(spec).toLowerCase() === ".npz") return true;
   if (conversion?.images || conversion?.text) return false;
   const files = await readdir(spec).catch(() => undefined);
   return files ? files.some((file) => file.startsWith("train-images")) : conversion?.table !== undefined;

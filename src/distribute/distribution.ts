@@ -44,7 +44,7 @@ import { exactStages } from "./stages.ts";
 import { updateParts } from "./update-parts.ts";
 
 /** How a run is shared out. */
-export interface DistributeOptions {
+export interface SharingOptions {
   /** Equal parts into which the joint batch is cut; default 1. As many processes can share the work, or fewer. */
   readonly workers?: number;
   /** Penalties on responses, BatchNormalization and weighted losses over the joint batch; default each shard has its own. */
@@ -71,7 +71,7 @@ export interface Distribution {
  */
 export async function distributionOf(
   trainer: Trainer,
-  options: DistributeOptions,
+  options: SharingOptions,
   { probe, backends }: Pick<TrainerRuntime, "probe" | "backends">,
 ): Promise<Distribution> {
   const { workers: shards = 1 } = options;
@@ -192,7 +192,7 @@ function checkSameState(
 async function stagesOf(
   model: Model,
   options: StepOptions,
-  { workers: shards = 1, exact = false }: DistributeOptions,
+  { workers: shards = 1, exact = false }: SharingOptions,
   probe: Probe,
 ): Promise<
   Omit<SplitStep, "gradients"> & { readonly stages: readonly (Stage & { readonly model: Model })[] }

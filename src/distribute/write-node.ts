@@ -10,10 +10,10 @@ import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import type { Contract } from "./contract.ts";
 import { writeConverted } from "./converted-data-node.ts";
-import { type DistributeOptions, distributionOf } from "./distribution.ts";
+import { distributionOf, type SharingOptions } from "./distribution.ts";
 
 /** Options of {@link writeDistribution}. */
-export interface WriteDistributionOptions extends DistributeOptions {
+export interface WriteDistributionOptions extends SharingOptions {
   /** Data that workers cannot read themselves, and what they were read from: they are written as arrays. */
   readonly data?: Pick<SplitData, "train" | "validation" | "test"> & { readonly source: string };
   /** Replaces files of a folder that is not empty. */

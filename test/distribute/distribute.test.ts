@@ -5,7 +5,18 @@ import { identityOf } from "../../src/data/checksum.ts";
 import { parseNpy } from "../../src/data/npy.ts";
 import type { Contract } from "../../src/distribute/contract.ts";
 import { distributionOf } from "../../src/distribute/distribution.ts";
-import { crossEntropy, dso, loadData, readModel, sgd, som, Trainer, writeModel } from "../../src/index.ts";
+import {
+  arrayDataset,
+  crossEntropy,
+  distribute,
+  dso,
+  loadData,
+  readModel,
+  sgd,
+  som,
+  Trainer,
+  writeModel,
+} from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { buildGradientStep } from "../../src/programs/split-step.ts";
 import { nodeRuntime } from "../../src/runtime/node.ts";
@@ -180,6 +191,33 @@ describe("sorth-onnx distribute", () => {
     await cli("distribute", at("model.onnx"), "-o", at("lora"), "--batch", "8", "--lora", "rank=2");
     expect(contractOf("lora").export.weights).toBeNull();
   });
+});
+
+it("distribute() writes a run of the library, with data in memory, or a trainer from where it stands", async () => {
+  const y = Int32Array.from(randomInts("labels", 60, 0, 3));
+  const data = arrayDataset(randomFloats("samples", 360), y, [6]);
+  const training = { objective: crossEntropy(), optimizer: sgd(), penalties: [som()], batch: 8 };
+  const messages: string[] = [];
+  const onMessage = (message: string) => void messages.push(message);
+  const fit = { epochs: 2, validation: 0.2, earlyStop: 3, from: "best" } as const;
+  const written = await distribute(smallModel(), {
+    ...{ ...training, output: at("library"), workers: 2, data, fit, onMessage },
+  });
+  expect(written).toEqual({ folder: at("library"), workers: 2, batch: 8, exact: false, converted: true });
+  expect(messages.join("\n")).toMatch(
+    /each of the 2 parts of the batch[\s\S]*60 samples to train on, converted/,
+  );
+  const contract = contractOf("library");
+  expect(contract).toMatchObject({ settings: null, fit: { ...fit, earlyStop: { patience: 3 } } });
+  const labels = contract.data.converted?.train.columns.find((one) => one.labels)?.file;
+  expect(parseNpy(new Uint8Array(readFileSync(at(`library/${labels}`))), "labels").data).toEqual(y);
+  const trainer = await Trainer.create(smallModel(), training);
+  for await (const _ of trainer.fit(data, { maxSteps: 3 }));
+  await distribute(trainer, { output: at("stands") });
+  await trainer.release();
+  expect(readFileSync(at("stands/state/last.safetensors"), "latin1")).toContain('\\"step\\":3');
+  const wrong = distribute(smallModel(), { ...training, output: at("wrong"), fit: { keep: 0 } });
+  await expect(wrong).rejects.toThrow("the number of checkpoints to keep");
 });
 
 it("the mean over shards is the gradient of the joint batch, with Dropout", async () => {

@@ -1,15 +1,13 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { conversionOf } from "../../data/conversion.ts";
 import { isReadByWorkers } from "../../distribute/converted-data-node.ts";
-import { checkFolder, writeDistribution } from "../../distribute/write-node.ts";
+import { distributeTrainer } from "../../distribute/distribute-node.ts";
+import { checkFolder } from "../../distribute/write-node.ts";
 import { UsageError } from "../../errors.ts";
 import { readModel } from "../../index.ts";
 import { counted } from "../../passes/pass.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { listedWithSource } from "../../programs/tell-parameters.ts";
-import { dataRecord } from "../../runtime/data-record.ts";
-import { nodeRuntime } from "../../runtime/node.ts";
 import { updatesBatchNorm } from "../averaged-batch-norm.ts";
 import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
 import { trainerFor } from "../begin-run.ts";
@@ -78,45 +76,29 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
         "--swa: workers do not compute BatchNorm's statistics again for the averaged weights: add --no-update-bn, or train on one machine",
       );
     }
-    const { epochs, from } = call.flags;
-    const fit = { ...given({ epochs }), ...fitOf(call.flags), ...given({ from }) };
-    const conversion = read ? dataRecord(read, trainer) : (call.settings?.data ?? conversionOf(model));
-    const source = spec !== undefined && !(await isReadByWorkers(spec, read?.conversion)) ? spec : undefined;
+    const { epochs, validation, from } = call.flags;
+    const { validation: _, ...decides } = fitOf(call.flags);
+    const fit = { ...decides, ...given({ epochs, validation, from }) };
     const settings: RunSettings = call.settings ?? {
       ...{ version: 1, folder: process.cwd(), arguments: wordsOfTraining(typed), artifact: false },
     };
-    const contract = await writeDistribution(
+    const { workers, exact } = flags;
+    const written = await distributeTrainer(
       trainer,
-      folder,
       {
-        ...{
-          force: terminal.write.force,
-          fit,
-          settings: { ...settings },
-        },
-        ...given({ workers: flags.workers, exact: flags.exact, conversion }),
-        ...(read && source !== undefined && { data: { ...read, source } }),
+        ...{ output: folder, force: terminal.write.force, fit, onMessage: remark },
+        ...given({ workers, exact, data: read, source: spec }),
       },
-      nodeRuntime,
+      { settings: { ...settings }, conversion: call.settings?.data },
     );
     await trainer.release();
     if (flags.json) {
-      const { shards, batch, exact } = contract;
-      terminal.json({ folder, workers: shards, batch, exact });
+      terminal.json(written);
       return;
     }
     const learned = trainer.step.ports.parameters;
     terminal.note(`trained: ${counted(learned.length, "parameter")}: ${listedWithSource(learned)}`);
-    for (const text of remarksOn(contract)) terminal.note(text);
-    const { converted } = contract.data;
-    if (converted) {
-      const { size } = converted.train;
-      terminal.note(
-        `data: ${counted(size, "sample")} to train on, converted for this model: ${join(folder, "data")}, from which run.py reads them; without --data, or with the same`,
-      );
-    }
-    const { shards } = contract;
-    const start = shards > 1 ? `torchrun --nproc-per-node ${shards}` : "python";
+    const start = written.workers > 1 ? `torchrun --nproc-per-node ${written.workers}` : "python";
     terminal.print(`${path} → ${folder}`);
     terminal.print(
       `to train: ${start} ${quoted(join(folder, "run.py"))} --data ${quoted(spec ?? "mnist")} --checkpoint run -o trained.onnx`,
@@ -138,19 +120,3 @@ const folderBeside = (model: string, resumed: string | undefined): string =>
   resumed === undefined
     ? outputBeside(model, "distributed", "").replace(/\.$/, "")
     : `${resumed.replace(/[\\/]+$/, "").replace(/\.run$/, "")}.distributed`;
-
-/** In which figures several processes differ from one. */
-function remarksOn({
-  shards,
-  exact,
-  statistics,
-  penalty,
-  batch,
-}: Awaited<ReturnType<typeof writeDistribution>>): string[] {
-  if (shards === 1 || exact) return [];
-  const each = `each of the ${shards} parts of the batch has its own, over ${batch / shards} samples`;
-  return [
-    ...(statistics.length > 0 ? [`BatchNorm: ${each}; --exact takes the joint batch`] : []),
-    ...(penalty === null ? [] : [`penalties on responses: ${each}; --exact takes the joint batch`]),
-  ];
-}

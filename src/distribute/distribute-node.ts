@@ -1,0 +1,166 @@
+import { join } from "node:path";
+import { conversionOf, type DataConversion } from "../data/conversion.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { SplitData } from "../data/split-data.ts";
+import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
+import { Model } from "../onnx/model.ts";
+import { counted } from "../passes/pass.ts";
+import { dataRecord } from "../runtime/data-record.ts";
+import type { CheckpointKind } from "../runtime/events.ts";
+import type { FitOptions } from "../runtime/fit-plan.ts";
+import { nodeRuntime } from "../runtime/node.ts";
+import { Trainer } from "../runtime/trainer.ts";
+import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import type { Contract } from "./contract.ts";
+import { isReadByWorkers } from "./converted-data-node.ts";
+import { writeDistribution } from "./write-node.ts";
+
+/** How workers train, where the flags of run.py do not say it. */
+export interface DistributedFit
+  extends Pick<FitOptions, "epochs" | "maxSteps" | "monitor" | "keep" | "earlyStop"> {
+  /** Share of the samples to hold out, 0 to 1. */
+  readonly validation?: number;
+  /** Which weights the trained model gets; default `best` with early stopping, else `last`. */
+  readonly from?: CheckpointKind;
+}
+
+/** Options of {@link distribute}. */
+export interface DistributeOptions {
+  /** Folder to write. */
+  readonly output: string;
+  /** Equal parts into which the joint batch is cut; default 1. As many processes share the work, or fewer. */
+  readonly workers?: number;
+  /** Penalties on responses, BatchNormalization and weighted losses over the joint batch; default each part has its own. */
+  readonly exact?: boolean;
+  /**
+   * The data, as `loadData` returns them. What workers cannot read by the name of the data (images, texts, arrays in memory)
+   * is written beside the graphs. Without this option they read what the `--data` of run.py names: mnist or `.npz`.
+   */
+  readonly data?: SplitData | Dataset;
+  /** What `data` were read from; default the name of the dataset. */
+  readonly source?: string;
+  readonly fit?: DistributedFit;
+  /** Replaces files of a folder that is not empty. */
+  readonly force?: boolean;
+  /** Receives messages for the user. */
+  readonly onMessage?: (message: string) => void;
+}
+
+/** What {@link distribute} wrote. */
+export interface Distributed {
+  readonly folder: string;
+  readonly workers: number;
+  /** Samples of the joint batch. */
+  readonly batch: number;
+  readonly exact: boolean;
+  /** Whether the data were written as arrays: run.py then needs no `--data`. */
+  readonly converted: boolean;
+}
+
+/** What only the command line knows. */
+interface CalledWith {
+  /** How the run was asked for, as run.json keeps it. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** How data were converted that are not read now. */
+  readonly conversion?: DataConversion | undefined;
+}
+
+/**
+ * Writes a run as files that several processes do together under PyTorch's torchrun, on one machine or many: gradients for a part of
+ * the batch, update, evaluation, the first state, and the Python package that runs them (docs/distribute.md). The batch is the joint
+ * one, and its losses are those of {@link Trainer.fit}. A trainer is distributed from where it stands.
+ *
+ * @param model - the model to train, with the options of a trainer; or a trainer, whose options are taken
+ * @returns where and for how many processes
+ * @throws UsageError for a batch that cannot be cut, for options that only JavaScript can follow (functions as schedules, metrics of your
+ *   own, teachers, mixup), and for a folder with other files
+ *
+ * @example
+ * import { crossEntropy, distribute, readModel, som } from "sorth-onnx";
+ *
+ * const model = await readModel("model.onnx");
+ * const training = { objective: crossEntropy(), penalties: [som()], batch: 64 };
+ * await distribute(model, { ...training, output: "shared", workers: 2, force: true, fit: { epochs: 3 } });
+ * // torchrun --nproc-per-node 2 shared/run.py --data mnist --checkpoint run -o trained.onnx
+ */
+export function distribute(model: Model, options: DistributeOptions & TrainerOptions): Promise<Distributed>;
+export function distribute(trainer: Trainer, options: DistributeOptions): Promise<Distributed>;
+export async function distribute(
+  subject: Model | Trainer,
+  options: DistributeOptions & Partial<TrainerOptions>,
+): Promise<Distributed> {
+  if (!(subject instanceof Model)) return distributeTrainer(subject, options);
+  const { output: _, workers, exact, data, source, fit, force, ...own } = options;
+  const trainer = await Trainer.create(subject, own, nodeRuntime);
+  try {
+    return await distributeTrainer(trainer, options);
+  } finally {
+    await trainer.release();
+  }
+}
+
+/** {@link distribute} for a trainer, with what only the command line knows. */
+export async function distributeTrainer(
+  trainer: Trainer,
+  { output, data, fit = {}, force, workers, exact, onMessage = () => {}, ...options }: DistributeOptions,
+  { settings, conversion }: CalledWith = {},
+): Promise<Distributed> {
+  const parts = data && ("train" in data ? data : { train: data, test: undefined });
+  const source = options.source ?? parts?.train.name ?? "";
+  const record = parts ? dataRecord(parts, trainer) : (conversion ?? conversionOf(trainer.model));
+  const isWritten = parts && !(await isReadByWorkers(source, parts.conversion));
+  const contract = await writeDistribution(
+    trainer,
+    output,
+    {
+      ...(workers !== undefined && { workers }),
+      ...(exact !== undefined && { exact }),
+      ...(force !== undefined && { force }),
+      ...(settings && { settings }),
+      ...(record && { conversion: record }),
+      ...(isWritten && { data: { ...parts, source } }),
+      fit: checkedFit(fit),
+    },
+    nodeRuntime,
+  );
+  for (const text of remarksOn(contract, output)) onMessage(text);
+  const { shards, batch, data: ofData } = contract;
+  const converted = ofData.converted !== null;
+  return { folder: output, workers: shards, batch, exact: contract.exact, converted };
+}
+
+/** A fit as a contract holds it. @throws UsageError for numbers out of range */
+function checkedFit({ earlyStop, ...fit }: DistributedFit): Readonly<Record<string, unknown>> {
+  checkNumber("the number of epochs", fit.epochs, count);
+  checkNumber("the number of steps", fit.maxSteps, count);
+  checkNumber("the number of checkpoints to keep", fit.keep, count);
+  if (fit.validation !== 0) {
+    checkNumber("the share of the data for validation", fit.validation, properShare);
+  }
+  const stop = typeof earlyStop === "number" ? { patience: earlyStop } : earlyStop;
+  if (stop) {
+    checkNumber("the patience of early stopping", stop.patience, count);
+    checkNumber("the minimum change of early stopping", stop.minimumChange, notNegative);
+  }
+  return { ...fit, ...(stop !== undefined && { earlyStop: stop }) };
+}
+
+/** In which figures several processes differ from one, and what was converted. */
+function remarksOn(
+  { shards, exact, statistics, penalty, batch, data: { converted } }: Contract,
+  folder: string,
+): string[] {
+  const each = `each of the ${shards} parts of the batch has its own, over ${batch / shards} samples`;
+  const differs = shards > 1 && !exact;
+  return [
+    ...(differs && statistics.length > 0 ? [`BatchNorm: ${each}; --exact takes the joint batch`] : []),
+    ...(differs && penalty !== null
+      ? [`penalties on responses: ${each}; --exact takes the joint batch`]
+      : []),
+    ...(converted
+      ? [
+          `data: ${counted(converted.train.size, "sample")} to train on, converted for this model: ${join(folder, "data")}, from which run.py reads them; without --data, or with the same`,
+        ]
+      : []),
+  ];
+}
