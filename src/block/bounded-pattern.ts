@@ -28,6 +28,20 @@ export function mayBacktrack(source: string): boolean {
   return false;
 }
 
+let isLinear = false;
+
+/** Says that this process goes on in linear time with a pattern that backtracks too long: the command line starts Node so. */
+export const matchesInLinearTime = (): void => {
+  isLinear = true;
+};
+
+/** Whether a pattern of someone else may take for ever in this process. */
+export function mayTakeForever({ source, flags }: RegExp): boolean {
+  // These forms have no linear time.
+  const isSlow = () => /[iuvy]/.test(flags) || /\\[1-9k]|\(\?<?[=!]|\{\d/.test(source);
+  return mayBacktrack(source) && (!isLinear || isSlow());
+}
+
 /** A regular expression that matches exactly these names. */
 export const patternOfNames = (names: readonly string[]): RegExp =>
   names.length === 0 ? /^(?!)/ : new RegExp(`^(?:${names.map(escaped).join("|")})$`);

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { constants } from "node:os";
 import { setFlagsFromString } from "node:v8";
+import { matchesInLinearTime } from "../block/bounded-pattern.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import { run } from "./program.ts";
 
@@ -21,6 +22,7 @@ function onInterrupt(): AbortSignal {
 
 // A pattern of a file (a checkpoint's, a tokenizer's) that would take for ever goes on in the engine whose time is linear.
 setFlagsFromString("--enable-experimental-regexp-engine-on-excessive-backtracks");
+matchesInLinearTime();
 
 // A file beyond the limit of its size (ulimit -f) is a failed write with a message, not the end of the process.
 process.on("SIGXFSZ", () => {});

@@ -34,10 +34,10 @@ export class Random {
   /** A tensor of standard normal floats, or of integers from 0 to `below` − 1. @throws SorthError for other types */
   tensor(name: string, type: DataTypeName, dims: readonly number[], below = 2): Tensor {
     const isFloat = type === "float" || type === "double" || type === "float16";
-    const numbers = Array.from({ length: elementCount(dims) }, () =>
-      isFloat ? this.normal() : this.integer(below),
-    );
-    return tensorOf(name, type, dims, numbers);
+    const [length, next] = [elementCount(dims), () => (isFloat ? this.normal() : this.integer(below))];
+    // The usual type without a list of 8 bytes for each number beside it.
+    if (type === "float") return Tensor.of(name, type, dims, Float32Array.from({ length }, next));
+    return tensorOf(name, type, dims, Array.from({ length }, next));
   }
 }
 

@@ -1,12 +1,14 @@
 import type { LoraOptions } from "../adapters/adapter.ts";
-import { mayBacktrack } from "../block/bounded-pattern.ts";
+import { mayTakeForever } from "../block/bounded-pattern.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { isStorable, objectiveFromStored, type StoredObjective, storedObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
 import type { AnyObjective } from "../losses/terms.ts";
 import { isMadeHere } from "../made-here.ts";
 import { adamw } from "../optimizers/adamw.ts";
+import { patternOf } from "../optimizers/options.ts";
 import { optimizerFromStored, type StoredOptimizer, storedOptimizer } from "../optimizers/stored.ts";
+import type { GradientTransformation } from "../optimizers/transformation.ts";
 import type { PenaltyOptions } from "../penalties/penalty.ts";
 import { type PenaltyPlan, planOf } from "../penalties/plan.ts";
 import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
@@ -165,7 +167,7 @@ export function optionsFromText(text: string, overrides: Partial<TrainerOptions>
     ...stored.numbers,
     ...(objective !== undefined &&
       !overrides.objective && { objective: objectiveFrom(objective, overrides) }),
-    ...(!overrides.optimizer && { optimizer: optimizerFromStored(optimizer) }),
+    ...(!overrides.optimizer && { optimizer: optimizerFrom(optimizer) }),
     ...(!overrides.penalties && { penalties: penalties.map((plan) => planFrom(plan, stored.version ?? 1)) }),
     ...(groups &&
       !overrides.groups && {
@@ -279,13 +281,27 @@ function objectiveFrom(
 
 function patternFrom(kept: StoredPattern): RegExp {
   const { source, flags } = typeof kept === "string" ? { source: kept, flags: "" } : kept;
-  // The command line goes on in linear time with what takes too long; these forms have no such time.
-  if (mayBacktrack(source) && (/[iuvy]/.test(flags) || /\\[1-9k]|\(\?<?[=!]|\{\d/.test(source))) {
-    throw new UsageError(
-      `the checkpoint has the pattern ${source}, which may take for ever: give the options with patterns again, Trainer.resume(folder, { … })`,
-    );
-  }
-  return new RegExp(source, flags);
+  return bounded(new RegExp(source, flags), "give the options with patterns again");
+}
+
+/** @throws UsageError for a pattern that may take for ever */
+function bounded(pattern: RegExp, advice: string): RegExp {
+  if (!mayTakeForever(pattern)) return pattern;
+  throw new UsageError(
+    `the checkpoint has the pattern ${pattern.source}, which may take for ever: ${advice}, Trainer.resume(folder, { … })`,
+  );
+}
+
+/** Some options of optimizers are patterns, as text. @throws UsageError for one that may take for ever */
+function checkPatterns({ options, parts, inner }: StoredOptimizer): void {
+  for (const text of Object.values(options ?? {}))
+    if (typeof text === "string") bounded(patternOf(text), "give the optimizer again");
+  for (const part of inner ? [inner] : (parts ?? [])) checkPatterns(part);
+}
+
+function optimizerFrom(stored: StoredOptimizer): GradientTransformation {
+  checkPatterns(stored);
+  return optimizerFromStored(stored);
 }
 
 function planFrom(plan: StoredPlan, storedVersion: number): PenaltyPlan {

@@ -53,7 +53,11 @@ describe("options of an optimizer", () => {
       { beta2: -0.1 },
       "option beta2 of the optimizer adam must be a number of at least 0 and below 1, not -0.1",
     ],
-    ["adamw", { epsilon: 0 }, "option epsilon of the optimizer adamw must be a number above 0 (1e-30 or more), not 0"],
+    [
+      "adamw",
+      { epsilon: 0 },
+      "option epsilon of the optimizer adamw must be a number above 0 (1e-30 or more), not 0",
+    ],
     [
       "adamw",
       { weightDecay: Number.NaN },

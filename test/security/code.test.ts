@@ -2,9 +2,11 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { matchesInLinearTime } from "../../src/block/bounded-pattern.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import { adamw, crossEntropy, decodeModel } from "../../src/index.ts";
 import { Model } from "../../src/onnx/model.ts";
+import { accumulate, chain, decayWeights, muon } from "../../src/optimizers/public.ts";
 import { optionsFromText, optionsToText } from "../../src/runtime/stored-options.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
@@ -34,16 +36,35 @@ it.for(["src", "web", "dist/node", "dist/web", "dist/page"])(
   },
 );
 
-it("a checkpoint's pattern that no engine ends is refused, unless it is given again", () => {
+it("a checkpoint's pattern that may take for ever is refused, unless it is given again", () => {
   const options = { objective: crossEntropy(), optimizer: adamw(), batch: 4 };
-  for (const freeze of [/(a{1,50}){1,50}$/, /^(?!b)(a+)+$/, /(a+)+\1$/, /^(a+)+$/i]) {
+  const refused = (freeze: RegExp) => {
     const text = optionsToText({ ...options, freeze });
     expect(() => optionsFromText(text)).toThrow(/may take for ever: give the options with patterns again/);
     expect(optionsFromText(text, { freeze: /a/ }).freeze).toEqual(/a/);
-  }
-  for (const freeze of [/^(?!.*head)/, /(a|b)+/, /layer\.\d{1,2}\./, /Conv/i]) {
+  };
+  const taken = (freeze: RegExp) =>
     expect(optionsFromText(optionsToText({ ...options, freeze })).freeze).toEqual(freeze);
+  const [slow, linear] = [
+    [/(a{1,50}){1,50}$/, /^(?!b)(a+)+$/, /(a+)+\1$/, /^(a+)+$/i],
+    [/^(a+)+$/, /(a|b)+/],
+  ];
+  for (const pattern of [...slow, ...linear]) refused(pattern);
+  for (const pattern of [/^(?!.*head)/, /layer\.\d{1,2}\./, /Conv/i, /^(conv|fc)\d+\.weight$/])
+    taken(pattern);
+  // Patterns of optimizers are text.
+  for (const optimizer of [
+    muon({ exclude: /^(a+)+$/ }),
+    chain(accumulate(2, adamw()), decayWeights(0.1, { include: "(a+)+$" })),
+  ]) {
+    const text = optionsToText({ ...options, optimizer });
+    expect(() => optionsFromText(text)).toThrow(/may take for ever: give the optimizer again/);
+    expect(optionsFromText(text, { optimizer: adamw() }).optimizer?.name).toBe("adamw");
   }
+  // The command line has an engine for some of them.
+  matchesInLinearTime();
+  slow.forEach(refused);
+  linear.forEach(taken);
 });
 
 it("the command line ends with a pattern that would take for ever", (context) => {
