@@ -1,5 +1,5 @@
 import { FileError } from "../errors.ts";
-import type { ObjectiveOptions } from "../losses/objective.ts";
+import type { StoredObjective } from "../losses/stored.ts";
 import { decodeMetadataEntry, encodeMetadataEntry } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { splice } from "../onnx/splice.ts";
@@ -42,8 +42,11 @@ export interface DataConversion {
   readonly table?: TableConversion;
   readonly images?: ImageConversion;
   readonly text?: TextConversion;
-  /** The loss of a language model, which also says how its labels are made, or of embeddings; absent for other losses. */
-  readonly objective?: { readonly name: string; readonly options: ObjectiveOptions };
+  /**
+   * The loss that the model was trained with, and the value that it read if one was named. Absent for losses of the user's own
+   * and beside a teacher.
+   */
+  readonly objective?: StoredObjective & { readonly output?: string };
 }
 
 /** Key of a trained model's `metadata_props` that holds the conversion of its data. */

@@ -73,8 +73,8 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
   );
   const changed = spliced(model, { before, after, replaced, renamed });
   const former = conversionOf(model);
-  if (!names && !former?.classes) return changed;
-  const { classes: _, summary: __, ...rest } = former ?? { version: 1 as const };
+  if (!names && !former?.classes && !former?.objective) return changed;
+  const { classes: _, summary: __, objective: ___, ...rest } = former ?? { version: 1 as const };
   return withConversion(changed, { ...rest, ...(names && { classes: names }) });
 }
 

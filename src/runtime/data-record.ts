@@ -1,6 +1,6 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { SplitData } from "../data/split-data.ts";
-import { isObjective } from "../losses/terms.ts";
+import { isStorable, storedObjective } from "../losses/stored.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import { describeData } from "./describe-data.ts";
 import type { Trainer } from "./trainer.ts";
@@ -14,9 +14,9 @@ export function dataRecord(
   // Labels that are only numbers have the names that the model gives them, as --classes does.
   const classes = conversion?.classes ?? conversionOf(model)?.classes;
   const summary = describeData(train, step.ports, { normalize, classes });
-  const loss = options.objective && isObjective(options.objective) ? options.objective : undefined;
-  const ofTexts = loss?.perplexity ?? loss?.embeds;
-  const objective = ofTexts && loss && { name: loss.name, options: loss.options };
+  const { objective: loss, output, teacher } = options;
+  // A loss beside a teacher does not stand without it.
+  const objective = loss && !teacher && isStorable(loss) ? storedObjective(loss) : undefined;
   return {
     ...{
       version: 1,
@@ -24,7 +24,7 @@ export function dataRecord(
       ...(classes && { classes }),
       ...(normalize !== undefined && { normalize }),
     },
-    ...(objective && { objective }),
+    ...(objective && { objective: { ...objective, ...(output !== undefined && { output }) } }),
     summary,
   };
 }

@@ -1,5 +1,6 @@
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
+import { objectiveText, type RecordedObjective, recordedObjective } from "../data/recorded-objective.ts";
 import { UsageError } from "../errors.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
@@ -30,13 +31,19 @@ export async function evaluateModel(
   runtime: TrainerRuntime,
 ): Promise<ModelEvaluation> {
   checkMetrics(options.metrics ?? []);
-  const { objective, remark } = objectiveFor(options.objective ?? crossEntropy(), dataset);
+  const { objective: asked, output } = askedObjective(model, options);
+  const { objective, remark } = objectiveFor(asked, dataset);
   if (remark !== undefined) options.onMessage?.(remark);
-  if (isCombined(objective)) refuseOutput(options);
-  const terms = termsOf(objective, options.output);
+  if (isCombined(objective) && options.objective) refuseOutput(options);
+  const terms = termsOf(objective, output);
   if (!terms.every((term) => isObjective(term.objective) && !isOfEmbeddings(term.objective))) {
     const { evaluateInGraph } = await import("./evaluate-in-graph.ts");
-    return evaluateInGraph(model, dataset, { ...options, objective }, runtime);
+    return evaluateInGraph(
+      model,
+      dataset,
+      { ...options, ...(output !== undefined && { output }), objective },
+      runtime,
+    );
   }
   const counted = terms.map((term) => new CountedTerm(term, term.objective as Objective));
   const worst = new Worst(options.worst ?? 10);
@@ -76,6 +83,18 @@ export async function evaluateModel(
     ...measured?.pass.report({ accuracy: undefined, ...(figures[measured.term] as TermFigures) }),
     ...{ samples, worst: worst.list },
   };
+}
+
+/** The loss that the options give, else the one that the model was trained with, else the cross-entropy. */
+function askedObjective(model: Model, { objective, output, onMessage }: EvaluateOptions): RecordedObjective {
+  const own = output === undefined ? {} : { output };
+  if (objective) return { objective, ...own };
+  const recorded = recordedObjective(model, output);
+  if (!recorded) return { objective: crossEntropy(), ...own };
+  onMessage?.(
+    `loss: ${objectiveText(recorded.objective)}, which the model was trained with; objective (--objective) names another`,
+  );
+  return recorded;
 }
 
 /** Begins to compute metrics of the first loss for which they are defined. @returns its index too */

@@ -8,7 +8,7 @@ import type { ModelRunOptions } from "./model-run.ts";
 
 /** Options of {@link ModelFunctions.evaluateModel}. */
 export interface EvaluateOptions extends ModelRunOptions {
-  /** The loss, which also decides which figures are computed; default: `crossEntropy()`. */
+  /** The loss, which also decides which figures are computed; default: the one that the model was trained with, if it records it, else `crossEntropy()`. */
   readonly objective?: AnyObjective;
   /** How many of the samples with the highest loss are listed; default 10. */
   readonly worst?: number;

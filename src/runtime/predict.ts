@@ -1,5 +1,6 @@
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
+import { objectiveText, recordedObjective } from "../data/recorded-objective.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { dimAt, type Shape } from "../graph/shapes.ts";
@@ -8,7 +9,7 @@ import { crossEntropy } from "../losses/cross-entropy.ts";
 import { meanSquaredError } from "../losses/elementwise.ts";
 import type { Objective } from "../losses/objective.ts";
 import { choosePrediction } from "../losses/prediction.ts";
-import { isOfEmbeddings } from "../losses/terms.ts";
+import { isObjective, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type ModelRunOptions, modelResults, type ValueResults } from "./model-run.ts";
@@ -18,8 +19,8 @@ import type { TrainerRuntime } from "./trainer-runtime.ts";
 export interface PredictOptions extends ModelRunOptions {
   /**
    * The loss that the model was trained with, which says what its numbers mean: scores of classes (cross-entropy), scores of
-   * yes-or-no labels (bce, binary-focal), or numbers (the others). Default: `crossEntropy()` if the model ends in Softmax or the
-   * dataset has a class for each sample, else numbers, with a message.
+   * yes-or-no labels (bce, binary-focal), or numbers (the others). Default: the one that the model records; without a record
+   * `crossEntropy()` if the model ends in Softmax or the dataset has a class for each sample, else numbers, with a message.
    */
   readonly objective?: Objective;
 }
@@ -51,15 +52,16 @@ export async function* predict(
   runtime: TrainerRuntime,
 ): AsyncGenerator<Prediction, void, undefined> {
   // Labels, where there are some, say which axis counts the classes.
-  const { objective } = objectiveFor(options.objective ?? usualObjective(model, dataset, options), dataset);
+  const recorded = options.objective ? undefined : recordedLoss(model, options);
+  const asked = options.objective ?? recorded?.objective ?? usualObjective(model, dataset, options);
+  const { objective } = objectiveFor(asked, dataset);
+  const output = options.output ?? recorded?.output;
   if (isOfEmbeddings(objective)) {
     const { predictEmbeddings } = await import("./predict-embeddings.ts");
     return yield* predictEmbeddings(model, dataset, objective, options, runtime);
   }
   const kind = kindOf(objective);
-  const wanted = [
-    { objective, name: objective.name, ...(options.output !== undefined && { output: options.output }) },
-  ];
+  const wanted = [{ objective, name: objective.name, ...(output !== undefined && { output }) }];
   const results = modelResults(model, dataset, { wanted, labelled: kind === "next" }, options, runtime);
   for await (const { first, count, values } of results) {
     const { scores, labels, shape, rowsOfSample } = values[0] as ValueResults;
@@ -76,6 +78,23 @@ export async function* predict(
       yield { sample: first + i, ...(places ? answersOf(own, shape, axis) : answerOf(kind, own)) };
     }
   }
+}
+
+/** The loss that a model records, of several the one that reads the output; undefined where it records none, or several do. */
+function recordedLoss(
+  model: Model,
+  { output, onMessage }: PredictOptions,
+): { readonly objective: Objective; readonly output?: string } | undefined {
+  const recorded = recordedObjective(model, output);
+  const [term, second] = recorded ? termsOf(recorded.objective, recorded.output) : [];
+  if (!term || second || !isObjective(term.objective)) return undefined;
+  const { objective, output: read = output } = term;
+  if (objective.name !== "cross-entropy") {
+    onMessage?.(
+      `answers as ${objectiveText(objective)} reads them, which the model was trained with; objective (--objective) names another`,
+    );
+  }
+  return { objective, ...(read !== undefined && { output: read }) };
 }
 
 function usualObjective(model: Model, { y }: Dataset, { output, onMessage }: PredictOptions): Objective {

@@ -1,6 +1,7 @@
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { conversionOf, decodeModel, readModel, withConversion, writeModel } from "../../src/index.ts";
 import { npz } from "./npz.ts";
 import { cli, temporaryFolder } from "./run-cli.ts";
 
@@ -136,3 +137,75 @@ it.each([
   expect(code).toBe(2);
   expect(stderr).toMatch(message);
 });
+
+it("evaluate and predict take the loss that the model was trained with, and say so", async () => {
+  writeFileSync(
+    at("bits.npz"),
+    npz(20, [1, 28, 28], (index) => index % 2),
+  );
+  const train = (data: string, output: string, ...words: string[]) =>
+    cli(
+      ...[
+        "train",
+        "models/mlp.onnx",
+        "--data",
+        at(data),
+        "--penalty",
+        "none",
+        "--batch",
+        "10",
+        "--max-steps",
+        "2",
+      ],
+      ...["-o", at(output), "--no-report", ...words],
+    );
+  const evaluate = (output: string, data: string, ...words: string[]) =>
+    cli("evaluate", at(output), "--data", at(data), "--json", ...words);
+  const smoothed = "cross-entropy:label-smoothing=0.3";
+  expect((await train("data.npz", "smoothed.onnx", "--label-smoothing", "0.3")).code).toBe(0);
+  const own = await evaluate("smoothed.onnx", "data.npz");
+  expect(own.stderr).toContain(`loss: ${smoothed}, which the model was trained with`);
+  const said = await evaluate("smoothed.onnx", "data.npz", "--objective", smoothed);
+  const plain = await evaluate("smoothed.onnx", "data.npz", "--objective", "cross-entropy");
+  expect(JSON.parse(own.stdout)).toEqual(JSON.parse(said.stdout));
+  expect(JSON.parse(own.stdout).loss).not.toBe(JSON.parse(plain.stdout).loss);
+  expect(said.stderr + plain.stderr).not.toContain("was trained with");
+
+  // Two losses of one output; a prediction that is named takes those that read it.
+  const two = [
+    "--objective",
+    "cross-entropy:name=a,output=logits",
+    "--objective",
+    "cross-entropy:name=b,output=logits,weight=2",
+  ];
+  expect((await train("data.npz", "two.onnx", ...two)).code).toBe(0);
+  const both = JSON.parse((await evaluate("two.onnx", "data.npz")).stdout);
+  expect(both.loss).toBeCloseTo(both.outputs.a.loss + 2 * both.outputs.b.loss, 9);
+  const asked = JSON.parse((await evaluate("two.onnx", "data.npz", "--prediction", "logits")).stdout);
+  expect(asked.loss).toBeCloseTo(both.loss, 9);
+
+  // Yes-or-no labels: sigmoids, which do not sum to 1.
+  const model = readModelWithRecord("bce");
+  await writeModel(model, at("bce.onnx"));
+  const { stderr } = await cli("predict", at("bce.onnx"), "--data", at("data.npz"), "-o", at("bce.jsonl"));
+  expect(stderr).toContain("answers as bce reads them, which the model was trained with");
+  const { answer, scores } = JSON.parse(readFileSync(at("bce.jsonl"), "utf8").split("\n")[0] ?? "");
+  expect(answer).toBeUndefined();
+  expect(scores.reduce((a: number, b: number) => a + b, 0)).toBeGreaterThan(1.5);
+  // New classes are trained anew: the old loss is forgotten.
+  await cli("head", at("bce.onnx"), "--classes", "3", "-o", at("head.onnx"));
+  expect(conversionOf(await readModel(at("head.onnx")))?.objective).toBeUndefined();
+  await writeModel(readModelWithRecord(7), at("damaged.onnx"));
+  const damaged = await evaluate("damaged.onnx", "data.npz");
+  expect(damaged).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("the record of the loss (sorth.data) is damaged"),
+  });
+});
+
+/** The sample MLP with a record of its loss. */
+const readModelWithRecord = (name: unknown) =>
+  withConversion(decodeModel(readFileSync("models/mlp.onnx")), {
+    version: 1,
+    objective: { name: name as string, options: {} },
+  });

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
 import type { Dataset } from "../../data/dataset.ts";
-import { objectiveOfTexts, trainedObjective } from "../../data/text/objective.ts";
+import { objectiveOfTexts } from "../../data/text/objective.ts";
 import { evaluateModel, evaluationReportPage, type ModelEvaluation, readModel } from "../../index.ts";
 import { countFromZero } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
@@ -30,7 +30,10 @@ interface Flags extends SharedFlags, ModelRunFlags, MetricFlags {
 /** `evaluate`: figures of a model on data. */
 export function define(command: Command, streams: CommandStreams): void {
   command.argument("<model>", "an ONNX model with its weights");
-  addModelRunFlags(command, "the loss to compute, which also decides on the other figures");
+  addModelRunFlags(
+    command,
+    "the loss to compute, which also decides on the other figures (default: the one that the model was trained with, else cross-entropy)",
+  );
   addMetricFlag(command, "besides those of the loss");
   command
     .option(
@@ -56,8 +59,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const { worst } = flags;
     const run = modelRunOf(await withLossFiles(flags), data.normalize, terminal);
     const trained = conversionOf(model);
-    const asked = run.objective ?? trainedObjective(trained);
-    const objective = asked && objectiveOfTexts(asked, (data.conversion ?? trained)?.text);
+    const objective = run.objective && objectiveOfTexts(run.objective, (data.conversion ?? trained)?.text);
     const options = { ...run, ...given({ objective, metrics }), worst };
     const evaluation = await evaluateModel(model, part, options);
     const classes = data.conversion?.classes ?? trained?.classes;

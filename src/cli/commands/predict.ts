@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
-import { trainedObjective } from "../../data/text/objective.ts";
 import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { counted } from "../../passes/pass.ts";
@@ -30,7 +29,7 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("-o, --output <file>", "a .csv or .jsonl file (default: beside the model, .predictions.csv)");
   addModelRunFlags(
     command,
-    "the loss that the model was trained with, which says what its numbers mean (default: cross-entropy where the model or the data have classes)",
+    "the loss that the model was trained with, which says what its numbers mean (default: the one that the model records, else cross-entropy where the model or the data have classes)",
   );
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
@@ -53,8 +52,8 @@ export function define(command: Command, streams: CommandStreams): void {
     let answers = 0;
     const unclear: number[] = [];
     const run = oneObjective("predict", modelRunOf(flags, data.normalize, terminal));
-    const usual = trainedObjective(conversionOf(model)) ?? (classes && crossEntropy());
-    const options = usual && !run.objective ? { ...run, objective: usual } : run;
+    const isUnsaid = classes !== undefined && !conversionOf(model)?.objective;
+    const options = isUnsaid && !run.objective ? { ...run, objective: crossEntropy() } : run;
     for await (const prediction of predict(model, part, options)) {
       if (answers === 0 && asLine === csvLine) lines.push(csvHeading(prediction, classes));
       lines.push(asLine(named(prediction)));

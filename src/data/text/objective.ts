@@ -1,13 +1,6 @@
 import { type MaskedLmOptions, maskedLm } from "../../losses/masked-lm.ts";
-import type { Objective } from "../../losses/objective.ts";
-import { objectiveNamed } from "../../losses/table.ts";
 import { type AnyObjective, isObjective } from "../../losses/terms.ts";
-import type { DataConversion } from "../conversion.ts";
 import type { TextConversion } from "./conversion.ts";
-
-/** The loss of a trained language model; undefined for other models. */
-export const trainedObjective = (record: DataConversion | undefined): Objective | undefined =>
-  record?.objective && objectiveNamed(record.objective.name, record.objective.options);
 
 /** An objective that masks tokens, with the mask token and the special tokens of the texts' tokenizer where it has none. */
 export function objectiveOfTexts<O extends AnyObjective>(objective: O, text: TextConversion | undefined): O;

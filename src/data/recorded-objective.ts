@@ -1,0 +1,69 @@
+import { FileError } from "../errors.ts";
+import type { ObjectiveOptions } from "../losses/objective.ts";
+import { objectiveFromStored } from "../losses/stored.ts";
+import { objectiveNamed } from "../losses/table.ts";
+import { type AnyObjective, combined, isCombined } from "../losses/terms.ts";
+import { hyphened } from "../name-and-options.ts";
+import type { Model } from "../onnx/model.ts";
+import { conversionKey, conversionOf, type DataConversion } from "./conversion.ts";
+import { objectiveOfTexts } from "./text/objective.ts";
+
+/** The loss with which a model was trained, and the value of the model that it reads. */
+export interface RecordedObjective {
+  readonly objective: AnyObjective;
+  readonly output?: string;
+}
+
+/**
+ * The loss that a trained model records; undefined for a model without such a record. Losses of the user's own, and losses
+ * beside a teacher, are not recorded.
+ * @param output - the value that is asked for; of several losses, those that read it
+ * @throws SorthError for a damaged record, or a loss that this version does not have
+ */
+export function recordedObjective(model: Model, output?: string): RecordedObjective | undefined {
+  const record = conversionOf(model);
+  const stored = record?.objective;
+  if (!stored) return undefined;
+  checkStored(stored, model);
+  const objective = objectiveOfTexts(objectiveFromStored(stored), record.text);
+  if (output === undefined) {
+    return { objective, ...(stored.output !== undefined && { output: stored.output }) };
+  }
+  if (!isCombined(objective)) return { objective, output };
+  const [own, ...more] = objective.terms
+    .filter((term) => term.output === output)
+    .map(({ output: _, ...term }) => term);
+  return own && { objective: combined([own, ...more]), output };
+}
+
+/** A loss as the command line writes it, with the options that are not the usual ones: `huber:delta=0.5`. */
+export function objectiveText(objective: AnyObjective): string {
+  if (isCombined(objective)) return objective.terms.map((term) => objectiveText(term.objective)).join(" + ");
+  if (!("options" in objective)) return objective.name;
+  const { name, options } = objective as { readonly name: string; readonly options: ObjectiveOptions };
+  const usual = objectiveNamed(name).options;
+  const own = Object.entries(options).filter(([option, value]) => value !== usual[option]);
+  const texts = own.map(([option, value]) => {
+    const text = String(value).length > 40 ? "…" : String(value);
+    return `${hyphened(option)}=${/,/.test(text) ? `'${text}'` : text}`;
+  });
+  return texts.length === 0 ? name : `${name}:${texts.join(",")}`;
+}
+
+/** @throws FileError for what is no loss in the form of a checkpoint */
+function checkStored(stored: NonNullable<DataConversion["objective"]>, { path = "the model" }: Model): void {
+  const isObject = (value: unknown): value is Record<string, unknown> =>
+    typeof value === "object" && value !== null && !Array.isArray(value);
+  const isText = (value: unknown) => value === undefined || typeof value === "string";
+  const isLoss = (value: unknown): boolean =>
+    isObject(value) && typeof value.name === "string" && isObject(value.options);
+  const isTerm = (term: unknown): boolean =>
+    isObject(term) &&
+    isLoss(term.objective) &&
+    [term.name, term.output, term.labels, term.mask].every(isText) &&
+    (term.weight === undefined || typeof term.weight === "number");
+  const { terms, output } = stored as Partial<Record<keyof typeof stored, unknown>>;
+  const hasTerms = terms === undefined || (Array.isArray(terms) && terms.every(isTerm));
+  if (isLoss(stored) && isText(output) && hasTerms) return;
+  throw new FileError(`${path}: the record of the loss (${conversionKey}) is damaged`);
+}
