@@ -129,7 +129,7 @@ test.each([
   ["an unknown file", ["--objective", "missing.onnx"], 1, /missing\.onnx/],
   ["a module without a loss", ["--objective", at("none.mjs")], 2, /exports no loss/],
   ["a weight below 0", ["--objective", "mse:weight=-1"], 2, /weight of "mse:weight=-1" is -1/],
-  ["a mask where none is taken", ["--objective", "cosine:mask=m"], 2, /loss cosine takes no mask \("m"\)/],
+  ["a mask where none is taken", ["--objective", "triplet:mask=m"], 2, /loss triplet takes no mask \("m"\)/],
   [
     "a flag that could belong to two",
     [...two, "--objective", "cross-entropy", "--label-smoothing", "0.1"],
