@@ -27,15 +27,9 @@ import { GraphBuilder } from "../helpers/build-graph.ts";
 import { maxDifference, randomFloats } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
 import { useGpu } from "../helpers/software-gpu.ts";
+import { stillThere } from "./still-there.ts";
 
 // Each fault of docs/runtime-faults.md that can be shown here: that it is still there, and that it does not reach the user.
-
-/** Fails with what is to be removed once ONNX Runtime no longer has a fault. */
-function stillThere(fault: boolean, remedy: string): void {
-  expect(fault, `mended in this ONNX Runtime: remove ${remedy}, and its line in docs/runtime-faults.md`).toBe(
-    true,
-  );
-}
 
 const [rows, inputs, units, classes] = [8, 6, 4, 3];
 const x = Tensor.float("x", [rows, inputs], randomFloats("faults x", rows * inputs));

@@ -1,0 +1,176 @@
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { InferenceSession } from "onnxruntime-node";
+import { afterAll, beforeAll, describe, test } from "vitest";
+import { graphToProto } from "../../src/graph/proto.ts";
+import { Model } from "../../src/index.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { temporaryFolder } from "../cli/run-cli.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+import { maxDifference, randomFloats } from "../helpers/numbers.ts";
+import { fromOrt, toOrt } from "../helpers/run-model.ts";
+import { keepDevice, useGpu } from "../helpers/software-gpu.ts";
+import { stillThere } from "./still-there.ts";
+
+// The faults of WebGPU in docs/runtime-faults.md: each fails here once ONNX Runtime no longer has it.
+
+const missing = useGpu();
+keepDevice(missing);
+
+type Attributes = Parameters<GraphBuilder["op"]>[3];
+
+/** One node on an input x; further inputs are constants. */
+function oneNode(
+  op: string,
+  dims: readonly number[],
+  constants: (b: GraphBuilder) => readonly (ReturnType<GraphBuilder["input"]> | undefined)[],
+  attributes: Attributes = {},
+  domain = "",
+  outputs: readonly string[] = ["y"],
+): Model {
+  const b = new GraphBuilder(19, domain === "" ? {} : { [domain]: 1 });
+  const x = b.input("x", dims);
+  const found = b.many(op, [x, ...constants(b)] as never, outputs, attributes, domain);
+  for (const value of found) if (value) b.output(value);
+  return Model.fromProto(graphToProto(b.graph, { irVersion: 9 }));
+}
+
+const numbers = (b: GraphBuilder, name: string, dims: readonly number[], data?: readonly number[]) =>
+  b.graph.addInitializer(
+    Tensor.float(
+      name,
+      dims,
+      data ??
+        randomFloats(
+          name,
+          dims.reduce((a, c) => a * c, 1),
+        ),
+    ),
+  );
+const none = () => [];
+const sizes = (b: GraphBuilder, scales: readonly number[]) => [
+  undefined,
+  numbers(b, "scales", [scales.length], scales),
+];
+
+async function outputsOf(model: Model, x: Tensor, provider: "cpu" | "webgpu"): Promise<number[][]> {
+  const session = await InferenceSession.create(model.bytes, {
+    executionProviders: [provider],
+    ...{ graphOptimizationLevel: "disabled" as const, logSeverityLevel: 4 as const },
+  });
+  try {
+    const results = await session.run({ x: toOrt(x) });
+    return session.outputNames.map((name) => [...fromOrt(name, results[name] as never).numbers()]);
+  } finally {
+    await session.release();
+  }
+}
+
+const reduction = (op: string) => oneNode(op, [2, 3], none, { noop_with_empty_axes: 1 });
+const refusal = "its entry in refuse-miscomputed.ts";
+const text = (value: string) => ({ kind: "string", value }) as never;
+const wrong: Readonly<Record<string, { model: Model; x: readonly number[]; remedy: string; nan?: true }>> = {
+  "ReduceL2 without axes": { model: reduction("ReduceL2"), x: [2, 3], remedy: refusal },
+  "ReduceLogSum without axes": { model: reduction("ReduceLogSum"), x: [2, 3], remedy: refusal },
+  "ReduceSumSquare without axes": { model: reduction("ReduceSumSquare"), x: [2, 3], remedy: refusal },
+  "Einsum that broadcasts": {
+    model: oneNode("Einsum", [1, 3], (b) => [numbers(b, "w", [2, 3])], { equation: text("ij,ij->ij") }),
+    ...{ x: [1, 3], remedy: refusal },
+  },
+  "Pad that wraps and crops": {
+    model: oneNode("Pad", [2, 4], (b) => [b.int64("pads", [0, -1, 0, 2])], { mode: text("wrap") }),
+    ...{ x: [2, 4], remedy: refusal },
+  },
+  "Resize, nearest, half_pixel_symmetric": {
+    model: oneNode("Resize", [1, 1, 7, 7], (b) => sizes(b, [1, 1, 0.45, 0.45]), {
+      ...{ mode: text("nearest"), coordinate_transformation_mode: text("half_pixel_symmetric") },
+      nearest_mode: text("floor"),
+    }),
+    ...{ x: [1, 1, 7, 7], remedy: refusal },
+  },
+  "Resize, linear, by less than a pixel": {
+    model: oneNode("Resize", [1, 1, 4, 4], (b) => sizes(b, [1, 1, 1.2, 1.2]), {
+      ...{ mode: text("linear") },
+    }),
+    ...{ x: [1, 1, 4, 4], remedy: refusal },
+  },
+  "Resize of the channels": {
+    model: oneNode("Resize", [1, 2, 3, 3], (b) => sizes(b, [1, 2, 1, 1]), { mode: text("linear") }),
+    ...{ x: [1, 2, 3, 3], remedy: refusal },
+  },
+  "SimplifiedLayerNormalization's second output": {
+    model: oneNode(
+      ...(["SimplifiedLayerNormalization", [3, 8], (b: GraphBuilder) => [numbers(b, "w", [8])]] as const),
+      ...([{ axis: -1 }, "", ["y", "d"]] as const),
+    ),
+    ...{ x: [3, 8], remedy: "deviation-apart.ts" },
+  },
+  "Relu of NaN": { model: oneNode("Relu", [2, 3], none), x: [2, 3], remedy: "nothing", nan: true },
+};
+
+describe("computed wrongly without an error", () => {
+  test.skipIf(missing !== "").each(Object.entries(wrong))("%s", async (name, { model, x, remedy, nan }) => {
+    const length = x.reduce((a, b) => a * b, 1);
+    const random = randomFloats(name, length);
+    const data = nan ? random.fill(Number.NaN) : name.includes("Log") ? random.map(Math.abs) : random;
+    const given = Tensor.float("x", x, data);
+    const expected = await outputsOf(model, given, "cpu");
+    const found = await outputsOf(model, given, "webgpu");
+    const isWrong = nan
+      ? found.flat().every((y) => y === 0)
+      : found.some((y, i) => y.length !== expected[i]?.length || !(maxDifference(y, expected[i]) < 1e-2));
+    stillThere(isWrong, remedy);
+  });
+});
+
+describe("ends the process", () => {
+  let folder: ReturnType<typeof temporaryFolder>;
+  beforeAll(() => {
+    folder = temporaryFolder();
+  });
+  afterAll(() => folder.remove());
+
+  const last = "The end of the script was reached.";
+  /** Runs a model on WebGPU in a process of its own. */
+  function endsProcess(name: string, model: Model, x: readonly number[], options = "", then = ""): boolean {
+    const path = join(folder.path, name);
+    writeFileSync(path, model.bytes);
+    const length = x.reduce((a, b) => a * b, 1);
+    const script = `const ort = require("onnxruntime-node");
+      (async () => {
+        const session = await ort.InferenceSession.create(${JSON.stringify(path)}, { executionProviders: ["webgpu"], logSeverityLevel: 4, ${options} });
+        const { y } = await session.run({ x: new ort.Tensor("float32", new Float32Array(${length}), ${JSON.stringify(x)}) });
+        ${then};
+      })().catch(() => {}).then(() => { console.log("${last}"); process.exit(0); });`;
+    const { stdout } = spawnSync(process.execPath, ["-e", script], { encoding: "utf8", timeout: 60_000 });
+    return !stdout.includes(last);
+  }
+
+  test.skipIf(missing !== "")("Einsum of an empty input", () => {
+    const model = oneNode("Einsum", [2, 0], (b) => [numbers(b, "w", [0, 4])], {
+      equation: text("ij,jk->ik"),
+    });
+    stillThere(endsProcess("einsum.onnx", model, [2, 0]), refusal);
+  });
+
+  test.skipIf(missing !== "")("FusedConv with an added input", () => {
+    const more = (b: GraphBuilder) => [
+      ...[numbers(b, "w", [2, 2, 1, 1]), undefined, numbers(b, "z", [1, 2, 3, 3])],
+    ];
+    const model = oneNode("FusedConv", [1, 2, 3, 3], more, { activation: text("Relu") }, "com.microsoft");
+    stillThere(endsProcess("fused.onnx", model, [1, 2, 3, 3]), refusal);
+  });
+
+  test.skipIf(missing !== "")("getData() of a tensor on the device", () => {
+    const options = 'preferredOutputLocation: "gpu-buffer"';
+    const ends = endsProcess(
+      "data.onnx",
+      oneNode("Relu", [2, 3], none),
+      [2, 3],
+      options,
+      "await y.getData()",
+    );
+    stillThere(ends, "the second session of device-session.ts that reads back");
+  });
+});
