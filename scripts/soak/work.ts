@@ -1,4 +1,5 @@
 import type { Model, TrainingEvent } from "../../src/index.ts";
+import { leakWidth } from "../../test/helpers/leak-model.ts";
 
 /** What the work uses of the library, in node or in a browser. */
 export interface Library
@@ -7,7 +8,7 @@ export interface Library
 }
 
 /** Features, samples and batch of the trained network: test/helpers/leak-model.ts. */
-export const sizes = { width: 160, samples: 512, batch: 8 };
+export const sizes = { width: leakWidth, samples: 512, batch: 8 };
 
 /** What a run does between two readings. Also sent into a page as text, so nothing outside of the function is used. */
 export interface Work {

@@ -1,8 +1,9 @@
 import { isInjected } from "../analysis/block-nodes.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { constantTensor } from "../analysis/probe-model.ts";
+import { unusableNumber } from "../analysis/unusable-numbers.ts";
 import { renameInNode } from "../block/rename-record.ts";
-import { SorthError, UsageError } from "../errors.ts";
+import { NumericError, SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
@@ -260,15 +261,20 @@ function exchanged(matrix: Float64Array, rows: number, columns: number): Float64
   return result;
 }
 
-/** Numbers in a tensor's type and shape. */
-function rounded({ type, dims }: Tensor, numbers: Float64Array, name: string): Tensor {
-  if (type === "float") return Tensor.of(name, type, dims, Float32Array.from(numbers));
-  if (type === "double") return Tensor.of(name, type, dims, numbers);
-  return Tensor.of(
-    name,
-    type,
-    dims,
-    Uint16Array.from(numbers, type === "float16" ? numberToFloat16 : numberToBfloat16),
+/** Numbers in a weight's type and shape. @throws NumericError for NaN and Infinity that the weight did not hold before */
+function rounded(before: Tensor, numbers: Float64Array, name: string): Tensor {
+  const { type, dims } = before;
+  const half = type === "float16" ? numberToFloat16 : numberToBfloat16;
+  const tensor =
+    type === "float" || type === "double"
+      ? Tensor.of(name, type, dims, type === "float" ? Float32Array.from(numbers) : numbers)
+      : Tensor.of(name, type, dims, Uint16Array.from(numbers, half));
+  const broken = unusableNumber(tensor);
+  if (broken === undefined || unusableNumber(before)) return tensor;
+  throw new NumericError(
+    broken.startsWith("NaN")
+      ? `merged, "${name}" would hold ${broken}: the adapter holds NaN or Infinity; take an earlier one`
+      : `merged, "${name}" would hold ${broken}, more than its type (${type}) does: convert the model to float32, or merge a smaller share of the adapter`,
   );
 }
 

@@ -1,3 +1,4 @@
+import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { learnCrc } from "../data/crc-checksum.ts";
 import { FileError, messageOf } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
@@ -54,13 +55,20 @@ export async function readRun(
   const { tensors, metadata } = decodeTensors(bytes, where);
   const { options, position, fit, weights, averages } = metadata;
   if (options === undefined || position === undefined) throw new FileError(`${where} holds no training run`);
+  const names = weights === undefined ? undefined : new Set(JSON.parse(weights) as string[]);
+  const broken = brokenNumber(new Map([...tensors].filter(([own]) => names?.has(own) ?? true)));
+  if (broken) {
+    throw new FileError(
+      `${where}: ${broken}: nothing can be computed with it; take another checkpoint, or begin the run again`,
+    );
+  }
   // The plan may hold a checksum that Python workers wrote.
   learnCrc();
   return {
     ...{ where, tensors, options },
     position: positionFromText(position, where),
     fit: fit === undefined ? undefined : planFromText(fit, where),
-    weights: weights === undefined ? undefined : (JSON.parse(weights) as string[]),
+    weights: names && [...names],
     averages: averages === undefined ? undefined : (JSON.parse(averages) as Record<string, string>),
   };
 }

@@ -1,6 +1,9 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { sizes, workOf } from "../../scripts/soak/work.ts";
+import * as library from "../../src/index.ts";
+import { leakModel } from "../helpers/leak-model.ts";
 import { useGpu } from "../helpers/software-gpu.ts";
 
 const missing = useGpu();
@@ -17,6 +20,13 @@ async function memoryOver(backend: string): Promise<readonly number[]> {
   );
   return JSON.parse(stdout) as number[];
 }
+
+it("the work of npm run soak fits its network", async () => {
+  const inMemory = { ...library, readModel: async (bytes: Uint8Array) => library.decodeModel(bytes) };
+  const work = workOf(inMemory, { ...sizes, backend: "cpu", leak: 0, file: [...leakModel().bytes] });
+  expect(await work.steps(2)).toBe(2);
+  await work.end();
+});
 
 describe("memory stays flat over 300 steps", () => {
   for (const backend of ["cpu", "webgpu"]) {
