@@ -11,6 +11,7 @@ export type {
   WeightedAdapter,
 } from "./adapters/adapter.ts";
 export type { OnnxAdapterFiles } from "./adapters/adapter-inputs.ts";
+export type { MergeOptions } from "./adapters/merge-layers.ts";
 export type { AdapterFiles } from "./adapters/peft-file.ts";
 export type { DimensionOptions } from "./analysis/dimensions.ts";
 export type { ModelPart } from "./analysis/model-part.ts";

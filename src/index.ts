@@ -111,11 +111,12 @@ export const addAdapters: Library["addAdapters"] = (model, options = {}) =>
   addAdaptersWith(model, options, probe);
 
 /** @function */
-export const mergeAdapters: Library["mergeAdapters"] = (model, adapters = []) =>
-  mergeAdaptersWith(model, adapters, probe);
+export const mergeAdapters: Library["mergeAdapters"] = (model, adapters = [], options = {}) =>
+  mergeAdaptersWith(model, adapters, options, probe);
 
 /** @function */
-export const unmerge: Library["unmerge"] = (model, adapters) => unmergeWith(model, adapters, probe);
+export const unmerge: Library["unmerge"] = (model, adapters, options = {}) =>
+  unmergeWith(model, adapters, options, probe);
 
 /** @function */
 export const loadAdapter: Library["loadAdapter"] = (model, adapter) => loadAdapterWith(model, adapter, probe);

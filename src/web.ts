@@ -126,15 +126,15 @@ export const addAdapters: Library["addAdapters"] = async (model, options = {}) =
 };
 
 /** @function */
-export const mergeAdapters: Library["mergeAdapters"] = async (model, adapters = []) => {
+export const mergeAdapters: Library["mergeAdapters"] = async (model, adapters = [], options = {}) => {
   const { mergeAdapters: mergeAdaptersWith } = await import("./adapters/merge.ts");
-  return mergeAdaptersWith(model, adapters, webProbe);
+  return mergeAdaptersWith(model, adapters, options, webProbe);
 };
 
 /** @function */
-export const unmerge: Library["unmerge"] = async (model, adapters) => {
+export const unmerge: Library["unmerge"] = async (model, adapters, options = {}) => {
   const { unmerge: unmergeWith } = await import("./adapters/merge.ts");
-  return unmergeWith(model, adapters, webProbe);
+  return unmergeWith(model, adapters, options, webProbe);
 };
 
 /** @function */

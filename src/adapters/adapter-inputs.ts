@@ -8,6 +8,7 @@ import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
@@ -74,7 +75,7 @@ function withScaling(adapter: Adapter): Adapter {
 /** The model with the parameters of its adapters as inputs, and other numbers for callers that give none. */
 function withInputs(model: Model, mark: Mark, defaults: ReadonlyMap<string, Tensor>): Model {
   const { layout } = model;
-  const replace = new Map<FieldRecord, Uint8Array[]>();
+  const replace = new Map<FieldRecord, Chunk[]>();
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;
     const { name } = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));

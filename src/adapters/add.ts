@@ -18,6 +18,7 @@ import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { Random } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
 import type { AddAdaptersOptions, LoraOptions } from "./adapter.ts";
@@ -203,7 +204,7 @@ export const markRecord = (mark: Mark): Uint8Array =>
   bytesField(modelFields.metadataProps, encodeMetadataEntry(adaptersKey, JSON.stringify(mark)));
 
 /** An initializer as records of a graph; files of IR 3 list it among the inputs too. */
-function recordsOfInitializer(model: Model, tensor: Tensor): Uint8Array[] {
+function recordsOfInitializer(model: Model, tensor: Tensor): Chunk[] {
   const record = initializerRecord(tensor);
   if (Number(model.proto.irVersion) >= 4) return record;
   const input = new Value(tensor.name, tensor.type, tensor.dims);

@@ -1,6 +1,7 @@
 import type { Model } from "../onnx/model.ts";
 import type { Adapter, AddAdaptersOptions, WeightedAdapter } from "./adapter.ts";
 import type { OnnxAdapterFiles } from "./adapter-inputs.ts";
+import type { MergeOptions } from "./merge-layers.ts";
 import type { AdapterFiles } from "./peft-file.ts";
 
 /** The functions of {@link Library} that put adapters beside the layers of a model, and fold them in. */
@@ -31,9 +32,10 @@ export interface AdapterFunctions {
    *
    * @param model - a model with adapters beside its layers, which become one with its weights, or one without
    * @param adapters - adapters from files, for a model without them or in addition to its own
+   * @param options - which of the adapters' layers
    * @returns a model without adapters, of views of the old bytes
-   * @throws UsageError for an adapter whose modules or shapes the model does not have; SorthError for quantized weights,
-   *   beside which an adapter has to stay
+   * @throws UsageError for an adapter whose modules or shapes the model does not have, and for a pattern that matches none of its
+   *   layers; SorthError for quantized weights, beside which an adapter has to stay, and for a sum that the weight's type cannot hold
    *
    * @example
    * import { adapterOf, addAdapters, mergeAdapters, readModel, writeModel } from "sorth-onnx";
@@ -42,7 +44,11 @@ export interface AdapterFunctions {
    * const [first, second] = [await adapterOf(await addAdapters(model)), await adapterOf(await addAdapters(model, { seed: 1 }))];
    * await writeModel(await mergeAdapters(model, [first, { adapter: second, weight: 0.5 }]), "merged.onnx");
    */
-  mergeAdapters(model: Model, adapters?: Adapter | readonly (Adapter | WeightedAdapter)[]): Promise<Model>;
+  mergeAdapters(
+    model: Model,
+    adapters?: Adapter | readonly (Adapter | WeightedAdapter)[],
+    options?: MergeOptions,
+  ): Promise<Model>;
 
   /**
    * Subtracts adapters from the weights into which `mergeAdapters` folded them. The weights are those from before within
@@ -50,6 +56,7 @@ export interface AdapterFunctions {
    *
    * @param model - the merged model
    * @param adapters - the adapters with the weights with which they were merged
+   * @param options - the layers into which they were merged
    * @throws UsageError as mergeAdapters does, and for an adapter that also replaced parameters
    *
    * @example
@@ -60,7 +67,11 @@ export interface AdapterFunctions {
    * const base = await unmerge(await mergeAdapters(model, adapter), adapter);
    * console.log(base.size === model.size);
    */
-  unmerge(model: Model, adapters: Adapter | readonly (Adapter | WeightedAdapter)[]): Promise<Model>;
+  unmerge(
+    model: Model,
+    adapters: Adapter | readonly (Adapter | WeightedAdapter)[],
+    options?: MergeOptions,
+  ): Promise<Model>;
 
   /**
    * Puts an adapter from a file beside the layers of a model, as `addAdapters` puts fresh ones, to train it further or to

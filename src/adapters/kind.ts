@@ -55,6 +55,16 @@ export interface AdapterKind {
     weight: WeightNumbers,
     share: number,
   ): Float64Array;
+  /**
+   * {@link change} unit by unit, if it does not depend on the weight: returns the numbers of one unit, in an array that the
+   * next call overwrites.
+   */
+  rows?(
+    layer: Layer,
+    tensors: AdapterTensors,
+    settings: LayerSettings,
+    share: number,
+  ): (unit: number) => Float64Array;
   /** What it adds to the layer's bias, if it changes that. */
   changeOfBias?(tensors: AdapterTensors, bias: Float64Array, share: number): Float64Array | undefined;
   /** Whether several adapters on one layer act one after the other, each on the weight with those before. */

@@ -2,7 +2,7 @@ import { UsageError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import type { AdapterKind, LayerSettings } from "./kind.ts";
+import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import type { Layer } from "./layers.ts";
 import type { NodeWriter } from "./node-writer.ts";
 
@@ -60,24 +60,40 @@ export const lora: AdapterKind = {
     return undefined;
   },
 
-  change(layer, { lora_A: down, lora_B: up }, settings, _weight, share) {
+  change(layer, tensors, settings, _weight, share) {
     const fanIn = elementCount(layer.unit);
     const result = new Float64Array(layer.units * fanIn);
-    if (!down || !up) return result;
-    const [a, b] = [down.numbers(), up.numbers()];
-    const rank = down.dims[0] ?? 0;
-    const factor = share * scalingOf({ ...settings, rank });
-    for (let unit = 0; unit < layer.units; unit++) {
-      const row = result.subarray(unit * fanIn, (unit + 1) * fanIn);
-      for (let r = 0; r < rank; r++) {
-        const part = factor * Number(b[unit * rank + r]);
-        if (part === 0) continue;
-        for (let i = 0; i < fanIn; i++) row[i] = (row[i] ?? 0) + part * Number(a[r * fanIn + i]);
-      }
-    }
+    const rowOf = rowsOf(layer, tensors, settings, share);
+    for (let unit = 0; unit < layer.units; unit++) result.set(rowOf(unit), unit * fanIn);
     return result;
   },
+
+  rows: (layer, tensors, settings, share) => rowsOf(layer, tensors, settings, share),
 };
+
+/** Gives share·(alpha/rank)·BA row by row, each time in the same array. */
+function rowsOf(
+  layer: Layer,
+  { lora_A: down, lora_B: up }: AdapterTensors,
+  settings: LayerSettings,
+  share: number,
+): (unit: number) => Float64Array {
+  const fanIn = elementCount(layer.unit);
+  const row = new Float64Array(fanIn);
+  if (!down || !up) return () => row;
+  const [a, b] = [Float64Array.from(down.numbers()), up.numbers()];
+  const rank = down.dims[0] ?? 0;
+  const factor = share * scalingOf({ ...settings, rank });
+  return (unit) => {
+    row.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const part = factor * Number(b[unit * rank + r]);
+      if (part === 0) continue;
+      for (let i = 0; i < fanIn; i++) row[i] = (row[i] as number) + part * (a[r * fanIn + i] as number);
+    }
+    return row;
+  };
+}
 
 /** What an adapter sees of the layer's input, in the type of its numbers. */
 export function inputOf(writer: NodeWriter, layer: Layer, { dropout }: LayerSettings): string {

@@ -1,45 +1,29 @@
 import { isInjected } from "../analysis/block-nodes.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { constantTensor } from "../analysis/probe-model.ts";
-import { unusableNumber } from "../analysis/unusable-numbers.ts";
-import { renameInNode } from "../block/rename-record.ts";
-import { NumericError, SorthError, UsageError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import type { Node, Value } from "../graph/node.ts";
+import type { Value } from "../graph/node.ts";
 import { anyNumber, checkNumber } from "../numbers.ts";
-import { decodeTensorProto } from "../onnx/codec.ts";
-import { initializerRecord } from "../onnx/encode-in-pieces.ts";
-import { Model } from "../onnx/model.ts";
-import { numberToBfloat16, numberToFloat16 } from "../onnx/small-types.ts";
-import { splice } from "../onnx/splice.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
-import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import type { Model } from "../onnx/model.ts";
+import { byteLengthOf, Tensor } from "../onnx/tensor.ts";
 import type { Adapter, WeightedAdapter } from "./adapter.ts";
 import { graphToAdapt } from "./add.ts";
-import type { AdapterKind, AdapterTensors, LayerSettings, WeightNumbers } from "./kind.ts";
 import { adapterKind } from "./kinds.ts";
-import type { Layer, StoredForm } from "./layers.ts";
 import { markOf } from "./mark.ts";
-import { matched } from "./match.ts";
+import { type Change, changesOf, type MergeOptions, nameFilter } from "./merge-layers.ts";
+import { type Target, targetsOf } from "./merge-targets.ts";
 import { removeAdapters } from "./remove.ts";
 import { withSaved } from "./saved.ts";
-import { weightNumbers } from "./weight-numbers.ts";
-import { toStored } from "./weight-steps.ts";
-
-/** A layer with an adapter to be merged. */
-interface Change {
-  readonly layer: Layer;
-  readonly kind: AdapterKind;
-  readonly tensors: AdapterTensors;
-  readonly settings: LayerSettings;
-  readonly weight: number;
-}
+import { WeightEdits } from "./weight-edits.ts";
+import { checkHolds, extentOf, numbersOf, rounded, Scratch, summed } from "./weight-sums.ts";
 
 /** Folds adapters into the weights of a model. `Library.mergeAdapters` documents it. */
 export async function mergeAdapters(
   model: Model,
   adapters: Adapter | readonly (Adapter | WeightedAdapter)[],
+  options: MergeOptions,
   probe: Probe,
 ): Promise<Model> {
   const given = weighted(adapters);
@@ -47,24 +31,28 @@ export async function mergeAdapters(
   if (!own && given.length === 0) {
     throw new UsageError("the model has no adapters to merge: give an adapter (--adapter FILE)");
   }
+  if (own && (options.include || options.exclude)) {
+    throw new UsageError(
+      "--include and --exclude choose among the layers of an adapter's file, and this model has adapters of its own, which are merged as a whole: leave the patterns out",
+    );
+  }
   let merged = own ? foldAdapters(model) : model;
   if (given.length === 0) return merged;
   const graph = await graphToAdapt(merged, {}, probe);
-  const changes = given.flatMap(({ adapter, weight }) =>
-    matched(graph, adapter).map(({ found, ...others }): Change => ({ layer: found, ...others, weight })),
-  );
+  const { changes, takes } = changesOf(graph, given, options);
   const permanent = changes.find(({ kind, weight }) => kind.permanent !== undefined && weight < 0)?.kind
     .permanent;
   if (permanent) throw new UsageError(`the adapter cannot be taken out of the weights again: ${permanent}`);
   merged = withChanges(merged, changes);
   for (const { adapter, weight } of given) {
-    if (adapter.saved.size === 0) continue;
+    const saved = new Map([...adapter.saved].filter(([name]) => takes(name)));
+    if (saved.size === 0) continue;
     if (weight !== 1) {
       throw new UsageError(
-        `the adapter replaces ${[...adapter.saved.keys()].join(", ")}, which has no share: it can only be merged with weight 1`,
+        `the adapter replaces ${[...saved.keys()].join(", ")}, which has no share: it can only be merged with weight 1`,
       );
     }
-    merged = withSaved(merged, adapter.saved).model;
+    merged = withSaved(merged, saved).model;
   }
   return merged;
 }
@@ -73,18 +61,21 @@ export async function mergeAdapters(
 export async function unmerge(
   model: Model,
   adapters: Adapter | readonly (Adapter | WeightedAdapter)[],
+  options: MergeOptions,
   probe: Probe,
 ): Promise<Model> {
   const given = weighted(adapters);
-  const saved = given.find(({ adapter }) => adapter.saved.size > 0)?.adapter.saved;
-  if (saved) {
+  const takes = nameFilter(options);
+  const saved = given.flatMap(({ adapter }) => [...adapter.saved.keys()].filter(takes));
+  if (saved.length > 0) {
     throw new UsageError(
-      `the adapter replaced ${[...saved.keys()].join(", ")}: what was there before is not known, so it cannot be taken out again`,
+      `the adapter replaced ${saved.join(", ")}: what was there before is not known, so it cannot be taken out again`,
     );
   }
   return mergeAdapters(
     model,
     given.map(({ adapter, weight }) => ({ adapter, weight: -weight })),
+    options,
     probe,
   );
 }
@@ -146,192 +137,68 @@ function withChanges(model: Model, changes: readonly Change[]): Model {
     byValue.set(target.value, layers);
     layers.set(target.layer, [...(layers.get(target.layer) ?? []), target]);
   }
-  const edits = new Edits(model, graph);
+  // Weights in files are read again rather than kept.
+  for (const value of byValue.keys()) value.initializer = value.initializer?.unkept();
+  const sizes = [...byValue.keys()].map((value) => bytesOf(constantTensor(value) as Tensor));
+  const isLarge = sizes.reduce((sum, size) => sum + size, 0) >= computedFrom;
+  const edits = new WeightEdits(model, graph);
+  const scratch = new Scratch();
   for (const [value, layers] of byValue) {
     const tensor = constantTensor(value) as Tensor;
+    const isComputed = isLarge && bytesOf(tensor) >= computedLeast;
+    const lists = [...layers.values()];
+    const computed = (list: readonly Target[]) =>
+      Tensor.computed(value.name, tensor.type, tensor.dims, () => {
+        const before = numbersOf(tensor);
+        return rounded(tensor, summed(before, list, scratch.take(before.length)), value.name).bytes;
+      });
+    const [only] = lists;
+    if (isComputed && only && lists.length === 1 && isReplaced(value, only) && tensor.type !== "float16") {
+      // Nothing has to be read to know whether the sum is another one, and finite.
+      const extent = extentOf(only);
+      if (extent === 0) continue;
+      if (extent < safeExtent) {
+        edits.replace(value, computed(only));
+        continue;
+      }
+    }
     const before = numbersOf(tensor);
-    const results = [...layers.values()].map((list) => {
-      const sum = Float64Array.from(before);
-      for (const target of list) target.addTo(sum);
-      return { list, sum };
-    });
+    const results = lists.map((list, i) => ({
+      list,
+      sum: summed(before, list, i === 0 ? scratch.take(before.length) : new Float64Array(before.length)),
+    }));
     const [first] = results;
     const isChanged = ({ sum }: { readonly sum: Float64Array }) =>
       sum.some((number, i) => number !== before[i]);
     if (!first || !results.some(isChanged)) continue;
+    for (const { list, sum } of results) checkHolds(tensor, sum, { list, value });
+    const merged = ({ list, sum }: { readonly list: readonly Target[]; readonly sum: Float64Array }) =>
+      isComputed ? computed(list) : rounded(tensor, sum, value.name);
     const same = results.every(({ sum }) => sum.every((number, i) => number === first.sum[i]));
-    const readers = new Set(results.flatMap(({ list }) => list.map(({ reader }) => reader)));
-    if (same && [...value.uses].every(({ node }) => readers.has(node))) {
-      edits.replace(value, rounded(tensor, first.sum, value.name));
+    if (same && isReplaced(value, lists.flat())) {
+      edits.replace(value, merged(first));
       continue;
     }
     // Something else reads the numbers too: it keeps the old ones.
-    for (const { list, sum } of results.filter(isChanged)) {
-      const [target] = list;
-      if (target) edits.separate(value, rounded(tensor, sum, value.name), target.reader);
+    for (const result of results.filter(isChanged)) {
+      const [target] = result.list;
+      if (target) edits.separate(value, merged(result), target.reader);
     }
   }
   return edits.done();
 }
 
-/** Stored numbers that an adapter changes for one layer: its weight, or its bias. */
-interface Target {
-  readonly value: Value;
-  /** The layer's node. */
-  readonly layer: string;
-  /** The node that reads the numbers: the layer's own, or the first of the operators in between. */
-  readonly reader: Node;
-  readonly addTo: (sum: Float64Array) => void;
-}
+/** Bytes of changed weights from which they are computed when they are read, so that the process holds one at a time. */
+const computedFrom = 64 * 2 ** 20;
+/** Smaller weights are kept. */
+const computedLeast = 2 ** 20;
+/** A sum with a smaller change is finite in float32, float64 and bfloat16, whose weights are smaller than 3e38. */
+const safeExtent = 1e37;
 
-function targetsOf(graph: Graph, change: Change): Target[] {
-  const { layer, kind, tensors, weight } = change;
-  const { node, reader } = operandOf(graph, layer);
-  const targets: Target[] = [
-    {
-      ...{ value: graph.valueNamed(layer.weight), layer: node.label, reader },
-      addTo: (sum) =>
-        addTo(sum, change, () => weightNumbers(graph, layer, kind.compounds === true ? sum : undefined)),
-    },
-  ];
-  if (!kind.changeOfBias || !layer.bias || !("name" in layer.bias)) return targets;
-  const { name } = layer.bias;
-  const ofBias: Target = {
-    ...{ value: graph.valueNamed(name), layer: node.label, reader: biasReader(graph, layer, name) },
-    addTo: (sum) => {
-      const change = kind.changeOfBias?.(tensors, Float64Array.from(sum), weight);
-      change?.forEach((number, i) => {
-        sum[i] = (sum[i] ?? 0) + number;
-      });
-    },
-  };
-  return [...targets, ofBias];
-}
+const bytesOf = ({ type, dims }: Tensor): number => byteLengthOf(type, dims);
 
-/** A layer's node, and the node that reads its stored weight: the layer's own, or the first of the operators in between. */
-function operandOf(graph: Graph, layer: Layer): { node: Node; reader: Node } {
-  const node = graph.value(layer.product)?.producer;
-  if (!node)
-    throw new SorthError(`the model has no layer "${layer.name}": no node computes "${layer.product}"`);
-  let [reader, value] = [node, node.inputs[layer.form === "left" ? 0 : 1] ?? undefined];
-  while (value && value.name !== layer.weight && value.producer) {
-    reader = value.producer;
-    value = reader.inputs[0] ?? undefined;
-  }
-  return { node, reader };
-}
-
-/** The node that reads a layer's stored bias: the one that adds it, or the first of the operators in between. */
-function biasReader(graph: Graph, layer: Layer, bias: string): Node {
-  const last = graph.valueNamed(layer.response).producer;
-  for (const input of last?.inputs ?? []) {
-    let [reader, value] = [last, input];
-    while (value && value.name !== bias && value.producer && value.name !== layer.product) {
-      reader = value.producer;
-      value = reader.inputs[0] ?? null;
-    }
-    if (value?.name === bias && reader) return reader;
-  }
-  throw new SorthError(`the model has no layer "${layer.name}" with the bias "${bias}"`);
-}
-
-function numbersOf(tensor: Tensor): ArrayLike<number> {
-  const { type } = tensor;
-  return type === "float" || type === "double" ? (tensor.data as Float32Array) : tensor.numbers();
-}
-
-/** Adds an adapter to a weight, in the weight's layout. */
-function addTo(
-  sum: Float64Array,
-  { layer, kind, tensors, settings, weight }: Change,
-  before: WeightNumbers,
-): void {
-  const { unitsFirst, factor, dims, steps } = layer.stored as StoredForm;
-  const change = kind.change(layer, tensors, settings, before, weight);
-  const operand = unitsFirst ? change : exchanged(change, layer.units, elementCount(layer.unit));
-  const stored = toStored(operand, dims, steps);
-  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (stored[i] ?? 0) / factor;
-}
-
-function exchanged(matrix: Float64Array, rows: number, columns: number): Float64Array {
-  const result = new Float64Array(matrix.length);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) result[j * rows + i] = matrix[i * columns + j] ?? 0;
-  }
-  return result;
-}
-
-/** Numbers in a weight's type and shape. @throws NumericError for NaN and Infinity that the weight did not hold before */
-function rounded(before: Tensor, numbers: Float64Array, name: string): Tensor {
-  const { type, dims } = before;
-  const half = type === "float16" ? numberToFloat16 : numberToBfloat16;
-  const tensor =
-    type === "float" || type === "double"
-      ? Tensor.of(name, type, dims, type === "float" ? Float32Array.from(numbers) : numbers)
-      : Tensor.of(name, type, dims, Uint16Array.from(numbers, half));
-  const broken = unusableNumber(tensor);
-  if (broken === undefined || unusableNumber(before)) return tensor;
-  throw new NumericError(
-    broken.startsWith("NaN")
-      ? `merged, "${name}" would hold ${broken}: the adapter holds NaN or Infinity; take an earlier one`
-      : `merged, "${name}" would hold ${broken}, more than its type (${type}) does: convert the model to float32, or merge a smaller share of the adapter`,
-  );
-}
-
-/** Changes to the weights in a model's file. */
-class Edits {
-  readonly #model: Model;
-  readonly #graph: Graph;
-  readonly #initializers = new Map<string, Tensor>();
-  readonly #appended: Tensor[] = [];
-  readonly #nodes = new Map<Node, readonly (readonly [string, string])[]>();
-  readonly #dropped = new Set<Node>();
-
-  constructor(model: Model, graph: Graph) {
-    this.#model = model;
-    this.#graph = graph;
-  }
-
-  /** A weight gets other numbers. The graph lets go of the old ones, which it has read. */
-  replace(value: Value, tensor: Tensor): void {
-    if (value.initializer) {
-      this.#initializers.set(value.name, tensor);
-      value.initializer = tensor;
-    } else {
-      if (value.producer) this.#dropped.add(value.producer);
-      this.#appended.push(tensor);
-    }
-  }
-
-  /** One reader of a weight gets a weight of its own. */
-  separate(value: Value, tensor: Tensor, reader: Node): void {
-    const name = this.#graph.freshName(`${value.name}.merged`);
-    this.#graph.addInitializer(tensor.named(name));
-    this.#appended.push(tensor.named(name));
-    this.#nodes.set(reader, [...(this.#nodes.get(reader) ?? []), [value.name, name]]);
-  }
-
-  done(): Model {
-    const { layout } = this.#model;
-    const replace = new Map<FieldRecord, Uint8Array | Uint8Array[] | null>();
-    const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
-    for (const record of layout.graph) {
-      if (record.field !== graphFields.initializer) continue;
-      const { name, docString } = decodeTensorProto(payloadOf(record));
-      const tensor = this.#initializers.get(name);
-      if (tensor) replace.set(record, initializerRecord(tensor, docString));
-    }
-    const records = layout.graph.filter(({ field }) => field === graphFields.node);
-    this.#graph.nodes.forEach((node, i) => {
-      const record = records[i];
-      const names = this.#nodes.get(node);
-      if (record && this.#dropped.has(node)) replace.set(record, null);
-      else if (record && names) {
-        const message = names.reduce((bytes, [from, to]) => renameInNode(bytes, from, to), payloadOf(record));
-        replace.set(record, bytesField(graphFields.node, message));
-      }
-    });
-    const appendToGraph = this.#appended.flatMap((tensor) => initializerRecord(tensor));
-    return Model.spliced(splice(layout, { replace, appendToGraph }), this.#model);
-  }
+/** Whether all that read a value are the targets' layers, so that nothing needs the old numbers. */
+function isReplaced(value: Value, targets: readonly Target[]): boolean {
+  const readers = new Set(targets.map(({ reader }) => reader));
+  return [...value.uses].every(({ node }) => readers.has(node));
 }

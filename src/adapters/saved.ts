@@ -7,6 +7,7 @@ import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { MarkedParameter } from "./mark.ts";
@@ -35,7 +36,7 @@ export function withSaved(
     heads.push({ name: value.name, source, transposed });
   }
   const { layout } = model;
-  const replace = new Map<FieldRecord, Uint8Array[]>();
+  const replace = new Map<FieldRecord, Chunk[]>();
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;
     const { name, docString } = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));

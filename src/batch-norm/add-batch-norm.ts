@@ -9,6 +9,7 @@ import { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { onnx } from "../onnx/schema.js";
 import { splice } from "../onnx/splice.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
 import type { FoldedLayer } from "./folded-layers.ts";
@@ -45,7 +46,7 @@ export function withBatchNorm(model: Model, measured: readonly MeasuredLayer[]):
   const replace = new Map<FieldRecord, Uint8Array>();
   const records = layout.graph.filter(({ field }) => field === graphFields.node);
   const recordOf = new Map(graph.nodes.map((node, i) => [node.outputs.find((one) => one)?.name, records[i]]));
-  const initializers: Uint8Array[] = [];
+  const initializers: Chunk[] = [];
   const layers = measured.map(({ layer, statistics }): RecoveredLayer => {
     const { folded, ...names } = namesFor(graph, layer);
     const { tensors, unnormalized, batchNorm } = batchNormOf(graph, layer, names, statistics);

@@ -4,6 +4,7 @@ import { decodeNodeProto, decodeTensorProto, decodeValueInfoProto } from "../onn
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import {
   bytesField,
@@ -26,8 +27,8 @@ function withoutBatchNorm(model: Model, { folded }: { readonly folded: boolean }
   const found = markIn(layout);
   if (!found) return model;
   const { layers, graphLengthWidth } = found.mark;
-  const replace = new Map<FieldRecord, Uint8Array | Uint8Array[] | null>([[found.record, null]]);
-  const append: Uint8Array[] = [];
+  const replace = new Map<FieldRecord, Uint8Array | Chunk[] | null>([[found.record, null]]);
+  const append: Chunk[] = [];
   const nodes = new Nodes(layout);
   const tensors = new Tensors(model, layout);
   for (const layer of layers) {
@@ -112,7 +113,7 @@ class Tensors {
 function restoreNodes(
   layer: RecoveredLayer,
   nodes: Nodes,
-  replace: Map<FieldRecord, Uint8Array | Uint8Array[] | null>,
+  replace: Map<FieldRecord, Uint8Array | Chunk[] | null>,
   bias: string | undefined,
 ): void {
   const { response, unnormalized, biasInput = "", add } = layer;

@@ -87,9 +87,10 @@ export class Terminal {
   }
 
   /** Reports a written file: `in.onnx (79 kB) → out.onnx (81 kB)`. */
-  async wrote(input: string, output: string): Promise<void> {
+  async wrote(input: string, output: string, data?: string): Promise<void> {
     if (this.#flags.quiet) return;
-    this.print(`${input} (${await sizeOf(input)}) → ${output} (${await sizeOf(output)})`);
+    const beside = data === undefined ? "" : `, its weights in ${data} (${await sizeOf(data)})`;
+    this.print(`${input} (${await sizeOf(input)}) → ${output} (${await sizeOf(output)})${beside}`);
   }
 }
 

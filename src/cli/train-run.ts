@@ -16,9 +16,8 @@ import {
   type TrainingEvent,
   tensorboard,
   writeCheckpoint,
-  writeModel,
 } from "../index.ts";
-import { checkIsNoData } from "../onnx/files-node.ts";
+import { checkIsNoData, writeWithData } from "../onnx/files-node.ts";
 import { counted } from "../passes/pass.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import { listedWithSource } from "../programs/tell-parameters.ts";
@@ -177,14 +176,14 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const from = await weightsFrom(flags, folder);
   if (from !== "last") await trainer.load(folder, from);
   if (updates && !signal?.aborted) terminal.note(await updateAveragedBatchNorm(trainer, train, signal));
-  await writeTrained(trainer, rescued, flags, { output, record }, terminal);
+  const ownData = await writeTrained(trainer, rescued, flags, { output, record }, terminal);
   if (flags.adapter !== undefined) await writeTrainedAdapter(trainer, flags.adapter, terminal);
   const test = held && (await trainer.evaluate(held));
   if (test) board?.evaluated("test", test, trainer.steps);
   await trainer.release();
   const reached = validationAt(folder, trainer.steps);
   await report?.();
-  if (!flags.json) await terminal.wrote(path, output);
+  if (!flags.json) await terminal.wrote(path, output, ownData);
   if (end?.event === "end" && end.stopped === "early") terminal.note(earlyText(flags, end, folder));
   if (from !== "last") terminal.note(weightsText(flags, from, trainer.steps));
   terminal.note(`checkpoints, run.jsonl${flags.report ? " and report.html" : ""}: ${folder}`);
@@ -216,20 +215,25 @@ function defaultsOf(
   };
 }
 
-/** Writes the trained model and, if asked for, the checkpoint for ONNX Runtime's own sessions. */
+/**
+ * Writes the trained model and, if asked for, the checkpoint for ONNX Runtime's own sessions.
+ * @returns the model's own data file, if it has one
+ */
 async function writeTrained(
   trainer: Trainer,
   rescued: RescuedModel | undefined,
   { keepPenalty, prediction, ortCheckpoint, lr }: TrainFlags,
   { output, record }: { readonly output: string; readonly record: DataConversion },
   terminal: Terminal,
-): Promise<void> {
+): Promise<string | undefined> {
   const exported = trainer.export(given({ keepPenalty }));
   const trained = rescued ? rescuedInference(exported, prediction) : exported;
-  await writeModel(withConversion(trained, record), output, terminal.write);
-  if (!rescued || ortCheckpoint === undefined) return;
-  const after = checkpointOf(trainer.state(), rescued.checkpoint, lr);
-  await writeCheckpoint(ortCheckpoint, after, terminal.write);
+  const data = await writeWithData(withConversion(trained, record), output, terminal.write);
+  if (rescued && ortCheckpoint !== undefined) {
+    const after = checkpointOf(trainer.state(), rescued.checkpoint, lr);
+    await writeCheckpoint(ortCheckpoint, after, terminal.write);
+  }
+  return data;
 }
 
 function nothingLeft(trainer: Trainer, folder: string): UsageError {

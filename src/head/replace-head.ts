@@ -18,6 +18,7 @@ import { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { onnx } from "../onnx/schema.js";
 import { splice } from "../onnx/splice.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { classifierOutput, findHead, type Head, type HeadParameter, storedAt } from "./find-head.ts";
@@ -165,7 +166,7 @@ interface Changes {
 /** The model's file with the records of the head changed; all other bytes stay. */
 function spliced(model: Model, { before, after, replaced, renamed }: Changes): Model {
   const { layout } = model;
-  const replace = new Map<FieldRecord, Uint8Array | Uint8Array[] | null>();
+  const replace = new Map<FieldRecord, Uint8Array | Chunk[] | null>();
   const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
   const recordsOf = (field: number) => layout.graph.filter((record) => record.field === field);
   const open = new Map(replaced.map(({ value, tensor }) => [value.name, tensor.named(value.name)]));

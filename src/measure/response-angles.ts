@@ -20,12 +20,16 @@ import { addResponseSums, type ResponseSums } from "./response-gram.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { sampledIndices, unitSample } from "./unit-sample.ts";
 
-/** Measures the angles between the responses of the units of each layer on given data. `Library.responseAngles` documents it. */
+/**
+ * Measures the angles between the responses of the units of each layer on given data. `Library.responseAngles` documents it.
+ * @param choose - takes other sites than those that are found
+ */
 export async function responseAngles(
   model: Model,
   data: Feeds,
   options: ResponseAngleOptions,
   probe: Probe,
+  choose: (graph: Graph, sites: readonly Site[]) => readonly Site[] = (_, sites) => sites,
 ): Promise<AngleReport<LayerResponseAngles>> {
   const { gamma = 10, batch = 64 } = options;
   if (!(gamma > 0)) throw new UsageError(`gamma must be above 0, not ${gamma}`);
@@ -35,7 +39,9 @@ export async function responseAngles(
   runGraphPass(inlineFunctions({ external: model.external }), graph);
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
   await inferShapes(graph, probe, dimensions);
-  const { sites, skipped } = findSites(graph, { leastRows: 2 });
+  const found = findSites(graph, { leastRows: 2 });
+  const sites = choose(graph, found.sites);
+  const { skipped } = found;
   const measured = sumsOf(model, graph, sites, { gamma, full: options.full ?? false }, chunks, probe);
   const layers: LayerResponseAngles[] = [];
   for await (const { site, gram, saturated, places } of measured) {
@@ -76,7 +82,7 @@ interface SiteSums {
 }
 
 /** Bytes of Gram matrices that are summed at the same time: with more, the responses are computed again for the next layers. */
-const mostSums = 256 * 2 ** 20;
+const mostSums = 128 * 2 ** 20;
 
 /** The sites' Gram matrices of tanh-squashed responses, summed over all chunks in float64. */
 async function* sumsOf(

@@ -1,3 +1,5 @@
+import { adaptedSites } from "../adapters/adapted-sites.ts";
+import { hasAdapters } from "../analysis/adapter-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { drawn } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -55,7 +57,12 @@ export async function trainerAngles(
     samples > 0
       ? await attempt("response angles", async () => {
           const feeds = await sampleFeeds(model, drawn(dataset, samples), samples, { normalize });
-          return responseAngles(model, feeds, { ...(gamma !== undefined && { gamma }), cosines }, probe);
+          const settings = { ...(gamma !== undefined && { gamma }), cosines };
+          // Beside their adapters, the weights of a large base stay in its file.
+          const adapted = hasAdapters(trainer.model) && !hasAdapters(model);
+          return adapted
+            ? responseAngles(trainer.export({ merge: false }), feeds, settings, probe, adaptedSites)
+            : responseAngles(model, feeds, settings, probe);
         })
       : undefined;
   const found = [...(ofWeights?.layers ?? []), ...(ofResponses?.layers ?? [])];

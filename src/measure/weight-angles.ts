@@ -60,7 +60,8 @@ export async function weightAngles(
     const { name, op } = site;
     options.onLayer?.(name);
     const operand = weightOf(site);
-    const weight = operand && (await parameterValue(graph, operand, probe));
+    // A model of many large layers is read one layer at a time.
+    const weight = operand && (await parameterValue(graph, operand, probe))?.unkept();
     if (!weight) {
       skipped.push({ name, op, reason: "its weight is an input of the model" });
       continue;

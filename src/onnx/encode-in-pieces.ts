@@ -49,12 +49,12 @@ function dataApart(tensor: onnx.TensorProto.$Properties): Chunk | undefined {
   return (tensor.rawData?.length ?? 0) >= apartFrom ? (tensor.rawData ?? undefined) : undefined;
 }
 
-/** A tensor as the record of a graph, in pieces: the numbers of a large one are not copied. */
-export function initializerRecord(tensor: Tensor, docString = ""): Uint8Array[] {
+/** A tensor as the record of a graph, in pieces: the numbers of a large one are not copied, and those in a file are not read. */
+export function initializerRecord(tensor: Tensor, docString = ""): Chunk[] {
   const proto = tensor.toProto();
   if (docString) proto.docString = docString;
-  const { rawData } = proto;
-  if (rawData.length >= apartFrom) return [tensorHead(proto, rawData.length), rawData];
+  const data = dataApart(proto);
+  if (data) return [tensorHead(proto, chunkSize(data)), data];
   return [bytesField(graphFields.initializer, encodeTensorProto(proto))];
 }
 

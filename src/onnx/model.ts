@@ -37,6 +37,11 @@ export class Model {
   /** Reads a file without the numbers of its large weights; undefined where models are in memory as a whole. */
   readonly #skim: Skim | undefined;
   #locations: () => ReadonlySet<string>;
+  /**
+   * Names of initializers whose former numbers lay in external data: the present ones go there too when the model is written.
+   * @internal
+   */
+  readonly apart: ReadonlySet<string>;
 
   private constructor(
     content: {
@@ -45,6 +50,7 @@ export class Model {
       skimmed?: Skimmed;
       skim?: Skim | undefined;
       locations?: () => ReadonlySet<string>;
+      apart?: ReadonlySet<string>;
     },
     source: ModelSource,
   ) {
@@ -54,6 +60,7 @@ export class Model {
     this.#skim = content.skim;
     if (source.path !== undefined) this.path = source.path;
     if (source.external !== undefined) this.external = source.external;
+    this.apart = content.apart ?? new Set();
     this.#locations = content.locations ?? (() => externalLocations(this.proto));
   }
 
@@ -85,10 +92,21 @@ export class Model {
 
   /**
    * A model spliced from `base`, given as pieces of bytes. It refers to the same external data files as `base`.
+   * @param apart - initializers that were external data, and have new numbers among the pieces
    * @internal
    */
-  static spliced(pieces: readonly Chunk[], base: Model): Model {
-    return new Model({ pieces, skim: base.#skim, locations: () => base.externalLocations }, base);
+  static spliced(pieces: readonly Chunk[], base: Model, apart: readonly string[] = []): Model {
+    const locations = () => base.externalLocations;
+    const all = apart.length > 0 ? new Set([...base.apart, ...apart]) : base.apart;
+    return new Model({ pieces, skim: base.#skim, locations, apart: all }, base);
+  }
+
+  /**
+   * The same model, whose external data files are known.
+   * @internal
+   */
+  withLocations(locations: ReadonlySet<string>): Model {
+    return new Model({ pieces: this.pieces, locations: () => locations }, this);
   }
 
   /**

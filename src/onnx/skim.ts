@@ -130,7 +130,8 @@ class Window {
     const needed = Math.min(offset + longestHead, this.#file.size);
     if (offset < this.#start || needed > this.#start + this.#bytes.length) {
       this.#start = offset;
-      this.#bytes = this.#file.read(offset, Math.min(offset + bufferSize, this.#file.size));
+      const end = Math.min(offset + bufferSize, this.#file.size);
+      this.#bytes = this.#file.peek?.(offset, end) ?? this.#file.read(offset, end);
     }
     return this.#start;
   }

@@ -1,5 +1,5 @@
 import { FileError } from "../errors.ts";
-import type { Chunk, StoredFile } from "./stored.ts";
+import { type Chunk, chunkSize, type StoredFile } from "./stored.ts";
 import {
   damaged,
   type FieldRecord,
@@ -66,14 +66,14 @@ export function tagEnd(bytes: Uint8Array, start: number): number {
 }
 
 /** What takes the place of records: bytes, or pieces of them; null for nothing. */
-export type Replacements = ReadonlyMap<FieldRecord, Uint8Array | readonly Uint8Array[] | null>;
+export type Replacements = ReadonlyMap<FieldRecord, Uint8Array | readonly Chunk[] | null>;
 
 /** Changes to a model's file. Every new record is complete: tag, length and payload (see `bytesField`). */
 export interface Edits {
   /** Replacements of records of the model or of its graph. */
   readonly replace?: Replacements;
   /** Records to append to the graph, or their pieces in order. */
-  readonly appendToGraph?: readonly Uint8Array[];
+  readonly appendToGraph?: readonly Chunk[];
   /** Records to append to the model. */
   readonly appendToModel?: readonly Uint8Array[];
   /** Minimum number of bytes that encode the graph's length. Default: as many as in the current file. */
@@ -111,7 +111,7 @@ export function splice(layout: ModelLayout, edits: Edits): Chunk[] {
 /** Pieces of a new file; adjacent views of the old one are merged. */
 class Pieces {
   readonly #source: ModelLayout;
-  #pieces: (Uint8Array | { start: number; end: number })[] = [];
+  #pieces: (Chunk | { start: number; end: number })[] = [];
   length = 0;
 
   constructor(source: ModelLayout) {
@@ -126,13 +126,13 @@ class Pieces {
   view(start: number, end: number): void {
     this.length += end - start;
     const last = this.#pieces.at(-1);
-    if (last && !(last instanceof Uint8Array) && last.end === start) last.end = end;
+    if (last && !isChunk(last) && last.end === start) last.end = end;
     else this.#pieces.push({ start, end });
   }
 
-  add(pieces: readonly Uint8Array[]): void {
+  add(pieces: readonly Chunk[]): void {
     for (const piece of pieces) {
-      this.length += piece.length;
+      this.length += chunkSize(piece);
       this.#pieces.push(piece);
     }
   }
@@ -149,7 +149,7 @@ class Pieces {
 
   append(other: Pieces): void {
     for (const piece of other.#pieces) {
-      if (piece instanceof Uint8Array) this.add([piece]);
+      if (isChunk(piece)) this.add([piece]);
       else this.view(piece.start, piece.end);
     }
   }
@@ -157,8 +157,12 @@ class Pieces {
   chunks(): Chunk[] {
     const { bytes, origin } = this.#source;
     return this.#pieces.map((piece) => {
-      if (piece instanceof Uint8Array) return piece;
+      if (isChunk(piece)) return piece;
       return origin ? { file: origin.file, ...piece } : bytes.subarray(piece.start, piece.end);
     });
   }
 }
+
+/** Whether a piece is new, and not a part of the old file. */
+const isChunk = (piece: Chunk | { start: number; end: number }): piece is Chunk =>
+  piece instanceof Uint8Array || "file" in piece;

@@ -12,6 +12,10 @@ export interface StoredFile {
    * @throws SorthError when the file has changed since it was opened
    */
   isAtPath(): boolean;
+  /** {@link read} for what lies between numbers: those that would have to be computed are 0. */
+  peek?(start: number, end: number): Uint8Array;
+  /** Whether the bytes are computed by each reading, so that one reading of a whole is better than several of parts. */
+  readonly isComputed?: boolean;
 }
 
 /** A part of a file: the bytes from `start` to `end`. */
@@ -45,6 +49,23 @@ export function joinChunks(chunks: readonly Chunk[]): Uint8Array {
   return joined;
 }
 
+/**
+ * Numbers that are computed when they are read, as a file. They are computed again for the next reader once nobody holds them.
+ * @param size - in bytes
+ */
+export function computedFile(size: number, compute: () => Uint8Array): StoredFile {
+  let last: WeakRef<Uint8Array> | undefined;
+  return {
+    ...{ path: "", size, isComputed: true, isAtPath: () => false },
+    read(start, end) {
+      const bytes = last?.deref() ?? compute();
+      last = new WeakRef(bytes);
+      return bytes.subarray(start, end);
+    },
+    peek: (start, end) => new Uint8Array(end - start),
+  };
+}
+
 /** Pieces of a file that is not written yet, as a file. {@link keepStored} finds the file in which a part of it really lies. */
 export function joinedFile(chunks: readonly Chunk[]): StoredFile {
   let size = 0;
@@ -64,10 +85,14 @@ export function joinedFile(chunks: readonly Chunk[]): StoredFile {
   const file: StoredFile = {
     ...{ path: "", size, isAtPath: () => false },
     read: (start, end) => joinChunks(cut(start, end)),
+    peek: (start, end) => joinChunks(cut(start, end).map(peekedBytes)),
   };
   pieces.set(file, cut);
   return file;
 }
+
+const peekedBytes = (chunk: Chunk): Chunk =>
+  chunk instanceof Uint8Array ? chunk : (chunk.file.peek?.(chunk.start, chunk.end) ?? chunk);
 
 const pieces = new WeakMap<StoredFile, (from: number, to: number) => Chunk[]>();
 
@@ -88,6 +113,15 @@ export function* inParts(chunk: Chunk): Generator<Uint8Array> {
     return;
   }
   const { file, start, end } = chunk;
+  const cut = pieces.get(file);
+  if (cut) {
+    for (const piece of cut(start, end)) yield* inParts(piece);
+    return;
+  }
+  if (file.isComputed) {
+    yield file.read(start, end);
+    return;
+  }
   for (let from = start; from < end; from += partSize) yield file.read(from, Math.min(end, from + partSize));
 }
 

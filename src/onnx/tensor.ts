@@ -1,28 +1,20 @@
 import Long from "long";
 import { FileError, SorthError } from "../errors.ts";
-import { bitsPerElement, DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
+import { DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
 import { fromFields } from "./fields.ts";
 import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
-import { chunkBytes, chunkSize, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
+import { chunkBytes, chunkSize, computedFile, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
+import {
+  byteLengthOf,
+  constructors,
+  elementCount,
+  type NumericArray,
+  type TensorData,
+  viewOf,
+} from "./tensor-data.ts";
 
-/**
- * Elements of a tensor. float16 and bfloat16 are stored as their bits in a Uint16Array, float8 and bool as bytes; 4-bit
- * and 2-bit elements stay packed in bytes, first element in the low bits; complex numbers are pairs; strings are UTF-8
- * bytes.
- */
-export type TensorData =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array
-  | readonly Uint8Array[];
+export { byteLengthOf, elementCount, type TensorData, viewOf } from "./tensor-data.ts";
 
 /** The file and the position in it of a tensor's external data. */
 export interface ExternalReference {
@@ -39,47 +31,6 @@ const largeBytes = 64 * 1024;
 
 /** Data that was read for a message, kept while a tensor holds it, so that several graphs of one model share it. */
 const alreadyRead = new WeakMap<onnx.TensorProto.$Properties, WeakRef<TensorData>>();
-
-type NumericArray = Exclude<TensorData, readonly Uint8Array[]>;
-type ArrayConstructor = {
-  new (buffer: ArrayBufferLike, byteOffset: number, length: number): NumericArray;
-  readonly BYTES_PER_ELEMENT: number;
-};
-
-const constructors: Partial<Record<DataTypeName, ArrayConstructor>> = {
-  float: Float32Array,
-  double: Float64Array,
-  int8: Int8Array,
-  int16: Int16Array,
-  uint16: Uint16Array,
-  float16: Uint16Array,
-  bfloat16: Uint16Array,
-  int32: Int32Array,
-  uint32: Uint32Array,
-  int64: BigInt64Array,
-  uint64: BigUint64Array,
-  complex64: Float32Array,
-  complex128: Float64Array,
-};
-
-/** The number of elements of a shape; 1 for a scalar. */
-export function elementCount(dims: readonly number[]): number {
-  return dims.reduce((product, dim) => product * dim, 1);
-}
-
-/** The size of a tensor's raw data in bytes (packed types round up to a whole byte). */
-export function byteLengthOf(type: DataTypeName, dims: readonly number[]): number {
-  return Math.ceil((elementCount(dims) * bitsPerElement[type]) / 8);
-}
-
-/** A typed array over raw little-endian bytes: a view if alignment allows, else a copy. */
-export function viewOf(type: DataTypeName, bytes: Uint8Array): NumericArray {
-  const array = constructors[type] ?? Uint8Array;
-  const size = array.BYTES_PER_ELEMENT;
-  // Not slice(): a Buffer's slice does not copy.
-  const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
-  return new array(aligned.buffer, aligned.byteOffset, Math.floor(bytes.byteLength / size));
-}
 
 /**
  * A named, typed, shaped block of numbers (an initializer or a constant). Data is read on first use; raw data is a view
@@ -100,6 +51,7 @@ export class Tensor {
   #read: () => TensorData;
   #readBeginning: ((dims: readonly number[]) => TensorData) | undefined;
   #data: TensorData | undefined;
+  #keeps = true;
 
   private constructor(
     name: string,
@@ -122,6 +74,22 @@ export class Tensor {
   /** A tensor of the given elements; keeps the array without copying it. */
   static of(name: string, type: DataTypeName, dims: readonly number[], data: TensorData): Tensor {
     return new Tensor(name, type, dims, () => data);
+  }
+
+  /**
+   * A tensor whose elements are computed by each use, so that a model of many such tensors holds none of them.
+   * @internal
+   */
+  static computed(
+    name: string,
+    type: DataTypeName,
+    dims: readonly number[],
+    compute: () => Uint8Array,
+  ): Tensor {
+    const size = byteLengthOf(type, dims);
+    const bytes = { file: computedFile(size, compute), start: 0, end: size };
+    const read = () => viewOf(type, chunkBytes(bytes));
+    return new Tensor(name, type, dims, read, undefined, undefined, bytes).unkept();
   }
 
   /** A float32 tensor from plain numbers. */
@@ -166,8 +134,19 @@ export class Tensor {
 
   /** The elements, stored as {@link TensorData} describes for each type. */
   get data(): TensorData {
-    this.#data ??= this.#read();
-    return this.#data;
+    if (this.#data) return this.#data;
+    const data = this.#read();
+    if (this.#keeps) this.#data = data;
+    return data;
+  }
+
+  /** The same tensor for readers of many large ones: it does not keep what it has read, so the next use reads it again. */
+  unkept(): Tensor {
+    if (this.#data) return this;
+    const { name, type, dims, external } = this;
+    const tensor = new Tensor(name, type, dims, this.#read, external, this.#readBeginning, this.#stored);
+    tensor.#keeps = false;
+    return tensor;
   }
 
   /**

@@ -11,7 +11,8 @@ import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 import { numberToBfloat16, numberToFloat16 } from "../onnx/small-types.ts";
 import { splice } from "../onnx/splice.ts";
-import { Tensor } from "../onnx/tensor.ts";
+import type { Chunk } from "../onnx/stored.ts";
+import { externalReference, Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { runGraphPass } from "../passes/pass.ts";
@@ -107,14 +108,18 @@ function isTrainingForm(model: Model): boolean {
 /** The same file with new records for the weights. */
 function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
   const layout = model.layout;
-  const records = new Map<FieldRecord, Uint8Array[]>();
+  const records = new Map<FieldRecord, Chunk[]>();
+  const apart: string[] = [];
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;
-    const { name, docString } = onnx.TensorProto.decode(layout.bytes.subarray(record.payload, record.end));
+    const before = onnx.TensorProto.decode(layout.bytes.subarray(record.payload, record.end));
+    const { name, docString } = before;
     const tensor = weights.get(name);
-    if (tensor) records.set(record, initializerRecord(tensor.named(name), docString));
+    if (!tensor) continue;
+    records.set(record, initializerRecord(tensor.named(name), docString));
+    if (externalReference(before)) apart.push(name);
   }
-  return Model.spliced(splice(layout, { replace: records }), model);
+  return Model.spliced(splice(layout, { replace: records }), model, apart);
 }
 
 /** The graph rewritten in inference form. */

@@ -48,16 +48,19 @@ function isSmall(model: Uint8Array, feeds: ReadonlyMap<string, Tensor>): boolean
 /**
  * The {@link Probe} of a build of ONNX Runtime.
  * @param executionProvider - its CPU: `cpu` in node, `wasm` on the web
- * @param dataFolder - gives a session the folder of a model's external data; without it they are part of the bytes
+ * @param files - where sessions read files: the model in the form in which they do, and their configuration for it; elsewhere
+ *   external data are part of the bytes
  */
 export function ortProbe(
   create: OpenSession,
   executionProvider: "cpu" | "wasm",
-  dataFolder?: (model: Model) => SessionEntries,
+  files?: (model: Model) => { readonly model: Model; readonly entries: SessionEntries },
 ): Probe {
-  const bytesOf = (model: Uint8Array | Model): Uint8Array => {
-    if (model instanceof Uint8Array) return model;
-    return (dataFolder && model.path !== undefined ? model : inlineExternal(model)).bytes;
+  const formOf = (model: Uint8Array | Model): { bytes: Uint8Array; entries: SessionEntries } => {
+    if (model instanceof Uint8Array) return { bytes: model, entries: {} };
+    if (!files || model.path === undefined) return { bytes: inlineExternal(model).bytes, entries: {} };
+    const { model: mapped, entries } = files(model);
+    return { bytes: mapped.bytes, entries };
   };
   const open = async (model: Uint8Array, options: InferenceSession.SessionOptions) => {
     try {
@@ -93,11 +96,11 @@ export function ortProbe(
     },
 
     async run(model, feeds, options = {}) {
-      const bytes = bytesOf(model);
+      const { bytes, entries } = formOf(model);
       const session = await open(bytes, {
         ...(isSmall(bytes, feeds) && { intraOpNumThreads: 1 }),
         ...(options.optimize === false && { graphOptimizationLevel: "disabled" }),
-        extra: sessionEntries(model instanceof Uint8Array ? {} : dataFolder?.(model)),
+        extra: sessionEntries(entries),
       });
       try {
         const results = await session.run(

@@ -1,5 +1,5 @@
 import type { Probe } from "../analysis/probe.ts";
-import { dataFolder } from "./data-folder-node.ts";
+import { dataFolder, inMappedForm, unpackedWeights } from "./data-folder-node.ts";
 import { ortNode } from "./ort-node.ts";
 import { ortProbe } from "./ort-probe.ts";
 
@@ -7,5 +7,8 @@ import { ortProbe } from "./ort-probe.ts";
 export const nodeProbe: Probe = ortProbe(
   async (model, options) => (await ortNode()).InferenceSession.create(model, options),
   "cpu",
-  dataFolder,
+  (given) => {
+    const model = inMappedForm(given);
+    return { model, entries: { ...dataFolder(model), ...unpackedWeights(model) } };
+  },
 );

@@ -93,7 +93,7 @@ export async function writeRun(
   { model, tensors, ports, options, position, fit, isSaved }: WrittenRun,
 ): Promise<void> {
   const { parameters, statistics, average } = ports;
-  await files.writeModel(folder, model);
+  if (!isSaved) await files.writeModel(folder, model);
   if (options.teacher && !isSaved) await files.writeModel(teacherFolder(folder), options.teacher);
   const chunks = encodeTensors(tensors, {
     options: optionsToText(options),

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import { withConversion } from "../../data/conversion.ts";
 import { UsageError } from "../../errors.ts";
-import { type CheckpointKind, exportCheckpoint, rescuedInference, writeModel } from "../../index.ts";
+import { type CheckpointKind, exportCheckpoint, rescuedInference } from "../../index.ts";
+import { writeWithData } from "../../onnx/files-node.ts";
 import { addFromFlag } from "../fit-flags.ts";
 import { given } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
@@ -53,11 +54,11 @@ export function define(command: Command, streams: CommandStreams): void {
       ...given({ keepPenalty: flags.keepPenalty, averaged: flags.raw && false }),
     });
     const inference = settings?.artifact ? rescuedInference(model, flags.prediction) : model;
-    await writeModel(
+    const data = await writeWithData(
       settings?.data ? withConversion(inference, settings.data) : inference,
       output,
       terminal.write,
     );
-    await terminal.wrote(`${folder}/${flags.from}.safetensors`, output);
+    await terminal.wrote(`${folder}/${flags.from}.safetensors`, output, data);
   });
 }
