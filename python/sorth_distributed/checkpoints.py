@@ -53,10 +53,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
     write_safely(path, [len(header).to_bytes(8, "little"), header, *data])
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    """Reads a safetensors file: its tensors and its texts."""
+def read_tensors(path: Path, content: bytes | None = None) -> tuple[dict[str, Array], dict[str, str]]:
+    """Reads a safetensors file, or its content: its tensors and its texts."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if content is None else content
     except OSError as error:
         raise RunError(f'"{path}" cannot be read ({error.strerror}): give the folder of a run') from error
     try:

@@ -17,7 +17,8 @@ from .data import load_data, source_of
 from .errors import RunError
 from .export import check_export
 from .fit_loop import Fit
-from .reducer import Reducer, reducer_of_environment, summed
+from .reducer import Reducer, reducer_of_environment
+from .restarts import begin_launch, end_launch, is_restart, is_there
 from .worker import Worker
 
 
@@ -73,7 +74,8 @@ def _failed(error: RunError) -> int:
     return 1
 
 
-def _run(contract: Contract, reducer: Reducer, flags: Any) -> int:
+def _run(contract: Contract, reducer: Reducer, flags: Any, again: bool | None = None) -> int:
+    """`again`: whether an earlier attempt began the run; None: torchrun's environment says it."""
     flags.data = source_of(flags.data, contract)
     for name in ("epochs", "max_steps", "save_every", "early_stop", "keep"):
         value = getattr(flags, name)
@@ -89,36 +91,38 @@ def _run(contract: Contract, reducer: Reducer, flags: Any) -> int:
         raise RunError(f'--from takes last, best or epoch-N, not "{flags.weights}"')
     if flags.weights is not None and not flags.output:
         raise RunError("--from chooses the weights of the trained model: give -o too")
+    run = Path(flags.checkpoint or flags.resume) if flags.checkpoint or flags.resume else None
+    again = is_restart(run, reducer) if again is None else again
     if flags.output:
         check_export(contract)
         output = Path(flags.output)
-        if output.exists() and not flags.force and not flags.resume and not _is_restart():
+        if output.exists() and not flags.force and not flags.resume and not again:
             raise RunError(f'"{output}" already exists; give another name with -o, or --force to replace it')
         if not output.parent.is_dir():
             raise RunError(f'cannot write "{output}": the folder "{output.parent}" does not exist; create it first')
-    run = Path(flags.checkpoint or flags.resume) if flags.checkpoint or flags.resume else None
     continued = Path(flags.resume) if flags.resume else None
-    restarted = run is not None and _is_restart() and (run / "last.safetensors").exists()
+    restarted = run is not None and again and is_there(run / "last.safetensors", reducer)
     if restarted:
         continued = run
     worker = Worker(
         contract, reducer, load_data(flags.data, contract),
         shard_optimizer=flags.shard_optimizer, half=flags.reduce == "bfloat16",
     )  # fmt: skip
-    # --force deletes the checkpoints of an earlier run, so only after the data were found.
-    if reducer.rank == 0 and run is not None and continued != run:
-        run_folder.check_new(run, flags.force or _is_restart())
+    if reducer.rank == 0 and run is not None:
+        # --force deletes the checkpoints of an earlier run, so only after the data were found.
+        if continued != run:
+            run_folder.check_new(run, flags.force or again)
+        begin_launch(run)
     worker.other_data = flags.other_data
     if continued:
         worker.load(continued)
     if restarted and run and reducer.rank == 0:
         run_folder.forget_after(run, worker.position.step)
-    return _train(worker, run, continued, flags)
-
-
-def _is_restart() -> bool:
-    """Whether torchrun started the processes again after one of them had died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    code = _train(worker, run, continued, flags)
+    # torchrun stops the processes with a signal too, when another machine joins.
+    if code == 0 and reducer.rank == 0 and run is not None:
+        end_launch(run)
+    return code
 
 
 def _fit_of(worker: Worker, run: Path | None, flags: Any, continued: bool) -> Fit:
@@ -159,7 +163,7 @@ def _chosen_weights(worker: Worker, run: Path | None, fit: Fit, flags: Any) -> s
         return kind
     if run is None:
         raise RunError(f"the weights of {kind} are those of a checkpoint: give --checkpoint, or --from last")
-    found = summed(worker.reducer, [float(worker.reducer.rank == 0 and (run / f"{kind}.safetensors").exists())])[0] > 0
+    found = is_there(run / f"{kind}.safetensors", worker.reducer)
     if not found and asked is None:
         return "last"
     if not found:

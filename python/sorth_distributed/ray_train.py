@@ -28,11 +28,8 @@ def train_loop(config: Mapping[str, Any]) -> None:
     """The loop of one Ray worker: what run.py does in a process of torchrun. `config`: `folder`, and the flags of run.py by name."""
     contract = load(Path(config["folder"]))
     flags = argparse.Namespace(**config["flags"])
-    run = flags.checkpoint or flags.resume
     reducer = reducer_of_environment(contract.backend)
-    if run and _started_before(config, reducer) and (Path(run) / "last.safetensors").exists():
-        flags.resume, flags.force = run, True
-    code = command._run(contract, reducer, flags)
+    code = command._run(contract, reducer, flags, again=_started_before(config, reducer))
     if code:
         raise RunError(f"the run ended before its last step (exit code {code})")
 

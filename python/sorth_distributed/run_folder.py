@@ -72,7 +72,8 @@ class RunLock:
         while True:
             try:
                 with self._path.open("x") as file:
-                    file.write(json_text({"process": os.getpid(), "host": socket.gethostname()}) + "\n")
+                    owner = {"process": os.getpid(), "host": socket.gethostname()}
+                    file.write(json_text({**owner, "launch": os.environ.get("TORCHELASTIC_RUN_ID", "none")}) + "\n")
                 return
             except FileExistsError:
                 self._refuse_if_alive(folder)
@@ -81,8 +82,11 @@ class RunLock:
     def _refuse_if_alive(self, folder: Path) -> None:
         try:
             owner = json.loads(self._path.read_text())
-            pid, host = int(owner["process"]), owner["host"]
+            pid, host, launch = int(owner["process"]), owner["host"], owner.get("launch", "none")
         except (OSError, ValueError, KeyError, TypeError):
+            return
+        if launch != "none" and launch == os.environ.get("TORCHELASTIC_RUN_ID"):
+            # An attempt of the same launch, whose machine was lost.
             return
         if host == socket.gethostname() and not _is_alive(pid):
             return
@@ -110,7 +114,7 @@ def check_new(folder: Path, force: bool) -> None:
     """Refuses the folder of an earlier run for a new one."""
     if folder.is_file():
         raise RunError(f'"{folder}" is a file; give --checkpoint another name')
-    names = [one for one in folder.iterdir() if one.name != "run.lock"] if folder.is_dir() else []
+    names = [one for one in folder.iterdir() if one.name not in ("run.lock", ".launch")] if folder.is_dir() else []
     if names and not force:
         raise RunError(
             f'"{folder}" already holds a run; continue it with --resume, give --checkpoint another folder, '

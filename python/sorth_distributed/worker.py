@@ -23,6 +23,7 @@ from .graphs import Buffer, StepGraphs
 from .identity import identity_of, same_data
 from .position import Position, json_text
 from .reducer import Alone, Reducer, summed
+from .restarts import shared_content
 from .scalars import Scalars, ScalarSchedules
 from .schedules import Run
 
@@ -60,7 +61,8 @@ class Worker:
         """Whether a resumed run may go on with other data than before."""
         self.remarks: list[str] = []
         """What the user should know."""
-        self.load(contract.folder / "state")
+        first = contract.folder / "state" / "last.safetensors"
+        self._take(first, *read_tensors(first))
         self._schedules = ScalarSchedules(contract)
 
     # --- state ----------------------------------------------------------------------------------------------------------------
@@ -68,7 +70,9 @@ class Worker:
     def load(self, folder: str | Path, kind: str = "last") -> None:
         """Goes to a checkpoint: of this run, or of `sorth-onnx train` with the same options."""
         path = Path(folder) / f"{kind}.safetensors"
-        tensors, metadata = read_tensors(path)
+        self._take(path, *read_tensors(path, shared_content(path, self.reducer)))
+
+    def _take(self, path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
         for state in self.contract.states:
             found = tensors.get(state.input)
             if found is None:

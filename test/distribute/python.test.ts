@@ -1,5 +1,6 @@
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { zipSync } from "fflate";
@@ -70,6 +71,15 @@ function expectNear(actual: readonly number[], expected: readonly number[], tole
   expect(actual).toHaveLength(expected.length);
   expect(Math.max(...actual.map((value, i) => Math.abs(value - (expected[i] ?? 0))))).toBeLessThan(tolerance);
 }
+
+/** A port of this machine that nothing listens to. */
+const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" ? (address?.port ?? 0) : 0));
+    });
+  });
 
 const data = ["--data", at("data.npz")];
 
@@ -281,10 +291,67 @@ describe("processes that train together", () => {
       ].join("\n"),
     );
     const flags = ["--quiet", ...data, "--checkpoint", "again.run"];
-    const torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"];
+    const torchrun = [
+      "-m",
+      "torch.distributed.run",
+      "--standalone",
+      "--nproc-per-node",
+      "2",
+      "--max-restarts",
+      "1",
+    ];
     await start(python, [...torchrun, wrapper, ...flags], { cwd: dirname(wrapper) });
     await runPython("killed", 1, ...data, "--checkpoint", "whole-run");
     expectNear(losses("again.run"), losses("whole-run"), 1e-6);
+  }, 300_000);
+
+  it("a machine that is lost leaves the run to the other, with the same end", async () => {
+    const run = ["--batch", "16", "--penalty", "none", "--lr", "0.01", "--epochs", "12"];
+    await sorth("distribute", at("model.onnx"), ...run, "-o", at("lost"), "--workers", "2", "--quiet");
+    writeFileSync(
+      at("slow.py"),
+      [
+        "import os, sys, time",
+        `sys.path.insert(0, ${JSON.stringify(at("lost"))})`,
+        "from pathlib import Path",
+        "from sorth_distributed import worker, command",
+        "Path(os.environ['AGENT'] + '.pid').write_text(str(os.getpid()))",
+        "step = worker.Worker.step",
+        "def slow(self, *words):",
+        "    time.sleep(0.1 if self.reducer.size > 1 else 0)",
+        "    return step(self, *words)",
+        "worker.Worker.step = slow",
+        `sys.exit(command.main(Path(${JSON.stringify(at("lost"))})))`,
+      ].join("\n"),
+    );
+    const port = await freePort();
+    const agent = (name: string, host: number) => {
+      const rendezvous = [
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-id",
+        "lost",
+        "--rdzv-endpoint",
+        `localhost:${port}`,
+      ];
+      const wait = ["--rdzv-conf", `last_call_timeout=2,is_host=${host}`];
+      const nodes = ["--nnodes", "1:2", "--nproc-per-node", "1", "--max-restarts", "2"];
+      const words = ["-m", "torch.distributed.run", ...nodes, ...rendezvous, ...wait, "slow.py"];
+      const env = { ...process.env, AGENT: name, OMP_NUM_THREADS: "1" };
+      const flags = [...data, "--quiet", "--checkpoint", "lost.run"];
+      return spawn(python, [...words, ...flags], { cwd: folder.path, env, stdio: "ignore" });
+    };
+    const stays = agent("stays", 1);
+    const ended = new Promise((resolve) => stays.on("exit", resolve));
+    const goes = agent("goes", 0);
+    const twoEpochs = () => existsSync(at("lost.run/run.jsonl")) && lines("lost.run").length > 14;
+    await expect.poll(twoEpochs, { timeout: 120_000, interval: 100 }).toBe(true);
+    for (const pid of [goes.pid, Number(readFileSync(at("goes.pid"), "utf8"))])
+      process.kill(pid ?? 0, "SIGKILL");
+    expect(await ended).toBe(0);
+    await runPython("lost", 1, ...data, "--checkpoint", "lost-whole");
+    expect(losses("lost.run")).toHaveLength(72);
+    expectNear(losses("lost.run"), losses("lost-whole"), 1e-6);
   }, 300_000);
 
   it("a table is read as train reads it", async () => {
