@@ -68,6 +68,7 @@ export type { TextConversion } from "./data/text/conversion.ts";
 export type { TokenizerFacts } from "./data/text/tokenizer.ts";
 export * from "./deprecated.ts";
 export { type ErrorCode, SorthError, UsageError } from "./errors.ts";
+export type { FreeBatchOptions } from "./free-batch/free-batch.ts";
 export type { Attribute } from "./graph/attribute.ts";
 export { checkGraph } from "./graph/check.ts";
 export type { ConvOptions, Emit } from "./graph/emit.ts";

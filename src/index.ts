@@ -17,6 +17,7 @@ import {
 import { foldBatchNorm as foldBatchNormWith } from "./batch-norm/fold-batch-norm.ts";
 import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
 import { sampleFeeds as sampleFeedsWith } from "./data/sample-feeds.ts";
+import { freeBatch as freeBatchWith } from "./free-batch/free-batch.ts";
 import { replaceHead as replaceHeadWith } from "./head/replace-head.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { Library } from "./library.ts";
@@ -81,6 +82,9 @@ export const inspect: Library["inspect"] = (model, options = {}) => inspectWith(
 
 /** @function */
 export const inject: Library["inject"] = (model, options) => injectWith(model, options, probe);
+
+/** @function */
+export const freeBatch: Library["freeBatch"] = (model, options = {}) => freeBatchWith(model, options, probe);
 
 /** @function */
 export const replaceHead: Library["replaceHead"] = (model, options) => replaceHeadWith(model, options, probe);

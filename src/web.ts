@@ -72,6 +72,12 @@ export const inject: Library["inject"] = async (model, options) => {
 };
 
 /** @function */
+export const freeBatch: Library["freeBatch"] = async (model, options = {}) => {
+  const { freeBatch: freeBatchWith } = await import("./free-batch/free-batch.ts");
+  return freeBatchWith(model, options, webProbe);
+};
+
+/** @function */
 export const replaceHead: Library["replaceHead"] = async (model, options) => {
   const { replaceHead: replaceHeadWith } = await import("./head/replace-head.ts");
   return replaceHeadWith(model, options, webProbe);

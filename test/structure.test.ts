@@ -23,7 +23,7 @@ const layers: readonly (readonly string[])[] = [
   ["passes/table.ts"],
   ["programs"],
   ["data"],
-  ["head", "batch-norm"],
+  ["head", "batch-norm", "free-batch"],
   ["tap"],
   ["adapters"],
   ["runtime"],

@@ -263,7 +263,7 @@ function checkOptions(inputs: readonly Value[], { batch, dims = {} }: DimensionO
   if (batch !== undefined && !free && fixed.length > 0 && !fixed.includes(batch)) {
     if (fixed.includes(0)) checkSamplesOf(inputs);
     throw new SorthError(
-      `the model fixes its batch size at ${fixed[0]}: use --batch ${fixed[0]}, or export it with a free batch dimension`,
+      `the model fixes its batch size at ${fixed[0]}: use --batch ${fixed[0]}, or ${fixed[0] === 1 ? "free it first (sorth-onnx free-batch)" : "export it with a free batch dimension"}`,
     );
   }
 }

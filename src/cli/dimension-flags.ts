@@ -10,9 +10,13 @@ export interface DimensionFlags {
 
 /** Declares the flags that fix a model's free dimensions. */
 export function addDimensionFlags(command: Command, batchMeaning: string): void {
-  command
-    .option("--batch <size>", batchMeaning, positiveInteger)
-    .option("--dim <name=size>", "size of another free dimension; repeatable", dimension);
+  command.option("--batch <size>", batchMeaning, positiveInteger);
+  addLengthFlag(command);
+}
+
+/** Declares the flag for free dimensions other than the batch. */
+export function addLengthFlag(command: Command): void {
+  command.option("--dim <name=size>", "size of another free dimension; repeatable", dimension);
 }
 
 /** The library's options for these flags. */

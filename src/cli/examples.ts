@@ -38,6 +38,12 @@ export const commandExamples: Readonly<Record<string, readonly CommandExample[]>
       "the same with names, which predict writes",
     ),
   ],
+  "free-batch": [
+    example(
+      "free-batch single.onnx",
+      "writes single.batch.onnx, checked on three samples, for train --batch 32",
+    ),
+  ],
   merge: [
     example(
       "merge model.onnx --adapter adapter.safetensors",

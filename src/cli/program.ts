@@ -43,6 +43,10 @@ const commands: Readonly<Record<string, KnownCommand>> = {
     summary: "give a classifier new classes: a fresh last layer, and everything else as it is",
     load: () => import("./commands/head.ts"),
   },
+  "free-batch": {
+    summary: "let a model take any number of samples whose exporter fixed its batch at 1",
+    load: () => import("./commands/free-batch.ts"),
+  },
   merge: {
     summary: "fold adapters, of train --lora or of PEFT, into the weights of a model",
     load: () => import("./commands/merge.ts"),

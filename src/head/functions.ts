@@ -1,4 +1,5 @@
 import type { ModelPart } from "../analysis/model-part.ts";
+import type { FreeBatchOptions } from "../free-batch/free-batch.ts";
 import type { Model } from "../onnx/model.ts";
 import type { TrainablePartOptions } from "../programs/trainable-part.ts";
 import type { HeadOptions } from "./replace-head.ts";
@@ -24,6 +25,25 @@ export interface HeadFunctions {
    * await writeModel(pets, "pets.onnx");
    */
   replaceHead(model: Model, options: HeadOptions): Promise<Model>;
+
+  /**
+   * Frees the batch of a model whose exporter fixed it at one sample: its inputs take any number of samples, and so do the
+   * operators into which the exporter wrote the one (targets of Reshape and Resize, constants that a Concat or a recurrent
+   * operator joins to each sample). Everything else stays. The result is checked: three random samples at once must give what
+   * the original gives for each.
+   *
+   * @param model - every data input has an axis of length 1 for the samples; it is not changed
+   * @param options - lengths of other free dimensions, and where to report what was changed and checked
+   * @returns a model whose batch dimension is called `batch`
+   * @throws SorthError with the code `model` when the batch is free already or no axis could count samples, and with the first
+   *   operator that mixes samples or works on one alone
+   *
+   * @example
+   * import { freeBatch, readModel, writeModel } from "sorth-onnx";
+   *
+   * await writeModel(await freeBatch(await readModel("single.onnx")), "single.batch.onnx");
+   */
+  freeBatch(model: Model, options?: FreeBatchOptions): Promise<Model>;
 
   /**
    * A pattern for the option `trainable` that matches a part of a model which is often trained alone: its biases, or its last

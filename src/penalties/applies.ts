@@ -19,7 +19,7 @@ export function appliesTo(penalty: Penalty, site: Site): true | string {
     if (!isFloat(type)) return `its response is ${type ?? "of an unknown type"}, not a float`;
     if (!site.response.shape) return `the shape of its response "${site.response.name}" is not known`;
     if (site.rowsFixed && site.rows < 2)
-      return "one row has no angles: use a larger batch or, where the file fixes it at 1, a penalty on weights (so, som:rows=random, som:angles=weights)";
+      return "one row has no angles: use a larger batch (where the file fixes it at 1, sorth-onnx free-batch frees it), or a penalty on weights (so, som:rows=random, som:angles=weights)";
   } else {
     const weight = site.node.inputs[site.weightInput];
     if (!isFloat(weight?.type)) return `its weight is ${weight?.type ?? "of an unknown type"}, not a float`;

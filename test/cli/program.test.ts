@@ -10,6 +10,7 @@ const commands = [
   "strip",
   "verify",
   "head",
+  "free-batch",
   "merge",
   "tap",
   "grad",

@@ -29,6 +29,7 @@ describe("every example of the help", () => {
     folder = mkdtempSync(join(tmpdir(), "sorth-examples-"));
     mkdirSync(folder, { recursive: true });
     copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
+    copyFileSync("test/fixtures/single/flat.script.onnx", join(folder, "single.onnx"));
     writeFileSync(
       join(folder, "data.npz"),
       npz(200, [1, 28, 28], (index) => index % 10),
@@ -50,6 +51,7 @@ describe("every example of the help", () => {
     "strip",
     "verify",
     "head",
+    "free-batch",
     "merge",
     "tap",
     "grad",

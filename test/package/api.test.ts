@@ -23,6 +23,7 @@ beforeAll(async () => {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
+  copyFileSync("test/fixtures/single/flat.script.onnx", join(folder, "single.onnx"));
   copyFileSync("models/cnn.onnx", join(folder, "cnn.onnx"));
   writeFileSync(
     join(folder, "digits.npz"),

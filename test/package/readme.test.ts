@@ -28,7 +28,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** The command lines of a document. */
 const commandsOf = (file: string): string[][] =>
-  [...readFileSync(file, "utf8").matchAll(/^ {4}sorth-onnx (.+)$/gm)].map(([, line]) =>
+  [...readFileSync(file, "utf8").matchAll(/^ {4,6}sorth-onnx (.+)$/gm)].map(([, line]) =>
     (line ?? "")
       .replace(/#.*$|"/g, "")
       .trim()
@@ -77,7 +77,7 @@ function writeTexts(own: string): void {
 it("README and guides show every command", () => {
   const names = [
     ...["inspect", "inject", "verify", "strip", "grad", "train", "step", "artifacts", "angles", "export"],
-    ...["evaluate", "predict", "find-lr", "head", "merge", "tap", "bench", "distribute"],
+    ...["evaluate", "predict", "find-lr", "head", "free-batch", "merge", "tap", "bench", "distribute"],
   ];
   const shown = guides.flatMap(commandsOf).map(([name]) => name);
   expect(new Set(shown)).toEqual(new Set(names));
@@ -90,6 +90,7 @@ describe.each(guides)("the commands of %s", (file) => {
     mkdirSync(own, { recursive: true });
     copyFileSync("models/mlp.onnx", join(own, "model.onnx"));
     copyFileSync("models/cnn.onnx", join(own, "cnn.onnx"));
+    copyFileSync("test/fixtures/single/flat.script.onnx", join(own, "single.onnx"));
     for (const name of ["training_model.onnx", "checkpoint"]) {
       copyFileSync(join("test/fixtures/official/mlp", name), join(own, name));
     }

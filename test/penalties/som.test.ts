@@ -264,7 +264,7 @@ describe("which sites get it", () => {
     expect(applies([8, 4])).toBe(true);
     expect(applies([8, 1])).toBe("one unit has no pairs");
     expect(applies([1, 8])).toBe(
-      "one row has no angles: use a larger batch or, where the file fixes it at 1, a penalty on weights (so, som:rows=random, som:angles=weights)",
+      "one row has no angles: use a larger batch (where the file fixes it at 1, sorth-onnx free-batch frees it), or a penalty on weights (so, som:rows=random, som:angles=weights)",
     );
     expect(applies([1, 8], { rowsFixed: false })).toBe(true);
     expect(applies([8, 4], { type: "int32" })).toBe("its response is int32, not a float");

@@ -1,0 +1,174 @@
+import type { Probe } from "../analysis/probe.ts";
+import { messageOf, SorthError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { tap } from "../inject/tap.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import type { Model } from "../onnx/model.ts";
+import { Random } from "../onnx/random-tensors.ts";
+import { elementCount, Tensor } from "../onnx/tensor.ts";
+import type { BatchAxis } from "./carry-batch.ts";
+
+/** How many samples are compared together. */
+export const comparedSamples = 3;
+
+/** Largest difference that two ways to compute a value may have, relative to its largest number. */
+const allowed = 1e-4;
+
+type Results = ReadonlyMap<string, Tensor>;
+
+/** The results of a model for each of several samples, and of its freed form for all at once. */
+interface Compared {
+  readonly alone: readonly Results[];
+  readonly together: Results;
+}
+
+/** The largest difference that was found, and the shapes of the outputs for all samples at once. */
+export interface SampleComparison {
+  readonly difference: number;
+  readonly outputs: ReadonlyMap<
+    string,
+    { readonly shape: readonly number[]; readonly batchAxis: number | undefined }
+  >;
+}
+
+/**
+ * Checks that a freed model gives for several samples at once what the original gives for each of them.
+ * @param shapes - of the inputs at one sample
+ * @throws SorthError that names the first value that differs
+ */
+export async function compareSamples(
+  models: { readonly original: Model; readonly freed: Model; readonly graph: Graph },
+  {
+    inputs,
+    shapes,
+  }: { readonly inputs: readonly BatchAxis[]; readonly shapes: ReadonlyMap<string, readonly number[]> },
+  probe: Probe,
+): Promise<SampleComparison> {
+  const feeds = feedsFor(models.graph, inputs, shapes);
+  const run = async (values: readonly string[]): Promise<Compared> => {
+    const plain = { optimize: false };
+    const original = tap(models.original, values);
+    const alone: Results[] = [];
+    for (const feed of feeds.alone) alone.push(await probe.run(original, feed, plain));
+    try {
+      return { alone, together: await probe.run(tap(models.freed, values), feeds.together, plain) };
+    } catch (error) {
+      throw refused(`with ${comparedSamples} samples ONNX Runtime cannot run it: ${messageOf(error)}`);
+    }
+  };
+  const names = models.graph.outputs.map(({ name }) => name);
+  const compared = await run([]);
+  const found = names.map((name) => [name, differenceOf(name, compared)] as const);
+  const wrong = found.find(([, one]) => typeof one === "string" || !(one.difference <= allowed));
+  if (wrong) throw refused(await firstDifference(models.graph, run, wrong[0]));
+  const differences = found.flatMap(([name, one]) => (typeof one === "string" ? [] : [[name, one] as const]));
+  return {
+    difference: Math.max(0, ...differences.map(([, { difference }]) => difference)),
+    outputs: new Map(
+      differences.map(([name, { batchAxis }]) => [
+        name,
+        { shape: compared.together.get(name)?.dims ?? [], batchAxis },
+      ]),
+    ),
+  };
+}
+
+const refused = (why: string): SorthError =>
+  new SorthError(
+    `the batch of the model cannot be freed: ${why}; export it with a free batch dimension (dynamic_axes or dynamic_shapes in PyTorch)`,
+  );
+
+/** Names the first value of the model whose numbers for several samples are not those of each sample. */
+async function firstDifference(
+  graph: Graph,
+  run: (values: readonly string[]) => Promise<Compared>,
+  output: string,
+): Promise<string> {
+  const inner = graph
+    .sorted()
+    .flatMap((node) =>
+      node.outputs.flatMap((value) => (value && isFloat(value.type) ? [{ node, value }] : [])),
+    );
+  const compared = await run(inner.map(({ value }) => value.name));
+  for (const { node, value } of inner) {
+    const found = differenceOf(value.name, compared);
+    if (typeof found !== "string" && found.difference <= allowed) continue;
+    return `${node.op} "${node.label}" mixes samples or works on one alone (its result for ${comparedSamples} samples is not that of each)`;
+  }
+  return `its output "${output}" for ${comparedSamples} samples is not that of each`;
+}
+
+/** Random numbers for each sample, and for all of them joined on the batch axis. */
+function feedsFor(
+  graph: Graph,
+  inputs: readonly BatchAxis[],
+  shapes: ReadonlyMap<string, readonly number[]>,
+): { readonly alone: readonly Results[]; readonly together: Results } {
+  const random = new Random("samples of free-batch");
+  const alone = Array.from({ length: comparedSamples }, () => new Map<string, Tensor>());
+  const together = new Map<string, Tensor>();
+  for (const [name, shape] of shapes) {
+    const type = graph.value(name)?.type;
+    if (!type) continue;
+    const axis = inputs.find(({ input }) => input.name === name)?.axis;
+    const dims = shape.map((length, index) => (index === axis ? comparedSamples : length));
+    const all = random.tensor(name, type, dims);
+    together.set(name, all);
+    alone.forEach((feeds, index) => {
+      feeds.set(name, axis === undefined ? all : partOf(all, axis, index, 1));
+    });
+  }
+  return { alone, together };
+}
+
+/** A part of a tensor along an axis: the `index`-th of its stretches of that length. */
+function partOf({ name, type, dims, data }: Tensor, axis: number, index: number, length: number): Tensor {
+  const inner = elementCount(dims.slice(axis + 1));
+  const outer = elementCount(dims.slice(0, axis));
+  const row = (dims[axis] ?? 1) * inner;
+  const parts = Array.from({ length: outer }, (_, i) => {
+    const start = i * row + index * length * inner;
+    return data.slice(start, start + length * inner);
+  });
+  const taken = data.slice(0, outer * length * inner) as Float32Array;
+  parts.forEach((part, i) => {
+    taken.set(part as Float32Array, i * length * inner);
+  });
+  return Tensor.of(
+    name,
+    type,
+    dims.map((dim, at) => (at === axis ? length : dim)),
+    taken,
+  );
+}
+
+/** How far a value for all samples is from those of each; or that their shapes do not fit. */
+function differenceOf(
+  name: string,
+  { alone, together }: Compared,
+): { readonly difference: number; readonly batchAxis: number | undefined } | string {
+  const all = together.get(name);
+  const own = alone[0]?.get(name);
+  if (!all || !own || all.dims.length !== own.dims.length) return "another rank";
+  const axes = all.dims.flatMap((dim, axis) => (dim === own.dims[axis] ? [] : [axis]));
+  const [batchAxis] = axes;
+  if (axes.length > 1) return "another shape";
+  if (batchAxis !== undefined && all.dims[batchAxis] !== comparedSamples * (own.dims[batchAxis] ?? 0))
+    return "another length";
+  const largest = Math.max(1e-6, ...alone.map((one) => largestOf(one.get(name)?.numbers() ?? [])));
+  let difference = 0;
+  alone.forEach((results, index) => {
+    const wanted = results.get(name)?.numbers() ?? [];
+    const part = batchAxis === undefined ? all : partOf(all, batchAxis, index, own.dims[batchAxis] ?? 1);
+    part.numbers().forEach((number, at) => {
+      const other = wanted[at] ?? Number.NaN;
+      if (Object.is(number, other)) return;
+      const found = Math.abs(number - other) / largest;
+      difference = Math.max(difference, Number.isNaN(found) ? Number.POSITIVE_INFINITY : found);
+    });
+  });
+  return { difference, batchAxis };
+}
+
+const largestOf = (numbers: readonly number[]): number =>
+  numbers.reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0);

@@ -1,0 +1,103 @@
+import Long from "long";
+import { isInjected } from "../analysis/block-nodes.ts";
+import { declaredBatchAxis, fedInputs, hasFreeBatch, resolveInputs } from "../analysis/dimensions.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { listed, SorthError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { decodeModelProto } from "../onnx/codec.ts";
+import { inlineExternal } from "../onnx/inline-external.ts";
+import { Model } from "../onnx/model.ts";
+import { onnx } from "../onnx/schema.js";
+import { withoutDraws } from "../verify/draws.ts";
+import { type BatchAxis, carryBatch } from "./carry-batch.ts";
+import { comparedSamples, compareSamples, type SampleComparison } from "./compare-samples.ts";
+
+/** Options of `freeBatch`. */
+export interface FreeBatchOptions {
+  /** Lengths of other free dimensions, with which the samples are compared. */
+  readonly dims?: Readonly<Record<string, number>>;
+  /** Receives a sentence on what was changed, and one on how it was checked. */
+  readonly onMessage?: (message: string) => void;
+}
+
+/** Frees the batch of a model that an exporter fixed at one sample. `HeadFunctions.freeBatch` documents it. */
+export async function freeBatch(model: Model, options: FreeBatchOptions, probe: Probe): Promise<Model> {
+  const graph = graphOf(model);
+  checkNoArtifact(graph);
+  if (isInjected(graph))
+    throw new SorthError("the model has an injected penalty: strip it first, free the batch, then inject");
+  const sizes = options.dims ? { dims: options.dims } : {};
+  if (hasFreeBatch(graph, sizes)) throw new SorthError("the batch of the model is free already");
+  const inputs = batchAxes(graph);
+  const shapes = new Map([...resolveInputs(graph, sizes)].map(([{ name }, shape]) => [name, shape]));
+  await inferShapes(graph, probe, sizes);
+
+  const proto = decodeModelProto(model.bytes);
+  const changed = carryBatch(proto, graph, inputs);
+  const source = model.path === undefined ? {} : model;
+  const compared = await compareSamples(
+    { original: still(model), freed: still(Model.fromProto(proto, source)), graph },
+    { inputs, shapes },
+    probe,
+  );
+  declareOutputs(proto, graph, compared);
+  const rewritten = changed.length > 0 ? `rewritten: ${listed(changed)}` : "no operator had to be rewritten";
+  options.onMessage?.(
+    `free: ${inputs.map(({ input, axis }) => `axis ${axis} of "${input.name}"`).join(", ")}; ${rewritten}`,
+  );
+  options.onMessage?.(
+    `checked: ${comparedSamples} random samples at once give what each gives alone (largest relative difference ${compared.difference.toPrecision(2)})`,
+  );
+  return Model.fromProto(proto, source);
+}
+
+/** The axes that count the one sample. @throws SorthError for a model whose batch is not fixed at 1 */
+function batchAxes(graph: Graph): BatchAxis[] {
+  const inputs = fedInputs(graph).flatMap((input): BatchAxis[] => {
+    const { declared = [] } = input;
+    if (declared[declaredBatchAxis(input)] === 1) return [{ input, axis: declaredBatchAxis(input) }];
+    const axis = declared.indexOf(1);
+    return axis < 0 ? [] : [{ input, axis }];
+  });
+  if (inputs.length > 0) return inputs;
+  const found = fedInputs(graph).map(
+    ({ name, declared = [] }) => `"${name}" [${declared.map((dim) => dim ?? "?").join(", ")}]`,
+  );
+  throw new SorthError(
+    `no input of the model has an axis of length 1 that could count samples (${found.join(", ")}): only a batch that is fixed at 1 can be freed; export it with a free batch dimension`,
+  );
+}
+
+/** The model as it computes each sample apart: without draws, and BatchNorm with its running statistics. */
+function still(model: Model): Model {
+  const proto = decodeModelProto(withoutDraws(inlineExternal(model)).model.bytes);
+  for (const node of proto.graph?.node ?? []) {
+    const mode =
+      node.opType === "BatchNormalization" && node.attribute?.find(({ name }) => name === "training_mode");
+    if (!mode) continue;
+    mode.i = Long.ZERO;
+    node.output = node.output?.slice(0, 1) ?? [];
+  }
+  return Model.fromProto(proto);
+}
+
+/** Declares the shapes of the outputs, with the batch open. */
+function declareOutputs(proto: onnx.ModelProto, graph: Graph, { outputs }: SampleComparison): void {
+  for (const info of proto.graph?.output ?? []) {
+    const found = outputs.get(info.name ?? "");
+    const declared = graph.outputs.find(({ name }) => name === info.name)?.declared;
+    const tensorType = info.type?.tensorType;
+    if (!found || !tensorType) continue;
+    tensorType.shape = new onnx.TensorShapeProto({
+      dim: found.shape.map((length, axis) => {
+        if (axis === found.batchAxis) return length === comparedSamples ? { dimParam: "batch" } : {};
+        const dim = declared ? declared[axis] : length;
+        if (typeof dim === "number") return { dimValue: Long.fromNumber(dim) };
+        return dim === undefined ? {} : { dimParam: dim };
+      }),
+    });
+  }
+}
