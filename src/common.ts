@@ -118,6 +118,7 @@ export type {
   Inspection,
   InspectOptions,
 } from "./measure/inspect.ts";
+export type { MeanInterval } from "./measure/mean-interval.ts";
 export type {
   AnglesEvent,
   GradientsEvent,
@@ -128,6 +129,7 @@ export type {
 export type { AnglePercentiles, AngleStatistics, UnitPairs } from "./measure/pair-statistics.ts";
 export type { Feeds } from "./measure/sample-chunks.ts";
 export type { NotComputed, SpectralFigures, Spectrum } from "./measure/spectrum.ts";
+export type { SeedFigures, SeedRun, SeedsResult, TrainSeedsOptions } from "./measure/train-seeds.ts";
 export type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angles.ts";
 export type { WeightAngleOptions } from "./measure/weight-angles.ts";
 export type { ClassFigures, ClassReport } from "./metrics/class-metrics.ts";

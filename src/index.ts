@@ -21,10 +21,13 @@ import { freeBatch as freeBatchWith } from "./free-batch/free-batch.ts";
 import { replaceHead as replaceHeadWith } from "./head/replace-head.ts";
 import { inject as injectWith } from "./inject/inject.ts";
 import type { Library } from "./library.ts";
+import { type BenchOptions, bench as benchWith } from "./measure/bench-node.ts";
 import { findLearningRate as findLearningRateWith } from "./measure/find-learning-rate.ts";
 import { inspect as inspectWith } from "./measure/inspect.ts";
 import { observe as observeWith } from "./measure/observe.ts";
 import { responseAngles as responseAnglesWith } from "./measure/response-angles.ts";
+import type { BackendTimes } from "./measure/step-benchmark-node.ts";
+import { trainSeeds as trainSeedsWith } from "./measure/train-seeds.ts";
 import { trainerAngles as trainerAnglesWith } from "./measure/trainer-angles.ts";
 import { weightAngles as weightAnglesWith } from "./measure/weight-angles.ts";
 import type { Model } from "./onnx/model.ts";
@@ -62,6 +65,9 @@ export {
   distribute,
 } from "./distribute/distribute-node.ts";
 export { objectiveNamed, objectiveNames } from "./losses/public.ts";
+export type { BenchOptions } from "./measure/bench-node.ts";
+export type { OperatorTime } from "./measure/operator-profile-node.ts";
+export type { BackendTimes, StepTime } from "./measure/step-benchmark-node.ts";
 export { readModel, writeModel } from "./onnx/files-node.ts";
 export type { WriteOptions } from "./onnx/write-file.ts";
 export { optimizerNamed, optimizerNames } from "./optimizers/public.ts";
@@ -195,6 +201,31 @@ export const trainerAngles: Library["trainerAngles"] = (trainer, dataset, option
 /** @function */
 export const findLearningRate: Library["findLearningRate"] = (trainer, dataset, options = {}) =>
   findLearningRateWith(trainer, dataset, options, nodeRuntime);
+
+/** @function */
+export const trainSeeds: Library["trainSeeds"] = (model, dataset, options) =>
+  trainSeedsWith(model, dataset, options, nodeRuntime);
+
+/**
+ * Times a training step without a penalty and with those of the options or of the model, on every backend that is here, in
+ * turns, round by round. A backend that is missing, or does not run the step, is named with the reason.
+ *
+ * @param model - it is not changed
+ * @param options - those of a trainer, and how the step is timed
+ * @returns for each backend: milliseconds a step, quartiles, samples a second, memory and, with `profile`, the time of each operator
+ * @throws UsageError for an unknown backend, and as a trainer does
+ *
+ * @example
+ * import { bench, crossEntropy, readModel, som } from "sorth-onnx";
+ *
+ * const [cpu] = await bench(await readModel("model.onnx"), {
+ *   ...{ objective: crossEntropy(), penalties: [som()], batch: 32 },
+ *   ...{ backends: ["cpu"], rounds: 3, roundTime: 50 },
+ * });
+ * if (cpu && "steps" in cpu) console.log(cpu.steps.map(({ penalty, milliseconds }) => [penalty, milliseconds]));
+ */
+export const bench = (model: Model, options: BenchOptions): Promise<BackendTimes[]> =>
+  benchWith(model, options, nodeRuntime);
 
 /** @function */
 export const differentiate: Library["differentiate"] = (model, options) =>

@@ -12,6 +12,7 @@ import type { FindLearningRateOptions, FoundLearningRate } from "./measure/find-
 import type { Inspection, InspectOptions } from "./measure/inspect.ts";
 import type { ObservationEvent, ObserveOptions } from "./measure/observe.ts";
 import type { Feeds } from "./measure/sample-chunks.ts";
+import type { SeedFunctions } from "./measure/seed-functions.ts";
 import type { TrainerAngleOptions, TrainerAngles } from "./measure/trainer-angles.ts";
 import type { WeightAngleOptions } from "./measure/weight-angles.ts";
 import type { Model } from "./onnx/model.ts";
@@ -33,7 +34,8 @@ import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
  * In a browser the code of all but {@link Library.buildStep} is loaded when it is first called.
  */
 export interface Library
-  extends ModelFunctions,
+  extends SeedFunctions,
+    ModelFunctions,
     HeadFunctions,
     AdapterFunctions,
     TapFunctions,

@@ -222,6 +222,12 @@ export const trainerAngles: Library["trainerAngles"] = async (trainer, dataset, 
 };
 
 /** @function */
+export const trainSeeds: Library["trainSeeds"] = async (model, dataset, options) => {
+  const { trainSeeds: trainSeedsWith } = await import("./measure/train-seeds.ts");
+  return trainSeedsWith(model, dataset, options, webRuntime);
+};
+
+/** @function */
 export const findLearningRate: Library["findLearningRate"] = async (trainer, dataset, options = {}) => {
   const { findLearningRate: findLearningRateWith } = await import("./measure/find-learning-rate.ts");
   return findLearningRateWith(trainer, dataset, options, webRuntime);

@@ -6,6 +6,7 @@ import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
 import { lengthsOf, siameseOf } from "../data/lengths.ts";
 import type { Normalization } from "../data/normalize.ts";
+import { checkPairs } from "../data/pairs.ts";
 import type { TextConversion } from "../data/text/conversion.ts";
 import { objectiveOfTexts } from "../data/text/objective.ts";
 import { UsageError } from "../errors.ts";
@@ -117,6 +118,7 @@ export async function newTrainer({
     ...placementOf(flags),
     onMessage,
   });
+  if (data) checkPairs(data, trainer.options.objective, trainer.step.ports);
   beginWith(trainer, from);
   return trainer;
 }

@@ -130,6 +130,25 @@ export async function checkHeldOut(
   throw new UsageError(`${asked[0]} needs held-out samples: give --validation, as in --validation 0.1`);
 }
 
+/**
+ * @param stepsOf - the step at which the run ends, as it was begun or with other epochs
+ * @throws UsageError for the weights of an epoch that the run does not finish
+ */
+export function checkReaches(
+  { from, maxSteps }: FitFlags,
+  { steps }: { readonly steps: number },
+  stepsOf: (fit: Pick<FitOptions, "epochs" | "maxSteps">) => number,
+): void {
+  const epoch = Number(/^epoch-(\d+)$/.exec(from ?? "")?.[1] ?? 0);
+  if (epoch === 0) return;
+  const [needed, last] = [stepsOf({ epochs: epoch, maxSteps: Number.MAX_SAFE_INTEGER }), stepsOf({})];
+  if (needed <= Math.max(last, steps)) return;
+  const bound = maxSteps === undefined ? "--epochs" : "--epochs and --max-steps";
+  throw new UsageError(
+    `--from ${from}: the run ends after step ${last}, and epoch ${epoch} would end with step ${needed}: raise ${bound}, or take the weights of an earlier epoch`,
+  );
+}
+
 /** Says that a run ended early, and how it goes on. */
 export function earlyText(flags: FitFlags, { epoch }: EndEvent, folder: string): string {
   const { earlyStop = 0, monitor = "loss" } = flags;

@@ -28,7 +28,7 @@ import { withRecoveredBatchNorm } from "./batch-norm-flag.ts";
 import { trainerFor } from "./begin-run.ts";
 import { withClasses } from "./class-list.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
-import { checkHeldOut, earlyText, weightsFrom, weightsText } from "./fit-flags.ts";
+import { checkHeldOut, checkReaches, earlyText, weightsFrom, weightsText } from "./fit-flags.ts";
 import { tellMemory } from "./memory-note.ts";
 import { given } from "./options.ts";
 import {
@@ -148,6 +148,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   if (flags.resume && !run.again && existsSync(output) && trainer.stepsLeft(train, options) === 0) {
     throw nothingLeft(trainer, flags.resume);
   }
+  checkReaches(flags, trainer, (fit) => trainer.steps + trainer.stepsLeft(train, { ...options, ...fit }));
   const fitted = trainer.fit(train, options);
   const events = flags.report
     ? observe(trainer, train, fitted, { ...given({ gamma: flags.gamma }), onMessage })

@@ -2,10 +2,10 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { SorthError, UsageError } from "../errors.ts";
-import { type EvaluationResult, readModel } from "../index.ts";
+import { readModel } from "../index.ts";
+import { type SeedFigures, type SeedsResult, seedsResult } from "../measure/train-seeds.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import { modelFacts } from "../programs/model-facts.ts";
-import { type MeanInterval, meanInterval } from "../report/mean-interval.ts";
 import { formatTable } from "../report/table.ts";
 import { visibleLines } from "../visible.ts";
 import { withFlags } from "./config/flags.ts";
@@ -20,29 +20,15 @@ import { quoted, removeCheckpoints } from "./watch-run.ts";
 const seedsName = "seeds.json";
 
 /** What is kept of a run with one of the seeds. */
-interface SeedRun {
-  readonly seed: number;
+interface SeedRun extends SeedFigures {
   readonly output: string;
   readonly checkpoint: string;
-  readonly step: number;
-  readonly epoch: number;
   /** The step whose weights the model has. */
   readonly exportedStep: number;
-  /** Mean loss of the last epoch's steps. */
-  readonly loss: number;
-  readonly validation?: Figures;
-  readonly test?: Figures;
 }
-
-type Figures = Omit<EvaluationResult, "samples">;
 
 /** Figures of all runs, as `seeds.json` and `--json` have them. */
-export interface SeedsSummary {
-  readonly seeds: readonly number[];
-  readonly runs: readonly SeedRun[];
-  /** By `loss`, `validation.loss`, `test.accuracy` and so on. */
-  readonly summary: Readonly<Record<string, MeanInterval>>;
-}
+export type SeedsSummary = SeedsResult<SeedRun>;
 
 /** Several runs that belong together. */
 interface SeveralRuns {
@@ -115,10 +101,10 @@ export async function trainSeeds(
     terminal.note(`seed ${seed}, run ${i + 1} of ${seeds.length}`);
     const words = wordsOf(seed, { ...several, words: alone });
     runs.push(seedRun(seed, await trainOne(words, { streams, signal, again: resume, began })));
-    const text = `${visibleLines(JSON.stringify(summaryOf(seeds, runs), undefined, 2))}\n`;
+    const text = `${visibleLines(JSON.stringify(seedsResult(seeds, runs), undefined, 2))}\n`;
     await writeFileSafely(join(folder, seedsName), text, { force: true });
   }
-  return summaryOf(seeds, runs);
+  return seedsResult(seeds, runs);
 }
 
 /** @throws UsageError for runs that cannot begin, before the first one does */
@@ -192,26 +178,6 @@ function seedRun(seed: number, run: TrainedRun): SeedRun {
     ...(validation && { validation }),
     ...(test && { test }),
   };
-}
-
-function summaryOf(seeds: readonly number[], runs: readonly SeedRun[]): SeedsSummary {
-  const figures = runs.map(({ loss, validation, test }) => ({
-    loss,
-    ...figuresOf("validation", validation),
-    ...figuresOf("test", test),
-  }));
-  const names = Object.keys(figures[0] ?? {});
-  const valuesOf = (name: string) => figures.flatMap((one) => (one as Record<string, number>)[name] ?? []);
-  return {
-    ...{ seeds, runs },
-    summary: Object.fromEntries(names.map((name) => [name, meanInterval(valuesOf(name))])),
-  };
-}
-
-function figuresOf(part: string, figures: Partial<EvaluationResult> = {}): Record<string, number> {
-  const { samples: _, metrics = {}, ...others } = figures;
-  const numbers = Object.entries({ ...others, ...metrics }).filter(([, value]) => typeof value === "number");
-  return Object.fromEntries(numbers.map(([name, value]) => [`${part}.${name}`, value as number]));
 }
 
 /** The summary as a table: a row for each figure. */

@@ -1,5 +1,5 @@
 import { FileError } from "../errors.ts";
-import type { StoredObjective } from "../losses/stored.ts";
+import type { ObjectiveOptions } from "../losses/objective.ts";
 import { decodeMetadataEntry, encodeMetadataEntry } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { splice } from "../onnx/splice.ts";
@@ -46,7 +46,13 @@ export interface DataConversion {
    * The loss that the model was trained with, and the value that it read if one was named. Absent for losses of the user's own
    * and beside a teacher.
    */
-  readonly objective?: StoredObjective & { readonly output?: string };
+  readonly objective?: {
+    readonly name: string;
+    readonly options: ObjectiveOptions;
+    readonly output?: string;
+    /** The losses of a weighted sum, each as a checkpoint keeps it. */
+    readonly terms?: readonly object[];
+  };
 }
 
 /** Key of a trained model's `metadata_props` that holds the conversion of its data. */

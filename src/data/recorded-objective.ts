@@ -1,6 +1,6 @@
 import { FileError } from "../errors.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
-import { objectiveFromStored } from "../losses/stored.ts";
+import { objectiveFromStored, type StoredObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
 import { type AnyObjective, combined, isCombined } from "../losses/terms.ts";
 import { hyphened } from "../name-and-options.ts";
@@ -25,7 +25,7 @@ export function recordedObjective(model: Model, output?: string): RecordedObject
   const stored = record?.objective;
   if (!stored) return undefined;
   checkStored(stored, model);
-  const objective = objectiveOfTexts(objectiveFromStored(stored), record.text);
+  const objective = objectiveOfTexts(objectiveFromStored(stored as StoredObjective), record.text);
   if (output === undefined) {
     return { objective, ...(stored.output !== undefined && { output: stored.output }) };
   }

@@ -5,6 +5,7 @@ import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import { checkRuns, openStep } from "../runtime/open-step.ts";
 import type { RunLength } from "../runtime/run-length.ts";
+import { runOptions } from "../runtime/run-options.ts";
 import { StepFeeder } from "../runtime/step-feeds.ts";
 import { scalarsOfSteps } from "../runtime/step-scalars.ts";
 import type { Backend, StepSession } from "../runtime/step-session.ts";
@@ -48,16 +49,18 @@ export class TimedStep {
   /** @throws SorthError where the backend's device is missing or does not run the step */
   static async open(
     model: Model,
-    options: TrainerOptions,
+    given: TrainerOptions,
     { backend, probe, dataset, profile }: TimedStepParts,
   ): Promise<TimedStep> {
+    const { options, mixup } =
+      given.mixup === undefined ? { options: given, mixup: undefined } : await runOptions(model, given);
     await checkRuns(backend, options);
     const own = { ...options, ...(profile !== undefined && { profile }) };
     const { step, length, session } = await openStep(model, own, backend, probe);
     const samples = length.most * batchOf(step.ports);
     const data = dataset ?? randomDataset(step.ports, samples);
     const { normalize, seed = 0 } = options;
-    const feeder = new StepFeeder(step.ports, data, seed, { batches: length.most, normalize });
+    const feeder = new StepFeeder(step.ports, data, seed, { batches: length.most, normalize, mixup });
     await feeder.fill(
       Uint32Array.from({ length: samples }, (_, i) => i % data.size),
       0,

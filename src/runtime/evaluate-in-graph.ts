@@ -2,6 +2,7 @@ import { hasFreeBatch } from "../analysis/dimensions.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { lengthsOf, siameseOf } from "../data/lengths.ts";
+import { checkPairs } from "../data/pairs.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
@@ -45,6 +46,7 @@ export async function evaluateInGraph(
   const noState = { parameters: [], statistics: [] };
   const graph = await buildEvaluation(model, loss, noState, runtime.probe, await backend.lowering());
   const ports = graph.data ?? { inputs: [], labels: undefined };
+  checkPairs(dataset, objective, ports);
   const normalize = options.normalize ?? normalizationFor(dataset, { model, step: { ports } }, onMessage);
   checkDataset(dataset, { graph, ports }, objective);
   const remark = remarkOnRest(dataset, { graph, ports });

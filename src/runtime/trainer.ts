@@ -1,4 +1,5 @@
 import type { Dataset } from "../data/dataset.ts";
+import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { withWeights } from "../programs/export.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
@@ -195,6 +196,10 @@ export class Trainer {
     const chosen = this.#fitting.begin(dataset, options);
     this.#savedTo = undefined;
     const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
+    const { objective } = this.#options;
+    if (objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective))) {
+      (await import("../data/pairs.ts")).checkPairs(train, objective, this.step.ports);
+    }
     this.#chooseNormalization(train);
     this.#parts.taught?.check(this.#options.normalize);
     for (const data of [train, validation]) if (data) await this.#evaluation.check(data);

@@ -24,7 +24,7 @@ export { type MilestonesOptions, milestones } from "./milestones.ts";
 export { type OneCycleOptions, oneCycle } from "./one-cycle.ts";
 export { type PlateauOptions, plateau } from "./plateau.ts";
 export { type PolynomialOptions, polynomial } from "./polynomial.ts";
-export type { Schedule, ScheduledRun } from "./schedule.ts";
+export type { Schedule, ScheduledRun, ValidatedEpoch } from "./schedule.ts";
 export { sripSchedule } from "./srip.ts";
 export { type StepDecayOptions, stepDecay } from "./step-decay.ts";
 export { parseSchedule, scheduleNames } from "./table.ts";

@@ -8,15 +8,13 @@ import type { NumberRange } from "../numbers.ts";
  * @param totalSteps - steps of the whole run
  * @param run - what else a schedule may look at; a trainer gives it
  */
-export type Schedule = FactorAt & {
+export type Schedule = ((step: number, totalSteps: number, run?: ScheduledRun) => number) & {
   /**
    * The momentum at a step, of a schedule that moves it too: SGD's, or Adam's β1, in place of the optimizer's own number. For the
    * schedule of the learning rate only.
    */
-  readonly momentum?: FactorAt;
+  readonly momentum?: (step: number, totalSteps: number, run?: ScheduledRun) => number;
 };
-
-type FactorAt = (step: number, totalSteps: number, run?: ScheduledRun) => number;
 
 /** Facts about a run that some schedules need. */
 export interface ScheduledRun {

@@ -1,9 +1,10 @@
 import { expect, it } from "vitest";
 import { DeviceError } from "../../src/errors.ts";
-import { crossEntropy, readModel, som } from "../../src/index.ts";
+import { bench, crossEntropy, readModel, som } from "../../src/index.ts";
 import { operatorTimes } from "../../src/measure/operator-profile-node.ts";
 import { type BackendTimes, benchmarkStep } from "../../src/measure/step-benchmark-node.ts";
 import { nodeRuntime } from "../../src/runtime/node.ts";
+import { clouds, network } from "../runtime/small-run.ts";
 import { cli } from "./run-cli.ts";
 
 const quick = ["--backend", "cpu", "--batch", "4", "--rounds", "3", "--round-time", "2"];
@@ -87,4 +88,21 @@ it("sums a profile by operator, without the first runs and without containers", 
     { operator: "MatMul", calls: 1.5, milliseconds: 0.06, share: 0.6 },
     { operator: "Add", calls: 1, milliseconds: 0.04, share: 0.4 },
   ]);
+});
+
+it("bench of the library times the same steps, on samples that mixup mixes", async () => {
+  const options = { objective: crossEntropy(), batch: 8, rounds: 1, roundTime: 1 } as const;
+  const [times, more] = await bench(network(), {
+    ...options,
+    ...{ penalties: [som()], backends: ["cpu"], dataset: clouds("bench", 16), mixup: 0.5 },
+  });
+  expect(more).toBeUndefined();
+  expect(times).toMatchObject({
+    backend: "cpu",
+    batch: 8,
+    steps: [{ penalty: "none" }, { ratio: expect.any(Number) }],
+  });
+  const on = (name: string) => bench(network(), { ...options, backends: [name as "cpu"] });
+  await expect(on("tpu")).rejects.toThrow('bench runs on cpu, cuda, webgpu, not on "tpu"');
+  await expect(bench(network(), { ...options, rounds: 0 })).rejects.toThrow("the number of rounds");
 });

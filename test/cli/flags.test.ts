@@ -88,6 +88,10 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--ort-checkpoint", "c"), /--ort-checkpoint belongs to runs/],
   [train("--from", "best"), /--from best needs/],
   [train("--from", "worst"), /--from .* Give best, last, or epoch-N/],
+  [
+    train("--from", "epoch-9", "--keep", "1", "--epochs", "2", "--validation", "0.5"),
+    /--from epoch-9: the run ends after step 2, and epoch 9 would end with step 9: raise --epochs/,
+  ],
   [train("--from", "epoch-2"), /--from epoch-2 needs .* give --keep too/],
   [train("--early-stop", "2"), /--early-stop needs held-out samples: .*--validation 0.1/],
   [train("--early-stop", "0"), /--early-stop .* whole number of 1 or more/],

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/program.ts";
 import type { SeedsSummary } from "../../src/cli/train-seeds.ts";
-import { meanInterval, studentT } from "../../src/report/mean-interval.ts";
+import { meanInterval, studentT } from "../../src/measure/mean-interval.ts";
 import { npz } from "./npz.ts";
 import { cli, temporaryFolder } from "./run-cli.ts";
 

@@ -117,6 +117,19 @@ describe("refuses", () => {
       () => made(crossEntropy(), { siamese: 2 }),
       "siamese belongs to losses of embeddings",
     ],
+    [
+      "single texts without classes",
+      async () => {
+        const trainer = await made(contrastive());
+        for await (const _ of trainer.fit(texts(1)));
+      },
+      "arrays with one axis more, input_ids [2, 4]), or a class as its label",
+    ],
+    [
+      "single texts in an evaluation",
+      () => evaluateModel(encoder, texts(1), { objective: triplet(), batch: samples }),
+      "give each one anchor, positive and negative",
+    ],
     ["an unknown pooling", () => contrastive({ pooling: "max" as "mean" }), "must be mean or cls, not max"],
     ["no temperature", () => contrastive({ temperature: 0 }), "must be a number above 0"],
     [

@@ -1,19 +1,14 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { strip } from "../../block/strip.ts";
 import { conversionOf } from "../../data/conversion.ts";
 import { dataKinds } from "../../data/load-node.ts";
 import { DeviceError, SorthError, UsageError } from "../../errors.ts";
-import { type Model, readModel } from "../../index.ts";
+import { bench, type Model, readModel } from "../../index.ts";
 import type { OperatorTime } from "../../measure/operator-profile-node.ts";
-import { type BackendTimes, type BenchmarkForm, benchmarkStep } from "../../measure/step-benchmark-node.ts";
-import { nodeBackends } from "../../passes/backends/names.ts";
-import { planOf } from "../../penalties/plan.ts";
-import { planText } from "../../penalties/text.ts";
+import type { BackendTimes } from "../../measure/step-benchmark-node.ts";
+import { type BackendName, nodeBackends } from "../../passes/backends/names.ts";
 import { type ModelFacts, modelFacts } from "../../programs/model-facts.ts";
 import { formatBytes } from "../../report/byte-count.ts";
 import { fixed, formatTable } from "../../report/table.ts";
-import { nodeRuntime } from "../../runtime/node.ts";
-import type { TrainerOptions } from "../../runtime/trainer-options.ts";
 import { newTrainer } from "../begin-run.ts";
 import { addDataFlags, type DataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
@@ -33,9 +28,6 @@ interface Flags extends SharedFlags, TrainingFlags, DataFlags {
   readonly profile?: true;
   readonly json?: true;
 }
-
-/** Low, because a network that has learned its only batches by heart computes with denormal numbers, which is slow. */
-const learningRate = 1e-5;
 
 /** `bench`: times a training step. */
 export function define(command: Command, streams: CommandStreams): void {
@@ -71,10 +63,11 @@ export function define(command: Command, streams: CommandStreams): void {
     const { options, dataset } = await optionsOf(model, facts, flags, terminal);
     const asked = flags.backend;
     const signal = terminal.interrupted();
-    const backends = nodeRuntime.backends.filter(({ name }) => asked?.includes(name) ?? true);
-    const times = await benchmarkStep(formsOf(model, facts, options), {
-      ...{ backends, probe: nodeRuntime.probe, dataset, rounds: flags.rounds, milliseconds: flags.roundTime },
-      ...{ profile: flags.profile === true, signal, onProgress: (text) => terminal.status(text) },
+    const times = await bench(model, {
+      ...options,
+      ...{ rounds: flags.rounds, roundTime: flags.roundTime, profile: flags.profile === true },
+      ...given({ dataset, backends: flags.backend as readonly BackendName[] | undefined, signal }),
+      onProgress: (text) => terminal.status(text),
     })
       .catch((error: unknown) => {
         throw signal?.aborted ? new SorthError("stopped; nothing was kept") : error;
@@ -116,7 +109,7 @@ async function optionsOf(model: Model, facts: ModelFacts, flags: Flags, terminal
   if (flags.data === undefined) {
     const injected = facts.block !== undefined;
     const options = trainerOptions(others, { injected, freeBatch: facts.freeBatch });
-    return { options: { ...options, ...placed, learningRate, onMessage }, dataset: undefined };
+    return { options: { ...options, ...placed, onMessage }, dataset: undefined };
   }
   const read = await readData(flags.data, terminal, flags, { model, conversion: conversionOf(model) });
   const { train, normalize, conversion } = read;
@@ -125,21 +118,7 @@ async function optionsOf(model: Model, facts: ModelFacts, flags: Flags, terminal
     ...{ model, facts, flags: { ...others, ...on }, train, text: conversion?.text, normalize, onMessage },
   });
   await trainer.release();
-  return { options: { ...trainer.options, learningRate }, dataset: train };
-}
-
-/** The step without a penalty, and with those of the flags or of the model. */
-function formsOf(model: Model, { block }: ModelFacts, options: TrainerOptions): BenchmarkForm[] {
-  const { onMessage: _, penaltyWeight: _weight, ...quiet } = options;
-  const injected = block !== undefined && !options.penalties?.length;
-  const plain = {
-    penalty: "none",
-    model: injected ? strip(model) : model,
-    options: { ...quiet, penalties: [] },
-  };
-  const plans = injected ? block.penalties : (options.penalties ?? []);
-  const penalty = plans.map((plan) => planText(planOf(plan))).join(" and ");
-  return plans.length === 0 ? [plain] : [plain, { penalty, model, options }];
+  return { options: trainer.options, dataset: train };
 }
 
 function printTimes(path: string, times: readonly BackendTimes[], flags: Flags, terminal: Terminal): void {
