@@ -6,7 +6,7 @@ import { objectiveNames } from "../src/losses/table.ts";
 import { objectiveForm } from "../src/losses/text.ts";
 import { optimizerFactories } from "../src/optimizers/table.ts";
 import { defaultsText } from "../src/optimizers/text.ts";
-import { penaltyDefinitions } from "../src/penalties/table.ts";
+import { allPenaltyDefinitions } from "../src/penalties/adapters/table.ts";
 import { scheduleEntries, scheduleForm } from "../src/schedules/table.ts";
 
 const heading = `# The command line
@@ -85,7 +85,7 @@ function objectiveOptions(): string[] {
 
 /** The options that `--penalty name:option=value` takes. */
 function penaltyOptions(): string[] {
-  const rows = penaltyDefinitions.map(({ name, weight = 1, defaults }) => [
+  const rows = allPenaltyDefinitions.map(({ name, weight = 1, defaults }) => [
     `\`${name}\``,
     [`weight=${weight}`, ...Object.entries(defaults).map(([option, value]) => `${option}=${value}`)]
       .map((text) => `\`${text}\``)

@@ -1,10 +1,20 @@
-import { buildStep, crossEntropy, type Model, type PenaltyPlan, sgd } from "../src/index.ts";
+import { withFrozenVectors } from "../src/adapters/frozen-vectors.ts";
+import {
+  adapterOf,
+  addAdapters,
+  buildStep,
+  crossEntropy,
+  type Model,
+  type PenaltyPlan,
+  sgd,
+} from "../src/index.ts";
 import type { BackendName } from "../src/passes/backends/names.ts";
 import { onCpu } from "../src/passes/backends/off-device.ts";
 import { offDevice } from "../src/passes/backends/table.ts";
+import { allPenaltyDefinitions } from "../src/penalties/adapters/table.ts";
 import { subjectOf } from "../src/penalties/applies.ts";
 import type { PenaltyDefinition, PenaltyOptions } from "../src/penalties/penalty.ts";
-import { penaltyDefinitions } from "../src/penalties/table.ts";
+import { penaltyNames } from "../src/penalties/table.ts";
 import { parsePlan } from "../src/penalties/text.ts";
 import { smallNetwork, trainedPenalties } from "../test/penalties/small-network.ts";
 
@@ -39,16 +49,22 @@ In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include:
 `;
 
 const behind = `Weight: the default, which is the weight of the penalty's source, or 1 if the source names none; for som, a weight that proved safe on every layer in experiments. Backends: whether a
-step with the penalty runs entirely there. Tests cover the CPU, wasm in Chromium, and WebGPU in node and in Chromium for each penalty (test/penalties, test/runtime, test/browser);
+step with the penalty runs entirely there. Tests cover the CPU, wasm in Chromium, and WebGPU in node and in Chromium for each penalty on layers (test/penalties, test/runtime, test/browser);
 the entries for CUDA follow from the table of operators that it lacks ([backends.md](backends.md)). training_model.onnx: whether ONNX Runtime's training API trains the penalty, in
 an injected training_model.onnx or in artifacts of sorth-onnx. Penalties that draw random numbers at each epoch or step are refused there; injected into a model, such numbers are
-constants. The official Python builder also differentiates every injected penalty ([official.md](official.md)).
+constants. Penalties on adapters belong to \`train --lora\` ([fine-tuning.md](fine-tuning.md#penalties-on-adapters)). The official Python builder also differentiates every injected penalty ([official.md](official.md)).
 `;
 
-const layersOf = ({ ops }: Definition) => ops?.join(", ") ?? "all";
+/** Whether a penalty acts on adapters rather than on the layers of any model. */
+const isOnAdapters = ({ name }: Definition) => !penaltyNames.includes(name);
+
+const layersOf = (definition: Definition) =>
+  isOnAdapters(definition) ? "with LoRA or DoRA" : (definition.ops?.join(", ") ?? "all");
 
 /** What a penalty acts on (weights or responses), and the options with which it acts on the other. */
-function looksAt({ on, defaults }: Definition, forms: readonly (readonly [string, Measured])[]): string {
+function looksAt(definition: Definition, forms: readonly (readonly [string, Measured])[]): string {
+  if (isOnAdapters(definition)) return "A and B of adapters";
+  const { on, defaults } = definition;
   if (typeof on !== "function") return on;
   const other = forms
     .map(([text]) => text)
@@ -66,7 +82,8 @@ interface Measured {
 }
 
 async function measured(text: string, plain: ReadonlySet<string>): Promise<Measured> {
-  const { model, ports } = await stepOf([parsePlan(text)]);
+  const plans = [parsePlan(text)];
+  const { model, ports } = await (onAdapters.has(text) ? adaptedStep(plans) : stepOf(plans));
   const anew = ports.draws[0]?.anew;
   const operators = new Set([...operatorsOf(model)].filter((op) => !plain.has(op)));
   return { operators, anew };
@@ -74,6 +91,16 @@ async function measured(text: string, plain: ReadonlySet<string>): Promise<Measu
 
 const stepOf = (penalties: readonly PenaltyPlan[]) =>
   buildStep(smallNetwork(), { objective: crossEntropy(), optimizer: sgd(), batch: 6, penalties });
+
+/** The step of the small network with adapters, an earlier one of which is any file. */
+async function adaptedStep(plans: readonly PenaltyPlan[]) {
+  const model = await addAdapters(smallNetwork(), { rank: 2, include: /^m/ });
+  const penalties = await withFrozenVectors(model, plans, () => adapterOf(model));
+  return buildStep(model, { objective: crossEntropy(), optimizer: sgd(), batch: 6, penalties });
+}
+
+/** Penalties on adapters, with an option of each without which it does nothing. */
+const onAdapters = new Set(["o-lora:adapter=FILE", "oplora:rank=2", "adalora"]);
 
 const operatorsOf = ({ proto }: Model): Set<string> =>
   new Set((proto.graph?.node ?? []).map(({ opType }) => opType ?? ""));
@@ -88,7 +115,7 @@ function runsOn(backend: BackendName, { operators }: Measured): string {
 export async function penaltiesTable(): Promise<string> {
   const plain = operatorsOf((await stepOf([])).model);
   const forms = new Map<string, Measured>();
-  for (const text of trainedPenalties) forms.set(text, await measured(text, plain));
+  for (const text of [...trainedPenalties, ...onAdapters]) forms.set(text, await measured(text, plain));
   const formsOf = ({ name }: Definition) =>
     [...forms].filter(([text]) => text === name || text.startsWith(`${name}:`));
   const backends = ["cpu", "wasm", "webgpu", "cuda"] as const;
@@ -97,6 +124,7 @@ export async function penaltiesTable(): Promise<string> {
     return found.filter((text) => text !== "yes").join("; ") || "yes";
   };
   const inArtifacts = (definition: Definition) => {
+    if (isOnAdapters(definition)) return "no";
     const refused = formsOf(definition).filter(([, { anew }]) => anew);
     if (refused.length === 0) return "yes";
     return refused.length === formsOf(definition).length
@@ -109,7 +137,7 @@ export async function penaltiesTable(): Promise<string> {
     "",
     `| penalty | | acts on | weight | layers | ${backends.join(" | ")} | training_model.onnx |`,
     `|---|---|---|---|---|${"---|".repeat(backends.length)}---|`,
-    ...penaltyDefinitions.map((definition) => {
+    ...allPenaltyDefinitions.map((definition) => {
       const { name, summary, weight } = definition;
       const cells = [
         ...[
@@ -125,7 +153,7 @@ export async function penaltiesTable(): Promise<string> {
     }),
     "",
     behind,
-    ...penaltyDefinitions.flatMap((definition) => section(definition, formsOf(definition))),
+    ...allPenaltyDefinitions.flatMap((definition) => section(definition, formsOf(definition))),
   ].join("\n");
 }
 

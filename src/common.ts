@@ -150,28 +150,28 @@ export type { GradientTransformation } from "./optimizers/transformation.ts";
 export type { Lowering } from "./passes/backends/table.ts";
 export type { Pass, PassContext, PassResult } from "./passes/pass.ts";
 export type { StateLayout } from "./passes/training/store-as-read.ts";
-export {
-  type Draw,
-  definePenalty,
-  type Matrix,
-  type Penalty,
-  type PenaltyDefinition,
-  type PenaltyFactory,
-  type PenaltyGraph,
-  type PenaltyLayer,
-  type PenaltyOptions,
-  type PenaltyPlan,
-  type PenaltyReference,
-  type PenaltySubject,
-  type PlainConvolution,
-  type PlainLayer,
-  penaltyNamed,
-  penaltyNames,
-  type Settings,
-  type Slope,
-  type SomOptions,
-  som,
+export { definePenalty } from "./penalties/define.ts";
+// Types alone: a page loads penalties on adapters later, if at all.
+export type {
+  Draw,
+  Matrix,
+  Penalty,
+  PenaltyDefinition,
+  PenaltyFactory,
+  PenaltyGraph,
+  PenaltyLayer,
+  PenaltyOptions,
+  PenaltyPlan,
+  PenaltyReference,
+  PenaltySubject,
+  PlainConvolution,
+  PlainLayer,
+  Settings,
+  Slope,
+  SomOptions,
 } from "./penalties/public.ts";
+export { som } from "./penalties/som.ts";
+export { penaltyNamed, penaltyNames } from "./penalties/table.ts";
 export type { ArtifactOptions, Artifacts } from "./programs/artifacts.ts";
 export type { DifferentiateOptions, GradientModel } from "./programs/differentiate.ts";
 export { withWeights } from "./programs/export.ts";

@@ -1,7 +1,7 @@
 // Names that say nothing without the subject that they belong to. They have moved; the old exports stay until version 0.2.
 import { subset as datasetSubset } from "./data/dataset.ts";
 import { l1 as l1Loss } from "./losses/elementwise.ts";
-import * as penalties from "./penalties/public.ts";
+import * as penalties from "./penalties/on-layers.ts";
 import { anglePictures } from "./report/pictures.ts";
 import { constant as constantSchedule } from "./schedules/constant.ts";
 import { cosine as cosineSchedule } from "./schedules/cosine.ts";

@@ -7,26 +7,18 @@ export const adaptersKey = "sorth.adapters";
 export const adapterPrefix = "adapter/";
 
 /** Names of the parameters that are trained in a model with adapters; undefined for a model without. */
-export function adapterParameters({ metadata }: Pick<Graph, "metadata">): ReadonlySet<string> | undefined {
-  const text = metadata.get(adaptersKey);
-  if (text === undefined) return undefined;
-  try {
-    const mark: { parameters?: unknown; trained?: unknown } | null = JSON.parse(text);
-    return new Set(
-      [mark?.parameters, mark?.trained].flatMap((list) => (Array.isArray(list) ? list.map(String) : [])),
-    );
-  } catch {
-    return new Set();
-  }
-}
+export const adapterParameters = (graph: Pick<Graph, "metadata">): ReadonlySet<string> | undefined =>
+  graph.metadata.has(adaptersKey) ? new Set(namesIn(graph, "parameters", "trained")) : undefined;
 
 /** Names of values of adapters that count as constants of a gradient: the norms of DoRA. */
-export function detachedValues({ metadata }: Pick<Graph, "metadata">): readonly string[] {
-  const text = metadata.get(adaptersKey);
-  if (text?.includes('"detached"') !== true) return [];
+export const detachedValues = (graph: Pick<Graph, "metadata">): readonly string[] =>
+  namesIn(graph, "detached");
+
+/** The names in lists of the mark; none if it is damaged. */
+function namesIn({ metadata }: Pick<Graph, "metadata">, ...lists: readonly string[]): string[] {
   try {
-    const mark: { detached?: unknown } | null = JSON.parse(text);
-    return Array.isArray(mark?.detached) ? mark.detached.map(String) : [];
+    const mark: Readonly<Record<string, unknown>> = JSON.parse(metadata.get(adaptersKey) ?? "{}");
+    return lists.flatMap((list) => mark[list] ?? []).map(String);
   } catch {
     return [];
   }

@@ -1,4 +1,5 @@
 import type { Node, Value } from "../graph/node.ts";
+import type { Tensor } from "../onnx/tensor.ts";
 
 /** An operator whose weight's columns are the units of a layer. */
 export type SiteOp = "Gemm" | "Conv" | "ConvTranspose" | "MatMul";
@@ -34,6 +35,18 @@ export interface Site {
   readonly freeAxes: readonly number[];
   /** Whether the weight is behind DequantizeLinear: such a site takes an injected penalty but cannot be trained. */
   readonly quantized: boolean;
+  /** The adapter whose A the layer is; penalties on adapters read it. */
+  readonly adapter?: AdapterParts;
+}
+
+/** What belongs to the A of an adapter. */
+export interface AdapterParts {
+  /** B, the parameter. */
+  readonly up: Value;
+  /** The adapter adds scaling · B·A to the layer's weight. */
+  readonly scaling: number;
+  /** The vectors with which a penalty compares it, by the penalty's options; or why there are none. */
+  readonly frozen: ReadonlyMap<object, Readonly<Record<string, Tensor>> | string>;
 }
 
 /** A layer without a penalty, and why. */

@@ -1,8 +1,9 @@
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import { notNegative, positive } from "../numbers.ts";
+import { allPenaltyDefinitions, anyPenaltyNamed } from "../penalties/adapters/table.ts";
 import type { PenaltyPlan } from "../penalties/plan.ts";
-import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
+import { penaltyNamed } from "../penalties/table.ts";
 import { parsePlan } from "../penalties/text.ts";
 import { parseSchedule } from "../schedules/table.ts";
 import { addHelpList } from "./help-list.ts";
@@ -56,7 +57,7 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
   addHelpList(
     command,
     "Penalties, with the defaults of their options:",
-    penaltyDefinitions.map(({ name, summary = "", weight = 1, defaults }) => {
+    allPenaltyDefinitions.map(({ name, summary = "", weight = 1, defaults }) => {
       const options = Object.entries(defaults).map(([option, value]) => `${option}=${value}`);
       return { name, text: `${summary}; ${[`weight=${weight}`, ...options].join(", ")}` };
     }),
@@ -115,7 +116,7 @@ export function penaltiesOf(flags: PenaltyFlags): PenaltyPlan[] {
   if (Object.keys(options).length === 0) return plans.map((plan) => ({ ...choice, ...plan }));
   // Flags that only som has. They must not override the options in som's own text, and are an error without som.
   const taking = plans.filter(({ penalty }) => penalty.definition.name === "som");
-  if (taking.length === 0) penaltyNamed(plans[0]?.penalty.definition.name ?? "", options);
+  if (taking.length === 0) anyPenaltyNamed(plans[0]?.penalty.definition.name ?? "", options);
   return plans.map((plan) => {
     if (!taking.includes(plan)) return { ...choice, ...plan };
     const { definition, options: own } = plan.penalty;

@@ -66,6 +66,8 @@ export interface PenaltyDefinition<O extends PenaltyOptions> {
   readonly problem?: (options: Settings<O>) => string | undefined;
   /** Whether it reads the weights or the responses of a layer; a function if that depends on its options. */
   readonly on: PenaltySubject | ((options: Settings<O>) => PenaltySubject);
+  /** The frozen vectors with which it compares an adapter; a trainer finds them before the run. */
+  readonly frozen?: "earlier-adapters" | "singular-vectors";
   /** Operators whose layers it accepts; default all. */
   readonly ops?: readonly SiteOp[];
   /** True, or why this site gets no penalty; default true. Sites have two or more units, in every group. */

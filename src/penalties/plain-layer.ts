@@ -30,6 +30,19 @@ export interface PlainLayer {
   readonly positions: number;
   /** Undefined unless the layer is a Conv. */
   readonly convolution: PlainConvolution | undefined;
+  /** The adapter whose A the layer is. */
+  readonly adapter?: PlainAdapter;
+}
+
+/** An adapter as plain float64 arrays: ΔW = scaling · B·A. */
+export interface PlainAdapter {
+  /** A: `[rank][input]`. */
+  readonly down: Matrix;
+  /** B: `[unit][rank]`. */
+  readonly up: Matrix;
+  readonly scaling: number;
+  /** The frozen vectors with which it is compared, one a row. */
+  readonly frozen: Readonly<Record<string, Matrix>>;
 }
 
 /** Value and gradient of a penalty in float64; an absent gradient is zero. */
@@ -42,6 +55,8 @@ export interface PenaltyReference {
     readonly weights?: Matrix;
     /** `[unit]`. */
     readonly bias?: readonly number[];
+    /** Of an adapter's B: `[unit][rank]`. */
+    readonly up?: Matrix;
   };
   /**
    * For a gradient that treats something as constant: the value at another layer, with that something as it is at this layer.

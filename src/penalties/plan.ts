@@ -1,6 +1,7 @@
 import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import { UsageError } from "../errors.ts";
+import type { Tensor } from "../onnx/tensor.ts";
 import type { Schedule } from "../schedules/schedule.ts";
 import type { Penalty } from "./penalty.ts";
 
@@ -15,7 +16,12 @@ export interface PenaltyPlan {
   readonly exclude?: RegExp;
   /** Factor of its weight over the steps of a training run, as text (`cosine:warmup=100`) or a function; default constant. */
   readonly schedule?: string | Schedule;
+  /** Frozen vectors for a penalty on adapters, by the names of the adapters' A; a trainer fills them in. */
+  readonly frozen?: FrozenVectors;
 }
+
+/** For each adapter the matrices with which it is compared, or why there are none. */
+export type FrozenVectors = ReadonlyMap<string, Readonly<Record<string, Tensor>> | string>;
 
 /** A plan with all defaults filled in. */
 export interface ResolvedPlan extends PenaltyPlan {

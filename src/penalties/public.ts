@@ -15,26 +15,16 @@
  *
  * @module sorth-onnx/penalties
  */
+export { adalora } from "./adapters/adalora.ts";
+export { oLora } from "./adapters/o-lora.ts";
+export { oplora } from "./adapters/oplora.ts";
 export { definePenalty, type PenaltyFactory } from "./define.ts";
 export type { Draw } from "./draws.ts";
 export type { PenaltyLayer } from "./layer.ts";
+export * from "./on-layers.ts";
 export type * from "./penalty.ts";
 export type { Matrix, PenaltyReference, PlainConvolution, PlainLayer } from "./plain-layer.ts";
 export type { PenaltyPlan } from "./plan.ts";
-export { barlow } from "./responses/barlow.ts";
-export { decov } from "./responses/decov.ts";
-export { vicreg } from "./responses/vicreg.ts";
 export { som } from "./som.ts";
 export type { SomOptions } from "./som-options.ts";
 export { penaltyNamed, penaltyNames } from "./table.ts";
-export { biggan } from "./weights/biggan.ts";
-export { dso } from "./weights/dso.ts";
-export { type KerasOptions, keras } from "./weights/keras.ts";
-export { lorth } from "./weights/lorth.ts";
-export { mc } from "./weights/mc.ts";
-export { type MheOptions, mhe } from "./weights/mhe.ts";
-export { mma } from "./weights/mma.ts";
-export { type OcnnOptions, ocnn } from "./weights/ocnn.ts";
-export { so } from "./weights/so.ts";
-export { type SpectralSoOptions, spectralSo } from "./weights/spectral-so.ts";
-export { type SripOptions, srip } from "./weights/srip.ts";

@@ -60,7 +60,8 @@ function factoryNamed(name: string): PenaltyFactory<PenaltyOptions> {
   return factory;
 }
 
-const parsedOptions = (
+/** Options with texts converted to the types of their defaults. */
+export const parsedOptions = (
   { definition }: PenaltyFactory<PenaltyOptions>,
   options: PenaltyOptions,
 ): PenaltyOptions =>

@@ -1,9 +1,10 @@
 import { UsageError } from "../errors.ts";
 import { nameAndOptions } from "../name-and-options.ts";
+import { anyPenaltyNamed } from "./adapters/table.ts";
 import { planKeys, presetKey } from "./define.ts";
-import type { Penalty } from "./penalty.ts";
+import type { Penalty, PenaltyOptions } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";
-import { penaltyNamed, presetNamed } from "./table.ts";
+import { penaltyNames, presetNamed } from "./table.ts";
 
 /**
  * Reads a penalty from text: a name and, after a colon, its options and `weight`, `include`, `exclude`, `schedule`. Values with
@@ -21,7 +22,7 @@ export function parsePlan(text: string): PenaltyPlan {
   const reserved: readonly string[] = [...planKeys, presetKey];
   const own = Object.fromEntries([...given].filter(([key]) => !reserved.includes(key)));
   const preset = given.get(presetKey);
-  const plan = preset === undefined ? { penalty: penaltyNamed(name, own) } : presetNamed(name, preset, own);
+  const plan = preset === undefined ? { penalty: anyPenaltyNamed(name, own) } : presetOf(name, preset, own);
   const [weight, include, exclude, schedule] = planKeys.map((key) => given.get(key));
   return {
     ...plan,
@@ -57,6 +58,13 @@ export function planText(plan: PenaltyPlan): string {
   ];
   const text = penaltyText(penalty);
   return `${text}${text.includes(":") ? "," : ":"}${parts.join(",")}`;
+}
+
+/** A preset of a penalty. Penalties on adapters have none, and unknown ones are refused by name. */
+function presetOf(name: string, preset: string, own: PenaltyOptions): PenaltyPlan {
+  const known = penaltyNames.includes(name) ? undefined : anyPenaltyNamed(name);
+  if (known) throw new UsageError(`the penalty ${name} has no preset "${preset}"; it has none`);
+  return presetNamed(name, preset, own);
 }
 
 function weightIn(text: string, name: string): number {

@@ -1,4 +1,4 @@
-import { adapterParameters, adapterPrefix, detachedValues, isUpward } from "../analysis/adapter-names.ts";
+import { adaptersKey, detachedValues } from "../analysis/adapter-names.ts";
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { mayHaveCache } from "../analysis/cache-names.ts";
 import { isCommonlyUndecayed } from "../analysis/decay.ts";
@@ -25,7 +25,7 @@ import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
 import { type Pass, type PassContext, runPass, runPasses } from "../passes/pass.ts";
-import { type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
+import { type ResolvedPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import { readSchedule } from "../schedules/read.ts";
 import type { LossOptions } from "./options.ts";
 import { takenPrefix } from "./ports.ts";
@@ -154,7 +154,7 @@ export async function prepare(
   const taught = await teacher?.join(graph, model, joining);
   const { batch } = await inferShapes(graph, probe, options);
   embeddings?.split(graph, emit, options);
-  const { sites, skipped } = sitesToTrain(graph, own);
+  const { sites, skipped } = await sitesToTrain(graph, own, penalties.plans);
   // Folding drops what no output needs.
   const needed = [...losses.lossModels.values(), ...(taught?.values.values() ?? [])];
   graph.outputs.push(...needed);
@@ -176,11 +176,10 @@ export async function prepare(
 /** The teacher of a run; undefined without one. @throws UsageError for options that need one */
 async function teaching(options: LossOptions): Promise<Teaching | undefined> {
   const { teacher, teacherOutput, objective } = options;
-  if (teacher) return (await import("./teacher.ts")).teaching({ ...options, teacher });
-  const reading = objective ? termsOf(objective).find((term) => term.teacher) : undefined;
-  if (teacherOutput === undefined && !reading) return undefined;
-  const what = reading ? `the loss ${reading.name} reads a teacher` : `teacherOutput "${teacherOutput}"`;
-  throw new UsageError(`${what}, and there is none: give the model (--teacher FILE)`);
+  const reading = objective && termsOf(objective).find((term) => term.teacher);
+  return teacher || teacherOutput !== undefined || reading
+    ? (await import("./teacher.ts")).teaching(options, reading?.name)
+    : undefined;
 }
 
 /** What losses of embeddings need of a graph; undefined without one. */
@@ -193,22 +192,20 @@ async function embeddingParts({ objective, siamese }: LossOptions) {
  * The layers on which penalties act. In a model with adapters: what their A reads, and base layers that are trained in full.
  * @param own - the model's nodes: others are those of losses and of a teacher
  */
-function sitesToTrain(graph: Graph, own: ReadonlySet<Node>): ReturnType<typeof findSites> {
+async function sitesToTrain(
+  graph: Graph,
+  own: ReadonlySet<Node>,
+  plans: readonly ResolvedPlan[],
+): Promise<ReturnType<typeof findSites>> {
   const all = findSites(graph);
   const foreign = new Set(graph.nodes.filter((node) => !own.has(node)).map(({ label }) => label));
   const found = {
     sites: all.sites.filter(({ node }) => own.has(node)),
     skipped: all.skipped.filter(({ name }) => !foreign.has(name)),
   };
-  const trained = adapterParameters(graph);
-  if (!trained) return found;
-  // B begins with zeros, where directions are undefined and the gradient of a penalty grows without bound.
-  const sites = found.sites.filter(({ weight: { name } }) => trained.has(name) && !isUpward(name));
-  // DoRA's product of B and A is a part of a norm.
-  const skipped = found.skipped.filter(
-    ({ name }) => name.startsWith(adapterPrefix) && !/\/change(_\d+)?$/.test(name),
-  );
-  return { sites, skipped };
+  return graph.metadata.has(adaptersKey)
+    ? (await import("./adapter-sites.ts")).adapterSites(graph, found, plans)
+    : found;
 }
 
 /** Makes losses that are models part of the graph. */

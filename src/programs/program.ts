@@ -26,7 +26,6 @@ import type { LossOptions } from "./options.ts";
 import { type PenaltyInputs, withoutPenalties } from "./penalty-graph.ts";
 import { inputName, nameOutput } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
-import { sitesOnRows } from "./sites-on-rows.ts";
 import { reordered } from "./state-layout.ts";
 import type { StatePort } from "./step-ports.ts";
 import {
@@ -142,6 +141,7 @@ export class Program {
     const trained = new Set(this.prepared.parameters.map(({ name }) => name));
     if (!this.#has("Conv")) return;
     const moved = await this.run(await layout({ keep, trained }));
+    const { sitesOnRows } = await import("./sites-on-rows.ts");
     this.#prepared = { ...this.#prepared, sites: sitesOnRows(this.#prepared, moved) };
   }
 

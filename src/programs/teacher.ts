@@ -46,10 +46,19 @@ export interface Teaching {
 
 type JoinContext = PassContext & { readonly target: number };
 
-/** Reads the teacher of a run. @throws UsageError for options beside which it would have no effect */
-export function teaching(given: LossOptions & { readonly teacher: Model }): Teaching {
-  const { teacher } = given;
-  const { siamese, ...others } = withTaughtLosses(given);
+/**
+ * Reads the teacher of a run.
+ * @param reading - the loss that reads it
+ * @throws UsageError for options beside which it would have no effect, or that need one where there is none
+ */
+export function teaching(given: LossOptions, reading?: string): Teaching {
+  const { teacher, teacherOutput } = given;
+  if (!teacher) {
+    const what =
+      reading === undefined ? `teacherOutput "${teacherOutput}"` : `the loss ${reading} reads a teacher`;
+    throw new UsageError(`${what}, and there is none: give the model (--teacher FILE)`);
+  }
+  const { siamese, ...others } = withTaughtLosses({ ...given, teacher });
   if (siamese !== undefined) {
     throw new UsageError("a teacher cannot read several inputs per sample (siamese): leave one of both out");
   }

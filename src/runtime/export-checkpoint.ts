@@ -21,11 +21,12 @@ export interface ExportCheckpointOptions extends AveragedOption {
 export async function exportCheckpoint(
   folder: string,
   { from = "last", keepPenalty = false, averaged }: ExportCheckpointOptions,
-  { files, probe }: Pick<TrainerRuntime, "files" | "probe">,
+  runtime: Pick<TrainerRuntime, "files" | "probe">,
 ): Promise<Model> {
+  const { files } = runtime;
   const run = await readRun(folder, from, { files });
   const options = exportOptionsFromText(run.options);
-  const { model, merged } = await trainedModel(await files.readModel(folder), options.adapted, probe);
+  const { model, merged } = await trainedModel(await files.readModel(folder), options.adapted, runtime);
   const weights = weightNames(run, options.optimizer.name);
   const { averages = {} } = run;
   const takes = averaged ?? run.averages !== undefined;

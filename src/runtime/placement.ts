@@ -10,13 +10,7 @@ import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
-import {
-  type OpenSession,
-  ortMessage,
-  type SessionEntries,
-  type SessionFiles,
-  sessionEntries,
-} from "./ort-probe.ts";
+import { type OpenSession, ortMessage, sessionEntries } from "./ort-probe.ts";
 import { profiling } from "./ort-session.ts";
 import type { StepSessionOptions } from "./step-session.ts";
 
@@ -26,8 +20,6 @@ export interface OpenOnDevice {
   readonly executionProvider: string;
   /** Infers shapes, on the CPU. */
   readonly probe: Probe;
-  /** Where sessions read files: the model in the form in which they do, and their configuration for it. */
-  readonly files?: SessionFiles;
 }
 
 /** ONNX Runtime's error when fallback is forbidden and some nodes would run on the CPU. */
@@ -51,10 +43,9 @@ export async function openOnDevice(
 ): Promise<InferenceSession> {
   const { device, allowFallback, onMessage } = options;
   const session = { ...options.session, ...profiling(options) };
-  const { model: whole, entries } =
-    on.files && model.path !== undefined ? on.files(model) : { model: inlineExternal(model), entries: {} };
+  const whole = inlineExternal(model);
   try {
-    return await openWhole(whole.bytes, on, session, entries);
+    return await openWhole(whole.bytes, on, session);
   } catch (error) {
     if (error instanceof SorthError) throw error;
     if (!fallbackForbidden.test(ortMessage(error))) {
@@ -71,24 +62,24 @@ export async function openOnDevice(
     );
   }
   onMessage?.(`not on ${device} but on the CPU: ${list}`);
-  return on.create(whole.bytes, { ...base(on), ...session, extra: sessionEntries(entries) });
+  return on.create(whole.bytes, { ...base(on), ...session });
 }
 
 const base = ({ executionProvider }: OpenOnDevice): InferenceSession.SessionOptions => ({
   executionProviders: [executionProvider],
   logSeverityLevel: 4,
+  extra: sessionEntries(),
 });
 
 function openWhole(
   model: Uint8Array,
   on: OpenOnDevice,
   session: InferenceSession.SessionOptions = {},
-  entries: SessionEntries = {},
 ): Promise<InferenceSession> {
   return on.create(model, {
     ...base(on),
     ...session,
-    extra: sessionEntries({ ...entries, disable_cpu_ep_fallback: "1" }),
+    extra: sessionEntries({ disable_cpu_ep_fallback: "1" }),
   });
 }
 

@@ -9,9 +9,9 @@ import { adamw } from "../optimizers/adamw.ts";
 import { patternOf } from "../optimizers/options.ts";
 import { optimizerFromStored, type StoredOptimizer, storedOptimizer } from "../optimizers/stored.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
+import { allPenaltyDefinitions, anyPenaltyNamed } from "../penalties/adapters/table.ts";
 import type { PenaltyOptions } from "../penalties/penalty.ts";
 import { type PenaltyPlan, planOf } from "../penalties/plan.ts";
-import { penaltyDefinitions, penaltyNamed } from "../penalties/table.ts";
 import type { ParameterGroup } from "../programs/options.ts";
 import { checksumOf } from "./stored-teacher.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
@@ -149,7 +149,7 @@ function planToStore({ penalty, weight, include, exclude, schedule }: PenaltyPla
     ...(exclude && { exclude: patternToStore(exclude) }),
     ...(typeof schedule === "string" && { schedule }),
     ...(typeof schedule === "function" && { timed: true as const }),
-    ...(!penaltyDefinitions.includes(penalty.definition) && { own: true as const }),
+    ...(!allPenaltyDefinitions.includes(penalty.definition) && { own: true as const }),
   };
 }
 
@@ -309,7 +309,7 @@ function planFrom(plan: StoredPlan, storedVersion: number): PenaltyPlan {
   // Version 1 left out default weights; the default of som was 1.
   const weight = plan.weight ?? (storedVersion === 1 && name === "som" ? 1 : undefined);
   return {
-    penalty: penaltyNamed(name, options),
+    penalty: anyPenaltyNamed(name, options),
     ...(weight !== undefined && { weight }),
     ...(include !== undefined && { include: patternFrom(include) }),
     ...(exclude !== undefined && { exclude: patternFrom(exclude) }),

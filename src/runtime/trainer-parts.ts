@@ -1,8 +1,8 @@
 import type { Step } from "../programs/step.ts";
+import type { TrainedModel } from "./adapted-model.ts";
 import type { RunLength } from "./run-length.ts";
 import type { RunOptions } from "./run-options.ts";
 import type { Backend } from "./step-session.ts";
-import type { TrainedModel } from "./trained-model.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
 /** Parts that a trainer is made of. */

@@ -15,7 +15,7 @@ import { checkDecides, type FitOptions, Fitting, splitOf } from "./fit-plan.ts";
 import { checkRuns, openStep } from "./open-step.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
 import type { NewParameters, ParameterForm, ParametersOptions, SetParametersOptions } from "./parameters.ts";
-import { formerState, type RescueOptions, rescuedOptions } from "./rescue.ts";
+import type { RescueOptions } from "./rescue.ts";
 import { runOptions } from "./run-options.ts";
 import { RunState } from "./run-state.ts";
 import type { StepSession } from "./step-session.ts";
@@ -69,10 +69,10 @@ export class Trainer {
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
     checkTrainerNumbers(given);
-    const { options, ...parts } = await runOptions(source, given);
-    const backend = backendNamed(options.backend, runtime.backends);
-    await checkRuns(backend, options);
-    const trained = await trainedModel(source, options, runtime.probe);
+    const { options: asked, ...parts } = await runOptions(source, given);
+    const backend = backendNamed(asked.backend, runtime.backends);
+    await checkRuns(backend, asked);
+    const { options, ...trained } = await trainedModel(source, asked, runtime);
     const { step, length, session } = await openStep(trained.model, options, backend, runtime.probe);
     return new made({ ...trained, ...parts, step, backend, length, runtime }, options, session);
   }
@@ -123,6 +123,7 @@ export class Trainer {
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
+    const { formerState, rescuedOptions } = await import("./rescue.ts");
     const trainer = await Trainer.create(run.model, await rescuedOptions(run, options), runtime, made);
     const state = formerState(run, trainer.step.ports, options.onMessage);
     if (state) trainer.takeOver(state);

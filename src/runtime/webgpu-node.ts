@@ -1,5 +1,4 @@
 import { DeviceError } from "../errors.ts";
-import { mappedFiles } from "./data-folder-node.ts";
 import { webGpuBackendOn } from "./device-session.ts";
 import { ortNode } from "./ort-node.ts";
 import { ortMessage } from "./ort-probe.ts";
@@ -25,5 +24,4 @@ export const webgpuBackend: Backend = webGpuBackendOn({
   },
   executionProvider: "webgpu",
   probe: nodeProbe,
-  files: mappedFiles,
 });
