@@ -193,6 +193,44 @@ describe("sorth-onnx distribute", () => {
   });
 });
 
+describe("the commands of the guides", () => {
+  const fixtures = "test/fixtures";
+  /** What stands for the files that the guides name. */
+  const stands: Readonly<Record<string, string>> = {
+    ...{ "model.onnx": "model.onnx", "people.csv": "people.csv", "trained.run": "trained.run" },
+    ...{ "image.onnx": `${fixtures}/data/image.onnx`, pictures: `${fixtures}/data/pictures` },
+    ...{
+      "classifier.onnx": `${fixtures}/text/classifier.onnx`,
+      "reviews.csv": `${fixtures}/text/reviews.csv`,
+    },
+    tokenizer: `${fixtures}/text/word-pieces`,
+  };
+  const lines = ["docs/distribute.md", "docs/federated.md"].flatMap((guide) =>
+    [...readFileSync(guide, "utf8").matchAll(/^ {4}sorth-onnx (distribute .+)$/gm)].map(
+      ([, line = ""]) => line,
+    ),
+  );
+
+  beforeAll(async () => {
+    const rows = Array.from({ length: 24 }, (_, i) => [...Array(6).keys()].map((k) => (i * 7 + k * 5) % 11));
+    const header = "a,b,c,d,e,f,label";
+    const text = rows.map((row, i) => `${row.join()},${["x", "y", "z"][i % 3]}`);
+    writeFileSync(at("people.csv"), [header, ...text].join("\n"));
+    const run = ["--data", at("data.npz"), "--batch", "8", "--max-steps", "2", "--no-report", "--quiet"];
+    await cli("train", at("model.onnx"), ...run, "-o", at("trained.onnx"));
+  });
+
+  it.each(lines)("sorth-onnx %s", async (line) => {
+    const words = line.split(" ").map((word, i, all) => {
+      if (all[i - 1] === "-o") return at(`guide-${word}`);
+      const own = stands[word];
+      return own === undefined || own.includes("/") ? (own ?? word) : at(own);
+    });
+    const { code, stderr } = await cli(...words, "--force");
+    expect({ code, errors: stderr.match(/^.*error.*$/gm) }).toEqual({ code: 0, errors: null });
+  });
+});
+
 it("distribute() writes a run of the library, with data in memory, or a trainer from where it stands", async () => {
   const y = Int32Array.from(randomInts("labels", 60, 0, 3));
   const data = arrayDataset(randomFloats("samples", 360), y, [6]);

@@ -24,6 +24,7 @@ interface Line {
   readonly validation?: { readonly loss: number; readonly accuracy: number };
   readonly stopped?: string;
   readonly kind?: string;
+  readonly skipped?: boolean;
 }
 
 /** The figures of a validation to six digits: losses of several processes differ in the last ones. */
@@ -224,6 +225,64 @@ describe("processes that train together", () => {
     expect(lost).toContain("nothing.npz");
     expect(existsSync(at("second.run/last.safetensors"))).toBe(true);
   }, 120_000);
+
+  it.each([
+    { name: "mixed-float16", flags: ["--penalty", "none"] },
+    { name: "mixed-float16", flags: ["--exact"] },
+    { name: "mixed-bfloat16", flags: ["--exact"] },
+  ])(
+    "all processes leave out the same updates: $name $flags",
+    async ({ name, flags }) => {
+      const run = [
+        "--batch",
+        "16",
+        "--epochs",
+        "4",
+        "--max-steps",
+        "20",
+        "--lr",
+        "0.01",
+        "--precision",
+        name,
+      ];
+      const plain = flags.filter((flag) => flag !== "--exact");
+      await sorth(
+        "train",
+        at("model.onnx"),
+        ...data,
+        ...run,
+        ...plain,
+        "-o",
+        at("scaled.onnx"),
+        "--no-report",
+        "--quiet",
+        "--force",
+      );
+      const share = ["-o", at("scaled"), "--workers", "2", "--quiet", "--force"];
+      const isExact = flags.includes("--exact");
+      await sorth("distribute", at("model.onnx"), ...run, ...flags, ...share);
+      for (const processes of [1, 2]) {
+        const how = processes === 2 ? ["--shard-optimizer"] : [];
+        await runPython(
+          "scaled",
+          processes,
+          ...data,
+          "--checkpoint",
+          `scaled-${processes}`,
+          "--force",
+          ...how,
+        );
+      }
+      const skips = (path: string) => lines(path).map(({ step, skipped }) => `${step} ${skipped}`);
+      expect(skips("scaled-1")).toEqual(skips("scaled-2"));
+      expectNear(losses("scaled-1"), losses("scaled-2"), 1e-6);
+      const first = skips("scaled-1").filter((text) => text.endsWith("true"));
+      expect(first.length).toBe(name === "mixed-float16" ? (isExact ? 2 : 1) : 0);
+      const same = name === "mixed-float16" ? 4 : 20;
+      expectNear(losses("scaled-1").slice(0, same), losses("scaled.run").slice(0, same), 1e-3);
+    },
+    120_000,
+  );
 
   const labels = ["yes", "numbers"] as const;
   const tops = "accuracy,top2,precision,recall,f1,auc,confusion";
