@@ -99,8 +99,8 @@ export function convolutionSpectrum(
 const blockSide = ({ units, channels, groups, strides }: Convolution): number =>
   Math.min(units / groups, channels * elementCount(strides));
 
-/** What a frequency costs besides its arithmetic: small arrays and loops, in operations. */
-const perFrequency = 3000;
+/** What a frequency costs besides its arithmetic: small arrays, and loops too short to be quick, in operations. */
+const perFrequency = 30_000;
 
 /** Operations for a grid: half of its frequencies, each a Hermitian matrix that is computed as a real one of twice its side. */
 function operationsOn(convolution: Convolution, grid: readonly number[]): number {

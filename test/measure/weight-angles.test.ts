@@ -214,7 +214,7 @@ describe("weightAngles, further figures", () => {
   test("small blocks at many positions count as what they take", () => {
     const size = 4096;
     const convolution = { kernel: [1], units: 1, channels: 1, groups: 1, window: [1], strides: [1] };
-    const found = convolutionSpectrum({ ...convolution, dilations: [1], inputSize: [size] }, 3000 * 128);
+    const found = convolutionSpectrum({ ...convolution, dilations: [1], inputSize: [size] }, 30_000 * 128);
     expect(found).toMatchObject({ inputSize: [size], grid: [128] });
   });
 
