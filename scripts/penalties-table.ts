@@ -32,9 +32,9 @@ weights counts a weight that several layers share once.
 ## How to use one
 
     sorth-onnx train model.onnx --data mnist --penalty so -o trained.onnx
-    sorth-onnx inject model.onnx --penalty "som:gamma=5,weight=0.1,include=^conv" --penalty "so:weight=0.01,schedule=cosine" -o injected.onnx
+    sorth-onnx inject model.onnx --penalty "som:gamma=5,weight=0.1,include=^fc" --penalty "so:weight=0.01,schedule=cosine" -o injected.onnx
 
-In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include: /^conv/ }, { penalty: so(), weight: 0.01, schedule: "cosine" }]\`. Besides its own options, each penalty takes:
+In the library \`penalties: [{ penalty: som({ gamma: 5 }), weight: 0.1, include: /^fc/ }, { penalty: so(), weight: 0.01, schedule: "cosine" }]\`. Besides its own options, each penalty takes:
 
 | key | default | |
 |---|---|---|

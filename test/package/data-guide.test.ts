@@ -13,6 +13,11 @@ afterAll(() => folder.remove());
 const [, section = ""] =
   /## From a file[^\n]*\n([\s\S]*?)\n## /.exec(readFileSync("docs/data.md", "utf8")) ?? [];
 const commands = [...section.matchAll(/^ {4}sorth-onnx (.+)$/gm)].map(([, line = ""]) => line.split(" "));
+/** The commands that the guide shows in passing, with the model that takes their data in place of `model.onnx`. */
+const others = [...readFileSync("docs/data.md", "utf8").matchAll(/^sorth-onnx (.+)$/gm)].map(
+  ([, line = ""]) => line.split(" "),
+);
+const modelFor: Readonly<Record<string, string>> = { pets: "pets.onnx", "people.csv": "people.onnx" };
 const sources = { pets: 40, "people.csv": 40, "pets.parquet": 40, "pets.npz": 8 } as const;
 
 it("docs/data.md trains, evaluates and predicts with each kind of data, one command each", () => {
@@ -55,3 +60,20 @@ it.each(commands.map((argv) => [argv.join(" "), argv] as const))("sorth-onnx %s"
     if (data === "pets") expect(lines[0]).toMatch(/^cat\/0\.png,/);
   }
 });
+
+it.each(others.map((argv) => [argv.join(" "), argv] as const))(
+  "in passing: sorth-onnx %s",
+  async (_, argv) => {
+    const data = argv[argv.indexOf("--data") + 1] ?? "";
+    const own = modelFor[data];
+    const words = argv.map((word) => {
+      if (word === "model.onnx") return own ? at(own) : "models/mlp.onnx";
+      return word === data && own ? at(data) : word;
+    });
+    // The guide's own data has 40 samples.
+    const batch = own ? ["--batch", "8"] : [];
+    const shorter = ["--max-steps", "3", "--no-report", "-o", at("passing.onnx"), "--force"];
+    const { code, stderr } = await cli(...words, ...batch, ...shorter);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.not.stringContaining("error") });
+  },
+);

@@ -16,6 +16,7 @@ const readme = readFileSync("README.md", "utf8");
 const guides = [
   ...["README.md", "docs/training.md", "docs/artifacts.md", "docs/text.md"],
   ...["docs/from-lightning.md", "docs/from-keras.md", "docs/inner-values.md", "docs/fine-tuning.md"],
+  ...["docs/angles.md", "docs/penalties.md"],
 ];
 // Inside the package, so that the example finds it under its own name.
 const folder = "out/readme";
@@ -89,6 +90,7 @@ describe.each(guides)("the commands of %s", (file) => {
   beforeAll(() => {
     mkdirSync(own, { recursive: true });
     copyFileSync("models/mlp.onnx", join(own, "model.onnx"));
+    copyFileSync("models/mlp.onnx", join(own, "other.onnx"));
     copyFileSync("models/cnn.onnx", join(own, "cnn.onnx"));
     copyFileSync("test/fixtures/single/flat.script.onnx", join(own, "single.onnx"));
     for (const name of ["training_model.onnx", "checkpoint"]) {
