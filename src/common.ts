@@ -58,6 +58,12 @@ export {
   type TrainingPass,
 } from "./data/dataset.ts";
 export { type DigitPointOptions, digitPoints } from "./data/digit-points.ts";
+export type {
+  GeneratedArray,
+  GeneratedSample,
+  GeneratorOptions,
+  SampleGenerator,
+} from "./data/generator-dataset.ts";
 export type { Augmentation } from "./data/images/augment.ts";
 export { type NamedBytes, type PixelOptions, parseMnist } from "./data/mnist.ts";
 export { imagenet, type MeanAndStd, type Normalization } from "./data/normalize.ts";

@@ -15,6 +15,7 @@ import {
   encodeAdapter as encodeAdapterFiles,
 } from "./adapters/peft-file.ts";
 import { foldBatchNorm as foldBatchNormWith } from "./batch-norm/fold-batch-norm.ts";
+import { generatorDataset as generatorDatasetWith } from "./data/generator-dataset.ts";
 import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
 import { sampleFeeds as sampleFeedsWith } from "./data/sample-feeds.ts";
 import { freeBatch as freeBatchWith } from "./free-batch/free-batch.ts";
@@ -201,6 +202,10 @@ export const trainerAngles: Library["trainerAngles"] = (trainer, dataset, option
 /** @function */
 export const findLearningRate: Library["findLearningRate"] = (trainer, dataset, options = {}) =>
   findLearningRateWith(trainer, dataset, options, nodeRuntime);
+
+/** @function */
+export const generatorDataset: Library["generatorDataset"] = (generate, options) =>
+  generatorDatasetWith(generate, options);
 
 /** @function */
 export const trainSeeds: Library["trainSeeds"] = (model, dataset, options) =>

@@ -1,5 +1,6 @@
 import type { AdapterFunctions } from "./adapters/functions.ts";
 import type { Dataset } from "./data/dataset.ts";
+import type { GeneratorFunctions } from "./data/generator-functions.ts";
 import type { HeadFunctions } from "./head/functions.ts";
 import type { InjectOptions } from "./inject/options.ts";
 import type {
@@ -35,6 +36,7 @@ import type { VerifyOptions, VerifyReport } from "./verify/verify.ts";
  */
 export interface Library
   extends SeedFunctions,
+    GeneratorFunctions,
     ModelFunctions,
     HeadFunctions,
     AdapterFunctions,

@@ -222,6 +222,12 @@ export const trainerAngles: Library["trainerAngles"] = async (trainer, dataset, 
 };
 
 /** @function */
+export const generatorDataset: Library["generatorDataset"] = async (generate, options) => {
+  const { generatorDataset: generatorDatasetWith } = await import("./data/generator-dataset.ts");
+  return generatorDatasetWith(generate, options);
+};
+
+/** @function */
 export const trainSeeds: Library["trainSeeds"] = async (model, dataset, options) => {
   const { trainSeeds: trainSeedsWith } = await import("./measure/train-seeds.ts");
   return trainSeedsWith(model, dataset, options, webRuntime);

@@ -63,6 +63,11 @@ export function splitValidation(
   fraction: number,
   seed: number,
 ): { train: Dataset; validation: Dataset } {
+  if (dataset.inOrder) {
+    throw new UsageError(
+      `${dataset.name} makes its samples anew for each pass, so that a share of them cannot be held out: give validation a dataset of its own`,
+    );
+  }
   const { train, validation } = splitRows(dataset.name, dataset.size, fraction, seed);
   return {
     train: subset(dataset, train),
@@ -88,7 +93,7 @@ export function splitRows(
 
 /** Some samples of a dataset, the same ones for each call, from all over it: files are often sorted by class. */
 export function drawn(dataset: Dataset, count: number): Dataset {
-  return count >= dataset.size
-    ? dataset
-    : subset(dataset, shuffledIndices(0, 0, dataset.size).subarray(0, count));
+  if (count >= dataset.size) return dataset;
+  const indices = shuffledIndices(0, 0, dataset.size).slice(0, count);
+  return subset(dataset, dataset.inOrder ? indices.sort() : indices);
 }

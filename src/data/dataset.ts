@@ -113,6 +113,8 @@ export interface Dataset {
    * with a promise.
    */
   readonly fingerprint?: string;
+  /** Samples come one after another: training takes them in this order, and does not shuffle. */
+  readonly inOrder?: boolean;
   /** The file of a sample, where each has one of its own. */
   sampleName?(index: number): string;
   /** The row of a sample in its table, from 0, where rows of the table were left out. */
@@ -182,6 +184,7 @@ export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.na
       sampleRow: (row: number) => dataset.sampleRow?.(indices[row] ?? -1) ?? -1,
     }),
     ...{ name, size: indices.length, x: dataset.x, y: dataset.y },
+    ...(dataset.inOrder && { inOrder: true }),
     ...(inputs && { inputs: new Map([...inputs].map(([key, column]) => [key, part(column)])) }),
     ...(labels && { labels: part(labels) }),
     fill: (rows, x, y, pass) => dataset.fill(own(rows), x, y, pass),

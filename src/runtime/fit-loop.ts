@@ -176,7 +176,11 @@ export class FitLoop {
     const { options, length, train } = this.#run;
     const epoch = Math.floor(first / this.#perEpoch);
     if (this.#order?.epoch !== epoch) {
-      this.#order = { epoch, indices: shuffledIndices(options.seed ?? 0, epoch, train.size) };
+      const { size, inOrder } = train;
+      const indices = inOrder
+        ? Uint32Array.from({ length: size }, (_, i) => i)
+        : shuffledIndices(options.seed ?? 0, epoch, size);
+      this.#order = { epoch, indices };
     }
     const end = Math.min(this.#steps.totalSteps, (epoch + 1) * this.#perEpoch);
     const done = Math.min(end, first + length.next);

@@ -48,7 +48,8 @@ export class MeasuredBatches {
       );
     }
     this.samples = whole * this.size;
-    this.#order = shuffledIndices(options.seed, 0, dataset.size).slice(0, this.samples);
+    const order = dataset.inOrder ? undefined : shuffledIndices(options.seed, 0, dataset.size);
+    this.#order = order?.slice(0, this.samples) ?? Uint32Array.from({ length: this.samples }, (_, i) => i);
     const open = [...this.#feeds().tensors()].flatMap(([name, { dims }]) => {
       const input = graph.valueNamed(name);
       const batchAxis = batchAxisOf(input, dims, undefined);
