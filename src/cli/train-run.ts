@@ -126,7 +126,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const trainer = await trainerFor({
     ...{ call, command, model, facts, rescued, train, normalize, onMessage },
     text: read.conversion?.text,
-    onMemory: tellMemory(onMessage, (text) => terminal.note(text)),
+    onMemory: tellMemory(onMessage, (text) => terminal.note(text), flags.report),
   });
   const updates = updatesBatchNorm(trainer, flags);
   const record = dataRecord(read, trainer);

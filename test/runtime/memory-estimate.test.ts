@@ -76,6 +76,9 @@ test("the text says the peak at once if the machine lacks the memory", () => {
   expect(memoryText(estimate, 2e8)).toMatch(
     /^memory: about 1\.2 GB at the peak \(200 MB before the run, 100 MB/,
   );
+  expect(memoryText({ ...estimate, frozen: 5e8, mapped: 5e8 }, 2e8, true)).toMatch(
+    /^memory: about 1\.7 GB .* 500 MB mapped from the model's file, twice for the report\)$/,
+  );
   const said: string[] = [];
   const tell = tellMemory(
     (text) => said.push(`later ${text}`),

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -329,4 +329,18 @@ describe("what a checkpoint holds", () => {
       await expect(Trainer.resume(where)).rejects.toThrow(/damaged one|holds no training run/);
     }
   });
+});
+
+test("a run's folder gets its model once; later checkpoints write the state alone", async () => {
+  const trainer = await Trainer.create(network(), plain);
+  const where = join(folder, "once");
+  await trainer.save(where);
+  const first = await stat(join(where, "model.onnx"));
+  await trainer.save(where);
+  expect((await stat(join(where, "model.onnx"))).ino).toBe(first.ino);
+  await trainer.save(join(folder, "other"));
+  await trainer.save(where);
+  await trainer.release();
+  const resumed = await Trainer.resume(where);
+  await resumed.release();
 });
