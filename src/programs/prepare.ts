@@ -32,7 +32,6 @@ import { takenPrefix } from "./ports.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import { Program } from "./program.ts";
 import type { Teaching } from "./teacher.ts";
-import { tellParameters } from "./tell-parameters.ts";
 import type { VariableSource } from "./variables.ts";
 
 /** The opset in which gradients are written; 4-bit numbers in blocks are read by operators of opset 21. */
@@ -93,7 +92,7 @@ export async function prepare(
   }
   // Decided before bodies are expanded, because an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
-  tellParameters(found, options);
+  if (options.onMessage) (await import("./tell-parameters.ts")).tellParameters(found, options);
   const frozen = hasQuantized(graph)
     ? (await import("../analysis/quantized-layers.ts")).frozenText(graph)
     : undefined;
