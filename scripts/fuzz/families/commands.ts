@@ -39,6 +39,9 @@ export const commands: Family = {
     head: command((folder, out) => [
       ...["head", join(folder, "model.onnx"), "--classes", "4", "-o", join(out, "head.onnx")],
     ]),
+    "free-batch": command((folder, out) => [
+      ...["free-batch", join(folder, "model.onnx"), "-o", join(out, "batch.onnx")],
+    ]),
     merge: command((folder, out) => ["merge", join(folder, "model.onnx"), "-o", join(out, "merged.onnx")]),
     tap: command((folder, out) => [
       ...["tap", join(folder, "model.onnx"), "--include", ".", "-o", join(out, "tapped.onnx")],
