@@ -35,7 +35,7 @@ class Decisions:
         self._stopping = self._monitor((self._stop or {}).get("monitor", plan.get("monitor", "loss")))
 
     def _monitor(self, name: str) -> str:
-        figure = re.sub(r"^(val|validation)[_.-]", "", name)
+        figure = figure_asked(name)
         if figure in self._figures:
             return figure
         raise RunError(
@@ -49,7 +49,7 @@ class Decisions:
         kept = self._ordered(history, self._best)[: self._keep]
         first = self._ordered(history, self._best)[:1]
         return Decision(
-            is_best=last is not None and first == [last["epoch"]] and not math.isnan(_number(last, self._best)),
+            is_best=last is not None and first == [last["epoch"]] and not math.isnan(figure_of(last, self._best)),
             is_kept=last is not None and last["epoch"] in kept,
             fallen=tuple(one for one in self._ordered(history[:-1], self._best)[: self._keep] if one not in kept),
             is_over=self._stop is not None and self._without(history) >= self._stop["patience"],
@@ -62,7 +62,7 @@ class Decisions:
         """The validated epochs, the best first and of equal ones the earlier; those without a number come last."""
 
         def key(epoch: Epoch) -> tuple[bool, float]:
-            value = _number(epoch, figure)
+            value = figure_of(epoch, figure)
             return math.isnan(value), 0.0 if math.isnan(value) else -self._gain(figure, value, 0.0)
 
         return [one["epoch"] for one in sorted((one for one in history if one.get("validation")), key=key)]
@@ -75,7 +75,7 @@ class Decisions:
         for epoch in history:
             if not epoch.get("validation"):
                 continue
-            value = _number(epoch, self._stopping)
+            value = figure_of(epoch, self._stopping)
             if not math.isnan(value) and (best is None or self._gain(self._stopping, value, best) > least):
                 best, without = value, 0
             else:
@@ -83,7 +83,12 @@ class Decisions:
         return without
 
 
-def _number(epoch: Epoch, figure: str) -> float:
+def figure_asked(name: str) -> str:
+    """The figure that a name asks for: `val_accuracy` is `accuracy`."""
+    return re.sub(r"^(val|validation)[_.-]", "", name)
+
+
+def figure_of(epoch: Epoch, figure: str) -> float:
     """A figure after an epoch; NaN where it was not computed."""
     held = epoch.get("validation") or {}
     value = held.get(figure) if figure in ("loss", "accuracy") else (held.get("metrics") or {}).get(figure)

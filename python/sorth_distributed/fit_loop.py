@@ -40,6 +40,9 @@ class Fit:
     """Whether early stopping may have ended the run before: its options are those of the resumed run."""
 
 
+_ADVICE = "lower the learning rate or the penalty weight, and look for NaN or huge numbers in the data"
+
+
 class NotANumber(RunError):
     """The loss is NaN or infinite."""
 
@@ -82,6 +85,8 @@ class FitLoop:
                     worker.save(self._fit.checkpoint)
             if position.step % self._per_epoch == 0 and position.counted > 0:
                 yield from self._end_of_epoch(epoch + 1, began)
+        if position.step % self._per_epoch != 0:
+            self._check_state()
         early = self._ends_early and position.step < self._total and not stopped
         position.ended_early = early
         if self._fit.checkpoint and (position.step % self._per_epoch != 0 or early):
@@ -93,30 +98,47 @@ class FitLoop:
         worker, position = self._worker, self._worker.position
         batch = worker.contract.batch
         start = position.step % self._per_epoch * batch
-        run = Run(self._total, self._per_epoch, self._validated())
+        run = Run(self._total, self._per_epoch, self._validated(), worker.contract.raw["evaluation"]["figures"])
         try:
             event = worker.step(self._feeder, order[start : start + batch], epoch, run)
         except NotANumber as error:
+            name = worker.broken_number()
+            if name is not None:
+                raise RunError(
+                    f'{error}, since "{name}" is not finite after step {position.step}{self._kept()}: {_ADVICE}'
+                ) from error
             kept = ""
             if self._fit.checkpoint:
                 worker.save(self._fit.checkpoint)
                 kept = f" in {self._fit.checkpoint}"
             raise RunError(
-                f"{error}; the state after step {position.step} is kept{kept}: lower the learning rate or the penalty "
-                "weight, and look for NaN or huge numbers in the data"
+                f"{error}; the state after step {position.step} is kept{kept}: {_ADVICE}"
             ) from error
         position.advance(event["loss"], event["penalty"], event["penalties"], event.get("losses", {}))
         self._rate = event["learningRate"]
         return {"event": "step", **self._progress(), **event, "totalSteps": self._total}
 
-    def _validated(self) -> list[tuple[int, float]] | None:
+    def _check_state(self) -> None:
+        """A step whose loss is finite may still leave NaN behind: nobody is to validate, save or export that."""
+        name = self._worker.broken_number()
+        if name is None:
+            return
+        raise RunError(
+            f'after step {self._worker.position.step}, "{name}" holds NaN or infinite numbers, though the loss is finite'
+            f"{self._kept()}: {_ADVICE}"
+        )
+
+    def _kept(self) -> str:
+        folder = self._fit.checkpoint
+        return f"; {folder} holds the last good state" if folder and (folder / "last.safetensors").exists() else ""
+
+    def _validated(self) -> list[dict[str, Any]] | None:
         if self._validation is None:
             return None
-        return [
-            (one["step"], one["validation"]["loss"]) for one in self._worker.position.history if "validation" in one
-        ]
+        return [one for one in self._worker.position.history if "validation" in one]
 
     def _end_of_epoch(self, epoch: int, began: float) -> Iterator[Event]:
+        self._check_state()
         worker, position = self._worker, self._worker.position
         figures = worker.evaluate(self._validation) if self._validation is not None else None
         if figures:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Sequence
 
+from .best_epochs import figure_asked, figure_of
 from .errors import RunError
 
 
@@ -16,8 +17,10 @@ class Run:
 
     total_steps: int
     steps_per_epoch: int
-    validation: Sequence[tuple[int, float]] | None
-    """Step and loss of each validated epoch; None for a run without held-out samples."""
+    validation: Sequence[Mapping[str, Any]] | None
+    """The validated epochs, as checkpoints keep them; None for a run without held-out samples."""
+    figures: Mapping[str, str]
+    """The figures of a validation, each with what is better of it: `higher` or `lower`."""
 
 
 Schedule = Callable[[int, Run], float]
@@ -149,17 +152,24 @@ def _plateau(options: Options) -> Schedule:
     factor, floor = options.get("factor", 0.1), options.get("floor", 0)
     patience, cooldown = options.get("patience", 10), options.get("cooldown", 0)
     threshold, relative = options.get("threshold", 1e-4), options.get("thresholdMode", "rel") == "rel"
+    figure, mode = figure_asked(str(options.get("monitor", "loss"))), options.get("mode", "auto")
 
     def of_step(step: int, run: Run) -> float:
         if run.validation is None:
-            raise RunError("the schedule plateau follows the loss on held-out samples: give --validation 0.1")
-        reached, best, bad, cooling = 1.0, math.inf, 0, 0
-        for done, loss in run.validation:
-            if done >= step:
+            raise RunError(f"the schedule plateau follows the {figure} on held-out samples: give --validation 0.1")
+        if figure not in run.figures:
+            raise RunError(
+                f'the schedule plateau follows "{figure}", but this run computes {", ".join(run.figures)} on its held-out samples'
+            )
+        sign = 1 if mode == "max" or (mode == "auto" and run.figures[figure] == "higher") else -1
+        reached, best, bad, cooling = 1.0, -sign * math.inf, 0, 0
+        for epoch in run.validation:
+            if epoch["step"] >= step:
                 continue
-            aim = best if best == math.inf else best * (1 - threshold) if relative else best - threshold
-            if loss < aim:
-                best, bad = loss, 0
+            value = figure_of(epoch, figure)
+            aim = best if math.isinf(best) else best * (1 + sign * threshold) if relative else best + sign * threshold
+            if sign * value > sign * aim:
+                best, bad = value, 0
             else:
                 bad += 1
             if cooling > 0:

@@ -302,6 +302,14 @@ class Worker:
             event["skipped"] = graphs.number(raw["scaling"]["skipped"]) == 1
         return event
 
+    def broken_number(self) -> str | None:
+        """The first parameter or running statistic that is not finite."""
+        for one in (*self.contract.parameters, *self.contract.statistics):
+            array = self.graphs.state[one.input].read()
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                return one.name
+        return None
+
     # --- figures and files ----------------------------------------------------------------------------------------------------
 
     def evaluate(self, dataset: Dataset | None = None) -> dict[str, Any]:

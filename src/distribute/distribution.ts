@@ -268,8 +268,6 @@ function maskOf(
 
 /** Options of schedules of which workers know some values only. */
 const followedByWorkers: Readonly<Record<string, readonly string[]>> = {
-  monitor: ["loss", "val_loss"],
-  mode: ["min", "auto"],
   threePhase: ["false"],
   cycleMomentum: ["false"],
 };

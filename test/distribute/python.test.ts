@@ -25,6 +25,7 @@ interface Line {
   readonly stopped?: string;
   readonly kind?: string;
   readonly skipped?: boolean;
+  readonly learningRate?: number;
 }
 
 /** The figures of a validation to six digits: losses of several processes differ in the last ones. */
@@ -291,7 +292,16 @@ describe("processes that train together", () => {
     { name: "yes", flags: ["--objective", "bce:positive-weight=2", "--metrics", "accuracy,f1,auc"] },
     {
       name: "numbers",
-      flags: ["--objective", "huber:delta=0.5", "--metrics", "r2,mae,rmse,mse", "--keep", "1"],
+      flags: [
+        "--objective",
+        "huber:delta=0.5",
+        "--metrics",
+        "r2,mae,rmse,mse",
+        "--keep",
+        "1",
+        "--schedule",
+        "plateau:monitor=r2,patience=0,threshold=0.5",
+      ],
     },
   ])("validate, keep and stop as train does: $name", async ({ name, flags }) => {
     for (const kind of labels) writeFileSync(at(`${kind}.npz`), rowsOf(kind));
@@ -314,8 +324,10 @@ describe("processes that train together", () => {
     const share = ["-o", at(`${name}-dir`), "--workers", "2", "--quiet"];
     await sorth("distribute", at("model.onnx"), ...plan, ...flags, ...share);
     const figures = (run: string) =>
-      lines(run).flatMap(({ event, step, validation, stopped, kind }) =>
-        event === "step" ? [] : [{ event, step, stopped, kind, validation: rounded(validation) }],
+      lines(run).flatMap(({ event, step, validation, stopped, kind, learningRate }) =>
+        event === "step"
+          ? []
+          : [{ event, step, stopped, kind, learningRate, validation: rounded(validation) }],
       );
     for (const processes of name === "classes" ? [1, 2] : [1]) {
       const own = `${name}-run-${processes}`;
