@@ -14,9 +14,11 @@ import {
   type Objective,
   predict,
   sampleFeeds,
+  sgd,
   Trainer,
 } from "../../src/index.ts";
 import { causalLm, type LabelMaker, maskedLm } from "../../src/losses/public.ts";
+import { labels as tokensOfBlock } from "../helpers/lcg.ts";
 import { maxDifference, randomInts } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
 import { fixture, modelFixture } from "../oracles/references.ts";
@@ -228,5 +230,19 @@ test("refuses tokens that the model does not know, before it trains", async () =
   const trainer = await Trainer.create(decoder, options(causalLm()));
   const data = tokens([[1, 2, 3, 4, 5, 6, known], ...torch.input_ids.slice(1)]);
   await expect(losses(trainer, data)).rejects.toThrow("the token 12, but the model has scores for 12 tokens");
+  await trainer.release();
+});
+
+test("torch's export of a decoder in opset 23 (Attention, RMSNormalization): 20 steps as in PyTorch", async () => {
+  const { rate, losses: expected } = fixture<{ readonly rate: number; readonly losses: readonly number[] }>(
+    "language/opset23.json",
+  );
+  const model = modelFixture("language/opset23.onnx");
+  const ids = Int32Array.from(tokensOfBlock("opset23.tokens", 4 * 6, 12));
+  const data = namedDataset({ inputs: { input_ids: { data: ids, shape: [6] } } });
+  const options = { objective: causalLm(), optimizer: sgd(), batch: 4, learningRate: rate, threads: 1 };
+  const trainer = await Trainer.create(model, options);
+  const found = await losses(trainer, data, { epochs: expected.length });
+  expect(maxDifference(found, expected)).toBeLessThan(2e-6);
   await trainer.release();
 });
