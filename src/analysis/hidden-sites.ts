@@ -22,7 +22,7 @@ export function hiddenSites(graph: Graph, ops: ReadonlySet<string>): SkippedSite
       ...inside.map((inner) =>
         skip(
           inner,
-          `it lies in the model's function ${node.op}, called by "${node.label}", which needs newer or other operators than the model imports, so that no injected block can compute it again: train penalises it, or export without functions`,
+          `it lies in the model's function ${node.op}, called by "${node.label}", which needs newer or other operators than the model imports: train penalises it, or export without functions`,
         ),
       ),
     ];
