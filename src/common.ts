@@ -16,7 +16,7 @@ export type { AdapterFiles } from "./adapters/peft-file.ts";
 export type { DimensionOptions } from "./analysis/dimensions.ts";
 export type { ModelPart } from "./analysis/model-part.ts";
 export type { Probe, ProbedOutput } from "./analysis/probe.ts";
-export type { Site, SiteOp, SkippedSite } from "./analysis/site-types.ts";
+export type { AdapterParts, Site, SiteOp, SkippedSite } from "./analysis/site-types.ts";
 export {
   decodeCheckpoint,
   encodeCheckpoint,
@@ -160,6 +160,7 @@ export { definePenalty } from "./penalties/define.ts";
 // Types alone: a page loads penalties on adapters later, if at all.
 export type {
   Draw,
+  FrozenVectors,
   Matrix,
   Penalty,
   PenaltyDefinition,
@@ -170,6 +171,7 @@ export type {
   PenaltyPlan,
   PenaltyReference,
   PenaltySubject,
+  PlainAdapter,
   PlainConvolution,
   PlainLayer,
   Settings,

@@ -59,6 +59,12 @@ async function earlierVectors(
     );
   }
   const earlier = await Promise.all(paths.map(read));
+  const factors = paths.find((_, i) => earlier[i]?.ia3);
+  if (factors !== undefined) {
+    throw new UsageError(
+      `the adapter "${factors}" is of the kind IA³, which reads no directions: o-lora compares with LoRA and DoRA`,
+    );
+  }
   const found = layers.map((layer): Found => {
     const name = layer.parameters.lora_A ?? "";
     const { dims, type } = graph.valueNamed(name).initializer as Tensor;

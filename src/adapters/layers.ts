@@ -146,7 +146,7 @@ export const inferForLayers = (
 function ofSite(site: Site): FoundLayer | RefusedLayer {
   const { node, response, weight, weightInput, name, names, op, units, fanIn } = site;
   const refuse = (reason: string): RefusedLayer => ({ name, names, reason });
-  if (op === "ConvTranspose") return refuse("adapters beside ConvTranspose are not supported");
+  if (op === "ConvTranspose") return refuse("a ConvTranspose, for which PEFT has no adapter either");
   if (site.groups > 1) return refuse("a convolution with groups, into which PEFT merges no adapter either");
   if (!constantTensor(weight)) return refuse("its weight is an input of the model");
   const data = node.inputs[1 - weightInput];
