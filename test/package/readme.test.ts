@@ -116,7 +116,9 @@ describe.each(guides)("the commands of %s", (file) => {
       /\.(onnx|onnx_adapter|npz|csv|jsonl|txt|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs|^tokenizer$|^adapter/.test(
         word,
       );
-    const there = argv.map((word, i) => (i > 0 && isFile(word) ? join(own, word) : word));
+    const there = argv.map((word, i) =>
+      i > 0 && isFile(word) ? join(own, word) : word.replace(":adapter=", `:adapter=${own}/`),
+    );
     // A run that was stopped, which is what one resumes, has written no model yet.
     if (argv.includes("--resume")) rmSync(join(own, "model.trained.onnx"), { force: true });
     const { code, stderr } = await cli(
