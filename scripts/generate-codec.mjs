@@ -16,7 +16,7 @@ execFileSync(
       "--dependency",
       "protobufjs/minimal.js",
     ],
-    ...["--no-verify", "--no-convert", "--no-delimited", "--no-typeurl", "--force-long"],
+    ...["--no-verify", "--no-convert", "--no-create", "--no-delimited", "--no-typeurl", "--force-long"],
     ...["--dts", "--out", out, "src/onnx/schema.proto"],
   ],
   { stdio: "inherit" },

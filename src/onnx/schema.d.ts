@@ -78,14 +78,6 @@ export namespace onnx {
         sparseTensors: onnx.SparseTensorProto.$Properties[];
 
         /**
-         * Creates a new AttributeProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns AttributeProto instance
-         */
-        static create(properties: onnx.AttributeProto.$Shape): onnx.AttributeProto & onnx.AttributeProto.$Shape;
-        static create(properties?: onnx.AttributeProto.$Properties): onnx.AttributeProto;
-
-        /**
          * Encodes the specified AttributeProto message. Does not implicitly {@link onnx.AttributeProto.verify|verify} messages.
          * @param message AttributeProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -272,14 +264,6 @@ export namespace onnx {
         metadataProps: onnx.StringStringEntryProto.$Properties[];
 
         /**
-         * Creates a new ValueInfoProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns ValueInfoProto instance
-         */
-        static create(properties: onnx.ValueInfoProto.$Shape): onnx.ValueInfoProto & onnx.ValueInfoProto.$Shape;
-        static create(properties?: onnx.ValueInfoProto.$Properties): onnx.ValueInfoProto;
-
-        /**
          * Encodes the specified ValueInfoProto message. Does not implicitly {@link onnx.ValueInfoProto.verify|verify} messages.
          * @param message ValueInfoProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -377,14 +361,6 @@ export namespace onnx {
 
         /** NodeProto deviceConfigurations. */
         deviceConfigurations: onnx.NodeDeviceConfigurationProto.$Properties[];
-
-        /**
-         * Creates a new NodeProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns NodeProto instance
-         */
-        static create(properties: onnx.NodeProto.$Shape): onnx.NodeProto & onnx.NodeProto.$Shape;
-        static create(properties?: onnx.NodeProto.$Properties): onnx.NodeProto;
 
         /**
          * Encodes the specified NodeProto message. Does not implicitly {@link onnx.NodeProto.verify|verify} messages.
@@ -486,14 +462,6 @@ export namespace onnx {
         value: Long[];
 
         /**
-         * Creates a new IntIntListEntryProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns IntIntListEntryProto instance
-         */
-        static create(properties: onnx.IntIntListEntryProto.$Shape): onnx.IntIntListEntryProto & onnx.IntIntListEntryProto.$Shape;
-        static create(properties?: onnx.IntIntListEntryProto.$Properties): onnx.IntIntListEntryProto;
-
-        /**
          * Encodes the specified IntIntListEntryProto message. Does not implicitly {@link onnx.IntIntListEntryProto.verify|verify} messages.
          * @param message IntIntListEntryProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -558,14 +526,6 @@ export namespace onnx {
 
         /** NodeDeviceConfigurationProto pipelineStage. */
         pipelineStage: number;
-
-        /**
-         * Creates a new NodeDeviceConfigurationProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns NodeDeviceConfigurationProto instance
-         */
-        static create(properties: onnx.NodeDeviceConfigurationProto.$Shape): onnx.NodeDeviceConfigurationProto & onnx.NodeDeviceConfigurationProto.$Shape;
-        static create(properties?: onnx.NodeDeviceConfigurationProto.$Properties): onnx.NodeDeviceConfigurationProto;
 
         /**
          * Encodes the specified NodeDeviceConfigurationProto message. Does not implicitly {@link onnx.NodeDeviceConfigurationProto.verify|verify} messages.
@@ -645,14 +605,6 @@ export namespace onnx {
         shardedDim: onnx.ShardedDimProto.$Properties[];
 
         /**
-         * Creates a new ShardingSpecProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns ShardingSpecProto instance
-         */
-        static create(properties: onnx.ShardingSpecProto.$Shape): onnx.ShardingSpecProto & onnx.ShardingSpecProto.$Shape;
-        static create(properties?: onnx.ShardingSpecProto.$Properties): onnx.ShardingSpecProto;
-
-        /**
          * Encodes the specified ShardingSpecProto message. Does not implicitly {@link onnx.ShardingSpecProto.verify|verify} messages.
          * @param message ShardingSpecProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -728,14 +680,6 @@ export namespace onnx {
         simpleSharding: onnx.SimpleShardedDimProto.$Properties[];
 
         /**
-         * Creates a new ShardedDimProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns ShardedDimProto instance
-         */
-        static create(properties: onnx.ShardedDimProto.$Shape): onnx.ShardedDimProto & onnx.ShardedDimProto.$Shape;
-        static create(properties?: onnx.ShardedDimProto.$Properties): onnx.ShardedDimProto;
-
-        /**
          * Encodes the specified ShardedDimProto message. Does not implicitly {@link onnx.ShardedDimProto.verify|verify} messages.
          * @param message ShardedDimProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -807,14 +751,6 @@ export namespace onnx {
 
         /** SimpleShardedDimProto dim. */
         dim?: ("dimValue"|"dimParam");
-
-        /**
-         * Creates a new SimpleShardedDimProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns SimpleShardedDimProto instance
-         */
-        static create(properties: onnx.SimpleShardedDimProto.$Shape): onnx.SimpleShardedDimProto & onnx.SimpleShardedDimProto.$Shape;
-        static create(properties?: onnx.SimpleShardedDimProto.$Properties): onnx.SimpleShardedDimProto;
 
         /**
          * Encodes the specified SimpleShardedDimProto message. Does not implicitly {@link onnx.SimpleShardedDimProto.verify|verify} messages.
@@ -897,14 +833,6 @@ export namespace onnx {
 
         /** TrainingInfoProto updateBinding. */
         updateBinding: onnx.StringStringEntryProto.$Properties[];
-
-        /**
-         * Creates a new TrainingInfoProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns TrainingInfoProto instance
-         */
-        static create(properties: onnx.TrainingInfoProto.$Shape): onnx.TrainingInfoProto & onnx.TrainingInfoProto.$Shape;
-        static create(properties?: onnx.TrainingInfoProto.$Properties): onnx.TrainingInfoProto;
 
         /**
          * Encodes the specified TrainingInfoProto message. Does not implicitly {@link onnx.TrainingInfoProto.verify|verify} messages.
@@ -1010,14 +938,6 @@ export namespace onnx {
 
         /** ModelProto configuration. */
         configuration: onnx.DeviceConfigurationProto.$Properties[];
-
-        /**
-         * Creates a new ModelProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns ModelProto instance
-         */
-        static create(properties: onnx.ModelProto.$Shape): onnx.ModelProto & onnx.ModelProto.$Shape;
-        static create(properties?: onnx.ModelProto.$Properties): onnx.ModelProto;
 
         /**
          * Encodes the specified ModelProto message. Does not implicitly {@link onnx.ModelProto.verify|verify} messages.
@@ -1130,14 +1050,6 @@ export namespace onnx {
         device: string[];
 
         /**
-         * Creates a new DeviceConfigurationProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns DeviceConfigurationProto instance
-         */
-        static create(properties: onnx.DeviceConfigurationProto.$Shape): onnx.DeviceConfigurationProto & onnx.DeviceConfigurationProto.$Shape;
-        static create(properties?: onnx.DeviceConfigurationProto.$Properties): onnx.DeviceConfigurationProto;
-
-        /**
          * Encodes the specified DeviceConfigurationProto message. Does not implicitly {@link onnx.DeviceConfigurationProto.verify|verify} messages.
          * @param message DeviceConfigurationProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -1204,14 +1116,6 @@ export namespace onnx {
         value: string;
 
         /**
-         * Creates a new StringStringEntryProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns StringStringEntryProto instance
-         */
-        static create(properties: onnx.StringStringEntryProto.$Shape): onnx.StringStringEntryProto & onnx.StringStringEntryProto.$Shape;
-        static create(properties?: onnx.StringStringEntryProto.$Properties): onnx.StringStringEntryProto;
-
-        /**
          * Encodes the specified StringStringEntryProto message. Does not implicitly {@link onnx.StringStringEntryProto.verify|verify} messages.
          * @param message StringStringEntryProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -1273,14 +1177,6 @@ export namespace onnx {
 
         /** TensorAnnotation quantParameterTensorNames. */
         quantParameterTensorNames: onnx.StringStringEntryProto.$Properties[];
-
-        /**
-         * Creates a new TensorAnnotation instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns TensorAnnotation instance
-         */
-        static create(properties: onnx.TensorAnnotation.$Shape): onnx.TensorAnnotation & onnx.TensorAnnotation.$Shape;
-        static create(properties?: onnx.TensorAnnotation.$Properties): onnx.TensorAnnotation;
 
         /**
          * Encodes the specified TensorAnnotation message. Does not implicitly {@link onnx.TensorAnnotation.verify|verify} messages.
@@ -1368,14 +1264,6 @@ export namespace onnx {
 
         /** GraphProto metadataProps. */
         metadataProps: onnx.StringStringEntryProto.$Properties[];
-
-        /**
-         * Creates a new GraphProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns GraphProto instance
-         */
-        static create(properties: onnx.GraphProto.$Shape): onnx.GraphProto & onnx.GraphProto.$Shape;
-        static create(properties?: onnx.GraphProto.$Properties): onnx.GraphProto;
 
         /**
          * Encodes the specified GraphProto message. Does not implicitly {@link onnx.GraphProto.verify|verify} messages.
@@ -1516,14 +1404,6 @@ export namespace onnx {
         metadataProps: onnx.StringStringEntryProto.$Properties[];
 
         /**
-         * Creates a new TensorProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns TensorProto instance
-         */
-        static create(properties: onnx.TensorProto.$Shape): onnx.TensorProto & onnx.TensorProto.$Shape;
-        static create(properties?: onnx.TensorProto.$Properties): onnx.TensorProto;
-
-        /**
          * Encodes the specified TensorProto message. Does not implicitly {@link onnx.TensorProto.verify|verify} messages.
          * @param message TensorProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -1635,14 +1515,6 @@ export namespace onnx {
             end: Long;
 
             /**
-             * Creates a new Segment instance using the specified properties.
-             * @param [properties] Properties to set
-             * @returns Segment instance
-             */
-            static create(properties: onnx.TensorProto.Segment.$Shape): onnx.TensorProto.Segment & onnx.TensorProto.Segment.$Shape;
-            static create(properties?: onnx.TensorProto.Segment.$Properties): onnx.TensorProto.Segment;
-
-            /**
              * Encodes the specified Segment message. Does not implicitly {@link onnx.TensorProto.Segment.verify|verify} messages.
              * @param message Segment message or plain object to encode
              * @param [writer] Writer to encode to
@@ -1710,14 +1582,6 @@ export namespace onnx {
         dims: Long[];
 
         /**
-         * Creates a new SparseTensorProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns SparseTensorProto instance
-         */
-        static create(properties: onnx.SparseTensorProto.$Shape): onnx.SparseTensorProto & onnx.SparseTensorProto.$Shape;
-        static create(properties?: onnx.SparseTensorProto.$Properties): onnx.SparseTensorProto;
-
-        /**
          * Encodes the specified SparseTensorProto message. Does not implicitly {@link onnx.SparseTensorProto.verify|verify} messages.
          * @param message SparseTensorProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -1779,14 +1643,6 @@ export namespace onnx {
 
         /** TensorShapeProto dim. */
         dim: onnx.TensorShapeProto.Dimension.$Properties[];
-
-        /**
-         * Creates a new TensorShapeProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns TensorShapeProto instance
-         */
-        static create(properties: onnx.TensorShapeProto.$Shape): onnx.TensorShapeProto & onnx.TensorShapeProto.$Shape;
-        static create(properties?: onnx.TensorShapeProto.$Properties): onnx.TensorShapeProto;
 
         /**
          * Encodes the specified TensorShapeProto message. Does not implicitly {@link onnx.TensorShapeProto.verify|verify} messages.
@@ -1855,14 +1711,6 @@ export namespace onnx {
 
             /** Dimension value. */
             value?: ("dimValue"|"dimParam");
-
-            /**
-             * Creates a new Dimension instance using the specified properties.
-             * @param [properties] Properties to set
-             * @returns Dimension instance
-             */
-            static create(properties: onnx.TensorShapeProto.Dimension.$Shape): onnx.TensorShapeProto.Dimension & onnx.TensorShapeProto.Dimension.$Shape;
-            static create(properties?: onnx.TensorShapeProto.Dimension.$Properties): onnx.TensorShapeProto.Dimension;
 
             /**
              * Encodes the specified Dimension message. Does not implicitly {@link onnx.TensorShapeProto.Dimension.verify|verify} messages.
@@ -1960,14 +1808,6 @@ export namespace onnx {
         value?: ("tensorType"|"sequenceType"|"mapType"|"optionalType"|"sparseTensorType"|"opaqueType");
 
         /**
-         * Creates a new TypeProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns TypeProto instance
-         */
-        static create(properties: onnx.TypeProto.$Shape): onnx.TypeProto & onnx.TypeProto.$Shape;
-        static create(properties?: onnx.TypeProto.$Properties): onnx.TypeProto;
-
-        /**
          * Encodes the specified TypeProto message. Does not implicitly {@link onnx.TypeProto.verify|verify} messages.
          * @param message TypeProto message or plain object to encode
          * @param [writer] Writer to encode to
@@ -2059,14 +1899,6 @@ export namespace onnx {
             shape?: (onnx.TensorShapeProto.$Properties|null);
 
             /**
-             * Creates a new Tensor instance using the specified properties.
-             * @param [properties] Properties to set
-             * @returns Tensor instance
-             */
-            static create(properties: onnx.TypeProto.Tensor.$Shape): onnx.TypeProto.Tensor & onnx.TypeProto.Tensor.$Shape;
-            static create(properties?: onnx.TypeProto.Tensor.$Properties): onnx.TypeProto.Tensor;
-
-            /**
              * Encodes the specified Tensor message. Does not implicitly {@link onnx.TypeProto.Tensor.verify|verify} messages.
              * @param message Tensor message or plain object to encode
              * @param [writer] Writer to encode to
@@ -2131,14 +1963,6 @@ export namespace onnx {
             elemType?: (onnx.TypeProto.$Properties|null);
 
             /**
-             * Creates a new Sequence instance using the specified properties.
-             * @param [properties] Properties to set
-             * @returns Sequence instance
-             */
-            static create(properties: onnx.TypeProto.Sequence.$Shape): onnx.TypeProto.Sequence & onnx.TypeProto.Sequence.$Shape;
-            static create(properties?: onnx.TypeProto.Sequence.$Properties): onnx.TypeProto.Sequence;
-
-            /**
              * Encodes the specified Sequence message. Does not implicitly {@link onnx.TypeProto.Sequence.verify|verify} messages.
              * @param message Sequence message or plain object to encode
              * @param [writer] Writer to encode to
@@ -2200,14 +2024,6 @@ export namespace onnx {
 
             /** Map valueType. */
             valueType?: (onnx.TypeProto.$Properties|null);
-
-            /**
-             * Creates a new Map instance using the specified properties.
-             * @param [properties] Properties to set
-             * @returns Map instance
-             */
-            static create(properties: onnx.TypeProto.Map.$Shape): onnx.TypeProto.Map & onnx.TypeProto.Map.$Shape;
-            static create(properties?: onnx.TypeProto.Map.$Properties): onnx.TypeProto.Map;
 
             /**
              * Encodes the specified Map message. Does not implicitly {@link onnx.TypeProto.Map.verify|verify} messages.
@@ -2274,14 +2090,6 @@ export namespace onnx {
             elemType?: (onnx.TypeProto.$Properties|null);
 
             /**
-             * Creates a new Optional instance using the specified properties.
-             * @param [properties] Properties to set
-             * @returns Optional instance
-             */
-            static create(properties: onnx.TypeProto.Optional.$Shape): onnx.TypeProto.Optional & onnx.TypeProto.Optional.$Shape;
-            static create(properties?: onnx.TypeProto.Optional.$Properties): onnx.TypeProto.Optional;
-
-            /**
              * Encodes the specified Optional message. Does not implicitly {@link onnx.TypeProto.Optional.verify|verify} messages.
              * @param message Optional message or plain object to encode
              * @param [writer] Writer to encode to
@@ -2343,14 +2151,6 @@ export namespace onnx {
 
             /** SparseTensor shape. */
             shape?: (onnx.TensorShapeProto.$Properties|null);
-
-            /**
-             * Creates a new SparseTensor instance using the specified properties.
-             * @param [properties] Properties to set
-             * @returns SparseTensor instance
-             */
-            static create(properties: onnx.TypeProto.SparseTensor.$Shape): onnx.TypeProto.SparseTensor & onnx.TypeProto.SparseTensor.$Shape;
-            static create(properties?: onnx.TypeProto.SparseTensor.$Properties): onnx.TypeProto.SparseTensor;
 
             /**
              * Encodes the specified SparseTensor message. Does not implicitly {@link onnx.TypeProto.SparseTensor.verify|verify} messages.
@@ -2420,14 +2220,6 @@ export namespace onnx {
             name: string;
 
             /**
-             * Creates a new Opaque instance using the specified properties.
-             * @param [properties] Properties to set
-             * @returns Opaque instance
-             */
-            static create(properties: onnx.TypeProto.Opaque.$Shape): onnx.TypeProto.Opaque & onnx.TypeProto.Opaque.$Shape;
-            static create(properties?: onnx.TypeProto.Opaque.$Properties): onnx.TypeProto.Opaque;
-
-            /**
              * Encodes the specified Opaque message. Does not implicitly {@link onnx.TypeProto.Opaque.verify|verify} messages.
              * @param message Opaque message or plain object to encode
              * @param [writer] Writer to encode to
@@ -2490,14 +2282,6 @@ export namespace onnx {
 
         /** OperatorSetIdProto version. */
         version: Long;
-
-        /**
-         * Creates a new OperatorSetIdProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns OperatorSetIdProto instance
-         */
-        static create(properties: onnx.OperatorSetIdProto.$Shape): onnx.OperatorSetIdProto & onnx.OperatorSetIdProto.$Shape;
-        static create(properties?: onnx.OperatorSetIdProto.$Properties): onnx.OperatorSetIdProto;
 
         /**
          * Encodes the specified OperatorSetIdProto message. Does not implicitly {@link onnx.OperatorSetIdProto.verify|verify} messages.
@@ -2591,14 +2375,6 @@ export namespace onnx {
 
         /** FunctionProto metadataProps. */
         metadataProps: onnx.StringStringEntryProto.$Properties[];
-
-        /**
-         * Creates a new FunctionProto instance using the specified properties.
-         * @param [properties] Properties to set
-         * @returns FunctionProto instance
-         */
-        static create(properties: onnx.FunctionProto.$Shape): onnx.FunctionProto & onnx.FunctionProto.$Shape;
-        static create(properties?: onnx.FunctionProto.$Properties): onnx.FunctionProto;
 
         /**
          * Encodes the specified FunctionProto message. Does not implicitly {@link onnx.FunctionProto.verify|verify} messages.

@@ -243,22 +243,6 @@ export const onnx = $root.onnx = (() => {
         AttributeProto.prototype.sparseTensors = $util.emptyArray;
 
         /**
-         * Creates a new AttributeProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.AttributeProto
-         * @static
-         * @param {onnx.AttributeProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.AttributeProto} AttributeProto instance
-         * @type {{
-         *   (properties: onnx.AttributeProto.$Shape): onnx.AttributeProto & onnx.AttributeProto.$Shape;
-         *   (properties?: onnx.AttributeProto.$Properties): onnx.AttributeProto;
-         * }}
-         */
-        AttributeProto.create = function(properties) {
-            return new AttributeProto(properties);
-        };
-
-        /**
          * Encodes the specified AttributeProto message. Does not implicitly {@link onnx.AttributeProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.AttributeProto
@@ -641,22 +625,6 @@ export const onnx = $root.onnx = (() => {
         ValueInfoProto.prototype.metadataProps = $util.emptyArray;
 
         /**
-         * Creates a new ValueInfoProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.ValueInfoProto
-         * @static
-         * @param {onnx.ValueInfoProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.ValueInfoProto} ValueInfoProto instance
-         * @type {{
-         *   (properties: onnx.ValueInfoProto.$Shape): onnx.ValueInfoProto & onnx.ValueInfoProto.$Shape;
-         *   (properties?: onnx.ValueInfoProto.$Properties): onnx.ValueInfoProto;
-         * }}
-         */
-        ValueInfoProto.create = function(properties) {
-            return new ValueInfoProto(properties);
-        };
-
-        /**
          * Encodes the specified ValueInfoProto message. Does not implicitly {@link onnx.ValueInfoProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.ValueInfoProto
@@ -915,22 +883,6 @@ export const onnx = $root.onnx = (() => {
         NodeProto.prototype.deviceConfigurations = $util.emptyArray;
 
         /**
-         * Creates a new NodeProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.NodeProto
-         * @static
-         * @param {onnx.NodeProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.NodeProto} NodeProto instance
-         * @type {{
-         *   (properties: onnx.NodeProto.$Shape): onnx.NodeProto & onnx.NodeProto.$Shape;
-         *   (properties?: onnx.NodeProto.$Properties): onnx.NodeProto;
-         * }}
-         */
-        NodeProto.create = function(properties) {
-            return new NodeProto(properties);
-        };
-
-        /**
          * Encodes the specified NodeProto message. Does not implicitly {@link onnx.NodeProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.NodeProto
@@ -1161,22 +1113,6 @@ export const onnx = $root.onnx = (() => {
         IntIntListEntryProto.prototype.value = $util.emptyArray;
 
         /**
-         * Creates a new IntIntListEntryProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.IntIntListEntryProto
-         * @static
-         * @param {onnx.IntIntListEntryProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.IntIntListEntryProto} IntIntListEntryProto instance
-         * @type {{
-         *   (properties: onnx.IntIntListEntryProto.$Shape): onnx.IntIntListEntryProto & onnx.IntIntListEntryProto.$Shape;
-         *   (properties?: onnx.IntIntListEntryProto.$Properties): onnx.IntIntListEntryProto;
-         * }}
-         */
-        IntIntListEntryProto.create = function(properties) {
-            return new IntIntListEntryProto(properties);
-        };
-
-        /**
          * Encodes the specified IntIntListEntryProto message. Does not implicitly {@link onnx.IntIntListEntryProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.IntIntListEntryProto
@@ -1349,22 +1285,6 @@ export const onnx = $root.onnx = (() => {
          * @instance
          */
         NodeDeviceConfigurationProto.prototype.pipelineStage = 0;
-
-        /**
-         * Creates a new NodeDeviceConfigurationProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.NodeDeviceConfigurationProto
-         * @static
-         * @param {onnx.NodeDeviceConfigurationProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.NodeDeviceConfigurationProto} NodeDeviceConfigurationProto instance
-         * @type {{
-         *   (properties: onnx.NodeDeviceConfigurationProto.$Shape): onnx.NodeDeviceConfigurationProto & onnx.NodeDeviceConfigurationProto.$Shape;
-         *   (properties?: onnx.NodeDeviceConfigurationProto.$Properties): onnx.NodeDeviceConfigurationProto;
-         * }}
-         */
-        NodeDeviceConfigurationProto.create = function(properties) {
-            return new NodeDeviceConfigurationProto(properties);
-        };
 
         /**
          * Encodes the specified NodeDeviceConfigurationProto message. Does not implicitly {@link onnx.NodeDeviceConfigurationProto.verify|verify} messages.
@@ -1555,22 +1475,6 @@ export const onnx = $root.onnx = (() => {
         ShardingSpecProto.prototype.shardedDim = $util.emptyArray;
 
         /**
-         * Creates a new ShardingSpecProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.ShardingSpecProto
-         * @static
-         * @param {onnx.ShardingSpecProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.ShardingSpecProto} ShardingSpecProto instance
-         * @type {{
-         *   (properties: onnx.ShardingSpecProto.$Shape): onnx.ShardingSpecProto & onnx.ShardingSpecProto.$Shape;
-         *   (properties?: onnx.ShardingSpecProto.$Properties): onnx.ShardingSpecProto;
-         * }}
-         */
-        ShardingSpecProto.create = function(properties) {
-            return new ShardingSpecProto(properties);
-        };
-
-        /**
          * Encodes the specified ShardingSpecProto message. Does not implicitly {@link onnx.ShardingSpecProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.ShardingSpecProto
@@ -1757,22 +1661,6 @@ export const onnx = $root.onnx = (() => {
         ShardedDimProto.prototype.simpleSharding = $util.emptyArray;
 
         /**
-         * Creates a new ShardedDimProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.ShardedDimProto
-         * @static
-         * @param {onnx.ShardedDimProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.ShardedDimProto} ShardedDimProto instance
-         * @type {{
-         *   (properties: onnx.ShardedDimProto.$Shape): onnx.ShardedDimProto & onnx.ShardedDimProto.$Shape;
-         *   (properties?: onnx.ShardedDimProto.$Properties): onnx.ShardedDimProto;
-         * }}
-         */
-        ShardedDimProto.create = function(properties) {
-            return new ShardedDimProto(properties);
-        };
-
-        /**
          * Encodes the specified ShardedDimProto message. Does not implicitly {@link onnx.ShardedDimProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.ShardedDimProto
@@ -1955,22 +1843,6 @@ export const onnx = $root.onnx = (() => {
             get: $util.oneOfGetter($oneOfFields = ["dimValue", "dimParam"]),
             set: $util.oneOfSetter($oneOfFields)
         });
-
-        /**
-         * Creates a new SimpleShardedDimProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.SimpleShardedDimProto
-         * @static
-         * @param {onnx.SimpleShardedDimProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.SimpleShardedDimProto} SimpleShardedDimProto instance
-         * @type {{
-         *   (properties: onnx.SimpleShardedDimProto.$Shape): onnx.SimpleShardedDimProto & onnx.SimpleShardedDimProto.$Shape;
-         *   (properties?: onnx.SimpleShardedDimProto.$Properties): onnx.SimpleShardedDimProto;
-         * }}
-         */
-        SimpleShardedDimProto.create = function(properties) {
-            return new SimpleShardedDimProto(properties);
-        };
 
         /**
          * Encodes the specified SimpleShardedDimProto message. Does not implicitly {@link onnx.SimpleShardedDimProto.verify|verify} messages.
@@ -2157,22 +2029,6 @@ export const onnx = $root.onnx = (() => {
          * @instance
          */
         TrainingInfoProto.prototype.updateBinding = $util.emptyArray;
-
-        /**
-         * Creates a new TrainingInfoProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.TrainingInfoProto
-         * @static
-         * @param {onnx.TrainingInfoProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.TrainingInfoProto} TrainingInfoProto instance
-         * @type {{
-         *   (properties: onnx.TrainingInfoProto.$Shape): onnx.TrainingInfoProto & onnx.TrainingInfoProto.$Shape;
-         *   (properties?: onnx.TrainingInfoProto.$Properties): onnx.TrainingInfoProto;
-         * }}
-         */
-        TrainingInfoProto.create = function(properties) {
-            return new TrainingInfoProto(properties);
-        };
 
         /**
          * Encodes the specified TrainingInfoProto message. Does not implicitly {@link onnx.TrainingInfoProto.verify|verify} messages.
@@ -2456,22 +2312,6 @@ export const onnx = $root.onnx = (() => {
         ModelProto.prototype.configuration = $util.emptyArray;
 
         /**
-         * Creates a new ModelProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.ModelProto
-         * @static
-         * @param {onnx.ModelProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.ModelProto} ModelProto instance
-         * @type {{
-         *   (properties: onnx.ModelProto.$Shape): onnx.ModelProto & onnx.ModelProto.$Shape;
-         *   (properties?: onnx.ModelProto.$Properties): onnx.ModelProto;
-         * }}
-         */
-        ModelProto.create = function(properties) {
-            return new ModelProto(properties);
-        };
-
-        /**
          * Encodes the specified ModelProto message. Does not implicitly {@link onnx.ModelProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.ModelProto
@@ -2727,22 +2567,6 @@ export const onnx = $root.onnx = (() => {
         DeviceConfigurationProto.prototype.device = $util.emptyArray;
 
         /**
-         * Creates a new DeviceConfigurationProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.DeviceConfigurationProto
-         * @static
-         * @param {onnx.DeviceConfigurationProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.DeviceConfigurationProto} DeviceConfigurationProto instance
-         * @type {{
-         *   (properties: onnx.DeviceConfigurationProto.$Shape): onnx.DeviceConfigurationProto & onnx.DeviceConfigurationProto.$Shape;
-         *   (properties?: onnx.DeviceConfigurationProto.$Properties): onnx.DeviceConfigurationProto;
-         * }}
-         */
-        DeviceConfigurationProto.create = function(properties) {
-            return new DeviceConfigurationProto(properties);
-        };
-
-        /**
          * Encodes the specified DeviceConfigurationProto message. Does not implicitly {@link onnx.DeviceConfigurationProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.DeviceConfigurationProto
@@ -2904,22 +2728,6 @@ export const onnx = $root.onnx = (() => {
         StringStringEntryProto.prototype.value = "";
 
         /**
-         * Creates a new StringStringEntryProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.StringStringEntryProto
-         * @static
-         * @param {onnx.StringStringEntryProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.StringStringEntryProto} StringStringEntryProto instance
-         * @type {{
-         *   (properties: onnx.StringStringEntryProto.$Shape): onnx.StringStringEntryProto & onnx.StringStringEntryProto.$Shape;
-         *   (properties?: onnx.StringStringEntryProto.$Properties): onnx.StringStringEntryProto;
-         * }}
-         */
-        StringStringEntryProto.create = function(properties) {
-            return new StringStringEntryProto(properties);
-        };
-
-        /**
          * Encodes the specified StringStringEntryProto message. Does not implicitly {@link onnx.StringStringEntryProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.StringStringEntryProto
@@ -3069,22 +2877,6 @@ export const onnx = $root.onnx = (() => {
          * @instance
          */
         TensorAnnotation.prototype.quantParameterTensorNames = $util.emptyArray;
-
-        /**
-         * Creates a new TensorAnnotation instance using the specified properties.
-         * @function create
-         * @memberof onnx.TensorAnnotation
-         * @static
-         * @param {onnx.TensorAnnotation.$Properties=} [properties] Properties to set
-         * @returns {onnx.TensorAnnotation} TensorAnnotation instance
-         * @type {{
-         *   (properties: onnx.TensorAnnotation.$Shape): onnx.TensorAnnotation & onnx.TensorAnnotation.$Shape;
-         *   (properties?: onnx.TensorAnnotation.$Properties): onnx.TensorAnnotation;
-         * }}
-         */
-        TensorAnnotation.create = function(properties) {
-            return new TensorAnnotation(properties);
-        };
 
         /**
          * Encodes the specified TensorAnnotation message. Does not implicitly {@link onnx.TensorAnnotation.verify|verify} messages.
@@ -3330,22 +3122,6 @@ export const onnx = $root.onnx = (() => {
          * @instance
          */
         GraphProto.prototype.metadataProps = $util.emptyArray;
-
-        /**
-         * Creates a new GraphProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.GraphProto
-         * @static
-         * @param {onnx.GraphProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.GraphProto} GraphProto instance
-         * @type {{
-         *   (properties: onnx.GraphProto.$Shape): onnx.GraphProto & onnx.GraphProto.$Shape;
-         *   (properties?: onnx.GraphProto.$Properties): onnx.GraphProto;
-         * }}
-         */
-        GraphProto.create = function(properties) {
-            return new GraphProto(properties);
-        };
 
         /**
          * Encodes the specified GraphProto message. Does not implicitly {@link onnx.GraphProto.verify|verify} messages.
@@ -3712,22 +3488,6 @@ export const onnx = $root.onnx = (() => {
         TensorProto.prototype.metadataProps = $util.emptyArray;
 
         /**
-         * Creates a new TensorProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.TensorProto
-         * @static
-         * @param {onnx.TensorProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.TensorProto} TensorProto instance
-         * @type {{
-         *   (properties: onnx.TensorProto.$Shape): onnx.TensorProto & onnx.TensorProto.$Shape;
-         *   (properties?: onnx.TensorProto.$Properties): onnx.TensorProto;
-         * }}
-         */
-        TensorProto.create = function(properties) {
-            return new TensorProto(properties);
-        };
-
-        /**
          * Encodes the specified TensorProto message. Does not implicitly {@link onnx.TensorProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.TensorProto
@@ -4057,22 +3817,6 @@ export const onnx = $root.onnx = (() => {
             Segment.prototype.end = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
 
             /**
-             * Creates a new Segment instance using the specified properties.
-             * @function create
-             * @memberof onnx.TensorProto.Segment
-             * @static
-             * @param {onnx.TensorProto.Segment.$Properties=} [properties] Properties to set
-             * @returns {onnx.TensorProto.Segment} Segment instance
-             * @type {{
-             *   (properties: onnx.TensorProto.Segment.$Shape): onnx.TensorProto.Segment & onnx.TensorProto.Segment.$Shape;
-             *   (properties?: onnx.TensorProto.Segment.$Properties): onnx.TensorProto.Segment;
-             * }}
-             */
-            Segment.create = function(properties) {
-                return new Segment(properties);
-            };
-
-            /**
              * Encodes the specified Segment message. Does not implicitly {@link onnx.TensorProto.Segment.verify|verify} messages.
              * @function encode
              * @memberof onnx.TensorProto.Segment
@@ -4236,22 +3980,6 @@ export const onnx = $root.onnx = (() => {
         SparseTensorProto.prototype.dims = $util.emptyArray;
 
         /**
-         * Creates a new SparseTensorProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.SparseTensorProto
-         * @static
-         * @param {onnx.SparseTensorProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.SparseTensorProto} SparseTensorProto instance
-         * @type {{
-         *   (properties: onnx.SparseTensorProto.$Shape): onnx.SparseTensorProto & onnx.SparseTensorProto.$Shape;
-         *   (properties?: onnx.SparseTensorProto.$Properties): onnx.SparseTensorProto;
-         * }}
-         */
-        SparseTensorProto.create = function(properties) {
-            return new SparseTensorProto(properties);
-        };
-
-        /**
          * Encodes the specified SparseTensorProto message. Does not implicitly {@link onnx.SparseTensorProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.SparseTensorProto
@@ -4412,22 +4140,6 @@ export const onnx = $root.onnx = (() => {
          * @instance
          */
         TensorShapeProto.prototype.dim = $util.emptyArray;
-
-        /**
-         * Creates a new TensorShapeProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.TensorShapeProto
-         * @static
-         * @param {onnx.TensorShapeProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.TensorShapeProto} TensorShapeProto instance
-         * @type {{
-         *   (properties: onnx.TensorShapeProto.$Shape): onnx.TensorShapeProto & onnx.TensorShapeProto.$Shape;
-         *   (properties?: onnx.TensorShapeProto.$Properties): onnx.TensorShapeProto;
-         * }}
-         */
-        TensorShapeProto.create = function(properties) {
-            return new TensorShapeProto(properties);
-        };
 
         /**
          * Encodes the specified TensorShapeProto message. Does not implicitly {@link onnx.TensorShapeProto.verify|verify} messages.
@@ -4601,22 +4313,6 @@ export const onnx = $root.onnx = (() => {
                 get: $util.oneOfGetter($oneOfFields = ["dimValue", "dimParam"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
-
-            /**
-             * Creates a new Dimension instance using the specified properties.
-             * @function create
-             * @memberof onnx.TensorShapeProto.Dimension
-             * @static
-             * @param {onnx.TensorShapeProto.Dimension.$Properties=} [properties] Properties to set
-             * @returns {onnx.TensorShapeProto.Dimension} Dimension instance
-             * @type {{
-             *   (properties: onnx.TensorShapeProto.Dimension.$Shape): onnx.TensorShapeProto.Dimension & onnx.TensorShapeProto.Dimension.$Shape;
-             *   (properties?: onnx.TensorShapeProto.Dimension.$Properties): onnx.TensorShapeProto.Dimension;
-             * }}
-             */
-            Dimension.create = function(properties) {
-                return new Dimension(properties);
-            };
 
             /**
              * Encodes the specified Dimension message. Does not implicitly {@link onnx.TensorShapeProto.Dimension.verify|verify} messages.
@@ -4853,22 +4549,6 @@ export const onnx = $root.onnx = (() => {
         });
 
         /**
-         * Creates a new TypeProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.TypeProto
-         * @static
-         * @param {onnx.TypeProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.TypeProto} TypeProto instance
-         * @type {{
-         *   (properties: onnx.TypeProto.$Shape): onnx.TypeProto & onnx.TypeProto.$Shape;
-         *   (properties?: onnx.TypeProto.$Properties): onnx.TypeProto;
-         * }}
-         */
-        TypeProto.create = function(properties) {
-            return new TypeProto(properties);
-        };
-
-        /**
          * Encodes the specified TypeProto message. Does not implicitly {@link onnx.TypeProto.verify|verify} messages.
          * @function encode
          * @memberof onnx.TypeProto
@@ -5066,22 +4746,6 @@ export const onnx = $root.onnx = (() => {
             Tensor.prototype.shape = null;
 
             /**
-             * Creates a new Tensor instance using the specified properties.
-             * @function create
-             * @memberof onnx.TypeProto.Tensor
-             * @static
-             * @param {onnx.TypeProto.Tensor.$Properties=} [properties] Properties to set
-             * @returns {onnx.TypeProto.Tensor} Tensor instance
-             * @type {{
-             *   (properties: onnx.TypeProto.Tensor.$Shape): onnx.TypeProto.Tensor & onnx.TypeProto.Tensor.$Shape;
-             *   (properties?: onnx.TypeProto.Tensor.$Properties): onnx.TypeProto.Tensor;
-             * }}
-             */
-            Tensor.create = function(properties) {
-                return new Tensor(properties);
-            };
-
-            /**
              * Encodes the specified Tensor message. Does not implicitly {@link onnx.TypeProto.Tensor.verify|verify} messages.
              * @function encode
              * @memberof onnx.TypeProto.Tensor
@@ -5224,22 +4888,6 @@ export const onnx = $root.onnx = (() => {
              * @instance
              */
             Sequence.prototype.elemType = null;
-
-            /**
-             * Creates a new Sequence instance using the specified properties.
-             * @function create
-             * @memberof onnx.TypeProto.Sequence
-             * @static
-             * @param {onnx.TypeProto.Sequence.$Properties=} [properties] Properties to set
-             * @returns {onnx.TypeProto.Sequence} Sequence instance
-             * @type {{
-             *   (properties: onnx.TypeProto.Sequence.$Shape): onnx.TypeProto.Sequence & onnx.TypeProto.Sequence.$Shape;
-             *   (properties?: onnx.TypeProto.Sequence.$Properties): onnx.TypeProto.Sequence;
-             * }}
-             */
-            Sequence.create = function(properties) {
-                return new Sequence(properties);
-            };
 
             /**
              * Encodes the specified Sequence message. Does not implicitly {@link onnx.TypeProto.Sequence.verify|verify} messages.
@@ -5388,22 +5036,6 @@ export const onnx = $root.onnx = (() => {
             Map.prototype.valueType = null;
 
             /**
-             * Creates a new Map instance using the specified properties.
-             * @function create
-             * @memberof onnx.TypeProto.Map
-             * @static
-             * @param {onnx.TypeProto.Map.$Properties=} [properties] Properties to set
-             * @returns {onnx.TypeProto.Map} Map instance
-             * @type {{
-             *   (properties: onnx.TypeProto.Map.$Shape): onnx.TypeProto.Map & onnx.TypeProto.Map.$Shape;
-             *   (properties?: onnx.TypeProto.Map.$Properties): onnx.TypeProto.Map;
-             * }}
-             */
-            Map.create = function(properties) {
-                return new Map(properties);
-            };
-
-            /**
              * Encodes the specified Map message. Does not implicitly {@link onnx.TypeProto.Map.verify|verify} messages.
              * @function encode
              * @memberof onnx.TypeProto.Map
@@ -5546,22 +5178,6 @@ export const onnx = $root.onnx = (() => {
              * @instance
              */
             Optional.prototype.elemType = null;
-
-            /**
-             * Creates a new Optional instance using the specified properties.
-             * @function create
-             * @memberof onnx.TypeProto.Optional
-             * @static
-             * @param {onnx.TypeProto.Optional.$Properties=} [properties] Properties to set
-             * @returns {onnx.TypeProto.Optional} Optional instance
-             * @type {{
-             *   (properties: onnx.TypeProto.Optional.$Shape): onnx.TypeProto.Optional & onnx.TypeProto.Optional.$Shape;
-             *   (properties?: onnx.TypeProto.Optional.$Properties): onnx.TypeProto.Optional;
-             * }}
-             */
-            Optional.create = function(properties) {
-                return new Optional(properties);
-            };
 
             /**
              * Encodes the specified Optional message. Does not implicitly {@link onnx.TypeProto.Optional.verify|verify} messages.
@@ -5708,22 +5324,6 @@ export const onnx = $root.onnx = (() => {
              * @instance
              */
             SparseTensor.prototype.shape = null;
-
-            /**
-             * Creates a new SparseTensor instance using the specified properties.
-             * @function create
-             * @memberof onnx.TypeProto.SparseTensor
-             * @static
-             * @param {onnx.TypeProto.SparseTensor.$Properties=} [properties] Properties to set
-             * @returns {onnx.TypeProto.SparseTensor} SparseTensor instance
-             * @type {{
-             *   (properties: onnx.TypeProto.SparseTensor.$Shape): onnx.TypeProto.SparseTensor & onnx.TypeProto.SparseTensor.$Shape;
-             *   (properties?: onnx.TypeProto.SparseTensor.$Properties): onnx.TypeProto.SparseTensor;
-             * }}
-             */
-            SparseTensor.create = function(properties) {
-                return new SparseTensor(properties);
-            };
 
             /**
              * Encodes the specified SparseTensor message. Does not implicitly {@link onnx.TypeProto.SparseTensor.verify|verify} messages.
@@ -5874,22 +5474,6 @@ export const onnx = $root.onnx = (() => {
              * @instance
              */
             Opaque.prototype.name = "";
-
-            /**
-             * Creates a new Opaque instance using the specified properties.
-             * @function create
-             * @memberof onnx.TypeProto.Opaque
-             * @static
-             * @param {onnx.TypeProto.Opaque.$Properties=} [properties] Properties to set
-             * @returns {onnx.TypeProto.Opaque} Opaque instance
-             * @type {{
-             *   (properties: onnx.TypeProto.Opaque.$Shape): onnx.TypeProto.Opaque & onnx.TypeProto.Opaque.$Shape;
-             *   (properties?: onnx.TypeProto.Opaque.$Properties): onnx.TypeProto.Opaque;
-             * }}
-             */
-            Opaque.create = function(properties) {
-                return new Opaque(properties);
-            };
 
             /**
              * Encodes the specified Opaque message. Does not implicitly {@link onnx.TypeProto.Opaque.verify|verify} messages.
@@ -6043,22 +5627,6 @@ export const onnx = $root.onnx = (() => {
          * @instance
          */
         OperatorSetIdProto.prototype.version = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
-
-        /**
-         * Creates a new OperatorSetIdProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.OperatorSetIdProto
-         * @static
-         * @param {onnx.OperatorSetIdProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.OperatorSetIdProto} OperatorSetIdProto instance
-         * @type {{
-         *   (properties: onnx.OperatorSetIdProto.$Shape): onnx.OperatorSetIdProto & onnx.OperatorSetIdProto.$Shape;
-         *   (properties?: onnx.OperatorSetIdProto.$Properties): onnx.OperatorSetIdProto;
-         * }}
-         */
-        OperatorSetIdProto.create = function(properties) {
-            return new OperatorSetIdProto(properties);
-        };
 
         /**
          * Encodes the specified OperatorSetIdProto message. Does not implicitly {@link onnx.OperatorSetIdProto.verify|verify} messages.
@@ -6321,22 +5889,6 @@ export const onnx = $root.onnx = (() => {
          * @instance
          */
         FunctionProto.prototype.metadataProps = $util.emptyArray;
-
-        /**
-         * Creates a new FunctionProto instance using the specified properties.
-         * @function create
-         * @memberof onnx.FunctionProto
-         * @static
-         * @param {onnx.FunctionProto.$Properties=} [properties] Properties to set
-         * @returns {onnx.FunctionProto} FunctionProto instance
-         * @type {{
-         *   (properties: onnx.FunctionProto.$Shape): onnx.FunctionProto & onnx.FunctionProto.$Shape;
-         *   (properties?: onnx.FunctionProto.$Properties): onnx.FunctionProto;
-         * }}
-         */
-        FunctionProto.create = function(properties) {
-            return new FunctionProto(properties);
-        };
 
         /**
          * Encodes the specified FunctionProto message. Does not implicitly {@link onnx.FunctionProto.verify|verify} messages.

@@ -53,10 +53,10 @@ export function layoutOf(bytes: Uint8Array): ModelLayout {
 export const oddRecord = (
   records: readonly FieldRecord[],
   fields: Readonly<Record<string, number>>,
-): FieldRecord | undefined => {
-  const numbers = Object.values(fields);
-  return records.find(({ field, wireType }) => wireType !== wireTypes.bytes && numbers.includes(field));
-};
+): FieldRecord | undefined =>
+  records.find(
+    ({ field, wireType }) => wireType !== wireTypes.bytes && Object.values(fields).includes(field),
+  );
 
 /** Where the tag that begins at `start` ends. */
 export function tagEnd(bytes: Uint8Array, start: number): number {

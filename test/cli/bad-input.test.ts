@@ -149,12 +149,12 @@ describe("an operator without a derivative", () => {
     const last = graph?.node?.find(({ output }) => output?.includes(logits));
     if (!graph?.node || !last) throw new Error("the sample model has no nodes");
     last.output = ["exact"];
-    const scale = onnx.TensorProto.create({ name: "scale", dataType: 1, floatData: [0.1] });
+    const scale = new onnx.TensorProto({ name: "scale", dataType: 1, floatData: [0.1] });
     graph.initializer = [...(graph.initializer ?? []), scale];
     const input = ["exact", "scale"];
     graph.node.push(
-      onnx.NodeProto.create({ opType: "QuantizeLinear", name: "to_8_bits", input, output: ["eight"] }),
-      onnx.NodeProto.create({ opType: "DequantizeLinear", input: ["eight", "scale"], output: [logits] }),
+      new onnx.NodeProto({ opType: "QuantizeLinear", name: "to_8_bits", input, output: ["eight"] }),
+      new onnx.NodeProto({ opType: "DequantizeLinear", input: ["eight", "scale"], output: [logits] }),
     );
     return encodeModelProto(proto);
   }
