@@ -1,8 +1,9 @@
 import { markKey } from "../analysis/block-nodes.ts";
 import { copied } from "../analysis/copies.ts";
+import { unusableNumber } from "../analysis/unusable-numbers.ts";
 import { blockOf } from "../block/block.ts";
 import { strip } from "../block/strip.ts";
-import { SorthError } from "../errors.ts";
+import { NumericError, SorthError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
@@ -70,8 +71,11 @@ function inFilesForm(
 
 const roundings = { float16: numberToFloat16, bfloat16: numberToBfloat16 };
 
-/** A float32 tensor in the half type that the file stores; any other as it is. @throws SorthError for a number beyond that type */
+/** A float32 tensor in the half type that the file stores; any other as it is. @throws SorthError for NaN, and for a number beyond that type */
 function inType(tensor: Tensor, name: string, type: DataTypeName | undefined): Tensor {
+  const broken = unusableNumber(tensor);
+  if (broken)
+    throw new NumericError(`the weight "${name}" holds ${broken}: go back to a checkpoint before you export`);
   if (tensor.type !== "float" || (type !== "float16" && type !== "bfloat16")) return tensor;
   const round = roundings[type];
   const bits = Uint16Array.from(tensor.data as Float32Array, round);

@@ -96,6 +96,7 @@ describe("checkpoints", () => {
     const trainer = await create(network("float"));
     const w = (value: number) => Tensor.float("w", [units, inputs], new Float32Array(6).fill(value));
     trainer.takeOver({ parameters: new Map([["w", w(Number.NaN)]]) });
+    expect(() => trainer.export()).toThrow(/the weight "w" holds NaN at \[0, 0\]: go back to a checkpoint/);
     await trainer.save(folder.path);
     await trainer.release();
     const says = /last.safetensors: "w" holds NaN at \[0, 0\]: nothing can be computed with it; take another/;

@@ -1,14 +1,16 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { zipSync } from "fflate";
 import { expect, it } from "vitest";
 import { matchesInLinearTime } from "../../src/block/bounded-pattern.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
-import { adamw, crossEntropy, decodeModel } from "../../src/index.ts";
+import { adamw, crossEntropy, decodeModel, loadData, SorthError } from "../../src/index.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { accumulate, chain, decayWeights, muon } from "../../src/optimizers/public.ts";
 import { optionsFromText, optionsToText } from "../../src/runtime/stored-options.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
+import { npyBytes } from "../data/npy-bytes.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 
 /** Text that becomes code. */
@@ -92,4 +94,25 @@ it("names of a file never reach what every object has", () => {
   expect(again.proto.graph?.node?.map(({ output }) => output?.[0])).toContain("hasOwnProperty");
   expect(Object.keys(Object.prototype)).toEqual([]);
   expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+});
+
+it("names of data never reach it either, nor a folder", async () => {
+  const folder = temporaryFolder();
+  const numbers = npyBytes({ descr: "<f4", shape: [2, 3], data: new Float32Array(6) });
+  const files: Readonly<Record<string, Uint8Array | string>> = {
+    "a.npz": zipSync({ "__proto__.npy": numbers, "constructor.npy": numbers, "../../up.npy": numbers }),
+    "b.csv": "__proto__,toString,label\n1,2,0\n3,4,1\n",
+    "c.jsonl": '{"__proto__": 1, "valueOf": 2, "label": 0}\n{"__proto__": 3, "valueOf": 4, "label": 1}\n',
+    "d.jsonl": '{"__proto__": {"polluted": 1}, "label": 0}\n',
+  };
+  for (const [name, bytes] of Object.entries(files)) {
+    const path = join(folder.path, name);
+    writeFileSync(path, bytes);
+    const loaded = await loadData(path).catch((error: unknown) => error);
+    if (loaded instanceof Error) expect(loaded).toBeInstanceOf(SorthError);
+  }
+  expect(readdirSync(folder.path).sort()).toEqual(Object.keys(files));
+  expect(Object.keys(Object.prototype)).toEqual([]);
+  expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+  folder.remove();
 });
