@@ -6,8 +6,9 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { anyNumber, checkNumber } from "../numbers.ts";
+import { computedTensor } from "../onnx/computed-tensor.ts";
 import type { Model } from "../onnx/model.ts";
-import { byteLengthOf, Tensor } from "../onnx/tensor.ts";
+import { byteLengthOf, type Tensor } from "../onnx/tensor.ts";
 import type { Adapter, WeightedAdapter } from "./adapter.ts";
 import { graphToAdapt } from "./add.ts";
 import { adapterKind } from "./kinds.ts";
@@ -148,7 +149,7 @@ function withChanges(model: Model, changes: readonly Change[]): Model {
     const isComputed = isLarge && bytesOf(tensor) >= computedLeast;
     const lists = [...layers.values()];
     const computed = (list: readonly Target[]) =>
-      Tensor.computed(value.name, tensor.type, tensor.dims, () => {
+      computedTensor(value.name, tensor.type, tensor.dims, () => {
         const before = numbersOf(tensor);
         return rounded(tensor, summed(before, list, scratch.take(before.length)), value.name).bytes;
       });

@@ -4,8 +4,8 @@ import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
 import { checkedLocation } from "./external.ts";
 import { carryExternalData, externalReader, notOrdinary, realPlace } from "./external-node.ts";
 import { Model, type ModelSource } from "./model.ts";
-import { skim } from "./skim.ts";
-import { chunkSize, type StoredFile } from "./stored.ts";
+import { skim, skimPieces } from "./skim.ts";
+import { type Chunk, chunkSize } from "./stored.ts";
 import { openStored } from "./stored-file-node.ts";
 import { reasonOf, type WriteOptions, writeFileSafely } from "./write-file.ts";
 
@@ -43,7 +43,8 @@ export async function readModelInParts(path: string, from: number): Promise<Mode
   }
   const bytes = await readWhole(path);
   // Edited, it may become large: adapters merged into external data.
-  const skimLarge = (file: StoredFile) => (file.size < from ? undefined : skim(file));
+  const skimLarge = (pieces: readonly Chunk[]) =>
+    pieces.reduce((size, piece) => size + chunkSize(piece), 0) < from ? undefined : skimPieces(pieces);
   try {
     const model = Model.fromBytesSkimming(bytes, source, skimLarge);
     void model.proto;
@@ -62,7 +63,7 @@ async function skimmedModel(path: string, from: number, source: ModelSource): Pr
   try {
     const skimmed = skim(file);
     if (!skimmed) return undefined;
-    const read = Model.fromSkimmed(file, skimmed, source, skim);
+    const read = Model.fromSkimmed(file, skimmed, source, skimPieces);
     void read.proto;
     model = read;
     return model;

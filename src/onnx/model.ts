@@ -4,11 +4,11 @@ import { externalLocations } from "./external.ts";
 import type { onnx } from "./schema.js";
 import type { Skimmed } from "./skim.ts";
 import { layoutOf, type ModelLayout } from "./splice.ts";
-import { type Chunk, chunkBytes, chunkSize, joinChunks, joinedFile, type StoredFile } from "./stored.ts";
+import { type Chunk, chunkBytes, chunkSize, joinChunks, type StoredFile } from "./stored.ts";
 import type { ExternalReader } from "./tensor.ts";
 
-/** Reads a file without the numbers of its large weights; undefined for one that has to be read as a whole. */
-type Skim = (file: StoredFile) => Skimmed | undefined;
+/** Reads a file in pieces without the numbers of its large weights; undefined for one that has to be read as a whole. */
+type Skim = (pieces: readonly Chunk[]) => Skimmed | undefined;
 
 /** The origin of a model, which locates its external data. */
 export interface ModelSource {
@@ -155,7 +155,7 @@ export class Model {
   /** The model without the numbers of its large weights, if they are pieces of their own or lie in a file. */
   #skimming(): Skimmed | undefined {
     if (!this.#skimmed && this.#skim && !(this.pieces.length === 1 && this.pieces[0] instanceof Uint8Array))
-      this.#skimmed = this.#skim(joinedFile(this.pieces));
+      this.#skimmed = this.#skim(this.pieces);
     return this.#skimmed;
   }
 

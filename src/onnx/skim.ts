@@ -1,4 +1,5 @@
 import { decodeModelProto } from "./codec.ts";
+import { joinedFile } from "./made-files.ts";
 import type { onnx } from "./schema.js";
 import { type ModelLayout, oddRecord, tagEnd } from "./splice.ts";
 import { type Chunk, joinChunks, keepStored, type StoredBytes, type StoredFile } from "./stored.ts";
@@ -85,6 +86,9 @@ export function skim(file: StoredFile): Skimmed | undefined {
     },
   };
 }
+
+/** {@link skim} for a file that is not written yet. */
+export const skimPieces = (pieces: readonly Chunk[]): Skimmed | undefined => skim(joinedFile(pieces));
 
 /** The one large raw data of an initializer; undefined if it has none, or several. */
 function rawDataOf(window: Window, { payload, end, wireType }: FieldRecord): FieldRecord | undefined {

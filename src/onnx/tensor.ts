@@ -4,7 +4,7 @@ import { DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
 import { fromFields } from "./fields.ts";
 import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
-import { chunkBytes, chunkSize, computedFile, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
+import { chunkBytes, chunkSize, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
 import {
   byteLengthOf,
   constructors,
@@ -77,17 +77,10 @@ export class Tensor {
   }
 
   /**
-   * A tensor whose elements are computed by each use, so that a model of many such tensors holds none of them.
+   * A tensor whose raw data are read by each use.
    * @internal
    */
-  static computed(
-    name: string,
-    type: DataTypeName,
-    dims: readonly number[],
-    compute: () => Uint8Array,
-  ): Tensor {
-    const size = byteLengthOf(type, dims);
-    const bytes = { file: computedFile(size, compute), start: 0, end: size };
+  static stored(name: string, type: DataTypeName, dims: readonly number[], bytes: StoredBytes): Tensor {
     const read = () => viewOf(type, chunkBytes(bytes));
     return new Tensor(name, type, dims, read, undefined, undefined, bytes).unkept();
   }

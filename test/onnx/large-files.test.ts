@@ -16,10 +16,11 @@ import {
   writeModel,
 } from "../../src/index.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
+import { computedTensor } from "../../src/onnx/computed-tensor.ts";
 import { crc32 } from "../../src/onnx/crc32.ts";
 import { readModel, readModelInParts } from "../../src/onnx/files-node.ts";
 import { decodeModel, Model } from "../../src/onnx/model.ts";
-import { skim } from "../../src/onnx/skim.ts";
+import { skim, skimPieces } from "../../src/onnx/skim.ts";
 import type { StoredFile } from "../../src/onnx/stored.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
@@ -74,7 +75,7 @@ function counted(): { model: Model; read: () => number } {
   const file = new CountedFile(bytes);
   const skimmed = skim(file);
   if (!skimmed) throw new Error("the file is unusual");
-  return { model: Model.fromSkimmed(file, skimmed, {}, skim), read: () => file.taken };
+  return { model: Model.fromSkimmed(file, skimmed, {}, skimPieces), read: () => file.taken };
 }
 
 /** A model's messages, with the numbers of each initializer as a checksum: their order may differ. */
@@ -128,7 +129,7 @@ describe("the weights of a large file", () => {
 
 describe("the weights of a large model that was edited in memory", () => {
   it("are not copied, neither into its records nor by its message", () => {
-    const model = Model.fromBytesSkimming(largeModel(), {}, skim);
+    const model = Model.fromBytesSkimming(largeModel(), {}, skimPieces);
     const name =
       model.proto.graph?.initializer?.find(({ rawData }) => (rawData?.length ?? 0) > 1e6)?.name ?? "";
     const numbers = Float32Array.from({ length: 128 * 2200 }, (_, i) => i);
@@ -147,10 +148,10 @@ describe("weights that are computed when they are read", () => {
   it("are computed by those that read them, once each, and not for what lies beside them", async () => {
     let computed = 0;
     const numbers = Float32Array.from({ length: 128 * 2200 }, (_, i) => i);
-    const model = Model.fromBytesSkimming(largeModel(), {}, skim);
+    const model = Model.fromBytesSkimming(largeModel(), {}, skimPieces);
     const name =
       model.proto.graph?.initializer?.find(({ rawData }) => (rawData?.length ?? 0) > 1e6)?.name ?? "";
-    const tensor = Tensor.computed(name, "float", [128, 2200], () => {
+    const tensor = computedTensor(name, "float", [128, 2200], () => {
       computed++;
       return new Uint8Array(numbers.slice().buffer);
     });
