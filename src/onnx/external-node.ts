@@ -72,14 +72,10 @@ function checkInside(folder: string, file: string, location: string): void {
   }
 }
 
-/**
- * Brings a model's external data files to the folder of `path`, unless they are already there.
- * @param bring - how a file is copied; default: as a file of its own
- */
+/** Copies a model's external data files to the folder of `path`, unless they are already there. */
 export async function carryExternalData(
   model: Pick<Model, "path" | "externalLocations">,
   path: string,
-  bring: (source: string, target: string) => Promise<void> = copySafely,
 ): Promise<void> {
   if (model.externalLocations.size === 0) return;
   if (model.path === undefined) {
@@ -95,7 +91,7 @@ export async function carryExternalData(
     const target = join(to, location);
     await makeFolder(dirname(target));
     checkInside(to, await realpath(dirname(target)), location);
-    if (!(await stat(target).catch(() => undefined))) await bring(source, target);
+    if (!(await stat(target).catch(() => undefined))) await copySafely(source, target);
     else if (!(await sameContent(source, target))) {
       throw new FileError(
         `cannot write "${path}": its data file "${target}" exists with other content; write the model to another folder`,
@@ -105,7 +101,7 @@ export async function carryExternalData(
 }
 
 /** Copies a file under a temporary name that is renamed at the end. */
-export async function copySafely(source: string, target: string): Promise<void> {
+async function copySafely(source: string, target: string): Promise<void> {
   const file = openStored(source);
   try {
     await writeFileSafely(target, [{ file, start: 0, end: file.size }]);

@@ -112,24 +112,6 @@ export async function writeWithData(
   return own?.path;
 }
 
-/**
- * Writes a model as `model.onnx` into a folder that keeps it for later, over an older one. Files that are as they were read, the
- * model's own and its external data, are not copied where the file system can share them.
- * @throws SorthError as {@link writeModel} does
- */
-export async function keepModel(model: Model, folder: string): Promise<void> {
-  const path = join(folder, "model.onnx");
-  const { shareFile } = await import("./shared-files-node.ts");
-  await carryExternalData(model, path, (source, target) => shareFile(folder, source, target));
-  const [piece, ...others] = model.pieces;
-  const file =
-    piece && !(piece instanceof Uint8Array) && others.length === 0 && chunkSize(piece) === piece.file.size
-      ? piece.file
-      : undefined;
-  if (!file?.isAtPath()) await writeModel(model, path, { force: true });
-  else if ((await realPlace(file.path)) !== (await realPlace(path))) await shareFile(folder, file.path, path);
-}
-
 /** @throws UsageError when `path` is one of the model's external data files, which writing would destroy */
 export async function checkIsNoData(path: string, model: Model): Promise<void> {
   const to = dirname(resolve(path));

@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { DeviceError } from "../errors.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
+import { mappedFiles } from "./data-folder-node.ts";
 import { HostStepSession } from "./host-step-session.ts";
 import { ortNode } from "./ort-node.ts";
 import { OrtForwardSession } from "./ort-session.ts";
@@ -37,6 +38,7 @@ async function checkDevice(): Promise<void> {
 const cuda: OpenOnDevice = {
   executionProvider: name,
   probe: nodeProbe,
+  files: mappedFiles,
   async create(model, options) {
     const ort = await ortNode();
     try {

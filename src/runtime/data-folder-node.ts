@@ -2,6 +2,7 @@ import { dirname, resolve } from "node:path";
 import { quantized } from "../analysis/quantized.ts";
 import type { Model } from "../onnx/model.ts";
 import { bytesInFiles, withWeightsInFile } from "../onnx/weights-in-files.ts";
+import type { SessionFiles } from "./ort-probe.ts";
 
 const folderOf = (path: string): string => dirname(resolve(path));
 
@@ -13,6 +14,12 @@ export function dataFolder({ path, externalLocations }: Model): Record<string, s
 
 /** A model in the form in which a session maps its weights, also those in the model's own file. */
 export const inMappedForm = (model: Model): Model => withWeightsInFile(model, folderOf);
+
+/** A model whose weights stay in their files, for a session on any device. */
+export const mappedFiles: SessionFiles = (given) => {
+  const model = inMappedForm(given);
+  return { model, entries: dataFolder(model) };
+};
 
 /**
  * From this many bytes of mapped weights on, sessions read them as they lie in the file. ONNX Runtime otherwise packs the

@@ -1,8 +1,7 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
-import { keepModel, readModel } from "../onnx/files-node.ts";
-import { checkShared } from "../onnx/shared-files-node.ts";
+import { readModel, writeModel } from "../onnx/files-node.ts";
 import { makeFolder, reasonOf, writeFileSafely } from "../onnx/write-file.ts";
 import { cpuBackend } from "./cpu-node.ts";
 import { cudaBackend } from "./cuda-node.ts";
@@ -29,12 +28,9 @@ const files: CheckpointFiles = {
   remove: (folder, name) => rm(join(folder, name), { force: true }),
   async writeModel(folder, model) {
     await makeFolder(folder);
-    await keepModel(model, folder);
+    await writeModel(model, join(folder, "model.onnx"), { force: true });
   },
-  async readModel(folder) {
-    await checkShared(folder);
-    return readModel(join(folder, "model.onnx"));
-  },
+  readModel: (folder) => readModel(join(folder, "model.onnx")),
 };
 
 /** Training in node, on onnxruntime-node. */

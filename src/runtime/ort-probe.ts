@@ -45,6 +45,9 @@ function isSmall(model: Uint8Array, feeds: ReadonlyMap<string, Tensor>): boolean
   return model.length + fed <= smallRun;
 }
 
+/** A model in the form in which sessions read its files, and their configuration for it. */
+export type SessionFiles = (model: Model) => { readonly model: Model; readonly entries: SessionEntries };
+
 /**
  * The {@link Probe} of a build of ONNX Runtime.
  * @param executionProvider - its CPU: `cpu` in node, `wasm` on the web
@@ -54,7 +57,7 @@ function isSmall(model: Uint8Array, feeds: ReadonlyMap<string, Tensor>): boolean
 export function ortProbe(
   create: OpenSession,
   executionProvider: "cpu" | "wasm",
-  files?: (model: Model) => { readonly model: Model; readonly entries: SessionEntries },
+  files?: SessionFiles,
 ): Probe {
   const formOf = (model: Uint8Array | Model): { bytes: Uint8Array; entries: SessionEntries } => {
     if (model instanceof Uint8Array) return { bytes: model, entries: {} };

@@ -10,7 +10,13 @@ import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
-import { type OpenSession, ortMessage, sessionEntries } from "./ort-probe.ts";
+import {
+  type OpenSession,
+  ortMessage,
+  type SessionEntries,
+  type SessionFiles,
+  sessionEntries,
+} from "./ort-probe.ts";
 import { profiling } from "./ort-session.ts";
 import type { StepSessionOptions } from "./step-session.ts";
 
@@ -20,6 +26,8 @@ export interface OpenOnDevice {
   readonly executionProvider: string;
   /** Infers shapes, on the CPU. */
   readonly probe: Probe;
+  /** Where sessions read files: the model in the form in which they do, and their configuration for it. */
+  readonly files?: SessionFiles;
 }
 
 /** ONNX Runtime's error when fallback is forbidden and some nodes would run on the CPU. */
@@ -43,9 +51,10 @@ export async function openOnDevice(
 ): Promise<InferenceSession> {
   const { device, allowFallback, onMessage } = options;
   const session = { ...options.session, ...profiling(options) };
-  const whole = inlineExternal(model);
+  const { model: whole, entries } =
+    on.files && model.path !== undefined ? on.files(model) : { model: inlineExternal(model), entries: {} };
   try {
-    return await openWhole(whole.bytes, on, session);
+    return await openWhole(whole.bytes, on, session, entries);
   } catch (error) {
     if (error instanceof SorthError) throw error;
     if (!fallbackForbidden.test(ortMessage(error))) {
@@ -62,24 +71,24 @@ export async function openOnDevice(
     );
   }
   onMessage?.(`not on ${device} but on the CPU: ${list}`);
-  return on.create(whole.bytes, { ...base(on), ...session });
+  return on.create(whole.bytes, { ...base(on), ...session, extra: sessionEntries(entries) });
 }
 
 const base = ({ executionProvider }: OpenOnDevice): InferenceSession.SessionOptions => ({
   executionProviders: [executionProvider],
   logSeverityLevel: 4,
-  extra: sessionEntries(),
 });
 
 function openWhole(
   model: Uint8Array,
   on: OpenOnDevice,
   session: InferenceSession.SessionOptions = {},
+  entries: SessionEntries = {},
 ): Promise<InferenceSession> {
   return on.create(model, {
     ...base(on),
     ...session,
-    extra: sessionEntries({ disable_cpu_ep_fallback: "1" }),
+    extra: sessionEntries({ ...entries, disable_cpu_ep_fallback: "1" }),
   });
 }
 

@@ -1,4 +1,5 @@
 import { DeviceError } from "../errors.ts";
+import { mappedFiles } from "./data-folder-node.ts";
 import { webGpuBackendOn } from "./device-session.ts";
 import { ortNode } from "./ort-node.ts";
 import { ortMessage } from "./ort-probe.ts";
@@ -24,4 +25,5 @@ export const webgpuBackend: Backend = webGpuBackendOn({
   },
   executionProvider: "webgpu",
   probe: nodeProbe,
+  files: mappedFiles,
 });

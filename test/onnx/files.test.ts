@@ -1,29 +1,15 @@
 import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
-import {
-  cp,
-  mkdir,
-  mkdtemp,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  symlink,
-  truncate,
-  writeFile,
-} from "node:fs/promises";
+import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Long from "long";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { graphOf } from "../../src/graph/model-graph.ts";
-import { keepModel, readModel, writeFileSafely, writeModel } from "../../src/onnx/files-node.ts";
+import { readModel, writeFileSafely, writeModel } from "../../src/onnx/files-node.ts";
 import { readModel as readWebModel } from "../../src/onnx/files-web.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { onnx } from "../../src/onnx/schema.js";
-import { checkShared } from "../../src/onnx/shared-files-node.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -265,47 +251,5 @@ describe("writeFileSafely", () => {
   it("refuses a folder and a path in no folder", async () => {
     await expect(writeFileSafely(folder, "x", { force: true })).rejects.toThrow(/it is a folder/);
     await expect(writeFileSafely(join(folder, "no", "f"), "x")).rejects.toThrow(/no such file or folder/);
-  });
-});
-
-describe("keepModel", () => {
-  /** A model with its data, kept in the folder `run`. */
-  async function kept(): Promise<{ data: string; run: string }> {
-    const [data, run] = [join(folder, "w.bin"), join(folder, "run")];
-    await writeFile(data, floats);
-    const path = join(folder, "m.onnx");
-    await writeFile(path, adder("w.bin").bytes);
-    await mkdir(run);
-    for (let i = 0; i < 2; i++) await keepModel(await readModel(path), run);
-    return { data, run };
-  }
-
-  it("copies no data, and the folder needs neither the former file nor its place", async () => {
-    const { data, run } = await kept();
-    const [own, former] = await Promise.all([join(run, "w.bin"), data].map((file) => stat(file)));
-    // Copied where the file system shares blocks.
-    if (own?.ino !== former?.ino) expect(await readdir(run)).not.toContain("shared.json");
-    await rename(data, join(folder, "moved.bin"));
-    await checkShared(run);
-    expect(weightOf(await readModel(join(run, "model.onnx")))).toEqual([1, 2, 3, 4]);
-    await rm(join(folder, "moved.bin"));
-    await cp(run, join(folder, "copy"), { recursive: true });
-    await checkShared(join(folder, "copy"));
-    await rm(join(run, "w.bin"));
-    await checkShared(run);
-    const lost = await readModel(join(run, "model.onnx"));
-    expect(() => weightOf(lost)).toThrow(join(run, "w.bin"));
-  });
-
-  it("notices that the file was changed in place, for both", async () => {
-    const { data, run } = await kept();
-    const before = await readFile(join(run, "w.bin"));
-    await writeFile(data, new Uint8Array(16));
-    if (before.equals(await readFile(join(run, "w.bin")))) return;
-    await expect(checkShared(run)).rejects.toThrow(/w\.bin" is a second name.*changed in place/);
-    await writeFile(data, floats);
-    await checkShared(run);
-    await writeFile(join(run, "shared.json"), "[");
-    await expect(checkShared(run)).rejects.toThrow(/shared\.json is damaged/);
   });
 });
