@@ -3,6 +3,9 @@ import { hyphened } from "../name-and-options.ts";
 import { decayRate, positive, properShare } from "../numbers.ts";
 import { checkChoice, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
+/** torch's momenta where the rate is highest, and where it is lowest. */
+const usual = { low: 0.85, high: 0.95 } as const;
+
 /** Options of {@link oneCycle}, with torch's names and defaults. */
 export interface OneCycleOptions {
   /** The share of the run in which the factor rises; default 0.3. */
@@ -50,7 +53,7 @@ export function oneCycle(options: OneCycleOptions = {}): Schedule {
   for (const [option, value] of Object.entries({ threePhase, cycleMomentum })) {
     checkChoice(name, hyphened(option), String(value), ["true", "false"]);
   }
-  const [low, high] = [baseMomentum ?? 0.85, maxMomentum ?? 0.95];
+  const [low, high] = [baseMomentum ?? usual.low, maxMomentum ?? usual.high];
   checkOption(name, "base-momentum", low, decayRate);
   checkOption(name, "max-momentum", high, decayRate);
   const [start, moves, three] = [
@@ -58,7 +61,7 @@ export function oneCycle(options: OneCycleOptions = {}): Schedule {
     String(cycleMomentum) === "true",
     String(threePhase) === "true",
   ];
-  if (!moves && [baseMomentum, maxMomentum].some((one) => one !== undefined)) {
+  if (!moves && (low !== usual.low || high !== usual.high)) {
     throw new UsageError(
       "base-momentum and max-momentum of the schedule one-cycle have no effect without cycle-momentum=true: give it, or leave them out",
     );
@@ -94,7 +97,7 @@ export const oneCycleEntry: ScheduleEntry = {
     "rises from 1/`div-factor` to 1 in the share `pct-start` of the run, then falls to 1/(`div-factor`·`final-div-factor`); `anneal` is cos or linear; `three-phase` falls back to the start first; `cycle-momentum` moves the momentum (β1 of Adam) from `max-momentum` to `base-momentum` and back",
   options: {
     ...{ pctStart: 0.3, divFactor: 25, finalDivFactor: 10_000, anneal: "cos", threePhase: "false" },
-    ...{ cycleMomentum: "false", baseMomentum: 0.85, maxMomentum: 0.95 },
+    ...{ cycleMomentum: "false", baseMomentum: usual.low, maxMomentum: usual.high },
   },
   make: oneCycle,
 };

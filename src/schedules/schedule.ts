@@ -81,7 +81,8 @@ export function checkChoice(
   value: ScheduleOption,
   words: readonly string[],
 ): void {
-  if (!words.includes(String(value))) throw refused(option, schedule, words.join(" or "), value);
+  if (words.includes(String(value))) return;
+  throw refused(option, schedule, `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`, value);
 }
 
 /** The error for an invalid value of a schedule's option. */

@@ -116,7 +116,7 @@ describe("schedules over a whole run are PyTorch's", () => {
   test.each([
     ["one-cycle:base-momentum=0.8", "have no effect without cycle-momentum=true"],
     ["one-cycle:cycle-momentum=yes", "must be true or false, not yes"],
-    ["plateau:mode=up", "must be min or max or auto, not up"],
+    ["plateau:mode=up", "must be min, max or auto, not up"],
   ])("%s is refused", (text, words) => {
     expect(() => parseSchedule(text)).toThrow(words);
   });

@@ -84,9 +84,14 @@ describe("a schedule as text", () => {
     ["sawtooth", `there is no schedule "sawtooth"; there are ${scheduleNames.join(", ")}`],
     ["toString", `there is no schedule "toString"; there are ${scheduleNames.join(", ")}`],
     ["srip:steps=1", 'the schedule srip has no option "steps" (in "srip:steps=1"); it has none'],
+    ["plateau:mode=abs", "option mode of the schedule plateau must be min, max or auto, not abs"],
     [
-      "plateau:mode=abs",
-      'the schedule plateau has no option "mode" (in "plateau:mode=abs"); it has factor, patience, threshold, threshold-mode, cooldown, floor, warmup',
+      "plateau:best=max",
+      'the schedule plateau has no option "best" (in "plateau:best=max"); it has monitor, mode, factor, patience, threshold, threshold-mode, cooldown, floor, warmup',
+    ],
+    [
+      "one-cycle:max-momentum=0.9",
+      "base-momentum and max-momentum of the schedule one-cycle have no effect without cycle-momentum=true: give it, or leave them out",
     ],
     ["cosine:", '"" in "cosine:" is no option: write key=value'],
     ["cosine:floor", '"floor" in "cosine:floor" is no option: write key=value'],
@@ -140,12 +145,12 @@ test("every entry of the table is written with all its options, and reads as its
       "linear:warmup=0,floor=0",
       "cosine:warmup=0,floor=0",
       "cosine-restarts:period=…,growth=1,floor=0,warmup=0",
-      "one-cycle:pct-start=0.3,div-factor=25,final-div-factor=10000,anneal=cos",
+      "one-cycle:pct-start=0.3,div-factor=25,final-div-factor=10000,anneal=cos,three-phase=false,cycle-momentum=false,base-momentum=0.85,max-momentum=0.95",
       "polynomial:power=1,floor=0,steps=100%,warmup=0",
       "exponential:factor=…,every=1ep,curve=stairs,warmup=0",
       "step:every=…,factor=…,warmup=0",
       "milestones:at=…,factor=0.1,warmup=0",
-      "plateau:factor=0.1,patience=10,threshold=0.0001,threshold-mode=rel,cooldown=0,floor=0,warmup=0",
+      "plateau:monitor=loss,mode=auto,factor=0.1,patience=10,threshold=0.0001,threshold-mode=rel,cooldown=0,floor=0,warmup=0",
       "srip",
     ]
   `);
