@@ -46,7 +46,8 @@ export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
       `${where}: an array of shape [${shape.join(", ")}] and type ${descr} takes ${expected} bytes, but ${found} follow the header; the file is damaged`,
     );
   }
-  const copy = bytes.slice(dataAt);
+  // Not slice(): of a Buffer it is no copy.
+  const copy = new Uint8Array(bytes.subarray(dataAt));
   if (swap) swapBytes(copy, itemSize);
   let data = new arrayType(copy.buffer);
   if (half) data = Float32Array.from(data as Uint16Array, float16ToNumber);

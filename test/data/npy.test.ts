@@ -21,8 +21,10 @@ describe("parseNpy", () => {
     ["<f8", Float64Array.of(1.5, 0, -3e300)],
   ])("reads %s", (descr, data) => {
     for (const version of [1, 2] as const) {
-      const array = parseNpy(npyBytes({ descr, shape: [3], data, version }), "a");
-      expect(array).toMatchObject({ shape: [3], data });
+      const bytes = npyBytes({ descr, shape: [3], data, version });
+      expect(parseNpy(bytes, "a")).toMatchObject({ shape: [3], data });
+      // Small Buffers share one ArrayBuffer.
+      expect(parseNpy(Buffer.from(bytes), "a")).toMatchObject({ shape: [3], data });
     }
   });
 
