@@ -1,7 +1,7 @@
 import { SorthError } from "../../errors.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import { allAxes, isGroupCount } from "../../graph/shapes.ts";
+import { allAxes, dimAt, isGroupCount } from "../../graph/shapes.ts";
 import type { RuleContext, RuleTable } from "../rule.ts";
 import { kernelGradient, slideWindows, spreadWindows } from "./convolution-gradients.ts";
 import { convolutionSamples } from "./convolution-samples.ts";
@@ -17,14 +17,19 @@ const biasGradient = (g: Emit, dy: Typed) =>
     allAxes(dy.shape.length).filter((axis) => axis !== 1),
   );
 
-function operands(context: RuleContext) {
+/** The operands of a convolution. @param channelAxis - the axis of the weight that counts the channels of x, or those of one group */
+function operands(context: RuleContext, channelAxis: 0 | 1) {
   const { node } = context;
   const [x, w, y] = [context.input(0), context.input(1), context.output(0)];
   const group = node.int("group", 1);
-  if (!isGroupCount(group, w.shape)) {
-    throw new SorthError(
-      `cannot differentiate ${node.op} (node "${node.label}"): its weight of shape [${w.shape}] has no ${group} groups`,
+  const refuse = (reason: string) =>
+    new SorthError(
+      `cannot differentiate ${node.op} (node "${node.label}"): its weight of shape [${w.shape}] ${reason}`,
     );
+  if (!isGroupCount(group, w.shape)) throw refuse(`has no ${group} groups`);
+  const channels = dimAt(w.shape, channelAxis) * (channelAxis === 1 ? group : 1);
+  if (channels !== dimAt(x.shape, 1)) {
+    throw refuse(`takes ${channels} channels, and its input of shape [${x.shape}] has ${dimAt(x.shape, 1)}`);
   }
   return { x, w, y, group };
 }
@@ -33,7 +38,7 @@ export const convolution = {
   // dX spreads dY through the kernel; dW weighs the windows of X by dY; dB sums dY.
   Conv: {
     vjp: (context, dy, g) => {
-      const { x, w, y, group } = operands(context);
+      const { x, w, y, group } = operands(context, 1);
       const geometry = windowGeometry(context.node, spatial(w), spatial(x), spatial(y));
       return [
         () => spreadWindows(g, dy, w, geometry, group),
@@ -48,7 +53,7 @@ export const convolution = {
   // The adjoint of Conv: dX convolves dY; dW weighs the windows of dY by X.
   ConvTranspose: {
     vjp: (context, dy, g) => {
-      const { x, w, y, group } = operands(context);
+      const { x, w, y, group } = operands(context, 0);
       const geometry = transposedGeometry(context.node, spatial(w), spatial(x), spatial(y));
       return [
         () => slideWindows(g, dy, w, geometry, group),
