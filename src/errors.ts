@@ -32,11 +32,11 @@ export class SorthError extends Error {
 
   /**
    * @param message - what is wrong, where, and what to do: one line. Line breaks and control characters, which names and
-   * texts of a file may hold, are escaped
+   * texts of a file may hold, are escaped; the middle of a message that would fill the screen is left out
    * @param options - the error behind it, and its kind: by default that of the error behind it, or `model`
    */
   constructor(message: string, { code, ...options }: ErrorOptions & { readonly code?: ErrorCode } = {}) {
-    super(visible(message.replace(/\s*[\r\n]+\s*/g, " ")), options);
+    super(shortened(visible(message.replace(/\s*[\r\n]+\s*/g, " "))), options);
     this.code = code ?? (options.cause instanceof SorthError ? options.cause.code : "model");
   }
 
@@ -44,6 +44,11 @@ export class SorthError extends Error {
   get exitCode(): 1 | 2 {
     return this.code === "usage" ? 2 : 1;
   }
+}
+
+/** A file may hold names and shapes of any length; a message shows where they begin, and says at its end what to do. */
+function shortened(message: string): string {
+  return message.length > 2000 ? `${message.slice(0, 1400)} … ${message.slice(-590)}` : message;
 }
 
 /** The call itself was wrong (an unknown option, a value out of range): exit code 2 on the command line. */

@@ -100,3 +100,9 @@ it("a message is one line that shows what names in a file hide", () => {
     "the node a b\\u001b[31m\\u202e: wrong",
   );
 });
+
+it("a message of any length shows where it begins, and its end with what to do", () => {
+  const { message } = new SorthError(`the shape [${"1, ".repeat(9000)}1] is wrong; save the file again`);
+  expect(message).toMatch(/^the shape \[1, 1.* … .*1\] is wrong; save the file again$/);
+  expect(message.length).toBeLessThanOrEqual(2000);
+});
