@@ -1,3 +1,4 @@
+import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 
@@ -26,6 +27,18 @@ export function randomStream(purpose: string, ...keys: readonly number[]): Rando
   absorb(state, purpose.length);
   absorb(state, keys.length);
   return xoroshiro128plusFromState(state);
+}
+
+/** 0 … count−1 in a random order (Fisher and Yates), from as many numbers of the stream as that takes. */
+export function permutation(random: RandomGenerator, count: number): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const j = uniformInt(random, 0, i);
+    const taken = order[j] as number;
+    order[j] = order[i] as number;
+    order[i] = taken;
+  }
+  return order;
 }
 
 type State = [number, number, number, number];

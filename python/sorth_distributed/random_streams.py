@@ -125,7 +125,7 @@ class Stream:
         return np.array([r * a for r, a in zip(radius, angle)], np.float64)
 
     def order(self, count: int) -> NDArray[np.int64]:
-        """0 to count - 1 in a random order (Fisher-Yates, as `shuffled` of src/data/batches.ts)."""
+        """0 to count - 1 in a random order (Fisher-Yates, as `permutation` of src/random.ts)."""
         order = list(range(count))
         numbers = iter(self.words(count + 64).tolist())
         for i in range(count - 1, 0, -1):

@@ -1,7 +1,5 @@
-import { uniformInt } from "pure-rand/distribution/uniformInt";
-import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { DataError, UsageError } from "../errors.ts";
-import { randomStream } from "../random.ts";
+import { permutation, randomStream } from "../random.ts";
 import { type Dataset, subset } from "./dataset.ts";
 
 /**
@@ -12,19 +10,20 @@ import { type Dataset, subset } from "./dataset.ts";
  * @param epoch - counted from 0
  */
 export const shuffledIndices = (seed: number, epoch: number, count: number): Uint32Array =>
-  shuffled(randomStream("order", seed, epoch), count);
+  permutation(randomStream("order", seed, epoch), count);
 
-/** 0 … count−1 in a random order. */
-function shuffled(random: RandomGenerator, count: number): Uint32Array {
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = uniformInt(random, 0, i);
-    const taken = order[j] as number;
-    order[j] = order[i] as number;
-    order[i] = taken;
-  }
-  return order;
-}
+/**
+ * The order in which an epoch of training visits the samples, each once: every reader of training samples asks here. Random,
+ * but for samples that come one after another. Its first {@link stepsPerEpoch} whole batches are trained on; the rest, less
+ * than a batch, is left out, and other samples are in the next epoch.
+ * @param epoch - counted from 0
+ */
+export const epochOrder = (
+  { size, inOrder }: Pick<Dataset, "size" | "inOrder">,
+  seed: number,
+  epoch: number,
+): Uint32Array =>
+  inOrder ? Uint32Array.from({ length: size }, (_, i) => i) : shuffledIndices(seed, epoch, size);
 
 /** Steps of one training epoch, without the last, partial batch. @throws UsageError when no batch is complete */
 export function stepsPerEpoch(dataset: Dataset, batch: number): number {
@@ -45,10 +44,22 @@ export interface EvaluationBatch {
   readonly count: number;
 }
 
-/** All samples of a dataset in order, each counted exactly once. */
-export function* evaluationBatches(dataset: Dataset, batch: number): Generator<EvaluationBatch> {
-  for (let start = 0; start < dataset.size; start += batch) {
-    const count = Math.min(batch, dataset.size - start);
+/** How many samples an evaluation counts: all, or those in whole batches. */
+export const evaluatedSamples = (size: number, batch: number, onlyWhole: boolean): number =>
+  onlyWhole ? size - (size % batch) : size;
+
+/**
+ * The samples of a dataset in order, each counted exactly once.
+ * @param onlyWhole - leaves the last, partial batch out
+ */
+export function* evaluationBatches(
+  dataset: Dataset,
+  batch: number,
+  onlyWhole = false,
+): Generator<EvaluationBatch> {
+  const samples = evaluatedSamples(dataset.size, batch, onlyWhole);
+  for (let start = 0; start < samples; start += batch) {
+    const count = Math.min(batch, samples - start);
     yield { indices: Uint32Array.from({ length: batch }, (_, i) => start + Math.min(i, count - 1)), count };
   }
 }
@@ -87,13 +98,16 @@ export function splitRows(
   }
   if (size < 2) throw new DataError(`${name}: ${size} samples cannot be split for validation`);
   const held = Math.min(Math.max(Math.round(size * fraction), 1), size - 1);
-  const order = shuffled(randomStream("validation", seed), size);
+  const order = permutation(randomStream("validation", seed), size);
   return { train: order.slice(held).sort(), validation: order.slice(0, held).sort() };
 }
 
-/** Some samples of a dataset, the same ones for each call, from all over it: files are often sorted by class. */
-export function drawn(dataset: Dataset, count: number): Dataset {
-  if (count >= dataset.size) return dataset;
-  const indices = shuffledIndices(0, 0, dataset.size).slice(0, count);
-  return subset(dataset, dataset.inOrder ? indices.sort() : indices);
+/** Some of so many samples, the same ones for each call, from all over them: files are often sorted by class. */
+export function drawnRows({ size, inOrder }: Pick<Dataset, "size" | "inOrder">, count: number): Uint32Array {
+  const rows = shuffledIndices(0, 0, size).slice(0, count);
+  return inOrder ? rows.sort() : rows;
 }
+
+/** Those samples of a dataset. */
+export const drawn = (dataset: Dataset, count: number): Dataset =>
+  count >= dataset.size ? dataset : subset(dataset, drawnRows(dataset, count));

@@ -115,6 +115,8 @@ export interface Dataset {
   readonly fingerprint?: string;
   /** Samples come one after another: training takes them in this order, and does not shuffle. */
   readonly inOrder?: boolean;
+  /** Ends a pass that was begun and will not be read to its end. Called at the end of a fit. */
+  close?(): void;
   /** The file of a sample, where each has one of its own. */
   sampleName?(index: number): string;
   /** The row of a sample in its table, from 0, where rows of the table were left out. */

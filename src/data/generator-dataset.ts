@@ -47,7 +47,7 @@ export async function generatorDataset(
   const first = await peek.take();
   await peek.close();
   if (!first) throw new DataError(`${name} yields no sample`);
-  const reader = new Reader(generate, name);
+  const reader = new Reader(generate, name, size);
   const labelsName = ["y", "labels"].find((key) => Object.hasOwn(first, key));
   const columns = Object.entries(first).map(([key, value]): Column => {
     const numbers = numbersOf(value);
@@ -89,7 +89,12 @@ export async function generatorDataset(
     columns.filter((column) => column !== labels),
     labels,
   );
-  return { ...made, inOrder: true, ...(fingerprint !== undefined && { fingerprint }) };
+  return {
+    ...made,
+    inOrder: true,
+    close: () => reader.close(),
+    ...(fingerprint !== undefined && { fingerprint }),
+  };
 }
 
 /** One pass of a generator, sample by sample. */
@@ -101,10 +106,15 @@ class Pass {
   readonly #samples: Iterator<GeneratedSample> | AsyncIterator<GeneratedSample>;
 
   constructor(generate: SampleGenerator, pass: TrainingPass | undefined, name: string) {
-    const made = generate(pass);
+    const made = Object(generate(pass));
     this.pass = pass;
     this.#name = name;
-    this.#samples = Symbol.asyncIterator in made ? made[Symbol.asyncIterator]() : made[Symbol.iterator]();
+    this.#samples = made[Symbol.asyncIterator]?.() ?? made[Symbol.iterator]?.();
+    if (!this.#samples) {
+      throw new UsageError(
+        `${name} returns no samples to go through, one after another: write function* or async function*, and yield them`,
+      );
+    }
   }
 
   /** The next sample; undefined behind the last one. */
@@ -117,7 +127,8 @@ class Pass {
       );
     }
     this.next += 1;
-    return value;
+    // A generator may write its next sample into the same arrays.
+    return Object.fromEntries(Object.entries(value).map(([key, own]) => [key, copyOf(own)]));
   }
 
   /** Ends the generator, so that its `finally` runs. */
@@ -130,14 +141,28 @@ class Pass {
 class Reader {
   readonly #generate: SampleGenerator;
   readonly #name: string;
+  readonly #size: number;
   #open: Pass | undefined;
   #last: Promise<unknown> = Promise.resolve();
   /** The batches that were read last, for the other arrays of the same samples. */
   #batches: { readonly key: string; readonly samples: Promise<readonly GeneratedSample[]> }[] = [];
 
-  constructor(generate: SampleGenerator, name: string) {
+  constructor(generate: SampleGenerator, name: string, size: number) {
     this.#generate = generate;
     this.#name = name;
+    this.#size = size;
+  }
+
+  /** Ends the pass that is open, once its generator has answered. */
+  close(): void {
+    this.#last = this.#last.then(() => this.#end()).catch(() => {});
+  }
+
+  async #end(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    this.#batches = [];
+    await open?.close();
   }
 
   /** The samples at ascending indices of a pass. */
@@ -154,10 +179,19 @@ class Reader {
 
   async #take(wanted: readonly number[], pass: TrainingPass | undefined): Promise<GeneratedSample[]> {
     const found: GeneratedSample[] = [];
-    for (const index of wanted) {
-      const sample = await this.#at(index, pass);
-      found.push(sample);
+    try {
+      for (const [row, index] of wanted.entries()) {
+        // The last batch of an evaluation repeats the last sample.
+        const again = row > 0 && wanted[row - 1] === index ? found[row - 1] : undefined;
+        found.push(again ?? (await this.#at(index, pass)));
+      }
+    } catch (error) {
+      // A generator that failed yields no more: the next batch begins a pass anew.
+      await this.#end().catch(() => {});
+      throw error;
     }
+    // Nobody asks for more of this pass.
+    if (this.#open?.next === this.#size) await this.#open.close();
     return found;
   }
 
@@ -184,6 +218,9 @@ class Reader {
 }
 
 const isNumber = (value: GeneratedArray): boolean => typeof value === "number" || typeof value === "boolean";
+
+const copyOf = (value: GeneratedArray): GeneratedArray =>
+  ArrayBuffer.isView(value) ? value.slice() : Array.isArray(value) ? [...value] : value;
 
 const numbersOf = (value: GeneratedArray): ArrayLike<number | bigint> =>
   typeof value === "object" ? value : [Number(value)];

@@ -1,12 +1,11 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
-import { uniformInt } from "pure-rand/distribution/uniformInt";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { UsageError } from "../errors.ts";
 import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
 import { type AnyObjective, isCombined, isObjective } from "../losses/terms.ts";
 import { checkNumber, positive } from "../numbers.ts";
-import { randomStream } from "../random.ts";
+import { permutation, randomStream } from "../random.ts";
 import type { BatchArray, TrainingPass } from "./dataset.ts";
 
 /** Replaces samples by mixtures: `count` samples of `width` numbers each, in the order in which they were read. */
@@ -72,15 +71,6 @@ function ofMixtures(objective: AnyObjective | undefined): Objective {
   throw new UsageError(
     `mixup mixes the labels of a batch, which ${objective ? `the objective ${objective.name}` : "the model's own loss"} cannot take: use cross-entropy, bce or mse, or leave mixup out`,
   );
-}
-
-function permutation(random: RandomGenerator, length: number): number[] {
-  const order = Array.from({ length }, (_, i) => i);
-  for (let i = length - 1; i > 0; i--) {
-    const j = uniformInt(random, 0, i);
-    [order[i], order[j]] = [order[j] as number, order[i] as number];
-  }
-  return order;
 }
 
 /** A number from Beta(α, α): X/(X + Y) of two numbers from Gamma(α). */

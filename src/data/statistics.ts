@@ -1,5 +1,5 @@
 import { elementCount } from "../onnx/tensor.ts";
-import { shuffledIndices, splitRows } from "./batches.ts";
+import { drawnRows, splitRows } from "./batches.ts";
 import { type Dataset, mainColumn } from "./dataset.ts";
 import type { MeanAndStd } from "./normalize.ts";
 
@@ -26,7 +26,10 @@ export async function channelStatistics(
   const rows = validation
     ? splitRows(dataset.name, dataset.size, validation, seed).train
     : Uint32Array.from({ length: dataset.size }, (_, i) => i);
-  const drawn = Array.from(shuffledIndices(0, 0, rows.length).subarray(0, most), (i) => rows[i] as number);
+  const drawn = Array.from(
+    drawnRows({ size: rows.length, inOrder: dataset.inOrder === true }, most),
+    (i) => rows[i] as number,
+  );
   const sums = Array.from({ length: channels }, () => ({ sum: 0, squares: 0 }));
   const divisor = column?.bytes ? 255 : 1;
   for (let first = 0; first < drawn.length; first += chunk) {

@@ -1,5 +1,5 @@
 import type { Probe } from "../analysis/probe.ts";
-import { shuffledIndices } from "../data/batches.ts";
+import { epochOrder } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { buildGradientStep, type GradientStep } from "../programs/split-step.ts";
@@ -55,7 +55,7 @@ export class GradientMeter {
     );
     const { seed = 0, normalize } = options;
     const feeder = new StepFeeder(step.ports, dataset, seed, { normalize });
-    await feeder.fill(shuffledIndices(seed, 0, dataset.size).subarray(0, batchOf(step.ports)));
+    await feeder.fill(epochOrder(dataset, seed, 0).subarray(0, batchOf(step.ports)));
     return new GradientMeter(step, feeder, await timedOptions(options), probe);
   }
 

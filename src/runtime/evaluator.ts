@@ -1,4 +1,4 @@
-import { type EvaluationBatch, evaluationBatches } from "../data/batches.ts";
+import { type EvaluationBatch, evaluatedSamples, evaluationBatches } from "../data/batches.ts";
 import { type Dataset, type Filled, isPending, startedFill } from "../data/dataset.ts";
 import type { DataFeeds } from "../data/feeds.ts";
 import { checkLabels } from "../data/labels.ts";
@@ -57,9 +57,7 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
   }));
   const { measure } = run;
   const measured = measure?.begin();
-  const batches = [...evaluationBatches(dataset, batch)].filter(
-    ({ count }) => !countsBatches(graph) || count === batch,
-  );
+  const batches = [...evaluationBatches(dataset, batch, countsBatches(graph))];
   for await (const { feeds, count } of filledBatches(batches, first, make)) {
     signal?.throwIfAborted();
     const outputs = await session.run(new Map<string, Fed>([...state, ...feeds.tensors()]));
@@ -189,7 +187,7 @@ type Counted = Pick<Evaluated, "graph" | "ports">;
 
 /** All samples, or those in whole batches where the model's loss is one number for each batch. */
 const countedSamples = (dataset: Dataset, { graph, ports }: Counted): number =>
-  countsBatches(graph) ? dataset.size - (dataset.size % batchOf(ports)) : dataset.size;
+  evaluatedSamples(dataset.size, batchOf(ports), countsBatches(graph));
 
 /** A message about the samples that an evaluation leaves out; undefined where it counts all. */
 export function remarkOnRest(dataset: Dataset, counted: Counted): string | undefined {

@@ -1,5 +1,5 @@
 import { brokenNumber } from "../analysis/unusable-numbers.ts";
-import { shuffledIndices, stepsPerEpoch } from "../data/batches.ts";
+import { epochOrder, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Mixup } from "../data/mixup.ts";
 import type { Step } from "../programs/step.ts";
@@ -112,6 +112,14 @@ export class FitLoop {
 
   /** Trains from the run's position to its end. */
   async *events(): Events {
+    try {
+      yield* this.#allEvents();
+    } finally {
+      this.#run.train.close?.();
+    }
+  }
+
+  async *#allEvents(): Events {
     const { position, checkpoint, save } = this.#run;
     this.#stopWhereStopped();
     while (this.#goesOn(this.#steps.totalSteps)) {
@@ -176,11 +184,7 @@ export class FitLoop {
     const { options, length, train } = this.#run;
     const epoch = Math.floor(first / this.#perEpoch);
     if (this.#order?.epoch !== epoch) {
-      const { size, inOrder } = train;
-      const indices = inOrder
-        ? Uint32Array.from({ length: size }, (_, i) => i)
-        : shuffledIndices(options.seed ?? 0, epoch, size);
-      this.#order = { epoch, indices };
+      this.#order = { epoch, indices: epochOrder(train, options.seed ?? 0, epoch) };
     }
     const end = Math.min(this.#steps.totalSteps, (epoch + 1) * this.#perEpoch);
     const done = Math.min(end, first + length.next);

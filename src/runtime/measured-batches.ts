@@ -1,6 +1,6 @@
 import { batchAxisOf, type DimensionOptions } from "../analysis/dimensions.ts";
 import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
-import { shuffledIndices } from "../data/batches.ts";
+import { epochOrder } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { feedsOfGraph } from "../data/sample-feeds.ts";
@@ -48,8 +48,7 @@ export class MeasuredBatches {
       );
     }
     this.samples = whole * this.size;
-    const order = dataset.inOrder ? undefined : shuffledIndices(options.seed, 0, dataset.size);
-    this.#order = order?.slice(0, this.samples) ?? Uint32Array.from({ length: this.samples }, (_, i) => i);
+    this.#order = epochOrder(dataset, options.seed, 0).slice(0, this.samples);
     const open = [...this.#feeds().tensors()].flatMap(([name, { dims }]) => {
       const input = graph.valueNamed(name);
       const batchAxis = batchAxisOf(input, dims, undefined);

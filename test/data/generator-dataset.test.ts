@@ -64,6 +64,57 @@ test("a generator's samples are trained on in their order, a pass for each epoch
   await rm(folder, { recursive: true });
 });
 
+test("arrays may be reused, the samples that fill a batch up are not made anew, and each pass is ended", async () => {
+  const [x, log] = [new Float32Array(6), { begun: 0, ended: 0 }];
+  async function* reusing(pass: TrainingPass | undefined) {
+    log.begun += 1;
+    try {
+      for await (const { y, ...sample } of samples(pass)) {
+        x.set(sample.x);
+        yield { x, y };
+      }
+    } finally {
+      log.ended += 1;
+    }
+  }
+  const [fresh, data] = [await generatorDataset(samples, options), await generatorDataset(reusing, options)];
+  expect(log).toEqual({ begun: 1, ended: 1 });
+  const [one, other] = await Promise.all([0, 1].map(() => Trainer.create(network(), plain)));
+  const found = await losses(one as Trainer, data, { epochs: 2 });
+  expect(found).toEqual(await losses(other as Trainer, fresh, { epochs: 2 }));
+  await new Promise(setImmediate);
+  expect(log).toEqual({ begun: 3, ended: 3 });
+  // 60 samples are seven batches of eight and four samples, which four copies of the last fill up.
+  expect(await one?.evaluate(data)).toEqual(await other?.evaluate(train));
+  expect(log).toEqual({ begun: 4, ended: 4 });
+});
+
+test("an error of the generator ends the run before its step, and the run goes on with a generator that is well again", async () => {
+  let fails = true;
+  async function* failing(pass: TrainingPass | undefined) {
+    let i = 0;
+    for await (const sample of samples(pass)) {
+      if (fails && ++i > 20) throw new RangeError("the camera is off");
+      yield sample;
+    }
+  }
+  const data = await generatorDataset(failing, options);
+  const trainer = await Trainer.create(network(), plain);
+  const list: number[] = [];
+  const fitted = async () => {
+    for await (const { event, loss } of trainer.fit(data)) if (event === "step") list.push(loss);
+  };
+  await expect(fitted()).rejects.toThrow(new RangeError("the camera is off"));
+  expect(list.length).toBe(2);
+  fails = false;
+  list.push(...(await losses(trainer, data)));
+  const whole = await losses(
+    await Trainer.create(network(), plain),
+    await generatorDataset(samples, options),
+  );
+  expect(list).toEqual(whole);
+});
+
 test.each<[string, () => Iterable<never>, Partial<GeneratorOptions>, string]>([
   ["none", function* () {}, {}, "yields no sample"],
   ["too few", () => [{ x: [0.5], y: 0 }] as never, {}, "ends after 1 samples, and sample 1 was asked for"],
@@ -107,6 +158,8 @@ test.each<[string, () => Iterable<never>, Partial<GeneratorOptions>, string]>([
     "samples have no such array",
   ],
   ["no object", () => [{ x: [0.5], y: 0 }, 7] as never, {}, "yield an object"],
+  ["nothing to go through", () => undefined as never, {}, "returns no samples to go through"],
+  ["a promise", () => Promise.resolve([]) as never, {}, "write function* or async function*"],
 ])("refuses %s", async (_, generate, more, words) => {
   const read = async () => {
     const data = await generatorDataset(generate, { size: 2, classes: 3, ...more });
