@@ -75,7 +75,9 @@ async function skimmedModel(path: string, from: number, source: ModelSource): Pr
 /**
  * Writes a model as an ONNX file, under a temporary name that is renamed at the end. If the file goes to another folder
  * than the one the model was read from, its external data files are copied there; otherwise both models share them. A model
- * whose external weights have new numbers gets a data file of its own, `<path>.data`, with all of its external weights.
+ * whose external weights have new numbers gets a data file of its own, `<path>.data`, with all of its external weights. If `path`
+ * has such a file already, the new one is called `<path>.2.data`: a model that is replaced and its data stay whole until the new
+ * model is in place, and then its data go, unless another model in the folder names them.
  * @throws UsageError when the file exists and `force` is not set; SorthError when the target folder has an external data
  * file of the same name with other content, or when the model is larger than protobuf allows (2 GB)
  */
@@ -106,9 +108,16 @@ export async function writeWithData(
     throw new UsageError(`"${path}" already exists; give another name, or --force to replace it`);
   }
   await checkIsNoData(path, given);
+  // At each moment, the file at `path` is whole, and names data that are whole: the former pair or the new one.
   await own?.write();
-  await carryExternalData(model, path);
-  await writeFileSafely(path, model.pieces, options);
+  try {
+    await carryExternalData(model, path);
+    await writeFileSafely(path, model.pieces, options);
+  } catch (error) {
+    await own?.takeBack();
+    throw error;
+  }
+  await own?.removeReplaced();
   return own?.path;
 }
 

@@ -1,7 +1,8 @@
-import { stat } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { FileError } from "../errors.ts";
 import { decodeTensorProto, encodeTensorProto } from "./codec.ts";
+import { dataInFolder, freeDataName, removeReplacedData } from "./data-files-node.ts";
 import { checkedLocation, checkedRange, externalLocations } from "./external.ts";
 import { openExternal, realPlace } from "./external-node.ts";
 import { Model } from "./model.ts";
@@ -11,7 +12,7 @@ import { type Chunk, chunkSize, storedBytes } from "./stored.ts";
 import type { OpenFile } from "./stored-file-node.ts";
 import { externalReference } from "./tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "./wire.ts";
-import { type WriteOptions, writeFileSafely } from "./write-file.ts";
+import { syncFolder, type WriteOptions, writeFileSafely } from "./write-file.ts";
 
 /** Tensors of at least this many bytes begin on a page, so that a session can map them. */
 const largeBytes = 64 * 1024;
@@ -33,6 +34,10 @@ export interface OwnData {
   readonly path: string;
   /** Writes the file. To be called before the model is written. */
   write(): Promise<void>;
+  /** Removes the file. To be called if the model cannot be written. */
+  takeBack(): Promise<void>;
+  /** Removes the data of the model in whose place this one was written. To be called afterwards. */
+  removeReplaced(): Promise<void>;
 }
 
 /**
@@ -42,7 +47,9 @@ export interface OwnData {
  * @throws SorthError when a data file of the model is missing
  */
 export async function ownData(model: Model, path: string, options: WriteOptions): Promise<OwnData> {
-  const data = await freeName(model, path, options);
+  const present = await dataInFolder(path);
+  const kept = await dataOf(model, path);
+  const data = await freeDataName(path, kept, present, options.force ?? false);
   const { layout } = model;
   const files = new Files(model);
   const replace = new Map<FieldRecord, Uint8Array>();
@@ -76,9 +83,15 @@ export async function ownData(model: Model, path: string, options: WriteOptions)
     async write() {
       try {
         await writeFileSafely(data, content, options);
+        await syncFolder(data);
       } finally {
         files.close();
       }
+    },
+    takeBack: () => rm(data, { force: true }),
+    async removeReplaced() {
+      await syncFolder(path);
+      await removeReplacedData(path, kept, present);
     },
   };
 }
@@ -125,17 +138,11 @@ function moved(
   return encodeTensorProto(tensor);
 }
 
-/** A name for the data beside a model: `model.onnx.data`, or with a number, since no other file may be written over. */
-async function freeName(model: Model, path: string, { force = false }: WriteOptions): Promise<string> {
+/** The data files of a model that is to be written to `path`. */
+async function dataOf(model: Model, path: string): Promise<ReadonlySet<string>> {
   const folder = dirname(resolve(model.path ?? path));
-  const taken = await Promise.all(
-    [...model.externalLocations].map((location) => realPlace(join(folder, checkedLocation(location)))),
-  );
-  for (let i = 1; ; i++) {
-    const name = `${path}${i === 1 ? "" : `.${i}`}.data`;
-    if (taken.includes(await realPlace(resolve(name)))) continue;
-    if (force || !(await stat(name).catch(() => undefined))) return name;
-  }
+  const files = [...model.externalLocations].map((location) => join(folder, checkedLocation(location)));
+  return new Set(await Promise.all(files.map(realPlace)));
 }
 
 /** The data files of a model, each opened once. */

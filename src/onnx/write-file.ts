@@ -13,6 +13,7 @@ import {
   rm,
   stat,
 } from "node:fs/promises";
+import { dirname } from "node:path";
 import { onExit } from "signal-exit";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
 import { removeLeftovers, temporaryName } from "./leftovers.ts";
@@ -68,7 +69,7 @@ export async function writeFileSafely(
     if (error instanceof SorthError) throw error;
     throw new FileError(`cannot write "${path}": ${reasonOf(error)}`);
   } finally {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => {});
     forget();
   }
 }
@@ -94,6 +95,16 @@ export async function makeFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true }).catch((error: unknown) => {
     throw new FileError(`cannot make the folder "${path}": ${reasonOf(error)}`);
   });
+}
+
+/**
+ * Syncs the folder in which a file lies, so that the file's name is on the disk before another is written or removed: after a
+ * power failure, no model is there whose data is not. Nothing happens where the system cannot sync folders.
+ */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(dirname(path), "r").catch(() => undefined);
+  await handle?.sync().catch(() => {});
+  await handle?.close();
 }
 
 const alreadyThere = (path: string): UsageError =>
