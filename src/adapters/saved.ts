@@ -8,7 +8,7 @@ import { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
-import type { Tensor } from "../onnx/tensor.ts";
+import { externalReference, type Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { MarkedParameter } from "./mark.ts";
 
@@ -37,13 +37,16 @@ export function withSaved(
   }
   const { layout } = model;
   const replace = new Map<FieldRecord, Chunk[]>();
+  const apart: string[] = [];
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;
-    const { name, docString } = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));
-    const tensor = tensors.get(name);
-    if (tensor) replace.set(record, initializerRecord(tensor, docString));
+    const before = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));
+    const tensor = tensors.get(before.name);
+    if (!tensor) continue;
+    replace.set(record, initializerRecord(tensor, before.docString));
+    if (externalReference(before)) apart.push(before.name);
   }
-  return { model: Model.spliced(splice(layout, { replace }), model), heads };
+  return { model: Model.spliced(splice(layout, { replace }), model, apart), heads };
 }
 
 const namesOf = (value: Value): string[] => [value.name, ...foldedFrom(value)];

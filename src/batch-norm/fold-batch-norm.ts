@@ -3,9 +3,10 @@ import { renameInNode } from "../block/rename-record.ts";
 import { decodeNodeProto, decodeTensorProto, decodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
+import type { onnx } from "../onnx/schema.js";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { elementCount, externalReference, Tensor } from "../onnx/tensor.ts";
 import {
   bytesField,
   concatBytes,
@@ -29,6 +30,7 @@ function withoutBatchNorm(model: Model, { folded }: { readonly folded: boolean }
   const { layers, graphLengthWidth } = found.mark;
   const replace = new Map<FieldRecord, Uint8Array | Chunk[] | null>([[found.record, null]]);
   const append: Chunk[] = [];
+  const apart: string[] = [];
   const nodes = new Nodes(layout);
   const tensors = new Tensors(model, layout);
   for (const layer of layers) {
@@ -36,6 +38,7 @@ function withoutBatchNorm(model: Model, { folded }: { readonly folded: boolean }
     if (folded) {
       for (const tensor of foldedTensors(layer, nodes.epsilonOf(layer), tensors)) {
         const record = tensors.records.get(tensor.name);
+        if (tensors.isOutside(tensor.name)) apart.push(tensor.name);
         const bytes = initializerRecord(tensor);
         if (record) replace.set(record, bytes);
         else append.push(...bytes);
@@ -51,7 +54,7 @@ function withoutBatchNorm(model: Model, { folded }: { readonly folded: boolean }
     if (record.field !== graphFields.valueInfo) continue;
     if (gone.has(decodeValueInfoProto(payloadOf(layout, record)).name ?? "")) replace.set(record, null);
   }
-  return Model.spliced(splice(layout, { replace, appendToGraph: append, graphLengthWidth }), model);
+  return Model.spliced(splice(layout, { replace, appendToGraph: append, graphLengthWidth }), model, apart);
 }
 
 const payloadOf = ({ bytes }: ModelLayout, { payload, end }: FieldRecord): Uint8Array =>
@@ -101,9 +104,19 @@ class Tensors {
     }
   }
 
+  /** Whether a tensor's numbers are external data. */
+  isOutside(name: string): boolean {
+    const proto = this.#protoOf(name);
+    return !!proto && !!externalReference(proto);
+  }
+
+  #protoOf(name: string): onnx.TensorProto.$Properties | undefined {
+    return this.#model.proto.graph?.initializer?.find((one) => one.name === name);
+  }
+
   /** @throws SorthError if the model has no such tensor */
   named(name: string): Tensor {
-    const proto = this.#model.proto.graph?.initializer?.find((one) => one.name === name);
+    const proto = this.#protoOf(name);
     if (!proto) throw damagedMark(`it has no tensor "${name}" any more`);
     return Tensor.fromProto(proto, this.#model.external);
   }

@@ -51,7 +51,7 @@ export async function freeBatch(model: Model, options: FreeBatchOptions, probe: 
   options.onMessage?.(
     `checked: ${comparedSamples} random samples at once give what each gives alone (largest relative difference ${compared.difference.toPrecision(2)})`,
   );
-  return Model.fromProto(proto, source);
+  return Model.fromProto(proto, source).withApart(model.apart);
 }
 
 /** The axes that count the one sample. @throws SorthError for a model whose batch is not fixed at 1 */

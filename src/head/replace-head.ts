@@ -19,7 +19,7 @@ import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { onnx } from "../onnx/schema.js";
 import { splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
-import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { byteLengthOf, elementCount, externalReference, largeBytes, type Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { classifierOutput, findHead, type Head, type HeadParameter, storedAt } from "./find-head.ts";
 
@@ -169,12 +169,16 @@ function spliced(model: Model, { before, after, replaced, renamed }: Changes): M
   const replace = new Map<FieldRecord, Uint8Array | Chunk[] | null>();
   const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
   const recordsOf = (field: number) => layout.graph.filter((record) => record.field === field);
+  const apart: string[] = [];
   const open = new Map(replaced.map(({ value, tensor }) => [value.name, tensor.named(value.name)]));
   for (const record of recordsOf(graphFields.initializer)) {
-    const name = decodeTensorProto(payloadOf(record)).name ?? "";
+    const former = decodeTensorProto(payloadOf(record));
+    const name = former.name ?? "";
     const tensor = open.get(name);
     if (tensor) replace.set(record, initializerRecord(tensor));
     open.delete(name);
+    if (!tensor || !externalReference(former)) continue;
+    if (byteLengthOf(tensor.type, tensor.dims) >= largeBytes) apart.push(name);
   }
   const nodes = recordsOf(graphFields.node);
   after.nodes.forEach((node, i) => {
@@ -204,6 +208,7 @@ function spliced(model: Model, { before, after, replaced, renamed }: Changes): M
       appendToGraph: [...open.values()].flatMap((tensor) => initializerRecord(tensor)),
     }),
     model,
+    apart,
   );
 }
 

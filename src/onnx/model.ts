@@ -110,6 +110,16 @@ export class Model {
   }
 
   /**
+   * The same model, whose initializers with these names go into external data when it is written.
+   * @internal
+   */
+  withApart(names: Iterable<string>): Model {
+    const pieces = this.#pieces ? { pieces: this.#pieces } : {};
+    const content = { ...pieces, ...(this.#proto && { proto: this.#proto }), locations: this.#locations };
+    return new Model({ ...content, skim: this.#skim, apart: new Set([...this.apart, ...names]) }, this);
+  }
+
+  /**
    * The bytes in pieces, in order; some may lie in a file.
    * @internal
    */

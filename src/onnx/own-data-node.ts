@@ -10,12 +10,11 @@ import { onnx } from "./schema.js";
 import { splice } from "./splice.ts";
 import { type Chunk, chunkSize, storedBytes } from "./stored.ts";
 import type { OpenFile } from "./stored-file-node.ts";
-import { externalReference } from "./tensor.ts";
+import { externalReference, largeBytes } from "./tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "./wire.ts";
 import { syncFolder, type WriteOptions, writeFileSafely } from "./write-file.ts";
 
-/** Tensors of at least this many bytes begin on a page, so that a session can map them. */
-const largeBytes = 64 * 1024;
+/** Where large tensors begin, so that a session can map them. */
 const page = 4096;
 /** Where other tensors begin: at a multiple that suits every type. */
 const alignment = 64;

@@ -27,7 +27,7 @@ export interface ExternalReference {
 export type ExternalReader = (reference: ExternalReference) => Uint8Array;
 
 /** Size in bytes from which external data stays in its file rather than being stored in the model. */
-const largeBytes = 64 * 1024;
+export const largeBytes = 64 * 1024;
 
 /** Data that was read for a message, kept while a tensor holds it, so that several graphs of one model share it. */
 const alreadyRead = new WeakMap<onnx.TensorProto.$Properties, WeakRef<TensorData>>();

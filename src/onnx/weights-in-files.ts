@@ -1,10 +1,7 @@
 import { Model } from "./model.ts";
 import { onnx } from "./schema.js";
 import { chunkSize, storedBytes } from "./stored.ts";
-import { externalReference } from "./tensor.ts";
-
-/** Weights of fewer bytes stay in the model. */
-const least = 64 * 1024;
+import { externalReference, largeBytes } from "./tensor.ts";
 
 /** Number of bytes of a model's initializers that lie in files. */
 export const bytesInFiles = ({ proto }: Model): number =>
@@ -24,7 +21,7 @@ export function withWeightsInFile(model: Model, folder: (path: string) => string
   const own = model.path === undefined ? undefined : folder(model.path);
   const moved = initializers.map((tensor) => {
     const stored = storedBytes(tensor);
-    if (!stored || chunkSize(stored) < least) return tensor;
+    if (!stored || chunkSize(stored) < largeBytes) return tensor;
     const { file, start: offset } = stored;
     if (folder(file.path) !== own || !file.isAtPath()) return tensor;
     const entries = { location: file.path.split(/[\\/]/).at(-1), offset, length: chunkSize(stored) };

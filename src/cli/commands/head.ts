@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { UsageError } from "../../errors.ts";
-import { readModel, writeModel } from "../../index.ts";
+import { readModel } from "../../index.ts";
 import { seedNumber } from "../../numbers.ts";
-import { checkIsNoData } from "../../onnx/files-node.ts";
+import { checkIsNoData, writeWithData } from "../../onnx/files-node.ts";
 import { addClassFlag, type ClassFlags, withClasses } from "../class-list.ts";
 import { addDimensionFlags } from "../dimension-flags.ts";
 import { numberIn } from "../options.ts";
@@ -31,8 +31,8 @@ export function define(command: Command, streams: CommandStreams): void {
     await checkIsNoData(output, model);
     const remarks: string[] = [];
     const changed = await withClasses(model, flags, (message) => remarks.push(message));
-    await writeModel(changed, output, terminal.write);
-    await terminal.wrote(path, output);
+    const data = await writeWithData(changed, output, terminal.write);
+    await terminal.wrote(path, output, data);
     for (const remark of remarks) terminal.note(remark);
   });
 }
