@@ -3,7 +3,13 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { SorthError, UsageError } from "../errors.ts";
 import { readModel } from "../index.ts";
-import { type SeedFigures, type SeedsResult, seedsResult } from "../measure/train-seeds.ts";
+import {
+  runSeeds,
+  type SeedFigures,
+  type SeedsResult,
+  seedFigures,
+  seedsResult,
+} from "../measure/train-seeds.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import { modelFacts } from "../programs/model-facts.ts";
 import { formatTable } from "../report/table.ts";
@@ -80,31 +86,27 @@ export async function trainSeeds(
   const settings: RunSettings = {
     ...{ version: 1, folder: process.cwd(), arguments: several.words, artifact: false },
   };
-  const began = async () => {
-    if (again !== undefined || runs.length > 0) return;
-    await removeFormer(folder);
-    await writeRunSettings(folder, settings, declare);
-  };
   const resume = ["--resume", folder];
-  const runs: SeedRun[] = [];
-  for (const [i, seed] of seeds.entries()) {
-    const before = ended.find((run) => run.seed === seed);
-    if (before) {
-      runs.push(before);
-      continue;
-    }
+  return runSeeds<SeedRun>(seeds, async (seed, before) => {
+    const known = ended.find((run) => run.seed === seed);
+    if (known) return known;
     if (signal?.aborted) {
       throw new SorthError(
         `stopped before seed ${seed}; to go on: sorth-onnx train ${resume.map(quoted).join(" ")}`,
       );
     }
-    terminal.note(`seed ${seed}, run ${i + 1} of ${seeds.length}`);
+    terminal.note(`seed ${seed}, run ${before.length + 1} of ${seeds.length}`);
+    const began = async () => {
+      if (again !== undefined || before.length > 0) return;
+      await removeFormer(folder);
+      await writeRunSettings(folder, settings, declare);
+    };
     const words = wordsOf(seed, { ...several, words: alone });
-    runs.push(seedRun(seed, await trainOne(words, { streams, signal, again: resume, began })));
-    const text = `${visibleLines(JSON.stringify(seedsResult(seeds, runs), undefined, 2))}\n`;
+    const run = seedRun(seed, await trainOne(words, { streams, signal, again: resume, began }));
+    const text = `${visibleLines(JSON.stringify(seedsResult(seeds, [...before, run]), undefined, 2))}\n`;
     await writeFileSafely(join(folder, seedsName), text, { force: true });
-  }
-  return seedsResult(seeds, runs);
+    return run;
+  });
 }
 
 /** @throws UsageError for runs that cannot begin, before the first one does */
@@ -171,13 +173,8 @@ async function endedRuns(folder: string): Promise<readonly SeedRun[]> {
 }
 
 function seedRun(seed: number, run: TrainedRun): SeedRun {
-  const { output, checkpoint, end, exportedStep, validation, test } = run;
-  const { step = 0, epoch = 0, loss = Number.NaN } = end ?? {};
-  return {
-    ...{ seed, output, checkpoint, step, epoch, exportedStep, loss },
-    ...(validation && { validation }),
-    ...(test && { test }),
-  };
+  const { output, checkpoint, end = { step: 0, epoch: 0, loss: Number.NaN }, exportedStep } = run;
+  return { ...seedFigures(seed, end, run), output, checkpoint, exportedStep };
 }
 
 /** The summary as a table: a row for each figure. */

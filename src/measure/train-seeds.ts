@@ -56,12 +56,10 @@ export async function trainSeeds(
 ): Promise<SeedsResult> {
   const { seeds, test, onEvent, epochs, maxSteps, validation, monitor, earlyStop, ...others } = options;
   const { callbacks, signal, ...own } = others;
-  checkSeeds(seeds);
   const asked = { epochs, maxSteps, validation, monitor, earlyStop, callbacks, signal };
   const fit = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
-  const runs: SeedRun[] = [];
-  for (const seed of seeds) {
-    if (signal?.aborted) break;
+  return runSeeds(seeds, async (seed) => {
+    if (signal?.aborted) return undefined;
     const trainer = await Trainer.create(model, { ...own, seed }, runtime);
     try {
       let end: TrainingEvent | undefined;
@@ -69,20 +67,47 @@ export async function trainSeeds(
         onEvent?.(event, seed);
         if (event.event === "end") end = event;
       }
-      if (signal?.aborted || !end) break;
-      const { step, epoch, loss } = end;
+      if (signal?.aborted || !end) return undefined;
       const held = "validation" in end ? end.validation : undefined;
-      runs.push({
-        ...{ seed, step, epoch, loss, model: trainer.export() },
-        ...(held && { validation: held }),
-        ...(test && { test: await trainer.evaluate(test) }),
+      const figures = seedFigures(seed, end, {
+        validation: held,
+        test: test && (await trainer.evaluate(test)),
       });
+      return { ...figures, model: trainer.export() };
     } finally {
       await trainer.release();
     }
+  });
+}
+
+/**
+ * One run after another, each with its seed: the loop of {@link trainSeeds} and of `train --seeds`.
+ * @param run - makes the run of a seed, given those before it; undefined ends the loop
+ */
+export async function runSeeds<R extends SeedFigures>(
+  seeds: readonly number[],
+  run: (seed: number, before: readonly R[]) => Promise<R | undefined>,
+): Promise<SeedsResult<R>> {
+  checkSeeds(seeds);
+  const runs: R[] = [];
+  for (const seed of seeds) {
+    const one = await run(seed, runs);
+    if (!one) break;
+    runs.push(one);
   }
   return seedsResult(seeds, runs);
 }
+
+/** What a run with a seed ended with. */
+export const seedFigures = (
+  seed: number,
+  { step, epoch, loss }: Pick<TrainingEvent, "step" | "epoch" | "loss">,
+  { validation, test }: { readonly [part in "validation" | "test"]?: EvaluationResult | undefined },
+): SeedFigures => ({
+  ...{ seed, step, epoch, loss },
+  ...(validation && { validation }),
+  ...(test && { test }),
+});
 
 function checkSeeds(seeds: readonly number[]): void {
   if (seeds.length === 0)

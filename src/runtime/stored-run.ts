@@ -1,6 +1,6 @@
 import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { learnCrc } from "../data/crc-checksum.ts";
-import { FileError, messageOf } from "../errors.ts";
+import { FileError, messageOf, NumericError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
@@ -85,7 +85,10 @@ export interface WrittenRun {
   readonly isSaved: boolean;
 }
 
-/** Writes a run to a folder: its model, and its state as checkpoints of the given kinds. */
+/**
+ * Writes a run to a folder: its model, and its state as checkpoints of the given kinds.
+ * @throws NumericError for a state with NaN or infinite numbers, which would replace a good one; the folder stays as it was
+ */
 export async function writeRun(
   folder: string,
   kinds: readonly CheckpointKind[],
@@ -93,6 +96,12 @@ export async function writeRun(
   { model, tensors, ports, options, position, fit, isSaved }: WrittenRun,
 ): Promise<void> {
   const { parameters, statistics, average } = ports;
+  const broken = brokenNumber(tensors);
+  if (broken) {
+    throw new NumericError(
+      `after step ${position.step}, ${broken}: this state is not saved, since no run could go on from it; ${folder} stays as it was`,
+    );
+  }
   if (!isSaved) await files.writeModel(folder, model);
   if (options.teacher && !isSaved) await files.writeModel(teacherFolder(folder), options.teacher);
   const chunks = encodeTensors(tensors, {

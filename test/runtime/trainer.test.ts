@@ -22,6 +22,7 @@ import { decodeModelProto, encodeModelProto } from "../../src/onnx/codec.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
+import { accumulate } from "../../src/optimizers/public.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
@@ -184,8 +185,11 @@ describe("fit", () => {
     expect((await readdir(where)).sort()).toEqual(["best.safetensors", "last.safetensors", "model.onnx"]);
   });
 
-  test("a loss that is no number ends the run and keeps the state before it", async () => {
-    const trainer = await Trainer.create(network(), { ...options, optimizer: sgd(), learningRate: 0.01 });
+  test.each([
+    ["each batch updates", sgd()],
+    ["updates of three batches", accumulate(3, sgd())],
+  ])("a loss that is no number ends the run and keeps the state before it: %s", async (_, optimizer) => {
+    const trainer = await Trainer.create(network(), { ...options, optimizer, learningRate: 0.01 });
     await collect(trainer.fit(train, { epochs: 1 }));
     const good = trainer.export().bytes;
     const poisoned: Dataset = {
@@ -209,6 +213,22 @@ describe("fit", () => {
     for (const tensor of graph?.initializer ?? []) {
       expect(Tensor.fromProto(tensor).numbers().every(Number.isFinite), tensor.name ?? "").toBe(true);
     }
+  });
+
+  test("a state that is broken within an epoch never replaces a good checkpoint", async () => {
+    const where = join(folder, "broken");
+    const trainer = await Trainer.create(network(), {
+      ...options,
+      optimizer: sgd({ weightDecay: 3e38 }),
+      learningRate: 1e3,
+    });
+    await trainer.save(where);
+    const callbacks = [{ onStepEnd: () => trainer.save(where) }];
+    await expect(collect(trainer.fit(train, { epochs: 2, callbacks }))).rejects.toThrow(
+      /after step \d, "\S+" holds (NaN|-?Infinity) at .*: this state is not saved.* stays as it was/,
+    );
+    // A resumption refuses a broken checkpoint.
+    expect((await Trainer.resume(where)).steps).toBeLessThan(trainer.steps);
   });
 
   test("frozen parameters stay as they are", async () => {
