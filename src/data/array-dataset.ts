@@ -1,21 +1,11 @@
 import { DataError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { isWide, type NumericArray } from "../onnx/tensor-data.ts";
 import { type BatchArray, type Column, type Dataset, datasetOfColumns, type NumberRange } from "./dataset.ts";
 
 /** Arrays from which a dataset can be made. */
-export type SourceArray =
-  | Int8Array
-  | Uint8Array
-  | Uint8ClampedArray
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array
-  | Float32Array
-  | Float64Array;
+export type SourceArray = NumericArray | Uint8ClampedArray;
 
 /** Options of {@link arrayDataset}. */
 export interface ArrayDatasetOptions {
@@ -173,7 +163,7 @@ const isFloatArray = (array: SourceArray): boolean =>
 
 /** 64-bit integers as doubles if these represent them exactly; other arrays unchanged. */
 function exactNumbers(array: SourceArray): SourceArray {
-  if (!(array instanceof BigInt64Array || array instanceof BigUint64Array)) return array;
+  if (!isWide(array)) return array;
   for (const value of array) {
     if (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER) return array;
   }
@@ -229,9 +219,6 @@ function copyRows(
   }
 }
 
-const isBig = (array: SourceArray | BatchArray): array is BigInt64Array | BigUint64Array =>
-  array instanceof BigInt64Array || array instanceof BigUint64Array;
-
 /** Copies one row; converts each element, or looks it up in the table. */
 function copyRow(
   source: SourceArray,
@@ -241,9 +228,9 @@ function copyRow(
   to: number,
   table: Float32Array | undefined,
 ): void {
-  if (isBig(target)) {
+  if (isWide(target)) {
     for (let i = 0; i < width; i++) target[to + i] = BigInt(source[from + i] as number | bigint);
-  } else if (isBig(source)) {
+  } else if (isWide(source)) {
     for (let i = 0; i < width; i++) target[to + i] = Number(source[from + i]);
   } else if (table) {
     for (let i = 0; i < width; i++) target[to + i] = table[source[from + i] as number] as number;

@@ -1,18 +1,8 @@
 import { DataError } from "../errors.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import type { NumericArray as BatchArray } from "../onnx/tensor-data.ts";
 
-/** Arrays that {@link Dataset.fill} can write, of the types that models declare for data and labels. */
-export type BatchArray =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array;
+export type { BatchArray };
 
 /** Type and shape of one sample's x or y. */
 export interface SampleType {

@@ -4,28 +4,11 @@ import type { LabelMaker } from "../losses/objective.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { numberToFloat16 } from "../onnx/small-types.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { arrayFor, boundTypes, isWide } from "../onnx/tensor-data.ts";
 import type { BatchArray } from "./dataset.ts";
 import type { Fit } from "./fit.ts";
 import type { Mix } from "./mixup.ts";
 import type { ChannelScale } from "./normalize.ts";
-
-type ArrayType = new (size: number) => BatchArray;
-
-/** Array constructors of the types to which data can be converted; a float16 is stored as its bits. */
-const arrays: Partial<Record<DataTypeName, ArrayType>> = {
-  float: Float32Array,
-  double: Float64Array,
-  float16: Uint16Array,
-  int8: Int8Array,
-  uint8: Uint8Array,
-  int16: Int16Array,
-  uint16: Uint16Array,
-  int32: Int32Array,
-  uint32: Uint32Array,
-  int64: BigInt64Array,
-  uint64: BigUint64Array,
-  bool: Uint8Array,
-};
 
 /** An input of a graph, with all lengths known. */
 export interface FeedPort {
@@ -72,8 +55,8 @@ export class FeedArray {
    * @throws SorthError for a type to which data cannot be converted
    */
   constructor(port: FeedPort, change: FeedChange, batches = 1) {
-    const type = arrays[port.type];
-    if (!type) {
+    const type = arrayFor(port.type);
+    if (!boundTypes.has(port.type)) {
       throw new DataError(
         `input "${port.name}" of the model takes ${port.type}, to which data cannot be converted`,
       );
@@ -147,7 +130,7 @@ export class FeedArray {
         found = c;
       }
       if (found < 0) throw new DataError(notOneHot);
-      this.data[place] = (this.data instanceof BigInt64Array ? BigInt(found) : found) as never;
+      this.data[place] = (isWide(this.data) ? BigInt(found) : found) as never;
     }
   }
 

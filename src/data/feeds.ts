@@ -2,6 +2,7 @@ import { DataError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { isWide } from "../onnx/tensor-data.ts";
 import {
   type BatchArray,
   type Column,
@@ -135,9 +136,7 @@ export class DataFeeds {
   labelsOf(input?: string): ArrayLike<number> {
     const feeds = this.#feeds.filter(({ array: { port } }) => input === undefined || port.name === input);
     const data = feeds.at(-1)?.array.data ?? [];
-    return data instanceof BigInt64Array || data instanceof BigUint64Array
-      ? Array.from(data as BigInt64Array, Number)
-      : data;
+    return isWide(data) ? Array.from(data as BigInt64Array, Number) : data;
   }
 
   /** Data and labels by input name: one batch or, with a leading axis, the first `batches` batches. */

@@ -2,6 +2,7 @@ import { DataError, UsageError } from "../errors.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
 import { count } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { isWide } from "../onnx/tensor-data.ts";
 import type { SourceArray } from "./array-dataset.ts";
 import {
   type BatchArray,
@@ -277,7 +278,7 @@ function checkWhole(name: string, key: string, index: number, values: ArrayLike<
 
 function write(target: BatchArray, values: ArrayLike<number | bigint>, from: number): void {
   if (from + values.length > target.length) throw new DataError("the array for samples is too short");
-  const wide = target instanceof BigInt64Array || target instanceof BigUint64Array;
+  const wide = isWide(target);
   for (let i = 0; i < values.length; i++) {
     target[from + i] = (wide ? BigInt(values[i] as number) : Number(values[i])) as never;
   }

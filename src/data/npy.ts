@@ -1,6 +1,8 @@
 import { FileError } from "../errors.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
 import { float16ToNumber } from "../onnx/small-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { arrayFor } from "../onnx/tensor-data.ts";
 import type { SourceArray } from "./array-dataset.ts";
 
 /** A NumPy array with its elements in C order (last axis fastest). */
@@ -12,20 +14,10 @@ export interface NpyArray {
 }
 
 /** Supported element types of NumPy (kind and size in bytes); other numeric types are refused by name. */
-const arrayTypes = new Map<string, { new (buffer: ArrayBuffer): SourceArray; BYTES_PER_ELEMENT: number }>([
-  ["b1", Uint8Array],
-  ["u1", Uint8Array],
-  ["i1", Int8Array],
-  ["u2", Uint16Array],
-  ["i2", Int16Array],
-  ["u4", Uint32Array],
-  ["i4", Int32Array],
-  ["u8", BigUint64Array],
-  ["i8", BigInt64Array],
-  ["f2", Uint16Array],
-  ["f4", Float32Array],
-  ["f8", Float64Array],
-]);
+const types: Readonly<Record<string, DataTypeName>> = {
+  ...{ b1: "bool", u1: "uint8", i1: "int8", u2: "uint16", i2: "int16", u4: "uint32", i4: "int32" },
+  ...{ u8: "uint64", i8: "int64", f2: "float16", f4: "float", f8: "double" },
+};
 
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 
@@ -37,7 +29,8 @@ const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
  */
 export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
   const { descr, fortran, shape, dataAt } = readHeader(bytes, where);
-  const { arrayType, swap, half, bool } = elementType(descr, where);
+  const { type, swap } = elementType(descr, where);
+  const arrayType = arrayFor(type);
   const itemSize = arrayType.BYTES_PER_ELEMENT;
   const expected = elementCount(shape) * itemSize;
   const found = bytes.length - dataAt;
@@ -49,9 +42,9 @@ export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
   // Not slice(): of a Buffer it is no copy.
   const copy = new Uint8Array(bytes.subarray(dataAt));
   if (swap) swapBytes(copy, itemSize);
-  let data = new arrayType(copy.buffer);
-  if (half) data = Float32Array.from(data as Uint16Array, float16ToNumber);
-  const dtype = half ? "float16" : bool ? "bool" : undefined;
+  const stored = new arrayType(copy.buffer);
+  const data = type === "float16" ? Float32Array.from(stored as Uint16Array, float16ToNumber) : stored;
+  const dtype = type === "float16" || type === "bool" ? type : undefined;
   return {
     shape,
     data: fortran && shape.length > 1 ? toRowMajor(data, shape) : data,
@@ -97,14 +90,14 @@ function readHeader(bytes: Uint8Array, where: string): Header {
 
 function elementType(descr: string, where: string) {
   const [, byteOrder, code = ""] = /^([<>|=]?)(\w+)$/.exec(descr) ?? [];
-  const arrayType = arrayTypes.get(code);
-  if (!arrayType) {
+  const type = Object.hasOwn(types, code) ? types[code] : undefined;
+  if (!type) {
     const what = code.startsWith("O")
       ? "holds Python objects"
       : `has elements of type ${JSON.stringify(descr)}`;
     throw new FileError(`${where}: the array ${what}; save numbers (bool, integers or floats up to 64 bits)`);
   }
-  return { arrayType, swap: byteOrder === ">", half: code === "f2", bool: code === "b1" };
+  return { type, swap: byteOrder === ">" };
 }
 
 function swapBytes(bytes: Uint8Array, itemSize: number): void {

@@ -3,6 +3,7 @@ import { type Shape, shapeText } from "../graph/shapes.ts";
 import type { Objective } from "../losses/objective.ts";
 import type { NamedTerm } from "../losses/terms.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { isWide } from "../onnx/tensor-data.ts";
 import { type BatchArray, type Column, type Dataset, isPending } from "./dataset.ts";
 
 /** Names of the arrays that a loss reads. */
@@ -76,7 +77,7 @@ function masked(labels: Column, mask: Column, reader: MaskReader | undefined): C
       const apply = () => {
         for (let i = 0; i < indices.length * elementCount(labels.shape); i++) {
           const counted = (counts[placeOf(i)] ?? 0) > 0;
-          if (!counted) target[i] = (target instanceof BigInt64Array ? 0n : valid) as never;
+          if (!counted) target[i] = (isWide(target) ? 0n : valid) as never;
         }
       };
       return isPending(filled) || isPending(read) ? Promise.all([filled, read]).then(apply) : apply();

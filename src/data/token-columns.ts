@@ -1,5 +1,6 @@
 import type { LabelMaker } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { isWide } from "../onnx/tensor-data.ts";
 import { randomStream } from "../random.ts";
 import type { BatchArray, Column, Dataset, Filled, SampleType, TrainingPass } from "./dataset.ts";
 import { isPending, mainColumn } from "./dataset.ts";
@@ -106,7 +107,7 @@ const after = (filled: Filled, finish: () => void): Filled =>
   isPending(filled) ? filled.then(finish) : finish();
 
 function copyTo(target: BatchArray, values: Float64Array): void {
-  if (target instanceof BigInt64Array || target instanceof BigUint64Array) {
+  if (isWide(target)) {
     for (let i = 0; i < values.length; i++) target[i] = BigInt(values[i] as number);
   } else target.set(values);
 }

@@ -6,6 +6,7 @@ import { randomStream } from "../random.ts";
 import type { DataTypeName } from "./data-types.ts";
 import { numberToFloat16 } from "./small-types.ts";
 import { elementCount, Tensor } from "./tensor.ts";
+import { arrayFor, boundTypes } from "./tensor-data.ts";
 
 /** Seeded random numbers: the same purpose and keys give the same numbers (see {@link randomStream}). */
 export class Random {
@@ -48,31 +49,8 @@ export function tensorOf(
   dims: readonly number[],
   numbers: readonly number[],
 ): Tensor {
-  switch (type) {
-    case "float":
-      return Tensor.of(name, type, dims, Float32Array.from(numbers));
-    case "double":
-      return Tensor.of(name, type, dims, Float64Array.from(numbers));
-    case "float16":
-      return Tensor.of(name, type, dims, Uint16Array.from(numbers, numberToFloat16));
-    case "int64":
-      return Tensor.of(name, type, dims, BigInt64Array.from(numbers, BigInt));
-    case "uint64":
-      return Tensor.of(name, type, dims, BigUint64Array.from(numbers, BigInt));
-    case "int32":
-      return Tensor.of(name, type, dims, Int32Array.from(numbers));
-    case "uint32":
-      return Tensor.of(name, type, dims, Uint32Array.from(numbers));
-    case "int16":
-      return Tensor.of(name, type, dims, Int16Array.from(numbers));
-    case "uint16":
-      return Tensor.of(name, type, dims, Uint16Array.from(numbers));
-    case "int8":
-      return Tensor.of(name, type, dims, Int8Array.from(numbers));
-    case "uint8":
-    case "bool":
-      return Tensor.of(name, type, dims, Uint8Array.from(numbers));
-    default:
-      throw new DataError(`cannot make numbers of type ${type} for "${name}"; give its data`);
-  }
+  if (!boundTypes.has(type))
+    throw new DataError(`cannot make numbers of type ${type} for "${name}"; give its data`);
+  const convert = { float16: numberToFloat16, int64: BigInt, uint64: BigInt }[type as string] ?? Number;
+  return Tensor.of(name, type, dims, arrayFor(type).from(numbers, convert));
 }

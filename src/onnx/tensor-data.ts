@@ -1,11 +1,7 @@
 import { bitsPerElement, type DataTypeName } from "./data-types.ts";
 
-/**
- * Elements of a tensor. float16 and bfloat16 are stored as their bits in a Uint16Array, float8 and bool as bytes; 4-bit
- * and 2-bit elements stay packed in bytes, first element in the low bits; complex numbers are pairs; strings are UTF-8
- * bytes.
- */
-export type TensorData =
+/** Arrays of numbers, of the types that models declare for data and labels. */
+export type NumericArray =
   | Float32Array
   | Float64Array
   | Int8Array
@@ -15,17 +11,25 @@ export type TensorData =
   | Int32Array
   | Uint32Array
   | BigInt64Array
-  | BigUint64Array
-  | readonly Uint8Array[];
+  | BigUint64Array;
 
-export type NumericArray = Exclude<TensorData, readonly Uint8Array[]>;
-type ArrayConstructor = {
-  new (buffer: ArrayBufferLike, byteOffset: number, length: number): NumericArray;
+/**
+ * Elements of a tensor. float16 and bfloat16 are stored as their bits in a Uint16Array, float8 and bool as bytes; 4-bit
+ * and 2-bit elements stay packed in bytes, first element in the low bits; complex numbers are pairs; strings are UTF-8
+ * bytes.
+ */
+export type TensorData = NumericArray | readonly Uint8Array[];
+
+/** Makes an array of numbers. */
+interface ArrayType {
+  new (length: number): NumericArray;
+  new (buffer: ArrayBufferLike, byteOffset?: number, length?: number): NumericArray;
+  from<T>(values: ArrayLike<T>, convert: (value: T) => unknown): NumericArray;
   readonly BYTES_PER_ELEMENT: number;
-};
+}
 
-/** The array for a type's elements, where it is no Uint8Array. */
-export const constructors: Partial<Record<DataTypeName, ArrayConstructor>> = {
+/** The arrays of types whose elements are no bytes. */
+const arrays: Partial<Record<DataTypeName, unknown>> = {
   float: Float32Array,
   double: Float64Array,
   int8: Int8Array,
@@ -41,6 +45,19 @@ export const constructors: Partial<Record<DataTypeName, ArrayConstructor>> = {
   complex128: Float64Array,
 };
 
+/** The array for a type's elements. */
+export const arrayFor = (type: DataTypeName): ArrayType => (arrays[type] ?? Uint8Array) as ArrayType;
+
+/** Types of numbers that ONNX Runtime's JavaScript bindings feed and fetch (not bfloat16, float8, packed and complex ones). */
+export const boundTypes: ReadonlySet<DataTypeName> = new Set([
+  ...(["float", "double", "float16", "bool"] as const),
+  ...(["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"] as const),
+]);
+
+/** Whether an array holds integers of 64 bits, as BigInt. */
+export const isWide = (array: object): array is BigInt64Array | BigUint64Array =>
+  array instanceof BigInt64Array || array instanceof BigUint64Array;
+
 /** The number of elements of a shape; 1 for a scalar. */
 export function elementCount(dims: readonly number[]): number {
   return dims.reduce((product, dim) => product * dim, 1);
@@ -53,7 +70,7 @@ export function byteLengthOf(type: DataTypeName, dims: readonly number[]): numbe
 
 /** A typed array over raw little-endian bytes: a view if alignment allows, else a copy. */
 export function viewOf(type: DataTypeName, bytes: Uint8Array): NumericArray {
-  const array = constructors[type] ?? Uint8Array;
+  const array = arrayFor(type);
   const size = array.BYTES_PER_ELEMENT;
   // Not slice(): a Buffer's slice does not copy.
   const aligned = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);

@@ -6,8 +6,8 @@ import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
 import { chunkBytes, chunkSize, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
 import {
+  arrayFor,
   byteLengthOf,
-  constructors,
   elementCount,
   type NumericArray,
   type TensorData,
@@ -309,9 +309,7 @@ function readData(
     data = viewOf(type, external({ ...reference, length: reference.length ?? expected }));
   } else {
     const raw = proto.rawData;
-    data = raw?.length
-      ? viewOf(type, raw)
-      : (fromFields(proto, type, constructors[type] ?? Uint8Array) as NumericArray);
+    data = raw?.length ? viewOf(type, raw) : (fromFields(proto, type, arrayFor(type)) as NumericArray);
   }
   if (data.byteLength !== expected) throw wrongSize(name, type, dims, data.byteLength);
   return data;

@@ -3,6 +3,7 @@ import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
+import { isWide } from "../onnx/tensor-data.ts";
 import { inStep } from "./state-layout.ts";
 import type { Step } from "./step.ts";
 import type { StatePort } from "./step-ports.ts";
@@ -79,7 +80,7 @@ function slotStart(port: StatePort, parameter: Tensor | undefined): Tensor | und
   if (start === 0) return undefined;
   const tensor = zeros(port);
   const { data } = tensor;
-  if (data instanceof BigInt64Array) data.fill(BigInt(start));
+  if (isWide(data)) data.fill(BigInt(start));
   else if (type === "float" || type === "double" || type === "int32") (data as Float32Array).fill(start);
   else throw new SorthError(`the optimizer state "${input}" is ${type}: only zeros can be its start`);
   return tensor;

@@ -2,30 +2,14 @@ import { Tensor as OrtTensor } from "onnxruntime-common";
 import { RuntimeError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { Tensor, type TensorData } from "../onnx/tensor.ts";
+import { boundTypes } from "../onnx/tensor-data.ts";
 
 /** ONNX Runtime's names for element types, where they differ from ONNX's. */
 const ortNames: Partial<Record<DataTypeName, OrtTensor.Type>> = { float: "float32", double: "float64" };
 
-/** Types that ONNX Runtime's JavaScript bindings can feed and fetch. */
-const supported = new Set<DataTypeName>([
-  "float",
-  "double",
-  "float16",
-  "int8",
-  "uint8",
-  "int16",
-  "uint16",
-  "int32",
-  "uint32",
-  "int64",
-  "uint64",
-  "bool",
-  "string",
-]);
-
 /** Whether ONNX Runtime's JavaScript bindings can feed and fetch tensors of this type (bfloat16, float8: no). */
 export function crossesTheBinding(type: DataTypeName): boolean {
-  return supported.has(type);
+  return type === "string" || boundTypes.has(type);
 }
 
 /** The ONNX name of one of ONNX Runtime's element types (`float32` → `float`). */
@@ -41,7 +25,7 @@ export function dataTypeOf(type: string): DataTypeName {
  */
 export function toOrtTensor(tensor: Tensor): OrtTensor {
   const { type, dims, data } = tensor;
-  if (!supported.has(type)) {
+  if (!crossesTheBinding(type)) {
     throw new RuntimeError(
       `ONNX Runtime's JavaScript binding cannot take "${tensor.name}": its type is ${type}`,
     );

@@ -9,8 +9,8 @@ import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
-import { Random } from "../onnx/random-tensors.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { Random, tensorOf } from "../onnx/random-tensors.ts";
+import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import type { VerifyOptions } from "./options.ts";
 
 /** Batch size if the model leaves it open; small, to keep the float64 reference fast. */
@@ -73,13 +73,8 @@ export async function dataFor(
 }
 
 /** A mask that hides no token: some attentions refuse samples with fewer tokens than places. */
-function filled(random: Tensor): Tensor {
-  const { name, type, dims } = random;
-  const size = elementCount(dims);
-  if (type === "int64") return Tensor.of(name, type, dims, new BigInt64Array(size).fill(1n));
-  if (type === "int32") return Tensor.of(name, type, dims, new Int32Array(size).fill(1));
-  if (type === "bool") return Tensor.of(name, type, dims, new Uint8Array(size).fill(1));
-  return type === "float" ? Tensor.float(name, dims, new Float32Array(size).fill(1)) : random;
+function filled({ name, type, dims }: Tensor): Tensor {
+  return tensorOf(name, type, dims, new Array<number>(elementCount(dims)).fill(1));
 }
 
 /** A batch size with which responses are not too large. */

@@ -176,6 +176,7 @@ describe("labels", () => {
     ["one each", { data: Uint8Array.of(2, 0, 1) }, [3], [2, 0, 1]],
     ["[N, 1]", { data: BigInt64Array.of(2n, 0n, 1n), shape: [1] }, [3], [2, 0, 1]],
     ["one-hot integers", { data: Int32Array.from(hot), shape: [3] }, [3], [2, 0, 1]],
+    ["one-hot for labels of 64 bits", { data: Int32Array.from(hot), shape: [3] }, [3], [2, 0, 1], "int64"],
     ["one-hot floats", { data: Float64Array.from(hot), shape: [3] }, [3], [2, 0, 1]],
     ["by token", { data: Uint8Array.of(1, 2, 3, 4, 5, 6), shape: [2] }, [3, 2], [1, 2, 3, 4, 5, 6]],
     ["by token, as rows", { data: Uint8Array.of(1, 2, 3, 4, 5, 6), shape: [2] }, [6], [1, 2, 3, 4, 5, 6]],

@@ -1,4 +1,5 @@
 import { DataError } from "../../errors.ts";
+import { isWide } from "../../onnx/tensor-data.ts";
 import type { BatchArray } from "../dataset.ts";
 import type { ImageSize } from "./augment.ts";
 
@@ -10,7 +11,7 @@ export function writePixels(
   target: BatchArray,
   to: number,
 ): void {
-  if (target instanceof BigInt64Array || target instanceof BigUint64Array) {
+  if (isWide(target)) {
     throw new DataError("images cannot be fed to an input of 64-bit integers");
   }
   if (channelsLast || channels === 1) {
