@@ -5,6 +5,7 @@ import { type Typed, typed } from "../src/graph/emit-base.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { graphToProto } from "../src/graph/proto.ts";
 import { Model } from "../src/onnx/model.ts";
+import { Random } from "../src/onnx/random-tensors.ts";
 import { onnx } from "../src/onnx/schema.js";
 import { Tensor } from "../src/onnx/tensor.ts";
 import { writeFileSafely } from "../src/onnx/write-file.ts";
@@ -19,7 +20,8 @@ export interface BaseSize {
 export const baseData = "base.data";
 
 /**
- * Writes a stack of MatMuls with Relu between them: `base.onnx`, and `base.data` with the numbers, the same matrix for every layer.
+ * Writes a stack of MatMuls with Relu between them: `base.onnx`, and `base.data` with the numbers, uniform so that
+ * the layers neither raise nor lower the size of what passes through them (He et al. 2015).
  * @returns the path of the model
  */
 export async function writeBase(folder: string, { layers, width }: BaseSize): Promise<string> {
@@ -49,13 +51,18 @@ export async function writeBase(folder: string, { layers, width }: BaseSize): Pr
     );
   }
   await mkdir(folder, { recursive: true });
-  const scale = 2 / Math.sqrt(width);
-  const weights = Float32Array.from(
-    { length: width * width },
-    (_, i) => ((((i * 2654435761) % 1000) - 500) / 500) * scale,
+  const bound = Math.sqrt(6 / width);
+  const random = new Random("base", 0);
+  // Each layer begins at another place of the same numbers.
+  const [size, shift] = [width * width, 4099];
+  const numbers = Float32Array.from(
+    { length: size + layers * shift },
+    () => bound * (2 * random.uniform() - 1),
   );
   const handle = await open(join(folder, baseData), "w");
-  for (let layer = 0; layer < layers; layer++) await handle.write(new Uint8Array(weights.buffer));
+  for (let layer = 0; layer < layers; layer++) {
+    await handle.write(new Uint8Array(numbers.buffer, 4 * layer * shift, 4 * size));
+  }
   await handle.close();
   const path = join(folder, "base.onnx");
   await writeFileSafely(path, Model.fromProto(proto).chunks, { force: true });

@@ -14,7 +14,7 @@ import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
 import { adapterKind } from "./kinds.ts";
 import { adapterOf, loadAdapter } from "./load.ts";
-import { scalingOf } from "./lora.ts";
+import { matricesIn, scalingOf } from "./lora.ts";
 import { type Mark, markOf } from "./mark.ts";
 import { encodeParameters } from "./onnx-adapter-file.ts";
 import { weightNumbers } from "./weight-numbers.ts";
@@ -83,10 +83,16 @@ function withInputs(model: Model, mark: Mark, defaults: ReadonlyMap<string, Tens
     if (tensor) replace.set(record, initializerRecord(tensor));
   }
   const free = new Map(
-    mark.layers.flatMap(({ parameters: { lora_A: down = "", lora_B: up = "" } }) => [
-      [down, 0],
-      [up, 1],
-    ]),
+    mark.layers.flatMap(({ parameters, groups }): [string, number][] => {
+      const { down, up } = matricesIn(parameters);
+      // Beside groups B has a part of A's rank.
+      return down === undefined || up === undefined || groups !== undefined
+        ? []
+        : [
+            [down, 0],
+            [up, 1],
+          ];
+    }),
   );
   const appendToGraph = [...defaults.values()].map(({ name, type, dims }) => {
     const input = new Value(name, type);

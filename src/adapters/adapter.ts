@@ -59,8 +59,10 @@ export interface LoraLayer {
   readonly alpha: number;
   /** A: [rank, in], of a convolution [rank, in, …kernel]. */
   readonly down: Tensor;
-  /** B: [out, rank], of a convolution [out, rank, 1, …]. */
+  /** B: [out, rank], of a convolution [out, rank / groups, 1, …]. */
   readonly up: Tensor;
+  /** Whether the layer is an embedding, whose inputs are the rows of its table. */
+  readonly embedding?: true;
   /** DoRA's lengths of the units' weights: [out], of a convolution [1, out, 1, …]. */
   readonly magnitude?: Tensor;
 }

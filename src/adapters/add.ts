@@ -24,7 +24,8 @@ import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } f
 import type { AddAdaptersOptions, LoraOptions } from "./adapter.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { kindOf } from "./kinds.ts";
-import { chosenLayers, type FoundLayer, inferForLayers } from "./layers.ts";
+import type { FoundLayer } from "./layer.ts";
+import { chosenLayers, inferForLayers } from "./layers.ts";
 import { type Mark, type MarkedLayer, type MarkedParameter, markOf } from "./mark.ts";
 import { NodeWriter } from "./node-writer.ts";
 import { weightNumbers } from "./weight-numbers.ts";

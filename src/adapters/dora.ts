@@ -2,8 +2,10 @@ import { UsageError } from "../errors.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { AdapterKind } from "./kind.ts";
-import type { Layer, StoredForm } from "./layers.ts";
-import { inputOf, lora, scalingOf, typeOf, writeProduct, writeSum } from "./lora.ts";
+import { formOf, type Layer, type WeightForm } from "./layer.ts";
+import { inputOf, lora, matricesIn, scalingOf, typeOf, writeProduct, writeSum } from "./lora.ts";
+import type { NodeWriter } from "./node-writer.ts";
+import { packedNode, weightNumbers } from "./weight-numbers.ts";
 
 /**
  * LoRA with the lengths of the units' weights as parameters of their own: W' = m ∘ V/‖V‖ with V = W + (alpha/rank)·BA, row by row.
@@ -18,9 +20,11 @@ export const dora: AdapterKind = {
 
   describes: (settings) => lora.describes(settings),
 
-  refuses({ stored }) {
-    if (typeof stored === "string") return `DoRA needs the norms of the layer's weights, and ${stored}`;
-    return undefined;
+  refuses(layer) {
+    const needed = "DoRA needs the norms of the layer's weights, and";
+    if (layer.groups !== undefined) return `${needed} its groups have no product B·A of their shape`;
+    if (formOf(layer) || layer.packed) return undefined;
+    return `${needed} ${String(layer.stored)}`;
   },
 
   fresh(layer, settings, random, weight) {
@@ -48,41 +52,24 @@ export const dora: AdapterKind = {
   },
 
   write(writer, layer, parameters, settings, { base, result }) {
-    const { lora_A: down = "", lora_B: up = "", lora_magnitude_vector: magnitude = "" } = parameters;
-    const { unitsFirst, factor, operand } = layer.stored as StoredForm;
+    const { down = "", up = "" } = matricesIn(parameters);
     const type = typeOf(layer);
     const isConvolution = layer.form === "convolution";
     const x = inputOf(writer, layer, settings);
-    const weight = layer.type === type ? operand : writer.cast(operand, type, "weight");
-    const exchanged = () => writer.transpose(weight, "weight_transposed");
     const scaling = writer.number("scaling", scalingOf(settings), type);
     const one = writer.number("one", 1, type);
-    const times = (value: string, part: string) =>
-      factor === 1 ? value : writer.op("Mul", part, [value, writer.number(`${part}_factor`, factor, type)]);
-    const matrix = (value: string, part: string) =>
-      isConvolution ? writer.reshape(value, part, [0, -1]) : value;
-
-    const rows = isConvolution ? matrix(weight, "weight_rows") : unitsFirst ? weight : exchanged();
-    const product = writer.op("MatMul", "change", [matrix(up, "lora_B_rows"), matrix(down, "lora_A_rows")]);
-    const change = writer.op("Mul", "change_scaled", [product, scaling]);
-    const direction = writer.op("Add", "direction", [times(rows, "weight_times"), change]);
-    const norm = writer.norms(direction, "norm");
+    const { norm, kept } = layer.packed
+      ? writePacked(writer, layer, { x, down, up }, scalingOf(settings))
+      : writeDirect(writer, layer, { x, down, up }, { scaling, base });
     writer.detached.push(norm);
-    const shape = magnitudeShape(layer);
     let gain = writer.op("Div", "gain", [
-      magnitude,
-      isConvolution ? writer.reshape(norm, "norm_shaped", shape) : norm,
+      parameters.lora_magnitude_vector ?? "",
+      isConvolution ? writer.reshape(norm, "norm_shaped", magnitudeShape(layer)) : norm,
     ]);
     if (layer.form === "left") gain = writer.reshape(gain, "gain_column", [layer.units, 1]);
-
-    const kept = isConvolution
-      ? writer.conv(x, weight, "kept", layer.geometry ?? {})
-      : layer.form === "left"
-        ? writer.op("MatMul", "kept", [rows, x])
-        : writer.op("MatMul", "kept", [x, unitsFirst ? exchanged() : weight]);
     const lower = writer.op("Mul", "scaled", [writeProduct(writer, layer, x, { down, up }), scaling]);
     const added = writer.op("Add", "added", [
-      writer.op("Mul", "kept_scaled", [times(kept, "kept_times"), writer.op("Sub", "gained", [gain, one])]),
+      writer.op("Mul", "kept_scaled", [kept, writer.op("Sub", "gained", [gain, one])]),
       writer.op("Mul", "lora_scaled", [lower, gain]),
     ]);
     writeSum(writer, layer, base, added, result);
@@ -102,6 +89,88 @@ export const dora: AdapterKind = {
     });
   },
 };
+
+/** The layer's input, A and B. */
+interface Operands {
+  readonly x: string;
+  readonly down: string;
+  readonly up: string;
+}
+
+interface Written {
+  /** ‖V‖ of each unit. */
+  readonly norm: string;
+  /** x·Wᵀ, without the bias. */
+  readonly kept: string;
+}
+
+/** From the weight as the operator reads it. */
+function writeDirect(
+  writer: NodeWriter,
+  layer: Layer,
+  { x, down, up }: Operands,
+  { scaling, base }: { readonly scaling: string; readonly base: string },
+): Written {
+  const { unitsFirst, factor, operand } = formOf(layer) as WeightForm;
+  const type = typeOf(layer);
+  const weight = layer.type === type ? operand : writer.cast(operand, type, "weight");
+  const exchanged = () => writer.transpose(weight, "weight_transposed");
+  const times = (value: string, part: string) =>
+    factor === 1 ? value : writer.op("Mul", part, [value, writer.number(`${part}_factor`, factor, type)]);
+  const isConvolution = layer.form === "convolution";
+  const rows = isConvolution
+    ? writer.reshape(weight, "weight_rows", [0, -1])
+    : unitsFirst
+      ? weight
+      : exchanged();
+  const matrix = (value: string, part: string) =>
+    isConvolution ? writer.reshape(value, part, [0, -1]) : value;
+  const product = writer.op("MatMul", "change", [matrix(up, "lora_B_rows"), matrix(down, "lora_A_rows")]);
+  const change = writer.op("Mul", "change_scaled", [product, scaling]);
+  const norm = writer.norms(writer.op("Add", "direction", [times(rows, "weight_times"), change]), "norm");
+  if (layer.form === "embedding") {
+    return { norm, kept: layer.type === type ? base : writer.cast(base, type, "kept") };
+  }
+  const kept = isConvolution
+    ? writer.conv(x, weight, "kept", layer.geometry ?? {})
+    : layer.form === "left"
+      ? writer.op("MatMul", "kept", [rows, x])
+      : writer.op("MatMul", "kept", [x, unitsFirst ? exchanged() : weight]);
+  return { norm, kept: times(kept, "kept_times") };
+}
+
+/**
+ * From products with a weight that the operator itself dequantizes, which so never exists as a whole: with s the scaling,
+ * ‖W + s·BA‖² = ‖W‖² + rowsum(B ∘ (2s·W·Aᵀ + s²·B·A·Aᵀ)).
+ */
+function writePacked(writer: NodeWriter, layer: Layer, { x, down, up }: Operands, scaling: number): Written {
+  const type = typeOf(layer);
+  const node = packedNode(writer.graph, layer);
+  const product = (data: string, part: string) => {
+    const narrow = layer.type === type ? data : writer.cast(data, layer.type, `${part}_narrow`);
+    // Without the bias, which is the last input.
+    const inputs = [narrow, ...node.inputs.slice(1, 4).map((input) => input?.name ?? "")];
+    const { domain, opType } = node;
+    const y = writer.op(opType, part, inputs, { domain, attributes: Object.fromEntries(node.attributes) });
+    return layer.type === type ? y : writer.cast(y, type, `${part}_wide`);
+  };
+  const fixed = (value: string, part: string, factor: number) =>
+    writer.op("Mul", part, [value, writer.number(`${part}_factor`, factor, type)]);
+  const squares = normsOf(layer, weightNumbers(writer.graph, layer)).map((norm) => norm * norm);
+  const overlap = fixed(
+    writer.transpose(product(down, "norm_W"), "norm_W_rows"),
+    "norm_overlap",
+    2 * scaling,
+  );
+  const gram = writer.op("MatMul", "norm_gram", [down, writer.transpose(down, "norm_A")]);
+  const own = fixed(writer.op("MatMul", "norm_B", [up, gram]), "norm_own", scaling * scaling);
+  const moved = writer.op("Mul", "norm_moved", [up, writer.op("Add", "norm_both", [overlap, own])]);
+  const square = writer.op("Add", "norm_square", [
+    writer.numbers("norm_W_squares", squares, type),
+    writer.sums(moved, "norm_change"),
+  ]);
+  return { norm: writer.op("Sqrt", "norm", [square]), kept: product(x, "kept") };
+}
 
 /** PEFT's shape of the lengths: [out], of a convolution [1, out, 1, …]. */
 const magnitudeShape = ({ form, units, unit }: Layer): number[] =>

@@ -4,9 +4,11 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { ofGroups } from "../penalties/adapters/parts.ts";
 import type { Penalty, PenaltyOptions } from "../penalties/penalty.ts";
 import { type FrozenVectors, type PenaltyPlan, planOf } from "../penalties/plan.ts";
 import type { Adapter } from "./adapter.ts";
+import { formOf } from "./layer.ts";
 import { type MarkedLayer, markOf } from "./mark.ts";
 import { singularVectors } from "./singular-vectors.ts";
 import { weightNumbers } from "./weight-numbers.ts";
@@ -96,7 +98,8 @@ function topVectors(graph: Graph, layers: readonly MarkedLayer[], { rank }: Pena
   return new Map(
     layers.map((layer): Found => {
       const name = layer.parameters.lora_A ?? "";
-      if (typeof layer.stored === "string") return [name, layer.stored];
+      if (layer.groups !== undefined) return [name, ofGroups];
+      if (!formOf(layer) && !layer.packed) return [name, String(layer.stored)];
       const [units, fanIn] = [layer.units, elementCount(layer.unit)];
       const count = Number(rank);
       if (count >= Math.min(units, fanIn)) {

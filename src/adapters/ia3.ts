@@ -2,7 +2,7 @@ import { UsageError } from "../errors.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import type { AdapterKind, AdapterTensors } from "./kind.ts";
-import type { Layer } from "./layers.ts";
+import { inputsOf, type Layer } from "./layer.ts";
 import { typeOf } from "./lora.ts";
 
 /**
@@ -16,7 +16,8 @@ export const ia3: AdapterKind = {
   compounds: true,
   describes: () => "factors (IA³)",
 
-  refuses({ stored, bias }, { feedforward }) {
+  refuses({ form, stored, bias }, { feedforward }) {
+    if (form === "embedding") return "IA³ scales the results of products, and PEFT has none for embeddings";
     // Beside quantized weights the factors stay, and so does the bias.
     const isMerged = feedforward !== true && typeof stored !== "string";
     if (!isMerged || typeof bias !== "object" || !("reason" in bias)) return undefined;
@@ -57,8 +58,12 @@ export const ia3: AdapterKind = {
     const before = weight();
     const fanIn = elementCount(layer.unit);
     const positions = elementCount(layer.unit.slice(1));
+    const [inputs = 1] = layer.unit;
+    const unitsOfGroup = layer.units / (layer.groups ?? 1);
     return before.map((number, i) => {
-      const place = feedforward ? Math.floor((i % fanIn) / positions) : Math.floor(i / fanIn);
+      const unit = Math.floor(i / fanIn);
+      const input = Math.floor(unit / unitsOfGroup) * inputs + Math.floor((i % fanIn) / positions);
+      const place = feedforward ? input : unit;
       return number * ((numbers[place] ?? 1) - 1);
     });
   },
@@ -86,8 +91,9 @@ export function factorsOf(tensors: AdapterTensors): {
 }
 
 /** PEFT's shape of the factors. */
-function shapeOf({ form, units, unit }: Layer, feedforward: boolean): number[] {
-  const count = feedforward ? (unit[0] ?? 1) : units;
+function shapeOf(layer: Layer, feedforward: boolean): number[] {
+  const { form, units, unit } = layer;
+  const count = feedforward ? (inputsOf(layer)[0] ?? 1) : units;
   if (form === "convolution") return [1, count, ...unit.slice(1).map(() => 1)];
   return feedforward ? [1, count] : [count, 1];
 }

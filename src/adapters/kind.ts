@@ -1,7 +1,7 @@
 import type { Random } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { AdapterSettings } from "./adapter.ts";
-import type { Layer } from "./layers.ts";
+import type { Layer } from "./layer.ts";
 import type { NodeWriter } from "./node-writer.ts";
 
 /** The numbers of an adapter beside one layer, by the last part of their names: `lora_A`, `lora_B`. */
@@ -23,6 +23,8 @@ export interface AdapterKind {
   readonly peftType: string;
   /** Why a layer cannot have such an adapter; undefined if it can. */
   refuses(layer: Layer, settings: LayerSettings): string | undefined;
+  /** Why the adapter has to stay beside a layer whose weight takes others; undefined if it can be merged. */
+  stays?(layer: Layer): string | undefined;
   /** What is put beside layers, for a message: `adapters of rank 8`. */
   describes(settings: LayerSettings): string;
   /** The numbers with which an adapter begins: the model's outputs stay as they were. */

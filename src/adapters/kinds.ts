@@ -2,6 +2,7 @@ import { UsageError } from "../errors.ts";
 import { dora } from "./dora.ts";
 import { ia3 } from "./ia3.ts";
 import type { AdapterKind, LayerSettings } from "./kind.ts";
+import type { Layer } from "./layer.ts";
 import { lora } from "./lora.ts";
 
 /** All kinds of adapters. */
@@ -13,6 +14,10 @@ export const kindOf = ({
   ia3: isIa3,
 }: Pick<LayerSettings, "dora"> & { readonly ia3?: boolean }): AdapterKind =>
   isIa3 ? ia3 : isDora ? dora : lora;
+
+/** Why an adapter has to stay beside a layer; undefined if it can be merged into the layer's weight. */
+export const reasonToStay = (layer: Layer, kind: AdapterKind): string | undefined =>
+  typeof layer.stored === "string" ? layer.stored : kind.stays?.(layer);
 
 /** @throws UsageError for a name that no kind has */
 export function adapterKind(name: string): AdapterKind {

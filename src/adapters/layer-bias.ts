@@ -18,6 +18,7 @@ export function biasOf({ node, op, response, units, weightInput }: Site): LayerB
   }
   const steps = weightSteps(added);
   if (typeof steps === "string") return { reason: steps.replace("its weight", "its bias") };
+  if (steps.isQuantized) return { reason: "its bias is quantized (DequantizeLinear)" };
   let root: Value = added;
   // The operators between a bias and its layer keep the order of its numbers: it is a vector.
   while (!constantTensor(root) && root.producer?.inputs[0]) root = root.producer.inputs[0];

@@ -3,7 +3,7 @@ import type { DataTypeName } from "../onnx/data-types.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
-import type { Layer } from "./layers.ts";
+import { inputsOf, type Layer } from "./layer.ts";
 import type { NodeWriter } from "./node-writer.ts";
 
 /** The factor of an adapter: alpha/rank, or alpha/√rank. */
@@ -21,29 +21,38 @@ export const typeOf = (layer: Layer): DataTypeName => (layer.type === "double" ?
 export const lora: AdapterKind = {
   name: "lora",
   peftType: "LORA",
-  refuses: () => undefined,
+
+  refuses({ groups = 1 }, { rank }) {
+    if (rank % groups === 0) return undefined;
+    return `its ${groups} groups need a rank that is a multiple of ${groups}, as in PEFT`;
+  },
+
+  stays: ({ groups }) =>
+    groups === undefined
+      ? undefined
+      : "it is a convolution with groups: each result of the adapter reads all channels, a weight those of its group",
+
   describes: ({ rank }) => `adapters of rank ${rank}`,
 
   fresh(layer, { rank }, random) {
-    const bound = 1 / Math.sqrt(elementCount(layer.unit));
-    const dims = [rank, ...layer.unit];
-    const numbers = Array.from({ length: elementCount(dims) }, () => bound * (2 * random.uniform() - 1));
-    const up = [layer.units, rank, ...layer.unit.slice(1).map(() => 1)];
-    return {
-      lora_A: tensorOf("", typeOf(layer), dims, numbers),
-      lora_B: tensorOf("", typeOf(layer), up, Array<number>(elementCount(up)).fill(0)),
-    };
+    const filled = (dims: readonly number[], next: () => number) =>
+      tensorOf("", typeOf(layer), dims, Array.from({ length: elementCount(dims) }, next));
+    const [down, up] = shapesOf(layer, rank);
+    if (layer.form === "embedding") {
+      const normal = filled(up, () => random.normal());
+      return { lora_embedding_A: filled(down, () => 0), lora_embedding_B: normal };
+    }
+    const bound = 1 / Math.sqrt(elementCount(inputsOf(layer)));
+    return { lora_A: filled(down, () => bound * (2 * random.uniform() - 1)), lora_B: filled(up, () => 0) };
   },
 
-  check(layer, { lora_A: down, lora_B: up }) {
+  check(layer, tensors) {
+    const { down, up } = matricesIn(tensors);
     const wrong = (what: string) =>
       new UsageError(`the adapter does not fit the layer "${layer.module}": ${what}`);
     if (!down || !up) throw wrong("it has no A or no B");
     const rank = down.dims[0] ?? 0;
-    const wanted = [
-      [rank, ...layer.unit],
-      [layer.units, rank, ...layer.unit.slice(1).map(() => 1)],
-    ];
+    const wanted = shapesOf(layer, rank);
     for (const [i, { dims }] of [down, up].entries()) {
       if (dims.join() === wanted[i]?.join() && rank > 0) continue;
       throw wrong(
@@ -52,9 +61,9 @@ export const lora: AdapterKind = {
     }
   },
 
-  write(writer, layer, { lora_A: down = "", lora_B: up = "" }, settings, { base, result }) {
+  write(writer, layer, parameters, settings, { base, result }) {
     const type = typeOf(layer);
-    const y = writeProduct(writer, layer, inputOf(writer, layer, settings), { down, up });
+    const y = writeProduct(writer, layer, inputOf(writer, layer, settings), matricesIn(parameters));
     const scaled = writer.op("Mul", "scaled", [y, writer.number("scaling", scalingOf(settings), type)]);
     writeSum(writer, layer, base, scaled, result);
     return undefined;
@@ -71,13 +80,26 @@ export const lora: AdapterKind = {
   rows: (layer, tensors, settings, share) => rowsOf(layer, tensors, settings, share),
 };
 
+/** A and B among the parts of an adapter. PEFT calls those beside an embedding `lora_embedding_A` and `lora_embedding_B`. */
+export const matricesIn = <T>(parts: Readonly<Record<string, T>>): { readonly down?: T; readonly up?: T } => {
+  const [down, up] = [parts.lora_A ?? parts.lora_embedding_A, parts.lora_B ?? parts.lora_embedding_B];
+  return { ...(down !== undefined && { down }), ...(up !== undefined && { up }) };
+};
+
+/** The shapes of A and B. A reads the channels of all groups, and each group of B its own part of the rank, as in PEFT. */
+const shapesOf = (layer: Layer, rank: number): readonly [number[], number[]] => [
+  [rank, ...inputsOf(layer)],
+  [layer.units, rank / (layer.groups ?? 1), ...layer.unit.slice(1).map(() => 1)],
+];
+
 /** Gives share·(alpha/rank)·BA row by row, each time in the same array. */
 function rowsOf(
   layer: Layer,
-  { lora_A: down, lora_B: up }: AdapterTensors,
+  tensors: AdapterTensors,
   settings: LayerSettings,
   share: number,
 ): (unit: number) => Float64Array {
+  const { down, up } = matricesIn(tensors);
   const fanIn = elementCount(layer.unit);
   const row = new Float64Array(fanIn);
   if (!down || !up) return () => row;
@@ -95,8 +117,9 @@ function rowsOf(
   };
 }
 
-/** What an adapter sees of the layer's input, in the type of its numbers. */
+/** What an adapter sees of the layer's input, in the type of its numbers. Indices have no dropout, in PEFT neither. */
 export function inputOf(writer: NodeWriter, layer: Layer, { dropout }: LayerSettings): string {
+  if (layer.form === "embedding") return layer.input;
   const type = typeOf(layer);
   let x = layer.input;
   if (layer.transposed) x = writer.transpose(x, "input");
@@ -109,16 +132,26 @@ export function writeProduct(
   writer: NodeWriter,
   layer: Layer,
   x: string,
-  { down, up }: { readonly down: string; readonly up: string },
+  { down = "", up = "" }: { readonly down?: string; readonly up?: string },
 ): string {
   if (layer.form === "convolution") {
     const hidden = writer.conv(x, down, "lora_A", layer.geometry ?? {});
-    return writer.conv(hidden, up, "lora_B", { kernel_shape: layer.unit.slice(1).map(() => 1) });
+    return writer.conv(
+      hidden,
+      up,
+      "lora_B",
+      { kernel_shape: layer.unit.slice(1).map(() => 1) },
+      layer.groups,
+    );
   }
   if (layer.form === "left") {
     return writer.op("MatMul", "lora_B", [up, writer.op("MatMul", "lora_A", [down, x])]);
   }
-  const hidden = writer.op("MatMul", "lora_A", [x, writer.transpose(down, "lora_A_transposed")]);
+  const rows = writer.transpose(down, "lora_A_transposed");
+  const hidden =
+    layer.form === "embedding"
+      ? writer.op("Gather", "lora_A", [rows, x])
+      : writer.op("MatMul", "lora_A", [x, rows]);
   return writer.op("MatMul", "lora_B", [hidden, writer.transpose(up, "lora_B_transposed")]);
 }
 

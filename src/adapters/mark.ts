@@ -2,7 +2,7 @@ import { adaptersKey } from "../analysis/adapter-names.ts";
 import { FileError, messageOf, type SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { LayerSettings } from "./kind.ts";
-import type { Layer } from "./layers.ts";
+import type { Layer } from "./layer.ts";
 
 /** An adapter beside one layer of a file. */
 export interface MarkedLayer extends Layer {

@@ -4,7 +4,9 @@ import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
 import { partOf } from "./ia3.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { kindOf } from "./kinds.ts";
-import { type FoundLayer, findLayers } from "./layers.ts";
+import type { FoundLayer } from "./layer.ts";
+import { findLayers } from "./layers.ts";
+import { matricesIn } from "./lora.ts";
 
 /** A layer of a model with the numbers that an adapter has for it. */
 export interface MatchedLayer {
@@ -23,8 +25,10 @@ export function matched(graph: Graph, adapter: Adapter): MatchedLayer[] {
   const { layers } = findLayers(graph);
   const kind = kindOf(adapter);
   return adapter.layers.flatMap((own) => {
-    const found = layersNamed(layers, own.module);
-    if (found.length === 0) throw unknownModule(own, layers);
+    const isOfTable = !isFactors(own) && own.embedding === true;
+    const alike = layers.filter(({ form }) => (form === "embedding") === isOfTable);
+    const found = layersNamed(alike, own.module);
+    if (found.length === 0) throw unknownModule(own, alike);
     return found.map((layer): MatchedLayer => {
       const settings = settingsFor(own, adapter);
       const reason = kind.refuses(layer, settings);
@@ -47,16 +51,21 @@ function settingsFor(layer: AdapterLayer, adapter: Adapter): LayerSettings {
 /** The numbers for one module by the last part of their names. */
 export function tensorsOf(layer: AdapterLayer): AdapterTensors {
   if (isFactors(layer)) return { [partOf(layer.feedforward)]: layer.factors };
-  const { down, up, magnitude } = layer;
-  return { lora_A: down, lora_B: up, ...(magnitude && { lora_magnitude_vector: magnitude }) };
+  const { down, up, magnitude, embedding } = layer;
+  return {
+    ...(embedding ? { lora_embedding_A: down, lora_embedding_B: up } : { lora_A: down, lora_B: up }),
+    ...(magnitude && { lora_magnitude_vector: magnitude }),
+  };
 }
 
 /** Numbers for one module by the last part of their names, as {@link tensorsOf} gives them. */
 export function layerFrom(module: string, alpha: number, tensors: AdapterTensors): AdapterLayer | undefined {
-  const { lora_A: down, lora_B: up, lora_magnitude_vector: magnitude, ia3_l, ia3_l_input } = tensors;
+  const { lora_magnitude_vector: magnitude, ia3_l, ia3_l_input } = tensors;
   const factors = ia3_l ?? ia3_l_input;
   if (factors) return { module, factors, feedforward: !ia3_l };
-  return down && up && { module, alpha, down, up, ...(magnitude && { magnitude }) };
+  const { down, up } = matricesIn(tensors);
+  const embedding = tensors.lora_embedding_A ? ({ embedding: true } as const) : {};
+  return down && up && { module, alpha, down, up, ...embedding, ...(magnitude && { magnitude }) };
 }
 
 /** The layers of one module; several if the model calls the module several times. */

@@ -8,7 +8,8 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { equalBytes } from "../onnx/wire.ts";
 import type { WeightedAdapter } from "./adapter.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
-import { type FoundLayer, findLayers, type Layer } from "./layers.ts";
+import type { FoundLayer, Layer } from "./layer.ts";
+import { findLayers } from "./layers.ts";
 import { type MatchedLayer, matched } from "./match.ts";
 
 /** Options of {@link Library.mergeAdapters} and {@link Library.unmerge}. */

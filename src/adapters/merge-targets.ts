@@ -3,7 +3,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { WeightNumbers } from "./kind.ts";
-import type { Layer, StoredForm } from "./layers.ts";
+import type { Layer, WeightForm } from "./layer.ts";
 import type { Change } from "./merge-layers.ts";
 import { weightNumbers } from "./weight-numbers.ts";
 import { toStored } from "./weight-steps.ts";
@@ -54,7 +54,10 @@ function operandOf(graph: Graph, layer: Layer): { node: Node; reader: Node } {
   const node = graph.value(layer.product)?.producer;
   if (!node)
     throw new SorthError(`the model has no layer "${layer.name}": no node computes "${layer.product}"`);
-  let [reader, value] = [node, node.inputs[layer.form === "left" ? 0 : 1] ?? undefined];
+  let [reader, value] = [
+    node,
+    node.inputs[layer.form === "left" || layer.form === "embedding" ? 0 : 1] ?? undefined,
+  ];
   while (value && value.name !== layer.weight && value.producer) {
     reader = value.producer;
     value = reader.inputs[0] ?? undefined;
@@ -78,7 +81,7 @@ function biasReader(graph: Graph, layer: Layer, bias: string): Node {
 
 /** What an adapter adds to the units of a layer's stored weight, each in the same array. */
 function* rowsOf({ layer, kind, tensors, settings, weight }: Change): Generator<Float64Array> {
-  const { factor } = layer.stored as StoredForm;
+  const { factor } = layer.stored as WeightForm;
   const rowOf = kind.rows?.(layer, tensors, settings, weight / factor);
   for (let unit = 0; rowOf && unit < layer.units; unit++) yield rowOf(unit);
 }
@@ -89,7 +92,7 @@ function addTo(
   { layer, kind, tensors, settings, weight }: Change,
   before: WeightNumbers,
 ): void {
-  const { unitsFirst, factor, dims, steps } = layer.stored as StoredForm;
+  const { unitsFirst, factor, dims, steps } = layer.stored as WeightForm;
   const { units } = layer;
   if (kind.rows && steps.length === 0) {
     const fanIn = elementCount(layer.unit);

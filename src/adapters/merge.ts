@@ -11,7 +11,7 @@ import type { Model } from "../onnx/model.ts";
 import { byteLengthOf, type Tensor } from "../onnx/tensor.ts";
 import type { Adapter, WeightedAdapter } from "./adapter.ts";
 import { graphToAdapt } from "./add.ts";
-import { adapterKind } from "./kinds.ts";
+import { adapterKind, reasonToStay } from "./kinds.ts";
 import { markOf } from "./mark.ts";
 import { type Change, changesOf, type MergeOptions, nameFilter } from "./merge-layers.ts";
 import { type Target, targetsOf } from "./merge-targets.ts";
@@ -94,8 +94,11 @@ const hasMark = (model: Model): boolean => markOf(graphOf(model)) !== undefined;
 
 /** Why the adapters of a model cannot be folded into its weights; undefined if they can. */
 export function reasonAgainstMerging(model: Model): string | undefined {
-  const found = markOf(graphOf(model))?.layers.find(({ stored }) => typeof stored === "string");
-  return found && `"${found.name}": ${found.stored as string}`;
+  for (const layer of markOf(graphOf(model))?.layers ?? []) {
+    const reason = reasonToStay(layer, adapterKind(layer.kind));
+    if (reason !== undefined) return `"${layer.name}": ${reason}`;
+  }
+  return undefined;
 }
 
 /**
@@ -125,10 +128,11 @@ function tensorNamed(graph: Graph, name: string): Tensor {
 
 /** The model with other weights, where adapters act on them; all other bytes stay. */
 function withChanges(model: Model, changes: readonly Change[]): Model {
-  const refused = changes.find(({ layer }) => typeof layer.stored === "string");
-  if (refused) {
+  for (const { layer, kind } of changes) {
+    const reason = reasonToStay(layer, kind);
+    if (reason === undefined) continue;
     throw new SorthError(
-      `nothing can be merged into "${refused.layer.name}": ${refused.layer.stored as string}; the adapter has to stay beside it (loadAdapter, or train without merging)`,
+      `nothing can be merged into "${layer.name}": ${reason}; the adapter has to stay beside it (loadAdapter, or train without merging)`,
     );
   }
   const graph = graphOf(model);

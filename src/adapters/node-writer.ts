@@ -13,7 +13,7 @@ import { bytesField, graphFields } from "../onnx/wire.ts";
  * the graph. Operators are written as the model's opset has them.
  */
 export class NodeWriter {
-  readonly #graph: Graph;
+  readonly graph: Graph;
   readonly #stem: string;
   readonly #taken: Set<string>;
   /** The records, in order. */
@@ -27,7 +27,7 @@ export class NodeWriter {
 
   /** @param taken - names that other writers have taken; this one adds its own */
   constructor(graph: Graph, layer: string, taken: Set<string>) {
-    this.#graph = graph;
+    this.graph = graph;
     this.#stem = `${adapterPrefix}${layer.replace(/^\/+/, "")}`;
     this.#taken = taken;
   }
@@ -36,7 +36,7 @@ export class NodeWriter {
   name(part: string, stem = this.#stem): string {
     const separator = stem === this.#stem ? "/" : ".";
     let name = `${stem}${separator}${part}`;
-    for (let i = 2; this.#taken.has(name) || this.#graph.value(name); i++)
+    for (let i = 2; this.#taken.has(name) || this.graph.value(name); i++)
       name = `${stem}${separator}${part}_${i}`;
     this.#taken.add(name);
     return name;
@@ -47,13 +47,20 @@ export class NodeWriter {
     opType: string,
     part: string,
     inputs: readonly string[],
-    { attributes = {}, output }: { attributes?: Record<string, Attribute>; output?: string } = {},
+    {
+      attributes = {},
+      output,
+      domain = "",
+    }: { attributes?: Record<string, Attribute>; output?: string; domain?: string } = {},
   ): string {
     const name = this.name(part);
     const result = output ?? name;
     const node = new Node({
-      ...{ opType, name, inputs: inputs.map((input) => new Value(input)), outputs: [new Value(result)] },
-      attributes: new Map(Object.entries(attributes)),
+      ...{ opType, domain, name, attributes: new Map(Object.entries(attributes)) },
+      ...{
+        inputs: inputs.map((input) => (input === "" ? null : new Value(input))),
+        outputs: [new Value(result)],
+      },
     });
     this.records.push(bytesField(graphFields.node, encodeNodeProto(nodeToProto(node))));
     this.values.push(result);
@@ -62,9 +69,18 @@ export class NodeWriter {
 
   /** A single number. */
   number(part: string, value: number, type: DataTypeName): string {
+    return this.#constant(part, type, [], [value]);
+  }
+
+  /** Several numbers. */
+  numbers(part: string, values: ArrayLike<number>, type: DataTypeName): string {
+    return this.#constant(part, type, [values.length], values);
+  }
+
+  #constant(part: string, type: DataTypeName, dims: readonly number[], values: ArrayLike<number>): string {
     const name = this.name(part);
-    const data = type === "double" ? Float64Array.of(value) : Float32Array.of(value);
-    this.constants.push(Tensor.of(name, type, [], data));
+    const data = type === "double" ? Float64Array.from(values) : Float32Array.from(values);
+    this.constants.push(Tensor.of(name, type, dims, data));
     return name;
   }
 
@@ -81,13 +97,21 @@ export class NodeWriter {
 
   /** The Euclidean norms of a matrix's rows: [rows]. */
   norms(matrix: string, part: string): string {
+    return this.#overRows("ReduceL2", matrix, part, 18);
+  }
+
+  /** The sums of a matrix's rows: [rows]. */
+  sums(matrix: string, part: string): string {
+    return this.#overRows("ReduceSum", matrix, part, 13);
+  }
+
+  /** @param since - the opset from which the operator has its axes as an input */
+  #overRows(op: string, matrix: string, part: string, since: number): string {
     const keepdims = int(0);
-    if (this.#graph.opset < 18) {
-      return this.op("ReduceL2", part, [matrix], { attributes: { axes: ints([1]), keepdims } });
+    if (this.graph.opset < since) {
+      return this.op(op, part, [matrix], { attributes: { axes: ints([1]), keepdims } });
     }
-    return this.op("ReduceL2", part, [matrix, this.integers(`${part}_axes`, [1])], {
-      attributes: { keepdims },
-    });
+    return this.op(op, part, [matrix, this.integers(`${part}_axes`, [1])], { attributes: { keepdims } });
   }
 
   /** The matrix with its axes exchanged. */
@@ -104,7 +128,7 @@ export class NodeWriter {
 
   /** A Dropout in inference form: training draws its mask. */
   dropout(value: string, ratio: number): string {
-    if (this.#graph.opset < 12) {
+    if (this.graph.opset < 12) {
       return this.op("Dropout", "dropout", [value], { attributes: { ratio: float(ratio) } });
     }
     return this.op("Dropout", "dropout", [value, this.number("dropout_ratio", ratio, "float")]);
@@ -115,13 +139,15 @@ export class NodeWriter {
     kernel: string,
     part: string,
     geometry: Readonly<Record<string, readonly number[] | string>>,
+    groups = 1,
   ): string {
-    const attributes = Object.fromEntries(
+    const attributes: Record<string, Attribute> = Object.fromEntries(
       Object.entries(geometry).map(([name, value]) => [
         name,
         typeof value === "string" ? string(value) : ints(value),
       ]),
     );
+    if (groups > 1) attributes.group = int(groups);
     return this.op("Conv", part, [x, kernel], { attributes });
   }
 }

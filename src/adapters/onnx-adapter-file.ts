@@ -78,7 +78,9 @@ export function decodeOnnxAdapter(bytes: Uint8Array, where = "the adapter"): Ada
   const parts = new Map<string, Map<string, Tensor>>();
   for (const tensor of decodeParameters(bytes, where)) {
     const [, module, part] =
-      /^(.+)\.(lora_A|lora_B|lora_magnitude_vector|ia3_l|ia3_l_input)$/.exec(tensor.name) ?? [];
+      /^(.+)\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector|ia3_l|ia3_l_input)$/.exec(
+        tensor.name,
+      ) ?? [];
     if (module === undefined || part === undefined) {
       throw new UsageError(
         `${where} has a parameter "${tensor.name}"; those of this program are called <weight>.lora_A and <weight>.lora_B, or <weight>.ia3_l, for others the graph that takes them is needed`,
@@ -87,7 +89,7 @@ export function decodeOnnxAdapter(bytes: Uint8Array, where = "the adapter"): Ada
     parts.set(module, (parts.get(module) ?? new Map<string, Tensor>()).set(part, tensor));
   }
   const layers = [...parts].map(([module, tensors]): AdapterLayer => {
-    const rank = tensors.get("lora_A")?.dims[0] ?? 0;
+    const rank = (tensors.get("lora_A") ?? tensors.get("lora_embedding_A"))?.dims[0] ?? 0;
     const layer = layerFrom(module, rank, Object.fromEntries(tensors));
     if (!layer) throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
     return layer;

@@ -34,9 +34,10 @@ export function encodeAdapter(adapter: Adapter): AdapterFiles {
       tensors.set(`${prefix}${module}.ia3_l`, layer.factors);
       continue;
     }
-    const { down, up, magnitude } = layer;
-    tensors.set(`${prefix}${module}.lora_A.weight`, down);
-    tensors.set(`${prefix}${module}.lora_B.weight`, up);
+    const { down, up, magnitude, embedding } = layer;
+    const [before, after] = embedding ? ["lora_embedding_", ""] : ["lora_", ".weight"];
+    tensors.set(`${prefix}${module}.${before}A${after}`, down);
+    tensors.set(`${prefix}${module}.${before}B${after}`, up);
     if (magnitude) tensors.set(`${prefix}${module}.lora_magnitude_vector`, magnitude);
   }
   for (const [name, tensor] of adapter.saved) tensors.set(`${prefix}${name}`, tensor);
@@ -126,15 +127,17 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
   for (const [key, tensor] of all) {
     const name = key.startsWith(prefix) ? key.slice(prefix.length) : key;
     // PEFT leaves out the adapter's name (`default`) in files, but not in the model's state_dict.
-    const found = /^(.+)\.lora_([AB])(?:\.\w+)??\.weight$/.exec(name);
+    const found = /^(.+)\.(?:(lora_[AB])(?:\.\w+)??\.weight|(lora_embedding_[AB])(?:\.\w+)?)$/.exec(name);
     const [, scaled] = /^(.+)\.lora_magnitude_vector(?:\.\w+)??(?:\.weight)?$/.exec(name) ?? [];
     const [, factored] = /^(.+)\.ia3_l(?:\.\w+)??$/.exec(name) ?? [];
     if (found && !settings.ia3) {
-      const [, module = "", letter] = found;
-      add(module, `lora_${letter}`, tensor);
+      const [, module = "", linear, embedding = ""] = found;
+      add(module, linear ?? embedding, tensor);
     } else if (scaled !== undefined && settings.dora) add(scaled, "lora_magnitude_vector", tensor);
     else if (factored !== undefined && settings.ia3) {
       add(factored, partOf(isFeedforward(settings.feedforward, factored, tensor)), tensor);
+    } else if (/\.base_layer\.\w+$/.test(name)) {
+      // PEFT keeps the table of an adapted embedding of transformers beside its adapter.
     } else if (/lora_|ia3_|\.hada_|\.oft_/.test(name)) {
       throw new UsageError(
         `${where} has "${key}", a part of an adapter that is not supported: only lora_A, lora_B and, with use_dora, lora_magnitude_vector are, and ia3_l of an IA3Config`,

@@ -4,18 +4,26 @@ import type { Value } from "../graph/node.ts";
 /** One operator between a stored weight and the operand of a layer: axes permuted, or another shape for the same numbers. */
 export type WeightStep = { readonly permutation: readonly number[] } | { readonly dims: readonly number[] };
 
-/**
- * The operators between a stored weight and an operand, from the weight on; `dims` is the shape before a Reshape.
- * A text says why nothing can be merged into the weight.
- */
-export function weightSteps(operand: Value): WeightStep[] | string {
+/** The weight behind an operand. */
+export interface FoundWeight {
+  /** The stored weight. */
+  readonly stored: Value;
+  /** Its numbers as floats: the stored weight, or the output of the DequantizeLinear behind it. */
+  readonly source: Value;
+  readonly isQuantized: boolean;
+  /** The operators between these numbers and the operand, from the numbers on; `dims` is the shape before a Reshape. */
+  readonly steps: readonly WeightStep[];
+}
+
+/** The weight behind an operand; a text says why there is none whose numbers are known. */
+export function weightSteps(operand: Value): FoundWeight | string {
   const steps: WeightStep[] = [];
   let value = operand;
   for (;;) {
     const tensor = constantTensor(value);
     if (tensor) {
       return ["float", "double", "float16", "bfloat16"].includes(tensor.type)
-        ? steps.reverse()
+        ? { stored: value, source: value, isQuantized: false, steps: steps.reverse() }
         : `its weight is ${tensor.type}`;
     }
     const { producer } = value;
@@ -30,8 +38,11 @@ export function weightSteps(operand: Value): WeightStep[] | string {
       const dims = source.shape ?? constantTensor(source)?.dims;
       if (!dims) return "the shape of its weight is not known";
       steps.push({ dims });
-    } else if (producer.opType === "DequantizeLinear") return "its weight is quantized (DequantizeLinear)";
-    else if (!["Identity", "Cast"].includes(producer.opType))
+    } else if (producer.opType === "DequantizeLinear") {
+      return producer.inputs.every((input) => !input || constantTensor(input))
+        ? { stored: source, source: value, isQuantized: true, steps: steps.reverse() }
+        : "its weight is quantized (DequantizeLinear)";
+    } else if (!["Identity", "Cast"].includes(producer.opType))
       return `its weight is computed (${producer.opType})`;
     value = source;
   }

@@ -29,4 +29,4 @@ export const hasAdapters = (model: Model): boolean =>
   model.proto.metadataProps?.some(({ key }) => key === adaptersKey) ?? false;
 
 /** Whether a parameter's name is that of an adapter's B. */
-export const isUpward = (name: string): boolean => /\.lora_B(_\d+)?$/.test(name);
+export const isUpward = (name: string): boolean => /\.lora_(embedding_)?B(_\d+)?$/.test(name);

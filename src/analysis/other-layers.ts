@@ -3,15 +3,17 @@ import type { Node } from "../graph/node.ts";
 import { traceParameter } from "./trace-parameter.ts";
 
 const recurrent =
-  "recurrent: its gates are computed inside of it, so that no penalty can read their responses; write the cell as Linear layers and export it again";
+  "recurrent: its gates are computed inside of it, so that nothing outside can read their responses; write the cell as Linear layers and export it again";
 const quantized =
+  "quantized: its weight stays frozen and takes neither penalties nor adapters; take the model as it was before it was quantized";
+const packed =
   "quantized: its weight stays frozen and takes no penalty; --lora trains beside it, or inject into the model before it is quantized";
 const fusedActivation = (node: Node): string => {
   const activation = node.string("activation", "");
-  return `fused${activation ? ` with ${activation}` : ""} by ONNX Runtime's optimizer, so that its response before the activation is not in the file; inject into the model before it is optimized, or save it with the optimization level "basic"`;
+  return `fused${activation ? ` with ${activation}` : ""} by ONNX Runtime's optimizer, so that its response before the activation is not in the file; take the model as it was before, or save it with the optimization level "basic"`;
 };
 const attention =
-  "attention with the projections inside: no penalty can read their responses; inject into the model before it is optimized";
+  "attention with the projections inside, whose responses nothing outside can read; take the model as it was before ONNX Runtime's optimizer fused it";
 const attributes =
   "its weights are attributes of the operator, which no training reaches; write it as Gemm (or a Linear layer) to train it";
 
@@ -24,22 +26,14 @@ const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
   "com.microsoft.FusedGemm": fusedActivation,
   "com.microsoft.NhwcFusedConv": fusedActivation,
   "com.microsoft.FusedMatMul":
-    'fused with a Transpose by ONNX Runtime\'s optimizer; inject into the model before it is optimized, or save it with the optimization level "basic"',
+    'fused with a Transpose by ONNX Runtime\'s optimizer; take the model as it was before, or save it with the optimization level "basic"',
   "com.microsoft.FusedMatMulActivation": fusedActivation,
   "com.microsoft.GemmFastGelu": fusedActivation,
   "com.microsoft.nhwc.Conv": fusedActivation,
   ...Object.fromEntries(
     [
       ...["QGemm", "QLinearConv", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"],
-      ...[
-        "DynamicQuantizeLSTM",
-        "MatMulNBits",
-        "MatMulBnb4",
-        "MatMulFpQ4",
-        "GemmFloat8",
-        "QMoE",
-        "QAttention",
-      ],
+      ...["DynamicQuantizeLSTM", "MatMulBnb4", "MatMulFpQ4", "GemmFloat8", "QMoE", "QAttention"],
       ...["QOrderedMatMul", "QOrderedAttention"],
     ].map((name) => [`com.microsoft.${name}`, quantized]),
   ),
@@ -49,8 +43,10 @@ const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
       attention,
     ]),
   ),
+  "com.microsoft.MatMulNBits": packed,
   "com.microsoft.AttnLSTM": recurrent,
-  "com.microsoft.MoE": "a mixture of experts with their weights inside: no penalty can read their responses",
+  "com.microsoft.MoE":
+    "a mixture of experts with their weights inside, whose responses nothing outside can read",
   ...{ "ai.onnx.ml.LinearClassifier": attributes, "ai.onnx.ml.LinearRegressor": attributes },
   ...{ "ai.onnx.ml.SVMClassifier": attributes, "ai.onnx.ml.SVMRegressor": attributes },
 };

@@ -2,6 +2,7 @@ import { listed } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
+import { adapterPrefix } from "./adapter-names.ts";
 import { constantTensor } from "./probe-model.ts";
 import { traceParameter } from "./trace-parameter.ts";
 
@@ -26,7 +27,10 @@ export function quantizedLayers(graph: Graph): Node[] {
     const tensor = constantTensor(operand);
     return tensor ? !isFloat(tensor.type) : traceParameter(graph, operand)?.quantized === true;
   };
-  return graph.nodes.filter((node) => weightAt.get(node.op)?.some((index) => stored(node.inputs[index])));
+  return graph.nodes.filter(
+    ({ op, name, inputs }) =>
+      !name.startsWith(adapterPrefix) && weightAt.get(op)?.some((index) => stored(inputs[index])),
+  );
 }
 
 /** Says that layers from {@link quantizedLayers} stay as they are. */

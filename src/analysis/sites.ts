@@ -31,6 +31,7 @@ interface Layer {
  * operand. Layers that take no penalty, and those inside bodies and functions, are returned with the reason.
  * @param leastRows - rows of responses that a layer must have (default 1; angles between responses need 2)
  * @param openResponses - include layers whose response has no known shape; their rows are NaN (for callers that use only weights)
+ * @param singleUnits - include layers of one unit, and depthwise convolutions (for callers that compare no units)
  *
  * @example
  * await inferShapes(graph, nodeProbe);
@@ -41,7 +42,8 @@ export function findSites(
   {
     leastRows = 1,
     openResponses = false,
-  }: { readonly leastRows?: number; readonly openResponses?: boolean } = {},
+    singleUnits = false,
+  }: { readonly leastRows?: number; readonly openResponses?: boolean; readonly singleUnits?: boolean } = {},
 ): { sites: Site[]; skipped: SkippedSite[] } {
   const sites: Site[] = [];
   const skipped: SkippedSite[] = [];
@@ -61,7 +63,7 @@ export function findSites(
       typeof layer === "string"
         ? layer
         : live.has(node)
-          ? reasonToSkip(layer, leastRows, openResponses)
+          ? reasonToSkip(layer, { leastRows, openResponses, singleUnits })
           : behindNoOutput;
     if (typeof layer === "string" || reason) {
       skipped.push({ name: node.label, op, reason: reason ?? "" });
@@ -113,14 +115,17 @@ const traced = (graph: Graph, operand: Value, data: ReadonlySet<Value>): Traced 
 /** Why a layer gets no penalty. */
 function reasonToSkip(
   { units, groups, response }: Layer,
-  leastRows: number,
-  open: boolean,
+  {
+    leastRows,
+    openResponses,
+    singleUnits,
+  }: { readonly leastRows: number; readonly openResponses: boolean; readonly singleUnits: boolean },
 ): string | undefined {
-  if (!response.shape && !open)
+  if (!response.shape && !openResponses)
     return `the shape of its response "${response.name}" is not known before the model runs`;
   if (!isFloat(response.type)) return `its outputs are ${response.type}, not floats`;
-  if (units < 2) return "one unit has no pairs";
-  if (units / groups < 2) return `depthwise: each of its ${units} units sees other channels`;
+  if (units < 2 && !singleUnits) return "one unit has no pairs";
+  if (units / groups < 2 && !singleUnits) return `depthwise: each of its ${units} units sees other channels`;
   if (!response.shape) return undefined;
   const rows = elementCount(response.shape) / units;
   return rows < leastRows ? "one row of responses: angles need at least two" : undefined;

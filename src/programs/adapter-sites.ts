@@ -27,23 +27,33 @@ export function adapterSites(
       });
       return { ...site, adapter: { up, scaling: part.scaling, frozen: new Map(frozen) } };
     });
-  // DoRA's product of B and A is a part of a norm.
+  // DoRA's products of A and B are parts of a norm.
   const skipped = found.skipped.filter(
-    ({ name }) => name.startsWith(adapterPrefix) && !/\/change(_\d+)?$/.test(name),
+    ({ name }) => name.startsWith(adapterPrefix) && !/\/(change|norm_\w+)(_\d+)?$/.test(name),
   );
-  return { sites, skipped };
+  const embeddings = layersOf(graph).flatMap(({ name = "", form }): SkippedSite[] =>
+    form === "embedding" ? [{ name, op: "Gather", reason: ofEmbedding }] : [],
+  );
+  return { sites, skipped: [...skipped, ...embeddings] };
 }
 
+const ofEmbedding = "an embedding: its adapter responds with a row for each token, and to no other input";
+
+interface MarkedLayer {
+  readonly name?: string;
+  readonly form?: string;
+  readonly parameters?: { readonly lora_A?: string; readonly lora_B?: string };
+  readonly settings?: { readonly rank?: number; readonly alpha?: number; readonly scaling?: string };
+}
+
+/** The adapters that a graph's mark describes. */
+const layersOf = ({ metadata }: Graph): readonly MarkedLayer[] =>
+  (JSON.parse(metadata.get(adaptersKey) ?? "{}") as { layers?: readonly MarkedLayer[] }).layers ?? [];
+
 /** The name of B, and the scaling, by the name of A. */
-function partsOf({ metadata }: Graph): Map<string, { readonly up: string; readonly scaling: number }> {
-  const mark: {
-    layers?: readonly {
-      parameters?: { lora_A?: string; lora_B?: string };
-      settings?: { rank?: number; alpha?: number; scaling?: string };
-    }[];
-  } = JSON.parse(metadata.get(adaptersKey) ?? "{}");
+function partsOf(graph: Graph): Map<string, { readonly up: string; readonly scaling: number }> {
   return new Map(
-    (mark.layers ?? []).flatMap(({ parameters: { lora_A: down, lora_B: up } = {}, settings = {} }) => {
+    layersOf(graph).flatMap(({ parameters: { lora_A: down, lora_B: up } = {}, settings = {} }) => {
       const { rank = 1, alpha = 1, scaling } = settings;
       return down === undefined || up === undefined
         ? []

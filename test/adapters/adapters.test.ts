@@ -38,7 +38,9 @@ const images = Tensor.float(
 );
 
 /** Layers as exporters write them; the second of each model gives the output. */
-const models: Readonly<Record<string, { x?: Tensor; build: (b: GraphBuilder) => void }>> = {
+const models: Readonly<
+  Record<string, { x?: Tensor; build: (b: GraphBuilder) => void; kinds?: readonly string[] }>
+> = {
   "Gemm with transB, Gemm with alpha": {
     build: (b) => {
       const x = b.input("x", ["batch", 4]);
@@ -86,6 +88,33 @@ const models: Readonly<Record<string, { x?: Tensor; build: (b: GraphBuilder) => 
       b.output(b.op("GlobalAveragePool", [b.op("Conv", [k, b.weight("c3.weight", [2, 4, 1, 1])], "z")], "y"));
     },
   },
+  "convolutions with groups, one of them depthwise": {
+    x: Tensor.float(
+      "x",
+      [2, 4, 6, 6],
+      Array.from({ length: 288 }, (_, i) => Math.sin(i)),
+    ),
+    build: (b) => {
+      const x = b.input("x", ["batch", 4, 6, 6]);
+      const h = b.op("Conv", [x, b.weight("c1.weight", [6, 2, 3, 3]), b.weight("c1.bias", [6])], "h", {
+        ...{ group: 2, pads: [1, 1, 1, 1], strides: [2, 2] },
+      });
+      const k = b.op("Conv", [h, b.weight("c2.weight", [6, 1, 3, 3])], "k", { group: 6 });
+      b.output(b.op("GlobalAveragePool", [k], "y"));
+    },
+    kinds: ["ia3", "ia3 of inputs"],
+  },
+  "an embedding whose table is also the weight of the last layer": {
+    x: Tensor.of("x", "int64", [2, 3], BigInt64Array.from([0, 4, 2, 2, 1, 3], BigInt)),
+    build: (b) => {
+      const x = b.input("x", ["batch", 3], "int64");
+      const table = b.weight("emb.weight", [5, 4]);
+      const h = b.op("Gather", [table, x], "h");
+      const t = b.op("Transpose", [table], "t", { perm: [1, 0] });
+      b.output(b.op("MatMul", [h, t], "y"));
+    },
+    kinds: ["lora", "dora"],
+  },
   "a weight that something else reads too": {
     build: (b) => {
       const x = b.input("x", ["batch", 4]);
@@ -132,12 +161,10 @@ const difference = (a: Tensor, b: Tensor): number =>
   Math.max(...a.numbers().map((number, i) => Math.abs(number - (b.numbers()[i] ?? Number.NaN))));
 
 describe("adapters", () => {
-  const cases = Object.entries(models).flatMap(([name, model]) => [
-    { name, kind: "lora", ...model },
-    { name, kind: "dora", ...model },
-    { name, kind: "ia3", ...model },
-    { name, kind: "ia3 of inputs", ...model },
-  ]);
+  const kinds = ["lora", "dora", "ia3", "ia3 of inputs"];
+  const cases = Object.entries(models).flatMap(([name, model]) =>
+    (model.kinds ?? kinds).map((kind) => ({ name, kind, ...model })),
+  );
   for (const { name, kind, x = x4, build } of cases) {
     const [dora, ia3] = [kind === "dora", kind.startsWith("ia3")];
     test(`${name}: ${kind}`, async () => {
@@ -157,7 +184,11 @@ describe("adapters", () => {
         expect(equalBytes((await mergeAdapters(adapted)).bytes, model.bytes)).toBe(true);
       }
       const { parameters } = await inspect(adapted);
-      const own = ia3 ? /\.ia3_l(_input)?$/ : dora ? /\.lora_([AB]|magnitude_vector)$/ : /\.lora_[AB]$/;
+      const own = ia3
+        ? /\.ia3_l(_input)?$/
+        : dora
+          ? /\.lora_(embedding_[AB]|[AB]|magnitude_vector)(_2)?$/
+          : /\.lora_(embedding_)?[AB]$/;
       expect(parameters.map((one) => one.name).every((one) => own.test(one))).toBe(true);
 
       const changed = await trained(adapted);

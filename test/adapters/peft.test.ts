@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { decodeParameters } from "../../src/adapters/onnx-adapter-file.ts";
 import {
+  type Adapter,
   adapterOf,
   crossEntropy,
   encodeAdapter,
@@ -25,8 +26,17 @@ import { runModel } from "../helpers/run-model.ts";
 
 // scripts/oracles/adapters.py
 const folder = "test/fixtures/peft";
-const names = ["lora", "rslora", "dora", "ia3"] as const;
-type Case = (typeof names)[number];
+const bases = {
+  model: ["lora", "rslora", "dora", "ia3"],
+  tokens: ["embedding", "dora-embedding", "groups", "ia3-groups"],
+  nbits: ["dora-nbits"],
+  dequantize: ["dora-dequantize"],
+} as const;
+type Base = keyof typeof bases;
+type Case = (typeof bases)[Base][number];
+const names = Object.values(bases).flat();
+/** Adapters that stay beside the layers: what PEFT has merged is no weight of theirs. */
+const staying: readonly Case[] = ["groups", "dora-nbits", "dora-dequantize"];
 interface Recorded {
   readonly losses: readonly number[];
   readonly logits: readonly number[];
@@ -34,12 +44,17 @@ interface Recorded {
 }
 const json = <T>(name: string): T => JSON.parse(readFileSync(`${folder}/${name}`, "utf8")) as T;
 const record = json<Record<Case, Recorded>>("record.json");
-const data = await loadNpz(`${folder}/data.npz`);
-const feeds = await sampleFeeds(await readModel(`${folder}/model.onnx`), data.train, 24);
-const x = feeds.get("x") as Tensor;
 
-const logitsOf = async (model: Model): Promise<readonly number[]> =>
-  ((await runModel(encodeModel(model), { x })).logits as Tensor).numbers();
+/** The model beside which the adapter of a case lies, with its data. */
+async function baseOf(name: Case) {
+  const base = Object.entries(bases).find(([, cases]) => (cases as readonly Case[]).includes(name))?.[0];
+  const model = await readModel(`${folder}/${base}.onnx`);
+  const { train } = await loadNpz(`${folder}/${base}.npz`);
+  const x = (await sampleFeeds(model, train, 24)).get("x") as Tensor;
+  const logitsOf = async (one: Model): Promise<readonly number[]> =>
+    ((await runModel(encodeModel(one), { x })).logits as Tensor).numbers();
+  return { base: model, train, logitsOf };
+}
 
 const farthest = (a: readonly number[], b: readonly number[]): number =>
   a.length === b.length
@@ -48,21 +63,31 @@ const farthest = (a: readonly number[], b: readonly number[]): number =>
 
 describe.each(names)("an adapter of PEFT: %s", (name) => {
   test("has the same losses over 20 steps, merged weights and answers; PEFT reads the file that we write", async () => {
-    const base = await readModel(`${folder}/model.onnx`);
+    const { base, train, logitsOf } = await baseOf(name);
     const adapted = await loadAdapter(base, await readAdapter(`${folder}/${name}/begin`));
     const trainer = await Trainer.create(adapted, {
       ...{ objective: crossEntropy(), batch: 24, learningRate: 0.02, optimizer: adamw(), threads: 1 },
     });
     const losses: number[] = [];
-    for await (const event of trainer.fit(data.train, { epochs: 20 })) {
+    for await (const event of trainer.fit(train, { epochs: 20 })) {
       if (event.event === "step") losses.push(event.loss);
     }
     const trained = trainer.export();
     await trainer.release();
     expect(farthest(losses, record[name].losses)).toBeLessThan(1e-5);
 
-    const merged = await mergeAdapters(trained);
-    const theirs = await mergeAdapters(base, await readAdapter(`${folder}/${name}/end`));
+    const stays = staying.includes(name);
+    const applied = async (adapter: Adapter) =>
+      stays ? loadAdapter(base, adapter) : mergeAdapters(base, adapter);
+    const end = await readAdapter(`${folder}/${name}/end`);
+    const theirs = await applied(end);
+    if (stays) {
+      const reason =
+        /nothing can be merged into .*: (it is a convolution with groups|its weight has|its weight is)/;
+      await expect(mergeAdapters(trained)).rejects.toThrow(reason);
+      await expect(mergeAdapters(base, end)).rejects.toThrow(reason);
+    }
+    const merged = stays ? trained : await mergeAdapters(trained);
     expect(farthest(await logitsOf(theirs), record[name].logits)).toBeLessThan(1e-5);
     for (const [key, numbers] of Object.entries(record[name].weights)) {
       const value = graphOf(theirs).value(key.replace("base_model.model.", ""));
@@ -88,40 +113,50 @@ describe.each(names)("an adapter of PEFT: %s", (name) => {
       expect(farthest(own ?? [], recorded ?? [])).toBeLessThan(1e-5);
     }
     if (process.env.RECORD_ADAPTERS) return;
-    const answers = await logitsOf(await mergeAdapters(base, ours));
+    const answers = await logitsOf(await applied(ours));
     expect(farthest(answers, json<Record<Case, number[]>>("ours.json")[name])).toBeLessThan(1e-5);
   });
 });
 
-describe.each(["lora", "dora", "ia3"] as const)("an adapter of ONNX Runtime: %s", (name) => {
-  test("is read by ONNX Runtime, which answers as the merged model; we read what it writes", async () => {
-    const theirs = await readAdapter(`${folder}/${name}/end`);
-    const file = await readModel(`${folder}/model.onnx`);
-    // A head that was trained in full is in the graph, not in the adapter.
-    const base = theirs.saved.size > 0 ? await mergeAdapters(file, { ...theirs, layers: [] }) : file;
-    const adapted = await loadAdapter(base, theirs);
-    const path = `${folder}/${name}/ours.onnx_adapter`;
-    if (process.env.RECORD_ADAPTERS) {
-      await writeOnnxAdapter(adapted, path, { force: true });
-      return;
-    }
-    const { adapter, model } = await encodeOnnxAdapter(adapted);
-    expect(Buffer.from(adapter).equals(readFileSync(path))).toBe(true);
-    expect(Buffer.from(encodeModel(model)).equals(readFileSync(path.replace(/\w+$/, "inputs.onnx")))).toBe(
-      true,
-    );
-    // Answers of ONNX Runtime in Python, with RunOptions.add_active_adapter.
-    const answers = json<Record<typeof name, { with: number[]; without: number[] }>>("onnx.json")[name];
-    expect(farthest(answers.with, record[name].logits)).toBeLessThan(1e-5);
-    expect(farthest(answers.without, await logitsOf(base))).toBeLessThan(2e-6);
-    expect(farthest(await logitsOf(model), answers.without)).toBeLessThan(2e-6);
+describe.each(["lora", "dora", "ia3", "embedding", "groups", "dora-nbits"] as const)(
+  "an adapter of ONNX Runtime: %s",
+  (name) => {
+    test("is read by ONNX Runtime, which answers as the merged model; we read what it writes", async () => {
+      const theirs = await readAdapter(`${folder}/${name}/end`);
+      const { base: file, logitsOf } = await baseOf(name);
+      // A head that was trained in full is in the graph, not in the adapter.
+      const base = theirs.saved.size > 0 ? await mergeAdapters(file, { ...theirs, layers: [] }) : file;
+      const adapted = await loadAdapter(base, theirs);
+      const path = `${folder}/${name}/ours.onnx_adapter`;
+      if (process.env.RECORD_ADAPTERS) {
+        await writeOnnxAdapter(adapted, path, { force: true });
+        return;
+      }
+      const { adapter, model } = await encodeOnnxAdapter(adapted);
+      expect(Buffer.from(adapter).equals(readFileSync(path))).toBe(true);
+      expect(Buffer.from(encodeModel(model)).equals(readFileSync(path.replace(/\w+$/, "inputs.onnx")))).toBe(
+        true,
+      );
+      // Answers of ONNX Runtime in Python, with RunOptions.add_active_adapter.
+      const answers = json<Record<typeof name, { with: number[]; without: number[] }>>("onnx.json")[name];
+      expect(farthest(answers.with, record[name].logits)).toBeLessThan(1e-5);
+      expect(farthest(answers.without, await logitsOf(base))).toBeLessThan(2e-6);
+      expect(farthest(await logitsOf(model), answers.without)).toBeLessThan(2e-6);
 
-    const read = await readAdapter(`${folder}/${name}/ort.onnx_adapter`);
-    expect(read.layers.map(({ module }) => module)).toContain("fc1.weight");
-    expect(farthest(await logitsOf(await mergeAdapters(base, read)), record[name].logits)).toBeLessThan(1e-5);
-    expect(await readAdapter(path)).toMatchObject({ dora: name === "dora", ia3: name === "ia3" });
-    for (const damaged of [adapter.slice(0, 40), adapter.slice(0, adapter.length - 9), new Uint8Array(30)]) {
-      expect(() => decodeParameters(damaged, "it")).toThrow(/it is (a damaged|no) adapter of ONNX Runtime/);
-    }
-  });
-});
+      const read = await readAdapter(`${folder}/${name}/ort.onnx_adapter`);
+      expect(read.layers.map(({ module }) => module).join()).toMatch(/fc1?\.weight|conv\.weight/);
+      const applied = staying.includes(name)
+        ? await loadAdapter(base, read)
+        : await mergeAdapters(base, read);
+      expect(farthest(await logitsOf(applied), record[name].logits)).toBeLessThan(1e-5);
+      expect(await readAdapter(path)).toMatchObject({ dora: name.startsWith("dora"), ia3: name === "ia3" });
+      for (const damaged of [
+        adapter.slice(0, 40),
+        adapter.slice(0, adapter.length - 9),
+        new Uint8Array(30),
+      ]) {
+        expect(() => decodeParameters(damaged, "it")).toThrow(/it is (a damaged|no) adapter of ONNX Runtime/);
+      }
+    });
+  },
+);

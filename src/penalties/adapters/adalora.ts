@@ -4,7 +4,7 @@ import { definePenalty } from "../define.ts";
 import type { Matrix } from "../plain-layer.ts";
 import { scaled, scaledBy } from "../scaled.ts";
 import {
-  isAdapter,
+  hasProduct,
   matricesOf,
   plainAdapter,
   product,
@@ -31,7 +31,7 @@ export const adalora = definePenalty({
   defaults: {},
   on: "weights",
   weight: 0.1,
-  applies: isAdapter,
+  applies: hasProduct,
   build: (layer) => {
     const { g, site } = layer;
     const { down, up, toDown, toUp } = matricesOf(layer);

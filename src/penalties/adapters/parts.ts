@@ -24,6 +24,17 @@ export interface AdapterMatrices {
 export const isAdapter = (site: Site): true | string =>
   site.adapter ? true : "it acts on adapters (train --lora), and this layer has none";
 
+/** Why penalties that read B leave an adapter alone. */
+export const ofGroups = "a convolution with groups, whose B reads only a part of A's results for each unit";
+
+/** True where a layer is the A of an adapter whose ΔW is B·A; else why the penalty does not act there. */
+export function hasProduct(site: Site): true | string {
+  const reason = isAdapter(site);
+  const { shape, initializer } = site.adapter?.up ?? {};
+  if (reason !== true) return reason;
+  return (shape ?? initializer?.dims)?.[1] === site.units ? true : ofGroups;
+}
+
 /** The matrices of the adapter whose A a layer is. */
 export function matricesOf({ site, g }: PenaltyLayer): AdapterMatrices {
   const { up, scaling } = partsOf(site);

@@ -1,0 +1,86 @@
+import type { Node } from "../graph/node.ts";
+import type { DataTypeName } from "../onnx/data-types.ts";
+import type { LayerBias } from "./layer-bias.ts";
+import type { WeightStep } from "./weight-steps.ts";
+
+/** A layer beside which an adapter can be put, described by names, so that a file can hold the description. */
+export interface Layer {
+  /** Name of the operator's node, or of its output if the node has no name. */
+  readonly name: string;
+  /** Its module in the source, by which PEFT names it; the weight's name if the source is not known. */
+  readonly module: string;
+  /** `right`: Y = x·W. `left`: Y = W·x. `convolution`: Y = conv(x, W). `embedding`: Y = W[x], whose inputs are the rows of W. */
+  readonly form: "right" | "left" | "convolution" | "embedding";
+  /** The value that the operator reads as data. */
+  readonly input: string;
+  /** Whether the operator transposes that value first (Gemm). */
+  readonly transposed: boolean;
+  /** The operator's own output, and the value with its bias added. */
+  readonly product: string;
+  readonly response: string;
+  /** The type of both. */
+  readonly type: DataTypeName;
+  /** The stored weight. */
+  readonly weight: string;
+  /** Shape of one unit's weights: [in], of a convolution [in / groups, …kernel]. */
+  readonly unit: readonly number[];
+  readonly units: number;
+  /** The convolution's geometry: its integer attributes and auto_pad. */
+  readonly geometry?: Readonly<Record<string, readonly number[] | string>>;
+  /** The convolution's groups; absent if it has one. */
+  readonly groups?: number;
+  /** The bias that the layer adds; absent if it adds none. */
+  readonly bias?: LayerBias;
+  /** How the weight that the operator reads follows from the stored one; a text says why nothing can be merged into it. */
+  readonly stored: WeightForm | string;
+  /** The same from the output of a DequantizeLinear on. */
+  readonly dequantized?: DequantizedForm;
+  /** Whether the operator itself dequantizes the weight (MatMulNBits). */
+  readonly packed?: true;
+}
+
+/** The way from a weight's numbers to the operand of a layer. */
+export interface WeightForm {
+  /** Whether the operand is [out, in, …] rather than [in, out]. */
+  readonly unitsFirst: boolean;
+  /** Name of the operand. */
+  readonly operand: string;
+  /** The operator multiplies the product with it (Gemm's alpha). */
+  readonly factor: number;
+  /** Shape of the operand. */
+  readonly dims: readonly number[];
+  readonly steps: readonly WeightStep[];
+}
+
+/** The way from dequantized numbers to the operand of a layer. */
+export interface DequantizedForm extends WeightForm {
+  /** The output of DequantizeLinear. */
+  readonly source: string;
+}
+
+/** How a layer's operand follows from its numbers; undefined for a weight that is no float before the operator reads it. */
+export const formOf = ({ stored, dequantized }: Layer): WeightForm | undefined =>
+  typeof stored === "string" ? dequantized : stored;
+
+/** Shape of all that a unit of an adapter's A reads: [in], of a convolution [in, …kernel] of all groups. */
+export const inputsOf = ({ unit: [inputs = 1, ...kernel], groups = 1 }: Layer): number[] => [
+  inputs * groups,
+  ...kernel,
+];
+
+/** A layer with what only a graph in memory has. */
+export interface FoundLayer extends Layer {
+  /** Names that --include and --exclude match. */
+  readonly names: readonly string[];
+  /** Whether it is linear, as torch.nn.Linear, rather than a convolution or an embedding. */
+  readonly linear: boolean;
+  /** The node after which the adapter comes: it computes the response. */
+  readonly last: Node;
+}
+
+/** A layer that takes no adapter. */
+export interface RefusedLayer {
+  readonly name: string;
+  readonly names: readonly string[];
+  readonly reason: string;
+}
