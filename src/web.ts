@@ -35,10 +35,11 @@ export const buildStep: Library["buildStep"] = (model, options) => buildStepWith
 
 /**
  * Loads images as a dataset, from one folder per class; class folders below `test`, `val` or `validation` hold the test
- * samples. The browser decodes the images (also in a worker) and stretches them to the requested height and width, or cuts out
+ * samples. The browser decodes the images (also in a worker) when they are read, those of the next step while a step runs, and stretches them to the requested height and width, or cuts out
  * their middle (`resize: "crop"`); `augment` changes them while training. Pixels are bytes, which a trainer divides by 255 unless the model does that itself or
  * `normalize` says otherwise, as in node. Colours become grey by their luma (0.299 R + 0.587 G + 0.114 B), and transparent pixels
  * become black. Decoded images take one byte per pixel and channel; those beyond `memory` are decoded whenever they are read.
+ * A file whose first bytes are no image's is left out (`broken`); an image that turns out to be damaged ends the run with its name.
  * @throws SorthError when there are no images, when they are not in folders, when none can be decoded, and for a shape that
  * is not that of an image
  *

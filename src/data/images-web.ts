@@ -4,7 +4,7 @@ import type { Dataset } from "./dataset.ts";
 import { imageClasses } from "./image-classes.ts";
 import type { Augmentation } from "./images/augment.ts";
 import { augmentedDataset } from "./images/augmented.ts";
-import { BrowserImages } from "./images/browser-images.ts";
+import { browserImages, ImageDecoder } from "./images/browser-images.ts";
 import type { SplitData } from "./split-data.ts";
 
 /** A file of a folder that the user chose or dropped. */
@@ -41,11 +41,11 @@ export interface ImageOptions {
   /** Random changes of the training images while training, as `--augment` makes them in node. */
   readonly augment?: Augmentation;
   /**
-   * Bytes of decoded images that are held in memory, one per pixel and channel; default 256 MiB. Images beyond that are
-   * decoded again whenever they are read.
+   * Bytes of decoded images that are held in memory once they were read, one per pixel and channel; default 256 MiB. Images
+   * beyond that are decoded again whenever they are read.
    */
   readonly memory?: number;
-  /** Called with the number of images read so far. */
+  /** Called with the number of files looked at so far. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -53,7 +53,7 @@ export interface ImageOptions {
 export interface LoadedImages extends SplitData {
   /** Names of the classes by label. */
   readonly classes: readonly string[];
-  /** Images that the browser could not decode. */
+  /** Files that are no images, as their first bytes show, and images of rare formats that the browser could not decode. */
   readonly broken: readonly string[];
 }
 
@@ -71,9 +71,12 @@ export function loadImages(files: readonly ImageFile[], options: ImageOptions): 
   return loadClassImages({ name, classes, train: filesOf(train), test: held }, options);
 }
 
+/** Files whose first bytes are looked at together. */
+const checkedAtOnce = 64;
+
 /**
- * Decodes images of known classes, of which some are held in memory.
- * @throws SorthError when none of the training images can be decoded, and for a shape that is not that of an image
+ * Images of known classes, which are decoded when they are read. Only the first bytes of their files are read here.
+ * @throws SorthError when none of the training images is one, and for a shape that is not that of an image
  */
 export async function loadClassImages(images: ClassImages, options: ImageOptions): Promise<LoadedImages> {
   const { name, classes } = images;
@@ -86,18 +89,24 @@ export async function loadClassImages(images: ClassImages, options: ImageOptions
   }
   if (!(memory >= 0)) throw new UsageError(`the memory for images is ${memory}, not a number of bytes`);
   const conversion = { shape, channelsLast: !isColour(shape[0]), fit };
+  const decoder = new ImageDecoder(conversion);
   const total = images.train.length + images.test.length;
   const broken: string[] = [];
   let done = 0;
   const read = async (part: readonly LabelledImage[], title: string): Promise<Dataset | undefined> => {
-    const source = { name: title, conversion, memory: (memory * part.length) / Math.max(1, total) };
-    const decoded = new BrowserImages(part, source);
-    for (let first = 0; first < part.length; first += decoded.atOnce) {
-      broken.push(...(await decoded.decodeFrom(first)));
-      done += Math.min(decoded.atOnce, part.length - first);
+    const good: LabelledImage[] = [];
+    for (let first = 0; first < part.length; first += checkedAtOnce) {
+      const some = part.slice(first, first + checkedAtOnce);
+      const canDecode = await Promise.all(some.map(({ content }) => decoder.canDecode(content)));
+      for (const [i, image] of some.entries()) {
+        if (canDecode[i]) good.push(image);
+        else broken.push(image.path);
+      }
+      done += some.length;
       onProgress?.(done, total);
     }
-    return decoded.dataset(classes.length);
+    const source = { name: title, conversion, decoder, memory: (memory * part.length) / Math.max(1, total) };
+    return good.length === 0 ? undefined : browserImages(good, source, classes.length);
   };
   const train = await read(images.train, name);
   const test = await read(images.test, `${name} (test)`);

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import type { Value } from "../../src/graph/node.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
+  type Dataset,
   decodeModel,
   encodeModel,
   inject,
@@ -161,5 +162,79 @@ describe("sorth-onnx/web in Chromium", () => {
         expect(layers[i]).toEqual({ name, mean: expect.closeTo(mean, 3), spread: expect.closeTo(spread, 3) });
       }
     }
+  });
+
+  it("decodes images while it trains on them, few at a time, with the bits of the same images as arrays", async () => {
+    const found = await tab.page.evaluate(async () => {
+      const { Trainer, loadImages, arrayDataset, readModel, crossEntropy } = sorth;
+      const [images, batch, pixels] = [96, 16, 784];
+      const canvas = new OffscreenCanvas(28, 28);
+      const pen = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
+      const files = [];
+      for (let i = 0; i < images; i++) {
+        pen.fillStyle = `hsl(0 0% ${i}%)`;
+        pen.fillRect(0, 0, 28, 28);
+        pen.fillStyle = "white";
+        pen.fillRect(4 * (i % 3), i % 17, 6, 9);
+        const content = await canvas.convertToBlob({ type: "image/png" });
+        files.push({ path: `set/${"abc"[i % 3]}/${i}.png`, content });
+      }
+      let [decoded, open, most] = [0, 0, 0];
+      const make = createImageBitmap;
+      globalThis.createImageBitmap = (async (image: Blob) => {
+        open += 1;
+        most = Math.max(most, open);
+        const bitmap = await make(image);
+        decoded += 1;
+        const close = bitmap.close.bind(bitmap);
+        bitmap.close = () => {
+          open -= 1;
+          close();
+        };
+        return bitmap;
+      }) as typeof createImageBitmap;
+      const model = await readModel(new Uint8Array(await (await fetch("/models/mlp.onnx")).arrayBuffer()));
+      const runs = [];
+      const run = async (dataset: Dataset) => {
+        decoded = 0;
+        const trainer = await Trainer.create(model, {
+          ...{ objective: crossEntropy(), batch, stepsPerRun: 1, backend: "wasm" },
+        });
+        const seen = [];
+        for await (const { event, loss } of trainer.fit(dataset, { epochs: 2 })) {
+          if (event === "step") seen.push({ loss, decoded });
+        }
+        runs.push({ losses: seen.map(({ loss }) => loss), decoded: seen.map((one) => one.decoded), open });
+        await trainer.release();
+      };
+      const shape = [1, 28, 28];
+      for (const memory of [0, 2 ** 20]) {
+        const { train } = await loadImages(files, { shape, memory });
+        runs.push({ losses: [], decoded: [decoded], open });
+        await run(train);
+        decoded = 0;
+        if (memory > 0) {
+          const [x, y] = [new Uint8Array(images * pixels), new Int32Array(images)];
+          await train.fill(Array.from(y.keys()), x, y);
+          await run(arrayDataset(x, y, shape));
+        }
+      }
+      globalThis.createImageBitmap = make;
+      return { runs, most };
+    });
+    const [loaded, streamed, again, held, arrays] = found.runs;
+    expect([loaded?.decoded, again?.decoded]).toEqual([[0], [0]]);
+    expect(streamed?.losses).toHaveLength(12);
+    expect(streamed?.losses).toEqual(arrays?.losses);
+    expect(held?.losses).toEqual(arrays?.losses);
+    // A caller that looks at step k finds the images of one more step under way, and never those of two.
+    for (const [k, decoded] of (streamed?.decoded ?? []).entries()) {
+      expect(decoded).toBeGreaterThanOrEqual(16 * (k + 1));
+      expect(decoded).toBeLessThanOrEqual(16 * Math.min(k + 2, 12));
+    }
+    expect(streamed?.decoded.at(-1)).toBe(192);
+    expect(held?.decoded.at(-1)).toBe(96);
+    expect(found.runs.map(({ open }) => open)).toEqual([0, 0, 0, 0, 0]);
+    expect(found.most).toBeLessThanOrEqual(16);
   });
 });

@@ -135,9 +135,9 @@ async function readImages(
     {
       ...{ shape, resize },
       onProgress: (done, total) => {
-        if (done - told < 100) return;
+        if (done - told < 1000) return;
         told = done;
-        tell(`reading images: ${done} of ${total}`);
+        tell(`looking at images: ${done} of ${total}`);
       },
     },
   );

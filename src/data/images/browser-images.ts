@@ -1,4 +1,4 @@
-import { DataError } from "../../errors.ts";
+import { DataError, messageOf } from "../../errors.ts";
 import { arrayColumn } from "../array-dataset.ts";
 import type { ImageConversion } from "../conversion.ts";
 import { type BatchArray, type Column, type Dataset, datasetOfColumns, type Filled } from "../dataset.ts";
@@ -16,72 +16,55 @@ interface BrowserImageSource {
   /** Source of the images, for messages. */
   readonly name: string;
   readonly conversion: ImageConversion;
+  readonly decoder: ImageDecoder;
   /** Bytes of decoded images to hold. */
   readonly memory: number;
 }
 
-/** Images that the browser decodes: the first ones are held in memory, the others are decoded whenever they are read. */
-export class BrowserImages {
-  /** Images that are decoded together, beside this thread; few, because a photo takes 48 MB until it is made smaller. */
-  readonly atOnce = 4;
-  readonly #source: BrowserImageSource;
+/**
+ * A dataset of images that the browser decodes when they are read for the first time. The first ones are then held in memory,
+ * the others are decoded whenever they are read.
+ * @param classes - how many classes there are
+ */
+export function browserImages(
+  images: readonly BrowserImage[],
+  source: BrowserImageSource,
+  classes: number,
+): Dataset {
+  const { name, conversion } = source;
+  const reader = new ImageReader(images, source);
+  const labels = arrayColumn(name, "labels", images.length, {
+    data: Int32Array.from(images, ({ label }) => label),
+  });
+  const x: Column = {
+    ...{ name: "x", type: "integer", shape: conversion.shape, bytes: true },
+    range: () => ({ least: 0, most: 255, whole: true }),
+    fill: (indices, target) => reader.fill(indices, target),
+  };
+  return {
+    ...datasetOfColumns(name, images.length, [x], { ...labels, classes }),
+    fingerprint: `${JSON.stringify(conversion)} ${images.map(({ path, label, content }) => `${path} ${label} ${content.size}`).join("\n")}`,
+    sampleName: (index) => images[index]?.path ?? "",
+  };
+}
+
+/** Reads images, and holds some. */
+class ImageReader {
   readonly #images: readonly BrowserImage[];
-  readonly #decoder: ImageDecoder;
-  /** Images that can be decoded, in their order. */
-  readonly #good: BrowserImage[] = [];
-  /** [images, height, width, channels] of the first good ones. */
-  readonly #pixels: Uint8Array;
-  readonly #elements: number;
-  readonly #held: number;
+  readonly #source: BrowserImageSource;
+  /** Pixels of the first images, by index; those that were read. */
+  readonly #held = new Map<number, Uint8Array>();
+  /** Images that are being decoded, of which two trainers may ask for the same. */
+  readonly #coming = new Map<number, Promise<Uint8Array>>();
 
   constructor(images: readonly BrowserImage[], source: BrowserImageSource) {
     this.#images = images;
     this.#source = source;
-    this.#decoder = new ImageDecoder(source.conversion);
-    this.#elements = this.#decoder.elements;
-    this.#held = Math.min(images.length, Math.floor(source.memory / this.#elements));
-    this.#pixels = new Uint8Array(this.#held * this.#elements);
   }
 
-  /** Decodes the next images, {@link atOnce} of them. @returns the paths of those that cannot be decoded */
-  async decodeFrom(first: number): Promise<string[]> {
-    const part = this.#images.slice(first, first + this.atOnce);
-    const decoded = await Promise.all(
-      part.map(({ content }) => this.#decoder.decode(content).catch(() => undefined)),
-    );
-    return part.flatMap((image, i) => {
-      const pixels = decoded[i];
-      if (!pixels) return [image.path];
-      const at = this.#good.length;
-      if (at < this.#held) this.#pixels.set(pixels, at * this.#elements);
-      this.#good.push(image);
-      return [];
-    });
-  }
-
-  /** The images that could be decoded; undefined if there are none. @param classes - how many classes there are */
-  dataset(classes: number): Dataset | undefined {
-    const good = this.#good;
-    if (good.length === 0) return undefined;
-    const { name, conversion } = this.#source;
-    const labels = arrayColumn(name, "labels", good.length, {
-      data: Int32Array.from(good, ({ label }) => label),
-    });
-    const x: Column = {
-      ...{ name: "x", type: "integer", shape: conversion.shape, bytes: true },
-      range: () => ({ least: 0, most: 255, whole: true }),
-      fill: (indices, target) => this.#fill(indices, target),
-    };
-    return {
-      ...datasetOfColumns(name, good.length, [x], { ...labels, classes }),
-      fingerprint: `${JSON.stringify(conversion)} ${good.map(({ path, label, content }) => `${path} ${label} ${content.size}`).join("\n")}`,
-      sampleName: (index) => good[index]?.path ?? "",
-    };
-  }
-
-  #fill(indices: ArrayLike<number>, target: BatchArray): Filled {
-    const { name } = this.#source;
-    const elements = this.#elements;
+  fill(indices: ArrayLike<number>, target: BatchArray): Filled {
+    const { name, decoder } = this.#source;
+    const { elements } = decoder;
     if (target.length < indices.length * elements) {
       throw new DataError(
         `${name}: ${indices.length} samples need ${indices.length * elements} elements, the array holds ${target.length}`,
@@ -90,17 +73,45 @@ export class BrowserImages {
     const later: Promise<void>[] = [];
     for (let row = 0; row < indices.length; row++) {
       const index = indices[row] as number;
-      const image = this.#good[index];
-      if (!image) throw new DataError(`${name}: sample ${index} is not in 0 … ${this.#good.length - 1}`);
-      const write = (pixels: Uint8Array) => this.#decoder.write(pixels, target, row * elements);
-      if (index < this.#held) write(this.#pixels.subarray(index * elements, (index + 1) * elements));
-      else later.push(this.#decoder.decode(image.content).then(write));
+      const write = (pixels: Uint8Array) => decoder.write(pixels, target, row * elements);
+      const held = this.#held.get(index);
+      if (held) write(held);
+      else later.push(this.#decoded(index).then(write));
     }
     return later.length > 0 ? Promise.all(later).then(() => {}) : undefined;
   }
+
+  /** @throws SorthError for an index without an image; rejects for an image that cannot be decoded */
+  #decoded(index: number): Promise<Uint8Array> {
+    const { name, decoder, memory } = this.#source;
+    const image = this.#images[index];
+    if (!image) throw new DataError(`${name}: sample ${index} is not in 0 … ${this.#images.length - 1}`);
+    const known = this.#coming.get(index);
+    if (known) return known;
+    const pixels = decoder
+      .decode(image.content)
+      .then((decoded) => {
+        if ((index + 1) * decoder.elements <= memory) this.#held.set(index, decoded);
+        return decoded;
+      })
+      .catch((error: unknown) => {
+        throw new DataError(
+          `${name}: the browser cannot decode ${image.path} (${messageOf(error)}): leave it out`,
+        );
+      })
+      .finally(() => this.#coming.delete(index));
+    this.#coming.set(index, pixels);
+    return pixels;
+  }
 }
 
-/** Decodes images into the size of a model's input. */
+/**
+ * What is decoded at the same time, beside this thread: so many images, and so many bytes of their files. A photo of 4 MB takes
+ * 48 MB until it is made smaller.
+ */
+const atOnce = { images: 16, bytes: 2 ** 24 };
+
+/** Decodes images into the size of a model's input, a few at a time however many are asked for. */
 export class ImageDecoder {
   /** Numbers of one image. */
   readonly elements: number;
@@ -108,6 +119,8 @@ export class ImageDecoder {
   readonly #channels: number;
   readonly #size: Extent;
   readonly #context: OffscreenCanvasRenderingContext2D;
+  readonly #open = { images: 0, bytes: 0 };
+  readonly #waiting: { readonly size: number; readonly begin: () => void }[] = [];
 
   /** @throws SorthError where there is no canvas */
   constructor(conversion: ImageConversion) {
@@ -122,9 +135,46 @@ export class ImageDecoder {
     this.#context = context;
   }
 
-  /** Bytes of an image, [height, width, channels]. @throws an error of the browser for what is no image */
+  /** Bytes of an image, [height, width, channels], when its turn comes. @throws an error of the browser for what is no image */
   async decode(file: Blob): Promise<Uint8Array> {
-    const bitmap = await createImageBitmap(file);
+    await new Promise<void>((begin) => {
+      this.#waiting.push({ size: file.size, begin });
+      this.#beginNext();
+    });
+    try {
+      return this.#pixelsOf(await createImageBitmap(file));
+    } finally {
+      this.#open.images -= 1;
+      this.#open.bytes -= file.size;
+      this.#beginNext();
+    }
+  }
+
+  /** Whether a file can be decoded. Formats of every browser show in its first bytes; others are decoded to see. */
+  async canDecode(file: Blob): Promise<boolean> {
+    const head = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
+    const isWebp = head.startsWith("RIFF") && head.endsWith("WEBP");
+    if (isWebp || ["\x89PNG\r\n\x1a\n", "\xff\xd8\xff", "GIF8"].some((begin) => head.startsWith(begin)))
+      return true;
+    return this.decode(file).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  #beginNext(): void {
+    const { images, bytes } = this.#open;
+    const next = this.#waiting[0];
+    const fits = next && images < atOnce.images && (images === 0 || bytes + next.size <= atOnce.bytes);
+    if (!fits) return;
+    this.#waiting.shift();
+    this.#open.images += 1;
+    this.#open.bytes += next.size;
+    next.begin();
+    this.#beginNext();
+  }
+
+  #pixelsOf(bitmap: ImageBitmap): Uint8Array {
     const { width, height } = this.#size;
     const context = this.#context;
     try {
