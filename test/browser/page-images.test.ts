@@ -1,16 +1,17 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { unzipSync } from "fflate";
 import type { Page } from "playwright-core";
 import { afterAll, describe, expect, it } from "vitest";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
   conversionOf,
   crossEntropy,
-  decodeAdapter,
   loadData,
   mergeAdapters,
   type Prediction,
   predict,
+  readAdapter,
   readModel,
   replaceHead,
 } from "../../src/index.ts";
@@ -189,8 +190,16 @@ describe("fine-tuning in the page", () => {
     expect(await second.page.locator('[data-class="green"]').isVisible()).toBe(true);
     const merged = await readModel((await download(second.page, "plain")).path);
     const file = await download(second.page, "plain-adapter");
-    expect(file.name).toMatch(/^classifier-plain-adapter-step-\d+\.safetensors$/);
-    const adapter = await decodeAdapter(readFileSync(file.path));
+    expect(file.name).toMatch(/^classifier-plain-adapter-step-\d+\.zip$/);
+    const files = unzipSync(readFileSync(file.path));
+    expect(Object.keys(files)).toEqual(["adapter_model.safetensors", "adapter_config.json"]);
+    // A folder of both is what PEFT and `merge` read.
+    mkdirSync(at("adapter"));
+    for (const [name, bytes] of Object.entries(files)) writeFileSync(at(`adapter/${name}`), bytes);
+    expect(JSON.parse(readFileSync(at("adapter/adapter_config.json"), "utf8"))).toMatchObject({
+      ...{ peft_type: "LORA", r: 2, lora_alpha: 4 },
+    });
+    const adapter = await readAdapter(at("adapter"));
     expect([adapter.rank, adapter.alpha, adapter.layers.length]).toEqual([2, 4, 1]);
     // The adapter on the model with the same new classes is the merged model.
     const base = await replaceHead(await readModel(at("classifier.onnx")), { classes: ["green", "left"] });

@@ -53,7 +53,7 @@ export class FiguresTable {
     this.#adapterRow = el(
       "tr",
       { hidden: true },
-      el("th", { scope: "row" }, "Adapter alone (.safetensors)"),
+      el("th", { scope: "row" }, "Adapter alone (for PEFT, .zip)"),
       ...runNames.map((run, i) => el("td", { "data-run": run }, this.#adapters[i] ?? "")),
     );
     this.#injected = button("injected", "Download the injected model", "Download the injected model");

@@ -185,8 +185,7 @@ export class Desk {
     await training?.withTrainer(run, async (trainer) => {
       const name = `${opened.name}-${what}-step-${trainer.steps}`;
       if (what.endsWith("-adapter")) {
-        const bytes = (await trainedAdapter(trainer)).slice();
-        this.#tell({ type: "file", name: `${name}.safetensors`, bytes });
+        this.#tell({ type: "file", name: `${name}.zip`, bytes: await trainedAdapter(trainer) });
       } else this.#send(`${name}.onnx`, await trainedModel(trainer, training.parts));
     });
   }

@@ -1,3 +1,4 @@
+import { strToU8, zipSync } from "fflate";
 import { hasAdapters } from "../../src/analysis/adapter-names.ts";
 import { conversionOf, type DataConversion, withConversion } from "../../src/data/conversion.ts";
 import {
@@ -26,11 +27,16 @@ export async function trainedModel(trainer: Trainer, parts: RunParts): Promise<M
   return record ? withConversion(model, record) : model;
 }
 
-/** The adapter of a run as it stands, as a file in PEFT's format. @throws SorthError if the run has none */
-export async function trainedAdapter(trainer: Trainer): Promise<Uint8Array> {
+/**
+ * The adapter of a run as it stands: an archive of the two files that `PeftModel.from_pretrained` reads from a folder.
+ * @throws SorthError if the run has none
+ */
+export async function trainedAdapter(trainer: Trainer): Promise<Uint8Array<ArrayBuffer>> {
   await trainer.readState();
-  const { tensors } = await encodeAdapter(await adapterOf(trainer.export()));
-  return tensors;
+  const { tensors, config } = await encodeAdapter(await adapterOf(trainer.export()));
+  const files = { "adapter_model.safetensors": tensors, "adapter_config.json": strToU8(config) };
+  // Random-looking numbers do not get smaller.
+  return zipSync(files, { level: 0 });
 }
 
 /** Names of the model's classes, by label; undefined where nothing names them. */
