@@ -1,5 +1,5 @@
 import { elementCount } from "../onnx/tensor.ts";
-import { type Dataset, eachRows, isPending, mainColumn } from "./dataset.ts";
+import { type Dataset, eachRows, type Filled, isPending, mainColumn } from "./dataset.ts";
 
 /** A small fingerprint of a dataset, stored with a run. */
 export interface DataIdentity {
@@ -52,17 +52,16 @@ function read(dataset: Dataset, hash: Hash): DataIdentity {
     return { name, samples: size, checksum: hash.text };
   };
   if (dataset.fingerprint !== undefined) return identifiedBy(dataset.fingerprint);
+  const isLate = (filled: Filled): boolean => {
+    if (isPending(filled)) filled.catch(() => {});
+    return isPending(filled);
+  };
+  // The first sample shows it, mostly: then no other one is read for this.
+  if (isLate(dataset.fill([0], inputs, targets))) return identifiedBy(name);
   for (let start = 0; start < size; start += rows) {
     const count = Math.min(rows, size - start);
-    const filled = dataset.fill(
-      Uint32Array.from({ length: count }, (_, i) => start + i),
-      inputs,
-      targets,
-    );
-    if (isPending(filled)) {
-      filled.catch(() => {});
-      return identifiedBy(name);
-    }
+    const indices = Uint32Array.from({ length: count }, (_, i) => start + i);
+    if (isLate(dataset.fill(indices, inputs, targets))) return identifiedBy(name);
     hash.add(inputs.subarray(0, count * perX));
     hash.add(targets.subarray(0, count * perY));
   }

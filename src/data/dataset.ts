@@ -184,8 +184,8 @@ export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.na
 }
 
 /**
- * Passes the numbers of a column to a callback, some samples at a time. A column that answers with a promise is not read:
- * nothing decodes all samples before training, and only its range is known.
+ * Passes the numbers of a column to a callback, some samples at a time. A column that answers with a promise is not read, but
+ * for one sample that shows it: nothing decodes all samples before training, and only its range is known.
  */
 export function eachRows(
   column: Column,
@@ -194,8 +194,8 @@ export function eachRows(
 ): void {
   const width = Math.max(elementCount(column.shape), 1);
   const rows = Math.max(1, Math.floor(65_536 / width));
-  for (let first = 0; first < size; first += rows) {
-    const count = Math.min(rows, size - first);
+  for (let first = 0, count = 1; first < size; first += count) {
+    count = first === 0 ? 1 : Math.min(rows, size - first);
     const values = new Float64Array(count * elementCount(column.shape));
     const filled = column.fill(
       Array.from({ length: count }, (_, i) => first + i),

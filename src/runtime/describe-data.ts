@@ -59,11 +59,13 @@ function labelText(dataset: Dataset, names: readonly string[] | undefined): stri
   const counts = classCounts(dataset);
   if (counts === "integers") return "integer targets";
   if (!counts) return `targets ${labels?.dtype ?? y.type} ${shapeText(y.shape)}`;
+  const title = `${elementCount(y.shape) > 1 ? "one-hot " : ""}labels of ${counts.length} classes`;
+  const listed = names && names.length <= 10 ? ` (${names.join(", ")})` : "";
+  // Labels that come while a run trains.
+  if (counts.every((count) => count === 0)) return `${title}${listed}`;
   const share = (count: number) => ((100 * count) / size).toFixed(1);
   const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
-  const listed = names && names.length <= 10 ? ` (${names.join(", ")})` : "";
-  const oneHot = elementCount(y.shape) > 1 ? "one-hot " : "";
-  return `${oneHot}labels of ${counts.length} classes${listed}, ${share(fewest)}–${share(most)} % each`;
+  return `${title}${listed}, ${share(fewest)}–${share(most)} % each`;
 }
 
 /** Samples of each class; undefined for labels that are no classes, "integers" for whole numbers that are too many. */

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { arrayDataset } from "../../src/data/array-dataset.ts";
 import { balancedClassWeights } from "../../src/data/class-weights.ts";
+import { generatorDataset } from "../../src/data/generator-dataset.ts";
 
 const data = (labels: readonly number[]) =>
   arrayDataset(new Float32Array(labels.length), Int32Array.from(labels), []);
@@ -12,7 +13,10 @@ test("rare classes weigh more, as scikit-learn's balanced weights", () => {
   expect(balancedClassWeights(data([0, 0, 2, -100]), 4)).toEqual([0.75, 0, 1.5, 0]);
 });
 
-test("labels that are no classes are refused", () => {
+test("labels that are no classes are refused, and those that come while a run trains", async () => {
   const floats = arrayDataset(new Float32Array(2), Float32Array.of(0.5, 1.5), []);
   expect(() => balancedClassWeights(floats)).toThrow("need labels that are class indices");
+  expect(() => balancedClassWeights(data([-100, -100]), 3)).toThrow("none is a class from 0 to 2");
+  const generated = await generatorDataset(() => [{ x: [0.5], y: 1 }], { size: 1, classes: 2 });
+  expect(() => balancedClassWeights(generated)).toThrow("give the weights as numbers");
 });

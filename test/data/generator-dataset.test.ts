@@ -4,11 +4,14 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import {
   arrayDataset,
+  crossEntropy,
   type GeneratorOptions,
   generatorDataset,
+  meanSquaredError,
   Trainer,
   type TrainingPass,
 } from "../../src/index.ts";
+import { describeData } from "../../src/runtime/describe-data.ts";
 import { losses, network, plain, train } from "../runtime/small-run.ts";
 
 /** The samples of the small run, rotated by the epoch, as an order of the user's own. */
@@ -88,6 +91,32 @@ test("arrays may be reused, the samples that fill a batch up are not made anew, 
   expect(await one?.evaluate(data)).toEqual(await other?.evaluate(train));
   expect(log).toEqual({ begun: 4, ended: 4 });
 });
+
+test.each([
+  ["classes", crossEntropy(), 0],
+  ["numbers", meanSquaredError(), [0.5, 0.25, 0.125]],
+])(
+  "of many samples with %s as labels only those of the first batches are made for a step and a checkpoint",
+  async (_, objective, y) => {
+    let made = 0;
+    const generate = function* () {
+      for (let i = 0; i < 5000; i++, made++) yield { x: [0, 1, 2, 3, 4, i % 7], y };
+    };
+    const size = { size: 5000, ...(objective.name !== "mse" && { classes: 3 }) };
+    const data = await generatorDataset(generate, size);
+    const trainer = await Trainer.create(network(), { ...plain, objective, stepsPerRun: 1 });
+    await losses(trainer, data, { maxSteps: 2 });
+    const folder = await mkdtemp(join(tmpdir(), "sorth-generator-"));
+    await trainer.save(folder);
+    await losses(await Trainer.resume(folder), data, { maxSteps: 3 });
+    // Peeks, two batches, and three again for the resumed run.
+    expect(made).toBeLessThan(60);
+    expect(describeData(data, trainer.step.ports, {})).toMatch(
+      objective.name === "mse" ? /targets float \[3\]$/ : /labels of 3 classes$/,
+    );
+    await rm(folder, { recursive: true });
+  },
+);
 
 test("an error of the generator ends the run before its step, and the run goes on with a generator that is well again", async () => {
   let fails = true;
