@@ -166,6 +166,23 @@ describe("augmentation", () => {
     expect(await read(train, [3])).toEqual(await read(plain.train, [3]));
   });
 
+  test("a mirrored picture of a folder is the plain one from right to left", async () => {
+    const options = { model: await model("image"), augment: { flip: true } };
+    const { train } = await loadData(`${fixtures}/pictures`, options);
+    const rows = [...Array(18).keys()];
+    const [plain, changed] = [new Float32Array(18 * 144), new Float32Array(18 * 144)];
+    await train.fill(rows, plain, new Int32Array(18));
+    await train.fill(rows, changed, new Int32Array(18), { seed: 0, epoch: 0 });
+    const mirrored = plain.map((_, i) => plain[i - (i % 8) + 7 - (i % 8)] as number);
+    const flips = rows.map((row) => {
+      const own = (all: Float32Array) => all.subarray(row * 144, (row + 1) * 144);
+      const isFlipped = drawChange({ flip: true }, size, { seed: 0, epoch: 0 }, row).flips;
+      expect(own(changed)).toEqual(own(isFlipped ? mirrored : plain));
+      return isFlipped;
+    });
+    expect(new Set(flips).size).toBe(2);
+  });
+
   test("flips, cuts and colours", () => {
     const changes = Array.from({ length: 200 }, (_, i) => drawChange(all, size, { seed: 0, epoch: 0 }, i));
     expect(changes.filter(({ flips }) => flips).length).toBeGreaterThan(70);

@@ -1,7 +1,7 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { checkNumber, type NumberRange } from "../../numbers.ts";
 import { randomStream } from "../../random.ts";
-import type { TrainingPass } from "../dataset.ts";
+import type { Column, Dataset, TrainingPass } from "../dataset.ts";
 
 /** Random changes of images while training. */
 export interface Augmentation {
@@ -15,6 +15,13 @@ export interface Augmentation {
   readonly crop?: number;
   /** Change brightness, contrast and saturation by a factor of up to 1 ± this share; default: no change. */
   readonly color?: number;
+}
+
+/** A dataset that says how its images change, for those who train elsewhere on what it holds. */
+export interface AugmentedDataset extends Dataset {
+  readonly augmentation?: Augmentation;
+  /** The larger images out of which windows are cut, by the name of their column; absent where they are made of the images themselves. */
+  readonly enlarged?: ReadonlyMap<string, Column>;
 }
 
 /** The strength of a change that `--augment` names without a number. */
@@ -69,10 +76,7 @@ export function drawChange(
     ...[number, number, number, number, number, number],
   ];
   const padding = crop < 1 ? 0 : crop;
-  const enlarged = {
-    height: height + (padding > 0 ? 0 : Math.round(height * crop)),
-    width: width + (padding > 0 ? 0 : Math.round(width * crop)),
-  };
+  const enlarged = enlargedSize({ crop }, { height, width });
   const placed = (share: number, room: number) =>
     Math.min(Math.floor(share * (room + 2 * padding + 1)), room + 2 * padding) - padding;
   const factor = (share: number) => 1 + (color ?? 0) * (2 * share - 1);
@@ -84,6 +88,15 @@ export function drawChange(
     flips: flip && mirrored < 0.5,
     factors: color === undefined ? undefined : [b, c, s],
   };
+}
+
+/** The size out of which a window is cut. */
+export function enlargedSize(
+  { crop = 0 }: Augmentation,
+  { height, width }: Pick<ImageSize, "height" | "width">,
+): DrawnChange["enlarged"] {
+  const share = crop < 1 ? crop : 0;
+  return { height: height + Math.round(height * share), width: width + Math.round(width * share) };
 }
 
 /** Arrays of pixels: bytes, or floats that an array of data holds. */

@@ -4,6 +4,7 @@ import { elementCount } from "../../onnx/tensor.ts";
 import { type BatchArray, type Column, type Dataset, isPending, type TrainingPass } from "../dataset.ts";
 import {
   type Augmentation,
+  type AugmentedDataset,
   applyChange,
   checkAugmentation,
   drawChange,
@@ -24,7 +25,7 @@ import { type ImageForm, imageForm } from "./image-form.ts";
  * const { train } = await loadData("cifar.npz", { model });
  * trainer.fit(await augmentedDataset(train, { flip: true, crop: 4 }));
  */
-export function augmentedDataset(dataset: Dataset, changes: Augmentation): Dataset {
+export function augmentedDataset(dataset: Dataset, changes: Augmentation): AugmentedDataset {
   checkAugmentation(changes);
   const columns = [...(dataset.inputs?.values() ?? [])].filter(({ shape }) => imageForm(shape));
   if (columns.length === 0 && !(dataset.inputs === undefined && imageForm(dataset.x.shape))) {
@@ -40,6 +41,7 @@ export function augmentedDataset(dataset: Dataset, changes: Augmentation): Datas
   return {
     ...dataset,
     ...(inputs && { inputs }),
+    augmentation: changes,
     fill(indices, x, y, pass) {
       const filled = dataset.fill(indices, x, y, pass);
       if (!pass || !form) return filled;

@@ -45,7 +45,9 @@ export async function decodeImage(
       .resize(width, height, { fit: fit === "crop" ? "cover" : "fill" });
     const coloured = channels === 1 ? image.toColourspace("b-w") : image.toColourspace("srgb");
     const { data, info } = await coloured.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
-    return withChannels(data, info.channels, channels);
+    // Of a Buffer, `slice` is no copy: who changes an image would read what was just written.
+    const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    return withChannels(pixels, info.channels, channels);
   } catch (error) {
     throw new DataError(
       `${typeof content === "string" ? content : name}: cannot be decoded (${messageOf(error).split("\n")[0]}); remove or replace the file`,

@@ -2,16 +2,18 @@ import { DataError, UsageError } from "../../errors.ts";
 import { shapeText } from "../../graph/shapes.ts";
 import { arrayColumn, labelled } from "../array-dataset.ts";
 import type { ImageConversion } from "../conversion.ts";
-import {
-  type BatchArray,
-  type Column,
-  type Dataset,
-  datasetOfColumns,
-  type TrainingPass,
-} from "../dataset.ts";
+import { type BatchArray, type Column, datasetOfColumns, type TrainingPass } from "../dataset.ts";
 import { wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
-import { type Augmentation, applyChange, checkAugmentation, drawChange, type ImageSize } from "./augment.ts";
+import {
+  type Augmentation,
+  type AugmentedDataset,
+  applyChange,
+  checkAugmentation,
+  drawChange,
+  enlargedSize,
+  type ImageSize,
+} from "./augment.ts";
 import { decodeImage } from "./decode-node.ts";
 import { inputForm } from "./image-form.ts";
 import { writePixels } from "./write-pixels.ts";
@@ -74,32 +76,38 @@ export function imageConversionFor(
 }
 
 /** A dataset of images, which are decoded when they are read. */
-export function imageDataset(source: ImageSource): Dataset {
+export function imageDataset(source: ImageSource): AugmentedDataset {
   const { name, images, conversion, input, classes, augment } = source;
   if (augment) checkAugmentation(augment);
   const { shape, channelsLast } = conversion;
   const [channels = 1, height = 1, width = 1] = channelsLast ? [shape[2], shape[0], shape[1]] : shape;
   const size = { channels, height, width };
-  const elements = channels * height * width;
-  const read = async (index: number, row: number, target: BatchArray, pass?: TrainingPass) => {
-    const image = images[index];
-    if (!image) throw new DataError(`${name}: sample ${index} is not in 0 … ${images.length - 1}`);
-    const pixels = await pixelsOf(image, source, size, index, pass);
-    writePixels(pixels, size, channelsLast, target, row * elements);
+  const columnOf = (size: ImageSize, augment?: Augmentation): Column => {
+    const { channels, height, width } = size;
+    const shape = channelsLast ? [height, width, channels] : [channels, height, width];
+    const elements = channels * height * width;
+    const read = async (index: number, row: number, target: BatchArray, pass?: TrainingPass) => {
+      const image = images[index];
+      if (!image) throw new DataError(`${name}: sample ${index} is not in 0 … ${images.length - 1}`);
+      const pixels = await pixelsOf(image, { conversion, augment }, size, index, pass);
+      writePixels(pixels, size, channelsLast, target, row * elements);
+    };
+    return {
+      ...{ name: input, type: "integer", shape, bytes: true },
+      range: () => ({ least: 0, most: 255, whole: true }),
+      async fill(indices, target, pass) {
+        if (target.length < indices.length * elements) {
+          throw new DataError(
+            `${name}: ${indices.length} samples of shape ${shapeText(shape)} need ${indices.length * elements} elements, the array holds ${target.length}`,
+          );
+        }
+        // All at once: ONNX Runtime may block this thread, and decoders in other threads must have work until then.
+        await Promise.all(Array.from(indices, (index, row) => read(index, row, target, pass)));
+      },
+    };
   };
-  const x: Column = {
-    ...{ name: input, type: "integer", shape, bytes: true },
-    range: () => ({ least: 0, most: 255, whole: true }),
-    async fill(indices, target, pass) {
-      if (target.length < indices.length * elements) {
-        throw new DataError(
-          `${name}: ${indices.length} samples of shape ${shapeText(shape)} need ${indices.length * elements} elements, the array holds ${target.length}`,
-        );
-      }
-      // All at once: ONNX Runtime may block this thread, and decoders in other threads must have work until then.
-      await Promise.all(Array.from(indices, (index, row) => read(index, row, target, pass)));
-    },
-  };
+  const x = columnOf(size, augment);
+  const larger = { ...size, ...enlargedSize(augment ?? {}, size) };
   const labels = labelled(
     arrayColumn(name, "labels", images.length, { data: Int32Array.from(images, ({ label }) => label) }),
   );
@@ -107,13 +115,15 @@ export function imageDataset(source: ImageSource): Dataset {
   return {
     ...datasetOfColumns(name, images.length, [x], isLabelled ? { ...labels, classes } : undefined),
     fingerprint: source.fingerprint,
+    ...(augment && { augmentation: augment }),
+    ...(larger.height + larger.width > height + width && { enlarged: new Map([[input, columnOf(larger)]]) }),
     ...(source.named && { sampleName: (index) => images[index]?.name ?? "" }),
   };
 }
 
 async function pixelsOf(
   image: EncodedImage,
-  { conversion, augment }: ImageSource,
+  { conversion, augment }: Pick<ImageSource, "conversion" | "augment">,
   size: ImageSize,
   index: number,
   pass: TrainingPass | undefined,
