@@ -1,10 +1,10 @@
 """Trains a run that `sorth-onnx distribute` wrote, in one process or several.
 
-    contract = load("shared")
-    worker = Worker(contract, reducer, load_data("mnist", contract))
-    for event in worker.fit(Fit(epochs=1)):
-        print(event)
-    worker.export("trained.onnx")
+contract = load("shared")
+worker = Worker(contract, reducer, load_data("mnist", contract))
+for event in worker.fit(Fit(epochs=1)):
+    print(event)
+worker.export("trained.onnx")
 """
 
 from .contract import Contract, load

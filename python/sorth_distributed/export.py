@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from .checkpoints import write_safely
 from .contract import Array, Contract
@@ -14,18 +15,18 @@ _METADATA_FIELD = 14
 _CONVERSION_KEY = "sorth.data"
 
 
-def check_export(contract: Contract) -> None:
+def check_export(contract: Contract, run: Path | None, path: Path) -> None:
     """Refuses -o for a run whose trained model is more than other numbers in the same file."""
     if contract.raw["export"]["weights"] is None:
         raise RunError(
-            "-o: the trained model of this run is computed from its weights (adapters, tied or packed weights): "
-            "leave -o out and take it with sorth-onnx export RUN -o trained.onnx"
+            "-o: the trained model of this run is computed from its weights (adapters, tied or packed weights): leave -o out, "
+            f"and behind the run: sorth-onnx export {run or 'RUN'} -o {path}"
         )
 
 
 def write_model(contract: Contract, path: Path, weights: Mapping[str, Array], record: Mapping[str, Any]) -> None:
     """Writes the trained model: weights by input, in the model's form."""
-    check_export(contract)
+    check_export(contract, None, path)
     content = bytearray((contract.folder / contract.raw["export"]["file"]).read_bytes())
     for place in contract.raw["export"]["weights"]:
         data = weights[place["input"]].tobytes()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from .contract import DTYPES, Array, Contract, Feeds, Port, size_of
-from .data import LABEL_NAMES, Column, Dataset, Rows
+from .data import LABEL_NAMES, Column, Dataset, Pass, Rows
 from .errors import RunError
-from .token_columns import is_usual, labels_of_tokens, usual_column
+from .mixup import Mixture
+from .token_columns import is_usual, labels_of_tokens, masked_tokens, tokens_of, usual_column
 
 
 def match(feeds: Feeds, dataset: Dataset) -> dict[str, Column]:
@@ -39,13 +41,18 @@ def match(feeds: Feeds, dataset: Dataset) -> dict[str, Column]:
     )
     if target and dataset.labels and dataset.labels.name not in taken:
         found[target.name] = dataset.labels
-    if feeds.labels and feeds.labels.own == "tokens" and feeds.labels.name not in found:
-        found[feeds.labels.name] = labels_of_tokens(feeds.labels.name, dataset)
+    own_labels = feeds.labels if feeds.labels and feeds.labels.own and feeds.labels.name not in found else None
+    if own_labels and own_labels.own == "tokens":
+        found[own_labels.name] = labels_of_tokens(own_labels.name, dataset)
+    elif own_labels and not isinstance(own_labels.own, str) and own_labels.own:
+        tokens, found[own_labels.name] = masked_tokens(own_labels.name, dataset, own_labels.own)
+        read = tokens_of(dataset)
+        found.update({port.name: tokens for port in data if found.get(port.name) is read})
     missing = [port.name for port in [*data, *labels] if port.name not in found]
     if missing:
         held = ", ".join(f"{one.name} {list(one.shape)}" for one in columns)
         raise RunError(
-            f'{dataset.name}: no array belongs to the inputs {", ".join(missing)} of the model; '
+            f"{dataset.name}: no array belongs to the inputs {', '.join(missing)} of the model; "
             f"samples hold {held}: save each array under the name of its input"
         )
     return found
@@ -83,16 +90,16 @@ class Feeder:
         for port in self._data:
             self._check(dataset, port, self._columns[port.name])
 
-    def read(self, rows: Rows) -> Mapping[str, Array]:
-        """The arrays of some samples by input."""
-        made = {port.name: self._input(port, rows) for port in self._data}
-        return {**made, **{port.name: self._label(port, rows) for port in self._labels}}
+    def read(self, rows: Rows, turn: Pass | None = None, mixture: Mixture | None = None) -> Mapping[str, Array]:
+        """The arrays of some samples by input; for training where a pass is given, mixed with their partners."""
+        made = {port.name: self._input(port, rows, turn, mixture) for port in self._data}
+        return {**made, **{port.name: self._label(port, rows, turn, mixture) for port in self._labels}}
 
     def _check(self, dataset: Dataset, port: Port, column: Column) -> None:
         own = size_of(port.shape) // port.shape[port.batch_axis]
         if size_of(column.shape) != own:
             raise RunError(
-                f'{dataset.name}: samples of {column.name} have shape {list(column.shape)}, '
+                f"{dataset.name}: samples of {column.name} have shape {list(column.shape)}, "
                 f'but the input "{port.name}" takes {list(port.shape)}'
             )
         if self._normalize == "0..1" and port.type in _FLOATS and not column.is_bytes:
@@ -104,12 +111,17 @@ class Feeder:
                     "distribute it without --normalize 0..1"
                 )
 
-    def _input(self, port: Port, rows: Rows) -> Array:
+    def _input(self, port: Port, rows: Rows, turn: Pass | None, mixture: Mixture | None) -> Array:
         column = self._columns[port.name]
-        array = column.read(rows)
-        if port.type in _FLOATS:
-            array = self._scaled(array, column)
-        return _placed(array, column.shape, port)
+        if mixture and port.type not in _FLOATS:
+            raise RunError(f'input "{port.name}" of the model takes {port.type}, which mixup cannot mix: leave it out')
+
+        def read(rows: Rows) -> Array:
+            array = column.rows(rows, turn)
+            return self._scaled(array, column) if port.type in _FLOATS else array
+
+        array = read(rows)
+        return _placed(mixture.mixed(array, read(mixture.partners)) if mixture else array, column.shape, port)
 
     def _scaled(self, array: Array, column: Column) -> Array:
         how = self._normalize
@@ -129,20 +141,33 @@ class Feeder:
             mean, std = mean.reshape(shape), std.reshape(shape)
         return ((pixels - mean) / std).astype(np.float32)
 
-    def _label(self, port: Port, rows: Rows) -> Array:
+    def _label(self, port: Port, rows: Rows, turn: Pass | None, mixture: Mixture | None = None) -> Array:
+        if mixture and not port.type.startswith("int"):
+            return mixture.mixed(self._label(port, rows, turn), self._label(port, mixture.partners, turn))
         column = self._columns[port.name]
-        array = column.read(rows)
+        array = column.rows(rows, turn)
         own = size_of(port.shape) // port.shape[port.batch_axis]
         given = size_of(column.shape)
         if given > own and given % own == 0 and port.type.startswith("int"):
             array = _classes(array.reshape(len(rows), *column.shape), own)
         elif given < own and own % given == 0 and not port.type.startswith("int"):
-            array = np.eye(own // given, dtype=np.float32)[array.reshape(len(rows), given).astype(np.int64)]
+            array = _shares(array.reshape(len(rows), *column.shape).astype(np.int64), own // given, port)
         elif given != own:
             raise RunError(f'labels of shape {list(column.shape)} do not fit the input "{port.name}" {list(port.shape)}')
         if port.type.startswith("int") and array.dtype.kind == "f" and not (array == np.floor(array)).all():
             raise RunError(f'the input "{port.name}" takes classes, but {column.name} holds other numbers')
         return array.reshape(len(rows), *port.shape[1:]).astype(DTYPES[port.type])
+
+
+def _shares(classes: Array, count: int, port: Port) -> Array:
+    """Class indices as one number for each class; the classes are the last axis of the input, or its first."""
+    if classes.min() < 0 or classes.max() >= count:
+        wrong = classes.min() if classes.min() < 0 else classes.max()
+        raise RunError(f"the label {wrong} is no class of the model, which has {count} (0 … {count - 1})")
+    hot: Array = np.eye(count, dtype=np.float32)[classes]
+    plain = [length for length in classes.shape[1:] if length != 1]
+    is_last = port.shape[-1] == count and [one for one in port.shape[1:-1] if one != 1] == plain
+    return hot if is_last else np.moveaxis(hot, -1, 1)
 
 
 def _classes(array: Array, places: int) -> Array:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from . import random_streams
 from .contract import Array
@@ -50,9 +51,7 @@ class NotANumber(RunError):
 class FitLoop:
     """The loop over epochs and steps (src/runtime/fit-loop.ts)."""
 
-    def __init__(
-        self, worker: Worker, train: Dataset, validation: Dataset | None, fit: Fit, per_epoch: int, total: int
-    ) -> None:
+    def __init__(self, worker: Worker, train: Dataset, validation: Dataset | None, fit: Fit, per_epoch: int, total: int) -> None:
         self._worker, self._train, self._validation, self._fit = worker, train, validation, fit
         self._per_epoch, self._total = per_epoch, total
         self._feeder = Feeder(worker.contract.feeds, train, worker.normalize)
@@ -111,9 +110,7 @@ class FitLoop:
             if self._fit.checkpoint:
                 worker.save(self._fit.checkpoint)
                 kept = f" in {self._fit.checkpoint}"
-            raise RunError(
-                f"{error}; the state after step {position.step} is kept{kept}: {_ADVICE}"
-            ) from error
+            raise RunError(f"{error}; the state after step {position.step} is kept{kept}: {_ADVICE}") from error
         position.advance(event["loss"], event["penalty"], event["penalties"], event.get("losses", {}))
         self._rate = event["learningRate"]
         return {"event": "step", **self._progress(), **event, "totalSteps": self._total}

@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +30,7 @@ DataOf = Callable[[int, int, Contract], Dataset]
 
 def parameters_of(worker: Worker, statistics: bool = False) -> list[Array]:
     """What travels: each trained parameter in the model's form, flat; with `statistics` the running statistics of BatchNorm too."""
-    return [
-        np.array(one.in_model(worker.graphs.state[one.input].read())).reshape(-1) for one in _sent(worker, statistics)
-    ]
+    return [np.array(one.in_model(worker.graphs.state[one.input].read())).reshape(-1) for one in _sent(worker, statistics)]
 
 
 def take_parameters(worker: Worker, arrays: Sequence[Array], statistics: bool = False) -> None:
@@ -67,9 +66,7 @@ def train_round(worker: Worker, server_round: int, epochs: int) -> dict[str, flo
     return {"loss": loss}
 
 
-def client_app(
-    folder: str | Path, data_of: DataOf, *, epochs: int = 1, statistics: bool = False, secure: bool = False
-) -> Any:
+def client_app(folder: str | Path, data_of: DataOf, *, epochs: int = 1, statistics: bool = False, secure: bool = False) -> Any:
     """The ClientApp: each round, `epochs` passes over the client's own samples from the parameters of the server.
 
     `statistics`: BatchNorm's running statistics are averaged too; else each client keeps its own (FedBN).

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -32,7 +33,7 @@ class Buffer:
         self.value = ort.OrtValue.ortvalue_from_numpy(array, device, _device_id() if device == "cuda" else 0)
 
     @staticmethod
-    def empty(shape: Sequence[int], dtype: np.dtype[Any], device: str) -> "Buffer":
+    def empty(shape: Sequence[int], dtype: np.dtype[Any], device: str) -> Buffer:
         """Zeros."""
         return Buffer(np.zeros(shape, dtype), device)
 
@@ -86,7 +87,7 @@ class Graph:
         self.inputs = {one.name: (tuple(one.shape), _dtype_of(one.type)) for one in self.session.get_inputs()}
         self.outputs = {one.name: (tuple(one.shape), _dtype_of(one.type)) for one in self.session.get_outputs()}
 
-    def bind(self, inputs: Mapping[str, Buffer], outputs: Mapping[str, Buffer]) -> "Bound":
+    def bind(self, inputs: Mapping[str, Buffer], outputs: Mapping[str, Buffer]) -> Bound:
         """The session with its memory."""
         binding = self.session.io_binding()
         for name, buffer in inputs.items():
@@ -111,22 +112,28 @@ class Bound:
             self.session.run_with_iobinding(self.binding)
             self.binding.synchronize_outputs()
         except Exception as error:
-            raise RunError(f'a graph failed: {" ".join(str(error).split())[:300]}') from error
+            raise RunError(f"a graph failed: {' '.join(str(error).split())[:300]}") from error
 
 
 class Bucket:
     """Values that are summed in one piece."""
 
     def __init__(self, entries: Sequence[tuple[Reduction, tuple[int, ...]]], dtype: np.dtype[Any], copies: bool) -> None:
-        self.op = entries[0][0].op
+        self.op, self._type = entries[0][0].op, entries[0][0].type
         step = _ALIGNED // dtype.itemsize
         lengths = [-(-size_of(shape) // step) * step for _, shape in entries]
         starts = np.cumsum([0, *lengths])
         self.flat: Array = np.zeros(int(starts[-1]), dtype)
         self.scratch: Array = np.zeros_like(self.flat) if copies else self.flat
-        self.parts = {
-            one.name: (one.result, int(start), shape) for (one, shape), start in zip(entries, starts)
-        }
+        self.parts = {one.name: (one.result, int(start), shape) for (one, shape), start in zip(entries, starts)}
+
+    def finish(self, shards: int) -> None:
+        """Makes the result of the sum."""
+        if self.op == "mean" and shards > 1:
+            self.flat *= self.flat.dtype.type(1 / shards)
+        if self._type == "float16":
+            # What float16 rounds to infinity: all processes leave out the updates that one process would.
+            self.flat[np.abs(self.flat) >= 65520] = np.inf
 
     def view(self, name: str, of: Array) -> Array:
         """The place of a value in the flat array."""
@@ -134,9 +141,7 @@ class Bucket:
         return of[start : start + size_of(shape)].reshape(shape)
 
 
-def buckets_of(
-    stage: Stage, graph: Graph, gradients: Iterable[str], copies: bool
-) -> list[tuple[Bucket, bool]]:
+def buckets_of(stage: Stage, graph: Graph, gradients: Iterable[str], copies: bool) -> list[tuple[Bucket, bool]]:
     """The buckets of a stage, each with whether it holds gradients, in the order in which they are summed."""
     known = set(gradients)
     groups: dict[tuple[Any, ...], list[tuple[Reduction, tuple[int, ...]]]] = {}
@@ -144,7 +149,7 @@ def buckets_of(
     counts: dict[tuple[Any, ...], int] = {}
     for one in stage.reduce:
         shape, dtype = graph.outputs[one.name]
-        kind = (one.name in known, dtype, one.op)
+        kind = (one.name in known, dtype, one.op, one.type)
         size = size_of(shape) * dtype.itemsize
         if sizes.get(kind, 0) + size > BUCKET_BYTES and sizes.get(kind, 0) > 0:
             counts[kind] = counts.get(kind, 0) + 1
@@ -184,8 +189,7 @@ class StepGraphs:
 
     def _empty_state(self) -> dict[str, Buffer]:
         return {
-            state.input: Buffer.empty(state.shape, np.dtype(DTYPES[state.type]), self.device)
-            for state in self._kept_states()
+            state.input: Buffer.empty(state.shape, np.dtype(DTYPES[state.type]), self.device) for state in self._kept_states()
         }
 
     def _kept_states(self) -> list[State]:
@@ -217,9 +221,7 @@ class StepGraphs:
                     own[name] = outputs[name] = Buffer.empty(shape, dtype, self.device)
                 else:
                     outputs[name] = Buffer(bucket.view(name, bucket.scratch if index > 0 else bucket.flat), "cpu")
-            bound.append(
-                [graph.bind(self._inputs(graph, own, turn), outputs) for turn in range(2)]
-            )
+            bound.append([graph.bind(self._inputs(graph, own, turn), outputs) for turn in range(2)])
         for bucket, _ in buckets:
             for name, (result, _, _) in bucket.parts.items():
                 self.values[result] = Buffer(bucket.view(name, bucket.flat), "cpu")
@@ -299,8 +301,7 @@ class StepGraphs:
                 pending.append(self._reducer.sum(bucket.flat, half=self._half and is_gradient))
             for (bucket, _), work in zip(buckets, pending):
                 work.wait()
-                if bucket.op == "mean" and self.contract.shards > 1:
-                    bucket.flat *= bucket.flat.dtype.type(1 / self.contract.shards)
+                bucket.finish(self.contract.shards)
 
     def update(self) -> None:
         """Goes on to the next state."""
@@ -319,5 +320,5 @@ class StepGraphs:
 
 def _scalar_names(contract: Contract) -> list[str]:
     scalars = contract.raw["scalars"]
-    names = [scalars.get("learningRate"), scalars.get("step"), scalars.get("penaltyWeight")]
+    names = [scalars.get("learningRate"), scalars.get("step"), scalars.get("momentum"), scalars.get("penaltyWeight")]
     return [name for name in names if name] + [one["input"] for one in scalars.get("rates", [])]

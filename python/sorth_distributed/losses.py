@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -47,9 +48,7 @@ def options_of(objective: Mapping[str, Any]) -> Mapping[str, Any]:
     return own
 
 
-def class_rows(
-    objective: Mapping[str, Any], prediction: Array, labels: Array, rows: int, mask: Array | None
-) -> ClassRows:
+def class_rows(objective: Mapping[str, Any], prediction: Array, labels: Array, rows: int, mask: Array | None) -> ClassRows:
     """The places of the first rows of a prediction [rows, …] that have a class."""
     options = options_of(objective)
     shape = prediction.shape
@@ -180,9 +179,7 @@ def is_known(name: str) -> bool:
     return name in _CLASSES or name in _ELEMENTS or name == "cosine"
 
 
-def figures_of(
-    objective: Mapping[str, Any], prediction: Array, labels: Array, rows: int, mask: Array | None
-) -> Figures:
+def figures_of(objective: Mapping[str, Any], prediction: Array, labels: Array, rows: int, mask: Array | None) -> Figures:
     """The figures of a loss over the first rows of a prediction [rows, …]."""
     name = objective["name"]
     if name in _CLASSES:

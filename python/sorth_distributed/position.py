@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Position:
     """Early stopping ended the run, and its end was reported."""
 
     @staticmethod
-    def from_text(text: str) -> "Position":
+    def from_text(text: str) -> Position:
         """Reads the text of a checkpoint."""
         raw = json.loads(text)
         return Position(

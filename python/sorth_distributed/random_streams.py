@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +22,32 @@ _BLOCK_BITS = 6
 """Every lane gives 2**6 numbers."""
 
 
-def _avalanche(word: int) -> int:
+def _avalanche(word: Any) -> Any:
     h = word & _MASK
     h = ((h ^ (h >> 16)) * 0x85EBCA6B) & _MASK
     h = ((h ^ (h >> 13)) * 0xC2B2AE35) & _MASK
     return h ^ (h >> 16)
 
 
-def _absorb(state: list[int], word: int) -> None:
+def _absorb(state: list[Any], word: Any) -> None:
     for lane, factor in enumerate(_FACTORS):
         state[lane] = _avalanche(state[lane] ^ (((word + lane + 1) * factor) & _MASK))
     total = sum(state)
     for lane in range(4):
         state[lane] = _avalanche(state[lane] + total)
+
+
+def _seeded(purpose: str, keys: tuple[Any, ...]) -> list[Any]:
+    """The state for a purpose and keys: one, or one for each number of an array among the keys."""
+    state: list[Any] = [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344]
+    for character in purpose:
+        _absorb(state, ord(character))
+    for key in keys:
+        _absorb(state, key & _MASK)
+        _absorb(state, (key >> 32) & _MASK)
+    _absorb(state, len(purpose))
+    _absorb(state, len(keys))
+    return state
 
 
 def _next(words: Words) -> Words:
@@ -75,15 +89,7 @@ class Stream:
     """Random numbers for one purpose and keys, as `randomStream` of sorth-onnx gives them."""
 
     def __init__(self, purpose: str, *keys: int) -> None:
-        state = [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344]
-        for character in purpose:
-            _absorb(state, ord(character))
-        for key in keys:
-            _absorb(state, key & _MASK)
-            _absorb(state, (key >> 32) & _MASK)
-        _absorb(state, len(purpose))
-        _absorb(state, len(keys))
-        self._words: Words = np.array(state, np.uint32).reshape(4, 1)
+        self._words: Words = np.array(_seeded(purpose, keys), np.uint32).reshape(4, 1)
         self._rest: NDArray[np.uint32] = np.zeros(0, np.uint32)
 
     def words(self, count: int) -> NDArray[np.uint32]:
@@ -138,12 +144,43 @@ class Stream:
             order[i], order[j] = order[j], order[i]
         return np.array(order, np.int64)
 
-    def _shifted(self, numbers: "object") -> int:
+    def _shifted(self, numbers: object) -> int:
         value = next(numbers, None)  # type: ignore[call-overload]
         if value is None:
             value = int(self.words(1)[0])
         # The generator's numbers are signed; 2**31 is added to each.
         return (int(value) + 0x80000000) & _MASK
+
+
+class SampleStreams:
+    """A stream for each of some samples, read beside each other: what a sample gets does not depend on the others."""
+
+    def __init__(self, purpose: str, *keys: int, samples: NDArray[np.int64]) -> None:
+        state = _seeded(purpose, (*keys, samples.astype(np.uint64)))
+        self._words: Words = np.array(state, np.uint64).astype(np.uint32)
+
+    def float32(self) -> NDArray[np.float64]:
+        """For each sample a number from 0 to 1, a multiple of 2**-24."""
+        return (_next(self._words) & np.uint32(0xFFFFFF)).astype(np.float64) * 2.0**-24
+
+    def float64(self) -> NDArray[np.float64]:
+        """For each sample a number from 0 to 1, a multiple of 2**-53."""
+        high = (_next(self._words) & np.uint32(0x3FFFFFF)).astype(np.float64)
+        low = (_next(self._words) & np.uint32(0x7FFFFFF)).astype(np.float64)
+        return (high * 2.0**27 + low) * 2.0**-53
+
+    def below(self, size: int) -> NDArray[np.int64]:
+        """For each sample a whole number from 0 to size - 1."""
+        allowed = (2**32 // size) * size if size > 2 else 2**32
+        waiting = np.arange(self._words.shape[1])
+        found = np.zeros(len(waiting), np.int64)
+        while len(waiting) > 0:
+            words = self._words[:, waiting]
+            # The generator's numbers are signed; 2**31 is added to each.
+            found[waiting] = (_next(words).astype(np.int64) + 2**31) % 2**32
+            self._words[:, waiting] = words
+            waiting = waiting[found[waiting] >= allowed]
+        return found % size
 
 
 def shuffled_indices(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
@@ -158,14 +195,11 @@ def split_rows(size: int, fraction: float, seed: int) -> tuple[NDArray[np.int64]
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def dropout_masks(
-    seed: int, step: int, masks: list[tuple[tuple[int, ...], float]]
-) -> list[NDArray[np.float32]]:
+def dropout_masks(seed: int, step: int, masks: list[tuple[tuple[int, ...], float]]) -> list[NDArray[np.float32]]:
     """The Dropout masks of a step of the joint batch, 0 or 1, given their shapes and ratios."""
     stream = Stream("dropout", seed, step)
     return [
-        (stream.float32(math.prod(shape)).astype(np.float64) >= ratio).astype(np.float32).reshape(shape)
-        for shape, ratio in masks
+        (stream.float32(math.prod(shape)).astype(np.float64) >= ratio).astype(np.float32).reshape(shape) for shape, ratio in masks
     ]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Callable, Protocol, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -81,12 +82,17 @@ class TorchReducer:
     def __init__(self, backend: str = "gloo") -> None:
         try:
             import torch
-            import torch.distributed as distributed
         except ImportError as error:
             raise RunError("several processes need PyTorch: pip install torch") from error
+        # Stubs do not export all that PyTorch documents.
+        distributed: Any = torch.distributed
         self._torch, self._distributed = torch, distributed
         if not distributed.is_initialized():
-            distributed.init_process_group(backend)
+            store, rank, size = next(distributed.rendezvous("env://"))
+            # The store outlives a restart, and with it the addresses of dead processes. Several agents count restarts differently.
+            if os.environ.get("GROUP_WORLD_SIZE") == "1":
+                store = distributed.PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+            distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
         self.rank = distributed.get_rank()
         self.size = distributed.get_world_size()
         local = int(os.environ.get("LOCAL_RANK", "0"))

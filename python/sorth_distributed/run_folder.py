@@ -7,8 +7,9 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from .checkpoints import write_safely
 from .contract import Contract
@@ -129,7 +130,9 @@ def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any],
     """Writes the model and how the run was started, by which `sorth-onnx train --resume` goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in (contract.folder / "state").iterdir():
-        if not file.name.endswith(".safetensors"):
+        if file.is_dir():
+            shutil.copytree(file, folder / file.name, dirs_exist_ok=True)
+        elif file.suffix != ".safetensors":
             shutil.copyfile(file, folder / file.name)
     settings = contract.raw["settings"]
     if settings is None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from .contract import Contract
-from .schedules import Run, Schedule, schedule_of
+from .schedules import Run, Schedule, momentum_of, schedule_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class ScalarSchedules:
         raw = contract.raw
         self._contract = contract
         self._rate: Schedule = schedule_of(raw["schedule"])
+        self._momentum = momentum_of(raw["schedule"])
         self._weight: Schedule = schedule_of(raw["penaltySchedule"])
         self._own = {name: schedule_of(named) for name, named in raw["penaltySchedules"].items()}
         # A single penalty has no input for its schedule: the factor goes into the weight of all.
@@ -39,6 +40,8 @@ class ScalarSchedules:
         fed: dict[str, float] = {names["learningRate"]: rate, names["step"]: float(update)}
         for group in names.get("rates", []):
             fed[group["input"]] = group["rate"] * factor
+        if names.get("momentum") and self._momentum:
+            fed[names["momentum"]] = self._momentum(number, run)
         if names.get("penaltyWeight"):
             fed[names["penaltyWeight"]] = weight
         for one in self._contract.raw["penalties"]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 from .best_epochs import figure_asked, figure_of
 from .errors import RunError
@@ -66,16 +67,12 @@ def _warmup(options: Options) -> Schedule:
 
 def _linear(options: Options) -> Schedule:
     floor = options.get("floor", 0)
-    return _after_warmup(
-        options, lambda step, total, run: floor + (1 - floor) * max(0, 1 - (step - 1) / max(1, total))
-    )
+    return _after_warmup(options, lambda step, total, run: floor + (1 - floor) * max(0, 1 - (step - 1) / max(1, total)))
 
 
 def _cosine(options: Options) -> Schedule:
     floor = options.get("floor", 0)
-    return _after_warmup(
-        options, lambda step, total, run: _half_cosine(min(1, (step - 1) / max(1, total)), floor)
-    )
+    return _after_warmup(options, lambda step, total, run: _half_cosine(min(1, (step - 1) / max(1, total)), floor))
 
 
 def _cosine_restarts(options: Options) -> Schedule:
@@ -94,8 +91,26 @@ def _cosine_restarts(options: Options) -> Schedule:
 
 
 def _one_cycle(options: Options) -> Schedule:
-    share, linear = options.get("pctStart", 0.3), options.get("anneal", "cos") == "linear"
     start, final = 1 / options.get("divFactor", 25), options.get("finalDivFactor", 1e4)
+    return _along_cycle(
+        options, [start, 1, start, start / final] if _is_true(options, "threePhase") else [start, 1, start / final]
+    )
+
+
+def _momentum_of_cycle(options: Options) -> Schedule | None:
+    if not _is_true(options, "cycleMomentum"):
+        return None
+    low, high = options.get("baseMomentum", 0.85), options.get("maxMomentum", 0.95)
+    return _along_cycle(options, [high, low, high, high] if _is_true(options, "threePhase") else [high, low, high])
+
+
+def _is_true(options: Options, name: str) -> bool:
+    return bool(options.get(name, "false") == "true")
+
+
+def _along_cycle(options: Options, numbers: Sequence[float]) -> Schedule:
+    """Between the numbers at the ends of the phases of a cycle."""
+    share, linear = options.get("pctStart", 0.3), options.get("anneal", "cos") == "linear"
 
     def between(low: float, high: float, done: float) -> float:
         if linear:
@@ -104,9 +119,14 @@ def _one_cycle(options: Options) -> Schedule:
 
     def factor(step: int, run: Run) -> float:
         done, top = min(step, run.total_steps) - 1, share * run.total_steps - 1
-        if done <= top and top > 0:
-            return between(start, 1, done / top)
-        return between(1, start / final, (done - top) / (run.total_steps - 1 - top))
+        ends = [*([top, 2 * top] if len(numbers) == 4 else [top]), run.total_steps - 1]
+        before = 0.0
+        for phase, end in enumerate(ends):
+            # A run of so few steps that none of them rises begins on the way down.
+            if end > before and (done <= end or phase == len(ends) - 1):
+                return between(numbers[phase], numbers[phase + 1], (done - before) / (end - before))
+            before = end
+        return numbers[-1]
 
     return factor
 
@@ -183,9 +203,7 @@ def _plateau(options: Options) -> Schedule:
 
 def _srip(options: Options) -> Schedule:
     factors = ((20, 1.0), (50, 1e-3), (70, 1e-4), (120, 1e-6))
-    return lambda step, run: next(
-        (one for epochs, one in factors if 200 * step <= epochs * run.total_steps), 0.0
-    )
+    return lambda step, run: next((one for epochs, one in factors if 200 * step <= epochs * run.total_steps), 0.0)
 
 
 _SCHEDULES: Mapping[str, Callable[[Options], Schedule]] = {
@@ -204,11 +222,16 @@ _SCHEDULES: Mapping[str, Callable[[Options], Schedule]] = {
 }
 
 
+def momentum_of(named: Mapping[str, Any] | None) -> Schedule | None:
+    """The momentum that the schedule of the learning rate moves; None where it moves none."""
+    return _momentum_of_cycle(named["options"]) if named and named["name"] == "one-cycle" else None
+
+
 def schedule_of(named: Mapping[str, Any] | None) -> Schedule:
     """The schedule of a contract; None is constant. Raises RunError for a name that it does not know."""
     if named is None:
         return lambda step, run: 1.0
     make = _SCHEDULES.get(named["name"])
     if make is None:
-        raise RunError(f'the schedule {named["name"]} is not distributed; these are: {", ".join(_SCHEDULES)}')
+        raise RunError(f"the schedule {named['name']} is not distributed; these are: {', '.join(_SCHEDULES)}")
     return make(named["options"])

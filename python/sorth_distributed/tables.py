@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +63,7 @@ def _rows(path: Path) -> Iterator[Row]:
     try:
         if kind == ".parquet":
             try:
-                import pyarrow.parquet as parquet
+                from pyarrow import parquet
             except ImportError as error:
                 raise RunError(f"{path}: pip install pyarrow, which reads .parquet files") from error
             for batch in parquet.ParquetFile(path).iter_batches():
@@ -80,7 +82,7 @@ def _rows(path: Path) -> Iterator[Row]:
 
 
 def _is_missing(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and cell.strip() in _MISSING) or cell != cell
+    return cell is None or (isinstance(cell, str) and cell.strip() in _MISSING) or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _text(cell: Any) -> str:

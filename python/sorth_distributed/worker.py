@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from . import random_streams
+from . import checks, random_streams
+from .augmentation import augmented
 from .best_epochs import Decisions
 from .checkpoints import read_tensors, write_tensors
 from .contract import DTYPES, Array, Contract, State
-from .data import Dataset, Parts
+from .data import Dataset, Parts, Pass
 from .errors import RunError
 from .evaluation import Evaluation
 from .export import write_model
 from .feeds import Feeder, normalization_of
 from .fit_loop import Event, Fit, FitLoop, NotANumber
 from .graphs import Buffer, StepGraphs
-from .identity import identity_of, same_data
+from .identity import identity_of
+from .mixup import mixture_of
 from .position import Position, json_text
 from .reducer import Alone, Reducer, summed
 from .restarts import shared_content
@@ -48,7 +52,8 @@ class Worker:
                 f"{self.reducer.size} processes, but the batch is cut into {contract.shards} parts: start at most "
                 f"{contract.shards}, or distribute the run with --workers {self.reducer.size}"
             )
-        self.data = data if isinstance(data, Parts) or data is None else Parts(data)
+        parts = Parts(data) if isinstance(data, Dataset) else data
+        self.data = parts and replace(parts, train=augmented(parts.train, contract.raw["data"]["augment"]))
         self.graphs = StepGraphs(contract, self.reducer, half=half, sharded=shard_optimizer)
         self.evaluation = Evaluation(contract, self.reducer, self.graphs.device)
         self.position = Position()
@@ -83,23 +88,12 @@ class Worker:
                     f"and {list(state.model_shape)} in the model"
                 )
         self.graphs.restore(tensors)
-        self._check_options(path, metadata)
+        if self._options:
+            checks.check_options(path, self._options, metadata["options"])
         self._options = metadata["options"]
         self.position = Position.from_text(metadata["position"])
         self.plan = json.loads(metadata["fit"]) if "fit" in metadata else None
         self.normalize = json.loads(self._options)["numbers"].get("normalize", self.normalize)
-
-    def _check_options(self, path: Path, metadata: Mapping[str, str]) -> None:
-        """Refuses a checkpoint of a run with other options."""
-        if not self._options:
-            return
-        own, other = _meaning(self._options), _meaning(metadata["options"])
-        differing = [key for key in sorted({*own, *other}) if own.get(key) != other.get(key)]
-        if differing:
-            raise RunError(
-                f"{path} is of a run with other options ({', '.join(differing)}): distribute that run itself, with "
-                "sorth-onnx distribute --resume"
-            )
 
     def save(self, folder: str | Path, kinds: Sequence[str] = ("last",)) -> None:
         """Writes a checkpoint that `sorth-onnx train --resume` and `load` continue."""
@@ -128,10 +122,7 @@ class Worker:
         tensors: dict[str, Array] = {}
         owners = self.graphs.owners
         owner_of = {
-            slot.input: owners[one.name]
-            for one in self.contract.parameters
-            if one.name in owners
-            for slot in one.slots.values()
+            slot.input: owners[one.name] for one in self.contract.parameters if one.name in owners for slot in one.slots.values()
         }
         for state in self.contract.states:
             tensors[state.input] = state.in_model(self._whole(state, owner_of.get(state.input)))
@@ -159,9 +150,10 @@ class Worker:
         train, validation = self._split(fit)
         if self.normalize is None:
             self.normalize = normalization_of(self.contract, train)
+        checks.check_taught(self.contract, self.normalize)
         if validation is not None and self.evaluation.obstacle:
             raise RunError(self.evaluation.obstacle)
-        _check_held_out(fit, validation)
+        checks.check_held_out(fit, validation)
         self.plan = self._plan_of(fit, validation)
         batch = self.contract.batch
         per_epoch = train.size // batch
@@ -173,9 +165,7 @@ class Worker:
         planned = fit.epochs * per_epoch
         total = min(planned, fit.max_steps or planned)
         if self.position.step >= total:
-            raise RunError(
-                f"the run has done all its {self.position.step} steps: give --epochs or --max-steps to train further"
-            )
+            raise RunError(f"the run has done all its {self.position.step} steps: give --epochs or --max-steps to train further")
         loop = FitLoop(self, train, validation, fit, per_epoch, total)
         yield from loop.events(planned)
 
@@ -189,7 +179,8 @@ class Worker:
 
     def _plan_of(self, fit: Fit, validation: Dataset | None) -> dict[str, Any]:
         assert self.data is not None
-        self._check_data(self.data.train, fit)
+        if self.plan and not self.other_data:
+            self.remarks += checks.check_data(self.plan, self.data.train, fit.validation)
         plan: dict[str, Any] = {"epochs": fit.epochs, "data": identity_of(self.data.train)}
         if fit.max_steps is not None:
             plan["maxSteps"] = fit.max_steps
@@ -212,30 +203,6 @@ class Worker:
             return None
         return Decisions(plan, self.contract.raw["evaluation"]["figures"])
 
-    def _check_data(self, train: Dataset, fit: Fit) -> None:
-        if not self.plan or self.other_data:
-            return
-        before, held = self.plan["data"], self.plan.get("validation", 0)
-        if fit.validation is not None and fit.validation != held:
-            begun = f"a share of {held}" if isinstance(held, (int, float)) else f'"{held["name"]}"'
-            raise RunError(
-                f"the run was begun with {begun} held out for validation, not with a share of {fit.validation}: leave "
-                "--validation out, or give --other-data"
-            )
-        same = same_data(train, before)
-        if same is None:
-            self.remarks.append(
-                f'the checkpoint\'s checksum of "{before["name"]}" is not compared, because that takes Python long; '
-                f"the number of samples is the same ({train.size})"
-            )
-        elif not same:
-            now = identity_of(train)
-            raise RunError(
-                f'the run was trained on other data: "{before["name"]}" with {before["samples"]} samples (checksum '
-                f'{before["checksum"]}), and "{now["name"]}" has {now["samples"]} ({now["checksum"]}); give the same data, '
-                "or --other-data to go on with these"
-            )
-
     def step(self, feeder: Feeder, rows: Array, epoch: int, run: Run) -> Event:
         """One step of the joint batch of samples; raises RunError when the loss is no number, and keeps the state before it."""
         contract, graphs = self.contract, self.graphs
@@ -249,12 +216,13 @@ class Worker:
                 draw["name"],
                 random_streams.drawn(draw["distribution"], tuple(draw["shape"]), draw["seed"], contract.seed, turn),
             )
-        masks = random_streams.dropout_masks(
-            contract.seed, number, [(mask.shape, mask.ratio) for mask in contract.masks]
-        )
+        masks = random_streams.dropout_masks(contract.seed, number, [(mask.shape, mask.ratio) for mask in contract.masks])
         size = contract.shard_size
+        turn_of_data = Pass(contract.seed, epoch)
+        mixture = mixture_of(contract.raw["data"]["mixup"], rows, turn_of_data)
         for index, shard in enumerate(graphs.shards):
-            fed = feeder.read(rows[shard * size : (shard + 1) * size])
+            part = slice(shard * size, (shard + 1) * size)
+            fed = feeder.read(rows[part], turn_of_data, mixture and mixture.part(part))
             for name, array in fed.items():
                 if name in graphs.feeds[index]:
                     graphs.feeds[index][name].write(array)
@@ -274,9 +242,7 @@ class Worker:
         if not owners:
             return
         arrays = [np.ascontiguousarray(self.graphs.state[one.input].read()) for one in self.contract.parameters]
-        pending = [
-            self.reducer.share(array, owners[one.name]) for one, array in zip(self.contract.parameters, arrays)
-        ]
+        pending = [self.reducer.share(array, owners[one.name]) for one, array in zip(self.contract.parameters, arrays)]
         for one, array, work in zip(self.contract.parameters, arrays, pending):
             work.wait()
             self.graphs.state[one.input].write(array)
@@ -354,31 +320,6 @@ class Worker:
         }
         if self.reducer.rank == 0:
             write_model(self.contract, Path(path), weights, self.record())
-
-
-def _check_held_out(fit: Fit, validation: Dataset | None) -> None:
-    """Refuses to decide between epochs by nothing."""
-    asked = (
-        "early stopping (--early-stop)" if fit.early_stop is not None
-        else "keeping the best checkpoints (--keep)" if fit.keep is not None
-        else "a monitored figure (--monitor)" if fit.monitor is not None
-        else None
-    )  # fmt: skip
-    if asked and validation is None:
-        raise RunError(f"{asked} needs held-out samples: give --validation, as in --validation 0.1")
-    if fit.keep is not None and fit.checkpoint is None:
-        raise RunError("keeping the best checkpoints (--keep) needs a folder for them: give --checkpoint")
-
-
-def _meaning(text: str) -> dict[str, Any]:
-    """The options of a checkpoint that must be the same in all of a run; where it computes may change."""
-    options: dict[str, Any] = json.loads(text)
-    numbers = options.pop("numbers")
-    options.pop("version", None)
-    return {**options, **{key: one for key, one in numbers.items() if key not in _PLACEMENT}}
-
-
-_PLACEMENT = ("normalize", "backend", "threads", "stepsPerRun", "allowFallback")
 
 
 def _js(number: float) -> str:

@@ -108,14 +108,19 @@ export function checkHasAdapters(model: Model, flags: AdapterFlags & { readonly 
   throw new UsageError("--adapter belongs to --lora, and to models with adapters: this run has none");
 }
 
+/** Writes the adapter of a model in which it stands beside the frozen weights. */
+export async function writeAdapterOf(model: Model, path: string, terminal: Terminal): Promise<void> {
+  const files = isOnnxAdapter(path)
+    ? await writeOnnxAdapter(model, path, terminal.write)
+    : await writeAdapter(adapterOf(model), path, terminal.write);
+  terminal.note(`adapter: ${files.join(", ")}`);
+}
+
 /** Writes the adapter of a run. */
 export async function writeTrainedAdapter(trainer: Trainer, path: string, terminal: Terminal): Promise<void> {
   const model = trainer.export({ merge: false });
   const adapter = adapterOf(model);
-  const files = isOnnxAdapter(path)
-    ? await writeOnnxAdapter(model, path, terminal.write)
-    : await writeAdapter(adapter, path, terminal.write);
-  terminal.note(`adapter: ${files.join(", ")}`);
+  await writeAdapterOf(model, path, terminal);
   const inFile = isOnnxAdapter(path) ? { ...adapter, saved: new Map() } : adapter;
   const known = new Set(adapterNumbers(model, inFile).keys());
   const others = trainer.step.ports.parameters.map(({ name }) => name).filter((name) => !known.has(name));

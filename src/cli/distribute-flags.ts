@@ -28,18 +28,12 @@ const idle: Reasons = {
 
 /** Flags that say what a run leaves at its end. */
 const ofEnd: Reasons = {
-  adapter: "writes adapters at the end of a run: run.py's run folder holds them",
+  adapter: "belongs to the end of a run: sorth-onnx export RUN --adapter FILE",
   keepPenalty: "belongs to the end of a run: sorth-onnx export RUN --keep-penalty",
   tensorboard: "is not written by workers: run.jsonl in the run's folder has every figure",
 };
 
-/** Flags that determine how a run goes, and that workers do not follow. */
-const notFollowed: Reasons = {
-  augment: notYet,
-  teacher: notYet,
-};
-
-const refused: Reasons = { ...idle, ...ofEnd, ...notFollowed };
+const refused: Reasons = { ...idle, ...ofEnd };
 
 /** Declares the argument and flags of `distribute`; help leaves out what it refuses. */
 export function declareDistribute(command: Command): string[] {
@@ -102,16 +96,13 @@ export function checkDistributed(command: Command, { backend, data, exact, worke
 /**
  * The same for the flags with which a resumed run was begun.
  * @returns what its workers leave out at the end
- * @throws UsageError for flags that workers do not follow
  */
 export function checkTakenOver(command: Command, flags: DistributeFlags): string[] {
   const values: Readonly<Record<string, unknown>> = { ...flags };
   return command.options.flatMap((option) => {
     const name = option.attributeName();
     if (option.negate || values[name] === undefined || values[name] === false) return [];
-    const begun = `the run was begun with ${option.long}, which`;
-    if (notFollowed[name] !== undefined) throw new UsageError(`${begun} ${notFollowed[name]}`);
-    return ofEnd[name] === undefined ? [] : [`${begun} ${ofEnd[name]}`];
+    return ofEnd[name] === undefined ? [] : [`the run was begun with ${option.long}, which ${ofEnd[name]}`];
   });
 }
 

@@ -1,4 +1,5 @@
 import type { DataConversion } from "../data/conversion.ts";
+import type { Augmentation } from "../data/images/augment.ts";
 import type { Normalization } from "../data/normalize.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
 import type { LabelKind } from "../metrics/table.ts";
@@ -21,6 +22,8 @@ export interface Reduction {
   readonly name: string;
   /** The sum, or the sum divided by the number of shards. */
   readonly op: "sum" | "mean";
+  /** The type of the value in one process, beyond whose range the sum is infinite; default that of the output. */
+  readonly type?: "float16";
   /** The name under which later stages read the result; default `name`. */
   readonly as?: string;
 }
@@ -91,6 +94,10 @@ export interface ContractDataset {
     readonly shape: readonly number[];
     readonly bytes: boolean;
     readonly float: boolean;
+    /** The number of a black pixel, where that is not 0. */
+    readonly black?: number;
+    /** Path of the larger images out of which training cuts windows. */
+    readonly enlarged?: string;
     /** Whether it is the dataset's labels. */
     readonly labels: boolean;
   }[];
@@ -107,11 +114,20 @@ export interface ConvertedData {
   readonly test: ContractDataset | null;
 }
 
+/** How tokens are masked where the data hold no labels. */
+export interface Masking {
+  readonly maskToken: number;
+  readonly probability: number;
+  readonly specialTokens: readonly number[];
+  /** The number of tokens that the model knows. */
+  readonly tokens: number;
+}
+
 /** Inputs that are fed with samples. */
 export type ContractFeeds = {
   readonly inputs: readonly DataPort[];
   /** `own`: where the data hold no labels, they are made of the tokens. */
-  readonly labels: (DataPort & { readonly own?: "tokens" }) | null;
+  readonly labels: (DataPort & { readonly own?: "tokens" | Masking }) | null;
   readonly targets: readonly string[];
 };
 
@@ -146,6 +162,12 @@ export interface Contract {
     /** The folder of MNIST's files on the machine that wrote this. */
     readonly mnist: string | null;
     readonly conversion: DataConversion | null;
+    /** Random changes of images while training. */
+    readonly augment: Augmentation | null;
+    /** α of mixup. */
+    readonly mixup: number | null;
+    /** How the samples were scaled on which the teacher was trained; null without a teacher, or where it does not say. */
+    readonly taught: Normalization | null;
     /** The samples as arrays, where workers cannot read the data themselves. */
     readonly converted: ConvertedData | null;
   };

@@ -5,6 +5,7 @@ import { identityOf } from "../data/checksum.ts";
 import type { DataConversion } from "../data/conversion.ts";
 import { crcKind, learnCrc } from "../data/crc-checksum.ts";
 import type { BatchArray, Column, Dataset } from "../data/dataset.ts";
+import type { AugmentedDataset } from "../data/images/augment.ts";
 import { matchInputs } from "../data/match.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { elementCount } from "../onnx/tensor.ts";
@@ -70,9 +71,16 @@ async function writeDataset(
   for (const column of columnsOf(dataset, ports)) {
     const file = `${dataFolder}/${part}-${columns.length}.npy`;
     await writeColumn(join(folder, file), column, dataset.size, isDouble);
-    const { name, shape, type, bytes = false } = column;
+    const { name, shape, type, bytes = false, black } = column;
     const isLabels = name === dataset.labels?.name || (column.name === "y" && !dataset.inputs);
-    columns.push({ ...{ name, file, shape, bytes }, float: type === "float", labels: isLabels });
+    const larger = (dataset as AugmentedDataset).enlarged?.get(name);
+    const enlarged = `${dataFolder}/${part}-${columns.length}-enlarged.npy`;
+    if (larger) await writeColumn(join(folder, enlarged), larger, dataset.size, isDouble);
+    columns.push({
+      ...{ name, file, shape, bytes, float: type === "float", labels: isLabels },
+      ...(black !== undefined && { black }),
+      ...(larger && { enlarged }),
+    });
   }
   learnCrc();
   const { name, size } = dataset;
@@ -89,8 +97,9 @@ function columnsOf(
   const names = inputs.map(({ name }) => name);
   const matched = matchInputs(dataset, {
     data: names.filter((name) => !targets.includes(name)),
-    labels: [...targets, ...(labels ? [labels.name] : [])],
-    own: labels,
+    // Masked tokens and their labels are other ones in each epoch: workers mask those of the data.
+    labels: [...targets, ...(labels && !labels.own?.replacesTokens ? [labels.name] : [])],
+    own: labels?.own?.replacesTokens ? undefined : labels,
   }).columns;
   const own = [...(dataset.inputs?.values() ?? []), ...(dataset.labels ? [dataset.labels] : [])];
   const made = [...matched].flatMap(([name, column]) =>

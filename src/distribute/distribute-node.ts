@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { Dataset } from "../data/dataset.ts";
+import type { Augmentation, AugmentedDataset } from "../data/images/augment.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
 import { Model } from "../onnx/model.ts";
@@ -55,6 +56,8 @@ export interface Distributed {
   readonly exact: boolean;
   /** Whether the data were written as arrays: run.py then needs no `--data`. */
   readonly converted: boolean;
+  /** Whether run.py writes the trained model (`-o`); if not, `sorth-onnx export RUN` does, which folds adapters in. */
+  readonly exports: boolean;
 }
 
 /** What only the command line knows. */
@@ -63,6 +66,8 @@ interface CalledWith {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** How data were converted that are not read now. */
   readonly conversion?: DataConversion | undefined;
+  /** How images change that are not read now. */
+  readonly augment?: Augmentation | undefined;
 }
 
 /**
@@ -73,7 +78,7 @@ interface CalledWith {
  * @param model - the model to train, with the options of a trainer; or a trainer, whose options are taken
  * @returns where and for how many processes
  * @throws UsageError for a batch that cannot be cut, for options that only JavaScript can follow (functions as schedules, metrics of your
- *   own, teachers, mixup), and for a folder with other files
+ *   own), and for a folder with other files
  *
  * @example
  * import { crossEntropy, distribute, readModel, som } from "sorth-onnx";
@@ -103,11 +108,12 @@ export async function distribute(
 export async function distributeTrainer(
   trainer: Trainer,
   { output, data, fit = {}, force, workers, exact, onMessage = () => {}, ...options }: DistributeOptions,
-  { settings, conversion }: CalledWith = {},
+  { settings, conversion, augment }: CalledWith = {},
 ): Promise<Distributed> {
   const parts = data && ("train" in data ? data : { train: data, test: undefined });
   const source = options.source ?? parts?.train.name ?? "";
   const record = parts ? dataRecord(parts, trainer) : (conversion ?? conversionOf(trainer.model));
+  const changes = parts ? (parts.train as AugmentedDataset).augmentation : augment;
   const isWritten = parts && !(await isReadByWorkers(source, parts.conversion));
   const contract = await writeDistribution(
     trainer,
@@ -118,6 +124,8 @@ export async function distributeTrainer(
       ...(force !== undefined && { force }),
       ...(settings && { settings }),
       ...(record && { conversion: record }),
+      ...(changes && { augment: changes }),
+      ...(parts && { samples: parts.train }),
       ...(isWritten && { data: { ...parts, source } }),
       fit: checkedFit(fit),
     },
@@ -126,7 +134,8 @@ export async function distributeTrainer(
   for (const text of remarksOn(contract, output)) onMessage(text);
   const { shards, batch, data: ofData } = contract;
   const converted = ofData.converted !== null;
-  return { folder: output, workers: shards, batch, exact: contract.exact, converted };
+  const exports = contract.export.weights !== null;
+  return { folder: output, workers: shards, batch, exact: contract.exact, converted, exports };
 }
 
 /** A fit as a contract holds it. @throws UsageError for numbers out of range */

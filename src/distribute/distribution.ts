@@ -1,7 +1,8 @@
 import { hasFreeBatch } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
-import type { Column } from "../data/dataset.ts";
+import type { Column, Dataset } from "../data/dataset.ts";
+import type { Augmentation } from "../data/images/augment.ts";
 import { chooseNormalization, type Normalization } from "../data/normalize.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -29,7 +30,6 @@ import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import type { Schedule } from "../schedules/schedule.ts";
 import {
   type Contract,
-  type ContractFeeds,
   type ContractMask,
   type ContractMetrics,
   type ContractState,
@@ -38,7 +38,9 @@ import {
   type NamedSchedule,
   type Stage,
 } from "./contract.ts";
+import { feedsOf } from "./contract-feeds.ts";
 import { exportTemplate } from "./export-places.ts";
+import { inJointScale } from "./joint-scale.ts";
 import { checkShards, refuseFunctions } from "./refusals.ts";
 import { exactStages } from "./stages.ts";
 import { updateParts } from "./update-parts.ts";
@@ -53,6 +55,10 @@ export interface SharingOptions {
   readonly fit?: Readonly<Record<string, unknown>>;
   /** How the data are converted, where data were read. */
   readonly conversion?: DataConversion;
+  /** The samples, whose labels decide on the losses of an evaluation beside a teacher; undefined where they come later. */
+  readonly samples?: Dataset;
+  /** Random changes of images while training. */
+  readonly augment?: Augmentation;
   /** The folder of MNIST's files. */
   readonly mnist?: string;
   /** How the run was asked for. */
@@ -86,11 +92,16 @@ export async function distributionOf(
   }
   const backend = backends.find(({ name }) => name === trainer.backend);
   const lower = await backend?.lowering();
-  const shard = { optimizer: adamw(), ...run, ...(shards > 1 && { batch: batch / shards }) };
+  const movesMomentum = step.ports.scalars.momentum !== undefined;
+  const part = { movesMomentum, ...(shards > 1 && { batch: batch / shards }) };
+  const shard = { optimizer: adamw(), ...run, ...part };
   const { stages, ...split } = await stagesOf(model, { ...shard, ...(lower && { lower }) }, options, probe);
   const { ports } = split;
   checkSameState(step.ports, ports);
-  const evaluation = await buildEvaluation(model, shard, ports, probe, lower);
+  const { teacher } = run;
+  const taught = teacher && (await import("../runtime/taught.ts")).taughtRun(model, { ...run, teacher });
+  const measured = taught ? { ...taught.evaluated(options.samples, run), ...part } : shard;
+  const evaluation = await buildEvaluation(model, measured, ports, probe, lower);
   const template = await exportTemplate(trainer);
   const parts = updateParts(split.update, ports.parameters, shards);
   const schedules = resolvePlans(run.penalties ?? []).plans.flatMap(({ label, schedule }) =>
@@ -105,13 +116,14 @@ export async function distributionOf(
     penaltySchedule: run.penaltySchedule === undefined ? null : named(run.penaltySchedule),
     penaltySchedules: Object.fromEntries(schedules),
     fit: options.fit ?? {},
-    feeds: feedsOf(ports),
+    feeds: feedsOf(ports, evaluation),
     data: {
       normalize: run.normalize ?? null,
       bytes: ofBytes(model, ports.inputs),
       mnist: options.mnist ?? null,
       conversion: options.conversion ?? conversionOf(model) ?? null,
-      converted: null,
+      ...{ augment: options.augment ?? null, mixup: run.mixup ?? null, converted: null },
+      taught: teacher ? (conversionOf(teacher)?.normalize ?? (conversionOf(teacher) ? "none" : null)) : null,
     },
     parameters: ports.parameters.map(({ slots, name, gradient, ...port }) => ({
       ...{ name, gradient, ...stateOf(port) },
@@ -139,7 +151,7 @@ export async function distributionOf(
       loss: evaluation.loss ?? null,
       metrics: await metricsIn(evaluation, run.metrics, batch / shards),
       figures: Object.fromEntries(await figuresIn(evaluation, run.metrics)),
-      feeds: feedsOf(evaluation.data ?? ports),
+      feeds: feedsOf(evaluation.data ?? ports, evaluation),
       state: stateInputs(evaluation.model, ports),
     },
     export: { file: exportFile, weights: template.weights ?? null },
@@ -199,14 +211,16 @@ async function stagesOf(
 > {
   if (exact) {
     const { stages, ...step } = await exactStages(model, options, { shards, probe });
-    return { ...step, stages: stages.map((stage, i) => ({ ...stage, file: `gradients-${i + 1}.onnx` })) };
+    const named = stages.map((stage, i) => ({ ...stage, file: `gradients-${i + 1}.onnx` }));
+    return { ...step, stages: inJointScale(named, step.ports, shards) };
   }
   const { gradients, ...step } = await buildSplitStep(model, options, probe);
-  return { ...step, stages: [{ ...plainStage(step.ports), model: gradients }] };
+  const plain = [{ ...plainStage(gradients, step.ports), model: gradients }];
+  return { ...step, stages: inJointScale(plain, step.ports, shards) };
 }
 
 /** The plain form: each shard computes its gradients, and their mean is that of the joint batch. */
-function plainStage(ports: Awaited<ReturnType<typeof buildSplitStep>>["ports"]): Stage {
+function plainStage(model: Model, ports: SplitStep["ports"]): Stage {
   const { scaling: _, ...figures } = ports;
   const outputs = [
     ...new Set([
@@ -215,36 +229,12 @@ function plainStage(ports: Awaited<ReturnType<typeof buildSplitStep>>["ports"]):
       ...ports.statistics.map(({ output }) => output),
     ]),
   ];
-  const { penaltyWeight } = ports.scalars;
-  const inputs = [
-    ...[...ports.inputs, ...(ports.labels ? [ports.labels] : []), ...ports.masks, ...ports.draws].map(
-      ({ name }) => name,
-    ),
-    ...[...ports.parameters, ...ports.statistics].map(({ input }) => input),
-    ...(penaltyWeight === undefined ? [] : [penaltyWeight]),
-    ...ports.penalties.flatMap(({ schedule }) => (schedule === undefined ? [] : [schedule])),
-  ];
+  const inputs = (model.proto.graph?.input ?? []).map(({ name }) => name ?? "");
   return {
     ...{ file: "gradients.onnx", inputs, outputs },
     reduce: outputs.map((name) => ({ name, op: "mean" as const })),
   };
 }
-
-const feedsOf = ({
-  inputs,
-  labels,
-  targets = [],
-}: Pick<StepPorts, "inputs" | "labels" | "targets">): ContractFeeds => ({
-  inputs: inputs.map(withAxis),
-  labels: labels
-    ? { ...withAxis(labels), ...(labels.own && !labels.own.replacesTokens && { own: "tokens" as const }) }
-    : null,
-  targets,
-});
-
-const withAxis = ({ name, type, shape, ...port }: DataPort): DataPort => ({
-  ...{ name, type, shape, batchAxis: batchAxisOfPort({ name, type, shape, ...port }) },
-});
 
 const stateOf = ({ input, output, type, shape, layout }: StatePort): ContractState => ({
   ...{ input, output, type, shape },
@@ -266,25 +256,11 @@ function maskOf(
   return { name, type, shape: joint.shape, ratio, cut: axis ?? null };
 }
 
-/** Options of schedules of which workers know some values only. */
-const followedByWorkers: Readonly<Record<string, readonly string[]>> = {
-  threePhase: ["false"],
-  cycleMomentum: ["false"],
-};
-
 /** A schedule's name and options; those with a unit stay texts. */
 function named(schedule: string | Schedule): NamedSchedule {
   if (typeof schedule !== "string")
     throw new UsageError("a schedule that is a function cannot be distributed");
   const { name, options } = nameAndOptions(schedule);
-  for (const [key, value] of options) {
-    const followed = followedByWorkers[withoutHyphens(key)];
-    if (followed && !followed.includes(value)) {
-      throw new UsageError(
-        `workers do not follow ${key}=${value} of the schedule ${name}: leave it out, or use train`,
-      );
-    }
-  }
   const values = [...options].map(([key, value]) => {
     const number = value.trim() === "" ? Number.NaN : Number(value);
     return [withoutHyphens(key), Number.isFinite(number) ? number : value] as const;

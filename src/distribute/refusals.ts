@@ -1,5 +1,4 @@
 import { UsageError } from "../errors.ts";
-import { isObjective, termsOf } from "../losses/terms.ts";
 import { figureName } from "../metrics/table.ts";
 import { count } from "../numbers.ts";
 import { resolvePlans } from "../penalties/plan.ts";
@@ -19,15 +18,7 @@ export function checkShards(batch: number, shards: number): void {
 }
 
 /** @throws UsageError for what only JavaScript can compute */
-export function refuseFunctions({
-  schedule,
-  penaltySchedule,
-  penalties,
-  metrics,
-  mixup,
-  teacher,
-  objective,
-}: Trainer["options"]): void {
+export function refuseFunctions({ schedule, penaltySchedule, penalties, metrics }: Trainer["options"]): void {
   const timed = resolvePlans(penalties ?? []).plans.some((plan) => typeof plan.schedule === "function");
   if (typeof schedule === "function" || typeof penaltySchedule === "function" || timed) {
     throw new UsageError(
@@ -40,14 +31,4 @@ export function refuseFunctions({
       `the metric "${figureName(own)}" is your own, in JavaScript, which workers cannot run: leave it out (--metrics), and compute it with sorth-onnx evaluate`,
     );
   }
-  if (mixup !== undefined) throw new UsageError("mixup is not distributed: leave --augment mixup out");
-  const masks = (objective ? termsOf(objective) : []).some(
-    ({ objective: one }) => isObjective(one) && one.name === "masked-lm" && one.options.maskToken !== "none",
-  );
-  if (masks) {
-    throw new UsageError(
-      "masked-lm masks other tokens in each epoch, which workers do not: train on one machine, or give data with labels and leave out the mask token",
-    );
-  }
-  if (teacher) throw new UsageError("a teacher is not distributed: leave --teacher out");
 }

@@ -15,12 +15,14 @@ export interface ExportCheckpointOptions extends AveragedOption {
   readonly from?: CheckpointKind;
   /** Leaves an injected penalty in the model. */
   readonly keepPenalty?: boolean;
+  /** Folds LoRA adapters into the weights (default); false keeps them beside the frozen ones. */
+  readonly merge?: boolean;
 }
 
 /** Takes the trained model out of a checkpoint folder. `Library.exportCheckpoint` documents it. */
 export async function exportCheckpoint(
   folder: string,
-  { from = "last", keepPenalty = false, averaged }: ExportCheckpointOptions,
+  { from = "last", keepPenalty = false, averaged, merge = true }: ExportCheckpointOptions,
   runtime: Pick<TrainerRuntime, "files" | "probe">,
 ): Promise<Model> {
   const { files } = runtime;
@@ -36,7 +38,8 @@ export async function exportCheckpoint(
     .map(
       ([name, own]) => [name, (takes && run.tensors.get(averages[name] ?? "")?.named(name)) || own] as const,
     );
-  return merged(withWeights(model, new Map(tensors), { ...options.patterns, keepPenalty }));
+  const trained = withWeights(model, new Map(tensors), { ...options.patterns, keepPenalty });
+  return merge ? merged(trained) : trained;
 }
 
 /** Names of the model's own tensors. Checkpoints of older versions do not list them: there, every tensor that is no optimizer state. */

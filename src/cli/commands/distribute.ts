@@ -8,6 +8,7 @@ import { readModel } from "../../index.ts";
 import { counted } from "../../passes/pass.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { listedWithSource } from "../../programs/tell-parameters.ts";
+import { dataRecord } from "../../runtime/data-record.ts";
 import { updatesBatchNorm } from "../averaged-batch-norm.ts";
 import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
 import { trainerFor } from "../begin-run.ts";
@@ -25,6 +26,7 @@ import { given } from "../options.ts";
 import { outputBeside } from "../output.ts";
 import { readData } from "../read-data.ts";
 import type { RunSettings } from "../run-settings.ts";
+import { checkTaughtData } from "../taught-data.ts";
 import { type CommandStreams, Terminal } from "../terminal.ts";
 import { type Call, callOf, checkEffects } from "../train-call.ts";
 import { quoted } from "../watch-run.ts";
@@ -71,6 +73,9 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       ...{ call, command, model, facts, rescued: undefined, train: read?.train },
       ...{ normalize, onMessage: remark, text: read?.conversion?.text },
     });
+    const { teacher } = trainer.options;
+    const asRead = read && dataRecord(read, trainer);
+    if (asRead) checkTaughtData(teacher, asRead);
     if (updatesBatchNorm(trainer, call.flags)) {
       throw new UsageError(
         "--swa: workers do not compute BatchNorm's statistics again for the averaged weights: add --no-update-bn, or train on one machine",
@@ -83,13 +88,17 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       ...{ version: 1, folder: process.cwd(), arguments: wordsOfTraining(typed), artifact: false },
     };
     const { workers, exact } = flags;
+    const { mixup: _mixup, ...augment } = call.flags.augment ?? {};
     const written = await distributeTrainer(
       trainer,
       {
         ...{ output: folder, force: terminal.write.force, fit, onMessage: remark },
         ...given({ workers, exact, data: read, source: spec }),
       },
-      { settings: { ...settings }, conversion: call.settings?.data },
+      {
+        ...{ settings: { ...settings }, conversion: call.settings?.data },
+        ...(Object.keys(augment).length > 0 && { augment }),
+      },
     );
     await trainer.release();
     if (flags.json) {
@@ -100,9 +109,10 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     terminal.note(`trained: ${counted(learned.length, "parameter")}: ${listedWithSource(learned)}`);
     const start = written.workers > 1 ? `torchrun --nproc-per-node ${written.workers}` : "python";
     terminal.print(`${path} → ${folder}`);
-    terminal.print(
-      `to train: ${start} ${quoted(join(folder, "run.py"))} --data ${quoted(spec ?? "mnist")} --checkpoint run -o trained.onnx`,
-    );
+    const trained = "-o trained.onnx";
+    const run = `${start} ${quoted(join(folder, "run.py"))} --data ${quoted(spec ?? "mnist")} --checkpoint run`;
+    terminal.print(`to train: ${written.exports ? `${run} ${trained}` : run}`);
+    if (!written.exports) terminal.print(`then: sorth-onnx export run ${trained}`);
   });
 }
 

@@ -1,8 +1,10 @@
 import type { Command } from "commander";
+import { checkAdapterOutput } from "../../adapters/adapter-files-node.ts";
 import { withConversion } from "../../data/conversion.ts";
 import { UsageError } from "../../errors.ts";
 import { type CheckpointKind, exportCheckpoint, rescuedInference } from "../../index.ts";
 import { writeWithData } from "../../onnx/files-node.ts";
+import { addAdapterOutput, checkHasAdapters, writeAdapterOf } from "../adapter-flags.ts";
 import { addFromFlag } from "../fit-flags.ts";
 import { given } from "../options.ts";
 import { addOutputFlag, chosenOutput, type OutputFlags, outputBeside } from "../output.ts";
@@ -14,6 +16,7 @@ interface Flags extends SharedFlags, OutputFlags {
   readonly from: CheckpointKind;
   readonly keepPenalty?: true;
   readonly raw?: true;
+  readonly adapter?: string;
   readonly prediction?: string;
 }
 
@@ -28,6 +31,7 @@ export function define(command: Command, streams: CommandStreams): void {
       "--prediction <name>",
       "for a run of a training_model.onnx: the value to write as the model's output (default: the input of the cross-entropy)",
     );
+  addAdapterOutput(command);
   addFromFlag(
     command,
     "which weights: last (of the last step), best (of the best epoch), or epoch-N of an epoch that --keep kept",
@@ -49,10 +53,17 @@ export function define(command: Command, streams: CommandStreams): void {
     if (flags.prediction !== undefined && !settings?.artifact) {
       throw new UsageError("--prediction belongs to runs of a training_model.onnx");
     }
-    const model = await exportCheckpoint(folder, {
+    const chosen = {
       from: flags.from,
       ...given({ keepPenalty: flags.keepPenalty, averaged: flags.raw && false }),
-    });
+    };
+    if (flags.adapter !== undefined) {
+      await checkAdapterOutput(flags.adapter, terminal.write);
+      const apart = await exportCheckpoint(folder, { ...chosen, merge: false });
+      checkHasAdapters(apart, { adapter: flags.adapter });
+      await writeAdapterOf(apart, flags.adapter, terminal);
+    }
+    const model = await exportCheckpoint(folder, chosen);
     const inference = settings?.artifact ? rescuedInference(model, flags.prediction) : model;
     const data = await writeWithData(
       settings?.data ? withConversion(inference, settings.data) : inference,

@@ -1,0 +1,106 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { zipSync } from "fflate";
+import { afterAll, beforeAll, describe, it } from "vitest";
+import { npyBytes } from "../data/npy-bytes.ts";
+import { skipWithout } from "../helpers/skip-without.ts";
+import { expectNear, missingPython, PythonRuns, quiet, sorth } from "./python-runs.ts";
+
+const runs = new PythonRuns();
+const { at, lines, losses, runPython } = runs;
+const fixtures = resolve("test/fixtures");
+const [image, pictures] = [`${fixtures}/data/image.onnx`, `${fixtures}/data/pictures`];
+const texts = `${fixtures}/text`;
+
+/** 48 images of 6 × 8 pixels in 3 classes: bytes with channels first, or floats with channels last. */
+function imagesOf(kind: "bytes" | "floats"): Uint8Array {
+  const pixels = Array.from({ length: 48 * 144 }, (_, i) => (i * 37 + Math.floor(i / 144) * 11) % 256);
+  const labels = Int32Array.from({ length: 48 }, (_, i) => (i * 5 + Math.floor(i / 7)) % 3);
+  const x =
+    kind === "bytes"
+      ? { descr: "|u1", shape: [48, 3, 6, 8], data: Uint8Array.from(pixels) }
+      : { descr: "<f4", shape: [48, 6, 8, 3], data: Float32Array.from(pixels, (pixel) => pixel / 255) };
+  return zipSync({
+    "x.npy": npyBytes(x),
+    "y.npy": npyBytes({ descr: "<i4", shape: [48], data: labels }),
+  });
+}
+
+beforeAll(async () => {
+  await runs.begin();
+  for (const kind of ["bytes", "floats"] as const) writeFileSync(at(`${kind}.npz`), imagesOf(kind));
+});
+afterAll(() => runs.remove());
+
+describe("what is drawn at random is what train draws", () => {
+  skipWithout(missingPython);
+
+  it.each([
+    {
+      ...{ name: "bytes", model: image, data: at("bytes.npz"), batch: 12, processes: [1, 3] },
+      flags: ["--augment", "flip,crop=2,color=0.3,mixup=0.4", "--validation", "0.25"],
+    },
+    {
+      ...{ name: "floats", model: image, data: at("floats.npz"), batch: 12, processes: [1] },
+      flags: ["--augment", "crop=0.25,color=0.2"],
+    },
+    {
+      ...{ name: "pictures", model: image, data: pictures, batch: 6, processes: [1] },
+      flags: ["--augment", "flip,crop=0.25,color=0.3"],
+    },
+    {
+      ...{ name: "mixup", model: at("model.onnx"), data: at("data.npz"), batch: 12, processes: [2] },
+      flags: ["--augment", "mixup=2", "--schedule", "one-cycle:cycle-momentum=true"],
+    },
+    {
+      ...{ name: "cycle", model: at("model.onnx"), data: at("data.npz"), batch: 12, processes: [1] },
+      flags: [
+        ...["--optimizer", "sgd", "--momentum", "0.9"],
+        ...["--schedule", "one-cycle:cycle-momentum=true,three-phase=true,base-momentum=0.5"],
+      ],
+    },
+    {
+      ...{
+        name: "masks",
+        model: "models/decoder.onnx",
+        data: `${texts}/story.txt`,
+        batch: 6,
+        processes: [1],
+      },
+      // The loss is the mean over the masked tokens of the joint batch.
+      how: ["--exact"],
+      flags: [
+        ...["--tokenizer", `${texts}/word-pieces`, "--length", "8", "--validation", "0.25"],
+        ...["--objective", "masked-lm:probability=0.4"],
+      ],
+    },
+  ])(
+    "$name",
+    async ({ name, model, data, batch, processes, flags, ...others }) => {
+      const how = "how" in others ? others.how : [];
+      const run = ["--data", data, "--batch", `${batch}`, "--penalty", "none", "--lr", "0.01", ...flags];
+      const length = ["--epochs", "20", "--max-steps", "20"];
+      await sorth("train", model, ...run, ...length, "-o", at(`${name}.onnx`), ...quiet);
+      await sorth(
+        "distribute",
+        model,
+        ...run,
+        ...length,
+        ...how,
+        "-o",
+        at(name),
+        "--workers",
+        "3",
+        "--quiet",
+      );
+      for (const count of processes) {
+        const own = `${name}-${count}`;
+        await runPython(name, count, "--data", data, "--checkpoint", own);
+        expectNear(losses(own), losses(`${name}.run`), 1e-5);
+        const held = (run: string) => lines(run).flatMap(({ validation }) => validation?.loss ?? []);
+        expectNear(held(own), held(`${name}.run`), 1e-5);
+      }
+    },
+    120_000,
+  );
+});
