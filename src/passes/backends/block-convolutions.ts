@@ -11,6 +11,7 @@ import { elementCount, Tensor } from "../../onnx/tensor.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
 import { depthwiseInBlocks } from "./block-depthwise.ts";
 import { blockedDomain, channelsLastFromBlocks, fromBlocks, toBlocks } from "./blocked-layout.ts";
+import { weightInBlocks } from "./blocked-weight.ts";
 
 /**
  * How many channels a block has in this ONNX Runtime on this machine: 16 with AVX-512, 8 with AVX. Found by looking at
@@ -151,13 +152,4 @@ function isWorthwhile(node: Node, block: number): boolean {
   // The weights are reordered each time: that pays if they are few for each position, or not too many in a long run.
   const weights = (outputs * inputs) / (dimAt(x.shape, 0) * points);
   return weights < 16 || (weights < 48 && elementCount(x.shape) >= 2 ** 16);
-}
-
-/** w: [O, I, height, width] in the order [O/block, I/block, height, width, I block, O block]; its shape stays. */
-function weightInBlocks(g: Emit, w: Typed, block: number): Typed {
-  const [outputs, inputs, height, width] = w.shape as [number, number, number, number];
-  return g.once(`blocks of weight ${w.name}`, () => {
-    const split = g.reshape(w, [outputs / block, block, inputs / block, block, height, width]);
-    return g.reshape(g.transpose(split, [0, 2, 4, 5, 3, 1]), w.shape);
-  });
 }

@@ -59,7 +59,8 @@ export function channelsLastFromBlocks(graph: Graph, g: Emit, plain: Typed): Nod
 const channelsLastOf = ({ producer }: Typed): Value | null | undefined =>
   producer && permutes(producer, [0, 3, 1, 2]) ? producer.inputs[0] : undefined;
 
-const permutes = (node: Node, order: readonly number[]): boolean =>
+/** Whether a node is a Transpose to this order of axes. */
+export const permutes = (node: Node, order: readonly number[]): boolean =>
   node.op === "Transpose" && sameShape(node.ints("perm") ?? [], order);
 
 /** x, and what it is a Reshape of, as long as those have images of the same size. */

@@ -196,32 +196,55 @@ const transposesOfImages = (graph: Graph) => {
   return graph.nodes.filter(({ op }) => op === "Transpose").length;
 };
 
-test.for(depthwiseCases)("depthwise in blocks: $note", async ({ note, shapes, build, taken }, { skip }) => {
-  const block = await channelBlock(nodeProbe);
-  if (!block) return skip("this processor has no blocked layout");
-  const outputs = [];
-  for (const blocked of [false, true]) {
-    const graph = new Graph("depthwise", new Map([["", 18]]));
-    const g = new Emit(graph, { prefix: "t/" });
-    const inputs = shapes.map((shape, i) => typed(graph.addInput(`input${i}`, "float", [...shape])));
-    graph.addOutput(build(g, inputs));
-    const pass = blockConvolutions({ block });
-    if (blocked) expect(await runPass(pass, graph, { emit: g, probe: nodeProbe })).toBe(taken);
-    if (blocked && note.includes("channels last")) expect(transposesOfImages(graph)).toBe(0);
-    const feeds = new Map(
-      shapes.map((shape, i) => [
-        `input${i}`,
-        Tensor.float(`input${i}`, [...shape], randomFloats(`${i}`, elementCount(shape))),
-      ]),
-    );
-    const bytes = encodeModelProto(graphToProto(graph, { irVersion: 9 }));
-    outputs.push(...(await nodeProbe.run(bytes, feeds)).values());
-  }
-  const [plain, other] = outputs.map((tensor) => tensor.numbers());
-  expect(outputs[1]?.dims).toEqual(outputs[0]?.dims);
-  const differences = plain?.map((value, i) => value - (other?.[i] ?? Number.NaN)) ?? [];
-  expect(maxAbs([...differences]) / maxAbs([...(plain ?? [])])).toBeLessThan(1e-5);
-});
+/** Gradients to an image: the weight is flipped, and its inputs and outputs differ in number. */
+const flippedCases: typeof depthwiseCases = [
+  [3, 3],
+  [3, 1],
+].map((kernel) => ({
+  note: `the image's gradient, dense, kernel ${kernel.join("×")}`,
+  shapes: [
+    [4, 48, 8, 8],
+    [48, 32, ...kernel],
+  ],
+  build: (g, [dy, w]) => {
+    const begin = kernel.map((size) => (size - 1) / 2);
+    const same = { ...halving, input: [8, 8], output: [8, 8], strides: [1, 1], begin, end: begin };
+    return spreadWindows(g, dy as Typed, w as Typed, { ...same, kernel }, 1);
+  },
+  taken: 1,
+}));
+
+test.for([...depthwiseCases, ...flippedCases])(
+  "gradients and depthwise in blocks: $note",
+  async ({ note, shapes, build, taken }, { skip }) => {
+    const block = await channelBlock(nodeProbe);
+    if (!block) return skip("this processor has no blocked layout");
+    const outputs = [];
+    for (const blocked of [false, true]) {
+      const graph = new Graph("depthwise", new Map([["", 18]]));
+      const g = new Emit(graph, { prefix: "t/" });
+      const inputs = shapes.map((shape, i) => typed(graph.addInput(`input${i}`, "float", [...shape])));
+      graph.addOutput(build(g, inputs));
+      const pass = blockConvolutions({ block });
+      if (blocked) expect(await runPass(pass, graph, { emit: g, probe: nodeProbe })).toBe(taken);
+      if (blocked && note.includes("channels last")) expect(transposesOfImages(graph)).toBe(0);
+      graph.prune();
+      if (blocked && note.includes("dense")) expect(graph.nodes.map(({ op }) => op)).not.toContain("Slice");
+      const feeds = new Map(
+        shapes.map((shape, i) => [
+          `input${i}`,
+          Tensor.float(`input${i}`, [...shape], randomFloats(`${i}`, elementCount(shape))),
+        ]),
+      );
+      const bytes = encodeModelProto(graphToProto(graph, { irVersion: 9 }));
+      outputs.push(...(await nodeProbe.run(bytes, feeds)).values());
+    }
+    const [plain, other] = outputs.map((tensor) => tensor.numbers());
+    expect(outputs[1]?.dims).toEqual(outputs[0]?.dims);
+    const differences = plain?.map((value, i) => value - (other?.[i] ?? Number.NaN)) ?? [];
+    expect(maxAbs([...differences]) / maxAbs([...(plain ?? [])])).toBeLessThan(1e-5);
+  },
+);
 
 test("taken: more weights for each position, if the image is large", async () => {
   const graph = new Graph("convolution", new Map([["", 18]]));
