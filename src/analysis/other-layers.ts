@@ -12,6 +12,8 @@ const fusedActivation = (node: Node): string => {
   const activation = node.string("activation", "");
   return `fused${activation ? ` with ${activation}` : ""} by ONNX Runtime's optimizer, so that its response before the activation is not in the file; take the model as it was before, or save it with the optimization level "basic"`;
 };
+const fusedTranspose =
+  'fused with a Transpose by ONNX Runtime\'s optimizer; take the model as it was before, or save it with the optimization level "basic"';
 const attention =
   "attention with the projections inside, whose responses nothing outside can read; take the model as it was before ONNX Runtime's optimizer fused it";
 const attributes =
@@ -25,8 +27,7 @@ const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
   "com.microsoft.FusedConv": fusedActivation,
   "com.microsoft.FusedGemm": fusedActivation,
   "com.microsoft.NhwcFusedConv": fusedActivation,
-  "com.microsoft.FusedMatMul":
-    'fused with a Transpose by ONNX Runtime\'s optimizer; take the model as it was before, or save it with the optimization level "basic"',
+  ...{ "com.microsoft.FusedMatMul": fusedTranspose, "com.microsoft.TransposeMatMul": fusedTranspose },
   "com.microsoft.FusedMatMulActivation": fusedActivation,
   "com.microsoft.GemmFastGelu": fusedActivation,
   "com.microsoft.nhwc.Conv": fusedActivation,
@@ -51,16 +52,17 @@ const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
   ...{ "ai.onnx.ml.SVMClassifier": attributes, "ai.onnx.ml.SVMRegressor": attributes },
 };
 
+/** Why an Einsum cannot be written as a layer. */
+export const unwritten = new WeakMap<Node, string>();
+
 /** Operators that hold weights but take no penalty. */
 export const otherLayerOps: ReadonlySet<string> = new Set([...Object.keys(reasons), "Einsum"]);
 
 /** Why an operator that holds weights takes no penalty; undefined for operators that hold none. */
 export function reasonOfOtherLayer(graph: Graph, node: Node): string | undefined {
   if (node.op === "Einsum") {
-    const weighted = node.inputs.some((input) => input && traceParameter(graph, input));
-    return weighted
-      ? "an Einsum: which axes are units is not told; write it as MatMul or a Linear layer"
-      : undefined;
+    if (!node.inputs.some((input) => input && traceParameter(graph, input))) return undefined;
+    return unwritten.get(node) ?? "an Einsum: write it as MatMul or a Linear layer";
   }
   const reason = Object.hasOwn(reasons, node.op) ? reasons[node.op] : undefined;
   return typeof reason === "function" ? reason(node) : reason;

@@ -48,7 +48,7 @@ export interface RebuildableBlock {
   /** Other sizes of the model's free dimensions with which its shapes are known. */
   readonly others: readonly DimensionOptions[];
   /** Makes a new graph of the model. */
-  readonly graphOf: () => Graph;
+  readonly graphOf: () => Graph | Promise<Graph>;
   readonly rebuild: (graph: Graph, options: InjectOptions) => BuiltBlock;
 }
 
@@ -63,7 +63,7 @@ export async function checkFreeSizes(
 ): Promise<void> {
   const { onMessage: _, ...silent } = options;
   for (const sizes of others) {
-    const graph = graphOf();
+    const graph = await graphOf();
     await inferShapes(graph, probe, { ...silent, ...sizes });
     const different = firstDifference(block, rebuild(graph, { ...silent, ...sizes }));
     if (different === undefined) continue;

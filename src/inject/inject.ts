@@ -24,7 +24,7 @@ const supported = { opset: { least: 7, most: 26 }, irVersion: 13 } as const;
 /** Adds penalties to a model. `Library.inject` documents it. */
 export async function inject(model: Model, given: InjectOptions, probe: Probe): Promise<Model> {
   const { plans } = checkedPlans(given);
-  const { graph, own, outer } = reachFunctions(model);
+  const { graph, own, outer } = await reachFunctions(model);
   const options = withEmptyCache(graph, given);
   checkNotInjected(graph);
   if (artifactKind(graph)) return injectIntoArtifact(model, options, probe);
@@ -56,7 +56,7 @@ export async function inject(model: Model, given: InjectOptions, probe: Probe): 
     return buildBlock(fresh, layers.found, own, layers);
   };
   await checkFreeSizes(
-    { block, others, graphOf: () => reachFunctions(model).graph, rebuild },
+    { block, others, graphOf: async () => (await reachFunctions(model)).graph, rebuild },
     options,
     probe,
   );

@@ -8,6 +8,7 @@ import type { Node, Value } from "../graph/node.ts";
 import { nodesInOrder } from "../graph/order.ts";
 import type { Model } from "../onnx/model.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
+import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import type { FoundLayers } from "../penalties/assemble.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
@@ -25,18 +26,19 @@ export interface ReachedGraph {
  * The graph of a model, in which the layers inside its functions can be seen. A function in a newer opset than the model's, or
  * with operators of a domain that the model does not import, is left as a call: a block in the file could not repeat its nodes.
  */
-export function reachFunctions(model: Model): ReachedGraph {
+export async function reachFunctions(model: Model): Promise<ReachedGraph> {
   const graph = graphOf(model);
   const reached = {
     graph,
     own: graph.nodes.map(namesOf),
     outer: new Set([...graph.values].map(({ name }) => name)),
   };
-  if (graph.functions.length === 0) return reached;
   const before = new Map(graph.opsets);
   runGraphPass(inlineFunctions({ external: model.external }), graph);
   const raised = [...graph.opsets].some(([domain, version]) => before.get(domain) !== version);
-  return raised ? { ...reached, graph: graphOf(model) } : reached;
+  const seen = raised ? graphOf(model) : graph;
+  await writeOutLayers(seen);
+  return { ...reached, graph: seen };
 }
 
 /** The values of a reached graph that lie in functions. Call it before a block renames values. */

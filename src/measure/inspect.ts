@@ -26,6 +26,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
+import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { appliesTo } from "../penalties/applies.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
 import { exportAdvice, type Producer } from "./export-advice.ts";
@@ -144,6 +145,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const faults = runtimeFaults(graph);
   // Same as in train, so that both use the same parameters and layers.
   const { copies, shared } = liftParameters(graph, options, model.external);
+  await writeOutLayers(graph);
   const found = findParameters(graph, options);
   const described = ({ value, reason, source }: Parameter | ConstantValue) => ({
     name: value.name,

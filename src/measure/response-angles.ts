@@ -11,6 +11,7 @@ import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
 import { byteLengthOf, elementCount, type Tensor } from "../onnx/tensor.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
+import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { epsilon } from "../penalties/som-options.ts";
 import { welchBound } from "./angle-references.ts";
@@ -37,6 +38,7 @@ export async function responseAngles(
   const graph = graphOf(model);
   checkNoArtifact(graph);
   runGraphPass(inlineFunctions({ external: model.external }), graph);
+  await writeOutLayers(graph);
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
   await inferShapes(graph, probe, dimensions);
   const found = findSites(graph, { leastRows: 2 });

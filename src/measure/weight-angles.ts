@@ -9,6 +9,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
+import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { weightOf } from "../penalties/layer.ts";
 import { randomSpread, welchBound } from "./angle-references.ts";
@@ -46,6 +47,7 @@ export async function weightAngles(
   const graph = graphOf(model);
   checkNoArtifact(graph);
   runGraphPass(inlineFunctions({ external: model.external }), graph);
+  await writeOutLayers(graph);
   // Weight angles do not depend on the lengths of the data.
   await inferShapes(graph, probe, {
     ...(batch !== undefined && { batch }),

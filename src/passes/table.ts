@@ -17,6 +17,7 @@ import { raiseWithBranches } from "./expansion/raise-with-branches.ts";
 import { resolveSequences } from "./expansion/resolve-sequences.ts";
 import { takeBranches } from "./expansion/take-branches.ts";
 import { unrollLoops } from "./expansion/unroll-loops.ts";
+import { writeOutProducts } from "./expansion/write-out-products.ts";
 import { rowsLayout } from "./layout/rows-layout.ts";
 import { raiseOpset } from "./opset/raise-opset.ts";
 import type { Pass } from "./pass.ts";
@@ -51,6 +52,7 @@ export const passes = {
   resolveSequences,
   expandBodies,
   raiseWithBranches,
+  writeOutProducts,
   // Cleanup
   liftConstants,
   foldValues,

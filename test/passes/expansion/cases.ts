@@ -67,4 +67,18 @@ export const expansionCases = {
     const b = new GraphBuilder(12);
     return inferred(conditional(b, b.input("c", [], "bool"), ["Softmax", "Abs"]));
   },
+  writeOutProducts: () => {
+    const b = new GraphBuilder(18, { "com.microsoft": 1 });
+    const fused = (opType: string, inputs: readonly Value[], name: string, attributes: object) =>
+      b.op(opType, inputs, name, attributes as Record<string, string>, "com.microsoft");
+    const x = b.input("x", ["N", 3, 4]);
+    const h = fused("FusedMatMul", [x, b.weight("w", [6, 4])], "h", { transB: 1, alpha: 0.5 });
+    const heads = b.op("Einsum", [h, b.weight("v", [6, 2, 5])], "product", { equation: "bti,ihk->bhtk" });
+    const image = b.op("Add", [heads, b.weight("bias", [2, 1, 5])], "heads");
+    const kernel = [image, b.weight("u", [2, 2, 1, 1])];
+    const maps = fused("FusedConv", kernel, "maps", { activation: "Clip", activation_params: [-0.5, 0.5] });
+    const rows = b.op("Flatten", [maps], "rows");
+    const of = { activation: "LeakyRelu", activation_alpha: 0.25, transB: 1 };
+    return b.output(fused("FusedGemm", [rows, b.weight("t", [2, 30])], "y", of));
+  },
 } satisfies Makers;
