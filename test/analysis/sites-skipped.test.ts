@@ -128,7 +128,7 @@ describe("skipped with a reason", () => {
     });
     expect(sites).toEqual([]);
     expect(skipped).toMatchObject([
-      { name: "y", op: "MatMulInteger", reason: expect.stringMatching(/before it is quantized/) },
+      { name: "y", op: "MatMulInteger", reason: expect.stringMatching(/before it was quantized/) },
     ]);
   });
 
