@@ -1,3 +1,4 @@
+import { scalingOf } from "../analysis/adapter-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -14,7 +15,7 @@ import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
 import { adapterKind } from "./kinds.ts";
 import { adapterOf, loadAdapter } from "./load.ts";
-import { matricesIn, scalingOf } from "./lora.ts";
+import { matricesIn } from "./lora.ts";
 import { type Mark, markOf } from "./mark.ts";
 import { encodeParameters } from "./onnx-adapter-file.ts";
 import { weightNumbers } from "./weight-numbers.ts";

@@ -1,9 +1,10 @@
+import { scalingOf } from "../analysis/adapter-names.ts";
 import { UsageError } from "../errors.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { AdapterKind } from "./kind.ts";
 import { formOf, type Layer, type WeightForm } from "./layer.ts";
-import { inputOf, lora, matricesIn, scalingOf, typeOf, writeProduct, writeSum } from "./lora.ts";
+import { inputOf, lora, matricesIn, typeOf, writeProduct, writeSum } from "./lora.ts";
 import type { NodeWriter } from "./node-writer.ts";
 import { packedNode, weightNumbers } from "./weight-numbers.ts";
 

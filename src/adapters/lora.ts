@@ -1,3 +1,4 @@
+import { scalingOf } from "../analysis/adapter-names.ts";
 import { UsageError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
@@ -5,10 +6,6 @@ import { elementCount } from "../onnx/tensor.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { inputsOf, type Layer } from "./layer.ts";
 import type { NodeWriter } from "./node-writer.ts";
-
-/** The factor of an adapter: alpha/rank, or alpha/√rank. */
-export const scalingOf = ({ alpha, rank, scaling }: LayerSettings): number =>
-  alpha / (scaling === "rslora" ? Math.sqrt(rank) : rank);
 
 /** The type of an adapter's numbers. */
 export const typeOf = (layer: Layer): DataTypeName => (layer.type === "double" ? "double" : "float");

@@ -6,7 +6,7 @@ import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import { visibleLines } from "../visible.ts";
 import { type Adapter, type AdapterLayer, isFactors, type LoraLayer } from "./adapter.ts";
 import { partOf } from "./ia3.ts";
-import { layerFrom } from "./match.ts";
+import { layerFrom, tensorsOf } from "./match.ts";
 
 /** The two files of an adapter in PEFT's format. */
 export interface AdapterFiles {
@@ -29,16 +29,9 @@ export function encodeAdapter(adapter: Adapter): AdapterFiles {
   const config = visibleLines(JSON.stringify(configOf(adapter), null, 2));
   const tensors = new Map<string, Tensor>();
   for (const layer of adapter.layers) {
-    const { module } = layer;
-    if (isFactors(layer)) {
-      tensors.set(`${prefix}${module}.ia3_l`, layer.factors);
-      continue;
+    for (const [part, tensor] of Object.entries(tensorsOf(layer))) {
+      tensors.set(`${prefix}${layer.module}.${nameOfPart(part)}`, tensor);
     }
-    const { down, up, magnitude, embedding } = layer;
-    const [before, after] = embedding ? ["lora_embedding_", ""] : ["lora_", ".weight"];
-    tensors.set(`${prefix}${module}.${before}A${after}`, down);
-    tensors.set(`${prefix}${module}.${before}B${after}`, up);
-    if (magnitude) tensors.set(`${prefix}${module}.lora_magnitude_vector`, magnitude);
   }
   for (const [name, tensor] of adapter.saved) tensors.set(`${prefix}${name}`, tensor);
   const pieces = encodeTensors(tensors, { format: "pt", [configKey]: config });
@@ -50,6 +43,10 @@ export function encodeAdapter(adapter: Adapter): AdapterFiles {
   }
   return { tensors: bytes, config: `${config}\n` };
 }
+
+/** PEFT's name of a part: A and B are the weights of layers, and factors of inputs are called as those of results. */
+const nameOfPart = (part: string): string =>
+  /^lora_[AB]$/.test(part) ? `${part}.weight` : part === partOf(true) ? partOf(false) : part;
 
 /** PEFT's LoraConfig or IA3Config. */
 function configOf({

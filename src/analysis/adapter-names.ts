@@ -28,5 +28,16 @@ function namesIn({ metadata }: Pick<Graph, "metadata">, ...lists: readonly strin
 export const hasAdapters = (model: Model): boolean =>
   model.proto.metadataProps?.some(({ key }) => key === adaptersKey) ?? false;
 
+/** The factor of an adapter: alpha/rank, or alpha/√rank. */
+export const scalingOf = ({
+  alpha,
+  rank,
+  scaling,
+}: {
+  readonly alpha: number;
+  readonly rank: number;
+  readonly scaling?: string;
+}): number => alpha / (scaling === "rslora" ? Math.sqrt(rank) : rank);
+
 /** Whether a parameter's name is that of an adapter's B. */
 export const isUpward = (name: string): boolean => /\.lora_(embedding_)?B(_\d+)?$/.test(name);

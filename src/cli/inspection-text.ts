@@ -1,5 +1,6 @@
 import { SorthError } from "../errors.ts";
 import type { InspectedSite, InspectedValue, Inspection } from "../measure/inspect.ts";
+import { adapterPenaltyNames } from "../penalties/adapters/table.ts";
 import type { PenaltyDefinition, PenaltyOptions } from "../penalties/penalty.ts";
 import { som } from "../penalties/som.ts";
 import { penaltyDefinitions } from "../penalties/table.ts";
@@ -103,7 +104,8 @@ function penaltyLines({ block, sites }: Inspection): string {
   }
   if (sites.length === 0) return "";
   const source = planText(som.preset("source"));
-  return `penalty  ${planText({ penalty: som() })} by default; som:preset=source is ${source}`;
+  const usual = `penalty  ${planText({ penalty: som() })} by default; som:preset=source is ${source}`;
+  return `${usual}\n         ${adapterPenaltyNames.join(", ")} act on adapters alone (train --lora)`;
 }
 
 /** A definition for a penalty that this package does not know, so that all its options are shown. */

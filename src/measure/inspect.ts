@@ -56,7 +56,7 @@ export interface InspectedSite {
   readonly isOutput: boolean;
   readonly weight: string;
   readonly bias: string | undefined;
-  /** Penalties by name: true if it applies, else why not. */
+  /** Penalties by name: true if it applies, else why not. Those that act on adapters alone are left out. */
   readonly penalties: Readonly<Record<string, true | string>>;
 }
 

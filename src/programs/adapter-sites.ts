@@ -1,4 +1,10 @@
-import { adapterParameters, adapterPrefix, adaptersKey, isUpward } from "../analysis/adapter-names.ts";
+import {
+  adapterParameters,
+  adapterPrefix,
+  adaptersKey,
+  isUpward,
+  scalingOf,
+} from "../analysis/adapter-names.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { ResolvedPlan } from "../penalties/plan.ts";
@@ -57,7 +63,7 @@ function partsOf(graph: Graph): Map<string, { readonly up: string; readonly scal
       const { rank = 1, alpha = 1, scaling } = settings;
       return down === undefined || up === undefined
         ? []
-        : [[down, { up, scaling: alpha / (scaling === "rslora" ? Math.sqrt(rank) : rank) }] as const];
+        : [[down, { up, scaling: scalingOf({ alpha, rank, ...(scaling && { scaling }) }) }] as const];
     }),
   );
 }

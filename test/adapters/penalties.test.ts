@@ -1,11 +1,14 @@
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import {
+  type AdapterLayer,
   adapterOf,
   addAdapters,
   buildStep,
   crossEntropy,
   inject,
+  loadAdapter,
+  Tensor,
   Trainer,
   type TrainerOptions,
   writeAdapter,
@@ -83,6 +86,33 @@ test("penalties on adapters: reported, followed, resumed bit for bit", async () 
   expect([...some, ...rest]).toEqual(all);
   expect(equalBytes(resumed.export().bytes, whole.export().bytes)).toBe(true);
   for (const trainer of [whole, plain, first, resumed]) await trainer.release();
+});
+
+test("a penalty follows the scaling of an adapter", async () => {
+  const { layers } = await adapterOf(await addAdapters(network(), { rank: 2, alpha: 3 }));
+  const ones = (tensor: Tensor) => Tensor.float("", tensor.dims, new Float32Array(tensor.size).fill(1));
+  const penaltyOf = async (scaling: "lora" | "rslora") => {
+    const filled = layers.map((layer) =>
+      "up" in layer ? { ...layer, up: ones(layer.up as Tensor) } : layer,
+    );
+    const model = await loadAdapter(network(), {
+      ...earlier,
+      rank: 2,
+      alpha: 3,
+      scaling,
+      layers: filled as AdapterLayer[],
+    });
+    const { lora: _, ...bare } = options;
+    const trainer = await Trainer.create(model, { ...bare, penalties: [oplora({ rank: 1 })] });
+    for await (const event of trainer.fit(train, { maxSteps: 1 })) {
+      if (event.event !== "step") continue;
+      await trainer.release();
+      return event.penalties.oplora ?? 0;
+    }
+    return 0;
+  };
+  // 3/√2 is √2 times 3/2, and the penalty is a sum of squares.
+  expect((await penaltyOf("rslora")) / (await penaltyOf("lora"))).toBeCloseTo(2, 5);
 });
 
 test("where nothing can be compared is said", async () => {

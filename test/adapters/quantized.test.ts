@@ -1,8 +1,20 @@
 import { describe, expect, test } from "vitest";
+import { quantizedLayers } from "../../src/analysis/quantized-layers.ts";
 import { int } from "../../src/graph/attribute.ts";
 import type { Value } from "../../src/graph/node.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
-import { adapterOf, addAdapters, encodeModel, graphOf, Model, readModel, Tensor } from "../../src/index.ts";
+import {
+  adapterOf,
+  addAdapters,
+  encodeModel,
+  graphOf,
+  Model,
+  readModel,
+  Tensor,
+  Trainer,
+} from "../../src/index.ts";
+import { meanSquaredError } from "../../src/losses/public.ts";
+import { adalora, oplora } from "../../src/penalties/public.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { runModel } from "../helpers/run-model.ts";
 
@@ -65,7 +77,10 @@ describe("DoRA beside quantized weights", () => {
     const norms = Array.from({ length: units }, (_, unit) =>
       Math.hypot(...columns.filter((_, i) => i % units === unit)),
     );
-    const [found = []] = await magnitudesOf(await addAdapters(model, { rank: 2, dora: true, include: /./ }));
+    const adapted = await addAdapters(model, { rank: 2, dora: true, include: /./ });
+    // The adapter's own products with the weight are no layers.
+    expect(quantizedLayers(graphOf(adapted))).toHaveLength(1);
+    const [found = []] = await magnitudesOf(adapted);
     for (const [unit, norm] of norms.entries()) expect(found[unit]).toBeCloseTo(norm, 5);
   });
 });
@@ -98,10 +113,18 @@ describe("what takes no adapter is refused in words", () => {
   });
 
   test("an embedding and a convolution with groups get adapters where they are named, and not by default", async () => {
-    expect(
-      graphOf(await addAdapters(model, { include: /emb|^c$/, rank: 2 })).value("c.weight.lora_B")?.initializer
-        ?.dims,
-    ).toEqual([6, 1, 1, 1]);
+    const graph = graphOf(await addAdapters(model, { include: /emb|^c$/, rank: 2, dropout: 0.5 }));
+    expect(graph.value("c.weight.lora_B")?.initializer?.dims).toEqual([6, 1, 1, 1]);
+    // Indices have no dropout.
+    expect(graph.nodes.filter(({ op }) => op === "Dropout")).toHaveLength(1);
     await expect(addAdapters(model)).rejects.toThrow(/no layer but "h", "c", "y", which gives the output/);
+  });
+
+  test.each([adalora(), oplora({ rank: 1 })])("by a penalty", async (penalty) => {
+    const adapted = await addAdapters(model, { include: /emb|^c$/, rank: 2 });
+    const options = { objective: meanSquaredError(), batch: 2, penalties: [penalty] };
+    await expect(Trainer.create(adapted, options)).rejects.toThrow(
+      /h: no penalty: an embedding: its adapter .*: a convolution with groups, whose B reads only a part/,
+    );
   });
 });

@@ -10,6 +10,9 @@ const factories = [oLora, oplora, adalora].map(
   (factory) => factory as unknown as PenaltyFactory<PenaltyOptions>,
 );
 
+/** Names of the penalties that act on adapters alone. */
+export const adapterPenaltyNames: readonly string[] = factories.map(({ definition }) => definition.name);
+
 /** Definitions of all penalties that the command line knows by name: those on layers, then those on adapters. */
 export const allPenaltyDefinitions: readonly PenaltyDefinition<PenaltyOptions>[] = [
   ...penaltyDefinitions,
