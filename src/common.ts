@@ -188,6 +188,7 @@ export type { JacobianOptions } from "./programs/jacobian-products.ts";
 export type {
   LossOptions,
   ParameterGroup,
+  PenaltyApplication,
   Precision,
   PrecisionOptions,
   TrainingFormOptions,

@@ -79,8 +79,9 @@ async function judged({ family, entry, files }: Case, folder: string): Promise<O
     const wrong = faultOfMessage(message);
     if (wrong) return { kind: "fault", message: `${wrong}: ${JSON.stringify(message.slice(0, 300))}` };
     const written = await readdir(out);
-    // A run that breaks off after its start says where it keeps its state.
-    if (written.length > 0 && !message.includes(`is kept in ${out}`))
+    // A run that breaks off after its first step keeps its log, and says which state is left.
+    const brokeOff = message.includes(`is kept in ${out}`) || message.includes(" was restored: ");
+    if (written.length > 0 && !brokeOff)
       return { kind: "fault", message: `it failed and left ${written.join(", ")}: ${message}` };
     return { kind: "refused", message };
   }

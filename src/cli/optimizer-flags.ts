@@ -1,6 +1,6 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { withoutHyphens } from "../name-and-options.ts";
-import { count, decayRate, notNegative } from "../numbers.ts";
+import { count, decayRate, notNegative, properShare } from "../numbers.ts";
 import { accumulate } from "../optimizers/accumulate.ts";
 import { chain } from "../optimizers/chain.ts";
 import { clippings, optimizerFactories, optimizerNames } from "../optimizers/table.ts";
@@ -81,6 +81,14 @@ export function addRateFlags(command: Command): void {
       "factor of the penalty's weight over the run, written likewise",
       schedule,
     );
+  command.addOption(
+    new Option(
+      "--share <number>",
+      "in place of a weight: the share of the loss that the penalty is to be at the first batch; weights of several penalties then count relative to one another",
+    )
+      .argParser(numberIn(properShare))
+      .conflicts("weight"),
+  );
   addHelpList(
     command,
     "Schedules, with their defaults (lengths: 100 steps, 2ep, 10% of the run):",

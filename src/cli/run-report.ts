@@ -28,8 +28,13 @@ export async function writeRunReport(folder: string, facts: readonly string[]): 
 export function penaltyNote({ options, step }: Trainer, ofModel: readonly PenaltyPlan[]): string | undefined {
   const plans = options.penalties?.length ? options.penalties : ofModel;
   if (plans.length === 0 || step.ports.penalty === undefined) return undefined;
-  return `penalty ${plans.map((plan) => planText(planOf(plan))).join(" and ")} on ${step.penalized.join(", ")}`;
+  const share = options.penaltyShare === undefined ? "" : `, a share of ${options.penaltyShare} of the loss`;
+  return `penalty ${plans.map((plan) => planText(planOf(plan))).join(" and ")}${share} on ${step.penalized.join(", ")}${appliedText(options)}`;
 }
+
+/** How penalties reach the weights, if not in the loss. */
+const appliedText = ({ applyPenalties: how = "loss" }: Trainer["options"]): string =>
+  how === "loss" ? "" : how === "retraction" ? ", as a retraction" : ", decoupled from the optimizer";
 
 /** The average of the weights that is validated and written; undefined if the run keeps none. */
 export function averageText({ options: { ema, swa }, step }: Trainer): string | undefined {
@@ -44,10 +49,13 @@ export function averageText({ options: { ema, swa }, step }: Trainer): string | 
 /** The facts at the top of a run's report: model, data, optimizer, penalties. */
 export function runFacts(trainer: Trainer, model: string, data: string): string[] {
   const { options, step, backend } = trainer;
-  const penalties = resolvePlans(options.penalties ?? []).plans.map((plan) => {
+  const { plans, weight: first } = resolvePlans(options.penalties ?? []);
+  const { penaltyWeight: all = first } = options;
+  const penalties = plans.map((plan) => {
     const { include, exclude, schedule } = plan;
+    const weight = all === first ? plan.weight : Number((all * plan.factor).toPrecision(3));
     const said = [
-      ...[`weight ${plan.weight}`, include && `layers ${include.source}`, exclude && `not ${exclude.source}`],
+      ...[`weight ${weight}`, include && `layers ${include.source}`, exclude && `not ${exclude.source}`],
       schedule && (typeof schedule === "string" ? schedule : "a schedule of its own"),
     ];
     return `${penaltyText(plan.penalty)} (${said.filter(Boolean).join(", ")})`;
@@ -58,7 +66,7 @@ export function runFacts(trainer: Trainer, model: string, data: string): string[
   return [
     `${model} on ${data}, batches of ${batch}, ${optimizer}, learning rate ${options.learningRate ?? 1e-3}, seed ${options.seed ?? 0}, on ${backend}.`,
     penalties.length > 0
-      ? `Penalty: ${penalties.join("; ")}.`
+      ? `Penalty: ${penalties.join("; ")}${appliedText(options)}.`
       : step.ports.penalty === undefined
         ? "No penalty."
         : `Penalty: that of the model, weight ${options.penaltyWeight ?? step.penaltyWeight}.`,

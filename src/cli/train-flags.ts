@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
 import { seedNumber } from "../numbers.ts";
-import type { Precision } from "../programs/options.ts";
+import type { PenaltyApplication, Precision } from "../programs/options.ts";
 import { halfPrecision } from "../programs/precision.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { type AdapterFlags, addAdapterFlags, addAdapterOutput } from "./adapter-flags.ts";
@@ -53,6 +53,8 @@ export interface TrainingFlags
     BatchNormFlag {
   readonly runningVariance?: "onnx" | "torch";
   readonly precision?: Precision;
+  readonly apply?: PenaltyApplication;
+  readonly share?: number;
   readonly seed?: number;
   readonly threads?: number;
 }
@@ -134,6 +136,12 @@ export function addStepFlags(command: Command, { recovers = false } = {}): void 
   );
   addTeacherFlag(command);
   addPenaltyFlags(command);
+  command.addOption(
+    new Option(
+      "--apply <how>",
+      "how penalties reach the weights: loss: the optimizer sees them; decoupled: beside its update, times the learning rate; retraction: after its update, for penalties on weights (default: loss)",
+    ).choices(["loss", "decoupled", "retraction"]),
+  );
   addUpdateFlags(command);
   addBatchNormFlag(command, { recovers });
   command
@@ -159,7 +167,7 @@ export function trainerOptions(
   model: { injected: boolean; freeBatch: boolean },
 ): TrainerOptions {
   const { lr, schedule, penaltySchedule, runningVariance, seed, threads } = flags;
-  const { precision } = flags;
+  const { precision, apply: applyPenalties, share: penaltyShare } = flags;
   const ownPenalty = model.injected && flags.penalty === undefined;
   if (ownPenalty) checkBesideOwnPenalty(flags, ["weight"]);
   const penalties = ownPenalty ? undefined : penaltiesOf(flags);
@@ -176,7 +184,7 @@ export function trainerOptions(
     ...groupsOf(flags),
     ...given({ learningRate: lr, schedule, penaltySchedule, runningVariance, seed, threads }),
     ...batchNormOf(flags),
-    ...given({ precision }),
+    ...given({ precision, applyPenalties, penaltyShare }),
   };
 }
 

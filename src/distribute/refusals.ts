@@ -17,8 +17,14 @@ export function checkShards(batch: number, shards: number): void {
   );
 }
 
-/** @throws UsageError for what only JavaScript can compute */
-export function refuseFunctions({ schedule, penaltySchedule, penalties, metrics }: Trainer["options"]): void {
+/** @throws UsageError for what only JavaScript can compute, and for a weight that is yet to be chosen */
+export function refuseFunctions({
+  schedule,
+  penaltySchedule,
+  penalties,
+  metrics,
+  penaltyShare,
+}: Trainer["options"]): void {
   const timed = resolvePlans(penalties ?? []).plans.some((plan) => typeof plan.schedule === "function");
   if (typeof schedule === "function" || typeof penaltySchedule === "function" || timed) {
     throw new UsageError(
@@ -29,6 +35,11 @@ export function refuseFunctions({ schedule, penaltySchedule, penalties, metrics 
   if (own !== undefined) {
     throw new UsageError(
       `the metric "${figureName(own)}" is your own, in JavaScript, which workers cannot run: leave it out (--metrics), and compute it with sorth-onnx evaluate`,
+    );
+  }
+  if (penaltyShare !== undefined) {
+    throw new UsageError(
+      "workers do not choose the penalty's weight: leave --share out, and give the weight that one machine chooses (train --share … --max-steps 1 tells it)",
     );
   }
 }

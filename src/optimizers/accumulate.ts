@@ -88,6 +88,16 @@ export function accumulate(batches: number, ...members: readonly Optimizer[]): G
   return isMadeHere(inner) ? madeHere(whole) : whole;
 }
 
+/** An optimizer with one more member at its end, once for each update: batches before an update leave the weights as they are. */
+export function afterEachUpdate(
+  optimizer: GradientTransformation,
+  member: GradientTransformation,
+): GradientTransformation {
+  const { inner, name, options } = optimizer;
+  if (inner && name === "accumulate") return accumulate(Number(options.batches), chain(inner, member));
+  return chain(optimizer, member);
+}
+
 /** 1 and 0 at the last batch of an update, 0 and 1 before: factors, since a choice by Where takes ONNX Runtime longer. */
 function isDue(g: Emit, step: Typed, batches: number): { now: () => Typed; later: () => Typed } {
   const now = () =>

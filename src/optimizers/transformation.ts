@@ -21,6 +21,8 @@ export interface ParameterSpec {
   readonly idle?: number | undefined;
   /** Index of the learning rate of its group; undefined for the run's. */
   readonly rate?: number | undefined;
+  /** Whether penalties move it beside the optimizer ({@link TransformationInputs.penaltyGradient}). */
+  readonly penalized?: boolean;
 }
 
 /** A layer's weight as a matrix, or one for each group: [units, inputs, kernel…], or with units second. */
@@ -61,6 +63,11 @@ export interface TransformationInputs {
    * later), or as the run counts, in the type given.
    */
   readonly step: (of: ParameterSpec | DataTypeName) => Typed;
+  /**
+   * ∇(w·R) with respect to a {@link ParameterSpec.penalized} parameter, for penalties that are not in the loss; `at`: the
+   * parameter, or where it stands after its update.
+   */
+  readonly penaltyGradient?: ((of: ParameterSpec, at: Typed) => Typed) | undefined;
 }
 
 /** The same on plain numbers. */
@@ -71,6 +78,8 @@ export interface TransformationNumbers {
   readonly learningRate: number;
   readonly momentum?: number | undefined;
   readonly step: number;
+  /** As {@link TransformationInputs.penaltyGradient}. */
+  readonly penaltyGradient?: ((of: ParameterSpec, at: readonly number[]) => readonly number[]) | undefined;
 }
 
 /**

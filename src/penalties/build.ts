@@ -19,6 +19,8 @@ export interface PenaltyPart {
   readonly value: Typed;
   /** Gradients in closed form; undefined if the value's nodes must be differentiated. */
   readonly slopes: readonly Slope[] | undefined;
+  /** Emits a penalty on weights once more, as if the layer had this weight. */
+  readonly at: (weight: Typed) => Pick<PenaltyPart, "value" | "slopes">;
 }
 
 /** How penalties are added to a graph. */
@@ -70,15 +72,18 @@ export function buildPenalties(
       }
       const warning = definition.warning?.(site, options);
       if (warning) tell(`${site.name}: ${warning}`);
-      const layer = new PenaltyLayer(site, g, (wanted) => draw(wanted, plan));
-      const built = definition.build(layer, options);
-      const { value, slopes } = "value" in built ? built : { value: built, slopes: undefined };
-      if (elementCount(value.shape) !== 1) {
-        throw new SorthError(
-          `the penalty ${label} of layer "${site.name}" has the shape ${shapeText(value.shape)}; it must be one number`,
-        );
-      }
-      return [{ plan, site, value: g.reshape(value, []), slopes }];
+      const at = (weight?: Typed): ReturnType<PenaltyPart["at"]> => {
+        const layer = new PenaltyLayer(site, g, (wanted) => draw(wanted, plan), weight);
+        const built = definition.build(layer, options);
+        const { value, slopes } = "value" in built ? built : { value: built, slopes: undefined };
+        if (elementCount(value.shape) !== 1) {
+          throw new SorthError(
+            `the penalty ${label} of layer "${site.name}" has the shape ${shapeText(value.shape)}; it must be one number`,
+          );
+        }
+        return { value: g.reshape(value, []), slopes };
+      };
+      return [{ plan, site, at, ...at() }];
     });
   });
 }

@@ -14,11 +14,14 @@ export class PenaltyLayer {
   readonly g: Emit;
   /** Random numbers [rows, numbers]: a constant, or an input that training feeds. */
   readonly draw: (draw: Draw) => Typed;
+  readonly #weight: Typed | undefined;
 
-  constructor(site: Site, g: Emit, draw: (draw: Draw) => Typed) {
+  /** @param weight - a value in place of the layer's weight */
+  constructor(site: Site, g: Emit, draw: (draw: Draw) => Typed, weight?: Typed) {
     this.site = site;
     this.g = g;
     this.draw = draw;
+    this.#weight = weight;
   }
 
   /** Y in the layer's own layout, with units on `site.unitAxis`. Includes the bias; before normalization and activation. */
@@ -28,7 +31,7 @@ export class PenaltyLayer {
 
   /** W as the layer's operator reads it, after any Transpose, Reshape or Cast in the model. */
   get weight(): Typed {
-    const weight = weightOf(this.site);
+    const weight = this.#weight ?? weightOf(this.site);
     if (!weight) throw new SorthError(`the weight of layer "${this.site.name}" is missing`);
     return typed(weight);
   }

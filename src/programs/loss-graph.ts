@@ -21,7 +21,12 @@ export interface LossGraph extends Pick<PenaltyTerm, "parts" | "penalized"> {
   readonly penalty: Typed | undefined;
   /** dataLoss + weight · R. */
   readonly total: Typed;
+  /** Where the gradients of `total` enter. */
   readonly seeds: readonly Seed[];
+  /** Where those of `dataLoss` enter. */
+  readonly dataSeeds: readonly Seed[];
+  /** The penalties; undefined without. */
+  readonly added: PenaltyTerm | undefined;
   /** The value that the (first) objective reads; undefined for a loss that is a model, and where the model's own is not recognized. */
   readonly prediction: Typed | undefined;
   /** The objective in a model's own loss, if it is recognized. */
@@ -49,13 +54,16 @@ export function emitLoss(
   const { dataLoss, prediction } = data;
   const type = dataLoss.type === "double" ? "double" : "float";
   const added = emitPenalties(prepared, options, type, inputs, prediction);
-  if (!added) return { ...data, seeds, total: dataLoss, penalty: undefined, parts: [], penalized: [] };
-  const { weighted, seeds: more, ...rest } = added;
+  if (!added) {
+    const none = { added, penalty: undefined, parts: [], penalized: [] };
+    return { ...data, ...none, seeds, dataSeeds: seeds, total: dataLoss };
+  }
+  const { weighted, seeds: more, penalty, parts, penalized } = added;
   return {
     ...data,
-    ...rest,
+    ...{ added, penalty, parts, penalized },
     total: emit.add(emit.cast(dataLoss, type), weighted),
-    seeds: [...seeds, ...more],
+    ...{ seeds: [...seeds, ...more], dataSeeds: seeds },
   };
 }
 

@@ -23,7 +23,7 @@ export class LossScaling {
   }
 
   /** The loss, whose gradients are multiplied by the scale. */
-  scaled({ seeds }: LossGraph): Pick<LossGraph, "seeds"> {
+  scaled({ seeds }: Pick<LossGraph, "seeds">): Pick<LossGraph, "seeds"> {
     const { emit } = this.#program;
     return {
       seeds: seeds.map(({ value, gradient }) => ({

@@ -108,10 +108,24 @@ export interface ParameterGroup {
   readonly freezeUntil?: number;
 }
 
+/** How penalties reach the weights; see {@link UpdateOptions.applyPenalties}. */
+export type PenaltyApplication = "loss" | "decoupled" | "retraction";
+
 /** How parameters are updated. */
 export interface UpdateOptions extends AverageOptions {
   /** Default: AdamW with torch's defaults. */
   readonly optimizer?: Optimizer;
+  /**
+   * How penalties reach the weights. The figures of a step are the same.
+   *
+   * - `loss` (default): the optimizer sees the gradient of loss + w·R.
+   * - `decoupled`: it sees that of the loss alone, and beside its update each weight W moves by −lr·∇(w·R), as with decoupled
+   *   weight decay (arXiv 1711.05101). Adam's moments then do not rescale the penalty.
+   * - `retraction`, for penalties on weights: after the update, each weight moves by −∇(w·R), taken where the update left it,
+   *   whatever the learning rate. For `so` this is the retraction of Parseval networks (arXiv 1704.08847, sect. 4.2),
+   *   W ← (1 + β)·W − β·WWᵀW with β = 4w.
+   */
+  readonly applyPenalties?: PenaltyApplication;
   /** Sets parameters apart by their names; a parameter belongs to the first group that matches it. */
   readonly groups?: readonly ParameterGroup[];
   /** No weight decay of biases, of the scales and shifts of normalizations, and of parameters with fewer than two axes. */

@@ -27,6 +27,9 @@ export interface PenaltyTerm {
   readonly weighted: Typed;
   /** Where the gradient of weight · R enters. */
   readonly seeds: readonly Seed[];
+  /** Each penalty of each layer, and the factor of a plan's penalties in the loss, emitted when called; undefined for 1. */
+  readonly each: readonly PenaltyPart[];
+  readonly weightOf: (plan: ResolvedPlan) => Typed | undefined;
   /** Names of the sites that have a penalty. */
   readonly penalized: readonly string[];
 }
@@ -57,10 +60,11 @@ export function emitPenalties(
     plans.length > 1 && plan.schedule !== undefined ? inputs.schedule?.(plan, type) : undefined,
   );
   const weights = new Map(parts.map((part) => [part.plan, planWeight(emit, part, weight, type)] as const));
+  const weightOf = (plan: ResolvedPlan) => weights.get(plan)?.();
   return {
-    ...{ penalty, parts },
+    ...{ penalty, parts, each: built, weightOf },
     weighted: weight ? emit.mul(penalty, weight) : penalty,
-    seeds: seedsOf(emit, built, ({ plan }) => weights.get(plan)?.()),
+    seeds: seedsOf(emit, built, ({ plan }) => weightOf(plan)),
     penalized: [...new Set(built.map(({ site }) => site.name))],
   };
 }

@@ -2,7 +2,7 @@ import { detachedValues } from "../analysis/adapter-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { probeModel } from "../analysis/probe-model.ts";
 import { rulesFor } from "../autodiff/rules-for.ts";
-import { backward } from "../autodiff/walk.ts";
+import { backward, type Seed } from "../autodiff/walk.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import { checkGraph } from "../graph/check.ts";
 import { Emit } from "../graph/emit.ts";
@@ -167,6 +167,7 @@ export class Program {
   /**
    * Adds the gradients of a loss.
    * @param separate - values whose gradient must not be shared with another value
+   * @param beside - another scalar, whose gradients are added apart from those of the loss
    * @returns by value; a value on which the loss does not depend has none
    * @throws SorthError when an operator on the way has no derivative
    */
@@ -174,8 +175,8 @@ export class Program {
     { seeds }: Pick<LossGraph, "seeds">,
     wrt: readonly Value[],
     separate: ReadonlySet<Value> = new Set(),
+    beside?: { readonly seeds: readonly Seed[]; readonly receive: (gradients: Map<Value, Typed>) => void },
   ): Promise<Map<Value, Typed>> {
-    const { graph, emit } = this;
     const arrivals = this.#arrivals;
     // A page loads these for a model that may need them.
     const activations = this.#has("Erf", "Sigmoid", "Gelu", "Swish")
@@ -188,12 +189,24 @@ export class Program {
       );
       await this.run(recognizeLayerNormalization());
     }
-    const rules = await rulesFor(graph, this.#context.options.straightThrough);
-    const detached = new Set(detachedValues(graph).flatMap((name) => graph.value(name) ?? []));
-    const gradients = backward(graph, { wrt, seeds, rules, emit, separate, arrivals, detached });
+    const differentiate = await this.differentiator();
+    const gradients = differentiate(seeds, wrt, { separate, arrivals });
+    beside?.receive(differentiate(beside.seeds, wrt, { arrivals }));
     this.#differentiated = { gradients, seeds: seeds.map(({ value }) => value) };
     if (activations) await this.run(activations.writeOutActivations());
     return gradients;
+  }
+
+  /** Writes the reverse walk from seeds to values, with the rules of the operators that the graph has now. */
+  async differentiator() {
+    const { graph, emit } = this;
+    const rules = await rulesFor(graph, this.#context.options.straightThrough);
+    const detached = new Set(detachedValues(graph).flatMap((name) => graph.value(name) ?? []));
+    return (
+      seeds: readonly Seed[],
+      wrt: readonly Value[],
+      options: Pick<Parameters<typeof backward>[1], "separate" | "arrivals"> = {},
+    ): Map<Value, Typed> => backward(graph, { ...{ wrt, seeds, rules, emit, detached }, ...options });
   }
 
   /** Whether the graph has a node of one of these standard operators. */

@@ -17,7 +17,7 @@ import {
   type TrainingOptions,
   trainingGradients,
 } from "./training-gradients.ts";
-import { averagePort, chosenOptimizer, inGroups, scalarPorts } from "./update-options.ts";
+import { averagePort, chosenOptimizer, inGroups, refuseApplied, scalarPorts } from "./update-options.ts";
 
 /** A parameter of a split step. */
 export interface SplitParameterPort extends ParameterPort {
@@ -49,7 +49,8 @@ export async function splitStep(
   options: StepOptions & ShardOptions,
   probe: Probe,
 ): Promise<SplitStep & { readonly graph: Graph }> {
-  const optimizer = chosenOptimizer(options);
+  refuseApplied(options, "a step in two graphs (buildSplitStep, distribute)");
+  const optimizer = await chosenOptimizer(options);
   const half = await trainingGradients(model, options, probe);
   const { trained: apart, groups } = await inGroups(half, options, optimizer);
   // The names as in an undivided step.

@@ -48,7 +48,7 @@ export interface Step {
 /** Writes one training step as a graph. `Library.buildStep` documents it. */
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
   const { lower } = options;
-  const given = chosenOptimizer(options);
+  const given = await chosenOptimizer(options);
   const ownForm = lower !== undefined && given.treatment !== undefined;
   const half = await trainingGradients(model, options, probe, ownForm);
   const { program, loss, type, scaling } = half;

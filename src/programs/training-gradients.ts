@@ -95,7 +95,7 @@ export function tellOfBranches({ graph }: Program, { batchNorm, onMessage }: Tra
  */
 export async function trainingGradients(
   model: Model,
-  options: TrainingOptions & Pick<UpdateOptions, "groups" | "noDecay"> & ShardOptions,
+  options: TrainingOptions & Pick<UpdateOptions, "groups" | "noDecay" | "applyPenalties"> & ShardOptions,
   probe: Probe,
   ownForm = false,
 ): Promise<TrainingGradients> {
@@ -125,7 +125,16 @@ export async function trainingGradients(
   const loss = program.loss(fed.inputs);
   if (ownForm) await program.storeAsRead(loss);
   const scaling = precision && (await import("./loss-scaling.ts")).lossScaling(program, loss, precision);
-  const trained = program.trained(await program.gradients(scaling?.scaled(loss) ?? loss, parameters));
+  const { applyPenalties: how = "loss" } = options;
+  const trained =
+    how === "loss"
+      ? program.trained(await program.gradients(scaling?.scaled(loss) ?? loss, parameters))
+      : await (await import("./applied-penalties.ts")).trainedApart(
+          program,
+          loss,
+          { ...options, how },
+          scaling || undefined,
+        );
   return {
     program,
     loss,

@@ -1,5 +1,6 @@
+import { UsageError } from "../errors.ts";
 import { adamw } from "../optimizers/adamw.ts";
-import { averagesOf, withAverage } from "../optimizers/averages.ts";
+import { averagesOf } from "../optimizers/averages.ts";
 import { transformationOf } from "../optimizers/optimizer.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
 import type { UpdateOptions } from "./options.ts";
@@ -7,11 +8,30 @@ import type { StepPorts } from "./step-ports.ts";
 import { setsApart, type TrainingGradients, type TrainingOptions } from "./training-gradients.ts";
 import type { GroupRate, TrainedParameter, UpdateScalars } from "./update.ts";
 
-/** The optimizer that the options ask for, with the average of weights. */
-export const chosenOptimizer = ({
+/** The optimizer that the options ask for, with penalties that are applied beside it and the average of weights. */
+export async function chosenOptimizer({
   optimizer = adamw(),
-  ...averages
-}: UpdateOptions): GradientTransformation => withAverage(transformationOf(optimizer), averages);
+  applyPenalties = "loss",
+  ema,
+  swa,
+}: UpdateOptions): Promise<GradientTransformation> {
+  let chosen = transformationOf(optimizer);
+  // A page loads what follows for a run that asks for it.
+  if (applyPenalties !== "loss") {
+    chosen = (await import("./applied-penalties.ts")).besideOptimizer(chosen, applyPenalties);
+  }
+  if (ema === undefined && swa === undefined) return chosen;
+  const { withAverage } = await import("../optimizers/with-average.ts");
+  return withAverage(chosen, { ...(ema !== undefined && { ema }), ...(swa !== undefined && { swa }) });
+}
+
+/** @throws UsageError where penalties are to be applied otherwise than in the loss, which `what` cannot do */
+export function refuseApplied({ applyPenalties = "loss" }: UpdateOptions, what: string): void {
+  if (applyPenalties === "loss") return;
+  throw new UsageError(
+    `${what} has its penalties in the loss: leave applyPenalties (--apply ${applyPenalties}) out, or train with one graph (train, step)`,
+  );
+}
 
 /** The trained parameters with what their groups change, and the learning rates of groups. */
 export async function inGroups(

@@ -24,6 +24,8 @@ export interface TrainedParameter {
   readonly matrix?: LayerMatrix | undefined;
   /** What its group changes. */
   readonly group?: Pick<ParameterSpec, "weightDecay" | "idle" | "rate"> | undefined;
+  /** The gradient of its weighted penalties at a value of it, if they are applied beside the optimizer. */
+  readonly penaltyGradient?: (at: Typed) => Typed;
 }
 
 /** The scalars that a step is fed for its optimizer, in the type of the loss. */
@@ -66,8 +68,8 @@ export function emitUpdates(
   fed: UpdateScalars,
 ): UpdatePorts {
   const transformation = transformationOf(optimizer);
-  const parameters = trained.map(({ name, value: { type, shape }, matrix, group }) => ({
-    ...{ name, type, shape, matrix },
+  const parameters = trained.map(({ name, value: { type, shape }, matrix, group, penaltyGradient }) => ({
+    ...{ name, type, shape, matrix, penalized: penaltyGradient !== undefined },
     ...group,
   }));
   const [base, ...rates] = [fed.learningRate, ...(fed.rates ?? [])].map((rate) => castOnce(emit, rate));
@@ -100,6 +102,11 @@ export function emitUpdates(
     },
     momentum: fed.momentum && castOnce(emit, fed.momentum),
     step: ownCounts(emit, castOnce(emit, fed.step)),
+    penaltyGradient: ({ name }, at) => {
+      const gradient = trained.find((one) => one.name === name)?.penaltyGradient?.(at);
+      if (!gradient) throw new RangeError(`"${name}" has no penalty of its own`);
+      return gradient;
+    },
   });
   const slotPorts = (of: number | undefined, owner?: TrainedParameter) =>
     slots

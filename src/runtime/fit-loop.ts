@@ -2,6 +2,7 @@ import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { epochOrder, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Mixup } from "../data/mixup.ts";
+import { UsageError } from "../errors.ts";
 import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { ScheduledRun } from "../schedules/schedule.ts";
@@ -24,7 +25,7 @@ import {
   scheduledRun,
 } from "./step-scalars.ts";
 import type { StepResult } from "./step-session.ts";
-import type { TimedOptions } from "./timed-options.ts";
+import { type TimedOptions, withChosenWeight } from "./timed-options.ts";
 import type { TrainingSession } from "./training-session.ts";
 
 /** Parts that a fit gets from its trainer: the data, the session, and callbacks between steps. */
@@ -52,6 +53,8 @@ export interface FitParts {
   readonly save: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
   /** Removes checkpoints. */
   readonly remove: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
+  /** Keeps the weight of all penalties that a run with a share of them begins with. */
+  readonly choose: (weight: number) => void;
   /** Ends the run when a loss is NaN or infinite, or its scale too small; without a result: when the state is not finite. */
   readonly stopAt: (result?: StepResult) => Promise<never>;
 }
@@ -71,6 +74,8 @@ export class FitLoop {
   /** The random order of the samples in an epoch. */
   #order: { readonly epoch: number; readonly indices: Uint32Array } | undefined;
   #clock = new EpochClock();
+  /** Those of the run, with the weight that is chosen at its first batch. */
+  #options: FitParts["options"];
   /** The learning rate of the last step. */
   #learningRate = 0;
   /** Why the run ends before its last step. */
@@ -83,6 +88,7 @@ export class FitLoop {
     const { ports } = run.step;
     const { seed = 0, normalize, onMessage } = run.options;
     this.#run = run;
+    this.#options = run.options;
     this.#batch = batchOf(ports);
     const batches = run.length.most;
     const { mixup } = run;
@@ -93,6 +99,9 @@ export class FitLoop {
     this.#perEpoch = stepsPerEpoch(run.train, this.#batch);
     this.#steps = stepsOf(run.chosen, this.#perEpoch);
     this.#first = run.position.step;
+    if (run.options.penaltyShare !== undefined && ports.penalty === undefined) {
+      throw new UsageError("penaltyShare (--share) has no effect: the run has no penalty");
+    }
     for (const text of lateStarts(run.options, this.#steps.totalSteps)) run.options.onMessage?.(text);
     // A schedule that this run cannot follow is refused before the first step.
     const first = { position: run.position, done: this.#first + 1, epoch: 0, ...this.#steps };
@@ -151,7 +160,7 @@ export class FitLoop {
 
   /** Does the remaining steps of the current epoch. */
   async *#epoch(): Events {
-    const { position, session, step, options, length, signal } = this.#run;
+    const { position, session, step, length, signal } = this.#run;
     const { totalSteps } = this.#steps;
     const epoch = Math.floor(position.step / this.#perEpoch);
     if (this.#isBetweenEpochs) Object.assign(position, startEpoch);
@@ -161,13 +170,9 @@ export class FitLoop {
         this.#reader.read(this.#planned(position.step), signal),
       );
       if (signal?.aborted) return;
-      const scalars = scalarsOfSteps(step, options, {
-        position,
-        done,
-        epoch,
-        totalSteps,
-        run: this.scheduled,
-      });
+      const where = { position, done, epoch, totalSteps, run: this.scheduled };
+      await this.#chooseWeight(feeder, where);
+      const scalars = scalarsOfSteps(step, this.#options, where);
       const started = performance.now();
       const running = session.run(feeder, scalars);
       if (done < totalSteps) this.#reader.readAhead(() => this.#planned(done));
@@ -177,6 +182,19 @@ export class FitLoop {
       await session.settle();
     }
     this.#clock.endSteps();
+  }
+
+  /** At the first batch of a run with a share of penalties: chooses their weight. */
+  async #chooseWeight(feeder: StepFeeder, where: Parameters<typeof scalarsOfSteps>[2]): Promise<void> {
+    const { step, session, choose } = this.#run;
+    const { penaltyShare: share } = this.#options;
+    if (share === undefined) return;
+    const { shareText, weightForShare } = await import("./penalty-share.ts");
+    const scalars = scalarsOfSteps(step, this.#options, where);
+    const chosen = await weightForShare(session, feeder, scalars, share);
+    this.#options = withChosenWeight(this.#options, chosen.weight);
+    choose(chosen.weight);
+    this.#options.onMessage?.(shareText(chosen, share));
   }
 
   /** The run that begins after a step: it ends with the epoch at the latest. */

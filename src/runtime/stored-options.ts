@@ -28,7 +28,7 @@ const plain = [
   ...(["recompute", "checkpointEvery", "precision", "straightThrough"] as const),
   ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
   ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
-  ...(["mixup", "noDecay", "ema", "swa", "teacherOutput"] as const),
+  ...(["mixup", "noDecay", "ema", "swa", "teacherOutput", "applyPenalties", "penaltyShare"] as const),
 ] as const;
 const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
 

@@ -15,3 +15,9 @@ export async function timedOptions(options: TrainerOptions): Promise<TimedOption
   );
   return { ...options, schedule, penaltySchedule };
 }
+
+/** The options of a run that has chosen the weight for its share of penalties. */
+export const withChosenWeight = <O extends Pick<TrainerOptions, "penaltyShare">>(
+  { penaltyShare: _, ...options }: O,
+  penaltyWeight: number,
+) => ({ ...options, penaltyWeight });

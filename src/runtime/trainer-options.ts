@@ -2,7 +2,7 @@ import type { LoraOptions } from "../adapters/adapter.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import type { Metric } from "../metrics/metric.ts";
-import { checkNumber, notNegative, positive, seedNumber, threadCount } from "../numbers.ts";
+import { checkNumber, notNegative, positive, properShare, seedNumber, threadCount } from "../numbers.ts";
 import type {
   LossOptions,
   PrecisionOptions,
@@ -37,6 +37,12 @@ export interface TrainerOptions
   readonly schedule?: string | Schedule;
   /** Weight w of the penalty in loss + w·R; default: that of the first penalty that has one above 0. */
   readonly penaltyWeight?: number;
+  /**
+   * In place of {@link penaltyWeight}: the share of the loss that penalties are to be at the run's first batch, above 0 and below 1,
+   * as `penaltyShare` of step events. The weight is chosen there, told to `onMessage`, and kept as `penaltyWeight` of the run;
+   * weights of several penalties count relative to one another.
+   */
+  readonly penaltyShare?: number;
   /** Factor of the penalty weight over the run, for all penalties; a plan may have its own schedule for one penalty. */
   readonly penaltySchedule?: string | Schedule;
   /**
@@ -93,6 +99,12 @@ export function checkTakesOver(
 export function checkTrainerNumbers(options: TrainerOptions): void {
   checkNumber("the learning rate", options.learningRate, notNegative);
   checkNumber("the penalty's weight", options.penaltyWeight, notNegative);
+  checkNumber("the penalty's share", options.penaltyShare, properShare);
+  if (options.penaltyShare !== undefined && options.penaltyWeight !== undefined) {
+    throw new UsageError(
+      "give either penaltyWeight (--weight) or penaltyShare (--share): a share chooses the weight",
+    );
+  }
   checkNumber("alpha of mixup", options.mixup, positive);
   checkNumber("the seed", options.seed, seedNumber);
   checkNumber("the number of threads", options.threads, threadCount);

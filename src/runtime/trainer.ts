@@ -19,7 +19,7 @@ import type { RescueOptions } from "./rescue.ts";
 import { runOptions } from "./run-options.ts";
 import { RunState } from "./run-state.ts";
 import type { StepSession } from "./step-session.ts";
-import { timedOptions } from "./timed-options.ts";
+import { timedOptions, withChosenWeight } from "./timed-options.ts";
 import { type ExportOptions, trainedModel } from "./trained-model.ts";
 import { backendNamed, checkTakesOver, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerParts } from "./trainer-parts.ts";
@@ -186,8 +186,7 @@ export class Trainer {
       yield* await this.#begin(dataset, options);
       failed = false;
     } finally {
-      // Also when the caller leaves the loop: `state` and `export` then need no fetch. After a failure, that failure is
-      // thrown and not an error of this read.
+      // Also when the caller leaves the loop: `state` then needs no fetch. A failure is thrown, not an error of this read.
       await (failed ? this.#session.readState().catch(() => {}) : this.#session.readState());
     }
   }
@@ -217,6 +216,7 @@ export class Trainer {
       save: (folder, kinds) => this.save(folder, kinds),
       remove: async (folder, kinds) =>
         (await import("./stored-run.ts")).removeCheckpoints(folder, kinds, this.#parts.runtime),
+      choose: (weight) => (this.#options = withChosenWeight(this.#options, weight)),
       stopAt: async (result) => {
         const { stopAtNotANumber } = await import("./not-a-number.ts");
         return stopAtNotANumber(result, {
