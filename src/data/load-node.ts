@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
-import { FileError, messageOf, UsageError } from "../errors.ts";
+import { FileError, UsageError } from "../errors.ts";
+import { reasonOf } from "../onnx/write-file.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
 import type { DataOptions } from "./options.ts";
@@ -12,7 +13,7 @@ export async function loadNpz(path: string): Promise<SplitData> {
   try {
     bytes = await readFile(path);
   } catch (error) {
-    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+    throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
   }
   return parseNpz(bytes, path);
 }
@@ -56,6 +57,11 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
   const { loadTable } = await import("./tables/load-node.ts");
   const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
   const [, path, label] = (!info && /^(.+):([^:/\\]+)$/.exec(spec)) || [];
+  const files = spec.split(",").map((file) => file.trim());
+  for (const file of info ? [] : path !== undefined && isTable(path) ? [path] : files) {
+    if (await stat(file).catch(() => undefined)) continue;
+    throw new FileError(`${file}: there is no such file or folder; data are ${dataKinds}`);
+  }
   if (path !== undefined && label !== undefined && isTable(path)) {
     if (options.label !== undefined && options.label !== label) {
       throw new UsageError(
@@ -69,10 +75,8 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
     return (await import("./text/load-node.ts")).loadText(spec, options);
   refuseTableOptions(spec, options);
   if (extname(spec).toLowerCase() === ".npz") return loadNpz(spec);
-  const files = spec.split(",").map((file) => file.trim());
   if (files.every(isArrayFile)) return loadArrays(files, spec);
-  const lacking = info ? "" : "; there is no such file or folder";
-  throw new UsageError(`${spec}: unknown kind of data; give ${dataKinds}${lacking}`);
+  throw new UsageError(`${spec}: unknown kind of data; give ${dataKinds}`);
 }
 
 /** Names of the parts of a dataset, as files of a folder have them. */

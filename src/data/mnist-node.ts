@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { FileError, messageOf } from "../errors.ts";
+import { FileError } from "../errors.ts";
+import { reasonOf } from "../onnx/write-file.ts";
 import type { Dataset } from "./dataset.ts";
 import { type NamedBytes, type PixelOptions, parseMnist } from "./mnist.ts";
 import type { SplitData } from "./split-data.ts";
@@ -79,7 +80,7 @@ async function readIdx(folder: string, name: string): Promise<NamedBytes> {
   try {
     present = await readdir(folder);
   } catch (error) {
-    throw new FileError(`${folder}: the folder of MNIST's files cannot be read (${messageOf(error)})`);
+    throw new FileError(`${folder}: the folder of MNIST's files cannot be read (${reasonOf(error)})`);
   }
   const file = names.find((candidate) => present.includes(candidate));
   if (!file) throw new FileError(`${folder}: the file ${name} (or ${name}.gz) is missing`);

@@ -140,8 +140,9 @@ describe("arrays that numpy wrote", () => {
   });
 
   test.each([
-    [`${folder}/nothing.npy`, "nothing.npy: cannot be read"],
-    [`${folder}/flowers.xlsx`, "unknown kind of data; give mnist, a folder of images"],
+    [`${folder}/nothing.npy`, "nothing.npy: there is no such file or folder"],
+    [`${folder}/npy/x_train.npy, y.npy`, "y.npy: there is no such file or folder"],
+    [`${folder}/image.onnx`, "unknown kind of data; give mnist, a folder of images"],
     [`${folder}/exact.json`, "unknown kind of data"],
   ])("%s is refused", async (path, says) => {
     await expect(loadData(path)).rejects.toThrow(says);

@@ -238,15 +238,18 @@ describe("loadData", () => {
 
   test.each([
     [folder, "a folder of images needs the model"],
-    [join(folder, "d.csv:label"), "d.csv: cannot be read"],
-    ["imagenet", "imagenet: unknown kind of data; give mnist, a folder of images"],
+    [
+      join(folder, "d.csv:label"),
+      "d.csv: there is no such file or folder; data are mnist, a folder of images",
+    ],
+    ["imagenet", "imagenet: there is no such file or folder; data are mnist, a folder of images"],
   ])("%s is refused", async (spec, message) => {
-    await expect(loadData(spec)).rejects.toThrow(spec.includes(".csv") ? FileError : UsageError);
+    await expect(loadData(spec)).rejects.toThrow(spec === folder ? UsageError : FileError);
     await expect(loadData(spec)).rejects.toThrow(message);
   });
 
   test("a missing file is named", async () => {
     const path = join(folder, "missing.npz");
-    await expect(loadData(path)).rejects.toThrow(`${path}: cannot be read (ENOENT`);
+    await expect(loadData(path)).rejects.toThrow(`${path}: there is no such file or folder; data are mnist`);
   });
 });

@@ -66,11 +66,12 @@ function softmax(axis: 1 | 2): SampleArray {
   return { data: powers.map((power, at) => power / sum(at)), shape: [4, 5] };
 }
 
-/** Labels of vectors, zeros where the mask leaves a token out, and an absurd number at one of these places. */
+/** Labels of vectors, zeros where the mask leaves a token out, and absurd numbers at one of these places. */
 function padded({ data, shape = [] }: SampleArray): SampleArray {
   const counts = classes("mask", 2, 4).data;
   const kept = Float64Array.from(data as Float32Array, (v, at) => (counts[Math.floor(at / 5)] ? v : 0));
-  kept[5 * (counts as Int32Array).indexOf(0)] = 1e30;
+  const out = 5 * (counts as Int32Array).indexOf(0);
+  kept.fill(3e38, out, out + 5);
   return { data: kept, shape };
 }
 

@@ -5,6 +5,7 @@ import {
   binaryCrossEntropy,
   binaryFocal,
   causalLm,
+  combined,
   contrastive,
   cosine,
   cosineSimilarity,
@@ -111,6 +112,42 @@ describe("losses", () => {
     if (isLate) fill();
     return made;
   }
+
+  test.each<[string, Objective, Float32Array | Int32Array, number]>([
+    ["a mask of numbers", meanSquaredError(), new Float32Array(samples * units).fill(0.5), units],
+    ["a mask of vectors", cosine(), new Float32Array(samples * units).fill(0.5), 1],
+    ["a mask of classes", crossEntropy({ classWeights: [1, 2, 3] }), new Int32Array(samples), 1],
+    [
+      "ignored classes",
+      crossEntropy({ ignoreIndex: 0, classWeights: [1, 2, 3] }),
+      new Int32Array(samples),
+      0,
+    ],
+  ])(
+    "a batch in which nothing counts has the loss 0 and changes nothing: %s",
+    async (_, objective, y, masks) => {
+      const x = {
+        data: Float32Array.from({ length: samples * features }, (_, i) => wave(i)),
+        shape: [features],
+      };
+      const mask = { data: new Int32Array(samples * masks), shape: masks > 1 ? [masks] : [] };
+      const given = namedDataset({
+        inputs: { x, ...(masks > 0 && { mask }) },
+        labels: { data: y, shape: y.length > samples ? [units] : [] },
+      });
+      const trainer = await Trainer.create(network(false), {
+        objective: masks > 0 ? combined([{ objective, mask: "mask" }]) : objective,
+        ...{ batch: samples, threads: 1, optimizer: sgd(), learningRate: 0.1 },
+      });
+      const before = await trainer.readState();
+      const { loss, error, state } = await train(trainer, given);
+      expect([loss, error]).toEqual([0, ""]);
+      for (const [name, tensor] of state.parameters)
+        expect(tensor.numbers()).toEqual(before.parameters.get(name)?.numbers());
+      expect((await trainer.evaluate(given)).loss).toBe(0);
+      await trainer.release();
+    },
+  );
 
   test("each one is here", () => {
     expect([...new Set(Object.values(cases).map(({ objective }) => objective.name))].sort()).toEqual(

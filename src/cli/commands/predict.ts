@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { conversionOf } from "../../data/conversion.ts";
+import { UsageError } from "../../errors.ts";
 import { crossEntropy, type Prediction, predict, readModel } from "../../index.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { counted } from "../../passes/pass.ts";
@@ -34,6 +35,9 @@ export function define(command: Command, streams: CommandStreams): void {
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const output = await chosenOutput(flags, outputBeside(path, "predictions", "csv"), terminal.write);
+    if (!/\.(csv|jsonl)$/i.test(output)) {
+      throw new UsageError(`${output}: predictions are written as .csv or .jsonl; give a name that ends so`);
+    }
     const source = dataSourceOf(flags);
     const model = await readModel(path);
     const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
-import { messageOf, UsageError } from "../../errors.ts";
+import { UsageError } from "../../errors.ts";
+import { reasonOf } from "../../onnx/write-file.ts";
 
 /** A key at the top of a configuration file, and its value. */
 export interface ConfigEntry {
@@ -50,6 +51,6 @@ function textOf(path: string): string {
     if (isJson) JSON.parse(text);
     return text;
   } catch (error) {
-    throw new UsageError(`the configuration "${path}" cannot be read: ${messageOf(error)}`);
+    throw new UsageError(`the configuration "${path}" cannot be read: ${reasonOf(error)}`);
   }
 }

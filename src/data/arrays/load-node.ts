@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { FileError, messageOf } from "../../errors.ts";
+import { FileError } from "../../errors.ts";
 import { float16ToNumber } from "../../onnx/small-types.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
+import { reasonOf } from "../../onnx/write-file.ts";
 import { decodeTensors } from "../../programs/checkpoint.ts";
 import type { SourceArray } from "../array-dataset.ts";
 import { parseNpy } from "../npy.ts";
@@ -34,7 +35,7 @@ async function contentOf(path: string): Promise<Uint8Array> {
     const bytes = new Uint8Array(await readFile(path));
     return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzip(bytes) : bytes;
   } catch (error) {
-    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+    throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { DataError, FileError, messageOf } from "../../errors.ts";
+import { DataError, FileError } from "../../errors.ts";
+import { reasonOf } from "../../onnx/write-file.ts";
 
 /** Files that are looked at at the same time. */
 const lanes = 32;
@@ -15,7 +16,7 @@ export async function filesBelow(folder: string): Promise<string[]> {
         join(parentPath, name).slice(join(folder, "/").length).replaceAll("\\", "/"),
       );
   } catch (error) {
-    throw new FileError(`${folder}: the folder cannot be read (${messageOf(error)})`);
+    throw new FileError(`${folder}: the folder cannot be read (${reasonOf(error)})`);
   }
 }
 
@@ -56,7 +57,7 @@ export async function checkImages(folder: string, paths: readonly string[]): Pro
               ? undefined
               : "is no PNG, JPEG, WebP, GIF, TIFF or AVIF image";
         },
-        (error) => `cannot be read (${messageOf(error)})`,
+        (error) => `cannot be read (${reasonOf(error)})`,
       );
       if (problem !== undefined) broken.push(`${path} ${problem}`);
     }

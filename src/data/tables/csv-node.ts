@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { parse } from "csv-parse";
 import { DataError, FileError, messageOf } from "../../errors.ts";
+import { reasonOf } from "../../onnx/write-file.ts";
 import { inChunks, type TableSource } from "./table-source.ts";
 
 /**
@@ -71,7 +72,7 @@ async function firstLine(path: string): Promise<string> {
       await file.close();
     }
   } catch (error) {
-    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+    throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { DataError, FileError, messageOf } from "../../errors.ts";
+import { reasonOf } from "../../onnx/write-file.ts";
 import { type Cell, inChunks, type TableSource } from "./table-source.ts";
 
 /**
@@ -36,7 +37,7 @@ async function* rowsIn(path: string, names: readonly string[]): AsyncGenerator<C
 async function* objectsIn(path: string) {
   const stream = createReadStream(path, "utf8");
   const failed = new Promise<never>((_, reject) => {
-    stream.on("error", (error) => reject(new FileError(`${path}: cannot be read (${messageOf(error)})`)));
+    stream.on("error", (error) => reject(new FileError(`${path}: cannot be read (${reasonOf(error)})`)));
   });
   failed.catch(() => {});
   await Promise.race([failed, new Promise<void>((resolve) => stream.once("open", () => resolve()))]);

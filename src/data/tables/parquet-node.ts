@@ -8,6 +8,7 @@ import {
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { DataError, FileError, messageOf } from "../../errors.ts";
+import { reasonOf } from "../../onnx/write-file.ts";
 import type { Cell, TableSource } from "./table-source.ts";
 
 /** A table of Apache Parquet. Its row groups are read one after another. @throws SorthError for a file that cannot be read */
@@ -82,7 +83,7 @@ export async function parquetRows(
   try {
     return await parquetReadObjects({ file, metadata, compressors, ...range });
   } catch (error) {
-    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+    throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
   }
 }
 

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { extname } from "node:path";
-import { DataError, FileError, messageOf, UsageError } from "../../errors.ts";
+import { DataError, FileError, UsageError } from "../../errors.ts";
+import { reasonOf } from "../../onnx/write-file.ts";
 import { arrayColumn } from "../array-dataset.ts";
 import { datasetOfColumns } from "../dataset.ts";
 import { wantedInputs } from "../model-inputs.ts";
@@ -168,7 +169,7 @@ async function* linesOf(path: string): AsyncGenerator<string> {
       yield* lines;
     }
   } catch (error) {
-    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+    throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
   }
   if (rest !== "") yield rest;
 }

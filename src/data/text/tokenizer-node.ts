@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { FileError, messageOf, UsageError } from "../../errors.ts";
+import { reasonOf } from "../../onnx/write-file.ts";
 import type { TextTokenizer, TokenizerFacts } from "./tokenizer.ts";
 
 /** A tokenizer of a folder. */
@@ -92,7 +93,7 @@ async function contentOf(path: string): Promise<string | undefined> {
     return await readFile(path, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new FileError(`${path}: cannot be read (${messageOf(error)})`);
+    throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
   }
 }
 
