@@ -1,4 +1,4 @@
-"""Exports the modules of torch_modules.py with both exporters of PyTorch and writes what PyTorch trains beside them.
+"""Exports the modules of torch_modules.py and torch_sequences.py with both exporters of PyTorch and writes what PyTorch trains beside them.
 
 Run: python scripts/parameters/export_torch.py FOLDER [NAME …]
 What is there already is not made again.
@@ -17,7 +17,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from common import Numbers, compact, expected
-from torch_modules import MODULES
+from modules import MODULES
+import torch_modules  # noqa: F401, I001  They fill the table, in this order.
+import torch_sequences  # noqa: F401
 
 VARIANTS = ("dynamo", "dynamo-kept", "script", "script-plain", "script-train")
 
