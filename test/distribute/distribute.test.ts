@@ -7,6 +7,7 @@ import type { Contract } from "../../src/distribute/contract.ts";
 import { distributionOf } from "../../src/distribute/distribution.ts";
 import {
   arrayDataset,
+  augmentedDataset,
   crossEntropy,
   distribute,
   dso,
@@ -89,6 +90,19 @@ describe("sorth-onnx distribute", () => {
     expect(evaluation.metrics).toEqual({ term: 0, kind: "classes", names: ["f1", "top2"] });
     const higher = ["accuracy", "f1", "top2"].map((name) => [name, "higher"] as const);
     expect(evaluation.figures).toEqual({ loss: "lower", ...Object.fromEntries(higher) });
+  });
+
+  it("hands on how samples change, and no parts of an update that reads the state of all parameters", async () => {
+    const flags = ["--augment", "flip,mixup=0.2", "--accumulate", "2", "--clip-norm", "1", "--batch", "8"];
+    const words = [at("model.onnx"), "-o", at("changes"), "--workers", "2", ...flags];
+    expect((await cli("distribute", ...words)).code).toBe(0);
+    const { data, update } = contractOf("changes");
+    expect([data.augment, data.mixup, update.parts]).toEqual([{ flip: true }, 0.2, []]);
+    const images = arrayDataset(new Uint8Array(4 * 48), new Int32Array(4), [6, 8]);
+    const own = { output: at("images-in-memory"), data: await augmentedDataset(images, { crop: 2 }) };
+    const options = { objective: crossEntropy(), batch: 2, penalties: [] };
+    await distribute(await readModel("test/fixtures/data/grey.onnx"), { ...options, ...own });
+    expect(contractOf("images-in-memory").data.augment).toEqual({ crop: 2 });
   });
 
   it("converts a folder of images into arrays", async () => {
