@@ -6,8 +6,10 @@ import { useTab } from "../../browser/tab.ts";
 import {
   checkOnBrowserWasm,
   checkOnBrowserWebGpu,
+  type DeviceModel,
   deviceCases,
   deviceModel,
+  deviceModels,
   type Outcome,
 } from "./device-cases.ts";
 
@@ -76,20 +78,21 @@ async function runThere({ jobs, backend }: { jobs: readonly Job[]; backend: stri
 const ops = [...new Set(deviceCases.map(({ op }) => op))];
 
 /**
- * The samples of an operator that run in the page. WebGPU there is the code of native WebGPU, on which
- * webgpu-rules.test.ts runs every sample: the first sample shows that the build for browsers has the operator.
+ * The models that run in the page. WebGPU there is the code of native WebGPU, on which webgpu-rules.test.ts runs the samples:
+ * the first sample shows that the build for browsers has the operator.
  */
-const samplesOf = (op: string, backend: "wasm" | "webgpu") =>
-  deviceCases.filter((one) => one.op === op).slice(0, backend === "webgpu" ? 1 : undefined);
+const onWasm = deviceModels({ lower: false });
+async function modelsOf(op: string, backend: "wasm" | "webgpu"): Promise<DeviceModel[]> {
+  if (backend === "wasm") return (await onWasm).filter((model) => model.op === op);
+  const [first] = deviceCases.filter((one) => one.op === op);
+  return first ? [await deviceModel(first, { lower: true })] : [];
+}
 
 describe.each(["wasm", "webgpu"] as const)("rules in Chromium on %s", (backend) => {
   const tab = useTab({ keepDevice: backend === "webgpu" });
   for (const op of ops) {
     it(op, async () => {
-      const models = [];
-      for (const one of samplesOf(op, backend)) {
-        models.push(await deviceModel(one, { lower: backend === "webgpu" }));
-      }
+      const models = await modelsOf(op, backend);
       const runnable = models.filter(({ refused }) => !refused);
       const jobs = runnable.map(({ bytes, feeds }) => jobOf(bytes, feeds));
       const outcomes = await tab.page.evaluate(runThere, { jobs, backend });

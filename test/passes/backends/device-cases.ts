@@ -2,6 +2,7 @@ import { expect } from "vitest";
 import type { Rule } from "../../../src/autodiff/rule.ts";
 import { rules } from "../../../src/autodiff/table.ts";
 import { Emit } from "../../../src/graph/emit.ts";
+import type { Node } from "../../../src/graph/node.ts";
 import type { Tensor } from "../../../src/onnx/tensor.ts";
 import { offWebGpu, onCpu } from "../../../src/passes/backends/off-device.ts";
 import { loweringFor } from "../../../src/passes/backends/table.ts";
@@ -16,11 +17,43 @@ export const deviceCases = Object.entries(rules).flatMap(([op, rule]) =>
 
 /** A node and its gradients as a model in the form for WebGPU; refused ones carry the reason. */
 export interface DeviceModel {
+  /** The operator of the node. */
+  readonly op: string;
   readonly title: string;
   readonly bytes: Uint8Array;
   readonly feeds: ReadonlyMap<string, Tensor>;
   readonly ops: ReadonlySet<string>;
+  /** The kinds of its nodes, see {@link kindOf}. */
+  readonly kinds: ReadonlySet<string>;
   readonly refused: string | undefined;
+}
+
+/**
+ * A kind of node: its operator, and of the operator that a sample is for also the names of its attributes, what texts among them
+ * say, the types of its inputs and the rank of the first one.
+ */
+function kindOf({ op, domain, attributes, inputs }: Node, isTested: boolean): string {
+  if (!isTested) return `${domain} ${op}`;
+  const settings = [...attributes].map(([name, value]) =>
+    value.kind === "string" ? [name, value.value] : name,
+  );
+  return JSON.stringify([domain, op, settings, inputs.map((input) => input?.type), inputs[0]?.shape?.length]);
+}
+
+/**
+ * The samples as models. A session for each takes most of a test's time, on a software GPU to compile its shaders: `npm test`
+ * takes the samples with a node of a kind that no sample before them has, `npm run test:long` takes all.
+ */
+export async function deviceModels(options: { readonly lower: boolean }): Promise<DeviceModel[]> {
+  const seen = new Set<string>();
+  const models: DeviceModel[] = [];
+  for (const testCase of deviceCases) {
+    const model = await deviceModel(testCase, options);
+    const isNew = [...model.kinds].some((kind) => !seen.has(kind));
+    if (isNew || model.refused || process.env.MODE === "long") models.push(model);
+    for (const kind of model.kinds) seen.add(kind);
+  }
+  return models;
 }
 
 /** @param lower - whether it is put into the form for WebGPU */
@@ -48,10 +81,11 @@ export async function deviceModel(
   }
   const used = new Set(graph.inputs.map(({ name }) => name));
   return {
-    title,
+    ...{ op, title },
     bytes: bytesOf(graph),
     feeds: new Map([...feeds].filter(([name]) => used.has(name))),
     ops: new Set(graph.nodes.map((own) => own.op)),
+    kinds: new Set(graph.nodes.map((own) => kindOf(own, own.op === node?.op))),
     refused,
   };
 }

@@ -2,10 +2,11 @@ import { InferenceSession, type Tensor as OrtTensor } from "onnxruntime-node";
 import { describe, expect, it } from "vitest";
 import { fromOrtTensor, toOrtTensor } from "../../../src/runtime/ort-tensor.ts";
 import { keepDevice, useGpu } from "../../helpers/software-gpu.ts";
-import { checkOnWebGpu, type DeviceModel, deviceCases, deviceModel, type Outcome } from "./device-cases.ts";
+import { checkOnWebGpu, type DeviceModel, deviceModels, type Outcome } from "./device-cases.ts";
 
 const missing = useGpu();
 keepDevice(missing);
+const models = missing === "" ? await deviceModels({ lower: true }) : [];
 
 async function run({ bytes, feeds }: DeviceModel, whole: boolean) {
   const session = await InferenceSession.create(bytes, {
@@ -38,13 +39,10 @@ async function onDevice(model: DeviceModel): Promise<Outcome> {
   }
 }
 
-describe("every rule's samples on native WebGPU", () => {
-  for (const testCase of deviceCases) {
-    it(testCase.title, async (context) => {
-      context.skip(missing !== "", missing);
-      const model = await deviceModel(testCase, { lower: true });
-      if (model.refused) expect(model.refused).toMatch(/webgpu does not compute .* rightly/);
-      else await checkOnWebGpu(model, await onDevice(model));
-    });
-  }
+describe("rules on native WebGPU: each kind of node of their samples, or every sample (npm run test:long)", () => {
+  if (missing !== "") it("there is a GPU", (context) => context.skip(missing));
+  it.each(models)("$title", async (model) => {
+    if (model.refused) expect(model.refused).toMatch(/webgpu does not compute .* rightly/);
+    else await checkOnWebGpu(model, await onDevice(model));
+  });
 });
