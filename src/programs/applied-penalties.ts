@@ -48,13 +48,10 @@ export async function trainedApart(
     return apart(program, gradients, await retractions(program, added));
   }
   checkDecoupled(added, options);
-  let own: ReadonlyMap<Value, Typed> = new Map();
-  const gradients = await program.gradients(alone, parameters, undefined, {
-    seeds: added.seeds,
-    receive: (received) => {
-      own = received;
-    },
-  });
+  const [gradients = new Map(), own = new Map()] = await program.gradientsOfEach(
+    [alone.seeds, added.seeds],
+    parameters,
+  );
   return apart(program, gradients, new Map([...own].map(([value, gradient]) => [value, () => gradient])));
 }
 

@@ -167,7 +167,6 @@ export class Program {
   /**
    * Adds the gradients of a loss.
    * @param separate - values whose gradient must not be shared with another value
-   * @param beside - another scalar, whose gradients are added apart from those of the loss
    * @returns by value; a value on which the loss does not depend has none
    * @throws SorthError when an operator on the way has no derivative
    */
@@ -175,8 +174,17 @@ export class Program {
     { seeds }: Pick<LossGraph, "seeds">,
     wrt: readonly Value[],
     separate: ReadonlySet<Value> = new Set(),
-    beside?: { readonly seeds: readonly Seed[]; readonly receive: (gradients: Map<Value, Typed>) => void },
   ): Promise<Map<Value, Typed>> {
+    const [gradients = new Map()] = await this.gradientsOfEach([seeds], wrt, separate);
+    return gradients;
+  }
+
+  /** Adds the gradients of several scalars, each apart from the others. Segments of the forward pass are those of the first. */
+  async gradientsOfEach(
+    scalars: readonly (readonly Seed[])[],
+    wrt: readonly Value[],
+    separate: ReadonlySet<Value> = new Set(),
+  ): Promise<Map<Value, Typed>[]> {
     const arrivals = this.#arrivals;
     // A page loads these for a model that may need them.
     const activations = this.#has("Erf", "Sigmoid", "Gelu", "Swish")
@@ -190,11 +198,11 @@ export class Program {
       await this.run(recognizeLayerNormalization());
     }
     const differentiate = await this.differentiator();
-    const gradients = differentiate(seeds, wrt, { separate, arrivals });
-    beside?.receive(differentiate(beside.seeds, wrt, { arrivals }));
-    this.#differentiated = { gradients, seeds: seeds.map(({ value }) => value) };
+    const all = scalars.map((seeds) => differentiate(seeds, wrt, { separate, arrivals }));
+    const [[gradients], [seeds]] = [all, scalars];
+    if (gradients && seeds) this.#differentiated = { gradients, seeds: seeds.map(({ value }) => value) };
     if (activations) await this.run(activations.writeOutActivations());
-    return gradients;
+    return all;
   }
 
   /** Writes the reverse walk from seeds to values, with the rules of the operators that the graph has now. */
