@@ -1,4 +1,5 @@
 import { isHalf } from "../onnx/data-types.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import { int, string } from "./attribute.ts";
 import { type Typed, typed } from "./emit-base.ts";
 import { EmitShape } from "./emit-shape.ts";
@@ -32,6 +33,14 @@ export class EmitIndexing extends EmitShape {
       Int32Array.from({ length: n }, (_, i) => i * (n + 1)),
     );
     return this.gather(this.reshape(x, [...lead, n * n]), places, lead.length);
+  }
+
+  /** Square matrices x […, n, n] with `values` […, n, 1] on their diagonals. */
+  withDiagonal(x: Value, values: Value): Typed {
+    const { shape } = typed(values);
+    const n = dimAt(shape, -2);
+    const places = Int32Array.from({ length: elementCount(shape) }, (_, i) => i % n);
+    return this.scatterElements(x, this.constant("int32", shape, places), values, -1);
   }
 
   /** `data` with `updates` written, or combined by `reduction`, at `indices` (int64, […, r]: positions along the first r axes). */

@@ -59,7 +59,7 @@ export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
       coefficient: c.square,
       gradient: (times) => {
         const factors = g.mul(inverse, times(2));
-        return { apart: g.mul(scaledColumns, factors), own: g.mul(rows, factors) };
+        return { matrix: () => g.mul(scaledColumns, factors), own: g.mul(rows, factors) };
       },
     };
   };
@@ -73,24 +73,38 @@ export function somOfUnits(g: Emit, gram: Typed, c: Coefficients): GramGraph {
       coefficient: c.mean,
       gradient: (times) => {
         const factor = g.mul(total, times(2));
-        const pairs = g.mul(g.mul(mask, g.reshape(roots, row)), g.mul(roots, factor));
-        return { apart: pairs, own: g.mul(g.mul(rows, inverse), factor) };
+        return {
+          matrix: (before) => plusOuter(g, before, g.mul(roots, factor), g.reshape(roots, row)),
+          own: g.mul(g.mul(rows, inverse), factor),
+        };
       },
     };
   };
 
   return gramGraph(g, termsOf(c, squares, mean), (parts) => {
-    const apart = parts.map((part) => part.apart).reduce(g.add);
     const own = parts.map((part) => part.own).reduce(g.add);
-    return g.sub(apart, g.mul(g.identityMatrix(units, gram.type), own));
+    return g.withDiagonal(chained(parts), g.neg(own));
   });
 }
 
-/** D as the difference of a matrix with zeros on its diagonal, and diag(own). */
+/** D = ∂/∂K: the matrix off the diagonal, −own on it. */
 interface Slopes {
-  readonly apart: Typed;
+  readonly matrix: Adding;
   /** [units, 1], or [groups, units, 1]. */
   readonly own: Typed;
+}
+
+/** Emits a matrix plus that of the terms before; ΣO² is the first of two terms, so it has none before it. */
+type Adding = (before?: Typed) => Typed;
+
+const chained = (terms: readonly { readonly matrix: Adding }[]): Typed =>
+  terms.reduce<Typed | undefined>((sum, { matrix }) => matrix(sum), undefined) as Typed;
+
+/** column·row, added to a matrix in the same node where there are no groups. */
+function plusOuter(g: Emit, matrix: Typed | undefined, column: Typed, row: Typed): Typed {
+  if (matrix?.shape.length === 2) return g.gemm(column, row, { added: matrix });
+  const product = g.mul(column, row);
+  return matrix ? g.add(matrix, product) : product;
 }
 
 /**
@@ -108,7 +122,7 @@ export function somOfRows(g: Emit, t: Typed, square: Typed, c: Coefficients): Gr
   // Gᵢᵢ = |zᵢ|²: 1 − ε/n² for a living unit, 0 for a dead one.
   const own = g.mul(energy, inverse);
 
-  /** With W = P·(A∘T): ∂ΣO²/∂T = 4·(W − A∘T∘(colsum(T∘W) + ε·A∘own)) */
+  /** With W = 4·P·(A∘T): ∂ΣO²/∂T = W − A∘T∘(colsum(T∘W) + 4ε·A∘own) */
   const squares = (): Term<Direction> => {
     const gram =
       t.shape.length === 2 ? g.gemm(scaledT, t, { transB: true }) : g.matMul(scaledT, g.transposeLast(t));
@@ -119,13 +133,11 @@ export function somOfRows(g: Emit, t: Typed, square: Typed, c: Coefficients): Gr
         const four = times(4);
         // ONNX Runtime would fuse a scalar factor next to a MatMul into it as a float32 attribute, which is wrong for float64.
         const weighted = typeof four === "number" ? scaled(g, gram, four) : scaledBy(g, gram, four);
-        const whole = g.matMul(weighted, scaledT);
-        const rest = g.mul(g.mul(own, inverse), times(4 * epsilon));
-        return { whole, along: g.add(g.reduceSum(g.mul(t, whole), [-2], true), rest) };
+        return { matrix: () => g.matMul(weighted, scaledT), rest: g.mul(own, times(4 * epsilon)) };
       },
     };
   };
-  /** With r = Σᵢzᵢ, a = √A, s = |r|² − Σ own: ∂s²/∂T = 4s·(r·a − A∘T∘(a∘rᵀT + ε·A)) */
+  /** With r = Σᵢzᵢ, a = √A, s = |r|² − Σ own, W = 4s·r·a: ∂s²/∂T = W − A∘T∘(colsum(T∘W) + 4s·ε·A) */
   const mean = (): Term<Direction> => {
     const roots = g.sqrt(inverse);
     const resultant = g.matMul(t, g.transposeLast(roots));
@@ -135,27 +147,27 @@ export function somOfRows(g: Emit, t: Typed, square: Typed, c: Coefficients): Gr
       coefficient: c.mean,
       gradient: (times) => {
         const factor = g.mul(total, times(4));
-        const along = g.mul(g.matMul(g.transposeLast(resultant), t), roots);
         return {
-          whole: g.mul(resultant, g.mul(roots, factor)),
-          along: g.mul(g.add(along, g.mul(inverse, epsilon)), factor),
+          matrix: (before) => plusOuter(g, before, resultant, g.mul(roots, factor)),
+          rest: g.mul(factor, epsilon),
         };
       },
     };
   };
 
   return gramGraph(g, termsOf(c, squares, mean), (parts) => {
-    const whole = parts.map((part) => part.whole).reduce(g.add);
-    const along = parts.map((part) => part.along).reduce(g.add);
+    const whole = chained(parts);
+    const rest = parts.map((part) => part.rest).reduce(g.add);
+    const along = g.add(g.reduceSum(g.mul(t, whole), [-2], true), g.mul(inverse, rest));
     return g.sub(whole, g.mul(scaledT, along));
   });
 }
 
-/** ∂/∂T as the difference of a matrix in T's shape, and A∘T∘along. */
+/** ∂/∂T = W − A∘T∘(colsum(T∘W) + A∘rest), where the terms' matrices add up to W. */
 interface Direction {
-  readonly whole: Typed;
-  /** [1, units], or [groups, 1, units]. */
-  readonly along: Typed;
+  readonly matrix: Adding;
+  /** [1, units] or [1, 1]; with groups in front if there are any. */
+  readonly rest: Typed;
 }
 
 /** The terms with a coefficient above 0; ΣO² if there are none. */

@@ -267,6 +267,16 @@ const constants = {
       (a) => pick(a, [0, 3, 4, 7]),
     ),
   ],
+  withDiagonal: [
+    two(
+      [
+        [2, 2, 2],
+        [2, 2, 1],
+      ],
+      (g, a, b) => g.withDiagonal(a, b),
+      (a, b) => a.map((x, i) => ([0, 3].includes(i % 4) ? (b[i >> 1] ?? 0) : x)),
+    ),
+  ],
   identityMatrix: [
     { emit: (g) => g.identityMatrix(3, "double"), expected: () => [1, 0, 0, 0, 1, 0, 0, 0, 1] },
   ],
