@@ -105,6 +105,8 @@ export interface Dataset {
   readonly fingerprint?: string;
   /** Samples come one after another: training takes them in this order, and does not shuffle. */
   readonly inOrder?: boolean;
+  /** Whether samples change at random in a {@link TrainingPass}: `distribute` refuses such data, unless it can repeat the changes. */
+  readonly changing?: boolean;
   /** Ends a pass that was begun and will not be read to its end. Called at the end of a fit. */
   close?(): void;
   /** The file of a sample, where each has one of its own. */
@@ -177,6 +179,7 @@ export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.na
     }),
     ...{ name, size: indices.length, x: dataset.x, y: dataset.y },
     ...(dataset.inOrder && { inOrder: true }),
+    ...(dataset.changing && { changing: true }),
     ...(inputs && { inputs: new Map([...inputs].map(([key, column]) => [key, part(column)])) }),
     ...(labels && { labels: part(labels) }),
     fill: (rows, x, y, pass) => dataset.fill(own(rows), x, y, pass),

@@ -3,6 +3,7 @@ import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Augmentation, AugmentedDataset } from "../data/images/augment.ts";
 import type { SplitData } from "../data/split-data.ts";
+import { UsageError } from "../errors.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
 import { Model } from "../onnx/model.ts";
 import { counted } from "../passes/pass.ts";
@@ -114,6 +115,11 @@ export async function distributeTrainer(
   const source = options.source ?? parts?.train.name ?? "";
   const record = parts ? dataRecord(parts, trainer) : (conversion ?? conversionOf(trainer.model));
   const changes = parts ? (parts.train as AugmentedDataset).augmentation : augment;
+  if (parts?.train.changing && !changes) {
+    throw new UsageError(
+      `${parts.train.name}: its samples change at random while training, and workers cannot repeat that: take the samples first (subset), and change them last (augmentedDataset)`,
+    );
+  }
   const isWritten = parts && !(await isReadByWorkers(source, parts.conversion));
   const contract = await writeDistribution(
     trainer,

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { identityOf } from "../../src/data/checksum.ts";
+import { subset } from "../../src/data/dataset.ts";
 import { parseNpy } from "../../src/data/npy.ts";
 import type { Contract } from "../../src/distribute/contract.ts";
 import { distributionOf } from "../../src/distribute/distribution.ts";
@@ -99,10 +100,15 @@ describe("sorth-onnx distribute", () => {
     const { data, update } = contractOf("changes");
     expect([data.augment, data.mixup, update.parts]).toEqual([{ flip: true }, 0.2, []]);
     const images = arrayDataset(new Uint8Array(4 * 48), new Int32Array(4), [6, 8]);
-    const own = { output: at("images-in-memory"), data: await augmentedDataset(images, { crop: 2 }) };
+    const changed = await augmentedDataset(images, { crop: 2 });
+    const own = { output: at("images-in-memory"), data: changed };
     const options = { objective: crossEntropy(), batch: 2, penalties: [] };
     await distribute(await readModel("test/fixtures/data/grey.onnx"), { ...options, ...own });
     expect(contractOf("images-in-memory").data.augment).toEqual({ crop: 2 });
+    // Which change a sample gets depends on its place among all, which a part does not hold.
+    const part = { ...own, data: subset(changed, Uint32Array.of(1, 3)), output: at("part") };
+    const refused = distribute(await readModel("test/fixtures/data/grey.onnx"), { ...options, ...part });
+    await expect(refused).rejects.toThrow(/change at random while training.*take the samples first/);
   });
 
   it("converts a folder of images into arrays", async () => {

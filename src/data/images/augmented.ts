@@ -41,7 +41,7 @@ export function augmentedDataset(dataset: Dataset, changes: Augmentation): Augme
   return {
     ...dataset,
     ...(inputs && { inputs }),
-    augmentation: changes,
+    ...{ augmentation: changes, changing: true },
     fill(indices, x, y, pass) {
       const filled = dataset.fill(indices, x, y, pass);
       if (!pass || !form) return filled;

@@ -115,7 +115,7 @@ export function imageDataset(source: ImageSource): AugmentedDataset {
   return {
     ...datasetOfColumns(name, images.length, [x], isLabelled ? { ...labels, classes } : undefined),
     fingerprint: source.fingerprint,
-    ...(augment && { augmentation: augment }),
+    ...(augment && { augmentation: augment, changing: true }),
     ...(larger.height + larger.width > height + width && { enlarged: new Map([[input, columnOf(larger)]]) }),
     ...(source.named && { sampleName: (index) => images[index]?.name ?? "" }),
   };
