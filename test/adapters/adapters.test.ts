@@ -253,4 +253,22 @@ describe("a file of PEFT", () => {
     const config = JSON.stringify({ peft_type: "LORA", alpha_pattern: patterns });
     expect((await decodeAdapter(file, config)).layers).toMatchObject([{ module: "fc1", alpha: 5 }]);
   });
+
+  test("with a last layer in PyTorch's layout replaces that of a MatMul; a table that PEFT keeps beside is left out", async () => {
+    const b = new GraphBuilder(17);
+    const h = b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 2])], "h");
+    b.output(b.op("MatMul", [h, b.weight("fc2.weight", [2, 3])], "y"));
+    const more = new Map([
+      ...numbers,
+      ["base_model.model.fc2.weight", Tensor.float("w", [3, 2], [1, 2, 3, 4, 5, 6])],
+      ["base_model.model.emb.base_layer.weight", Tensor.float("e", [1, 2], [7, 8])],
+    ]);
+    const adapter = await decodeAdapter(
+      new Uint8Array(Buffer.concat(encodeTensors(more, {}))),
+      '{"peft_type":"LORA"}',
+    );
+    expect([...adapter.saved.keys()]).toEqual(["fc2.weight"]);
+    const merged = graphOf(await mergeAdapters(modelOf(b), adapter));
+    expect(merged.valueNamed("fc2.weight").initializer?.numbers()).toEqual([1, 3, 5, 2, 4, 6]);
+  });
 });
