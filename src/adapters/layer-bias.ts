@@ -29,5 +29,9 @@ function addedTo({ node, op, response }: Pick<Site, "node" | "op" | "response">)
   const { producer } = response;
   if (op !== "MatMul") return node.inputs[2] ?? undefined;
   if (!producer || producer === node) return undefined;
-  return producer.inputs.find((input) => input && input !== node.outputs[0]) ?? undefined;
+  const isProduct = (value: Value): boolean => {
+    const source = value.producer?.op === "Cast" ? value.producer.inputs[0] : undefined;
+    return value === node.outputs[0] || (source ? isProduct(source) : false);
+  };
+  return producer.inputs.find((input) => input && !isProduct(input)) ?? undefined;
 }

@@ -224,6 +224,8 @@ function addedBias(
   const [use] = product.uses;
   const add = use?.node;
   if (!use || product.uses.size !== 1 || graph.outputs.includes(product)) return undefined;
+  const cast = castOf(use.node);
+  if (cast) return addedBias(graph, cast, unitAxis, units);
   if (add?.opType !== "Add" || add.domain !== "" || use.index < 0) return undefined;
   const other = add.inputs[1 - use.index];
   const response = add.outputs[0];
@@ -234,6 +236,12 @@ function addedBias(
     other.shape.every((dim, axis) => dim === (axis + lead === unitAxis ? units : 1)) && lead <= unitAxis;
   const bias = perUnit ? traceParameter(graph, other) : undefined;
   return bias && { response, bias: bias.parameter };
+}
+
+/** What a Cast to the type that its input has gives, which Keras writes behind every operator; undefined for other nodes. */
+function castOf({ op, inputs, outputs }: Node): Value | undefined {
+  const [result] = outputs;
+  return op === "Cast" && result && inputs[0]?.type === result.type ? result : undefined;
 }
 
 function convolution(

@@ -99,19 +99,22 @@ function layerAt(node: Node, behind: readonly Node[]): Head | undefined {
   return found && { node, response, behind, ...found, bias: biasOf(node, found.units) };
 }
 
-/** A layer and the Add behind it, also with a Reshape in between, as Keras's Dense on sequences is written. */
+/** A layer and the Add behind it, also with a Reshape or Casts in between, as Keras's Dense is written. */
 function withAddedBias(add: Node, response: Value, behind: readonly Node[]): Head | undefined {
   for (const [index, product] of add.inputs.entries()) {
-    const reshape = product?.producer?.op === "Reshape" ? product.producer : undefined;
-    const layer = reshape ? reshape.inputs[0]?.producer : product?.producer;
+    const between: Node[] = [];
+    let layer = product?.producer;
+    while (layer && (layer.op === "Reshape" || layer.op === "Cast")) {
+      between.push(layer);
+      layer = layer.inputs[0]?.producer;
+    }
     const found = layer?.domain === "" ? weightOf(layer) : undefined;
     const tensor = storedAt(add, 1 - index);
     if (!layer || !found || !tensor) continue;
     const own = biasOf(layer, found.units);
     const bias = vectorAt(add, 1 - index, found.units);
     if (own && bias) throw unclear(add, "two vectors are added to its result");
-    const between = reshape ? [...behind, reshape] : behind;
-    return { node: layer, response, behind: between, ...found, bias: bias ?? own };
+    return { node: layer, response, behind: [...behind, ...between], ...found, bias: bias ?? own };
   }
   return undefined;
 }

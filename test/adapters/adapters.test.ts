@@ -69,6 +69,14 @@ const models: Readonly<
       b.output(b.op("MatMul", [h, b.weight("fc2.weight", [5, 3])], "y"));
     },
   },
+  "MatMul, Cast and Add, as Keras's own exporter writes them": {
+    build: (b) => {
+      const p = b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 5])], "p");
+      const h = b.op("Add", [b.op("Cast", [p], "c", { to: 1 }), b.weight("fc1.bias", [5])], "h");
+      b.output(b.op("MatMul", [h, b.weight("fc2.weight", [5, 3])], "y"));
+    },
+    kinds: ["dora", "ia3"],
+  },
   "the weight on the left": {
     build: (b) => {
       const x = b.input("x", [3, 4]);

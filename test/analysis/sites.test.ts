@@ -100,9 +100,13 @@ describe("MatMul", () => {
     { dims: [7], swapped: false },
     { dims: [1, 7], swapped: true },
     { dims: [1, 1, 7], swapped: false },
-  ])("with the Add of a bias of shape $dims the Add's output is the response", async ({ dims, swapped }) => {
+    // Keras's own exporter casts to the type that a value has.
+    { dims: [7], swapped: false, cast: true },
+  ])("with the Add of a bias of shape $dims the Add's output is the response", async (one) => {
+    const { dims, swapped, cast } = one;
     const { sites } = await sitesOf(["N", 3, 4], (b, x) => {
-      const operands = [b.op("MatMul", [x, b.weight("w", [4, 7])], "product"), b.weight("bias", dims)];
+      const product = b.op("MatMul", [x, b.weight("w", [4, 7])], "product");
+      const operands = [cast ? b.op("Cast", [product], "same", { to: 1 }) : product, b.weight("bias", dims)];
       return b.op("Add", swapped ? operands.reverse() : operands, "y");
     });
     expect(sites.map(summary)).toEqual([{ ...matMul, units: 7, fanIn: 4, axis: 2, rows: 15, bias: "bias" }]);

@@ -46,6 +46,12 @@ const heads: Readonly<Record<string, ((b: GraphBuilder) => void) | Classifier>> 
     const product = b.op("MatMul", [x, b.weight("w", [6, 10])], "product");
     b.output(b.op("Sigmoid", [b.op("Add", [b.weight("b", [10]), product], "logits")], "y"));
   },
+  "MatMul and Add with Casts between, as Keras's own exporter writes them": (b) => {
+    const x = b.op("Cast", [b.input("x", ["batch", 6])], "c", { to: 1 });
+    const product = b.op("Cast", [b.op("MatMul", [x, b.weight("w", [6, 10])], "product")], "p", { to: 1 });
+    const logits = b.op("Cast", [b.op("Add", [product, b.weight("b", [10])], "logits")], "l", { to: 1 });
+    b.output(b.op("Softmax", [logits], "y", { axis: -1 }));
+  },
   "Gemm, its bias behind an Identity, as PyTorch stores equal tensors once": (b) => {
     const x = b.input("x", ["batch", 6]);
     const bias = b.op("Identity", [b.weight("b", [10])], "same");
