@@ -31,7 +31,10 @@ export function declaredBatchAxis({ declared = [] }: Pick<Value, "declared">): n
     declared.findIndex((dim) => typeof dim === "string" && pattern.test(dim));
   const named = axisOf(/batch/i);
   if (named >= 0) return named;
-  return typeof declared[0] === "number" ? Math.max(axisOf(/^(n|bs|samples|num_?samples)$/i), 0) : 0;
+  if (typeof declared[0] !== "number") return 0;
+  const axis = axisOf(/^(n|bs|samples|num_?samples)$/i);
+  // The last axis of [1, samples] counts samples of sound.
+  return axis < declared.length - 1 ? Math.max(axis, 0) : 0;
 }
 
 /**

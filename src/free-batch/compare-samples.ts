@@ -1,6 +1,9 @@
 import type { Probe } from "../analysis/probe.ts";
+import { dependingOnData } from "../analysis/trace-parameter.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import type { Node, Value } from "../graph/node.ts";
+import { ancestorsOf } from "../graph/reach.ts";
 import { tap } from "../inject/tap.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
@@ -13,6 +16,25 @@ export const comparedSamples = 3;
 
 /** Largest difference that two ways to compute a value may have, relative to its largest number. */
 const allowed = 1e-4;
+
+/**
+ * Largest difference that an output may have, relative to how far the samples' own results lie apart. Above it the output does not
+ * tell whose result it is (a saturated classifier gives all samples the same), so that the values inside are compared too.
+ */
+const telling = 0.02;
+
+/** A value for all samples beside those of each. */
+interface Difference {
+  /** How far they are from each other, relative to the largest number. */
+  readonly difference: number;
+  /** How far the samples' own results are from each other, likewise. */
+  readonly spread: number;
+  readonly batchAxis: number | undefined;
+}
+
+/** Whether a value shows whose sample it belongs to. */
+const tells = (found: Difference | string): boolean =>
+  typeof found !== "string" && found.difference < found.spread * telling;
 
 type Results = ReadonlyMap<string, Tensor>;
 
@@ -61,6 +83,12 @@ export async function compareSamples(
   const found = names.map((name) => [name, differenceOf(name, compared)] as const);
   const wrong = found.find(([, one]) => typeof one === "string" || !(one.difference <= allowed));
   if (wrong) throw refused(await firstDifference(models.graph, run, wrong[0]));
+  const data = dependingOnData(models.graph);
+  const alike = found.flatMap(([name, one]) => {
+    const value = models.graph.value(name);
+    return value && data.has(value) && !tells(one) ? [value] : [];
+  });
+  if (alike.length > 0) await checkBehind(models.graph, run, alike);
   const differences = found.flatMap(([name, one]) => (typeof one === "string" ? [] : [[name, one] as const]));
   return {
     difference: Math.max(0, ...differences.map(([, { difference }]) => difference)),
@@ -78,17 +106,48 @@ const refused = (why: string): SorthError =>
     `the batch of the model cannot be freed: ${why}; export it with a free batch dimension (dynamic_axes or dynamic_shapes in PyTorch)`,
   );
 
+/** The floats that nodes compute, in order. */
+const floatsOf = (nodes: readonly Node[]): { readonly node: Node; readonly value: Value }[] =>
+  nodes.flatMap((node) =>
+    node.outputs.flatMap((value) => (value && isFloat(value.type) ? [{ node, value }] : [])),
+  );
+
+/**
+ * Checks outputs that are nearly the same for all samples, as those of a saturated classifier: the last values behind them that
+ * tell the samples apart must be right.
+ * @throws SorthError if one is not, or none tells them apart
+ */
+async function checkBehind(
+  graph: Graph,
+  run: (values: readonly string[]) => Promise<Compared>,
+  outputs: readonly Value[],
+): Promise<void> {
+  const inner = floatsOf(graph.sorted());
+  const compared = await run(inner.map(({ value }) => value.name));
+  for (const output of outputs) {
+    const behind = ancestorsOf([output]);
+    const last = inner.findLast(({ node, value }) => {
+      const found = behind.has(node) && differenceOf(value.name, compared);
+      return found && (typeof found === "string" || tells(found) || found.difference > allowed);
+    });
+    if (!last) {
+      throw refused(
+        `its output "${output.name}" is the same for all random samples, so that nothing can be checked`,
+      );
+    }
+    const found = differenceOf(last.value.name, compared);
+    if (typeof found === "string" || found.difference > allowed)
+      throw refused(await firstDifference(graph, run, output.name));
+  }
+}
+
 /** Names the first value of the model whose numbers for several samples are not those of each sample. */
 async function firstDifference(
   graph: Graph,
   run: (values: readonly string[]) => Promise<Compared>,
   output: string,
 ): Promise<string> {
-  const inner = graph
-    .sorted()
-    .flatMap((node) =>
-      node.outputs.flatMap((value) => (value && isFloat(value.type) ? [{ node, value }] : [])),
-    );
+  const inner = floatsOf(graph.sorted());
   const compared = await run(inner.map(({ value }) => value.name));
   for (const { node, value } of inner) {
     const found = differenceOf(value.name, compared);
@@ -142,11 +201,8 @@ function partOf({ name, type, dims, data }: Tensor, axis: number, index: number,
   );
 }
 
-/** How far a value for all samples is from those of each; or that their shapes do not fit. */
-function differenceOf(
-  name: string,
-  { alone, together }: Compared,
-): { readonly difference: number; readonly batchAxis: number | undefined } | string {
+/** Compares a value for all samples with those of each; or says that their shapes do not fit. */
+function differenceOf(name: string, { alone, together }: Compared): Difference | string {
   const all = together.get(name);
   const own = alone[0]?.get(name);
   if (!all || !own || all.dims.length !== own.dims.length) return "another rank";
@@ -156,18 +212,20 @@ function differenceOf(
   if (batchAxis !== undefined && all.dims[batchAxis] !== comparedSamples * (own.dims[batchAxis] ?? 0))
     return "another length";
   const largest = Math.max(1e-6, ...alone.map((one) => largestOf(one.get(name)?.numbers() ?? [])));
-  let difference = 0;
+  let [difference, spread] = [0, 0];
+  const first = own.numbers();
   alone.forEach((results, index) => {
     const wanted = results.get(name)?.numbers() ?? [];
     const part = batchAxis === undefined ? all : partOf(all, batchAxis, index, own.dims[batchAxis] ?? 1);
     part.numbers().forEach((number, at) => {
       const other = wanted[at] ?? Number.NaN;
+      spread = Math.max(spread, Math.abs(other - (first[at] ?? 0)) / largest || 0);
       if (Object.is(number, other)) return;
       const found = Math.abs(number - other) / largest;
       difference = Math.max(difference, Number.isNaN(found) ? Number.POSITIVE_INFINITY : found);
     });
   });
-  return { difference, batchAxis };
+  return { difference, spread, batchAxis };
 }
 
 const largestOf = (numbers: readonly number[]): number =>

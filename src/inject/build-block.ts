@@ -213,7 +213,7 @@ function needed(nodes: readonly Node[], values: readonly Value[]): Node[] {
   for (let node = open.pop(); node; node = open.pop()) {
     if (!own.has(node) || live.has(node)) continue;
     live.add(node);
-    for (const input of node.inputs) if (input?.producer) open.push(input.producer);
+    for (const input of [...node.inputs, ...node.captures]) if (input?.producer) open.push(input.producer);
   }
   return nodes.filter((node) => live.has(node));
 }

@@ -58,7 +58,7 @@ function checkUse(graph: Graph, block: Block): VerifyCheck {
   for (let node = open.pop(); node; node = open.pop()) {
     if (used.has(node) || !block.nodes.has(node)) continue;
     used.add(node);
-    for (const input of node.inputs) if (input?.producer) open.push(input.producer);
+    for (const input of [...node.inputs, ...node.captures]) if (input?.producer) open.push(input.producer);
   }
   const unused = [...block.nodes].filter((node) => !used.has(node)).map(({ label }) => label);
   const readers = graph.nodes.filter(

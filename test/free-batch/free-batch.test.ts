@@ -98,6 +98,55 @@ describe("freeBatch", () => {
     await expect(freeBatch(of)).rejects.toThrow(error);
   });
 
+  /** y ≈ 1 for every sample of a layer behind `build`. */
+  const saturated = (build: (b: GraphBuilder, x: Value) => Value) => (b: GraphBuilder, x: Value) => {
+    const tiny = b.op(
+      "Mul",
+      [dense(4)(b, build(b, x)), b.graph.addInitializer(Tensor.float("t", [], [1e-9]))],
+      "z",
+    );
+    return b.op(
+      "Sigmoid",
+      [b.op("Add", [tiny, b.graph.addInitializer(Tensor.float("c", [], [30]))], "s")],
+      "out",
+    );
+  };
+
+  it("compares inner values where outputs are the same for all samples", async () => {
+    const mixing = (b: GraphBuilder, x: Value) =>
+      b.op("Add", [x, b.op("ReduceMax", [x, b.int64("axes", [0])], "most")], "added");
+    await expect(freeBatch(model([1, 4], saturated(mixing)))).rejects.toThrow(
+      'ReduceMax "most" mixes samples',
+    );
+    // Wrong by 1e-5 of the output, as far as the samples are from each other.
+    const nearly = (b: GraphBuilder, x: Value) => {
+      const tiny = b.graph.addInitializer(Tensor.float("t", [], [1e-5]));
+      const one = b.graph.addInitializer(Tensor.float("one", [], [1]));
+      return b.op("Add", [b.op("Mul", [dense(4)(b, mixing(b, x)), tiny], "z"), one], "out");
+    };
+    await expect(freeBatch(model([1, 4], nearly))).rejects.toThrow('ReduceMax "most" mixes samples');
+    await expect(
+      freeBatch(
+        model(
+          [1, 4],
+          saturated((_, x) => x),
+        ),
+      ),
+    ).resolves.toBeInstanceOf(Model);
+    const nothing = (b: GraphBuilder, x: Value) =>
+      b.op("Mul", [x, b.graph.addInitializer(Tensor.float("zero", [], [0]))], "nothing");
+    await expect(freeBatch(model([1, 4], saturated(nothing)))).rejects.toThrow(
+      'its output "out" is the same for all random samples, so that nothing can be checked',
+    );
+  });
+
+  it("knows samples of sound from samples of data", async () => {
+    const sound = model([1, "samples"], (b, x) => b.op("Neg", [x], "y"));
+    const freed = await freeBatch(sound, { dims: { samples: 20 } });
+    const dims = freed.proto.graph?.input?.[0]?.type?.tensorType?.shape?.dim ?? [];
+    expect(dims.map(({ dimParam }) => dimParam)).toEqual(["batch", "samples"]);
+  });
+
   it("opens sizes of Resize, and keeps lengths that are free already", async () => {
     const sizes = model([1, 2, "H", 4], (b, x) => {
       const resized = b.op("Resize", [x, null, null, b.int64("sizes", [1, 2, 6, 8])], "resized", {

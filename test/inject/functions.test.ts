@@ -96,6 +96,42 @@ describe("layers inside functions", () => {
   const cases: Record<string, { readonly model: Model; readonly sites: string[]; readonly loss?: string }> = {
     "two calls of one function": { model: model(twoBlocks, [block()]), sites: ["h/dense", "y/dense"] },
     "a function in an older opset": { model: model(twoBlocks, [block(12)]), sites: ["h/dense", "y/dense"] },
+    "a layer behind an If of the function, whose branches read the function's values": {
+      model: model(
+        [call("Guarded", ["x", "w1", "b1"], ["h"]), call("Block", ["h", "w2", "b2"], ["y"])],
+        [
+          block(),
+          func(
+            "Guarded",
+            ["X", "W", "B"],
+            ["Y"],
+            [
+              { opType: "Neg", input: ["X"], output: ["A"] },
+              { opType: "ReduceMax", input: ["X"], output: ["M"], attribute: [intAttribute("keepdims", 0)] },
+              { opType: "Sub", input: ["M", "M"], output: ["Z"] },
+              { opType: "Less", input: ["M", "Z"], output: ["C"] },
+              {
+                ...{ opType: "If", input: ["C"], output: ["S"] },
+                attribute: (["then_branch", "else_branch"] as const).map((name, i) => ({
+                  ...{ name, type: 5 },
+                  g: {
+                    name,
+                    node: [{ opType: i === 0 ? "Abs" : "Exp", input: ["A"], output: [`${name}.out`] }],
+                    output: [info(`${name}.out`, "float", ["batch", 6])],
+                  },
+                })),
+              },
+              {
+                ...{ opType: "Gemm", name: "dense", input: ["S", "W", "B"], output: ["G"] },
+                attribute: [intAttribute("transB", 1)],
+              },
+              { opType: "Tanh", input: ["G"], output: ["Y"] },
+            ],
+          ),
+        ],
+      ),
+      sites: ["h/dense", "y/dense"],
+    },
     "a function that calls another, a response that the call returns": {
       model: model(
         [call("Outer", ["x", "w1", "b1"], ["h"]), call("Linear", ["h", "w2"], ["y"])],
