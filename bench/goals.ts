@@ -1,4 +1,3 @@
-import { own } from "./contender.ts";
 import { type NetworkName, networks } from "./networks.ts";
 import type { NetworkResult } from "./step-results.ts";
 
@@ -14,8 +13,6 @@ const timeGoals: Readonly<Record<string, Readonly<Record<string, Goal>>>> = {
   others: { [eager]: [1, 0.7], [compiled]: [1.2, 0.9] },
 };
 const [floorGoal, memoryGoal] = [1.3, 1];
-/** Least share of a step that a floor takes: what SOM adds to a floor below cannot be told from the noise of the step. */
-const leastShare = 0.01;
 
 /** Where the benchmark stands against its goals, as a Markdown table of the networks with their usual batch. */
 export function goalsTable(results: readonly NetworkResult[]): string {
@@ -34,21 +31,16 @@ export function goalsTable(results: readonly NetworkResult[]): string {
   ].join("\n");
 }
 
-function rowOf(
-  { network, title, contenders }: NetworkResult,
-  ratios: NetworkResult["ratios"][number],
-): string[] {
+function rowOf({ network, title }: NetworkResult, ratios: NetworkResult["ratios"][number]): string[] {
   const { regularized, time, memory, floor } = ratios;
   const goals = timeGoals[network] ?? timeGoals.others;
   const timeCell = (runtime: string) =>
     cellOf(time[runtime]?.median, goals?.[runtime]?.[regularized ? 1 : 0]);
-  const step = contenders.find((one) => one.runtime === own && !one.regularized)?.step?.median ?? 0;
-  const measurable = (floor?.milliseconds ?? 0) >= leastShare * step;
   return [
     `${title}${regularized ? ", SOM" : ""}`,
     timeCell(eager),
     timeCell(compiled),
-    cellOf(floor?.ratio.median, measurable ? floorGoal : undefined),
+    cellOf(floor?.ratio.median, floorGoal),
     cellOf(memory[eager]?.whole, memoryGoal),
   ];
 }

@@ -73,15 +73,6 @@ it("ratios are ours divided by theirs, round by round, and SOM is compared with 
   expect(som?.floor).toMatchObject({ ratio: { median: 1.5 }, milliseconds: 4, added: 6 });
 });
 
-it("a floor below 1 % of the step has no goal", async () => {
-  const rowWith = async (milliseconds: number) => {
-    const all = [contender(own, false, 60), contender(own, true, 66), contender(floor, true, milliseconds)];
-    return goalsTable([resultOf(about, conditions, await measure(all, timing))]);
-  };
-  expect(await rowWith(1)).toContain("**6.00** (goal 1.3)");
-  expect(await rowWith(0.5)).toContain("(12.00)");
-});
-
 it("a contender that fails or computes other losses is not timed, and the others are", async () => {
   const fails = (text: string) => ({ start: () => Promise.reject(new Error(text)) });
   const other = { start: async () => ({ losses: [2, 1.9, 1.7], seconds: 1 }) };
