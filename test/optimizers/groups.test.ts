@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { scaleLoss } from "../../src/optimizers/loss-scale.ts";
+import { lossScaleSlots, scaleLoss } from "../../src/optimizers/loss-scale.ts";
 import { transformationOf } from "../../src/optimizers/optimizer.ts";
 import { packSmall } from "../../src/optimizers/pack.ts";
 import { accumulate, adamw, averageWeights, chain, nadam } from "../../src/optimizers/public.ts";
@@ -70,4 +70,12 @@ test("updates that loss scaling leaves out while a parameter waits do not delay 
       expect(relativeError(scaled[step + 1]?.parameters.flat() ?? [], expected.flat())).toBeLessThan(2e-6);
     }
   }
+});
+
+test("a scale that keeps growing stays a number, up to 2¹²⁷", async () => {
+  const options = { initScale: 2 ** 126, growthFactor: 2, backoffFactor: 0.5, growthInterval: 1 };
+  const given = [{ name: "w", type: "float", shape: [1], start: [1] }] as const;
+  const zeros = [0, 1, 2, 3].map((): UpdateStep => ({ gradients: [[0]], learningRate: 0.1 }));
+  const found = await runSteps(scaleLoss(options, transformationOf(adamw())), given, zeros);
+  expect(found.map(({ slots }) => slots[lossScaleSlots.scale])).toEqual([[2 ** 127], [2 ** 127], [2 ** 127], [2 ** 127]]);
 });
