@@ -95,6 +95,10 @@ describe("splitValidation", () => {
   test("leaves a sample on each side", () => {
     expect(splitValidation(numbered(2), 0.01, 0).validation.size).toBe(1);
     expect(splitValidation(numbered(2), 0.99, 0).train.size).toBe(1);
+    // The nearest whole number in between.
+    expect([0.14, 0.16].map((share) => splitValidation(numbered(10), share, 0).validation.size)).toEqual([
+      1, 2,
+    ]);
   });
 
   test.each([0, 1, -0.5, Number.NaN])("refuses the fraction %d", (fraction) => {

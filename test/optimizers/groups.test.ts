@@ -77,5 +77,10 @@ test("a scale that keeps growing stays a number, up to 2¹²⁷", async () => {
   const given = [{ name: "w", type: "float", shape: [1], start: [1] }] as const;
   const zeros = [0, 1, 2, 3].map((): UpdateStep => ({ gradients: [[0]], learningRate: 0.1 }));
   const found = await runSteps(scaleLoss(options, transformationOf(adamw())), given, zeros);
-  expect(found.map(({ slots }) => slots[lossScaleSlots.scale])).toEqual([[2 ** 127], [2 ** 127], [2 ** 127], [2 ** 127]]);
+  expect(found.map(({ slots }) => slots[lossScaleSlots.scale])).toEqual([
+    [2 ** 127],
+    [2 ** 127],
+    [2 ** 127],
+    [2 ** 127],
+  ]);
 });
