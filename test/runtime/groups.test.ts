@@ -80,7 +80,7 @@ describe("groups", () => {
     );
     const rare = await states({ optimizer: accumulate(3, adamw()) }, 2);
     expect(rare.said).toContain("the weights are updated once in 3 steps, and so in none of the 2");
-    const all = await states({ groups, swa: 2, optimizer: accumulate(3, adamw()) }, 3);
+    const all = await states({ groups, swa: 3, optimizer: accumulate(3, adamw()) }, 3);
     expect(all.said.join()).not.toMatch(/so in all|after the last|in none/);
   });
 
