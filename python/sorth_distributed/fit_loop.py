@@ -81,6 +81,7 @@ class FitLoop:
                 stopped = summed(worker.reducer, [float(worker.stopping)])[0] > 0
                 every = self._fit.save_every
                 if every and position.step % every == 0 and self._fit.checkpoint and position.step < end:
+                    self._check_state()
                     worker.save(self._fit.checkpoint)
             if position.step % self._per_epoch == 0 and position.counted > 0:
                 yield from self._end_of_epoch(epoch + 1, began)

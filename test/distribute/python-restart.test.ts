@@ -55,6 +55,15 @@ describe("runs that are interrupted", () => {
     expect(existsSync(at("second.run/last.safetensors"))).toBe(true);
   }, 120_000);
 
+  it("a state that is not finite is not saved within an epoch, though the loss was", async () => {
+    const run = ["--batch", "16", "--penalty", "none", "--weight-decay", "10", "--lr", "3e38"];
+    await sorth("distribute", at("model.onnx"), ...run, "-o", at("huge"), "--workers", "1", "--quiet");
+    const flags = [...data, "--checkpoint", "huge.run", "--save-every", "1"];
+    const failed = await runPython("huge", 1, ...flags).catch((reason: { stderr: string }) => reason.stderr);
+    expect(failed).toMatch(/^error: after step 1, ".*" holds NaN or infinite numbers, though the loss is/);
+    expect(existsSync(at("huge.run/last.safetensors"))).toBe(false);
+  });
+
   it("a worker that dies starts the run again from its last checkpoint, with the same end", async () => {
     const run = ["--batch", "16", "--penalty", "none", "--lr", "0.01", "--epochs", "3"];
     await sorth("distribute", at("model.onnx"), ...run, "-o", at("killed"), "--workers", "2", "--quiet");
