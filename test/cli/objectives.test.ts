@@ -150,6 +150,13 @@ test.each([
 
 test.each(["inject", "artifacts", "predict"])("%s takes one objective", async (command) => {
   const data = command === "predict" ? ["--data", at("boxes.npz")] : [];
-  const made = await cli(command, at("two.onnx"), ...data, ...two, "-o", at("one.onnx"));
+  const made = await cli(
+    command,
+    at("two.onnx"),
+    ...data,
+    ...two,
+    "-o",
+    at(command === "predict" ? "one.csv" : "one.onnx"),
+  );
   expect(made.stderr).toMatch(/one objective|one of the losses by name/);
 });

@@ -188,7 +188,12 @@ test.each<[string, () => string | Promise<string>, DataOptions, string]>([
     { ...pieces, truncation: "only-first" },
     "--truncation belongs to rows",
   ],
-  ["a tokenizer for arrays", () => "data.npz", pieces, "--tokenizer belongs to texts"],
+  [
+    "a tokenizer for arrays",
+    () => "test/fixtures/data/array-big-float64.npz",
+    pieces,
+    "--tokenizer belongs to texts",
+  ],
 ])("refuses %s", async (_, path, options, message) => {
   await expect(loadData(await path(), options)).rejects.toThrow(
     new RegExp(message.replace(/[()]/g, "\\$&"), "i"),
