@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { isFactors } from "../../src/adapters/adapter.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
@@ -97,8 +99,18 @@ describe("checkpoints", () => {
     const w = (value: number) => Tensor.float("w", [units, inputs], new Float32Array(6).fill(value));
     trainer.takeOver({ parameters: new Map([["w", w(Number.NaN)]]) });
     expect(() => trainer.export()).toThrow(/the weight "w" holds NaN at \[0, 0\]: go back to a checkpoint/);
+    await expect(trainer.save(folder.path)).rejects.toThrow(
+      /"w" holds NaN at \[0, 0\]: this state is not saved/,
+    );
+    trainer.takeOver({ parameters: new Map([["w", w(1)]]) });
     await trainer.save(folder.path);
     await trainer.release();
+    // As an older version may have saved it.
+    const path = join(folder.path, "last.safetensors");
+    const bytes = readFileSync(path);
+    const ones = Buffer.from(new Float32Array(6).fill(1).buffer);
+    Buffer.from(new Float32Array(6).fill(Number.NaN).buffer).copy(bytes, bytes.indexOf(ones));
+    writeFileSync(path, bytes);
     const says = /last.safetensors: "w" holds NaN at \[0, 0\]: nothing can be computed with it; take another/;
     await expect(Trainer.resume(folder.path)).rejects.toThrow(says);
     await expect(exportCheckpoint(folder.path)).rejects.toThrow(says);
