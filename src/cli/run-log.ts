@@ -54,13 +54,22 @@ export class RunLog {
   }
 }
 
+/** The event of a line; undefined for half a line, which a killed process leaves. */
+function epochIn(line: string): EpochEvent | undefined {
+  try {
+    return JSON.parse(line) as EpochEvent;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The figures on held-out samples after the epoch that ended with a step, from `run.jsonl`; undefined if none did. */
 export function validationAt(folder: string, step: number): EvaluationResult | undefined {
   const lines = readFileSync(join(folder, "run.jsonl"), "utf8").split("\n");
   for (const line of lines.reverse()) {
     if (!line.startsWith('{"event":"epoch"')) continue;
-    const event = JSON.parse(line) as EpochEvent;
-    if (event.step === step) return event.validation;
+    const event = epochIn(line);
+    if (event?.step === step) return event.validation;
   }
   return undefined;
 }

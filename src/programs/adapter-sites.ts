@@ -6,6 +6,7 @@ import {
   scalingOf,
 } from "../analysis/adapter-names.ts";
 import type { Site, SkippedSite } from "../analysis/site-types.ts";
+import { FileError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { ResolvedPlan } from "../penalties/plan.ts";
 
@@ -52,9 +53,18 @@ interface MarkedLayer {
   readonly settings?: { readonly rank?: number; readonly alpha?: number; readonly scaling?: string };
 }
 
-/** The adapters that a graph's mark describes. */
-const layersOf = ({ metadata }: Graph): readonly MarkedLayer[] =>
-  (JSON.parse(metadata.get(adaptersKey) ?? "{}") as { layers?: readonly MarkedLayer[] }).layers ?? [];
+/** The adapters that a graph's mark describes. @throws FileError for a damaged one */
+function layersOf({ metadata }: Graph): readonly MarkedLayer[] {
+  try {
+    const { layers = [] }: { layers?: unknown } = JSON.parse(metadata.get(adaptersKey) ?? "{}");
+    if (Array.isArray(layers) && layers.every((layer) => typeof layer === "object" && layer)) return layers;
+  } catch {
+    // Refused below.
+  }
+  throw new FileError(
+    `metadata_props["${adaptersKey}"] of the model is damaged; add the adapters to the original again`,
+  );
+}
 
 /** The name of B, and the scaling, by the name of A. */
 function partsOf(graph: Graph): Map<string, { readonly up: string; readonly scaling: number }> {

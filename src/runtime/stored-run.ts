@@ -55,7 +55,7 @@ export async function readRun(
   const { tensors, metadata } = decodeTensors(bytes, where);
   const { options, position, fit, weights, averages } = metadata;
   if (options === undefined || position === undefined) throw new FileError(`${where} holds no training run`);
-  const names = weights === undefined ? undefined : new Set(JSON.parse(weights) as string[]);
+  const names = weights === undefined ? undefined : new Set(textsIn(weights, where));
   const broken = brokenNumber(new Map([...tensors].filter(([own]) => names?.has(own) ?? true)));
   if (broken) {
     throw new FileError(
@@ -69,8 +69,22 @@ export async function readRun(
     position: positionFromText(position, where),
     fit: fit === undefined ? undefined : planFromText(fit, where),
     weights: names && [...names],
-    averages: averages === undefined ? undefined : (JSON.parse(averages) as Record<string, string>),
+    averages: averages === undefined ? undefined : textsIn<Record<string, string>>(averages, where),
   };
+}
+
+/** A list or a record of texts. @throws FileError for anything else */
+function textsIn<T extends readonly string[] | Readonly<Record<string, string>> = readonly string[]>(
+  json: string,
+  where: string,
+): T {
+  try {
+    const found: T | null = JSON.parse(json);
+    if (found && Object.values(found).every((text) => typeof text === "string")) return found;
+  } catch {
+    // Refused below.
+  }
+  throw new FileError(`${where} is damaged: it does not say which of its tensors are weights`);
 }
 
 /** What {@link writeRun} writes. */

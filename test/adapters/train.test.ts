@@ -338,3 +338,13 @@ describe("a run with adapters", () => {
     expect(existsSync(at("refused.onnx"))).toBe(false);
   });
 });
+
+test.each(["{", "[]", "null", '{"version":1,"layers":[1]}', '{"version":1,"layers":{}}'])(
+  "a damaged record of adapters, %s, is refused in words",
+  async (record) => {
+    const graph = graphOf(await addAdapters(network(), { rank: 2 }));
+    graph.metadata.set("sorth.adapters", record);
+    const model = Model.fromProto(graphToProto(graph));
+    await expect(Trainer.create(model, options)).rejects.toThrow(/^(metadata_props|nothing is left)/);
+  },
+);

@@ -1,7 +1,7 @@
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { RunLog } from "../../src/cli/run-log.ts";
+import { RunLog, validationAt } from "../../src/cli/run-log.ts";
 import { temporaryFolder } from "./run-cli.ts";
 
 let folder = temporaryFolder();
@@ -41,4 +41,13 @@ it("goes on in a line of its own where a killed run left half of one", () => {
   expect(readFileSync(join(run(), "run.jsonl"), "utf8")).toBe(
     '{"event":"epoch"}\n{"event":"st\n{"event":"end"}\n',
   );
+});
+
+it("finds the figures of an epoch beside half a line of a killed run", () => {
+  const validation = { loss: 0.5, samples: 4 };
+  const event = { event: "epoch", step: 2, validation };
+  new RunLog(run(), false).add(event);
+  appendFileSync(join(run(), "run.jsonl"), '{"event":"epoch","st\n');
+  expect(validationAt(run(), 2)).toEqual(validation);
+  expect(validationAt(run(), 3)).toBeUndefined();
 });
