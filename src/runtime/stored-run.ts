@@ -55,7 +55,7 @@ export async function readRun(
   const { tensors, metadata } = decodeTensors(bytes, where);
   const { options, position, fit, weights, averages } = metadata;
   if (options === undefined || position === undefined) throw new FileError(`${where} holds no training run`);
-  const names = weights === undefined ? undefined : new Set(textsIn(weights, where));
+  const names = weights === undefined ? undefined : new Set(namesIn(weights, where));
   const broken = brokenNumber(new Map([...tensors].filter(([own]) => names?.has(own) ?? true)));
   if (broken) {
     throw new FileError(
@@ -69,22 +69,35 @@ export async function readRun(
     position: positionFromText(position, where),
     fit: fit === undefined ? undefined : planFromText(fit, where),
     weights: names && [...names],
-    averages: averages === undefined ? undefined : textsIn<Record<string, string>>(averages, where),
+    averages: averages === undefined ? undefined : namesByName(averages, where),
   };
 }
 
-/** A list or a record of texts. @throws FileError for anything else */
-function textsIn<T extends readonly string[] | Readonly<Record<string, string>> = readonly string[]>(
-  json: string,
-  where: string,
-): T {
-  try {
-    const found: T | null = JSON.parse(json);
-    if (found && Object.values(found).every((text) => typeof text === "string")) return found;
-  } catch {
-    // Refused below.
-  }
+/** A list of names. @throws FileError for anything else */
+function namesIn(json: string, where: string): readonly string[] {
+  const found = parsed(json);
+  if (Array.isArray(found) && found.every(isText)) return found;
   throw new FileError(`${where} is damaged: it does not say which of its tensors are weights`);
+}
+
+/** Names by name. @throws FileError for anything else */
+function namesByName(json: string, where: string): Readonly<Record<string, string>> {
+  const found = parsed(json);
+  if (typeof found === "object" && found && !Array.isArray(found) && Object.values(found).every(isText)) {
+    return found as Readonly<Record<string, string>>;
+  }
+  throw new FileError(`${where} is damaged: it does not say which of its tensors are averages`);
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+
+/** What a text says as JSON; undefined for one that is none. */
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What {@link writeRun} writes. */

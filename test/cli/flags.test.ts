@@ -64,6 +64,12 @@ const refused: readonly (readonly [readonly string[], RegExp])[] = [
     ["step", "m.onnx", "--penalty", "so", "--apply", "retraction", "--split"],
     /leave .*--apply retraction\) out/,
   ],
+  [["artifacts", "m.onnx", "--batch", "8", "--apply", "decoupled"], /unknown option '--apply'/],
+  [["distribute", "m.onnx", "--batch", "8", "--penalty", "so", "--apply", "decoupled"], /leave .*--apply/],
+  [
+    ["distribute", "m.onnx", "--batch", "8", "--penalty", "so", "--share", "0.1"],
+    /workers do not choose the penalty's weight/,
+  ],
   [train("--share", "1"), /--share .* above 0 and below 1/],
   [train("--share", "0.1", "--weight", "1"), /'--share <number>' cannot be used with option '--weight/],
   [train("--penalty", "none", "--share", "0.1"), /--share\) has no effect: the run has no penalty/],

@@ -1,6 +1,6 @@
 import * as ort from "onnxruntime-node";
 import { Emit } from "../../src/graph/emit.ts";
-import { typed } from "../../src/graph/emit-base.ts";
+import { type Typed, typed } from "../../src/graph/emit-base.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import { encodeModelProto } from "../../src/onnx/codec.ts";
@@ -15,7 +15,7 @@ import { fromOrt, toOrt } from "../helpers/run-model.ts";
 /** Element types in which parameters are trained. */
 export type TrainedType = "float" | "double";
 
-/** A parameter with its first numbers. */
+/** A parameter with its first numbers. Where it is penalized, the gradient of its penalties is its cube. */
 export interface Parameter extends ParameterSpec {
   readonly type: TrainedType;
   readonly start: readonly number[];
@@ -53,9 +53,10 @@ export function updateGraph(
   const rates = Array.from({ length: count }, (_, i) =>
     typed(graph.addInput(`learning_rate.${i}`, scalarType, [])),
   );
-  const trained = parameters.map(({ name, type, shape, matrix, weightDecay, idle, rate }) => ({
+  const trained = parameters.map(({ name, type, shape, matrix, weightDecay, idle, rate, penalized }) => ({
     group: { weightDecay, idle, rate },
     name,
+    ...(penalized && { penaltyGradient: (at: Typed) => g.mul(g.mul(at, at), at) }),
     value: typed(graph.addInput(name, type, shape)),
     matrix,
     gradient: typed(graph.addInput(`${name}.gradient`, type, shape)),
@@ -133,10 +134,8 @@ export function referenceSteps(
   steps: readonly UpdateStep[],
 ): Numbers[] {
   const transformation: GradientTransformation = transformationOf(optimizer);
-  const specs = parameters.map(({ name, shape, matrix }) => ({
-    name,
-    shape,
-    matrix,
+  const specs = parameters.map(({ name, shape, matrix, penalized = false }) => ({
+    ...{ name, shape, matrix, penalized },
     type: "double" as const,
   }));
   const slots = transformation.init(specs);
@@ -148,6 +147,7 @@ export function referenceSteps(
     const result = transformation.compute({
       parameters: specs.map((spec, i) => ({ ...spec, values: values[i] ?? [] })),
       ...{ updates: gradients, state, learningRate, step: index + 1 },
+      penaltyGradient: (_, at) => at.map((w) => w ** 3),
     });
     values = values.map((parameter, i) =>
       parameter.map((w, k) => w - (result.updates[i]?.[k] ?? Number.NaN)),

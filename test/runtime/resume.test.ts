@@ -313,6 +313,10 @@ describe("what a checkpoint holds", () => {
     await (await refused((f) => Object.assign(f.metadata, { fit: '{"epochs":0}' }))).toThrow(
       /how the run was fitted/,
     );
+    for (const weights of ["{", "{}", '"a"', "[1]", "null"])
+      await (await refused((f) => Object.assign(f.metadata, { weights }))).toThrow(/its tensors are weights/);
+    for (const averages of ["{", "[]", '"a"', '{"a":1}', "null"])
+      await (await refused((f) => Object.assign(f.metadata, { averages }))).toThrow(/tensors are averages/);
     await (await refused((f) => Object.assign(f.metadata, { options: "[]" }))).toThrow(/options are damaged/);
     const newer = JSON.stringify({ ...JSON.parse(metadata.options ?? ""), version: 9 });
     await (await refused((f) => Object.assign(f.metadata, { options: newer }))).toThrow(/newer version/);
