@@ -20,6 +20,8 @@ export interface ContenderFigures {
   readonly step?: Spread;
   /** Mean milliseconds per step of each round, which show how steady the machine was. */
   readonly rounds?: readonly number[];
+  /** How many rounds were done again, because the machine was disturbed. */
+  readonly repeated?: number;
   /** Seconds to the loss of the first step. */
   readonly ready?: number;
   readonly memory?: Memory;
@@ -66,12 +68,13 @@ export function resultOf(
   };
 }
 
-function figuresOf({ contender, start, memory, rounds, error }: Outcome): ContenderFigures {
+function figuresOf({ contender, start, memory, rounds, repeated, error }: Outcome): ContenderFigures {
   const { runtime, regularized } = contender;
   const done = error === undefined;
   return {
     ...{ runtime, regularized },
     ...(done && rounds.length > 0 && { step: spreadOf(rounds), rounds: rounds.map((time) => rounded(time)) }),
+    ...(done && repeated > 0 && { repeated }),
     ...(done && start && { ready: rounded(start.seconds, 2) }),
     ...(done && memory && { memory: mapped(memory) }),
     ...(error !== undefined && { error }),

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { graphOf } from "../src/graph/model-graph.ts";
 import { graphToProto } from "../src/graph/proto.ts";
 import { Model, readModel, writeModel } from "../src/index.ts";
-import { findChromium, serve, testFlags } from "./browser/browser.ts";
+import { findChromium, patience, serve, testFlags } from "./browser/browser.ts";
 import { cli, temporaryFolder } from "./cli/run-cli.ts";
 
 const run = promisify(execFile);
@@ -109,7 +109,7 @@ it("04-own-loop-web in Chromium", async (context) => {
       await tab.route(`**/${file}`, (route) => route.fulfill({ body: readFileSync(at(file)) }));
     }
     await tab.goto(server.url);
-    await tab.waitForFunction("document.title === 'done'", undefined, { timeout: 60_000 });
+    await tab.waitForFunction("document.title === 'done'", undefined, { timeout: patience });
     falls(lossesOf(await tab.locator("#losses").innerText()));
   } finally {
     await browser.close();

@@ -34,6 +34,12 @@ export const chromiumFlags = [
  */
 export const testFlags = [...chromiumFlags, "--js-flags=--wasm-lazy-compilation --no-wasm-tier-up"];
 
+/**
+ * Milliseconds that a page may take for anything, as long as nothing is wrong. Playwright's 30 s are too few where two cores serve
+ * other tests too; what waits for nothing is ended by the test's own limit.
+ */
+export const patience = 120_000;
+
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html",
   ".js": "text/javascript",

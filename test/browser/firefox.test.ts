@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type PageServer, servePage } from "../../src/cli/page-server.ts";
 import { mnistFolder } from "../../src/data/mnist-node.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { findChromium, findFirefox, testFlags } from "./browser.ts";
+import { findChromium, findFirefox, patience, testFlags } from "./browser.ts";
 
 const [firefoxPath, chromiumPath] = [findFirefox(), findChromium()];
 const missing = [
@@ -68,7 +68,9 @@ describe("the page in Firefox", () => {
       page.on("pageerror", (error) => faults.push(error));
       await page.goto(server.url);
       const found = await page.evaluate(trainInPage);
+      page.setDefaultTimeout(patience);
       const tab = await other.newPage();
+      tab.setDefaultTimeout(patience);
       await tab.goto(server.url);
       const expected = await tab.evaluate(trainInPage);
       expect(found.status).toMatch(/^Finished\. Epoch 1 of 1, step 4 of 4, on WebAssembly/);
@@ -80,5 +82,5 @@ describe("the page in Firefox", () => {
       await firefox.close();
       await other.close();
     }
-  }, 120_000);
+  });
 });

@@ -11,7 +11,7 @@ import {
 } from "../artifacts/official-fixtures.ts";
 import type { TrainingBuild } from "../helpers/official-runtime.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { findChromium, serve, testFlags } from "./browser.ts";
+import { findChromium, patience, serve, testFlags } from "./browser.ts";
 
 const executablePath = findChromium();
 const missing = executablePath ? "" : "no Chromium is installed (apt-get install chromium, or CHROMIUM_PATH)";
@@ -42,6 +42,7 @@ describe("ONNX Runtime's own training session in Chromium", () => {
     server = await serve(process.cwd(), page);
     browser = await chromium.launch({ executablePath, args: testFlags });
     tab = await browser.newPage();
+    tab.setDefaultTimeout(patience);
     await tab.goto(server.url);
     await tab.waitForFunction("globalThis.ort");
   });

@@ -28,7 +28,7 @@ afterAll(() => folder.remove());
 const press = (page: Page, name: string) => page.getByRole("button", { name, exact: true }).click();
 const choose = (page: Page, ...paths: string[]) => page.locator("#model-files").setInputFiles(paths);
 const summary = (page: Page, text: string | RegExp) =>
-  page.locator("#model-summary", { hasText: text }).waitFor({ timeout: 30_000 });
+  page.locator("#model-summary", { hasText: text }).waitFor();
 
 async function trainShortly(page: Page): Promise<void> {
   await fill(page, { epochs: 1 });

@@ -18,7 +18,7 @@ import {
 import { encodeModelProto } from "../../src/onnx/codec.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
-import { testFlags } from "./browser.ts";
+import { patience, testFlags } from "./browser.ts";
 import { download, figure, fill, number, usePageBrowser, waitForStatus } from "./page-tab.ts";
 
 const folder = temporaryFolder();
@@ -160,7 +160,7 @@ describe("fine-tuning in the page", () => {
     const pictures = async () => Number.parseInt(await row.locator(".note").innerText(), 10);
     await row.getByRole("button", { name: "Hold to add pictures" }).hover();
     await page.mouse.down();
-    await expect.poll(pictures, { timeout: 30_000 }).toBeGreaterThanOrEqual(4);
+    await expect.poll(pictures, { timeout: patience }).toBeGreaterThanOrEqual(4);
     await page.mouse.up();
     await page.locator("#data-summary", { hasText: /images: \d+ training .* 2 classes/ }).waitFor();
     expect(await row.locator("canvas").count()).toBeGreaterThanOrEqual(4);

@@ -4,7 +4,7 @@ import type { Page } from "playwright-core";
 import { afterAll, describe, expect, it } from "vitest";
 import { npz } from "../cli/npz.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
-import { chromiumFlags } from "./browser.ts";
+import { chromiumFlags, patience } from "./browser.ts";
 import { download, figure, fill, usePageBrowser, waitForStatus } from "./page-tab.ts";
 
 const folder = temporaryFolder();
@@ -81,7 +81,7 @@ describe("a run in the page", () => {
     expect(await steps(page)).toBe(paused);
     await press(page, "Resume");
     await waitForStatus(page, /^Epoch/);
-    await expect.poll(() => steps(page), { timeout: 30_000 }).toBeGreaterThan(paused);
+    await expect.poll(() => steps(page), { timeout: patience }).toBeGreaterThan(paused);
     await press(page, "Reset");
     await waitForStatus(page, /Ready to train/);
     expect(await figure(page, "step", "som")).toBe("–");

@@ -7,7 +7,7 @@ import { mnistFolder } from "../../src/data/mnist-node.ts";
 import type { Dataset } from "../../src/index.ts";
 import type { DownloadName } from "../../web/protocol.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { findChromium, testFlags } from "./browser.ts";
+import { findChromium, patience, testFlags } from "./browser.ts";
 
 /** The page in a tab, and what it must not do. */
 export interface PageTab {
@@ -66,6 +66,7 @@ export function usePageBrowser(flags: readonly string[] = testFlags): PageBrowse
       const viewport = { width, height: 900 };
       const own = context ?? (await browser.newContext({ colorScheme, viewport }));
       const page = await own.newPage();
+      page.setDefaultTimeout(patience);
       const faults: string[] = [];
       page.on("console", (message) => {
         if (["error", "warning"].includes(message.type()))
@@ -91,8 +92,8 @@ export function usePageBrowser(flags: readonly string[] = testFlags): PageBrowse
 }
 
 /** Waits until the status line says something. */
-export const waitForStatus = (page: Page, text: RegExp, timeout = 60_000): Promise<void> =>
-  page.locator("#status", { hasText: text }).waitFor({ timeout });
+export const waitForStatus = (page: Page, text: RegExp): Promise<void> =>
+  page.locator("#status", { hasText: text }).waitFor();
 
 /** What the table of both runs shows. */
 export const figure = (page: Page, name: string, run: "plain" | "som"): Promise<string> =>

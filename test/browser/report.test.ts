@@ -16,7 +16,7 @@ import { randomNormals } from "../helpers/numbers.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { convolution, responseLayer, weightLayer } from "../measure/layers.ts";
 import { longRun } from "../report/runs.ts";
-import { findChromium, serve, testFlags } from "./browser.ts";
+import { findChromium, patience, serve, testFlags } from "./browser.ts";
 
 const executablePath = findChromium();
 const missing = executablePath ? "" : "no Chromium is installed (apt-get install chromium, or CHROMIUM_PATH)";
@@ -83,6 +83,7 @@ describe("report pages in Chromium", () => {
     const server = await serve(process.cwd(), texts.get(name) ?? "");
     const context = await browser.newContext(options);
     const page = await context.newPage();
+    page.setDefaultTimeout(patience);
     const noise: string[] = [];
     page.on("console", (message) => noise.push(`${message.type()}: ${message.text()}`));
     page.on("pageerror", (error) => noise.push(String(error)));

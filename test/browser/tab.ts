@@ -3,7 +3,7 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll } from "vitest";
 import { addition } from "../helpers/addition.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { findChromium, serve, testFlags } from "./browser.ts";
+import { findChromium, patience, serve, testFlags } from "./browser.ts";
 
 /** The built web entry as a page without a bundler loads it: only ONNX Runtime is mapped. */
 const page = `<!doctype html><title>sorth-onnx</title>
@@ -54,6 +54,7 @@ export function useTab({ keepDevice = false }: TabOptions = {}): Tab {
     server = await serve(process.cwd(), page);
     browser = await chromium.launch({ executablePath, args: testFlags });
     tab = await browser.newPage();
+    tab.setDefaultTimeout(patience);
     tab.on("pageerror", (error) => console.error(error));
     await tab.goto(server.url);
     await tab.waitForFunction("globalThis.sorth");

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Browser, chromium } from "playwright-core";
 import * as vite from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { findChromium, isolated, serve, testFlags } from "../browser/browser.ts";
+import { findChromium, isolated, patience, serve, testFlags } from "../browser/browser.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { installedProject, type Project, unbuilt } from "./installed.ts";
 
@@ -63,7 +63,7 @@ async function written(url: string): Promise<string[]> {
   const log = page.locator("#log");
   await page
     .locator("#log", { hasText: /accuracy|error|stopped/ })
-    .waitFor({ timeout: 60_000 })
+    .waitFor({ timeout: patience })
     .catch(() => {});
   const text = await log.innerText();
   await page.close();
