@@ -1,5 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 import type { Node } from "../graph/node.ts";
+import { parsedJson } from "../json.ts";
 
 /** Name prefix of every node and value of an injected block. */
 export const blockPrefix = "sorth/";
@@ -74,14 +75,17 @@ export function blockNodes<T extends NamedNode>(nodes: readonly T[], names: Bloc
   return block;
 }
 
-/** The model's own names that a block's mark keeps, read without checking the rest of the mark. */
-function keptNames({ metadata }: Graph): ReadonlySet<string> {
-  try {
-    const mark: { kept?: unknown } | null = JSON.parse(metadata.get(markKey) ?? "null");
-    return new Set(Array.isArray(mark?.kept) ? mark.kept.map(String) : []);
-  } catch {
-    return new Set();
-  }
+/** What a block's mark says, read without checking it. */
+const uncheckedMark = ({ metadata }: Graph) =>
+  parsedJson(metadata.get(markKey) ?? "") as
+    | { readonly kept?: unknown; readonly objective?: { readonly output?: unknown } }
+    | null
+    | undefined;
+
+/** The model's own names that a block's mark keeps. */
+function keptNames(graph: Graph): ReadonlySet<string> {
+  const kept = uncheckedMark(graph)?.kept;
+  return new Set(Array.isArray(kept) ? kept.filter((name) => typeof name === "string") : []);
 }
 
 /** Names that a block took over from values of the model: the renamed original is in the graph too. */
@@ -107,13 +111,9 @@ export function injectedNodes(graph: Graph, added: Iterable<string> = []): Set<N
 }
 
 /** Outputs that the mark says were added. */
-function addedByMark({ metadata }: Graph): string[] {
-  try {
-    const mark: { objective?: { output?: unknown } } | null = JSON.parse(metadata.get(markKey) ?? "null");
-    return typeof mark?.objective?.output === "string" ? [mark.objective.output] : [];
-  } catch {
-    return [];
-  }
+function addedByMark(graph: Graph): string[] {
+  const output = uncheckedMark(graph)?.objective?.output;
+  return typeof output === "string" ? [output] : [];
 }
 
 /** The output that identifies a graph written by `grad`: the gradient of one of its initializers. */

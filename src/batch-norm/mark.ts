@@ -1,5 +1,6 @@
 import { batchNormKey } from "../analysis/batch-norm-form.ts";
 import { FileError } from "../errors.ts";
+import { parsedJson } from "../json.ts";
 import { decodeMetadataEntry } from "../onnx/codec.ts";
 import type { ModelLayout } from "../onnx/splice.ts";
 import { type FieldRecord, modelFields } from "../onnx/wire.ts";
@@ -52,12 +53,7 @@ export function markIn(layout: ModelLayout): { record: FieldRecord; mark: BatchN
 }
 
 function parsed(text: string): BatchNormMark {
-  let found: Partial<BatchNormMark> | null;
-  try {
-    found = JSON.parse(text) as Partial<BatchNormMark> | null;
-  } catch {
-    found = null;
-  }
+  const found = parsedJson(text) as Partial<BatchNormMark> | null;
   if (found?.version === 1 && Array.isArray(found.layers)) return found as BatchNormMark;
   const newer = typeof found?.version === "number" && found.version > 1;
   throw damagedMark(newer ? "a newer version of sorth-onnx wrote it" : "it cannot be read");

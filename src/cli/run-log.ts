@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } fr
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import type { EpochEvent, EvaluationResult } from "../index.ts";
+import { parsedJson } from "../json.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import { visible } from "../visible.ts";
 
@@ -54,21 +55,13 @@ export class RunLog {
   }
 }
 
-/** The event of a line; undefined for half a line, which a killed process leaves. */
-function epochIn(line: string): EpochEvent | undefined {
-  try {
-    return JSON.parse(line) as EpochEvent;
-  } catch {
-    return undefined;
-  }
-}
-
 /** The figures on held-out samples after the epoch that ended with a step, from `run.jsonl`; undefined if none did. */
 export function validationAt(folder: string, step: number): EvaluationResult | undefined {
   const lines = readFileSync(join(folder, "run.jsonl"), "utf8").split("\n");
   for (const line of lines.reverse()) {
     if (!line.startsWith('{"event":"epoch"')) continue;
-    const event = epochIn(line);
+    // Half a line, which a killed process leaves, is no event.
+    const event = parsedJson(line) as EpochEvent | undefined;
     if (event?.step === step) return event.validation;
   }
   return undefined;

@@ -3,6 +3,7 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { SorthError, UsageError } from "../errors.ts";
 import { readModel } from "../index.ts";
+import { parsedJson } from "../json.ts";
 import {
   runSeeds,
   type SeedFigures,
@@ -163,13 +164,8 @@ function wordsOf(seed: number, { words, folder, again }: SeveralRuns): string[] 
 }
 
 async function endedRuns(folder: string): Promise<readonly SeedRun[]> {
-  const text = await readFile(join(folder, seedsName), "utf8").catch(() => undefined);
-  if (text === undefined) return [];
-  try {
-    return (JSON.parse(text) as SeedsSummary).runs;
-  } catch {
-    return [];
-  }
+  const text = await readFile(join(folder, seedsName), "utf8").catch(() => "");
+  return (parsedJson(text) as SeedsSummary | null | undefined)?.runs ?? [];
 }
 
 function seedRun(seed: number, run: TrainedRun): SeedRun {

@@ -1,4 +1,5 @@
 import { FileError } from "../errors.ts";
+import { parsedJson } from "../json.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
 import { decodeMetadataEntry, encodeMetadataEntry } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
@@ -67,13 +68,8 @@ export const conversionToText = (conversion: DataConversion): string => JSON.str
  * @throws SorthError for a damaged text, or one of a newer version
  */
 export function conversionFromText(text: string, where: string): DataConversion {
-  let found: Partial<DataConversion> | null;
-  try {
-    found = JSON.parse(text) as Partial<DataConversion> | null;
-  } catch {
-    found = null;
-  }
-  if (!found || typeof found.version !== "number") {
+  const found = parsedJson(text) as Partial<DataConversion> | null;
+  if (typeof found?.version !== "number") {
     throw new FileError(`${where}: the record of the training data (${conversionKey}) is damaged`);
   }
   if (found.version !== 1) {

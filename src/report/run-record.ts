@@ -1,3 +1,4 @@
+import { parsedJson } from "../json.ts";
 import { countFromZero } from "../numbers.ts";
 
 /** Figures of a step. A figure that the record lacks is NaN. */
@@ -97,15 +98,7 @@ export function runRecord(events: Iterable<unknown>): RunRecord {
  */
 export function parseRunRecord(text: string): RunRecord {
   const lines = text.split("\n").filter((line) => line.trim() !== "");
-  return runRecord(
-    lines.map((line): unknown => {
-      try {
-        return JSON.parse(line);
-      } catch {
-        return undefined;
-      }
-    }),
-  );
+  return runRecord(lines.map(parsedJson));
 }
 
 /** Epochs done at a point of a run. */

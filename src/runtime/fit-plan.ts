@@ -2,6 +2,7 @@ import { splitValidation, stepsPerEpoch } from "../data/batches.ts";
 import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { FileError, UsageError } from "../errors.ts";
+import { parsedJson } from "../json.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
 import type { TrainingCallback } from "./callbacks.ts";
 
@@ -218,13 +219,7 @@ function checkIdentity(dataset: Dataset, before: DataIdentity, verb: string): vo
 
 /** Reads a plan. @throws SorthError where it is damaged */
 export function planFromText(text: string, where: string): FitPlan {
-  const damaged = () => new FileError(`${where} is damaged: it does not say how the run was fitted`);
-  let plan: FitPlan;
-  try {
-    plan = JSON.parse(text) as FitPlan;
-  } catch {
-    throw damaged();
-  }
+  const plan = parsedJson(text) as FitPlan;
   const isIdentity = (value: unknown): boolean => {
     const { checksum, samples } = (value ?? {}) as Partial<DataIdentity>;
     return typeof checksum === "string" && count.holds(samples ?? 0);
@@ -236,6 +231,6 @@ export function planFromText(text: string, where: string): FitPlan {
     (typeof validation === "number"
       ? notNegative.holds(validation) && validation < 1
       : isIdentity(validation));
-  if (!holds) throw damaged();
+  if (!holds) throw new FileError(`${where} is damaged: it does not say how the run was fitted`);
   return plan;
 }

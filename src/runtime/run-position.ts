@@ -1,4 +1,5 @@
 import { FileError } from "../errors.ts";
+import { parsedJson } from "../json.ts";
 import { anyNumber, countFromZero } from "../numbers.ts";
 import { historyFromJson, type RunHistory } from "./run-history.ts";
 import type { StepResult } from "./step-session.ts";
@@ -28,12 +29,7 @@ export const startPosition = (): Position => ({ step: 0, loss: 0, penalty: 0, co
 
 /** Reads a position. @throws SorthError when it is damaged: a step that is not a whole number, figures that are not numbers */
 export function positionFromText(text: string, where: string): Position {
-  let position: Position;
-  try {
-    position = JSON.parse(text) as Position;
-  } catch {
-    position = { ...startPosition(), step: -1 };
-  }
+  const position = parsedJson(text) as Position;
   const history = position?.history === undefined ? [] : historyFromJson(position.history);
   const { step, before, loss, penalty, penalties, losses, counted, bestLoss } = position ?? {};
   const sums = [penalties, losses].flatMap((byName) => Object.values(byName ?? {}));

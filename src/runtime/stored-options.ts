@@ -1,6 +1,7 @@
 import type { LoraOptions } from "../adapters/adapter.ts";
 import { mayTakeForever } from "../block/bounded-pattern.ts";
 import { FileError, UsageError } from "../errors.ts";
+import { parsedJson } from "../json.ts";
 import { isStorable, objectiveFromStored, type StoredObjective, storedObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
 import type { AnyObjective } from "../losses/terms.ts";
@@ -208,12 +209,7 @@ export function exportOptionsFromText(text: string): {
 export const teacherIn = (text: string): string | undefined => parsed(text).teacher;
 
 function parsed(text: string): StoredOptions {
-  let stored: Partial<StoredOptions> | null;
-  try {
-    stored = JSON.parse(text) as Partial<StoredOptions> | null;
-  } catch {
-    stored = null;
-  }
+  const stored = parsedJson(text) as Partial<StoredOptions> | null;
   const { numbers, optimizer, penalties, patterns: kept } = stored ?? {};
   if (!stored || !numbers || !optimizer?.name || !Array.isArray(penalties) || !kept) {
     throw new FileError("the checkpoint's options are damaged");

@@ -1,6 +1,7 @@
 import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { learnCrc } from "../data/crc-checksum.ts";
 import { FileError, messageOf, NumericError } from "../errors.ts";
+import { parsedJson } from "../json.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
@@ -75,14 +76,14 @@ export async function readRun(
 
 /** A list of names. @throws FileError for anything else */
 function namesIn(json: string, where: string): readonly string[] {
-  const found = parsed(json);
+  const found = parsedJson(json);
   if (Array.isArray(found) && found.every(isText)) return found;
   throw new FileError(`${where} is damaged: it does not say which of its tensors are weights`);
 }
 
 /** Names by name. @throws FileError for anything else */
 function namesByName(json: string, where: string): Readonly<Record<string, string>> {
-  const found = parsed(json);
+  const found = parsedJson(json);
   if (typeof found === "object" && found && !Array.isArray(found) && Object.values(found).every(isText)) {
     return found as Readonly<Record<string, string>>;
   }
@@ -90,15 +91,6 @@ function namesByName(json: string, where: string): Readonly<Record<string, strin
 }
 
 const isText = (value: unknown): value is string => typeof value === "string";
-
-/** What a text says as JSON; undefined for one that is none. */
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
-}
 
 /** What {@link writeRun} writes. */
 export interface WrittenRun {
