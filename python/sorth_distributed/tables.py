@@ -76,9 +76,16 @@ def _rows(path: Path) -> Iterator[Row]:
             first = file.readline()
             file.seek(0)
             separator = max(",;\t", key=first.count) if kind == ".csv" else "\t"
-            yield from csv.DictReader(file, delimiter=separator, skipinitialspace=True)
+            for row in csv.DictReader(file, delimiter=separator, skipinitialspace=True):
+                # Semicolons separate where a comma is the decimal point.
+                yield {name: _with_point(cell) for name, cell in row.items()} if separator == ";" else row
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read ({error})") from error
+
+
+def _with_point(cell: Any) -> Any:
+    is_decimal = isinstance(cell, str) and re.fullmatch(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*", cell)
+    return cell.replace(",", ".") if is_decimal else cell
 
 
 def _is_missing(cell: Any) -> bool:
@@ -119,7 +126,11 @@ def _input(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
     for column in given["columns"]:
         name = column["name"]
         if column["kind"] == "list":
-            pieces.append(np.array([_list(path, row, column) for row in rows], np.float64))
+            lists = np.array([_list(path, row, column) for row in rows], np.float64)
+            if "mean" in column:
+                is_float = True
+                lists = (lists - np.array(column["mean"])) / np.array(column["std"])
+            pieces.append(lists)
         elif column["kind"] == "category":
             known = column["categories"]
             places = [None if _is_missing(row[name]) else _place(path, row, name, known) for row in rows]

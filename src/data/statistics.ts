@@ -30,7 +30,7 @@ export async function channelStatistics(
     drawnRows({ size: rows.length, inOrder: dataset.inOrder === true }, most),
     (i) => rows[i] as number,
   );
-  const sums = Array.from({ length: channels }, () => ({ sum: 0, squares: 0 }));
+  const sums = Array.from({ length: channels }, () => ({ first: Number.NaN, sum: 0, squares: 0 }));
   const divisor = column?.bytes ? 255 : 1;
   for (let first = 0; first < drawn.length; first += chunk) {
     const indices = drawn.slice(first, first + chunk);
@@ -41,15 +41,18 @@ export async function channelStatistics(
       const own = sums[channels === 1 ? 0 : Math.floor(i / inner) % channels];
       const value = (values[i] as number) / divisor;
       if (own) {
-        own.sum += value;
-        own.squares += value * value;
+        // From the first number on, so that sums of squares of numbers far from 0 keep their digits.
+        if (Number.isNaN(own.first)) own.first = value;
+        const shifted = value - own.first;
+        own.sum += shifted;
+        own.squares += shifted * shifted;
       }
     }
   }
   const count = (drawn.length * elements) / channels;
-  const mean = sums.map(({ sum }) => sum / count);
+  const mean = sums.map(({ first, sum }) => first + sum / count);
   const std = sums.map(
-    ({ squares }, c) => Math.sqrt(Math.max(squares / count - (mean[c] as number) ** 2, 0)) || 1,
+    ({ sum, squares }) => Math.sqrt(Math.max(squares / count - (sum / count) ** 2, 0)) || 1,
   );
   return { mean, std };
 }

@@ -144,6 +144,13 @@ describe("a folder of images", () => {
       );
     }
   });
+
+  test("numbers far from 0 keep the digits of their deviation, and equal ones have none", async () => {
+    const x = Float32Array.from([-1, 0, 1, 0], (value) => 1e8 + 64 * value);
+    const of = (x: Float32Array) => channelStatistics(arrayDataset(x, new Int32Array(4), [1]));
+    expect((await of(x)).std[0]).toBeCloseTo(64 * Math.sqrt(0.5), 9);
+    expect(await of(new Float32Array(4).fill(0.7))).toEqual({ mean: [Math.fround(0.7)], std: [1] });
+  });
 });
 
 describe("augmentation", () => {

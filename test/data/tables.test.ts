@@ -180,6 +180,63 @@ describe("missing values and standardization", () => {
     const unlabelled = written("unlabelled.csv", lines.map((line) => line.replace(/,[^,]*$/, "")).join("\n"));
     expect((await loadData(unlabelled, { conversion: again })).train.y.type).toBe("none");
   });
+
+  test("a list is standardized place by place, and later lists with the same figures", async () => {
+    const rows = ["[1,50]", "[2,70]", "[3,90]"].map((list, i) => `{"v":${list},"y":${i % 2}}`);
+    const { train, conversion } = await loadData(written("lists.jsonl", rows.join("\n")), {
+      standardize: true,
+    });
+    const far = Math.fround(Math.sqrt(1.5));
+    const all = [
+      [-far, -far],
+      [0, 0],
+      [far, far],
+    ];
+    expect((await numbers(train)).x).toEqual(all);
+    const later = written("later-lists.jsonl", rows[2] as string);
+    expect((await numbers((await loadData(later, { conversion: conversion as never })).train)).x).toEqual([
+      all[2],
+    ]);
+  });
+
+  test("equal numbers have no deviation: their rounding does not become ±1, nor a later 3.4 a number of 15 digits", async () => {
+    const path = written("equal.csv", `a,y\n${"3.3,0\n3.3,1\n3.3,0\n".repeat(13)}`);
+    const { train, conversion } = await loadData(path, { standardize: true });
+    for (const [value] of (await numbers(train)).x) expect(value).toBeCloseTo(0, 9);
+    const later = await loadData(written("other.csv", "a,y\n3.4,0\n"), { conversion: conversion as never });
+    expect((await numbers(later.train)).x[0]?.[0]).toBeCloseTo(0.1, 6);
+  });
+});
+
+describe("letters", () => {
+  const lines = ["größe,wort,y", "1,grün\u2028neu,0", "2,grön,1"].join("\n");
+  test.each([
+    ["utf-8.csv", Buffer.from(`\ufeff${lines}`)],
+    ["utf-16.csv", Buffer.from(`\ufeff${lines}`, "utf16le")],
+    ["utf-8.jsonl", Buffer.from('{"größe":1,"wort":"grün\u2028neu","y":0}\n{"größe":2,"wort":"grön","y":1}')],
+  ])("%s", async (name, bytes) => {
+    writeFileSync(join(own, name), bytes);
+    const { train, conversion } = await loadData(join(own, name));
+    const x = [
+      [1, 0, 1],
+      [2, 1, 0],
+    ];
+    expect(await numbers(train)).toEqual({ x, y: [0, 1] });
+    const column = { kind: "category", name: "wort", categories: ["grön", "grün\u2028neu"] };
+    expect(conversion?.table?.inputs[0]?.columns).toEqual([{ kind: "number", name: "größe" }, column]);
+  });
+
+  test.each(["csv", "jsonl"])(
+    "another encoding is refused, where ü and ö would become one letter: .%s",
+    async (kind) => {
+      const path = join(own, `latin-1.${kind}`);
+      writeFileSync(
+        path,
+        Buffer.from(kind === "csv" ? lines.replace("\u2028", "") : '{"x":"ü","y":0}', "latin1"),
+      );
+      await expect(loadData(path)).rejects.toThrow(`${path}: its text is not in UTF-8`);
+    },
+  );
 });
 
 describe("what does not fit is refused, with file, row, column and what helps", () => {
@@ -241,6 +298,7 @@ describe("what does not fit is refused, with file, row, column and what helps", 
       {},
       'row 2 (line 2), column "x" holds a list of 1 numbers',
     ],
+    ["texts.csv", "a,y\nred,0\nblue,1\n", { standardize: true }, "--standardize acts on numbers"],
     ["none.parquet", "PAR1 not", {}, "not a Parquet file, or a damaged one"],
   ];
   test.each(cases)("%s", async (name, text, options, says) => {

@@ -19,7 +19,9 @@ describe("data of workers", () => {
     const rows = Array.from({ length: 64 }, (_, i) => row(i));
     writeFileSync(
       at("table.csv"),
-      ["a,color,c,b,label", ...rows.map((text, i) => text.replace(/,(?=[^,]*$)/, `,${i % 5},`))].join("\n"),
+      ["a,color,c,b,label", ...rows.map((text, i) => text.replace(/,(?=[^,]*$)/, `,${i % 5},`))]
+        .map((line) => line.replaceAll(",", ";").replaceAll(".", ","))
+        .join("\n"),
     );
     const run = ["--batch", "16", "--penalty", "none", "--epochs", "2", "--standardize", "--missing", "mean"];
     await sorth(

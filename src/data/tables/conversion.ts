@@ -20,7 +20,14 @@ export type ColumnConversion =
       /** One number (the index of the text) instead of one for each text, 1 for its own and 0 for the others. */
       readonly asIndex?: true;
     }
-  | { readonly kind: "list"; readonly name: string; readonly length: number };
+  | {
+      readonly kind: "list";
+      readonly name: string;
+      readonly length: number;
+      /** Standardization, place by place. */
+      readonly mean?: readonly number[];
+      readonly std?: readonly number[];
+    };
 
 /** The columns that are fed to one input, one after another. */
 export interface TableInput {

@@ -1,8 +1,9 @@
-import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
+import { pipeline, Readable } from "node:stream";
 import { parse } from "csv-parse";
-import { DataError, FileError, messageOf } from "../../errors.ts";
+import { DataError, FileError, messageOf, SorthError } from "../../errors.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
+import { textOf } from "../text-file-node.ts";
 import { inChunks, type TableSource } from "./table-source.ts";
 
 /**
@@ -37,17 +38,17 @@ export async function csvTable(path: string): Promise<TableSource> {
 }
 
 async function* records(path: string, separator: string, from: number): AsyncGenerator<string[]> {
-  const stream = createReadStream(path);
-  const parser = stream.pipe(
-    parse({ delimiter: separator, bom: true, skip_empty_lines: true, from, relax_column_count: false }),
-  );
+  const stream = Readable.from(textOf(path));
+  const parser = parse({ delimiter: separator, skip_empty_lines: true, from, relax_column_count: false });
+  // What fails in reading ends the loop below.
+  pipeline(stream, parser, () => {});
   try {
     for await (const row of parser) {
       // Semicolons separate where a comma is the decimal point.
       yield separator === ";" ? (row as string[]).map(withDecimalPoint) : (row as string[]);
     }
   } catch (error) {
-    throw new DataError(`${path}: ${messageOf(error)}`);
+    throw error instanceof SorthError ? error : new DataError(`${path}: ${messageOf(error)}`);
   } finally {
     stream.destroy();
   }

@@ -128,8 +128,14 @@ class InputRows {
   /** The input with means for missing values and for standardization. */
   completed({ missing, standardize }: TableStatistics, rows: ArrayLike<number>): TableInput {
     const columns = this.input.columns.map((column, i): ColumnConversion => {
-      if (column.kind !== "number") return column;
-      const { mean, std } = this.#moments(rows, this.#from[i] as number);
+      const from = this.#from[i] as number;
+      if (column.kind === "category") return column;
+      if (column.kind === "list") {
+        if (!standardize) return column;
+        const places = Array.from({ length: column.length }, (_, place) => this.#moments(rows, from + place));
+        return { ...column, mean: places.map(({ mean }) => mean), std: places.map(({ std }) => std) };
+      }
+      const { mean, std } = this.#moments(rows, from);
       return {
         ...column,
         ...(missing === "mean" && { missing: mean }),
@@ -157,24 +163,28 @@ class InputRows {
       squares += (value - mean) ** 2;
     });
     const std = Math.sqrt(squares / Math.max(count, 1));
-    return { mean, std: std > 0 ? std : 1 };
+    // Equal numbers differ from their mean by its rounding, which is no deviation to divide by.
+    return { mean, std: std > count * Number.EPSILON * Math.abs(mean) ? std : 1 };
   }
 
   /** Fills in missing values and standardizes. @throws SorthError for a missing value that the conversion does not know */
   apply(input: TableInput, size: number): void {
     for (const [i, column] of input.columns.entries()) {
-      if (column.kind !== "number") continue;
-      const { missing, mean = 0, std = 1 } = column;
+      if (column.kind === "category") continue;
+      const [means, stds] = [[column.mean ?? []].flat(), [column.std ?? []].flat()];
+      const missing = column.kind === "number" ? column.missing : Number.NaN;
       for (let sample = 0; sample < size; sample++) {
-        const at = sample * this.#width + (this.#from[i] as number);
-        const value = this.#data[at] as number;
-        if (Number.isNaN(value) && missing === undefined) {
-          throw new DataError(
-            `${this.#source.name}: ${placeOf(this.#source, sample)}, column "${column.name}" has no value, and the model was trained on data that had all: use --missing drop`,
-          );
+        for (let place = 0; place < widthOf(column); place++) {
+          const at = sample * this.#width + (this.#from[i] as number) + place;
+          const value = this.#data[at] as number;
+          if (Number.isNaN(value) && missing === undefined) {
+            throw new DataError(
+              `${this.#source.name}: ${placeOf(this.#source, sample)}, column "${column.name}" has no value, and the model was trained on data that had all: use --missing drop`,
+            );
+          }
+          const known = Number.isNaN(value) ? (missing as number) : value;
+          this.#data[at] = (known - (means[place] ?? 0)) / (stds[place] ?? 1);
         }
-        const known = Number.isNaN(value) ? (missing as number) : value;
-        this.#data[at] = column.mean === undefined ? known : (known - mean) / std;
       }
     }
   }
@@ -184,7 +194,7 @@ class InputRows {
     const values = this.#data.subarray(0, size * this.#width);
     const data = compact(
       values,
-      columns.some((column) => column.kind === "number" && column.mean !== undefined),
+      columns.some((column) => column.kind !== "category" && column.mean !== undefined),
     );
     const { dtype: _, ...column } = arrayColumn(this.#source.name, name, size, { data, shape });
     // Small integers are pixels only where they form an image.

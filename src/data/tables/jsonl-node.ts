@@ -1,7 +1,5 @@
-import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
-import { DataError, FileError, messageOf } from "../../errors.ts";
-import { reasonOf } from "../../onnx/write-file.ts";
+import { DataError, messageOf } from "../../errors.ts";
+import { linesOf } from "../text-file-node.ts";
 import { type Cell, inChunks, type TableSource } from "./table-source.ts";
 
 /**
@@ -35,30 +33,20 @@ async function* rowsIn(path: string, names: readonly string[]): AsyncGenerator<C
 }
 
 async function* objectsIn(path: string) {
-  const stream = createReadStream(path, "utf8");
-  const failed = new Promise<never>((_, reject) => {
-    stream.on("error", (error) => reject(new FileError(`${path}: cannot be read (${reasonOf(error)})`)));
-  });
-  failed.catch(() => {});
-  await Promise.race([failed, new Promise<void>((resolve) => stream.once("open", () => resolve()))]);
   let line = 0;
-  try {
-    for await (const text of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
-      line += 1;
-      if (text.trim() === "") continue;
-      let object: unknown;
-      try {
-        object = JSON.parse(text);
-      } catch (error) {
-        throw new DataError(`${path}: line ${line} is no JSON (${messageOf(error)})`);
-      }
-      if (typeof object !== "object" || object === null || Array.isArray(object)) {
-        throw new DataError(`${path}: line ${line} holds no object; give one JSON object per line`);
-      }
-      yield { object: object as Record<string, unknown>, line };
+  for await (const text of linesOf(path)) {
+    line += 1;
+    if (text.trim() === "") continue;
+    let object: unknown;
+    try {
+      object = JSON.parse(text);
+    } catch (error) {
+      throw new DataError(`${path}: line ${line} is no JSON (${messageOf(error)})`);
     }
-  } finally {
-    stream.destroy();
+    if (typeof object !== "object" || object === null || Array.isArray(object)) {
+      throw new DataError(`${path}: line ${line} holds no object; give one JSON object per line`);
+    }
+    yield { object: object as Record<string, unknown>, line };
   }
 }
 

@@ -72,6 +72,11 @@ async function asNew(source: TableSource, options: DataOptions): Promise<SplitDa
     ...{ missing, standardize, targets },
     ...(inputs && { inputs }),
   });
+  if (standardize && plan.inputs.every((input) => input.columns.every(({ kind }) => kind === "category"))) {
+    throw new UsageError(
+      `${source.name}: --standardize acts on numbers, and all columns to feed hold texts: leave it out`,
+    );
+  }
   const trainingRows =
     typeof validation === "number" && validation > 0
       ? (size: number) => splitRows(source.name, size, validation, seed).train

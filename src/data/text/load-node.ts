@@ -1,7 +1,5 @@
-import { createReadStream } from "node:fs";
 import { extname } from "node:path";
 import { DataError, FileError, UsageError } from "../../errors.ts";
-import { reasonOf } from "../../onnx/write-file.ts";
 import { arrayColumn } from "../array-dataset.ts";
 import { datasetOfColumns } from "../dataset.ts";
 import { wantedInputs } from "../model-inputs.ts";
@@ -9,6 +7,7 @@ import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
 import { openTable } from "../tables/open-node.ts";
 import type { TableSource } from "../tables/table-source.ts";
+import { linesOf } from "../text-file-node.ts";
 import { TokenBlocks } from "./blocks.ts";
 import { chosenColumns, columnsOf, textColumns } from "./columns.ts";
 import type { TextConversion } from "./conversion.ts";
@@ -157,19 +156,4 @@ async function* textsOf(
       row += 1;
     }
   }
-}
-
-/** The lines of a file, each with its line break. */
-async function* linesOf(path: string): AsyncGenerator<string> {
-  let rest = "";
-  try {
-    for await (const part of createReadStream(path, "utf8")) {
-      const lines = `${rest}${part as string}`.split(/(?<=\n)/);
-      rest = lines.pop() ?? "";
-      yield* lines;
-    }
-  } catch (error) {
-    throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
-  }
-  if (rest !== "") yield rest;
 }
