@@ -251,36 +251,28 @@ export const buildArtifacts: Library["buildArtifacts"] = (model, options) =>
 export const exportCheckpoint: Library["exportCheckpoint"] = (folder, options = {}) =>
   exportCheckpointWith(folder, options, nodeRuntime);
 
-/** @function */
-export const angleReportPage: Library["angleReportPage"] = async (models, options = {}) => {
-  const [{ anglePage }, { blankDocument }] = await Promise.all([
-    import("./report/pages/angle-page.ts"),
-    import("./report/pages/blank-document.ts"),
-  ]);
-  return anglePage(blankDocument(), models, options);
-};
+const emptyPage = async () => (await import("./report/pages/blank-document.ts")).blankDocument();
 
 /** @function */
-export const runReportPage: Library["runReportPage"] = async (run, options = {}) => {
-  const [{ runPage }, { blankDocument }] = await Promise.all([
-    import("./report/pages/run-page.ts"),
-    import("./report/pages/blank-document.ts"),
-  ]);
-  return runPage(blankDocument(), run, options);
-};
+export const angleReportPage: Library["angleReportPage"] = async (models, options = {}) =>
+  (await import("./report/pages/angle-page.ts")).anglePage(await emptyPage(), models, options);
+
+/** @function */
+export const runReportPage: Library["runReportPage"] = async (run, options = {}) =>
+  (await import("./report/pages/run-page.ts")).runPage(await emptyPage(), run, options);
 
 /** @function */
 export const evaluationReportPage: Library["evaluationReportPage"] = async (
   evaluation,
   dataset,
   options = {},
-) => {
-  const [{ evaluationPage }, { blankDocument }] = await Promise.all([
-    import("./report/pages/evaluation-page.ts"),
-    import("./report/pages/blank-document.ts"),
-  ]);
-  return evaluationPage(blankDocument(), evaluation, dataset, options);
-};
+) =>
+  (await import("./report/pages/evaluation-page.ts")).evaluationPage(
+    await emptyPage(),
+    evaluation,
+    dataset,
+    options,
+  );
 
 /**
  * Trains a model on stock ONNX Runtime, on the CPU, with CUDA or with WebGPU. One run of the step graph ({@link Library.buildStep}) does one batch, or several

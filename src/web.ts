@@ -49,251 +49,173 @@ export const buildStep: Library["buildStep"] = (model, options) => buildStepWith
  *
  * @function
  */
-export const loadImages: typeof LoadImages = async (files, options) => {
-  const { loadImages: loadImagesWith } = await import("./data/images-web.ts");
-  return loadImagesWith(files, options);
-};
+export const loadImages: typeof LoadImages = async (files, options) =>
+  (await import("./data/images-web.ts")).loadImages(files, options);
 
 /** @function */
-export const augmentedDataset: Library["augmentedDataset"] = async (dataset, changes) => {
-  const { augmentedDataset: augmentedDatasetWith } = await import("./data/images/augmented.ts");
-  return augmentedDatasetWith(dataset, changes);
-};
+export const augmentedDataset: Library["augmentedDataset"] = async (dataset, changes) =>
+  (await import("./data/images/augmented.ts")).augmentedDataset(dataset, changes);
 
 /** @function */
-export const inspect: Library["inspect"] = async (model, options = {}) => {
-  const { inspect: inspectWith } = await import("./measure/inspect.ts");
-  return inspectWith(model, options, webProbe);
-};
+export const inspect: Library["inspect"] = async (model, options = {}) =>
+  (await import("./measure/inspect.ts")).inspect(model, options, webProbe);
 
 /** @function */
-export const inject: Library["inject"] = async (model, options) => {
-  const { inject: injectWith } = await import("./inject/inject.ts");
-  return injectWith(model, options, webProbe);
-};
+export const inject: Library["inject"] = async (model, options) =>
+  (await import("./inject/inject.ts")).inject(model, options, webProbe);
 
 /** @function */
-export const freeBatch: Library["freeBatch"] = async (model, options = {}) => {
-  const { freeBatch: freeBatchWith } = await import("./free-batch/free-batch.ts");
-  return freeBatchWith(model, options, webProbe);
-};
+export const freeBatch: Library["freeBatch"] = async (model, options = {}) =>
+  (await import("./free-batch/free-batch.ts")).freeBatch(model, options, webProbe);
 
 /** @function */
-export const replaceHead: Library["replaceHead"] = async (model, options) => {
-  const { replaceHead: replaceHeadWith } = await import("./head/replace-head.ts");
-  return replaceHeadWith(model, options, webProbe);
-};
+export const replaceHead: Library["replaceHead"] = async (model, options) =>
+  (await import("./head/replace-head.ts")).replaceHead(model, options, webProbe);
 
 /** @function */
-export const recoverBatchNorm: Library["recoverBatchNorm"] = async (model, dataset, options = {}) => {
-  const { recoverBatchNorm: recoverBatchNormWith } = await import("./runtime/recover-batch-norm.ts");
-  return recoverBatchNormWith(model, dataset, options, webRuntime);
-};
+export const recoverBatchNorm: Library["recoverBatchNorm"] = async (model, dataset, options = {}) =>
+  (await import("./runtime/recover-batch-norm.ts")).recoverBatchNorm(model, dataset, options, webRuntime);
 
 /** @function */
-export const updateBatchNorm: Library["updateBatchNorm"] = async (model, dataset, options = {}) => {
-  const { updateBatchNorm: updateBatchNormWith } = await import("./runtime/update-batch-norm.ts");
-  return updateBatchNormWith(model, dataset, options, webRuntime);
-};
+export const updateBatchNorm: Library["updateBatchNorm"] = async (model, dataset, options = {}) =>
+  (await import("./runtime/update-batch-norm.ts")).updateBatchNorm(model, dataset, options, webRuntime);
 
 /** @function */
-export const sampleFeeds: Library["sampleFeeds"] = async (model, dataset, count, options) => {
-  const { sampleFeeds: sampleFeedsWith } = await import("./data/sample-feeds.ts");
-  return sampleFeedsWith(model, dataset, count, options);
-};
+export const sampleFeeds: Library["sampleFeeds"] = async (model, dataset, count, options) =>
+  (await import("./data/sample-feeds.ts")).sampleFeeds(model, dataset, count, options);
 
 /** @function */
-export const foldBatchNorm: Library["foldBatchNorm"] = async (model) => {
-  const { foldBatchNorm: foldBatchNormWith } = await import("./batch-norm/fold-batch-norm.ts");
-  return foldBatchNormWith(model);
-};
+export const foldBatchNorm: Library["foldBatchNorm"] = async (model) =>
+  (await import("./batch-norm/fold-batch-norm.ts")).foldBatchNorm(model);
 
 /** @function */
-export const trainablePart: Library["trainablePart"] = async (model, part, options = {}) => {
-  const { trainablePart: trainablePartWith } = await import("./programs/trainable-part.ts");
-  return trainablePartWith(model, part, options);
-};
+export const trainablePart: Library["trainablePart"] = async (model, part, options = {}) =>
+  (await import("./programs/trainable-part.ts")).trainablePart(model, part, options);
 
 /** @function */
-export const tap: Library["tap"] = async (model, options) => {
-  const { tap: tapWith } = await import("./tap/tap.ts");
-  return tapWith(model, options, webProbe);
-};
+export const tap: Library["tap"] = async (model, options) =>
+  (await import("./tap/tap.ts")).tap(model, options, webProbe);
 
 /** @function */
-export const innerValues: Library["innerValues"] = async (model) => {
-  const { innerValues: innerValuesWith } = await import("./tap/tap.ts");
-  return innerValuesWith(model, webProbe);
-};
+export const innerValues: Library["innerValues"] = async (model) =>
+  (await import("./tap/tap.ts")).innerValues(model, webProbe);
 
 /** @function */
-export const addAdapters: Library["addAdapters"] = async (model, options = {}) => {
-  const { addAdapters: addAdaptersWith } = await import("./adapters/add.ts");
-  return addAdaptersWith(model, options, webProbe);
-};
+export const addAdapters: Library["addAdapters"] = async (model, options = {}) =>
+  (await import("./adapters/add.ts")).addAdapters(model, options, webProbe);
 
 /** @function */
-export const mergeAdapters: Library["mergeAdapters"] = async (model, adapters = [], options = {}) => {
-  const { mergeAdapters: mergeAdaptersWith } = await import("./adapters/merge.ts");
-  return mergeAdaptersWith(model, adapters, options, webProbe);
-};
+export const mergeAdapters: Library["mergeAdapters"] = async (model, adapters = [], options = {}) =>
+  (await import("./adapters/merge.ts")).mergeAdapters(model, adapters, options, webProbe);
 
 /** @function */
-export const unmerge: Library["unmerge"] = async (model, adapters, options = {}) => {
-  const { unmerge: unmergeWith } = await import("./adapters/merge.ts");
-  return unmergeWith(model, adapters, options, webProbe);
-};
+export const unmerge: Library["unmerge"] = async (model, adapters, options = {}) =>
+  (await import("./adapters/merge.ts")).unmerge(model, adapters, options, webProbe);
 
 /** @function */
-export const loadAdapter: Library["loadAdapter"] = async (model, adapter) => {
-  const { loadAdapter: loadAdapterWith } = await import("./adapters/load.ts");
-  return loadAdapterWith(model, adapter, webProbe);
-};
+export const loadAdapter: Library["loadAdapter"] = async (model, adapter) =>
+  (await import("./adapters/load.ts")).loadAdapter(model, adapter, webProbe);
 
 /** @function */
-export const adapterOf: Library["adapterOf"] = async (model) => {
-  const { adapterOf: adapterOfModel } = await import("./adapters/load.ts");
-  return adapterOfModel(model);
-};
+export const adapterOf: Library["adapterOf"] = async (model) =>
+  (await import("./adapters/load.ts")).adapterOf(model);
 
 /** @function */
-export const encodeAdapter: Library["encodeAdapter"] = async (adapter) => {
-  const { encodeAdapter: encodeAdapterFiles } = await import("./adapters/peft-file.ts");
-  return encodeAdapterFiles(adapter);
-};
+export const encodeAdapter: Library["encodeAdapter"] = async (adapter) =>
+  (await import("./adapters/peft-file.ts")).encodeAdapter(adapter);
 
 /** @function */
-export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) => {
-  const { decodeAdapter: decodeAdapterFiles } = await import("./adapters/peft-file.ts");
-  return decodeAdapterFiles(tensors, config);
-};
+export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) =>
+  (await import("./adapters/peft-file.ts")).decodeAdapter(tensors, config);
 
 /** @function */
-export const encodeOnnxAdapter: Library["encodeOnnxAdapter"] = async (model) => {
-  const { encodeOnnxAdapter: encodeOnnxAdapterWith } = await import("./adapters/adapter-inputs.ts");
-  return encodeOnnxAdapterWith(model, webProbe);
-};
+export const encodeOnnxAdapter: Library["encodeOnnxAdapter"] = async (model) =>
+  (await import("./adapters/adapter-inputs.ts")).encodeOnnxAdapter(model, webProbe);
 
 /** @function */
-export const decodeOnnxAdapter: Library["decodeOnnxAdapter"] = async (bytes) => {
-  const { decodeOnnxAdapter: decodeOnnxAdapterFile } = await import("./adapters/onnx-adapter-file.ts");
-  return decodeOnnxAdapterFile(bytes);
-};
+export const decodeOnnxAdapter: Library["decodeOnnxAdapter"] = async (bytes) =>
+  (await import("./adapters/onnx-adapter-file.ts")).decodeOnnxAdapter(bytes);
 
 /** @function */
-export const verify: Library["verify"] = async (original, injected, options = {}) => {
-  const { verify: verifyWith } = await import("./verify/verify.ts");
-  return verifyWith(original, injected, options, webProbe);
-};
+export const verify: Library["verify"] = async (original, injected, options = {}) =>
+  (await import("./verify/verify.ts")).verify(original, injected, options, webProbe);
 
 /** @function */
-export const evaluateModel: Library["evaluateModel"] = async (model, dataset, options = {}) => {
-  const { evaluateModel: evaluateModelWith } = await import("./runtime/evaluate-model.ts");
-  return evaluateModelWith(model, dataset, options, webRuntime);
-};
+export const evaluateModel: Library["evaluateModel"] = async (model, dataset, options = {}) =>
+  (await import("./runtime/evaluate-model.ts")).evaluateModel(model, dataset, options, webRuntime);
 
 /** @function */
 export const predict: Library["predict"] = async function* (model, dataset, options = {}) {
-  const { predict: predictWith } = await import("./runtime/predict.ts");
-  yield* predictWith(model, dataset, options, webRuntime);
+  yield* (await import("./runtime/predict.ts")).predict(model, dataset, options, webRuntime);
 };
 
 /** @function */
-export const weightAngles: Library["weightAngles"] = async (model, options = {}) => {
-  const { weightAngles: weightAnglesWith } = await import("./measure/weight-angles.ts");
-  return weightAnglesWith(model, options, webProbe);
-};
+export const weightAngles: Library["weightAngles"] = async (model, options = {}) =>
+  (await import("./measure/weight-angles.ts")).weightAngles(model, options, webProbe);
 
 /** @function */
-export const responseAngles: Library["responseAngles"] = async (model, data, options = {}) => {
-  const { responseAngles: responseAnglesWith } = await import("./measure/response-angles.ts");
-  return responseAnglesWith(model, data, options, webProbe);
-};
+export const responseAngles: Library["responseAngles"] = async (model, data, options = {}) =>
+  (await import("./measure/response-angles.ts")).responseAngles(model, data, options, webProbe);
 
 /** @function */
 export const observe: Library["observe"] = async function* (trainer, dataset, run, options = {}) {
-  const { observe: observeWith } = await import("./measure/observe.ts");
-  yield* observeWith(trainer, dataset, run, options, webProbe);
+  yield* (await import("./measure/observe.ts")).observe(trainer, dataset, run, options, webProbe);
 };
 
 /** @function */
-export const trainerAngles: Library["trainerAngles"] = async (trainer, dataset, options = {}) => {
-  const { trainerAngles: trainerAnglesWith } = await import("./measure/trainer-angles.ts");
-  return trainerAnglesWith(trainer, dataset, options, webProbe);
-};
+export const trainerAngles: Library["trainerAngles"] = async (trainer, dataset, options = {}) =>
+  (await import("./measure/trainer-angles.ts")).trainerAngles(trainer, dataset, options, webProbe);
 
 /** @function */
-export const generatorDataset: Library["generatorDataset"] = async (generate, options) => {
-  const { generatorDataset: generatorDatasetWith } = await import("./data/generator-dataset.ts");
-  return generatorDatasetWith(generate, options);
-};
+export const generatorDataset: Library["generatorDataset"] = async (generate, options) =>
+  (await import("./data/generator-dataset.ts")).generatorDataset(generate, options);
 
 /** @function */
-export const trainSeeds: Library["trainSeeds"] = async (model, dataset, options) => {
-  const { trainSeeds: trainSeedsWith } = await import("./measure/train-seeds.ts");
-  return trainSeedsWith(model, dataset, options, webRuntime);
-};
+export const trainSeeds: Library["trainSeeds"] = async (model, dataset, options) =>
+  (await import("./measure/train-seeds.ts")).trainSeeds(model, dataset, options, webRuntime);
 
 /** @function */
-export const findLearningRate: Library["findLearningRate"] = async (trainer, dataset, options = {}) => {
-  const { findLearningRate: findLearningRateWith } = await import("./measure/find-learning-rate.ts");
-  return findLearningRateWith(trainer, dataset, options, webRuntime);
-};
+export const findLearningRate: Library["findLearningRate"] = async (trainer, dataset, options = {}) =>
+  (await import("./measure/find-learning-rate.ts")).findLearningRate(trainer, dataset, options, webRuntime);
 
 /** @function */
-export const differentiate: Library["differentiate"] = async (model, options) => {
-  const { differentiate: differentiateWith } = await import("./programs/differentiate.ts");
-  return differentiateWith(model, options, webProbe);
-};
+export const differentiate: Library["differentiate"] = async (model, options) =>
+  (await import("./programs/differentiate.ts")).differentiate(model, options, webProbe);
 
 /** @function */
-export const buildSplitStep: Library["buildSplitStep"] = async (model, options) => {
-  const { buildSplitStep: buildSplitStepWith } = await import("./programs/split-step.ts");
-  return buildSplitStepWith(model, options, webProbe);
-};
+export const buildSplitStep: Library["buildSplitStep"] = async (model, options) =>
+  (await import("./programs/split-step.ts")).buildSplitStep(model, options, webProbe);
 
 /** @function */
-export const buildArtifacts: Library["buildArtifacts"] = async (model, options) => {
-  const { buildArtifacts: buildArtifactsWith } = await import("./programs/artifacts.ts");
-  return buildArtifactsWith(model, options, webProbe);
-};
+export const buildArtifacts: Library["buildArtifacts"] = async (model, options) =>
+  (await import("./programs/artifacts.ts")).buildArtifacts(model, options, webProbe);
 
 /** @function */
-export const exportCheckpoint: Library["exportCheckpoint"] = async (folder, options = {}) => {
-  const { exportCheckpoint: exportCheckpointWith } = await import("./runtime/export-checkpoint.ts");
-  return exportCheckpointWith(folder, options, webRuntime);
-};
+export const exportCheckpoint: Library["exportCheckpoint"] = async (folder, options = {}) =>
+  (await import("./runtime/export-checkpoint.ts")).exportCheckpoint(folder, options, webRuntime);
+
+const emptyPage = async () => (await import("./report/pages/blank-document-web.ts")).blankDocument();
 
 /** @function */
-export const angleReportPage: Library["angleReportPage"] = async (models, options = {}) => {
-  const [{ anglePage }, { blankDocument }] = await Promise.all([
-    import("./report/pages/angle-page.ts"),
-    import("./report/pages/blank-document-web.ts"),
-  ]);
-  return anglePage(blankDocument(), models, options);
-};
+export const angleReportPage: Library["angleReportPage"] = async (models, options = {}) =>
+  (await import("./report/pages/angle-page.ts")).anglePage(await emptyPage(), models, options);
 
 /** @function */
-export const runReportPage: Library["runReportPage"] = async (run, options = {}) => {
-  const [{ runPage }, { blankDocument }] = await Promise.all([
-    import("./report/pages/run-page.ts"),
-    import("./report/pages/blank-document-web.ts"),
-  ]);
-  return runPage(blankDocument(), run, options);
-};
+export const runReportPage: Library["runReportPage"] = async (run, options = {}) =>
+  (await import("./report/pages/run-page.ts")).runPage(await emptyPage(), run, options);
 
 /** @function */
 export const evaluationReportPage: Library["evaluationReportPage"] = async (
   evaluation,
   dataset,
   options = {},
-) => {
-  const [{ evaluationPage }, { blankDocument }] = await Promise.all([
-    import("./report/pages/evaluation-page.ts"),
-    import("./report/pages/blank-document-web.ts"),
-  ]);
-  return evaluationPage(blankDocument(), evaluation, dataset, options);
-};
+) =>
+  (await import("./report/pages/evaluation-page.ts")).evaluationPage(
+    await emptyPage(),
+    evaluation,
+    dataset,
+    options,
+  );
 
 /**
  * Trains a model on stock ONNX Runtime, on WebAssembly or WebGPU; checkpoint folders lie in the origin private file system.
