@@ -87,5 +87,5 @@ function slotStart(port: StatePort, parameter: Tensor | undefined): Tensor | und
 }
 
 /** Fresh zeros for a state of a step. */
-export const zeros = ({ input, type, shape }: StatePort): Tensor =>
+export const zeros = ({ input, type, shape }: Pick<StatePort, "input" | "type" | "shape">): Tensor =>
   Tensor.of(input, type, shape, viewOf(type, new Uint8Array(byteLengthOf(type, shape))));

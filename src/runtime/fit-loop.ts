@@ -1,4 +1,3 @@
-import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { epochOrder, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Mixup } from "../data/mixup.ts";
@@ -269,7 +268,7 @@ export class FitLoop {
   /** A step whose loss is finite may still leave NaN behind: nobody is to validate, save or export that. */
   async #checkState(): Promise<void> {
     const { session, stopAt } = this.#run;
-    if (brokenNumber(await session.readState()) !== undefined) await stopAt();
+    if ((await session.brokenNumber()) !== undefined) await stopAt();
   }
 
   #goesOn(end: number): boolean {

@@ -1,6 +1,6 @@
 import type { InferenceSession, Tensor as OrtTensor, TensorConstructor } from "onnxruntime-common";
 import { messageOf } from "../errors.ts";
-import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import type { Tensor } from "../onnx/tensor.ts";
 import { initialNumbers, zeros } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
 import { figureOutputs, type StatePort, type StepPorts } from "../programs/step-ports.ts";
@@ -40,15 +40,17 @@ export class HostStepSession implements StepSession {
     this.#uncopied = uncopied;
     this.#OwnTensor = OwnTensor;
     this.#ports = step.ports;
-    const shared = (tensor: Tensor): OrtTensor => {
-      const { type, data, dims } = toOrtTensor(tensor);
-      return new OwnTensor(type, data as Float32Array, dims);
-    };
     this.#pairs = initialNumbers(step).map(({ port, start }): Pair => {
       const own: [Tensor, Tensor] = [zeros(port), zeros(port)];
       if (start) copy(start, own[0]);
-      return { port, own, ort: [shared(own[0]), shared(own[1])] };
+      return { port, own, ort: [this.#shared(own[0]), this.#shared(own[1])] };
     });
+  }
+
+  /** The same numbers as a tensor that ONNX Runtime writes to. */
+  #shared(tensor: Tensor): OrtTensor {
+    const { type, data, dims } = toOrtTensor(tensor);
+    return new this.#OwnTensor(type, data as Float32Array, dims);
   }
 
   async run(feeds: StepFeeds): Promise<StepResult[]> {
@@ -69,20 +71,10 @@ export class HostStepSession implements StepSession {
 
   /** Tensors for the loss and penalties: one number each, or one for every step of a run. */
   #figures(feeds: StepFeeds): Record<string, OrtTensor> {
-    const { scalars } = this.#ports;
-    const dims = feeds.get(scalars.step)?.dims ?? [];
-    const tensor = (): OrtTensor => {
-      const numbers =
-        scalars.type === "double"
-          ? new Float64Array(elementCount(dims))
-          : new Float32Array(elementCount(dims));
-      return new this.#OwnTensor(
-        scalars.type === "double" ? "float64" : "float32",
-        numbers as Float32Array,
-        dims,
-      );
-    };
-    return Object.fromEntries(figureOutputs(this.#ports).map((name) => [name, tensor()]));
+    const { step, type } = this.#ports.scalars;
+    const shape = feeds.get(step)?.dims ?? [];
+    const figures = figureOutputs(this.#ports).map((input) => zeros({ input, type, shape }));
+    return Object.fromEntries(figures.map((figure) => [figure.name, this.#shared(figure)]));
   }
 
   /** Runs the session, which writes to the given outputs. The copies that it may return are not read. */
@@ -103,11 +95,7 @@ export class HostStepSession implements StepSession {
     return new Map(this.#pairs.map(({ port, own }) => [port.input, own[this.#current]]));
   }
 
-  readState(): Promise<ReadonlyMap<string, Tensor>> {
-    return Promise.resolve(this.state());
-  }
-
-  held(): ReadonlyMap<string, Tensor> {
+  async readState(): Promise<ReadonlyMap<string, Tensor>> {
     return this.state();
   }
 

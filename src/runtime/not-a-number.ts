@@ -1,4 +1,3 @@
-import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { NumericError } from "../errors.ts";
 import type { StepResult } from "./step-session.ts";
 import type { TrainingSession } from "./training-session.ts";
@@ -27,7 +26,7 @@ const usualAdvice =
  */
 export async function stopAtNotANumber(result: StepResult | undefined, run: BrokenRun): Promise<never> {
   const { session, steps, checkpoint } = run;
-  const broken = brokenNumber(await session.readState());
+  const broken = await session.brokenNumber();
   const { loss, scaling } = result ?? {};
   const what = scaling?.skipped
     ? `gradients are not finite at step ${steps + 1}, though the loss scale fell to ${scaling.lossScale.toPrecision(2)}`

@@ -65,11 +65,7 @@ class WasmStepSession implements StepSession {
     return this.#state;
   }
 
-  readState(): Promise<ReadonlyMap<string, Tensor>> {
-    return Promise.resolve(this.state());
-  }
-
-  held(): ReadonlyMap<string, Tensor> {
+  async readState(): Promise<ReadonlyMap<string, Tensor>> {
     return this.state();
   }
 

@@ -42,8 +42,8 @@ export interface StepSession {
   state(): ReadonlyMap<string, Tensor> | undefined;
   /** The same state, fetched from the device if necessary. */
   readState(): Promise<ReadonlyMap<string, Tensor>>;
-  /** The state where it lies, in the form that forward sessions of the same backend accept. Valid until the next run. */
-  held(): ReadonlyMap<string, Fed>;
+  /** The state where it lies on a device, for forward sessions of the same backend. Valid until the next run. */
+  held?(): ReadonlyMap<string, Fed>;
   /** Replaces state by input name; tensors that are not named keep their numbers. */
   restore(state: ReadonlyMap<string, Tensor>): void;
   release(): Promise<void>;

@@ -14,6 +14,7 @@ import { optionsFromText, optionsToText, teacherIn } from "./stored-options.ts";
 import { storedTeacher, teacherFolder } from "./stored-teacher.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
+import type { TrainingSession } from "./training-session.ts";
 
 /** The content of a checkpoint. */
 export interface StoredRun {
@@ -95,7 +96,7 @@ const isText = (value: unknown): value is string => typeof value === "string";
 /** What {@link writeRun} writes. */
 export interface WrittenRun {
   readonly model: Model;
-  readonly tensors: ReadonlyMap<string, Tensor>;
+  readonly session: TrainingSession;
   readonly ports: Pick<StepPorts, "parameters" | "statistics" | "average">;
   readonly options: TrainerOptions;
   readonly position: Position;
@@ -112,11 +113,11 @@ export async function writeRun(
   folder: string,
   kinds: readonly CheckpointKind[],
   { files }: Pick<TrainerRuntime, "files">,
-  { model, tensors, ports, options, position, fit, isSaved }: WrittenRun,
+  { model, session, ports, options, position, fit, isSaved }: WrittenRun,
 ): Promise<void> {
   const { parameters, statistics, average } = ports;
-  const broken = brokenNumber(tensors);
-  if (broken) {
+  const [tensors, broken] = [await session.readState(), await session.brokenNumber()];
+  if (broken !== undefined) {
     throw new NumericError(
       `after step ${position.step}, ${broken}: this state is not saved, since no run could go on from it; ${folder} stays as it was`,
     );

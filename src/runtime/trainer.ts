@@ -292,7 +292,7 @@ export class Trainer {
   ): Promise<EvaluationResult> {
     this.#chooseNormalization(dataset);
     const average = averageOf(this.step.ports, options);
-    const held = () => this.#session.held(this.#parts.backend, average);
+    const held = () => this.#session.held(average);
     const figures = await this.#evaluation.run(dataset, held, {
       ...options,
       normalize: this.#options.normalize,
@@ -327,7 +327,7 @@ export class Trainer {
   async save(folder: string, kinds: readonly CheckpointKind[] = ["last"]): Promise<void> {
     const { writeRun } = await import("./stored-run.ts");
     await writeRun(folder, kinds, this.#parts.runtime, {
-      ...{ model: this.#parts.source, tensors: await this.#session.readState(), ports: this.step.ports },
+      ...{ model: this.#parts.source, session: this.#session, ports: this.step.ports },
       ...{ options: { ...this.#options, backend: this.backend }, position: this.#run.position },
       ...{ fit: this.#fitting.plan, isSaved: this.#savedTo === folder },
     });

@@ -1,3 +1,4 @@
+import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { AverageKind } from "../optimizers/averages.ts";
@@ -8,7 +9,7 @@ import { checkReplaces } from "./ort-session.ts";
 import type { StepFeeder } from "./step-feeds.ts";
 import { allGood } from "./step-results.ts";
 import type { StepScalars } from "./step-scalars.ts";
-import type { Backend, Fed, StepResult, StepSession } from "./step-session.ts";
+import type { Fed, StepResult, StepSession } from "./step-session.ts";
 
 /** A run whose steps are reported one by one. */
 interface Run {
@@ -34,6 +35,8 @@ export class TrainingSession {
   readonly #ports: StepPorts;
   readonly #onTakenBack: () => void;
   #run: Run | undefined;
+  /** What {@link brokenNumber} found in the state as it is now. */
+  #looked: { readonly broken: string | undefined } | undefined;
 
   /**
    * @param ports - those of the session's step
@@ -48,6 +51,7 @@ export class TrainingSession {
   /** Does the steps that a feeder holds. The caller must report each of them (`tell`) before the next run. */
   async run(feeder: StepFeeder, steps: readonly StepScalars[]): Promise<readonly StepResult[]> {
     const results = await this.#session.run(feeder.feeds(steps));
+    this.#looked = undefined;
     this.#run = { feeder, steps, advanced: allGood(results), told: 0 };
     return results;
   }
@@ -68,6 +72,7 @@ export class TrainingSession {
       this.#onTakenBack();
     }
     if (told > 0) await this.#session.run(feeder.feeds(steps.slice(0, told)));
+    this.#looked = undefined;
   }
 
   /** The state by input name; undefined when {@link readState} has to fetch it or settle first. */
@@ -81,14 +86,18 @@ export class TrainingSession {
     return allInModel(this.#ports, await this.#session.readState());
   }
 
+  /** The first NaN or infinite number of the state, and its place. Each state is looked through once. */
+  async brokenNumber(): Promise<string | undefined> {
+    const state = await this.readState();
+    this.#looked ??= { broken: brokenNumber(state) };
+    return this.#looked.broken;
+  }
+
   /**
    * The state as feeds for forward sessions of the same backend: in the step's form where it lies on a device.
    * @param average - the slot to take for each parameter, if not the parameter itself
    */
-  async held(
-    { stateOnDevice }: Pick<Backend, "stateOnDevice">,
-    average: AverageKind | undefined,
-  ): Promise<ReadonlyMap<string, Fed>> {
+  async held(average: AverageKind | undefined): Promise<ReadonlyMap<string, Fed>> {
     await this.settle();
     // A forward session reads no other slots.
     const parameters = this.#ports.parameters.map((port) => ({
@@ -96,9 +105,8 @@ export class TrainingSession {
       slots: new Map([...port.slots].filter(([slot]) => slot === average)),
     }));
     const ports = { ...this.#ports, parameters };
-    const state: ReadonlyMap<string, Fed> = stateOnDevice
-      ? this.#session.held()
-      : allInModel(ports, await this.#session.readState());
+    const state: ReadonlyMap<string, Fed> =
+      this.#session.held?.() ?? allInModel(ports, await this.#session.readState());
     const inputs = averageInputs(ports, average);
     return new Map([...state].map(([input, own]) => [input, state.get(inputs.get(input) ?? input) ?? own]));
   }
@@ -110,6 +118,7 @@ export class TrainingSession {
       const tensor = state.get(input);
       if (tensor) checkReplaces(tensor, { name: input, type, dims: shape });
     }
+    this.#looked = undefined;
     this.#session.restore(allInStep(this.#ports, state));
   }
 
