@@ -1,4 +1,5 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
+import type { ColumnConversion } from "../data/tables/conversion.ts";
 import { UsageError } from "../errors.ts";
 import type { Model } from "../index.ts";
 
@@ -16,12 +17,46 @@ export function checkTaughtData(teacher: Model | undefined, record: DataConversi
       `the teacher's classes are ${before.classes.join(", ")}, and those of the data ${record.classes.join(", ")}: scores of one would be compared with those of another; use data with the teacher's classes`,
     );
   }
-  const columns = ({ table }: DataConversion) => table?.inputs.map((input) => input.columns);
-  const [own, other] = [columns(before), columns(record)];
+  const [own, other] = [columnsOf(before), columnsOf(record)];
   if (!own || !other || JSON.stringify(own) === JSON.stringify(other)) return;
-  const all = own.flat();
-  const odd = other.flat().find((column, i) => JSON.stringify(column) !== JSON.stringify(all[i]));
+  const [odd] = oddColumns(own, other);
   throw new UsageError(
-    `the teacher was trained on a table whose columns were converted otherwise${odd ? ` ("${odd.name}")` : ""}: train it and this model on the same table with the same flags, since both read the same numbers`,
+    `the teacher was trained on a table whose columns were converted otherwise${odd ? ` ("${odd}")` : ""}: train it and this model on the same table with the same flags, since both read the same numbers`,
   );
 }
+
+const columnsOf = ({ table }: DataConversion) => table?.inputs.flatMap((input) => input.columns);
+
+/** Names of columns that stand at another place or become other numbers. */
+const oddColumns = (
+  own: readonly ColumnConversion[],
+  other: readonly ColumnConversion[],
+): readonly string[] =>
+  other.filter((column, i) => JSON.stringify(column) !== JSON.stringify(own[i])).map((column) => column.name);
+
+/**
+ * What a new run converts otherwise than the run that trained its model did; undefined if nothing.
+ * @param record - of the run's data
+ */
+export function conversionRemark(model: Model, record: DataConversion): string | undefined {
+  const before = conversionOf(model);
+  if (!before) return undefined;
+  const differs = <T>(part: (one: DataConversion) => T | undefined): boolean => {
+    const [own, other] = [part(before), part(record)];
+    return own !== undefined && other !== undefined && JSON.stringify(own) !== JSON.stringify(other);
+  };
+  const columns = oddColumns(columnsOf(before) ?? [], (columnsOf(before) && columnsOf(record)) ?? []);
+  const parts = [
+    ...(columns.length > 0 ? [`columns ${listed(columns)}`] : []),
+    ...(differs(({ normalize }) => normalize) ? ["scaling of pixels (--normalize)"] : []),
+    ...(differs(({ images }) => images?.fit) ? ["--resize"] : []),
+    ...(differs(({ classes }) => classes)
+      ? [`classes, which were ${listed(before.classes ?? [])} and are ${listed(record.classes ?? [])}`]
+      : []),
+  ];
+  if (parts.length === 0) return undefined;
+  return `this run converts data otherwise than the one that trained the model: ${parts.join("; ")} (--resume RUN --other-data goes on with the conversion of a run)`;
+}
+
+const listed = (names: readonly string[]): string =>
+  names.length > 8 ? `${names.slice(0, 8).join(", ")} … (${names.length})` : names.join(", ");

@@ -44,7 +44,7 @@ import { readData } from "./read-data.ts";
 import { validationAt } from "./run-log.ts";
 import { averageText, hyperParametersOf, penaltyNote, runFacts, writeRunReport } from "./run-report.ts";
 import type { RunSettings } from "./run-settings.ts";
-import { checkTaughtData } from "./taught-data.ts";
+import { checkTaughtData, conversionRemark } from "./taught-data.ts";
 import { type CommandStreams, Terminal } from "./terminal.ts";
 import { callOf, checkEffects, parsedCall, type TrainFlags } from "./train-call.ts";
 import { defaultBatch } from "./train-flags.ts";
@@ -131,6 +131,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const updates = updatesBatchNorm(trainer, flags);
   const record = dataRecord(read, trainer);
   checkTaughtData(trainer.options.teacher, record);
+  const otherwise = isNew ? conversionRemark(begun, record) : undefined;
 
   const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));
   const learned = trainer.step.ports.parameters;
@@ -140,6 +141,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
     ...(record.summary === undefined ? [] : [`data: ${record.summary}`]),
     `trained: ${counted(learned.length, "parameter")}: ${listedWithSource(learned)}`,
     ...(average === undefined ? [] : [`validated and written: ${average}`]),
+    ...(otherwise === undefined ? [] : [otherwise]),
   );
   // The data's own validation part, unless a share of the samples is held out.
   const own = flags.validation === undefined ? given({ validation }) : {};

@@ -10,7 +10,7 @@ export interface DataOptions {
   readonly model?: Model | undefined;
   /** Lengths of the model's free dimensions, by their name in the file. */
   readonly dims?: Readonly<Record<string, number>> | undefined;
-  /** How the data of a trained model were converted: other data are converted alike. Options that it decides are ignored. */
+  /** How the data of a trained model were converted: other data are converted alike. `label`, `text`, `length` and `resize` take the place of what it says; others that contradict it are refused. */
   readonly conversion?: DataConversion | undefined;
   /** Tables: the column of the labels; default: the one with a usual name (y, label, target, …). */
   readonly label?: string | undefined;

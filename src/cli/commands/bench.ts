@@ -1,5 +1,4 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { conversionOf } from "../../data/conversion.ts";
 import { dataKinds } from "../../data/load-node.ts";
 import { DeviceError, SorthError, UsageError } from "../../errors.ts";
 import { bench, type Model, readModel } from "../../index.ts";
@@ -111,7 +110,7 @@ async function optionsOf(model: Model, facts: ModelFacts, flags: Flags, terminal
     const options = trainerOptions(others, { injected, freeBatch: facts.freeBatch });
     return { options: { ...options, ...placed, onMessage }, dataset: undefined };
   }
-  const read = await readData(flags.data, terminal, flags, { model, conversion: conversionOf(model) });
+  const read = await readData(flags.data, terminal, flags, { model, conversion: undefined });
   const { train, normalize, conversion } = read;
   const on = { backend: "cpu", ...placed };
   const trainer = await newTrainer({

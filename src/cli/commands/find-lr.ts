@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { conversionOf } from "../../data/conversion.ts";
 import { dataKinds } from "../../data/load-node.ts";
 import { UsageError } from "../../errors.ts";
 import { type FoundLearningRate, findLearningRate, readModel } from "../../index.ts";
@@ -58,7 +57,7 @@ export function define(command: Command, streams: CommandStreams): void {
         `"${path}" is a file of ONNX Runtime's training API: give find-lr the model itself`,
       );
     }
-    const read = await readData(flags.data, terminal, flags, { model, conversion: conversionOf(model) });
+    const read = await readData(flags.data, terminal, flags, { model, conversion: undefined });
     const { train, normalize, conversion } = read;
     const text = conversion?.text;
     const onMessage = (message: string) => terminal.note(message);

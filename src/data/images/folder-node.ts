@@ -17,7 +17,11 @@ import { imageConversionFor, imageDataset } from "./image-dataset-node.ts";
 export async function loadImageFolder(folder: string, options: DataOptions): Promise<SplitData> {
   const stored = options.conversion?.images && options.conversion;
   const { input: own, ...fitted } = stored?.images
-    ? { ...stored.images, input: options.model && wantedInputs(options.model, options.dims)[0]?.name }
+    ? {
+        ...stored.images,
+        ...(options.resize && { fit: options.resize }),
+        input: options.model && wantedInputs(options.model, options.dims)[0]?.name,
+      }
     : imageConversionFor(folder, options);
   const sorted = imageClasses(await filesBelow(folder), folder, stored?.classes);
   const part = async (paths: readonly LabelledPath[], name: string, augment?: Augmentation) => {

@@ -28,7 +28,11 @@ export async function loadParquetImages(path: string, options: DataOptions): Pro
   }
   const stored = options.conversion?.images && options.conversion;
   const { input, ...fitted }: ImageConversion & { readonly input?: string | undefined } = stored?.images
-    ? { ...stored.images, input: options.model && wantedInputs(options.model, options.dims)[0]?.name }
+    ? {
+        ...stored.images,
+        ...(options.resize && { fit: options.resize }),
+        input: options.model && wantedInputs(options.model, options.dims)[0]?.name,
+      }
     : imageConversionFor(path, options);
   const label = labelColumnOf(opened, path, image, options);
   const { contents, labels, dropped } = await readRows(opened, path, { image, label }, options);

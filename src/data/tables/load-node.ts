@@ -42,9 +42,14 @@ export async function loadTable(path: string, options: DataOptions): Promise<Spl
 async function asTrained(
   source: TableSource,
   stored: TableConversion,
-  { conversion, missing }: DataOptions,
+  options: DataOptions,
 ): Promise<SplitData> {
-  const { label, targets = [], ...unlabelled } = stored;
+  const { conversion, missing } = options;
+  checkRecorded(source, stored, options);
+  const { label: recorded, targets = [], ...unlabelled } = stored;
+  const given =
+    options.label === undefined ? undefined : chosenColumns(source, { label: options.label }).label;
+  const label = given === undefined ? recorded : { ...recorded, name: given };
   const isThere = ({ name }: { readonly name: string }) => source.columns.includes(name);
   const there = targets.filter(isThere);
   const known = {
@@ -58,6 +63,28 @@ async function asTrained(
   const { dataset, dropped } = await convertTable(source, rows, table);
   const remarks = droppedRemark(source, dropped);
   return { train: dataset, test: undefined, remarks, ...(conversion && { conversion }) };
+}
+
+/** @throws UsageError for options that would need a model trained on other numbers */
+function checkRecorded(
+  { name }: TableSource,
+  { inputs }: TableConversion,
+  { columns, missing, standardize }: DataOptions,
+): void {
+  const recorded = inputs.flatMap((input) => input.columns);
+  const refuse = (flag: string, what: string): never => {
+    throw new UsageError(`${name}: the model was trained ${what}: leave ${flag} out, or train with it`);
+  };
+  const names = recorded.map((column) => column.name);
+  if (columns && (columns.length !== names.length || !columns.every((one) => names.includes(one)))) {
+    refuse("--columns", `on the columns ${names.join(", ")}`);
+  }
+  const isStandardized = recorded.some((column) => column.kind !== "category" && column.mean !== undefined);
+  if (standardize && !isStandardized) refuse("--standardize", "on numbers as they are");
+  const isUnfilled = recorded.some((column) => column.kind === "number" && column.missing === undefined);
+  if ((missing === "mean" || missing === "zero") && isUnfilled) {
+    refuse(`--missing ${missing}`, "on data without a number for missing values");
+  }
 }
 
 async function asNew(source: TableSource, options: DataOptions): Promise<SplitData> {

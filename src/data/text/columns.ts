@@ -41,6 +41,12 @@ export function textColumns(
   return named(names);
 }
 
+/** The column of the labels that the flag names. @throws UsageError for one that is not there */
+export function labelNamed({ name, columns }: TableSource, label: string): string {
+  if (columns.includes(label)) return label;
+  throw new UsageError(`${name}: there is no column "${label}" (--label); it has ${columns.join(", ")}`);
+}
+
 const named = (names: readonly string[]): Pick<Chosen, "column" | "columns"> =>
   names.length === 1 && names[0] !== undefined ? { column: names[0] } : { columns: names };
 
@@ -48,9 +54,7 @@ const named = (names: readonly string[]): Pick<Chosen, "column" | "columns"> =>
 export function chosenColumns(source: TableSource, options: DataOptions): Chosen {
   const { name, columns } = source;
   const { label, text, languageModel, apart } = options;
-  if (label !== undefined && !columns.includes(label)) {
-    throw new UsageError(`${name}: there is no column "${label}" (--label); it has ${columns.join(", ")}`);
-  }
+  if (label !== undefined) labelNamed(source, label);
   const given = text === undefined ? undefined : textColumns(source, text);
   const isLabel = (column: string) =>
     isLabelName(column) || (apart === true && /^(scores?|similarity)$/i.test(column));

@@ -9,7 +9,7 @@ import { openTable } from "../tables/open-node.ts";
 import type { TableSource } from "../tables/table-source.ts";
 import { linesOf } from "../text-file-node.ts";
 import { TokenBlocks } from "./blocks.ts";
-import { chosenColumns, columnsOf, textColumns } from "./columns.ts";
+import { chosenColumns, columnsOf, labelNamed, textColumns } from "./columns.ts";
 import type { TextConversion } from "./conversion.ts";
 import { holdsNoText, rows, textAt } from "./rows-node.ts";
 import { type LoadedTokenizer, loadTokenizer } from "./tokenizer-node.ts";
@@ -36,7 +36,7 @@ export async function loadText(path: string, options: DataOptions): Promise<Spli
   const stored = conversion?.text;
   const loaded = await tokenizerOf(path, options);
   const base = { ...loaded.facts, tokenizer: loaded.folder, checksum: loaded.checksum };
-  const length = stored?.length ?? options.length ?? fixedLength(options);
+  const length = options.length ?? stored?.length ?? fixedLength(options);
   if (isTextFile(path)) {
     for (const flag of ["label", "truncation"] as const) {
       if (options[flag] === undefined) continue;
@@ -52,7 +52,7 @@ export async function loadText(path: string, options: DataOptions): Promise<Spli
   // A model that learned from a text file may be evaluated on a table.
   const asTrained = stored !== undefined && columnsOf(stored).length > 0;
   const chosen = asTrained
-    ? { ...stored, ...(options.text !== undefined && textColumns(source, options.text)) }
+    ? { ...stored, ...namedAnew(source, stored, options) }
     : chosenColumns(source, { ...options, languageModel: stored !== undefined || options.languageModel });
   if (chosen.samples === "blocks") {
     if (options.truncation) {
@@ -71,6 +71,12 @@ export async function loadText(path: string, options: DataOptions): Promise<Spli
   }
   return rows(source, { ...chosen, ...base, ...(truncation && { truncation }) }, length, loaded, options);
 }
+
+/** The columns that the options name in place of those of a record. */
+const namedAnew = (source: TableSource, { label: stored }: TextConversion, { text, label }: DataOptions) => ({
+  ...(text !== undefined && textColumns(source, text)),
+  ...(label !== undefined && { label: { ...stored, name: labelNamed(source, label) } }),
+});
 
 function neededLength(path: string, length: number | undefined): number {
   if (length !== undefined) return length;
