@@ -2,7 +2,7 @@ import type { LayerAngles } from "../../measure/angle-report.ts";
 import type { ModelAngles } from "../angle-csv.ts";
 import { type Figure, figureText, responseFigures, weightFigures } from "../angle-figures.ts";
 import { angleRemarks } from "../angle-remarks.ts";
-import { spreadOverview } from "../plots/spread-overview.ts";
+import { type LayerSpread, spreadOverview } from "../plots/spread-overview.ts";
 import type { RunRecord } from "../run-record.ts";
 import { layersSideBySide, shortNames } from "../side-by-side.ts";
 import { angleTrends } from "./angle-trends.ts";
@@ -37,7 +37,7 @@ export function anglePage(
     ),
   ];
   return pageText(document, title, (h) => [
-    introduction(h, models, options),
+    ...introduction(h, models, options),
     h.make(
       "nav",
       { "aria-label": "Layers" },
@@ -52,14 +52,12 @@ export function anglePage(
   ]);
 }
 
-function introduction(h: Elements, models: readonly PageModel[], { data }: AnglePageOptions): Element {
+function introduction(h: Elements, models: readonly PageModel[], { data }: AnglePageOptions): Element[] {
   const files = models.map(({ model }) => model).join(", ");
   const responses = models.some((model) => model.responses)
     ? ` Response angles: between the units' responses${data === undefined ? "" : ` to ${data}`}.`
     : " Response angles were not measured: they need data (--data).";
-  return h.make(
-    "p",
-    { class: "facts" },
+  return h.facts(
     `${files}. Weight angles: between the units' weight vectors.${responses} At 90° units are orthogonal.`,
   );
 }
@@ -71,10 +69,6 @@ function overview(h: Elements, models: readonly PageModel[], names: readonly str
   const named = models.map((model, index) => ({ ...model, name: names[index] ?? "" }));
   const weights = named.map(({ name, weights: report }) => ({ model: name, report }));
   const responses = named.flatMap(({ name, responses: report }) => (report ? [{ model: name, report }] : []));
-  const legend = (reference: string) => [
-    ...names.map((name, color) => ({ name, color })),
-    { name: reference },
-  ];
   const spreads = <Layer extends LayerAngles>(
     reports: Parameters<typeof layersSideBySide<Layer>>[0],
     reference: (layer: Layer) => number,
@@ -85,8 +79,17 @@ function overview(h: Elements, models: readonly PageModel[], names: readonly str
         ...{ layer: layer.name, spread: layer.spread, reference: reference(layer) },
         color: names.indexOf(model),
       }));
-  const weightSpreads = spreads(weights, ({ random }) => random);
-  const responseSpreads = spreads(responses, ({ standardError }) => standardError);
+  const spread = (kind: string, layers: readonly LayerSpread[], reference: string, zero: string) =>
+    layers.length > 0
+      ? h.figure(
+          `${kind} angles: spread`,
+          spreadOverview(h.document, layers, `Spread of the ${kind.toLowerCase()} angles of each layer`),
+          {
+            legend: h.legend([...names.map((name, color) => ({ name, color })), { name: reference }]),
+            text: `0° is ${zero}. The table has the numbers.`,
+          },
+        )
+      : undefined;
   const remarks = named.flatMap(({ name, weights: own, responses: others }) =>
     [
       ...new Set([
@@ -97,29 +100,20 @@ function overview(h: Elements, models: readonly PageModel[], names: readonly str
   );
   return h.section(
     "overview",
-    2,
     "All layers",
     h.figures(
-      weightSpreads.length > 0
-        ? h.figure(
-            "Weight angles: spread",
-            spreadOverview(h.document, weightSpreads, "Spread of the weight angles of each layer"),
-            {
-              legend: h.legend(legend("random weights")),
-              text: "0° is orthogonal. The table has the numbers.",
-            },
-          )
-        : undefined,
-      responseSpreads.length > 0
-        ? h.figure(
-            "Response angles: spread",
-            spreadOverview(h.document, responseSpreads, "Spread of the response angles of each layer"),
-            {
-              legend: h.legend(legend("by chance alone")),
-              text: "0° is uncorrelated. The table has the numbers.",
-            },
-          )
-        : undefined,
+      spread(
+        "Weight",
+        spreads(weights, ({ random }) => random),
+        "random weights",
+        "orthogonal",
+      ),
+      spread(
+        "Response",
+        spreads(responses, ({ standardError }) => standardError),
+        "by chance alone",
+        "uncorrelated",
+      ),
     ),
     overviewTable(h, "Weight angles", layersSideBySide(weights), weightFigures, names.length > 1),
     responses.length > 0
@@ -178,7 +172,6 @@ function trends(h: Elements, models: readonly PageModel[], names: readonly strin
   return [
     h.section(
       "training",
-      2,
       `While ${trained} ${runs.length > 1 ? "were" : "was"} trained`,
       angleTrends(h, runs),
     ),
@@ -189,7 +182,6 @@ function explanation(h: Elements): Element {
   const term = (name: string, text: string) => h.make("li", {}, h.make("strong", {}, name), ` ${text}`);
   return h.section(
     "reading",
-    2,
     "How to read this",
     h.make(
       "ul",

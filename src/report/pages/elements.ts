@@ -21,9 +21,20 @@ export class Elements {
     return this.make("p", {}, ...children);
   }
 
-  /** A section with its heading; `level` is the level of the heading. */
-  section(id: string, level: 2 | 3, title: string, ...children: readonly Child[]): Element {
-    return this.make("section", { id }, this.make(`h${level}`, {}, title), ...children);
+  /** Lines about what the page shows. */
+  facts(...lines: readonly string[]): Element[] {
+    return lines.map((line) => this.make("p", { class: "facts" }, line));
+  }
+
+  /** Figures with their names. */
+  figureList(figures: readonly (readonly [name: string, value: string])[]): Element {
+    const items = figures.map(([name, value]) => [this.make("dt", {}, name), this.make("dd", {}, value)]);
+    return this.make("dl", {}, ...items.map((item) => this.make("div", {}, ...item)));
+  }
+
+  /** A section with its heading. */
+  section(id: string, title: string, ...children: readonly Child[]): Element {
+    return this.make("section", { id }, this.make("h2", {}, title), ...children);
   }
 
   list(items: readonly Child[]): Element | undefined {

@@ -35,7 +35,7 @@ export async function evaluationPage(
     document,
     title,
     (h) => [
-      ...facts.map((fact) => h.make("p", { class: "facts" }, fact)),
+      ...h.facts(...facts),
       summary(h, evaluation),
       classTable(h, evaluation, nameOf),
       labelTable(h, evaluation),
@@ -72,13 +72,7 @@ function summary(h: Elements, evaluation: ModelEvaluation): Element {
     ["R²", numbers?.r2?.toFixed(4)],
     ...asked.map(([name, value]) => [name, figure(value)] as const),
   ];
-  return h.make(
-    "dl",
-    {},
-    ...facts.flatMap(([name, value]) =>
-      value === undefined ? [] : [h.make("div", {}, h.make("dt", {}, name), h.make("dd", {}, value))],
-    ),
-  );
+  return h.figureList(facts.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }
 
 const shares = [
@@ -96,7 +90,7 @@ function classTable(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): 
     samples.toLocaleString("en-US"),
   ]);
   const headings = [{ text: "class", kind: "text" as const }, ...shares, { text: "samples" }];
-  return h.section("classes", 2, "Classes", h.table("Figures of each class", headings, rows));
+  return h.section("classes", "Classes", h.table("Figures of each class", headings, rows));
 }
 
 function labelTable(h: Elements, { labels }: ModelEvaluation): Child {
@@ -106,7 +100,7 @@ function labelTable(h: Elements, { labels }: ModelEvaluation): Child {
     samples.toLocaleString("en-US"),
   ]);
   const headings = [{ text: "label" }, ...shares, { text: "AUC" }, { text: "samples" }];
-  return h.section("labels", 2, "Labels", h.table("Figures of each label", headings, rows));
+  return h.section("labels", "Labels", h.table("Figures of each label", headings, rows));
 }
 
 function confusion(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): Child {
@@ -129,7 +123,6 @@ function confusion(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): C
     .slice(0, mostConfusions);
   return h.section(
     "confusion",
-    2,
     "Confusion matrix",
     h.figures(
       h.figure("Classes (down) and answers (across)", picture, {
@@ -178,7 +171,7 @@ function worst(
       { text: "loss" },
       ...(classifies ? own : []),
     ];
-    return h.section("worst", 2, title, h.table(title, headings, rows));
+    return h.section("worst", title, h.table(title, headings, rows));
   }
   const items = samples.map(({ sample, loss, label, answer }, i) => {
     const name = `${nameOfSample(dataset, sample)}`;
@@ -191,5 +184,5 @@ function worst(
       { text: `loss ${figure(loss)}${classifies ? `, ${nameOf(label)} taken for ${nameOf(answer)}` : ""}` },
     );
   });
-  return h.section("worst", 2, title, h.figures(...items));
+  return h.section("worst", title, h.figures(...items));
 }

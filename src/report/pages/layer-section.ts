@@ -26,9 +26,8 @@ export function layerSection(h: Elements, id: string, layer: string, models: rea
   const error = responses[0]?.angles.standardError ?? 0;
   return h.section(
     id,
-    2,
     layer,
-    first && h.make("p", { class: "facts" }, factsText(first.angles)),
+    ...(first ? h.facts(factsText(first.angles)) : []),
     h.figures(
       histogram(h, "Weight angles", weights, {
         name: "random weights",

@@ -18,7 +18,7 @@ export function learningRatePage(
   { facts }: LearningRatePageOptions,
 ): Promise<string> {
   return pageText(document, "Learning rates", (h) => [
-    ...facts.map((fact) => h.make("p", { class: "facts" }, fact)),
+    ...h.facts(...facts),
     suggestions(h, found),
     h.figures(curve(h, found)),
     h.details("All steps", steps(h, found)),
@@ -37,11 +37,7 @@ function suggestions(
     ["in the middle of its longest fall", rateText(valley)],
     [stopped === "diverged" ? "steps until the loss diverged" : "steps", `${points.length}`],
   ] as const;
-  return h.make(
-    "dl",
-    {},
-    ...facts.map(([name, value]) => h.make("div", {}, h.make("dt", {}, name), h.make("dd", {}, value))),
-  );
+  return h.figureList(facts);
 }
 
 function curve(h: Elements, { points, steepest, valley }: FoundLearningRate): Element {

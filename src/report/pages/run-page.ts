@@ -24,12 +24,12 @@ export function runPage(
   const record = "steps" in run ? run : runRecord(run);
   const { title = "Training run", facts = [] } = options;
   return pageText(document, title, (h) => [
-    ...facts.map((fact) => h.make("p", { class: "facts" }, fact)),
+    ...h.facts(...facts),
     summary(h, record),
     h.list(remarks(record)),
     record.steps.length === 0
       ? h.paragraph("No step was done.")
-      : h.section("loss", 2, "Loss", h.figures(loss(h, record), validation(h, record), accuracy(h, record))),
+      : h.section("loss", "Loss", h.figures(loss(h, record), validation(h, record), accuracy(h, record))),
     ...metrics(h, record),
     ...penalties(h, record),
     ...angles(h, record),
@@ -39,6 +39,10 @@ export function runPage(
 
 const shown = (value: number): string => figureText(value, "number");
 const percent = (share: number): string => (Number.isNaN(share) ? "–" : `${(100 * share).toFixed(2)} %`);
+
+/** The first and the last value of a curve. */
+const ends = (points: readonly CurvePoint[], text = shown): string =>
+  [points[0], points.at(-1)].map((point) => text(point?.y ?? Number.NaN)).join(" → ");
 
 function summary(h: Elements, { steps, epochs, end, totalSteps }: RunRecord): Element {
   const last = epochs.at(-1);
@@ -53,13 +57,7 @@ function summary(h: Elements, { steps, epochs, end, totalSteps }: RunRecord): El
     ["time", end ? clockText(end.seconds) : "–"],
     ["samples a second", end ? `${Math.round(end.samplesPerSecond)}` : "–"],
   ];
-  return h.make(
-    "dl",
-    {},
-    ...facts
-      .filter(([, value]) => value !== "–")
-      .map(([name, value]) => h.make("div", {}, h.make("dt", {}, name), h.make("dd", {}, value))),
-  );
+  return h.figureList(facts.filter(([, value]) => value !== "–"));
 }
 
 function remarks({ steps, end, resumed, unreadable }: RunRecord): string[] {
@@ -103,12 +101,7 @@ function loss(h: Elements, { steps }: RunRecord): Element {
   };
   const data = { name: "loss without", color: 1, points: curveOf(steps, (s) => s.dataLoss) };
   const series = withPenalty ? [total, data] : [total];
-  const text = series
-    .map(
-      ({ name, points }) =>
-        `${name} ${shown(points[0]?.y ?? Number.NaN)} → ${shown(points.at(-1)?.y ?? Number.NaN)}`,
-    )
-    .join(", ");
+  const text = series.map(({ name, points }) => `${name} ${ends(points)}`).join(", ");
   return h.figure(
     "Training loss",
     curves(h.document, series, {
@@ -137,7 +130,7 @@ function validation(h: Elements, record: RunRecord): Element | undefined {
     { name: "validation, without penalty", color: 2, points, dots: true },
   ];
   const best = points.reduce((a, b) => (b.y < a.y ? b : a));
-  const text = `Validation loss ${shown(points[0]?.y ?? Number.NaN)} → ${shown(points.at(-1)?.y ?? Number.NaN)}, the least ${shown(best.y)} after epoch ${best.x}.`;
+  const text = `Validation loss ${ends(points)}, the least ${shown(best.y)} after epoch ${best.x}.`;
   return h.figure(
     "Validation loss",
     curves(h.document, series, {
@@ -152,7 +145,7 @@ function validation(h: Elements, record: RunRecord): Element | undefined {
 function accuracy(h: Elements, record: RunRecord): Element | undefined {
   const points = byEpoch(record, (epoch) => epoch.accuracy);
   if (!points) return undefined;
-  const text = `${percent(points[0]?.y ?? Number.NaN)} → ${percent(points.at(-1)?.y ?? Number.NaN)}.`;
+  const text = `${ends(points, percent)}.`;
   return h.figure(
     "Accuracy",
     curves(h.document, [{ color: 2, points, dots: true }], {
@@ -169,14 +162,14 @@ function metrics(h: Elements, record: RunRecord): Child[] {
   const drawn = metricsOf(record).flatMap((name) => {
     const points = byEpoch(record, (epoch) => epoch.metrics.get(name) ?? Number.NaN);
     if (!points) return [];
-    const text = `${shown(points[0]?.y ?? Number.NaN)} → ${shown(points.at(-1)?.y ?? Number.NaN)}.`;
+    const text = `${ends(points)}.`;
     const curve = curves(h.document, [{ color: 2, points, dots: true }], {
       label: `${name} after each epoch: ${text}`,
       ...{ x: epochAxis([record]), y: { label: name } },
     });
     return [h.figure(name, curve, { text })];
   });
-  return drawn.length > 0 ? [h.section("metrics", 2, "Held-out samples", h.figures(...drawn))] : [];
+  return drawn.length > 0 ? [h.section("metrics", "Held-out samples", h.figures(...drawn))] : [];
 }
 
 const metricsOf = ({ epochs: rows }: Pick<RunRecord, "epochs">): string[] => [
@@ -186,7 +179,7 @@ const metricsOf = ({ epochs: rows }: Pick<RunRecord, "epochs">): string[] => [
 function penalties(h: Elements, record: RunRecord): Child[] {
   const share = shares(h, record.steps);
   const ratio = gradients(h, record);
-  return share || ratio ? [h.section("penalty", 2, "Penalty", h.figures(share, ...(ratio ?? [])))] : [];
+  return share || ratio ? [h.section("penalty", "Penalty", h.figures(share, ...(ratio ?? [])))] : [];
 }
 
 function shares(h: Elements, steps: readonly StepPoint[]): Element | undefined {
@@ -197,12 +190,7 @@ function shares(h: Elements, steps: readonly StepPoint[]): Element | undefined {
     : names.map((name) => [name, (s: StepPoint) => s.shares.get(name) ?? 0] as const);
   const series = parts.map(([name, value], color) => ({ name, color, points: curveOf(steps, value) }));
   if (!series.some(({ points }) => points.some(({ y }) => y !== 0 && !Number.isNaN(y)))) return undefined;
-  const text = series
-    .map(
-      ({ name, points }) =>
-        `${name} ${percent(points[0]?.y ?? Number.NaN)} → ${percent(points.at(-1)?.y ?? Number.NaN)}`,
-    )
-    .join(", ");
+  const text = series.map(({ name, points }) => `${name} ${ends(points, percent)}`).join(", ");
   return h.figure(
     "Share in the loss",
     stackedCurves(h.document, series, {
@@ -261,7 +249,6 @@ function angles(h: Elements, record: RunRecord): Child[] {
   return [
     h.section(
       "angles",
-      2,
       "Angles between units",
       h.paragraph("At 90° units are orthogonal; the band is the spread of all pairs."),
       angleTrends(h, [{ name: "run", color: 0, record }]),
@@ -299,7 +286,6 @@ function epochs(h: Elements, { epochs: rows, angles: points }: RunRecord): Child
   return [
     h.section(
       "numbers",
-      2,
       "Epoch by epoch",
       h.table(
         "Figures of each epoch",
