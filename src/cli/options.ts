@@ -1,6 +1,8 @@
 import { InvalidArgumentError } from "commander";
 import { anyNumber, count, countFromZero, type NumberRange, properShare } from "../numbers.ts";
 
+export { given } from "../given.ts";
+
 /** Reads a number within a range; the ranges are those that the library checks. */
 export const numberIn =
   (range: NumberRange) =>
@@ -44,11 +46,4 @@ export function repeated<T>(
   parse: (text: string) => T,
 ): (text: string, before: readonly T[] | undefined) => T[] {
   return (text, before) => [...(before ?? []), parse(text)];
-}
-
-/** The fields of `values` that are not undefined, so that absent options get the library's defaults. */
-export function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
 }

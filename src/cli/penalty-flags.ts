@@ -64,12 +64,15 @@ export function addPenaltyFlags(command: Command, standard = "som"): void {
   );
 }
 
+/** The flags of penalties that are given. */
+function penaltyFlagsIn(flags: PenaltyFlags): string[] {
+  const { penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude } = flags;
+  return Object.keys(given({ penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude }));
+}
+
 /** Whether any flag concerns penalties. */
 export function asksForPenalty(flags: PenaltyFlags): boolean {
-  const { penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude } = flags;
-  return (
-    Object.keys(given({ penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude })).length > 0
-  );
+  return penaltyFlagsIn(flags).length > 0;
 }
 
 /**
@@ -81,9 +84,7 @@ export function checkBesideOwnPenalty(
   flags: PenaltyFlags,
   taken: readonly (keyof PenaltyFlags)[] = [],
 ): void {
-  const { penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude } = flags;
-  const found = given({ penalty, weight, lambda1, lambda2, gamma, reduction, include, exclude });
-  const refused = Object.keys(found).filter((name) => !taken.some((one) => one === name));
+  const refused = penaltyFlagsIn(flags).filter((name) => !taken.some((one) => one === name));
   if (refused.length === 0) return;
   throw new UsageError(
     `the model has an injected penalty with its own options: leave out ${refused.map((name) => `--${name}`).join(", ")}, or strip the model first`,

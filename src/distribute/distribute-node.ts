@@ -4,6 +4,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Augmentation, AugmentedDataset } from "../data/images/augment.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
 import { Model } from "../onnx/model.ts";
 import { counted } from "../passes/pass.ts";
@@ -125,12 +126,7 @@ export async function distributeTrainer(
     trainer,
     output,
     {
-      ...(workers !== undefined && { workers }),
-      ...(exact !== undefined && { exact }),
-      ...(force !== undefined && { force }),
-      ...(settings && { settings }),
-      ...(record && { conversion: record }),
-      ...(changes && { augment: changes }),
+      ...given({ workers, exact, force, settings, conversion: record, augment: changes }),
       ...(parts && { samples: parts.train }),
       ...(isWritten && { data: { ...parts, source } }),
       fit: checkedFit(fit),

@@ -1,5 +1,6 @@
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { SorthError, UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Shape } from "../graph/shapes.ts";
@@ -127,14 +128,13 @@ export interface Objective {
  * The options given to a loss, with defaults for the others.
  * @throws UsageError for an option that the loss does not have
  */
-export function withDefaults<O extends object>(loss: string, defaults: Required<O>, given: O): Required<O> {
-  const unknown = Object.keys(given).find((key) => !Object.hasOwn(defaults, key));
+export function withDefaults<O extends object>(loss: string, defaults: Required<O>, options: O): Required<O> {
+  const unknown = Object.keys(options).find((key) => !Object.hasOwn(defaults, key));
   if (unknown !== undefined) {
     const known = Object.keys(defaults).join(", ") || "none";
     throw new UsageError(`the objective ${loss} has no option "${unknown}"; it has ${known}`);
   }
-  const own = Object.entries(given).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(own) };
+  return { ...defaults, ...given(options) };
 }
 
 /** The prediction in the type for losses: float64 stays, half types become float32. */

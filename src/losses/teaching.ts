@@ -1,5 +1,6 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
@@ -84,9 +85,7 @@ function besideTeacher(objective: AnyObjective | undefined, output?: string): Co
     const hard: NamedTerm = {
       ...{ objective: crossEntropy({ classAxis }), name: "cross-entropy", teacher: false },
       ...{ weight: weight * (1 - alpha) },
-      ...(labels !== undefined && { labels }),
-      ...(mask !== undefined && { mask }),
-      ...(read !== undefined && { output: read }),
+      ...given({ labels, mask, output: read }),
     };
     return [{ ...soft, objective: distillation({ ...options, classAxis }), weight: weight * alpha }, hard];
   });

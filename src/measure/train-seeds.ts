@@ -1,5 +1,6 @@
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import { checkNumber, countFromZero } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import type { EvaluationResult, TrainingEvent } from "../runtime/events.ts";
@@ -56,8 +57,7 @@ export async function trainSeeds(
 ): Promise<SeedsResult> {
   const { seeds, test, onEvent, epochs, maxSteps, validation, monitor, earlyStop, ...others } = options;
   const { callbacks, signal, ...own } = others;
-  const asked = { epochs, maxSteps, validation, monitor, earlyStop, callbacks, signal };
-  const fit = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
+  const fit = given({ epochs, maxSteps, validation, monitor, earlyStop, callbacks, signal });
   return runSeeds(seeds, async (seed) => {
     if (signal?.aborted) return undefined;
     const trainer = await Trainer.create(model, { ...own, seed }, runtime);
@@ -105,8 +105,7 @@ export const seedFigures = (
   { validation, test }: { readonly [part in "validation" | "test"]?: EvaluationResult | undefined },
 ): SeedFigures => ({
   ...{ seed, step, epoch, loss },
-  ...(validation && { validation }),
-  ...(test && { test }),
+  ...given({ validation, test }),
 });
 
 function checkSeeds(seeds: readonly number[]): void {

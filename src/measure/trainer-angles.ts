@@ -4,6 +4,7 @@ import type { Probe } from "../analysis/probe.ts";
 import { drawn } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { sampleFeeds } from "../data/sample-feeds.ts";
+import { given } from "../given.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
 import { responseAngles } from "./response-angles.ts";
@@ -49,7 +50,7 @@ export async function trainerAngles(
   });
   if (!model) return [];
   const { batch, dims, normalize = "none" } = trainer.options;
-  const sizes = { ...(batch !== undefined && { batch }), ...(dims && { dims }) };
+  const sizes = given({ batch, dims });
   const ofWeights = weights
     ? await attempt("weight angles", () => weightAngles(model, { ...sizes, vectors, spectra: false }, probe))
     : undefined;

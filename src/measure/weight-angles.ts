@@ -5,6 +5,7 @@ import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { messageOf } from "../errors.ts";
+import { given } from "../given.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -49,11 +50,7 @@ export async function weightAngles(
   runGraphPass(inlineFunctions({ external: model.external }), graph);
   await writeOutLayers(graph);
   // Weight angles do not depend on the lengths of the data.
-  await inferShapes(graph, probe, {
-    ...(batch !== undefined && { batch }),
-    ...(dims && { dims }),
-    open: true,
-  });
+  await inferShapes(graph, probe, { ...given({ batch, dims }), open: true });
   // Weight angles do not depend on the number of rows of the responses.
   const { sites, skipped } = findSites(graph, { openResponses: true });
   const budget = spectrumBudget(sites, options.full ?? false);

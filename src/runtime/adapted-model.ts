@@ -1,6 +1,7 @@
 import { addAdapters } from "../adapters/add.ts";
 import { foldAdapters, reasonAgainstMerging } from "../adapters/merge.ts";
 import { UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import type { Model } from "../onnx/model.ts";
 import { finishOf, hasRecoveredBatchNorm } from "./recovered-batch-norm.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
@@ -44,17 +45,7 @@ async function withNewAdapters(
       "LoRA leaves the weights as they are, and a recovered BatchNorm is folded into them: train with one of the two",
     );
   }
-  const model = await addAdapters(
-    source,
-    {
-      seed,
-      ...lora,
-      ...(batch !== undefined && { batch }),
-      ...(dims && { dims }),
-      ...(onMessage && { onMessage }),
-    },
-    probe,
-  );
+  const model = await addAdapters(source, { seed, ...lora, ...given({ batch, dims, onMessage }) }, probe);
   const reason = reasonAgainstMerging(model);
   if (reason === undefined) return { model, source, merged: foldAdapters };
   onMessage?.(`the trained model keeps its adapters beside its weights, which take no products: ${reason}`);

@@ -1,5 +1,6 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { SplitData } from "../data/split-data.ts";
+import { given } from "../given.ts";
 import { isStorable, storedObjective } from "../losses/stored.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import { describeData } from "./describe-data.ts";
@@ -18,12 +19,7 @@ export function dataRecord(
   // A loss beside a teacher does not stand without it.
   const objective = loss && !teacher && isStorable(loss) ? storedObjective(loss) : undefined;
   return {
-    ...{
-      version: 1,
-      ...conversion,
-      ...(classes && { classes }),
-      ...(normalize !== undefined && { normalize }),
-    },
+    ...{ version: 1, ...conversion, ...given({ classes, normalize }) },
     ...(objective && { objective: { ...objective, ...(output !== undefined && { output }) } }),
     summary,
   };

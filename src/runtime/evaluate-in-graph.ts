@@ -3,6 +3,7 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { lengthsOf, siameseOf } from "../data/lengths.ts";
 import { checkPairs } from "../data/pairs.ts";
+import { given } from "../given.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
@@ -34,14 +35,11 @@ export async function evaluateInGraph(
   const free = hasFreeBatch(own);
   const rows = batchFor(own, options.batch, dataset.size);
   const most = free ? rows : rows / (siamese ?? 1);
-  const dims = lengthsOf(model, dataset, { ...(siamese !== undefined && { siamese }) });
+  const dims = lengthsOf(model, dataset, given({ siamese }));
   const loss = {
     batch: options.batch === undefined && free ? evenBatch(dataset.size, most) : most,
     ...(Object.keys(dims).length > 0 && { dims }),
-    ...(objective && { objective }),
-    ...(output !== undefined && { output }),
-    ...(siamese !== undefined && { siamese }),
-    ...(onMessage && { onMessage }),
+    ...given({ objective, output, siamese, onMessage }),
   };
   const noState = { parameters: [], statistics: [] };
   const graph = await buildEvaluation(model, loss, noState, runtime.probe, await backend.lowering());

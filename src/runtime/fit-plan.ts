@@ -2,6 +2,7 @@ import { splitValidation, stepsPerEpoch } from "../data/batches.ts";
 import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { FileError, UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import { parsedJson } from "../json.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
 import type { TrainingCallback } from "./callbacks.ts";
@@ -82,11 +83,7 @@ function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | unde
   const earlyStop = options.earlyStop === undefined ? stored?.earlyStop : earlyStopOf(options.earlyStop);
   return {
     epochs: options.epochs ?? stored?.epochs ?? 1,
-    ...(maxSteps !== undefined && { maxSteps }),
-    ...(validation !== undefined && { validation }),
-    ...(monitor !== undefined && { monitor }),
-    ...(keep !== undefined && { keep }),
-    ...(earlyStop && { earlyStop }),
+    ...given({ maxSteps, validation, monitor, keep, earlyStop }),
   };
 }
 

@@ -3,6 +3,7 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { evaluationBatches } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { lengthsOf, siameseOf } from "../data/lengths.ts";
+import { given } from "../given.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { contrastive } from "../losses/contrastive.ts";
 import type { Objective } from "../losses/objective.ts";
@@ -31,16 +32,15 @@ export async function* predictEmbeddings(
   const siamese = siameseOf(model, dataset);
   const rows = batchFor(own, options.batch, dataset.size);
   const batch = hasFreeBatch(own) ? rows : rows / (siamese ?? 1);
-  const lengths = lengthsOf(model, dataset, { ...(siamese !== undefined && { siamese }) });
+  const lengths = lengthsOf(model, dataset, given({ siamese }));
   const asked = {
     // The loss only says how embeddings are read, and any of them takes several inputs.
     ...{ objective: contrastive(), batch },
     ...(Object.keys(lengths).length > 0 && { dims: lengths }),
-    ...(siamese !== undefined && { siamese }),
-    ...(output !== undefined && { output }),
+    ...given({ siamese, output }),
   };
   const program = await inferenceForm(model, asked, runtime.probe);
-  const term = { objective, name: objective.name, weight: 1, ...(output !== undefined && { output }) };
+  const term = { objective, name: objective.name, weight: 1, ...given({ output }) };
   const embeddings = embeddingsOf(program.prepared, term, asked);
   const { shape } = embeddings;
   program.dropOutputs();

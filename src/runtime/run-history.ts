@@ -1,3 +1,4 @@
+import { given } from "../given.ts";
 import { anyNumber, count } from "../numbers.ts";
 import type { EvaluationResult } from "./events.ts";
 
@@ -25,11 +26,7 @@ export function withEpoch(history: RunHistory, { epoch, step, loss, validation }
   const before = history.filter((one) => one.epoch < epoch);
   if (!validation) return [...before, { epoch, step, loss }];
   const { loss: validated, accuracy, metrics } = validation;
-  const kept = {
-    loss: validated,
-    ...(accuracy !== undefined && { accuracy }),
-    ...(metrics && { metrics }),
-  };
+  const kept = { loss: validated, ...given({ accuracy, metrics }) };
   return [...before, { epoch, step, loss, validation: kept }];
 }
 

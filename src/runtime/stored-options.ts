@@ -1,6 +1,7 @@
 import type { LoraOptions } from "../adapters/adapter.ts";
 import { mayTakeForever } from "../block/bounded-pattern.ts";
 import { FileError, UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import { parsedJson } from "../json.ts";
 import { isStorable, objectiveFromStored, type StoredObjective, storedObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
@@ -197,9 +198,7 @@ export function exportOptionsFromText(text: string): {
     optimizer,
     adapted: {
       ...(lora && { lora: withPatterns(lora, patternFrom) }),
-      ...(batch !== undefined && { batch }),
-      ...(dims && { dims }),
-      ...(seed !== undefined && { seed }),
+      ...given({ batch, dims, seed }),
     },
     patterns: Object.fromEntries(Object.entries(kept).map(([key, stored]) => [key, patternFrom(stored)])),
   };
