@@ -80,6 +80,8 @@ export function kernelGradient(
   const small = positions * rows * columns > points * (rows + columns);
   if (group === 1 && (small || (positions > 1 && points <= rowsUpToPoints)))
     return byRows(g, read, given, geometry);
+  if (group === 1 && givenChannels <= columns && shiftsAlongFirst(geometry))
+    return byShifts(g, read, given, geometry);
   const product = batchedProduct(g, given, group);
   const parts = windowSlices(g, read, geometry).map((slice) =>
     g.reshape(product(slice), [givenChannels, columns, 1]),
@@ -98,6 +100,38 @@ function batchedProduct(g: Emit, given: Typed, group: number): (slice: Typed) =>
   const left = matrices(g.reshape(given, [batch, channels, points]));
   // ONNX Runtime runs Transpose + MatMul as one kernel.
   return (slice) => g.reduceSum(g.matMul(left, g.transposeLast(matrices(slice))), [0]);
+}
+
+/** Whether a kernel moves along the first axis by single elements, and never past all values there. */
+function shiftsAlongFirst(geometry: WindowGeometry): boolean {
+  const { kernel, strides, begin, output } = geometry;
+  const reach = Math.max(dimAt(begin, 0), dimAt(reachedEnd(geometry), 0));
+  return dimAt(kernel, 0) > 1 && strides[0] === 1 && reach < dimAt(output, 0);
+}
+
+/**
+ * For one group and stride 1 along the first axis: where the kernel moves along that axis, the given values are moved instead,
+ * [N, K·G, points] for all K places at once. So K times fewer windows are copied, and the products have K times as many rows.
+ */
+function byShifts(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry): Typed {
+  const { kernel, dilations, begin, input, output } = geometry;
+  const [batch, channels] = given.shape as [number, number];
+  const [places, columns] = [dimAt(kernel, 0), dimAt(read.shape, 1)];
+  const around = (first: number) => [0, 0, first, ...output.slice(1).map(() => 0)];
+  const moved = Array.from({ length: places }, (_, place) => {
+    const before = place * dimAt(dilations, 0) - dimAt(begin, 0);
+    const after = dimAt(input, 0) - dimAt(output, 0) - before;
+    return g.pad(given, [...around(before), ...around(after)]);
+  });
+  const whole = [dimAt(input, 0), ...output.slice(1)];
+  const all = g.reshape(g.concat(moved, 1), [batch, places * channels, ...whole]);
+  const product = batchedProduct(g, all, 1);
+  const others = { kernel: [1, ...kernel.slice(1)], output: whole, begin: [0, ...begin.slice(1)] };
+  const parts = windowSlices(g, read, { ...geometry, ...others }).map((slice) =>
+    g.reshape(product(slice), [places, channels, columns, 1]),
+  );
+  const byPlace = g.transpose(g.concat(parts, 3), [1, 2, 0, 3]);
+  return g.reshape(byPlace, [channels, columns, ...kernel]);
 }
 
 /** For one group: per kernel position, given [G, N·points] times the elements read there as rows [N·points, R]. */

@@ -110,9 +110,17 @@ export const convolutionSamples: readonly [Sample, ...Sample[]] = [
   {
     inputs: [
       [1, 5, 34, 34],
-      [2, 5, 2, 2],
+      [6, 5, 2, 2],
     ],
     note: "more than 1,024 points",
+  },
+  {
+    inputs: [
+      [2, 5, 33, 31],
+      [2, 5, 3, 2],
+    ],
+    attributes: { dilations: ints([2, 1]), pads: ints([1, 0, 3, 2]) },
+    note: "more than 1,024 points, fewer channels",
   },
   {
     inputs: [[3, 2, 9, 8], [3, 2, 5, 4], [3]],
