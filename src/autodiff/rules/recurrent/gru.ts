@@ -1,7 +1,7 @@
 import type { Emit } from "../../../graph/emit.ts";
 import type { Typed } from "../../../graph/emit-base.ts";
+import { lazy } from "../../lazy.ts";
 import type { RuleContext, Thunk } from "../../rule.ts";
-import type { Activation } from "./activations.ts";
 import { Sequence } from "./sequence.ts";
 
 /** Factors of the backward pass, each for all steps: [D, T, N, H]. */
@@ -36,15 +36,10 @@ export function gru(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[]
   const sequence = new Sequence(context, g);
   const linear = sequence.node.flag("linear_before_reset");
   const [w, r] = [context.input(1), context.input(2)];
-  let computed: (Gradients & { factors: Factors }) | undefined;
-  const pass = () => {
-    if (!computed) {
-      const factors = recompute(context, sequence, linear, g);
-      const gradients = (linear ? linearBackward : backward)(sequence, factors, r, g);
-      computed = { factors, ...gradients };
-    }
-    return computed;
-  };
+  const pass = lazy(() => {
+    const factors = recompute(context, sequence, linear, g);
+    return { factors, ...(linear ? linearBackward : backward)(sequence, factors, r, g) };
+  });
   return [
     () => sequence.inputGradient(g.matMul(sequence.rows(pass().x), w)),
     () => sequence.weightGradient(sequence.rows(pass().x), sequence.x),
@@ -66,20 +61,16 @@ export function gru(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[]
 
 /** Recomputes the gates, and from them the factors of the backward pass. */
 function recompute(context: RuleContext, sequence: Sequence, linear: boolean, g: Emit): Factors {
-  const [sigma, gamma] = sequence.activations(["Sigmoid", "Tanh"], 2) as [Activation, Activation];
+  const [sigma, gamma] = sequence.activations(["Sigmoid", "Tanh"], 2);
   const { hidden, previous } = sequence;
   const bias = sequence.bias();
-  const parts = (value: Typed, axis: number, count: number) =>
-    g.split(value, axis, [...Array<number>(count - 1).fill(hidden), ...[hidden]]);
-  const [xz, xr, xn] = parts(sequence.product(sequence.x, context.input(1), bias?.x), 3, 3) as [
-    Typed,
-    Typed,
-    Typed,
-  ];
+  const x = sequence.product(sequence.x, context.input(1), bias?.x);
+  const [xz, xr, xn] = g.split(x, 3, [hidden, hidden, hidden]) as [Typed, Typed, Typed];
   // The candidate's term Rn·(r∘h′) (without linear_before_reset) needs a product of its own.
   const [rGates, rCandidate] = g.split(context.input(2), 1, [2 * hidden, hidden]) as [Typed, Typed];
   const [bGates, bCandidate] = bias ? (g.split(bias.h, 1, [2 * hidden, hidden]) as [Typed, Typed]) : [];
-  const [hz, hr] = parts(sequence.product(sequence.rows(previous), rGates, bGates), 3, 2) as [Typed, Typed];
+  const h = sequence.product(sequence.rows(previous), rGates, bGates);
+  const [hz, hr] = g.split(h, 3, [hidden, hidden]) as [Typed, Typed];
 
   const [az, ar] = [g.add(xz, hz), g.add(xr, hr)];
   const [z, resetGate] = [sigma.value(g, az), sigma.value(g, ar)];

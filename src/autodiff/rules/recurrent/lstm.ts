@@ -1,6 +1,7 @@
 import type { Emit } from "../../../graph/emit.ts";
 import type { Typed } from "../../../graph/emit-base.ts";
 import { dimAt } from "../../../graph/shapes.ts";
+import { lazy } from "../../lazy.ts";
 import type { RuleContext, Thunk } from "../../rule.ts";
 import type { Activation } from "./activations.ts";
 import { Sequence } from "./sequence.ts";
@@ -35,37 +36,19 @@ interface Peepholes {
  */
 export function lstm(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[] {
   const sequence = new Sequence(context, g);
-  const [w, r] = [context.input(1), context.input(2)];
   const peepholes = context.inputs[7] ? peepholesOf(context.inputs[7], sequence, g) : undefined;
-  let computed: {
-    forward: Forward;
-    rows: Typed;
-    gates: Typed;
-    initial: () => Typed;
-    initialCell: () => Typed;
-  };
-  const pass = () => {
-    if (!computed) {
-      const forward = recompute(context, sequence, peepholes, g);
-      const { gates, ...initial } = backward(sequence, forward, r, g);
-      computed = { forward, gates, rows: sequence.rows(gates), ...initial };
-    }
-    return computed;
-  };
+  const pass = lazy(() => {
+    const forward = recompute(sequence, peepholes, g);
+    return { forward, ...backward(sequence, forward, g) };
+  });
   return [
-    () => sequence.inputGradient(g.matMul(pass().rows, w)),
-    () => sequence.weightGradient(pass().rows, sequence.x),
-    () => sequence.weightGradient(pass().rows, sequence.rows(sequence.previous)),
-    () => {
-      const sum = sequence.total(pass().gates);
-      return g.concat([sum, sum], 1);
-    },
+    ...sequence.gradients(() => pass().gates),
     null,
     () => sequence.stateGradient(pass().initial()),
     () => sequence.stateGradient(pass().initialCell()),
     () => {
       const { gates, forward } = pass();
-      const [i, o, f] = gateParts(gates, g) as [Typed, Typed, Typed];
+      const [i, o, f] = gateParts(gates, g);
       const over = (gate: Typed, cells: Typed) => sequence.total(g.mul(gate, cells));
       const { previousCells, cells } = forward;
       return g.concat([over(i, previousCells), over(o, cells), over(f, previousCells)], 1);
@@ -73,39 +56,23 @@ export function lstm(context: RuleContext, _dy: Typed, g: Emit): (Thunk | null)[
   ];
 }
 
-const gateParts = (gates: Typed, g: Emit): Typed[] => {
+const gateParts = (gates: Typed, g: Emit) => {
   const hidden = dimAt(gates.shape, 3) / 4;
-  return g.split(gates, 3, [hidden, hidden, hidden, hidden]);
+  return g.split(gates, 3, [hidden, hidden, hidden, hidden]) as [Typed, Typed, Typed, Typed];
 };
 
 function peepholesOf(p: Typed, sequence: Sequence, g: Emit): Peepholes {
-  const [i, o, f] = g.split(p, 1, [sequence.hidden, sequence.hidden, sequence.hidden]) as [
-    Typed,
-    Typed,
-    Typed,
-  ];
-  return { i: sequence.row(i), o: sequence.row(o), f: sequence.row(f) };
+  const { hidden } = sequence;
+  const parts = g.split(p, 1, [hidden, hidden, hidden]).map((part) => sequence.row(part));
+  const [i, o, f] = parts as [Typed, Typed, Typed];
+  return { i, o, f };
 }
 
 /** Recomputes gates and cell states, and from them the factors of the backward pass. */
-function recompute(
-  context: RuleContext,
-  sequence: Sequence,
-  peepholes: Peepholes | undefined,
-  g: Emit,
-): Forward {
+function recompute(sequence: Sequence, peepholes: Peepholes | undefined, g: Emit): Forward {
   const coupled = sequence.node.flag("input_forget");
-  const [sigma, gamma, eta] = sequence.activations(["Sigmoid", "Tanh", "Tanh"], 2) as [
-    Activation,
-    Activation,
-    Activation,
-  ];
-  const bias = sequence.bias();
-  const sums = g.add(
-    sequence.product(sequence.x, context.input(1), bias && g.add(bias.x, bias.h)),
-    sequence.product(sequence.rows(sequence.previous), context.input(2)),
-  );
-  const [ai, ao, af, ac] = gateParts(sums, g) as [Typed, Typed, Typed, Typed];
+  const [sigma, gamma, eta] = sequence.activations(["Sigmoid", "Tanh", "Tanh"], 2);
+  const [ai, ao, af, ac] = gateParts(sequence.sums(), g);
   const peeped = (sum: Typed, peephole: Typed | undefined, cells: Typed) =>
     peephole ? g.add(sum, g.mul(peephole, cells)) : sum;
   const gatesOf = (i: Typed, f: Typed) => {
@@ -209,12 +176,10 @@ function peepedCells(parts: {
 function backward(
   sequence: Sequence,
   { cellOfHidden, gates, cellOfCell }: Forward,
-  r: Typed,
   g: Emit,
 ): { gates: Typed; initial: () => Typed; initialCell: () => Typed } {
-  const weight = g.unsqueeze(r, [1]);
   const factors = [cellOfHidden, gates, cellOfCell].map((factor) => sequence.each(factor));
-  const missing = sequence.missing(r.type);
+  const before = sequence.throughSums();
   const found: Typed[] = [];
   const last = sequence.finalGradient(2);
   let initialCell = last && (() => last);
@@ -226,11 +191,7 @@ function backward(
     const da = g.mul(g.concat([dc, dh, dc, dc], 3), ofGates);
     found.unshift(da);
     initialCell = () => g.mul(dc, ofCell);
-    const lacks = missing?.[step];
-    return () => {
-      const before = g.matMul(da, weight);
-      return lacks ? g.add(before, g.mul(dh, lacks)) : before;
-    };
+    return () => before(da, dh, step);
   });
   return { gates: g.concat(found, 1), initial, initialCell: initialCell as () => Typed };
 }

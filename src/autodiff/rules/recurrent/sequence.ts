@@ -3,6 +3,7 @@ import type { Emit } from "../../../graph/emit.ts";
 import { type Typed, typed } from "../../../graph/emit-base.ts";
 import type { Node } from "../../../graph/node.ts";
 import { dimAt } from "../../../graph/shapes.ts";
+import { lazy } from "../../lazy.ts";
 import type { RuleContext } from "../../rule.ts";
 import { type Activation, activationsOf, clipped } from "./activations.ts";
 
@@ -60,11 +61,15 @@ export class Sequence {
   }
 
   /** The functions f, g, h of the node's equations; the first `gates` of them clip their arguments as the node says. */
-  activations(defaults: readonly string[], gates: number): Activation[] {
+  activations<const Names extends readonly string[]>(
+    defaults: Names,
+    gates: number,
+  ): { -readonly [K in keyof Names]: Activation } {
     const clip = this.node.attributes.has("clip") ? this.node.float("clip", 0) : undefined;
-    return activationsOf(this.node, this.directions, defaults).map((activation, index) =>
+    const found = activationsOf(this.node, this.directions, defaults).map((activation, index) =>
       index < gates ? clipped(activation, clip) : activation,
     );
+    return found as { -readonly [K in keyof Names]: Activation };
   }
 
   /** [D, T, N, K] → [D, T·N, K], the shape for matrix products over all steps. */
@@ -114,6 +119,29 @@ export class Sequence {
     return bias ? this.#g.add(sums, this.row(bias)) : sums;
   }
 
+  /** W·x + R·h′ + b for all gates and steps: [D, T, N, gates·H]. */
+  sums(): Typed {
+    const [bias, g] = [this.bias(), this.#g];
+    return g.add(
+      this.product(this.x, this.#context.input(1), bias && g.add(bias.x, bias.h)),
+      this.product(this.rows(this.previous), this.#context.input(2)),
+    );
+  }
+
+  /** Gradients of X, W, R and B from those of the {@link sums}. */
+  gradients(sums: () => Typed): (() => Typed)[] {
+    const rows = lazy(() => this.rows(sums()));
+    return [
+      () => this.inputGradient(this.#g.matMul(rows(), this.#context.input(1))),
+      () => this.weightGradient(rows(), this.x),
+      () => this.weightGradient(rows(), this.rows(this.previous)),
+      () => {
+        const total = this.total(sums());
+        return this.#g.concat([total, total], 1);
+      },
+    ];
+  }
+
   /** The halves of B, for X and for H, each [D, gates·H]; undefined where the node has none. */
   bias(): { x: Typed; h: Typed } | undefined {
     const bias = this.#context.inputs[3];
@@ -146,6 +174,20 @@ export class Sequence {
     const lengths = this.#lengths();
     // For a sample without steps the node outputs zeros, which have no gradient.
     return lengths ? this.#g.mul(state, this.#g.indicator(this.#g.greater(lengths, 0), state.type)) : state;
+  }
+
+  /**
+   * The gradient of the hidden state before a step, from those of its {@link sums} and of the state after it, which stays
+   * where a sample lacks the step.
+   */
+  throughSums(): (ofSums: Typed, ofState: Typed, step: number) => Typed {
+    const r = this.#context.input(2);
+    const [weight, missing] = [this.#g.unsqueeze(r, [1]), this.missing(r.type)];
+    return (ofSums, ofState, step) => {
+      const before = this.#g.matMul(ofSums, weight);
+      const lacks = missing?.[step];
+      return lacks ? this.#g.add(before, this.#g.mul(ofState, lacks)) : before;
+    };
   }
 
   /**
