@@ -29,7 +29,8 @@ const slowest = [
 
 /**
  * Begins with the slowest files, so that no core waits at the end for one long file on another. Vitest does so only where an
- * earlier run left its times, which a fresh clone lacks.
+ * earlier run left its times, which a fresh clone lacks. Files that share a process come last and together: one of another
+ * project between them ends the process.
  */
 export default class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -37,6 +38,8 @@ export default class LongestFirst extends BaseSequencer {
       const found = slowest.findIndex((name) => moduleId.endsWith(`/test/${name}.test.ts`));
       return found < 0 ? slowest.length : found;
     };
-    return (await super.sort(files)).sort((a, b) => place(a) - place(b));
+    return (await super.sort(files)).sort(
+      (a, b) => place(a) - place(b) || a.project.name.localeCompare(b.project.name),
+    );
   }
 }

@@ -1,3 +1,4 @@
+import { afterAll } from "vitest";
 import { checkGraph } from "../src/graph/check.ts";
 import { observePasses } from "../src/passes/pass.ts";
 
@@ -5,11 +6,12 @@ import { observePasses } from "../src/passes/pass.ts";
 delete process.env.FORCE_COLOR;
 process.env.NO_COLOR = "1";
 
-// Every graph is sound after every pass, in every test.
-observePasses((graph, { name }) => {
+// Every graph is sound after every pass, in every test. Files that share a process each run this anew.
+const end = observePasses((graph, { name }) => {
   try {
     checkGraph(graph);
   } catch (error) {
     throw new Error(`after the pass ${name}`, { cause: error });
   }
 });
+afterAll(end);
