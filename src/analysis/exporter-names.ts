@@ -17,9 +17,12 @@ export const textsIn = (list: string): string[] =>
 const operatorName =
   /^(_?unsafe_view|view|expand|unsqueeze|squeeze|slice|select|repeat|tile|permute|transpose|reshape|div|mul|add|sub|neg|exp|cat|stack|clone|contiguous|_to_copy|linear|matmul|mm|addmm|rsqrt|sqrt|pow|index|getitem|dot|mv|alias|detach|flip|roll|\w*norm)(_\d+)?$/;
 
-/** Literals: numbers written in the source code. `/model/constants/FLOAT/30.0` is onnxruntime-genai's. */
+/**
+ * Literals: numbers written in the source code. `/model/constants/FLOAT/30.0` is onnxruntime-genai's, `Mu_Mulcst1` that of a
+ * scaler or another preprocessing of skl2onnx, whose trained values are called coefficient and intercepts.
+ */
 const literal =
-  /(^|\/)Constant(_\d+)?(_output_\d+)?$|(^|\/)constants\/B?(FLOAT|DOUBLE)\d*\/|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
+  /^\w+_[A-Z][A-Za-z]+cst\d*$|(^|\/)Constant(_\d+)?(_output_\d+)?$|(^|\/)constants\/B?(FLOAT|DOUBLE)\d*\/|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
 
 /** Exporters' names of their own constants: `val_3`, `onnx::Mul_12`, `const_fold_opt__7`, and all of TensorFlow's except variables. */
 const anonymous =

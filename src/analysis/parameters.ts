@@ -190,7 +190,7 @@ function operandVerdict(
 
 /** Last parts of the names of values that are computed once and never trained. */
 const bufferName =
-  /^(\w*mask|(running|moving)_(mean|var|variance)|\w*grids?|\w*anchors?|strides?|\w*coords?(_\w+)?|position_ids|(inv_)?freqs?\w*|\w*(cos|sin)(_cached?)?|(pixel_|image_)?(mean|std)|window|\w*basis|dft\w*|mel_\w+|\w*filterbank|pe|causal|tril|triu|eps(ilon)?)$/i;
+  /^(\w*mask|(running|moving)_(mean|var|variance)|\w*grids?|\w*anchors?|strides?|\w*coords?(_\w+)?|position_ids|(inv_)?freqs?\w*|\w*(cos|sin)(_cached?)?|(pixel_|image_)?(mean|std)|window|\w*basis|dft\w*|mel_\w+|\w*filterbank|pe|causal|tril|triu|eps(ilon)?|transform_matrix\d*)$/i;
 
 /** Last parts of the names of trained operands of arithmetic. */
 const parameterName =

@@ -153,16 +153,19 @@ function checkClasses(
   y: TargetType,
   { classes, ignored }: { classes: number; ignored: unknown },
 ): void {
+  const { least, most } = labels?.range() ?? { least: 0, most: (y.classes ?? 0) - 1 };
   const refuse = (label: number) => {
+    const shift = least > 0 && most - least < classes ? ` (subtract ${least})` : "";
+    const more =
+      least === 0 && most < 1000 ? `give the model ${most + 1} classes (--classes ${most + 1}), ` : "";
     throw new DataError(
-      `${where} holds the label ${label}, but the model has ${classes} classes (0 … ${classes - 1}); use --ignore-index ${label} if this label marks positions to leave out, or the objective mse to predict numbers`,
+      `${where} holds the label ${label}, but the model has ${classes} classes (0 … ${classes - 1}): number the classes from 0${shift}, ${more}use --ignore-index ${label} if this label marks positions to leave out, or the objective mse to predict numbers`,
     );
   };
   if (!labels) {
-    if ((y.classes ?? 0) > classes && (y.classes ?? 0) - 1 !== ignored) refuse((y.classes ?? 0) - 1);
+    if (most >= classes && most !== ignored) refuse(most);
     return;
   }
-  const { least, most } = labels.range();
   if (least >= 0 && most < classes) return;
   eachRows(labels, size, (values) => {
     for (const label of values) if (label !== ignored && !(label >= 0 && label < classes)) refuse(label);

@@ -100,6 +100,21 @@ describe("by role", () => {
     expect(verdict("/Constant_1_output_0", literal("/Constant_1_output_0"))).toMatch(/exporter's constant$/);
   });
 
+  test("what scikit-learn computes in front of a network is not trained, as it does not train it", () => {
+    const scaled = (name: string) => (b: GraphBuilder, x: Value) => {
+      const own = b.graph.addInitializer(Tensor.float(name, [4], [0.5, -2, 3, 0.1]));
+      return b.op("Mul", [b.op("MatMul", [x, b.graph.addInitializer(square)], "h"), own], "y");
+    };
+    const square = Tensor.float(
+      "transform_matrix",
+      [4, 4],
+      Array.from({ length: 16 }, (_, i) => i - 7.5),
+    );
+    expect(verdict("Mu_Mulcst1", scaled("Mu_Mulcst1"))).toMatch(/^not: .*exporter's constant$/);
+    expect(verdict("transform_matrix", scaled("scale"))).toMatch(/^not: /);
+    expect(verdict("coefficient", scaled("coefficient"))).toMatch(/: scale of/);
+  });
+
   test("a normalization without trained scale has an exporter's ones", () => {
     const ones = Tensor.float("val_3", [4], [1, 1, 1, 1]);
     const plain = (b: GraphBuilder, x: Value) =>
