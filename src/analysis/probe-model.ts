@@ -2,7 +2,7 @@ import Long from "long";
 import { copyBody, copyNode, mapBodies } from "../graph/bodies.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
-import { nodeToProto, valueInfo } from "../graph/proto.ts";
+import { nodeToProto, opsetImport, valueInfo } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { onnx } from "../onnx/schema.js";
@@ -131,10 +131,7 @@ export function probeModel(
   return encodeModelProto(
     new onnx.ModelProto({
       irVersion: Long.fromNumber(10),
-      opsetImport: [...graph.opsets].map(([domain, version]) => ({
-        domain,
-        version: Long.fromNumber(version),
-      })),
+      opsetImport: opsetImport(graph),
       functions: [...graph.functions],
       graph: new onnx.GraphProto({
         name: "probe",

@@ -1,7 +1,7 @@
 import Long from "long";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
-import { nodeToProto } from "../graph/proto.ts";
+import { nodeToProto, opsetImport } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { onnx } from "../onnx/schema.js";
@@ -78,10 +78,7 @@ export async function runNode(
   }
   const model = new onnx.ModelProto({
     irVersion: Long.fromNumber(10),
-    opsetImport: [...graph.opsets].map(([domain, version]) => ({
-      domain,
-      version: Long.fromNumber(version),
-    })),
+    opsetImport: opsetImport(graph),
     graph: new onnx.GraphProto({
       name: "one operator",
       node: [proto],

@@ -2,9 +2,8 @@ import { SorthError } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import type { onnx } from "../onnx/schema.js";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { Attribute } from "./attribute.ts";
 import { capturedNames, renameCaptures } from "./bodies.ts";
-import { type DeclaredDim, Node, type Use, Value } from "./node.ts";
+import { type DeclaredDim, Node, type NodeFields, type Use, Value } from "./node.ts";
 import { nodesInOrder } from "./order.ts";
 import { ancestorsOf } from "./reach.ts";
 
@@ -119,17 +118,7 @@ export class Graph {
   }
 
   /** Adds a node; its outputs become values of the graph. Order does not matter: {@link sorted} puts nodes in order. */
-  addNode(fields: {
-    opType: string;
-    domain?: string;
-    overload?: string;
-    name?: string;
-    attributes?: ReadonlyMap<string, Attribute>;
-    inputs: readonly (Value | null)[];
-    outputs: readonly (string | null)[];
-    captures?: readonly Value[];
-    metadata?: ReadonlyMap<string, string>;
-  }): Node {
+  addNode(fields: NodeFields<string>): Node {
     const outputs = fields.outputs.map((name) => (name === null || name === "" ? null : this.#output(name)));
     const node = new Node({ ...fields, outputs });
     for (const output of outputs) if (output) output.producer = node;

@@ -60,6 +60,19 @@ const trueForOneAlone = new Set(["interleaved", "is_causal", "noop_with_empty_ax
 /** Boolean attributes for which ONNX Runtime is inconsistent when the value is neither 0 nor 1. */
 const unclear = new Set(["training_mode"]);
 
+/** What a node is made of; its outputs are values, or names for new ones. */
+export interface NodeFields<Output> {
+  readonly opType: string;
+  readonly domain?: string;
+  readonly overload?: string;
+  readonly name?: string;
+  readonly attributes?: ReadonlyMap<string, Attribute>;
+  readonly inputs: readonly (Value | null)[];
+  readonly outputs: readonly (Output | null)[];
+  readonly captures?: readonly Value[];
+  readonly metadata?: ReadonlyMap<string, string>;
+}
+
 /** One node of a graph. Absent optional inputs and outputs are null. */
 export class Node {
   /** Changes only if a newer operator set renames the operator, or a pass writes the node in another form. */
@@ -78,17 +91,7 @@ export class Node {
   /** Why this node is not differentiable, if a pass found that out (a Loop that cannot be unrolled, say). */
   obstacle: string | undefined;
 
-  constructor(fields: {
-    opType: string;
-    domain?: string;
-    overload?: string;
-    name?: string;
-    attributes?: ReadonlyMap<string, Attribute>;
-    inputs: readonly (Value | null)[];
-    outputs: readonly (Value | null)[];
-    captures?: readonly Value[];
-    metadata?: ReadonlyMap<string, string>;
-  }) {
+  constructor(fields: NodeFields<Value>) {
     this.opType = fields.opType;
     this.domain = fields.domain === "ai.onnx" ? "" : (fields.domain ?? "");
     this.overload = fields.overload ?? "";

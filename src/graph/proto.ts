@@ -157,6 +157,10 @@ export interface ProtoOptions {
   readonly keepExternal?: boolean;
 }
 
+/** The opsets of a graph as a model message has them. */
+export const opsetImport = ({ opsets }: Graph) =>
+  [...opsets].map(([domain, version]) => ({ domain, version: Long.fromNumber(version) }));
+
 /**
  * The graph as a model message, with nodes in topological order; initializers are views, not copies.
  * @param irVersion - default 10, which every ONNX Runtime of the last two years loads
@@ -166,10 +170,7 @@ export function graphToProto(graph: Graph, options: ProtoOptions = {}): onnx.Mod
   return new onnx.ModelProto({
     irVersion: Long.fromNumber(options.irVersion ?? 10),
     producerName: options.producer ?? "sorth-onnx",
-    opsetImport: [...graph.opsets].map(([domain, version]) => ({
-      domain,
-      version: Long.fromNumber(version),
-    })),
+    opsetImport: opsetImport(graph),
     graph: new onnx.GraphProto({
       name: graph.name || "graph",
       node: graph.sorted().map(nodeToProto),

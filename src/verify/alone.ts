@@ -1,6 +1,6 @@
 import Long from "long";
 import type { Node, Value } from "../graph/node.ts";
-import { nodeToProto, valueInfo } from "../graph/proto.ts";
+import { nodeToProto, opsetImport, valueInfo } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType } from "../onnx/data-types.ts";
 import { onnx } from "../onnx/schema.js";
@@ -48,10 +48,7 @@ export function blockAlone(run: VerifyRun, injected: InjectedSite, tensors: Laye
   const bytes = encodeModelProto(
     new onnx.ModelProto({
       irVersion: Long.fromNumber(Math.max(Number(model.proto.irVersion ?? 4), 4)),
-      opsetImport: [...graph.opsets].map(([domain, version]) => ({
-        domain,
-        version: Long.fromNumber(version),
-      })),
+      opsetImport: opsetImport(graph),
       functions: [...graph.functions],
       graph: new onnx.GraphProto({
         name: "penalty",

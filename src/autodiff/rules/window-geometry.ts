@@ -43,11 +43,14 @@ export function windowGeometry(node: Node, kernel: Shape, input: Shape, output: 
   if (autoPad === "VALID") return { ...geometry, begin: kernel.map(() => 0), end: kernel.map(() => 0) };
   if (autoPad === "NOTSET" || autoPad === "") return geometry;
   const total = input.map((dim, axis) => Math.max(0, windowSpan(geometry, axis) - dim));
+  return { ...geometry, ...distributed(total, autoPad) };
+}
+
+/** Padding on both sides of each axis; an odd element goes to the end with SAME_UPPER, else to the beginning. */
+function distributed(total: readonly number[], autoPad: string): Pick<WindowGeometry, "begin" | "end"> {
   const smaller = total.map((padding) => padding >> 1);
   const larger = total.map((padding) => padding - (padding >> 1));
-  return autoPad === "SAME_UPPER"
-    ? { ...geometry, begin: smaller, end: larger }
-    : { ...geometry, begin: larger, end: smaller };
+  return autoPad === "SAME_UPPER" ? { begin: smaller, end: larger } : { begin: larger, end: smaller };
 }
 
 /**
@@ -63,11 +66,7 @@ export function transposedGeometry(node: Node, kernel: Shape, input: Shape, outp
   if (!node.ints("output_shape") && !autoPad.startsWith("SAME")) return geometry;
   const extra = node.ints("output_padding") ?? [];
   const total = output.map((dim, axis) => Math.max(0, windowSpan(geometry, axis) + (extra[axis] ?? 0) - dim));
-  const smaller = total.map((padding) => padding >> 1);
-  const larger = total.map((padding) => padding - (padding >> 1));
-  return autoPad === "SAME_UPPER"
-    ? { ...geometry, begin: smaller, end: larger }
-    : { ...geometry, begin: larger, end: smaller };
+  return { ...geometry, ...distributed(total, autoPad) };
 }
 
 /** Number of elements along an axis from the first element of the first window to the last element of the last window. */
