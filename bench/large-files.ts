@@ -122,6 +122,8 @@ try {
     const tasks: Record<string, readonly string[]> = {
       inspect: ["inspect", model],
       inject: ["inject", model, "-o", injected],
+      angles: ["angles", model],
+      verify: ["verify", model, injected],
       strip: ["strip", injected, "-o", join(own, "stripped.onnx")],
       grad: [
         "grad",

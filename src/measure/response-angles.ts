@@ -19,7 +19,7 @@ import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./a
 import { type AngleStatistics, PairCollector, type PairOptions } from "./pair-statistics.ts";
 import { addResponseSums, type ResponseSums } from "./response-gram.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
-import { sampledIndices, unitSample } from "./unit-sample.ts";
+import { affordableUnits, sampledIndices, unitSample } from "./unit-sample.ts";
 
 /**
  * Measures the angles between the responses of the units of each layer on given data. `Library.responseAngles` documents it.
@@ -44,7 +44,10 @@ export async function responseAngles(
   const found = findSites(graph, { leastRows: 2 });
   const sites = choose(graph, found.sites);
   const { skipped } = found;
-  const measured = sumsOf(model, graph, sites, { gamma, full: options.full ?? false }, chunks, probe);
+  // Each chunk adds its products.
+  const works = sites.map(({ units, groups, rows }) => ({ units, groups, length: rows * chunks.length }));
+  const mostUnits = affordableUnits(works, probe, options.full);
+  const measured = sumsOf(model, graph, sites, { gamma, mostUnits }, chunks, probe);
   const layers: LayerResponseAngles[] = [];
   for await (const { site, gram, saturated, places } of measured) {
     const { name, op, units, fanIn, groups } = site;
@@ -91,14 +94,14 @@ async function* sumsOf(
   model: Model,
   graph: Graph,
   sites: readonly Site[],
-  { gamma, full }: { gamma: number; full: boolean },
+  { gamma, mostUnits }: { gamma: number; mostUnits: number },
   chunks: readonly ReadonlyMap<string, Tensor>[],
   probe: Probe,
 ): AsyncGenerator<SiteSums> {
   if (sites.length === 0) return;
   const values = addResponseSums(
     graph,
-    sites.map((site) => ({ site, places: unitSample(site.units, site.groups, full) })),
+    sites.map((site) => ({ site, places: unitSample(site.units, site.groups, mostUnits) })),
     gamma,
   );
   graph.outputs.splice(0, Infinity, ...outputsOf(values));

@@ -1,18 +1,52 @@
+import type { Probe } from "../analysis/probe.ts";
 import { shuffledIndices } from "../data/batches.ts";
 import type { UnitMatrix } from "./unit-vectors.ts";
 
 /** Most units of a layer that form pairs, unless the caller asks for all: 8 million pairs. */
-const mostUnits = 4096;
+export const mostUnits = 4096;
+
+/** With fewer units of a layer than this, a sample says little about its pairs. */
+const fewestUnits = 256;
+
+/** Most multiplications for the pairs of all layers of a report, about 10 s: by ONNX Runtime, and in plain JavaScript. */
+const mostOfReport = { float64: 1.5e11, plain: 1.5e10 };
+
+/** Cost of a pair's angle and statistics (70 ns) in multiplications of ONNX Runtime (0.08 ns). */
+const perPair = 800;
+
+/** What the pairs of a layer cost. */
+export interface PairWork {
+  readonly units: number;
+  readonly groups: number;
+  /** Numbers of each unit. */
+  readonly length: number;
+}
 
 /**
- * The units of each group that take part when a layer has more than {@link mostUnits}: the same number from each group, drawn
- * with a fixed seed, at the same places in every group.
+ * Most units of a layer that form pairs, so that a report of many large layers takes seconds: {@link mostUnits}, halved until
+ * all layers together are affordable.
+ * @param full - all units, however long it takes
+ */
+export function affordableUnits(layers: readonly PairWork[], probe: Probe, full = false): number {
+  if (full) return Number.POSITIVE_INFINITY;
+  const budget = probe.float64 ? mostOfReport.float64 : mostOfReport.plain;
+  let most = mostUnits;
+  const work = ({ units, groups, length }: PairWork) =>
+    (Math.min(units, most) ** 2 / (2 * groups)) * (length + perPair);
+  while (most > fewestUnits && layers.reduce((sum, layer) => sum + work(layer), 0) > budget) most /= 2;
+  return most;
+}
+
+/**
+ * The units of each group that take part when a layer has too many: the same number from each group, drawn with a fixed seed, at
+ * the same places in every group.
+ * @param most - units of the layer that take part at most
  * @returns ascending places within a group; undefined if all units take part
  */
-export function unitSample(units: number, groups: number, full = false): Uint32Array | undefined {
-  if (full || units <= mostUnits) return undefined;
+export function unitSample(units: number, groups: number, most: number): Uint32Array | undefined {
+  if (units <= most) return undefined;
   const size = units / groups;
-  const taken = Math.max(Math.floor(mostUnits / groups), 2);
+  const taken = Math.max(Math.floor(most / groups), 2);
   return taken < size ? shuffledIndices(0, 0, size).slice(0, taken).sort() : undefined;
 }
 

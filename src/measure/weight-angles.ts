@@ -27,7 +27,7 @@ import {
   spectrumBudget,
   spectrumOf,
 } from "./spectrum.ts";
-import { sampledIndices, sampledMatrix, unitSample } from "./unit-sample.ts";
+import { affordableUnits, mostUnits, sampledIndices, sampledMatrix, unitSample } from "./unit-sample.ts";
 import { type UnitMatrix, unitVectors } from "./unit-vectors.ts";
 
 /** Options of {@link weightAngles}. */
@@ -53,7 +53,14 @@ export async function weightAngles(
   await inferShapes(graph, probe, { ...given({ batch, dims }), open: true });
   // Weight angles do not depend on the number of rows of the responses.
   const { sites, skipped } = findSites(graph, { openResponses: true });
-  const budget = spectrumBudget(sites, options.full ?? false);
+  const budget = {
+    ...spectrumBudget(sites, options.full ?? false),
+    units: affordableUnits(
+      sites.map(({ units, groups, fanIn }) => ({ units, groups, length: fanIn })),
+      probe,
+      options.full,
+    ),
+  };
   const layers: LayerWeightAngles[] = [];
   for (const site of sites) {
     const { name, op } = site;
@@ -82,14 +89,22 @@ export async function weightAngles(
 
 async function layerAngles(
   site: Site,
-  { weight, matrix, budget }: { weight: Tensor; matrix: UnitMatrix; budget: SpectrumBudget },
+  {
+    weight,
+    matrix,
+    budget,
+  }: { weight: Tensor; matrix: UnitMatrix; budget: SpectrumBudget & { readonly units: number } },
   options: WeightAngleOptions,
   probe: Probe,
 ): Promise<LayerWeightAngles> {
   const { name, op, units, fanIn, groups } = site;
   const { spectra = true } = options;
   const spectrum = spectra ? await spectrumOf(matrix, probe, budget.matrix) : undefined;
-  const { statistics, orthogonality } = await unitAngles(matrix, { ...options, spectrum }, probe);
+  const { statistics, orthogonality } = await unitAngles(
+    matrix,
+    { ...options, mostUnits: budget.units, spectrum },
+    probe,
+  );
   const convolves = spectra && (op === "Conv" || op === "ConvTranspose");
   return {
     ...{ name, op, units, fanIn, groups },
@@ -112,7 +127,7 @@ const degreesOf = (cosine: number): number => (Math.acos(cosine) * 180) / Math.P
 
 /**
  * The angles between the rows of a matrix, within its groups.
- * @param spectrum - its singular values; they give the deviation from orthonormal units if pairs are sampled
+ * @param options - `mostUnits`: with more units, pairs of a sample; `spectrum`: singular values, which give the deviation from orthonormal units if pairs are sampled
  *
  * @example
  * // Rows (1, 0), (0, 1), (1, 1)
@@ -121,12 +136,15 @@ const degreesOf = (cosine: number): number => (Math.acos(cosine) * 180) / Math.P
  */
 export async function unitAngles(
   matrix: UnitMatrix,
-  options: AngleOptions & { readonly spectrum?: Spectrum | NotComputed | undefined },
+  options: Omit<AngleOptions, "full"> & {
+    readonly mostUnits?: number;
+    readonly spectrum?: Spectrum | NotComputed | undefined;
+  },
   probe: Probe,
 ): Promise<{ statistics: AngleStatistics; orthogonality: Orthogonality }> {
   const { units, fanIn, groups, data } = matrix;
   const norms = Float64Array.from({ length: units }, (_, unit) => norm(data, unit * fanIn, fanIn));
-  const places = unitSample(units, groups, options.full);
+  const places = unitSample(units, groups, options.mostUnits ?? mostUnits);
   const indices = places && sampledIndices(places, units, groups);
   const collector = new PairCollector({
     norms: indices ? Float64Array.from(indices, (unit) => norms[unit] as number) : norms,
