@@ -6,16 +6,15 @@ import {
   decodeValueInfoProto,
   encodeValueInfoProto,
 } from "../onnx/codec.ts";
-import type { Model } from "../onnx/model.ts";
+import { Model } from "../onnx/model.ts";
 import { splice } from "../onnx/splice.ts";
-import { joinChunks } from "../onnx/stored.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 
 /**
- * A model's bytes with inner values as additional outputs, and one parameter as an input instead of the file's numbers.
+ * A model with inner values as additional outputs, and one parameter as an input instead of the file's numbers.
  * @param values - names of values; those that are already outputs are unchanged
  */
-export function tap(model: Model, values: readonly string[], parameter?: Value): Uint8Array {
+export function tap(model: Model, values: readonly string[], parameter?: Value): Model {
   const layout = model.layout;
   const replace = new Map<FieldRecord, null>();
   const outputs = new Set<string>();
@@ -34,7 +33,7 @@ export function tap(model: Model, values: readonly string[], parameter?: Value):
     if (defines) replace.set(record, null);
   }
   const missing = [...new Set(values)].filter((name) => !outputs.has(name));
-  return joinChunks(
+  return Model.spliced(
     splice(layout, {
       replace,
       appendToGraph: [
@@ -44,5 +43,6 @@ export function tap(model: Model, values: readonly string[], parameter?: Value):
           : []),
       ],
     }),
+    model,
   );
 }

@@ -1,4 +1,5 @@
 import type { onnx } from "./schema.js";
+import { equalBytes } from "./wire.ts";
 
 /** A file that stays where it is; its bytes are read when they are needed. */
 export interface StoredFile {
@@ -79,6 +80,28 @@ export function* inParts(chunk: Chunk): Generator<Uint8Array> {
     return;
   }
   for (let from = start; from < end; from += partSize) yield file.read(from, Math.min(end, from + partSize));
+}
+
+/** Whether two lists of pieces hold the same bytes. Of files, a part at a time is in memory. */
+export function sameContents(a: readonly Chunk[], b: readonly Chunk[]): boolean {
+  const sizeOf = (chunks: readonly Chunk[]) => chunks.reduce((size, chunk) => size + chunkSize(chunk), 0);
+  if (sizeOf(a) !== sizeOf(b)) return false;
+  const others = partsOf(b);
+  let other: Uint8Array = new Uint8Array();
+  for (let part of partsOf(a)) {
+    while (part.length > 0) {
+      if (other.length === 0) other = others.next().value ?? new Uint8Array();
+      const length = Math.min(part.length, other.length);
+      if (!equalBytes(part.subarray(0, length), other.subarray(0, length))) return false;
+      [part, other] = [part.subarray(length), other.subarray(length)];
+    }
+  }
+  return true;
+}
+
+/** The bytes of some pieces in parts that are not empty. */
+function* partsOf(chunks: readonly Chunk[]): Generator<Uint8Array, undefined> {
+  for (const chunk of chunks) for (const part of inParts(chunk)) if (part.length > 0) yield part;
 }
 
 const stored = new WeakMap<onnx.TensorProto.$Properties, StoredBytes>();

@@ -39,7 +39,7 @@ export function withoutDraws(model: Model): WithoutDraws {
       : []),
     ...(others.length > 0 ? [`one seed for ${listed(others)}`] : []),
   ];
-  return { model: Model.fromProto(proto), change: changes.join(", ") };
+  return { model: Model.fromProto(proto, model), change: changes.join(", ") };
 }
 
 /** Whether a node is a Dropout with a training mode. */

@@ -27,8 +27,8 @@ export async function checkOutputs(
   const kept = names.filter((name) => name !== mark.loss?.name);
   const plain = { optimize: false };
   const exact = {
-    before: await run.probe.run(original.bytes, known, plain),
-    after: await run.probe.run(run.model.bytes, run.feeds, plain),
+    before: await run.probe.run(original, known, plain),
+    after: await run.probe.run(run.model, run.feeds, plain),
   };
   const broken = names.filter((name) => !isNumeric(resultOf(exact.before, name)));
   const differing = kept.filter(
@@ -65,8 +65,8 @@ async function atDefaultLevel(
   known: VerifyRun["feeds"],
   names: readonly string[],
 ): Promise<VerifyCheck> {
-  const before = await probe.run(original.bytes, known);
-  const after = await probe.run(model.bytes, feeds);
+  const before = await probe.run(original, known);
+  const after = await probe.run(model, feeds);
   const differences = names.map((name) => relativeDifference(resultOf(after, name), resultOf(before, name)));
   const largest = Math.max(0, ...differences);
   return note("outputs at the default level", `largest relative difference ${shown(largest)}`, largest);

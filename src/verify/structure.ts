@@ -6,6 +6,7 @@ import type { Graph } from "../graph/graph.ts";
 import { encodeNodeProto, encodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import type { Model } from "../onnx/model.ts";
 import type { onnx } from "../onnx/schema.js";
+import { sameContents } from "../onnx/stored.ts";
 import { equalBytes } from "../onnx/wire.ts";
 import { check, note, type VerifyCheck } from "./report.ts";
 
@@ -13,7 +14,7 @@ import { check, note, type VerifyCheck } from "./report.ts";
 export function checkStructure(original: Model, injected: Model, graph: Graph, block: Block): VerifyCheck[] {
   const tapped = original.proto.metadataProps?.some(({ key }) => key === tapsKey);
   const stripped = tapped ? stripBlock(injected) : strip(injected);
-  const same = equalBytes(stripped.bytes, original.bytes);
+  const same = sameContents(stripped.pieces, original.pieces);
   const before: onnx.GraphProto.$Properties = original.proto.graph ?? {};
   const after: onnx.GraphProto.$Properties = same ? before : (stripped.proto.graph ?? {});
   const kinds = [

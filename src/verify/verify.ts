@@ -5,7 +5,6 @@ import { type Block, blockOf } from "../block/block.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import { reachFunctions } from "../inject/reach-functions.ts";
-import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import { verifyArtifact } from "./artifact.ts";
 import { samplesForGradient, sharesOf, tooLarge } from "./budget.ts";
@@ -46,8 +45,8 @@ export async function verify(
   if (artifactKind(graph)) return verifyArtifact(original, injected, block, options, probe);
   const own = (await reachFunctions(original)).graph;
   const data = await dataFor(own, block, options, probe);
-  const before = withoutDraws(inlineExternal(original));
-  const after = withoutDraws(inlineExternal(injected));
+  const before = withoutDraws(original);
+  const after = withoutDraws(injected);
   const inFunctions = block.mark.sites.some(({ inner }) => inner);
   const run: VerifyRun = {
     ...{ model: after.model, graph, feeds: data.feeds },
@@ -93,7 +92,7 @@ async function failureOf(
 ): Promise<string | undefined> {
   const known = new Map([...feeds].filter(([name]) => name !== objective?.labels));
   try {
-    await probe.run(model.bytes, known, { optimize: false });
+    await probe.run(model, known, { optimize: false });
     return undefined;
   } catch (error) {
     return messageOf(error);
@@ -110,10 +109,7 @@ async function checkOtherBatch(
 ): Promise<VerifyCheck> {
   const broken = before.some(({ name }) => name === "inputs");
   try {
-    const value = scalarOf(
-      await run.probe.run(run.model.bytes, run.feeds, { optimize: false }),
-      mark.penalty,
-    );
+    const value = scalarOf(await run.probe.run(run.model, run.feeds, { optimize: false }), mark.penalty);
     if (broken && !Number.isFinite(value)) {
       return note("batch stays free", `runs at batch ${batch}, where R is not defined either`);
     }
